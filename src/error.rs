@@ -1,0 +1,287 @@
+//! The one error type: which stage failed, on what, and why.
+//!
+//! Decides nothing and touches nothing; library code returns these and never prints them. `main` prints
+//! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+/// The part of the work that failed. It is the first word of the printed error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Command line.
+    Args,
+    /// The bundle: config.json, process.json, the rootfs they name.
+    Bundle,
+    /// Facts about the kernel and this user.
+    Host,
+    /// Container state below the root directory.
+    State,
+    /// Control groups.
+    Cgroup,
+    /// Namespaces and id maps.
+    Namespace,
+    /// Mounts, devices, and everything else below the container's root.
+    Rootfs,
+    /// Credentials, limits and other attributes of the container's process.
+    Process,
+    /// Seccomp filters.
+    Seccomp,
+    /// AppArmor and SELinux.
+    Lsm,
+    /// Hooks.
+    Hook,
+    /// Terminals and console sockets.
+    Console,
+    /// Network devices.
+    Network,
+    /// The exchange between parent and child.
+    Sync,
+    /// Signals sent to a container.
+    Signal,
+    /// Checkpoint and restore.
+    Criu,
+    /// `execve` of the container's program.
+    Exec,
+}
+
+impl Stage {
+    /// The word used in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Args => "args",
+            Stage::Bundle => "bundle",
+            Stage::Host => "host",
+            Stage::State => "state",
+            Stage::Cgroup => "cgroup",
+            Stage::Namespace => "namespace",
+            Stage::Rootfs => "rootfs",
+            Stage::Process => "process",
+            Stage::Seccomp => "seccomp",
+            Stage::Lsm => "lsm",
+            Stage::Hook => "hook",
+            Stage::Console => "console",
+            Stage::Network => "network",
+            Stage::Sync => "sync",
+            Stage::Signal => "signal",
+            Stage::Criu => "criu",
+            Stage::Exec => "exec",
+        }
+    }
+}
+
+/// What lies below an [`Error`].
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("{}", errno_text(*.0))]
+    Errno(Errno),
+    #[error("{}", io_text(.0))]
+    Io(std::io::Error),
+    #[error("{0}")]
+    Json(serde_json::Error),
+    #[error("{0}")]
+    Error(Box<Error>),
+}
+
+/// A failed operation: its stage, what was done to which object, and the cause.
+#[derive(Debug)]
+pub struct Error {
+    stage: Stage,
+    what: String,
+    cause: Option<Cause>,
+    hint: Option<&'static str>,
+}
+
+/// The result of everything that is not a bare system call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error that is its own cause. `what` is lower case, with no full stop.
+    pub fn new(stage: Stage, what: impl Into<String>) -> Self {
+        Error { stage, what: what.into(), cause: None, hint: None }
+    }
+
+    /// An error caused by a failed system call.
+    pub fn errno(stage: Stage, what: impl Into<String>, errno: Errno) -> Self {
+        Error { stage, what: what.into(), cause: Some(Cause::Errno(errno)), hint: None }
+    }
+
+    /// The same error with a piece of advice.
+    #[must_use]
+    pub fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// The stage that failed.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The errno at the bottom of the chain, where there is one.
+    pub fn root_errno(&self) -> Option<Errno> {
+        match self.cause.as_ref()? {
+            Cause::Errno(errno) => Some(*errno),
+            Cause::Io(error) => error.raw_os_error().map(Errno::from_raw),
+            Cause::Json(_) => None,
+            Cause::Error(error) => error.root_errno(),
+        }
+    }
+
+    /// Advice for the person who reads the error, if there is any.
+    pub fn hint(&self) -> Option<&'static str> {
+        if self.hint.is_some() {
+            return self.hint;
+        }
+        if let Some(Cause::Error(inner)) = &self.cause
+            && let Some(hint) = inner.hint()
+        {
+            return Some(hint);
+        }
+        let errno = self.root_errno()?;
+        HINTS
+            .iter()
+            .find(|(stage, e, word, _)| *stage == self.stage && *e == errno && self.what.contains(word))
+            .map(|(.., hint)| *hint)
+    }
+}
+
+/// Advice by stage, errno and a word of the operation; the first match wins.
+const HINTS: &[(Stage, Errno, &str, &str)] = &[
+    (
+        Stage::Namespace,
+        Errno::EPERM,
+        "clone",
+        "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
+    ),
+    (
+        Stage::Namespace,
+        Errno::ENOSPC,
+        "clone",
+        "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep",
+    ),
+    (
+        Stage::Namespace,
+        Errno::EINVAL,
+        "clone",
+        "the kernel lacks one of the namespace types asked for: see /proc/self/ns",
+    ),
+    (
+        Stage::Rootfs,
+        Errno::EPERM,
+        "mount proc",
+        "a fresh proc needs a proc that nothing covers in the parent namespace, and a pid namespace of the container's own",
+    ),
+    (
+        Stage::Rootfs,
+        Errno::EPERM,
+        "mount sysfs",
+        "a fresh sysfs needs a network namespace owned by the container's user namespace; bind /sys instead",
+    ),
+    (Stage::Rootfs, Errno::ELOOP, "", "a symbolic link stands where a directory or file is needed"),
+    (Stage::Rootfs, Errno::ENODEV, "mount", "the kernel does not know this file system type: see /proc/filesystems"),
+    (
+        Stage::Cgroup,
+        Errno::EBUSY,
+        "write",
+        "the limit is below what is in use, or processes sit in an inner node of the cgroup tree",
+    ),
+    (
+        Stage::Cgroup,
+        Errno::ENOSPC,
+        "",
+        "cpuset.cpus and cpuset.mems must be set before a process may join, and there is a limit on the number of cgroups",
+    ),
+    (
+        Stage::Cgroup,
+        Errno::EACCES,
+        "",
+        "this user may not write there: the cgroup must be delegated (see systemd.resource-control(5), Delegate=)",
+    ),
+    (Stage::Cgroup, Errno::EROFS, "", "the cgroup file system is mounted read-only here"),
+    (Stage::Process, Errno::EPERM, "rlimit", "raising a hard limit needs CAP_SYS_RESOURCE"),
+    (Stage::Process, Errno::EACCES, "oom_score_adj", "lowering oom_score_adj needs CAP_SYS_RESOURCE"),
+    (Stage::Exec, Errno::ENOEXEC, "", "the file is not a program for this machine, or a script without a #! line"),
+    (
+        Stage::Exec,
+        Errno::ENOENT,
+        "exec",
+        "the program's interpreter (its #! line or ELF loader) may be missing in the rootfs",
+    ),
+];
+
+/// The C library's text for `errno`, as Go prints it: engines match these texts in lower case.
+pub fn errno_text(errno: Errno) -> String {
+    let text = errno.desc();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => format!("errno {}", errno as i32),
+    }
+}
+
+fn io_text(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(raw) => errno_text(Errno::from_raw(raw)),
+        None => error.to_string(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage.name(), self.what)?;
+        match &self.cause {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Turns the error of a lower layer into an [`Error`].
+pub trait Context<T> {
+    /// Names the stage and the operation; `what` is only evaluated on failure.
+    fn at<S: Into<String>>(self, stage: Stage, what: impl FnOnce() -> S) -> Result<T>;
+}
+
+macro_rules! context {
+    ($source:ty, $cause:ident, $wrap:expr) => {
+        impl<T> Context<T> for std::result::Result<T, $source> {
+            fn at<S: Into<String>>(self, stage: Stage, what: impl FnOnce() -> S) -> Result<T> {
+                self.map_err(|error| Error {
+                    stage,
+                    what: what().into(),
+                    cause: Some(Cause::$cause($wrap(error))),
+                    hint: None,
+                })
+            }
+        }
+    };
+}
+
+context!(Errno, Errno, std::convert::identity);
+context!(std::io::Error, Io, std::convert::identity);
+context!(serde_json::Error, Json, std::convert::identity);
+context!(Error, Error, Box::new);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_is_printed_once_in_lower_case() {
+        let low: Result<()> = Err(Errno::ENOENT).at(Stage::Cgroup, || "open memory.max");
+        let high = low.at(Stage::State, || "create web1").unwrap_err();
+        assert_eq!(high.to_string(), "state: create web1: cgroup: open memory.max: no such file or directory");
+        assert_eq!(high.root_errno(), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn a_known_errno_has_advice() {
+        let error = Error::errno(Stage::Namespace, "clone3 (user, pid)", Errno::EPERM);
+        assert!(error.hint().unwrap().contains("unprivileged_userns_clone"));
+        assert!(Error::new(Stage::Args, "x").hint().is_none());
+    }
+}

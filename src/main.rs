@@ -1,0 +1,3 @@
+//! The `brisk` program.
+
+fn main() {}

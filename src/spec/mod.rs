@@ -1,0 +1,67 @@
+//! config.json and process.json as values (runtime-spec 1.3), read and validated.
+//!
+//! The types here are brisk's own rather than `oci-spec`'s: every field of the specification and nothing
+//! else, no invented defaults, no regex engine in the binary (docs/DESIGN.md has the measurement). A test
+//! reads every fixture with both and compares. Unknown properties are ignored, as the specification asks.
+
+pub mod hooks;
+pub mod linux;
+pub mod mounts;
+pub mod process;
+pub mod resources;
+pub mod seccomp;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// config.json.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    /// Version of the specification the bundle follows. Newer versions than brisk knows are accepted.
+    pub oci_version: String,
+    /// The process to run. Optional for `create`, needed by `start`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<process::Process>,
+    /// The root file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
+    /// Host name, set in the container's UTS namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// NIS domain name, set in the container's UTS namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    /// Mounts, in order.
+    #[serde(default, deserialize_with = "null_default")]
+    pub mounts: Vec<mounts::Mount>,
+    /// Lifecycle hooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<hooks::Hooks>,
+    /// Arbitrary metadata; some keys are instructions (docs/COMPAT.md lists them).
+    #[serde(default, deserialize_with = "null_default")]
+    pub annotations: BTreeMap<String, String>,
+    /// Everything specific to Linux.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linux: Option<linux::Linux>,
+}
+
+/// The container's root file system.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Root {
+    /// Absolute, or relative to the bundle.
+    pub path: String,
+    /// Mount the root read-only.
+    #[serde(default)]
+    pub readonly: bool,
+}
+
+/// Go writes an empty list or map as `null`; it means the same as a missing one.
+pub(crate) fn null_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}

@@ -1,0 +1,28 @@
+//! `mounts`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{linux::IdMapping, null_default};
+
+/// One mount. Options stay text here; `plan::mounts` holds the table of what each means.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mount {
+    /// Where, inside the container; relative ones count from `/` (deprecated).
+    pub destination: String,
+    /// File system type; `bind` or missing with a bind option means a bind mount.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Device, or path on the host for bind mounts (relative to the bundle).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// mount(8)-style options.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// With `gid_mappings`: an id-mapped mount.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// With `uid_mappings`: an id-mapped mount.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<IdMapping>,
+}
