@@ -6,3 +6,4 @@
 pub mod error;
 pub mod spec;
 pub mod sys;
+pub mod wire;
