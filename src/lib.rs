@@ -4,6 +4,7 @@
 //! (`tests/architecture.rs` checks it).
 
 pub mod error;
+pub mod plan;
 pub mod spec;
 pub mod sys;
 pub mod wire;

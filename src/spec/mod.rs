@@ -10,6 +10,7 @@ pub mod mounts;
 pub mod process;
 pub mod resources;
 pub mod seccomp;
+pub mod validate;
 
 use std::collections::BTreeMap;
 
