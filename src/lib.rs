@@ -3,6 +3,9 @@
 //! The modules are listed from the bottom up; each may use only those above it in this list
 //! (`tests/architecture.rs` checks it).
 
+pub mod cgroup;
 pub mod error;
+pub mod host;
+pub mod plan;
 pub mod spec;
 pub mod sys;
