@@ -2,4 +2,11 @@
 //! no environment, no clock.
 
 pub mod cgroup;
+pub mod cgroup_bpf;
+pub mod cgroup_cpu;
 pub mod cgroup_devices;
+pub mod cgroup_io;
+pub mod cgroup_limits;
+pub mod cgroup_memory;
+pub mod cgroup_paths;
+pub mod cgroup_update;
