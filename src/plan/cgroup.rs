@@ -6,7 +6,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result, Stage};
+use crate::host::cgroup::Layout;
+use crate::spec::resources::Resources;
+
 pub use super::cgroup_devices::DevicePolicy;
+use super::cgroup_limits::limits;
+use super::cgroup_paths;
 
 /// The cgroup version of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -153,4 +159,82 @@ pub struct Options<'a> {
     pub id: &'a str,
     /// Who asks.
     pub privilege: Privilege,
+}
+
+/// When the limits are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Into a cgroup that was just made: every file has its default.
+    Create,
+    /// Into the cgroup of a running container.
+    Update,
+}
+
+/// Plans the cgroups of a new container.
+pub fn plan(resources: &Resources, layout: &Layout, options: &Options) -> Result<CgroupPlan> {
+    let limits = limits(resources, layout, Phase::Create)?;
+    let need = match (options.privilege, options.cgroups_path.filter(|path| !path.is_empty())) {
+        (Privilege::Rootless, None) => Need::BestEffort,
+        (Privilege::Rootless, Some(_)) | (Privilege::Root, _) => Need::Required,
+    };
+    let dirs = cgroup_paths::dirs(layout, options)?;
+    if dirs.is_empty() && need == Need::Required {
+        return Err(Error::new(Stage::Cgroup, "find a cgroup file system: none is mounted"));
+    }
+    Ok(CgroupPlan {
+        dirs,
+        need,
+        writes: limits.writes,
+        devices: devices(resources, layout, options.privilege)?,
+        warnings: limits.warnings,
+    })
+}
+
+/// An ordinary user may neither write the v1 devices controller nor load a device program, and needs neither:
+/// without CAP_MKNOD on the host there are only the devices that were bound in.
+fn devices(resources: &Resources, layout: &Layout, privilege: Privilege) -> Result<Devices> {
+    let policy = DevicePolicy::new(&resources.devices)?;
+    if privilege == Privilege::Rootless || policy.allows_all() {
+        return Ok(Devices::Unrestricted);
+    }
+    if layout.v1_with("devices").is_some() {
+        // Rules the v1 controller cannot express are refused here, before anything is made.
+        policy.v1_writes()?;
+        return Ok(Devices::V1(policy));
+    }
+    if layout.unified.is_some() {
+        return Ok(Devices::Bpf(policy));
+    }
+    Err(Error::new(
+        Stage::Cgroup,
+        "restrict devices: neither the v1 devices controller nor cgroup v2 is mounted on this host",
+    ))
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Devices::Unrestricted => f.write_str("cgroup devices unrestricted"),
+            Devices::V1(policy) => write!(f, "cgroup devices (v1 controller) {policy}"),
+            Devices::Bpf(policy) => write!(f, "cgroup devices (eBPF) {policy}"),
+        }
+    }
+}
+
+impl fmt::Display for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.version == Version::V2 { "enabling" } else { "of" };
+        write!(f, "cgroup mkdir {}", self.full_path().display())?;
+        if self.controllers.is_empty() { Ok(()) } else { write!(f, " {verb} {}", self.controllers.join(",")) }
+    }
+}
+
+/// One line per operation.
+impl fmt::Display for CgroupPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effort = if self.need == Need::BestEffort { " (where this user may)" } else { "" };
+        self.dirs.iter().try_for_each(|dir| writeln!(f, "{dir}{effort}"))?;
+        self.writes.iter().try_for_each(|write| writeln!(f, "{write}"))?;
+        writeln!(f, "{}", self.devices)
+    }
 }

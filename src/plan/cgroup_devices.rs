@@ -190,3 +190,94 @@ impl fmt::Display for DevicePolicy {
         self.rules.iter().try_for_each(|rule| write!(f, ", {} {rule}", word(rule.verdict)))
     }
 }
+
+/// One write to the v1 devices controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V1Write {
+    /// `devices.allow` or `devices.deny`.
+    pub file: &'static str,
+    /// The rule.
+    pub value: String,
+}
+
+impl DevicePolicy {
+    /// The writes that bring a v1 cgroup to this policy.
+    ///
+    /// The v1 controller keeps one default and a list of exceptions to it, and one exception alone must cover
+    /// all that an access asks for. So rules are folded into exceptions first: an exception takes over
+    /// the access of every wider one, and a rule that would cut a hole into a wider exception is an error,
+    /// because the kernel ignores it without a word (kernel/device_cgroup.c).
+    pub fn v1_writes(&self) -> Result<Vec<V1Write>> {
+        let exceptions = self.exceptions()?;
+        let (reset, file) = match self.default {
+            Verdict::Deny => (Some(V1Write { file: "devices.deny", value: "a".into() }), "devices.allow"),
+            // A new cgroup has its parent's default; below a parent that denies, allowing all is refused anyway.
+            Verdict::Allow => (None, "devices.deny"),
+        };
+        let rules = exceptions.iter().map(|rule| V1Write { file, value: rule.to_string() });
+        Ok(reset.into_iter().chain(rules).collect())
+    }
+
+    fn exceptions(&self) -> Result<Vec<Rule>> {
+        let mut list: Vec<Rule> = Vec::new();
+        for rule in &self.rules {
+            if rule.verdict == self.default {
+                subtract(&mut list, rule)?;
+            } else {
+                add(&mut list, *rule);
+            }
+        }
+        let wide = list.clone();
+        for rule in &mut list {
+            let wider = wide.iter().filter(|other| other.covers(rule));
+            rule.access.0 = wider.fold(rule.access.0, |access, other| access | other.access.0);
+        }
+        let all = list.clone();
+        list.retain(|rule| {
+            !all.iter().any(|other| {
+                !other.same_devices(rule) && other.covers(rule) && other.access.0 & rule.access.0 == rule.access.0
+            })
+        });
+        Ok(list)
+    }
+}
+
+fn add(list: &mut Vec<Rule>, rule: Rule) {
+    match list.iter_mut().find(|known| known.same_devices(&rule)) {
+        Some(known) => known.access.0 |= rule.access.0,
+        None => list.push(rule),
+    }
+}
+
+fn subtract(list: &mut Vec<Rule>, rule: &Rule) -> Result<()> {
+    for known in list.iter_mut().filter(|known| known.access.0 & rule.access.0 != 0) {
+        if rule.covers(known) {
+            known.access.0 &= !rule.access.0;
+        } else if rule.meets(known) {
+            return Err(Error::new(
+                Stage::Cgroup,
+                format!("device rule {rule} cuts a hole into the wider rule {known}, which cgroup v1 cannot do"),
+            ));
+        }
+    }
+    list.retain(|known| known.access.0 != 0);
+    Ok(())
+}
+
+impl Rule {
+    fn same_devices(&self, other: &Rule) -> bool {
+        (self.kind, self.major, self.minor) == (other.kind, other.major, other.minor)
+    }
+
+    /// Whether every device of `other` is one of these.
+    pub(super) fn covers(&self, other: &Rule) -> bool {
+        let wider = |mine: Option<u32>, theirs: Option<u32>| mine.is_none() || mine == theirs;
+        self.kind == other.kind && wider(self.major, other.major) && wider(self.minor, other.minor)
+    }
+
+    /// Whether some device belongs to both.
+    fn meets(&self, other: &Rule) -> bool {
+        let common = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
+        self.kind == other.kind && common(self.major, other.major) && common(self.minor, other.minor)
+    }
+}

@@ -6,21 +6,28 @@
 
 pub mod caps;
 pub mod cgroup;
+pub mod cgroup_bpf;
+pub mod cgroup_cpu;
 pub mod cgroup_devices;
+pub mod cgroup_io;
+pub mod cgroup_limits;
+pub mod cgroup_memory;
+pub mod cgroup_paths;
+pub mod cgroup_update;
+pub mod create;
 pub mod devices;
 pub mod environment;
 pub mod idmap;
 pub mod memory;
+pub mod mounts;
 pub mod namespaces;
 pub mod op;
 pub mod options;
+pub mod process;
 pub mod rlimits;
+pub mod rootfs;
 pub mod schedule;
 pub mod sysctl;
-pub mod create;
-pub mod mounts;
-pub mod process;
-pub mod rootfs;
 
 use std::path::Path;
 
