@@ -14,6 +14,7 @@ pub mod memory;
 pub mod namespaces;
 pub mod op;
 pub mod options;
+mod options_idmap;
 pub mod rlimits;
 pub mod schedule;
 pub mod sysctl;
