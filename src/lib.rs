@@ -2,6 +2,7 @@
 //! of them may use which (`tests/architecture.rs` checks it).
 
 pub mod cgroup;
+pub mod child;
 pub mod error;
 pub mod host;
 pub mod plan;

@@ -90,7 +90,6 @@ pub(super) struct Draft {
     pub before_clone: Vec<Step>,
     pub ops: Vec<Op>,
     pub warnings: Vec<String>,
-    pub trees: usize,
     pub id_maps: usize,
 }
 

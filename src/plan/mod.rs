@@ -28,6 +28,8 @@ pub mod rlimits;
 pub mod rootfs;
 pub mod schedule;
 pub mod sysctl;
+pub mod text;
+mod options_idmap;
 
 use std::path::Path;
 

@@ -404,6 +404,8 @@ pub enum Op {
     OwnStreams(u32),
     /// Sets the umask.
     Umask(u32),
+    /// Supplementary groups.
+    Groups(Vec<u32>),
     /// Enters the working directory, made when missing.
     Cwd {
         /// Below the root, without a leading slash.
@@ -421,6 +423,10 @@ pub enum Op {
         name: CString,
         /// Absolute paths, or relative to the working directory.
         candidates: Vec<CString>,
+        /// Who must be able to execute it.
+        uid: u32,
+        /// Whose group.
+        gid: u32,
     },
     /// sched_setattr: the kernel's struct.
     Scheduler(Vec<u8>),
@@ -448,8 +454,6 @@ pub enum Op {
     KeepCaps,
     /// Drops these from the bounding set.
     DropBounding(u64),
-    /// Supplementary groups.
-    Groups(Vec<u32>),
     /// The user's ids: uid, gid.
     Ids(u32, u32),
     /// capset.
@@ -485,7 +489,6 @@ pub fn is_tail(op: &Op) -> bool {
             | Op::Seccomp(_)
             | Op::KeepCaps
             | Op::DropBounding(_)
-            | Op::Groups(_)
             | Op::Ids(..)
             | Op::Caps(_)
             | Op::Ambient(_)

@@ -80,6 +80,7 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     attributes(process, linux, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
     ops.push(Op::Umask(umask));
+    ops.push(Op::Groups(process.user.additional_gids.clone()));
     let cwd = process.cwd.trim_start_matches('/');
     ops.push(Op::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
     if environment.get("HOME").is_none_or(str::is_empty) {
@@ -90,7 +91,11 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
         let (Candidate::Take(path) | Candidate::Refuse(path)) = candidate;
         found.push(c_string(path, "process.args")?);
     }
-    ops.push(Op::Program { name: c_string(name.as_str(), "process.args")?, candidates: found });
+    let (uid, gid) = (process.user.uid, process.user.gid);
+    ops.push(Op::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
+    if uid != 0 || launch.userns {
+        ops.push(Op::OwnStreams(uid));
+    }
     ops.push(Op::CloseFrom(3 + launch.preserve_fds));
     ops.push(Op::Sync(SyncPoint::Ready));
     credentials(launch, draft)?;
@@ -181,7 +186,6 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     if process.user.uid != 0 {
         ops.push(Op::KeepCaps);
     }
-    ops.push(Op::Groups(process.user.additional_gids.clone()));
     ops.push(Op::Ids(process.user.uid, process.user.gid));
     ops.push(Op::Caps(CapMasks { effective: sets.effective, permitted: sets.permitted, inheritable: sets.inheritable }));
     if sets.ambient != 0 {

@@ -42,6 +42,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     }
     device_nodes(input, linux, draft)?;
     console(input, draft);
+    working_directory(input, draft)?;
     for hook in process::child_hooks(input, HookKind::CreateContainer)? {
         draft.ops.push(Op::Hook(Box::new(hook)));
     }
@@ -127,6 +128,16 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             _ => LinkRule::Keep,
         };
         draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(*target, "link")?, rule });
+    }
+    Ok(())
+}
+
+/// A working directory that is missing is made, as runc does, while the root can still be written.
+fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    let cwd = input.spec.process.as_ref().map_or("/", |process| process.cwd.as_str());
+    let relative = cwd.trim_matches('/');
+    if !relative.is_empty() {
+        draft.ops.push(Op::OpenDir(c_string(relative, "process.cwd")?));
     }
     Ok(())
 }

@@ -7,10 +7,12 @@
 pub mod bpf;
 pub mod cgfs;
 pub mod cred;
+pub mod dir;
 pub mod fs;
 pub mod mount;
 pub mod path;
 pub mod process;
+pub mod shared;
 pub mod socket;
 pub mod tail;
 pub mod tty;
