@@ -2,6 +2,7 @@
 //! no environment, no clock.
 
 pub mod cgroup;
+pub mod cgroup_admission;
 pub mod cgroup_bpf;
 pub mod cgroup_cpu;
 pub mod cgroup_devices;
