@@ -6,6 +6,7 @@
 
 pub mod caps;
 pub mod cgroup;
+pub mod cgroup_admission;
 pub mod cgroup_bpf;
 pub mod cgroup_cpu;
 pub mod cgroup_devices;
