@@ -72,8 +72,8 @@ pub fn scan(argv: &[OsString]) -> Result<Scan> {
     Ok(Scan { wanted: Wanted::Verb(verb), global, rest })
 }
 
-/// Where to report an error, even of a command line that makes no sense: the values of `--log` and
-/// `--log-format` before the command.
+/// Where to report an error, even of a command line that makes no sense: the values of `--log` (or what
+/// `--systemd-log` means) and `--log-format` before the command.
 pub fn log_flags(argv: &[OsString]) -> (Option<OsString>, Option<OsString>) {
     let mut walk = Walk::new(argv, None);
     // `scan` reports what is wrong; here every flag that can be read counts, before and after the mistake.
@@ -82,7 +82,8 @@ pub fn log_flags(argv: &[OsString]) -> (Option<OsString>, Option<OsString>) {
         let prefix = format!("--{name}=");
         walk.out.iter().rev().find_map(|token| Some(OsStr::from_bytes(token.as_bytes().strip_prefix(prefix.as_bytes())?).into()))
     };
-    (last("log"), last("log-format"))
+    let journal = walk.out.iter().any(|token| token == "--systemd-log");
+    (last("log").or_else(|| journal.then(|| "journald:brisk".into())), last("log-format"))
 }
 
 fn named(name: &OsStr) -> Result<Verb> {

@@ -9,6 +9,7 @@ pub mod fs;
 pub mod mount;
 pub mod path;
 pub mod process;
+pub mod regex;
 pub mod socket;
 pub mod tail;
 pub mod tty;
