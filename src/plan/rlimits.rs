@@ -17,22 +17,22 @@ pub struct Limit {
 /// Name and number. `RLIM_INFINITY` is all ones in config.json and in the 64-bit prlimit64 call alike, so
 /// values need no translation.
 const TABLE: &[(&str, u32)] = &[
-    ("RLIMIT_AS", libc::RLIMIT_AS as u32),
-    ("RLIMIT_CORE", libc::RLIMIT_CORE as u32),
-    ("RLIMIT_CPU", libc::RLIMIT_CPU as u32),
-    ("RLIMIT_DATA", libc::RLIMIT_DATA as u32),
-    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE as u32),
-    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS as u32),
-    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK as u32),
-    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE as u32),
-    ("RLIMIT_NICE", libc::RLIMIT_NICE as u32),
-    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE as u32),
-    ("RLIMIT_NPROC", libc::RLIMIT_NPROC as u32),
-    ("RLIMIT_RSS", libc::RLIMIT_RSS as u32),
-    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO as u32),
-    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME as u32),
-    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING as u32),
-    ("RLIMIT_STACK", libc::RLIMIT_STACK as u32),
+    ("RLIMIT_AS", libc::RLIMIT_AS),
+    ("RLIMIT_CORE", libc::RLIMIT_CORE),
+    ("RLIMIT_CPU", libc::RLIMIT_CPU),
+    ("RLIMIT_DATA", libc::RLIMIT_DATA),
+    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
+    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS),
+    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK),
+    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE),
+    ("RLIMIT_NICE", libc::RLIMIT_NICE),
+    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE),
+    ("RLIMIT_NPROC", libc::RLIMIT_NPROC),
+    ("RLIMIT_RSS", libc::RLIMIT_RSS),
+    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
+    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
+    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING),
+    ("RLIMIT_STACK", libc::RLIMIT_STACK),
 ];
 
 /// The name of an RLIMIT_* number.

@@ -6,6 +6,7 @@
 
 pub mod hooks;
 pub mod linux;
+mod load;
 pub mod mounts;
 pub mod process;
 pub mod resources;
@@ -15,6 +16,8 @@ pub mod validate;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use load::{CONFIG, load, load_process, parse, read_json};
 
 /// config.json.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -4,6 +4,8 @@
 //! `clone3` and `execve`, so nothing here allocates.
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
+pub mod bpf;
+pub mod cgfs;
 pub mod cred;
 pub mod fs;
 pub mod mount;

@@ -1,0 +1,279 @@
+//! The cgroup layout of this host: which hierarchies are mounted where, with which controllers, and which
+//! cgroup this process is in. Reads `/proc` and `/sys/fs/cgroup`; runs in the parent.
+//!
+//! Controllers come from the super block options in mountinfo and from `cgroup.controllers`, never from
+//! the name of a directory: co-mounted hierarchies are named `cpu,cpuacct`, `cpuacct,cpu` or by links.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::cgfs;
+
+/// Where cgroup2 is mounted when it is alone, see file-hierarchy(7).
+const UNIFIED: &str = "/sys/fs/cgroup";
+
+/// Controllers of cgroup v1 as they appear among the super block options of a cgroup mount.
+const V1_CONTROLLERS: &[&str] = &[
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "debug",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "misc",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+    "rdma",
+];
+
+/// A mounted cgroup hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Hierarchy {
+    /// Where it is mounted.
+    pub mount_point: PathBuf,
+    /// The cgroup that is visible at the mount point: `/` unless a part of the tree is bound there.
+    pub root: String,
+    /// The cgroup of this process, below the mount point and without a leading slash; empty for the
+    /// mount point itself.
+    pub own: String,
+    /// Its controllers; of cgroup2 those that may be enabled below its root. Empty for a named hierarchy.
+    pub controllers: Vec<String>,
+    /// The name of a v1 hierarchy mounted with `name=`.
+    pub name: Option<String>,
+}
+
+impl Hierarchy {
+    /// Whether the hierarchy has `controller`.
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller)
+    }
+}
+
+/// How the controllers are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// No cgroup file system is mounted.
+    None,
+    /// Only v1 hierarchies.
+    V1,
+    /// Only cgroup2.
+    V2,
+    /// v1 hierarchies and cgroup2, with or without controllers of its own.
+    Hybrid,
+}
+
+/// All mounted hierarchies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Layout {
+    /// cgroup2.
+    pub unified: Option<Hierarchy>,
+    /// The v1 hierarchies, in the order of mountinfo.
+    pub v1: Vec<Hierarchy>,
+}
+
+impl Layout {
+    /// Which version this layout is.
+    pub fn kind(&self) -> Kind {
+        match (&self.unified, self.v1.is_empty()) {
+            (None, true) => Kind::None,
+            (None, false) => Kind::V1,
+            (Some(_), true) => Kind::V2,
+            (Some(_), false) => Kind::Hybrid,
+        }
+    }
+
+    /// The v1 hierarchy that has `controller`.
+    pub fn v1_with(&self, controller: &str) -> Option<&Hierarchy> {
+        self.v1.iter().find(|h| h.has(controller))
+    }
+
+    /// Whether any hierarchy has `controller`.
+    pub fn has(&self, controller: &str) -> bool {
+        self.v1_with(controller).is_some() || self.unified.as_ref().is_some_and(|h| h.has(controller))
+    }
+
+    /// Reads the layout of this host. On a pure v2 host that is one statfs and two small files, and
+    /// mountinfo (thousands of lines on a busy host) stays unread.
+    pub fn read() -> Result<Layout> {
+        let own = read("/proc/self/cgroup")?;
+        if cgfs::is_cgroup2(Path::new(UNIFIED)).unwrap_or(false) {
+            let controllers = read_controllers(Path::new(UNIFIED))?;
+            return unified_only(&own, &controllers);
+        }
+        let mut layout = probe(&read("/proc/self/mountinfo")?, &own)?;
+        if let Some(unified) = &mut layout.unified {
+            unified.controllers = words(&read_controllers(&unified.mount_point)?);
+        }
+        Ok(layout)
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).at(Stage::Host, || format!("read {path}"))
+}
+
+fn read_controllers(mount_point: &Path) -> Result<String> {
+    let path = mount_point.join("cgroup.controllers");
+    std::fs::read_to_string(&path).at(Stage::Host, || format!("read {}", path.display()))
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// The layout of a host where cgroup2 is mounted on `/sys/fs/cgroup` itself. `controllers` is the text of
+/// `cgroup.controllers` there.
+///
+/// Such a mount shows the root of this process's cgroup namespace, so the path in `/proc/self/cgroup` is
+/// relative to it. A bind of a subtree without a cgroup namespace is the exception: then the path is not
+/// found below the mount and the caller's mkdir says so.
+pub fn unified_only(self_cgroup: &str, controllers: &str) -> Result<Layout> {
+    let unified = Hierarchy {
+        mount_point: PathBuf::from(UNIFIED),
+        root: "/".into(),
+        own: own_below("/", own_paths(self_cgroup)?.iter().find(|o| o.unified()).map_or("/", |o| o.path)),
+        controllers: words(controllers),
+        name: None,
+    };
+    Ok(Layout { unified: Some(unified), v1: Vec::new() })
+}
+
+/// Parses the text of `/proc/self/mountinfo` and `/proc/self/cgroup` (proc(5), cgroups(7)).
+///
+/// The controllers of cgroup2 are not in there: [`Layout::read`] fills them in. Hierarchies that are in
+/// `self_cgroup` but not mounted are left out; of several mounts of one hierarchy the one that shows its
+/// root wins, then the first.
+pub fn probe(mountinfo: &str, self_cgroup: &str) -> Result<Layout> {
+    let own = own_paths(self_cgroup)?;
+    let mut layout = Layout::default();
+    for mount in mountinfo.lines().filter_map(Mount::parse) {
+        let mut found = mount.hierarchy();
+        if mount.fs_type == "cgroup2" {
+            let path = own.iter().find(|o| o.unified()).map_or("/", |o| o.path);
+            found.own = own_below(&found.root, path);
+            match &mut layout.unified {
+                Some(known) => prefer(known, found),
+                None => layout.unified = Some(found),
+            }
+            continue;
+        }
+        let path = own.iter().find(|o| o.matches(&found)).map_or("/", |o| o.path);
+        found.own = own_below(&found.root, path);
+        match layout.v1.iter_mut().find(|h| h.controllers == found.controllers && h.name == found.name) {
+            Some(known) => prefer(known, found),
+            None => layout.v1.push(found),
+        }
+    }
+    Ok(layout)
+}
+
+fn prefer(known: &mut Hierarchy, found: Hierarchy) {
+    if known.root != "/" && found.root == "/" {
+        *known = found;
+    }
+}
+
+/// The part of `path` below `root`, without slashes at its ends. A path outside of the visible tree (a
+/// bind of a sibling, or `/..` of a foreign cgroup namespace) has no name here: the mount point stands for it.
+fn own_below(root: &str, path: &str) -> String {
+    let below = match root {
+        "/" => path,
+        _ => match path.strip_prefix(root) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+            _ => "",
+        },
+    };
+    let below = below.trim_matches('/');
+    if below.split('/').any(|part| part == "..") { String::new() } else { below.to_owned() }
+}
+
+/// One line of `/proc/self/cgroup`.
+struct Own<'a> {
+    controllers: &'a str,
+    path: &'a str,
+}
+
+impl Own<'_> {
+    fn unified(&self) -> bool {
+        self.controllers.is_empty()
+    }
+
+    fn matches(&self, hierarchy: &Hierarchy) -> bool {
+        match &hierarchy.name {
+            Some(name) => self.controllers.split(',').any(|c| c.strip_prefix("name=") == Some(name)),
+            None => self.controllers.split(',').any(|c| hierarchy.has(c)),
+        }
+    }
+}
+
+fn own_paths(text: &str) -> Result<Vec<Own<'_>>> {
+    text.lines()
+        .map(|line| {
+            let mut fields = line.splitn(3, ':');
+            match (fields.next(), fields.next(), fields.next()) {
+                (Some(_), Some(controllers), Some(path)) if path.starts_with('/') => Ok(Own { controllers, path }),
+                _ => Err(Error::new(Stage::Host, format!("parse /proc/self/cgroup: unexpected line {line:?}"))),
+            }
+        })
+        .collect()
+}
+
+/// The fields of a mountinfo line that matter here.
+struct Mount<'a> {
+    root: &'a str,
+    point: &'a str,
+    fs_type: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    /// `36 35 98:0 /root /point rw,noatime shared:1 - type source options`; only cgroup mounts are kept.
+    fn parse(line: &'a str) -> Option<Mount<'a>> {
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let fs_type = right.next().filter(|t| matches!(*t, "cgroup" | "cgroup2"))?;
+        let options = right.nth(1)?;
+        let mut left = left.split(' ').skip(3);
+        Some(Mount { root: left.next()?, point: left.next()?, fs_type, options })
+    }
+
+    fn hierarchy(&self) -> Hierarchy {
+        let options = || self.options.split(',');
+        Hierarchy {
+            mount_point: PathBuf::from(unescape(self.point)),
+            root: unescape(self.root),
+            own: String::new(),
+            controllers: options().filter(|o| V1_CONTROLLERS.contains(o)).map(str::to_owned).collect(),
+            name: options().find_map(|o| o.strip_prefix("name=")).map(str::to_owned),
+        }
+    }
+}
+
+/// Undoes the kernel's octal escapes of space, tab, newline and backslash.
+fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = (first == b'\\').then(|| tail.get(..3)).flatten().and_then(octal);
+        out.push(code.unwrap_or(first));
+        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    digits.iter().try_fold(0u8, |value, digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(digit - b'0'),
+        _ => None,
+    })
+}
