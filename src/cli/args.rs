@@ -218,7 +218,9 @@ pub fn request(verb: Verb, matches: &ArgMatches) -> Result<Request> {
         Verb::Start => Request::Start(Start { id: given.id()?, trace: given.path("trace") }),
         Verb::State => Request::State(given.id()?),
         Verb::Update => Request::Update(Box::new(given.update()?)),
-        Verb::Plan => Request::Plan { bundle: given.path("BUNDLE").unwrap_or_else(|| ".".into()), json: given.switch("json") },
+        Verb::Plan => {
+            Request::Plan { bundle: given.path("BUNDLE").unwrap_or_else(|| ".".into()), json: given.switch("json") }
+        }
         Verb::Check => Request::Check { json: given.switch("json") },
         Verb::Trace => Request::Trace(given.path("FILE").unwrap_or_default()),
         Verb::Completion => Request::Completion(given.text("SHELL")?.unwrap_or_default()),
@@ -384,7 +386,9 @@ impl Given<'_> {
         let action = match self.text("ACTION")?.as_deref() {
             Some("add") => MountsAction::Add,
             Some("remove") => MountsAction::Remove,
-            other => return Err(Error::new(Stage::Args, format!("mounts {:?}: must be add or remove", other.unwrap_or("")))),
+            other => {
+                return Err(Error::new(Stage::Args, format!("mounts {:?}: must be add or remove", other.unwrap_or(""))));
+            }
         };
         Ok(MountsArgs { action, id: self.id()?, file: self.path("FILE").unwrap_or_default() })
     }
@@ -399,7 +403,10 @@ impl Given<'_> {
             force: self.switch("force"),
         };
         if args.files.len() > 1 && args.files.len() != args.ids.len() {
-            return Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"));
+            return Err(Error::new(
+                Stage::Args,
+                "--resources is given once for all containers, or once for each of them",
+            ));
         }
         Ok(args)
     }

@@ -1,7 +1,5 @@
 //! Completion scripts of shells, from the tables of commands and flags.
 
-use std::fmt::Write;
-
 use super::flags::{self, Flag, Value};
 use super::verbs::{VERBS, Verb, VerbRow};
 use crate::error::{Error, Result, Stage};
@@ -25,7 +23,11 @@ fn listed_flags(scope: Option<Verb>) -> impl Iterator<Item = &'static Flag> {
 }
 
 fn words(scope: Option<Verb>) -> String {
-    listed_flags(scope).map(|flag| format!("--{}", flag.long)).chain(["--help".to_owned()]).collect::<Vec<_>>().join(" ")
+    listed_flags(scope)
+        .map(|flag| format!("--{}", flag.long))
+        .chain(["--help".to_owned()])
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whether a container's name can follow.
@@ -47,8 +49,7 @@ fn bash() -> String {
     let ids: Vec<&str> = listed().filter(|row| takes_id(row)).map(|row| row.name).collect();
     let mut cases = String::new();
     for row in listed() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(cases, "        {}) words=\"{}\" ;;", row.name, words(Some(row.verb)));
+        cases += &format!("        {}) words=\"{}\" ;;\n", row.name, words(Some(row.verb)));
     }
     format!(
         r#"_brisk() {{
@@ -115,7 +116,8 @@ fn fish() -> String {
         text += &fish_flag("__fish_use_subcommand", flag);
     }
     for row in listed() {
-        text += &format!("complete -c brisk -n __fish_use_subcommand -a {} -d '{}'\n", row.name, fish_quoted(row.about));
+        text +=
+            &format!("complete -c brisk -n __fish_use_subcommand -a {} -d '{}'\n", row.name, fish_quoted(row.about));
         let seen = format!("'__fish_seen_subcommand_from {}'", row.name);
         if takes_id(row) {
             text += &format!("complete -c brisk -n {seen} -a '(brisk list --quiet 2>/dev/null)'\n");

@@ -51,7 +51,9 @@ impl Level {
     pub fn named(name: &str) -> Option<Level> {
         match name {
             "warn" => Some(Level::Warning),
-            _ => [Level::Error, Level::Warning, Level::Info, Level::Debug].into_iter().find(|level| level.name() == name),
+            _ => {
+                [Level::Error, Level::Warning, Level::Info, Level::Debug].into_iter().find(|level| level.name() == name)
+            }
         }
     }
 }
@@ -187,7 +189,11 @@ fn journal_record(level: Level, message: &str, id: &str) -> Vec<u8> {
 /// Control characters escaped: a message may quote what a container chose.
 fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
         line
     })
 }

@@ -80,7 +80,10 @@ pub fn log_flags(argv: &[OsString]) -> (Option<OsString>, Option<OsString>) {
     while walk.flags().is_err() {}
     let last = |name: &str| {
         let prefix = format!("--{name}=");
-        walk.out.iter().rev().find_map(|token| Some(OsStr::from_bytes(token.as_bytes().strip_prefix(prefix.as_bytes())?).into()))
+        walk.out
+            .iter()
+            .rev()
+            .find_map(|token| Some(OsStr::from_bytes(token.as_bytes().strip_prefix(prefix.as_bytes())?).into()))
     };
     let journal = walk.out.iter().any(|token| token == "--systemd-log");
     (last("log").or_else(|| journal.then(|| "journald:brisk".into())), last("log-format"))
@@ -119,7 +122,9 @@ impl Walk<'_> {
                 b"-" => return Ok(Some(token.clone())),
                 b"-?" | b"--usage" | b"--help" | b"-h" | b"-help" => self.asks_help = true,
                 [b'-', b'-', long @ ..] => self.long(token, long)?,
-                [b'-', letters @ ..] if self.find_long(split_value(letters).0).is_some() => self.long(token, letters)?,
+                [b'-', letters @ ..] if self.find_long(split_value(letters).0).is_some() => {
+                    self.long(token, letters)?
+                }
                 [b'-', letters @ ..] => self.letters(token, letters)?,
                 _ => return Ok(Some(token.clone())),
             }

@@ -135,17 +135,9 @@ pub const VERBS: &[VerbRow] = &[
         &[Positional { name: "BUNDLE", arity: Arity::Optional, help: "the bundle directory (default: .)" }],
         "print what `create` would do, without doing it",
     ),
-    VerbRow {
-        aliases: &["info"],
-        ..row(Verb::Check, "check", &[], "print what this kernel and this user can do")
-    },
+    VerbRow { aliases: &["info"], ..row(Verb::Check, "check", &[], "print what this kernel and this user can do") },
     row(Verb::Trace, "trace", &[one("FILE", "a file written by --trace")], "print a trace as a table"),
-    row(
-        Verb::Completion,
-        "completion",
-        &[one("SHELL", "bash, zsh or fish")],
-        "print the completion script of a shell",
-    ),
+    row(Verb::Completion, "completion", &[one("SHELL", "bash, zsh or fish")], "print the completion script of a shell"),
     VerbRow {
         listed: false,
         ..row(Verb::Man, "man", &[one("DIR", "where to write the pages")], "write the manual pages")

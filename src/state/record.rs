@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Life, ProcessId, boot_id};
 use crate::error::{Context, Error, Result, Stage};
+use crate::spec::resources::Resources;
 
 /// The version of the format this brisk writes. A change that an older brisk would misread gets a new one.
 const VERSION: u32 = 1;
@@ -52,6 +53,9 @@ pub struct Record {
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,
+    /// Its limits after an `update`; before, they are those of config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
     /// The container's cgroup, as `cgroup` saved it; null without one.
     #[serde(default)]
     pub cgroup: serde_json::Value,

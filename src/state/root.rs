@@ -39,7 +39,10 @@ impl Identity {
 /// The map of the initial user namespace: all ids onto themselves, in one line.
 fn is_initial(uid_map: &str) -> bool {
     let mut fields = uid_map.split_ascii_whitespace();
-    fields.next() == Some("0") && fields.next() == Some("0") && fields.next() == Some("4294967295") && fields.next().is_none()
+    fields.next() == Some("0")
+        && fields.next() == Some("0")
+        && fields.next() == Some("4294967295")
+        && fields.next().is_none()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,8 @@ impl Regex {
     pub fn new(pattern: &CStr) -> Option<Regex> {
         let mut regex = Box::new(MaybeUninit::<libc::regex_t>::zeroed());
         // SAFETY: `regex` is writable and `pattern` NUL-terminated; both outlive the call.
-        let failed = unsafe { libc::regcomp(regex.as_mut_ptr(), pattern.as_ptr(), libc::REG_EXTENDED | libc::REG_NOSUB) };
+        let failed =
+            unsafe { libc::regcomp(regex.as_mut_ptr(), pattern.as_ptr(), libc::REG_EXTENDED | libc::REG_NOSUB) };
         if failed != 0 {
             return None;
         }
