@@ -3,9 +3,12 @@
 
 pub mod cgroup;
 pub mod child;
+pub mod cli;
+pub mod container;
 pub mod error;
 pub mod host;
 pub mod plan;
 pub mod spec;
+pub mod state;
 pub mod sys;
 pub mod wire;

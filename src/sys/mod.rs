@@ -12,6 +12,7 @@ pub mod fs;
 pub mod mount;
 pub mod path;
 pub mod process;
+pub mod regex;
 pub mod shared;
 pub mod socket;
 pub mod tail;
