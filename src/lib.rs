@@ -4,5 +4,6 @@
 //! (`tests/architecture.rs` checks it).
 
 pub mod error;
+pub mod plan;
 pub mod spec;
 pub mod sys;

@@ -4,6 +4,8 @@
 //! `clone3` and `execve`, so nothing here allocates.
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
+pub mod seccomp;
+
 use nix::errno::Errno;
 
 /// The result of a system call.
