@@ -28,6 +28,7 @@ pub mod process;
 pub mod rlimits;
 pub mod rootfs;
 pub mod schedule;
+pub mod seccomp;
 pub mod sysctl;
 pub mod text;
 mod options_idmap;
@@ -47,3 +48,5 @@ pub fn hook_state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> (Vec<u8
     let tail = format!(",\"bundle\":{bundle},\"annotations\":{}}}", serde_json::Value::Object(annotations));
     (head.into_bytes(), tail.into_bytes())
 }
+//! What brisk will do, worked out as data from the bundle, the host and the options.
+//! Pure: nothing here makes a system call, reads a file or looks at the environment or the clock.

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod path;
 pub mod process;
 pub mod regex;
+pub mod seccomp;
 pub mod shared;
 pub mod socket;
 pub mod tail;
