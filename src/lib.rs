@@ -1,7 +1,5 @@
-//! brisk, a daemonless OCI container runtime. See docs/DESIGN.md for the map of these modules.
-//!
-//! The modules are listed from the bottom up; each may use only those above it in this list
-//! (`tests/architecture.rs` checks it).
+//! brisk, a daemonless OCI container runtime. See docs/DESIGN.md for the map of these modules and for which
+//! of them may use which (`tests/architecture.rs` checks it).
 
 pub mod cgroup;
 pub mod error;
@@ -9,3 +7,4 @@ pub mod host;
 pub mod plan;
 pub mod spec;
 pub mod sys;
+pub mod wire;

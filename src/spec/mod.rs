@@ -6,14 +6,18 @@
 
 pub mod hooks;
 pub mod linux;
+mod load;
 pub mod mounts;
 pub mod process;
 pub mod resources;
 pub mod seccomp;
+pub mod validate;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use load::{CONFIG, load, load_process, parse, read_json};
 
 /// config.json.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

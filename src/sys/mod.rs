@@ -6,8 +6,32 @@
 
 pub mod bpf;
 pub mod cgfs;
+pub mod cred;
+pub mod fs;
+pub mod mount;
+pub mod path;
+pub mod process;
+pub mod socket;
+pub mod tail;
+pub mod tty;
 
 use nix::errno::Errno;
 
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;
+
+/// Turns the C library's -1 into the errno it left behind.
+fn cvt(ret: libc::c_long) -> Result<libc::c_long> {
+    if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
+}
+
+/// The same for calls whose return value says nothing else.
+fn done(ret: libc::c_long) -> Result<()> {
+    cvt(ret).map(drop)
+}
+
+/// `raw!(SYS_name, args…)`: one system call through libc; an unsafe operation of the caller.
+macro_rules! raw {
+    ($nr:ident $(, $arg:expr)* $(,)?) => { libc::syscall(libc::$nr $(, $arg)*) };
+}
+use raw;

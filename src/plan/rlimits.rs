@@ -1,0 +1,62 @@
+//! Resource limits by name. Pure; runs in the parent.
+
+use crate::error::{Error, Result, Stage};
+use crate::spec::process::Rlimit;
+
+/// One limit for prlimit(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// RLIMIT_*.
+    pub resource: u32,
+    /// Soft limit; `u64::MAX` is RLIM_INFINITY.
+    pub soft: u64,
+    /// Hard limit; `u64::MAX` is RLIM_INFINITY.
+    pub hard: u64,
+}
+
+/// Name and number. `RLIM_INFINITY` is all ones in config.json and in the 64-bit prlimit64 call alike, so
+/// values need no translation.
+const TABLE: &[(&str, u32)] = &[
+    ("RLIMIT_AS", libc::RLIMIT_AS),
+    ("RLIMIT_CORE", libc::RLIMIT_CORE),
+    ("RLIMIT_CPU", libc::RLIMIT_CPU),
+    ("RLIMIT_DATA", libc::RLIMIT_DATA),
+    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
+    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS),
+    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK),
+    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE),
+    ("RLIMIT_NICE", libc::RLIMIT_NICE),
+    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE),
+    ("RLIMIT_NPROC", libc::RLIMIT_NPROC),
+    ("RLIMIT_RSS", libc::RLIMIT_RSS),
+    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
+    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
+    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING),
+    ("RLIMIT_STACK", libc::RLIMIT_STACK),
+];
+
+/// The name of an RLIMIT_* number.
+pub fn name(resource: u32) -> Option<&'static str> {
+    TABLE.iter().find(|(_, number)| *number == resource).map(|(name, _)| *name)
+}
+
+/// Reads `process.rlimits`.
+pub fn parse(list: &[Rlimit]) -> Result<Vec<Limit>> {
+    let mut limits: Vec<Limit> = Vec::with_capacity(list.len());
+    for entry in list {
+        let resource = TABLE
+            .iter()
+            .find(|(name, _)| *name == entry.kind)
+            .map(|(_, number)| *number)
+            .ok_or_else(|| Error::new(Stage::Bundle, format!("rlimit {:?} does not exist", entry.kind)))?;
+        if limits.iter().any(|limit| limit.resource == resource) {
+            return Err(Error::new(Stage::Bundle, format!("rlimit {} is listed twice", entry.kind)));
+        }
+        if entry.soft > entry.hard {
+            let what = format!("rlimit {}: soft limit {} is above hard limit {}", entry.kind, entry.soft, entry.hard);
+            return Err(Error::new(Stage::Bundle, what));
+        }
+        limits.push(Limit { resource, soft: entry.soft, hard: entry.hard });
+    }
+    Ok(limits)
+}

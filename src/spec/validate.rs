@@ -1,0 +1,159 @@
+//! Checks of config.json that need nothing but config.json. Reads no file; runs in the parent.
+//!
+//! What needs a table of names (options, capabilities, limits, devices, …) is checked by `plan`, where the
+//! table is.
+
+use super::hooks::{Hook, Hooks};
+use super::linux::Linux;
+use super::mounts::Mount;
+use super::process::Process;
+use super::{Root, Spec};
+use crate::error::{Error, Result, Stage};
+
+/// uname(2): __NEW_UTS_LEN.
+const UTS_MAX: usize = 64;
+/// The id that setresuid(2) and chown(2) take as "leave unchanged".
+const NO_ID: u32 = u32::MAX;
+
+fn bad<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::new(Stage::Bundle, what))
+}
+
+/// Checks a whole config.json. A missing process is allowed: `create` needs none.
+pub fn validate(spec: &Spec) -> Result<()> {
+    if !is_semver(&spec.oci_version) {
+        return bad(format!("ociVersion {:?} is not a semantic version", spec.oci_version));
+    }
+    check_root(spec.root.as_ref())?;
+    if let Some(process) = &spec.process {
+        validate_process(process)?;
+    }
+    spec.mounts.iter().try_for_each(check_mount)?;
+    if let Some(hooks) = &spec.hooks {
+        check_hooks(hooks)?;
+    }
+    check_uts(spec)?;
+    spec.linux.as_ref().map_or(Ok(()), check_linux)
+}
+
+/// Checks a process: config.json's, or process.json of `exec`.
+pub fn validate_process(process: &Process) -> Result<()> {
+    if process.args.is_empty() {
+        return bad("process.args must not be empty");
+    }
+    if process.cwd.is_empty() {
+        return bad("process.cwd must not be empty");
+    }
+    if !process.cwd.starts_with('/') {
+        return bad(format!("process.cwd {:?} must be an absolute path", process.cwd));
+    }
+    let user = &process.user;
+    if user.uid == NO_ID || user.gid == NO_ID || user.additional_gids.contains(&NO_ID) {
+        return bad(format!("process.user: {NO_ID} is not an id"));
+    }
+    if user.umask.is_some_and(|umask| umask > 0o777) {
+        return bad("process.user.umask is above 0777");
+    }
+    match process.oom_score_adj {
+        Some(score) if !(-1000..=1000).contains(&score) => {
+            bad(format!("process.oomScoreAdj {score} is not between -1000 and 1000"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// MAJOR.MINOR.PATCH[-PRERELEASE][+BUILD]. Any version will do: engines are often ahead of runtimes, and the
+/// specification keeps a major version compatible.
+fn is_semver(version: &str) -> bool {
+    let (version, build) = version.split_once('+').map_or((version, None), |(v, build)| (v, Some(build)));
+    let (core, pre) = version.split_once('-').map_or((version, None), |(core, pre)| (core, Some(pre)));
+    let numbers = || core.split('.');
+    let numeric = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0'));
+    let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let suffix = |text: Option<&str>| text.is_none_or(|text| text.split('.').all(word));
+    numbers().count() == 3 && numbers().all(numeric) && suffix(pre) && suffix(build)
+}
+
+fn check_root(root: Option<&Root>) -> Result<()> {
+    match root {
+        None => bad("root must be specified"),
+        Some(root) if root.path.is_empty() => bad("root.path must not be empty"),
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_mount(mount: &Mount) -> Result<()> {
+    if mount.destination.is_empty() {
+        return bad("mounts: a destination must not be empty");
+    }
+    if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
+        return bad(format!("mount {}: uidMappings and gidMappings need each other", mount.destination));
+    }
+    Ok(())
+}
+
+fn check_hooks(hooks: &Hooks) -> Result<()> {
+    let lists: [(&str, &[Hook]); 6] = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("startContainer", &hooks.start_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ];
+    for (name, list) in lists {
+        for hook in list {
+            if !hook.path.starts_with('/') {
+                return bad(format!("hooks.{name}: path {:?} is not absolute", hook.path));
+            }
+            if hook.timeout.is_some_and(|timeout| timeout <= 0) {
+                return bad(format!("hooks.{name}: timeout of {} must be greater than zero", hook.path));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_namespace(linux: &Linux, kind: &str) -> bool {
+    linux.namespaces.iter().any(|namespace| namespace.kind == kind)
+}
+
+fn check_uts(spec: &Spec) -> Result<()> {
+    let uts = spec.linux.as_ref().is_some_and(|linux| has_namespace(linux, "uts"));
+    for (name, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+        let value = value.as_deref().unwrap_or_default();
+        if !value.is_empty() && !uts {
+            return bad(format!("unable to set {name} without a private UTS namespace"));
+        }
+        if value.len() > UTS_MAX {
+            return bad(format!("{name} is longer than {UTS_MAX} bytes"));
+        }
+    }
+    Ok(())
+}
+
+/// Fields that make no sense, or would act on the host, without a namespace of their own.
+fn check_linux(linux: &Linux) -> Result<()> {
+    let needs = [
+        ("uidMappings", linux.uid_mappings.is_empty(), "user"),
+        ("gidMappings", linux.gid_mappings.is_empty(), "user"),
+        ("maskedPaths", linux.masked_paths.is_empty(), "mount"),
+        ("readonlyPaths", linux.readonly_paths.is_empty(), "mount"),
+        ("timeOffsets", linux.time_offsets.is_empty(), "time"),
+        ("netDevices", linux.net_devices.is_empty(), "network"),
+    ];
+    for (field, absent, kind) in needs {
+        if !absent && !has_namespace(linux, kind) {
+            return bad(format!("linux.{field} needs a {kind} namespace"));
+        }
+    }
+    for (clock, offset) in &linux.time_offsets {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return bad(format!("linux.timeOffsets: clock {clock:?} does not exist"));
+        }
+        if offset.nanosecs >= 1_000_000_000 {
+            return bad(format!("linux.timeOffsets.{clock}: nanosecs {} is a second or more", offset.nanosecs));
+        }
+    }
+    Ok(())
+}

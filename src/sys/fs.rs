@@ -1,0 +1,273 @@
+//! Files and directories, always relative to a directory fd.
+
+use std::ffi::CStr;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+use super::{Result, cvt, done, raw};
+
+/// The current directory as a directory fd.
+// SAFETY: AT_FDCWD is not a descriptor that can be closed; every *at call accepts it.
+pub const CWD: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+
+/// openat2(2): no component may leave the directory fd, absolute links count from it.
+pub const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+/// openat2(2): no symbolic link and no mount point on the way.
+pub const STRICT: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV;
+
+/// Owns the descriptor a system call returned.
+pub(super) fn own(fd: libc::c_long) -> OwnedFd {
+    // SAFETY: the kernel has just returned this descriptor to us, so nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+}
+
+/// openat(2), always close-on-exec.
+pub fn open(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    let fd = unsafe { raw!(SYS_openat, dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC, mode) };
+    cvt(fd).map(own)
+}
+
+/// openat2(2), always close-on-exec. EAGAIN (a rename raced with `..`) is tried again a bounded number of times.
+pub fn open2(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<OwnedFd> {
+    // SAFETY: open_how is plain data, for which all zeros is a valid value.
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.mode = u64::from(mode);
+    how.resolve = resolve;
+    let mut tries = 0;
+    loop {
+        // SAFETY: `path` is NUL-terminated, `how` is a whole open_how of the size given; both outlive the call.
+        let fd = unsafe { raw!(SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
+        match cvt(fd) {
+            Err(Errno::EAGAIN) if tries < 128 => tries += 1,
+            result => return result.map(own),
+        }
+    }
+}
+
+/// fstat(2); works on `O_PATH` descriptors.
+pub fn stat(fd: BorrowedFd<'_>) -> Result<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `stat` is writable memory of the right size.
+    done(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// fstatat(2) without following a final symbolic link.
+pub fn stat_at(dir: BorrowedFd<'_>, path: &CStr) -> Result<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `path` is NUL-terminated; `stat` is writable memory of the right size.
+    let ret = unsafe { libc::fstatat(dir.as_raw_fd(), path.as_ptr(), stat.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW) };
+    done(ret.into())?;
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// The type bits of a mode (`S_IFDIR`, …).
+pub fn kind(stat: &libc::stat) -> u32 {
+    stat.st_mode & libc::S_IFMT
+}
+
+/// fstatfs(2): the file system's magic number.
+pub fn fs_magic(fd: BorrowedFd<'_>) -> Result<i64> {
+    let mut buf = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: `buf` is writable memory of the right size.
+    done(unsafe { libc::fstatfs(fd.as_raw_fd(), buf.as_mut_ptr()) }.into())?;
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    let buf = unsafe { buf.assume_init() };
+    Ok(buf.f_type)
+}
+
+/// mkdirat(2).
+pub fn mkdir(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_mkdirat, dir.as_raw_fd(), path.as_ptr(), mode) })
+}
+
+/// mknodat(2).
+pub fn mknod(dir: BorrowedFd<'_>, path: &CStr, mode: u32, dev: u64) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_mknodat, dir.as_raw_fd(), path.as_ptr(), mode, dev as libc::c_uint) })
+}
+
+/// symlinkat(2).
+pub fn symlink(target: &CStr, dir: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    done(unsafe { raw!(SYS_symlinkat, target.as_ptr(), dir.as_raw_fd(), path.as_ptr()) })
+}
+
+/// unlinkat(2); `flags` is 0 or `AT_REMOVEDIR`.
+pub fn unlink(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_unlinkat, dir.as_raw_fd(), path.as_ptr(), flags) })
+}
+
+/// renameat2(2) with no flags.
+pub fn rename(dir: BorrowedFd<'_>, from: &CStr, to: &CStr) -> Result<()> {
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    done(unsafe { raw!(SYS_renameat2, dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), to.as_ptr(), 0) })
+}
+
+/// readlinkat(2) into `buf`; returns the part that was filled.
+pub fn readlink<'a>(dir: BorrowedFd<'_>, path: &CStr, buf: &'a mut [u8]) -> Result<&'a [u8]> {
+    // SAFETY: `path` is NUL-terminated; `buf` is writable for the length given.
+    let len = cvt(unsafe { raw!(SYS_readlinkat, dir.as_raw_fd(), path.as_ptr(), buf.as_mut_ptr(), buf.len()) })?;
+    Ok(&buf[..len as usize])
+}
+
+/// fchownat(2) on the descriptor itself or on a name below it, never following a final link.
+pub fn chown(dir: BorrowedFd<'_>, path: &CStr, uid: u32, gid: u32) -> Result<()> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_fchownat, dir.as_raw_fd(), path.as_ptr(), uid, gid, flags) })
+}
+
+/// fchmod(2); the descriptor must not be `O_PATH`.
+pub fn chmod(fd: BorrowedFd<'_>, mode: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_fchmod, fd.as_raw_fd(), mode) })
+}
+
+/// fchmodat(2); follows a final link, so only for names that were just made.
+pub fn chmod_at(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_fchmodat, dir.as_raw_fd(), path.as_ptr(), mode) })
+}
+
+/// faccessat2(2) with the effective ids.
+pub fn access(dir: BorrowedFd<'_>, path: &CStr, mode: i32) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_faccessat2, dir.as_raw_fd(), path.as_ptr(), mode, libc::AT_EACCESS) })
+}
+
+/// read(2), tried again on EINTR.
+pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    loop {
+        // SAFETY: `buf` is writable for the length given.
+        match cvt(unsafe { raw!(SYS_read, fd.as_raw_fd(), buf.as_mut_ptr(), buf.len()) }) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|n| n as usize),
+        }
+    }
+}
+
+/// One write(2), tried again on EINTR.
+pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize> {
+    loop {
+        // SAFETY: `buf` is readable for the length given.
+        match cvt(unsafe { raw!(SYS_write, fd.as_raw_fd(), buf.as_ptr(), buf.len()) }) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|n| n as usize),
+        }
+    }
+}
+
+/// write(2) until everything is written.
+pub fn write_all(fd: BorrowedFd<'_>, mut buf: &[u8]) -> Result<()> {
+    while !buf.is_empty() {
+        match write(fd, buf)? {
+            0 => return Err(Errno::EIO),
+            n => buf = &buf[n..],
+        }
+    }
+    Ok(())
+}
+
+/// Reads from the start until `buf` is full or the file ends.
+pub fn pread(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Result<usize> {
+    // SAFETY: `buf` is writable for the length given.
+    cvt(unsafe { raw!(SYS_pread64, fd.as_raw_fd(), buf.as_mut_ptr(), buf.len(), offset) }).map(|n| n as usize)
+}
+
+/// Sets the file offset to the start.
+pub fn rewind(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_lseek, fd.as_raw_fd(), 0, libc::SEEK_SET) })
+}
+
+/// memfd_create(2), close-on-exec and executable (`MFD_EXEC` where the kernel, since 6.3, wants to be told).
+pub fn memfd(name: &CStr) -> Result<OwnedFd> {
+    const MFD_EXEC: u32 = 0x10;
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    match cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | MFD_EXEC) }) {
+        // FALLBACK(linux < 6.3): the flag is unknown and its meaning the default.
+        // SAFETY: as above.
+        Err(Errno::EINVAL) => cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC) }),
+        result => result,
+    }
+    .map(own)
+}
+
+/// A copy of the descriptor, close-on-exec, numbered at least `min`.
+pub fn dup(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    cvt(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, min) }).map(own)
+}
+
+/// dup3(2) onto a number, without close-on-exec; for standard streams.
+pub fn dup_onto(fd: BorrowedFd<'_>, onto: RawFd) -> Result<()> {
+    if fd.as_raw_fd() == onto {
+        // SAFETY: no memory is passed.
+        return done(unsafe { raw!(SYS_fcntl, onto, libc::F_SETFD, 0) });
+    }
+    // SAFETY: no memory is passed; the numbers written to are the standard streams, which nothing in this
+    // process owns as an OwnedFd.
+    done(unsafe { raw!(SYS_dup3, fd.as_raw_fd(), onto, 0) })
+}
+
+/// Marks every descriptor from `first` up close-on-exec: close_range(2), Linux 5.11.
+pub fn cloexec_from(first: u32) -> Result<()> {
+    // SAFETY: no memory is passed; descriptors stay open in this process.
+    done(unsafe { raw!(SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+}
+
+/// Sets or clears close-on-exec.
+pub fn set_cloexec(fd: RawFd, flag: libc::c_int) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_fcntl, fd, libc::F_SETFD, flag) })
+}
+
+/// umask(2); cannot fail.
+pub fn umask(mask: u32) {
+    // SAFETY: no memory is passed.
+    unsafe { raw!(SYS_umask, mask) };
+}
+
+/// fchdir(2).
+pub fn fchdir(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_fchdir, fd.as_raw_fd()) })
+}
+
+/// chdir(2).
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_chdir, path.as_ptr()) })
+}
+
+/// chroot(2).
+pub fn chroot(path: &CStr) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_chroot, path.as_ptr()) })
+}
+
+/// getcwd(2): whether the current directory can be reached from the root, that is, its path starts with `/`.
+/// The kernel writes `(unreachable)` in front otherwise (CVE-2024-21626).
+pub fn cwd_is_inside_root() -> Result<bool> {
+    let mut buf = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: `buf` is writable for the length given.
+    match cvt(unsafe { raw!(SYS_getcwd, buf.as_mut_ptr(), buf.len()) }) {
+        // ENOENT: the directory has been removed, so it has no path at all.
+        Err(Errno::ENOENT) => Ok(false),
+        result => result.map(|_| buf[0] == b'/'),
+    }
+}
+
+/// mkfifoat(3).
+pub fn mkfifo(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> Result<()> {
+    mknod(dir, path, libc::S_IFIFO | mode, 0)
+}

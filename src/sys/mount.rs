@@ -1,0 +1,122 @@
+//! The mount API on descriptors (Linux 5.2, attributes 5.12) and the classic calls it cannot replace.
+
+use std::ffi::CStr;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+use super::fs::own;
+use super::{Result, cvt, done, raw};
+
+/// Attributes for mount_setattr(2); `propagation` is an `MS_*` propagation flag or 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MountAttr {
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to clear.
+    pub clear: u64,
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE` or 0.
+    pub propagation: u64,
+    /// User namespace of `MOUNT_ATTR_IDMAP`.
+    pub userns_fd: u64,
+}
+
+const OPEN_TREE_CLONE: u32 = 1;
+const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+/// `AT_RECURSIVE` of open_tree(2) and mount_setattr(2).
+pub const RECURSIVE: u32 = libc::AT_RECURSIVE as u32;
+
+/// open_tree(2): a detached copy of the mount (with [`RECURSIVE`]: the tree) at `path`.
+pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, flags: u32) -> Result<OwnedFd> {
+    let flags = flags | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    cvt(unsafe { raw!(SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) }).map(own)
+}
+
+/// move_mount(2): attaches the detached mount onto the object `to` refers to.
+pub fn attach(mount: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    // SAFETY: both strings are static and NUL-terminated.
+    done(unsafe { raw!(SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), to.as_raw_fd(), c"".as_ptr(), flags) })
+}
+
+/// mount_setattr(2) on the mount that `fd` is the root of.
+pub fn set_attr(fd: BorrowedFd<'_>, flags: u32, attr: &MountAttr) -> Result<()> {
+    let flags = flags | libc::AT_EMPTY_PATH as u32;
+    // SAFETY: the path is static and NUL-terminated, `attr` is a whole mount_attr of the size given.
+    done(unsafe {
+        raw!(SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, ptr::from_ref(attr), size_of::<MountAttr>())
+    })
+}
+
+/// fsopen(2): a context for a new file system.
+pub fn fs_open(kind: &CStr) -> Result<OwnedFd> {
+    // SAFETY: `kind` is NUL-terminated and outlives the call.
+    cvt(unsafe { raw!(SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) }).map(own)
+}
+
+/// fspick(2): a context to reconfigure the file system mounted at `dir`.
+pub fn fs_pick(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const FSPICK_CLOEXEC: u32 = 1;
+    const FSPICK_EMPTY_PATH: u32 = 8;
+    // SAFETY: the path is static and NUL-terminated.
+    cvt(unsafe { raw!(SYS_fspick, dir.as_raw_fd(), c"".as_ptr(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH) }).map(own)
+}
+
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+
+fn fs_config(fs: BorrowedFd<'_>, cmd: u32, key: *const libc::c_char, value: *const libc::c_char) -> Result<()> {
+    // SAFETY: the callers below pass NULL or NUL-terminated strings, as the command wants, that outlive the call.
+    done(unsafe { raw!(SYS_fsconfig, fs.as_raw_fd(), cmd, key, value, 0) })
+}
+
+/// fsconfig(2): a parameter with a value, or a flag without one.
+pub fn fs_set(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> Result<()> {
+    match value {
+        Some(value) => fs_config(fs, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr()),
+        None => fs_config(fs, FSCONFIG_SET_FLAG, key.as_ptr(), ptr::null()),
+    }
+}
+
+/// fsconfig(2): makes the superblock.
+pub fn fs_create(fs: BorrowedFd<'_>) -> Result<()> {
+    fs_config(fs, FSCONFIG_CMD_CREATE, ptr::null(), ptr::null())
+}
+
+/// fsconfig(2): applies the parameters to the superblock that was picked.
+pub fn fs_reconfigure(fs: BorrowedFd<'_>) -> Result<()> {
+    fs_config(fs, FSCONFIG_CMD_RECONFIGURE, ptr::null(), ptr::null())
+}
+
+/// fsmount(2): a detached mount of the superblock, with `MOUNT_ATTR_*`.
+pub fn fs_mount(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    cvt(unsafe { raw!(SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attr as libc::c_uint) }).map(own)
+}
+
+/// mount(2).
+pub fn mount(source: Option<&CStr>, target: &CStr, kind: Option<&CStr>, flags: u64, data: Option<&CStr>) -> Result<()> {
+    let text = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
+    // SAFETY: every pointer is NULL or a NUL-terminated string that outlives the call.
+    done(unsafe { raw!(SYS_mount, text(source), target.as_ptr(), text(kind), flags, text(data)) })
+}
+
+/// umount2(2).
+pub fn umount(target: &CStr, flags: i32) -> Result<()> {
+    // SAFETY: `target` is NUL-terminated and outlives the call.
+    done(unsafe { raw!(SYS_umount2, target.as_ptr(), flags) })
+}
+
+/// `pivot_root(".", ".")`: the current directory becomes the root and the old root is stacked on top of it.
+pub fn pivot_here() -> Result<()> {
+    // SAFETY: both strings are static and NUL-terminated.
+    done(unsafe { raw!(SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })
+}

@@ -1,0 +1,305 @@
+//! Processes: clone, namespaces, waiting, and the attributes a process carries into `execve`.
+
+use std::ffi::CStr;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::fs::own;
+use super::{Result, cvt, done, raw};
+
+/// What [`clone3`] returns, on each side.
+#[derive(Debug)]
+pub enum Cloned {
+    /// In the parent.
+    Parent {
+        /// The child's pid in the caller's pid namespace.
+        pid: i32,
+        /// Its pidfd.
+        pidfd: OwnedFd,
+    },
+    /// In the child.
+    Child,
+}
+
+/// Flags and target of [`clone3`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneArgs<'a> {
+    /// `CLONE_NEW*`, `CLONE_PARENT`.
+    pub flags: u64,
+    /// Directory of the cgroup (v2) to start in: `CLONE_INTO_CGROUP`, Linux 5.7.
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// clone3(2) like fork(2), with a pidfd and with every handled signal back to its default in the child.
+///
+/// The caller must be single-threaded: the child then may run anything this process may.
+pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args is plain data, for which all zeros is a valid value.
+    let mut raw: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    raw.flags = args.flags | CLONE_CLEAR_SIGHAND | libc::CLONE_PIDFD as u64;
+    raw.pidfd = &raw mut pidfd as u64;
+    // With CLONE_PARENT the exit signal is the parent's own; setting it as well is EINVAL.
+    raw.exit_signal = if args.flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
+    if let Some(cgroup) = args.cgroup {
+        raw.flags |= CLONE_INTO_CGROUP;
+        raw.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `raw` is a whole clone_args of the size given; no stack is named and CLONE_VM is not set, so the
+    // child continues on a copy of this one; the pidfd pointer stays valid for the call.
+    match cvt(unsafe { raw!(SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })? {
+        0 => Ok(Cloned::Child),
+        pid => Ok(Cloned::Parent { pid: pid as i32, pidfd: own(pidfd.into()) }),
+    }
+}
+
+/// unshare(2).
+pub fn unshare(flags: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_unshare, flags) })
+}
+
+/// setns(2) on a namespace file, or on a pidfd with several types at once (Linux 5.8).
+pub fn setns(fd: BorrowedFd<'_>, types: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_setns, fd.as_raw_fd(), types) })
+}
+
+/// pidfd_open(2).
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    cvt(unsafe { raw!(SYS_pidfd_open, pid, 0) }).map(own)
+}
+
+/// pidfd_send_signal(2).
+pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: no siginfo is passed.
+    done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0) })
+}
+
+/// pidfd_getfd(2): a copy of another process's descriptor.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    cvt(unsafe { raw!(SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) }).map(own)
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The status a shell would show: 128 + n for a signal.
+    pub fn status(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// waitpid(2) with `options`; `None` when `WNOHANG` finds nothing to reap.
+pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is writable; no rusage is asked for.
+        match cvt(unsafe { raw!(SYS_wait4, pid, &raw mut status, options, ptr::null_mut::<libc::rusage>()) }) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(0) => return Ok(None),
+            Ok(pid) if libc::WIFSIGNALED(status) => {
+                return Ok(Some((pid as i32, Exit::Signal(libc::WTERMSIG(status)))));
+            }
+            Ok(pid) => return Ok(Some((pid as i32, Exit::Code(libc::WEXITSTATUS(status))))),
+        }
+    }
+}
+
+/// Leaves the process without running anything else.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: does not return; nothing in this process is used afterwards.
+    unsafe { libc::_exit(status) }
+}
+
+/// getpid(2), not cached.
+pub fn getpid() -> i32 {
+    // SAFETY: no memory is passed.
+    (unsafe { raw!(SYS_getpid) }) as i32
+}
+
+/// getppid(2); 0 when the parent is in another pid namespace.
+pub fn getppid() -> i32 {
+    // SAFETY: no memory is passed.
+    (unsafe { raw!(SYS_getppid) }) as i32
+}
+
+/// geteuid(2).
+pub fn geteuid() -> u32 {
+    // SAFETY: no memory is passed.
+    (unsafe { raw!(SYS_geteuid) }) as u32
+}
+
+/// getegid(2).
+pub fn getegid() -> u32 {
+    // SAFETY: no memory is passed.
+    (unsafe { raw!(SYS_getegid) }) as u32
+}
+
+/// setsid(2).
+pub fn setsid() -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_setsid) })
+}
+
+/// prctl(2) with numbers only.
+pub fn prctl(option: i32, a: u64, b: u64) -> Result<i32> {
+    // SAFETY: used with the options below and by callers in `sys` that pass numbers, never pointers.
+    cvt(unsafe { raw!(SYS_prctl, option, a, b, 0, 0) }).map(|n| n as i32)
+}
+
+/// `PR_SET_DUMPABLE` 0: nobody without CAP_SYS_PTRACE over our user namespace may look into this process.
+pub fn set_undumpable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
+/// `PR_SET_PDEATHSIG`: the signal sent to this process when its parent dies.
+pub fn set_parent_death_signal(signal: i32) -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as u64, 0).map(drop)
+}
+
+/// `PR_SET_CHILD_SUBREAPER`.
+pub fn set_subreaper() -> Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
+}
+
+/// Gives every signal its default action. `CLONE_CLEAR_SIGHAND` does it for handled signals, not for ignored
+/// ones, and both Rust and some engines ignore SIGPIPE.
+pub fn default_signals() -> Result<()> {
+    // The kernel's struct: handler, flags, restorer, mask; all zeros is SIG_DFL.
+    let action = [0u64; 4];
+    for signal in 1..=64 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: `action` is a whole kernel sigaction of zeros (SIG_DFL) with a mask of 8 bytes.
+            done(unsafe { raw!(SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
+        }
+    }
+    Ok(())
+}
+
+/// Unblocks every signal.
+pub fn unblock_signals() -> Result<()> {
+    let none = 0u64;
+    // SAFETY: the mask is 8 readable bytes.
+    done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8) })
+}
+
+/// sethostname(2).
+pub fn set_hostname(name: &CStr) -> Result<()> {
+    let bytes = name.to_bytes();
+    // SAFETY: the pointer is readable for the length given.
+    done(unsafe { raw!(SYS_sethostname, bytes.as_ptr(), bytes.len()) })
+}
+
+/// setdomainname(2).
+pub fn set_domainname(name: &CStr) -> Result<()> {
+    let bytes = name.to_bytes();
+    // SAFETY: the pointer is readable for the length given.
+    done(unsafe { raw!(SYS_setdomainname, bytes.as_ptr(), bytes.len()) })
+}
+
+/// personality(2).
+pub fn set_personality(persona: u64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_personality, persona) })
+}
+
+/// ioprio_set(2) for this process.
+pub fn set_io_priority(value: u32) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: u32 = 1;
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
+}
+
+/// sched_setattr(2) for this process; `attr` is the kernel's `struct sched_attr`, whose first word is its size.
+pub fn set_scheduler(attr: &[u8]) -> Result<()> {
+    // SAFETY: `attr` is readable, and the size in its first word is checked by the kernel against its own.
+    done(unsafe { raw!(SYS_sched_setattr, 0, attr.as_ptr(), 0) })
+}
+
+/// sched_setaffinity(2).
+pub fn set_affinity(pid: i32, mask: &[u64]) -> Result<()> {
+    // SAFETY: `mask` is readable for the length given.
+    done(unsafe { raw!(SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) })
+}
+
+/// set_mempolicy(2).
+pub fn set_memory_policy(mode: u32, mask: &[u64]) -> Result<()> {
+    let bits = size_of_val(mask) * 8;
+    let at = if mask.is_empty() { ptr::null() } else { mask.as_ptr() };
+    // The kernel reads one bit less than it is told.
+    let bits = if mask.is_empty() { 0 } else { bits + 1 };
+    // SAFETY: `at` is NULL or readable for the number of bits given.
+    done(unsafe { raw!(SYS_set_mempolicy, mode, at, bits) })
+}
+
+/// prlimit(2): sets a limit of another process.
+pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard];
+    // SAFETY: `limit` has the layout of rlimit64.
+    done(unsafe { raw!(SYS_prlimit64, pid, resource, limit.as_ptr(), ptr::null_mut::<u64>()) })
+}
+
+/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: a new session keyring, named so that it does not join another's.
+pub fn join_session_keyring(name: &CStr) -> Result<i32> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    cvt(unsafe { raw!(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }).map(|id| id as i32)
+}
+
+/// keyctl(2) `KEYCTL_DESCRIBE` and `KEYCTL_SETPERM`: lets the container's user search the keyring.
+pub fn set_keyring_permissions(key: i32, permissions: u32) -> Result<()> {
+    const KEYCTL_SETPERM: i32 = 5;
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_keyctl, KEYCTL_SETPERM, key, permissions) })
+}
+
+/// execve(2); `argv` and `envp` are NULL-terminated arrays of pointers to C strings.
+///
+/// # Safety
+/// The arrays and the strings they point to must be valid for the call.
+pub unsafe fn execve(path: &CStr, argv: *const *const libc::c_char, envp: *const *const libc::c_char) -> Errno {
+    // SAFETY: `path` is NUL-terminated; the arrays are valid as this function's own contract says.
+    unsafe { raw!(SYS_execve, path.as_ptr(), argv, envp) };
+    Errno::last()
+}
+
+/// poll(2) on one descriptor for `events`; returns what happened, 0 on time-out. `timeout` in ms, -1 forever.
+pub fn poll(fd: BorrowedFd<'_>, events: i16, timeout: i32) -> Result<i16> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    loop {
+        // SAFETY: one pollfd is passed.
+        match cvt(unsafe { libc::poll(&raw mut poll, 1, timeout) }.into()) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|_| poll.revents),
+        }
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: `time` is writable; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, time.as_mut_ptr()) };
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    let time = unsafe { time.assume_init() };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

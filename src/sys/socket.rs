@@ -1,0 +1,130 @@
+//! Unix sockets: pairs, records, and descriptors in flight (SCM_RIGHTS).
+
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::fs::own;
+use super::{Result, cvt, done, raw};
+
+/// Bytes of one record between parent and child.
+pub const RECORD: usize = 128;
+
+/// A pair of connected SEQPACKET sockets, close-on-exec.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1 as libc::c_int; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: `fds` has room for two descriptors.
+    done(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) }.into())?;
+    Ok((own(fds[0].into()), own(fds[1].into())))
+}
+
+/// Connects to the stream socket at `path` (at most 107 bytes).
+pub fn connect(path: &[u8]) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = cvt(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into()).map(own)?;
+    // SAFETY: sockaddr_un is plain data, for which all zeros is a valid value.
+    let mut addr: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
+    addr.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    if path.len() >= addr.sun_path.len() {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    for (to, from) in addr.sun_path.iter_mut().zip(path) {
+        *to = *from as libc::c_char;
+    }
+    let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: `addr` is a whole sockaddr_un of the length given.
+    done(unsafe { libc::connect(fd.as_raw_fd(), (&raw const addr).cast(), len) }.into())?;
+    Ok(fd)
+}
+
+/// Sends one record; no SIGPIPE when the other side is gone.
+pub fn send(fd: BorrowedFd<'_>, record: &[u8]) -> Result<()> {
+    loop {
+        // SAFETY: `record` is readable for the length given; no address is passed.
+        let ret = unsafe {
+            raw!(SYS_sendto, fd.as_raw_fd(), record.as_ptr(), record.len(), libc::MSG_NOSIGNAL, ptr::null::<u8>(), 0)
+        };
+        match cvt(ret) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+/// Sends `payload` with descriptors attached (at most 8).
+pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut control = Control([0; 64]);
+    let header = size_of::<libc::cmsghdr>();
+    let len = header + size_of_val(fds) ;
+    if len > control.0.len() {
+        return Err(Errno::EINVAL);
+    }
+    control.0[..8].copy_from_slice(&len.to_ne_bytes());
+    control.0[8..12].copy_from_slice(&libc::SOL_SOCKET.to_ne_bytes());
+    control.0[12..16].copy_from_slice(&libc::SCM_RIGHTS.to_ne_bytes());
+    for (i, fd) in fds.iter().enumerate() {
+        control.0[header + 4 * i..header + 4 * i + 4].copy_from_slice(&fd.as_raw_fd().to_ne_bytes());
+    }
+    let mut iov = libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
+    // SAFETY: msghdr is plain data, for which all zeros is a valid value.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = (header + 4 * fds.len()) as _;
+    loop {
+        // SAFETY: `message` points at one iovec over `payload` and at a control buffer of the length given.
+        match cvt(unsafe { raw!(SYS_sendmsg, socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// Receives a record; 0 bytes when the other side is gone. A descriptor sent along is returned too.
+pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    let mut control = Control([0; 64]);
+    let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    // SAFETY: msghdr is plain data, for which all zeros is a valid value.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = 24;
+    let len = loop {
+        // SAFETY: `message` points at one iovec over `buf` and at a control buffer of the length given.
+        match cvt(unsafe { raw!(SYS_recvmsg, socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) }) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    let header = size_of::<libc::cmsghdr>();
+    let carries_fd = message.msg_controllen as usize >= header + 4
+        && control.0[8..12] == libc::SOL_SOCKET.to_ne_bytes()
+        && control.0[12..16] == libc::SCM_RIGHTS.to_ne_bytes();
+    let fd = carries_fd.then(|| {
+        let mut number = [0; 4];
+        number.copy_from_slice(&control.0[header..header + 4]);
+        own(i32::from_ne_bytes(number).into())
+    });
+    Ok((len as usize, fd))
+}
+
+/// Brings the loopback device of this network namespace up (netdevice(7)).
+pub fn loopback_up() -> Result<()> {
+    // SAFETY: no memory is passed.
+    let fd = cvt(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into()).map(own)?;
+    // SAFETY: ifreq is plain data, for which all zeros is a valid value.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING | libc::IFF_LOOPBACK) as libc::c_short;
+    // SAFETY: `request` is a whole ifreq, as SIOCSIFFLAGS wants.
+    done(unsafe { raw!(SYS_ioctl, fd.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) })
+}

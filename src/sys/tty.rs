@@ -1,0 +1,82 @@
+//! Pseudo-terminals: opening them, their size, and raw mode for the foreground.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::fs::{self, own};
+use super::{Result, cvt, done, raw};
+
+/// Opens a new pseudo-terminal through the `ptmx` at `path` below `root`; returns master and slave. The slave
+/// comes from TIOCGPTPEER (Linux 4.13), so no name in the container is trusted (CVE-2025-52565).
+pub fn open_pty(root: BorrowedFd<'_>, path: &CStr) -> Result<(OwnedFd, OwnedFd)> {
+    let master = fs::open2(root, path, libc::O_RDWR | libc::O_NOCTTY, 0, fs::IN_ROOT)?;
+    let unlock: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int.
+    done(unsafe { raw!(SYS_ioctl, master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) })?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes open flags by value.
+    let slave = cvt(unsafe { raw!(SYS_ioctl, master.as_raw_fd(), libc::TIOCGPTPEER, flags) }).map(own)?;
+    Ok((master, slave))
+}
+
+/// TIOCSWINSZ.
+pub fn set_size(tty: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize.
+    done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
+}
+
+/// TIOCGWINSZ: rows and columns.
+pub fn size(tty: BorrowedFd<'_>) -> Result<(u16, u16)> {
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    // SAFETY: TIOCGWINSZ fills one winsize.
+    done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr()) })?;
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    let size = unsafe { size.assume_init() };
+    Ok((size.ws_row, size.ws_col))
+}
+
+/// TIOCSCTTY: makes the terminal this session's.
+pub fn set_controlling(tty: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: the argument is a number.
+    done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCSCTTY, 0) })
+}
+
+/// Whether the descriptor is a terminal.
+pub fn is_tty(fd: BorrowedFd<'_>) -> bool {
+    attributes(fd).is_ok()
+}
+
+/// tcgetattr(3).
+pub fn attributes(tty: BorrowedFd<'_>) -> Result<libc::termios> {
+    let mut termios = MaybeUninit::<libc::termios>::zeroed();
+    // SAFETY: `termios` is writable memory of the right size.
+    done(unsafe { libc::tcgetattr(tty.as_raw_fd(), termios.as_mut_ptr()) }.into())?;
+    // SAFETY: plain data that was zeroed and then filled by the C library.
+    Ok(unsafe { termios.assume_init() })
+}
+
+/// tcsetattr(3), at once.
+pub fn set_attributes(tty: BorrowedFd<'_>, termios: &libc::termios) -> Result<()> {
+    // SAFETY: `termios` is a whole termios.
+    done(unsafe { libc::tcsetattr(tty.as_raw_fd(), libc::TCSANOW, termios) }.into())
+}
+
+/// cfmakeraw(3) with output processing kept off; returns what to restore.
+pub fn make_raw(tty: BorrowedFd<'_>) -> Result<libc::termios> {
+    let before = attributes(tty)?;
+    let mut raw = before;
+    // SAFETY: `raw` is a whole termios.
+    unsafe { libc::cfmakeraw(&raw mut raw) };
+    set_attributes(tty, &raw)?;
+    Ok(before)
+}
+
+/// Turns NL to CR-NL translation off, as runc and crun do for a container's terminal, so that the program on
+/// the other end decides.
+pub fn clear_onlcr(tty: BorrowedFd<'_>) -> Result<()> {
+    let mut termios = attributes(tty)?;
+    termios.c_oflag &= !libc::ONLCR;
+    set_attributes(tty, &termios)
+}

@@ -1,0 +1,170 @@
+//! What parent and child say to each other: fixed-size records over a SEQPACKET pair.
+//!
+//! The child asks at a [`SyncPoint`] and waits for the same point back; or it reports a [`Message::Fault`] and
+//! ends. The parent holds the same plan, so an operation's index and an errno are enough to word the error.
+//! Used by both processes; allocates nothing.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use crate::sys::{Result, socket};
+
+/// Bytes of one record.
+pub const SIZE: usize = socket::RECORD;
+/// Where the detail text starts.
+const DETAIL: usize = 16;
+
+/// A point at which the child waits for the parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SyncPoint {
+    /// The id maps of the child's user namespace have to be written.
+    IdMaps = 1,
+    /// The child must be in its cgroup before it goes on (cgroup namespace, cgroup mounts).
+    Cgroup = 2,
+    /// Namespaces exist: network devices are moved in, prestart and createRuntime hooks run.
+    Hooks = 3,
+    /// The container is set up; limits are set and the state is written before the child goes on.
+    Ready = 4,
+    /// The filter is loaded; its listener (descriptor in `value`) is to be fetched and handed over.
+    Listener = 5,
+    /// Nothing is left but the start signal; no answer.
+    Parked = 6,
+    /// The launcher's child has this pid (`value`); no answer.
+    Launched = 7,
+}
+
+impl SyncPoint {
+    const ALL: [SyncPoint; 7] = [
+        SyncPoint::IdMaps,
+        SyncPoint::Cgroup,
+        SyncPoint::Hooks,
+        SyncPoint::Ready,
+        SyncPoint::Listener,
+        SyncPoint::Parked,
+        SyncPoint::Launched,
+    ];
+
+    /// The name printed in plans and errors.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SyncPoint::IdMaps => "id maps",
+            SyncPoint::Cgroup => "cgroup",
+            SyncPoint::Hooks => "hooks",
+            SyncPoint::Ready => "ready",
+            SyncPoint::Listener => "listener",
+            SyncPoint::Parked => "parked",
+            SyncPoint::Launched => "launched",
+        }
+    }
+}
+
+/// `kind` of a fault record.
+pub const FAULT: u32 = 100;
+
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The sender is at this point.
+    Sync(SyncPoint, i32),
+    /// Operation `op` of the plan failed.
+    Fault(Fault),
+}
+
+/// A failed operation of the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Index into the plan's operations.
+    pub op: u32,
+    /// Why.
+    pub errno: Errno,
+    /// More about the object: the part of a path, the kernel's own words. NUL-padded.
+    pub detail: [u8; SIZE - DETAIL],
+}
+
+impl Fault {
+    /// A fault without detail.
+    pub fn new(op: u32, errno: Errno) -> Self {
+        Fault { op, errno, detail: [0; SIZE - DETAIL] }
+    }
+
+    /// The detail text.
+    pub fn text(&self) -> &[u8] {
+        let end = self.detail.iter().position(|&b| b == 0).unwrap_or(self.detail.len());
+        &self.detail[..end]
+    }
+}
+
+/// A record of this kind as bytes: kind, op, errno or value, reserved, detail.
+pub fn encode(message: &Message) -> [u8; SIZE] {
+    let (kind, op, value, detail) = match message {
+        Message::Sync(point, value) => (*point as u32, 0, *value, None),
+        Message::Fault(fault) => (FAULT, fault.op, fault.errno as i32, Some(&fault.detail)),
+    };
+    let mut bytes = [0; SIZE];
+    bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&op.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&value.to_ne_bytes());
+    if let Some(detail) = detail {
+        bytes[DETAIL..].copy_from_slice(detail);
+    }
+    bytes
+}
+
+/// The inverse of [`encode`]; EBADMSG for anything else.
+pub fn decode(bytes: &[u8]) -> Result<Message> {
+    let word = |at: usize| -> Result<[u8; 4]> {
+        bytes.get(at..at + 4).and_then(|s| s.try_into().ok()).ok_or(Errno::EBADMSG)
+    };
+    let kind = u32::from_ne_bytes(word(0)?);
+    let value = i32::from_ne_bytes(word(8)?);
+    if kind == FAULT {
+        let mut detail = [0; SIZE - DETAIL];
+        detail.copy_from_slice(bytes.get(DETAIL..SIZE).ok_or(Errno::EBADMSG)?);
+        return Ok(Message::Fault(Fault { op: u32::from_ne_bytes(word(4)?), errno: Errno::from_raw(value), detail }));
+    }
+    let point = SyncPoint::ALL.into_iter().find(|point| *point as u32 == kind).ok_or(Errno::EBADMSG)?;
+    Ok(Message::Sync(point, value))
+}
+
+/// Sends one record.
+pub fn send(wire: BorrowedFd<'_>, message: &Message) -> Result<()> {
+    socket::send(wire, &encode(message))
+}
+
+/// Receives one record; `None` when the other side has closed (for a child: it has exec'd or is gone).
+pub fn receive(wire: BorrowedFd<'_>) -> Result<Option<Message>> {
+    let mut bytes = [0; SIZE];
+    match socket::receive(wire, &mut bytes)? {
+        (0, _) => Ok(None),
+        (n, _) => decode(&bytes[..n]).map(Some),
+    }
+}
+
+/// The child's side of a sync point: say it, wait for the answer. EPIPE when the parent is gone.
+pub fn ask(wire: BorrowedFd<'_>, point: SyncPoint, value: i32) -> Result<()> {
+    send(wire, &Message::Sync(point, value))?;
+    match receive(wire)? {
+        Some(Message::Sync(answer, _)) if answer == point => Ok(()),
+        Some(_) => Err(Errno::EBADMSG),
+        None => Err(Errno::EPIPE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_round_trip() {
+        let mut fault = Fault::new(14, Errno::EPERM);
+        fault.detail[..5].copy_from_slice(b"hello");
+        for message in [Message::Sync(SyncPoint::Ready, 42), Message::Fault(fault)] {
+            assert_eq!(decode(&encode(&message)), Ok(message));
+        }
+        assert_eq!(fault.text(), b"hello");
+        assert_eq!(decode(&[0; SIZE]), Err(Errno::EBADMSG));
+        assert_eq!(decode(&[1, 0]), Err(Errno::EBADMSG));
+    }
+}
