@@ -114,9 +114,8 @@ pub fn encode(message: &Message) -> [u8; SIZE] {
 
 /// The inverse of [`encode`]; EBADMSG for anything else.
 pub fn decode(bytes: &[u8]) -> Result<Message> {
-    let word = |at: usize| -> Result<[u8; 4]> {
-        bytes.get(at..at + 4).and_then(|s| s.try_into().ok()).ok_or(Errno::EBADMSG)
-    };
+    let word =
+        |at: usize| -> Result<[u8; 4]> { bytes.get(at..at + 4).and_then(|s| s.try_into().ok()).ok_or(Errno::EBADMSG) };
     let kind = u32::from_ne_bytes(word(0)?);
     let value = i32::from_ne_bytes(word(8)?);
     if kind == FAULT {

@@ -4,6 +4,11 @@
 //! One directory descriptor per hierarchy is opened once and everything else is relative to it, so a
 //! cgroup that is removed and made again under the same name is never mistaken for this one.
 
+pub mod dbus;
+pub mod dbus_address;
+pub mod dbus_link;
+pub mod systemd;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 

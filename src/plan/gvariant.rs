@@ -62,7 +62,8 @@ impl<'a> Parser<'a> {
 
     fn word(&mut self) -> &'a str {
         self.skip();
-        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && !"+-._".contains(c)).unwrap_or(self.rest.len());
+        let end =
+            self.rest.find(|c: char| !c.is_ascii_alphanumeric() && !"+-._".contains(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
@@ -180,9 +181,7 @@ impl<'a> Parser<'a> {
     fn structure(&mut self, want: Option<&str>) -> Result<Value> {
         let mut kinds = match want {
             None => None,
-            Some(kind) => {
-                Some(kind.strip_prefix('(').and_then(|k| k.strip_suffix(')')).ok_or_else(|| mismatch(kind))?)
-            }
+            Some(kind) => Some(kind.strip_prefix('(').and_then(|k| k.strip_suffix(')')).ok_or_else(|| mismatch(kind))?),
         };
         self.expect("(")?;
         let mut fields = Vec::new();
@@ -244,14 +243,6 @@ fn is_object_path(text: &str) -> bool {
 }
 
 fn escape(chars: &mut std::str::CharIndices<'_>) -> Result<char> {
-    let mut hex = |digits: usize| -> Result<char> {
-        let code: String = chars.by_ref().take(digits).map(|(_, c)| c).collect();
-        u32::from_str_radix(&code, 16)
-            .ok()
-            .filter(|c| *c != 0 && code.len() == digits)
-            .and_then(char::from_u32)
-            .ok_or_else(|| format!("{code:?} is not the code of a character"))
-    };
     let Some((_, c)) = chars.next() else { return Err("a string does not end".into()) };
     match c {
         'a' => Ok('\u{7}'),
@@ -261,10 +252,20 @@ fn escape(chars: &mut std::str::CharIndices<'_>) -> Result<char> {
         'r' => Ok('\r'),
         't' => Ok('\t'),
         'v' => Ok('\u{b}'),
-        'u' => hex(4),
-        'U' => hex(8),
+        'u' => code(chars, 4),
+        'U' => code(chars, 8),
         c => Ok(c),
     }
+}
+
+/// The character whose code the next `digits` hexadecimal digits are.
+fn code(chars: &mut std::str::CharIndices<'_>, digits: usize) -> Result<char> {
+    let code: String = chars.by_ref().take(digits).map(|(_, c)| c).collect();
+    u32::from_str_radix(&code, 16)
+        .ok()
+        .filter(|c| *c != 0 && code.len() == digits)
+        .and_then(char::from_u32)
+        .ok_or_else(|| format!("{code:?} is not the code of a character"))
 }
 
 /// The kind a number has when nothing names one is int32, or double when it has a point or an exponent.

@@ -40,7 +40,8 @@ pub fn open2(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32, resolve: u
     let mut tries = 0;
     loop {
         // SAFETY: `path` is NUL-terminated, `how` is a whole open_how of the size given; both outlive the call.
-        let fd = unsafe { raw!(SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
+        let fd =
+            unsafe { raw!(SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
         match cvt(fd) {
             Err(Errno::EAGAIN) if tries < 128 => tries += 1,
             result => return result.map(own),

@@ -61,7 +61,7 @@ struct Control([u8; 64]);
 pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
     let mut control = Control([0; 64]);
     let header = size_of::<libc::cmsghdr>();
-    let len = header + size_of_val(fds) ;
+    let len = header + size_of_val(fds);
     if len > control.0.len() {
         return Err(Errno::EINVAL);
     }

@@ -76,7 +76,7 @@ global_asm!(
     ".balign 64",
     ".globl brisk_tail_start",
     ".hidden brisk_tail_start",
-    "brisk_tail_start:",          // rdi: header, rsi: first call
+    "brisk_tail_start:", // rdi: header, rsi: first call
     "mov rbx, rdi",
     "mov r12, rsi",
     "xor r13d, r13d",
@@ -125,17 +125,17 @@ global_asm!(
     "7:",
     "mov rdi, [rbx]",
     "mov edx, 128",
-    "mov r10d, 0x4000",           // MSG_NOSIGNAL
+    "mov r10d, 0x4000", // MSG_NOSIGNAL
     "xor r8d, r8d",
     "xor r9d, r9d",
-    "mov eax, 44",                // sendto
+    "mov eax, 44", // sendto
     "syscall",
     "mov rdi, r15",
     "jmp 9f",
     "8:",
     "mov edi, 125",
     "9:",
-    "mov eax, 231",               // exit_group
+    "mov eax, 231", // exit_group
     "syscall",
     "hlt",
     ".globl brisk_tail_end",
@@ -150,7 +150,7 @@ global_asm!(
     ".balign 64",
     ".globl brisk_tail_start",
     ".hidden brisk_tail_start",
-    "brisk_tail_start:",          // x0: header, x1: first call
+    "brisk_tail_start:", // x0: header, x1: first call
     "mov x19, x0",
     "mov x20, x1",
     "mov x21, #0",
@@ -192,17 +192,17 @@ global_asm!(
     "7:",
     "ldr x0, [x19]",
     "mov x2, #128",
-    "mov x3, #0x4000",            // MSG_NOSIGNAL
+    "mov x3, #0x4000", // MSG_NOSIGNAL
     "mov x4, #0",
     "mov x5, #0",
-    "mov x8, #206",               // sendto
+    "mov x8, #206", // sendto
     "svc #0",
     "mov x0, x23",
     "b 9f",
     "8:",
     "mov x0, #125",
     "9:",
-    "mov x8, #94",                // exit_group
+    "mov x8, #94", // exit_group
     "svc #0",
     "brk #1",
     ".globl brisk_tail_end",
@@ -265,12 +265,7 @@ impl Block {
             return Err(Errno::last());
         }
         let mut block = Block { base: base as usize, len, calls: calls_at, next_call: calls_at, next_data: data_at };
-        let header = Header {
-            wire: wire.as_raw_fd() as u64,
-            exit_status: EXIT_FAULT,
-            fault,
-            spare: [0; RECORD],
-        };
+        let header = Header { wire: wire.as_raw_fd() as u64, exit_status: EXIT_FAULT, fault, spare: [0; RECORD] };
         block.store(PAGE, &header);
         block.copy_code();
         Ok(block)
