@@ -12,12 +12,17 @@ mod make;
 mod member;
 mod oom;
 mod remove;
+pub mod dbus;
+pub mod dbus_address;
+pub mod dbus_link;
 pub mod stats;
+pub mod systemd;
 mod stats_v1;
 mod stats_v2;
 mod usage;
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
