@@ -20,7 +20,12 @@ enum Keep {
     Nothing,
 }
 
+/// What [`Cgroup::apply`] changed, for [`Cgroup::put_back`].
+#[derive(Debug)]
+pub struct Applied(Vec<Undo>);
+
 /// A value to put back.
+#[derive(Debug)]
 struct Undo {
     index: usize,
     file: String,
@@ -44,14 +49,20 @@ struct Writer<'a> {
 impl Cgroup {
     /// Writes all of `writes`, or none: when one is refused the earlier ones are put back and the error
     /// names file and value.
-    pub fn apply(&self, writes: &[Write]) -> Result<()> {
+    pub fn apply(&self, writes: &[Write]) -> Result<Applied> {
         let mut writer = Writer { members: &self.members, keep: Keep::Old, undo: Vec::new(), last: None };
-        let Err(error) = writer.all(writes) else { return Ok(()) };
+        let result = writer.all(writes);
         let undo = std::mem::take(&mut writer.undo);
+        let Err(error) = result else { return Ok(Applied(undo)) };
         match writer.put_back(undo) {
             Ok(()) => Err(error),
             Err(worse) => Err(Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {worse}"))),
         }
+    }
+
+    /// Takes back what an [`apply`](Cgroup::apply) that succeeded has changed.
+    pub fn put_back(&self, applied: Applied) -> Result<()> {
+        Writer { members: &self.members, keep: Keep::Nothing, undo: Vec::new(), last: None }.put_back(applied.0)
     }
 
     /// Writes the limits of a cgroup that is removed if one is refused.

@@ -4,7 +4,7 @@ use super::Container;
 use super::freeze::locked;
 use super::lookup::not_running;
 use super::options::{Global, Update};
-use crate::cgroup::{Applied, Cgroup};
+use crate::cgroup::{Admission, Applied, Cgroup};
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup_update::{self, UpdatePlan};
@@ -65,10 +65,8 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
     for warning in &plan.warnings {
         (global.warn)(&format!("update {id}: {warning}"));
     }
-    cgroup.check(&plan.checks)?;
-    if !args.force {
-        cgroup.admit(&plan.writes)?;
-    }
+    cgroup.check_usage(&plan.checks)?;
+    cgroup.admission(&plan.writes, if args.force { Admission::Force } else { Admission::Check })?;
     let growth = limit(&plan.resources).saturating_sub(limit(&current));
     Ok(Change { container, cgroup, plan, growth, _lock: lock })
 }

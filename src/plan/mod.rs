@@ -19,6 +19,7 @@ pub mod create;
 pub mod dbus_value;
 pub mod devices;
 pub mod environment;
+pub mod exec;
 pub mod gvariant;
 pub mod idmap;
 pub mod memory;
@@ -52,5 +53,3 @@ pub fn hook_state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> (Vec<u8
     let tail = format!(",\"bundle\":{bundle},\"annotations\":{}}}", serde_json::Value::Object(annotations));
     (head.into_bytes(), tail.into_bytes())
 }
-//! What brisk will do, worked out as data from the bundle, the host and the options.
-//! Pure: nothing here makes a system call, reads a file or looks at the environment or the clock.
