@@ -14,15 +14,16 @@ pub struct Data {
 
 impl Data {
     fn word(&self, offset: u32, endian: Endian) -> u32 {
-        let halves = |value: u64| match endian {
-            Endian::Little => [value as u32, (value >> 32) as u32],
-            Endian::Big => [(value >> 32) as u32, value as u32],
-        };
-        let mut words = vec![self.nr, self.arch];
-        words.extend(halves(self.ip));
-        words.extend(self.args.iter().flat_map(|arg| halves(*arg)));
         assert_eq!(offset % 4, 0, "unaligned load");
-        words[offset as usize / 4]
+        let index = offset as usize / 4;
+        let value = match index {
+            0 => return self.nr,
+            1 => return self.arch,
+            2 | 3 => self.ip,
+            _ => self.args[(index - 4) / 2],
+        };
+        let high = (index % 2 == 1) == (endian == Endian::Little);
+        if high { (value >> 32) as u32 } else { value as u32 }
     }
 }
 
