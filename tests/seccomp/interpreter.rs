@@ -78,6 +78,10 @@ impl<'a> Call<'a> {
         let setup = matches!(arch, Arch::S390 | Arch::S390x) && nr == 0;
         let otherwise = match newest(seccomp, arch) {
             Some(newest) if !passes && (nr > newest || setup) => ENOSYS,
+            // libseccomp takes everything from the x32 bit up for foreign where there is no x32.
+            _ if arch == Arch::X86_64 && nr >= X32_BIT && !seccomp.architectures.iter().any(|a| a.ends_with("X32")) => {
+                KILL_THREAD
+            }
             _ => default,
         };
         let mut rules = Vec::new();
@@ -97,16 +101,19 @@ impl<'a> Call<'a> {
 
     /// The answer where rules do not contradict each other.
     pub fn answer(&self, args: &[u64; 6]) -> u32 {
+        let answers = self.answers(args);
+        assert!(answers.iter().all(|other| *other == answers[0]), "contradicting rules");
+        answers[0]
+    }
+
+    /// What the rules that hold answer; rules without conditions leave no others.
+    pub fn answers(&self, args: &[u64; 6]) -> Vec<u32> {
         let unconditional = |m: &&Match<'_>| m.sub_call.is_none() && m.rule.args.is_empty();
         if let Some(first) = self.rules.iter().find(unconditional) {
-            return first.action;
+            return vec![first.action];
         }
-        let mut holding = self.rules.iter().filter(|m| m.holds(self.width, args)).map(|m| m.action);
-        let Some(action) = holding.next() else {
-            return self.otherwise;
-        };
-        assert!(holding.all(|other| other == action), "contradicting rules");
-        action
+        let holding: Vec<u32> = self.rules.iter().filter(|m| m.holds(self.width, args)).map(|m| m.action).collect();
+        if holding.is_empty() { vec![self.otherwise] } else { holding }
     }
 }
 

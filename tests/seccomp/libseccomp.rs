@@ -13,7 +13,7 @@ use brisk::sys::seccomp::Instruction;
 use serde_json::{Value, json};
 
 use super::bpf::{self, Data};
-use super::interpreter;
+use super::interpreter::{self, Call};
 use super::random::{Actions, Random};
 
 /// The answer of libseccomp.py, or `None` after saying why there is none.
@@ -113,11 +113,11 @@ fn decode(bytes: &Value, big: bool) -> Vec<Instruction> {
     bytes.chunks_exact(8).map(decode).collect()
 }
 
-const FAMILIES: [&[Arch]; 10] = [
+// Not x32 without x86_64: there libseccomp 2.5 forgets to load the number and compares the architecture instead.
+const FAMILIES: [&[Arch]; 9] = [
     &[Arch::X86_64, Arch::X86, Arch::X32],
     &[Arch::X86_64, Arch::X86],
     &[Arch::X86_64],
-    &[Arch::X86, Arch::X32],
     &[Arch::Aarch64, Arch::Arm],
     &[Arch::S390x, Arch::S390],
     &[Arch::Ppc64, Arch::Ppc],
@@ -130,10 +130,17 @@ const FAMILIES: [&[Arch]; 10] = [
 #[derive(Debug, Default)]
 struct Tally {
     programs: usize,
+    /// libseccomp 2.5 hangs on some profiles ...
+    hangs: usize,
+    /// ... and for some compares the architecture with numbers of calls.
+    broken: usize,
     refused_by_both: usize,
     refused_by_libseccomp: usize,
     calls: usize,
-    differences: usize,
+    /// Answers of libseccomp that no rule gives: its program looks at a word that it has not loaded.
+    libseccomp_wrong: usize,
+    /// Of several rules that hold, another one counts.
+    ordered_differently: usize,
 }
 
 fn compare(test: &str, seed: u64, count: usize, actions: Actions) -> Option<Tally> {
@@ -152,6 +159,10 @@ fn compare(test: &str, seed: u64, count: usize, actions: Actions) -> Option<Tall
         let ours = compile(seccomp, &CompileOptions { native, ..CompileOptions::default() });
         let Some(theirs) = theirs.get("bpf") else {
             // EEXIST is the one refusal that a profile of known words can bring about.
+            if theirs["error"] == "hangs" {
+                tally.hangs += 1;
+                continue;
+            }
             assert_eq!(theirs["error"], "-17", "{seccomp:#?}");
             match ours {
                 Ok(_) => tally.refused_by_libseccomp += 1,
@@ -162,25 +173,46 @@ fn compare(test: &str, seed: u64, count: usize, actions: Actions) -> Option<Tall
         let theirs = decode(theirs, native.endian() == brisk::plan::seccomp::Endian::Big);
         let ours = ours.unwrap_or_else(|error| panic!("{error}: {seccomp:#?}")).filter;
         bpf::check(&ours);
+        if forgets_the_number(&theirs, archs) {
+            tally.broken += 1;
+            continue;
+        }
         tally.programs += 1;
         for data in random.calls(seccomp, archs) {
-            tally.calls += 1;
+            let allowed = Call::new(seccomp, native, data.arch, data.nr).answers(&data.args);
             let (a, b) = (bpf::run(&ours, &data, native.endian()), bpf::run(&theirs, &data, native.endian()));
+            assert!(allowed.contains(&a), "{a:#x} for {data:x?}: {seccomp:#?}\n{}", bpf::text(&ours));
+            tally.calls += 1;
             if a == b || hidden(seccomp, native, &data, a) {
                 continue;
             }
-            tally.differences += 1;
-            if actions == Actions::OnePerCall {
-                let json = serde_json::to_string_pretty(seccomp).unwrap();
-                panic!(
-                    "{data:x?}: brisk {a:#x}, libseccomp {b:#x}\n{json}\n{}\n{}",
-                    bpf::text(&ours),
-                    bpf::text(&theirs)
-                );
+            if allowed.contains(&b) {
+                tally.ordered_differently += 1;
+                show(seccomp, &data, (&ours, &theirs));
+            } else {
+                // No rule that holds says so.
+                tally.libseccomp_wrong += 1;
             }
         }
     }
     Some(tally)
+}
+
+/// With SECCOMP_SHOW in the environment, all there is to know about a difference.
+fn show(seccomp: &Seccomp, data: &Data, (ours, theirs): (&[Instruction], &[Instruction])) {
+    if std::env::var_os("SECCOMP_SHOW").is_some() {
+        let json = serde_json::to_string_pretty(seccomp).unwrap();
+        panic!("{data:x?}: brisk 0x, libseccomp\n{json}\n{}\n{}", bpf::text(ours), bpf::text(theirs));
+    }
+}
+
+/// Whether libseccomp has left out the load of the number after the choice of the architecture.
+fn forgets_the_number(program: &[Instruction], archs: &[Arch]) -> bool {
+    let tokens: Vec<u32> = archs.iter().map(|arch| arch.token()).collect();
+    program.iter().enumerate().any(|(pc, i)| {
+        let Some(next) = program.get(pc + 1 + usize::from(i.jt)) else { return false };
+        i.code == 0x15 && tokens.contains(&i.k) && ![0x20, 0x06, 0x05].contains(&next.code)
+    })
 }
 
 /// Whether the answer is runc's ENOSYS for newer calls.
@@ -196,7 +228,8 @@ fn random_profiles_mean_what_libseccomp_makes_of_them() {
     let Some(tally) = compare(test, 0x5eed_0001, 600, Actions::OnePerCall) else { return };
     eprintln!("{tally:?}");
     assert!(tally.programs > 500 && tally.calls > 50_000, "{tally:?}");
-    assert_eq!(tally.differences, 0);
+    assert_eq!(tally.ordered_differently, 0);
+    assert!(tally.libseccomp_wrong * 1000 < tally.calls, "{tally:?}");
 }
 
 #[test]
@@ -205,5 +238,6 @@ fn contradicting_rules_are_ordered_as_by_libseccomp() {
     let Some(tally) = compare(test, 0x5eed_0002, 600, Actions::Any) else { return };
     eprintln!("{tally:?}");
     assert!(tally.programs > 300, "{tally:?}");
-    assert_eq!(tally.differences, 0, "{tally:?}");
+    assert!(tally.libseccomp_wrong * 1000 < tally.calls, "{tally:?}");
+    assert_eq!(tally.ordered_differently, 0, "{tally:?}");
 }
