@@ -108,8 +108,7 @@ impl<'a> Call<'a> {
 
     /// What the rules that hold answer; rules without conditions leave no others.
     pub fn answers(&self, args: &[u64; 6]) -> Vec<u32> {
-        let unconditional = |m: &&Match<'_>| m.sub_call.is_none() && m.rule.args.is_empty();
-        if let Some(first) = self.rules.iter().find(unconditional) {
+        if let Some(first) = self.rules.iter().find(|m| m.unconditional(self.width)) {
             return vec![first.action];
         }
         let holding: Vec<u32> = self.rules.iter().filter(|m| m.holds(self.width, args)).map(|m| m.action).collect();
@@ -118,11 +117,25 @@ impl<'a> Call<'a> {
 }
 
 impl Match<'_> {
+    /// Without conditions, or with none that asks for a single bit.
+    fn unconditional(&self, width: Width) -> bool {
+        let empty = |arg: &Arg| {
+            let mask = if width == Width::Half { arg.value & 0xffff_ffff } else { arg.value };
+            arg.op == "SCMP_CMP_MASKED_EQ" && mask == 0
+        };
+        let args = &self.rule.args;
+        self.sub_call.is_none() && if self.repeated() { args.iter().any(empty) } else { args.iter().all(empty) }
+    }
+
+    /// Whether each condition is an alternative.
+    fn repeated(&self) -> bool {
+        (0..6).any(|i| self.rule.args.iter().filter(|arg| arg.index == i).count() > 1)
+    }
+
     fn holds(&self, width: Width, args: &[u64; 6]) -> bool {
         let all = &self.rule.args;
-        let repeated = (0..6).any(|i| all.iter().filter(|arg| arg.index == i).count() > 1);
         let checked = |arg: &&Arg| self.sub_call.is_none() || arg.index != 0;
-        let conditions = if repeated {
+        let conditions = if self.repeated() {
             // An alternative whose one condition cannot be checked always holds.
             all.iter().any(|arg| !checked(&arg) || holds(arg, width, args))
         } else {
