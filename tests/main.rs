@@ -9,6 +9,7 @@ mod namespaces;
 mod options;
 mod rlimits;
 mod schedule;
+mod seccomp;
 mod spec_types;
 mod sysctl;
 mod tables;
