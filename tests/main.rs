@@ -1,18 +1,5 @@
 //! Tests that need no root and change nothing: plans, formats, the shape of the source.
 
-mod caps;
-mod devices;
-mod environment;
-mod idmap;
-mod load;
-mod namespaces;
-mod options;
-mod rlimits;
-mod schedule;
-mod spec_types;
-mod sysctl;
-mod tables;
-mod validate;
 
 /// The text of an error that must have happened.
 fn refused<T: std::fmt::Debug>(result: brisk::error::Result<T>) -> String {
@@ -27,3 +14,20 @@ fn strings(list: &[&str]) -> Vec<String> {
 fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
+
+mod caps;
+mod cgroup_devices;
+mod cgroup_layout;
+mod cgroup_limits;
+mod devices;
+mod environment;
+mod idmap;
+mod load;
+mod namespaces;
+mod options;
+mod rlimits;
+mod schedule;
+mod spec_types;
+mod sysctl;
+mod tables;
+mod validate;
