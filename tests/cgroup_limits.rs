@@ -126,11 +126,22 @@ fn cpu() {
             "cpuset.cpus=0-1",
             "cpuset.mems=0",
         ],
-        &["cpu.weight=100", "cpu.max=50000 200000", "cpu.max.burst=1000", "cpu.idle=1", "cpuset.cpus=0-1", "cpuset.mems=0"],
+        &[
+            "cpu.weight=100",
+            "cpu.max=50000 200000",
+            "cpu.max.burst=1000",
+            "cpu.idle=1",
+            "cpuset.cpus=0-1",
+            "cpuset.mems=0",
+        ],
     );
     expect(r#"{"cpu":{"quota":-1}}"#, &["cpu.cfs_quota_us=-1"], &["cpu.max=max 100000"]);
     expect(r#"{"cpu":{"period":50000}}"#, &["cpu.cfs_period_us=50000"], &["cpu.max=max 50000"]);
-    expect(r#"{"cpu":{"burst":0,"idle":0}}"#, &["cpu.cfs_burst_us=0?", "cpu.idle=0?"], &["cpu.max.burst=0?", "cpu.idle=0?"]);
+    expect(
+        r#"{"cpu":{"burst":0,"idle":0}}"#,
+        &["cpu.cfs_burst_us=0?", "cpu.idle=0?"],
+        &["cpu.max.burst=0?", "cpu.idle=0?"],
+    );
     expect(r#"{"cpu":{"shares":0,"quota":0,"period":0,"cpus":"","mems":"","realtimeRuntime":0}}"#, &[], &[]);
     let realtime = r#"{"cpu":{"realtimePeriod":1000000,"realtimeRuntime":95000}}"#;
     assert_eq!(
@@ -225,7 +236,10 @@ fn a_missing_controller_matters_only_when_it_is_asked_for_something() {
     ] {
         refused(json, &bare, &format!("no {controller} controller"));
     }
-    assert_eq!(writes_in(r#"{"pids":{},"cpu":{"burst":0},"blockIO":{"weight":0}}"#, &bare, Phase::Create).unwrap().len(), 0);
+    assert_eq!(
+        writes_in(r#"{"pids":{},"cpu":{"burst":0},"blockIO":{"weight":0}}"#, &bare, Phase::Create).unwrap().len(),
+        0
+    );
 }
 
 #[test]
@@ -335,7 +349,8 @@ fn admission() {
     assert_eq!(limit(Quantity::Memory, "-1", 1), None);
     assert_eq!(Quantity::of("memory.low"), None);
     let facts = Facts { used: Some(50), above: Some(1000), beside: 300 };
-    let ask = |new: u64| check(&write("memory.max", "x"), Quantity::Memory, Some(new), facts).map_err(|e| e.to_string());
+    let ask =
+        |new: u64| check(&write("memory.max", "x"), Quantity::Memory, Some(new), facts).map_err(|e| e.to_string());
     assert!(ask(50).is_ok() && ask(700).is_ok());
     assert!(ask(49).unwrap_err().contains("in use is 50"));
     assert!(ask(1001).unwrap_err().contains("of a parent is 1000"));
