@@ -1,5 +1,6 @@
 //! The cgroup driver on this machine's own hierarchies, v1, v2 or both, through the library. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a skip tells its reason")]
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
@@ -14,15 +15,17 @@ use brisk::plan::cgroup_update::update;
 use brisk::spec::resources::{DeviceRule, Resources};
 use brisk::sys::cgfs::{self, Event};
 
+/// Says that a test cannot run here; with MUST_RUN=1 that is a failure.
+fn skip(test: &str, reason: &str) {
+    eprintln!("SKIP {test}: {reason}");
+    assert!(std::env::var("MUST_RUN").as_deref() != Ok("1"), "{test} must run: {reason}");
+}
+
 /// This machine's layout; `None`, loudly, when the test cannot run here.
 fn layout(test: &str) -> Option<Layout> {
-    let skip = |reason: &str| {
-        eprintln!("SKIP {test}: {reason}");
-        assert!(std::env::var("MUST_RUN").as_deref() != Ok("1"), "{test} must run: {reason}");
-        None
-    };
     if !nix::unistd::geteuid().is_root() {
-        return skip("not root");
+        skip(test, "not root");
+        return None;
     }
     Some(Layout::read().unwrap())
 }
@@ -31,8 +34,7 @@ fn layout(test: &str) -> Option<Layout> {
 fn unified(test: &str) -> Option<Layout> {
     let layout = layout(test)?;
     if layout.unified.is_none() {
-        eprintln!("SKIP {test}: no cgroup2 is mounted");
-        assert!(std::env::var("MUST_RUN").as_deref() != Ok("1"));
+        skip(test, "no cgroup2 is mounted");
         return None;
     }
     Some(Layout { v1: Vec::new(), ..layout })
@@ -251,7 +253,7 @@ fn freeze_thaw_kill_on_cgroup2() {
 fn freeze_thaw_kill_without_cgroup2() {
     if let Some(layout) = layout("freeze on v1") {
         if layout.v1_with("freezer").is_none() {
-            return eprintln!("SKIP freeze on v1: no v1 freezer");
+            return skip("freeze on v1", "no v1 freezer");
         }
         freeze_thaw_kill(&Layout { unified: None, ..layout });
     }
@@ -296,7 +298,7 @@ fn a_busy_tree_is_removed_on_cgroup2() {
 fn a_busy_tree_is_removed_without_cgroup2() {
     if let Some(layout) = layout("remove on v1") {
         if layout.v1.is_empty() {
-            return eprintln!("SKIP remove on v1: no v1 hierarchy");
+            return skip("remove on v1", "no v1 hierarchy");
         }
         remove_busy(&Layout { unified: None, ..layout });
     }
@@ -399,7 +401,7 @@ fn device_policies(layout: &Layout) {
 fn devices_are_restricted_by_the_v1_controller() {
     if let Some(layout) = layout("v1 devices") {
         if layout.v1_with("devices").is_none() {
-            return eprintln!("SKIP v1 devices: no v1 devices controller");
+            return skip("v1 devices", "no v1 devices controller");
         }
         device_policies(&layout);
     }
@@ -450,7 +452,7 @@ fn statistics_are_runcs() {
 fn the_oom_killer_is_noticed() {
     let Some(layout) = layout("oom") else { return };
     if !layout.has("memory") {
-        return eprintln!("SKIP oom: no memory controller");
+        return skip("oom", "no memory controller");
     }
     let json = r#"{"memory":{"limit":8388608,"swap":8388608}}"#;
     let mut guard = Guard::new(&name(), json, &layout);
