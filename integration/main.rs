@@ -1,1 +1,3 @@
 //! Tests of the real binary on the real kernel.
+
+mod cgroup;

@@ -1,6 +1,9 @@
 //! Tests that need no root and change nothing: plans, formats, the shape of the source.
 
 mod caps;
+mod cgroup_devices;
+mod cgroup_layout;
+mod cgroup_limits;
 mod devices;
 mod environment;
 mod idmap;
@@ -28,3 +31,4 @@ fn strings(list: &[&str]) -> Vec<String> {
 fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
+

@@ -147,7 +147,7 @@ fn parent(path: &str) -> &str {
 
 /// A new v1 cpuset is empty and admits no process: gives it, and its parents where they are empty too, what its
 /// parent has (Documentation/admin-guide/cgroup-v1/cpusets.rst).
-fn fill_cpuset(mount: BorrowedFd, path: &str) -> Result<()> {
+pub(super) fn fill_cpuset(mount: BorrowedFd, path: &str) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         cpuset_value(mount, path, file)?;
     }

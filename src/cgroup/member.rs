@@ -8,7 +8,7 @@ use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::sys::{self, cgfs};
 
-use super::{Absent, Depth, SavedDir};
+use super::{Absent, Depth, SavedDir, make};
 
 /// An open cgroup directory.
 #[derive(Debug)]
@@ -95,6 +95,9 @@ impl Member {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(errno).at(Stage::Cgroup, || format!("mkdir {}/{relative}", self.path())),
                 }
+            }
+            if !self.is_v2() && self.has("cpuset") {
+                make::fill_cpuset(self.fd.as_fd(), relative)?;
             }
         }
         let fd = cgfs::open_dir_at(self.fd.as_fd(), path)

@@ -34,7 +34,7 @@ use crate::sys::cgfs;
 pub use apply::Applied;
 pub use kill::Signal;
 use member::Member;
-pub use oom::OomWatch;
+pub use oom::{End, OomEvents, OomWatch};
 pub use remove::Leftover;
 pub use stats::Stats;
 pub use usage::Admission;

@@ -1,9 +1,9 @@
 //! bpf(2), as far as device programs on cgroups need it.
 //!
-//! The attribute is always one zeroed block larger than any kernel's `union bpf_attr`. Kernels write back
-//! into fields that are beyond the size an older caller declared (runc issue 5403: BPF_PROG_QUERY of 6.6
-//! wrote the revision past the end of a short attribute); with the full block that hits our own zeros, and
-//! a kernel that knows fewer fields accepts the excess because it is zero (bpf_check_uarg_tail_zero).
+//! The attribute is always one zeroed block larger than any kernel's `union bpf_attr`. From Linux 6.17 (commit
+//! 120933984460) until 7.2 (21c4b99b27f3) BPF_PROG_QUERY writes the revision at offset 56 however short an
+//! attribute the caller declared (runc issue 5403). Here that hits our own zeros, and a kernel that
+//! knows fewer fields accepts the excess because it is zero (bpf_check_uarg_tail_zero).
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
