@@ -2,6 +2,7 @@
 //! of them may use which (`tests/architecture.rs` checks it).
 
 pub mod cgroup;
+pub mod child;
 pub mod cli;
 pub mod container;
 pub mod error;

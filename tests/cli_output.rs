@@ -6,6 +6,7 @@ use brisk::cli::log::{Format, Level, Log, line};
 use brisk::cli::{features, output, template};
 use brisk::container::View;
 use brisk::error::{Error, Stage};
+use brisk::sys::seccomp::Support;
 use serde_json::Value;
 
 fn view(id: &str, pid: i32) -> View {
@@ -122,7 +123,11 @@ fn the_template_is_valid_for_everyone() {
 
 #[test]
 fn features_name_what_the_tables_have() {
-    let features = features::document();
+    let features = features::document(Support::ALL);
+    let seccomp = &features["linux"]["seccomp"];
+    assert_eq!(seccomp["supportedFlags"], seccomp["knownFlags"]);
+    assert_eq!(features::document(Support::NONE)["linux"]["seccomp"]["supportedFlags"], serde_json::json!([]));
+    assert!(seccomp["archs"].as_array().unwrap().contains(&"SCMP_ARCH_X86_64".into()));
     for option in ["ro", "rbind", "rprivate", "tmpcopyup", "idmap"] {
         assert!(features["mountOptions"].as_array().unwrap().contains(&option.into()), "{option}");
     }

@@ -4,7 +4,7 @@ use super::Container;
 use super::freeze::locked;
 use super::lookup::not_running;
 use super::options::{Global, Update};
-use crate::cgroup::{Applied, Cgroup};
+use crate::cgroup::{Admission, Applied, Cgroup};
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup_update::{self, UpdatePlan};
@@ -65,10 +65,9 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
     for warning in &plan.warnings {
         (global.warn)(&format!("update {id}: {warning}"));
     }
-    cgroup.check(&plan.checks)?;
-    if !args.force {
-        cgroup.admit(&plan.writes)?;
-    }
+    let admission = if args.force { Admission::Force } else { Admission::Check };
+    cgroup.check_usage(&plan.checks)?;
+    cgroup.admission(&plan.writes, admission)?;
     let growth = limit(&plan.resources).saturating_sub(limit(&current));
     Ok(Change { container, cgroup, plan, growth, _lock: lock })
 }
@@ -95,7 +94,7 @@ fn take_back(done: Vec<(&Change, Applied)>, error: Error) -> Error {
     let worse: Vec<String> = done
         .into_iter()
         .rev()
-        .filter_map(|(change, applied)| change.cgroup.put_back(applied).err())
+        .filter_map(|(change, applied)| change.cgroup.take_back(applied).err())
         .map(|error| error.to_string())
         .collect();
     if worse.is_empty() {

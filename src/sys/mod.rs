@@ -7,11 +7,14 @@
 pub mod bpf;
 pub mod cgfs;
 pub mod cred;
+pub mod dir;
 pub mod fs;
 pub mod mount;
 pub mod path;
 pub mod process;
 pub mod regex;
+pub mod seccomp;
+pub mod shared;
 pub mod socket;
 pub mod tail;
 pub mod tty;

@@ -272,13 +272,17 @@ pub fn set_keyring_permissions(key: i32, permissions: u32) -> Result<()> {
     done(unsafe { raw!(SYS_keyctl, KEYCTL_SETPERM, key, permissions) })
 }
 
-/// execve(2); `argv` and `envp` are NULL-terminated arrays of pointers to C strings.
+/// execve(2) with arrays of pointers that end in NULL. Returns only on failure.
 ///
-/// # Safety
-/// The arrays and the strings they point to must be valid for the call.
-pub unsafe fn execve(path: &CStr, argv: *const *const libc::c_char, envp: *const *const libc::c_char) -> Errno {
-    // SAFETY: `path` is NUL-terminated; the arrays are valid as this function's own contract says.
-    unsafe { raw!(SYS_execve, path.as_ptr(), argv, envp) };
+/// The pointers come from C strings of the plan, which this process (a copy of the one that built the arrays)
+/// never frees.
+pub fn exec_pointers(path: &CStr, argv: &[*const libc::c_char], envp: &[*const libc::c_char]) -> Errno {
+    let terminated = |list: &[*const libc::c_char]| list.last().is_some_and(|last| last.is_null());
+    if !terminated(argv) || !terminated(envp) {
+        return Errno::EINVAL;
+    }
+    // SAFETY: `path` is NUL-terminated; both arrays end in NULL, and their strings live as long as the plan.
+    unsafe { raw!(SYS_execve, path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Errno::last()
 }
 
