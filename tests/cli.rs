@@ -19,7 +19,7 @@ fn argv(line: &str) -> Vec<OsString> {
 
 fn read(line: &str) -> (Global, Request) {
     match parse(&argv(line)) {
-        Ok(Parsed::Request(global, request)) => (global, request),
+        Ok(Parsed::Request(global, request)) => (global, *request),
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -349,7 +349,8 @@ fn spellings_of_the_peers() {
     assert_eq!(run("run --bundle /x --bundle /y ID").create.bundle, std::path::Path::new("/y"), "the last one counts");
     assert_eq!(run("run -- -id").create.id, "-id");
     let unset = parse(&["run".into(), "--pid-file".into(), OsString::new(), "ID".into()]);
-    assert!(matches!(unset, Ok(Parsed::Request(_, Request::Run(run))) if run.create.pid_file.is_none()));
+    let Ok(Parsed::Request(_, unset)) = unset else { panic!("{unset:?}") };
+    assert!(matches!(*unset, Request::Run(run) if run.create.pid_file.is_none()));
     let version = text("--version");
     assert_eq!([text("-v"), text("-V")], [version.clone(), version.clone()]);
     let lines: Vec<&str> = version.lines().map(|line| line.split(' ').next().unwrap()).collect();
