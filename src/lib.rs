@@ -7,6 +7,7 @@ pub mod cli;
 pub mod container;
 pub mod error;
 pub mod host;
+pub mod launch;
 pub mod plan;
 pub mod spec;
 pub mod state;

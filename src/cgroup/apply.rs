@@ -20,6 +20,10 @@ enum Keep {
     Nothing,
 }
 
+/// What [`Cgroup::apply`] changed, for [`Cgroup::put_back`].
+#[derive(Debug)]
+pub struct Applied(Vec<Undo>);
+
 /// A value to put back.
 #[derive(Debug)]
 struct Undo {
@@ -42,27 +46,23 @@ struct Writer<'a> {
     last: Option<Last>,
 }
 
-/// What was written, and how to take it back.
-#[derive(Debug)]
-pub struct Applied(Vec<Undo>);
-
 impl Cgroup {
-    /// Takes back what [`apply`](Cgroup::apply) wrote: an update of several containers is one transaction.
-    pub fn take_back(&self, applied: Applied) -> Result<()> {
-        Writer { members: &self.members, keep: Keep::Nothing, undo: Vec::new(), last: None }.put_back(applied.0)
-    }
-
     /// Writes all of `writes`, or none: when one is refused the earlier ones are put back and the error
     /// names file and value.
     pub fn apply(&self, writes: &[Write]) -> Result<Applied> {
         let mut writer = Writer { members: &self.members, keep: Keep::Old, undo: Vec::new(), last: None };
-        let outcome = writer.all(writes);
+        let result = writer.all(writes);
         let undo = std::mem::take(&mut writer.undo);
-        let Err(error) = outcome else { return Ok(Applied(undo)) };
+        let Err(error) = result else { return Ok(Applied(undo)) };
         match writer.put_back(undo) {
             Ok(()) => Err(error),
             Err(worse) => Err(Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {worse}"))),
         }
+    }
+
+    /// Takes back what an [`apply`](Cgroup::apply) that succeeded has changed.
+    pub fn put_back(&self, applied: Applied) -> Result<()> {
+        Writer { members: &self.members, keep: Keep::Nothing, undo: Vec::new(), last: None }.put_back(applied.0)
     }
 
     /// Writes the limits of a cgroup that is removed if one is refused.

@@ -5,9 +5,6 @@
 //! systemd driver differs only in who makes the directories: once its scope exists, the same handle opens them.
 
 mod apply;
-pub mod dbus;
-pub mod dbus_address;
-pub mod dbus_link;
 mod devices;
 mod freeze;
 mod kill;
@@ -15,10 +12,13 @@ mod make;
 mod member;
 mod oom;
 mod remove;
+pub mod dbus;
+pub mod dbus_address;
+pub mod dbus_link;
 pub mod stats;
+pub mod systemd;
 mod stats_v1;
 mod stats_v2;
-pub mod systemd;
 mod usage;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,6 +36,7 @@ pub use kill::Signal;
 use member::Member;
 pub use oom::OomWatch;
 pub use remove::Leftover;
+pub use stats::Stats;
 pub use usage::Admission;
 
 /// One cgroup as state.json remembers it.
@@ -59,6 +60,19 @@ pub struct Saved {
     pub dirs: Vec<SavedDir>,
 }
 
+impl Saved {
+    /// What a plan will make, before it is made.
+    pub fn planned(plan: &crate::plan::cgroup::CgroupPlan) -> Saved {
+        let dirs = plan.dirs.iter().map(|dir| SavedDir {
+            path: dir.full_path(),
+            mount_point: dir.mount_point.clone(),
+            controllers: dir.controllers.clone(),
+            version: dir.version,
+        });
+        Saved { dirs: dirs.collect() }
+    }
+}
+
 /// Which processes [`Cgroup::pids`] lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
@@ -78,7 +92,7 @@ pub enum Absent {
 }
 
 /// The cgroups of one container, one in each hierarchy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Cgroup {
     members: Vec<Member>,
 }
@@ -108,6 +122,11 @@ impl Cgroup {
     /// Whether the container has no cgroup of its own, or none any more.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// Whether there is a cgroup2 directory and nothing else.
+    pub fn is_v2_only(&self) -> bool {
+        !self.members.is_empty() && self.members.iter().all(Member::is_v2)
     }
 
     /// The cgroup2 directory, for `CLONE_INTO_CGROUP`; `None` on a pure v1 host.

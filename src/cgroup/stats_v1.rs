@@ -65,7 +65,7 @@ fn usage(member: &Member, stats: &mut Stats) -> Result<()> {
 }
 
 fn cpuset(member: &Member, stats: &mut Stats) -> Result<()> {
-    let list = |file: &str| -> Result<Vec<u16>> { Ok(numbers(&member.read_if_any(file)?.unwrap_or_default())) };
+    let list = |file: &str| Result::Ok(numbers(&member.read_if_any(file)?.unwrap_or_default()));
     let flag = |file: &str| Ok::<u64, crate::error::Error>(number(member, file)?.unwrap_or(0));
     let cpuset = &mut stats.cpuset;
     cpuset.cpus = list("cpuset.cpus")?;

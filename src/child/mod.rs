@@ -157,7 +157,6 @@ impl<'a> Child<'a> {
             Op::BecomeRoot => self.become_root(),
             Op::TimeOffsets(text) => write_file(c"/proc/self/timens_offsets", text),
             Op::Fork(flags) => self.fork(*flags),
-            Op::NewSession => self.new_session(),
             Op::Keyring(name) => keyring(name),
             Op::Hostname(name) => Ok(process::set_hostname(name)?),
             Op::Domainname(name) => Ok(process::set_domainname(name)?),
@@ -198,14 +197,6 @@ impl<'a> Child<'a> {
         cred::set_gid(0)?;
         cred::set_uid(0)?;
         Ok(())
-    }
-
-    fn new_session(&self) -> Done {
-        match process::setsid() {
-            // Already a leader: the launcher was one before it forked.
-            Ok(()) | Err(Errno::EPERM) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
     }
 
     /// The launcher ends here; its child is the sibling the parent waits for.

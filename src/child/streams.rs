@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::devices::empty_file;
 use super::{Child, Done};
 use crate::sys::path::resolve;
-use crate::sys::{fs, mount, process, socket, tty};
+use crate::sys::{fs, mount, socket, tty};
 
 impl Child<'_> {
     /// A new terminal from the container's own devpts. The slave comes from the master, never from a name
@@ -26,12 +26,6 @@ impl Child<'_> {
         }
         let socket = self.it.console.as_ref().ok_or(Errno::EBADF)?;
         socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])?;
-        let own_session = process::setsid();
-        // A session leader already, since the start of the list.
-        if !matches!(own_session, Ok(()) | Err(Errno::EPERM)) {
-            own_session?;
-        }
-        tty::set_controlling(slave.as_fd())?;
         for stream in 0..3 {
             fs::dup_onto(slave.as_fd(), stream)?;
         }

@@ -2,25 +2,35 @@
 //!
 //! Runs in the parent. Prints nothing and never exits; warnings go to the caller's [`options::Global::warn`].
 
+mod checkpoint;
+mod create;
 mod delete;
 mod events;
+mod exec;
+mod files;
+mod foreground;
 mod freeze;
 mod kill;
-mod lifecycle;
 mod lookup;
 pub mod options;
 mod ps;
+mod run;
 mod select;
 pub mod signal;
+mod start;
 mod update;
 mod view;
 
+pub use checkpoint::{checkpoint, restore};
+pub use create::create;
 pub use delete::{Poststop, delete};
 pub use events::{Event, events, stats};
+pub use exec::exec;
 pub use freeze::{pause, resume};
 pub use kill::kill;
-pub use lifecycle::{checkpoint, create, exec, poststop, restore, run, start};
 pub use lookup::Container;
 pub use ps::{pids, ps};
+pub use run::run;
+pub use start::{poststop, start};
 pub use update::update;
 pub use view::{View, list, state};

@@ -65,9 +65,8 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
     for warning in &plan.warnings {
         (global.warn)(&format!("update {id}: {warning}"));
     }
-    let admission = if args.force { Admission::Force } else { Admission::Check };
     cgroup.check_usage(&plan.checks)?;
-    cgroup.admission(&plan.writes, admission)?;
+    cgroup.admission(&plan.writes, if args.force { Admission::Force } else { Admission::Check })?;
     let growth = limit(&plan.resources).saturating_sub(limit(&current));
     Ok(Change { container, cgroup, plan, growth, _lock: lock })
 }
@@ -94,7 +93,7 @@ fn take_back(done: Vec<(&Change, Applied)>, error: Error) -> Error {
     let worse: Vec<String> = done
         .into_iter()
         .rev()
-        .filter_map(|(change, applied)| change.cgroup.take_back(applied).err())
+        .filter_map(|(change, applied)| change.cgroup.put_back(applied).err())
         .map(|error| error.to_string())
         .collect();
     if worse.is_empty() {

@@ -310,6 +310,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::CreateCgroup);
         steps.push(Step::AttachCgroup);
     }
+    steps.push(process::any_cpu());
     if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.clone()) {
         steps.push(Step::Rdt(Box::new(rdt)));
     }

@@ -19,6 +19,7 @@ pub mod create;
 pub mod dbus_value;
 pub mod devices;
 pub mod environment;
+pub mod exec;
 pub mod gvariant;
 pub mod idmap;
 pub mod memory;
@@ -26,7 +27,6 @@ pub mod mounts;
 pub mod namespaces;
 pub mod op;
 pub mod options;
-mod options_idmap;
 pub mod process;
 pub mod rlimits;
 pub mod rootfs;
@@ -36,6 +36,7 @@ pub mod sysctl;
 pub mod systemd;
 pub mod systemd_properties;
 pub mod text;
+mod options_idmap;
 
 use std::path::Path;
 

@@ -317,8 +317,6 @@ pub enum Op {
     TimeOffsets(CString),
     /// clone3 with these flags; the parent side ends and the child goes on with the list.
     Fork(u64),
-    /// A new session.
-    NewSession,
     /// A new session keyring of this name.
     Keyring(CString),
     /// sethostname.
@@ -442,6 +440,10 @@ pub enum Op {
     CloseFrom(u32),
 
     // What follows can be done by the walker of `sys::tail`, without the runtime.
+    /// A new session.
+    NewSession,
+    /// Makes standard input, a terminal, the session's.
+    ControllingTerminal,
     /// Unmaps the runtime and swaps `/proc/self/exe`.
     LeaveRuntime,
     /// clone3 with CLONE_PARENT: the launcher ends, its child goes on.
@@ -483,7 +485,9 @@ pub struct Filter {
 pub fn is_tail(op: &Op) -> bool {
     matches!(
         op,
-        Op::LeaveRuntime
+        Op::NewSession
+            | Op::ControllingTerminal
+            | Op::LeaveRuntime
             | Op::ForkTail
             | Op::NoNewPrivileges
             | Op::Seccomp(_)

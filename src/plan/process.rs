@@ -29,6 +29,7 @@ pub(super) struct Launch<'a> {
     pub bounding: u64,
     pub leave_runtime: bool,
     pub fork: Fork,
+    pub terminal: bool,
     pub start: Start,
     pub preserve_fds: u32,
     pub userns: bool,
@@ -57,6 +58,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         bounding: input.host.bounding,
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
+        terminal: input.options.terminal,
         start: input.options.start,
         preserve_fds: input.options.preserve_fds,
         userns: input.in_userns(),
@@ -161,6 +163,12 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     if launch.fork == Fork::AtTheEnd {
         ops.push(Op::ForkTail);
     }
+    if launch.fork == Fork::AtTheEnd {
+        ops.push(Op::NewSession);
+        if launch.terminal {
+            ops.push(Op::ControllingTerminal);
+        }
+    }
     if process.no_new_privileges {
         ops.push(Op::NoNewPrivileges);
     }
@@ -213,6 +221,11 @@ pub(super) fn limits(process: Option<&Process>) -> Result<Vec<Step>> {
         steps.push(Step::OomScoreAdj(score));
     }
     Ok(steps)
+}
+
+/// Every CPU the cgroup allows: the affinity of whoever called the runtime is not the container's.
+pub(super) fn any_cpu() -> Step {
+    Step::Affinity(vec![u64::MAX; 16])
 }
 
 /// The hand-over of a seccomp listener.

@@ -97,6 +97,7 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
         uid: process.user.uid,
         bind: input.namespaces.contains(Kind::Mount),
     });
+    draft.ops.push(Op::ControllingTerminal);
 }
 
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is

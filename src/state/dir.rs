@@ -150,11 +150,13 @@ impl Dir {
         self.find_record()?.ok_or_else(does_not_exist)
     }
 
-    /// Whether the container waits for `start`.
+    /// Whether the container waits for `start`: somebody has the fifo open for reading. A `start` that was cut
+    /// short between the signal and the removal of the fifo leaves one that nobody reads.
     pub fn waits_for_start(&self) -> Result<bool> {
-        match fs::stat_at(self.fd(), FIFO) {
-            Err(Errno::ENOENT) => Ok(false),
-            result => result.map(|_| true).at(Stage::State, || "look for exec.fifo"),
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+        match fs::open(self.fd(), FIFO, flags.bits(), 0) {
+            Err(Errno::ENOENT | Errno::ENXIO) => Ok(false),
+            result => result.map(|_| true).at(Stage::State, || "look at exec.fifo"),
         }
     }
 

@@ -124,6 +124,21 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
     }
 }
 
+/// waitid(2) for any child, leaving it to be reaped; `None` when none has ended.
+pub fn peek_dead(options: i32) -> Result<Option<i32>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `info` is writable memory of the right size; no rusage is asked for.
+    let ret = unsafe {
+        raw!(SYS_waitid, libc::P_ALL, 0, info.as_mut_ptr(), options, ptr::null_mut::<libc::rusage>())
+    };
+    done(ret)?;
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: waitid fills the pid of a child, and leaves it zero where none has ended.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then_some(pid))
+}
+
 /// Leaves the process without running anything else.
 pub fn exit(status: i32) -> ! {
     // SAFETY: does not return; nothing in this process is used afterwards.

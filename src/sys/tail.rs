@@ -343,11 +343,15 @@ impl Block {
         self.store(call + 8 + 8 * index, &value);
     }
 
-    /// Fills the spare record; returns its address and length for a `sendto` of the table.
-    pub fn set_record(&mut self, record: &[u8; RECORD]) -> (u64, u64) {
+    /// Fills the spare record.
+    pub fn set_record(&mut self, record: &[u8; RECORD]) {
         let at = PAGE + 16 + RECORD;
         self.store(at, record);
-        ((self.base + at) as u64, RECORD as u64)
+    }
+
+    /// Address and length of the spare record.
+    pub fn record(&self) -> (u64, u64) {
+        ((self.base + PAGE + 16 + RECORD) as u64, RECORD as u64)
     }
 
     /// First and last address of the mapping, for the calls that unmap everything around it.
