@@ -188,7 +188,10 @@ fn a_removal_that_was_cut_short_can_be_done_again() {
     dir.write(c"config.json", b"{}").unwrap();
     dir.write(c"something-of-a-later-version", b"x").unwrap();
     brisk::sys::fs::mkfifo(dir.fd(), FIFO, 0o622).unwrap();
+    assert!(!dir.waits_for_start().unwrap(), "nobody reads it");
+    let reader = brisk::sys::fs::open(dir.fd(), FIFO, libc::O_RDONLY | libc::O_NONBLOCK, 0).unwrap();
     assert!(dir.waits_for_start().unwrap());
+    drop(reader);
     dir.remove().unwrap();
     dir.remove().unwrap_or_else(|error| assert!(error.root_errno().is_some(), "{error}"));
     assert!(root.ids().unwrap().is_empty());
