@@ -1,9 +1,12 @@
 //! Tests that need no root and change nothing: plans, formats, the shape of the source.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod caps;
 mod cgroup_devices;
 mod cgroup_layout;
 mod cgroup_limits;
+mod cli;
+mod cli_output;
 mod devices;
 mod environment;
 mod idmap;
@@ -14,6 +17,7 @@ mod rlimits;
 mod schedule;
 mod seccomp;
 mod spec_types;
+mod state;
 mod sysctl;
 mod tables;
 mod validate;

@@ -387,7 +387,10 @@ impl Given<'_> {
             Some("add") => MountsAction::Add,
             Some("remove") => MountsAction::Remove,
             other => {
-                return Err(Error::new(Stage::Args, format!("mounts {:?}: must be add or remove", other.unwrap_or(""))));
+                return Err(Error::new(
+                    Stage::Args,
+                    format!("mounts {:?}: must be add or remove", other.unwrap_or("")),
+                ));
             }
         };
         Ok(MountsArgs { action, id: self.id()?, file: self.path("FILE").unwrap_or_default() })

@@ -64,7 +64,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::List(listing) => list(global, *listing),
         Request::Ps(args) => ps(global, args),
         Request::Events(args) => events(global, args),
-        Request::Features => output::print(&output::pretty(&features::document())?),
+        Request::Features => output::print(&output::pretty(&features::document(sys::seccomp::probe()))?),
         Request::Spec(args) => spec(args),
         Request::Completion(shell) => output::print(&completion::script(shell)?),
         Request::Man(dir) => write_pages(dir),

@@ -49,7 +49,7 @@ pub enum Parsed {
     /// Print this and end.
     Text(String),
     /// Do this.
-    Request(args::Global, Request),
+    Request(args::Global, Box<Request>),
 }
 
 /// Parses argv without the program's name.
@@ -63,7 +63,7 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
         Wanted::Verb(verb) => {
             let global = args::global(&tree::match_global(&scan.global)?)?;
             let request = args::request(verb, &tree::match_verb(verb, &scan.rest)?)?;
-            Ok(Parsed::Request(global, request))
+            Ok(Parsed::Request(global, Box::new(request)))
         }
     }
 }
@@ -102,7 +102,7 @@ fn run(argv: &[OsString], log: Log, doing: &mut Doing) -> std::result::Result<u8
         Err(error) => return Err((log, error)),
     };
     doing.what = dispatch::subject(&request);
-    if matches!(request, Request::Exec(_)) {
+    if matches!(*request, Request::Exec(_)) {
         doing.failure = EXEC_FAILURE;
     }
     let log = match global.level.as_deref().map(|name| (name, Level::named(name))) {

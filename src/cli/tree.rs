@@ -25,7 +25,7 @@ pub fn match_verb(verb: Verb, tokens: &[OsString]) -> Result<ArgMatches> {
 /// The text of `--help`.
 pub fn help(about: Option<Verb>) -> String {
     match about {
-        Some(verb) => command(verb).bin_name(format!("brisk {}", verb.row().name)).render_long_help().to_string(),
+        Some(verb) => command(verb).bin_name(format!("brisk {}", verb.row().name)).render_help().to_string(),
         None => VERBS
             .iter()
             .filter(|row| row.listed)
@@ -33,7 +33,7 @@ pub fn help(about: Option<Verb>) -> String {
                 tree.subcommand(Command::new(row.name).about(row.about))
             })
             .subcommand_value_name("COMMAND")
-            .render_long_help()
+            .render_help()
             .to_string(),
     }
 }
@@ -51,7 +51,10 @@ fn base(name: &'static str, scope: Option<Verb>) -> Command {
         // The last of repeated flags counts, as with the peers: engines add theirs to the user's.
         .args_override_self(true)
         .disable_version_flag(true)
-        .disable_help_subcommand(true);
+        .disable_help_subcommand(true)
+        // `scan` has seen --help before; the row is for the list of options.
+        .disable_help_flag(true)
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::SetTrue).help("print this text"));
     flags::of(scope).fold(command, |command, row| command.arg(flag(row)))
 }
 

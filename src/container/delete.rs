@@ -2,6 +2,8 @@
 
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
+
 use super::options::{Delete, Global};
 use super::{Container, select};
 use crate::cgroup::Leftover;
@@ -35,9 +37,15 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
         Force::No => Err(does_not_exist()),
     };
     let Some(dir) = Dir::find(&global.root, id)? else { return gone() };
-    let dir = allow(global, id, dir, force)?;
-    let Some(_lock) = dir.lock(Wait::Forever)? else { return gone() };
-    // Read again: what was read without the lock may have changed.
+    let lock = match dir.lock(Wait::No) {
+        Err(error) if error.root_errno() == Some(Errno::EAGAIN) => {
+            // A `create` that hangs in a hook holds it for ever.
+            interrupt(global, id, &dir, force)?;
+            dir.lock(Wait::Forever)?
+        }
+        result => result?,
+    };
+    let Some(_lock) = lock else { return gone() };
     let record = match dir.find_record() {
         Ok(Some(record)) => record,
         // `create` was cut short before it wrote the record, so it has made nothing else.
@@ -46,10 +54,14 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
             (global.warn)(&format!("delete {id}: {error}: only its state directory is removed"));
             return dir.remove();
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.with_hint("`delete --force` removes the state directory and nothing else")),
     };
     let container = Container { dir, record };
-    refuse_running(&container, id, force)?;
+    let status = container.status()?;
+    refuse_running(status, id, force)?;
+    if status == Status::Creating {
+        kill_creator(global, id, &container.record)?;
+    }
     end(&container)?;
     let config = if container.record.poststop { container.dir.read(CONFIG)? } else { None };
     container.dir.remove()?;
@@ -62,24 +74,26 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
     Ok(())
 }
 
-/// What can be told without the lock, which a `create` that hangs in a hook would hold for ever: without force the
-/// container must not run; with force its creator is killed.
-fn allow(global: &Global, id: &str, dir: Dir, force: Force) -> Result<Dir> {
-    let record = match dir.find_record() {
-        Ok(Some(record)) => record,
-        Ok(None) | Err(_) => return Ok(dir),
-    };
-    let container = Container { dir, record };
-    refuse_running(&container, id, force)?;
-    if container.status()? == Status::Creating {
-        (global.warn)(&format!("delete {id}: it is being created: killing process {}", container.record.creator.pid));
-        container.record.creator.signal(libc::SIGKILL)?;
+/// While another command holds the lock: without force the container must not run; with force the one that
+/// creates it is killed.
+fn interrupt(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<()> {
+    // Without a readable record there is nothing to tell yet; the lock will come.
+    let Ok(Some(record)) = dir.find_record() else { return Ok(()) };
+    let status = super::lookup::status_of(dir, &record)?;
+    refuse_running(status, id, force)?;
+    if status == Status::Creating {
+        kill_creator(global, id, &record)?;
     }
-    Ok(container.dir)
+    Ok(())
 }
 
-fn refuse_running(container: &Container, id: &str, force: Force) -> Result<()> {
-    match container.status()? {
+fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
+    (global.warn)(&format!("delete {id}: it is being created: killing process {}", record.creator.pid));
+    record.creator.signal(libc::SIGKILL).map(drop)
+}
+
+fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
+    match status {
         // A created container may be deleted: engines rely on it, as runc does it.
         Status::Stopped | Status::Created => Ok(()),
         _ if force == Force::Yes => Ok(()),
@@ -98,7 +112,7 @@ fn end(container: &Container) -> Result<()> {
     if let Some(pidfd) = &pidfd {
         // ESRCH: it has ended meanwhile.
         match sys::process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL) {
-            Err(nix::errno::Errno::ESRCH) => {}
+            Err(Errno::ESRCH) => {}
             result => result.at(Stage::Signal, || "kill the container's first process")?,
         }
     }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::Container;
 use super::lookup::not_running;
 use super::options::Global;
-use crate::cgroup::{Cgroup, Stats};
+use crate::cgroup::Cgroup;
+use crate::cgroup::stats::Stats;
 use crate::error::{Context, Error, Result, Stage};
 
 /// One line of `events`, as runc writes it.

@@ -12,7 +12,8 @@ pub fn pause(global: &Global, id: &str) -> Result<()> {
     let (container, _lock) = locked(global, id)?;
     match container.status()? {
         Status::Running | Status::Created => freezer(&container)?.freeze(),
-        Status::Paused | Status::Stopped | Status::Creating => Err(not_running()),
+        Status::Paused => Err(Error::new(Stage::Cgroup, "container not running: it is paused already")),
+        Status::Stopped | Status::Creating => Err(not_running()),
     }
 }
 

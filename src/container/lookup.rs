@@ -1,7 +1,10 @@
 //! A container that exists, and the facts about it.
 
+use serde::Deserialize;
+
 use crate::cgroup::{Cgroup, Saved};
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::Version;
 use crate::spec::resources::Resources;
 use crate::state::{CONFIG, Dir, Facts, Life, Record, Root, Status, status};
 
@@ -24,24 +27,12 @@ impl Container {
 
     /// Its cgroup; `None` when it has none of its own.
     pub fn cgroup(&self) -> Result<Option<Cgroup>> {
-        if self.record.cgroup.is_null() {
-            return Ok(None);
-        }
-        let saved: Saved =
-            serde_json::from_value(self.record.cgroup.clone()).at(Stage::State, || "parse the cgroup in state.json")?;
-        if saved.dirs.is_empty() { Ok(None) } else { Cgroup::open(&saved).map(Some) }
+        saved(&self.record)?.map(|saved| Cgroup::open(&saved)).transpose()
     }
 
     /// What it is right now.
     pub fn status(&self) -> Result<Status> {
-        let init = self.record.init.map(|init| self.record.life(init)).transpose()?;
-        let alive = init == Some(Life::Alive);
-        let waits_for_start = alive && self.dir.waits_for_start()?;
-        // Who made it only matters until it is made.
-        let creator =
-            if init.is_none() || waits_for_start { self.record.life(self.record.creator)? } else { Life::Gone };
-        let frozen = alive && self.cgroup()?.map_or(Ok(false), |cgroup| cgroup.frozen())?;
-        Ok(status(&Facts { creator, init, waits_for_start, frozen }))
+        status_of(&self.dir, &self.record)
     }
 
     /// Refuses a container whose first process has ended. Engines look for the words.
@@ -75,6 +66,32 @@ impl Container {
             None => Ok(Resources::default()),
         }
     }
+}
+
+/// The status that follows from the record and what can be observed.
+pub(super) fn status_of(dir: &Dir, record: &Record) -> Result<Status> {
+    let init = record.init.map(|init| record.life(init)).transpose()?;
+    let alive = init == Some(Life::Alive);
+    let waits_for_start = alive && dir.waits_for_start()?;
+    // Who made it only matters until it is made.
+    let creator = if init.is_none() || waits_for_start { record.life(record.creator)? } else { Life::Gone };
+    let frozen = alive && is_frozen(record)?;
+    Ok(status(&Facts { creator, init, waits_for_start, frozen }))
+}
+
+/// Only the hierarchy that can freeze is opened: v1 hosts have a dozen others.
+fn is_frozen(record: &Record) -> Result<bool> {
+    let Some(mut saved) = saved(record)? else { return Ok(false) };
+    saved.dirs.retain(|dir| dir.version == Version::V2 || dir.controllers.iter().any(|name| name == "freezer"));
+    Cgroup::open(&saved)?.frozen()
+}
+
+fn saved(record: &Record) -> Result<Option<Saved>> {
+    if record.cgroup.is_null() {
+        return Ok(None);
+    }
+    let saved = Saved::deserialize(&record.cgroup).at(Stage::State, || "parse the cgroup in state.json")?;
+    Ok(Some(saved).filter(|saved| !saved.dirs.is_empty()))
 }
 
 /// The first process has ended, or does not exist yet.
