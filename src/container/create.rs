@@ -119,8 +119,7 @@ pub(super) fn driver(global: &Global) -> Cgroups {
 }
 
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
-pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start) -> Result<Plan> {
-    let host = Host::probe()?;
+pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start, host: &Host) -> Result<Plan> {
     let preserve_fds = args.preserve_fds + listen_fds();
     let options = Options {
         id: args.id.clone(),
@@ -132,7 +131,16 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
         cgroups: driver(global),
         terminal: bundle.terminal(),
     };
-    plan::create::create(&bundle.spec, &host, &options)
+    plan::create::create(&bundle.spec, host, &options)
+}
+
+/// What `create` would do with a bundle here, and the facts it rests on.
+pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
+    let args = Create { id: "ID".into(), bundle: bundle.to_owned(), ..Create::default() };
+    let bundle = Bundle::load(&args)?;
+    let host = Host::probe()?;
+    let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
+    Ok((host, plan))
 }
 
 /// Makes the container; on failure nothing of it is left.
@@ -148,7 +156,7 @@ pub(super) fn make(
         trace.mark("plan");
     }
     check_preserved(args.preserve_fds + listen_fds())?;
-    let plan = plan_of(global, args, &bundle, start)?;
+    let plan = plan_of(global, args, &bundle, start, &Host::probe()?)?;
     for warning in &plan.warnings {
         (global.warn)(warning);
     }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
 use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
-use super::{caps, memory, rlimits, schedule};
+use super::{caps, memory, rlimits, schedule, seccomp};
 use crate::error::{Error, Result, Stage};
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
@@ -243,11 +243,20 @@ pub(super) fn listener(spec: &Spec) -> Vec<Step> {
 }
 
 /// The compiled filter.
-pub(super) fn filter(spec: &Spec, _warnings: &mut Vec<String>) -> Result<Option<Filter>> {
-    match spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) {
-        None => Ok(None),
-        Some(_) => Err(Error::new(Stage::Seccomp, "linux.seccomp is not supported yet")),
+pub(super) fn filter(spec: &Spec, warnings: &mut Vec<String>) -> Result<Option<Filter>> {
+    let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let Some(profile) = profile.filter(|profile| seccomp::is_enabled(profile)) else { return Ok(None) };
+    let program = seccomp::compile(profile, &seccomp::CompileOptions::default())?;
+    warnings.extend(program.warnings);
+    let mut bytes = Vec::with_capacity(program.filter.len() * 8);
+    for instruction in &program.filter {
+        bytes.extend(instruction.code.to_ne_bytes());
+        bytes.extend([instruction.jt, instruction.jf]);
+        bytes.extend(instruction.k.to_ne_bytes());
     }
+    let len = u16::try_from(program.filter.len())
+        .map_err(|_| Error::new(Stage::Seccomp, "linux.seccomp: the filter has too many instructions"))?;
+    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify.is_some() }))
 }
 
 /// Hooks that run in the child.

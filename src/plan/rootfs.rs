@@ -119,16 +119,14 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             draft.ops.push(Op::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
         }
     }
-    for (path, target) in devices::LINKS {
-        let relative = path.trim_start_matches('/');
-        let (dir, name) = relative.rsplit_once('/').unwrap_or((".", relative));
-        open_dir(&mut open, dir, draft)?;
+    open_dir(&mut open, "dev", draft)?;
+    for (name, target) in devices::LINKS.iter().copied() {
         let rule = match name {
             "ptmx" => LinkRule::Replace,
             "core" => LinkRule::IfTargetExists,
             _ => LinkRule::Keep,
         };
-        draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(*target, "link")?, rule });
+        draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
     }
     Ok(())
 }
