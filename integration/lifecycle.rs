@@ -123,7 +123,7 @@ fn delete_of_a_running_container_is_refused() {
     let container = Bundle::idle().container();
     container.up();
     let text = container.delete().fails();
-    assert!(text.contains("not stopped") || text.contains("running"), "{text}");
+    assert!(["not stopped", "running", "`stopped` state"].iter().any(|words| text.contains(words)), "{text}");
     assert_eq!(container.status(), "running");
 }
 
@@ -232,6 +232,9 @@ fn kill_of_a_stopped_container_fails_with_the_words_engines_look_for() {
 
 #[test]
 fn kill_refuses_an_unknown_signal() {
+    if skip_on(&["crun"], "not checked") {
+        return;
+    }
     let container = Bundle::idle().container();
     container.up();
     for signal in ["SIGNOTHING", "4711", ""] {
@@ -381,6 +384,9 @@ fn listen_fds_are_passed_on() {
     let report = &report["report"];
     assert!(report["fds"].get("3").is_some(), "{report}");
     assert!(report["fds"].get("4").is_none(), "{report}");
+    if skip_on(&["crun"], "sets no environment") {
+        return;
+    }
     assert_eq!(report["env"]["LISTEN_FDS"], "1");
     assert_eq!(report["env"]["LISTEN_PID"], "1");
 }

@@ -7,4 +7,20 @@
 
 mod common;
 
+mod bad_input;
+mod capabilities;
+mod conformance;
+mod devices;
+mod exec;
+mod hard_cases;
+mod hooks;
 mod lifecycle;
+mod mounts;
+mod namespaces;
+mod paths;
+mod pause_update;
+mod process;
+mod resources;
+mod rootfs;
+mod rootless;
+mod terminal;

@@ -18,7 +18,7 @@ pub struct Bundle {
     pub config: Value,
 }
 
-const APPLETS: &[&str] = &["sh", "cat", "sleep", "true", "false", "echo", "id", "ls", "mount", "env", "kill", "ps", "ln", "mkdir"];
+const APPLETS: &[&str] = &["sh", "cat", "sleep", "true", "false", "echo", "id", "ls", "mount", "env", "kill", "cut", "ps", "ln", "mkdir"];
 
 impl Bundle {
     /// A container that runs `/probe` with these operations.
@@ -53,9 +53,9 @@ impl Bundle {
             fs::create_dir(self.rootfs().join(dir)).unwrap();
         }
         fs::set_permissions(self.rootfs().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
-        fs::copy(host::probe(), self.rootfs().join("probe")).unwrap();
+        copy(&host::probe(), &self.rootfs().join("probe"));
         let busybox = ["/usr/bin/busybox", "/bin/busybox"].iter().find(|p| Path::new(p).exists());
-        fs::copy(busybox.expect("busybox-static is not installed"), self.rootfs().join("bin/busybox")).unwrap();
+        copy(Path::new(busybox.expect("busybox-static is not installed")), &self.rootfs().join("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", self.rootfs().join("bin").join(applet)).unwrap();
         }
@@ -84,10 +84,12 @@ impl Bundle {
         path
     }
 
-    /// Writes an executable file beside the root file system.
-    pub fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.dir.join(name);
-        fs::write(&path, text).unwrap();
+    /// Makes an executable file; `path` is below the bundle.
+    pub fn script(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(path);
+        let draft = self.dir.join("draft");
+        fs::write(&draft, text).unwrap();
+        copy(&draft, &path);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
@@ -208,6 +210,13 @@ fn at<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
         Ok(index) if value.is_array() => &mut value[index],
         _ => &mut value[key],
     })
+}
+
+/// Copies a program. Done by another process: a child that another test thread forks meanwhile would inherit
+/// our writing descriptor and keep the copy from being executed (ETXTBSY).
+pub fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "cp {} {}", from.display(), to.display());
 }
 
 pub fn chown_tree(path: &Path, id: u32) {

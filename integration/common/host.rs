@@ -113,7 +113,9 @@ fn cgroups_named(dir: &Path, id: &str, depth: u32) -> Vec<PathBuf> {
             continue;
         }
         let path = entry.path();
-        if entry.file_name().to_string_lossy().contains(id) && path.join("cgroup.procs").exists() {
+        // crun without cgroup2 leaves plain directories with a plain cgroup.procs in the tmpfs; they are not cgroups.
+        let is_cgroup = path.join("tasks").exists() || path.join("cgroup.controllers").exists();
+        if is_cgroup && entry.file_name().to_string_lossy().contains(id) {
             found.push(path);
         } else if depth > 1 {
             found.extend(cgroups_named(&path, id, depth - 1));
@@ -130,4 +132,13 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) {
         assert!(std::time::Instant::now() < end, "time limit");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+}
+
+/// The file of a program that may be given by a name to be looked up in PATH.
+pub fn resolve_program(program: &Path) -> PathBuf {
+    if program.components().count() > 1 {
+        return program.to_path_buf();
+    }
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.exists()).unwrap()
 }
