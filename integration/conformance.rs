@@ -1,1 +1,1 @@
-//! (later)
+//! What the validation programs of OCI runtime-tools check and no other module covers.

@@ -28,6 +28,9 @@ fn the_default_devices_are_there() {
 
 #[test]
 fn the_default_devices_belong_to_root() {
+    if skip_on(&["crun"], "/dev/null belongs to the user") {
+        return;
+    }
     let out = run(Bundle::probe(&["stat:/dev/null"]).set("/process/user/uid", json!(1000)));
     assert_eq!(out["stat:/dev/null"]["uid"], 0);
     assert_eq!(out["stat:/dev/null"]["gid"], 0);
@@ -76,10 +79,12 @@ fn a_bind_mounted_dev_is_left_alone() {
     let bundle = Bundle::probe(&["readdir:/dev"]).without_mount("/dev/pts").without_mount("/dev/shm").without_mount("/dev/mqueue");
     let dev = bundle.host_dir("dev");
     std::fs::write(dev.join("only-this"), "").unwrap();
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    mknod(&dev.join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
     let bundle = bundle.without_mount("/dev").mount("bind", dev.to_str().unwrap(), "/dev", &["bind", "ro"]);
     let container = bundle.container();
     let out = container.run().ok().json();
-    assert_eq!(out["readdir:/dev"], json!(["only-this"]));
+    assert_eq!(out["readdir:/dev"], json!(["null", "only-this"]));
 }
 
 #[test]
@@ -136,6 +141,9 @@ fn an_unknown_device_type_is_refused() {
 
 #[test]
 fn a_dev_that_links_to_the_host_is_not_followed() {
+    if skip_on(&["runc", "crun"], "CVE-2026-41579 and CVE-2026-47766") {
+        return;
+    }
     // CVE-2026-41579, CVE-2026-47766: default devices and links made, or deleted, on the host.
     let bundle = Bundle::idle().without_mount("/dev").without_mount("/dev/pts").without_mount("/dev/shm").without_mount("/dev/mqueue");
     let outside = bundle.host_dir("outside");

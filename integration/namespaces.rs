@@ -82,15 +82,15 @@ fn all_namespaces_of_another_container_are_joined_at_once() {
 #[test]
 fn a_pinned_namespace_is_joined() {
     // Engines pin network namespaces as bind mounts.
-    let bundle = Bundle::probe(&["report"]);
+    let mut bundle = Bundle::probe(&["report"]);
     let pin = bundle.dir.join("netns");
     fs::write(&pin, "").unwrap();
     let mut command = std::process::Command::new("unshare");
     command.arg(format!("--net={}", pin.display())).args(["readlink", "/proc/self/ns/net"]);
     let name = crate::common::process::run(command).ok().stdout();
+    bundle.own_mounts.push(pin.clone());
     let container = bundle.join("network", pin.to_str().unwrap()).container();
     let report = report(&container);
-    nix::mount::umount2(&pin, nix::mount::MntFlags::MNT_DETACH).unwrap();
     assert_eq!(report["ns"]["net"], json!(name.trim()));
 }
 

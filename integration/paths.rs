@@ -125,6 +125,9 @@ fn the_runtime_is_not_reachable_for_writing() {
 
 #[test]
 fn an_id_cannot_leave_the_state_directory() {
+    if skip_on(&["crun"], "delete .. removes the directory above") {
+        return;
+    }
     let container = Bundle::idle().container();
     for id in ["..", ".", "../escape", "a/b", "", "/tmp/x", "a\nb", "with space", "né", "~", "a*"] {
         let dir = container.bundle.dir.to_str().unwrap();

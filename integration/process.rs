@@ -323,8 +323,8 @@ fn the_session_keyring_is_new_unless_asked_otherwise() {
     if skip_unless(Need::from(std::path::Path::new("/proc/keys").exists()), "no keyrings") {
         return;
     }
-    let container = Bundle::probe(&["read:/proc/keys"]).unset("/linux/maskedPaths").container();
     let has_own = |args: &[&str]| {
+        let container = Bundle::probe(&["read:/proc/keys"]).unset("/linux/maskedPaths").container();
         let out = container.run_with(args).ok().json();
         let text = out["read:/proc/keys"].as_str().unwrap().to_string();
         text.contains(&format!("{}:", container.id))

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
 use super::container::Container;
@@ -16,6 +17,8 @@ pub struct Bundle {
     /// Unique; the container id and the last part of the cgroup path unless the test decides otherwise.
     pub id: String,
     pub config: Value,
+    /// Mount points below `dir` that the test itself made on the host.
+    pub own_mounts: Vec<PathBuf>,
 }
 
 const APPLETS: &[&str] = &["sh", "cat", "sleep", "true", "false", "echo", "id", "ls", "mount", "env", "kill", "cut", "ps", "ln", "mkdir"];
@@ -42,7 +45,7 @@ impl Bundle {
         let id = host::unique_name();
         let dir = host::work_dir().join(&id);
         fs::create_dir(&dir).unwrap();
-        let bundle = Bundle { dir, config: default_config(&id, args), id };
+        let bundle = Bundle { dir, config: default_config(&id, args), id, own_mounts: vec![] };
         bundle.make_rootfs();
         bundle
     }
@@ -99,6 +102,24 @@ impl Bundle {
         let path = self.dir.join(name);
         fs::create_dir(&path).unwrap();
         path
+    }
+
+    /// Mounts something on the host for the length of the test.
+    pub fn mount_on_host(&mut self, source: &Path, target: &Path, fs: &str, flags: MsFlags, data: &str) {
+        nix::mount::mount(Some(source), target, Some(fs), flags, Some(data)).unwrap();
+        if !flags.intersects(MsFlags::MS_REMOUNT | MsFlags::MS_SHARED) {
+            self.own_mounts.push(target.to_path_buf());
+        }
+    }
+
+    /// A directory beside the root file system with a tmpfs on its `sub`; `sub/file` says "below".
+    pub fn host_dir_with_mount(&mut self) -> PathBuf {
+        let source = self.host_dir("source");
+        let sub = source.join("sub");
+        fs::create_dir(&sub).unwrap();
+        self.mount_on_host(Path::new("tmpfs"), &sub, "tmpfs", MsFlags::empty(), "");
+        fs::write(sub.join("file"), "below").unwrap();
+        source
     }
 
     /// Sets the value at `path` (`/process/user/uid`), making the objects on the way.
@@ -199,6 +220,9 @@ impl Bundle {
 
 impl Drop for Bundle {
     fn drop(&mut self) {
+        for point in self.own_mounts.iter().rev() {
+            nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH).unwrap();
+        }
         if std::env::var_os("BRISK_TEST_KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.dir);
         }

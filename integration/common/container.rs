@@ -173,6 +173,9 @@ impl Container {
     /// What the container left on the host.
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = host::leftovers(&self.bundle.id, &self.bundle.dir);
+        // " POINT " is the fifth field of a mountinfo line.
+        let own: Vec<String> = self.bundle.own_mounts.iter().map(|p| format!(" {} ", p.display())).collect();
+        found.retain(|line| !(line.starts_with("mount: ") && own.iter().any(|point| line.contains(point))));
         if self.state_dir().exists() {
             found.push(format!("state: {}", self.state_dir().display()));
         }
