@@ -98,6 +98,9 @@ fn missing_fields() {
         if path == "/root/path" && skip_on(&["runc", "crun"], "some take the bundle") {
             continue;
         }
+        if path == "/process/args" && skip_on(&["crun"], "not checked") {
+            continue;
+        }
         refused(&Bundle::idle().unset(path).container(), &[]);
     }
 }
@@ -147,7 +150,10 @@ fn id_mappings_without_a_user_namespace() {
         return;
     }
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }]);
-    refused(&Bundle::idle().set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map).container(), &["user"]);
+    refused(
+        &Bundle::idle().set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map).container(),
+        &["user"],
+    );
 }
 
 #[test]
@@ -283,7 +289,7 @@ fn a_mount_without_a_destination() {
 #[test]
 fn a_rlimit_twice() {
     let limit = json!({ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 });
-    if skip_on(&["crun"], "not checked") {
+    if skip_on(&["runc", "crun"], "the last wins") {
         return;
     }
     refused(&Bundle::idle().set("/process/rlimits", json!([limit, limit])).container(), &["RLIMIT_CORE"]);
@@ -309,7 +315,7 @@ fn an_oom_score_out_of_range() {
 #[test]
 fn a_newer_version_of_the_specification_is_accepted() {
     for version in ["1.0.0", "1.3.0", "1.99.0", "1.0.2-dev", "1.2.0+build"] {
-        if version == "1.99.0" && skip_on(&["crun"], "checked until 1.14.2") {
+        if version > "1.0.2" && skip_on(&["crun"], "checked until 1.14.2") {
             continue;
         }
         let container = Bundle::sh("true").set("/ociVersion", json!(version)).container();

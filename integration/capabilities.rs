@@ -38,7 +38,9 @@ fn the_sets_are_what_the_config_says() {
 
 #[test]
 fn no_capabilities_means_none() {
-    for caps in [json!({}), json!({ "bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": [] })] {
+    for caps in
+        [json!({}), json!({ "bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": [] })]
+    {
         assert_eq!(run(&with(caps)), [0; 5]);
     }
     let container = Bundle::probe(&["report"]).unset("/process/capabilities").container();
@@ -49,7 +51,8 @@ fn no_capabilities_means_none() {
 #[test]
 fn a_user_keeps_only_the_ambient_ones() {
     let all = ["CAP_KILL", "CAP_NET_BIND_SERVICE"];
-    let caps = json!({ "bounding": all, "permitted": all, "effective": all, "inheritable": all, "ambient": ["CAP_KILL"] });
+    let caps =
+        json!({ "bounding": all, "permitted": all, "effective": all, "inheritable": all, "ambient": ["CAP_KILL"] });
     let container =
         Bundle::probe(&["report"]).set("/process/capabilities", caps).set("/process/user/uid", json!(1000)).container();
     let [inheritable, permitted, effective, bounding, ambient] = run(&container);
@@ -110,9 +113,8 @@ fn in_a_user_namespace_the_sets_hold_as_well() {
 
 #[test]
 fn capabilities_really_are_gone() {
-    let container = Bundle::probe(&["chown:/etc/passwd", "mknod:/tmp/node"])
-        .set("/process/capabilities", json!({}))
-        .container();
+    let container =
+        Bundle::probe(&["chown:/etc/passwd", "mknod:/tmp/node"]).set("/process/capabilities", json!({})).container();
     let out = container.run().ok().json();
     assert_eq!(out["chown:/etc/passwd"]["errno"], "EPERM");
     assert_eq!(out["mknod:/tmp/node"]["errno"], "EPERM");

@@ -38,7 +38,14 @@ fn the_default_devices_belong_to_root() {
 
 #[test]
 fn the_default_devices_can_be_used() {
-    let ops = ["write:/dev/null", "open:/dev/null", "read1:/dev/zero", "read1:/dev/urandom", "write:/dev/full", "write1:/dev/full"];
+    let ops = [
+        "write:/dev/null",
+        "open:/dev/null",
+        "read1:/dev/zero",
+        "read1:/dev/urandom",
+        "write:/dev/full",
+        "write1:/dev/full",
+    ];
     for bundle in [Bundle::probe(&ops), Bundle::probe(&ops).userns()] {
         let out = run(bundle);
         assert_eq!(out["write:/dev/null"], "ok");
@@ -76,7 +83,10 @@ fn standard_output_can_be_reopened_by_an_ordinary_user() {
 
 #[test]
 fn a_bind_mounted_dev_is_left_alone() {
-    let bundle = Bundle::probe(&["readdir:/dev"]).without_mount("/dev/pts").without_mount("/dev/shm").without_mount("/dev/mqueue");
+    let bundle = Bundle::probe(&["readdir:/dev"])
+        .without_mount("/dev/pts")
+        .without_mount("/dev/shm")
+        .without_mount("/dev/mqueue");
     let dev = bundle.host_dir("dev");
     std::fs::write(dev.join("only-this"), "").unwrap();
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -119,7 +129,8 @@ fn configured_devices_in_a_user_namespace_are_bound() {
 
 #[test]
 fn a_configured_default_device_replaces_the_default() {
-    let devices = json!([{ "type": "c", "path": "/dev/null", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 0, "gid": 0 }]);
+    let devices =
+        json!([{ "type": "c", "path": "/dev/null", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 0, "gid": 0 }]);
     if skip_on(&["runc"], "the mode of a default device cannot be changed") {
         return;
     }
@@ -145,7 +156,11 @@ fn a_dev_that_links_to_the_host_is_not_followed() {
         return;
     }
     // CVE-2026-41579, CVE-2026-47766: default devices and links made, or deleted, on the host.
-    let bundle = Bundle::idle().without_mount("/dev").without_mount("/dev/pts").without_mount("/dev/shm").without_mount("/dev/mqueue");
+    let bundle = Bundle::idle()
+        .without_mount("/dev")
+        .without_mount("/dev/pts")
+        .without_mount("/dev/shm")
+        .without_mount("/dev/mqueue");
     let outside = bundle.host_dir("outside");
     std::fs::write(outside.join("ptmx"), "of the host").unwrap();
     std::fs::remove_dir(bundle.rootfs().join("dev")).unwrap();

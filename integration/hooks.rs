@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Bundle, host, skip_on};
 
-const KINDS: [&str; 6] =
-    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// A line of shell that keeps the state JSON in the hook's output file.
 const KEEP_STATE: &str = "cat >> $OUT; echo >> $OUT";
@@ -205,7 +204,8 @@ fn a_failing_create_hook_fails_create_and_nothing_stays() {
 
 #[test]
 fn poststop_hooks_run_when_create_fails_in_a_hook() {
-    let container = Bundle::idle().sh_hook("createRuntime", "exit 1").sh_hook("poststop", "echo poststop >> $OUT").container();
+    let container =
+        Bundle::idle().sh_hook("createRuntime", "exit 1").sh_hook("poststop", "echo poststop >> $OUT").container();
     container.create().fails();
     if skip_on(&["crun", "runc"], "runtime-spec 1.1 and later ask for it") {
         return;
@@ -215,8 +215,7 @@ fn poststop_hooks_run_when_create_fails_in_a_hook() {
 
 #[test]
 fn a_failing_start_container_hook_stops_the_container_before_its_program() {
-    let container =
-        Bundle::sh("echo ran").hook("startContainer", "/bin/sh", &["sh", "-c", "exit 1"]).container();
+    let container = Bundle::sh("echo ran").hook("startContainer", "/bin/sh", &["sh", "-c", "exit 1"]).container();
     let output = container.create().ok();
     // The error surfaces at start, or in the container's exit: never in a running program.
     container.start();
@@ -226,10 +225,7 @@ fn a_failing_start_container_hook_stops_the_container_before_its_program() {
 
 #[test]
 fn a_failing_poststop_hook_does_not_keep_the_container() {
-    let container = Bundle::idle()
-        .sh_hook("poststop", "exit 1")
-        .sh_hook("poststop", "echo second >> $OUT")
-        .container();
+    let container = Bundle::idle().sh_hook("poststop", "exit 1").sh_hook("poststop", "echo second >> $OUT").container();
     container.create().ok();
     container.delete_force();
     container.assert_nothing_left();

@@ -425,7 +425,9 @@ fn json_log_has_level_msg_and_time() {
     let log = log.to_str().unwrap();
     container.call(&["--log", log, "--log-format", "json", "state", "no-such-container"]).fails();
     let line = last_error(log);
-    assert!(line["msg"].as_str().unwrap().contains("does not exist") || line["msg"].as_str().unwrap().contains("No such"));
+    assert!(
+        line["msg"].as_str().unwrap().contains("does not exist") || line["msg"].as_str().unwrap().contains("No such")
+    );
     assert!(line["time"].as_str().unwrap().contains('T'), "{line}");
 }
 

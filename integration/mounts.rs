@@ -200,9 +200,13 @@ fn read_only_is_not_recursive_and_rro_is() {
 
 #[test]
 fn recursive_attributes_reach_every_mount_below() {
-    for (option, flag) in
-        [("rnosuid", "nosuid"), ("rnodev", "nodev"), ("rnoexec", "noexec"), ("rnoatime", "noatime"), ("rnodiratime", "nodiratime")]
-    {
+    for (option, flag) in [
+        ("rnosuid", "nosuid"),
+        ("rnodev", "nodev"),
+        ("rnoexec", "noexec"),
+        ("rnoatime", "noatime"),
+        ("rnodiratime", "nodiratime"),
+    ] {
         if option == "rnoatime" && skip_on(&["crun"], "EINVAL for the access time attributes") {
             return;
         }
@@ -247,7 +251,9 @@ fn propagation_of_a_mount() {
     if skip_on(&["crun"], "shared has no effect") {
         return;
     }
-    for (option, word) in [("shared", "shared:"), ("rshared", "shared:"), ("unbindable", "unbindable"), ("runbindable", "unbindable")] {
+    for (option, word) in
+        [("shared", "shared:"), ("rshared", "shared:"), ("unbindable", "unbindable"), ("runbindable", "unbindable")]
+    {
         let bundle = Bundle::probe(&["report"]).mount("tmpfs", "tmpfs", "/mnt", &[option]);
         let out = run(bundle);
         let tags = mount_at(&out["report"], "/mnt")["tags"].clone();
@@ -257,7 +263,10 @@ fn propagation_of_a_mount() {
         let bundle = Bundle::probe(&["report"]).mount("tmpfs", "tmpfs", "/mnt", &[option]);
         let out = run(bundle);
         let tags = mount_at(&out["report"], "/mnt")["tags"].clone();
-        assert!(!tags.as_array().unwrap().iter().any(|t| t.as_str().unwrap().starts_with("shared")), "{option}: {tags}");
+        assert!(
+            !tags.as_array().unwrap().iter().any(|t| t.as_str().unwrap().starts_with("shared")),
+            "{option}: {tags}"
+        );
     }
 }
 
@@ -338,9 +347,14 @@ fn a_destination_with_dots_stays_inside() {
 #[test]
 fn proc_sysfs_devpts_mqueue_and_shm_are_what_they_should_be() {
     let out = run(Bundle::probe(&["report", "stat:/dev/pts/ptmx"]));
-    for (point, kind) in
-        [("/proc", "proc"), ("/sys", "sysfs"), ("/dev", "tmpfs"), ("/dev/pts", "devpts"), ("/dev/mqueue", "mqueue"), ("/dev/shm", "tmpfs")]
-    {
+    for (point, kind) in [
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        ("/dev", "tmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/mqueue", "mqueue"),
+        ("/dev/shm", "tmpfs"),
+    ] {
         assert_eq!(mount_at(&out["report"], point)["fs"], kind, "{point}");
     }
     assert_eq!(out["stat:/dev/pts/ptmx"]["mode"], "666");
@@ -362,9 +376,13 @@ fn proc_shows_only_the_container() {
 
 #[test]
 fn a_cgroup_mount_shows_the_containers_cgroups() {
-    for bundle in [Bundle::probe(&["readdir:/sys/fs/cgroup", "report"]), Bundle::probe(&["readdir:/sys/fs/cgroup", "report"]).ns("cgroup")] {
+    for bundle in [
+        Bundle::probe(&["readdir:/sys/fs/cgroup", "report"]),
+        Bundle::probe(&["readdir:/sys/fs/cgroup", "report"]).ns("cgroup"),
+    ] {
         let id = bundle.id.clone();
-        let out = run(bundle.mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]));
+        let out =
+            run(bundle.mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]));
         let names = &out["readdir:/sys/fs/cgroup"];
         if crate::common::host::Cgroups::detect() == crate::common::host::Cgroups::V2 {
             assert!(has(names, "cgroup.procs"), "{names}");

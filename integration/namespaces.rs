@@ -228,7 +228,10 @@ fn time_offsets_are_applied() {
     }
     let container = Bundle::probe(&["report"])
         .ns("time")
-        .set("/linux/timeOffsets", json!({ "monotonic": { "secs": 172_800, "nanosecs": 5 }, "boottime": { "secs": 604_800 } }))
+        .set(
+            "/linux/timeOffsets",
+            json!({ "monotonic": { "secs": 172_800, "nanosecs": 5 }, "boottime": { "secs": 604_800 } }),
+        )
         .container();
     let report = report(&container);
     assert_ne!(report["ns"]["time"], json!(host::ns("time")));
@@ -258,7 +261,8 @@ fn lo_is_up_in_a_user_namespaced_container() {
 
 #[test]
 fn sysctls_are_set_in_the_containers_namespaces() {
-    let ops = ["read:/proc/sys/net/ipv4/ip_forward", "read:/proc/sys/kernel/msgmax", "read:/proc/sys/kernel/shm_rmid_forced"];
+    let ops =
+        ["read:/proc/sys/net/ipv4/ip_forward", "read:/proc/sys/kernel/msgmax", "read:/proc/sys/kernel/shm_rmid_forced"];
     let before = fs::read_to_string("/proc/sys/kernel/msgmax").unwrap();
     let sysctl = json!({ "net.ipv4.ip_forward": "1", "kernel.msgmax": "12345", "kernel/shm_rmid_forced": "1" });
     let container = Bundle::probe(&ops).set("/linux/sysctl", sysctl).container();
@@ -274,7 +278,9 @@ fn sysctls_are_set_in_the_containers_namespaces() {
 
 #[test]
 fn sysctls_of_the_host_are_refused() {
-    for (key, drop) in [("kernel.panic", ""), ("vm.swappiness", ""), ("net.ipv4.ip_forward", "network"), ("kernel.msgmax", "ipc")] {
+    for (key, drop) in
+        [("kernel.panic", ""), ("vm.swappiness", ""), ("net.ipv4.ip_forward", "network"), ("kernel.msgmax", "ipc")]
+    {
         let mut bundle = Bundle::idle().set("/linux/sysctl", json!({ key: "1" }));
         if !drop.is_empty() {
             bundle = bundle.without_ns(drop);
@@ -302,7 +308,8 @@ fn every_combination_of_new_namespaces_works() {
     for bits in 0..16 {
         let mut bundle = Bundle::probe(&["report"]).unset("/hostname");
         let mut expect = vec![];
-        for (i, (kind, file)) in [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")].iter().enumerate() {
+        for (i, (kind, file)) in [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")].iter().enumerate()
+        {
             if bits >> i & 1 == 0 {
                 bundle = bundle.without_ns(kind);
             } else {

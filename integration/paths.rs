@@ -28,7 +28,8 @@ fn a_file_bind_whose_destination_links_to_the_host_stays_inside() {
     symlink(outside.join("new"), bundle.rootfs().join("link")).unwrap();
     symlink(outside.join("file"), bundle.rootfs().join("link2")).unwrap();
     let source = source.to_str().unwrap().to_string();
-    let container = bundle.mount("bind", &source, "/link", &["bind"]).mount("bind", &source, "/link2", &["bind"]).container();
+    let container =
+        bundle.mount("bind", &source, "/link", &["bind"]).mount("bind", &source, "/link2", &["bind"]).container();
     container.run();
     assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "untouched");
     assert!(!outside.join("new").exists());
@@ -143,7 +144,9 @@ fn an_id_cannot_leave_the_state_directory() {
 #[test]
 fn ids_with_all_allowed_characters() {
     for id in ["a", "0", "_x", "+x", "-x", "a_b+c-d.e", "A1..b"] {
-        if id.starts_with('-') && skip_on(&["runc", "crun", "brisk"], "an argument that begins with a dash is an option") {
+        if id.starts_with('-')
+            && skip_on(&["runc", "crun", "brisk"], "an argument that begins with a dash is an option")
+        {
             continue;
         }
         let bundle = Bundle::sh("true");

@@ -52,9 +52,7 @@ fn run(verb: &str, arg: &str) -> Value {
             let (path, text) = arg.split_once('=').unwrap();
             result(fs::OpenOptions::new().write(true).open(path).and_then(|mut f| f.write(text.as_bytes())))
         }
-        "create" => {
-            result(fs::OpenOptions::new().write(true).create_new(true).mode(0o777).open(arg).map(|_| "ok"))
-        }
+        "create" => result(fs::OpenOptions::new().write(true).create_new(true).mode(0o777).open(arg).map(|_| "ok")),
         "mkdir" => result(fs::create_dir(arg).map(|()| "ok")),
         "chown" => result(std::os::unix::fs::chown(arg, Some(1), Some(1)).map(|()| "ok")),
         "mknod" => nix_result(nix::sys::stat::mknod(
@@ -173,7 +171,9 @@ fn stat(path: &str) -> Value {
 
 fn statfs(path: &str) -> Value {
     match nix::sys::statvfs::statvfs(path) {
-        Ok(st) => json!({ "blocks": st.blocks() * st.fragment_size(), "files": st.files(), "flags": format!("{:?}", st.flags()) }),
+        Ok(st) => {
+            json!({ "blocks": st.blocks() * st.fragment_size(), "files": st.files(), "flags": format!("{:?}", st.flags()) })
+        }
         Err(errno) => json!({ "errno": format!("{errno:?}") }),
     }
 }

@@ -138,7 +138,8 @@ fn a_missing_working_directory_is_made() {
 
 #[test]
 fn a_working_directory_that_only_the_user_may_enter() {
-    let bundle = Bundle::probe(&["report"]).set("/process/user/uid", json!(1000)).set("/process/cwd", json!("/home/mine"));
+    let bundle =
+        Bundle::probe(&["report"]).set("/process/user/uid", json!(1000)).set("/process/cwd", json!("/home/mine"));
     let dir = bundle.rootfs().join("home/mine");
     std::fs::create_dir(&dir).unwrap();
     use std::os::unix::fs::PermissionsExt;
@@ -151,7 +152,8 @@ fn a_working_directory_that_only_the_user_may_enter() {
 fn a_working_directory_outside_of_the_root_is_refused() {
     // CVE-2024-21626: a leaked descriptor as the way out.
     for fd in 3..12 {
-        let container = Bundle::probe(&["report"]).set("/process/cwd", json!(format!("/proc/self/fd/{fd}"))).container();
+        let container =
+            Bundle::probe(&["report"]).set("/process/cwd", json!(format!("/proc/self/fd/{fd}"))).container();
         let output = container.run();
         if output.code == 0 {
             let cwd = output.json()["report"]["cwd"].clone();
@@ -194,14 +196,29 @@ fn resource_limits_are_set() {
 #[test]
 fn all_sixteen_resource_limits_are_known() {
     let names = [
-        "AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE", "NOFILE", "NPROC", "RSS",
-        "RTPRIO", "RTTIME", "SIGPENDING", "STACK",
+        "AS",
+        "CORE",
+        "CPU",
+        "DATA",
+        "FSIZE",
+        "LOCKS",
+        "MEMLOCK",
+        "MSGQUEUE",
+        "NICE",
+        "NOFILE",
+        "NPROC",
+        "RSS",
+        "RTPRIO",
+        "RTTIME",
+        "SIGPENDING",
+        "STACK",
     ];
     let mut bundle = Bundle::new(&["/bin/true"]);
     for name in names {
         // What is already there: raising needs a capability, lowering some would kill the program.
         let (soft, hard) = host_limit(name);
-        bundle = bundle.push("/process/rlimits", json!({ "type": format!("RLIMIT_{name}"), "soft": soft, "hard": hard }));
+        bundle =
+            bundle.push("/process/rlimits", json!({ "type": format!("RLIMIT_{name}"), "soft": soft, "hard": hard }));
     }
     bundle.container().run().ok();
 }
@@ -263,7 +280,10 @@ fn oom_score_adj_is_left_alone_when_unset() {
 #[test]
 fn a_lower_oom_score_adj() {
     // 24 is CAP_SYS_RESOURCE.
-    if skip_unless(Need::from(host::has_cap(24)), "lowering oom_score_adj needs CAP_SYS_RESOURCE, which this machine's root lacks") {
+    if skip_unless(
+        Need::from(host::has_cap(24)),
+        "lowering oom_score_adj needs CAP_SYS_RESOURCE, which this machine's root lacks",
+    ) {
         return;
     }
     let bundle = Bundle::probe(&["report"]).set("/process/oomScoreAdj", json!(-100));

@@ -69,8 +69,9 @@ fn mount_points_are_made_before_the_root_is_read_only() {
 
 #[test]
 fn masked_paths_are_empty_and_cannot_be_written() {
-    let bundle = Bundle::probe(&["read:/etc/secret", "readdir:/etc/secrets", "create:/etc/secrets/x", "stat:/etc/secret"])
-        .set("/linux/maskedPaths", json!(["/etc/secret", "/etc/secrets", "/no/such/path"]));
+    let bundle =
+        Bundle::probe(&["read:/etc/secret", "readdir:/etc/secrets", "create:/etc/secrets/x", "stat:/etc/secret"])
+            .set("/linux/maskedPaths", json!(["/etc/secret", "/etc/secrets", "/no/such/path"]));
     bundle.file("etc/secret", "do not tell");
     fs::create_dir(bundle.rootfs().join("etc/secrets")).unwrap();
     bundle.file("etc/secrets/key", "do not tell");
@@ -93,8 +94,13 @@ fn default_masks_hide_the_kernel() {
 
 #[test]
 fn read_only_paths_are_read_only() {
-    let bundle = Bundle::probe(&["create:/etc/new", "write:/etc/passwd", "write:/proc/sys/kernel/domainname", "create:/tmp/new"])
-        .set("/linux/readonlyPaths", json!(["/etc", "/proc/sys", "/no/such/path"]));
+    let bundle = Bundle::probe(&[
+        "create:/etc/new",
+        "write:/etc/passwd",
+        "write:/proc/sys/kernel/domainname",
+        "create:/tmp/new",
+    ])
+    .set("/linux/readonlyPaths", json!(["/etc", "/proc/sys", "/no/such/path"]));
     let out = run(bundle);
     assert_eq!(out["create:/etc/new"]["errno"], "EROFS");
     assert_eq!(out["write:/etc/passwd"]["errno"], "EROFS");
@@ -123,14 +129,17 @@ fn masked_and_read_only_paths_through_links_stay_inside() {
     let outside = bundle.dir.join("outside");
     fs::write(&outside, "of the host").unwrap();
     symlink(&outside, bundle.rootfs().join("link")).unwrap();
-    let container = bundle.set("/linux/maskedPaths", json!(["/link"])).set("/linux/readonlyPaths", json!(["/link"])).container();
+    let container =
+        bundle.set("/linux/maskedPaths", json!(["/link"])).set("/linux/readonlyPaths", json!(["/link"])).container();
     container.run();
     assert_eq!(fs::read_to_string(&outside).unwrap(), "of the host");
 }
 
 #[test]
 fn the_root_mount_has_the_configured_propagation() {
-    for (option, expect) in [("private", None), ("slave", None), ("shared", Some("shared:")), ("unbindable", Some("unbindable"))] {
+    for (option, expect) in
+        [("private", None), ("slave", None), ("shared", Some("shared:")), ("unbindable", Some("unbindable"))]
+    {
         if expect.is_some() && skip_on(&["runc"], "fixed later (runc#1755)") {
             continue;
         }
@@ -159,7 +168,8 @@ fn mounts_in_the_container_do_not_reach_the_host() {
     let caps = json!(["CAP_SYS_ADMIN"]);
     let sets = json!({ "bounding": caps, "effective": caps, "permitted": caps });
     let before = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
-    let container = Bundle::sh("mount -t tmpfs tmpfs /mnt && exec /probe pause").set("/process/capabilities", sets).container();
+    let container =
+        Bundle::sh("mount -t tmpfs tmpfs /mnt && exec /probe pause").set("/process/capabilities", sets).container();
     container.up();
     // The container's own view has the mount once the program got there.
     let path = format!("/proc/{}/mountinfo", container.pid());

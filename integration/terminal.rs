@@ -93,7 +93,8 @@ fn the_program_reads_from_the_terminal() {
 
 #[test]
 fn the_terminal_controls_the_session() {
-    let (container, mut master) = created(Bundle::sh("cat /proc/self/stat | cut -d' ' -f7 > /tmp/tty; cat /dev/tty & echo done; exit 0"));
+    let (container, mut master) =
+        created(Bundle::sh("cat /proc/self/stat | cut -d' ' -f7 > /tmp/tty; cat /dev/tty & echo done; exit 0"));
     container.start().ok();
     read_until(&mut master, "done");
     host::wait_until(|| container.status() == "stopped");
@@ -194,8 +195,10 @@ fn run_in_the_foreground_passes_a_terminal_through() {
         .set("/process/terminal", json!(true))
         .container();
     let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let line: Vec<String> =
-        std::iter::once(runtime.get_program()).chain(runtime.get_args()).map(|a| a.to_string_lossy().into_owned()).collect();
+    let line: Vec<String> = std::iter::once(runtime.get_program())
+        .chain(runtime.get_args())
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
     let mut command = std::process::Command::new("script");
     command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
     let output = process::run(command).exits(5);
@@ -209,8 +212,10 @@ fn run_in_the_foreground_loses_no_byte_at_the_end() {
         .set("/process/terminal", json!(true))
         .container();
     let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let line: Vec<String> =
-        std::iter::once(runtime.get_program()).chain(runtime.get_args()).map(|a| a.to_string_lossy().into_owned()).collect();
+    let line: Vec<String> = std::iter::once(runtime.get_program())
+        .chain(runtime.get_args())
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
     let mut command = std::process::Command::new("script");
     command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
     let text = process::run(command).ok().stdout();

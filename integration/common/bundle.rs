@@ -21,7 +21,8 @@ pub struct Bundle {
     pub own_mounts: Vec<PathBuf>,
 }
 
-const APPLETS: &[&str] = &["sh", "cat", "sleep", "true", "false", "echo", "id", "ls", "mount", "env", "kill", "cut", "ps", "ln", "mkdir"];
+const APPLETS: &[&str] =
+    &["sh", "cat", "sleep", "true", "false", "echo", "id", "ls", "mount", "env", "kill", "cut", "ps", "ln", "mkdir"];
 
 impl Bundle {
     /// A container that runs `/probe` with these operations.
@@ -147,10 +148,7 @@ impl Bundle {
     }
 
     pub fn mount(self, fs: &str, source: &str, destination: &str, options: &[&str]) -> Self {
-        self.push(
-            "/mounts",
-            json!({ "type": fs, "source": source, "destination": destination, "options": options }),
-        )
+        self.push("/mounts", json!({ "type": fs, "source": source, "destination": destination, "options": options }))
     }
 
     pub fn without_mount(mut self, destination: &str) -> Self {

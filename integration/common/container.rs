@@ -194,6 +194,7 @@ impl Drop for Container {
     fn drop(&mut self) {
         let output = process::run(self.command(&["delete", "--force", &self.id]));
         let found = self.leftovers();
+        host::clean_up(&found);
         if std::thread::panicking() {
             return;
         }

@@ -22,7 +22,11 @@ pub fn probe() -> PathBuf {
     }
     let exe = std::env::current_exe().unwrap();
     let path = exe.parent().unwrap().parent().unwrap().join("examples/probe");
-    assert!(path.exists(), "{} is missing: cargo build --example probe (see Makefile), or set BRISK_PROBE", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build --example probe (see Makefile), or set BRISK_PROBE",
+        path.display()
+    );
     path
 }
 
@@ -141,4 +145,25 @@ pub fn resolve_program(program: &Path) -> PathBuf {
     }
     let path = std::env::var_os("PATH").unwrap();
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.exists()).unwrap()
+}
+
+/// Removes what [`leftovers`] found, so that one failure does not follow the machine around.
+pub fn clean_up(found: &[String]) {
+    for line in found {
+        if let Some(rest) = line.strip_prefix("process ")
+            && let Some(pid) = rest.split(':').next().and_then(|pid| pid.parse().ok())
+        {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+        }
+    }
+    for line in found {
+        if let Some(path) = line.strip_prefix("cgroup: ") {
+            for _ in 0..100 {
+                if fs::remove_dir(path).is_ok() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+    }
 }

@@ -62,14 +62,7 @@ impl Output {
 
 impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}\n  status {}\n  stdout: {}\n  stderr: {}",
-            self.command,
-            self.code,
-            self.stdout(),
-            self.stderr()
-        )
+        write!(f, "{}\n  status {}\n  stdout: {}\n  stderr: {}", self.command, self.code, self.stdout(), self.stderr())
     }
 }
 
