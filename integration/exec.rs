@@ -201,7 +201,7 @@ fn detached_with_a_pid_file() {
     container.exec_with(&["--detach", "--pid-file", file.to_str().unwrap()], &["/bin/sleep", "1000"]).ok();
     let pid = fs::read_to_string(&file).unwrap();
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert_eq!(command, "/bin/sleep\01000\0");
+    assert_eq!(command, "/bin/sleep\x001000\0");
     assert_eq!(host::ns_of(&pid, "net"), host::ns_of(&container.pid().to_string(), "net"));
 }
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::common::host::{Cgroups, wait_until};
-use crate::common::{Bundle, Container, host, process, skip_on};
+use crate::common::{Bundle, Container, brisk_only, host, process, skip_on};
 
 #[test]
 fn init_that_exits_at_once() {
@@ -179,7 +179,7 @@ fn a_hundred_hooks() {
 
 #[test]
 fn damaged_state_can_be_deleted_by_force() {
-    if skip_on(&["runc", "crun"], "they refuse for ever, or leave the container") {
+    if brisk_only("runc and crun refuse for ever, or leave the container") {
         return;
     }
     for text in ["", "{", "{}", "{\"version\":\"99\"}", "\0\0\0"] {
@@ -345,7 +345,7 @@ fn a_frozen_container_is_killed() {
 #[test]
 fn a_pid_used_again_does_not_fool_state() {
     // The state names a process that started at another time: it is not the container's.
-    if skip_on(&["runc", "crun"], "the state files differ") {
+    if brisk_only("the state files differ") {
         return;
     }
     let container = Bundle::idle().container();

@@ -208,7 +208,7 @@ fn report() -> Value {
         "machine": uts.machine().to_string_lossy(),
         "domainname": text("/proc/sys/kernel/domainname"),
         "winsize": raw::window_size(),
-        "terminal": (0..3).map(|fd| raw::is_terminal(fd)).collect::<Vec<_>>(),
+        "terminal": (0..3).map(raw::is_terminal).collect::<Vec<_>>(),
         "scheduler": raw::scheduler(),
         "ioprio": raw::io_priority(),
         "affinity": raw::affinity(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::bundle::Bundle;
 use super::process::{self, Output, Running};
@@ -200,11 +200,6 @@ impl Drop for Container {
         }
         assert!(found.is_empty(), "left behind after delete --force ({output:?}):\n{}", found.join("\n"));
     }
-}
-
-/// Looks up `key` in a list of `{key: …}` objects.
-pub fn find<'a>(list: &'a Value, key: &str, value: &str) -> Option<&'a Value> {
-    list.as_array()?.iter().find(|item| item[key] == json!(value))
 }
 
 /// The topmost mount on `point` in a probe's report.

@@ -7,7 +7,6 @@ pub mod process;
 
 pub use bundle::Bundle;
 pub use container::Container;
-pub use process::Output;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,7 +33,8 @@ pub fn time_limit() -> Duration {
 /// Says why a test does not run. libtest captures only the print macros, so this is always seen.
 fn say_skip(reason: &str) {
     let name = std::thread::current().name().unwrap_or("?").to_string();
-    writeln!(std::io::stderr(), "SKIP {name}: {reason}").unwrap();
+    let line = format!("SKIP {name}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// True if a peer under test is known not to have what the test is about. Never true for brisk.
