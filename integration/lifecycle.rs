@@ -1,7 +1,7 @@
 //! create, start, state, kill, delete, run and list, and the flags they share.
 
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -524,20 +524,15 @@ fn containers_in_parallel_do_not_disturb_each_other() {
 fn a_created_container_holds_no_pipe_of_its_creator() {
     // A caller that reads the output of create until its end must not wait for the container.
     let container = Bundle::idle().container();
-    let (reader, writer) = std::io::pipe().unwrap();
-    let args = ["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id];
-    let mut command = container.command(&args);
+    let fifo = container.bundle.dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let runtime = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let mut shell = std::process::Command::new("/bin/sh");
     // Descriptor 3 of the runtime is the pipe, without --preserve-fds.
-    command = {
-        let mut shell = std::process::Command::new("/bin/sh");
-        shell.args(["-c", &format!(r#"exec "$@" 3>&{0} {0}>&-"#, writer.as_raw_fd()), "sh"]);
-        shell.arg(command.get_program()).args(command.get_args());
-        shell
-    };
-    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-    let running = process::start(command, Stdio::null());
-    drop(writer);
-    running.wait().ok();
+    shell.args(["-c", r#"exec "$@" 3>fifo"#, "sh"]).current_dir(&container.bundle.dir);
+    shell.arg(runtime.get_program()).args(runtime.get_args());
+    process::run(shell).ok();
     use std::os::fd::AsFd;
     let limit = std::time::Duration::from_secs(5);
     // crun and runc keep such a descriptor open in the waiting init until start.
