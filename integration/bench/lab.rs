@@ -3,7 +3,7 @@
 
 use crate::options::Options;
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, bundle::Bundle, leftovers, os, process};
+use crate::tool::{Res, bundle::Bundle, hierarchies, leftovers, os, process};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,7 @@ impl Lab {
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
         mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+        hierarchies::without_unified(&dir)?;
         os::become_subreaper()?;
         let mark = format!("bench{}", std::process::id());
         let runtimes = options.runtimes.iter().map(|(name, path)| runtime(&dir, name, path)).collect::<Res<_>>()?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub fn cgroups(mark: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-        if hierarchy.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if hierarchy.path().join("cgroup.procs").exists() {
             walk(&hierarchy.path(), mark, 0, &mut found);
         }
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "three programs include this module and none of them uses all of it")]
 
 pub mod bundle;
+pub mod hierarchies;
 pub mod leftovers;
 pub mod os;
 pub mod process;
