@@ -1,18 +1,16 @@
-//! The place of measurement: a private mount namespace with a tmpfs of its own, the floor programs compiled, the
-//! runtimes listed. Everything made here disappears with the namespace; cgroups carry `mark` and are checked.
+//! Where the bench measures: a `Place` with the floor programs compiled and the runtimes listed.
 
 use crate::options::Options;
-use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, bundle::Bundle, hierarchies, leftovers, os, process};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use crate::tool::lab::Place;
+use crate::tool::runtime::Runtime;
+use crate::tool::{Res, bundle::Bundle, process};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// See the module.
 pub struct Lab {
+    place: Place,
     pub dir: PathBuf,
-    pub mark: String,
     pub runtimes: Vec<Runtime>,
 }
 
@@ -21,18 +19,11 @@ impl Lab {
         if options.runtimes.is_empty() {
             return Err("no runtime found; name one with --runtime NAME=PATH".into());
         }
-        std::fs::DirBuilder::new().recursive(true).create(options.out.join("lab"))?;
-        let dir = std::path::absolute(options.out.join("lab"))?;
-        unshare(CloneFlags::CLONE_NEWNS)
-            .map_err(|error| format!("unshare mount namespace (are you root?): {error}"))?;
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-        mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
-        hierarchies::without_unified(&dir)?;
-        os::become_subreaper()?;
-        let mark = format!("bench{}", std::process::id());
-        let runtimes = options.runtimes.iter().map(|(name, path)| runtime(&dir, name, path)).collect::<Res<_>>()?;
-        let lab = Self { dir, mark, runtimes };
+        std::fs::DirBuilder::new().recursive(true).create(&options.out)?;
+        let place = Place::new("bench")?;
+        let runtimes =
+            options.runtimes.iter().map(|(name, path)| place.runtime(name, path)).collect::<Res<Vec<Runtime>>>()?;
+        let lab = Self { dir: place.dir.clone(), place, runtimes };
         lab.compile()?;
         Ok(lab)
     }
@@ -60,14 +51,12 @@ impl Lab {
 
     /// A container id of this run.
     pub fn id(&self, rest: &str) -> String {
-        format!("{}-{rest}", self.mark)
+        self.place.id(rest)
     }
 
-    /// The default bundle under a name of its own; its containers' cgroups are `/ID` in every hierarchy.
+    /// The default bundle under a name of its own.
     pub fn bundle(&self, name: &str, args: &[&str]) -> Res<Bundle> {
-        let dir = self.dir.join("bundles").join(name);
-        std::fs::DirBuilder::new().recursive(true).create(&dir)?;
-        Bundle::new(&dir, args)
+        self.place.bundle(name, args)
     }
 
     /// The floor program on the same root filesystem.
@@ -78,38 +67,8 @@ impl Lab {
         command
     }
 
-    /// Checks that nothing stayed: cgroups and child processes. (Mounts and files go with the namespace.)
+    /// What stayed behind of all experiments.
     pub fn close(&self) -> Res<Vec<String>> {
-        process::reap_all();
-        let mut left: Vec<String> =
-            leftovers::cgroups(&self.mark).iter().map(|path| path.display().to_string()).collect();
-        leftovers::remove_cgroups(&self.mark);
-        for pid in leftovers::children()? {
-            left.push(format!("process {pid}"));
-            os::kill(pid, libc::SIGKILL)?;
-            process::wait(pid)?;
-        }
-        Ok(left)
-    }
-}
-
-fn runtime(dir: &Path, name: &str, path: &Path) -> Res<Runtime> {
-    let root = dir.join(format!("root-{name}"));
-    std::fs::DirBuilder::new().mode_700().create(&root)?;
-    let path = std::path::absolute(path)?;
-    if !path.exists() {
-        return Err(format!("runtime {name}: {} does not exist", text(&path)?).into());
-    }
-    Ok(Runtime { name: name.into(), path, root })
-}
-
-/// A state root is nobody else's business.
-trait Private {
-    fn mode_700(&mut self) -> &mut Self;
-}
-
-impl Private for std::fs::DirBuilder {
-    fn mode_700(&mut self) -> &mut Self {
-        std::os::unix::fs::DirBuilderExt::mode(self, 0o700)
+        self.place.close()
     }
 }

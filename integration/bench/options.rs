@@ -1,6 +1,6 @@
 //! The command line of the bench.
 
-use crate::tool::Res;
+use crate::tool::{Res, runtime};
 use std::path::PathBuf;
 
 pub const USAGE: &str =
@@ -77,13 +77,8 @@ impl Options {
 
 /// brisk as built (or `$BRISK`), and the peers where Debian puts them.
 fn found() -> Vec<(String, PathBuf)> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let built = target.join(triple).join("release/brisk");
-    let brisk = std::env::var_os("BRISK").map_or(built, PathBuf::from);
-    [("brisk", brisk), ("crun", "/usr/bin/crun".into()), ("runc", "/usr/sbin/runc".into())]
-        .into_iter()
-        .filter(|(_, path)| path.exists())
-        .map(|(name, path)| (name.to_owned(), path))
-        .collect()
+    let peers = [("crun", "/usr/bin/crun"), ("runc", "/usr/sbin/runc")].map(|(name, path)| (name, PathBuf::from(path)));
+    let brisk = runtime::built().map(|path| ("brisk", path));
+    let all = brisk.into_iter().chain(peers.into_iter().filter(|(_, path)| path.exists()));
+    all.map(|(name, path)| (name.to_owned(), path)).collect()
 }

@@ -74,6 +74,14 @@ impl Runtime {
     }
 }
 
+/// brisk as built by `make`: `$BRISK`, or the static release build.
+pub fn built() -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let brisk = std::env::var_os("BRISK").map_or_else(|| target.join(triple).join("release/brisk"), PathBuf::from);
+    brisk.exists().then_some(brisk)
+}
+
 /// Paths of these tools are made by these tools and are UTF-8.
 pub fn text(path: &Path) -> Res<&str> {
     path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
