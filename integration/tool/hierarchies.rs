@@ -34,6 +34,13 @@ pub fn without_unified(scratch: &Path) -> Res<()> {
     Ok(())
 }
 
+/// Puts a cgroup2 mount where the v1 hierarchies were. Controllers that a v1 hierarchy holds stay there.
+pub fn only_v2() -> Res<()> {
+    let none: Option<&str> = None;
+    mount(Some("cgroup2"), BASE, Some("cgroup2"), MsFlags::empty(), none)?;
+    Ok(())
+}
+
 /// The names under /sys/fs/cgroup that are hierarchies.
 pub fn mounted() -> Res<Vec<PathBuf>> {
     let mut names = Vec::new();

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 /// Directories under the cgroup mounts whose name contains `mark`, deepest first.
 pub fn cgroups(mark: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
+    if Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
+        walk(Path::new("/sys/fs/cgroup"), mark, 0, &mut found);
+        found.reverse();
+        return found;
+    }
     for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
         if hierarchy.path().join("cgroup.procs").exists() {
             walk(&hierarchy.path(), mark, 0, &mut found);

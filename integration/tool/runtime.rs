@@ -41,7 +41,8 @@ impl Runtime {
         Err(format!("{name} {verb}: wait status {:#x}: {}", done.reaped.status, text.trim()).into())
     }
 
-    fn stderr(&self) -> PathBuf {
+    /// Where the last command's standard error is.
+    pub fn stderr(&self) -> PathBuf {
         self.root.with_extension("stderr")
     }
 
