@@ -28,7 +28,8 @@ impl Options {
     /// Reads the arguments; cargo's own `--bench` is ignored.
     pub fn parse(args: impl Iterator<Item = String>) -> Res<Self> {
         let args: Vec<String> = args.collect();
-        let mut options = Self::defaults(args.iter().any(|arg| arg == "--quick"));
+        let quick = args.iter().any(|arg| arg == "--quick");
+        let mut options = Self::defaults(if quick { (40, 100, 128) } else { (300, 1000, 512) });
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
@@ -54,8 +55,7 @@ impl Options {
         Ok(options)
     }
 
-    fn defaults(quick: bool) -> Self {
-        let (rounds, storm, parallel) = if quick { (40, 100, 128) } else { (300, 1000, 512) };
+    fn defaults((rounds, storm, parallel): (usize, usize, usize)) -> Self {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         Self {
             help: false,

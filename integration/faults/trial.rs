@@ -223,7 +223,7 @@ impl Trial<'_> {
                 findings.extend(self.stayed(before, "leaves behind when it fails")?);
             }
         }
-        findings.extend(self.truth(id, succeeded)?);
+        findings.extend(self.truth(id, main)?);
         let end = self.command(&["delete", "--force", id])?;
         if end.is_none_or(|(code, _)| code != 0) {
             findings.push(finding("delete --force fails", self.stderr()?));
@@ -263,7 +263,7 @@ impl Trial<'_> {
     }
 
     /// state and list agree with each other and with /proc.
-    fn truth(&self, id: &str, succeeded: bool) -> Res<Vec<Finding>> {
+    fn truth(&self, id: &str, main: Reaped) -> Res<Vec<Finding>> {
         let mut findings = Vec::new();
         let Some((code, text)) = self.command(&["state", id])? else {
             return Ok(vec![finding("state hangs", String::new())]);
@@ -281,7 +281,7 @@ impl Trial<'_> {
         if self.bench.verb.spares() && !lives {
             findings.push(finding("the container did not survive", format!("state: {code} {status}")));
         }
-        if self.bench.verb == Verb::Create && succeeded && status != "created" {
+        if self.bench.verb == Verb::Create && main.status == 0 && status != "created" {
             findings.push(finding("create succeeded, state differs", format!("state: {code} {status}")));
         }
         match self.command(&["list"])? {

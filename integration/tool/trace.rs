@@ -46,7 +46,14 @@ struct Tracee {
     children: u32,
     site: Option<Site>,
     inject: Option<i32>,
-    new: bool,
+    stage: Stage,
+}
+
+/// A new child's first stop is a SIGSTOP of the kernel's making, which must not be delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    Runs,
 }
 
 struct Tracer<'a> {
@@ -72,14 +79,14 @@ pub fn trace(command: &mut Command, limit: Duration, observer: &mut dyn Observer
     }
     ptrace::follow(main)?;
     let mut tracer = Tracer { tracees: HashMap::new(), early: Vec::new(), observer, main, ended: None, processes: 1 };
-    tracer.tracees.insert(main, Tracee::named("0".into(), false));
+    tracer.tracees.insert(main, Tracee::named("0".into(), Stage::Runs));
     ptrace::resume(main, 0)?;
     tracer.serve(limit)
 }
 
 impl Tracee {
-    fn named(name: String, new: bool) -> Self {
-        Self { name, calls: 0, children: 0, site: None, inject: None, new }
+    fn named(name: String, stage: Stage) -> Self {
+        Self { name, calls: 0, children: 0, site: None, inject: None, stage }
     }
 }
 
@@ -141,7 +148,8 @@ impl Tracer<'_> {
             let name = format!("{}.{}", parent.name, parent.children);
             parent.children += 1;
             let early = self.early.iter().position(|early| *early == new).map(|index| self.early.swap_remove(index));
-            self.tracees.insert(new, Tracee::named(name, early.is_none()));
+            let stage = if early.is_some() { Stage::Runs } else { Stage::New };
+            self.tracees.insert(new, Tracee::named(name, stage));
             if early.is_some() {
                 ptrace::resume(new, 0)?;
             }
@@ -157,7 +165,7 @@ impl Tracer<'_> {
             return ptrace::detach(pid);
         }
         // Of a multi-threaded process only the leader's pid remains after execve; the other threads' exits are seen.
-        self.tracees.entry(pid).or_insert_with(|| Tracee::named("exec".into(), false)).site = None;
+        self.tracees.entry(pid).or_insert_with(|| Tracee::named("exec".into(), Stage::Runs)).site = None;
         ptrace::resume(pid, 0)
     }
 
@@ -167,8 +175,8 @@ impl Tracer<'_> {
                 self.early.push(pid);
                 Ok(())
             }
-            Some(tracee) if tracee.new && signal == libc::SIGSTOP => {
-                tracee.new = false;
+            Some(tracee) if tracee.stage == Stage::New && signal == libc::SIGSTOP => {
+                tracee.stage = Stage::Runs;
                 ptrace::resume(pid, 0)
             }
             Some(_) => ptrace::resume(pid, signal),
