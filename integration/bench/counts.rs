@@ -68,7 +68,10 @@ fn run(options: &Options) -> Res<bool> {
     for (name, path) in &options.runtimes {
         let runtime = lab.runtime(name, path)?;
         let counts = measure::all(&lab, &runtime)?;
-        measure::print(name, &counts, options.list);
+        measure::print(name, &counts);
+        if options.list {
+            measure::print_names(&counts);
+        }
         if options.update {
             budget::update(name, &counts)?;
         } else {

@@ -117,8 +117,8 @@ fn count(runtime: &Runtime, args: &[&str]) -> Res<Counts> {
     Ok(counter.0)
 }
 
-/// The table; with `list` every name too.
-pub fn print(name: &str, verbs: &Verbs, list: bool) {
+/// The table.
+pub fn print(name: &str, verbs: &Verbs) {
     println!(
         "{name:<10}{:>10}{:>11}{:>8}{:>15}{:>13}",
         "syscalls", "processes", "execs", "bytes written", "page faults"
@@ -127,12 +127,14 @@ pub fn print(name: &str, verbs: &Verbs, list: bool) {
         let Counts { syscalls, processes, execs, bytes_written, page_faults, .. } = counts;
         println!("  {verb:<8}{syscalls:>10}{processes:>11}{execs:>8}{bytes_written:>15}{page_faults:>13}");
     }
-    if list {
-        for (verb, counts) in verbs {
-            let mut names: Vec<(&String, &u64)> = counts.by_name.iter().collect();
-            names.sort_by(|a, b| b.1.cmp(a.1));
-            let names: Vec<String> = names.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
-            println!("  {verb}: {}", names.join(", "));
-        }
+}
+
+/// Every name with its count, most frequent first.
+pub fn print_names(verbs: &Verbs) {
+    for (verb, counts) in verbs {
+        let mut names: Vec<(&String, &u64)> = counts.by_name.iter().collect();
+        names.sort_by(|a, b| b.1.cmp(a.1));
+        let names: Vec<String> = names.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+        println!("  {verb}: {}", names.join(", "));
     }
 }
