@@ -300,7 +300,8 @@ impl Trial<'_> {
             let left = difference(before, &now);
             let settling = now.processes != before.processes && Instant::now() < end;
             if left.is_empty() || !settling {
-                return Ok(left.into_iter().map(|detail| finding(kind, detail)).collect());
+                let detail = left.join(", ");
+                return Ok(if left.is_empty() { Vec::new() } else { vec![finding(kind, detail)] });
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -334,7 +335,7 @@ fn alive(pid: i64) -> bool {
 }
 
 fn finding(kind: &'static str, detail: String) -> Finding {
-    Finding { kind, detail: detail.replace('\n', " ⏎ ") }
+    Finding { kind, detail: detail.replace('\n', " ⏎ ").chars().take(400).collect() }
 }
 
 fn remove(path: &std::path::Path) -> Res<()> {

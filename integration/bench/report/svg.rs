@@ -11,8 +11,15 @@ const RIGHT: f64 = 140.0;
 const COLOURS: [&str; 8] = ["#6b7280", "#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#e8a400", "#0b7285", "#c2255c"];
 
 /// The colour of the series or part with this index.
-pub fn colour(index: usize) -> &'static str {
+fn colour(index: usize) -> &'static str {
     COLOURS[index % COLOURS.len()]
+}
+
+/// The next of 1, 1.5, 2, 3, 5, 7.5, 10 × a power of ten: fifths of it are readable numbers.
+fn round_up(value: f64) -> f64 {
+    let power = 10f64.powf(value.max(1e-9).log10().floor());
+    let steps = [1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0];
+    steps.into_iter().map(|step| step * power).find(|step| *step >= value * 0.999).unwrap_or(value)
 }
 
 /// A drawing with linear axes from zero to the given maxima.
@@ -24,7 +31,7 @@ pub struct Plot {
 
 impl Plot {
     pub fn new(x_max: f64, y_max: f64, x_label: &str, y_label: &str) -> Self {
-        let mut plot = Self { x_max: x_max.max(1e-9), y_max: y_max.max(1e-9), body: String::new() };
+        let mut plot = Self { x_max: round_up(x_max), y_max: round_up(y_max), body: String::new() };
         plot.axes(x_label, y_label);
         plot
     }
@@ -43,7 +50,9 @@ impl Plot {
             let (x, y) = (self.x(share * self.x_max), self.y(share * self.y_max));
             let (left, right, base) = (LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM);
             self.body += &format!("<path d='M{left} {y:.1}H{right}' class='grid'/>");
-            self.label(left - 6.0, y + 4.0, "end", &short(share * self.y_max));
+            if !y_label.is_empty() {
+                self.label(left - 6.0, y + 4.0, "end", &short(share * self.y_max));
+            }
             self.label(x, base + 16.0, "middle", &short(share * self.x_max));
         }
         self.label((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6.0, "middle", x_label);
