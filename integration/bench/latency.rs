@@ -17,13 +17,13 @@ use std::process::Command;
 const WARM_UP: usize = 3;
 
 /// One thing to be measured in turn with others.
-struct Contestant<'a> {
-    name: String,
-    once: Box<dyn FnMut() -> Res<f64> + 'a>,
+pub struct Contestant<'a> {
+    pub name: String,
+    pub once: Box<dyn FnMut() -> Res<f64> + 'a>,
 }
 
 /// Rounds of all contestants; the warm-up rounds are not kept.
-fn in_turn(title: &str, rounds: usize, mut contestants: Vec<Contestant<'_>>) -> Res<Vec<(String, Vec<f64>)>> {
+pub fn in_turn(title: &str, rounds: usize, mut contestants: Vec<Contestant<'_>>) -> Res<Vec<(String, Vec<f64>)>> {
     let mut progress = Progress::new(title, rounds + WARM_UP);
     let mut samples: Vec<Vec<f64>> = vec![Vec::with_capacity(rounds); contestants.len()];
     for round in 0..rounds + WARM_UP {
@@ -53,7 +53,8 @@ fn runs<'a>(runtime: &'a Runtime, bundle: &'a Bundle, id: String) -> Contestant<
     Contestant { name: runtime.name.clone(), once }
 }
 
-fn table(id: &str, title: &str, note: &str, samples: Vec<(String, Vec<f64>)>) -> Outcome {
+/// The outcome of rounds.
+pub fn table(id: &str, title: &str, note: &str, samples: Vec<(String, Vec<f64>)>) -> Outcome {
     let mut table = Table::new(id, title, note);
     for (name, sample) in samples {
         table.add(&name, sample);

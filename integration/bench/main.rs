@@ -6,6 +6,7 @@
 mod tool;
 
 mod density;
+mod engines;
 mod experiments;
 mod lab;
 mod latency;

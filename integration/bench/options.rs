@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub const USAGE: &str =
     "bench [--quick] [--only NAME,…] [--runtime NAME=PATH]… [--rounds N] [--storm N] [--mounts N] [--out DIR]
   --quick     about a minute: fewer rounds, a storm of 100
-  --only      some of: run create exec seccomp mounts startup storm parallel memory limit density
+  --only      some of: run create exec seccomp mounts startup storm parallel memory limit density engines
   --runtime   the runtimes, in this order (default: brisk, crun, runc, those that are found)
   --rounds    rounds of each latency experiment   --storm  containers in the storm   --mounts  host mounts to add
   --out       where report.txt, report.json and report.html go (default target/bench)";
