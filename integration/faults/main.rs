@@ -9,9 +9,12 @@
 #[path = "../tool/mod.rs"]
 mod tool;
 
+mod bench;
 mod errnos;
 mod matrix;
 mod options;
+mod questions;
+mod races;
 mod sites;
 mod trial;
 mod verbs;
@@ -53,6 +56,10 @@ fn run(options: &Options) -> Res<bool> {
     let mut good = true;
     for (name, path) in &options.runtimes {
         let runtime = place.runtime(name, path)?;
+        if options.races > 0 {
+            good &= races::run(&place, &runtime, options)?;
+            continue;
+        }
         let mut rows = Vec::new();
         for verb in Verb::ALL.into_iter().filter(|verb| options.wants(verb.name())) {
             for mode in Mode::ALL.into_iter().filter(|mode| options.modes.contains(mode)) {
@@ -77,7 +84,7 @@ fn run(options: &Options) -> Res<bool> {
 
 /// One cell of the matrix: all (or a sample of the) sites of a verb in one mode.
 fn cell(place: &Place, runtime: &Runtime, options: &Options, verb: Verb, mode: Mode, end: Instant) -> Res<Row> {
-    let bench = trial::Bench::new(place, runtime, verb, options.variant)?;
+    let bench = bench::Bench::new(place, runtime, verb, options.variant)?;
     let sites = sites::enumerate(&bench)?;
     let faults: Vec<Fault> = sites.iter().flat_map(|site| Fault::all(site, mode)).collect();
     let chosen = sites::sample(&faults, options.sample, options.shard);

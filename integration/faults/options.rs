@@ -6,10 +6,11 @@ use std::time::Duration;
 
 pub const USAGE: &str =
     "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|classic] [--cgroup2]
-       [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--quiet] [--lines N]
+       [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N]
   --all      every fault, no time limit (default: a sample of 12 in each cell, at most 60 s)
   --variant  plain: default spec; userns: with a user namespace; classic: a createContainer hook, which forces the
              copy of the host's mount namespace
+  --races    instead: every pair of commands at once on one container, N times each, staggered
   --shard    only every Nth fault, beginning with the Ith: several harnesses may run at once
   --lines    how many distinct findings to print for each runtime (default 40)";
 
@@ -42,7 +43,7 @@ pub enum Variant {
 /// See USAGE.
 pub struct Options {
     pub help: bool,
-    pub quiet: bool,
+    pub races: usize,
     pub cgroup2: bool,
     pub sample: Option<usize>,
     pub verbs: Vec<String>,
@@ -63,7 +64,7 @@ impl Options {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value\n{USAGE}"));
             match arg.as_str() {
                 "--help" => options.help = true,
-                "--quiet" => options.quiet = true,
+                "--races" => options.races = value()?.parse()?,
                 "--cgroup2" => options.cgroup2 = true,
                 "--all" => (options.sample, options.limit) = (None, Duration::from_secs(24 * 3600)),
                 "--sample" => options.sample = Some(value()?.parse()?),
@@ -90,7 +91,7 @@ impl Options {
     fn defaults() -> Self {
         Self {
             help: false,
-            quiet: false,
+            races: 0,
             cgroup2: false,
             sample: Some(12),
             verbs: Vec::new(),

@@ -1,8 +1,8 @@
 //! Finding the sites, and choosing among them.
 
+use crate::bench::Bench;
 use crate::tool::trace::{Observer, Site, Verdict};
 use crate::tool::{Res, syscalls};
-use crate::trial::Bench;
 
 /// A site by name, and whether the program is still in its C library's start-up there.
 #[derive(Clone, Debug, PartialEq, Eq)]
