@@ -40,6 +40,7 @@ def work(order, here):
         os.chdir("/")
         if order["shell"]:
             suite.phases[0].start(suite)
+            os.mkdir(f"{sandbox.WORK}/checks/{suite.phases[0].name}.shell")
             Path(sandbox.WORK / "env.bash").write_text(suite.prelude(suite.phases[0], "shell"))
             subprocess.run(["bash", "--rcfile", str(sandbox.WORK / "env.bash"), "-i"], env=suite.environment(), check=False)
         else:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -15,6 +16,13 @@ ENGINE_PROGRAMS = {"dockerd", "containerd", "docker-proxy", "catatonit", "podman
 def mounts():
     """All mount points, with their number."""
     return sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def unmount_below(directory):
+    """Take away what a check mounted in its own directory, the last first."""
+    for path in reversed([line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]):
+        if path.startswith(f"{directory}/"):
+            subprocess.run(["umount", "-l", path], capture_output=True, timeout=20, check=False)
 
 
 def strangers(allowed=frozenset()):

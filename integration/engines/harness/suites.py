@@ -96,7 +96,7 @@ class Suite:
             os.chown(directory, user, user)
         began = time.monotonic()
         status, text = bounded(["bash", str(script)], check.timeout, self.environment(user), user)
-        subprocess.run(["umount", "-R", "-q", str(directory)], stderr=subprocess.DEVNULL, timeout=20, check=False)
+        residue.unmount_below(directory)
         shutil.rmtree(directory, ignore_errors=True)
         if status == 0:
             self.report.ok(check.name, time.monotonic() - began)
@@ -167,11 +167,15 @@ DOCKER = """
 E() { /usr/bin/docker -H unix:///run/docker.sock "$@"; }
 export -f E
 run() { E run --rm "$@"; }
-det() { at_end E rm -f -v "$N"; E run -d --name "$N" "$@" >"$T/id" 2>"$T/err" || bad "run -d: $(cat "$T/err")"; }
-new() { at_end E rm -f -v "$N"; E create --name "$N" "$@" >"$T/id" 2>"$T/err" || bad "create: $(cat "$T/err")"; }
+det() { at_end E rm -f -v "$N"; E run -d --name "$N" "$@" >"$T/id" 2>"$T/.err" || bad "run -d: $(cat "$T/.err")"; }
+new() { at_end E rm -f -v "$N"; E create --name "$N" "$@" >"$T/id" 2>"$T/.err" || bad "create: $(cat "$T/.err")"; }
 state() { E inspect -f '{{.State.Status}}' "${1:-$N}"; }
 look() { E inspect -f "$1" "$N"; }
 initpid() { E inspect -f '{{.State.Pid}}' "${1:-$N}"; }
+gone() { local s; [ ! -e /proc/$1 ] || { s=$(awk '/^State/ { print $2 }' /proc/$1/status) && [ "$s" = Z ]; }; }
+daemon_stop() { local p=$(cat $W/dockerd.pid); kill $p; until_ 30 gone $p; }
+daemon_crash() { local p=$(cat $W/dockerd.pid) c=$(cat /run/docker/containerd/containerd.pid); kill -9 $p $c; until_ 10 gone $p; until_ 10 gone $c; rm -f /run/docker.pid; }
+daemon_start() { setsid bash $W/dockerd.sh </dev/null & echo $! >$W/dockerd.pid; until_ 30 E info; }
 """
 
 
@@ -208,10 +212,13 @@ CTR = """
 C() { ctr -a /run/containerd/containerd.sock "$@"; }
 export -f C
 name() { at_end "C tasks kill -s 9 $N; C tasks delete -f $N; C containers delete $N"; }
-det() { name; C run -d $RC "${opts[@]}" "$I:latest" "$N" "$@" >"$T/out" 2>"$T/err" || bad "run -d: $(cat "$T/err")"; }
-one() { C run --rm $RC "${opts[@]}" "$I:latest" "$N" "$@"; }
+det() { name; C run -d $RC "${opts[@]}" "$I:latest" "$N" "$@" >"$T/.out" </dev/null 2>"$T/.err" || bad "run -d: $(cat "$T/.err")"; }
+one() { name; C run --rm $RC "${opts[@]}" "$I:latest" "$N" "$@"; }
 x() { C tasks exec --exec-id "x$RANDOM" "${opts[@]}" "$N" "$@"; }
 state() { C tasks ls | awk -v n="$N" '$1 == n { print $3 }'; }
+gone() { local s; [ ! -e /proc/$1 ] || { s=$(awk '/^State/ { print $2 }' /proc/$1/status) && [ "$s" = Z ]; }; }
+daemon_stop() { local p=$(cat $W/containerd.pid); kill $p; until_ 30 gone $p; }
+daemon_start() { setsid bash $W/containerd.sh </dev/null & echo $! >$W/containerd.pid; until_ 30 C version; }
 opts=()
 """
 
@@ -250,8 +257,8 @@ PODMAN = """
 E() { podman --runtime "$R" --cgroup-manager cgroupfs --events-backend file "$@"; }
 export -f E; export R
 run() { E run --rm "$@"; }
-det() { at_end E rm -f -t 0 -v "$N"; E run -d --name "$N" "$@" >"$T/id" 2>"$T/err" || bad "run -d: $(cat "$T/err")"; }
-new() { at_end E rm -f -t 0 -v "$N"; E create --name "$N" "$@" >"$T/id" 2>"$T/err" || bad "create: $(cat "$T/err")"; }
+det() { at_end E rm -f -t 0 -v "$N"; E run -d --name "$N" "$@" >"$T/id" 2>"$T/.err" || bad "run -d: $(cat "$T/.err")"; }
+new() { at_end E rm -f -t 0 -v "$N"; E create --name "$N" "$@" >"$T/id" 2>"$T/.err" || bad "create: $(cat "$T/.err")"; }
 state() { E inspect -f '{{.State.Status}}' "${1:-$N}"; }
 look() { E inspect -f "$1" "$N"; }
 initpid() { E inspect -f '{{.State.Pid}}' "${1:-$N}"; }
