@@ -42,6 +42,8 @@ says() { local want=$1; shift; "$@" 2>&1 | grep -qF -- "$want"; }
 is() { [ "$("${@:2}" 2>&1 | clean)" = "$1" ]; }
 # tty COMMAND...: on a terminal of its own.
 tty() { script -qec "$(printf '%q ' "$@")" /dev/null; }
+# drop_cgroups NAME: in every hierarchy, as soon as they are empty.
+drop_cgroups() { until_ 5 eval "find /sys/fs/cgroup/*/$1 -depth -type d -exec rmdir {} + ; ! ls -d /sys/fs/cgroup/*/$1"; }
 bit() { (( (0x$2 >> $1) & 1 )); }
 later=()
 at_end() { later+=("$*"); }

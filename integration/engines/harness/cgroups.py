@@ -31,12 +31,17 @@ class Tree:
     """The suite's cgroup in every hierarchy."""
 
     def __init__(self, tag):
-        self.paths = [Path(path) / tag for path, _, _ in hierarchies()]
+        found = hierarchies()
+        hybrid = any(kind == "cgroup" for _, kind, _ in found)
+        self.tops = [Path(path) / tag for path, _, _ in found]
+        # A hybrid machine's cgroup2 may have handed hugetlb to its children; one level deeper it has no controllers,
+        # which is what crun insists on there.
+        self.paths = [top / "inner" if hybrid and kind == "cgroup2" else top for top, (_, kind, _) in zip(self.tops, found)]
 
     def make(self):
         """Create the cgroups; a v1 cpuset starts empty and must be filled before anything can join."""
         for path in self.paths:
-            path.mkdir()
+            path.mkdir(parents=True)
             for name in ("cpuset.cpus", "cpuset.mems"):
                 if (path / name).exists() and not (path / name).read_text().strip():
                     (path / name).write_text((path.parent / name).read_text())
@@ -50,7 +55,7 @@ class Tree:
     def remove(self):
         """Remove the cgroups. Returns those that held a process or child cgroups although all should be over."""
         left = []
-        for top in self.paths:
+        for top in self.tops:
             deadline = time.monotonic() + 5
             while top.exists():
                 for path, _, _ in list(os.walk(top, topdown=False)):

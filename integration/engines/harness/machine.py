@@ -8,11 +8,6 @@ from pathlib import Path
 
 LOCK = "/tmp/apt.lock"
 POLICY = Path("/usr/sbin/policy-rc.d")
-# Where Debian's engines keep things when nobody tells them otherwise.
-ENGINE_DIRS = [
-    "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/var/lib/cni", "/etc/docker", "/etc/containers",
-    "/etc/cni", "/run/docker", "/run/containerd", "/run/libpod", "/run/containers", "/run/netns", "/run/cni", "/run/user/4711",
-]
 
 
 def missing(packages):
@@ -47,29 +42,6 @@ def install_packages(packages):
         finally:
             if ours:
                 POLICY.unlink()
-
-
-class EngineFiles:
-    """The entries of the engines' own directories at one moment."""
-
-    def __init__(self, entries):
-        self.entries = entries
-
-    @classmethod
-    def look(cls):
-        """Two levels deep: an engine that used a directory leaves a trace there."""
-        found = set()
-        for top in ENGINE_DIRS:
-            for path, names, files in os.walk(top):
-                found.add(path)
-                found.update(os.path.join(path, name) for name in files)
-                if path.count("/") > top.count("/"):
-                    names.clear()
-        return cls(found)
-
-    def new_since(self):
-        """What is there now and was not then."""
-        return sorted(self.look().entries - self.entries)
 
 
 def marked_processes(tag):

@@ -112,6 +112,8 @@ def enter(runtime, dropin):
     container_config(dropin)
     subprocess.run(["hostname", "engines-host"], check=True, timeout=10)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
+    # Whatever the mounts above do not cover cannot be written to.
+    subprocess.run(["mount", "-o", "remount,bind,ro", "/"], check=True, timeout=20)
     copy = WORK / "bin" / os.path.basename(runtime)
     copy.write_bytes(program)
     copy.chmod(0o755)

@@ -77,6 +77,7 @@ class Suite:
                 self.print_logs()
                 continue
             mounts = residue.mounts()
+            self.report.verdict(f"{phase.name}-outside-is-read-only", residue.writable())
             failed = [self.check(phase, c) for c in wanted].count(False)
             for verdict, found in residue.after_containers(self, phase, mounts):
                 self.report.verdict(f"{phase.name}-{verdict}", found)
@@ -257,6 +258,9 @@ PODMAN = """
 E() { podman --runtime "$R" --cgroup-manager cgroupfs --events-backend file "$@"; }
 export -f E; export R
 run() { E run --rm "$@"; }
+# netavark cannot join a build container's network as an ordinary user.
+if [ "$F" = rootless ]; then net="--network host"; else net=; fi
+ns() { if [ "$F" = rootless ]; then podman unshare "$@"; else "$@"; fi; }
 det() { at_end E rm -f -t 0 -v "$N"; E run -d --name "$N" "$@" >"$T/id" 2>"$T/.err" || bad "run -d: $(cat "$T/.err")"; }
 new() { at_end E rm -f -t 0 -v "$N"; E create --name "$N" "$@" >"$T/id" 2>"$T/.err" || bad "create: $(cat "$T/.err")"; }
 state() { E inspect -f '{{.State.Status}}' "${1:-$N}"; }
