@@ -140,7 +140,7 @@ fn a_namespace_path_that_is_no_namespace() {
 #[test]
 fn a_hostname_without_a_uts_namespace() {
     let before = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    refused(&Bundle::idle().without_ns("uts").container(), &["uts"]);
+    refused(&Bundle::idle().without_ns("uts").container(), &["UTS"]);
     assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), before);
 }
 
@@ -320,16 +320,6 @@ fn a_newer_version_of_the_specification_is_accepted() {
         }
         let container = Bundle::sh("true").set("/ociVersion", json!(version)).container();
         container.run().ok();
-    }
-}
-
-#[test]
-fn a_version_that_is_none_is_refused() {
-    for value in [json!("2.0.0"), json!("one"), json!("")] {
-        if skip_on(&["crun", "runc"], "not checked") {
-            return;
-        }
-        refused(&Bundle::idle().set("/ociVersion", value).container(), &["ociVersion"]);
     }
 }
 

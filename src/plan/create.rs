@@ -107,7 +107,8 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
     check_namespaces(spec, host, &namespaces, &uids, &gids)?;
     let cgroup = plan_cgroup(spec, host, options)?;
-    let input = Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
+    let input =
+        Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
 
     let mut draft = Draft::default();
     if let Some(cgroup) = &cgroup {
@@ -248,7 +249,8 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
 /// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
 fn cgroup_matters(input: &Input<'_>) -> bool {
     let mounts = |mount: &crate::spec::mounts::Mount| {
-        mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup")) || mount.options.iter().any(|o| o == "tmpcopyup")
+        mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup"))
+            || mount.options.iter().any(|o| o == "tmpcopyup")
     };
     input.namespaces.is_new(Kind::Cgroup) || input.spec.mounts.iter().any(mounts)
 }

@@ -101,9 +101,8 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     ops.push(Op::CloseFrom(3 + launch.preserve_fds));
     ops.push(Op::Sync(SyncPoint::Ready));
     credentials(launch, draft)?;
-    let strings = |list: &[String], field| {
-        list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>()
-    };
+    let strings =
+        |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
     let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
     Ok(Program { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
@@ -125,7 +124,10 @@ fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()>
     }
     let mut labels = Vec::new();
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
-        labels.push(Label { file: c"apparmor/exec".into(), value: c_string(format!("exec {profile}"), "apparmorProfile")? });
+        labels.push(Label {
+            file: c"apparmor/exec".into(),
+            value: c_string(format!("exec {profile}"), "apparmorProfile")?,
+        });
     }
     if let Some(label) = process.selinux_label.as_deref().filter(|label| !label.is_empty()) {
         labels.push(Label { file: c"exec".into(), value: c_string(label, "selinuxLabel")? });
@@ -195,7 +197,11 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
         ops.push(Op::KeepCaps);
     }
     ops.push(Op::Ids(process.user.uid, process.user.gid));
-    ops.push(Op::Caps(CapMasks { effective: sets.effective, permitted: sets.permitted, inheritable: sets.inheritable }));
+    ops.push(Op::Caps(CapMasks {
+        effective: sets.effective,
+        permitted: sets.permitted,
+        inheritable: sets.inheritable,
+    }));
     if sets.ambient != 0 {
         ops.push(Op::Ambient(sets.ambient));
     }
@@ -235,11 +241,7 @@ pub(super) fn listener(spec: &Spec) -> Vec<Step> {
         return Vec::new();
     };
     let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata.clone()).unwrap_or_default();
-    vec![
-        Step::Await(SyncPoint::Listener),
-        Step::SendListener { path, metadata },
-        Step::Answer(SyncPoint::Listener),
-    ]
+    vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
 }
 
 /// The compiled filter.
@@ -266,7 +268,8 @@ pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<Child
         HookKind::CreateContainer => (&hooks.create_container, "creating"),
         _ => (&hooks.start_container, "created"),
     };
-    let strings = |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
+    let strings =
+        |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
     let mut found = Vec::new();
     for hook in list {
         let mut args = strings(&hook.args)?;
@@ -278,7 +281,8 @@ pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<Child
             (None, true) => None,
             (env, _) => Some(strings(env.as_deref().unwrap_or_default())?),
         };
-        let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
+        let timeout =
+            hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let state = super::hook_state(input.spec, &input.options.id, &input.options.bundle, status);
         found.push(ChildHook { kind, path: c_string(hook.path.as_str(), "hooks")?, args, env, timeout, state });
     }

@@ -103,7 +103,8 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
 /// bound from somewhere: it is not the container's own.
 fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
-    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount)) {
+    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount))
+    {
         return Ok(());
     }
     let mut open = None;
