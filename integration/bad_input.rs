@@ -216,13 +216,12 @@ fn a_program_that_is_not_executable() {
 fn a_program_that_is_no_program() {
     let bundle = Bundle::new(&["/garbage"]);
     bundle.script("rootfs/garbage", "\x01\x02\x03\n");
-    // Whether execve fails inside create or start, the error must be that of execve.
+    // execve fails after start has opened the way: start may or may not still hear of it, the container must end.
     let container = bundle.container();
-    let output = container.create().ok();
+    container.create().ok();
     let started = container.start();
     if started.code == 0 {
         crate::common::host::wait_until(|| container.status() == "stopped");
-        assert!(skip_on(&["runc", "crun"], "start succeeds before execve fails") || !output.stderr().is_empty());
         return;
     }
     said(&started.fails(), &["exec format error"]);

@@ -200,8 +200,9 @@ fn detached_with_a_pid_file() {
     let file = container.bundle.dir.join("exec.pid");
     container.exec_with(&["--detach", "--pid-file", file.to_str().unwrap()], &["/bin/sleep", "1000"]).ok();
     let pid = fs::read_to_string(&file).unwrap();
-    let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert_eq!(command, "/bin/sleep\x001000\0");
+    // runc returns before its init has become the program.
+    let command = || fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    host::wait_until(|| command() == "/bin/sleep\x001000\0");
     assert_eq!(host::ns_of(&pid, "net"), host::ns_of(&container.pid().to_string(), "net"));
 }
 
