@@ -5,6 +5,9 @@
 //! systemd driver differs only in who makes the directories: once its scope exists, the same handle opens them.
 
 mod apply;
+pub mod dbus;
+pub mod dbus_address;
+pub mod dbus_link;
 mod devices;
 mod freeze;
 mod kill;
@@ -12,13 +15,10 @@ mod make;
 mod member;
 mod oom;
 mod remove;
-pub mod dbus;
-pub mod dbus_address;
-pub mod dbus_link;
 pub mod stats;
-pub mod systemd;
 mod stats_v1;
 mod stats_v2;
+pub mod systemd;
 mod usage;
 
 use std::os::fd::{AsFd, BorrowedFd};

@@ -71,9 +71,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Man(dir) => write_pages(dir),
         Request::Plan { bundle, json } => plan::plan(global, bundle, if *json { Form::Json } else { Form::Text }),
         Request::Trace(file) => plan::trace(file),
-        Request::Mounts(_) | Request::Check { .. } => {
-            Err(Error::new(Stage::Args, "not part of this build"))
-        }
+        Request::Mounts(_) | Request::Check { .. } => Err(Error::new(Stage::Args, "not part of this build")),
     };
     done.map(|()| 0)
 }

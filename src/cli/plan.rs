@@ -35,7 +35,11 @@ pub fn plan(global: &Global, bundle: &Path, form: Form) -> Result<()> {
     let mut text = format!("host         uid {} ({userns}), cgroups {:?}\n", host.uid, host.cgroup.kind());
     for hierarchy in host.cgroup.v1.iter().chain(&host.cgroup.unified) {
         let name = hierarchy.name.as_ref().map(|name| format!("name={name}")).unwrap_or_default();
-        text.push_str(&format!("host         {}: {}{name}\n", hierarchy.mount_point.display(), hierarchy.controllers.join(" ")));
+        text.push_str(&format!(
+            "host         {}: {}{name}\n",
+            hierarchy.mount_point.display(),
+            hierarchy.controllers.join(" ")
+        ));
     }
     output::print(&format!("{text}{plan}"))
 }

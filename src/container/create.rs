@@ -41,8 +41,11 @@ pub fn create(global: &Global, args: &Create) -> Result<()> {
     let console = match (&args.console_socket, terminal) {
         (Some(path), true) => Console::Socket(launch::connect(path, Stage::Console)?),
         (None, true) => {
-            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket")
-                .with_hint("pass --console-socket, or set process.terminal to false"));
+            return Err(Error::new(
+                Stage::Console,
+                "cannot allocate tty if runc will detach without setting console socket",
+            )
+            .with_hint("pass --console-socket, or set process.terminal to false"));
         }
         (Some(_), false) => return Err(needless_socket()),
         (None, false) => Console::None,
@@ -175,7 +178,7 @@ pub(super) fn make(
             }
             let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
             let state = state_text(&bundle.spec, &args.id, &bundle.dir, "stopped", 0);
-            if let Err(worse) = launch::run_hooks("poststop", hooks, &state) {
+            for worse in launch::run_each_hook("poststop", hooks, &state) {
                 (global.warn)(&worse.to_string());
             }
             Err(error)
@@ -249,7 +252,8 @@ fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
     let spec = &bundle.spec;
     let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    let own_pid = namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
+    let own_pid =
+        namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
     let cgroup = match &plan.cgroup {
         Some(plan) => serde_json::to_value(Saved::planned(plan)).at(Stage::State, || "describe the cgroup")?,
         None => serde_json::Value::Null,

@@ -27,11 +27,15 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         Status::Stopped => return Err(Error::new(Stage::State, "cannot exec in a stopped container")),
         Status::Creating => return Err(not_running()),
         Status::Paused if !args.ignore_paused => {
-            return Err(Error::new(Stage::State, "cannot exec in a paused container (use --ignore-paused to override)"));
+            return Err(Error::new(
+                Stage::State,
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            ));
         }
         Status::Paused | Status::Created | Status::Running => {}
     }
-    let text = container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
+    let text =
+        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
     let spec: Spec = spec::parse(&text, "config.json")?;
     let process = process(args, &spec)?;
     let mut ours = None;
@@ -40,7 +44,10 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         (_, false, _) => Console::None,
         (Some(path), true, true) => Console::Socket(launch::connect(path, Stage::Console)?),
         (None, true, true) => {
-            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket"));
+            return Err(Error::new(
+                Stage::Console,
+                "cannot allocate tty if runc will detach without setting console socket",
+            ));
         }
         (None, true, false) => {
             let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
@@ -115,7 +122,9 @@ fn join(
 fn cgroup(container: &Container, args: &Exec) -> Result<Option<Cgroup>> {
     let Some(mut cgroup) = container.cgroup()? else {
         return match args.cgroup.first() {
-            Some(path) => Err(Error::new(Stage::Cgroup, format!("--cgroup {path}: the container has no cgroup of its own"))),
+            Some(path) => {
+                Err(Error::new(Stage::Cgroup, format!("--cgroup {path}: the container has no cgroup of its own")))
+            }
             None => Ok(None),
         };
     };

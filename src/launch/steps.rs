@@ -90,7 +90,10 @@ impl<'a> Parent<'a> {
         });
         match (self.reaped, limit) {
             (Some(Exit::Signal(libc::SIGKILL)), Some(limit)) => {
-                let what = format!("the container's process was killed while it was set up, most likely OOM: {} is {} bytes", limit.file, limit.value);
+                let what = format!(
+                    "the container's process was killed while it was set up, most likely OOM: {} is {} bytes",
+                    limit.file, limit.value
+                );
                 Error::new(Stage::Cgroup, format!("{what} ({error})")).with_hint("raise linux.resources.memory.limit")
             }
             _ => error,
@@ -150,7 +153,9 @@ impl<'a> Parent<'a> {
                 let path = format!("/proc/{}/oom_score_adj", self.child()?.0);
                 std::fs::write(&path, score.to_string()).at(Stage::Process, || format!("set oom_score_adj to {score}"))
             }
-            Step::Affinity(mask) => process::set_affinity(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
+            Step::Affinity(mask) => {
+                process::set_affinity(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity")
+            }
             Step::SaveState => self.save(),
             Step::SendListener { path, metadata } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
@@ -195,7 +200,10 @@ impl<'a> Parent<'a> {
                     Some(Exit::Signal(signal)) => format!("was killed by signal {signal}"),
                     None => "is gone".into(),
                 };
-                Err(sync_error(format!("the container's process {how} while it was set up (waiting for: {})", point.name())))
+                Err(sync_error(format!(
+                    "the container's process {how} while it was set up (waiting for: {})",
+                    point.name()
+                )))
             }
         }
     }

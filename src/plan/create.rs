@@ -106,8 +106,9 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
     let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
     check_namespaces(spec, host, &namespaces, &uids, &gids)?;
-    let cgroup = plan_cgroup(spec, host, options)?;
-    let input = Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
+    let cgroup = plan_cgroup(spec, host, &options.id, options.cgroups)?;
+    let input =
+        Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
 
     let mut draft = Draft::default();
     if let Some(cgroup) = &cgroup {
@@ -125,7 +126,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Procfs);
     }
     for write in sysctls {
-        draft.ops.push(Op::Sysctl(c_string(write.path, "linux.sysctl")?, c_string(write.value, "linux.sysctl")?));
+        draft.ops.push(Op::Sysctl(c_string(format!("sys/{}", write.path), "linux.sysctl")?, c_string(write.value, "linux.sysctl")?));
     }
     let program = process::create(&input, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
@@ -133,15 +134,16 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     Ok(Plan { steps, ops: draft.ops, tail, args: program.args, env: program.env, cgroup, warnings: draft.warnings })
 }
 
-fn plan_cgroup(spec: &Spec, host: &Host, options: &Options) -> Result<Option<CgroupPlan>> {
-    if options.cgroups == Cgroups::Disabled {
+/// The cgroup of a container of this name.
+pub fn plan_cgroup(spec: &Spec, host: &Host, id: &str, cgroups: Cgroups) -> Result<Option<CgroupPlan>> {
+    if cgroups == Cgroups::Disabled {
         return Ok(None);
     }
     let linux = spec.linux.as_ref();
     let resources = linux.and_then(|l| l.resources.clone()).unwrap_or_default();
     let cgroup_options = cgroup::Options {
         cgroups_path: linux.and_then(|l| l.cgroups_path.as_deref()),
-        id: &options.id,
+        id,
         privilege: if host.is_real_root() { cgroup::Privilege::Root } else { cgroup::Privilege::Rootless },
     };
     let plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
@@ -161,11 +163,31 @@ fn check_namespaces(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gi
         let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
         return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
     }
+    mapped(spec, uids, gids)?;
     let offsets = spec.linux.as_ref().is_some_and(|l| !l.time_offsets.is_empty());
     if offsets && !ns.is_new(Kind::Time) {
         return bad("linux.timeOffsets need a new time namespace");
     }
     Ok(())
+}
+
+/// The user's ids must exist in the container.
+fn mapped(spec: &Spec, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
+    let Some(user) = spec.process.as_ref().map(|process| &process.user) else { return Ok(()) };
+    let missing = |name: &str, id: u32| {
+        Err(Error::new(Stage::Bundle, format!("process.user.{name} {id} is not mapped in the user namespace")))
+    };
+    if !uids.is_empty() && uids.to_host(user.uid).is_none() {
+        return missing("uid", user.uid);
+    }
+    if gids.is_empty() {
+        return Ok(());
+    }
+    match std::iter::once(&user.gid).chain(&user.additional_gids).find(|gid| gids.to_host(**gid).is_none()) {
+        Some(gid) if *gid == user.gid => missing("gid", *gid),
+        Some(gid) => missing("additionalGids", *gid),
+        None => Ok(()),
+    }
 }
 
 /// Whether the child has to wait for the parent before the root is set up.
@@ -248,7 +270,8 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
 /// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
 fn cgroup_matters(input: &Input<'_>) -> bool {
     let mounts = |mount: &crate::spec::mounts::Mount| {
-        mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup")) || mount.options.iter().any(|o| o == "tmpcopyup")
+        mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup"))
+            || mount.options.iter().any(|o| o == "tmpcopyup")
     };
     input.namespaces.is_new(Kind::Cgroup) || input.spec.mounts.iter().any(mounts)
 }

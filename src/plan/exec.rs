@@ -32,7 +32,8 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     let namespaces = Namespaces::parse(&linux.namespaces)?;
     let userns = namespaces.contains(Kind::User);
     let mut draft = Draft::default();
-    let all = Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
+    let all =
+        Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
     draft.ops.push(Op::JoinInit(all));
     if userns {
         draft.ops.push(Op::BecomeRoot);
@@ -46,7 +47,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     let launch = Launch {
         process,
         linux,
-        bounding: host.bounding,
+        bounding: process::bounding(host, userns),
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
         terminal: options.terminal,
@@ -59,7 +60,15 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     let program = process::plan(launch, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
     let steps = steps(process, spec, options)?;
-    Ok(Plan { steps, ops: draft.ops, tail, args: program.args, env: program.env, cgroup: None, warnings: draft.warnings })
+    Ok(Plan {
+        steps,
+        ops: draft.ops,
+        tail,
+        args: program.args,
+        env: program.env,
+        cgroup: None,
+        warnings: draft.warnings,
+    })
 }
 
 fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>> {

@@ -5,8 +5,10 @@ use std::ffi::CString;
 use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
 use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
+use super::namespaces::Kind;
 use super::{caps, memory, rlimits, schedule, seccomp};
 use crate::error::{Error, Result, Stage};
+use crate::host::Host;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
@@ -55,7 +57,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
     let launch = Launch {
         process,
         linux,
-        bounding: input.host.bounding,
+        bounding: bounding(input.host, input.namespaces.contains(Kind::User)),
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
         terminal: input.options.terminal,
@@ -66,6 +68,11 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         start_hooks,
     };
     plan(launch, draft)
+}
+
+/// The bounding set the process starts with: all capabilities in a user namespace of its own.
+pub(super) fn bounding(host: &Host, userns: bool) -> u64 {
+    if userns { host.known_caps } else { host.bounding }
 }
 
 /// The operations themselves.
@@ -98,12 +105,10 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     if uid != 0 || launch.userns {
         ops.push(Op::OwnStreams(uid));
     }
-    ops.push(Op::CloseFrom(3 + launch.preserve_fds));
     ops.push(Op::Sync(SyncPoint::Ready));
     credentials(launch, draft)?;
-    let strings = |list: &[String], field| {
-        list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>()
-    };
+    let strings =
+        |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
     let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
     Ok(Program { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
@@ -125,7 +130,10 @@ fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()>
     }
     let mut labels = Vec::new();
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
-        labels.push(Label { file: c"apparmor/exec".into(), value: c_string(format!("exec {profile}"), "apparmorProfile")? });
+        labels.push(Label {
+            file: c"apparmor/exec".into(),
+            value: c_string(format!("exec {profile}"), "apparmorProfile")?,
+        });
     }
     if let Some(label) = process.selinux_label.as_deref().filter(|label| !label.is_empty()) {
         labels.push(Label { file: c"exec".into(), value: c_string(label, "selinuxLabel")? });
@@ -160,6 +168,7 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     if launch.leave_runtime {
         ops.push(Op::LeaveRuntime);
     }
+    ops.push(Op::CloseFrom(3 + launch.preserve_fds));
     if launch.fork == Fork::AtTheEnd {
         ops.push(Op::ForkTail);
     }
@@ -195,7 +204,11 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
         ops.push(Op::KeepCaps);
     }
     ops.push(Op::Ids(process.user.uid, process.user.gid));
-    ops.push(Op::Caps(CapMasks { effective: sets.effective, permitted: sets.permitted, inheritable: sets.inheritable }));
+    ops.push(Op::Caps(CapMasks {
+        effective: sets.effective,
+        permitted: sets.permitted,
+        inheritable: sets.inheritable,
+    }));
     if sets.ambient != 0 {
         ops.push(Op::Ambient(sets.ambient));
     }
@@ -235,11 +248,7 @@ pub(super) fn listener(spec: &Spec) -> Vec<Step> {
         return Vec::new();
     };
     let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata.clone()).unwrap_or_default();
-    vec![
-        Step::Await(SyncPoint::Listener),
-        Step::SendListener { path, metadata },
-        Step::Answer(SyncPoint::Listener),
-    ]
+    vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
 }
 
 /// The compiled filter.
@@ -266,7 +275,8 @@ pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<Child
         HookKind::CreateContainer => (&hooks.create_container, "creating"),
         _ => (&hooks.start_container, "created"),
     };
-    let strings = |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
+    let strings =
+        |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
     let mut found = Vec::new();
     for hook in list {
         let mut args = strings(&hook.args)?;
@@ -278,7 +288,8 @@ pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<Child
             (None, true) => None,
             (env, _) => Some(strings(env.as_deref().unwrap_or_default())?),
         };
-        let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
+        let timeout =
+            hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let state = super::hook_state(input.spec, &input.options.id, &input.options.bundle, status);
         found.push(ChildHook { kind, path: c_string(hook.path.as_str(), "hooks")?, args, env, timeout, state });
     }

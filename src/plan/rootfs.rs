@@ -50,11 +50,12 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if root.readonly {
         draft.ops.push(Op::ReadonlyRoot);
     }
+    let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
+    draft.ops.push(Op::Enter(enter));
+    // Afterwards: pivot_root(2) refuses a shared root.
     if let Some(propagation) = propagation {
         draft.ops.push(Op::RootPropagation(propagation.flag, reach(propagation.depth)));
     }
-    let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
-    draft.ops.push(Op::Enter(enter));
     Ok(())
 }
 
@@ -103,7 +104,8 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
 /// bound from somewhere: it is not the container's own.
 fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
-    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount)) {
+    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount))
+    {
         return Ok(());
     }
     let mut open = None;

@@ -24,7 +24,12 @@ impl Display for Step {
             Step::OpenNamespace(kind, path) => write!(f, "open the {} namespace {path}", kind.name()),
             Step::CloneTree { path, reach, .. } => write!(f, "clone the mount {} {}", lossy(path), tree(*reach)),
             Step::OpenIdMap { uids, gids } => {
-                write!(f, "make a user namespace for an id-mapped mount (uid {}, gid {})", one_line(uids), one_line(gids))
+                write!(
+                    f,
+                    "make a user namespace for an id-mapped mount (uid {}, gid {})",
+                    one_line(uids),
+                    one_line(gids)
+                )
             }
             Step::CreateCgroup => f.write_str("make the cgroup and write its limits"),
             Step::Clone { flags, into_cgroup, join_pid, time_offsets } => {
@@ -52,7 +57,9 @@ impl Display for Step {
             }
             Step::AttachCgroup => f.write_str("move the child into the cgroup"),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
-            Step::Rdt(rdt) => write!(f, "move the child into resource control group {}", rdt.clos_id.as_deref().unwrap_or("")),
+            Step::Rdt(rdt) => {
+                write!(f, "move the child into resource control group {}", rdt.clos_id.as_deref().unwrap_or(""))
+            }
             Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
             Step::Rlimit(limit) => {
                 let name = rlimits::name(limit.resource).unwrap_or("?");
@@ -106,7 +113,9 @@ impl Display for Op {
             Op::RootPropagation(flag, reach) => write!(f, "make the root {} {}", propagation(*flag), tree(*reach)),
             Op::Procfs => f.write_str("open a private proc"),
             Op::Sysctl(path, value) => write!(f, "write /proc/{} = {}", lossy(path), lossy(value)),
-            Op::Label(label) => write!(f, "write `/proc/thread-self/attr/{}` = {}", lossy(&label.file), lossy(&label.value)),
+            Op::Label(label) => {
+                write!(f, "write `/proc/thread-self/attr/{}` = {}", lossy(&label.file), lossy(&label.value))
+            }
             Op::Hook(hook) => write!(f, "run {} hook {}", hook.kind.name(), lossy(&hook.path)),
             Op::Enter(Enter::Pivot) => f.write_str("pivot_root"),
             Op::Enter(Enter::Move) => f.write_str("move the root over / and chroot"),
@@ -123,7 +132,7 @@ impl Display for Op {
             Op::MemoryPolicy(mode, _) => write!(f, "set the memory policy {mode:#x}"),
             Op::Personality(persona) => write!(f, "set the personality {persona:#x}"),
             Op::AwaitStart => f.write_str("wait for start"),
-            Op::CloseFrom(first) => write!(f, "close descriptors from {first} at exec"),
+            Op::CloseFrom(first) => write!(f, "close descriptors from {first}"),
             Op::LeaveRuntime => f.write_str("unmap the runtime and swap /proc/self/exe"),
             Op::ForkTail => f.write_str("clone3 a sibling into the container"),
             Op::NoNewPrivileges => f.write_str("set no_new_privs"),
@@ -194,7 +203,8 @@ fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
         (attr::NODIRATIME, "nodiratime", "diratime"),
         (attr::NOSYMFOLLOW, "nosymfollow", "symfollow"),
     ];
-    let mut names: Vec<&str> = SET.iter().filter(|(bit, ..)| attributes.set & bit != 0).map(|(_, name, _)| *name).collect();
+    let mut names: Vec<&str> =
+        SET.iter().filter(|(bit, ..)| attributes.set & bit != 0).map(|(_, name, _)| *name).collect();
     let atime = attributes.set & attr::ATIME_MASK != 0 || attributes.clear & attr::ATIME_MASK == 0;
     let plain = |bit: u64| bit & attr::ATIME_MASK == 0;
     names.extend(SET.iter().filter(|(bit, ..)| attributes.clear & bit != 0 && plain(*bit)).map(|(.., name)| *name));
@@ -290,7 +300,9 @@ impl Plan {
         let mut what = String::new();
         // Writing to a String cannot fail.
         let _ = match op {
-            Op::Exec => write!(what, "exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default()),
+            Op::Exec => {
+                write!(what, "exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default())
+            }
             _ => write!(what, "op {} of {}: {op}", index + 1, self.ops.len()),
         };
         if !detail.is_empty() {
@@ -298,7 +310,9 @@ impl Plan {
         }
         if let Op::Hook(hook) = op {
             return match errno {
-                Errno::ETIMEDOUT => Error::new(Stage::Hook, format!("{} hook {detail}: timed out and was killed", hook.kind.name())),
+                Errno::ETIMEDOUT => {
+                    Error::new(Stage::Hook, format!("{} hook {detail}: timed out and was killed", hook.kind.name()))
+                }
                 Errno::EREMOTEIO => Error::new(Stage::Hook, format!("{} hook {detail}", hook.kind.name())),
                 errno => Error::errno(Stage::Hook, what, errno),
             };
@@ -323,7 +337,9 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
 fn stage(op: &Op) -> Stage {
     match op {
         Op::Sync(_) | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => Stage::Sync,
-        Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => Stage::Namespace,
+        Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => {
+            Stage::Namespace
+        }
         Op::Loopback => Stage::Network,
         Op::Hostname(_) | Op::Domainname(_) => Stage::Namespace,
         Op::Console { .. } | Op::OwnStreams(_) | Op::NewSession | Op::ControllingTerminal => Stage::Console,
