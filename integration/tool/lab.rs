@@ -3,7 +3,7 @@
 
 use super::runtime::Runtime;
 use super::{Res, bundle::Bundle, hierarchies, leftovers, os, process};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ pub struct Place {
 impl Place {
     pub fn new(kind: &str) -> Res<Self> {
         let mark = format!("{kind}{}", std::process::id());
-        // Any directory will do: it is covered by a tmpfs that only this process's mount namespace sees.
-        let dir = PathBuf::from("/tmp");
+        let dir = std::env::temp_dir().join(&mark);
+        std::fs::DirBuilder::new().mode(0o755).create(&dir)?;
         unshare(CloneFlags::CLONE_NEWNS).map_err(|error| format!("unshare mount namespace: {error}"))?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
@@ -62,6 +62,8 @@ impl Place {
         }
         left.extend(leftovers::cgroups(&self.mark).iter().map(|path| path.display().to_string()));
         leftovers::remove_cgroups(&self.mark);
+        umount2(&self.dir, MntFlags::MNT_DETACH)?;
+        std::fs::remove_dir(&self.dir)?;
         Ok(left)
     }
 }
