@@ -25,8 +25,10 @@ impl Bench<'_> {
     /// All the questions, in order; afterwards a second container with the id may exist.
     pub fn aftermath(&self, id: &str, before: &Scene) -> Res<Aftermath> {
         let (status, mut findings) = self.truth(id)?;
-        if self.command(&["delete", "--force", id])?.is_none_or(|(code, _)| code != 0) {
-            findings.push(finding("delete --force fails", self.stderr()?));
+        match self.command(&["delete", "--force", id])? {
+            Some((0, _)) => {}
+            Some(_) => findings.push(finding("delete --force fails", self.stderr()?)),
+            None => findings.push(finding("delete --force hangs", String::new())),
         }
         let stayed = self.stayed(before, "stays after delete --force")?;
         let left = !stayed.is_empty();

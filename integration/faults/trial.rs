@@ -127,11 +127,13 @@ pub fn bad_error(main: Reaped, text: &str) -> Option<Finding> {
     if libc::WIFSIGNALED(main.status) {
         return Some(finding("crashes", format!("signal {}: {text}", libc::WTERMSIG(main.status))));
     }
-    let lines = text.lines().filter(|line| !line.starts_with("hint:") && !line.contains("level=warning")).count();
+    let advice = |line: &&str| line.starts_with("hint:") || line.contains("warning");
+    let text: String = text.lines().filter(|line| !advice(line)).collect::<Vec<_>>().join("\n");
+    let lines = text.lines().count();
     if lines == 1 && !text.contains("panicked") {
         return None;
     }
-    Some(finding(if lines == 0 { "fails without a word" } else { "error is not one line" }, text.to_owned()))
+    Some(finding(if lines == 0 { "fails without a word" } else { "error is not one line" }, text))
 }
 
 fn remove(path: &std::path::Path) -> Res<()> {
