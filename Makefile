@@ -18,7 +18,7 @@ TESTS ?=
 RUN_TESTS = integration/run "$$(cat $(OUT)/integration.path)" $(TESTS)
 
 .PHONY: all build release demo test test-deps test-programs unit integration samples check test-all parity soak bench \
-	conformance man install deb fuzz test-engines test-vm test-faults clean help
+	conformance man install deb fuzz test-engines test-engines-quick test-vm test-faults clean help
 
 all: release
 
@@ -77,22 +77,24 @@ conformance: $(if $(RUNTIME),,release) ## RUNTIME_TOOLS=DIR: the validation prog
 bench: release ## time against crun and runc
 	contrib/bench $(BRISK)
 
-man: release ## manual pages and shell completions
-	@if [ -x contrib/man ]; then contrib/man $(BRISK); else echo "make man: contrib/man is not there yet" >&2; exit 1; fi
+man: release ## manual pages into $(OUT)/man
+	mkdir -p $(OUT)/man
+	$(BRISK) man $(OUT)/man
 
-install: release ## into $(DESTDIR)$(PREFIX)
-	install -D -m 0755 $(BRISK) $(DESTDIR)$(PREFIX)/bin/brisk
-	@for page in docs/man/*.[18]; do [ -e "$$page" ] || continue; \
-		install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done
+install: release ## binary, pages, completions, podman's drop-in into $(DESTDIR)$(PREFIX)
+	contrib/install $(BRISK) '$(DESTDIR)' '$(PREFIX)'
 
 deb: release ## a Debian package
-	@if [ -x contrib/deb/build ]; then contrib/deb/build $(BRISK); else echo "make deb: contrib/deb/build is not there yet" >&2; exit 1; fi
+	contrib/deb/build $(BRISK)
 
 fuzz: ## fuzzing of the parsers
 	@if [ -d fuzz ]; then $(CARGO) fuzz list; else echo "make fuzz: fuzz/ is not there yet" >&2; exit 1; fi
 
-test-engines: release ## under podman and docker
-	integration/engines/run --runtime $(BRISK)
+test-engines: $(if $(RUNTIME),,release) ## under Docker, containerd, Podman and buildah (as root); RUNTIME=runc for another one
+	integration/engines/run all --runtime $(or $(RUNTIME),$(BRISK))
+
+test-engines-quick: $(if $(RUNTIME),,release) ## about 20 checks of each engine
+	integration/engines/run all --quick --runtime $(or $(RUNTIME),$(BRISK))
 
 test-vm: test-programs ## in a guest with cgroup2 and systemd
 	BRISK=$(BRISK) BRISK_PROBE=$(OUT)/examples/probe BRISK_TESTS="$$(cat $(OUT)/integration.path)" \

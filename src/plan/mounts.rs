@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
-use super::cgroup::Version;
+use super::cgroup::{Need, Version};
 use super::create::{Draft, Input, c_string, host_path};
 use super::namespaces::Kind;
 use super::op::{CopyUp, Mode, MountOp, Op, Reach, Source, What};
@@ -268,10 +268,12 @@ fn cgroup(
 ) -> Result<()> {
     let layout = &input.host.cgroup;
     let own_namespace = input.namespaces.contains(Kind::Cgroup);
+    // What is only tried may not have been made by the time of the mount.
+    let planned = input.cgroup.filter(|cgroup| cgroup.need != Need::BestEffort);
     if layout.v1.is_empty() {
         // Without a cgroup namespace a new mount would show every cgroup of the host, writable for a
         // container root that is not confined (CVE-2023-25809): its own part is bound instead.
-        let dir = input.cgroup.and_then(|c| c.dirs.iter().find(|dir| dir.version == Version::V2));
+        let dir = planned.and_then(|c| c.dirs.iter().find(|dir| dir.version == Version::V2));
         return match dir {
             Some(dir) if !own_namespace && input.in_userns() => {
                 let source = c_string(dir.full_path().as_os_str().as_bytes(), "linux.cgroupsPath")?;
@@ -294,7 +296,7 @@ fn cgroup(
         let Some(name) = hierarchy.mount_point.file_name() else { continue };
         let inner = [dest.to_bytes(), b"/", name.as_bytes()].concat();
         let inner = c_string(inner, "mounts.destination")?;
-        let dir = input.cgroup.and_then(|c| c.dirs.iter().find(|dir| dir.mount_point == hierarchy.mount_point));
+        let dir = planned.and_then(|c| c.dirs.iter().find(|dir| dir.mount_point == hierarchy.mount_point));
         let mut options = fixed(options);
         if readonly {
             options.attr_set |= attr::RDONLY;
