@@ -13,7 +13,7 @@ mod root;
 mod streams;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -51,6 +51,11 @@ type Done = Result<(), Trouble>;
 pub struct Inherited<'a> {
     /// The plan.
     pub plan: &'a Plan,
+    /// Descriptors below this number stay open: the standard streams and those to preserve.
+    pub first_fd: u32,
+    /// The numbers of all descriptors below, sorted. Everything else is the parent's: its end of the wire, which
+    /// must not keep the child from seeing the parent's end, and the lock of the container.
+    pub kept: Vec<u32>,
     /// Our end of the wire.
     pub wire: OwnedFd,
     /// Namespaces to join, by index.
@@ -77,6 +82,17 @@ pub struct Inherited<'a> {
     pub scratch: Vec<u8>,
     /// Where each operation's start time goes, in memory shared with the parent, when tracing.
     pub trace: Option<crate::sys::shared::Times>,
+}
+
+impl Inherited<'_> {
+    /// Lists what the child keeps, and what `/proc/self/exe` will name. Called by the parent, before the clone.
+    pub fn list_kept(&mut self, exe: Option<&OwnedFd>) {
+        let lists = [&self.namespaces, &self.trees, &self.id_maps];
+        let single = [Some(&self.wire), self.console.as_ref(), self.fifo.as_ref(), self.init.as_ref(), exe];
+        let all = lists.into_iter().flatten().chain(single.into_iter().flatten());
+        self.kept = all.map(|fd| fd.as_raw_fd() as u32).collect();
+        self.kept.sort_unstable();
+    }
 }
 
 pub use hook::Pointers as HookPointers;
@@ -118,8 +134,17 @@ pub fn run(inherited: Inherited<'_>) -> ! {
 }
 
 impl<'a> Child<'a> {
-    /// Dies with the parent until the container stands on its own.
+    /// Dies with the parent until the container stands on its own, and holds nothing of the parent's.
     fn protect(&self) {
+        let mut from = self.it.first_fd;
+        for kept in self.it.kept.iter().copied().filter(|kept| *kept >= self.it.first_fd) {
+            if kept > from {
+                // The only failure is a kernel before 5.9; the walk of the plan says so when it closes the rest.
+                let _ = fs::close_range(from, kept - 1);
+            }
+            from = kept + 1;
+        }
+        let _ = fs::close_range(from, u32::MAX);
         // The only failure is an invalid signal number.
         let _ = process::set_parent_death_signal(libc::SIGKILL);
         fs::umask(0);

@@ -47,7 +47,8 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
         (Ok(_), true) => {}
         // Failed after the program ran, or done: nothing of it stays unless asked.
         _ if args.keep => {}
-        _ => remove(global, &args.create.id)?,
+        // Once more if it fails: nobody else will clean up after a `run`.
+        _ => remove(global, &args.create.id).or_else(|_| remove(global, &args.create.id))?,
     }
     status
 }

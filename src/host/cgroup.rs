@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::file;
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::cgfs;
 
@@ -119,12 +120,12 @@ impl Layout {
 }
 
 fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).at(Stage::Host, || format!("read {path}"))
+    file::read_text(path).at(Stage::Host, || format!("read {path}"))
 }
 
 fn read_controllers(mount_point: &Path) -> Result<String> {
     let path = mount_point.join("cgroup.controllers");
-    std::fs::read_to_string(&path).at(Stage::Host, || format!("read {}", path.display()))
+    file::read_text(&path).at(Stage::Host, || format!("read {}", path.display()))
 }
 
 fn words(text: &str) -> Vec<String> {

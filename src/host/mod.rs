@@ -1,13 +1,14 @@
 //! Facts about this machine and this user, as plain data. Reads, never changes anything; runs in the parent.
 
 pub mod cgroup;
+pub mod file;
 
 use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, Stage};
-use crate::sys::{cred, process, tail};
+use crate::sys::{cred, mount, process, tail};
 
 /// What the plan depends on besides the bundle and the options.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -24,6 +25,8 @@ pub struct Host {
     pub known_caps: u64,
     /// Where the cgroup controllers are.
     pub cgroup: cgroup::Layout,
+    /// The mount namespace holds so many mounts that copying it for a container costs more than going without.
+    pub crowded: bool,
     /// `/proc/self/exe` can be swapped (CONFIG_CHECKPOINT_RESTORE and a known architecture).
     pub can_leave_runtime: bool,
 }
@@ -37,6 +40,10 @@ pub enum Userns {
     /// One below it, as under rootless podman.
     Nested,
 }
+
+/// From this many mounts on the skeleton namespace is used. Copying a mount and throwing it away again takes
+/// about 3 µs; the skeleton's own cost is that of some ten mounts.
+const CROWDED: usize = 128;
 
 /// Inode of the initial user namespace (PROC_USER_INIT_INO of the kernel), the same on every machine.
 const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
@@ -53,6 +60,7 @@ impl Host {
             bounding,
             known_caps,
             cgroup: cgroup::Layout::read()?,
+            crowded: mount::holds_mounts(CROWDED).unwrap_or(false),
             can_leave_runtime: tail::can_leave_runtime(),
         })
     }

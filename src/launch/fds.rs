@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::skeleton;
+
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespaces::Kind;
-use crate::plan::op::Reach;
+use crate::plan::op::{Mounts, Reach};
 use crate::sys::mount::{self, MountAttr, RECURSIVE};
 use crate::sys::{fs, namespace, process};
 
@@ -28,10 +30,10 @@ pub(super) fn namespace(kind: Kind, path: &str) -> Result<OwnedFd> {
 }
 
 /// A detached copy of a tree of the host.
-pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64) -> Result<OwnedFd> {
+pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64, extra: u32) -> Result<OwnedFd> {
     let what = || format!("clone the mount {}", path.to_string_lossy());
     let depth = if reach == Reach::Tree { RECURSIVE } else { 0 };
-    let tree = mount::clone_tree(fs::CWD, path, depth).at(Stage::Rootfs, what)?;
+    let tree = mount::clone_tree(fs::CWD, path, depth | extra).at(Stage::Rootfs, what)?;
     if propagation != 0 {
         let attr = MountAttr { propagation, ..MountAttr::default() };
         mount::set_attr(tree.as_fd(), RECURSIVE, &attr).at(Stage::Rootfs, what)?;
@@ -43,11 +45,43 @@ pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64) -> Result<
 /// join, and a new time namespace whose offsets only its maker may write. Both only count for children.
 pub(super) struct Around {
     own: Vec<(OwnedFd, Kind)>,
+    place: Option<Place>,
+}
+
+/// Where a process stands: setns(2) to a mount namespace changes all three.
+struct Place {
+    namespace: OwnedFd,
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl Place {
+    fn here() -> Result<Place> {
+        let open = |path: &CStr| {
+            fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0).at(Stage::Namespace, || "open our own root")
+        };
+        let namespace = namespace(Kind::Mount, "/proc/self/ns/mnt")?;
+        Ok(Place { namespace, root: open(c"/")?, cwd: open(c".")? })
+    }
+
+    fn back(self) -> Result<()> {
+        process::setns(self.namespace.as_fd(), Kind::Mount.flag() as i32)
+            .and_then(|()| fs::fchdir(self.root.as_fd()))
+            .and_then(|()| fs::chroot(c"."))
+            .and_then(|()| fs::fchdir(self.cwd.as_fd()))
+            .at(Stage::Namespace, || "return to the runtime's mount namespace")
+    }
 }
 
 impl Around {
-    pub(super) fn enter(pid: Option<&OwnedFd>, offsets: Option<&CStr>) -> Result<Around> {
-        let mut around = Around { own: Vec::new() };
+    pub(super) fn enter(pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<Around> {
+        let mut around = Around { own: Vec::new(), place: None };
+        if mounts == Mounts::Skeleton {
+            let skeleton = skeleton::open()?;
+            around.place = Some(Place::here()?);
+            process::setns(skeleton.as_fd(), Kind::Mount.flag() as i32)
+                .at(Stage::Namespace, || "enter the skeleton mount namespace")?;
+        }
         if let Some(pid) = pid {
             around.own.push((namespace(Kind::Pid, "/proc/self/ns/pid")?, Kind::Pid));
             process::setns(pid.as_fd(), Kind::Pid.flag() as i32).at(Stage::Namespace, || "join the pid namespace")?;
@@ -65,6 +99,9 @@ impl Around {
 
     /// Back to our own, for the hooks that follow.
     pub(super) fn leave(self) -> Result<()> {
+        if let Some(place) = self.place {
+            place.back()?;
+        }
         for (fd, kind) in self.own {
             process::setns(fd.as_fd(), kind.flag() as i32)
                 .at(Stage::Namespace, || format!("return to the runtime's {} namespace", kind.name()))?;

@@ -7,6 +7,7 @@ mod fds;
 mod hooks;
 mod idmap;
 mod listener;
+pub mod skeleton;
 mod steps;
 mod tail;
 pub mod trace;

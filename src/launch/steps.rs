@@ -110,8 +110,9 @@ impl<'a> Parent<'a> {
                 self.namespaces.push(fds::namespace(*kind, path)?);
                 Ok(())
             }
-            Step::CloneTree { path, reach, propagation } => {
-                self.trees.push(fds::clone_tree(path, *reach, *propagation)?);
+            Step::CloneTree { path, reach, propagation, no_follow } => {
+                let extra = if *no_follow { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+                self.trees.push(fds::clone_tree(path, *reach, *propagation, extra)?);
                 Ok(())
             }
             Step::OpenIdMap { uids, gids } => {
@@ -123,9 +124,7 @@ impl<'a> Parent<'a> {
                 self.launch.cgroup = Some(Cgroup::create(plan)?);
                 Ok(())
             }
-            Step::Clone { flags, into_cgroup, join_pid, time_offsets } => {
-                self.clone(*flags, *into_cgroup, *join_pid, time_offsets.as_deref())
-            }
+            Step::Clone { .. } => self.clone(step),
             Step::Await(SyncPoint::Launched) => self.await_launched(),
             Step::Await(point) => self.wait_for(*point),
             Step::Answer(point) => {
@@ -241,18 +240,15 @@ impl<'a> Parent<'a> {
         result
     }
 
-    fn clone(
-        &mut self,
-        flags: u64,
-        into_cgroup: IntoCgroup,
-        join_pid: Option<usize>,
-        offsets: Option<&std::ffi::CStr>,
-    ) -> Result<()> {
+    fn clone(&mut self, step: &Step) -> Result<()> {
+        let Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } = step else { return Ok(()) };
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let built = tail::build(plan, wire.as_fd(), self.launch.fifo.as_ref())?;
-        let inherited = Inherited {
+        let mut inherited = Inherited {
             plan,
+            first_fd: plan.first_fd(),
+            kept: Vec::new(),
             wire,
             namespaces: std::mem::take(&mut self.namespaces),
             trees: std::mem::take(&mut self.trees),
@@ -267,9 +263,11 @@ impl<'a> Parent<'a> {
             scratch: vec![0; 64 * 1024],
             trace: self.times,
         };
-        let own = fds::Around::enter(join_pid.and_then(|index| inherited.namespaces.get(index)), offsets)?;
-        let cgroup = self.launch.cgroup.as_ref().filter(|_| into_cgroup == IntoCgroup::Yes);
-        let args = CloneArgs { flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
+        inherited.list_kept(built.exe.as_ref());
+        let pid = join_pid.and_then(|index| inherited.namespaces.get(index));
+        let own = fds::Around::enter(pid, time_offsets.as_deref(), *mounts)?;
+        let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
+        let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
         let what = || format!("clone3 ({} namespaces)", flags.count_ones());
         match process::clone3(&args).at(Stage::Namespace, what)? {
             Cloned::Child => child::run(inherited),

@@ -81,8 +81,11 @@ impl CapSets {
     /// ambient beyond permitted and inheritable (EPERM for each).
     fn restrict(&mut self, warnings: &mut Vec<String>) {
         let impossible = self.ambient & !(self.permitted & self.inheritable);
-        for name in names_of(impossible) {
-            warnings.push(format!("ambient capability {name} is not both permitted and inheritable: left out"));
+        if impossible != 0 {
+            let names = names_of(impossible).join(", ");
+            warnings.push(format!(
+                "ambient capabilities that are not both permitted and inheritable are left out: {names}"
+            ));
         }
         self.ambient &= !impossible;
         let impossible = self.effective & !self.permitted;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
-use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Op, Plan, Step};
+use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
 use super::{process, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
@@ -71,6 +71,7 @@ pub(super) struct Input<'a> {
     pub cgroup: Option<&'a CgroupPlan>,
     pub uids: &'a IdMaps,
     pub gids: &'a IdMaps,
+    pub mounts: Mounts,
 }
 
 impl Input<'_> {
@@ -93,6 +94,18 @@ pub(super) struct Draft {
     pub id_maps: usize,
 }
 
+impl Draft {
+    /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it.
+    pub(super) fn source(&mut self, mounts: Mounts, path: CString, reach: Reach, no_follow: bool) -> Source {
+        if mounts == Mounts::Copy {
+            return Source::Path(path);
+        }
+        let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
+        self.before_clone.push(Step::CloneTree { path, reach, propagation: libc::MS_SLAVE, no_follow });
+        Source::Tree(index)
+    }
+}
+
 /// Text as a C string; a NUL byte is refused with the name of the field.
 pub(super) fn c_string(text: impl Into<Vec<u8>>, field: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::new(Stage::Bundle, format!("{field} contains a NUL byte")))
@@ -107,8 +120,9 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
     check_namespaces(spec, host, &namespaces, &uids, &gids)?;
     let cgroup = plan_cgroup(spec, host, &options.id, options.cgroups)?;
-    let input =
-        Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
+    let mounts = rootfs::mounts(spec, host, &namespaces, options.enter);
+    let (uids, gids, namespaces) = (&uids, &gids, &namespaces);
+    let input = Input { spec, host, options, namespaces, cgroup: cgroup.as_ref(), uids, gids, mounts };
 
     let mut draft = Draft::default();
     if let Some(cgroup) = &cgroup {
@@ -120,13 +134,16 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Sync(SyncPoint::Hooks));
     }
     rootfs::plan(&input, &mut draft)?;
-    let scope = sysctl::Scope::new(&namespaces, 0);
+    let scope = sysctl::Scope::new(namespaces, 0);
     let sysctls = sysctl::parse(&linux.sysctl, scope)?;
     if !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
     }
     for write in sysctls {
-        draft.ops.push(Op::Sysctl(c_string(format!("sys/{}", write.path), "linux.sysctl")?, c_string(write.value, "linux.sysctl")?));
+        draft.ops.push(Op::Sysctl(
+            c_string(format!("sys/{}", write.path), "linux.sysctl")?,
+            c_string(write.value, "linux.sysctl")?,
+        ));
     }
     let program = process::create(&input, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
@@ -310,15 +327,19 @@ fn uts_and_network(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
 
 /// The parent's list: it serves the points at which the child asks, in the same order.
 fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
-    let mut steps = std::mem::take(&mut draft.before_clone);
+    let mut steps = Vec::with_capacity(24);
     let into = into_cgroup(input);
-    if into == IntoCgroup::Yes {
+    // Otherwise it is made while the child mounts, unless a tree of it is cloned for the child.
+    let early = input.cgroup.is_some() && (into == IntoCgroup::Yes || input.mounts == Mounts::Skeleton);
+    if early {
         steps.push(Step::CreateCgroup);
     }
+    steps.append(&mut draft.before_clone);
     steps.push(Step::Clone {
         flags: clone_flags(input),
         into_cgroup: into,
         join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == Kind::Pid),
+        mounts: input.mounts,
         time_offsets: if time_in_parent(input) { Some(time_offsets(input)?.unwrap_or_default()) } else { None },
     });
     if input.new_userns() {
@@ -329,8 +350,10 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if draft.ops.iter().any(|op| matches!(op, Op::Fork(_))) {
         steps.push(Step::Await(SyncPoint::Launched));
     }
-    if into == IntoCgroup::No && input.cgroup.is_some() {
+    if input.cgroup.is_some() && !early {
         steps.push(Step::CreateCgroup);
+    }
+    if into == IntoCgroup::No && input.cgroup.is_some() {
         steps.push(Step::AttachCgroup);
     }
     steps.push(process::any_cpu());

@@ -2,7 +2,7 @@
 
 use super::create::{Cgroups, Draft, Start};
 use super::namespaces::{Kind, Namespaces};
-use super::op::{IntoCgroup, Op, Plan, Step};
+use super::op::{IntoCgroup, Mounts, Op, Plan, Step};
 use super::process::{self, Fork, Launch};
 use super::schedule;
 use crate::error::Result;
@@ -75,7 +75,8 @@ fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>>
     let into_cgroup = if options.only_v2 { IntoCgroup::Yes } else { IntoCgroup::No };
     let affinity = process.exec_cpu_affinity.as_ref();
     let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
-    let mut steps = vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, time_offsets: None }];
+    let mut steps =
+        vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, mounts: Mounts::Copy, time_offsets: None }];
     if let Some(mask) = list("execCPUAffinity.initial", affinity.and_then(|a| a.initial.as_ref()))? {
         steps.push(Step::Affinity(mask));
     }

@@ -32,6 +32,14 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+impl Plan {
+    /// Descriptors from this number on are not the program's.
+    pub fn first_fd(&self) -> u32 {
+        let first = self.ops.iter().find_map(|op| if let Op::CloseFrom(first) = op { Some(*first) } else { None });
+        first.unwrap_or(3)
+    }
+}
+
 /// Where the source of a mount comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -63,6 +71,8 @@ pub enum Step {
         reach: Reach,
         /// Propagation given to the copy, `MS_*`, or 0.
         propagation: u64,
+        /// `O_NOFOLLOW` for the last component.
+        no_follow: bool,
     },
     /// Opens the user namespace of an id-mapped mount: the container's, or one made for these maps.
     OpenIdMap {
@@ -81,6 +91,8 @@ pub enum Step {
         into_cgroup: IntoCgroup,
         /// The pid namespace the child is born into, when it joins one: index into the opened namespaces.
         join_pid: Option<usize>,
+        /// Which mount namespace the child's is copied from.
+        mounts: Mounts,
         /// Offsets of the new time namespace the child is born into, when there is one and we may make it.
         time_offsets: Option<CString>,
     },
@@ -122,6 +134,16 @@ pub enum Step {
     },
     /// Waits until the child has exec'd, or has reported why it could not.
     AwaitExec,
+}
+
+/// What a new mount namespace starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// A copy of the host's mounts, thrown away when the root is entered.
+    Copy,
+    /// The skeleton namespace, which holds next to nothing (`launch::skeleton`). What is needed of the host
+    /// comes as trees that the parent clones.
+    Skeleton,
 }
 
 /// Whether clone3 places the child in its cgroup.

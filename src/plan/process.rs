@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
-use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
 use super::namespaces::Kind;
+use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
 use super::{caps, memory, rlimits, schedule, seccomp};
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;

@@ -1,18 +1,21 @@
 //! The container's root: mounts, devices, links, masked and read-only paths, the terminal, and the entry.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::create::{Draft, Input, c_string, host_path};
 use super::devices::{self, NodeKind};
 use super::idmap::{IdKind, IdMaps};
 use super::mounts;
-use super::namespaces::Kind;
-use super::op::{Enter, HookKind, LinkRule, Op, Reach, Source, Step};
+use super::namespaces::{Kind, Namespaces};
+use super::op::{Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
 use super::options::{self, Depth, Propagation};
 use super::process;
 use crate::error::{Error, Result, Stage};
+use crate::host::Host;
+use crate::spec::Spec;
 use crate::spec::linux::Linux;
+use crate::spec::mounts::Mount;
 use crate::sys::mount::MountAttr;
 
 /// Plans everything below the root, and the entry into it.
@@ -32,10 +35,12 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         Some(p) if p.flag == libc::MS_UNBINDABLE => libc::MS_PRIVATE | libc::MS_REC,
         Some(p) => p.ms_flags(),
     };
-    if input.namespaces.is_new(Kind::Mount) {
+    if input.namespaces.is_new(Kind::Mount) && input.mounts == Mounts::Copy {
         draft.ops.push(Op::HostPropagation(host));
     }
-    draft.ops.push(Op::Root { source: Source::Path(path.clone()), path });
+    let source = draft.source(input.mounts, path.clone(), Reach::Tree, true);
+    let path = if input.mounts == Mounts::Copy { path } else { SKELETON_ROOT.into() };
+    draft.ops.push(Op::Root { source, path });
     let mut late = Vec::new();
     for mount in &input.spec.mounts {
         mounts::plan(input, mount, draft, &mut late)?;
@@ -57,6 +62,34 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         draft.ops.push(Op::RootPropagation(propagation.flag, reach(propagation.depth)));
     }
     Ok(())
+}
+
+/// Where the root is attached in the skeleton namespace.
+pub const SKELETON_ROOT: &CStr = c"/root";
+
+/// File systems that take nothing from the host but their name.
+const SELF_CONTAINED: &[&str] = &["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+
+/// What the mount namespace starts from. The skeleton is for a crowded host, and for containers that need
+/// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
+/// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
+/// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
+pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, enter: Enter) -> Mounts {
+    let plain = |mount: &Mount| {
+        let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
+        (known || mounts::is_bind(mount)) && !mount.options.iter().any(|o| o == "copy-symlink")
+    };
+    let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or("");
+    let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
+    let suits = host.crowded
+        && host.is_real_root()
+        && namespaces.is_new(Kind::Mount)
+        && !namespaces.contains(Kind::User)
+        && enter == Enter::Pivot
+        && matches!(propagation, "" | "slave" | "rslave" | "private" | "rprivate")
+        && !hooks
+        && spec.mounts.iter().all(plain);
+    if suits { Mounts::Skeleton } else { Mounts::Copy }
 }
 
 /// Without a mount namespace of its own a container can only be given another root directory.

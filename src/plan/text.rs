@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::caps;
 use super::namespaces::Kind;
-use super::op::{CopyUp, Enter, IntoCgroup, MapWriter, Mode, MountOp, Op, Plan, Reach, Source, Step, What};
+use super::op::{CopyUp, Enter, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Plan, Reach, Source, Step, What};
 use super::options::attr;
 use super::rlimits;
 use crate::error::{Error, Stage, errno_text};
@@ -32,10 +32,13 @@ impl Display for Step {
                 )
             }
             Step::CreateCgroup => f.write_str("make the cgroup and write its limits"),
-            Step::Clone { flags, into_cgroup, join_pid, time_offsets } => {
+            Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } => {
                 write!(f, "clone3 ({})", namespaces(*flags))?;
                 if *into_cgroup == IntoCgroup::Yes {
                     f.write_str(" into the cgroup")?;
+                }
+                if *mounts == Mounts::Skeleton {
+                    f.write_str(" from the skeleton mount namespace")?;
                 }
                 if join_pid.is_some() {
                     f.write_str(" in the joined pid namespace")?;

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::file;
 use crate::sys;
 
 /// A pid and when its process started: together they name one process of this boot.
@@ -75,7 +76,7 @@ struct Stat {
 /// Reads /proc/PID/stat; `None` when there is no such process.
 fn read_stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
-    let text = match std::fs::read(&path) {
+    let text = match file::read(&path) {
         // ESRCH: it went away between open and read.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
         result => result.at(Stage::State, || format!("read {path}"))?,
@@ -98,7 +99,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 /// The identity of this boot: start times of another boot mean nothing.
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(path).at(Stage::State, || format!("read {path}"))?;
+    let text = file::read_text(path).at(Stage::State, || format!("read {path}"))?;
     Ok(text.trim_end().to_owned())
 }
 

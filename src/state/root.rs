@@ -26,7 +26,7 @@ impl Identity {
     pub fn probe() -> Result<Identity> {
         let map = "/proc/self/uid_map";
         let real_root = crate::sys::process::geteuid() == 0
-            && match std::fs::read_to_string(map) {
+            && match crate::host::file::read_text(map) {
                 Ok(text) => is_initial(&text),
                 // No user namespaces in this kernel, so this is the only one.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,

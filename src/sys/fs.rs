@@ -236,6 +236,13 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { raw!(SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
 }
 
+/// close_range(2), Linux 5.9: closes these descriptors, inclusive. For a process that is a copy and will never
+/// use (or drop) what owned them.
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: no memory is passed. The caller is the child, whose copies of the parent's owners are never dropped.
+    done(unsafe { raw!(SYS_close_range, first, last, 0) })
+}
+
 /// Sets or clears close-on-exec.
 pub fn set_cloexec(fd: RawFd, flag: libc::c_int) -> Result<()> {
     // SAFETY: no memory is passed.

@@ -1,0 +1,28 @@
+//! Small files of proc and sysfs, whose size nobody knows before they are read.
+
+use std::fs::File;
+use std::io::{Read, Result};
+use std::path::Path;
+
+/// Reads a whole file with few calls: std's own functions begin with reads of 32 bytes where the size is 0.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut text = vec![0; 4096];
+    let mut filled = 0;
+    loop {
+        match file.read(&mut text[filled..])? {
+            0 => break,
+            more => filled += more,
+        }
+        if filled == text.len() {
+            text.resize(4 * filled, 0);
+        }
+    }
+    text.truncate(filled);
+    Ok(text)
+}
+
+/// The same as text.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| std::io::ErrorKind::InvalidData.into())
+}
