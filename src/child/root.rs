@@ -17,7 +17,7 @@ impl Child<'_> {
     pub(super) fn run_below_root(&mut self, op: &Op) -> Done {
         match op {
             Op::HostPropagation(flags) => Ok(mount::mount(None, c"/", None, *flags, None)?),
-            Op::Root { source, path } => self.take_root(source, path),
+            Op::Root { source, place, .. } => self.take_root(source, place),
             Op::RootHere(path) => {
                 self.root = Some(fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0)?);
                 Ok(())
@@ -66,6 +66,11 @@ impl Child<'_> {
             Source::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
             Source::Tree(index) => fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?,
         };
+        match fs::kind(&fs::stat(tree.as_fd())?) {
+            libc::S_IFDIR => {}
+            libc::S_IFLNK => return Err(Errno::ELOOP.into()),
+            _ => return Err(Errno::ENOTDIR.into()),
+        }
         mount::attach(tree.as_fd(), place.as_fd())?;
         self.root = Some(tree);
         Ok(())

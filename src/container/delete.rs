@@ -81,8 +81,11 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
 
 /// Without a record the copy of config.json still tells which cgroup the container's processes are in.
 fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
-    let Some(text) = dir.read(CONFIG)? else { return Ok(()) };
-    let spec = crate::spec::parse(&text, "config.json")?;
+    let text = dir.read(CONFIG)?.unwrap_or_default();
+    let spec = crate::spec::parse(&text, "config.json").unwrap_or_else(|error| {
+        (global.warn)(&format!("delete {id}: {error}: looking where a container of this name has its cgroup by default"));
+        crate::spec::Spec::default()
+    });
     let cgroups = super::create::driver(global);
     let Some(plan) = plan_cgroup(&spec, &Host::probe()?, id, cgroups)? else { return Ok(()) };
     Cgroup::open(&Saved::planned(&plan))?.remove(Leftover::Kill)

@@ -76,12 +76,6 @@ impl Place {
 impl Around {
     pub(super) fn enter(pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<Around> {
         let mut around = Around { own: Vec::new(), place: None };
-        if mounts == Mounts::Skeleton {
-            let skeleton = skeleton::open()?;
-            around.place = Some(Place::here()?);
-            process::setns(skeleton.as_fd(), Kind::Mount.flag() as i32)
-                .at(Stage::Namespace, || "enter the skeleton mount namespace")?;
-        }
         if let Some(pid) = pid {
             around.own.push((namespace(Kind::Pid, "/proc/self/ns/pid")?, Kind::Pid));
             process::setns(pid.as_fd(), Kind::Pid.flag() as i32).at(Stage::Namespace, || "join the pid namespace")?;
@@ -93,6 +87,13 @@ impl Around {
                 std::fs::write("/proc/self/timens_offsets", offsets.to_bytes())
                     .at(Stage::Namespace, || "write the clock offsets to /proc/self/timens_offsets")?;
             }
+        }
+        // Last: there is no proc in the skeleton.
+        if mounts == Mounts::Skeleton {
+            let skeleton = skeleton::open()?;
+            around.place = Some(Place::here()?);
+            process::setns(skeleton.as_fd(), Kind::Mount.flag() as i32)
+                .at(Stage::Namespace, || "enter the skeleton mount namespace")?;
         }
         Ok(around)
     }

@@ -353,8 +353,10 @@ pub enum Op {
     Root {
         /// Where the tree comes from.
         source: Source,
-        /// Where it is attached: the path itself.
+        /// Its path on the host.
         path: CString,
+        /// Where it is attached: over itself, or to the skeleton's mount point.
+        place: CString,
     },
     /// Opens `/` as the root of the following operations (no mount namespace of its own, or exec).
     RootHere(CString),

@@ -39,8 +39,8 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         draft.ops.push(Op::HostPropagation(host));
     }
     let source = draft.source(input.mounts, path.clone(), Reach::Tree, true);
-    let path = if input.mounts == Mounts::Copy { path } else { SKELETON_ROOT.into() };
-    draft.ops.push(Op::Root { source, path });
+    let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
+    draft.ops.push(Op::Root { source, path, place });
     let mut late = Vec::new();
     for mount in &input.spec.mounts {
         mounts::plan(input, mount, draft, &mut late)?;
