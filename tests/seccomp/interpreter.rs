@@ -99,6 +99,11 @@ impl<'a> Call<'a> {
         Call { otherwise, width: arch.width(), rules }
     }
 
+    /// Whether the answer may depend on the arguments.
+    pub fn looks_at_arguments(&self) -> bool {
+        self.rules.iter().any(|m| m.sub_call.is_some() || !m.rule.args.is_empty())
+    }
+
     /// The answer where rules do not contradict each other.
     pub fn answer(&self, args: &[u64; 6]) -> u32 {
         let answers = self.answers(args);

@@ -40,6 +40,11 @@ fn compiling_takes_well_under_a_millisecond() {
     }
 }
 
+/// Values that differ in both halves.
+fn value_of(i: u64) -> u64 {
+    (i << 33) | (2 * i)
+}
+
 /// One call with many values, every second one allowed: a chain of about two instructions each.
 fn many(count: u64) -> Seccomp {
     let arg = |value| Arg { index: 1, value, value_two: 0, op: "SCMP_CMP_EQ".to_owned() };
@@ -50,7 +55,7 @@ fn many(count: u64) -> Seccomp {
         args,
     };
     let mut syscalls = vec![rule("read", vec![]), rule("openat2", vec![])];
-    syscalls.extend((0..count).map(|i| rule("ioctl", vec![arg(i << 33 | i * 2)])));
+    syscalls.extend((0..count).map(|i| rule("ioctl", vec![arg(value_of(i))])));
     Seccomp { default_action: "SCMP_ACT_ERRNO".to_owned(), syscalls, ..Seccomp::default() }
 }
 
@@ -65,7 +70,7 @@ fn jumps_reach_any_distance() {
                 let bit = if arch == Arch::X32 { 0x4000_0000 } else { 0 };
                 for nr in [0, 1, 3, 16, 54, 514, 437, 438, 600] {
                     let call = Call::new(&seccomp, Arch::X86_64, arch.token(), nr | bit);
-                    for value in [0, 1, 2, 1 << 33 | 2, (count - 1) << 33 | (count - 1) * 2, count << 33 | count * 2] {
+                    for value in [0, 1, 2, value_of(1), value_of(count - 1), value_of(count)] {
                         let data = Data { nr: nr | bit, arch: arch.token(), ip: 0, args: [0, value, 0, 0, 0, 0] };
                         let expected = call.answer(&data.args);
                         assert_eq!(bpf::run(&program, &data, Arch::X86_64.endian()), expected, "{count} {data:x?}");
