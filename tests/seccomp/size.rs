@@ -7,7 +7,7 @@ use brisk::spec::seccomp::{Arg, Rule, Seccomp};
 
 use super::bpf::{self, Data};
 use super::engines::{self, ENGINES};
-use super::interpreter::Call;
+use super::interpreter::{self, Call};
 
 #[test]
 fn the_default_profiles_stay_within_their_budget() {
@@ -66,12 +66,14 @@ fn jumps_reach_any_distance() {
             let mut seccomp = many(count);
             seccomp.architectures = archs.iter().map(|name| (*name).to_owned()).collect();
             let program = engines::program(&seccomp, Arch::X86_64).filter;
+            let newest = interpreter::newest(&seccomp);
             for arch in [Arch::X86_64, Arch::X86, Arch::X32, Arch::Arm] {
                 let bit = if arch == Arch::X32 { 0x4000_0000 } else { 0 };
                 for nr in [0, 1, 3, 16, 54, 514, 437, 438, 600] {
-                    let call = Call::new(&seccomp, Arch::X86_64, arch.token(), nr | bit);
+                    let data = Data { nr: nr | bit, arch: arch.token(), ..Data::default() };
+                    let call = Call::new(&seccomp, &newest, Arch::X86_64, &data);
                     for value in [0, 1, 2, value_of(1), value_of(count - 1), value_of(count)] {
-                        let data = Data { nr: nr | bit, arch: arch.token(), ip: 0, args: [0, value, 0, 0, 0, 0] };
+                        let data = Data { args: [0, value, 0, 0, 0, 0], ..data };
                         let expected = call.answer(&data.args);
                         assert_eq!(bpf::run(&program, &data, Arch::X86_64.endian()), expected, "{count} {data:x?}");
                     }
