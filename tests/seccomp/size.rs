@@ -8,6 +8,7 @@ use brisk::spec::seccomp::{Arg, Rule, Seccomp};
 use super::bpf::{self, Data};
 use super::engines::{self, ENGINES};
 use super::interpreter::{self, Call};
+use super::random::Random;
 
 #[test]
 fn the_default_profiles_stay_within_their_budget() {
@@ -81,6 +82,32 @@ fn jumps_reach_any_distance() {
             }
         }
     }
+}
+
+#[test]
+fn big_profiles_mean_what_they_say() {
+    let mut random = Random::new(0x5eed_0004);
+    let (mut programs, mut longest) = (0, 0);
+    for round in 0..24 {
+        let archs =
+            [&[Arch::X86_64, Arch::X86, Arch::X32][..], &[Arch::S390x, Arch::S390], &[Arch::Mips64, Arch::Mips]];
+        let archs = archs[round % 3];
+        let seccomp = random.big_profile(archs, 10 + 20 * round);
+        let Ok(program) = compile(&seccomp, &CompileOptions { native: archs[0], ..CompileOptions::default() }) else {
+            continue;
+        };
+        bpf::check(&program.filter);
+        programs += 1;
+        longest = longest.max(program.filter.len());
+        let newest = interpreter::newest(&seccomp);
+        for data in random.calls(&seccomp, archs) {
+            let expected = Call::new(&seccomp, &newest, archs[0], &data).answer(&data.args);
+            let actual = bpf::run(&program.filter, &data, archs[0].endian());
+            assert_eq!(actual, expected, "{data:x?}\n{seccomp:#?}");
+        }
+    }
+    // Some must be too long for one conditional jump many times over, and none for the kernel.
+    assert!(programs > 20 && longest > 500, "{programs} programs, the longest of {longest} instructions");
 }
 
 #[test]
