@@ -37,6 +37,18 @@ COLUMNS = [
     ("sh", "sh", 0),
 ]
 
+# The sub-calls of socketcall(2), from 1 (linux/net.h), and of ipc(2) (linux/ipc.h).
+SOCKETCALL = (
+    "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown"
+    " setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg"
+).split()
+IPC = {
+    **{"semop": 1, "semget": 2, "semctl": 3, "semtimedop": 4},
+    **{"msgsnd": 11, "msgrcv": 12, "msgget": 13, "msgctl": 14},
+    **{"shmat": 21, "shmdt": 22, "shmget": 23, "shmctl": 24},
+}
+IPC_BIT = 0x80
+
 # arm's private calls start at 0xf0000; in the table they are 0x8000 and up.
 ARM_PRIVATE = 0xF0000
 NONE = 0xFFFF
@@ -101,6 +113,14 @@ def main():
     for name in names:
         offsets.append(offsets[-1] + len(name))
     print("\n".join(lines([f"{offset}," for offset in offsets], 119)))
+    print("];")
+    print()
+    print("/// The sub-call of socketcall(2), or that of ipc(2) plus 0x80, that a name also is; 0 for none.")
+    print("pub(super) static SUB_CALLS: [u8; COUNT] = [")
+    sub_calls = {name: number for number, name in enumerate(SOCKETCALL, 1)}
+    sub_calls |= {name: number | IPC_BIT for name, number in IPC.items()}
+    assert sub_calls.keys() <= set(names)
+    print("\n".join(lines([f"{sub_calls.get(name, 0)}," for name in names], 119)))
     print("];")
     print()
     print("/// Numbers by column (see `Column`) and name; 0xffff where the architecture lacks the call.")

@@ -1,6 +1,8 @@
 //! What a profile means, read off its JSON rules with no thought of how a program would find out.
 
-use brisk::plan::seccomp::{Arch, SyscallId, Width, action};
+use std::collections::{BTreeMap, BTreeSet};
+
+use brisk::plan::seccomp::{ALL_ARCHS, Arch, SyscallId, Width, action};
 use brisk::spec::seccomp::{Arg, Rule, Seccomp};
 
 use super::bpf::Data;
@@ -42,10 +44,27 @@ pub fn arch_of(seccomp: &Seccomp, native: Arch, data: &Data) -> Option<Arch> {
     archs.first().copied()
 }
 
-/// The newest call that the profile names, redundant rules included.
-pub fn newest(seccomp: &Seccomp, arch: Arch) -> Option<u32> {
-    let names = seccomp.syscalls.iter().flat_map(|rule| &rule.names);
-    names.filter_map(|name| arch.number(SyscallId::from_name(name)?)).max()
+/// The newest call that the profile names on each architecture, redundant rules included.
+pub fn newest(seccomp: &Seccomp) -> BTreeMap<Arch, u32> {
+    let names: BTreeSet<&String> = seccomp.syscalls.iter().flat_map(|rule| &rule.names).collect();
+    let ids: Vec<SyscallId> = names.iter().filter_map(|name| SyscallId::from_name(name)).collect();
+    let of = |arch: Arch| Some((arch, ids.iter().filter_map(|id| arch.number(*id)).max()?));
+    ALL_ARCHS.into_iter().filter_map(of).collect()
+}
+
+/// Which sub-call of socketcall(2) or ipc(2) a name is.
+fn sub_call(carrier: &str, name: &str) -> Option<u32> {
+    const SOCKETCALL: &str = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto \
+                              recvfrom shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
+    // From SEMOP to SHMCTL of linux/ipc.h.
+    const IPC: &str = "semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - \
+                       shmat shmdt shmget shmctl";
+    let family = match carrier {
+        "socketcall" => SOCKETCALL,
+        "ipc" => IPC,
+        _ => return None,
+    };
+    family.split_whitespace().position(|call| call == name).map(|index| index as u32 + 1)
 }
 
 /// One number of one architecture, and the rules that name it.
@@ -64,11 +83,11 @@ struct Match<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub fn new(seccomp: &'a Seccomp, native: Arch, token: u32, nr: u32) -> Self {
+    pub fn new(seccomp: &'a Seccomp, newest: &BTreeMap<Arch, u32>, native: Arch, data: &Data) -> Self {
+        let nr = data.nr;
         let default = value(&seccomp.default_action, seccomp.default_errno_ret);
-        let data = Data { nr, arch: token, ..Data::default() };
-        let Some(arch) = arch_of(seccomp, native, &data) else {
-            let both = Data { nr: nr ^ X32_BIT, ..data };
+        let Some(arch) = arch_of(seccomp, native, data) else {
+            let both = Data { nr: nr ^ X32_BIT, ..*data };
             let x86 = arch_of(seccomp, native, &both);
             // What a tracer writes, and what libseccomp's x32 filter takes for a number of its own.
             let spared = x86 == Some(Arch::X86_64) && nr == u32::MAX || x86 == Some(Arch::X32) && nr >= 0x8000_0000;
@@ -76,27 +95,34 @@ impl<'a> Call<'a> {
         };
         let passes = ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"].contains(&seccomp.default_action.as_str());
         let setup = matches!(arch, Arch::S390 | Arch::S390x) && nr == 0;
-        let otherwise = match newest(seccomp, arch) {
-            Some(newest) if !passes && (nr > newest || setup) => ENOSYS,
+        let otherwise = match newest.get(&arch) {
+            Some(newest) if !passes && (nr > *newest || setup) => ENOSYS,
             // libseccomp takes everything from the x32 bit up for foreign where there is no x32.
             _ if arch == Arch::X86_64 && nr >= X32_BIT && !seccomp.architectures.iter().any(|a| a.ends_with("X32")) => {
                 KILL_THREAD
             }
             _ => default,
         };
+        let direct: Vec<&str> =
+            SyscallId::all().filter(|id| arch.number(*id) == Some(nr)).map(SyscallId::name).collect();
         let mut rules = Vec::new();
         for rule in &seccomp.syscalls {
             let action = value(&rule.action, rule.errno_ret);
-            for id in rule.names.iter().filter_map(|name| SyscallId::from_name(name)).filter(|_| action != default) {
-                if arch.number(id) == Some(nr) {
+            for name in rule.names.iter().filter(|_| action != default) {
+                if direct.contains(&name.as_str()) {
                     rules.push(Match { rule, action, sub_call: None });
                 }
-                if let Some((_, call)) = arch.multiplexed(id).filter(|(number, _)| *number == nr) {
+                for call in direct.iter().filter_map(|carrier| sub_call(carrier, name)) {
                     rules.push(Match { rule, action, sub_call: Some(call) });
                 }
             }
         }
         Call { otherwise, width: arch.width(), rules }
+    }
+
+    /// Whether the answer may depend on the arguments.
+    pub fn looks_at_arguments(&self) -> bool {
+        self.rules.iter().any(|m| m.sub_call.is_some() || !m.rule.args.is_empty())
     }
 
     /// The answer where rules do not contradict each other.

@@ -115,6 +115,18 @@ impl Random {
         }
     }
 
+    /// A profile with many rules on odd values, so that little of its program is shared.
+    pub fn big_profile(&mut self, archs: &[Arch], rules: usize) -> Seccomp {
+        let mut seccomp = self.profile(archs, Actions::OnePerCall);
+        seccomp.syscalls = (0..rules).map(|_| self.rule(Actions::OnePerCall)).collect();
+        seccomp.syscalls.retain(|rule| !rule.args.is_empty());
+        for arg in seccomp.syscalls.iter_mut().flat_map(|rule| &mut rule.args) {
+            arg.value = self.next();
+            arg.value_two = self.next() & arg.value;
+        }
+        seccomp
+    }
+
     /// Calls around the numbers and values of a profile.
     pub fn calls(&mut self, seccomp: &Seccomp, archs: &[Arch]) -> Vec<Data> {
         let values = interpreter::boundaries(seccomp);

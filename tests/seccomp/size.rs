@@ -7,7 +7,8 @@ use brisk::spec::seccomp::{Arg, Rule, Seccomp};
 
 use super::bpf::{self, Data};
 use super::engines::{self, ENGINES};
-use super::interpreter::Call;
+use super::interpreter::{self, Call};
+use super::random::Random;
 
 #[test]
 fn the_default_profiles_stay_within_their_budget() {
@@ -40,6 +41,11 @@ fn compiling_takes_well_under_a_millisecond() {
     }
 }
 
+/// Values that differ in both halves.
+fn value_of(i: u64) -> u64 {
+    (i << 33) | (2 * i)
+}
+
 /// One call with many values, every second one allowed: a chain of about two instructions each.
 fn many(count: u64) -> Seccomp {
     let arg = |value| Arg { index: 1, value, value_two: 0, op: "SCMP_CMP_EQ".to_owned() };
@@ -50,7 +56,7 @@ fn many(count: u64) -> Seccomp {
         args,
     };
     let mut syscalls = vec![rule("read", vec![]), rule("openat2", vec![])];
-    syscalls.extend((0..count).map(|i| rule("ioctl", vec![arg(i << 33 | i * 2)])));
+    syscalls.extend((0..count).map(|i| rule("ioctl", vec![arg(value_of(i))])));
     Seccomp { default_action: "SCMP_ACT_ERRNO".to_owned(), syscalls, ..Seccomp::default() }
 }
 
@@ -61,12 +67,14 @@ fn jumps_reach_any_distance() {
             let mut seccomp = many(count);
             seccomp.architectures = archs.iter().map(|name| (*name).to_owned()).collect();
             let program = engines::program(&seccomp, Arch::X86_64).filter;
+            let newest = interpreter::newest(&seccomp);
             for arch in [Arch::X86_64, Arch::X86, Arch::X32, Arch::Arm] {
                 let bit = if arch == Arch::X32 { 0x4000_0000 } else { 0 };
                 for nr in [0, 1, 3, 16, 54, 514, 437, 438, 600] {
-                    let call = Call::new(&seccomp, Arch::X86_64, arch.token(), nr | bit);
-                    for value in [0, 1, 2, 1 << 33 | 2, (count - 1) << 33 | (count - 1) * 2, count << 33 | count * 2] {
-                        let data = Data { nr: nr | bit, arch: arch.token(), ip: 0, args: [0, value, 0, 0, 0, 0] };
+                    let data = Data { nr: nr | bit, arch: arch.token(), ..Data::default() };
+                    let call = Call::new(&seccomp, &newest, Arch::X86_64, &data);
+                    for value in [0, 1, 2, value_of(1), value_of(count - 1), value_of(count)] {
+                        let data = Data { args: [0, value, 0, 0, 0, 0], ..data };
                         let expected = call.answer(&data.args);
                         assert_eq!(bpf::run(&program, &data, Arch::X86_64.endian()), expected, "{count} {data:x?}");
                     }
@@ -74,6 +82,32 @@ fn jumps_reach_any_distance() {
             }
         }
     }
+}
+
+#[test]
+fn big_profiles_mean_what_they_say() {
+    let mut random = Random::new(0x5eed_0004);
+    let (mut programs, mut longest) = (0, 0);
+    for round in 0..24 {
+        let archs =
+            [&[Arch::X86_64, Arch::X86, Arch::X32][..], &[Arch::S390x, Arch::S390], &[Arch::Mips64, Arch::Mips]];
+        let archs = archs[round % 3];
+        let seccomp = random.big_profile(archs, 10 + 20 * round);
+        let Ok(program) = compile(&seccomp, &CompileOptions { native: archs[0], ..CompileOptions::default() }) else {
+            continue;
+        };
+        bpf::check(&program.filter);
+        programs += 1;
+        longest = longest.max(program.filter.len());
+        let newest = interpreter::newest(&seccomp);
+        for data in random.calls(&seccomp, archs) {
+            let expected = Call::new(&seccomp, &newest, archs[0], &data).answer(&data.args);
+            let actual = bpf::run(&program.filter, &data, archs[0].endian());
+            assert_eq!(actual, expected, "{data:x?}\n{seccomp:#?}");
+        }
+    }
+    // Some must be too long for one conditional jump many times over, and none for the kernel.
+    assert!(programs > 20 && longest > 500, "{programs} programs, the longest of {longest} instructions");
 }
 
 #[test]

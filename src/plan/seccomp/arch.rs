@@ -49,15 +49,6 @@ pub enum Width {
     Full,
 }
 
-/// The old calls that carry a family of newer ones, the sub-call being their first argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Multiplexer {
-    /// `socketcall(2)`.
-    Socketcall,
-    /// `ipc(2)`.
-    Ipc,
-}
-
 struct Traits {
     name: &'static str,
     /// `AUDIT_ARCH_*` of linux/audit.h.
@@ -196,64 +187,19 @@ impl Arch {
 
     /// The number of the call that also carries this one, and the value of its first argument.
     pub fn multiplexed(self, id: SyscallId) -> Option<(u32, u32)> {
-        if !self.traits().multiplexed {
-            return None;
+        let traits = self.traits();
+        match tables::SUB_CALLS[usize::from(id.0)] {
+            0 => None,
+            _ if !traits.multiplexed => None,
+            // socketcall(2) and ipc(2) have the same number wherever they exist.
+            call @ 0x80.. => Some((117 + traits.base, u32::from(call & 0x7f))),
+            call => Some((102 + traits.base, u32::from(call))),
         }
-        let (multiplexer, call) = sub_call(id.name())?;
-        let number = match multiplexer {
-            Multiplexer::Socketcall => 102,
-            Multiplexer::Ipc => 117,
-        };
-        Some((number + self.traits().base, call))
     }
 
     fn traits(self) -> &'static Traits {
         &TRAITS[self as usize]
     }
-}
-
-/// The number of a sub-call in linux/net.h (`SYS_*`) or linux/ipc.h.
-pub(super) fn sub_call(name: &str) -> Option<(Multiplexer, u32)> {
-    const SOCKETCALL: [&str; 20] = [
-        "socket",
-        "bind",
-        "connect",
-        "listen",
-        "accept",
-        "getsockname",
-        "getpeername",
-        "socketpair",
-        "send",
-        "recv",
-        "sendto",
-        "recvfrom",
-        "shutdown",
-        "setsockopt",
-        "getsockopt",
-        "sendmsg",
-        "recvmsg",
-        "accept4",
-        "recvmmsg",
-        "sendmmsg",
-    ];
-    const IPC: [(&str, u32); 12] = [
-        ("semop", 1),
-        ("semget", 2),
-        ("semctl", 3),
-        ("semtimedop", 4),
-        ("msgsnd", 11),
-        ("msgrcv", 12),
-        ("msgget", 13),
-        ("msgctl", 14),
-        ("shmat", 21),
-        ("shmdt", 22),
-        ("shmget", 23),
-        ("shmctl", 24),
-    ];
-    if let Some(index) = SOCKETCALL.iter().position(|call| *call == name) {
-        return Some((Multiplexer::Socketcall, index as u32 + 1));
-    }
-    IPC.iter().find(|(call, _)| *call == name).map(|(_, number)| (Multiplexer::Ipc, *number))
 }
 
 /// A system call known by name; it need not exist on every architecture.

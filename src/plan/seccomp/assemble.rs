@@ -36,6 +36,15 @@ pub(super) enum Target {
     Node(NodeId),
 }
 
+/// How a node is come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Entry {
+    /// With its word in the accumulator.
+    Compare,
+    /// From anywhere.
+    Load,
+}
+
 /// Where the code of a node is.
 #[derive(Clone, Copy, Default)]
 struct Place {
@@ -77,7 +86,7 @@ impl<'a> Assembler<'a> {
     pub(super) fn architectures(&mut self, bodies: &[(u32, Target)], other: NodeId) {
         let mut target = Target::Node(other);
         for (token, body) in bodies.iter().rev() {
-            target = self.branch(Jump::Equal, *token, *body, target);
+            target = Target::At(self.branch(Jump::Equal, *token, *body, target));
         }
         self.push(LOAD, ARCH);
     }
@@ -86,60 +95,55 @@ impl<'a> Assembler<'a> {
         if let [chunk] = chunks {
             let mut target = Target::Node(chunk.verdict);
             for (number, verdict) in chunk.exceptions.iter().rev() {
-                target = self.branch(Jump::Equal, *number, Target::Node(*verdict), target);
+                target = Target::At(self.branch(Jump::Equal, *number, Target::Node(*verdict), target));
             }
             return target;
         }
         let middle = chunks.len() / 2;
         let right = self.search(&chunks[middle..]);
         let left = self.search(&chunks[..middle]);
-        self.branch(Jump::GreaterOrEqual, chunks[middle].start, right, left)
+        Target::At(self.branch(Jump::GreaterOrEqual, chunks[middle].start, right, left))
     }
 
     /// Writes every test that these chunks lead to and that is not written yet. Returns are written where needed.
     fn nodes(&mut self, chunks: &[Chunk]) {
-        // Which nodes are wanted, and whether from somewhere with another word in the accumulator.
-        let mut wanted: Vec<Option<bool>> = vec![None; self.graph.len()];
+        let mut entries: Vec<Option<Entry>> = vec![None; self.graph.len()];
         for chunk in chunks {
             for id in chunk.exceptions.iter().map(|(_, id)| *id).chain([chunk.verdict]) {
-                wanted[id.index()] = Some(true);
+                entries[id.index()] = Some(Entry::Load);
             }
         }
         // Ids fall along every edge, so one pass downwards sees each node after all that lead to it.
         let ids: Vec<NodeId> = self.graph.ids().collect();
         for &id in ids.iter().rev() {
-            if let (Some(_), Node::Branch { test, yes, no }) = (wanted[id.index()], self.graph.node(id)) {
+            if let (Some(_), Node::Branch { test, yes, no }) = (entries[id.index()], self.graph.node(id)) {
                 for next in [yes, no] {
-                    let load = self.word(next).is_some_and(|word| word != test.word);
-                    let already = wanted[next.index()].unwrap_or(false);
-                    wanted[next.index()] = Some(already || load);
+                    let entry = if self.word(next) == Some(test.word) { Entry::Compare } else { Entry::Load };
+                    entries[next.index()] = entries[next.index()].max(Some(entry));
                 }
             }
         }
         for id in ids {
-            let place = self.places[id.index()];
-            if let (Some(load), Node::Branch { test, yes, no }) = (wanted[id.index()], self.graph.node(id))
-                && (place.compare.is_none() || (load && place.load.is_none()))
-            {
-                self.node(id, test, (yes, no), load);
+            if let (Some(entry), Node::Branch { test, yes, no }) = (entries[id.index()], self.graph.node(id)) {
+                let place = self.places[id.index()];
+                if place.compare.is_none() || (entry == Entry::Load && place.load.is_none()) {
+                    self.places[id.index()] = self.node(test, (yes, no), entry);
+                }
             }
         }
     }
 
-    fn node(&mut self, id: NodeId, test: Test, (yes, no): (NodeId, NodeId), load: bool) {
+    fn node(&mut self, test: Test, (yes, no): (NodeId, NodeId), entry: Entry) -> Place {
         let yes = self.successor(yes, test.word);
         let no = self.successor(no, test.word);
-        let Target::At(compare) = self.branch(test.jump, test.k, yes, no) else {
-            unreachable!("a branch is an instruction");
-        };
-        let mut place = Place { load: None, compare: Some(compare) };
-        if load {
+        let compare = self.branch(test.jump, test.k, yes, no);
+        let load = (entry == Entry::Load).then(|| {
             if test.word.mask != u32::MAX {
                 self.push(AND, test.word.mask);
             }
-            place.load = Some(self.push(LOAD, test.word.offset));
-        }
-        self.places[id.index()] = place;
+            self.push(LOAD, test.word.offset)
+        });
+        Place { load, compare: Some(compare) }
     }
 
     /// The node as it is reached with `word` in the accumulator.
@@ -162,13 +166,13 @@ impl<'a> Assembler<'a> {
         self.reversed.len() - 1
     }
 
-    fn branch(&mut self, jump: Jump, k: u32, mut yes: Target, mut no: Target) -> Target {
+    fn branch(&mut self, jump: Jump, k: u32, mut yes: Target, mut no: Target) -> usize {
         // Bringing one near moves the other one instruction away; the second time round both are near.
         loop {
             match (self.near(yes), self.near(no)) {
                 (Some(jt), Some(jf)) => {
                     self.reversed.push(Instruction { code: code(jump), jt, jf, k });
-                    return Target::At(self.reversed.len() - 1);
+                    return self.reversed.len() - 1;
                 }
                 (None, _) => yes = self.bring(yes),
                 (_, None) => no = self.bring(no),

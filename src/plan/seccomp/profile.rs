@@ -52,7 +52,7 @@ pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profi
     if seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY" && !rule.names.is_empty()) {
         profile.notify = Some(notify(seccomp, options)?);
     }
-    profile.flags = load_flags(profile.flags, profile.notify.is_some(), options, &mut profile.warnings)?;
+    load_flags(&mut profile, options)?;
     Ok(profile)
 }
 
@@ -112,27 +112,29 @@ fn flags(seccomp: &Seccomp, options: &CompileOptions) -> Result<u64> {
 }
 
 /// The flags as seccomp(2) takes them: the kernel refuses some combinations.
-fn load_flags(mut flags: u64, notifies: bool, options: &CompileOptions, warnings: &mut Vec<String>) -> Result<u64> {
-    if !notifies {
-        if flags & sys::FLAG_WAIT_KILLABLE_RECV != 0 {
-            flags &= !sys::FLAG_WAIT_KILLABLE_RECV;
-            warnings.push("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV has no effect without SCMP_ACT_NOTIFY".to_owned());
+fn load_flags(profile: &mut Profile, options: &CompileOptions) -> Result<()> {
+    let flags = &mut profile.flags;
+    if profile.notify.is_none() {
+        if *flags & sys::FLAG_WAIT_KILLABLE_RECV != 0 {
+            *flags &= !sys::FLAG_WAIT_KILLABLE_RECV;
+            let what = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV has no effect without SCMP_ACT_NOTIFY";
+            profile.warnings.push(what.to_owned());
         }
-        return Ok(flags);
+        return Ok(());
     }
     if !options.kernel.has_flags(sys::FLAG_NEW_LISTENER) {
         return Err(invalid("SCMP_ACT_NOTIFY needs linux 5.0"));
     }
-    flags |= sys::FLAG_NEW_LISTENER;
-    if flags & sys::FLAG_TSYNC != 0 {
+    *flags |= sys::FLAG_NEW_LISTENER;
+    if *flags & sys::FLAG_TSYNC != 0 {
         // seccomp(2): both results would be in one number, unless a failed TSYNC is ESRCH.
         if options.kernel.has_flags(sys::FLAG_TSYNC_ESRCH) {
-            flags |= sys::FLAG_TSYNC_ESRCH;
+            *flags |= sys::FLAG_TSYNC_ESRCH;
         } else {
             return Err(invalid("SECCOMP_FILTER_FLAG_TSYNC with SCMP_ACT_NOTIFY needs linux 5.7"));
         }
     }
-    Ok(flags)
+    Ok(())
 }
 
 fn notify(seccomp: &Seccomp, options: &CompileOptions) -> Result<Notify> {

@@ -1,0 +1,82 @@
+//! Programs in the running kernel. A filter is loaded for one thread and goes away with it.
+
+use std::time::Instant;
+
+use brisk::plan::seccomp::{Arch, CompileOptions, Program, compile};
+use brisk::spec::seccomp::Seccomp;
+use brisk::sys::seccomp as sys;
+use nix::errno::Errno;
+use serde_json::json;
+
+use super::engines::{self, ENGINES};
+
+/// Loads a program in a thread of its own, and then does something there.
+fn under<T: Send>(program: &Program, then: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            nix::sys::prctl::set_no_new_privs().unwrap();
+            let start = Instant::now();
+            let listener = sys::set_filter(&program.filter, program.flags).unwrap();
+            eprintln!("{} instructions loaded in {:?}", program.filter.len(), start.elapsed());
+            assert_eq!(listener.is_some(), program.flags & sys::FLAG_NEW_LISTENER != 0);
+            then()
+        });
+        thread.join().unwrap()
+    })
+}
+
+fn program(value: serde_json::Value) -> Program {
+    let seccomp: Seccomp = serde_json::from_value(value).unwrap();
+    compile(&seccomp, &CompileOptions { kernel: sys::probe(), ..CompileOptions::default() }).unwrap()
+}
+
+#[test]
+fn the_kernel_takes_the_default_profiles() {
+    for (_, json) in ENGINES {
+        let program = engines::program(&engines::profile(json), Arch::NATIVE);
+        let name = under(&program, || std::fs::read("/proc/self/comm"));
+        assert!(!name.unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_rule_holds_in_the_kernel() {
+    let program = program(json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["uname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 99}],
+    }));
+    assert_eq!(under(&program, nix::unistd::gethostname), Err(Errno::EADDRNOTAVAIL));
+    assert!(nix::unistd::gethostname().is_ok());
+}
+
+#[test]
+fn a_condition_holds_in_the_kernel() {
+    const PR_GET_DUMPABLE: u64 = 3;
+    let program = program(json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["prctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 99,
+            "args": [{"index": 0, "value": PR_GET_DUMPABLE, "op": "SCMP_CMP_EQ"}]}],
+    }));
+    let answers = under(&program, || (nix::sys::prctl::get_dumpable(), nix::sys::prctl::get_keepcaps()));
+    assert_eq!(answers, (Err(Errno::EADDRNOTAVAIL), Ok(false)));
+}
+
+#[test]
+fn a_listener_comes_back() {
+    let program = program(json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent",
+        "syscalls": [{"names": ["uname"], "action": "SCMP_ACT_NOTIFY"}],
+    }));
+    under(&program, || ());
+}
+
+#[test]
+fn a_broken_program_is_einval() {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            nix::sys::prctl::set_no_new_privs().unwrap();
+            sys::set_filter(&[sys::Instruction { code: 0x05, jt: 0, jf: 0, k: 7 }], 0).unwrap_err()
+        });
+        assert_eq!(thread.join().unwrap(), Errno::EINVAL);
+    });
+}
