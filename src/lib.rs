@@ -2,9 +2,14 @@
 //! of them may use which (`tests/architecture.rs` checks it).
 
 pub mod cgroup;
+pub mod child;
+pub mod cli;
+pub mod container;
 pub mod error;
 pub mod host;
+pub mod launch;
 pub mod plan;
 pub mod spec;
+pub mod state;
 pub mod sys;
 pub mod wire;

@@ -1,3 +1,5 @@
 //! The `brisk` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    brisk::cli::main()
+}

@@ -1,5 +1,40 @@
 //! Tests that need no root and change nothing: plans, formats, the shape of the source.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod caps;
+mod cgroup_devices;
+mod cgroup_layout;
+mod cgroup_limits;
+mod cli;
+mod cli_output;
 mod dbus;
+mod devices;
+mod environment;
+mod idmap;
+mod load;
+mod namespaces;
+mod options;
+mod rlimits;
+mod schedule;
+mod seccomp;
+mod spec_types;
+mod state;
+mod sysctl;
 mod systemd_plan;
+mod tables;
+mod validate;
+
+/// The text of an error that must have happened.
+fn refused<T: std::fmt::Debug>(result: brisk::error::Result<T>) -> String {
+    result.expect_err("should have been refused").to_string()
+}
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// A file or directory below fixtures/.
+fn fixture(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+

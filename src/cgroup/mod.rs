@@ -1,26 +1,51 @@
 //! The container's cgroup on this host: makes it, writes its limits, moves processes in, freezes, kills,
 //! measures and removes it. Runs in the parent; touches only the cgroup file systems.
 //!
-//! One directory descriptor per hierarchy is opened once and everything else is relative to it, so a
-//! cgroup that is removed and made again under the same name is never mistaken for this one.
+//! One directory descriptor per hierarchy is opened once and everything else is relative to it. The
+//! systemd driver differs only in who makes the directories: once its scope exists, the same handle opens them.
 
+mod apply;
+mod devices;
+mod freeze;
+mod kill;
+mod make;
+mod member;
+mod oom;
+mod remove;
 pub mod dbus;
 pub mod dbus_address;
 pub mod dbus_link;
+pub mod stats;
 pub mod systemd;
+mod stats_v1;
+mod stats_v2;
+mod usage;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
+use crate::sys::cgfs;
+
+pub use apply::Applied;
+pub use kill::Signal;
+use member::Member;
+pub use oom::{End, OomEvents, OomWatch};
+pub use remove::Leftover;
+pub use stats::Stats;
+pub use usage::Admission;
 
 /// One cgroup as state.json remembers it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SavedDir {
     /// Its path on this host.
     pub path: PathBuf,
+    /// Where its hierarchy is mounted.
+    pub mount_point: PathBuf,
     /// The controllers it has; of a named v1 hierarchy `name=NAME`.
     pub controllers: Vec<String>,
     /// Its version.
@@ -35,42 +60,167 @@ pub struct Saved {
     pub dirs: Vec<SavedDir>,
 }
 
-/// An open cgroup directory.
-struct Member {
-    fd: OwnedFd,
-    saved: SavedDir,
+impl Saved {
+    /// What a plan will make, before it is made.
+    pub fn planned(plan: &crate::plan::cgroup::CgroupPlan) -> Saved {
+        let dirs = plan.dirs.iter().map(|dir| SavedDir {
+            path: dir.full_path(),
+            mount_point: dir.mount_point.clone(),
+            controllers: dir.controllers.clone(),
+            version: dir.version,
+        });
+        Saved { dirs: dirs.collect() }
+    }
+}
+
+/// Which processes [`Cgroup::pids`] lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Those of the cgroup itself.
+    Own,
+    /// Those of its descendants too.
+    Tree,
+}
+
+/// Whether [`Cgroup::sub`] makes what is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// An error.
+    Refuse,
+    /// Made.
+    Make,
 }
 
 /// The cgroups of one container, one in each hierarchy.
+#[derive(Debug, Default)]
 pub struct Cgroup {
     members: Vec<Member>,
 }
 
 impl Cgroup {
+    /// Opens the cgroups of an existing container. Those that are gone are left out, so that what is left
+    /// of a half-made or half-removed container can still be looked at and removed.
+    pub fn open(saved: &Saved) -> Result<Cgroup> {
+        let mut members = Vec::with_capacity(saved.dirs.len());
+        for dir in &saved.dirs {
+            match cgfs::open_dir(&dir.path) {
+                Ok(fd) => members.push(Member::new(fd, dir.clone())),
+                Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    return Err(Error::errno(Stage::Cgroup, format!("open {}", dir.path.display()), errno));
+                }
+            }
+        }
+        Ok(Cgroup { members })
+    }
+
     /// The paths to store in state.json.
     pub fn saved(&self) -> Saved {
-        Saved { dirs: self.members.iter().map(|m| m.saved.clone()).collect() }
+        Saved { dirs: self.members.iter().map(|m| m.dir.clone()).collect() }
+    }
+
+    /// Whether the container has no cgroup of its own, or none any more.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether there is a cgroup2 directory and nothing else.
+    pub fn is_v2_only(&self) -> bool {
+        !self.members.is_empty() && self.members.iter().all(Member::is_v2)
     }
 
     /// The cgroup2 directory, for `CLONE_INTO_CGROUP`; `None` on a pure v1 host.
     pub fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
-        self.members.iter().find(|m| m.saved.version == Version::V2).map(|m| m.fd.as_fd())
+        self.v2().map(|m| m.fd.as_fd())
+    }
+
+    fn v2(&self) -> Option<&Member> {
+        self.members.iter().find(|m| m.dir.version == Version::V2)
+    }
+
+    /// The member that has `controller`. Files of cgroup2 that belong to no controller are found under `cgroup`.
+    fn with(&self, controller: &str) -> Option<&Member> {
+        self.members.iter().find(|m| m.has(controller)).or_else(|| (controller == "cgroup").then(|| self.v2())?)
+    }
+
+    /// Moves a process into the cgroups of all hierarchies.
+    pub fn attach(&mut self, pid: i32) -> Result<()> {
+        self.attach_to(pid, |_| true)
+    }
+
+    /// Moves a process into the v1 cgroups: what `CLONE_INTO_CGROUP` leaves to do.
+    pub fn attach_v1(&mut self, pid: i32) -> Result<()> {
+        self.attach_to(pid, |member| member.dir.version == Version::V1)
+    }
+
+    /// Where this user need not have a cgroup and may not move the process, the hierarchy is left out from
+    /// now on (cgroups(7): on v2 that takes write access to the common ancestor of both cgroups).
+    fn attach_to(&mut self, pid: i32, wanted: impl Fn(&Member) -> bool) -> Result<()> {
+        let mut refused = Vec::new();
+        for (index, member) in self.members.iter().enumerate().filter(|(_, m)| wanted(m)) {
+            match member.write("cgroup.procs", &pid.to_string()) {
+                Err(errno) if member.optional && make::forbidden(errno) => refused.push(index),
+                other => other.at(Stage::Cgroup, || format!("attach process {pid} to {}", member.path()))?,
+            }
+        }
+        for index in refused.into_iter().rev() {
+            let member = self.members.remove(index);
+            remove::remove_empty(&member.dir.path)?;
+        }
+        Ok(())
+    }
+
+    /// The cgroup `path` below this one, in all hierarchies or in those with one of `controllers` (a
+    /// comma-separated list as in `exec --cgroup`). `path` cannot leave the container's cgroup.
+    pub fn sub(&self, controllers: Option<&str>, path: &str, absent: Absent) -> Result<Cgroup> {
+        if path.split('/').any(|part| part == "..") {
+            return Err(Error::new(Stage::Cgroup, format!("bad sub cgroup path {path:?}: it has a ..")));
+        }
+        let relative = crate::plan::cgroup_paths::clean(path);
+        let chosen = |member: &&Member| match controllers {
+            None => true,
+            Some(list) => list.split(',').any(|c| member.has(c)),
+        };
+        if let Some(list) = controllers
+            && let Some(unknown) = list.split(',').find(|c| !self.members.iter().any(|m| m.has(c)))
+        {
+            return Err(Error::new(Stage::Cgroup, format!("the container has no cgroup with controller {unknown:?}")));
+        }
+        let mut members = Vec::new();
+        for member in self.members.iter().filter(chosen) {
+            members.push(member.below(&relative, absent)?);
+        }
+        Ok(Cgroup { members })
+    }
+
+    /// The processes, as pids of this process's pid namespace, sorted.
+    pub fn pids(&self, depth: Depth) -> Result<Vec<i32>> {
+        let Some(member) = self.v2().or_else(|| self.with("pids")).or_else(|| self.members.first()) else {
+            return Ok(Vec::new());
+        };
+        let mut pids = Vec::new();
+        member.collect_pids(depth, &mut pids)?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Gives the v2 cgroup to the owner of a container that may manage its own sub-tree: the directory and the files the
+    /// kernel names in /sys/kernel/cgroup/delegate (Linux 4.15), as runc does for a writable cgroup namespace.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<()> {
+        let Some(member) = self.v2() else { return Ok(()) };
+        let files = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
+            .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
+        for file in files.lines().chain(["."]) {
+            match cgfs::chown(member.fd.as_fd(), file, uid, gid) {
+                // memory.* exists only where that controller is enabled.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    let what = format!("chown {}/{file} to {uid}:{gid}", member.path());
+                    return Err(Error::errno(Stage::Cgroup, what, errno));
+                }
+            }
+        }
+        Ok(())
     }
 }
-
-// The rest of the interface, being filled in:
-//   Cgroup::create(&CgroupPlan) -> Result<Cgroup>          directories, limits, devices; undone on failure
-//   Cgroup::open(&Saved) -> Result<Cgroup>                 directories that are gone are left out
-//   attach(&self, pid: i32) -> Result<()>                  every hierarchy
-//   attach_v1(&self, pid: i32) -> Result<()>               what CLONE_INTO_CGROUP did not do
-//   sub(&self, controllers: Option<&str>, path: &str, Make) -> Result<Cgroup>   for `exec --cgroup`
-//   apply(&self, &[Write]) -> Result<()>                   a transaction
-//   set_devices(&self, &Devices) -> Result<()>
-//   freeze(&self) / thaw(&self) -> Result<()>, frozen(&self) -> Result<bool>
-//   pids(&self, Depth::{Own, Tree}) -> Result<Vec<i32>>
-//   kill(&self, signal: i32) -> Result<()>
-//   remove(self, Timeout) -> Result<()>
-//   stats(&self) -> Result<Stats>                          serde: the `data` of runc's events
-//   oom_watch(&self) -> Result<OomWatch>                   AsFd + drain()
-//   delegate(&self, uid: u32, gid: u32) -> Result<()>
-//   admission(&self, &[Write]) -> Result<()>

@@ -1,3 +1,60 @@
 //! Facts about this machine and this user, as plain data. Reads, never changes anything; runs in the parent.
 
 pub mod cgroup;
+
+use std::os::unix::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result, Stage};
+use crate::sys::{cred, process, tail};
+
+/// What the plan depends on besides the bundle and the options.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Host {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// The user namespace we are in.
+    pub userns: Userns,
+    /// Capabilities in our bounding set, as a mask.
+    pub bounding: u64,
+    /// Where the cgroup controllers are.
+    pub cgroup: cgroup::Layout,
+    /// `/proc/self/exe` can be swapped (CONFIG_CHECKPOINT_RESTORE and a known architecture).
+    pub can_leave_runtime: bool,
+}
+
+/// Which user namespace a process is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Userns {
+    /// The one the machine booted with.
+    Initial,
+    /// One below it, as under rootless podman.
+    Nested,
+}
+
+/// Inode of the initial user namespace (PROC_USER_INIT_INO of the kernel), the same on every machine.
+const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
+
+impl Host {
+    /// Asks the kernel.
+    pub fn probe() -> Result<Host> {
+        let userns = std::fs::metadata("/proc/self/ns/user").at(Stage::Host, || "stat /proc/self/ns/user")?;
+        Ok(Host {
+            uid: process::geteuid(),
+            gid: process::getegid(),
+            userns: if userns.ino() == INITIAL_USERNS { Userns::Initial } else { Userns::Nested },
+            bounding: cred::bounding_set(),
+            cgroup: cgroup::Layout::read()?,
+            can_leave_runtime: tail::can_leave_runtime(),
+        })
+    }
+
+    /// Root with authority over the machine, not only over a user namespace.
+    pub fn is_real_root(&self) -> bool {
+        self.uid == 0 && self.userns == Userns::Initial
+    }
+}

@@ -25,6 +25,10 @@ pub fn names() -> Vec<String> {
 
 /// The names in a mask; an unnamed bit is `CAP_n`.
 pub fn names_of(mask: u64) -> Vec<String> {
+    if mask == 0 {
+        // The usual case, which must not pay for the set below.
+        return Vec::new();
+    }
     let known = caps::all();
     (0..64)
         .filter(|bit| mask & (1 << bit) != 0)

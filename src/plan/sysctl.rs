@@ -88,14 +88,13 @@ fn to_path(name: &str) -> Option<String> {
 }
 
 fn check(path: &str, scope: Scope) -> std::result::Result<(), String> {
-    let (top, below) = path.split_once('/').unwrap_or((path, ""));
-    let kind = match (top, below) {
-        ("net", _) => Kind::Network,
-        ("user", _) => Kind::User,
-        ("fs", below) if below.starts_with("mqueue/") => Kind::Ipc,
+    let kind = match path.split_once('/') {
+        Some(("net", _)) => Kind::Network,
+        Some(("user", _)) => Kind::User,
+        Some(("fs", below)) if below.starts_with("mqueue/") => Kind::Ipc,
+        Some(("kernel", "domainname")) => Kind::Uts,
+        Some(("kernel", "hostname")) => return Err("conflicts with the field hostname".to_owned()),
         _ if IPC.contains(&path) => Kind::Ipc,
-        ("kernel", "domainname") => Kind::Uts,
-        ("kernel", "hostname") => return Err("conflicts with the field hostname".to_owned()),
         _ => return Err("does not belong to a namespace".to_owned()),
     };
     if scope.has(kind) {

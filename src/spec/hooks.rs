@@ -33,7 +33,7 @@ pub struct Hooks {
 pub struct Hook {
     /// Absolute path in the namespace the hook runs in.
     pub path: String,
-    /// argv, with argv[0]; the path alone when empty.
+    /// argv, with `argv[0]`; the path alone when empty.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// The whole environment. `None` inherits the container process's for startContainer.

@@ -16,17 +16,30 @@ pub const CONFIG: &str = "config.json";
 
 /// Reads and checks config.json of a bundle.
 pub fn load(bundle: &Path) -> Result<Spec> {
+    load_text(bundle).map(|(_, spec)| spec)
+}
+
+/// The same, with the text it was made from.
+pub fn load_text(bundle: &Path) -> Result<(Vec<u8>, Spec)> {
     let path = bundle.join(CONFIG);
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
+    match std::fs::read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound && bundle.is_dir() => {
-            return Err(error).at(Stage::Bundle, || format!("{CONFIG} not found in bundle {}", bundle.display()));
+            Err(error).at(Stage::Bundle, || format!("{CONFIG} not found in bundle {}", bundle.display()))
         }
-        Err(error) => return Err(error).at(Stage::Bundle, || format!("read {}", path.display())),
-    };
+        result => checked(result, &path),
+    }
+}
+
+/// Reads and checks a configuration under another name (`--config`).
+pub fn load_file(path: &Path) -> Result<(Vec<u8>, Spec)> {
+    checked(std::fs::read(path), path)
+}
+
+fn checked(text: std::io::Result<Vec<u8>>, path: &Path) -> Result<(Vec<u8>, Spec)> {
+    let text = text.at(Stage::Bundle, || format!("read {}", path.display()))?;
     let spec: Spec = parse(&text, &path.to_string_lossy())?;
     validate::validate(&spec).at(Stage::Bundle, || format!("invalid {}", path.display()))?;
-    Ok(spec)
+    Ok((text, spec))
 }
 
 /// Reads and checks process.json.

@@ -12,6 +12,16 @@ use super::{Result, cvt, done, raw};
 // SAFETY: AT_FDCWD is not a descriptor that can be closed; every *at call accepts it.
 pub const CWD: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
 
+// SAFETY: borrowing a standard stream by number neither closes nor owns it; where it is closed, calls fail.
+/// Standard input.
+pub const STDIN: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(0) };
+// SAFETY: as above.
+/// Standard output.
+pub const STDOUT: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(1) };
+// SAFETY: as above.
+/// Standard error.
+pub const STDERR: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(2) };
+
 /// openat2(2): no component may leave the directory fd, absolute links count from it.
 pub const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
 /// openat2(2): no symbolic link and no mount point on the way.

@@ -7,10 +7,16 @@
 pub mod bpf;
 pub mod cgfs;
 pub mod cred;
+pub mod dir;
 pub mod fs;
 pub mod mount;
+pub mod namespace;
 pub mod path;
 pub mod process;
+pub mod regex;
+pub mod seccomp;
+pub mod shared;
+pub mod signal;
 pub mod socket;
 pub mod tail;
 pub mod tty;

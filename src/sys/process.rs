@@ -124,6 +124,21 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
     }
 }
 
+/// waitid(2) for any child, leaving it to be reaped; `None` when none has ended.
+pub fn peek_dead(options: i32) -> Result<Option<i32>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `info` is writable memory of the right size; no rusage is asked for.
+    let ret = unsafe {
+        raw!(SYS_waitid, libc::P_ALL, 0, info.as_mut_ptr(), options, ptr::null_mut::<libc::rusage>())
+    };
+    done(ret)?;
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: waitid fills the pid of a child, and leaves it zero where none has ended.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then_some(pid))
+}
+
 /// Leaves the process without running anything else.
 pub fn exit(status: i32) -> ! {
     // SAFETY: does not return; nothing in this process is used afterwards.
@@ -272,13 +287,17 @@ pub fn set_keyring_permissions(key: i32, permissions: u32) -> Result<()> {
     done(unsafe { raw!(SYS_keyctl, KEYCTL_SETPERM, key, permissions) })
 }
 
-/// execve(2); `argv` and `envp` are NULL-terminated arrays of pointers to C strings.
+/// execve(2) with arrays of pointers that end in NULL. Returns only on failure.
 ///
-/// # Safety
-/// The arrays and the strings they point to must be valid for the call.
-pub unsafe fn execve(path: &CStr, argv: *const *const libc::c_char, envp: *const *const libc::c_char) -> Errno {
-    // SAFETY: `path` is NUL-terminated; the arrays are valid as this function's own contract says.
-    unsafe { raw!(SYS_execve, path.as_ptr(), argv, envp) };
+/// The pointers come from C strings of the plan, which this process (a copy of the one that built the arrays)
+/// never frees.
+pub fn exec_pointers(path: &CStr, argv: &[*const libc::c_char], envp: &[*const libc::c_char]) -> Errno {
+    let terminated = |list: &[*const libc::c_char]| list.last().is_some_and(|last| last.is_null());
+    if !terminated(argv) || !terminated(envp) {
+        return Errno::EINVAL;
+    }
+    // SAFETY: `path` is NUL-terminated; both arrays end in NULL, and their strings live as long as the plan.
+    unsafe { raw!(SYS_execve, path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Errno::last()
 }
 

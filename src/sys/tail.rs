@@ -6,8 +6,8 @@
 //! `/proc/self/exe` for an empty memory file, so a container that waits for `start` costs a few kB and has no
 //! path to the runtime's binary (the CVE-2019-5736 class), without a second `execve` of ourselves.
 //!
-//! Where the machine code is missing (other architectures) or not wanted, [`Block::run_here`] walks the same
-//! table from Rust.
+//! Where the machine code is missing (other architectures) or not wanted, [`Block::run_op`] makes the same
+//! calls from Rust.
 
 use std::arch::global_asm;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -300,6 +300,22 @@ impl Block {
         (self.base + at) as u64
     }
 
+    /// Reserves zeroed bytes; returns their address.
+    pub fn reserve(&mut self, len: usize) -> u64 {
+        let at = self.next_data;
+        assert!(at + len <= self.len, "within the block");
+        self.next_data = (at + len).next_multiple_of(8);
+        (self.base + at) as u64
+    }
+
+    /// Writes bytes into memory that [`Block::reserve`] returned.
+    pub fn fill(&mut self, address: u64, bytes: &[u8]) {
+        let at = address as usize - self.base;
+        assert!(at + bytes.len() <= self.len, "within the block");
+        // SAFETY: the destination is inside our own mapping, as was just checked.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), (self.base + at) as *mut u8, bytes.len()) };
+    }
+
     /// Puts a NULL-terminated array of addresses into the block; returns its address.
     pub fn words(&mut self, words: &[u64]) -> u64 {
         let at = self.next_data;
@@ -327,11 +343,15 @@ impl Block {
         self.store(call + 8 + 8 * index, &value);
     }
 
-    /// Fills the spare record; returns its address and length for a `sendto` of the table.
-    pub fn set_record(&mut self, record: &[u8; RECORD]) -> (u64, u64) {
+    /// Fills the spare record.
+    pub fn set_record(&mut self, record: &[u8; RECORD]) {
         let at = PAGE + 16 + RECORD;
         self.store(at, record);
-        ((self.base + at) as u64, RECORD as u64)
+    }
+
+    /// Address and length of the spare record.
+    pub fn record(&self) -> (u64, u64) {
+        ((self.base + PAGE + 16 + RECORD) as u64, RECORD as u64)
     }
 
     /// First and last address of the mapping, for the calls that unmap everything around it.
@@ -388,16 +408,19 @@ impl Block {
         super::done(unsafe { raw!(SYS_mprotect, self.base, PAGE, libc::PROT_READ | libc::PROT_EXEC) })
     }
 
-    /// Walks the table from Rust, skipping the calls before `first` (those that take brisk out of memory).
-    /// Returns the operation and errno of the call that failed.
-    pub fn run_here(&mut self, first: usize) -> (u32, Errno) {
-        let mut at = first.max(self.calls);
+    /// Makes the calls of one operation from Rust.
+    pub fn run_op(&mut self, op: u32) -> Result<()> {
+        let mut at = self.calls;
         let mut last = 0u64;
         loop {
             // SAFETY: `at` walks the table inside our own mapping, which ends with END.
             let mut call = unsafe { ptr::read((self.base + at) as *const Call) };
             if call.nr == END {
-                return (0, Errno::ENOEXEC);
+                return Ok(());
+            }
+            at += CALL;
+            if call.mode >> 32 != u64::from(op) {
+                continue;
             }
             let mode = Mode(call.mode & u64::from(u32::MAX));
             if mode.0 & Mode::USE_LAST.0 != 0 {
@@ -420,9 +443,8 @@ impl Block {
                     }
                 }
                 Err(_) if mode.0 & Mode::MAY.0 != 0 => {}
-                Err(errno) => return ((call.mode >> 32) as u32, errno),
+                Err(errno) => return Err(errno),
             }
-            at += CALL;
         }
     }
 
@@ -444,8 +466,8 @@ impl Block {
 /// The first calls of a table that leaves brisk behind: unregister the C library's rseq area (its memory is
 /// about to go, and the kernel kills a process whose area faults), unmap everything but the block, and make
 /// `exe` what `/proc/self/exe` names (prctl(2) `PR_SET_MM_MAP`; needs CAP_SYS_ADMIN or
-/// CAP_CHECKPOINT_RESTORE in the user namespace). Returns the handle of the first call after them.
-pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) -> usize {
+/// CAP_CHECKPOINT_RESTORE in the user namespace).
+pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     const PR_SET_MM_MAP: u64 = 14;
     if let Some((area, len)) = rseq_area() {
         const RSEQ_FLAG_UNREGISTER: u64 = 1;
@@ -473,7 +495,6 @@ pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u
     let map = [low, code_end, data, high, high, high, high, title_at, title_end, title_end, title_end, 0, exe];
     let map = block.words(&map);
     block.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
-    block.next_call
 }
 
 /// Whether the kernel can swap `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE): `PR_SET_MM_MAP_SIZE` answers.

@@ -37,12 +37,6 @@ pub fn size(tty: BorrowedFd<'_>) -> Result<(u16, u16)> {
     Ok((size.ws_row, size.ws_col))
 }
 
-/// TIOCSCTTY: makes the terminal this session's.
-pub fn set_controlling(tty: BorrowedFd<'_>) -> Result<()> {
-    // SAFETY: the argument is a number.
-    done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCSCTTY, 0) })
-}
-
 /// Whether the descriptor is a terminal.
 pub fn is_tty(fd: BorrowedFd<'_>) -> bool {
     attributes(fd).is_ok()

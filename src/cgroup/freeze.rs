@@ -1,0 +1,95 @@
+//! Freezes and thaws a container: the v1 freezer where it is mounted (other tools look there), else
+//! cgroup.freeze (Linux 5.2).
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::cgfs::{self, Event};
+
+use super::Cgroup;
+use super::member::{Member, lookup, read_all};
+
+/// How long a container may take to freeze. A process in uninterruptible sleep can hold it up.
+const LIMIT: Duration = Duration::from_secs(10);
+
+impl Cgroup {
+    fn v1_freezer(&self) -> Option<&Member> {
+        self.members.iter().find(|m| m.has("freezer"))
+    }
+
+    /// Freezes all processes; returns when all are frozen. On failure they are thawed again.
+    pub fn freeze(&self) -> Result<()> {
+        if let Some(member) = self.v1_freezer() {
+            return freeze_v1(member).or_else(|error| self.thaw().and(Err(error)));
+        }
+        match self.v2() {
+            Some(member) => freeze_v2(member).or_else(|error| self.thaw().and(Err(error))),
+            None => Err(Error::new(Stage::Cgroup, "cannot freeze: the container has no cgroup with a freezer")),
+        }
+    }
+
+    /// Thaws all processes.
+    pub fn thaw(&self) -> Result<()> {
+        let (member, file, value) = match (self.v1_freezer(), self.v2()) {
+            (Some(member), _) => (member, "freezer.state", "THAWED"),
+            (None, Some(member)) => (member, "cgroup.freeze", "0"),
+            (None, None) => {
+                return Err(Error::new(Stage::Cgroup, "cannot thaw: the container has no cgroup with a freezer"));
+            }
+        };
+        member.write(file, value).at(Stage::Cgroup, || format!("write {value} to {}/{file}", member.path()))
+    }
+
+    /// Whether the container was frozen by itself, not with a parent of its cgroup. False when it has no freezer
+    /// or its cgroup is gone.
+    pub fn frozen(&self) -> Result<bool> {
+        if let Some(member) = self.v1_freezer() {
+            return Ok(member.read_if_any("freezer.self_freezing")?.is_some_and(|text| text.trim() == "1"));
+        }
+        match self.v2() {
+            Some(member) => Ok(member.read_if_any("cgroup.freeze")?.is_some_and(|text| text.trim() == "1")),
+            None => Ok(false),
+        }
+    }
+}
+
+fn timed_out(member: &Member) -> Error {
+    Error::errno(Stage::Cgroup, format!("freeze {} within {} s", member.path(), LIMIT.as_secs()), Errno::ETIMEDOUT)
+}
+
+/// The v1 freezer reports FREEZING until every task has stopped, and reading the state is what advances it. It
+/// announces nothing, and a task forked in the meantime can escape it, so FROZEN is written again each time
+/// (freezer-subsystem.rst asked for that until its text changed; kernels with the old behaviour live on).
+fn freeze_v1(member: &Member) -> Result<()> {
+    const FILE: &str = "freezer.state";
+    let what = || format!("freeze {}", member.path());
+    let file = member.open(FILE, cgfs::Open::ReadWrite).at(Stage::Cgroup, what)?;
+    let start = Instant::now();
+    let mut delay = Duration::ZERO;
+    loop {
+        cgfs::write_text(file.as_fd(), "FROZEN").at(Stage::Cgroup, what)?;
+        if read_all(file.as_fd()).at(Stage::Cgroup, what)?.trim() == "FROZEN" {
+            return Ok(());
+        }
+        if start.elapsed() > LIMIT {
+            return Err(timed_out(member));
+        }
+        cgfs::pause(delay).at(Stage::Cgroup, what)?;
+        delay = (delay * 2).clamp(Duration::from_millis(1), Duration::from_millis(16));
+    }
+}
+
+fn freeze_v2(member: &Member) -> Result<()> {
+    let what = || format!("freeze {}", member.path());
+    let events = member.open("cgroup.events", cgfs::Open::Read).at(Stage::Cgroup, what)?;
+    member.write("cgroup.freeze", "1").at(Stage::Cgroup, what)?;
+    let start = Instant::now();
+    while lookup(&read_all(events.as_fd()).at(Stage::Cgroup, what)?, "frozen") != Some(1) {
+        let left = LIMIT.checked_sub(start.elapsed()).ok_or_else(|| timed_out(member))?;
+        cgfs::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
+    }
+    Ok(())
+}

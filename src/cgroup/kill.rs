@@ -1,0 +1,69 @@
+//! Sends a signal to every process of a container.
+
+use std::collections::BTreeSet;
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::cgfs;
+
+use super::{Cgroup, Depth};
+
+/// A signal to send.
+pub type Signal = i32;
+
+/// How often the list of processes is read again for forks that were faster.
+const ROUNDS: usize = 64;
+
+impl Cgroup {
+    /// Sends `signal` to all processes, descendants' cgroups included, so that none forked meanwhile is left out.
+    /// SIGKILL reaches a frozen container too: it ends up thawed.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        if signal == libc::SIGKILL && self.kill_at_once()? {
+            return self.thaw_if_frozen();
+        }
+        let was_frozen = self.frozen()?;
+        // Frozen processes neither fork nor end, so the list stays true while it is worked through. Without a
+        // freezer, or when one process cannot be frozen, repeating the list has to do.
+        let froze = !was_frozen && self.freeze().is_ok();
+        let outcome = self.signal_all(signal);
+        if froze {
+            self.thaw()?;
+        }
+        outcome?;
+        if signal == libc::SIGKILL { self.thaw_if_frozen() } else { Ok(()) }
+    }
+
+    /// cgroup.kill (Linux 5.14): one write, and no fork escapes. False where there is none.
+    fn kill_at_once(&self) -> Result<bool> {
+        let Some(member) = self.v2() else { return Ok(false) };
+        match member.write("cgroup.kill", "1") {
+            Ok(()) => Ok(true),
+            // ENODEV: removed meanwhile. EOPNOTSUPP: a threaded cgroup.
+            Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(false),
+            Err(errno) => Err(errno).at(Stage::Cgroup, || format!("write 1 to {}/cgroup.kill", member.path())),
+        }
+    }
+
+    fn thaw_if_frozen(&self) -> Result<()> {
+        if self.frozen()? { self.thaw() } else { Ok(()) }
+    }
+
+    fn signal_all(&self, signal: Signal) -> Result<()> {
+        let mut done = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let new: Vec<i32> = self.pids(Depth::Tree)?.into_iter().filter(|pid| !done.contains(pid)).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            for pid in new {
+                match cgfs::kill(pid, signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => return Err(errno).at(Stage::Signal, || format!("signal process {pid}")),
+                }
+                done.insert(pid);
+            }
+        }
+        Err(Error::new(Stage::Signal, "signal all processes: new ones appear faster than they can be signalled"))
+    }
+}

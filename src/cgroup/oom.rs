@@ -1,0 +1,114 @@
+//! Tells when a container runs out of memory.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::cgfs;
+
+use super::Cgroup;
+use super::member::{Member, lookup};
+
+/// A watch on a container's memory cgroup. Its descriptor becomes readable (POLLIN) when there is something to
+/// [`drain`](OomWatch::drain).
+#[derive(Debug)]
+pub struct OomWatch {
+    events: OwnedFd,
+    memory: Member,
+    /// v1: the file the eventfd is bound to.
+    _control: Option<OwnedFd>,
+    seen: u64,
+}
+
+/// What has happened since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OomEvents {
+    /// How many times the kernel killed for lack of memory; on kernels that do not count (v1 before 4.13) at
+    /// least 1 when it did.
+    pub kills: u64,
+    /// What the container's cgroup looks like.
+    pub end: End,
+}
+
+/// Whether there will be more events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Processes are left.
+    NotYet,
+    /// The cgroup is empty or gone.
+    Reached,
+}
+
+impl Cgroup {
+    /// Watches for the OOM killer. v1: an eventfd on memory.oom_control; v2: inotify on memory.events and cgroup.events.
+    pub fn oom_watch(&self) -> Result<OomWatch> {
+        let member = self.with("memory").ok_or_else(|| {
+            Error::new(Stage::Cgroup, "watch memory: the container has no cgroup with the memory controller")
+        })?;
+        let memory = member.below("", super::Absent::Refuse)?;
+        let (events, control) = if member.is_v2() { (watch_v2(member)?, None) } else { watch_v1(member)? };
+        let seen = oom_kills(&memory)?.unwrap_or(0);
+        Ok(OomWatch { events, memory, _control: control, seen })
+    }
+}
+
+fn watch_v1(member: &Member) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    let what = || format!("watch {}/memory.oom_control", member.path());
+    let events = cgfs::eventfd().at(Stage::Cgroup, what)?;
+    let control = member.open("memory.oom_control", cgfs::Open::Read).at(Stage::Cgroup, what)?;
+    let line = format!("{} {}", events.as_raw_fd(), control.as_raw_fd());
+    member.write("cgroup.event_control", &line).at(Stage::Cgroup, what)?;
+    Ok((events, Some(control)))
+}
+
+fn watch_v2(member: &Member) -> Result<OwnedFd> {
+    let events = cgfs::inotify().at(Stage::Cgroup, || "make an inotify instance")?;
+    for file in ["memory.events", "cgroup.events"] {
+        let what = || format!("watch {}/{file}", member.path());
+        let path = CString::new(member.dir.path.join(file).as_os_str().as_bytes())
+            .map_err(|_| Error::new(Stage::Cgroup, what()))?;
+        cgfs::inotify_modified(events.as_fd(), &path).at(Stage::Cgroup, what)?;
+    }
+    Ok(events)
+}
+
+/// The kernel's own count; v1 has it since 4.13. `None` when the cgroup is gone or the count is missing.
+fn oom_kills(memory: &Member) -> Result<Option<u64>> {
+    let file = if memory.is_v2() { "memory.events" } else { "memory.oom_control" };
+    memory.keyed(file, "oom_kill")
+}
+
+impl OomWatch {
+    /// What has happened since the last call. Never blocks.
+    pub fn drain(&mut self) -> Result<OomEvents> {
+        let signalled = cgfs::drain(self.events.as_fd()).at(Stage::Cgroup, || "read memory events")?;
+        let counted = oom_kills(&self.memory)?;
+        let kills = match counted {
+            Some(total) => total.saturating_sub(self.seen),
+            None => u64::from(signalled && !self.memory.is_v2() && self.exists()?),
+        };
+        self.seen = counted.unwrap_or(self.seen);
+        Ok(OomEvents { kills, end: if self.populated()? { End::NotYet } else { End::Reached } })
+    }
+
+    fn exists(&self) -> Result<bool> {
+        Ok(self.memory.read_if_any("memory.oom_control")?.is_some())
+    }
+
+    fn populated(&self) -> Result<bool> {
+        if self.memory.is_v2() {
+            let events = self.memory.read_if_any("cgroup.events")?;
+            return Ok(events.as_deref().and_then(|text| lookup(text, "populated")) == Some(1));
+        }
+        let mut pids = Vec::new();
+        self.memory.collect_pids(super::Depth::Tree, &mut pids)?;
+        Ok(!pids.is_empty())
+    }
+}
+
+impl AsFd for OomWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+}

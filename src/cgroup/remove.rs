@@ -1,0 +1,137 @@
+//! Removes a container's cgroups, sub-cgroups included, and waits for processes that are on their way out.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::cgfs::{self, Event};
+
+use super::member::{Member, lookup, read_all};
+use super::{Absent, Cgroup, Depth};
+
+/// What to do with processes that are still in the cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// Wait until they have ended.
+    Wait,
+    /// Kill them first.
+    Kill,
+}
+
+/// How long processes may take to end once they have been killed.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Removes a cgroup that nobody uses any more.
+pub(super) fn remove_empty(path: &Path) -> Result<()> {
+    match cgfs::remove_dir(path) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno).at(Stage::Cgroup, || format!("rmdir {}", path.display())),
+    }
+}
+
+impl Cgroup {
+    /// Removes the cgroups. Directories that are gone already are no error, so it can be repeated after any
+    /// interruption. The parents stay: they may be shared.
+    pub fn remove(&self, leftover: Leftover) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        // The usual case: everything has ended and nothing was made below.
+        let stuck: Vec<&Member> = self.members.iter().filter(|m| !gone(cgfs::remove_dir(&m.dir.path))).collect();
+        if stuck.is_empty() {
+            return Ok(());
+        }
+        if leftover == Leftover::Kill {
+            self.kill(libc::SIGKILL)?;
+        }
+        stuck.into_iter().try_for_each(|member| remove_tree(member, deadline))
+    }
+}
+
+fn gone(outcome: crate::sys::Result<()>) -> bool {
+    matches!(outcome, Ok(()) | Err(Errno::ENOENT))
+}
+
+/// Children first. EBUSY has three causes: children, processes, and processes that have ended but not quite.
+fn remove_tree(member: &Member, deadline: Instant) -> Result<()> {
+    let mut delay = Duration::from_millis(1);
+    loop {
+        match cgfs::remove_dir(&member.dir.path) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY | Errno::ENOTEMPTY | Errno::EINTR) => {}
+            Err(errno) => return Err(errno).at(Stage::Cgroup, || format!("rmdir {}", member.path())),
+        }
+        for name in names(member)? {
+            match member.below(&name, Absent::Refuse) {
+                Ok(child) => remove_tree(&child, deadline)?,
+                Err(error) if error.root_errno() == Some(Errno::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            return Err(still_used(member));
+        };
+        if !wait_for_end(member, left)? {
+            // Nothing to wait on: the last task is between its exit and its release.
+            cgfs::pause(delay.min(left)).at(Stage::Cgroup, || format!("wait for {}", member.path()))?;
+            delay = (delay * 2).min(Duration::from_millis(50));
+        }
+    }
+}
+
+fn names(member: &Member) -> Result<Vec<String>> {
+    match member.children() {
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(Vec::new()),
+        other => other.at(Stage::Cgroup, || format!("list {}", member.path())),
+    }
+}
+
+fn still_used(member: &Member) -> Error {
+    let mut pids = Vec::new();
+    let listed = member.collect_pids(Depth::Tree, &mut pids);
+    let who = match (listed, pids.as_slice()) {
+        (Ok(()), [first, ..]) => format!("{} process(es) are left in it, such as {first}", pids.len()),
+        _ => "it is busy".to_owned(),
+    };
+    Error::errno(Stage::Cgroup, format!("rmdir {}: {who}", member.path()), Errno::EBUSY)
+}
+
+/// Waits until a process of the cgroup ends, or all of them; false when there is nothing to wait on.
+fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
+    let what = || format!("wait for the processes of {}", member.path());
+    if member.is_v2() {
+        let events = match member.open("cgroup.events", cgfs::Open::Read) {
+            Ok(events) => events,
+            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(false),
+            Err(errno) => return Err(errno).at(Stage::Cgroup, what),
+        };
+        let text = match read_all(events.as_fd()) {
+            Err(Errno::ENODEV) => return Ok(false),
+            other => other.at(Stage::Cgroup, what)?,
+        };
+        if lookup(&text, "populated") != Some(1) {
+            return Ok(false);
+        }
+        cgfs::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
+        return Ok(true);
+    }
+    let mut pids = Vec::new();
+    member.collect_pids(Depth::Own, &mut pids)?;
+    for pid in pids {
+        match cgfs::pidfd_open(pid) {
+            Ok(process) => {
+                // A process that has ended is readable at once until it is reaped.
+                let ended = cgfs::wait(process.as_fd(), Event::Readable, Duration::ZERO).at(Stage::Cgroup, what)?;
+                if !ended {
+                    cgfs::wait(process.as_fd(), Event::Readable, left).at(Stage::Cgroup, what)?;
+                    return Ok(true);
+                }
+            }
+            // ENOSYS: Linux before 5.3. Then pauses have to do.
+            Err(Errno::ESRCH | Errno::ENOSYS | Errno::EINVAL) => {}
+            Err(errno) => return Err(errno).at(Stage::Cgroup, what),
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,77 @@
+//! Device nodes and links in the open directory.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::{Child, Done};
+use crate::plan::op::{LinkRule, Reach, Source};
+use crate::sys::{fs, mount, path};
+
+impl Child<'_> {
+    /// A node of the right kind that is there already stays; anything else but a directory is replaced, so
+    /// that no image decides what /dev/null is (CVE-2025-31133, CVE-2026-88265).
+    pub(super) fn mknod(&self, name: &CStr, mode: u32, dev: u64, owner: (u32, u32)) -> Done {
+        let dir = self.dir()?;
+        match fs::mknod(dir, name, mode, dev) {
+            Err(Errno::EEXIST) => {
+                let found = fs::stat_at(dir, name)?;
+                if fs::kind(&found) != mode & libc::S_IFMT || (dev != 0 && found.st_rdev != dev) {
+                    fs::unlink(dir, name, 0)?;
+                    fs::mknod(dir, name, mode, dev)?;
+                }
+            }
+            result => result?,
+        }
+        if owner != (0, 0) {
+            fs::chown(dir, name, owner.0, owner.1)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn bind_device(&self, name: &CStr, source: &Source) -> Done {
+        let dir = self.dir()?;
+        let node = match source {
+            Source::Path(path) => mount::clone_tree(fs::CWD, path, super::root::depth(Reach::One))?,
+            Source::Tree(index) => fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?,
+        };
+        let place = empty_file(dir, name)?;
+        Ok(mount::attach(node.as_fd(), place.as_fd())?)
+    }
+
+    pub(super) fn symlink(&self, name: &CStr, target: &CStr, rule: LinkRule) -> Done {
+        let dir = self.dir()?;
+        if rule == LinkRule::IfTargetExists {
+            let below = CStr::from_bytes_with_nul(target.to_bytes_with_nul().strip_prefix(b"/").unwrap_or(b"\0"));
+            match path::resolve(self.root()?, below.unwrap_or(c"."), libc::O_NOFOLLOW) {
+                Err(Errno::ENOENT) => return Ok(()),
+                result => drop(result?),
+            }
+        }
+        match fs::symlink(target, dir, name) {
+            Err(Errno::EEXIST) if rule == LinkRule::Replace => {
+                fs::unlink(dir, name, 0)?;
+                Ok(fs::symlink(target, dir, name)?)
+            }
+            Err(Errno::EEXIST) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}
+
+/// A place to bind a file over: what is there already, unless it is a link, which is replaced (CVE-2026-88264).
+pub(super) fn empty_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<std::os::fd::OwnedFd, super::Trouble> {
+    let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+    match fs::open(dir, name, create, 0o644) {
+        Ok(_) => {}
+        Err(Errno::EEXIST) => {
+            if fs::kind(&fs::stat_at(dir, name)?) == libc::S_IFLNK {
+                fs::unlink(dir, name, 0)?;
+                fs::open(dir, name, create, 0o644)?;
+            }
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(fs::open(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?)
+}

@@ -1,0 +1,256 @@
+//! The child: walks the plan's operations between `clone3` and `execve`.
+//!
+//! Runs in the cloned process, on a copy of the parent's memory. It never allocates, never panics on input,
+//! never logs and never looks at the specification: an operation is done, or its index and errno go to the
+//! parent and the process ends. A test-only global allocator aborts if it is called here.
+
+mod copy;
+mod devices;
+mod hook;
+mod mounts;
+mod program;
+mod root;
+mod streams;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::plan::op::{Op, Plan, is_tail};
+use crate::sys::tail::Block;
+use crate::sys::{cred, fs, mount, process, socket};
+use crate::wire::{self, Fault, Message, SyncPoint};
+
+/// Why an operation failed, with more about the object where the plan cannot say it.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    errno: Errno,
+    detail: [u8; wire::SIZE - 16],
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Self {
+        Trouble { errno, detail: [0; wire::SIZE - 16] }
+    }
+}
+
+impl Trouble {
+    /// Adds a text, cut where the record ends.
+    fn with(mut self, text: &[u8]) -> Self {
+        let len = text.len().min(self.detail.len() - 1);
+        self.detail[..len].copy_from_slice(&text[..len]);
+        self
+    }
+}
+
+type Done = Result<(), Trouble>;
+
+/// What the child inherits, all of it made by the parent before the clone.
+#[derive(Debug)]
+pub struct Inherited<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Our end of the wire.
+    pub wire: OwnedFd,
+    /// Namespaces to join, by index.
+    pub namespaces: Vec<OwnedFd>,
+    /// Trees the parent cloned, by index.
+    pub trees: Vec<OwnedFd>,
+    /// User namespaces of id-mapped mounts, by index.
+    pub id_maps: Vec<OwnedFd>,
+    /// The connected console socket.
+    pub console: Option<OwnedFd>,
+    /// The start fifo, open for reading and writing.
+    pub fifo: Option<OwnedFd>,
+    /// The pidfd of the container's init, for exec.
+    pub init: Option<OwnedFd>,
+    /// The table of the last system calls.
+    pub block: Block,
+    /// Where the program's path goes in the block.
+    pub program_slot: u64,
+    /// Where HOME goes in the block, and its room.
+    pub home_slot: (u64, usize),
+    /// Pointers to argv and environment of each hook, in the order of the operations.
+    pub hooks: Vec<hook::Pointers>,
+    /// Room for reading files.
+    pub scratch: Vec<u8>,
+    /// Where each operation's start time goes, in memory shared with the parent, when tracing.
+    pub trace: Option<crate::sys::shared::Times>,
+}
+
+pub use hook::Pointers as HookPointers;
+
+/// The child's state while it walks.
+struct Child<'a> {
+    it: Inherited<'a>,
+    root: Option<OwnedFd>,
+    dir: Option<OwnedFd>,
+    procfs: Option<OwnedFd>,
+    empty_dir: Option<OwnedFd>,
+    null: Option<OwnedFd>,
+    next_hook: usize,
+}
+
+/// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::tail`, or with a fault.
+pub fn run(inherited: Inherited<'_>) -> ! {
+    let plan = inherited.plan;
+    let mut child =
+        Child { it: inherited, root: None, dir: None, procfs: None, empty_dir: None, null: None, next_hook: 0 };
+    child.protect();
+    for (index, op) in plan.ops.iter().enumerate() {
+        if let Some(trace) = &child.it.trace {
+            trace.start(index, process::monotonic_ns());
+        }
+        let result = if *op == Op::LeaveRuntime {
+            // Returns only where an LSM forbids executable anonymous memory.
+            Err(Trouble::from(child.it.block.enter()))
+        } else if is_tail(op) {
+            child.it.block.run_op(index as u32).map_err(Trouble::from)
+        } else {
+            child.run(op)
+        };
+        if let Err(trouble) = result {
+            child.fail(index, &trouble);
+        }
+    }
+    process::exit(255)
+}
+
+impl<'a> Child<'a> {
+    /// Dies with the parent until the container stands on its own.
+    fn protect(&self) {
+        // The only failure is an invalid signal number.
+        let _ = process::set_parent_death_signal(libc::SIGKILL);
+        fs::umask(0);
+    }
+
+    fn fail(&self, index: usize, trouble: &Trouble) -> ! {
+        let mut fault = Fault::new(index as u32, trouble.errno);
+        fault.detail = trouble.detail;
+        // If the parent is gone there is nobody left to tell.
+        let _ = wire::send(self.it.wire.as_fd(), &Message::Fault(fault));
+        process::exit(255)
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>, Trouble> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EBADF.into())
+    }
+
+    fn dir(&self) -> Result<BorrowedFd<'_>, Trouble> {
+        self.dir.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EBADF.into())
+    }
+
+    fn run(&mut self, op: &Op) -> Done {
+        match op {
+            Op::Sync(point) => self.sync(*point),
+            Op::Join(index, kind) => {
+                let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;
+                Ok(process::setns(fd.as_fd(), kind.flag() as i32)?)
+            }
+            Op::JoinInit(flags) => {
+                let init = self.it.init.as_ref().ok_or(Errno::EBADF)?;
+                process::set_undumpable()?;
+                Ok(process::setns(init.as_fd(), *flags as i32)?)
+            }
+            Op::Unshare(flags) => Ok(process::unshare(*flags as i32)?),
+            Op::BecomeRoot => self.become_root(),
+            Op::TimeOffsets(text) => write_file(c"/proc/self/timens_offsets", text),
+            Op::Fork(flags) => self.fork(*flags),
+            Op::Keyring(name) => keyring(name),
+            Op::Hostname(name) => Ok(process::set_hostname(name)?),
+            Op::Domainname(name) => Ok(process::set_domainname(name)?),
+            Op::Loopback => Ok(socket::loopback_up()?),
+            Op::Umask(mask) => {
+                fs::umask(*mask);
+                Ok(())
+            }
+            Op::Groups(groups) => self.groups(groups),
+            Op::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
+            Op::IoPriority(value) => Ok(process::set_io_priority(*value)?),
+            Op::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
+            Op::Personality(persona) => Ok(process::set_personality(*persona)?),
+            Op::CloseFrom(first) => Ok(fs::cloexec_from(*first)?),
+            Op::AwaitStart => self.await_start(),
+            Op::Hook(hook) => self.hook(hook),
+            Op::Console { size, uid, bind } => self.console(*size, *uid, *bind),
+            Op::OwnStreams(uid) => streams::own(*uid),
+            Op::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
+            Op::Home(uid) => self.home(*uid),
+            Op::Program { name, candidates, uid, gid } => self.program(name, candidates, *uid, *gid),
+            _ => self.run_below_root(op),
+        }
+    }
+
+    fn sync(&mut self, point: SyncPoint) -> Done {
+        wire::ask(self.it.wire.as_fd(), point, 0)?;
+        if point == SyncPoint::Ready {
+            // The state is written: from here on the container lives without its creator.
+            process::set_parent_death_signal(0)?;
+            process::default_signals()?;
+            process::unblock_signals()?;
+        }
+        Ok(())
+    }
+
+    fn become_root(&self) -> Done {
+        cred::set_gid(0)?;
+        cred::set_uid(0)?;
+        Ok(())
+    }
+
+    /// The launcher ends here; its child is the sibling the parent waits for.
+    fn fork(&self, flags: u64) -> Done {
+        let args = process::CloneArgs { flags: flags | libc::CLONE_PARENT as u64, cgroup: None };
+        match process::clone3(&args)? {
+            process::Cloned::Parent { pid, .. } => {
+                wire::send(self.it.wire.as_fd(), &Message::Sync(SyncPoint::Launched, pid))?;
+                process::exit(0)
+            }
+            process::Cloned::Child => {
+                process::set_parent_death_signal(libc::SIGKILL)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// No supplementary groups is what the process gets anyway where setgroups(2) is denied to its user
+    /// namespace (user_namespaces(7)); asking for some is an error there.
+    fn groups(&self, groups: &[u32]) -> Done {
+        match cred::set_groups(groups) {
+            Err(Errno::EPERM) if groups.is_empty() => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    fn await_start(&self) -> Done {
+        wire::send(self.it.wire.as_fd(), &Message::Sync(SyncPoint::Parked, 0))?;
+        let fifo = self.it.fifo.as_ref().ok_or(Errno::EBADF)?;
+        fs::read(fifo.as_fd(), &mut [0])?;
+        Ok(())
+    }
+}
+
+fn write_file(path: &CStr, text: &CStr) -> Done {
+    let fd = fs::open(fs::CWD, path, libc::O_WRONLY, 0)?;
+    fs::write_all(fd.as_fd(), text.to_bytes())?;
+    Ok(())
+}
+
+/// Where the kernel has no keyrings there is nothing to separate.
+fn keyring(name: &CStr) -> Done {
+    /// Everything for the possessor; view, read and search for the user (keyctl_setperm(3)).
+    const PERMISSIONS: u32 = 0x3f0b_0000;
+    match process::join_session_keyring(name) {
+        Err(Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+        Ok(key) => Ok(process::set_keyring_permissions(key, PERMISSIONS)?),
+    }
+}
+
+/// Mounts a proc file system of our own, detached: nobody else can put anything on it (CVE-2025-52881).
+fn private_procfs() -> Result<OwnedFd, Trouble> {
+    let context = mount::fs_open(c"proc")?;
+    mount::fs_create(context.as_fd())?;
+    Ok(mount::fs_mount(context.as_fd(), 0)?)
+}

@@ -1,0 +1,227 @@
+//! Mounts below the root: a detached tree with its final attributes, then attached to a descriptor.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::root::depth;
+use super::{Child, Done, Trouble, copy};
+use crate::plan::op::{CopyUp, Mode, MountOp, Reach, Source, What};
+use crate::sys::mount::MountAttr;
+use crate::sys::path::{Missing, resolve, resolve_or_make};
+use crate::sys::{fs, mount};
+
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+/// fsconfig(2) takes strings of up to 255 bytes.
+const FSCONFIG_MAX: usize = 255;
+
+impl Child<'_> {
+    pub(super) fn mount(&mut self, op: &MountOp) -> Done {
+        let extra = if op.no_follow { libc::O_NOFOLLOW } else { 0 };
+        let mounted = match &op.what {
+            What::New { .. } => return self.mount_new(op, extra),
+            What::Bind { source, reach, no_follow } => {
+                let tree = self.source(source, *reach, *no_follow)?;
+                self.bind(op, tree, extra)?
+            }
+            What::BindOrLink { source, reach } => {
+                let mut buf = [0; libc::PATH_MAX as usize];
+                match fs::readlink(fs::CWD, source, &mut buf[..libc::PATH_MAX as usize - 1]) {
+                    Ok(_) => return self.copy_link(&op.dest, &buf),
+                    Err(Errno::EINVAL) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+                let tree = mount::clone_tree(fs::CWD, source, depth(*reach))?;
+                self.bind(op, tree, extra)?
+            }
+            What::Remount { params } => {
+                let fd = resolve(self.root()?, &op.dest, extra)?;
+                if !params.is_empty() {
+                    let context = mount::fs_pick(fd.as_fd())?;
+                    set_params(context.as_fd(), params)?;
+                    mount::fs_reconfigure(context.as_fd()).map_err(|errno| explain(errno, context.as_fd()))?;
+                }
+                attributes(fd.as_fd(), op)?;
+                fd
+            }
+        };
+        propagate(mounted.as_fd(), op)
+    }
+
+    fn source(&self, source: &Source, reach: Reach, no_follow: bool) -> Result<OwnedFd, Trouble> {
+        let extra = if no_follow { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+        match source {
+            Source::Path(path) => {
+                mount::clone_tree(fs::CWD, path, depth(reach) | extra).map_err(|errno| Trouble::from(errno).with(b"source"))
+            }
+            Source::Tree(index) => Ok(fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?),
+        }
+    }
+
+    fn bind(&self, op: &MountOp, tree: OwnedFd, extra: i32) -> Result<OwnedFd, Trouble> {
+        let is_dir = fs::kind(&fs::stat(tree.as_fd())?) == libc::S_IFDIR;
+        let missing = if is_dir { Missing::Directory } else { Missing::File };
+        attributes(tree.as_fd(), op)?;
+        self.id_map(tree.as_fd(), op)?;
+        let place = resolve_or_make(self.root()?, &op.dest, missing, 0o755, extra)?;
+        mount::attach(tree.as_fd(), place.as_fd())?;
+        Ok(tree)
+    }
+
+    fn id_map(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
+        let Some((index, reach)) = op.idmap else { return Ok(()) };
+        let userns = self.it.id_maps.get(index).ok_or(Errno::EBADF)?;
+        let userns_fd = std::os::fd::AsRawFd::as_raw_fd(userns) as u64;
+        let attr = MountAttr { set: MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() };
+        mount::set_attr(tree, depth(reach), &attr).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
+    }
+
+    fn mount_new(&mut self, op: &MountOp, extra: i32) -> Done {
+        let What::New { kind, params, copy_up, mode, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
+        let mut inherited = None;
+        let place = match resolve(self.root()?, &op.dest, extra) {
+            Ok(fd) => {
+                let stat = fs::stat(fd.as_fd())?;
+                if fs::kind(&stat) != libc::S_IFDIR {
+                    // A link is not followed here on purpose; anything else cannot hold a file system.
+                    let errno = if fs::kind(&stat) == libc::S_IFLNK { Errno::ELOOP } else { Errno::ENOTDIR };
+                    return Err(errno.into());
+                }
+                inherited = (*mode == Mode::OfMountPoint).then_some(stat.st_mode & 0o7777);
+                fd
+            }
+            Err(Errno::ENOENT) => resolve_or_make(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,
+            Err(errno) => return Err(errno.into()),
+        };
+        let long = params.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > FSCONFIG_MAX));
+        let context = if long { Err(Errno::ENOSYS) } else { mount::fs_open(kind) };
+        let fresh = match context {
+            Ok(context) => fs_context(context.as_fd(), op, inherited)?,
+            // FALLBACK(linux < 5.2): no fsopen(2). Also for values that fsconfig(2) cannot take.
+            Err(Errno::ENOSYS) => return self.mount_classic(op, place.as_fd(), extra),
+            Err(errno) => return Err(errno.into()),
+        };
+        if op.recursive != MountAttr::default() {
+            mount::set_attr(fresh.as_fd(), 0, &op.recursive)?;
+        }
+        if *copy_up == CopyUp::Yes {
+            copy::tree(place.as_fd(), fresh.as_fd(), &mut self.it.scratch)?;
+        }
+        self.id_map(fresh.as_fd(), op)?;
+        mount::attach(fresh.as_fd(), place.as_fd())?;
+        propagate(fresh.as_fd(), op)
+    }
+
+    /// mount(2) on the directory we stand in, so that no path is looked up again.
+    fn mount_classic(&mut self, op: &MountOp, place: BorrowedFd<'_>, extra: i32) -> Done {
+        let What::New { kind, source, flags, data, copy_up, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
+        let lower = if *copy_up == CopyUp::Yes { Some(mount::clone_tree(place, c"", 0)?) } else { None };
+        fs::fchdir(place)?;
+        mount::mount(Some(source), c".", Some(kind), flags | classic_flags(op.attr.set), Some(data))?;
+        fs::chdir(c"/")?;
+        let mounted = resolve(self.root()?, &op.dest, extra)?;
+        if let Some(lower) = lower {
+            copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.it.scratch)?;
+        }
+        propagate(mounted.as_fd(), op)
+    }
+
+    fn copy_link(&self, dest: &CStr, target: &[u8]) -> Done {
+        let bytes = dest.to_bytes();
+        let mut parent = [0; libc::PATH_MAX as usize];
+        let cut = bytes.iter().rposition(|&b| b == b'/');
+        let (dir, name) = match cut {
+            Some(at) if at < parent.len() => {
+                parent[..at].copy_from_slice(&bytes[..at]);
+                (CStr::from_bytes_until_nul(&parent).unwrap_or(c"."), &dest[at + 1..])
+            }
+            _ => (c".", dest),
+        };
+        let dir = resolve_or_make(self.root()?, dir, Missing::Directory, 0o755, libc::O_DIRECTORY)?;
+        let target = CStr::from_bytes_until_nul(target).map_err(|_| Errno::ENAMETOOLONG)?;
+        match fs::symlink(target, dir.as_fd(), name) {
+            Err(Errno::EEXIST) => {
+                let mut buf = [0; libc::PATH_MAX as usize];
+                let same = fs::readlink(dir.as_fd(), name, &mut buf).is_ok_and(|found| found == target.to_bytes());
+                if same { Ok(()) } else { Err(Errno::EEXIST.into()) }
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+type Params = [(CString, Option<CString>)];
+
+fn set_params(context: BorrowedFd<'_>, params: &Params) -> Done {
+    for (key, value) in params {
+        let result = mount::fs_set(context, key, value.as_deref());
+        result.map_err(|errno| explain(errno, context).or(key.to_bytes()))?;
+    }
+    Ok(())
+}
+
+fn fs_context(context: BorrowedFd<'_>, op: &MountOp, mode: Option<u32>) -> Result<OwnedFd, Trouble> {
+    let What::New { source, params, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
+    mount::fs_set(context, c"source", Some(source))?;
+    if let Some(mode) = mode {
+        mount::fs_set(context, c"mode", Some(octal(mode, &mut [0; 8])))?;
+    }
+    set_params(context, params)?;
+    mount::fs_create(context).map_err(|errno| explain(errno, context))?;
+    mount::fs_mount(context, op.attr.set).map_err(|errno| explain(errno, context))
+}
+
+impl Trouble {
+    /// Keeps the detail there is, else takes this.
+    fn or(self, text: &[u8]) -> Self {
+        if self.detail[0] == 0 { self.with(text) } else { self }
+    }
+}
+
+/// What the kernel wrote into the context's log: `e tmpfs: Bad value for 'size'`.
+fn explain(errno: Errno, context: BorrowedFd<'_>) -> Trouble {
+    let mut log = [0; 112];
+    match fs::read(context, &mut log) {
+        Ok(len) if len > 2 => Trouble::from(errno).with(log[2..len].trim_ascii_end()),
+        _ => errno.into(),
+    }
+}
+
+/// Octal digits without allocation.
+fn octal(mode: u32, buf: &mut [u8; 8]) -> &CStr {
+    for (i, digit) in buf[..5].iter_mut().enumerate() {
+        *digit = b'0' + ((mode >> (3 * (4 - i))) & 7) as u8;
+    }
+    CStr::from_bytes_until_nul(buf).unwrap_or(c"0755")
+}
+
+/// Sets what the operation asks for, before the mount can be seen.
+fn attributes(tree: BorrowedFd<'_>, op: &MountOp) -> Done {
+    if op.recursive != MountAttr::default() {
+        mount::set_attr(tree, mount::RECURSIVE, &op.recursive)?;
+    }
+    if op.attr != MountAttr::default() {
+        mount::set_attr(tree, 0, &op.attr).map_err(|errno| Trouble::from(errno).with(b"attributes"))?;
+    }
+    Ok(())
+}
+
+fn propagate(mounted: BorrowedFd<'_>, op: &MountOp) -> Done {
+    for (flag, reach) in &op.propagation {
+        let attr = MountAttr { propagation: *flag, ..MountAttr::default() };
+        mount::set_attr(mounted, depth(*reach), &attr).map_err(|errno| Trouble::from(errno).with(b"propagation"))?;
+    }
+    Ok(())
+}
+
+/// `MOUNT_ATTR_*` as `MS_*`: the low four bits are the same.
+fn classic_flags(attr: u64) -> u64 {
+    const TABLE: &[(u64, u64)] = &[
+        (0x10, libc::MS_NOATIME),
+        (0x20, libc::MS_STRICTATIME),
+        (0x80, libc::MS_NODIRATIME),
+        (0x0020_0000, libc::MS_NOSYMFOLLOW),
+    ];
+    TABLE.iter().filter(|(bit, _)| attr & bit != 0).fold(attr & 0xf, |flags, (_, ms)| flags | ms)
+}

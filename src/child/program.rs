@@ -1,0 +1,138 @@
+//! The program: its working directory, its HOME, and where it is.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::{Child, Done, Trouble};
+use crate::plan::environment::home_of;
+use crate::sys::path::{Missing, resolve_or_make};
+use crate::sys::{cred, fs, process};
+
+impl Child<'_> {
+    /// Enters the working directory through a descriptor resolved below the root, and makes sure that it has
+    /// a path from there (CVE-2024-21626).
+    pub(super) fn working_directory(&mut self, path: &CStr, uid: u32, gid: u32) -> Done {
+        if !path.is_empty() {
+            let enter = |child: &Self| -> Done {
+                let dir = resolve_or_make(child.root()?, path, Missing::Directory, 0o755, libc::O_DIRECTORY)?;
+                Ok(fs::fchdir(dir.as_fd())?)
+            };
+            match enter(self) {
+                // Root may be refused where the user is not: FUSE, NFS with root_squash.
+                Err(trouble) if trouble.errno == Errno::EACCES && uid != 0 => self.as_user(uid, gid, enter)?,
+                result => result?,
+            }
+        }
+        if fs::cwd_is_inside_root()? {
+            Ok(())
+        } else {
+            Err(Trouble::from(Errno::EPERM).with(b"outside of the container's root"))
+        }
+    }
+
+    /// Does something with the user's rights to files.
+    fn as_user<T>(&self, uid: u32, gid: u32, what: impl FnOnce(&Self) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let (own_uid, own_gid) = (process::geteuid(), process::getegid());
+        cred::set_fs_ids(uid, gid)?;
+        let result = what(self);
+        cred::set_fs_ids(own_uid, own_gid)?;
+        result
+    }
+
+    /// HOME from the container's own /etc/passwd, read line by line through the root; `/` where it says
+    /// nothing, as in runc.
+    pub(super) fn home(&mut self, uid: u32) -> Done {
+        let mut scratch = std::mem::take(&mut self.it.scratch);
+        let found = self.passwd_home(uid, &mut scratch);
+        self.it.scratch = scratch;
+        if found? {
+            return Ok(());
+        }
+        let (slot, _) = self.it.home_slot;
+        self.it.block.fill(slot, b"HOME=/\0");
+        Ok(())
+    }
+
+    fn passwd_home(&mut self, uid: u32, scratch: &mut [u8]) -> Result<bool, Trouble> {
+        let flags = libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK;
+        let passwd = match fs::open2(self.root()?, c"etc/passwd", flags, 0, fs::IN_ROOT) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        };
+        if fs::kind(&fs::stat(passwd.as_fd())?) != libc::S_IFREG {
+            return Ok(false);
+        }
+        let mut offset = 0;
+        loop {
+            let len = fs::pread(passwd.as_fd(), scratch, offset)?;
+            if len == 0 {
+                return Ok(false);
+            }
+            let text = &scratch[..len];
+            // Whole lines only, unless the file ends here or a line is longer than the buffer.
+            let whole = text.iter().rposition(|&b| b == b'\n').map_or(len, |at| at + 1);
+            let whole = if len < scratch.len() { len } else { whole };
+            if let Some(home) = home_of(&text[..whole], uid) {
+                let (slot, room) = self.it.home_slot;
+                if home.len() + 6 > room {
+                    return Err(Trouble::from(Errno::ENAMETOOLONG).with(b"home directory"));
+                }
+                self.it.block.fill(slot, b"HOME=");
+                self.it.block.fill(slot + 5, home);
+                return Ok(true);
+            }
+            offset += whole as u64;
+        }
+    }
+
+    /// The first candidate that is a file the user may execute. EACCES when one was found but none may be.
+    pub(super) fn program(&mut self, name: &CStr, candidates: &[CString], uid: u32, gid: u32) -> Done {
+        if uid == 0 {
+            return self.find(name, candidates);
+        }
+        let (own_uid, own_gid) = (process::geteuid(), process::getegid());
+        cred::set_fs_ids(uid, gid)?;
+        let result = self.find(name, candidates);
+        cred::set_fs_ids(own_uid, own_gid)?;
+        result
+    }
+
+    fn find(&mut self, name: &CStr, candidates: &[CString]) -> Done {
+        let mut last = Errno::ENOENT;
+        for path in candidates {
+            match executable(path) {
+                Ok(()) => {
+                    let found = path.to_bytes_with_nul();
+                    // Go's LookPath refuses what it found through a relative element of PATH.
+                    let relative = !found.starts_with(b"/") && !name.to_bytes().contains(&b'/');
+                    if relative {
+                        return Err(Trouble::from(Errno::EPERM).with(b"found relative to the working directory"));
+                    }
+                    if found.len() > libc::PATH_MAX as usize {
+                        return Err(Errno::ENAMETOOLONG.into());
+                    }
+                    let slot = self.it.program_slot;
+                    self.it.block.fill(slot, found);
+                    return Ok(());
+                }
+                Err(Errno::EACCES) => last = Errno::EACCES,
+                // One name stands for itself, so its own error counts.
+                Err(errno) if candidates.len() == 1 => last = errno,
+                Err(_) => {}
+            }
+        }
+        Err(last.into())
+    }
+}
+
+/// Whether the path is a file that may be executed. A directory counts as forbidden, as runc words it.
+fn executable(path: &CStr) -> crate::sys::Result<()> {
+    let fd = fs::open(fs::CWD, path, libc::O_PATH, 0)?;
+    if fs::kind(&fs::stat(fd.as_fd())?) == libc::S_IFDIR {
+        return Err(Errno::EACCES);
+    }
+    fs::access(fs::CWD, path, libc::X_OK)
+}

@@ -1,0 +1,62 @@
+//! Standard streams and the terminal.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::devices::empty_file;
+use super::{Child, Done};
+use crate::sys::path::resolve;
+use crate::sys::{fs, mount, socket, tty};
+
+impl Child<'_> {
+    /// A new terminal from the container's own devpts. The slave comes from the master, never from a name
+    /// (CVE-2025-52565), and /dev/console is made without following what the image put there (CVE-2026-88264).
+    pub(super) fn console(&mut self, size: Option<(u16, u16)>, uid: u32, bind: bool) -> Done {
+        let (master, slave) = tty::open_pty(self.root()?, c"dev/ptmx")?;
+        if let Some((rows, columns)) = size {
+            tty::set_size(slave.as_fd(), rows, columns)?;
+        }
+        fs::chown(slave.as_fd(), c"", uid, u32::MAX)?;
+        if bind {
+            let dev = resolve(self.root()?, c"dev", libc::O_DIRECTORY)?;
+            let place = empty_file(dev.as_fd(), c"console")?;
+            let tree = mount::clone_tree(slave.as_fd(), c"", 0)?;
+            mount::attach(tree.as_fd(), place.as_fd())?;
+        }
+        let socket = self.it.console.as_ref().ok_or(Errno::EBADF)?;
+        socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])?;
+        for stream in 0..3 {
+            fs::dup_onto(slave.as_fd(), stream)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives pipes, sockets and terminals on the standard streams to the user, who may want to open /dev/stdout.
+/// Files of the host keep their owner, and so does /dev/null (CVE-2026-88265).
+pub(super) fn own(uid: u32) -> Done {
+    for stream in 0..3 {
+        let fd = standard(stream);
+        let Ok(stat) = fs::stat(fd) else { continue };
+        let kind = fs::kind(&stat);
+        let terminal = kind == libc::S_IFCHR && tty::is_tty(fd);
+        if stat.st_uid == uid || !(terminal || kind == libc::S_IFIFO || kind == libc::S_IFSOCK) {
+            continue;
+        }
+        match fs::chown(fd, c"", uid, u32::MAX) {
+            // Not ours to give, in a user namespace or on a read-only file system.
+            Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn standard(stream: i32) -> BorrowedFd<'static> {
+    match stream {
+        0 => fs::STDIN,
+        1 => fs::STDOUT,
+        _ => fs::STDERR,
+    }
+}

@@ -1,0 +1,167 @@
+//! From a parsed command to the call that does it, and from its result to text.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::args::{EventsArgs, Format, Listing, PsArgs, Request, SpecArgs, UpdateArgs};
+use super::{completion, features, man, output, template};
+use crate::container;
+use crate::container::options::{Global, Selection, Update};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::cgroup::{Kind, Layout};
+use crate::spec::resources::Resources;
+use crate::sys;
+
+/// What the program is doing, as errors name it: the command and the container.
+pub fn subject(request: &Request) -> String {
+    let selected = |which: &Selection| match which {
+        Selection::Id(id) | Selection::Regex(id) => id.clone(),
+    };
+    match request {
+        Request::Checkpoint(args) => format!("checkpoint {}", args.id),
+        Request::Create(args) => format!("create {}", args.id),
+        Request::Delete(args) => format!("delete {}", selected(&args.which)),
+        Request::Events(args) => format!("events {}", args.id),
+        Request::Exec(args) => format!("exec {}", args.id),
+        Request::Features => "features".into(),
+        Request::Kill(args) => format!("kill {}", selected(&args.which)),
+        Request::List(_) => "list".into(),
+        Request::Mounts(args) => format!("mounts {}", args.id),
+        Request::Pause(id) => format!("pause {id}"),
+        Request::Ps(args) => format!("ps {}", args.id),
+        Request::Restore(args) => format!("restore {}", args.id),
+        Request::Resume(id) => format!("resume {id}"),
+        Request::Run(args) => format!("run {}", args.create.id),
+        Request::Spec(_) => "spec".into(),
+        Request::Start(args) => format!("start {}", args.id),
+        Request::State(id) => format!("state {id}"),
+        Request::Update(args) => format!("update {}", args.ids.join(" ")),
+        Request::Plan { .. } => "plan".into(),
+        Request::Check { .. } => "check".into(),
+        Request::Trace(_) => "trace".into(),
+        Request::Completion(_) => "completion".into(),
+        Request::Man(_) => "man".into(),
+    }
+}
+
+/// Does it; the exit status.
+pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
+    let done = match request {
+        Request::Run(args) => return container::run(global, args),
+        Request::Exec(args) => return container::exec(global, args),
+        Request::Restore(args) => return container::restore(global, args),
+        Request::Create(args) => container::create(global, args),
+        Request::Start(args) => container::start(global, args),
+        Request::Checkpoint(args) => container::checkpoint(global, args),
+        Request::Delete(args) => container::delete(global, args, &container::poststop),
+        Request::Kill(args) => container::kill(global, args),
+        Request::Pause(id) => container::pause(global, id),
+        Request::Resume(id) => container::resume(global, id),
+        Request::Update(args) => update(global, args),
+        Request::State(id) => output::print(&output::pretty(&container::state(global, id)?)?),
+        Request::List(listing) => list(global, *listing),
+        Request::Ps(args) => ps(global, args),
+        Request::Events(args) => events(global, args),
+        Request::Features => output::print(&output::pretty(&features::document(sys::seccomp::probe()))?),
+        Request::Spec(args) => spec(args),
+        Request::Completion(shell) => output::print(&completion::script(shell)?),
+        Request::Man(dir) => write_pages(dir),
+        Request::Mounts(_) | Request::Plan { .. } | Request::Check { .. } | Request::Trace(_) => {
+            Err(Error::new(Stage::Args, "not part of this build"))
+        }
+    };
+    done.map(|()| 0)
+}
+
+fn list(global: &Global, listing: Listing) -> Result<()> {
+    match listing {
+        Listing::Names => {
+            let names = global.root.ids()?;
+            output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"))
+        }
+        Listing::Table => output::print(&output::table(&container::list(global)?)),
+        Listing::Json => output::print(&output::compact(&container::list(global)?)?),
+    }
+}
+
+fn ps(global: &Global, args: &PsArgs) -> Result<()> {
+    let pids = container::pids(global, &args.id)?;
+    match args.format {
+        Format::Json => output::print(&output::compact(&pids)?),
+        Format::Table => output::print(&output::filter_ps(&container::ps(&args.options)?, &pids)?),
+    }
+}
+
+fn events(global: &Global, args: &EventsArgs) -> Result<()> {
+    if args.stats {
+        return output::print(&output::compact(&container::stats(global, &args.id)?)?);
+    }
+    container::events(global, &args.id, args.interval, &mut |event| output::print(&output::compact(event)?))
+}
+
+fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
+    let changes = match args.files.as_slice() {
+        [] => args.ids.iter().map(|id| (id.clone(), args.resources.clone())).collect(),
+        [file] => {
+            let resources = read_resources(file)?;
+            args.ids.iter().map(|id| (id.clone(), resources.clone())).collect()
+        }
+        files => args
+            .ids
+            .iter()
+            .zip(files)
+            .map(|(id, file)| Ok((id.clone(), read_resources(file)?)))
+            .collect::<Result<_>>()?,
+    };
+    let update = Update {
+        changes,
+        l3_cache_schema: args.l3_cache_schema.clone(),
+        mem_bw_schema: args.mem_bw_schema.clone(),
+        force: args.force,
+    };
+    container::update(global, &update)
+}
+
+/// linux.resources as JSON; `-` is standard input.
+fn read_resources(file: &Path) -> Result<Resources> {
+    let what = || format!("read {}", file.display());
+    let mut text = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut text).at(Stage::Args, || "read standard input")?;
+    } else {
+        text = std::fs::read(file).at(Stage::Args, what)?;
+    }
+    serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))
+}
+
+fn spec(args: &SpecArgs) -> Result<()> {
+    let whom = if args.rootless {
+        template::For::Rootless { uid: sys::process::geteuid(), gid: sys::process::getegid() }
+    } else {
+        template::For::Root
+    };
+    let layout = match Layout::read()?.kind() {
+        Kind::V2 => template::Layout::V2,
+        _ => template::Layout::V1,
+    };
+    let name = args.file.clone().unwrap_or_else(|| PathBuf::from("config.json"));
+    let path = args.bundle.as_ref().map_or_else(|| name.clone(), |bundle| bundle.join(&name));
+    // O_EXCL: never over what somebody has edited.
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+    let mut file = match opened {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::new(Stage::Bundle, format!("{} exists: remove it first", path.display())));
+        }
+        result => result.at(Stage::Bundle, || format!("make {}", path.display()))?,
+    };
+    file.write_all(template::config(whom, layout).as_bytes()).at(Stage::Bundle, || format!("write {}", path.display()))
+}
+
+fn write_pages(dir: &Path) -> Result<()> {
+    man::pages().into_iter().try_for_each(|(name, text)| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).at(Stage::Args, || format!("write {}", path.display()))
+    })
+}

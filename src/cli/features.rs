@@ -1,0 +1,62 @@
+//! `features`: what this brisk supports, from the tables its parsers use.
+//!
+//! containerd, Docker and CRI-O read it; the form is runtime-spec's features.md.
+
+use serde_json::{Value, json};
+
+use super::{COMMIT, SPEC_VERSION, VERSION};
+use crate::plan::{caps, memory, namespaces, options, seccomp};
+use crate::sys::seccomp::Support;
+
+/// The oldest version of the specification whose bundles are understood.
+const OLDEST_SPEC: &str = "1.0.0";
+
+/// The lists of hooks, in the order in which they run.
+const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// Annotations of config.json that are instructions: an engine must not pass them on from users it does not trust.
+const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "org.criu.config", "run.oci."];
+
+/// The document, for a kernel that knows `kernel` of seccomp.
+pub fn document(kernel: Support) -> Value {
+    let enabled = json!({ "enabled": true });
+    let mut mount_options: Vec<&str> = options::names().collect();
+    mount_options.sort_unstable();
+    let supported_flags: Vec<&str> = seccomp::FLAGS
+        .into_iter()
+        .filter(|name| seccomp::flag(name).is_some_and(|flag| kernel.has_flags(flag)))
+        .collect();
+    json!({
+        "ociVersionMin": OLDEST_SPEC,
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": HOOKS,
+        "mountOptions": mount_options,
+        "linux": {
+            "namespaces": namespaces::Kind::ALL.map(namespaces::Kind::name),
+            "capabilities": caps::names(),
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
+            "seccomp": {
+                "enabled": true,
+                "actions": seccomp::ACTIONS,
+                "operators": seccomp::OPERATORS,
+                "archs": seccomp::ARCHS.as_slice(),
+                "knownFlags": seccomp::FLAGS,
+                "supportedFlags": supported_flags,
+            },
+            "apparmor": enabled,
+            "selinux": enabled,
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "memoryPolicy": {
+                "modes": memory::modes().collect::<Vec<_>>(),
+                "flags": memory::flags().collect::<Vec<_>>(),
+            },
+            "mountExtensions": { "idmap": enabled },
+            "netDevices": enabled,
+        },
+        "annotations": {
+            "brisk.version": VERSION,
+            "brisk.commit": COMMIT,
+        },
+        "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
+    })
+}

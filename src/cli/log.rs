@@ -1,0 +1,226 @@
+//! Where errors and warnings go: standard error for people, the log for engines.
+//!
+//! An error is printed once on standard error and, with `--log`, appended as exactly one line to the log:
+//! containerd shows the last line with `"level":"error"`, podman parses the whole file as one object. A
+//! warning goes to the log if there is one, and to standard error otherwise.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::state::rfc3339;
+
+/// How serious a message is, from the most to the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Level {
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+impl Level {
+    /// The word in log lines (logrus's, which engines parse) and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
+
+    /// The priority of syslog(3) and the journal.
+    const fn priority(self) -> u8 {
+        match self {
+            Level::Error => 3,
+            Level::Warning => 4,
+            Level::Info => 6,
+            Level::Debug => 7,
+        }
+    }
+
+    /// The level called `name`.
+    pub fn named(name: &str) -> Option<Level> {
+        match name {
+            "warn" => Some(Level::Warning),
+            _ => {
+                [Level::Error, Level::Warning, Level::Info, Level::Debug].into_iter().find(|level| level.name() == name)
+            }
+        }
+    }
+}
+
+/// How a line of a log file looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug)]
+enum Sink {
+    None,
+    File(File),
+    Journal(UnixDatagram, String),
+    Syslog(UnixDatagram, String),
+}
+
+/// The printer of errors and warnings.
+#[derive(Debug)]
+pub struct Log {
+    sink: Sink,
+    format: Format,
+    level: Level,
+}
+
+impl Log {
+    /// A log that is standard error alone.
+    pub const fn stderr() -> Log {
+        Log { sink: Sink::None, format: Format::Text, level: Level::Warning }
+    }
+
+    /// Opens `--log`: `[file:]PATH`, `journald:ID` or `syslog:ID`.
+    pub fn open(destination: Option<&OsStr>, format: Option<&OsStr>) -> Result<Log> {
+        let format = match format.map(OsStrExt::as_bytes) {
+            None | Some(b"" | b"text") => Format::Text,
+            Some(b"json") => Format::Json,
+            Some(_) => {
+                // The file exists even then: engines only look there for what is wrong.
+                sink(destination)?;
+                return Err(Error::new(Stage::Args, format!("invalid log-format {format:?}: must be text or json")));
+            }
+        };
+        Ok(Log { sink: sink(destination)?, format, level: Level::Warning })
+    }
+
+    /// Sets the least serious level that is shown.
+    #[must_use]
+    pub fn at_level(self, level: Level) -> Log {
+        Log { level, ..self }
+    }
+
+    /// Whether messages of this level are shown.
+    pub fn shows(&self, level: Level) -> bool {
+        level <= self.level
+    }
+
+    /// Reports the error the program ends with, and its advice. `doing` is the command and the container.
+    pub fn error(&self, doing: &str, error: &Error) {
+        let message = if doing.is_empty() { error.to_string() } else { format!("{doing}: {error}") };
+        to_stderr(&format!("brisk: {}", printable(&message)));
+        if let Some(hint) = error.hint() {
+            to_stderr(&format!("hint: {hint}"));
+        }
+        self.record(Level::Error, &message, error.hint());
+    }
+
+    /// Reports something that went otherwise than asked.
+    pub fn message(&self, level: Level, message: &str) {
+        if !self.shows(level) {
+            return;
+        }
+        if matches!(self.sink, Sink::None) {
+            to_stderr(&format!("brisk: {}: {}", level.name(), printable(message)));
+        }
+        self.record(level, message, None);
+    }
+
+    fn record(&self, level: Level, message: &str, hint: Option<&str>) {
+        let sent = match &self.sink {
+            Sink::None => Ok(()),
+            Sink::File(file) => {
+                // One write, so that lines of several processes do not mix (O_APPEND).
+                let line = line(self.format, level, message, hint, SystemTime::now());
+                (&*file).write_all(line.as_bytes())
+            }
+            Sink::Journal(socket, id) => socket.send(&journal_record(level, message, id)).map(drop),
+            Sink::Syslog(socket, id) => {
+                // Facility 1 (user), as crun.
+                let record = format!("<{}>{id}: {}", 8 + level.priority(), printable(message));
+                socket.send(record.as_bytes()).map(drop)
+            }
+        };
+        if let Err(error) = sent {
+            to_stderr(&format!("brisk: warning: write the log: {error}"));
+        }
+    }
+}
+
+/// One line of a log file, with its newline. `hint` is a key of its own: engines match words in `msg`.
+pub fn line(format: Format, level: Level, message: &str, hint: Option<&str>, time: SystemTime) -> String {
+    let time = rfc3339(time);
+    match format {
+        Format::Json => {
+            let mut line = format!("{{\"level\":\"{}\",\"msg\":{}", level.name(), quoted(message));
+            if let Some(hint) = hint {
+                line.push_str(&format!(",\"hint\":{}", quoted(hint)));
+            }
+            line.push_str(&format!(",\"time\":\"{time}\"}}\n"));
+            line
+        }
+        Format::Text => format!("time=\"{time}\" level={} msg={}\n", level.name(), quoted(message)),
+    }
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The journal's native protocol: a value with a newline is preceded by its length.
+fn journal_record(level: Level, message: &str, id: &str) -> Vec<u8> {
+    let mut record = format!("PRIORITY={}\nSYSLOG_IDENTIFIER={id}\nMESSAGE\n", level.priority()).into_bytes();
+    record.extend((message.len() as u64).to_le_bytes());
+    record.extend(message.as_bytes());
+    record.push(b'\n');
+    record
+}
+
+/// Control characters escaped: a message may quote what a container chose.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+        line
+    })
+}
+
+fn sink(destination: Option<&OsStr>) -> Result<Sink> {
+    let Some(destination) = destination.filter(|text| !text.is_empty()) else { return Ok(Sink::None) };
+    let named = |prefix: &str| destination.to_str().and_then(|text| text.strip_prefix(prefix));
+    if let Some(id) = named("journald:") {
+        return Ok(Sink::Journal(socket("/run/systemd/journal/socket")?, id.to_owned()));
+    }
+    if let Some(id) = named("syslog:") {
+        return Ok(Sink::Syslog(socket("/dev/log")?, id.to_owned()));
+    }
+    let bytes = destination.as_bytes();
+    let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
+    // A link is followed here: the path is the caller's own, and /dev/stderr is one.
+    let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
+    Ok(Sink::File(file.at(Stage::Args, || format!("open the log {}", path.display()))?))
+}
+
+fn socket(path: &str) -> Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound().at(Stage::Args, || "make a socket for the log")?;
+    socket.connect(path).at(Stage::Args, || format!("connect the log to {path}"))?;
+    Ok(socket)
+}
+
+fn to_stderr(line: &str) {
+    // With standard error closed there is nobody left to tell.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

@@ -1,0 +1,134 @@
+//! The command line: argv to values, values to calls of `container`, results to text, errors to one line.
+//!
+//! The only module that prints. It decides nothing about containers. Tables of commands ([`verbs`]) and flags
+//! ([`flags`]) are the single source of the parser, help, manual pages and completions.
+
+pub mod args;
+mod completion;
+mod dispatch;
+pub mod features;
+pub mod flags;
+pub mod log;
+mod man;
+pub mod output;
+pub mod scan;
+pub mod template;
+pub mod tree;
+pub mod values;
+pub mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::Request;
+use log::{Level, Log};
+use scan::Wanted;
+
+use crate::container::options;
+use crate::error::{Context, Error, Result, Stage};
+use crate::state::{Identity, Root};
+
+/// The version of brisk.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of the runtime specification.
+pub const SPEC_VERSION: &str = "1.3.0";
+/// The commit brisk was built from; set by the Makefile.
+pub const COMMIT: &str = match option_env!("BRISK_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// Exit status of errors; what runc uses, for bad arguments too.
+const FAILURE: u8 = 1;
+/// Exit status of a failed `exec`, as runc: 1 could be the program's own.
+const EXEC_FAILURE: u8 = 255;
+
+/// A parsed command line.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Print this and end.
+    Text(String),
+    /// Do this.
+    Request(args::Global, Box<Request>),
+}
+
+/// Parses argv without the program's name.
+pub fn parse(argv: &[OsString]) -> Result<Parsed> {
+    let scan = scan::scan(argv)?;
+    match scan.wanted {
+        Wanted::Help(about) => Ok(Parsed::Text(tree::help(about))),
+        Wanted::Version => {
+            Ok(Parsed::Text(format!("brisk version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")))
+        }
+        Wanted::Verb(verb) => {
+            let global = args::global(&tree::match_global(&scan.global)?)?;
+            let request = args::request(verb, &tree::match_verb(verb, &scan.rest)?)?;
+            Ok(Parsed::Request(global, Box::new(request)))
+        }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (destination, format) = scan::log_flags(&argv);
+    let log = match Log::open(destination.as_deref(), format.as_deref()) {
+        Ok(log) => log,
+        Err(error) => {
+            Log::stderr().error("", &error);
+            return ExitCode::from(FAILURE);
+        }
+    };
+    let mut doing = Doing { what: String::new(), failure: FAILURE };
+    match run(&argv, log, &mut doing) {
+        Ok(status) => ExitCode::from(status),
+        Err((log, error)) => {
+            log.error(&doing.what, &error);
+            ExitCode::from(doing.failure)
+        }
+    }
+}
+
+/// What an error is reported as.
+struct Doing {
+    what: String,
+    failure: u8,
+}
+
+fn run(argv: &[OsString], log: Log, doing: &mut Doing) -> std::result::Result<u8, (Log, Error)> {
+    let (global, request) = match parse(argv) {
+        Ok(Parsed::Text(text)) => return output::print(&text).map(|()| 0).map_err(|error| (log, error)),
+        Ok(Parsed::Request(global, request)) => (global, request),
+        Err(error) => return Err((log, error)),
+    };
+    doing.what = dispatch::subject(&request);
+    if matches!(*request, Request::Exec(_)) {
+        doing.failure = EXEC_FAILURE;
+    }
+    let log = match global.level.as_deref().map(|name| (name, Level::named(name))) {
+        None => log,
+        Some((_, Some(level))) => log.at_level(level),
+        Some((name, None)) => {
+            let error = Error::new(Stage::Args, format!("--log-level {name:?}: must be error, warning, info or debug"));
+            return Err((log, error));
+        }
+    };
+    let done = resolve(&global).and_then(|root| {
+        let warn = |message: &str| log.message(Level::Warning, message);
+        let global = options::Global { root, manager: global.manager, rootless: global.rootless, warn: &warn };
+        dispatch::dispatch(&global, &request)
+    });
+    done.map_err(|error| (log, error))
+}
+
+/// The one decision that needs the caller's surroundings.
+fn resolve(global: &args::Global) -> Result<Root> {
+    match &global.root {
+        Some(root) if root.is_absolute() => Root::choose(Some(root), root, &Identity::default()),
+        Some(root) => {
+            let cwd = std::env::current_dir().at(Stage::Host, || "read the current directory")?;
+            Root::choose(Some(root), &cwd, &Identity::default())
+        }
+        None => Root::choose(None, std::path::Path::new("/"), &Identity::probe()?),
+    }
+}

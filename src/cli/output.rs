@@ -1,0 +1,80 @@
+//! Results as text.
+
+use std::io::{ErrorKind, Write};
+
+use serde::Serialize;
+
+use crate::container::View;
+use crate::error::{Context, Result, Stage};
+
+/// Writes to standard output. A reader that went away (`brisk list | head`) is no error.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.at(Stage::Args, || "write standard output"),
+    }
+}
+
+/// JSON on several lines, as `state` and `features` print it, with a newline.
+pub fn pretty(value: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value).at(Stage::Args, || "write JSON")?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// JSON on one line, as `list` and `ps` print it, with a newline.
+pub fn compact(value: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string(value).at(Stage::Args, || "write JSON")?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The table of `list`, in runc's columns.
+pub fn table(containers: &[View]) -> String {
+    let title = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let rows = containers.iter().map(|view| {
+        [
+            view.id.clone(),
+            view.pid.to_string(),
+            view.status.to_owned(),
+            view.bundle.clone(),
+            view.created.clone(),
+            view.owner.clone(),
+        ]
+    });
+    align(&std::iter::once(title).chain(rows).collect::<Vec<_>>())
+}
+
+/// Left-aligned columns at least 12 wide with three spaces between; the last is not padded.
+fn align<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or(0).max(12);
+    let widths: Vec<usize> = (0..N.saturating_sub(1)).map(width).collect();
+    rows.iter().fold(String::new(), |mut text, row| {
+        for (cell, width) in row.iter().zip(&widths) {
+            text.push_str(&format!("{cell:width$}"));
+        }
+        text.push_str(&row[N - 1]);
+        text.push('\n');
+        text
+    })
+}
+
+/// The lines of ps(1) that are about `pids`, under its title.
+pub fn filter_ps(output: &str, pids: &[i32]) -> Result<String> {
+    let mut lines = output.lines();
+    let title = lines.next().unwrap_or_default();
+    let Some(column) = title.split_ascii_whitespace().position(|name| name == "PID") else {
+        return Err(crate::error::Error::new(Stage::Args, "ps printed no PID column")
+            .with_hint("give ps options whose output has a column called PID"));
+    };
+    let mut text = format!("{title}\n");
+    for line in lines {
+        let pid = line.split_ascii_whitespace().nth(column).and_then(|field| field.parse().ok());
+        if pid.is_some_and(|pid| pids.contains(&pid)) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}

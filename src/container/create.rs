@@ -1,0 +1,265 @@
+//! `create`, and the part of it that `run` shares.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::options::{CgroupManager, Create, Global};
+use super::{Container, files};
+use crate::cgroup::Saved;
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::launch::{self, Launch, Running, Trace};
+use crate::plan;
+use crate::plan::create::{Cgroups, Keyring, Options, Start};
+use crate::plan::namespaces::Kind;
+use crate::plan::op::{Enter, Plan};
+use crate::spec::{self, Spec};
+use crate::state::{self, CONFIG, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
+use crate::sys::fs;
+
+/// A container that has just been made.
+pub(super) struct Made {
+    pub container: Container,
+    pub running: Running,
+    pub spec: Spec,
+    pub lock: Lock,
+}
+
+/// Where the program's terminal goes.
+pub(super) enum Console {
+    /// There is none.
+    None,
+    /// To this connected socket.
+    Socket(OwnedFd),
+}
+
+/// Makes a container that waits for `start`.
+pub fn create(global: &Global, args: &Create) -> Result<()> {
+    let bundle = Bundle::load(args)?;
+    let terminal = bundle.terminal();
+    let console = match (&args.console_socket, terminal) {
+        (Some(path), true) => Console::Socket(launch::connect(path, Stage::Console)?),
+        (None, true) => {
+            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket")
+                .with_hint("pass --console-socket, or set process.terminal to false"));
+        }
+        (Some(_), false) => return Err(needless_socket()),
+        (None, false) => Console::None,
+    };
+    let mut trace = args.trace.as_ref().map(|_| Trace::default());
+    let made = make(global, args, bundle, Start::OnSignal, console, trace.as_mut())?;
+    drop(made);
+    files::write_trace(args.trace.as_deref(), trace)
+}
+
+/// runc's words.
+pub(super) fn needless_socket() -> Error {
+    Error::new(Stage::Console, "cannot use console socket if runc will not detach or allocate tty")
+}
+
+/// config.json as text and as values.
+pub(super) struct Bundle {
+    dir: PathBuf,
+    text: Vec<u8>,
+    spec: Spec,
+}
+
+impl Bundle {
+    pub(super) fn load(args: &Create) -> Result<Bundle> {
+        let what = || format!("find the bundle {}", args.bundle.display());
+        let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
+        let (text, mut spec) = match &args.config {
+            Some(file) => spec::load_file(file)?,
+            None => spec::load_text(&dir)?,
+        };
+        if let Some(process) = &mut spec.process {
+            process.env.extend(listen_variables());
+        }
+        Ok(Bundle { dir, text, spec })
+    }
+
+    pub(super) fn terminal(&self) -> bool {
+        self.spec.process.as_ref().is_some_and(|process| process.terminal)
+    }
+}
+
+/// Sockets passed by the caller (sd_listen_fds(3)): their number, and that they are for pid 1 of the container.
+fn listen_variables() -> Vec<String> {
+    match listen_fds() {
+        0 => Vec::new(),
+        n => vec![format!("LISTEN_FDS={n}"), "LISTEN_PID=1".into()],
+    }
+}
+
+/// How many sockets the caller passes.
+pub(super) fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// Every descriptor that is to be passed on has to be there.
+pub(super) fn check_preserved(count: u32) -> Result<()> {
+    for number in 3..3 + count {
+        let path = format!("/proc/self/fd/{number}");
+        if std::fs::symlink_metadata(&path).is_err() {
+            let what = format!("descriptor {number} of the {count} to preserve is not open");
+            return Err(Error::new(Stage::Args, what).with_hint("check --preserve-fds and LISTEN_FDS"));
+        }
+    }
+    Ok(())
+}
+
+/// The driver that was asked for.
+pub(super) fn driver(global: &Global) -> Cgroups {
+    match global.manager {
+        CgroupManager::Files => Cgroups::File,
+        CgroupManager::Systemd => Cgroups::Systemd,
+        CgroupManager::Disabled => Cgroups::Disabled,
+    }
+}
+
+/// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
+pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start) -> Result<Plan> {
+    let host = Host::probe()?;
+    let preserve_fds = args.preserve_fds + listen_fds();
+    let options = Options {
+        id: args.id.clone(),
+        bundle: bundle.dir.clone(),
+        enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
+        keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
+        start,
+        preserve_fds,
+        cgroups: driver(global),
+        terminal: bundle.terminal(),
+    };
+    plan::create::create(&bundle.spec, &host, &options)
+}
+
+/// Makes the container; on failure nothing of it is left.
+pub(super) fn make(
+    global: &Global,
+    args: &Create,
+    bundle: Bundle,
+    start: Start,
+    console: Console,
+    mut trace: Option<&mut Trace>,
+) -> Result<Made> {
+    if let Some(trace) = &mut trace {
+        trace.mark("plan");
+    }
+    check_preserved(args.preserve_fds + listen_fds())?;
+    let plan = plan_of(global, args, &bundle, start)?;
+    for warning in &plan.warnings {
+        (global.warn)(warning);
+    }
+    if let Some(trace) = &mut trace {
+        trace.mark("make the state directory");
+    }
+    let dir = Dir::create(&global.root, &args.id)?;
+    let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
+    let mut container = Container { record: record(args, &bundle, &plan)?, dir };
+    let result = begin(global, args, &bundle, start, console, &plan, &mut container, trace);
+    match result {
+        Ok(running) => Ok(Made { container, running, spec: bundle.spec, lock }),
+        Err(error) => {
+            if let Err(worse) = container.dir.remove() {
+                (global.warn)(&worse.to_string());
+            }
+            let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
+            let state = state_text(&bundle.spec, &args.id, &bundle.dir, "stopped", 0);
+            if let Err(worse) = launch::run_hooks("poststop", hooks, &state) {
+                (global.warn)(&worse.to_string());
+            }
+            Err(error)
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where the parts of a create come together")]
+fn begin(
+    global: &Global,
+    args: &Create,
+    bundle: &Bundle,
+    start: Start,
+    console: Console,
+    plan: &Plan,
+    container: &mut Container,
+    trace: Option<&mut Trace>,
+) -> Result<Running> {
+    container.dir.save(&container.record)?;
+    container.dir.write(CONFIG, &bundle.text)?;
+    let fifo = match start {
+        Start::OnSignal => Some(make_fifo(container.dir.fd())?),
+        Start::Now => None,
+    };
+    let Container { dir, record } = container;
+    let mut save = |running: &Running| -> Result<()> {
+        record.init = Some(ProcessId::of(running.pid)?);
+        if let Some(cgroup) = &running.cgroup {
+            record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
+        }
+        dir.save(record)?;
+        if let Some(path) = &args.pid_file {
+            files::write_pid(path, running.pid)?;
+        }
+        match &args.pidfd_socket {
+            Some(path) => files::send_pidfd(path, running.pidfd.as_fd()),
+            None => Ok(()),
+        }
+    };
+    let state = |status: &str, pid: i32| state_text(&bundle.spec, &args.id, &bundle.dir, status, pid);
+    launch::launch(Launch {
+        plan,
+        hooks: bundle.spec.hooks.as_ref(),
+        state: &state,
+        warn: global.warn,
+        save: &mut save,
+        console: match console {
+            Console::Socket(fd) => Some(fd),
+            Console::None => None,
+        },
+        fifo,
+        init: None,
+        cgroup: None,
+        trace,
+    })
+}
+
+fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fs::mkfifo(dir, FIFO, 0o600).at(Stage::State, || "make exec.fifo")?;
+    launch::open_fifo(dir, FIFO)
+}
+
+/// The state document that hooks and listeners get.
+pub(super) fn state_text(spec: &Spec, id: &str, bundle: &Path, status: &str, pid: i32) -> Vec<u8> {
+    let (head, tail) = plan::hook_state(spec, id, bundle, status);
+    [head, pid.to_string().into_bytes(), tail].concat()
+}
+
+/// What is known before anything is made: enough for `delete` to clean up whatever `create` gets to.
+fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
+    let spec = &bundle.spec;
+    let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
+    let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
+    let own_pid = namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
+    let cgroup = match &plan.cgroup {
+        Some(plan) => serde_json::to_value(Saved::planned(plan)).at(Stage::State, || "describe the cgroup")?,
+        None => serde_json::Value::Null,
+    };
+    Ok(Record {
+        version: Record::version(),
+        oci_version: spec.oci_version.clone(),
+        id: args.id.clone(),
+        bundle: bundle.dir.to_string_lossy().into_owned(),
+        rootfs: rootfs.to_string_lossy().into_owned(),
+        created: state::rfc3339(SystemTime::now()),
+        annotations: spec.annotations.clone(),
+        boot_id: boot_id()?,
+        creator: ProcessId::of(crate::sys::process::getpid())?,
+        init: None,
+        pid_namespace: if own_pid { PidNamespace::Own } else { PidNamespace::Shared },
+        poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
+        resources: None,
+        cgroup,
+    })
+}

@@ -1,0 +1,135 @@
+//! `delete`. Works from every point at which a `create` or an earlier `delete` may have been cut short.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::options::{Delete, Global};
+use super::{Container, select};
+use crate::cgroup::Leftover;
+use crate::error::{Context, Error, Result, Stage};
+use crate::state::{CONFIG, Dir, Life, Record, Status, Wait, does_not_exist};
+use crate::sys;
+
+/// Runs the poststop hooks, given the record and the text of config.json.
+pub type Poststop<'a> = &'a dyn Fn(&Global, &Record, &[u8]) -> Result<()>;
+
+/// How long a killed process may take to be gone; runc waits as long. One that is stuck in the kernel (a
+/// dead NFS server) takes longer.
+const PATIENCE_MS: i32 = 10_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Yes,
+    No,
+}
+
+/// Removes containers with everything they hold.
+pub fn delete(global: &Global, args: &Delete, poststop: Poststop) -> Result<()> {
+    let ids = select::select(&global.root, &args.which)?;
+    let force = if args.force { Force::Yes } else { Force::No };
+    select::each(&ids, global.warn, |id| one(global, id, force, poststop))
+}
+
+fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()> {
+    let gone = || match force {
+        Force::Yes => Ok(()),
+        Force::No => Err(does_not_exist()),
+    };
+    let Some(dir) = Dir::find(&global.root, id)? else { return gone() };
+    let lock = match dir.lock(Wait::No) {
+        Err(error) if error.root_errno() == Some(Errno::EAGAIN) => {
+            // A `create` that hangs in a hook holds it for ever.
+            interrupt(global, id, &dir, force)?;
+            dir.lock(Wait::Forever)?
+        }
+        result => result?,
+    };
+    let Some(_lock) = lock else { return gone() };
+    let record = match dir.find_record() {
+        Ok(Some(record)) => record,
+        // `create` was cut short before it wrote the record, so it has made nothing else.
+        Ok(None) => return dir.remove().and_then(|()| gone()),
+        Err(error) if force == Force::Yes => {
+            (global.warn)(&format!("delete {id}: {error}: only its state directory is removed"));
+            return dir.remove();
+        }
+        Err(error) => return Err(error.with_hint("`delete --force` removes the state directory and nothing else")),
+    };
+    let container = Container { dir, record };
+    let status = container.status()?;
+    refuse_running(status, id, force)?;
+    if status == Status::Creating {
+        kill_creator(global, id, &container.record)?;
+    }
+    end(&container)?;
+    let config = if container.record.poststop { container.dir.read(CONFIG)? } else { None };
+    container.dir.remove()?;
+    if let Some(config) = config
+        && let Err(error) = poststop(global, &container.record, &config)
+    {
+        // The specification: a failed poststop hook is a warning, and the container is deleted all the same.
+        (global.warn)(&format!("delete {id}: {error}"));
+    }
+    Ok(())
+}
+
+/// While another command holds the lock: without force the container must not run; with force the one that
+/// creates it is killed.
+fn interrupt(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<()> {
+    // Without a readable record there is nothing to tell yet; the lock will come.
+    let Ok(Some(record)) = dir.find_record() else { return Ok(()) };
+    let status = super::lookup::status_of(dir, &record)?;
+    refuse_running(status, id, force)?;
+    if status == Status::Creating {
+        kill_creator(global, id, &record)?;
+    }
+    Ok(())
+}
+
+fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
+    (global.warn)(&format!("delete {id}: it is being created: killing process {}", record.creator.pid));
+    record.creator.signal(libc::SIGKILL).map(drop)
+}
+
+fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
+    match status {
+        // A created container may be deleted: engines rely on it, as runc does it.
+        Status::Stopped | Status::Created => Ok(()),
+        _ if force == Force::Yes => Ok(()),
+        status => Err(Error::new(
+            Stage::State,
+            format!("cannot delete container {id} that is not stopped: {}", status.name()),
+        )),
+    }
+}
+
+/// Kills what is left and removes the cgroup.
+fn end(container: &Container) -> Result<()> {
+    let cgroup = container.cgroup()?;
+    let init = container.record.live_init()?;
+    let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
+    if let Some(pidfd) = &pidfd {
+        // ESRCH: it has ended meanwhile.
+        match sys::process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL) {
+            Err(Errno::ESRCH) => {}
+            result => result.at(Stage::Signal, || "kill the container's first process")?,
+        }
+    }
+    if let (Some(_), Some(cgroup)) = (&pidfd, &cgroup) {
+        // Everybody else too, and thawed: a frozen process of a v1 cgroup does not die.
+        cgroup.kill(libc::SIGKILL)?;
+    }
+    if let (Some(pidfd), Some(init)) = (&pidfd, init) {
+        let events = sys::process::poll(pidfd.as_fd(), libc::POLLIN, PATIENCE_MS)
+            .at(Stage::Signal, || "wait for the container's first process to end")?;
+        if events == 0 && container.record.life(init)? == Life::Alive {
+            return Err(Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))
+                .with_hint("a process in state D is waiting for a device or a network file system"));
+        }
+    }
+    match cgroup {
+        Some(cgroup) => cgroup.remove(Leftover::Kill),
+        None => Ok(()),
+    }
+}

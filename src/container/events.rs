@@ -1,0 +1,83 @@
+//! `events`: statistics at intervals and out-of-memory events as they happen.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+
+use super::Container;
+use super::lookup::not_running;
+use super::options::Global;
+use crate::cgroup::Cgroup;
+use crate::cgroup::stats::Stats;
+use crate::error::{Context, Error, Result, Stage};
+
+/// One line of `events`, as runc writes it.
+#[derive(Debug, Serialize)]
+pub struct Event {
+    /// `stats` or `oom`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The container's name.
+    pub id: String,
+    /// The statistics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Stats>,
+}
+
+/// The statistics now.
+pub fn stats(global: &Global, id: &str) -> Result<Event> {
+    let container = Container::load(&global.root, id)?;
+    container.must_run()?;
+    measured(id, &cgroup(&container)?)
+}
+
+/// Hands every event to `emit` until the container ends.
+pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMut(&Event) -> Result<()>) -> Result<()> {
+    let container = Container::load(&global.root, id)?;
+    container.must_run()?;
+    let cgroup = cgroup(&container)?;
+    let Some(init) = container.record.init.map_or(Ok(None), |init| init.pidfd())? else {
+        return Err(not_running());
+    };
+    let mut watch = cgroup.oom_watch()?;
+    let mut next = Instant::now() + interval;
+    loop {
+        let (ended, oom) = {
+            let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN), PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, until(next)) {
+                Err(Errno::EINTR) => continue,
+                result => result.at(Stage::Cgroup, || "wait for events")?,
+            };
+            (fds[0].any() == Some(true), fds[1].any() == Some(true))
+        };
+        if oom {
+            for _ in 0..watch.drain()?.kills {
+                emit(&Event { kind: "oom", id: id.to_owned(), data: None })?;
+            }
+        }
+        if ended {
+            return Ok(());
+        }
+        if Instant::now() >= next {
+            emit(&measured(id, &cgroup)?)?;
+            next += interval;
+        }
+    }
+}
+
+/// poll(2) takes whole milliseconds; rounded up so that it does not wake too early again and again.
+fn until(next: Instant) -> PollTimeout {
+    let left = next.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
+fn measured(id: &str, cgroup: &Cgroup) -> Result<Event> {
+    Ok(Event { kind: "stats", id: id.to_owned(), data: Some(cgroup.stats()?) })
+}
+
+fn cgroup(container: &Container) -> Result<Cgroup> {
+    container.cgroup()?.ok_or_else(|| Error::new(Stage::Cgroup, "the container has no cgroup of its own"))
+}

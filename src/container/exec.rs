@@ -1,0 +1,164 @@
+//! `exec`: one more process in a container that runs.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::create::{Console, check_preserved, driver, listen_fds, needless_socket, state_text};
+use super::foreground::{self, Foreground};
+use super::lookup::not_running;
+use super::options::{Exec, Global};
+use super::{Container, files};
+use crate::cgroup::{Absent, Cgroup};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::launch::{self, Launch, Running, Trace};
+use crate::plan::create::Cgroups;
+use crate::plan::exec::Options;
+use crate::plan::{self, environment::Environment};
+use crate::spec::process::{Capabilities, Process};
+use crate::spec::{self, Spec};
+use crate::state::{CONFIG, Status};
+use crate::sys::socket;
+
+/// Runs one more process; its exit status.
+pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
+    let container = Container::load(&global.root, &args.id)?;
+    match container.status()? {
+        Status::Stopped => return Err(Error::new(Stage::State, "cannot exec in a stopped container")),
+        Status::Creating => return Err(not_running()),
+        Status::Paused if !args.ignore_paused => {
+            return Err(Error::new(Stage::State, "cannot exec in a paused container (use --ignore-paused to override)"));
+        }
+        Status::Paused | Status::Created | Status::Running => {}
+    }
+    let text = container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
+    let spec: Spec = spec::parse(&text, "config.json")?;
+    let process = process(args, &spec)?;
+    let mut ours = None;
+    let console = match (&args.console_socket, process.terminal, args.detach) {
+        (Some(_), false, _) | (Some(_), _, false) => return Err(needless_socket()),
+        (_, false, _) => Console::None,
+        (Some(path), true, true) => Console::Socket(launch::connect(path, Stage::Console)?),
+        (None, true, true) => {
+            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket"));
+        }
+        (None, true, false) => {
+            let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
+            ours = Some(here);
+            Console::Socket(there)
+        }
+    };
+    check_preserved(args.preserve_fds + listen_fds())?;
+    let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
+    let mut trace = args.trace.as_ref().map(|_| Trace::default());
+    let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
+    files::write_trace(args.trace.as_deref(), trace)?;
+    let Some(signals) = signals else { return Ok(0) };
+    let master = match ours {
+        Some(socket) => Some(foreground::receive_master(socket.as_fd())?),
+        None => None,
+    };
+    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master })
+}
+
+fn join(
+    global: &Global,
+    args: &Exec,
+    container: &Container,
+    spec: &Spec,
+    process: &Process,
+    console: Console,
+    trace: Option<&mut Trace>,
+) -> Result<Running> {
+    let init = container.record.init.ok_or_else(not_running)?;
+    let pidfd = init.pidfd()?.ok_or_else(not_running)?;
+    let cgroup = cgroup(container, args)?;
+    let host = Host::probe()?;
+    let options = Options {
+        preserve_fds: args.preserve_fds + listen_fds(),
+        cgroups: if cgroup.is_some() { driver(global) } else { Cgroups::Disabled },
+        only_v2: cgroup.as_ref().is_some_and(Cgroup::is_v2_only),
+        terminal: process.terminal,
+    };
+    let plan = plan::exec::exec(process, spec, &host, &options)?;
+    for warning in &plan.warnings {
+        (global.warn)(warning);
+    }
+    let mut save = |running: &Running| -> Result<()> {
+        if let Some(path) = &args.pid_file {
+            files::write_pid(path, running.pid)?;
+        }
+        match &args.pidfd_socket {
+            Some(path) => files::send_pidfd(path, running.pidfd.as_fd()),
+            None => Ok(()),
+        }
+    };
+    let state = |status: &str, pid: i32| state_text(spec, &args.id, Path::new(&container.record.bundle), status, pid);
+    launch::launch(Launch {
+        plan: &plan,
+        hooks: None,
+        state: &state,
+        warn: global.warn,
+        save: &mut save,
+        console: match console {
+            Console::Socket(fd) => Some(fd),
+            Console::None => None,
+        },
+        fifo: None,
+        init: Some(pidfd),
+        cgroup: Some(cgroup.unwrap_or_default()),
+        trace,
+    })
+}
+
+/// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names.
+fn cgroup(container: &Container, args: &Exec) -> Result<Option<Cgroup>> {
+    let Some(mut cgroup) = container.cgroup()? else {
+        return match args.cgroup.first() {
+            Some(path) => Err(Error::new(Stage::Cgroup, format!("--cgroup {path}: the container has no cgroup of its own"))),
+            None => Ok(None),
+        };
+    };
+    for entry in &args.cgroup {
+        let (controllers, path) = match entry.split_once(':') {
+            Some((controllers, path)) => (Some(controllers), path),
+            None => (None, entry.as_str()),
+        };
+        cgroup = cgroup.sub(controllers, path, Absent::Refuse)?;
+    }
+    Ok(Some(cgroup))
+}
+
+/// The process to run: process.json, or the container's own with what the command line changes.
+fn process(args: &Exec, spec: &Spec) -> Result<Process> {
+    if let Some(path) = &args.process {
+        return spec::load_process(path);
+    }
+    let mut process = spec.process.clone().unwrap_or_default();
+    process.args.clone_from(&args.args);
+    process.terminal = args.tty;
+    process.console_size = None;
+    process.env.extend(args.env.iter().cloned());
+    Environment::parse(&process.env)?;
+    if let Some(cwd) = &args.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    if let Some(user) = args.user {
+        process.user.uid = user.uid;
+        process.user.gid = user.gid.unwrap_or(process.user.gid);
+    }
+    process.user.additional_gids.extend(&args.additional_gids);
+    if !args.caps.is_empty() {
+        // Never the inheritable set (CVE-2022-29162).
+        let caps = process.capabilities.get_or_insert_with(Capabilities::default);
+        for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
+            set.extend(args.caps.iter().cloned());
+        }
+    }
+    if args.no_new_privs {
+        process.no_new_privileges = true;
+    }
+    process.apparmor_profile = args.apparmor.clone().or(process.apparmor_profile);
+    process.selinux_label = args.process_label.clone().or(process.selinux_label);
+    Ok(process)
+}

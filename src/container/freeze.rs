@@ -1,0 +1,42 @@
+//! `pause` and `resume`.
+
+use super::Container;
+use super::lookup::not_running;
+use super::options::Global;
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result, Stage};
+use crate::state::{Lock, Status, Wait, does_not_exist};
+
+/// Freezes all processes.
+pub fn pause(global: &Global, id: &str) -> Result<()> {
+    let (container, _lock) = locked(global, id)?;
+    match container.status()? {
+        Status::Running | Status::Created => freezer(&container)?.freeze(),
+        Status::Paused => Err(Error::new(Stage::Cgroup, "container not running: it is paused already")),
+        Status::Stopped | Status::Creating => Err(not_running()),
+    }
+}
+
+/// Thaws all processes.
+pub fn resume(global: &Global, id: &str) -> Result<()> {
+    let (container, _lock) = locked(global, id)?;
+    match container.status()? {
+        Status::Paused => freezer(&container)?.thaw(),
+        _ => Err(Error::new(Stage::Cgroup, "container not paused")),
+    }
+}
+
+/// A container nobody else is changing.
+pub(super) fn locked(global: &Global, id: &str) -> Result<(Container, Lock)> {
+    let container = Container::load(&global.root, id)?;
+    let lock = container.dir.lock(Wait::Forever)?.ok_or_else(does_not_exist)?;
+    let record = container.dir.load()?;
+    Ok((Container { dir: container.dir, record }, lock))
+}
+
+fn freezer(container: &Container) -> Result<Cgroup> {
+    container.cgroup()?.ok_or_else(|| {
+        Error::new(Stage::Cgroup, "the container has no cgroup of its own")
+            .with_hint("only a cgroup can be frozen; an ordinary user needs a delegated one")
+    })
+}

@@ -1,0 +1,55 @@
+//! `kill`.
+
+use super::lookup::not_running;
+use super::options::{Global, Kill};
+use super::{Container, select, signal};
+use crate::cgroup::Depth;
+use crate::error::Result;
+use crate::state::{Life, PidNamespace};
+
+/// Whom a signal goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    First,
+    Everyone,
+}
+
+/// Sends a signal.
+pub fn kill(global: &Global, args: &Kill) -> Result<()> {
+    let signal = signal::parse(&args.signal)?;
+    let whom = if args.all { Whom::Everyone } else { Whom::First };
+    let ids = select::select(&global.root, &args.which)?;
+    select::each(&ids, global.warn, |id| one(&Container::load(&global.root, id)?, signal, whom))
+}
+
+fn one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
+    let cgroup = container.cgroup()?;
+    // Without a pid namespace of its own the first process does not take the others with it.
+    let outlived = container.record.pid_namespace == PidNamespace::Shared && signal == libc::SIGKILL;
+    if whom == Whom::Everyone || outlived {
+        if let Some(cgroup) =
+            cgroup.as_ref().filter(|cgroup| cgroup.pids(Depth::Tree).is_ok_and(|pids| !pids.is_empty()))
+        {
+            return cgroup.kill(signal);
+        }
+        // containerd sends `kill --all` once more when the container has ended; runc calls that a success.
+        if whom == Whom::Everyone && container.record.live_init()?.is_none() {
+            return Ok(());
+        }
+    }
+    let delivered = container.record.init.map_or(Ok(Life::Gone), |init| match container.record.life(init)? {
+        Life::Alive => init.signal(signal),
+        Life::Gone => Ok(Life::Gone),
+    })?;
+    if delivered == Life::Gone {
+        return Err(not_running());
+    }
+    if signal == libc::SIGKILL
+        && let Some(cgroup) = cgroup
+        && cgroup.frozen()?
+    {
+        // A frozen process of a v1 cgroup dies only once it is thawed.
+        cgroup.thaw()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! A container that exists, and the facts about it.
+
+use serde::Deserialize;
+
+use crate::cgroup::{Cgroup, Saved};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::Version;
+use crate::spec::resources::Resources;
+use crate::state::{CONFIG, Dir, Facts, Life, Record, Root, Status, status};
+
+/// A container of which there is a record.
+#[derive(Debug)]
+pub struct Container {
+    /// Its directory.
+    pub dir: Dir,
+    /// Its record.
+    pub record: Record,
+}
+
+impl Container {
+    /// Finds it by name.
+    pub fn load(root: &Root, id: &str) -> Result<Container> {
+        let dir = Dir::open(root, id)?;
+        let record = dir.load()?;
+        Ok(Container { dir, record })
+    }
+
+    /// Its cgroup; `None` when it has none of its own.
+    pub fn cgroup(&self) -> Result<Option<Cgroup>> {
+        saved(&self.record)?.map(|saved| Cgroup::open(&saved)).transpose()
+    }
+
+    /// What it is right now.
+    pub fn status(&self) -> Result<Status> {
+        status_of(&self.dir, &self.record)
+    }
+
+    /// Refuses a container whose first process has ended. Engines look for the words.
+    pub fn must_run(&self) -> Result<Status> {
+        match self.status()? {
+            Status::Stopped | Status::Creating => Err(not_running()),
+            status => Ok(status),
+        }
+    }
+
+    /// Its limits: those of the last update, or else of its config.json.
+    pub fn resources(&self) -> Result<Resources> {
+        if let Some(resources) = &self.record.resources {
+            return Ok(resources.clone());
+        }
+        #[derive(serde::Deserialize)]
+        struct Config {
+            #[serde(default)]
+            linux: Linux,
+        }
+        #[derive(Default, serde::Deserialize)]
+        struct Linux {
+            #[serde(default)]
+            resources: Option<Resources>,
+        }
+        match self.dir.read(CONFIG)? {
+            Some(text) => {
+                let config: Config = serde_json::from_slice(&text).at(Stage::State, || "parse config.json")?;
+                Ok(config.linux.resources.unwrap_or_default())
+            }
+            None => Ok(Resources::default()),
+        }
+    }
+}
+
+/// The status that follows from the record and what can be observed.
+pub(super) fn status_of(dir: &Dir, record: &Record) -> Result<Status> {
+    let init = record.init.map(|init| record.life(init)).transpose()?;
+    let alive = init == Some(Life::Alive);
+    let waits_for_start = alive && dir.waits_for_start()?;
+    // Who made it only matters until it is made.
+    let creator = if init.is_none() || waits_for_start { record.life(record.creator)? } else { Life::Gone };
+    let frozen = alive && is_frozen(record)?;
+    Ok(status(&Facts { creator, init, waits_for_start, frozen }))
+}
+
+/// Only the hierarchy that can freeze is opened: v1 hosts have a dozen others.
+fn is_frozen(record: &Record) -> Result<bool> {
+    let Some(mut saved) = saved(record)? else { return Ok(false) };
+    saved.dirs.retain(|dir| dir.version == Version::V2 || dir.controllers.iter().any(|name| name == "freezer"));
+    Cgroup::open(&saved)?.frozen()
+}
+
+fn saved(record: &Record) -> Result<Option<Saved>> {
+    if record.cgroup.is_null() {
+        return Ok(None);
+    }
+    let saved = Saved::deserialize(&record.cgroup).at(Stage::State, || "parse the cgroup in state.json")?;
+    Ok(Some(saved).filter(|saved| !saved.dirs.is_empty()))
+}
+
+/// The first process has ended, or does not exist yet.
+pub fn not_running() -> Error {
+    Error::new(Stage::Signal, "container not running")
+}

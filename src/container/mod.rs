@@ -1,0 +1,36 @@
+//! The verbs: what can be done to a container. Each takes options as values and returns data.
+//!
+//! Runs in the parent. Prints nothing and never exits; warnings go to the caller's [`options::Global::warn`].
+
+mod checkpoint;
+mod create;
+mod delete;
+mod events;
+mod exec;
+mod files;
+mod foreground;
+mod freeze;
+mod kill;
+mod lookup;
+pub mod options;
+mod ps;
+mod run;
+mod select;
+pub mod signal;
+mod start;
+mod update;
+mod view;
+
+pub use checkpoint::{checkpoint, restore};
+pub use create::create;
+pub use delete::{Poststop, delete};
+pub use events::{Event, events, stats};
+pub use exec::exec;
+pub use freeze::{pause, resume};
+pub use kill::kill;
+pub use lookup::Container;
+pub use ps::{pids, ps};
+pub use run::run;
+pub use start::{poststop, start};
+pub use update::update;
+pub use view::{View, list, state};

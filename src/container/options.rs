@@ -1,0 +1,270 @@
+//! What a caller may ask of each verb, as values. `cli` fills them in; nothing here is decided yet.
+
+use std::path::PathBuf;
+
+use crate::spec::resources::Resources;
+use crate::state::Root;
+
+/// Who makes cgroups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// Directories made by brisk.
+    #[default]
+    Files,
+    /// Units made by systemd.
+    Systemd,
+    /// None: containers stay in the caller's cgroup.
+    Disabled,
+}
+
+/// `--rootless`: whether cgroups that cannot be written are tolerated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// Found out from the user and its user namespace.
+    #[default]
+    Auto,
+    /// Tolerate.
+    Yes,
+    /// Fail.
+    No,
+}
+
+/// What holds for every verb.
+pub struct Global<'a> {
+    /// Where the state of containers is kept.
+    pub root: Root,
+    /// Who makes cgroups.
+    pub manager: CgroupManager,
+    /// Whether cgroups that cannot be written are tolerated.
+    pub rootless: Rootless,
+    /// Takes a warning: something went otherwise than asked, and the work goes on.
+    pub warn: &'a dyn Fn(&str),
+}
+
+/// `create`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Create {
+    /// The container's name, valid.
+    pub id: String,
+    /// The bundle directory, as typed.
+    pub bundle: PathBuf,
+    /// A file used instead of the bundle's config.json.
+    pub config: Option<PathBuf>,
+    /// Receives the terminal's master side.
+    pub console_socket: Option<PathBuf>,
+    /// Receives a pidfd of the container's first process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Gets the process id.
+    pub pid_file: Option<PathBuf>,
+    /// Do not use pivot_root.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
+    pub preserve_fds: u32,
+    /// Gets the timeline.
+    pub trace: Option<PathBuf>,
+}
+
+/// `run`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// What it shares with `create`.
+    pub create: Create,
+    /// Do not wait for the container.
+    pub detach: bool,
+    /// Do not delete the container when it ends.
+    pub keep: bool,
+    /// Do not adopt its orphans.
+    pub no_subreaper: bool,
+}
+
+/// `start`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// The container's name.
+    pub id: String,
+    /// Gets the timeline.
+    pub trace: Option<PathBuf>,
+}
+
+/// `UID[:GID]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// User id in the container.
+    pub uid: u32,
+    /// Group id in the container, where given.
+    pub gid: Option<u32>,
+}
+
+/// `exec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exec {
+    /// The container's name.
+    pub id: String,
+    /// The program and its arguments; empty with `process`.
+    pub args: Vec<String>,
+    /// process.json.
+    pub process: Option<PathBuf>,
+    /// Receives the terminal's master side.
+    pub console_socket: Option<PathBuf>,
+    /// Receives a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Gets the process id.
+    pub pid_file: Option<PathBuf>,
+    /// Do not wait for the process.
+    pub detach: bool,
+    /// Allocate a terminal.
+    pub tty: bool,
+    /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
+    pub preserve_fds: u32,
+    /// Working directory in the container.
+    pub cwd: Option<String>,
+    /// `NAME=value`, added to the container's.
+    pub env: Vec<String>,
+    /// User and group.
+    pub user: Option<User>,
+    /// Supplementary groups, added to the container's.
+    pub additional_gids: Vec<u32>,
+    /// Capabilities, added to the container's.
+    pub caps: Vec<String>,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// SELinux label.
+    pub process_label: Option<String>,
+    /// Set no_new_privs.
+    pub no_new_privs: bool,
+    /// `[CONTROLLERS:]PATH` below the container's cgroup.
+    pub cgroup: Vec<String>,
+    /// Also in a paused container.
+    pub ignore_paused: bool,
+    /// Gets the timeline.
+    pub trace: Option<PathBuf>,
+}
+
+/// What CRIU is told, by `checkpoint` and `restore` alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Criu {
+    /// Directory of the image files.
+    pub image_path: Option<PathBuf>,
+    /// Directory of work files and logs.
+    pub work_path: Option<PathBuf>,
+    /// Keep open TCP connections.
+    pub tcp_established: bool,
+    /// Allow unix sockets to the outside.
+    pub ext_unix_sk: bool,
+    /// Allow a terminal of the outside.
+    pub shell_job: bool,
+    /// Keep file locks.
+    pub file_locks: bool,
+    /// Restore memory when it is touched.
+    pub lazy_pages: bool,
+    /// soft, full, strict or ignore.
+    pub manage_cgroups_mode: Option<String>,
+    /// iptables, nftables or skip.
+    pub network_lock: Option<String>,
+    /// Namespaces made without their content.
+    pub empty_ns: Vec<String>,
+    /// Remove duplicate memory from the images.
+    pub auto_dedup: bool,
+}
+
+/// `checkpoint`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The container's name.
+    pub id: String,
+    /// What it shares with `restore`.
+    pub criu: Criu,
+    /// Image files of an earlier pre-dump, relative to the image path.
+    pub parent_path: Option<PathBuf>,
+    /// Let the container run on.
+    pub leave_running: bool,
+    /// Save memory only.
+    pub pre_dump: bool,
+    /// Leave out TCP connections that are being made.
+    pub tcp_skip_in_flight: bool,
+    /// Link deleted files back where possible.
+    pub link_remap: bool,
+    /// Where criu says that lazy pages are ready.
+    pub status_fd: Option<i32>,
+    /// `ADDRESS:PORT`.
+    pub page_server: Option<String>,
+}
+
+/// `restore`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restore {
+    /// The container's name, valid.
+    pub id: String,
+    /// What it shares with `checkpoint`.
+    pub criu: Criu,
+    /// The bundle directory, as typed.
+    pub bundle: PathBuf,
+    /// Receives the terminal's master side.
+    pub console_socket: Option<PathBuf>,
+    /// Gets the process id.
+    pub pid_file: Option<PathBuf>,
+    /// Do not wait for the container.
+    pub detach: bool,
+    /// Do not adopt its orphans.
+    pub no_subreaper: bool,
+    /// Do not use pivot_root.
+    pub no_pivot: bool,
+    /// Restore TCP connections as closed.
+    pub tcp_close: bool,
+    /// `TYPE:NAME`.
+    pub lsm_profile: Option<String>,
+    /// LSM context of the mounts.
+    pub lsm_mount_context: Option<String>,
+}
+
+/// Which containers `kill` and `delete` mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// The one of this name.
+    Id(String),
+    /// All whose names match this POSIX extended regular expression.
+    Regex(String),
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Selection::Id(String::new())
+    }
+}
+
+/// `kill`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kill {
+    /// Which containers.
+    pub which: Selection,
+    /// Name or number, as typed.
+    pub signal: String,
+    /// Every process instead of the first.
+    pub all: bool,
+}
+
+/// `delete`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delete {
+    /// Which containers.
+    pub which: Selection,
+    /// Kill it first; no error when there is none.
+    pub force: bool,
+    /// Gets the timeline.
+    pub trace: Option<PathBuf>,
+}
+
+/// `update`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    /// Containers and what each is to get; changed all or none.
+    pub changes: Vec<(String, Resources)>,
+    /// Intel RDT L3 cache schema.
+    pub l3_cache_schema: Option<String>,
+    /// Intel RDT memory bandwidth schema.
+    pub mem_bw_schema: Option<String>,
+    /// Skip the check that the limits can be kept.
+    pub force: bool,
+}

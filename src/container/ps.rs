@@ -1,0 +1,59 @@
+//! `ps`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::Container;
+use super::options::Global;
+use crate::cgroup::Depth;
+use crate::error::{Context, Error, Result, Stage};
+use crate::state::PidNamespace;
+
+/// The processes of a container, by their numbers on the host, ascending.
+pub fn pids(global: &Global, id: &str) -> Result<Vec<i32>> {
+    let container = Container::load(&global.root, id)?;
+    container.must_run()?;
+    let mut pids = match container.cgroup()? {
+        Some(cgroup) => cgroup.pids(Depth::Tree)?,
+        None => without_cgroup(&container)?,
+    };
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// Runs ps(1) of the host; its output.
+pub fn ps(options: &[String]) -> Result<String> {
+    let mut command = Command::new("ps");
+    match options {
+        [] => command.arg("-ef"),
+        options => command.args(options),
+    };
+    let output = command.output().at(Stage::Process, || "run ps")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::new(Stage::Process, format!("ps failed ({}): {}", output.status, said.trim())));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A container of an ordinary user may have no cgroup: its processes are those in its pid namespace.
+fn without_cgroup(container: &Container) -> Result<Vec<i32>> {
+    let Some(init) = container.record.init else { return Ok(Vec::new()) };
+    if container.record.pid_namespace == PidNamespace::Shared {
+        return Ok(vec![init.pid]);
+    }
+    let namespace = |pid: &Path| fs::read_link(pid.join("ns/pid"));
+    let own = namespace(Path::new(&format!("/proc/{}", init.pid)))
+        .at(Stage::State, || "read the container's pid namespace")?;
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc").at(Stage::State, || "list /proc")? {
+        let path = entry.at(Stage::State, || "list /proc")?.path();
+        let pid = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        // Processes of other users and those that just ended cannot be read, and are not ours.
+        if let Some(pid) = pid.filter(|_| namespace(&path).is_ok_and(|namespace| namespace == own)) {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
+}

@@ -1,0 +1,75 @@
+//! `run`: create and start in one, in the foreground or detached.
+
+use std::os::fd::AsFd;
+
+use super::create::{Bundle, Console, Made, make, needless_socket};
+use super::foreground::{self, Foreground};
+use super::options::{Delete, Global, Run, Selection};
+use super::start::run_poststart;
+use super::{delete, files, poststop};
+use crate::error::{Context, Error, Result, Stage};
+use crate::launch::{self, Trace};
+use crate::plan::create::Start;
+use crate::sys::{process, socket};
+
+/// Creates and starts a container; its exit status.
+pub fn run(global: &Global, args: &Run) -> Result<u8> {
+    let bundle = Bundle::load(&args.create)?;
+    let terminal = bundle.terminal();
+    if args.create.console_socket.is_some() && !(args.detach && terminal) {
+        return Err(needless_socket());
+    }
+    let mut foreground = None;
+    let console = match (&args.create.console_socket, terminal, args.detach) {
+        (_, false, _) => Console::None,
+        (Some(path), true, _) => Console::Socket(launch::connect(path, Stage::Console)?),
+        (None, true, true) => {
+            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket"));
+        }
+        (None, true, false) => {
+            let (ours, theirs) = socket::pair().at(Stage::Console, || "make a socket pair")?;
+            foreground = Some(ours);
+            Console::Socket(theirs)
+        }
+    };
+    if !args.detach && !args.no_subreaper {
+        process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
+    }
+    let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
+    let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
+    let made = make(global, &args.create, bundle, Start::Now, console, trace.as_mut())?;
+    files::write_trace(args.create.trace.as_deref(), trace)?;
+    let status = attend(global, args, made, foreground, signals);
+    match (&status, args.detach) {
+        (Ok(_), true) => {}
+        // Failed after the program ran, or done: nothing of it stays unless asked.
+        _ if args.keep => {}
+        _ => remove(global, &args.create.id)?,
+    }
+    status
+}
+
+fn remove(global: &Global, id: &str) -> Result<()> {
+    let args = Delete { which: Selection::Id(id.to_owned()), force: true, trace: None };
+    delete(global, &args, &poststop)
+}
+
+fn attend(
+    global: &Global,
+    args: &Run,
+    made: Made,
+    terminal: Option<std::os::fd::OwnedFd>,
+    signals: Option<std::os::fd::OwnedFd>,
+) -> Result<u8> {
+    let Made { container, running, spec, lock } = made;
+    if let Some(hooks) = spec.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) {
+        run_poststart(global, &container, &spec, hooks, running.pid)?;
+    }
+    drop(lock);
+    let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(0) };
+    let master = match terminal {
+        Some(socket) => Some(foreground::receive_master(socket.as_fd())?),
+        None => None,
+    };
+    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master })
+}

@@ -1,0 +1,44 @@
+//! Names of signals.
+
+use std::str::FromStr;
+
+use nix::sys::signal::Signal;
+
+use crate::error::{Error, Result, Stage};
+
+/// Further names, see signal(7).
+const ALIASES: &[(&str, i32)] =
+    &[("CLD", libc::SIGCHLD), ("IOT", libc::SIGABRT), ("POLL", libc::SIGIO), ("UNUSED", libc::SIGSYS)];
+/// The largest number the kernel knows.
+const LAST: i32 = 64;
+
+/// The number of a signal given as a number, or as a name in any case with or without `SIG`, `RTMIN+n` and
+/// `RTMAX-n` among them. 0 only asks whether the process is there, as with kill(2).
+pub fn parse(text: &str) -> Result<i32> {
+    let unknown = || Error::new(Stage::Args, format!("unknown signal {text:?}"));
+    if let Ok(number) = text.parse::<i32>() {
+        return if (0..=LAST).contains(&number) { Ok(number) } else { Err(unknown()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = match name.strip_prefix("RT") {
+        Some(real_time) => real_time_signal(real_time),
+        None => Signal::from_str(&format!("SIG{name}"))
+            .map(|signal| signal as i32)
+            .ok()
+            .or_else(|| ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, number)| *number)),
+    };
+    number.ok_or_else(unknown)
+}
+
+fn real_time_signal(name: &str) -> Option<i32> {
+    let (base, offset, sign) = match (name.strip_prefix("MIN"), name.strip_prefix("MAX")) {
+        (Some(""), _) => return Some(libc::SIGRTMIN()),
+        (_, Some("")) => return Some(libc::SIGRTMAX()),
+        (Some(rest), _) => (libc::SIGRTMIN(), rest.strip_prefix('+')?, 1),
+        (_, Some(rest)) => (libc::SIGRTMAX(), rest.strip_prefix('-')?, -1),
+        _ => return None,
+    };
+    let number = base + sign * i32::from(offset.parse::<u8>().ok()?);
+    (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number).then_some(number)
+}

@@ -1,0 +1,103 @@
+//! `update`: new limits for one container or several, all or none.
+
+use super::Container;
+use super::freeze::locked;
+use super::lookup::not_running;
+use super::options::{Global, Update};
+use crate::cgroup::{Admission, Applied, Cgroup};
+use crate::error::{Error, Result, Stage};
+use crate::host::cgroup::Layout;
+use crate::plan::cgroup_update::{self, UpdatePlan};
+use crate::spec::resources::Resources;
+use crate::state::{Lock, Status};
+
+/// One container's part.
+struct Change {
+    container: Container,
+    cgroup: Cgroup,
+    plan: UpdatePlan,
+    /// By how much its memory limit grows; those that shrink come first.
+    growth: i64,
+    _lock: Lock,
+}
+
+/// Changes limits. Everything is planned and checked before the first write; when a write is refused, what the
+/// containers before it got is taken back.
+pub fn update(global: &Global, args: &Update) -> Result<()> {
+    if args.l3_cache_schema.is_some() || args.mem_bw_schema.is_some() {
+        return Err(Error::new(Stage::Cgroup, "Intel RDT schemas cannot be updated by this build"));
+    }
+    let layout = Layout::read()?;
+    let mut changes = Vec::new();
+    for (id, wanted) in ordered(&args.changes)? {
+        changes.push(change(global, id, wanted, &layout, args)?);
+    }
+    // Shrink first, so that the sum is at no time above what it was before or will be after.
+    changes.sort_by_key(|change| change.growth);
+    apply(&changes)?;
+    changes.iter_mut().try_for_each(|change| {
+        change.container.record.resources = Some(change.plan.resources.clone());
+        change.container.dir.save(&change.container.record)
+    })
+}
+
+/// By name, so that two updates of the same containers lock them in the same order; each named once.
+fn ordered(changes: &[(String, Resources)]) -> Result<Vec<(&str, &Resources)>> {
+    let mut sorted: Vec<_> = changes.iter().map(|(id, wanted)| (id.as_str(), wanted)).collect();
+    sorted.sort_by_key(|(id, _)| *id);
+    match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(Error::new(Stage::Args, format!("update names container {} twice", pair[0].0))),
+        None => Ok(sorted),
+    }
+}
+
+fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: &Update) -> Result<Change> {
+    let (container, lock) = locked(global, id)?;
+    if container.status()? == Status::Stopped {
+        return Err(not_running());
+    }
+    let Some(cgroup) = container.cgroup()? else {
+        return Err(Error::new(Stage::Cgroup, format!("container {id} has no cgroup of its own"))
+            .with_hint("limits need a cgroup; an ordinary user needs a delegated one"));
+    };
+    let current = container.resources()?;
+    let plan = cgroup_update::update(&current, wanted, layout)?;
+    for warning in &plan.warnings {
+        (global.warn)(&format!("update {id}: {warning}"));
+    }
+    cgroup.check_usage(&plan.checks)?;
+    cgroup.admission(&plan.writes, if args.force { Admission::Force } else { Admission::Check })?;
+    let growth = limit(&plan.resources).saturating_sub(limit(&current));
+    Ok(Change { container, cgroup, plan, growth, _lock: lock })
+}
+
+/// The memory limit; none is the highest.
+fn limit(resources: &Resources) -> i64 {
+    let limit = resources.memory.as_ref().and_then(|memory| memory.limit).unwrap_or(-1);
+    if limit < 0 { i64::MAX } else { limit }
+}
+
+fn apply(changes: &[Change]) -> Result<()> {
+    let mut done: Vec<(&Change, Applied)> = Vec::new();
+    for change in changes {
+        match change.cgroup.apply(&change.plan.writes) {
+            Ok(applied) => done.push((change, applied)),
+            Err(error) => return Err(take_back(done, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Undoes, the newest first; what cannot be undone is said.
+fn take_back(done: Vec<(&Change, Applied)>, error: Error) -> Error {
+    let worse: Vec<String> = done
+        .into_iter()
+        .rev()
+        .filter_map(|(change, applied)| change.cgroup.put_back(applied).err())
+        .map(|error| error.to_string())
+        .collect();
+    if worse.is_empty() {
+        return error;
+    }
+    Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", worse.join("; ")))
+}

@@ -1,0 +1,105 @@
+//! `state` and `list`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Container;
+use super::options::Global;
+use crate::error::Result;
+use crate::state::{Dir, Status};
+
+/// A container as `state` and `list` show it: the fields of the specification and runc's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// The bundle's ociVersion.
+    pub oci_version: String,
+    /// Its name.
+    pub id: String,
+    /// Its first process; 0 when it has ended.
+    pub pid: i32,
+    /// The word of [`Status`].
+    pub status: &'static str,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root file system.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The bundle's annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Name of the user it belongs to, or `#` and the number.
+    pub owner: String,
+}
+
+/// Shows one container.
+pub fn state(global: &Global, id: &str) -> Result<View> {
+    view(&Container::load(&global.root, id)?, &Users::read())
+}
+
+/// Shows all containers. One that cannot be shown is a warning; one that went away meanwhile is nothing.
+pub fn list(global: &Global) -> Result<Vec<View>> {
+    let users = Users::read();
+    let mut views = Vec::new();
+    for id in global.root.ids()? {
+        match one(global, &id, &users) {
+            Ok(Some(shown)) => views.push(shown),
+            Ok(None) => {}
+            Err(error) => (global.warn)(&format!("list {id}: {error}")),
+        }
+    }
+    Ok(views)
+}
+
+fn one(global: &Global, id: &str, users: &Users) -> Result<Option<View>> {
+    let Some(dir) = Dir::find(&global.root, id)? else { return Ok(None) };
+    // A directory without a record: `create` has just begun, or `delete` is about to end.
+    let Some(record) = dir.find_record()? else { return Ok(None) };
+    view(&Container { dir, record }, users).map(Some)
+}
+
+fn view(container: &Container, users: &Users) -> Result<View> {
+    let status = container.status()?;
+    let record = &container.record;
+    Ok(View {
+        oci_version: record.oci_version.clone(),
+        id: record.id.clone(),
+        pid: if status == Status::Stopped { 0 } else { record.init.map_or(0, |init| init.pid) },
+        status: status.name(),
+        bundle: record.bundle.clone(),
+        rootfs: record.rootfs.clone(),
+        created: record.created.clone(),
+        annotations: record.annotations.clone(),
+        owner: users.name(container.dir.owner()?),
+    })
+}
+
+/// The text of /etc/passwd. getpwuid(3) loads NSS modules, which a static program cannot.
+struct Users(String);
+
+impl Users {
+    fn read() -> Users {
+        // Without it users have numbers.
+        Users(std::fs::read_to_string("/etc/passwd").unwrap_or_default())
+    }
+
+    fn name(&self, uid: u32) -> String {
+        let number = uid.to_string();
+        let line = self.0.lines().find(|line| line.split(':').nth(2) == Some(&number));
+        line.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{number}"), str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_without_a_name_has_a_number() {
+        let users = Users("root:x:0:0::/:/bin/sh\nann:x:1000:1000::/:/bin/sh\n".into());
+        assert_eq!(users.name(1000), "ann");
+        assert_eq!(users.name(100), "#100");
+    }
+}

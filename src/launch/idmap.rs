@@ -1,0 +1,69 @@
+//! Id maps of user namespaces (user_namespaces(7)).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
+
+use super::{destroy, sync_error};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::MapWriter;
+use crate::sys::process::{self, CloneArgs, Cloned};
+use crate::sys::{fs, socket};
+
+/// Writes the maps of a process that waits in its new user namespace.
+pub(super) fn write(pid: i32, uids: &str, gids: &str, writer: MapWriter) -> Result<()> {
+    match writer {
+        MapWriter::Direct => {
+            put(pid, "gid_map", gids)?;
+            put(pid, "uid_map", uids)
+        }
+        MapWriter::OwnId => {
+            put(pid, "setgroups", "deny")?;
+            put(pid, "gid_map", gids)?;
+            put(pid, "uid_map", uids)
+        }
+        MapWriter::Helpers => {
+            helper("newgidmap", pid, gids)?;
+            helper("newuidmap", pid, uids)
+        }
+    }
+}
+
+fn put(pid: i32, file: &str, text: &str) -> Result<()> {
+    let what = || format!("write {:?} to /proc/{pid}/{file}", text.trim_end());
+    std::fs::write(format!("/proc/{pid}/{file}"), text).at(Stage::Namespace, what)
+}
+
+fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
+    let output = Command::new(program).arg(pid.to_string()).args(map.split_whitespace()).output();
+    let output = output.at(Stage::Namespace, || format!("run {program}"));
+    let output = output.map_err(|error| error.with_hint("install newuidmap and newgidmap (Debian: uidmap)"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let error = Error::new(Stage::Namespace, format!("{program} {}: {}", map.trim_end(), said.trim()));
+    Err(error.with_hint("the maps must lie within this user's ranges in /etc/subuid and /etc/subgid"))
+}
+
+/// A user namespace with these maps, for an id-mapped mount. A process holds it until it is open here.
+pub(super) fn user_namespace(uids: &str, gids: &str) -> Result<OwnedFd> {
+    let (ours, theirs) = socket::pair().at(Stage::Namespace, || "make a socket pair")?;
+    let args = CloneArgs { flags: libc::CLONE_NEWUSER as u64, cgroup: None };
+    match process::clone3(&args).at(Stage::Namespace, || "clone3 for an id-mapped mount")? {
+        Cloned::Child => {
+            drop(ours);
+            // Ends with the parent's end of the pair, whatever becomes of the parent.
+            let _ = fs::read(theirs.as_fd(), &mut [0]);
+            process::exit(0)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            let opened = write(pid, uids, gids, MapWriter::Direct).and_then(|()| {
+                let path = format!("/proc/{pid}/ns/user");
+                std::fs::File::open(&path).at(Stage::Namespace, || format!("open {path}"))
+            });
+            drop(ours);
+            destroy(pid, &pidfd).ok_or_else(|| sync_error("reap the holder of a user namespace"))?;
+            opened.map(OwnedFd::from)
+        }
+    }
+}

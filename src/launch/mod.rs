@@ -1,0 +1,91 @@
+//! The parent: opens what the child cannot reach, clones it, and walks the plan's steps.
+//!
+//! Runs in the process that was called. Looks at the plan and at descriptors, never at the specification. If
+//! a step fails, the child is killed and reaped and the cgroup is removed before the error is returned.
+
+mod fds;
+mod hooks;
+mod idmap;
+mod listener;
+mod steps;
+mod tail;
+pub mod trace;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::cgroup::{Cgroup, Leftover};
+use crate::error::{Error, Result, Stage};
+use crate::plan::op::Plan;
+use crate::spec::hooks::Hooks;
+use crate::sys::process::{self, Exit};
+
+pub use hooks::{Runner, run as run_hooks};
+pub use steps::{connect, open_fifo};
+pub use trace::Trace;
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Running {
+    /// Its pid, as we see it.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// Its cgroup, where it has one of its own.
+    pub cgroup: Option<Cgroup>,
+}
+
+/// What is launched, and with what.
+pub struct Launch<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The hooks that the plan's steps name.
+    pub hooks: Option<&'a Hooks>,
+    /// The state document for a status and a pid.
+    pub state: &'a dyn Fn(&str, i32) -> Vec<u8>,
+    /// Warnings of hooks and others.
+    pub warn: &'a dyn Fn(&str),
+    /// Called when the child is set up, before it may go on: the state has to be written.
+    pub save: &'a mut dyn FnMut(&Running) -> Result<()>,
+    /// The connected console socket.
+    pub console: Option<OwnedFd>,
+    /// The start fifo, open for reading and writing.
+    pub fifo: Option<OwnedFd>,
+    /// The pidfd of the container's init, for exec.
+    pub init: Option<OwnedFd>,
+    /// The cgroup to join, for exec.
+    pub cgroup: Option<Cgroup>,
+    /// Where times are noted.
+    pub trace: Option<&'a mut Trace>,
+}
+
+/// Launches; on failure nothing of it is left.
+pub fn launch(launch: Launch<'_>) -> Result<Running> {
+    let made_cgroup = launch.cgroup.is_none();
+    let mut parent = steps::Parent::new(launch)?;
+    match parent.walk() {
+        Ok(()) => parent.finish(),
+        Err(error) => {
+            let error = parent.explain(error);
+            parent.abandon(made_cgroup);
+            Err(error)
+        }
+    }
+}
+
+/// Kills and reaps a child that will not become a container.
+fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
+    // ESRCH: it is gone already, which is what is wanted.
+    let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+    process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
+}
+
+/// Removes the cgroup of a failed launch. The error that led here is the one worth reporting; what cannot be
+/// removed is found again by `delete`, which says why.
+fn remove_cgroup(cgroup: &Cgroup) -> Option<Error> {
+    cgroup.remove(Leftover::Kill).err()
+}
+
+/// An error of the exchange with the child.
+fn sync_error(what: impl Into<String>) -> Error {
+    Error::new(Stage::Sync, what)
+}

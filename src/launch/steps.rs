@@ -1,0 +1,298 @@
+//! The steps, one after the other.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{Launch, Running, destroy, fds, hooks, idmap, listener, remove_cgroup, sync_error, tail};
+use crate::cgroup::Cgroup;
+use crate::child::{self, Inherited};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::{HookKind, IntoCgroup, Step};
+use crate::sys::process::{self, CloneArgs, Cloned, Exit};
+use crate::sys::{fs, shared::Times, socket};
+use crate::wire::{self, Message, SyncPoint};
+
+/// The parent while it walks.
+pub(super) struct Parent<'a> {
+    launch: Launch<'a>,
+    wire: OwnedFd,
+    child_wire: Option<OwnedFd>,
+    namespaces: Vec<OwnedFd>,
+    trees: Vec<OwnedFd>,
+    id_maps: Vec<OwnedFd>,
+    child: Option<(i32, OwnedFd)>,
+    listener_fd: Option<i32>,
+    reaped: Option<Exit>,
+    times: Option<Times>,
+}
+
+impl<'a> Parent<'a> {
+    pub(super) fn new(launch: Launch<'a>) -> Result<Parent<'a>> {
+        let (wire, child_wire) = socket::pair().at(Stage::Sync, || "make a socket pair")?;
+        let times = match &launch.trace {
+            Some(_) => Some(Times::new(launch.plan.ops.len()).at(Stage::Sync, || "map memory for the trace")?),
+            None => None,
+        };
+        Ok(Parent {
+            launch,
+            wire,
+            child_wire: Some(child_wire),
+            namespaces: Vec::new(),
+            trees: Vec::new(),
+            id_maps: Vec::new(),
+            child: None,
+            listener_fd: None,
+            reaped: None,
+            times,
+        })
+    }
+
+    pub(super) fn walk(&mut self) -> Result<()> {
+        let plan = self.launch.plan;
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Some(trace) = &mut self.launch.trace {
+                trace.step(index, step);
+            }
+            self.step(step)?;
+        }
+        Ok(())
+    }
+
+    /// The process, once every step is done.
+    pub(super) fn finish(mut self) -> Result<Running> {
+        if let (Some(trace), Some(times)) = (&mut self.launch.trace, &self.times) {
+            trace.child(self.launch.plan, times);
+        }
+        let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("the plan has no clone"))?;
+        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take() })
+    }
+
+    /// Ends what was begun.
+    pub(super) fn abandon(mut self, made_cgroup: bool) {
+        if let Some((pid, pidfd)) = &self.child
+            && self.reaped.is_none()
+        {
+            self.reaped = destroy(*pid, pidfd);
+        }
+        if let Some(cgroup) = self.launch.cgroup.as_ref().filter(|_| made_cgroup)
+            && let Some(error) = remove_cgroup(cgroup)
+        {
+            (self.launch.warn)(&error.to_string());
+        }
+    }
+
+    /// A child that was killed while it was set up was most likely out of memory: say so, and what the limit is.
+    pub(super) fn explain(&mut self, error: Error) -> Error {
+        let limit = self.launch.plan.cgroup.as_ref().and_then(|plan| {
+            plan.writes.iter().find(|write| matches!(write.file.as_str(), "memory.max" | "memory.limit_in_bytes"))
+        });
+        match (self.reaped, limit) {
+            (Some(Exit::Signal(libc::SIGKILL)), Some(limit)) => {
+                let what = format!("the container's process was killed while it was set up, most likely OOM: {} is {} bytes", limit.file, limit.value);
+                Error::new(Stage::Cgroup, format!("{what} ({error})")).with_hint("raise linux.resources.memory.limit")
+            }
+            _ => error,
+        }
+    }
+
+    fn child(&self) -> Result<&(i32, OwnedFd)> {
+        self.child.as_ref().ok_or_else(|| sync_error("there is no child yet"))
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::OpenNamespace(kind, path) => {
+                self.namespaces.push(fds::namespace(*kind, path)?);
+                Ok(())
+            }
+            Step::CloneTree { path, reach, propagation } => {
+                self.trees.push(fds::clone_tree(path, *reach, *propagation)?);
+                Ok(())
+            }
+            Step::OpenIdMap { uids, gids } => {
+                self.id_maps.push(idmap::user_namespace(uids, gids)?);
+                Ok(())
+            }
+            Step::CreateCgroup => {
+                let plan = self.launch.plan.cgroup.as_ref().ok_or_else(|| sync_error("the plan has no cgroup"))?;
+                self.launch.cgroup = Some(Cgroup::create(plan)?);
+                Ok(())
+            }
+            Step::Clone { flags, into_cgroup, join_pid, time_offsets } => {
+                self.clone(*flags, *into_cgroup, *join_pid, time_offsets.as_deref())
+            }
+            Step::Await(SyncPoint::Launched) => self.await_launched(),
+            Step::Await(point) => self.wait_for(*point),
+            Step::Answer(point) => {
+                let answer = wire::send(self.wire.as_fd(), &Message::Sync(*point, 0));
+                // The child is gone: what follows finds out how.
+                if answer == Err(Errno::EPIPE) { Ok(()) } else { answer.at(Stage::Sync, || "answer the child") }
+            }
+            Step::WriteIdMaps { uids, gids, writer } => idmap::write(self.child()?.0, uids, gids, *writer),
+            Step::AttachCgroup => {
+                let pid = self.child()?.0;
+                match &mut self.launch.cgroup {
+                    Some(cgroup) => cgroup.attach(pid),
+                    None => Ok(()),
+                }
+            }
+            Step::MoveNetDevice(name, inside) => super::fds::move_device(self.child()?.0, name, inside),
+            Step::Rdt(_) => Err(Error::new(Stage::Cgroup, "linux.intelRdt is not supported yet")),
+            Step::Hooks(kind) => self.hooks(*kind),
+            Step::Rlimit(limit) => {
+                let name = crate::plan::rlimits::name(limit.resource).unwrap_or("?");
+                process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
+                    .at(Stage::Process, || format!("set rlimit {name} to {}/{}", limit.soft, limit.hard))
+            }
+            Step::OomScoreAdj(score) => {
+                let path = format!("/proc/{}/oom_score_adj", self.child()?.0);
+                std::fs::write(&path, score.to_string()).at(Stage::Process, || format!("set oom_score_adj to {score}"))
+            }
+            Step::Affinity(mask) => process::set_affinity(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
+            Step::SaveState => self.save(),
+            Step::SendListener { path, metadata } => {
+                let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
+                let (pid, pidfd) = self.child()?;
+                listener::send(*pid, pidfd, number, path, metadata, self.launch.state)
+            }
+            Step::AwaitExec => match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the program")? {
+                None => self.exec_or_death(),
+                Some(Message::Fault(fault)) => Err(self.fault(&fault)),
+                Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
+            },
+        }
+    }
+
+    /// The wire closes when the program is executed, and when the child dies before.
+    fn exec_or_death(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn fault(&mut self, fault: &wire::Fault) -> Error {
+        self.launch.plan.fault(fault.op as usize, fault.errno, &String::from_utf8_lossy(fault.text()))
+    }
+
+    fn wait_for(&mut self, point: SyncPoint) -> Result<()> {
+        match wire::receive(self.wire.as_fd()).at(Stage::Sync, || format!("wait for the child: {}", point.name()))? {
+            Some(Message::Sync(found, value)) if found == point => {
+                if point == SyncPoint::Listener {
+                    self.listener_fd = Some(value);
+                }
+                Ok(())
+            }
+            Some(Message::Fault(fault)) => Err(self.fault(&fault)),
+            Some(Message::Sync(found, _)) => {
+                Err(sync_error(format!("the child is at {}, not at {}", found.name(), point.name())))
+            }
+            None => {
+                let (pid, pidfd) = self.child()?;
+                let exit = destroy(*pid, pidfd);
+                self.reaped = exit;
+                let how = match exit {
+                    Some(Exit::Code(code)) => format!("exited with status {code}"),
+                    Some(Exit::Signal(signal)) => format!("was killed by signal {signal}"),
+                    None => "is gone".into(),
+                };
+                Err(sync_error(format!("the container's process {how} while it was set up (waiting for: {})", point.name())))
+            }
+        }
+    }
+
+    /// The launcher has cloned the process we want, our other child, and ends.
+    fn await_launched(&mut self) -> Result<()> {
+        let pid = match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the launcher")? {
+            Some(Message::Sync(SyncPoint::Launched, pid)) => pid,
+            Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
+            _ => return Err(sync_error("the launcher ended early")),
+        };
+        let pidfd = process::pidfd_open(pid).at(Stage::Sync, || format!("open a pidfd of process {pid}"))?;
+        if let Some((launcher, _)) = self.child.replace((pid, pidfd)) {
+            process::wait(launcher, 0).at(Stage::Sync, || "reap the launcher")?;
+        }
+        Ok(())
+    }
+
+    fn hooks(&self, kind: HookKind) -> Result<()> {
+        let state = (self.launch.state)("creating", self.child()?.0);
+        let list = self.launch.hooks.map(|hooks| match kind {
+            HookKind::Prestart => &hooks.prestart[..],
+            HookKind::CreateRuntime => &hooks.create_runtime[..],
+            _ => &[],
+        });
+        hooks::run(kind.name(), list.unwrap_or_default(), &state)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
+        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take() };
+        let result = (self.launch.save)(&running);
+        self.child = Some((running.pid, running.pidfd));
+        self.launch.cgroup = running.cgroup;
+        result
+    }
+
+    fn clone(
+        &mut self,
+        flags: u64,
+        into_cgroup: IntoCgroup,
+        join_pid: Option<usize>,
+        offsets: Option<&std::ffi::CStr>,
+    ) -> Result<()> {
+        let plan = self.launch.plan;
+        let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
+        let built = tail::build(plan, wire.as_fd(), self.launch.fifo.as_ref())?;
+        let inherited = Inherited {
+            plan,
+            wire,
+            namespaces: std::mem::take(&mut self.namespaces),
+            trees: std::mem::take(&mut self.trees),
+            id_maps: std::mem::take(&mut self.id_maps),
+            console: self.launch.console.take(),
+            fifo: self.launch.fifo.take(),
+            init: self.launch.init.take(),
+            block: built.block,
+            program_slot: built.program_slot,
+            home_slot: built.home_slot,
+            hooks: built.hooks,
+            scratch: vec![0; 64 * 1024],
+            trace: self.times,
+        };
+        let own = fds::Around::enter(join_pid.and_then(|index| inherited.namespaces.get(index)), offsets)?;
+        let cgroup = self.launch.cgroup.as_ref().filter(|_| into_cgroup == IntoCgroup::Yes);
+        let args = CloneArgs { flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
+        let what = || format!("clone3 ({} namespaces)", flags.count_ones());
+        match process::clone3(&args).at(Stage::Namespace, what)? {
+            Cloned::Child => child::run(inherited),
+            Cloned::Parent { pid, pidfd } => {
+                self.child = Some((pid, pidfd));
+                drop(inherited);
+                built.exe.map(drop);
+                own.leave()
+            }
+        }
+    }
+}
+
+/// Opens the start fifo for the child: reading and writing, so that it neither waits nor sees an end.
+pub fn open_fifo(dir: std::os::fd::BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd> {
+    fs::open(dir, name, libc::O_RDWR | libc::O_NOFOLLOW, 0).at(Stage::State, || "open exec.fifo")
+}
+
+/// Connects to a console or pidfd socket. A path longer than a socket address takes is reached through a
+/// descriptor of its directory.
+pub fn connect(path: &Path, stage: Stage) -> Result<OwnedFd> {
+    use std::os::unix::ffi::OsStrExt;
+    let what = || format!("connect to {}", path.display());
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() < 108 {
+        return socket::connect(bytes).at(stage, what);
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::errno(stage, what(), Errno::ENAMETOOLONG));
+    };
+    let dir = std::fs::File::open(parent).at(stage, what)?;
+    let short = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&dir).to_string()).join(name);
+    socket::connect(short.as_os_str().as_bytes()).at(stage, what)
+}

@@ -1,0 +1,190 @@
+//! The operations after the set-up as a table of system calls (see `sys::tail`), built before the clone.
+
+use std::ffi::{CString, c_char};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::child::HookPointers;
+use crate::error::{Context, Result, Stage};
+use crate::plan::op::{ChildHook, Filter, Op, Plan, is_tail};
+use crate::sys::tail::{Block, Mode, leave_runtime};
+use crate::sys::{cred, fs};
+use crate::wire::{self, Fault, Message, SyncPoint};
+
+/// The table and what belongs to it.
+pub(super) struct Built {
+    pub block: Block,
+    pub program_slot: u64,
+    pub home_slot: (u64, usize),
+    pub hooks: Vec<HookPointers>,
+    /// What `/proc/self/exe` will name.
+    pub exe: Option<OwnedFd>,
+}
+
+/// Room for HOME; home directories longer than a path cannot be entered anyway.
+const HOME_ROOM: usize = libc::PATH_MAX as usize;
+const MSG_NOSIGNAL: u64 = libc::MSG_NOSIGNAL as u64;
+
+/// Builds the table for `plan`.
+pub(super) fn build(plan: &Plan, wire: BorrowedFd<'_>, fifo: Option<&OwnedFd>) -> Result<Built> {
+    let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
+    let calls = 16 + plan.ops.iter().map(call_count).sum::<usize>();
+    let mut block = Block::new(wire, fault, calls, data_size(plan)).at(Stage::Process, || "map the last calls")?;
+    let exe = match plan.ops.contains(&Op::LeaveRuntime) {
+        true => Some(fs::memfd(c"brisk-init").at(Stage::Process, || "make a memory file")?),
+        false => None,
+    };
+    if let Some(exe) = &exe {
+        fs::chmod(exe.as_fd(), 0o555).at(Stage::Process, || "make the memory file executable")?;
+    }
+    let program_slot = block.reserve(libc::PATH_MAX as usize + 8);
+    let args = strings(&mut block, &plan.args, None);
+    let home = plan.ops.iter().any(|op| matches!(op, Op::Home(_))).then(|| block.reserve(HOME_ROOM));
+    let env = strings(&mut block, &plan.env, home);
+    let mut builder = Builder { block, wire: wire.as_raw_fd() as u64, fifo, program: program_slot, args, env };
+    for (index, op) in plan.ops.iter().enumerate().filter(|(_, op)| is_tail(op)) {
+        match (op, &exe) {
+            (Op::LeaveRuntime, Some(exe)) => {
+                leave_runtime(&mut builder.block, index as u32, exe.as_fd(), b"brisk: init\0");
+            }
+            _ => builder.op(index as u32, op),
+        }
+    }
+    let hooks = plan.ops.iter().filter_map(|op| if let Op::Hook(hook) = op { Some(pointers(hook, &plan.env)) } else { None });
+    let hooks = hooks.collect();
+    Ok(Built { block: builder.block, program_slot, home_slot: (home.unwrap_or(0), HOME_ROOM), hooks, exe })
+}
+
+fn call_count(op: &Op) -> usize {
+    match op {
+        Op::DropBounding(mask) | Op::Ambient(mask) => mask.count_ones() as usize,
+        Op::LeaveRuntime => 10,
+        _ => 4,
+    }
+}
+
+fn data_size(plan: &Plan) -> usize {
+    let strings: usize = plan.args.iter().chain(&plan.env).map(|text| text.count_bytes() + 24).sum();
+    let filters: usize = plan.ops.iter().map(|op| if let Op::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
+    strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
+}
+
+fn strings(block: &mut Block, list: &[CString], extra: Option<u64>) -> u64 {
+    let mut words: Vec<u64> = list.iter().map(|text| block.bytes(text.as_bytes_with_nul())).collect();
+    words.extend(extra);
+    words.push(0);
+    block.words(&words)
+}
+
+fn pointers(hook: &ChildHook, env: &[CString]) -> HookPointers {
+    let list = |list: &[CString]| -> Vec<*const c_char> {
+        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    HookPointers { args: list(&hook.args), env: list(hook.env.as_deref().unwrap_or(env)) }
+}
+
+struct Builder<'a> {
+    block: Block,
+    wire: u64,
+    fifo: Option<&'a OwnedFd>,
+    program: u64,
+    args: u64,
+    env: u64,
+}
+
+impl Builder<'_> {
+    fn must(&mut self, op: u32, nr: libc::c_long, args: &[u64]) {
+        self.block.call(op, Mode::MUST, nr, args);
+    }
+
+    fn prctl(&mut self, op: u32, option: i32, a: u64, b: u64) {
+        self.must(op, libc::SYS_prctl, &[option as u64, a, b]);
+    }
+
+    fn op(&mut self, index: u32, op: &Op) {
+        match op {
+            // EPERM: a leader already, which is what is wanted.
+            Op::NewSession => {
+                self.block.call(index, Mode::MAY, libc::SYS_setsid, &[]);
+            }
+            Op::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY]),
+            Op::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
+            Op::KeepCaps => self.prctl(index, libc::PR_SET_KEEPCAPS, 1, 0),
+            Op::DropBounding(mask) => {
+                for cap in bits(*mask) {
+                    self.prctl(index, libc::PR_CAPBSET_DROP, cap, 0);
+                }
+            }
+            Op::Ambient(mask) => {
+                for cap in bits(*mask) {
+                    self.prctl(index, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, cap);
+                }
+            }
+            Op::Ids(uid, gid) => {
+                let (uid, gid) = (u64::from(*uid), u64::from(*gid));
+                self.must(index, libc::SYS_setresgid, &[gid, gid, gid]);
+                self.must(index, libc::SYS_setresuid, &[uid, uid, uid]);
+            }
+            Op::Caps(masks) => {
+                let header = words32(&mut self.block, &[cred::CAP_VERSION, 0]);
+                let data = words32(&mut self.block, &cred::cap_words(masks));
+                self.must(index, libc::SYS_capset, &[header, data]);
+            }
+            Op::Seccomp(filter) => self.seccomp(index, filter),
+            Op::ForkTail => self.fork(index),
+            Op::Park => {
+                let record = self.block.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
+                let byte = self.block.reserve(8);
+                self.must(index, libc::SYS_sendto, &[self.wire, record, wire::SIZE as u64, MSG_NOSIGNAL]);
+                let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
+                self.must(index, libc::SYS_read, &[fifo, byte, 1]);
+            }
+            Op::Exec => self.must(index, libc::SYS_execve, &[self.program, self.args, self.env]),
+            // Everything else is not of the tail.
+            _ => {}
+        }
+    }
+
+    /// `struct sock_fprog` and the filter; a listener's number goes to the parent, who must have it before
+    /// any call that the filter notifies of.
+    fn seccomp(&mut self, index: u32, filter: &Filter) {
+        const SECCOMP_SET_MODE_FILTER: u64 = 1;
+        let program = self.block.bytes(&filter.program);
+        let fprog = self.block.words(&[u64::from(filter.len), program]);
+        let args = [SECCOMP_SET_MODE_FILTER, filter.flags, fprog];
+        if !filter.notify {
+            self.must(index, libc::SYS_seccomp, &args);
+            return;
+        }
+        let record = wire::encode(&Message::Sync(SyncPoint::Listener, 0));
+        // The spare record holds the number; the kind comes from a record of its own, for the spare one may be
+        // that of the fork.
+        let head = self.block.bytes(&record[..8]);
+        let (spare, _) = self.block.record();
+        let vectors = self.block.words(&[head, 8, spare + 8, wire::SIZE as u64 - 8]);
+        let message = self.block.words(&[0, 0, vectors, 2, 0, 0, 0]);
+        let answer = self.block.reserve(wire::SIZE);
+        self.block.call(index, Mode::STORE, libc::SYS_seccomp, &args);
+        self.must(index, libc::SYS_sendmsg, &[self.wire, message, MSG_NOSIGNAL]);
+        self.must(index, libc::SYS_read, &[self.wire, answer, wire::SIZE as u64]);
+    }
+
+    /// clone3 as the parent's sibling; the launcher says the pid and ends.
+    fn fork(&mut self, index: u32) {
+        let size = size_of::<libc::clone_args>();
+        let mut args = vec![0u64; size / 8];
+        args[0] = libc::CLONE_PARENT as u64;
+        let args = self.block.words(&args);
+        self.block.set_record(&wire::encode(&Message::Sync(SyncPoint::Launched, 0)));
+        self.block.call(index, Mode::FORK, libc::SYS_clone3, &[args, size as u64]);
+    }
+}
+
+fn bits(mask: u64) -> impl Iterator<Item = u64> {
+    (0..64).filter(move |bit| mask & (1 << bit) != 0)
+}
+
+fn words32(block: &mut Block, words: &[u32]) -> u64 {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    block.bytes(&bytes)
+}

@@ -1,0 +1,80 @@
+//! A timeline of both sides of the clone.
+
+use serde_json::{Value, json};
+
+use crate::plan::op::{Plan, Step};
+use crate::sys::process::monotonic_ns;
+use crate::sys::shared::Times;
+
+/// One thing that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// `parent` or `child`.
+    pub who: &'static str,
+    /// Its line in the plan.
+    pub name: String,
+    /// When it began, in nanoseconds of CLOCK_MONOTONIC.
+    pub start: u64,
+    /// How long it took; until the next one began.
+    pub duration: u64,
+}
+
+/// The events so far, in the order they began on each side.
+#[derive(Debug, Default)]
+pub struct Trace {
+    events: Vec<Event>,
+}
+
+impl Trace {
+    /// Notes that the parent begins something; whatever it did before ends now.
+    pub fn mark(&mut self, name: &str) {
+        let now = monotonic_ns();
+        self.close(now);
+        self.events.push(Event { who: "parent", name: name.into(), start: now, duration: 0 });
+    }
+
+    pub(super) fn step(&mut self, _index: usize, step: &Step) {
+        self.mark(&step.to_string());
+    }
+
+    fn close(&mut self, now: u64) {
+        if let Some(last) = self.events.iter_mut().rev().find(|event| event.who == "parent") {
+            last.duration = now.saturating_sub(last.start);
+        }
+    }
+
+    /// Adds what the child noted in shared memory.
+    pub(super) fn child(&mut self, plan: &Plan, times: &Times) {
+        let now = monotonic_ns();
+        self.close(now);
+        let started: Vec<(usize, u64)> =
+            (0..plan.ops.len()).map(|index| (index, times.get(index))).filter(|(_, start)| *start != 0).collect();
+        for (position, (index, start)) in started.iter().enumerate() {
+            let end = started.get(position + 1).map_or(now, |(_, next)| *next);
+            let name = plan.ops[*index].to_string();
+            self.events.push(Event { who: "child", name, start: *start, duration: end.saturating_sub(*start) });
+        }
+    }
+
+    /// Everything noted.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The trace event format that Chrome's and Perfetto's viewers read: complete events, times in µs.
+    pub fn to_json(&mut self) -> Value {
+        self.close(monotonic_ns());
+        let micros = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
+        let events: Vec<Value> = self
+            .events
+            .iter()
+            .map(|event| {
+                json!({
+                    "ph": "X", "pid": 1, "tid": if event.who == "parent" { 1 } else { 2 }, "cat": event.who,
+                    "name": event.name, "ts": micros(event.start), "dur": micros(event.duration),
+                })
+            })
+            .collect();
+        json!({ "traceEvents": events, "displayTimeUnit": "ms" })
+    }
+}

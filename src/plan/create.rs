@@ -1,0 +1,365 @@
+//! The plan of a new container: every step of the parent and every operation of the child, in order.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use super::cgroup::{self, CgroupPlan};
+use super::idmap::{self, IdKind, IdMaps};
+use super::namespaces::{Kind, Namespaces};
+use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Op, Plan, Step};
+use super::{process, rootfs, sysctl};
+use crate::error::{Error, Result, Stage};
+use crate::host::{Host, Userns};
+use crate::spec::Spec;
+use crate::wire::SyncPoint;
+
+/// What the caller chose on the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The container's id.
+    pub id: String,
+    /// The bundle's directory, absolute.
+    pub bundle: PathBuf,
+    /// How the root is entered.
+    pub enter: Enter,
+    /// A new session keyring, or the caller's.
+    pub keyring: Keyring,
+    /// When the program starts.
+    pub start: Start,
+    /// Descriptors 3 to 3 + n - 1 stay open in the container.
+    pub preserve_fds: u32,
+    /// Which cgroup driver.
+    pub cgroups: Cgroups,
+    /// The program gets a terminal whose master goes to a socket, or to our own foreground.
+    pub terminal: bool,
+}
+
+/// The session keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Keyring {
+    New,
+    Inherit,
+}
+
+/// When the program starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At `start`.
+    OnSignal,
+    /// At once (`run`, `exec`).
+    Now,
+}
+
+/// The cgroup driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// Directories are made by brisk.
+    File,
+    /// A transient scope is asked of systemd.
+    Systemd,
+    /// None is made.
+    Disabled,
+}
+
+/// The values every part of the plan looks at.
+pub(super) struct Input<'a> {
+    pub spec: &'a Spec,
+    pub host: &'a Host,
+    pub options: &'a Options,
+    pub namespaces: &'a Namespaces,
+    pub cgroup: Option<&'a CgroupPlan>,
+    pub uids: &'a IdMaps,
+    pub gids: &'a IdMaps,
+}
+
+impl Input<'_> {
+    pub(super) fn new_userns(&self) -> bool {
+        self.namespaces.is_new(Kind::User)
+    }
+
+    /// Whether the container's root has authority only over a user namespace.
+    pub(super) fn in_userns(&self) -> bool {
+        self.namespaces.contains(Kind::User) || self.host.userns == Userns::Nested
+    }
+}
+
+/// Parent steps and child operations under construction.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub before_clone: Vec<Step>,
+    pub ops: Vec<Op>,
+    pub warnings: Vec<String>,
+    pub id_maps: usize,
+}
+
+/// Text as a C string; a NUL byte is refused with the name of the field.
+pub(super) fn c_string(text: impl Into<Vec<u8>>, field: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new(Stage::Bundle, format!("{field} contains a NUL byte")))
+}
+
+/// Plans the container of `spec`.
+pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
+    let empty = crate::spec::linux::Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&empty);
+    let namespaces = Namespaces::parse(&linux.namespaces)?;
+    let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
+    let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
+    check_namespaces(spec, host, &namespaces, &uids, &gids)?;
+    let cgroup = plan_cgroup(spec, host, options)?;
+    let input = Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
+
+    let mut draft = Draft::default();
+    if let Some(cgroup) = &cgroup {
+        draft.warnings.extend(cgroup.warnings.iter().cloned());
+    }
+    enter_namespaces(&input, &mut draft)?;
+    uts_and_network(&input, &mut draft)?;
+    if needs_hooks_stop(&input) {
+        draft.ops.push(Op::Sync(SyncPoint::Hooks));
+    }
+    rootfs::plan(&input, &mut draft)?;
+    let scope = sysctl::Scope::new(&namespaces, 0);
+    let sysctls = sysctl::parse(&linux.sysctl, scope)?;
+    if !sysctls.is_empty() {
+        draft.ops.push(Op::Procfs);
+    }
+    for write in sysctls {
+        draft.ops.push(Op::Sysctl(c_string(write.path, "linux.sysctl")?, c_string(write.value, "linux.sysctl")?));
+    }
+    let program = process::create(&input, &mut draft)?;
+    let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
+    let steps = steps(&input, &mut draft)?;
+    Ok(Plan { steps, ops: draft.ops, tail, args: program.args, env: program.env, cgroup, warnings: draft.warnings })
+}
+
+fn plan_cgroup(spec: &Spec, host: &Host, options: &Options) -> Result<Option<CgroupPlan>> {
+    if options.cgroups == Cgroups::Disabled {
+        return Ok(None);
+    }
+    let linux = spec.linux.as_ref();
+    let resources = linux.and_then(|l| l.resources.clone()).unwrap_or_default();
+    let cgroup_options = cgroup::Options {
+        cgroups_path: linux.and_then(|l| l.cgroups_path.as_deref()),
+        id: &options.id,
+        privilege: if host.is_real_root() { cgroup::Privilege::Root } else { cgroup::Privilege::Rootless },
+    };
+    let plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
+    Ok((!plan.dirs.is_empty()).then_some(plan))
+}
+
+fn check_namespaces(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
+    let bad = |what: &str| Err(Error::new(Stage::Bundle, what));
+    if ns.is_new(Kind::User) {
+        if uids.is_empty() || gids.is_empty() {
+            return bad("a new user namespace needs linux.uidMappings and linux.gidMappings");
+        }
+    } else if ns.joined(Kind::User).is_none() && !(uids.is_empty() && gids.is_empty()) {
+        return bad("linux.uidMappings and linux.gidMappings need a user namespace");
+    }
+    if host.uid != 0 && !ns.contains(Kind::User) {
+        let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
+        return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
+    }
+    let offsets = spec.linux.as_ref().is_some_and(|l| !l.time_offsets.is_empty());
+    if offsets && !ns.is_new(Kind::Time) {
+        return bad("linux.timeOffsets need a new time namespace");
+    }
+    Ok(())
+}
+
+/// Whether the child has to wait for the parent before the root is set up.
+fn needs_hooks_stop(input: &Input<'_>) -> bool {
+    let hooks = input.spec.hooks.as_ref();
+    let devices = input.spec.linux.as_ref().is_some_and(|linux| !linux.net_devices.is_empty());
+    devices || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty())
+}
+
+/// The namespaces made by clone3 itself.
+fn clone_flags(input: &Input<'_>) -> u64 {
+    let new = input.namespaces.new;
+    if input.namespaces.joined(Kind::User).is_some() {
+        // Everything is made inside the joined user namespace.
+        return 0;
+    }
+    if input.new_userns() {
+        // The rest is unshared after the maps are written: objects such as those of sysfs and mqueue would
+        // belong to the overflow uid otherwise.
+        return new & (Kind::User.flag() | Kind::Pid.flag());
+    }
+    let mut flags = new & !Kind::Time.flag();
+    if into_cgroup(input) == IntoCgroup::No && input.cgroup.is_some() {
+        // It would show the runtime's own cgroup as the container's root.
+        flags &= !Kind::Cgroup.flag();
+    }
+    flags
+}
+
+/// Started in its cgroup where only v2 counts; with v1 hierarchies it is attached afterwards anyway.
+fn into_cgroup(input: &Input<'_>) -> IntoCgroup {
+    let only_v2 = input.cgroup.is_some_and(|c| c.dirs.iter().all(|dir| dir.version == cgroup::Version::V2));
+    if only_v2 && input.options.cgroups == Cgroups::File { IntoCgroup::Yes } else { IntoCgroup::No }
+}
+
+fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    for (index, (kind, path)) in input.namespaces.join.iter().enumerate() {
+        draft.before_clone.push(Step::OpenNamespace(*kind, path.clone()));
+        if *kind != Kind::Pid {
+            draft.ops.push(Op::Join(index, *kind));
+            if *kind == Kind::User {
+                draft.ops.push(Op::BecomeRoot);
+            }
+        }
+    }
+    if input.new_userns() {
+        draft.ops.push(Op::Sync(SyncPoint::IdMaps));
+        draft.ops.push(Op::BecomeRoot);
+    }
+    if input.options.keyring == Keyring::New {
+        draft.ops.push(Op::Keyring(c_string(format!("_ses.{}", input.options.id), "id")?));
+    }
+    draft.ops.push(Op::NewSession);
+    let rest = input.namespaces.new & !clone_flags(input);
+    let cgroup = rest & Kind::Cgroup.flag();
+    let joined_user = input.namespaces.joined(Kind::User).is_some();
+    let pid = if joined_user { rest & Kind::Pid.flag() } else { 0 };
+    let unshare = rest & !(cgroup | pid | Kind::Time.flag());
+    if unshare != 0 {
+        draft.ops.push(Op::Unshare(unshare));
+    }
+    if rest & Kind::Time.flag() != 0 && !time_in_parent(input) {
+        draft.ops.push(Op::Unshare(Kind::Time.flag()));
+        if let Some(text) = time_offsets(input)? {
+            draft.ops.push(Op::TimeOffsets(text));
+        }
+    }
+    if pid != 0 {
+        draft.ops.push(Op::Fork(pid));
+    }
+    if input.cgroup.is_some() && into_cgroup(input) == IntoCgroup::No && cgroup_matters(input) {
+        draft.ops.push(Op::Sync(SyncPoint::Cgroup));
+    }
+    if cgroup != 0 {
+        draft.ops.push(Op::Unshare(cgroup));
+    }
+    Ok(())
+}
+
+/// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
+fn cgroup_matters(input: &Input<'_>) -> bool {
+    let mounts = |mount: &crate::spec::mounts::Mount| {
+        mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup")) || mount.options.iter().any(|o| o == "tmpcopyup")
+    };
+    input.namespaces.is_new(Kind::Cgroup) || input.spec.mounts.iter().any(mounts)
+}
+
+/// A time namespace whose offsets the parent writes, so that the child is born in it: on every kernel the
+/// child would otherwise enter it at execve only (Linux 6.3) or never. Needs rights an ordinary user lacks.
+fn time_in_parent(input: &Input<'_>) -> bool {
+    input.namespaces.is_new(Kind::Time) && input.host.uid == 0
+}
+
+fn time_offsets(input: &Input<'_>) -> Result<Option<CString>> {
+    let mut text = String::new();
+    let offsets = input.spec.linux.as_ref().map(|linux| &linux.time_offsets);
+    for (clock, offset) in offsets.into_iter().flatten() {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(Error::new(Stage::Bundle, format!("linux.timeOffsets: clock {clock:?} has no offset")));
+        }
+        text.push_str(&format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
+    }
+    if text.is_empty() { Ok(None) } else { c_string(text, "linux.timeOffsets").map(Some) }
+}
+
+fn uts_and_network(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    let spec = input.spec;
+    if let Some(name) = spec.hostname.as_ref().filter(|name| !name.is_empty()) {
+        draft.ops.push(Op::Hostname(c_string(name.as_str(), "hostname")?));
+    }
+    if let Some(name) = spec.domainname.as_ref().filter(|name| !name.is_empty()) {
+        draft.ops.push(Op::Domainname(c_string(name.as_str(), "domainname")?));
+    }
+    if input.namespaces.is_new(Kind::Network) {
+        draft.ops.push(Op::Loopback);
+    }
+    Ok(())
+}
+
+/// The parent's list: it serves the points at which the child asks, in the same order.
+fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
+    let mut steps = std::mem::take(&mut draft.before_clone);
+    let into = into_cgroup(input);
+    if into == IntoCgroup::Yes {
+        steps.push(Step::CreateCgroup);
+    }
+    steps.push(Step::Clone {
+        flags: clone_flags(input),
+        into_cgroup: into,
+        join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == Kind::Pid),
+        time_offsets: if time_in_parent(input) { Some(time_offsets(input)?.unwrap_or_default()) } else { None },
+    });
+    if input.new_userns() {
+        steps.push(Step::Await(SyncPoint::IdMaps));
+        steps.push(id_maps(input)?);
+        steps.push(Step::Answer(SyncPoint::IdMaps));
+    }
+    if draft.ops.iter().any(|op| matches!(op, Op::Fork(_))) {
+        steps.push(Step::Await(SyncPoint::Launched));
+    }
+    if into == IntoCgroup::No && input.cgroup.is_some() {
+        steps.push(Step::CreateCgroup);
+        steps.push(Step::AttachCgroup);
+    }
+    steps.push(process::any_cpu());
+    if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.clone()) {
+        steps.push(Step::Rdt(Box::new(rdt)));
+    }
+    if draft.ops.contains(&Op::Sync(SyncPoint::Cgroup)) {
+        steps.push(Step::Await(SyncPoint::Cgroup));
+        steps.push(Step::Answer(SyncPoint::Cgroup));
+    }
+    if needs_hooks_stop(input) {
+        steps.push(Step::Await(SyncPoint::Hooks));
+        for (name, device) in input.spec.linux.iter().flat_map(|linux| &linux.net_devices) {
+            let inside = device.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| name.clone());
+            steps.push(Step::MoveNetDevice(name.clone(), inside));
+        }
+        let hooks = input.spec.hooks.as_ref();
+        if hooks.is_some_and(|hooks| !hooks.prestart.is_empty()) {
+            steps.push(Step::Hooks(HookKind::Prestart));
+        }
+        if hooks.is_some_and(|hooks| !hooks.create_runtime.is_empty()) {
+            steps.push(Step::Hooks(HookKind::CreateRuntime));
+        }
+        steps.push(Step::Answer(SyncPoint::Hooks));
+    }
+    steps.push(Step::Await(SyncPoint::Ready));
+    steps.extend(process::limits(input.spec.process.as_ref())?);
+    steps.push(Step::SaveState);
+    steps.push(Step::Answer(SyncPoint::Ready));
+    steps.extend(process::listener(input.spec));
+    steps.push(match input.options.start {
+        Start::OnSignal => Step::Await(SyncPoint::Parked),
+        Start::Now => Step::AwaitExec,
+    });
+    Ok(steps)
+}
+
+fn id_maps(input: &Input<'_>) -> Result<Step> {
+    let host = input.host;
+    let writer = if host.uid == 0 {
+        MapWriter::Direct
+    } else {
+        let own = |maps: &IdMaps, id: u32| {
+            let caller = idmap::Caller { id, privilege: idmap::Privilege::Ordinary, sub_ids: &[] };
+            idmap::writer(IdKind::Uid, maps, caller).is_ok_and(|writer| writer == idmap::Writer::OwnId)
+        };
+        if own(input.uids, host.uid) && own(input.gids, host.gid) { MapWriter::OwnId } else { MapWriter::Helpers }
+    };
+    Ok(Step::WriteIdMaps { uids: input.uids.text(), gids: input.gids.text(), writer })
+}
+
+/// A path of the host: absolute, or counted from the bundle.
+pub(super) fn host_path(bundle: &Path, path: &str) -> PathBuf {
+    bundle.join(path)
+}

@@ -1,0 +1,88 @@
+//! The plan of one more process in a container that runs.
+
+use super::create::{Cgroups, Draft, Start};
+use super::namespaces::{Kind, Namespaces};
+use super::op::{IntoCgroup, Op, Plan, Step};
+use super::process::{self, Fork, Launch};
+use super::schedule;
+use crate::error::Result;
+use crate::host::{Host, Userns};
+use crate::spec::Spec;
+use crate::spec::linux::Linux;
+use crate::spec::process::Process;
+use crate::wire::SyncPoint;
+
+/// What the caller chose on the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Descriptors 3 to 3 + n - 1 stay open in the container.
+    pub preserve_fds: u32,
+    /// Where the process goes.
+    pub cgroups: Cgroups,
+    /// The container has a cgroup2 directory and nothing else: the process can be cloned into it.
+    pub only_v2: bool,
+    /// The process gets a terminal.
+    pub terminal: bool,
+}
+
+/// Plans `process` in the container that `spec` describes.
+pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
+    let empty = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&empty);
+    let namespaces = Namespaces::parse(&linux.namespaces)?;
+    let userns = namespaces.contains(Kind::User);
+    let mut draft = Draft::default();
+    let all = Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
+    draft.ops.push(Op::JoinInit(all));
+    if userns {
+        draft.ops.push(Op::BecomeRoot);
+    }
+    draft.ops.push(Op::RootHere(c"/".into()));
+    if options.terminal {
+        let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+        let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
+        draft.ops.push(Op::Console { size, uid: process.user.uid, bind: false });
+    }
+    let launch = Launch {
+        process,
+        linux,
+        bounding: host.bounding,
+        leave_runtime: host.can_leave_runtime,
+        fork: Fork::AtTheEnd,
+        terminal: options.terminal,
+        start: Start::Now,
+        preserve_fds: options.preserve_fds,
+        userns: userns || host.userns == Userns::Nested,
+        filter: process::filter(spec, &mut draft.warnings)?,
+        start_hooks: Vec::new(),
+    };
+    let program = process::plan(launch, &mut draft)?;
+    let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
+    let steps = steps(process, spec, options)?;
+    Ok(Plan { steps, ops: draft.ops, tail, args: program.args, env: program.env, cgroup: None, warnings: draft.warnings })
+}
+
+fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>> {
+    let into_cgroup = if options.only_v2 { IntoCgroup::Yes } else { IntoCgroup::No };
+    let affinity = process.exec_cpu_affinity.as_ref();
+    let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
+    let mut steps = vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, time_offsets: None }];
+    if let Some(mask) = list("execCPUAffinity.initial", affinity.and_then(|a| a.initial.as_ref()))? {
+        steps.push(Step::Affinity(mask));
+    }
+    if into_cgroup == IntoCgroup::No && options.cgroups != Cgroups::Disabled {
+        steps.push(Step::AttachCgroup);
+    }
+    steps.push(match list("execCPUAffinity.final", affinity.and_then(|a| a.last.as_ref()))? {
+        Some(mask) => Step::Affinity(mask),
+        None => process::any_cpu(),
+    });
+    steps.push(Step::Await(SyncPoint::Ready));
+    steps.extend(process::limits(Some(process))?);
+    steps.push(Step::Answer(SyncPoint::Ready));
+    steps.push(Step::Await(SyncPoint::Launched));
+    steps.extend(process::listener(spec));
+    steps.push(Step::SaveState);
+    steps.push(Step::AwaitExec);
+    Ok(steps)
+}

@@ -1,0 +1,213 @@
+//! One container's directory.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::dir::{Dir as Entries, Type};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use super::{CONFIG, FIFO, RECORD, Record, Root, check_id};
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::fs;
+
+const TEMPORARY: &CStr = c".new";
+
+/// A handle on `ROOT/ID`. It stays on the directory it was opened on, whatever happens to the name.
+#[derive(Debug)]
+pub struct Dir {
+    root: OwnedFd,
+    name: CString,
+    fd: OwnedFd,
+}
+
+/// Whether to wait for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Until whoever holds it is done.
+    Forever,
+    /// Not at all.
+    No,
+}
+
+/// Held while a container is changed; gone with the process at the latest.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] Flock<OwnedFd>);
+
+impl Dir {
+    /// Makes the directory; exactly one of several callers succeeds. The caller locks it next.
+    pub fn create(root: &Root, id: &str) -> Result<Dir> {
+        let name = name_of(id)?;
+        let root = root.open_or_make()?;
+        match fs::mkdir(root.as_fd(), &name, 0o711) {
+            Err(Errno::EEXIST) => {
+                return Err(Error::new(Stage::State, "container with given ID already exists")
+                    .with_hint("`brisk delete` removes a container that has ended"));
+            }
+            result => result.at(Stage::State, || format!("make the state directory of {id}"))?,
+        }
+        let fd = open(root.as_fd(), &name).at(Stage::State, || format!("open the state directory of {id}"))?;
+        Ok(Dir { root, name, fd })
+    }
+
+    /// Opens the directory of a container that exists.
+    pub fn open(root: &Root, id: &str) -> Result<Dir> {
+        Dir::find(root, id)?.ok_or_else(does_not_exist)
+    }
+
+    /// Opens the directory of a container, if there is one.
+    pub fn find(root: &Root, id: &str) -> Result<Option<Dir>> {
+        let name = name_of(id)?;
+        let missing = |errno| matches!(errno, Errno::ENOENT | Errno::ENOTDIR);
+        let root = match root.open() {
+            Err(error) if error.root_errno().is_some_and(missing) => return Ok(None),
+            result => result?,
+        };
+        match open(root.as_fd(), &name) {
+            Err(errno) if missing(errno) => Ok(None),
+            result => {
+                let fd = result.at(Stage::State, || format!("open the state directory of {id}"))?;
+                Ok(Some(Dir { root, name, fd }))
+            }
+        }
+    }
+
+    /// The directory, for calls relative to it.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Keeps others from changing the container. `None` when it was deleted while we waited; fails with EAGAIN when
+    /// it is held and we do not wait.
+    pub fn lock(&self, wait: Wait) -> Result<Option<Lock>> {
+        let how = match wait {
+            Wait::Forever => FlockArg::LockExclusive,
+            Wait::No => FlockArg::LockExclusiveNonblock,
+        };
+        // An open file of its own: the lock goes when this one is closed.
+        let mut fd = open(self.fd(), c".").at(Stage::State, || "open the state directory")?;
+        let lock = loop {
+            match Flock::lock(fd, how) {
+                Ok(lock) => break lock,
+                Err((again, Errno::EINTR)) => fd = again,
+                Err((_, Errno::EAGAIN)) => {
+                    return Err(Error::errno(Stage::State, "another command is changing the container", Errno::EAGAIN));
+                }
+                Err((_, errno)) => return Err(Error::errno(Stage::State, "lock the state directory", errno)),
+            }
+        };
+        let stat = fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?;
+        Ok((stat.st_nlink != 0).then_some(Lock(lock)))
+    }
+
+    /// Replaces a file whole: readers see the old text or the new, never a part. Not synced: after a crash of
+    /// the machine there are no containers. The caller holds the lock.
+    pub fn write(&self, name: &CStr, text: &[u8]) -> Result<()> {
+        let what = || format!("write {}", name.to_string_lossy());
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
+        let file = fs::open(self.fd(), TEMPORARY, flags.bits(), 0o600).at(Stage::State, what)?;
+        fs::write_all(file.as_fd(), text).at(Stage::State, what)?;
+        fs::rename(self.fd(), TEMPORARY, name).at(Stage::State, what)
+    }
+
+    /// Reads a file; `None` when it does not exist.
+    pub fn read(&self, name: &CStr) -> Result<Option<Vec<u8>>> {
+        let what = || format!("read {}", name.to_string_lossy());
+        // O_NONBLOCK: a fifo in the file's place must not make us wait.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let file = match fs::open(self.fd(), name, flags.bits(), 0) {
+            Err(Errno::ENOENT) => return Ok(None),
+            result => result.at(Stage::State, what)?,
+        };
+        let size = fs::stat(file.as_fd()).at(Stage::State, what)?.st_size;
+        let mut text = vec![0; usize::try_from(size).unwrap_or(0) + 1];
+        let mut filled = 0;
+        loop {
+            match fs::read(file.as_fd(), &mut text[filled..]).at(Stage::State, what)? {
+                0 => break,
+                more => filled += more,
+            }
+            if filled == text.len() {
+                text.resize(2 * filled, 0);
+            }
+        }
+        text.truncate(filled);
+        Ok(Some(text))
+    }
+
+    /// Writes state.json.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        self.write(RECORD, &record.to_json()?)
+    }
+
+    /// Reads state.json; `None` for a directory without one: a container that is not there yet, or no longer.
+    pub fn find_record(&self) -> Result<Option<Record>> {
+        self.read(RECORD)?.map(|text| Record::parse(&text)).transpose()
+    }
+
+    /// Reads state.json of a container that exists.
+    pub fn load(&self) -> Result<Record> {
+        self.find_record()?.ok_or_else(does_not_exist)
+    }
+
+    /// Whether the container waits for `start`: somebody has the fifo open for reading. A `start` that was cut
+    /// short between the signal and the removal of the fifo leaves one that nobody reads.
+    pub fn waits_for_start(&self) -> Result<bool> {
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+        match fs::open(self.fd(), FIFO, flags.bits(), 0) {
+            Err(Errno::ENOENT | Errno::ENXIO) => Ok(false),
+            result => result.map(|_| true).at(Stage::State, || "look at exec.fifo"),
+        }
+    }
+
+    /// The user id that owns the container.
+    pub fn owner(&self) -> Result<u32> {
+        Ok(fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?.st_uid)
+    }
+
+    /// Removes the directory and everything in it. The record goes last of the files, so that a removal that
+    /// is cut short can be found and done again.
+    pub fn remove(&self) -> Result<()> {
+        for name in [FIFO, CONFIG, TEMPORARY] {
+            self.unlink(name)?;
+        }
+        let what = || "remove the state directory";
+        let again = open(self.fd(), c".").at(Stage::State, what)?;
+        let mut entries = Entries::from_fd(again).at(Stage::State, what)?;
+        for entry in entries.iter() {
+            let entry = entry.at(Stage::State, what)?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." && name != RECORD && entry.file_type() != Some(Type::Directory) {
+                self.unlink(name)?;
+            }
+        }
+        self.unlink(RECORD)?;
+        match fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR) {
+            Err(Errno::ENOENT) => Ok(()),
+            result => result.at(Stage::State, what),
+        }
+    }
+
+    fn unlink(&self, name: &CStr) -> Result<()> {
+        match fs::unlink(self.fd(), name, 0) {
+            Err(Errno::ENOENT) => Ok(()),
+            result => result.at(Stage::State, || format!("remove {}", name.to_string_lossy())),
+        }
+    }
+}
+
+/// There is no such container. Engines look for these words (containerd, podman, BuildKit).
+pub fn does_not_exist() -> Error {
+    Error::new(Stage::State, "container does not exist")
+}
+
+fn name_of(id: &str) -> Result<CString> {
+    check_id(id)?;
+    // A valid id has no NUL byte.
+    CString::new(id).map_err(|_| Error::new(Stage::Args, "container id with a NUL byte"))
+}
+
+fn open(dir: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    fs::open(dir, name, flags.bits(), 0)
+}

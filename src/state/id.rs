@@ -1,0 +1,21 @@
+//! Container names.
+
+use crate::error::{Error, Result, Stage};
+
+/// Refuses a name that is not `[A-Za-z0-9_+-][A-Za-z0-9_+.-]*` (runc's rule, crun's since 1.28). What passes
+/// is a single path component that is neither `.` nor `..` and fits a directory entry.
+pub fn check_id(id: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
+    let valid = match id.as_bytes() {
+        [first, rest @ ..] => plain(*first) && rest.iter().all(|byte| plain(*byte) || *byte == b'.'),
+        [] => false,
+    };
+    if !valid {
+        return Err(Error::new(Stage::Args, format!("invalid container id {id:?}"))
+            .with_hint("an id is made of letters, digits and _ + - . and does not start with a dot"));
+    }
+    if id.len() > 255 {
+        return Err(Error::new(Stage::Args, format!("container id of {} bytes is longer than 255", id.len())));
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! What is kept of a container between two calls: one directory below the state root.
+//!
+//! `ROOT/ID` holds `state.json` (the [`Record`]), `config.json` (a copy) and, until `start`, `exec.fifo`. The
+//! directory itself is locked with flock(2) by whoever changes the container. Everything below it is
+//! opened relative to the directory and never through a symbolic link. May touch files below the root and
+//! read /proc; runs in the parent only. What a container *is* right now is never stored: [`status()`] computes
+//! it from facts.
+
+mod dir;
+mod id;
+mod process;
+mod record;
+mod root;
+mod status;
+mod time;
+
+pub use dir::{Dir, Lock, Wait, does_not_exist};
+pub use id::check_id;
+pub use process::{Life, ProcessId, boot_id};
+pub use record::{PidNamespace, Record};
+pub use root::{Identity, Root};
+pub use status::{Facts, Status, status};
+pub use time::rfc3339;
+
+/// The name of the record below the container's directory.
+pub const RECORD: &std::ffi::CStr = c"state.json";
+/// The name of the copy of the bundle's config.json.
+pub const CONFIG: &std::ffi::CStr = c"config.json";
+/// The name of the fifo that a created container waits on.
+pub const FIFO: &std::ffi::CStr = c"exec.fifo";

@@ -1,0 +1,127 @@
+//! A process that cannot be confused with a later one of the same pid.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys;
+
+/// A pid and when its process started: together they name one process of this boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessId {
+    /// Process id as brisk sees it.
+    pub pid: i32,
+    /// Field 22 of /proc/PID/stat: clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// Whether a process still runs. A zombie does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Life {
+    Alive,
+    Gone,
+}
+
+impl ProcessId {
+    /// The process that has this pid now; the caller knows that it is the right one (its own child, itself).
+    pub fn of(pid: i32) -> Result<ProcessId> {
+        match read_stat(pid)? {
+            Some(stat) => Ok(ProcessId { pid, start_time: stat.start_time }),
+            None => Err(Error::errno(Stage::State, format!("read the start time of process {pid}"), Errno::ESRCH)),
+        }
+    }
+
+    /// Whether this very process runs.
+    pub fn life(self) -> Result<Life> {
+        Ok(match read_stat(self.pid)? {
+            Some(stat) if stat.start_time == self.start_time && !stat.dead => Life::Alive,
+            _ => Life::Gone,
+        })
+    }
+
+    /// A pidfd of this very process; `None` when it is gone. The start time is read after the pidfd was
+    /// opened: if it matches then, the pidfd cannot be of a later process.
+    pub fn pidfd(self) -> Result<Option<OwnedFd>> {
+        let pidfd = match sys::process::pidfd_open(self.pid) {
+            // EINVAL: no thread-group leader of this number (any more).
+            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            result => result.at(Stage::Signal, || format!("open a pidfd of process {}", self.pid))?,
+        };
+        Ok((self.life()? == Life::Alive).then_some(pidfd))
+    }
+
+    /// Sends `signal`; `Gone` when the process does not run any more.
+    pub fn signal(self, signal: i32) -> Result<Life> {
+        let Some(pidfd) = self.pidfd()? else { return Ok(Life::Gone) };
+        match sys::process::pidfd_kill(pidfd.as_fd(), signal) {
+            Err(Errno::ESRCH) => Ok(Life::Gone),
+            result => {
+                result.at(Stage::Signal, || format!("send signal {signal} to process {}", self.pid))?;
+                Ok(Life::Alive)
+            }
+        }
+    }
+}
+
+struct Stat {
+    start_time: u64,
+    dead: bool,
+}
+
+/// Reads /proc/PID/stat; `None` when there is no such process.
+fn read_stat(pid: i32) -> Result<Option<Stat>> {
+    let path = format!("/proc/{pid}/stat");
+    let text = match std::fs::read(&path) {
+        // ESRCH: it went away between open and read.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
+        result => result.at(Stage::State, || format!("read {path}"))?,
+    };
+    match parse_stat(&text) {
+        Some(stat) => Ok(Some(stat)),
+        None => Err(Error::new(Stage::State, format!("{path} has no start time"))),
+    }
+}
+
+/// Fields 3 and 22. The second field is the program's name in parentheses, which may itself contain anything.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let dead = matches!(fields.next()?, "Z" | "X" | "x");
+    Some(Stat { start_time: fields.nth(18)?.parse().ok()?, dead })
+}
+
+/// The identity of this boot: start times of another boot mean nothing.
+pub fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path).at(Stage::State, || format!("read {path}"))?;
+    Ok(text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_name_may_contain_anything() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
+        let stat = parse_stat(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
+        assert_eq!((stat.start_time, stat.dead), (4242, false));
+        assert!(parse_stat(b"77 (x) Z 1").is_none());
+        assert!(parse_stat(format!("77 (x) {}", rest.replace('S', "Z")).as_bytes()).unwrap().dead);
+    }
+
+    #[test]
+    fn another_start_time_is_another_process() {
+        let me = ProcessId::of(sys::process::getpid()).unwrap();
+        assert_eq!(me.life().unwrap(), Life::Alive);
+        let later = ProcessId { start_time: me.start_time + 1, ..me };
+        assert_eq!(later.life().unwrap(), Life::Gone);
+        assert!(later.pidfd().unwrap().is_none());
+        assert_eq!(later.signal(libc::SIGKILL).unwrap(), Life::Gone);
+    }
+}

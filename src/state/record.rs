@@ -1,0 +1,108 @@
+//! state.json.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Life, ProcessId, boot_id};
+use crate::error::{Context, Error, Result, Stage};
+use crate::spec::resources::Resources;
+
+/// The version of the format this brisk writes. A change that an older brisk would misread gets a new one.
+const VERSION: u32 = 1;
+
+/// Whether the container's first process is pid 1 of a namespace of its own, so that its death is that of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PidNamespace {
+    #[default]
+    Own,
+    Shared,
+}
+
+/// What one call leaves for the next: facts that do not change while the container lives.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Version of this format.
+    pub version: u32,
+    /// The bundle's ociVersion.
+    pub oci_version: String,
+    /// The container's name.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root file system.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The bundle's annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The boot the start times are of.
+    pub boot_id: String,
+    /// The `create` or `run` that makes the container.
+    pub creator: ProcessId,
+    /// The container's first process, once it is cloned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<ProcessId>,
+    /// Whether the first process takes the others with it.
+    #[serde(default)]
+    pub pid_namespace: PidNamespace,
+    /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
+    #[serde(default)]
+    pub poststop: bool,
+    /// Its limits after an `update`; before, they are those of config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// The container's cgroup, as `cgroup` saved it; null without one.
+    #[serde(default)]
+    pub cgroup: serde_json::Value,
+}
+
+impl Record {
+    /// The current version of the format.
+    pub const fn version() -> u32 {
+        VERSION
+    }
+
+    /// Reads state.json.
+    pub fn parse(text: &[u8]) -> Result<Record> {
+        #[derive(Deserialize)]
+        struct Probe {
+            version: u32,
+        }
+        // The version first: a newer format may have other fields altogether.
+        let probe: Probe = serde_json::from_slice(text).at(Stage::State, || "parse state.json")?;
+        if probe.version != VERSION {
+            return Err(Error::new(
+                Stage::State,
+                format!("state.json has format {}, this brisk knows {VERSION}", probe.version),
+            )
+            .with_hint("use the brisk that made the container, or `delete --force`"));
+        }
+        serde_json::from_slice(text).at(Stage::State, || "parse state.json")
+    }
+
+    /// The text of state.json.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).at(Stage::State, || "write state.json")
+    }
+
+    /// Whether `process` still runs; nothing of another boot does.
+    pub fn life(&self, process: ProcessId) -> Result<Life> {
+        match process.life()? {
+            Life::Alive if boot_id()? == self.boot_id => Ok(Life::Alive),
+            _ => Ok(Life::Gone),
+        }
+    }
+
+    /// The first process, if it still runs.
+    pub fn live_init(&self) -> Result<Option<ProcessId>> {
+        match self.init {
+            Some(init) if self.life(init)? == Life::Alive => Ok(Some(init)),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The directory that holds all containers of one user.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::check_id;
+use crate::error::{Context, Error, Result, Stage};
+
+/// Who calls, as far as the default root depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Root of the initial user namespace.
+    pub real_root: bool,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime_dir: Option<OsString>,
+}
+
+impl Identity {
+    /// Reads the caller's.
+    pub fn probe() -> Result<Identity> {
+        let map = "/proc/self/uid_map";
+        let real_root = crate::sys::process::geteuid() == 0
+            && match std::fs::read_to_string(map) {
+                Ok(text) => is_initial(&text),
+                // No user namespaces in this kernel, so this is the only one.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+                Err(error) => return Err(error).at(Stage::State, || format!("read {map}")),
+            };
+        Ok(Identity { real_root, runtime_dir: std::env::var_os("XDG_RUNTIME_DIR") })
+    }
+}
+
+/// The map of the initial user namespace: all ids onto themselves, in one line.
+fn is_initial(uid_map: &str) -> bool {
+    let mut fields = uid_map.split_ascii_whitespace();
+    fields.next() == Some("0")
+        && fields.next() == Some("0")
+        && fields.next() == Some("4294967295")
+        && fields.next().is_none()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Given,
+    Default,
+    RuntimeDir,
+}
+
+/// The state root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    path: PathBuf,
+    origin: Origin,
+}
+
+impl Root {
+    /// Decides where it is: `--root`, or `$XDG_RUNTIME_DIR/brisk`, or `/run/brisk`.
+    ///
+    /// podman calls `create` through conmon and everything else itself, with different environments and no
+    /// `--root`; only the user and XDG_RUNTIME_DIR are the same, so nothing else may count (runc also looks at
+    /// USER). An empty XDG_RUNTIME_DIR is none: podman as root passes that.
+    pub fn choose(given: Option<&Path>, cwd: &Path, who: &Identity) -> Result<Root> {
+        if let Some(given) = given {
+            let path = normal(&cwd.join(given));
+            if path == Path::new("/") {
+                return Err(Error::new(Stage::Args, "--root must not be /"));
+            }
+            return Ok(Root { path, origin: Origin::Given });
+        }
+        match who.runtime_dir.as_deref().filter(|dir| !dir.is_empty() && !who.real_root) {
+            Some(dir) => Ok(Root { path: Path::new(dir).join("brisk"), origin: Origin::RuntimeDir }),
+            None => Ok(Root { path: "/run/brisk".into(), origin: Origin::Default }),
+        }
+    }
+
+    /// Its path, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it; an error with ENOENT when it does not exist.
+    pub fn open(&self) -> Result<OwnedFd> {
+        open_dir(&self.path).at(Stage::State, || format!("open {}", self.path.display()))
+    }
+
+    /// Opens it, and makes it first where it does not exist: for its owner only, and below XDG_RUNTIME_DIR with the
+    /// sticky bit, without which the XDG specification lets others clean it up.
+    pub fn open_or_make(&self) -> Result<OwnedFd> {
+        match open_dir(&self.path) {
+            Err(Errno::ENOENT) => {}
+            result => return result.at(Stage::State, || format!("open {}", self.path.display())),
+        }
+        let mode = if self.origin == Origin::RuntimeDir { Mode::S_IRWXU | Mode::S_ISVTX } else { Mode::S_IRWXU };
+        make(&self.path, mode).map_err(|errno| {
+            let error = Error::errno(Stage::State, format!("make {}", self.path.display()), errno);
+            match self.origin {
+                Origin::Default => error.with_hint("an ordinary user needs XDG_RUNTIME_DIR, or --root DIR"),
+                Origin::Given | Origin::RuntimeDir => error,
+            }
+        })?;
+        self.open()
+    }
+
+    /// The names of all containers, sorted. A default root that does not exist holds none; one that was named
+    /// and does not exist is an error, as with runc.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.origin != Origin::Given => {
+                return Ok(Vec::new());
+            }
+            result => result.at(Stage::State, || format!("list {}", self.path.display()))?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.at(Stage::State, || format!("list {}", self.path.display()))?;
+            // An entry that went away meanwhile is none.
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if let Some(name) = entry.file_name().to_str().filter(|name| is_dir && check_id(name).is_ok()) {
+                ids.push(name.to_owned());
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+}
+
+fn open_dir(path: &Path) -> nix::Result<OwnedFd> {
+    nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// mkdir with missing parents. The path is the operator's own, so links on the way are meant.
+fn make(path: &Path, mode: Mode) -> nix::Result<()> {
+    match nix::unistd::mkdir(path, mode) {
+        Err(Errno::ENOENT) => {
+            make(path.parent().ok_or(Errno::ENOENT)?, Mode::S_IRWXU)?;
+            nix::unistd::mkdir(path, mode)
+        }
+        Err(Errno::EEXIST) => Ok(()),
+        result => result,
+    }
+}
+
+/// The path without `.`, `..` and doubled slashes, as Go's filepath.Clean: by text, whatever links there are.
+fn normal(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::Normal(name) if !name.as_bytes().is_empty() => clean.push(name),
+            _ => {}
+        }
+    }
+    clean
+}

@@ -1,0 +1,55 @@
+//! What a container is right now, from facts.
+
+use super::Life;
+
+/// The states of the runtime specification, and runc's `paused`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "names and meaning are the specification's")]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    /// The word in JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// What was observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The `create` or `run` that makes the container.
+    pub creator: Life,
+    /// The container's first process; none before it is cloned.
+    pub init: Option<Life>,
+    /// Whether exec.fifo exists: `start` removes it.
+    pub waits_for_start: bool,
+    /// Whether the cgroup is frozen.
+    pub frozen: bool,
+}
+
+/// The status that follows from the facts.
+///
+/// A dead first process means stopped even if the cgroup is frozen or the fifo still lies there. A container that
+/// waits for `start` while its creator runs is not ready yet: hooks may be running.
+pub fn status(facts: &Facts) -> Status {
+    match (facts.init, facts.creator) {
+        (None, Life::Alive) => Status::Creating,
+        (None | Some(Life::Gone), _) => Status::Stopped,
+        (Some(Life::Alive), _) if facts.frozen => Status::Paused,
+        (Some(Life::Alive), Life::Alive) if facts.waits_for_start => Status::Creating,
+        (Some(Life::Alive), _) if facts.waits_for_start => Status::Created,
+        (Some(Life::Alive), _) => Status::Running,
+    }
+}

@@ -1,0 +1,33 @@
+//! Points in time as text.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// RFC 3339 in UTC, to the nanosecond and without trailing zeros, as Go prints it.
+pub fn rfc3339(time: SystemTime) -> String {
+    // A clock before 1970 is shown as 1970.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let mut text =
+        format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
+    if since.subsec_nanos() != 0 {
+        text.push_str(format!(".{:09}", since.subsec_nanos()).trim_end_matches('0'));
+    }
+    text.push('Z');
+    text
+}
+
+/// Year, month and day of a day counted from 1970-01-01, by the proleptic Gregorian calendar. The year is
+/// taken to start in March, so that the leap day is its last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_0000_TO_1970: u64 = 719_468;
+    const DAYS_400_YEARS: u64 = 146_097;
+    let days = days + DAYS_0000_TO_1970;
+    let (era, day) = (days / DAYS_400_YEARS, days % DAYS_400_YEARS);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}

@@ -1,0 +1,30 @@
+//! Signals as a descriptor (signalfd(2)), for the foreground.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::fs::own;
+use super::{Result, cvt, done, raw};
+
+/// Blocks every signal and returns a descriptor, non-blocking, that they are read from.
+pub fn take_all() -> Result<OwnedFd> {
+    let all = u64::MAX;
+    // SAFETY: the mask is 8 readable bytes.
+    done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, ptr::null_mut::<u64>(), 8) })?;
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the mask is 8 readable bytes.
+    cvt(unsafe { raw!(SYS_signalfd4, -1, &raw const all, 8, flags) }).map(own)
+}
+
+/// The next pending signal, if there is one.
+pub fn next(fd: BorrowedFd<'_>) -> Result<Option<i32>> {
+    let mut info = [0u8; 128];
+    // SAFETY: `info` has the 128 bytes of a signalfd_siginfo, which starts with the signal's number.
+    match cvt(unsafe { raw!(SYS_read, fd.as_raw_fd(), info.as_mut_ptr(), info.len()) }) {
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+        Err(errno) => Err(errno),
+        Ok(_) => Ok(Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))),
+    }
+}

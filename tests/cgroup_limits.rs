@@ -1,0 +1,358 @@
+//! linux.resources to writes, for both versions.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use brisk::host::cgroup::Layout;
+use brisk::plan::cgroup::{Devices, Need, Options, Phase, Privilege, plan};
+use brisk::plan::cgroup_admission::{Facts, Quantity, check, limit};
+use brisk::plan::cgroup_cpu::weight_from_shares;
+use brisk::plan::cgroup_io::io_weight;
+use brisk::plan::cgroup_limits::limits;
+use brisk::plan::cgroup_memory::swap_max;
+use brisk::plan::cgroup_update::{merge, update};
+use brisk::spec::resources::Resources;
+
+use crate::cgroup_layout::{host, v2};
+
+fn resources(json: &str) -> Resources {
+    serde_json::from_str(json).unwrap()
+}
+
+/// `FILE=VALUE`, with `?` where the file may be missing and `|FILE=VALUE` for its stand-in.
+fn writes_in(json: &str, layout: &Layout, phase: Phase) -> Result<Vec<String>, String> {
+    use brisk::plan::cgroup::Missing;
+    let limits = limits(&resources(json), layout, phase).map_err(|e| e.to_string())?;
+    let text = |w: &brisk::plan::cgroup::Write| match &w.missing {
+        Missing::Fail => format!("{}={}", w.file, w.value),
+        Missing::Skip => format!("{}={}?", w.file, w.value),
+        Missing::Instead { file, value } => format!("{}={}|{file}={value}", w.file, w.value),
+    };
+    Ok(limits.writes.iter().map(text).collect())
+}
+
+#[track_caller]
+fn expect(json: &str, v1: &[&str], two: &[&str]) {
+    assert_eq!(writes_in(json, &host("v1"), Phase::Create).unwrap(), v1, "v1 of {json}");
+    assert_eq!(writes_in(json, &v2(), Phase::Create).unwrap(), two, "v2 of {json}");
+}
+
+#[track_caller]
+fn refused(json: &str, layout: &Layout, text: &str) {
+    let error = writes_in(json, layout, Phase::Create).unwrap_err();
+    assert!(error.contains(text), "{error}");
+}
+
+#[test]
+fn shares_become_weights() {
+    for (shares, weight) in [(2, 1), (3, 2), (10, 4), (100, 17), (1024, 100), (2048, 174), (262_144, 10_000)] {
+        assert_eq!(weight_from_shares(shares), weight, "{shares}");
+    }
+    assert_eq!((weight_from_shares(0), weight_from_shares(u64::MAX)), (1, 10_000));
+    let weights: Vec<u64> = (2..262_144).step_by(97).map(weight_from_shares).collect();
+    assert!(weights.is_sorted());
+}
+
+#[test]
+fn blkio_weights_become_io_weights() {
+    for (weight, io) in [(10, 1), (100, 910), (500, 4950), (1000, 10_000)] {
+        assert_eq!(io_weight(weight), io);
+    }
+}
+
+#[test]
+fn swap_is_what_memory_leaves() {
+    let cases = [
+        ((None, None), Ok(None)),
+        ((Some(100), None), Ok(None)),
+        ((Some(-1), None), Ok(Some(-1))),
+        ((Some(100), Some(-1)), Ok(Some(-1))),
+        ((None, Some(-1)), Ok(Some(-1))),
+        ((Some(-1), Some(300)), Ok(Some(300))),
+        ((Some(100), Some(300)), Ok(Some(200))),
+        ((Some(100), Some(100)), Ok(Some(0))),
+        ((None, Some(300)), Err(())),
+    ];
+    for ((limit, swap), wanted) in cases {
+        assert_eq!(swap_max(limit, swap).map_err(drop), wanted, "{limit:?} {swap:?}");
+    }
+}
+
+#[test]
+fn memory() {
+    expect(
+        r#"{"memory":{"limit":1048576,"swap":2097152,"reservation":524288}}"#,
+        &["memory.limit_in_bytes=1048576", "memory.memsw.limit_in_bytes=2097152", "memory.soft_limit_in_bytes=524288"],
+        &["memory.swap.max=1048576", "memory.max=1048576", "memory.low=524288"],
+    );
+    expect(
+        r#"{"memory":{"limit":-1}}"#,
+        &["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1?"],
+        &["memory.swap.max=max?", "memory.max=max"],
+    );
+    expect(
+        r#"{"memory":{"limit":4096,"swap":4096}}"#,
+        &["memory.limit_in_bytes=4096", "memory.memsw.limit_in_bytes=4096"],
+        &["memory.swap.max=0?", "memory.max=4096"],
+    );
+    expect(
+        r#"{"memory":{"swappiness":0,"disableOOMKiller":true,"kernel":4096}}"#,
+        &["memory.oom_control=1", "memory.swappiness=0"],
+        &[],
+    );
+    expect(r#"{"memory":{"limit":0,"reservation":0,"swap":0,"kernel":0,"disableOOMKiller":false}}"#, &[], &[]);
+    refused(r#"{"memory":{"limit":200,"swap":100}}"#, &host("v1"), "memory plus swap");
+    refused(r#"{"memory":{"swap":100}}"#, &v2(), "unable to set swap limit without memory limit");
+    refused(r#"{"memory":{"limit":-5}}"#, &v2(), "negative");
+    refused(r#"{"memory":{"swappiness":101}}"#, &host("v1"), "0-100");
+}
+
+#[test]
+fn what_is_ignored_is_told() {
+    let json = r#"{"memory":{"kernel":1,"kernelTCP":1,"swappiness":1,"disableOOMKiller":true,"useHierarchy":false},
+        "blockIO":{"leafWeight":20}}"#;
+    let warnings = limits(&resources(json), &v2(), Phase::Create).unwrap().warnings;
+    assert_eq!(warnings.len(), 6, "{warnings:?}");
+}
+
+#[test]
+fn cpu() {
+    expect(
+        r#"{"cpu":{"shares":1024,"quota":50000,"period":200000,"burst":1000,"idle":1,"cpus":"0-1","mems":"0"}}"#,
+        &[
+            "cpu.shares=1024",
+            "cpu.cfs_period_us=200000",
+            "cpu.cfs_quota_us=50000",
+            "cpu.cfs_burst_us=1000",
+            "cpu.idle=1",
+            "cpuset.cpus=0-1",
+            "cpuset.mems=0",
+        ],
+        &[
+            "cpu.weight=100",
+            "cpu.max=50000 200000",
+            "cpu.max.burst=1000",
+            "cpu.idle=1",
+            "cpuset.cpus=0-1",
+            "cpuset.mems=0",
+        ],
+    );
+    expect(r#"{"cpu":{"quota":-1}}"#, &["cpu.cfs_quota_us=-1"], &["cpu.max=max 100000"]);
+    expect(r#"{"cpu":{"period":50000}}"#, &["cpu.cfs_period_us=50000"], &["cpu.max=max 50000"]);
+    expect(
+        r#"{"cpu":{"burst":0,"idle":0}}"#,
+        &["cpu.cfs_burst_us=0?", "cpu.idle=0?"],
+        &["cpu.max.burst=0?", "cpu.idle=0?"],
+    );
+    expect(r#"{"cpu":{"shares":0,"quota":0,"period":0,"cpus":"","mems":"","realtimeRuntime":0}}"#, &[], &[]);
+    let realtime = r#"{"cpu":{"realtimePeriod":1000000,"realtimeRuntime":95000}}"#;
+    assert_eq!(
+        writes_in(realtime, &host("v1"), Phase::Create).unwrap(),
+        ["cpu.rt_period_us=1000000", "cpu.rt_runtime_us=95000"]
+    );
+    refused(realtime, &v2(), "cgroup v1");
+    refused(r#"{"cpu":{"shares":1}}"#, &host("v1"), "the minimum allowed cpu-shares is 2");
+    refused(r#"{"cpu":{"shares":300000}}"#, &host("v1"), "the maximum allowed cpu-shares is 262144");
+    refused(r#"{"cpu":{"idle":2}}"#, &v2(), "idle");
+}
+
+#[test]
+fn pids_hugetlb_rdma_network() {
+    for (limit, value) in [(-1, "max"), (0, "1"), (1, "1"), (77, "77")] {
+        let wanted = format!("pids.max={value}");
+        expect(&format!(r#"{{"pids":{{"limit":{limit}}}}}"#), &[&wanted], &[&wanted]);
+    }
+    refused(r#"{"pids":{"limit":-2}}"#, &v2(), "pids.limit");
+    expect(
+        r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#,
+        &["hugetlb.2MB.limit_in_bytes=4194304", "hugetlb.2MB.rsvd.limit_in_bytes=4194304?"],
+        &["hugetlb.2MB.max=4194304", "hugetlb.2MB.rsvd.max=4194304?"],
+    );
+    for size in ["2mb", "MB", "02MB", "2B", "2MBB", "../2MB", "2TB"] {
+        refused(&format!(r#"{{"hugepageLimits":[{{"pageSize":"{size}","limit":1}}]}}"#), &v2(), "page size");
+    }
+    let rdma = "rdma.max=mlx5_0 hca_handle=3 hca_object=10000";
+    expect(r#"{"rdma":{"mlx5_0":{"hcaHandles":3,"hcaObjects":10000}}}"#, &[rdma], &[rdma]);
+    let network = r#"{"network":{"classID":1048577,"priorities":[{"name":"eth0","priority":500}]}}"#;
+    assert_eq!(
+        writes_in(network, &host("v1"), Phase::Create).unwrap(),
+        ["net_cls.classid=1048577", "net_prio.ifpriomap=eth0 500"]
+    );
+    refused(network, &v2(), "cgroup v1");
+}
+
+#[test]
+fn block_io() {
+    expect(
+        r#"{"blockIO":{"weight":500,"weightDevice":[{"major":8,"minor":0,"weight":100}],
+            "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":600}],
+            "throttleWriteIOPSDevice":[{"major":8,"minor":16,"rate":0}]}}"#,
+        &[
+            "blkio.weight=500|blkio.bfq.weight=500",
+            "blkio.weight_device=8:0 100|blkio.bfq.weight_device=8:0 100",
+            "blkio.throttle.read_bps_device=8:0 600",
+            "blkio.throttle.write_iops_device=8:16 0",
+        ],
+        &[
+            "io.bfq.weight=500|io.weight=4950",
+            "io.bfq.weight=8:0 100|io.weight=8:0 910",
+            "io.max=8:0 rbps=600",
+            "io.max=8:16 wiops=max",
+        ],
+    );
+    refused(r#"{"blockIO":{"weight":9}}"#, &v2(), "10-1000");
+    refused(r#"{"blockIO":{"throttleReadBpsDevice":[{"major":-1,"minor":0,"rate":1}]}}"#, &v2(), "device number");
+}
+
+#[test]
+fn unified() {
+    let ok = r#"{"unified":{"io.max":"8:0 rbps=1\n8:16 wbps=2\n","memory.high":"max","cgroup.max.depth":"3"}}"#;
+    assert_eq!(
+        writes_in(ok, &v2(), Phase::Create).unwrap(),
+        ["cgroup.max.depth=3", "io.max=8:0 rbps=1", "io.max=8:16 wbps=2", "memory.high=max"]
+    );
+    refused(ok, &host("v1"), "cgroup v2");
+    for (key, text) in [
+        ("../memory.max", "name of a file"),
+        ("memory..max", "name of a file"),
+        ("a/b.c", "name of a file"),
+        ("memory", "CONTROLLER.PARAMETER"),
+        (".max", "CONTROLLER.PARAMETER"),
+        ("perf_event.x", "no controller perf_event"),
+        ("cgroup.procs", "not a limit"),
+    ] {
+        refused(&format!(r#"{{"unified":{{"{key}":"1"}}}}"#), &v2(), text);
+    }
+}
+
+#[test]
+fn a_missing_controller_matters_only_when_it_is_asked_for_something() {
+    let bare = host("hybrid");
+    for (json, controller) in [
+        (r#"{"pids":{"limit":5}}"#, "pids"),
+        (r#"{"cpu":{"shares":5}}"#, "cpu"),
+        (r#"{"cpu":{"cpus":"0"}}"#, "cpuset"),
+        (r#"{"blockIO":{"weight":50}}"#, "blkio"),
+        (r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}]}"#, "hugetlb"),
+        (r#"{"network":{"classID":5}}"#, "net_cls"),
+    ] {
+        refused(json, &bare, &format!("no {controller} controller"));
+    }
+    assert_eq!(
+        writes_in(r#"{"pids":{},"cpu":{"burst":0},"blockIO":{"weight":0}}"#, &bare, Phase::Create).unwrap().len(),
+        0
+    );
+}
+
+#[test]
+fn docker_updates_touch_only_what_they_set() {
+    let current = resources(
+        r#"{"memory":{"limit":1000,"swap":3000},"cpu":{"quota":20000,"period":50000,"shares":512},"pids":{"limit":9}}"#,
+    );
+    let docker = r#"{"memory":{"limit":0,"reservation":0,"kernel":0},
+        "cpu":{"shares":0,"quota":0,"period":0,"cpus":"0"},"blockIO":{"weight":0}}"#;
+    let plan = update(&current, &resources(docker), &v2()).unwrap();
+    let files: Vec<&str> = plan.writes.iter().map(|w| w.file.as_str()).collect();
+    assert_eq!(files, ["cpuset.cpus"]);
+    let mut wanted = current.clone();
+    wanted.cpu.as_mut().unwrap().cpus = Some("0".into());
+    let kept = &plan.resources;
+    assert_eq!((&kept.memory, &kept.cpu, &kept.pids), (&wanted.memory, &wanted.cpu, &wanted.pids));
+}
+
+#[test]
+fn an_update_completes_pairs_from_what_is_in_force() {
+    let current = resources(r#"{"memory":{"limit":1000,"swap":3000},"cpu":{"quota":20000,"period":50000}}"#);
+    let lines = |json: &str| -> Vec<String> {
+        let plan = update(&current, &resources(json), &v2()).unwrap();
+        plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect()
+    };
+    assert_eq!(lines(r#"{"cpu":{"quota":30000}}"#), ["cpu.max=30000 50000"]);
+    assert_eq!(lines(r#"{"cpu":{"period":10000}}"#), ["cpu.max=20000 10000"]);
+    assert_eq!(lines(r#"{"memory":{"limit":2000}}"#), ["memory.swap.max=1000", "memory.max=2000"]);
+    assert_eq!(lines(r#"{"memory":{"swap":4000}}"#), ["memory.swap.max=3000", "memory.max=1000"]);
+    assert_eq!(lines(r#"{"memory":{"limit":-1}}"#), ["memory.swap.max=max", "memory.max=max"]);
+    assert_eq!(lines(r#"{"pids":{"limit":0}}"#), ["pids.max=1"]);
+}
+
+#[test]
+fn device_rules_and_weights_merge_by_number() {
+    let current = resources(
+        r#"{"devices":[{"allow":true,"type":"c","major":1,"minor":2,"access":"r"}],
+            "blockIO":{"weightDevice":[{"major":8,"minor":0,"weight":100},{"major":8,"minor":1,"weight":200}]}}"#,
+    );
+    let change = resources(
+        r#"{"devices":[{"allow":false}],
+            "blockIO":{"weightDevice":[{"major":8,"minor":1,"weight":300},{"major":8,"minor":2,"weight":400}]}}"#,
+    );
+    let merged = merge(&current, &change).unwrap();
+    assert_eq!(merged.devices, current.devices, "an update never touches device rules");
+    let weights: Vec<_> = merged.block_io.unwrap().weight_device.iter().map(|d| (d.minor, d.weight)).collect();
+    assert_eq!(weights, [(0, Some(100)), (1, Some(300)), (2, Some(400))]);
+}
+
+#[test]
+fn check_before_update_is_a_check_of_updates_on_v2() {
+    let change = resources(r#"{"memory":{"limit":1000,"swap":3000,"checkBeforeUpdate":true}}"#);
+    let checks = |layout: &Layout| update(&Resources::default(), &change, layout).unwrap().checks;
+    let limits: Vec<_> = checks(&v2()).iter().map(|c| (c.file.clone(), c.limit)).collect();
+    assert_eq!(limits, [("memory.current".to_owned(), 3000), ("memory.current".to_owned(), 1000)]);
+    // The v1 kernel itself refuses a limit below the usage.
+    assert!(checks(&host("v1")).is_empty());
+    assert!(limits_of_create(&change).is_empty());
+}
+
+fn limits_of_create(resources: &Resources) -> Vec<brisk::plan::cgroup::UsageCheck> {
+    limits(resources, &v2(), Phase::Create).unwrap().checks
+}
+
+#[test]
+fn who_asks_decides_about_need_and_devices() {
+    let options = |privilege, cgroups_path| Options { cgroups_path, id: "c", privilege };
+    let none = Resources::default();
+    let plan_of = |layout: &Layout, options: &Options| plan(&none, layout, options).unwrap();
+    let root = plan_of(&v2(), &options(Privilege::Root, None));
+    assert!(matches!(root.devices, Devices::Bpf(_)));
+    assert_eq!(root.need, Need::Required);
+    let rootless = plan_of(&v2(), &options(Privilege::Rootless, None));
+    assert_eq!((rootless.need, rootless.devices), (Need::BestEffort, Devices::Unrestricted));
+    assert_eq!(plan_of(&v2(), &options(Privilege::Rootless, Some("/a"))).need, Need::Required);
+    assert!(matches!(plan_of(&host("v1"), &options(Privilege::Root, None)).devices, Devices::V1(_)));
+    let nothing = Layout::default();
+    assert!(plan(&none, &nothing, &options(Privilege::Root, None)).is_err());
+    assert!(plan(&none, &nothing, &options(Privilege::Rootless, None)).unwrap().dirs.is_empty());
+}
+
+#[test]
+fn the_plan_reads_as_text() {
+    let resources = resources(r#"{"memory":{"limit":4096,"swap":4096},"devices":[{"allow":true,"access":"rwm"}]}"#);
+    let options = Options { cgroups_path: Some("/a/b"), id: "c", privilege: Privilege::Root };
+    assert_eq!(
+        plan(&resources, &v2(), &options).unwrap().to_string(),
+        "cgroup mkdir /sys/fs/cgroup/a/b enabling cpuset,cpu,io,memory,hugetlb,pids,rdma,misc\n\
+         cgroup write memory.swap.max = 0 (where the file exists)\n\
+         cgroup write memory.max = 4096\n\
+         cgroup devices unrestricted\n"
+    );
+}
+
+#[test]
+fn admission() {
+    let write = |file: &str, value: &str| brisk::plan::cgroup::Write {
+        controller: "memory".into(),
+        file: file.into(),
+        value: value.into(),
+        missing: brisk::plan::cgroup::Missing::Fail,
+    };
+    assert_eq!(limit(Quantity::Cpu, "50000 100000", 1), Some(500));
+    assert_eq!(limit(Quantity::Cpu, "50000", 25_000), Some(2000));
+    assert_eq!(limit(Quantity::Cpu, "max 100000", 1), None);
+    assert_eq!(limit(Quantity::Memory, "9223372036854771712", 1), None);
+    assert_eq!(limit(Quantity::Memory, "-1", 1), None);
+    assert_eq!(Quantity::of("memory.low"), None);
+    let facts = Facts { used: Some(50), above: Some(1000), beside: 300 };
+    let ask =
+        |new: u64| check(&write("memory.max", "x"), Quantity::Memory, Some(new), facts).map_err(|e| e.to_string());
+    assert!(ask(50).is_ok() && ask(700).is_ok());
+    assert!(ask(49).unwrap_err().contains("in use is 50"));
+    assert!(ask(1001).unwrap_err().contains("of a parent is 1000"));
+    assert!(ask(701).unwrap_err().contains("300 is given to others"));
+}

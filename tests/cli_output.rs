@@ -1,0 +1,138 @@
+//! What is printed: tables, JSON, log lines, config.json, completions, manual pages.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use brisk::cli::log::{Format, Level, Log, line};
+use brisk::cli::{features, output, template};
+use brisk::container::View;
+use brisk::error::{Error, Stage};
+use brisk::sys::seccomp::Support;
+use serde_json::Value;
+
+fn view(id: &str, pid: i32) -> View {
+    View {
+        oci_version: "1.2.0".into(),
+        id: id.into(),
+        pid,
+        status: "running",
+        bundle: "/b".into(),
+        rootfs: "/b/rootfs".into(),
+        created: "2026-11-20T23:38:38.5Z".into(),
+        annotations: [("a".to_owned(), "/x".to_owned())].into(),
+        owner: "root".into(),
+    }
+}
+
+#[test]
+fn the_table_has_runcs_columns() {
+    assert_eq!(output::table(&[]), "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
+    let table = output::table(&[view("a-rather-long-name", 7)]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0], "ID                   PID         STATUS      BUNDLE      CREATED                  OWNER");
+    assert_eq!(lines[1], "a-rather-long-name   7           running     /b          2026-11-20T23:38:38.5Z   root");
+}
+
+#[test]
+fn state_is_what_engines_parse() {
+    let json: Value = serde_json::from_str(&output::pretty(&view("x", 7)).unwrap()).unwrap();
+    for (key, value) in [
+        ("ociVersion", "1.2.0"),
+        ("id", "x"),
+        ("status", "running"),
+        ("bundle", "/b"),
+        ("rootfs", "/b/rootfs"),
+        ("created", "2026-11-20T23:38:38.5Z"),
+        ("owner", "root"),
+    ] {
+        assert_eq!(json[key], value);
+    }
+    assert_eq!(json["pid"], 7);
+    assert_eq!(json["annotations"]["a"], "/x");
+    assert_eq!(output::compact(&[3, 4]).unwrap(), "[3,4]\n");
+}
+
+#[test]
+fn ps_is_filtered_by_pid() {
+    let ps = "UID          PID    PPID  CMD\nroot           1       0  init\nroot          12       1  PID 13\nroot          13       1  x\n";
+    assert_eq!(
+        output::filter_ps(ps, &[12]).unwrap(),
+        "UID          PID    PPID  CMD\nroot          12       1  PID 13\n"
+    );
+    assert!(output::filter_ps("CMD\nx\n", &[1]).is_err());
+}
+
+#[test]
+fn a_log_line_is_one_line() {
+    let time = UNIX_EPOCH + Duration::new(1_794_958_718, 500_000_000);
+    assert_eq!(
+        line(Format::Json, Level::Error, "a \"b\"\nc/d", None, time),
+        "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\nc/d\",\"time\":\"2026-11-17T23:38:38.5Z\"}\n"
+    );
+    assert_eq!(
+        line(Format::Text, Level::Warning, "a \"b\"\nc", None, time),
+        "time=\"2026-11-17T23:38:38.5Z\" level=warning msg=\"a \\\"b\\\"\\nc\"\n"
+    );
+    let with_hint: Value = serde_json::from_str(&line(Format::Json, Level::Error, "x", Some("try y"), time)).unwrap();
+    assert_eq!((&with_hint["msg"], &with_hint["hint"]), (&"x".into(), &"try y".into()));
+}
+
+#[test]
+fn the_log_file_is_appended_to() {
+    let path = std::env::temp_dir().join(format!("brisk-log-{}", std::process::id()));
+    for form in [path.as_os_str().to_owned(), format!("file:{}", path.display()).into()] {
+        let log = Log::open(Some(&form), Some("json".as_ref())).unwrap();
+        log.message(Level::Debug, "not shown");
+        log.error("kill x", &Error::new(Stage::Signal, "container not running"));
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let messages: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(messages.len(), 2);
+    assert!(messages.iter().all(|m| m["level"] == "error" && m["msg"] == "kill x: signal: container not running"));
+}
+
+#[test]
+fn a_bad_log_format_still_makes_the_file() {
+    let path = std::env::temp_dir().join(format!("brisk-log-format-{}", std::process::id()));
+    assert!(Log::open(Some(path.as_os_str()), Some("xml".as_ref())).is_err());
+    assert!(path.exists());
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn the_template_is_valid_for_everyone() {
+    for layout in [template::Layout::V1, template::Layout::V2] {
+        for whom in [template::For::Root, template::For::Rootless { uid: 1000, gid: 100 }] {
+            let text = template::config(whom, layout);
+            assert!(!text.contains('@'), "{text}");
+            let spec: brisk::spec::Spec = serde_json::from_str(&text).unwrap();
+            let linux = spec.linux.unwrap();
+            let kinds: Vec<&str> = linux.namespaces.iter().map(|namespace| namespace.kind.as_str()).collect();
+            assert_eq!(kinds.contains(&"cgroup"), layout == template::Layout::V2);
+            assert_eq!(kinds.contains(&"user"), whom != template::For::Root);
+            assert_eq!(kinds.contains(&"network"), whom == template::For::Root);
+            assert_eq!(linux.resources.is_some(), whom == template::For::Root);
+            assert_eq!(spec.oci_version, "1.3.0");
+            if whom != template::For::Root {
+                assert_eq!((linux.uid_mappings[0].host_id, linux.gid_mappings[0].host_id), (1000, 100));
+                assert!(!text.contains("gid=5"));
+            }
+        }
+    }
+}
+
+#[test]
+fn features_name_what_the_tables_have() {
+    let features = features::document(Support::ALL);
+    let seccomp = &features["linux"]["seccomp"];
+    assert_eq!(seccomp["supportedFlags"], seccomp["knownFlags"]);
+    assert_eq!(features::document(Support::NONE)["linux"]["seccomp"]["supportedFlags"], serde_json::json!([]));
+    assert!(seccomp["archs"].as_array().unwrap().contains(&"SCMP_ARCH_X86_64".into()));
+    for option in ["ro", "rbind", "rprivate", "tmpcopyup", "idmap"] {
+        assert!(features["mountOptions"].as_array().unwrap().contains(&option.into()), "{option}");
+    }
+    assert_eq!(features["linux"]["namespaces"].as_array().unwrap().len(), 8);
+    assert!(features["linux"]["capabilities"].as_array().unwrap().contains(&"CAP_SYS_ADMIN".into()));
+    // The types of the specification, as an engine would read it.
+    assert_eq!((&features["ociVersionMin"], &features["ociVersionMax"]), (&"1.0.0".into(), &"1.3.0".into()));
+}

@@ -1,0 +1,99 @@
+//! Id maps.
+
+use brisk::plan::idmap::{self, Caller, IdKind, IdMap, IdMaps, Privilege, SubRange, Writer};
+use brisk::plan::options::IdmapRange;
+
+use crate::refused;
+
+fn maps(list: &[(u32, u32, u32)]) -> brisk::error::Result<IdMaps> {
+    let ranges = list.iter().map(|(container, host, size)| IdMap { container: *container, host: *host, size: *size });
+    IdMaps::new(IdKind::Uid, ranges.collect())
+}
+
+#[test]
+fn translation_and_text() {
+    let maps = maps(&[(0, 1000, 1), (1, 100_000, 65_536)]).expect("valid");
+    let table = [(0, Some(1000)), (1, Some(100_000)), (65_536, Some(165_535)), (65_537, None), (u32::MAX, None)];
+    for (id, host) in table {
+        assert_eq!(maps.to_host(id), host, "{id}");
+        if let Some(host) = host {
+            assert_eq!(maps.to_container(host), Some(id));
+        }
+    }
+    assert_eq!(maps.to_container(999), None);
+    assert_eq!(maps.text(), "0 1000 1\n1 100000 65536\n");
+    assert_eq!(maps.helper_args(), ["0", "1000", "1", "1", "100000", "65536"]);
+    assert_eq!(maps.root(), 0);
+    assert_eq!(IdMaps::default().to_host(0), None);
+}
+
+#[test]
+fn root_is_the_lowest_id_where_zero_is_not_mapped() {
+    assert_eq!(maps(&[(20, 0, 1), (10, 5, 5)]).expect("valid").root(), 10);
+}
+
+#[test]
+fn refusals() {
+    type Ranges = &'static [(u32, u32, u32)];
+    let table: &[(Ranges, &str)] = &[
+        (&[(0, 0, 0)], "uid mappings: 0 0 0 is empty"),
+        (&[(1, 0, u32::MAX)], "exceeds the largest id"),
+        (&[(0, 1, u32::MAX)], "exceeds the largest id"),
+        (&[(0, 1000, 10), (9, 2000, 10)], "9 2000 10 overlaps 0 1000 10"),
+        (&[(0, 1000, 10), (10, 1009, 1)], "10 1009 1 overlaps 0 1000 10"),
+    ];
+    for (list, want) in table {
+        let text = refused(maps(list));
+        assert!(text.contains(want), "{text}");
+    }
+    let many: Vec<_> = (0..341).map(|n| (n, n, 1)).collect();
+    assert!(refused(maps(&many)).contains("341 lines"));
+    assert!(maps(&many[..340]).is_ok());
+    assert!(maps(&[(0, 0, u32::MAX)]).is_ok(), "the map of the initial namespace");
+}
+
+#[test]
+fn composition() {
+    let container = maps(&[(0, 0, 1), (1, 2, 1000), (1001, 5000, 10)]).expect("valid");
+    let compose = |from, to, size, relative| {
+        let composed = container.compose(IdKind::Uid, &[IdmapRange { from, to, size, relative }])?;
+        Ok(composed.ranges().iter().map(|r| (r.container, r.host, r.size)).collect::<Vec<_>>())
+    };
+    // The example of crun's manual.
+    assert_eq!(compose(1, 3, 10, true).expect("valid"), [(1, 4, 10)]);
+    assert_eq!(compose(1, 3, 10, false).expect("valid"), [(1, 3, 10)]);
+    assert_eq!(compose(0, 999, 4, true).expect("valid"), [(0, 1000, 2), (2, 5000, 2)]);
+    assert!(refused(compose(0, 1010, 2, true)).contains("uid 1011 is not mapped"));
+}
+
+#[test]
+fn sub_ids() {
+    let text = "alice:100000:65536\n1000:200000:10\nbob:1:1\nalice:x:1\nalice:5\n\nalice:7:0\nalice:4294967295:2\n";
+    let got = idmap::parse_sub_ids(text, Some("alice"), 1000);
+    assert_eq!(got, [SubRange { start: 100_000, count: 65_536 }, SubRange { start: 200_000, count: 10 }]);
+    assert_eq!(idmap::parse_sub_ids(text, None, 7), []);
+}
+
+#[test]
+fn who_may_write() {
+    let sub_ids = [SubRange { start: 100_000, count: 100 }, SubRange { start: 100_100, count: 100 }];
+    let ask = |list: &[(u32, u32, u32)], privilege| {
+        let caller = Caller { id: 1000, privilege, sub_ids: &sub_ids };
+        idmap::writer(IdKind::Uid, &maps(list).expect("valid"), caller)
+    };
+    let ordinary = |list: &[(u32, u32, u32)]| ask(list, Privilege::Ordinary);
+    assert_eq!(ask(&[(0, 0, 65_536)], Privilege::Capable).expect("may"), Writer::Direct);
+    assert_eq!(ordinary(&[(0, 1000, 1)]).expect("may"), Writer::OwnId);
+    assert_eq!(ordinary(&[(0, 1000, 1), (1, 100_000, 200)]).expect("may"), Writer::Helper);
+    assert_eq!(ordinary(&[(0, 100_050, 100)]).expect("may"), Writer::Helper);
+    assert!(refused(ordinary(&[(0, 1000, 2)])).contains("uid 1000 may not be mapped by this user: /etc/subuid"));
+    assert!(refused(ordinary(&[(0, 100_000, 201)])).contains("uid 100200"));
+    assert!(refused(ordinary(&[(0, 0, 1)])).contains("uid 0"));
+}
+
+#[test]
+fn an_ordinary_user_without_mappings() {
+    let sub_ids = [SubRange { start: 100_000, count: 10 }, SubRange { start: 300_000, count: 5 }];
+    let maps = idmap::automatic(IdKind::Gid, 1000, &sub_ids).expect("valid");
+    assert_eq!(maps.text(), "0 1000 1\n1 100000 10\n11 300000 5\n");
+}
