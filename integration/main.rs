@@ -1,6 +1,28 @@
 //! Tests of the real binary on the real kernel.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//!
+//! `RUNTIME` names the runtime under test (default: the brisk of this build), so the same tests run on
+//! runc and crun, which is how a wrong test is found. `MUST_RUN=1` turns a skip caused by the machine into a
+//! failure; `BRISK_TEST_TMP` is the directory to work in, `BRISK_PROBE` the statically built probe program.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "a skip is loud")]
 
+mod bad_input;
+mod capabilities;
 mod cgroup;
+mod common;
+mod conformance;
+mod devices;
+mod exec;
+mod hard_cases;
+mod hooks;
+mod lifecycle;
+mod mounts;
+mod namespaces;
+mod paths;
+mod pause_update;
+mod process;
+mod resources;
+mod rootfs;
+mod rootless;
 mod systemd;
+mod terminal;

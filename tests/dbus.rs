@@ -11,7 +11,7 @@ use brisk::cgroup::dbus_link::{Link, greeting};
 use brisk::cgroup::systemd::{Manager, unit_path};
 use brisk::plan::dbus_value::Value;
 use brisk::plan::gvariant;
-use brisk::plan::systemd::{Property, ScopePlan, Unit, Unknown};
+use brisk::plan::systemd::{Owner, Property, ScopePlan, Unit, Unknown};
 
 /// What `gdbus call` (GLib 2.74) sends for this method call; the properties are one of every type.
 const GLIB: &str = include_str!("../fixtures/dbus/start-transient-unit.hex");
@@ -212,7 +212,7 @@ fn removed(job: &str, result: &str) -> Vec<u8> {
 
 fn plan() -> ScopePlan {
     ScopePlan {
-        unit: Unit { name: "x.scope".into(), slice: "system.slice".into() },
+        unit: Unit { name: "x.scope".into(), slice: "system.slice".into(), owner: Owner::System },
         properties: vec![
             Property::fixed("Slice", Value::str("system.slice")),
             Property { name: "AllowedCPUs".into(), value: Value::bytes(&[1]), unknown: Unknown::Drop },

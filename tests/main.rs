@@ -37,4 +37,3 @@ fn strings(list: &[&str]) -> Vec<String> {
 fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
-

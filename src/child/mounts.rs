@@ -52,9 +52,8 @@ impl Child<'_> {
     fn source(&self, source: &Source, reach: Reach, no_follow: bool) -> Result<OwnedFd, Trouble> {
         let extra = if no_follow { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
         match source {
-            Source::Path(path) => {
-                mount::clone_tree(fs::CWD, path, depth(reach) | extra).map_err(|errno| Trouble::from(errno).with(b"source"))
-            }
+            Source::Path(path) => mount::clone_tree(fs::CWD, path, depth(reach) | extra)
+                .map_err(|errno| Trouble::from(errno).with(b"source")),
             Source::Tree(index) => Ok(fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?),
         }
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::args::{EventsArgs, Format, Listing, PsArgs, Request, SpecArgs, UpdateArgs};
+use super::plan::{self, Form};
 use super::{completion, features, man, output, template};
 use crate::container;
 use crate::container::options::{Global, Selection, Update};
@@ -68,9 +69,9 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Spec(args) => spec(args),
         Request::Completion(shell) => output::print(&completion::script(shell)?),
         Request::Man(dir) => write_pages(dir),
-        Request::Mounts(_) | Request::Plan { .. } | Request::Check { .. } | Request::Trace(_) => {
-            Err(Error::new(Stage::Args, "not part of this build"))
-        }
+        Request::Plan { bundle, json } => plan::plan(global, bundle, if *json { Form::Json } else { Form::Text }),
+        Request::Trace(file) => plan::trace(file),
+        Request::Mounts(_) | Request::Check { .. } => Err(Error::new(Stage::Args, "not part of this build")),
     };
     done.map(|()| 0)
 }

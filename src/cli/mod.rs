@@ -11,6 +11,7 @@ pub mod flags;
 pub mod log;
 mod man;
 pub mod output;
+pub mod plan;
 pub mod scan;
 pub mod template;
 pub mod tree;

@@ -41,8 +41,11 @@ pub fn create(global: &Global, args: &Create) -> Result<()> {
     let console = match (&args.console_socket, terminal) {
         (Some(path), true) => Console::Socket(launch::connect(path, Stage::Console)?),
         (None, true) => {
-            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket")
-                .with_hint("pass --console-socket, or set process.terminal to false"));
+            return Err(Error::new(
+                Stage::Console,
+                "cannot allocate tty if runc will detach without setting console socket",
+            )
+            .with_hint("pass --console-socket, or set process.terminal to false"));
         }
         (Some(_), false) => return Err(needless_socket()),
         (None, false) => Console::None,
@@ -119,8 +122,7 @@ pub(super) fn driver(global: &Global) -> Cgroups {
 }
 
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
-pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start) -> Result<Plan> {
-    let host = Host::probe()?;
+pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start, host: &Host) -> Result<Plan> {
     let preserve_fds = args.preserve_fds + listen_fds();
     let options = Options {
         id: args.id.clone(),
@@ -132,7 +134,16 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
         cgroups: driver(global),
         terminal: bundle.terminal(),
     };
-    plan::create::create(&bundle.spec, &host, &options)
+    plan::create::create(&bundle.spec, host, &options)
+}
+
+/// What `create` would do with a bundle here, and the facts it rests on.
+pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
+    let args = Create { id: "ID".into(), bundle: bundle.to_owned(), ..Create::default() };
+    let bundle = Bundle::load(&args)?;
+    let host = Host::probe()?;
+    let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
+    Ok((host, plan))
 }
 
 /// Makes the container; on failure nothing of it is left.
@@ -148,7 +159,7 @@ pub(super) fn make(
         trace.mark("plan");
     }
     check_preserved(args.preserve_fds + listen_fds())?;
-    let plan = plan_of(global, args, &bundle, start)?;
+    let plan = plan_of(global, args, &bundle, start, &Host::probe()?)?;
     for warning in &plan.warnings {
         (global.warn)(warning);
     }
@@ -241,9 +252,11 @@ fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
     let spec = &bundle.spec;
     let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    let own_pid = namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
+    let own_pid =
+        namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
     let cgroup = match &plan.cgroup {
-        Some(plan) => serde_json::to_value(Saved::planned(plan)).at(Stage::State, || "describe the cgroup")?,
+        Some(cgroup) => serde_json::to_value(Saved::planned(cgroup, plan.scope.as_ref()))
+            .at(Stage::State, || "describe the cgroup")?,
         None => serde_json::Value::Null,
     };
     Ok(Record {

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::launch::{self, Launch, Running, Trace};
 use crate::plan::create::Cgroups;
 use crate::plan::exec::Options;
+use crate::plan::systemd::Owner;
 use crate::plan::{self, environment::Environment};
 use crate::spec::process::{Capabilities, Process};
 use crate::spec::{self, Spec};
@@ -27,11 +28,15 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         Status::Stopped => return Err(Error::new(Stage::State, "cannot exec in a stopped container")),
         Status::Creating => return Err(not_running()),
         Status::Paused if !args.ignore_paused => {
-            return Err(Error::new(Stage::State, "cannot exec in a paused container (use --ignore-paused to override)"));
+            return Err(Error::new(
+                Stage::State,
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            ));
         }
         Status::Paused | Status::Created | Status::Running => {}
     }
-    let text = container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
+    let text =
+        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
     let spec: Spec = spec::parse(&text, "config.json")?;
     let process = process(args, &spec)?;
     let mut ours = None;
@@ -40,7 +45,10 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         (_, false, _) => Console::None,
         (Some(path), true, true) => Console::Socket(launch::connect(path, Stage::Console)?),
         (None, true, true) => {
-            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket"));
+            return Err(Error::new(
+                Stage::Console,
+                "cannot allocate tty if runc will detach without setting console socket",
+            ));
         }
         (None, true, false) => {
             let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
@@ -77,7 +85,8 @@ fn join(
     let options = Options {
         preserve_fds: args.preserve_fds + listen_fds(),
         cgroups: if cgroup.is_some() { driver(global) } else { Cgroups::Disabled },
-        only_v2: cgroup.as_ref().is_some_and(Cgroup::is_v2_only),
+        // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
+        only_v2: cgroup.as_ref().is_some_and(|c| c.is_v2_only() && c.scope().is_none_or(|s| s.owner == Owner::System)),
         terminal: process.terminal,
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
@@ -115,7 +124,9 @@ fn join(
 fn cgroup(container: &Container, args: &Exec) -> Result<Option<Cgroup>> {
     let Some(mut cgroup) = container.cgroup()? else {
         return match args.cgroup.first() {
-            Some(path) => Err(Error::new(Stage::Cgroup, format!("--cgroup {path}: the container has no cgroup of its own"))),
+            Some(path) => {
+                Err(Error::new(Stage::Cgroup, format!("--cgroup {path}: the container has no cgroup of its own")))
+            }
             None => Ok(None),
         };
     };

@@ -141,8 +141,8 @@ fn relay(foreground: &Foreground, master: BorrowedFd<'_>) -> Result<u8> {
     let mut status = None;
     loop {
         let interest = |wanted: bool, flag| if wanted { flag } else { PollFlags::empty() };
-        let master_events = interest(output.wants_input(), PollFlags::POLLIN)
-            | interest(!input.buffer.is_empty(), PollFlags::POLLOUT);
+        let master_events =
+            interest(output.wants_input(), PollFlags::POLLIN) | interest(!input.buffer.is_empty(), PollFlags::POLLOUT);
         // poll(2) ignores negative descriptors, and reports hang-ups on those without events: pass what counts.
         let mut polled = vec![PollFd::new(foreground.signals.as_fd(), PollFlags::POLLIN)];
         if status.is_none() {

@@ -22,7 +22,7 @@ mod update;
 mod view;
 
 pub use checkpoint::{checkpoint, restore};
-pub use create::create;
+pub use create::{create, plan};
 pub use delete::{Poststop, delete};
 pub use events::{Event, events, stats};
 pub use exec::exec;

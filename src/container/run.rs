@@ -24,7 +24,10 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
         (_, false, _) => Console::None,
         (Some(path), true, _) => Console::Socket(launch::connect(path, Stage::Console)?),
         (None, true, true) => {
-            return Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket"));
+            return Err(Error::new(
+                Stage::Console,
+                "cannot allocate tty if runc will detach without setting console socket",
+            ));
         }
         (None, true, false) => {
             let (ours, theirs) = socket::pair().at(Stage::Console, || "make a socket pair")?;

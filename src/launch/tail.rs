@@ -50,7 +50,8 @@ pub(super) fn build(plan: &Plan, wire: BorrowedFd<'_>, fifo: Option<&OwnedFd>) -
             _ => builder.op(index as u32, op),
         }
     }
-    let hooks = plan.ops.iter().filter_map(|op| if let Op::Hook(hook) = op { Some(pointers(hook, &plan.env)) } else { None });
+    let hooks =
+        plan.ops.iter().filter_map(|op| if let Op::Hook(hook) = op { Some(pointers(hook, &plan.env)) } else { None });
     let hooks = hooks.collect();
     Ok(Built { block: builder.block, program_slot, home_slot: (home.unwrap_or(0), HOME_ROOM), hooks, exe })
 }
@@ -65,7 +66,8 @@ fn call_count(op: &Op) -> usize {
 
 fn data_size(plan: &Plan) -> usize {
     let strings: usize = plan.args.iter().chain(&plan.env).map(|text| text.count_bytes() + 24).sum();
-    let filters: usize = plan.ops.iter().map(|op| if let Op::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
+    let filters: usize =
+        plan.ops.iter().map(|op| if let Op::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
     strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
 }
 

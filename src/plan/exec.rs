@@ -32,7 +32,8 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     let namespaces = Namespaces::parse(&linux.namespaces)?;
     let userns = namespaces.contains(Kind::User);
     let mut draft = Draft::default();
-    let all = Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
+    let all =
+        Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
     draft.ops.push(Op::JoinInit(all));
     if userns {
         draft.ops.push(Op::BecomeRoot);
@@ -59,7 +60,16 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     let program = process::plan(launch, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
     let steps = steps(process, spec, options)?;
-    Ok(Plan { steps, ops: draft.ops, tail, args: program.args, env: program.env, cgroup: None, warnings: draft.warnings })
+    Ok(Plan {
+        steps,
+        ops: draft.ops,
+        tail,
+        args: program.args,
+        env: program.env,
+        cgroup: None,
+        scope: None,
+        warnings: draft.warnings,
+    })
 }
 
 fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>> {

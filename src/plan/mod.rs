@@ -27,6 +27,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod op;
 pub mod options;
+mod options_idmap;
 pub mod process;
 pub mod rlimits;
 pub mod rootfs;
@@ -36,7 +37,6 @@ pub mod sysctl;
 pub mod systemd;
 pub mod systemd_properties;
 pub mod text;
-mod options_idmap;
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
 use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
-use super::{caps, memory, rlimits, schedule};
+use super::{caps, memory, rlimits, schedule, seccomp};
 use crate::error::{Error, Result, Stage};
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
@@ -101,9 +101,8 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     ops.push(Op::CloseFrom(3 + launch.preserve_fds));
     ops.push(Op::Sync(SyncPoint::Ready));
     credentials(launch, draft)?;
-    let strings = |list: &[String], field| {
-        list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>()
-    };
+    let strings =
+        |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
     let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
     Ok(Program { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
@@ -125,7 +124,10 @@ fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()>
     }
     let mut labels = Vec::new();
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
-        labels.push(Label { file: c"apparmor/exec".into(), value: c_string(format!("exec {profile}"), "apparmorProfile")? });
+        labels.push(Label {
+            file: c"apparmor/exec".into(),
+            value: c_string(format!("exec {profile}"), "apparmorProfile")?,
+        });
     }
     if let Some(label) = process.selinux_label.as_deref().filter(|label| !label.is_empty()) {
         labels.push(Label { file: c"exec".into(), value: c_string(label, "selinuxLabel")? });
@@ -195,7 +197,11 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
         ops.push(Op::KeepCaps);
     }
     ops.push(Op::Ids(process.user.uid, process.user.gid));
-    ops.push(Op::Caps(CapMasks { effective: sets.effective, permitted: sets.permitted, inheritable: sets.inheritable }));
+    ops.push(Op::Caps(CapMasks {
+        effective: sets.effective,
+        permitted: sets.permitted,
+        inheritable: sets.inheritable,
+    }));
     if sets.ambient != 0 {
         ops.push(Op::Ambient(sets.ambient));
     }
@@ -235,19 +241,24 @@ pub(super) fn listener(spec: &Spec) -> Vec<Step> {
         return Vec::new();
     };
     let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata.clone()).unwrap_or_default();
-    vec![
-        Step::Await(SyncPoint::Listener),
-        Step::SendListener { path, metadata },
-        Step::Answer(SyncPoint::Listener),
-    ]
+    vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
 }
 
 /// The compiled filter.
-pub(super) fn filter(spec: &Spec, _warnings: &mut Vec<String>) -> Result<Option<Filter>> {
-    match spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) {
-        None => Ok(None),
-        Some(_) => Err(Error::new(Stage::Seccomp, "linux.seccomp is not supported yet")),
+pub(super) fn filter(spec: &Spec, warnings: &mut Vec<String>) -> Result<Option<Filter>> {
+    let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let Some(profile) = profile.filter(|profile| seccomp::is_enabled(profile)) else { return Ok(None) };
+    let program = seccomp::compile(profile, &seccomp::CompileOptions::default())?;
+    warnings.extend(program.warnings);
+    let mut bytes = Vec::with_capacity(program.filter.len() * 8);
+    for instruction in &program.filter {
+        bytes.extend(instruction.code.to_ne_bytes());
+        bytes.extend([instruction.jt, instruction.jf]);
+        bytes.extend(instruction.k.to_ne_bytes());
     }
+    let len = u16::try_from(program.filter.len())
+        .map_err(|_| Error::new(Stage::Seccomp, "linux.seccomp: the filter has too many instructions"))?;
+    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify.is_some() }))
 }
 
 /// Hooks that run in the child.
@@ -257,7 +268,8 @@ pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<Child
         HookKind::CreateContainer => (&hooks.create_container, "creating"),
         _ => (&hooks.start_container, "created"),
     };
-    let strings = |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
+    let strings =
+        |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
     let mut found = Vec::new();
     for hook in list {
         let mut args = strings(&hook.args)?;
@@ -269,7 +281,8 @@ pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<Child
             (None, true) => None,
             (env, _) => Some(strings(env.as_deref().unwrap_or_default())?),
         };
-        let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
+        let timeout =
+            hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let state = super::hook_state(input.spec, &input.options.id, &input.options.bundle, status);
         found.push(ChildHook { kind, path: c_string(hook.path.as_str(), "hooks")?, args, env, timeout, state });
     }

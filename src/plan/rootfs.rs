@@ -103,7 +103,8 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
 /// bound from somewhere: it is not the container's own.
 fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
-    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount)) {
+    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount))
+    {
         return Ok(());
     }
     let mut open = None;
@@ -119,16 +120,14 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             draft.ops.push(Op::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
         }
     }
-    for (path, target) in devices::LINKS {
-        let relative = path.trim_start_matches('/');
-        let (dir, name) = relative.rsplit_once('/').unwrap_or((".", relative));
-        open_dir(&mut open, dir, draft)?;
+    open_dir(&mut open, "dev", draft)?;
+    for (name, target) in devices::LINKS.iter().copied() {
         let rule = match name {
             "ptmx" => LinkRule::Replace,
             "core" => LinkRule::IfTargetExists,
             _ => LinkRule::Keep,
         };
-        draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(*target, "link")?, rule });
+        draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
     }
     Ok(())
 }

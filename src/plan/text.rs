@@ -24,7 +24,12 @@ impl Display for Step {
             Step::OpenNamespace(kind, path) => write!(f, "open the {} namespace {path}", kind.name()),
             Step::CloneTree { path, reach, .. } => write!(f, "clone the mount {} {}", lossy(path), tree(*reach)),
             Step::OpenIdMap { uids, gids } => {
-                write!(f, "make a user namespace for an id-mapped mount (uid {}, gid {})", one_line(uids), one_line(gids))
+                write!(
+                    f,
+                    "make a user namespace for an id-mapped mount (uid {}, gid {})",
+                    one_line(uids),
+                    one_line(gids)
+                )
             }
             Step::CreateCgroup => f.write_str("make the cgroup and write its limits"),
             Step::Clone { flags, into_cgroup, join_pid, time_offsets } => {
@@ -51,8 +56,12 @@ impl Display for Step {
                 write!(f, "write the id maps (uid {}, gid {}){how}", one_line(uids), one_line(gids))
             }
             Step::AttachCgroup => f.write_str("move the child into the cgroup"),
+            Step::StartScope => f.write_str("ask systemd for the scope"),
+            Step::JoinScope => f.write_str("wait for the scope and write its limits"),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
-            Step::Rdt(rdt) => write!(f, "move the child into resource control group {}", rdt.clos_id.as_deref().unwrap_or("")),
+            Step::Rdt(rdt) => {
+                write!(f, "move the child into resource control group {}", rdt.clos_id.as_deref().unwrap_or(""))
+            }
             Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
             Step::Rlimit(limit) => {
                 let name = rlimits::name(limit.resource).unwrap_or("?");
@@ -106,7 +115,9 @@ impl Display for Op {
             Op::RootPropagation(flag, reach) => write!(f, "make the root {} {}", propagation(*flag), tree(*reach)),
             Op::Procfs => f.write_str("open a private proc"),
             Op::Sysctl(path, value) => write!(f, "write /proc/{} = {}", lossy(path), lossy(value)),
-            Op::Label(label) => write!(f, "write `/proc/thread-self/attr/{}` = {}", lossy(&label.file), lossy(&label.value)),
+            Op::Label(label) => {
+                write!(f, "write `/proc/thread-self/attr/{}` = {}", lossy(&label.file), lossy(&label.value))
+            }
             Op::Hook(hook) => write!(f, "run {} hook {}", hook.kind.name(), lossy(&hook.path)),
             Op::Enter(Enter::Pivot) => f.write_str("pivot_root"),
             Op::Enter(Enter::Move) => f.write_str("move the root over / and chroot"),
@@ -194,7 +205,8 @@ fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
         (attr::NODIRATIME, "nodiratime", "diratime"),
         (attr::NOSYMFOLLOW, "nosymfollow", "symfollow"),
     ];
-    let mut names: Vec<&str> = SET.iter().filter(|(bit, ..)| attributes.set & bit != 0).map(|(_, name, _)| *name).collect();
+    let mut names: Vec<&str> =
+        SET.iter().filter(|(bit, ..)| attributes.set & bit != 0).map(|(_, name, _)| *name).collect();
     let atime = attributes.set & attr::ATIME_MASK != 0 || attributes.clear & attr::ATIME_MASK == 0;
     let plain = |bit: u64| bit & attr::ATIME_MASK == 0;
     names.extend(SET.iter().filter(|(bit, ..)| attributes.clear & bit != 0 && plain(*bit)).map(|(.., name)| *name));
@@ -255,7 +267,7 @@ impl Display for Plan {
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "parent {index:>3}  {step}")?;
-            if *step == Step::CreateCgroup {
+            if matches!(step, Step::CreateCgroup | Step::JoinScope) {
                 for line in self.cgroup_lines() {
                     writeln!(f, "            {line}")?;
                 }
@@ -269,11 +281,16 @@ impl Display for Plan {
 }
 
 impl Plan {
-    /// What [`Step::CreateCgroup`] will do, a line each.
+    /// What [`Step::CreateCgroup`] or the steps of a scope will do, a line each.
     pub fn cgroup_lines(&self) -> Vec<String> {
         let Some(cgroup) = &self.cgroup else { return Vec::new() };
-        let mut lines: Vec<String> =
-            cgroup.dirs.iter().map(|dir| format!("cgroup mkdir {}", dir.full_path().display())).collect();
+        let mut lines: Vec<String> = self
+            .scope
+            .iter()
+            .flat_map(|scope| scope.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let verb = if self.scope.is_some() { "open" } else { "mkdir" };
+        lines.extend(cgroup.dirs.iter().map(|dir| format!("cgroup {verb} {}", dir.full_path().display())));
         lines.extend(cgroup.writes.iter().map(ToString::to_string));
         lines.extend(cgroup.devices.to_string().lines().map(str::to_owned));
         lines
@@ -290,7 +307,9 @@ impl Plan {
         let mut what = String::new();
         // Writing to a String cannot fail.
         let _ = match op {
-            Op::Exec => write!(what, "exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default()),
+            Op::Exec => {
+                write!(what, "exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default())
+            }
             _ => write!(what, "op {} of {}: {op}", index + 1, self.ops.len()),
         };
         if !detail.is_empty() {
@@ -298,7 +317,9 @@ impl Plan {
         }
         if let Op::Hook(hook) = op {
             return match errno {
-                Errno::ETIMEDOUT => Error::new(Stage::Hook, format!("{} hook {detail}: timed out and was killed", hook.kind.name())),
+                Errno::ETIMEDOUT => {
+                    Error::new(Stage::Hook, format!("{} hook {detail}: timed out and was killed", hook.kind.name()))
+                }
                 Errno::EREMOTEIO => Error::new(Stage::Hook, format!("{} hook {detail}", hook.kind.name())),
                 errno => Error::errno(Stage::Hook, what, errno),
             };
@@ -323,7 +344,9 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
 fn stage(op: &Op) -> Stage {
     match op {
         Op::Sync(_) | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => Stage::Sync,
-        Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => Stage::Namespace,
+        Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => {
+            Stage::Namespace
+        }
         Op::Loopback => Stage::Network,
         Op::Hostname(_) | Op::Domainname(_) => Stage::Namespace,
         Op::Console { .. } | Op::OwnStreams(_) | Op::NewSession | Op::ControllingTerminal => Stage::Console,

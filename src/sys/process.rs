@@ -128,9 +128,7 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
 pub fn peek_dead(options: i32) -> Result<Option<i32>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: `info` is writable memory of the right size; no rusage is asked for.
-    let ret = unsafe {
-        raw!(SYS_waitid, libc::P_ALL, 0, info.as_mut_ptr(), options, ptr::null_mut::<libc::rusage>())
-    };
+    let ret = unsafe { raw!(SYS_waitid, libc::P_ALL, 0, info.as_mut_ptr(), options, ptr::null_mut::<libc::rusage>()) };
     done(ret)?;
     // SAFETY: plain data that was zeroed and then filled by the kernel.
     let info = unsafe { info.assume_init() };

@@ -1,0 +1,101 @@
+# brisk: `make help` lists what can be made.
+SHELL := /bin/sh
+CARGO ?= cargo
+# The target is named even though it is the host's: without it, +crt-static would also hit proc macros.
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
+BRISK = $(OUT)/brisk
+STATIC = RUSTFLAGS='-C target-feature=+crt-static'
+PREFIX ?= /usr/local
+DESTDIR ?=
+# The runtime under test: brisk, or a name or path of another one.
+RUNTIME ?=
+RUNTIME_TOOLS ?=
+# Says which tests to run; empty for all.
+TESTS ?=
+RUN_TESTS = integration/run "$$(cat $(OUT)/integration.path)" $(TESTS)
+
+.PHONY: all build release demo test test-deps test-programs unit integration check test-all parity soak bench \
+	conformance man install deb fuzz test-engines test-vm test-faults clean help
+
+all: release
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## debug build
+	$(CARGO) build
+
+release: ## the static release binary
+	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --bin brisk
+	@ls -l $(BRISK)
+
+demo: release ## build, then show a container's life with times
+	contrib/demo $(BRISK)
+
+check: ## format, lints, documentation: no warnings
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+
+test: test-deps unit integration ## everything that takes less than 15 minutes
+
+# Installs by apt what the tests need and the machine lacks.
+test-deps:
+	integration/install-deps
+
+unit: ## tests without root
+	$(CARGO) test --locked --lib --bins --test unit
+
+# The probe runs inside the containers, so it must be static like brisk. The path of the test program ends in a hash.
+test-programs:
+	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --bin brisk --example probe
+	$(STATIC) $(CARGO) test --release --locked --target $(TARGET) --test integration --no-run --message-format=json \
+		| sed -n 's/.*"executable":"\([^"]*integration-[^"]*\)".*/\1/p' | tail -n 1 > $(OUT)/integration.path
+	@test -s $(OUT)/integration.path
+
+integration: test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
+	MUST_RUN=$${MUST_RUN:-0} $(if $(RUNTIME),RUNTIME=$(RUNTIME)) $(RUN_TESTS)
+
+parity: test-deps test-programs ## the same tests on runc and crun: what both fail is suspected first
+	RUNTIME=runc $(RUN_TESTS)
+	RUNTIME=crun $(RUN_TESTS)
+
+test-all: test parity soak test-faults test-engines test-vm ## with parity, soak, faults, engines and guests (long)
+
+soak: test-programs ## 20,000 cycles with the host the same before and after
+	@if [ -x integration/soak ]; then integration/soak $(BRISK) 20000; else echo "make soak: integration/soak is not there yet" >&2; exit 1; fi
+
+conformance: $(if $(RUNTIME),,release) ## RUNTIME_TOOLS=DIR: the validation programs of OCI runtime-tools
+	@RUNTIME="$(or $(RUNTIME),$(BRISK))" integration/conformance $(RUNTIME_TOOLS)
+
+bench: release ## time against crun and runc
+	@if [ -x contrib/bench ]; then contrib/bench $(BRISK); else echo "make bench: contrib/bench is not there yet" >&2; exit 1; fi
+
+man: release ## manual pages and shell completions
+	@if [ -x contrib/man ]; then contrib/man $(BRISK); else echo "make man: contrib/man is not there yet" >&2; exit 1; fi
+
+install: release ## into $(DESTDIR)$(PREFIX)
+	install -D -m 0755 $(BRISK) $(DESTDIR)$(PREFIX)/bin/brisk
+	@for page in docs/man/*.[18]; do [ -e "$$page" ] || continue; \
+		install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done
+
+deb: release ## a Debian package
+	@if [ -x contrib/deb/build ]; then contrib/deb/build $(BRISK); else echo "make deb: contrib/deb/build is not there yet" >&2; exit 1; fi
+
+fuzz: ## fuzzing of the parsers
+	@if [ -d fuzz ]; then $(CARGO) fuzz list; else echo "make fuzz: fuzz/ is not there yet" >&2; exit 1; fi
+
+test-engines: release ## under podman and docker
+	@if [ -x integration/engines/run ]; then integration/engines/run $(BRISK); else echo "make test-engines: integration/engines/run is not there yet" >&2; exit 1; fi
+
+test-vm: test-programs ## in a guest with cgroup2 and systemd
+	@if [ -x integration/vm/run ]; then integration/vm/run $(OUT); else echo "make test-vm: integration/vm/run is not there yet" >&2; exit 1; fi
+
+test-faults: test-programs ## every system call failing, every point of death
+	@if [ -x integration/faults/run ]; then integration/faults/run $(BRISK); else echo "make test-faults: integration/faults/run is not there yet" >&2; exit 1; fi
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,217 @@
+//! Latency experiments: every round measures the floor and each runtime once, in turn, so that what the machine does
+//! meanwhile falls on all of them alike.
+
+use crate::lab::Lab;
+use crate::options::Options;
+use crate::progress::Progress;
+use crate::result::{Outcome, Table};
+use crate::stats::median;
+use crate::tool::bundle::Bundle;
+use crate::tool::runtime::{Runtime, text};
+use crate::tool::{Res, leftovers, process};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use std::fs::File;
+use std::process::Command;
+
+const WARM_UP: usize = 3;
+
+/// One thing to be measured in turn with others.
+pub struct Contestant<'a> {
+    pub name: String,
+    pub once: Box<dyn FnMut() -> Res<f64> + 'a>,
+}
+
+/// Rounds of all contestants; the warm-up rounds are not kept.
+pub fn in_turn(title: &str, rounds: usize, mut contestants: Vec<Contestant<'_>>) -> Res<Vec<(String, Vec<f64>)>> {
+    let mut progress = Progress::new(title, rounds + WARM_UP);
+    let mut samples: Vec<Vec<f64>> = vec![Vec::with_capacity(rounds); contestants.len()];
+    for round in 0..rounds + WARM_UP {
+        for (contestant, sample) in contestants.iter_mut().zip(&mut samples) {
+            let ms = (contestant.once)()?;
+            if round >= WARM_UP {
+                sample.push(ms);
+            }
+        }
+        progress.step();
+    }
+    Ok(contestants.into_iter().map(|contestant| contestant.name).zip(samples).collect())
+}
+
+fn floor<'a>(lab: &'a Lab, bundle: &'a Bundle) -> Contestant<'a> {
+    let once = Box::new(move || success("floor", process::timed(&mut lab.floor(bundle))?));
+    Contestant { name: "floor".into(), once }
+}
+
+fn success(what: &str, done: process::Done) -> Res<f64> {
+    if done.ok() { Ok(done.ms) } else { Err(format!("{what}: wait status {:#x}", done.reaped.status).into()) }
+}
+
+/// `run ID` of a bundle, process start to exit.
+fn runs<'a>(runtime: &'a Runtime, bundle: &'a Bundle, id: String) -> Contestant<'a> {
+    let once = Box::new(move || Ok(runtime.must(&["run", "--bundle", text(&bundle.dir)?, &id])?.ms));
+    Contestant { name: runtime.name.clone(), once }
+}
+
+/// The outcome of rounds.
+pub fn table(id: &str, title: &str, note: &str, samples: Vec<(String, Vec<f64>)>) -> Outcome {
+    let mut table = Table::new(id, title, note);
+    for (name, sample) in samples {
+        table.add(&name, sample);
+    }
+    Outcome::Latency(table)
+}
+
+/// `run /bin/true` with the default specification.
+pub fn run(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
+    let bundle = lab.bundle("run", &["/bin/true"])?;
+    let mut contestants = vec![floor(lab, &bundle)];
+    contestants.extend(lab.runtimes.iter().map(|runtime| runs(runtime, &bundle, lab.id("run"))));
+    let samples = in_turn("run /bin/true", options.rounds, contestants)?;
+    let note = "process start to exit; floor: the kernel's work alone, serially, in one C program";
+    Ok(vec![table("run", "run /bin/true, default specification", note, samples)])
+}
+
+/// create, start and delete as an engine calls them; between start and delete the engine waits for the exit.
+pub fn create_start_delete(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
+    const PARTS: [&str; 4] = ["t_create", "t_start", "t_exit", "t_delete"];
+    let bundle = lab.bundle("create", &["/bin/true"])?;
+    let id = lab.id("csd");
+    let mut totals = vec![Vec::new(); lab.runtimes.len()];
+    let mut parts = vec![vec![Vec::new(); PARTS.len()]; lab.runtimes.len()];
+    let mut progress = Progress::new("create + start + delete", options.rounds + WARM_UP);
+    for round in 0..options.rounds + WARM_UP {
+        for (index, runtime) in lab.runtimes.iter().enumerate() {
+            let (total, split) = engine_cycle(runtime, &bundle, &id)?;
+            if round >= WARM_UP {
+                totals[index].push(total);
+                split.iter().zip(&mut parts[index]).for_each(|(ms, sample)| sample.push(*ms));
+            }
+        }
+        progress.step();
+    }
+    let names: Vec<String> = lab.runtimes.iter().map(|runtime| runtime.name.clone()).collect();
+    let mut phases =
+        Table::new("phases", "create + start + delete by phase (medians)", "t_exit: start's end to init's exit");
+    for (name, parts) in names.iter().zip(&parts) {
+        phases.add(name, PARTS.iter().zip(parts).map(|(part, sample)| ((*part).to_owned(), median(sample))).collect());
+    }
+    let note = "three processes and the wait for init's exit between start and delete";
+    let samples = names.into_iter().zip(totals).collect();
+    Ok(vec![table("create", "create + start + delete of /bin/true", note, samples), Outcome::Phases(phases)])
+}
+
+/// One container's life; the whole in milliseconds and its four parts.
+fn engine_cycle(runtime: &Runtime, bundle: &Bundle, id: &str) -> Res<(f64, [f64; 4])> {
+    let pid_file = runtime.pid_file(id);
+    let begin = std::time::Instant::now();
+    let create = runtime.must(&["create", "--bundle", text(&bundle.dir)?, "--pid-file", text(&pid_file)?, id])?.ms;
+    let pid = runtime.pid(id)?;
+    let start = runtime.must(&["start", id])?.ms;
+    let waiting = std::time::Instant::now();
+    process::wait(pid)?;
+    let exit = waiting.elapsed().as_secs_f64() * 1e3;
+    let delete = runtime.must(&["delete", id])?.ms;
+    Ok((begin.elapsed().as_secs_f64() * 1e3, [create, start, exit, delete]))
+}
+
+/// `exec /bin/true` into a container that sleeps.
+pub fn exec(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
+    let id = lab.id("exec");
+    let mut bundles = Vec::new();
+    for runtime in &lab.runtimes {
+        let name = format!("{id}-{}", runtime.name);
+        let path = format!("/{name}");
+        let bundle = lab.bundle(&name, &["/bin/sleep", "1000000"])?;
+        bundles.push(bundle.with(|config| config["linux"]["cgroupsPath"] = path.into())?);
+    }
+    let mut alive = Vec::new();
+    let outcome =
+        start_all(lab, &bundles, &id, &mut alive).and_then(|()| exec_rounds(lab, &id, &alive, options.rounds));
+    for (runtime, pid) in lab.runtimes.iter().zip(&alive) {
+        crate::tool::os::kill(*pid, libc::SIGKILL)?;
+        process::wait(*pid)?;
+        runtime.force_delete(&id)?;
+    }
+    Ok(vec![outcome?])
+}
+
+fn start_all(lab: &Lab, bundles: &[Bundle], id: &str, alive: &mut Vec<i32>) -> Res<()> {
+    for (runtime, bundle) in lab.runtimes.iter().zip(bundles) {
+        alive.push(runtime.create(&bundle.dir, id)?);
+        runtime.must(&["start", id])?;
+    }
+    Ok(())
+}
+
+fn exec_rounds(lab: &Lab, id: &str, alive: &[i32], rounds: usize) -> Res<Outcome> {
+    let target = lab.runtimes.first().map(|runtime| format!("/{id}-{}", runtime.name)).unwrap_or_default();
+    let pid = alive.first().copied().unwrap_or_default().to_string();
+    let floor = Box::new(move || {
+        let mut command = Command::new(lab.program("execfloor"));
+        success("execfloor", process::timed(process::quiet(command.arg(&pid).arg(&target)))?)
+    });
+    let mut contestants = vec![Contestant { name: "floor".into(), once: floor }];
+    contestants.extend(lab.runtimes.iter().map(|runtime| Contestant {
+        name: runtime.name.clone(),
+        once: Box::new(move || Ok(runtime.must(&["exec", id, "/bin/true"])?.ms)),
+    }));
+    let samples = in_turn("exec /bin/true", rounds, contestants)?;
+    let note = "floor: attach to 9 cgroups, one setns, vfork, execve";
+    Ok(table("exec", "exec /bin/true into a running container", note, samples))
+}
+
+/// `run` with and without Docker's default seccomp profile, the two interleaved.
+pub fn seccomp(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
+    let plain = lab.bundle("plain", &["/bin/true"])?;
+    let filtered = lab.bundle("seccomp", &["/bin/true"])?.with_docker_seccomp()?;
+    let mut contestants = Vec::new();
+    for runtime in &lab.runtimes {
+        for (suffix, bundle) in [("", &plain), ("+seccomp", &filtered)] {
+            let mut contestant = runs(runtime, bundle, lab.id("seccomp"));
+            contestant.name.push_str(suffix);
+            contestants.push(contestant);
+        }
+    }
+    let samples = in_turn("seccomp", options.rounds, contestants)?;
+    let note = "the same bundle without and with Docker's default profile";
+    Ok(vec![table("seccomp", "run /bin/true with Docker's default seccomp profile", note, samples)])
+}
+
+/// `run` on a host with few and with thousands of mounts, made in a mount namespace that ends with the experiment.
+pub fn mounts(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
+    let bundle = lab.bundle("mounts", &["/bin/true"])?;
+    let contestants = || {
+        let mut list = vec![floor(lab, &bundle)];
+        list.extend(lab.runtimes.iter().map(|runtime| runs(runtime, &bundle, lab.id("mounts"))));
+        list
+    };
+    let few = leftovers::mount_count()?;
+    let mut samples = suffixed(in_turn("mounts, few", options.rounds / 2, contestants())?, few);
+    let home = File::open("/proc/self/ns/mnt")?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let crowded = crowd(lab, options.mounts)
+        .and_then(|many| Ok(suffixed(in_turn("mounts, many", options.rounds / 2, contestants())?, many)));
+    setns(&home, CloneFlags::CLONE_NEWNS)?;
+    samples.extend(crowded?);
+    let note = "@N: with N mounts in the host's mount namespace";
+    Ok(vec![table("mounts", "run /bin/true against the number of host mounts", note, samples)])
+}
+
+fn suffixed(samples: Vec<(String, Vec<f64>)>, mounts: usize) -> Vec<(String, Vec<f64>)> {
+    samples.into_iter().map(|(name, sample)| (format!("{name}@{mounts}"), sample)).collect()
+}
+
+/// Binds a directory on `count` directories; the number of mounts there are then.
+fn crowd(lab: &Lab, count: usize) -> Res<usize> {
+    let none: Option<&str> = None;
+    let base = lab.dir.join("crowd");
+    std::fs::create_dir(&base)?;
+    mount(Some("tmpfs"), &base, Some("tmpfs"), MsFlags::empty(), none)?;
+    for index in 0..count {
+        let dir = base.join(index.to_string());
+        std::fs::create_dir(&dir)?;
+        mount(Some(&dir), &dir, none, MsFlags::MS_BIND, none)?;
+    }
+    leftovers::mount_count()
+}

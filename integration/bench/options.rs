@@ -1,0 +1,84 @@
+//! The command line of the bench.
+
+use crate::tool::{Res, runtime};
+use std::path::PathBuf;
+
+pub const USAGE: &str =
+    "bench [--quick] [--only NAME,…] [--runtime NAME=PATH]… [--rounds N] [--storm N] [--mounts N] [--out DIR]
+  --quick     about a minute: fewer rounds, a storm of 100
+  --only      some of: run create exec seccomp mounts startup storm parallel memory limit density engines
+  --runtime   the runtimes, in this order (default: brisk, crun, runc, those that are found)
+  --rounds    rounds of each latency experiment   --storm  containers in the storm   --mounts  host mounts to add
+  --out       where report.txt, report.json and report.html go (default target/bench)";
+
+/// What to measure, how often, and where the report goes.
+#[derive(Debug)]
+pub struct Options {
+    pub help: bool,
+    pub only: Vec<String>,
+    pub runtimes: Vec<(String, PathBuf)>,
+    pub rounds: usize,
+    pub storm: usize,
+    pub parallel: usize,
+    pub mounts: usize,
+    pub out: PathBuf,
+}
+
+impl Options {
+    /// Reads the arguments; cargo's own `--bench` is ignored.
+    pub fn parse(args: impl Iterator<Item = String>) -> Res<Self> {
+        let args: Vec<String> = args.collect();
+        let quick = args.iter().any(|arg| arg == "--quick");
+        let mut options = Self::defaults(if quick { (40, 100, 128) } else { (300, 1000, 512) });
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
+            match arg.as_str() {
+                "--bench" | "--quick" => {}
+                "--help" | "-h" => options.help = true,
+                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--rounds" => options.rounds = value()?.parse()?,
+                "--storm" => options.storm = value()?.parse()?,
+                "--mounts" => options.mounts = value()?.parse()?,
+                "--out" => options.out = value()?.into(),
+                "--runtime" => {
+                    let value = value()?;
+                    let (name, path) = value.split_once('=').ok_or("--runtime wants NAME=PATH")?;
+                    options.runtimes.push((name.to_owned(), path.into()));
+                }
+                other => return Err(format!("unknown argument {other}\n{USAGE}").into()),
+            }
+        }
+        if options.runtimes.is_empty() {
+            options.runtimes = found();
+        }
+        Ok(options)
+    }
+
+    fn defaults((rounds, storm, parallel): (usize, usize, usize)) -> Self {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        Self {
+            help: false,
+            only: Vec::new(),
+            runtimes: Vec::new(),
+            rounds,
+            storm,
+            parallel,
+            mounts: 3000,
+            out: target.join("bench"),
+        }
+    }
+
+    /// Whether an experiment was asked for.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
+/// brisk as built (or `$BRISK`), and the peers where Debian puts them.
+fn found() -> Vec<(String, PathBuf)> {
+    let peers = [("crun", "/usr/bin/crun"), ("runc", "/usr/sbin/runc")].map(|(name, path)| (name, PathBuf::from(path)));
+    let brisk = runtime::built().map(|path| ("brisk", path));
+    let all = brisk.into_iter().chain(peers.into_iter().filter(|(_, path)| path.exists()));
+    all.map(|(name, path)| (name.to_owned(), path)).collect()
+}

@@ -1,0 +1,85 @@
+//! What the tests share: the runtime under test, bundles, containers, and looking at what is left behind.
+
+pub mod bundle;
+pub mod container;
+pub mod host;
+pub mod process;
+
+pub use bundle::Bundle;
+pub use container::Container;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The program under test.
+pub fn runtime() -> PathBuf {
+    std::env::var_os("RUNTIME")
+        .or_else(|| std::env::var_os("BRISK"))
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_brisk")), PathBuf::from)
+}
+
+/// Its name: `brisk`, `runc`, `crun`, …
+pub fn runtime_name() -> String {
+    runtime().file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// How long a command may take before the test gives up; `BRISK_TEST_SLOW` multiplies it (emulated guests).
+pub fn time_limit() -> Duration {
+    let factor = std::env::var("BRISK_TEST_SLOW").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    Duration::from_secs(30 * factor)
+}
+
+/// Says why a test does not run. libtest captures only the print macros, so this is always seen.
+fn say_skip(reason: &str) {
+    let name = std::thread::current().name().unwrap_or("?").to_string();
+    let line = format!("SKIP {name}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// True if a peer under test is known not to have what the test is about. Never true for brisk.
+#[must_use]
+pub fn skip_on(peers: &[&str], reason: &str) -> bool {
+    let name = runtime_name();
+    let skip = peers.contains(&name.as_str());
+    if skip {
+        say_skip(&format!("{name}: {reason}"));
+    }
+    skip
+}
+
+/// True if the test is about something only brisk has and another runtime is under test.
+#[must_use]
+pub fn brisk_only(reason: &str) -> bool {
+    let other = runtime_name() != "brisk";
+    if other {
+        say_skip(&format!("only brisk: {reason}"));
+    }
+    other
+}
+
+/// True if the machine lacks what the test needs; fails instead with `MUST_RUN=1`.
+#[must_use]
+pub fn skip_unless(condition: Need, reason: &str) -> bool {
+    if condition == Need::Met {
+        return false;
+    }
+    say_skip(reason);
+    assert!(std::env::var("MUST_RUN").as_deref() != Ok("1"), "MUST_RUN=1: {reason}");
+    true
+}
+
+/// Whether the machine has what a test needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// It has.
+    Met,
+    /// It has not.
+    Missing,
+}
+
+impl From<bool> for Need {
+    fn from(met: bool) -> Self {
+        if met { Need::Met } else { Need::Missing }
+    }
+}

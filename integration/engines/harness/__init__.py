@@ -1,0 +1,1 @@
+"""The engine suites' harness: standard library only."""

@@ -1,0 +1,330 @@
+//! exec: its flags, and that the process gets what the container's own process gets.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::{Bundle, Container, host, process, skip_on};
+
+fn up(bundle: Bundle) -> Container {
+    let container = bundle.container();
+    container.up();
+    container
+}
+
+fn idle() -> Container {
+    up(Bundle::idle())
+}
+
+#[track_caller]
+fn report(container: &Container, args: &[&str]) -> Value {
+    container.exec_with(args, &["/probe", "report"]).ok().json()["report"].clone()
+}
+
+#[test]
+fn output_and_exit_status() {
+    let container = idle();
+    let output = container.exec(&["/bin/sh", "-c", "echo out; echo err >&2; exit 42"]).exits(42);
+    assert_eq!(output.stdout(), "out\n");
+    assert_eq!(output.stderr(), "err\n");
+    container.exec(&["/bin/sh", "-c", "kill -9 $$"]).exits(137);
+}
+
+#[test]
+fn standard_input() {
+    let container = idle();
+    let output = container.call_with_input(&["exec", &container.id, "/bin/cat"], "words\n").ok();
+    assert_eq!(output.stdout(), "words\n");
+}
+
+#[test]
+fn it_is_in_the_containers_namespaces_and_cgroups() {
+    let container = up(Bundle::idle().ns("cgroup"));
+    let pid = container.pid().to_string();
+    let report = report(&container, &[]);
+    for kind in ["pid", "net", "ipc", "uts", "mnt", "cgroup"] {
+        assert_eq!(report["ns"][kind], json!(host::ns_of(&pid, kind)), "{kind}");
+    }
+    for line in report["cgroup"].as_array().unwrap() {
+        assert!(line.as_str().unwrap().ends_with(":/"), "{}", report["cgroup"]);
+    }
+}
+
+#[test]
+fn it_is_in_the_containers_user_namespace() {
+    let container = up(Bundle::idle().userns());
+    let report = report(&container, &[]);
+    assert_eq!(report["ns"]["user"], json!(host::ns_of(&container.pid().to_string(), "user")));
+    assert_eq!(report["uid"], 0);
+}
+
+#[test]
+fn it_inherits_the_configured_process() {
+    if skip_on(&["crun"], "starts from user 0 in /") {
+        return;
+    }
+    let container = up(Bundle::idle()
+        .set("/process/env", json!(["PATH=/bin", "FROM=config"]))
+        .set("/process/cwd", json!("/tmp"))
+        .set("/process/user", json!({ "uid": 1000, "gid": 1000, "additionalGids": [77] }))
+        .push("/process/rlimits", json!({ "type": "RLIMIT_NOFILE", "soft": 99, "hard": 111 }))
+        .set("/process/oomScoreAdj", json!(123)));
+    let report = report(&container, &[]);
+    assert_eq!(report["env"]["FROM"], "config");
+    assert_eq!(report["cwd"], "/tmp");
+    assert_eq!(report["uid"], 1000);
+    assert_eq!(report["status"]["NoNewPrivs"], "1");
+    assert_eq!(report["oom_score_adj"], "123");
+    if !skip_on(&["runc"], "Go raises the soft limit of open files and passes it on") {
+        assert_eq!(report["limits"]["Max open files"], json!(["99", "111"]));
+    }
+}
+
+#[test]
+fn flags_change_the_process() {
+    let container = idle();
+    let report1 = report(&container, &["--cwd", "/tmp", "--env", "A=b", "--env", "C=d"]);
+    assert_eq!(report1["cwd"], "/tmp");
+    assert_eq!(report1["env"]["A"], "b");
+    assert_eq!(report1["env"]["C"], "d");
+}
+
+#[test]
+fn users() {
+    // CVE-2026-30892: "1" was parsed as 0:0.
+    let container = idle();
+    for (text, uid, gid) in [("1", 1, 0), ("1:2", 1, 2), ("0:7", 0, 7), ("1000", 1000, 0), ("0001:0002", 1, 2)] {
+        let report = report(&container, &["--user", text]);
+        if text == "1000" || text == "1" {
+            assert_eq!(report["uid"], uid, "{text}");
+            continue;
+        }
+        assert_eq!((&report["uid"], &report["gid"]), (&json!(uid), &json!(gid)), "{text}");
+    }
+}
+
+#[test]
+fn wrong_users_are_refused() {
+    let container = idle();
+    for text in ["root", "1:", ":1", "-1", "4294967296", "1:2:3", "", "0x1", "1.5", " 1"] {
+        if skip_on(&["crun", "runc"], "they take some") {
+            return;
+        }
+        container.exec_with(&["--user", text], &["/probe", "report"]).fails();
+    }
+}
+
+#[test]
+fn additional_groups() {
+    if skip_on(&["crun"], "has no such flag") {
+        return;
+    }
+    let container = idle();
+    let report = report(&container, &["--additional-gids", "100", "--additional-gids", "200"]);
+    assert_eq!(report["status"]["Groups"], "100 200");
+}
+
+#[test]
+fn home_follows_the_user() {
+    let container = idle();
+    assert_eq!(report(&container, &[])["env"]["HOME"], "/root");
+    assert_eq!(report(&container, &["--user", "1000"])["env"]["HOME"], "/home/someone");
+}
+
+#[test]
+fn capabilities() {
+    let container = idle();
+    let sets = |args: &[&str]| {
+        let report = report(&container, args);
+        ["CapInh", "CapBnd", "CapEff", "CapAmb"]
+            .map(|n| u64::from_str_radix(report["status"][n].as_str().unwrap(), 16).unwrap())
+    };
+    let own = (1 << 29) | (1 << 5) | (1 << 10);
+    assert_eq!(sets(&[]), [0, own, own, 0]);
+    let [inheritable, bounding, effective, _] = sets(&["--cap", "CAP_CHOWN"]);
+    assert_eq!(bounding & 1, 1);
+    assert_eq!(effective & 1, 1);
+    if !skip_on(&["crun", "runc"], "the inheritable set of exec --cap") {
+        assert_eq!(inheritable, 0, "CVE-2022-29162");
+    }
+}
+
+#[test]
+fn no_new_privileges() {
+    let container = up(Bundle::idle().set("/process/noNewPrivileges", json!(false)));
+    assert_eq!(report(&container, &[])["status"]["NoNewPrivs"], "0");
+    assert_eq!(report(&container, &["--no-new-privs"])["status"]["NoNewPrivs"], "1");
+}
+
+#[test]
+fn a_process_file() {
+    let container = idle();
+    let file = container.bundle.dir.join("process.json");
+    let caps = json!({ "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"] });
+    let text = json!({
+        "args": ["/probe", "report"], "cwd": "/tmp", "env": ["X=y", "PATH=/bin"],
+        "user": { "uid": 0, "gid": 3, "umask": 63 }, "capabilities": caps,
+        "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 50, "hard": 60 }],
+    });
+    fs::write(&file, text.to_string()).unwrap();
+    let output = container.call(&["exec", "--process", file.to_str().unwrap(), &container.id]).ok();
+    let report = &output.json()["report"];
+    assert_eq!(report["cwd"], "/tmp");
+    assert_eq!(report["env"]["X"], "y");
+    assert_eq!(report["gid"], 3);
+    if !skip_on(&["runc"], "the umask of exec came later") {
+        assert_eq!(report["status"]["Umask"], "0077");
+    }
+    assert_eq!(report["status"]["CapBnd"], "0000000000000020");
+    assert_eq!(report["status"]["NoNewPrivs"], "0");
+    assert_eq!(report["limits"]["Max open files"], json!(["50", "60"]));
+}
+
+#[test]
+fn a_wrong_process_file() {
+    let container = idle();
+    let file = container.bundle.dir.join("process.json");
+    for text in ["{", "{}", r#"{"args":[],"cwd":"/"}"#] {
+        if text != "{" && skip_on(&["crun"], "not checked") {
+            continue;
+        }
+        fs::write(&file, text).unwrap();
+        container.call(&["exec", "--process", file.to_str().unwrap(), &container.id]).fails();
+    }
+    container.call(&["exec", "--process", "/no/such/file", &container.id]).fails();
+}
+
+#[test]
+fn detached_with_a_pid_file() {
+    let container = idle();
+    let file = container.bundle.dir.join("exec.pid");
+    container.exec_with(&["--detach", "--pid-file", file.to_str().unwrap()], &["/bin/sleep", "1000"]).ok();
+    let pid = fs::read_to_string(&file).unwrap();
+    let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert_eq!(command, "/bin/sleep\x001000\0");
+    assert_eq!(host::ns_of(&pid, "net"), host::ns_of(&container.pid().to_string(), "net"));
+}
+
+#[test]
+fn a_missing_program() {
+    let container = idle();
+    let text = container.exec(&["no-such-program"]).fails();
+    assert!(text.contains("executable file not found in $PATH") || skip_on(&["crun"], "other words"), "{text}");
+    let text = container.exec(&["/no/such/program"]).fails();
+    assert!(text.to_lowercase().contains("no such file or directory"), "{text}");
+    let text = container.exec(&["/etc/passwd"]).fails();
+    assert!(text.to_lowercase().contains("permission denied"), "{text}");
+}
+
+#[test]
+fn not_into_a_stopped_or_created_container() {
+    let container = Bundle::idle().container();
+    container.create().ok();
+    if !skip_on(&["runc", "crun"], "they allow it before start") {
+        container.exec(&["/bin/true"]).fails();
+    }
+    container.start().ok();
+    container.stop();
+    container.exec(&["/bin/true"]).fails();
+}
+
+#[test]
+fn a_directory_outside_is_refused() {
+    let container = idle();
+    for fd in 3..12 {
+        let output = container.exec_with(&["--cwd", &format!("/proc/self/fd/{fd}")], &["/probe", "report"]);
+        if output.code == 0 {
+            let cwd = output.json()["report"]["cwd"].clone();
+            panic!("/proc/self/fd/{fd} led to {cwd}");
+        }
+    }
+}
+
+#[test]
+fn no_descriptor_of_the_runtime_is_inherited() {
+    let container = idle();
+    let report = report(&container, &[]);
+    let fds: Vec<&String> = report["fds"].as_object().unwrap().keys().collect();
+    assert_eq!(fds, ["0", "1", "2"], "{}", report["fds"]);
+}
+
+#[test]
+fn signals_are_forwarded() {
+    let container = idle();
+    let command = container.command(&["exec", &container.id, "/probe", "signals"]);
+    let running = process::start(command, std::process::Stdio::null());
+    host::wait_until(|| running.stdout().contains("ready"));
+    let send = |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), signal).unwrap();
+    send(nix::sys::signal::SIGTERM);
+    host::wait_until(|| running.stdout().contains("SIGTERM"));
+    send(nix::sys::signal::SIGUSR2);
+    running.wait().ok();
+}
+
+#[test]
+fn many_at_once() {
+    let container = idle();
+    let running: Vec<_> = (0..10)
+        .map(|n| {
+            let code = format!("exit {n}");
+            process::start(
+                container.command(&["exec", &container.id, "/bin/sh", "-c", &code]),
+                std::process::Stdio::null(),
+            )
+        })
+        .collect();
+    for (n, running) in running.into_iter().enumerate() {
+        running.wait().exits(i32::try_from(n).unwrap());
+    }
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn no_zombie_stays_in_the_container() {
+    let container = idle();
+    for _ in 0..5 {
+        container.exec(&["/bin/true"]).ok();
+    }
+    let out = container.exec_probe(&["readdir:/proc"]);
+    let pids =
+        out["readdir:/proc"].as_array().unwrap().iter().filter(|n| n.as_str().unwrap().parse::<u32>().is_ok()).count();
+    assert_eq!(pids, 2, "{out}");
+}
+
+#[test]
+fn the_affinity_is_that_of_the_container() {
+    let container = up(Bundle::idle().resources("cpu", json!({ "cpus": "0" })));
+    assert_eq!(report(&container, &[])["affinity"], json!([0]));
+}
+
+#[test]
+fn exec_cpu_affinity() {
+    if skip_on(&["runc", "crun"], "came later") {
+        return;
+    }
+    let container = up(Bundle::idle().set("/process/execCPUAffinity", json!({ "initial": "0", "final": "1" })));
+    assert_eq!(report(&container, &[])["affinity"], json!([1]));
+}
+
+#[test]
+fn it_is_limited_by_the_containers_pids() {
+    let container = up(Bundle::idle().resources("pids", json!({ "limit": 20 })));
+    let started = container.exec_probe(&["threads:40"])["threads:40"].as_u64().unwrap();
+    assert!((10..=19).contains(&started), "{started}");
+}
+
+#[test]
+fn a_sub_cgroup() {
+    let container = idle();
+    for dir in host::cgroup_dirs(&container.bundle.cgroup()) {
+        fs::create_dir(dir.join("sub")).unwrap();
+    }
+    if skip_on(&["crun", "runc"], "one hierarchy at a time, or cgroup2 only") {
+        return;
+    }
+    let report = report(&container, &["--cgroup", "sub"]);
+    let lines = report["cgroup"].as_array().unwrap();
+    assert!(lines.iter().any(|l| l.as_str().unwrap().ends_with(&format!("{}/sub", container.id))), "{lines:?}");
+    // A sibling whose name begins with the container's is not inside of it.
+    container.exec_with(&["--cgroup", &format!("../{}-sibling", container.id)], &["/bin/true"]).fails();
+}

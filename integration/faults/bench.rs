@@ -1,0 +1,119 @@
+//! A verb's stand: the bundle, the ids, what is there before and after, and the way to clear everything away.
+
+use crate::options::Variant;
+use crate::tool::bundle::Bundle;
+use crate::tool::lab::Place;
+use crate::tool::os::Reaped;
+use crate::tool::runtime::Runtime;
+use crate::tool::trace::{self, Observer};
+use crate::tool::{Res, leftovers, os, process};
+use crate::verbs::Verb;
+use serde_json::{Value, json};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// After this a command counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A verb of a runtime with its bundle; counts the containers made.
+pub struct Bench<'a> {
+    pub place: &'a Place,
+    pub runtime: &'a Runtime,
+    pub verb: Verb,
+    pub bundle: Bundle,
+    count: Cell<u32>,
+}
+
+/// What is there; compared before and after.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Scene {
+    pub files: BTreeSet<PathBuf>,
+    pub mounts: BTreeSet<String>,
+    pub cgroups: BTreeSet<PathBuf>,
+    pub processes: BTreeSet<i32>,
+}
+
+impl<'a> Bench<'a> {
+    pub fn new(place: &'a Place, runtime: &'a Runtime, verb: Verb, variant: Variant) -> Res<Self> {
+        let bundle = place.bundle(verb.name(), verb.program())?.with(|config| vary(config, variant))?;
+        let bench = Self { place, runtime, verb, bundle, count: Cell::new(0) };
+        // What is made once for all containers (a pinned skeleton, a cache) is not a left-over of a trial.
+        let id = bench.next_id();
+        runtime.create(&bench.bundle.dir, &id)?;
+        bench.clear(&id)?;
+        Ok(bench)
+    }
+
+    /// An id no trial had before.
+    pub fn next_id(&self) -> String {
+        self.count.set(self.count.get() + 1);
+        self.place.id(&format!("{}{}", self.verb.name(), self.count.get()))
+    }
+
+    /// The verb traced, without a fault.
+    pub fn undisturbed(&self, observer: &mut dyn Observer) -> Res<()> {
+        let id = self.next_id();
+        self.verb.prepare(self.runtime, &self.bundle, &id)?;
+        let main = self.traced(&id, observer)?;
+        self.clear(&id)?;
+        match main {
+            Some(main) if main.status == 0 => Ok(()),
+            other => Err(format!("{} does not work under trace: {other:?}", self.verb.name()).into()),
+        }
+    }
+
+    /// The verb on a container, observed; how it ended, or that it did not.
+    pub fn traced(&self, id: &str, observer: &mut dyn Observer) -> Res<Option<Reaped>> {
+        let args = self.verb.arguments(self.place, &self.bundle, id)?;
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        Ok(trace::trace(&mut self.runtime.command(&args), PATIENCE, observer)?.main)
+    }
+
+    /// What is there now.
+    pub fn scene(&self) -> Res<Scene> {
+        process::reap_all();
+        let mut files: BTreeSet<PathBuf> = leftovers::files(&self.runtime.root).into_iter().collect();
+        files.extend(leftovers::files(&self.bundle.dir));
+        let mounts = leftovers::mounts(" ")?;
+        Ok(Scene {
+            files,
+            // Mount ids change when a mount is made again; what is mounted where does not.
+            mounts: mounts.iter().map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" ")).collect(),
+            cgroups: leftovers::cgroups(&self.place.mark).into_iter().collect(),
+            processes: leftovers::children()?.into_iter().collect(),
+        })
+    }
+
+    /// Forces the container away by all means; for between trials.
+    pub fn clear(&self, id: &str) -> Res<()> {
+        self.runtime.force_delete(id)?;
+        for pid in leftovers::children()? {
+            if os::kill(pid, libc::SIGKILL).is_ok() {
+                process::wait(pid)?;
+            }
+        }
+        process::reap_all();
+        leftovers::remove_cgroups(&self.place.mark);
+        Ok(())
+    }
+}
+
+/// The container's configuration in the variants of the matrix.
+fn vary(config: &mut Value, variant: Variant) {
+    match variant {
+        Variant::Plain => {}
+        Variant::UserNamespace => {
+            if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+                namespaces.push(json!({"type": "user"}));
+            }
+            let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+        }
+        Variant::Classic => {
+            config["hooks"] = json!({"createContainer": [{"path": "/bin/true"}]});
+        }
+    }
+}

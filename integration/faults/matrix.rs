@@ -1,0 +1,135 @@
+//! The printed matrix and the findings below it.
+
+use crate::options::{Mode, Options, Variant};
+use crate::tool::runtime::Runtime;
+use crate::trial::{Fault, Verdicts};
+use crate::verbs::Verb;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+
+/// One cell: a verb in a mode.
+pub struct Row {
+    verb: Verb,
+    mode: Mode,
+    sites: usize,
+    faults: usize,
+    chosen: usize,
+    tried: usize,
+    missed: usize,
+    survived: usize,
+    refused: usize,
+    bad: usize,
+    left: usize,
+    pub out_of_time: usize,
+    findings: BTreeMap<String, (usize, String)>,
+}
+
+impl Row {
+    pub fn new(verb: Verb, mode: Mode, sites: usize, faults: usize, chosen: usize) -> Self {
+        Self {
+            verb,
+            mode,
+            sites,
+            faults,
+            chosen,
+            tried: 0,
+            missed: 0,
+            survived: 0,
+            refused: 0,
+            bad: 0,
+            left: 0,
+            out_of_time: 0,
+            findings: BTreeMap::new(),
+        }
+    }
+
+    pub fn add(&mut self, fault: &Fault, verdicts: Option<Verdicts>) {
+        let Some(verdicts) = verdicts else {
+            self.missed += 1;
+            return;
+        };
+        self.tried += 1;
+        if verdicts.succeeded {
+            self.survived += 1;
+        } else {
+            self.refused += 1;
+        }
+        self.bad += usize::from(!verdicts.findings.is_empty());
+        self.left += usize::from(verdicts.left);
+        for finding in verdicts.findings {
+            let key = format!("{} {}: {}", self.verb.name(), fault.short(), finding.kind);
+            let example = || format!("{}: {}", fault.long(), finding.detail);
+            self.findings.entry(key).or_insert_with(|| (0, example())).0 += 1;
+        }
+    }
+
+    /// Nothing bad, nothing skipped for time; a site in fifty may be out of reach because timing chose another path.
+    pub fn passed(&self) -> bool {
+        self.bad == 0 && self.out_of_time == 0 && self.missed * 50 <= self.chosen
+    }
+}
+
+/// The matrix of one runtime.
+pub fn print(name: &str, options: &Options, rows: &[Row]) {
+    let variant = match options.variant {
+        Variant::Plain => "plain",
+        Variant::UserNamespace => "user namespace",
+        Variant::Classic => "classic mount namespace",
+    };
+    let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" };
+    println!("{name}, cgroup {cgroups}, {variant}");
+    println!(
+        "  {:<13}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
+        "verb",
+        "mode",
+        "sites",
+        "faults",
+        "chosen",
+        "tried",
+        "missed",
+        "succeeded",
+        "refused",
+        "left-over",
+        "bad",
+        "no time"
+    );
+    for row in rows {
+        println!(
+            "  {:<13}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
+            row.verb.name(),
+            row.mode.name(),
+            row.sites,
+            row.faults,
+            row.chosen,
+            row.tried,
+            row.missed,
+            row.survived,
+            row.refused,
+            row.left,
+            row.bad,
+            row.out_of_time
+        );
+    }
+    let mut all: Vec<(&String, &(usize, String))> = rows.iter().flat_map(|row| &row.findings).collect();
+    all.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    for (key, (count, example)) in all.iter().take(options.lines) {
+        println!("  {count:>4} × {key}\n         e.g. {example}");
+    }
+    if all.len() > options.lines {
+        println!("  and {} kinds more (--lines)", all.len() - options.lines);
+    }
+}
+
+/// A line that overwrites itself, on a terminal.
+pub fn progress(runtime: &Runtime, row: &Row) {
+    let mut stderr = std::io::stderr();
+    if !stderr.is_terminal() {
+        return;
+    }
+    let done = row.tried + row.missed;
+    let line =
+        format!("\r{} {} {} {done}/{} bad {} ", runtime.name, row.verb.name(), row.mode.name(), row.chosen, row.bad);
+    if stderr.write_all(line.as_bytes()).is_err() {
+        // A closed standard error is no reason to stop.
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line of the fault harness.
+
+use crate::tool::{Res, runtime};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub const USAGE: &str =
+    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|classic] [--cgroup2]
+       [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N]
+  --all      every fault, no time limit (default: a sample of 12 in each cell, at most 60 s)
+  --variant  plain: default spec; userns: with a user namespace; classic: a createContainer hook, which forces the
+             copy of the host's mount namespace
+  --races    instead: every pair of commands at once on one container, N times each, staggered
+  --shard    only every Nth fault, beginning with the Ith: several harnesses may run at once
+  --lines    how many distinct findings to print for each runtime (default 40)";
+
+/// What is done at a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Kill,
+    Fail,
+}
+
+impl Mode {
+    pub const ALL: [Self; 2] = [Self::Kill, Self::Fail];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// Which container is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    Plain,
+    UserNamespace,
+    Classic,
+}
+
+/// See USAGE.
+pub struct Options {
+    pub help: bool,
+    pub races: usize,
+    pub cgroup2: bool,
+    pub sample: Option<usize>,
+    pub verbs: Vec<String>,
+    pub modes: Vec<Mode>,
+    pub variant: Variant,
+    pub runtimes: Vec<(String, PathBuf)>,
+    pub shard: (usize, usize),
+    pub limit: Duration,
+    pub lines: usize,
+}
+
+impl Options {
+    /// Arguments that `cargo test` passes to every test program are ignored.
+    pub fn parse(args: impl Iterator<Item = String>) -> Res<Self> {
+        let mut options = Self::defaults();
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value\n{USAGE}"));
+            match arg.as_str() {
+                "--help" => options.help = true,
+                "--races" => options.races = value()?.parse()?,
+                "--cgroup2" => options.cgroup2 = true,
+                "--all" => (options.sample, options.limit) = (None, Duration::from_secs(24 * 3600)),
+                "--sample" => options.sample = Some(value()?.parse()?),
+                "--verbs" => options.verbs = value()?.split(',').map(str::to_owned).collect(),
+                "--limit" => options.limit = Duration::from_secs(value()?.parse()?),
+                "--lines" => options.lines = value()?.parse()?,
+                "--mode" => options.modes = vec![mode(&value()?)?],
+                "--variant" => options.variant = variant(&value()?)?,
+                "--shard" => options.shard = shard(&value()?)?,
+                "--runtime" => {
+                    let value = value()?;
+                    let (name, path) = value.split_once('=').ok_or(USAGE)?;
+                    options.runtimes.push((name.into(), path.into()));
+                }
+                _ => {}
+            }
+        }
+        if options.runtimes.is_empty() {
+            options.runtimes.extend(runtime::built().map(|path| ("brisk".into(), path)));
+        }
+        Ok(options)
+    }
+
+    fn defaults() -> Self {
+        Self {
+            help: false,
+            races: 0,
+            cgroup2: false,
+            sample: Some(12),
+            verbs: Vec::new(),
+            modes: Mode::ALL.to_vec(),
+            variant: Variant::Plain,
+            runtimes: Vec::new(),
+            shard: (0, 1),
+            limit: Duration::from_secs(60),
+            lines: 40,
+        }
+    }
+
+    /// Whether a verb was asked for.
+    pub fn wants(&self, verb: &str) -> bool {
+        self.verbs.is_empty() || self.verbs.iter().any(|wanted| wanted == verb)
+    }
+}
+
+fn mode(text: &str) -> Res<Mode> {
+    Mode::ALL.into_iter().find(|mode| mode.name() == text).ok_or_else(|| format!("no mode {text}\n{USAGE}").into())
+}
+
+fn variant(text: &str) -> Res<Variant> {
+    match text {
+        "plain" => Ok(Variant::Plain),
+        "userns" => Ok(Variant::UserNamespace),
+        "classic" => Ok(Variant::Classic),
+        _ => Err(format!("no variant {text}\n{USAGE}").into()),
+    }
+}
+
+fn shard(text: &str) -> Res<(usize, usize)> {
+    let (index, count) = text.split_once('/').ok_or(USAGE)?;
+    let (index, count) = (index.parse::<usize>()?, count.parse::<usize>()?);
+    if index < count { Ok((index, count)) } else { Err(USAGE.into()) }
+}

@@ -1,0 +1,116 @@
+//! The questions after every disturbance: do `state` and `list` tell the truth, does `delete --force` remove all of it,
+//! and can the id be used again?
+
+use crate::bench::{Bench, PATIENCE, Scene};
+use crate::tool::{Res, process};
+use serde_json::Value;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Something that must not be.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub kind: &'static str,
+    pub detail: String,
+}
+
+/// The answers.
+pub struct Aftermath {
+    pub status: String,
+    pub left: bool,
+    pub findings: Vec<Finding>,
+}
+
+impl Bench<'_> {
+    /// All the questions, in order; afterwards a second container with the id may exist.
+    pub fn aftermath(&self, id: &str, before: &Scene) -> Res<Aftermath> {
+        let (status, mut findings) = self.truth(id)?;
+        if self.command(&["delete", "--force", id])?.is_none_or(|(code, _)| code != 0) {
+            findings.push(finding("delete --force fails", self.stderr()?));
+        }
+        let stayed = self.stayed(before, "stays after delete --force")?;
+        let left = !stayed.is_empty();
+        findings.extend(stayed);
+        let bundle = self.bundle.dir.to_string_lossy();
+        if self.command(&["create", "--bundle", &bundle, id])?.is_none_or(|end| end.0 != 0) {
+            findings.push(finding("second create fails", self.stderr()?));
+        }
+        Ok(Aftermath { status, left, findings })
+    }
+
+    /// What the last command said.
+    pub fn stderr(&self) -> Res<String> {
+        let text = std::fs::read(self.runtime.stderr())?;
+        Ok(String::from_utf8_lossy(&text).trim().chars().take(300).collect())
+    }
+
+    /// state and list agree with each other and with /proc.
+    fn truth(&self, id: &str) -> Res<(String, Vec<Finding>)> {
+        let mut findings = Vec::new();
+        let Some((code, text)) = self.command(&["state", id])? else {
+            return Ok((String::new(), vec![finding("state hangs", String::new())]));
+        };
+        let state: Value = serde_json::from_str(&text).unwrap_or_default();
+        let status = state["status"].as_str().unwrap_or("").to_owned();
+        let pid = state["pid"].as_i64().unwrap_or(0);
+        if code == 0 && status.is_empty() {
+            findings.push(finding("state is not JSON", text));
+        }
+        let lives = matches!(status.as_str(), "created" | "running" | "paused");
+        if code == 0 && lives && !alive(pid) {
+            findings.push(finding("state says it lives", format!("{status} with pid {pid}, which does not")));
+        }
+        match self.command(&["list"])? {
+            Some((0, list)) if list.contains(id) == (code == 0) => {}
+            Some((0, _)) => findings.push(finding("list and state disagree", format!("state: {code} {status}"))),
+            _ => findings.push(finding("list fails", self.stderr()?)),
+        }
+        Ok((status, findings))
+    }
+
+    /// What there is now and was not before; processes that are on their way out get half a second.
+    pub fn stayed(&self, before: &Scene, kind: &'static str) -> Res<Vec<Finding>> {
+        let end = Instant::now() + Duration::from_millis(500);
+        loop {
+            let now = self.scene()?;
+            let left = difference(before, &now);
+            let settling = now.processes != before.processes && Instant::now() < end;
+            if left.is_empty() || !settling {
+                let detail = left.join(", ");
+                return Ok(if left.is_empty() { Vec::new() } else { vec![finding(kind, detail)] });
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A command of the runtime without fault: exit code and standard output; `None` when it hangs.
+    fn command(&self, args: &[&str]) -> Res<Option<(i32, String)>> {
+        let output = self.place.dir.join("output");
+        let file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).open(&output)?;
+        let done = process::bounded(self.runtime.command(args).stdout(Stdio::from(file)), PATIENCE)?;
+        let text = String::from_utf8_lossy(&std::fs::read(&output)?).into_owned();
+        Ok(done.map(|done| (if done.ok() { 0 } else { 1 }, text)))
+    }
+}
+
+fn difference(before: &Scene, now: &Scene) -> Vec<String> {
+    let mut left = Vec::new();
+    left.extend(now.processes.difference(&before.processes).map(|pid| {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("process {} ({pid})", comm.trim())
+    }));
+    left.extend(now.cgroups.difference(&before.cgroups).map(|path| format!("cgroup {}", path.display())));
+    left.extend(now.mounts.difference(&before.mounts).map(|mount| format!("mount {mount}")));
+    left.extend(now.files.difference(&before.files).map(|path| format!("file {}", path.display())));
+    left
+}
+
+fn alive(pid: i64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// A finding on one line.
+pub fn finding(kind: &'static str, detail: String) -> Finding {
+    Finding { kind, detail: detail.replace('\n', " ⏎ ").chars().take(400).collect() }
+}

@@ -1,0 +1,49 @@
+//! Finding the sites, and choosing among them.
+
+use crate::bench::Bench;
+use crate::tool::trace::{Observer, Site, Verdict};
+use crate::tool::{Res, syscalls};
+
+/// A site by name, and whether the program is still in its C library's start-up there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub process: String,
+    pub ordinal: u32,
+    pub nr: u64,
+    pub startup: bool,
+}
+
+struct Recorder {
+    points: Vec<Point>,
+    own: bool,
+}
+
+impl Observer for Recorder {
+    fn entry(&mut self, site: &Site) -> Verdict {
+        let name = syscalls::name(site.nr);
+        // The first call that neither a loader nor a C library nor std makes before main.
+        const OWN: [&str; 9] =
+            ["mkdir", "mkdirat", "socket", "socketpair", "statx", "clone3", "openat2", "flock", "newfstatat"];
+        self.own |= site.process != "0" || OWN.contains(&name.as_str()) || site.ordinal > 200;
+        self.points.push(Point {
+            process: site.process.clone(),
+            ordinal: site.ordinal,
+            nr: site.nr,
+            startup: !self.own,
+        });
+        Verdict::Go
+    }
+}
+
+/// Every system call that the verb makes when nothing goes wrong.
+pub fn enumerate(bench: &Bench<'_>) -> Res<Vec<Point>> {
+    let mut recorder = Recorder { points: Vec::new(), own: false };
+    bench.undisturbed(&mut recorder)?;
+    Ok(recorder.points)
+}
+
+/// At most `count` of them, evenly spread, and of those only this shard's.
+pub fn sample<T: Clone>(all: &[T], count: Option<usize>, (shard, shards): (usize, usize)) -> Vec<T> {
+    let count = count.unwrap_or(all.len()).min(all.len());
+    (0..count).filter(|index| index % shards == shard).map(|index| all[index * all.len() / count].clone()).collect()
+}

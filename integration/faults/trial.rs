@@ -1,0 +1,143 @@
+//! One trial: a container brought to where the verb begins, the verb with one fault in it, and the questions after it.
+
+use crate::bench::{Bench, PATIENCE, Scene};
+use crate::errnos;
+use crate::options::Mode;
+use crate::questions::{Finding, finding};
+use crate::sites::Point;
+use crate::tool::os::Reaped;
+use crate::tool::trace::{Observer, Site, Verdict};
+use crate::tool::{Res, syscalls};
+use crate::verbs::Verb;
+
+/// What is done where.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    point: Point,
+    verdict: Verdict,
+}
+
+impl Fault {
+    /// All faults of a mode at one site.
+    pub fn all(point: &Point, mode: Mode) -> Vec<Self> {
+        let fault = |verdict| Self { point: point.clone(), verdict };
+        match mode {
+            Mode::Kill => vec![fault(Verdict::Kill)],
+            Mode::Fail => {
+                errnos::plausible(&syscalls::name(point.nr)).iter().map(|errno| fault(Verdict::Fail(*errno))).collect()
+            }
+        }
+    }
+
+    /// For grouping.
+    pub fn short(&self) -> String {
+        let name = syscalls::name(self.point.nr);
+        match self.verdict {
+            Verdict::Fail(errno) => format!("{name} fails {}", errnos::name(errno)),
+            _ => format!("killed at {name}"),
+        }
+    }
+
+    /// For finding it again.
+    pub fn long(&self) -> String {
+        format!("process {} call {}", self.point.process, self.point.ordinal)
+    }
+}
+
+/// What a trial found.
+pub struct Verdicts {
+    pub succeeded: bool,
+    pub left: bool,
+    pub findings: Vec<Finding>,
+}
+
+/// Waits for the site and does it there.
+struct Saboteur<'a> {
+    fault: &'a Fault,
+    done: bool,
+}
+
+impl Observer for Saboteur<'_> {
+    fn entry(&mut self, site: &Site) -> Verdict {
+        let Point { process, ordinal, nr, .. } = &self.fault.point;
+        if self.done || site.process != *process || site.ordinal != *ordinal || site.nr != *nr {
+            return Verdict::Go;
+        }
+        self.done = true;
+        self.fault.verdict
+    }
+}
+
+/// A bench and a fault.
+pub struct Trial<'a> {
+    pub bench: &'a Bench<'a>,
+    pub fault: &'a Fault,
+}
+
+impl Trial<'_> {
+    /// `None`: the site was not reached in three attempts (timing chose another path).
+    pub fn run(&self) -> Res<Option<Verdicts>> {
+        let bench = self.bench;
+        for _ in 0..3 {
+            let id = bench.next_id();
+            let before = bench.scene()?;
+            bench.verb.prepare(bench.runtime, &bench.bundle, &id)?;
+            let mut saboteur = Saboteur { fault: self.fault, done: false };
+            let main = bench.traced(&id, &mut saboteur)?;
+            let verdicts = if saboteur.done { Some(self.judge(&id, &before, main)?) } else { None };
+            bench.clear(&id)?;
+            for path in bench.scene()?.files.difference(&before.files) {
+                remove(path)?;
+            }
+            if verdicts.is_some() {
+                return Ok(verdicts);
+            }
+        }
+        Ok(None)
+    }
+
+    fn judge(&self, id: &str, before: &Scene, main: Option<Reaped>) -> Res<Verdicts> {
+        let mut findings = Vec::new();
+        let Some(main) = main else {
+            findings.push(finding("hangs", format!("not over after {PATIENCE:?}")));
+            return Ok(Verdicts { succeeded: false, left: true, findings });
+        };
+        let (succeeded, verb) = (main.status == 0, self.bench.verb);
+        if !succeeded && self.fault.verdict != Verdict::Kill && !self.fault.point.startup {
+            findings.extend(bad_error(main, &self.bench.stderr()?));
+            if verb.makes() {
+                findings.extend(self.bench.stayed(before, "leaves behind when it fails")?);
+            }
+        }
+        let aftermath = self.bench.aftermath(id, before)?;
+        let status = aftermath.status;
+        if verb.spares() && status != "running" {
+            findings.push(finding("the container did not survive", format!("status {status}")));
+        }
+        if verb == Verb::Create && succeeded && status != "created" {
+            findings.push(finding("create succeeded, state differs", format!("status {status}")));
+        }
+        findings.extend(aftermath.findings);
+        Ok(Verdicts { succeeded, left: aftermath.left, findings })
+    }
+}
+
+/// One line that names the operation; hints may follow it.
+pub fn bad_error(main: Reaped, text: &str) -> Option<Finding> {
+    if libc::WIFSIGNALED(main.status) {
+        return Some(finding("crashes", format!("signal {}: {text}", libc::WTERMSIG(main.status))));
+    }
+    let lines = text.lines().filter(|line| !line.starts_with("hint:") && !line.contains("level=warning")).count();
+    if lines == 1 && !text.contains("panicked") {
+        return None;
+    }
+    Some(finding(if lines == 0 { "fails without a word" } else { "error is not one line" }, text.to_owned()))
+}
+
+fn remove(path: &std::path::Path) -> Res<()> {
+    let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match gone {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

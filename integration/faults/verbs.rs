@@ -1,0 +1,127 @@
+//! The commands under test: what must be so before, and the arguments.
+
+use crate::tool::lab::Place;
+use crate::tool::runtime::{Runtime, text};
+use crate::tool::{Res, bundle::Bundle, os, process};
+
+/// A command of the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Create,
+    Start,
+    Run,
+    Exec,
+    Kill,
+    Pause,
+    Resume,
+    Update,
+    Delete,
+    DeleteForce,
+    State,
+}
+
+/// How far a container's life must be before the verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Verb {
+    pub const ALL: [Self; 11] = [
+        Self::Create,
+        Self::Start,
+        Self::Run,
+        Self::Exec,
+        Self::Kill,
+        Self::Pause,
+        Self::Resume,
+        Self::Update,
+        Self::Delete,
+        Self::DeleteForce,
+        Self::State,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Run => "run",
+            Self::Exec => "exec",
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::DeleteForce => "delete-force",
+            Self::State => "state",
+        }
+    }
+
+    fn before(self) -> Before {
+        match self {
+            Self::Create | Self::Run => Before::Nothing,
+            Self::Start => Before::Created,
+            Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce | Self::State => Before::Running,
+            Self::Resume => Before::Paused,
+            Self::Delete => Before::Stopped,
+        }
+    }
+
+    /// Whether a failure must leave nothing at all, because nothing was there before.
+    pub fn makes(self) -> bool {
+        self.before() == Before::Nothing
+    }
+
+    /// Whether the container must still run after it, however it ended.
+    pub fn spares(self) -> bool {
+        matches!(self, Self::Exec | Self::Update | Self::State)
+    }
+
+    /// The program of the container.
+    pub fn program(self) -> &'static [&'static str] {
+        if self == Self::Run { &["/bin/true"] } else { &["/bin/sleep", "1000000"] }
+    }
+
+    /// Brings a new container to where the verb begins.
+    pub fn prepare(self, runtime: &Runtime, bundle: &Bundle, id: &str) -> Res<()> {
+        let before = self.before();
+        if before == Before::Nothing {
+            return Ok(());
+        }
+        let pid = runtime.create(&bundle.dir, id)?;
+        if before != Before::Created {
+            runtime.must(&["start", id])?;
+        }
+        match before {
+            Before::Paused => runtime.must(&["pause", id]).map(drop),
+            Before::Stopped => {
+                os::kill(pid, libc::SIGKILL)?;
+                process::wait(pid).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The command line after the global options.
+    pub fn arguments(self, place: &Place, bundle: &Bundle, id: &str) -> Res<Vec<String>> {
+        let pid_file = place.dir.join(format!("{id}.pid"));
+        let args: &[&str] = match self {
+            Self::Create => &["create", "--bundle", text(&bundle.dir)?, "--pid-file", text(&pid_file)?, id],
+            Self::Run => &["run", "--bundle", text(&bundle.dir)?, id],
+            Self::Start => &["start", id],
+            Self::Exec => &["exec", id, "/bin/true"],
+            Self::Kill => &["kill", id, "KILL"],
+            Self::Pause => &["pause", id],
+            Self::Resume => &["resume", id],
+            Self::Update => &["update", "--cpu-share", "512", id],
+            Self::Delete => &["delete", id],
+            Self::DeleteForce => &["delete", "--force", id],
+            Self::State => &["state", id],
+        };
+        Ok(args.iter().map(|arg| (*arg).to_owned()).collect())
+    }
+}

@@ -1,0 +1,370 @@
+//! What makes runtimes hang, leak or lie: init that dies early, odd environments, damaged state, races.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::common::host::{Cgroups, wait_until};
+use crate::common::{Bundle, Container, brisk_only, host, process, skip_on};
+
+#[test]
+fn init_that_exits_at_once() {
+    for _ in 0..10 {
+        let container = Bundle::new(&["/bin/true"]).container();
+        container.run().ok();
+        container.assert_nothing_left();
+    }
+}
+
+#[test]
+fn start_of_a_container_whose_init_was_killed_fails() {
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let pidfd = process::pidfd_open(container.pid()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(container.pid()), nix::sys::signal::SIGKILL).unwrap();
+    use std::os::fd::AsFd;
+    assert!(process::wait_readable(pidfd.as_fd(), crate::common::time_limit()));
+    container.start().fails();
+    assert_eq!(container.status(), "stopped");
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn init_that_ignores_signals_is_killed() {
+    let container = Bundle::sh("trap '' TERM INT HUP; while true; do sleep 1000; done").container();
+    container.up();
+    container.kill("TERM").ok();
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn init_that_stops_itself() {
+    let container = Bundle::sh("kill -STOP $$; exec /probe pause").without_ns("pid").container();
+    container.up();
+    let pid = container.pid();
+    wait_until(|| fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("State:\tT"));
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_fork_bomb_against_the_pids_limit_is_deleted() {
+    let container = Bundle::sh("b() { b | b & }; b; while true; do sleep 1; done")
+        .resources("pids", json!({ "limit": 60 }))
+        .container();
+    container.up();
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_fork_bomb_without_a_pid_namespace_is_deleted() {
+    let container = Bundle::sh("b() { b | b & }; b; while true; do sleep 1; done")
+        .without_ns("pid")
+        .resources("pids", json!({ "limit": 60 }))
+        .container();
+    container.up();
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn processes_without_a_pid_namespace_do_not_outlive_the_container() {
+    let container = Bundle::sh("sleep 1000 & sleep 1000 & exit 0").without_ns("pid").container();
+    container.up();
+    wait_until(|| container.status() == "stopped");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_memory_limit_too_small_to_start_says_so() {
+    if skip_on(&["crun", "runc"], "crun fits in any limit, runc hints at nothing") {
+        return;
+    }
+    let container = Bundle::idle().resources("memory", json!({ "limit": 4096 })).container();
+    let output = container.create();
+    if output.code != 0 {
+        let text = output.fails().to_lowercase();
+        assert!(text.contains("memory") && text.contains("4096"), "{text}");
+        container.assert_nothing_left();
+    }
+}
+
+#[test]
+fn standard_error_that_nobody_reads_does_not_hang() {
+    // A full pipe: a program that writes blocks, the runtime must not.
+    let container = Bundle::sh("exec /bin/cat /dev/zero >&2").container();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
+    let status = command.status().unwrap();
+    assert!(status.success());
+    container.start().ok();
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+    drop(reader);
+}
+
+#[test]
+fn closed_standard_descriptors() {
+    let container = Bundle::probe(&["create:/tmp/ran"]).container();
+    let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", r#"exec "$@" <&- >&- 2>&-"#, "sh"]);
+    shell.arg(runtime.get_program()).args(runtime.get_args());
+    if skip_on(&["runc", "crun"], "descriptors 0 to 2 end up elsewhere") {
+        return;
+    }
+    process::run(shell);
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_small_limit_on_open_files() {
+    if skip_on(&["runc"], "Go's runtime wants more") {
+        return;
+    }
+    let mut bundle = Bundle::probe(&["report"]);
+    for n in 0..30 {
+        bundle = bundle.mount("tmpfs", "tmpfs", &format!("/mnt/{n}"), &["size=4k"]);
+    }
+    let container = bundle.container();
+    let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", r#"ulimit -n 32; exec "$@""#, "sh"]);
+    shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
+    process::run(shell).ok();
+}
+
+#[test]
+fn a_megabyte_of_environment() {
+    let mut bundle = Bundle::probe(&["report"]);
+    for n in 0..16 {
+        bundle = bundle.push("/process/env", json!(format!("VARIABLE_{n}={}", "x".repeat(65_000))));
+    }
+    let out = bundle.container().run().ok().json();
+    assert_eq!(out["report"]["env"]["VARIABLE_15"].as_str().unwrap().len(), 65_000);
+}
+
+#[test]
+fn many_arguments_and_variables() {
+    let mut bundle = Bundle::probe(&["report"]);
+    for n in 0..2000 {
+        bundle =
+            bundle.push("/process/args", json!(format!("unknown{n}"))).push("/process/env", json!(format!("V{n}={n}")));
+    }
+    let out = bundle.container().run().ok().json();
+    assert_eq!(out["report"]["env"]["V1999"], "1999");
+}
+
+#[test]
+fn a_hundred_hooks() {
+    let mut bundle = Bundle::sh("true");
+    for kind in ["createRuntime", "createContainer", "poststop"] {
+        for _ in 0..100 {
+            bundle = bundle.sh_hook(kind, "cat > /dev/null; echo >> $OUT");
+        }
+    }
+    let container = bundle.container();
+    container.run().ok();
+    assert_eq!(container.bundle.hook_output().len(), 300);
+}
+
+#[test]
+fn damaged_state_can_be_deleted_by_force() {
+    if brisk_only("runc and crun refuse for ever, or leave the container") {
+        return;
+    }
+    for text in ["", "{", "{}", "{\"version\":\"99\"}", "\0\0\0"] {
+        let container = Bundle::idle().container();
+        container.create().ok();
+        let dir = container.bundle.state_root().join(&container.id);
+        let mut damaged = 0;
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "json") {
+                fs::write(&path, text).unwrap();
+                damaged += 1;
+            }
+        }
+        assert!(damaged > 0);
+        container.call(&["state", &container.id]).fails();
+        container.call(&["list"]);
+        container.delete_force().ok();
+        assert!(!dir.exists());
+        container.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written() {
+    let container = Bundle::idle().container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let args = ["--root", "/proc/no-such-place", "create", "--bundle", dir, &container.id];
+    let mut command = std::process::Command::new(crate::common::runtime());
+    command.args(args);
+    process::run(command).fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_full_disk() {
+    let mut bundle = Bundle::idle();
+    let state = bundle.host_dir("full");
+    let flags = nix::mount::MsFlags::empty();
+    bundle.mount_on_host(std::path::Path::new("tmpfs"), &state, "tmpfs", flags, "size=4k");
+    fs::write(state.join("filler"), [0; 4096]).unwrap();
+    let container = bundle.container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let mut command = std::process::Command::new(crate::common::runtime());
+    command.arg("--root").arg(&state).args(["create", "--bundle", dir, &container.id]);
+    let output = process::run(command);
+    if output.code == 0 {
+        panic!("created without room for its state: {output:?}");
+    }
+    if skip_on(&["crun", "runc"], "may leave the process") {
+        let found = container.leftovers();
+        host::clean_up(&found);
+        return;
+    }
+    container.assert_nothing_left();
+}
+
+#[test]
+fn two_creates_of_one_id_at_once() {
+    if skip_on(&["runc", "crun"], "both may fail") {
+        return;
+    }
+    for _ in 0..5 {
+        let container = Bundle::idle().container();
+        let start = || container.start_create();
+        let (a, b) = (start(), start());
+        let codes = [a.wait().code, b.wait().code];
+        assert_eq!(codes.iter().filter(|c| **c == 0).count(), 1, "{codes:?}");
+        assert_eq!(container.status(), "created");
+    }
+}
+
+impl Container {
+    fn start_create(&self) -> process::Running {
+        let dir = self.bundle.dir.to_str().unwrap();
+        process::start(self.command(&["create", "--bundle", dir, &self.id]), Stdio::null())
+    }
+}
+
+#[test]
+fn two_deletes_at_once() {
+    for _ in 0..5 {
+        let container = Bundle::idle().container();
+        container.up();
+        let start = || process::start(container.command(&["delete", "--force", &container.id]), Stdio::null());
+        let (a, b) = (start(), start());
+        let codes = [a.wait().code, b.wait().code];
+        assert!(codes.contains(&0), "{codes:?}");
+        container.assert_nothing_left();
+    }
+}
+
+#[test]
+fn two_starts_at_once() {
+    if skip_on(&["runc"], "the second may hang") {
+        return;
+    }
+    for _ in 0..5 {
+        let container = Bundle::idle().container();
+        container.create().ok();
+        let start = || process::start(container.command(&["start", &container.id]), Stdio::null());
+        let (a, b) = (start(), start());
+        let codes = [a.wait().code, b.wait().code];
+        assert!(codes.contains(&0), "{codes:?}");
+        assert_eq!(container.status(), "running");
+    }
+}
+
+#[test]
+fn list_and_state_while_others_come_and_go() {
+    let container = Bundle::idle().container();
+    for _ in 0..5 {
+        let create = container.start_create();
+        for _ in 0..5 {
+            container.call(&["list", "--format", "json"]);
+        }
+        create.wait().ok();
+        let delete = process::start(container.command(&["delete", "--force", &container.id]), Stdio::null());
+        for _ in 0..5 {
+            let output = container.call(&["list", "-q"]);
+            assert!(output.code == 0 || skip_on(&["runc", "crun"], "list fails while a container goes"), "{output:?}");
+        }
+        delete.wait().ok();
+    }
+    container.assert_nothing_left();
+}
+
+#[test]
+fn the_runtime_killed_during_create() {
+    // At points spread over the whole of it: whatever was reached, delete --force removes everything.
+    for n in 0..20u64 {
+        let container = Bundle::idle().container();
+        let create = container.start_create();
+        // The wait is what is varied, not a synchronisation.
+        std::thread::sleep(std::time::Duration::from_micros(n * 300));
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.pid()), nix::sys::signal::SIGKILL);
+        create.wait();
+        container.delete_force();
+        if skip_on(&["runc", "crun"], "leave processes and cgroups behind") {
+            let found = container.leftovers();
+            host::clean_up(&found);
+            let _ = fs::remove_dir_all(container.bundle.state_root());
+            continue;
+        }
+        wait_until(|| container.leftovers().is_empty());
+        container.create().ok();
+    }
+}
+
+#[test]
+fn a_frozen_container_is_killed() {
+    let container = Bundle::idle().container();
+    container.up();
+    let (file, text) = match Cgroups::detect() {
+        Cgroups::V1 => ("freezer.state", "FROZEN"),
+        Cgroups::V2 => ("cgroup.freeze", "1"),
+    };
+    fs::write(host::cgroup_dir("freezer", &container.bundle.cgroup()).join(file), text).unwrap();
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_pid_used_again_does_not_fool_state() {
+    // The state names a process that started at another time: it is not the container's.
+    if brisk_only("the state files differ") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    container.stop();
+    assert_eq!(container.status(), "stopped");
+    container.kill("KILL").fails();
+}
+
+#[test]
+fn fifty_cycles_leave_nothing() {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    let container = Bundle::new(&["/bin/true"]).container();
+    container.run().ok();
+    let before = mounts();
+    for _ in 0..50 {
+        container.run().ok();
+    }
+    container.assert_nothing_left();
+    // Other tests mount things in this namespace meanwhile, but not hundreds.
+    assert!(mounts() < before + 40);
+}

@@ -1,0 +1,298 @@
+//! The six kinds of hooks: order, namespaces, state on standard input, time-outs, failures.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::{Bundle, host, skip_on};
+
+const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// A line of shell that keeps the state JSON in the hook's output file.
+const KEEP_STATE: &str = "cat >> $OUT; echo >> $OUT";
+
+#[test]
+fn hooks_run_in_order() {
+    if skip_on(&["runc"], "runs poststart at create") {
+        return;
+    }
+    let mut bundle = Bundle::sh("true");
+    for kind in KINDS {
+        if kind == "startContainer" {
+            // Its path is resolved in the container, so the file it writes to is below the root.
+            bundle = bundle.hook(kind, "/bin/sh", &["sh", "-c", "cat; echo startContainer > /tmp/hook.out"]);
+            continue;
+        }
+        for n in 1..=2 {
+            bundle = bundle.sh_hook(kind, &format!("cat > /dev/null; echo {kind}{n} >> $OUT"));
+        }
+    }
+    let container = bundle.container();
+    let words = || container.bundle.hook_output().split_whitespace().map(str::to_string).collect::<Vec<_>>();
+    container.create().ok();
+    let created =
+        ["prestart1", "prestart2", "createRuntime1", "createRuntime2", "createContainer1", "createContainer2"];
+    assert_eq!(words(), created);
+    assert!(!container.bundle.rootfs().join("tmp/hook.out").exists(), "startContainer before start");
+    container.start_and_wait();
+    assert_eq!(words()[6..], ["poststart1", "poststart2"]);
+    assert!(container.bundle.rootfs().join("tmp/hook.out").exists());
+    container.delete_force().ok();
+    assert_eq!(words()[8..], ["poststop1", "poststop2"]);
+}
+
+#[test]
+fn hooks_get_the_state_on_standard_input() {
+    let stage = |kind: &str| match kind {
+        "prestart" | "createRuntime" | "createContainer" => vec!["creating", "created"],
+        "startContainer" => vec!["created"],
+        "poststart" => vec!["running"],
+        _ => vec!["stopped"],
+    };
+    for kind in KINDS {
+        if kind == "poststart" && skip_on(&["runc", "crun"], "the status given to poststart") {
+            continue;
+        }
+        let bundle = Bundle::idle().set("/annotations", json!({ "a.key": "with \"quotes\" and /slashes/" }));
+        let bundle = if kind == "startContainer" {
+            bundle.hook(kind, "/bin/sh", &["sh", "-c", "cat > /tmp/hook.out"])
+        } else {
+            bundle.sh_hook(kind, KEEP_STATE)
+        };
+        let container = bundle.container();
+        container.up();
+        let pid = container.pid();
+        container.delete_force().ok();
+        let text = match kind {
+            "startContainer" => fs::read_to_string(container.bundle.rootfs().join("tmp/hook.out")).unwrap(),
+            _ => container.bundle.hook_output(),
+        };
+        let state: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{kind}: {e}: {text}"));
+        assert_eq!(state["id"], json!(container.id), "{kind}");
+        if kind == "startContainer" && skip_on(&["crun"], "gives startContainer hooks a state of its own") {
+            continue;
+        }
+        assert_eq!(state["bundle"], json!(container.bundle.dir), "{kind}");
+        assert!(state["ociVersion"].is_string(), "{kind}: {state}");
+        assert_eq!(state["annotations"]["a.key"], "with \"quotes\" and /slashes/", "{kind}");
+        assert!(stage(kind).contains(&state["status"].as_str().unwrap()), "{kind}: {state}");
+        if ["prestart", "createRuntime", "poststart"].contains(&kind) {
+            assert_eq!(state["pid"], json!(pid), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn hooks_run_in_their_namespaces() {
+    // Runtime hooks in the namespaces of the runtime, container hooks in those of the container.
+    let line = "readlink /proc/self/ns/mnt /proc/self/ns/net /proc/self/ns/uts > $OUT";
+    for kind in ["prestart", "createRuntime", "poststart", "poststop"] {
+        let container = Bundle::sh("true").sh_hook(kind, line).container();
+        container.run().ok();
+        let found = container.bundle.hook_output();
+        for ns in ["mnt", "net", "uts"] {
+            assert!(found.contains(&host::ns(ns)), "{kind} is not in the runtime's {ns} namespace: {found}");
+        }
+    }
+    for kind in ["createContainer"] {
+        let container = Bundle::sh("true").sh_hook(kind, line).container();
+        container.run().ok();
+        let found = container.bundle.hook_output();
+        for ns in ["mnt", "net", "uts"] {
+            assert!(!found.contains(&host::ns(ns)), "{kind} is in the runtime's {ns} namespace: {found}");
+        }
+    }
+}
+
+#[test]
+fn create_container_hook_may_be_a_dynamic_program_of_the_host() {
+    // The rootfs has neither this program nor a loader: GPU and CDI hooks are of this kind.
+    let container = Bundle::sh("true").container();
+    assert!(!container.bundle.rootfs().join("usr/bin/env").exists());
+    let out = container.bundle.dir.join("hook.out");
+    let touch = "/usr/bin/touch";
+    let mut container = container;
+    container.bundle.config["hooks"] = json!({ "createContainer": [{ "path": touch, "args": ["touch", out] }] });
+    container.bundle.write();
+    container.run().ok();
+    assert!(out.exists());
+}
+
+#[test]
+fn create_container_hook_may_be_a_script_of_the_host() {
+    let bundle = Bundle::sh("true");
+    let out = bundle.dir.join("hook.out");
+    let script = bundle.script("hook.sh", &format!("#!/bin/sh\necho \"$1\" > {}\n", out.display()));
+    let container = bundle.hook("createContainer", script.to_str().unwrap(), &["hook.sh", "an argument"]).container();
+    container.run().ok();
+    assert_eq!(container.bundle.hook_output(), "an argument\n");
+}
+
+#[test]
+fn create_container_hook_can_change_the_containers_mounts() {
+    let bundle = Bundle::new(&["/bin/cat", "/mnt/file"]);
+    let source = bundle.host_dir("source");
+    fs::write(source.join("file"), "mounted by a hook\n").unwrap();
+    let target = bundle.rootfs().join("mnt");
+    let line = format!("mount --bind {} {}", source.display(), target.display());
+    let container = bundle.sh_hook("createContainer", &line).container();
+    assert_eq!(container.run().ok().stdout(), "mounted by a hook\n");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn create_container_hook_runs_before_the_root_is_read_only() {
+    if skip_on(&["crun"], "fixed in crun 1.26") {
+        return;
+    }
+    let bundle = Bundle::new(&["/bin/cat", "/tmp/file"]).set("/root/readonly", json!(true));
+    let target = bundle.rootfs().join("tmp/file");
+    let container = bundle.sh_hook("createContainer", &format!("echo written > {}", target.display())).container();
+    assert_eq!(container.run().ok().stdout(), "written\n");
+}
+
+#[test]
+fn create_runtime_hook_sees_the_containers_namespaces_through_its_pid() {
+    let bundle = Bundle::probe(&["report"]).sh_hook(
+        "createRuntime",
+        r#"pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p'); readlink /proc/$pid/ns/net > $OUT"#,
+    );
+    let container = bundle.container();
+    let report = container.run().ok().json();
+    assert_eq!(json!(container.bundle.hook_output().trim()), report["report"]["ns"]["net"]);
+}
+
+#[test]
+fn start_container_hook_runs_inside_with_the_root_changed() {
+    let container = Bundle::new(&["/bin/cat", "/tmp/hook.out"])
+        .hook("startContainer", "/bin/sh", &["sh", "-c", "cat /etc/passwd > /tmp/hook.out"])
+        .container();
+    assert!(container.run().ok().stdout().contains("someone:x:1000"));
+}
+
+#[test]
+fn hooks_get_their_arguments_and_only_their_environment() {
+    let bundle = Bundle::sh("true").push(
+        "/hooks/createRuntime",
+        json!({ "path": "/bin/sh", "args": ["my-name", "-c", "echo $0 $1 $A; env | grep -c HOST_ONLY; true", "zero", "one"],
+                "env": ["A=b"] }),
+    );
+    let out = bundle.dir.join("hook.out");
+    let mut bundle = bundle;
+    let line = format!("(echo $0 $1 $A $HOST_ONLY; env) > {}", out.display());
+    bundle.config["hooks"]["createRuntime"][0]["args"][2] = json!(line);
+    let container = bundle.container();
+    let mut command = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    command.env("HOST_ONLY", "secret");
+    crate::common::process::run(command).ok();
+    let text = container.bundle.hook_output();
+    assert!(text.starts_with("zero one b\n"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_failing_create_hook_fails_create_and_nothing_stays() {
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let container = Bundle::idle().sh_hook(kind, "echo from the hook >&2; exit 9").container();
+        container.create().fails();
+        if !(kind == "createContainer" && skip_on(&["crun"], "leaves the container")) {
+            container.assert_nothing_left();
+        }
+        container.delete_force().ok();
+    }
+}
+
+#[test]
+fn poststop_hooks_run_when_create_fails_in_a_hook() {
+    let container =
+        Bundle::idle().sh_hook("createRuntime", "exit 1").sh_hook("poststop", "echo poststop >> $OUT").container();
+    container.create().fails();
+    if skip_on(&["crun", "runc"], "runtime-spec 1.1 and later ask for it") {
+        return;
+    }
+    assert_eq!(container.bundle.hook_output(), "poststop\n");
+}
+
+#[test]
+fn a_failing_start_container_hook_stops_the_container_before_its_program() {
+    let container = Bundle::sh("echo ran").hook("startContainer", "/bin/sh", &["sh", "-c", "exit 1"]).container();
+    let output = container.create().ok();
+    // The error surfaces at start, or in the container's exit: never in a running program.
+    container.start();
+    host::wait_until(|| container.status() == "stopped");
+    assert!(!output.stdout().contains("ran"), "{output:?}");
+}
+
+#[test]
+fn a_failing_poststop_hook_does_not_keep_the_container() {
+    let container = Bundle::idle().sh_hook("poststop", "exit 1").sh_hook("poststop", "echo second >> $OUT").container();
+    container.create().ok();
+    container.delete_force();
+    container.assert_nothing_left();
+    if skip_on(&["runc"], "stops at the first that fails") {
+        return;
+    }
+    assert_eq!(container.bundle.hook_output(), "second\n", "later hooks still run");
+}
+
+#[test]
+fn a_hook_that_hangs_is_ended_by_its_timeout() {
+    let bundle = Bundle::idle();
+    let container = bundle
+        .push("/hooks/createRuntime", json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }))
+        .container();
+    let before = std::time::Instant::now();
+    let text = container.create().fails();
+    assert!(before.elapsed() >= std::time::Duration::from_secs(1), "{text}");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_hook_whose_program_is_missing_fails_and_is_named() {
+    let container = Bundle::idle().hook("createRuntime", "/no/such/hook", &["hook"]).container();
+    let text = container.create().fails();
+    assert!(text.contains("/no/such/hook") || skip_on(&["crun"], "says only the errno"), "{text}");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_hook_path_must_be_absolute() {
+    if skip_on(&["runc", "crun"], "they run it relative to where they are") {
+        return;
+    }
+    let container = Bundle::idle().hook("createRuntime", "true", &["true"]).container();
+    container.create().fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_hook_that_does_not_read_its_input_is_no_error() {
+    if skip_on(&["crun"], "dies of SIGPIPE") {
+        return;
+    }
+    let long = "x".repeat(200_000);
+    let container = Bundle::sh("true")
+        .set("/annotations", json!({ "long": long }))
+        .hook("createRuntime", "/bin/true", &["true"])
+        .hook("poststart", "/bin/true", &["true"])
+        .hook("poststop", "/bin/true", &["true"])
+        .container();
+    container.run().ok();
+}
+
+#[test]
+fn poststart_runs_after_the_program_was_started() {
+    if skip_on(&["runc"], "runs it before (runc#4347)") {
+        return;
+    }
+    let bundle = Bundle::idle().sh_hook(
+        "poststart",
+        r#"pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p'); tr '\0' ' ' < /proc/$pid/cmdline > $OUT"#,
+    );
+    let container = bundle.container();
+    container.up();
+    if skip_on(&["crun"], "may be a moment too early") {
+        return;
+    }
+    assert_eq!(container.bundle.hook_output(), "/probe pause ");
+}

@@ -1,0 +1,582 @@
+//! create, start, state, kill, delete, run and list, and the flags they share.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::common::{Bundle, Container, host, process, skip_on};
+
+#[test]
+fn run_prints_output_and_returns_the_exit_status() {
+    let container = Bundle::sh("echo hello; echo oops >&2; exit 7").container();
+    let output = container.run().exits(7);
+    assert_eq!(output.stdout(), "hello\n");
+    assert_eq!(output.stderr(), "oops\n");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn run_returns_128_plus_the_signal_that_ended_the_program() {
+    // Process 1 of a pid namespace is immune to its own signals; a child of it is not.
+    let container = Bundle::sh("kill -9 $$").without_ns("pid").container();
+    container.run().exits(128 + 9);
+    container.assert_nothing_left();
+}
+
+#[test]
+fn run_passes_standard_input_on() {
+    let container = Bundle::new(&["/bin/cat"]).container();
+    container.bundle.write();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let output = container.call_with_input(&["run", "--bundle", dir, &container.id], "some words\n").ok();
+    assert_eq!(output.stdout(), "some words\n");
+}
+
+#[test]
+fn the_life_of_a_container() {
+    let container = Bundle::idle().set("/annotations", json!({ "some.key": "some value" })).container();
+    container.create().ok();
+    let state = container.state();
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["id"], json!(container.id));
+    assert_eq!(state["bundle"], json!(container.bundle.dir));
+    assert_eq!(state["annotations"]["some.key"], "some value");
+    assert!(state["ociVersion"].is_string());
+    let pid = state["pid"].as_i64().unwrap();
+    assert!(pid > 1);
+    container.start().ok();
+    let state = container.state();
+    assert_eq!(state["status"], "running");
+    assert_eq!(state["pid"], json!(pid), "the process that was created is the one that runs");
+    container.stop();
+    let state = container.state();
+    assert_eq!(state["status"], "stopped");
+    assert!(state["pid"].is_null() || state["pid"] == 0, "no pid once stopped: {state}");
+    container.delete().ok();
+    container.assert_nothing_left();
+    container.call(&["state", &container.id]).fails();
+}
+
+#[test]
+fn state_has_rootfs_created_and_owner() {
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let state = container.state();
+    assert!(state["rootfs"].as_str().unwrap().ends_with("rootfs"), "{state}");
+    assert!(state["created"].as_str().unwrap().contains('T'), "{state}");
+    assert!(state.get("owner").is_some(), "{state}");
+}
+
+#[test]
+fn create_does_not_run_the_program() {
+    let container = Bundle::sh("echo ran").container();
+    let output = container.create().ok();
+    container.kill("KILL").ok();
+    container.delete_force().ok();
+    assert_eq!(output.stdout(), "");
+}
+
+#[test]
+fn changing_config_json_after_create_has_no_effect() {
+    let mut container = Bundle::sh("echo first").container();
+    let output = container.create().ok();
+    container.bundle.config["process"]["args"] = json!(["/bin/sh", "-c", "echo second"]);
+    container.bundle.write();
+    container.start_and_wait();
+    assert_eq!(output.stdout(), "first\n");
+}
+
+#[test]
+fn start_fails_unless_created() {
+    let container = Bundle::idle().container();
+    container.start().fails();
+    container.up();
+    container.start().fails();
+    assert_eq!(container.status(), "running");
+    container.stop();
+    container.start().fails();
+}
+
+#[test]
+fn an_id_in_use_is_refused_and_the_first_is_unharmed() {
+    let container = Bundle::idle().container();
+    container.up();
+    let text = container.create().fails();
+    assert!(text.contains("exist"), "{text}");
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn an_id_can_be_used_again_after_delete() {
+    let container = Bundle::idle().container();
+    for _ in 0..3 {
+        container.create().ok();
+        container.delete_force().ok();
+    }
+    container.assert_nothing_left();
+}
+
+#[test]
+fn delete_of_a_running_container_is_refused() {
+    let container = Bundle::idle().container();
+    container.up();
+    let text = container.delete().fails();
+    assert!(["not stopped", "running", "`stopped` state"].iter().any(|words| text.contains(words)), "{text}");
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn delete_force_kills_a_running_container() {
+    let container = Bundle::idle().container();
+    container.up();
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn delete_of_a_created_container_kills_it() {
+    let container = Bundle::idle().container();
+    container.create().ok();
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn delete_force_of_an_unknown_id_succeeds() {
+    let container = Bundle::idle().container();
+    container.delete_force().ok();
+    let text = container.delete().fails();
+    assert!(text.contains("does not exist") || text.contains("No such file"), "{text}");
+}
+
+#[test]
+fn commands_on_an_unknown_id_fail() {
+    let container = Bundle::idle().container();
+    for args in [&["state"][..], &["start"], &["kill"], &["pause"], &["resume"], &["ps"]] {
+        let mut all = args.to_vec();
+        all.push("no-such-container");
+        if args == ["kill"] {
+            all.push("TERM");
+        }
+        let text = container.call(&all).fails();
+        assert!(text.contains("does not exist") || text.contains("No such file"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn kill_takes_names_and_numbers() {
+    for (spelling, printed) in
+        [("TERM", "SIGTERM"), ("SIGHUP", "SIGHUP"), ("10", "SIGUSR1"), ("usr1", "SIGUSR1"), ("SIGWINCH", "SIGWINCH")]
+    {
+        if spelling == "usr1" && skip_on(&["crun"], "signal names in lower case") {
+            continue;
+        }
+        let container = Bundle::probe(&["signals"]).container();
+        let output = container.create().ok();
+        container.start().ok();
+        wait_for_line(&output, "ready");
+        container.kill(spelling).ok();
+        wait_for_line(&output, printed);
+        container_ends(&container, || container.kill("USR2").ok());
+        assert_eq!(output.stdout(), format!("ready\n{printed}\nSIGUSR2\n"), "kill {spelling}");
+    }
+}
+
+#[test]
+fn kill_without_a_signal_sends_term() {
+    let container = Bundle::probe(&["signals"]).container();
+    let output = container.create().ok();
+    container.start().ok();
+    wait_for_line(&output, "ready");
+    container.call(&["kill", &container.id]).ok();
+    wait_for_line(&output, "SIGTERM");
+    container_ends(&container, || container.kill("USR2").ok());
+    assert_eq!(output.stdout(), "ready\nSIGTERM\nSIGUSR2\n");
+}
+
+#[test]
+fn kill_all_reaches_every_process() {
+    let container = Bundle::sh("sleep 1000 & sleep 1000 & wait").without_ns("pid").container();
+    container.up();
+    let output = container.call(&["kill", "--all", &container.id, "KILL"]);
+    output.ok();
+    wait_until(|| container.status() == "stopped");
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn kill_of_a_created_container_is_allowed() {
+    let container = Bundle::idle().container();
+    container.create().ok();
+    container.stop();
+    assert_eq!(container.status(), "stopped");
+    container.delete().ok();
+}
+
+#[test]
+fn kill_of_a_stopped_container_fails_with_the_words_engines_look_for() {
+    let container = Bundle::new(&["/bin/true"]).container();
+    container.create().ok();
+    container.start_and_wait();
+    let text = container.kill("TERM").fails();
+    assert!(
+        ["container not running", "no such process", "process already finished"]
+            .iter()
+            .any(|words| text.to_lowercase().contains(words)),
+        "{text}"
+    );
+}
+
+#[test]
+fn kill_refuses_an_unknown_signal() {
+    if skip_on(&["crun"], "not checked") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    for signal in ["SIGNOTHING", "4711", ""] {
+        if signal.is_empty() && skip_on(&["runc"], "an empty signal means SIGTERM") {
+            continue;
+        }
+        container.kill(signal).fails();
+    }
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn run_deletes_the_container_and_keep_leaves_it() {
+    let container = Bundle::sh("exit 3").container();
+    container.run().exits(3);
+    container.assert_nothing_left();
+    if skip_on(&["crun", "runc"], "run --keep came later") {
+        return;
+    }
+    container.run_with(&["--keep"]).exits(3);
+    assert_eq!(container.status(), "stopped");
+    container.delete().ok();
+}
+
+#[test]
+fn run_detached_returns_while_the_container_runs() {
+    let container = Bundle::idle().container();
+    container.run_with(&["--detach"]).ok();
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn run_forwards_signals() {
+    let container = Bundle::probe(&["signals"]).container();
+    let running = container.start_run(&[]);
+    wait_until(|| running.stdout().contains("ready"));
+    for (signal, name) in [("HUP", "SIGHUP"), ("TERM", "SIGTERM"), ("INT", "SIGINT")] {
+        send(running.pid(), signal);
+        wait_until(|| running.stdout().contains(name));
+    }
+    send(running.pid(), "USR2");
+    let output = running.wait().ok();
+    // Go's scheduler sends SIGURG to itself, and runc forwards it.
+    let text = output.stdout().replace("SIGURG\n", "");
+    assert_eq!(text, "ready\nSIGHUP\nSIGTERM\nSIGINT\nSIGUSR2\n");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn run_reaps_the_orphans_of_a_container_without_a_pid_namespace() {
+    let container = Bundle::sh("(sleep 0 &) ; (sleep 0 &) ; exit 4").without_ns("pid").container();
+    container.run().exits(4);
+    container.assert_nothing_left();
+}
+
+#[test]
+fn pid_file_holds_the_pid() {
+    let container = Bundle::idle().container();
+    let file = container.bundle.dir.join("the.pid");
+    container.create_with(&["--pid-file", file.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), container.pid().to_string());
+    container.delete_force().ok();
+    container.run_with(&["--detach", "--pid-file", file.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), container.pid().to_string());
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_fails_the_create() {
+    let container = Bundle::idle().container();
+    container.create_with(&["--pid-file", "/no/such/directory/pid"]).fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn the_bundle_is_the_working_directory_by_default() {
+    let container = Bundle::sh("echo here").container();
+    let output = container.call(&["run", &container.id]).ok();
+    assert_eq!(output.stdout(), "here\n");
+}
+
+#[test]
+fn a_relative_bundle_is_stored_absolute() {
+    let container = Bundle::idle().container();
+    container.call(&["create", "--bundle=.", &container.id]).ok();
+    assert_eq!(container.state()["bundle"], json!(container.bundle.dir));
+}
+
+#[test]
+fn list_shows_containers() {
+    let container = Bundle::idle().container();
+    assert_eq!(container.call(&["list", "-q"]).ok().stdout(), "");
+    container.up();
+    assert_eq!(container.call(&["list", "-q"]).ok().stdout(), format!("{}\n", container.id));
+    let table = container.call(&["list"]).ok().stdout();
+    for word in ["ID", "PID", "STATUS", "BUNDLE", &container.id, "running", container.bundle.dir.to_str().unwrap()] {
+        assert!(table.contains(word), "{word} is missing: {table}");
+    }
+    let list = container.call(&["list", "--format", "json"]).ok().json();
+    assert_eq!(list[0]["id"], json!(container.id));
+    assert_eq!(list[0]["pid"], json!(container.pid()));
+    assert_eq!(list[0]["status"], "running");
+}
+
+#[test]
+fn list_of_no_containers_in_json_is_empty() {
+    let container = Bundle::idle().container();
+    let list = container.call(&["list", "--format", "json"]).ok().json();
+    assert!(list.is_null() || list == json!([]), "{list}");
+}
+
+#[test]
+fn preserve_fds_passes_that_many_and_no_more() {
+    let container = Bundle::probe(&["report"]).container();
+    let fds = |args: &[&str]| -> Vec<String> {
+        let mut all = vec!["run", "--bundle", container.bundle.dir.to_str().unwrap()];
+        all.extend(args);
+        all.push(&container.id);
+        let output = process::run(with_open_fds(&container, &all)).ok();
+        output.json()["report"]["fds"].as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(fds(&[]), ["0", "1", "2"]);
+    assert_eq!(fds(&["--preserve-fds", "1"]), ["0", "1", "2", "3"]);
+    assert_eq!(fds(&["--preserve-fds=2"]), ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn preserve_fds_of_a_closed_descriptor_is_refused() {
+    if skip_on(&["crun"], "not checked") {
+        return;
+    }
+    let container = Bundle::probe(&["report"]).container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let args = ["run", "--bundle", dir, "--preserve-fds", "50", &container.id];
+    process::run(with_open_fds(&container, &args)).fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn listen_fds_are_passed_on() {
+    let container = Bundle::probe(&["report"]).container();
+    let args = ["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id];
+    let runtime = container.command(&args);
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", r#"export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3</dev/null 4</dev/null"#, "sh"]);
+    command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
+    let report = process::run(command).ok().json();
+    let report = &report["report"];
+    assert!(report["fds"].get("3").is_some(), "{report}");
+    assert!(report["fds"].get("4").is_none(), "{report}");
+    if skip_on(&["crun"], "sets no environment") {
+        return;
+    }
+    assert_eq!(report["env"]["LISTEN_FDS"], "1");
+    assert_eq!(report["env"]["LISTEN_PID"], "1");
+}
+
+#[test]
+fn no_descriptor_of_the_runtime_reaches_the_program() {
+    let container = Bundle::probe(&["report"]).container();
+    let report = container.run().ok().json();
+    let fds: Vec<&String> = report["report"]["fds"].as_object().unwrap().keys().collect();
+    assert_eq!(fds, ["0", "1", "2"], "{report}");
+}
+
+/// The runtime with descriptors 3, 4, 5 and 9 open and inheritable (a shell opens them).
+fn with_open_fds(container: &Container, args: &[&str]) -> std::process::Command {
+    let runtime = container.command(args);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", r#"exec "$@" 3</dev/null 4</dev/null 5</dev/null 9</dev/null"#, "sh"]);
+    shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
+    shell
+}
+
+#[test]
+fn version_has_three_lines() {
+    let container = Bundle::idle().container();
+    let text = container.call(&["--version"]).ok().stdout();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains(" version "), "{text}");
+    assert!(lines[1].starts_with("commit: "), "{text}");
+    assert!(lines.iter().any(|l| l.starts_with("spec: 1.")), "{text}");
+}
+
+#[test]
+fn json_log_has_level_msg_and_time() {
+    let container = Bundle::idle().container();
+    let log = container.bundle.dir.join("log.json");
+    let log = log.to_str().unwrap();
+    container.call(&["--log", log, "--log-format", "json", "state", "no-such-container"]).fails();
+    let line = last_error(log);
+    assert!(
+        line["msg"].as_str().unwrap().contains("does not exist") || line["msg"].as_str().unwrap().contains("No such")
+    );
+    assert!(line["time"].as_str().unwrap().contains('T'), "{line}");
+}
+
+#[test]
+fn the_log_file_exists_even_for_argument_errors() {
+    if skip_on(&["runc", "crun"], "they parse arguments before they open the log") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let log = container.bundle.dir.join("log.json");
+    let log = log.to_str().unwrap();
+    container.call(&["--log", log, "--log-format", "json", "create", "--no-such-flag", "x"]).fails();
+    assert!(last_error(log)["msg"].as_str().unwrap().contains("no-such-flag"));
+}
+
+#[test]
+fn text_log_is_text() {
+    let container = Bundle::idle().container();
+    let log = container.bundle.dir.join("log");
+    container.call(&["--log", log.to_str().unwrap(), "state", "no-such-container"]).fails();
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.contains("does not exist") || text.contains("No such"), "{text}");
+    assert!(serde_json::from_str::<Value>(text.lines().next().unwrap()).is_err(), "{text}");
+}
+
+#[test]
+fn a_failed_run_logs_an_error_with_its_cause() {
+    let container = Bundle::new(&["/no/such/program"]).container();
+    let log = container.bundle.dir.join("log.json");
+    let log = log.to_str().unwrap();
+    let dir = container.bundle.dir.to_str().unwrap();
+    container.call(&["--log", log, "--log-format=json", "run", "--bundle", dir, &container.id]).fails();
+    let message = last_error(log)["msg"].as_str().unwrap().to_lowercase();
+    // What podman's regular expression for exit status 127 looks for.
+    assert!(message.contains("no such file or directory"), "{message}");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    let container = Bundle::idle().container();
+    container.call(&["create"]).fails();
+    container.call(&["no-such-command"]).fails();
+    container.call(&["create", "--no-such-flag", "x"]).fails();
+    container.call(&["state"]).fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn spec_makes_a_bundle_that_runs() {
+    let container = Bundle::idle().container();
+    fs::remove_file(container.bundle.dir.join("config.json")).unwrap();
+    container.call(&["spec"]).ok();
+    let text = fs::read_to_string(container.bundle.dir.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(config["root"]["path"], "rootfs");
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/bin/echo", "from spec"]);
+    config["linux"]["cgroupsPath"] = json!(container.bundle.cgroup());
+    // Raising a hard limit needs a capability that test machines lack.
+    config["process"].as_object_mut().unwrap().remove("rlimits");
+    fs::write(container.bundle.dir.join("config.json"), config.to_string()).unwrap();
+    assert_eq!(container.run().ok().stdout(), "from spec\n");
+    // It does not overwrite.
+    container.call(&["spec"]).fails();
+}
+
+#[test]
+fn features_is_json() {
+    if skip_on(&["crun"], "came later") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let features = container.call(&["features"]).ok().json();
+    assert_eq!(features["ociVersionMin"].as_str().unwrap().split('.').next(), Some("1"));
+    for hook in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        assert!(features["hooks"].as_array().unwrap().contains(&json!(hook)), "{features}");
+    }
+    for kind in ["pid", "network", "mount", "ipc", "uts", "user", "cgroup"] {
+        assert!(features["linux"]["namespaces"].as_array().unwrap().contains(&json!(kind)), "{features}");
+    }
+}
+
+#[test]
+fn containers_in_parallel_do_not_disturb_each_other() {
+    let containers: Vec<Container> = (0..4).map(|i| Bundle::sh(&format!("exit {i}")).container()).collect();
+    let running: Vec<_> = containers.iter().map(|c| c.start_run(&[])).collect();
+    for (i, running) in running.into_iter().enumerate() {
+        running.wait().exits(i32::try_from(i).unwrap());
+    }
+}
+
+#[test]
+fn a_created_container_holds_no_pipe_of_its_creator() {
+    // A caller that reads the output of create until its end must not wait for the container.
+    let container = Bundle::idle().container();
+    let fifo = container.bundle.dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let runtime = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    // Descriptor 3 of the runtime is the pipe, without --preserve-fds.
+    shell.args(["-c", r#"exec "$@" 3>fifo"#, "sh"]).current_dir(&container.bundle.dir);
+    shell.arg(runtime.get_program()).args(runtime.get_args());
+    process::run(shell).ok();
+    use std::os::fd::AsFd;
+    let limit = std::time::Duration::from_secs(5);
+    // crun and runc keep such a descriptor open in the waiting init until start.
+    if skip_on(&["runc", "crun"], "init keeps foreign descriptors until start") {
+        return;
+    }
+    assert!(process::wait_readable(reader.as_fd(), limit), "someone still holds the pipe");
+}
+
+fn last_error(log: &str) -> Value {
+    let text = fs::read_to_string(log).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .rfind(|line| line["level"] == "error" || line["level"] == "fatal")
+        .unwrap_or_else(|| panic!("no error in {text}"))
+}
+
+fn send(pid: i32, signal: &str) {
+    let signal: nix::sys::signal::Signal = format!("SIG{signal}").parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
+
+fn wait_for_line(output: &process::Output, line: &str) {
+    wait_until(|| output.stdout().lines().any(|l| l == line));
+}
+
+/// Runs `action`, which makes the container's program end, and waits for that.
+fn container_ends<T>(container: &Container, action: impl FnOnce() -> T) {
+    use std::os::fd::AsFd;
+    let pidfd = process::pidfd_open(container.pid()).unwrap();
+    action();
+    assert!(process::wait_readable(pidfd.as_fd(), crate::common::time_limit()));
+}
+
+use crate::common::host::wait_until;
+
+#[test]
+fn host_is_clean_between_tests() {
+    // The helper that all other tests rely on can see a process, a mount and a cgroup.
+    let container = Bundle::idle().container();
+    container.up();
+    let found = container.leftovers().join("\n");
+    for word in ["process ", "cgroup: ", "state: "] {
+        assert!(found.contains(word), "{word} not in {found}");
+    }
+    assert!(host::is_root() || found.contains("process"));
+}

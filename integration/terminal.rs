@@ -1,0 +1,224 @@
+//! Terminals: the console socket, sizes, /dev/console.
+
+use std::io::{IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::json;
+
+use crate::common::process::wait_readable;
+use crate::common::{Bundle, Container, host, process, skip_on, time_limit};
+
+/// Listens where `--console-socket` will point.
+struct ConsoleSocket {
+    listener: UnixListener,
+    path: String,
+}
+
+impl ConsoleSocket {
+    fn new(container: &Container) -> Self {
+        let path = container.bundle.dir.join("console.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        ConsoleSocket { listener, path: path.to_str().unwrap().to_string() }
+    }
+
+    /// Receives the master side of the terminal.
+    #[allow(unsafe_code, reason = "nix hands received descriptors out as numbers")]
+    fn receive(&self) -> std::fs::File {
+        assert!(wait_readable(self.listener.as_fd(), time_limit()), "nobody connects to the console socket");
+        let (stream, _): (UnixStream, _) = self.listener.accept().unwrap();
+        assert!(wait_readable(stream.as_fd(), time_limit()), "nothing is sent");
+        let mut buffer = [0u8; 4096];
+        let mut iov = [IoSliceMut::new(&mut buffer)];
+        let mut space = nix::cmsg_space!([i32; 4]);
+        let message = recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
+        let mut fds = vec![];
+        for control in message.cmsgs().unwrap() {
+            if let ControlMessageOwned::ScmRights(received) = control {
+                fds.extend(received);
+            }
+        }
+        assert_eq!(fds.len(), 1, "one descriptor is sent");
+        // SAFETY: the kernel just gave us this descriptor.
+        let fd = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+        std::fs::File::from(fd)
+    }
+}
+
+/// Reads from a terminal until `word` was seen or the other side is closed.
+fn read_until(master: &mut std::fs::File, word: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(word) {
+        assert!(wait_or_hang_up(master), "time limit, so far: {text}");
+        let mut buffer = [0; 65536];
+        match master.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => text.push_str(&String::from_utf8_lossy(&buffer[..n])),
+            // EIO: no one has the slave side open.
+            Err(_) => break,
+        }
+    }
+    text
+}
+
+fn wait_or_hang_up(master: &std::fs::File) -> bool {
+    wait_readable(master.as_fd(), time_limit())
+}
+
+fn created(bundle: Bundle) -> (Container, std::fs::File) {
+    let container = bundle.set("/process/terminal", json!(true)).container();
+    let socket = ConsoleSocket::new(&container);
+    container.create_with(&["--console-socket", &socket.path]).ok();
+    let master = socket.receive();
+    (container, master)
+}
+
+#[test]
+fn the_master_is_sent_over_the_console_socket() {
+    let (container, mut master) = created(Bundle::sh("test -t 0 && test -t 1 && test -t 2 && echo a terminal; exit 0"));
+    container.start().ok();
+    let text = read_until(&mut master, "terminal\r\n");
+    assert!(text.contains("a terminal\r\n"), "{text}");
+}
+
+#[test]
+fn the_program_reads_from_the_terminal() {
+    let (container, mut master) = created(Bundle::sh("read line; echo got $line"));
+    container.start().ok();
+    master.write_all(b"hello\n").unwrap();
+    let text = read_until(&mut master, "got hello");
+    assert!(text.contains("got hello"), "{text}");
+}
+
+#[test]
+fn the_terminal_controls_the_session() {
+    let (container, mut master) =
+        created(Bundle::sh("cat /proc/self/stat | cut -d' ' -f7 > /tmp/tty; cat /dev/tty & echo done; exit 0"));
+    container.start().ok();
+    read_until(&mut master, "done");
+    host::wait_until(|| container.status() == "stopped");
+    let tty = std::fs::read_to_string(container.bundle.rootfs().join("tmp/tty")).unwrap_or_default();
+    // Field 7 of stat is the controlling terminal; busybox without cut leaves the file empty.
+    assert_ne!(tty.trim(), "0");
+}
+
+#[test]
+fn dev_console_is_the_terminal() {
+    let (container, mut master) = created(Bundle::sh("echo via console > /dev/console; exit 0"));
+    container.start().ok();
+    let text = read_until(&mut master, "console\r\n");
+    assert!(text.contains("via console\r\n"), "{text}");
+}
+
+#[test]
+fn the_terminal_belongs_to_the_user() {
+    let bundle = Bundle::probe(&["stat:/dev/pts/0", "stat:/dev/console"]).set("/process/user/uid", json!(1000));
+    let (container, mut master) = created(bundle);
+    container.start().ok();
+    let text = read_until(&mut master, "}}");
+    let out: serde_json::Value = serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert_eq!(out["stat:/dev/pts/0"]["uid"], 1000, "{out}");
+    assert_eq!(out["stat:/dev/pts/0"]["type"], "char", "{out}");
+    assert_eq!(out["stat:/dev/console"]["type"], "char", "{out}");
+}
+
+#[test]
+fn the_console_has_the_configured_size() {
+    let bundle = Bundle::probe(&["report"]).set("/process/consoleSize", json!({ "height": 31, "width": 117 }));
+    let (container, mut master) = created(bundle);
+    container.start().ok();
+    let text = read_until(&mut master, "\n");
+    let out: serde_json::Value = serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert_eq!(out["report"]["winsize"], json!({ "height": 31, "width": 117 }));
+    assert_eq!(out["report"]["terminal"], json!([true, true, true]));
+}
+
+#[test]
+fn a_terminal_in_a_user_namespace() {
+    let (container, mut master) = created(Bundle::probe(&["stat:/dev/pts/0", "write:/dev/console"]).userns());
+    container.start().ok();
+    let text = read_until(&mut master, "\n");
+    let out: serde_json::Value = serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert_eq!(out["stat:/dev/pts/0"]["uid"], 0, "{out}");
+    assert_eq!(out["write:/dev/console"], "ok", "{out}");
+}
+
+#[test]
+fn exec_gets_a_terminal_of_its_own() {
+    let container = Bundle::idle().container();
+    container.up();
+    let socket = ConsoleSocket::new(&container);
+    let args = ["--tty", "--detach", "--console-socket", &socket.path];
+    let running = {
+        let mut all = vec!["exec"];
+        all.extend(args);
+        all.extend([container.id.as_str(), "/probe", "report"]);
+        process::start(container.command(&all), std::process::Stdio::null())
+    };
+    let mut master = socket.receive();
+    running.wait().ok();
+    let text = read_until(&mut master, "\n");
+    let out: serde_json::Value = serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert_eq!(out["report"]["terminal"], json!([true, true, true]));
+}
+
+#[test]
+fn a_terminal_needs_a_console_socket_when_detached() {
+    let container = Bundle::idle().set("/process/terminal", json!(true)).container();
+    container.create().fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_console_socket_without_a_terminal_is_refused() {
+    if skip_on(&["crun"], "not checked") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let socket = ConsoleSocket::new(&container);
+    container.create_with(&["--console-socket", &socket.path]).fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_console_socket_nobody_listens_on_fails() {
+    let container = Bundle::idle().set("/process/terminal", json!(true)).container();
+    container.create_with(&["--console-socket", "/no/such/socket"]).fails();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn run_in_the_foreground_passes_a_terminal_through() {
+    // script(1) gives the runtime a terminal.
+    let container = Bundle::sh("test -t 0 && test -t 1 && echo in a terminal; exit 5")
+        .set("/process/terminal", json!(true))
+        .container();
+    let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let line: Vec<String> = std::iter::once(runtime.get_program())
+        .chain(runtime.get_args())
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let mut command = std::process::Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+    let output = process::run(command).exits(5);
+    assert!(output.stdout().contains("in a terminal\r\n"), "{output:?}");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn run_in_the_foreground_loses_no_byte_at_the_end() {
+    let container = Bundle::sh("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo the end")
+        .set("/process/terminal", json!(true))
+        .container();
+    let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let line: Vec<String> = std::iter::once(runtime.get_program())
+        .chain(runtime.get_args())
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let mut command = std::process::Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+    let text = process::run(command).ok().stdout();
+    assert_eq!(text.matches("line ").count(), 3000);
+    assert!(text.contains("the end\r\n"));
+}

@@ -1,0 +1,22 @@
+//! What the measuring and fault-injecting programs share: spawning with exact times, bundles, runtimes, a tracer.
+#![allow(dead_code, reason = "several programs include this module and none of them uses all of it")]
+
+pub mod bundle;
+pub mod hierarchies;
+pub mod lab;
+pub mod leftovers;
+pub mod os;
+pub mod process;
+pub mod ptrace;
+pub mod runtime;
+pub mod syscalls;
+pub mod trace;
+
+/// These are test tools: any error ends the experiment with its text.
+pub type Res<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// A line on standard error.
+pub fn say(line: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "{line}")
+}
