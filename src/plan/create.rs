@@ -121,8 +121,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Sync(SyncPoint::Hooks));
     }
     rootfs::plan(&input, &mut draft)?;
-    let scope = sysctl::Scope::new(&namespaces, 0);
-    let sysctls = sysctl::parse(&linux.sysctl, scope)?;
+    let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(&namespaces, 0))?;
     if !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
     }
