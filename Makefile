@@ -17,7 +17,7 @@ RUNTIME_TOOLS ?=
 TESTS ?=
 RUN_TESTS = integration/run "$$(cat $(OUT)/integration.path)" $(TESTS)
 
-.PHONY: all build release demo test test-deps test-programs unit integration check test-all parity soak bench \
+.PHONY: all build release demo test test-deps test-programs unit integration samples check test-all parity soak bench \
 	conformance man install deb fuzz test-engines test-vm test-faults clean help
 
 all: release
@@ -40,7 +40,7 @@ check: ## format, lints, documentation: no warnings
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
-test: test-deps unit integration ## everything that takes less than 15 minutes
+test: test-deps unit integration samples ## everything that takes less than 15 minutes
 
 # Installs by apt what the tests need and the machine lacks.
 test-deps:
@@ -59,6 +59,9 @@ test-programs:
 integration: test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
 	MUST_RUN=$${MUST_RUN:-0} $(if $(RUNTIME),RUNTIME=$(RUNTIME)) $(RUN_TESTS)
 
+samples: release ## the counts of system calls against their budget, and a sample of the faults
+	BRISK=$(BRISK) $(CARGO) test --locked --test counts --test faults
+
 parity: test-deps test-programs ## the same tests on runc and crun: what both fail is suspected first
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
@@ -72,7 +75,7 @@ conformance: $(if $(RUNTIME),,release) ## RUNTIME_TOOLS=DIR: the validation prog
 	@RUNTIME="$(or $(RUNTIME),$(BRISK))" integration/conformance $(RUNTIME_TOOLS)
 
 bench: release ## time against crun and runc
-	@if [ -x contrib/bench ]; then contrib/bench $(BRISK); else echo "make bench: contrib/bench is not there yet" >&2; exit 1; fi
+	contrib/bench $(BRISK)
 
 man: release ## manual pages and shell completions
 	@if [ -x contrib/man ]; then contrib/man $(BRISK); else echo "make man: contrib/man is not there yet" >&2; exit 1; fi
@@ -89,13 +92,14 @@ fuzz: ## fuzzing of the parsers
 	@if [ -d fuzz ]; then $(CARGO) fuzz list; else echo "make fuzz: fuzz/ is not there yet" >&2; exit 1; fi
 
 test-engines: release ## under podman and docker
-	@if [ -x integration/engines/run ]; then integration/engines/run $(BRISK); else echo "make test-engines: integration/engines/run is not there yet" >&2; exit 1; fi
+	integration/engines/run --runtime $(BRISK)
 
 test-vm: test-programs ## in a guest with cgroup2 and systemd
-	@if [ -x integration/vm/run ]; then integration/vm/run $(OUT); else echo "make test-vm: integration/vm/run is not there yet" >&2; exit 1; fi
+	BRISK=$(BRISK) BRISK_PROBE=$(OUT)/examples/probe BRISK_TESTS="$$(cat $(OUT)/integration.path)" \
+		integration/vm/suite bookworm -t 3600
 
 test-faults: test-programs ## every system call failing, every point of death
-	@if [ -x integration/faults/run ]; then integration/faults/run $(BRISK); else echo "make test-faults: integration/faults/run is not there yet" >&2; exit 1; fi
+	integration/faults/run $(BRISK)
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::common::container::{has, mount_at};
-use crate::common::{Bundle, host, skip_on};
+use crate::common::{Bundle, host};
 
 #[test]
 fn the_documented_default_file_systems_are_mounted() {
@@ -86,15 +86,6 @@ fn mounts_are_visible_in_the_order_of_the_config() {
     assert!(index("/proc") < index("/dev") && index("/dev") < index("/dev/pts"));
     assert!(index("/mnt/one") < index("/mnt/two"));
     assert!(has(&mount_at(&out["report"], "/mnt/two")["opts"], "nodev"));
-}
-
-#[test]
-fn annotations_do_not_change_the_container() {
-    let container = Bundle::sh("true").set("/annotations", json!({ "": "empty key", "com.example.x": "" })).container();
-    if skip_on(&["runc", "crun"], "an empty key is out of the specification") {
-        return;
-    }
-    container.create().fails();
 }
 
 #[test]

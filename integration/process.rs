@@ -352,14 +352,3 @@ fn the_session_keyring_is_new_unless_asked_otherwise() {
     assert!(has_own(&[]));
     assert!(!has_own(&["--no-new-keyring"]));
 }
-
-#[test]
-fn no_process_needs_no_program_until_start() {
-    if skip_on(&["crun", "runc"], "they insist on process at create") {
-        return;
-    }
-    let container = Bundle::idle().unset("/process").container();
-    container.create().ok();
-    assert_eq!(container.status(), "created");
-    container.start().fails();
-}

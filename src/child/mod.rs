@@ -170,7 +170,6 @@ impl<'a> Child<'a> {
             Op::IoPriority(value) => Ok(process::set_io_priority(*value)?),
             Op::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
             Op::Personality(persona) => Ok(process::set_personality(*persona)?),
-            Op::CloseFrom(first) => Ok(fs::cloexec_from(*first)?),
             Op::AwaitStart => self.await_start(),
             Op::Hook(hook) => self.hook(hook),
             Op::Console { size, uid, bind } => self.console(*size, *uid, *bind),

@@ -64,6 +64,7 @@ impl Child<'_> {
         attributes(tree.as_fd(), op)?;
         self.id_map(tree.as_fd(), op)?;
         let place = resolve_or_make(self.root()?, &op.dest, missing, 0o755, extra)?;
+        check_place(place.as_fd(), op)?;
         mount::attach(tree.as_fd(), place.as_fd())?;
         Ok(tree)
     }
@@ -93,8 +94,12 @@ impl Child<'_> {
             Err(Errno::ENOENT) => resolve_or_make(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,
             Err(errno) => return Err(errno.into()),
         };
+        check_place(place.as_fd(), op)?;
         let long = params.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > FSCONFIG_MAX));
-        let context = if long { Err(Errno::ENOSYS) } else { mount::fs_open(kind) };
+        let What::New { flags, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
+        // fsconfig(2) has no names for these.
+        let classic = flags & (libc::MS_SILENT | libc::MS_I_VERSION) != 0;
+        let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(kind) };
         let fresh = match context {
             Ok(context) => fs_context(context.as_fd(), op, inherited)?,
             // FALLBACK(linux < 5.2): no fsopen(2). Also for values that fsconfig(2) cannot take.
@@ -148,6 +153,16 @@ impl Child<'_> {
             result => Ok(result?),
         }
     }
+}
+
+/// A link of the image may not lead a mount into proc: what stands there could take the place of the files
+/// that labels and parameters are written to (CVE-2019-16884). `plan` has checked the paths that say so.
+fn check_place(place: BorrowedFd<'_>, op: &MountOp) -> Done {
+    let dest = op.dest.to_bytes();
+    if dest != b"proc" && !dest.starts_with(b"proc/") && fs::fs_magic(place)? == libc::PROC_SUPER_MAGIC {
+        return Err(Trouble::from(Errno::EPERM).with(b"the destination leads into proc"));
+    }
+    Ok(())
 }
 
 type Params = [(CString, Option<CString>)];

@@ -59,13 +59,13 @@ impl Child<'_> {
 
     fn take_root(&mut self, source: &Source, path: &CStr) -> Done {
         let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
+        // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
+        // mount would appear on the host as well. Before the clone, which takes over the propagation.
+        make_private(place.as_fd())?;
         let tree = match source {
             Source::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
             Source::Tree(index) => fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?,
         };
-        // pivot_root(2) wants a parent that is not shared, and what is attached below a shared mount would
-        // appear on the host as well.
-        make_private(place.as_fd())?;
         mount::attach(tree.as_fd(), place.as_fd())?;
         self.root = Some(tree);
         Ok(())

@@ -33,15 +33,14 @@ impl Child<'_> {
     }
 }
 
-/// Gives pipes, sockets and terminals on the standard streams to the user, who may want to open /dev/stdout.
-/// Files of the host keep their owner, and so does /dev/null (CVE-2026-88265).
+/// Gives the standard streams to the user, who may want to open /dev/stdout, as runc does. /dev/null stays
+/// root's (CVE-2026-88265).
 pub(super) fn own(uid: u32) -> Done {
     for stream in 0..3 {
         let fd = standard(stream);
         let Ok(stat) = fs::stat(fd) else { continue };
-        let kind = fs::kind(&stat);
-        let terminal = kind == libc::S_IFCHR && tty::is_tty(fd);
-        if stat.st_uid == uid || !(terminal || kind == libc::S_IFIFO || kind == libc::S_IFSOCK) {
+        let null = fs::kind(&stat) == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
+        if stat.st_uid == uid || null {
             continue;
         }
         match fs::chown(fd, c"", uid, u32::MAX) {

@@ -178,7 +178,7 @@ pub(super) fn make(
             }
             let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
             let state = state_text(&bundle.spec, &args.id, &bundle.dir, "stopped", 0);
-            if let Err(worse) = launch::run_hooks("poststop", hooks, &state) {
+            for worse in launch::run_each_hook("poststop", hooks, &state) {
                 (global.warn)(&worse.to_string());
             }
             Err(error)

@@ -6,8 +6,10 @@ use nix::errno::Errno;
 
 use super::options::{Delete, Global};
 use super::{Container, select};
-use crate::cgroup::Leftover;
+use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::plan::create::plan_cgroup;
 use crate::state::{CONFIG, Dir, Life, Record, Status, Wait, does_not_exist};
 use crate::sys;
 
@@ -51,7 +53,8 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
         // `create` was cut short before it wrote the record, so it has made nothing else.
         Ok(None) => return dir.remove().and_then(|()| gone()),
         Err(error) if force == Force::Yes => {
-            (global.warn)(&format!("delete {id}: {error}: only its state directory is removed"));
+            (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
+            remove_by_config(global, id, &dir)?;
             return dir.remove();
         }
         Err(error) => return Err(error.with_hint("`delete --force` removes the state directory and nothing else")),

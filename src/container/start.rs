@@ -88,9 +88,12 @@ pub(super) fn run_poststart(
 }
 
 /// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
-pub fn poststop(_global: &Global, record: &crate::state::Record, config: &[u8]) -> Result<()> {
+pub fn poststop(global: &Global, record: &crate::state::Record, config: &[u8]) -> Result<()> {
     let spec: Spec = spec::parse(config, "config.json")?;
     let hooks = spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
     let state = state_text(&spec, &record.id, Path::new(&record.bundle), "stopped", 0);
-    launch::run_hooks("poststop", hooks, &state)
+    for worse in launch::run_each_hook("poststop", hooks, &state) {
+        (global.warn)(&worse.to_string());
+    }
+    Ok(())
 }

@@ -20,6 +20,8 @@ pub struct Host {
     pub userns: Userns,
     /// Capabilities in our bounding set, as a mask.
     pub bounding: u64,
+    /// Every capability the kernel knows: what a new user namespace starts with.
+    pub known_caps: u64,
     /// Where the cgroup controllers are.
     pub cgroup: cgroup::Layout,
     /// `/proc/self/exe` can be swapped (CONFIG_CHECKPOINT_RESTORE and a known architecture).
@@ -43,11 +45,13 @@ impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Host> {
         let userns = std::fs::metadata("/proc/self/ns/user").at(Stage::Host, || "stat /proc/self/ns/user")?;
+        let (bounding, known_caps) = cred::bounding_set();
         Ok(Host {
             uid: process::geteuid(),
             gid: process::getegid(),
             userns: if userns.ino() == INITIAL_USERNS { Userns::Initial } else { Userns::Nested },
-            bounding: cred::bounding_set(),
+            bounding,
+            known_caps,
             cgroup: cgroup::Layout::read()?,
             can_leave_runtime: tail::can_leave_runtime(),
         })

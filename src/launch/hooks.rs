@@ -11,9 +11,6 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::spec::hooks::Hook;
 use crate::sys::{fs, process};
 
-/// What runs a list of hooks; the verbs that follow a container's life share it.
-pub type Runner<'a> = &'a dyn Fn(&str, &[Hook], &[u8]) -> Result<()>;
-
 /// How much of a failed hook's standard error an error quotes.
 const QUOTED: usize = 1024;
 
@@ -23,6 +20,12 @@ pub fn run(kind: &str, hooks: &[Hook], state: &[u8]) -> Result<()> {
         one(hook, state).at(Stage::Hook, || format!("{kind} hook #{index}: {}", hook.path))?;
     }
     Ok(())
+}
+
+/// Runs every hook of one list; failures are returned, and stop nothing (poststop, runtime-spec "Lifecycle").
+pub fn run_each(kind: &str, hooks: &[Hook], state: &[u8]) -> Vec<Error> {
+    let what = |index: usize, hook: &Hook| format!("{kind} hook #{index}: {}", hook.path);
+    hooks.iter().enumerate().filter_map(|(i, hook)| one(hook, state).at(Stage::Hook, || what(i, hook)).err()).collect()
 }
 
 fn one(hook: &Hook, state: &[u8]) -> Result<()> {

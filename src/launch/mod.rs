@@ -19,7 +19,7 @@ use crate::plan::op::Plan;
 use crate::spec::hooks::Hooks;
 use crate::sys::process::{self, Exit};
 
-pub use hooks::{Runner, run as run_hooks};
+pub use hooks::{run as run_hooks, run_each as run_each_hook};
 pub use steps::{connect, open_fifo};
 pub use trace::Trace;
 

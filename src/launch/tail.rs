@@ -110,6 +110,7 @@ impl Builder<'_> {
                 self.block.call(index, Mode::MAY, libc::SYS_setsid, &[]);
             }
             Op::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY]),
+            Op::CloseFrom(first) => self.close_from(index, *first),
             Op::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
             Op::KeepCaps => self.prctl(index, libc::PR_SET_KEEPCAPS, 1, 0),
             Op::DropBounding(mask) => {
@@ -145,6 +146,21 @@ impl Builder<'_> {
             // Everything else is not of the tail.
             _ => {}
         }
+    }
+
+    /// The gaps around the descriptors that are still needed (close_range(2), Linux 5.9).
+    fn close_from(&mut self, index: u32, first: u32) {
+        let fifo = self.fifo.map(|fd| fd.as_raw_fd() as u64);
+        let mut kept: Vec<u64> = std::iter::once(self.wire).chain(fifo).collect();
+        kept.sort_unstable();
+        let mut from = u64::from(first);
+        for fd in kept {
+            if fd > from {
+                self.must(index, libc::SYS_close_range, &[from, fd - 1, 0]);
+            }
+            from = from.max(fd + 1);
+        }
+        self.must(index, libc::SYS_close_range, &[from, u64::from(u32::MAX), 0]);
     }
 
     /// `struct sock_fprog` and the filter; a listener's number goes to the parent, who must have it before

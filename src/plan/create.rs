@@ -107,7 +107,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
     let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
     check_namespaces(spec, host, &namespaces, &uids, &gids)?;
-    let (cgroup, scope) = plan_cgroup(spec, host, options)?;
+    let (cgroup, scope) = plan_cgroup(spec, host, &options.id, options.cgroups)?;
     let input =
         Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
 
@@ -126,7 +126,10 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Procfs);
     }
     for write in sysctls {
-        draft.ops.push(Op::Sysctl(c_string(write.path, "linux.sysctl")?, c_string(write.value, "linux.sysctl")?));
+        draft.ops.push(Op::Sysctl(
+            c_string(format!("sys/{}", write.path), "linux.sysctl")?,
+            c_string(write.value, "linux.sysctl")?,
+        ));
     }
     let program = process::create(&input, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
@@ -143,13 +146,18 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     })
 }
 
-fn plan_cgroup(spec: &Spec, host: &Host, options: &Options) -> Result<(Option<CgroupPlan>, Option<ScopePlan>)> {
+/// The cgroup of a container of this name, and the systemd scope it belongs to.
+pub fn plan_cgroup(
+    spec: &Spec,
+    host: &Host,
+    id: &str,
+    cgroups: Cgroups,
+) -> Result<(Option<CgroupPlan>, Option<ScopePlan>)> {
     let linux = spec.linux.as_ref();
     let resources = linux.and_then(|l| l.resources.clone()).unwrap_or_default();
     let cgroups_path = linux.and_then(|l| l.cgroups_path.as_deref());
     let privilege = if host.is_real_root() { cgroup::Privilege::Root } else { cgroup::Privilege::Rootless };
-    let id = options.id.as_str();
-    match options.cgroups {
+    match cgroups {
         Cgroups::Disabled => Ok((None, None)),
         Cgroups::File => {
             let plan = cgroup::plan(&resources, &host.cgroup, &cgroup::Options { cgroups_path, id, privilege })?;
@@ -186,11 +194,31 @@ fn check_namespaces(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gi
         let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
         return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
     }
+    mapped(spec, uids, gids)?;
     let offsets = spec.linux.as_ref().is_some_and(|l| !l.time_offsets.is_empty());
     if offsets && !ns.is_new(Kind::Time) {
         return bad("linux.timeOffsets need a new time namespace");
     }
     Ok(())
+}
+
+/// The user's ids must exist in the container.
+fn mapped(spec: &Spec, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
+    let Some(user) = spec.process.as_ref().map(|process| &process.user) else { return Ok(()) };
+    let missing = |name: &str, id: u32| {
+        Err(Error::new(Stage::Bundle, format!("process.user.{name} {id} is not mapped in the user namespace")))
+    };
+    if !uids.is_empty() && uids.to_host(user.uid).is_none() {
+        return missing("uid", user.uid);
+    }
+    if gids.is_empty() {
+        return Ok(());
+    }
+    match std::iter::once(&user.gid).chain(&user.additional_gids).find(|gid| gids.to_host(**gid).is_none()) {
+        Some(gid) if *gid == user.gid => missing("gid", *gid),
+        Some(gid) => missing("additionalGids", *gid),
+        None => Ok(()),
+    }
 }
 
 /// Whether the child has to wait for the parent before the root is set up.

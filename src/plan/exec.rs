@@ -47,7 +47,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     let launch = Launch {
         process,
         linux,
-        bounding: host.bounding,
+        bounding: process::bounding(host, userns),
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
         terminal: options.terminal,

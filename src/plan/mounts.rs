@@ -26,6 +26,7 @@ pub(super) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &m
     let options = options::parse(&mount.options)?;
     let dest = relative_dest(mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
+    check_proc(mount, &dest)?;
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
         "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
@@ -59,7 +60,47 @@ fn relative_dest(mount: &Mount) -> Result<CString> {
     if mount.destination.is_empty() {
         return Err(Error::new(Stage::Bundle, "mounts: a destination is empty"));
     }
-    c_string(mount.destination.trim_start_matches('/'), "mounts.destination")
+    c_string(clean(&mount.destination), "mounts.destination")
+}
+
+/// The path without `.`, `..` and doubled slashes, relative to the root; `..` ends at the root.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// What may be mounted below /proc, as in runc: files that lxcfs emulates, and a few that programs need to see.
+/// Anything else there could stand in for the files that labels and parameters are written to
+/// (CVE-2019-16884).
+const OVER_PROC: &[&str] = &[
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/loadavg",
+    "proc/meminfo",
+    "proc/net/dev",
+    "proc/slabinfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/sys/crypto/fips_enabled",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/uptime",
+];
+
+/// Refuses a destination below /proc that is not on the list.
+fn check_proc(mount: &Mount, dest: &std::ffi::CStr) -> Result<()> {
+    let dest = dest.to_string_lossy();
+    if !dest.starts_with("proc/") || OVER_PROC.contains(&dest.as_ref()) {
+        return Ok(());
+    }
+    let what = format!("mount {}: nothing may be mounted inside of /proc", mount.destination);
+    Err(Error::new(Stage::Bundle, what))
 }
 
 fn plain_attr(options: &MountOptions) -> MountAttr {
@@ -118,8 +159,6 @@ const SUPER_FLAGS: &[(u64, &std::ffi::CStr)] = &[
     (libc::MS_DIRSYNC, c"dirsync"),
     (libc::MS_MANDLOCK, c"mand"),
     (libc::MS_LAZYTIME, c"lazytime"),
-    (libc::MS_SILENT, c"silent"),
-    (libc::MS_I_VERSION, c"iversion"),
 ];
 
 type Params = Vec<(CString, Option<CString>)>;

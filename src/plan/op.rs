@@ -443,9 +443,6 @@ pub enum Op {
     Personality(u64),
     /// Waits for `start` on the fifo, from the runtime's own code (startContainer hooks follow).
     AwaitStart,
-    /// Every descriptor from this number up closes at exec.
-    CloseFrom(u32),
-
     // What follows can be done by the walker of `sys::tail`, without the runtime.
     /// A new session.
     NewSession,
@@ -453,6 +450,8 @@ pub enum Op {
     ControllingTerminal,
     /// Unmaps the runtime and swaps `/proc/self/exe`.
     LeaveRuntime,
+    /// Closes every descriptor from this number up but the wire and the fifo, which close at exec.
+    CloseFrom(u32),
     /// clone3 with CLONE_PARENT: the launcher ends, its child goes on.
     ForkTail,
     /// no_new_privs.
@@ -495,6 +494,7 @@ pub fn is_tail(op: &Op) -> bool {
         Op::NewSession
             | Op::ControllingTerminal
             | Op::LeaveRuntime
+            | Op::CloseFrom(_)
             | Op::ForkTail
             | Op::NoNewPrivileges
             | Op::Seccomp(_)

@@ -4,9 +4,11 @@ use std::ffi::CString;
 
 use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
+use super::namespaces::Kind;
 use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
 use super::{caps, memory, rlimits, schedule, seccomp};
 use crate::error::{Error, Result, Stage};
+use crate::host::Host;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
@@ -55,7 +57,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
     let launch = Launch {
         process,
         linux,
-        bounding: input.host.bounding,
+        bounding: bounding(input.host, input.namespaces.contains(Kind::User)),
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
         terminal: input.options.terminal,
@@ -66,6 +68,11 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         start_hooks,
     };
     plan(launch, draft)
+}
+
+/// The bounding set the process starts with: all capabilities in a user namespace of its own.
+pub(super) fn bounding(host: &Host, userns: bool) -> u64 {
+    if userns { host.known_caps } else { host.bounding }
 }
 
 /// The operations themselves.
@@ -98,7 +105,6 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     if uid != 0 || launch.userns {
         ops.push(Op::OwnStreams(uid));
     }
-    ops.push(Op::CloseFrom(3 + launch.preserve_fds));
     ops.push(Op::Sync(SyncPoint::Ready));
     credentials(launch, draft)?;
     let strings =
@@ -162,6 +168,7 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     if launch.leave_runtime {
         ops.push(Op::LeaveRuntime);
     }
+    ops.push(Op::CloseFrom(3 + launch.preserve_fds));
     if launch.fork == Fork::AtTheEnd {
         ops.push(Op::ForkTail);
     }

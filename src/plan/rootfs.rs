@@ -50,11 +50,12 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if root.readonly {
         draft.ops.push(Op::ReadonlyRoot);
     }
+    let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
+    draft.ops.push(Op::Enter(enter));
+    // Afterwards: pivot_root(2) refuses a shared root.
     if let Some(propagation) = propagation {
         draft.ops.push(Op::RootPropagation(propagation.flag, reach(propagation.depth)));
     }
-    let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
-    draft.ops.push(Op::Enter(enter));
     Ok(())
 }
 

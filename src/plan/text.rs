@@ -134,7 +134,7 @@ impl Display for Op {
             Op::MemoryPolicy(mode, _) => write!(f, "set the memory policy {mode:#x}"),
             Op::Personality(persona) => write!(f, "set the personality {persona:#x}"),
             Op::AwaitStart => f.write_str("wait for start"),
-            Op::CloseFrom(first) => write!(f, "close descriptors from {first} at exec"),
+            Op::CloseFrom(first) => write!(f, "close descriptors from {first}"),
             Op::LeaveRuntime => f.write_str("unmap the runtime and swap /proc/self/exe"),
             Op::ForkTail => f.write_str("clone3 a sibling into the container"),
             Op::NoNewPrivileges => f.write_str("set no_new_privs"),

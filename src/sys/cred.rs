@@ -54,19 +54,22 @@ pub fn cap_words(masks: &CapMasks) -> [u32; 6] {
     [low(e), low(p), low(i), high(e), high(p), high(i)]
 }
 
-/// `PR_CAPBSET_READ`: the bounding set as a mask.
-pub fn bounding_set() -> u64 {
+/// `PR_CAPBSET_READ`: the bounding set, and every capability the kernel knows, as masks.
+pub fn bounding_set() -> (u64, u64) {
     let mut mask = 0;
+    let mut known = 0;
     for cap in 0..64u64 {
         // SAFETY: no memory is passed.
         match cvt(unsafe { raw!(SYS_prctl, libc::PR_CAPBSET_READ, cap, 0, 0, 0) }) {
-            Ok(1) => mask |= 1 << cap,
-            Ok(_) => {}
+            Ok(held) => {
+                mask |= (held as u64) << cap;
+                known |= 1 << cap;
+            }
             // EINVAL: past the last capability this kernel knows.
             Err(_) => break,
         }
     }
-    mask
+    (mask, known)
 }
 
 /// setresuid(2) with one id for all three.

@@ -29,77 +29,103 @@ pub fn resolve(root: BorrowedFd<'_>, path: &CStr, extra: i32) -> Result<OwnedFd>
     fs::open2(root, path, libc::O_PATH | extra, 0, fs::IN_ROOT)
 }
 
+/// Links that lead to something missing are followed this often.
+const MAX_LINKS: u32 = 40;
+
 /// Like [`resolve`], making what is missing with mode `mode` (parents 0755). Each step starts again from a
 /// descriptor: the deepest part that exists is resolved, then one name is made below it, so a link that is
-/// swapped in between can only lead to another place inside the root.
+/// swapped in between can only lead to another place inside the root. A link that leads to something missing
+/// has its target made, inside the root as well.
 pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing, mode: u32, extra: i32) -> Result<OwnedFd> {
     match resolve(root, path, extra) {
         Err(Errno::ENOENT) if missing != Missing::Fail => {}
         result => return result,
     }
-    let mut buf = [0u8; libc::PATH_MAX as usize];
-    let bytes = path.to_bytes();
-    if bytes.len() >= buf.len() {
-        return Err(Errno::ENAMETOOLONG);
-    }
-    buf[..bytes.len()].copy_from_slice(bytes);
-    let mut at = fs::open2(root, c".", libc::O_PATH | libc::O_DIRECTORY, 0, fs::IN_ROOT)?;
-    let mut start = 0;
-    // How far the prefix `buf[..start]` has been resolved; `at` is what it names.
-    while start < bytes.len() {
-        let end = bytes[start..].iter().position(|&b| b == b'/').map_or(bytes.len(), |n| start + n);
-        if end == start {
-            start = end + 1;
-            continue;
-        }
-        let last = bytes[end..].iter().all(|&b| b == b'/');
-        let prefix = terminated(&mut buf, end);
-        at = match resolve(root, prefix, if last { extra } else { 0 }) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT) => {
-                let name_end = end;
-                let kind = if last { missing } else { Missing::Directory };
-                let name = terminated_from(&mut buf, start, name_end);
-                make(at.as_fd(), name, kind, if last { mode } else { 0o755 })?;
-                let restored = end;
-                restore(&mut buf, bytes, restored);
-                let prefix = terminated(&mut buf, end);
-                resolve(root, prefix, if last { extra } else { 0 })?
+    let make = Make { root, missing, mode, extra };
+    make.walk(path.to_bytes(), MAX_LINKS)
+}
+
+struct Make<'a> {
+    root: BorrowedFd<'a>,
+    missing: Missing,
+    mode: u32,
+    extra: i32,
+}
+
+type PathBuffer = [u8; libc::PATH_MAX as usize];
+
+impl Make<'_> {
+    fn walk(&self, path: &[u8], links: u32) -> Result<OwnedFd> {
+        let mut at = fs::open2(self.root, c".", libc::O_PATH | libc::O_DIRECTORY, 0, fs::IN_ROOT)?;
+        let mut start = 0;
+        // `path[..start]` has been resolved; `at` is what it names.
+        while start < path.len() {
+            let end = path[start..].iter().position(|&b| b == b'/').map_or(path.len(), |n| start + n);
+            if end > start {
+                let last = path[end..].iter().all(|&b| b == b'/');
+                let mut buf = [0; libc::PATH_MAX as usize];
+                let prefix = terminated(&mut buf, &[&path[..end]])?;
+                let extra = if last { self.extra } else { 0 };
+                at = match resolve(self.root, prefix, extra) {
+                    Err(Errno::ENOENT) => match self.make(at.as_fd(), &path[start..end], last) {
+                        // Somebody else was faster, or a link leads to something missing.
+                        Err(Errno::EEXIST) => match resolve(self.root, prefix, extra) {
+                            Err(Errno::ENOENT) => return self.follow(at.as_fd(), path, start, end, links),
+                            result => result?,
+                        },
+                        result => {
+                            result?;
+                            resolve(self.root, prefix, extra)?
+                        }
+                    },
+                    result => result?,
+                };
             }
-            Err(errno) => return Err(errno),
-        };
-        restore(&mut buf, bytes, end);
-        start = end + 1;
-    }
-    Ok(at)
-}
-
-fn make(dir: BorrowedFd<'_>, name: &CStr, kind: Missing, mode: u32) -> Result<()> {
-    if name == c".." || name == c"." {
-        return Err(Errno::EINVAL);
-    }
-    let made = match kind {
-        Missing::File => {
-            fs::open(dir, name, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY, mode).map(drop)
+            start = end + 1;
         }
-        Missing::Directory | Missing::Fail => fs::mkdir(dir, name, mode),
-    };
-    match made {
-        // A dangling link, or somebody else was faster: the lookup that follows decides.
-        Err(Errno::EEXIST) => Ok(()),
-        result => result,
+        Ok(at)
+    }
+
+    /// Goes on where the link `path[start..end]` in `dir` leads.
+    fn follow(&self, dir: BorrowedFd<'_>, path: &[u8], start: usize, end: usize, links: u32) -> Result<OwnedFd> {
+        if links == 0 {
+            return Err(Errno::ELOOP);
+        }
+        let (mut name, mut target, mut joined): (PathBuffer, PathBuffer, PathBuffer) =
+            ([0; libc::PATH_MAX as usize], [0; libc::PATH_MAX as usize], [0; libc::PATH_MAX as usize]);
+        let name = terminated(&mut name, &[&path[start..end]])?;
+        let target = fs::readlink(dir, name, &mut target)?;
+        let before: &[u8] = if target.starts_with(b"/") { b"" } else { &path[..start] };
+        let joined = terminated(&mut joined, &[before, target, &path[end..]])?;
+        self.walk(joined.to_bytes(), links - 1)
+    }
+
+    fn make(&self, dir: BorrowedFd<'_>, name: &[u8], last: bool) -> Result<()> {
+        let mut buf = [0; libc::PATH_MAX as usize];
+        let name = terminated(&mut buf, &[name])?;
+        if name == c".." || name == c"." {
+            return Err(Errno::EINVAL);
+        }
+        let mode = if last { self.mode } else { 0o755 };
+        if last && self.missing == Missing::File {
+            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+            return fs::open(dir, name, flags, mode).map(drop);
+        }
+        fs::mkdir(dir, name, mode)
     }
 }
 
-fn terminated(buf: &mut [u8], end: usize) -> &CStr {
-    terminated_from(buf, 0, end)
-}
-
-fn terminated_from(buf: &mut [u8], start: usize, end: usize) -> &CStr {
-    buf[end] = 0;
-    CStr::from_bytes_until_nul(&buf[start..=end]).unwrap_or(c".")
-}
-
-fn restore(buf: &mut [u8], bytes: &[u8], end: usize) {
-    buf[end] = bytes.get(end).copied().unwrap_or(0);
+/// The parts as one C string in `buf`.
+fn terminated<'a>(buf: &'a mut PathBuffer, parts: &[&[u8]]) -> Result<&'a CStr> {
+    let mut at = 0;
+    for part in parts {
+        let end = at + part.len();
+        if end >= buf.len() {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        buf[at..end].copy_from_slice(part);
+        at = end;
+    }
+    buf[at] = 0;
+    CStr::from_bytes_with_nul(&buf[..=at]).map_err(|_| Errno::EINVAL)
 }
