@@ -54,10 +54,12 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
         Ok(None) => return dir.remove().and_then(|()| gone()),
         Err(error) if force == Force::Yes => {
             (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
-            remove_by_config(global, id, &dir)?;
+            if let Err(worse) = remove_by_config(global, id, &dir) {
+                (global.warn)(&format!("delete {id}: {worse}: processes and cgroups may be left"));
+            }
             return dir.remove();
         }
-        Err(error) => return Err(error.with_hint("`delete --force` removes the state directory and nothing else")),
+        Err(error) => return Err(error.with_hint("`delete --force` removes what the copy of config.json names")),
     };
     let container = Container { dir, record };
     let status = container.status()?;
@@ -75,6 +77,15 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
         (global.warn)(&format!("delete {id}: {error}"));
     }
     Ok(())
+}
+
+/// Without a record the copy of config.json still tells which cgroup the container's processes are in.
+fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
+    let Some(text) = dir.read(CONFIG)? else { return Ok(()) };
+    let spec = crate::spec::parse(&text, "config.json")?;
+    let cgroups = super::create::driver(global);
+    let Some(plan) = plan_cgroup(&spec, &Host::probe()?, id, cgroups)? else { return Ok(()) };
+    Cgroup::open(&Saved::planned(&plan))?.remove(Leftover::Kill)
 }
 
 /// While another command holds the lock: without force the container must not run; with force the one that

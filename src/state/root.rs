@@ -107,13 +107,10 @@ impl Root {
         self.open()
     }
 
-    /// The names of all containers, sorted. A default root that does not exist holds none; one that was named
-    /// and does not exist is an error, as with runc.
+    /// The names of all containers, sorted. A root that does not exist (yet) holds none.
     pub fn ids(&self) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.origin != Origin::Given => {
-                return Ok(Vec::new());
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result.at(Stage::State, || format!("list {}", self.path.display()))?,
         };
         let mut ids = Vec::new();
