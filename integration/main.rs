@@ -4,6 +4,7 @@
 //! runc and crun, which is how a wrong test is found. `MUST_RUN=1` turns a skip caused by the machine into a
 //! failure; `BRISK_TEST_TMP` is the directory to work in, `BRISK_PROBE` the statically built probe program.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stderr, reason = "a skip is loud")]
 
 mod bad_input;
 mod capabilities;
@@ -23,4 +24,5 @@ mod process;
 mod resources;
 mod rootfs;
 mod rootless;
+mod systemd;
 mod terminal;

@@ -7,6 +7,7 @@ mod cgroup_layout;
 mod cgroup_limits;
 mod cli;
 mod cli_output;
+mod dbus;
 mod devices;
 mod environment;
 mod idmap;
@@ -19,6 +20,7 @@ mod seccomp;
 mod spec_types;
 mod state;
 mod sysctl;
+mod systemd_plan;
 mod tables;
 mod validate;
 

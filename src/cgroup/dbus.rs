@@ -53,7 +53,6 @@ impl Call<'_> {
         out.array(8, |out| {
             out.field(1, "o", self.path);
             out.field(2, "s", self.interface);
-            out.field(3, "s", self.member);
             if let Some(name) = self.destination {
                 out.field(6, "s", name);
             }
@@ -63,6 +62,7 @@ impl Call<'_> {
                 out.signature("g");
                 out.signature(&signature);
             }
+            out.field(3, "s", self.member);
         });
         out.align(8);
         out.bytes.append(&mut body.bytes);

@@ -43,9 +43,10 @@ pub enum Silence {
     Failed(Error),
 }
 
-impl From<Silence> for Error {
-    fn from(silence: Silence) -> Error {
-        match silence {
+impl Silence {
+    /// As an error, for callers to whom a closed connection is one.
+    pub fn into_error(self) -> Error {
+        match self {
             Silence::Closed => Error::errno(Stage::Cgroup, "read from systemd", Errno::ECONNRESET),
             Silence::Failed(error) => error,
         }
@@ -115,7 +116,7 @@ impl Link {
             if self.inbox.len() > 4096 {
                 return Err(Error::new(Stage::Cgroup, "authenticate to systemd: the answer is not D-Bus"));
             }
-            self.read(deadline)?;
+            self.read(deadline).map_err(Silence::into_error)?;
         };
         if !line.starts_with("OK ") {
             return Err(Error::new(Stage::Cgroup, format!("authenticate to systemd: it answered {line:?}")));

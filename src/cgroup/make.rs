@@ -54,7 +54,11 @@ fn create(plan: &CgroupPlan, made: &mut Vec<Made>) -> Result<Cgroup> {
             Err(error) => return Err(error),
         }
     }
-    let cgroup = Cgroup { members };
+    finish(Cgroup { members, scope: None }, plan)
+}
+
+/// Writes the limits and restricts the devices.
+pub(super) fn finish(cgroup: Cgroup, plan: &CgroupPlan) -> Result<Cgroup> {
     for write in &plan.writes {
         if cgroup.with(&write.controller).is_none() && write.missing != Missing::Skip {
             return Err(Error::new(
@@ -75,11 +79,45 @@ fn create(plan: &CgroupPlan, made: &mut Vec<Made>) -> Result<Cgroup> {
 }
 
 fn make(dir: &Dir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
-    let what = || format!("mkdir {}", dir.full_path().display());
+    let (mount, new) = make_dir(dir, made)?;
+    let member = member(dir, mount.as_fd(), needed)?;
+    if !new {
+        refuse_used(&member)?;
+    }
+    refuse_frozen(&member)?;
+    Ok(member)
+}
+
+/// The member for a cgroup that systemd made, or, on a v1 hierarchy it does not manage, left to be made. The container's
+/// process is in it already.
+pub(super) fn adopt(dir: &Dir, needed: &[&str]) -> Result<Member> {
+    let mount = match dir.version {
+        Version::V1 => make_dir(dir, &mut Vec::new())?.0,
+        Version::V2 => open_mount(dir)?,
+    };
+    // systemd has enabled what it knows (Delegate=); only what is asked for and missing is worth the lock.
+    let mut dir = dir.clone();
+    if dir.version == Version::V2 {
+        dir.controllers.retain(|c| needed.contains(&c.as_str()));
+    }
+    member(&dir, mount.as_fd(), needed)
+}
+
+fn open_mount(dir: &Dir) -> Result<Mount> {
     let mount = cgfs::open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))?;
-    let mount = Mount::new(mount);
-    let new = make_path(&mount, &dir.path, made).at(Stage::Cgroup, what)?;
-    let fd = cgfs::open_dir_at(mount.as_fd(), &dir.path).at(Stage::Cgroup, what)?;
+    Ok(Mount::new(mount))
+}
+
+fn make_dir(dir: &Dir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
+    let mount = open_mount(dir)?;
+    let new =
+        make_path(&mount, &dir.path, made).at(Stage::Cgroup, || format!("mkdir {}", dir.full_path().display()))?;
+    Ok((mount, new))
+}
+
+fn member(dir: &Dir, mount: BorrowedFd, needed: &[&str]) -> Result<Member> {
+    let what = || format!("open {}", dir.full_path().display());
+    let fd = cgfs::open_dir_at(mount, &dir.path).at(Stage::Cgroup, what)?;
     let saved = SavedDir {
         path: dir.full_path(),
         mount_point: dir.mount_point.clone(),
@@ -88,14 +126,10 @@ fn make(dir: &Dir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
     };
     let mut member = Member::new(fd, saved);
     match dir.version {
-        Version::V1 if member.has("cpuset") => fill_cpuset(mount.as_fd(), &dir.path)?,
+        Version::V1 if member.has("cpuset") => fill_cpuset(mount, &dir.path)?,
         Version::V1 => {}
-        Version::V2 => enable(mount.as_fd(), dir, needed, &mut member)?,
+        Version::V2 => enable(mount, dir, needed, &mut member)?,
     }
-    if !new {
-        refuse_used(&member)?;
-    }
-    refuse_frozen(&member)?;
     Ok(member)
 }
 

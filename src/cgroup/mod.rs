@@ -15,6 +15,7 @@ mod make;
 mod member;
 mod oom;
 mod remove;
+mod scope;
 pub mod stats;
 mod stats_v1;
 mod stats_v2;
@@ -36,6 +37,7 @@ pub use kill::Signal;
 use member::Member;
 pub use oom::{End, OomEvents, OomWatch};
 pub use remove::Leftover;
+pub use scope::{SavedScope, manager as scope_manager};
 pub use stats::Stats;
 pub use usage::Admission;
 
@@ -58,18 +60,21 @@ pub struct SavedDir {
 pub struct Saved {
     /// One per hierarchy.
     pub dirs: Vec<SavedDir>,
+    /// The systemd unit they belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<SavedScope>,
 }
 
 impl Saved {
     /// What a plan will make, before it is made.
-    pub fn planned(plan: &crate::plan::cgroup::CgroupPlan) -> Saved {
+    pub fn planned(plan: &crate::plan::cgroup::CgroupPlan, scope: Option<&crate::plan::systemd::ScopePlan>) -> Saved {
         let dirs = plan.dirs.iter().map(|dir| SavedDir {
             path: dir.full_path(),
             mount_point: dir.mount_point.clone(),
             controllers: dir.controllers.clone(),
             version: dir.version,
         });
-        Saved { dirs: dirs.collect() }
+        Saved { dirs: dirs.collect(), scope: scope.map(SavedScope::of) }
     }
 }
 
@@ -95,6 +100,7 @@ pub enum Absent {
 #[derive(Debug, Default)]
 pub struct Cgroup {
     members: Vec<Member>,
+    scope: Option<SavedScope>,
 }
 
 impl Cgroup {
@@ -111,12 +117,12 @@ impl Cgroup {
                 }
             }
         }
-        Ok(Cgroup { members })
+        Ok(Cgroup { members, scope: saved.scope.clone() })
     }
 
     /// The paths to store in state.json.
     pub fn saved(&self) -> Saved {
-        Saved { dirs: self.members.iter().map(|m| m.dir.clone()).collect() }
+        Saved { dirs: self.members.iter().map(|m| m.dir.clone()).collect(), scope: self.scope.clone() }
     }
 
     /// Whether the container has no cgroup of its own, or none any more.
@@ -160,6 +166,10 @@ impl Cgroup {
         for (index, member) in self.members.iter().enumerate().filter(|(_, m)| wanted(m)) {
             match member.write("cgroup.procs", &pid.to_string()) {
                 Err(errno) if member.optional && make::forbidden(errno) => refused.push(index),
+                // A user's process outside of the delegated tree: systemd may move it.
+                Err(errno) if make::forbidden(errno) && member.is_v2() && self.scope.is_some() => {
+                    self.attach_by_systemd(member, pid)?;
+                }
                 other => other.at(Stage::Cgroup, || format!("attach process {pid} to {}", member.path()))?,
             }
         }
@@ -190,7 +200,7 @@ impl Cgroup {
         for member in self.members.iter().filter(chosen) {
             members.push(member.below(&relative, absent)?);
         }
-        Ok(Cgroup { members })
+        Ok(Cgroup { members, scope: self.scope.clone() })
     }
 
     /// The processes, as pids of this process's pid namespace, sorted.

@@ -36,6 +36,12 @@ impl Cgroup {
     /// Removes the cgroups. Directories that are gone already are no error, so it can be repeated after any
     /// interruption. The parents stay: they may be shared.
     pub fn remove(&self, leftover: Leftover) -> Result<()> {
+        self.remove_dirs(leftover)?;
+        // After its processes: stopping a unit that still has some asks them to end, and waits.
+        self.stop_scope()
+    }
+
+    fn remove_dirs(&self, leftover: Leftover) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         // The usual case: everything has ended and nothing was made below.
         let stuck: Vec<&Member> = self.members.iter().filter(|m| !gone(cgfs::remove_dir(&m.dir.path))).collect();

@@ -156,7 +156,7 @@ impl Manager {
                 Ok(result) => {
                     return Err(Error::new(Stage::Cgroup, format!("{}: its job ended as {result:?}", what())));
                 }
-                Err(silence) => return Err(Error::from(silence)).at(Stage::Cgroup, what),
+                Err(silence) => return Err(silence.into_error()).at(Stage::Cgroup, what),
             }
         }
         self.reset_failed(unit)
@@ -223,7 +223,7 @@ impl Manager {
             body: vec![Value::str(interface), Value::str(name)],
         };
         let serial = self.link.send(&call, deadline)?;
-        let message = self.answer(serial, deadline).map_err(Error::from)?.done(what)?;
+        let message = self.answer(serial, deadline).map_err(Silence::into_error)?.done(what)?;
         let text = message.strings().into_iter().next();
         text.ok_or_else(|| Error::new(Stage::Cgroup, format!("{}: it is not a text", what())))
     }
@@ -242,7 +242,7 @@ impl Manager {
 
     fn call(&mut self, member: &str, body: Vec<Value>, deadline: Instant) -> Result<Answer> {
         let serial = self.send(member, body, deadline)?;
-        self.answer(serial, deadline).map_err(Error::from)
+        self.answer(serial, deadline).map_err(Silence::into_error)
     }
 
     /// On a bus only the ends of this unit's jobs: on a busy host there are many others.

@@ -80,7 +80,12 @@ impl Child<'_> {
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
         let cover = if fs::kind(&fs::stat(place.as_fd())?) == libc::S_IFDIR {
             if self.empty_dir.is_none() {
-                self.empty_dir = Some(empty_directory()?);
+                // The first one is attached itself: before Linux 6.15 a mount that is in no namespace cannot be
+                // cloned (EINVAL).
+                let empty = empty_directory()?;
+                mount::attach(empty.as_fd(), place.as_fd())?;
+                self.empty_dir = Some(empty);
+                return Ok(());
             }
             &self.empty_dir
         } else {

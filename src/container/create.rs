@@ -255,7 +255,8 @@ fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
     let own_pid =
         namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
     let cgroup = match &plan.cgroup {
-        Some(plan) => serde_json::to_value(Saved::planned(plan)).at(Stage::State, || "describe the cgroup")?,
+        Some(cgroup) => serde_json::to_value(Saved::planned(cgroup, plan.scope.as_ref()))
+            .at(Stage::State, || "describe the cgroup")?,
         None => serde_json::Value::Null,
     };
     Ok(Record {

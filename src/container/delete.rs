@@ -87,8 +87,8 @@ fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
         crate::spec::Spec::default()
     });
     let cgroups = super::create::driver(global);
-    let Some(plan) = plan_cgroup(&spec, &Host::probe()?, id, cgroups)? else { return Ok(()) };
-    Cgroup::open(&Saved::planned(&plan))?.remove(Leftover::Kill)
+    let (Some(plan), scope) = plan_cgroup(&spec, &Host::probe()?, id, cgroups)? else { return Ok(()) };
+    Cgroup::open(&Saved::planned(&plan, scope.as_ref()))?.remove(Leftover::Kill)
 }
 
 /// While another command holds the lock: without force the container must not run; with force the one that

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::launch::{self, Launch, Running, Trace};
 use crate::plan::create::Cgroups;
 use crate::plan::exec::Options;
+use crate::plan::systemd::Owner;
 use crate::plan::{self, environment::Environment};
 use crate::spec::process::{Capabilities, Process};
 use crate::spec::{self, Spec};
@@ -84,7 +85,8 @@ fn join(
     let options = Options {
         preserve_fds: args.preserve_fds + listen_fds(),
         cgroups: if cgroup.is_some() { driver(global) } else { Cgroups::Disabled },
-        only_v2: cgroup.as_ref().is_some_and(Cgroup::is_v2_only),
+        // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
+        only_v2: cgroup.as_ref().is_some_and(|c| c.is_v2_only() && c.scope().is_none_or(|s| s.owner == Owner::System)),
         terminal: process.terminal,
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;

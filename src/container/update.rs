@@ -8,6 +8,7 @@ use crate::cgroup::{Admission, Applied, Cgroup};
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup_update::{self, UpdatePlan};
+use crate::plan::systemd::{self, Property};
 use crate::spec::resources::Resources;
 use crate::state::{Lock, Status};
 
@@ -16,6 +17,8 @@ struct Change {
     container: Container,
     cgroup: Cgroup,
     plan: UpdatePlan,
+    /// The same limits for the container's systemd unit, where it has one.
+    properties: Vec<Property>,
     /// By how much its memory limit grows; those that shrink come first.
     growth: i64,
     _lock: Lock,
@@ -61,14 +64,18 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
             .with_hint("limits need a cgroup; an ordinary user needs a delegated one"));
     };
     let current = container.resources()?;
-    let plan = cgroup_update::update(&current, wanted, layout)?;
+    let mut plan = cgroup_update::update(&current, wanted, layout)?;
+    let properties = match cgroup.scope() {
+        Some(_) => systemd::update(&mut plan.writes),
+        None => Vec::new(),
+    };
     for warning in &plan.warnings {
         (global.warn)(&format!("update {id}: {warning}"));
     }
     cgroup.check_usage(&plan.checks)?;
     cgroup.admission(&plan.writes, if args.force { Admission::Force } else { Admission::Check })?;
     let growth = limit(&plan.resources).saturating_sub(limit(&current));
-    Ok(Change { container, cgroup, plan, growth, _lock: lock })
+    Ok(Change { container, cgroup, plan, properties, growth, _lock: lock })
 }
 
 /// The memory limit; none is the highest.
@@ -85,7 +92,11 @@ fn apply(changes: &[Change]) -> Result<()> {
             Err(error) => return Err(take_back(done, error)),
         }
     }
-    Ok(())
+    // Only once the kernel has accepted every value.
+    match changes.iter().try_for_each(|change| change.cgroup.set_unit_properties(&change.properties)) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(take_back(done, error)),
+    }
 }
 
 /// Undoes, the newest first; what cannot be undone is said.

@@ -6,7 +6,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::{Launch, Running, destroy, fds, hooks, idmap, listener, remove_cgroup, sync_error, tail};
-use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::{Manager, Starting};
+use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::op::{HookKind, IntoCgroup, Step};
@@ -25,6 +26,7 @@ pub(super) struct Parent<'a> {
     child: Option<(i32, OwnedFd)>,
     listener_fd: Option<i32>,
     reaped: Option<Exit>,
+    scope: Option<(Manager, Starting)>,
     times: Option<Times>,
 }
 
@@ -45,6 +47,7 @@ impl<'a> Parent<'a> {
             child: None,
             listener_fd: None,
             reaped: None,
+            scope: None,
             times,
         })
     }
@@ -140,6 +143,8 @@ impl<'a> Parent<'a> {
                     None => Ok(()),
                 }
             }
+            Step::StartScope => self.start_scope(),
+            Step::JoinScope => self.join_scope(),
             Step::MoveNetDevice(name, inside) => super::fds::move_device(self.child()?.0, name, inside),
             Step::Rdt(_) => Err(Error::new(Stage::Cgroup, "linux.intelRdt is not supported yet")),
             Step::Hooks(kind) => self.hooks(*kind),
@@ -219,6 +224,37 @@ impl<'a> Parent<'a> {
             process::wait(launcher, 0).at(Stage::Sync, || "reap the launcher")?;
         }
         Ok(())
+    }
+
+    // The connection is made after the clone: a parked child would hold it open.
+    fn start_scope(&mut self) -> Result<()> {
+        let plan = self.launch.plan.scope.as_ref().ok_or_else(|| sync_error("the plan has no scope"))?;
+        let mut manager = scope_manager(plan.unit.owner)?;
+        let starting = manager.start_scope(plan, self.child()?.0)?;
+        self.scope = Some((manager, starting));
+        Ok(())
+    }
+
+    fn join_scope(&mut self) -> Result<()> {
+        let plan = self.launch.plan;
+        let (Some(scope), Some(cgroup), Some((mut manager, starting))) = (&plan.scope, &plan.cgroup, self.scope.take())
+        else {
+            return Err(sync_error("the plan waits for a scope that it did not ask for"));
+        };
+        manager.wait_scope(starting)?;
+        match Cgroup::adopt(cgroup, SavedScope::of(scope), self.child()?.0) {
+            Ok(cgroup) => {
+                self.launch.cgroup = Some(cgroup);
+                Ok(())
+            }
+            Err(error) => {
+                // Nobody else will: the cgroup that would be removed was not taken over.
+                if let Err(worse) = manager.stop_unit(&scope.unit.name) {
+                    (self.launch.warn)(&worse.to_string());
+                }
+                Err(error)
+            }
+        }
     }
 
     fn hooks(&self, kind: HookKind) -> Result<()> {

@@ -7,6 +7,8 @@ use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
+use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Op, Plan, Step};
+use super::systemd::{self, ScopePlan, Unit};
 use super::{process, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
@@ -123,6 +125,9 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let mounts = rootfs::mounts(spec, host, &namespaces, options.enter);
     let (uids, gids, namespaces) = (&uids, &gids, &namespaces);
     let input = Input { spec, host, options, namespaces, cgroup: cgroup.as_ref(), uids, gids, mounts };
+    let (cgroup, scope) = plan_cgroup(spec, host, &options.id, options.cgroups)?;
+    let input =
+        Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
 
     let mut draft = Draft::default();
     if let Some(cgroup) = &cgroup {
@@ -136,6 +141,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     rootfs::plan(&input, &mut draft)?;
     let scope = sysctl::Scope::new(namespaces, 0);
     let sysctls = sysctl::parse(&linux.sysctl, scope)?;
+    let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(&namespaces, 0))?;
     if !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
     }
@@ -148,23 +154,51 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let program = process::create(&input, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
     let steps = steps(&input, &mut draft)?;
-    Ok(Plan { steps, ops: draft.ops, tail, args: program.args, env: program.env, cgroup, warnings: draft.warnings })
+    Ok(Plan {
+        steps,
+        ops: draft.ops,
+        tail,
+        args: program.args,
+        env: program.env,
+        cgroup,
+        scope,
+        warnings: draft.warnings,
+    })
 }
 
-/// The cgroup of a container of this name.
-pub fn plan_cgroup(spec: &Spec, host: &Host, id: &str, cgroups: Cgroups) -> Result<Option<CgroupPlan>> {
-    if cgroups == Cgroups::Disabled {
-        return Ok(None);
-    }
+/// The cgroup of a container of this name, and the systemd scope it belongs to.
+pub fn plan_cgroup(
+    spec: &Spec,
+    host: &Host,
+    id: &str,
+    cgroups: Cgroups,
+) -> Result<(Option<CgroupPlan>, Option<ScopePlan>)> {
     let linux = spec.linux.as_ref();
     let resources = linux.and_then(|l| l.resources.clone()).unwrap_or_default();
-    let cgroup_options = cgroup::Options {
-        cgroups_path: linux.and_then(|l| l.cgroups_path.as_deref()),
-        id,
-        privilege: if host.is_real_root() { cgroup::Privilege::Root } else { cgroup::Privilege::Rootless },
-    };
-    let plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
-    Ok((!plan.dirs.is_empty()).then_some(plan))
+    let cgroups_path = linux.and_then(|l| l.cgroups_path.as_deref());
+    let privilege = if host.is_real_root() { cgroup::Privilege::Root } else { cgroup::Privilege::Rootless };
+    match cgroups {
+        Cgroups::Disabled => Ok((None, None)),
+        Cgroups::File => {
+            let plan = cgroup::plan(&resources, &host.cgroup, &cgroup::Options { cgroups_path, id, privilege })?;
+            Ok(((!plan.dirs.is_empty()).then_some(plan), None))
+        }
+        Cgroups::Systemd => {
+            let unit = Unit::parse(cgroups_path, id, privilege)?;
+            let manager = match privilege {
+                cgroup::Privilege::Root => String::new(),
+                cgroup::Privilege::Rootless => {
+                    let own = host.cgroup.unified.as_ref().map_or("", |unified| unified.own.as_str());
+                    format!("/{}", systemd::user_manager_path(own, host.uid))
+                }
+            };
+            let path = format!("{manager}/{}", unit.path()?);
+            let cgroup_options = cgroup::Options { cgroups_path: Some(&path), id, privilege };
+            let mut plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
+            let scope = systemd::scope(unit, id, &spec.annotations, &mut plan)?;
+            Ok((Some(plan), Some(scope)))
+        }
+    }
 }
 
 fn check_namespaces(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
@@ -351,6 +385,10 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::Await(SyncPoint::Launched));
     }
     if input.cgroup.is_some() && !early {
+    let systemd = input.cgroup.is_some() && input.options.cgroups == Cgroups::Systemd;
+    if systemd {
+        steps.push(Step::StartScope);
+    } else if into == IntoCgroup::No && input.cgroup.is_some() {
         steps.push(Step::CreateCgroup);
     }
     if into == IntoCgroup::No && input.cgroup.is_some() {
@@ -360,7 +398,12 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.clone()) {
         steps.push(Step::Rdt(Box::new(rdt)));
     }
-    if draft.ops.contains(&Op::Sync(SyncPoint::Cgroup)) {
+    let asks = draft.ops.contains(&Op::Sync(SyncPoint::Cgroup));
+    // As late as possible: systemd and the child work at the same time.
+    if systemd && (asks || needs_hooks_stop(input)) {
+        steps.push(Step::JoinScope);
+    }
+    if asks {
         steps.push(Step::Await(SyncPoint::Cgroup));
         steps.push(Step::Answer(SyncPoint::Cgroup));
     }
@@ -378,6 +421,9 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
             steps.push(Step::Hooks(HookKind::CreateRuntime));
         }
         steps.push(Step::Answer(SyncPoint::Hooks));
+    }
+    if systemd && !(asks || needs_hooks_stop(input)) {
+        steps.push(Step::JoinScope);
     }
     steps.push(Step::Await(SyncPoint::Ready));
     steps.extend(process::limits(input.spec.process.as_ref())?);

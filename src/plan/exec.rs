@@ -67,6 +67,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         args: program.args,
         env: program.env,
         cgroup: None,
+        scope: None,
         warnings: draft.warnings,
     })
 }

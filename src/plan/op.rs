@@ -9,6 +9,7 @@ use std::ffi::CString;
 use super::cgroup::CgroupPlan;
 use super::namespaces::Kind;
 use super::rlimits::Limit;
+use super::systemd::ScopePlan;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount::MountAttr;
 use crate::wire::SyncPoint;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub env: Vec<CString>,
     /// The cgroup, where the container gets one.
     pub cgroup: Option<CgroupPlan>,
+    /// The systemd scope that the cgroup belongs to, with the systemd driver.
+    pub scope: Option<ScopePlan>,
     /// What was asked for and will not be done, with the reason.
     pub warnings: Vec<String>,
 }
@@ -111,6 +114,10 @@ pub enum Step {
     },
     /// Moves the child into the cgroup's hierarchies it was not cloned into.
     AttachCgroup,
+    /// Asks systemd for the scope with the child in it; the answer is read by [`Step::JoinScope`].
+    StartScope,
+    /// Waits until systemd has moved the child, then writes the limits and joins what systemd left out.
+    JoinScope,
     /// Moves network devices into the child's namespace: host name and name inside.
     MoveNetDevice(String, String),
     /// Puts the child into a resource control group (Intel RDT).

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result, Stage};
 
 use super::cgroup::{CgroupPlan, Privilege, Version, Write};
@@ -57,6 +59,25 @@ impl fmt::Display for Property {
     }
 }
 
+/// Whose systemd manager owns a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// Pid 1.
+    System,
+    /// The service manager of the user who runs brisk.
+    User,
+}
+
+impl From<Privilege> for Owner {
+    fn from(privilege: Privilege) -> Owner {
+        match privilege {
+            Privilege::Root => Owner::System,
+            Privilege::Rootless => Owner::User,
+        }
+    }
+}
+
 /// A scope and the slice it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -64,6 +85,8 @@ pub struct Unit {
     pub name: String,
     /// The slice's own name, such as `machine.slice`.
     pub slice: String,
+    /// Who runs it.
+    pub owner: Owner,
 }
 
 impl Unit {
@@ -75,7 +98,8 @@ impl Unit {
             Privilege::Rootless => "user.slice",
         };
         let Some(path) = cgroups_path.filter(|path| !path.is_empty()) else {
-            return Unit { name: format!("brisk-{id}.scope"), slice: default.into() }.checked();
+            return Unit { name: format!("brisk-{id}.scope"), slice: default.into(), owner: privilege.into() }
+                .checked();
         };
         let parts: Vec<&str> = path.split(':').collect();
         let &[slice, prefix, name] = parts.as_slice() else {
@@ -96,7 +120,7 @@ impl Unit {
             ));
         }
         let slice = if slice.is_empty() { default } else { slice };
-        Unit { name: format!("{prefix}-{name}.scope"), slice: slice.into() }.checked()
+        Unit { name: format!("{prefix}-{name}.scope"), slice: slice.into(), owner: privilege.into() }.checked()
     }
 
     fn checked(self) -> Result<Unit> {
@@ -135,18 +159,22 @@ pub fn expand_slice(slice: &str) -> Result<String> {
 }
 
 /// The cgroup of a user's service manager, judged by a cgroup of that user's session; where that says
-/// nothing (a login's session scope is beside it), the place systemd gives every user.
+/// nothing (a login's session scope is beside it), the place systemd gives every user. The uid in the cgroup's
+/// name is the one outside of a user namespace.
 pub fn user_manager_path(own: &str, uid: u32) -> String {
-    let service = format!("user@{uid}.service");
     let mut path = String::new();
+    let mut user = uid.to_string();
     for part in own.split('/').filter(|part| !part.is_empty()) {
         path.push_str(part);
-        if part == service {
+        if part.starts_with("user@") && part.ends_with(".service") {
             return path;
+        }
+        if let Some(name) = part.strip_prefix("user-").and_then(|rest| rest.strip_suffix(".slice")) {
+            name.clone_into(&mut user);
         }
         path.push('/');
     }
-    format!("user.slice/user-{uid}.slice/{service}")
+    format!("user.slice/user-{user}.slice/user@{user}.service")
 }
 
 /// What systemd will be asked for.

@@ -59,6 +59,8 @@ impl Display for Step {
                 write!(f, "write the id maps (uid {}, gid {}){how}", one_line(uids), one_line(gids))
             }
             Step::AttachCgroup => f.write_str("move the child into the cgroup"),
+            Step::StartScope => f.write_str("ask systemd for the scope"),
+            Step::JoinScope => f.write_str("wait for the scope and write its limits"),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
             Step::Rdt(rdt) => {
                 write!(f, "move the child into resource control group {}", rdt.clos_id.as_deref().unwrap_or(""))
@@ -268,7 +270,7 @@ impl Display for Plan {
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "parent {index:>3}  {step}")?;
-            if *step == Step::CreateCgroup {
+            if matches!(step, Step::CreateCgroup | Step::JoinScope) {
                 for line in self.cgroup_lines() {
                     writeln!(f, "            {line}")?;
                 }
@@ -282,11 +284,16 @@ impl Display for Plan {
 }
 
 impl Plan {
-    /// What [`Step::CreateCgroup`] will do, a line each.
+    /// What [`Step::CreateCgroup`] or the steps of a scope will do, a line each.
     pub fn cgroup_lines(&self) -> Vec<String> {
         let Some(cgroup) = &self.cgroup else { return Vec::new() };
-        let mut lines: Vec<String> =
-            cgroup.dirs.iter().map(|dir| format!("cgroup mkdir {}", dir.full_path().display())).collect();
+        let mut lines: Vec<String> = self
+            .scope
+            .iter()
+            .flat_map(|scope| scope.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let verb = if self.scope.is_some() { "open" } else { "mkdir" };
+        lines.extend(cgroup.dirs.iter().map(|dir| format!("cgroup {verb} {}", dir.full_path().display())));
         lines.extend(cgroup.writes.iter().map(ToString::to_string));
         lines.extend(cgroup.devices.to_string().lines().map(str::to_owned));
         lines

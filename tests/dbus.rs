@@ -1,0 +1,322 @@
+//! D-Bus without systemd: bytes against those of GLib, and the driver against a scripted peer.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use brisk::cgroup::dbus::{Call, Kind, Message};
+use brisk::cgroup::dbus_address::{Address, Endpoints, Peer, addresses, outer_uid};
+use brisk::cgroup::dbus_link::{Link, greeting};
+use brisk::cgroup::systemd::{Manager, unit_path};
+use brisk::plan::dbus_value::Value;
+use brisk::plan::gvariant;
+use brisk::plan::systemd::{Owner, Property, ScopePlan, Unit, Unknown};
+
+/// What `gdbus call` (GLib 2.74) sends for this method call; the properties are one of every type.
+const GLIB: &str = include_str!("../fixtures/dbus/start-transient-unit.hex");
+const PROPERTIES: &str = "[('Slice', <'a.slice'>), ('Delegate', <true>), ('PIDs', <[uint32 7]>), \
+    ('MemoryMax', <uint64 18446744073709551615>), ('AllowedCPUs', <[byte 5, 2, 255]>), \
+    ('DeviceAllow', <[('/dev/char/1:3', 'rwm'), ('char-136', 'rw')]>), ('N', <int16 -2>), ('Q', <uint16 9>), \
+    ('I', <-70000>), ('X', <int64 -5>), ('D', <1.5>), ('E', <@as []>), ('T', <@a(st) []>), \
+    ('A', <{'k': <'v'>, 'l': <uint32 1>}>), ('O', <objectpath '/a/b'>), ('S', <(byte 1, 'x', uint64 3)>), \
+    ('B', <[true, false]>)]";
+
+fn glib() -> Vec<u8> {
+    let digits: Vec<u8> = GLIB.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn start_call() -> Call<'static> {
+    Call {
+        destination: Some("org.freedesktop.systemd1"),
+        path: "/org/freedesktop/systemd1",
+        interface: "org.freedesktop.systemd1.Manager",
+        member: "StartTransientUnit",
+        body: vec![
+            Value::str("x.scope"),
+            Value::str("fail"),
+            gvariant::parse(PROPERTIES).unwrap(),
+            gvariant::parse("@a(sa(sv)) []").unwrap(),
+        ],
+    }
+}
+
+#[test]
+fn a_call_has_the_bytes_that_glib_sends() {
+    assert_eq!(start_call().encode(3), glib());
+}
+
+#[test]
+fn a_call_to_a_manager_itself_names_no_destination() {
+    let direct = Call { destination: None, ..start_call() }.encode(1);
+    assert!(!direct.windows(4).any(|field| field == b"\x06\x01s\0"));
+    assert_eq!(Message::decode(&direct).unwrap().member, "StartTransientUnit");
+}
+
+#[test]
+fn a_message_of_glib_is_understood() {
+    let bytes = glib();
+    assert_eq!(Message::length(&bytes), Ok(Some(bytes.len())));
+    assert_eq!(Message::length(&bytes[..15]), Ok(None));
+    let message = Message::decode(&bytes).unwrap();
+    assert_eq!((message.kind, message.member.as_str()), (Kind::Call, "StartTransientUnit"));
+    assert_eq!(message.signature, "ssa(sv)a(sa(sv))");
+    assert_eq!(message.strings(), ["x.scope", "fail"]);
+}
+
+#[test]
+fn no_cut_or_changed_message_does_more_than_fail() {
+    let bytes = glib();
+    for end in 0..bytes.len() {
+        let _ = Message::length(&bytes[..end]);
+        let _ = Message::decode(&bytes[..end]).map(|m| m.strings());
+    }
+    for at in 0..bytes.len() {
+        for value in [0, 1, 0x7f, 0xff] {
+            let mut changed = bytes.clone();
+            changed[at] = value;
+            let _ = Message::length(&changed);
+            let _ = Message::decode(&changed).map(|m| m.strings());
+        }
+    }
+    let mut endless = bytes;
+    endless[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(Message::length(&endless).is_err());
+}
+
+#[test]
+fn a_big_endian_reply_is_understood() {
+    let mut bytes = b"B\x02\x01\x01\0\0\0\x09\0\0\0\x01\0\0\0\x0f".to_vec();
+    bytes.extend(b"\x05\x01u\0\0\0\0\x07\x08\x01g\0\x01o\0\0\0\0\0\x04/job\0");
+    let message = Message::decode(&bytes).unwrap();
+    assert_eq!((message.kind, message.reply_to), (Kind::Return, Some(7)));
+    assert_eq!(message.strings(), ["/job"]);
+}
+
+#[test]
+fn addresses_and_uids() {
+    let list = "tcp:host=x;unix:path=/run/b%20us,guid=1;unix:abstract=/tmp/x";
+    assert_eq!(addresses(list), [Address::Path("/run/b us".into()), Address::Abstract(b"/tmp/x".to_vec())]);
+    assert_eq!(addresses("unix:path=%zz"), []);
+    assert_eq!(outer_uid("0 1000 1\n1 100000 65536\n", 0), Some(1000));
+    assert_eq!(outer_uid("0 1000 1\n1 100000 65536\n", 5), Some(100_004));
+    assert_eq!(outer_uid("0 1000 1\n", 7), None);
+    assert_eq!(greeting(1000), "\0AUTH EXTERNAL 31303030\r\nBEGIN\r\n");
+    assert_eq!(unit_path("a-b_1.scope"), "/org/freedesktop/systemd1/unit/a_2db_5f1_2escope");
+    let user = Endpoints::user(Some("/run/user/1000"), None, 1000);
+    assert_eq!(user.list[0], (Address::Path("/run/user/1000/systemd/private".into()), Peer::Manager));
+    assert_eq!(user.list[1], (Address::Path("/run/user/1000/bus".into()), Peer::Bus));
+}
+
+/// A peer that has written all it will ever say before it is asked: serials are known beforehand.
+struct Peered {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Peered {
+    fn new(name: &str) -> Peered {
+        let path = std::env::temp_dir().join(format!("brisk-dbus-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        Peered { listener: UnixListener::bind(&path).unwrap(), path }
+    }
+
+    fn endpoints(&self, peer: Peer) -> Endpoints {
+        Endpoints { list: vec![(Address::Path(self.path.clone()), peer)], uid: 0, hint: "none" }
+    }
+
+    fn accept(&self, says: &[Vec<u8>]) -> UnixStream {
+        let (mut stream, _) = self.listener.accept().unwrap();
+        stream.write_all(b"OK 0123456789abcdef\r\n").unwrap();
+        says.iter().for_each(|bytes| stream.write_all(bytes).unwrap());
+        stream
+    }
+}
+
+impl Drop for Peered {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The members of the calls that were made.
+fn calls(mut stream: UnixStream) -> Vec<String> {
+    let mut bytes = Vec::new();
+    stream.set_nonblocking(true).unwrap();
+    let _ = stream.read_to_end(&mut bytes);
+    let begin = bytes.windows(7).position(|w| w == b"BEGIN\r\n").unwrap() + 7;
+    let mut rest = &bytes[begin..];
+    let mut members = Vec::new();
+    while let Some(length) = Message::length(rest).unwrap() {
+        members.push(Message::decode(&rest[..length]).unwrap().member);
+        rest = &rest[length..];
+    }
+    members
+}
+
+fn pad(bytes: &mut Vec<u8>, to: usize) {
+    bytes.resize(bytes.len().next_multiple_of(to), 0);
+}
+
+fn string(bytes: &mut Vec<u8>, text: &str) {
+    pad(bytes, 4);
+    bytes.extend((text.len() as u32).to_le_bytes());
+    bytes.extend(text.as_bytes());
+    bytes.push(0);
+}
+
+/// A message as systemd sends it: fields of strings, the call it answers, and a body of strings.
+fn message(kind: u8, fields: &[(u8, &str)], reply_to: Option<u32>, signature: &str, body: &[&str]) -> Vec<u8> {
+    let mut values = Vec::new();
+    if signature.starts_with('u') {
+        values.extend(1u32.to_le_bytes());
+    }
+    body.iter().for_each(|text| string(&mut values, text));
+    let mut head = Vec::new();
+    for (code, text) in fields {
+        pad(&mut head, 8);
+        head.extend([*code, 1, b's', 0]);
+        string(&mut head, text);
+    }
+    if let Some(serial) = reply_to {
+        pad(&mut head, 8);
+        head.extend([5, 1, b'u', 0]);
+        head.extend(serial.to_le_bytes());
+    }
+    pad(&mut head, 8);
+    head.extend([8, 1, b'g', 0, signature.len() as u8]);
+    head.extend(signature.as_bytes());
+    head.push(0);
+    let mut out = vec![b'l', kind, 0, 1];
+    out.extend((values.len() as u32).to_le_bytes());
+    out.extend(1u32.to_le_bytes());
+    out.extend((head.len() as u32).to_le_bytes());
+    out.extend(head);
+    pad(&mut out, 8);
+    out.extend(values);
+    out
+}
+
+fn reply(serial: u32, job: &str) -> Vec<u8> {
+    message(2, &[], Some(serial), "o", &[job])
+}
+
+fn refusal(serial: u32, name: &str, text: &str) -> Vec<u8> {
+    message(3, &[(4, name)], Some(serial), "s", &[text])
+}
+
+fn removed(job: &str, result: &str) -> Vec<u8> {
+    message(4, &[(3, "JobRemoved")], None, "uoss", &[job, "x.scope", result])
+}
+
+fn plan() -> ScopePlan {
+    ScopePlan {
+        unit: Unit { name: "x.scope".into(), slice: "system.slice".into(), owner: Owner::System },
+        properties: vec![
+            Property::fixed("Slice", Value::str("system.slice")),
+            Property { name: "AllowedCPUs".into(), value: Value::bytes(&[1]), unknown: Unknown::Drop },
+        ],
+    }
+}
+
+const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
+
+/// Starts a scope against a peer that says these things; what came of it and what was called.
+fn start(name: &str, peer: Peer, says: &[Vec<u8>]) -> (Result<(), String>, Vec<String>) {
+    let server = Peered::new(name);
+    let mut manager = Manager::connect(server.endpoints(peer)).unwrap();
+    let stream = server.accept(says);
+    let starting = manager.start_scope(&plan(), 4242).unwrap();
+    let result = manager.wait_scope(starting).map_err(|error| error.to_string());
+    (result, calls(stream))
+}
+
+#[test]
+fn a_start_is_one_call() {
+    let (result, calls) =
+        start("one", Peer::Manager, &[reply(1, "/j/1"), removed("/j/0", "failed"), removed("/j/1", "done")]);
+    assert_eq!(result, Ok(()));
+    assert_eq!(calls, ["StartTransientUnit"]);
+}
+
+#[test]
+fn a_job_may_end_before_it_is_known() {
+    let (result, _) = start("early", Peer::Manager, &[removed("/j/1", "done"), reply(1, "/j/1")]);
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_bus_is_greeted_and_asked_for_signals() {
+    let (result, calls) = start("bus", Peer::Bus, &[reply(3, "/j/1"), removed("/j/1", "done")]);
+    assert_eq!(result, Ok(()));
+    assert_eq!(calls, ["Hello", "AddMatch", "StartTransientUnit"]);
+}
+
+#[test]
+fn a_failed_unit_of_the_name_is_reset_once() {
+    let says = [refusal(1, EXISTS, "exists"), message(2, &[], Some(2), "", &[]), reply(3, "/j"), removed("/j", "done")];
+    let (result, calls) = start("exists", Peer::Manager, &says);
+    assert_eq!(result, Ok(()));
+    assert_eq!(calls, ["StartTransientUnit", "ResetFailedUnit", "StartTransientUnit"]);
+
+    let says = [
+        refusal(1, EXISTS, "exists"),
+        message(2, &[], Some(2), "", &[]),
+        refusal(3, EXISTS, "Unit x.scope already exists."),
+    ];
+    let (result, _) = start("twice", Peer::Manager, &says);
+    assert_eq!(result.unwrap_err(), "cgroup: start unit x.scope: systemd says: Unit x.scope already exists.");
+}
+
+#[test]
+fn an_old_systemd_does_without_a_limit_but_not_without_a_slice() {
+    let text = "Cannot set property AllowedCPUs, or unknown property.";
+    let says = [refusal(1, READ_ONLY, text), reply(2, "/j"), removed("/j", "done")];
+    let (result, calls) = start("old", Peer::Manager, &says);
+    assert_eq!(result, Ok(()));
+    assert_eq!(calls, ["StartTransientUnit", "StartTransientUnit"]);
+
+    let says = [refusal(1, READ_ONLY, "Cannot set property Slice, or unknown property.")];
+    assert!(start("slice", Peer::Manager, &says).0.unwrap_err().contains("Cannot set property Slice"));
+}
+
+#[test]
+fn a_job_that_fails_is_an_error_and_the_unit_is_reset() {
+    let says = [reply(1, "/j"), removed("/j", "failed"), message(2, &[], Some(2), "", &[])];
+    let (result, calls) = start("failed", Peer::Manager, &says);
+    assert_eq!(result.unwrap_err(), "cgroup: start unit x.scope: its job ended as \"failed\"");
+    assert_eq!(calls, ["StartTransientUnit", "ResetFailedUnit"]);
+}
+
+#[test]
+fn silence_ends() {
+    let server = Peered::new("silence");
+    let deadline = Instant::now() + Duration::from_millis(50);
+    let mut link = Link::open(&Address::Path(server.path.clone()), Peer::Manager, 0, deadline).unwrap();
+    let error = link.send(&start_call(), deadline).unwrap_err();
+    assert_eq!(error.root_errno(), Some(nix::errno::Errno::ETIMEDOUT));
+}
+
+#[test]
+fn a_stranger_is_refused() {
+    let server = Peered::new("stranger");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut link = Link::open(&Address::Path(server.path.clone()), Peer::Manager, 0, deadline).unwrap();
+    let (mut stream, _) = server.listener.accept().unwrap();
+    stream.write_all(b"REJECTED EXTERNAL\r\n").unwrap();
+    assert!(link.send(&start_call(), deadline).unwrap_err().to_string().contains("REJECTED EXTERNAL"));
+}
+
+#[test]
+fn nobody_there_is_an_error_with_advice() {
+    let endpoints =
+        Endpoints { list: vec![(Address::Path("/nonexistent/x".into()), Peer::Manager)], uid: 0, hint: "start it" };
+    let error = Manager::connect(endpoints).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "cgroup: reach systemd: cgroup: connect to /nonexistent/x: no such file or directory"
+    );
+    assert_eq!(error.hint(), Some("start it"));
+}
