@@ -7,7 +7,6 @@ use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
-use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Op, Plan, Step};
 use super::systemd::{self, ScopePlan, Unit};
 use super::{process, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
@@ -121,13 +120,10 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
     let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
     check_namespaces(spec, host, &namespaces, &uids, &gids)?;
-    let cgroup = plan_cgroup(spec, host, &options.id, options.cgroups)?;
-    let mounts = rootfs::mounts(spec, host, &namespaces, options.enter);
+    let (cgroup, scope) = plan_cgroup(spec, host, &options.id, options.cgroups)?;
+    let mounts = rootfs::mounts(spec, host, &namespaces, options);
     let (uids, gids, namespaces) = (&uids, &gids, &namespaces);
     let input = Input { spec, host, options, namespaces, cgroup: cgroup.as_ref(), uids, gids, mounts };
-    let (cgroup, scope) = plan_cgroup(spec, host, &options.id, options.cgroups)?;
-    let input =
-        Input { spec, host, options, namespaces: &namespaces, cgroup: cgroup.as_ref(), uids: &uids, gids: &gids };
 
     let mut draft = Draft::default();
     if let Some(cgroup) = &cgroup {
@@ -139,9 +135,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Sync(SyncPoint::Hooks));
     }
     rootfs::plan(&input, &mut draft)?;
-    let scope = sysctl::Scope::new(namespaces, 0);
-    let sysctls = sysctl::parse(&linux.sysctl, scope)?;
-    let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(&namespaces, 0))?;
+    let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(namespaces, 0))?;
     if !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
     }
@@ -384,14 +378,13 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if draft.ops.iter().any(|op| matches!(op, Op::Fork(_))) {
         steps.push(Step::Await(SyncPoint::Launched));
     }
-    if input.cgroup.is_some() && !early {
     let systemd = input.cgroup.is_some() && input.options.cgroups == Cgroups::Systemd;
     if systemd {
         steps.push(Step::StartScope);
-    } else if into == IntoCgroup::No && input.cgroup.is_some() {
+    } else if input.cgroup.is_some() && !early {
         steps.push(Step::CreateCgroup);
     }
-    if into == IntoCgroup::No && input.cgroup.is_some() {
+    if !systemd && into == IntoCgroup::No && input.cgroup.is_some() {
         steps.push(Step::AttachCgroup);
     }
     steps.push(process::any_cpu());

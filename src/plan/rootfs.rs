@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::create::{Draft, Input, c_string, host_path};
+use super::create::{Cgroups, Draft, Input, Options, c_string, host_path};
 use super::devices::{self, NodeKind};
 use super::idmap::{IdKind, IdMaps};
 use super::mounts;
@@ -74,7 +74,7 @@ const SELF_CONTAINED: &[&str] = &["proc", "sysfs", "tmpfs", "ramfs", "devpts", "
 /// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
 /// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
 /// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
-pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, enter: Enter) -> Mounts {
+pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options: &Options) -> Mounts {
     let plain = |mount: &Mount| {
         let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
         (known || mounts::is_bind(mount)) && !mount.options.iter().any(|o| o == "copy-symlink")
@@ -85,7 +85,9 @@ pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, enter: E
         && host.is_real_root()
         && namespaces.is_new(Kind::Mount)
         && !namespaces.contains(Kind::User)
-        && enter == Enter::Pivot
+        && options.enter == Enter::Pivot
+        // Its cgroup exists only after the clone, too late for a tree of it.
+        && options.cgroups != Cgroups::Systemd
         && matches!(propagation, "" | "slave" | "rslave" | "private" | "rprivate")
         && !hooks
         && spec.mounts.iter().all(plain);
