@@ -1,6 +1,7 @@
 //! `create`, and the part of it that `run` shares.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,7 +13,7 @@ use crate::host::Host;
 use crate::launch::{self, Launch, Running, Trace};
 use crate::plan;
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
-use crate::plan::namespaces::Kind;
+use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::op::{Enter, Plan};
 use crate::spec::{self, Spec};
 use crate::state::{self, CONFIG, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
@@ -130,6 +131,7 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
         preserve_fds,
         cgroups: driver(global),
         terminal: bundle.terminal(),
+        joined_own: joined_own(&bundle.spec)?,
     };
     plan::create::create(&bundle.spec, host, &options)
 }
@@ -141,6 +143,25 @@ pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let host = Host::probe()?;
     let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
     Ok((host, plan))
+}
+
+/// The namespaces (`CLONE_NEW*`) that are to be joined by path and are our own: what is allowed to a container
+/// with a namespace of its own must not be allowed there.
+fn joined_own(spec: &Spec) -> Result<u64> {
+    let list = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
+    let mut own = 0;
+    for (kind, path) in Namespaces::parse(list)?.join {
+        let ours = PathBuf::from(format!("/proc/self/ns/{}", kind.proc_name()));
+        // setns(2) takes a namespace by what the file is, not by its name: a bind mount of ours counts too.
+        let [theirs, ours] = [Path::new(&path), ours.as_path()].map(|path| {
+            std::fs::metadata(path).at(Stage::Namespace, || format!("look at the namespace {}", path.display()))
+        });
+        let (theirs, ours) = (theirs?, ours?);
+        if (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()) {
+            own |= kind.flag();
+        }
+    }
+    Ok(own)
 }
 
 /// Makes the container; on failure nothing of it is left.

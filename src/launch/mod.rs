@@ -7,6 +7,8 @@ mod fds;
 mod hooks;
 mod idmap;
 mod listener;
+mod netdev;
+mod netlink;
 mod steps;
 mod tail;
 pub mod trace;

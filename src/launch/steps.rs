@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Launch, Running, destroy, fds, hooks, idmap, listener, remove_cgroup, sync_error, tail};
+use super::{Launch, Running, destroy, fds, hooks, idmap, listener, netdev, remove_cgroup, sync_error, tail};
 use crate::cgroup::Cgroup;
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
@@ -138,7 +138,7 @@ impl<'a> Parent<'a> {
                     None => Ok(()),
                 }
             }
-            Step::MoveNetDevice(name, inside) => super::fds::move_device(self.child()?.0, name, inside),
+            Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
             Step::Rdt(_) => Err(Error::new(Stage::Cgroup, "linux.intelRdt is not supported yet")),
             Step::Hooks(kind) => self.hooks(*kind),
             Step::Rlimit(limit) => {

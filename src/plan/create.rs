@@ -7,7 +7,7 @@ use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Op, Plan, Step};
-use super::{process, rootfs, sysctl};
+use super::{net_devices, process, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
 use crate::spec::Spec;
@@ -32,6 +32,9 @@ pub struct Options {
     pub cgroups: Cgroups,
     /// The program gets a terminal whose master goes to a socket, or to our own foreground.
     pub terminal: bool,
+    /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
+    /// container nothing of its own.
+    pub joined_own: u64,
 }
 
 /// The session keyring.
@@ -119,7 +122,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Sync(SyncPoint::Hooks));
     }
     rootfs::plan(&input, &mut draft)?;
-    let scope = sysctl::Scope::new(&namespaces, 0);
+    let scope = sysctl::Scope::new(&namespaces, options.joined_own);
     let sysctls = sysctl::parse(&linux.sysctl, scope)?;
     if !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
@@ -320,10 +323,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     if needs_hooks_stop(input) {
         steps.push(Step::Await(SyncPoint::Hooks));
-        for (name, device) in input.spec.linux.iter().flat_map(|linux| &linux.net_devices) {
-            let inside = device.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| name.clone());
-            steps.push(Step::MoveNetDevice(name.clone(), inside));
-        }
+        steps.extend(net_devices::plan(input)?);
         let hooks = input.spec.hooks.as_ref();
         if hooks.is_some_and(|hooks| !hooks.prestart.is_empty()) {
             steps.push(Step::Hooks(HookKind::Prestart));

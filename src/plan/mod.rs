@@ -25,6 +25,7 @@ pub mod idmap;
 pub mod memory;
 pub mod mounts;
 pub mod namespaces;
+mod net_devices;
 pub mod op;
 pub mod options;
 pub mod process;
