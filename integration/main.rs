@@ -1,4 +1,9 @@
 //! Tests of the real binary on the real kernel.
+//!
+//! `RUNTIME` names the runtime under test (default: the brisk of this build), so the same tests run on
+//! runc and crun, which is how a wrong test is found. `MUST_RUN=1` turns a skip caused by the machine into a
+//! failure; `BRISK_TEST_TMP` is the directory to work in, `BRISK_PROBE` the statically built probe program.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad_input;
 mod capabilities;
@@ -12,6 +17,7 @@ mod hooks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
+mod netdev;
 mod paths;
 mod pause_update;
 mod process;
@@ -19,8 +25,3 @@ mod resources;
 mod rootfs;
 mod rootless;
 mod terminal;
-//!
-//! `RUNTIME` names the runtime under test (default: the brisk of this build), so the same tests run on
-//! runc and crun, which is how a wrong test is found. `MUST_RUN=1` turns a skip caused by the machine into a
-//! failure; `BRISK_TEST_TMP` is the directory to work in, `BRISK_PROBE` the statically built probe program.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]

@@ -11,6 +11,7 @@ mod kill;
 mod make;
 mod member;
 mod oom;
+pub mod rdt;
 mod remove;
 pub mod dbus;
 pub mod dbus_address;

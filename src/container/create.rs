@@ -8,13 +8,14 @@ use std::time::SystemTime;
 use super::options::{CgroupManager, Create, Global};
 use super::{Container, files};
 use crate::cgroup::Saved;
+use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, Launch, Running, Trace};
 use crate::plan;
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
 use crate::plan::namespaces::{Kind, Namespaces};
-use crate::plan::op::{Enter, Plan};
+use crate::plan::op::{Enter, Plan, Step};
 use crate::spec::{self, Spec};
 use crate::state::{self, CONFIG, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
@@ -227,6 +228,9 @@ fn begin(
         if let Some(cgroup) = &running.cgroup {
             record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
         }
+        if let Some(rdt) = &running.rdt {
+            record.rdt = serde_json::to_value(rdt).at(Stage::State, || "describe the resctrl group")?;
+        }
         dir.save(record)?;
         if let Some(path) = &args.pid_file {
             files::write_pid(path, running.pid)?;
@@ -290,5 +294,14 @@ fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,
+        rdt: planned_rdt(plan)?,
     })
+}
+
+/// The resctrl group that will be made.
+fn planned_rdt(plan: &Plan) -> Result<serde_json::Value> {
+    let wanted = plan.steps.iter().find_map(|step| if let Step::Rdt(plan) = step { Some(plan) } else { None });
+    let Some(wanted) = wanted else { return Ok(serde_json::Value::Null) };
+    let planned = Rdt::planned(&rdt::mount_point()?, wanted);
+    serde_json::to_value(planned).at(Stage::State, || "describe the resctrl group")
 }

@@ -128,8 +128,8 @@ fn end(container: &Container) -> Result<()> {
                 .with_hint("a process in state D is waiting for a device or a network file system"));
         }
     }
-    match cgroup {
-        Some(cgroup) => cgroup.remove(Leftover::Kill),
-        None => Ok(()),
+    if let Some(cgroup) = cgroup {
+        cgroup.remove(Leftover::Kill)?;
     }
+    container.rdt()?.map_or(Ok(()), |rdt| rdt.remove())
 }

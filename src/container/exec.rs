@@ -79,6 +79,7 @@ fn join(
         cgroups: if cgroup.is_some() { driver(global) } else { Cgroups::Disabled },
         only_v2: cgroup.as_ref().is_some_and(Cgroup::is_v2_only),
         terminal: process.terminal,
+        rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
     for warning in &plan.warnings {

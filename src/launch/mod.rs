@@ -15,7 +15,7 @@ pub mod trace;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::cgroup::{Cgroup, Leftover};
+use crate::cgroup::{Cgroup, Leftover, rdt::Rdt};
 use crate::error::{Error, Result, Stage};
 use crate::plan::op::Plan;
 use crate::spec::hooks::Hooks;
@@ -34,6 +34,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// Its cgroup, where it has one of its own.
     pub cgroup: Option<Cgroup>,
+    /// Its resource control group, where one was asked for.
+    pub rdt: Option<Rdt>,
 }
 
 /// What is launched, and with what.

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::{Launch, Running, destroy, fds, hooks, idmap, listener, netdev, remove_cgroup, sync_error, tail};
 use crate::cgroup::Cgroup;
+use crate::cgroup::rdt::{self, Rdt};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::op::{HookKind, IntoCgroup, Step};
@@ -23,6 +24,7 @@ pub(super) struct Parent<'a> {
     trees: Vec<OwnedFd>,
     id_maps: Vec<OwnedFd>,
     child: Option<(i32, OwnedFd)>,
+    rdt: Option<Rdt>,
     listener_fd: Option<i32>,
     reaped: Option<Exit>,
     times: Option<Times>,
@@ -43,6 +45,7 @@ impl<'a> Parent<'a> {
             trees: Vec::new(),
             id_maps: Vec::new(),
             child: None,
+            rdt: None,
             listener_fd: None,
             reaped: None,
             times,
@@ -66,7 +69,7 @@ impl<'a> Parent<'a> {
             trace.child(self.launch.plan, times);
         }
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("the plan has no clone"))?;
-        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take() })
+        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt })
     }
 
     /// Ends what was begun.
@@ -79,6 +82,9 @@ impl<'a> Parent<'a> {
         if let Some(cgroup) = self.launch.cgroup.as_ref().filter(|_| made_cgroup)
             && let Some(error) = remove_cgroup(cgroup)
         {
+            (self.launch.warn)(&error.to_string());
+        }
+        if let Some(Err(error)) = self.rdt.as_ref().map(Rdt::remove) {
             (self.launch.warn)(&error.to_string());
         }
     }
@@ -139,7 +145,13 @@ impl<'a> Parent<'a> {
                 }
             }
             Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
-            Step::Rdt(_) => Err(Error::new(Stage::Cgroup, "linux.intelRdt is not supported yet")),
+            Step::Rdt(plan) => {
+                let group = Rdt::create(&rdt::mount_point()?, plan)?;
+                let joined = rdt::join(&group.task_files(), self.child()?.0);
+                self.rdt = Some(group);
+                joined
+            }
+            Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
             Step::Hooks(kind) => self.hooks(*kind),
             Step::Rlimit(limit) => {
                 let name = crate::plan::rlimits::name(limit.resource).unwrap_or("?");
@@ -226,10 +238,11 @@ impl<'a> Parent<'a> {
 
     fn save(&mut self) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
-        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take() };
+        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
         let result = (self.launch.save)(&running);
         self.child = Some((running.pid, running.pidfd));
         self.launch.cgroup = running.cgroup;
+        self.rdt = running.rdt;
         result
     }
 

@@ -7,7 +7,7 @@ use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Op, Plan, Step};
-use super::{net_devices, process, rootfs, sysctl};
+use super::{net_devices, process, rdt, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
 use crate::spec::Spec;
@@ -314,8 +314,8 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::AttachCgroup);
     }
     steps.push(process::any_cpu());
-    if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.clone()) {
-        steps.push(Step::Rdt(Box::new(rdt)));
+    if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref()) {
+        steps.push(Step::Rdt(Box::new(rdt::plan(rdt, &input.options.id)?)));
     }
     if draft.ops.contains(&Op::Sync(SyncPoint::Cgroup)) {
         steps.push(Step::Await(SyncPoint::Cgroup));

@@ -1,5 +1,7 @@
 //! The plan of one more process in a container that runs.
 
+use std::path::PathBuf;
+
 use super::create::{Cgroups, Draft, Start};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{IntoCgroup, Op, Plan, Step};
@@ -23,6 +25,8 @@ pub struct Options {
     pub only_v2: bool,
     /// The process gets a terminal.
     pub terminal: bool,
+    /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
+    pub rdt: Vec<PathBuf>,
 }
 
 /// Plans `process` in the container that `spec` describes.
@@ -77,6 +81,9 @@ fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>>
         Some(mask) => Step::Affinity(mask),
         None => process::any_cpu(),
     });
+    if !options.rdt.is_empty() {
+        steps.push(Step::JoinRdt(options.rdt.clone()));
+    }
     steps.push(Step::Await(SyncPoint::Ready));
     steps.extend(process::limits(Some(process))?);
     steps.push(Step::Answer(SyncPoint::Ready));

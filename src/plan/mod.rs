@@ -29,6 +29,7 @@ mod net_devices;
 pub mod op;
 pub mod options;
 pub mod process;
+pub mod rdt;
 pub mod rlimits;
 pub mod rootfs;
 pub mod schedule;

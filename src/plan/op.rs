@@ -5,9 +5,11 @@
 //! directory?) is left open in the operation and said in its text form (`plan::text`).
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use super::cgroup::CgroupPlan;
 use super::namespaces::Kind;
+use super::rdt::RdtPlan;
 use super::rlimits::Limit;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount::MountAttr;
@@ -101,8 +103,10 @@ pub enum Step {
     AttachCgroup,
     /// Moves network devices into the child's namespace: host name and name inside.
     MoveNetDevice(String, String),
-    /// Puts the child into a resource control group (Intel RDT).
-    Rdt(Box<crate::spec::linux::IntelRdt>),
+    /// Makes a resource control group (Intel RDT) and puts the child into it.
+    Rdt(Box<RdtPlan>),
+    /// Puts the child into the container's resource control group, by these files.
+    JoinRdt(Vec<PathBuf>),
     /// Runs these hooks in the runtime's namespaces.
     Hooks(HookKind),
     /// prlimit of the child.

@@ -52,7 +52,8 @@ impl Display for Step {
             }
             Step::AttachCgroup => f.write_str("move the child into the cgroup"),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
-            Step::Rdt(rdt) => write!(f, "move the child into resource control group {}", rdt.clos_id.as_deref().unwrap_or("")),
+            Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),
+            Step::JoinRdt(_) => f.write_str("move the child into the container's resource control group"),
             Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
             Step::Rlimit(limit) => {
                 let name = rlimits::name(limit.resource).unwrap_or("?");
