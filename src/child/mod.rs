@@ -143,6 +143,7 @@ impl<'a> Child<'a> {
 
     fn run(&mut self, op: &Op) -> Done {
         match op {
+            Op::End => process::exit(0),
             Op::Sync(point) => self.sync(*point),
             Op::Join(index, kind) => {
                 let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;

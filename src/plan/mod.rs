@@ -32,6 +32,7 @@ pub mod process;
 pub mod rdt;
 pub mod rlimits;
 pub mod rootfs;
+pub mod runtime_mounts;
 pub mod schedule;
 pub mod seccomp;
 pub mod sysctl;

@@ -307,6 +307,8 @@ pub struct Label {
 /// One thing the child does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
+    /// The process ends: everything was done.
+    End,
     /// Asks the parent and waits.
     Sync(SyncPoint),
     /// setns to an opened namespace: its index and type.
@@ -372,6 +374,13 @@ pub enum Op {
         target: CString,
         /// What about things that are there.
         rule: LinkRule,
+    },
+    /// Unmounts what is mounted at a name, itself never followed, in a directory below the root.
+    Unmount {
+        /// Directory.
+        dir: CString,
+        /// Name.
+        name: CString,
     },
     /// Attributes of the mount at a path below the root, set when everything in it is made.
     SetAttr(CString, MountAttr),

@@ -100,6 +100,8 @@ impl Display for Op {
             }
             Op::BindDevice { name, source } => write!(f, "bind device {} over {}", source_text(source), lossy(name)),
             Op::Symlink { name, target, .. } => write!(f, "symlink {} to {}", lossy(name), lossy(target)),
+            Op::Unmount { dir, name } => write!(f, "unmount /{}/{}", lossy(dir), lossy(name)),
+            Op::End => f.write_str("end"),
             Op::SetAttr(path, attr) => write!(f, "make /{} {}", lossy(path), attributes(attr).join(",")),
             Op::Mask(path) => write!(f, "mask /{} (empty directory or /dev/null, if it exists)", lossy(path)),
             Op::ReadonlyPath(path) => write!(f, "make /{} read-only, if it exists", lossy(path)),
@@ -323,7 +325,7 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
 
 fn stage(op: &Op) -> Stage {
     match op {
-        Op::Sync(_) | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => Stage::Sync,
+        Op::Sync(_) | Op::End | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => Stage::Sync,
         Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => Stage::Namespace,
         Op::Loopback => Stage::Network,
         Op::Hostname(_) | Op::Domainname(_) => Stage::Namespace,
@@ -341,6 +343,7 @@ fn stage(op: &Op) -> Stage {
         | Op::BindDevice { .. }
         | Op::Symlink { .. }
         | Op::SetAttr(..)
+        | Op::Unmount { .. }
         | Op::Mask(_)
         | Op::ReadonlyPath(_)
         | Op::ReadonlyRoot
