@@ -73,6 +73,8 @@ pub struct Inherited<'a> {
     pub home_slot: (u64, usize),
     /// Pointers to argv and environment of each hook, in the order of the operations.
     pub hooks: Vec<hook::Pointers>,
+    /// Files for standard output and error of hooks.
+    pub hook_output: [Option<OwnedFd>; 2],
     /// Room for reading files.
     pub scratch: Vec<u8>,
     /// Where each operation's start time goes, in memory shared with the parent, when tracing.

@@ -11,8 +11,9 @@ use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Launch, Running, Trace};
+use crate::launch::{self, HookOutput, Launch, Running, Trace};
 use crate::plan;
+use crate::plan::annotations;
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::op::{Enter, Plan, Step};
@@ -78,6 +79,7 @@ impl Bundle {
         if let Some(process) = &mut spec.process {
             process.env.extend(listen_variables());
         }
+        receiver_of_environment(&mut spec);
         Ok(Bundle { dir, text, spec })
     }
 
@@ -197,7 +199,8 @@ pub(super) fn make(
             }
             let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
             let state = state_text(&bundle.spec, &args.id, &bundle.dir, "stopped", 0);
-            if let Err(worse) = launch::run_hooks("poststop", hooks, &state) {
+            let output = hook_output(&bundle.spec)?;
+            if let Err(worse) = launch::run_hooks("poststop", hooks, &state, &output) {
                 (global.warn)(&worse.to_string());
             }
             Err(error)
@@ -235,8 +238,11 @@ fn begin(
         if let Some(path) = &args.pid_file {
             files::write_pid(path, running.pid)?;
         }
+        if let Some(path) = pidfd_receiver(&bundle.spec) {
+            files::send_pidfd(&path, running.pidfd.as_fd(), b" ")?;
+        }
         match &args.pidfd_socket {
-            Some(path) => files::send_pidfd(path, running.pidfd.as_fd()),
+            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
             None => Ok(()),
         }
     };
@@ -244,6 +250,7 @@ fn begin(
     launch::launch(Launch {
         plan,
         hooks: bundle.spec.hooks.as_ref(),
+        hook_output: hook_output(&bundle.spec)?,
         state: &state,
         warn: global.warn,
         save: &mut save,
@@ -261,6 +268,30 @@ fn begin(
 fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     fs::mkfifo(dir, FIFO, 0o600).at(Stage::State, || "make exec.fifo")?;
     launch::open_fifo(dir, FIFO)
+}
+
+/// Where hooks of this container write to.
+pub(super) fn hook_output(spec: &Spec) -> Result<HookOutput> {
+    if spec.hooks.is_none() {
+        return Ok(HookOutput::default());
+    }
+    let file = |key| annotations::value(&spec.annotations, key);
+    HookOutput::open(file(annotations::HOOKS_STDOUT), file(annotations::HOOKS_STDERR))
+}
+
+/// crun's way to ask for a pidfd; the annotation goes before the environment.
+fn pidfd_receiver(spec: &Spec) -> Option<PathBuf> {
+    let annotation = annotations::value(&spec.annotations, annotations::PIDFD_RECEIVER).map(PathBuf::from);
+    annotation.or_else(|| std::env::var_os("RUN_OCI_PIDFD_RECEIVER").filter(|path| !path.is_empty()).map(PathBuf::from))
+}
+
+/// crun's other way to name the socket of the seccomp listener.
+pub(super) fn receiver_of_environment(spec: &mut Spec) {
+    let annotated = annotations::value(&spec.annotations, annotations::SECCOMP_RECEIVER).is_some();
+    let Some(seccomp) = spec.linux.as_mut().and_then(|linux| linux.seccomp.as_mut()) else { return };
+    if !annotated && seccomp.listener_path.as_deref().is_none_or(str::is_empty) {
+        seccomp.listener_path = std::env::var("RUN_OCI_SECCOMP_RECEIVER").ok();
+    }
 }
 
 /// The state document that hooks and listeners get.

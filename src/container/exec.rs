@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::create::{Console, check_preserved, driver, listen_fds, needless_socket, state_text};
+use super::create::{Console, check_preserved, driver, listen_fds, needless_socket, receiver_of_environment, state_text};
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
@@ -11,7 +11,7 @@ use super::{Container, files};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Launch, Running, Trace};
+use crate::launch::{self, HookOutput, Launch, Running, Trace};
 use crate::plan::create::Cgroups;
 use crate::plan::exec::Options;
 use crate::plan::{self, environment::Environment};
@@ -32,7 +32,8 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         Status::Paused | Status::Created | Status::Running => {}
     }
     let text = container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
-    let spec: Spec = spec::parse(&text, "config.json")?;
+    let mut spec: Spec = spec::parse(&text, "config.json")?;
+    receiver_of_environment(&mut spec);
     let process = process(args, &spec)?;
     let mut ours = None;
     let console = match (&args.console_socket, process.terminal, args.detach) {
@@ -90,7 +91,7 @@ fn join(
             files::write_pid(path, running.pid)?;
         }
         match &args.pidfd_socket {
-            Some(path) => files::send_pidfd(path, running.pidfd.as_fd()),
+            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
             None => Ok(()),
         }
     };
@@ -98,6 +99,7 @@ fn join(
     launch::launch(Launch {
         plan: &plan,
         hooks: None,
+        hook_output: HookOutput::default(),
         state: &state,
         warn: global.warn,
         save: &mut save,

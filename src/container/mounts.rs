@@ -9,7 +9,7 @@ use super::lookup::not_running;
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Launch, Running};
+use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
 use crate::plan::op::{Enter, Plan};
 use crate::plan::runtime_mounts;
@@ -62,6 +62,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
     let Running { pid, pidfd, .. } = launch::launch(Launch {
         plan,
         hooks: None,
+        hook_output: HookOutput::default(),
         state: &|_, _| Vec::new(),
         warn: global.warn,
         save: &mut |_| Ok(()),

@@ -21,7 +21,7 @@ use crate::plan::op::Plan;
 use crate::spec::hooks::Hooks;
 use crate::sys::process::{self, Exit};
 
-pub use hooks::{Runner, run as run_hooks};
+pub use hooks::{Output as HookOutput, run as run_hooks};
 pub use steps::{connect, open_fifo};
 pub use trace::Trace;
 
@@ -44,6 +44,8 @@ pub struct Launch<'a> {
     pub plan: &'a Plan,
     /// The hooks that the plan's steps name.
     pub hooks: Option<&'a Hooks>,
+    /// Where hooks write to.
+    pub hook_output: HookOutput,
     /// The state document for a status and a pid.
     pub state: &'a dyn Fn(&str, i32) -> Vec<u8>,
     /// Warnings of hooks and others.

@@ -144,6 +144,11 @@ impl<'a> Parent<'a> {
                     None => Ok(()),
                 }
             }
+            Step::DelegateCgroup { path, uid, gid } => {
+                let pid = self.child()?.0;
+                let cgroup = self.launch.cgroup.as_ref().ok_or_else(|| sync_error("there is no cgroup to delegate"))?;
+                cgroup.delegate_below(path, pid, (*uid, *gid))
+            }
             Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
             Step::Rdt(plan) => {
                 let group = Rdt::create(&rdt::mount_point()?, plan)?;
@@ -233,7 +238,7 @@ impl<'a> Parent<'a> {
             HookKind::CreateRuntime => &hooks.create_runtime[..],
             _ => &[],
         });
-        hooks::run(kind.name(), list.unwrap_or_default(), &state)
+        hooks::run(kind.name(), list.unwrap_or_default(), &state, &self.launch.hook_output)
     }
 
     fn save(&mut self) -> Result<()> {
@@ -269,6 +274,7 @@ impl<'a> Parent<'a> {
             program_slot: built.program_slot,
             home_slot: built.home_slot,
             hooks: built.hooks,
+            hook_output: self.launch.hook_output.for_child()?,
             scratch: vec![0; 64 * 1024],
             trace: self.times,
         };

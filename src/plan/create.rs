@@ -7,7 +7,7 @@ use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Op, Plan, Step};
-use super::{net_devices, process, rdt, rootfs, sysctl};
+use super::{annotations, net_devices, process, rdt, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
 use crate::spec::Spec;
@@ -334,15 +334,33 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::Answer(SyncPoint::Hooks));
     }
     steps.push(Step::Await(SyncPoint::Ready));
+    steps.extend(delegation(input)?);
     steps.extend(process::limits(input.spec.process.as_ref())?);
     steps.push(Step::SaveState);
     steps.push(Step::Answer(SyncPoint::Ready));
-    steps.extend(process::listener(input.spec));
+    steps.extend(process::listener(&draft.ops));
     steps.push(match input.options.start {
         Start::OnSignal => Step::Await(SyncPoint::Parked),
         Start::Now => Step::AwaitExec,
     });
     Ok(steps)
+}
+
+/// The sub-cgroup of `run.oci.delegate-cgroup`. After the cgroup namespace is made, whose root stays the cgroup
+/// above it, as with crun.
+fn delegation(input: &Input<'_>) -> Result<Option<Step>> {
+    let Some(path) = annotations::delegate_cgroup(input.spec)? else { return Ok(None) };
+    let only_v2 = input.cgroup.is_some_and(|c| c.dirs.iter().all(|dir| dir.version == cgroup::Version::V2));
+    if !only_v2 {
+        let what = format!("{} needs a cgroup of the container's own on cgroup v2", annotations::DELEGATE_CGROUP);
+        return Err(Error::new(Stage::Cgroup, what).with_hint("a v1 hierarchy cannot be delegated safely"));
+    }
+    let root = |maps: &IdMaps| if maps.is_empty() { Some(0) } else { maps.to_host(0) };
+    let (Some(uid), Some(gid)) = (root(input.uids), root(input.gids)) else {
+        let what = format!("{}: the container has no root to delegate to", annotations::DELEGATE_CGROUP);
+        return Err(Error::new(Stage::Cgroup, what));
+    };
+    Ok(Some(Step::DelegateCgroup { path: path.to_owned(), uid, gid }))
 }
 
 fn id_maps(input: &Input<'_>) -> Result<Step> {

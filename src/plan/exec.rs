@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::create::{Cgroups, Draft, Start};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{IntoCgroup, Op, Plan, Step};
-use super::process::{self, Fork, Launch};
+use super::process::{self, Fork, Groups, Launch};
 use super::schedule;
 use crate::error::Result;
 use crate::host::{Host, Userns};
@@ -58,15 +58,16 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,
         filter: process::filter(spec, &mut draft.warnings)?,
+        groups: Groups::of(spec),
         start_hooks: Vec::new(),
     };
     let program = process::plan(launch, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
-    let steps = steps(process, spec, options)?;
+    let steps = steps(process, &draft.ops, options)?;
     Ok(Plan { steps, ops: draft.ops, tail, args: program.args, env: program.env, cgroup: None, warnings: draft.warnings })
 }
 
-fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>> {
+fn steps(process: &Process, ops: &[Op], options: &Options) -> Result<Vec<Step>> {
     let into_cgroup = if options.only_v2 { IntoCgroup::Yes } else { IntoCgroup::No };
     let affinity = process.exec_cpu_affinity.as_ref();
     let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
@@ -88,7 +89,7 @@ fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>>
     steps.extend(process::limits(Some(process))?);
     steps.push(Step::Answer(SyncPoint::Ready));
     steps.push(Step::Await(SyncPoint::Launched));
-    steps.extend(process::listener(spec));
+    steps.extend(process::listener(ops));
     steps.push(Step::SaveState);
     steps.push(Step::AwaitExec);
     Ok(steps)

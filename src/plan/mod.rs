@@ -4,6 +4,7 @@
 //! what the specification writes as text into the numbers the kernel takes; `create` and `exec` put the
 //! operations in order.
 
+pub mod annotations;
 pub mod caps;
 pub mod cgroup;
 pub mod cgroup_admission;

@@ -11,6 +11,7 @@ use super::cgroup::CgroupPlan;
 use super::namespaces::Kind;
 use super::rdt::RdtPlan;
 use super::rlimits::Limit;
+use super::seccomp::Notify;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount::MountAttr;
 use crate::wire::SyncPoint;
@@ -101,6 +102,15 @@ pub enum Step {
     },
     /// Moves the child into the cgroup's hierarchies it was not cloned into.
     AttachCgroup,
+    /// Moves the child on into a sub-cgroup of its own, which it may manage.
+    DelegateCgroup {
+        /// Below the container's cgroup.
+        path: String,
+        /// Owner, as the host sees it.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
     /// Moves network devices into the child's namespace: host name and name inside.
     MoveNetDevice(String, String),
     /// Makes a resource control group (Intel RDT) and puts the child into it.
@@ -491,7 +501,7 @@ pub struct Filter {
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u64,
     /// A listener is made and has to be handed over.
-    pub notify: bool,
+    pub notify: Option<Notify>,
 }
 
 /// Operations from this one on may be done by the walker of `sys::tail`.

@@ -51,6 +51,7 @@ impl Display for Step {
                 write!(f, "write the id maps (uid {}, gid {}){how}", one_line(uids), one_line(gids))
             }
             Step::AttachCgroup => f.write_str("move the child into the cgroup"),
+            Step::DelegateCgroup { path, uid, gid } => write!(f, "delegate cgroup {path} to {uid}:{gid}"),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
             Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),
             Step::JoinRdt(_) => f.write_str("move the child into the container's resource control group"),
