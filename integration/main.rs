@@ -5,6 +5,7 @@
 //! failure; `BRISK_TEST_TMP` is the directory to work in, `BRISK_PROBE` the statically built probe program.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod annotations;
 mod bad_input;
 mod capabilities;
 mod cgroup;
