@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "a skip is loud")]
 
+mod annotations;
 mod bad_input;
 mod capabilities;
 mod cgroup;
@@ -18,6 +19,7 @@ mod hooks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
+mod netdev;
 mod paths;
 mod pause_update;
 mod process;

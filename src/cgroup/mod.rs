@@ -14,6 +14,7 @@ mod kill;
 mod make;
 mod member;
 mod oom;
+pub mod rdt;
 mod remove;
 mod scope;
 pub mod stats;
@@ -201,6 +202,26 @@ impl Cgroup {
             members.push(member.below(&relative, absent)?);
         }
         Ok(Cgroup { members, scope: self.scope.clone() })
+    }
+
+    /// Makes the cgroup `path` below this one (v2), moves the process there, gives it every controller there is,
+    /// and gives it away.
+    pub fn delegate_below(&self, path: &str, pid: i32, owner: (u32, u32)) -> Result<()> {
+        let mut target = self.sub(None, path, Absent::Make)?;
+        // First of all: a cgroup with processes cannot give controllers to those below it (cgroups(7), "no
+        // internal processes").
+        target.attach(pid)?;
+        let Some(top) = self.v2() else { return Ok(()) };
+        let relative = crate::plan::cgroup_paths::clean(path);
+        let above = std::iter::once("").chain(relative.match_indices('/').filter_map(|(end, _)| relative.get(..end)));
+        for ancestor in above {
+            let member = top.below(ancestor, Absent::Refuse)?;
+            let what = || format!("enable the controllers of {}", member.path());
+            let there = member.read("cgroup.controllers").at(Stage::Cgroup, what)?;
+            let all: Vec<String> = there.split_ascii_whitespace().map(|controller| format!("+{controller}")).collect();
+            member.write("cgroup.subtree_control", &all.join(" ")).at(Stage::Cgroup, what)?;
+        }
+        target.delegate(owner.0, owner.1)
     }
 
     /// The processes, as pids of this process's pid namespace, sorted.

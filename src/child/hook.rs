@@ -2,7 +2,7 @@
 //! program.
 
 use std::ffi::{CStr, c_char};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -31,7 +31,7 @@ impl Child<'_> {
         fs::write_all(input.as_fd(), &hook.state.1)?;
         fs::rewind(input.as_fd())?;
         match process::clone3(&CloneArgs::default())? {
-            Cloned::Child => run(&hook.path, pointers, input.as_fd()),
+            Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.it.hook_output),
             Cloned::Parent { pid, pidfd } => {
                 if process::poll(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
@@ -66,8 +66,11 @@ fn failed(hook: &ChildHook, exit: Exit) -> Trouble {
     Trouble::from(Errno::EREMOTEIO).with(&text[..at])
 }
 
-fn run(path: &CStr, pointers: &Pointers, input: std::os::fd::BorrowedFd<'_>) -> ! {
+fn run(path: &CStr, pointers: &Pointers, input: BorrowedFd<'_>, output: &[Option<OwnedFd>; 2]) -> ! {
+    let onto = |fd: &Option<OwnedFd>, stream| fd.as_ref().map_or(Ok(()), |fd| fs::dup_onto(fd.as_fd(), stream));
     let prepared = fs::dup_onto(input, 0)
+        .and_then(|()| onto(&output[0], 1))
+        .and_then(|()| onto(&output[1], 2))
         .and_then(|()| process::default_signals())
         .and_then(|()| process::unblock_signals())
         .and_then(|()| fs::cloexec_from(3));

@@ -78,6 +78,8 @@ pub struct Inherited<'a> {
     pub home_slot: (u64, usize),
     /// Pointers to argv and environment of each hook, in the order of the operations.
     pub hooks: Vec<hook::Pointers>,
+    /// Files for standard output and error of hooks.
+    pub hook_output: [Option<OwnedFd>; 2],
     /// Room for reading files.
     pub scratch: Vec<u8>,
     /// Where each operation's start time goes, in memory shared with the parent, when tracing.
@@ -168,6 +170,7 @@ impl<'a> Child<'a> {
 
     fn run(&mut self, op: &Op) -> Done {
         match op {
+            Op::End => process::exit(0),
             Op::Sync(point) => self.sync(*point),
             Op::Join(index, kind) => {
                 let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;

@@ -31,6 +31,12 @@ impl Child<'_> {
             Op::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
             Op::BindDevice { name, source } => self.bind_device(name, source),
             Op::Symlink { name, target, rule } => self.symlink(name, target, *rule),
+            Op::Unmount { dir, name } => {
+                let dir = resolve(self.root()?, dir, libc::O_DIRECTORY)?;
+                // From inside the directory, so that nothing but the last name is looked up again.
+                fs::fchdir(dir.as_fd())?;
+                Ok(mount::umount(name, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)?)
+            }
             Op::SetAttr(path, attr) => {
                 let fd = resolve(self.root()?, path, 0)?;
                 Ok(mount::set_attr(fd.as_fd(), 0, attr)?)

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::args::{EventsArgs, Format, Listing, PsArgs, Request, SpecArgs, UpdateArgs};
+use super::args::{EventsArgs, Format, Listing, MountsAction, MountsArgs, PsArgs, Request, SpecArgs, UpdateArgs};
 use super::plan::{self, Form};
 use super::{completion, features, man, output, template};
 use crate::container;
@@ -69,9 +69,10 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Spec(args) => spec(args),
         Request::Completion(shell) => output::print(&completion::script(shell)?),
         Request::Man(dir) => write_pages(dir),
+        Request::Mounts(args) => mounts(global, args),
         Request::Plan { bundle, json } => plan::plan(global, bundle, if *json { Form::Json } else { Form::Text }),
         Request::Trace(file) => plan::trace(file),
-        Request::Mounts(_) | Request::Check { .. } => Err(Error::new(Stage::Args, "not part of this build")),
+        Request::Check { .. } => Err(Error::new(Stage::Args, "not part of this build")),
     };
     done.map(|()| 0)
 }
@@ -92,6 +93,14 @@ fn ps(global: &Global, args: &PsArgs) -> Result<()> {
     match args.format {
         Format::Json => output::print(&output::compact(&pids)?),
         Format::Table => output::print(&output::filter_ps(&container::ps(&args.options)?, &pids)?),
+    }
+}
+
+fn mounts(global: &Global, args: &MountsArgs) -> Result<()> {
+    let list = container::read_mounts(&args.file)?;
+    match args.action {
+        MountsAction::Add => container::add_mounts(global, &args.id, &list),
+        MountsAction::Remove => container::remove_mounts(global, &args.id, &list),
     }
 }
 

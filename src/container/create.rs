@@ -1,19 +1,22 @@
 //! `create`, and the part of it that `run` shares.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::options::{CgroupManager, Create, Global};
 use super::{Container, files};
 use crate::cgroup::Saved;
+use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Launch, Running, Trace};
+use crate::launch::{self, HookOutput, Launch, Running, Trace};
 use crate::plan;
+use crate::plan::annotations;
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
-use crate::plan::namespaces::Kind;
-use crate::plan::op::{Enter, Plan};
+use crate::plan::namespaces::{Kind, Namespaces};
+use crate::plan::op::{Enter, Plan, Step};
 use crate::spec::{self, Spec};
 use crate::state::{self, CONFIG, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
@@ -79,6 +82,7 @@ impl Bundle {
         if let Some(process) = &mut spec.process {
             process.env.extend(listen_variables());
         }
+        receiver_of_environment(&mut spec);
         Ok(Bundle { dir, text, spec })
     }
 
@@ -133,6 +137,7 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
         preserve_fds,
         cgroups: driver(global),
         terminal: bundle.terminal(),
+        joined_own: joined_own(&bundle.spec)?,
     };
     plan::create::create(&bundle.spec, host, &options)
 }
@@ -144,6 +149,25 @@ pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let host = Host::probe()?;
     let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
     Ok((host, plan))
+}
+
+/// The namespaces (`CLONE_NEW*`) that are to be joined by path and are our own: what is allowed to a container
+/// with a namespace of its own must not be allowed there.
+fn joined_own(spec: &Spec) -> Result<u64> {
+    let list = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
+    let mut own = 0;
+    for (kind, path) in Namespaces::parse(list)?.join {
+        let ours = PathBuf::from(format!("/proc/self/ns/{}", kind.proc_name()));
+        // setns(2) takes a namespace by what the file is, not by its name: a bind mount of ours counts too.
+        let [theirs, ours] = [Path::new(&path), ours.as_path()].map(|path| {
+            std::fs::metadata(path).at(Stage::Namespace, || format!("look at the namespace {}", path.display()))
+        });
+        let (theirs, ours) = (theirs?, ours?);
+        if (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()) {
+            own |= kind.flag();
+        }
+    }
+    Ok(own)
 }
 
 /// Makes the container; on failure nothing of it is left.
@@ -178,7 +202,8 @@ pub(super) fn make(
             }
             let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
             let state = state_text(&bundle.spec, &args.id, &bundle.dir, "stopped", 0);
-            for worse in launch::run_each_hook("poststop", hooks, &state) {
+            let output = hook_output(&bundle.spec)?;
+            for worse in launch::run_each_hook("poststop", hooks, &state, &output) {
                 (global.warn)(&worse.to_string());
             }
             Err(error)
@@ -209,12 +234,18 @@ fn begin(
         if let Some(cgroup) = &running.cgroup {
             record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
         }
+        if let Some(rdt) = &running.rdt {
+            record.rdt = serde_json::to_value(rdt).at(Stage::State, || "describe the resctrl group")?;
+        }
         dir.save(record)?;
         if let Some(path) = &args.pid_file {
             files::write_pid(path, running.pid)?;
         }
+        if let Some(path) = pidfd_receiver(&bundle.spec) {
+            files::send_pidfd(&path, running.pidfd.as_fd(), b" ")?;
+        }
         match &args.pidfd_socket {
-            Some(path) => files::send_pidfd(path, running.pidfd.as_fd()),
+            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
             None => Ok(()),
         }
     };
@@ -222,6 +253,7 @@ fn begin(
     launch::launch(Launch {
         plan,
         hooks: bundle.spec.hooks.as_ref(),
+        hook_output: hook_output(&bundle.spec)?,
         state: &state,
         warn: global.warn,
         save: &mut save,
@@ -239,6 +271,30 @@ fn begin(
 fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     fs::mkfifo(dir, FIFO, 0o600).at(Stage::State, || "make exec.fifo")?;
     launch::open_fifo(dir, FIFO)
+}
+
+/// Where hooks of this container write to.
+pub(super) fn hook_output(spec: &Spec) -> Result<HookOutput> {
+    if spec.hooks.is_none() {
+        return Ok(HookOutput::default());
+    }
+    let file = |key| annotations::value(&spec.annotations, key);
+    HookOutput::open(file(annotations::HOOKS_STDOUT), file(annotations::HOOKS_STDERR))
+}
+
+/// crun's way to ask for a pidfd; the annotation goes before the environment.
+fn pidfd_receiver(spec: &Spec) -> Option<PathBuf> {
+    let annotation = annotations::value(&spec.annotations, annotations::PIDFD_RECEIVER).map(PathBuf::from);
+    annotation.or_else(|| std::env::var_os("RUN_OCI_PIDFD_RECEIVER").filter(|path| !path.is_empty()).map(PathBuf::from))
+}
+
+/// crun's other way to name the socket of the seccomp listener.
+pub(super) fn receiver_of_environment(spec: &mut Spec) {
+    let annotated = annotations::value(&spec.annotations, annotations::SECCOMP_RECEIVER).is_some();
+    let Some(seccomp) = spec.linux.as_mut().and_then(|linux| linux.seccomp.as_mut()) else { return };
+    if !annotated && seccomp.listener_path.as_deref().is_none_or(str::is_empty) {
+        seccomp.listener_path = std::env::var("RUN_OCI_SECCOMP_RECEIVER").ok();
+    }
 }
 
 /// The state document that hooks and listeners get.
@@ -274,5 +330,14 @@ fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,
+        rdt: planned_rdt(plan)?,
     })
+}
+
+/// The resctrl group that will be made.
+fn planned_rdt(plan: &Plan) -> Result<serde_json::Value> {
+    let wanted = plan.steps.iter().find_map(|step| if let Step::Rdt(plan) = step { Some(plan) } else { None });
+    let Some(wanted) = wanted else { return Ok(serde_json::Value::Null) };
+    let planned = Rdt::planned(&rdt::mount_point()?, wanted);
+    serde_json::to_value(planned).at(Stage::State, || "describe the resctrl group")
 }

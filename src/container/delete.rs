@@ -83,7 +83,9 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
 fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     let text = dir.read(CONFIG)?.unwrap_or_default();
     let spec = crate::spec::parse(&text, "config.json").unwrap_or_else(|error| {
-        (global.warn)(&format!("delete {id}: {error}: looking where a container of this name has its cgroup by default"));
+        (global.warn)(&format!(
+            "delete {id}: {error}: looking where a container of this name has its cgroup by default"
+        ));
         crate::spec::Spec::default()
     });
     let cgroups = super::create::driver(global);
@@ -145,8 +147,8 @@ fn end(container: &Container) -> Result<()> {
                 .with_hint("a process in state D is waiting for a device or a network file system"));
         }
     }
-    match cgroup {
-        Some(cgroup) => cgroup.remove(Leftover::Kill),
-        None => Ok(()),
+    if let Some(cgroup) = cgroup {
+        cgroup.remove(Leftover::Kill)?;
     }
+    container.rdt()?.map_or(Ok(()), |rdt| rdt.remove())
 }

@@ -11,6 +11,7 @@ use super::Container;
 use super::lookup::not_running;
 use super::options::Global;
 use crate::cgroup::Cgroup;
+use crate::cgroup::rdt::Rdt;
 use crate::cgroup::stats::Stats;
 use crate::error::{Context, Error, Result, Stage};
 
@@ -31,7 +32,7 @@ pub struct Event {
 pub fn stats(global: &Global, id: &str) -> Result<Event> {
     let container = Container::load(&global.root, id)?;
     container.must_run()?;
-    measured(id, &cgroup(&container)?)
+    measured(id, &cgroup(&container)?, container.rdt()?.as_ref())
 }
 
 /// Hands every event to `emit` until the container ends.
@@ -39,6 +40,7 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
     let container = Container::load(&global.root, id)?;
     container.must_run()?;
     let cgroup = cgroup(&container)?;
+    let rdt = container.rdt()?;
     let Some(init) = container.record.init.map_or(Ok(None), |init| init.pidfd())? else {
         return Err(not_running());
     };
@@ -62,7 +64,7 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
             return Ok(());
         }
         if Instant::now() >= next {
-            emit(&measured(id, &cgroup)?)?;
+            emit(&measured(id, &cgroup, rdt.as_ref())?)?;
             next += interval;
         }
     }
@@ -74,8 +76,12 @@ fn until(next: Instant) -> PollTimeout {
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
-fn measured(id: &str, cgroup: &Cgroup) -> Result<Event> {
-    Ok(Event { kind: "stats", id: id.to_owned(), data: Some(cgroup.stats()?) })
+fn measured(id: &str, cgroup: &Cgroup, rdt: Option<&Rdt>) -> Result<Event> {
+    let mut stats = cgroup.stats()?;
+    if let Some(rdt) = rdt {
+        stats.intel_rdt = rdt.stats()?;
+    }
+    Ok(Event { kind: "stats", id: id.to_owned(), data: Some(stats) })
 }
 
 fn cgroup(container: &Container) -> Result<Cgroup> {

@@ -3,7 +3,9 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::create::{Console, check_preserved, driver, listen_fds, needless_socket, state_text};
+use super::create::{
+    Console, check_preserved, driver, listen_fds, needless_socket, receiver_of_environment, state_text,
+};
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
@@ -11,7 +13,7 @@ use super::{Container, files};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Launch, Running, Trace};
+use crate::launch::{self, HookOutput, Launch, Running, Trace};
 use crate::plan::create::Cgroups;
 use crate::plan::exec::Options;
 use crate::plan::systemd::Owner;
@@ -37,7 +39,8 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     }
     let text =
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
-    let spec: Spec = spec::parse(&text, "config.json")?;
+    let mut spec: Spec = spec::parse(&text, "config.json")?;
+    receiver_of_environment(&mut spec);
     let process = process(args, &spec)?;
     let mut ours = None;
     let console = match (&args.console_socket, process.terminal, args.detach) {
@@ -88,6 +91,7 @@ fn join(
         // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
         only_v2: cgroup.as_ref().is_some_and(|c| c.is_v2_only() && c.scope().is_none_or(|s| s.owner == Owner::System)),
         terminal: process.terminal,
+        rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
     for warning in &plan.warnings {
@@ -98,7 +102,7 @@ fn join(
             files::write_pid(path, running.pid)?;
         }
         match &args.pidfd_socket {
-            Some(path) => files::send_pidfd(path, running.pidfd.as_fd()),
+            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
             None => Ok(()),
         }
     };
@@ -106,6 +110,7 @@ fn join(
     launch::launch(Launch {
         plan: &plan,
         hooks: None,
+        hook_output: HookOutput::default(),
         state: &state,
         warn: global.warn,
         save: &mut save,

@@ -22,10 +22,11 @@ fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
     std::fs::rename(&temporary, path).at(Stage::State, what)
 }
 
-/// Sends a pidfd to the socket at `path`, as runc's `--pidfd-socket`.
-pub(super) fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>) -> Result<()> {
+/// Sends a pidfd to the socket at `path`, as runc's `--pidfd-socket` (payload `pidfd`) and
+/// crun's annotation (payload of one space).
+pub(super) fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>, payload: &[u8]) -> Result<()> {
     let socket = launch::connect(path, Stage::State)?;
-    socket::send_fds(std::os::fd::AsFd::as_fd(&socket), b"pidfd", &[pidfd])
+    socket::send_fds(std::os::fd::AsFd::as_fd(&socket), payload, &[pidfd])
         .at(Stage::State, || format!("send the pidfd to {}", path.display()))
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::cgroup::{Cgroup, Saved};
+use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::spec::resources::Resources;
@@ -28,6 +28,14 @@ impl Container {
     /// Its cgroup; `None` when it has none of its own.
     pub fn cgroup(&self) -> Result<Option<Cgroup>> {
         saved(&self.record)?.map(|saved| Cgroup::open(&saved)).transpose()
+    }
+
+    /// Its resource control group (Intel RDT), where it has one.
+    pub fn rdt(&self) -> Result<Option<Rdt>> {
+        if self.record.rdt.is_null() {
+            return Ok(None);
+        }
+        Rdt::deserialize(&self.record.rdt).map(Some).at(Stage::State, || "parse the resctrl group in state.json")
     }
 
     /// What it is right now.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::create::state_text;
+use super::create::{hook_output, state_text};
 use super::freeze::locked;
 use super::options::{Global, Start};
 use super::{Container, files};
@@ -75,7 +75,7 @@ pub(super) fn run_poststart(
     pid: i32,
 ) -> Result<()> {
     let state = state_text(spec, &container.record.id, Path::new(&container.record.bundle), "running", pid);
-    launch::run_hooks("poststart", &hooks.poststart, &state).inspect_err(|_| {
+    launch::run_hooks("poststart", &hooks.poststart, &state, &hook_output(spec)?).inspect_err(|_| {
         let killed = match container.cgroup() {
             Ok(Some(cgroup)) => cgroup.kill(libc::SIGKILL),
             Ok(None) => container.record.init.map_or(Ok(()), |init| init.signal(libc::SIGKILL).map(drop)),
@@ -92,7 +92,7 @@ pub fn poststop(global: &Global, record: &crate::state::Record, config: &[u8]) -
     let spec: Spec = spec::parse(config, "config.json")?;
     let hooks = spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
     let state = state_text(&spec, &record.id, Path::new(&record.bundle), "stopped", 0);
-    for worse in launch::run_each_hook("poststop", hooks, &state) {
+    for worse in launch::run_each_hook("poststop", hooks, &state, &hook_output(&spec)?) {
         (global.warn)(&worse.to_string());
     }
     Ok(())

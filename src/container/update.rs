@@ -4,10 +4,12 @@ use super::Container;
 use super::freeze::locked;
 use super::lookup::not_running;
 use super::options::{Global, Update};
+use crate::cgroup::rdt::Rdt;
 use crate::cgroup::{Admission, Applied, Cgroup};
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup_update::{self, UpdatePlan};
+use crate::plan::rdt;
 use crate::plan::systemd::{self, Property};
 use crate::spec::resources::Resources;
 use crate::state::{Lock, Status};
@@ -21,15 +23,20 @@ struct Change {
     properties: Vec<Property>,
     /// By how much its memory limit grows; those that shrink come first.
     growth: i64,
+    rdt: Option<RdtChange>,
     _lock: Lock,
+}
+
+/// The part of the resctrl group.
+struct RdtChange {
+    group: Rdt,
+    before: Vec<String>,
+    after: Vec<String>,
 }
 
 /// Changes limits. Everything is planned and checked before the first write; when a write is refused, what the
 /// containers before it got is taken back.
 pub fn update(global: &Global, args: &Update) -> Result<()> {
-    if args.l3_cache_schema.is_some() || args.mem_bw_schema.is_some() {
-        return Err(Error::new(Stage::Cgroup, "Intel RDT schemas cannot be updated by this build"));
-    }
     let layout = Layout::read()?;
     let mut changes = Vec::new();
     for (id, wanted) in ordered(&args.changes)? {
@@ -75,7 +82,25 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
     cgroup.check_usage(&plan.checks)?;
     cgroup.admission(&plan.writes, if args.force { Admission::Force } else { Admission::Check })?;
     let growth = limit(&plan.resources).saturating_sub(limit(&current));
-    Ok(Change { container, cgroup, plan, properties, growth, _lock: lock })
+    let rdt = rdt_change(&container, args)?;
+    Ok(Change { container, cgroup, plan, properties, growth, rdt, _lock: lock })
+}
+
+/// The new schemata, where some are given, and what they replace.
+fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>> {
+    let after = rdt::schemas(args.l3_cache_schema.as_deref(), args.mem_bw_schema.as_deref());
+    if after.is_empty() {
+        return Ok(None);
+    }
+    let Some(group) = container.rdt()? else {
+        let what = format!("container {} is in no resctrl group of its own", container.record.id);
+        return Err(Error::new(Stage::Cgroup, what).with_hint("create it with linux.intelRdt"));
+    };
+    let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
+    let changed: Vec<String> = after.iter().map(|line| resource(line)).collect();
+    let before = group.schemata()?;
+    let before = before.lines().map(str::trim).filter(|line| changed.contains(&resource(line))).map(str::to_owned);
+    Ok(Some(RdtChange { before: before.collect(), group, after }))
 }
 
 /// The memory limit; none is the highest.
@@ -91,6 +116,9 @@ fn apply(changes: &[Change]) -> Result<()> {
             Ok(applied) => done.push((change, applied)),
             Err(error) => return Err(take_back(done, error)),
         }
+        if let Some(Err(error)) = change.rdt.as_ref().map(|rdt| rdt.group.write_schemata(&rdt.after)) {
+            return Err(take_back(done, error));
+        }
     }
     // Only once the kernel has accepted every value.
     match changes.iter().try_for_each(|change| change.cgroup.set_unit_properties(&change.properties)) {
@@ -104,7 +132,10 @@ fn take_back(done: Vec<(&Change, Applied)>, error: Error) -> Error {
     let worse: Vec<String> = done
         .into_iter()
         .rev()
-        .filter_map(|(change, applied)| change.cgroup.put_back(applied).err())
+        .flat_map(|(change, applied)| {
+            let rdt = change.rdt.as_ref().and_then(|rdt| rdt.group.write_schemata(&rdt.before).err());
+            [rdt, change.cgroup.put_back(applied).err()].into_iter().flatten()
+        })
         .map(|error| error.to_string())
         .collect();
     if worse.is_empty() {

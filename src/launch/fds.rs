@@ -1,4 +1,4 @@
-//! What the parent opens or enters for the child: namespaces, mount trees, network devices.
+//! What the parent opens or enters for the child: namespaces and mount trees.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -109,9 +109,4 @@ impl Around {
         }
         Ok(())
     }
-}
-
-/// Moves a network device of the host into the child's network namespace.
-pub(super) fn move_device(_pid: i32, name: &str, _inside: &str) -> Result<()> {
-    Err(Error::new(Stage::Network, format!("move network device {name}: linux.netDevices is not supported yet")))
 }

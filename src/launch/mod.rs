@@ -7,6 +7,8 @@ mod fds;
 mod hooks;
 mod idmap;
 mod listener;
+mod netdev;
+mod netlink;
 pub mod skeleton;
 mod steps;
 mod tail;
@@ -14,13 +16,13 @@ pub mod trace;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::cgroup::{Cgroup, Leftover};
+use crate::cgroup::{Cgroup, Leftover, rdt::Rdt};
 use crate::error::{Error, Result, Stage};
 use crate::plan::op::Plan;
 use crate::spec::hooks::Hooks;
 use crate::sys::process::{self, Exit};
 
-pub use hooks::{run as run_hooks, run_each as run_each_hook};
+pub use hooks::{Output as HookOutput, run as run_hooks, run_each as run_each_hook};
 pub use steps::{connect, open_fifo};
 pub use trace::Trace;
 
@@ -33,6 +35,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// Its cgroup, where it has one of its own.
     pub cgroup: Option<Cgroup>,
+    /// Its resource control group, where one was asked for.
+    pub rdt: Option<Rdt>,
 }
 
 /// What is launched, and with what.
@@ -41,6 +45,8 @@ pub struct Launch<'a> {
     pub plan: &'a Plan,
     /// The hooks that the plan's steps name.
     pub hooks: Option<&'a Hooks>,
+    /// Where hooks write to.
+    pub hook_output: HookOutput,
     /// The state document for a status and a pid.
     pub state: &'a dyn Fn(&str, i32) -> Vec<u8>,
     /// Warnings of hooks and others.

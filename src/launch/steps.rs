@@ -5,7 +5,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Launch, Running, destroy, fds, hooks, idmap, listener, remove_cgroup, sync_error, tail};
+use super::{Launch, Running, destroy, fds, hooks, idmap, listener, netdev, remove_cgroup, sync_error, tail};
+use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
@@ -24,6 +25,7 @@ pub(super) struct Parent<'a> {
     trees: Vec<OwnedFd>,
     id_maps: Vec<OwnedFd>,
     child: Option<(i32, OwnedFd)>,
+    rdt: Option<Rdt>,
     listener_fd: Option<i32>,
     reaped: Option<Exit>,
     scope: Option<(Manager, Starting)>,
@@ -45,6 +47,7 @@ impl<'a> Parent<'a> {
             trees: Vec::new(),
             id_maps: Vec::new(),
             child: None,
+            rdt: None,
             listener_fd: None,
             reaped: None,
             scope: None,
@@ -69,7 +72,7 @@ impl<'a> Parent<'a> {
             trace.child(self.launch.plan, times);
         }
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("the plan has no clone"))?;
-        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take() })
+        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt })
     }
 
     /// Ends what was begun.
@@ -82,6 +85,9 @@ impl<'a> Parent<'a> {
         if let Some(cgroup) = self.launch.cgroup.as_ref().filter(|_| made_cgroup)
             && let Some(error) = remove_cgroup(cgroup)
         {
+            (self.launch.warn)(&error.to_string());
+        }
+        if let Some(Err(error)) = self.rdt.as_ref().map(Rdt::remove) {
             (self.launch.warn)(&error.to_string());
         }
     }
@@ -145,8 +151,19 @@ impl<'a> Parent<'a> {
             }
             Step::StartScope => self.start_scope(),
             Step::JoinScope => self.join_scope(),
-            Step::MoveNetDevice(name, inside) => super::fds::move_device(self.child()?.0, name, inside),
-            Step::Rdt(_) => Err(Error::new(Stage::Cgroup, "linux.intelRdt is not supported yet")),
+            Step::DelegateCgroup { path, uid, gid } => {
+                let pid = self.child()?.0;
+                let cgroup = self.launch.cgroup.as_ref().ok_or_else(|| sync_error("there is no cgroup to delegate"))?;
+                cgroup.delegate_below(path, pid, (*uid, *gid))
+            }
+            Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
+            Step::Rdt(plan) => {
+                let group = Rdt::create(&rdt::mount_point()?, plan)?;
+                let joined = rdt::join(&group.task_files(), self.child()?.0);
+                self.rdt = Some(group);
+                joined
+            }
+            Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
             Step::Hooks(kind) => self.hooks(*kind),
             Step::Rlimit(limit) => {
                 let name = crate::plan::rlimits::name(limit.resource).unwrap_or("?");
@@ -264,15 +281,16 @@ impl<'a> Parent<'a> {
             HookKind::CreateRuntime => &hooks.create_runtime[..],
             _ => &[],
         });
-        hooks::run(kind.name(), list.unwrap_or_default(), &state)
+        hooks::run(kind.name(), list.unwrap_or_default(), &state, &self.launch.hook_output)
     }
 
     fn save(&mut self) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
-        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take() };
+        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
         let result = (self.launch.save)(&running);
         self.child = Some((running.pid, running.pidfd));
         self.launch.cgroup = running.cgroup;
+        self.rdt = running.rdt;
         result
     }
 
@@ -296,6 +314,7 @@ impl<'a> Parent<'a> {
             program_slot: built.program_slot,
             home_slot: built.home_slot,
             hooks: built.hooks,
+            hook_output: self.launch.hook_output.for_child()?,
             scratch: vec![0; 64 * 1024],
             trace: self.times,
         };

@@ -170,7 +170,7 @@ impl Builder<'_> {
         let program = self.block.bytes(&filter.program);
         let fprog = self.block.words(&[u64::from(filter.len), program]);
         let args = [SECCOMP_SET_MODE_FILTER, filter.flags, fprog];
-        if !filter.notify {
+        if filter.notify.is_none() {
             self.must(index, libc::SYS_seccomp, &args);
             return;
         }

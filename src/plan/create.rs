@@ -8,7 +8,7 @@ use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
 use super::systemd::{self, ScopePlan, Unit};
-use super::{process, rootfs, sysctl};
+use super::{annotations, net_devices, process, rdt, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
 use crate::spec::Spec;
@@ -33,6 +33,9 @@ pub struct Options {
     pub cgroups: Cgroups,
     /// The program gets a terminal whose master goes to a socket, or to our own foreground.
     pub terminal: bool,
+    /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
+    /// container nothing of its own.
+    pub joined_own: u64,
 }
 
 /// The session keyring.
@@ -135,7 +138,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Sync(SyncPoint::Hooks));
     }
     rootfs::plan(&input, &mut draft)?;
-    let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(namespaces, 0))?;
+    let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(namespaces, options.joined_own))?;
     if !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
     }
@@ -388,8 +391,8 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::AttachCgroup);
     }
     steps.push(process::any_cpu());
-    if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.clone()) {
-        steps.push(Step::Rdt(Box::new(rdt)));
+    if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref()) {
+        steps.push(Step::Rdt(Box::new(rdt::plan(rdt, &input.options.id)?)));
     }
     let asks = draft.ops.contains(&Op::Sync(SyncPoint::Cgroup));
     // As late as possible: systemd and the child work at the same time.
@@ -402,10 +405,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     if needs_hooks_stop(input) {
         steps.push(Step::Await(SyncPoint::Hooks));
-        for (name, device) in input.spec.linux.iter().flat_map(|linux| &linux.net_devices) {
-            let inside = device.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| name.clone());
-            steps.push(Step::MoveNetDevice(name.clone(), inside));
-        }
+        steps.extend(net_devices::plan(input)?);
         let hooks = input.spec.hooks.as_ref();
         if hooks.is_some_and(|hooks| !hooks.prestart.is_empty()) {
             steps.push(Step::Hooks(HookKind::Prestart));
@@ -419,15 +419,33 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::JoinScope);
     }
     steps.push(Step::Await(SyncPoint::Ready));
+    steps.extend(delegation(input)?);
     steps.extend(process::limits(input.spec.process.as_ref())?);
     steps.push(Step::SaveState);
     steps.push(Step::Answer(SyncPoint::Ready));
-    steps.extend(process::listener(input.spec));
+    steps.extend(process::listener(&draft.ops));
     steps.push(match input.options.start {
         Start::OnSignal => Step::Await(SyncPoint::Parked),
         Start::Now => Step::AwaitExec,
     });
     Ok(steps)
+}
+
+/// The sub-cgroup of `run.oci.delegate-cgroup`. After the cgroup namespace is made, whose root stays the cgroup
+/// above it, as with crun.
+fn delegation(input: &Input<'_>) -> Result<Option<Step>> {
+    let Some(path) = annotations::delegate_cgroup(input.spec)? else { return Ok(None) };
+    let only_v2 = input.cgroup.is_some_and(|c| c.dirs.iter().all(|dir| dir.version == cgroup::Version::V2));
+    if !only_v2 {
+        let what = format!("{} needs a cgroup of the container's own on cgroup v2", annotations::DELEGATE_CGROUP);
+        return Err(Error::new(Stage::Cgroup, what).with_hint("a v1 hierarchy cannot be delegated safely"));
+    }
+    let root = |maps: &IdMaps| if maps.is_empty() { Some(0) } else { maps.to_host(0) };
+    let (Some(uid), Some(gid)) = (root(input.uids), root(input.gids)) else {
+        let what = format!("{}: the container has no root to delegate to", annotations::DELEGATE_CGROUP);
+        return Err(Error::new(Stage::Cgroup, what));
+    };
+    Ok(Some(Step::DelegateCgroup { path: path.to_owned(), uid, gid }))
 }
 
 fn id_maps(input: &Input<'_>) -> Result<Step> {

@@ -1,9 +1,11 @@
 //! The plan of one more process in a container that runs.
 
+use std::path::PathBuf;
+
 use super::create::{Cgroups, Draft, Start};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{IntoCgroup, Mounts, Op, Plan, Step};
-use super::process::{self, Fork, Launch};
+use super::process::{self, Fork, Groups, Launch};
 use super::schedule;
 use crate::error::Result;
 use crate::host::{Host, Userns};
@@ -23,6 +25,8 @@ pub struct Options {
     pub only_v2: bool,
     /// The process gets a terminal.
     pub terminal: bool,
+    /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
+    pub rdt: Vec<PathBuf>,
 }
 
 /// Plans `process` in the container that `spec` describes.
@@ -55,11 +59,12 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,
         filter: process::filter(spec, &mut draft.warnings)?,
+        groups: Groups::of(spec),
         start_hooks: Vec::new(),
     };
     let program = process::plan(launch, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
-    let steps = steps(process, spec, options)?;
+    let steps = steps(process, &draft.ops, options)?;
     Ok(Plan {
         steps,
         ops: draft.ops,
@@ -72,7 +77,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     })
 }
 
-fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>> {
+fn steps(process: &Process, ops: &[Op], options: &Options) -> Result<Vec<Step>> {
     let into_cgroup = if options.only_v2 { IntoCgroup::Yes } else { IntoCgroup::No };
     let affinity = process.exec_cpu_affinity.as_ref();
     let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
@@ -88,11 +93,14 @@ fn steps(process: &Process, spec: &Spec, options: &Options) -> Result<Vec<Step>>
         Some(mask) => Step::Affinity(mask),
         None => process::any_cpu(),
     });
+    if !options.rdt.is_empty() {
+        steps.push(Step::JoinRdt(options.rdt.clone()));
+    }
     steps.push(Step::Await(SyncPoint::Ready));
     steps.extend(process::limits(Some(process))?);
     steps.push(Step::Answer(SyncPoint::Ready));
     steps.push(Step::Await(SyncPoint::Launched));
-    steps.extend(process::listener(spec));
+    steps.extend(process::listener(ops));
     steps.push(Step::SaveState);
     steps.push(Step::AwaitExec);
     Ok(steps)

@@ -4,6 +4,7 @@
 //! what the specification writes as text into the numbers the kernel takes; `create` and `exec` put the
 //! operations in order.
 
+pub mod annotations;
 pub mod caps;
 pub mod cgroup;
 pub mod cgroup_admission;
@@ -25,12 +26,15 @@ pub mod idmap;
 pub mod memory;
 pub mod mounts;
 pub mod namespaces;
+mod net_devices;
 pub mod op;
 pub mod options;
 mod options_idmap;
 pub mod process;
+pub mod rdt;
 pub mod rlimits;
 pub mod rootfs;
+pub mod runtime_mounts;
 pub mod schedule;
 pub mod seccomp;
 pub mod sysctl;

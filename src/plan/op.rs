@@ -5,10 +5,13 @@
 //! directory?) is left open in the operation and said in its text form (`plan::text`).
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use super::cgroup::CgroupPlan;
 use super::namespaces::Kind;
+use super::rdt::RdtPlan;
 use super::rlimits::Limit;
+use super::seccomp::Notify;
 use super::systemd::ScopePlan;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount::MountAttr;
@@ -118,10 +121,21 @@ pub enum Step {
     StartScope,
     /// Waits until systemd has moved the child, then writes the limits and joins what systemd left out.
     JoinScope,
+    /// Moves the child on into a sub-cgroup of its own, which it may manage.
+    DelegateCgroup {
+        /// Below the container's cgroup.
+        path: String,
+        /// Owner, as the host sees it.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
     /// Moves network devices into the child's namespace: host name and name inside.
     MoveNetDevice(String, String),
-    /// Puts the child into a resource control group (Intel RDT).
-    Rdt(Box<crate::spec::linux::IntelRdt>),
+    /// Makes a resource control group (Intel RDT) and puts the child into it.
+    Rdt(Box<RdtPlan>),
+    /// Puts the child into the container's resource control group, by these files.
+    JoinRdt(Vec<PathBuf>),
     /// Runs these hooks in the runtime's namespaces.
     Hooks(HookKind),
     /// prlimit of the child.
@@ -332,6 +346,8 @@ pub struct Label {
 /// One thing the child does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
+    /// The process ends: everything was done.
+    End,
     /// Asks the parent and waits.
     Sync(SyncPoint),
     /// setns to an opened namespace: its index and type.
@@ -399,6 +415,13 @@ pub enum Op {
         target: CString,
         /// What about things that are there.
         rule: LinkRule,
+    },
+    /// Unmounts what is mounted at a name, itself never followed, in a directory below the root.
+    Unmount {
+        /// Directory.
+        dir: CString,
+        /// Name.
+        name: CString,
     },
     /// Attributes of the mount at a path below the root, set when everything in it is made.
     SetAttr(CString, MountAttr),
@@ -508,7 +531,7 @@ pub struct Filter {
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u64,
     /// A listener is made and has to be handed over.
-    pub notify: bool,
+    pub notify: Option<Notify>,
 }
 
 /// Operations from this one on may be done by the walker of `sys::tail`.

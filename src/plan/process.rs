@@ -6,7 +6,7 @@ use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
 use super::namespaces::Kind;
 use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
-use super::{caps, memory, rlimits, schedule, seccomp};
+use super::{annotations, caps, memory, rlimits, schedule, seccomp};
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::spec::Spec;
@@ -36,7 +36,26 @@ pub(super) struct Launch<'a> {
     pub preserve_fds: u32,
     pub userns: bool,
     pub filter: Option<Filter>,
+    pub groups: Groups,
     pub start_hooks: Vec<ChildHook>,
+}
+
+/// What becomes of the supplementary groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// They are those of config.json.
+    Set,
+    /// They stay those of the caller.
+    Keep,
+}
+
+impl Groups {
+    pub(super) fn of(spec: &Spec) -> Groups {
+        match annotations::is_on(&spec.annotations, annotations::KEEP_ORIGINAL_GROUPS) {
+            true => Groups::Keep,
+            false => Groups::Set,
+        }
+    }
 }
 
 /// Whether the launcher forks into the pid namespace at the end.
@@ -65,6 +84,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         preserve_fds: input.options.preserve_fds,
         userns: input.in_userns(),
         filter: filter(input.spec, &mut draft.warnings)?,
+        groups: Groups::of(input.spec),
         start_hooks,
     };
     plan(launch, draft)
@@ -89,7 +109,9 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     attributes(process, linux, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
     ops.push(Op::Umask(umask));
-    ops.push(Op::Groups(process.user.additional_gids.clone()));
+    if launch.groups == Groups::Set {
+        ops.push(Op::Groups(process.user.additional_gids.clone()));
+    }
     let cwd = process.cwd.trim_start_matches('/');
     ops.push(Op::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
     if environment.get("HOME").is_none_or(str::is_empty) {
@@ -181,7 +203,7 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     if process.no_new_privileges {
         ops.push(Op::NoNewPrivileges);
     }
-    let listener = launch.filter.as_ref().is_some_and(|filter| filter.notify);
+    let listener = launch.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
     let mut late = None;
     if let Some(filter) = launch.filter {
         if process.no_new_privileges && !listener {
@@ -241,13 +263,11 @@ pub(super) fn any_cpu() -> Step {
     Step::Affinity(vec![u64::MAX; 16])
 }
 
-/// The hand-over of a seccomp listener.
-pub(super) fn listener(spec: &Spec) -> Vec<Step> {
-    let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let Some(path) = seccomp.and_then(|seccomp| seccomp.listener_path.clone()).filter(|path| !path.is_empty()) else {
-        return Vec::new();
-    };
-    let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata.clone()).unwrap_or_default();
+/// The hand-over of a seccomp listener, where a filter has one: a profile may name a socket and never notify.
+pub(super) fn listener(ops: &[Op]) -> Vec<Step> {
+    let notify = ops.iter().find_map(|op| if let Op::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
+    let Some(notify) = notify else { return Vec::new() };
+    let (path, metadata) = (notify.path.clone(), notify.metadata.clone().unwrap_or_default());
     vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
 }
 
@@ -255,7 +275,11 @@ pub(super) fn listener(spec: &Spec) -> Vec<Step> {
 pub(super) fn filter(spec: &Spec, warnings: &mut Vec<String>) -> Result<Option<Filter>> {
     let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let Some(profile) = profile.filter(|profile| seccomp::is_enabled(profile)) else { return Ok(None) };
-    let program = seccomp::compile(profile, &seccomp::CompileOptions::default())?;
+    let mut options = seccomp::CompileOptions { receiver: annotations::seccomp_receiver(spec)?, ..Default::default() };
+    if annotations::is_on(&spec.annotations, annotations::FAIL_UNKNOWN_SYSCALL) {
+        options.unknown_syscalls = seccomp::UnknownSyscalls::Refuse;
+    }
+    let program = seccomp::compile(profile, &options)?;
     warnings.extend(program.warnings);
     let mut bytes = Vec::with_capacity(program.filter.len() * 8);
     for instruction in &program.filter {
@@ -265,7 +289,7 @@ pub(super) fn filter(spec: &Spec, warnings: &mut Vec<String>) -> Result<Option<F
     }
     let len = u16::try_from(program.filter.len())
         .map_err(|_| Error::new(Stage::Seccomp, "linux.seccomp: the filter has too many instructions"))?;
-    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify.is_some() }))
+    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify }))
 }
 
 /// Hooks that run in the child.

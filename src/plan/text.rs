@@ -61,10 +61,10 @@ impl Display for Step {
             Step::AttachCgroup => f.write_str("move the child into the cgroup"),
             Step::StartScope => f.write_str("ask systemd for the scope"),
             Step::JoinScope => f.write_str("wait for the scope and write its limits"),
+            Step::DelegateCgroup { path, uid, gid } => write!(f, "delegate cgroup {path} to {uid}:{gid}"),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
-            Step::Rdt(rdt) => {
-                write!(f, "move the child into resource control group {}", rdt.clos_id.as_deref().unwrap_or(""))
-            }
+            Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),
+            Step::JoinRdt(_) => f.write_str("move the child into the container's resource control group"),
             Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
             Step::Rlimit(limit) => {
                 let name = rlimits::name(limit.resource).unwrap_or("?");
@@ -111,6 +111,8 @@ impl Display for Op {
             }
             Op::BindDevice { name, source } => write!(f, "bind device {} over {}", source_text(source), lossy(name)),
             Op::Symlink { name, target, .. } => write!(f, "symlink {} to {}", lossy(name), lossy(target)),
+            Op::Unmount { dir, name } => write!(f, "unmount /{}/{}", lossy(dir), lossy(name)),
+            Op::End => f.write_str("end"),
             Op::SetAttr(path, attr) => write!(f, "make /{} {}", lossy(path), attributes(attr).join(",")),
             Op::Mask(path) => write!(f, "mask /{} (empty directory or /dev/null, if it exists)", lossy(path)),
             Op::ReadonlyPath(path) => write!(f, "make /{} read-only, if it exists", lossy(path)),
@@ -346,7 +348,7 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
 
 fn stage(op: &Op) -> Stage {
     match op {
-        Op::Sync(_) | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => Stage::Sync,
+        Op::Sync(_) | Op::End | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => Stage::Sync,
         Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => {
             Stage::Namespace
         }
@@ -366,6 +368,7 @@ fn stage(op: &Op) -> Stage {
         | Op::BindDevice { .. }
         | Op::Symlink { .. }
         | Op::SetAttr(..)
+        | Op::Unmount { .. }
         | Op::Mask(_)
         | Op::ReadonlyPath(_)
         | Op::ReadonlyRoot

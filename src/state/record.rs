@@ -59,6 +59,9 @@ pub struct Record {
     /// The container's cgroup, as `cgroup` saved it; null without one.
     #[serde(default)]
     pub cgroup: serde_json::Value,
+    /// Its resource control group (Intel RDT), as `cgroup::rdt` saved it; null without one.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub rdt: serde_json::Value,
 }
 
 impl Record {

@@ -1,0 +1,87 @@
+//! `mounts add` and `mounts remove`, crun's: mounts of a container that runs.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::Container;
+use super::freeze::locked;
+use super::lookup::not_running;
+use super::options::Global;
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::launch::{self, HookOutput, Launch, Running};
+use crate::plan::create::{Cgroups, Keyring, Options, Start};
+use crate::plan::op::{Enter, Plan};
+use crate::plan::runtime_mounts;
+use crate::spec::mounts::Mount;
+use crate::spec::{self, Spec};
+use crate::state::{CONFIG, Status};
+use crate::sys::process::{self, Exit};
+
+/// Mounts these in the container.
+pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
+    let (container, _lock) = locked(global, id)?;
+    let spec = config(&container)?;
+    let options = Options {
+        id: id.to_owned(),
+        bundle: PathBuf::from(&container.record.bundle),
+        enter: Enter::Pivot,
+        keyring: Keyring::Inherit,
+        start: Start::Now,
+        preserve_fds: 0,
+        cgroups: Cgroups::Disabled,
+        terminal: false,
+        joined_own: 0,
+    };
+    let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options)?;
+    run(global, &container, &plan)
+}
+
+/// Unmounts what is mounted at these destinations in the container.
+pub fn remove_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
+    let (container, _lock) = locked(global, id)?;
+    let plan = runtime_mounts::remove(list, &config(&container)?)?;
+    run(global, &container, &plan)
+}
+
+fn config(container: &Container) -> Result<Spec> {
+    match container.status()? {
+        Status::Created | Status::Running | Status::Paused => {}
+        Status::Creating | Status::Stopped => return Err(not_running()),
+    }
+    let text =
+        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
+    spec::parse(&text, "config.json")
+}
+
+/// Runs the plan in a process that ends with it.
+fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
+    let Some(init) = container.record.init.map_or(Ok(None), |init| init.pidfd())? else { return Err(not_running()) };
+    for warning in &plan.warnings {
+        (global.warn)(warning);
+    }
+    let Running { pid, pidfd, .. } = launch::launch(Launch {
+        plan,
+        hooks: None,
+        hook_output: HookOutput::default(),
+        state: &|_, _| Vec::new(),
+        warn: global.warn,
+        save: &mut |_| Ok(()),
+        console: None,
+        fifo: None,
+        init: Some(init),
+        cgroup: None,
+        trace: None,
+    })?;
+    process::poll(pidfd.as_fd(), libc::POLLIN, -1).at(Stage::Rootfs, || "wait for the mounts")?;
+    match process::wait(pid, 0).at(Stage::Rootfs, || "reap the process that mounts")? {
+        Some((_, Exit::Code(0))) => Ok(()),
+        _ => Err(Error::new(Stage::Rootfs, "the process that mounts was killed")),
+    }
+}
+
+/// Reads a JSON list of mounts, as those of config.json.
+pub fn read_mounts(file: &Path) -> Result<Vec<Mount>> {
+    let text = std::fs::read(file).at(Stage::Args, || format!("read {}", file.display()))?;
+    serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}: a JSON list of mounts", file.display()))
+}
