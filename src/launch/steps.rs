@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Launch, Running, destroy, fds, hooks, idmap, listener, remove_cgroup, sync_error, tail};
+use super::{Launch, Running, destroy, fds, hooks, idmap, listener, sync_error, tail};
 use crate::cgroup::Cgroup;
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
@@ -69,18 +69,14 @@ impl<'a> Parent<'a> {
         Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take() })
     }
 
-    /// Ends what was begun.
-    pub(super) fn abandon(mut self, made_cgroup: bool) {
+    /// Kills the child, if there is one, and closes what was opened.
+    pub(super) fn abandon(mut self) -> Launch<'a> {
         if let Some((pid, pidfd)) = &self.child
             && self.reaped.is_none()
         {
             self.reaped = destroy(*pid, pidfd);
         }
-        if let Some(cgroup) = self.launch.cgroup.as_ref().filter(|_| made_cgroup)
-            && let Some(error) = remove_cgroup(cgroup)
-        {
-            (self.launch.warn)(&error.to_string());
-        }
+        self.launch
     }
 
     /// A child that was killed while it was set up was most likely out of memory: say so, and what the limit is.
@@ -274,7 +270,7 @@ impl<'a> Parent<'a> {
             Cloned::Parent { pid, pidfd } => {
                 self.child = Some((pid, pidfd));
                 drop(inherited);
-                built.exe.map(drop);
+                drop(built.exe);
                 own.leave()
             }
         }

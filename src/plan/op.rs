@@ -313,6 +313,15 @@ pub enum Enter {
     Chroot,
 }
 
+/// Whether the terminal has a name in the container's /dev.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsoleNode {
+    /// It is bound over /dev/console.
+    Bound,
+    /// It has none: /dev/console is the container's first terminal, or not the container's own.
+    Nameless,
+}
+
 /// A label written to /proc/thread-self/attr.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
@@ -417,8 +426,8 @@ pub enum Op {
         size: Option<(u16, u16)>,
         /// Owner of the slave.
         uid: u32,
-        /// Bind it over /dev/console as well.
-        bind: bool,
+        /// Its place in /dev.
+        node: ConsoleNode,
     },
     /// Gives the standard streams to the user, as the program expects of /dev/stdout.
     OwnStreams(u32),

@@ -8,7 +8,7 @@ use super::devices::{self, NodeKind};
 use super::idmap::{IdKind, IdMaps};
 use super::mounts;
 use super::namespaces::{Kind, Namespaces};
-use super::op::{Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
+use super::op::{ConsoleNode, Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
 use super::options::{self, Depth, Propagation};
 use super::process;
 use crate::error::{Error, Result, Stage};
@@ -129,7 +129,7 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
     draft.ops.push(Op::Console {
         size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
         uid: process.user.uid,
-        bind: input.namespaces.contains(Kind::Mount),
+        node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
     });
     draft.ops.push(Op::ControllingTerminal);
 }

@@ -209,7 +209,7 @@ fn per_second(quota: u64, period: u64) -> u64 {
 pub fn round_quota(writes: &mut [Write]) {
     let Some((Some(quota), period)) = bandwidth(writes) else { return };
     let exact = per_second(quota, period);
-    if exact % PERCENT == 0 || exact == INFINITY {
+    if exact.is_multiple_of(PERCENT) || exact == INFINITY {
         return;
     }
     let rounded = u128::from(exact.next_multiple_of(PERCENT)) * u128::from(period) / 1_000_000;

@@ -36,6 +36,15 @@ pub(super) enum Target {
     Node(NodeId),
 }
 
+/// How a node is reached; the later one includes the earlier.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Entry {
+    /// With its word in the accumulator.
+    Compare,
+    /// With another word: it has to be loaded.
+    Load,
+}
+
 /// Where the code of a node is.
 #[derive(Clone, Copy, Default)]
 struct Place {
@@ -98,11 +107,10 @@ impl<'a> Assembler<'a> {
 
     /// Writes every test that these chunks lead to and that is not written yet. Returns are written where needed.
     fn nodes(&mut self, chunks: &[Chunk]) {
-        // Which nodes are wanted, and whether from somewhere with another word in the accumulator.
-        let mut wanted: Vec<Option<bool>> = vec![None; self.graph.len()];
+        let mut wanted: Vec<Option<Entry>> = vec![None; self.graph.len()];
         for chunk in chunks {
             for id in chunk.exceptions.iter().map(|(_, id)| *id).chain([chunk.verdict]) {
-                wanted[id.index()] = Some(true);
+                wanted[id.index()] = Some(Entry::Load);
             }
         }
         // Ids fall along every edge, so one pass downwards sees each node after all that lead to it.
@@ -110,30 +118,30 @@ impl<'a> Assembler<'a> {
         for &id in ids.iter().rev() {
             if let (Some(_), Node::Branch { test, yes, no }) = (wanted[id.index()], self.graph.node(id)) {
                 for next in [yes, no] {
-                    let load = self.word(next).is_some_and(|word| word != test.word);
-                    let already = wanted[next.index()].unwrap_or(false);
-                    wanted[next.index()] = Some(already || load);
+                    let other = self.word(next).is_some_and(|word| word != test.word);
+                    let entry = if other { Entry::Load } else { Entry::Compare };
+                    wanted[next.index()] = wanted[next.index()].max(Some(entry));
                 }
             }
         }
         for id in ids {
             let place = self.places[id.index()];
-            if let (Some(load), Node::Branch { test, yes, no }) = (wanted[id.index()], self.graph.node(id))
-                && (place.compare.is_none() || (load && place.load.is_none()))
+            if let (Some(entry), Node::Branch { test, yes, no }) = (wanted[id.index()], self.graph.node(id))
+                && (place.compare.is_none() || (entry == Entry::Load && place.load.is_none()))
             {
-                self.node(id, test, (yes, no), load);
+                self.node(id, test, (yes, no), entry);
             }
         }
     }
 
-    fn node(&mut self, id: NodeId, test: Test, (yes, no): (NodeId, NodeId), load: bool) {
+    fn node(&mut self, id: NodeId, test: Test, (yes, no): (NodeId, NodeId), entry: Entry) {
         let yes = self.successor(yes, test.word);
         let no = self.successor(no, test.word);
         let Target::At(compare) = self.branch(test.jump, test.k, yes, no) else {
             unreachable!("a branch is an instruction");
         };
         let mut place = Place { load: None, compare: Some(compare) };
-        if load {
+        if entry == Entry::Load {
             if test.word.mask != u32::MAX {
                 self.push(AND, test.word.mask);
             }

@@ -52,7 +52,13 @@ pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profi
     if seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY" && !rule.names.is_empty()) {
         profile.notify = Some(notify(seccomp, options)?);
     }
-    profile.flags = load_flags(profile.flags, profile.notify.is_some(), options, &mut profile.warnings)?;
+    if profile.notify.is_some() {
+        profile.flags |= listener_flags(profile.flags, options)?;
+    } else if profile.flags & sys::FLAG_WAIT_KILLABLE_RECV != 0 {
+        profile.flags &= !sys::FLAG_WAIT_KILLABLE_RECV;
+        let warning = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV has no effect without SCMP_ACT_NOTIFY";
+        profile.warnings.push(warning.to_owned());
+    }
     Ok(profile)
 }
 
@@ -111,28 +117,20 @@ fn flags(seccomp: &Seccomp, options: &CompileOptions) -> Result<u64> {
     Ok(flags)
 }
 
-/// The flags as seccomp(2) takes them: the kernel refuses some combinations.
-fn load_flags(mut flags: u64, notifies: bool, options: &CompileOptions, warnings: &mut Vec<String>) -> Result<u64> {
-    if !notifies {
-        if flags & sys::FLAG_WAIT_KILLABLE_RECV != 0 {
-            flags &= !sys::FLAG_WAIT_KILLABLE_RECV;
-            warnings.push("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV has no effect without SCMP_ACT_NOTIFY".to_owned());
-        }
-        return Ok(flags);
-    }
+/// What a listener adds to the flags: the kernel refuses some combinations.
+fn listener_flags(flags: u64, options: &CompileOptions) -> Result<u64> {
     if !options.kernel.has_flags(sys::FLAG_NEW_LISTENER) {
         return Err(invalid("SCMP_ACT_NOTIFY needs linux 5.0"));
     }
-    flags |= sys::FLAG_NEW_LISTENER;
-    if flags & sys::FLAG_TSYNC != 0 {
-        // seccomp(2): both results would be in one number, unless a failed TSYNC is ESRCH.
-        if options.kernel.has_flags(sys::FLAG_TSYNC_ESRCH) {
-            flags |= sys::FLAG_TSYNC_ESRCH;
-        } else {
-            return Err(invalid("SECCOMP_FILTER_FLAG_TSYNC with SCMP_ACT_NOTIFY needs linux 5.7"));
-        }
+    if flags & sys::FLAG_TSYNC == 0 {
+        return Ok(sys::FLAG_NEW_LISTENER);
     }
-    Ok(flags)
+    // seccomp(2): both results would be in one number, unless a failed TSYNC is ESRCH.
+    if options.kernel.has_flags(sys::FLAG_TSYNC_ESRCH) {
+        Ok(sys::FLAG_NEW_LISTENER | sys::FLAG_TSYNC_ESRCH)
+    } else {
+        Err(invalid("SECCOMP_FILTER_FLAG_TSYNC with SCMP_ACT_NOTIFY needs linux 5.7"))
+    }
 }
 
 fn notify(seccomp: &Seccomp, options: &CompileOptions) -> Result<Notify> {
