@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::root::depth;
 use super::{Child, Done, Trouble, copy};
-use crate::plan::op::{CopyUp, Mode, MountOp, Source, What};
+use crate::plan::op::{CopyUp, EndLink, Mode, MountOp, Source, What};
 use crate::sys::mount::MountAttr;
 use crate::sys::path::{Missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
@@ -21,8 +21,8 @@ impl Child<'_> {
         let extra = if op.no_follow { libc::O_NOFOLLOW } else { 0 };
         let mounted = match &op.what {
             What::New { .. } => return self.mount_new(op, extra),
-            What::Bind { source, reach, no_follow } => {
-                let link = if *no_follow { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+            What::Bind { source, reach, end } => {
+                let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
                 let tree = self.source(source, depth(*reach) | link)?;
                 self.bind(op, tree, extra)?
             }

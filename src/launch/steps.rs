@@ -9,7 +9,7 @@ use super::{Launch, Running, destroy, fds, hooks, idmap, listener, sync_error, t
 use crate::cgroup::Cgroup;
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{HookKind, IntoCgroup, Step};
+use crate::plan::op::{EndLink, HookKind, IntoCgroup, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -106,8 +106,8 @@ impl<'a> Parent<'a> {
                 self.namespaces.push(fds::namespace(*kind, path)?);
                 Ok(())
             }
-            Step::CloneTree { path, reach, propagation, no_follow } => {
-                let extra = if *no_follow { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+            Step::CloneTree { path, reach, propagation, end } => {
+                let extra = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
                 self.trees.push(fds::clone_tree(path, *reach, *propagation, extra)?);
                 Ok(())
             }

@@ -58,6 +58,15 @@ pub enum Reach {
     Tree,
 }
 
+/// What is done with a symbolic link that is the last component of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndLink {
+    /// What it leads to is meant.
+    Follow,
+    /// The link itself is meant (`AT_SYMLINK_NOFOLLOW`).
+    Keep,
+}
+
 /// One thing the parent does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -71,8 +80,8 @@ pub enum Step {
         reach: Reach,
         /// Propagation given to the copy, `MS_*`, or 0.
         propagation: u64,
-        /// `O_NOFOLLOW` for the last component.
-        no_follow: bool,
+        /// A link at the end of the path.
+        end: EndLink,
     },
     /// Opens the user namespace of an id-mapped mount: the container's, or one made for these maps.
     OpenIdMap {
@@ -236,8 +245,8 @@ pub enum What {
         source: Source,
         /// With the mounts below it?
         reach: Reach,
-        /// `O_NOFOLLOW` for the source's last component.
-        no_follow: bool,
+        /// A link at the end of the source.
+        end: EndLink,
     },
     /// A link is made anew instead of mounting what it points to, when the source is one (`copy-symlink`).
     BindOrLink {

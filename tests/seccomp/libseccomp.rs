@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
+use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, Endian, SyscallId, compile};
 use brisk::spec::seccomp::Seccomp;
 use brisk::sys::seccomp::Instruction;
 use serde_json::{Value, json};
@@ -101,13 +101,15 @@ fn profile(seccomp: &Seccomp, archs: &[Arch]) -> Value {
 }
 
 /// libseccomp writes the byte order of the architecture.
-fn decode(bytes: &Value, big: bool) -> Vec<Instruction> {
+fn decode(bytes: &Value, endian: Endian) -> Vec<Instruction> {
     let bytes: Vec<u8> = serde_json::from_value(bytes.clone()).unwrap();
     let decode = |b: &[u8]| {
         let (code, k) = ([b[0], b[1]], [b[4], b[5], b[6], b[7]]);
-        match big {
-            true => Instruction { code: u16::from_be_bytes(code), jt: b[2], jf: b[3], k: u32::from_be_bytes(k) },
-            false => Instruction { code: u16::from_le_bytes(code), jt: b[2], jf: b[3], k: u32::from_le_bytes(k) },
+        match endian {
+            Endian::Big => Instruction { code: u16::from_be_bytes(code), jt: b[2], jf: b[3], k: u32::from_be_bytes(k) },
+            Endian::Little => {
+                Instruction { code: u16::from_le_bytes(code), jt: b[2], jf: b[3], k: u32::from_le_bytes(k) }
+            }
         }
     };
     bytes.chunks_exact(8).map(decode).collect()
@@ -170,7 +172,7 @@ fn compare(test: &str, seed: u64, count: usize, actions: Actions) -> Option<Tall
             }
             continue;
         };
-        let theirs = decode(theirs, native.endian() == brisk::plan::seccomp::Endian::Big);
+        let theirs = decode(theirs, native.endian());
         let ours = ours.unwrap_or_else(|error| panic!("{error}: {seccomp:#?}")).filter;
         bpf::check(&ours);
         if forgets_the_number(&theirs, archs) {

@@ -50,7 +50,7 @@ fn many(count: u64) -> Seccomp {
         args,
     };
     let mut syscalls = vec![rule("read", vec![]), rule("openat2", vec![])];
-    syscalls.extend((0..count).map(|i| rule("ioctl", vec![arg(i << 33 | i * 2)])));
+    syscalls.extend((0..count).map(|i| rule("ioctl", vec![arg((i << 33) | (i * 2))])));
     Seccomp { default_action: "SCMP_ACT_ERRNO".to_owned(), syscalls, ..Seccomp::default() }
 }
 
@@ -65,7 +65,9 @@ fn jumps_reach_any_distance() {
                 let bit = if arch == Arch::X32 { 0x4000_0000 } else { 0 };
                 for nr in [0, 1, 3, 16, 54, 514, 437, 438, 600] {
                     let call = Call::new(&seccomp, Arch::X86_64, arch.token(), nr | bit);
-                    for value in [0, 1, 2, 1 << 33 | 2, (count - 1) << 33 | (count - 1) * 2, count << 33 | count * 2] {
+                    for value in
+                        [0, 1, 2, (1 << 33) | 2, ((count - 1) << 33) | ((count - 1) * 2), (count << 33) | (count * 2)]
+                    {
                         let data = Data { nr: nr | bit, arch: arch.token(), ip: 0, args: [0, value, 0, 0, 0, 0] };
                         let expected = call.answer(&data.args);
                         assert_eq!(bpf::run(&program, &data, Arch::X86_64.endian()), expected, "{count} {data:x?}");
