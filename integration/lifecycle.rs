@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 

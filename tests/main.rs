@@ -1,6 +1,7 @@
 //! Tests that need no root and change nothing: plans, formats, the shape of the source.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod architecture;
 mod caps;
 mod cgroup_devices;
 mod cgroup_layout;

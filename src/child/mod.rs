@@ -200,7 +200,7 @@ impl<'a> Child<'a> {
             Op::Personality(persona) => Ok(process::set_personality(*persona)?),
             Op::AwaitStart => self.await_start(),
             Op::Hook(hook) => self.hook(hook),
-            Op::Console { size, uid, bind } => self.console(*size, *uid, *bind),
+            Op::Console { size, uid, node } => self.console(*size, *uid, *node),
             Op::OwnStreams(uid) => streams::own(*uid),
             Op::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
             Op::Home(uid) => self.home(*uid),

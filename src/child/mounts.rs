@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::root::depth;
 use super::{Child, Done, Trouble, copy};
-use crate::plan::op::{CopyUp, Mode, MountOp, Reach, Source, What};
+use crate::plan::op::{CopyUp, EndLink, Mode, MountOp, Source, What};
 use crate::sys::mount::MountAttr;
 use crate::sys::path::{Missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
@@ -21,8 +21,9 @@ impl Child<'_> {
         let extra = if op.no_follow { libc::O_NOFOLLOW } else { 0 };
         let mounted = match &op.what {
             What::New { .. } => return self.mount_new(op, extra),
-            What::Bind { source, reach, no_follow } => {
-                let tree = self.source(source, *reach, *no_follow)?;
+            What::Bind { source, reach, end } => {
+                let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+                let tree = self.source(source, depth(*reach) | link)?;
                 self.bind(op, tree, extra)?
             }
             What::BindOrLink { source, reach } => {
@@ -49,11 +50,11 @@ impl Child<'_> {
         propagate(mounted.as_fd(), op)
     }
 
-    fn source(&self, source: &Source, reach: Reach, no_follow: bool) -> Result<OwnedFd, Trouble> {
-        let extra = if no_follow { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+    fn source(&self, source: &Source, flags: u32) -> Result<OwnedFd, Trouble> {
         match source {
-            Source::Path(path) => mount::clone_tree(fs::CWD, path, depth(reach) | extra)
-                .map_err(|errno| Trouble::from(errno).with(b"source")),
+            Source::Path(path) => {
+                mount::clone_tree(fs::CWD, path, flags).map_err(|errno| Trouble::from(errno).with(b"source"))
+            }
             Source::Tree(index) => Ok(fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?),
         }
     }

@@ -6,19 +6,20 @@ use nix::errno::Errno;
 
 use super::devices::empty_file;
 use super::{Child, Done};
+use crate::plan::op::ConsoleNode;
 use crate::sys::path::resolve;
 use crate::sys::{fs, mount, socket, tty};
 
 impl Child<'_> {
     /// A new terminal from the container's own devpts. The slave comes from the master, never from a name
     /// (CVE-2025-52565), and /dev/console is made without following what the image put there (CVE-2026-88264).
-    pub(super) fn console(&mut self, size: Option<(u16, u16)>, uid: u32, bind: bool) -> Done {
+    pub(super) fn console(&mut self, size: Option<(u16, u16)>, uid: u32, node: ConsoleNode) -> Done {
         let (master, slave) = tty::open_pty(self.root()?, c"dev/ptmx")?;
         if let Some((rows, columns)) = size {
             tty::set_size(slave.as_fd(), rows, columns)?;
         }
         fs::chown(slave.as_fd(), c"", uid, u32::MAX)?;
-        if bind {
+        if node == ConsoleNode::Bound {
             let dev = resolve(self.root()?, c"dev", libc::O_DIRECTORY)?;
             let place = empty_file(dev.as_fd(), c"console")?;
             let tree = mount::clone_tree(slave.as_fd(), c"", 0)?;

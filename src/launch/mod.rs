@@ -73,7 +73,12 @@ pub fn launch(launch: Launch<'_>) -> Result<Running> {
         Ok(()) => parent.finish(),
         Err(error) => {
             let error = parent.explain(error);
-            parent.abandon(made_cgroup);
+            let launch = parent.abandon();
+            if let Some(cgroup) = launch.cgroup.as_ref().filter(|_| made_cgroup)
+                && let Some(error) = remove_cgroup(cgroup)
+            {
+                (launch.warn)(&error.to_string());
+            }
             Err(error)
         }
     }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Launch, Running, destroy, fds, hooks, idmap, listener, netdev, remove_cgroup, sync_error, tail};
+use super::{Launch, Running, destroy, fds, hooks, idmap, listener, netdev, sync_error, tail};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{HookKind, IntoCgroup, Step};
+use crate::plan::op::{EndLink, HookKind, IntoCgroup, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -75,21 +75,17 @@ impl<'a> Parent<'a> {
         Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt })
     }
 
-    /// Ends what was begun.
-    pub(super) fn abandon(mut self, made_cgroup: bool) {
+    /// Kills the child, if there is one, and closes what was opened.
+    pub(super) fn abandon(mut self) -> Launch<'a> {
         if let Some((pid, pidfd)) = &self.child
             && self.reaped.is_none()
         {
             self.reaped = destroy(*pid, pidfd);
         }
-        if let Some(cgroup) = self.launch.cgroup.as_ref().filter(|_| made_cgroup)
-            && let Some(error) = remove_cgroup(cgroup)
-        {
-            (self.launch.warn)(&error.to_string());
-        }
         if let Some(Err(error)) = self.rdt.as_ref().map(Rdt::remove) {
             (self.launch.warn)(&error.to_string());
         }
+        self.launch
     }
 
     /// A child that was killed while it was set up was most likely out of memory: say so, and what the limit is.
@@ -119,8 +115,8 @@ impl<'a> Parent<'a> {
                 self.namespaces.push(fds::namespace(*kind, path)?);
                 Ok(())
             }
-            Step::CloneTree { path, reach, propagation, no_follow } => {
-                let extra = if *no_follow { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+            Step::CloneTree { path, reach, propagation, end } => {
+                let extra = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
                 self.trees.push(fds::clone_tree(path, *reach, *propagation, extra)?);
                 Ok(())
             }
@@ -329,7 +325,7 @@ impl<'a> Parent<'a> {
             Cloned::Parent { pid, pidfd } => {
                 self.child = Some((pid, pidfd));
                 drop(inherited);
-                built.exe.map(drop);
+                drop(built.exe);
                 own.leave()
             }
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
-use super::op::{Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
+use super::op::{EndLink, Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
 use super::systemd::{self, ScopePlan, Unit};
 use super::{annotations, net_devices, process, rdt, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
@@ -100,12 +100,12 @@ pub(super) struct Draft {
 
 impl Draft {
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it.
-    pub(super) fn source(&mut self, mounts: Mounts, path: CString, reach: Reach, no_follow: bool) -> Source {
+    pub(super) fn source(&mut self, mounts: Mounts, path: CString, reach: Reach, end: EndLink) -> Source {
         if mounts == Mounts::Copy {
             return Source::Path(path);
         }
         let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
-        self.before_clone.push(Step::CloneTree { path, reach, propagation: libc::MS_SLAVE, no_follow });
+        self.before_clone.push(Step::CloneTree { path, reach, propagation: libc::MS_SLAVE, end });
         Source::Tree(index)
     }
 }

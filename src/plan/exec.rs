@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::create::{Cgroups, Draft, Start};
 use super::namespaces::{Kind, Namespaces};
-use super::op::{IntoCgroup, Mounts, Op, Plan, Step};
+use super::op::{ConsoleNode, IntoCgroup, Mounts, Op, Plan, Step};
 use super::process::{self, Fork, Groups, Launch};
 use super::schedule;
 use crate::error::Result;
@@ -46,12 +46,12 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     if options.terminal {
         let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
-        draft.ops.push(Op::Console { size, uid: process.user.uid, bind: false });
+        draft.ops.push(Op::Console { size, uid: process.user.uid, node: ConsoleNode::Nameless });
     }
     let launch = Launch {
         process,
         linux,
-        bounding: process::bounding(host, userns),
+        bounding: process::bounding(host, &namespaces),
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
         terminal: options.terminal,

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::cgroup::{Need, Version};
 use super::create::{Draft, Input, c_string, host_path};
 use super::namespaces::Kind;
-use super::op::{CopyUp, Mode, MountOp, Op, Reach, What};
+use super::op::{CopyUp, EndLink, Mode, MountOp, Op, Reach, What};
 use super::options::{self, Depth, MountOptions, attr};
 use super::rootfs;
 use crate::error::{Error, Result, Stage};
@@ -136,8 +136,8 @@ fn bind(
     let what = if options.copy_symlink {
         What::BindOrLink { source, reach }
     } else {
-        let source = draft.source(input.mounts, source, reach, options.src_nofollow);
-        What::Bind { source, reach, no_follow: options.src_nofollow }
+        let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
+        What::Bind { source: draft.source(input.mounts, source, reach, end), reach, end }
     };
     draft.ops.push(Op::Mount(Box::new(MountOp {
         dest,

@@ -64,6 +64,15 @@ pub enum Reach {
     Tree,
 }
 
+/// What is done with a symbolic link that is the last component of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndLink {
+    /// What it leads to is meant.
+    Follow,
+    /// The link itself is meant (`AT_SYMLINK_NOFOLLOW`).
+    Keep,
+}
+
 /// One thing the parent does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -77,8 +86,8 @@ pub enum Step {
         reach: Reach,
         /// Propagation given to the copy, `MS_*`, or 0.
         propagation: u64,
-        /// `O_NOFOLLOW` for the last component.
-        no_follow: bool,
+        /// A link at the end of the path.
+        end: EndLink,
     },
     /// Opens the user namespace of an id-mapped mount: the container's, or one made for these maps.
     OpenIdMap {
@@ -257,8 +266,8 @@ pub enum What {
         source: Source,
         /// With the mounts below it?
         reach: Reach,
-        /// `O_NOFOLLOW` for the source's last component.
-        no_follow: bool,
+        /// A link at the end of the source.
+        end: EndLink,
     },
     /// A link is made anew instead of mounting what it points to, when the source is one (`copy-symlink`).
     BindOrLink {
@@ -332,6 +341,15 @@ pub enum Enter {
     Move,
     /// chroot(2) only: the container has no mount namespace of its own.
     Chroot,
+}
+
+/// Whether the terminal has a name in the container's /dev.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsoleNode {
+    /// It is bound over /dev/console.
+    Bound,
+    /// It has none: /dev/console is the container's first terminal, or not the container's own.
+    Nameless,
 }
 
 /// A label written to /proc/thread-self/attr.
@@ -449,8 +467,8 @@ pub enum Op {
         size: Option<(u16, u16)>,
         /// Owner of the slave.
         uid: u32,
-        /// Bind it over /dev/console as well.
-        bind: bool,
+        /// Its place in /dev.
+        node: ConsoleNode,
     },
     /// Gives the standard streams to the user, as the program expects of /dev/stdout.
     OwnStreams(u32),

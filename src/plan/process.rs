@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
-use super::namespaces::Kind;
+use super::namespaces::{Kind, Namespaces};
 use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
 use super::{annotations, caps, memory, rlimits, schedule, seccomp};
 use crate::error::{Error, Result, Stage};
@@ -76,7 +76,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
     let launch = Launch {
         process,
         linux,
-        bounding: bounding(input.host, input.namespaces.contains(Kind::User)),
+        bounding: bounding(input.host, input.namespaces),
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
         terminal: input.options.terminal,
@@ -91,8 +91,8 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
 }
 
 /// The bounding set the process starts with: all capabilities in a user namespace of its own.
-pub(super) fn bounding(host: &Host, userns: bool) -> u64 {
-    if userns { host.known_caps } else { host.bounding }
+pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
+    if namespaces.contains(Kind::User) { host.known_caps } else { host.bounding }
 }
 
 /// The operations themselves.

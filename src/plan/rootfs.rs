@@ -8,7 +8,7 @@ use super::devices::{self, NodeKind};
 use super::idmap::{IdKind, IdMaps};
 use super::mounts;
 use super::namespaces::{Kind, Namespaces};
-use super::op::{Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
+use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
 use super::options::{self, Depth, Propagation};
 use super::process;
 use crate::error::{Error, Result, Stage};
@@ -38,7 +38,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if input.namespaces.is_new(Kind::Mount) && input.mounts == Mounts::Copy {
         draft.ops.push(Op::HostPropagation(host));
     }
-    let source = draft.source(input.mounts, path.clone(), Reach::Tree, true);
+    let source = draft.source(input.mounts, path.clone(), Reach::Tree, EndLink::Keep);
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.ops.push(Op::Root { source, path, place });
     let mut late = Vec::new();
@@ -131,7 +131,7 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
     draft.ops.push(Op::Console {
         size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
         uid: process.user.uid,
-        bind: input.namespaces.contains(Kind::Mount),
+        node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
     });
     draft.ops.push(Op::ControllingTerminal);
 }

@@ -9,7 +9,7 @@ use super::create::{Draft, Input, Options, c_string};
 use super::idmap::{IdKind, IdMaps};
 use super::mounts;
 use super::namespaces::{Kind, Namespaces};
-use super::op::{IntoCgroup, Mounts, Op, Plan, Source, Step, What};
+use super::op::{EndLink, IntoCgroup, Mounts, Op, Plan, Source, Step, What};
 use super::options;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
@@ -111,7 +111,7 @@ fn clone_sources(ops: &mut [Op]) -> Vec<Step> {
                 path: path.clone(),
                 reach: *reach,
                 propagation: libc::MS_PRIVATE,
-                no_follow: false,
+                end: EndLink::Follow,
             });
             *source = Source::Tree(steps.len() - 1);
         }

@@ -65,9 +65,10 @@ impl Make<'_> {
                 let last = path[end..].iter().all(|&b| b == b'/');
                 let mut buf = [0; libc::PATH_MAX as usize];
                 let prefix = terminated(&mut buf, &[&path[..end]])?;
-                let extra = if last { self.extra } else { 0 };
+                let (extra, what, mode) =
+                    if last { (self.extra, self.missing, self.mode) } else { (0, Missing::Directory, 0o755) };
                 at = match resolve(self.root, prefix, extra) {
-                    Err(Errno::ENOENT) => match self.make(at.as_fd(), &path[start..end], last) {
+                    Err(Errno::ENOENT) => match make(at.as_fd(), &path[start..end], what, mode) {
                         // Somebody else was faster, or a link leads to something missing.
                         Err(Errno::EEXIST) => match resolve(self.root, prefix, extra) {
                             Err(Errno::ENOENT) => return self.follow(at.as_fd(), path, start, end, links),
@@ -99,20 +100,19 @@ impl Make<'_> {
         let joined = terminated(&mut joined, &[before, target, &path[end..]])?;
         self.walk(joined.to_bytes(), links - 1)
     }
+}
 
-    fn make(&self, dir: BorrowedFd<'_>, name: &[u8], last: bool) -> Result<()> {
-        let mut buf = [0; libc::PATH_MAX as usize];
-        let name = terminated(&mut buf, &[name])?;
-        if name == c".." || name == c"." {
-            return Err(Errno::EINVAL);
-        }
-        let mode = if last { self.mode } else { 0o755 };
-        if last && self.missing == Missing::File {
-            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
-            return fs::open(dir, name, flags, mode).map(drop);
-        }
-        fs::mkdir(dir, name, mode)
+fn make(dir: BorrowedFd<'_>, name: &[u8], what: Missing, mode: u32) -> Result<()> {
+    let mut buf = [0; libc::PATH_MAX as usize];
+    let name = terminated(&mut buf, &[name])?;
+    if name == c".." || name == c"." {
+        return Err(Errno::EINVAL);
     }
+    if what == Missing::File {
+        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+        return fs::open(dir, name, flags, mode).map(drop);
+    }
+    fs::mkdir(dir, name, mode)
 }
 
 /// The parts as one C string in `buf`.

@@ -31,8 +31,10 @@ impl Times {
         if index >= self.len {
             return None;
         }
-        // SAFETY: the index is within the mapping, which is zeroed, aligned and never unmapped.
-        Some(unsafe { &*self.base.add(index) })
+        // SAFETY: the index is within the mapping, which is one allocation of `len` slots.
+        let slot = unsafe { self.base.add(index) };
+        // SAFETY: the mapping is zeroed, page-aligned and never unmapped, and is only ever used atomically.
+        Some(unsafe { &*slot })
     }
 
     /// Notes when an operation starts.

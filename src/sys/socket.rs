@@ -105,7 +105,7 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<
         }
     };
     let header = size_of::<libc::cmsghdr>();
-    let carries_fd = message.msg_controllen as usize >= header + 4
+    let carries_fd = message.msg_controllen >= header + 4
         && control.0[8..12] == libc::SOL_SOCKET.to_ne_bytes()
         && control.0[12..16] == libc::SCM_RIGHTS.to_ne_bytes();
     let fd = carries_fd.then(|| {

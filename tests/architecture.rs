@@ -1,0 +1,258 @@
+//! The shape of the source: which module may use which, where unsafe code is, what the child must not do.
+//! The map is in docs/DESIGN.md; these tests keep it true.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Every top-level module and those of the others it may use. A row names only rows above it, so there is no
+/// cycle.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("sys", &[]),
+    ("wire", &["sys"]),
+    ("spec", &["error"]),
+    ("host", &["error", "sys"]),
+    // Of `sys` only plain data: masks, tables of numbers, instructions. `pure_modules_touch_nothing` checks it.
+    ("plan", &["error", "sys", "wire", "spec", "host"]),
+    ("child", &["sys", "wire", "plan"]),
+    ("cgroup", &["error", "sys", "plan"]),
+    // Of `spec` only the values that a step carries.
+    ("launch", &["error", "sys", "wire", "spec", "plan", "child", "cgroup"]),
+    ("state", &["error", "sys", "spec"]),
+    ("container", &["error", "sys", "wire", "spec", "host", "plan", "cgroup", "launch", "state"]),
+    ("cli", &["error", "sys", "spec", "host", "plan", "state", "container"]),
+    ("main", &["cli"]),
+    ("lib", &[]),
+];
+
+/// Longer than this and a file holds more than one noun.
+const MAX_LINES: usize = 600;
+
+struct File {
+    path: PathBuf,
+    text: String,
+}
+
+impl File {
+    fn name(&self) -> std::path::Display<'_> {
+        self.path.display()
+    }
+
+    /// The first part of its path below src/: `plan` for plan/op.rs, `wire` for wire.rs.
+    fn module(&self) -> &str {
+        let first = self.path.components().next().unwrap().as_os_str().to_str().unwrap();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// Its lines with their numbers, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, before_comment(line)))
+    }
+
+    /// Whether it is, or is inside, `module`, as `child` or `sys/tail`.
+    fn is_in(&self, module: &str) -> bool {
+        self.path.starts_with(module) || self.path == Path::new(&format!("{module}.rs"))
+    }
+}
+
+/// A line up to its comment. A `//` inside a text is none.
+fn before_comment(line: &str) -> &str {
+    let mut quoted = false;
+    let mut bytes = line.bytes().enumerate().peekable();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => quoted = !quoted,
+            b'/' if !quoted && bytes.peek().is_some_and(|(_, next)| *next == b'/') => return &line[..at],
+            _ => {}
+        }
+    }
+    line
+}
+
+fn sources() -> Vec<File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut dirs = vec![root.clone()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push(File { path: path.strip_prefix(&root).unwrap().to_owned(), text });
+            }
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(files.len() > 100, "only {} files found", files.len());
+    files
+}
+
+/// The module names after each `prefix` in a line: `crate::plan::op` gives `plan`, `crate::{plan, spec}` both.
+fn named(line: &str, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in line.match_indices(prefix) {
+        let rest = &line[at + prefix.len()..];
+        let list = rest.strip_prefix('{').map_or(rest, |rest| rest.split('}').next().unwrap_or(rest));
+        let parts: Vec<&str> = if rest.starts_with('{') { list.split(',').collect() } else { vec![list] };
+        for part in parts {
+            let name: String = part.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            if !name.is_empty() {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+fn fail(found: &[String]) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn the_table_has_every_module_and_no_cycle() {
+    let there: BTreeSet<String> = sources().iter().map(|file| file.module().to_owned()).collect();
+    let listed: BTreeSet<String> = LAYERS.iter().map(|(module, _)| (*module).to_owned()).collect();
+    assert_eq!(there, listed);
+    for (row, (module, uses)) in LAYERS.iter().enumerate() {
+        for used in *uses {
+            let above = LAYERS[..row].iter().any(|(name, _)| name == used) || (*module == "main" && *used == "cli");
+            assert!(above, "{module} may use {used}, which is not above it");
+        }
+    }
+}
+
+#[test]
+fn modules_use_only_those_above_them() {
+    let mut found = Vec::new();
+    for file in sources() {
+        let (_, allowed) = LAYERS.iter().find(|(module, _)| *module == file.module()).unwrap();
+        for (number, line) in file.code() {
+            for used in named(line, "crate::") {
+                let known = LAYERS.iter().any(|(module, _)| *module == used);
+                if known && used != file.module() && !allowed.contains(&used.as_str()) {
+                    found.push(format!("src/{}:{number}: {} may not use {used}", file.name(), file.module()));
+                }
+            }
+        }
+    }
+    fail(&found);
+}
+
+#[test]
+fn every_permission_is_used() {
+    // A permission nobody needs is a door left open.
+    let files = sources();
+    let mut unused = Vec::new();
+    for (module, uses) in LAYERS.iter().filter(|(module, _)| *module != "main") {
+        for used in *uses {
+            let of_module = files.iter().filter(|file| file.module() == *module);
+            if !of_module.flat_map(File::code).any(|(_, line)| named(line, "crate::").iter().any(|name| name == used)) {
+                unused.push(format!("{module} does not use {used}"));
+            }
+        }
+    }
+    fail(&unused);
+}
+
+#[test]
+fn unsafe_code_is_in_sys_only() {
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() != "sys") {
+        for (number, line) in file.code() {
+            let word = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == "unsafe");
+            if word || line.contains("allow(unsafe_code") {
+                found.push(format!("src/{}:{number}: {}", file.name(), line.trim()));
+            }
+        }
+    }
+    fail(&found);
+}
+
+/// What the modules that only compute, or run after the clone, must not name.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("plan", &["std::fs", "std::process", "std::env", "std::net", "std::time", "std::io", "println!", "libc::syscall"]),
+    ("spec", &["std::process", "std::net", "std::time", "println!"]),
+    ("child", &["std::fs", "std::process", "std::env", "std::net", "std::io", "std::thread", "println!", "eprintln!"]),
+    ("child", &["String", "Vec::new", "vec![", "format!", "Box::new", "Rc::", "Arc::", ".to_vec(", ".to_string("]),
+    ("child", &[".to_owned(", ".collect(", ".clone()", "CString::new", "Vec::with_capacity", ".push(", "HashMap"]),
+    ("child", &["panic!", ".unwrap(", ".expect(", "unreachable!", "crate::spec", "crate::host", "crate::error"]),
+    ("sys", &["println!", "eprintln!", "std::fs", "std::process", "std::env"]),
+    ("wire", &["String", "Vec", "format!"]),
+    ("host", &["fs::write", "fs::remove", "fs::create", "OpenOptions"]),
+];
+
+#[test]
+fn pure_modules_touch_nothing_and_the_child_does_not_allocate() {
+    let files = sources();
+    let mut found = Vec::new();
+    for (module, words) in FORBIDDEN {
+        assert!(files.iter().any(|file| file.is_in(module)), "there is no module {module}");
+        for file in files.iter().filter(|file| file.is_in(module)) {
+            for (number, line) in file.code() {
+                for word in words.iter().filter(|word| whole(line, word)) {
+                    found.push(format!("src/{}:{number}: {word} in {module}: {}", file.name(), line.trim()));
+                }
+            }
+        }
+    }
+    fail(&found);
+}
+
+/// Whether `word` is in the line, not as the end of a longer name (`CString` is no `String`).
+fn whole(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        let inside = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        let ends_in_name = word.ends_with(|c: char| c.is_ascii_alphanumeric());
+        !(inside(before) && word.starts_with(|c: char| c.is_ascii_alphanumeric())) && !(ends_in_name && inside(after))
+    })
+}
+
+#[test]
+fn the_plan_makes_no_system_call() {
+    // What it may name of `sys` is data: types, constants, and the table of the regular expressions.
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() == "plan") {
+        for (number, line) in file.code() {
+            for used in named(line, "crate::sys::") {
+                if !matches!(used.as_str(), "cred" | "mount" | "seccomp") {
+                    found.push(format!("src/{}:{number}: the plan uses sys::{used}", file.name()));
+                }
+            }
+        }
+    }
+    fail(&found);
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_short() {
+    let mut found = Vec::new();
+    for file in sources() {
+        if !file.text.starts_with("//! ") {
+            found.push(format!("src/{}: no module documentation", file.name()));
+        }
+        let lines = file.text.lines().count();
+        if lines > MAX_LINES {
+            found.push(format!("src/{}: {lines} lines, more than {MAX_LINES}", file.name()));
+        }
+    }
+    fail(&found);
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let mut found = Vec::new();
+    for file in sources() {
+        for (index, line) in file.text.lines().enumerate() {
+            if ["TODO", "FIXME", "XXX", "todo!", "unimplemented!"].iter().any(|word| whole(line, word)) {
+                found.push(format!("src/{}:{}: {}", file.name(), index + 1, line.trim()));
+            }
+        }
+    }
+    fail(&found);
+}
