@@ -10,6 +10,8 @@ use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::create::plan_cgroup;
+use crate::spec::Spec;
+use crate::spec::linux::Linux;
 use crate::state::{CONFIG, Dir, Life, Record, Status, Wait, does_not_exist};
 use crate::sys;
 
@@ -82,15 +84,24 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
 /// Without a record the copy of config.json still tells which cgroup the container's processes are in.
 fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     let text = dir.read(CONFIG)?.unwrap_or_default();
-    let spec = crate::spec::parse(&text, "config.json").unwrap_or_else(|error| {
-        (global.warn)(&format!(
-            "delete {id}: {error}: looking where a container of this name has its cgroup by default"
-        ));
-        crate::spec::Spec::default()
-    });
-    let cgroups = super::create::driver(global);
-    let (Some(plan), scope) = plan_cgroup(&spec, &Host::probe()?, id, cgroups)? else { return Ok(()) };
-    Cgroup::open(&Saved::planned(&plan, scope.as_ref()))?.remove(Leftover::Kill)
+    let specs = match crate::spec::parse::<Spec>(&text, "config.json") {
+        Ok(spec) => vec![spec],
+        Err(error) => {
+            (global.warn)(&format!(
+                "delete {id}: {error}: looking where a container of this name usually has its cgroup"
+            ));
+            // Where it is without a path, and where engines put it.
+            let linux = Linux { cgroups_path: Some(format!("/{id}")), ..Linux::default() };
+            vec![Spec::default(), Spec { linux: Some(linux), ..Spec::default() }]
+        }
+    };
+    let host = Host::probe()?;
+    for spec in &specs {
+        if let (Some(plan), scope) = plan_cgroup(spec, &host, id, super::create::driver(global))? {
+            Cgroup::open(&Saved::planned(&plan, scope.as_ref()))?.remove(Leftover::Kill)?;
+        }
+    }
+    Ok(())
 }
 
 /// While another command holds the lock: without force the container must not run; with force the one that
