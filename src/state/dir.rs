@@ -7,7 +7,7 @@ use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-use super::{CONFIG, FIFO, RECORD, Record, Root, check_id};
+use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, Root, check_id};
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::fs;
 
@@ -181,11 +181,26 @@ impl Dir {
                 self.unlink(name)?;
             }
         }
+        self.remove_notify()?;
         self.unlink(RECORD)?;
         match fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR) {
             Err(Errno::ENOENT) => Ok(()),
             result => result.at(Stage::State, what),
         }
+    }
+
+    /// The directory that the container sees read-only: it holds nothing but sockets of ours.
+    fn remove_notify(&self) -> Result<()> {
+        let what = || "remove the directory of the notify socket";
+        let dir = match open(self.fd(), NOTIFY) {
+            Err(Errno::ENOENT) => return Ok(()),
+            result => result.at(Stage::State, what)?,
+        };
+        match fs::unlink(dir.as_fd(), c"notify.sock", 0) {
+            Err(Errno::ENOENT) => {}
+            result => result.at(Stage::State, what)?,
+        }
+        fs::unlink(self.fd(), NOTIFY, libc::AT_REMOVEDIR).at(Stage::State, what)
     }
 
     fn unlink(&self, name: &CStr) -> Result<()> {
