@@ -186,7 +186,7 @@ pub(super) fn make(
     }
     check_preserved(args.preserve_fds + listen_fds())?;
     notify::offer(&mut bundle.spec, &global.root.path().join(&args.id));
-    let plan = plan_of(global, args, &bundle, start, &Host::probe()?)?;
+    let mut plan = plan_of(global, args, &bundle, start, &Host::probe()?)?;
     for warning in &plan.warnings {
         (global.warn)(warning);
     }
@@ -196,7 +196,8 @@ pub(super) fn make(
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
     let mut container = Container { record: record(args, &bundle, &plan)?, dir };
-    let result = begin(global, args, &bundle, start, console, &plan, &mut container, trace);
+    let result = notify::prepare(&container.dir, &mut plan)
+        .and_then(|_held| begin(global, args, &bundle, start, console, &plan, &mut container, trace));
     match result {
         Ok((running, notify)) => Ok(Made { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
@@ -227,7 +228,6 @@ fn begin(
 ) -> Result<(Running, Option<Notify>)> {
     container.dir.save(&container.record)?;
     container.dir.write(CONFIG, &bundle.text)?;
-    notify::prepare(&container.dir)?;
     let fifo = match start {
         Start::OnSignal => Some(make_fifo(container.dir.fd())?),
         Start::Now => None,

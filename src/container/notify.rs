@@ -3,9 +3,9 @@
 //! The host's socket never gets into the container. The container gets a directory with one of ours, read-only,
 //! and of what arrives there only `READY=1` is passed on, in our words. `start`, or `run`, listens until then.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::Permissions;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -16,10 +16,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::{Op, Plan, Reach, Source, Step, What};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{Dir, NOTIFY};
-use crate::sys::fs;
+use crate::sys::{fs, process};
 
 /// Where the directory is in the container, as with runc.
 const PLACE: &str = "/run/notify";
@@ -44,12 +45,30 @@ pub(super) fn offer(spec: &mut Spec, state: &Path) {
     });
 }
 
-/// Makes the directory that is mounted.
-pub(super) fn prepare(dir: &Dir) -> Result<()> {
-    match supervisor() {
-        Some(_) => fs::mkdir(dir.fd(), NOTIFY, 0o755).at(Stage::State, || "make the directory of the notify socket"),
-        None => Ok(()),
+/// Makes the directory that is mounted. Root's child takes a clone of it from us, by the descriptor to be kept open
+/// until then: as root of a user namespace it could not look into our state. An ordinary user's can.
+pub(super) fn prepare(dir: &Dir, plan: &mut Plan) -> Result<Option<OwnedFd>> {
+    if supervisor().is_none() {
+        return Ok(None);
     }
+    let what = || "make the directory of the notify socket";
+    fs::mkdir(dir.fd(), NOTIFY, 0o755).at(Stage::State, what)?;
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let place = fs::open(dir.fd(), NOTIFY, flags, 0).at(Stage::State, what)?;
+    let clone = plan.steps.iter().position(|step| matches!(step, Step::Clone { .. }));
+    let (Some(clone), 0) = (clone, process::geteuid()) else { return Ok(Some(place)) };
+    let tree = plan.steps.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
+    for op in &mut plan.ops {
+        if let Op::Mount(mount) = op
+            && mount.dest.to_bytes() == PLACE.trim_start_matches('/').as_bytes()
+            && let What::Bind { source, .. } = &mut mount.what
+        {
+            *source = Source::Tree(tree);
+        }
+    }
+    let path = CString::new(format!("/proc/self/fd/{}", place.as_raw_fd())).unwrap_or_default();
+    plan.steps.insert(clone, Step::CloneTree { path, reach: Reach::One, propagation: libc::MS_PRIVATE });
+    Ok(Some(place))
 }
 
 /// The container's socket, listened to.

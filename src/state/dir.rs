@@ -1,7 +1,7 @@
 //! One container's directory.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
@@ -189,18 +189,13 @@ impl Dir {
         }
     }
 
-    /// The directory that the container sees read-only: it holds nothing but sockets of ours.
+    /// The directory that the container sees, and that its root may have written to where it is our own user.
     fn remove_notify(&self) -> Result<()> {
-        let what = || "remove the directory of the notify socket";
-        let dir = match open(self.fd(), NOTIFY) {
-            Err(Errno::ENOENT) => return Ok(()),
-            result => result.at(Stage::State, what)?,
-        };
-        match fs::unlink(dir.as_fd(), c"notify.sock", 0) {
-            Err(Errno::ENOENT) => {}
-            result => result.at(Stage::State, what)?,
+        let path = format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), NOTIFY.to_string_lossy());
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => result.at(Stage::State, || "remove the directory of the notify socket"),
         }
-        fs::unlink(self.fd(), NOTIFY, libc::AT_REMOVEDIR).at(Stage::State, what)
     }
 
     fn unlink(&self, name: &CStr) -> Result<()> {
