@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{Op, Plan, Reach, Source, Step, What};
+use crate::plan::op::{EndLink, Op, Plan, Reach, Source, Step, What};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{Dir, NOTIFY};
@@ -67,7 +67,10 @@ pub(super) fn prepare(dir: &Dir, plan: &mut Plan) -> Result<Option<OwnedFd>> {
         }
     }
     let path = CString::new(format!("/proc/self/fd/{}", place.as_raw_fd())).unwrap_or_default();
-    plan.steps.insert(clone, Step::CloneTree { path, reach: Reach::One, propagation: libc::MS_PRIVATE });
+    plan.steps.insert(
+        clone,
+        Step::CloneTree { path, reach: Reach::One, propagation: libc::MS_PRIVATE, end: EndLink::Follow },
+    );
     Ok(Some(place))
 }
 
