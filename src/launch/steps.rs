@@ -294,7 +294,8 @@ impl<'a> Parent<'a> {
         let Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } = step else { return Ok(()) };
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
-        let built = tail::build(plan, wire.as_fd(), self.launch.fifo.as_ref())?;
+        let hook_output = self.launch.hook_output.for_child()?;
+        let built = tail::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output)?;
         let mut inherited = Inherited {
             plan,
             first_fd: plan.first_fd(),
@@ -310,7 +311,7 @@ impl<'a> Parent<'a> {
             program_slot: built.program_slot,
             home_slot: built.home_slot,
             hooks: built.hooks,
-            hook_output: self.launch.hook_output.for_child()?,
+            hook_output,
             scratch: vec![0; 64 * 1024],
             trace: self.times,
         };
