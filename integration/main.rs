@@ -20,6 +20,7 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod netdev;
+mod notify;
 mod paths;
 mod pause_update;
 mod process;

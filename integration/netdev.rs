@@ -6,14 +6,15 @@ use serde_json::json;
 
 use crate::common::{Bundle, Need, skip_on, skip_unless};
 
-/// A dummy device on the host, removed on drop where it is still there.
-struct Dummy(String);
+/// One end of a veth pair on the host; the other end goes with it. Removed on drop where it is still there.
+struct Device(String);
 
-impl Dummy {
+impl Device {
     /// `None` where the kernel or this user cannot make one.
-    fn new(suffix: &str) -> Option<Dummy> {
+    fn new(suffix: &str) -> Option<Device> {
         let name = format!("bt{}{suffix}", std::process::id() % 1_000_000);
-        ip(&["link", "add", &name, "type", "dummy"]).then_some(Dummy(name))
+        let peer = format!("{name}p");
+        ip(&["link", "add", &name, "type", "veth", "peer", "name", &peer]).then_some(Device(name))
     }
 
     fn here(&self) -> bool {
@@ -21,7 +22,7 @@ impl Dummy {
     }
 }
 
-impl Drop for Dummy {
+impl Drop for Device {
     fn drop(&mut self) {
         if self.here() {
             ip(&["link", "del", &self.0]);
@@ -33,10 +34,10 @@ fn ip(args: &[&str]) -> bool {
     Command::new("ip").args(args).output().is_ok_and(|output| output.status.success())
 }
 
-/// A dummy device, or why the test does not run.
-fn dummy(suffix: &str) -> Option<Dummy> {
-    let found = Dummy::new(suffix);
-    if skip_unless(Need::from(found.is_some()), "no dummy network devices here (ip link add type dummy)") {
+/// A device, or why the test does not run.
+fn device(suffix: &str) -> Option<Device> {
+    let found = Device::new(suffix);
+    if skip_unless(Need::from(found.is_some()), "no veth devices here (ip link add type veth)") {
         return None;
     }
     found
@@ -47,7 +48,7 @@ const WHY: &str = "netDevices are newer than Debian's version";
 
 #[test]
 fn a_device_moves_with_its_name_and_addresses() {
-    let Some(device) = dummy("a") else { return };
+    let Some(device) = device("a") else { return };
     if skip_on(OLD, WHY) {
         return;
     }
@@ -69,7 +70,7 @@ fn a_device_moves_with_its_name_and_addresses() {
 
 #[test]
 fn a_template_takes_the_first_free_number() {
-    let (Some(first), Some(second)) = (dummy("b"), dummy("c")) else { return };
+    let (Some(first), Some(second)) = (device("b"), device("c")) else { return };
     if skip_on(OLD, WHY) {
         return;
     }
@@ -85,7 +86,7 @@ fn a_template_takes_the_first_free_number() {
 
 #[test]
 fn a_device_moves_into_a_user_namespace() {
-    let Some(device) = dummy("d") else { return };
+    let Some(device) = device("d") else { return };
     if skip_on(OLD, WHY) {
         return;
     }
@@ -97,7 +98,7 @@ fn a_device_moves_into_a_user_namespace() {
 
 #[test]
 fn what_cannot_be_is_refused_and_the_device_stays() {
-    let Some(device) = dummy("e") else { return };
+    let Some(device) = device("e") else { return };
     if skip_on(OLD, WHY) {
         return;
     }
@@ -107,7 +108,7 @@ fn what_cannot_be_is_refused_and_the_device_stays() {
         assert!(error.contains(word), "{error}");
         assert!(device.here(), "{word}");
     };
-    refused(Bundle::idle().set(&path, json!({ "name": "lo" })), "EEXIST");
+    refused(Bundle::idle().set(&path, json!({ "name": "lo" })), "file exists");
     refused(Bundle::idle().set(&path, json!({ "name": "sixteen-letters-" })), "15");
     refused(Bundle::idle().set(&path, json!({ "name": "a%d%d" })), "%d");
     refused(Bundle::idle().set(&path, json!({ "name": "a/b" })), "white space");

@@ -91,8 +91,8 @@ impl Inherited<'_> {
     pub fn list_kept(&mut self, exe: Option<&OwnedFd>) {
         let lists = [&self.namespaces, &self.trees, &self.id_maps];
         let single = [Some(&self.wire), self.console.as_ref(), self.fifo.as_ref(), self.init.as_ref(), exe];
-        let all =
-            lists.into_iter().flatten().chain(single.into_iter().flatten()).chain(self.hook_output.iter().flatten());
+        let single = single.into_iter().chain(self.hook_output.each_ref().map(Option::as_ref));
+        let all = lists.into_iter().flatten().chain(single.flatten());
         self.kept = all.map(|fd| fd.as_raw_fd() as u32).collect();
         self.kept.sort_unstable();
     }

@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::notify::Notify;
 use super::options::{CgroupManager, Create, Global};
-use super::{Container, files};
+use super::{Container, files, notify};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
@@ -27,6 +28,7 @@ pub(super) struct Made {
     pub running: Running,
     pub spec: Spec,
     pub lock: Lock,
+    pub notify: Option<Notify>,
 }
 
 /// Where the program's terminal goes.
@@ -174,7 +176,7 @@ fn joined_own(spec: &Spec) -> Result<u64> {
 pub(super) fn make(
     global: &Global,
     args: &Create,
-    bundle: Bundle,
+    mut bundle: Bundle,
     start: Start,
     console: Console,
     mut trace: Option<&mut Trace>,
@@ -183,7 +185,8 @@ pub(super) fn make(
         trace.mark("plan");
     }
     check_preserved(args.preserve_fds + listen_fds())?;
-    let plan = plan_of(global, args, &bundle, start, &Host::probe()?)?;
+    notify::offer(&mut bundle.spec, &global.root.path().join(&args.id));
+    let mut plan = plan_of(global, args, &bundle, start, &Host::probe()?)?;
     for warning in &plan.warnings {
         (global.warn)(warning);
     }
@@ -193,9 +196,10 @@ pub(super) fn make(
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
     let mut container = Container { record: record(args, &bundle, &plan)?, dir };
-    let result = begin(global, args, &bundle, start, console, &plan, &mut container, trace);
+    let result = notify::prepare(&container.dir, &mut plan)
+        .and_then(|_held| begin(global, args, &bundle, start, console, &plan, &mut container, trace));
     match result {
-        Ok(running) => Ok(Made { container, running, spec: bundle.spec, lock }),
+        Ok((running, notify)) => Ok(Made { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
             if let Err(worse) = container.dir.remove() {
                 (global.warn)(&worse.to_string());
@@ -221,13 +225,15 @@ fn begin(
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,
-) -> Result<Running> {
+) -> Result<(Running, Option<Notify>)> {
     container.dir.save(&container.record)?;
     container.dir.write(CONFIG, &bundle.text)?;
     let fifo = match start {
         Start::OnSignal => Some(make_fifo(container.dir.fd())?),
         Start::Now => None,
     };
+    // Before the program runs: what it sends must not get lost.
+    let notify = if start == Start::Now { Notify::open(&container.dir)? } else { None };
     let Container { dir, record } = container;
     let mut save = |running: &Running| -> Result<()> {
         record.init = Some(ProcessId::of(running.pid)?);
@@ -250,7 +256,7 @@ fn begin(
         }
     };
     let state = |status: &str, pid: i32| state_text(&bundle.spec, &args.id, &bundle.dir, status, pid);
-    launch::launch(Launch {
+    let running = launch::launch(Launch {
         plan,
         hooks: bundle.spec.hooks.as_ref(),
         hook_output: hook_output(&bundle.spec)?,
@@ -265,7 +271,8 @@ fn begin(
         init: None,
         cgroup: None,
         trace,
-    })
+    })?;
+    Ok((running, notify))
 }
 
 fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {

@@ -69,7 +69,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         Some(socket) => Some(foreground::receive_master(socket.as_fd())?),
         None => None,
     };
-    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master })
+    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, notify: None })
 }
 
 fn join(

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::notify::{Heard, Notify};
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::process::{self, Exit};
 use crate::sys::{fs, signal, socket, tty};
@@ -15,6 +16,7 @@ pub(super) struct Foreground {
     pub pidfd: OwnedFd,
     pub signals: OwnedFd,
     pub master: Option<OwnedFd>,
+    pub notify: Option<Notify>,
 }
 
 /// From now on signals are read from a descriptor. Before the clone, so that none is lost.
@@ -113,14 +115,26 @@ fn resize(master: BorrowedFd<'_>) {
     }
 }
 
+/// Hears what the program has to say to our supervisor, until it is ready. We are what is supervised, so our own
+/// process id stands.
+fn listen(notify: Option<&Notify>) -> Result<Option<&Notify>> {
+    match notify {
+        Some(socket) if socket.hear("")? == Heard::Ready => Ok(None),
+        other => Ok(other),
+    }
+}
+
 fn wait(foreground: &Foreground) -> Result<u8> {
+    let mut notify = foreground.notify.as_ref();
     loop {
-        let mut polled = [
+        let mut polled = vec![
             PollFd::new(foreground.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(foreground.signals.as_fd(), PollFlags::POLLIN),
         ];
+        polled.extend(notify.map(|notify| PollFd::new(notify.fd(), PollFlags::POLLIN)));
         wait_for(&mut polled)?;
         let ended = polled[0].any().unwrap_or(false);
+        notify = listen(notify)?;
         pass_signals(foreground)?;
         if ended {
             return reap(foreground.pid);
@@ -139,6 +153,7 @@ fn wait_for(polled: &mut [PollFd<'_>]) -> Result<()> {
 fn relay(foreground: &Foreground, master: BorrowedFd<'_>) -> Result<u8> {
     let (mut input, mut output) = (Pipe::new(), Pipe::new());
     let mut status = None;
+    let mut notify = foreground.notify.as_ref();
     loop {
         let interest = |wanted: bool, flag| if wanted { flag } else { PollFlags::empty() };
         let master_events =
@@ -148,6 +163,7 @@ fn relay(foreground: &Foreground, master: BorrowedFd<'_>) -> Result<u8> {
         if status.is_none() {
             polled.push(PollFd::new(foreground.pidfd.as_fd(), PollFlags::POLLIN));
         }
+        polled.extend(notify.map(|notify| PollFd::new(notify.fd(), PollFlags::POLLIN)));
         let master_at = (!master_events.is_empty()).then(|| {
             polled.push(PollFd::new(master, master_events));
             polled.len() - 1
@@ -170,6 +186,7 @@ fn relay(foreground: &Foreground, master: BorrowedFd<'_>) -> Result<u8> {
         if status.is_none() && polled[1].any().unwrap_or(false) {
             status = Some(reap(foreground.pid)?);
         }
+        notify = listen(notify)?;
         if pass_signals(foreground)? {
             resize(master);
         }

@@ -13,6 +13,7 @@ mod freeze;
 mod kill;
 mod lookup;
 mod mounts;
+mod notify;
 pub mod options;
 mod ps;
 mod run;

@@ -65,7 +65,13 @@ fn attend(
     terminal: Option<std::os::fd::OwnedFd>,
     signals: Option<std::os::fd::OwnedFd>,
 ) -> Result<u8> {
-    let Made { container, running, spec, lock } = made;
+    let Made { container, running, spec, lock, notify } = made;
+    let mut lock = Some(lock);
+    if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
+        // It may never be ready, and must be deletable then.
+        lock.take();
+        notify.wait(running.pid, running.pidfd.as_fd())?;
+    }
     if let Some(hooks) = spec.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) {
         run_poststart(global, &container, &spec, hooks, running.pid)?;
     }
@@ -75,5 +81,5 @@ fn attend(
         Some(socket) => Some(foreground::receive_master(socket.as_fd())?),
         None => None,
     };
-    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master })
+    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, notify })
 }

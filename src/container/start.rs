@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::create::{hook_output, state_text};
 use super::freeze::locked;
+use super::notify::Notify;
 use super::options::{Global, Start};
 use super::{Container, files};
 use crate::error::{Context, Error, Result, Stage};
@@ -21,7 +22,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let Some(trace) = &mut trace {
         trace.mark("read the state");
     }
-    let (container, _lock) = locked(global, &args.id)?;
+    let (container, lock) = locked(global, &args.id)?;
     match container.status()? {
         Status::Created => {}
         Status::Stopped => return Err(Error::new(Stage::State, "cannot start a container that has stopped")),
@@ -32,7 +33,16 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let Some(trace) = &mut trace {
         trace.mark("signal the container's process");
     }
+    // Before the program runs: what it sends must not get lost.
+    let notify = Notify::open(&container.dir)?;
     let fifo = signal(&container)?;
+    if let (Some(notify), Some(init)) = (&notify, container.record.init)
+        && let Some(pidfd) = init.pidfd()?
+    {
+        // It may never be ready, and must be deletable then.
+        drop(lock);
+        notify.wait(init.pid, pidfd.as_fd())?;
+    }
     poststart(global, &container, &fifo)?;
     files::write_trace(args.trace.as_deref(), trace)
 }

@@ -26,11 +26,13 @@ const HOME_ROOM: usize = libc::PATH_MAX as usize;
 const MSG_NOSIGNAL: u64 = libc::MSG_NOSIGNAL as u64;
 
 /// Builds the table for `plan`.
+///
+/// `hook_output` is needed by the hooks that run after everything else is closed.
 pub(super) fn build(
     plan: &Plan,
     wire: BorrowedFd<'_>,
     fifo: Option<&OwnedFd>,
-    hook_output: &[Option<OwnedFd>],
+    hook_output: &[Option<OwnedFd>; 2],
 ) -> Result<Built> {
     let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
     let calls = 16 + plan.ops.iter().map(call_count).sum::<usize>();
@@ -46,8 +48,8 @@ pub(super) fn build(
     let args = strings(&mut block, &plan.args, None);
     let home = plan.ops.iter().any(|op| matches!(op, Op::Home(_))).then(|| block.reserve(HOME_ROOM));
     let env = strings(&mut block, &plan.env, home);
-    let kept = fifo.into_iter().chain(hook_output.iter().flatten()).map(|fd| fd.as_raw_fd() as u64).collect();
-    let mut builder = Builder { block, kept, wire: wire.as_raw_fd() as u64, fifo, program: program_slot, args, env };
+    let mut builder =
+        Builder { block, wire: wire.as_raw_fd() as u64, fifo, hook_output, program: program_slot, args, env };
     for (index, op) in plan.ops.iter().enumerate().filter(|(_, op)| is_tail(op)) {
         match (op, &exe) {
             (Op::LeaveRuntime, Some(exe)) => {
@@ -66,6 +68,7 @@ fn call_count(op: &Op) -> usize {
     match op {
         Op::DropBounding(mask) | Op::Ambient(mask) => mask.count_ones() as usize,
         Op::LeaveRuntime => 10,
+        Op::CloseFrom(_) => 5,
         _ => 4,
     }
 }
@@ -95,8 +98,7 @@ struct Builder<'a> {
     block: Block,
     wire: u64,
     fifo: Option<&'a OwnedFd>,
-    /// Descriptors needed until the program runs, besides the wire; they close at exec.
-    kept: Vec<u64>,
+    hook_output: &'a [Option<OwnedFd>; 2],
     program: u64,
     args: u64,
     env: u64,
@@ -158,7 +160,8 @@ impl Builder<'_> {
 
     /// The gaps around the descriptors that are still needed (close_range(2), Linux 5.9).
     fn close_from(&mut self, index: u32, first: u32) {
-        let mut kept: Vec<u64> = self.kept.iter().copied().chain([self.wire]).collect();
+        let needed = self.fifo.into_iter().chain(self.hook_output.iter().flatten());
+        let mut kept: Vec<u64> = needed.map(|fd| fd.as_raw_fd() as u64).chain([self.wire]).collect();
         kept.sort_unstable();
         let mut from = u64::from(first);
         for fd in kept {

@@ -73,3 +73,21 @@ fn check(name: &str, place: Place) -> std::result::Result<(), String> {
         _ => Err("is a template, but must name a device of the host".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Place, check};
+
+    #[test]
+    fn names_the_kernel_takes() {
+        for name in ["eth0", "a", "fifteen-letters", "eth0.100", "wlan-ä"] {
+            assert_eq!(check(name, Place::Host), Ok(()), "{name}");
+        }
+        assert_eq!(check("eth%d", Place::Inside), Ok(()));
+        for name in ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\0b", "sixteen-letters-", "%s", "a%d%d", "a%", "à"]
+        {
+            assert!(check(name, Place::Inside).is_err(), "{name:?}");
+        }
+        assert!(check("eth%d", Place::Host).is_err());
+    }
+}

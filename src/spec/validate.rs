@@ -32,6 +32,9 @@ pub fn validate(spec: &Spec) -> Result<()> {
     if let Some(hooks) = &spec.hooks {
         check_hooks(hooks)?;
     }
+    if spec.annotations.contains_key("") {
+        return bad("annotations: a key must not be empty");
+    }
     check_uts(spec)?;
     spec.linux.as_ref().map_or(Ok(()), check_linux)
 }

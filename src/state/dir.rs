@@ -1,13 +1,13 @@
 //! One container's directory.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-use super::{CONFIG, FIFO, RECORD, Record, Root, check_id};
+use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, Root, check_id};
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::fs;
 
@@ -181,10 +181,20 @@ impl Dir {
                 self.unlink(name)?;
             }
         }
+        self.remove_notify()?;
         self.unlink(RECORD)?;
         match fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR) {
             Err(Errno::ENOENT) => Ok(()),
             result => result.at(Stage::State, what),
+        }
+    }
+
+    /// The directory that the container sees, and that its root may have written to where it is our own user.
+    fn remove_notify(&self) -> Result<()> {
+        let path = format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), NOTIFY.to_string_lossy());
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => result.at(Stage::State, || "remove the directory of the notify socket"),
         }
     }
 

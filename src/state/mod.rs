@@ -28,3 +28,5 @@ pub const RECORD: &std::ffi::CStr = c"state.json";
 pub const CONFIG: &std::ffi::CStr = c"config.json";
 /// The name of the fifo that a created container waits on.
 pub const FIFO: &std::ffi::CStr = c"exec.fifo";
+/// The name of the directory with the socket that the container tells its readiness to (sd_notify(3)).
+pub const NOTIFY: &std::ffi::CStr = c"notify";

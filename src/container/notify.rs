@@ -1,0 +1,156 @@
+//! sd_notify(3): readiness of the container's program is told to whoever supervises us.
+//!
+//! The host's socket never gets into the container. The container gets a directory with one of ours, read-only,
+//! and of what arrives there only `READY=1` is passed on, in our words. `start`, or `run`, listens until then.
+
+use std::ffi::{CString, OsString};
+use std::fs::Permissions;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::{EndLink, Op, Plan, Reach, Source, Step, What};
+use crate::spec::Spec;
+use crate::spec::mounts::Mount;
+use crate::state::{Dir, NOTIFY};
+use crate::sys::{fs, process};
+
+/// Where the directory is in the container, as with runc.
+const PLACE: &str = "/run/notify";
+const SOCKET: &str = "notify.sock";
+
+/// The supervisor's socket.
+fn supervisor() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
+}
+
+/// Gives the container its socket's place, when somebody wants to be told: `state` is its state directory.
+pub(super) fn offer(spec: &mut Spec, state: &Path) {
+    let (Some(_), Some(process)) = (supervisor(), &mut spec.process) else { return };
+    process.env.retain(|variable| !variable.starts_with("NOTIFY_SOCKET="));
+    process.env.push(format!("NOTIFY_SOCKET={PLACE}/{SOCKET}"));
+    spec.mounts.push(Mount {
+        destination: PLACE.into(),
+        kind: Some("bind".into()),
+        source: Some(state.join(NOTIFY.to_string_lossy().as_ref()).to_string_lossy().into_owned()),
+        options: ["bind", "ro", "nosuid", "nodev", "noexec"].map(str::to_owned).into(),
+        ..Mount::default()
+    });
+}
+
+/// Makes the directory that is mounted. Root's child takes a clone of it from us, by the descriptor to be kept open
+/// until then: as root of a user namespace it could not look into our state. An ordinary user's can.
+pub(super) fn prepare(dir: &Dir, plan: &mut Plan) -> Result<Option<OwnedFd>> {
+    if supervisor().is_none() {
+        return Ok(None);
+    }
+    let what = || "make the directory of the notify socket";
+    fs::mkdir(dir.fd(), NOTIFY, 0o755).at(Stage::State, what)?;
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let place = fs::open(dir.fd(), NOTIFY, flags, 0).at(Stage::State, what)?;
+    let clone = plan.steps.iter().position(|step| matches!(step, Step::Clone { .. }));
+    let (Some(clone), 0) = (clone, process::geteuid()) else { return Ok(Some(place)) };
+    let tree = plan.steps.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
+    for op in &mut plan.ops {
+        if let Op::Mount(mount) = op
+            && mount.dest.to_bytes() == PLACE.trim_start_matches('/').as_bytes()
+            && let What::Bind { source, .. } = &mut mount.what
+        {
+            *source = Source::Tree(tree);
+        }
+    }
+    let path = CString::new(format!("/proc/self/fd/{}", place.as_raw_fd())).unwrap_or_default();
+    plan.steps.insert(
+        clone,
+        Step::CloneTree { path, reach: Reach::One, propagation: libc::MS_PRIVATE, end: EndLink::Follow },
+    );
+    Ok(Some(place))
+}
+
+/// The container's socket, listened to.
+pub(super) struct Notify {
+    socket: UnixDatagram,
+    supervisor: OsString,
+}
+
+/// What arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The program is ready, and the supervisor knows.
+    Ready,
+    /// Something else.
+    Nothing,
+}
+
+impl Notify {
+    /// Listens, where there is a supervisor and the container was created with a socket. Before the program runs.
+    pub(super) fn open(dir: &Dir) -> Result<Option<Notify>> {
+        let what = || "listen on the container's notify socket";
+        let Some(supervisor) = supervisor() else { return Ok(None) };
+        let place = match fs::open(dir.fd(), NOTIFY, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
+            Err(Errno::ENOENT) => return Ok(None),
+            result => result.at(Stage::State, what)?,
+        };
+        // A socket's address is short, a path is not.
+        let path = format!("/proc/self/fd/{}/{SOCKET}", place.as_raw_fd());
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            result => result.at(Stage::State, what)?,
+        }
+        let socket = UnixDatagram::bind(&path).at(Stage::State, what)?;
+        socket.set_nonblocking(true).at(Stage::State, what)?;
+        // The program may be any user of the container.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o777)).at(Stage::State, what)?;
+        Ok(Some(Notify { socket, supervisor }))
+    }
+
+    /// To be polled for input.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Reads one message; when it says that the program is ready, the supervisor is told, with `more`.
+    pub(super) fn hear(&self, more: &str) -> Result<Heard> {
+        let mut text = [0; 4096];
+        let len = match self.socket.recv(&mut text) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Heard::Nothing),
+            result => result.at(Stage::State, || "read the container's notify socket")?,
+        };
+        if !text[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+            return Ok(Heard::Nothing);
+        }
+        let what = || format!("tell NOTIFY_SOCKET {}", self.supervisor.to_string_lossy());
+        let address = match self.supervisor.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+            path => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path))),
+        };
+        let address = address.at(Stage::State, what)?;
+        let host = UnixDatagram::unbound().at(Stage::State, what)?;
+        host.send_to_addr(format!("READY=1{more}").as_bytes(), &address).at(Stage::State, what)?;
+        Ok(Heard::Ready)
+    }
+
+    /// Waits until the program is ready, or has ended; the supervisor is told its process id, for it outlives us.
+    pub(super) fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+        loop {
+            let mut polled = [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
+            match poll(&mut polled, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(Error::errno(Stage::State, "wait for the container's notify socket", errno)),
+                Ok(_) => {}
+            }
+            let ended = polled[1].any() == Some(true);
+            // What was sent just before the end counts.
+            if self.hear(&format!("\nMAINPID={pid}"))? == Heard::Ready || ended {
+                return Ok(());
+            }
+        }
+    }
+}
