@@ -86,17 +86,6 @@ pub struct Inherited<'a> {
     pub trace: Option<crate::sys::shared::Times>,
 }
 
-impl Inherited<'_> {
-    /// Lists what the child keeps, and what `/proc/self/exe` will name. Called by the parent, before the clone.
-    pub fn list_kept(&mut self, exe: Option<&OwnedFd>) {
-        let lists = [&self.namespaces, &self.trees, &self.id_maps];
-        let single = [Some(&self.wire), self.console.as_ref(), self.fifo.as_ref(), self.init.as_ref(), exe];
-        let all = lists.into_iter().flatten().chain(single.into_iter().flatten());
-        self.kept = all.map(|fd| fd.as_raw_fd() as u32).collect();
-        self.kept.sort_unstable();
-    }
-}
-
 pub use hook::Pointers as HookPointers;
 
 /// The child's state while it walks.
