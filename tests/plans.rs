@@ -52,6 +52,7 @@ fn options(spec: &Spec) -> Options {
         preserve_fds: 0,
         cgroups: Cgroups::File,
         terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
+        joined_own: 0,
     }
 }
 
@@ -131,7 +132,8 @@ fn exec_in_each_engine_container() {
         let process = spec::parse::<spec::process::Process>(&text, "process.json").unwrap();
         let spec = spec(&format!("engines/{engine}-default-config.json"));
         let host = host(host_name);
-        let options = exec::Options { preserve_fds: 0, cgroups: Cgroups::File, only_v2: true, terminal: false };
+        let options =
+            exec::Options { preserve_fds: 0, cgroups: Cgroups::File, only_v2: true, terminal: false, rdt: Vec::new() };
         let plan = exec::exec(&process, &spec, &host, &options).unwrap();
         check(&fixture(&format!("plans/{host_name}/exec-{engine}.txt")), &plan.to_string(), &mut wrong);
     }
