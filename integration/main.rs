@@ -22,6 +22,7 @@ mod namespaces;
 mod netdev;
 mod paths;
 mod pause_update;
+mod plan;
 mod process;
 mod resources;
 mod rootfs;

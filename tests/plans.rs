@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use brisk::host::Host;
 use brisk::plan::create::{Cgroups, Keyring, Options, Start, create};
 use brisk::plan::exec;
-use brisk::plan::op::Enter;
+use brisk::plan::op::{Enter, Plan};
 use brisk::spec::{self, Spec};
 
 use crate::fixture;
@@ -59,9 +59,19 @@ fn options(spec: &Spec) -> Options {
 /// The plan as a user sees it; a refusal is a plan, too.
 fn text(spec: &Spec, host: &Host) -> String {
     match create(spec, host, &options(spec)) {
-        Ok(plan) => plan.to_string(),
+        Ok(plan) => printed(&plan),
         Err(error) => format!("refused: {error:#}\n"),
     }
+}
+
+/// The plan's text without the one number that depends on the architecture brisk was built for.
+fn printed(plan: &Plan) -> String {
+    let text = plan.to_string();
+    let lines = text.lines().map(|line| match line.split_once("load the seccomp filter (") {
+        Some((head, _)) => format!("{head}load the seccomp filter\n"),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 /// Compares with, or writes, one golden file. What differs is said line by line.
@@ -135,7 +145,7 @@ fn exec_in_each_engine_container() {
         let options =
             exec::Options { preserve_fds: 0, cgroups: Cgroups::File, only_v2: true, terminal: false, rdt: Vec::new() };
         let plan = exec::exec(&process, &spec, &host, &options).unwrap();
-        check(&fixture(&format!("plans/{host_name}/exec-{engine}.txt")), &plan.to_string(), &mut wrong);
+        check(&fixture(&format!("plans/{host_name}/exec-{engine}.txt")), &printed(&plan), &mut wrong);
     }
     assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
 }
