@@ -23,6 +23,7 @@ mod netdev;
 mod notify;
 mod paths;
 mod pause_update;
+mod plan;
 mod process;
 mod resources;
 mod rootfs;

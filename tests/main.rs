@@ -15,6 +15,7 @@ mod idmap;
 mod load;
 mod namespaces;
 mod options;
+mod plans;
 mod rlimits;
 mod schedule;
 mod seccomp;

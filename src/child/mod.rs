@@ -13,7 +13,7 @@ mod root;
 mod streams;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -84,18 +84,6 @@ pub struct Inherited<'a> {
     pub scratch: Vec<u8>,
     /// Where each operation's start time goes, in memory shared with the parent, when tracing.
     pub trace: Option<crate::sys::shared::Times>,
-}
-
-impl Inherited<'_> {
-    /// Lists what the child keeps, and what `/proc/self/exe` will name. Called by the parent, before the clone.
-    pub fn list_kept(&mut self, exe: Option<&OwnedFd>) {
-        let lists = [&self.namespaces, &self.trees, &self.id_maps];
-        let single = [Some(&self.wire), self.console.as_ref(), self.fifo.as_ref(), self.init.as_ref(), exe];
-        let single = single.into_iter().chain(self.hook_output.each_ref().map(Option::as_ref));
-        let all = lists.into_iter().flatten().chain(single.flatten());
-        self.kept = all.map(|fd| fd.as_raw_fd() as u32).collect();
-        self.kept.sort_unstable();
-    }
 }
 
 pub use hook::Pointers as HookPointers;

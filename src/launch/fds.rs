@@ -1,17 +1,29 @@
 //! What the parent opens or enters for the child: namespaces and mount trees.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use super::skeleton;
 
+use crate::child::Inherited;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespaces::Kind;
 use crate::plan::op::{Mounts, Reach};
 use crate::sys::mount::{self, MountAttr, RECURSIVE};
 use crate::sys::{fs, namespace, process};
+
+/// Everything the child keeps, in order, with what its `/proc/self/exe` will name.
+pub(super) fn kept(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
+    let lists = [&child.namespaces, &child.trees, &child.id_maps];
+    let single = [Some(&child.wire), child.console.as_ref(), child.fifo.as_ref(), child.init.as_ref(), exe];
+    let single = single.into_iter().chain(child.hook_output.each_ref().map(Option::as_ref));
+    let all = lists.into_iter().flatten().chain(single.into_iter().flatten());
+    let mut kept: Vec<u32> = all.map(|fd| fd.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    kept
+}
 
 /// Opens a namespace by path and makes sure that it is one of this type.
 pub(super) fn namespace(kind: Kind, path: &str) -> Result<OwnedFd> {

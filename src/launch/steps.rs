@@ -315,7 +315,7 @@ impl<'a> Parent<'a> {
             scratch: vec![0; 64 * 1024],
             trace: self.times,
         };
-        inherited.list_kept(built.exe.as_ref());
+        inherited.kept = fds::kept(&inherited, built.exe.as_ref());
         let pid = join_pid.and_then(|index| inherited.namespaces.get(index));
         let own = fds::Around::enter(pid, time_offsets.as_deref(), *mounts)?;
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);

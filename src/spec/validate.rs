@@ -65,7 +65,7 @@ pub fn validate_process(process: &Process) -> Result<()> {
     }
 }
 
-/// MAJOR.MINOR.PATCH[-PRERELEASE][+BUILD]. Any version will do: engines are often ahead of runtimes, and the
+/// `MAJOR.MINOR.PATCH[-PRERELEASE][+BUILD]`. Any version will do: engines are often ahead of runtimes, and the
 /// specification keeps a major version compatible.
 fn is_semver(version: &str) -> bool {
     let (version, build) = version.split_once('+').map_or((version, None), |(v, build)| (v, Some(build)));

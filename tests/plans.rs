@@ -1,0 +1,160 @@
+//! Golden plans: what brisk would do with each bundle of fixtures/ on each host of fixtures/hosts/, as text.
+//!
+//! `UPDATE_PLANS=1` writes fixtures/plans/ anew; the difference is then read as a list of operations.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use brisk::host::Host;
+use brisk::plan::create::{Cgroups, Keyring, Options, Start, create};
+use brisk::plan::exec;
+use brisk::plan::op::{Enter, Plan};
+use brisk::spec::{self, Spec};
+
+use crate::fixture;
+
+/// What engines send is planned for these only: what depends on the host is in the bundles made by hand.
+/// Rootless podman calls its runtime as root of a user namespace.
+const ENGINE_HOST: &str = "v2-root";
+const ROOTLESS_HOST: &str = "nested-root";
+
+/// What an ordinary user can do is in these; every other bundle is refused like the first.
+const OF_A_USER: &[&str] = &["default", "rootless", "userns"];
+
+/// The files of a directory below fixtures/ whose name ends so, sorted, without the ending.
+fn names(dir: &str, ending: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(fixture(dir)).unwrap();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(ending)?.to_owned()))
+        .collect();
+    names.sort();
+    assert!(!names.is_empty(), "no {dir}/*{ending}");
+    names
+}
+
+fn host(name: &str) -> Host {
+    let text = std::fs::read(fixture(&format!("hosts/{name}.json"))).unwrap();
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("hosts/{name}.json: {error}"))
+}
+
+fn spec(path: &str) -> Spec {
+    let text = std::fs::read(fixture(path)).unwrap();
+    spec::parse(&text, path).unwrap()
+}
+
+fn options(spec: &Spec) -> Options {
+    Options {
+        id: "web1".to_owned(),
+        bundle: PathBuf::from("/bundle"),
+        enter: Enter::Pivot,
+        keyring: Keyring::New,
+        start: Start::OnSignal,
+        preserve_fds: 0,
+        cgroups: Cgroups::File,
+        terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
+        joined_own: 0,
+    }
+}
+
+/// The plan as a user sees it; a refusal is a plan, too.
+fn text(spec: &Spec, host: &Host) -> String {
+    match create(spec, host, &options(spec)) {
+        Ok(plan) => printed(&plan),
+        Err(error) => format!("refused: {error:#}\n"),
+    }
+}
+
+/// The plan's text without the one number that depends on the architecture brisk was built for.
+fn printed(plan: &Plan) -> String {
+    let text = plan.to_string();
+    let lines = text.lines().map(|line| match line.split_once("load the seccomp filter (") {
+        Some((head, _)) => format!("{head}load the seccomp filter\n"),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
+/// Compares with, or writes, one golden file. What differs is said line by line.
+fn check(path: &Path, text: &str, wrong: &mut Vec<String>) {
+    if std::env::var_os("UPDATE_PLANS").is_some() {
+        std::fs::create_dir(path.parent().unwrap()).or_else(exists).unwrap();
+        std::fs::write(path, text).unwrap();
+        return;
+    }
+    let known = std::fs::read_to_string(path).unwrap_or_default();
+    if known == text {
+        return;
+    }
+    let line = known.lines().zip(text.lines()).position(|(a, b)| a != b);
+    let line = line.unwrap_or(known.lines().count().min(text.lines().count()));
+    let at = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_owned();
+    wrong.push(format!("{}:{}\n  known: {}\n  now:   {}", path.display(), line + 1, at(&known), at(text)));
+}
+
+fn exists(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+}
+
+/// Every pair of a host and a bundle: the name of its golden file, and the path of its config.json.
+fn pairs() -> Vec<(String, String, String)> {
+    let mut pairs = Vec::new();
+    for host in names("hosts", ".json") {
+        let user = host.ends_with("-user");
+        for bundle in names("bundles", "").into_iter().filter(|name| !user || OF_A_USER.contains(&name.as_str())) {
+            pairs.push((host.clone(), bundle.clone(), format!("bundles/{bundle}/config.json")));
+        }
+    }
+    for engine in names("engines", "-config.json") {
+        let host = if engine.contains("rootless") { ROOTLESS_HOST } else { ENGINE_HOST };
+        pairs.push((host.to_owned(), engine.clone(), format!("engines/{engine}-config.json")));
+    }
+    pairs
+}
+
+#[test]
+fn every_bundle_on_every_host() {
+    let mut wrong = Vec::new();
+    for (host_name, name, config) in pairs() {
+        let path = fixture(&format!("plans/{host_name}/{name}.txt"));
+        check(&path, &text(&spec(&config), &host(&host_name)), &mut wrong);
+    }
+    assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_golden_plan_without_a_bundle() {
+    let wanted: BTreeSet<String> = pairs().into_iter().map(|(host, name, _)| format!("{host}/{name}")).collect();
+    for host in names("plans", "") {
+        for name in names(&format!("plans/{host}"), ".txt") {
+            let found = format!("{host}/{name}");
+            assert!(wanted.contains(&found) || name.starts_with("exec-"), "plans/{found}.txt belongs to nothing");
+        }
+    }
+}
+
+#[test]
+fn exec_in_each_engine_container() {
+    let mut wrong = Vec::new();
+    for (engine, host_name) in
+        [("docker", "v2-root"), ("podman-rootful", "v1-root"), ("podman-rootless", "nested-root")]
+    {
+        let text = std::fs::read(fixture(&format!("engines/{engine}-exec-process.json"))).unwrap();
+        let process = spec::parse::<spec::process::Process>(&text, "process.json").unwrap();
+        let spec = spec(&format!("engines/{engine}-default-config.json"));
+        let host = host(host_name);
+        let options =
+            exec::Options { preserve_fds: 0, cgroups: Cgroups::File, only_v2: true, terminal: false, rdt: Vec::new() };
+        let plan = exec::exec(&process, &spec, &host, &options).unwrap();
+        check(&fixture(&format!("plans/{host_name}/exec-{engine}.txt")), &printed(&plan), &mut wrong);
+    }
+    assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
+}
+
+/// The same input gives the same plan: nothing of the clock, the environment or a hash table's order is in it.
+#[test]
+fn a_plan_is_a_function_of_its_input() {
+    for (host_name, _, config) in pairs() {
+        let (spec, host) = (spec(&config), host(&host_name));
+        assert_eq!(text(&spec, &host), text(&spec, &host), "{config}");
+    }
+}
