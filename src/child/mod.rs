@@ -266,7 +266,25 @@ fn keyring(name: &CStr) -> Done {
 
 /// Mounts a proc file system of our own, detached: nobody else can put anything on it (CVE-2025-52881).
 fn private_procfs() -> Result<OwnedFd, Trouble> {
-    let context = mount::fs_open(c"proc")?;
-    mount::fs_create(context.as_fd())?;
-    Ok(mount::fs_mount(context.as_fd(), 0)?)
+    let made = mount::fs_open(c"proc").and_then(|context| {
+        mount::fs_create(context.as_fd())?;
+        mount::fs_mount(context.as_fd(), 0)
+    });
+    match made {
+        // The pid namespace belongs to a user namespace above ours, as with an ordinary user's `--pid host`.
+        Err(Errno::EPERM) => mounted_procfs(),
+        made => Ok(made?),
+    }
+}
+
+/// The proc that is mounted: really a proc, and its root. What is below is opened without crossing a mount.
+fn mounted_procfs() -> Result<OwnedFd, Trouble> {
+    /// PROC_ROOT_INO of include/linux/proc_fs.h
+    const ROOT: libc::ino_t = 1;
+    let place = fs::open(fs::CWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
+    if fs::fs_magic(place.as_fd())? == libc::PROC_SUPER_MAGIC && fs::stat(place.as_fd())?.st_ino == ROOT {
+        Ok(place)
+    } else {
+        Err(Errno::EPERM.into())
+    }
 }

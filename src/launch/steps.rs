@@ -27,6 +27,8 @@ pub(super) struct Parent<'a> {
     child: Option<(i32, OwnedFd)>,
     rdt: Option<Rdt>,
     listener_fd: Option<i32>,
+    /// What the launched process said before its launcher did.
+    early: Option<Message>,
     reaped: Option<Exit>,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
@@ -49,6 +51,7 @@ impl<'a> Parent<'a> {
             child: None,
             rdt: None,
             listener_fd: None,
+            early: None,
             reaped: None,
             scope: None,
             times,
@@ -179,7 +182,7 @@ impl<'a> Parent<'a> {
                 let (pid, pidfd) = self.child()?;
                 listener::send(*pid, pidfd, number, path, metadata, self.launch.state)
             }
-            Step::AwaitExec => match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the program")? {
+            Step::AwaitExec => match self.receive("wait for the program")? {
                 None => self.exec_or_death(),
                 Some(Message::Fault(fault)) => Err(self.fault(&fault)),
                 Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
@@ -196,8 +199,16 @@ impl<'a> Parent<'a> {
         self.launch.plan.fault(fault.op as usize, fault.errno, &String::from_utf8_lossy(fault.text()))
     }
 
+    /// The child's next message; what came before its launcher's goes first.
+    fn receive(&mut self, what: &str) -> Result<Option<Message>> {
+        match self.early.take() {
+            Some(message) => Ok(Some(message)),
+            None => wire::receive(self.wire.as_fd()).at(Stage::Sync, || what.to_owned()),
+        }
+    }
+
     fn wait_for(&mut self, point: SyncPoint) -> Result<()> {
-        match wire::receive(self.wire.as_fd()).at(Stage::Sync, || format!("wait for the child: {}", point.name()))? {
+        match self.receive(&format!("wait for the child: {}", point.name()))? {
             Some(Message::Sync(found, value)) if found == point => {
                 if point == SyncPoint::Listener {
                     self.listener_fd = Some(value);
@@ -227,10 +238,14 @@ impl<'a> Parent<'a> {
 
     /// The launcher has cloned the process we want, our other child, and ends.
     fn await_launched(&mut self) -> Result<()> {
-        let pid = match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the launcher")? {
-            Some(Message::Sync(SyncPoint::Launched, pid)) => pid,
-            Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
-            _ => return Err(sync_error("the launcher ended early")),
+        let pid = loop {
+            match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the launcher")? {
+                Some(Message::Sync(SyncPoint::Launched, pid)) => break pid,
+                Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
+                // The launched process may be quicker than its launcher; it says one thing and waits.
+                Some(message) if self.early.is_none() => self.early = Some(message),
+                _ => return Err(sync_error("the launcher ended early")),
+            }
         };
         let pidfd = process::pidfd_open(pid).at(Stage::Sync, || format!("open a pidfd of process {pid}"))?;
         if let Some((launcher, _)) = self.child.replace((pid, pidfd)) {
@@ -280,6 +295,12 @@ impl<'a> Parent<'a> {
         hooks::run(kind.name(), list.unwrap_or_default(), &state, &self.launch.hook_output)
     }
 
+    fn has_hooks(&self) -> bool {
+        self.launch.hooks.is_some_and(|hooks| {
+            !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.poststart.is_empty())
+        })
+    }
+
     fn save(&mut self) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
@@ -327,7 +348,12 @@ impl<'a> Parent<'a> {
                 self.child = Some((pid, pidfd));
                 drop(inherited);
                 drop(built.exe);
-                own.leave()
+                match own.leave() {
+                    // An ordinary user may not return to the machine's pid namespace. Only what is forked from
+                    // here on would notice, and that is hooks.
+                    Err(error) if error.root_errno() == Some(Errno::EPERM) && !self.has_hooks() => Ok(()),
+                    left => left,
+                }
             }
         }
     }

@@ -137,9 +137,15 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     if needs_hooks_stop(&input) {
         draft.ops.push(Op::Sync(SyncPoint::Hooks));
     }
-    rootfs::plan(&input, &mut draft)?;
     let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(namespaces, options.joined_own))?;
-    if !sysctls.is_empty() {
+    // Without a pid namespace of its own a user namespace gets no new proc. The mounted one has to be taken
+    // before parts of it are hidden or read-only.
+    let mounted_proc = input.in_userns() && !namespaces.is_new(Kind::Pid);
+    if mounted_proc && !sysctls.is_empty() {
+        draft.ops.push(Op::Procfs);
+    }
+    rootfs::plan(&input, &mut draft)?;
+    if !mounted_proc && !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
     }
     for write in sysctls {

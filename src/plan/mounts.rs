@@ -30,8 +30,9 @@ pub(super) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &m
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
         "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
-        "sysfs" if input.in_userns() && !input.namespaces.is_new(Kind::Network) && !is_bind(mount) => {
-            // A new sysfs shows the network namespace, which must belong to our user namespace.
+        "sysfs" if input.in_userns() && !input.namespaces.contains(Kind::Network) && !is_bind(mount) => {
+            // A new sysfs shows the network namespace, which must belong to our user namespace. The host's does
+            // not; one to join does, as engines make them: rootless podman's, or that of another container.
             return bind(input, mount, &options, dest, c"/sys".into(), Reach::Tree, draft);
         }
         _ => {}
