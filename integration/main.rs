@@ -26,5 +26,6 @@ mod process;
 mod resources;
 mod rootfs;
 mod rootless;
+mod security;
 mod systemd;
 mod terminal;
