@@ -24,7 +24,7 @@ use crate::common::{Bundle, Container, host};
 /// How long a race is tried.
 const RACE: Duration = Duration::from_secs(2);
 
-/// Everything a privileged container has.
+/// What a privileged container has, by number.
 pub const ALL_CAPS: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -35,20 +35,24 @@ pub const ALL_CAPS: &[&str] = &[
     "CAP_SETGID",
     "CAP_SETUID",
     "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
     "CAP_NET_ADMIN",
     "CAP_NET_RAW",
     "CAP_SYS_CHROOT",
     "CAP_SYS_PTRACE",
     "CAP_SYS_ADMIN",
     "CAP_MKNOD",
-    "CAP_AUDIT_WRITE",
-    "CAP_SETFCAP",
-    "CAP_SYS_RESOURCE",
 ];
+const NUMBERS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 18, 19, 21, 27];
 
-/// The container's process gets these capabilities.
+/// The container's process gets these capabilities, of those that there are. After `Bundle::userns`.
 pub fn with_caps(bundle: Bundle, caps: &[&str]) -> Bundle {
+    // runc and crun refuse what they do not have themselves; in a user namespace everything is there.
+    let given = |cap: &&&str| {
+        let index = ALL_CAPS.iter().position(|known| known == *cap);
+        index.is_none_or(|index| host::has_cap(NUMBERS[index]))
+    };
+    let in_userns = bundle.config["linux"]["uidMappings"].is_array();
+    let caps: Vec<&&str> = caps.iter().filter(|cap| in_userns || given(cap)).collect();
     bundle
         .set("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }))
         .set("/process/noNewPrivileges", json!(false))

@@ -16,9 +16,9 @@ use crate::common::Bundle;
 /// Runs the script in a user namespace with every capability; the probe's report ends its output.
 fn run(more: impl FnOnce(Bundle) -> Bundle, script: &str, ops: &str) -> Value {
     let script = format!("({script}) > /log 2>&1; exec /probe read:/log {ops}");
-    let bundle = with_caps(Bundle::sh(&script), ALL_CAPS);
+    let bundle = with_caps(Bundle::sh(&script).userns(), ALL_CAPS);
     secret(&bundle);
-    more(bundle.userns()).container().run().ok().json()
+    more(bundle).container().run().ok().json()
 }
 
 /// A directory of the host that anybody may write to, with these flags of its own mount.
@@ -98,7 +98,7 @@ fn a_submount_that_covers_something_cannot_be_unmounted() {
 /// A plain bind would leave the mount out and show what is below it: the kernel refuses that (EINVAL).
 #[test]
 fn a_plain_bind_does_not_uncover_what_is_below_a_submount() {
-    let mut bundle = with_caps(Bundle::probe(&["stat:/data/sub/covered"]), ALL_CAPS).userns();
+    let mut bundle = with_caps(Bundle::probe(&["stat:/data/sub/covered"]).userns(), ALL_CAPS);
     let source = bundle.host_dir("source");
     let sub = source.join("sub");
     fs::create_dir(&sub).unwrap();
