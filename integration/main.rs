@@ -28,5 +28,6 @@ mod process;
 mod resources;
 mod rootfs;
 mod rootless;
+mod security;
 mod systemd;
 mod terminal;

@@ -14,6 +14,9 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 
+#[path = "security/attack.rs"]
+mod attack;
+
 fn main() -> ExitCode {
     let mut out = Map::new();
     let mut code = 0;
@@ -21,6 +24,10 @@ fn main() -> ExitCode {
         let (verb, arg) = op.split_once(':').unwrap_or((&op, ""));
         match verb {
             "exit" => code = arg.parse().unwrap(),
+            "on-lesser-kernel" => {
+                let command: Vec<String> = std::env::args().skip(2).collect();
+                return attack::on_lesser_kernel(arg, &command);
+            }
             "pause" => pause(&out, arg),
             "signals" => return report_signals(),
             _ => {
@@ -61,6 +68,8 @@ fn run(verb: &str, arg: &str) -> Value {
             nix::sys::stat::Mode::from_bits_truncate(0o600),
             nix::sys::stat::makedev(1, 3),
         )),
+        "grab" => attack::grab(arg),
+        "hunt" => attack::hunt(arg),
         "exec" => result(std::process::Command::new(arg).output().map(|o| o.status.code())),
         "setuid" => nix_result(nix::unistd::setuid(arg.parse::<u32>().unwrap().into())),
         "loopback" => result(loopback()),

@@ -13,17 +13,20 @@ use super::{host, runtime};
 pub struct Container {
     pub bundle: Bundle,
     pub id: String,
+    /// The runtime, after a program to start it with, if any.
+    pub program: Vec<PathBuf>,
 }
 
 impl Container {
     pub fn new(bundle: Bundle) -> Self {
         let id = bundle.id.clone();
-        Container { bundle, id }
+        Container { bundle, id, program: vec![runtime()] }
     }
 
     /// The runtime's command line up to and including `args`.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(runtime());
+        let mut command = Command::new(&self.program[0]);
+        command.args(&self.program[1..]);
         // A session leader without a terminal, whatever the developer's shell has.
         command.arg("--root").arg(self.bundle.state_root()).args(args).current_dir(&self.bundle.dir);
         command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").env_remove("XDG_RUNTIME_DIR");

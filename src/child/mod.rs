@@ -163,6 +163,8 @@ impl<'a> Child<'a> {
             Op::Sync(point) => self.sync(*point),
             Op::Join(index, kind) => {
                 let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;
+                // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
+                process::set_undumpable()?;
                 Ok(process::setns(fd.as_fd(), kind.flag() as i32)?)
             }
             Op::JoinInit(flags) => {

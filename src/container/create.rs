@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::notify::Notify;
 use super::options::{CgroupManager, Create, Global};
-use super::{Container, files, notify};
+use super::{Container, files, image, notify};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
@@ -42,6 +42,7 @@ pub(super) enum Console {
 /// Makes a container that waits for `start`.
 pub fn create(global: &Global, args: &Create) -> Result<()> {
     let bundle = Bundle::load(args)?;
+    image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
     let console = match (&args.console_socket, terminal) {
         (Some(path), true) => Console::Socket(launch::connect(path, Stage::Console)?),
@@ -70,7 +71,7 @@ pub(super) fn needless_socket() -> Error {
 pub(super) struct Bundle {
     dir: PathBuf,
     text: Vec<u8>,
-    spec: Spec,
+    pub(super) spec: Spec,
 }
 
 impl Bundle {

@@ -9,7 +9,7 @@ use super::create::{
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
-use super::{Container, files};
+use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
@@ -25,6 +25,7 @@ use crate::sys::socket;
 
 /// Runs one more process; its exit status.
 pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
+    image::protect()?;
     let container = Container::load(&global.root, &args.id)?;
     match container.status()? {
         Status::Stopped => return Err(Error::new(Stage::State, "cannot exec in a stopped container")),

@@ -6,7 +6,7 @@ use super::create::{Bundle, Console, Made, make, needless_socket};
 use super::foreground::{self, Foreground};
 use super::options::{Delete, Global, Run, Selection};
 use super::start::run_poststart;
-use super::{delete, files, poststop};
+use super::{delete, files, image, poststop};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::plan::create::Start;
@@ -15,6 +15,7 @@ use crate::sys::{process, socket};
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
     let bundle = Bundle::load(&args.create)?;
+    image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
     if args.create.console_socket.is_some() && !(args.detach && terminal) {
         return Err(needless_socket());

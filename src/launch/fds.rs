@@ -90,6 +90,8 @@ impl Around {
         let mut around = Around { own: Vec::new(), place: None };
         if let Some(pid) = pid {
             around.own.push((namespace(Kind::Pid, "/proc/self/ns/pid")?, Kind::Pid));
+            // The child takes it over: it is born where others can see it (CVE-2016-9962).
+            process::set_undumpable().at(Stage::Namespace, || "become undumpable")?;
             process::setns(pid.as_fd(), Kind::Pid.flag() as i32).at(Stage::Namespace, || "join the pid namespace")?;
         }
         if let Some(offsets) = offsets {

@@ -247,6 +247,9 @@ impl<'a> Parent<'a> {
                 _ => return Err(sync_error("the launcher ended early")),
             }
         };
+        // The process is in the container by now, where one with CAP_SYS_PTRACE may have got hold of the wire:
+        // only a child of ours can be what the launcher has made.
+        process::is_child(pid).at(Stage::Sync, || format!("the launcher's child is to be process {pid}"))?;
         let pidfd = process::pidfd_open(pid).at(Stage::Sync, || format!("open a pidfd of process {pid}"))?;
         if let Some((launcher, _)) = self.child.replace((pid, pidfd)) {
             process::wait(launcher, 0).at(Stage::Sync, || "reap the launcher")?;

@@ -38,6 +38,11 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     let mut draft = Draft::default();
     let all =
         Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
+    if process::has_labels(process) {
+        // Before anything is joined: in a user namespace the launcher, whose pid namespace is still the host's,
+        // could not mount proc (EPERM).
+        draft.ops.push(Op::Procfs);
+    }
     draft.ops.push(Op::JoinInit(all));
     if userns {
         draft.ops.push(Op::BecomeRoot);

@@ -135,6 +135,11 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     Ok(Program { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
 
+/// Whether a label has to be written for an LSM.
+pub(super) fn has_labels(process: &Process) -> bool {
+    [&process.apparmor_profile, &process.selinux_label].into_iter().flatten().any(|label| !label.is_empty())
+}
+
 /// Scheduling, memory policy, personality and labels.
 fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
     if let Some(scheduler) = &process.scheduler {

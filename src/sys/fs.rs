@@ -249,6 +249,12 @@ pub fn set_cloexec(fd: RawFd, flag: libc::c_int) -> Result<()> {
     done(unsafe { raw!(SYS_fcntl, fd, libc::F_SETFD, flag) })
 }
 
+/// fcntl(2) `F_SETFL`: reads and writes wait.
+pub fn set_blocking(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_SETFL, 0) })
+}
+
 /// umask(2); cannot fail.
 pub fn umask(mask: u32) {
     // SAFETY: no memory is passed.

@@ -9,6 +9,7 @@ pub mod cgfs;
 pub mod cred;
 pub mod dir;
 pub mod fs;
+pub mod image;
 pub mod mount;
 pub mod namespace;
 pub mod path;

@@ -137,6 +137,14 @@ pub fn peek_dead(options: i32) -> Result<Option<i32>> {
     Ok((pid != 0).then_some(pid))
 }
 
+/// waitid(2) without reaping: ECHILD unless the process is a child of ours.
+pub fn is_child(pid: i32) -> Result<()> {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let (info, usage) = (ptr::null_mut::<libc::siginfo_t>(), ptr::null_mut::<libc::rusage>());
+    // SAFETY: the kernel takes NULL for both results as "not wanted".
+    done(unsafe { raw!(SYS_waitid, libc::P_PID, pid, info, options, usage) })
+}
+
 /// Leaves the process without running anything else.
 pub fn exit(status: i32) -> ! {
     // SAFETY: does not return; nothing in this process is used afterwards.

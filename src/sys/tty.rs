@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::fs::{self, own};
 use super::{Result, cvt, done, raw};
@@ -10,7 +10,12 @@ use super::{Result, cvt, done, raw};
 /// Opens a new pseudo-terminal through the `ptmx` at `path` below `root`; returns master and slave. The slave
 /// comes from TIOCGPTPEER (Linux 4.13), so no name in the container is trusted (CVE-2025-52565).
 pub fn open_pty(root: BorrowedFd<'_>, path: &CStr) -> Result<(OwnedFd, OwnedFd)> {
-    let master = fs::open2(root, path, libc::O_RDWR | libc::O_NOCTTY, 0, fs::IN_ROOT)?;
+    let found = fs::open2(root, path, libc::O_PATH, 0, fs::IN_ROOT)?;
+    check_ptmx(found.as_fd())?;
+    let master = fs::open2(root, path, libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK, 0, fs::IN_ROOT)?;
+    // Looked at before, so that nothing else is opened if the image says so; and after, in case it was swapped.
+    check_ptmx(master.as_fd())?;
+    fs::set_blocking(master.as_fd())?;
     let unlock: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one int.
     done(unsafe { raw!(SYS_ioctl, master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) })?;
@@ -18,6 +23,13 @@ pub fn open_pty(root: BorrowedFd<'_>, path: &CStr) -> Result<(OwnedFd, OwnedFd)>
     // SAFETY: TIOCGPTPEER takes open flags by value.
     let slave = cvt(unsafe { raw!(SYS_ioctl, master.as_raw_fd(), libc::TIOCGPTPEER, flags) }).map(own)?;
     Ok((master, slave))
+}
+
+/// The multiplexer of some devpts: character device 5:2.
+fn check_ptmx(fd: BorrowedFd<'_>) -> Result<()> {
+    let stat = fs::stat(fd)?;
+    let is = fs::kind(&stat) == libc::S_IFCHR && stat.st_rdev == libc::makedev(5, 2);
+    if is { Ok(()) } else { Err(nix::errno::Errno::ENOTTY) }
 }
 
 /// TIOCSWINSZ.

@@ -1,0 +1,136 @@
+//! What the probe does as an attacker inside a container.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+/// Files held open at most; more are variations of the same.
+const MAX_HELD: usize = 64;
+
+/// What was seen of other processes.
+#[derive(Default)]
+struct Prey {
+    exes: BTreeSet<String>,
+    fds: BTreeSet<String>,
+    entered: BTreeSet<String>,
+    held: Vec<(String, File)>,
+    inodes: BTreeSet<(u64, u64)>,
+}
+
+/// Looks for processes that were not there before, over and over until `stop` exists: what their exe and
+/// their descriptors are, whether a directory of the host can be reached through one (CVE-2016-9962,
+/// CVE-2024-21626), and holds every exe open. In the end tries to write to each (CVE-2019-5736: while the
+/// program runs that is ETXTBSY; the open file waits until it does not).
+pub fn hunt(stop: &str) -> Value {
+    let before = pids();
+    let mut prey = Prey::default();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !Path::new(stop).exists() && Instant::now() < end {
+        for pid in pids().difference(&before) {
+            stalk(*pid, &mut prey);
+        }
+    }
+    let tries: Vec<Value> =
+        prey.held.iter().map(|(name, file)| json!({ "exe": name, "write": overwrite(file) })).collect();
+    json!({ "exes": prey.exes, "fds": prey.fds, "entered": prey.entered, "tries": tries })
+}
+
+fn pids() -> BTreeSet<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn stalk(pid: u32, prey: &mut Prey) {
+    let exe = format!("/proc/{pid}/exe");
+    if let (Ok(file), Ok(name)) = (File::open(&exe), fs::read_link(&exe)) {
+        let name = name.to_string_lossy().into_owned();
+        let inode = file.metadata().map(|meta| (meta.dev(), meta.ino())).unwrap_or_default();
+        // A program of the container itself is no prize.
+        let ours = fs::metadata(&name).is_ok_and(|meta| (meta.dev(), meta.ino()) == inode);
+        if !ours && prey.held.len() < MAX_HELD && prey.inodes.insert(inode) {
+            prey.held.push((name.clone(), file));
+        }
+        prey.exes.insert(name);
+    }
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        let number = entry.file_name().to_string_lossy().into_owned();
+        if number.parse::<u32>().is_ok_and(|number| number > 2) {
+            prey.fds.insert(target.to_string_lossy().into_owned());
+        }
+        // A directory from outside leads everywhere.
+        let secret = entry.path().join("SECRET");
+        if secret.exists() || entry.path().join("../SECRET").exists() {
+            prey.entered.insert(format!("fd {number} {}", target.display()));
+        }
+    }
+    for link in ["cwd", "root"] {
+        let path = format!("/proc/{pid}/{link}");
+        if Path::new(&path).join("../SECRET").exists() || Path::new(&path).join("SECRET").exists() {
+            prey.entered.insert(format!("{link} {:?}", fs::read_link(&path)));
+        }
+    }
+}
+
+/// Opens `path` now and writes to it when it can be written.
+pub fn grab(path: &str) -> Value {
+    match File::open(path) {
+        Ok(file) => json!({ "exe": fs::read_link(path).ok(), "write": overwrite(&file) }),
+        Err(error) => json!({ "exe": error.to_string() }),
+    }
+}
+
+fn overwrite(file: &File) -> Value {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let end = Instant::now() + Duration::from_secs(1);
+    loop {
+        match fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write(b"OVERWRITTEN")) {
+            Ok(_) => return json!("written"),
+            Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) && Instant::now() < end => {}
+            Err(error) => return json!(error.raw_os_error().map(|raw| format!("{:?}", Errno::from_raw(raw)))),
+        }
+    }
+}
+
+/// Executes `command` as on a kernel without CONFIG_CHECKPOINT_RESTORE: `prctl(PR_SET_MM, …)` is EINVAL. With
+/// `no-mounts` also as on one before 5.2: open_tree(2) does not exist.
+pub fn on_lesser_kernel(mounts: &str, command: &[String]) -> ExitCode {
+    let mut rules: Vec<[u32; 4]> = vec![
+        // Load the number; prctl → look at the first argument.
+        [0x20, 0, 0, 0],
+        [0x15, 0, 3, libc::SYS_prctl as u32],
+        [0x20, 0, 0, 16],
+        [0x15, 0, 1, libc::PR_SET_MM as u32],
+        [0x06, 0, 0, libc::SECCOMP_RET_ERRNO | Errno::EINVAL as u32],
+        [0x20, 0, 0, 0],
+    ];
+    if mounts == "no-clones" {
+        rules.push([0x15, 0, 1, libc::SYS_mount_setattr as u32]);
+        rules.push([0x06, 0, 0, libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32]);
+    }
+    rules.push([0x06, 0, 0, libc::SECCOMP_RET_ALLOW]);
+    let mut program: Vec<libc::sock_filter> = rules
+        .iter()
+        .map(|[code, yes, no, k]| libc::sock_filter { code: *code as u16, jt: *yes as u8, jf: *no as u8, k: *k })
+        .collect();
+    install(&mut program).unwrap();
+    let error = std::process::Command::new(&command[0]).args(&command[1..]).exec();
+    panic!("{}: {error}", command[0]);
+}
+
+#[allow(unsafe_code, reason = "a test program outside of brisk; nix has no seccomp")]
+fn install(program: &mut [libc::sock_filter]) -> nix::Result<()> {
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: `filter` describes `program`, which outlives the call.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+    Errno::result(result).map(drop)
+}

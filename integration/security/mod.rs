@@ -1,0 +1,107 @@
+//! Every published hole in runc, crun, youki and their kin as an attack on the runtime under test.
+//!
+//! A test is named after what was published (the table with the defences is docs/SECURITY.md). It does what
+//! the attacker did and fails if that works. `RUNTIME` may name an old runtime, on which some of them do:
+//! that is how it is known that they can fail.
+
+mod devices;
+mod entering;
+mod files_in_proc;
+mod own_binary;
+mod paths;
+mod userns;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::common::{Bundle, Container, host};
+
+/// How long a race is tried.
+const RACE: Duration = Duration::from_secs(2);
+
+/// What a privileged container has, by number.
+pub const ALL_CAPS: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_ADMIN",
+    "CAP_MKNOD",
+];
+const NUMBERS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 18, 19, 21, 27];
+
+/// The container's process gets these capabilities, of those that there are. After `Bundle::userns`.
+pub fn with_caps(bundle: Bundle, caps: &[&str]) -> Bundle {
+    // runc and crun refuse what they do not have themselves; in a user namespace everything is there.
+    let given = |cap: &&&str| {
+        let index = ALL_CAPS.iter().position(|known| known == *cap);
+        index.is_none_or(|index| host::has_cap(NUMBERS[index]))
+    };
+    let in_userns = bundle.config["linux"]["uidMappings"].is_array();
+    let caps: Vec<&&str> = caps.iter().filter(|cap| in_userns || given(cap)).collect();
+    bundle
+        .set("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }))
+        .set("/process/noNewPrivileges", json!(false))
+}
+
+/// Lets a container use a copy of the runtime, so that an attack that works costs nothing.
+pub fn own_copy(container: &mut Container) -> (PathBuf, Vec<u8>) {
+    let copy = container.bundle.dir.join("runtime");
+    crate::common::bundle::copy(&host::resolve_program(&crate::common::runtime()), &copy);
+    container.program = vec![copy.clone()];
+    let text = fs::read(&copy).unwrap();
+    (copy, text)
+}
+
+/// A file beside the root file system that nobody inside may ever see.
+pub fn secret(bundle: &Bundle) {
+    fs::write(bundle.dir.join("SECRET"), "of the host").unwrap();
+}
+
+/// Exchanges two names, again and again, while `body` runs again and again.
+pub fn while_swapping(a: &Path, b: &Path, mut body: impl FnMut()) {
+    let done = AtomicBool::new(false);
+    let names = [a, b].map(|path| std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                exchange(&names[0], &names[1]);
+            }
+        });
+        // Also when the body fails, or the scope would never end.
+        let _stop = Stop(&done);
+        let end = Instant::now() + RACE;
+        while Instant::now() < end {
+            body();
+        }
+    });
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[allow(unsafe_code, reason = "nix has renameat2 for glibc only")]
+fn exchange(a: &std::ffi::CStr, b: &std::ffi::CStr) {
+    let at = libc::AT_FDCWD;
+    // SAFETY: both names are NUL-terminated and outlive the call.
+    unsafe { libc::syscall(libc::SYS_renameat2, at, a.as_ptr(), at, b.as_ptr(), libc::RENAME_EXCHANGE) };
+}

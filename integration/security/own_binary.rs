@@ -1,0 +1,162 @@
+//! CVE-2019-5736: whoever gets hold of `/proc/PID/exe` of a process that is still the runtime can overwrite the
+//! runtime's binary once nobody runs it. The attacker here is the probe's `hunt` (see `attack`).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{ALL_CAPS, own_copy, with_caps};
+use crate::common::{Bundle, Container, brisk_only, host};
+
+/// A running container whose program hunts the runtime, and the bytes of the runtime's copy.
+fn hunter(bundle: Bundle) -> (Container, PathBuf, Vec<u8>) {
+    let mut container = bundle.container();
+    let (copy, text) = own_copy(&mut container);
+    container.up();
+    (container, copy, text)
+}
+
+fn hunting() -> Bundle {
+    // Output of its own: the container outlives the command that starts it.
+    let script = "/probe hunt:/stop > /out.tmp; /bin/busybox mv /out.tmp /out; exec /probe pause";
+    with_caps(Bundle::sh(script), ALL_CAPS)
+}
+
+/// Ends the hunt and returns what was found.
+fn bag(container: &Container) -> Value {
+    container.bundle.file("stop", "");
+    let out = container.bundle.rootfs().join("out");
+    host::wait_until(|| out.exists());
+    let report: Value = serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap();
+    report["hunt:/stop"].clone()
+}
+
+fn unchanged(copy: &PathBuf, before: &[u8], found: &Value) {
+    assert!(fs::read(copy).unwrap() == before, "the runtime's binary was overwritten: {found:#}");
+    let tries = found["tries"].as_array().unwrap();
+    assert!(
+        tries.iter().all(|t| !t["exe"].as_str().unwrap().contains("/runtime") || t["write"] != "written"),
+        "{found:#}"
+    );
+}
+
+fn attack_by_exec(bundle: Bundle, prepare: impl FnOnce(&mut Container)) -> Value {
+    let (mut container, copy, before) = hunter(bundle);
+    prepare(&mut container);
+    container.bundle.script("rootfs/interpreted", "#!/proc/self/exe\n");
+    for _ in 0..8 {
+        for program in ["/bin/true", "/proc/self/exe", "/interpreted"] {
+            container.exec(&[program]);
+        }
+    }
+    let found = bag(&container);
+    unchanged(&copy, &before, &found);
+    found
+}
+
+/// No process in the container is ever the runtime: its memory is gone and its exe is an empty memory file
+/// before the fork into the pid namespace (`Op::LeaveRuntime` before `Op::ForkTail`).
+#[test]
+fn cve_2019_5736_exec_into_a_privileged_container() {
+    let found = attack_by_exec(hunting(), |_| {});
+    if !brisk_only("the others show a copy of themselves") {
+        let exes = found["exes"].as_array().unwrap();
+        assert!(exes.iter().all(|exe| !exe.as_str().unwrap().contains("/runtime")), "{exes:?}");
+    }
+}
+
+/// CAP_SYS_PTRACE alone opens every `/proc/PID/exe` and `/proc/PID/fd`.
+#[test]
+fn cve_2019_5736_exec_with_cap_sys_ptrace() {
+    attack_by_exec(with_caps(hunting(), &["CAP_SYS_PTRACE"]), |_| {});
+}
+
+/// Where the kernel cannot swap the exe, brisk runs from a read-only clone of its mount.
+#[test]
+fn cve_2019_5736_exec_without_pr_set_mm() {
+    attack_by_exec(hunting(), |container| on_lesser_kernel(container, "on-lesser-kernel"));
+}
+
+/// Where the kernel has no mount_setattr(2) either, from a sealed copy in memory. (The container itself is made
+/// without this restriction: brisk needs that system call for other things.)
+#[test]
+fn cve_2019_5736_exec_without_pr_set_mm_and_mount_setattr() {
+    attack_by_exec(hunting(), |container| on_lesser_kernel(container, "on-lesser-kernel:no-clones"));
+}
+
+fn on_lesser_kernel(container: &mut Container, how: &str) {
+    container.program.splice(0..0, [host::probe(), PathBuf::from(how)]);
+}
+
+/// The container's own program is `/proc/self/exe`, or a script interpreted by it.
+#[test]
+fn cve_2019_5736_init_is_proc_self_exe() {
+    for program in ["/proc/self/exe", "/interpreted"] {
+        for how in [None, Some("on-lesser-kernel")] {
+            let bundle = with_caps(Bundle::new(&[program, "hunt:/stop"]), ALL_CAPS);
+            bundle.script("rootfs/interpreted", "#!/proc/self/exe\n");
+            let mut container = bundle.container();
+            let (copy, before) = own_copy(&mut container);
+            if let Some(how) = how {
+                on_lesser_kernel(&mut container, how);
+            }
+            container.run();
+            assert!(fs::read(&copy).unwrap() == before, "the runtime's binary was overwritten");
+        }
+    }
+}
+
+/// A container that joins the pid namespace of a hostile one: its init is born among strangers while it is
+/// still brisk, so brisk runs from a read-only clone (`container::image`).
+#[test]
+fn cve_2019_5736_create_in_a_joined_pid_namespace() {
+    let (container, copy, before) = hunter(with_caps(hunting(), &["CAP_SYS_PTRACE"]));
+    let pid_ns = format!("/proc/{}/ns/pid", container.pid());
+    for _ in 0..6 {
+        let mut victim = Bundle::sh("true").join("pid", &pid_ns).container();
+        victim.program.clone_from(&container.program);
+        victim.create().ok();
+        victim.start_and_wait();
+    }
+    let found = bag(&container);
+    unchanged(&copy, &before, &found);
+    assert!(!found["exes"].as_array().unwrap().is_empty(), "the hunter saw nothing: {found:#}");
+}
+
+/// startContainer hooks are programs of the image, and they are run by a process that is still brisk.
+#[test]
+fn cve_2019_5736_start_container_hook() {
+    let bundle = with_caps(Bundle::idle(), ALL_CAPS);
+    bundle.script(
+        "rootfs/hook",
+        "#!/bin/sh\n/probe grab:/proc/1/exe > /out.tmp 2>&1 < /dev/null &\nexec /bin/sleep 0.2\n",
+    );
+    let mut container = bundle.hook("startContainer", "/hook", &["hook"]).container();
+    let (copy, before) = own_copy(&mut container);
+    container.up();
+    let out = container.bundle.rootfs().join("out.tmp");
+    host::wait_until(|| fs::read_to_string(&out).is_ok_and(|text| text.ends_with('\n')));
+    let text = fs::read_to_string(&out).unwrap();
+    assert!(fs::read(&copy).unwrap() == before, "the runtime's binary was overwritten: {text}");
+    assert!(text.contains("runtime") || text.contains("exe"), "the hook did not get there: {text}");
+}
+
+/// In a user namespace the container's root owns nothing of the host, but a binary that anybody may write to
+/// would do.
+#[test]
+fn cve_2019_5736_exec_with_a_user_namespace() {
+    let bundle = hunting().userns();
+    let mut container = bundle.container();
+    let (copy, _) = own_copy(&mut container);
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o777)).unwrap();
+    let before = fs::read(&copy).unwrap();
+    container.up();
+    for _ in 0..8 {
+        container.exec(&["/bin/true"]);
+        container.exec(&["/proc/self/exe"]);
+    }
+    let found = bag(&container);
+    unchanged(&copy, &before, &found);
+}
