@@ -24,6 +24,19 @@ enum Keep {
 #[derive(Debug)]
 pub struct Applied(Vec<Undo>);
 
+impl Applied {
+    /// The writes that say what was there before, the newest first: of two to one file the last is the original.
+    pub fn before(&self) -> Vec<Write> {
+        let write = |undo: &Undo| Write {
+            controller: undo.file.split('.').next().unwrap_or_default().to_owned(),
+            file: undo.file.clone(),
+            value: undo.value.clone(),
+            missing: Missing::Skip,
+        };
+        self.0.iter().rev().map(write).collect()
+    }
+}
+
 /// A value to put back.
 #[derive(Debug)]
 struct Undo {

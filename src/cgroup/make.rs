@@ -12,6 +12,10 @@ use crate::sys::{self, cgfs};
 use super::member::{Member, lookup, read_all};
 use super::{Cgroup, Depth, SavedDir};
 
+/// Advice for a user who has no cgroup to write to.
+const DELEGATE: &str = "delegate a cgroup to this user: with a systemd user session use --systemd-cgroup, or start brisk by \
+                        `systemd-run --user --scope -p Delegate=yes`";
+
 /// Whether the error says that this user may not.
 pub(super) fn forbidden(errno: Errno) -> bool {
     matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
@@ -110,8 +114,10 @@ fn open_mount(dir: &Dir) -> Result<Mount> {
 
 fn make_dir(dir: &Dir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
     let mount = open_mount(dir)?;
-    let new =
-        make_path(&mount, &dir.path, made).at(Stage::Cgroup, || format!("mkdir {}", dir.full_path().display()))?;
+    let new = make_path(&mount, &dir.path, made).map_err(|errno| {
+        let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
+        if forbidden(errno) { error.with_hint(DELEGATE) } else { error }
+    })?;
     Ok((mount, new))
 }
 

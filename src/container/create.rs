@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::notify::Notify;
-use super::options::{CgroupManager, Create, Global};
+use super::options::{CgroupManager, Create, Global, Rootless};
 use super::{Container, files, image, notify};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
@@ -18,6 +18,7 @@ use crate::plan::annotations;
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::op::{Enter, Plan, Step};
+use crate::plan::rootless::{self, Changed, Tolerance};
 use crate::spec::{self, Spec};
 use crate::state::{self, CONFIG, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
@@ -89,6 +90,18 @@ impl Bundle {
         Ok(Bundle { dir, text, spec })
     }
 
+    /// Gives an ordinary user's bundle its user namespace. The copy that `exec` and others read gets it too.
+    fn fit(&mut self, host: &Host) -> Result<()> {
+        if rootless::adapt(&mut self.spec, host)? == Changed::No {
+            return Ok(());
+        }
+        // From the text: the environment was added to the values meanwhile.
+        let mut copy: Spec = spec::parse(&self.text, "config.json")?;
+        rootless::adapt(&mut copy, host)?;
+        self.text = serde_json::to_vec(&copy).at(Stage::State, || "describe the bundle")?;
+        Ok(())
+    }
+
     pub(super) fn terminal(&self) -> bool {
         self.spec.process.as_ref().is_some_and(|process| process.terminal)
     }
@@ -128,6 +141,15 @@ pub(super) fn driver(global: &Global) -> Cgroups {
     }
 }
 
+/// What is done about cgroups that cannot be written.
+fn tolerance(global: &Global) -> Tolerance {
+    match global.rootless {
+        Rootless::Auto => Tolerance::Auto,
+        Rootless::Yes => Tolerance::Everything,
+        Rootless::No => Tolerance::Nothing,
+    }
+}
+
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
 pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start, host: &Host) -> Result<Plan> {
     let preserve_fds = args.preserve_fds + listen_fds();
@@ -139,6 +161,7 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
         start,
         preserve_fds,
         cgroups: driver(global),
+        tolerance: tolerance(global),
         terminal: bundle.terminal(),
         joined_own: joined_own(&bundle.spec)?,
     };
@@ -148,8 +171,9 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
 /// What `create` would do with a bundle here, and the facts it rests on.
 pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let args = Create { id: "ID".into(), bundle: bundle.to_owned(), ..Create::default() };
-    let bundle = Bundle::load(&args)?;
+    let mut bundle = Bundle::load(&args)?;
     let host = Host::probe()?;
+    bundle.fit(&host)?;
     let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
     Ok((host, plan))
 }
@@ -187,7 +211,9 @@ pub(super) fn make(
     }
     check_preserved(args.preserve_fds + listen_fds())?;
     notify::offer(&mut bundle.spec, &global.root.path().join(&args.id));
-    let mut plan = plan_of(global, args, &bundle, start, &Host::probe()?)?;
+    let host = Host::probe()?;
+    bundle.fit(&host)?;
+    let mut plan = plan_of(global, args, &bundle, start, &host)?;
     for warning in &plan.warnings {
         (global.warn)(warning);
     }

@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
 use crate::plan::op::{Enter, Plan};
+use crate::plan::rootless::Tolerance;
 use crate::plan::runtime_mounts;
 use crate::spec::mounts::Mount;
 use crate::spec::{self, Spec};
@@ -30,6 +31,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         start: Start::Now,
         preserve_fds: 0,
         cgroups: Cgroups::Disabled,
+        tolerance: Tolerance::Auto,
         terminal: false,
         joined_own: 0,
     };

@@ -121,25 +121,40 @@ fn apply(changes: &[Change]) -> Result<()> {
         }
     }
     // Only once the kernel has accepted every value.
-    match changes.iter().try_for_each(|change| change.cgroup.set_unit_properties(&change.properties)) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(take_back(done, error)),
+    for (index, change) in changes.iter().enumerate() {
+        if let Err(error) = change.cgroup.set_unit_properties(&change.properties) {
+            // The one that failed may have got some: systemd does not say.
+            let units = done.iter().take(index + 1).rev().filter_map(|(change, applied)| reset_unit(change, applied));
+            let worse: Vec<Error> = units.filter_map(Result::err).collect();
+            return Err(not_all(take_back(done, error), &worse));
+        }
     }
+    Ok(())
+}
+
+/// Tells systemd the limits from before; `None` for a container without a unit.
+fn reset_unit(change: &Change, applied: &Applied) -> Option<Result<()>> {
+    let properties = if change.properties.is_empty() { return None } else { systemd::properties(&applied.before()) };
+    Some(change.cgroup.set_unit_properties(&properties))
 }
 
 /// Undoes, the newest first; what cannot be undone is said.
 fn take_back(done: Vec<(&Change, Applied)>, error: Error) -> Error {
-    let worse: Vec<String> = done
+    let worse: Vec<Error> = done
         .into_iter()
         .rev()
         .flat_map(|(change, applied)| {
             let rdt = change.rdt.as_ref().and_then(|rdt| rdt.group.write_schemata(&rdt.before).err());
             [rdt, change.cgroup.put_back(applied).err()].into_iter().flatten()
         })
-        .map(|error| error.to_string())
         .collect();
+    not_all(error, &worse)
+}
+
+fn not_all(error: Error, worse: &[Error]) -> Error {
     if worse.is_empty() {
         return error;
     }
+    let worse: Vec<String> = worse.iter().map(Error::to_string).collect();
     Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", worse.join("; ")))
 }

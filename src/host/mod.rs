@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod file;
+pub mod sub_ids;
 
 use std::os::unix::fs::MetadataExt;
 
@@ -29,6 +30,9 @@ pub struct Host {
     pub crowded: bool,
     /// `/proc/self/exe` can be swapped (CONFIG_CHECKPOINT_RESTORE and a known architecture).
     pub can_leave_runtime: bool,
+    /// What an ordinary user may map into a user namespace; root may map anything and has none here.
+    #[serde(default)]
+    pub sub_ids: sub_ids::SubIds,
 }
 
 /// Which user namespace a process is in.
@@ -53,8 +57,9 @@ impl Host {
     pub fn probe() -> Result<Host> {
         let userns = std::fs::metadata("/proc/self/ns/user").at(Stage::Host, || "stat /proc/self/ns/user")?;
         let (bounding, known_caps) = cred::bounding_set();
+        let uid = process::geteuid();
         Ok(Host {
-            uid: process::geteuid(),
+            uid,
             gid: process::getegid(),
             userns: if userns.ino() == INITIAL_USERNS { Userns::Initial } else { Userns::Nested },
             bounding,
@@ -62,6 +67,7 @@ impl Host {
             cgroup: cgroup::Layout::read()?,
             crowded: mount::holds_mounts(CROWDED).unwrap_or(false),
             can_leave_runtime: tail::can_leave_runtime(),
+            sub_ids: if uid == 0 { sub_ids::SubIds::default() } else { sub_ids::SubIds::read(uid)? },
         })
     }
 

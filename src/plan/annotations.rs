@@ -1,5 +1,5 @@
-//! The annotations that are instructions: crun's `run.oci.*` that brisk follows (docs/COMPAT.md lists them). All
-//! others are data and only handed on.
+//! The annotations that are instructions: crun's `run.oci.*` that brisk follows and one of its own (docs/COMPAT.md
+//! lists them). All others are data and only handed on.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,11 @@ pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 /// Sub-cgroup that the process moves to and may manage (v2).
 pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
+/// Other than `0`: limits are set where this user may set them, and left out elsewhere. brisk's own.
+pub const CGROUP_BEST_EFFORT: &str = "run.brisk.cgroup_best_effort";
 
 /// All of them.
-pub const ALL: [&str; 7] = [
+pub const ALL: [&str; 8] = [
     SECCOMP_RECEIVER,
     FAIL_UNKNOWN_SYSCALL,
     KEEP_ORIGINAL_GROUPS,
@@ -30,6 +32,7 @@ pub const ALL: [&str; 7] = [
     HOOKS_STDERR,
     PIDFD_RECEIVER,
     DELEGATE_CGROUP,
+    CGROUP_BEST_EFFORT,
 ];
 
 /// A value that is there and not empty.

@@ -7,6 +7,7 @@ use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{EndLink, Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
+use super::rootless::{self, Tolerance};
 use super::systemd::{self, ScopePlan, Unit};
 use super::{annotations, net_devices, process, rdt, rootfs, sysctl};
 use crate::error::{Error, Result, Stage};
@@ -31,6 +32,8 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Which cgroup driver.
     pub cgroups: Cgroups,
+    /// What is done about cgroups that cannot be written.
+    pub tolerance: Tolerance,
     /// The program gets a terminal whose master goes to a socket, or to our own foreground.
     pub terminal: bool,
     /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
@@ -123,7 +126,11 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
     let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
     check_namespaces(spec, host, &namespaces, &uids, &gids)?;
-    let (cgroup, scope) = plan_cgroup(spec, host, &options.id, options.cgroups)?;
+    let (mut cgroup, scope) = plan_cgroup(spec, host, &options.id, options.cgroups)?;
+    if let Some(cgroup) = &mut cgroup {
+        let wanted = annotations::is_on(&spec.annotations, annotations::CGROUP_BEST_EFFORT);
+        rootless::tolerate(cgroup, if wanted { Tolerance::Everything } else { options.tolerance });
+    }
     let mounts = rootfs::mounts(spec, host, &namespaces, options);
     let (uids, gids, namespaces) = (&uids, &gids, &namespaces);
     let input = Input { spec, host, options, namespaces, cgroup: cgroup.as_ref(), uids, gids, mounts };
@@ -217,7 +224,10 @@ fn check_namespaces(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gi
         let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
         return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
     }
-    mapped(spec, uids, gids)?;
+    mapped(spec, uids, gids).map_err(|error| match host.uid {
+        0 => error,
+        _ => error.with_hint("`brisk check` tells which ids this user may map, and how to get some"),
+    })?;
     let offsets = spec.linux.as_ref().is_some_and(|l| !l.time_offsets.is_empty());
     if offsets && !ns.is_new(Kind::Time) {
         return bad("linux.timeOffsets need a new time namespace");

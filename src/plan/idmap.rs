@@ -5,6 +5,8 @@ use super::options::IdmapRange;
 use crate::error::{Error, Result, Stage};
 use crate::spec::linux::IdMapping;
 
+pub use crate::host::sub_ids::{SubRange, parse_sub_ids};
+
 /// One range: `size` ids from `container` inside are those from `host` outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named in the line above")]
@@ -164,31 +166,6 @@ fn translate(ranges: &[IdMap], id: u32, sides: impl Fn(&IdMap) -> (u32, u32)) ->
         let offset = id.checked_sub(from)?;
         (offset < range.size).then(|| to + offset)
     })
-}
-
-/// Ids that a user may map through newuidmap(1): a line of /etc/subuid or /etc/subgid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named in the line above")]
-pub struct SubRange {
-    pub start: u32,
-    pub count: u32,
-}
-
-/// Reads /etc/subuid or /etc/subgid for one user: lines `NAME:START:COUNT`, where NAME is the user's login
-/// name or number (both files name *users*). Lines that make no sense are skipped, as newuidmap(1) does.
-pub fn parse_sub_ids(text: &str, name: Option<&str>, uid: u32) -> Vec<SubRange> {
-    let number = uid.to_string();
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.trim().splitn(3, ':');
-            let owner = fields.next()?;
-            if Some(owner) != name && owner != number {
-                return None;
-            }
-            let range = SubRange { start: fields.next()?.parse().ok()?, count: fields.next()?.parse().ok()? };
-            (range.count > 0 && range.start.checked_add(range.count).is_some()).then_some(range)
-        })
-        .collect()
 }
 
 /// What decides who may write a map. See user_namespaces(7), "Defining user and group ID mappings".

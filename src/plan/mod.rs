@@ -34,6 +34,7 @@ pub mod process;
 pub mod rdt;
 pub mod rlimits;
 pub mod rootfs;
+pub mod rootless;
 pub mod runtime_mounts;
 pub mod schedule;
 pub mod seccomp;

@@ -222,6 +222,11 @@ pub fn update(writes: &mut [Write]) -> Vec<Property> {
     systemd_properties::limits(writes)
 }
 
+/// The properties that stand for writes as they are.
+pub fn properties(writes: &[Write]) -> Vec<Property> {
+    systemd_properties::limits(writes)
+}
+
 /// A later property takes the place of an earlier one: systemd would add up the lists of some.
 fn override_with(properties: &mut Vec<Property>, later: Vec<Property>) {
     properties.retain(|old| later.iter().all(|new| new.name != old.name));

@@ -89,7 +89,10 @@ impl Found {
     }
 
     fn set(&mut self, name: &str, list: &str) {
-        if let Some(bits) = bit_mask(list) {
+        if list.is_empty() {
+            // What a cgroup without a list of its own says: systemd's unset.
+            self.put(name, Value::bytes(&[]));
+        } else if let Some(bits) = bit_mask(list) {
             self.put(name, Value::bytes(&bits));
         }
     }

@@ -1,0 +1,92 @@
+//! The subordinate ids of a user (subuid(5), subgid(5)) and the programs that map them. Reads only; runs in the
+//! parent.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::file;
+use crate::error::{Context, Result, Stage};
+
+/// What an ordinary user may map besides itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SubIds {
+    /// Of /etc/subuid.
+    pub uids: Vec<SubRange>,
+    /// Of /etc/subgid.
+    pub gids: Vec<SubRange>,
+    /// Both newuidmap(1) and newgidmap(1) are there.
+    pub helpers: bool,
+}
+
+impl SubIds {
+    /// Those of `uid`.
+    pub fn read(uid: u32) -> Result<SubIds> {
+        let name = login_name(&text("/etc/passwd")?, uid);
+        let ranges = |path| Ok(parse_sub_ids(&text(path)?, name.as_deref(), uid));
+        let helpers = ["newuidmap", "newgidmap"].iter().all(|helper| find_program(helper).is_some());
+        Ok(SubIds { uids: ranges("/etc/subuid")?, gids: ranges("/etc/subgid")?, helpers })
+    }
+
+    /// Whether they can be mapped.
+    pub fn usable(&self) -> bool {
+        self.helpers && !self.uids.is_empty() && !self.gids.is_empty()
+    }
+}
+
+/// A file that need not be there.
+fn text(path: &str) -> Result<String> {
+    match file::read_text(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        result => result.at(Stage::Host, || format!("read {path}")),
+    }
+}
+
+/// The login name of a user in the text of /etc/passwd. A user that only a directory service knows has sub-ids
+/// by number.
+pub fn login_name(passwd: &str, uid: u32) -> Option<String> {
+    let number = uid.to_string();
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then(|| name.to_owned())
+    })
+}
+
+/// The program of this name in PATH, as execvp(3) would find it.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    std::env::split_paths::<OsStr>(&path).map(|dir| dir.join(name)).find(|file| is_program(file))
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Ids that a user may map through newuidmap(1): a line of /etc/subuid or /etc/subgid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "named in the line above")]
+pub struct SubRange {
+    pub start: u32,
+    pub count: u32,
+}
+
+/// Reads /etc/subuid or /etc/subgid for one user: lines `NAME:START:COUNT`, where NAME is the user's login
+/// name or number (both files name *users*). Lines that make no sense are skipped, as newuidmap(1) does.
+pub fn parse_sub_ids(text: &str, name: Option<&str>, uid: u32) -> Vec<SubRange> {
+    let number = uid.to_string();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.trim().splitn(3, ':');
+            let owner = fields.next()?;
+            if Some(owner) != name && owner != number {
+                return None;
+            }
+            let range = SubRange { start: fields.next()?.parse().ok()?, count: fields.next()?.parse().ok()? };
+            (range.count > 0 && range.start.checked_add(range.count).is_some()).then_some(range)
+        })
+        .collect()
+}
