@@ -135,8 +135,10 @@ impl Builder<'_> {
             }
             Op::Ids(uid, gid) => {
                 let (uid, gid) = (u64::from(*uid), u64::from(*gid));
-                self.must(index, libc::SYS_setresgid, &[gid, gid, gid]);
-                self.must(index, libc::SYS_setresuid, &[uid, uid, uid]);
+                // The same as setresgid and setresuid for root, and what profiles written for runc allow: a filter
+                // may be loaded already.
+                self.must(index, libc::SYS_setgid, &[gid]);
+                self.must(index, libc::SYS_setuid, &[uid]);
             }
             Op::Caps(masks) => {
                 let header = words32(&mut self.block, &[cred::CAP_VERSION, 0]);
@@ -148,7 +150,7 @@ impl Builder<'_> {
             Op::Park => {
                 let record = self.block.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
                 let byte = self.block.reserve(8);
-                self.must(index, libc::SYS_sendto, &[self.wire, record, wire::SIZE as u64, MSG_NOSIGNAL]);
+                self.must(index, libc::SYS_write, &[self.wire, record, wire::SIZE as u64]);
                 let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
                 self.must(index, libc::SYS_read, &[fifo, byte, 1]);
             }
