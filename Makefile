@@ -15,9 +15,12 @@ RUNTIME ?=
 RUNTIME_TOOLS ?=
 # Says which tests to run; empty for all.
 TESTS ?=
-RUN_TESTS = integration/run "$$(cat $(OUT)/integration.path)" $(TESTS)
+# The tests and the probe need no fat LTO; brisk itself is always the release build.
+PROGRAMS = $(CARGO_TARGET_DIR)/$(TARGET)/integration
+TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
+RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
-.PHONY: all build release demo test test-deps test-programs unit integration samples check test-all parity soak bench \
+.PHONY: all build release demo test test-deps test-programs unit integration counts faults check test-all parity soak soak-quick bench \
 	conformance man install deb fuzz test-engines test-engines-quick test-vm test-faults clean help
 
 all: release
@@ -40,7 +43,7 @@ check: ## format, lints, documentation: no warnings
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
-test: test-deps unit integration samples ## everything that takes less than 15 minutes
+test: test-deps unit integration counts faults soak-quick test-engines-quick ## everything that takes less than 15 minutes
 
 # Installs by apt what the tests need and the machine lacks.
 test-deps:
@@ -50,17 +53,22 @@ unit: ## tests without root
 	$(CARGO) test --locked --lib --bins --test unit
 
 # The probe runs inside the containers, so it must be static like brisk. The path of the test program ends in a hash.
-test-programs:
-	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --bin brisk --example probe
-	$(STATIC) $(CARGO) test --release --locked --target $(TARGET) --test integration --no-run --message-format=json \
-		| sed -n 's/.*"executable":"\([^"]*integration-[^"]*\)".*/\1/p' | tail -n 1 > $(OUT)/integration.path
-	@test -s $(OUT)/integration.path
+test-programs: release
+	$(STATIC) $(CARGO) build --profile integration --locked --target $(TARGET) --example probe
+	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test integration --no-run --message-format=json \
+		| sed -n 's/.*"executable":"\([^"]*integration-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/integration.path
+	@test -s $(PROGRAMS)/integration.path
 
 integration: test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
 	MUST_RUN=$${MUST_RUN:-0} $(if $(RUNTIME),RUNTIME=$(RUNTIME)) $(RUN_TESTS)
 
-samples: release ## the counts of system calls against their budget, a sample of the faults, a short soak
-	BRISK=$(BRISK) $(CARGO) test --locked --test counts --test faults
+counts: release ## system calls, clones and faults of each verb against their budget
+	BRISK=$(BRISK) $(CARGO) test --locked --test counts
+
+faults: release ## a sample of the faults; test-faults for all
+	BRISK=$(BRISK) $(CARGO) test --locked --test faults
+
+soak-quick: release
 	integration/soak $(BRISK) 200
 
 parity: test-deps test-programs ## the same tests on runc and crun: what both fail is suspected first
@@ -98,10 +106,10 @@ test-engines-quick: $(if $(RUNTIME),,release) ## about 20 checks of each engine
 	integration/engines/run all --quick --runtime $(or $(RUNTIME),$(BRISK))
 
 test-vm: test-programs ## in a guest with cgroup2 and systemd
-	BRISK=$(BRISK) BRISK_PROBE=$(OUT)/examples/probe BRISK_TESTS="$$(cat $(OUT)/integration.path)" \
+	BRISK=$(BRISK) BRISK_PROBE=$(PROGRAMS)/examples/probe BRISK_TESTS=$(TEST_PROGRAM) \
 		integration/vm/suite bookworm -t 3600
 
-test-faults: test-programs ## every system call failing, every point of death
+test-faults: release ## every system call failing, every point of death
 	integration/faults/run $(BRISK)
 
 clean: ## remove what was built
