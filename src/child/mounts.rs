@@ -66,6 +66,10 @@ impl Child<'_> {
         self.id_map(tree.as_fd(), op)?;
         let place = resolve_or_make(self.root()?, &op.dest, missing, 0o755, extra)?;
         check_place(place.as_fd(), op)?;
+        // move_mount(2) says EINVAL for it, which engines cannot explain.
+        if is_dir != (fs::kind(&fs::stat(place.as_fd())?) == libc::S_IFDIR) {
+            return Err(Errno::ENOTDIR.into());
+        }
         mount::attach(tree.as_fd(), place.as_fd())?;
         Ok(tree)
     }

@@ -4,8 +4,10 @@ use std::ffi::{CString, c_char};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
+
 use crate::child::HookPointers;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Result, Stage, errno_text};
 use crate::plan::op::{ChildHook, Filter, Op, Plan, is_tail};
 use crate::sys::tail::{Block, Mode, leave_runtime};
 use crate::sys::{cred, fs};
@@ -48,8 +50,20 @@ pub(super) fn build(
     let args = strings(&mut block, &plan.args, None);
     let home = plan.ops.iter().any(|op| matches!(op, Op::Home(_))).then(|| block.reserve(HOME_ROOM));
     let env = strings(&mut block, &plan.env, home);
-    let mut builder =
-        Builder { block, wire: wire.as_raw_fd() as u64, fifo, hook_output, program: program_slot, args, env };
+    // After `create` has returned nobody reads the wire any more, so the container's own stderr is told, as runc
+    // does it: otherwise a script whose interpreter is missing would end without a word.
+    let alone = plan.ops.iter().any(|op| matches!(op, Op::Park | Op::AwaitStart));
+    let complaints = if alone { complaints(&mut block, plan) } else { 0 };
+    let mut builder = Builder {
+        block,
+        wire: wire.as_raw_fd() as u64,
+        fifo,
+        hook_output,
+        program: program_slot,
+        args,
+        env,
+        complaints,
+    };
     for (index, op) in plan.ops.iter().enumerate().filter(|(_, op)| is_tail(op)) {
         match (op, &exe) {
             (Op::LeaveRuntime, Some(exe)) => {
@@ -77,13 +91,43 @@ fn data_size(plan: &Plan) -> usize {
     let strings: usize = plan.args.iter().chain(&plan.env).map(|text| text.count_bytes() + 24).sum();
     let filters: usize =
         plan.ops.iter().map(|op| if let Op::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
-    strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
+    let complaints =
+        (COMPLAINTS.len() + 1) * (3 * 8 + 64 + plan.args.first().map_or(0, |program| program.count_bytes()));
+    complaints + strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
 }
 
 fn strings(block: &mut Block, list: &[CString], extra: Option<u64>) -> u64 {
     let mut words: Vec<u64> = list.iter().map(|text| block.bytes(text.as_bytes_with_nul())).collect();
     words.extend(extra);
     words.push(0);
+    block.words(&words)
+}
+
+/// What execve(2) refuses a file that was found with; anything else is told by a general text.
+const COMPLAINTS: [Errno; 9] = [
+    Errno::ENOENT,
+    Errno::ENOEXEC,
+    Errno::EACCES,
+    Errno::EPERM,
+    Errno::E2BIG,
+    Errno::ELOOP,
+    Errno::ENOMEM,
+    Errno::ETXTBSY,
+    Errno::ELIBBAD,
+];
+
+/// The triples for [`Mode::SAY`], in runc's words.
+fn complaints(block: &mut Block, plan: &Plan) -> u64 {
+    let program = plan.args.first().map_or(&b""[..], |program| program.to_bytes());
+    let mut words = Vec::with_capacity(3 * (COMPLAINTS.len() + 1));
+    let mut say = |block: &mut Block, errno: i32, why: &str| {
+        let text = [b"exec ", program, b": ", why.as_bytes(), b"\n"].concat();
+        words.extend([errno as u64, block.bytes(&text), text.len() as u64]);
+    };
+    for errno in COMPLAINTS {
+        say(block, errno as i32, &errno_text(errno));
+    }
+    say(block, 0, "cannot be executed");
     block.words(&words)
 }
 
@@ -102,6 +146,8 @@ struct Builder<'a> {
     program: u64,
     args: u64,
     env: u64,
+    /// What to say when the program cannot be executed, for [`Mode::SAY`]; 0 for nothing.
+    complaints: u64,
 }
 
 impl Builder<'_> {
@@ -154,7 +200,11 @@ impl Builder<'_> {
                 let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
                 self.must(index, libc::SYS_read, &[fifo, byte, 1]);
             }
-            Op::Exec => self.must(index, libc::SYS_execve, &[self.program, self.args, self.env]),
+            Op::Exec => {
+                let call = [self.program, self.args, self.env, self.complaints];
+                let mode = if self.complaints == 0 { Mode::MUST } else { Mode::SAY };
+                self.block.call(index, mode, libc::SYS_execve, &call);
+            }
             // Everything else is not of the tail.
             _ => {}
         }

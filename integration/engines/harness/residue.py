@@ -10,6 +10,8 @@ from . import cgroups
 
 # Parents that an engine names in cgroupsPath and that runc leaves too: they belong to no container.
 PARENTS = {"docker", "default", "libpod_parent", "libpod_parent/conmon"}
+# A pod's cgroup: podman makes and removes it where it has controllers; elsewhere the runtime makes it as a parent.
+POD = re.compile(r"libpod_parent/[0-9a-f]{64}")
 ENGINE_PROGRAMS = {"dockerd", "containerd", "docker-proxy", "catatonit", "podman pause", "podman", "rootlessport", "rootlessport-c", "slirp4netns"}
 
 
@@ -67,7 +69,8 @@ def left_cgroups():
     found = []
     for top, _, _ in cgroups.hierarchies():
         if top.startswith("/sys/fs/cgroup"):
-            found += [f"{top}/{name}" for name in cgroups.below(top) if name not in PARENTS]
+            parent = POD if os.path.basename(top) in ("systemd", "unified") else None
+            found += [f"{top}/{name}" for name in cgroups.below(top) if name not in PARENTS and not (parent and parent.fullmatch(name))]
     return found
 
 
