@@ -13,6 +13,7 @@ mod devices;
 mod environment;
 mod fuzz_corpus;
 mod idmap;
+mod licences;
 mod load;
 mod namespaces;
 mod options;
