@@ -96,8 +96,8 @@ install: release ## binary, pages, completions, podman's drop-in into $(DESTDIR)
 deb: release ## a Debian package
 	contrib/deb/build $(BRISK)
 
-fuzz: ## fuzzing of the parsers
-	@if [ -d fuzz ]; then $(CARGO) fuzz list; else echo "make fuzz: fuzz/ is not there yet" >&2; exit 1; fi
+fuzz: ## every parser under a coverage-guided fuzzer, FUZZ_SECONDS (60) each
+	fuzz/run
 
 test-engines: $(if $(RUNTIME),,release) ## under Docker, containerd, Podman and buildah (as root); RUNTIME=runc for another one
 	integration/engines/run all --runtime $(or $(RUNTIME),$(BRISK))

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stderr, reason = "skips are loud, and figures are for whoever asks with --nocapture")]
 
-mod bpf;
+pub mod bpf;
 mod engines;
 mod errors;
-mod interpreter;
+pub mod interpreter;
 mod kernel;
 mod libseccomp;
 mod random;

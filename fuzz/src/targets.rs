@@ -1,0 +1,191 @@
+//! One function per input that brisk takes from outside: whatever the bytes are, it returns.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use brisk::host::cgroup::{Layout, probe, unified_only};
+use brisk::host::{Host, Userns};
+use brisk::plan::create::{Cgroups, Keyring, Options, Start};
+use brisk::plan::exec;
+use brisk::plan::op::{Enter, Plan};
+use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
+use brisk::spec::process::Process;
+use brisk::spec::resources::Resources;
+use brisk::spec::seccomp::Seccomp;
+use brisk::spec::validate::{validate, validate_process};
+use brisk::spec::{Spec, parse};
+use brisk::state::Record;
+
+use super::bpf::{self, Data};
+use super::interpreter::{self, Call};
+
+/// Every target by name.
+pub const ALL: [(&str, fn(&[u8])); 6] = [
+    ("config", config),
+    ("process", process),
+    ("resources", resources),
+    ("state", state),
+    ("options", options),
+    ("seccomp", seccomp),
+];
+
+fn layouts() -> &'static [Layout; 3] {
+    static LAYOUTS: OnceLock<[Layout; 3]> = OnceLock::new();
+    LAYOUTS.get_or_init(|| {
+        let v1 =
+            probe(include_str!("../../fixtures/hosts/v1.mountinfo"), include_str!("../../fixtures/hosts/v1.cgroup"));
+        let hybrid = probe(
+            include_str!("../../fixtures/hosts/hybrid.mountinfo"),
+            include_str!("../../fixtures/hosts/hybrid.cgroup"),
+        );
+        let v2 = unified_only(include_str!("../../fixtures/hosts/v2.cgroup"), "cpuset cpu io memory hugetlb pids\n");
+        [v1.unwrap(), hybrid.unwrap(), v2.unwrap()]
+    })
+}
+
+/// Root on three cgroup layouts, root in a user namespace, an ordinary user.
+fn hosts() -> Vec<Host> {
+    let host = |uid, userns, layout: &Layout, crowded: bool| Host {
+        uid,
+        gid: uid,
+        userns,
+        bounding: (1 << 41) - 1,
+        known_caps: (1 << 41) - 1,
+        cgroup: layout.clone(),
+        crowded,
+        can_leave_runtime: !crowded,
+    };
+    let [v1, hybrid, v2] = layouts();
+    vec![
+        host(0, Userns::Initial, v1, false),
+        host(0, Userns::Initial, hybrid, true),
+        host(0, Userns::Initial, v2, false),
+        host(0, Userns::Nested, v2, false),
+        host(1000, Userns::Initial, v1, false),
+    ]
+}
+
+/// config.json: parsed, checked, planned on every host with every driver, and printed.
+pub fn config(data: &[u8]) {
+    let Ok(spec) = parse::<Spec>(data, "config.json") else { return };
+    if validate(&spec).is_err() {
+        return;
+    }
+    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    for (host, cgroups) in hosts().iter().zip([Cgroups::File, Cgroups::Systemd, Cgroups::Disabled].iter().cycle()) {
+        for start in [Start::OnSignal, Start::Now] {
+            let options = Options {
+                id: "fuzz".into(),
+                bundle: PathBuf::from("/bundle"),
+                enter: Enter::Pivot,
+                keyring: Keyring::New,
+                start,
+                preserve_fds: 0,
+                cgroups: *cgroups,
+                terminal,
+                joined_own: 0,
+            };
+            print(brisk::plan::create::create(&spec, host, &options).ok());
+        }
+        if let Some(process) = &spec.process {
+            print(exec::exec(process, &spec, host, &exec_options(*cgroups)).ok());
+        }
+    }
+}
+
+fn exec_options(cgroups: Cgroups) -> exec::Options {
+    exec::Options { preserve_fds: 0, cgroups, only_v2: false, terminal: false, rdt: Vec::new() }
+}
+
+fn print(plan: Option<Plan>) {
+    if let Some(plan) = plan {
+        assert!(!plan.to_string().is_empty());
+        for (index, _) in plan.ops.iter().enumerate() {
+            // What the user would be told if this operation failed.
+            assert!(!plan.fault(index, nix::errno::Errno::EPERM, "").to_string().is_empty());
+        }
+    }
+}
+
+/// process.json for a container of the usual kind.
+pub fn process(data: &[u8]) {
+    let Ok(process) = parse::<Process>(data, "process.json") else { return };
+    if validate_process(&process).is_err() {
+        return;
+    }
+    static SPEC: OnceLock<Spec> = OnceLock::new();
+    let spec = SPEC.get_or_init(|| {
+        parse(include_bytes!("../../fixtures/engines/docker-default-config.json"), "config.json").unwrap()
+    });
+    for host in hosts() {
+        print(exec::exec(&process, spec, &host, &exec_options(Cgroups::File)).ok());
+    }
+}
+
+/// The JSON of `update`, on what a container had before.
+pub fn resources(data: &[u8]) {
+    let Ok(change) = parse::<Resources>(data, "resources") else { return };
+    for layout in layouts() {
+        let first = brisk::plan::cgroup_update::update(&Resources::default(), &change, layout);
+        if let Ok(first) = first {
+            // Again on the result: twice the same change is no error that once is not.
+            drop(brisk::plan::cgroup_update::update(&first.resources, &change, layout));
+        }
+    }
+}
+
+/// state.json: what can be read can be written and read again.
+pub fn state(data: &[u8]) {
+    let Ok(record) = Record::parse(data) else { return };
+    let text = record.to_json().unwrap();
+    assert_eq!(Record::parse(&text).unwrap().to_json().unwrap(), text);
+}
+
+/// Options of a mount, one per line.
+pub fn options(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let list: Vec<String> = text.lines().map(str::to_owned).collect();
+    if let Ok(options) = brisk::plan::options::parse(&list) {
+        options.ms_flags();
+        options.changes_attributes();
+    }
+}
+
+/// A seccomp profile: what the kernel would take, and the answers of its rules.
+pub fn seccomp(data: &[u8]) {
+    let Ok(profile) = parse::<Seccomp>(data, "seccomp.json") else { return };
+    for native in [Arch::X86_64, Arch::Aarch64] {
+        let Ok(program) = compile(&profile, &CompileOptions { native, ..CompileOptions::default() }) else { continue };
+        bpf::check(&program.filter);
+        if profile.syscalls.len() > 64 || !is_plain(&profile) {
+            continue;
+        }
+        let newest = interpreter::newest(&profile);
+        let archs: Vec<Arch> = ALL_ARCHS.iter().copied().filter(|arch| is_listed(&profile, native, *arch)).collect();
+        for arch in archs {
+            for nr in numbers(&profile, arch) {
+                let data = Data { nr, arch: arch.token(), ip: 0, args: [0; 6] };
+                let expected = Call::new(&profile, &newest, native, &data).answers(&data.args);
+                let actual = bpf::run(&program.filter, &data, native.endian());
+                assert!(expected.contains(&actual), "{arch:?} {nr}: {actual:#x}, not one of {expected:x?}");
+            }
+        }
+    }
+}
+
+/// The interpreter knows the names that the compiler leaves out with a warning only as a reason to panic.
+fn is_plain(profile: &Seccomp) -> bool {
+    profile.architectures.iter().all(|name| Arch::from_name(name).is_some())
+        && profile.syscalls.iter().all(|rule| rule.args.iter().all(|arg| arg.index < 6))
+}
+
+fn is_listed(profile: &Seccomp, native: Arch, arch: Arch) -> bool {
+    arch == native || profile.architectures.iter().any(|name| name == arch.name())
+}
+
+/// Numbers of the calls that rules name, and their neighbours.
+fn numbers(profile: &Seccomp, arch: Arch) -> Vec<u32> {
+    let names = profile.syscalls.iter().flat_map(|rule| &rule.names).take(256);
+    let known = names.filter_map(|name| arch.number(SyscallId::from_name(name)?));
+    known.flat_map(|nr| [nr.saturating_sub(1), nr, nr.saturating_add(1)]).chain([0, u32::MAX]).collect()
+}
