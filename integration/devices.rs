@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, skip_on};
+use crate::common::{Bundle, host, skip_on};
 
 fn run(bundle: Bundle) -> Value {
     bundle.container().run().ok().json()
@@ -170,4 +170,22 @@ fn a_dev_that_links_to_the_host_is_not_followed() {
     let names: Vec<_> = std::fs::read_dir(&outside).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["ptmx"]);
     assert_eq!(std::fs::read_to_string(outside.join("ptmx")).unwrap(), "of the host");
+}
+
+/// The list of the v1 controller has the rules as they were given: runc and crun's readers compare it.
+#[test]
+fn device_rules_are_read_back_as_given() {
+    if host::cgroup_dirs("/").iter().all(|dir| !dir.join("devices.list").exists()) {
+        eprintln!("SKIP device_rules_are_read_back_as_given: no v1 devices controller");
+        return;
+    }
+    let rule = |kind: &str, major: i64, minor: i64, access: &str| {
+        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access })
+    };
+    let rules = json!([{ "allow": false, "access": "rwm" }, rule("b", 8, 20, "rw"), rule("b", 10, 200, "r")]);
+    let container = Bundle::idle().resources("devices", rules).container();
+    container.create().ok();
+    let list = container.cgroup_file("devices", "devices.list");
+    let lines: Vec<&str> = list.lines().filter(|line| line.starts_with("b 8") || line.starts_with("b 10")).collect();
+    assert_eq!(lines, ["b 8:20 rw", "b 10:200 r"], "{list}");
 }

@@ -457,3 +457,27 @@ fn id_mapped_mounts() {
     let out = run(bundle.push("/mounts", entry));
     assert_eq!(out["stat:/mnt/file"]["uid"], 5000);
 }
+
+#[test]
+fn data_of_a_bind_mount_is_left_out() {
+    let bundle = Bundle::probe(&["report"]);
+    let source = bundle.host_dir("source");
+    let source = source.to_str().unwrap();
+    let out = run(bundle.mount("bind", source, "/mnt", &["bind", "mode=755", "size=1k", "ro"]));
+    let mount = mount_at(&out["report"], "/mnt");
+    assert!(has(&mount["opts"], "ro"), "{mount}");
+}
+
+#[test]
+fn a_mount_label_needs_selinux() {
+    if Path::new("/sys/fs/selinux/enforce").exists() {
+        eprintln!("SKIP a_mount_label_needs_selinux: SELinux is there");
+        return;
+    }
+    if skip_on(&["runc"], "a label without SELinux is an error") {
+        return;
+    }
+    let label = json!("system_u:object_r:svirt_sandbox_file_t:s0:c1,c2");
+    let bundle = Bundle::probe(&["report"]).set("/linux/mountLabel", label);
+    mount_at(&run(bundle.mount("tmpfs", "tmpfs", "/mnt", &[]))["report"], "/mnt");
+}

@@ -139,7 +139,7 @@ fn v1_writes_are_minimal() {
     assert_eq!(default.len(), 13);
     assert!(default.contains(&"devices.allow c 136:* rwm".to_owned()));
     assert_eq!(v1(&["deny a *:* rwm", "allow c 1:3 r", "allow c 1:3 w"]).len(), 13, "covered by the defaults");
-    assert_eq!(v1(&["allow c 10:229 rw"])[1..3], ["devices.allow c 10:229 rwm", "devices.allow c *:* m"]);
+    assert_eq!(v1(&["allow c 10:229 rw"])[1..3], ["devices.allow c 10:229 rw", "devices.allow c *:* m"]);
 }
 
 #[test]

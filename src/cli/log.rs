@@ -94,10 +94,11 @@ impl Log {
         let format = match format.map(OsStrExt::as_bytes) {
             None | Some(b"" | b"text") => Format::Text,
             Some(b"json") => Format::Json,
-            Some(_) => {
+            Some(other) => {
                 // The file exists even then: engines only look there for what is wrong.
                 sink(destination)?;
-                return Err(Error::new(Stage::Args, format!("invalid log-format {format:?}: must be text or json")));
+                let other = String::from_utf8_lossy(other);
+                return Err(Error::new(Stage::Args, format!("invalid log-format: {other}: must be text or json")));
             }
         };
         Ok(Log { sink: sink(destination)?, format, level: Level::Warning })

@@ -28,6 +28,9 @@ pub struct Host {
     pub cgroup: cgroup::Layout,
     /// The mount namespace holds so many mounts that copying it for a container costs more than going without.
     pub crowded: bool,
+    /// SELinux labels files here.
+    #[serde(default)]
+    pub selinux: bool,
     /// `/proc/self/exe` can be swapped (CONFIG_CHECKPOINT_RESTORE and a known architecture).
     pub can_leave_runtime: bool,
     /// What an ordinary user may map into a user namespace; root may map anything and has none here.
@@ -66,6 +69,7 @@ impl Host {
             known_caps,
             cgroup: cgroup::Layout::read()?,
             crowded: mount::holds_mounts(CROWDED).unwrap_or(false),
+            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             can_leave_runtime: tail::can_leave_runtime(),
             sub_ids: if uid == 0 { sub_ids::SubIds::default() } else { sub_ids::SubIds::read(uid)? },
         })

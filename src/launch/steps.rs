@@ -289,7 +289,10 @@ impl<'a> Parent<'a> {
     }
 
     fn hooks(&self, kind: HookKind) -> Result<()> {
-        let state = (self.launch.state)("creating", self.child()?.0);
+        // prestart hooks were defined to run in `start`, so their state says "created"; crun says so, too, and the
+        // programs of runtime-tools ask for it.
+        let status = if kind == HookKind::Prestart { "created" } else { "creating" };
+        let state = (self.launch.state)(status, self.child()?.0);
         let list = self.launch.hooks.map(|hooks| match kind {
             HookKind::Prestart => &hooks.prestart[..],
             HookKind::CreateRuntime => &hooks.create_runtime[..],

@@ -1,8 +1,9 @@
 //! Capability sets as masks. Pure; runs in the parent.
 
+use std::collections::BTreeSet;
+
 use caps::Capability;
 
-use crate::error::{Error, Result, Stage};
 use crate::spec::process::Capabilities;
 
 /// The five sets, bit n for capability n.
@@ -39,41 +40,44 @@ pub fn names_of(mask: u64) -> Vec<String> {
         .collect()
 }
 
-/// Reads `process.capabilities`. A name that does not exist is an error. A capability that exists but is
-/// not in `host_bounding`, this runtime's own bounding set, cannot be granted: it is left out with a warning,
-/// as the specification asks.
+/// Reads `process.capabilities`. What cannot be granted is left out with a warning, as the specification asks: a
+/// name that is unknown (a newer kernel's, or no capability at all), and a capability that is not in
+/// `host_bounding`, this runtime's own bounding set.
 ///
 /// Also returns the warnings.
-pub fn parse(list: &Capabilities, host_bounding: u64) -> Result<(CapSets, Vec<String>)> {
+pub fn parse(list: &Capabilities, host_bounding: u64) -> (CapSets, Vec<String>) {
     let mut unavailable = 0;
-    let mut read = |set: &str, names: &[String]| -> Result<u64> {
-        let mask = mask_of(set, names)?;
+    let mut unknown = BTreeSet::new();
+    let mut read = |names: &[String]| -> u64 {
+        let mask = mask_of(names, &mut unknown);
         unavailable |= mask & !host_bounding;
-        Ok(mask & host_bounding)
+        mask & host_bounding
     };
     let mut sets = CapSets {
-        bounding: read("bounding", &list.bounding)?,
-        effective: read("effective", &list.effective)?,
-        inheritable: read("inheritable", &list.inheritable)?,
-        permitted: read("permitted", &list.permitted)?,
-        ambient: read("ambient", &list.ambient)?,
+        bounding: read(&list.bounding),
+        effective: read(&list.effective),
+        inheritable: read(&list.inheritable),
+        permitted: read(&list.permitted),
+        ambient: read(&list.ambient),
     };
-    let mut warnings: Vec<String> = names_of(unavailable)
-        .into_iter()
-        .map(|name| format!("capability {name} is not available here: left out"))
-        .collect();
+    let unknown = unknown.into_iter().map(|name| format!("capability {name:?} is unknown: left out"));
+    let unavailable = names_of(unavailable);
+    let unavailable = unavailable.iter().map(|name| format!("capability {name} is not available here: left out"));
+    let mut warnings: Vec<String> = unknown.chain(unavailable).collect();
     sets.restrict(&mut warnings);
-    Ok((sets, warnings))
+    (sets, warnings)
 }
 
-/// The mask of `process.capabilities` names given one by one (`exec --cap`).
-pub fn mask_of(set: &str, names: &[String]) -> Result<u64> {
-    names.iter().try_fold(0, |mask, name| {
-        let cap: Capability = name
-            .parse()
-            .map_err(|_| Error::new(Stage::Bundle, format!("capability {name:?} of the {set} set does not exist")))?;
-        Ok(mask | cap.bitmask())
-    })
+/// The mask of some names; those that are no capability's go to `unknown`.
+fn mask_of(names: &[String], unknown: &mut BTreeSet<String>) -> u64 {
+    let mut mask = 0;
+    for name in names {
+        match name.parse::<Capability>() {
+            Ok(cap) => mask |= cap.bitmask(),
+            Err(_) => drop(unknown.insert(name.clone())),
+        }
+    }
+    mask
 }
 
 impl CapSets {

@@ -205,7 +205,7 @@ impl DevicePolicy {
     ///
     /// The v1 controller keeps one default and a list of exceptions to it, and one exception alone must cover
     /// all that an access asks for. So rules are folded into exceptions first: an exception takes over
-    /// the access of every wider one, and a rule that would cut a hole into a wider exception is an error,
+    /// what every wider one lets read and write, and a rule that would cut a hole into a wider exception is an error,
     /// because the kernel ignores it without a word (kernel/device_cgroup.c).
     pub fn v1_writes(&self) -> Result<Vec<V1Write>> {
         let exceptions = self.exceptions()?;
@@ -230,7 +230,9 @@ impl DevicePolicy {
         let wide = list.clone();
         for rule in &mut list {
             let wider = wide.iter().filter(|other| other.covers(rule));
-            rule.access.0 = wider.fold(rule.access.0, |access, other| access | other.access.0);
+            // mknod(2) asks for nothing else, so only reading and writing can be asked for together.
+            let together = Access::READ.0 | Access::WRITE.0;
+            rule.access.0 = wider.fold(rule.access.0, |access, other| access | (other.access.0 & together));
         }
         let all = list.clone();
         list.retain(|rule| {

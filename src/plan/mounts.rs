@@ -42,8 +42,9 @@ pub(super) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &m
             return Err(Error::new(Stage::Bundle, format!("mount {}: a bind mount needs a source", mount.destination)));
         };
         if let Some(first) = options.data.first() {
-            let what = format!("mount {}: bind mounts have no file system options ({first:?})", mount.destination);
-            return Err(Error::new(Stage::Bundle, what));
+            // mount(2) ignores them, so runc and crun do, and bundles have them.
+            let what = "bind mounts have no file system options";
+            draft.warnings.push(format!("mount {}: {what}: {first:?} is left out", mount.destination));
         }
         let source = host_path(&input.options.bundle, source);
         let source = c_string(source.as_os_str().as_bytes(), "mounts.source")?;
@@ -238,10 +239,11 @@ fn new(
     Ok(())
 }
 
-/// The SELinux context of a new mount. The kernel labels proc and sysfs itself.
+/// The SELinux context of a new mount. The kernel labels proc and sysfs itself; without SELinux no file system
+/// knows the option, and engines write the label all the same.
 fn mount_label<'a>(input: &'a Input<'_>, kind: &str) -> Option<&'a str> {
     let label = input.spec.linux.as_ref()?.mount_label.as_deref().filter(|label| !label.is_empty())?;
-    (!matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2")).then_some(label)
+    (input.host.selinux && !matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2")).then_some(label)
 }
 
 fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Draft) -> Result<()> {

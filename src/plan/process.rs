@@ -219,7 +219,7 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
         }
     }
     let (sets, warnings) = match &process.capabilities {
-        Some(list) => caps::parse(list, launch.bounding)?,
+        Some(list) => caps::parse(list, launch.bounding),
         None => (caps::CapSets::default(), Vec::new()),
     };
     draft.warnings.extend(warnings);
