@@ -32,13 +32,13 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let Some(trace) = &mut trace {
         trace.mark("signal the container's process");
     }
-    let fifo = signal(&container)?;
+    let fifo = signal(global, &container)?;
     poststart(global, &container, &fifo)?;
     files::write_trace(args.trace.as_deref(), trace)
 }
 
 /// One byte into the fifo, which is then gone: a fifo that somebody reads means "waits for start".
-fn signal(container: &Container) -> Result<OwnedFd> {
+fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let fifo = match fs::open(container.dir.fd(), FIFO, flags, 0) {
         // Nobody reads: the process died between the look at it and now.
@@ -48,7 +48,10 @@ fn signal(container: &Container) -> Result<OwnedFd> {
         result => result.at(Stage::State, || "open exec.fifo")?,
     };
     fs::write_all(fifo.as_fd(), b"0").at(Stage::State, || "write to exec.fifo")?;
-    fs::unlink(container.dir.fd(), FIFO, 0).at(Stage::State, || "remove exec.fifo")?;
+    // The program runs: what is left to do must not make this a failure. A fifo that nobody reads means nothing.
+    if let Err(errno) = fs::unlink(container.dir.fd(), FIFO, 0) {
+        (global.warn)(&format!("remove exec.fifo: {errno}"));
+    }
     Ok(fifo)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Launch, Running, destroy, fds, hooks, idmap, listener, netdev, sync_error, tail};
+use super::{Launch, Running, destroy, destroy_unnamed, fds, hooks, idmap, listener, netdev, sync_error, tail};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
@@ -28,6 +28,8 @@ pub(super) struct Parent<'a> {
     rdt: Option<Rdt>,
     listener_fd: Option<i32>,
     reaped: Option<Exit>,
+    /// What the child said before its launcher had said that there is one.
+    early: Option<Message>,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
 }
@@ -50,6 +52,7 @@ impl<'a> Parent<'a> {
             rdt: None,
             listener_fd: None,
             reaped: None,
+            early: None,
             scope: None,
             times,
         })
@@ -179,7 +182,7 @@ impl<'a> Parent<'a> {
                 let (pid, pidfd) = self.child()?;
                 listener::send(*pid, pidfd, number, path, metadata, self.launch.state)
             }
-            Step::AwaitExec => match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the program")? {
+            Step::AwaitExec => match self.receive().at(Stage::Sync, || "wait for the program")? {
                 None => self.exec_or_death(),
                 Some(Message::Fault(fault)) => Err(self.fault(&fault)),
                 Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
@@ -197,7 +200,7 @@ impl<'a> Parent<'a> {
     }
 
     fn wait_for(&mut self, point: SyncPoint) -> Result<()> {
-        match wire::receive(self.wire.as_fd()).at(Stage::Sync, || format!("wait for the child: {}", point.name()))? {
+        match self.receive().at(Stage::Sync, || format!("wait for the child: {}", point.name()))? {
             Some(Message::Sync(found, value)) if found == point => {
                 if point == SyncPoint::Listener {
                     self.listener_fd = Some(value);
@@ -225,14 +228,37 @@ impl<'a> Parent<'a> {
         }
     }
 
-    /// The launcher has cloned the process we want, our other child, and ends.
+    /// The next record; the child's first may have come before the launcher's.
+    fn receive(&mut self) -> crate::sys::Result<Option<Message>> {
+        match self.early.take() {
+            Some(message) => Ok(Some(message)),
+            None => wire::receive(self.wire.as_fd()),
+        }
+    }
+
+    /// The launcher has cloned the process we want, our other child, and ends. Both write to the same wire and
+    /// nothing orders them: on a busy machine the child's first record, or its fault, is there first.
     fn await_launched(&mut self) -> Result<()> {
-        let pid = match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the launcher")? {
-            Some(Message::Sync(SyncPoint::Launched, pid)) => pid,
-            Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
-            _ => return Err(sync_error("the launcher ended early")),
+        let pid = loop {
+            match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the launcher")? {
+                Some(Message::Sync(SyncPoint::Launched, pid)) => break pid,
+                Some(message) if self.early.is_none() => self.early = Some(message),
+                Some(_) => return Err(sync_error("the child goes on before its launcher has ended")),
+                None => {
+                    return Err(match self.early.take() {
+                        Some(Message::Fault(fault)) => self.fault(&fault),
+                        _ => sync_error("the launcher ended early"),
+                    });
+                }
+            }
         };
-        let pidfd = process::pidfd_open(pid).at(Stage::Sync, || format!("open a pidfd of process {pid}"))?;
+        let pidfd = match process::pidfd_open(pid) {
+            Ok(pidfd) => pidfd,
+            Err(errno) => {
+                destroy_unnamed(pid);
+                return Err(errno).at(Stage::Sync, || format!("open a pidfd of process {pid}"));
+            }
+        };
         if let Some((launcher, _)) = self.child.replace((pid, pidfd)) {
             process::wait(launcher, 0).at(Stage::Sync, || "reap the launcher")?;
         }
@@ -320,14 +346,16 @@ impl<'a> Parent<'a> {
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
         let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
         let what = || format!("clone3 ({} namespaces)", flags.count_ones());
-        match process::clone3(&args).at(Stage::Namespace, what)? {
-            Cloned::Child => child::run(inherited),
-            Cloned::Parent { pid, pidfd } => {
+        match process::clone3(&args) {
+            Ok(Cloned::Child) => child::run(inherited),
+            Ok(Cloned::Parent { pid, pidfd }) => {
                 self.child = Some((pid, pidfd));
                 drop(inherited);
                 drop(built.exe);
                 own.leave()
             }
+            // Back in our own mount namespace, where the cgroups are that are now removed.
+            Err(errno) => own.leave().and(Err(errno).at(Stage::Namespace, what)),
         }
     }
 }
