@@ -179,9 +179,7 @@ fn device_rules_are_read_back_as_given() {
         eprintln!("SKIP device_rules_are_read_back_as_given: no v1 devices controller");
         return;
     }
-    let rule = |kind: &str, major: i64, minor: i64, access: &str| {
-        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access })
-    };
+    let rule = |kind: &str, major: i64, minor: i64, access: &str| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
     let rules = json!([{ "allow": false, "access": "rwm" }, rule("b", 8, 20, "rw"), rule("b", 10, 200, "r")]);
     let container = Bundle::idle().resources("devices", rules).container();
     container.create().ok();

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "a skip is loud")]
 
+mod adversity;
 mod annotations;
 mod bad_input;
 mod capabilities;

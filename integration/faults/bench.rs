@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// After this a command counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// After this a command counts as hanging. Longer than the ten seconds that runtimes wait for a killed process.
+pub const PATIENCE: Duration = Duration::from_secs(13);
 
 /// A verb of a runtime with its bundle; counts the containers made.
 pub struct Bench<'a> {

@@ -74,8 +74,9 @@ fn meet(bench: &Bench<'_>, second: Verb, round: usize) -> Res<(usize, Vec<Findin
     let late_call = spawn(bench, late, &id, "b")?;
     let mut findings = Vec::new();
     let mut winners = 0;
+    let pids = [&early_call, &late_call].map(|call| call.0.id() as i32);
     for ((child, other), verb) in [early_call, late_call].into_iter().zip([early, late]) {
-        match finish(&child)? {
+        match finish(&child, &pids)? {
             None => findings.push(finding("hangs", verb.name().to_owned())),
             Some(reaped) if reaped.status == 0 => winners += 1,
             Some(reaped) => findings.extend(bad_error(reaped, &said(&other)?)),
@@ -98,9 +99,9 @@ fn spawn(bench: &Bench<'_>, verb: Verb, id: &str, twin: &str) -> Res<(Child, std
     Ok((bench.runtime.command(&args).stderr(file).spawn()?, log))
 }
 
-fn finish(child: &Child) -> Res<Option<Reaped>> {
+fn finish(child: &Child, both: &[i32]) -> Res<Option<Reaped>> {
     let pid = child.id() as i32;
-    if let Some(reaped) = os::wait4_within(pid, PATIENCE)? {
+    if let Some(reaped) = process::wait_within(pid, both, PATIENCE)? {
         return Ok(Some(reaped));
     }
     os::kill(pid, libc::SIGKILL)?;

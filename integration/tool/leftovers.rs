@@ -54,10 +54,18 @@ pub fn mount_count() -> Res<usize> {
 
 /// Direct children of this process (as a subreaper: also every orphan of a runtime), zombies not counted.
 pub fn children() -> Res<Vec<i32>> {
+    Ok(all_children()?.into_iter().filter(|pid| !is_zombie(*pid)).collect())
+}
+
+/// Direct children of this process that have ended and were not reaped yet.
+pub fn zombies() -> Res<Vec<i32>> {
+    Ok(all_children()?.into_iter().filter(|pid| is_zombie(*pid)).collect())
+}
+
+fn all_children() -> Res<Vec<i32>> {
     let own = std::process::id();
     let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
-    let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
-    Ok(pids.filter(|pid| !is_zombie(*pid)).collect())
+    Ok(list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 fn is_zombie(pid: i32) -> bool {

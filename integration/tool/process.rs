@@ -1,7 +1,7 @@
 //! One process from spawn to exit, timed. Called from one thread with nothing else running in this process.
 
-use super::Res;
 use super::os::{self, Reaped};
+use super::{Res, leftovers};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,12 +31,34 @@ pub fn bounded(command: &mut Command, limit: Duration) -> Res<Option<Done>> {
     let start = Instant::now();
     let child = command.spawn()?;
     let pid = child.id() as i32;
-    if let Some(reaped) = os::wait4_within(pid, limit)? {
+    if let Some(reaped) = wait_within(pid, &[], limit)? {
         return Ok(Some(Done { ms: start.elapsed().as_secs_f64() * 1e3, reaped }));
     }
     os::kill(pid, libc::SIGKILL)?;
     wait(pid)?;
     Ok(None)
+}
+
+/// Waits at most `limit` for a child, and reaps orphans meanwhile as every shim does: a pid namespace ends only when
+/// all of its processes have been reaped, so a container whose `exec` was killed ends only then. `siblings` are
+/// children whose status somebody else wants.
+pub fn wait_within(pid: i32, siblings: &[i32], limit: Duration) -> Res<Option<Reaped>> {
+    const SLICE: Duration = Duration::from_millis(20);
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if let Some(reaped) = os::wait4_within(pid, left.min(SLICE))? {
+            return Ok(Some(reaped));
+        }
+        if left.is_zero() {
+            return Ok(None);
+        }
+        for zombie in leftovers::zombies()? {
+            if zombie != pid && !siblings.contains(&zombie) {
+                os::wait4(zombie, libc::WNOHANG)?;
+            }
+        }
+    }
 }
 
 /// Waits for a child whatever it takes.

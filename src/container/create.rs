@@ -221,8 +221,19 @@ pub(super) fn make(
         trace.mark("make the state directory");
     }
     let dir = Dir::create(&global.root, &args.id)?;
-    let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
-    let mut container = Container { record: record(args, &bundle, &plan)?, dir };
+    let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, record(args, &bundle, &plan)?)));
+    let (lock, record) = match prepared {
+        Ok((Some(lock), record)) => (lock, record),
+        // Deleted by force in this instant.
+        Ok((None, _)) => return Err(state::does_not_exist()),
+        Err(error) => {
+            if let Err(worse) = dir.remove() {
+                (global.warn)(&worse.to_string());
+            }
+            return Err(error);
+        }
+    };
+    let mut container = Container { record, dir };
     let result = notify::prepare(&container.dir, &mut plan)
         .and_then(|_held| begin(global, args, &bundle, start, console, &plan, &mut container, trace));
     match result {

@@ -35,7 +35,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     }
     // Before the program runs: what it sends must not get lost.
     let notify = Notify::open(&container.dir)?;
-    let fifo = signal(&container)?;
+    let fifo = signal(global, &container)?;
     if let (Some(notify), Some(init)) = (&notify, container.record.init)
         && let Some(pidfd) = init.pidfd()?
     {
@@ -48,7 +48,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
 }
 
 /// One byte into the fifo, which is then gone: a fifo that somebody reads means "waits for start".
-fn signal(container: &Container) -> Result<OwnedFd> {
+fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let fifo = match fs::open(container.dir.fd(), FIFO, flags, 0) {
         // Nobody reads: the process died between the look at it and now.
@@ -58,7 +58,10 @@ fn signal(container: &Container) -> Result<OwnedFd> {
         result => result.at(Stage::State, || "open exec.fifo")?,
     };
     fs::write_all(fifo.as_fd(), b"0").at(Stage::State, || "write to exec.fifo")?;
-    fs::unlink(container.dir.fd(), FIFO, 0).at(Stage::State, || "remove exec.fifo")?;
+    // The program runs: what is left to do must not make this a failure. A fifo that nobody reads means nothing.
+    if let Err(errno) = fs::unlink(container.dir.fd(), FIFO, 0) {
+        (global.warn)(&format!("remove exec.fifo: {errno}"));
+    }
     Ok(fifo)
 }
 

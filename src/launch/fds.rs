@@ -76,7 +76,7 @@ impl Place {
         Ok(Place { namespace, root: open(c"/")?, cwd: open(c".")? })
     }
 
-    fn back(self) -> Result<()> {
+    fn back(&self) -> Result<()> {
         process::setns(self.namespace.as_fd(), Kind::Mount.flag() as i32)
             .and_then(|()| fs::fchdir(self.root.as_fd()))
             .and_then(|()| fs::chroot(c"."))
@@ -88,14 +88,22 @@ impl Place {
 impl Around {
     pub(super) fn enter(pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<Around> {
         let mut around = Around { own: Vec::new(), place: None };
+        match around.go(pid, offsets, mounts) {
+            Ok(()) => Ok(around),
+            // What cleans up after the failure works by paths of our own mount namespace.
+            Err(error) => around.leave().and(Err(error)),
+        }
+    }
+
+    fn go(&mut self, pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<()> {
         if let Some(pid) = pid {
-            around.own.push((namespace(Kind::Pid, "/proc/self/ns/pid")?, Kind::Pid));
+            self.own.push((namespace(Kind::Pid, "/proc/self/ns/pid")?, Kind::Pid));
             // The child takes it over: it is born where others can see it (CVE-2016-9962).
             process::set_undumpable().at(Stage::Namespace, || "become undumpable")?;
             process::setns(pid.as_fd(), Kind::Pid.flag() as i32).at(Stage::Namespace, || "join the pid namespace")?;
         }
         if let Some(offsets) = offsets {
-            around.own.push((namespace(Kind::Time, "/proc/self/ns/time")?, Kind::Time));
+            self.own.push((namespace(Kind::Time, "/proc/self/ns/time")?, Kind::Time));
             process::unshare(Kind::Time.flag() as i32).at(Stage::Namespace, || "unshare the time namespace")?;
             if !offsets.is_empty() {
                 std::fs::write("/proc/self/timens_offsets", offsets.to_bytes())
@@ -105,17 +113,18 @@ impl Around {
         // Last: there is no proc in the skeleton.
         if mounts == Mounts::Skeleton {
             let skeleton = skeleton::open()?;
-            around.place = Some(Place::here()?);
+            self.place = Some(Place::here()?);
             process::setns(skeleton.as_fd(), Kind::Mount.flag() as i32)
                 .at(Stage::Namespace, || "enter the skeleton mount namespace")?;
         }
-        Ok(around)
+        Ok(())
     }
 
     /// Back to our own, for the hooks that follow.
     pub(super) fn leave(self) -> Result<()> {
         if let Some(place) = self.place {
-            place.back()?;
+            // Once more if it fails: from the skeleton neither cgroups nor state can be cleaned up.
+            place.back().or_else(|_| place.back())?;
         }
         for (fd, kind) in self.own {
             process::setns(fd.as_fd(), kind.flag() as i32)

@@ -1,13 +1,10 @@
 //! Hooks in the runtime's namespaces.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
-
-use nix::errno::Errno;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::hooks::Hook;
@@ -70,26 +67,38 @@ fn one(hook: &Hook, state: &[u8], output: &Output) -> Result<()> {
     command.envs(hook.env.iter().flatten().filter_map(|variable| variable.split_once('=')));
     let [stdout, stderr] = output.for_child()?;
     let stderr = stderr.map_or_else(|| errors.try_clone().at(Stage::Hook, || "copy a descriptor"), Ok)?;
-    command.stdin(Stdio::piped()).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
-    let mut child = command.spawn().at(Stage::Hook, || "start it")?;
-    let pid = child.id() as i32;
-    let pidfd = process::pidfd_open(pid).at(Stage::Hook, || "open a pidfd")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(state) {
-            // It need not read its state.
-            Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
-            result => result.at(Stage::Hook, || "write the state to it")?,
+    command.stdin(input(state)?).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
+    let mut child = process::die_with_parent(&mut command).spawn().at(Stage::Hook, || "start it")?;
+    match attend(&mut child, hook) {
+        Ok(status) => judge(status, &errors),
+        Err(error) => {
+            // It must not go on after the failure; a second kill or wait of one that has ended does nothing.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
         }
     }
+}
+
+/// The state on a hook's standard input: a file, since a pipe would make us wait for a hook that does not read more
+/// than fits into it, whatever its timeout.
+fn input(state: &[u8]) -> Result<OwnedFd> {
+    let file = fs::memfd(c"brisk-hook-state").at(Stage::Hook, || "make a memory file")?;
+    fs::write_all(file.as_fd(), state).and_then(|()| fs::rewind(file.as_fd())).at(Stage::Hook, || "write the state")?;
+    Ok(file)
+}
+
+/// Waits for its end, at most until its timeout.
+fn attend(child: &mut Child, hook: &Hook) -> Result<ExitStatus> {
+    let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
     let timeout = hook.timeout.map_or(-1, |s| i32::try_from(s.saturating_mul(1000)).unwrap_or(i32::MAX));
-    let in_time = process::poll(pidfd.as_fd(), libc::POLLIN, timeout).at(Stage::Hook, || "wait for it")? != 0;
-    if !in_time {
-        process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL).at(Stage::Hook, || "kill it")?;
-    }
-    let status = child.wait().at(Stage::Hook, || "reap it")?;
-    if !in_time {
+    if process::poll(pidfd.as_fd(), libc::POLLIN, timeout).at(Stage::Hook, || "wait for it")? == 0 {
         return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", timeout / 1000)));
     }
+    child.wait().at(Stage::Hook, || "reap it")
+}
+
+fn judge(status: ExitStatus, errors: &OwnedFd) -> Result<()> {
     if status.success() {
         return Ok(());
     }

@@ -91,6 +91,14 @@ fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
     process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
 }
 
+/// The same for a child of which there is no pidfd: its pid is its own until it is reaped.
+fn destroy_unnamed(pid: i32) {
+    // ESRCH: it is gone already, which is what is wanted.
+    let _ = crate::sys::cgfs::kill(pid, libc::SIGKILL);
+    // It goes to whoever reaps for us if this fails.
+    let _ = process::wait(pid, libc::__WALL);
+}
+
 /// Removes the cgroup of a failed launch. The error that led here is the one worth reporting; what cannot be
 /// removed is found again by `delete`, which says why.
 fn remove_cgroup(cgroup: &Cgroup) -> Option<Error> {

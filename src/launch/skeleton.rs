@@ -15,7 +15,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
 use super::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
@@ -42,8 +41,7 @@ pub(super) fn open() -> Result<OwnedFd> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let lock = options.open(PIN).at(Stage::Namespace, || format!("open {PIN}"))?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| Error::errno(Stage::Namespace, format!("lock {PIN}"), errno))?;
+    fs::lock(lock.as_fd(), libc::LOCK_EX).at(Stage::Namespace, || format!("lock {PIN}"))?;
     // Somebody else may have been faster.
     match pinned()? {
         Some(fd) => Ok(fd),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Launch, Running, destroy, fds, hooks, idmap, listener, netdev, sync_error, tail};
+use super::{Launch, Running, destroy, destroy_unnamed, fds, hooks, idmap, listener, netdev, sync_error, tail};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
@@ -236,21 +236,33 @@ impl<'a> Parent<'a> {
         }
     }
 
-    /// The launcher has cloned the process we want, our other child, and ends.
+    /// The launcher has cloned the process we want, our other child, and ends. Both write to the same wire and
+    /// nothing orders them: on a busy machine the child's first record, or its fault, is there first.
     fn await_launched(&mut self) -> Result<()> {
         let pid = loop {
             match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the launcher")? {
                 Some(Message::Sync(SyncPoint::Launched, pid)) => break pid,
-                Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
                 // The launched process may be quicker than its launcher; it says one thing and waits.
                 Some(message) if self.early.is_none() => self.early = Some(message),
-                _ => return Err(sync_error("the launcher ended early")),
+                Some(_) => return Err(sync_error("the child goes on before its launcher has ended")),
+                None => {
+                    return Err(match self.early.take() {
+                        Some(Message::Fault(fault)) => self.fault(&fault),
+                        _ => sync_error("the launcher ended early"),
+                    });
+                }
             }
         };
         // The process is in the container by now, where one with CAP_SYS_PTRACE may have got hold of the wire:
         // only a child of ours can be what the launcher has made.
         process::is_child(pid).at(Stage::Sync, || format!("the launcher's child is to be process {pid}"))?;
-        let pidfd = process::pidfd_open(pid).at(Stage::Sync, || format!("open a pidfd of process {pid}"))?;
+        let pidfd = match process::pidfd_open(pid) {
+            Ok(pidfd) => pidfd,
+            Err(errno) => {
+                destroy_unnamed(pid);
+                return Err(errno).at(Stage::Sync, || format!("open a pidfd of process {pid}"));
+            }
+        };
         if let Some((launcher, _)) = self.child.replace((pid, pidfd)) {
             process::wait(launcher, 0).at(Stage::Sync, || "reap the launcher")?;
         }
@@ -348,9 +360,9 @@ impl<'a> Parent<'a> {
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
         let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
         let what = || format!("clone3 ({} namespaces)", flags.count_ones());
-        match process::clone3(&args).at(Stage::Namespace, what)? {
-            Cloned::Child => child::run(inherited),
-            Cloned::Parent { pid, pidfd } => {
+        match process::clone3(&args) {
+            Ok(Cloned::Child) => child::run(inherited),
+            Ok(Cloned::Parent { pid, pidfd }) => {
                 self.child = Some((pid, pidfd));
                 drop(inherited);
                 drop(built.exe);
@@ -361,6 +373,8 @@ impl<'a> Parent<'a> {
                     left => left,
                 }
             }
+            // Back in our own mount namespace, where the cgroups are that are now removed.
+            Err(errno) => own.leave().and(Err(errno).at(Stage::Namespace, what)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 
 use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, Root, check_id};
 use crate::error::{Context, Error, Result, Stage};
@@ -30,9 +30,10 @@ pub enum Wait {
     No,
 }
 
-/// Held while a container is changed; gone with the process at the latest.
+/// Held while a container is changed; gone with the process at the latest. (Not nix's `Flock`, which unlocks on
+/// drop and panics when it cannot: closing is enough.)
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] Flock<OwnedFd>);
+pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] OwnedFd);
 
 impl Dir {
     /// Makes the directory; exactly one of several callers succeeds. The caller locks it next.
@@ -46,8 +47,14 @@ impl Dir {
             }
             result => result.at(Stage::State, || format!("make the state directory of {id}"))?,
         }
-        let fd = open(root.as_fd(), &name).at(Stage::State, || format!("open the state directory of {id}"))?;
-        Ok(Dir { root, name, fd })
+        match open(root.as_fd(), &name) {
+            Ok(fd) => Ok(Dir { root, name, fd }),
+            Err(errno) => {
+                // Empty, so it says nothing about anything. If this fails too, `delete` finds it.
+                let _ = fs::unlink(root.as_fd(), &name, libc::AT_REMOVEDIR);
+                Err(errno).at(Stage::State, || format!("open the state directory of {id}"))
+            }
+        }
     }
 
     /// Opens the directory of a container that exists.
@@ -81,21 +88,17 @@ impl Dir {
     /// it is held and we do not wait.
     pub fn lock(&self, wait: Wait) -> Result<Option<Lock>> {
         let how = match wait {
-            Wait::Forever => FlockArg::LockExclusive,
-            Wait::No => FlockArg::LockExclusiveNonblock,
+            Wait::Forever => libc::LOCK_EX,
+            Wait::No => libc::LOCK_EX | libc::LOCK_NB,
         };
         // An open file of its own: the lock goes when this one is closed.
-        let mut fd = open(self.fd(), c".").at(Stage::State, || "open the state directory")?;
-        let lock = loop {
-            match Flock::lock(fd, how) {
-                Ok(lock) => break lock,
-                Err((again, Errno::EINTR)) => fd = again,
-                Err((_, Errno::EAGAIN)) => {
-                    return Err(Error::errno(Stage::State, "another command is changing the container", Errno::EAGAIN));
-                }
-                Err((_, errno)) => return Err(Error::errno(Stage::State, "lock the state directory", errno)),
+        let lock = open(self.fd(), c".").at(Stage::State, || "open the state directory")?;
+        match fs::lock(lock.as_fd(), how) {
+            Err(Errno::EAGAIN) => {
+                return Err(Error::errno(Stage::State, "another command is changing the container", Errno::EAGAIN));
             }
-        };
+            result => result.at(Stage::State, || "lock the state directory")?,
+        }
         let stat = fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?;
         Ok((stat.st_nlink != 0).then_some(Lock(lock)))
     }
@@ -165,28 +168,39 @@ impl Dir {
         Ok(fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?.st_uid)
     }
 
-    /// Removes the directory and everything in it. The record goes last of the files, so that a removal that
-    /// is cut short can be found and done again.
+    /// Removes the directory and everything in it. The record goes last of our files, so that a removal that is cut
+    /// short can be found and done again. Needs no descriptor unless somebody put files of their own there: it has to
+    /// work where a `create` has just failed for want of one.
     pub fn remove(&self) -> Result<()> {
-        for name in [FIFO, CONFIG, TEMPORARY] {
+        for name in [FIFO, CONFIG, TEMPORARY, RECORD] {
             self.unlink(name)?;
         }
-        let what = || "remove the state directory";
+        let rmdir = || fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR);
+        let removed = match rmdir() {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
+                self.remove_files()?;
+                rmdir()
+            }
+            result => result,
+        };
+        match removed {
+            Err(Errno::ENOENT) => Ok(()),
+            result => result.at(Stage::State, || "remove the state directory"),
+        }
+    }
+
+    fn remove_files(&self) -> Result<()> {
+        let what = || "list the state directory";
         let again = open(self.fd(), c".").at(Stage::State, what)?;
         let mut entries = Entries::from_fd(again).at(Stage::State, what)?;
         for entry in entries.iter() {
             let entry = entry.at(Stage::State, what)?;
             let name = entry.file_name();
-            if name != c"." && name != c".." && name != RECORD && entry.file_type() != Some(Type::Directory) {
+            if name != c"." && name != c".." && entry.file_type() != Some(Type::Directory) {
                 self.unlink(name)?;
             }
         }
-        self.remove_notify()?;
-        self.unlink(RECORD)?;
-        match fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR) {
-            Err(Errno::ENOENT) => Ok(()),
-            result => result.at(Stage::State, what),
-        }
+        self.remove_notify()
     }
 
     /// The directory that the container sees, and that its root may have written to where it is our own user.

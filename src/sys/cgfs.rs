@@ -26,19 +26,31 @@ pub enum Open {
     ReadWrite,
 }
 
+/// Tried again on EINTR: a signal must not turn into a container that is left half made or half removed.
+fn again<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
 /// Whether `path` is on a cgroup2 file system.
 pub fn is_cgroup2(path: &Path) -> Result<bool> {
     Ok(statfs(path)?.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+
 /// Opens the directory `path`.
 pub fn open_dir(path: &Path) -> Result<OwnedFd> {
-    openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+    again(|| openat(AT_FDCWD, path, DIRECTORY, Mode::empty()))
 }
 
 /// Opens the directory `path` below `dir`.
 pub fn open_dir_at(dir: impl AsFd, path: &str) -> Result<OwnedFd> {
-    openat(dir, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+    again(|| openat(&dir, path, DIRECTORY, Mode::empty()))
 }
 
 /// Opens the file `path` below `dir`.
@@ -48,7 +60,7 @@ pub fn open_file(dir: impl AsFd, path: &str, how: Open) -> Result<OwnedFd> {
         Open::Write => OFlag::O_WRONLY,
         Open::ReadWrite => OFlag::O_RDWR,
     };
-    openat(dir, path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+    again(|| openat(&dir, path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty()))
 }
 
 /// Makes the directory `path` below `dir`.
@@ -58,12 +70,12 @@ pub fn make_dir(dir: impl AsFd, path: &str) -> Result<()> {
 
 /// Removes the empty directory `path`.
 pub fn remove_dir(path: &Path) -> Result<()> {
-    unlinkat(AT_FDCWD, path, UnlinkatFlags::RemoveDir)
+    again(|| unlinkat(AT_FDCWD, path, UnlinkatFlags::RemoveDir))
 }
 
 /// Removes the empty directory `path` below `dir`.
 pub fn remove_dir_at(dir: impl AsFd, path: &str) -> Result<()> {
-    unlinkat(dir, path, UnlinkatFlags::RemoveDir)
+    again(|| unlinkat(&dir, path, UnlinkatFlags::RemoveDir))
 }
 
 /// Writes `text` in one call; a cgroup file takes each write as one command.

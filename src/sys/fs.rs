@@ -33,14 +33,19 @@ pub(super) fn own(fd: libc::c_long) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
 }
 
-/// openat(2), always close-on-exec.
+/// openat(2), always close-on-exec. Tried again on EINTR, which FIFOs, terminals and network file systems return.
 pub fn open(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
-    // SAFETY: `path` is NUL-terminated and outlives the call.
-    let fd = unsafe { raw!(SYS_openat, dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC, mode) };
-    cvt(fd).map(own)
+    loop {
+        // SAFETY: `path` is NUL-terminated and outlives the call.
+        match cvt(unsafe { raw!(SYS_openat, dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC, mode) }) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(own),
+        }
+    }
 }
 
-/// openat2(2), always close-on-exec. EAGAIN (a rename raced with `..`) is tried again a bounded number of times.
+/// openat2(2), always close-on-exec. EAGAIN (a rename raced with `..`) is tried again a bounded number of times,
+/// EINTR always.
 pub fn open2(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<OwnedFd> {
     // SAFETY: open_how is plain data, for which all zeros is a valid value.
     let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -54,6 +59,7 @@ pub fn open2(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32, resolve: u
             unsafe { raw!(SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
         match cvt(fd) {
             Err(Errno::EAGAIN) if tries < 128 => tries += 1,
+            Err(Errno::EINTR) => {}
             result => return result.map(own),
         }
     }
@@ -111,10 +117,15 @@ pub fn symlink(target: &CStr, dir: BorrowedFd<'_>, path: &CStr) -> Result<()> {
     done(unsafe { raw!(SYS_symlinkat, target.as_ptr(), dir.as_raw_fd(), path.as_ptr()) })
 }
 
-/// unlinkat(2); `flags` is 0 or `AT_REMOVEDIR`.
+/// unlinkat(2); `flags` is 0 or `AT_REMOVEDIR`. Tried again on EINTR: network file systems return it.
 pub fn unlink(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<()> {
-    // SAFETY: `path` is NUL-terminated and outlives the call.
-    done(unsafe { raw!(SYS_unlinkat, dir.as_raw_fd(), path.as_ptr(), flags) })
+    loop {
+        // SAFETY: `path` is NUL-terminated and outlives the call.
+        match done(unsafe { raw!(SYS_unlinkat, dir.as_raw_fd(), path.as_ptr(), flags) }) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
 }
 
 /// renameat2(2) with no flags.
@@ -153,6 +164,17 @@ pub fn chmod_at(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> Result<()> {
 pub fn access(dir: BorrowedFd<'_>, path: &CStr, mode: i32) -> Result<()> {
     // SAFETY: `path` is NUL-terminated and outlives the call.
     done(unsafe { raw!(SYS_faccessat2, dir.as_raw_fd(), path.as_ptr(), mode, libc::AT_EACCESS) })
+}
+
+/// flock(2), tried again on EINTR; the lock goes with the last descriptor of the open file.
+pub fn lock(fd: BorrowedFd<'_>, how: i32) -> Result<()> {
+    loop {
+        // SAFETY: no memory is passed.
+        match done(unsafe { raw!(SYS_flock, fd.as_raw_fd(), how) }) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
 }
 
 /// read(2), tried again on EINTR.

@@ -197,6 +197,20 @@ pub fn set_parent_death_signal(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as u64, 0).map(drop)
 }
 
+/// Has the command killed when this process dies, however it dies. (A program with raised privileges loses that at
+/// its execve.)
+pub fn die_with_parent(command: &mut std::process::Command) -> &mut std::process::Command {
+    use std::os::unix::process::CommandExt;
+    let parent = getpid();
+    let prepare = move || {
+        set_parent_death_signal(libc::SIGKILL)?;
+        // It may have died before.
+        if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: `prepare` makes two system calls, and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(prepare) }
+}
+
 /// `PR_SET_CHILD_SUBREAPER`.
 pub fn set_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)

@@ -535,7 +535,8 @@ pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u
         const SIGNATURE: u64 = 0xd428_bc00;
         #[cfg(not(target_arch = "aarch64"))]
         const SIGNATURE: u64 = 0x5305_3053;
-        block.call(op, Mode::MAY, libc::SYS_rseq, &[area, len, RSEQ_FLAG_UNREGISTER, SIGNATURE]);
+        // There is an area only where the registration succeeded. Going on with it registered would be a SIGSEGV.
+        block.call(op, Mode::MUST, libc::SYS_rseq, &[area, len, RSEQ_FLAG_UNREGISTER, SIGNATURE]);
     }
     let (low, high) = block.bounds();
     block.call(op, Mode::MUST, libc::SYS_munmap, &[0, low]);
