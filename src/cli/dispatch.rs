@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{EventsArgs, Format, Listing, MountsAction, MountsArgs, PsArgs, Request, SpecArgs, UpdateArgs};
 use super::plan::{self, Form};
-use super::{completion, features, man, output, template};
+use super::{check, completion, features, man, output, template};
 use crate::container;
 use crate::container::options::{Global, Selection, Update};
 use crate::error::{Context, Error, Result, Stage};
@@ -72,7 +72,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Mounts(args) => mounts(global, args),
         Request::Plan { bundle, json } => plan::plan(global, bundle, if *json { Form::Json } else { Form::Text }),
         Request::Trace(file) => plan::trace(file),
-        Request::Check { .. } => Err(Error::new(Stage::Args, "not part of this build")),
+        Request::Check { json } => check::check(if *json { Form::Json } else { Form::Text }),
     };
     done.map(|()| 0)
 }

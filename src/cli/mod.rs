@@ -4,6 +4,7 @@
 //! ([`flags`]) are the single source of the parser, help, manual pages and completions.
 
 pub mod args;
+mod check;
 mod completion;
 mod dispatch;
 pub mod features;

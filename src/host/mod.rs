@@ -1,7 +1,9 @@
 //! Facts about this machine and this user, as plain data. Reads, never changes anything; runs in the parent.
 
 pub mod cgroup;
+pub mod check;
 pub mod file;
+pub mod findings;
 pub mod sub_ids;
 
 use std::os::unix::fs::MetadataExt;
