@@ -1,14 +1,189 @@
-//! `checkpoint` and `restore`.
+//! `checkpoint`: a running container is saved with CRIU.
 
-use super::options::{Checkpoint, Global, Restore};
-use crate::error::{Error, Result, Stage};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use super::criu::external::{self, Identity, Source};
+use super::criu::opts::{self, Facts};
+use super::criu::service::{Feature, Kind, Notice, Service, with_log};
+use super::freeze::locked;
+use super::options::{Checkpoint, Criu, Delete, Global, Selection};
+use super::{Container, delete, poststop};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::Version;
+use crate::plan::namespaces::Namespaces;
+use crate::spec::{self, Spec};
+use crate::state::{CONFIG, Status};
+use crate::sys::fs;
+
+/// Where the images are when nothing is said, in the current directory, as with runc.
+const DEFAULT_IMAGES: &str = "checkpoint";
+/// Beside the images: what the standard streams of the first process were (runc's format; engines read it).
+pub(super) const DESCRIPTORS: &str = "descriptors.json";
 
 /// Saves a running container.
-pub fn checkpoint(_global: &Global, _args: &Checkpoint) -> Result<()> {
-    Err(Error::new(Stage::Criu, "checkpoint is not supported yet"))
+pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
+    let (container, lock) = locked(global, &args.id)?;
+    match container.status()? {
+        Status::Running | Status::Paused => {}
+        status => {
+            let what = format!("container cannot be checkpointed in the {} state", status.name());
+            return Err(Error::new(Stage::State, what));
+        }
+    }
+    if args.pre_dump {
+        Service::require(Feature::TrackedMemory)?;
+    }
+    if args.criu.lazy_pages {
+        Service::require(Feature::LazyPages)?;
+    }
+    if let Some(fd) = args.status_fd {
+        check_status_fd(fd)?;
+    }
+    let images = Directories::make(&args.criu)?;
+    dump(args, &container, &images).map_err(|error| with_log(error, &images.log, opts::DUMP_LOG))?;
+    drop(lock);
+    if args.leave_running || args.pre_dump {
+        return Ok(());
+    }
+    // CRIU has killed its processes: what is left is as of a container that has ended, and runc deletes it.
+    let args = Delete { which: Selection::Id(args.id.clone()), force: true, trace: None };
+    delete(global, &args, &poststop)
 }
 
-/// Brings a saved container back; its exit status.
-pub fn restore(_global: &Global, _args: &Restore) -> Result<u8> {
-    Err(Error::new(Stage::Criu, "restore is not supported yet"))
+fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Result<()> {
+    let record = &container.record;
+    let text =
+        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the copy of config.json is gone"))?;
+    let spec: Spec = spec::parse(&text, "config.json")?;
+    let init = record.live_init()?.ok_or_else(super::lookup::not_running)?;
+    let cgroup = container.cgroup()?;
+    let saved = cgroup.map(|cgroup| cgroup.saved()).unwrap_or_default();
+    let externals = if args.pre_dump {
+        Vec::new()
+    } else {
+        let dirs: Vec<PathBuf> = saved.dirs.iter().map(|dir| dir.path.clone()).collect();
+        let externals = externals(&spec, Path::new(&record.bundle), &dirs, init.pid)?;
+        write_descriptors(&images.path, init.pid)?;
+        externals
+    };
+    let freezes = |dir: &&crate::cgroup::SavedDir| {
+        dir.version == Version::V2 || dir.controllers.iter().any(|controller| controller == "freezer")
+    };
+    // On v1 the freezer is the hierarchy of that name, whatever cgroup2 beside it could do.
+    let freezer = saved.dirs.iter().filter(freezes).min_by_key(|dir| dir.version == Version::V2);
+    let facts = Facts {
+        images: images.fd.as_raw_fd(),
+        work: images.work.as_ref().map(AsRawFd::as_raw_fd),
+        root: &record.rootfs,
+        externals: &externals,
+        annotations: &record.annotations,
+    };
+    let opts =
+        opts::dump(args, &facts, &opts::Saved { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;
+    fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
+    let mut service = Service::start(|command| {
+        command.stdin(Stdio::null());
+        Ok(())
+    })?;
+    let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
+    service.call(kind, &opts, &mut |notice: Notice| match (notice.script.as_str(), args.status_fd) {
+        ("status-ready", Some(fd)) => tell_ready(fd),
+        _ => Ok(()),
+    })
+}
+
+/// The names of everything that comes from the host.
+fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], pid: i32) -> Result<Vec<String>> {
+    let host = external::mounts_of("self")?;
+    let mut sources: Vec<(Source, Identity)> = Vec::new();
+    for source in external::sources(spec, bundle, cgroups)? {
+        if let Some(identity) = external::identify(&source.path, &host)? {
+            sources.push((source, identity));
+        }
+    }
+    let mut externals = external::saved(&sources, &external::mounts_of(&pid.to_string())?)?;
+    let namespaces = Namespaces::parse(spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default())?;
+    let inode = |path: &str| {
+        let metadata = std::fs::metadata(path).at(Stage::Criu, || format!("look at the namespace {path}"))?;
+        Ok(metadata.ino())
+    };
+    externals.extend(external::saved_namespaces(&namespaces, inode)?);
+    Ok(externals)
+}
+
+fn write_descriptors(images: &Path, pid: i32) -> Result<()> {
+    let link = |fd: i32| {
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+        // A stream that was closed has no name.
+        link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    let names: Vec<String> = (0..3).map(link).collect();
+    let text = serde_json::to_vec(&names).at(Stage::Criu, || "describe the standard streams")?;
+    let path = images.join(DESCRIPTORS);
+    std::fs::write(&path, text).at(Stage::Criu, || format!("write {}", path.display()))
+}
+
+fn check_status_fd(fd: i32) -> Result<()> {
+    let what = || format!("--status-fd {fd}");
+    let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).at(Stage::Args, what)?;
+    let flags = flags.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    if flags.is_none_or(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY) {
+        return Err(Error::new(Stage::Args, format!("{}: it is not writable", what())));
+    }
+    Ok(())
+}
+
+/// A zero byte: the page server listens.
+fn tell_ready(fd: i32) -> Result<()> {
+    let what = || format!("write to --status-fd {fd}");
+    std::fs::write(format!("/proc/self/fd/{fd}"), [0]).at(Stage::Criu, what)
+}
+
+/// The directories of CRIU's files.
+pub(super) struct Directories {
+    pub path: PathBuf,
+    pub fd: OwnedFd,
+    pub work: Option<OwnedFd>,
+    pub log: PathBuf,
+}
+
+impl Directories {
+    /// Makes what is missing, for the owner alone: images hold the container's memory.
+    fn make(criu: &Criu) -> Result<Directories> {
+        make(&image_path(criu))?;
+        Directories::open(criu)
+    }
+
+    /// Opens the images, which must be there; makes the work directory.
+    pub fn open(criu: &Criu) -> Result<Directories> {
+        let path = image_path(criu);
+        let fd = open(&path)?;
+        let work = match &criu.work_path {
+            Some(work) => {
+                make(work)?;
+                Some(open(work)?)
+            }
+            None => None,
+        };
+        let log = criu.work_path.clone().unwrap_or_else(|| path.clone());
+        Ok(Directories { path, fd, work, log })
+    }
+}
+
+fn image_path(criu: &Criu) -> PathBuf {
+    criu.image_path.clone().unwrap_or_else(|| DEFAULT_IMAGES.into())
+}
+
+fn make(path: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.at(Stage::Criu, || format!("make the directory {}", path.display()))
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
+    nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
+        .at(Stage::Criu, || format!("open the directory {}", path.display()))
 }

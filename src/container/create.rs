@@ -102,6 +102,21 @@ impl Bundle {
         Ok(())
     }
 
+    /// Where it is.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The text of config.json.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// What it says.
+    pub(super) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
     pub(super) fn terminal(&self) -> bool {
         self.spec.process.as_ref().is_some_and(|process| process.terminal)
     }
@@ -239,17 +254,25 @@ pub(super) fn make(
     match result {
         Ok((running, notify)) => Ok(Made { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
-            if let Err(worse) = container.dir.remove() {
-                (global.warn)(&worse.to_string());
-            }
-            let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
-            let state = state_text(&bundle.spec, &args.id, &bundle.dir, "stopped", 0);
-            let output = hook_output(&bundle.spec)?;
-            for worse in launch::run_each_hook("poststop", hooks, &state, &output) {
-                (global.warn)(&worse.to_string());
-            }
+            give_up(global, &args.id, &bundle, &container);
             Err(error)
         }
+    }
+}
+
+/// Removes the record of a container that could not be made, and runs its poststop hooks.
+pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Container) {
+    if let Err(worse) = container.dir.remove() {
+        (global.warn)(&worse.to_string());
+    }
+    let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
+    let state = state_text(&bundle.spec, id, &bundle.dir, "stopped", 0);
+    let worse = match hook_output(&bundle.spec) {
+        Ok(output) => launch::run_each_hook("poststop", hooks, &state, &output),
+        Err(error) => vec![error],
+    };
+    for worse in worse {
+        (global.warn)(&worse.to_string());
     }
 }
 
@@ -349,7 +372,7 @@ pub(super) fn state_text(spec: &Spec, id: &str, bundle: &Path, status: &str, pid
 }
 
 /// What is known before anything is made: enough for `delete` to clean up whatever `create` gets to.
-fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
+pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
     let spec = &bundle.spec;
     let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();

@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod create;
+pub mod criu;
 mod delete;
 mod events;
 mod exec;
@@ -17,6 +18,7 @@ mod mounts;
 mod notify;
 pub mod options;
 mod ps;
+mod restore;
 mod run;
 mod select;
 pub mod signal;
@@ -24,7 +26,7 @@ mod start;
 mod update;
 mod view;
 
-pub use checkpoint::{checkpoint, restore};
+pub use checkpoint::checkpoint;
 pub use create::{create, plan};
 pub use delete::{Poststop, delete};
 pub use events::{Event, events, stats};
@@ -34,6 +36,7 @@ pub use kill::kill;
 pub use lookup::Container;
 pub use mounts::{add_mounts, read_mounts, remove_mounts};
 pub use ps::{pids, ps};
+pub use restore::restore;
 pub use run::run;
 pub use start::{poststop, start};
 pub use update::update;

@@ -54,7 +54,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     status
 }
 
-fn remove(global: &Global, id: &str) -> Result<()> {
+pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
     let args = Delete { which: Selection::Id(id.to_owned()), force: true, trace: None };
     delete(global, &args, &poststop)
 }

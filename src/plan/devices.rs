@@ -63,7 +63,7 @@ impl Node {
 
 /// The nodes every container has: path, major, minor (config-linux.md, default devices). /dev/console and
 /// /dev/ptmx depend on the terminal and are made elsewhere.
-const DEFAULTS: &[(&str, u32, u32)] = &[
+pub const DEFAULTS: &[(&str, u32, u32)] = &[
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),

@@ -17,7 +17,7 @@ use crate::sys::mount::MountAttr;
 type Late = Vec<(CString, MountAttr)>;
 
 /// Whether the entry binds something that exists.
-pub(super) fn is_bind(mount: &Mount) -> bool {
+pub fn is_bind(mount: &Mount) -> bool {
     matches!(mount.kind.as_deref(), Some("bind" | "rbind")) || mount.options.iter().any(|o| o == "bind" || o == "rbind")
 }
 

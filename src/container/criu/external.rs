@@ -1,0 +1,231 @@
+//! What of the host a container uses, by names of our own: CRIU saves the name and gets the thing back at restore.
+//!
+//! A name is an index into config.json, never a path of the image: a path goes through symbolic links that the
+//! container may have changed since, and then one entry's source would come back at another's place
+//! (CVE-2026-119101). At a checkpoint a mount belongs to an entry when it shows the very directory or file that
+//! the entry names on the host, wherever in the container it is.
+
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::mounts::is_bind;
+use crate::plan::namespaces::{Kind, Namespaces};
+use crate::spec::Spec;
+use crate::sys::fs;
+
+/// One line of a mountinfo file (proc_pid_mountinfo(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// The mount's id.
+    pub id: u32,
+    /// The file system's device number, and what of it is seen.
+    pub what: Identity,
+    /// Where, from the reader's root.
+    pub point: String,
+}
+
+/// A directory or file on a file system, whatever path leads there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `major:minor`.
+    pub device: String,
+    /// The path from the file system's root.
+    pub path: String,
+}
+
+/// Reads a mountinfo file.
+pub fn parse(text: &str) -> Vec<Mounted> {
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let (id, device, path, point) = (fields.first()?, fields.get(2)?, fields.get(3)?, fields.get(4)?);
+        let what = Identity { device: (*device).to_owned(), path: unescape(path) };
+        Some(Mounted { id: id.parse().ok()?, what, point: unescape(point) })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// `\040` and the like.
+fn unescape(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(byte) => {
+                plain.push(byte);
+                plain.extend_from_slice(&part.as_bytes()[3..]);
+            }
+            None => {
+                plain.push(b'\\');
+                plain.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+/// Something of the host that config.json puts into the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The name CRIU knows it by.
+    pub name: String,
+    /// Where it is on the host.
+    pub path: PathBuf,
+    /// Where config.json wants it.
+    pub destination: String,
+}
+
+/// Everything of the host that the bundle names; `cgroups` are the container's own directories. The same bundle
+/// gives the same names at every time.
+pub fn sources(spec: &Spec, bundle: &Path, cgroups: &[PathBuf]) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        check(&mount.destination)?;
+        let destination = format!("/{}", mount.destination.trim_matches('/'));
+        match mount.kind.as_deref() {
+            _ if is_bind(mount) => {
+                let path = bundle.join(mount.source.as_deref().unwrap_or_default());
+                sources.push(Source { name: format!("brisk-mnt-{index}"), path, destination });
+            }
+            // In a user namespace without a network namespace of its own it is a bind mount.
+            Some("sysfs") => {
+                sources.push(Source { name: format!("brisk-mnt-{index}"), path: "/sys".into(), destination });
+            }
+            // On v1 hosts, without a cgroup namespace, one bind mount for each hierarchy.
+            Some("cgroup") => {
+                for (hierarchy, path) in cgroups.iter().enumerate() {
+                    let name = format!("brisk-mnt-{index}-{hierarchy}");
+                    sources.push(Source { name, path: path.clone(), destination: destination.clone() });
+                }
+            }
+            _ => {}
+        }
+    }
+    // Where nodes cannot be made the host's are bound.
+    let own = spec.linux.iter().flat_map(|linux| linux.devices.iter().map(|device| device.path.as_str()));
+    let default = crate::plan::devices::DEFAULTS.iter().map(|(path, ..)| *path);
+    for (index, path) in default.chain(own).enumerate() {
+        check(path)?;
+        sources.push(Source { name: format!("brisk-dev-{index}"), path: path.into(), destination: path.to_owned() });
+    }
+    Ok(sources)
+}
+
+/// CRIU looks an object up by the prefix `mnt[POINT]:`, so a point with `]:` in it would be taken for another one
+/// (CVE-2026-115520).
+fn check(point: &str) -> Result<()> {
+    if point.contains("]:") || point.contains('\n') {
+        let what = format!("the mount point {point:?} cannot be told to criu unmistakably");
+        return Err(Error::new(Stage::Criu, what).with_hint("no `]:` and no line break in mounts.destination"));
+    }
+    Ok(())
+}
+
+/// The objects of a checkpoint: `mnt[POINT]:NAME`, one for each mount of `container` that shows a source.
+pub fn saved(sources: &[(Source, Identity)], container: &[Mounted]) -> Result<Vec<String>> {
+    let mut taken = vec![None; container.len()];
+    // Where config.json says, and then anywhere: a link in the image may have led it elsewhere.
+    for anywhere in [false, true] {
+        for (source, identity) in sources {
+            for (mount, name) in container.iter().zip(&mut taken) {
+                if name.is_none() && mount.what == *identity && (anywhere || mount.point == source.destination) {
+                    *name = Some(source.name.as_str());
+                }
+            }
+        }
+    }
+    let mut externals = Vec::new();
+    for (mount, name) in container.iter().zip(&taken) {
+        let Some(name) = name else { continue };
+        check(&mount.point)?;
+        let covered = container
+            .iter()
+            .zip(&taken)
+            .any(|(other, named)| other.point == mount.point && named.is_some_and(|named| named != *name));
+        if covered {
+            let what = format!("two mounts of the host are on {}: they cannot be told apart", mount.point);
+            return Err(Error::new(Stage::Criu, what));
+        }
+        externals.push(format!("mnt[{}]:{name}", mount.point));
+    }
+    externals.dedup();
+    Ok(externals)
+}
+
+/// The objects of a restore: `mnt[NAME]:SOURCE`.
+pub fn restored(sources: &[Source]) -> Vec<String> {
+    sources.iter().map(|source| format!("mnt[{}]:{}", source.name, source.path.display())).collect()
+}
+
+/// What a path of the host leads to; `None` when it is gone.
+pub fn identify(path: &Path, host: &[Mounted]) -> Result<Option<Identity>> {
+    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC;
+    let fd = match nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty()) {
+        Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR | nix::errno::Errno::ENXIO) => return Ok(None),
+        result => result.at(Stage::Criu, || format!("open {}", path.display()))?,
+    };
+    let what = || format!("find the mount of {}", path.display());
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).at(Stage::Criu, what)?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u32>().ok());
+    let Some(mount) = host.iter().find(|mount| Some(mount.id) == id) else { return Ok(None) };
+    let mut buffer = [0; libc::PATH_MAX as usize];
+    let name = std::ffi::CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default();
+    let real = fs::readlink(fs::CWD, &name, &mut buffer).at(Stage::Criu, what)?;
+    let real = String::from_utf8_lossy(real);
+    let Ok(below) = Path::new(real.as_ref()).strip_prefix(&mount.point) else { return Ok(None) };
+    let path = Path::new(&mount.what.path).join(below);
+    drop(fd);
+    // `join` with nothing leaves a slash at the end.
+    let path = path.to_string_lossy();
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { &path };
+    Ok(Some(Identity { device: mount.what.device.clone(), path: path.to_owned() }))
+}
+
+/// The types that CRIU can take as they are: its name and the key that runc and crun use as well.
+const NAMESPACES: [(Kind, &str); 2] = [(Kind::Network, "extRootNetNS"), (Kind::Pid, "extRootPidNS")];
+
+/// Namespaces that the container joined, as objects of a checkpoint: `net[INODE]:KEY`.
+pub fn saved_namespaces(namespaces: &Namespaces, inode: impl Fn(&str) -> Result<u64>) -> Result<Vec<String>> {
+    let mut externals = Vec::new();
+    for (kind, key) in NAMESPACES {
+        if let Some(path) = namespaces.joined(kind) {
+            externals.push(format!("{}[{}]:{key}", kind.proc_name(), inode(path)?));
+        }
+    }
+    Ok(externals)
+}
+
+/// How a joined namespace comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejoin {
+    /// CRIU gets a descriptor of the namespace at `path` under this key.
+    Descriptor {
+        /// The key.
+        key: &'static str,
+        /// The namespace.
+        path: String,
+    },
+    /// CRIU opens the path itself: its name of the type, and the path.
+    Path(&'static str, String),
+}
+
+/// Namespaces that the restored container is to join.
+pub fn restored_namespaces(namespaces: &Namespaces) -> Result<Vec<Rejoin>> {
+    let rejoin = |(kind, path): &(Kind, String)| match kind {
+        Kind::Cgroup | Kind::Time | Kind::Mount => {
+            Err(Error::new(Stage::Criu, format!("criu cannot restore into an existing {} namespace", kind.name())))
+        }
+        kind => Ok(match NAMESPACES.iter().find(|(own, _)| own == kind) {
+            Some((_, key)) => Rejoin::Descriptor { key, path: path.clone() },
+            None => Rejoin::Path(kind.proc_name(), path.clone()),
+        }),
+    };
+    namespaces.join.iter().map(rejoin).collect()
+}
+
+/// Reads the mounts of a process; its root is the reader's root of their points.
+pub fn mounts_of(process: &str) -> Result<Vec<Mounted>> {
+    let path = format!("/proc/{process}/mountinfo");
+    Ok(parse(&std::fs::read_to_string(&path).at(Stage::Criu, || format!("read {path}"))?))
+}

@@ -1,0 +1,310 @@
+//! `restore`: a container is brought back from what `checkpoint` saved.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{DESCRIPTORS, Directories};
+use super::create::{Bundle, give_up, hook_output, needless_socket, plan_of, record, state_text};
+use super::criu::external::{self, Rejoin};
+use super::criu::opts::{self, Facts, Restored};
+use super::criu::service::{Kind, Notice, Service, inherit, with_log};
+use super::foreground::{self, Foreground};
+use super::options::{Create, Global, Restore};
+use super::{Container, files, run};
+use crate::cgroup::rdt::{self, Rdt};
+use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::launch;
+use crate::plan::create::Start;
+use crate::plan::mounts::is_bind;
+use crate::plan::namespaces::Namespaces;
+use crate::plan::op::{Plan, Step};
+use crate::spec::Spec;
+use crate::state::{self, CONFIG, Dir, ProcessId, Wait};
+use crate::sys::path::{Missing, resolve_or_make};
+use crate::sys::{fs, process, socket, spawn};
+
+/// Where the root is mounted for CRIU, below the state directory and in CRIU's mount namespace only: it wants a
+/// mount point whose parent nothing covers.
+const ROOT: &str = "criu-root";
+
+/// Brings a saved container back; its exit status.
+pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
+    let create = Create {
+        id: args.id.clone(),
+        bundle: args.bundle.clone(),
+        pid_file: args.pid_file.clone(),
+        no_pivot: args.no_pivot,
+        ..Create::default()
+    };
+    let bundle = Bundle::load(&create)?;
+    let images = Directories::open(&args.criu)?;
+    let console = console(args, bundle.terminal())?;
+    if !args.detach && !args.no_subreaper {
+        process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
+    }
+    let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
+    let plan = plan_of(global, &create, &bundle, Start::Now, &Host::probe()?)?;
+    let dir = Dir::create(&global.root, &args.id)?;
+    let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
+    let mut container = Container { record: record(&create, &bundle, &plan)?, dir };
+    let mut restoring = Restoring {
+        global,
+        args,
+        bundle: &bundle,
+        plan: &plan,
+        images: &images,
+        console,
+        pid: None,
+        master: None,
+        cgroup: None,
+        rdt: None,
+    };
+    if let Err(error) = restoring.bring_back(&mut container) {
+        restoring.clean_up();
+        give_up(global, &args.id, &bundle, &container);
+        return Err(with_log(error, &images.log, opts::RESTORE_LOG));
+    }
+    drop(lock);
+    let (Some(signals), Some(pid)) = (signals, restoring.pid) else { return Ok(0) };
+    let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
+    let master = restoring.master.take();
+    let status = pidfd.and_then(|pidfd| foreground::attend(&Foreground { pid, pidfd, signals, master }));
+    // Once more if it fails: nobody else will clean up.
+    run::remove(global, &args.id).or_else(|_| run::remove(global, &args.id))?;
+    status
+}
+
+/// The connected console socket.
+fn console(args: &Restore, terminal: bool) -> Result<Option<OwnedFd>> {
+    match (&args.console_socket, terminal, args.detach) {
+        (Some(path), true, true) => launch::connect(path, Stage::Console).map(Some),
+        (Some(_), ..) => Err(needless_socket()),
+        (None, true, true) => {
+            Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket"))
+        }
+        (None, ..) => Ok(None),
+    }
+}
+
+struct Restoring<'a> {
+    global: &'a Global<'a>,
+    args: &'a Restore,
+    bundle: &'a Bundle,
+    plan: &'a Plan,
+    images: &'a Directories,
+    console: Option<OwnedFd>,
+    pid: Option<i32>,
+    master: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
+    rdt: Option<Rdt>,
+}
+
+impl Restoring<'_> {
+    fn bring_back(&mut self, container: &mut Container) -> Result<()> {
+        container.dir.save(&container.record)?;
+        container.dir.write(CONFIG, self.bundle.text())?;
+        make_mount_points(&container.record.rootfs, self.bundle.spec())?;
+        let root = self.global.root.path().join(&self.args.id).join(ROOT);
+        let name = c_string(Path::new(ROOT))?;
+        fs::mkdir(container.dir.fd(), &name, 0o755).at(Stage::Criu, || format!("make {}", root.display()))?;
+        let result = self.with_root(container, &root);
+        // In our mount namespace nothing was ever mounted on it.
+        let removed = fs::unlink(container.dir.fd(), &name, libc::AT_REMOVEDIR);
+        result.and(removed.at(Stage::Criu, || format!("remove {}", root.display())))
+    }
+
+    fn with_root(&mut self, container: &mut Container, root: &Path) -> Result<()> {
+        let streams = self.streams()?;
+        fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
+        let (joined, opened) = rejoin(self.bundle.spec())?;
+        let mut inherited = Vec::new();
+        for (key, fd) in streams.iter().chain(&opened) {
+            inherit(fd)?;
+            inherited.push((key.clone(), fd.as_raw_fd()));
+        }
+        let (from, to) = (c_string(Path::new(&container.record.rootfs))?, c_string(root)?);
+        let mut service = Service::start(|command| {
+            spawn::with_bound(command, from, to);
+            Ok(())
+        })?;
+        // What CRIU restores are its children: they are in its cgroups from the start.
+        self.enter_cgroups(service.pid())?;
+        let dirs: Vec<PathBuf> =
+            self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
+        let sources = external::sources(self.bundle.spec(), self.bundle.dir(), &dirs)?;
+        let facts = Facts {
+            images: self.images.fd.as_raw_fd(),
+            work: self.images.work.as_ref().map(AsRawFd::as_raw_fd),
+            root: &root.to_string_lossy(),
+            externals: &external::restored(&sources),
+            annotations: &self.bundle.spec().annotations,
+        };
+        let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };
+        let opts =
+            opts::restore(self.args, &facts, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups })?;
+        service.call(Kind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
+        match self.pid {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Stage::Criu, "criu has not told the container's process")),
+        }
+    }
+
+    /// The standard streams that were pipes come from us: their name at the time of the checkpoint, and ours.
+    fn streams(&self) -> Result<Vec<(String, OwnedFd)>> {
+        let path = self.images.path.join(DESCRIPTORS);
+        let text = std::fs::read(&path).at(Stage::Criu, || format!("read {}", path.display()))?;
+        let names: Vec<String> =
+            serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))?;
+        let mut streams: Vec<(String, OwnedFd)> = Vec::new();
+        for (name, stream) in names.into_iter().zip([fs::STDIN, fs::STDOUT, fs::STDERR]) {
+            if name.contains("pipe:") && streams.iter().all(|(known, _)| *known != name) {
+                // Not 0 to 2: CRIU's own standard error is a file of ours.
+                streams.push((name, fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
+            }
+        }
+        Ok(streams)
+    }
+
+    fn enter_cgroups(&mut self, pid: i32) -> Result<()> {
+        match (&self.plan.cgroup, &self.plan.scope) {
+            (Some(plan), Some(scope)) => {
+                let mut manager = scope_manager(scope.unit.owner)?;
+                let starting = manager.start_scope(scope, pid)?;
+                manager.wait_scope(starting)?;
+                self.cgroup = Some(Cgroup::adopt(plan, SavedScope::of(scope), pid)?);
+            }
+            (Some(plan), None) => {
+                let cgroup = self.cgroup.insert(Cgroup::create(plan)?);
+                cgroup.attach(pid)?;
+            }
+            (None, _) => {}
+        }
+        for step in &self.plan.steps {
+            if let Step::Rdt(plan) = step {
+                let group = self.rdt.insert(Rdt::create(&rdt::mount_point()?, plan)?);
+                rdt::join(&group.task_files(), pid)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, container: &mut Container, notice: Notice) -> Result<()> {
+        match notice.script.as_str() {
+            "setup-namespaces" => self.run_hooks(notice.pid),
+            "post-restore" => self.save(container, notice.pid),
+            "orphan-pts-master" => match (notice.fd, &self.console) {
+                (Some(master), Some(socket)) => socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])
+                    .at(Stage::Console, || "send the terminal to the console socket"),
+                (master, _) => {
+                    self.master = master;
+                    Ok(())
+                }
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The hooks that expect namespaces without processes.
+    fn run_hooks(&self, pid: i32) -> Result<()> {
+        let spec = self.bundle.spec();
+        let Some(hooks) = &spec.hooks else { return Ok(()) };
+        let state = state_text(spec, &self.args.id, self.bundle.dir(), "created", pid);
+        let output = hook_output(spec)?;
+        launch::run_hooks("prestart", &hooks.prestart, &state, &output)?;
+        launch::run_hooks("createRuntime", &hooks.create_runtime, &state, &output)
+    }
+
+    /// All processes are there and stopped: from here on it is a running container.
+    fn save(&mut self, container: &mut Container, pid: i32) -> Result<()> {
+        self.pid = Some(pid);
+        let record = &mut container.record;
+        record.init = Some(ProcessId::of(pid)?);
+        if let Some(cgroup) = &self.cgroup {
+            record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
+        }
+        if let Some(rdt) = &self.rdt {
+            record.rdt = serde_json::to_value(rdt).at(Stage::State, || "describe the resctrl group")?;
+        }
+        container.dir.save(record)?;
+        self.args.pid_file.as_ref().map_or(Ok(()), |path| files::write_pid(path, pid))
+    }
+
+    /// After a failure. CRIU kills what it has restored; what it could not is in the cgroup.
+    fn clean_up(&mut self) {
+        if let Some(pid) = self.pid {
+            // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it.
+            if let Ok(pidfd) = process::pidfd_open(pid) {
+                let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+            }
+            let _ = process::wait(pid, libc::__WALL);
+        }
+        let cgroup = self.cgroup.take().map(|cgroup| cgroup.remove(Leftover::Kill));
+        let rdt = self.rdt.take().map(|rdt| rdt.remove());
+        for worse in [cgroup, rdt].into_iter().flatten().filter_map(Result::err) {
+            (self.global.warn)(&worse.to_string());
+        }
+    }
+}
+
+fn c_string(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::new(Stage::Criu, format!("{} contains a NUL byte", path.display())))
+}
+
+/// Namespaces by path for CRIU to open, and descriptors of the others.
+#[expect(clippy::type_complexity, reason = "two lists, as CRIU takes them")]
+fn rejoin(spec: &Spec) -> Result<(Vec<(String, String)>, Vec<(String, OwnedFd)>)> {
+    let list = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
+    let (mut joined, mut opened) = (Vec::new(), Vec::new());
+    for rejoin in external::restored_namespaces(&Namespaces::parse(list)?)? {
+        match rejoin {
+            Rejoin::Path(kind, path) => joined.push((kind.to_owned(), path)),
+            Rejoin::Descriptor { key, path } => {
+                let file = std::fs::File::open(&path).at(Stage::Namespace, || format!("open the namespace {path}"))?;
+                opened.push((key.to_owned(), file.into()));
+            }
+        }
+    }
+    Ok((joined, opened))
+}
+
+/// The cgroups of a process: controllers and path. CRIU moves the saved ones there, whatever they were called.
+fn cgroups_of(pid: i32) -> Result<Vec<(String, String)>> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = std::fs::read_to_string(&path).at(Stage::Criu, || format!("read {path}"))?;
+    let mut roots = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        if let (Some(controllers), Some(path)) = (fields.next(), fields.next()) {
+            roots.extend(controllers.split(',').map(|controller| (controller.to_owned(), path.to_owned())));
+        }
+    }
+    Ok(roots)
+}
+
+/// CRIU mounts, but does not make what it mounts on. What lies below another mount comes with that one.
+fn make_mount_points(rootfs: &str, spec: &Spec) -> Result<()> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let root = fs::open(fs::CWD, &c_string(Path::new(rootfs))?, flags, 0)
+        .at(Stage::Rootfs, || format!("open the root file system {rootfs}"))?;
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let dest = mount.destination.trim_matches('/');
+        let below = |other: &crate::spec::mounts::Mount| {
+            let other = other.destination.trim_matches('/');
+            dest.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
+        };
+        if spec.mounts[..index].iter().any(below) {
+            continue;
+        }
+        let source = mount.source.as_deref().unwrap_or_default();
+        let is_file = is_bind(mount) && std::fs::metadata(source).is_ok_and(|metadata| !metadata.is_dir());
+        let (missing, mode) = if is_file { (Missing::File, 0o644) } else { (Missing::Directory, 0o755) };
+        resolve_or_make(root.as_fd(), &c_string(Path::new(dest))?, missing, mode, 0)
+            .at(Stage::Rootfs, || format!("make the mount point {}", mount.destination))?;
+    }
+    Ok(())
+}
