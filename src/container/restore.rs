@@ -72,7 +72,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let (Some(signals), Some(pid)) = (signals, restoring.pid) else { return Ok(0) };
     let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
     let master = restoring.master.take();
-    let status = pidfd.and_then(|pidfd| foreground::attend(&Foreground { pid, pidfd, signals, master }));
+    let status = pidfd.and_then(|pidfd| foreground::attend(&Foreground { pid, pidfd, signals, master, notify: None }));
     // Once more if it fails: nobody else will clean up.
     run::remove(global, &args.id).or_else(|_| run::remove(global, &args.id))?;
     status
