@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::host::Host;
+use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::plan::create::{Cgroups, Keyring, Options, Start};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Plan};
