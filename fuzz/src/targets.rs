@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
-use brisk::host::{Host, Userns};
 use brisk::plan::create::{Cgroups, Keyring, Options, Start};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Plan};
+use brisk::plan::rootless::Tolerance;
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
@@ -43,26 +44,19 @@ fn layouts() -> &'static [Layout; 3] {
     })
 }
 
-/// Root on three cgroup layouts, root in a user namespace, an ordinary user.
-fn hosts() -> Vec<Host> {
-    let host = |uid, userns, layout: &Layout, crowded: bool| Host {
-        uid,
-        gid: uid,
-        userns,
-        bounding: (1 << 41) - 1,
-        known_caps: (1 << 41) - 1,
-        cgroup: layout.clone(),
-        crowded,
-        can_leave_runtime: !crowded,
-    };
-    let [v1, hybrid, v2] = layouts();
-    vec![
-        host(0, Userns::Initial, v1, false),
-        host(0, Userns::Initial, hybrid, true),
-        host(0, Userns::Initial, v2, false),
-        host(0, Userns::Nested, v2, false),
-        host(1000, Userns::Initial, v1, false),
-    ]
+/// Root on three cgroup layouts, root in a user namespace, an ordinary user: those of the golden plans.
+fn hosts() -> &'static [Host] {
+    static HOSTS: OnceLock<Vec<Host>> = OnceLock::new();
+    HOSTS.get_or_init(|| {
+        let texts = [
+            include_str!("../../fixtures/hosts/v1-root.json"),
+            include_str!("../../fixtures/hosts/hybrid-root.json"),
+            include_str!("../../fixtures/hosts/v2-root-crowded.json"),
+            include_str!("../../fixtures/hosts/nested-root.json"),
+            include_str!("../../fixtures/hosts/v1-user.json"),
+        ];
+        texts.map(|text| parse(text.as_bytes(), "host").unwrap()).into()
+    })
 }
 
 /// config.json: parsed, checked, planned on every host with every driver, and printed.
@@ -84,6 +78,7 @@ pub fn config(data: &[u8]) {
                 cgroups: *cgroups,
                 terminal,
                 joined_own: 0,
+                tolerance: Tolerance::default(),
             };
             print(brisk::plan::create::create(&spec, host, &options).ok());
         }
@@ -118,7 +113,7 @@ pub fn process(data: &[u8]) {
         parse(include_bytes!("../../fixtures/engines/docker-default-config.json"), "config.json").unwrap()
     });
     for host in hosts() {
-        print(exec::exec(&process, spec, &host, &exec_options(Cgroups::File)).ok());
+        print(exec::exec(&process, spec, host, &exec_options(Cgroups::File)).ok());
     }
 }
 
