@@ -9,6 +9,7 @@ use brisk::host::Host;
 use brisk::plan::create::{Cgroups, Keyring, Options, Start, create};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Plan};
+use brisk::plan::rootless::Tolerance;
 use brisk::spec::{self, Spec};
 
 use crate::fixture;
@@ -51,6 +52,7 @@ fn options(spec: &Spec) -> Options {
         start: Start::OnSignal,
         preserve_fds: 0,
         cgroups: Cgroups::File,
+        tolerance: Tolerance::Auto,
         terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
         joined_own: 0,
     }
