@@ -71,17 +71,18 @@ fn plan_matches_trace_of_a_container_as_docker_makes_it() {
     if brisk_only("plan and --trace") {
         return;
     }
+    let docker: Value = serde_json::from_str(include_str!("../fixtures/engines/docker-default-config.json")).unwrap();
     let bundle = Bundle::idle()
         .ns("cgroup")
         .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["ro", "nosuid", "noexec", "nodev"])
         .set("/process/noNewPrivileges", json!(false))
         .set("/process/oomScoreAdj", json!(0))
-        .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
-            { "names": ["execve", "read", "write", "exit_group", "capset", "setuid", "setgid", "setgroups", "close_range",
-                "prctl", "brk", "mmap", "munmap", "arch_prctl", "rt_sigaction", "pause", "ppoll", "close", "fstat"],
-              "action": "SCMP_ACT_ALLOW" } ] }))
+        .set("/linux/seccomp", docker["linux"]["seccomp"].clone())
         .resources("pids", json!({ "limit": 100 }))
-        .push("/linux/devices", json!({ "type": "c", "path": "/dev/fuse", "major": 10, "minor": 229, "fileMode": 438 }));
+        .push(
+            "/linux/devices",
+            json!({ "type": "c", "path": "/dev/fuse", "major": 10, "minor": 229, "fileMode": 438 }),
+        );
     plan_matches_trace(bundle);
 }
 

@@ -11,6 +11,7 @@ mod cli_output;
 mod dbus;
 mod devices;
 mod environment;
+mod fields;
 mod fuzz_corpus;
 mod idmap;
 mod licences;

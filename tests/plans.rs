@@ -52,6 +52,7 @@ fn options(spec: &Spec) -> Options {
         start: Start::OnSignal,
         preserve_fds: 0,
         cgroups: Cgroups::File,
+        tolerance: Tolerance::Auto,
         terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
         joined_own: 0,
         tolerance: Tolerance::default(),
