@@ -60,8 +60,7 @@ fn a_create_killed_while_its_hook_hangs_leaves_nothing_after_delete() {
     }
     let container = Bundle::idle().sh_hook("createRuntime", "echo > $OUT; exec sleep 1000000").container();
     let dir = container.bundle.dir.to_str().unwrap();
-    let create =
-        process::start(container.command(&["create", "--bundle", dir, &container.id]), Stdio::null());
+    let create = process::start(container.command(&["create", "--bundle", dir, &container.id]), Stdio::null());
     wait_until(|| !container.bundle.hook_output().is_empty());
     assert_eq!(container.status(), "creating");
     slay(create.pid());

@@ -29,3 +29,4 @@ mod rootfs;
 mod rootless;
 mod systemd;
 mod terminal;
+mod update;

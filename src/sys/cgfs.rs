@@ -41,8 +41,7 @@ pub fn is_cgroup2(path: &Path) -> Result<bool> {
     Ok(statfs(path)?.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-const DIRECTORY: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
 
 /// Opens the directory `path`.
 pub fn open_dir(path: &Path) -> Result<OwnedFd> {
