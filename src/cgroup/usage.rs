@@ -41,8 +41,8 @@ impl Cgroup {
     /// What `writes` will make of this container's limits: what others that are updated with it are measured by.
     pub fn planned(&self, writes: &[Write]) -> Result<Planned> {
         let mut planned = Planned::default();
-        for (_, quantity, member, new) in self.limited(writes)? {
-            planned.0.push((member.dir.path.clone(), quantity, new));
+        for it in self.limited(writes)? {
+            planned.0.push((it.member.dir.path.clone(), it.quantity, it.new));
         }
         Ok(planned)
     }
@@ -53,9 +53,9 @@ impl Cgroup {
         if admission == Admission::Force {
             return Ok(());
         }
-        for (write, quantity, member, new) in self.limited(writes)? {
-            if new.is_some() {
-                check(write, quantity, new, facts(member, quantity, &write.file, planned)?)?;
+        for it in self.limited(writes)? {
+            if it.new.is_some() {
+                check(it.write, it.quantity, it.new, facts(it.member, it.quantity, &it.write.file, planned)?)?;
             }
         }
         Ok(())
@@ -65,15 +65,15 @@ impl Cgroup {
     pub fn growth(&self, writes: &[Write]) -> Result<Vec<(String, i128)>> {
         let number = |limit: Option<u64>| limit.map_or(i128::from(u64::MAX), i128::from);
         let mut growths = Vec::new();
-        for (write, quantity, member, new) in self.limited(writes)? {
-            let old = current(member, quantity, &write.file, &Planned::default())?;
-            growths.push((write.controller.clone(), number(new) - number(old)));
+        for it in self.limited(writes)? {
+            let old = current(it.member, it.quantity, &it.write.file, &Planned::default())?;
+            growths.push((it.write.controller.clone(), number(it.new) - number(old)));
         }
         Ok(growths)
     }
 
     /// The writes that limit a quantity, with the limit they will make.
-    fn limited<'a>(&'a self, writes: &'a [Write]) -> Result<Vec<(&'a Write, Quantity, &'a Member, Option<u64>)>> {
+    fn limited<'a>(&'a self, writes: &'a [Write]) -> Result<Vec<Limited<'a>>> {
         let period = writes.iter().find(|w| w.file == "cpu.cfs_period_us").and_then(|w| w.value.parse().ok());
         let mut limited = Vec::new();
         for write in writes {
@@ -84,10 +84,18 @@ impl Cgroup {
                 Some(period) => period,
                 None => number(member, "cpu.cfs_period_us")?.unwrap_or(PERIOD),
             };
-            limited.push((write, quantity, member, limit(quantity, &write.value, period)));
+            limited.push(Limited { write, quantity, member, new: limit(quantity, &write.value, period) });
         }
         Ok(limited)
     }
+}
+
+/// A write that limits a quantity.
+struct Limited<'a> {
+    write: &'a Write,
+    quantity: Quantity,
+    member: &'a Member,
+    new: Option<u64>,
 }
 
 /// Limits that several containers will have: cgroup directory, quantity, limit.
