@@ -204,9 +204,11 @@ fn few_open_files_are_enough_or_leave_nothing() {
 fn cgroups_below_the_containers_go_with_it() {
     let container = Bundle::idle().container();
     container.up();
-    let deep: PathBuf = host::cgroup_dir("pids", &container.bundle.cgroup()).join("a/b/c");
-    fs::create_dir_all(&deep).unwrap();
-    fs::create_dir_all(deep.parent().unwrap().join("d")).unwrap();
+    let own: PathBuf = host::cgroup_dir("pids", &container.bundle.cgroup());
+    for name in ["a", "a/b", "a/b/c", "a/b/d"] {
+        fs::create_dir(own.join(name)).unwrap();
+    }
+    let deep = own.join("a/b/c");
     // On cgroup2 the container's own cgroup still has processes, which its children without controllers may have too.
     fs::write(deep.join("cgroup.procs"), container.pid().to_string()).unwrap();
     container.delete_force().ok();

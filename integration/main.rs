@@ -32,3 +32,4 @@ mod rootless;
 mod security;
 mod systemd;
 mod terminal;
+mod update;

@@ -113,7 +113,9 @@ fn vary(config: &mut Value, variant: Variant) {
             config["linux"]["gidMappings"] = map;
         }
         Variant::Classic => {
-            config["hooks"] = json!({"createContainer": [{"path": "/bin/true"}]});
+            // busybox is where the tracer lets go: the faults of a hook's own start are not the runtime's.
+            let hook = json!({"path": "/bin/busybox", "args": ["busybox", "true"]});
+            config["hooks"] = json!({"createContainer": [hook]});
         }
     }
 }

@@ -79,6 +79,8 @@ fn meet(bench: &Bench<'_>, second: Verb, round: usize) -> Res<(usize, Vec<Findin
         match finish(&child, &pids)? {
             None => findings.push(finding("hangs", verb.name().to_owned())),
             Some(reaped) if reaped.status == 0 => winners += 1,
+            // A delete by force kills a create that it meets.
+            Some(reaped) if verb == Verb::Create && second == Verb::DeleteForce && killed(&reaped) => {}
             Some(reaped) => findings.extend(bad_error(reaped, &said(&other)?)),
         }
     }
@@ -88,6 +90,10 @@ fn meet(bench: &Bench<'_>, second: Verb, round: usize) -> Res<(usize, Vec<Findin
     findings.extend(bench.aftermath(&id, &before)?.findings);
     bench.clear(&id)?;
     Ok((winners, findings))
+}
+
+fn killed(reaped: &Reaped) -> bool {
+    libc::WIFSIGNALED(reaped.status) && libc::WTERMSIG(reaped.status) == libc::SIGKILL
 }
 
 /// The two write their errors to different files, so that neither truncates the other's.

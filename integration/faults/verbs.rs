@@ -18,6 +18,7 @@ pub enum Verb {
     Delete,
     DeleteForce,
     State,
+    List,
 }
 
 /// How far a container's life must be before the verb.
@@ -31,7 +32,7 @@ enum Before {
 }
 
 impl Verb {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Create,
         Self::Start,
         Self::Run,
@@ -43,6 +44,7 @@ impl Verb {
         Self::Delete,
         Self::DeleteForce,
         Self::State,
+        Self::List,
     ];
 
     pub fn name(self) -> &'static str {
@@ -58,6 +60,7 @@ impl Verb {
             Self::Delete => "delete",
             Self::DeleteForce => "delete-force",
             Self::State => "state",
+            Self::List => "list",
         }
     }
 
@@ -65,7 +68,9 @@ impl Verb {
         match self {
             Self::Create | Self::Run => Before::Nothing,
             Self::Start => Before::Created,
-            Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce | Self::State => Before::Running,
+            Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce | Self::State | Self::List => {
+                Before::Running
+            }
             Self::Resume => Before::Paused,
             Self::Delete => Before::Stopped,
         }
@@ -78,7 +83,7 @@ impl Verb {
 
     /// Whether the container must still run after it, however it ended.
     pub fn spares(self) -> bool {
-        matches!(self, Self::Exec | Self::Update | Self::State)
+        matches!(self, Self::Exec | Self::Update | Self::State | Self::List)
     }
 
     /// The program of the container.
@@ -121,6 +126,7 @@ impl Verb {
             Self::Delete => &["delete", id],
             Self::DeleteForce => &["delete", "--force", id],
             Self::State => &["state", id],
+            Self::List => &["list"],
         };
         Ok(args.iter().map(|arg| (*arg).to_owned()).collect())
     }

@@ -40,7 +40,7 @@ pub use oom::{End, OomEvents, OomWatch};
 pub use remove::Leftover;
 pub use scope::{SavedScope, manager as scope_manager};
 pub use stats::Stats;
-pub use usage::Admission;
+pub use usage::{Admission, Planned};
 
 /// One cgroup as state.json remembers it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -155,7 +155,10 @@ fn end(container: &Container) -> Result<()> {
             .at(Stage::Signal, || "wait for the container's first process to end")?;
         if events == 0 && container.record.life(init)? == Life::Alive {
             return Err(Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))
-                .with_hint("a process in state D is waiting for a device or a network file system"));
+                .with_hint(
+                    "a process in state D waits for a device or a network file system; a pid namespace also waits until \
+                     whoever adopted the processes of a killed exec has reaped them",
+                ));
         }
     }
     if let Some(cgroup) = cgroup {

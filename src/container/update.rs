@@ -5,9 +5,10 @@ use super::freeze::locked;
 use super::lookup::not_running;
 use super::options::{Global, Update};
 use crate::cgroup::rdt::Rdt;
-use crate::cgroup::{Admission, Applied, Cgroup};
+use crate::cgroup::{Admission, Applied, Cgroup, Planned};
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
+use crate::plan::cgroup::Write;
 use crate::plan::cgroup_update::{self, UpdatePlan};
 use crate::plan::rdt;
 use crate::plan::systemd::{self, Property};
@@ -21,8 +22,8 @@ struct Change {
     plan: UpdatePlan,
     /// The same limits for the container's systemd unit, where it has one.
     properties: Vec<Property>,
-    /// By how much its memory limit grows; those that shrink come first.
-    growth: i64,
+    /// The limits in its record until they are replaced.
+    before: Option<Resources>,
     rdt: Option<RdtChange>,
     _lock: Lock,
 }
@@ -34,21 +35,48 @@ struct RdtChange {
     after: Vec<String>,
 }
 
-/// Changes limits. Everything is planned and checked before the first write; when a write is refused, what the
-/// containers before it got is taken back.
+/// Changes limits. Everything is planned and checked before the first write, each container against what the others
+/// will have; when a write is refused, what was written before is taken back, in every container.
 pub fn update(global: &Global, args: &Update) -> Result<()> {
     let layout = Layout::read()?;
     let mut changes = Vec::new();
     for (id, wanted) in ordered(&args.changes)? {
         changes.push(change(global, id, wanted, &layout, args)?);
     }
-    // Shrink first, so that the sum is at no time above what it was before or will be after.
-    changes.sort_by_key(|change| change.growth);
-    apply(&changes)?;
-    changes.iter_mut().try_for_each(|change| {
-        change.container.record.resources = Some(change.plan.resources.clone());
-        change.container.dir.save(&change.container.record)
-    })
+    admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
+    let done = apply(&changes)?;
+    match save(&mut changes) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(take_back(&changes, done, error)),
+    }
+}
+
+fn admit(changes: &[Change], admission: Admission) -> Result<()> {
+    let mut planned = Planned::default();
+    for change in changes {
+        planned.add(change.cgroup.planned(&change.plan.writes)?);
+    }
+    changes.iter().try_for_each(|change| change.cgroup.admission(&change.plan.writes, admission, &planned))
+}
+
+/// Writes the new limits to every record. When one cannot be written, those before it get the old ones again.
+fn save(changes: &mut [Change]) -> Result<()> {
+    for index in 0..changes.len() {
+        let change = &mut changes[index];
+        let before = change.container.record.resources.replace(change.plan.resources.clone());
+        let saved = change.container.dir.save(&change.container.record);
+        change.before = before;
+        if let Err(mut error) = saved {
+            for change in &mut changes[..index] {
+                change.container.record.resources = change.before.take();
+                if let Err(worse) = change.container.dir.save(&change.container.record) {
+                    error = Error::new(Stage::State, format!("{error}; and then: {worse}"));
+                }
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// By name, so that two updates of the same containers lock them in the same order; each named once.
@@ -80,10 +108,8 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
         (global.warn)(&format!("update {id}: {warning}"));
     }
     cgroup.check_usage(&plan.checks)?;
-    cgroup.admission(&plan.writes, if args.force { Admission::Force } else { Admission::Check })?;
-    let growth = limit(&plan.resources).saturating_sub(limit(&current));
     let rdt = rdt_change(&container, args)?;
-    Ok(Change { container, cgroup, plan, properties, growth, rdt, _lock: lock })
+    Ok(Change { container, cgroup, plan, properties, before: None, rdt, _lock: lock })
 }
 
 /// The new schemata, where some are given, and what they replace.
@@ -103,58 +129,84 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
     Ok(Some(RdtChange { before: before.collect(), group, after }))
 }
 
-/// The memory limit; none is the highest.
-fn limit(resources: &Resources) -> i64 {
-    let limit = resources.memory.as_ref().and_then(|memory| memory.limit).unwrap_or(-1);
-    if limit < 0 { i64::MAX } else { limit }
+/// What a container got, to be taken back: the writes of a phase, the schemata of its resctrl group, its unit.
+enum Done {
+    Limits(usize, Applied),
+    Schemata(usize),
+    /// The limits its systemd unit had.
+    Unit(usize, Vec<Property>),
 }
 
-fn apply(changes: &[Change]) -> Result<()> {
-    let mut done: Vec<(&Change, Applied)> = Vec::new();
-    for change in changes {
-        match change.cgroup.apply(&change.plan.writes) {
-            Ok(applied) => done.push((change, applied)),
-            Err(error) => return Err(take_back(done, error)),
+/// What is lowered comes first, in all containers: so the sum of a limit is at no time above what it was before or
+/// will be after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Lower,
+    Raise,
+}
+
+/// The writes of a phase. Those of one controller stay together, for they depend on each other.
+fn part(change: &Change, phase: Phase) -> Result<Vec<Write>> {
+    let growth = change.cgroup.growth(&change.plan.writes)?;
+    let raised = |write: &Write| growth.iter().any(|(controller, by)| *controller == write.controller && *by > 0);
+    let wanted = |write: &&Write| raised(write) == (phase == Phase::Raise);
+    Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
+}
+
+fn apply(changes: &[Change]) -> Result<Vec<Done>> {
+    let mut done = Vec::new();
+    match write(changes, &mut done) {
+        Ok(()) => Ok(done),
+        Err(error) => Err(take_back(changes, done, error)),
+    }
+}
+
+fn write(changes: &[Change], done: &mut Vec<Done>) -> Result<()> {
+    let mut parts = Vec::new();
+    for phase in [Phase::Lower, Phase::Raise] {
+        for (index, change) in changes.iter().enumerate() {
+            parts.push((index, part(change, phase)?));
         }
-        if let Some(Err(error)) = change.rdt.as_ref().map(|rdt| rdt.group.write_schemata(&rdt.after)) {
-            return Err(take_back(done, error));
+    }
+    for (index, writes) in parts {
+        done.push(Done::Limits(index, changes[index].cgroup.apply(&writes)?));
+    }
+    for (index, change) in changes.iter().enumerate() {
+        if let Some(rdt) = &change.rdt {
+            done.push(Done::Schemata(index));
+            rdt.group.write_schemata(&rdt.after)?;
         }
     }
     // Only once the kernel has accepted every value.
-    for (index, change) in changes.iter().enumerate() {
-        if let Err(error) = change.cgroup.set_unit_properties(&change.properties) {
-            // The one that failed may have got some: systemd does not say.
-            let units = done.iter().take(index + 1).rev().filter_map(|(change, applied)| reset_unit(change, applied));
-            let worse: Vec<Error> = units.filter_map(Result::err).collect();
-            return Err(not_all(take_back(done, error), &worse));
-        }
+    for (index, change) in changes.iter().enumerate().filter(|(_, change)| !change.properties.is_empty()) {
+        // Also when it fails: the unit may have got some, systemd does not say.
+        done.push(Done::Unit(index, systemd::properties(&limits_before(done, index))));
+        change.cgroup.set_unit_properties(&change.properties)?;
     }
     Ok(())
 }
 
-/// Tells systemd the limits from before; `None` for a container without a unit.
-fn reset_unit(change: &Change, applied: &Applied) -> Option<Result<()>> {
-    let properties = if change.properties.is_empty() { return None } else { systemd::properties(&applied.before()) };
-    Some(change.cgroup.set_unit_properties(&properties))
+/// The limits that one container had.
+fn limits_before(done: &[Done], container: usize) -> Vec<Write> {
+    let limits = |done: &Done| match done {
+        Done::Limits(index, applied) if *index == container => applied.before(),
+        _ => Vec::new(),
+    };
+    done.iter().flat_map(limits).collect()
 }
 
 /// Undoes, the newest first; what cannot be undone is said.
-fn take_back(done: Vec<(&Change, Applied)>, error: Error) -> Error {
-    let worse: Vec<Error> = done
-        .into_iter()
-        .rev()
-        .flat_map(|(change, applied)| {
-            let rdt = change.rdt.as_ref().and_then(|rdt| rdt.group.write_schemata(&rdt.before).err());
-            [rdt, change.cgroup.put_back(applied).err()].into_iter().flatten()
-        })
-        .collect();
-    not_all(error, &worse)
-}
-
-fn not_all(error: Error, worse: &[Error]) -> Error {
+fn take_back(changes: &[Change], done: Vec<Done>, error: Error) -> Error {
+    let undo = |done: Done| match done {
+        Done::Limits(index, applied) => changes[index].cgroup.put_back(applied),
+        Done::Schemata(index) => {
+            changes[index].rdt.as_ref().map_or(Ok(()), |rdt| rdt.group.write_schemata(&rdt.before))
+        }
+        Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties),
+    };
+    let worse: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
     if worse.is_empty() {
         return error;
     }
-    let worse: Vec<String> = worse.iter().map(Error::to_string).collect();
     Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", worse.join("; ")))
 }

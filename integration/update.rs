@@ -1,0 +1,186 @@
+//! `update` of several containers at once: all or none, admitted against what all of them will have.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::common::host::{self, Cgroups};
+use crate::common::process::Output;
+use crate::common::{Bundle, Container, Need, brisk_only, skip_unless};
+
+const MIB: u64 = 1 << 20;
+
+/// Two containers in one state root, below one cgroup.
+struct Pair {
+    first: Container,
+    second: Container,
+    parent: String,
+}
+
+fn memory_file() -> &'static str {
+    match Cgroups::detect() {
+        Cgroups::V1 => "memory.limit_in_bytes",
+        Cgroups::V2 => "memory.max",
+    }
+}
+
+fn limits(pids: u64, mib: u64) -> Value {
+    json!({ "pids": { "limit": pids }, "memory": { "limit": mib * MIB } })
+}
+
+impl Pair {
+    fn new(first: &Value, second: &Value) -> Pair {
+        let parent = host::unique_name();
+        let bundle = |limits: &Value| {
+            let bundle = Bundle::idle();
+            let path = format!("/{parent}/{}", bundle.id);
+            bundle.set("/linux/cgroupsPath", json!(path)).set("/linux/resources", limits.clone()).container()
+        };
+        let pair = Pair { first: bundle(first), second: bundle(second), parent };
+        for container in [&pair.first, &pair.second] {
+            pair.first.call(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]).ok();
+        }
+        pair
+    }
+
+    fn cgroup(&self, controller: &str) -> PathBuf {
+        host::cgroup_dir(controller, &self.parent)
+    }
+
+    /// Limits the cgroup that both are in.
+    fn total(&self, pids: u64, mib: u64) {
+        fs::write(self.cgroup("pids").join("pids.max"), pids.to_string()).unwrap();
+        fs::write(self.cgroup("memory").join(memory_file()), (mib * MIB).to_string()).unwrap();
+    }
+
+    /// (tasks, MiB) of each.
+    fn limits(&self) -> [(u64, u64); 2] {
+        [&self.first, &self.second].map(|container| {
+            let read = |controller: &str, file: &str| -> u64 {
+                let path = self.cgroup(controller).join(&container.id).join(file);
+                fs::read_to_string(path).unwrap().trim().parse().unwrap()
+            };
+            (read("pids", "pids.max"), read("memory", memory_file()) / MIB)
+        })
+    }
+
+    fn update(&self, flags: &[&str], first: &Value, second: &Value) -> Output {
+        let file = |name: &str, limits: &Value| {
+            let path = self.first.bundle.dir.join(name);
+            fs::write(&path, limits.to_string()).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (one, two) = (file("one.json", first), file("two.json", second));
+        let mut args = vec!["update", "--resources", &one, "--resources", &two];
+        args.extend(flags);
+        args.extend([self.first.id.as_str(), self.second.id.as_str()]);
+        self.first.call(&args)
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for container in [&self.first, &self.second] {
+            self.first.call(&["delete", "--force", &container.id]);
+        }
+        for dir in host::cgroup_dirs(&self.parent) {
+            // What is left in it is found, and named, by the containers' own check.
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+fn skip() -> bool {
+    let memory = Need::from(host::cgroup_dir("memory", "/").exists() || Cgroups::detect() == Cgroups::V2);
+    brisk_only("the others update one container at a time") || skip_unless(memory, "no memory controller")
+}
+
+#[test]
+fn one_goes_up_and_the_other_down_within_a_fixed_total() {
+    if skip() {
+        return;
+    }
+    let pair = Pair::new(&limits(60, 128), &limits(40, 64));
+    pair.total(100, 192);
+    // Alone neither fits: what the other has now is not free.
+    for (id, tasks) in [(&pair.first.id, "61"), (&pair.second.id, "41")] {
+        let text = pair.first.call(&["update", "--pids-limit", tasks, id]).fails();
+        assert!(text.contains("is given to others"), "{text}");
+    }
+    assert_eq!(pair.limits(), [(60, 128), (40, 64)]);
+    pair.update(&[], &limits(30, 96), &limits(70, 96)).ok();
+    assert_eq!(pair.limits(), [(30, 96), (70, 96)]);
+    // In opposite directions, and back.
+    pair.update(&[], &limits(70, 64), &limits(30, 128)).ok();
+    assert_eq!(pair.limits(), [(70, 64), (30, 128)]);
+    pair.update(&[], &limits(60, 128), &limits(40, 64)).ok();
+    assert_eq!(pair.limits(), [(60, 128), (40, 64)]);
+}
+
+#[test]
+fn more_than_the_total_is_refused_before_anything_is_written() {
+    if skip() {
+        return;
+    }
+    let pair = Pair::new(&limits(60, 128), &limits(40, 64));
+    pair.total(100, 192);
+    let text = pair.update(&[], &limits(30, 96), &limits(71, 96)).fails();
+    assert!(text.contains("100") && text.contains("nothing was written"), "{text}");
+    assert_eq!(pair.limits(), [(60, 128), (40, 64)]);
+    pair.update(&["--force"], &limits(30, 96), &limits(71, 96)).ok();
+    assert_eq!(pair.limits(), [(30, 96), (71, 96)]);
+}
+
+#[test]
+fn when_the_kernel_refuses_one_the_others_get_their_limits_back() {
+    if skip() {
+        return;
+    }
+    let pair = Pair::new(&limits(60, 128), &limits(40, 64));
+    let mut bad = limits(50, 96);
+    bad["cpu"] = json!({ "cpus": "4000" });
+    for (first, second) in [(limits(30, 96), bad.clone()), (bad, limits(30, 96))] {
+        let text = pair.update(&[], &first, &second).fails();
+        assert!(text.contains("4000"), "{text}");
+        assert_eq!(pair.limits(), [(60, 128), (40, 64)]);
+    }
+    // Nor does the record know of it: an update of something else writes nothing of it.
+    pair.first.call(&["update", "--cpu-share", "512", &pair.first.id]).ok();
+    assert_eq!(pair.limits(), [(60, 128), (40, 64)]);
+}
+
+#[test]
+fn less_than_is_in_use_is_refused() {
+    if skip() {
+        return;
+    }
+    let container = Bundle::sh("sleep 1000000 & sleep 1000000 & exec sleep 1000000").container();
+    container.up();
+    host::wait_until(|| container.cgroup_file("pids", "pids.current") == "3");
+    let text = container.call(&["update", "--pids-limit", "2", &container.id]).fails();
+    assert!(text.contains("in use is 3"), "{text}");
+    container.call(&["update", "--pids-limit", "2", "--force", &container.id]).ok();
+    assert_eq!(container.cgroup_file("pids", "pids.max"), "2");
+}
+
+#[test]
+fn an_update_that_cannot_be_recorded_is_taken_back() {
+    if brisk_only("the others leave the new limits and the old record") {
+        return;
+    }
+    let mut bundle = Bundle::idle().resources("pids", json!({ "limit": 33 }));
+    let state = bundle.state_root();
+    fs::create_dir(&state).unwrap();
+    let flags = nix::mount::MsFlags::empty();
+    bundle.mount_on_host(std::path::Path::new("tmpfs"), &state, "tmpfs", flags, "size=1m");
+    let container = bundle.container();
+    container.up();
+    let read_only = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_RDONLY;
+    nix::mount::mount(None::<&str>, &state, None::<&str>, read_only, None::<&str>).unwrap();
+    container.call(&["update", "--pids-limit", "44", &container.id]).fails();
+    assert_eq!(container.cgroup_file("pids", "pids.max"), "33");
+    nix::mount::mount(None::<&str>, &state, None::<&str>, nix::mount::MsFlags::MS_REMOUNT, None::<&str>).unwrap();
+    container.call(&["update", "--pids-limit", "44", &container.id]).ok();
+    assert_eq!(container.cgroup_file("pids", "pids.max"), "44");
+}
