@@ -145,7 +145,10 @@ fn an_update_of_two_puts_the_first_unit_back() {
     // The second container's unit is one that systemd does not know.
     let state = root.join(&second.id).join("state.json");
     let text = fs::read_to_string(&state).unwrap();
-    fs::write(&state, text.replace(&unit(&second), "brisktest-nobody.scope")).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(record["cgroup"]["scope"]["unit"], unit(&second));
+    record["cgroup"]["scope"]["unit"] = json!("brisktest-nobody.scope");
+    fs::write(&state, record.to_string()).unwrap();
 
     let said = in_first(&["update", "--memory", "48m", &first.id, &second.id]).fails();
     assert!(said.contains("brisktest-nobody.scope"), "{said}");
