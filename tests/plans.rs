@@ -52,6 +52,7 @@ fn options(spec: &Spec) -> Options {
         preserve_fds: 0,
         cgroups: Cgroups::File,
         terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
+        tolerance: brisk::plan::rootless::Tolerance::Auto,
         joined_own: 0,
     }
 }
