@@ -21,7 +21,7 @@ TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
 .PHONY: all build release demo test test-deps test-programs unit integration counts faults check test-all parity soak soak-quick bench \
-	conformance man install deb fuzz test-engines test-engines-quick test-vm test-faults clean help
+	conformance man install deb fuzz test-engines test-engines-quick test-vm vm-core test-faults clean help
 
 all: release
 
@@ -43,7 +43,7 @@ check: ## format, lints, documentation: no warnings
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
-test: test-deps unit integration counts faults soak-quick test-engines-quick ## everything that takes less than 15 minutes
+test: test-deps unit integration counts faults soak-quick test-engines-quick vm-core ## everything that takes less than 15 minutes
 
 # Installs by apt what the tests need and the machine lacks.
 test-deps:
@@ -105,9 +105,13 @@ test-engines: $(if $(RUNTIME),,release) ## under Docker, containerd, Podman and 
 test-engines-quick: $(if $(RUNTIME),,release) ## about 20 checks of each engine
 	integration/engines/run all --quick --runtime $(or $(RUNTIME),$(BRISK))
 
-test-vm: test-programs ## in a guest with cgroup2 and systemd
-	BRISK=$(BRISK) BRISK_PROBE=$(PROGRAMS)/examples/probe BRISK_TESTS=$(TEST_PROGRAM) \
-		integration/vm/suite bookworm -t 3600
+VM = BRISK=$(BRISK) BRISK_PROBE=$(PROGRAMS)/examples/probe BRISK_TESTS=$(TEST_PROGRAM) integration/vm/core
+
+vm-core: test-programs ## in a guest with cgroup2 and systemd, what only it can run (skipped, loudly, without qemu)
+	$(VM)
+
+test-vm: test-programs ## everything in guests with cgroup2 and systemd, as root and as an ordinary user (long)
+	$(VM) all
 
 test-faults: release ## every system call failing, every point of death
 	integration/faults/run $(BRISK)

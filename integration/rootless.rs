@@ -13,7 +13,7 @@ use crate::common::{Bundle, Container, Need, host, process, runtime, skip_on, sk
 const UID: u32 = 54_321;
 
 /// A bundle that belongs to the user, mapped to root inside and nothing else.
-fn bundle(args: &[&str]) -> Bundle {
+pub fn bundle(args: &[&str]) -> Bundle {
     let uid = if host::is_root() { UID } else { nix::unistd::geteuid().as_raw() };
     let map = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);
     let bundle = Bundle::new(args)
@@ -25,16 +25,28 @@ fn bundle(args: &[&str]) -> Bundle {
         .without_mount("/sys")
         .mount("devpts", "devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"])
         .mount("bind", "/sys", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
+    give(&bundle);
+    bundle
+}
+
+/// Root makes the bundle; the user gets it.
+fn give(bundle: &Bundle) {
     if host::is_root() {
         crate::common::bundle::chown_tree(&bundle.rootfs(), UID);
         chown(&bundle.dir, Some(UID), Some(UID)).unwrap();
         fs::set_permissions(&bundle.dir, fs::Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+/// A bundle made for root: no user namespace, a new sysfs, a group of terminals.
+fn roots_bundle(args: &[&str]) -> Bundle {
+    let bundle = Bundle::new(args).unset("/linux/cgroupsPath");
+    give(&bundle);
     bundle
 }
 
 /// The same command line as the user, with an empty environment but for PATH.
-fn as_user(container: &Container, args: &[&str]) -> Command {
+pub fn as_user(container: &Container, args: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
     if host::is_root() {
         let id = UID.to_string();
@@ -48,7 +60,7 @@ fn as_user(container: &Container, args: &[&str]) -> Command {
 }
 
 /// True, with a loud word, where an ordinary user cannot have a user namespace or reach the runtime.
-fn not_here() -> bool {
+pub fn not_here() -> bool {
     let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     let reachable = host::resolve_program(&runtime())
         .ancestors()
@@ -149,4 +161,116 @@ fn a_configured_limit_that_cannot_be_set_is_refused() {
     let (container, output) = run(bundle(&["/bin/true"]).resources("pids", json!({ "limit": 10 })));
     output.fails();
     container.assert_nothing_left();
+}
+
+#[test]
+fn a_bundle_without_a_user_namespace_gets_one() {
+    if not_here() || skip_on(&["runc"], "it refuses such a bundle") {
+        return;
+    }
+    let container = roots_bundle(&["/probe", "pause"]).container();
+    let call = |args: &[&str]| process::run(as_user(&container, args));
+    let dir = container.bundle.dir.to_str().unwrap();
+    call(&["create", "--bundle", dir, &container.id]).ok();
+    call(&["start", &container.id]).ok();
+    let report = call(&["exec", &container.id, "/probe", "report"]).ok().json()["report"].clone();
+    assert_eq!(report["uid"], 0);
+    let uid = if host::is_root() { UID } else { nix::unistd::geteuid().as_raw() };
+    let map = call(&["exec", &container.id, "/bin/cat", "/proc/self/uid_map"]).ok().stdout();
+    let lines: Vec<Vec<u32>> =
+        map.lines().map(|line| line.split_whitespace().map(|n| n.parse().unwrap()).collect()).collect();
+    assert_eq!(lines[0], [0, uid, 1]);
+    let name = nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name);
+    let sub = fs::read_to_string("/etc/subuid").unwrap_or_default();
+    let granted = sub.lines().any(|line| name.as_deref().is_some_and(|name| line.starts_with(&format!("{name}:"))));
+    assert_eq!(lines.len() > 1, granted, "{map}");
+    if granted {
+        // A user of the image other than root.
+        let out = call(&["exec", "--user", "1000:1000", &container.id, "/probe", "report"]).ok().json();
+        assert_eq!(out["report"]["uid"], 1000);
+    }
+    call(&["delete", "--force", &container.id]).ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn sysfs_is_bound_in_the_hosts_network() {
+    if not_here() || skip_on(&["runc"], "it refuses such a bundle") {
+        return;
+    }
+    let (_container, output) = run(roots_bundle(&["/bin/ls", "/sys/class/net"]).without_ns("network"));
+    assert!(output.ok().stdout().lines().any(|name| name == "lo"));
+}
+
+#[test]
+fn limits_are_left_out_where_that_is_asked_for() {
+    if not_here() || skip_on(&["runc", "crun"], "they leave them out unasked") {
+        return;
+    }
+    let limited = |bundle: Bundle, args: &[&str]| {
+        let container = bundle.resources("pids", json!({ "limit": 30 })).container();
+        let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
+        process::run(as_user(&container, &[args, &["run", "--bundle", dir, id]].concat()))
+    };
+    limited(roots_bundle(&["/bin/true"]), &["--rootless", "true"]).ok();
+    let annotated = roots_bundle(&["/bin/true"]).set("/annotations", json!({ "run.brisk.cgroup_best_effort": "1" }));
+    limited(annotated, &[]).ok();
+}
+
+#[test]
+fn a_cgroup_that_must_be_there() {
+    if not_here() || skip_on(&["runc", "crun"], "they go on") || !host::is_root() {
+        return;
+    }
+    let container = roots_bundle(&["/bin/true"]).container();
+    let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
+    let said = process::run(as_user(&container, &["--rootless", "false", "run", "--bundle", dir, id])).fails();
+    assert!(said.contains("hint: delegate a cgroup"), "{said}");
+    process::run(as_user(&container, &["run", "--bundle", dir, id])).ok();
+}
+
+#[test]
+fn the_bundle_that_spec_writes_runs() {
+    if not_here() {
+        return;
+    }
+    let container = roots_bundle(&["/bin/true"]).container();
+    let config = container.bundle.dir.join("config.json");
+    fs::remove_file(&config).unwrap();
+    process::run(as_user(&container, &["spec", "--rootless"])).ok();
+    let mut spec: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    spec["process"]["terminal"] = json!(false);
+    spec["process"]["args"] = json!(["/bin/sh", "-c", "id -u; ls /sys/class/net"]);
+    fs::write(&config, spec.to_string()).unwrap();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let out = process::run(as_user(&container, &["run", "--bundle", dir, &container.id])).ok().stdout();
+    assert!(out.starts_with("0\n") && out.contains("lo"), "{out}");
+}
+
+#[test]
+fn state_is_kept_below_the_runtime_directory() {
+    if not_here() || skip_on(&["runc", "crun"], "the directory has their name") {
+        return;
+    }
+    let container = roots_bundle(&["/probe", "pause"]).container();
+    let runtime_dir = container.bundle.host_dir("runtime");
+    if host::is_root() {
+        chown(&runtime_dir, Some(UID), Some(UID)).unwrap();
+    }
+    let call = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        if host::is_root() {
+            let id = UID.to_string();
+            command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]);
+        } else {
+            command = Command::new("env");
+        }
+        command.arg(host::resolve_program(&runtime())).args(args).env("XDG_RUNTIME_DIR", &runtime_dir);
+        command.current_dir(&container.bundle.dir);
+        process::run(command)
+    };
+    call(&["create", &container.id]).ok();
+    assert!(runtime_dir.join("brisk").join(&container.id).join("state.json").exists());
+    assert!(call(&["list"]).ok().stdout().contains(&container.id));
+    call(&["delete", "--force", &container.id]).ok();
 }

@@ -20,6 +20,7 @@ mod namespaces;
 mod options;
 mod plans;
 mod rlimits;
+mod rootless;
 mod schedule;
 mod seccomp;
 mod spec_types;

@@ -15,7 +15,7 @@ const OLDEST_SPEC: &str = "1.0.0";
 const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// Annotations of config.json that are instructions: an engine must not pass them on from users it does not trust.
-const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "org.criu.config", "run.oci."];
+const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "org.criu.config", "run.brisk.", "run.oci."];
 
 /// The document, for a kernel that knows `kernel` of seccomp.
 pub fn document(kernel: Support) -> Value {

@@ -1,0 +1,175 @@
+//! Containers with `--systemd-cgroup` by the command line, on a host with systemd and cgroup v2: as root in the system's
+//! manager, as an ordinary user in its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::common::{Bundle, Container, Need, host, process, skip_on, skip_unless};
+use crate::rootless;
+
+/// True, with a loud word, where systemd does not run or cgroup v2 is not alone.
+fn not_here() -> bool {
+    let there = Path::new("/run/systemd/system").is_dir() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let manager = host::is_root() || Path::new(&format!("/run/user/{}/systemd", nix::unistd::geteuid())).is_dir();
+    skip_unless(Need::from(there), "systemd with cgroup v2 does not run here")
+        || skip_unless(Need::from(manager), "this user has no service manager")
+}
+
+fn bundle(args: &[&str]) -> Bundle {
+    let bundle = if host::is_root() { Bundle::new(args) } else { rootless::bundle(args) };
+    let slice = if host::is_root() { "system.slice" } else { "user.slice" };
+    let path = format!("{slice}:brisktest:{}", bundle.id);
+    bundle.set("/linux/cgroupsPath", json!(path))
+}
+
+fn call(container: &Container, args: &[&str]) -> process::Output {
+    container.call(&[&["--systemd-cgroup"], args].concat())
+}
+
+fn up(bundle: Bundle) -> Container {
+    let container = bundle.container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    call(&container, &["create", "--bundle", dir, &container.id]).ok();
+    call(&container, &["start", &container.id]).ok();
+    container
+}
+
+fn unit(container: &Container) -> String {
+    format!("brisktest-{}.scope", container.id)
+}
+
+fn systemctl(args: &[&str]) -> String {
+    let user = (!host::is_root()).then_some("--user");
+    let output = Command::new("systemctl").args(user).args(args).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn property(container: &Container, name: &str) -> String {
+    systemctl(&["show", "--value", "-p", name, &unit(container)])
+}
+
+/// The directory of the cgroup the container's process is in.
+fn cgroup(container: &Container) -> PathBuf {
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let path = text.trim().strip_prefix("0::/").unwrap();
+    assert!(path.ends_with(&unit(container)), "{path}");
+    Path::new("/sys/fs/cgroup").join(path)
+}
+
+fn file(container: &Container, name: &str) -> String {
+    fs::read_to_string(cgroup(container).join(name)).unwrap().trim().to_owned()
+}
+
+fn units() -> String {
+    systemctl(&["list-units", "--all", "--plain", "--no-legend", "brisktest-*"])
+}
+
+#[test]
+fn the_whole_life() {
+    if not_here() {
+        return;
+    }
+    let limits = json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 50 } });
+    let container = up(bundle(&["/probe", "pause"]).set("/linux/resources", limits));
+    assert_eq!((file(&container, "memory.max"), file(&container, "pids.max")), ("67108864".into(), "50".into()));
+    assert_eq!(property(&container, "MemoryMax"), "67108864");
+    assert_eq!(property(&container, "Delegate"), "yes");
+
+    call(&container, &["update", "--memory", "32m", "--pids-limit", "40", &container.id]).ok();
+    assert_eq!((file(&container, "memory.max"), file(&container, "pids.max")), ("33554432".into(), "40".into()));
+    assert_eq!((property(&container, "MemoryMax"), property(&container, "TasksMax")), ("33554432".into(), "40".into()));
+    systemctl(&["daemon-reload"]);
+    assert_eq!((file(&container, "memory.max"), file(&container, "pids.max")), ("33554432".into(), "40".into()));
+
+    let inside = call(&container, &["exec", &container.id, "/bin/cat", "/proc/self/cgroup"]).ok().stdout();
+    assert!(inside.trim().ends_with(&unit(&container)), "{inside}");
+    call(&container, &["pause", &container.id]).ok();
+    assert_eq!(container.status(), "paused");
+    call(&container, &["resume", &container.id]).ok();
+    container.stop();
+    container.delete().ok();
+    assert_eq!(units(), "");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_device_rule_survives_daemon_reload() {
+    if not_here() || skip_unless(Need::from(host::is_root()), "device rules are root's") {
+        return;
+    }
+    let rules = json!([
+        { "allow": false, "access": "rwm" },
+        { "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" },
+    ]);
+    let forbidden = json!({ "type": "c", "path": "/dev/forbidden", "major": 1, "minor": 11 });
+    let container = up(bundle(&["/probe", "pause"])
+        .set("/linux/resources", json!({ "devices": rules, "memory": { "limit": 64 << 20 } }))
+        .push("/linux/devices", forbidden));
+    let check = |when: &str| {
+        let open = |path: &str| {
+            let script = format!(": <{path}");
+            call(&container, &["exec", &container.id, "/bin/sh", "-c", &script])
+        };
+        open("/dev/null").ok();
+        let said = open("/dev/forbidden").fails();
+        assert!(said.contains("not permitted"), "{when}: {said}");
+        assert_eq!(file(&container, "memory.max"), "67108864", "{when}");
+    };
+    check("before");
+    systemctl(&["daemon-reload"]);
+    check("after daemon-reload");
+    // A sibling makes systemd write the files of the whole slice again.
+    systemctl(&["set-property", "--runtime", "system.slice", "CPUWeight=100"]);
+    check("after a change of the slice");
+    systemctl(&["revert", "system.slice"]);
+}
+
+#[test]
+fn an_update_of_two_puts_the_first_unit_back() {
+    if not_here() || skip_on(&["runc", "crun"], "they update one container at a time") {
+        return;
+    }
+    let limits = json!({ "memory": { "limit": 64 << 20 } });
+    let first = up(bundle(&["/probe", "pause"]).set("/linux/resources", limits.clone()));
+    let second = bundle(&["/probe", "pause"]).set("/linux/resources", limits).container();
+    let (root, dir) = (first.bundle.state_root(), second.bundle.dir.to_str().unwrap().to_owned());
+    let in_first = |args: &[&str]| {
+        let mut command = first.command(&["--systemd-cgroup"]);
+        command.args(args);
+        process::run(command)
+    };
+    in_first(&["create", "--bundle", &dir, &second.id]).ok();
+    // The second container's unit is one that systemd does not know.
+    let state = root.join(&second.id).join("state.json");
+    let text = fs::read_to_string(&state).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(record["cgroup"]["scope"]["unit"], unit(&second));
+    record["cgroup"]["scope"]["unit"] = json!("brisktest-nobody.scope");
+    fs::write(&state, record.to_string()).unwrap();
+
+    let said = in_first(&["update", "--memory", "48m", &first.id, &second.id]).fails();
+    assert!(said.contains("brisktest-nobody.scope"), "{said}");
+    assert_eq!(file(&first, "memory.max"), "67108864");
+    assert_eq!(property(&first, "MemoryMax"), "67108864");
+    fs::write(&state, text).unwrap();
+    in_first(&["delete", "--force", &second.id]).ok();
+}
+
+#[test]
+fn two_hundred_containers_leave_no_unit() {
+    if not_here() {
+        return;
+    }
+    let container = bundle(&["/bin/true"]).container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    for round in 0..200 {
+        let output = call(&container, &["run", "--bundle", dir, &container.id]);
+        assert_eq!(output.code, 0, "round {round}: {output:?}");
+    }
+    assert_eq!(units(), "");
+    assert!(systemctl(&["list-units", "--failed", "--plain", "--no-legend"]).lines().all(|l| !l.contains("brisktest")));
+    container.assert_nothing_left();
+}
