@@ -236,6 +236,9 @@ fn one_line(text: &str) -> String {
 /// The error with the first errors of CRIU's log, and where to read on.
 pub fn with_log(error: Error, dir: &Path, log: &str) -> Error {
     let path = dir.join(log);
+    if error.stage() != Stage::Criu {
+        return error;
+    }
     let Ok(text) = std::fs::read(&path) else { return error };
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("Error")).take(4).collect();
@@ -244,6 +247,8 @@ pub fn with_log(error: Error, dir: &Path, log: &str) -> Error {
     }
     let hint = error.hint();
     let quoted: String = one_line(&lines.join("\n")).chars().take(QUOTED).collect();
-    let error = Error::new(Stage::Criu, format!("{error} ({}: {quoted})", path.display()));
+    let text = error.to_string();
+    let text = text.strip_prefix("criu: ").unwrap_or(&text);
+    let error = Error::new(Stage::Criu, format!("{text} ({}: {quoted})", path.display()));
     hint.into_iter().fold(error, Error::with_hint)
 }
