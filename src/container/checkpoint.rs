@@ -87,10 +87,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
     let opts =
         opts::dump(args, &facts, &opts::Saved { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;
     fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
-    let mut service = Service::start(|command| {
-        command.stdin(Stdio::null());
-        Ok(())
-    })?;
+    let mut service = Service::start(Stdio::null())?;
     let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
     service.call(kind, &opts, &mut |notice: Notice| match (notice.script.as_str(), args.status_fd) {
         ("status-ready", Some(fd)) => tell_ready(fd),

@@ -4,10 +4,12 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
 use super::create::{Bundle, give_up, hook_output, needless_socket, plan_of, record, state_text};
 use super::criu::external::{self, Rejoin};
+use super::criu::mounts::with_bound;
 use super::criu::opts::{self, Facts, Restored};
 use super::criu::service::{Kind, Notice, Service, inherit, with_log};
 use super::foreground::{self, Foreground};
@@ -25,7 +27,7 @@ use crate::plan::op::{Plan, Step};
 use crate::spec::Spec;
 use crate::state::{self, CONFIG, Dir, ProcessId, Wait};
 use crate::sys::path::{Missing, resolve_or_make};
-use crate::sys::{fs, process, socket, spawn};
+use crate::sys::{fs, process, socket};
 
 /// Where the root is mounted for CRIU, below the state directory and in CRIU's mount namespace only: it wants a
 /// mount point whose parent nothing covers.
@@ -127,18 +129,16 @@ impl Restoring<'_> {
             inherited.push((key.clone(), fd.as_raw_fd()));
         }
         let (from, to) = (c_string(Path::new(&container.record.rootfs))?, c_string(root)?);
-        let mut service = Service::start(|command| {
-            spawn::with_bound(command, from, to);
-            Ok(())
-        })?;
+        let (mut service, images) =
+            with_bound(from, to, || Ok((Service::start(Stdio::inherit())?, Directories::open(&self.args.criu)?)))?;
         // What CRIU restores are its children: they are in its cgroups from the start.
         self.enter_cgroups(service.pid())?;
         let dirs: Vec<PathBuf> =
             self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
         let sources = external::sources(self.bundle.spec(), self.bundle.dir(), &dirs)?;
         let facts = Facts {
-            images: self.images.fd.as_raw_fd(),
-            work: self.images.work.as_ref().map(AsRawFd::as_raw_fd),
+            images: images.fd.as_raw_fd(),
+            work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
             externals: &external::restored(&sources),
             annotations: &self.bundle.spec().annotations,

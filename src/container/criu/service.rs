@@ -60,15 +60,14 @@ pub struct Service {
 const QUOTED: usize = 1024;
 
 impl Service {
-    /// Starts it; `prepare` may change the command.
-    pub fn start(prepare: impl FnOnce(&mut Command) -> Result<()>) -> Result<Service> {
+    /// Starts it with this standard input, where it looks for the terminal of `--shell-job`.
+    pub fn start(input: Stdio) -> Result<Service> {
         let (ours, theirs) = socket::pair().at(Stage::Criu, || "make a socket pair")?;
         let errors = fs::memfd(c"brisk-criu-stderr").at(Stage::Criu, || "make a memory file")?;
         let copy = errors.try_clone().at(Stage::Criu, || "copy a descriptor")?;
         inherit(&theirs)?;
         let mut command = Command::new("criu");
-        command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdout(Stdio::null()).stderr(copy);
-        prepare(&mut command)?;
+        command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdin(input).stdout(Stdio::null()).stderr(copy);
         let child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::new(Stage::Criu, "criu: executable file not found in $PATH").with_hint("install CRIU")
@@ -85,10 +84,7 @@ impl Service {
 
     /// Refuses when the kernel cannot do what will be needed.
     pub fn require(feature: Feature) -> Result<()> {
-        let mut service = Service::start(|command| {
-            command.stdin(Stdio::null());
-            Ok(())
-        })?;
+        let mut service = Service::start(Stdio::null())?;
         let wanted = Value::Message(vec![(feature as u32, true.into())]);
         let request = [(1, Value::from(Kind::FeatureCheck as i32)), (5, wanted)];
         let answer = service.talk(Kind::FeatureCheck, &request, &mut |_| Ok(()))?;
