@@ -12,6 +12,7 @@ mod capabilities;
 mod cgroup;
 mod common;
 mod conformance;
+mod criu;
 mod devices;
 mod exec;
 mod hard_cases;
