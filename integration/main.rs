@@ -14,6 +14,7 @@ mod cgroup;
 mod check;
 mod common;
 mod conformance;
+mod criu;
 mod devices;
 mod exec;
 mod hard_cases;

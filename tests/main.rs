@@ -8,6 +8,7 @@ mod cgroup_layout;
 mod cgroup_limits;
 mod cli;
 mod cli_output;
+mod criu;
 mod dbus;
 mod devices;
 mod environment;

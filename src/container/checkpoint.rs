@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use super::criu::external::{self, Identity, Source};
+use super::criu::external::{self, Identity, Mounted, Source};
 use super::criu::opts::{self, Facts};
 use super::criu::service::{Feature, Kind, Notice, Service, with_log};
 use super::freeze::locked;
@@ -22,6 +22,8 @@ use crate::sys::fs;
 const DEFAULT_IMAGES: &str = "checkpoint";
 /// Beside the images: what the standard streams of the first process were (runc's format; engines read it).
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
+/// Beside it: the keys of those streams that were files of the host.
+pub(super) const STREAMS: &str = "brisk-streams.json";
 
 /// Saves a running container.
 pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
@@ -65,8 +67,9 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         Vec::new()
     } else {
         let dirs: Vec<PathBuf> = saved.dirs.iter().map(|dir| dir.path.clone()).collect();
-        let externals = externals(&spec, Path::new(&record.bundle), &dirs, init.pid)?;
-        write_descriptors(&images.path, init.pid)?;
+        let mounts = external::mounts_of(&init.pid.to_string())?;
+        let mut externals = externals(&spec, Path::new(&record.bundle), &dirs, &mounts)?;
+        externals.extend(write_streams(&images.path, init.pid, &mounts)?);
         externals
     };
     let freezes = |dir: &&crate::cgroup::SavedDir| {
@@ -84,10 +87,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
     let opts =
         opts::dump(args, &facts, &opts::Saved { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;
     fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
-    let mut service = Service::start(|command| {
-        command.stdin(Stdio::null());
-        Ok(())
-    })?;
+    let mut service = Service::start(Stdio::null())?;
     let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
     service.call(kind, &opts, &mut |notice: Notice| match (notice.script.as_str(), args.status_fd) {
         ("status-ready", Some(fd)) => tell_ready(fd),
@@ -96,7 +96,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
 }
 
 /// The names of everything that comes from the host.
-fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], pid: i32) -> Result<Vec<String>> {
+fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], container: &[Mounted]) -> Result<Vec<String>> {
     let host = external::mounts_of("self")?;
     let mut sources: Vec<(Source, Identity)> = Vec::new();
     for source in external::sources(spec, bundle, cgroups)? {
@@ -104,7 +104,7 @@ fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], pid: i32) -> Resul
             sources.push((source, identity));
         }
     }
-    let mut externals = external::saved(&sources, &external::mounts_of(&pid.to_string())?)?;
+    let mut externals = external::saved(&sources, container)?;
     let namespaces = Namespaces::parse(spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default())?;
     let inode = |path: &str| {
         let metadata = std::fs::metadata(path).at(Stage::Criu, || format!("look at the namespace {path}"))?;
@@ -114,15 +114,30 @@ fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], pid: i32) -> Resul
     Ok(externals)
 }
 
-fn write_descriptors(images: &Path, pid: i32) -> Result<()> {
-    let link = |fd: i32| {
-        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+/// Writes down what the standard streams are; the keys of those that are files outside of the container.
+fn write_streams(images: &Path, pid: i32, container: &[Mounted]) -> Result<Vec<String>> {
+    let (mut names, mut keys) = (Vec::new(), Vec::new());
+    for fd in 0..3 {
+        let path = format!("/proc/{pid}/fd/{fd}");
         // A stream that was closed has no name.
-        link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
-    };
-    let names: Vec<String> = (0..3).map(link).collect();
-    let text = serde_json::to_vec(&names).at(Stage::Criu, || "describe the standard streams")?;
-    let path = images.join(DESCRIPTORS);
+        let name = std::fs::read_link(&path).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
+        names.push(name);
+        let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+        keys.push(match (external::mount_id(&info), std::fs::metadata(&path)) {
+            (Some(mount), Ok(stat)) => external::open_file(mount, &stat, container),
+            _ => None,
+        });
+    }
+    write_json(images, DESCRIPTORS, &names)?;
+    write_json(images, STREAMS, &keys)?;
+    let mut keys: Vec<String> = keys.into_iter().flatten().collect();
+    keys.dedup();
+    Ok(keys)
+}
+
+fn write_json(images: &Path, name: &str, value: &impl serde::Serialize) -> Result<()> {
+    let path = images.join(name);
+    let text = serde_json::to_vec(value).at(Stage::Criu, || format!("describe {name}"))?;
     std::fs::write(&path, text).at(Stage::Criu, || format!("write {}", path.display()))
 }
 

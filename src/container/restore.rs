@@ -4,10 +4,12 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use super::checkpoint::{DESCRIPTORS, Directories};
+use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
 use super::create::{Bundle, give_up, hook_output, needless_socket, plan_of, record, state_text};
 use super::criu::external::{self, Rejoin};
+use super::criu::mounts::with_bound;
 use super::criu::opts::{self, Facts, Restored};
 use super::criu::service::{Kind, Notice, Service, inherit, with_log};
 use super::foreground::{self, Foreground};
@@ -25,7 +27,7 @@ use crate::plan::op::{Plan, Step};
 use crate::spec::Spec;
 use crate::state::{self, CONFIG, Dir, ProcessId, Wait};
 use crate::sys::path::{Missing, resolve_or_make};
-use crate::sys::{fs, process, socket, spawn};
+use crate::sys::{fs, process, socket};
 
 /// Where the root is mounted for CRIU, below the state directory and in CRIU's mount namespace only: it wants a
 /// mount point whose parent nothing covers.
@@ -127,18 +129,16 @@ impl Restoring<'_> {
             inherited.push((key.clone(), fd.as_raw_fd()));
         }
         let (from, to) = (c_string(Path::new(&container.record.rootfs))?, c_string(root)?);
-        let mut service = Service::start(|command| {
-            spawn::with_bound(command, from, to);
-            Ok(())
-        })?;
+        let (mut service, images) =
+            with_bound(from, to, || Ok((Service::start(Stdio::inherit())?, Directories::open(&self.args.criu)?)))?;
         // What CRIU restores are its children: they are in its cgroups from the start.
         self.enter_cgroups(service.pid())?;
         let dirs: Vec<PathBuf> =
             self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
         let sources = external::sources(self.bundle.spec(), self.bundle.dir(), &dirs)?;
         let facts = Facts {
-            images: self.images.fd.as_raw_fd(),
-            work: self.images.work.as_ref().map(AsRawFd::as_raw_fd),
+            images: images.fd.as_raw_fd(),
+            work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
             externals: &external::restored(&sources),
             annotations: &self.bundle.spec().annotations,
@@ -153,20 +153,27 @@ impl Restoring<'_> {
         }
     }
 
-    /// The standard streams that were pipes come from us: their name at the time of the checkpoint, and ours.
+    /// The standard streams that came from outside come from us: CRIU's key of each, and a copy of ours.
     fn streams(&self) -> Result<Vec<(String, OwnedFd)>> {
-        let path = self.images.path.join(DESCRIPTORS);
-        let text = std::fs::read(&path).at(Stage::Criu, || format!("read {}", path.display()))?;
-        let names: Vec<String> =
-            serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))?;
+        let names: Vec<String> = self.read_json(DESCRIPTORS)?;
+        let keys: Vec<Option<String>> =
+            if self.images.path.join(STREAMS).exists() { self.read_json(STREAMS)? } else { Vec::new() };
+        let pipes = names.into_iter().map(|name| Some(name).filter(|name| name.contains("pipe:")));
         let mut streams: Vec<(String, OwnedFd)> = Vec::new();
-        for (name, stream) in names.into_iter().zip([fs::STDIN, fs::STDOUT, fs::STDERR]) {
-            if name.contains("pipe:") && streams.iter().all(|(known, _)| *known != name) {
+        for list in [pipes.collect(), keys] {
+            for (key, stream) in list.into_iter().zip([fs::STDIN, fs::STDOUT, fs::STDERR]) {
+                let Some(key) = key.filter(|key| streams.iter().all(|(known, _)| known != key)) else { continue };
                 // Not 0 to 2: CRIU's own standard error is a file of ours.
-                streams.push((name, fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
+                streams.push((key, fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
             }
         }
         Ok(streams)
+    }
+
+    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.images.path.join(name);
+        let text = std::fs::read(&path).at(Stage::Criu, || format!("read {}", path.display()))?;
+        serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))
     }
 
     fn enter_cgroups(&mut self, pid: i32) -> Result<()> {

@@ -19,7 +19,6 @@ pub mod seccomp;
 pub mod shared;
 pub mod signal;
 pub mod socket;
-pub mod spawn;
 pub mod tail;
 pub mod tty;
 

@@ -167,8 +167,7 @@ pub fn identify(path: &Path, host: &[Mounted]) -> Result<Option<Identity>> {
     };
     let what = || format!("find the mount of {}", path.display());
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).at(Stage::Criu, what)?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u32>().ok());
-    let Some(mount) = host.iter().find(|mount| Some(mount.id) == id) else { return Ok(None) };
+    let Some(mount) = host.iter().find(|mount| Some(mount.id) == mount_id(&info)) else { return Ok(None) };
     let mut buffer = [0; libc::PATH_MAX as usize];
     let name = std::ffi::CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default();
     let real = fs::readlink(fs::CWD, &name, &mut buffer).at(Stage::Criu, what)?;
@@ -180,6 +179,23 @@ pub fn identify(path: &Path, host: &[Mounted]) -> Result<Option<Identity>> {
     let path = path.to_string_lossy();
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { &path };
     Ok(Some(Identity { device: mount.what.device.clone(), path: path.to_owned() }))
+}
+
+/// The key of an open file that is on no mount of the container, such as the host's /dev/null as standard input;
+/// `None` for those CRIU knows otherwise: files inside, pipes, sockets, and terminals (`--shell-job`).
+pub fn open_file(mount: u32, stat: &std::fs::Metadata, container: &[Mounted]) -> Option<String> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let kind = stat.file_type();
+    // tty(4) and pts(4) in the kernel's list of device numbers.
+    let terminal = kind.is_char_device() && matches!(libc::major(stat.rdev()), 4 | 5 | 136..=143);
+    let named = kind.is_file() || kind.is_char_device() && !terminal;
+    let outside = container.iter().all(|mounted| mounted.id != mount);
+    (named && outside).then(|| format!("file[{mount:x}:{:x}]", stat.ino()))
+}
+
+/// The id of the mount that a descriptor's file is on, from the text of its fdinfo file.
+pub fn mount_id(fdinfo: &str) -> Option<u32> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
 /// The types that CRIU can take as they are: its name and the key that runc and crun use as well.

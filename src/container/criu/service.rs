@@ -60,15 +60,14 @@ pub struct Service {
 const QUOTED: usize = 1024;
 
 impl Service {
-    /// Starts it; `prepare` may change the command.
-    pub fn start(prepare: impl FnOnce(&mut Command) -> Result<()>) -> Result<Service> {
+    /// Starts it with this standard input, where it looks for the terminal of `--shell-job`.
+    pub fn start(input: Stdio) -> Result<Service> {
         let (ours, theirs) = socket::pair().at(Stage::Criu, || "make a socket pair")?;
         let errors = fs::memfd(c"brisk-criu-stderr").at(Stage::Criu, || "make a memory file")?;
         let copy = errors.try_clone().at(Stage::Criu, || "copy a descriptor")?;
         inherit(&theirs)?;
         let mut command = Command::new("criu");
-        command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdout(Stdio::null()).stderr(copy);
-        prepare(&mut command)?;
+        command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdin(input).stdout(Stdio::null()).stderr(copy);
         let child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::new(Stage::Criu, "criu: executable file not found in $PATH").with_hint("install CRIU")
@@ -85,10 +84,7 @@ impl Service {
 
     /// Refuses when the kernel cannot do what will be needed.
     pub fn require(feature: Feature) -> Result<()> {
-        let mut service = Service::start(|command| {
-            command.stdin(Stdio::null());
-            Ok(())
-        })?;
+        let mut service = Service::start(Stdio::null())?;
         let wanted = Value::Message(vec![(feature as u32, true.into())]);
         let request = [(1, Value::from(Kind::FeatureCheck as i32)), (5, wanted)];
         let answer = service.talk(Kind::FeatureCheck, &request, &mut |_| Ok(()))?;
@@ -236,6 +232,9 @@ fn one_line(text: &str) -> String {
 /// The error with the first errors of CRIU's log, and where to read on.
 pub fn with_log(error: Error, dir: &Path, log: &str) -> Error {
     let path = dir.join(log);
+    if error.stage() != Stage::Criu {
+        return error;
+    }
     let Ok(text) = std::fs::read(&path) else { return error };
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("Error")).take(4).collect();
@@ -244,6 +243,8 @@ pub fn with_log(error: Error, dir: &Path, log: &str) -> Error {
     }
     let hint = error.hint();
     let quoted: String = one_line(&lines.join("\n")).chars().take(QUOTED).collect();
-    let error = Error::new(Stage::Criu, format!("{error} ({}: {quoted})", path.display()));
+    let text = error.to_string();
+    let text = text.strip_prefix("criu: ").unwrap_or(&text);
+    let error = Error::new(Stage::Criu, format!("{text} ({}: {quoted})", path.display()));
     hint.into_iter().fold(error, Error::with_hint)
 }

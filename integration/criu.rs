@@ -1,0 +1,224 @@
+//! Checkpoint and restore with CRIU, where CRIU can work: its 3.17 (Debian 12) knows no kernel after 6.x's change of
+//! the vDSO. `integration/vm` with the `criu` package has a kernel it knows.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::sys::stat::Mode;
+
+use super::common::{Bundle, Container, Need, brisk_only, host, process, skip_unless};
+
+/// True if CRIU cannot work here; says so in CRIU's own words.
+fn skip_without_criu() -> bool {
+    let reason = match Command::new("criu").arg("check").output() {
+        Ok(output) if output.status.success() => return false,
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+            let said: Vec<&str> = text.lines().filter(|line| line.contains("Error")).collect();
+            format!("`criu check` fails: {}", said.join("; "))
+        }
+        Err(error) => format!("criu: {error}"),
+    };
+    skip_unless(Need::Missing, &reason)
+}
+
+/// A container that counts in /tmp/count, with a directory of the host at /mnt.
+fn counter() -> Container {
+    let bundle = Bundle::sh(
+        "i=0; while [ ! -e /mnt/stop ]; do i=$((i+1)); echo $i >/tmp/new; cat /tmp/new >/tmp/count; sleep 0.1; done; exit 7",
+    );
+    let shared = bundle.host_dir("shared");
+    std::fs::write(shared.join("from-host"), "hello").unwrap();
+    bundle
+        .mount("bind", shared.to_str().unwrap(), "/mnt", &["rbind", "rw"])
+        .mount("tmpfs", "tmpfs", "/tmp", &["nosuid"])
+        .container()
+}
+
+fn count(container: &Container) -> u64 {
+    container.exec(&["cat", "/tmp/count"]).ok().stdout().trim().parse().unwrap_or(0)
+}
+
+#[track_caller]
+fn counts_beyond(container: &Container, number: u64) {
+    host::wait_until(|| count(container) > number);
+}
+
+fn images(container: &Container) -> PathBuf {
+    container.bundle.dir.join("images")
+}
+
+#[track_caller]
+fn checkpoint(container: &Container, flags: &[&str]) {
+    let images = images(container);
+    let mut args = vec!["checkpoint", "--image-path", images.to_str().unwrap()];
+    args.extend(flags);
+    args.push(&container.id);
+    container.call(&args).ok();
+}
+
+fn restore<'a>(container: &'a Container, images: &'a str, flags: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["restore", "--bundle", container.bundle.dir.to_str().unwrap(), "--image-path", images];
+    args.extend(flags);
+    args.push(&container.id);
+    args
+}
+
+#[test]
+fn a_container_goes_on_where_it_was() {
+    if skip_without_criu() {
+        return;
+    }
+    let container = counter();
+    container.up();
+    counts_beyond(&container, 3);
+    let before = count(&container);
+    checkpoint(&container, &[]);
+    container.call(&["state", &container.id]).fails();
+    container.assert_nothing_left();
+
+    let images = images(&container);
+    let pid_file = container.bundle.dir.join("pid");
+    let flags = ["--detach", "--pid-file", pid_file.to_str().unwrap()];
+    container.call(&restore(&container, images.to_str().unwrap(), &flags)).ok();
+    assert_eq!(container.status(), "running");
+    assert_eq!(std::fs::read_to_string(pid_file).unwrap(), container.pid().to_string());
+    assert!(count(&container) >= before, "it did not start again");
+    counts_beyond(&container, before + 3);
+    assert_eq!(container.exec(&["cat", "/mnt/from-host"]).ok().stdout(), "hello");
+    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    assert!(cgroup.contains(&container.id), "{cgroup}");
+    container.call(&["pause", &container.id]).ok();
+    container.call(&["resume", &container.id]).ok();
+    container.stop();
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_foreground_restore_returns_the_status() {
+    if skip_without_criu() {
+        return;
+    }
+    let container = counter();
+    container.up();
+    counts_beyond(&container, 1);
+    checkpoint(&container, &[]);
+    std::fs::write(container.bundle.dir.join("shared/stop"), "").unwrap();
+    let images = images(&container);
+    container.call(&restore(&container, images.to_str().unwrap(), &[])).exits(7);
+    container.assert_nothing_left();
+}
+
+#[test]
+fn the_container_may_run_on() {
+    if skip_without_criu() {
+        return;
+    }
+    let container = counter();
+    container.up();
+    counts_beyond(&container, 1);
+    let pid = container.pid();
+    let images = images(&container);
+    let first = images.join("first");
+    let args = ["checkpoint", "--pre-dump", "--image-path", first.to_str().unwrap(), &container.id];
+    nix::unistd::mkdir(&images, Mode::S_IRWXU).unwrap();
+    container.call(&args).ok();
+    let second = images.join("second");
+    let args = [
+        "checkpoint",
+        "--leave-running",
+        "--parent-path",
+        "../first",
+        "--image-path",
+        second.to_str().unwrap(),
+        &container.id,
+    ];
+    container.call(&args).ok();
+    assert_eq!((container.status().as_str(), container.pid()), ("running", pid));
+    assert!(second.join("parent").exists(), "no link to the first images");
+    counts_beyond(&container, count(&container));
+    container.delete_force().ok();
+    container.call(&restore(&container, second.to_str().unwrap(), &["--detach"])).ok();
+    counts_beyond(&container, count(&container));
+}
+
+#[test]
+fn links_of_the_container_do_not_exchange_mounts() {
+    if skip_without_criu() || brisk_only("runc and crun of this age name mounts by path (CVE-2026-119101)") {
+        return;
+    }
+    let bundle = Bundle::sh("while :; do sleep 0.1; done");
+    for (name, text) in [("secret", "secret"), ("open", "open")] {
+        std::fs::write(bundle.host_dir(name).join("file"), text).unwrap();
+    }
+    for dir in ["a", "b"] {
+        std::fs::create_dir_all(bundle.rootfs().join(dir).join("x")).unwrap();
+    }
+    std::os::unix::fs::symlink("a", bundle.rootfs().join("link")).unwrap();
+    let (secret, open) = (bundle.dir.join("secret"), bundle.dir.join("open"));
+    let container = bundle
+        .mount("bind", secret.to_str().unwrap(), "/link/x", &["bind", "ro"])
+        .mount("bind", open.to_str().unwrap(), "/b/x", &["bind", "rw"])
+        .container();
+    container.up();
+    // The container leads the first name to where the second mount is.
+    container.exec(&["ln", "-sfn", "b", "/link"]).ok();
+    checkpoint(&container, &[]);
+    let images = images(&container);
+    container.call(&restore(&container, images.to_str().unwrap(), &["--detach"])).ok();
+    assert_eq!(container.exec(&["cat", "/a/x/file"]).ok().stdout(), "secret");
+    assert_eq!(container.exec(&["cat", "/b/x/file"]).ok().stdout(), "open");
+    container.exec(&["/bin/sh", "-c", "echo changed >/a/x/file"]).fails();
+    assert_eq!(std::fs::read_to_string(secret.join("file")).unwrap(), "secret");
+}
+
+#[test]
+fn a_failure_leaves_the_container_or_nothing() {
+    if brisk_only("the texts are its own") {
+        return;
+    }
+    let container = counter();
+    container.up();
+    // A PATH without criu.
+    let without = |args: &[&str]| {
+        let mut command = container.command(args);
+        command.env("PATH", "/nonexistent");
+        process::run(command).fails()
+    };
+    let images = images(&container);
+    let error = without(&["checkpoint", "--image-path", images.to_str().unwrap(), &container.id]);
+    assert!(error.contains("criu: executable file not found"), "{error}");
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    let error = without(&restore(&container, images.to_str().unwrap(), &["--detach"]));
+    assert!(error.contains("criu: executable file not found"), "{error}");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn what_criu_says_is_quoted() {
+    let broken = Command::new("criu").arg("check").output().is_ok_and(|output| !output.status.success());
+    if brisk_only("the texts are its own") || skip_unless(broken.into(), "CRIU works here") {
+        return;
+    }
+    let container = counter();
+    container.up();
+    let images = images(&container);
+    let error = container.call(&["checkpoint", "--image-path", images.to_str().unwrap(), &container.id]).fails();
+    assert!(error.contains("criu failed: type dump") && error.contains("Error ("), "{error}");
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    let error = container.call(&restore(&container, images.to_str().unwrap(), &["--detach"])).fails();
+    assert!(error.contains("criu failed: type restore") && error.contains("Error ("), "{error}");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn help_is_there_for_engines_that_ask() {
+    let container = counter();
+    for verb in ["checkpoint", "restore"] {
+        let output = container.call(&[verb, "--help"]).ok();
+        assert!((output.stdout() + &output.stderr()).contains("image-path"), "{output:?}");
+    }
+}

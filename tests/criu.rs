@@ -1,0 +1,278 @@
+//! What CRIU is asked, and by which names it knows the host.
+
+use std::path::Path;
+
+use brisk::container::criu::external::{self, Identity, Mounted, Rejoin, Source};
+use brisk::container::criu::opts::{self, Facts, Field, Opts, Restored, Saved};
+use brisk::container::criu::protobuf::{self, Received, Value};
+use brisk::container::options::{Checkpoint, Criu, Restore};
+use brisk::plan::namespaces::Namespaces;
+use brisk::spec::Spec;
+use serde_json::json;
+
+use super::refused;
+
+fn facts<'a>(annotations: &'a std::collections::BTreeMap<String, String>, externals: &'a [String]) -> Facts<'a> {
+    Facts { images: 7, work: Some(8), root: "/b/rootfs", externals, annotations }
+}
+
+fn dump(args: &Checkpoint) -> brisk::error::Result<Opts> {
+    opts::dump(args, &facts(&Default::default(), &[]), &Saved { pid: 42, freezer: Some(Path::new("/cg")) })
+}
+
+fn restore(args: &Restore, restored: &Restored<'_>) -> Opts {
+    opts::restore(args, &facts(&Default::default(), &["mnt[brisk-mnt-0]:/a".to_owned()]), restored).unwrap()
+}
+
+#[track_caller]
+fn has(opts: &Opts, field: Field, value: impl Into<Value>) {
+    assert_eq!(opts.get(field), [&value.into()], "{field:?}");
+}
+
+fn pair(first: impl Into<Value>, second: impl Into<Value>) -> Value {
+    Value::Message(vec![(1, first.into()), (2, second.into())])
+}
+
+fn spec(mounts: serde_json::Value, namespaces: serde_json::Value) -> Spec {
+    let spec = json!({"ociVersion": "1.2.0", "mounts": mounts, "linux": {"namespaces": namespaces}});
+    serde_json::from_value(spec).unwrap()
+}
+
+fn identity(path: &str) -> Identity {
+    Identity { device: "8:1".into(), path: path.into() }
+}
+
+fn mounted(id: u32, path: &str, point: &str) -> Mounted {
+    Mounted { id, what: identity(path), point: point.into() }
+}
+
+/// Binds of /host/0 to `destinations[0]` and so on, with what they show.
+fn binds(destinations: &[&str]) -> Vec<(Source, Identity)> {
+    let source = |(index, destination): (usize, &&str)| {
+        let path = format!("/host/{index}");
+        let name = format!("brisk-mnt-{index}");
+        (Source { name, path: path.clone().into(), destination: (*destination).into() }, identity(&path))
+    };
+    destinations.iter().enumerate().map(source).collect()
+}
+
+#[test]
+fn a_plain_checkpoint() {
+    let opts = dump(&Checkpoint::default()).unwrap();
+    has(&opts, Field::Pid, 42);
+    has(&opts, Field::ImagesDirFd, 7);
+    has(&opts, Field::WorkDirFd, 8);
+    has(&opts, Field::Root, "/b/rootfs");
+    has(&opts, Field::FreezeCgroup, "/cg");
+    has(&opts, Field::LeaveRunning, false);
+    has(&opts, Field::ManageCgroupsMode, 3);
+    has(&opts, Field::ConfigFile, "/etc/criu/brisk.conf");
+    assert!(opts.get(Field::TrackMem).is_empty() && opts.get(Field::ParentImg).is_empty());
+}
+
+#[test]
+fn every_flag_of_checkpoint_reaches_criu() {
+    let criu = Criu {
+        tcp_established: true,
+        ext_unix_sk: true,
+        shell_job: true,
+        file_locks: true,
+        lazy_pages: true,
+        manage_cgroups_mode: Some("strict".into()),
+        network_lock: Some("nftables".into()),
+        empty_ns: vec!["network".into()],
+        auto_dedup: true,
+        ..Criu::default()
+    };
+    let args = Checkpoint {
+        criu,
+        parent_path: Some("../before".into()),
+        leave_running: true,
+        tcp_skip_in_flight: true,
+        link_remap: true,
+        page_server: Some("fe80::1:99".into()),
+        ..Checkpoint::default()
+    };
+    let opts = dump(&args).unwrap();
+    let switches = [
+        Field::TcpEstablished,
+        Field::ExtUnixSk,
+        Field::ShellJob,
+        Field::FileLocks,
+        Field::LazyPages,
+        Field::AutoDedup,
+        Field::LeaveRunning,
+        Field::TcpSkipInFlight,
+        Field::LinkRemap,
+        Field::TrackMem,
+    ];
+    for field in switches {
+        has(&opts, field, true);
+    }
+    has(&opts, Field::ManageCgroupsMode, 5);
+    has(&opts, Field::NetworkLock, 2);
+    has(&opts, Field::EmptyNs, libc::CLONE_NEWNET);
+    has(&opts, Field::ParentImg, "../before");
+    has(&opts, Field::PageServer, pair("fe80::1", 99));
+}
+
+#[test]
+fn every_flag_of_restore_reaches_criu() {
+    let args = Restore {
+        tcp_close: true,
+        lsm_profile: Some("apparmor:p".into()),
+        lsm_mount_context: Some("c".into()),
+        ..Restore::default()
+    };
+    let inherited = [("pipe:[5]".to_owned(), 9), ("extRootNetNS".to_owned(), 10)];
+    let joined = [("ipc".to_owned(), "/proc/7/ns/ipc".to_owned())];
+    let cgroups = [(String::new(), "/c1".to_owned())];
+    let opts = restore(&args, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups });
+    has(&opts, Field::TcpClose, true);
+    has(&opts, Field::LsmProfile, "apparmor:p");
+    has(&opts, Field::LsmMountContext, "c");
+    has(&opts, Field::RstSibling, true);
+    has(&opts, Field::External, "mnt[brisk-mnt-0]:/a");
+    assert_eq!(opts.get(Field::InheritFd), [&pair("pipe:[5]", 9), &pair("extRootNetNS", 10)]);
+    has(&opts, Field::JoinNs, pair("ipc", "/proc/7/ns/ipc"));
+    has(&opts, Field::CgRoot, pair("", "/c1"));
+}
+
+#[test]
+fn what_criu_would_not_understand_is_refused() {
+    let criu = |criu: Criu| refused(dump(&Checkpoint { criu, ..Checkpoint::default() }));
+    let mode = criu(Criu { manage_cgroups_mode: Some("loose".into()), ..Criu::default() });
+    assert!(mode.contains("soft, full, strict or ignore"), "{mode}");
+    assert!(criu(Criu { empty_ns: vec!["pid".into()], ..Criu::default() }).contains("--empty-ns"));
+    assert!(criu(Criu { network_lock: Some("no".into()), ..Criu::default() }).contains("--network-lock"));
+    for server in ["", "host", ":1", "host:", "host:0", "host:65536"] {
+        let args = Checkpoint { page_server: Some(server.into()), ..Checkpoint::default() };
+        assert!(refused(dump(&args)).contains("--page-server"), "{server}");
+    }
+    let args = Checkpoint { parent_path: Some("/abs".into()), ..Checkpoint::default() };
+    assert!(refused(dump(&args)).contains("relative"));
+}
+
+#[test]
+fn the_annotation_names_the_configuration_file() {
+    for (value, wanted) in [("/c.conf", Some("/c.conf")), ("", None)] {
+        let annotations = [("org.criu.config".to_owned(), value.to_owned())].into();
+        let saved = Saved { pid: 1, freezer: None };
+        let opts = opts::dump(&Checkpoint::default(), &facts(&annotations, &[]), &saved).unwrap();
+        let wanted: Vec<Value> = wanted.into_iter().map(Value::from).collect();
+        assert_eq!(opts.get(Field::ConfigFile), wanted.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn names_are_indices() {
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/data", "type": "bind", "source": "/host/0", "options": ["rbind"]},
+        {"destination": "rel/", "source": "sub", "options": ["bind"]},
+    ]);
+    let sources = external::sources(&spec(mounts, json!([])), Path::new("/b"), &[]).unwrap();
+    let source = |name: &str, path: &str, destination: &str| Source {
+        name: name.into(),
+        path: path.into(),
+        destination: destination.into(),
+    };
+    assert_eq!(
+        sources[..3],
+        [
+            source("brisk-mnt-1", "/host/0", "/data"),
+            source("brisk-mnt-2", "/b/sub", "/rel"),
+            source("brisk-dev-0", "/dev/null", "/dev/null"),
+        ]
+    );
+    assert_eq!(external::restored(&sources)[..2], ["mnt[brisk-mnt-1]:/host/0", "mnt[brisk-mnt-2]:/b/sub"]);
+}
+
+#[test]
+fn a_destination_that_would_be_misread_is_refused() {
+    let mounts = json!([{"destination": "/a]:/etc", "type": "bind", "source": "/host/0"}]);
+    let error = refused(external::sources(&spec(mounts, json!([])), Path::new("/b"), &[]));
+    assert!(error.contains("unmistakably"), "{error}");
+    // The container made it, or a link led there.
+    let error = refused(external::saved(&binds(&["/a"]), &[mounted(1, "/host/0", "/x]:y")]));
+    assert!(error.contains("unmistakably"), "{error}");
+}
+
+#[test]
+fn a_mount_is_known_by_what_it_shows() {
+    // Links in the image lead /one to where /two is said to be, and the other way round.
+    let container = [mounted(1, "/host/0", "/two"), mounted(2, "/host/1", "/one"), mounted(3, "/other", "/three")];
+    let saved = external::saved(&binds(&["/one", "/two"]), &container).unwrap();
+    assert_eq!(saved, ["mnt[/two]:brisk-mnt-0", "mnt[/one]:brisk-mnt-1"]);
+    // The same source twice: each where it is said to be.
+    let mut twice = binds(&["/one", "/two"]);
+    twice[1].1 = identity("/host/0");
+    let container = [mounted(1, "/host/0", "/two"), mounted(2, "/host/0", "/one")];
+    assert_eq!(external::saved(&twice, &container).unwrap(), ["mnt[/two]:brisk-mnt-1", "mnt[/one]:brisk-mnt-0"]);
+    // One over the other.
+    let container = [mounted(1, "/host/0", "/same"), mounted(2, "/host/1", "/same")];
+    assert!(refused(external::saved(&binds(&["/one", "/two"]), &container)).contains("told apart"));
+}
+
+#[test]
+fn mountinfo_is_read_with_its_escapes() {
+    let text = "36 35 98:0 /mnt\\0401 /a\\134b\\011c rw,noatime master:1 - ext3 /dev/root rw\nnonsense\n";
+    let what = Identity { device: "98:0".into(), path: "/mnt 1".into() };
+    assert_eq!(external::parse(text), [Mounted { id: 36, what, point: "/a\\b\tc".into() }]);
+}
+
+#[test]
+fn what_a_path_of_the_host_shows() {
+    let host = external::mounts_of("self").unwrap();
+    let proc = external::identify(Path::new("/proc/sys/kernel"), &host).unwrap().unwrap();
+    let root = host.iter().rev().find(|mount| mount.point == "/proc").unwrap();
+    assert_eq!((proc.device, proc.path.as_str()), (root.what.device.clone(), "/sys/kernel"));
+    assert_eq!(external::identify(Path::new("/proc/none"), &host).unwrap(), None);
+}
+
+#[test]
+fn open_files_of_the_host_have_a_key() {
+    use std::os::unix::fs::MetadataExt;
+    let null = std::fs::metadata("/dev/null").unwrap();
+    let key = external::open_file(0x1f, &null, &[mounted(2, "/", "/")]);
+    assert_eq!(key, Some(format!("file[1f:{:x}]", null.ino())));
+    assert_eq!(external::open_file(2, &null, &[mounted(2, "/", "/")]), None, "inside");
+    assert_eq!(external::open_file(3, &std::fs::metadata("/dev/ptmx").unwrap(), &[]), None, "a terminal");
+    assert_eq!(external::open_file(3, &std::fs::metadata("/").unwrap(), &[]), None, "a directory");
+    assert_eq!(external::mount_id("pos:\t0\nflags:\t02\nmnt_id:\t27\n"), Some(27));
+}
+
+#[test]
+fn joined_namespaces_have_fixed_names() {
+    let list = json!([
+        {"type": "network", "path": "/n"}, {"type": "pid", "path": "/p"}, {"type": "ipc", "path": "/i"}, {"type": "uts"},
+    ]);
+    let spec = spec(json!([]), list);
+    let namespaces = Namespaces::parse(&spec.linux.unwrap().namespaces).unwrap();
+    let saved = external::saved_namespaces(&namespaces, |path| Ok(path.len() as u64)).unwrap();
+    assert_eq!(saved, ["net[2]:extRootNetNS", "pid[2]:extRootPidNS"]);
+    let restored = external::restored_namespaces(&namespaces).unwrap();
+    assert!(restored.contains(&Rejoin::Descriptor { key: "extRootNetNS", path: "/n".into() }), "{restored:?}");
+    assert!(restored.contains(&Rejoin::Path("ipc", "/i".into())) && restored.len() == 3, "{restored:?}");
+    let cgroup =
+        Namespaces { join: vec![(brisk::plan::namespaces::Kind::Cgroup, "/c".into())], ..Namespaces::default() };
+    assert!(refused(external::restored_namespaces(&cgroup)).contains("cgroup namespace"));
+}
+
+#[test]
+fn messages_are_protocol_buffers() {
+    // The examples of the format's own description: 150 is 96 01, "testing" is 12 07 and the letters.
+    let fields = [(1, Value::Number(150)), (2, Value::from("testing")), (3, Value::Message(vec![(1, 150.into())]))];
+    let bytes = protobuf::encode(&fields);
+    assert_eq!(bytes, b"\x08\x96\x01\x12\x07testing\x1a\x03\x08\x96\x01");
+    let received = protobuf::decode(&bytes).unwrap();
+    let wanted = [(1, Received::Number(150)), (2, Received::Block(b"testing")), (3, Received::Block(b"\x08\x96\x01"))];
+    assert_eq!(received, wanted);
+    // -1 takes ten bytes; what is fixed in size is passed over.
+    let bytes = protobuf::encode(&[(64, Value::Number(-1))]);
+    assert_eq!((bytes.len(), protobuf::decode(&bytes).unwrap()[0].1.number()), (12, -1));
+    assert_eq!(protobuf::decode(b"\x0d....\x10\x05").unwrap(), [(2, Received::Number(5))]);
+    for broken in [&b"\x08"[..], b"\x12\x05abc", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0b"] {
+        assert!(refused(protobuf::decode(broken)).contains("cannot be parsed"));
+    }
+}
