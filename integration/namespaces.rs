@@ -324,3 +324,29 @@ fn every_combination_of_new_namespaces_works() {
         }
     }
 }
+
+/// The mounts are then in the caller's namespace (as with runc and crun, which leave them there).
+#[test]
+fn mounts_without_a_mount_namespace_go_with_the_container() {
+    if skip_on(&["runc", "crun"], "the mounts stay on the host") {
+        return;
+    }
+    let mounted = |dir: &std::path::Path| {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        table.lines().filter(|line| line.contains(dir.to_str().unwrap())).count()
+    };
+    let mut bundle = Bundle::idle()
+        .without_ns("mount")
+        .unset("/linux/maskedPaths")
+        .unset("/linux/readonlyPaths")
+        .set("/root/readonly", json!(false));
+    // An engine's own mount there, which has to stay.
+    let root = bundle.rootfs();
+    bundle.mount_on_host(&root, &root, "", nix::mount::MsFlags::MS_BIND, "");
+    let container = bundle.container();
+    container.up();
+    assert!(mounted(&container.bundle.rootfs()) > 1, "the mounts are on the host");
+    assert_eq!(host::ns_of(&container.pid().to_string(), "mnt"), host::ns("mnt"));
+    container.delete_force().ok();
+    assert_eq!(mounted(&container.bundle.rootfs()), 1, "only the engine's mount is left");
+}

@@ -101,7 +101,12 @@ fn run(argv: &[OsString], log: Log, doing: &mut Doing) -> std::result::Result<u8
     let (global, request) = match parse(argv) {
         Ok(Parsed::Text(text)) => return output::print(&text).map(|()| 0).map_err(|error| (log, error)),
         Ok(Parsed::Request(global, request)) => (global, request),
-        Err(error) => return Err((log, error)),
+        Err(error) => {
+            if scan::scan(argv).is_ok_and(|scan| matches!(scan.wanted, Wanted::Verb(verbs::Verb::Exec))) {
+                doing.failure = EXEC_FAILURE;
+            }
+            return Err((log, error));
+        }
     };
     doing.what = dispatch::subject(&request);
     if matches!(*request, Request::Exec(_)) {

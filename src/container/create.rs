@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::notify::Notify;
 use super::options::{CgroupManager, Create, Global, Rootless};
-use super::{Container, files, image, notify};
+use super::{Container, files, host_mounts, image, notify};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
@@ -262,6 +262,9 @@ pub(super) fn make(
 
 /// Removes the record of a container that could not be made, and runs its poststop hooks.
 pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Container) {
+    if let Err(worse) = host_mounts::remove(container.record.host_mounts.as_ref()) {
+        (global.warn)(&worse.to_string());
+    }
     if let Err(worse) = container.dir.remove() {
         (global.warn)(&worse.to_string());
     }
@@ -395,6 +398,7 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         creator: ProcessId::of(crate::sys::process::getpid())?,
         init: None,
         pid_namespace: if own_pid { PidNamespace::Own } else { PidNamespace::Shared },
+        host_mounts: host_mounts::find(spec, &rootfs)?,
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,

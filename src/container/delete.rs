@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use super::options::{Delete, Global};
-use super::{Container, select};
+use super::{Container, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
@@ -161,5 +161,6 @@ fn end(container: &Container) -> Result<()> {
     if let Some(cgroup) = cgroup {
         cgroup.remove(Leftover::Kill)?;
     }
+    host_mounts::remove(container.record.host_mounts.as_ref())?;
     container.rdt()?.map_or(Ok(()), |rdt| rdt.remove())
 }

@@ -11,6 +11,7 @@ mod exec;
 mod files;
 mod foreground;
 mod freeze;
+mod host_mounts;
 mod image;
 mod kill;
 mod lookup;

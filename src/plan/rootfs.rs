@@ -26,7 +26,13 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
     if !input.namespaces.contains(Kind::Mount) {
-        return chroot_only(input, linux, path, draft);
+        refuse_restrictions(input, linux)?;
+        if !mounts_on_host(input.spec) {
+            draft.ops.push(Op::RootHere(path));
+            console(input, draft);
+            draft.ops.push(Op::Enter(Enter::Chroot));
+            return Ok(());
+        }
     }
     let propagation = root_propagation(linux)?;
     // An unbindable mount could not be cloned: the host's copies are made private meanwhile, as runc does.
@@ -94,17 +100,22 @@ pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options:
     if suits { Mounts::Skeleton } else { Mounts::Copy }
 }
 
-/// Without a mount namespace of its own a container can only be given another root directory.
-fn chroot_only(input: &Input<'_>, linux: &Linux, path: CString, draft: &mut Draft) -> Result<()> {
+/// Whether the container's mounts are made in the mount namespace of the caller, where `delete` has to take
+/// them away again: the bundle has mounts, but no mount namespace.
+pub fn mounts_on_host(spec: &Spec) -> bool {
+    let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
+    !spec.mounts.is_empty() && namespaces.iter().all(|namespace| namespace.kind != Kind::Mount.name())
+}
+
+/// Without a mount namespace a container can be given mounts and another root directory, but what is hidden or
+/// made read-only would be so for the whole host.
+fn refuse_restrictions(input: &Input<'_>, linux: &Linux) -> Result<()> {
     let restricted = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
-    if restricted || readonly || !input.spec.mounts.is_empty() || linux.rootfs_propagation.is_some() {
-        let what = "mounts, masked and read-only paths need a mount namespace in linux.namespaces";
+    if restricted || readonly || linux.rootfs_propagation.is_some() {
+        let what = "a read-only root, rootfsPropagation, masked and read-only paths need a mount namespace in linux.namespaces";
         return Err(Error::new(Stage::Bundle, what));
     }
-    draft.ops.push(Op::RootHere(path));
-    console(input, draft);
-    draft.ops.push(Op::Enter(Enter::Chroot));
     Ok(())
 }
 

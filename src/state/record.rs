@@ -1,6 +1,7 @@
 //! state.json.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,15 @@ pub enum PidNamespace {
     #[default]
     Own,
     Shared,
+}
+
+/// The place in the caller's mount namespace on which a container's root is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct HostMounts {
+    /// The mount point, without links.
+    pub path: PathBuf,
+    /// How many mounts were stacked there before: those are the engine's.
+    pub before: usize,
 }
 
 /// What one call leaves for the next: facts that do not change while the container lives.
@@ -50,6 +60,9 @@ pub struct Record {
     /// Whether the first process takes the others with it.
     #[serde(default)]
     pub pid_namespace: PidNamespace,
+    /// Where its mounts are when it has no mount namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_mounts: Option<HostMounts>,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,
