@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, host, skip_on};
+use crate::common::{Bundle, host, skip_on, skip_unless};
 
 fn run(bundle: Bundle) -> Value {
     bundle.container().run().ok().json()
@@ -175,8 +175,8 @@ fn a_dev_that_links_to_the_host_is_not_followed() {
 /// The list of the v1 controller has the rules as they were given: runc and crun's readers compare it.
 #[test]
 fn device_rules_are_read_back_as_given() {
-    if host::cgroup_dirs("/").iter().all(|dir| !dir.join("devices.list").exists()) {
-        eprintln!("SKIP device_rules_are_read_back_as_given: no v1 devices controller");
+    let v1 = host::cgroup_dirs("/").iter().any(|dir| dir.join("devices.list").exists());
+    if skip_unless(v1.into(), "no v1 devices controller") || skip_on(&["runc"], "merges the rules") {
         return;
     }
     let rule = |kind: &str, major: i64, minor: i64, access: &str| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });

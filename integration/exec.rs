@@ -333,3 +333,15 @@ fn a_sub_cgroup() {
     // A sibling whose name begins with the container's is not inside of it.
     container.exec_with(&["--cgroup", &format!("../{}-sibling", container.id)], &["/bin/true"]).fails();
 }
+
+#[test]
+fn a_wrong_command_line_of_exec_is_no_status_of_the_program() {
+    if skip_on(&["crun"], "ends with 1") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    for wrong in [&["exec", &container.id][..], &["exec", "--user", "someone", &container.id, "true"]] {
+        container.call(wrong).exits(255);
+    }
+}
