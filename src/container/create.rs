@@ -265,6 +265,9 @@ pub(super) fn make(
 
 /// Removes the record of a container that could not be made, and runs its poststop hooks.
 pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Container) {
+    if let Err(worse) = host_mounts::remove(container.record.host_mounts.as_ref()) {
+        (global.warn)(&worse.to_string());
+    }
     if let Err(worse) = container.dir.remove() {
         (global.warn)(&worse.to_string());
     }
