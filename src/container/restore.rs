@@ -44,7 +44,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     };
     let bundle = Bundle::load(&create)?;
     let images = Directories::open(&args.criu)?;
-    let console = console(args, bundle.terminal())?;
+    let console = console(args, &bundle)?;
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
@@ -81,8 +81,8 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
 }
 
 /// The connected console socket.
-fn console(args: &Restore, terminal: bool) -> Result<Option<OwnedFd>> {
-    match (&args.console_socket, terminal, args.detach) {
+fn console(args: &Restore, bundle: &Bundle) -> Result<Option<OwnedFd>> {
+    match (&args.console_socket, bundle.terminal(), args.detach) {
         (Some(path), true, true) => launch::connect(path, Stage::Console).map(Some),
         (Some(_), ..) => Err(needless_socket()),
         (None, true, true) => {
