@@ -84,14 +84,9 @@ impl CapSets {
     /// Drops what capset(2) or prctl(2) would refuse: effective beyond permitted (EPERM for the whole call),
     /// ambient beyond permitted and inheritable (EPERM for each).
     fn restrict(&mut self, warnings: &mut Vec<String>) {
-        let impossible = self.ambient & !(self.permitted & self.inheritable);
-        if impossible != 0 {
-            let names = names_of(impossible).join(", ");
-            warnings.push(format!(
-                "ambient capabilities that are not both permitted and inheritable are left out: {names}"
-            ));
-        }
-        self.ambient &= !impossible;
+        // Without a word, as runc and crun: their own default bundles ask for ambient capabilities that are not
+        // inheritable, which the kernel does not grant (capabilities(7)).
+        self.ambient &= self.permitted & self.inheritable;
         let impossible = self.effective & !self.permitted;
         for name in names_of(impossible) {
             warnings.push(format!("effective capability {name} is not permitted: left out"));
