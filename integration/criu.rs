@@ -153,7 +153,9 @@ fn links_of_the_container_do_not_exchange_mounts() {
         std::fs::write(bundle.host_dir(name).join("file"), text).unwrap();
     }
     for dir in ["a", "b"] {
-        std::fs::create_dir_all(bundle.rootfs().join(dir).join("x")).unwrap();
+        for path in [bundle.rootfs().join(dir), bundle.rootfs().join(dir).join("x")] {
+            std::fs::create_dir(path).unwrap();
+        }
     }
     std::os::unix::fs::symlink("a", bundle.rootfs().join("link")).unwrap();
     let (secret, open) = (bundle.dir.join("secret"), bundle.dir.join("open"));

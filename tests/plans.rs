@@ -54,9 +54,7 @@ fn options(spec: &Spec) -> Options {
         cgroups: Cgroups::File,
         tolerance: Tolerance::Auto,
         terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
-        tolerance: brisk::plan::rootless::Tolerance::Auto,
         joined_own: 0,
-        tolerance: Tolerance::default(),
     }
 }
 

@@ -19,6 +19,7 @@ fn host(uid: u32, sub_ids: SubIds) -> Host {
         known_caps: 0,
         cgroup: Layout::default(),
         crowded: false,
+        selinux: false,
         can_leave_runtime: true,
         sub_ids,
     }

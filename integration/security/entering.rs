@@ -155,7 +155,7 @@ fn cve_2016_3697_a_numeric_name_in_passwd_is_no_user() {
     for args in [&[][..], &["--user", "1000"]] {
         assert_eq!(container.exec_with(args, &["/probe", "report"]).ok().json()["report"]["uid"], 1000);
     }
-    assert_eq!(fs::read_to_string(format!("/proc/{}/loginuid", container.pid())).is_ok(), true);
+    assert!(fs::read_to_string(format!("/proc/{}/loginuid", container.pid())).is_ok());
 }
 
 /// runc 1.5.2, crun 1.29: `exec --cgroup` took a sibling whose name begins with the container's.
@@ -177,7 +177,7 @@ fn exec_cgroup_stays_below_the_containers() {
         "../..".into(),
         format!("/../{name}"),
         format!("sub/../../{name}"),
-        format!("-sibling"),
+        "-sibling".into(),
     ];
     let outputs: Vec<_> =
         paths.iter().map(|path| container.exec_with(&["--cgroup", path], &["/probe", "report"])).collect();
