@@ -20,8 +20,11 @@ use brisk::state::Record;
 use super::bpf::{self, Data};
 use super::interpreter::{self, Call};
 
+/// Takes any bytes and must not panic.
+pub type Target = fn(&[u8]);
+
 /// Every target by name.
-pub const ALL: [(&str, fn(&[u8])); 6] = [
+pub const ALL: [(&str, Target); 6] = [
     ("config", config),
     ("process", process),
     ("resources", resources),
