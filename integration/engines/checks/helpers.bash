@@ -40,8 +40,8 @@ until_() { local end=$((SECONDS + $1)); shift; until ("$@") >"$T/.until" 2>&1; d
 # says TEXT COMMAND...: a test for until_.
 says() { local want=$1; shift; "$@" 2>&1 | grep -qF -- "$want"; }
 is() { [ "$("${@:2}" 2>&1 | clean)" = "$1" ]; }
-# tty COMMAND...: on a terminal of its own.
-tty() { script -qec "$(printf '%q ' "$@")" /dev/null; }
+# tty COMMAND...: on a terminal of its own. Its input neither has anything nor ends: at an end script(1) types ^D.
+tty() { [ -p "$T/.tty" ] || mkfifo "$T/.tty"; script -qec "$(printf '%q ' "$@")" /dev/null <>"$T/.tty"; }
 # drop_cgroups NAME: in every hierarchy, as soon as they are empty.
 drop_cgroups() { until_ 5 eval "find /sys/fs/cgroup/*/$1 -depth -type d -exec rmdir {} + ; ! ls -d /sys/fs/cgroup/*/$1"; }
 bit() { (( (0x$2 >> $1) & 1 )); }

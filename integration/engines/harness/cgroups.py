@@ -27,6 +27,23 @@ def hierarchies():
     return [(path, kind, names) for (kind, names), path in found.items()]
 
 
+def sweep():
+    """Remove the empty cgroups of suites that were killed: their number is of a process that is gone."""
+    for mount_point, _, _ in hierarchies():
+        for top in Path(mount_point).glob("brisk-engines-*"):
+            if not os.path.exists(f"/proc/{top.name.split('-')[2]}"):
+                remove_empty(top)
+
+
+def remove_empty(top):
+    """rmdir from the leaves up; what is in use stays."""
+    for path, _, _ in list(os.walk(top, topdown=False)):
+        try:
+            os.rmdir(path)
+        except OSError:
+            continue
+
+
 class Tree:
     """The suite's cgroup in every hierarchy."""
 
@@ -58,11 +75,7 @@ class Tree:
         for top in self.tops:
             deadline = time.monotonic() + 5
             while top.exists():
-                for path, _, _ in list(os.walk(top, topdown=False)):
-                    try:
-                        os.rmdir(path)
-                    except OSError:
-                        pass
+                remove_empty(top)
                 if time.monotonic() > deadline:
                     left.append(str(top))
                     break

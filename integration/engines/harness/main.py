@@ -5,6 +5,7 @@ namespaces, and afterwards looks for anything that is still there.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from . import cgroups, inner, machine
 from .report import Report
 from .suites import SUITES
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent.parent
 NAMESPACES = ["--mount", "--net", "--pid", "--cgroup", "--uts", "--ipc", "--fork", "--mount-proc"]
@@ -62,11 +65,19 @@ def run_suite(name, runtime, options):
         "suite": name, "runtime": runtime, "tag": tag, "quick": options.quick, "only": options.only,
         "shell": options.shell, "logs": os.path.abspath(options.logs) if options.logs else None, "fd": write_end,
     }
+    process = None
+
+    def prepare():
+        """Between fork and exec: into the cgroups, and not to outlive us, however we end."""
+        tree.join()
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
     try:
+        cgroups.sweep()
         tree.make()
         command = ["unshare", *NAMESPACES, "--kill-child=KILL", "--", sys.executable, str(HERE / "run"),
                    "--inside", json.dumps(order)]
-        process = subprocess.Popen(command, pass_fds=[write_end], preexec_fn=tree.join, env=os.environ | {"BRISK_ENGINES": tag})
+        process = subprocess.Popen(command, pass_fds=[write_end], preexec_fn=prepare, env=os.environ | {"BRISK_ENGINES": tag})
         os.close(write_end)
         with os.fdopen(read_end) as pipe:
             counts = pipe.read()
@@ -75,9 +86,10 @@ def run_suite(name, runtime, options):
         except subprocess.TimeoutExpired:
             process.kill()
             status = process.wait()
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    except BaseException:
+        if process:
+            process.kill()
+            process.wait()
         tree.remove()
         raise
     if counts:
@@ -106,6 +118,8 @@ def main(argv):
         return 0
     if os.geteuid() != 0:
         sys.exit("engines: must be root (the rootless suite changes to an ordinary user by itself)")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     runtime = resolve_runtime(options.runtime)
     machine.install_packages(sorted({p for n in names for p in SUITES[n].packages}))
     total = [0, 0, 0]
