@@ -188,6 +188,8 @@ fn a_used_cgroup_is_refused_and_an_empty_one_is_taken() {
     assert!(error.contains("not empty"), "{error}");
     guard.cgroup.kill(libc::SIGKILL).unwrap();
     guard.reap();
+    // The shell's own child is reaped by another process.
+    crate::common::host::wait_until(|| guard.cgroup.pids(Depth::Tree).unwrap().is_empty());
     assert!(guard.exists(), "the refusal must not remove what it did not make");
     Cgroup::create(&plan_at(&path, "{}", &layout)).unwrap();
 }
