@@ -56,6 +56,8 @@ pub fn document(kernel: Support) -> Value {
         "annotations": {
             "brisk.version": VERSION,
             "brisk.commit": COMMIT,
+            // The name runc gave it and crun took over.
+            "org.opencontainers.runc.checkpoint.enabled": "true",
         },
         "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
     })
