@@ -99,9 +99,16 @@ pub(super) struct Draft {
     pub ops: Vec<Op>,
     pub warnings: Vec<String>,
     pub id_maps: usize,
+    /// The first operation that needs the cgroup.
+    pub cgroup_from: Option<usize>,
 }
 
 impl Draft {
+    /// What comes next needs the cgroup.
+    pub(super) fn needs_cgroup(&mut self) {
+        self.cgroup_from.get_or_insert(self.ops.len());
+    }
+
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it.
     pub(super) fn source(&mut self, mounts: Mounts, path: CString, reach: Reach, end: EndLink) -> Source {
         if mounts == Mounts::Copy {
@@ -152,6 +159,7 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
         draft.ops.push(Op::Procfs);
     }
     rootfs::plan(&input, &mut draft)?;
+    in_cgroup(&input, &mut draft);
     if !mounted_proc && !sysctls.is_empty() {
         draft.ops.push(Op::Procfs);
     }
@@ -322,13 +330,22 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if pid != 0 {
         draft.ops.push(Op::Fork(pid));
     }
-    if input.cgroup.is_some() && into_cgroup(input) == IntoCgroup::No && cgroup_matters(input) {
-        draft.ops.push(Op::Sync(SyncPoint::Cgroup));
-    }
-    if cgroup != 0 {
-        draft.ops.push(Op::Unshare(cgroup));
-    }
     Ok(())
+}
+
+/// The operations for which the child has to be in its cgroup. They go as late as possible, to where the first
+/// mount depends on them: meanwhile the parent makes the cgroup.
+fn in_cgroup(input: &Input<'_>, draft: &mut Draft) {
+    let mut ops = Vec::new();
+    if input.cgroup.is_some() && into_cgroup(input) == IntoCgroup::No && cgroup_matters(input) {
+        ops.push(Op::Sync(SyncPoint::Cgroup));
+    }
+    let flag = input.namespaces.new & !clone_flags(input) & Kind::Cgroup.flag();
+    if flag != 0 {
+        ops.push(Op::Unshare(flag));
+    }
+    let at = draft.cgroup_from.unwrap_or(draft.ops.len());
+    draft.ops.splice(at..at, ops);
 }
 
 /// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
@@ -415,10 +432,6 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if systemd && (asks || needs_hooks_stop(input)) {
         steps.push(Step::JoinScope);
     }
-    if asks {
-        steps.push(Step::Await(SyncPoint::Cgroup));
-        steps.push(Step::Answer(SyncPoint::Cgroup));
-    }
     if needs_hooks_stop(input) {
         steps.push(Step::Await(SyncPoint::Hooks));
         steps.extend(net_devices::plan(input)?);
@@ -430,6 +443,10 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
             steps.push(Step::Hooks(HookKind::CreateRuntime));
         }
         steps.push(Step::Answer(SyncPoint::Hooks));
+    }
+    if asks {
+        steps.push(Step::Await(SyncPoint::Cgroup));
+        steps.push(Step::Answer(SyncPoint::Cgroup));
     }
     if systemd && !(asks || needs_hooks_stop(input)) {
         steps.push(Step::JoinScope);

@@ -194,6 +194,9 @@ fn new(
     draft: &mut Draft,
     late: &mut Late,
 ) -> Result<()> {
+    if options.tmpcopyup || kind == "cgroup2" {
+        draft.needs_cgroup();
+    }
     let mut params = params(options, kind)?;
     let mut data = options.data.join(",");
     if let Some(label) = mount_label(input, kind) {
@@ -270,6 +273,7 @@ fn cgroup(
     draft: &mut Draft,
     late: &mut Late,
 ) -> Result<()> {
+    draft.needs_cgroup();
     let layout = &input.host.cgroup;
     let own_namespace = input.namespaces.contains(Kind::Cgroup);
     // What is only tried may not have been made by the time of the mount.

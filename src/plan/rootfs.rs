@@ -54,6 +54,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     device_nodes(input, linux, draft)?;
     console(input, draft);
     working_directory(input, draft)?;
+    draft.needs_cgroup();
     for hook in process::child_hooks(input, HookKind::CreateContainer)? {
         draft.ops.push(Op::Hook(Box::new(hook)));
     }
