@@ -140,7 +140,7 @@ fn limits_are_in_force_before_anyone_joins_and_gone_afterwards() {
     if layout.v1_with("cpuset").is_some() {
         assert_ne!(guard.read("cpuset.cpus").as_deref(), Some(""), "copied down from the parent");
     }
-    let pid = guard.spawn("sleep 100");
+    let pid = guard.spawn("exec sleep 100");
     assert_eq!(guard.cgroup.pids(Depth::Own).unwrap(), [pid]);
     let all = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     for line in all.lines().filter(|line| !line.ends_with(path.as_str())) {
@@ -183,7 +183,7 @@ fn a_used_cgroup_is_refused_and_an_empty_one_is_taken() {
     let Some(layout) = layout("used cgroup") else { return };
     let path = name();
     let mut guard = Guard::new(&path, "{}", &layout);
-    guard.spawn("sleep 100");
+    guard.spawn("exec sleep 100");
     let error = Cgroup::create(&plan_at(&path, "{}", &layout)).unwrap_err().to_string();
     assert!(error.contains("not empty"), "{error}");
     guard.cgroup.kill(libc::SIGKILL).unwrap();
@@ -199,7 +199,7 @@ fn a_frozen_cgroup_is_refused_even_below_the_frozen_one() {
     let Some(layout) = layout("frozen cgroup") else { return };
     let path = name();
     let mut guard = Guard::new(&path, "{}", &layout);
-    guard.spawn("sleep 100");
+    guard.spawn("exec sleep 100");
     guard.cgroup.freeze().unwrap();
     let below = format!("{path}/below");
     let error = Cgroup::create(&plan_at(&below, "{}", &layout)).unwrap_err().to_string();
