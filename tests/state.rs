@@ -47,21 +47,24 @@ fn record(id: &str) -> Record {
 fn the_status_follows_from_the_facts() {
     use Life::{Alive, Gone};
     let table = [
-        // creator, init, waits for start, frozen
-        (Alive, None, false, false, Status::Creating),
-        (Gone, None, false, false, Status::Stopped),
-        (Alive, Some(Alive), true, false, Status::Creating),
-        (Gone, Some(Alive), true, false, Status::Created),
-        (Gone, Some(Alive), false, false, Status::Running),
-        (Alive, Some(Alive), false, false, Status::Running),
-        (Gone, Some(Alive), false, true, Status::Paused),
-        (Gone, Some(Alive), true, true, Status::Paused),
-        (Gone, Some(Gone), false, false, Status::Stopped),
-        (Gone, Some(Gone), true, true, Status::Stopped),
-        (Alive, Some(Gone), true, false, Status::Stopped),
+        // creator, init, set up, waits for start, frozen
+        (Alive, None, false, false, false, Status::Creating),
+        (Gone, None, false, false, false, Status::Stopped),
+        (Alive, Some(Alive), false, true, false, Status::Creating),
+        (Alive, Some(Alive), false, false, false, Status::Creating),
+        (Alive, Some(Alive), true, true, false, Status::Created),
+        (Gone, Some(Alive), true, true, false, Status::Created),
+        (Gone, Some(Alive), false, true, false, Status::Created),
+        (Gone, Some(Alive), true, false, false, Status::Running),
+        (Alive, Some(Alive), true, false, false, Status::Running),
+        (Gone, Some(Alive), true, false, true, Status::Paused),
+        (Gone, Some(Alive), true, true, true, Status::Paused),
+        (Gone, Some(Gone), true, false, false, Status::Stopped),
+        (Gone, Some(Gone), true, true, true, Status::Stopped),
+        (Alive, Some(Gone), false, true, false, Status::Stopped),
     ];
-    for (creator, init, waits_for_start, frozen, expected) in table {
-        let facts = Facts { creator, init, waits_for_start, frozen };
+    for (creator, init, set_up, waits_for_start, frozen, expected) in table {
+        let facts = Facts { creator, init, set_up, waits_for_start, frozen };
         assert_eq!(status(&facts), expected, "{facts:?}");
     }
 }

@@ -184,6 +184,7 @@ impl<'a> Child<'a> {
                 fs::umask(*mask);
                 Ok(())
             }
+            Op::Rlimit(limit) => Ok(process::set_rlimit(0, limit.resource, limit.soft, limit.hard)?),
             Op::Groups(groups) => self.groups(groups),
             Op::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
             Op::IoPriority(value) => Ok(process::set_io_priority(*value)?),

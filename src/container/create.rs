@@ -12,7 +12,7 @@ use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, HookOutput, Launch, Running, Trace};
+use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::annotations;
 use crate::plan::create::{Cgroups, Keyring, Options, Start};
@@ -20,7 +20,7 @@ use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::op::{Enter, Plan, Step};
 use crate::plan::rootless::{self, Changed, Tolerance};
 use crate::spec::{self, Spec};
-use crate::state::{self, CONFIG, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
+use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
 
 /// A container that has just been made.
@@ -294,7 +294,7 @@ fn begin(
     trace: Option<&mut Trace>,
 ) -> Result<(Running, Option<Notify>)> {
     container.dir.save(&container.record)?;
-    container.dir.write(CONFIG, &bundle.text)?;
+    container.dir.write_config(&bundle.text)?;
     let fifo = match start {
         Start::OnSignal => Some(make_fifo(container.dir.fd())?),
         Start::Now => None,
@@ -310,16 +310,12 @@ fn begin(
         if let Some(rdt) = &running.rdt {
             record.rdt = serde_json::to_value(rdt).at(Stage::State, || "describe the resctrl group")?;
         }
-        dir.save(record)?;
-        if let Some(path) = &args.pid_file {
-            files::write_pid(path, running.pid)?;
-        }
-        if let Some(path) = pidfd_receiver(&bundle.spec) {
-            files::send_pidfd(&path, running.pidfd.as_fd(), b" ")?;
-        }
-        match &args.pidfd_socket {
-            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
-            None => Ok(()),
+        dir.save(record)
+    };
+    let mut tell = |moment: Moment, running: &Running| -> Result<()> {
+        match moment {
+            Moment::Cloned => save(running),
+            Moment::Ready => publish(args, bundle, dir, running),
         }
     };
     let state = |status: &str, pid: i32| state_text(&bundle.spec, &args.id, &bundle.dir, status, pid);
@@ -329,7 +325,7 @@ fn begin(
         hook_output: hook_output(&bundle.spec)?,
         state: &state,
         warn: global.warn,
-        save: &mut save,
+        tell: &mut tell,
         console: match console {
             Console::Socket(fd) => Some(fd),
             Console::None => None,
@@ -340,6 +336,21 @@ fn begin(
         trace,
     })?;
     Ok((running, notify))
+}
+
+/// The container is set up: whoever asked to be told learns of it.
+fn publish(args: &Create, bundle: &Bundle, dir: &Dir, running: &Running) -> Result<()> {
+    dir.publish()?;
+    if let Some(path) = &args.pid_file {
+        files::write_pid(path, running.pid)?;
+    }
+    if let Some(path) = pidfd_receiver(&bundle.spec) {
+        files::send_pidfd(&path, running.pidfd.as_fd(), b" ")?;
+    }
+    match &args.pidfd_socket {
+        Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
+        None => Ok(()),
+    }
 }
 
 fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {

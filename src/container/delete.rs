@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::plan::create::plan_cgroup;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
-use crate::state::{CONFIG, Dir, Life, Record, Status, Wait, does_not_exist};
+use crate::state::{Dir, Life, Record, Status, Wait, does_not_exist};
 use crate::sys;
 
 /// Runs the poststop hooks, given the record and the text of config.json.
@@ -70,7 +70,7 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
         kill_creator(global, id, &container.record)?;
     }
     end(&container)?;
-    let config = if container.record.poststop { container.dir.read(CONFIG)? } else { None };
+    let config = if container.record.poststop { container.dir.config()? } else { None };
     container.dir.remove()?;
     if let Some(config) = config
         && let Err(error) = poststop(global, &container.record, &config)
@@ -83,7 +83,7 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
 
 /// Without a record the copy of config.json still tells which cgroup the container's processes are in.
 fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
-    let text = dir.read(CONFIG)?.unwrap_or_default();
+    let text = dir.config()?.unwrap_or_default();
     let specs = match crate::spec::parse::<Spec>(&text, "config.json") {
         Ok(spec) => vec![spec],
         Err(error) => {

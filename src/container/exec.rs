@@ -13,7 +13,7 @@ use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, HookOutput, Launch, Running, Trace};
+use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan::create::Cgroups;
 use crate::plan::exec::Options;
 use crate::plan::systemd::Owner;
@@ -98,7 +98,7 @@ fn join(
     for warning in &plan.warnings {
         (global.warn)(warning);
     }
-    let mut save = |running: &Running| -> Result<()> {
+    let mut tell = |_: Moment, running: &Running| -> Result<()> {
         if let Some(path) = &args.pid_file {
             files::write_pid(path, running.pid)?;
         }
@@ -114,7 +114,7 @@ fn join(
         hook_output: HookOutput::default(),
         state: &state,
         warn: global.warn,
-        save: &mut save,
+        tell: &mut tell,
         console: match console {
             Console::Socket(fd) => Some(fd),
             Console::None => None,

@@ -6,7 +6,7 @@ use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::spec::resources::Resources;
-use crate::state::{CONFIG, Dir, Facts, Life, Record, Root, Status, status};
+use crate::state::{Dir, Facts, Life, Record, Root, Status, status};
 
 /// A container of which there is a record.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Container {
             #[serde(default)]
             resources: Option<Resources>,
         }
-        match self.dir.read(CONFIG)? {
+        match self.dir.config()? {
             Some(text) => {
                 let config: Config = serde_json::from_slice(&text).at(Stage::State, || "parse config.json")?;
                 Ok(config.linux.resources.unwrap_or_default())
@@ -80,11 +80,12 @@ impl Container {
 pub(super) fn status_of(dir: &Dir, record: &Record) -> Result<Status> {
     let init = record.init.map(|init| record.life(init)).transpose()?;
     let alive = init == Some(Life::Alive);
+    let set_up = alive && dir.is_published()?;
     let waits_for_start = alive && dir.waits_for_start()?;
     // Who made it only matters until it is made.
-    let creator = if init.is_none() || waits_for_start { record.life(record.creator)? } else { Life::Gone };
+    let creator = if set_up { Life::Gone } else { record.life(record.creator)? };
     let frozen = alive && is_frozen(record)?;
-    Ok(status(&Facts { creator, init, waits_for_start, frozen }))
+    Ok(status(&Facts { creator, init, set_up, waits_for_start, frozen }))
 }
 
 /// Only the hierarchy that can freeze is opened: v1 hosts have a dozen others.

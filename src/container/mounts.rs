@@ -68,7 +68,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         hook_output: HookOutput::default(),
         state: &|_, _| Vec::new(),
         warn: global.warn,
-        save: &mut |_| Ok(()),
+        tell: &mut |_, _| Ok(()),
         console: None,
         fifo: None,
         init: Some(init),

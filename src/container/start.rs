@@ -13,7 +13,7 @@ use super::{Container, files};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::spec::{self, Spec};
-use crate::state::{CONFIG, FIFO, Status};
+use crate::state::{FIFO, Status};
 use crate::sys::{fs, process};
 
 /// Lets the program of a created container run.
@@ -67,7 +67,7 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
 
 /// poststart hooks run when the program does: the fifo's last reader goes away with execve.
 fn poststart(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<()> {
-    let Some(text) = container.dir.read(CONFIG)? else { return Ok(()) };
+    let Some(text) = container.dir.config()? else { return Ok(()) };
     // Parsing is most of the cost of a start, and few containers have hooks.
     if !text.windows(b"\"poststart\"".len()).any(|window| window == b"\"poststart\"") {
         return Ok(());

@@ -39,6 +39,15 @@ pub struct Running {
     pub rdt: Option<Rdt>,
 }
 
+/// How far a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It exists, in its cgroup, and dies with the runtime.
+    Cloned,
+    /// It is set up, and stands on its own.
+    Ready,
+}
+
 /// What is launched, and with what.
 pub struct Launch<'a> {
     /// The plan.
@@ -51,8 +60,8 @@ pub struct Launch<'a> {
     pub state: &'a dyn Fn(&str, i32) -> Vec<u8>,
     /// Warnings of hooks and others.
     pub warn: &'a dyn Fn(&str),
-    /// Called when the child is set up, before it may go on: the state has to be written.
-    pub save: &'a mut dyn FnMut(&Running) -> Result<()>,
+    /// Told how far the process is.
+    pub tell: &'a mut dyn FnMut(Moment, &Running) -> Result<()>,
     /// The connected console socket.
     pub console: Option<OwnedFd>,
     /// The start fifo, open for reading and writing.

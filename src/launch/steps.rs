@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Launch, Running, destroy, destroy_unnamed, fds, hooks, idmap, listener, netdev, sync_error, tail};
+use super::{Launch, Moment, Running, destroy, destroy_unnamed, fds, hooks, idmap, listener, netdev, sync_error, tail};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
@@ -176,7 +176,8 @@ impl<'a> Parent<'a> {
             Step::Affinity(mask) => {
                 process::set_affinity(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity")
             }
-            Step::SaveState => self.save(),
+            Step::SaveState => self.tell(Moment::Cloned),
+            Step::Publish => self.tell(Moment::Ready),
             Step::SendListener { path, metadata } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
                 let (pid, pidfd) = self.child()?;
@@ -319,10 +320,10 @@ impl<'a> Parent<'a> {
         })
     }
 
-    fn save(&mut self) -> Result<()> {
+    fn tell(&mut self, moment: Moment) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
-        let result = (self.launch.save)(&running);
+        let result = (self.launch.tell)(moment, &running);
         self.child = Some((running.pid, running.pidfd));
         self.launch.cgroup = running.cgroup;
         self.rdt = running.rdt;

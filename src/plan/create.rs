@@ -451,11 +451,11 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if systemd && !(asks || needs_hooks_stop(input)) {
         steps.push(Step::JoinScope);
     }
-    steps.push(Step::Await(SyncPoint::Ready));
-    steps.extend(delegation(input)?);
-    steps.extend(process::limits(input.spec.process.as_ref())?);
+    steps.extend(process::oom_score_adj(input.spec.process.as_ref())?);
     steps.push(Step::SaveState);
-    steps.push(Step::Answer(SyncPoint::Ready));
+    let left = delegation(input)?.into_iter().chain(process::rlimits(input.spec.process.as_ref(), input.in_userns())?);
+    steps.extend(process::ready(left.collect()));
+    steps.push(Step::Publish);
     steps.extend(process::listener(&draft.ops));
     steps.push(match input.options.start {
         Start::OnSignal => Step::Await(SyncPoint::Parked),

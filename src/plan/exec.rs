@@ -69,7 +69,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     };
     let program = process::plan(launch, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
-    let steps = steps(process, &draft.ops, options)?;
+    let steps = steps(process, &draft.ops, options, userns || host.userns == Userns::Nested)?;
     Ok(Plan {
         steps,
         ops: draft.ops,
@@ -82,7 +82,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     })
 }
 
-fn steps(process: &Process, ops: &[Op], options: &Options) -> Result<Vec<Step>> {
+fn steps(process: &Process, ops: &[Op], options: &Options, in_userns: bool) -> Result<Vec<Step>> {
     let into_cgroup = if options.only_v2 { IntoCgroup::Yes } else { IntoCgroup::No };
     let affinity = process.exec_cpu_affinity.as_ref();
     let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
@@ -101,12 +101,11 @@ fn steps(process: &Process, ops: &[Op], options: &Options) -> Result<Vec<Step>> 
     if !options.rdt.is_empty() {
         steps.push(Step::JoinRdt(options.rdt.clone()));
     }
-    steps.push(Step::Await(SyncPoint::Ready));
-    steps.extend(process::limits(Some(process))?);
-    steps.push(Step::Answer(SyncPoint::Ready));
+    steps.extend(process::oom_score_adj(Some(process))?);
+    steps.extend(process::ready(process::rlimits(Some(process), in_userns)?));
     steps.push(Step::Await(SyncPoint::Launched));
     steps.extend(process::listener(ops));
-    steps.push(Step::SaveState);
+    steps.push(Step::Publish);
     steps.push(Step::AwaitExec);
     Ok(steps)
 }

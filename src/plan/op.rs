@@ -153,8 +153,10 @@ pub enum Step {
     OomScoreAdj(i64),
     /// sched_setaffinity of the child.
     Affinity(Vec<u64>),
-    /// Writes the state and the pid file, which make the container visible.
+    /// Writes the state, which makes the container visible.
     SaveState,
+    /// Tells whoever asked that the process is set up: config.json's name, the pid file, the pidfd.
+    Publish,
     /// Hands the seccomp listener to this socket.
     SendListener {
         /// listenerPath.
@@ -474,6 +476,8 @@ pub enum Op {
     OwnStreams(u32),
     /// Sets the umask.
     Umask(u32),
+    /// prlimit.
+    Rlimit(Limit),
     /// Supplementary groups.
     Groups(Vec<u32>),
     /// Enters the working directory, made when missing.

@@ -128,6 +128,10 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
         ops.push(Op::OwnStreams(uid));
     }
     ops.push(Op::Sync(SyncPoint::Ready));
+    // Not earlier: they would limit the set-up too.
+    if !launch.userns {
+        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(Op::Rlimit));
+    }
     credentials(launch, draft)?;
     let strings =
         |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
@@ -250,17 +254,32 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     Ok(())
 }
 
-/// The steps that need the runtime's rights: rlimits above the hard limit, a lower oom_score_adj.
-pub(super) fn limits(process: Option<&Process>) -> Result<Vec<Step>> {
-    let Some(process) = process else { return Ok(Vec::new()) };
-    let mut steps: Vec<Step> = rlimits::parse(&process.rlimits)?.into_iter().map(Step::Rlimit).collect();
-    if let Some(score) = process.oom_score_adj {
-        if !(-1000..=1000).contains(&score) {
-            return Err(Error::new(Stage::Bundle, format!("process.oomScoreAdj {score} is not within -1000 to 1000")));
-        }
-        steps.push(Step::OomScoreAdj(score));
+/// Limits above the hard ones need rights that a process in a user namespace does not have: the parent sets them.
+pub(super) fn rlimits(process: Option<&Process>, in_userns: bool) -> Result<Vec<Step>> {
+    match process {
+        Some(process) if in_userns => Ok(rlimits::parse(&process.rlimits)?.into_iter().map(Step::Rlimit).collect()),
+        _ => Ok(Vec::new()),
     }
-    Ok(steps)
+}
+
+/// A lower one than the runtime's own needs the runtime's rights.
+pub(super) fn oom_score_adj(process: Option<&Process>) -> Result<Option<Step>> {
+    match process.and_then(|process| process.oom_score_adj) {
+        Some(score) if !(-1000..=1000).contains(&score) => {
+            Err(Error::new(Stage::Bundle, format!("process.oomScoreAdj {score} is not within -1000 to 1000")))
+        }
+        score => Ok(score.map(Step::OomScoreAdj)),
+    }
+}
+
+/// The end of the set-up, with what the parent has left to do for a child that waits. Where that is nothing, the child
+/// finds its answer when it gets there, and neither waits for the other.
+pub(super) fn ready(left: Vec<Step>) -> Vec<Step> {
+    let (ask, answer) = (Step::Await(SyncPoint::Ready), Step::Answer(SyncPoint::Ready));
+    if left.is_empty() {
+        return vec![answer, ask];
+    }
+    [vec![ask], left, vec![answer]].concat()
 }
 
 /// Every CPU the cgroup allows: the affinity of whoever called the runtime is not the container's.

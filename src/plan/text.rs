@@ -66,17 +66,20 @@ impl Display for Step {
             Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),
             Step::JoinRdt(_) => f.write_str("move the child into the container's resource control group"),
             Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
-            Step::Rlimit(limit) => {
-                let name = rlimits::name(limit.resource).unwrap_or("?");
-                write!(f, "set rlimit {name} to {}/{}", limit.soft, limit.hard)
-            }
+            Step::Rlimit(limit) => rlimit(limit, f),
             Step::OomScoreAdj(score) => write!(f, "set oom_score_adj to {score}"),
             Step::Affinity(_) => f.write_str("set the CPU affinity"),
             Step::SaveState => f.write_str("save the state"),
+            Step::Publish => f.write_str("tell that it is set up"),
             Step::SendListener { path, .. } => write!(f, "send the seccomp listener to {path}"),
             Step::AwaitExec => f.write_str("wait until the program runs"),
         }
     }
+}
+
+fn rlimit(limit: &rlimits::Limit, f: &mut Formatter<'_>) -> fmt::Result {
+    let name = rlimits::name(limit.resource).unwrap_or("?");
+    write!(f, "set rlimit {name} to {}/{}", limit.soft, limit.hard)
 }
 
 impl Display for Op {
@@ -127,6 +130,7 @@ impl Display for Op {
             Op::Enter(Enter::Pivot) => f.write_str("pivot_root"),
             Op::Enter(Enter::Move) => f.write_str("move the root over / and chroot"),
             Op::Enter(Enter::Chroot) => f.write_str("chroot"),
+            Op::Rlimit(limit) => rlimit(limit, f),
             Op::Console { .. } => f.write_str("open the terminal"),
             Op::OwnStreams(uid) => write!(f, "give the standard streams to uid {uid}"),
             Op::Umask(mask) => write!(f, "umask {mask:04o}"),

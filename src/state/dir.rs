@@ -7,7 +7,7 @@ use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, Root, check_id};
+use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, Root, UNREADY_CONFIG, check_id};
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::fs;
 
@@ -110,7 +110,43 @@ impl Dir {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
         let file = fs::open(self.fd(), TEMPORARY, flags.bits(), 0o600).at(Stage::State, what)?;
         fs::write_all(file.as_fd(), text).at(Stage::State, what)?;
-        fs::rename(self.fd(), TEMPORARY, name).at(Stage::State, what)
+        // Not a rename over the old file: ext4 would start to write the new one to the disk (auto_da_alloc), and the
+        // next removal would wait for that, a millisecond or more.
+        match fs::exchange(self.fd(), TEMPORARY, name) {
+            Ok(()) => self.unlink(TEMPORARY),
+            // ENOENT: it is new. EINVAL: a file system without it.
+            Err(Errno::ENOENT | Errno::EINVAL) => fs::rename(self.fd(), TEMPORARY, name).at(Stage::State, what),
+            result => result.at(Stage::State, what),
+        }
+    }
+
+    /// Writes the copy of config.json of a container that is not set up yet. Nobody else looks for it before that.
+    pub fn write_config(&self, text: &[u8]) -> Result<()> {
+        let what = || "write config.json";
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let file = fs::open(self.fd(), UNREADY_CONFIG, flags.bits(), 0o600).at(Stage::State, what)?;
+        fs::write_all(file.as_fd(), text).at(Stage::State, what)
+    }
+
+    /// The container is set up: from here on it can be started and entered.
+    pub fn publish(&self) -> Result<()> {
+        fs::rename(self.fd(), UNREADY_CONFIG, CONFIG).at(Stage::State, || "rename config.json")
+    }
+
+    /// Whether [`Dir::publish`] was called.
+    pub fn is_published(&self) -> Result<bool> {
+        match fs::access(self.fd(), CONFIG, libc::F_OK) {
+            Err(Errno::ENOENT) => Ok(false),
+            result => result.map(|()| true).at(Stage::State, || "look for config.json"),
+        }
+    }
+
+    /// The copy of config.json, ready or not.
+    pub fn config(&self) -> Result<Option<Vec<u8>>> {
+        match self.read(CONFIG)? {
+            None => self.read(UNREADY_CONFIG),
+            found => Ok(found),
+        }
     }
 
     /// Reads a file; `None` when it does not exist.
@@ -172,7 +208,7 @@ impl Dir {
     /// short can be found and done again. Needs no descriptor unless somebody put files of their own there: it has to
     /// work where a `create` has just failed for want of one.
     pub fn remove(&self) -> Result<()> {
-        for name in [FIFO, CONFIG, TEMPORARY, RECORD] {
+        for name in [FIFO, CONFIG, UNREADY_CONFIG, TEMPORARY, RECORD] {
             self.unlink(name)?;
         }
         let rmdir = || fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR);

@@ -1,6 +1,7 @@
 //! What is kept of a container between two calls: one directory below the state root.
 //!
-//! `ROOT/ID` holds `state.json` (the [`Record`]), `config.json` (a copy) and, until `start`, `exec.fifo`. The
+//! `ROOT/ID` holds `state.json` (the [`Record`]), `config.json` (a copy; under another name until the container is
+//! set up) and, until `start`, `exec.fifo`. The
 //! directory itself is locked with flock(2) by whoever changes the container. Everything below it is
 //! opened relative to the directory and never through a symbolic link. May touch files below the root and
 //! read /proc; runs in the parent only. What a container *is* right now is never stored: [`status()`] computes
@@ -26,6 +27,8 @@ pub use time::rfc3339;
 pub const RECORD: &std::ffi::CStr = c"state.json";
 /// The name of the copy of the bundle's config.json.
 pub const CONFIG: &std::ffi::CStr = c"config.json";
+/// Its name while the container is being set up.
+pub const UNREADY_CONFIG: &std::ffi::CStr = c"config.json.unready";
 /// The name of the fifo that a created container waits on.
 pub const FIFO: &std::ffi::CStr = c"exec.fifo";
 /// The name of the directory with the socket that the container tells its readiness to (sd_notify(3)).

@@ -33,6 +33,8 @@ pub struct Facts {
     pub creator: Life,
     /// The container's first process; none before it is cloned.
     pub init: Option<Life>,
+    /// Whether everything was set up for it.
+    pub set_up: bool,
     /// Whether exec.fifo exists: `start` removes it.
     pub waits_for_start: bool,
     /// Whether the cgroup is frozen.
@@ -41,14 +43,14 @@ pub struct Facts {
 
 /// The status that follows from the facts.
 ///
-/// A dead first process means stopped even if the cgroup is frozen or the fifo still lies there. A container that
-/// waits for `start` while its creator runs is not ready yet: hooks may be running.
+/// A dead first process means stopped even if the cgroup is frozen or the fifo still lies there. One that outlived its
+/// creator is set up: until then it dies with it.
 pub fn status(facts: &Facts) -> Status {
     match (facts.init, facts.creator) {
         (None, Life::Alive) => Status::Creating,
         (None | Some(Life::Gone), _) => Status::Stopped,
+        (Some(Life::Alive), Life::Alive) if !facts.set_up => Status::Creating,
         (Some(Life::Alive), _) if facts.frozen => Status::Paused,
-        (Some(Life::Alive), Life::Alive) if facts.waits_for_start => Status::Creating,
         (Some(Life::Alive), _) if facts.waits_for_start => Status::Created,
         (Some(Life::Alive), _) => Status::Running,
     }

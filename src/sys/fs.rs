@@ -130,8 +130,17 @@ pub fn unlink(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<()> {
 
 /// renameat2(2) with no flags.
 pub fn rename(dir: BorrowedFd<'_>, from: &CStr, to: &CStr) -> Result<()> {
+    rename2(dir, from, to, 0)
+}
+
+/// renameat2(2) that exchanges two names.
+pub fn exchange(dir: BorrowedFd<'_>, from: &CStr, to: &CStr) -> Result<()> {
+    rename2(dir, from, to, libc::RENAME_EXCHANGE)
+}
+
+fn rename2(dir: BorrowedFd<'_>, from: &CStr, to: &CStr, flags: u32) -> Result<()> {
     // SAFETY: both strings are NUL-terminated and outlive the call.
-    done(unsafe { raw!(SYS_renameat2, dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), to.as_ptr(), 0) })
+    done(unsafe { raw!(SYS_renameat2, dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), to.as_ptr(), flags) })
 }
 
 /// readlinkat(2) into `buf`; returns the part that was filled.
