@@ -453,8 +453,11 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     steps.extend(process::oom_score_adj(input.spec.process.as_ref())?);
     steps.push(Step::SaveState);
-    let left = delegation(input)?.into_iter().chain(process::rlimits(input.spec.process.as_ref(), input.in_userns())?);
-    steps.extend(process::ready(left.collect()));
+    let mut left: Vec<Step> = delegation(input)?.into_iter().collect();
+    if let Some(process) = input.spec.process.as_ref().filter(|_| input.in_userns()) {
+        left.extend(process::rlimits(process)?);
+    }
+    steps.extend(process::ready(left));
     steps.push(Step::Publish);
     steps.extend(process::listener(&draft.ops));
     steps.push(match input.options.start {

@@ -69,7 +69,9 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     };
     let program = process::plan(launch, &mut draft)?;
     let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
-    let steps = steps(process, &draft.ops, options, userns || host.userns == Userns::Nested)?;
+    let nested = userns || host.userns == Userns::Nested;
+    let left = if nested { process::rlimits(process)? } else { Vec::new() };
+    let steps = steps(process, &draft.ops, options, left)?;
     Ok(Plan {
         steps,
         ops: draft.ops,
@@ -82,7 +84,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     })
 }
 
-fn steps(process: &Process, ops: &[Op], options: &Options, in_userns: bool) -> Result<Vec<Step>> {
+fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> Result<Vec<Step>> {
     let into_cgroup = if options.only_v2 { IntoCgroup::Yes } else { IntoCgroup::No };
     let affinity = process.exec_cpu_affinity.as_ref();
     let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
@@ -102,7 +104,7 @@ fn steps(process: &Process, ops: &[Op], options: &Options, in_userns: bool) -> R
         steps.push(Step::JoinRdt(options.rdt.clone()));
     }
     steps.extend(process::oom_score_adj(Some(process))?);
-    steps.extend(process::ready(process::rlimits(Some(process), in_userns)?));
+    steps.extend(process::ready(left));
     steps.push(Step::Await(SyncPoint::Launched));
     steps.extend(process::listener(ops));
     steps.push(Step::Publish);

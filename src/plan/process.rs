@@ -255,11 +255,8 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
 }
 
 /// Limits above the hard ones need rights that a process in a user namespace does not have: the parent sets them.
-pub(super) fn rlimits(process: Option<&Process>, in_userns: bool) -> Result<Vec<Step>> {
-    match process {
-        Some(process) if in_userns => Ok(rlimits::parse(&process.rlimits)?.into_iter().map(Step::Rlimit).collect()),
-        _ => Ok(Vec::new()),
-    }
+pub(super) fn rlimits(process: &Process) -> Result<Vec<Step>> {
+    Ok(rlimits::parse(&process.rlimits)?.into_iter().map(Step::Rlimit).collect())
 }
 
 /// A lower one than the runtime's own needs the runtime's rights.
