@@ -7,7 +7,8 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
 BRISK = $(OUT)/brisk
-STATIC = RUSTFLAGS='-C target-feature=+crt-static'
+# Not position-independent: relocating a static program at every start costs a tenth of a container's start (docs/DESIGN).
+STATIC = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
 PREFIX ?= /usr/local
 DESTDIR ?=
 # The runtime under test: brisk, or a name or path of another one.

@@ -150,6 +150,15 @@ pub fn readlink<'a>(dir: BorrowedFd<'_>, path: &CStr, buf: &'a mut [u8]) -> Resu
     Ok(&buf[..len as usize])
 }
 
+/// The path of an open file, as /proc tells it; allocates nothing.
+pub fn path_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8]> {
+    use std::io::Write;
+    let mut link = [0u8; 32];
+    write!(&mut link[..31], "/proc/self/fd/{}", fd.as_raw_fd()).map_err(|_| Errno::ENAMETOOLONG)?;
+    let link = CStr::from_bytes_until_nul(&link).map_err(|_| Errno::EINVAL)?;
+    readlink(CWD, link, buf)
+}
+
 /// fchownat(2) on the descriptor itself or on a name below it, never following a final link.
 pub fn chown(dir: BorrowedFd<'_>, path: &CStr, uid: u32, gid: u32) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
