@@ -73,7 +73,7 @@ fn run(options: &Options) -> Res<bool> {
             }
         }
         matrix::print(name, options, &rows);
-        good &= rows.iter().all(Row::passed);
+        good &= rows.iter().all(|row| row.passed(options));
     }
     for left in place.close()? {
         println!("left at the end: {left}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const USAGE: &str =
     "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|classic] [--cgroup2]
        [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N]
-  --all      every fault, no time limit (default: a sample of 12 in each cell, at most 60 s)
+  --all      every fault, no time limit (default: a sample of 6 in each cell, at most 75 s)
   --variant  plain: default spec; userns: with a user namespace; classic: a createContainer hook, which forces the
              copy of the host's mount namespace
   --races    instead: every pair of commands at once on one container, N times each, staggered
@@ -93,13 +93,13 @@ impl Options {
             help: false,
             races: 0,
             cgroup2: false,
-            sample: Some(12),
+            sample: Some(6),
             verbs: Vec::new(),
             modes: Mode::ALL.to_vec(),
             variant: Variant::Plain,
             runtimes: Vec::new(),
             shard: (0, 1),
-            limit: Duration::from_secs(60),
+            limit: Duration::from_secs(75),
             lines: 40,
         }
     }

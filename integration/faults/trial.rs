@@ -59,8 +59,8 @@ struct Saboteur<'a> {
 
 impl Observer for Saboteur<'_> {
     fn entry(&mut self, site: &Site) -> Verdict {
-        let Point { process, ordinal, nr, .. } = &self.fault.point;
-        if self.done || site.process != *process || site.ordinal != *ordinal || site.nr != *nr {
+        let Point { process, nth, nr, .. } = &self.fault.point;
+        if self.done || site.process != *process || site.nr != *nr || site.nth != *nth {
             return Verdict::Go;
         }
         self.done = true;
