@@ -20,7 +20,7 @@ mod trial;
 mod verbs;
 
 use matrix::Row;
-use options::{Mode, Options};
+use options::{Mode, Options, Variant};
 use std::process::ExitCode;
 use std::time::Instant;
 use tool::Res;
@@ -51,6 +51,9 @@ fn run(options: &Options) -> Res<bool> {
     let place = Place::new("faults")?;
     if options.cgroup2 {
         tool::hierarchies::only_v2()?;
+    }
+    if options.variant == Variant::Crowded {
+        place.crowd()?;
     }
     let end = Instant::now() + options.limit;
     let mut good = true;

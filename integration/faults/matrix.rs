@@ -1,6 +1,6 @@
 //! The printed matrix and the findings below it.
 
-use crate::options::{Mode, Options, Variant};
+use crate::options::{Mode, Options};
 use crate::tool::runtime::Runtime;
 use crate::trial::{Fault, Verdicts};
 use crate::verbs::Verb;
@@ -73,11 +73,7 @@ impl Row {
 
 /// The matrix of one runtime.
 pub fn print(name: &str, options: &Options, rows: &[Row]) {
-    let variant = match options.variant {
-        Variant::Plain => "plain",
-        Variant::UserNamespace => "user namespace",
-        Variant::Classic => "classic mount namespace",
-    };
+    let variant = options.variant.title();
     let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" };
     println!("{name}, cgroup {cgroups}, {variant}");
     println!(

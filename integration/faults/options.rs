@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str =
-    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|classic] [--cgroup2]
+    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|old] [--cgroup2]
        [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N]
   --all      every fault, no time limit (default: a sample of 6 in each cell, at most 75 s)
-  --variant  plain: default spec; userns: with a user namespace; classic: a createContainer hook, which forces the
-             copy of the host's mount namespace
+  --variant  plain: default spec; userns: with a user namespace; hook: a createContainer hook; crowded: a host with
+             many mounts, on which the mount namespace is built from a skeleton; old: a kernel without the calls that
+             came with the new mount API and later, simulated by ENOSYS
   --races    instead: every pair of commands at once on one container, N times each, staggered
   --shard    only every Nth fault, beginning with the Ith: several harnesses may run at once
   --lines    how many distinct findings to print for each runtime (default 40)";
@@ -37,7 +38,35 @@ impl Mode {
 pub enum Variant {
     Plain,
     UserNamespace,
-    Classic,
+    Hook,
+    Crowded,
+    Old,
+}
+
+impl Variant {
+    const ALL: [Self; 5] = [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::Old];
+
+    /// As on the command line.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::UserNamespace => "userns",
+            Self::Hook => "hook",
+            Self::Crowded => "crowded",
+            Self::Old => "old",
+        }
+    }
+
+    /// As in the heading of a matrix.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::UserNamespace => "user namespace",
+            Self::Hook => "createContainer hook",
+            Self::Crowded => "crowded host (skeleton)",
+            Self::Old => "without the new mount API",
+        }
+    }
 }
 
 /// See USAGE.
@@ -115,12 +144,8 @@ fn mode(text: &str) -> Res<Mode> {
 }
 
 fn variant(text: &str) -> Res<Variant> {
-    match text {
-        "plain" => Ok(Variant::Plain),
-        "userns" => Ok(Variant::UserNamespace),
-        "classic" => Ok(Variant::Classic),
-        _ => Err(format!("no variant {text}\n{USAGE}").into()),
-    }
+    let found = Variant::ALL.into_iter().find(|variant| variant.option() == text);
+    found.ok_or_else(|| format!("no variant {text}\n{USAGE}").into())
 }
 
 fn shard(text: &str) -> Res<(usize, usize)> {
