@@ -5,8 +5,8 @@ use crate::tool::bundle::Bundle;
 use crate::tool::lab::Place;
 use crate::tool::os::Reaped;
 use crate::tool::runtime::Runtime;
-use crate::tool::trace::{self, Observer, Site, Verdict};
-use crate::tool::{Res, leftovers, os, process, syscalls};
+use crate::tool::trace::{self, Observer};
+use crate::tool::{Res, leftovers, os, process};
 use crate::verbs::Verb;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -23,7 +23,6 @@ pub struct Bench<'a> {
     pub runtime: &'a Runtime,
     pub verb: Verb,
     pub bundle: Bundle,
-    variant: Variant,
     count: Cell<u32>,
 }
 
@@ -39,7 +38,7 @@ pub struct Scene {
 impl<'a> Bench<'a> {
     pub fn new(place: &'a Place, runtime: &'a Runtime, verb: Verb, variant: Variant) -> Res<Self> {
         let bundle = place.bundle(verb.name(), verb.program())?.with(|config| vary(config, variant))?;
-        let bench = Self { place, runtime, verb, bundle, variant, count: Cell::new(0) };
+        let bench = Self { place, runtime, verb, bundle, count: Cell::new(0) };
         // What is made once for all containers (a pinned skeleton, a cache) is not a left-over of a trial.
         let id = bench.next_id();
         runtime.create(&bench.bundle.dir, &id)?;
@@ -58,10 +57,11 @@ impl<'a> Bench<'a> {
         let id = self.next_id();
         self.verb.prepare(self.runtime, &self.bundle, &id)?;
         let main = self.traced(&id, observer)?;
+        let said = self.stderr()?;
         self.clear(&id)?;
         match main {
             Some(main) if main.status == 0 => Ok(()),
-            other => Err(format!("{} does not work under trace: {other:?}", self.verb.name()).into()),
+            other => Err(format!("{} does not work: {other:?}: {said}", self.verb.name()).into()),
         }
     }
 
@@ -69,13 +69,7 @@ impl<'a> Bench<'a> {
     pub fn traced(&self, id: &str, observer: &mut dyn Observer) -> Res<Option<Reaped>> {
         let args = self.verb.arguments(self.place, &self.bundle, id)?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let mut command = self.runtime.command(&args);
-        let traced = if self.variant == Variant::Old {
-            trace::trace(&mut command, PATIENCE, &mut OldKernel { observer })
-        } else {
-            trace::trace(&mut command, PATIENCE, observer)
-        };
-        Ok(traced?.main)
+        Ok(trace::trace(&mut self.runtime.command(&args), PATIENCE, observer)?.main)
     }
 
     /// What is there now.
@@ -107,39 +101,18 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Linux 5.1 as far as mounts go, and without what came after 5.5: these calls are unknown; the observer decides
-/// first.
-struct OldKernel<'a> {
-    observer: &'a mut dyn Observer,
-}
-
-impl Observer for OldKernel<'_> {
-    fn entry(&mut self, site: &Site) -> Verdict {
-        const UNKNOWN: [&str; 11] = [
-            "fsopen",
-            "fsconfig",
-            "fsmount",
-            "fspick",
-            "open_tree",
-            "move_mount",
-            "mount_setattr",
-            "openat2",
-            "close_range",
-            // statmount and listmount, which libc does not name everywhere.
-            "sys_457",
-            "sys_458",
-        ];
-        match self.observer.entry(site) {
-            Verdict::Go if UNKNOWN.contains(&syscalls::name(site.nr).as_str()) => Verdict::Fail(libc::ENOSYS),
-            verdict => verdict,
-        }
-    }
-}
-
 /// The container's configuration in the variants of the matrix.
 fn vary(config: &mut Value, variant: Variant) {
     match variant {
-        Variant::Plain | Variant::Crowded | Variant::Old => {}
+        Variant::Plain | Variant::Crowded => {}
+        Variant::Classic => {
+            for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+                match mount["options"].as_array_mut() {
+                    Some(options) => options.push(json!("silent")),
+                    None => mount["options"] = json!(["silent"]),
+                }
+            }
+        }
         Variant::UserNamespace => {
             if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
                 namespaces.push(json!({"type": "user"}));

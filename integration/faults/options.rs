@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str =
-    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|old] [--cgroup2]
+    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|classic] [--cgroup2]
        [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N]
   --all      every fault, no time limit (default: a sample of 6 in each cell, at most 75 s)
   --variant  plain: default spec; userns: with a user namespace; hook: a createContainer hook; crowded: a host with
-             many mounts, on which the mount namespace is built from a skeleton; old: a kernel without the calls that
-             came with the new mount API and later, simulated by ENOSYS
+             many mounts, on which the mount namespace is built from a skeleton; classic: mounts with an option that
+             fsconfig(2) has no name for, which are made by mount(2)
   --races    instead: every pair of commands at once on one container, N times each, staggered
   --shard    only every Nth fault, beginning with the Ith: several harnesses may run at once
   --lines    how many distinct findings to print for each runtime (default 40)";
@@ -40,11 +40,11 @@ pub enum Variant {
     UserNamespace,
     Hook,
     Crowded,
-    Old,
+    Classic,
 }
 
 impl Variant {
-    const ALL: [Self; 5] = [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::Old];
+    const ALL: [Self; 5] = [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::Classic];
 
     /// As on the command line.
     fn option(self) -> &'static str {
@@ -53,7 +53,7 @@ impl Variant {
             Self::UserNamespace => "userns",
             Self::Hook => "hook",
             Self::Crowded => "crowded",
-            Self::Old => "old",
+            Self::Classic => "classic",
         }
     }
 
@@ -64,7 +64,7 @@ impl Variant {
             Self::UserNamespace => "user namespace",
             Self::Hook => "createContainer hook",
             Self::Crowded => "crowded host (skeleton)",
-            Self::Old => "without the new mount API",
+            Self::Classic => "mounts by mount(2)",
         }
     }
 }

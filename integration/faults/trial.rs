@@ -114,7 +114,9 @@ impl Trial<'_> {
         if verb.spares() && status != "running" {
             findings.push(finding("the container did not survive", format!("status {status}")));
         }
-        if verb == Verb::Create && succeeded && status != "created" {
+        // The container's process may be killed when it is made already: then it is stopped.
+        let ended = self.fault.verdict == Verdict::Kill && self.fault.point.process != "0" && status == "stopped";
+        if verb == Verb::Create && succeeded && status != "created" && !ended {
             findings.push(finding("create succeeded, state differs", format!("status {status}")));
         }
         findings.extend(aftermath.findings);
