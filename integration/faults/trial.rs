@@ -135,7 +135,8 @@ pub fn bad_error(main: Reaped, text: &str) -> Option<Finding> {
     if lines == 1 && !text.contains("panicked") {
         return None;
     }
-    Some(finding(if lines == 0 { "fails without a word" } else { "error is not one line" }, text))
+    let kind = if lines == 0 { "fails without a word" } else { "error is not one line" };
+    Some(finding(kind, format!("exit code {}: {text}", libc::WEXITSTATUS(main.status))))
 }
 
 fn remove(path: &std::path::Path) -> Res<()> {
