@@ -312,9 +312,13 @@ impl Block {
     }
 
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn code_len(&self) -> usize {
+        (&raw const brisk_tail_end) as usize - (&raw const brisk_tail_start) as usize
+    }
+
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn copy_code(&mut self) {
-        let (start, end) = (&raw const brisk_tail_start, &raw const brisk_tail_end);
-        let len = end as usize - start as usize;
+        let (start, len) = (&raw const brisk_tail_start, self.code_len());
         assert!(len <= PAGE, "the walker fits its page");
         // SAFETY: source is the whole routine above, destination the first page of our own mapping.
         unsafe { ptr::copy_nonoverlapping(start, self.base as *mut u8, len) };
@@ -426,12 +430,23 @@ impl Block {
             return errno;
         }
         let (code, header, calls) = self.entry();
+        let len = self.code_len();
+        for_each_line(code, len, |line| {
+            // SAFETY: cleans a cache line of our own code page; no memory changes.
+            unsafe { std::arch::asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) }
+        });
+        // SAFETY: a barrier: what was cleaned is seen by what fetches instructions.
+        unsafe { std::arch::asm!("dsb ish", options(nostack, preserves_flags)) };
+        for_each_line(code, len, |line| {
+            // SAFETY: drops a line of the instruction cache; no memory changes.
+            unsafe { std::arch::asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) }
+        });
         // SAFETY: the code page holds the routine above, is executable and was synchronised with the
         // instruction cache; the table ends with END, and every pointer in it was put there through this type
         // or refers to memory that the table does not unmap before its use. The routine does not return.
         unsafe {
             std::arch::asm!(
-                "dc cvau, {code}", "dsb ish", "ic ivau, {code}", "dsb ish", "isb", "br {code}",
+                "dsb ish", "isb", "br {code}",
                 code = in(reg) code, in("x0") header, in("x1") calls, options(noreturn));
         }
     }
@@ -558,6 +573,12 @@ pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u
     block.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
 }
 
+/// The cache lines of a range, in steps of the smallest that the architecture knows (CTR_EL0: four words).
+#[cfg(target_arch = "aarch64")]
+fn for_each_line(start: usize, len: usize, act: impl FnMut(usize)) {
+    (start..start + len).step_by(16).for_each(act);
+}
+
 /// Whether the kernel can swap `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE): `PR_SET_MM_MAP_SIZE` answers.
 pub fn can_leave_runtime() -> bool {
     const PR_SET_MM_MAP_SIZE: u64 = 15;
@@ -603,3 +624,6 @@ fn thread_pointer() -> usize {
     unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
     pointer
 }
+
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests;
