@@ -21,6 +21,7 @@ pub mod dbus_value;
 pub mod devices;
 pub mod environment;
 pub mod exec;
+pub mod filter;
 pub mod gvariant;
 pub mod idmap;
 pub mod memory;
