@@ -44,7 +44,7 @@ check: ## format, lints, documentation: no warnings
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
-test: test-deps unit unit-aarch64 integration counts soak-quick test-engines-quick vm-core ## everything that takes less than 15 minutes
+test: test-deps unit unit-aarch64 integration counts faults soak-quick test-engines-quick vm-core ## everything that takes less than 15 minutes
 
 # Installs by apt what the tests need and the machine lacks.
 test-deps:
@@ -79,7 +79,7 @@ parity: test-deps test-programs ## the same tests on runc and crun: what both fa
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test faults parity soak test-faults test-engines test-vm ## with parity, soak, faults, engines and guests (long)
+test-all: test parity soak test-faults test-engines test-vm ## with parity, soak, faults, engines and guests (long)
 
 soak: test-programs ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000
