@@ -216,7 +216,10 @@ fn cache_and_bandwidth_schemas_need_resctrl() {
     for flag in ["--l3-cache-schema", "--mem-bw-schema"] {
         let error = container.call(&["update", flag, "L3:0=f", &container.id]).fails();
         let lower = error.to_lowercase();
-        assert!(lower.contains("resctrl") || lower.contains("not enabled") || lower.contains("not supported"), "{error}");
+        assert!(
+            lower.contains("resctrl") || lower.contains("not enabled") || lower.contains("not supported"),
+            "{error}"
+        );
     }
     assert_eq!(container.call(&["state", &container.id]).ok().stdout(), before);
 }
