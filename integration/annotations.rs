@@ -51,7 +51,7 @@ fn hooks_write_to_files() {
 }
 
 /// The payload that came, and what /proc says of the descriptor that came with it.
-fn receive(listener: &UnixListener) -> (String, String) {
+pub fn receive(listener: &UnixListener) -> (String, String) {
     assert!(wait_readable(listener.as_fd(), time_limit()), "nobody connects");
     let (stream, _) = listener.accept().unwrap();
     let mut text = [0; 64];
