@@ -335,6 +335,17 @@ fn list_shows_containers() {
 }
 
 #[test]
+fn a_directory_without_a_container_is_not_listed() {
+    let container = Bundle::idle().container();
+    container.up();
+    let root = container.bundle.state_root();
+    std::fs::create_dir(root.join("stray")).unwrap();
+    assert_eq!(container.call(&["list", "-q"]).ok().stdout(), format!("{}\n", container.id));
+    assert!(!container.call(&["list"]).ok().stdout().contains("stray"));
+    std::fs::remove_dir(root.join("stray")).unwrap();
+}
+
+#[test]
 fn list_of_no_containers_in_json_is_empty() {
     let container = Bundle::idle().container();
     let list = container.call(&["list", "--format", "json"]).ok().json();

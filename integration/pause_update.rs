@@ -202,3 +202,24 @@ fn memory_can_be_raised_and_lowered() {
         assert_eq!(found, limit);
     }
 }
+
+/// runc's way: a container that was made without linux.intelRdt gets a group of its own, where there is resctrl.
+#[test]
+fn cache_and_bandwidth_schemas_need_resctrl() {
+    let container = Bundle::idle().container();
+    container.up();
+    let before = container.call(&["state", &container.id]).ok().stdout();
+    if std::fs::read_to_string("/proc/mounts").unwrap().contains(" resctrl ") {
+        eprintln!("SKIP cache_and_bandwidth_schemas_need_resctrl: there is a real one, and its schemata are not known");
+        return;
+    }
+    for flag in ["--l3-cache-schema", "--mem-bw-schema"] {
+        let error = container.call(&["update", flag, "L3:0=f", &container.id]).fails();
+        let lower = error.to_lowercase();
+        assert!(
+            lower.contains("resctrl") || lower.contains("not enabled") || lower.contains("not supported"),
+            "{error}"
+        );
+    }
+    assert_eq!(container.call(&["state", &container.id]).ok().stdout(), before);
+}

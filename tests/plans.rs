@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use brisk::host::Host;
 use brisk::plan::create::{Cgroups, Keyring, Options, Start, create};
 use brisk::plan::exec;
-use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest};
+use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest, Step};
 use brisk::plan::rootless::Tolerance;
 use brisk::spec::{self, Spec};
 
@@ -163,4 +163,39 @@ fn a_plan_is_a_function_of_its_input() {
         let (spec, host) = (spec(&config), host(&host_name));
         assert_eq!(text(&spec, &host), text(&spec, &host), "{config}");
     }
+}
+
+#[test]
+fn the_cgroup_belongs_to_the_user_who_may_write_it_from_inside() {
+    let chown = |bundle: &str, host_name: &str, change: &dyn Fn(&mut Spec)| {
+        let mut spec = spec(&format!("bundles/{bundle}/config.json"));
+        change(&mut spec);
+        let plan = create(&spec, &host(host_name), &options(&spec)).unwrap();
+        plan.steps.iter().find_map(|step| if let Step::ChownCgroup(uid) = step { Some(*uid) } else { None })
+    };
+    let writable = |spec: &mut Spec| {
+        let mount = spec.mounts.iter_mut().find(|mount| mount.destination == "/sys/fs/cgroup").unwrap();
+        mount.options.push("rw".to_owned());
+        let own = serde_json::from_value(serde_json::json!({ "type": "cgroup" })).unwrap();
+        spec.linux.as_mut().unwrap().namespaces.push(own);
+    };
+    let as_user = |spec: &mut Spec| {
+        writable(spec);
+        spec.process.as_mut().unwrap().user.uid = 1000;
+    };
+    let without_namespace = |spec: &mut Spec| {
+        as_user(spec);
+        spec.linux.as_mut().unwrap().namespaces.retain(|ns| ns.kind != "cgroup");
+    };
+    let mapped = spec("bundles/userns/config.json").linux.unwrap().uid_mappings[0].host_id;
+    assert_ne!(mapped, 0);
+    // Of the specification, "Cgroup ownership": read-only, v1, or without a namespace of its own it stays root's.
+    assert_eq!(chown("userns", "v2-root", &|_| {}), None);
+    assert_eq!(chown("userns", "v2-root", &writable), Some(mapped));
+    assert_eq!(chown("userns", "v2-root", &as_user), Some(mapped + 1000));
+    assert_eq!(chown("userns", "v1-root", &writable), None);
+    assert_eq!(chown("userns", "v2-user", &writable), None, "an ordinary user gives nothing away");
+    assert_eq!(chown("default", "v2-root", &writable), None, "it is root's");
+    assert_eq!(chown("default", "v2-root", &as_user), Some(1000));
+    assert_eq!(chown("default", "v2-root", &without_namespace), None);
 }

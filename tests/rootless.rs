@@ -22,6 +22,7 @@ fn host(uid: u32, sub_ids: SubIds) -> Host {
         selinux: false,
         can_leave_runtime: true,
         sub_ids,
+        seccomp: Support::ALL,
     }
 }
 

@@ -230,7 +230,7 @@ impl Cgroup {
             let all: Vec<String> = there.split_ascii_whitespace().map(|controller| format!("+{controller}")).collect();
             member.write("cgroup.subtree_control", &all.join(" ")).at(Stage::Cgroup, what)?;
         }
-        target.delegate(owner.0, owner.1)
+        target.delegate(owner.0, Some(owner.1))
     }
 
     /// The processes, as pids of this process's pid namespace, sorted.
@@ -247,7 +247,7 @@ impl Cgroup {
 
     /// Gives the v2 cgroup to the owner of a container that may manage its own sub-tree: the directory and the files the
     /// kernel names in /sys/kernel/cgroup/delegate (Linux 4.15), as runc does for a writable cgroup namespace.
-    pub fn delegate(&self, uid: u32, gid: u32) -> Result<()> {
+    pub fn delegate(&self, uid: u32, gid: Option<u32>) -> Result<()> {
         let Some(member) = self.v2() else { return Ok(()) };
         let files = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
             .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
@@ -256,7 +256,7 @@ impl Cgroup {
                 // memory.* exists only where that controller is enabled.
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => {
-                    let what = format!("chown {}/{file} to {uid}:{gid}", member.path());
+                    let what = format!("chown {}/{file} to {uid}", member.path());
                     return Err(Error::errno(Stage::Cgroup, what, errno));
                 }
             }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -108,6 +109,22 @@ impl Rdt {
     pub fn task_files(&self) -> Vec<PathBuf> {
         let dirs = [Some(self.control()), self.monitoring_dir()];
         dirs.into_iter().flatten().map(|dir| dir.join("tasks")).collect()
+    }
+
+    /// Moves every thread of these processes into the groups; those that end meanwhile need not be moved.
+    pub fn take_in(&self, pids: &[i32]) -> Result<()> {
+        let files = self.task_files();
+        for pid in pids {
+            let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            let ids = threads.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            for id in ids {
+                match join(&files, id) {
+                    Err(error) if error.root_errno() == Some(Errno::ESRCH) => {}
+                    other => other?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the control group's schemata are now.
@@ -298,6 +315,21 @@ mod tests {
         again.remove().unwrap();
         assert!(!fake.has("web1"));
         again.remove().unwrap();
+    }
+
+    #[test]
+    fn a_container_without_a_group_gets_into_one() {
+        let fake = Fake::new("late");
+        let rdt = Rdt::create(&fake.0, &plan("web1", &["L3:0=f"])).unwrap();
+        let own = std::process::id();
+        // The kernel takes one id a write; the file here has the last one. The other process is gone.
+        let threads: Vec<String> = std::fs::read_dir(format!("/proc/{own}/task"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        rdt.take_in(&[own as i32, i32::MAX]).unwrap();
+        assert!(threads.contains(&fake.get("web1/tasks")), "{threads:?}");
+        fake.empty("web1");
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
 fn list(global: &Global, listing: Listing) -> Result<()> {
     match listing {
         Listing::Names => {
-            let names = global.root.ids()?;
+            let names = container::names(global)?;
             output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"))
         }
         Listing::Table => output::print(&output::table(&container::list(global)?)),

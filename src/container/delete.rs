@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use super::options::{Delete, Global};
-use super::{Container, host_mounts, select};
+use super::{Container, files, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
+use crate::launch::Trace;
 use crate::plan::create::plan_cgroup;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
@@ -32,10 +33,21 @@ enum Force {
 pub fn delete(global: &Global, args: &Delete, poststop: Poststop) -> Result<()> {
     let ids = select::select(&global.root, &args.which)?;
     let force = if args.force { Force::Yes } else { Force::No };
-    select::each(&ids, global.warn, |id| one(global, id, force, poststop))
+    let mut trace = args.trace.as_ref().map(|_| Trace::default());
+    let done = select::each(&ids, global.warn, |id| {
+        mark(&mut trace, &format!("find container {id}"));
+        one(global, id, force, poststop, &mut trace)
+    });
+    done.and(files::write_trace(args.trace.as_deref(), trace))
 }
 
-fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()> {
+fn mark(trace: &mut Option<Trace>, what: &str) {
+    if let Some(trace) = trace {
+        trace.mark(what);
+    }
+}
+
+fn one(global: &Global, id: &str, force: Force, poststop: Poststop, trace: &mut Option<Trace>) -> Result<()> {
     let gone = || match force {
         Force::Yes => Ok(()),
         Force::No => Err(does_not_exist()),
@@ -69,9 +81,11 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop) -> Result<()
     if status == Status::Creating {
         kill_creator(global, id, &container.record)?;
     }
-    end(&container)?;
+    end(&container, trace)?;
+    mark(trace, "remove the state directory");
     let config = if container.record.poststop { container.dir.config()? } else { None };
     container.dir.remove()?;
+    mark(trace, "poststop hooks");
     if let Some(config) = config
         && let Err(error) = poststop(global, &container.record, &config)
     {
@@ -135,7 +149,8 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
 }
 
 /// Kills what is left and removes the cgroup.
-fn end(container: &Container) -> Result<()> {
+fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
+    mark(trace, "kill what is left");
     let cgroup = container.cgroup()?;
     let init = container.record.live_init()?;
     let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
@@ -150,6 +165,7 @@ fn end(container: &Container) -> Result<()> {
         // Everybody else too, and thawed: a frozen process of a v1 cgroup does not die.
         cgroup.kill(libc::SIGKILL)?;
     }
+    mark(trace, "wait for the first process to end");
     if let (Some(pidfd), Some(init)) = (&pidfd, init) {
         let events = sys::process::poll(pidfd.as_fd(), libc::POLLIN, PATIENCE_MS)
             .at(Stage::Signal, || "wait for the container's first process to end")?;
@@ -161,6 +177,7 @@ fn end(container: &Container) -> Result<()> {
                 ));
         }
     }
+    mark(trace, "remove the cgroup");
     if let Some(cgroup) = cgroup {
         cgroup.remove(Leftover::Kill)?;
     }

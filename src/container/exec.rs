@@ -6,6 +6,7 @@ use std::path::Path;
 use super::create::{
     Console, check_preserved, driver, listen_fds, needless_socket, receiver_of_environment, state_text,
 };
+use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
@@ -87,7 +88,7 @@ fn join(
     let init = container.record.init.ok_or_else(not_running)?;
     let pidfd = init.pidfd()?.ok_or_else(not_running)?;
     let cgroup = cgroup(container, args)?;
-    let host = Host::probe()?;
+    let host = host_for(spec)?;
     let options = Options {
         preserve_fds: args.preserve_fds + listen_fds(),
         entry: entry(global, &host, cgroup.as_ref()),

@@ -1,17 +1,20 @@
 //! `update`: new limits for one container or several, all or none.
 
+use std::path::PathBuf;
+
 use super::Container;
 use super::freeze::locked;
 use super::lookup::not_running;
 use super::options::{Global, Update};
-use crate::cgroup::rdt::Rdt;
-use crate::cgroup::{Admission, Applied, Cgroup, Planned};
-use crate::error::{Error, Result, Stage};
+use crate::cgroup::rdt::{self as groups, Rdt};
+use crate::cgroup::{Admission, Applied, Cgroup, Depth, Planned};
+use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::Write;
 use crate::plan::cgroup_update::{self, UpdatePlan};
-use crate::plan::rdt;
+use crate::plan::rdt::{self, RdtPlan};
 use crate::plan::systemd::{self, Property};
+use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
 use crate::state::{Lock, Status};
 
@@ -31,6 +34,8 @@ struct Change {
 /// The part of the resctrl group.
 struct RdtChange {
     group: Rdt,
+    /// The container was in none so far: where resctrl is, and what is made there, as by runc.
+    made: Option<(PathBuf, RdtPlan)>,
     before: Vec<String>,
     after: Vec<String>,
 }
@@ -44,11 +49,40 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
         changes.push(change(global, id, wanted, &layout, args)?);
     }
     admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
-    let done = apply(&changes)?;
-    match save(&mut changes) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(take_back(&changes, done, error)),
+    let done = announce(&mut changes).and_then(|()| apply(&changes));
+    let failed = match done {
+        Ok(done) => match save(&mut changes) {
+            Ok(()) => return Ok(()),
+            Err(error) => take_back(&changes, done, error),
+        },
+        Err(error) => error,
+    };
+    Err(forget(&mut changes, failed))
+}
+
+/// Notes the resctrl groups that are about to be made, so that `delete` finds them whatever happens.
+fn announce(changes: &mut [Change]) -> Result<()> {
+    for Change { container, rdt, .. } in changes {
+        if let Some(rdt) = rdt.as_ref().filter(|rdt| rdt.made.is_some()) {
+            container.record.rdt =
+                serde_json::to_value(&rdt.group).at(Stage::State, || "describe the resctrl group")?;
+            container.dir.save(&container.record)?;
+        }
     }
+    Ok(())
+}
+
+/// The groups that were not made after all.
+fn forget(changes: &mut [Change], mut error: Error) -> Error {
+    for Change { container, rdt, .. } in changes {
+        if rdt.as_ref().is_some_and(|rdt| rdt.made.is_some()) {
+            container.record.rdt = serde_json::Value::Null;
+            if let Err(worse) = container.dir.save(&container.record) {
+                error = Error::new(Stage::State, format!("{error}; and then: {worse}"));
+            }
+        }
+    }
+    error
 }
 
 fn admit(changes: &[Change], admission: Admission) -> Result<()> {
@@ -67,6 +101,7 @@ fn save(changes: &mut [Change]) -> Result<()> {
         let saved = change.container.dir.save(&change.container.record);
         change.before = before;
         if let Err(mut error) = saved {
+            change.container.record.resources = change.before.take();
             for change in &mut changes[..index] {
                 change.container.record.resources = change.before.take();
                 if let Err(worse) = change.container.dir.save(&change.container.record) {
@@ -119,14 +154,22 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
         return Ok(None);
     }
     let Some(group) = container.rdt()? else {
-        let what = format!("container {} is in no resctrl group of its own", container.record.id);
-        return Err(Error::new(Stage::Cgroup, what).with_hint("create it with linux.intelRdt"));
+        let what = || "make a resctrl group, for the container has none".to_owned();
+        let root = groups::mount_point().at(Stage::Cgroup, what)?;
+        let wanted = IntelRdt {
+            l3_cache_schema: args.l3_cache_schema.clone(),
+            mem_bw_schema: args.mem_bw_schema.clone(),
+            ..IntelRdt::default()
+        };
+        let plan = rdt::plan(&wanted, &container.record.id)?;
+        let group = Rdt::planned(&root, &plan);
+        return Ok(Some(RdtChange { group, made: Some((root, plan)), before: Vec::new(), after }));
     };
     let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
     let changed: Vec<String> = after.iter().map(|line| resource(line)).collect();
     let before = group.schemata()?;
     let before = before.lines().map(str::trim).filter(|line| changed.contains(&resource(line))).map(str::to_owned);
-    Ok(Some(RdtChange { before: before.collect(), group, after }))
+    Ok(Some(RdtChange { before: before.collect(), group, made: None, after }))
 }
 
 /// What a container got, to be taken back: the writes of a phase, the schemata of its resctrl group, its unit.
@@ -174,7 +217,10 @@ fn write(changes: &[Change], done: &mut Vec<Done>) -> Result<()> {
     for (index, change) in changes.iter().enumerate() {
         if let Some(rdt) = &change.rdt {
             done.push(Done::Schemata(index));
-            rdt.group.write_schemata(&rdt.after)?;
+            match &rdt.made {
+                Some((root, plan)) => Rdt::create(root, plan)?.take_in(&change.cgroup.pids(Depth::Tree)?)?,
+                None => rdt.group.write_schemata(&rdt.after)?,
+            }
         }
     }
     // Only once the kernel has accepted every value.
@@ -199,9 +245,10 @@ fn limits_before(done: &[Done], container: usize) -> Vec<Write> {
 fn take_back(changes: &[Change], done: Vec<Done>, error: Error) -> Error {
     let undo = |done: Done| match done {
         Done::Limits(index, applied) => changes[index].cgroup.put_back(applied),
-        Done::Schemata(index) => {
-            changes[index].rdt.as_ref().map_or(Ok(()), |rdt| rdt.group.write_schemata(&rdt.before))
-        }
+        Done::Schemata(index) => changes[index].rdt.as_ref().map_or(Ok(()), |rdt| match rdt.made {
+            Some(_) => rdt.group.remove(),
+            None => rdt.group.write_schemata(&rdt.before),
+        }),
         Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties),
     };
     let worse: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();

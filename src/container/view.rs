@@ -53,11 +53,27 @@ pub fn list(global: &Global) -> Result<Vec<View>> {
     Ok(views)
 }
 
+/// The names of all containers. A directory without a record is none, as for runc.
+pub fn names(global: &Global) -> Result<Vec<String>> {
+    let mut names = global.root.ids()?;
+    names.retain(|id| match record_of(global, id) {
+        Ok(found) => found.is_some(),
+        Err(error) => {
+            (global.warn)(&format!("list {id}: {error}"));
+            false
+        }
+    });
+    Ok(names)
+}
+
 fn one(global: &Global, id: &str, users: &Users) -> Result<Option<View>> {
+    record_of(global, id)?.map(|container| view(&container, users)).transpose()
+}
+
+/// `None` for a directory without a record: `create` has just begun, or `delete` is about to end.
+fn record_of(global: &Global, id: &str) -> Result<Option<Container>> {
     let Some(dir) = Dir::find(&global.root, id)? else { return Ok(None) };
-    // A directory without a record: `create` has just begun, or `delete` is about to end.
-    let Some(record) = dir.find_record()? else { return Ok(None) };
-    view(&Container { dir, record }, users).map(Some)
+    Ok(dir.find_record()?.map(|record| Container { dir, record }))
 }
 
 fn view(container: &Container, users: &Users) -> Result<View> {

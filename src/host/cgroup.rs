@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::file;
@@ -116,7 +117,13 @@ impl Layout {
             None => probe(&read("/proc/self/mountinfo")?, &own)?,
         };
         if let Some(unified) = &mut layout.unified {
-            unified.controllers = words(&read_controllers(&unified.mount_point)?);
+            match read_controllers(&unified.mount_point) {
+                // Something else is mounted over it: as good as not mounted. Beside v1 it is not needed.
+                Err(error) if error.root_errno() == Some(Errno::ENOENT) && !layout.v1.is_empty() => {
+                    layout.unified = None;
+                }
+                controllers => unified.controllers = words(&controllers?),
+            }
         }
         Ok(layout)
     }

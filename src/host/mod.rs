@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, Stage};
-use crate::sys::{cred, mount, process, tail};
+use crate::sys::{cred, mount, process, seccomp, tail};
 
 /// What the plan depends on besides the bundle and the options.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -38,6 +38,9 @@ pub struct Host {
     /// What an ordinary user may map into a user namespace; root may map anything and has none here.
     #[serde(default)]
     pub sub_ids: sub_ids::SubIds,
+    /// What the kernel knows of seccomp; everything unless it was asked (see `plan::filter::is_unusual`).
+    #[serde(skip)]
+    pub seccomp: seccomp::Support,
 }
 
 /// Which user namespace a process is in.
@@ -74,6 +77,7 @@ impl Host {
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             can_leave_runtime: tail::can_leave_runtime(),
             sub_ids: if uid == 0 { sub_ids::SubIds::default() } else { sub_ids::SubIds::read(uid)? },
+            seccomp: seccomp::Support::ALL,
         })
     }
 

@@ -161,6 +161,7 @@ impl<'a> Parent<'a> {
                 let cgroup = self.launch.cgroup.as_ref().ok_or_else(|| sync_error("there is no cgroup to delegate"))?;
                 cgroup.delegate_below(path, pid, (*uid, *gid))
             }
+            Step::ChownCgroup(uid) => self.launch.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.delegate(*uid, None)),
             Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
             Step::Rdt(plan) => {
                 let group = Rdt::create(&rdt::mount_point()?, plan)?;

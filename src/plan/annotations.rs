@@ -10,6 +10,8 @@ use crate::spec::Spec;
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 /// Other than `0`: a profile with a system call that does not exist is an error.
 pub const FAIL_UNKNOWN_SYSCALL: &str = "run.oci.seccomp_fail_unknown_syscall";
+/// A seccomp filter in base64, loaded instead of the compiled profile.
+pub const SECCOMP_BPF_DATA: &str = "run.oci.seccomp_bpf_data";
 /// Other than `0`: no setgroups(2).
 pub const KEEP_ORIGINAL_GROUPS: &str = "run.oci.keep_original_groups";
 /// File that standard output of hooks is added to.
@@ -24,7 +26,8 @@ pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 pub const CGROUP_BEST_EFFORT: &str = "run.brisk.cgroup_best_effort";
 
 /// All of them.
-pub const ALL: [&str; 8] = [
+pub const ALL: [&str; 9] = [
+    SECCOMP_BPF_DATA,
     SECCOMP_RECEIVER,
     FAIL_UNKNOWN_SYSCALL,
     KEEP_ORIGINAL_GROUPS,

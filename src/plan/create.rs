@@ -491,7 +491,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     steps.extend(process::oom_score_adj(input.spec.process.as_ref())?);
     steps.push(Step::SaveState);
-    let mut left: Vec<Step> = delegation(input)?.into_iter().collect();
+    let mut left: Vec<Step> = ownership(input).into_iter().chain(delegation(input)?).collect();
     if let Some(process) = input.spec.process.as_ref().filter(|_| input.in_userns()) {
         left.extend(process::rlimits(process)?);
     }
@@ -503,6 +503,30 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         Start::Now => Step::AwaitExec,
     });
     Ok(steps)
+}
+
+/// The cgroup belongs to the container's user where it can be written from inside ("Cgroup ownership" of the
+/// specification): cgroup v2 only, a new cgroup namespace, and a writable mount of it. Only root can give away files.
+fn ownership(input: &Input<'_>) -> Option<Step> {
+    let only_v2 = input.cgroup.is_some_and(|c| c.dirs.iter().all(|dir| dir.version == cgroup::Version::V2));
+    let writable = |mount: &crate::spec::mounts::Mount| {
+        let cgroup = mount.kind.as_deref().is_some_and(|kind| kind == "cgroup" || kind == "cgroup2");
+        let last = mount.options.iter().rev().find(|option| matches!(option.as_str(), "ro" | "rro" | "rw" | "rrw"));
+        let there = mount.destination.trim_end_matches('/') == "/sys/fs/cgroup";
+        cgroup && there && last.is_none_or(|option| option.ends_with('w'))
+    };
+    let wanted = only_v2
+        && input.host.uid == 0
+        && input.namespaces.is_new(Kind::Cgroup)
+        && input.spec.mounts.iter().any(writable);
+    let uid = input.spec.process.as_ref().map_or(0, |process| process.user.uid);
+    let owner = match (input.uids.is_empty(), input.namespaces.contains(Kind::User)) {
+        (false, _) => input.uids.to_host(uid),
+        // Whose ids are not known.
+        (true, true) => None,
+        (true, false) => Some(uid),
+    };
+    owner.filter(|owner| wanted && *owner != input.host.uid).map(Step::ChownCgroup)
 }
 
 /// The sub-cgroup of `run.oci.delegate-cgroup`. After the cgroup namespace is made, whose root stays the cgroup

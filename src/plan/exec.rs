@@ -65,7 +65,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         start: Start::Now,
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,
-        filter: process::filter(spec, &mut draft.warnings)?,
+        filter: super::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),
         start_hooks: Vec::new(),
     };

@@ -22,6 +22,7 @@ pub mod devices;
 pub mod entry;
 pub mod environment;
 pub mod exec;
+pub mod filter;
 pub mod gvariant;
 pub mod idmap;
 pub mod memory;

@@ -140,6 +140,8 @@ pub enum Step {
         /// Group.
         gid: u32,
     },
+    /// Gives the container's cgroup (v2) to this user of the host: its directory and the files that may be delegated.
+    ChownCgroup(u32),
     /// Moves network devices into the child's namespace: host name and name inside.
     MoveNetDevice(String, String),
     /// Makes a resource control group (Intel RDT) and puts the child into it.

@@ -6,7 +6,7 @@ use super::create::{Draft, Input, Start, c_string};
 use super::environment::{Candidate, Environment, candidates};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
-use super::{annotations, caps, memory, rlimits, schedule, seccomp};
+use super::{annotations, caps, memory, rlimits, schedule};
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::spec::Spec;
@@ -83,7 +83,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         start: input.options.start,
         preserve_fds: input.options.preserve_fds,
         userns: input.in_userns(),
-        filter: filter(input.spec, &mut draft.warnings)?,
+        filter: super::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(input.spec),
         start_hooks,
     };
@@ -290,27 +290,6 @@ pub(super) fn listener(ops: &[Op]) -> Vec<Step> {
     let Some(notify) = notify else { return Vec::new() };
     let (path, metadata) = (notify.path.clone(), notify.metadata.clone().unwrap_or_default());
     vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
-}
-
-/// The compiled filter.
-pub(super) fn filter(spec: &Spec, warnings: &mut Vec<String>) -> Result<Option<Filter>> {
-    let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let Some(profile) = profile.filter(|profile| seccomp::is_enabled(profile)) else { return Ok(None) };
-    let mut options = seccomp::CompileOptions { receiver: annotations::seccomp_receiver(spec)?, ..Default::default() };
-    if annotations::is_on(&spec.annotations, annotations::FAIL_UNKNOWN_SYSCALL) {
-        options.unknown_syscalls = seccomp::UnknownSyscalls::Refuse;
-    }
-    let program = seccomp::compile(profile, &options)?;
-    warnings.extend(program.warnings);
-    let mut bytes = Vec::with_capacity(program.filter.len() * 8);
-    for instruction in &program.filter {
-        bytes.extend(instruction.code.to_ne_bytes());
-        bytes.extend([instruction.jt, instruction.jf]);
-        bytes.extend(instruction.k.to_ne_bytes());
-    }
-    let len = u16::try_from(program.filter.len())
-        .map_err(|_| Error::new(Stage::Seccomp, "linux.seccomp: the filter has too many instructions"))?;
-    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify }))
 }
 
 /// Hooks that run in the child.

@@ -69,6 +69,7 @@ impl Display for Step {
             Step::AttachCgroup => f.write_str("move the child into the cgroup"),
             Step::StartScope => f.write_str("ask systemd for the scope"),
             Step::JoinScope => f.write_str("wait for the scope and write its limits"),
+            Step::ChownCgroup(uid) => write!(f, "chown the cgroup to {uid}"),
             Step::DelegateCgroup { path, uid, gid } => write!(f, "delegate cgroup {path} to {uid}:{gid}"),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
             Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),

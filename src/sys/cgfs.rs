@@ -101,8 +101,8 @@ pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: usize) -> Result<usiz
 }
 
 /// Gives `path` below `dir` to a user and a group.
-pub fn chown(dir: impl AsFd, path: &str, uid: u32, gid: u32) -> Result<()> {
-    fchownat(dir, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::AT_SYMLINK_NOFOLLOW)
+pub fn chown(dir: impl AsFd, path: &str, uid: u32, gid: Option<u32>) -> Result<()> {
+    fchownat(dir, path, Some(Uid::from_raw(uid)), gid.map(Gid::from_raw), AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
 /// What to wait for.

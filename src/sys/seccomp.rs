@@ -67,6 +67,12 @@ pub struct Support {
     flags: u64,
 }
 
+impl Default for Support {
+    fn default() -> Support {
+        Support::ALL
+    }
+}
+
 impl Support {
     /// A kernel that knows everything brisk does (linux 5.19).
     pub const ALL: Support = Support { actions: u8::MAX, flags: ALL_FLAGS };

@@ -15,6 +15,9 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod code;
+
 use super::socket::RECORD;
 use super::{Result, cvt, raw};
 
@@ -45,7 +48,7 @@ impl Mode {
     }
 }
 
-/// One entry of the table. The layout is known to the machine code below.
+/// One entry of the table. The layout is known to the machine code (`code`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 struct Call {
@@ -55,7 +58,7 @@ struct Call {
     mode: u64,
 }
 
-/// Start of the data part. The layout is known to the machine code below.
+/// Start of the data part. The layout is known to the machine code (`code`).
 #[repr(C)]
 struct Header {
     wire: u64,
@@ -72,190 +75,6 @@ const PAGE: usize = 4096;
 const END: u64 = u64::MAX;
 /// Exit status of a process whose call failed; the fault record says why.
 const EXIT_FAULT: u64 = 255;
-
-#[cfg(target_arch = "x86_64")]
-global_asm!(
-    ".pushsection .text.brisk_tail,\"ax\",@progbits",
-    ".balign 64",
-    ".globl brisk_tail_start",
-    ".hidden brisk_tail_start",
-    "brisk_tail_start:", // rdi: header, rsi: first call
-    "mov rbx, rdi",
-    "mov r12, rsi",
-    "xor r13d, r13d",
-    "2:",
-    "mov rax, [r12]",
-    "cmp rax, -1",
-    "je 8f",
-    "mov rdi, [r12+8]",
-    "mov rsi, [r12+16]",
-    "mov rdx, [r12+24]",
-    "mov r10, [r12+32]",
-    "mov r8, [r12+40]",
-    "mov r9, [r12+48]",
-    "mov r14, [r12+56]",
-    "test r14d, 2",
-    "cmovnz rdi, r13",
-    "syscall",
-    "cmp rax, -4095",
-    "jae 5f",
-    "mov r13, rax",
-    "test r14d, 4",
-    "jz 3f",
-    "mov [rbx+152], eax",
-    "3:",
-    "test r14d, 8",
-    "jz 4f",
-    "test rax, rax",
-    "jnz 6f",
-    "4:",
-    "add r12, 64",
-    "jmp 2b",
-    "5:",
-    "test r14d, 1",
-    "jnz 4b",
-    "neg eax",
-    "test r14d, 16",
-    "jz 24f",
-    "mov r15d, eax",
-    "mov r12, [r12+32]",
-    "22:",
-    "mov rdx, [r12]",
-    "test rdx, rdx",
-    "jz 23f",
-    "cmp edx, eax",
-    "je 23f",
-    "add r12, 24",
-    "jmp 22b",
-    "23:",
-    "mov edi, 2",
-    "mov rsi, [r12+8]",
-    "mov rdx, [r12+16]",
-    "mov eax, 1", // write
-    "syscall",
-    "mov eax, r15d",
-    "24:",
-    "shr r14, 32",
-    "mov [rbx+20], r14d",
-    "mov [rbx+24], eax",
-    "lea rsi, [rbx+16]",
-    "mov r15, [rbx+8]",
-    "jmp 7f",
-    "6:",
-    "mov [rbx+152], eax",
-    "lea rsi, [rbx+144]",
-    "xor r15d, r15d",
-    "7:",
-    "mov rdi, [rbx]",
-    "mov edx, 128",
-    "mov r10d, 0x4000", // MSG_NOSIGNAL
-    "xor r8d, r8d",
-    "xor r9d, r9d",
-    "mov eax, 44", // sendto
-    "syscall",
-    "mov rdi, r15",
-    "jmp 9f",
-    "8:",
-    "mov edi, 125",
-    "9:",
-    "mov eax, 231", // exit_group
-    "syscall",
-    "hlt",
-    ".globl brisk_tail_end",
-    ".hidden brisk_tail_end",
-    "brisk_tail_end:",
-    ".popsection",
-);
-
-#[cfg(target_arch = "aarch64")]
-global_asm!(
-    ".pushsection .text.brisk_tail,\"ax\",@progbits",
-    ".balign 64",
-    ".globl brisk_tail_start",
-    ".hidden brisk_tail_start",
-    "brisk_tail_start:", // x0: header, x1: first call
-    "mov x19, x0",
-    "mov x20, x1",
-    "mov x21, #0",
-    "2:",
-    "ldr x8, [x20]",
-    "cmn x8, #1",
-    "b.eq 8f",
-    "ldp x0, x1, [x20, #8]",
-    "ldp x2, x3, [x20, #24]",
-    "ldp x4, x5, [x20, #40]",
-    "ldr x22, [x20, #56]",
-    "tst x22, #2",
-    "csel x0, x21, x0, ne",
-    "svc #0",
-    "cmn x0, #4095",
-    "b.hs 5f",
-    "mov x21, x0",
-    "tbz x22, #2, 3f",
-    "str w0, [x19, #152]",
-    "3:",
-    "tbz x22, #3, 4f",
-    "cbnz x0, 6f",
-    "4:",
-    "add x20, x20, #64",
-    "b 2b",
-    "5:",
-    "tbnz x22, #0, 4b",
-    "neg w0, w0",
-    "tbz x22, #4, 24f",
-    "mov w24, w0",
-    "ldr x20, [x20, #32]",
-    "22:",
-    "ldr x2, [x20]",
-    "cbz x2, 23f",
-    "cmp w2, w24",
-    "b.eq 23f",
-    "add x20, x20, #24",
-    "b 22b",
-    "23:",
-    "ldp x1, x2, [x20, #8]",
-    "mov x0, #2",
-    "mov x8, #64", // write
-    "svc #0",
-    "mov w0, w24",
-    "24:",
-    "lsr x22, x22, #32",
-    "str w22, [x19, #20]",
-    "str w0, [x19, #24]",
-    "add x1, x19, #16",
-    "ldr x23, [x19, #8]",
-    "b 7f",
-    "6:",
-    "str w0, [x19, #152]",
-    "add x1, x19, #144",
-    "mov x23, #0",
-    "7:",
-    "ldr x0, [x19]",
-    "mov x2, #128",
-    "mov x3, #0x4000", // MSG_NOSIGNAL
-    "mov x4, #0",
-    "mov x5, #0",
-    "mov x8, #206", // sendto
-    "svc #0",
-    "mov x0, x23",
-    "b 9f",
-    "8:",
-    "mov x0, #125",
-    "9:",
-    "mov x8, #94", // exit_group
-    "svc #0",
-    "brk #1",
-    ".globl brisk_tail_end",
-    ".hidden brisk_tail_end",
-    "brisk_tail_end:",
-    ".popsection",
-);
-
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-unsafe extern "C" {
-    static brisk_tail_start: u8;
-    static brisk_tail_end: u8;
-}
 
 // Where the C library registered a restartable-sequences area: glibc 2.35 and later export the offset from
 // the thread pointer and the size. A weak reference reads as address 0 where there is none.
@@ -313,8 +132,7 @@ impl Block {
 
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn copy_code(&mut self) {
-        let (start, end) = (&raw const brisk_tail_start, &raw const brisk_tail_end);
-        let len = end as usize - start as usize;
+        let (start, len) = code::walker();
         assert!(len <= PAGE, "the walker fits its page");
         // SAFETY: source is the whole routine above, destination the first page of our own mapping.
         unsafe { ptr::copy_nonoverlapping(start, self.base as *mut u8, len) };
@@ -411,7 +229,7 @@ impl Block {
             return errno;
         }
         let (code, header, calls) = self.entry();
-        // SAFETY: the code page holds the routine above and is executable, the table ends with END, and every
+        // SAFETY: the code page holds the walker and is executable, the table ends with END, and every
         // pointer in it was put there through this type or refers to memory that the table does not unmap
         // before its use. The routine does not return.
         unsafe {
@@ -426,12 +244,23 @@ impl Block {
             return errno;
         }
         let (code, header, calls) = self.entry();
-        // SAFETY: the code page holds the routine above, is executable and was synchronised with the
+        let (_, len) = code::walker();
+        for_each_line(code, len, |line| {
+            // SAFETY: cleans a cache line of our own code page; no memory changes.
+            unsafe { std::arch::asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) }
+        });
+        // SAFETY: a barrier: what was cleaned is seen by what fetches instructions.
+        unsafe { std::arch::asm!("dsb ish", options(nostack, preserves_flags)) };
+        for_each_line(code, len, |line| {
+            // SAFETY: drops a line of the instruction cache; no memory changes.
+            unsafe { std::arch::asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) }
+        });
+        // SAFETY: the code page holds the walker, is executable and was synchronised with the
         // instruction cache; the table ends with END, and every pointer in it was put there through this type
         // or refers to memory that the table does not unmap before its use. The routine does not return.
         unsafe {
             std::arch::asm!(
-                "dc cvau, {code}", "dsb ish", "ic ivau, {code}", "dsb ish", "isb", "br {code}",
+                "dsb ish", "isb", "br {code}",
                 code = in(reg) code, in("x0") header, in("x1") calls, options(noreturn));
         }
     }
@@ -558,6 +387,12 @@ pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u
     block.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
 }
 
+/// The cache lines of a range, in steps of the smallest that the architecture knows (CTR_EL0: four words).
+#[cfg(target_arch = "aarch64")]
+fn for_each_line(start: usize, len: usize, act: impl FnMut(usize)) {
+    (start..start + len).step_by(16).for_each(act);
+}
+
 /// Whether the kernel can swap `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE): `PR_SET_MM_MAP_SIZE` answers.
 pub fn can_leave_runtime() -> bool {
     const PR_SET_MM_MAP_SIZE: u64 = 15;
@@ -603,3 +438,6 @@ fn thread_pointer() -> usize {
     unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
     pointer
 }
+
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests;

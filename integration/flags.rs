@@ -1,0 +1,216 @@
+//! Flags that no other test happens to need: what each of them does, not only that it is taken.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+
+use serde_json::{Value, json};
+
+use crate::common::host::Cgroups;
+use crate::common::{Bundle, Container, brisk_only, skip_on};
+
+use super::annotations::receive;
+
+fn up() -> Container {
+    let container = Bundle::idle().container();
+    container.up();
+    container
+}
+
+#[test]
+fn a_regular_expression_names_containers() {
+    if skip_on(&["runc"], "crun's flag") {
+        return;
+    }
+    let container = up();
+    let pattern = format!("^{}$", container.id);
+    container.call(&["kill", "--regex", "no-such-name", "KILL"]).ok();
+    assert_eq!(container.status(), "running");
+    container.call(&["kill", "--regex", &pattern, "KILL"]).ok();
+    crate::common::host::wait_until(|| container.status() == "stopped");
+    container.call(&["delete", "--regex", &pattern]).ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn exec_ignores_a_pause_when_asked() {
+    if skip_on(&["crun"], "has no such flag") {
+        return;
+    }
+    let container = up();
+    container.call(&["pause", &container.id]).ok();
+    let mut exec = container.command(&["exec", "--ignore-paused", &container.id, "/bin/true"]).spawn().unwrap();
+    // It is frozen with the others until they go on.
+    assert!(exec.try_wait().unwrap().is_none());
+    container.call(&["resume", &container.id]).ok();
+    assert!(exec.wait().unwrap().success());
+}
+
+#[test]
+fn another_file_than_config_json() {
+    if skip_on(&["runc"], "crun's flag") {
+        return;
+    }
+    let container = Bundle::sh("echo from the bundle").container();
+    let text = fs::read_to_string(container.bundle.dir.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["process"]["args"] = json!(["/bin/sh", "-c", "echo from the other file"]);
+    let other = container.bundle.dir.join("other.json");
+    fs::write(&other, config.to_string()).unwrap();
+    let out = container.run_with(&["--config", other.to_str().unwrap()]).ok().stdout();
+    assert_eq!(out, "from the other file\n");
+    container.create_with(&["--config", other.to_str().unwrap()]).ok();
+    container.delete_force().ok();
+}
+
+#[test]
+fn a_pidfd_goes_to_a_socket() {
+    if brisk_only("runc has the flag since 1.3, crun has an annotation") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let path = container.bundle.dir.join("pidfd.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let path = path.to_str().unwrap();
+    container.create_with(&["--pidfd-socket", path]).ok();
+    let (payload, info) = receive(&listener);
+    assert_eq!(payload, "pidfd");
+    assert!(info.contains(&format!("Pid:\t{}\n", container.pid())), "{info}");
+    container.start().ok();
+    container.exec_with(&["--pidfd-socket", path], &["/bin/true"]).ok();
+    assert_eq!(receive(&listener).0, "pidfd");
+    let other = Bundle::sh("true").container();
+    other.run_with(&["--pidfd-socket", path]).ok();
+    assert_eq!(receive(&listener).0, "pidfd");
+}
+
+#[test]
+fn a_run_that_adopts_nobody() {
+    let out = Bundle::sh("echo done").container().run_with(&["--no-subreaper"]).ok().stdout();
+    assert_eq!(out, "done\n");
+}
+
+#[test]
+fn labels_of_exec_need_a_security_module() {
+    if brisk_only("the words differ") {
+        return;
+    }
+    let container = up();
+    let lsms = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    for (flag, value, module) in [("--apparmor", "unconfined", "apparmor"), ("--process-label", "a:b:c:d", "selinux")] {
+        if lsms.contains(module) {
+            eprintln!("SKIP labels_of_exec_need_a_security_module: {module} is there");
+            continue;
+        }
+        let error = container.exec_with(&[flag, value], &["/bin/true"]).fails();
+        assert!(error.contains(module) || error.contains("lsm: "), "{error}");
+    }
+}
+
+#[test]
+fn how_much_is_logged() {
+    if brisk_only("the levels differ") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let log = container.bundle.dir.join("log");
+    let log = log.to_str().unwrap();
+    let wrong = container.call(&["--log-level", "chatty", "list"]).fails();
+    assert!(wrong.contains("chatty"), "{wrong}");
+    for level in [&["--log-level", "error"][..], &["--log-level", "debug"], &["--debug"]] {
+        let args = [level, &["--log", log, "list", "-q"]].concat();
+        container.call(&args).ok();
+    }
+}
+
+#[test]
+fn spec_writes_another_file() {
+    if skip_on(&["runc", "crun"], "youki's flag") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let dir = container.bundle.dir.join("new");
+    fs::create_dir(&dir).unwrap();
+    let file = dir.join("mine.json");
+    container.call(&["spec", "--file", file.to_str().unwrap()]).ok();
+    let config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert!(config["ociVersion"].is_string());
+}
+
+#[test]
+fn every_verb_that_takes_one_writes_a_trace() {
+    if brisk_only("brisk's own flag") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let file = container.bundle.dir.join("trace.json");
+    let path = file.to_str().unwrap().to_owned();
+    let written = |verb: &str| {
+        assert!(fs::metadata(&file).unwrap_or_else(|error| panic!("{verb}: {error}")).len() > 2, "{verb}");
+        fs::remove_file(&file).unwrap();
+    };
+    container.create_with(&["--trace", &path]).ok();
+    written("create");
+    container.call(&["start", "--trace", &path, &container.id]).ok();
+    written("start");
+    container.exec_with(&["--trace", &path], &["/bin/true"]).ok();
+    written("exec");
+    container.call(&["delete", "--force", "--trace", &path, &container.id]).ok();
+    written("delete");
+    Bundle::sh("true").container().run_with(&["--trace", &path]).ok();
+    written("run");
+}
+
+#[test]
+fn the_remaining_limits_by_single_flags() {
+    if skip_on(&["crun", "runc"], "flags of newer versions") {
+        return;
+    }
+    let container = up();
+    // Flag, value, and the file of each version that shows it.
+    let table = [
+        ("--cpu-share", "512", ["cpu.shares=512", "cpu.weight=59"]),
+        ("--cpu-idle", "1", ["cpu.idle=1", "cpu.idle=1"]),
+        ("--cpuset-mems", "0", ["cpuset.mems=0", "cpuset.mems=0"]),
+        ("--memory-reservation", "33554432", ["memory.soft_limit_in_bytes=33554432", "memory.low=33554432"]),
+    ];
+    for (flag, value, files) in table {
+        let file = files[usize::from(Cgroups::detect() == Cgroups::V2)];
+        let (name, shown) = file.split_once('=').unwrap();
+        let controller = name.split('.').next().unwrap();
+        container.call(&["update", flag, value, &container.id]).ok();
+        assert_eq!(container.cgroup_file(controller, name), shown, "{flag}");
+    }
+    container.call(&["update", "--cpu-idle", "0", &container.id]).ok();
+    container
+        .call(&["update", "--cpu-quota", "50000", "--cpu-period", "100000", "--cpu-burst", "20000", &container.id])
+        .ok();
+    let burst = if Cgroups::detect() == Cgroups::V2 { "cpu.max.burst" } else { "cpu.cfs_burst_us" };
+    assert_eq!(container.cgroup_file("cpu", burst), "20000");
+}
+
+/// What a kernel does not have is refused by name, and nothing changes.
+#[test]
+fn limits_that_this_kernel_may_lack_name_what_is_missing() {
+    if brisk_only("others ignore some") {
+        return;
+    }
+    let container = up();
+    let table = [
+        (&["--blkio-weight", "500"][..], "weight"),
+        (&["--cpu-rt-period", "1000000", "--cpu-rt-runtime", "10000"], "cpu.rt_"),
+        (&["--memory", "67108864", "--memory-swap", "134217728"], "mem"),
+    ];
+    for (flags, word) in table {
+        let args = [&["update"], flags, &[container.id.as_str()]].concat();
+        let output = container.call(&args);
+        if output.code == 0 {
+            continue;
+        }
+        let error = output.fails();
+        assert!(error.contains(word), "{flags:?}: {error}");
+    }
+    // Obsolete: accepted, and of no effect on kernels without the file.
+    container.call(&["update", "--kernel-memory", "1000000", "--pids-limit", "9", &container.id]);
+    container.call(&["update", "--kernel-memory-tcp", "1000000", "--pids-limit", "9", &container.id]);
+    assert_eq!(container.status(), "running");
+}

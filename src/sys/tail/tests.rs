@@ -1,0 +1,90 @@
+//! The machine code, walked by a forked child. Also runs under qemu-user, which has no clone3 and no namespaces.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::super::socket::{self, RECORD};
+use super::{Block, Mode};
+
+const WRITTEN: usize = 4096;
+
+/// Forks a child that enters the block; what it wrote to the pipe, and its exit status.
+fn walk(block: &Block, pipe: (OwnedFd, OwnedFd)) -> (String, i32) {
+    // SAFETY: the child makes raw system calls only.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        block.enter();
+        // SAFETY: ends the child, which must not return into the test.
+        unsafe { libc::_exit(99) };
+    }
+    assert!(pid > 0, "fork");
+    drop(pipe.1);
+    let mut status = 0;
+    // SAFETY: `status` is an int that outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    // Less than a pipe holds, and all writers are gone.
+    let mut text = vec![0; 4096];
+    let length = nix::unistd::read(&pipe.0, &mut text).unwrap();
+    text.truncate(length);
+    (String::from_utf8_lossy(&text).into_owned(), libc::WEXITSTATUS(status))
+}
+
+fn pipe() -> (OwnedFd, OwnedFd) {
+    nix::unistd::pipe().unwrap()
+}
+
+/// The record's number at +4 or +8: operation, errno or value.
+fn number(record: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(record[at..at + 4].try_into().unwrap())
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_said_and_reported() {
+    for (path, errno, said) in
+        [(&b"/does/not/exist\0"[..], libc::ENOENT, "not there\n"), (b"/\0", libc::EACCES, "anything else\n")]
+    {
+        let (ours, theirs) = socket::pair().unwrap();
+        let pipe = pipe();
+        let mut block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+        let path = block.bytes(path);
+        let none = block.words(&[0]);
+        let texts: [&[u8]; 3] = [b"not a program\n", b"not there\n", b"anything else\n"];
+        let [first, second, last] = texts.map(|text| (block.bytes(text), text.len() as u64));
+        let triples =
+            [[libc::ENOEXEC as u64, first.0, first.1], [libc::ENOENT as u64, second.0, second.1], [0, last.0, last.1]];
+        let complaints = block.words(triples.as_flattened());
+        block.call(1, Mode::MUST, libc::SYS_dup3, &[pipe.1.as_raw_fd() as u64, 2, 0]);
+        block.call(2, Mode::MAY, libc::SYS_close, &[u64::from(u32::MAX)]);
+        block.call(3, Mode::MUST.and(Mode::SAY), libc::SYS_execve, &[path, none, none, complaints]);
+        let (text, status) = walk(&block, pipe);
+        assert_eq!((text.as_str(), status), (said, 255));
+        let mut record = [0; RECORD];
+        let (length, _) = socket::receive(ours.as_fd(), &mut record).unwrap();
+        assert_eq!((length, number(&record, 4), number(&record, 8)), (RECORD, 3, errno as u32));
+        assert_eq!(&record[..4], [7; 4], "the kind of the record stays");
+    }
+}
+
+#[test]
+fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
+    let (ours, theirs) = socket::pair().unwrap();
+    let pipe = pipe();
+    let mut block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+    block.set_record(&[9; RECORD]);
+    let text = block.bytes(b"through a copy\n");
+    block.call(0, Mode::FORK, libc::SYS_clone, &[libc::SIGCHLD as u64]);
+    block.call(1, Mode::STORE, libc::SYS_dup, &[pipe.1.as_raw_fd() as u64]);
+    block.call(1, Mode::USE_LAST, libc::SYS_write, &[0, text, 15]);
+    let (record_at, _) = block.record();
+    block.call(1, Mode::MUST, libc::SYS_write, &[pipe.1.as_raw_fd() as u64, record_at + 8, 1]);
+    // The launcher ends with 0; its child goes on to the end of the table.
+    let (written, status) = walk(&block, pipe);
+    let mut record = [0; RECORD];
+    let (length, _) = socket::receive(ours.as_fd(), &mut record).unwrap();
+    assert_eq!((status, length), (0, RECORD));
+    let copy = written.strip_prefix("through a copy\n").expect("written through the copied descriptor");
+    assert_eq!(copy.len(), 1, "the stored number of the copy");
+    assert!(number(&record, 8) > 1, "the pid of the launched: {}", number(&record, 8));
+    assert_eq!(&record[..4], [9; 4]);
+}
