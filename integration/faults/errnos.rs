@@ -27,6 +27,8 @@ pub fn plausible(name: &str) -> &'static [i32] {
         "rmdir" | "unlink" | "unlinkat" | "umount2" | "pivot_root" | "move_mount" | "mount" | "mount_setattr"
         | "fsconfig" => &[ENOSYS, EPERM, EINVAL, ENOMEM, EBUSY, EINTR],
         "clone" | "clone3" | "fork" | "vfork" | "unshare" | "setns" => &[ENOSYS, EPERM, EINVAL, ENOMEM, ENOSPC, EAGAIN],
+        // For random numbers nothing is allocated; std falls back on the first two and tries again on the last.
+        "getrandom" => &[ENOSYS, EPERM, EINTR],
         "close" => &[EINTR],
         "fcntl" => &[EPERM, EINVAL, EMFILE, EINTR, EAGAIN],
         "kill" | "pidfd_send_signal" | "tgkill" => &[ENOSYS, EPERM, EINVAL, EAGAIN],
