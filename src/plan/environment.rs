@@ -1,7 +1,7 @@
 //! The environment of the container's program, the search for the program, and HOME. Pure; runs in the
 //! parent, except [`home_of`], which the child may call: it does not allocate.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::error::{Error, Result, Stage};
 
@@ -19,7 +19,8 @@ impl Environment {
     /// Reads `process.env`. The last value of a name wins and keeps its place in the order, as in runc 1.3.
     pub fn parse(list: &[String]) -> Result<Self> {
         let bad = |what: String| Err(Error::new(Stage::Bundle, format!("environment variable {what}")));
-        let mut seen = HashSet::with_capacity(list.len());
+        // Not hashed: the keys of a hash come from getrandom(2), and std panics when that fails.
+        let mut seen = BTreeSet::new();
         let mut vars = Vec::with_capacity(list.len());
         for var in list.iter().rev() {
             match var.split_once('=') {
