@@ -135,7 +135,13 @@ pub fn send(wire: BorrowedFd<'_>, message: &Message) -> Result<()> {
 /// Receives one record; `None` when the other side has closed (for a child: it has exec'd or is gone).
 pub fn receive(wire: BorrowedFd<'_>) -> Result<Option<Message>> {
     let mut bytes = [0; SIZE];
-    match socket::receive(wire, &mut bytes)? {
+    // The other side closed before it had read all of ours. The kernel tells that once, ahead of what it had
+    // written: the fault that made it end.
+    let received = match socket::receive(wire, &mut bytes) {
+        Err(Errno::ECONNRESET) => socket::receive(wire, &mut bytes),
+        other => other,
+    };
+    match received? {
         (0, _) => Ok(None),
         (n, _) => decode(&bytes[..n]).map(Some),
     }
@@ -154,6 +160,18 @@ pub fn ask(wire: BorrowedFd<'_>, point: SyncPoint, value: i32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_is_read_although_an_answer_was_not() {
+        use std::os::fd::AsFd;
+        let (ours, theirs) = socket::pair().expect("a pair");
+        send(ours.as_fd(), &Message::Sync(SyncPoint::Cgroup, 0)).expect("sent");
+        let fault = Message::Fault(Fault::new(4, Errno::EINVAL));
+        send(theirs.as_fd(), &fault).expect("sent");
+        drop(theirs);
+        assert_eq!(receive(ours.as_fd()), Ok(Some(fault)));
+        assert_eq!(receive(ours.as_fd()), Ok(None));
+    }
 
     #[test]
     fn records_round_trip() {
