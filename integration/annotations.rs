@@ -115,7 +115,7 @@ fn the_cgroup_can_be_managed_from_inside() {
         Bundle::sh("mkdir /sys/fs/cgroup/below && echo $$ > /sys/fs/cgroup/below/cgroup.procs && cat /proc/self/cgroup")
             .userns()
             .ns("cgroup")
-            .mount("cgroup", "/sys/fs/cgroup", "cgroup", options)
+            .mount("cgroup", "cgroup", "/sys/fs/cgroup", options)
             .container()
     };
     assert_eq!(bundle(&["nosuid", "noexec", "nodev"]).run().ok().stdout(), "0::/below\n");
