@@ -64,9 +64,14 @@ fn hooks_get_the_state_on_standard_input() {
         let container = bundle.container();
         container.up();
         let pid = container.pid();
+        let inside = container.bundle.rootfs().join("tmp/hook.out");
+        if kind == "startContainer" {
+            // `start` gives the signal; the hook runs after it, in the container.
+            host::wait_until(|| fs::read(&inside).is_ok_and(|text| text.ends_with(b"}")));
+        }
         container.delete_force().ok();
         let text = match kind {
-            "startContainer" => fs::read_to_string(container.bundle.rootfs().join("tmp/hook.out")).unwrap(),
+            "startContainer" => fs::read_to_string(inside).unwrap(),
             _ => container.bundle.hook_output(),
         };
         let state: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{kind}: {e}: {text}"));

@@ -177,7 +177,8 @@ fn an_update_that_cannot_be_recorded_is_taken_back() {
     let container = bundle.container();
     container.up();
     let read_only = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_RDONLY;
-    nix::mount::mount(None::<&str>, &state, None::<&str>, read_only, None::<&str>).unwrap();
+    // EBUSY until the program runs: the fifo that `start` removed is open in the process that waited on it.
+    host::wait_until(|| nix::mount::mount(None::<&str>, &state, None::<&str>, read_only, None::<&str>).is_ok());
     container.call(&["update", "--pids-limit", "44", &container.id]).fails();
     assert_eq!(container.cgroup_file("pids", "pids.max"), "33");
     nix::mount::mount(None::<&str>, &state, None::<&str>, nix::mount::MsFlags::MS_REMOUNT, None::<&str>).unwrap();

@@ -1,10 +1,11 @@
 //! What parent and child say to each other: fixed-size records over a SEQPACKET pair.
 //!
-//! The child asks at a [`SyncPoint`] and waits for the same point back; or it reports a [`Message::Fault`] and
+//! The child asks at a [`SyncPoint`] and waits for the same point back, or only waits where the parent does its part
+//! without knowing how far the child is: the answer is there already, or all the sooner. Or it reports a [`Message::Fault`] and
 //! ends. The parent holds the same plan, so an operation's index and an errno are enough to word the error.
 //! Used by both processes; allocates nothing.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -127,29 +128,53 @@ pub fn decode(bytes: &[u8]) -> Result<Message> {
     Ok(Message::Sync(point, value))
 }
 
-/// Sends one record.
+/// Sends one record. EPIPE when the other side is gone.
 pub fn send(wire: BorrowedFd<'_>, message: &Message) -> Result<()> {
-    socket::send(wire, &encode(message))
+    gone(socket::send(wire, &encode(message)))
+}
+
+/// A peer that ended without having read everything is told as ECONNRESET, once (unix(7)).
+fn gone(sent: Result<()>) -> Result<()> {
+    if sent == Err(Errno::ECONNRESET) { Err(Errno::EPIPE) } else { sent }
 }
 
 /// Receives one record; `None` when the other side has closed (for a child: it has exec'd or is gone).
 pub fn receive(wire: BorrowedFd<'_>) -> Result<Option<Message>> {
     let mut bytes = [0; SIZE];
-    // The other side closed before it had read all of ours. The kernel tells that once, ahead of what it had
-    // written: the fault that made it end.
     let received = match socket::receive(wire, &mut bytes) {
-        Err(Errno::ECONNRESET) => socket::receive(wire, &mut bytes),
-        other => other,
+        // What the peer has sent before it ended comes after the news that it has not read everything.
+        Err(Errno::ECONNRESET) => socket::receive(wire, &mut bytes)?,
+        received => received?,
     };
-    match received? {
+    match received {
         (0, _) => Ok(None),
         (n, _) => decode(&bytes[..n]).map(Some),
+    }
+}
+
+/// Sends a record with descriptors.
+pub fn send_files(wire: BorrowedFd<'_>, point: SyncPoint, files: &[BorrowedFd<'_>]) -> Result<()> {
+    gone(socket::send_fds(wire, &encode(&Message::Sync(point, 0)), files))
+}
+
+/// Waits for a record with descriptors. EPIPE when the parent is gone.
+pub fn wait_files(wire: BorrowedFd<'_>, point: SyncPoint, files: &mut [Option<OwnedFd>]) -> Result<()> {
+    let mut bytes = [0; SIZE];
+    match socket::receive_fds(wire, &mut bytes, files)? {
+        0 => Err(Errno::EPIPE),
+        n if decode(&bytes[..n])? == Message::Sync(point, 0) => Ok(()),
+        _ => Err(Errno::EBADMSG),
     }
 }
 
 /// The child's side of a sync point: say it, wait for the answer. EPIPE when the parent is gone.
 pub fn ask(wire: BorrowedFd<'_>, point: SyncPoint, value: i32) -> Result<()> {
     send(wire, &Message::Sync(point, value))?;
+    wait(wire, point)
+}
+
+/// Waits at a point for which the parent answers unasked.
+pub fn wait(wire: BorrowedFd<'_>, point: SyncPoint) -> Result<()> {
     match receive(wire)? {
         Some(Message::Sync(answer, _)) if answer == point => Ok(()),
         Some(_) => Err(Errno::EBADMSG),

@@ -138,3 +138,16 @@ fn no_path_escapes() {
         assert!(error.to_string().contains("cgroupsPath"), "{error}");
     }
 }
+
+#[test]
+fn this_host_is_told_alike_by_statmount_and_mountinfo() {
+    let text = |path| std::fs::read_to_string(path).unwrap();
+    let sorted = |mut layout: Layout| {
+        layout.v1.sort_by(|a, b| a.mount_point.cmp(&b.mount_point));
+        // Not in mountinfo.
+        layout.unified.iter_mut().for_each(|unified| unified.controllers.clear());
+        layout
+    };
+    let whole = probe(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup")).unwrap();
+    assert_eq!(sorted(Layout::read().unwrap()), sorted(whole));
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use brisk::host::Host;
 use brisk::plan::create::{Cgroups, Keyring, Options, Start, create};
 use brisk::plan::exec;
-use brisk::plan::op::{Enter, Plan, Step};
+use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest, Step};
 use brisk::plan::rootless::Tolerance;
 use brisk::spec::{self, Spec};
 
@@ -144,8 +144,12 @@ fn exec_in_each_engine_container() {
         let process = spec::parse::<spec::process::Process>(&text, "process.json").unwrap();
         let spec = spec(&format!("engines/{engine}-default-config.json"));
         let host = host(host_name);
-        let options =
-            exec::Options { preserve_fds: 0, cgroups: Cgroups::File, only_v2: true, terminal: false, rdt: Vec::new() };
+        let options = exec::Options {
+            preserve_fds: 0,
+            entry: Entry { clone: IntoCgroup::Yes, rest: Rest::Done },
+            terminal: false,
+            rdt: Vec::new(),
+        };
         let plan = exec::exec(&process, &spec, &host, &options).unwrap();
         check(&fixture(&format!("plans/{host_name}/exec-{engine}.txt")), &printed(&plan), &mut wrong);
     }

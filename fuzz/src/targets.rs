@@ -7,7 +7,7 @@ use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::plan::create::{Cgroups, Keyring, Options, Start};
 use brisk::plan::exec;
-use brisk::plan::op::{Enter, Plan};
+use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest};
 use brisk::plan::rootless::Tolerance;
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::spec::process::Process;
@@ -86,13 +86,16 @@ pub fn config(data: &[u8]) {
             print(brisk::plan::create::create(&spec, host, &options).ok());
         }
         if let Some(process) = &spec.process {
-            print(exec::exec(process, &spec, host, &exec_options(*cgroups)).ok());
+            for rest in [Rest::Done, Rest::Join, Rest::Attach] {
+                print(exec::exec(process, &spec, host, &exec_options(rest)).ok());
+            }
         }
     }
 }
 
-fn exec_options(cgroups: Cgroups) -> exec::Options {
-    exec::Options { preserve_fds: 0, cgroups, only_v2: false, terminal: false, rdt: Vec::new() }
+fn exec_options(rest: Rest) -> exec::Options {
+    let entry = Entry { clone: IntoCgroup::No, rest };
+    exec::Options { preserve_fds: 0, entry, terminal: false, rdt: Vec::new() }
 }
 
 fn print(plan: Option<Plan>) {
@@ -116,7 +119,7 @@ pub fn process(data: &[u8]) {
         parse(include_bytes!("../../fixtures/engines/docker-default-config.json"), "config.json").unwrap()
     });
     for host in hosts() {
-        print(exec::exec(&process, spec, host, &exec_options(Cgroups::File)).ok());
+        print(exec::exec(&process, spec, host, &exec_options(Rest::Join)).ok());
     }
 }
 

@@ -13,6 +13,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
 use std::process::Command;
+use std::time::Duration;
 
 const WARM_UP: usize = 3;
 
@@ -22,12 +23,46 @@ pub struct Contestant<'a> {
     pub once: Box<dyn FnMut() -> Res<f64> + 'a>,
 }
 
+/// How starts follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Without a pause. The kernel still has what the one before made it do: a grace period waited for, caches.
+    BackToBack,
+    /// 50 ms after the last, as on a machine that is not busy starting containers.
+    Apart,
+}
+
+impl Pace {
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    /// Both, with the suffix of the table's name, what it says of the title, and the share of the rounds.
+    const BOTH: [(Pace, &str, &str, usize); 2] =
+        [(Pace::BackToBack, "", "", 1), (Pace::Apart, "-apart", ", 50 ms after the last", 3)];
+
+    fn wait(self) {
+        if self == Pace::Apart {
+            std::thread::sleep(Self::PAUSE);
+        }
+    }
+}
+
+/// Rounds of all contestants without a pause.
+pub fn in_turn(title: &str, rounds: usize, contestants: Vec<Contestant<'_>>) -> Res<Vec<(String, Vec<f64>)>> {
+    at_pace(Pace::BackToBack, title, rounds, contestants)
+}
+
 /// Rounds of all contestants; the warm-up rounds are not kept.
-pub fn in_turn(title: &str, rounds: usize, mut contestants: Vec<Contestant<'_>>) -> Res<Vec<(String, Vec<f64>)>> {
+fn at_pace(
+    pace: Pace,
+    title: &str,
+    rounds: usize,
+    mut contestants: Vec<Contestant<'_>>,
+) -> Res<Vec<(String, Vec<f64>)>> {
     let mut progress = Progress::new(title, rounds + WARM_UP);
     let mut samples: Vec<Vec<f64>> = vec![Vec::with_capacity(rounds); contestants.len()];
     for round in 0..rounds + WARM_UP {
         for (contestant, sample) in contestants.iter_mut().zip(&mut samples) {
+            pace.wait();
             let ms = (contestant.once)()?;
             if round >= WARM_UP {
                 sample.push(ms);
@@ -65,24 +100,45 @@ pub fn table(id: &str, title: &str, note: &str, samples: Vec<(String, Vec<f64>)>
 /// `run /bin/true` with the default specification.
 pub fn run(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     let bundle = lab.bundle("run", &["/bin/true"])?;
-    let mut contestants = vec![floor(lab, &bundle)];
-    contestants.extend(lab.runtimes.iter().map(|runtime| runs(runtime, &bundle, lab.id("run"))));
-    let samples = in_turn("run /bin/true", options.rounds, contestants)?;
     let note = "process start to exit; floor: the kernel's work alone, serially, in one C program";
-    Ok(vec![table("run", "run /bin/true, default specification", note, samples)])
+    let mut tables = Vec::new();
+    for (pace, suffix, how, share) in Pace::BOTH {
+        let mut contestants = vec![floor(lab, &bundle)];
+        contestants.extend(lab.runtimes.iter().map(|runtime| runs(runtime, &bundle, lab.id("run"))));
+        let title = format!("run /bin/true{how}");
+        let samples = at_pace(pace, &title, options.rounds / share, contestants)?;
+        tables.push(table(&format!("run{suffix}"), &format!("{title}, default specification"), note, samples));
+    }
+    Ok(tables)
 }
 
 /// create, start and delete as an engine calls them; between start and delete the engine waits for the exit.
 pub fn create_start_delete(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
-    const PARTS: [&str; 4] = ["t_create", "t_start", "t_exit", "t_delete"];
     let bundle = lab.bundle("create", &["/bin/true"])?;
+    let mut outcomes = Vec::new();
+    for pace in Pace::BOTH {
+        outcomes.extend(cycles(lab, options, &bundle, pace)?);
+    }
+    Ok(outcomes)
+}
+
+fn cycles(
+    lab: &Lab,
+    options: &Options,
+    bundle: &Bundle,
+    (pace, suffix, how, share): (Pace, &str, &str, usize),
+) -> Res<[Outcome; 2]> {
+    const PARTS: [&str; 4] = ["t_create", "t_start", "t_exit", "t_delete"];
     let id = lab.id("csd");
+    let rounds = options.rounds / share;
     let mut totals = vec![Vec::new(); lab.runtimes.len()];
     let mut parts = vec![vec![Vec::new(); PARTS.len()]; lab.runtimes.len()];
-    let mut progress = Progress::new("create + start + delete", options.rounds + WARM_UP);
-    for round in 0..options.rounds + WARM_UP {
+    let title = format!("create + start + delete{how}");
+    let mut progress = Progress::new(&title, rounds + WARM_UP);
+    for round in 0..rounds + WARM_UP {
         for (index, runtime) in lab.runtimes.iter().enumerate() {
-            let (total, split) = engine_cycle(runtime, &bundle, &id)?;
+            pace.wait();
+            let (total, split) = engine_cycle(runtime, bundle, &id)?;
             if round >= WARM_UP {
                 totals[index].push(total);
                 split.iter().zip(&mut parts[index]).for_each(|(ms, sample)| sample.push(*ms));
@@ -91,14 +147,15 @@ pub fn create_start_delete(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
         progress.step();
     }
     let names: Vec<String> = lab.runtimes.iter().map(|runtime| runtime.name.clone()).collect();
-    let mut phases =
-        Table::new("phases", "create + start + delete by phase (medians)", "t_exit: start's end to init's exit");
+    let id = format!("phases{suffix}");
+    let mut phases = Table::new(&id, &format!("{title}, by phase (medians)"), "t_exit: start's end to init's exit");
     for (name, parts) in names.iter().zip(&parts) {
         phases.add(name, PARTS.iter().zip(parts).map(|(part, sample)| ((*part).to_owned(), median(sample))).collect());
     }
     let note = "three processes and the wait for init's exit between start and delete";
     let samples = names.into_iter().zip(totals).collect();
-    Ok(vec![table("create", "create + start + delete of /bin/true", note, samples), Outcome::Phases(phases)])
+    let whole = table(&format!("create{suffix}"), &format!("{title}, of /bin/true"), note, samples);
+    Ok([whole, Outcome::Phases(phases)])
 }
 
 /// One container's life; the whole in milliseconds and its four parts.
@@ -133,7 +190,7 @@ pub fn exec(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
         process::wait(*pid)?;
         runtime.force_delete(&id)?;
     }
-    Ok(vec![outcome?])
+    outcome
 }
 
 fn start_all(lab: &Lab, bundles: &[Bundle], id: &str, alive: &mut Vec<i32>) -> Res<()> {
@@ -144,7 +201,18 @@ fn start_all(lab: &Lab, bundles: &[Bundle], id: &str, alive: &mut Vec<i32>) -> R
     Ok(())
 }
 
-fn exec_rounds(lab: &Lab, id: &str, alive: &[i32], rounds: usize) -> Res<Outcome> {
+fn exec_rounds(lab: &Lab, id: &str, alive: &[i32], rounds: usize) -> Res<Vec<Outcome>> {
+    let note = "floor: attach to 9 cgroups, one setns, vfork, execve";
+    let mut tables = Vec::new();
+    for (pace, suffix, how, share) in Pace::BOTH {
+        let title = format!("exec /bin/true{how}");
+        let samples = at_pace(pace, &title, rounds / share, executors(lab, id, alive))?;
+        tables.push(table(&format!("exec{suffix}"), &format!("{title}, into a running container"), note, samples));
+    }
+    Ok(tables)
+}
+
+fn executors<'a>(lab: &'a Lab, id: &'a str, alive: &[i32]) -> Vec<Contestant<'a>> {
     let target = lab.runtimes.first().map(|runtime| format!("/{id}-{}", runtime.name)).unwrap_or_default();
     let pid = alive.first().copied().unwrap_or_default().to_string();
     let floor = Box::new(move || {
@@ -156,9 +224,7 @@ fn exec_rounds(lab: &Lab, id: &str, alive: &[i32], rounds: usize) -> Res<Outcome
         name: runtime.name.clone(),
         once: Box::new(move || Ok(runtime.must(&["exec", id, "/bin/true"])?.ms)),
     }));
-    let samples = in_turn("exec /bin/true", rounds, contestants)?;
-    let note = "floor: attach to 9 cgroups, one setns, vfork, execve";
-    Ok(table("exec", "exec /bin/true into a running container", note, samples))
+    contestants
 }
 
 /// `run` with and without Docker's default seccomp profile, the two interleaved.

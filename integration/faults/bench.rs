@@ -57,10 +57,11 @@ impl<'a> Bench<'a> {
         let id = self.next_id();
         self.verb.prepare(self.runtime, &self.bundle, &id)?;
         let main = self.traced(&id, observer)?;
+        let said = self.stderr()?;
         self.clear(&id)?;
         match main {
             Some(main) if main.status == 0 => Ok(()),
-            other => Err(format!("{} does not work under trace: {other:?}", self.verb.name()).into()),
+            other => Err(format!("{} does not work: {other:?}: {said}", self.verb.name()).into()),
         }
     }
 
@@ -103,7 +104,15 @@ impl<'a> Bench<'a> {
 /// The container's configuration in the variants of the matrix.
 fn vary(config: &mut Value, variant: Variant) {
     match variant {
-        Variant::Plain => {}
+        Variant::Plain | Variant::Crowded => {}
+        Variant::Classic => {
+            for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+                match mount["options"].as_array_mut() {
+                    Some(options) => options.push(json!("silent")),
+                    None => mount["options"] = json!(["silent"]),
+                }
+            }
+        }
         Variant::UserNamespace => {
             if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
                 namespaces.push(json!({"type": "user"}));
@@ -112,7 +121,7 @@ fn vary(config: &mut Value, variant: Variant) {
             config["linux"]["uidMappings"] = map.clone();
             config["linux"]["gidMappings"] = map;
         }
-        Variant::Classic => {
+        Variant::Hook => {
             // busybox is where the tracer lets go: the faults of a hook's own start are not the runtime's.
             let hook = json!({"path": "/bin/busybox", "args": ["busybox", "true"]});
             config["hooks"] = json!({"createContainer": [hook]});

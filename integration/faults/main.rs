@@ -20,7 +20,7 @@ mod trial;
 mod verbs;
 
 use matrix::Row;
-use options::{Mode, Options};
+use options::{Mode, Options, Variant};
 use std::process::ExitCode;
 use std::time::Instant;
 use tool::Res;
@@ -52,6 +52,9 @@ fn run(options: &Options) -> Res<bool> {
     if options.cgroup2 {
         tool::hierarchies::only_v2()?;
     }
+    if options.variant == Variant::Crowded {
+        place.crowd()?;
+    }
     let end = Instant::now() + options.limit;
     let mut good = true;
     for (name, path) in &options.runtimes {
@@ -73,7 +76,7 @@ fn run(options: &Options) -> Res<bool> {
             }
         }
         matrix::print(name, options, &rows);
-        good &= rows.iter().all(Row::passed);
+        good &= rows.iter().all(|row| row.passed(options));
     }
     for left in place.close()? {
         println!("left at the end: {left}");

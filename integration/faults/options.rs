@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str =
-    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|classic] [--cgroup2]
+    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|classic] [--cgroup2]
        [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N]
-  --all      every fault, no time limit (default: a sample of 12 in each cell, at most 60 s)
-  --variant  plain: default spec; userns: with a user namespace; classic: a createContainer hook, which forces the
-             copy of the host's mount namespace
+  --all      every fault, no time limit (default: a sample of 6 in each cell, at most 75 s)
+  --variant  plain: default spec; userns: with a user namespace; hook: a createContainer hook; crowded: a host with
+             many mounts, on which the mount namespace is built from a skeleton; classic: mounts with an option that
+             fsconfig(2) has no name for, which are made by mount(2)
   --races    instead: every pair of commands at once on one container, N times each, staggered
   --shard    only every Nth fault, beginning with the Ith: several harnesses may run at once
   --lines    how many distinct findings to print for each runtime (default 40)";
@@ -37,7 +38,35 @@ impl Mode {
 pub enum Variant {
     Plain,
     UserNamespace,
+    Hook,
+    Crowded,
     Classic,
+}
+
+impl Variant {
+    const ALL: [Self; 5] = [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::Classic];
+
+    /// As on the command line.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::UserNamespace => "userns",
+            Self::Hook => "hook",
+            Self::Crowded => "crowded",
+            Self::Classic => "classic",
+        }
+    }
+
+    /// As in the heading of a matrix.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::UserNamespace => "user namespace",
+            Self::Hook => "createContainer hook",
+            Self::Crowded => "crowded host (skeleton)",
+            Self::Classic => "mounts by mount(2)",
+        }
+    }
 }
 
 /// See USAGE.
@@ -93,13 +122,13 @@ impl Options {
             help: false,
             races: 0,
             cgroup2: false,
-            sample: Some(12),
+            sample: Some(6),
             verbs: Vec::new(),
             modes: Mode::ALL.to_vec(),
             variant: Variant::Plain,
             runtimes: Vec::new(),
             shard: (0, 1),
-            limit: Duration::from_secs(60),
+            limit: Duration::from_secs(75),
             lines: 40,
         }
     }
@@ -115,12 +144,8 @@ fn mode(text: &str) -> Res<Mode> {
 }
 
 fn variant(text: &str) -> Res<Variant> {
-    match text {
-        "plain" => Ok(Variant::Plain),
-        "userns" => Ok(Variant::UserNamespace),
-        "classic" => Ok(Variant::Classic),
-        _ => Err(format!("no variant {text}\n{USAGE}").into()),
-    }
+    let found = Variant::ALL.into_iter().find(|variant| variant.option() == text);
+    found.ok_or_else(|| format!("no variant {text}\n{USAGE}").into())
 }
 
 fn shard(text: &str) -> Res<(usize, usize)> {

@@ -28,7 +28,7 @@ impl Bench<'_> {
         match self.command(&["delete", "--force", id])? {
             Some((0, _)) => {}
             Some(_) => findings.push(finding("delete --force fails", self.stderr()?)),
-            None => findings.push(finding("delete --force hangs", String::new())),
+            None => findings.push(finding("delete --force hangs", self.whereabouts(before)?)),
         }
         let stayed = self.stayed(before, "stays after delete --force")?;
         let left = !stayed.is_empty();
@@ -38,6 +38,22 @@ impl Bench<'_> {
             findings.push(finding("second create fails", self.stderr()?));
         }
         Ok(Aftermath { status, left, findings })
+    }
+
+    /// Of every process that was not there before: its state, where it waits, who traces it.
+    fn whereabouts(&self, before: &Scene) -> Res<String> {
+        let mut told = Vec::new();
+        for pid in self.scene()?.processes.difference(&before.processes) {
+            let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let wanted = ["State:", "PPid:", "TracerPid:", "SigPnd:", "ShdPnd:"];
+            let status: Vec<String> = read("status")
+                .lines()
+                .filter(|line| wanted.iter().any(|key| line.starts_with(key)))
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect();
+            told.push(format!("{pid}: {} {} {}", status.join(" "), read("syscall").trim(), read("stack").trim()));
+        }
+        Ok(told.join("; "))
     }
 
     /// What the last command said.

@@ -9,6 +9,7 @@ use crate::tool::{Res, syscalls};
 pub struct Point {
     pub process: String,
     pub ordinal: u32,
+    pub nth: u32,
     pub nr: u64,
     pub startup: bool,
 }
@@ -31,6 +32,7 @@ impl Observer for Recorder {
         self.points.push(Point {
             process: site.process.clone(),
             ordinal: site.ordinal,
+            nth: site.nth,
             nr: site.nr,
             startup: !self.own,
         });

@@ -59,8 +59,8 @@ struct Saboteur<'a> {
 
 impl Observer for Saboteur<'_> {
     fn entry(&mut self, site: &Site) -> Verdict {
-        let Point { process, ordinal, nr, .. } = &self.fault.point;
-        if self.done || site.process != *process || site.ordinal != *ordinal || site.nr != *nr {
+        let Point { process, nth, nr, .. } = &self.fault.point;
+        if self.done || site.process != *process || site.nr != *nr || site.nth != *nth {
             return Verdict::Go;
         }
         self.done = true;
@@ -114,7 +114,9 @@ impl Trial<'_> {
         if verb.spares() && status != "running" {
             findings.push(finding("the container did not survive", format!("status {status}")));
         }
-        if verb == Verb::Create && succeeded && status != "created" {
+        // The container's process may be killed when it is made already: then it is stopped.
+        let ended = self.fault.verdict == Verdict::Kill && self.fault.point.process != "0" && status == "stopped";
+        if verb == Verb::Create && succeeded && status != "created" && !ended {
             findings.push(finding("create succeeded, state differs", format!("status {status}")));
         }
         findings.extend(aftermath.findings);

@@ -28,6 +28,17 @@ impl Place {
         Ok(Self { dir, mark })
     }
 
+    /// Many mounts, as on a host with hundreds of containers. They go with the place.
+    pub fn crowd(&self) -> Res<()> {
+        const MOUNTS: usize = 200;
+        let dir = self.dir.join("crowd");
+        std::fs::create_dir(&dir)?;
+        for _ in 0..MOUNTS {
+            mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("size=4k"))?;
+        }
+        Ok(())
+    }
+
     /// A runtime with a state root here.
     pub fn runtime(&self, name: &str, path: &Path) -> Res<Runtime> {
         let root = self.dir.join(format!("root-{name}"));

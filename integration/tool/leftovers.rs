@@ -69,8 +69,13 @@ fn all_children() -> Res<Vec<i32>> {
 }
 
 fn is_zombie(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z') || rest.starts_with('X'))
+    run_state(pid).is_none_or(|state| state == 'Z' || state == 'X')
+}
+
+/// The letter of proc_pid_stat(5); `None` when there is no such process.
+pub fn run_state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
 }
 
 /// Entries below `dir`, relative, sorted.

@@ -1,9 +1,10 @@
 //! A tracer that follows a runtime's processes, names every system call site, and lets an observer fail or kill at any.
 //!
-//! A site is (process, ordinal): processes are named by the order in which their parent made them ("0", "0.1", …), so
-//! that a site means the same thing in the next run. The container's own program is let go at its execve.
+//! A site is (process, call, how many of that call before): processes are named by the order in which their parent made
+//! them ("0", "0.1", …), so that a site means the same thing in the next run, even when timing adds a wait somewhere. The container's own program is let go at its execve.
 
 use super::Res;
+use super::leftovers;
 use super::os::{self, Reaped};
 use super::ptrace::{self, Stop};
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 pub struct Site {
     pub process: String,
     pub ordinal: u32,
+    /// Which of the process's calls of this number it is, from 1.
+    pub nth: u32,
     pub nr: u64,
     pub args: [u64; 6],
 }
@@ -43,6 +46,7 @@ pub struct Traced {
 struct Tracee {
     name: String,
     calls: u32,
+    calls_of: HashMap<u64, u32>,
     children: u32,
     site: Option<Site>,
     inject: Option<i32>,
@@ -86,7 +90,7 @@ pub fn trace(command: &mut Command, limit: Duration, observer: &mut dyn Observer
 
 impl Tracee {
     fn named(name: String, stage: Stage) -> Self {
-        Self { name, calls: 0, children: 0, site: None, inject: None, stage }
+        Self { name, calls: 0, calls_of: HashMap::new(), children: 0, site: None, inject: None, stage }
     }
 }
 
@@ -102,7 +106,7 @@ impl Tracer<'_> {
                 }
                 Ok(None) => {
                     let since = *quiet.get_or_insert_with(Instant::now);
-                    if self.ended.is_some() && since.elapsed() > SETTLED {
+                    if self.ended.is_some() && since.elapsed() > SETTLED && self.sleep() {
                         break;
                     }
                     if Instant::now() > end {
@@ -116,6 +120,11 @@ impl Tracer<'_> {
         }
         self.release()?;
         Ok(Traced { main: self.ended, processes: self.processes })
+    }
+
+    /// Whether nobody is running or waiting for a CPU: on a loaded machine quiet alone does not mean settled.
+    fn sleep(&self) -> bool {
+        self.tracees.keys().all(|pid| leftovers::run_state(*pid) != Some('R'))
     }
 
     fn event(&mut self, reaped: Reaped) -> Res<()> {
@@ -188,7 +197,9 @@ impl Tracer<'_> {
         match ptrace::syscall_stop(pid)? {
             Stop::Entry { nr, args } => {
                 tracee.calls += 1;
-                let site = Site { process: tracee.name.clone(), ordinal: tracee.calls, nr, args };
+                let nth = tracee.calls_of.entry(nr).or_default();
+                *nth += 1;
+                let site = Site { process: tracee.name.clone(), ordinal: tracee.calls, nth: *nth, nr, args };
                 let verdict = self.observer.entry(&site);
                 tracee.site = Some(site);
                 match verdict {

@@ -22,11 +22,16 @@ impl Cgroup {
 
     /// Freezes all processes; returns when all are frozen. On failure they are thawed again.
     pub fn freeze(&self) -> Result<()> {
+        self.freeze_within(LIMIT)
+    }
+
+    /// The same with another patience.
+    pub(super) fn freeze_within(&self, limit: Duration) -> Result<()> {
         if let Some(member) = self.v1_freezer() {
-            return freeze_v1(member).or_else(|error| self.thaw().and(Err(error)));
+            return freeze_v1(member, limit).or_else(|error| self.thaw().and(Err(error)));
         }
         match self.v2() {
-            Some(member) => freeze_v2(member).or_else(|error| self.thaw().and(Err(error))),
+            Some(member) => freeze_v2(member, limit).or_else(|error| self.thaw().and(Err(error))),
             None => Err(Error::new(Stage::Cgroup, "cannot freeze: the container has no cgroup with a freezer")),
         }
     }
@@ -56,14 +61,14 @@ impl Cgroup {
     }
 }
 
-fn timed_out(member: &Member) -> Error {
-    Error::errno(Stage::Cgroup, format!("freeze {} within {} s", member.path(), LIMIT.as_secs()), Errno::ETIMEDOUT)
+fn timed_out(member: &Member, limit: Duration) -> Error {
+    Error::errno(Stage::Cgroup, format!("freeze {} within {limit:?}", member.path()), Errno::ETIMEDOUT)
 }
 
 /// The v1 freezer reports FREEZING until every task has stopped, and reading the state is what advances it. It
 /// announces nothing, and a task forked in the meantime can escape it, so FROZEN is written again each time
 /// (freezer-subsystem.rst asked for that until its text changed; kernels with the old behaviour live on).
-fn freeze_v1(member: &Member) -> Result<()> {
+fn freeze_v1(member: &Member, limit: Duration) -> Result<()> {
     const FILE: &str = "freezer.state";
     let what = || format!("freeze {}", member.path());
     let file = member.open(FILE, cgfs::Open::ReadWrite).at(Stage::Cgroup, what)?;
@@ -74,21 +79,21 @@ fn freeze_v1(member: &Member) -> Result<()> {
         if read_all(file.as_fd()).at(Stage::Cgroup, what)?.trim() == "FROZEN" {
             return Ok(());
         }
-        if start.elapsed() > LIMIT {
-            return Err(timed_out(member));
+        if start.elapsed() > limit {
+            return Err(timed_out(member, limit));
         }
         cgfs::pause(delay).at(Stage::Cgroup, what)?;
         delay = (delay * 2).clamp(Duration::from_millis(1), Duration::from_millis(16));
     }
 }
 
-fn freeze_v2(member: &Member) -> Result<()> {
+fn freeze_v2(member: &Member, limit: Duration) -> Result<()> {
     let what = || format!("freeze {}", member.path());
     let events = member.open("cgroup.events", cgfs::Open::Read).at(Stage::Cgroup, what)?;
     member.write("cgroup.freeze", "1").at(Stage::Cgroup, what)?;
     let start = Instant::now();
     while lookup(&read_all(events.as_fd()).at(Stage::Cgroup, what)?, "frozen") != Some(1) {
-        let left = LIMIT.checked_sub(start.elapsed()).ok_or_else(|| timed_out(member))?;
+        let left = limit.checked_sub(start.elapsed()).ok_or_else(|| timed_out(member, limit))?;
         cgfs::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
     }
     Ok(())

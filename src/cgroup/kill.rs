@@ -1,6 +1,7 @@
 //! Sends a signal to every process of a container.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -15,6 +16,10 @@ pub type Signal = i32;
 /// How often the list of processes is read again for forks that were faster.
 const ROUNDS: usize = 64;
 
+/// How long a freeze that only serves a signal may take: the signal does not need it, and a process that waits for a
+/// dead device would keep all others from being killed.
+const FREEZE_LIMIT: Duration = Duration::from_millis(500);
+
 impl Cgroup {
     /// Sends `signal` to all processes, descendants' cgroups included, so that none forked meanwhile is left out.
     /// SIGKILL reaches a frozen container too: it ends up thawed.
@@ -25,7 +30,7 @@ impl Cgroup {
         let was_frozen = self.frozen()?;
         // Frozen processes neither fork nor end, so the list stays true while it is worked through. Without a
         // freezer, or when one process cannot be frozen, repeating the list has to do.
-        let froze = !was_frozen && self.freeze().is_ok();
+        let froze = !was_frozen && self.freeze_within(FREEZE_LIMIT).is_ok();
         let outcome = self.signal_all(signal);
         if froze {
             self.thaw()?;

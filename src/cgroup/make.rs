@@ -34,19 +34,45 @@ impl Cgroup {
     /// Makes the cgroups of a new container, writes their limits and restricts their devices: everything is
     /// in force before the first process joins. On failure nothing that was made stays.
     pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+        let mut cgroup = Cgroup::default();
+        cgroup.complete(plan).map(|()| cgroup)
+    }
+
+    /// Only that on cgroup2, without its limits: a process can be cloned into it, and nobody else is in it before
+    /// [`Cgroup::complete`].
+    pub fn create_unified(plan: &CgroupPlan) -> Result<Cgroup> {
         let mut made = Vec::new();
-        create(plan, &mut made).inspect_err(|_| {
-            for dir in made.iter().rev() {
-                // Not empty means that someone else uses it by now; the error to tell is the first one.
-                let _ = cgfs::remove_dir_at(dir.mount.as_fd(), &dir.path);
-            }
-        })
+        match create(plan, &mut made, |dir| dir.version == Version::V2) {
+            Ok(members) => Ok(Cgroup { members, scope: None }),
+            Err(error) => Err(undo(made, error)),
+        }
+    }
+
+    /// The cgroups that are missing, and all limits. On failure nothing that was made here stays.
+    pub fn complete(&mut self, plan: &CgroupPlan) -> Result<()> {
+        let mut made = Vec::new();
+        let missing = self.members.is_empty();
+        let done = create(plan, &mut made, |dir| missing || dir.version == Version::V1).and_then(|members| {
+            // v1 first, as in the plan.
+            self.members.splice(0..0, members);
+            finish(self, plan)
+        });
+        done.map_err(|error| undo(made, error))
     }
 }
 
-fn create(plan: &CgroupPlan, made: &mut Vec<Made>) -> Result<Cgroup> {
+/// Removes what was made before an error, which it hands on.
+fn undo(made: Vec<Made>, error: Error) -> Error {
+    for dir in made.iter().rev() {
+        // Not empty means that someone else uses it by now; the error to tell is the first one.
+        let _ = cgfs::remove_dir_at(dir.mount.as_fd(), &dir.path);
+    }
+    error
+}
+
+fn create(plan: &CgroupPlan, made: &mut Vec<Made>, wanted: impl Fn(&Dir) -> bool) -> Result<Vec<Member>> {
     let mut members = Vec::with_capacity(plan.dirs.len());
-    for dir in &plan.dirs {
+    for dir in plan.dirs.iter().filter(|dir| wanted(dir)) {
         let needed: Vec<&str> =
             plan.writes.iter().filter(|w| w.missing != Missing::Skip).map(|w| w.controller.as_str()).collect();
         match make(dir, &needed, made) {
@@ -58,11 +84,11 @@ fn create(plan: &CgroupPlan, made: &mut Vec<Made>) -> Result<Cgroup> {
             Err(error) => return Err(error),
         }
     }
-    finish(Cgroup { members, scope: None }, plan)
+    Ok(members)
 }
 
 /// Writes the limits and restricts the devices.
-pub(super) fn finish(cgroup: Cgroup, plan: &CgroupPlan) -> Result<Cgroup> {
+pub(super) fn finish(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     for write in &plan.writes {
         if cgroup.with(&write.controller).is_none() && write.missing != Missing::Skip {
             return Err(Error::new(
@@ -76,10 +102,9 @@ pub(super) fn finish(cgroup: Cgroup, plan: &CgroupPlan) -> Result<Cgroup> {
     }
     cgroup.apply_new(&plan.writes)?;
     match &plan.devices {
-        Devices::Unrestricted => {}
-        devices => cgroup.set_devices(devices)?,
+        Devices::Unrestricted => Ok(()),
+        devices => cgroup.set_devices(devices),
     }
-    Ok(cgroup)
 }
 
 fn make(dir: &Dir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {

@@ -23,7 +23,7 @@ mod stats_v2;
 pub mod systemd;
 mod usage;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -131,9 +131,18 @@ impl Cgroup {
         self.members.is_empty()
     }
 
-    /// Whether there is a cgroup2 directory and nothing else.
-    pub fn is_v2_only(&self) -> bool {
-        !self.members.is_empty() && self.members.iter().all(Member::is_v2)
+    /// The versions of its hierarchies.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        self.members.iter().map(|member| member.dir.version)
+    }
+
+    /// The files by which a process puts itself into the v1 cgroups: it writes 0.
+    pub fn join_files(&self) -> Result<Vec<OwnedFd>> {
+        let v1 = self.members.iter().filter(|member| !member.is_v2());
+        v1.map(|member| {
+            member.open("tasks", cgfs::Open::Write).at(Stage::Cgroup, || format!("open {}/tasks", member.path()))
+        })
+        .collect()
     }
 
     /// The cgroup2 directory, for `CLONE_INTO_CGROUP`; `None` on a pure v1 host.

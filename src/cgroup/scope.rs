@@ -52,7 +52,8 @@ impl Cgroup {
         for dir in &plan.dirs {
             members.push(make::adopt(dir, &needed)?);
         }
-        let mut cgroup = make::finish(Cgroup { members, scope: None }, plan)?;
+        let mut cgroup = Cgroup { members, scope: None };
+        make::finish(&cgroup, plan)?;
         cgroup.scope = Some(scope);
         if plan.dirs.iter().any(|dir| dir.version == Version::V1) {
             cgroup.attach_v1(pid)?;

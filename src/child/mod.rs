@@ -84,6 +84,8 @@ pub struct Inherited<'a> {
     pub scratch: Vec<u8>,
     /// Where each operation's start time goes, in memory shared with the parent, when tracing.
     pub trace: Option<crate::sys::shared::Times>,
+    /// Tells the parent that we have started.
+    pub started: crate::sys::shared::Times,
 }
 
 pub use hook::Pointers as HookPointers;
@@ -104,6 +106,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
     let plan = inherited.plan;
     let mut child =
         Child { it: inherited, root: None, dir: None, procfs: None, empty_dir: None, null: None, next_hook: 0 };
+    child.it.started.start(0, 1);
     child.protect();
     for (index, op) in plan.ops.iter().enumerate() {
         if let Some(trace) = &child.it.trace {
@@ -161,6 +164,8 @@ impl<'a> Child<'a> {
         match op {
             Op::End => process::exit(0),
             Op::Sync(point) => self.sync(*point),
+            Op::JoinCgroup => self.join_cgroup(),
+            Op::Wait(point) => Ok(wire::wait(self.it.wire.as_fd(), *point)?),
             Op::Join(index, kind) => {
                 let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;
                 // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
@@ -208,6 +213,20 @@ impl<'a> Child<'a> {
             process::set_parent_death_signal(0)?;
             process::default_signals()?;
             process::unblock_signals()?;
+        }
+        Ok(())
+    }
+
+    /// See [`crate::plan::op::Entry`].
+    fn join_cgroup(&self) -> Done {
+        let mut files = [const { None }; socket::MAX_FDS];
+        wire::wait_files(self.it.wire.as_fd(), SyncPoint::Cgroup, &mut files)?;
+        for file in files.iter().flatten() {
+            fs::write_all(file.as_fd(), b"0").map_err(|errno| {
+                let mut path = [0; 256];
+                let path = fs::path_of(file.as_fd(), &mut path).unwrap_or_default();
+                Trouble::from(errno).with(path)
+            })?;
         }
         Ok(())
     }

@@ -294,8 +294,6 @@ fn begin(
     container: &mut Container,
     trace: Option<&mut Trace>,
 ) -> Result<(Running, Option<Notify>)> {
-    container.dir.save(&container.record)?;
-    container.dir.write_config(&bundle.text)?;
     let fifo = match start {
         Start::OnSignal => Some(make_fifo(container.dir.fd())?),
         Start::Now => None,
@@ -303,7 +301,7 @@ fn begin(
     // Before the program runs: what it sends must not get lost.
     let notify = if start == Start::Now { Notify::open(&container.dir)? } else { None };
     let Container { dir, record } = container;
-    let mut save = |running: &Running| -> Result<()> {
+    let save = |record: &mut Record, running: &Running| -> Result<()> {
         record.init = Some(ProcessId::of(running.pid)?);
         if let Some(cgroup) = &running.cgroup {
             record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
@@ -313,10 +311,14 @@ fn begin(
         }
         dir.save(record)
     };
-    let mut tell = |moment: Moment, running: &Running| -> Result<()> {
-        match moment {
-            Moment::Cloned => save(running),
-            Moment::Ready => publish(args, bundle, dir, running),
+    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<()> {
+        match (moment, running) {
+            (Moment::Cloned, Some(running)) => save(record, running),
+            (Moment::Ready, Some(running)) => publish(args, bundle, dir, running),
+            _ => {
+                dir.save(record)?;
+                dir.write_config(&bundle.text)
+            }
         }
     };
     let state = |status: &str, pid: i32| state_text(&bundle.spec, &args.id, &bundle.dir, status, pid);

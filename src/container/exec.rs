@@ -13,9 +13,12 @@ use super::options::{Exec, Global};
 use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
+use crate::plan::cgroup::Version;
 use crate::plan::create::Cgroups;
 use crate::plan::exec::Options;
+use crate::plan::op::{Entry, IntoCgroup, Rest};
 use crate::plan::systemd::Owner;
 use crate::plan::{self, environment::Environment};
 use crate::spec::process::{Capabilities, Process};
@@ -88,9 +91,7 @@ fn join(
     let host = host_for(spec)?;
     let options = Options {
         preserve_fds: args.preserve_fds + listen_fds(),
-        cgroups: if cgroup.is_some() { driver(global) } else { Cgroups::Disabled },
-        // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
-        only_v2: cgroup.as_ref().is_some_and(|c| c.is_v2_only() && c.scope().is_none_or(|s| s.owner == Owner::System)),
+        entry: entry(global, &host, cgroup.as_ref()),
         terminal: process.terminal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
@@ -98,7 +99,8 @@ fn join(
     for warning in &plan.warnings {
         (global.warn)(warning);
     }
-    let mut tell = |_: Moment, running: &Running| -> Result<()> {
+    let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
+        let Some(running) = running else { return Ok(()) };
         if let Some(path) = &args.pid_file {
             files::write_pid(path, running.pid)?;
         }
@@ -124,6 +126,18 @@ fn join(
         cgroup: Some(cgroup.unwrap_or_default()),
         trace,
     })
+}
+
+/// How the process gets into the cgroup.
+fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
+    let Some(cgroup) = cgroup.filter(|_| driver(global) != Cgroups::Disabled) else {
+        return Entry { clone: IntoCgroup::No, rest: Rest::Done };
+    };
+    let only_v2 = cgroup.versions().all(|version| version == Version::V2);
+    // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
+    let own = cgroup.scope().is_none_or(|scope| scope.owner == Owner::System);
+    let clone = if own && (only_v2 || host.is_real_root()) { IntoCgroup::Yes } else { IntoCgroup::No };
+    Entry::choose(cgroup.versions(), clone, Rest::Join)
 }
 
 /// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file;
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::cgfs;
+use crate::sys::{cgfs, mounts};
 
 /// Where cgroup2 is mounted when it is alone, see file-hierarchy(7).
 const UNIFIED: &str = "/sys/fs/cgroup";
@@ -112,7 +112,10 @@ impl Layout {
             let controllers = read_controllers(Path::new(UNIFIED))?;
             return unified_only(&own, &controllers);
         }
-        let mut layout = probe(&read("/proc/self/mountinfo")?, &own)?;
+        let mut layout = match listed(&own) {
+            Some(layout) => layout,
+            None => probe(&read("/proc/self/mountinfo")?, &own)?,
+        };
         if let Some(unified) = &mut layout.unified {
             match read_controllers(&unified.mount_point) {
                 // Something else is mounted over it: as good as not mounted. Beside v1 it is not needed.
@@ -124,6 +127,17 @@ impl Layout {
         }
         Ok(layout)
     }
+}
+
+/// The hierarchies below /sys/fs/cgroup, asked for one by one; `None` where the kernel cannot tell them so, or where one
+/// that this process is in is not among them and may be mounted elsewhere. cgroup2 beside v1 counts only there.
+fn listed(own: &str) -> Option<Layout> {
+    let mounts = mounts::below(c"/sys/fs/cgroup").ok()?;
+    let lines = mounts.iter().map(|m| format!("0 0 0:0 {} {} - {} none {}\n", m.root, m.point, m.fs_type, m.options));
+    let layout = probe(&lines.collect::<String>(), own).ok()?;
+    let named = own_paths(own).ok()?.into_iter().filter(|own| !own.unified());
+    let all = named.into_iter().all(|own| layout.v1.iter().any(|hierarchy| own.matches(hierarchy)));
+    (all && !layout.v1.is_empty()).then_some(layout)
 }
 
 fn read(path: &str) -> Result<String> {

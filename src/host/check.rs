@@ -138,8 +138,8 @@ fn features() -> Result<Vec<Feature>> {
     let row = |name, since, need, gives, there| Feature { name, since, gives, need, there };
     let namespace = |name: &str| Path::new("/proc/self/ns").join(name).exists();
     Ok(vec![
-        row("openat2", "5.6", Need::Speed, "paths resolved inside the root in one call", open_in_root(root)),
-        row("fsopen", "5.2", Need::Speed, "mounts made before they can be seen", known(mount::fs_open(c"tmpfs"))),
+        row("openat2", "5.6", Need::Everything, "paths that stay inside the root", open_in_root(root)),
+        row("fsopen", "5.2", Need::Everything, "mounts made before they can be seen", known(mount::fs_open(c"tmpfs"))),
         row("mount_setattr", "5.12", Need::Something, "id-mapped and recursive mount options", set_nothing(root)),
         row("clone3", "5.5", Need::Everything, "processes in new namespaces", into_cgroup(root) != Errno::ENOSYS),
         row("CLONE_INTO_CGROUP", "5.7", Need::Speed, "born in the cgroup (v2)", into_cgroup(root) == Errno::EBADF),

@@ -42,6 +42,8 @@ pub struct Running {
 /// How far a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
+    /// Nothing outlives the runtime yet.
+    Planned,
     /// It exists, in its cgroup, and dies with the runtime.
     Cloned,
     /// It is set up, and stands on its own.
@@ -60,8 +62,8 @@ pub struct Launch<'a> {
     pub state: &'a dyn Fn(&str, i32) -> Vec<u8>,
     /// Warnings of hooks and others.
     pub warn: &'a dyn Fn(&str),
-    /// Told how far the process is.
-    pub tell: &'a mut dyn FnMut(Moment, &Running) -> Result<()>,
+    /// Told how far the process is, and what there is of it.
+    pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<()>,
     /// The connected console socket.
     pub console: Option<OwnedFd>,
     /// The start fifo, open for reading and writing.

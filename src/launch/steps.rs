@@ -11,7 +11,7 @@ use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{EndLink, HookKind, IntoCgroup, Step};
+use crate::plan::op::{EndLink, HookKind, IntoCgroup, Part, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -32,6 +32,8 @@ pub(super) struct Parent<'a> {
     reaped: Option<Exit>,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
+    /// Its one slot is set by the child when it starts.
+    started: Times,
 }
 
 impl<'a> Parent<'a> {
@@ -55,6 +57,7 @@ impl<'a> Parent<'a> {
             reaped: None,
             scope: None,
             times,
+            started: Times::new(1).at(Stage::Sync, || "map memory")?,
         })
     }
 
@@ -127,11 +130,7 @@ impl<'a> Parent<'a> {
                 self.id_maps.push(idmap::user_namespace(uids, gids)?);
                 Ok(())
             }
-            Step::CreateCgroup => {
-                let plan = self.launch.plan.cgroup.as_ref().ok_or_else(|| sync_error("the plan has no cgroup"))?;
-                self.launch.cgroup = Some(Cgroup::create(plan)?);
-                Ok(())
-            }
+            Step::CreateCgroup(part) => self.create_cgroup(*part),
             Step::Clone { .. } => self.clone(step),
             Step::Await(SyncPoint::Launched) => self.await_launched(),
             Step::Await(point) => self.wait_for(*point),
@@ -148,6 +147,13 @@ impl<'a> Parent<'a> {
                     None => Ok(()),
                 }
             }
+            Step::Spread => {
+                if self.started.get(0) == 0 {
+                    process::leave_cpu(self.child()?.0);
+                }
+                Ok(())
+            }
+            Step::OfferCgroup => self.offer_cgroup(),
             Step::StartScope => self.start_scope(),
             Step::JoinScope => self.join_scope(),
             Step::DelegateCgroup { path, uid, gid } => {
@@ -177,6 +183,7 @@ impl<'a> Parent<'a> {
             Step::Affinity(mask) => {
                 process::set_affinity(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity")
             }
+            Step::SavePlanned => (self.launch.tell)(Moment::Planned, None),
             Step::SaveState => self.tell(Moment::Cloned),
             Step::Publish => self.tell(Moment::Ready),
             Step::SendListener { path, metadata } => {
@@ -315,6 +322,29 @@ impl<'a> Parent<'a> {
         hooks::run(kind.name(), list.unwrap_or_default(), &state, &self.launch.hook_output)
     }
 
+    fn create_cgroup(&mut self, part: Part) -> Result<()> {
+        let plan = self.launch.plan.cgroup.as_ref().ok_or_else(|| sync_error("the plan has no cgroup"))?;
+        match part {
+            Part::All => self.launch.cgroup = Some(Cgroup::create(plan)?),
+            Part::Unified => self.launch.cgroup = Some(Cgroup::create_unified(plan)?),
+            Part::Rest => match &mut self.launch.cgroup {
+                Some(cgroup) => cgroup.complete(plan)?,
+                None => return Err(sync_error("the plan completes a cgroup that it does not begin")),
+            },
+        }
+        Ok(())
+    }
+
+    fn offer_cgroup(&self) -> Result<()> {
+        let files = self.launch.cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::join_files)?;
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        match wire::send_files(self.wire.as_fd(), SyncPoint::Cgroup, &files) {
+            // The child is gone: what follows finds out how.
+            Err(Errno::EPIPE) => Ok(()),
+            sent => sent.at(Stage::Sync, || "send the child the files of its cgroup"),
+        }
+    }
+
     fn has_hooks(&self) -> bool {
         self.launch.hooks.is_some_and(|hooks| {
             !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.poststart.is_empty())
@@ -324,7 +354,7 @@ impl<'a> Parent<'a> {
     fn tell(&mut self, moment: Moment) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
-        let result = (self.launch.tell)(moment, &running);
+        let result = (self.launch.tell)(moment, Some(&running));
         self.child = Some((running.pid, running.pidfd));
         self.launch.cgroup = running.cgroup;
         self.rdt = running.rdt;
@@ -355,6 +385,7 @@ impl<'a> Parent<'a> {
             hook_output,
             scratch: vec![0; 64 * 1024],
             trace: self.times,
+            started: self.started,
         };
         inherited.kept = fds::kept(&inherited, built.exe.as_ref());
         let pid = join_pid.and_then(|index| inherited.namespaces.get(index));

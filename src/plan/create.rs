@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
-use super::op::{EndLink, Enter, HookKind, IntoCgroup, MapWriter, Mounts, Op, Plan, Reach, Source, Step};
+use super::op::{
+    EndLink, Enter, Entry, HookKind, IntoCgroup, MapWriter, Mounts, Op, Part, Plan, Reach, Rest, Source, Step,
+};
 use super::rootless::{self, Tolerance};
 use super::systemd::{self, ScopePlan, Unit};
 use super::{annotations, net_devices, process, rdt, rootfs, sysctl};
@@ -149,6 +151,10 @@ pub fn create(spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
     enter_namespaces(&input, &mut draft)?;
     uts_and_network(&input, &mut draft)?;
     if needs_hooks_stop(&input) {
+        if entry(&input).rest == Rest::Join {
+            // Hooks look at the cgroup of the pid they are told.
+            draft.needs_cgroup();
+        }
         draft.ops.push(Op::Sync(SyncPoint::Hooks));
     }
     let sysctls = sysctl::parse(&linux.sysctl, sysctl::Scope::new(namespaces, options.joined_own))?;
@@ -282,17 +288,30 @@ fn clone_flags(input: &Input<'_>) -> u64 {
         return new & (Kind::User.flag() | Kind::Pid.flag());
     }
     let mut flags = new & !Kind::Time.flag();
-    if into_cgroup(input) == IntoCgroup::No && input.cgroup.is_some() {
+    if enters_late(input) {
         // It would show the runtime's own cgroup as the container's root.
         flags &= !Kind::Cgroup.flag();
     }
     flags
 }
 
-/// Started in its cgroup where only v2 counts; with v1 hierarchies it is attached afterwards anyway.
-fn into_cgroup(input: &Input<'_>) -> IntoCgroup {
-    let only_v2 = input.cgroup.is_some_and(|c| c.dirs.iter().all(|dir| dir.version == cgroup::Version::V2));
-    if only_v2 && input.options.cgroups == Cgroups::File { IntoCgroup::Yes } else { IntoCgroup::No }
+/// How the child gets into its cgroup. With the systemd driver that is systemd's business.
+fn entry(input: &Input<'_>) -> Entry {
+    let Some(cgroup) = input.cgroup.filter(|_| input.options.cgroups == Cgroups::File) else {
+        return Entry { clone: IntoCgroup::No, rest: Rest::Done };
+    };
+    let versions = || cgroup.dirs.iter().map(|dir| dir.version);
+    // Where a hierarchy may be left out, only the attempt tells.
+    let all = cgroup.need == cgroup::Need::Required;
+    let only_v2 = versions().all(|version| version == cgroup::Version::V2);
+    let clone = if only_v2 || all { IntoCgroup::Yes } else { IntoCgroup::No };
+    Entry::choose(versions(), clone, if all { Rest::Join } else { Rest::Attach })
+}
+
+/// Whether the child is cloned outside of (a part of) its cgroup.
+fn enters_late(input: &Input<'_>) -> bool {
+    let systemd = input.options.cgroups == Cgroups::Systemd;
+    input.cgroup.is_some() && (systemd || entry(input).rest != Rest::Done)
 }
 
 fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
@@ -306,7 +325,7 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         }
     }
     if input.new_userns() {
-        draft.ops.push(Op::Sync(SyncPoint::IdMaps));
+        draft.ops.push(Op::Wait(SyncPoint::IdMaps));
         draft.ops.push(Op::BecomeRoot);
     }
     if input.options.keyring == Keyring::New {
@@ -337,8 +356,10 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
 /// mount depends on them: meanwhile the parent makes the cgroup.
 fn in_cgroup(input: &Input<'_>, draft: &mut Draft) {
     let mut ops = Vec::new();
-    if input.cgroup.is_some() && into_cgroup(input) == IntoCgroup::No && cgroup_matters(input) {
-        ops.push(Op::Sync(SyncPoint::Cgroup));
+    if entry(input).rest == Rest::Join {
+        ops.push(Op::JoinCgroup);
+    } else if enters_late(input) && cgroup_matters(input) {
+        ops.push(Op::Wait(SyncPoint::Cgroup));
     }
     let flag = input.namespaces.new & !clone_flags(input) & Kind::Cgroup.flag();
     if flag != 0 {
@@ -389,47 +410,65 @@ fn uts_and_network(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     Ok(())
 }
 
+/// What of the cgroup is made before the child, which is cloned into it or given trees of it, and what while the child
+/// mounts.
+fn cgroup_parts(input: &Input<'_>) -> (Option<Part>, Option<Part>) {
+    if input.cgroup.is_none() || input.options.cgroups == Cgroups::Systemd {
+        return (None, None);
+    }
+    match entry(input) {
+        _ if input.mounts == Mounts::Skeleton => (Some(Part::All), None),
+        Entry { rest: Rest::Done, .. } => (Some(Part::All), None),
+        Entry { clone: IntoCgroup::Yes, .. } => (Some(Part::Unified), Some(Part::Rest)),
+        _ => (None, Some(Part::All)),
+    }
+}
+
 /// The parent's list: it serves the points at which the child asks, in the same order.
 fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(24);
-    let into = into_cgroup(input);
-    // Otherwise it is made while the child mounts, unless a tree of it is cloned for the child.
-    let early = input.cgroup.is_some() && (into == IntoCgroup::Yes || input.mounts == Mounts::Skeleton);
-    if early {
-        steps.push(Step::CreateCgroup);
+    let systemd = input.cgroup.is_some() && input.options.cgroups == Cgroups::Systemd;
+    let (early, late) = cgroup_parts(input);
+    if let Some(part) = early {
+        steps.push(Step::SavePlanned);
+        steps.push(Step::CreateCgroup(part));
     }
     steps.append(&mut draft.before_clone);
     steps.push(Step::Clone {
         flags: clone_flags(input),
-        into_cgroup: into,
+        into_cgroup: entry(input).clone,
         join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == Kind::Pid),
         mounts: input.mounts,
         time_offsets: if time_in_parent(input) { Some(time_offsets(input)?.unwrap_or_default()) } else { None },
     });
+    if early.is_none() {
+        // The child dies with us.
+        steps.push(Step::SavePlanned);
+    }
     if input.new_userns() {
-        steps.push(Step::Await(SyncPoint::IdMaps));
         steps.push(id_maps(input)?);
         steps.push(Step::Answer(SyncPoint::IdMaps));
     }
     if draft.ops.iter().any(|op| matches!(op, Op::Fork(_))) {
         steps.push(Step::Await(SyncPoint::Launched));
     }
-    let systemd = input.cgroup.is_some() && input.options.cgroups == Cgroups::Systemd;
     if systemd {
         steps.push(Step::StartScope);
-    } else if input.cgroup.is_some() && !early {
-        steps.push(Step::CreateCgroup);
+    } else if let Some(part) = late {
+        steps.extend([Step::Spread, Step::CreateCgroup(part)]);
     }
-    if !systemd && into == IntoCgroup::No && input.cgroup.is_some() {
-        steps.push(Step::AttachCgroup);
+    match entry(input).rest {
+        Rest::Done => {}
+        Rest::Join => steps.push(Step::OfferCgroup),
+        Rest::Attach => steps.push(Step::AttachCgroup),
     }
     steps.push(process::any_cpu());
     if let Some(rdt) = input.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref()) {
         steps.push(Step::Rdt(Box::new(rdt::plan(rdt, &input.options.id)?)));
     }
-    let asks = draft.ops.contains(&Op::Sync(SyncPoint::Cgroup));
+    let waits = draft.ops.contains(&Op::Wait(SyncPoint::Cgroup));
     // As late as possible: systemd and the child work at the same time.
-    if systemd && (asks || needs_hooks_stop(input)) {
+    if systemd && (waits || needs_hooks_stop(input)) {
         steps.push(Step::JoinScope);
     }
     if needs_hooks_stop(input) {
@@ -444,11 +483,10 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         }
         steps.push(Step::Answer(SyncPoint::Hooks));
     }
-    if asks {
-        steps.push(Step::Await(SyncPoint::Cgroup));
+    if waits {
         steps.push(Step::Answer(SyncPoint::Cgroup));
     }
-    if systemd && !(asks || needs_hooks_stop(input)) {
+    if systemd && !(waits || needs_hooks_stop(input)) {
         steps.push(Step::JoinScope);
     }
     steps.extend(process::oom_score_adj(input.spec.process.as_ref())?);

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::create::{Cgroups, Draft, Start};
+use super::create::{Draft, Start};
 use super::namespaces::{Kind, Namespaces};
-use super::op::{ConsoleNode, IntoCgroup, Mounts, Op, Plan, Step};
+use super::op::{ConsoleNode, Entry, Mounts, Op, Plan, Rest, Step};
 use super::process::{self, Fork, Groups, Launch};
 use super::schedule;
 use crate::error::Result;
@@ -19,10 +19,8 @@ use crate::wire::SyncPoint;
 pub struct Options {
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
-    /// Where the process goes.
-    pub cgroups: Cgroups,
-    /// The container has a cgroup2 directory and nothing else: the process can be cloned into it.
-    pub only_v2: bool,
+    /// How it gets into the container's cgroup, where there is one.
+    pub entry: Entry,
     /// The process gets a terminal.
     pub terminal: bool,
     /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
@@ -42,6 +40,10 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         // Before anything is joined: in a user namespace the launcher, whose pid namespace is still the host's,
         // could not mount proc (EPERM).
         draft.ops.push(Op::Procfs);
+    }
+    if options.entry.rest == Rest::Join {
+        // Before anybody in the container could get hold of the files.
+        draft.ops.push(Op::JoinCgroup);
     }
     draft.ops.push(Op::JoinInit(all));
     if userns {
@@ -85,16 +87,18 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
 }
 
 fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> Result<Vec<Step>> {
-    let into_cgroup = if options.only_v2 { IntoCgroup::Yes } else { IntoCgroup::No };
     let affinity = process.exec_cpu_affinity.as_ref();
     let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
+    let into_cgroup = options.entry.clone;
     let mut steps =
         vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, mounts: Mounts::Copy, time_offsets: None }];
     if let Some(mask) = list("execCPUAffinity.initial", affinity.and_then(|a| a.initial.as_ref()))? {
         steps.push(Step::Affinity(mask));
     }
-    if into_cgroup == IntoCgroup::No && options.cgroups != Cgroups::Disabled {
-        steps.push(Step::AttachCgroup);
+    match options.entry.rest {
+        Rest::Done => {}
+        Rest::Join => steps.push(Step::OfferCgroup),
+        Rest::Attach => steps.push(Step::AttachCgroup),
     }
     steps.push(match list("execCPUAffinity.final", affinity.and_then(|a| a.last.as_ref()))? {
         Some(mask) => Step::Affinity(mask),

@@ -19,6 +19,7 @@ pub mod cgroup_update;
 pub mod create;
 pub mod dbus_value;
 pub mod devices;
+pub mod entry;
 pub mod environment;
 pub mod exec;
 pub mod filter;

@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::cgroup::CgroupPlan;
+pub use super::entry::{Entry, IntoCgroup, Part, Rest};
 use super::namespaces::Kind;
 use super::rdt::RdtPlan;
 use super::rlimits::Limit;
@@ -96,8 +97,8 @@ pub enum Step {
         /// Text for gid_map.
         gids: String,
     },
-    /// Makes the cgroup and writes its limits.
-    CreateCgroup,
+    /// Makes the cgroup, or part of it; with the last part the limits are written.
+    CreateCgroup(Part),
     /// clone3 with these namespaces.
     Clone {
         /// `CLONE_NEW*`.
@@ -155,6 +156,12 @@ pub enum Step {
     OomScoreAdj(i64),
     /// sched_setaffinity of the child.
     Affinity(Vec<u64>),
+    /// Lets the child start on another CPU, if it still waits for ours.
+    Spread,
+    /// Sends the child the files by which it joins its v1 cgroups.
+    OfferCgroup,
+    /// Writes what is about to be made, so that it can be removed whatever happens.
+    SavePlanned,
     /// Writes the state, which makes the container visible.
     SaveState,
     /// Tells whoever asked that the process is set up: config.json's name, the pid file, the pidfd.
@@ -178,15 +185,6 @@ pub enum Mounts {
     /// The skeleton namespace, which holds next to nothing (`launch::skeleton`). What is needed of the host
     /// comes as trees that the parent clones.
     Skeleton,
-}
-
-/// Whether clone3 places the child in its cgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IntoCgroup {
-    /// `CLONE_INTO_CGROUP`.
-    Yes,
-    /// It is attached afterwards.
-    No,
 }
 
 /// Who writes id maps.
@@ -372,6 +370,10 @@ pub enum Op {
     End,
     /// Asks the parent and waits.
     Sync(SyncPoint),
+    /// Waits for what the parent does unasked.
+    Wait(SyncPoint),
+    /// Takes the files of the v1 cgroups from the parent and joins them.
+    JoinCgroup,
     /// setns to an opened namespace: its index and type.
     Join(usize, Kind),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.

@@ -6,7 +6,9 @@ use nix::errno::Errno;
 
 use super::caps;
 use super::namespaces::Kind;
-use super::op::{CopyUp, Enter, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Plan, Reach, Source, Step, What};
+use super::op::{
+    CopyUp, Enter, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Part, Plan, Reach, Source, Step, What,
+};
 use super::options::attr;
 use super::rlimits;
 use crate::error::{Error, Stage, errno_text};
@@ -31,7 +33,13 @@ impl Display for Step {
                     one_line(gids)
                 )
             }
-            Step::CreateCgroup => f.write_str("make the cgroup and write its limits"),
+            Step::CreateCgroup(part) => f.write_str(match part {
+                Part::All => "make the cgroup and write its limits",
+                Part::Unified => "make the cgroup on cgroup2",
+                Part::Rest => "make the other cgroups and write the limits",
+            }),
+            Step::Spread => f.write_str("let the child start on another CPU, if it waits for ours"),
+            Step::OfferCgroup => f.write_str("let the child join the cgroup"),
             Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } => {
                 write!(f, "clone3 ({})", namespaces(*flags))?;
                 if *into_cgroup == IntoCgroup::Yes {
@@ -70,6 +78,7 @@ impl Display for Step {
             Step::Rlimit(limit) => rlimit(limit, f),
             Step::OomScoreAdj(score) => write!(f, "set oom_score_adj to {score}"),
             Step::Affinity(_) => f.write_str("set the CPU affinity"),
+            Step::SavePlanned => f.write_str("note what will be made"),
             Step::SaveState => f.write_str("save the state"),
             Step::Publish => f.write_str("tell that it is set up"),
             Step::SendListener { path, .. } => write!(f, "send the seccomp listener to {path}"),
@@ -87,6 +96,8 @@ impl Display for Op {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Op::Sync(point) => write!(f, "ask the parent and wait: {}", point.name()),
+            Op::JoinCgroup => f.write_str("join the cgroup"),
+            Op::Wait(point) => write!(f, "wait for the parent: {}", point.name()),
             Op::Join(_, kind) => write!(f, "join the {} namespace", kind.name()),
             Op::JoinInit(flags) => write!(f, "join the container's namespaces ({})", namespaces(*flags)),
             Op::Unshare(flags) => write!(f, "unshare ({})", namespaces(*flags)),
@@ -277,7 +288,7 @@ impl Display for Plan {
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "parent {index:>3}  {step}")?;
-            if matches!(step, Step::CreateCgroup | Step::JoinScope) {
+            if matches!(step, Step::CreateCgroup(Part::All | Part::Rest) | Step::JoinScope) {
                 for line in self.cgroup_lines() {
                     writeln!(f, "            {line}")?;
                 }
@@ -353,10 +364,13 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
 
 fn stage(op: &Op) -> Stage {
     match op {
-        Op::Sync(_) | Op::End | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => Stage::Sync,
+        Op::Sync(_) | Op::Wait(_) | Op::End | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => {
+            Stage::Sync
+        }
         Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => {
             Stage::Namespace
         }
+        Op::JoinCgroup => Stage::Cgroup,
         Op::Loopback => Stage::Network,
         Op::Hostname(_) | Op::Domainname(_) => Stage::Namespace,
         Op::Console { .. } | Op::OwnStreams(_) | Op::NewSession | Op::ControllingTerminal => Stage::Console,

@@ -150,6 +150,25 @@ pub fn readlink<'a>(dir: BorrowedFd<'_>, path: &CStr, buf: &'a mut [u8]) -> Resu
     Ok(&buf[..len as usize])
 }
 
+/// The path of an open file, as /proc tells it; allocates nothing.
+pub fn path_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8]> {
+    use std::io::Write;
+    let mut link = [0u8; 32];
+    write!(&mut link[..31], "/proc/self/fd/{}", fd.as_raw_fd()).map_err(|_| Errno::ENAMETOOLONG)?;
+    let link = CStr::from_bytes_until_nul(&link).map_err(|_| Errno::EINVAL)?;
+    readlink(CWD, link, buf)
+}
+
+/// The id of the mount that `path` is on, never used again while the machine is up (`STATX_MNT_ID_UNIQUE`, Linux 6.8).
+pub fn mount_id(path: &CStr) -> Result<u64> {
+    const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+    // SAFETY: statx is plain data, for which all zeros is a valid value.
+    let mut stat: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: `path` is NUL-terminated and outlives the call; `stat` is a writable struct statx.
+    done(unsafe { raw!(SYS_statx, libc::AT_FDCWD, path.as_ptr(), 0, STATX_MNT_ID_UNIQUE, &raw mut stat) })?;
+    if stat.stx_mask & STATX_MNT_ID_UNIQUE != 0 { Ok(stat.stx_mnt_id) } else { Err(Errno::EOPNOTSUPP) }
+}
+
 /// fchownat(2) on the descriptor itself or on a name below it, never following a final link.
 pub fn chown(dir: BorrowedFd<'_>, path: &CStr, uid: u32, gid: u32) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;

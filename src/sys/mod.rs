@@ -11,6 +11,7 @@ pub mod dir;
 pub mod fs;
 pub mod image;
 pub mod mount;
+pub mod mounts;
 pub mod namespace;
 pub mod path;
 pub mod process;

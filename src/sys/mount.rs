@@ -105,15 +105,10 @@ pub fn fs_mount(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
 /// listmount(2), Linux 6.8: whether this mount namespace holds at least `count` mounts (up to 256). `None`
 /// where the kernel does not say.
 pub fn holds_mounts(count: usize) -> Option<bool> {
-    const SYS_LISTMOUNT: libc::c_long = 458;
     const LSMT_ROOT: u64 = u64::MAX;
-    // struct mnt_id_req: size and reserved, mnt_id, param (the last id seen).
-    let request = [24u64, LSMT_ROOT, 0];
     let mut ids = [0u64; 256];
     let wanted = count.min(ids.len());
-    // SAFETY: the request is a whole mnt_id_req of the size it names; `ids` has room for `wanted` ids.
-    let found = unsafe { libc::syscall(SYS_LISTMOUNT, request.as_ptr(), ids.as_mut_ptr(), wanted, 0) };
-    cvt(found).ok().map(|found| found as usize >= wanted)
+    super::mounts::list(LSMT_ROOT, &mut ids[..wanted]).ok().map(|found| found >= wanted)
 }
 
 /// mount(2).

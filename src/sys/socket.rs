@@ -54,14 +54,17 @@ pub fn send(fd: BorrowedFd<'_>, record: &[u8]) -> Result<()> {
     }
 }
 
-#[repr(C, align(8))]
-struct Control([u8; 64]);
+/// How many descriptors a record carries at most: more than there are v1 hierarchies.
+pub const MAX_FDS: usize = 28;
+const HEADER: usize = size_of::<libc::cmsghdr>();
 
-/// Sends `payload` with descriptors attached (at most 8).
+#[repr(C, align(8))]
+struct Control([u8; HEADER + 4 * MAX_FDS]);
+
+/// Sends `payload` with descriptors attached (at most [`MAX_FDS`]).
 pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
-    let mut control = Control([0; 64]);
-    let header = size_of::<libc::cmsghdr>();
-    let len = header + size_of_val(fds);
+    let mut control = Control([0; HEADER + 4 * MAX_FDS]);
+    let len = HEADER + size_of_val(fds);
     if len > control.0.len() {
         return Err(Errno::EINVAL);
     }
@@ -69,7 +72,7 @@ pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) 
     control.0[8..12].copy_from_slice(&libc::SOL_SOCKET.to_ne_bytes());
     control.0[12..16].copy_from_slice(&libc::SCM_RIGHTS.to_ne_bytes());
     for (i, fd) in fds.iter().enumerate() {
-        control.0[header + 4 * i..header + 4 * i + 4].copy_from_slice(&fd.as_raw_fd().to_ne_bytes());
+        control.0[HEADER + 4 * i..HEADER + 4 * i + 4].copy_from_slice(&fd.as_raw_fd().to_ne_bytes());
     }
     let mut iov = libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
     // SAFETY: msghdr is plain data, for which all zeros is a valid value.
@@ -77,7 +80,7 @@ pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) 
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = (header + 4 * fds.len()) as _;
+    message.msg_controllen = (HEADER + 4 * fds.len()) as _;
     loop {
         // SAFETY: `message` points at one iovec over `payload` and at a control buffer of the length given.
         match cvt(unsafe { raw!(SYS_sendmsg, socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }) {
@@ -89,14 +92,23 @@ pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) 
 
 /// Receives a record; 0 bytes when the other side is gone. A descriptor sent along is returned too.
 pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
-    let mut control = Control([0; 64]);
+    let mut fd = [None];
+    let len = receive_fds(socket, buf, &mut fd)?;
+    let [fd] = fd;
+    Ok((len, fd))
+}
+
+/// The same with the descriptors put into `fds`; the kernel closes those for which there is no room.
+pub fn receive_fds(socket: BorrowedFd<'_>, buf: &mut [u8], fds: &mut [Option<OwnedFd>]) -> Result<usize> {
+    let mut control = Control([0; HEADER + 4 * MAX_FDS]);
     let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     // SAFETY: msghdr is plain data, for which all zeros is a valid value.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = 24;
+    // Exactly the room: CMSG_SPACE(3) would let one more in on 64-bit machines, of which nobody would know.
+    message.msg_controllen = (HEADER + 4 * fds.len().min(MAX_FDS)) as _;
     let len = loop {
         // SAFETY: `message` points at one iovec over `buf` and at a control buffer of the length given.
         match cvt(unsafe { raw!(SYS_recvmsg, socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) }) {
@@ -104,16 +116,18 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<
             result => break result?,
         }
     };
-    let header = size_of::<libc::cmsghdr>();
-    let carries_fd = message.msg_controllen >= header + 4
+    let carries = message.msg_controllen >= HEADER + 4
         && control.0[8..12] == libc::SOL_SOCKET.to_ne_bytes()
         && control.0[12..16] == libc::SCM_RIGHTS.to_ne_bytes();
-    let fd = carries_fd.then(|| {
-        let mut number = [0; 4];
-        number.copy_from_slice(&control.0[header..header + 4]);
-        own(i32::from_ne_bytes(number).into())
-    });
-    Ok((len as usize, fd))
+    if carries {
+        let mut size = [0; 8];
+        size.copy_from_slice(&control.0[..8]);
+        let end = usize::from_ne_bytes(size).min(control.0.len());
+        for (number, fd) in control.0[HEADER..end.max(HEADER)].as_chunks().0.iter().zip(fds) {
+            *fd = Some(own(i32::from_ne_bytes(*number).into()));
+        }
+    }
+    Ok(len as usize)
 }
 
 /// Brings the loopback device of this network namespace up (netdevice(7)).
