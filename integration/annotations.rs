@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::common::host::Cgroups;
 use crate::common::process::wait_readable;
-use crate::common::{Bundle, skip_on, time_limit};
+use crate::common::{Bundle, Need, skip_on, skip_unless, time_limit};
 
 fn annotated(bundle: Bundle, key: &str, value: &str) -> Bundle {
     // The key contains no slash, but set() splits at them.
@@ -100,6 +100,26 @@ fn a_cgroup_is_delegated_on_v2_only_and_never_upwards() {
     container.create().ok();
     let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
     assert!(text.trim_end().ends_with("/payload"), "{text}");
+}
+
+/// Not an annotation: what the specification says of the cgroup's owner.
+#[test]
+fn the_cgroup_can_be_managed_from_inside() {
+    let v2 = if Cgroups::detect() == Cgroups::V2 { Need::Met } else { Need::Missing };
+    if skip_on(&["runc", "crun"], "runc: with systemd only; crun: never")
+        || skip_unless(v2, "a cgroup v1 hierarchy cannot be delegated")
+    {
+        return;
+    }
+    let bundle = |options: &[&str]| {
+        Bundle::sh("mkdir /sys/fs/cgroup/below && echo $$ > /sys/fs/cgroup/below/cgroup.procs && cat /proc/self/cgroup")
+            .userns()
+            .ns("cgroup")
+            .mount("cgroup", "cgroup", "/sys/fs/cgroup", options)
+            .container()
+    };
+    assert_eq!(bundle(&["nosuid", "noexec", "nodev"]).run().ok().stdout(), "0::/below\n");
+    bundle(&["nosuid", "noexec", "nodev", "ro"]).run().fails();
 }
 
 #[test]

@@ -187,6 +187,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_fault_is_read_although_an_answer_was_not() {
+        use std::os::fd::AsFd;
+        let (ours, theirs) = socket::pair().expect("a pair");
+        send(ours.as_fd(), &Message::Sync(SyncPoint::Cgroup, 0)).expect("sent");
+        let fault = Message::Fault(Fault::new(4, Errno::EINVAL));
+        send(theirs.as_fd(), &fault).expect("sent");
+        drop(theirs);
+        assert_eq!(receive(ours.as_fd()), Ok(Some(fault)));
+        assert_eq!(receive(ours.as_fd()), Ok(None));
+    }
+
+    #[test]
     fn records_round_trip() {
         let mut fault = Fault::new(14, Errno::EPERM);
         fault.detail[..5].copy_from_slice(b"hello");

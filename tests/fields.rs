@@ -172,7 +172,14 @@ fn commands(cases: &[Case]) -> String {
             let long = format!("\"--{}", flag.long);
             let with_verb = format!("\"{verb}\"");
             let both = cases.iter().find(|case| case.text.contains(&long) && case.text.contains(&with_verb));
-            let test = both.map(|case| &*case.name).or_else(|| test_with(cases, &[long]));
+            // The fields of options that a test fills in are named like the flags.
+            let field = format!("{}: ", flag.long.replace('-', "_"));
+            let of_criu = || {
+                let case =
+                    cases.iter().find(|case| case.name.starts_with("tests/criu.rs") && case.text.contains(&field));
+                case.map(|case| &*case.name)
+            };
+            let test = both.map(|case| &*case.name).or_else(|| test_with(cases, &[long])).or_else(of_criu);
             let test = test.unwrap_or("tests/cli.rs: every_flag_is_taken_in_both_forms");
             let how = flag.help.replace('|', "\\|");
             let how = if flag.listed { how } else { format!("accepted, {how}") };
