@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{ALL_CAPS, with_caps};
+use crate::common::host::Cgroups;
 use crate::common::{Bundle, Container, skip_on};
 
 /// A directory of the host with a file of each name that a runtime makes or removes in /dev.
@@ -161,18 +162,27 @@ fn ghsa_g54h_m393_cpwq_devices_are_denied_by_default() {
 /// file that names a program of the host to run is only in the root of a hierarchy.
 #[test]
 fn cve_2023_25809_only_the_own_cgroup_is_visible() {
-    let options = ["nosuid", "noexec", "nodev", "relatime"];
     let script = "/bin/busybox find /sys/fs/cgroup -name release_agent > /found; exec /probe report read:/found";
-    let bundle = with_caps(Bundle::sh(script), ALL_CAPS).mount("cgroup", "cgroup", "/sys/fs/cgroup", &options);
-    let id = bundle.id.clone();
-    let out = bundle.container().run().ok().json();
-    assert_eq!(out["read:/found"], "");
-    let mounts = out["report"]["mounts"].as_array().unwrap();
-    let cgroups: Vec<_> = mounts.iter().filter(|m| m["fs"].as_str().unwrap().starts_with("cgroup")).collect();
-    assert!(!cgroups.is_empty(), "{mounts:?}");
-    for mount in cgroups {
-        let own = mount["root"].as_str().unwrap().contains(&id);
-        let read_only = mount["opts"].as_array().unwrap().contains(&json!("ro"));
-        assert!(own || read_only, "{mount}");
+    let bundle = || {
+        let options = ["nosuid", "noexec", "nodev", "relatime"];
+        with_caps(Bundle::sh(script), ALL_CAPS).mount("cgroup", "cgroup", "/sys/fs/cgroup", &options)
+    };
+    // On v2 a container of the host's root that asks for no cgroup namespace gets the host's view, as with runc
+    // and crun: programs look up there what /proc/self/cgroup names. Root of a user namespace never does.
+    let host_view = Cgroups::detect() == Cgroups::V2;
+    let cases = [bundle().userns(), bundle().ns("cgroup"), bundle().userns().ns("cgroup"), bundle()];
+    for (bundle, own_namespace) in cases.into_iter().zip([false, true, true, false]).take(4 - usize::from(host_view)) {
+        let id = bundle.id.clone();
+        let out = bundle.container().run().ok().json();
+        assert_eq!(out["read:/found"], "");
+        let mounts = out["report"]["mounts"].as_array().unwrap();
+        let cgroups: Vec<_> = mounts.iter().filter(|m| m["fs"].as_str().unwrap().starts_with("cgroup")).collect();
+        assert!(!cgroups.is_empty(), "{mounts:?}");
+        for mount in cgroups {
+            let root = mount["root"].as_str().unwrap();
+            let own = root.contains(&id) || own_namespace && root == "/";
+            let read_only = mount["opts"].as_array().unwrap().contains(&json!("ro"));
+            assert!(own || read_only, "{mount}");
+        }
     }
 }
