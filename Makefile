@@ -51,7 +51,7 @@ test-deps:
 	integration/install-deps
 
 unit: ## tests without root
-	$(CARGO) test --locked --lib --bins --test unit
+	$(CARGO) test --locked --lib --test unit
 
 unit-aarch64: ## the same tests built for arm64, under qemu-user (skipped, loudly, where the tools are missing)
 	integration/aarch64

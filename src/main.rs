@@ -1,5 +1,12 @@
 //! The `brisk` program.
+//!
+//! Called by the C library directly: what Rust does before `main` (a handler for stack overflows, for which it reads
+//! /proc/self/maps) is 12 system calls and the pages they touch, and `sys::process::prepare` does what of it is needed.
+#![no_main]
 
-fn main() -> std::process::ExitCode {
-    brisk::cli::main()
+/// Its exit status.
+#[expect(unsafe_code, reason = "the name by which the C library finds the program")]
+#[unsafe(no_mangle)]
+pub extern "C" fn main() -> i32 {
+    brisk::cli::main().into()
 }

@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::sys::cgfs::{self, Event};
 
 use super::member::{Member, lookup, read_all};
-use super::{Absent, Cgroup, Depth};
+use super::{Absent, Cgroup, Depth, Saved};
 
 /// What to do with processes that are still in the cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,21 @@ pub(super) fn remove_empty(path: &Path) -> Result<()> {
     }
 }
 
+impl Saved {
+    /// Removes what is there of the cgroups. Directories that are gone already are no error, so it can be repeated
+    /// after any interruption. The parents stay: they may be shared.
+    pub fn remove(&self, leftover: Leftover) -> Result<()> {
+        // The usual case: everything has ended and nothing was made below, so there is nothing to open.
+        let left: Vec<_> = self.dirs.iter().filter(|dir| !gone(cgfs::remove_dir(&dir.path))).cloned().collect();
+        if left.is_empty() && self.scope.is_none() {
+            return Ok(());
+        }
+        Cgroup::open(&Saved { dirs: left, scope: self.scope.clone() })?.remove(leftover)
+    }
+}
+
 impl Cgroup {
-    /// Removes the cgroups. Directories that are gone already are no error, so it can be repeated after any
-    /// interruption. The parents stay: they may be shared.
+    /// The same for cgroups that are open already.
     pub fn remove(&self, leftover: Leftover) -> Result<()> {
         self.remove_dirs(leftover)?;
         // After its processes: stopping a unit that still has some asks them to end, and waits.

@@ -9,7 +9,7 @@ use super::root::depth;
 use super::{Child, Done, Trouble, copy};
 use crate::plan::op::{CopyUp, EndLink, Mode, MountOp, Source, What};
 use crate::sys::mount::MountAttr;
-use crate::sys::path::{Missing, resolve, resolve_or_make};
+use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
 
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
@@ -96,7 +96,7 @@ impl Child<'_> {
                 inherited = (*mode == Mode::OfMountPoint).then_some(stat.st_mode & 0o7777);
                 fd
             }
-            Err(Errno::ENOENT) => resolve_or_make(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,
+            Err(Errno::ENOENT) => make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,
             Err(errno) => return Err(errno.into()),
         };
         check_place(place.as_fd(), op)?;

@@ -20,7 +20,6 @@ pub mod values;
 pub mod verbs;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use args::Request;
 use log::{Level, Log};
@@ -29,6 +28,7 @@ use scan::Wanted;
 use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Identity, Root};
+use crate::sys::process;
 
 /// The version of brisk.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -70,23 +70,24 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
     }
 }
 
-/// The whole program.
-pub fn main() -> ExitCode {
+/// The whole program; its exit status.
+pub fn main() -> u8 {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
     let (destination, format) = scan::log_flags(&argv);
-    let log = match Log::open(destination.as_deref(), format.as_deref()) {
+    let prepared = process::prepare().at(Stage::Host, || "open /dev/null for a closed standard stream");
+    let log = match prepared.and_then(|()| Log::open(destination.as_deref(), format.as_deref())) {
         Ok(log) => log,
         Err(error) => {
             Log::stderr().error("", &error);
-            return ExitCode::from(FAILURE);
+            return FAILURE;
         }
     };
     let mut doing = Doing { what: String::new(), failure: FAILURE };
     match run(&argv, log, &mut doing) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => status,
         Err((log, error)) => {
             log.error(&doing.what, &error);
-            ExitCode::from(doing.failure)
+            doing.failure
         }
     }
 }

@@ -112,7 +112,7 @@ fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     let host = Host::probe()?;
     for spec in &specs {
         if let (Some(plan), scope) = plan_cgroup(spec, &host, id, super::create::driver(global))? {
-            Cgroup::open(&Saved::planned(&plan, scope.as_ref()))?.remove(Leftover::Kill)?;
+            Saved::planned(&plan, scope.as_ref()).remove(Leftover::Kill)?;
         }
     }
     Ok(())
@@ -151,7 +151,7 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
 /// Kills what is left and removes the cgroup.
 fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
     mark(trace, "kill what is left");
-    let cgroup = container.cgroup()?;
+    let cgroup = container.saved_cgroup()?;
     let init = container.record.live_init()?;
     let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
     if let Some(pidfd) = &pidfd {
@@ -163,7 +163,7 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
     }
     if let (Some(_), Some(cgroup)) = (&pidfd, &cgroup) {
         // Everybody else too, and thawed: a frozen process of a v1 cgroup does not die.
-        cgroup.kill(libc::SIGKILL)?;
+        Cgroup::open(cgroup)?.kill(libc::SIGKILL)?;
     }
     mark(trace, "wait for the first process to end");
     if let (Some(pidfd), Some(init)) = (&pidfd, init) {

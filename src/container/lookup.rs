@@ -27,7 +27,12 @@ impl Container {
 
     /// Its cgroup; `None` when it has none of its own.
     pub fn cgroup(&self) -> Result<Option<Cgroup>> {
-        saved(&self.record)?.map(|saved| Cgroup::open(&saved)).transpose()
+        self.saved_cgroup()?.map(|saved| Cgroup::open(&saved)).transpose()
+    }
+
+    /// Where its cgroup is.
+    pub fn saved_cgroup(&self) -> Result<Option<Saved>> {
+        saved(&self.record)
     }
 
     /// Its resource control group (Intel RDT), where it has one.

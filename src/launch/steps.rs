@@ -383,7 +383,8 @@ impl<'a> Parent<'a> {
             home_slot: built.home_slot,
             hooks: built.hooks,
             hook_output,
-            scratch: vec![0; 64 * 1024],
+            // malloc(3) maps what is this large: pages that most children never touch.
+            scratch: vec![0; 128 * 1024],
             trace: self.times,
             started: self.started,
         };

@@ -287,7 +287,8 @@ fn clone_flags(input: &Input<'_>) -> u64 {
         // belong to the overflow uid otherwise.
         return new & (Kind::User.flag() | Kind::Pid.flag());
     }
-    let mut flags = new & !Kind::Time.flag();
+    // What takes long is left to the child: meanwhile the parent makes the cgroup.
+    let mut flags = new & !(Kind::Time.flag() | Kind::Network.flag() | Kind::Ipc.flag() | Kind::Uts.flag());
     if enters_late(input) {
         // It would show the runtime's own cgroup as the container's root.
         flags &= !Kind::Cgroup.flag();

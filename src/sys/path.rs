@@ -38,11 +38,18 @@ const MAX_LINKS: u32 = 40;
 /// has its target made, inside the root as well.
 pub fn resolve_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing, mode: u32, extra: i32) -> Result<OwnedFd> {
     match resolve(root, path, extra) {
-        Err(Errno::ENOENT) if missing != Missing::Fail => {}
-        result => return result,
+        Err(Errno::ENOENT) if missing != Missing::Fail => make_missing(root, path, missing, mode, extra),
+        result => result,
     }
+}
+
+/// [`resolve_or_make`] for a path that was missing a moment ago.
+pub fn make_missing(root: BorrowedFd<'_>, path: &CStr, missing: Missing, mode: u32, extra: i32) -> Result<OwnedFd> {
     let make = Make { root, missing, mode, extra };
-    make.walk(path.to_bytes(), MAX_LINKS)
+    match make.last(path) {
+        Err(Errno::ENOENT | Errno::EEXIST) => make.walk(path.to_bytes(), MAX_LINKS),
+        result => result,
+    }
 }
 
 struct Make<'a> {
@@ -55,6 +62,19 @@ struct Make<'a> {
 type PathBuffer = [u8; libc::PATH_MAX as usize];
 
 impl Make<'_> {
+    /// The usual case: nothing but the last name is missing.
+    fn last(&self, path: &CStr) -> Result<OwnedFd> {
+        let bytes = path.to_bytes();
+        let start = bytes.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
+        let mut buf = [0; libc::PATH_MAX as usize];
+        let parent = resolve(self.root, terminated(&mut buf, &[&bytes[..start]])?, libc::O_DIRECTORY)?;
+        if start == bytes.len() {
+            return Err(Errno::ENOENT);
+        }
+        make(parent.as_fd(), &bytes[start..], self.missing, self.mode)?;
+        resolve(self.root, path, self.extra)
+    }
+
     fn walk(&self, path: &[u8], links: u32) -> Result<OwnedFd> {
         let mut at = fs::open2(self.root, c".", libc::O_PATH | libc::O_DIRECTORY, 0, fs::IN_ROOT)?;
         let mut start = 0;

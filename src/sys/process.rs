@@ -216,6 +216,22 @@ pub fn set_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
+/// What a program needs before it opens anything: /dev/null for every closed standard stream, or the next file
+/// opened would be taken for one (CVE-2002-0572 is what that leads to), and a SIGPIPE that writes fail with instead.
+pub fn prepare() -> Result<()> {
+    let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: three pollfds, as said.
+    done(unsafe { libc::poll(streams.as_mut_ptr(), 3, 0) }.into())?;
+    // The lowest number is taken first, so each lands where it is missing.
+    for _ in streams.iter().filter(|stream| stream.revents & libc::POLLNVAL != 0) {
+        // SAFETY: the path ends in NUL.
+        done(unsafe { raw!(SYS_openat, libc::AT_FDCWD, c"/dev/null".as_ptr(), libc::O_RDWR, 0) })?;
+    }
+    let ignore: [u64; 4] = [libc::SIG_IGN as u64, 0, 0, 0];
+    // SAFETY: `ignore` is a whole kernel sigaction with a mask of 8 bytes; SIG_IGN is no address to call.
+    done(unsafe { raw!(SYS_rt_sigaction, libc::SIGPIPE, ignore.as_ptr(), ptr::null_mut::<u64>(), 8) })
+}
+
 /// Gives every signal its default action. `CLONE_CLEAR_SIGHAND` does it for handled signals, not for ignored
 /// ones, and both Rust and some engines ignore SIGPIPE.
 pub fn default_signals() -> Result<()> {
