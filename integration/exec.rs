@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::common::host::Cgroups;
 use crate::common::{Bundle, Container, host, process, skip_on};
 
 fn up(bundle: Bundle) -> Container {
@@ -344,4 +345,41 @@ fn a_wrong_command_line_of_exec_is_no_status_of_the_program() {
     for wrong in [&["exec", &container.id][..], &["exec", "--user", "someone", &container.id, "true"]] {
         container.call(wrong).exits(255);
     }
+}
+
+/// A systemd in the container moves itself to init.scope and gives the controllers to its units: the container's own
+/// cgroup takes no process any more (EBUSY), and runc and crun go to where init is.
+#[test]
+fn a_container_that_manages_its_own_cgroups() {
+    if Cgroups::detect() == Cgroups::V1 {
+        // There a cgroup may have both processes and children: `a_sub_cgroup`.
+        return;
+    }
+    let container = idle();
+    let dir = host::cgroup_dirs(&container.bundle.cgroup()).remove(0);
+    let enter = |sub: &str| {
+        let _ = fs::create_dir(dir.join(sub));
+        fs::write(dir.join(sub).join("cgroup.procs"), container.pid().to_string()).unwrap();
+    };
+    let where_it_is = || report(&container, &[])["cgroup"][0].as_str().unwrap().to_owned();
+    enter("init.scope");
+    assert!(where_it_is().ends_with(&container.id), "processes may still be there");
+    fs::write(dir.join("cgroup.subtree_control"), "+pids").unwrap();
+    assert!(where_it_is().ends_with(&format!("{}/init.scope", container.id)));
+    fs::create_dir(dir.join("user.slice")).unwrap();
+    enter("user.slice/deep");
+    assert!(where_it_is().ends_with(&format!("{}/user.slice/deep", container.id)));
+    fs::write(dir.join("user.slice/cgroup.subtree_control"), "+pids").unwrap();
+    let error = container.exec_with(&["--cgroup", "user.slice"], &["/bin/true"]).fails();
+    assert!(error.contains("sub-cgroups"), "{error}");
+    container.exec_with(&["--cgroup", "init.scope"], &["/bin/true"]).ok();
+    let elsewhere = dir.parent().unwrap().join(format!("{}-elsewhere", container.id));
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("cgroup.procs"), container.pid().to_string()).unwrap();
+    let error = container.exec(&["/bin/true"]).fails();
+    assert!(error.contains("in none of them"), "{error}");
+    enter("init.scope");
+    fs::remove_dir(&elsewhere).unwrap();
+    container.delete_force().ok();
+    assert!(!dir.exists());
 }

@@ -24,7 +24,7 @@ pub mod systemd;
 mod usage;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -211,6 +211,30 @@ impl Cgroup {
             members.push(member.below(&relative, absent)?);
         }
         Ok(Cgroup { members, scope: self.scope.clone() })
+    }
+
+    /// Where another process can be put: here, or, where the container (a systemd, or a runtime of its own) has given
+    /// controllers to sub-cgroups and so may have no processes itself (cgroups(7), "no internal processes"), the
+    /// v2 cgroup its first process has moved to.
+    pub fn beside(mut self, init: i32) -> Result<Cgroup> {
+        let Some(member) = self.members.iter_mut().find(|m| m.is_v2()) else { return Ok(self) };
+        let what = || format!("read {}/cgroup.subtree_control", member.path());
+        if member.read("cgroup.subtree_control").at(Stage::Cgroup, what)?.trim().is_empty() {
+            return Ok(self);
+        }
+        let file = format!("/proc/{init}/cgroup");
+        let text = std::fs::read_to_string(&file).at(Stage::Cgroup, || format!("read {file}"))?;
+        let at = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        let own = member.dir.path.strip_prefix(&member.dir.mount_point).unwrap_or(&member.dir.path);
+        let Ok(below) = Path::new(at.trim_start_matches('/')).strip_prefix(own) else {
+            let what = format!(
+                "cgroup {} gives controllers to its sub-cgroups, and the container's first process is in none of them but in {at}",
+                member.path()
+            );
+            return Err(Error::new(Stage::Cgroup, what).with_hint("name one with `exec --cgroup`"));
+        };
+        *member = member.below(&below.to_string_lossy(), Absent::Refuse)?;
+        Ok(self)
     }
 
     /// Makes the cgroup `path` below this one (v2), moves the process there, gives it every controller there is,

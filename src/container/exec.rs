@@ -87,7 +87,7 @@ fn join(
 ) -> Result<Running> {
     let init = container.record.init.ok_or_else(not_running)?;
     let pidfd = init.pidfd()?.ok_or_else(not_running)?;
-    let cgroup = cgroup(container, args)?;
+    let cgroup = cgroup(container, args, init.pid)?;
     let host = host_for(spec)?;
     let options = Options {
         preserve_fds: args.preserve_fds + listen_fds(),
@@ -140,8 +140,9 @@ fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
     Entry::choose(cgroup.versions(), clone, Rest::Join)
 }
 
-/// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names.
-fn cgroup(container: &Container, args: &Exec) -> Result<Option<Cgroup>> {
+/// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names, or the one its first process
+/// has moved to where the container's own takes no processes any more.
+fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup>> {
     let Some(mut cgroup) = container.cgroup()? else {
         return match args.cgroup.first() {
             Some(path) => {
@@ -157,7 +158,7 @@ fn cgroup(container: &Container, args: &Exec) -> Result<Option<Cgroup>> {
         };
         cgroup = cgroup.sub(controllers, path, Absent::Refuse)?;
     }
-    Ok(Some(cgroup))
+    if args.cgroup.is_empty() { cgroup.beside(init).map(Some) } else { Ok(Some(cgroup)) }
 }
 
 /// The process to run: process.json, or the container's own with what the command line changes.

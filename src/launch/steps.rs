@@ -408,7 +408,15 @@ impl<'a> Parent<'a> {
                 }
             }
             // Back in our own mount namespace, where the cgroups are that are now removed.
-            Err(errno) => own.leave().and(Err(errno).at(Stage::Namespace, what)),
+            Err(errno) => {
+                let error = Error::errno(Stage::Namespace, what(), errno);
+                own.leave().and(Err(match (errno, args.cgroup) {
+                    (Errno::EBUSY, Some(_)) => error.with_hint(
+                        "a cgroup that gives controllers to its sub-cgroups takes no processes (cgroups(7))",
+                    ),
+                    _ => error,
+                }))
+            }
         }
     }
 }
