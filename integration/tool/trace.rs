@@ -207,7 +207,10 @@ impl Tracer<'_> {
                     Verdict::Kill => return os::kill(pid, libc::SIGKILL),
                     Verdict::Fail(errno) => {
                         tracee.inject = Some(errno);
-                        ptrace::skip_call(pid)?;
+                        // Linux has closed the descriptor, whatever close(2) returns.
+                        if nr != libc::SYS_close as u64 {
+                            ptrace::skip_call(pid)?;
+                        }
                     }
                 }
             }
