@@ -14,6 +14,13 @@ pub struct Point {
     pub startup: bool,
 }
 
+impl Point {
+    /// The name of the system call.
+    pub fn call(&self) -> String {
+        syscalls::name(self.nr)
+    }
+}
+
 struct Recorder {
     points: Vec<Point>,
     own: bool,

@@ -207,8 +207,7 @@ impl Tracer<'_> {
                     Verdict::Kill => return os::kill(pid, libc::SIGKILL),
                     Verdict::Fail(errno) => {
                         tracee.inject = Some(errno);
-                        // Linux has closed the descriptor, whatever close(2) returns.
-                        if nr != libc::SYS_close as u64 {
+                        if !acts_all_the_same(nr) {
                             ptrace::skip_call(pid)?;
                         }
                     }
@@ -261,6 +260,11 @@ impl Tracer<'_> {
         }
         Ok(Traced { main: None, processes: self.processes })
     }
+}
+
+/// close(2): "Linux always releases the descriptor", whatever error it then returns.
+fn acts_all_the_same(nr: u64) -> bool {
+    nr == libc::SYS_close as u64
 }
 
 /// The next stop is usually microseconds away: give way first, sleep only when it stays quiet.
