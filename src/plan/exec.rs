@@ -97,7 +97,12 @@ fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> R
     }
     match options.entry.rest {
         Rest::Done => {}
-        Rest::Join => steps.push(Step::OfferCgroup),
+        Rest::Join => {
+            if affinity.is_none() {
+                steps.push(Step::Spread);
+            }
+            steps.push(Step::OfferCgroup);
+        }
         Rest::Attach => steps.push(Step::AttachCgroup),
     }
     steps.push(match list("execCPUAffinity.final", affinity.and_then(|a| a.last.as_ref()))? {
