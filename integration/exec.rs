@@ -309,6 +309,14 @@ fn exec_cpu_affinity() {
 }
 
 #[test]
+fn a_missing_working_directory_is_not_made() {
+    let container = idle();
+    let text = container.exec_with(&["--cwd", "/not/there"], &["/bin/true"]).fails();
+    assert!(text.contains("/not/there"), "{text}");
+    assert!(!container.bundle.rootfs().join("not").exists());
+}
+
+#[test]
 fn it_is_limited_by_the_containers_pids() {
     let container = up(Bundle::idle().resources("pids", json!({ "limit": 20 })));
     let started = container.exec_probe(&["threads:40"])["threads:40"].as_u64().unwrap();
