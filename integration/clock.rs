@@ -31,9 +31,10 @@ done
 echo "stranger $(status)"
 brisk kill "$ID" KILL 2> /dev/null && echo "kill succeeds"
 brisk exec "$ID" /bin/true 2> /dev/null && echo "exec succeeds"
-sed -i "s/$old/$(started)/" "$ROOT/$ID/state.json"
+become() { sed -i 's/\("init": *{[^}]*"startTime": *\)[0-9]*/\1'"$1/" "$ROOT/$ID/state.json"; }
+become "$(started)"
 echo "impostor $(status)"
-sed -i "s/$(started)/$old/" "$ROOT/$ID/state.json"
+become "$old"
 brisk delete "$ID" || echo "delete fails"
 [ -e "/proc/$pid" ] && echo "the stranger lives"
 "#;
