@@ -62,6 +62,9 @@ test-programs: release
 	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test integration --no-run --message-format=json \
 		| sed -n 's/.*"executable":"\([^"]*integration-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/integration.path
 	@test -s $(PROGRAMS)/integration.path
+	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test counts --no-run --message-format=json \
+		| sed -n 's/.*"executable":"\([^"]*counts-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/counts.path
+	@test -s $(PROGRAMS)/counts.path
 
 integration: test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
 	MUST_RUN=$${MUST_RUN:-0} $(if $(RUNTIME),RUNTIME=$(RUNTIME)) $(RUN_TESTS)
@@ -109,7 +112,8 @@ test-engines: $(if $(RUNTIME),,release) ## under Docker, containerd, Podman and 
 test-engines-quick: $(if $(RUNTIME),,release) ## about 20 checks of each engine
 	integration/engines/run all --quick --runtime $(or $(RUNTIME),$(BRISK))
 
-VM = BRISK=$(BRISK) BRISK_PROBE=$(PROGRAMS)/examples/probe BRISK_TESTS=$(TEST_PROGRAM) integration/vm/core
+VM = BRISK=$(BRISK) BRISK_PROBE=$(PROGRAMS)/examples/probe BRISK_TESTS=$(TEST_PROGRAM) \
+	BRISK_COUNTS="$$(cat $(PROGRAMS)/counts.path)" integration/vm/core
 
 vm-core: test-programs ## in a guest with cgroup2 and systemd, what only it can run (skipped, loudly, without qemu)
 	$(VM)

@@ -115,8 +115,11 @@ impl Trial<'_> {
         if verb.spares() && status != "running" {
             findings.push(finding("the container did not survive", format!("status {status}")));
         }
-        // The container's process may be killed when it is made already: then it is stopped.
-        let ended = self.fault.verdict == Verdict::Kill && self.fault.point.process != "0" && status == "stopped";
+        // The container's process may be killed when it is made already, or its wait for `start` may fail when `create`
+        // has ended: then it is stopped.
+        let point = &self.fault.point;
+        let over = self.fault.verdict == Verdict::Kill || point.last;
+        let ended = over && point.process != "0" && status == "stopped";
         if verb == Verb::Create && succeeded && status != "created" && !ended {
             findings.push(finding("create succeeded, state differs", format!("status {status}")));
         }
