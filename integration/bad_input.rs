@@ -373,6 +373,19 @@ fn strings_with_nul_are_refused() {
 }
 
 #[test]
+fn a_list_of_cpus_that_is_none() {
+    let bundle = Bundle::idle().set("/process/execCPUAffinity", json!({ "initial": "0", "final": "one" }));
+    refused(&bundle.container(), &["execCPUAffinity.final", "one"]);
+}
+
+#[test]
+fn more_descriptors_than_there_are() {
+    let container = Bundle::idle().container();
+    said(&container.create_with(&["--preserve-fds", "4294967295"]).fails(), &["is not open"]);
+    container.assert_nothing_left();
+}
+
+#[test]
 fn an_unknown_seccomp_action() {
     let seccomp = json!({ "defaultAction": "SCMP_ACT_NONSENSE" });
     refused(&Bundle::idle().set("/linux/seccomp", seccomp).container(), &["SCMP_ACT_NONSENSE", "seccomp"]);

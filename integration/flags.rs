@@ -158,6 +158,11 @@ fn every_verb_that_takes_one_writes_a_trace() {
     written("delete");
     Bundle::sh("true").container().run_with(&["--trace", &path]).ok();
     written("run");
+    // What it would show is done by then.
+    let container = Bundle::sh("exit 3").container();
+    let output = container.run_with(&["--trace", "/no/such/directory/trace"]).exits(3);
+    assert!(output.stderr().contains("warning: state: write the trace"), "{output:?}");
+    container.assert_nothing_left();
 }
 
 #[test]

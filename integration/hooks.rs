@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, host, runtime_name, skip_on};
+use crate::common::{Bundle, Container, host, runtime_name, skip_on};
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
@@ -87,6 +87,22 @@ fn hooks_get_the_state_on_standard_input() {
             assert_eq!(state["pid"], json!(pid), "{kind}");
         }
     }
+}
+
+#[test]
+fn a_key_may_be_written_with_escapes() {
+    if skip_on(&["runc"], "runs poststart at create") {
+        return;
+    }
+    let bundle = Bundle::idle().sh_hook("poststart", "echo ran > $OUT");
+    bundle.write();
+    let file = bundle.dir.join("config.json");
+    let text = fs::read_to_string(&file).unwrap().replace("\"poststart\"", r#""post\u0073tart""#);
+    assert!(text.contains("u0073"));
+    fs::write(file, text).unwrap();
+    let container = Container::new(bundle);
+    container.up();
+    assert_eq!(container.bundle.hook_output(), "ran\n");
 }
 
 #[test]

@@ -298,6 +298,24 @@ fn pid_file_holds_the_pid() {
 }
 
 #[test]
+fn a_pid_file_that_cannot_be_written_leaves_nothing_beside_it() {
+    let container = Bundle::idle().container();
+    let place = container.bundle.host_dir("place");
+    container.create_with(&["--pid-file", place.to_str().unwrap()]).fails();
+    assert!(!container.bundle.dir.join(".place").exists());
+    if skip_on(&["runc", "crun"], "fails, or writes in place") {
+        return;
+    }
+    // A link in the way of the temporary file is not written through.
+    let victim = container.bundle.dir.join("victim");
+    fs::write(&victim, "old").unwrap();
+    std::os::unix::fs::symlink(&victim, place.join(".pid")).unwrap();
+    container.create_with(&["--pid-file", place.join("pid").to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(victim).unwrap(), "old");
+    assert_eq!(fs::read_to_string(place.join("pid")).unwrap(), container.pid().to_string());
+}
+
+#[test]
 fn a_pid_file_that_cannot_be_written_fails_the_create() {
     let container = Bundle::idle().container();
     container.create_with(&["--pid-file", "/no/such/directory/pid"]).fails();

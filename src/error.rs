@@ -147,6 +147,10 @@ impl Error {
     }
 }
 
+const TOO_MANY_NAMESPACES: &str =
+    "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";
+const NO_SUCH_NAMESPACE: &str = "the kernel lacks one of the namespace types asked for: see /proc/self/ns";
+
 /// Advice by stage, errno and a word of the operation; the first match wins.
 const HINTS: &[(Stage, Errno, &str, &str)] = &[
     (
@@ -155,18 +159,10 @@ const HINTS: &[(Stage, Errno, &str, &str)] = &[
         "clone",
         "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
     ),
-    (
-        Stage::Namespace,
-        Errno::ENOSPC,
-        "clone",
-        "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep",
-    ),
-    (
-        Stage::Namespace,
-        Errno::EINVAL,
-        "clone",
-        "the kernel lacks one of the namespace types asked for: see /proc/self/ns",
-    ),
+    (Stage::Namespace, Errno::ENOSPC, "clone", TOO_MANY_NAMESPACES),
+    (Stage::Namespace, Errno::ENOSPC, "unshare", TOO_MANY_NAMESPACES),
+    (Stage::Namespace, Errno::EINVAL, "clone", NO_SUCH_NAMESPACE),
+    (Stage::Namespace, Errno::EINVAL, "unshare", NO_SUCH_NAMESPACE),
     (
         Stage::Rootfs,
         Errno::EPERM,
@@ -211,14 +207,14 @@ const HINTS: &[(Stage, Errno, &str, &str)] = &[
     ),
 ];
 
-/// The C library's text for `errno`, as Go prints it: engines match these texts in lower case.
+/// The C library's text for `errno` in lower case, as Go prints it: engines match these texts. (nix has texts of its
+/// own, "Try again" for EAGAIN.)
 pub fn errno_text(errno: Errno) -> String {
-    let text = errno.desc();
+    let mut text = std::io::Error::from_raw_os_error(errno as i32).to_string();
+    // What std adds: " (os error 34)".
+    text.truncate(text.rfind(" (").unwrap_or(text.len()));
     let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => format!("errno {}", errno as i32),
-    }
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 fn io_text(error: &std::io::Error) -> String {
@@ -276,6 +272,13 @@ mod tests {
         let high = low.at(Stage::State, || "create web1").unwrap_err();
         assert_eq!(high.to_string(), "state: create web1: cgroup: open memory.max: no such file or directory");
         assert_eq!(high.root_errno(), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn errnos_have_the_texts_of_the_c_library() {
+        assert_eq!(errno_text(Errno::ERANGE), "numerical result out of range");
+        assert_eq!(errno_text(Errno::EAGAIN), "resource temporarily unavailable");
+        assert_eq!(errno_text(Errno::EOPNOTSUPP), "operation not supported");
     }
 
     #[test]

@@ -7,16 +7,16 @@ use nix::errno::Errno;
 
 use super::{Child, Done, Trouble};
 use crate::plan::environment::home_of;
-use crate::sys::path::{Missing, resolve_or_make};
+use crate::sys::path::resolve;
 use crate::sys::{cred, fs, process};
 
 impl Child<'_> {
     /// Enters the working directory through a descriptor resolved below the root, and makes sure that it has
-    /// a path from there (CVE-2024-21626).
+    /// a path from there (CVE-2024-21626). A missing one was made with the root file system; `exec` makes none.
     pub(super) fn working_directory(&mut self, path: &CStr, uid: u32, gid: u32) -> Done {
         if !path.is_empty() {
             let enter = |child: &Self| -> Done {
-                let dir = resolve_or_make(child.root()?, path, Missing::Directory, 0o755, libc::O_DIRECTORY)?;
+                let dir = resolve(child.root()?, path, libc::O_DIRECTORY)?;
                 Ok(fs::fchdir(dir.as_fd())?)
             };
             match enter(self) {

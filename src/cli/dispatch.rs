@@ -1,7 +1,7 @@
 //! From a parsed command to the call that does it, and from its result to text.
 
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::container;
 use crate::container::options::{Global, Selection, Update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::{Kind, Layout};
-use crate::spec::resources::Resources;
+use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
 
 /// What the program is doing, as errors name it: the command and the container.
@@ -66,7 +66,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Ps(args) => ps(global, args),
         Request::Events(args) => events(global, args),
         Request::Features => output::print(&output::pretty(&features::document(sys::seccomp::probe()))?),
-        Request::Spec(args) => spec(args),
+        Request::Spec(args) => write_spec(args),
         Request::Completion(shell) => output::print(&completion::script(shell)?),
         Request::Man(dir) => write_pages(dir),
         Request::Mounts(args) => mounts(global, args),
@@ -97,7 +97,7 @@ fn ps(global: &Global, args: &PsArgs) -> Result<()> {
 }
 
 fn mounts(global: &Global, args: &MountsArgs) -> Result<()> {
-    let list = container::read_mounts(&args.file)?;
+    let list: Vec<Mount> = spec::load_json(&args.file)?;
     match args.action {
         MountsAction::Add => container::add_mounts(global, &args.id, &list),
         MountsAction::Remove => container::remove_mounts(global, &args.id, &list),
@@ -136,17 +136,13 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
 
 /// linux.resources as JSON; `-` is standard input.
 fn read_resources(file: &Path) -> Result<Resources> {
-    let what = || format!("read {}", file.display());
-    let mut text = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_end(&mut text).at(Stage::Args, || "read standard input")?;
-    } else {
-        text = std::fs::read(file).at(Stage::Args, what)?;
+    match file.to_str() {
+        Some("-") => spec::read_json(std::io::stdin(), "standard input"),
+        _ => spec::load_json(file),
     }
-    serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))
 }
 
-fn spec(args: &SpecArgs) -> Result<()> {
+fn write_spec(args: &SpecArgs) -> Result<()> {
     let whom = if args.rootless {
         template::For::Rootless { uid: sys::process::geteuid(), gid: sys::process::getegid() }
     } else {

@@ -31,7 +31,11 @@ pub fn user(text: &str) -> Result<User> {
     }
 }
 
-/// A duration as Go writes it (`1m30s`, `500ms`, `1.5h`), or whole seconds as youki does. Greater than zero.
+/// 292 years; a date that is further away overflows.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+
+/// A duration as Go writes it (`1m30s`, `500ms`, `1.5h`), or whole seconds as youki does. Greater than zero, and no
+/// longer than Go's longest.
 pub fn interval(text: &str) -> Result<Duration> {
     let error = || Error::new(Stage::Args, format!("--interval {text:?}: must be a duration such as 5s"));
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -40,7 +44,7 @@ pub fn interval(text: &str) -> Result<Duration> {
         go_duration(text).ok_or_else(error)?
     };
     let interval = Duration::try_from_secs_f64(seconds).map_err(|_| error())?;
-    if interval.is_zero() { Err(error()) } else { Ok(interval) }
+    if interval.is_zero() || interval > LONGEST { Err(error()) } else { Ok(interval) }
 }
 
 fn go_duration(text: &str) -> Option<f64> {

@@ -61,7 +61,8 @@ pub fn create(global: &Global, args: &Create) -> Result<()> {
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let made = make(global, args, bundle, Start::OnSignal, console, trace.as_mut())?;
     drop(made);
-    files::write_trace(args.trace.as_deref(), trace)
+    files::write_trace(global, args.trace.as_deref(), trace);
+    Ok(())
 }
 
 /// runc's words.
@@ -132,13 +133,18 @@ fn listen_variables() -> Vec<String> {
 }
 
 /// How many sockets the caller passes.
-pub(super) fn listen_fds() -> u32 {
+fn listen_fds() -> u32 {
     std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// How many descriptors after standard error are passed on, `asked` of them by `--preserve-fds`.
+pub(super) fn preserved(asked: u32) -> u32 {
+    asked.saturating_add(listen_fds())
 }
 
 /// Every descriptor that is to be passed on has to be there.
 pub(super) fn check_preserved(count: u32) -> Result<()> {
-    for number in 3..3 + count {
+    for number in 3..count.saturating_add(3) {
         let path = format!("/proc/self/fd/{number}");
         if std::fs::symlink_metadata(&path).is_err() {
             let what = format!("descriptor {number} of the {count} to preserve is not open");
@@ -168,14 +174,13 @@ fn tolerance(global: &Global) -> Tolerance {
 
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
 pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start, host: &Host) -> Result<Plan> {
-    let preserve_fds = args.preserve_fds + listen_fds();
     let options = Options {
         id: args.id.clone(),
         bundle: bundle.dir.clone(),
         enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
-        preserve_fds,
+        preserve_fds: preserved(args.preserve_fds),
         cgroups: driver(global),
         tolerance: tolerance(global),
         terminal: bundle.terminal(),
@@ -188,7 +193,7 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
 pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let args = Create { id: "ID".into(), bundle: bundle.to_owned(), ..Create::default() };
     let mut bundle = Bundle::load(&args)?;
-    let host = host_for(&bundle.spec)?;
+    let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
     let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
     Ok((host, plan))
@@ -225,9 +230,9 @@ pub(super) fn make(
     if let Some(trace) = &mut trace {
         trace.mark("plan");
     }
-    check_preserved(args.preserve_fds + listen_fds())?;
+    check_preserved(preserved(args.preserve_fds))?;
     notify::offer(&mut bundle.spec, &global.root.path().join(&args.id));
-    let host = host_for(&bundle.spec)?;
+    let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
     let mut plan = plan_of(global, args, &bundle, start, &host)?;
     for warning in &plan.warnings {
@@ -255,9 +260,6 @@ pub(super) fn make(
     match result {
         Ok((running, notify)) => Ok(Made { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
-            if let Err(worse) = host_mounts::remove(container.record.host_mounts.as_ref()) {
-                (global.warn)(&worse.to_string());
-            }
             give_up(global, &args.id, &bundle, &container);
             Err(error)
         }

@@ -38,7 +38,8 @@ pub fn delete(global: &Global, args: &Delete, poststop: Poststop) -> Result<()> 
         mark(&mut trace, &format!("find container {id}"));
         one(global, id, force, poststop, &mut trace)
     });
-    done.and(files::write_trace(args.trace.as_deref(), trace))
+    files::write_trace(global, args.trace.as_deref(), trace);
+    done
 }
 
 fn mark(trace: &mut Option<Trace>, what: &str) {

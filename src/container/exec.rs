@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::create::{
-    Console, check_preserved, driver, listen_fds, needless_socket, receiver_of_environment, state_text,
+    Console, check_preserved, driver, needless_socket, preserved, receiver_of_environment, state_text,
 };
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
@@ -63,11 +63,11 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
             Console::Socket(there)
         }
     };
-    check_preserved(args.preserve_fds + listen_fds())?;
+    check_preserved(preserved(args.preserve_fds))?;
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
-    files::write_trace(args.trace.as_deref(), trace)?;
+    files::write_trace(global, args.trace.as_deref(), trace);
     let Some(signals) = signals else { return Ok(0) };
     let master = match ours {
         Some(socket) => Some(foreground::receive_master(socket.as_fd())?),
@@ -88,9 +88,9 @@ fn join(
     let init = container.record.init.ok_or_else(not_running)?;
     let pidfd = init.pidfd()?.ok_or_else(not_running)?;
     let cgroup = cgroup(container, args, init.pid)?;
-    let host = host_for(spec)?;
+    let host = host_for(spec, Host::probe_for_exec()?)?;
     let options = Options {
-        preserve_fds: args.preserve_fds + listen_fds(),
+        preserve_fds: preserved(args.preserve_fds),
         entry: entry(global, &host, cgroup.as_ref()),
         terminal: process.terminal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),

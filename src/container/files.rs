@@ -1,8 +1,11 @@
 //! The files and sockets a caller names: pid files, pidfd sockets, traces.
 
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::sys::socket;
@@ -18,8 +21,20 @@ fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     let temporary = path.with_file_name(temporary);
-    std::fs::write(&temporary, text).at(Stage::State, what)?;
-    std::fs::rename(&temporary, path).at(Stage::State, what)
+    // Never through a link that somebody else has put there.
+    let make = || OpenOptions::new().write(true).create_new(true).open(&temporary);
+    let file = match make() {
+        // Of a command that was cut short.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&temporary).and_then(|()| make())
+        }
+        result => result,
+    };
+    let mut file = file.at(Stage::State, what)?;
+    file.write_all(text).and_then(|()| std::fs::rename(&temporary, path)).at(Stage::State, what).inspect_err(|_| {
+        // The error is what counts; this is only tidy.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }
 
 /// Sends a pidfd to the socket at `path`, as runc's `--pidfd-socket` (payload `pidfd`) and
@@ -30,10 +45,11 @@ pub(super) fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>, payload: &[u8]) -> 
         .at(Stage::State, || format!("send the pidfd to {}", path.display()))
 }
 
-/// Writes the timeline, where one was asked for.
-pub(super) fn write_trace(path: Option<&Path>, trace: Option<Trace>) -> Result<()> {
-    match (path, trace) {
-        (Some(path), Some(mut trace)) => write(path, trace.to_json().to_string().as_bytes(), "trace"),
-        _ => Ok(()),
+/// Writes the timeline, where one was asked for. What it is about is done: that cannot fail any more.
+pub(super) fn write_trace(global: &Global, path: Option<&Path>, trace: Option<Trace>) {
+    if let (Some(path), Some(mut trace)) = (path, trace)
+        && let Err(error) = write(path, trace.to_json().to_string().as_bytes(), "trace")
+    {
+        (global.warn)(&error.to_string());
     }
 }

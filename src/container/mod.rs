@@ -36,7 +36,7 @@ pub use exec::exec;
 pub use freeze::{pause, resume};
 pub use kill::kill;
 pub use lookup::Container;
-pub use mounts::{add_mounts, read_mounts, remove_mounts};
+pub use mounts::{add_mounts, remove_mounts};
 pub use ps::{pids, ps};
 pub use restore::restore;
 pub use run::run;

@@ -1,7 +1,7 @@
 //! `mounts add` and `mounts remove`, crun's: mounts of a container that runs.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Container;
 use super::freeze::locked;
@@ -80,10 +80,4 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         Some((_, Exit::Code(0))) => Ok(()),
         _ => Err(Error::new(Stage::Rootfs, "the process that mounts was killed")),
     }
-}
-
-/// Reads a JSON list of mounts, as those of config.json.
-pub fn read_mounts(file: &Path) -> Result<Vec<Mount>> {
-    let text = std::fs::read(file).at(Stage::Args, || format!("read {}", file.display()))?;
-    serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}: a JSON list of mounts", file.display()))
 }

@@ -42,7 +42,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let made = make(global, &args.create, bundle, Start::Now, console, trace.as_mut())?;
-    files::write_trace(args.create.trace.as_deref(), trace)?;
+    files::write_trace(global, args.create.trace.as_deref(), trace);
     let status = attend(global, args, made, foreground, signals);
     match (&status, args.detach) {
         (Ok(_), true) => {}

@@ -44,7 +44,8 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         notify.wait(init.pid, pidfd.as_fd())?;
     }
     poststart(global, &container, &fifo)?;
-    files::write_trace(args.trace.as_deref(), trace)
+    files::write_trace(global, args.trace.as_deref(), trace);
+    Ok(())
 }
 
 /// One byte into the fifo, which is then gone: a fifo that somebody reads means "waits for start".
@@ -68,8 +69,8 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
 /// poststart hooks run when the program does: the fifo's last reader goes away with execve.
 fn poststart(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<()> {
     let Some(text) = container.dir.config()? else { return Ok(()) };
-    // Parsing is most of the cost of a start, and few containers have hooks.
-    if !text.windows(b"\"poststart\"".len()).any(|window| window == b"\"poststart\"") {
+    // Parsing is most of the cost of a start, and few containers have hooks. A key may be written with escapes.
+    if !text.windows(b"\"poststart\"".len()).any(|window| window == b"\"poststart\"") && !text.contains(&b'\\') {
         return Ok(());
     }
     let spec: Spec = spec::parse(&text, "config.json")?;

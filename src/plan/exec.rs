@@ -6,7 +6,6 @@ use super::create::{Draft, Start};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{ConsoleNode, Entry, Mounts, Op, Plan, Rest, Step};
 use super::process::{self, Fork, Groups, Launch};
-use super::schedule;
 use crate::error::Result;
 use crate::host::{Host, Userns};
 use crate::spec::Spec;
@@ -87,23 +86,18 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
 }
 
 fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> Result<Vec<Step>> {
-    let affinity = process.exec_cpu_affinity.as_ref();
-    let list = |what, list: Option<&String>| schedule::parse_list(what, list.map_or("", |list| list.as_str()));
+    let (initial, last) = process::exec_affinity(process)?;
     let into_cgroup = options.entry.clone;
     let mut steps =
         vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, mounts: Mounts::Copy, time_offsets: None }];
-    if let Some(mask) = list("execCPUAffinity.initial", affinity.and_then(|a| a.initial.as_ref()))? {
-        steps.push(Step::Affinity(mask));
-    }
+    let spread = initial.is_none().then_some(Step::Spread);
+    steps.extend(initial.map(Step::Affinity));
     match options.entry.rest {
         Rest::Done => {}
-        Rest::Join => steps.push(Step::OfferCgroup),
+        Rest::Join => steps.extend(spread.into_iter().chain([Step::OfferCgroup])),
         Rest::Attach => steps.push(Step::AttachCgroup),
     }
-    steps.push(match list("execCPUAffinity.final", affinity.and_then(|a| a.last.as_ref()))? {
-        Some(mask) => Step::Affinity(mask),
-        None => process::any_cpu(),
-    });
+    steps.push(last.map_or_else(process::any_cpu, Step::Affinity));
     if !options.rdt.is_empty() {
         steps.push(Step::JoinRdt(options.rdt.clone()));
     }

@@ -146,6 +146,8 @@ pub(super) fn has_labels(process: &Process) -> bool {
 
 /// Scheduling, memory policy, personality and labels.
 fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
+    // Only `exec` uses it, but a list that makes no sense is refused with the container.
+    exec_affinity(process)?;
     if let Some(scheduler) = &process.scheduler {
         ops.push(Op::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
     }
@@ -199,7 +201,7 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     if launch.leave_runtime {
         ops.push(Op::LeaveRuntime);
     }
-    ops.push(Op::CloseFrom(3 + launch.preserve_fds));
+    ops.push(Op::CloseFrom(launch.preserve_fds.saturating_add(3)));
     if launch.fork == Fork::AtTheEnd {
         ops.push(Op::ForkTail);
     }
@@ -277,6 +279,16 @@ pub(super) fn ready(left: Vec<Step>) -> Vec<Step> {
         return vec![answer, ask];
     }
     [vec![ask], left, vec![answer]].concat()
+}
+
+/// A mask of CPUs, if one was asked for.
+type Cpus = Option<Vec<u64>>;
+
+/// The CPUs of a process of `exec` before and after it is in the cgroup, where config.json names some.
+pub(super) fn exec_affinity(process: &Process) -> Result<(Cpus, Cpus)> {
+    let Some(affinity) = &process.exec_cpu_affinity else { return Ok((None, None)) };
+    let list = |what, list: &Option<String>| schedule::parse_list(what, list.as_deref().unwrap_or_default());
+    Ok((list("execCPUAffinity.initial", &affinity.initial)?, list("execCPUAffinity.final", &affinity.last)?))
 }
 
 /// Every CPU the cgroup allows: the affinity of whoever called the runtime is not the container's.

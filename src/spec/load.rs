@@ -44,13 +44,18 @@ fn checked(text: std::io::Result<Vec<u8>>, path: &Path) -> Result<(Vec<u8>, Spec
 
 /// Reads and checks process.json.
 pub fn load_process(path: &Path) -> Result<Process> {
-    let text = std::fs::read(path).at(Stage::Bundle, || format!("read {}", path.display()))?;
-    let process: Process = parse(&text, &path.to_string_lossy())?;
+    let process: Process = load_json(path)?;
     validate::validate_process(&process).at(Stage::Bundle, || format!("invalid {}", path.display()))?;
     Ok(process)
 }
 
-/// Reads any other JSON input, such as that of `update --resources`; `name` is for messages.
+/// Reads any other JSON file, such as that of `mounts add`.
+pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read(path).at(Stage::Bundle, || format!("read {}", path.display()))?;
+    parse(&text, &path.to_string_lossy())
+}
+
+/// Reads JSON that is no file, such as that of `update --resources -`; `name` is for messages.
 pub fn read_json<T: DeserializeOwned>(mut input: impl Read, name: &str) -> Result<T> {
     let mut text = Vec::new();
     input.read_to_end(&mut text).at(Stage::Bundle, || format!("read {name}"))?;

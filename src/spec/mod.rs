@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{CONFIG, load, load_file, load_process, load_text, parse, read_json};
+pub use load::{CONFIG, load, load_file, load_json, load_process, load_text, parse, read_json};
 
 /// config.json.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
