@@ -12,6 +12,7 @@ mod bad_input;
 mod capabilities;
 mod cgroup;
 mod check;
+mod clock;
 mod common;
 mod conformance;
 mod criu;

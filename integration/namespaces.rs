@@ -1,11 +1,12 @@
 //! Namespaces: new, joined by path, absent, and in combination.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::common::container::{Container, mount_at};
-use crate::common::{Bundle, Need, host, skip_on, skip_unless};
+use crate::common::{Bundle, Need, brisk_only, host, process, skip_on, skip_unless};
 
 const KINDS: [(&str, &str); 7] = [
     ("pid", "pid"),
@@ -349,4 +350,22 @@ fn mounts_without_a_mount_namespace_go_with_the_container() {
     assert_eq!(host::ns_of(&container.pid().to_string(), "mnt"), host::ns("mnt"));
     container.delete_force().ok();
     assert_eq!(mounted(&container.bundle.rootfs()), 1, "only the engine's mount is left");
+}
+
+/// The limits are of a user namespace and all below it, so one is made for the test.
+#[test]
+fn a_limit_on_namespaces_is_named() {
+    if brisk_only("hints") {
+        return;
+    }
+    for kind in ["pid", "net"] {
+        let container = Bundle::probe(&["report"]).container();
+        let runtime = container.command(&["run", &container.id]);
+        let mut command = Command::new("unshare");
+        command.args(["-Urm", "sh", "-c"]).arg(format!("echo 0 >/proc/sys/user/max_{kind}_namespaces; exec \"$@\""));
+        command.arg("sh").arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
+        let error = process::run(command).fails();
+        assert!(error.contains("user.max_*_namespaces"), "{error}");
+        container.assert_nothing_left();
+    }
 }

@@ -206,6 +206,9 @@ fn memory_can_be_raised_and_lowered() {
 /// runc's way: a container that was made without linux.intelRdt gets a group of its own, where there is resctrl.
 #[test]
 fn cache_and_bandwidth_schemas_need_resctrl() {
+    if skip_on(&["crun"], "does not have the flags") {
+        return;
+    }
     let container = Bundle::idle().container();
     container.up();
     let before = container.call(&["state", &container.id]).ok().stdout();

@@ -147,6 +147,10 @@ impl Error {
     }
 }
 
+const TOO_MANY_NAMESPACES: &str =
+    "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";
+const NO_SUCH_NAMESPACE: &str = "the kernel lacks one of the namespace types asked for: see /proc/self/ns";
+
 /// Advice by stage, errno and a word of the operation; the first match wins.
 const HINTS: &[(Stage, Errno, &str, &str)] = &[
     (
@@ -155,18 +159,10 @@ const HINTS: &[(Stage, Errno, &str, &str)] = &[
         "clone",
         "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
     ),
-    (
-        Stage::Namespace,
-        Errno::ENOSPC,
-        "clone",
-        "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep",
-    ),
-    (
-        Stage::Namespace,
-        Errno::EINVAL,
-        "clone",
-        "the kernel lacks one of the namespace types asked for: see /proc/self/ns",
-    ),
+    (Stage::Namespace, Errno::ENOSPC, "clone", TOO_MANY_NAMESPACES),
+    (Stage::Namespace, Errno::ENOSPC, "unshare", TOO_MANY_NAMESPACES),
+    (Stage::Namespace, Errno::EINVAL, "clone", NO_SUCH_NAMESPACE),
+    (Stage::Namespace, Errno::EINVAL, "unshare", NO_SUCH_NAMESPACE),
     (
         Stage::Rootfs,
         Errno::EPERM,

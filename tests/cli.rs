@@ -228,8 +228,8 @@ fn people() {
     assert_eq!((mounts.action, mounts.id.as_str()), (MountsAction::Remove, "ID"));
     assert!(matches!(request("plan /b --json"), Request::Plan { json: true, .. }));
     assert!(matches!(request("kill -r ^web"), Request::Kill(Kill { which: Selection::Regex(_), .. })));
-    assert_eq!(refusal("kill"), "args: the following required arguments were not provided: <ID>");
-    assert_eq!(refusal("state a b"), "args: unexpected argument 'b' found");
+    assert_eq!(refusal("kill"), "args: missing argument: ID");
+    assert_eq!(refusal("state a b"), "args: unexpected argument: \"b\"");
     assert!(refusal("frobnicate").contains("unknown command \"frobnicate\""));
     assert!(refusal("create --nosuch x").contains("unknown flag \"--nosuch\""));
     assert!(refusal("create --bundle").contains("--bundle needs a value"));

@@ -195,7 +195,9 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let output = process::run(self.command(&["delete", "--force", &self.id]));
+        // A runtime that hangs once does so again, and a panic while panicking would end all the other tests.
+        let delete = std::panic::AssertUnwindSafe(|| process::run(self.command(&["delete", "--force", &self.id])));
+        let output = std::panic::catch_unwind(delete);
         let found = self.leftovers();
         host::clean_up(&found);
         if std::thread::panicking() {

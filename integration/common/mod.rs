@@ -58,6 +58,16 @@ pub fn brisk_only(reason: &str) -> bool {
     other
 }
 
+/// True outside of the throw-away guests of `integration/vm`: what the test does, nobody may do to a real machine.
+#[must_use]
+pub fn skip_outside_guests(reason: &str) -> bool {
+    let outside = std::env::var_os("BRISK_GUEST").is_none();
+    if outside {
+        say_skip(&format!("only in a guest: {reason}"));
+    }
+    outside
+}
+
 /// True if the machine lacks what the test needs; fails instead with `MUST_RUN=1`.
 #[must_use]
 pub fn skip_unless(condition: Need, reason: &str) -> bool {

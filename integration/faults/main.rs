@@ -89,7 +89,8 @@ fn run(options: &Options) -> Res<bool> {
 fn cell(place: &Place, runtime: &Runtime, options: &Options, verb: Verb, mode: Mode, end: Instant) -> Res<Row> {
     let bench = bench::Bench::new(place, runtime, verb, options.variant)?;
     let sites = sites::enumerate(&bench)?;
-    let faults: Vec<Fault> = sites.iter().flat_map(|site| Fault::all(site, mode)).collect();
+    let faults: Vec<Fault> =
+        sites.iter().filter(|site| options.wants_call(&site.call())).flat_map(|site| Fault::all(site, mode)).collect();
     let chosen = sites::sample(&faults, options.sample, options.shard);
     let mut row = Row::new(verb, mode, sites.len(), faults.len(), chosen.len());
     for (index, fault) in chosen.iter().enumerate() {

@@ -22,6 +22,7 @@ pub struct Row {
     left: usize,
     pub out_of_time: usize,
     findings: BTreeMap<String, (usize, String)>,
+    said: BTreeMap<String, usize>,
 }
 
 impl Row {
@@ -40,6 +41,7 @@ impl Row {
             left: 0,
             out_of_time: 0,
             findings: BTreeMap::new(),
+            said: BTreeMap::new(),
         }
     }
 
@@ -56,6 +58,9 @@ impl Row {
         }
         self.bad += usize::from(!verdicts.findings.is_empty());
         self.left += usize::from(verdicts.left);
+        if !verdicts.succeeded {
+            *self.said.entry(format!("{}: {}", fault.short(), general(&verdicts.said))).or_default() += 1;
+        }
         for finding in verdicts.findings {
             let key = format!("{} {}: {}", self.verb.name(), fault.short(), finding.kind);
             let example = || format!("{}: {}", fault.long(), finding.detail);
@@ -113,9 +118,20 @@ pub fn print(name: &str, options: &Options, rows: &[Row]) {
     for (key, (count, example)) in all.iter().take(options.lines) {
         println!("  {count:>4} × {key}\n         e.g. {example}");
     }
+    if options.errors {
+        for row in rows {
+            row.said.iter().for_each(|(said, count)| println!("  {count:>4} × {} {said}", row.verb.name()));
+        }
+    }
     if all.len() > options.lines {
         println!("  and {} kinds more (--lines)", all.len() - options.lines);
     }
+}
+
+/// An error without what differs from one container to the next, on one line.
+fn general(said: &str) -> String {
+    let text: String = said.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+    text.lines().collect::<Vec<_>>().join(" ⏎ ")
 }
 
 /// A line that overwrites itself, on a terminal.

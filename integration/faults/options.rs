@@ -6,14 +6,16 @@ use std::time::Duration;
 
 pub const USAGE: &str =
     "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|classic] [--cgroup2]
-       [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N]
+       [--calls NAME,…] [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N] [--errors]
   --all      every fault, no time limit (default: a sample of 6 in each cell, at most 75 s)
   --variant  plain: default spec; userns: with a user namespace; hook: a createContainer hook; crowded: a host with
              many mounts, on which the mount namespace is built from a skeleton; classic: mounts with an option that
              fsconfig(2) has no name for, which are made by mount(2)
+  --calls    only at these system calls
   --races    instead: every pair of commands at once on one container, N times each, staggered
   --shard    only every Nth fault, beginning with the Ith: several harnesses may run at once
-  --lines    how many distinct findings to print for each runtime (default 40)";
+  --lines    how many distinct findings to print for each runtime (default 40)
+  --errors   print, too, what the commands said that failed, and how often";
 
 /// What is done at a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +78,14 @@ pub struct Options {
     pub cgroup2: bool,
     pub sample: Option<usize>,
     pub verbs: Vec<String>,
+    pub calls: Vec<String>,
     pub modes: Vec<Mode>,
     pub variant: Variant,
     pub runtimes: Vec<(String, PathBuf)>,
     pub shard: (usize, usize),
     pub limit: Duration,
     pub lines: usize,
+    pub errors: bool,
 }
 
 impl Options {
@@ -98,7 +102,9 @@ impl Options {
                 "--all" => (options.sample, options.limit) = (None, Duration::from_secs(24 * 3600)),
                 "--sample" => options.sample = Some(value()?.parse()?),
                 "--verbs" => options.verbs = value()?.split(',').map(str::to_owned).collect(),
+                "--calls" => options.calls = value()?.split(',').map(str::to_owned).collect(),
                 "--limit" => options.limit = Duration::from_secs(value()?.parse()?),
+                "--errors" => options.errors = true,
                 "--lines" => options.lines = value()?.parse()?,
                 "--mode" => options.modes = vec![mode(&value()?)?],
                 "--variant" => options.variant = variant(&value()?)?,
@@ -124,18 +130,25 @@ impl Options {
             cgroup2: false,
             sample: Some(6),
             verbs: Vec::new(),
+            calls: Vec::new(),
             modes: Mode::ALL.to_vec(),
             variant: Variant::Plain,
             runtimes: Vec::new(),
             shard: (0, 1),
             limit: Duration::from_secs(75),
             lines: 40,
+            errors: false,
         }
     }
 
     /// Whether a verb was asked for.
     pub fn wants(&self, verb: &str) -> bool {
         self.verbs.is_empty() || self.verbs.iter().any(|wanted| wanted == verb)
+    }
+
+    /// Whether faults at a system call were asked for.
+    pub fn wants_call(&self, name: &str) -> bool {
+        self.calls.is_empty() || self.calls.iter().any(|wanted| wanted == name)
     }
 }
 

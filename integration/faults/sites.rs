@@ -3,6 +3,7 @@
 use crate::bench::Bench;
 use crate::tool::trace::{Observer, Site, Verdict};
 use crate::tool::{Res, syscalls};
+use std::collections::HashSet;
 
 /// A site by name, and whether the program is still in its C library's start-up there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,15 @@ pub struct Point {
     pub nth: u32,
     pub nr: u64,
     pub startup: bool,
+    /// Its process's last: where a parked one waits.
+    pub last: bool,
+}
+
+impl Point {
+    /// The name of the system call.
+    pub fn call(&self) -> String {
+        syscalls::name(self.nr)
+    }
 }
 
 struct Recorder {
@@ -35,6 +45,7 @@ impl Observer for Recorder {
             nth: site.nth,
             nr: site.nr,
             startup: !self.own,
+            last: false,
         });
         Verdict::Go
     }
@@ -44,7 +55,12 @@ impl Observer for Recorder {
 pub fn enumerate(bench: &Bench<'_>) -> Res<Vec<Point>> {
     let mut recorder = Recorder { points: Vec::new(), own: false, stacks: 0 };
     bench.undisturbed(&mut recorder)?;
-    Ok(recorder.points)
+    let mut points = recorder.points;
+    let mut seen = HashSet::new();
+    for point in points.iter_mut().rev() {
+        point.last = seen.insert(point.process.clone());
+    }
+    Ok(points)
 }
 
 /// At most `count` of them, evenly spread, and of those only this shard's.

@@ -5,9 +5,9 @@ use crate::errnos;
 use crate::options::Mode;
 use crate::questions::{Finding, finding};
 use crate::sites::Point;
+use crate::tool::Res;
 use crate::tool::os::Reaped;
 use crate::tool::trace::{Observer, Site, Verdict};
-use crate::tool::{Res, syscalls};
 use crate::verbs::Verb;
 
 /// What is done where.
@@ -23,15 +23,13 @@ impl Fault {
         let fault = |verdict| Self { point: point.clone(), verdict };
         match mode {
             Mode::Kill => vec![fault(Verdict::Kill)],
-            Mode::Fail => {
-                errnos::plausible(&syscalls::name(point.nr)).iter().map(|errno| fault(Verdict::Fail(*errno))).collect()
-            }
+            Mode::Fail => errnos::plausible(&point.call()).iter().map(|errno| fault(Verdict::Fail(*errno))).collect(),
         }
     }
 
     /// For grouping.
     pub fn short(&self) -> String {
-        let name = syscalls::name(self.point.nr);
+        let name = self.point.call();
         match self.verdict {
             Verdict::Fail(errno) => format!("{name} fails {}", errnos::name(errno)),
             _ => format!("killed at {name}"),
@@ -48,6 +46,8 @@ impl Fault {
 pub struct Verdicts {
     pub succeeded: bool,
     pub left: bool,
+    /// What a command that failed said.
+    pub said: String,
     pub findings: Vec<Finding>,
 }
 
@@ -100,11 +100,12 @@ impl Trial<'_> {
         let mut findings = Vec::new();
         let Some(main) = main else {
             findings.push(finding("hangs", format!("not over after {PATIENCE:?}")));
-            return Ok(Verdicts { succeeded: false, left: true, findings });
+            return Ok(Verdicts { succeeded: false, left: true, said: String::new(), findings });
         };
         let (succeeded, verb) = (main.status == 0, self.bench.verb);
+        let said = if succeeded { String::new() } else { self.bench.stderr()? };
         if !succeeded && self.fault.verdict != Verdict::Kill && !self.fault.point.startup {
-            findings.extend(bad_error(main, &self.bench.stderr()?));
+            findings.extend(bad_error(main, &said));
             if verb.makes() {
                 findings.extend(self.bench.stayed(before, "leaves behind when it fails")?);
             }
@@ -114,13 +115,16 @@ impl Trial<'_> {
         if verb.spares() && status != "running" {
             findings.push(finding("the container did not survive", format!("status {status}")));
         }
-        // The container's process may be killed when it is made already: then it is stopped.
-        let ended = self.fault.verdict == Verdict::Kill && self.fault.point.process != "0" && status == "stopped";
+        // The container's process may be killed when it is made already, or its wait for `start` may fail when `create`
+        // has ended: then it is stopped.
+        let point = &self.fault.point;
+        let over = self.fault.verdict == Verdict::Kill || point.last;
+        let ended = over && point.process != "0" && status == "stopped";
         if verb == Verb::Create && succeeded && status != "created" && !ended {
             findings.push(finding("create succeeded, state differs", format!("status {status}")));
         }
         findings.extend(aftermath.findings);
-        Ok(Verdicts { succeeded, left: aftermath.left, findings })
+        Ok(Verdicts { succeeded, left: aftermath.left, said, findings })
     }
 }
 

@@ -51,6 +51,15 @@ impl Cgroup {
         let seen = oom_kills(&memory)?.unwrap_or(0);
         Ok(OomWatch { events, memory, _control: control, seen })
     }
+
+    /// How many processes of this cgroup the kernel has killed for want of memory, whoever set the limit. `None` where
+    /// that is not counted.
+    pub fn oom_kills(&self) -> Result<Option<u64>> {
+        match self.with("memory") {
+            Some(member) => oom_kills(&member.below("", super::Absent::Refuse)?),
+            None => Ok(None),
+        }
+    }
 }
 
 fn watch_v1(member: &Member) -> Result<(OwnedFd, Option<OwnedFd>)> {

@@ -1,11 +1,8 @@
-//! From clap's matches to plain structs: exactly what the user typed, nothing looked up.
+//! From names and values to plain structs: exactly what the user typed, nothing looked up.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-
-use clap::ArgMatches;
 
 use super::verbs::Verb;
 use super::{scan, values};
@@ -148,8 +145,8 @@ pub enum Request {
 }
 
 /// Reads the flags before the command.
-pub fn global(matches: &ArgMatches) -> Result<Global> {
-    let given = Given(matches);
+pub fn global(given: &scan::Given) -> Result<Global> {
+    let given = Given(given);
     let manager = match given.text("cgroup-manager")?.as_deref() {
         Some("cgroupfs") => CgroupManager::Files,
         Some("systemd") => CgroupManager::Systemd,
@@ -172,8 +169,8 @@ pub fn global(matches: &ArgMatches) -> Result<Global> {
 }
 
 /// Reads what follows a command.
-pub fn request(verb: Verb, matches: &ArgMatches) -> Result<Request> {
-    let given = Given(matches);
+pub fn request(verb: Verb, given: &scan::Given) -> Result<Request> {
+    let given = Given(given);
     Ok(match verb {
         Verb::Checkpoint => Request::Checkpoint(given.checkpoint()?),
         Verb::Create => Request::Create(given.create()?),
@@ -232,16 +229,16 @@ fn bad(flag: &str, value: &str, wanted: &str) -> Error {
     Error::new(Stage::Args, format!("--{flag} {value:?}: must be {wanted}"))
 }
 
-/// clap's matches by name. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`.
-pub(super) struct Given<'m>(&'m ArgMatches);
+/// Values by name. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`.
+pub(super) struct Given<'m>(&'m scan::Given);
 
 impl Given<'_> {
     pub(super) fn switch(&self, name: &str) -> bool {
-        self.0.get_flag(name)
+        self.0.has(name)
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
-        self.0.get_one::<OsString>(name).filter(|text| !text.is_empty()).map(PathBuf::from)
+        self.0.last(name).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
     pub(super) fn text(&self, name: &str) -> Result<Option<String>> {
@@ -249,8 +246,8 @@ impl Given<'_> {
     }
 
     fn texts(&self, name: &str) -> Result<Vec<String>> {
-        let values = self.0.get_many::<OsString>(name).into_iter().flatten();
-        values
+        self.0
+            .all(name)
             .map(|value| match value.to_str() {
                 Some(text) => Ok(text.to_owned()),
                 None => Err(Error::new(Stage::Args, format!("{name} {value:?}: not UTF-8"))),
@@ -263,7 +260,7 @@ impl Given<'_> {
     }
 
     fn paths(&self, name: &str) -> Vec<PathBuf> {
-        self.0.get_many::<OsString>(name).into_iter().flatten().map(PathBuf::from).collect()
+        self.0.all(name).map(PathBuf::from).collect()
     }
 
     fn id(&self) -> Result<String> {
@@ -307,7 +304,7 @@ impl Given<'_> {
             pidfd_socket: self.path("pidfd-socket"),
             pid_file: self.path("pid-file"),
             detach: self.switch("detach"),
-            tty: self.0.contains_id("tty"),
+            tty: self.switch("tty"),
             preserve_fds: self.number("preserve-fds")?.unwrap_or(0),
             cwd: self.text("cwd")?,
             env: self.texts("env")?,

@@ -63,8 +63,8 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
             Ok(Parsed::Text(format!("brisk version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")))
         }
         Wanted::Verb(verb) => {
-            let global = args::global(&tree::match_global(&scan.global)?)?;
-            let request = args::request(verb, &tree::match_verb(verb, &scan.rest)?)?;
+            let global = args::global(&scan.global)?;
+            let request = args::request(verb, &scan.rest)?;
             Ok(Parsed::Request(global, Box::new(request)))
         }
     }

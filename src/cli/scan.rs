@@ -1,15 +1,15 @@
-//! The first look at argv: which command it is, and every flag in its long `--flag=value` form.
+//! argv: which command it is, and every flag and positional argument by its name in the tables.
 //!
-//! clap then sees one spelling only. What the peers' parsers take beyond it is undone here, with the same
-//! tables: `-long` (Go's flag package; go-runc writes `-no-subreaper`), `--switch=true` and `--switch=false` (Go),
-//! `-?` and `--usage` (argp), values that start with a dash (`--cpu-quota -1`), and a command line that
-//! belongs to another program after the container's name (`exec`, `ps`).
+//! It takes what the peers' parsers take: `-long` (Go's flag package; go-runc writes `-no-subreaper`),
+//! `--switch=true` and `--switch=false` (Go), `-?` and `--usage` (argp), values that start with a dash
+//! (`--cpu-quota -1`), and a command line that belongs to another program after the container's name (`exec`,
+//! `ps`). clap takes none of these, and to build its parser of one command is a twentieth of an `exec`.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 use super::flags::{self, Flag, Value};
-use super::verbs::Verb;
+use super::verbs::{Arity, VERBS, Verb};
 use crate::error::{Error, Result, Stage};
 
 /// What argv asks for.
@@ -28,10 +28,39 @@ pub enum Wanted {
 pub struct Scan {
     /// What is asked for.
     pub wanted: Wanted,
-    /// Flags before the command, long form.
-    pub global: Vec<OsString>,
-    /// Flags and positional arguments after it, long form.
-    pub rest: Vec<OsString>,
+    /// Flags before the command.
+    pub global: Given,
+    /// Flags and positional arguments after it.
+    pub rest: Given,
+}
+
+/// What was given, by the names of the tables, in order. Values of switches are empty.
+#[derive(Debug, Default)]
+pub struct Given(Vec<(&'static str, OsString)>);
+
+impl Given {
+    /// Whether it was given at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
+    /// Every value of it.
+    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
+        debug_assert!(
+            flags::FLAGS.iter().map(|flag| flag.long).chain(positional_names()).any(|known| known == name),
+            "{name} is in no table"
+        );
+        self.0.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// The value that counts: the last.
+    pub fn last(&self, name: &str) -> Option<&OsStr> {
+        self.all(name).next_back()
+    }
+}
+
+fn positional_names() -> impl Iterator<Item = &'static str> {
+    VERBS.iter().flat_map(|row| row.positionals).map(|positional| positional.name)
 }
 
 /// Reads argv without the program's name.
@@ -41,15 +70,15 @@ pub fn scan(argv: &[OsString]) -> Result<Scan> {
     let asks_help = walk.asks_help;
     let tokens = walk.tokens;
     let global = walk.out;
-    if !asks_help && global.iter().any(|token| token == "--version") {
-        return Ok(Scan { wanted: Wanted::Version, global, rest: Vec::new() });
+    if !asks_help && global.has("version") {
+        return Ok(Scan { wanted: Wanted::Version, global, rest: Given::default() });
     }
     let Some(name) = verb.filter(|_| !asks_help) else {
-        return Ok(Scan { wanted: Wanted::Help(None), global, rest: Vec::new() });
+        return Ok(Scan { wanted: Wanted::Help(None), global, rest: Given::default() });
     };
     if name == "help" || name == "h" {
         let about = tokens.first().map(|name| named(name)).transpose()?;
-        return Ok(Scan { wanted: Wanted::Help(about), global, rest: Vec::new() });
+        return Ok(Scan { wanted: Wanted::Help(about), global, rest: Given::default() });
     }
     let verb = named(&name)?;
     let mut walk = Walk::new(tokens, Some(verb));
@@ -62,13 +91,10 @@ pub fn scan(argv: &[OsString]) -> Result<Scan> {
         }
     }
     if walk.asks_help {
-        return Ok(Scan { wanted: Wanted::Help(Some(verb)), global, rest: Vec::new() });
+        return Ok(Scan { wanted: Wanted::Help(Some(verb)), global, rest: Given::default() });
     }
     let mut rest = walk.out;
-    if !positionals.is_empty() {
-        rest.push("--".into());
-        rest.append(&mut positionals);
-    }
+    place(verb, positionals, &mut rest)?;
     Ok(Scan { wanted: Wanted::Verb(verb), global, rest })
 }
 
@@ -78,15 +104,30 @@ pub fn log_flags(argv: &[OsString]) -> (Option<OsString>, Option<OsString>) {
     let mut walk = Walk::new(argv, None);
     // `scan` reports what is wrong; here every flag that can be read counts, before and after the mistake.
     while walk.flags().is_err() {}
-    let last = |name: &str| {
-        let prefix = format!("--{name}=");
-        walk.out
-            .iter()
-            .rev()
-            .find_map(|token| Some(OsStr::from_bytes(token.as_bytes().strip_prefix(prefix.as_bytes())?).into()))
-    };
-    let journal = walk.out.iter().any(|token| token == "--systemd-log");
+    let last = |name: &str| walk.out.last(name).map(OsStr::to_owned);
+    let journal = walk.out.has("systemd-log");
     (last("log").or_else(|| journal.then(|| "journald:brisk".into())), last("log-format"))
+}
+
+/// Gives the positional arguments their names.
+fn place(verb: Verb, given: Vec<OsString>, out: &mut Given) -> Result<()> {
+    let mut given = given.into_iter();
+    for positional in verb.row().positionals {
+        let before = out.0.len();
+        let most = match positional.arity {
+            Arity::One | Arity::Optional => 1,
+            Arity::Several | Arity::Rest => usize::MAX,
+        };
+        out.0.extend(given.by_ref().take(most).map(|value| (positional.name, value)));
+        if out.0.len() == before && matches!(positional.arity, Arity::One | Arity::Several) {
+            return Err(misplaced(format!("missing argument: {}", positional.name)));
+        }
+    }
+    given.next().map_or(Ok(()), |extra| Err(misplaced(format!("unexpected argument: {extra:?}"))))
+}
+
+fn misplaced(what: String) -> Error {
+    Error::new(Stage::Args, what).with_hint("--help lists the flags and arguments of a command")
 }
 
 fn named(name: &OsStr) -> Result<Verb> {
@@ -98,7 +139,7 @@ fn named(name: &OsStr) -> Result<Verb> {
 struct Walk<'a> {
     tokens: &'a [OsString],
     scope: Option<Verb>,
-    out: Vec<OsString>,
+    out: Given,
     asks_help: bool,
     /// `--` was seen: dashes mean nothing any more.
     only_positionals: bool,
@@ -106,7 +147,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(tokens: &'a [OsString], scope: Option<Verb>) -> Self {
-        Walk { tokens, scope, out: Vec::new(), asks_help: false, only_positionals: false }
+        Walk { tokens, scope, out: Given::default(), asks_help: false, only_positionals: false }
     }
 }
 
@@ -162,30 +203,28 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Writes one flag in its long form; a missing value is the next token.
-    fn take(&mut self, flag: &Flag, value: Option<&[u8]>) -> Result<()> {
+    /// Notes one flag; a missing value is the next token.
+    fn take(&mut self, flag: &'static Flag, value: Option<&[u8]>) -> Result<()> {
         let value = match (flag.value, value) {
-            (Value::Switch, None) | (Value::Maybe(_), None) => None,
+            (Value::Switch | Value::Maybe(_), None) => OsString::new(),
             (Value::Switch, Some(text)) => match go_bool(text) {
-                Some(true) => None,
-                Some(false) => return Ok(()),
+                Some(true) => OsString::new(),
+                Some(false) => {
+                    self.out.0.retain(|(name, _)| *name != flag.long);
+                    return Ok(());
+                }
                 None => return Err(Error::new(Stage::Args, format!("--{}: neither true nor false", flag.long))),
             },
-            (_, Some(text)) => Some(text.to_vec()),
+            (_, Some(text)) => OsStr::from_bytes(text).to_owned(),
             (Value::One(name) | Value::Many(name), None) => {
                 let Some((next, rest)) = self.tokens.split_first() else {
                     return Err(Error::new(Stage::Args, format!("--{} needs a value: {name}", flag.long)));
                 };
                 self.tokens = rest;
-                Some(next.as_bytes().to_vec())
+                next.clone()
             }
         };
-        let mut token = format!("--{}", flag.long).into_bytes();
-        if let Some(value) = value {
-            token.push(b'=');
-            token.extend(value);
-        }
-        self.out.push(OsString::from_vec(token));
+        self.out.0.push((flag.long, value));
         Ok(())
     }
 }

@@ -193,7 +193,7 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
 pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let args = Create { id: "ID".into(), bundle: bundle.to_owned(), ..Create::default() };
     let mut bundle = Bundle::load(&args)?;
-    let host = host_for(&bundle.spec)?;
+    let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
     let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
     Ok((host, plan))
@@ -232,7 +232,7 @@ pub(super) fn make(
     }
     check_preserved(preserved(args.preserve_fds))?;
     notify::offer(&mut bundle.spec, &global.root.path().join(&args.id));
-    let host = host_for(&bundle.spec)?;
+    let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
     let mut plan = plan_of(global, args, &bundle, start, &host)?;
     for warning in &plan.warnings {

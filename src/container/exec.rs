@@ -88,7 +88,7 @@ fn join(
     let init = container.record.init.ok_or_else(not_running)?;
     let pidfd = init.pidfd()?.ok_or_else(not_running)?;
     let cgroup = cgroup(container, args, init.pid)?;
-    let host = host_for(spec)?;
+    let host = host_for(spec, Host::probe_for_exec()?)?;
     let options = Options {
         preserve_fds: preserved(args.preserve_fds),
         entry: entry(global, &host, cgroup.as_ref()),

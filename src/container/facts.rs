@@ -6,9 +6,8 @@ use crate::plan::filter::is_unusual;
 use crate::spec::Spec;
 use crate::sys::seccomp;
 
-/// Asks the kernel; about seccomp only where the profile gives reason to.
-pub(super) fn host_for(spec: &Spec) -> Result<Host> {
-    let mut host = Host::probe()?;
+/// Adds what the kernel knows of seccomp, where the profile gives reason to ask.
+pub(super) fn host_for(spec: &Spec, mut host: Host) -> Result<Host> {
     if is_unusual(spec) {
         host.seccomp = seccomp::probe();
     }

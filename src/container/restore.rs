@@ -19,6 +19,7 @@ use super::{Container, files, run};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
 use crate::launch;
 use crate::plan::create::Start;
 use crate::plan::mounts::is_bind;
@@ -49,7 +50,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
-    let plan = plan_of(global, &create, &bundle, Start::Now, &host_for(&bundle.spec)?)?;
+    let plan = plan_of(global, &create, &bundle, Start::Now, &host_for(&bundle.spec, Host::probe()?)?)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
     let mut container = Container { record: record(&create, &bundle, &plan)?, dir };

@@ -63,6 +63,13 @@ const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
 impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Host> {
+        let cgroup = cgroup::Layout::read()?;
+        Ok(Host { cgroup, crowded: mount::holds_mounts(CROWDED).unwrap_or(false), ..Host::probe_for_exec()? })
+    }
+
+    /// What a process in a container that is there depends on, which is neither the hierarchies nor the mounts of the
+    /// host.
+    pub fn probe_for_exec() -> Result<Host> {
         let userns = std::fs::metadata("/proc/self/ns/user").at(Stage::Host, || "stat /proc/self/ns/user")?;
         let (bounding, known_caps) = cred::bounding_set();
         let uid = process::geteuid();
@@ -72,8 +79,8 @@ impl Host {
             userns: if userns.ino() == INITIAL_USERNS { Userns::Initial } else { Userns::Nested },
             bounding,
             known_caps,
-            cgroup: cgroup::Layout::read()?,
-            crowded: mount::holds_mounts(CROWDED).unwrap_or(false),
+            cgroup: cgroup::Layout::default(),
+            crowded: false,
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             can_leave_runtime: tail::can_leave_runtime(),
             sub_ids: if uid == 0 { sub_ids::SubIds::default() } else { sub_ids::SubIds::read(uid)? },

@@ -94,21 +94,25 @@ impl<'a> Parent<'a> {
         self.launch
     }
 
-    /// A child that was killed while it was set up was most likely out of memory: say so, and what the limit is.
+    /// Of a child that was killed while it was set up the kernel knows whether it was for want of memory.
     pub(super) fn explain(&mut self, error: Error) -> Error {
+        if self.reaped != Some(Exit::Signal(libc::SIGKILL)) {
+            return error;
+        }
         let limit = self.launch.plan.cgroup.as_ref().and_then(|plan| {
             plan.writes.iter().find(|write| matches!(write.file.as_str(), "memory.max" | "memory.limit_in_bytes"))
         });
-        match (self.reaped, limit) {
-            (Some(Exit::Signal(libc::SIGKILL)), Some(limit)) => {
-                let what = format!(
-                    "the container's process was killed while it was set up, most likely OOM: {} is {} bytes",
-                    limit.file, limit.value
-                );
-                Error::new(Stage::Cgroup, format!("{what} ({error})")).with_hint("raise linux.resources.memory.limit")
-            }
-            _ => error,
-        }
+        // A count that cannot be read is as good as none: the error is told all the same.
+        let kills = self.launch.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok().flatten());
+        let what = match (kills, limit) {
+            (Some(0), _) | (None, None) => return error,
+            (None, Some(limit)) => format!("most likely OOM: {} is {} bytes", limit.file, limit.value),
+            (Some(_), Some(limit)) => format!("OOM: {} is {} bytes", limit.file, limit.value),
+            (Some(_), None) => "OOM: a cgroup above or the machine is out of memory".to_owned(),
+        };
+        let what = format!("the container's process was killed while it was set up, {what} ({error})");
+        let error = Error::new(Stage::Cgroup, what);
+        if limit.is_some() { error.with_hint("raise linux.resources.memory.limit") } else { error }
     }
 
     fn child(&self) -> Result<&(i32, OwnedFd)> {

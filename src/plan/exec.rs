@@ -90,10 +90,11 @@ fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> R
     let into_cgroup = options.entry.clone;
     let mut steps =
         vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, mounts: Mounts::Copy, time_offsets: None }];
+    let spread = initial.is_none().then_some(Step::Spread);
     steps.extend(initial.map(Step::Affinity));
     match options.entry.rest {
         Rest::Done => {}
-        Rest::Join => steps.push(Step::OfferCgroup),
+        Rest::Join => steps.extend(spread.into_iter().chain([Step::OfferCgroup])),
         Rest::Attach => steps.push(Step::AttachCgroup),
     }
     steps.push(last.map_or_else(process::any_cpu, Step::Affinity));

@@ -281,8 +281,11 @@ pub(super) fn ready(left: Vec<Step>) -> Vec<Step> {
     [vec![ask], left, vec![answer]].concat()
 }
 
+/// A mask of CPUs, if one was asked for.
+type Cpus = Option<Vec<u64>>;
+
 /// The CPUs of a process of `exec` before and after it is in the cgroup, where config.json names some.
-pub(super) fn exec_affinity(process: &Process) -> Result<(Option<Vec<u64>>, Option<Vec<u64>>)> {
+pub(super) fn exec_affinity(process: &Process) -> Result<(Cpus, Cpus)> {
     let Some(affinity) = &process.exec_cpu_affinity else { return Ok((None, None)) };
     let list = |what, list: &Option<String>| schedule::parse_list(what, list.as_deref().unwrap_or_default());
     Ok((list("execCPUAffinity.initial", &affinity.initial)?, list("execCPUAffinity.final", &affinity.last)?))

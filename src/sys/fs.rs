@@ -159,13 +159,15 @@ pub fn path_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8]> {
     readlink(CWD, link, buf)
 }
 
-/// The id of the mount that `path` is on, never used again while the machine is up (`STATX_MNT_ID_UNIQUE`, Linux 6.8).
-pub fn mount_id(path: &CStr) -> Result<u64> {
+/// The id of the mount that `name` in `dir`, or `dir` itself, is on; it is never used again while the machine is up
+/// (`STATX_MNT_ID_UNIQUE`, Linux 6.8). A final link is not followed.
+pub fn mount_id(dir: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
     // SAFETY: statx is plain data, for which all zeros is a valid value.
     let mut stat: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: `path` is NUL-terminated and outlives the call; `stat` is a writable struct statx.
-    done(unsafe { raw!(SYS_statx, libc::AT_FDCWD, path.as_ptr(), 0, STATX_MNT_ID_UNIQUE, &raw mut stat) })?;
+    // SAFETY: `name` is NUL-terminated and outlives the call; `stat` is a writable struct statx.
+    done(unsafe { raw!(SYS_statx, dir.as_raw_fd(), name.as_ptr(), flags, STATX_MNT_ID_UNIQUE, &raw mut stat) })?;
     if stat.stx_mask & STATX_MNT_ID_UNIQUE != 0 { Ok(stat.stx_mnt_id) } else { Err(Errno::EOPNOTSUPP) }
 }
 

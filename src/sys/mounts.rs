@@ -1,8 +1,9 @@
-//! What is mounted below a place, from listmount(2) and statmount(2) (Linux 6.8): a few calls where mountinfo is a line
-//! for every mount of the machine. Runs in the parent.
+//! What is mounted on the entries of a directory, from statx(2) and statmount(2) (Linux 6.8): a few calls where mountinfo
+//! is a line for every mount of the machine, and listmount(2) looks at each. Runs in the parent.
 
 use std::ffi::CStr;
 use std::mem::size_of_val;
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
@@ -36,15 +37,21 @@ pub(super) fn list(id: u64, ids: &mut [u64]) -> Result<usize> {
     cvt(found).map(|found| found as usize)
 }
 
-/// The mounts below the one that `path` is on. E2BIG when there are more than 63: then mountinfo is the better source.
+/// The mounts on the directories in `path`. E2BIG when there are more than 64: then mountinfo is the better source.
 /// EOPNOTSUPP where the kernel does not tell all of it (options: Linux 6.11).
-pub fn below(path: &CStr) -> Result<Vec<Mounted>> {
-    let mut ids = [0u64; 64];
-    let found = list(fs::mount_id(path)?, &mut ids)?;
-    if found == ids.len() {
-        return Err(Errno::E2BIG);
-    }
-    ids.iter().take(found).map(|id| stat(*id)).collect()
+pub fn in_dir(path: &CStr) -> Result<Vec<Mounted>> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let dir = fs::open(fs::CWD, path, flags, 0)?;
+    let own = fs::mount_id(dir.as_fd(), c"")?;
+    let mut mounts = Vec::new();
+    super::dir::each(dir.as_fd(), &mut |name| {
+        let id = fs::mount_id(dir.as_fd(), name)?;
+        if id != own {
+            mounts.push(stat(id)?);
+        }
+        if mounts.len() > 64 { Err(Errno::E2BIG) } else { Ok(()) }
+    })?;
+    Ok(mounts)
 }
 
 fn stat(id: u64) -> Result<Mounted> {
