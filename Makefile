@@ -22,7 +22,7 @@ TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
 .PHONY: all build release demo test test-deps test-programs unit unit-aarch64 integration counts faults check test-all parity soak soak-quick bench \
-	conformance man install deb fuzz test-engines test-engines-quick test-vm vm-core test-faults clean help
+	conformance man install deb fuzz test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
 
 all: release
 
@@ -82,7 +82,7 @@ parity: test-deps test-programs ## the same tests on runc and crun: what both fa
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test parity soak test-faults test-engines test-vm ## with parity, soak, faults, engines and guests (long)
+test-all: test parity soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
 
 soak: test-programs ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000
@@ -120,6 +120,9 @@ vm-core: test-programs ## in a guest with cgroup2 and systemd, what only it can 
 
 test-vm: test-programs ## everything in guests with cgroup2 and systemd, as root and as an ordinary user (long)
 	$(VM) all
+
+test-arm64: ## the integration tests in an emulated arm64 guest (long; skipped, loudly, without qemu-system-aarch64)
+	integration/vm/arm64 $(TESTS)
 
 test-faults: release ## every system call failing, every point of death
 	integration/faults/run $(BRISK)

@@ -54,7 +54,7 @@ fn hooks_write_to_files() {
 pub fn receive(listener: &UnixListener) -> (String, String) {
     assert!(wait_readable(listener.as_fd(), time_limit()), "nobody connects");
     let (stream, _) = listener.accept().unwrap();
-    let mut text = [0; 64];
+    let mut text = [0; 4096];
     let mut space = nix::cmsg_space!([i32; 2]);
     let mut iov = [IoSliceMut::new(&mut text)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
@@ -127,13 +127,17 @@ fn a_ready_made_filter_is_loaded_instead_of_the_profile() {
     if skip_on(&["runc"], "crun's annotation") {
         return;
     }
-    // Loads the number of the call, answers mkdirat and mkdir with errno 99, and allows the rest; on an architecture
-    // without mkdir(2) its number below is that of another call.
-    if !cfg!(target_arch = "x86_64") {
-        eprintln!("SKIP a_ready_made_filter_is_loaded_instead_of_the_profile: the numbers are those of x86_64");
+    // Loads the number of the call, answers mkdirat and mkdir (arm64 has the first only) with errno 99, and allows the rest.
+    let filter = if cfg!(target_arch = "aarch64") {
+        "IAAAAAAAAAAVAAEAIgAAABUAAAEiAAAABgAAAGMABQAGAAAAAAD/fw=="
+    } else if cfg!(target_arch = "x86_64") {
+        "IAAAAAAAAAAVAAEAUwAAABUAAAECAQAABgAAAGMABQAGAAAAAAD/fw=="
+    } else {
+        eprintln!(
+            "SKIP a_ready_made_filter_is_loaded_instead_of_the_profile: the numbers are those of x86_64 and aarch64"
+        );
         return;
-    }
-    let filter = "IAAAAAAAAAAVAAEAUwAAABUAAAECAQAABgAAAGMABQAGAAAAAAD/fw==";
+    };
     let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{ "names": ["getppid"], "action": "SCMP_ACT_ERRNO" }] });
     let bundle = || Bundle::sh("mkdir /dev/made").set("/linux/seccomp", profile.clone());

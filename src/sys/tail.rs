@@ -71,7 +71,9 @@ struct Header {
 
 const HEADER: usize = size_of::<Header>();
 const CALL: usize = size_of::<Call>();
-const PAGE: usize = 4096;
+/// The largest page a kernel of the architecture may have: the code's page becomes executable alone, and the ends of the block
+/// are where the unmapping may stop. On arm64 pages are of 4, 16 (Raspberry Pi 5, Asahi) or 64 KiB.
+const PAGE: usize = if cfg!(target_arch = "aarch64") { 65536 } else { 4096 };
 const END: u64 = u64::MAX;
 /// Exit status of a process whose call failed; the fault record says why.
 const EXIT_FAULT: u64 = 255;

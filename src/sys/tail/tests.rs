@@ -88,3 +88,17 @@ fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
     assert!(number(&record, 8) > 1, "the pid of the launched: {}", number(&record, 8));
     assert_eq!(&record[..4], [9; 4]);
 }
+
+#[test]
+fn the_block_is_made_of_whole_pages_of_this_kernel() {
+    let page = usize::try_from(nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap()).unwrap();
+    let (_ours, theirs) = socket::pair().unwrap();
+    let block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+    let (low, high) = block.bounds();
+    let (code, header, _) = block.entry();
+    for address in [low as usize, high as usize, code, header] {
+        assert_eq!(address % page, 0, "{address:#x} with pages of {page}");
+    }
+    // Whatever page size this machine has, an arm64 kernel may have one of 64 KiB.
+    assert!(cfg!(not(target_arch = "aarch64")) || header - code == 64 << 10, "{code:#x} {header:#x}");
+}
