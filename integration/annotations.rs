@@ -54,7 +54,7 @@ fn hooks_write_to_files() {
 pub fn receive(listener: &UnixListener) -> (String, String) {
     assert!(wait_readable(listener.as_fd(), time_limit()), "nobody connects");
     let (stream, _) = listener.accept().unwrap();
-    let mut text = [0; 64];
+    let mut text = [0; 4096];
     let mut space = nix::cmsg_space!([i32; 2]);
     let mut iov = [IoSliceMut::new(&mut text)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();

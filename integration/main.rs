@@ -18,6 +18,7 @@ mod conformance;
 mod criu;
 mod devices;
 mod exec;
+mod fields;
 mod flags;
 mod hard_cases;
 mod hooks;

@@ -15,7 +15,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// After this a command counts as hanging. Longer than the ten seconds that runtimes wait for a killed process.
-pub const PATIENCE: Duration = Duration::from_secs(13);
+/// `BRISK_TEST_SLOW` multiplies it (emulated guests).
+pub fn patience() -> Duration {
+    let factor = std::env::var("BRISK_TEST_SLOW").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    Duration::from_secs(13 * factor)
+}
 
 /// A verb of a runtime with its bundle; counts the containers made.
 pub struct Bench<'a> {
@@ -69,7 +73,7 @@ impl<'a> Bench<'a> {
     pub fn traced(&self, id: &str, observer: &mut dyn Observer) -> Res<Option<Reaped>> {
         let args = self.verb.arguments(self.place, &self.bundle, id)?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        Ok(trace::trace(&mut self.runtime.command(&args), PATIENCE, observer)?.main)
+        Ok(trace::trace(&mut self.runtime.command(&args), patience(), observer)?.main)
     }
 
     /// What is there now.

@@ -1,7 +1,7 @@
 //! The questions after every disturbance: do `state` and `list` tell the truth, does `delete --force` remove all of it,
 //! and can the id be used again?
 
-use crate::bench::{Bench, PATIENCE, Scene};
+use crate::bench::{Bench, Scene, patience};
 use crate::tool::{Res, process};
 use serde_json::Value;
 use std::process::Stdio;
@@ -107,7 +107,7 @@ impl Bench<'_> {
     fn command(&self, args: &[&str]) -> Res<Option<(i32, String)>> {
         let output = self.place.dir.join("output");
         let file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).open(&output)?;
-        let done = process::bounded(self.runtime.command(args).stdout(Stdio::from(file)), PATIENCE)?;
+        let done = process::bounded(self.runtime.command(args).stdout(Stdio::from(file)), patience())?;
         let text = String::from_utf8_lossy(&std::fs::read(&output)?).into_owned();
         Ok(done.map(|done| (if done.ok() { 0 } else { 1 }, text)))
     }

@@ -2,7 +2,7 @@
 //! outcome is right but these: a hang, a crash, an error without a line, two winners of create, a state that lies,
 //! something left after delete --force.
 
-use crate::bench::{Bench, PATIENCE};
+use crate::bench::{Bench, patience};
 use crate::options::Options;
 use crate::questions::{Finding, finding};
 use crate::tool::lab::Place;
@@ -118,7 +118,7 @@ fn spawn(bench: &Bench<'_>, verb: Verb, id: &str, twin: &str) -> Res<(Child, std
 
 fn finish(child: &Child, both: &[i32]) -> Res<Option<Reaped>> {
     let pid = child.id() as i32;
-    if let Some(reaped) = process::wait_within(pid, both, PATIENCE)? {
+    if let Some(reaped) = process::wait_within(pid, both, patience())? {
         return Ok(Some(reaped));
     }
     os::kill(pid, libc::SIGKILL)?;

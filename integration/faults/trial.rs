@@ -1,6 +1,6 @@
 //! One trial: a container brought to where the verb begins, the verb with one fault in it, and the questions after it.
 
-use crate::bench::{Bench, PATIENCE, Scene};
+use crate::bench::{Bench, Scene, patience};
 use crate::errnos;
 use crate::options::Mode;
 use crate::questions::{Finding, finding};
@@ -99,7 +99,7 @@ impl Trial<'_> {
     fn judge(&self, id: &str, before: &Scene, main: Option<Reaped>) -> Res<Verdicts> {
         let mut findings = Vec::new();
         let Some(main) = main else {
-            findings.push(finding("hangs", format!("not over after {PATIENCE:?}")));
+            findings.push(finding("hangs", format!("not over after {:?}", patience())));
             return Ok(Verdicts { succeeded: false, left: true, said: String::new(), findings });
         };
         let (succeeded, verb) = (main.status == 0, self.bench.verb);

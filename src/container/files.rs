@@ -25,7 +25,9 @@ fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
     let make = || OpenOptions::new().write(true).create_new(true).open(&temporary);
     let file = match make() {
         // Of a command that was cut short.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => std::fs::remove_file(&temporary).and_then(|()| make()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&temporary).and_then(|()| make())
+        }
         result => result,
     };
     let mut file = file.at(Stage::State, what)?;

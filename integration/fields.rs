@@ -1,0 +1,234 @@
+//! Fields of config.json whose effect no other file looks at.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::annotations::receive;
+use crate::common::host::Cgroups;
+use crate::common::{Bundle, Need, brisk_only, host, skip_on, skip_unless};
+
+/// A call by its number, as the probe takes it.
+fn call(number: libc::c_long, args: &str) -> String {
+    format!("syscall:{number},{args}")
+}
+
+#[test]
+fn seccomp_rules_with_arguments_and_errnos() {
+    // An argument under a mask, one that is in a range, and a call that is refused whatever its arguments.
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
+        "syscalls": [
+            { "names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPROTO,
+              "args": [{ "index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": 3, "valueTwo": 2 }] },
+            { "names": ["getpgid"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EBADFD,
+              "args": [{ "index": 0, "op": "SCMP_CMP_GE", "value": 1 }] },
+            { "names": ["getsid"], "action": "SCMP_ACT_ERRNO" },
+        ],
+    });
+    let table = [
+        (call(libc::SYS_getpriority, "0,0"), None),
+        (call(libc::SYS_getpriority, "2,0"), Some("EPROTO")),
+        (call(libc::SYS_getpriority, "6,0"), Some("EPROTO")),
+        (call(libc::SYS_getpgid, "0"), None),
+        (call(libc::SYS_getpgid, "1"), Some("EBADFD")),
+        (call(libc::SYS_getsid, "0"), Some("EPERM")),
+    ];
+    let ops: Vec<&str> = table.iter().map(|(op, _)| op.as_str()).collect();
+    let out = Bundle::probe(&ops).set("/linux/seccomp", profile).container().run().ok().json();
+    for (op, errno) in &table {
+        assert_eq!(out[op]["errno"], json!(errno), "{op}: {out}");
+    }
+}
+
+#[test]
+fn the_default_errno_of_a_seccomp_profile() {
+    if skip_on(&["runc", "crun"], "too old for the field, or for the profile's system calls") {
+        return;
+    }
+    let docker: Value = serde_json::from_str(include_str!("../fixtures/engines/docker-default-config.json")).unwrap();
+    let kexec = call(libc::SYS_kexec_load, "0,0,0,0");
+    let bundle = Bundle::probe(&[&kexec]).set("/linux/seccomp", docker["linux"]["seccomp"].clone());
+    let out = bundle.set("/linux/seccomp/defaultErrnoRet", json!(libc::EPROTO)).container().run().ok().json();
+    assert_eq!(out[&kexec]["errno"], "EPROTO");
+}
+
+#[test]
+fn a_seccomp_flag_that_does_not_exist_is_refused() {
+    let profile = |flag: &str| json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": [flag], "syscalls": [] });
+    let bundle = |flag: &str| Bundle::sh("true").set("/linux/seccomp", profile(flag)).container();
+    bundle("SECCOMP_FILTER_FLAG_LOG").run().ok();
+    let text = bundle("SECCOMP_FILTER_FLAG_NOPE").run().fails();
+    assert!(text.contains("SECCOMP_FILTER_FLAG_NOPE"), "{text}");
+}
+
+#[test]
+fn the_seccomp_listener_comes_with_state_and_metadata() {
+    if skip_on(&["runc", "crun"], "built without it") {
+        return;
+    }
+    let bundle = Bundle::idle();
+    let path = bundle.dir.join("agent.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "for the agent",
+        "syscalls": [{ "names": ["kexec_load"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    let container = bundle.set("/linux/seccomp", profile).container();
+    container.up();
+    let (text, _) = receive(&listener);
+    let message: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(message["metadata"], "for the agent", "{message}");
+    assert_eq!(message["fds"], json!(["seccompFd"]), "{message}");
+    assert_eq!(message["state"]["id"], json!(container.id), "{message}");
+    assert_eq!(message["pid"], json!(container.pid()), "{message}");
+}
+
+#[test]
+fn the_memory_policy_is_set() {
+    if skip_on(&["runc", "crun"], "came later")
+        || skip_unless(Need::from(fs::exists("/proc/self/numa_maps").unwrap()), "a kernel without NUMA")
+    {
+        return;
+    }
+    let policy = |mode: &str| json!({ "mode": mode, "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] });
+    for (mode, shown) in [("MPOL_BIND", " bind=static:0 "), ("MPOL_INTERLEAVE", " interleave=static:0 ")] {
+        let container =
+            Bundle::probe(&["read:/proc/self/numa_maps"]).set("/linux/memoryPolicy", policy(mode)).container();
+        let out = container.run().ok().json();
+        let maps = out["read:/proc/self/numa_maps"].as_str().unwrap();
+        assert!(maps.contains(shown), "{mode}: {maps}");
+    }
+}
+
+#[test]
+fn a_deadline_is_set() {
+    if skip_on(&["runc", "crun"], "came later") {
+        return;
+    }
+    let scheduler = json!({
+        "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 2_000_000, "period": 4_000_000,
+        "flags": ["SCHED_FLAG_RECLAIM"],
+    });
+    let container = Bundle::probe(&["report"]).set("/process/scheduler", scheduler).container();
+    let seen = container.run().ok().json()["report"]["scheduler"].clone();
+    for (field, value) in
+        [("policy", 6), ("flags", 2), ("runtime", 1_000_000), ("deadline", 2_000_000), ("period", 4_000_000)]
+    {
+        assert_eq!(seen[field], json!(value), "{field}: {seen}");
+    }
+}
+
+#[test]
+fn real_time_limits_let_a_real_time_policy_run() {
+    let file = host::cgroup_dir("cpu", "/").join("cpu.rt_runtime_us");
+    if skip_on(&["runc", "crun"], "the scheduler came later")
+        || skip_unless(Need::from(Cgroups::detect() == Cgroups::V1 && file.exists()), "no real-time limits of groups")
+    {
+        return;
+    }
+    let scheduler = json!({ "policy": "SCHED_FIFO", "priority": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"] });
+    let container = Bundle::probe(&["report", "pause"])
+        .resources("cpu", json!({ "realtimeRuntime": 10_000, "realtimePeriod": 500_000 }))
+        .set("/process/scheduler", scheduler)
+        .container();
+    let running = container.start_run(&[]);
+    host::wait_until(|| running.stdout().ends_with("}\n"));
+    let seen: Value = serde_json::from_str(&running.stdout()).unwrap();
+    let seen = &seen["report"]["scheduler"];
+    assert_eq!((&seen["policy"], &seen["priority"], &seen["flags"]), (&json!(1), &json!(5), &json!(1)), "{seen}");
+    assert_eq!(container.cgroup_file("cpu", "cpu.rt_runtime_us"), "10000");
+    assert_eq!(container.cgroup_file("cpu", "cpu.rt_period_us"), "500000");
+    container.kill("KILL").ok();
+    running.wait();
+}
+
+#[test]
+fn hooks_have_the_arguments_and_environment_of_their_own() {
+    if skip_on(&["runc"], "runs poststart at create") {
+        return;
+    }
+    const KINDS: [&str; 6] =
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    let mut bundle = Bundle::sh("true");
+    let host_file = bundle.dir.join("hook.out");
+    for kind in KINDS {
+        let file = if kind == "startContainer" { "/tmp/hook.out" } else { host_file.to_str().unwrap() };
+        let script = format!("echo $0 $1 $KIND $TERM >> {file}");
+        bundle = bundle.push(
+            &format!("/hooks/{kind}"),
+            json!({ "path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": [format!("KIND={kind}")] }),
+        );
+    }
+    let container = bundle.container();
+    container.create().ok();
+    container.start_and_wait();
+    container.delete_force().ok();
+    // TERM is set for the container's process: a hook with an environment has no other.
+    let text =
+        container.bundle.hook_output() + &fs::read_to_string(container.bundle.rootfs().join("tmp/hook.out")).unwrap();
+    for kind in KINDS {
+        assert!(text.lines().any(|line| line == format!("zero one {kind}")), "{kind}: {text}");
+    }
+}
+
+#[test]
+fn limits_that_mean_nothing_any_more_are_told() {
+    if brisk_only("its warnings") {
+        return;
+    }
+    let limits =
+        json!({ "kernel": 4_194_304, "kernelTCP": 4_194_304, "useHierarchy": true, "checkBeforeUpdate": true });
+    let container = Bundle::sh("true").resources("memory", limits).container();
+    let text = container.run().ok().stderr();
+    for field in ["memory.kernel ", "memory.kernelTCP "] {
+        assert!(text.contains(&format!("linux.resources.{field}")), "{field}: {text}");
+    }
+}
+
+#[test]
+fn what_this_host_cannot_serve_is_named() {
+    if brisk_only("its errors") {
+        return;
+    }
+    let served = |path: &str| fs::exists(path).unwrap();
+    let controller =
+        |name: &str| fs::read_to_string("/proc/cgroups").unwrap().lines().any(|line| line.starts_with(name));
+    let table = [
+        (
+            "/linux/intelRdt",
+            json!({ "closID": "x", "l3CacheSchema": "L3:0=f" }),
+            "resctrl",
+            served("/sys/fs/resctrl/schemata"),
+        ),
+        ("/linux/intelRdt", json!({ "memBwSchema": "MB:0=10" }), "resctrl", served("/sys/fs/resctrl/schemata")),
+        (
+            "/linux/intelRdt",
+            json!({ "enableMonitoring": true, "schemata": ["L3:0=f"] }),
+            "resctrl",
+            served("/sys/fs/resctrl/schemata"),
+        ),
+        ("/process/apparmorProfile", json!("none-such"), "apparmor", false),
+        ("/process/selinuxLabel", json!("a:b:c:d"), "attr/exec", served("/sys/fs/selinux/enforce")),
+        (
+            "/linux/resources/network",
+            json!({ "priorities": [{ "name": "lo", "priority": 3 }] }),
+            "net_prio",
+            controller("net_prio"),
+        ),
+        ("/linux/resources/rdma", json!({ "none0": { "hcaHandles": 2, "hcaObjects": 3 } }), "rdma", false),
+        ("/linux/personality", json!({ "domain": "LINUX", "flags": ["NONE"] }), "personality flag", false),
+    ];
+    for (field, value, word, here) in table {
+        if here {
+            continue;
+        }
+        let container = Bundle::sh("true").set(field, value).container();
+        let text = container.create().fails();
+        assert!(text.contains(word), "{field}: {text}");
+        container.assert_nothing_left();
+    }
+}
