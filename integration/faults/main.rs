@@ -64,10 +64,14 @@ fn run(options: &Options) -> Res<bool> {
             continue;
         }
         let mut rows = Vec::new();
+        matrix::head(name, options);
         for verb in Verb::ALL.into_iter().filter(|verb| options.wants(verb.name())) {
             for mode in Mode::ALL.into_iter().filter(|mode| options.modes.contains(mode)) {
                 match cell(&place, &runtime, options, verb, mode, end) {
-                    Ok(row) => rows.push(row),
+                    Ok(row) => {
+                        matrix::line(&row);
+                        rows.push(row);
+                    }
                     Err(error) => {
                         good = false;
                         println!("{name} {} {}: cannot be tried: {error}", verb.name(), mode.name());
@@ -75,7 +79,7 @@ fn run(options: &Options) -> Res<bool> {
                 }
             }
         }
-        matrix::print(name, options, &rows);
+        matrix::findings(options, &rows);
         good &= rows.iter().all(|row| row.passed(options));
     }
     for left in place.close()? {

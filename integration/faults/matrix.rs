@@ -76,8 +76,8 @@ impl Row {
     }
 }
 
-/// The matrix of one runtime.
-pub fn print(name: &str, options: &Options, rows: &[Row]) {
+/// The head of one runtime's matrix.
+pub fn head(name: &str, options: &Options) {
     let variant = options.variant.title();
     let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" };
     println!("{name}, cgroup {cgroups}, {variant}");
@@ -96,23 +96,29 @@ pub fn print(name: &str, options: &Options, rows: &[Row]) {
         "bad",
         "no time"
     );
-    for row in rows {
-        println!(
-            "  {:<13}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
-            row.verb.name(),
-            row.mode.name(),
-            row.sites,
-            row.faults,
-            row.chosen,
-            row.tried,
-            row.missed,
-            row.survived,
-            row.refused,
-            row.left,
-            row.bad,
-            row.out_of_time
-        );
-    }
+}
+
+/// Printed as it ends, so that a run that is stopped has shown what it found.
+pub fn line(row: &Row) {
+    println!(
+        "  {:<13}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
+        row.verb.name(),
+        row.mode.name(),
+        row.sites,
+        row.faults,
+        row.chosen,
+        row.tried,
+        row.missed,
+        row.survived,
+        row.refused,
+        row.left,
+        row.bad,
+        row.out_of_time
+    );
+}
+
+/// What was found, below the matrix.
+pub fn findings(options: &Options, rows: &[Row]) {
     let mut all: Vec<(&String, &(usize, String))> = rows.iter().flat_map(|row| &row.findings).collect();
     all.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     for (key, (count, example)) in all.iter().take(options.lines) {

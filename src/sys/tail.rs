@@ -71,8 +71,9 @@ struct Header {
 
 const HEADER: usize = size_of::<Header>();
 const CALL: usize = size_of::<Call>();
-/// The largest page a kernel of the architecture may have: the code's page becomes executable alone, and the ends of the block
-/// are where the unmapping may stop. On arm64 pages are of 4, 16 (Raspberry Pi 5, Asahi) or 64 KiB.
+/// The largest page a kernel of the architecture may have; on arm64 they are of 4, 16 (Raspberry Pi 5) or 64 KiB. The
+/// code's page must become executable without the header, which is written to, and the ends of the block are where
+/// munmap(2) starts and stops.
 const PAGE: usize = if cfg!(target_arch = "aarch64") { 65536 } else { 4096 };
 const END: u64 = u64::MAX;
 /// Exit status of a process whose call failed; the fault record says why.
