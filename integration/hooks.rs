@@ -319,14 +319,29 @@ fn a_failing_poststop_hook_does_not_keep_the_container() {
 
 #[test]
 fn a_hook_that_hangs_is_ended_by_its_timeout() {
-    let bundle = Bundle::idle();
-    let container = bundle
-        .push("/hooks/createRuntime", json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }))
-        .container();
-    let before = std::time::Instant::now();
-    let text = container.create().fails();
-    assert!(before.elapsed() >= std::time::Duration::from_secs(1), "{text}");
-    container.assert_nothing_left();
+    if skip_on(&["runc", "crun"], "startContainer and poststart hooks run beside start, or before") {
+        return;
+    }
+    for kind in KINDS {
+        let hook = json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 });
+        let container = Bundle::idle().push(&format!("/hooks/{kind}"), hook).container();
+        let before = std::time::Instant::now();
+        let text = match kind {
+            "startContainer" | "poststart" => {
+                container.create().ok();
+                container.start().fails()
+            }
+            "poststop" => {
+                container.create().ok();
+                container.delete().ok().stderr()
+            }
+            _ => container.create().fails(),
+        };
+        assert!(before.elapsed() >= std::time::Duration::from_secs(1), "{kind}: {text}");
+        assert!(text.contains(kind) && text.contains("/bin/sleep") && text.contains("timed out"), "{kind}: {text}");
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
 }
 
 #[test]
