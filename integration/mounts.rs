@@ -7,7 +7,7 @@ use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
 use crate::common::container::{has, mount_at};
-use crate::common::{Bundle, skip_on, skip_unless};
+use crate::common::{Bundle, brisk_only, skip_on, skip_unless};
 
 fn run(bundle: Bundle) -> Value {
     bundle.container().run().ok().json()
@@ -62,6 +62,23 @@ fn options_that_change_nothing_are_accepted() {
         return;
     }
     let _ = tmpfs(&["loud", "silent", "noiversion", "nolazytime", "nomand", "mand"]);
+}
+
+/// fsconfig(2) has no `silent`: such a mount takes another way, on which nothing else may be lost.
+#[test]
+fn what_only_mount_2_can_do_keeps_the_rest() {
+    if brisk_only("mounts in two ways") {
+        return;
+    }
+    let options = ["silent", "rnosuid", "noexec", "rro"];
+    let bundle = Bundle::probe(&["report", "stat:/tmp", "create:/tmp/x"]).mount("tmpfs", "tmpfs", "/tmp", &options);
+    let out = run(bundle);
+    let mount = mount_at(&out["report"], "/tmp");
+    for option in ["nosuid", "noexec", "ro"] {
+        assert!(has(&mount["opts"], option), "{option}: {mount}");
+    }
+    assert_eq!(out["stat:/tmp"]["mode"], "1777");
+    assert_eq!(out["create:/tmp/x"]["errno"], "EROFS");
 }
 
 #[test]

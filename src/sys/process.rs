@@ -175,15 +175,9 @@ pub fn getegid() -> u32 {
     (unsafe { raw!(SYS_getegid) }) as u32
 }
 
-/// setsid(2).
-pub fn setsid() -> Result<()> {
-    // SAFETY: no memory is passed.
-    done(unsafe { raw!(SYS_setsid) })
-}
-
 /// prctl(2) with numbers only.
-pub fn prctl(option: i32, a: u64, b: u64) -> Result<i32> {
-    // SAFETY: used with the options below and by callers in `sys` that pass numbers, never pointers.
+fn prctl(option: i32, a: u64, b: u64) -> Result<i32> {
+    // SAFETY: used with the options below, which take numbers, never pointers.
     cvt(unsafe { raw!(SYS_prctl, option, a, b, 0, 0) }).map(|n| n as i32)
 }
 
@@ -296,7 +290,7 @@ pub fn set_affinity(pid: i32, mask: &[u64]) -> Result<()> {
 /// leaves a new process to wait for its parent's CPU although others are idle (measured on 6.18). Where there is no
 /// other, it stays.
 pub fn leave_cpu(pid: i32) {
-    let mut mask = [0u64; 16];
+    let mut mask = [0u64; 8192 / 64];
     let mut cpu = 0u32;
     // SAFETY: `cpu` is writable; the other pointers are not used.
     let found = done(unsafe { raw!(SYS_getcpu, &raw mut cpu, ptr::null_mut::<u32>(), ptr::null_mut::<u8>()) });
