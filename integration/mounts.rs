@@ -125,7 +125,7 @@ fn tmpcopyup_copies_what_was_there() {
     fs::set_permissions(data.join("sub/deep"), fs::Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::chown(data.join("sub/deep"), Some(12), Some(13)).unwrap();
     std::os::unix::fs::symlink("file", data.join("link")).unwrap();
-    let container = bundle.mount("tmpfs", "tmpfs", "/data", &["tmpcopyup", "nosuid"]).container();
+    let container = bundle.mount("tmpfs", "tmpfs", "/data", &["tmpcopyup", "nosuid", "rnodev"]).container();
     let out = container.run().ok().json();
     assert_eq!(out["read:/data/file"], "copied");
     assert_eq!(out["stat:/data/sub/deep"]["mode"], "640");
@@ -135,6 +135,21 @@ fn tmpcopyup_copies_what_was_there() {
     assert_eq!(out["create:/data/new"], "ok");
     assert_eq!(mount_at(&out["report"], "/data")["fs"], "tmpfs");
     assert!(!container.bundle.rootfs().join("data/new").exists());
+}
+
+#[test]
+fn a_copy_in_a_read_only_tmpfs() {
+    if skip_on(&["runc", "crun"], "rro comes before the copy") {
+        return;
+    }
+    for readonly in ["ro", "rro"] {
+        let bundle = Bundle::probe(&["read:/data/file", "create:/data/new"]);
+        fs::create_dir(bundle.rootfs().join("data")).unwrap();
+        fs::write(bundle.rootfs().join("data/file"), "copied").unwrap();
+        let out = run(bundle.mount("tmpfs", "tmpfs", "/data", &["tmpcopyup", readonly]));
+        assert_eq!(out["read:/data/file"], "copied", "{readonly}");
+        assert_eq!(out["create:/data/new"]["errno"], "EROFS", "{readonly}");
+    }
 }
 
 #[test]

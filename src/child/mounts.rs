@@ -111,11 +111,12 @@ impl Child<'_> {
             Err(Errno::ENOSYS) => return self.mount_classic(op, place.as_fd(), extra, inherited),
             Err(errno) => return Err(errno.into()),
         };
-        if op.recursive != MountAttr::default() {
-            mount::set_attr(fresh.as_fd(), 0, &op.recursive)?;
-        }
         if *copy_up == CopyUp::Yes {
             copy::tree(place.as_fd(), fresh.as_fd(), &mut self.it.scratch)?;
+        }
+        // After what was written to it: it may be read-only.
+        if op.recursive != MountAttr::default() {
+            mount::set_attr(fresh.as_fd(), 0, &op.recursive)?;
         }
         self.id_map(fresh.as_fd(), op)?;
         mount::attach(fresh.as_fd(), place.as_fd())?;
@@ -136,14 +137,15 @@ impl Child<'_> {
         mount::mount(Some(source), c".", Some(kind), flags | classic_flags(op.attr.set), Some(data))?;
         fs::chdir(c"/")?;
         let mounted = resolve(self.root()?, &op.dest, extra)?;
-        if op.recursive != MountAttr::default() {
-            mount::set_attr(mounted.as_fd(), 0, &op.recursive)?;
-        }
         if let Some(mode) = mode {
             fs::chmod_at(mounted.as_fd(), c".", mode)?;
         }
         if let Some(lower) = lower {
             copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.it.scratch)?;
+        }
+        // Last: it may be read-only.
+        if op.recursive != MountAttr::default() {
+            mount::set_attr(mounted.as_fd(), 0, &op.recursive)?;
         }
         propagate(mounted.as_fd(), op)
     }
