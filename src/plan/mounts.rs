@@ -27,6 +27,11 @@ pub(super) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &m
     let options = options::parse(&mount.options)?;
     let dest = relative_dest(mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
+    if dest.is_empty() && !options.remount {
+        // What is mounted over the root is not what the container is in afterwards.
+        let what = format!("mount {}: the destination is the root itself, which root.path names", mount.destination);
+        return Err(Error::new(Stage::Bundle, what));
+    }
     check_proc(mount, &dest)?;
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
