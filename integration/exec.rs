@@ -306,6 +306,12 @@ fn exec_cpu_affinity() {
     }
     let container = up(Bundle::idle().set("/process/execCPUAffinity", json!({ "initial": "0", "final": "1" })));
     assert_eq!(report(&container, &[])["affinity"], json!([1]));
+    // Nothing but a trace tells where it ran before.
+    let trace = container.bundle.dir.join("trace");
+    container.exec_with(&["--trace", trace.to_str().unwrap()], &["/bin/true"]).ok();
+    let text = fs::read_to_string(trace).unwrap();
+    let [first, then] = ["set the CPU affinity to 0\"", "set the CPU affinity to 1\""].map(|step| text.find(step));
+    assert!(first.is_some() && first < then, "{text}");
 }
 
 #[test]

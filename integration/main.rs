@@ -17,6 +17,7 @@ mod common;
 mod conformance;
 mod criu;
 mod devices;
+mod each_flag;
 mod exec;
 mod fields;
 mod flags;

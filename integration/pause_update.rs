@@ -114,6 +114,36 @@ fn update_by_single_flags() {
     }
 }
 
+/// The kernel forgets the shares of a cgroup that becomes idle.
+#[test]
+fn update_of_cpu_idle_and_back_keeps_the_shares() {
+    if skip_on(&["runc", "crun"], "leave the kernel's default") {
+        return;
+    }
+    let container = up(Bundle::idle().resources("cpu", json!({ "shares": 500 })));
+    let (shares, configured) = match Cgroups::detect() {
+        Cgroups::V1 => ("cpu.shares", "500"),
+        Cgroups::V2 => ("cpu.weight", "58"),
+    };
+    if skip_unless(
+        Need::from(host::cgroup_dir("cpu", &container.bundle.cgroup()).join("cpu.idle").exists()),
+        "cpu.idle came with Linux 5.15",
+    ) {
+        return;
+    }
+    assert_eq!(container.cgroup_file("cpu", shares), configured);
+    let update = |args: &[&str]| container.call(&[&["update"], args, &[container.id.as_str()]].concat());
+    update(&["--cpu-idle", "1"]).ok();
+    update(&["--cpu-idle", "1"]).ok();
+    assert_eq!(container.cgroup_file("cpu", "cpu.idle"), "1");
+    update(&["--cpu-idle", "0"]).ok();
+    assert_eq!(container.cgroup_file("cpu", shares), configured);
+    // What is taken back, too.
+    update(&["--cpu-idle", "1", "--cpuset-cpus", "4000"]).fails();
+    assert_eq!(container.cgroup_file("cpu", "cpu.idle"), "0");
+    assert_eq!(container.cgroup_file("cpu", shares), configured);
+}
+
 #[test]
 fn update_leaves_the_rest_alone() {
     let container = up(Bundle::probe(&["pause"])

@@ -101,13 +101,23 @@ struct Child<'a> {
     empty_dir: Option<OwnedFd>,
     null: Option<OwnedFd>,
     next_hook: usize,
+    /// `start` has said go: its end of the fifo is the only one that anybody listens to.
+    told_to_start: bool,
 }
 
 /// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::tail`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
     let plan = inherited.plan;
-    let mut child =
-        Child { it: inherited, root: None, dir: None, procfs: None, empty_dir: None, null: None, next_hook: 0 };
+    let mut child = Child {
+        it: inherited,
+        root: None,
+        dir: None,
+        procfs: None,
+        empty_dir: None,
+        null: None,
+        next_hook: 0,
+        told_to_start: false,
+    };
     child.it.started.start(0, 1);
     child.protect();
     for (index, op) in plan.ops.iter().enumerate() {
@@ -149,8 +159,11 @@ impl<'a> Child<'a> {
     fn fail(&self, index: usize, trouble: &Trouble) -> ! {
         let mut fault = Fault::new(index as u32, trouble.errno);
         fault.detail = trouble.detail;
-        // If the parent is gone there is nobody left to tell.
-        let _ = wire::send(self.it.wire.as_fd(), &Message::Fault(fault));
+        // If the parent, or `start`, is gone there is nobody left to tell.
+        let _ = match self.it.fifo.as_ref().filter(|_| self.told_to_start) {
+            Some(fifo) => fs::write_all(fifo.as_fd(), &wire::encode(&Message::Fault(fault))),
+            None => wire::send(self.it.wire.as_fd(), &Message::Fault(fault)),
+        };
         process::exit(255)
     }
 
@@ -284,10 +297,11 @@ impl<'a> Child<'a> {
         }
     }
 
-    fn await_start(&self) -> Done {
+    fn await_start(&mut self) -> Done {
         wire::send(self.it.wire.as_fd(), &Message::Sync(SyncPoint::Parked, 0))?;
         let fifo = self.it.fifo.as_ref().ok_or(Errno::EBADF)?;
         fs::read(fifo.as_fd(), &mut [0])?;
+        self.told_to_start = true;
         Ok(())
     }
 }

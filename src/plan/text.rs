@@ -78,7 +78,7 @@ impl Display for Step {
             Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
             Step::Rlimit(limit) => rlimit(limit, f),
             Step::OomScoreAdj(score) => write!(f, "set oom_score_adj to {score}"),
-            Step::Affinity(_) => f.write_str("set the CPU affinity"),
+            Step::Affinity(mask) => write!(f, "set the CPU affinity to {}", cpus(mask)),
             Step::SavePlanned => f.write_str("note what will be made"),
             Step::SaveState => f.write_str("save the state"),
             Step::Publish => f.write_str("tell that it is set up"),
@@ -354,6 +354,20 @@ impl Plan {
         }
         Error::errno(stage(op), what, errno)
     }
+}
+
+/// The CPUs of a mask as a list, `0-2,9`.
+fn cpus(mask: &[u64]) -> String {
+    let total = mask.len() * 64;
+    let has = |cpu: usize| mask.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1);
+    let starts = (0..total).filter(|cpu| has(*cpu) && (*cpu == 0 || !has(cpu - 1)));
+    let ranges: Vec<String> = starts
+        .map(|first| match (first..total).find(|cpu| !has(cpu + 1)).unwrap_or(first) {
+            last if last == first => first.to_string(),
+            last => format!("{first}-{last}"),
+        })
+        .collect();
+    ranges.join(",")
 }
 
 /// runc's words: docker and podman tell 126 from 127 by them.
