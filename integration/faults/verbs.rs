@@ -77,6 +77,11 @@ impl Verb {
         }
     }
 
+    /// Whether both begin with a container that is as far.
+    pub fn begins_like(self, other: Self) -> bool {
+        self.before() == other.before()
+    }
+
     /// Whether a failure must leave nothing at all, because nothing was there before.
     pub fn makes(self) -> bool {
         self.before() == Before::Nothing
@@ -126,7 +131,9 @@ impl Verb {
             Self::Resume => &["resume", id],
             // Without controllers there are still the limits of cgroup v2 itself.
             Self::Update if hierarchies::v2_without("cpu") => {
-                fs::write(&limits, r#"{"unified": {"cgroup.max.depth": "9", "cgroup.max.descendants": "99"}}"#)?;
+                if !limits.exists() {
+                    fs::write(&limits, r#"{"unified": {"cgroup.max.depth": "9", "cgroup.max.descendants": "99"}}"#)?;
+                }
                 &["update", "--resources", text(&limits)?, id]
             }
             Self::Update => &["update", "--cpu-share", "512", id],
