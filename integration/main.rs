@@ -14,6 +14,7 @@ mod cgroup;
 mod check;
 mod clock;
 mod common;
+mod complaints;
 mod conformance;
 mod criu;
 mod devices;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, Need, host, process, runtime, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, host, lacks, process, runtime, skip_on, skip_unless};
 
 /// No user has this id, so nothing can depend on one.
 const UID: u32 = 54_321;
@@ -208,6 +208,9 @@ fn sysfs_is_bound_in_the_hosts_network() {
 
 #[test]
 fn limits_are_left_out_where_that_is_asked_for() {
+    if lacks(&["pids"]) {
+        return;
+    }
     if not_here() || skip_on(&["runc", "crun"], "they leave them out unasked") {
         return;
     }
