@@ -13,9 +13,10 @@ use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_on,
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// True, with a loud word, where cgroup v2 is not alone.
+/// True, with a loud word, where cgroup v2 is not alone or root's.
 fn not_here() -> bool {
     skip_unless(Need::from(Cgroups::detect() == Cgroups::V2), "cgroup v2 is not mounted alone here")
+        || skip_unless(Need::from(host::is_root()), "only root may make cgroups anywhere")
 }
 
 fn read(dir: &Path, file: &str) -> String {

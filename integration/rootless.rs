@@ -232,6 +232,30 @@ fn a_cgroup_that_root_gave_is_used() {
     fs::remove_dir(given).unwrap();
 }
 
+/// What the error of a limit that cannot be set tells to do.
+#[test]
+fn limits_in_a_delegated_scope_of_the_users_own() {
+    let manager = Command::new("systemctl").args(["--user", "is-system-running"]).output();
+    let manager = manager.is_ok_and(|output| !output.stdout.starts_with(b"offline") && !output.stdout.is_empty());
+    let user = !host::is_root() && host::Cgroups::detect() == host::Cgroups::V2;
+    if not_here() || skip_unless(Need::from(user && manager), "no ordinary user with a service manager and cgroup v2") {
+        return;
+    }
+    let container = bundle(&["/probe", "pause"]).resources("pids", json!({ "limit": 30 })).container();
+    let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
+    let user = as_user(&container, &["create", "--bundle", dir, id]);
+    let mut command = Command::new("systemd-run");
+    command.args(["--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]);
+    command.arg(user.get_program()).args(user.get_args()).current_dir(dir);
+    process::run(command).ok();
+    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let cgroup = Path::new("/sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
+    assert!(cgroup.ends_with(id), "{}", cgroup.display());
+    assert_eq!(fs::read_to_string(cgroup.join("pids.max")).unwrap().trim(), "30");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
 #[test]
 fn without_the_helpers_there_is_one_id() {
     if not_here() || skip_on(&["runc", "crun"], "runc refuses such a bundle, crun fails without newuidmap") {
