@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use serde_json::{Value, json};
 
 use crate::common::host::{self, Cgroups};
-use crate::common::{Bundle, Container, brisk_only, skip_on};
+use crate::common::{Bundle, Container, brisk_only, lacks, skip_on};
 
 use super::annotations::receive;
 
@@ -187,6 +187,9 @@ fn every_verb_that_takes_one_writes_a_trace() {
 
 #[test]
 fn limits_by_single_flags() {
+    if lacks(&["cpu"]) {
+        return;
+    }
     if skip_on(&["crun", "runc"], "flags of newer versions") {
         return;
     }

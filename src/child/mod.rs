@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::plan::op::{Op, Plan, is_tail};
+use crate::plan::op::{Op, Plan, Source, is_tail};
 use crate::sys::tail::Block;
 use crate::sys::{cred, fs, mount, process, socket};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -62,6 +62,8 @@ pub struct Inherited<'a> {
     pub namespaces: Vec<OwnedFd>,
     /// Trees the parent cloned, by index.
     pub trees: Vec<OwnedFd>,
+    /// Those it clones later, by index.
+    pub late: Vec<Option<OwnedFd>>,
     /// User namespaces of id-mapped mounts, by index.
     pub id_maps: Vec<OwnedFd>,
     /// The connected console socket.
@@ -178,6 +180,7 @@ impl<'a> Child<'a> {
             Op::End => process::exit(0),
             Op::Sync(point) => self.sync(*point),
             Op::JoinCgroup => self.join_cgroup(),
+            Op::TakeTrees(_) => self.take_trees(),
             Op::Wait(point) => Ok(wire::wait(self.it.wire.as_fd(), *point)?),
             Op::Join(index, kind) => {
                 let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;
@@ -242,6 +245,26 @@ impl<'a> Child<'a> {
             })?;
         }
         Ok(())
+    }
+
+    fn take_trees(&mut self) -> Done {
+        while let Some(next) = self.it.late.iter().position(Option::is_none) {
+            wire::wait_files(self.it.wire.as_fd(), SyncPoint::Trees, &mut self.it.late[next..])?;
+            if self.it.late[next].is_none() {
+                return Err(Errno::EBADMSG.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// A tree that the parent cloned.
+    fn tree(&self, source: &Source) -> Result<Option<OwnedFd>, Trouble> {
+        let tree = match source {
+            Source::Path(_) => return Ok(None),
+            Source::Tree(index) => self.it.trees.get(*index),
+            Source::Late(index) => self.it.late.get(*index).and_then(Option::as_ref),
+        };
+        Ok(Some(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?))
     }
 
     fn become_root(&self) -> Done {
