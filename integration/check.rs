@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{Bundle, Container, brisk_only, host, process};
+use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_outside_guests, skip_unless};
 use crate::rootless::{as_user, not_here};
 
 fn rows(output: &process::Output) -> Vec<Value> {
@@ -56,4 +56,34 @@ fn it_tells_a_user_what_is_missing() {
         assert_eq!(ids["verdict"], "no");
         assert!(ids["fix"].as_str().unwrap().starts_with("usermod --add-subuids"), "{ids}");
     }
+}
+
+#[test]
+fn what_it_tells_to_do_helps() {
+    if brisk_only("no other runtime has it") || skip_outside_guests("it changes /etc/passwd and /etc/subuid") {
+        return;
+    }
+    let root = |line: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", line]);
+        process::run(command).ok()
+    };
+    if skip_unless(Need::from(host::is_root()), "only root makes a user") {
+        return;
+    }
+    root("useradd --no-create-home briskless && sed -i /^briskless:/d /etc/subuid /etc/subgid");
+    let container = container();
+    let ids = || {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "briskless", "--regid", "briskless", "--clear-groups", "--"]);
+        let runtime = container.command(&["check", "--json"]);
+        command.arg(host::resolve_program(runtime.get_program().as_ref())).args(runtime.get_args());
+        row(&rows(&process::run(command).ok()), "subordinate ids").clone()
+    };
+    let before = ids();
+    assert_eq!(before["verdict"], "no", "{before}");
+    root(before["fix"].as_str().unwrap());
+    let after = ids();
+    root("userdel briskless");
+    assert_eq!(after["verdict"], "yes", "{after}");
 }

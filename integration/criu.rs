@@ -178,6 +178,25 @@ fn links_of_the_container_do_not_exchange_mounts() {
 }
 
 #[test]
+fn a_mount_point_that_criu_would_misread_is_refused() {
+    if skip_without_criu() || brisk_only("crun of this age hands it to CRIU (CVE-2026-115520)") {
+        return;
+    }
+    let bundle = Bundle::idle();
+    let open = bundle.host_dir("open");
+    // For CRIU this is the point `/mnt`, named `/etc]:x`: another directory of the host.
+    let container = bundle.mount("bind", open.to_str().unwrap(), "/mnt]:/etc]:x", &["bind", "rw"]).container();
+    container.up();
+    let images = images(&container);
+    let said = container.call(&["checkpoint", "--image-path", images.to_str().unwrap(), &container.id]).fails();
+    assert!(said.contains("cannot be told to criu unmistakably"), "{said}");
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.call(&restore(&container, images.to_str().unwrap(), &["--detach"])).fails();
+    container.assert_nothing_left();
+}
+
+#[test]
 fn a_failure_leaves_the_container_or_nothing() {
     if brisk_only("the texts are its own") {
         return;

@@ -11,6 +11,7 @@ mod annotations;
 mod bad_input;
 mod capabilities;
 mod cgroup;
+mod cgroup2;
 mod check;
 mod clock;
 mod common;

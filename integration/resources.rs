@@ -225,7 +225,7 @@ fn block_device() -> Option<(u32, u32)> {
 }
 
 /// Two devices of the misc major that anyone may open if the cgroup lets him and that no runtime allows by itself.
-fn misc_devices() -> Option<(u32, u32)> {
+pub fn misc_devices() -> Option<(u32, u32)> {
     let text = fs::read_to_string("/proc/misc").unwrap();
     let mut numbers = text.lines().filter_map(|line| {
         let (number, name) = line.trim().split_once(' ')?;
@@ -234,7 +234,8 @@ fn misc_devices() -> Option<(u32, u32)> {
     Some((numbers.next()?, numbers.next()?))
 }
 
-fn node(path: &str, minor: u32) -> Value {
+/// A device of the misc major that anyone may open as far as its mode goes.
+pub fn node(path: &str, minor: u32) -> Value {
     json!({ "type": "c", "path": path, "major": 10, "minor": minor, "fileMode": 0o666, "uid": 0, "gid": 0 })
 }
 

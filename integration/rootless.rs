@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::common::container::{has, mount_at};
 use crate::common::{Bundle, Container, Need, host, lacks, process, runtime, skip_on, skip_unless};
 
 /// No user has this id, so nothing can depend on one.
@@ -144,9 +145,25 @@ fn read_only_binds_of_mounts_with_locked_flags() {
     if skip_on(&["runc"], "fixed later (runc#3967)") {
         return;
     }
-    let source = Path::new("/dev/shm");
-    let bundle = bundle(&["/probe", "report"]).mount("bind", source.to_str().unwrap(), "/mnt", &["rbind", "ro"]);
-    report(bundle);
+    // The kernel lets nobody in a user namespace clear what the mount has on the host (mount_namespaces(7)).
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().rev().find(|line| line.split(' ').nth(4) == Some("/dev/shm")).unwrap();
+    let locked: Vec<&str> =
+        line.split(' ').nth(5).unwrap().split(',').filter(|o| ["nosuid", "nodev", "noexec"].contains(o)).collect();
+    assert!(!locked.is_empty(), "{line}");
+    let report = report(bundle(&["/probe", "report"]).mount("bind", "/dev/shm", "/mnt", &["rbind", "ro"]));
+    let options = &mount_at(&report, "/mnt")["opts"];
+    for flag in locked.into_iter().chain(["ro"]) {
+        assert!(has(options, flag), "{flag} is not in {options}");
+    }
+}
+
+/// Whether this user may make a cgroup beside the one it is in.
+fn may_make_cgroups() -> bool {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
+    let above = Path::new("/sys/fs/cgroup").join(own);
+    nix::unistd::access(above.parent().unwrap(), nix::unistd::AccessFlags::W_OK).is_ok()
 }
 
 #[test]
@@ -155,12 +172,106 @@ fn a_configured_limit_that_cannot_be_set_is_refused() {
         return;
     }
     // Without delegation there is no cgroup to write to: to ignore the limit would be a lie.
-    if skip_on(&["runc", "crun"], "they ignore it") || !host::is_root() {
+    if skip_on(&["runc", "crun"], "they ignore it") || (!host::is_root() && may_make_cgroups()) {
         return;
     }
-    let (container, output) = run(bundle(&["/bin/true"]).resources("pids", json!({ "limit": 10 })));
-    output.fails();
+    for flags in [&[][..], &["--rootless", "auto"]] {
+        let container = bundle(&["/bin/true"]).resources("pids", json!({ "limit": 10 })).container();
+        let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
+        let said = process::run(as_user(&container, &[flags, &["run", "--bundle", dir, id]].concat())).fails();
+        assert!(said.contains("pids.max") && said.contains("hint: delegate"), "{said}");
+        container.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_cgroup_that_root_gave_is_used() {
+    let v2 = host::Cgroups::detect() == host::Cgroups::V2;
+    if not_here() || skip_unless(Need::from(v2 && host::is_root()), "root delegates a cgroup, of v2") {
+        return;
+    }
+    let container = bundle(&["/probe", "pause"])
+        .resources("pids", json!({ "limit": 30 }))
+        .resources("memory", json!({ "limit": 64 << 20 }))
+        .container();
+    // As systemd.resource-control(5) and cgroups(7) say: the directory and three of its files.
+    let given = Path::new("/sys/fs/cgroup").join(host::unique_name());
+    let login = given.join("login");
+    for dir in [&given, &login] {
+        fs::create_dir(dir).unwrap();
+        for file in [".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            chown(dir.join(file), Some(UID), Some(UID)).unwrap();
+        }
+    }
+    let call = |args: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(login.join("cgroup.procs"));
+        let user = as_user(&container, args);
+        command.arg(user.get_program()).args(user.get_args());
+        process::run(command)
+    };
+    let dir = container.bundle.dir.to_str().unwrap();
+    call(&["--rootless", "false", "create", "--bundle", dir, &container.id]).ok();
+    call(&["start", &container.id]).ok();
+    let cgroup = given.join(&container.id);
+    let file = |name: &str| fs::read_to_string(cgroup.join(name)).unwrap().trim().to_owned();
+    assert_eq!(
+        (file("pids.max"), file("memory.max"), file("cgroup.procs")),
+        ("30".into(), "67108864".into(), container.pid().to_string())
+    );
+    call(&["pause", &container.id]).ok();
+    assert_eq!(container.status(), "paused");
+    call(&["resume", &container.id]).ok();
+    call(&["update", "--pids-limit", "40", &container.id]).ok();
+    assert_eq!(file("pids.max"), "40");
+    let inside = call(&["exec", &container.id, "/bin/cat", "/proc/self/cgroup"]).ok().stdout();
+    assert!(inside.trim_end().ends_with(&container.id), "{inside}");
+    call(&["delete", "--force", &container.id]).ok();
     container.assert_nothing_left();
+    fs::remove_dir(login).unwrap();
+    fs::remove_dir(given).unwrap();
+}
+
+/// What the error of a limit that cannot be set tells to do.
+#[test]
+fn limits_in_a_delegated_scope_of_the_users_own() {
+    let manager = Command::new("systemctl").args(["--user", "is-system-running"]).output();
+    let manager = manager.is_ok_and(|output| !output.stdout.starts_with(b"offline") && !output.stdout.is_empty());
+    let user = !host::is_root() && host::Cgroups::detect() == host::Cgroups::V2;
+    if not_here() || skip_unless(Need::from(user && manager), "no ordinary user with a service manager and cgroup v2") {
+        return;
+    }
+    let container = bundle(&["/probe", "pause"]).resources("pids", json!({ "limit": 30 })).container();
+    let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
+    let user = as_user(&container, &["create", "--bundle", dir, id]);
+    let mut command = Command::new("systemd-run");
+    command.args(["--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]);
+    command.arg(user.get_program()).args(user.get_args()).current_dir(dir);
+    process::run(command).ok();
+    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let cgroup = Path::new("/sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
+    assert!(cgroup.ends_with(id), "{}", cgroup.display());
+    assert_eq!(fs::read_to_string(cgroup.join("pids.max")).unwrap().trim(), "30");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn without_the_helpers_there_is_one_id() {
+    if not_here() || skip_on(&["runc", "crun"], "runc refuses such a bundle, crun fails without newuidmap") {
+        return;
+    }
+    let container = roots_bundle(&["/bin/cat", "/proc/self/uid_map", "/proc/self/setgroups"]).container();
+    let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
+    let user = as_user(&container, &["run", "--bundle", dir, id]);
+    let mut command = Command::new("/usr/bin/env");
+    // By its path, for then it is found without PATH.
+    let program = Path::new("/usr/bin").join(user.get_program());
+    command.arg("PATH=/nowhere").arg(program).args(user.get_args()).current_dir(dir);
+    let out = process::run(command).ok().stdout();
+    let uid = if host::is_root() { UID } else { nix::unistd::geteuid().as_raw() };
+    let words: Vec<&str> = out.split_whitespace().collect();
+    assert_eq!(words, ["0", &uid.to_string(), "1", "deny"]);
 }
 
 #[test]

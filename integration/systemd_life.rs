@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::common::{Bundle, Container, Need, host, process, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, host, process, runtime_name, skip_on, skip_unless};
+use crate::resources::{misc_devices, node};
 use crate::rootless;
 
 /// True, with a loud word, where systemd does not run or cgroup v2 is not alone.
@@ -100,31 +101,156 @@ fn a_device_rule_survives_daemon_reload() {
     if not_here() || skip_unless(Need::from(host::is_root()), "device rules are root's") {
         return;
     }
+    let Some((allowed, denied)) = misc_devices() else {
+        let _ = skip_unless(Need::Missing, "no two harmless devices in /proc/misc");
+        return;
+    };
     let rules = json!([
         { "allow": false, "access": "rwm" },
-        { "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" },
+        { "allow": true, "type": "c", "major": 10, "minor": allowed, "access": "rw" },
     ]);
-    let forbidden = json!({ "type": "c", "path": "/dev/forbidden", "major": 1, "minor": 11 });
     let container = up(bundle(&["/probe", "pause"])
         .set("/linux/resources", json!({ "devices": rules, "memory": { "limit": 64 << 20 } }))
-        .push("/linux/devices", forbidden));
+        .set("/linux/devices", json!([node("/dev/allowed", allowed), node("/dev/denied", denied)])));
     let check = |when: &str| {
-        let open = |path: &str| {
-            let script = format!(": <{path}");
-            call(&container, &["exec", &container.id, "/bin/sh", "-c", &script])
-        };
-        open("/dev/null").ok();
-        let said = open("/dev/forbidden").fails();
-        assert!(said.contains("not permitted"), "{when}: {said}");
+        let out = container.exec_probe(&["open:/dev/null", "open:/dev/allowed", "open:/dev/denied"]);
+        assert_eq!((&out["open:/dev/null"], &out["open:/dev/allowed"]), (&json!("ok"), &json!("ok")), "{when}: {out}");
+        assert_eq!(out["open:/dev/denied"]["errno"], "EPERM", "{when}: {out}");
         assert_eq!(file(&container, "memory.max"), "67108864", "{when}");
     };
     check("before");
+    assert_eq!(property(&container, "DevicePolicy"), "strict");
+    assert!(property(&container, "DeviceAllow").contains(&format!("/dev/char/10:{allowed} rw")));
     systemctl(&["daemon-reload"]);
     check("after daemon-reload");
     // A sibling makes systemd write the files of the whole slice again.
     systemctl(&["set-property", "--runtime", "system.slice", "CPUWeight=100"]);
     check("after a change of the slice");
     systemctl(&["revert", "system.slice"]);
+    // The same program in systemd's place, which remembers only what is in the unit's files.
+    systemctl(&["daemon-reexec"]);
+    check("after daemon-reexec");
+}
+
+#[test]
+fn every_limit_is_a_property_and_stays() {
+    if not_here() || skip_on(&["runc", "crun"], "they convert CPU shares by another formula") {
+        return;
+    }
+    let limits = json!({
+        "memory": { "limit": 64 << 20, "reservation": 1 << 20, "swap": 96 << 20 },
+        "cpu": { "shares": 512, "quota": 20000, "period": 50000, "cpus": "0", "mems": "0" },
+        "pids": { "limit": 50 },
+        "unified": { "memory.high": "33554432" },
+    });
+    let container = up(bundle(&["/probe", "pause"]).set("/linux/resources", limits));
+    let files = || {
+        [
+            "memory.max",
+            "memory.low",
+            "memory.swap.max",
+            "memory.high",
+            "cpu.weight",
+            "cpu.max",
+            "cpuset.cpus",
+            "pids.max",
+        ]
+        .map(|name| file(&container, name))
+    };
+    let properties = || {
+        [
+            "MemoryMax",
+            "MemoryLow",
+            "MemorySwapMax",
+            "MemoryHigh",
+            "CPUWeight",
+            "CPUQuotaPerSecUSec",
+            "AllowedCPUs",
+            "TasksMax",
+        ]
+        .map(|name| property(&container, name))
+    };
+    let before = ["67108864", "1048576", "33554432", "33554432", "59", "20000 50000", "0", "50"];
+    assert_eq!(files(), before);
+    assert_eq!(properties(), ["67108864", "1048576", "33554432", "33554432", "59", "400ms", "0", "50"]);
+    systemctl(&["daemon-reload"]);
+    assert_eq!(files(), before);
+    let args = ["update", "--cpu-quota", "25000", "--cpu-share", "1024", "--memory", "48m", "--memory-swap", "64m"];
+    call(&container, &[&args[..], &[&container.id]].concat()).ok();
+    let after = ["50331648", "1048576", "16777216", "33554432", "100", "25000 50000", "0", "50"];
+    assert_eq!(files(), after);
+    systemctl(&["daemon-reload"]);
+    assert_eq!(files(), after);
+    assert_eq!(
+        (property(&container, "CPUWeight"), property(&container, "CPUQuotaPerSecUSec")),
+        ("100".into(), "500ms".into())
+    );
+}
+
+#[test]
+fn slices_and_properties_as_asked_for() {
+    if not_here() {
+        return;
+    }
+    let bundle = bundle(&["/probe", "pause"]);
+    let slice = format!("machine-{}.slice", bundle.id.replace('-', "_"));
+    let path = format!("{slice}:brisktest:{}", bundle.id);
+    let container = bundle
+        .set("/linux/cgroupsPath", json!(path))
+        .set("/annotations", json!({ "org.systemd.property.TimeoutStopSec": "uint64 7" }))
+        .container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    // The other way to ask for systemd.
+    let flags: &[&str] =
+        if runtime_name() == "brisk" { &["--cgroup-manager", "systemd"] } else { &["--systemd-cgroup"] };
+    container.call(&[flags, &["create", "--bundle", dir, &container.id]].concat()).ok();
+    let cgroup = cgroup(&container);
+    let above = cgroup.parent().unwrap();
+    assert!(above.ends_with(format!("machine.slice/{slice}")), "{}", cgroup.display());
+    assert_eq!(property(&container, "Slice"), slice);
+    assert_eq!(property(&container, "TimeoutStopUSec"), "7s");
+    container.delete_force().ok();
+    assert_eq!(units(), "");
+    systemctl(&["stop", &slice]);
+}
+
+#[test]
+fn a_unit_that_was_killed_for_memory_goes() {
+    if not_here() {
+        return;
+    }
+    let limits = json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 } });
+    let container = bundle(&["/probe", "alloc:200000000"]).set("/linux/resources", limits).container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    for _ in 0..3 {
+        call(&container, &["run", "--bundle", dir, &container.id]).exits(128 + 9);
+        assert_eq!(units(), "");
+    }
+    // Again, with the unit failed and still there when `delete` comes.
+    call(&container, &["create", "--bundle", dir, &container.id]).ok();
+    container.start_and_wait();
+    container.delete().ok();
+    assert_eq!(units(), "");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn no_bus_daemon_is_needed() {
+    if not_here() || skip_on(&["runc", "crun"], "they ask by the bus") {
+        return;
+    }
+    let container = bundle(&["/bin/true"]).container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let runtime = container.command(&["--systemd-cgroup", "run", "--bundle", dir, &container.id]);
+    let mut command = Command::new("env");
+    command.args(["DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere"]);
+    if host::is_root() {
+        // What hides the directory is the program's own, and gone with it.
+        command.args(["unshare", "--mount", "sh", "-c", "mount -t tmpfs hidden /run/dbus && exec \"$0\" \"$@\""]);
+    }
+    command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
+    process::run(command).ok();
+    assert_eq!(units(), "");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use brisk::container::criu::external::{self, Identity, Mounted, Rejoin, Source};
 use brisk::container::criu::opts::{self, Facts, Field, Opts, Restored, Saved};
 use brisk::container::criu::protobuf::{self, Received, Value};
+use brisk::container::criu::streams::{Stream, originals};
 use brisk::container::options::{Checkpoint, Criu, Restore};
 use brisk::plan::namespaces::Namespaces;
 use brisk::spec::Spec;
@@ -240,6 +241,21 @@ fn open_files_of_the_host_have_a_key() {
     assert_eq!(external::open_file(3, &std::fs::metadata("/dev/ptmx").unwrap(), &[]), None, "a terminal");
     assert_eq!(external::open_file(3, &std::fs::metadata("/").unwrap(), &[]), None, "a directory");
     assert_eq!(external::mount_id("pos:\t0\nflags:\t02\nmnt_id:\t27\n"), Some(27));
+}
+
+#[test]
+fn a_redirected_stream_is_found_where_the_shell_keeps_it() {
+    let stream = |name: &str, key: Option<&str>| Stream { name: name.into(), key: key.map(str::to_owned) };
+    let (null, log) = (stream("/dev/null", Some("file[1:2]")), stream("/log", Some("file[1:3]")));
+    let (pipe, inside, closed) = (stream("pipe:[7]", None), stream("/tmp/new", None), stream("", None));
+    let plain = [null.clone(), log.clone(), pipe.clone()];
+    assert_eq!(originals(plain.clone(), &[inside.clone(), log.clone()]), plain);
+    assert_eq!(originals([null.clone(), inside.clone(), pipe.clone()], &[inside.clone(), log.clone()]), plain);
+    let own = [null.clone(), log.clone(), inside.clone()];
+    assert_eq!(originals(own.clone(), &[log.clone(), pipe.clone()]), own);
+    // What was opened beside streams that are as they were is none of ours.
+    let closed = [closed.clone(), log.clone(), closed];
+    assert_eq!(originals(closed.clone(), &[stream("/other", Some("file[1:4]"))]), closed);
 }
 
 #[test]

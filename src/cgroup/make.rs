@@ -259,17 +259,26 @@ fn enable_at(mount: BorrowedFd, path: &str, wanted: &[String], needed: &[&str]) 
     let enabled = read_below(mount, path, FILE)?;
     let available = read_below(mount, path, "cgroup.controllers")?;
     let has = |list: &str, controller: &str| list.split_ascii_whitespace().any(|c| c == controller);
-    let missing: Vec<String> =
+    let mut missing: Vec<String> =
         wanted.iter().filter(|c| has(&available, c) && !has(&enabled, c)).map(|c| format!("+{c}")).collect();
-    if missing.is_empty() || write_below(mount, path, FILE, &missing.join(" ")).is_ok() {
+    if missing.is_empty() {
         return Ok(());
     }
-    // The kernel takes all or none: one by one, those that were asked for nothing may stay off.
+    let Err(all) = write_below(mount, path, FILE, &missing.join(" ")) else { return Ok(()) };
+    // The kernel takes all or none: one by one, those that were asked for nothing may stay off. Below processes each
+    // costs the cgroup its place as a domain, so there they do; and a domain controller, which cannot be had, goes first.
+    let is_needed = |controller: &str| needed.contains(&controller.trim_start_matches('+'));
+    if matches!(all, Errno::EBUSY | Errno::EOPNOTSUPP) {
+        missing.retain(|controller| is_needed(controller));
+        missing.sort_by_key(|controller| THREADED.contains(&controller.trim_start_matches('+')));
+    }
     for controller in &missing {
-        let name = controller.trim_start_matches('+');
         match write_below(mount, path, FILE, controller) {
-            Err(errno) if needed.contains(&name) => {
-                return Err(Error::errno(Stage::Cgroup, format!("write {controller} to {}", join(path, FILE)), errno));
+            Err(errno) if is_needed(controller) => {
+                let what = format!("write {controller} to {}", join(path, FILE));
+                let error = Error::errno(Stage::Cgroup, what, errno);
+                let internal = matches!(errno, Errno::EBUSY | Errno::EOPNOTSUPP);
+                return Err(if internal { error.with_hint(INTERNAL) } else { error });
             }
             Ok(()) | Err(_) => {}
         }
@@ -277,11 +286,14 @@ fn enable_at(mount: BorrowedFd, path: &str, wanted: &[String], needed: &[&str]) 
     Ok(())
 }
 
+/// Advice where cgroups(7), "no internal processes", is in the way.
+const INTERNAL: &str = "an ancestor has processes of its own; choose a cgroupsPath below a cgroup without any";
+
 /// A cgroup below one that has processes of its own cannot have them: it is `domain invalid` until it becomes
 /// threaded, and a threaded one has only the cpu, cpuset, perf_event and pids controllers (cgroups(7)).
 fn check_type(member: &mut Member, got: &[String], needed: &[&str]) -> Result<()> {
-    // The type is only worth a look when controllers are missing or none was to be had.
-    if !got.is_empty() && needed.iter().all(|n| *n == "cgroup" || got.iter().any(|g| g == n)) {
+    // Only a domain has one of the other controllers, so the type is not worth a look then.
+    if got.iter().any(|controller| !THREADED.contains(&controller.as_str())) {
         return Ok(());
     }
     let Some(kind) = member.read_if_any("cgroup.type")? else { return Ok(()) };
@@ -291,7 +303,7 @@ fn check_type(member: &mut Member, got: &[String], needed: &[&str]) -> Result<()
                 Stage::Cgroup,
                 format!("cannot limit {} in {}: the cgroup is {}", needed.join(", "), member.path(), kind.trim()),
             )
-            .with_hint("an ancestor has processes of its own; choose a cgroupsPath below a cgroup without any"))
+            .with_hint(INTERNAL))
         }
         "domain invalid" => member
             .write("cgroup.type", "threaded")

@@ -1,5 +1,5 @@
 //! What a container uses: the `data` of `events`, field by field as runc writes it (names, order, what is left
-//! out when it is zero), because monitoring tools read that.
+//! out when it is zero: never a structure), because monitoring tools read that.
 
 use std::collections::BTreeMap;
 
@@ -40,9 +40,7 @@ record!(
 record!(
     /// CPU time and throttling.
     CpuStats {
-        #[serde(skip_serializing_if = "zero")]
         usage: CpuUsage,
-        #[serde(skip_serializing_if = "zero")]
         throttling: Throttling,
         #[serde(skip_serializing_if = "Option::is_none")]
         psi: Option<Psi>,
@@ -97,13 +95,10 @@ record!(
     MemoryStats {
         #[serde(skip_serializing_if = "zero")]
         cache: u64,
-        #[serde(skip_serializing_if = "zero")]
         usage: MemoryEntry,
-        #[serde(skip_serializing_if = "zero")]
         swap: MemoryEntry,
-        #[serde(skip_serializing_if = "zero")]
         kernel: MemoryEntry,
-        #[serde(rename = "kernelTCP", skip_serializing_if = "zero")]
+        #[serde(rename = "kernelTCP")]
         kernel_tcp: MemoryEntry,
         #[serde(skip_serializing_if = "zero")]
         raw: BTreeMap<String, u64>,
@@ -195,9 +190,7 @@ record!(
 record!(
     /// Pressure stall information.
     Psi {
-        #[serde(skip_serializing_if = "zero")]
         some: PsiData,
-        #[serde(skip_serializing_if = "zero")]
         full: PsiData,
     }
 );

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use super::criu::external::{self, Identity, Mounted, Source};
 use super::criu::opts::{self, Facts};
 use super::criu::service::{Feature, Kind, Notice, Service, with_log};
+use super::criu::streams::{self, Stream};
 use super::freeze::locked;
 use super::options::{Checkpoint, Criu, Delete, Global, Selection};
 use super::{Container, delete, poststop};
@@ -62,14 +63,14 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
     let spec: Spec = spec::parse(&text, "config.json")?;
     let init = record.live_init()?.ok_or_else(super::lookup::not_running)?;
     let cgroup = container.cgroup()?;
-    let saved = cgroup.map(|cgroup| cgroup.saved()).unwrap_or_default();
+    let saved = cgroup.as_ref().map(|cgroup| cgroup.saved()).unwrap_or_default();
     let externals = if args.pre_dump {
         Vec::new()
     } else {
         let dirs: Vec<PathBuf> = saved.dirs.iter().map(|dir| dir.path.clone()).collect();
         let mounts = external::mounts_of(&init.pid.to_string())?;
         let mut externals = externals(&spec, Path::new(&record.bundle), &dirs, &mounts)?;
-        externals.extend(write_streams(&images.path, init.pid, &mounts)?);
+        externals.extend(write_streams(&images.path, streams::of(init.pid, &mounts, cgroup.as_ref())?)?);
         externals
     };
     let freezes = |dir: &&crate::cgroup::SavedDir| {
@@ -115,19 +116,8 @@ fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], container: &[Mount
 }
 
 /// Writes down what the standard streams are; the keys of those that are files outside of the container.
-fn write_streams(images: &Path, pid: i32, container: &[Mounted]) -> Result<Vec<String>> {
-    let (mut names, mut keys) = (Vec::new(), Vec::new());
-    for fd in 0..3 {
-        let path = format!("/proc/{pid}/fd/{fd}");
-        // A stream that was closed has no name.
-        let name = std::fs::read_link(&path).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
-        names.push(name);
-        let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-        keys.push(match (external::mount_id(&info), std::fs::metadata(&path)) {
-            (Some(mount), Ok(stat)) => external::open_file(mount, &stat, container),
-            _ => None,
-        });
-    }
+fn write_streams(images: &Path, streams: [Stream; 3]) -> Result<Vec<String>> {
+    let (names, keys): (Vec<_>, Vec<_>) = streams.into_iter().map(|stream| (stream.name, stream.key)).unzip();
     write_json(images, DESCRIPTORS, &names)?;
     write_json(images, STREAMS, &keys)?;
     let mut keys: Vec<String> = keys.into_iter().flatten().collect();

@@ -7,3 +7,4 @@ pub(super) mod mounts;
 pub mod opts;
 pub mod protobuf;
 pub(super) mod service;
+pub mod streams;

@@ -1,0 +1,77 @@
+//! What the standard streams of the container's first process are: at a restore others take their place. Runs in the
+//! parent.
+
+use std::path::Path;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Result, Stage};
+
+use super::external::{self, Mounted};
+
+/// An open file, as far as CRIU must be told about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stream {
+    /// What its link in /proc says; empty if it is closed.
+    pub name: String,
+    /// CRIU's key, if it is a file outside of the container.
+    pub key: Option<String>,
+}
+
+impl Stream {
+    /// Whether it is a file of the container's own, so that what was there from the start must be elsewhere.
+    fn is_inside(&self) -> bool {
+        self.name.starts_with('/') && self.key.is_none()
+    }
+}
+
+/// The streams of process `pid`, whose mounts are `container`. The container is frozen meanwhile, where it can be.
+pub fn of(pid: i32, container: &[Mounted], cgroup: Option<&Cgroup>) -> Result<[Stream; 3]> {
+    let froze = match cgroup {
+        Some(cgroup) if !cgroup.frozen()? => cgroup.freeze().is_ok(),
+        _ => false,
+    };
+    let others = numbers(pid);
+    let streams = others.map(|others| {
+        let others: Vec<Stream> = others.into_iter().map(|fd| stream(pid, fd, container)).collect();
+        originals([0, 1, 2].map(|fd| stream(pid, fd, container)), &others)
+    });
+    match cgroup {
+        Some(cgroup) if froze => cgroup.thaw().and(streams),
+        _ => streams,
+    }
+}
+
+/// The streams as the program got them: a shell that redirects one for a command of its own keeps the original under
+/// another number until the command is done. (Not looked for among pipes: most are the container's own.)
+pub fn originals(mut streams: [Stream; 3], others: &[Stream]) -> [Stream; 3] {
+    for other in others.iter().filter(|other| other.key.is_some()) {
+        let known = streams.iter().any(|stream| stream.name == other.name);
+        // Output is what is redirected most.
+        if let Some(slot) = [1, 2, 0].into_iter().find(|slot| !known && streams[*slot].is_inside()) {
+            streams[slot] = other.clone();
+        }
+    }
+    streams
+}
+
+/// The other descriptors, in order.
+fn numbers(pid: i32) -> Result<Vec<i32>> {
+    let dir = format!("/proc/{pid}/fd");
+    let entries = std::fs::read_dir(&dir).at(Stage::Criu, || format!("read {dir}"))?;
+    let number = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let mut numbers: Vec<i32> = entries.filter_map(number).filter(|fd| *fd > 2).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn stream(pid: i32, fd: i32, container: &[Mounted]) -> Stream {
+    let path = format!("/proc/{pid}/fd/{fd}");
+    // A stream that was closed has no name.
+    let name = std::fs::read_link(&path).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+    let key = match (external::mount_id(&info), std::fs::metadata(Path::new(&path))) {
+        (Some(mount), Ok(stat)) => external::open_file(mount, &stat, container),
+        _ => None,
+    };
+    Stream { name, key }
+}
