@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, host, lacks, skip_on};
+use crate::common::{Bundle, Container, Need, host, lacks, skip_on, skip_unless};
 
 fn up(bundle: Bundle) -> Container {
     let container = bundle.container();
