@@ -21,7 +21,7 @@ PROGRAMS = $(CARGO_TARGET_DIR)/$(TARGET)/integration
 TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
-.PHONY: all build release demo test test-deps test-programs unit unit-aarch64 integration counts faults check test-all parity soak soak-quick bench \
+.PHONY: all build release demo test test-deps test-programs unit unit-aarch64 integration integration-v2 counts faults check test-all parity soak soak-quick bench \
 	conformance man install deb fuzz test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
 
 all: release
@@ -69,6 +69,9 @@ test-programs: release
 integration: test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
 	MUST_RUN=$${MUST_RUN:-0} $(if $(RUNTIME),RUNTIME=$(RUNTIME)) $(RUN_TESTS)
 
+integration-v2: test-programs ## the same on cgroup v2 alone, mounted in a private namespace (with the controllers that v1 leaves)
+	CGROUP2=1 MUST_RUN=0 $(RUN_TESTS)
+
 counts: release ## system calls, clones and faults of each verb against their budget
 	BRISK=$(BRISK) $(CARGO) test --locked --test counts
 
@@ -82,7 +85,7 @@ parity: test-deps test-programs ## the same tests on runc and crun: what both fa
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test parity soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+test-all: test integration-v2 parity soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
 
 soak: test-programs ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000

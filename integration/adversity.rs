@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -224,6 +224,46 @@ fn own_mounts() -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let lines = table.lines().filter(|line| !line.contains(" /run/brisk-skeleton/mnt "));
     lines.map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn the_skeleton_is_kept_in_any_mount_namespace() {
+    if brisk_only("others have no skeleton mount namespace") {
+        return;
+    }
+    const PIN: &str = "/run/brisk-skeleton/mnt";
+    let container = Bundle::idle().container();
+    let place = container.bundle.host_dir("crowd");
+    let none = None::<&str>;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some("tmpfs"), &place, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            for n in 0..200 {
+                let dir = place.join(n.to_string());
+                fs::create_dir(&dir).unwrap();
+                mount(Some(&dir), &dir, none, MsFlags::MS_BIND, none).unwrap();
+            }
+            // Since Linux 6.18 which of two mount namespaces is the older depends on the CPUs they were made on.
+            for _ in 0..6 {
+                unshare(CloneFlags::CLONE_NEWNS).unwrap();
+                let _ = umount2(PIN, MntFlags::MNT_DETACH);
+                container.up();
+                container.delete_force().ok();
+                let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+                let kept = table.lines().any(|line| line.contains(&format!(" {PIN} ")));
+                assert!(kept || !on_skeleton(&container), "the skeleton is not kept");
+            }
+        });
+    });
+    container.assert_nothing_left();
+}
+
+/// What brisk would start from here.
+fn on_skeleton(container: &Container) -> bool {
+    let plan = container.call(&["plan", container.bundle.dir.to_str().unwrap()]).ok().stdout();
+    plan.contains("from the skeleton mount namespace")
 }
 
 #[test]

@@ -36,6 +36,26 @@ fn the_sets_are_what_the_config_says() {
     assert_eq!((inheritable, ambient), (0, 0));
 }
 
+/// execve gives root the effective set anew, but needs the old one: for a program that only its owner may execute.
+#[test]
+fn the_effective_set_is_in_force_when_the_program_is_executed() {
+    for (effective, works) in [(json!(["CAP_DAC_OVERRIDE"]), true), (json!([]), false)] {
+        let caps = json!({
+            "bounding": ["CAP_DAC_OVERRIDE"], "permitted": ["CAP_DAC_OVERRIDE"], "effective": effective });
+        let container = Bundle::sh("true").set("/process/capabilities", caps).container();
+        // What /bin/sh leads to.
+        let shell = container.bundle.rootfs().join("bin/busybox");
+        std::os::unix::fs::chown(&shell, Some(1000), Some(1000)).unwrap();
+        std::fs::set_permissions(&shell, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let output = container.run();
+        if works {
+            output.ok();
+        } else {
+            output.fails();
+        }
+    }
+}
+
 #[test]
 fn no_capabilities_means_none() {
     for caps in

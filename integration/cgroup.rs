@@ -15,6 +15,8 @@ use brisk::plan::cgroup_update::update;
 use brisk::spec::resources::{DeviceRule, Resources};
 use brisk::sys::cgfs::{self, Event};
 
+use crate::common::lacks;
+
 /// Says that a test cannot run here; with MUST_RUN=1 that is a failure.
 fn skip(test: &str, reason: &str) {
     eprintln!("SKIP {test}: {reason}");
@@ -118,6 +120,9 @@ impl Drop for Guard {
 
 #[test]
 fn limits_are_in_force_before_anyone_joins_and_gone_afterwards() {
+    if lacks(&["pids"]) {
+        return;
+    }
     let Some(layout) = layout("limits") else { return };
     let path = format!("{}/inner", name());
     let json = r#"{"memory":{"limit":67108864,"reservation":33554432},"pids":{"limit":50},
@@ -161,6 +166,9 @@ fn limits_are_in_force_before_anyone_joins_and_gone_afterwards() {
 
 #[test]
 fn a_failed_create_leaves_nothing() {
+    if lacks(&["pids"]) {
+        return;
+    }
     let Some(layout) = layout("failed create") else { return };
     let path = format!("{}/a/b", name());
     let mut plan = plan_at(&path, r#"{"pids":{"limit":5}}"#, &layout);
@@ -308,6 +316,9 @@ fn a_busy_tree_is_removed_without_cgroup2() {
 
 #[test]
 fn sub_cgroups_stay_inside() {
+    if lacks(&["pids"]) {
+        return;
+    }
     let Some(layout) = layout("sub-cgroups") else { return };
     let guard = Guard::new(&name(), "{}", &layout);
     for path in ["..", "a/../..", "/../x"] {
@@ -321,6 +332,9 @@ fn sub_cgroups_stay_inside() {
 
 #[test]
 fn an_update_is_all_or_nothing() {
+    if lacks(&["pids", "memory"]) {
+        return;
+    }
     let Some(layout) = layout("update") else { return };
     let json =
         r#"{"memory":{"limit":67108864,"swap":134217728},"pids":{"limit":50},"cpu":{"quota":50000,"period":100000}}"#;
@@ -352,6 +366,9 @@ fn an_update_is_all_or_nothing() {
 
 #[test]
 fn admission_refuses_what_cannot_be_given() {
+    if lacks(&["pids", "memory"]) {
+        return;
+    }
     let Some(layout) = layout("admission") else { return };
     let path = name();
     let _parent = Guard::new(&path, r#"{"pids":{"limit":100}}"#, &layout);
@@ -429,6 +446,9 @@ fn a_process_is_cloned_into_the_cgroup() {
 
 #[test]
 fn statistics_are_runcs() {
+    if lacks(&["pids", "memory"]) {
+        return;
+    }
     let Some(layout) = layout("statistics") else { return };
     let mut guard = Guard::new(&name(), r#"{"pids":{"limit":50},"memory":{"limit":67108864}}"#, &layout);
     guard.spawn("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo; sleep 100");

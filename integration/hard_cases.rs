@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::common::host::{Cgroups, wait_until};
-use crate::common::{Bundle, Container, brisk_only, host, process, skip_on};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process, skip_on};
 
 #[test]
 fn init_that_exits_at_once() {
@@ -54,6 +54,9 @@ fn init_that_stops_itself() {
 
 #[test]
 fn a_fork_bomb_against_the_pids_limit_is_deleted() {
+    if lacks(&["pids"]) {
+        return;
+    }
     let container = Bundle::sh("b() { b | b & }; b; while true; do sleep 1; done")
         .resources("pids", json!({ "limit": 60 }))
         .container();
@@ -64,6 +67,9 @@ fn a_fork_bomb_against_the_pids_limit_is_deleted() {
 
 #[test]
 fn a_fork_bomb_without_a_pid_namespace_is_deleted() {
+    if lacks(&["pids"]) {
+        return;
+    }
     let container = Bundle::sh("b() { b | b & }; b; while true; do sleep 1; done")
         .without_ns("pid")
         .resources("pids", json!({ "limit": 60 }))
@@ -84,6 +90,9 @@ fn processes_without_a_pid_namespace_do_not_outlive_the_container() {
 
 #[test]
 fn a_memory_limit_too_small_to_start_says_so() {
+    if lacks(&["memory"]) {
+        return;
+    }
     if skip_on(&["crun", "runc"], "crun fits in any limit, runc hints at nothing") {
         return;
     }
@@ -97,6 +106,9 @@ fn a_memory_limit_too_small_to_start_says_so() {
 
 #[test]
 fn a_process_that_somebody_else_kills_during_the_set_up_is_not_called_out_of_memory() {
+    if lacks(&["memory"]) {
+        return;
+    }
     if skip_on(&["crun", "runc"], "other words") {
         return;
     }

@@ -1,10 +1,13 @@
 //! The six kinds of hooks: order, namespaces, state on standard input, time-outs, failures.
 
 use std::fs;
+use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, host, runtime_name, skip_on};
+use crate::common::{Bundle, Container, host, process, runtime_name, skip_on};
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
@@ -238,12 +241,68 @@ fn poststop_hooks_run_when_create_fails_in_a_hook() {
 
 #[test]
 fn a_failing_start_container_hook_stops_the_container_before_its_program() {
-    let container = Bundle::sh("echo ran").hook("startContainer", "/bin/sh", &["sh", "-c", "exit 1"]).container();
-    let output = container.create().ok();
+    let container = Bundle::sh("echo > /tmp/ran")
+        .hook("startContainer", "/bin/sh", &["sh", "-c", "exit 3"])
+        .sh_hook("poststart", "echo poststart >> $OUT")
+        .sh_hook("poststop", "echo poststop >> $OUT")
+        .container();
+    container.create().ok();
     // The error surfaces at start, or in the container's exit: never in a running program.
-    container.start();
+    let start = container.start();
     host::wait_until(|| container.status() == "stopped");
-    assert!(!output.stdout().contains("ran"), "{output:?}");
+    assert!(!container.bundle.rootfs().join("tmp/ran").exists());
+    if skip_on(&["runc", "crun"], "start does not wait for the hook, and poststart hooks run") {
+        return;
+    }
+    let error = start.fails();
+    assert!(error.contains("startContainer hook /bin/sh: exit status 3"), "{error}");
+    assert_eq!(container.bundle.hook_output(), "");
+    container.delete().ok();
+    assert_eq!(container.bundle.hook_output(), "poststop\n");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_start_container_hook_that_succeeds_comes_before_the_poststart_hooks() {
+    let script = "sleep 0.2; echo > /tmp/hook.out";
+    let bundle = Bundle::idle().hook("startContainer", "/bin/sh", &["sh", "-c", script]);
+    let inside = bundle.rootfs().join("tmp/hook.out");
+    let check = format!("test -e {} && echo poststart > $OUT", inside.display());
+    let container = bundle.sh_hook("poststart", &check).container();
+    container.create().ok();
+    let start = container.start();
+    if skip_on(&["runc", "crun"], "start does not wait for startContainer hooks") {
+        return;
+    }
+    start.ok();
+    assert_eq!((container.bundle.hook_output(), container.status()), ("poststart\n".into(), "running".into()));
+}
+
+/// `start` waits for both kinds, `run` for the second. Whoever wants to be rid of the container need not.
+#[test]
+fn a_container_whose_start_hangs_in_a_hook_can_be_deleted() {
+    if skip_on(&["crun", "runc"], "their hooks go on") {
+        return;
+    }
+    for kind in ["startContainer", "poststart"] {
+        let bundle = match kind {
+            "startContainer" => {
+                Bundle::idle().hook(kind, "/bin/sh", &["sh", "-c", "echo > /tmp/in; exec sleep 1000000"])
+            }
+            _ => Bundle::idle().sh_hook(kind, "echo > $OUT; exec sleep 1000000"),
+        };
+        let container = bundle.container();
+        container.create().ok();
+        let start = process::start(container.command(&["start", &container.id]), Stdio::null());
+        let inside = container.bundle.rootfs().join("tmp/in");
+        host::wait_until(|| inside.exists() || !container.bundle.hook_output().is_empty());
+        container.delete().fails();
+        container.delete_force().ok();
+        // The hook of the host goes with the `start` that runs it.
+        let _ = kill(Pid::from_raw(start.pid()), Signal::SIGKILL);
+        start.wait();
+        host::wait_until(|| container.leftovers().is_empty());
+    }
 }
 
 #[test]
@@ -260,14 +319,29 @@ fn a_failing_poststop_hook_does_not_keep_the_container() {
 
 #[test]
 fn a_hook_that_hangs_is_ended_by_its_timeout() {
-    let bundle = Bundle::idle();
-    let container = bundle
-        .push("/hooks/createRuntime", json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }))
-        .container();
-    let before = std::time::Instant::now();
-    let text = container.create().fails();
-    assert!(before.elapsed() >= std::time::Duration::from_secs(1), "{text}");
-    container.assert_nothing_left();
+    if skip_on(&["runc", "crun"], "startContainer and poststart hooks run beside start, or before") {
+        return;
+    }
+    for kind in KINDS {
+        let hook = json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 });
+        let container = Bundle::idle().push(&format!("/hooks/{kind}"), hook).container();
+        let before = std::time::Instant::now();
+        let text = match kind {
+            "startContainer" | "poststart" => {
+                container.create().ok();
+                container.start().fails()
+            }
+            "poststop" => {
+                container.create().ok();
+                container.delete().ok().stderr()
+            }
+            _ => container.create().fails(),
+        };
+        assert!(before.elapsed() >= std::time::Duration::from_secs(1), "{kind}: {text}");
+        assert!(text.contains(kind) && text.contains("/bin/sleep") && text.contains("timed out"), "{kind}: {text}");
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
 }
 
 #[test]

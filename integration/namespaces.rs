@@ -231,7 +231,7 @@ fn time_offsets_are_applied() {
         .ns("time")
         .set(
             "/linux/timeOffsets",
-            json!({ "monotonic": { "secs": 172_800, "nanosecs": 5 }, "boottime": { "secs": 604_800 } }),
+            json!({ "monotonic": { "secs": 172_800, "nanosecs": 5 }, "boottime": { "secs": 604_800, "nanosecs": 7 } }),
         )
         .container();
     let report = report(&container);
@@ -239,7 +239,7 @@ fn time_offsets_are_applied() {
     assert_eq!(report["ns"]["time"], report["ns"]["time_for_children"]);
     let text = report["timens_offsets"].as_str().unwrap();
     let words: Vec<&str> = text.split_whitespace().collect();
-    assert_eq!(words, ["monotonic", "172800", "5", "boottime", "604800", "0"]);
+    assert_eq!(words, ["monotonic", "172800", "5", "boottime", "604800", "7"]);
     let uptime: f64 = report["uptime"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(uptime > 604_800.0);
 }

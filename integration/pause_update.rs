@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, Need, host, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, host, lacks, skip_on, skip_unless};
 
 fn up(bundle: Bundle) -> Container {
     let container = bundle.container();
@@ -74,6 +74,9 @@ fn a_paused_container_is_killed_and_deleted() {
 
 #[test]
 fn update_from_standard_input_and_file() {
+    if lacks(&["pids"]) {
+        return;
+    }
     let container = up(Bundle::idle().resources("pids", json!({ "limit": 100 })));
     let text = json!({ "pids": { "limit": 50 } }).to_string();
     container.call_with_input(&["update", "--resources", "-", &container.id], &text).ok();
@@ -86,6 +89,9 @@ fn update_from_standard_input_and_file() {
 
 #[test]
 fn update_by_single_flags() {
+    if lacks(&["memory"]) {
+        return;
+    }
     let container = up(Bundle::idle().resources("memory", json!({ "limit": 67_108_864 })));
     let args = [
         "update",
@@ -114,8 +120,41 @@ fn update_by_single_flags() {
     }
 }
 
+/// The kernel forgets the shares of a cgroup that becomes idle.
+#[test]
+fn update_of_cpu_idle_and_back_keeps_the_shares() {
+    if skip_on(&["runc", "crun"], "leave the kernel's default") {
+        return;
+    }
+    let container = up(Bundle::idle().resources("cpu", json!({ "shares": 500 })));
+    let (shares, configured) = match Cgroups::detect() {
+        Cgroups::V1 => ("cpu.shares", "500"),
+        Cgroups::V2 => ("cpu.weight", "58"),
+    };
+    if skip_unless(
+        Need::from(host::cgroup_dir("cpu", &container.bundle.cgroup()).join("cpu.idle").exists()),
+        "cpu.idle came with Linux 5.15",
+    ) {
+        return;
+    }
+    assert_eq!(container.cgroup_file("cpu", shares), configured);
+    let update = |args: &[&str]| container.call(&[&["update"], args, &[container.id.as_str()]].concat());
+    update(&["--cpu-idle", "1"]).ok();
+    update(&["--cpu-idle", "1"]).ok();
+    assert_eq!(container.cgroup_file("cpu", "cpu.idle"), "1");
+    update(&["--cpu-idle", "0"]).ok();
+    assert_eq!(container.cgroup_file("cpu", shares), configured);
+    // What is taken back, too.
+    update(&["--cpu-idle", "1", "--cpuset-cpus", "4000"]).fails();
+    assert_eq!(container.cgroup_file("cpu", "cpu.idle"), "0");
+    assert_eq!(container.cgroup_file("cpu", shares), configured);
+}
+
 #[test]
 fn update_leaves_the_rest_alone() {
+    if lacks(&["pids"]) {
+        return;
+    }
     let container = up(Bundle::probe(&["pause"])
         .resources("pids", json!({ "limit": 33 }))
         .resources("cpu", json!({ "shares": 500 })));
@@ -136,6 +175,9 @@ fn update_leaves_the_rest_alone() {
 
 #[test]
 fn update_of_what_the_kernel_refuses_fails_and_changes_nothing() {
+    if lacks(&["pids"]) {
+        return;
+    }
     if skip_on(&["runc", "crun"], "the first writes stay") {
         return;
     }
@@ -174,6 +216,9 @@ fn ps_lists_the_containers_processes() {
 
 #[test]
 fn events_prints_statistics() {
+    if lacks(&["memory", "pids"]) {
+        return;
+    }
     if skip_on(&["crun"], "has no such command") {
         return;
     }
@@ -188,8 +233,7 @@ fn events_prints_statistics() {
 
 #[test]
 fn memory_can_be_raised_and_lowered() {
-    let memory = Need::from(host::cgroup_dir("memory", "/").exists() || Cgroups::detect() == Cgroups::V2);
-    if skip_unless(memory, "no memory controller") {
+    if lacks(&["memory"]) {
         return;
     }
     let container = up(Bundle::idle().resources("memory", json!({ "limit": 50_331_648 })));

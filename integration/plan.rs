@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, brisk_only};
+use crate::common::{Bundle, Container, brisk_only, lacks};
 
 /// What the trace has besides the plan's steps: it begins before there is a plan.
 const BEFORE_THE_PLAN: &[&str] = &["plan", "make the state directory"];
@@ -68,6 +68,9 @@ fn plan_matches_trace_of_the_default_spec() {
 
 #[test]
 fn plan_matches_trace_of_a_container_as_docker_makes_it() {
+    if lacks(&["pids"]) {
+        return;
+    }
     if brisk_only("plan and --trace") {
         return;
     }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
 use crate::common::container::{has, mount_at};
-use crate::common::{Bundle, Container, Need, host, process, runtime, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, host, lacks, process, runtime, skip_on, skip_unless};
 
 /// No user has this id, so nothing can depend on one.
 const UID: u32 = 54_321;
@@ -146,12 +147,23 @@ fn read_only_binds_of_mounts_with_locked_flags() {
         return;
     }
     // The kernel lets nobody in a user namespace clear what the mount has on the host (mount_namespaces(7)).
+    let mut bundle = bundle(&["/probe", "report"]);
+    let place = if host::is_root() {
+        let place = bundle.host_dir("locked");
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        bundle.mount_on_host(Path::new("tmpfs"), &place, "tmpfs", flags, "");
+        place
+    } else {
+        // systemd mounts it so.
+        PathBuf::from("/dev/shm")
+    };
+    let place = place.to_str().unwrap();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let line = mounts.lines().rev().find(|line| line.split(' ').nth(4) == Some("/dev/shm")).unwrap();
+    let line = mounts.lines().rev().find(|line| line.split(' ').nth(4) == Some(place)).unwrap();
     let locked: Vec<&str> =
         line.split(' ').nth(5).unwrap().split(',').filter(|o| ["nosuid", "nodev", "noexec"].contains(o)).collect();
     assert!(!locked.is_empty(), "{line}");
-    let report = report(bundle(&["/probe", "report"]).mount("bind", "/dev/shm", "/mnt", &["rbind", "ro"]));
+    let report = report(bundle.mount("bind", place, "/mnt", &["rbind", "ro"]));
     let options = &mount_at(&report, "/mnt")["opts"];
     for flag in locked.into_iter().chain(["ro"]) {
         assert!(has(options, flag), "{flag} is not in {options}");
@@ -319,6 +331,9 @@ fn sysfs_is_bound_in_the_hosts_network() {
 
 #[test]
 fn limits_are_left_out_where_that_is_asked_for() {
+    if lacks(&["pids"]) {
+        return;
+    }
     if not_here() || skip_on(&["runc", "crun"], "they leave them out unasked") {
         return;
     }

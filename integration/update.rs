@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::common::host::{self, Cgroups};
 use crate::common::process::Output;
-use crate::common::{Bundle, Container, Need, brisk_only, skip_unless};
+use crate::common::{Bundle, Container, Need, brisk_only, lacks, skip_unless};
 use crate::resources::{misc_devices, node};
 
 const MIB: u64 = 1 << 20;
@@ -93,8 +93,7 @@ impl Drop for Pair {
 }
 
 fn skip() -> bool {
-    let memory = Need::from(host::cgroup_dir("memory", "/").exists() || Cgroups::detect() == Cgroups::V2);
-    brisk_only("the others update one container at a time") || skip_unless(memory, "no memory controller")
+    brisk_only("the others update one container at a time") || lacks(&["memory", "pids"])
 }
 
 #[test]
@@ -167,6 +166,9 @@ fn less_than_is_in_use_is_refused() {
 
 #[test]
 fn an_update_that_cannot_be_recorded_is_taken_back() {
+    if lacks(&["pids"]) {
+        return;
+    }
     if brisk_only("the others leave the new limits and the old record") {
         return;
     }
@@ -189,7 +191,7 @@ fn an_update_that_cannot_be_recorded_is_taken_back() {
 
 #[test]
 fn device_rules_are_replaced_only_when_that_is_asked_for() {
-    if brisk_only("runc never replaces them, crun always does") {
+    if brisk_only("runc never replaces them, crun always does") || lacks(&["pids"]) {
         return;
     }
     let Some((first, second)) = misc_devices() else {

@@ -34,10 +34,12 @@ pub enum SyncPoint {
     Parked = 6,
     /// The launcher's child has this pid (`value`); no answer.
     Launched = 7,
+    /// Mount trees that the parent cloned after the child; descriptors come with it.
+    Trees = 8,
 }
 
 impl SyncPoint {
-    const ALL: [SyncPoint; 7] = [
+    const ALL: [SyncPoint; 8] = [
         SyncPoint::IdMaps,
         SyncPoint::Cgroup,
         SyncPoint::Hooks,
@@ -45,6 +47,7 @@ impl SyncPoint {
         SyncPoint::Listener,
         SyncPoint::Parked,
         SyncPoint::Launched,
+        SyncPoint::Trees,
     ];
 
     /// The name printed in plans and errors.
@@ -57,6 +60,7 @@ impl SyncPoint {
             SyncPoint::Listener => "listener",
             SyncPoint::Parked => "parked",
             SyncPoint::Launched => "launched",
+            SyncPoint::Trees => "mounts of the cgroup",
         }
     }
 }

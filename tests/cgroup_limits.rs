@@ -273,6 +273,22 @@ fn an_update_completes_pairs_from_what_is_in_force() {
     assert_eq!(lines(r#"{"pids":{"limit":0}}"#), ["pids.max=1"]);
 }
 
+/// The kernel resets the shares when a cgroup is no longer idle, and refuses them while it is.
+#[test]
+fn shares_come_back_when_a_container_is_no_longer_idle() {
+    let lines = |current: &str, change: &str| -> Vec<String> {
+        let plan = update(&resources(current), &resources(change), &host("v1")).unwrap();
+        plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect()
+    };
+    let (busy, idle) = (r#"{"cpu":{"shares":512}}"#, r#"{"cpu":{"shares":512,"idle":1}}"#);
+    assert_eq!(lines(idle, r#"{"cpu":{"idle":0}}"#), ["cpu.shares=512", "cpu.idle=0"]);
+    assert_eq!(lines(busy, r#"{"cpu":{"idle":1}}"#), ["cpu.shares=512", "cpu.idle=1"]);
+    assert_eq!(lines(idle, r#"{"cpu":{"idle":1}}"#), ["cpu.idle=1"]);
+    assert_eq!(lines(r#"{"cpu":{"idle":1}}"#, r#"{"cpu":{"idle":0}}"#), ["cpu.idle=0"]);
+    assert_eq!(lines(idle, r#"{"cpu":{"idle":0,"shares":300}}"#), ["cpu.shares=300", "cpu.idle=0"]);
+    assert_eq!(lines(idle, r#"{"cpu":{"quota":5000}}"#), ["cpu.cfs_quota_us=5000"]);
+}
+
 #[test]
 fn device_rules_and_weights_merge_by_number() {
     let current = resources(

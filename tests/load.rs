@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use brisk::spec::{self, Spec, process::Process};
+use brisk::spec::{self, Spec, process::Process, resources::Resources};
 
 use crate::{fixture, refused};
 
@@ -67,6 +67,37 @@ fn invalid_json_is_located() {
         assert!(text.contains(want), "{config:?}: {text}");
         assert!(text.contains("config.json: "), "{text}");
     }
+}
+
+/// Derived deserializers take the items of a list for the fields in their order.
+#[test]
+fn a_list_is_no_object() {
+    let root = r#""ociVersion":"1.0.2","root":{"path":"rootfs"}"#;
+    let table = [
+        (r#"["1.0.2"]"#.to_owned(), "expected struct Spec at line 1 column 0"),
+        (format!("{{{root},\n\"process\":[false]}}"), "expected struct Process at line 2 column 10"),
+        (format!("{{{root},\"process\":{{\"args\":[\"a\"],\"cwd\":\"/\",\"user\":[0,0]}}}}"), "expected struct User"),
+        (r#"{"ociVersion":"1.0.2","root":["rootfs"]}"#.to_owned(), "expected struct Root"),
+        (format!("{{{root},\"mounts\":[[\"/tmp\"]]}}"), "expected struct Mount"),
+        (format!("{{{root},\"hooks\":[]}}"), "expected struct Hooks"),
+        (format!("{{{root},\"hooks\":{{\"poststop\":[[\"/bin/true\"]]}}}}"), "expected struct Hook"),
+        (format!("{{{root},\"linux\":[]}}"), "expected struct Linux"),
+        (format!("{{{root},\"linux\":{{\"namespaces\":[[\"pid\"]]}}}}"), "expected struct Namespace"),
+        (format!("{{{root},\"linux\":{{\"resources\":{{\"memory\":[1000]}}}}}}"), "expected struct Memory"),
+        (format!("{{{root},\"linux\":{{\"netDevices\":{{\"eth0\":[]}}}}}}"), "expected struct NetDevice"),
+        (format!("{{{root},\"annotations\":[]}}"), "expected a map"),
+    ];
+    for (config, want) in table {
+        let text = refused(spec::parse::<Spec>(config.as_bytes(), "config.json"));
+        assert!(
+            text.contains("parse config.json: invalid type: sequence, ") && text.contains(want),
+            "{config}: {text}"
+        );
+    }
+    let text = refused(spec::parse::<Process>(br#"[false]"#, "process.json"));
+    assert!(text.contains("expected struct Process"), "{text}");
+    let text = refused(spec::parse::<Resources>(br#"{"pids":[5]}"#, "resources"));
+    assert!(text.contains("expected struct Pids"), "{text}");
 }
 
 #[test]

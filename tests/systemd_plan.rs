@@ -201,6 +201,7 @@ fn limits_become_properties() {
         ("pids.max", "max", format!("TasksMax={NONE}")),
         ("cpu.weight", "39", "CPUWeight=uint64 39".to_owned()),
         ("cpu.idle", "1", "CPUWeight=uint64 0".to_owned()),
+        ("cpu.idle", "0", format!("CPUWeight={NONE}")),
         ("cpuset.cpus", "0-2,9", "AllowedCPUs=[byte 7, byte 2]".to_owned()),
         ("cpuset.mems", "0", "AllowedMemoryNodes=[byte 1]".to_owned()),
         ("memory.oom.group", "1", "OOMPolicy='kill'".to_owned()),
@@ -214,16 +215,13 @@ fn limits_become_properties() {
     ] {
         assert_eq!(properties(&[(file, value)]), [property], "{file}={value}");
     }
-    for (file, value) in [
-        ("memory.max", "lots"),
-        ("cpuset.cpus", "3-1"),
-        ("cpuset.cpus", "99999"),
-        ("hugetlb.2MB.max", "1"),
-        ("cpu.idle", "0"),
-    ] {
+    for (file, value) in
+        [("memory.max", "lots"), ("cpuset.cpus", "3-1"), ("cpuset.cpus", "99999"), ("hugetlb.2MB.max", "1")]
+    {
         assert_eq!(properties(&[(file, value)]), [""; 0], "{file}={value}");
     }
     assert_eq!(properties(&[("cpu.weight", "39"), ("cpu.idle", "1")]), ["CPUWeight=uint64 0"]);
+    assert_eq!(properties(&[("cpu.weight", "39"), ("cpu.idle", "0")]), ["CPUWeight=uint64 39"]);
     assert_eq!(properties(&[("memory.max", "1"), ("memory.max", "2")]), ["MemoryMax=uint64 2"]);
     assert_eq!(
         properties(&[("io.max", "8:0 rbps=1 wiops=2"), ("io.max", "8:16 rbps=max")]),

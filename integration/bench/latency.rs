@@ -244,28 +244,46 @@ pub fn seccomp(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     Ok(vec![table("seccomp", "run /bin/true with Docker's default seccomp profile", note, samples)])
 }
 
-/// `run` on a host with few and with thousands of mounts, made in a mount namespace that ends with the experiment.
+/// `run` on a host with few and with thousands of mounts, the two in turn, one runtime after the other: the copy of
+/// thousands of mounts that one makes is still being thrown away while the next one runs.
 pub fn mounts(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     let bundle = lab.bundle("mounts", &["/bin/true"])?;
-    let contestants = || {
-        let mut list = vec![floor(lab, &bundle)];
-        list.extend(lab.runtimes.iter().map(|runtime| runs(runtime, &bundle, lab.id("mounts"))));
-        list
-    };
-    let few = leftovers::mount_count()?;
-    let mut samples = suffixed(in_turn("mounts, few", options.rounds / 2, contestants())?, few);
     let home = File::open("/proc/self/ns/mnt")?;
+    let few_mounts = (leftovers::mount_count()?, home.try_clone()?);
+    // It ends with the experiment.
     unshare(CloneFlags::CLONE_NEWNS)?;
-    let crowded = crowd(lab, options.mounts)
-        .and_then(|many| Ok(suffixed(in_turn("mounts, many", options.rounds / 2, contestants())?, many)));
+    let samples = crowd(lab, options.mounts).and_then(|count| {
+        let hosts = [few_mounts, (count, File::open("/proc/self/ns/mnt")?)];
+        let mut samples = Vec::new();
+        for index in 0..=lab.runtimes.len() {
+            let contestants = hosts.iter().map(|host| on_host(host, nth(lab, &bundle, index))).collect();
+            samples.extend(in_turn("mounts", options.rounds / 2, contestants)?);
+        }
+        Ok(samples)
+    });
     setns(&home, CloneFlags::CLONE_NEWNS)?;
-    samples.extend(crowded?);
     let note = "@N: with N mounts in the host's mount namespace";
-    Ok(vec![table("mounts", "run /bin/true against the number of host mounts", note, samples)])
+    Ok(vec![table("mounts", "run /bin/true against the number of host mounts", note, samples?)])
 }
 
-fn suffixed(samples: Vec<(String, Vec<f64>)>, mounts: usize) -> Vec<(String, Vec<f64>)> {
-    samples.into_iter().map(|(name, sample)| (format!("{name}@{mounts}"), sample)).collect()
+/// The floor is the first of all.
+fn nth<'a>(lab: &'a Lab, bundle: &'a Bundle, index: usize) -> Contestant<'a> {
+    match index.checked_sub(1) {
+        None => floor(lab, bundle),
+        Some(index) => runs(&lab.runtimes[index], bundle, lab.id("mounts")),
+    }
+}
+
+/// In a mount namespace with so many mounts.
+fn on_host<'a>((count, namespace): &'a (usize, File), contestant: Contestant<'a>) -> Contestant<'a> {
+    let mut once = contestant.once;
+    Contestant {
+        name: format!("{}@{count}", contestant.name),
+        once: Box::new(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNS)?;
+            once()
+        }),
+    }
 }
 
 /// Binds a directory on `count` directories; the number of mounts there are then.

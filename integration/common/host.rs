@@ -63,6 +63,24 @@ pub fn cgroup_dir(controller: &str, path: &str) -> PathBuf {
     }
 }
 
+/// True if containers can have limits of this controller, by its name in cgroup v2.
+pub fn has_controller(name: &str) -> bool {
+    let offered = |file: &str| fs::read_to_string(file).is_ok_and(|text| text.split_whitespace().any(|c| c == name));
+    match Cgroups::detect() {
+        Cgroups::V1 => {
+            let v1 = if name == "io" { "blkio" } else { name };
+            // On a hybrid host cgroup2 has what no v1 hierarchy has taken.
+            cgroup_dir(v1, "/").exists() || offered("/sys/fs/cgroup/unified/cgroup.controllers")
+        }
+        Cgroups::V2 => offered("/sys/fs/cgroup/cgroup.controllers"),
+    }
+}
+
+/// The cgroup v2 of a process, seen from this process's cgroup namespace: the only line that counts there.
+pub fn unified_path(proc_cgroup: &str) -> &str {
+    proc_cgroup.lines().find_map(|line| line.strip_prefix("0::")).unwrap()
+}
+
 /// The host's own namespaces of this process, as `readlink /proc/self/ns/KIND` prints them.
 pub fn ns(kind: &str) -> String {
     ns_of("self", kind)

@@ -79,6 +79,13 @@ pub fn skip_unless(condition: Need, reason: &str) -> bool {
     true
 }
 
+/// True if the host has not all of these cgroup controllers (named as in cgroup v2).
+#[must_use]
+pub fn lacks(controllers: &[&str]) -> bool {
+    let missing = controllers.iter().find(|name| !host::has_controller(name));
+    skip_unless(Need::from(missing.is_none()), &format!("no {} controller", missing.unwrap_or(&"")))
+}
+
 /// Whether the machine has what a test needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Need {

@@ -27,6 +27,7 @@ pub struct Bench<'a> {
     pub runtime: &'a Runtime,
     pub verb: Verb,
     pub bundle: Bundle,
+    variant: Variant,
     count: Cell<u32>,
 }
 
@@ -42,7 +43,7 @@ pub struct Scene {
 impl<'a> Bench<'a> {
     pub fn new(place: &'a Place, runtime: &'a Runtime, verb: Verb, variant: Variant) -> Res<Self> {
         let bundle = place.bundle(verb.name(), verb.program())?.with(|config| vary(config, variant))?;
-        let bench = Self { place, runtime, verb, bundle, count: Cell::new(0) };
+        let bench = Self { place, runtime, verb, bundle, variant, count: Cell::new(0) };
         // What is made once for all containers (a pinned skeleton, a cache) is not a left-over of a trial.
         let id = bench.next_id();
         runtime.create(&bench.bundle.dir, &id)?;
@@ -71,6 +72,9 @@ impl<'a> Bench<'a> {
 
     /// The verb on a container, observed; how it ended, or that it did not.
     pub fn traced(&self, id: &str, observer: &mut dyn Observer) -> Res<Option<Reaped>> {
+        if self.variant == Variant::First {
+            drop_skeleton()?;
+        }
         let args = self.verb.arguments(self.place, &self.bundle, id)?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         Ok(trace::trace(&mut self.runtime.command(&args), patience(), observer)?.main)
@@ -85,7 +89,12 @@ impl<'a> Bench<'a> {
         Ok(Scene {
             files,
             // Mount ids change when a mount is made again; what is mounted where does not.
-            mounts: mounts.iter().map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" ")).collect(),
+            // The one mount that stays on purpose is documented.
+            mounts: mounts
+                .iter()
+                .filter(|line| !line.contains(SKELETON))
+                .map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" "))
+                .collect(),
             cgroups: leftovers::cgroups(&self.place.mark).into_iter().collect(),
             processes: leftovers::children()?.into_iter().collect(),
         })
@@ -105,10 +114,24 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// Where brisk keeps its skeleton mount namespace.
+const SKELETON: &str = "/run/brisk-skeleton/mnt";
+
+/// Until it is no mount any more.
+fn drop_skeleton() -> Res<()> {
+    loop {
+        match nix::mount::umount2(SKELETON, nix::mount::MntFlags::MNT_DETACH) {
+            Ok(()) => {}
+            Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => return Ok(()),
+            Err(error) => return Err(format!("umount {SKELETON}: {error}").into()),
+        }
+    }
+}
+
 /// The container's configuration in the variants of the matrix.
 fn vary(config: &mut Value, variant: Variant) {
     match variant {
-        Variant::Plain | Variant::Crowded => {}
+        Variant::Plain | Variant::Crowded | Variant::First => {}
         Variant::Classic => {
             for mount in config["mounts"].as_array_mut().into_iter().flatten() {
                 match mount["options"].as_array_mut() {

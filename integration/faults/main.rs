@@ -52,7 +52,7 @@ fn run(options: &Options) -> Res<bool> {
     if options.cgroup2 {
         tool::hierarchies::only_v2()?;
     }
-    if options.variant == Variant::Crowded {
+    if matches!(options.variant, Variant::Crowded | Variant::First) {
         place.crowd()?;
     }
     let end = Instant::now() + options.limit;

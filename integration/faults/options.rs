@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str =
-    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|classic] [--cgroup2]
+    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|first|classic] [--cgroup2]
        [--calls NAME,…] [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N] [--errors]
   --all      every fault, no time limit (default: a sample of 6 in each cell, at most 75 s)
   --variant  plain: default spec; userns: with a user namespace; hook: a createContainer hook; crowded: a host with
-             many mounts, on which the mount namespace is built from a skeleton; classic: mounts with an option that
+             many mounts, on which the mount namespace is built from a skeleton; first: there, when the skeleton
+             must be made; classic: mounts with an option that
              fsconfig(2) has no name for, which are made by mount(2)
   --calls    only at these system calls
   --races    instead: every pair of commands at once on one container, N times each, staggered
@@ -42,11 +43,12 @@ pub enum Variant {
     UserNamespace,
     Hook,
     Crowded,
+    First,
     Classic,
 }
 
 impl Variant {
-    const ALL: [Self; 5] = [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::Classic];
+    const ALL: [Self; 6] = [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::First, Self::Classic];
 
     /// As on the command line.
     fn option(self) -> &'static str {
@@ -55,6 +57,7 @@ impl Variant {
             Self::UserNamespace => "userns",
             Self::Hook => "hook",
             Self::Crowded => "crowded",
+            Self::First => "first",
             Self::Classic => "classic",
         }
     }
@@ -66,6 +69,7 @@ impl Variant {
             Self::UserNamespace => "user namespace",
             Self::Hook => "createContainer hook",
             Self::Crowded => "crowded host (skeleton)",
+            Self::First => "crowded host (skeleton not made yet)",
             Self::Classic => "mounts by mount(2)",
         }
     }

@@ -34,8 +34,10 @@ impl Bench<'_> {
         let left = !stayed.is_empty();
         findings.extend(stayed);
         let bundle = self.bundle.dir.to_string_lossy();
-        if self.command(&["create", "--bundle", &bundle, id])?.is_none_or(|end| end.0 != 0) {
-            findings.push(finding("second create fails", self.stderr()?));
+        match self.command(&["create", "--bundle", &bundle, id])? {
+            Some((0, _)) => {}
+            Some(_) => findings.push(finding("second create fails", self.stderr()?)),
+            None => findings.push(finding("second create hangs", self.stderr()?)),
         }
         Ok(Aftermath { status, left, findings })
     }

@@ -14,43 +14,24 @@ use crate::verbs::Verb;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// Pairs that can meet: the first says what must be before. Not exec and pause: an exec whose program is frozen waits.
-const PAIRS: [(Verb, Verb); 27] = [
-    (Verb::Create, Verb::Create),
-    (Verb::Create, Verb::State),
-    (Verb::Create, Verb::List),
-    (Verb::Create, Verb::DeleteForce),
-    (Verb::Create, Verb::Start),
-    (Verb::Start, Verb::Start),
-    (Verb::Start, Verb::Delete),
-    (Verb::Start, Verb::DeleteForce),
-    (Verb::Start, Verb::Kill),
-    (Verb::Start, Verb::State),
-    (Verb::Start, Verb::Exec),
-    (Verb::Exec, Verb::Exec),
-    (Verb::Exec, Verb::DeleteForce),
-    (Verb::Exec, Verb::Kill),
-    (Verb::Pause, Verb::Pause),
-    (Verb::Pause, Verb::Kill),
-    (Verb::Pause, Verb::DeleteForce),
-    (Verb::Pause, Verb::Update),
-    (Verb::Resume, Verb::Kill),
-    (Verb::Update, Verb::Update),
-    (Verb::Update, Verb::Kill),
-    (Verb::Update, Verb::DeleteForce),
-    (Verb::Kill, Verb::DeleteForce),
-    (Verb::Delete, Verb::Delete),
-    (Verb::DeleteForce, Verb::State),
-    (Verb::DeleteForce, Verb::List),
-    (Verb::DeleteForce, Verb::DeleteForce),
-];
+/// Every pair that can meet. The first says what must be before, so those with the same before need no second order.
+/// `run` is never the second: with the first one's program it would not end.
+fn pairs(options: &Options) -> Vec<(Verb, Verb)> {
+    let all = || Verb::ALL.into_iter().enumerate();
+    let every = all().flat_map(|first| all().map(move |second| (first, second)));
+    let wanted = every.filter(|((a, first), (b, second))| {
+        let twice = a > b && first.begins_like(*second) && *first != Verb::Run;
+        !twice && *second != Verb::Run && options.wants(first.name())
+    });
+    wanted.map(|((_, first), (_, second))| (first, second)).collect()
+}
 
 /// All pairs of one runtime; prints a line for each, and true when nothing was wrong.
 pub fn run(place: &Place, runtime: &Runtime, options: &Options) -> Res<bool> {
     println!("{}: races, {} rounds a pair", runtime.name, options.races);
     println!("  {:<30}{:>10}{:>10}{:>10}{:>6}", "pair", "both ok", "one ok", "none ok", "bad");
     let mut good = true;
-    for (first, second) in PAIRS.into_iter().filter(|pair| options.wants(pair.0.name())) {
+    for (first, second) in pairs(options) {
         let bench = Bench::new(place, runtime, first, options.variant)?;
         let mut outcomes = [0usize; 3];
         let (mut bad, mut example) = (0, None);
@@ -84,15 +65,21 @@ fn meet(bench: &Bench<'_>, second: Verb, round: usize) -> Res<(usize, Vec<Findin
     let mut findings = Vec::new();
     let mut winners = 0;
     let pids = [&early_call, &late_call].map(|call| call.0.id() as i32);
-    for ((child, other), verb) in [early_call, late_call].into_iter().zip([early, late]) {
-        match finish(&child, &pids)? {
-            None => findings.push(finding("hangs", verb.name().to_owned())),
-            Some(reaped) if reaped.status == 0 => winners += 1,
-            // A delete by force kills a create that it meets.
-            Some(reaped) if verb == Verb::Create && second == Verb::DeleteForce && killed(&reaped) => {}
-            // The program of an exec was killed with the container.
-            Some(reaped) if verb == Verb::Exec && libc::WEXITSTATUS(reaped.status) == 128 + libc::SIGKILL => {}
-            Some(reaped) => findings.extend(bad_error(reaped, &said(&other)?)),
+    let mut calls = [(early_call, early, late), (late_call, late, early)];
+    // What was frozen waits for the end of the pause, so that is awaited first and taken back.
+    calls.sort_by_key(|(_, verb, _)| *verb != Verb::Pause);
+    for ((child, log), verb, other) in calls {
+        let Some(reaped) = finish(&child, &pids)? else {
+            findings.push(finding("hangs", verb.name().to_owned()));
+            continue;
+        };
+        winners += usize::from(reaped.status == 0);
+        if reaped.status != 0 && !was_killed(verb, other, &reaped) {
+            findings.extend(bad_error(reaped, &said(&log)?));
+        }
+        if verb == Verb::Pause && other != Verb::Pause {
+            // It fails where there is nothing to resume.
+            bench.runtime.command(&["resume", &id]).status()?;
         }
     }
     if (bench.verb, second) == (Verb::Create, Verb::Create) && winners != 1 {
@@ -103,8 +90,14 @@ fn meet(bench: &Bench<'_>, second: Verb, round: usize) -> Res<(usize, Vec<Findin
     Ok((winners, findings))
 }
 
-fn killed(reaped: &Reaped) -> bool {
-    libc::WIFSIGNALED(reaped.status) && libc::WTERMSIG(reaped.status) == libc::SIGKILL
+/// The ends of a command whose container the other one killed: a `create` or `run` that is at work ends by SIGKILL, the
+/// foreground returns the status of the killed program.
+fn was_killed(verb: Verb, other: Verb, reaped: &Reaped) -> bool {
+    let killer = matches!(other, Verb::Kill | Verb::Delete | Verb::DeleteForce);
+    let foreground = matches!(verb, Verb::Run | Verb::Exec);
+    let signalled = libc::WIFSIGNALED(reaped.status) && libc::WTERMSIG(reaped.status) == libc::SIGKILL;
+    let code = libc::WIFEXITED(reaped.status) && libc::WEXITSTATUS(reaped.status) == 128 + libc::SIGKILL;
+    killer && ((verb.makes() && other != Verb::Kill && signalled) || (foreground && code))
 }
 
 /// The two write their errors to different files, so that neither truncates the other's.

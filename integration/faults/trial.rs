@@ -115,6 +115,11 @@ impl Trial<'_> {
         if verb.spares() && status != "running" {
             findings.push(finding("the container did not survive", format!("status {status}")));
         }
+        // Frozen by a command that then failed, it would stay so.
+        let thawed = matches!(verb, Verb::Pause | Verb::Kill | Verb::Delete | Verb::DeleteForce);
+        if thawed && !succeeded && self.fault.verdict != Verdict::Kill && status == "paused" {
+            findings.push(finding("left frozen by a command that failed", said.clone()));
+        }
         // The container's process may be killed when it is made already, or its wait for `start` may fail when `create`
         // has ended: then it is stopped.
         let point = &self.fault.point;

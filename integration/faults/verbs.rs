@@ -2,7 +2,8 @@
 
 use crate::tool::lab::Place;
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, bundle::Bundle, os, process};
+use crate::tool::{Res, bundle::Bundle, hierarchies, os, process};
+use std::fs;
 
 /// A command of the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,11 @@ impl Verb {
         }
     }
 
+    /// Whether both begin with a container that is as far.
+    pub fn begins_like(self, other: Self) -> bool {
+        self.before() == other.before()
+    }
+
     /// Whether a failure must leave nothing at all, because nothing was there before.
     pub fn makes(self) -> bool {
         self.before() == Before::Nothing
@@ -114,6 +120,7 @@ impl Verb {
     /// The command line after the global options.
     pub fn arguments(self, place: &Place, bundle: &Bundle, id: &str) -> Res<Vec<String>> {
         let pid_file = place.dir.join(format!("{id}.pid"));
+        let limits = place.dir.join("limits");
         let args: &[&str] = match self {
             Self::Create => &["create", "--bundle", text(&bundle.dir)?, "--pid-file", text(&pid_file)?, id],
             Self::Run => &["run", "--bundle", text(&bundle.dir)?, id],
@@ -122,6 +129,13 @@ impl Verb {
             Self::Kill => &["kill", id, "KILL"],
             Self::Pause => &["pause", id],
             Self::Resume => &["resume", id],
+            // Without controllers there are still the limits of cgroup v2 itself.
+            Self::Update if hierarchies::v2_without("cpu") => {
+                if !limits.exists() {
+                    fs::write(&limits, r#"{"unified": {"cgroup.max.depth": "9", "cgroup.max.descendants": "99"}}"#)?;
+                }
+                &["update", "--resources", text(&limits)?, id]
+            }
             Self::Update => &["update", "--cpu-share", "512", id],
             Self::Delete => &["delete", id],
             Self::DeleteForce => &["delete", "--force", id],

@@ -34,11 +34,19 @@ pub fn without_unified(scratch: &Path) -> Res<()> {
     Ok(())
 }
 
-/// Puts a cgroup2 mount where the v1 hierarchies were. Controllers that a v1 hierarchy holds stay there.
+/// Puts a cgroup2 mount where the v1 hierarchies were, as on a host of cgroup v2 alone. Controllers that a v1 hierarchy
+/// holds stay there. Call only in a private mount namespace.
 pub fn only_v2() -> Res<()> {
     let none: Option<&str> = None;
+    umount2(BASE, MntFlags::MNT_DETACH)?;
     mount(Some("cgroup2"), BASE, Some("cgroup2"), MsFlags::empty(), none)?;
     Ok(())
+}
+
+/// Whether cgroup v2 is alone here, and without a controller.
+pub fn v2_without(controller: &str) -> bool {
+    let controllers = std::fs::read_to_string(Path::new(BASE).join("cgroup.controllers"));
+    controllers.is_ok_and(|list| list.split_whitespace().all(|name| name != controller))
 }
 
 /// The names under /sys/fs/cgroup that are hierarchies.

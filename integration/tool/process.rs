@@ -44,9 +44,9 @@ pub fn bounded(command: &mut Command, limit: Duration) -> Res<Option<Done>> {
 /// children whose status somebody else wants.
 pub fn wait_within(pid: i32, siblings: &[i32], limit: Duration) -> Res<Option<Reaped>> {
     const SLICE: Duration = Duration::from_millis(20);
-    let end = Instant::now() + limit;
+    let mut deadline = Deadline::new(limit);
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let left = deadline.left();
         if let Some(reaped) = os::wait4_within(pid, left.min(SLICE))? {
             return Ok(Some(reaped));
         }
@@ -58,6 +58,33 @@ pub fn wait_within(pid: i32, siblings: &[i32], limit: Duration) -> Res<Option<Re
                 os::wait4(zombie, libc::WNOHANG)?;
             }
         }
+    }
+}
+
+/// A limit of time that does not run while this process is stopped (as when somebody else measures on the machine).
+/// It must be asked at least every half second.
+pub struct Deadline {
+    end: Instant,
+    asked: Instant,
+}
+
+impl Deadline {
+    /// From now.
+    pub fn new(limit: Duration) -> Self {
+        let now = Instant::now();
+        Self { end: now + limit, asked: now }
+    }
+
+    /// How much there is left of it.
+    pub fn left(&mut self) -> Duration {
+        const STOPPED: Duration = Duration::from_secs(1);
+        let now = Instant::now();
+        let pause = now - self.asked;
+        if pause > STOPPED {
+            self.end += pause;
+        }
+        self.asked = now;
+        self.end.saturating_duration_since(now)
     }
 }
 

@@ -6,6 +6,7 @@
 use super::Res;
 use super::leftovers;
 use super::os::{self, Reaped};
+use super::process::Deadline;
 use super::ptrace::{self, Stop};
 use std::collections::HashMap;
 use std::process::Command;
@@ -96,12 +97,13 @@ impl Tracee {
 
 impl Tracer<'_> {
     fn serve(mut self, limit: Duration) -> Res<Traced> {
-        let end = Instant::now() + limit;
+        let mut deadline = Deadline::new(limit);
         let mut quiet: Option<Instant> = None;
         while !self.tracees.is_empty() {
             match os::wait4(-1, libc::__WALL | libc::WNOHANG) {
                 Ok(Some(reaped)) => {
                     quiet = None;
+                    deadline.left();
                     self.event(reaped)?;
                 }
                 Ok(None) => {
@@ -109,7 +111,7 @@ impl Tracer<'_> {
                     if self.ended.is_some() && since.elapsed() > SETTLED && self.sleep() {
                         break;
                     }
-                    if Instant::now() > end {
+                    if deadline.left().is_zero() {
                         return self.give_up();
                     }
                     pause(since.elapsed());

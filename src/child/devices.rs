@@ -32,10 +32,7 @@ impl Child<'_> {
 
     pub(super) fn bind_device(&self, name: &CStr, source: &Source) -> Done {
         let dir = self.dir()?;
-        let node = match source {
-            Source::Path(path) => mount::clone_tree(fs::CWD, path, super::root::depth(Reach::One))?,
-            Source::Tree(index) => fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?,
-        };
+        let node = self.source(source, super::root::depth(Reach::One))?;
         let place = empty_file(dir, name)?;
         Ok(mount::attach(node.as_fd(), place.as_fd())?)
     }

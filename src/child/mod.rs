@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::plan::op::{Op, Plan, is_tail};
+use crate::plan::op::{Op, Plan, Source, is_tail};
 use crate::sys::tail::Block;
 use crate::sys::{cred, fs, mount, process, socket};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -62,6 +62,8 @@ pub struct Inherited<'a> {
     pub namespaces: Vec<OwnedFd>,
     /// Trees the parent cloned, by index.
     pub trees: Vec<OwnedFd>,
+    /// Those it clones later, by index.
+    pub late: Vec<Option<OwnedFd>>,
     /// User namespaces of id-mapped mounts, by index.
     pub id_maps: Vec<OwnedFd>,
     /// The connected console socket.
@@ -99,13 +101,23 @@ struct Child<'a> {
     empty_dir: Option<OwnedFd>,
     null: Option<OwnedFd>,
     next_hook: usize,
+    /// `start` has said go: its end of the fifo is the only one that anybody listens to.
+    told_to_start: bool,
 }
 
 /// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::tail`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
     let plan = inherited.plan;
-    let mut child =
-        Child { it: inherited, root: None, dir: None, procfs: None, empty_dir: None, null: None, next_hook: 0 };
+    let mut child = Child {
+        it: inherited,
+        root: None,
+        dir: None,
+        procfs: None,
+        empty_dir: None,
+        null: None,
+        next_hook: 0,
+        told_to_start: false,
+    };
     child.it.started.start(0, 1);
     child.protect();
     for (index, op) in plan.ops.iter().enumerate() {
@@ -147,8 +159,11 @@ impl<'a> Child<'a> {
     fn fail(&self, index: usize, trouble: &Trouble) -> ! {
         let mut fault = Fault::new(index as u32, trouble.errno);
         fault.detail = trouble.detail;
-        // If the parent is gone there is nobody left to tell.
-        let _ = wire::send(self.it.wire.as_fd(), &Message::Fault(fault));
+        // If the parent, or `start`, is gone there is nobody left to tell.
+        let _ = match self.it.fifo.as_ref().filter(|_| self.told_to_start) {
+            Some(fifo) => fs::write_all(fifo.as_fd(), &wire::encode(&Message::Fault(fault))),
+            None => wire::send(self.it.wire.as_fd(), &Message::Fault(fault)),
+        };
         process::exit(255)
     }
 
@@ -165,6 +180,7 @@ impl<'a> Child<'a> {
             Op::End => process::exit(0),
             Op::Sync(point) => self.sync(*point),
             Op::JoinCgroup => self.join_cgroup(),
+            Op::TakeTrees(_) => self.take_trees(),
             Op::Wait(point) => Ok(wire::wait(self.it.wire.as_fd(), *point)?),
             Op::Join(index, kind) => {
                 let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;
@@ -231,6 +247,26 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
+    fn take_trees(&mut self) -> Done {
+        while let Some(next) = self.it.late.iter().position(Option::is_none) {
+            wire::wait_files(self.it.wire.as_fd(), SyncPoint::Trees, &mut self.it.late[next..])?;
+            if self.it.late[next].is_none() {
+                return Err(Errno::EBADMSG.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// A tree that the parent cloned.
+    fn tree(&self, source: &Source) -> Result<Option<OwnedFd>, Trouble> {
+        let tree = match source {
+            Source::Path(_) => return Ok(None),
+            Source::Tree(index) => self.it.trees.get(*index),
+            Source::Late(index) => self.it.late.get(*index).and_then(Option::as_ref),
+        };
+        Ok(Some(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?))
+    }
+
     fn become_root(&self) -> Done {
         cred::set_gid(0)?;
         cred::set_uid(0)?;
@@ -261,10 +297,11 @@ impl<'a> Child<'a> {
         }
     }
 
-    fn await_start(&self) -> Done {
+    fn await_start(&mut self) -> Done {
         wire::send(self.it.wire.as_fd(), &Message::Sync(SyncPoint::Parked, 0))?;
         let fifo = self.it.fifo.as_ref().ok_or(Errno::EBADF)?;
         fs::read(fifo.as_fd(), &mut [0])?;
+        self.told_to_start = true;
         Ok(())
     }
 }

@@ -50,12 +50,12 @@ impl Child<'_> {
         propagate(mounted.as_fd(), op)
     }
 
-    fn source(&self, source: &Source, flags: u32) -> Result<OwnedFd, Trouble> {
-        match source {
-            Source::Path(path) => {
+    pub(super) fn source(&self, source: &Source, flags: u32) -> Result<OwnedFd, Trouble> {
+        match (source, self.tree(source)?) {
+            (Source::Path(path), _) => {
                 mount::clone_tree(fs::CWD, path, flags).map_err(|errno| Trouble::from(errno).with(b"source"))
             }
-            Source::Tree(index) => Ok(fs::dup(self.it.trees.get(*index).ok_or(Errno::EBADF)?.as_fd(), 3)?),
+            (_, tree) => Ok(tree.ok_or(Errno::EBADF)?),
         }
     }
 

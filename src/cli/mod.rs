@@ -123,9 +123,14 @@ fn run(argv: &[OsString], log: Log, doing: &mut Doing) -> std::result::Result<u8
     };
     let done = resolve(&global).and_then(|root| {
         let warn = |message: &str| log.message(Level::Warning, message);
-        let global = options::Global { root, manager: global.manager, rootless: global.rootless, warn: &warn };
+        let debug = |message: &str| log.message(Level::Debug, message);
+        let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };
+        let global = options::Global { root, manager: global.manager, rootless: global.rootless, warn: &warn, debug };
         dispatch::dispatch(&global, &request)
     });
+    if done.is_ok() && log.shows(Level::Info) {
+        log.message(Level::Info, &format!("{}: done", doing.what));
+    }
     done.map_err(|error| (log, error))
 }
 

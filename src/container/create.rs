@@ -235,9 +235,7 @@ pub(super) fn make(
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
     let mut plan = plan_of(global, args, &bundle, start, &host)?;
-    for warning in &plan.warnings {
-        (global.warn)(warning);
-    }
+    global.tell_plan(&plan);
     if let Some(trace) = &mut trace {
         trace.mark("make the state directory");
     }

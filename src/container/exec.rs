@@ -96,9 +96,7 @@ fn join(
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
-    for warning in &plan.warnings {
-        (global.warn)(warning);
-    }
+    global.tell_plan(&plan);
     let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
         let Some(running) = running else { return Ok(()) };
         if let Some(path) = &args.pid_file {

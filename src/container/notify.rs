@@ -57,7 +57,7 @@ pub(super) fn prepare(dir: &Dir, plan: &mut Plan) -> Result<Option<OwnedFd>> {
     let place = fs::open(dir.fd(), NOTIFY, flags, 0).at(Stage::State, what)?;
     let clone = plan.steps.iter().position(|step| matches!(step, Step::Clone { .. }));
     let (Some(clone), 0) = (clone, process::geteuid()) else { return Ok(Some(place)) };
-    let tree = plan.steps.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
+    let tree = plan.steps[..clone].iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
     for op in &mut plan.ops {
         if let Op::Mount(mount) = op
             && mount.dest.to_bytes() == PLACE.trim_start_matches('/').as_bytes()

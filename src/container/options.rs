@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::plan::op::Plan;
 use crate::spec::resources::Resources;
 use crate::state::Root;
 
@@ -39,6 +40,20 @@ pub struct Global<'a> {
     pub rootless: Rootless,
     /// Takes a warning: something went otherwise than asked, and the work goes on.
     pub warn: &'a dyn Fn(&str),
+    /// Takes what is of interest for finding a fault only. `None` where nobody asked for it.
+    pub debug: Option<&'a dyn Fn(&str)>,
+}
+
+impl Global<'_> {
+    /// Tells the warnings of a plan, and what is about to be done.
+    pub(super) fn tell_plan(&self, plan: &Plan) {
+        for warning in &plan.warnings {
+            (self.warn)(warning);
+        }
+        if let Some(debug) = self.debug {
+            plan.to_string().lines().for_each(debug);
+        }
+    }
 }
 
 /// `create`.

@@ -67,16 +67,14 @@ fn attend(
     signals: Option<std::os::fd::OwnedFd>,
 ) -> Result<u8> {
     let Made { container, running, spec, lock, notify } = made;
-    let mut lock = Some(lock);
+    // What comes now may take for ever, and the container must be deletable then.
+    drop(lock);
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
-        // It may never be ready, and must be deletable then.
-        lock.take();
         notify.wait(running.pid, running.pidfd.as_fd())?;
     }
     if let Some(hooks) = spec.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) {
         run_poststart(global, &container, &spec, hooks, running.pid)?;
     }
-    drop(lock);
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(0) };
     let master = match terminal {
         Some(socket) => Some(foreground::receive_master(socket.as_fd())?),

@@ -13,8 +13,8 @@ use super::{Container, files};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::spec::{self, Spec};
-use crate::state::{FIFO, Status};
-use crate::sys::{fs, process};
+use crate::state::{FIFO, Status, Wait};
+use crate::sys::fs;
 
 /// Lets the program of a created container run.
 pub fn start(global: &Global, args: &Start) -> Result<()> {
@@ -36,14 +36,14 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     // Before the program runs: what it sends must not get lost.
     let notify = Notify::open(&container.dir)?;
     let fifo = signal(global, &container)?;
+    // What comes now may take for ever, and the container must be deletable then.
+    drop(lock);
     if let (Some(notify), Some(init)) = (&notify, container.record.init)
         && let Some(pidfd) = init.pidfd()?
     {
-        // It may never be ready, and must be deletable then.
-        drop(lock);
         notify.wait(init.pid, pidfd.as_fd())?;
     }
-    poststart(global, &container, &fifo)?;
+    hooks(global, &container, &fifo)?;
     files::write_trace(global, args.trace.as_deref(), trace);
     Ok(())
 }
@@ -66,21 +66,27 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
     Ok(fifo)
 }
 
-/// poststart hooks run when the program does: the fifo's last reader goes away with execve.
-fn poststart(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<()> {
+/// The container's process runs startContainer hooks, and tells of one that failed; poststart hooks run when the
+/// program does.
+fn hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<()> {
     let Some(text) = container.dir.config()? else { return Ok(()) };
     // Parsing is most of the cost of a start, and few containers have hooks. A key may be written with escapes.
-    if !text.windows(b"\"poststart\"".len()).any(|window| window == b"\"poststart\"") && !text.contains(&b'\\') {
+    let names = |key: &[u8]| text.windows(key.len()).any(|window| window == key);
+    if !names(b"\"poststart\"") && !names(b"\"startContainer\"") && !text.contains(&b'\\') {
         return Ok(());
     }
     let spec: Spec = spec::parse(&text, "config.json")?;
-    let Some(hooks) = spec.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) else { return Ok(()) };
-    process::poll(fifo.as_fd(), 0, -1).at(Stage::State, || "wait for the program to run")?;
+    let Some(hooks) = spec.hooks.as_ref() else { return Ok(()) };
+    if hooks.poststart.is_empty() && hooks.start_container.is_empty() {
+        return Ok(());
+    }
+    launch::await_program(fifo.as_fd())?;
     let pid = container.record.init.map_or(0, |init| init.pid);
     run_poststart(global, container, &spec, hooks, pid)
 }
 
-/// A failed poststart hook is an error and ends the container (runtime-spec 1.3, "Lifecycle", step 10).
+/// A failed poststart hook is an error and ends the container (runtime-spec 1.3, "Lifecycle", step 10). Called without
+/// the container's lock.
 pub(super) fn run_poststart(
     global: &Global,
     container: &Container,
@@ -90,15 +96,19 @@ pub(super) fn run_poststart(
 ) -> Result<()> {
     let state = state_text(spec, &container.record.id, Path::new(&container.record.bundle), "running", pid);
     launch::run_hooks("poststart", &hooks.poststart, &state, &hook_output(spec)?).inspect_err(|_| {
-        let killed = match container.cgroup() {
-            Ok(Some(cgroup)) => cgroup.kill(libc::SIGKILL),
-            Ok(None) => container.record.init.map_or(Ok(()), |init| init.signal(libc::SIGKILL).map(drop)),
-            Err(error) => Err(error),
-        };
-        if let Err(worse) = killed {
+        if let Err(worse) = kill(container) {
             (global.warn)(&worse.to_string());
         }
     })
+}
+
+fn kill(container: &Container) -> Result<()> {
+    // Deleted meanwhile: what has the same cgroup now is another container.
+    let Some(_lock) = container.dir.lock(Wait::Forever)? else { return Ok(()) };
+    match container.cgroup()? {
+        Some(cgroup) => cgroup.kill(libc::SIGKILL),
+        None => container.record.init.map_or(Ok(()), |init| init.signal(libc::SIGKILL).map(drop)),
+    }
 }
 
 /// Runs the poststop hooks of a container that was deleted; `config` is its config.json.

@@ -10,6 +10,7 @@ mod listener;
 mod netdev;
 mod netlink;
 pub mod skeleton;
+mod started;
 mod steps;
 mod tail;
 pub mod trace;
@@ -23,6 +24,7 @@ use crate::spec::hooks::Hooks;
 use crate::sys::process::{self, Exit};
 
 pub use hooks::{Output as HookOutput, run as run_hooks, run_each as run_each_hook};
+pub use started::await_program;
 pub use steps::{connect, open_fifo};
 pub use trace::Trace;
 

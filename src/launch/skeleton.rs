@@ -45,8 +45,30 @@ pub(super) fn open() -> Result<OwnedFd> {
     // Somebody else may have been faster.
     match pinned()? {
         Some(fd) => Ok(fd),
-        None => make(),
+        None => make_and_pin(),
     }
+}
+
+/// A namespace may only be bound in an older one, and since Linux 6.18 their numbers come in batches per CPU: in a mount
+/// namespace that is not the machine's first the order is right only on some CPUs, that on which it was made among
+/// them. Where none will do (that one is not ours to use) the last is used once and not kept.
+fn make_and_pin() -> Result<OwnedFd> {
+    let (mut namespace, mut kept) = make(None)?;
+    for cpu in process::allowed_cpus() {
+        if kept == Pinned::Yes {
+            break;
+        }
+        (namespace, kept) = make(Some(cpu))?;
+    }
+    Ok(namespace)
+}
+
+/// Whether a namespace could be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pinned {
+    Yes,
+    /// It is younger than ours by its number.
+    No,
 }
 
 /// The namespace, if it is pinned in this mount namespace.
@@ -73,14 +95,13 @@ fn make_dir() -> Result<()> {
     Ok(())
 }
 
-/// Makes the namespace in a child and binds it over the pin.
-fn make() -> Result<OwnedFd> {
+/// Makes the namespace in a child, on this CPU, and binds it over the pin.
+fn make(cpu: Option<usize>) -> Result<(OwnedFd, Pinned)> {
     let (ours, theirs) = socket::pair().at(Stage::Namespace, || "make a socket pair")?;
-    let args = CloneArgs { flags: Kind::Mount.flag(), cgroup: None };
-    match process::clone3(&args).at(Stage::Namespace, || "clone3 for the skeleton mount namespace")? {
+    match process::clone3(&CloneArgs::default()).at(Stage::Namespace, || "clone3 for the skeleton mount namespace")? {
         Cloned::Child => {
             drop(ours);
-            let errno = build().err().unwrap_or(Errno::from_raw(0));
+            let errno = build(cpu).err().unwrap_or(Errno::from_raw(0));
             // The parent reads the errno, binds the namespace, and closes its end.
             let _ = socket::send(theirs.as_fd(), &(errno as i32).to_ne_bytes());
             let _ = fs::read(theirs.as_fd(), &mut [0]);
@@ -96,8 +117,13 @@ fn make() -> Result<OwnedFd> {
     }
 }
 
-/// In the child: a small tmpfs with a mount point takes the place of everything.
-fn build() -> crate::sys::Result<()> {
+/// In the child: a mount namespace where a small tmpfs with a mount point takes the place of everything.
+fn build(cpu: Option<usize>) -> crate::sys::Result<()> {
+    if let Some(cpu) = cpu {
+        // Where it fails this CPU is tried once more.
+        let _ = process::stay_on_cpu(cpu);
+    }
+    process::unshare(Kind::Mount.flag() as i32)?;
     mount::mount(None, c"/", None, libc::MS_PRIVATE | libc::MS_REC, None)?;
     let context = mount::fs_open(c"tmpfs")?;
     mount::fs_set(context.as_fd(), c"source", Some(c"brisk-skeleton"))?;
@@ -120,7 +146,7 @@ fn build() -> crate::sys::Result<()> {
     mount::umount(c".", libc::MNT_DETACH)
 }
 
-fn pin(pid: i32, child: &OwnedFd) -> Result<OwnedFd> {
+fn pin(pid: i32, child: &OwnedFd) -> Result<(OwnedFd, Pinned)> {
     let mut word = [0; 4];
     let (len, _) =
         socket::receive(child.as_fd(), &mut word).at(Stage::Namespace, || "wait for the skeleton's maker")?;
@@ -136,12 +162,10 @@ fn pin(pid: i32, child: &OwnedFd) -> Result<OwnedFd> {
     let source = CString::new(path.clone()).map_err(|_| sync_error("a NUL in the path of a namespace"))?;
     // mount(2): moving a detached copy of a mount namespace's file is refused (ELOOP).
     match mount::mount(Some(&source), PIN_PATH, None, libc::MS_BIND, None) {
-        // A namespace may only be bound in an older one, and since Linux 6.18 their numbers come in batches per
-        // CPU: in a mount namespace that is not the first the order may be wrong. Used once then, and not kept.
-        Err(Errno::EINVAL) => return Ok(namespace),
+        Err(Errno::EINVAL) => return Ok((namespace, Pinned::No)),
         result => result.at(Stage::Namespace, what)?,
     }
     // The mount above may be shared and must not spread it, nor may a recursive bind of /run copy it.
     mount::mount(None, PIN_PATH, None, libc::MS_UNBINDABLE, None).at(Stage::Namespace, what)?;
-    Ok(namespace)
+    Ok((namespace, Pinned::Yes))
 }

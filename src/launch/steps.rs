@@ -158,6 +158,7 @@ impl<'a> Parent<'a> {
                 Ok(())
             }
             Step::OfferCgroup => self.offer_cgroup(),
+            Step::OfferTrees => self.offer_trees(),
             Step::StartScope => self.start_scope(),
             Step::JoinScope => self.join_scope(),
             Step::DelegateCgroup { path, uid, gid } => {
@@ -180,10 +181,7 @@ impl<'a> Parent<'a> {
                 process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
                     .at(Stage::Process, || format!("set rlimit {name} to {}/{}", limit.soft, limit.hard))
             }
-            Step::OomScoreAdj(score) => {
-                let path = format!("/proc/{}/oom_score_adj", self.child()?.0);
-                std::fs::write(&path, score.to_string()).at(Stage::Process, || format!("set oom_score_adj to {score}"))
-            }
+            Step::OomScoreAdj(score) => self.oom_score_adj(*score),
             Step::Affinity(mask) => {
                 process::set_affinity(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity")
             }
@@ -339,13 +337,27 @@ impl<'a> Parent<'a> {
         Ok(())
     }
 
+    fn oom_score_adj(&self, score: i64) -> Result<()> {
+        let path = format!("/proc/{}/oom_score_adj", self.child()?.0);
+        std::fs::write(&path, score.to_string()).at(Stage::Process, || format!("set oom_score_adj to {score}"))
+    }
+
     fn offer_cgroup(&self) -> Result<()> {
         let files = self.launch.cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::join_files)?;
+        self.offer(SyncPoint::Cgroup, &files)
+    }
+
+    fn offer_trees(&mut self) -> Result<()> {
+        let trees = std::mem::take(&mut self.trees);
+        trees.chunks(socket::MAX_FDS).try_for_each(|some| self.offer(SyncPoint::Trees, some))
+    }
+
+    fn offer(&self, point: SyncPoint, files: &[OwnedFd]) -> Result<()> {
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-        match wire::send_files(self.wire.as_fd(), SyncPoint::Cgroup, &files) {
+        match wire::send_files(self.wire.as_fd(), point, &files) {
             // The child is gone: what follows finds out how.
             Err(Errno::EPIPE) => Ok(()),
-            sent => sent.at(Stage::Sync, || "send the child the files of its cgroup"),
+            sent => sent.at(Stage::Sync, || format!("send the child the files of its cgroup ({})", point.name())),
         }
     }
 
@@ -378,6 +390,7 @@ impl<'a> Parent<'a> {
             wire,
             namespaces: std::mem::take(&mut self.namespaces),
             trees: std::mem::take(&mut self.trees),
+            late: (0..plan.late_trees()).map(|_| None).collect(),
             id_maps: std::mem::take(&mut self.id_maps),
             console: self.launch.console.take(),
             fifo: self.launch.fifo.take(),

@@ -39,7 +39,7 @@ pub struct Replaced {
 /// would lose it when an engine repeats the rules it knows.
 pub fn update(current: &Resources, change: &Resources, layout: &Layout) -> Result<UpdatePlan> {
     let resources = merge(current, change)?;
-    let limits = limits(&written(&resources, change), layout, Phase::Update)?;
+    let limits = limits(&written(current, &resources, change), layout, Phase::Update)?;
     Ok(UpdatePlan { checks: limits.checks, writes: limits.writes, resources, warnings: limits.warnings, devices: None })
 }
 
@@ -64,10 +64,18 @@ pub fn replace_devices(
 }
 
 /// The resources that are written: the change, completed by current values where two of them share a file
-/// (quota and period in cpu.max) or one is computed from both (swap from memory+swap).
-fn written(merged: &Resources, change: &Resources) -> Resources {
+/// (quota and period in cpu.max), one is computed from both (swap from memory+swap), or the kernel forgets one for the
+/// other (shares for idle).
+fn written(current: &Resources, merged: &Resources, change: &Resources) -> Resources {
     let mut out = change.clone();
     out.devices.clear();
+    if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
+        && let Some(idle) = cpu.idle
+        // An idle cgroup refuses shares. One that becomes idle gets them for the sake of who takes it back.
+        && (idle == 0 || current.cpu.as_ref().and_then(|cpu| cpu.idle).unwrap_or(0) == 0)
+    {
+        cpu.shares = all.shares;
+    }
     if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
         && (is_set(cpu.quota, 0) || is_set(cpu.period, 0))
     {

@@ -7,7 +7,7 @@ use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{
-    EndLink, Enter, Entry, HookKind, IntoCgroup, MapWriter, Mounts, Op, Part, Plan, Reach, Rest, Source, Step,
+    EndLink, Enter, Entry, HookKind, IntoCgroup, MapWriter, Mounts, Op, Part, Plan, Reach, Rest, Source, Step, What,
 };
 use super::rootless::{self, Tolerance};
 use super::systemd::{self, ScopePlan, Unit};
@@ -98,6 +98,8 @@ impl Input<'_> {
 #[derive(Default)]
 pub(super) struct Draft {
     pub before_clone: Vec<Step>,
+    /// [`Step::CloneTree`]s of what is made after the clone.
+    pub late_trees: Vec<Step>,
     pub ops: Vec<Op>,
     pub warnings: Vec<String>,
     pub id_maps: usize,
@@ -106,6 +108,10 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    fn trees(&self) -> usize {
+        self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count()
+    }
+
     /// What comes next needs the cgroup.
     pub(super) fn needs_cgroup(&mut self) {
         self.cgroup_from.get_or_insert(self.ops.len());
@@ -116,10 +122,30 @@ impl Draft {
         if mounts == Mounts::Copy {
             return Source::Path(path);
         }
-        let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
+        let index = self.trees();
         self.before_clone.push(Step::CloneTree { path, reach, propagation: libc::MS_SLAVE, end });
         Source::Tree(index)
     }
+}
+
+/// Puts off the trees of the operations that `plan` adds until the cgroup is made.
+pub(super) fn after_cgroup(draft: &mut Draft, plan: impl FnOnce(&mut Draft) -> Result<()>) -> Result<()> {
+    let (steps, ops) = (draft.before_clone.len(), draft.ops.len());
+    let (sooner, later) = (draft.trees(), draft.late_trees.len());
+    plan(draft)?;
+    let (trees, others) = draft.before_clone.drain(steps..).partition(|step| matches!(step, Step::CloneTree { .. }));
+    let (trees, others): (Vec<Step>, Vec<Step>) = (trees, others);
+    draft.late_trees.extend(trees);
+    draft.before_clone.extend(others);
+    for op in &mut draft.ops[ops..] {
+        if let Op::Mount(mount) = op
+            && let What::Bind { source, .. } = &mut mount.what
+            && let Source::Tree(index) = source
+        {
+            *source = Source::Late(*index - sooner + later);
+        }
+    }
+    Ok(())
 }
 
 /// Text as a C string; a NUL byte is refused with the name of the field.
@@ -353,12 +379,20 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     Ok(())
 }
 
+/// Whether the child is cloned before the cgroup is made, and joins it.
+pub(super) fn joins(input: &Input<'_>) -> bool {
+    entry(input).rest == Rest::Join
+}
+
 /// The operations for which the child has to be in its cgroup. They go as late as possible, to where the first
 /// mount depends on them: meanwhile the parent makes the cgroup.
 fn in_cgroup(input: &Input<'_>, draft: &mut Draft) {
     let mut ops = Vec::new();
     if entry(input).rest == Rest::Join {
         ops.push(Op::JoinCgroup);
+        if !draft.late_trees.is_empty() {
+            ops.push(Op::TakeTrees(draft.late_trees.len()));
+        }
     } else if enters_late(input) && cgroup_matters(input) {
         ops.push(Op::Wait(SyncPoint::Cgroup));
     }
@@ -411,18 +445,28 @@ fn uts_and_network(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     Ok(())
 }
 
-/// What of the cgroup is made before the child, which is cloned into it or given trees of it, and what while the child
-/// mounts.
+/// What of the cgroup is made before the child, which is cloned into it, and what while the child mounts. One that is
+/// moved into it does not wait for trees of it.
 fn cgroup_parts(input: &Input<'_>) -> (Option<Part>, Option<Part>) {
     if input.cgroup.is_none() || input.options.cgroups == Cgroups::Systemd {
         return (None, None);
     }
     match entry(input) {
-        _ if input.mounts == Mounts::Skeleton => (Some(Part::All), None),
+        Entry { rest: Rest::Attach, .. } if input.mounts == Mounts::Skeleton => (Some(Part::All), None),
         Entry { rest: Rest::Done, .. } => (Some(Part::All), None),
         Entry { clone: IntoCgroup::Yes, .. } => (Some(Part::Unified), Some(Part::Rest)),
         _ => (None, Some(Part::All)),
     }
+}
+
+/// What the child gets of a cgroup that is made after it.
+fn offers(trees: &mut Vec<Step>) -> Vec<Step> {
+    let mut steps = vec![Step::OfferCgroup];
+    if !trees.is_empty() {
+        steps.append(trees);
+        steps.push(Step::OfferTrees);
+    }
+    steps
 }
 
 /// The parent's list: it serves the points at which the child asks, in the same order.
@@ -460,7 +504,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     match entry(input).rest {
         Rest::Done => {}
-        Rest::Join => steps.push(Step::OfferCgroup),
+        Rest::Join => steps.extend(offers(&mut draft.late_trees)),
         Rest::Attach => steps.push(Step::AttachCgroup),
     }
     steps.push(process::any_cpu());

@@ -40,6 +40,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How many trees the child gets while it works.
+    pub fn late_trees(&self) -> usize {
+        self.ops.iter().map(|op| if let Op::TakeTrees(count) = op { *count } else { 0 }).sum()
+    }
+
     /// Descriptors from this number on are not the program's.
     pub fn first_fd(&self) -> u32 {
         let first = self.ops.iter().find_map(|op| if let Op::CloseFrom(first) = op { Some(*first) } else { None });
@@ -54,6 +59,9 @@ pub enum Source {
     Path(CString),
     /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`].
     Tree(usize),
+    /// The same for a tree that the parent can clone only once the cgroup is made: index into those of
+    /// [`Step::OfferTrees`].
+    Late(usize),
 }
 
 /// How far a mount operation reaches.
@@ -160,6 +168,8 @@ pub enum Step {
     Spread,
     /// Sends the child the files by which it joins its v1 cgroups.
     OfferCgroup,
+    /// Sends the child the trees that were cloned after it was.
+    OfferTrees,
     /// Writes what is about to be made, so that it can be removed whatever happens.
     SavePlanned,
     /// Writes the state, which makes the container visible.
@@ -374,6 +384,8 @@ pub enum Op {
     Wait(SyncPoint),
     /// Takes the files of the v1 cgroups from the parent and joins them.
     JoinCgroup,
+    /// Takes this many trees from the parent.
+    TakeTrees(usize),
     /// setns to an opened namespace: its index and type.
     Join(usize, Kind),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.

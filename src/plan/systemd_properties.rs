@@ -37,10 +37,13 @@ pub fn limits(writes: &[Write]) -> Vec<Property> {
         found.put("CPUQuotaPeriodUSec", Value::U64(period));
         found.put("CPUQuotaPerSecUSec", Value::U64(quota.map_or(INFINITY, |q| per_second(q, period))));
     }
-    // A weight of 0 is systemd's word for cpu.idle (252): it replaces the weight.
-    if writes.iter().any(|w| w.file == "cpu.idle" && w.value.trim() == "1") {
-        found.properties.retain(|p| p.name != "CPUWeight");
-        found.put("CPUWeight", Value::U64(0));
+    // A weight of 0 is systemd's word for cpu.idle (252): it replaces the weight, and some weight replaces it.
+    match writes.iter().rev().find(|w| w.file == "cpu.idle").map(|w| w.value.trim()) {
+        Some("1") => found.put("CPUWeight", Value::U64(0)),
+        Some("0") if found.properties.iter().all(|p| p.name != "CPUWeight") => {
+            found.put("CPUWeight", Value::U64(INFINITY));
+        }
+        _ => {}
     }
     found.properties
 }

@@ -40,6 +40,7 @@ impl Display for Step {
             }),
             Step::Spread => f.write_str("let the child start on another CPU, if it waits for ours"),
             Step::OfferCgroup => f.write_str("let the child join the cgroup"),
+            Step::OfferTrees => f.write_str("send the child the mounts of the cgroup"),
             Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } => {
                 write!(f, "clone3 ({})", namespaces(*flags))?;
                 if *into_cgroup == IntoCgroup::Yes {
@@ -77,7 +78,7 @@ impl Display for Step {
             Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
             Step::Rlimit(limit) => rlimit(limit, f),
             Step::OomScoreAdj(score) => write!(f, "set oom_score_adj to {score}"),
-            Step::Affinity(_) => f.write_str("set the CPU affinity"),
+            Step::Affinity(mask) => write!(f, "set the CPU affinity to {}", cpus(mask)),
             Step::SavePlanned => f.write_str("note what will be made"),
             Step::SaveState => f.write_str("save the state"),
             Step::Publish => f.write_str("tell that it is set up"),
@@ -97,6 +98,7 @@ impl Display for Op {
         match self {
             Op::Sync(point) => write!(f, "ask the parent and wait: {}", point.name()),
             Op::JoinCgroup => f.write_str("join the cgroup"),
+            Op::TakeTrees(_) => f.write_str("take the mounts of the cgroup from the parent"),
             Op::Wait(point) => write!(f, "wait for the parent: {}", point.name()),
             Op::Join(_, kind) => write!(f, "join the {} namespace", kind.name()),
             Op::JoinInit(flags) => write!(f, "join the container's namespaces ({})", namespaces(*flags)),
@@ -116,12 +118,7 @@ impl Display for Op {
             Op::Mount(op) => mount(op, f),
             Op::OpenDir(path) => write!(f, "open directory /{}", lossy(path)),
             Op::Mknod { name, mode, dev, uid, gid } => {
-                let kind = match mode & libc::S_IFMT {
-                    libc::S_IFCHR => 'c',
-                    libc::S_IFBLK => 'b',
-                    _ => 'p',
-                };
-                let (major, minor) = (libc::major(*dev), libc::minor(*dev));
+                let (kind, major, minor) = (node_kind(*mode), libc::major(*dev), libc::minor(*dev));
                 write!(f, "mknod {} {kind} {major}:{minor} {:04o} {uid}:{gid}", lossy(name), mode & 0o7777)
             }
             Op::BindDevice { name, source } => write!(f, "bind device {} over {}", source_text(source), lossy(name)),
@@ -177,6 +174,15 @@ impl Display for Op {
     }
 }
 
+/// mknod(1)'s letter.
+fn node_kind(mode: u32) -> char {
+    match mode & libc::S_IFMT {
+        libc::S_IFCHR => 'c',
+        libc::S_IFBLK => 'b',
+        _ => 'p',
+    }
+}
+
 fn lossy(text: &std::ffi::CStr) -> std::borrow::Cow<'_, str> {
     text.to_string_lossy()
 }
@@ -201,6 +207,7 @@ fn source_text(source: &Source) -> String {
     match source {
         Source::Path(path) => lossy(path).into_owned(),
         Source::Tree(index) => format!("tree {index}"),
+        Source::Late(index) => format!("tree {index} of the cgroup"),
     }
 }
 
@@ -349,6 +356,20 @@ impl Plan {
     }
 }
 
+/// The CPUs of a mask as a list, `0-2,9`.
+fn cpus(mask: &[u64]) -> String {
+    let total = mask.len() * 64;
+    let has = |cpu: usize| mask.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1);
+    let starts = (0..total).filter(|cpu| has(*cpu) && (*cpu == 0 || !has(cpu - 1)));
+    let ranges: Vec<String> = starts
+        .map(|first| match (first..total).find(|cpu| !has(cpu + 1)).unwrap_or(first) {
+            last if last == first => first.to_string(),
+            last => format!("{first}-{last}"),
+        })
+        .collect();
+    ranges.join(",")
+}
+
 /// runc's words: docker and podman tell 126 from 127 by them.
 fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
     let what = match errno {
@@ -364,9 +385,14 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
 
 fn stage(op: &Op) -> Stage {
     match op {
-        Op::Sync(_) | Op::Wait(_) | Op::End | Op::AwaitStart | Op::Park | Op::ForkTail | Op::LeaveRuntime => {
-            Stage::Sync
-        }
+        Op::Sync(_)
+        | Op::Wait(_)
+        | Op::TakeTrees(_)
+        | Op::End
+        | Op::AwaitStart
+        | Op::Park
+        | Op::ForkTail
+        | Op::LeaveRuntime => Stage::Sync,
         Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => {
             Stage::Namespace
         }

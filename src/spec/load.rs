@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::process::Process;
+use super::strict::Strict;
 use super::{Spec, validate};
 use crate::error::{Context, Error, Result, Stage};
 
@@ -65,7 +66,7 @@ pub fn read_json<T: DeserializeOwned>(mut input: impl Read, name: &str) -> Resul
 /// Parses `text`; a message has line and column. Refuses NUL in any string: paths, arguments and names all
 /// end up as C strings, and what follows a NUL would be dropped without a word.
 pub fn parse<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<T> {
-    let value = serde_json::from_slice(text).at(Stage::Bundle, || format!("parse {name}"))?;
+    let value = strict(text).at(Stage::Bundle, || format!("parse {name}"))?;
     match find_nul(text) {
         None => Ok(value),
         Some(offset) => {
@@ -76,6 +77,13 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<T> {
             Err(Error::new(Stage::Bundle, what))
         }
     }
+}
+
+fn strict<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = T::deserialize(Strict(&mut deserializer))?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// The offset of the first `\u0000`. In valid JSON a string cannot hold a NUL in any other way, so looking

@@ -11,6 +11,7 @@ pub mod mounts;
 pub mod process;
 pub mod resources;
 pub mod seccomp;
+mod strict;
 pub mod validate;
 
 use std::collections::BTreeMap;

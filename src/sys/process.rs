@@ -311,6 +311,21 @@ pub fn leave_cpu(pid: i32) {
     let _ = set_affinity(pid, &mask);
 }
 
+/// The CPUs that this process may use, of the first 1024.
+pub fn allowed_cpus() -> impl Iterator<Item = usize> {
+    let mut mask = [0u64; 16];
+    // SAFETY: `mask` is writable for the length given. It stays empty if the machine has more CPUs (EINVAL).
+    let _ = cvt(unsafe { raw!(SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) });
+    (0..mask.len() * 64).filter(move |cpu| mask[cpu / 64] & 1 << (cpu % 64) != 0)
+}
+
+/// Moves this process to one CPU.
+pub fn stay_on_cpu(cpu: usize) -> Result<()> {
+    let mut mask = [0u64; 16];
+    *mask.get_mut(cpu / 64).ok_or(Errno::EINVAL)? |= 1 << (cpu % 64);
+    set_affinity(0, &mask)
+}
+
 /// set_mempolicy(2).
 pub fn set_memory_policy(mode: u32, mask: &[u64]) -> Result<()> {
     let bits = size_of_val(mask) * 8;

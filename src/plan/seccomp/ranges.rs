@@ -29,7 +29,9 @@ pub(super) fn overlay(background: &[Range], verdicts: &[(u32, NodeId)]) -> Vec<R
     };
     let mut next = 0;
     for &(number, verdict) in verdicts {
-        fill(next, u64::from(number), &mut push);
+        if next < u64::from(number) {
+            fill(next, u64::from(number), &mut push);
+        }
         push(number, verdict);
         next = u64::from(number) + 1;
     }
