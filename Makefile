@@ -90,7 +90,7 @@ parity: test-deps test-programs ## the same tests on runc and crun: what both fa
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test integration-v2 parity soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
 
 test-deaf: test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
 	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM)
