@@ -9,6 +9,11 @@ OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
 BRISK = $(OUT)/brisk
 # Not position-independent: relocating a static program at every start costs a tenth of a container's start (docs/DESIGN).
 STATIC = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
+# What `brisk --version` calls the commit; "unknown" outside of a checkout.
+COMMIT := $(shell git -C '$(CURDIR)' rev-parse --short=12 HEAD 2>/dev/null)
+ifneq ($(COMMIT),)
+export BRISK_COMMIT := $(COMMIT)
+endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 # The runtime under test: brisk, or a name or path of another one.

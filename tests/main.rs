@@ -13,6 +13,7 @@ mod dbus;
 mod devices;
 mod environment;
 mod fields;
+mod flag_tests;
 mod fuzz_corpus;
 mod idmap;
 mod licences;

@@ -179,7 +179,8 @@ pub fn plan(resources: &Resources, layout: &Layout, options: &Options) -> Result
     };
     let dirs = cgroup_paths::dirs(layout, options)?;
     if dirs.is_empty() && need == Need::Required {
-        return Err(Error::new(Stage::Cgroup, "find a cgroup file system: none is mounted"));
+        return Err(Error::new(Stage::Cgroup, "find a cgroup file system: none is mounted")
+            .with_hint("with `--cgroup-manager disabled` the container stays in the caller's cgroup"));
     }
     Ok(CgroupPlan {
         dirs,
