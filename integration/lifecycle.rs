@@ -322,6 +322,21 @@ fn a_pid_file_that_cannot_be_written_fails_the_create() {
     container.assert_nothing_left();
 }
 
+/// Whoever finds the file takes the number for the container's, and it is free again.
+#[test]
+fn a_create_that_fails_late_leaves_no_pid_file() {
+    // More than fs.nr_open: refused by the kernel when the container is all but done.
+    let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 1_u64 << 40, "hard": 1_u64 << 40 }]);
+    let container = Bundle::idle().set("/process/rlimits", limit).container();
+    let file = container.bundle.dir.join("pid");
+    container.create_with(&["--pid-file", file.to_str().unwrap()]).fails();
+    assert!(!file.exists());
+    // Somebody else's stays.
+    fs::write(&file, "1").unwrap();
+    container.create_with(&["--pid-file", "/no/such/directory/pid"]).fails();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "1");
+}
+
 #[test]
 fn the_bundle_is_the_working_directory_by_default() {
     let container = Bundle::sh("echo here").container();

@@ -62,6 +62,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("spec", "rootless", "integration/each_flag.rs: a_bundle_for_an_ordinary_user_has_its_maps"),
     ("spec", "file", "integration/flags.rs: spec_writes_another_file"),
     ("update", "resources", "integration/pause_update.rs: update_from_standard_input_and_file"),
+    ("update", "device-rules", "integration/cgroup2.rs: new_device_rules_leave_no_gap"),
     ("update", "force", "integration/each_flag.rs: limits_that_cannot_be_kept_need_force"),
     (
         "update",

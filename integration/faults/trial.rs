@@ -8,7 +8,7 @@ use crate::sites::Point;
 use crate::tool::Res;
 use crate::tool::os::Reaped;
 use crate::tool::trace::{Observer, Site, Verdict};
-use crate::verbs::Verb;
+use crate::verbs::{self, Verb};
 
 /// What is done where.
 #[derive(Clone, Debug)]
@@ -86,6 +86,7 @@ impl Trial<'_> {
             let main = bench.traced(&id, &mut saboteur)?;
             let verdicts = if saboteur.done { Some(self.judge(&id, &before, main)?) } else { None };
             bench.clear(&id)?;
+            remove(&verbs::pid_file(bench.place, &id))?;
             for path in bench.scene()?.files.difference(&before.files) {
                 remove(path)?;
             }
@@ -108,6 +109,8 @@ impl Trial<'_> {
             findings.extend(bad_error(main, &said));
             if verb.makes() {
                 findings.extend(self.bench.stayed(before, "leaves behind when it fails")?);
+                let pid_file = verbs::pid_file(self.bench.place, id);
+                findings.extend(pid_file.exists().then(|| finding("leaves its pid file when it fails", String::new())));
             }
         }
         let aftermath = self.bench.aftermath(id, before)?;

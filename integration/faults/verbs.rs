@@ -4,6 +4,7 @@ use crate::tool::lab::Place;
 use crate::tool::runtime::{Runtime, text};
 use crate::tool::{Res, bundle::Bundle, hierarchies, os, process};
 use std::fs;
+use std::path::PathBuf;
 
 /// A command of the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl Verb {
 
     /// The command line after the global options.
     pub fn arguments(self, place: &Place, bundle: &Bundle, id: &str) -> Res<Vec<String>> {
-        let pid_file = place.dir.join(format!("{id}.pid"));
+        let pid_file = pid_file(place, id);
         let limits = place.dir.join("limits");
         let args: &[&str] = match self {
             Self::Create => &["create", "--bundle", text(&bundle.dir)?, "--pid-file", text(&pid_file)?, id],
@@ -144,4 +145,9 @@ impl Verb {
         };
         Ok(args.iter().map(|arg| (*arg).to_owned()).collect())
     }
+}
+
+/// Where `create` is told to write the pid.
+pub fn pid_file(place: &Place, id: &str) -> PathBuf {
+    place.dir.join(format!("{id}.pid"))
 }

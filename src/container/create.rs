@@ -258,6 +258,9 @@ pub(super) fn make(
     match result {
         Ok((running, notify)) => Ok(Made { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
+            if let (Some(path), Some(init)) = (&args.pid_file, container.record.init) {
+                files::withdraw_pid(global, path, init.pid);
+            }
             give_up(global, &args.id, &bundle, &container);
             Err(error)
         }

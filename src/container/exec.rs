@@ -97,10 +97,12 @@ fn join(
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
     global.tell_plan(&plan);
+    let mut written = None;
     let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
         let Some(running) = running else { return Ok(()) };
         if let Some(path) = &args.pid_file {
             files::write_pid(path, running.pid)?;
+            written = Some((path, running.pid));
         }
         match &args.pidfd_socket {
             Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
@@ -108,7 +110,7 @@ fn join(
         }
     };
     let state = |status: &str, pid: i32| state_text(spec, &args.id, Path::new(&container.record.bundle), status, pid);
-    launch::launch(Launch {
+    let launched = launch::launch(Launch {
         plan: &plan,
         hooks: None,
         hook_output: HookOutput::default(),
@@ -123,7 +125,11 @@ fn join(
         init: Some(pidfd),
         cgroup: Some(cgroup.unwrap_or_default()),
         trace,
-    })
+    });
+    if let (Err(_), Some((path, pid))) = (&launched, written) {
+        files::withdraw_pid(global, path, pid);
+    }
+    launched
 }
 
 /// How the process gets into the cgroup.

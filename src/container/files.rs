@@ -15,6 +15,22 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
     write(path, pid.to_string().as_bytes(), "pid file")
 }
 
+/// Takes back what [`write_pid`] wrote for a process that did not become what was asked for: nobody may take the
+/// number, which is free again, for it. A file with another number is somebody else's.
+pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
+    let gone = match std::fs::read(path) {
+        Ok(text) if text == pid.to_string().as_bytes() => std::fs::remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match gone {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            (global.warn)(&format!("remove the pid file {}: {error}", path.display()));
+        }
+        _ => {}
+    }
+}
+
 fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
     let what = || format!("write the {kind} {}", path.display());
     let name = path.file_name().ok_or_else(|| Error::new(Stage::State, what()))?;

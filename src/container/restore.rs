@@ -68,6 +68,9 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     };
     if let Err(error) = restoring.bring_back(&mut container) {
         restoring.clean_up();
+        if let (Some(path), Some(init)) = (&args.pid_file, container.record.init) {
+            files::withdraw_pid(global, path, init.pid);
+        }
         give_up(global, &args.id, &bundle, &container);
         return Err(with_log(error, &images.log, opts::RESTORE_LOG));
     }

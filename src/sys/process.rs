@@ -330,6 +330,15 @@ pub fn set_memory_policy(mode: u32, mask: &[u64]) -> Result<()> {
     done(unsafe { raw!(SYS_set_mempolicy, mode, at, bits) })
 }
 
+/// How many descriptors this process may have (`RLIMIT_NOFILE`); 0 where that cannot be told.
+pub fn descriptor_limit() -> u64 {
+    let mut limit = [0u64; 2];
+    let none = ptr::null::<u64>();
+    // SAFETY: `limit` has the layout of rlimit64; no new limit is set.
+    let asked = done(unsafe { raw!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, limit.as_mut_ptr()) });
+    asked.map_or(0, |()| limit[0])
+}
+
 /// prlimit(2): sets a limit of another process.
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
