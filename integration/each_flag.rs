@@ -124,7 +124,8 @@ fn kill_all_reaches_those_that_the_first_process_left() {
         dirs.iter().map(|dir| fs::read_to_string(dir.join("cgroup.procs")).unwrap()).collect()
     };
     host::wait_until(|| procs().lines().collect::<std::collections::BTreeSet<_>>().len() == 3);
-    container.call(&["kill", "--all", &container.id, "KILL"]).ok();
+    // Without a pid namespace KILL alone goes to all of them, as with runc.
+    container.call(&["kill", "--all", &container.id, "TERM"]).ok();
     host::wait_until(|| procs().is_empty());
 }
 
