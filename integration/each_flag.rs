@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{Bundle, Container, brisk_only, host, process, skip_on};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process, skip_on};
 
 /// A command outside of the bundle.
 fn elsewhere(container: &Container, args: &[&str]) -> Command {
@@ -204,7 +204,7 @@ fn events_come_at_the_interval() {
 
 #[test]
 fn limits_that_cannot_be_kept_need_force() {
-    if brisk_only("checks before it writes") {
+    if brisk_only("checks before it writes") || lacks(&["pids"]) {
         return;
     }
     let parent = host::unique_name();
