@@ -9,6 +9,11 @@ OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
 BRISK = $(OUT)/brisk
 # Not position-independent: relocating a static program at every start costs a tenth of a container's start (docs/DESIGN).
 STATIC = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
+# What `brisk --version` calls the commit; "unknown" outside of a checkout.
+COMMIT := $(shell git -C '$(CURDIR)' rev-parse --short=12 HEAD 2>/dev/null)
+ifneq ($(COMMIT),)
+export BRISK_COMMIT := $(COMMIT)
+endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 # The runtime under test: brisk, or a name or path of another one.
@@ -22,7 +27,7 @@ TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
 .PHONY: all build release demo test test-deps test-programs unit unit-aarch64 integration integration-v2 counts faults check test-all parity soak soak-quick bench \
-	conformance man install deb fuzz test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
+	conformance man install deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
 
 all: release
 
@@ -85,7 +90,10 @@ parity: test-deps test-programs ## the same tests on runc and crun: what both fa
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test integration-v2 parity soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+
+test-deaf: test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
+	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM)
 
 soak: test-programs ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000

@@ -56,6 +56,39 @@ fn a_foreground_exec_that_is_killed_harms_nothing() {
     container.assert_nothing_left();
 }
 
+/// In a container whose proc has no `sys` the boot has no name.
+#[test]
+fn a_proc_without_sys_is_enough() {
+    if skip_on(&["crun", "runc"], "only brisk asks for the boot's name") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let hidden = |args: &[&str]| {
+        let command = container.command(args);
+        let mut shell = Command::new("unshare");
+        shell.args([
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "mount -t tmpfs none /proc/sys && exec \"$@\"",
+            "sh",
+        ]);
+        shell.arg(command.get_program()).args(command.get_args()).current_dir(&container.bundle.dir);
+        process::run(shell)
+    };
+    hidden(&["create", "--bundle", dir, &container.id]).ok();
+    hidden(&["start", &container.id]).ok();
+    assert_eq!(container.status(), "running");
+    assert_eq!(hidden(&["state", &container.id]).ok().json()["status"], "running");
+    hidden(&["delete", "--force", &container.id]).ok();
+    container.assert_nothing_left();
+    container.up();
+    assert_eq!(hidden(&["state", &container.id]).ok().json()["status"], "running");
+}
+
 #[test]
 fn a_create_killed_while_its_hook_hangs_leaves_nothing_after_delete() {
     if skip_on(&["crun", "runc"], "the hook goes on") {

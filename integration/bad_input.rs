@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, runtime_name, skip_on};
+use crate::common::{Bundle, Container, brisk_only, runtime_name, skip_on};
 
 /// `create` must fail, say one of `words`, and leave nothing.
 #[track_caller]
@@ -376,6 +376,17 @@ fn strings_with_nul_are_refused() {
 fn a_list_of_cpus_that_is_none() {
     let bundle = Bundle::idle().set("/process/execCPUAffinity", json!({ "initial": "0", "final": "one" }));
     refused(&bundle.container(), &["execCPUAffinity.final", "one"]);
+}
+
+#[test]
+fn nothing_is_mounted_over_the_root() {
+    if brisk_only("others let it take the place of the root") {
+        return;
+    }
+    for destination in ["/", ".", "/tmp/.."] {
+        let container = Bundle::idle().mount("tmpfs", "tmpfs", destination, &[]).container();
+        refused(&container, &["the root itself"]);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::common::host::Cgroups;
 use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, skip_on, skip_unless};
+use crate::resources::{misc_devices, node};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -340,4 +341,39 @@ fn the_kernels_own_means_are_used() {
     assert!(wrote(&resume, "cgroup.freeze", "0"), "{resume}");
     let kill = traced(&container, "write", &["kill", "--all", &container.id, "KILL"]);
     assert!(wrote(&kill, "cgroup.kill", "1"), "{kill}");
+}
+
+#[test]
+fn new_device_rules_leave_no_gap() {
+    if not_here() || brisk_only("runc never replaces them") {
+        return;
+    }
+    let Some((denied, other)) = misc_devices() else {
+        let _ = skip_unless(Need::Missing, "no two harmless devices in /proc/misc");
+        return;
+    };
+    let script = "while :; do if true </dev/denied; then echo >/leaked; fi; echo >/tried; done 2>/dev/null";
+    let rules = |access: &str| {
+        json!([
+            { "allow": false, "access": "rwm" },
+            { "allow": true, "type": "c", "major": 10, "minor": other, "access": access },
+        ])
+    };
+    let container = Bundle::sh(script)
+        .resources("devices", rules("rw"))
+        .set("/linux/devices", json!([node("/dev/denied", denied), node("/dev/other", other)]))
+        .container();
+    container.up();
+    let rootfs = container.bundle.rootfs();
+    host::wait_until(|| rootfs.join("tried").exists());
+    for round in 0..30 {
+        let resources = json!({ "devices": rules(if round % 2 == 0 { "r" } else { "rw" }) });
+        let args = ["update", "--resources", "-", "--device-rules", &container.id];
+        container.call_with_input(&args, &resources.to_string()).ok();
+        assert!(!rootfs.join("leaked").exists(), "round {round}");
+    }
+    // The script would have seen it.
+    let all = json!({ "devices": [{ "allow": true, "access": "rwm" }] });
+    container.call_with_input(&["update", "--resources", "-", "--device-rules", &container.id], &all.to_string()).ok();
+    host::wait_until(|| rootfs.join("leaked").exists());
 }

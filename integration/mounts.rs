@@ -7,7 +7,7 @@ use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
 use crate::common::container::{has, mount_at};
-use crate::common::{Bundle, skip_on, skip_unless};
+use crate::common::{Bundle, brisk_only, skip_on, skip_unless};
 
 fn run(bundle: Bundle) -> Value {
     bundle.container().run().ok().json()
@@ -64,6 +64,23 @@ fn options_that_change_nothing_are_accepted() {
     let _ = tmpfs(&["loud", "silent", "noiversion", "nolazytime", "nomand", "mand"]);
 }
 
+/// fsconfig(2) has no `silent`: such a mount takes another way, on which nothing else may be lost.
+#[test]
+fn what_only_mount_2_can_do_keeps_the_rest() {
+    if brisk_only("mounts in two ways") {
+        return;
+    }
+    let options = ["silent", "rnosuid", "noexec", "rro"];
+    let bundle = Bundle::probe(&["report", "stat:/tmp", "create:/tmp/x"]).mount("tmpfs", "tmpfs", "/tmp", &options);
+    let out = run(bundle);
+    let mount = mount_at(&out["report"], "/tmp");
+    for option in ["nosuid", "noexec", "ro"] {
+        assert!(has(&mount["opts"], option), "{option}: {mount}");
+    }
+    assert_eq!(out["stat:/tmp"]["mode"], "1777");
+    assert_eq!(out["create:/tmp/x"]["errno"], "EROFS");
+}
+
 #[test]
 fn tmpfs_takes_its_data_options() {
     if skip_on(&["runc"], "the mode of the mount point wins (runc#3916)") {
@@ -108,7 +125,7 @@ fn tmpcopyup_copies_what_was_there() {
     fs::set_permissions(data.join("sub/deep"), fs::Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::chown(data.join("sub/deep"), Some(12), Some(13)).unwrap();
     std::os::unix::fs::symlink("file", data.join("link")).unwrap();
-    let container = bundle.mount("tmpfs", "tmpfs", "/data", &["tmpcopyup", "nosuid"]).container();
+    let container = bundle.mount("tmpfs", "tmpfs", "/data", &["tmpcopyup", "nosuid", "rnodev"]).container();
     let out = container.run().ok().json();
     assert_eq!(out["read:/data/file"], "copied");
     assert_eq!(out["stat:/data/sub/deep"]["mode"], "640");
@@ -118,6 +135,21 @@ fn tmpcopyup_copies_what_was_there() {
     assert_eq!(out["create:/data/new"], "ok");
     assert_eq!(mount_at(&out["report"], "/data")["fs"], "tmpfs");
     assert!(!container.bundle.rootfs().join("data/new").exists());
+}
+
+#[test]
+fn a_copy_in_a_read_only_tmpfs() {
+    if skip_on(&["runc", "crun"], "rro comes before the copy") {
+        return;
+    }
+    for readonly in ["ro", "rro"] {
+        let bundle = Bundle::probe(&["read:/data/file", "create:/data/new"]);
+        fs::create_dir(bundle.rootfs().join("data")).unwrap();
+        fs::write(bundle.rootfs().join("data/file"), "copied").unwrap();
+        let out = run(bundle.mount("tmpfs", "tmpfs", "/data", &["tmpcopyup", readonly]));
+        assert_eq!(out["read:/data/file"], "copied", "{readonly}");
+        assert_eq!(out["create:/data/new"]["errno"], "EROFS", "{readonly}");
+    }
 }
 
 #[test]

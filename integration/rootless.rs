@@ -260,7 +260,7 @@ fn limits_in_a_delegated_scope_of_the_users_own() {
     let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
     let user = as_user(&container, &["create", "--bundle", dir, id]);
     let mut command = Command::new("systemd-run");
-    command.args(["--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]);
+    command.args(["--user", "--scope", "-q", "--collect", "-p", "Delegate=yes", "--"]);
     command.arg(user.get_program()).args(user.get_args()).current_dir(dir);
     process::run(command).ok();
     let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();

@@ -110,7 +110,7 @@ fn a_device_rule_survives_daemon_reload() {
         { "allow": true, "type": "c", "major": 10, "minor": allowed, "access": "rw" },
     ]);
     let container = up(bundle(&["/probe", "pause"])
-        .set("/linux/resources", json!({ "devices": rules, "memory": { "limit": 64 << 20 } }))
+        .set("/linux/resources", json!({ "devices": rules.clone(), "memory": { "limit": 64 << 20 } }))
         .set("/linux/devices", json!([node("/dev/allowed", allowed), node("/dev/denied", denied)])));
     let check = |when: &str| {
         let out = container.exec_probe(&["open:/dev/null", "open:/dev/allowed", "open:/dev/denied"]);
@@ -127,6 +127,25 @@ fn a_device_rule_survives_daemon_reload() {
     systemctl(&["set-property", "--runtime", "system.slice", "CPUWeight=100"]);
     check("after a change of the slice");
     systemctl(&["revert", "system.slice"]);
+    if runtime_name() == "brisk" {
+        let other = json!({ "devices": [
+            { "allow": false, "access": "rwm" },
+            { "allow": true, "type": "c", "major": 10, "minor": denied, "access": "rw" },
+        ] });
+        let args = ["--systemd-cgroup", "update", "--resources", "-", "--device-rules", &container.id];
+        container.call_with_input(&args, &other.to_string()).ok();
+        let opens = |when: &str| {
+            let out = container.exec_probe(&["open:/dev/null", "open:/dev/allowed", "open:/dev/denied"]);
+            let now = (&out["open:/dev/null"], &out["open:/dev/allowed"]["errno"], &out["open:/dev/denied"]);
+            assert_eq!(now, (&json!("ok"), &json!("EPERM"), &json!("ok")), "{when}: {out}");
+        };
+        opens("after an update");
+        systemctl(&["daemon-reload"]);
+        opens("after an update and daemon-reload");
+        let listed = property(&container, "DeviceAllow");
+        assert!(listed.contains(&format!("10:{denied} rw")) && !listed.contains(&format!("10:{allowed} ")), "{listed}");
+        container.call_with_input(&args, &json!({ "devices": rules }).to_string()).ok();
+    }
     // The same program in systemd's place, which remembers only what is in the unit's files.
     systemctl(&["daemon-reexec"]);
     check("after daemon-reexec");

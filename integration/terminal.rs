@@ -164,6 +164,20 @@ fn exec_gets_a_terminal_of_its_own() {
 }
 
 #[test]
+fn a_detached_run_sends_its_terminal() {
+    let bundle = Bundle::sh("test -t 0 && echo a terminal; exec sleep 1000").set("/process/terminal", json!(true));
+    let container = bundle.container();
+    let socket = ConsoleSocket::new(&container);
+    let dir = container.bundle.dir.to_str().unwrap();
+    let args = ["run", "--detach", "--console-socket", &socket.path, "--bundle", dir, &container.id];
+    let running = process::start(container.command(&args), std::process::Stdio::null());
+    let mut master = socket.receive();
+    running.wait().ok();
+    let text = read_until(&mut master, "terminal\r\n");
+    assert!(text.contains("a terminal\r\n"), "{text}");
+}
+
+#[test]
 fn a_terminal_needs_a_console_socket_when_detached() {
     let container = Bundle::idle().set("/process/terminal", json!(true)).container();
     container.create().fails();

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::common::host::{self, Cgroups};
 use crate::common::process::Output;
-use crate::common::{Bundle, Container, brisk_only, lacks};
+use crate::common::{Bundle, Container, Need, brisk_only, lacks, skip_unless};
+use crate::resources::{misc_devices, node};
 
 const MIB: u64 = 1 << 20;
 
@@ -186,4 +187,52 @@ fn an_update_that_cannot_be_recorded_is_taken_back() {
     nix::mount::mount(None::<&str>, &state, None::<&str>, nix::mount::MsFlags::MS_REMOUNT, None::<&str>).unwrap();
     container.call(&["update", "--pids-limit", "44", &container.id]).ok();
     assert_eq!(container.cgroup_file("pids", "pids.max"), "44");
+}
+
+#[test]
+fn device_rules_are_replaced_only_when_that_is_asked_for() {
+    if brisk_only("runc never replaces them, crun always does") || lacks(&["pids"]) {
+        return;
+    }
+    let Some((first, second)) = misc_devices() else {
+        let _ = skip_unless(Need::Missing, "no two harmless devices in /proc/misc");
+        return;
+    };
+    let rules = |minor: u32| {
+        json!([
+            { "allow": false, "access": "rwm" },
+            { "allow": true, "type": "c", "major": 10, "minor": minor, "access": "rw" },
+        ])
+    };
+    let container = Bundle::idle()
+        .resources("devices", rules(first))
+        .set("/linux/devices", json!([node("/dev/first", first), node("/dev/second", second)]))
+        .container();
+    container.up();
+    let opens = || {
+        let out = container.exec_probe(&["open:/dev/null", "open:/dev/first", "open:/dev/second"]);
+        assert_eq!(out["open:/dev/null"], "ok", "{out}");
+        (out["open:/dev/first"] == "ok", out["open:/dev/second"] == "ok")
+    };
+    let update = |flags: &[&str], resources: Value| {
+        let args = [&["update", "--resources", "-"], flags, &[&container.id]].concat();
+        container.call_with_input(&args, &resources.to_string())
+    };
+    assert_eq!(opens(), (true, false));
+    let said = update(&[], json!({ "devices": rules(second), "pids": { "limit": 40 } })).ok().stderr();
+    assert!(said.contains("--device-rules"), "{said}");
+    assert_eq!(opens(), (true, false));
+    assert_eq!(update(&[], json!({ "devices": rules(first) })).ok().stderr(), "", "an engine repeats what it knows");
+    update(&["--device-rules"], json!({ "devices": rules(second) })).ok();
+    assert_eq!(opens(), (false, true));
+    // What is refused is taken back.
+    let bad = json!({ "devices": rules(first), "cpu": { "cpus": "4000" } });
+    update(&["--device-rules"], bad).fails();
+    assert_eq!(opens(), (false, true));
+    update(&["--device-rules"], json!({ "devices": [{ "allow": true, "access": "rwm" }] })).ok();
+    assert_eq!(opens(), (true, true));
+    update(&["--device-rules"], json!({ "devices": rules(first) })).ok();
+    assert_eq!(opens(), (true, false));
+    assert!(update(&["--device-rules"], json!({ "pids": { "limit": 40 } })).fails().contains("no devices"));
+    assert!(container.call(&["update", "--device-rules", &container.id]).fails().contains("--resources"));
 }

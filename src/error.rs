@@ -157,7 +157,7 @@ const HINTS: &[(Stage, Errno, &str, &str)] = &[
         Stage::Namespace,
         Errno::EPERM,
         "clone",
-        "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
+        "without CAP_SYS_ADMIN only user namespaces can be made, and those may be off: see sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
     ),
     (Stage::Namespace, Errno::ENOSPC, "clone", TOO_MANY_NAMESPACES),
     (Stage::Namespace, Errno::ENOSPC, "unshare", TOO_MANY_NAMESPACES),

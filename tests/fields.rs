@@ -1,7 +1,7 @@
 //! docs/FIELDS.md: a row for each JSON path of the specification and for each flag. The paths come from the bundle
-//! that has them all, the flags from the parser's own table; the tests of fields are named here, those of flags found in
-//! the tests' source: a row without a statement of what is done, or whose test does not exist, fails. `UPDATE_DOCS=1`
-//! writes the file anew.
+//! that has them all, the flags from the parser's own table; the tests of fields are named here, those of flags in
+//! `flag_tests`: a row without a statement of what is done, or whose test does not exist, fails. `UPDATE_DOCS=1` writes
+//! the file anew. `integration/deaf` checks that the tests notice when the field or flag is not seen.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use brisk::cli::flags::{self, Value as Takes};
 use brisk::cli::verbs::VERBS;
 use serde_json::Value;
 
-use crate::fixture;
+use crate::{fixture, flag_tests::FLAG_TESTS};
 
 /// What is done with the fields below each path, the kernel it needs, and the test that shows it: on the real kernel
 /// where this hardware has what the field is about. The longest path that fits counts.
@@ -117,6 +117,12 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "4.3",
         "integration/capabilities.rs: a_user_keeps_only_the_ambient_ones",
     ),
+    (
+        "process.capabilities.effective",
+        "capset, bounding and ambient sets; what cannot be granted is a warning",
+        "4.3",
+        "integration/capabilities.rs: the_effective_set_is_in_force_when_the_program_is_executed",
+    ),
     ("process.consoleSize", "size of the terminal", "", "integration/terminal.rs: the_console_has_the_configured_size"),
     (
         "process.cwd",
@@ -177,7 +183,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "linux.cgroupsPath",
         "the cgroup: absolute, relative, or SLICE:PREFIX:NAME with systemd",
         "",
-        "integration/resources.rs: the_cgroup_path_is_used",
+        "integration/resources.rs: a_nested_cgroup_path_is_made_and_removed",
     ),
     (
         "linux.devices",
@@ -214,7 +220,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "linux.mountLabel",
         "context= of the file systems that take one",
         "",
-        "integration/mounts.rs: a_mount_label_needs_selinux",
+        "tests/plans.rs: the_mount_label_is_given_to_file_systems_that_take_one",
     ),
     (
         "linux.namespaces[].path",
@@ -249,12 +255,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
     ),
     ("linux.resources.blockIO", "v1 blkio, v2 io", "", "integration/resources.rs: block_io"),
     ("linux.resources.blockIO.leafWeight", "v1 blkio; a warning on v2", "", "tests/cgroup_limits.rs: block_io"),
-    (
-        "linux.resources.blockIO.weight",
-        "v1 blkio, v2 io",
-        "",
-        "integration/flags.rs: limits_that_this_kernel_may_lack_name_what_is_missing",
-    ),
+    ("linux.resources.blockIO.weight", "v1 blkio, v2 io", "", "tests/cgroup_limits.rs: block_io"),
     ("linux.resources.blockIO.weightDevice", "v1 blkio, v2 io", "", "tests/cgroup_limits.rs: block_io"),
     ("linux.resources.cpu.burst", "v1 and v2 cpu", "", "integration/resources.rs: cpu_idle_and_burst"),
     ("linux.resources.cpu.cpus", "v1 and v2 cpuset", "", "integration/resources.rs: cpu_set"),
@@ -281,7 +282,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "4.15 (v2)",
         "integration/resources.rs: devices_are_denied_and_allowed",
     ),
-    ("linux.resources.hugepageLimits", "hugetlb", "", "integration/resources.rs: huge_pages_rdma_and_network_classes"),
+    ("linux.resources.hugepageLimits", "hugetlb", "", "tests/cgroup_limits.rs: pids_hugetlb_rdma_network"),
     (
         "linux.resources.memory.checkBeforeUpdate",
         "`update` to less than what is in use is refused on v2; v1 refuses by itself",
@@ -421,14 +422,8 @@ fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// A test: its name, and its text.
-struct Case {
-    name: String,
-    text: String,
-}
-
 /// Every test function of integration/ and tests/ (this file left out), in this order, and those of Intel RDT.
-fn cases() -> Vec<Case> {
+fn cases() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<PathBuf> = Vec::new();
     for dir in ["integration", "tests", "tests/seccomp"] {
@@ -445,19 +440,14 @@ fn cases() -> Vec<Case> {
         let file = path.strip_prefix(root).unwrap().display().to_string();
         for part in text.split("#[test]\n").skip(1) {
             let name = part.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap_or_default();
-            cases.push(Case { name: format!("{file}: {name}"), text: part.to_owned() });
+            cases.push(format!("{file}: {name}"));
         }
     }
     assert!(cases.len() > 300, "only {} tests found", cases.len());
     cases
 }
 
-/// The first test that has one of these words.
-fn test_with<'a>(cases: &'a [Case], words: &[String]) -> Option<&'a str> {
-    cases.iter().find(|case| words.iter().any(|word| case.text.contains(word.as_str()))).map(|case| &*case.name)
-}
-
-fn fields(cases: &[Case]) -> String {
+fn fields(cases: &[String]) -> String {
     let text = std::fs::read(fixture("bundles/everything/config.json")).unwrap();
     let mut found = BTreeMap::new();
     paths(&serde_json::from_slice(&text).unwrap(), "", &mut found);
@@ -468,7 +458,7 @@ fn fields(cases: &[Case]) -> String {
     for path in found.keys() {
         let row = FIELDS.iter().filter(|(prefix, ..)| is_below(path, prefix)).max_by_key(|(prefix, ..)| prefix.len());
         let (_, how, since, test) = row.unwrap_or_else(|| panic!("FIELDS says nothing of {path}"));
-        assert!(cases.iter().any(|case| case.name == *test), "{path}: there is no {test}");
+        assert!(cases.iter().any(|case| case == test), "{path}: there is no {test}");
         rows.push_str(&format!("| `{path}` | {how} | {since} | {test} |\n"));
     }
     for (prefix, ..) in FIELDS {
@@ -477,7 +467,7 @@ fn fields(cases: &[Case]) -> String {
     rows
 }
 
-fn commands(cases: &[Case]) -> String {
+fn commands(cases: &[String]) -> String {
     let mut rows = String::new();
     let scopes = std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb)));
     for scope in scopes {
@@ -489,18 +479,14 @@ fn commands(cases: &[Case]) -> String {
                 Takes::Maybe(name) => format!("[={name}]"),
             };
             let name = format!("brisk {verb} --{}{value}", flag.long).replace("  ", " ").replace('|', "\\|");
-            let long = format!("\"--{}", flag.long);
-            let with_verb = format!("\"{verb}\"");
-            let both = cases.iter().find(|case| case.text.contains(&long) && case.text.contains(&with_verb));
-            // The fields of options that a test fills in are named like the flags.
-            let field = format!("{}: ", flag.long.replace('-', "_"));
-            let of_criu = || {
-                let case =
-                    cases.iter().find(|case| case.name.starts_with("tests/criu.rs") && case.text.contains(&field));
-                case.map(|case| &*case.name)
+            let of = |(verbs, flags, _): &&(&str, &str, &str)| {
+                let has = |list: &str, word: &str| list.split(' ').any(|item| item == word);
+                has(verbs, verb) && has(flags, flag.long)
             };
-            let test = both.map(|case| &*case.name).or_else(|| test_with(cases, &[long])).or_else(of_criu);
-            let test = test.unwrap_or("tests/cli.rs: every_flag_is_taken_in_both_forms");
+            let mut tests = FLAG_TESTS.iter().filter(of).map(|(.., test)| *test);
+            let test = tests.next().unwrap_or_else(|| panic!("FLAG_TESTS says nothing of {name}"));
+            assert_eq!(tests.next(), None, "{name} is twice in FLAG_TESTS");
+            assert!(cases.iter().any(|case| case == test), "{name}: there is no {test}");
             let how = flag.help.replace('|', "\\|");
             let how = if flag.listed { how } else { format!("accepted, {how}") };
             rows.push_str(&format!("| `{name}` | {how} | {test} |\n"));
@@ -515,7 +501,8 @@ fn the_document_has_every_field_and_flag() {
     let head = "# Fields and flags\n\nGenerated by `UPDATE_DOCS=1 cargo test --test unit fields` from the bundle that has every \
         field of\nruntime-spec 1.3, from brisk's table of flags, and from the tests. Nothing here is ignored: what cannot be done \
         is an\nerror, or a warning where the specification asks for one. `kernel` is empty where every kernel that brisk runs on \
-        \n(docs/KERNEL.md) has it. Every field of `fixtures/bundles/everything` is in the golden plans of `fixtures/plans` as well.\n\n\
+        \n(docs/KERNEL.md) has it. `make test-deaf` runs the tests with a brisk that does not see the field or the flag: they \
+        have to fail. Every field of `fixtures/bundles/everything` is in the golden plans of `fixtures/plans` as well.\n\n\
         `process.commandLine` and `process.user.username` are not here: they are for Windows. `intelRdt.enableCMT` and\n\
         `enableMBM` were in version 1.2 of the specification.\n\n";
     let text = format!(
@@ -530,11 +517,6 @@ fn the_document_has_every_field_and_flag() {
         std::fs::write(&path, &text).unwrap();
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();
-    // Which test is named first may change with every new test; what is supported may not.
-    let without_tests = |text: &str| -> Vec<String> {
-        text.lines().map(|line| line.rsplit_once(" | ").map_or(line, |(head, _)| head).to_owned()).collect()
-    };
-    let (known, now) = (without_tests(&known), without_tests(&text));
-    let first = known.iter().zip(&now).find(|(a, b)| a != b);
-    assert!(known == now, "docs/FIELDS.md: UPDATE_DOCS=1 writes it anew; first difference: {first:?}");
+    let first = known.lines().zip(text.lines()).find(|(a, b)| a != b);
+    assert!(known == text, "docs/FIELDS.md: UPDATE_DOCS=1 writes it anew; first difference: {first:?}");
 }

@@ -16,13 +16,8 @@ fn translation_and_text() {
     let table = [(0, Some(1000)), (1, Some(100_000)), (65_536, Some(165_535)), (65_537, None), (u32::MAX, None)];
     for (id, host) in table {
         assert_eq!(maps.to_host(id), host, "{id}");
-        if let Some(host) = host {
-            assert_eq!(maps.to_container(host), Some(id));
-        }
     }
-    assert_eq!(maps.to_container(999), None);
     assert_eq!(maps.text(), "0 1000 1\n1 100000 65536\n");
-    assert_eq!(maps.helper_args(), ["0", "1000", "1", "1", "100000", "65536"]);
     assert_eq!(maps.root(), 0);
     assert_eq!(IdMaps::default().to_host(0), None);
 }

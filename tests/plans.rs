@@ -123,6 +123,24 @@ fn every_bundle_on_every_host() {
     assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
 }
 
+/// No machine of the tests has SELinux.
+#[test]
+fn the_mount_label_is_given_to_file_systems_that_take_one() {
+    let spec = spec("bundles/fields/config.json");
+    let label = spec.linux.as_ref().and_then(|linux| linux.mount_label.as_deref()).unwrap();
+    let with = |selinux: bool| text(&spec, &Host { selinux, ..host("v2-root") });
+    assert!(!with(false).contains("context="));
+    let text = with(true);
+    for kind in ["tmpfs", "devpts", "mqueue", "proc", "sysfs", "cgroup2"] {
+        let mount = format!("mount {kind} ");
+        for line in text.lines().filter(|line| line.contains(&mount)) {
+            let takes = !matches!(kind, "proc" | "sysfs" | "cgroup2");
+            assert_eq!(line.contains(&format!("context={label}")), takes, "{line}");
+        }
+    }
+    assert!(text.contains(&format!("context={label}")), "{text}");
+}
+
 #[test]
 fn no_golden_plan_without_a_bundle() {
     let wanted: BTreeSet<String> = pairs().into_iter().map(|(host, name, _)| format!("{host}/{name}")).collect();

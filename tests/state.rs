@@ -78,6 +78,7 @@ fn the_root_depends_on_the_user_and_xdg_alone() {
     assert_eq!(default(who(false, Some("/run/user/1000"))), Path::new("/run/user/1000/brisk"));
     assert_eq!(default(who(false, Some(""))), Path::new("/run/brisk"), "podman passes an empty one");
     assert_eq!(default(who(false, None)), Path::new("/run/brisk"));
+    assert_eq!(default(who(false, Some("run/user/1000"))), Path::new("/run/brisk"), "a relative one is none");
     let given = |path: &str| Root::choose(Some(Path::new(path)), Path::new("/cwd"), &who(true, None));
     assert_eq!(given("x/../y//z/.").unwrap().path(), Path::new("/cwd/y/z"));
     for path in ["/", "../..", "/a/..", "//"] {

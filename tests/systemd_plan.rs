@@ -6,7 +6,9 @@ use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::{self, Devices, Missing, Options, Privilege, Write};
 use brisk::plan::cgroup_devices::DevicePolicy;
 use brisk::plan::gvariant;
-use brisk::plan::systemd::{Property, Unit, Unknown, expand_slice, from_annotations, scope, update, user_manager_path};
+use brisk::plan::systemd::{
+    Property, Unit, Unknown, device_update, expand_slice, from_annotations, scope, update, user_manager_path,
+};
 use brisk::plan::systemd_properties::{devices, limits, round_quota};
 use brisk::spec::resources::Resources;
 use serde_json::json;
@@ -279,6 +281,17 @@ fn device_rules_have_systemds_words() {
     assert!(v1.contains("('block-8', 'r')") && v1.contains("('char-*', 'm')"), "{v1}");
     assert!(allowed(Devices::Bpf, json!([{ "allow": true }])).is_empty());
     assert!(devices(&Devices::Unrestricted).is_empty());
+}
+
+#[test]
+fn other_device_rules_begin_with_nothing() {
+    let lines = |rules: &Devices| device_update(rules).iter().map(Property::to_string).collect::<Vec<_>>();
+    assert_eq!(lines(&Devices::Unrestricted), ["DeviceAllow=@a(ss) []", "DevicePolicy='auto'"]);
+    let rules: Vec<_> = serde_json::from_value(json!([{ "allow": false, "access": "rwm" }])).unwrap();
+    let policy = DevicePolicy::new(&rules).unwrap();
+    let found = lines(&Devices::Bpf(policy.clone()));
+    assert_eq!(found[0], "DeviceAllow=@a(ss) []", "systemd adds to the list it has");
+    assert_eq!(found[1..], devices(&Devices::Bpf(policy)).iter().map(Property::to_string).collect::<Vec<_>>());
 }
 
 #[test]

@@ -148,7 +148,6 @@ pub fn options(data: &[u8]) {
     let list: Vec<String> = text.lines().map(str::to_owned).collect();
     if let Ok(options) = brisk::plan::options::parse(&list) {
         options.ms_flags();
-        options.changes_attributes();
     }
 }
 

@@ -141,7 +141,7 @@ fn make_dir(dir: &Dir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
     let mount = open_mount(dir)?;
     let new = make_path(&mount, &dir.path, made).map_err(|errno| {
         let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
-        if forbidden(errno) { error.with_hint(DELEGATE) } else { error }
+        if matches!(errno, Errno::EACCES | Errno::EPERM) { error.with_hint(DELEGATE) } else { error }
     })?;
     Ok((mount, new))
 }

@@ -321,14 +321,13 @@ mod tests {
     fn a_container_without_a_group_gets_into_one() {
         let fake = Fake::new("late");
         let rdt = Rdt::create(&fake.0, &plan("web1", &["L3:0=f"])).unwrap();
-        let own = std::process::id();
-        // The kernel takes one id a write; the file here has the last one. The other process is gone.
-        let threads: Vec<String> = std::fs::read_dir(format!("/proc/{own}/task"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        rdt.take_in(&[own as i32, i32::MAX]).unwrap();
-        assert!(threads.contains(&fake.get("web1/tasks")), "{threads:?}");
+        // A process of one thread that lives until its input ends. The other one is gone.
+        let mut process = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let id = process.id();
+        rdt.take_in(&[id as i32, i32::MAX]).unwrap();
+        drop(process.stdin.take());
+        process.wait().unwrap();
+        assert_eq!(fake.get("web1/tasks"), id.to_string());
         fake.empty("web1");
     }
 

@@ -107,15 +107,16 @@ impl Child<'_> {
         let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(kind) };
         let fresh = match context {
             Ok(context) => fs_context(context.as_fd(), op, inherited)?,
-            // FALLBACK(linux < 5.2): no fsopen(2). Also for values that fsconfig(2) cannot take.
-            Err(Errno::ENOSYS) => return self.mount_classic(op, place.as_fd(), extra),
+            // Values that fsconfig(2) cannot take; and a filter of the caller's may say that there is no fsopen(2).
+            Err(Errno::ENOSYS) => return self.mount_classic(op, place.as_fd(), extra, inherited),
             Err(errno) => return Err(errno.into()),
         };
-        if op.recursive != MountAttr::default() {
-            mount::set_attr(fresh.as_fd(), 0, &op.recursive)?;
-        }
         if *copy_up == CopyUp::Yes {
             copy::tree(place.as_fd(), fresh.as_fd(), &mut self.it.scratch)?;
+        }
+        // After what was written to it: it may be read-only.
+        if op.recursive != MountAttr::default() {
+            mount::set_attr(fresh.as_fd(), 0, &op.recursive)?;
         }
         self.id_map(fresh.as_fd(), op)?;
         mount::attach(fresh.as_fd(), place.as_fd())?;
@@ -123,15 +124,28 @@ impl Child<'_> {
     }
 
     /// mount(2) on the directory we stand in, so that no path is looked up again.
-    fn mount_classic(&mut self, op: &MountOp, place: BorrowedFd<'_>, extra: i32) -> Done {
+    fn mount_classic(&mut self, op: &MountOp, place: BorrowedFd<'_>, extra: i32, mode: Option<u32>) -> Done {
+        if op.idmap.is_some() {
+            // Only what is not attached yet can be mapped.
+            return Err(
+                Trouble::from(Errno::EINVAL).with(b"an id mapping needs fsopen(2), which cannot take these options")
+            );
+        }
         let What::New { kind, source, flags, data, copy_up, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
         let lower = if *copy_up == CopyUp::Yes { Some(mount::clone_tree(place, c"", 0)?) } else { None };
         fs::fchdir(place)?;
         mount::mount(Some(source), c".", Some(kind), flags | classic_flags(op.attr.set), Some(data))?;
         fs::chdir(c"/")?;
         let mounted = resolve(self.root()?, &op.dest, extra)?;
+        if let Some(mode) = mode {
+            fs::chmod_at(mounted.as_fd(), c".", mode)?;
+        }
         if let Some(lower) = lower {
             copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.it.scratch)?;
+        }
+        // Last: it may be read-only.
+        if op.recursive != MountAttr::default() {
+            mount::set_attr(mounted.as_fd(), 0, &op.recursive)?;
         }
         propagate(mounted.as_fd(), op)
     }

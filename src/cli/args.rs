@@ -92,6 +92,8 @@ pub struct UpdateArgs {
     pub l3_cache_schema: Option<String>,
     /// Intel RDT memory bandwidth schema.
     pub mem_bw_schema: Option<String>,
+    /// Replace the device rules.
+    pub device_rules: bool,
     /// Skip the check that the limits can be kept.
     pub force: bool,
 }
@@ -400,6 +402,7 @@ impl Given<'_> {
             resources: values::resources(self)?,
             l3_cache_schema: self.text("l3-cache-schema")?,
             mem_bw_schema: self.text("mem-bw-schema")?,
+            device_rules: self.switch("device-rules"),
             force: self.switch("force"),
         };
         if args.files.len() > 1 && args.files.len() != args.ids.len() {

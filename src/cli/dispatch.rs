@@ -129,6 +129,7 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
         changes,
         l3_cache_schema: args.l3_cache_schema.clone(),
         mem_bw_schema: args.mem_bw_schema.clone(),
+        device_rules: args.device_rules,
         force: args.force,
     };
     container::update(global, &update)

@@ -158,6 +158,7 @@ pub const FLAGS: &[Flag] = &[
         &[Update],
         "read linux.resources as JSON; - is standard input; once for all containers, or once for each",
     ),
+    flag("device-rules", None, SWITCH, &[Update], "replace the device rules by those of --resources"),
     flag("force", None, SWITCH, &[Update], "write limits even where they cannot be kept"),
     flag("blkio-weight", None, N, &[Update], "block I/O weight, 10 to 1000"),
     flag("cpu-period", None, N, &[Update], "CPU bandwidth period in microseconds"),

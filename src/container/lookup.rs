@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::spec::resources::Resources;
+use crate::spec::{self, resources::Resources};
 use crate::state::{Dir, Facts, Life, Record, Root, Status, status};
 
 /// A container of which there is a record.
@@ -63,18 +63,16 @@ impl Container {
         }
         #[derive(serde::Deserialize)]
         struct Config {
-            #[serde(default)]
-            linux: Linux,
+            linux: Option<Linux>,
         }
-        #[derive(Default, serde::Deserialize)]
+        #[derive(serde::Deserialize)]
         struct Linux {
-            #[serde(default)]
             resources: Option<Resources>,
         }
         match self.dir.config()? {
             Some(text) => {
-                let config: Config = serde_json::from_slice(&text).at(Stage::State, || "parse config.json")?;
-                Ok(config.linux.resources.unwrap_or_default())
+                let config: Config = spec::parse(&text, "config.json")?;
+                Ok(config.linux.and_then(|linux| linux.resources).unwrap_or_default())
             }
             None => Ok(Resources::default()),
         }

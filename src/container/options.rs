@@ -280,6 +280,8 @@ pub struct Update {
     pub l3_cache_schema: Option<String>,
     /// Intel RDT memory bandwidth schema.
     pub mem_bw_schema: Option<String>,
+    /// Replace the device rules by those of the changes.
+    pub device_rules: bool,
     /// Skip the check that the limits can be kept.
     pub force: bool,
 }

@@ -10,13 +10,13 @@ use crate::cgroup::rdt::{self as groups, Rdt};
 use crate::cgroup::{Admission, Applied, Cgroup, Depth, Planned};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::Layout;
-use crate::plan::cgroup::Write;
+use crate::plan::cgroup::{Privilege, Write};
 use crate::plan::cgroup_update::{self, UpdatePlan};
 use crate::plan::rdt::{self, RdtPlan};
 use crate::plan::systemd::{self, Property};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
-use crate::state::{Lock, Status};
+use crate::state::{Identity, Lock, Status};
 
 /// One container's part.
 struct Change {
@@ -135,10 +135,17 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
     };
     let current = container.resources()?;
     let mut plan = cgroup_update::update(&current, wanted, layout)?;
-    let properties = match cgroup.scope() {
-        Some(_) => systemd::update(&mut plan.writes),
-        None => Vec::new(),
-    };
+    if args.device_rules {
+        let privilege = if Identity::probe()?.real_root { Privilege::Root } else { Privilege::Rootless };
+        cgroup_update::replace_devices(&mut plan, &current, wanted, layout, privilege)?;
+    } else if !wanted.devices.is_empty() && wanted.devices != current.devices {
+        plan.warnings.push("the device rules stay as they are: --device-rules replaces them".into());
+    }
+    let mut properties = Vec::new();
+    if cgroup.scope().is_some() {
+        properties = systemd::update(&mut plan.writes);
+        properties.extend(plan.devices.iter().flat_map(|rules| systemd::device_update(&rules.after)));
+    }
     for warning in &plan.warnings {
         (global.warn)(&format!("update {id}: {warning}"));
     }
@@ -172,10 +179,12 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
     Ok(Some(RdtChange { before: before.collect(), group, made: None, after }))
 }
 
-/// What a container got, to be taken back: the writes of a phase, the schemata of its resctrl group, its unit.
+/// What a container got, to be taken back: the writes of a phase, the schemata of its resctrl group, device rules, its
+/// unit.
 enum Done {
     Limits(usize, Applied),
     Schemata(usize),
+    Devices(usize),
     /// The limits its systemd unit had.
     Unit(usize, Vec<Property>),
 }
@@ -215,6 +224,10 @@ fn write(changes: &[Change], done: &mut Vec<Done>) -> Result<()> {
         done.push(Done::Limits(index, changes[index].cgroup.apply(&writes)?));
     }
     for (index, change) in changes.iter().enumerate() {
+        if let Some(rules) = &change.plan.devices {
+            done.push(Done::Devices(index));
+            change.cgroup.set_devices(&rules.after)?;
+        }
         if let Some(rdt) = &change.rdt {
             done.push(Done::Schemata(index));
             match &rdt.made {
@@ -226,7 +239,9 @@ fn write(changes: &[Change], done: &mut Vec<Done>) -> Result<()> {
     // Only once the kernel has accepted every value.
     for (index, change) in changes.iter().enumerate().filter(|(_, change)| !change.properties.is_empty()) {
         // Also when it fails: the unit may have got some, systemd does not say.
-        done.push(Done::Unit(index, systemd::properties(&limits_before(done, index))));
+        let mut before = systemd::properties(&limits_before(done, index));
+        before.extend(change.plan.devices.iter().flat_map(|rules| systemd::device_update(&rules.before)));
+        done.push(Done::Unit(index, before));
         change.cgroup.set_unit_properties(&change.properties)?;
     }
     Ok(())
@@ -249,6 +264,11 @@ fn take_back(changes: &[Change], done: Vec<Done>, error: Error) -> Error {
             Some(_) => rdt.group.remove(),
             None => rdt.group.write_schemata(&rdt.before),
         }),
+        Done::Devices(index) => changes[index]
+            .plan
+            .devices
+            .as_ref()
+            .map_or(Ok(()), |rules| changes[index].cgroup.set_devices(&rules.before)),
         Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties),
     };
     let worse: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();

@@ -28,7 +28,8 @@ pub struct Host {
     pub known_caps: u64,
     /// Where the cgroup controllers are.
     pub cgroup: cgroup::Layout,
-    /// The mount namespace holds so many mounts that copying it for a container costs more than going without.
+    /// The mount namespace holds so many mounts that copying it for a container costs more than going without, for
+    /// which there are descriptors enough.
     pub crowded: bool,
     /// SELinux labels files here.
     #[serde(default)]
@@ -57,6 +58,9 @@ pub enum Userns {
 /// about 3 µs; the skeleton's own cost is that of some ten mounts.
 const CROWDED: usize = 128;
 
+/// With fewer descriptors allowed it is not: each mount that comes from the host is one until it is attached.
+const ROOMY: u64 = 512;
+
 /// Inode of the initial user namespace (PROC_USER_INIT_INO of the kernel), the same on every machine.
 const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
 
@@ -64,7 +68,8 @@ impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Host> {
         let cgroup = cgroup::Layout::read()?;
-        Ok(Host { cgroup, crowded: mount::holds_mounts(CROWDED).unwrap_or(false), ..Host::probe_for_exec()? })
+        let crowded = mount::holds_mounts(CROWDED).unwrap_or(false) && process::descriptor_limit() >= ROOMY;
+        Ok(Host { cgroup, crowded, ..Host::probe_for_exec()? })
     }
 
     /// What a process in a container that is there depends on, which is neither the hierarchies nor the mounts of the

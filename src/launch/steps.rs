@@ -194,16 +194,12 @@ impl<'a> Parent<'a> {
                 listener::send(*pid, pidfd, number, path, metadata, self.launch.state)
             }
             Step::AwaitExec => match self.receive("wait for the program")? {
-                None => self.exec_or_death(),
+                // The program runs, or the child died before: by then it has the status that the caller will see.
+                None => Ok(()),
                 Some(Message::Fault(fault)) => Err(self.fault(&fault)),
                 Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
             },
         }
-    }
-
-    /// The wire closes when the program is executed, and when the child dies before.
-    fn exec_or_death(&mut self) -> Result<()> {
-        Ok(())
     }
 
     fn fault(&mut self, fault: &wire::Fault) -> Error {

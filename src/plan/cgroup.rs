@@ -179,7 +179,8 @@ pub fn plan(resources: &Resources, layout: &Layout, options: &Options) -> Result
     };
     let dirs = cgroup_paths::dirs(layout, options)?;
     if dirs.is_empty() && need == Need::Required {
-        return Err(Error::new(Stage::Cgroup, "find a cgroup file system: none is mounted"));
+        return Err(Error::new(Stage::Cgroup, "find a cgroup file system: none is mounted")
+            .with_hint("with `--cgroup-manager disabled` the container stays in the caller's cgroup"));
     }
     Ok(CgroupPlan {
         dirs,
@@ -190,9 +191,11 @@ pub fn plan(resources: &Resources, layout: &Layout, options: &Options) -> Result
     })
 }
 
+/// Which devices may be used, and by what mechanism that is enforced.
+///
 /// An ordinary user may neither write the v1 devices controller nor load a device program, and needs neither:
 /// without CAP_MKNOD on the host there are only the devices that were bound in.
-fn devices(resources: &Resources, layout: &Layout, privilege: Privilege) -> Result<Devices> {
+pub fn devices(resources: &Resources, layout: &Layout, privilege: Privilege) -> Result<Devices> {
     let policy = DevicePolicy::new(&resources.devices)?;
     if privilege == Privilege::Rootless || policy.allows_all() {
         return Ok(Devices::Unrestricted);

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::spec::resources::{Cpu, Memory, Resources};
 
-use super::cgroup::{Phase, UsageCheck, Write};
+use super::cgroup::{Devices, Phase, Privilege, UsageCheck, Write, devices};
 use super::cgroup_limits::limits;
 
 /// What an update will do.
@@ -20,15 +20,47 @@ pub struct UpdatePlan {
     pub resources: Resources,
     /// Settings without effect here.
     pub warnings: Vec<String>,
+    /// New device rules.
+    pub devices: Option<Replaced>,
+}
+
+/// Device rules in the place of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// What was in force.
+    pub before: Devices,
+    /// What is to be.
+    pub after: Devices,
 }
 
 /// Plans an update. `change` has only what is to change; `current` is what the container has.
 ///
-/// Device rules are never touched: other programs (GPU toolkits) add to what the runtime set, and would lose it.
+/// Device rules are not touched unless that is asked for: other programs (GPU toolkits) add to what the runtime set, and
+/// would lose it when an engine repeats the rules it knows.
 pub fn update(current: &Resources, change: &Resources, layout: &Layout) -> Result<UpdatePlan> {
     let resources = merge(current, change)?;
     let limits = limits(&written(current, &resources, change), layout, Phase::Update)?;
-    Ok(UpdatePlan { checks: limits.checks, writes: limits.writes, resources, warnings: limits.warnings })
+    Ok(UpdatePlan { checks: limits.checks, writes: limits.writes, resources, warnings: limits.warnings, devices: None })
+}
+
+/// Adds new device rules to a plan: those of `change` take the place of all the container has.
+pub fn replace_devices(
+    plan: &mut UpdatePlan,
+    current: &Resources,
+    change: &Resources,
+    layout: &Layout,
+    privilege: Privilege,
+) -> Result<()> {
+    if change.devices.is_empty() {
+        return Err(Error::new(Stage::Args, "--device-rules: there are no devices in --resources"));
+    }
+    if privilege == Privilege::Rootless {
+        return Err(Error::new(Stage::Cgroup, "replace the device rules: that takes root on the host"));
+    }
+    let rules = |resources| devices(resources, layout, privilege);
+    plan.devices = Some(Replaced { before: rules(current)?, after: rules(change)? });
+    plan.resources.devices.clone_from(&change.devices);
+    Ok(())
 }
 
 /// The resources that are written: the change, completed by current values where two of them share a file

@@ -101,11 +101,6 @@ impl IdMaps {
         translate(&self.ranges, id, |range| (range.container, range.host))
     }
 
-    /// The id inside.
-    pub fn to_container(&self, id: u32) -> Option<u32> {
-        translate(&self.ranges, id, |range| (range.host, range.container))
-    }
-
     /// The id inside that sets the container up: 0, or the lowest one where 0 is not mapped (as runc).
     pub fn root(&self) -> u32 {
         self.ranges.iter().map(|range| range.container).min().unwrap_or(0)
@@ -114,15 +109,6 @@ impl IdMaps {
     /// The content of /proc/PID/uid_map. It must be written in one call.
     pub fn text(&self) -> String {
         self.ranges.iter().map(|range| format!("{} {} {}\n", range.container, range.host, range.size)).collect()
-    }
-
-    /// The arguments of newuidmap(1) after the pid.
-    pub fn helper_args(&self) -> Vec<String> {
-        self.ranges
-            .iter()
-            .flat_map(|range| [range.container, range.host, range.size])
-            .map(|number| number.to_string())
-            .collect()
     }
 
     /// The maps of an id-mapped mount from crun's ranges: ids of the file system on the inside, ids of the

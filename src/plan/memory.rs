@@ -35,16 +35,6 @@ pub struct Policy {
     pub nodes: Vec<u64>,
 }
 
-impl Policy {
-    /// The `maxnode` argument: the kernel looks at one bit less than it says.
-    pub fn maxnode(&self) -> usize {
-        match self.nodes.len() {
-            0 => 0,
-            words => words * 64 + 1,
-        }
-    }
-}
-
 /// The modes by name, sorted: `linux.memoryPolicy.modes` of `features`.
 pub fn modes() -> impl Iterator<Item = &'static str> {
     MODES.iter().map(|(name, _)| *name)

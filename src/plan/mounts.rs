@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use super::cgroup::{Need, Version};
 use super::create::{Draft, Input, after_cgroup, c_string, host_path, joins};
 use super::namespaces::Kind;
-use super::op::{CopyUp, EndLink, Mode, MountOp, Op, Reach, What};
+use super::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Op, Reach, What};
 use super::options::{self, Depth, MountOptions, attr};
 use super::rootfs;
 use crate::error::{Error, Result, Stage};
+use crate::host::cgroup::Layout;
 use crate::spec::mounts::Mount;
 use crate::sys::mount::MountAttr;
 
@@ -26,6 +27,11 @@ pub(super) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &m
     let options = options::parse(&mount.options)?;
     let dest = relative_dest(mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
+    if dest.is_empty() && !options.remount {
+        // What is mounted over the root is not what the container is in afterwards.
+        let what = format!("mount {}: the destination is the root itself, which root.path names", mount.destination);
+        return Err(Error::new(Stage::Bundle, what));
+    }
     check_proc(mount, &dest)?;
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
@@ -334,6 +340,22 @@ fn cgroup(
         };
         let source = c_string(source.as_os_str().as_bytes(), "linux.cgroupsPath")?;
         bind(input, mount, &options, inner, source, Reach::One, draft)?;
+    }
+    links_of_controllers(layout, dest, draft)
+}
+
+/// Programs look for `/sys/fs/cgroup/cpu` where the host has `cpu,cpuacct`: links, as on the host and as runc makes them.
+fn links_of_controllers(layout: &Layout, dest: CString, draft: &mut Draft) -> Result<()> {
+    let names = layout.v1.iter().filter_map(|hierarchy| hierarchy.mount_point.file_name()?.to_str());
+    let shared: Vec<&str> = names.filter(|name| name.contains(',')).collect();
+    if !shared.is_empty() {
+        draft.ops.push(Op::OpenDir(dest));
+    }
+    for target in shared {
+        for name in target.split(',') {
+            let (name, target) = (c_string(name, "mounts.destination")?, c_string(target, "mounts.destination")?);
+            draft.ops.push(Op::Symlink { name, target, rule: LinkRule::Keep });
+        }
     }
     Ok(())
 }

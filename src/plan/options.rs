@@ -316,11 +316,6 @@ impl MountOptions {
         let remount = if self.remount { MS_REMOUNT } else { 0 };
         self.sb_set | ms_flags_of(self.attr_set, self.attr_clr) | bind | remount
     }
-
-    /// Whether any attribute of this mount is set or cleared: a bind mount then needs a second step.
-    pub fn changes_attributes(&self) -> bool {
-        self.attr_set | self.attr_clr != 0
-    }
 }
 
 /// MOUNT_ATTR_* as MS_* flags. `cleared` tells a chosen relatime (value 0) from no choice.

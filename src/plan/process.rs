@@ -291,9 +291,10 @@ pub(super) fn exec_affinity(process: &Process) -> Result<(Cpus, Cpus)> {
     Ok((list("execCPUAffinity.initial", &affinity.initial)?, list("execCPUAffinity.final", &affinity.last)?))
 }
 
-/// Every CPU the cgroup allows: the affinity of whoever called the runtime is not the container's.
+/// Every CPU the cgroup allows: the affinity of whoever called the runtime is not the container's. No kernel is built for
+/// more than 8192 (NR_CPUS).
 pub(super) fn any_cpu() -> Step {
-    Step::Affinity(vec![u64::MAX; 16])
+    Step::Affinity(vec![u64::MAX; 8192 / 64])
 }
 
 /// The hand-over of a seccomp listener, where a filter has one: a profile may name a socket and never notify.

@@ -77,6 +77,9 @@ pub const SKELETON_ROOT: &CStr = c"/root";
 /// File systems that take nothing from the host but their name.
 const SELF_CONTAINED: &[&str] = &["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
 
+/// For more the descriptors might not be enough (`host::ROOMY`).
+const MAX_TREES: usize = 256;
+
 /// What the mount namespace starts from. The skeleton is for a crowded host, and for containers that need
 /// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
 /// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
@@ -97,6 +100,7 @@ pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options:
         && options.cgroups != Cgroups::Systemd
         && matches!(propagation, "" | "slave" | "rslave" | "private" | "rprivate")
         && !hooks
+        && spec.mounts.len() <= MAX_TREES
         && spec.mounts.iter().all(plain);
     if suits { Mounts::Skeleton } else { Mounts::Copy }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
 
-use super::cgroup::{CgroupPlan, Privilege, Version, Write};
+use super::cgroup::{CgroupPlan, Devices, Privilege, Version, Write};
 use super::dbus_value::Value;
 use super::gvariant;
 use super::systemd_properties;
@@ -220,6 +220,11 @@ pub fn scope(
 pub fn update(writes: &mut [Write]) -> Vec<Property> {
     systemd_properties::round_quota(writes);
     systemd_properties::limits(writes)
+}
+
+/// The properties of other device rules, for a unit that has some.
+pub fn device_update(devices: &Devices) -> Vec<Property> {
+    systemd_properties::other_devices(devices)
 }
 
 /// The properties that stand for writes as they are.

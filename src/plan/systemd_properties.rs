@@ -270,6 +270,17 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
     vec![Property::fixed("DevicePolicy", Value::str("strict")), Property::fixed("DeviceAllow", list)]
 }
 
+/// The same for a unit that has rules already: an empty list is systemd's word for forgetting them.
+pub fn other_devices(rules: &Devices) -> Vec<Property> {
+    let nothing = Value::Array { element: "(ss)".into(), items: Vec::new() };
+    let mut properties = vec![Property::fixed("DeviceAllow", nothing)];
+    match devices(rules) {
+        none if none.is_empty() => properties.push(Property::fixed("DevicePolicy", Value::str("auto"))),
+        some => properties.extend(some),
+    }
+    properties
+}
+
 /// The access bits that rules after `index` take away from some device of `rule`.
 fn denied_later(policy: &DevicePolicy, index: usize, rule: &Rule) -> u8 {
     let meets = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;

@@ -358,6 +358,9 @@ impl Plan {
 
 /// The CPUs of a mask as a list, `0-2,9`.
 fn cpus(mask: &[u64]) -> String {
+    if mask.iter().all(|word| *word == u64::MAX) {
+        return "all".to_owned();
+    }
     let total = mask.len() * 64;
     let has = |cpu: usize| mask.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1);
     let starts = (0..total).filter(|cpu| has(*cpu) && (*cpu == 0 || !has(cpu - 1)));

@@ -96,11 +96,14 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { start_time: fields.nth(18)?.parse().ok()?, dead })
 }
 
-/// The identity of this boot: start times of another boot mean nothing.
+/// The identity of this boot: start times of another boot mean nothing. Empty where a proc without `sys` does not tell
+/// (`subset=pid`, or in a container that hides it).
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let text = file::read_text(path).at(Stage::State, || format!("read {path}"))?;
-    Ok(text.trim_end().to_owned())
+    match file::read_text(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        text => Ok(text.at(Stage::State, || format!("read {path}"))?.trim_end().to_owned()),
+    }
 }
 
 #[cfg(test)]

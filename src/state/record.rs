@@ -109,8 +109,12 @@ impl Record {
     /// Whether `process` still runs; nothing of another boot does.
     pub fn life(&self, process: ProcessId) -> Result<Life> {
         match process.life()? {
-            Life::Alive if boot_id()? == self.boot_id => Ok(Life::Alive),
-            _ => Ok(Life::Gone),
+            Life::Alive => {
+                let now = boot_id()?;
+                let same = now == self.boot_id || now.is_empty() || self.boot_id.is_empty();
+                Ok(if same { Life::Alive } else { Life::Gone })
+            }
+            Life::Gone => Ok(Life::Gone),
         }
     }
 

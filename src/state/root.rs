@@ -64,7 +64,8 @@ impl Root {
     ///
     /// podman calls `create` through conmon and everything else itself, with different environments and no
     /// `--root`; only the user and XDG_RUNTIME_DIR are the same, so nothing else may count (runc also looks at
-    /// USER). An empty XDG_RUNTIME_DIR is none: podman as root passes that.
+    /// USER). An empty XDG_RUNTIME_DIR is none: podman as root passes that. So is a relative one, as the XDG specification
+    /// has it: the next command may be called from elsewhere.
     pub fn choose(given: Option<&Path>, cwd: &Path, who: &Identity) -> Result<Root> {
         if let Some(given) = given {
             let path = normal(&cwd.join(given));
@@ -73,7 +74,7 @@ impl Root {
             }
             return Ok(Root { path, origin: Origin::Given });
         }
-        match who.runtime_dir.as_deref().filter(|dir| !dir.is_empty() && !who.real_root) {
+        match who.runtime_dir.as_deref().filter(|dir| Path::new(dir).is_absolute() && !who.real_root) {
             Some(dir) => Ok(Root { path: Path::new(dir).join("brisk"), origin: Origin::RuntimeDir }),
             None => Ok(Root { path: "/run/brisk".into(), origin: Origin::Default }),
         }
@@ -92,18 +93,19 @@ impl Root {
     /// Opens it, and makes it first where it does not exist: for its owner only, and below XDG_RUNTIME_DIR with the
     /// sticky bit, without which the XDG specification lets others clean it up.
     pub fn open_or_make(&self) -> Result<OwnedFd> {
-        match open_dir(&self.path) {
-            Err(Errno::ENOENT) => {}
-            result => return result.at(Stage::State, || format!("open {}", self.path.display())),
-        }
-        let mode = if self.origin == Origin::RuntimeDir { Mode::S_IRWXU | Mode::S_ISVTX } else { Mode::S_IRWXU };
-        make(&self.path, mode).map_err(|errno| {
-            let error = Error::errno(Stage::State, format!("make {}", self.path.display()), errno);
+        let failed = |verb: &str, errno| {
+            let error = Error::errno(Stage::State, format!("{verb} {}", self.path.display()), errno);
             match self.origin {
                 Origin::Default => error.with_hint("an ordinary user needs XDG_RUNTIME_DIR, or --root DIR"),
                 Origin::Given | Origin::RuntimeDir => error,
             }
-        })?;
+        };
+        match open_dir(&self.path) {
+            Err(Errno::ENOENT) => {}
+            result => return result.map_err(|errno| failed("open", errno)),
+        }
+        let mode = if self.origin == Origin::RuntimeDir { Mode::S_IRWXU | Mode::S_ISVTX } else { Mode::S_IRWXU };
+        make(&self.path, mode).map_err(|errno| failed("make", errno))?;
         self.open()
     }
 

@@ -175,15 +175,9 @@ pub fn getegid() -> u32 {
     (unsafe { raw!(SYS_getegid) }) as u32
 }
 
-/// setsid(2).
-pub fn setsid() -> Result<()> {
-    // SAFETY: no memory is passed.
-    done(unsafe { raw!(SYS_setsid) })
-}
-
 /// prctl(2) with numbers only.
-pub fn prctl(option: i32, a: u64, b: u64) -> Result<i32> {
-    // SAFETY: used with the options below and by callers in `sys` that pass numbers, never pointers.
+fn prctl(option: i32, a: u64, b: u64) -> Result<i32> {
+    // SAFETY: used with the options below, which take numbers, never pointers.
     cvt(unsafe { raw!(SYS_prctl, option, a, b, 0, 0) }).map(|n| n as i32)
 }
 
@@ -296,7 +290,7 @@ pub fn set_affinity(pid: i32, mask: &[u64]) -> Result<()> {
 /// leaves a new process to wait for its parent's CPU although others are idle (measured on 6.18). Where there is no
 /// other, it stays.
 pub fn leave_cpu(pid: i32) {
-    let mut mask = [0u64; 16];
+    let mut mask = [0u64; 8192 / 64];
     let mut cpu = 0u32;
     // SAFETY: `cpu` is writable; the other pointers are not used.
     let found = done(unsafe { raw!(SYS_getcpu, &raw mut cpu, ptr::null_mut::<u32>(), ptr::null_mut::<u8>()) });
@@ -334,6 +328,15 @@ pub fn set_memory_policy(mode: u32, mask: &[u64]) -> Result<()> {
     let bits = if mask.is_empty() { 0 } else { bits + 1 };
     // SAFETY: `at` is NULL or readable for the number of bits given.
     done(unsafe { raw!(SYS_set_mempolicy, mode, at, bits) })
+}
+
+/// How many descriptors this process may have (`RLIMIT_NOFILE`); 0 where that cannot be told.
+pub fn descriptor_limit() -> u64 {
+    let mut limit = [0u64; 2];
+    let none = ptr::null::<u64>();
+    // SAFETY: `limit` has the layout of rlimit64; no new limit is set.
+    let asked = done(unsafe { raw!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, limit.as_mut_ptr()) });
+    asked.map_or(0, |()| limit[0])
 }
 
 /// prlimit(2): sets a limit of another process.

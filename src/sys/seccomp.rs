@@ -58,7 +58,6 @@ const ALL_FLAGS: u64 =
 /// Operations of seccomp(2) that libc has no names for on every target.
 const SET_MODE_FILTER: libc::c_uint = 1;
 const GET_ACTION_AVAIL: libc::c_uint = 2;
-const GET_NOTIF_SIZES: libc::c_uint = 3;
 
 /// The actions and flags that a kernel knows, as plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,24 +167,4 @@ pub fn set_filter(program: &[Instruction], flags: u64) -> Result<Option<OwnedFd>
     // SAFETY: with NEW_LISTENER the call returns a descriptor that it has just opened and nothing else owns.
     let listener = unsafe { OwnedFd::from_raw_fd(result as RawFd) };
     Ok(Some(listener))
-}
-
-/// What a listener must be ready to read and write: the kernel's structures may grow.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NotificationSizes {
-    /// Of `struct seccomp_notif`.
-    pub notification: u16,
-    /// Of `struct seccomp_notif_resp`.
-    pub response: u16,
-    /// Of `struct seccomp_data`.
-    pub data: u16,
-}
-
-/// The sizes of the kernel's notification structures (linux 5.0).
-pub fn notification_sizes() -> Result<NotificationSizes> {
-    let mut sizes = NotificationSizes::default();
-    // SAFETY: the kernel writes three u16 at `&mut sizes`, which is repr(C) with just these three.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, GET_NOTIF_SIZES, 0, &raw mut sizes) };
-    Errno::result(result).map(|_| sizes)
 }

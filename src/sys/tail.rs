@@ -187,8 +187,8 @@ impl Block {
         (self.base + at) as u64
     }
 
-    /// Adds a call to the table. Missing arguments are 0. Returns a handle for [`Block::set_arg`].
-    pub fn call(&mut self, op: u32, mode: Mode, nr: libc::c_long, args: &[u64]) -> usize {
+    /// Adds a call to the table. Missing arguments are 0.
+    pub fn call(&mut self, op: u32, mode: Mode, nr: libc::c_long, args: &[u64]) {
         let mut all = [0; 6];
         all[..args.len()].copy_from_slice(args);
         let at = self.next_call;
@@ -196,12 +196,6 @@ impl Block {
         self.store(at, &Call { nr: nr as u64, args: all, mode });
         self.next_call += CALL;
         self.store(self.next_call, &Call { nr: END, args: [0; 6], mode: 0 });
-        at
-    }
-
-    /// Changes an argument of a call that was added before.
-    pub fn set_arg(&mut self, call: usize, index: usize, value: u64) {
-        self.store(call + 8 + 8 * index, &value);
     }
 
     /// Fills the spare record.

@@ -78,11 +78,3 @@ pub fn make_raw(tty: BorrowedFd<'_>) -> Result<libc::termios> {
     set_attributes(tty, &raw)?;
     Ok(before)
 }
-
-/// Turns NL to CR-NL translation off, as runc and crun do for a container's terminal, so that the program on
-/// the other end decides.
-pub fn clear_onlcr(tty: BorrowedFd<'_>) -> Result<()> {
-    let mut termios = attributes(tty)?;
-    termios.c_oflag &= !libc::ONLCR;
-    set_attributes(tty, &termios)
-}

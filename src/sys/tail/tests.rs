@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::super::socket::{self, RECORD};
@@ -23,11 +24,10 @@ fn walk(block: &Block, pipe: (OwnedFd, OwnedFd)) -> (String, i32) {
     let mut status = 0;
     // SAFETY: `status` is an int that outlives the call.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    // Less than a pipe holds, and all writers are gone.
-    let mut text = vec![0; 4096];
-    let length = nix::unistd::read(&pipe.0, &mut text).unwrap();
-    text.truncate(length);
-    (String::from_utf8_lossy(&text).into_owned(), libc::WEXITSTATUS(status))
+    // To the end: what the child launched may still be writing.
+    let mut text = String::new();
+    std::fs::File::from(pipe.0).read_to_string(&mut text).unwrap();
+    (text, libc::WEXITSTATUS(status))
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {
