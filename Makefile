@@ -27,7 +27,7 @@ TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
 .PHONY: all build release demo test test-deps test-programs unit unit-aarch64 integration integration-v2 counts faults check test-all parity soak soak-quick bench \
-	conformance man install deb fuzz test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
+	conformance man install deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
 
 all: release
 
@@ -90,7 +90,10 @@ parity: test-deps test-programs ## the same tests on runc and crun: what both fa
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test integration-v2 parity soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+
+test-deaf: test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
+	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM)
 
 soak: test-programs ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000

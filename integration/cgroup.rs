@@ -478,7 +478,7 @@ fn the_oom_killer_is_noticed() {
     }
     let json = r#"{"memory":{"limit":8388608,"swap":8388608}}"#;
     let mut guard = Guard::new(&name(), json, &layout);
-    let mut watch = guard.cgroup.oom_watch().unwrap();
+    let mut watch = guard.cgroup.oom_watch().unwrap().unwrap();
     assert_eq!(watch.drain().unwrap().kills, 0);
     guard.spawn("exec tail /dev/zero");
     let start = Instant::now();

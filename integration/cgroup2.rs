@@ -9,10 +9,13 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, skip_on, skip_unless};
 use crate::resources::{misc_devices, node};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The controllers whose limits are set here.
+const LIMITS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 /// True, with a loud word, where cgroup v2 is not alone or root's.
 fn not_here() -> bool {
@@ -85,7 +88,7 @@ fn disk() -> String {
 
 #[test]
 fn huge_pages_and_io_weight() {
-    if not_here() || skip_on(&["runc", "crun"], "other conversions, and no limit on reservations") {
+    if not_here() || lacks(&LIMITS) || skip_on(&["runc", "crun"], "other conversions, and no limit on reservations") {
         return;
     }
     let container = Bundle::idle()
@@ -105,7 +108,7 @@ fn huge_pages_and_io_weight() {
 
 #[test]
 fn unified_is_written_line_by_line() {
-    if not_here() || skip_on(&["runc", "crun"], "they write the whole value at once") {
+    if not_here() || lacks(&LIMITS) || skip_on(&["runc", "crun"], "they write the whole value at once") {
         return;
     }
     let disk = disk();
@@ -158,7 +161,7 @@ fn a_wrong_unified_line_is_refused() {
 
 #[test]
 fn controllers_are_enabled_on_the_way_down_only() {
-    if not_here() {
+    if not_here() || lacks(&LIMITS) {
         return;
     }
     let tree = Tree::new();
@@ -184,7 +187,7 @@ fn controllers_are_enabled_on_the_way_down_only() {
 
 #[test]
 fn a_domain_controller_is_not_had_below_processes() {
-    if not_here() || skip_on(&["runc", "crun"], "the texts are brisk's") {
+    if not_here() || lacks(&LIMITS) || skip_on(&["runc", "crun"], "the texts are brisk's") {
         return;
     }
     let tree = Tree::new();
@@ -208,7 +211,7 @@ fn a_domain_controller_is_not_had_below_processes() {
 
 #[test]
 fn a_threaded_cgroup_below_processes() {
-    if not_here() || skip_on(&["runc", "crun"], "they do not make it threaded") {
+    if not_here() || lacks(&LIMITS) || skip_on(&["runc", "crun"], "they do not make it threaded") {
         return;
     }
     let tree = Tree::new();
@@ -235,7 +238,7 @@ fn a_threaded_cgroup_below_processes() {
 
 #[test]
 fn all_die_together_where_that_is_asked_for() {
-    if not_here() {
+    if not_here() || lacks(&LIMITS) {
         return;
     }
     let limits = json!({ "limit": 32 << 20, "swap": 32 << 20 });
@@ -249,7 +252,7 @@ fn all_die_together_where_that_is_asked_for() {
 
 #[test]
 fn events_tell_pressure_and_io() {
-    if not_here() || brisk_only("runc 1.1 and crun tell no pressure") {
+    if not_here() || lacks(&LIMITS) || brisk_only("runc 1.1 and crun tell no pressure") {
         return;
     }
     let container = Bundle::sh("/bin/busybox dd if=/dev/zero of=/file bs=64k count=64 2>/dev/null; sync; sleep 1000")
@@ -274,7 +277,10 @@ fn events_tell_pressure_and_io() {
 
 #[test]
 fn a_delegated_cgroup_is_the_containers() {
-    if not_here() || skip_on(&["runc", "crun"], "runc has no such annotation; crun 1.8 leaves the controllers off") {
+    if not_here()
+        || lacks(&LIMITS)
+        || skip_on(&["runc", "crun"], "runc has no such annotation; crun 1.8 leaves the controllers off")
+    {
         return;
     }
     let script = "cd /sys/fs/cgroup/payload && mkdir own below && echo $$ >own/cgroup.procs && \

@@ -26,6 +26,7 @@ mod flags;
 mod hard_cases;
 mod hooks;
 mod lifecycle;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod netdev;

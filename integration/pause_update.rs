@@ -123,7 +123,7 @@ fn update_by_single_flags() {
 /// The kernel forgets the shares of a cgroup that becomes idle.
 #[test]
 fn update_of_cpu_idle_and_back_keeps_the_shares() {
-    if skip_on(&["runc", "crun"], "leave the kernel's default") {
+    if skip_on(&["runc", "crun"], "leave the kernel's default") || lacks(&["cpu"]) {
         return;
     }
     let container = up(Bundle::idle().resources("cpu", json!({ "shares": 500 })));

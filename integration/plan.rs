@@ -4,42 +4,14 @@ use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, brisk_only, lacks};
-
-/// What the trace has besides the plan's steps: it begins before there is a plan.
-const BEFORE_THE_PLAN: &[&str] = &["plan", "make the state directory"];
-
-/// The last operation that brisk itself sees; what follows is done by the walker, which keeps no times.
-const LAST_SEEN: &[&str] = &["unmap the runtime", "wait for start"];
-
-fn lines(list: &Value) -> Vec<String> {
-    list.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
-}
-
-/// What `brisk plan --json` says will be done by the parent and by the child.
-fn planned(container: &Container) -> (Vec<String>, Vec<String>) {
-    let plan = container.call(&["plan", "--json", container.bundle.dir.to_str().unwrap()]).ok().json();
-    // `plan` has no id to go by; the id is in the name of the keyring and, without a cgroupsPath, of the cgroup.
-    let named = |list| lines(list).into_iter().map(|line| line.replace("_ses.ID", &format!("_ses.{}", container.id)));
-    (named(&plan["parent"]).collect(), named(&plan["child"]).collect())
-}
-
-/// What the trace says was done, in the order in which it was begun.
-fn done(container: &Container, side: &str) -> Vec<String> {
-    let text = std::fs::read(container.bundle.dir.join("trace.json")).unwrap();
-    let trace: Value = serde_json::from_slice(&text).unwrap();
-    let mut events: Vec<&Value> =
-        trace["traceEvents"].as_array().unwrap().iter().filter(|e| e["cat"] == side).collect();
-    events.sort_by(|a, b| a["ts"].as_f64().unwrap().total_cmp(&b["ts"].as_f64().unwrap()));
-    let names = events.into_iter().map(|event| event["name"].as_str().unwrap().to_owned());
-    names.filter(|name| !BEFORE_THE_PLAN.contains(&name.as_str())).collect()
-}
+use crate::common::plan::Lists;
+use crate::common::{Bundle, brisk_only, lacks};
 
 /// Creates the container with a trace and compares it with the plan made before.
 #[track_caller]
 fn plan_matches_trace(bundle: Bundle) {
     let container = bundle.container();
-    let (parent, child) = planned(&container);
+    let plan = Lists::planned(&container).unwrap();
     let trace = container.bundle.dir.join("trace.json");
     let mut args = vec!["--trace", trace.to_str().unwrap()];
     let socket = container.bundle.dir.join("console.sock");
@@ -50,10 +22,7 @@ fn plan_matches_trace(bundle: Bundle) {
         args.extend(["--console-socket", socket.to_str().unwrap()]);
     }
     container.create_with(&args).ok();
-    assert_eq!(done(&container, "parent"), parent, "the parent's steps");
-    let last = child.iter().position(|line| LAST_SEEN.iter().any(|word| line.starts_with(word)));
-    let last = last.unwrap_or_else(|| panic!("no operation in which the child waits: {child:#?}"));
-    assert_eq!(done(&container, "child"), child[..=last], "the child's operations");
+    plan.was_done(&Lists::done(&trace).unwrap());
     container.delete_force().ok();
     drop(listener);
 }

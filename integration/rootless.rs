@@ -184,7 +184,7 @@ fn a_configured_limit_that_cannot_be_set_is_refused() {
         return;
     }
     // Without delegation there is no cgroup to write to: to ignore the limit would be a lie.
-    if skip_on(&["runc", "crun"], "they ignore it") || (!host::is_root() && may_make_cgroups()) {
+    if lacks(&["pids"]) || skip_on(&["runc", "crun"], "they ignore it") || (!host::is_root() && may_make_cgroups()) {
         return;
     }
     for flags in [&[][..], &["--rootless", "auto"]] {
@@ -199,7 +199,10 @@ fn a_configured_limit_that_cannot_be_set_is_refused() {
 #[test]
 fn a_cgroup_that_root_gave_is_used() {
     let v2 = host::Cgroups::detect() == host::Cgroups::V2;
-    if not_here() || skip_unless(Need::from(v2 && host::is_root()), "root delegates a cgroup, of v2") {
+    if not_here()
+        || skip_unless(Need::from(v2 && host::is_root()), "root delegates a cgroup, of v2")
+        || lacks(&["pids", "memory"])
+    {
         return;
     }
     let container = bundle(&["/probe", "pause"])

@@ -10,7 +10,10 @@ use brisk::cli::flags::{self, Value as Takes};
 use brisk::cli::verbs::VERBS;
 use serde_json::Value;
 
-use crate::{fixture, flag_tests::FLAG_TESTS};
+use crate::{
+    fixture,
+    flag_tests::{FLAG_TESTS, OPTION_TESTS},
+};
 
 /// What is done with the fields below each path, the kernel it needs, and the test that shows it: on the real kernel
 /// where this hardware has what the field is about. The longest path that fits counts.
@@ -467,6 +470,19 @@ fn fields(cases: &[String]) -> String {
     rows
 }
 
+fn options(cases: &[String]) -> String {
+    let mut rows = String::new();
+    for option in brisk::plan::options::names() {
+        let mut tests =
+            OPTION_TESTS.iter().filter(|(list, _)| list.split_ascii_whitespace().any(|item| item == option));
+        let (_, test) = tests.next().unwrap_or_else(|| panic!("OPTION_TESTS says nothing of {option}"));
+        assert_eq!(tests.next(), None, "{option} is twice in OPTION_TESTS");
+        assert!(cases.iter().any(|case| case == test), "{option}: there is no {test}");
+        rows.push_str(&format!("| `option {option}` | {test} |\n"));
+    }
+    rows
+}
+
 fn commands(cases: &[String]) -> String {
     let mut rows = String::new();
     let scopes = std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb)));
@@ -506,9 +522,11 @@ fn the_document_has_every_field_and_flag() {
         `process.commandLine` and `process.user.username` are not here: they are for Windows. `intelRdt.enableCMT` and\n\
         `enableMBM` were in version 1.2 of the specification.\n\n";
     let text = format!(
-        "{head}## config.json\n\n| field | what is done | kernel | test |\n|---|---|---|---|\n{}\n## Commands\n\n\
+        "{head}## config.json\n\n| field | what is done | kernel | test |\n|---|---|---|---|\n{}\n## Mount options\n\n\
+         What each does is in mount(8) and the specification's table.\n\n| option | test |\n|---|---|\n{}\n## Commands\n\n\
          | flag | what it does | test |\n|---|---|---|\n{}",
         fields(&cases),
+        options(&cases),
         commands(&cases)
     )
     .replace(" \n", "\n");

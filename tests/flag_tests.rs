@@ -1,5 +1,5 @@
-//! Which test shows what each flag does. `integration/deaf` runs those of `integration/` with a brisk that does not see
-//! the flag: they have to fail then.
+//! Which test shows what each flag and each mount option does. `integration/deaf` runs those of `integration/` with a brisk
+//! that does not see it: they have to fail then.
 
 /// Verbs (none for the flags before the verb), flags, test.
 pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
@@ -49,7 +49,8 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("events", "interval", "integration/each_flag.rs: events_come_at_the_interval"),
     ("events", "stats", "integration/pause_update.rs: events_prints_statistics"),
     ("exec", "process", "integration/exec.rs: a_process_file"),
-    ("exec", "cwd env user", "integration/exec.rs: flags_change_the_process"),
+    ("exec", "cwd env", "integration/exec.rs: flags_change_the_process"),
+    ("exec", "user", "integration/exec.rs: users"),
     ("exec", "additional-gids", "integration/exec.rs: additional_groups"),
     ("exec", "cap", "integration/exec.rs: capabilities"),
     ("exec", "apparmor process-label", "integration/flags.rs: labels_of_exec_need_a_security_module"),
@@ -70,7 +71,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ),
     (
         "update",
-        "blkio-weight cpu-rt-period cpu-rt-runtime memory-swap kernel-memory kernel-memory-tcp",
+        "blkio-weight cpu-rt-period cpu-rt-runtime memory-swap",
         "integration/flags.rs: limits_that_this_kernel_may_lack_name_what_is_missing",
     ),
     (
@@ -78,6 +79,43 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
         "l3-cache-schema mem-bw-schema",
         "integration/pause_update.rs: cache_and_bandwidth_schemas_need_resctrl",
     ),
+    ("update", "kernel-memory kernel-memory-tcp", "tests/cli.rs: every_flag_is_taken_in_both_forms"),
     ("plan", "json", "integration/each_flag.rs: a_plan_in_json"),
     ("check", "json", "integration/check.rs: it_says_what_is_true_of_the_kernel"),
+];
+
+/// Mount options, test. Those of `tests/` change nothing that could be seen.
+pub const OPTION_TESTS: &[(&str, &str)] = &[
+    (
+        "nosymfollow rnosymfollow sync rsync dirsync rdirsync lazytime relatime rrelatime nostrictatime rnostrictatime \
+         nodiratime rnodiratime shared unbindable",
+        "integration/mount_options.rs: each_option_that_sets",
+    ),
+    (
+        "symfollow rsymfollow async rasync nolazytime atime ratime diratime rdiratime strictatime rstrictatime private \
+         rprivate slave rslave",
+        "integration/mount_options.rs: each_option_that_clears",
+    ),
+    ("noatime nodev noexec nosuid ro", "integration/mounts.rs: flags_are_set"),
+    ("rnoatime rnodev rnoexec rnosuid", "integration/mounts.rs: recursive_attributes_reach_every_mount_below"),
+    ("rdev rexec rsuid", "integration/mounts.rs: recursive_attributes_are_cleared"),
+    ("dev exec suid rw", "integration/mounts.rs: the_later_of_two_contrary_options_wins"),
+    ("rrw", "integration/mounts.rs: the_later_of_two_contrary_recursive_options_wins"),
+    ("rbind", "integration/mounts.rs: bind_is_not_recursive_and_rbind_is"),
+    ("rro", "integration/mounts.rs: read_only_is_not_recursive_and_rro_is"),
+    ("rshared runbindable", "integration/mounts.rs: propagation_of_a_mount"),
+    ("tmpcopyup", "integration/mounts.rs: tmpcopyup_copies_what_was_there"),
+    ("bind", "integration/mount_options.rs: bind_without_a_type"),
+    ("remount", "integration/mount_options.rs: a_remount_changes_what_is_there"),
+    ("copy-symlink", "integration/mount_options.rs: links_are_followed_copied_or_meant"),
+    ("idmap ridmap", "integration/mount_options.rs: an_id_mapping_in_the_option"),
+    (
+        "dest-nofollow",
+        "integration/mount_options.rs: a_destination_that_is_a_link_is_not_followed_where_that_is_asked_for",
+    ),
+    ("src-nofollow", "tests/options.rs: switches_and_data"),
+    (
+        "defaults iversion noiversion loud silent mand rmand nomand rnomand norelatime rnorelatime",
+        "tests/options.rs: attributes_and_superblock_flags",
+    ),
 ];

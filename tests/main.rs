@@ -25,6 +25,7 @@ mod rlimits;
 mod rootless;
 mod schedule;
 mod seccomp;
+mod security_doc;
 mod spec_types;
 mod state;
 mod sysctl;

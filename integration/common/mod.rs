@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod container;
 pub mod host;
+pub mod plan;
 pub mod process;
 
 pub use bundle::Bundle;

@@ -42,14 +42,13 @@ pub enum End {
 
 impl Cgroup {
     /// Watches for the OOM killer. v1: an eventfd on memory.oom_control; v2: inotify on memory.events and cgroup.events.
-    pub fn oom_watch(&self) -> Result<OomWatch> {
-        let member = self.with("memory").ok_or_else(|| {
-            Error::new(Stage::Cgroup, "watch memory: the container has no cgroup with the memory controller")
-        })?;
+    /// `None`: the container has no cgroup with the memory controller.
+    pub fn oom_watch(&self) -> Result<Option<OomWatch>> {
+        let Some(member) = self.with("memory") else { return Ok(None) };
         let memory = member.below("", super::Absent::Refuse)?;
         let (events, control) = if member.is_v2() { (watch_v2(member)?, None) } else { watch_v1(member)? };
         let seen = oom_kills(&memory)?.unwrap_or(0);
-        Ok(OomWatch { events, memory, _control: control, seen })
+        Ok(Some(OomWatch { events, memory, _control: control, seen }))
     }
 
     /// How many processes of this cgroup the kernel has killed for want of memory, whoever set the limit. `None` where

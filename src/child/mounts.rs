@@ -107,7 +107,7 @@ impl Child<'_> {
         let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(kind) };
         let fresh = match context {
             Ok(context) => fs_context(context.as_fd(), op, inherited)?,
-            // FALLBACK(linux < 5.2): no fsopen(2). Also for values that fsconfig(2) cannot take.
+            // Values that fsconfig(2) cannot take; and a filter of the caller's may say that there is no fsopen(2).
             Err(Errno::ENOSYS) => return self.mount_classic(op, place.as_fd(), extra, inherited),
             Err(errno) => return Err(errno.into()),
         };

@@ -45,17 +45,22 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
         return Err(not_running());
     };
     let mut watch = cgroup.oom_watch()?;
+    if watch.is_none() {
+        (global.warn)(&format!("events {id}: no memory controller, so nobody tells when memory runs out"));
+    }
     let mut next = Instant::now() + interval;
     loop {
         let (ended, oom) = {
-            let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN), PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+            let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+            fds.extend(watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, until(next)) {
                 Err(Errno::EINTR) => continue,
                 result => result.at(Stage::Cgroup, || "wait for events")?,
             };
-            (fds[0].any() == Some(true), fds[1].any() == Some(true))
+            let ready = |index: usize| fds.get(index).and_then(PollFd::any) == Some(true);
+            (ready(0), ready(1))
         };
-        if oom {
+        if let Some(watch) = watch.as_mut().filter(|_| oom) {
             for _ in 0..watch.drain()?.kills {
                 emit(&Event { kind: "oom", id: id.to_owned(), data: None })?;
             }

@@ -1,7 +1,7 @@
 //! The cgroup layout of this host: which hierarchies are mounted where, with which controllers, and which
 //! cgroup this process is in. Reads `/proc` and `/sys/fs/cgroup`; runs in the parent.
 //!
-//! Controllers come from the super block options in mountinfo and from `cgroup.controllers`, never from
+//! Controllers come from the super block options (statmount(2), or mountinfo) and from `cgroup.controllers`, never from
 //! the name of a directory: co-mounted hierarchies are named `cpu,cpuacct`, `cpuacct,cpu` or by links.
 
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ pub enum Kind {
 pub struct Layout {
     /// cgroup2.
     pub unified: Option<Hierarchy>,
-    /// The v1 hierarchies, in the order of mountinfo.
+    /// The v1 hierarchies, in the order in which they were found.
     pub v1: Vec<Hierarchy>,
 }
 

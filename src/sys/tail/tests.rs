@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::super::socket::{self, RECORD};
@@ -25,9 +24,14 @@ fn walk(block: &Block, pipe: (OwnedFd, OwnedFd)) -> (String, i32) {
     // SAFETY: `status` is an int that outlives the call.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     // To the end: what the child launched may still be writing.
-    let mut text = String::new();
-    std::fs::File::from(pipe.0).read_to_string(&mut text).unwrap();
-    (text, libc::WEXITSTATUS(status))
+    let (mut text, mut some) = (Vec::new(), [0; 256]);
+    loop {
+        match nix::unistd::read(&pipe.0, &mut some).unwrap() {
+            0 => break,
+            length => text.extend(&some[..length]),
+        }
+    }
+    (String::from_utf8(text).unwrap(), libc::WEXITSTATUS(status))
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {
