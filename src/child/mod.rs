@@ -258,13 +258,13 @@ impl<'a> Child<'a> {
     }
 
     /// A tree that the parent cloned.
-    fn tree(&self, source: &Source) -> Result<Option<OwnedFd>, Trouble> {
+    fn tree(&self, source: &Source) -> Result<OwnedFd, Trouble> {
         let tree = match source {
-            Source::Path(_) => return Ok(None),
+            Source::Path(_) => None,
             Source::Tree(index) => self.it.trees.get(*index),
             Source::Late(index) => self.it.late.get(*index).and_then(Option::as_ref),
         };
-        Ok(Some(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?))
+        Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
     }
 
     fn become_root(&self) -> Done {

@@ -51,11 +51,11 @@ impl Child<'_> {
     }
 
     pub(super) fn source(&self, source: &Source, flags: u32) -> Result<OwnedFd, Trouble> {
-        match (source, self.tree(source)?) {
-            (Source::Path(path), _) => {
+        match source {
+            Source::Path(path) => {
                 mount::clone_tree(fs::CWD, path, flags).map_err(|errno| Trouble::from(errno).with(b"source"))
             }
-            (_, tree) => Ok(tree.ok_or(Errno::EBADF)?),
+            cloned => self.tree(cloned),
         }
     }
 

@@ -68,9 +68,9 @@ impl Child<'_> {
         // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
         // mount would appear on the host as well. Before the clone, which takes over the propagation.
         make_private(place.as_fd())?;
-        let tree = match self.tree(source)? {
-            Some(tree) => tree,
-            None => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
+        let tree = match source {
+            Source::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
+            cloned => self.tree(cloned)?,
         };
         match fs::kind(&fs::stat(tree.as_fd())?) {
             libc::S_IFDIR => {}
