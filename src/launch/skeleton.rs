@@ -51,10 +51,12 @@ pub(super) fn open() -> Result<OwnedFd> {
 
 /// A namespace may only be bound in an older one, and since Linux 6.18 their numbers come in batches per CPU: in a mount
 /// namespace that is not the machine's first the order is right only on some CPUs, that on which it was made among
-/// them. Where none will do (that one is not ours to use) the last is used once and not kept.
+/// them. Where none of a few will do the last is used once and not kept: each attempt copies the host's mounts, and the
+/// next container tries again, from the CPU that it is on.
 fn make_and_pin() -> Result<OwnedFd> {
+    const ATTEMPTS: usize = 8;
     let (mut namespace, mut kept) = make(None)?;
-    for cpu in process::allowed_cpus() {
+    for cpu in process::allowed_cpus().take(ATTEMPTS) {
         if kept == Pinned::Yes {
             break;
         }

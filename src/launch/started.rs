@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::HookKind;
+use crate::plan::text::hook_error;
 use crate::sys::{fs, process};
 use crate::wire::{self, Fault, Message};
 
@@ -40,13 +42,9 @@ fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<Fault>> {
 /// The plan is not at hand any more, but what can fail here is mostly a hook.
 fn worded(fault: &Fault) -> Error {
     let detail = String::from_utf8_lossy(fault.text());
-    match fault.errno {
-        Errno::EREMOTEIO => Error::new(Stage::Hook, format!("startContainer hook {detail}")),
-        Errno::ETIMEDOUT => Error::new(Stage::Hook, format!("startContainer hook {detail}: timed out and was killed")),
-        errno => {
-            let what = "the container's process ended before its program ran";
-            let what = if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") };
-            Error::errno(Stage::Process, what, errno)
-        }
-    }
+    hook_error(HookKind::StartContainer, fault.errno, &detail).unwrap_or_else(|| {
+        let what = "the container's process ended before its program ran";
+        let what = if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") };
+        Error::errno(Stage::Process, what, fault.errno)
+    })
 }

@@ -1,13 +1,14 @@
 //! The plan of a new container: every step of the parent and every operation of the child, in order.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{self, CgroupPlan};
 use super::idmap::{self, IdKind, IdMaps};
 use super::namespaces::{Kind, Namespaces};
 use super::op::{
-    EndLink, Enter, Entry, HookKind, IntoCgroup, MapWriter, Mounts, Op, Part, Plan, Reach, Rest, Source, Step, What,
+    EndLink, Enter, Entry, HookKind, IntoCgroup, MapWriter, Mounts, Op, Part, Plan, Reach, Rest, Source, Step,
 };
 use super::rootless::{self, Tolerance};
 use super::systemd::{self, ScopePlan, Unit};
@@ -108,44 +109,33 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    fn trees(&self) -> usize {
-        self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count()
-    }
-
     /// What comes next needs the cgroup.
     pub(super) fn needs_cgroup(&mut self) {
         self.cgroup_from.get_or_insert(self.ops.len());
     }
 
-    /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it.
-    pub(super) fn source(&mut self, mounts: Mounts, path: CString, reach: Reach, end: EndLink) -> Source {
-        if mounts == Mounts::Copy {
+    /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
+    /// the container's cgroup is cloned when that is made.
+    pub(super) fn source(&mut self, input: &Input<'_>, path: CString, reach: Reach, end: EndLink) -> Source {
+        if input.mounts == Mounts::Copy {
             return Source::Path(path);
         }
-        let index = self.trees();
-        self.before_clone.push(Step::CloneTree { path, reach, propagation: libc::MS_SLAVE, end });
+        let late = joins(input) && is_in_cgroup(input, &path);
+        let step = Step::CloneTree { path, reach, propagation: libc::MS_SLAVE, end };
+        if late {
+            self.needs_cgroup();
+            self.late_trees.push(step);
+            return Source::Late(self.late_trees.len() - 1);
+        }
+        let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
+        self.before_clone.push(step);
         Source::Tree(index)
     }
 }
 
-/// Puts off the trees of the operations that `plan` adds until the cgroup is made.
-pub(super) fn after_cgroup(draft: &mut Draft, plan: impl FnOnce(&mut Draft) -> Result<()>) -> Result<()> {
-    let (steps, ops) = (draft.before_clone.len(), draft.ops.len());
-    let (sooner, later) = (draft.trees(), draft.late_trees.len());
-    plan(draft)?;
-    let (trees, others) = draft.before_clone.drain(steps..).partition(|step| matches!(step, Step::CloneTree { .. }));
-    let (trees, others): (Vec<Step>, Vec<Step>) = (trees, others);
-    draft.late_trees.extend(trees);
-    draft.before_clone.extend(others);
-    for op in &mut draft.ops[ops..] {
-        if let Op::Mount(mount) = op
-            && let What::Bind { source, .. } = &mut mount.what
-            && let Source::Tree(index) = source
-        {
-            *source = Source::Late(*index - sooner + later);
-        }
-    }
-    Ok(())
+fn is_in_cgroup(input: &Input<'_>, path: &CStr) -> bool {
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+    input.cgroup.is_some_and(|cgroup| cgroup.dirs.iter().any(|dir| path.starts_with(dir.full_path())))
 }
 
 /// Text as a C string; a NUL byte is refused with the name of the field.
@@ -380,7 +370,7 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
 }
 
 /// Whether the child is cloned before the cgroup is made, and joins it.
-pub(super) fn joins(input: &Input<'_>) -> bool {
+fn joins(input: &Input<'_>) -> bool {
     entry(input).rest == Rest::Join
 }
 
@@ -388,7 +378,7 @@ pub(super) fn joins(input: &Input<'_>) -> bool {
 /// mount depends on them: meanwhile the parent makes the cgroup.
 fn in_cgroup(input: &Input<'_>, draft: &mut Draft) {
     let mut ops = Vec::new();
-    if entry(input).rest == Rest::Join {
+    if joins(input) {
         ops.push(Op::JoinCgroup);
         if !draft.late_trees.is_empty() {
             ops.push(Op::TakeTrees(draft.late_trees.len()));

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
 use super::cgroup::{Need, Version};
-use super::create::{Draft, Input, after_cgroup, c_string, host_path, joins};
+use super::create::{Draft, Input, c_string, host_path};
 use super::namespaces::Kind;
 use super::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Op, Reach, What};
 use super::options::{self, Depth, MountOptions, attr};
@@ -35,9 +35,6 @@ pub(super) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &m
     check_proc(mount, &dest)?;
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
-        "cgroup" if joins(input) => {
-            return after_cgroup(draft, |draft| cgroup(input, mount, &options, dest, draft, late));
-        }
         "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
         "sysfs" if input.in_userns() && !input.namespaces.contains(Kind::Network) && !is_bind(mount) => {
             // A new sysfs shows the network namespace, which must belong to our user namespace. The host's does
@@ -148,7 +145,7 @@ fn bind(
         What::BindOrLink { source, reach }
     } else {
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
-        What::Bind { source: draft.source(input.mounts, source, reach, end), reach, end }
+        What::Bind { source: draft.source(input, source, reach, end), reach, end }
     };
     draft.ops.push(Op::Mount(Box::new(MountOp {
         dest,

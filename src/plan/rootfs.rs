@@ -44,7 +44,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if input.namespaces.is_new(Kind::Mount) && input.mounts == Mounts::Copy {
         draft.ops.push(Op::HostPropagation(host));
     }
-    let source = draft.source(input.mounts, path.clone(), Reach::Tree, EndLink::Keep);
+    let source = draft.source(input, path.clone(), Reach::Tree, EndLink::Keep);
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.ops.push(Op::Root { source, path, place });
     let mut late = Vec::new();

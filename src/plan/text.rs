@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::caps;
 use super::namespaces::Kind;
 use super::op::{
-    CopyUp, Enter, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Part, Plan, Reach, Source, Step, What,
+    CopyUp, Enter, HookKind, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Part, Plan, Reach, Source, Step, What,
 };
 use super::options::attr;
 use super::rlimits;
@@ -344,16 +344,20 @@ impl Plan {
             what.push_str(&format!(": {detail}"));
         }
         if let Op::Hook(hook) = op {
-            return match errno {
-                Errno::ETIMEDOUT => {
-                    Error::new(Stage::Hook, format!("{} hook {detail}: timed out and was killed", hook.kind.name()))
-                }
-                Errno::EREMOTEIO => Error::new(Stage::Hook, format!("{} hook {detail}", hook.kind.name())),
-                errno => Error::errno(Stage::Hook, what, errno),
-            };
+            return hook_error(hook.kind, errno, detail).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
         }
         Error::errno(stage(op), what, errno)
     }
+}
+
+/// What a hook of the container's process ended with; `None` for what is not the hook's doing.
+pub fn hook_error(kind: HookKind, errno: Errno, detail: &str) -> Option<Error> {
+    let end = match errno {
+        Errno::ETIMEDOUT => ": timed out and was killed",
+        Errno::EREMOTEIO => "",
+        _ => return None,
+    };
+    Some(Error::new(Stage::Hook, format!("{} hook {detail}{end}", kind.name())))
 }
 
 /// The CPUs of a mask as a list, `0-2,9`.
