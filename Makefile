@@ -26,7 +26,7 @@ PROGRAMS = $(CARGO_TARGET_DIR)/$(TARGET)/integration
 TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
-.PHONY: all build release demo test test-deps test-programs unit unit-aarch64 integration integration-v2 counts faults check test-all parity soak soak-quick bench \
+.PHONY: all build quick release demo test test-deps test-programs unit unit-aarch64 integration integration-v2 counts faults check test-all parity soak soak-quick bench \
 	conformance man install deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
 
 all: release
@@ -70,6 +70,13 @@ test-programs: release
 	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test counts --no-run --message-format=json \
 		| sed -n 's/.*"executable":"\([^"]*counts-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/counts.path
 	@test -s $(PROGRAMS)/counts.path
+
+quick: ## TEST=x: the integration tests whose names contain x, with brisk built like them (no fat LTO): the loop while working
+	$(STATIC) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
+	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test integration --no-run --message-format=json \
+		| sed -n 's/.*"executable":"\([^"]*integration-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/integration.path
+	@test -s $(PROGRAMS)/integration.path
+	BRISK=$(PROGRAMS)/brisk integration/run $(TEST_PROGRAM) $(TEST)
 
 integration: test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
 	MUST_RUN=$${MUST_RUN:-0} $(if $(RUNTIME),RUNTIME=$(RUNTIME)) $(RUN_TESTS)
