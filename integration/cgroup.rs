@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use brisk::cgroup::{Absent, Admission, Cgroup, Depth, Leftover, Planned};
 use brisk::host::cgroup::Layout;
+use brisk::plan::cgroup::update::update;
 use brisk::plan::cgroup::{CgroupPlan, DevicePolicy, Devices, Missing, Options, Privilege, Version, Write, plan};
-use brisk::plan::cgroup_update::update;
 use brisk::spec::resources::{DeviceRule, Resources};
 use brisk::sys::cgfs::{self, Event};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use brisk::cgroup::dbus_address::{Endpoints, Peer};
 use brisk::cgroup::systemd::Manager;
+use brisk::dbus::address::{Endpoints, Peer};
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::{self, Options, Privilege};
 use brisk::plan::systemd::{self, ScopePlan, Unit};
@@ -174,7 +174,7 @@ fn a_scope_has_its_limits_and_keeps_them() {
         json!({ "memory": { "limit": 32 << 20 }, "cpu": { "quota": 30000, "period": 100_000 } }),
     );
     let mut update =
-        brisk::plan::cgroup_update::update(&Resources::default(), &resources.unwrap(), &Layout::read().unwrap())
+        brisk::plan::cgroup::update::update(&Resources::default(), &resources.unwrap(), &Layout::read().unwrap())
             .unwrap();
     manager.set_properties(planned.name(), &systemd::update(&mut update.writes)).unwrap();
     assert_eq!((planned.file("memory.max").as_str(), planned.file("cpu.max").as_str()), ("33554432", "30000 100000"));

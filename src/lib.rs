@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod child;
 pub mod cli;
 pub mod container;
+pub mod dbus;
 pub mod error;
 pub mod host;
 pub mod launch;

@@ -1,6 +1,7 @@
 //! Capability sets.
 
-use brisk::plan::caps::{self, CapSets};
+use brisk::plan::process::caps;
+use brisk::plan::process::caps::CapSets;
 use brisk::spec::process::Capabilities;
 
 use crate::strings;

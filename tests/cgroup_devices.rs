@@ -1,8 +1,8 @@
 //! Device policies: what the v1 writes say, and what the eBPF program decides when it is run.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use brisk::plan::cgroup_bpf::*;
-use brisk::plan::cgroup_devices::{DevicePolicy, Kind, Verdict};
+use brisk::plan::cgroup::bpf::*;
+use brisk::plan::cgroup::devices::{DevicePolicy, Kind, Verdict};
 use brisk::spec::resources::DeviceRule;
 
 /// `allow c 1:3 rwm`; a number may be `*`.

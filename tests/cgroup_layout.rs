@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use brisk::host::cgroup::{Kind, Layout, probe, unified_only};
+use brisk::plan::cgroup::paths::{clean, dirs};
 use brisk::plan::cgroup::{Dir, Options, Privilege, Version};
-use brisk::plan::cgroup_paths::{clean, dirs};
 
 pub fn host(name: &str) -> Layout {
     let read = |kind: &str| {

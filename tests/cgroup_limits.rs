@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use brisk::host::cgroup::Layout;
+use brisk::plan::cgroup::admission::{Facts, Quantity, check, limit};
+use brisk::plan::cgroup::cpu::weight_from_shares;
+use brisk::plan::cgroup::io::io_weight;
+use brisk::plan::cgroup::limits::limits;
+use brisk::plan::cgroup::memory::swap_max;
+use brisk::plan::cgroup::update::{merge, update};
 use brisk::plan::cgroup::{Devices, Need, Options, Phase, Privilege, plan};
-use brisk::plan::cgroup_admission::{Facts, Quantity, check, limit};
-use brisk::plan::cgroup_cpu::weight_from_shares;
-use brisk::plan::cgroup_io::io_weight;
-use brisk::plan::cgroup_limits::limits;
-use brisk::plan::cgroup_memory::swap_max;
-use brisk::plan::cgroup_update::{merge, update};
 use brisk::spec::resources::Resources;
 
 use crate::cgroup_layout::{host, v2};

@@ -7,7 +7,7 @@ use brisk::container::criu::opts::{self, Facts, Field, Opts, Restored, Saved};
 use brisk::container::criu::protobuf::{self, Received, Value};
 use brisk::container::criu::streams::{Stream, originals};
 use brisk::container::options::{Checkpoint, Criu, Restore};
-use brisk::plan::namespaces::Namespaces;
+use brisk::plan::namespace::Namespaces;
 use brisk::spec::Spec;
 use serde_json::json;
 
@@ -271,7 +271,7 @@ fn joined_namespaces_have_fixed_names() {
     assert!(restored.contains(&Rejoin::Descriptor { key: "extRootNetNS", path: "/n".into() }), "{restored:?}");
     assert!(restored.contains(&Rejoin::Path("ipc", "/i".into())) && restored.len() == 3, "{restored:?}");
     let cgroup =
-        Namespaces { join: vec![(brisk::plan::namespaces::Kind::Cgroup, "/c".into())], ..Namespaces::default() };
+        Namespaces { join: vec![(brisk::plan::namespace::Kind::Cgroup, "/c".into())], ..Namespaces::default() };
     assert!(refused(external::restored_namespaces(&cgroup)).contains("cgroup namespace"));
 }
 

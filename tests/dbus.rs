@@ -5,12 +5,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use brisk::cgroup::dbus::{Call, Kind, Message};
-use brisk::cgroup::dbus_address::{Address, Endpoints, Peer, addresses, outer_uid};
-use brisk::cgroup::dbus_link::{Link, greeting};
 use brisk::cgroup::systemd::{Manager, unit_path};
-use brisk::plan::dbus_value::Value;
-use brisk::plan::gvariant;
+use brisk::dbus::address::{Address, Endpoints, Peer, addresses, outer_uid};
+use brisk::dbus::link::{Link, greeting};
+use brisk::dbus::message::{Call, Kind, Message};
+use brisk::dbus::value::Value;
+use brisk::plan::systemd::gvariant;
 use brisk::plan::systemd::{Owner, Property, ScopePlan, Unit, Unknown};
 
 /// What `gdbus call` (GLib 2.74) sends for this method call; the properties are one of every type.

@@ -1,6 +1,7 @@
 //! Device nodes.
 
-use brisk::plan::devices::{self, NodeKind};
+use brisk::plan::rootfs::devices;
+use brisk::plan::rootfs::devices::NodeKind;
 use brisk::spec::linux::Device;
 
 use crate::refused;

@@ -1,6 +1,7 @@
 //! The environment, the search for the program, HOME.
 
-use brisk::plan::environment::{self, Candidate, DEFAULT_PATH, Environment};
+use brisk::plan::process::environment;
+use brisk::plan::process::environment::{Candidate, DEFAULT_PATH, Environment};
 
 use crate::{refused, strings};
 

@@ -472,7 +472,7 @@ fn fields(cases: &[String]) -> String {
 
 fn options(cases: &[String]) -> String {
     let mut rows = String::new();
-    for option in brisk::plan::options::names() {
+    for option in brisk::plan::rootfs::options::names() {
         let mut tests =
             OPTION_TESTS.iter().filter(|(list, _)| list.split_ascii_whitespace().any(|item| item == option));
         let (_, test) = tests.next().unwrap_or_else(|| panic!("OPTION_TESTS says nothing of {option}"));

@@ -1,7 +1,8 @@
 //! Id maps.
 
-use brisk::plan::idmap::{self, Caller, IdKind, IdMap, IdMaps, Privilege, SubRange, Writer};
-use brisk::plan::options::IdmapRange;
+use brisk::plan::namespace::idmap;
+use brisk::plan::namespace::idmap::{Caller, IdKind, IdMap, IdMaps, Privilege, SubRange, Writer};
+use brisk::plan::rootfs::options::IdmapRange;
 
 use crate::refused;
 

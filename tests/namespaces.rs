@@ -1,6 +1,7 @@
 //! Namespaces.
 
-use brisk::plan::namespaces::{self, Kind, Namespaces};
+use brisk::plan::namespace;
+use brisk::plan::namespace::{Kind, Namespaces};
 use brisk::spec::linux::Namespace;
 
 use crate::refused;
@@ -28,8 +29,8 @@ fn names_flags_and_files() {
         assert_eq!((kind.name(), kind.flag(), kind.proc_name()), (name, flag, file));
         assert_eq!(Namespaces::parse(&[entry(name, None)]).expect("valid").new, flag);
     }
-    assert_eq!(namespaces::names().len(), 8);
-    assert!(namespaces::names().is_sorted());
+    assert_eq!(namespace::names().len(), 8);
+    assert!(namespace::names().is_sorted());
 }
 
 #[test]

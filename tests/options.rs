@@ -1,6 +1,7 @@
 //! Mount options.
 
-use brisk::plan::options::{self, Depth, MountOptions, Propagation, attr};
+use brisk::plan::rootfs::options;
+use brisk::plan::rootfs::options::{Depth, MountOptions, Propagation, attr};
 use libc::{
     MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NOEXEC, MS_NOSUID,
     MS_PRIVATE, MS_RDONLY, MS_REC, MS_RELATIME, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_STRICTATIME,

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use brisk::host::Host;
+use brisk::plan::cgroup::rootless::Tolerance;
 use brisk::plan::create::{Cgroups, Keyring, Options, Start, create};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest, Step};
-use brisk::plan::rootless::Tolerance;
 use brisk::spec::{self, Spec};
 
 use crate::fixture;

@@ -1,6 +1,7 @@
 //! Resource limits.
 
-use brisk::plan::rlimits::{self, Limit};
+use brisk::plan::process::rlimits;
+use brisk::plan::process::rlimits::Limit;
 use brisk::spec::process::Rlimit;
 
 use crate::refused;

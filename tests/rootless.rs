@@ -5,7 +5,7 @@ use brisk::host::check::{Facts, Feature, Need};
 use brisk::host::findings::{Finding, Verdict, findings};
 use brisk::host::sub_ids::{SubIds, SubRange, login_name};
 use brisk::host::{Host, Userns};
-use brisk::plan::rootless::{Changed, adapt};
+use brisk::plan::cgroup::rootless::{Changed, adapt};
 use brisk::spec::Spec;
 use brisk::sys::seccomp::Support;
 use serde_json::{Value, json};

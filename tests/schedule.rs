@@ -1,6 +1,6 @@
 //! Scheduling, I/O priority, lists of CPUs and nodes, memory policy, personality.
 
-use brisk::plan::{memory, schedule};
+use brisk::plan::process::{memory_policy, schedule};
 use brisk::spec::linux::{MemoryPolicy, Personality};
 use brisk::spec::process::{IoPriority, Scheduler};
 
@@ -101,7 +101,7 @@ fn lists() {
 #[test]
 fn memory_policies() {
     let spec = |mode: &str, nodes: &str, flags: &[&str]| {
-        memory::parse(&MemoryPolicy { mode: mode.to_owned(), nodes: nodes.to_owned(), flags: strings(flags) })
+        memory_policy::parse(&MemoryPolicy { mode: mode.to_owned(), nodes: nodes.to_owned(), flags: strings(flags) })
     };
     let modes = ["MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"];
     for (mode, number) in modes.into_iter().zip([2, 3, 1, 5, 6]) {
@@ -114,7 +114,7 @@ fn memory_policies() {
     }
     assert_eq!(spec("MPOL_BIND", "0", &["MPOL_F_NUMA_BALANCING"]).expect("valid").mode, 2 | 1 << 13);
     assert_eq!(spec("MPOL_BIND", "0", &["MPOL_F_RELATIVE_NODES"]).expect("valid").mode, 2 | 1 << 14);
-    assert_eq!((memory::modes().count(), memory::flags().count()), (7, 3));
+    assert_eq!((memory_policy::modes().count(), memory_policy::flags().count()), (7, 3));
     let table: [(&str, &str, &[&str], &str); 7] = [
         ("MPOL_NOPE", "", &[], "does not exist"),
         ("MPOL_BIND", "0", &["MPOL_F_NOPE"], "does not exist"),

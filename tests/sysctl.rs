@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use brisk::error::Result;
-use brisk::plan::namespaces::{Kind, Namespaces};
-use brisk::plan::sysctl::{self, Scope, Sysctl};
+use brisk::plan::namespace::sysctl;
+use brisk::plan::namespace::sysctl::{Scope, Sysctl};
+use brisk::plan::namespace::{Kind, Namespaces};
 use brisk::spec::linux::Namespace;
 
 use crate::refused;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use brisk::host::cgroup::{Hierarchy, Layout};
+use brisk::plan::cgroup::devices::DevicePolicy;
 use brisk::plan::cgroup::{self, Devices, Missing, Options, Privilege, Write};
-use brisk::plan::cgroup_devices::DevicePolicy;
-use brisk::plan::gvariant;
+use brisk::plan::systemd::gvariant;
+use brisk::plan::systemd::properties::{devices, limits, round_quota};
 use brisk::plan::systemd::{
     Property, Unit, Unknown, device_update, expand_slice, from_annotations, scope, update, user_manager_path,
 };
-use brisk::plan::systemd_properties::{devices, limits, round_quota};
 use brisk::spec::resources::Resources;
 use serde_json::json;
 

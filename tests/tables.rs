@@ -1,10 +1,13 @@
 //! Every table of `plan` on what engines really write.
 
-use brisk::plan::environment::{self, Environment};
-use brisk::plan::idmap::{IdKind, IdMaps};
-use brisk::plan::namespaces::Namespaces;
-use brisk::plan::sysctl::{self, Scope};
-use brisk::plan::{caps, devices, memory, options, rlimits, schedule};
+use brisk::plan::namespace::Namespaces;
+use brisk::plan::namespace::idmap::{IdKind, IdMaps};
+use brisk::plan::namespace::sysctl;
+use brisk::plan::namespace::sysctl::Scope;
+use brisk::plan::process::environment;
+use brisk::plan::process::environment::Environment;
+use brisk::plan::process::{caps, memory_policy, rlimits, schedule};
+use brisk::plan::rootfs::{devices, options};
 use brisk::spec::linux::Linux;
 use brisk::spec::process::Process;
 use brisk::spec::{self, Spec};
@@ -35,7 +38,7 @@ fn linux_tables(linux: &Linux, name: &str) {
     assert!(devices::all(&linux.devices).expect(name).len() >= 6);
     IdMaps::parse(IdKind::Uid, &linux.uid_mappings).expect(name);
     IdMaps::parse(IdKind::Gid, &linux.gid_mappings).expect(name);
-    linux.memory_policy.as_ref().map(memory::parse).transpose().expect(name);
+    linux.memory_policy.as_ref().map(memory_policy::parse).transpose().expect(name);
     linux.personality.as_ref().map(schedule::personality).transpose().expect(name);
 }
 

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
+use brisk::plan::cgroup::rootless::Tolerance;
 use brisk::plan::create::{Cgroups, Keyring, Options, Start};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest};
-use brisk::plan::rootless::Tolerance;
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
@@ -127,10 +127,10 @@ pub fn process(data: &[u8]) {
 pub fn resources(data: &[u8]) {
     let Ok(change) = parse::<Resources>(data, "resources") else { return };
     for layout in layouts() {
-        let first = brisk::plan::cgroup_update::update(&Resources::default(), &change, layout);
+        let first = brisk::plan::cgroup::update::update(&Resources::default(), &change, layout);
         if let Ok(first) = first {
             // Again on the result: twice the same change is no error that once is not.
-            drop(brisk::plan::cgroup_update::update(&first.resources, &change, layout));
+            drop(brisk::plan::cgroup::update::update(&first.resources, &change, layout));
         }
     }
 }
@@ -146,7 +146,7 @@ pub fn state(data: &[u8]) {
 pub fn options(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let list: Vec<String> = text.lines().map(str::to_owned).collect();
-    if let Ok(options) = brisk::plan::options::parse(&list) {
+    if let Ok(options) = brisk::plan::rootfs::options::parse(&list) {
         options.ms_flags();
     }
 }

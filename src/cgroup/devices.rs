@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::bpf::{Insn, program};
 use crate::plan::cgroup::{DevicePolicy, Devices};
-use crate::plan::cgroup_bpf::{Insn, program};
 use crate::sys::{bpf, cgfs};
 
 use super::Cgroup;

@@ -4,22 +4,16 @@
 //! One directory descriptor per hierarchy is opened once and everything else is relative to it. The
 //! systemd driver differs only in who makes the directories: once its scope exists, the same handle opens them.
 
-mod apply;
-pub mod dbus;
-pub mod dbus_address;
-pub mod dbus_link;
 mod devices;
 mod freeze;
 mod kill;
+mod limits;
 mod make;
 mod member;
 mod oom;
 pub mod rdt;
 mod remove;
-mod scope;
 pub mod stats;
-mod stats_v1;
-mod stats_v2;
 pub mod systemd;
 mod usage;
 
@@ -33,13 +27,13 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::sys::cgfs;
 
-pub use apply::Applied;
 pub use kill::Signal;
+pub use limits::Applied;
 use member::Member;
 pub use oom::{End, OomEvents, OomWatch};
 pub use remove::Leftover;
-pub use scope::{SavedScope, manager as scope_manager};
 pub use stats::Stats;
+pub use systemd::scope::{SavedScope, manager as scope_manager};
 pub use usage::{Admission, Planned};
 
 /// One cgroup as state.json remembers it.
@@ -196,7 +190,7 @@ impl Cgroup {
         if path.split('/').any(|part| part == "..") {
             return Err(Error::new(Stage::Cgroup, format!("bad sub cgroup path {path:?}: it has a ..")));
         }
-        let relative = crate::plan::cgroup_paths::clean(path);
+        let relative = crate::plan::cgroup::paths::clean(path);
         let chosen = |member: &&Member| match controllers {
             None => true,
             Some(list) => list.split(',').any(|c| member.has(c)),
@@ -245,7 +239,7 @@ impl Cgroup {
         // internal processes").
         target.attach(pid)?;
         let Some(top) = self.v2() else { return Ok(()) };
-        let relative = crate::plan::cgroup_paths::clean(path);
+        let relative = crate::plan::cgroup::paths::clean(path);
         let above = std::iter::once("").chain(relative.match_indices('/').filter_map(|(end, _)| relative.get(..end)));
         for ancestor in above {
             let member = top.below(ancestor, Absent::Refuse)?;

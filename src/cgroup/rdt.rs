@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::rdt::{Presence, RdtPlan, has_all};
+use crate::plan::cgroup::rdt::{Presence, RdtPlan, has_all};
 
 /// A container's place in resctrl, as it is kept in state.json.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

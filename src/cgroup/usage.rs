@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Stage};
+use crate::plan::cgroup::admission::{Facts, Quantity, check, limit};
 use crate::plan::cgroup::{UsageCheck, Write};
-use crate::plan::cgroup_admission::{Facts, Quantity, check, limit};
 use crate::sys::cgfs;
 
 use super::member::Member;

@@ -5,7 +5,9 @@
 use serde_json::{Value, json};
 
 use super::{COMMIT, SPEC_VERSION, VERSION};
-use crate::plan::{caps, memory, namespaces, options, seccomp};
+use crate::plan::process::{caps, memory_policy};
+use crate::plan::rootfs::options;
+use crate::plan::{namespace, seccomp};
 use crate::sys::seccomp::Support;
 
 /// The oldest version of the specification whose bundles are understood.
@@ -32,7 +34,7 @@ pub fn document(kernel: Support) -> Value {
         "hooks": HOOKS,
         "mountOptions": mount_options,
         "linux": {
-            "namespaces": namespaces::Kind::ALL.map(namespaces::Kind::name),
+            "namespaces": namespace::Kind::ALL.map(namespace::Kind::name),
             "capabilities": caps::names(),
             "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
@@ -47,8 +49,8 @@ pub fn document(kernel: Support) -> Value {
             "selinux": enabled,
             "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "memoryPolicy": {
-                "modes": memory::modes().collect::<Vec<_>>(),
-                "flags": memory::flags().collect::<Vec<_>>(),
+                "modes": memory_policy::modes().collect::<Vec<_>>(),
+                "flags": memory_policy::flags().collect::<Vec<_>>(),
             },
             "mountExtensions": { "idmap": enabled },
             "netDevices": enabled,

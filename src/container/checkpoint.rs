@@ -14,7 +14,7 @@ use super::options::{Checkpoint, Criu, Delete, Global, Selection};
 use super::{Container, delete, poststop};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::plan::namespaces::Namespaces;
+use crate::plan::namespace::Namespaces;
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
 use crate::sys::fs;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::plan::filter::is_unusual;
+use crate::plan::seccomp::filter::is_unusual;
 use crate::spec::Spec;
 use crate::sys::seccomp;
 

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespaces::Kind;
+use crate::plan::namespace::Kind;
 use crate::spec::Spec;
 use crate::sys::{image, tail};
 

@@ -10,9 +10,11 @@ use crate::cgroup::rdt::{self as groups, Rdt};
 use crate::cgroup::{Admission, Applied, Cgroup, Depth, Planned};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::Layout;
+use crate::plan::cgroup::rdt;
+use crate::plan::cgroup::rdt::RdtPlan;
+use crate::plan::cgroup::update;
+use crate::plan::cgroup::update::UpdatePlan;
 use crate::plan::cgroup::{Privilege, Write};
-use crate::plan::cgroup_update::{self, UpdatePlan};
-use crate::plan::rdt::{self, RdtPlan};
 use crate::plan::systemd::{self, Property};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
@@ -134,10 +136,10 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
             .with_hint("limits need a cgroup; an ordinary user needs a delegated one"));
     };
     let current = container.resources()?;
-    let mut plan = cgroup_update::update(&current, wanted, layout)?;
+    let mut plan = update::update(&current, wanted, layout)?;
     if args.device_rules {
         let privilege = if Identity::probe()?.real_root { Privilege::Root } else { Privilege::Rootless };
-        cgroup_update::replace_devices(&mut plan, &current, wanted, layout, privilege)?;
+        update::replace_devices(&mut plan, &current, wanted, layout, privilege)?;
     } else if !wanted.devices.is_empty() && wanted.devices != current.devices {
         plan.warnings.push("the device rules stay as they are: --device-rules replaces them".into());
     }

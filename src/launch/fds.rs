@@ -9,7 +9,7 @@ use super::skeleton;
 
 use crate::child::Inherited;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespaces::Kind;
+use crate::plan::namespace::Kind;
 use crate::plan::op::{Mounts, Reach};
 use crate::sys::mount::{self, MountAttr, RECURSIVE};
 use crate::sys::{fs, namespace, process};

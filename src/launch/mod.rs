@@ -8,7 +8,6 @@ mod hooks;
 mod idmap;
 mod listener;
 mod netdev;
-mod netlink;
 pub mod skeleton;
 mod started;
 mod steps;

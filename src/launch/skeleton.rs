@@ -18,7 +18,7 @@ use nix::errno::Errno;
 
 use super::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespaces::Kind;
+use crate::plan::namespace::Kind;
 use crate::plan::rootfs::SKELETON_ROOT;
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::process::{self, CloneArgs, Cloned};

@@ -177,7 +177,7 @@ impl<'a> Parent<'a> {
             Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
             Step::Hooks(kind) => self.hooks(*kind),
             Step::Rlimit(limit) => {
-                let name = crate::plan::rlimits::name(limit.resource).unwrap_or("?");
+                let name = crate::plan::process::rlimits::name(limit.resource).unwrap_or("?");
                 process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
                     .at(Stage::Process, || format!("set rlimit {name} to {}/{}", limit.soft, limit.hard))
             }

@@ -5,16 +5,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{self, CgroupPlan};
-use super::idmap::{self, IdKind, IdMaps};
-use super::namespaces::{Kind, Namespaces};
 use super::op::{
     EndLink, Enter, Entry, HookKind, IntoCgroup, MapWriter, Mounts, Op, Part, Plan, Reach, Rest, Source, Step,
 };
-use super::rootless::{self, Tolerance};
 use super::systemd::{self, ScopePlan, Unit};
-use super::{annotations, net_devices, process, rdt, rootfs, sysctl};
+use super::{annotations, process, rootfs};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
+use crate::plan::cgroup::rdt;
+use crate::plan::cgroup::rootless;
+use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::namespace::idmap;
+use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::namespace::{net_devices, sysctl};
 use crate::spec::Spec;
 use crate::wire::SyncPoint;
 

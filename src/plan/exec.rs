@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::create::{Draft, Start};
-use super::namespaces::{Kind, Namespaces};
 use super::op::{ConsoleNode, Entry, Mounts, Op, Plan, Rest, Step};
 use super::process::{self, Fork, Groups, Launch};
 use crate::error::Result;
 use crate::host::{Host, Userns};
+use crate::plan::namespace::{Kind, Namespaces};
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
@@ -64,7 +64,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         start: Start::Now,
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,
-        filter: super::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
+        filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),
         start_hooks: Vec::new(),
     };

@@ -5,44 +5,15 @@
 //! operations in order.
 
 pub mod annotations;
-pub mod caps;
 pub mod cgroup;
-pub mod cgroup_admission;
-pub mod cgroup_bpf;
-pub mod cgroup_cpu;
-pub mod cgroup_devices;
-pub mod cgroup_io;
-pub mod cgroup_limits;
-pub mod cgroup_memory;
-pub mod cgroup_paths;
-pub mod cgroup_update;
 pub mod create;
-pub mod dbus_value;
-pub mod devices;
-pub mod entry;
-pub mod environment;
 pub mod exec;
-pub mod filter;
-pub mod gvariant;
-pub mod idmap;
-pub mod memory;
-pub mod mounts;
-pub mod namespaces;
-mod net_devices;
+pub mod namespace;
 pub mod op;
-pub mod options;
-mod options_idmap;
 pub mod process;
-pub mod rdt;
-pub mod rlimits;
 pub mod rootfs;
-pub mod rootless;
-pub mod runtime_mounts;
-pub mod schedule;
 pub mod seccomp;
-pub mod sysctl;
 pub mod systemd;
-pub mod systemd_properties;
 pub mod text;
 
 use std::path::Path;

@@ -8,12 +8,12 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::cgroup::CgroupPlan;
-pub use super::entry::{Entry, IntoCgroup, Part, Rest};
-use super::namespaces::Kind;
-use super::rdt::RdtPlan;
-use super::rlimits::Limit;
 use super::seccomp::Notify;
 use super::systemd::ScopePlan;
+pub use crate::plan::cgroup::entry::{Entry, IntoCgroup, Part, Rest};
+use crate::plan::cgroup::rdt::RdtPlan;
+use crate::plan::namespace::Kind;
+use crate::plan::process::rlimits::Limit;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount::MountAttr;
 use crate::wire::SyncPoint;

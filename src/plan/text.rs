@@ -4,14 +4,14 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use nix::errno::Errno;
 
-use super::caps;
-use super::namespaces::Kind;
 use super::op::{
     CopyUp, Enter, HookKind, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Part, Plan, Reach, Source, Step, What,
 };
-use super::options::attr;
-use super::rlimits;
 use crate::error::{Error, Stage, errno_text};
+use crate::plan::namespace::Kind;
+use crate::plan::process::caps;
+use crate::plan::process::rlimits;
+use crate::plan::rootfs::options::attr;
 use crate::sys::mount::MountAttr;
 
 /// Names of the namespaces in a mask of `CLONE_NEW*`.

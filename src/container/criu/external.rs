@@ -9,8 +9,8 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::mounts::is_bind;
-use crate::plan::namespaces::{Kind, Namespaces};
+use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::rootfs::mounts::is_bind;
 use crate::spec::Spec;
 use crate::sys::fs;
 
@@ -104,7 +104,7 @@ pub fn sources(spec: &Spec, bundle: &Path, cgroups: &[PathBuf]) -> Result<Vec<So
     }
     // Where nodes cannot be made the host's are bound.
     let own = spec.linux.iter().flat_map(|linux| linux.devices.iter().map(|device| device.path.as_str()));
-    let default = crate::plan::devices::DEFAULTS.iter().map(|(path, ..)| *path);
+    let default = crate::plan::rootfs::devices::DEFAULTS.iter().map(|(path, ..)| *path);
     for (index, path) in default.chain(own).enumerate() {
         check(path)?;
         sources.push(Source { name: format!("brisk-dev-{index}"), path: path.into(), destination: path.to_owned() });

@@ -23,6 +23,7 @@
 
 mod arch;
 mod assemble;
+pub mod filter;
 mod graph;
 mod profile;
 mod ranges;

@@ -1,0 +1,338 @@
+//! A systemd manager: starts, changes and stops the scopes that hold containers. Runs in the parent;
+//! touches one socket; the scope's cgroup itself is handled through its files like any other.
+//!
+//! A start is one message. [`Manager::start_scope`] sends it and [`Manager::wait_scope`] reads what came of it, so that
+//! everything which does not need the cgroup happens in between.
+
+pub(super) mod scope;
+
+use std::time::{Duration, Instant};
+
+use crate::dbus::value::Value;
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::systemd::{Property, ScopePlan, Unknown};
+
+use crate::dbus::address::{Endpoints, Peer};
+use crate::dbus::link::{Link, Silence};
+use crate::dbus::message::{Call, Kind, Message};
+
+const NAME: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+
+/// How long systemd may take for anything: what runc allows. A busy systemd was seen to need ten seconds
+/// and more (runc issue 3904); a hung one must not hang the engine.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A systemd manager.
+pub struct Manager {
+    endpoints: Endpoints,
+    link: Link,
+    /// Ends of jobs that were seen while waiting for something else.
+    ended: Vec<JobEnd>,
+}
+
+struct JobEnd {
+    job: String,
+    unit: String,
+    result: String,
+}
+
+/// A scope that was asked for.
+#[must_use = "the scope is not there until it was waited for"]
+pub struct Starting {
+    serial: u32,
+    unit: String,
+    properties: Vec<Property>,
+    pid: i32,
+    deadline: Instant,
+}
+
+/// The answer to a call.
+enum Answer {
+    Done(Message),
+    Refused { error: String, text: String },
+}
+
+impl Answer {
+    fn is(&self, name: &str) -> bool {
+        matches!(self, Answer::Refused { error, .. } if error.strip_prefix(NAME).and_then(|e| e.strip_prefix('.')) == Some(name))
+    }
+
+    /// The reply, or the refusal as an error.
+    fn done(self, what: impl FnOnce() -> String) -> Result<Message> {
+        match self {
+            Answer::Done(message) => Ok(message),
+            Answer::Refused { error, text } => {
+                let why = if text.is_empty() { error } else { text };
+                Err(Error::new(Stage::Cgroup, format!("{}: systemd says: {why}", what())))
+            }
+        }
+    }
+}
+
+impl Manager {
+    /// Connects to the first endpoint that answers.
+    pub fn connect(endpoints: Endpoints) -> Result<Manager> {
+        let deadline = Instant::now() + TIMEOUT;
+        let link = open(&endpoints, deadline)?;
+        Ok(Manager { endpoints, link, ended: Vec::new() })
+    }
+
+    /// Asks for a scope with process `pid` in it.
+    pub fn start_scope(&mut self, plan: &ScopePlan, pid: i32) -> Result<Starting> {
+        let deadline = Instant::now() + TIMEOUT;
+        let (unit, properties) = (plan.unit.name.clone(), plan.properties.clone());
+        self.watch_jobs(&unit, deadline)?;
+        let serial = self.send_start(&unit, &properties, pid, deadline)?;
+        Ok(Starting { serial, unit, properties, pid, deadline })
+    }
+
+    /// Waits until the process is in its scope.
+    ///
+    /// Properties that this systemd does not have are left out where the cgroup's files have the same limit.
+    /// A failed unit of the same name, left by somebody who was killed, is reset once.
+    pub fn wait_scope(&mut self, starting: Starting) -> Result<()> {
+        let Starting { mut serial, unit, mut properties, pid, deadline } = starting;
+        let what = || format!("start unit {unit}");
+        let mut reset = false;
+        loop {
+            let answer = match self.answer(serial, deadline) {
+                Ok(answer) => answer,
+                Err(Silence::Closed) => return self.after_restart(&unit, deadline).at(Stage::Cgroup, what),
+                Err(Silence::Failed(error)) => return Err(error).at(Stage::Cgroup, what),
+            };
+            if answer.is("UnitExists") && !reset {
+                reset = true;
+                self.reset_failed(&unit)?;
+            } else if let Answer::Refused { error, text } = &answer
+                && let Some(index) = refused_property(error, text, &properties)
+            {
+                properties.remove(index);
+            } else {
+                let job = answer.done(what)?.strings().into_iter().next().unwrap_or_default();
+                return match self.job_result(&job, deadline) {
+                    Ok(result) if result == "done" => Ok(()),
+                    Ok(result) => {
+                        // A failed unit would keep the name taken.
+                        let error = Error::new(Stage::Cgroup, format!("{}: its job ended as {result:?}", what()));
+                        self.reset_failed(&unit).and(Err(error))
+                    }
+                    Err(Silence::Closed) => self.after_restart(&unit, deadline).at(Stage::Cgroup, what),
+                    Err(Silence::Failed(error)) => Err(error).at(Stage::Cgroup, what),
+                };
+            }
+            serial = self.send_start(&unit, &properties, pid, deadline)?;
+        }
+    }
+
+    fn send_start(&mut self, unit: &str, properties: &[Property], pid: i32, deadline: Instant) -> Result<u32> {
+        let pids = Value::Array { element: "u".into(), items: vec![Value::U32(pid.unsigned_abs())] };
+        let all = properties.iter().map(|p| (p.name.as_str(), p.value.clone())).chain([("PIDs", pids)]);
+        let auxiliary = Value::Array { element: "(sa(sv))".into(), items: Vec::new() };
+        let body = vec![Value::str(unit), Value::str("fail"), pairs(all), auxiliary];
+        self.send("StartTransientUnit", body, deadline)
+    }
+
+    /// systemd executed itself anew (`systemctl daemon-reexec`) and forgot its clients, but not their units.
+    fn after_restart(&mut self, unit: &str, deadline: Instant) -> Result<()> {
+        self.link = open(&self.endpoints, deadline)?;
+        let state = self.active_state(unit, deadline)?;
+        if state == "active" {
+            return Ok(());
+        }
+        Err(Error::new(Stage::Cgroup, format!("systemd was restarted meanwhile, and the unit is {state}")))
+    }
+
+    /// Stops a unit, which kills what is left in it, and waits for its end. A unit that is gone is stopped.
+    pub fn stop_unit(&mut self, unit: &str) -> Result<()> {
+        let what = || format!("stop unit {unit}");
+        let deadline = Instant::now() + TIMEOUT;
+        self.watch_jobs(unit, deadline)?;
+        let answer =
+            self.call("StopUnit", vec![Value::str(unit), Value::str("replace")], deadline).at(Stage::Cgroup, what)?;
+        if !answer.is("NoSuchUnit") {
+            let job = answer.done(what)?.strings().into_iter().next().unwrap_or_default();
+            match self.job_result(&job, deadline) {
+                Ok(result) if result == "done" => {}
+                Ok(result) => {
+                    return Err(Error::new(Stage::Cgroup, format!("{}: its job ended as {result:?}", what())));
+                }
+                Err(silence) => return Err(silence.into_error()).at(Stage::Cgroup, what),
+            }
+        }
+        self.reset_failed(unit)
+    }
+
+    /// Lets systemd forget that a unit failed, and with that the unit.
+    pub fn reset_failed(&mut self, unit: &str) -> Result<()> {
+        let what = || format!("reset unit {unit}");
+        let answer =
+            self.call("ResetFailedUnit", vec![Value::str(unit)], Instant::now() + TIMEOUT).at(Stage::Cgroup, what)?;
+        if answer.is("NoSuchUnit") { Ok(()) } else { answer.done(what).map(drop) }
+    }
+
+    /// Changes properties of a running unit, until the unit ends. Those this systemd does not have are left out as in
+    /// [`Manager::wait_scope`].
+    pub fn set_properties(&mut self, unit: &str, properties: &[Property]) -> Result<()> {
+        let what = || format!("set properties of unit {unit}");
+        let deadline = Instant::now() + TIMEOUT;
+        let mut properties = properties.to_vec();
+        while !properties.is_empty() {
+            let all = properties.iter().map(|p| (p.name.as_str(), p.value.clone()));
+            let body = vec![Value::str(unit), Value::Bool(true), pairs(all)];
+            let answer = self.call("SetUnitProperties", body, deadline).at(Stage::Cgroup, what)?;
+            if let Answer::Refused { error, text } = &answer
+                && let Some(index) = refused_property(error, text, &properties)
+            {
+                properties.remove(index);
+                continue;
+            }
+            return answer.done(what).map(drop);
+        }
+        Ok(())
+    }
+
+    /// Moves a process into a unit's cgroup, or into `below` it (an absolute path inside of the unit). For a
+    /// user who may not write to the cgroup that both places have in common (a login's session is root's).
+    pub fn attach(&mut self, unit: &str, below: &str, pid: i32) -> Result<()> {
+        let what = || format!("attach process {pid} to unit {unit}");
+        let pids = Value::Array { element: "u".into(), items: vec![Value::U32(pid.unsigned_abs())] };
+        let body = vec![Value::str(unit), Value::str(below), pids];
+        let answer = self.call("AttachProcessesToUnit", body, Instant::now() + TIMEOUT).at(Stage::Cgroup, what)?;
+        answer.done(what).map(drop)
+    }
+
+    /// The state of a unit; of one that does not exist `inactive`.
+    pub fn active_state(&mut self, unit: &str, deadline: Instant) -> Result<String> {
+        self.property(&unit_path(unit), "org.freedesktop.systemd1.Unit", "ActiveState", deadline)
+    }
+
+    /// The cgroup of the manager itself, `/` for the system's: its units' cgroups are below.
+    pub fn control_group(&mut self) -> Result<String> {
+        let deadline = Instant::now() + TIMEOUT;
+        self.property(PATH, MANAGER, "ControlGroup", deadline)
+            .map(|path| if path.is_empty() { "/".into() } else { path })
+    }
+
+    fn property(&mut self, path: &str, interface: &str, name: &str, deadline: Instant) -> Result<String> {
+        let what = || format!("read property {name} of {path}");
+        let call = Call {
+            destination: self.destination(),
+            path,
+            interface: "org.freedesktop.DBus.Properties",
+            member: "Get",
+            body: vec![Value::str(interface), Value::str(name)],
+        };
+        let serial = self.link.send(&call, deadline)?;
+        let message = self.answer(serial, deadline).map_err(Silence::into_error)?.done(what)?;
+        let text = message.strings().into_iter().next();
+        text.ok_or_else(|| Error::new(Stage::Cgroup, format!("{}: it is not a text", what())))
+    }
+
+    fn destination(&self) -> Option<&'static str> {
+        match self.link.peer() {
+            Peer::Manager => None,
+            Peer::Bus => Some(NAME),
+        }
+    }
+
+    fn send(&mut self, member: &str, body: Vec<Value>, deadline: Instant) -> Result<u32> {
+        let call = Call { destination: self.destination(), path: PATH, interface: MANAGER, member, body };
+        self.link.send(&call, deadline)
+    }
+
+    fn call(&mut self, member: &str, body: Vec<Value>, deadline: Instant) -> Result<Answer> {
+        let serial = self.send(member, body, deadline)?;
+        self.answer(serial, deadline).map_err(Silence::into_error)
+    }
+
+    /// On a bus only the ends of this unit's jobs: on a busy host there are many others.
+    fn watch_jobs(&mut self, unit: &str, deadline: Instant) -> Result<()> {
+        let rule = format!(
+            "type='signal',sender='{NAME}',path='{PATH}',interface='{MANAGER}',member='JobRemoved',arg2='{unit}'"
+        );
+        self.link.subscribe(rule, deadline)
+    }
+
+    /// The next message, with the ends of jobs noted on the way.
+    fn next(&mut self, deadline: Instant) -> std::result::Result<Message, Silence> {
+        let message = self.link.next(deadline)?;
+        if message.kind == Kind::Signal && message.member == "JobRemoved" {
+            // (u id, o job, s unit, s result)
+            if let [job, unit, result] = message.strings().as_slice() {
+                self.ended.push(JobEnd { job: job.clone(), unit: unit.clone(), result: result.clone() });
+            }
+        }
+        Ok(message)
+    }
+
+    fn answer(&mut self, serial: u32, deadline: Instant) -> std::result::Result<Answer, Silence> {
+        loop {
+            let message = self.next(deadline)?;
+            match message.kind {
+                _ if message.reply_to != Some(serial) => {}
+                Kind::Return => return Ok(Answer::Done(message)),
+                Kind::Error => {
+                    let text = message.strings().into_iter().next().unwrap_or_default();
+                    return Ok(Answer::Refused { error: message.error, text });
+                }
+                Kind::Call | Kind::Signal => {}
+            }
+        }
+    }
+
+    /// Waits for the end of a job: `done`, `failed`, `canceled`, `timeout`, `dependency` or `skipped`.
+    fn job_result(&mut self, job: &str, deadline: Instant) -> std::result::Result<String, Silence> {
+        loop {
+            if let Some(index) = self.ended.iter().position(|end| end.job == job) {
+                let end = self.ended.swap_remove(index);
+                self.ended.retain(|other| other.unit != end.unit);
+                return Ok(end.result);
+            }
+            self.next(deadline)?;
+        }
+    }
+}
+
+fn open(endpoints: &Endpoints, deadline: Instant) -> Result<Link> {
+    let mut last = None;
+    for (address, peer) in &endpoints.list {
+        match Link::open(address, *peer, endpoints.uid, deadline) {
+            Ok(link) => return Ok(link),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| Error::new(Stage::Cgroup, "no address is known"));
+    Err(error).at(Stage::Cgroup, || "reach systemd").map_err(|error| error.with_hint(endpoints.hint))
+}
+
+/// `a(sv)`
+fn pairs<'a>(properties: impl Iterator<Item = (&'a str, Value)>) -> Value {
+    let item = |(name, value)| Value::Struct(vec![Value::str(name), Value::Variant(Box::new(value))]);
+    Value::Array { element: "(sv)".into(), items: properties.map(item).collect() }
+}
+
+/// The property an error is about, when it may be left out. systemd names it in the text:
+/// "Cannot set property X, or unknown property.", "Value specified in X is out of range".
+fn refused_property(error: &str, text: &str, properties: &[Property]) -> Option<usize> {
+    let about_a_property = ["PropertyReadOnly", "UnknownProperty", "InvalidArgs"]
+        .iter()
+        .any(|e| error.strip_prefix("org.freedesktop.DBus.Error.") == Some(e));
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let word = words.find(|word| properties.iter().any(|p| p.name == *word)).filter(|_| about_a_property)?;
+    properties.iter().position(|p| p.name == word && p.unknown == Unknown::Drop)
+}
+
+/// A unit's object: every byte but letters and digits (and a leading digit) as `_XX`.
+pub fn unit_path(unit: &str) -> String {
+    let mut path = format!("{PATH}/unit/");
+    for (index, byte) in unit.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && index > 0) {
+            path.push(byte.into());
+        } else {
+            path.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    path
+}

@@ -1,0 +1,91 @@
+//! A container's cgroup that belongs to a systemd scope: adopted once systemd has made it, changed and removed
+//! together with its unit.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result, Stage};
+use crate::plan::cgroup::{CgroupPlan, Missing, Version};
+use crate::plan::systemd::{Owner, Property, ScopePlan};
+
+use crate::cgroup::member::Member;
+use crate::cgroup::systemd::Manager;
+use crate::cgroup::{Cgroup, make};
+use crate::dbus::address::{Endpoints, outer_uid};
+
+/// A scope as state.json remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SavedScope {
+    /// The unit.
+    pub unit: String,
+    /// Whose manager runs it.
+    pub owner: Owner,
+}
+
+impl SavedScope {
+    /// The scope of a plan.
+    pub fn of(plan: &ScopePlan) -> SavedScope {
+        SavedScope { unit: plan.unit.name.clone(), owner: plan.unit.owner }
+    }
+}
+
+/// Connects to the manager of the system, or of the user this process belongs to.
+pub fn manager(owner: Owner) -> Result<Manager> {
+    let var = |name| std::env::var(name).ok();
+    let euid = crate::sys::process::geteuid();
+    let map = std::fs::read_to_string("/proc/self/uid_map").at(Stage::Cgroup, || "read /proc/self/uid_map")?;
+    let uid = outer_uid(&map, euid).unwrap_or(euid);
+    Manager::connect(match owner {
+        Owner::System => Endpoints::system(var("DBUS_SYSTEM_BUS_ADDRESS").as_deref(), uid),
+        Owner::User => {
+            Endpoints::user(var("XDG_RUNTIME_DIR").as_deref(), var("DBUS_SESSION_BUS_ADDRESS").as_deref(), uid)
+        }
+    })
+}
+
+impl Cgroup {
+    /// Takes over the cgroup of a scope that was started with process `pid` in it: writes the limits, restricts the
+    /// devices, and moves the process into the v1 hierarchies systemd does not manage.
+    pub fn adopt(plan: &CgroupPlan, scope: SavedScope, pid: i32) -> Result<Cgroup> {
+        let needed: Vec<&str> =
+            plan.writes.iter().filter(|w| w.missing != Missing::Skip).map(|w| w.controller.as_str()).collect();
+        let mut members = Vec::with_capacity(plan.dirs.len());
+        for dir in &plan.dirs {
+            members.push(make::adopt(dir, &needed)?);
+        }
+        let mut cgroup = Cgroup { members, scope: None };
+        make::finish(&cgroup, plan)?;
+        cgroup.scope = Some(scope);
+        if plan.dirs.iter().any(|dir| dir.version == Version::V1) {
+            cgroup.attach_v1(pid)?;
+        }
+        Ok(cgroup)
+    }
+
+    /// The systemd unit the cgroup belongs to.
+    pub fn scope(&self) -> Option<&SavedScope> {
+        self.scope.as_ref()
+    }
+
+    /// Tells systemd of limits that were written, so that it does not take them back.
+    pub fn set_unit_properties(&self, properties: &[Property]) -> Result<()> {
+        match &self.scope {
+            Some(scope) if !properties.is_empty() => manager(scope.owner)?.set_properties(&scope.unit, properties),
+            _ => Ok(()),
+        }
+    }
+
+    pub(in crate::cgroup) fn stop_scope(&self) -> Result<()> {
+        match &self.scope {
+            Some(scope) => manager(scope.owner)?.stop_unit(&scope.unit),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves a process into `member`, which is the scope's cgroup or one below it.
+    pub(in crate::cgroup) fn attach_by_systemd(&self, member: &Member, pid: i32) -> Result<()> {
+        let Some(scope) = &self.scope else { return Ok(()) };
+        let path = member.path();
+        let below = path.split_once(&format!("/{}", scope.unit)).map_or("", |(_, below)| below);
+        manager(scope.owner)?.attach(&scope.unit, if below.is_empty() { "/" } else { below }, pid)
+    }
+}

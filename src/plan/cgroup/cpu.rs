@@ -1,0 +1,118 @@
+//! CPU shares, bandwidth and placement. Pure.
+
+use crate::error::Result;
+use crate::spec::resources::Cpu;
+
+use crate::plan::cgroup::limits::{Limits, refuse};
+use crate::plan::cgroup::{Missing, Version};
+
+/// The kernel's default period, see Documentation/admin-guide/cgroup-v2.rst.
+const DEFAULT_PERIOD: u64 = 100_000;
+
+/// What cpu.shares may be; the kernel silently clamps what is not.
+const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
+
+/// The writes of the cpu controller.
+pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
+    if let Some(quota) = cpu.quota.filter(|q| *q < -1) {
+        return Err(refuse(format!("linux.resources.cpu.quota {quota} is negative")));
+    }
+    if let Some(idle) = cpu.idle.filter(|i| !(0..=1).contains(i)) {
+        return Err(refuse(format!("linux.resources.cpu.idle {idle} is neither 0 nor 1")));
+    }
+    match version {
+        Version::V1 => v1(cpu, out),
+        Version::V2 => v2(cpu, out),
+    }
+}
+
+/// A file that only newer kernels have, whose absence means 0.
+fn zero_may_miss(value: i128) -> Missing {
+    if value == 0 { Missing::Skip } else { Missing::Fail }
+}
+
+// The order of period, quota and burst depends on the values they replace: whoever applies the writes
+// retries the refused ones last. The weight comes before idle: an idle cgroup refuses a weight.
+fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
+    if let Some(shares) = set(cpu.shares) {
+        if shares < *SHARES.start() {
+            return Err(refuse(format!("the minimum allowed cpu-shares is {}", SHARES.start())));
+        }
+        if shares > *SHARES.end() {
+            return Err(refuse(format!("the maximum allowed cpu-shares is {}", SHARES.end())));
+        }
+        out.put("cpu", "cpu.shares", shares);
+    }
+    if let Some(period) = set(cpu.period) {
+        out.put("cpu", "cpu.cfs_period_us", period);
+    }
+    if let Some(quota) = cpu.quota.filter(|q| *q != 0) {
+        out.put("cpu", "cpu.cfs_quota_us", quota);
+    }
+    if let Some(burst) = cpu.burst {
+        out.put_or("cpu", "cpu.cfs_burst_us", burst, zero_may_miss(burst.into()));
+    }
+    if let Some(period) = set(cpu.realtime_period) {
+        out.put("cpu", "cpu.rt_period_us", period);
+    }
+    if let Some(runtime) = cpu.realtime_runtime.filter(|r| *r != 0) {
+        out.put("cpu", "cpu.rt_runtime_us", runtime);
+    }
+    idle(cpu, out);
+    Ok(())
+}
+
+fn v2(cpu: &Cpu, out: &mut Limits) -> Result<()> {
+    if set(cpu.realtime_period).is_some() || cpu.realtime_runtime.is_some_and(|r| r != 0) {
+        return Err(refuse("linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
+    }
+    if let Some(shares) = set(cpu.shares) {
+        out.put("cpu", "cpu.weight", weight_from_shares(shares));
+    }
+    let quota = cpu.quota.filter(|q| *q != 0);
+    if quota.is_some() || set(cpu.period).is_some() {
+        let quota = quota.filter(|q| *q > 0).map_or("max".to_owned(), |q| q.to_string());
+        out.put("cpu", "cpu.max", format!("{quota} {}", set(cpu.period).unwrap_or(DEFAULT_PERIOD)));
+    }
+    if let Some(burst) = cpu.burst {
+        out.put_or("cpu", "cpu.max.burst", burst, zero_may_miss(burst.into()));
+    }
+    idle(cpu, out);
+    Ok(())
+}
+
+fn idle(cpu: &Cpu, out: &mut Limits) {
+    if let Some(idle) = cpu.idle {
+        out.put_or("cpu", "cpu.idle", idle, zero_may_miss(idle.into()));
+    }
+}
+
+fn set(value: Option<u64>) -> Option<u64> {
+    value.filter(|v| *v != 0)
+}
+
+/// The writes of the cpuset controller: before any process joins.
+pub fn placement(cpu: &Cpu, out: &mut Limits) -> Result<()> {
+    for (name, value) in [("cpus", &cpu.cpus), ("mems", &cpu.mems)] {
+        if let Some(list) = value.as_deref().map(str::trim).filter(|list| !list.is_empty()) {
+            out.put("cpuset", format!("cpuset.{name}"), list);
+        }
+    }
+    Ok(())
+}
+
+/// cpu.weight (1 to 10000, default 100) from cpu.shares (2 to 262144, default 1024).
+///
+/// A parabola in log2(shares) for log10(weight) that maps both ends and the default onto each other, as
+/// runc does since 1.3.2. (The older straight line made 1024 into 39.)
+pub fn weight_from_shares(shares: u64) -> u64 {
+    if shares <= *SHARES.start() {
+        return 1;
+    }
+    if shares >= *SHARES.end() {
+        return 10_000;
+    }
+    let log2 = (shares as f64).log2();
+    let log10_weight = (log2 * log2 + 125.0 * log2) / 612.0 - 7.0 / 34.0;
+    10f64.powf(log10_weight).ceil() as u64
+}

@@ -1,0 +1,285 @@
+//! Device access rules: from linux.resources.devices to an ordered policy, to the writes of the v1 devices
+//! controller, and to an eBPF program. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, Stage};
+use crate::spec::resources::DeviceRule;
+
+/// Block or character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A block device.
+    Block,
+    /// A character device.
+    Char,
+}
+
+/// What a rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Access is given.
+    Allow,
+    /// Access is taken away.
+    Deny,
+}
+
+/// A set of `r`, `w` and `m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Access(pub u8);
+
+impl Access {
+    /// `mknod`, the value of BPF_DEVCG_ACC_MKNOD.
+    pub const MKNOD: Access = Access(1);
+    /// Open for reading, the value of BPF_DEVCG_ACC_READ.
+    pub const READ: Access = Access(2);
+    /// Open for writing, the value of BPF_DEVCG_ACC_WRITE.
+    pub const WRITE: Access = Access(4);
+    /// All three.
+    pub const ALL: Access = Access(7);
+
+    fn parse(text: &str) -> Option<Access> {
+        text.chars().try_fold(Access(0), |set, c| match c {
+            'r' => Some(Access(set.0 | Access::READ.0)),
+            'w' => Some(Access(set.0 | Access::WRITE.0)),
+            'm' => Some(Access(set.0 | Access::MKNOD.0)),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (bit, letter) in [(Access::READ, "r"), (Access::WRITE, "w"), (Access::MKNOD, "m")] {
+            if self.0 & bit.0 != 0 {
+                f.write_str(letter)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One rule for one kind of device; `None` stands for every number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of linux.resources.devices")]
+pub struct Rule {
+    pub verdict: Verdict,
+    pub kind: Kind,
+    pub major: Option<u32>,
+    pub minor: Option<u32>,
+    pub access: Access,
+}
+
+/// The text the v1 controller takes and `brisk plan` prints: `c 136:* rwm`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Block => 'b',
+            Kind::Char => 'c',
+        };
+        write!(f, "{kind} ")?;
+        number(f, self.major)?;
+        f.write_str(":")?;
+        number(f, self.minor)?;
+        write!(f, " {}", self.access)
+    }
+}
+
+fn number(f: &mut fmt::Formatter<'_>, value: Option<u32>) -> fmt::Result {
+    match value {
+        Some(value) => write!(f, "{value}"),
+        None => f.write_str("*"),
+    }
+}
+
+/// What happens to every device, by the last rule that speaks of it.
+///
+/// Every access bit is judged alone: opening for reading and writing needs both to be allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct DevicePolicy {
+    /// What is decided for a device that no rule matches.
+    pub default: Verdict,
+    /// The rules in the order of the configuration; none is a wildcard over kinds.
+    pub rules: Vec<Rule>,
+}
+
+/// What every container may use, whatever its rules say: the devices and terminals of runtime-spec
+/// (config-linux, default devices), `mknod` of any node (a node alone gives no access) and, as runc and
+/// crun do since ever, `/dev/net/tun`.
+const DEFAULT: &[(Kind, Option<u32>, Option<u32>, Access)] = &[
+    (Kind::Char, None, None, Access::MKNOD),
+    (Kind::Block, None, None, Access::MKNOD),
+    (Kind::Char, Some(1), Some(3), Access::ALL),
+    (Kind::Char, Some(1), Some(8), Access::ALL),
+    (Kind::Char, Some(1), Some(7), Access::ALL),
+    (Kind::Char, Some(5), Some(0), Access::ALL),
+    (Kind::Char, Some(1), Some(5), Access::ALL),
+    (Kind::Char, Some(1), Some(9), Access::ALL),
+    (Kind::Char, Some(5), Some(1), Access::ALL),
+    (Kind::Char, Some(136), None, Access::ALL),
+    (Kind::Char, Some(5), Some(2), Access::ALL),
+    (Kind::Char, Some(10), Some(200), Access::ALL),
+];
+
+impl DevicePolicy {
+    /// The policy of a container: deny everything, then the configuration's rules, then the devices that no
+    /// container can do without (last, so that a configuration's `deny a` does not take them away; runc
+    /// and crun have the same order).
+    pub fn new(rules: &[DeviceRule]) -> Result<DevicePolicy> {
+        let mut policy = DevicePolicy { default: Verdict::Deny, rules: Vec::new() };
+        for (index, rule) in rules.iter().enumerate() {
+            policy.push(index, rule)?;
+        }
+        if policy.default == Verdict::Deny || !policy.rules.is_empty() {
+            policy.rules.extend(DEFAULT.iter().map(|&(kind, major, minor, access)| Rule {
+                verdict: Verdict::Allow,
+                kind,
+                major,
+                minor,
+                access,
+            }));
+        }
+        Ok(policy)
+    }
+
+    /// Whether nothing is denied.
+    pub fn allows_all(&self) -> bool {
+        self.default == Verdict::Allow && self.rules.iter().all(|r| r.verdict == Verdict::Allow)
+    }
+
+    fn push(&mut self, index: usize, rule: &DeviceRule) -> Result<()> {
+        let bad = |what: String| Error::new(Stage::Cgroup, format!("linux.resources.devices[{index}]: {what}"));
+        let verdict = if rule.allow { Verdict::Allow } else { Verdict::Deny };
+        let access = match rule.access.as_deref() {
+            None => Access::ALL,
+            Some(text) => Access::parse(text)
+                .filter(|a| a.0 != 0)
+                .ok_or_else(|| bad(format!("access is {text:?}, not a subset of rwm")))?,
+        };
+        let parse = |name: &str, value: Option<i64>| match value {
+            None | Some(-1) => Ok(None),
+            Some(value) => {
+                u32::try_from(value).map(Some).map_err(|_| bad(format!("{name} number {value} is out of range")))
+            }
+        };
+        let (major, minor) = (parse("major", rule.major)?, parse("minor", rule.minor)?);
+        let kinds: &[Kind] = match rule.kind.as_deref() {
+            None | Some("a" | "") => &[Kind::Char, Kind::Block],
+            Some("c" | "u") => &[Kind::Char],
+            Some("b") => &[Kind::Block],
+            Some(other) => return Err(bad(format!("type is {other:?}, not one of a, b, c, u"))),
+        };
+        if kinds.len() == 2 && major.is_none() && minor.is_none() && access == Access::ALL {
+            self.default = verdict;
+            self.rules.clear();
+            return Ok(());
+        }
+        self.rules.extend(kinds.iter().map(|&kind| Rule { verdict, kind, major, minor, access }));
+        Ok(())
+    }
+}
+
+impl fmt::Display for DevicePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |v| if v == Verdict::Allow { "allow" } else { "deny" };
+        write!(f, "{} a", word(self.default))?;
+        self.rules.iter().try_for_each(|rule| write!(f, ", {} {rule}", word(rule.verdict)))
+    }
+}
+
+/// One write to the v1 devices controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V1Write {
+    /// `devices.allow` or `devices.deny`.
+    pub file: &'static str,
+    /// The rule.
+    pub value: String,
+}
+
+impl DevicePolicy {
+    /// The writes that bring a v1 cgroup to this policy.
+    ///
+    /// The v1 controller keeps one default and a list of exceptions to it, and one exception alone must cover
+    /// all that an access asks for. So rules are folded into exceptions first: an exception takes over
+    /// what every wider one lets read and write, and a rule that would cut a hole into a wider exception is an error,
+    /// because the kernel ignores it without a word (kernel/device_cgroup.c).
+    pub fn v1_writes(&self) -> Result<Vec<V1Write>> {
+        let exceptions = self.exceptions()?;
+        let (reset, file) = match self.default {
+            Verdict::Deny => (Some(V1Write { file: "devices.deny", value: "a".into() }), "devices.allow"),
+            // A new cgroup has its parent's default; below a parent that denies, allowing all is refused anyway.
+            Verdict::Allow => (None, "devices.deny"),
+        };
+        let rules = exceptions.iter().map(|rule| V1Write { file, value: rule.to_string() });
+        Ok(reset.into_iter().chain(rules).collect())
+    }
+
+    fn exceptions(&self) -> Result<Vec<Rule>> {
+        let mut list: Vec<Rule> = Vec::new();
+        for rule in &self.rules {
+            if rule.verdict == self.default {
+                subtract(&mut list, rule)?;
+            } else {
+                add(&mut list, *rule);
+            }
+        }
+        let wide = list.clone();
+        for rule in &mut list {
+            let wider = wide.iter().filter(|other| other.covers(rule));
+            // mknod(2) asks for nothing else, so only reading and writing can be asked for together.
+            let together = Access::READ.0 | Access::WRITE.0;
+            rule.access.0 = wider.fold(rule.access.0, |access, other| access | (other.access.0 & together));
+        }
+        let all = list.clone();
+        list.retain(|rule| {
+            !all.iter().any(|other| {
+                !other.same_devices(rule) && other.covers(rule) && other.access.0 & rule.access.0 == rule.access.0
+            })
+        });
+        Ok(list)
+    }
+}
+
+fn add(list: &mut Vec<Rule>, rule: Rule) {
+    match list.iter_mut().find(|known| known.same_devices(&rule)) {
+        Some(known) => known.access.0 |= rule.access.0,
+        None => list.push(rule),
+    }
+}
+
+fn subtract(list: &mut Vec<Rule>, rule: &Rule) -> Result<()> {
+    for known in list.iter_mut().filter(|known| known.access.0 & rule.access.0 != 0) {
+        if rule.covers(known) {
+            known.access.0 &= !rule.access.0;
+        } else if rule.meets(known) {
+            return Err(Error::new(
+                Stage::Cgroup,
+                format!("device rule {rule} cuts a hole into the wider rule {known}, which cgroup v1 cannot do"),
+            ));
+        }
+    }
+    list.retain(|known| known.access.0 != 0);
+    Ok(())
+}
+
+impl Rule {
+    fn same_devices(&self, other: &Rule) -> bool {
+        (self.kind, self.major, self.minor) == (other.kind, other.major, other.minor)
+    }
+
+    /// Whether every device of `other` is one of these.
+    pub(in crate::plan) fn covers(&self, other: &Rule) -> bool {
+        let wider = |mine: Option<u32>, theirs: Option<u32>| mine.is_none() || mine == theirs;
+        self.kind == other.kind && wider(self.major, other.major) && wider(self.minor, other.minor)
+    }
+
+    /// Whether some device belongs to both.
+    fn meets(&self, other: &Rule) -> bool {
+        let common = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
+        self.kind == other.kind && common(self.major, other.major) && common(self.minor, other.minor)
+    }
+}

@@ -1,0 +1,100 @@
+//! Block device weights and throttling. Pure.
+
+use crate::error::Result;
+use crate::spec::resources::{BlockIo, ThrottleDevice};
+
+use crate::plan::cgroup::limits::{Limits, refuse};
+use crate::plan::cgroup::{Missing, Version};
+
+/// The writes of the blkio (v1) or io (v2) controller.
+pub fn limits(block_io: &BlockIo, version: Version, out: &mut Limits) -> Result<()> {
+    check(block_io)?;
+    match version {
+        Version::V1 => v1(block_io, out),
+        Version::V2 => v2(block_io, out),
+    }
+    Ok(())
+}
+
+fn check(block_io: &BlockIo) -> Result<()> {
+    let devices = block_io.weight_device.iter().flat_map(|d| [d.weight, d.leaf_weight]);
+    for weight in devices.chain([block_io.weight, block_io.leaf_weight]).flatten() {
+        if weight != 0 && !(10..=1000).contains(&weight) {
+            return Err(refuse(format!("linux.resources.blockIO: weight {weight} is not in 10-1000")));
+        }
+    }
+    let numbers = block_io.weight_device.iter().map(|d| (d.major, d.minor));
+    for (major, minor) in numbers.chain(throttles(block_io).map(|(_, _, d)| (d.major, d.minor))) {
+        if u32::try_from(major).is_err() || u32::try_from(minor).is_err() {
+            return Err(refuse(format!("linux.resources.blockIO: {major}:{minor} is not a device number")));
+        }
+    }
+    Ok(())
+}
+
+/// Every throttle, with the name of its v1 file and its v2 key.
+fn throttles(block_io: &BlockIo) -> impl Iterator<Item = (&'static str, &'static str, &ThrottleDevice)> {
+    [
+        ("read_bps_device", "rbps", &block_io.throttle_read_bps_device),
+        ("write_bps_device", "wbps", &block_io.throttle_write_bps_device),
+        ("read_iops_device", "riops", &block_io.throttle_read_iops_device),
+        ("write_iops_device", "wiops", &block_io.throttle_write_iops_device),
+    ]
+    .into_iter()
+    .flat_map(|(v1, v2, devices)| devices.iter().map(move |device| (v1, v2, device)))
+}
+
+fn set(weight: Option<u16>) -> Option<u16> {
+    weight.filter(|w| *w != 0)
+}
+
+// blkio.weight belonged to the CFQ scheduler and went with it in Linux 5.0; BFQ has its own file.
+fn v1(block_io: &BlockIo, out: &mut Limits) {
+    let bfq = |file: &str, value: String| Missing::Instead { file: file.into(), value };
+    if let Some(weight) = set(block_io.weight) {
+        out.put_or("blkio", "blkio.weight", weight, bfq("blkio.bfq.weight", weight.to_string()));
+    }
+    if let Some(weight) = set(block_io.leaf_weight) {
+        out.put("blkio", "blkio.leaf_weight", weight);
+    }
+    for device in &block_io.weight_device {
+        let line = |weight: u16| format!("{}:{} {weight}", device.major, device.minor);
+        if let Some(weight) = set(device.weight) {
+            out.put_or("blkio", "blkio.weight_device", line(weight), bfq("blkio.bfq.weight_device", line(weight)));
+        }
+        if let Some(weight) = set(device.leaf_weight) {
+            out.put("blkio", "blkio.leaf_weight_device", line(weight));
+        }
+    }
+    for (file, _, device) in throttles(block_io) {
+        let line = format!("{}:{} {}", device.major, device.minor, device.rate);
+        out.put("blkio", format!("blkio.throttle.{file}"), line);
+    }
+}
+
+// io.bfq.weight takes the configuration's weights as they are; io.weight (iocost) needs them converted.
+fn v2(block_io: &BlockIo, out: &mut Limits) {
+    let iocost = |value: String| Missing::Instead { file: "io.weight".into(), value };
+    if let Some(weight) = set(block_io.weight) {
+        out.put_or("io", "io.bfq.weight", weight, iocost(io_weight(weight).to_string()));
+    }
+    let leaf = block_io.weight_device.iter().any(|d| set(d.leaf_weight).is_some());
+    if leaf || set(block_io.leaf_weight).is_some() {
+        out.warn("linux.resources.blockIO leaf weights are ignored: cgroup v2 has none");
+    }
+    for device in &block_io.weight_device {
+        if let Some(weight) = set(device.weight) {
+            let line = |weight: u64| format!("{}:{} {weight}", device.major, device.minor);
+            out.put_or("io", "io.bfq.weight", line(weight.into()), iocost(line(io_weight(weight))));
+        }
+    }
+    for (_, key, device) in throttles(block_io) {
+        let rate = if device.rate == 0 { "max".to_owned() } else { device.rate.to_string() };
+        out.put("io", "io.max", format!("{}:{} {key}={rate}", device.major, device.minor));
+    }
+}
+
+/// io.weight (1 to 10000) from a blkio weight (10 to 1000).
+pub fn io_weight(weight: u16) -> u64 {
+    1 + (u64::from(weight).max(10) - 10) * 9999 / 990
+}

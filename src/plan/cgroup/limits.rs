@@ -1,0 +1,224 @@
+//! Limits: linux.resources in, writes out, for whichever version has each controller. Pure.
+//!
+//! Zeros of most numbers mean "not set", in a config as in an update: engines send Go's zero values (Docker's
+//! `update` sends `"memory":{"limit":0,…}` for a change of the CPUs alone), and runc reads them so.
+
+use crate::error::{Error, Result, Stage};
+use crate::host::cgroup::{Kind, Layout};
+use crate::spec::resources::{HugepageLimit, Network, Pids, Rdma, Resources};
+
+use crate::plan::cgroup::{Missing, Phase, UsageCheck, Version, Write};
+use crate::plan::cgroup::{cpu, io, memory};
+
+/// What a group of settings comes to.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// The writes, in order.
+    pub writes: Vec<Write>,
+    /// What must hold before they are made.
+    pub checks: Vec<UsageCheck>,
+    /// Settings without effect here.
+    pub warnings: Vec<String>,
+}
+
+impl Limits {
+    /// A file the kernel must have.
+    pub fn put(&mut self, controller: &str, file: impl Into<String>, value: impl ToString) {
+        self.put_or(controller, file, value, Missing::Fail);
+    }
+
+    /// A file the kernel may lack.
+    pub fn put_or(&mut self, controller: &str, file: impl Into<String>, value: impl ToString, missing: Missing) {
+        self.writes.push(Write {
+            controller: controller.to_owned(),
+            file: file.into(),
+            value: value.to_string(),
+            missing,
+        });
+    }
+
+    /// A setting that has no effect.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+}
+
+/// The refusal of a value.
+pub fn refuse(what: impl Into<String>) -> Error {
+    Error::new(Stage::Cgroup, what)
+}
+
+/// All limits of `resources`; devices are not among them.
+pub fn limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
+    let mut all = Limits::default();
+    let mut place = Place { layout, all: &mut all };
+    if let Some(pids) = &resources.pids {
+        place.group("pids", "pids", |_, out| pids_limit(pids, out))?;
+    }
+    if let Some(memory) = &resources.memory {
+        place.group("memory", "memory", |version, out| memory::limits(memory, version, phase, out))?;
+    }
+    if let Some(block_io) = &resources.block_io {
+        place.group("blkio", "io", |version, out| io::limits(block_io, version, out))?;
+    }
+    if let Some(cpu) = &resources.cpu {
+        place.group("cpu", "cpu", |version, out| cpu::bandwidth(cpu, version, out))?;
+        place.group("cpuset", "cpuset", |_, out| cpu::placement(cpu, out))?;
+    }
+    place.group("hugetlb", "hugetlb", |version, out| hugetlb(&resources.hugepage_limits, version, out))?;
+    place.group("rdma", "rdma", |_, out| rdma(resources, out))?;
+    if let Some(network) = &resources.network {
+        let version = if layout.v1.is_empty() { Version::V2 } else { Version::V1 };
+        place.group("net_cls", "net_cls", |_, out| net_cls(network, version, out))?;
+        place.group("net_prio", "net_prio", |_, out| net_prio(network, version, out))?;
+    }
+    unified(resources, layout, &mut all)?;
+    Ok(all)
+}
+
+struct Place<'a> {
+    layout: &'a Layout,
+    all: &'a mut Limits,
+}
+
+impl Place<'_> {
+    /// Adds the writes that `make` produces for the version that has the controller. A controller that is
+    /// nowhere is an error only when something was asked of it.
+    fn group(&mut self, v1: &str, v2: &str, make: impl FnOnce(Version, &mut Limits) -> Result<()>) -> Result<()> {
+        let found = if self.layout.v1_with(v1).is_some() {
+            Some(Version::V1)
+        } else if self.layout.unified.as_ref().is_some_and(|h| h.has(v2)) {
+            Some(Version::V2)
+        } else {
+            None
+        };
+        let assumed = if self.layout.kind() == Kind::V2 { Version::V2 } else { Version::V1 };
+        let mut made = Limits::default();
+        make(found.unwrap_or(assumed), &mut made)?;
+        if found.is_none() {
+            let controller = if assumed == Version::V2 { v2 } else { v1 };
+            if let Some(write) = made.writes.iter().find(|w| w.missing != Missing::Skip) {
+                return Err(refuse(format!(
+                    "cannot set {} to {}: this host has no {controller} controller",
+                    write.file, write.value
+                )));
+            }
+            made.writes.clear();
+        }
+        self.all.writes.append(&mut made.writes);
+        self.all.checks.append(&mut made.checks);
+        self.all.warnings.append(&mut made.warnings);
+        Ok(())
+    }
+}
+
+/// -1 is no limit. 0 becomes 1: both forbid any fork by the container's first process, but with 0 that
+/// process could not be cloned into its cgroup either (systemd has no 0, and runc does the same).
+fn pids_limit(pids: &Pids, out: &mut Limits) -> Result<()> {
+    match pids.limit {
+        None => {}
+        Some(-1) => out.put("pids", "pids.max", "max"),
+        Some(limit) if limit < -1 => return Err(refuse(format!("linux.resources.pids.limit {limit} is negative"))),
+        Some(limit) => out.put("pids", "pids.max", limit.max(1)),
+    }
+    Ok(())
+}
+
+/// Both the limit on pages in use and, where the kernel has it (5.7), the one on reservations: without the
+/// second a process is killed by SIGBUS when it touches its pages, with it mmap(2) fails.
+fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Result<()> {
+    for HugepageLimit { page_size, limit } in limits {
+        let digits = page_size.trim_end_matches("B").trim_end_matches(['K', 'M', 'G']);
+        let well_formed = page_size.len() == digits.len() + 2
+            && !digits.is_empty()
+            && !digits.starts_with('0')
+            && digits.bytes().all(|b| b.is_ascii_digit());
+        if !well_formed {
+            return Err(refuse(format!("linux.resources.hugepageLimits: page size {page_size:?} is not like 2MB")));
+        }
+        let suffix = match version {
+            Version::V1 => "limit_in_bytes",
+            Version::V2 => "max",
+        };
+        out.put("hugetlb", format!("hugetlb.{page_size}.{suffix}"), limit);
+        out.put_or("hugetlb", format!("hugetlb.{page_size}.rsvd.{suffix}"), limit, Missing::Skip);
+    }
+    Ok(())
+}
+
+fn rdma(resources: &Resources, out: &mut Limits) -> Result<()> {
+    for (device, Rdma { hca_handles, hca_objects }) in &resources.rdma {
+        if device.is_empty() || device.contains(char::is_whitespace) {
+            return Err(refuse(format!("linux.resources.rdma: {device:?} is not the name of a device")));
+        }
+        let mut line = device.clone();
+        for (name, value) in [("hca_handle", hca_handles), ("hca_object", hca_objects)] {
+            if let Some(value) = value {
+                line.push_str(&format!(" {name}={value}"));
+            }
+        }
+        if line.len() > device.len() {
+            out.put("rdma", "rdma.max", line);
+        }
+    }
+    Ok(())
+}
+
+fn no_network_on_v2(version: Version) -> Result<()> {
+    match version {
+        Version::V1 => Ok(()),
+        Version::V2 => Err(refuse("linux.resources.network needs the net_cls and net_prio controllers of cgroup v1")),
+    }
+}
+
+fn net_cls(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
+    if let Some(class) = network.class_id.filter(|class| *class != 0) {
+        no_network_on_v2(version)?;
+        out.put("net_cls", "net_cls.classid", class);
+    }
+    Ok(())
+}
+
+fn net_prio(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
+    for priority in &network.priorities {
+        no_network_on_v2(version)?;
+        if priority.name.is_empty() || priority.name.contains(char::is_whitespace) {
+            return Err(refuse(format!(
+                "linux.resources.network.priorities: {:?} is not the name of an interface",
+                priority.name
+            )));
+        }
+        out.put("net_prio", "net_prio.ifpriomap", format!("{} {}", priority.name, priority.priority));
+    }
+    Ok(())
+}
+
+/// Files that act on processes or on the tree rather than limit anything.
+const NOT_LIMITS: &[&str] =
+    &["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.subtree_control", "cgroup.type"];
+
+/// Files of cgroup2 by name. Each line is a write of its own: the kernel takes one device per write.
+fn unified(resources: &Resources, layout: &Layout, out: &mut Limits) -> Result<()> {
+    for (file, value) in &resources.unified {
+        let what = || format!("linux.resources.unified {file:?}");
+        let Some(hierarchy) = &layout.unified else {
+            return Err(refuse(format!("{} needs cgroup v2, which this host has not mounted", what())));
+        };
+        if file.contains('/') || file.contains("..") {
+            return Err(refuse(format!("{} is not the name of a file", what())));
+        }
+        let Some((controller, _)) = file.split_once('.').filter(|(c, p)| !c.is_empty() && !p.is_empty()) else {
+            return Err(refuse(format!("{} is not of the form CONTROLLER.PARAMETER", what())));
+        };
+        if NOT_LIMITS.contains(&file.as_str()) {
+            return Err(refuse(format!("{} is not a limit: the runtime itself writes that file", what())));
+        }
+        if controller != "cgroup" && !hierarchy.has(controller) {
+            return Err(refuse(format!("{}: cgroup v2 has no controller {controller} here", what())));
+        }
+        for line in value.split('\n').filter(|line| !line.is_empty()) {
+            out.put(controller, file.as_str(), line);
+        }
+    }
+    Ok(())
+}

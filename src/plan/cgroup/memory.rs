@@ -1,0 +1,132 @@
+//! Memory limits. Pure.
+
+use crate::error::Result;
+use crate::spec::resources::Memory;
+
+use crate::plan::cgroup::limits::{Limits, refuse};
+use crate::plan::cgroup::{Missing, Phase, UsageCheck, Version};
+
+/// The writes for `memory`.
+pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits) -> Result<()> {
+    let limit = bytes("limit", memory.limit)?;
+    let swap = bytes("swap", memory.swap)?;
+    let reservation = bytes("reservation", memory.reservation)?;
+    if limit.is_some_and(|l| l > 0 && swap.is_some_and(|s| s > 0 && s < l)) {
+        return Err(refuse(
+            "linux.resources.memory.swap is memory plus swap, and less than linux.resources.memory.limit",
+        ));
+    }
+    let swappiness = memory.swappiness.filter(|s| *s != u64::MAX);
+    if let Some(swappiness) = swappiness.filter(|s| *s > 100) {
+        return Err(refuse(format!("linux.resources.memory.swappiness {swappiness} is not in 0-100")));
+    }
+    for (name, value) in [("kernel", memory.kernel), ("kernelTCP", memory.kernel_tcp)] {
+        if value.is_some_and(|v| v != 0) {
+            out.warn(format!("linux.resources.memory.{name} is ignored: kernel memory is part of the memory limit"));
+        }
+    }
+    if memory.use_hierarchy == Some(false) {
+        out.warn("linux.resources.memory.useHierarchy is ignored: accounting is always hierarchical since Linux 5.11");
+    }
+    match version {
+        Version::V1 => {
+            v1(limit, swap, reservation, out);
+            v1_only(memory, swappiness, phase, out);
+        }
+        Version::V2 => {
+            v2(limit, swap, reservation, out)?;
+            if swappiness.is_some() {
+                out.warn("linux.resources.memory.swappiness is ignored: cgroup v2 has no such setting");
+            }
+            if memory.disable_oom_killer == Some(true) {
+                out.warn("linux.resources.memory.disableOOMKiller is ignored: cgroup v2 has no such setting");
+            }
+            if phase == Phase::Update && memory.check_before_update == Some(true) {
+                checks(limit, swap, out);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 0 is "not set", -1 is "no limit".
+fn bytes(name: &str, value: Option<i64>) -> Result<Option<i64>> {
+    match value.filter(|v| *v != 0) {
+        Some(value) if value < -1 => Err(refuse(format!("linux.resources.memory.{name} {value} is negative"))),
+        other => Ok(other),
+    }
+}
+
+fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Limits) {
+    // Which of the two has to come first depends on the values they replace (the kernel refuses a
+    // memory+swap limit below the memory limit); whoever applies them retries the refused one last.
+    if let Some(limit) = limit {
+        out.put("memory", "memory.limit_in_bytes", limit);
+    }
+    match (limit, swap) {
+        // No memory limit means no memory+swap limit. Swap accounting may be off: then there is none anyway.
+        (Some(-1), None) | (_, Some(-1)) => out.put_or("memory", "memory.memsw.limit_in_bytes", -1, Missing::Skip),
+        (_, Some(swap)) => out.put("memory", "memory.memsw.limit_in_bytes", swap),
+        (_, None) => {}
+    }
+    if let Some(reservation) = reservation {
+        out.put("memory", "memory.soft_limit_in_bytes", reservation);
+    }
+}
+
+fn v1_only(memory: &Memory, swappiness: Option<u64>, phase: Phase, out: &mut Limits) {
+    match (memory.disable_oom_killer, phase) {
+        (Some(true), _) => out.put("memory", "memory.oom_control", 1),
+        (Some(false), Phase::Update) => out.put("memory", "memory.oom_control", 0),
+        (Some(false), Phase::Create) | (None, _) => {}
+    }
+    if let Some(swappiness) = swappiness {
+        out.put("memory", "memory.swappiness", swappiness);
+    }
+}
+
+fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Limits) -> Result<()> {
+    // memory.swap.max does not exist without swap accounting: to lift the limit, or to forbid
+    // all swap, is then what the kernel does anyway.
+    match swap_max(limit, swap)? {
+        Some(max @ (-1 | 0)) => out.put_or("memory", "memory.swap.max", number(max), Missing::Skip),
+        Some(max) => out.put("memory", "memory.swap.max", max),
+        None => {}
+    }
+    if let Some(limit) = limit {
+        out.put("memory", "memory.max", number(limit));
+    }
+    if let Some(reservation) = reservation {
+        out.put("memory", "memory.low", number(reservation));
+    }
+    Ok(())
+}
+
+fn number(value: i64) -> String {
+    if value == -1 { "max".into() } else { value.to_string() }
+}
+
+/// cgroup v2 limits swap alone; the configuration has the sum of memory and swap.
+pub fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
+    match (limit, swap) {
+        (Some(-1), None) => Ok(Some(-1)),
+        (_, None) => Ok(None),
+        (_, Some(-1)) => Ok(Some(-1)),
+        (Some(-1), Some(swap)) => Ok(Some(swap)),
+        (None, Some(_)) => Err(refuse("unable to set swap limit without memory limit")),
+        (Some(limit), Some(swap)) => Ok(Some(swap - limit)),
+    }
+}
+
+fn checks(limit: Option<i64>, swap: Option<i64>, out: &mut Limits) {
+    for (name, value) in [("memory+swap limit", swap), ("memory limit", limit)] {
+        if let Some(limit) = value.and_then(|v| u64::try_from(v).ok()) {
+            out.checks.push(UsageCheck {
+                controller: "memory".into(),
+                file: "memory.current".into(),
+                limit,
+                name: name.into(),
+            });
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Where the container's cgroup is in each hierarchy: linux.cgroupsPath and the layout in, directories out.
+//! Pure.
+
+use crate::error::{Error, Result, Stage};
+use crate::host::cgroup::{Hierarchy, Kind, Layout};
+
+use crate::plan::cgroup::{Dir, Options, Version};
+
+/// The directories of a container, v1 hierarchies first.
+///
+/// As runc: an absolute path is below the mount point of each hierarchy; a relative one, and the id when
+/// there is none, is below this process's own cgroup. On cgroup2 it is beside the own cgroup instead: that one has
+/// processes in it (this one), and only a cgroup without any may enable controllers for its children.
+pub fn dirs(layout: &Layout, options: &Options) -> Result<Vec<Dir>> {
+    let wanted = Wanted::new(options)?;
+    let mut dirs: Vec<Dir> = layout
+        .v1
+        .iter()
+        .map(|hierarchy| Dir {
+            mount_point: hierarchy.mount_point.clone(),
+            path: wanted.below(&hierarchy.own),
+            controllers: match &hierarchy.name {
+                Some(name) => vec![format!("name={name}")],
+                None => hierarchy.controllers.clone(),
+            },
+            version: Version::V1,
+        })
+        .collect();
+    if let Some(unified) = &layout.unified {
+        dirs.push(Dir {
+            mount_point: unified.mount_point.clone(),
+            path: wanted.below(unified_parent(layout.kind(), unified)),
+            controllers: unified.controllers.clone(),
+            version: Version::V2,
+        });
+    }
+    Ok(dirs)
+}
+
+fn unified_parent(kind: Kind, unified: &Hierarchy) -> &str {
+    // Without controllers there is nothing to enable, so the own cgroup is as good a parent as on v1.
+    if kind == Kind::Hybrid && unified.controllers.is_empty() {
+        return &unified.own;
+    }
+    unified.own.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+struct Wanted {
+    absolute: bool,
+    path: String,
+}
+
+impl Wanted {
+    fn new(options: &Options) -> Result<Wanted> {
+        let path = options.cgroups_path.filter(|path| !path.is_empty());
+        let text = path.unwrap_or(options.id);
+        let absolute = path.is_some_and(|path| path.starts_with('/'));
+        let path = clean(text);
+        if path.is_empty() {
+            return Err(Error::new(
+                Stage::Cgroup,
+                format!("linux.cgroupsPath {text:?} names no cgroup of its own for the container"),
+            ));
+        }
+        if path.bytes().any(|b| b == b'\n' || b == 0) {
+            return Err(Error::new(
+                Stage::Cgroup,
+                format!("linux.cgroupsPath {text:?} has a character that no cgroup name may have"),
+            ));
+        }
+        Ok(Wanted { absolute, path })
+    }
+
+    fn below(&self, parent: &str) -> String {
+        if self.absolute || parent.is_empty() { self.path.clone() } else { format!("{parent}/{}", self.path) }
+    }
+}
+
+/// The path with `.`, `..` and double slashes resolved by name, as if it were rooted: it cannot leave where
+/// it is put. No component of a cgroup path can be a link, so resolving by name is exact.
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}

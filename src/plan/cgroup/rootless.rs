@@ -1,0 +1,83 @@
+//! What the bundle of an ordinary user lacks: a user namespace, made of this user and its subordinate ids, as crun does it.
+//! Pure; runs in the parent.
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::plan::cgroup::{CgroupPlan, Missing, Need};
+use crate::plan::namespace::Kind;
+use crate::plan::namespace::idmap;
+use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::spec::Spec;
+use crate::spec::linux::{IdMapping, Linux, Namespace};
+use crate::spec::mounts::Mount;
+
+/// `--rootless`: what is done about cgroups that this user may not write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tolerance {
+    /// An ordinary user who asks for no limit and names no cgroup does without.
+    #[default]
+    Auto,
+    /// Cgroups and limits are set where they can be.
+    Everything,
+    /// The cgroup must be there.
+    Nothing,
+}
+
+/// Whether the specification was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Changed {
+    Yes,
+    No,
+}
+
+/// Gives an ordinary user's bundle the user namespace it cannot do without.
+pub fn adapt(spec: &mut Spec, host: &Host) -> Result<Changed> {
+    let linux = spec.linux.get_or_insert_default();
+    if host.uid == 0 || linux.namespaces.iter().any(|ns| ns.kind == Kind::User.name()) {
+        return Ok(Changed::No);
+    }
+    linux.namespaces.push(Namespace { kind: Kind::User.name().to_owned(), path: None });
+    if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
+        let (uids, gids) = automatic(host)?;
+        give(linux, &uids, &gids);
+        // The group of terminals in every default configuration; the kernel refuses a group that is not mapped.
+        spec.mounts.iter_mut().filter(|m| m.kind.as_deref() == Some("devpts")).for_each(|m| drop_gid(m, &gids));
+    }
+    Ok(Changed::Yes)
+}
+
+/// The user as root and its sub-ids from 1 on; the user alone where it has none or nothing can map them.
+fn automatic(host: &Host) -> Result<(IdMaps, IdMaps)> {
+    let (uids, gids): (&[_], &[_]) =
+        if host.sub_ids.usable() { (&host.sub_ids.uids, &host.sub_ids.gids) } else { (&[], &[]) };
+    Ok((idmap::automatic(IdKind::Uid, host.uid, uids)?, idmap::automatic(IdKind::Gid, host.gid, gids)?))
+}
+
+fn give(linux: &mut Linux, uids: &IdMaps, gids: &IdMaps) {
+    let list = |maps: &IdMaps| {
+        let ranges = maps.ranges().iter();
+        ranges.map(|map| IdMapping { container_id: map.container, host_id: map.host, size: map.size }).collect()
+    };
+    linux.uid_mappings = list(uids);
+    linux.gid_mappings = list(gids);
+}
+
+fn drop_gid(mount: &mut Mount, gids: &IdMaps) {
+    mount.options.retain(|option| {
+        let gid = option.strip_prefix("gid=").and_then(|gid| gid.parse().ok());
+        gid.is_none_or(|gid| gids.to_host(gid).is_some())
+    });
+}
+
+/// Applies the tolerance to a plan.
+pub(in crate::plan) fn tolerate(plan: &mut CgroupPlan, tolerance: Tolerance) {
+    match tolerance {
+        Tolerance::Auto => {}
+        Tolerance::Nothing => plan.need = Need::Required,
+        Tolerance::Everything => {
+            plan.need = Need::BestEffort;
+            plan.writes.iter_mut().filter(|w| w.missing == Missing::Fail).for_each(|w| w.missing = Missing::Skip);
+        }
+    }
+}

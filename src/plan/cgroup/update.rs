@@ -1,0 +1,167 @@
+//! `update`: which limits of a running container change, and what its resources are afterwards. Pure.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::cgroup::Layout;
+use crate::spec::resources::{Cpu, Memory, Resources};
+
+use crate::plan::cgroup::limits::limits;
+use crate::plan::cgroup::{Devices, Phase, Privilege, UsageCheck, Write, devices};
+
+/// What an update will do.
+#[derive(Clone, Debug)]
+pub struct UpdatePlan {
+    /// What must hold before the first write.
+    pub checks: Vec<UsageCheck>,
+    /// The writes, in order.
+    pub writes: Vec<Write>,
+    /// The container's resources once they are made; to be stored in its state.
+    pub resources: Resources,
+    /// Settings without effect here.
+    pub warnings: Vec<String>,
+    /// New device rules.
+    pub devices: Option<Replaced>,
+}
+
+/// Device rules in the place of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// What was in force.
+    pub before: Devices,
+    /// What is to be.
+    pub after: Devices,
+}
+
+/// Plans an update. `change` has only what is to change; `current` is what the container has.
+///
+/// Device rules are not touched unless that is asked for: other programs (GPU toolkits) add to what the runtime set, and
+/// would lose it when an engine repeats the rules it knows.
+pub fn update(current: &Resources, change: &Resources, layout: &Layout) -> Result<UpdatePlan> {
+    let resources = merge(current, change)?;
+    let limits = limits(&written(current, &resources, change), layout, Phase::Update)?;
+    Ok(UpdatePlan { checks: limits.checks, writes: limits.writes, resources, warnings: limits.warnings, devices: None })
+}
+
+/// Adds new device rules to a plan: those of `change` take the place of all the container has.
+pub fn replace_devices(
+    plan: &mut UpdatePlan,
+    current: &Resources,
+    change: &Resources,
+    layout: &Layout,
+    privilege: Privilege,
+) -> Result<()> {
+    if change.devices.is_empty() {
+        return Err(Error::new(Stage::Args, "--device-rules: there are no devices in --resources"));
+    }
+    if privilege == Privilege::Rootless {
+        return Err(Error::new(Stage::Cgroup, "replace the device rules: that takes root on the host"));
+    }
+    let rules = |resources| devices(resources, layout, privilege);
+    plan.devices = Some(Replaced { before: rules(current)?, after: rules(change)? });
+    plan.resources.devices.clone_from(&change.devices);
+    Ok(())
+}
+
+/// The resources that are written: the change, completed by current values where two of them share a file
+/// (quota and period in cpu.max), one is computed from both (swap from memory+swap), or the kernel forgets one for the
+/// other (shares for idle).
+fn written(current: &Resources, merged: &Resources, change: &Resources) -> Resources {
+    let mut out = change.clone();
+    out.devices.clear();
+    if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
+        && let Some(idle) = cpu.idle
+        // An idle cgroup refuses shares. One that becomes idle gets them for the sake of who takes it back.
+        && (idle == 0 || current.cpu.as_ref().and_then(|cpu| cpu.idle).unwrap_or(0) == 0)
+    {
+        cpu.shares = all.shares;
+    }
+    if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
+        && (is_set(cpu.quota, 0) || is_set(cpu.period, 0))
+    {
+        *cpu = Cpu { quota: all.quota, period: all.period, ..cpu.clone() };
+    }
+    if let (Some(memory), Some(all)) = (&mut out.memory, &merged.memory)
+        && (is_set(memory.limit, 0) || is_set(memory.swap, 0))
+    {
+        *memory = Memory { limit: all.limit, swap: all.swap, ..memory.clone() };
+    }
+    out
+}
+
+fn is_set<T: PartialEq>(value: Option<T>, unset: T) -> bool {
+    value.is_some_and(|v| v != unset)
+}
+
+/// `current` with everything that `change` sets.
+///
+/// Works on the JSON form, so that a field added to the types is never forgotten here. Objects merge by
+/// key and lists of devices by device number; zeros and empty strings of engines change nothing.
+pub fn merge(current: &Resources, change: &Resources) -> Result<Resources> {
+    let json = |r: &Resources| serde_json::to_value(r).at(Stage::Cgroup, || "encode linux.resources");
+    let (mut base, mut top) = (json(current)?, json(change)?);
+    if let Some(top) = top.as_object_mut() {
+        top.remove("devices");
+        // memory.limit -1 without a swap lifts both, as writing it does.
+        if let Some(memory) = top.get_mut("memory").and_then(Value::as_object_mut)
+            && memory.get("limit").and_then(Value::as_i64) == Some(-1)
+            && memory.get("swap").and_then(Value::as_i64).unwrap_or(0) == 0
+        {
+            memory.insert("swap".into(), Value::from(-1));
+        }
+    }
+    overlay(&mut base, &top, "");
+    serde_json::from_value(base).at(Stage::Cgroup, || "merge linux.resources")
+}
+
+/// Settings for which zero means "not set".
+const ZERO_IS_UNSET: &[&str] = &[
+    "memory/limit",
+    "memory/reservation",
+    "memory/swap",
+    "memory/kernel",
+    "memory/kernelTCP",
+    "cpu/shares",
+    "cpu/quota",
+    "cpu/period",
+    "cpu/realtimeRuntime",
+    "cpu/realtimePeriod",
+    "blockIO/weight",
+    "blockIO/leafWeight",
+    "weightDevice/weight",
+    "weightDevice/leafWeight",
+    "network/classID",
+];
+
+/// Puts `top` over `base`; `place` is the name of the parent object or list and the key, as above.
+fn overlay(base: &mut Value, top: &Value, place: &str) {
+    match (base, top) {
+        (_, Value::Number(n)) if n.as_i64() == Some(0) && ZERO_IS_UNSET.contains(&place) => {}
+        (_, Value::String(s)) if s.is_empty() => {}
+        (Value::Object(base), Value::Object(top)) => {
+            let parent = place.rsplit('/').next().unwrap_or(place);
+            for (key, value) in top {
+                overlay(base.entry(key.clone()).or_insert(Value::Null), value, &format!("{parent}/{key}"));
+            }
+            base.retain(|_, value| !value.is_null());
+        }
+        (Value::Array(base), Value::Array(top)) => {
+            for item in top {
+                match base.iter_mut().find(|known| identity(known) == identity(item)) {
+                    Some(known) => overlay(known, item, place),
+                    None => base.push(item.clone()),
+                }
+            }
+        }
+        (base @ Value::Null, Value::Object(_)) => {
+            *base = Value::Object(Map::new());
+            overlay(base, top, place);
+        }
+        (base, top) => *base = top.clone(),
+    }
+}
+
+/// What names an item of a list: a device's numbers, a page size, an interface.
+fn identity(item: &Value) -> [Option<&Value>; 4] {
+    ["major", "minor", "pageSize", "name"].map(|key| item.get(key))
+}

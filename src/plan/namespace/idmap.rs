@@ -1,0 +1,231 @@
+//! Id maps: checks, translation, composition, and who may write them. Pure; runs in the parent (`host`
+//! reads the files of sub-ids).
+
+use crate::error::{Error, Result, Stage};
+use crate::plan::rootfs::options::IdmapRange;
+use crate::spec::linux::IdMapping;
+
+pub use crate::host::sub_ids::{SubRange, parse_sub_ids};
+
+/// One range: `size` ids from `container` inside are those from `host` outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named in the line above")]
+pub struct IdMap {
+    pub container: u32,
+    pub host: u32,
+    pub size: u32,
+}
+
+/// Whose ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum IdKind {
+    Uid,
+    Gid,
+}
+
+impl IdKind {
+    /// `uid` or `gid`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            IdKind::Uid => "uid",
+            IdKind::Gid => "gid",
+        }
+    }
+}
+
+/// A checked list of ranges: none empty, none overflows, no two overlap on either side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    ranges: Vec<IdMap>,
+}
+
+/// user_namespaces(7): the limit of lines since Linux 4.15.
+const LINES_MAX: usize = 340;
+
+/// First past the end, in 64 bits: the last id of a range may be the last of all.
+fn end(first: u32, size: u32) -> u64 {
+    u64::from(first) + u64::from(size)
+}
+
+fn overlap(a: u32, a_size: u32, b: u32, b_size: u32) -> bool {
+    u64::from(a) < end(b, b_size) && u64::from(b) < end(a, a_size)
+}
+
+impl IdMaps {
+    /// Reads `uidMappings` or `gidMappings`.
+    pub fn parse(kind: IdKind, list: &[IdMapping]) -> Result<Self> {
+        let ranges = list.iter().map(|m| IdMap { container: m.container_id, host: m.host_id, size: m.size });
+        IdMaps::new(kind, ranges.collect())
+    }
+
+    /// Checks a list of ranges.
+    pub fn new(kind: IdKind, ranges: Vec<IdMap>) -> Result<Self> {
+        let bad = |what: String| Err(Error::new(Stage::Bundle, format!("{} mappings: {what}", kind.name())));
+        if ranges.len() > LINES_MAX {
+            return bad(format!("{} lines are more than the kernel takes ({LINES_MAX})", ranges.len()));
+        }
+        // The id 2^32-1 means "no id": a range ends before it.
+        let limit = u64::from(u32::MAX);
+        for (index, range) in ranges.iter().enumerate() {
+            let text = format!("{} {} {}", range.container, range.host, range.size);
+            if range.size == 0 {
+                return bad(format!("{text} is empty"));
+            }
+            if end(range.container, range.size) > limit || end(range.host, range.size) > limit {
+                return bad(format!("{text} exceeds the largest id"));
+            }
+            let clash = ranges[..index].iter().find(|other| {
+                overlap(range.container, range.size, other.container, other.size)
+                    || overlap(range.host, range.size, other.host, other.size)
+            });
+            if let Some(other) = clash {
+                return bad(format!("{text} overlaps {} {} {}", other.container, other.host, other.size));
+            }
+        }
+        Ok(IdMaps { ranges })
+    }
+
+    /// The ranges, in the order given.
+    pub fn ranges(&self) -> &[IdMap] {
+        &self.ranges
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The id outside.
+    pub fn to_host(&self, id: u32) -> Option<u32> {
+        translate(&self.ranges, id, |range| (range.container, range.host))
+    }
+
+    /// The id inside that sets the container up: 0, or the lowest one where 0 is not mapped (as runc).
+    pub fn root(&self) -> u32 {
+        self.ranges.iter().map(|range| range.container).min().unwrap_or(0)
+    }
+
+    /// The content of /proc/PID/uid_map. It must be written in one call.
+    pub fn text(&self) -> String {
+        self.ranges.iter().map(|range| format!("{} {} {}\n", range.container, range.host, range.size)).collect()
+    }
+
+    /// The maps of an id-mapped mount from crun's ranges: ids of the file system on the inside, ids of the
+    /// host outside. A relative range counts in the container's user namespace, whose maps are `self`; it is
+    /// cut where their ranges end.
+    pub fn compose(&self, kind: IdKind, ranges: &[IdmapRange]) -> Result<IdMaps> {
+        let mut composed = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            if range.relative {
+                self.compose_one(kind, *range, &mut composed)?;
+            } else {
+                composed.push(IdMap { container: range.from, host: range.to, size: range.size });
+            }
+        }
+        IdMaps::new(kind, composed)
+    }
+
+    fn compose_one(&self, kind: IdKind, range: IdmapRange, composed: &mut Vec<IdMap>) -> Result<()> {
+        let (mut from, mut to, mut left) = (range.from, range.to, range.size);
+        while left > 0 {
+            let inside =
+                self.ranges.iter().find(|map| map.container <= to && u64::from(to) < end(map.container, map.size));
+            let Some(map) = inside else {
+                let what = format!("idmap: {} {to} is not mapped in the container's user namespace", kind.name());
+                return Err(Error::new(Stage::Bundle, what));
+            };
+            let offset = to - map.container;
+            let size = left.min(map.size - offset);
+            composed.push(IdMap { container: from, host: map.host + offset, size });
+            from += size;
+            to += size;
+            left -= size;
+        }
+        Ok(())
+    }
+}
+
+fn translate(ranges: &[IdMap], id: u32, sides: impl Fn(&IdMap) -> (u32, u32)) -> Option<u32> {
+    ranges.iter().find_map(|range| {
+        let (from, to) = sides(range);
+        let offset = id.checked_sub(from)?;
+        (offset < range.size).then(|| to + offset)
+    })
+}
+
+/// What decides who may write a map. See user_namespaces(7), "Defining user and group ID mappings".
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The effective id that the caller has: uid for uid maps, gid for gid maps.
+    pub id: u32,
+    /// Whether it has CAP_SETUID (CAP_SETGID) in its user namespace.
+    pub privilege: Privilege,
+    /// Its sub-ids.
+    pub sub_ids: &'a [SubRange],
+}
+
+/// Whether a caller has the capability that maps of any id need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Privilege {
+    Capable,
+    Ordinary,
+}
+
+/// How a map gets written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// By the caller: it may map any id of its namespace.
+    Direct,
+    /// By the caller: a single line of its own id. A gid map needs `deny` in setgroups first.
+    OwnId,
+    /// By newuidmap(1) or newgidmap(1).
+    Helper,
+}
+
+/// Who can write `maps`. An error names the first id that nobody can map for this caller.
+pub fn writer(kind: IdKind, maps: &IdMaps, caller: Caller<'_>) -> Result<Writer> {
+    if caller.privilege == Privilege::Capable {
+        return Ok(Writer::Direct);
+    }
+    if let [only] = maps.ranges()
+        && only.size == 1
+        && only.host == caller.id
+    {
+        return Ok(Writer::OwnId);
+    }
+    for range in maps.ranges() {
+        let own = range.size == 1 && range.host == caller.id;
+        if let Some(missing) = uncovered(range, caller.sub_ids).filter(|_| !own) {
+            let file = format!("/etc/sub{}", kind.name());
+            let what = format!("{} {missing} may not be mapped by this user: {file} does not grant it", kind.name());
+            return Err(Error::new(Stage::Namespace, what));
+        }
+    }
+    Ok(Writer::Helper)
+}
+
+/// The first host id of `range` that no sub-id range holds; neighbouring ranges count together.
+fn uncovered(range: &IdMap, sub_ids: &[SubRange]) -> Option<u64> {
+    let mut next = u64::from(range.host);
+    while next < end(range.host, range.size) {
+        let holder = sub_ids.iter().find(|sub| u64::from(sub.start) <= next && next < end(sub.start, sub.count));
+        match holder {
+            Some(sub) => next = end(sub.start, sub.count),
+            None => return Some(next),
+        }
+    }
+    None
+}
+
+/// The map crun makes for an ordinary user whose bundle has none: itself as 0, its sub-ids from 1 on.
+pub fn automatic(kind: IdKind, id: u32, sub_ids: &[SubRange]) -> Result<IdMaps> {
+    let mut ranges = vec![IdMap { container: 0, host: id, size: 1 }];
+    let mut next: u32 = 1;
+    for sub in sub_ids {
+        ranges.push(IdMap { container: next, host: sub.start, size: sub.count });
+        next = next.saturating_add(sub.count);
+    }
+    IdMaps::new(kind, ranges)
+}

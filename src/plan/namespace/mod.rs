@@ -1,0 +1,129 @@
+//! Namespaces: which are made, which are joined. Pure; runs in the parent.
+
+pub mod idmap;
+pub(super) mod net_devices;
+pub mod sysctl;
+
+use libc::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS,
+};
+
+use crate::error::{Error, Result, Stage};
+use crate::spec::linux::Namespace;
+
+/// A type of namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "names and meaning are namespaces(7)'s")]
+pub enum Kind {
+    User,
+    Pid,
+    Network,
+    Mount,
+    Ipc,
+    Uts,
+    Cgroup,
+    Time,
+}
+
+impl Kind {
+    /// Every type: the user namespace first, since joining it gives the rights to join the others.
+    pub const ALL: [Kind; 8] =
+        [Kind::User, Kind::Pid, Kind::Network, Kind::Mount, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time];
+
+    /// The name in config.json and in `features`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::User => "user",
+            Kind::Pid => "pid",
+            Kind::Network => "network",
+            Kind::Mount => "mount",
+            Kind::Ipc => "ipc",
+            Kind::Uts => "uts",
+            Kind::Cgroup => "cgroup",
+            Kind::Time => "time",
+        }
+    }
+
+    /// The flag of clone3(2), unshare(2), setns(2) and ioctl NS_GET_NSTYPE.
+    pub const fn flag(self) -> u64 {
+        (match self {
+            Kind::User => CLONE_NEWUSER,
+            Kind::Pid => CLONE_NEWPID,
+            Kind::Network => CLONE_NEWNET,
+            Kind::Mount => CLONE_NEWNS,
+            Kind::Ipc => CLONE_NEWIPC,
+            Kind::Uts => CLONE_NEWUTS,
+            Kind::Cgroup => CLONE_NEWCGROUP,
+            Kind::Time => CLONE_NEWTIME,
+        }) as u64
+    }
+
+    /// The file in /proc/PID/ns.
+    pub const fn proc_name(self) -> &'static str {
+        match self {
+            Kind::Network => "net",
+            Kind::Mount => "mnt",
+            other => other.name(),
+        }
+    }
+
+    /// The type named `name` in config.json.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The container's namespaces. A type in neither list is shared with the runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// CLONE_NEW* flags of those to make.
+    pub new: u64,
+    /// Those to join, by absolute path, in the order of [`Kind::ALL`].
+    pub join: Vec<(Kind, String)>,
+}
+
+impl Namespaces {
+    /// Reads `linux.namespaces`.
+    pub fn parse(list: &[Namespace]) -> Result<Self> {
+        let mut namespaces = Namespaces::default();
+        for entry in list {
+            let kind = Kind::from_name(&entry.kind)
+                .ok_or_else(|| Error::new(Stage::Bundle, format!("namespace {:?} does not exist", entry.kind)))?;
+            if namespaces.contains(kind) {
+                return Err(Error::new(Stage::Bundle, format!("namespace {} is listed twice", kind.name())));
+            }
+            match entry.path.as_deref() {
+                None | Some("") => namespaces.new |= kind.flag(),
+                Some(path) if path.starts_with('/') => namespaces.join.push((kind, path.to_owned())),
+                Some(path) => {
+                    let what = format!("path {path:?} of the {} namespace is not absolute", kind.name());
+                    return Err(Error::new(Stage::Bundle, what));
+                }
+            }
+        }
+        namespaces.join.sort_by_key(|(kind, _)| *kind);
+        Ok(namespaces)
+    }
+
+    /// Whether the container gets a new namespace of this type.
+    pub fn is_new(&self, kind: Kind) -> bool {
+        self.new & kind.flag() != 0
+    }
+
+    /// The path of the namespace of this type that the container joins.
+    pub fn joined(&self, kind: Kind) -> Option<&str> {
+        self.join.iter().find(|(joined, _)| *joined == kind).map(|(_, path)| path.as_str())
+    }
+
+    /// Whether the container has a namespace of this type, new or joined, that config.json names.
+    pub fn contains(&self, kind: Kind) -> bool {
+        self.is_new(kind) || self.joined(kind).is_some()
+    }
+}
+
+/// The types by name, sorted: `linux.namespaces` of `features`.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    names.sort_unstable();
+    names
+}

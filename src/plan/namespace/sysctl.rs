@@ -1,0 +1,104 @@
+//! Kernel parameters of the container: only those that belong to one of its own namespaces.
+//!
+//! A parameter outside them would change the host (kernel.core_pattern runs a program there: CVE-2022-0811
+//! smuggled it in through a value). Names are compared whole after conversion to a path, and each parameter
+//! goes to the kernel in a write of its own. Pure; runs in the parent.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result, Stage};
+use crate::plan::namespace::{Kind, Namespaces};
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// Relative to /proc/sys; no component is empty, `.` or `..`.
+    pub path: String,
+    /// One line, without its newline.
+    pub value: String,
+}
+
+/// Namespaces of its own that the container has, new or joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// CLONE_NEW* flags.
+    pub own: u64,
+}
+
+impl Scope {
+    /// All namespaces of config.json but those whose `path` is the runtime's own, which only a look at the
+    /// files can tell: the caller gives their flags.
+    pub fn new(namespaces: &Namespaces, joined_own: u64) -> Self {
+        let named = Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind));
+        Scope { own: named.fold(0, |flags, kind| flags | kind.flag()) & !joined_own }
+    }
+
+    fn has(self, kind: Kind) -> bool {
+        self.own & kind.flag() != 0
+    }
+}
+
+/// Parameters of the IPC namespace, besides fs/mqueue.
+const IPC: &[&str] = &[
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shm_rmid_forced",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+];
+
+/// Reads `linux.sysctl`.
+pub fn parse(list: &BTreeMap<String, String>, scope: Scope) -> Result<Vec<Sysctl>> {
+    let mut writes: Vec<Sysctl> = Vec::with_capacity(list.len());
+    for (name, value) in list {
+        let bad = |why: &str| Error::new(Stage::Bundle, format!("sysctl {name:?} {why}"));
+        let path = to_path(name).ok_or_else(|| bad("is not a valid name"))?;
+        check(&path, scope).map_err(|why| bad(&why))?;
+        let value = value.strip_suffix('\n').unwrap_or(value);
+        if value.contains(['\n', '\0']) {
+            return Err(bad("has a value of more than one line"));
+        }
+        if writes.iter().any(|write| write.path == path) {
+            return Err(bad("is listed twice"));
+        }
+        writes.push(Sysctl { path, value: value.to_owned() });
+    }
+    Ok(writes)
+}
+
+/// sysctl(8): the first separator decides. After `.` first, dots separate and a slash stands for a dot in a
+/// component (`net.ipv4.conf.eth0/1.forwarding`); after `/` first, the name is a path.
+fn to_path(name: &str) -> Option<String> {
+    let path: String = match name.chars().find(|c| matches!(c, '.' | '/')) {
+        Some('.') => name
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => name.to_owned(),
+    };
+    let plain = |component: &str| !matches!(component, "" | "." | "..") && !component.contains(['\0', '\n']);
+    path.split('/').all(plain).then_some(path)
+}
+
+fn check(path: &str, scope: Scope) -> std::result::Result<(), String> {
+    let kind = match path.split_once('/') {
+        Some(("net", _)) => Kind::Network,
+        Some(("user", _)) => Kind::User,
+        Some(("fs", below)) if below.starts_with("mqueue/") => Kind::Ipc,
+        Some(("kernel", "domainname")) => Kind::Uts,
+        Some(("kernel", "hostname")) => return Err("conflicts with the field hostname".to_owned()),
+        _ if IPC.contains(&path) => Kind::Ipc,
+        _ => return Err("does not belong to a namespace".to_owned()),
+    };
+    if scope.has(kind) {
+        return Ok(());
+    }
+    Err(format!("is not allowed without a {} namespace of the container's own", kind.name()))
+}

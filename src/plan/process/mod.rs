@@ -1,0 +1,340 @@
+//! What the container's process gets before its program: one list for `create` and `exec` alike.
+
+pub mod caps;
+pub mod environment;
+pub mod memory_policy;
+pub mod rlimits;
+pub mod schedule;
+
+use std::ffi::CString;
+
+use super::annotations;
+use super::create::{Draft, Input, Start, c_string};
+use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
+use crate::error::{Error, Result, Stage};
+use crate::host::Host;
+use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::process::environment::{Candidate, Environment, candidates};
+use crate::spec::Spec;
+use crate::spec::linux::Linux;
+use crate::spec::process::Process;
+use crate::sys::cred::CapMasks;
+use crate::wire::SyncPoint;
+
+/// argv and environment.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// argv.
+    pub args: Vec<CString>,
+    /// The environment.
+    pub env: Vec<CString>,
+}
+
+/// How the process is started.
+pub(super) struct Launch<'a> {
+    pub process: &'a Process,
+    pub linux: &'a Linux,
+    pub bounding: u64,
+    pub leave_runtime: bool,
+    pub fork: Fork,
+    pub terminal: bool,
+    pub start: Start,
+    pub preserve_fds: u32,
+    pub userns: bool,
+    pub filter: Option<Filter>,
+    pub groups: Groups,
+    pub start_hooks: Vec<ChildHook>,
+}
+
+/// What becomes of the supplementary groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// They are those of config.json.
+    Set,
+    /// They stay those of the caller.
+    Keep,
+}
+
+impl Groups {
+    pub(super) fn of(spec: &Spec) -> Groups {
+        match annotations::is_on(&spec.annotations, annotations::KEEP_ORIGINAL_GROUPS) {
+            true => Groups::Keep,
+            false => Groups::Set,
+        }
+    }
+}
+
+/// Whether the launcher forks into the pid namespace at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fork {
+    No,
+    AtTheEnd,
+}
+
+/// Plans the process of a new container.
+pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
+    let Some(process) = &input.spec.process else {
+        return Err(Error::new(Stage::Bundle, "config.json has no process"));
+    };
+    let empty = Linux::default();
+    let linux = input.spec.linux.as_ref().unwrap_or(&empty);
+    let start_hooks = child_hooks(input, HookKind::StartContainer)?;
+    let launch = Launch {
+        process,
+        linux,
+        bounding: bounding(input.host, input.namespaces),
+        leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
+        fork: Fork::No,
+        terminal: input.options.terminal,
+        start: input.options.start,
+        preserve_fds: input.options.preserve_fds,
+        userns: input.in_userns(),
+        filter: crate::plan::seccomp::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
+        groups: Groups::of(input.spec),
+        start_hooks,
+    };
+    plan(launch, draft)
+}
+
+/// The bounding set the process starts with: all capabilities in a user namespace of its own.
+pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
+    if namespaces.contains(Kind::User) { host.known_caps } else { host.bounding }
+}
+
+/// The operations themselves.
+pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
+    let Launch { process, linux, .. } = launch;
+    let environment = Environment::parse(&process.env)?;
+    let Some(name) = process.args.first() else {
+        return Err(Error::new(Stage::Bundle, "process.args is empty"));
+    };
+    if !process.cwd.starts_with('/') {
+        return Err(Error::new(Stage::Bundle, format!("process.cwd {:?} is not absolute", process.cwd)));
+    }
+    let ops = &mut draft.ops;
+    attributes(process, linux, ops)?;
+    let umask = process.user.umask.unwrap_or(0o022);
+    ops.push(Op::Umask(umask));
+    if launch.groups == Groups::Set {
+        ops.push(Op::Groups(process.user.additional_gids.clone()));
+    }
+    let cwd = process.cwd.trim_start_matches('/');
+    ops.push(Op::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
+    if environment.get("HOME").is_none_or(str::is_empty) {
+        ops.push(Op::Home(process.user.uid));
+    }
+    let mut found = Vec::new();
+    for candidate in candidates(name, environment.path())? {
+        let (Candidate::Take(path) | Candidate::Refuse(path)) = candidate;
+        found.push(c_string(path, "process.args")?);
+    }
+    let (uid, gid) = (process.user.uid, process.user.gid);
+    ops.push(Op::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
+    if uid != 0 || launch.userns {
+        ops.push(Op::OwnStreams(uid));
+    }
+    ops.push(Op::Sync(SyncPoint::Ready));
+    // Not earlier: they would limit the set-up too.
+    if !launch.userns {
+        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(Op::Rlimit));
+    }
+    credentials(launch, draft)?;
+    let strings =
+        |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
+    let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
+    Ok(Program { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
+}
+
+/// Whether a label has to be written for an LSM.
+pub(super) fn has_labels(process: &Process) -> bool {
+    [&process.apparmor_profile, &process.selinux_label].into_iter().flatten().any(|label| !label.is_empty())
+}
+
+/// Scheduling, memory policy, personality and labels.
+fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
+    // Only `exec` uses it, but a list that makes no sense is refused with the container.
+    exec_affinity(process)?;
+    if let Some(scheduler) = &process.scheduler {
+        ops.push(Op::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
+    }
+    if let Some(priority) = &process.io_priority {
+        ops.push(Op::IoPriority(schedule::io_priority(priority)? as u32));
+    }
+    if let Some(policy) = &linux.memory_policy {
+        let policy = memory_policy::parse(policy)?;
+        ops.push(Op::MemoryPolicy(policy.mode as u32, policy.nodes));
+    }
+    if let Some(personality) = &linux.personality {
+        ops.push(Op::Personality(schedule::personality(personality)?));
+    }
+    let mut labels = Vec::new();
+    if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
+        labels.push(Label {
+            file: c"apparmor/exec".into(),
+            value: c_string(format!("exec {profile}"), "apparmorProfile")?,
+        });
+    }
+    if let Some(label) = process.selinux_label.as_deref().filter(|label| !label.is_empty()) {
+        labels.push(Label { file: c"exec".into(), value: c_string(label, "selinuxLabel")? });
+    }
+    if !labels.is_empty() && !ops.contains(&Op::Procfs) {
+        ops.push(Op::Procfs);
+    }
+    ops.extend(labels.into_iter().map(Op::Label));
+    Ok(())
+}
+
+/// `struct sched_attr` as the kernel wants it.
+fn scheduler_bytes(attr: &schedule::SchedAttr) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(56);
+    bytes.extend(attr.size.to_ne_bytes());
+    bytes.extend(attr.policy.to_ne_bytes());
+    bytes.extend(attr.flags.to_ne_bytes());
+    bytes.extend(attr.nice.to_ne_bytes());
+    bytes.extend(attr.priority.to_ne_bytes());
+    bytes.extend(attr.runtime.to_ne_bytes());
+    bytes.extend(attr.deadline.to_ne_bytes());
+    bytes.extend(attr.period.to_ne_bytes());
+    bytes.extend(attr.util_min.to_ne_bytes());
+    bytes.extend(attr.util_max.to_ne_bytes());
+    bytes
+}
+
+/// The last operations, in an order that keeps each right until it is no longer needed.
+fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
+    let Launch { process, .. } = launch;
+    let ops = &mut draft.ops;
+    if launch.leave_runtime {
+        ops.push(Op::LeaveRuntime);
+    }
+    ops.push(Op::CloseFrom(launch.preserve_fds.saturating_add(3)));
+    if launch.fork == Fork::AtTheEnd {
+        ops.push(Op::ForkTail);
+    }
+    if launch.fork == Fork::AtTheEnd {
+        ops.push(Op::NewSession);
+        if launch.terminal {
+            ops.push(Op::ControllingTerminal);
+        }
+    }
+    if process.no_new_privileges {
+        ops.push(Op::NoNewPrivileges);
+    }
+    let listener = launch.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
+    let mut late = None;
+    if let Some(filter) = launch.filter {
+        if process.no_new_privileges && !listener {
+            late = Some(filter);
+        } else {
+            // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the next operations give up.
+            ops.push(Op::Seccomp(Box::new(filter)));
+        }
+    }
+    let (sets, warnings) = match &process.capabilities {
+        Some(list) => caps::parse(list, launch.bounding),
+        None => (caps::CapSets::default(), Vec::new()),
+    };
+    draft.warnings.extend(warnings);
+    let drop = launch.bounding & !sets.bounding;
+    if drop != 0 {
+        ops.push(Op::DropBounding(drop));
+    }
+    if process.user.uid != 0 {
+        ops.push(Op::KeepCaps);
+    }
+    ops.push(Op::Ids(process.user.uid, process.user.gid));
+    ops.push(Op::Caps(CapMasks {
+        effective: sets.effective,
+        permitted: sets.permitted,
+        inheritable: sets.inheritable,
+    }));
+    if sets.ambient != 0 {
+        ops.push(Op::Ambient(sets.ambient));
+    }
+    if launch.start == Start::OnSignal {
+        ops.push(if launch.start_hooks.is_empty() { Op::Park } else { Op::AwaitStart });
+    }
+    ops.extend(launch.start_hooks.into_iter().map(|hook| Op::Hook(Box::new(hook))));
+    if let Some(filter) = late {
+        ops.push(Op::Seccomp(Box::new(filter)));
+    }
+    ops.push(Op::Exec);
+    Ok(())
+}
+
+/// Limits above the hard ones need rights that a process in a user namespace does not have: the parent sets them.
+pub(super) fn rlimits(process: &Process) -> Result<Vec<Step>> {
+    Ok(rlimits::parse(&process.rlimits)?.into_iter().map(Step::Rlimit).collect())
+}
+
+/// A lower one than the runtime's own needs the runtime's rights.
+pub(super) fn oom_score_adj(process: Option<&Process>) -> Result<Option<Step>> {
+    match process.and_then(|process| process.oom_score_adj) {
+        Some(score) if !(-1000..=1000).contains(&score) => {
+            Err(Error::new(Stage::Bundle, format!("process.oomScoreAdj {score} is not within -1000 to 1000")))
+        }
+        score => Ok(score.map(Step::OomScoreAdj)),
+    }
+}
+
+/// The end of the set-up, with what the parent has left to do for a child that waits. Where that is nothing, the child
+/// finds its answer when it gets there, and neither waits for the other.
+pub(super) fn ready(left: Vec<Step>) -> Vec<Step> {
+    let (ask, answer) = (Step::Await(SyncPoint::Ready), Step::Answer(SyncPoint::Ready));
+    if left.is_empty() {
+        return vec![answer, ask];
+    }
+    [vec![ask], left, vec![answer]].concat()
+}
+
+/// A mask of CPUs, if one was asked for.
+type Cpus = Option<Vec<u64>>;
+
+/// The CPUs of a process of `exec` before and after it is in the cgroup, where config.json names some.
+pub(super) fn exec_affinity(process: &Process) -> Result<(Cpus, Cpus)> {
+    let Some(affinity) = &process.exec_cpu_affinity else { return Ok((None, None)) };
+    let list = |what, list: &Option<String>| schedule::parse_list(what, list.as_deref().unwrap_or_default());
+    Ok((list("execCPUAffinity.initial", &affinity.initial)?, list("execCPUAffinity.final", &affinity.last)?))
+}
+
+/// Every CPU the cgroup allows: the affinity of whoever called the runtime is not the container's. No kernel is built for
+/// more than 8192 (NR_CPUS).
+pub(super) fn any_cpu() -> Step {
+    Step::Affinity(vec![u64::MAX; 8192 / 64])
+}
+
+/// The hand-over of a seccomp listener, where a filter has one: a profile may name a socket and never notify.
+pub(super) fn listener(ops: &[Op]) -> Vec<Step> {
+    let notify = ops.iter().find_map(|op| if let Op::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
+    let Some(notify) = notify else { return Vec::new() };
+    let (path, metadata) = (notify.path.clone(), notify.metadata.clone().unwrap_or_default());
+    vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
+}
+
+/// Hooks that run in the child.
+pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<ChildHook>> {
+    let Some(hooks) = &input.spec.hooks else { return Ok(Vec::new()) };
+    let (list, status) = match kind {
+        HookKind::CreateContainer => (&hooks.create_container, "creating"),
+        _ => (&hooks.start_container, "created"),
+    };
+    let strings =
+        |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
+    let mut found = Vec::new();
+    for hook in list {
+        let mut args = strings(&hook.args)?;
+        if args.is_empty() {
+            args.push(c_string(hook.path.as_str(), "hooks")?);
+        }
+        let inherit = kind == HookKind::StartContainer;
+        let env = match (&hook.env, inherit) {
+            (None, true) => None,
+            (env, _) => Some(strings(env.as_deref().unwrap_or_default())?),
+        };
+        let timeout =
+            hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
+        let state = super::hook_state(input.spec, &input.options.id, &input.options.bundle, status);
+        found.push(ChildHook { kind, path: c_string(hook.path.as_str(), "hooks")?, args, env, timeout, state });
+    }
+    Ok(found)
+}

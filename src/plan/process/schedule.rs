@@ -1,0 +1,163 @@
+//! Scheduling attributes, I/O priority, CPU affinity and execution domain as the kernel's numbers. Pure;
+//! runs in the parent.
+
+use crate::error::{Error, Result, Stage};
+use crate::spec::linux::Personality;
+use crate::spec::process::{IoPriority, Scheduler};
+
+/// `struct sched_attr` of sched_setattr(2), as of Linux 5.3. Older kernels accept the two fields they do not
+/// know as long as they are zero, and they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "names and meaning are sched_setattr(2)'s")]
+pub struct SchedAttr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+    pub util_min: u32,
+    pub util_max: u32,
+}
+
+const POLICIES: &[(&str, i32)] = &[
+    ("SCHED_BATCH", libc::SCHED_BATCH),
+    ("SCHED_DEADLINE", libc::SCHED_DEADLINE),
+    ("SCHED_FIFO", libc::SCHED_FIFO),
+    ("SCHED_IDLE", libc::SCHED_IDLE),
+    // In the specification and reserved in the kernel, which answers EINVAL.
+    ("SCHED_ISO", 4),
+    ("SCHED_OTHER", libc::SCHED_OTHER),
+    ("SCHED_RR", libc::SCHED_RR),
+];
+
+const FLAGS: &[(&str, i32)] = &[
+    ("SCHED_FLAG_DL_OVERRUN", libc::SCHED_FLAG_DL_OVERRUN),
+    ("SCHED_FLAG_KEEP_PARAMS", libc::SCHED_FLAG_KEEP_PARAMS),
+    ("SCHED_FLAG_KEEP_POLICY", libc::SCHED_FLAG_KEEP_POLICY),
+    ("SCHED_FLAG_RECLAIM", libc::SCHED_FLAG_RECLAIM),
+    ("SCHED_FLAG_RESET_ON_FORK", libc::SCHED_FLAG_RESET_ON_FORK),
+    ("SCHED_FLAG_UTIL_CLAMP_MAX", libc::SCHED_FLAG_UTIL_CLAMP_MAX),
+    ("SCHED_FLAG_UTIL_CLAMP_MIN", libc::SCHED_FLAG_UTIL_CLAMP_MIN),
+];
+
+const IO_CLASSES: &[(&str, i32)] = &[("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3), ("IOPRIO_CLASS_RT", 1)];
+
+/// CPU and node numbers above this are typing errors: the kernel's own limits are 8192 and 1024.
+const LIST_MAX: usize = 1 << 16;
+
+/// The value `name` has in `table`.
+pub(in crate::plan) fn lookup(table: &[(&str, i32)], what: &str, name: &str) -> Result<i32> {
+    match table.iter().find(|(known, _)| *known == name) {
+        Some((_, value)) => Ok(*value),
+        None => Err(Error::new(Stage::Bundle, format!("{what} {name:?} does not exist"))),
+    }
+}
+
+fn bad(what: impl Into<String>) -> Error {
+    Error::new(Stage::Bundle, what)
+}
+
+/// Reads `process.scheduler`.
+pub fn scheduler(spec: &Scheduler) -> Result<SchedAttr> {
+    let policy = lookup(POLICIES, "scheduler policy", &spec.policy)?;
+    let mut flags = 0;
+    for name in &spec.flags {
+        flags |= lookup(FLAGS, "scheduler flag", name)? as u64;
+    }
+    if !(-20..=19).contains(&spec.nice) {
+        return Err(bad(format!("scheduler nice {} is not between -20 and 19", spec.nice)));
+    }
+    let realtime = matches!(policy, libc::SCHED_FIFO | libc::SCHED_RR);
+    if realtime && !(1..=99).contains(&spec.priority) {
+        return Err(bad(format!("scheduler priority {} of {} is not between 1 and 99", spec.priority, spec.policy)));
+    }
+    if !realtime && spec.priority != 0 {
+        return Err(bad(format!("scheduler priority is for SCHED_FIFO and SCHED_RR, not for {}", spec.policy)));
+    }
+    check_deadline(policy, spec)?;
+    Ok(SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: policy as u32,
+        flags,
+        nice: spec.nice,
+        priority: spec.priority as u32,
+        runtime: spec.runtime,
+        deadline: spec.deadline,
+        period: spec.period,
+        util_min: 0,
+        util_max: 0,
+    })
+}
+
+/// sched(7): runtime ≤ deadline ≤ period, where a period of 0 means the deadline.
+fn check_deadline(policy: i32, spec: &Scheduler) -> Result<()> {
+    let (runtime, deadline, period) = (spec.runtime, spec.deadline, spec.period);
+    if policy != libc::SCHED_DEADLINE {
+        return match (runtime, deadline, period) {
+            (0, 0, 0) => Ok(()),
+            _ => Err(bad(format!(
+                "scheduler runtime, deadline and period are for SCHED_DEADLINE, not for {}",
+                spec.policy
+            ))),
+        };
+    }
+    if runtime == 0 || runtime > deadline || (period != 0 && deadline > period) {
+        let what = format!(
+            "scheduler runtime {runtime}, deadline {deadline}, period {period}: want 0 < runtime <= deadline <= period"
+        );
+        return Err(bad(what));
+    }
+    Ok(())
+}
+
+/// Reads `process.ioPriority`: the value for ioprio_set(2).
+pub fn io_priority(spec: &IoPriority) -> Result<i32> {
+    const CLASS_SHIFT: i32 = 13;
+    let class = lookup(IO_CLASSES, "I/O priority class", &spec.class)?;
+    match spec.priority {
+        level @ 0..=7 => Ok(class << CLASS_SHIFT | level as i32),
+        level => Err(bad(format!("I/O priority {level} is not between 0 and 7"))),
+    }
+}
+
+/// Reads a list of CPUs or memory nodes, `0-3,7`: a mask for sched_setaffinity(2) or set_mempolicy(2), bit n
+/// of word n/64. `None` for a list that names nothing. Extra commas and spaces are allowed, as in runc.
+pub fn parse_list(what: &str, list: &str) -> Result<Option<Vec<u64>>> {
+    let mut mask: Vec<u64> = Vec::new();
+    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let range = match part.split_once('-') {
+            Some((first, last)) => number(first).zip(number(last)),
+            None => number(part).map(|single| (single, single)),
+        };
+        let (first, last) = range
+            .filter(|(first, last)| first <= last && *last < LIST_MAX)
+            .ok_or_else(|| bad(format!("{what} list {list:?}: {part:?} is neither a number nor a range")))?;
+        if mask.len() <= last / 64 {
+            mask.resize(last / 64 + 1, 0);
+        }
+        for bit in first..=last {
+            mask[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+    Ok((!mask.is_empty()).then_some(mask))
+}
+
+/// Digits only: `parse` alone would take `+1`.
+fn number(text: &str) -> Option<usize> {
+    let text = text.trim();
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Reads `linux.personality`: the value for personality(2).
+pub fn personality(spec: &Personality) -> Result<u64> {
+    const PER_LINUX: i32 = 0;
+    const PER_LINUX32: i32 = 8;
+    if let Some(flag) = spec.flags.first() {
+        return Err(bad(format!("personality flag {flag:?} does not exist")));
+    }
+    lookup(&[("LINUX", PER_LINUX), ("LINUX32", PER_LINUX32)], "personality", &spec.domain).map(|value| value as u64)
+}

@@ -1,0 +1,252 @@
+//! The container's root: mounts, devices, links, masked and read-only paths, the terminal, and the entry.
+
+pub mod devices;
+pub mod mounts;
+pub mod options;
+mod options_idmap;
+pub mod runtime_mounts;
+
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::create::{Cgroups, Draft, Input, Options, c_string, host_path};
+use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
+use super::process;
+use crate::error::{Error, Result, Stage};
+use crate::host::Host;
+use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::rootfs::devices::NodeKind;
+use crate::plan::rootfs::options::{Depth, Propagation};
+use crate::spec::Spec;
+use crate::spec::linux::Linux;
+use crate::spec::mounts::Mount;
+use crate::sys::mount::MountAttr;
+
+/// Plans everything below the root, and the entry into it.
+pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    let empty = Linux::default();
+    let linux = input.spec.linux.as_ref().unwrap_or(&empty);
+    let root = input.spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
+    let path = host_path(&input.options.bundle, &root.path);
+    let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
+    if !input.namespaces.contains(Kind::Mount) {
+        refuse_restrictions(input, linux)?;
+        if !mounts_on_host(input.spec) {
+            draft.ops.push(Op::RootHere(path));
+            console(input, draft);
+            draft.ops.push(Op::Enter(Enter::Chroot));
+            return Ok(());
+        }
+    }
+    let propagation = root_propagation(linux)?;
+    // An unbindable mount could not be cloned: the host's copies are made private meanwhile, as runc does.
+    let host = match propagation {
+        None => libc::MS_SLAVE | libc::MS_REC,
+        Some(p) if p.flag == libc::MS_UNBINDABLE => libc::MS_PRIVATE | libc::MS_REC,
+        Some(p) => p.ms_flags(),
+    };
+    if input.namespaces.is_new(Kind::Mount) && input.mounts == Mounts::Copy {
+        draft.ops.push(Op::HostPropagation(host));
+    }
+    let source = draft.source(input, path.clone(), Reach::Tree, EndLink::Keep);
+    let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
+    draft.ops.push(Op::Root { source, path, place });
+    let mut late = Vec::new();
+    for mount in &input.spec.mounts {
+        mounts::plan(input, mount, draft, &mut late)?;
+    }
+    device_nodes(input, linux, draft)?;
+    console(input, draft);
+    working_directory(input, draft)?;
+    draft.needs_cgroup();
+    for hook in process::child_hooks(input, HookKind::CreateContainer)? {
+        draft.ops.push(Op::Hook(Box::new(hook)));
+    }
+    restrictions(linux, draft, late)?;
+    if root.readonly {
+        draft.ops.push(Op::ReadonlyRoot);
+    }
+    let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
+    draft.ops.push(Op::Enter(enter));
+    // Afterwards: pivot_root(2) refuses a shared root.
+    if let Some(propagation) = propagation {
+        draft.ops.push(Op::RootPropagation(propagation.flag, reach(propagation.depth)));
+    }
+    Ok(())
+}
+
+/// Where the root is attached in the skeleton namespace.
+pub const SKELETON_ROOT: &CStr = c"/root";
+
+/// File systems that take nothing from the host but their name.
+const SELF_CONTAINED: &[&str] = &["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+
+/// For more the descriptors might not be enough (`host::ROOMY`).
+const MAX_TREES: usize = 256;
+
+/// What the mount namespace starts from. The skeleton is for a crowded host, and for containers that need
+/// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
+/// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
+/// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
+pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options: &Options) -> Mounts {
+    let plain = |mount: &Mount| {
+        let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
+        (known || mounts::is_bind(mount)) && !mount.options.iter().any(|o| o == "copy-symlink")
+    };
+    let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or("");
+    let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
+    let suits = host.crowded
+        && host.is_real_root()
+        && namespaces.is_new(Kind::Mount)
+        && !namespaces.contains(Kind::User)
+        && options.enter == Enter::Pivot
+        // Its cgroup exists only after the clone, too late for a tree of it.
+        && options.cgroups != Cgroups::Systemd
+        && matches!(propagation, "" | "slave" | "rslave" | "private" | "rprivate")
+        && !hooks
+        && spec.mounts.len() <= MAX_TREES
+        && spec.mounts.iter().all(plain);
+    if suits { Mounts::Skeleton } else { Mounts::Copy }
+}
+
+/// Whether the container's mounts are made in the mount namespace of the caller, where `delete` has to take
+/// them away again: the bundle has mounts, but no mount namespace.
+pub fn mounts_on_host(spec: &Spec) -> bool {
+    let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
+    !spec.mounts.is_empty() && namespaces.iter().all(|namespace| namespace.kind != Kind::Mount.name())
+}
+
+/// Without a mount namespace a container can be given mounts and another root directory, but what is hidden or
+/// made read-only would be so for the whole host.
+fn refuse_restrictions(input: &Input<'_>, linux: &Linux) -> Result<()> {
+    let restricted = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
+    let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
+    if restricted || readonly || linux.rootfs_propagation.is_some() {
+        let what = "a read-only root, rootfsPropagation, masked and read-only paths need a mount namespace in linux.namespaces";
+        return Err(Error::new(Stage::Bundle, what));
+    }
+    Ok(())
+}
+
+fn root_propagation(linux: &Linux) -> Result<Option<Propagation>> {
+    match linux.rootfs_propagation.as_deref() {
+        None | Some("") => Ok(None),
+        Some(name) => Propagation::parse(name)
+            .map(Some)
+            .ok_or_else(|| Error::new(Stage::Bundle, format!("linux.rootfsPropagation {name:?} does not exist"))),
+    }
+}
+
+/// One mount or many.
+pub(super) fn reach(depth: Depth) -> Reach {
+    match depth {
+        Depth::Plain => Reach::One,
+        Depth::Recursive => Reach::Tree,
+    }
+}
+
+fn console(input: &Input<'_>, draft: &mut Draft) {
+    let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal) else { return };
+    let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    draft.ops.push(Op::Console {
+        size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
+        uid: process.user.uid,
+        node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
+    });
+    draft.ops.push(Op::ControllingTerminal);
+}
+
+/// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
+/// bound from somewhere: it is not the container's own.
+fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
+    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount))
+    {
+        return Ok(());
+    }
+    let mut open = None;
+    for node in devices::all(&linux.devices)? {
+        let (dir, name) = node.relative().rsplit_once('/').unwrap_or((".", node.relative()));
+        open_dir(&mut open, dir, draft)?;
+        let name = c_string(name, "linux.devices")?;
+        if input.in_userns() && node.kind != NodeKind::Fifo {
+            let source = Source::Path(c_string(node.path.as_str(), "linux.devices")?);
+            draft.ops.push(Op::BindDevice { name, source });
+        } else {
+            let (mode, dev) = (node.full_mode(), node.rdev());
+            draft.ops.push(Op::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
+        }
+    }
+    open_dir(&mut open, "dev", draft)?;
+    for (name, target) in devices::LINKS.iter().copied() {
+        let rule = match name {
+            "ptmx" => LinkRule::Replace,
+            "core" => LinkRule::IfTargetExists,
+            _ => LinkRule::Keep,
+        };
+        draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
+    }
+    Ok(())
+}
+
+/// A working directory that is missing is made, as runc does, while the root can still be written.
+fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    let cwd = input.spec.process.as_ref().map_or("/", |process| process.cwd.as_str());
+    let relative = cwd.trim_matches('/');
+    if !relative.is_empty() {
+        draft.ops.push(Op::OpenDir(c_string(relative, "process.cwd")?));
+    }
+    Ok(())
+}
+
+fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<()> {
+    if open.as_deref() != Some(dir) {
+        draft.ops.push(Op::OpenDir(c_string(dir, "linux.devices")?));
+        *open = Some(dir.to_owned());
+    }
+    Ok(())
+}
+
+/// Read-only and masked paths, and the attributes that had to wait until everything was made.
+fn restrictions(linux: &Linux, draft: &mut Draft, late: Vec<(CString, MountAttr)>) -> Result<()> {
+    draft.ops.extend(late.into_iter().map(|(path, attr)| Op::SetAttr(path, attr)));
+    for path in &linux.readonly_paths {
+        draft.ops.push(Op::ReadonlyPath(relative(path, "linux.readonlyPaths")?));
+    }
+    for path in &linux.masked_paths {
+        draft.ops.push(Op::Mask(relative(path, "linux.maskedPaths")?));
+    }
+    Ok(())
+}
+
+/// A path in the container without its leading slashes; it must be absolute.
+fn relative(path: &str, field: &str) -> Result<CString> {
+    if !path.starts_with('/') {
+        return Err(Error::new(Stage::Bundle, format!("{field}: {path:?} is not absolute")));
+    }
+    c_string(path.trim_start_matches('/'), field)
+}
+
+/// The user namespace of an id-mapped mount: its index among those the parent opens.
+pub(super) fn id_map(
+    input: &Input<'_>,
+    mount: &crate::spec::mounts::Mount,
+    idmap: &options::Idmap,
+    draft: &mut Draft,
+) -> Result<(usize, Reach)> {
+    let own = |kind, list: &[_], ranges: &[options::IdmapRange], container: &IdMaps| -> Result<String> {
+        if !ranges.is_empty() {
+            return Ok(container.compose(kind, ranges)?.text());
+        }
+        if list.is_empty() { Ok(container.text()) } else { Ok(IdMaps::parse(kind, list)?.text()) }
+    };
+    let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, input.uids)?;
+    let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, input.gids)?;
+    if uids.is_empty() || gids.is_empty() {
+        let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
+        return Err(Error::new(Stage::Bundle, what));
+    }
+    draft.before_clone.push(Step::OpenIdMap { uids, gids });
+    draft.id_maps += 1;
+    Ok((draft.id_maps - 1, reach(idmap.depth)))
+}

@@ -1,0 +1,366 @@
+//! One entry of `mounts` as operations.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::{Error, Result, Stage};
+use crate::host::cgroup::Layout;
+use crate::plan::cgroup::{Need, Version};
+use crate::plan::create::{Draft, Input, c_string, host_path};
+use crate::plan::namespace::Kind;
+use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Op, Reach, What};
+use crate::plan::rootfs;
+use crate::plan::rootfs::options;
+use crate::plan::rootfs::options::{Depth, MountOptions, attr};
+use crate::spec::mounts::Mount;
+use crate::sys::mount::MountAttr;
+
+/// Attributes that are set when everything is in place, by destination.
+type Late = Vec<(CString, MountAttr)>;
+
+/// Whether the entry binds something that exists.
+pub fn is_bind(mount: &Mount) -> bool {
+    matches!(mount.kind.as_deref(), Some("bind" | "rbind")) || mount.options.iter().any(|o| o == "bind" || o == "rbind")
+}
+
+/// Plans one mount.
+pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &mut Late) -> Result<()> {
+    let options = options::parse(&mount.options)?;
+    let dest = relative_dest(mount)?;
+    let kind = mount.kind.as_deref().unwrap_or("");
+    if dest.is_empty() && !options.remount {
+        // What is mounted over the root is not what the container is in afterwards.
+        let what = format!("mount {}: the destination is the root itself, which root.path names", mount.destination);
+        return Err(Error::new(Stage::Bundle, what));
+    }
+    check_proc(mount, &dest)?;
+    match kind {
+        _ if options.remount => return remount(mount, &options, dest, draft),
+        "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
+        "sysfs" if input.in_userns() && !input.namespaces.contains(Kind::Network) && !is_bind(mount) => {
+            // A new sysfs shows the network namespace, which must belong to our user namespace. The host's does
+            // not; one to join does, as engines make them: rootless podman's, or that of another container.
+            return bind(input, mount, &options, dest, c"/sys".into(), Reach::Tree, draft);
+        }
+        _ => {}
+    }
+    if is_bind(mount) {
+        let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
+            return Err(Error::new(Stage::Bundle, format!("mount {}: a bind mount needs a source", mount.destination)));
+        };
+        if let Some(first) = options.data.first() {
+            // mount(2) ignores them, so runc and crun do, and bundles have them.
+            let what = "bind mounts have no file system options";
+            draft.warnings.push(format!("mount {}: {what}: {first:?} is left out", mount.destination));
+        }
+        let source = host_path(&input.options.bundle, source);
+        let source = c_string(source.as_os_str().as_bytes(), "mounts.source")?;
+        let recursive = options.bind == Some(Depth::Recursive) || kind == "rbind";
+        let reach = if recursive { Reach::Tree } else { Reach::One };
+        return bind(input, mount, &options, dest, source, reach, draft);
+    }
+    if kind.is_empty() {
+        return Err(Error::new(Stage::Bundle, format!("mount {}: the type is missing", mount.destination)));
+    }
+    new(input, mount, &options, dest, kind, draft, late)
+}
+
+fn relative_dest(mount: &Mount) -> Result<CString> {
+    if mount.destination.is_empty() {
+        return Err(Error::new(Stage::Bundle, "mounts: a destination is empty"));
+    }
+    c_string(clean(&mount.destination), "mounts.destination")
+}
+
+/// The path without `.`, `..` and doubled slashes, relative to the root; `..` ends at the root.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// What may be mounted below /proc, as in runc: files that lxcfs emulates, and a few that programs need to see.
+/// Anything else there could stand in for the files that labels and parameters are written to
+/// (CVE-2019-16884).
+const OVER_PROC: &[&str] = &[
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/loadavg",
+    "proc/meminfo",
+    "proc/net/dev",
+    "proc/slabinfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/sys/crypto/fips_enabled",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/uptime",
+];
+
+/// Refuses a destination below /proc that is not on the list.
+fn check_proc(mount: &Mount, dest: &std::ffi::CStr) -> Result<()> {
+    let dest = dest.to_string_lossy();
+    if !dest.starts_with("proc/") || OVER_PROC.contains(&dest.as_ref()) {
+        return Ok(());
+    }
+    let what = format!("mount {}: nothing may be mounted inside of /proc", mount.destination);
+    Err(Error::new(Stage::Bundle, what))
+}
+
+fn plain_attr(options: &MountOptions) -> MountAttr {
+    MountAttr { set: options.attr_set, clear: options.attr_clr, ..MountAttr::default() }
+}
+
+fn recursive_attr(options: &MountOptions) -> MountAttr {
+    MountAttr { set: options.rec_set, clear: options.rec_clr, ..MountAttr::default() }
+}
+
+fn propagation(options: &MountOptions) -> Vec<(u64, Reach)> {
+    options.propagation.iter().map(|p| (p.flag, rootfs::reach(p.depth))).collect()
+}
+
+fn bind(
+    input: &Input<'_>,
+    mount: &Mount,
+    options: &MountOptions,
+    dest: CString,
+    source: CString,
+    reach: Reach,
+    draft: &mut Draft,
+) -> Result<()> {
+    let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
+        (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
+        (None, false) => {
+            let depth = if reach == Reach::Tree { Depth::Recursive } else { Depth::Plain };
+            let plain = options::Idmap { depth, uids: Vec::new(), gids: Vec::new() };
+            Some(rootfs::id_map(input, mount, &plain, draft)?)
+        }
+        (None, true) => None,
+    };
+    let what = if options.copy_symlink {
+        What::BindOrLink { source, reach }
+    } else {
+        let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
+        What::Bind { source: draft.source(input, source, reach, end), reach, end }
+    };
+    draft.ops.push(Op::Mount(Box::new(MountOp {
+        dest,
+        what,
+        attr: plain_attr(options),
+        recursive: recursive_attr(options),
+        propagation: propagation(options),
+        idmap,
+        no_follow: options.dest_nofollow || options.copy_symlink,
+    })));
+    Ok(())
+}
+
+/// File systems whose superblock is shared or virtual: read-only is a property of the mount there.
+const MOUNT_ONLY_READONLY: &[&str] = &["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts", "tmpfs"];
+
+/// Superblock flags as fsconfig(2) names them.
+const SUPER_FLAGS: &[(u64, &std::ffi::CStr)] = &[
+    (libc::MS_SYNCHRONOUS, c"sync"),
+    (libc::MS_DIRSYNC, c"dirsync"),
+    (libc::MS_MANDLOCK, c"mand"),
+    (libc::MS_LAZYTIME, c"lazytime"),
+];
+
+type Params = Vec<(CString, Option<CString>)>;
+
+fn params(options: &MountOptions, kind: &str) -> Result<Params> {
+    let mut params = Vec::new();
+    if options.sb_set & libc::MS_RDONLY != 0 && !MOUNT_ONLY_READONLY.contains(&kind) {
+        params.push((c"ro".into(), None));
+    }
+    for (flag, name) in SUPER_FLAGS {
+        if options.sb_set & flag != 0 {
+            params.push(((*name).into(), None));
+        }
+    }
+    for item in &options.data {
+        params.push(match item.split_once('=') {
+            Some((key, value)) => (c_string(key, "mounts.options")?, Some(c_string(value, "mounts.options")?)),
+            None => (c_string(item.as_str(), "mounts.options")?, None),
+        });
+    }
+    Ok(params)
+}
+
+fn new(
+    input: &Input<'_>,
+    mount: &Mount,
+    options: &MountOptions,
+    dest: CString,
+    kind: &str,
+    draft: &mut Draft,
+    late: &mut Late,
+) -> Result<()> {
+    if options.tmpcopyup || kind == "cgroup2" {
+        draft.needs_cgroup();
+    }
+    let mut params = params(options, kind)?;
+    let mut data = options.data.join(",");
+    if let Some(label) = mount_label(input, kind) {
+        let context = c_string(label, "linux.mountLabel")?;
+        data = if data.is_empty() { format!("context=\"{label}\"") } else { format!("{data},context=\"{label}\"") };
+        params.push((c"context".into(), Some(context)));
+    }
+    let mut attr = plain_attr(options);
+    attr.clear = 0;
+    if kind == "tmpfs" && attr.set & attr::RDONLY != 0 {
+        // Devices and mount points are still made in it.
+        attr.set &= !attr::RDONLY;
+        late.push((dest.clone(), MountAttr { set: attr::RDONLY, ..MountAttr::default() }));
+    }
+    let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
+        (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
+        (None, false) => {
+            let plain = options::Idmap { depth: Depth::Plain, uids: Vec::new(), gids: Vec::new() };
+            Some(rootfs::id_map(input, mount, &plain, draft)?)
+        }
+        (None, true) => None,
+    };
+    let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
+    let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
+    draft.ops.push(Op::Mount(Box::new(MountOp {
+        dest,
+        what: What::New {
+            kind: c_string(kind, "mounts.type")?,
+            source: c_string(source, "mounts.source")?,
+            params,
+            flags: options.sb_set & !libc::MS_RDONLY,
+            data: c_string(data, "mounts.options")?,
+            copy_up: if options.tmpcopyup { CopyUp::Yes } else { CopyUp::No },
+            mode: if kind == "tmpfs" && !has_mode { Mode::OfMountPoint } else { Mode::AsGiven },
+        },
+        attr,
+        recursive: recursive_attr(options),
+        propagation: propagation(options),
+        idmap,
+        // A link at /proc or /sys would put the real one elsewhere (CVE-2019-19921, CVE-2023-27561).
+        no_follow: options.dest_nofollow || matches!(kind, "proc" | "sysfs"),
+    })));
+    Ok(())
+}
+
+/// The SELinux context of a new mount. The kernel labels proc and sysfs itself; without SELinux no file system
+/// knows the option, and engines write the label all the same.
+fn mount_label<'a>(input: &'a Input<'_>, kind: &str) -> Option<&'a str> {
+    let label = input.spec.linux.as_ref()?.mount_label.as_deref().filter(|label| !label.is_empty())?;
+    (input.host.selinux && !matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2")).then_some(label)
+}
+
+fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Draft) -> Result<()> {
+    let params = if is_bind(mount) { Vec::new() } else { params(options, "")? };
+    draft.ops.push(Op::Mount(Box::new(MountOp {
+        dest,
+        what: What::Remount { params },
+        attr: plain_attr(options),
+        recursive: recursive_attr(options),
+        propagation: propagation(options),
+        idmap: None,
+        no_follow: options.dest_nofollow,
+    })));
+    Ok(())
+}
+
+/// `cgroup`: cgroup2 where there are no v1 hierarchies, else a tmpfs with one directory a hierarchy, as
+/// applications expect of v1.
+fn cgroup(
+    input: &Input<'_>,
+    mount: &Mount,
+    options: &MountOptions,
+    dest: CString,
+    draft: &mut Draft,
+    late: &mut Late,
+) -> Result<()> {
+    draft.needs_cgroup();
+    let layout = &input.host.cgroup;
+    let own_namespace = input.namespaces.contains(Kind::Cgroup);
+    // What is only tried may not have been made by the time of the mount.
+    let planned = input.cgroup.filter(|cgroup| cgroup.need != Need::BestEffort);
+    if layout.v1.is_empty() {
+        // Without a cgroup namespace a new mount would show every cgroup of the host, writable for a
+        // container root that is not confined (CVE-2023-25809): its own part is bound instead.
+        let dir = planned.and_then(|c| c.dirs.iter().find(|dir| dir.version == Version::V2));
+        return match dir {
+            Some(dir) if !own_namespace && input.in_userns() => {
+                let source = c_string(dir.full_path().as_os_str().as_bytes(), "linux.cgroupsPath")?;
+                bind(input, mount, &fixed(options), dest, source, Reach::One, draft)
+            }
+            None if input.in_userns() && !own_namespace => {
+                let mut options = fixed(options);
+                options.attr_set |= attr::RDONLY;
+                bind(input, mount, &options, dest, c"/sys/fs/cgroup".into(), Reach::Tree, draft)
+            }
+            _ => new(input, mount, &fixed(options), dest, "cgroup2", draft, late),
+        };
+    }
+    let mut holder = fixed(options);
+    let readonly = options.attr_set & attr::RDONLY != 0;
+    holder.data = vec!["mode=755".into(), "size=65536k".into()];
+    holder.propagation.clear();
+    new(input, mount, &holder, dest.clone(), "tmpfs", draft, late)?;
+    for hierarchy in layout.v1.iter().chain(&layout.unified) {
+        let Some(name) = hierarchy.mount_point.file_name() else { continue };
+        let inner = [dest.to_bytes(), b"/", name.as_bytes()].concat();
+        let inner = c_string(inner, "mounts.destination")?;
+        let dir = planned.and_then(|c| c.dirs.iter().find(|dir| dir.mount_point == hierarchy.mount_point));
+        let mut options = fixed(options);
+        if readonly {
+            options.attr_set |= attr::RDONLY;
+        }
+        if own_namespace && input.cgroup.is_some() && !input.in_userns() {
+            let is_v2 = layout.unified.as_ref().is_some_and(|u| u.mount_point == hierarchy.mount_point);
+            let kind = if is_v2 { "cgroup2" } else { "cgroup" };
+            options.data = match (&hierarchy.name, is_v2) {
+                (_, true) => Vec::new(),
+                (Some(name), _) => vec![format!("name={name}")],
+                (None, _) => hierarchy.controllers.clone(),
+            };
+            let named = Mount { source: Some("cgroup".into()), ..mount.clone() };
+            new(input, &named, &options, inner, kind, draft, late)?;
+            continue;
+        }
+        let source = match dir {
+            Some(dir) => dir.full_path(),
+            // No cgroup of its own there: where the runtime is, and nothing may be written.
+            None => {
+                options.attr_set |= attr::RDONLY;
+                hierarchy.mount_point.join(&hierarchy.own)
+            }
+        };
+        let source = c_string(source.as_os_str().as_bytes(), "linux.cgroupsPath")?;
+        bind(input, mount, &options, inner, source, Reach::One, draft)?;
+    }
+    links_of_controllers(layout, dest, draft)
+}
+
+/// Programs look for `/sys/fs/cgroup/cpu` where the host has `cpu,cpuacct`: links, as on the host and as runc makes them.
+fn links_of_controllers(layout: &Layout, dest: CString, draft: &mut Draft) -> Result<()> {
+    let names = layout.v1.iter().filter_map(|hierarchy| hierarchy.mount_point.file_name()?.to_str());
+    let shared: Vec<&str> = names.filter(|name| name.contains(',')).collect();
+    if !shared.is_empty() {
+        draft.ops.push(Op::OpenDir(dest));
+    }
+    for target in shared {
+        for name in target.split(',') {
+            let (name, target) = (c_string(name, "mounts.destination")?, c_string(target, "mounts.destination")?);
+            draft.ops.push(Op::Symlink { name, target, rule: LinkRule::Keep });
+        }
+    }
+    Ok(())
+}
+
+/// The options of a cgroup mount without what only the file system named in the bundle would know.
+fn fixed(options: &MountOptions) -> MountOptions {
+    let mut fixed = options.clone();
+    fixed.data.clear();
+    fixed
+}

@@ -1,0 +1,76 @@
+//! The option of an id-mapped mount: `idmap`, `ridmap`, and crun's form with ranges of its own. Pure; runs
+//! in the parent.
+
+use crate::error::{Error, Result, Stage};
+use crate::plan::rootfs::options::Depth;
+
+/// One range of crun's `idmap=uids=FROM-TO-SIZE#…;gids=…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdmapRange {
+    /// First id in the file system.
+    pub from: u32,
+    /// First id it appears as: the host's, or the container's when `relative`.
+    pub to: u32,
+    /// Number of ids.
+    pub size: u32,
+    /// Written with `@`: `to` counts inside the container's user namespace.
+    pub relative: bool,
+}
+
+/// An id-mapped mount. Without ranges the mount's own mappings count, or the container's user namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idmap {
+    /// `idmap` or `ridmap`.
+    pub depth: Depth,
+    /// Ranges of user ids.
+    pub uids: Vec<IdmapRange>,
+    /// Ranges of group ids.
+    pub gids: Vec<IdmapRange>,
+}
+
+/// Reads `idmap=…` or `ridmap=…`; `None` for any other option.
+pub(in crate::plan) fn parse(option: &str) -> Result<Option<Idmap>> {
+    split(option).map(|(depth, ranges)| parse_idmap(option, depth, ranges)).transpose()
+}
+
+fn split(option: &str) -> Option<(Depth, &str)> {
+    match option.strip_prefix("idmap=") {
+        Some(ranges) => Some((Depth::Plain, ranges)),
+        None => option.strip_prefix("ridmap=").map(|ranges| (Depth::Recursive, ranges)),
+    }
+}
+
+/// `uids=FROM-TO-SIZE#FROM-TO-SIZE;gids=…`; a range may start with `@`.
+fn parse_idmap(option: &str, depth: Depth, text: &str) -> Result<Idmap> {
+    let bad =
+        || Error::new(Stage::Bundle, format!("mount option {option:?}: want uids=FROM-TO-SIZE;gids=FROM-TO-SIZE"));
+    let mut idmap = Idmap { depth, uids: Vec::new(), gids: Vec::new() };
+    for part in text.split(';').filter(|part| !part.is_empty()) {
+        let (list, ranges) = match part.split_once('=') {
+            Some(("uids", ranges)) => (&mut idmap.uids, ranges),
+            Some(("gids", ranges)) => (&mut idmap.gids, ranges),
+            _ => return Err(bad()),
+        };
+        for range in ranges.split('#') {
+            list.push(parse_range(range).ok_or_else(bad)?);
+        }
+    }
+    if idmap.uids.is_empty() && idmap.gids.is_empty() {
+        return Err(bad());
+    }
+    Ok(idmap)
+}
+
+fn parse_range(text: &str) -> Option<IdmapRange> {
+    let (relative, text) = match text.strip_prefix('@') {
+        Some(text) => (true, text),
+        None => (false, text),
+    };
+    let mut numbers = text.split('-').map(|number| number.parse::<u32>().ok());
+    let range = IdmapRange { from: numbers.next()??, to: numbers.next()??, size: numbers.next()??, relative };
+    let fits = range.size > 0
+        && range.from.checked_add(range.size).is_some()
+        && range.to.checked_add(range.size).is_some()
+        && numbers.next().is_none();
+    fits.then_some(range)
+}

@@ -1,0 +1,144 @@
+//! `mounts add` and `mounts remove`: mounts of a container that runs. Pure; runs in the parent.
+//!
+//! A process of ours joins the container's mount namespace and does the same operations as at creation. What
+//! it binds the parent has cloned on the host before, so no path of the host is looked up in the container.
+
+use std::ffi::CString;
+
+use crate::error::{Error, Result, Stage};
+use crate::host::Host;
+use crate::plan::create::{Draft, Input, Options, c_string};
+use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::op::{EndLink, IntoCgroup, Mounts, Op, Plan, Source, Step, What};
+use crate::plan::rootfs::mounts;
+use crate::plan::rootfs::options;
+use crate::spec::Spec;
+use crate::spec::linux::Linux;
+use crate::spec::mounts::Mount;
+use crate::sys::mount::MountAttr;
+
+/// Plans new mounts in the container that `spec` describes.
+pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
+    let empty = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&empty);
+    let namespaces = Namespaces::parse(&linux.namespaces)?;
+    let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
+    let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
+    let input = Input {
+        spec,
+        host,
+        options,
+        namespaces: &namespaces,
+        cgroup: None,
+        uids: &uids,
+        gids: &gids,
+        mounts: Mounts::Copy,
+    };
+    let mut draft = enter(&namespaces)?;
+    let mut late: Vec<(CString, MountAttr)> = Vec::new();
+    for mount in list {
+        check(mount, &input)?;
+        mounts::plan(&input, mount, &mut draft, &mut late)?;
+    }
+    draft.ops.extend(late.into_iter().map(|(path, attr)| Op::SetAttr(path, attr)));
+    let trees = clone_sources(&mut draft.ops);
+    draft.before_clone.extend(trees);
+    Ok(finish(draft))
+}
+
+/// Plans the end of mounts.
+pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
+    let empty = Linux::default();
+    let namespaces = Namespaces::parse(&spec.linux.as_ref().unwrap_or(&empty).namespaces)?;
+    let mut draft = enter(&namespaces)?;
+    for mount in list {
+        let path = mount.destination.trim_matches('/');
+        let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
+        if matches!(name, "" | "." | "..") {
+            return Err(Error::new(Stage::Args, format!("mount {:?}: not the place of a mount", mount.destination)));
+        }
+        let (dir, name) = (c_string(dir, "destination")?, c_string(name, "destination")?);
+        draft.ops.push(Op::Unmount { dir, name });
+    }
+    Ok(finish(draft))
+}
+
+fn enter(namespaces: &Namespaces) -> Result<Draft> {
+    if !namespaces.is_new(Kind::Mount) {
+        let what = "the container has no mount namespace of its own: its mounts are somebody else's";
+        return Err(Error::new(Stage::Namespace, what));
+    }
+    let mut draft = Draft::default();
+    let user = if namespaces.contains(Kind::User) { Kind::User.flag() } else { 0 };
+    draft.ops.push(Op::JoinInit(Kind::Mount.flag() | user));
+    if user != 0 {
+        draft.ops.push(Op::BecomeRoot);
+    }
+    draft.ops.push(Op::RootHere(c"/".into()));
+    Ok(draft)
+}
+
+/// What can be mounted from outside so that it is what it says.
+fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
+    let refuse = |why: &str| Err(Error::new(Stage::Args, format!("mount {}: {why}", mount.destination)));
+    let bind = mounts::is_bind(mount);
+    if !bind && mount.kind.as_deref() != Some("tmpfs") {
+        // proc, sysfs and mqueue show the namespaces of who mounts them, which are the host's here.
+        return refuse("a container that runs can be given binds and tmpfs only");
+    }
+    let options = options::parse(&mount.options)?;
+    if options.remount || options.copy_symlink || options.src_nofollow || options.tmpcopyup {
+        return refuse("remount, copy-symlink, src-nofollow and tmpcopyup work at creation only");
+    }
+    let readonly = (options.attr_set | options.rec_set) & options::attr::RDONLY != 0;
+    if bind && readonly && input.in_userns() {
+        // Only the copy that a new mount namespace of a user namespace makes has its flags locked
+        // (lock_mnt_tree() in fs/namespace.c).
+        return refuse("the container's root could make it writable, for it is root of a user namespace");
+    }
+    Ok(())
+}
+
+/// Lets the parent clone what is bound: index by index, the source becomes a tree.
+fn clone_sources(ops: &mut [Op]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for op in ops {
+        let Op::Mount(mount) = op else { continue };
+        let What::Bind { source, reach, .. } = &mut mount.what else { continue };
+        if let Source::Path(path) = source {
+            steps.push(Step::CloneTree {
+                path: path.clone(),
+                reach: *reach,
+                propagation: libc::MS_PRIVATE,
+                end: EndLink::Follow,
+            });
+            *source = Source::Tree(steps.len() - 1);
+        }
+    }
+    steps
+}
+
+fn finish(mut draft: Draft) -> Plan {
+    draft.ops.push(Op::End);
+    let mut steps = draft.before_clone;
+    steps.push(Step::Clone {
+        flags: 0,
+        into_cgroup: IntoCgroup::No,
+        join_pid: None,
+        mounts: Mounts::Copy,
+        time_offsets: None,
+    });
+    steps.push(Step::AwaitExec);
+    let tail = draft.ops.len();
+    Plan {
+        steps,
+        ops: draft.ops,
+        tail,
+        args: Vec::new(),
+        env: Vec::new(),
+        cgroup: None,
+        scope: None,
+        warnings: draft.warnings,
+    }
+}

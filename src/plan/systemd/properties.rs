@@ -1,0 +1,308 @@
+//! Properties of a scope that stand for the writes and device rules of a cgroup plan. Pure.
+//!
+//! Everything here is written to the cgroup's files as well. The property is what makes it last: on
+//! `systemctl daemon-reload`, or when a sibling changes, systemd writes the files again from what it knows.
+
+use crate::dbus::value::Value;
+use crate::plan::cgroup::devices::{Access, DevicePolicy, Kind, Rule, Verdict};
+use crate::plan::cgroup::{Devices, Write};
+use crate::plan::systemd::Property;
+
+/// What systemd calls "infinity".
+const INFINITY: u64 = u64::MAX;
+
+/// Files that hold one number or `max`, and their properties.
+const NUMBERS: &[(&str, &str)] = &[
+    ("memory.min", "MemoryMin"),
+    ("memory.low", "MemoryLow"),
+    ("memory.high", "MemoryHigh"),
+    ("memory.max", "MemoryMax"),
+    ("memory.swap.max", "MemorySwapMax"),
+    ("memory.zswap.max", "MemoryZSwapMax"),
+    ("pids.max", "TasksMax"),
+    ("cpu.weight", "CPUWeight"),
+    ("memory.limit_in_bytes", "MemoryLimit"),
+    ("cpu.shares", "CPUShares"),
+    ("blkio.weight", "BlockIOWeight"),
+];
+
+/// The properties for a list of writes, in the order of the writes. A value systemd would not understand
+/// has no property: the kernel judges it when the file is written.
+pub fn limits(writes: &[Write]) -> Vec<Property> {
+    let mut found = Found { properties: Vec::new() };
+    for write in writes {
+        found.add(&write.file, write.value.trim());
+    }
+    if let Some((quota, period)) = bandwidth(writes) {
+        found.put("CPUQuotaPeriodUSec", Value::U64(period));
+        found.put("CPUQuotaPerSecUSec", Value::U64(quota.map_or(INFINITY, |q| per_second(q, period))));
+    }
+    // A weight of 0 is systemd's word for cpu.idle (252): it replaces the weight, and some weight replaces it.
+    match writes.iter().rev().find(|w| w.file == "cpu.idle").map(|w| w.value.trim()) {
+        Some("1") => found.put("CPUWeight", Value::U64(0)),
+        Some("0") if found.properties.iter().all(|p| p.name != "CPUWeight") => {
+            found.put("CPUWeight", Value::U64(INFINITY));
+        }
+        _ => {}
+    }
+    found.properties
+}
+
+struct Found {
+    properties: Vec<Property>,
+}
+
+impl Found {
+    /// Adds a property, or replaces it: of two writes to one file the last one counts.
+    fn put(&mut self, name: &str, value: Value) {
+        self.properties.retain(|p| p.name != name);
+        self.properties.push(Property::limit(name, value));
+    }
+
+    /// Adds an item to a list.
+    fn push(&mut self, name: &str, item: Value) {
+        match self.properties.iter_mut().find(|p| p.name == name) {
+            Some(Property { value: Value::Array { items, .. }, .. }) => items.push(item),
+            _ => {
+                let list = Value::Array { element: item.signature(), items: vec![item] };
+                self.properties.push(Property::limit(name, list));
+            }
+        }
+    }
+
+    fn add(&mut self, file: &str, value: &str) {
+        if let Some((_, name)) = NUMBERS.iter().find(|(known, _)| *known == file) {
+            if let Some(number) = number(value) {
+                // systemd has no TasksMax=0.
+                let floor = if *name == "TasksMax" { 1 } else { 0 };
+                self.put(name, Value::U64(number.max(floor)));
+            }
+            return;
+        }
+        match file {
+            "cpuset.cpus" => self.set("AllowedCPUs", value),
+            "cpuset.mems" => self.set("AllowedMemoryNodes", value),
+            "memory.oom.group" if value == "1" => self.put("OOMPolicy", Value::str("kill")),
+            "memory.oom.group" if value == "0" => self.put("OOMPolicy", Value::str("continue")),
+            "io.weight" => self.io_weight(value, |weight| weight),
+            "io.bfq.weight" => self.io_weight(value, io_weight_from_bfq),
+            "io.max" => self.io_max(value),
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, name: &str, list: &str) {
+        if list.is_empty() {
+            // What a cgroup without a list of its own says: systemd's unset.
+            self.put(name, Value::bytes(&[]));
+        } else if let Some(bits) = bit_mask(list) {
+            self.put(name, Value::bytes(&bits));
+        }
+    }
+
+    /// `WEIGHT`, `default WEIGHT` or `MAJOR:MINOR WEIGHT`.
+    fn io_weight(&mut self, line: &str, convert: impl Fn(u64) -> u64) {
+        let (device, weight) = line.rsplit_once(' ').unwrap_or(("default", line));
+        let Ok(weight) = weight.parse() else { return };
+        match device.trim() {
+            "default" => self.put("IOWeight", Value::U64(convert(weight))),
+            device => {
+                if let Some(path) = block_device(device) {
+                    self.push("IODeviceWeight", Value::Struct(vec![path, Value::U64(convert(weight))]));
+                }
+            }
+        }
+    }
+
+    /// `MAJOR:MINOR rbps=… wiops=…`
+    fn io_max(&mut self, line: &str) {
+        let mut words = line.split_ascii_whitespace();
+        let Some(device) = words.next().and_then(block_device) else { return };
+        for (key, value) in words.filter_map(|word| word.split_once('=')) {
+            let name = match key {
+                "rbps" => "IOReadBandwidthMax",
+                "wbps" => "IOWriteBandwidthMax",
+                "riops" => "IOReadIOPSMax",
+                "wiops" => "IOWriteIOPSMax",
+                _ => continue,
+            };
+            if let Some(rate) = number(value) {
+                self.push(name, Value::Struct(vec![device.clone(), Value::U64(rate)]));
+            }
+        }
+    }
+}
+
+fn block_device(numbers: &str) -> Option<Value> {
+    let (major, minor) = numbers.split_once(':')?;
+    let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    Some(Value::str(format!("/dev/block/{major}:{minor}")))
+}
+
+/// A number as cgroup files take it: `max`, or digits and a binary suffix.
+fn number(text: &str) -> Option<u64> {
+    // -1 is v1's word for it.
+    if matches!(text, "max" | "-1") {
+        return Some(INFINITY);
+    }
+    let (digits, shift) = match text.char_indices().last()? {
+        (at, 'k' | 'K') => (text.get(..at)?, 10),
+        (at, 'm' | 'M') => (text.get(..at)?, 20),
+        (at, 'g' | 'G') => (text.get(..at)?, 30),
+        (at, 't' | 'T') => (text.get(..at)?, 40),
+        _ => (text, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// The inverse of what systemd does to IOWeight (1 to 10000) for io.bfq.weight (1 to 1000); both have 100 in
+/// common (src/shared/cgroup-setup, BFQ_WEIGHT).
+fn io_weight_from_bfq(weight: u64) -> u64 {
+    if weight <= 100 { weight } else { 100 + (weight - 100) * 11 }
+}
+
+/// A list such as `0-2,16` as systemd takes it: one bit per number, the lowest first.
+fn bit_mask(list: &str) -> Option<Vec<u8>> {
+    /// No kernel has more CPUs or memory nodes; a longer mask is a mistake.
+    const MOST: usize = 8192;
+    let mut bits = Vec::new();
+    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last >= MOST {
+            return None;
+        }
+        if bits.len() <= last / 8 {
+            bits.resize(last / 8 + 1, 0u8);
+        }
+        for number in first..=last {
+            if let Some(byte) = bits.get_mut(number / 8) {
+                *byte |= 1 << (number % 8);
+            }
+        }
+    }
+    (!bits.is_empty()).then_some(bits)
+}
+
+/// The kernel's default period in microseconds.
+const DEFAULT_PERIOD: u64 = 100_000;
+
+/// Quota (`None`: none) and period that the writes set, where they set either.
+fn bandwidth(writes: &[Write]) -> Option<(Option<u64>, u64)> {
+    let last = |file: &str| writes.iter().rev().find(|w| w.file == file).map(|w| w.value.trim());
+    if let Some(line) = last("cpu.max") {
+        let mut words = line.split_ascii_whitespace();
+        let quota = words.next()?.parse().ok();
+        return Some((quota, words.next().map_or(Some(DEFAULT_PERIOD), |p| p.parse().ok()).filter(|p| *p > 0)?));
+    }
+    let quota = last("cpu.cfs_quota_us").map(|q| q.parse::<u64>().ok());
+    let period = last("cpu.cfs_period_us").and_then(|p| p.parse().ok()).filter(|p| *p > 0);
+    match (quota, period) {
+        (None, None) => None,
+        (quota, period) => Some((quota.flatten(), period.unwrap_or(DEFAULT_PERIOD))),
+    }
+}
+
+/// A whole percent of one CPU in microseconds per second.
+const PERCENT: u64 = 10_000;
+
+fn per_second(quota: u64, period: u64) -> u64 {
+    (u128::from(quota) * 1_000_000 / u128::from(period)).try_into().unwrap_or(INFINITY)
+}
+
+/// Rounds a CPU quota up to a whole percent. systemd stores percents in the unit's file: after a
+/// daemon-reload any other quota would be a different one, and lower than asked.
+pub fn round_quota(writes: &mut [Write]) {
+    let Some((Some(quota), period)) = bandwidth(writes) else { return };
+    let exact = per_second(quota, period);
+    if exact.is_multiple_of(PERCENT) || exact == INFINITY {
+        return;
+    }
+    let rounded = u128::from(exact.next_multiple_of(PERCENT)) * u128::from(period) / 1_000_000;
+    for write in writes {
+        match write.file.as_str() {
+            "cpu.max" => write.value = format!("{rounded} {period}"),
+            "cpu.cfs_quota_us" => write.value = rounded.to_string(),
+            _ => {}
+        }
+    }
+}
+
+/// Which way to err where systemd has no word for a rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Looser,
+    Tighter,
+}
+
+/// The device rules, as far as systemd has words for them.
+///
+/// On v2 the runtime attaches a program of its own to the same cgroup, and an access needs the consent of
+/// both: systemd's may be looser (a deny rule, or a minor number of every major, has no word there), never
+/// tighter. On v1 there is one list, and the last writer wins: there it may be tighter, never looser.
+pub fn devices(devices: &Devices) -> Vec<Property> {
+    let (policy, side) = match devices {
+        Devices::Unrestricted => return Vec::new(),
+        Devices::V1(policy) => (policy, Side::Tighter),
+        Devices::Bpf(policy) => (policy, Side::Looser),
+    };
+    if policy.default == Verdict::Allow {
+        // DevicePolicy=auto without a list: systemd restricts nothing.
+        return Vec::new();
+    }
+    let mut entries: Vec<(String, u8)> = Vec::new();
+    for (index, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| rule.verdict == Verdict::Allow) {
+        let denied = match side {
+            Side::Looser => 0,
+            Side::Tighter => denied_later(policy, index, rule),
+        };
+        let access = rule.access.0 & !denied;
+        let Some(name) = device_name(rule, side).filter(|_| access != 0) else { continue };
+        match entries.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known |= access,
+            None => entries.push((name, access)),
+        }
+    }
+    let items = entries
+        .into_iter()
+        .map(|(name, access)| Value::Struct(vec![Value::Str(name), Value::Str(Access(access).to_string())]));
+    let list = Value::Array { element: "(ss)".into(), items: items.collect() };
+    vec![Property::fixed("DevicePolicy", Value::str("strict")), Property::fixed("DeviceAllow", list)]
+}
+
+/// The same for a unit that has rules already: an empty list is systemd's word for forgetting them.
+pub fn other_devices(rules: &Devices) -> Vec<Property> {
+    let nothing = Value::Array { element: "(ss)".into(), items: Vec::new() };
+    let mut properties = vec![Property::fixed("DeviceAllow", nothing)];
+    match devices(rules) {
+        none if none.is_empty() => properties.push(Property::fixed("DevicePolicy", Value::str("auto"))),
+        some => properties.extend(some),
+    }
+    properties
+}
+
+/// The access bits that rules after `index` take away from some device of `rule`.
+fn denied_later(policy: &DevicePolicy, index: usize, rule: &Rule) -> u8 {
+    let meets = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
+    let later = policy.rules.iter().skip(index + 1).filter(|later| {
+        later.verdict == Verdict::Deny
+            && later.kind == rule.kind
+            && meets(later.major, rule.major)
+            && meets(later.minor, rule.minor)
+    });
+    later.fold(0, |bits, later| bits | later.access.0)
+}
+
+/// systemd's word for the devices of a rule (systemd.resource-control(5), DeviceAllow=); `char-MAJOR` since 240.
+fn device_name(rule: &Rule, side: Side) -> Option<String> {
+    let kind = match rule.kind {
+        Kind::Block => "block",
+        Kind::Char => "char",
+    };
+    match (rule.major, rule.minor) {
+        (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
+        (Some(major), None) => Some(format!("{kind}-{major}")),
+        (None, Some(_)) if side == Side::Tighter => None,
+        (None, _) => Some(format!("{kind}-*")),
+    }
+}
