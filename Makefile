@@ -27,7 +27,7 @@ TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 
 .PHONY: all build quick release demo test test-deps test-programs unit unit-aarch64 integration integration-v2 counts faults check test-all parity soak soak-quick bench \
-	conformance man install deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
+	conformance man install uninstall dist deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
 
 all: release
 
@@ -117,6 +117,12 @@ man: release ## manual pages into $(OUT)/man
 
 install: release ## binary, pages, completions, podman's drop-in into $(DESTDIR)$(PREFIX)
 	contrib/install $(BRISK) '$(DESTDIR)' '$(PREFIX)'
+
+uninstall: release ## take away what `make install` with the same DESTDIR and PREFIX has laid out
+	contrib/uninstall $(BRISK) '$(DESTDIR)' '$(PREFIX)'
+
+dist: release ## archive with the program, pages and notices, SBOM and checksums into $(OUT)/dist
+	contrib/dist $(BRISK) $(OUT)/dist
 
 deb: release ## a Debian package
 	contrib/deb/build $(BRISK)
