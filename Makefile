@@ -18,7 +18,10 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # The runtime under test: brisk, or a name or path of another one.
 RUNTIME ?=
-RUNTIME_TOOLS ?=
+# Of `make conformance`: which suite, where its checkout is, and which of its files.
+SUITE ?=
+DIR ?=
+FILES ?=
 # Says which tests to run; empty for all.
 TESTS ?=
 # The tests and the probe need no fat LTO; brisk itself is always the release build.
@@ -105,8 +108,8 @@ test-deaf: test-programs ## each row of docs/FIELDS.md: its test has to fail wit
 soak: test-programs ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000
 
-conformance: $(if $(RUNTIME),,release) ## RUNTIME_TOOLS=DIR: the validation programs of OCI runtime-tools
-	@RUNTIME="$(or $(RUNTIME),$(BRISK))" integration/conformance $(RUNTIME_TOOLS)
+conformance: $(if $(RUNTIME),,release) ## SUITE=runc-bats|contest|runtime-tools DIR=built checkout: the suites of other projects
+	@RUNTIME="$(or $(RUNTIME),$(BRISK))" integration/conformance/run "$(SUITE)" "$(DIR)" $(FILES)
 
 bench: release ## time against crun and runc
 	contrib/bench $(BRISK)
