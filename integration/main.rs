@@ -6,41 +6,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "a skip is loud")]
 
-mod adversity;
-mod annotations;
-mod bad_input;
-mod capabilities;
 mod cgroup;
-mod cgroup2;
-mod check;
-mod clock;
+mod cli;
 mod common;
-mod complaints;
-mod conformance;
-mod criu;
-mod devices;
-mod each_flag;
 mod exec;
-mod fields;
-mod flags;
-mod hard_cases;
 mod hooks;
+mod hostile;
 mod lifecycle;
-mod lsm;
-mod mount_options;
-mod mounts;
-mod namespaces;
-mod netdev;
-mod notify;
-mod paths;
-mod pause_update;
-mod plan;
+mod mount;
+mod namespace;
 mod process;
-mod resources;
-mod rootfs;
 mod rootless;
 mod security;
-mod systemd;
-mod systemd_life;
+mod spec;
 mod terminal;
-mod update;

@@ -4,7 +4,7 @@
 //! the file anew. `integration/deaf` checks that the tests notice when the field or flag is not seen.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use brisk::cli::flags::{self, Value as Takes};
 use brisk::cli::verbs::VERBS;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     fixture,
     flag_tests::{FLAG_TESTS, OPTION_TESTS},
+    test_files,
 };
 
 /// What is done with the fields below each path, the kernel it needs, and the test that shows it: on the real kernel
@@ -22,7 +23,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "ociVersion",
         "any version is accepted; shown by `state`",
         "",
-        "integration/bad_input.rs: a_newer_version_of_the_specification_is_accepted",
+        "integration/hostile/bad_input.rs: a_newer_version_of_the_specification_is_accepted",
     ),
     (
         "annotations",
@@ -34,19 +35,19 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "domainname",
         "setdomainname in the container's UTS namespace",
         "",
-        "integration/namespaces.rs: hostname_and_domainname_are_set",
+        "integration/namespace/kinds.rs: hostname_and_domainname_are_set",
     ),
     (
         "hostname",
         "sethostname in the container's UTS namespace",
         "",
-        "integration/namespaces.rs: hostname_and_domainname_are_set",
+        "integration/namespace/kinds.rs: hostname_and_domainname_are_set",
     ),
     (
         "hooks",
         "run in their namespaces with the state on standard input; killed after `timeout`",
         "",
-        "integration/fields.rs: hooks_have_the_arguments_and_environment_of_their_own",
+        "integration/spec/fields.rs: hooks_have_the_arguments_and_environment_of_their_own",
     ),
     (
         "hooks.prestart[].timeout",
@@ -84,54 +85,59 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "",
         "integration/hooks.rs: a_hook_that_hangs_is_ended_by_its_timeout",
     ),
-    ("mounts", "a detached mount, attached below the root", "5.12", "integration/mounts.rs: a_directory_is_bound"),
-    ("mounts[].options", "a detached mount, attached below the root", "5.12", "integration/mounts.rs: flags_are_set"),
+    ("mounts", "a detached mount, attached below the root", "5.12", "integration/mount/types.rs: a_directory_is_bound"),
+    (
+        "mounts[].options",
+        "a detached mount, attached below the root",
+        "5.12",
+        "integration/mount/types.rs: flags_are_set",
+    ),
     (
         "mounts[].type",
         "a detached mount, attached below the root",
         "5.12",
-        "integration/mounts.rs: proc_sysfs_devpts_mqueue_and_shm_are_what_they_should_be",
+        "integration/mount/types.rs: proc_sysfs_devpts_mqueue_and_shm_are_what_they_should_be",
     ),
-    ("mounts[].uidMappings", "id-mapped mount", "5.12", "integration/mounts.rs: id_mapped_mounts"),
-    ("mounts[].gidMappings", "id-mapped mount", "5.12", "integration/mounts.rs: id_mapped_mounts"),
-    ("process.args", "given to execve", "", "integration/process.rs: arguments_are_passed_unchanged"),
-    ("process.env", "given to execve", "", "integration/process.rs: the_environment_is_the_configured_one"),
+    ("mounts[].uidMappings", "id-mapped mount", "5.12", "integration/mount/types.rs: id_mapped_mounts"),
+    ("mounts[].gidMappings", "id-mapped mount", "5.12", "integration/mount/types.rs: id_mapped_mounts"),
+    ("process.args", "given to execve", "", "integration/process/attributes.rs: arguments_are_passed_unchanged"),
+    ("process.env", "given to execve", "", "integration/process/attributes.rs: the_environment_is_the_configured_one"),
     (
         "process.apparmorProfile",
         "written to /proc/thread-self/attr; error without AppArmor",
         "",
-        "integration/fields.rs: what_this_host_cannot_serve_is_named",
+        "integration/spec/fields.rs: what_this_host_cannot_serve_is_named",
     ),
     (
         "process.capabilities",
         "capset, bounding and ambient sets; what cannot be granted is a warning",
         "4.3",
-        "integration/capabilities.rs: the_sets_are_what_the_config_says",
+        "integration/process/capabilities.rs: the_sets_are_what_the_config_says",
     ),
     (
         "process.capabilities.ambient",
         "capset, bounding and ambient sets; what cannot be granted is a warning",
         "4.3",
-        "integration/capabilities.rs: a_user_keeps_only_the_ambient_ones",
+        "integration/process/capabilities.rs: a_user_keeps_only_the_ambient_ones",
     ),
     (
         "process.capabilities.inheritable",
         "capset, bounding and ambient sets; what cannot be granted is a warning",
         "4.3",
-        "integration/capabilities.rs: a_user_keeps_only_the_ambient_ones",
+        "integration/process/capabilities.rs: a_user_keeps_only_the_ambient_ones",
     ),
     (
         "process.capabilities.effective",
         "capset, bounding and ambient sets; what cannot be granted is a warning",
         "4.3",
-        "integration/capabilities.rs: the_effective_set_is_in_force_when_the_program_is_executed",
+        "integration/process/capabilities.rs: the_effective_set_is_in_force_when_the_program_is_executed",
     ),
     ("process.consoleSize", "size of the terminal", "", "integration/terminal.rs: the_console_has_the_configured_size"),
     (
         "process.cwd",
         "entered through a descriptor resolved below the root",
         "5.6",
-        "integration/process.rs: the_working_directory",
+        "integration/process/attributes.rs: the_working_directory",
     ),
     (
         "process.execCPUAffinity",
@@ -139,28 +145,33 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "",
         "integration/exec.rs: exec_cpu_affinity",
     ),
-    ("process.ioPriority", "ioprio_set", "", "integration/process.rs: the_io_priority_is_set"),
-    ("process.noNewPrivileges", "prctl PR_SET_NO_NEW_PRIVS", "", "integration/process.rs: no_new_privileges"),
-    ("process.oomScoreAdj", "written by the parent", "", "integration/process.rs: oom_score_adj_is_set"),
-    ("process.rlimits", "prlimit by the parent", "", "integration/process.rs: resource_limits_are_set"),
-    ("process.scheduler", "sched_setattr, deadline included", "3.14", "integration/fields.rs: a_deadline_is_set"),
+    ("process.ioPriority", "ioprio_set", "", "integration/process/attributes.rs: the_io_priority_is_set"),
+    (
+        "process.noNewPrivileges",
+        "prctl PR_SET_NO_NEW_PRIVS",
+        "",
+        "integration/process/attributes.rs: no_new_privileges",
+    ),
+    ("process.oomScoreAdj", "written by the parent", "", "integration/process/attributes.rs: oom_score_adj_is_set"),
+    ("process.rlimits", "prlimit by the parent", "", "integration/process/attributes.rs: resource_limits_are_set"),
+    ("process.scheduler", "sched_setattr, deadline included", "3.14", "integration/spec/fields.rs: a_deadline_is_set"),
     (
         "process.scheduler.nice",
         "sched_setattr, deadline included",
         "3.14",
-        "integration/process.rs: the_scheduler_is_set",
+        "integration/process/attributes.rs: the_scheduler_is_set",
     ),
     (
         "process.scheduler.priority",
         "sched_setattr, deadline included",
         "3.14",
-        "integration/fields.rs: real_time_limits_let_a_real_time_policy_run",
+        "integration/spec/fields.rs: real_time_limits_let_a_real_time_policy_run",
     ),
     (
         "process.selinuxLabel",
         "written to /proc/thread-self/attr; error without SELinux",
         "",
-        "integration/fields.rs: what_this_host_cannot_serve_is_named",
+        "integration/spec/fields.rs: what_this_host_cannot_serve_is_named",
     ),
     (
         "process.terminal",
@@ -168,43 +179,43 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "4.13",
         "integration/terminal.rs: the_master_is_sent_over_the_console_socket",
     ),
-    ("process.user", "setgroups, setgid, setuid, umask", "", "integration/process.rs: user_and_groups"),
-    ("process.user.umask", "setgroups, setgid, setuid, umask", "", "integration/process.rs: umask"),
+    ("process.user", "setgroups, setgid, setuid, umask", "", "integration/process/attributes.rs: user_and_groups"),
+    ("process.user.umask", "setgroups, setgid, setuid, umask", "", "integration/process/attributes.rs: umask"),
     (
         "root.path",
         "the root directory, made the container's with pivot_root",
         "5.12",
-        "integration/rootfs.rs: the_root_is_the_configured_directory",
+        "integration/mount/rootfs.rs: the_root_is_the_configured_directory",
     ),
     (
         "root.readonly",
         "the root directory, made the container's with pivot_root",
         "5.12",
-        "integration/rootfs.rs: a_read_only_root_cannot_be_written",
+        "integration/mount/rootfs.rs: a_read_only_root_cannot_be_written",
     ),
     (
         "linux.cgroupsPath",
         "the cgroup: absolute, relative, or SLICE:PREFIX:NAME with systemd",
         "",
-        "integration/resources.rs: a_nested_cgroup_path_is_made_and_removed",
+        "integration/cgroup/limits.rs: a_nested_cgroup_path_is_made_and_removed",
     ),
     (
         "linux.devices",
         "mknod; bound from the host in a user namespace",
         "",
-        "integration/devices.rs: configured_devices_are_made",
+        "integration/mount/devices.rs: configured_devices_are_made",
     ),
     (
         "linux.gidMappings",
         "gid_map, written directly or by newgidmap",
         "",
-        "integration/namespaces.rs: a_user_namespace_maps_ids",
+        "integration/namespace/kinds.rs: a_user_namespace_maps_ids",
     ),
     (
         "linux.uidMappings",
         "uid_map, written directly or by newuidmap",
         "",
-        "integration/namespaces.rs: a_user_namespace_maps_ids",
+        "integration/namespace/kinds.rs: a_user_namespace_maps_ids",
     ),
     (
         "linux.intelRdt",
@@ -216,9 +227,9 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "linux.maskedPaths",
         "covered by /dev/null or an empty read-only directory",
         "",
-        "integration/rootfs.rs: masked_paths_are_empty_and_cannot_be_written",
+        "integration/mount/rootfs.rs: masked_paths_are_empty_and_cannot_be_written",
     ),
-    ("linux.memoryPolicy", "set_mempolicy", "", "integration/fields.rs: the_memory_policy_is_set"),
+    ("linux.memoryPolicy", "set_mempolicy", "", "integration/spec/fields.rs: the_memory_policy_is_set"),
     (
         "linux.mountLabel",
         "context= of the file systems that take one",
@@ -229,61 +240,61 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "linux.namespaces[].path",
         "clone3, unshare or setns",
         "",
-        "integration/namespaces.rs: namespaces_are_joined_by_path",
+        "integration/namespace/kinds.rs: namespaces_are_joined_by_path",
     ),
     (
         "linux.namespaces[].type",
         "clone3, unshare or setns",
         "",
-        "integration/namespaces.rs: every_combination_of_new_namespaces_works",
+        "integration/namespace/kinds.rs: every_combination_of_new_namespaces_works",
     ),
     (
         "linux.netDevices",
         "moved into the network namespace and renamed, addresses kept",
         "",
-        "integration/netdev.rs: a_device_moves_with_its_name_and_addresses",
+        "integration/namespace/netdev.rs: a_device_moves_with_its_name_and_addresses",
     ),
-    ("linux.personality", "personality", "", "integration/process.rs: the_personality_is_set"),
+    ("linux.personality", "personality", "", "integration/process/attributes.rs: the_personality_is_set"),
     (
         "linux.personality.flags",
         "none is defined, so any is an error",
         "",
-        "integration/fields.rs: what_this_host_cannot_serve_is_named",
+        "integration/spec/fields.rs: what_this_host_cannot_serve_is_named",
     ),
     (
         "linux.readonlyPaths",
         "mounted onto itself, read-only",
         "5.12",
-        "integration/rootfs.rs: read_only_paths_are_read_only",
+        "integration/mount/rootfs.rs: read_only_paths_are_read_only",
     ),
-    ("linux.resources.blockIO", "v1 blkio, v2 io", "", "integration/resources.rs: block_io"),
+    ("linux.resources.blockIO", "v1 blkio, v2 io", "", "integration/cgroup/limits.rs: block_io"),
     ("linux.resources.blockIO.leafWeight", "v1 blkio; a warning on v2", "", "tests/cgroup_limits.rs: block_io"),
     ("linux.resources.blockIO.weight", "v1 blkio, v2 io", "", "tests/cgroup_limits.rs: block_io"),
     ("linux.resources.blockIO.weightDevice", "v1 blkio, v2 io", "", "tests/cgroup_limits.rs: block_io"),
-    ("linux.resources.cpu.burst", "v1 and v2 cpu", "", "integration/resources.rs: cpu_idle_and_burst"),
-    ("linux.resources.cpu.cpus", "v1 and v2 cpuset", "", "integration/resources.rs: cpu_set"),
-    ("linux.resources.cpu.idle", "v1 and v2 cpu", "", "integration/resources.rs: cpu_idle_and_burst"),
-    ("linux.resources.cpu.mems", "v1 and v2 cpuset", "", "integration/resources.rs: cpu_set"),
-    ("linux.resources.cpu.period", "v1 and v2 cpu", "", "integration/resources.rs: cpu_quota_and_period"),
-    ("linux.resources.cpu.quota", "v1 and v2 cpu", "", "integration/resources.rs: cpu_quota_and_period"),
+    ("linux.resources.cpu.burst", "v1 and v2 cpu", "", "integration/cgroup/limits.rs: cpu_idle_and_burst"),
+    ("linux.resources.cpu.cpus", "v1 and v2 cpuset", "", "integration/cgroup/limits.rs: cpu_set"),
+    ("linux.resources.cpu.idle", "v1 and v2 cpu", "", "integration/cgroup/limits.rs: cpu_idle_and_burst"),
+    ("linux.resources.cpu.mems", "v1 and v2 cpuset", "", "integration/cgroup/limits.rs: cpu_set"),
+    ("linux.resources.cpu.period", "v1 and v2 cpu", "", "integration/cgroup/limits.rs: cpu_quota_and_period"),
+    ("linux.resources.cpu.quota", "v1 and v2 cpu", "", "integration/cgroup/limits.rs: cpu_quota_and_period"),
     (
         "linux.resources.cpu.realtimePeriod",
         "v1 cpu",
         "",
-        "integration/fields.rs: real_time_limits_let_a_real_time_policy_run",
+        "integration/spec/fields.rs: real_time_limits_let_a_real_time_policy_run",
     ),
     (
         "linux.resources.cpu.realtimeRuntime",
         "v1 cpu",
         "",
-        "integration/fields.rs: real_time_limits_let_a_real_time_policy_run",
+        "integration/spec/fields.rs: real_time_limits_let_a_real_time_policy_run",
     ),
-    ("linux.resources.cpu.shares", "v1 cpu, v2 cpu as a weight", "", "integration/resources.rs: cpu_shares"),
+    ("linux.resources.cpu.shares", "v1 cpu, v2 cpu as a weight", "", "integration/cgroup/limits.rs: cpu_shares"),
     (
         "linux.resources.devices",
         "v1 devices, v2 an eBPF program",
         "4.15 (v2)",
-        "integration/resources.rs: devices_are_denied_and_allowed",
+        "integration/cgroup/limits.rs: devices_are_denied_and_allowed",
     ),
     ("linux.resources.hugepageLimits", "hugetlb", "", "tests/cgroup_limits.rs: pids_hugetlb_rdma_network"),
     (
@@ -296,28 +307,28 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "linux.resources.memory.disableOOMKiller",
         "v1 memory",
         "",
-        "integration/resources.rs: memory_swappiness_and_oom_killer",
+        "integration/cgroup/limits.rs: memory_swappiness_and_oom_killer",
     ),
     (
         "linux.resources.memory.kernel",
         "a warning: it is part of the limit",
         "",
-        "integration/fields.rs: limits_that_mean_nothing_any_more_are_told",
+        "integration/spec/fields.rs: limits_that_mean_nothing_any_more_are_told",
     ),
     (
         "linux.resources.memory.kernelTCP",
         "a warning: it is part of the limit",
         "",
-        "integration/fields.rs: limits_that_mean_nothing_any_more_are_told",
+        "integration/spec/fields.rs: limits_that_mean_nothing_any_more_are_told",
     ),
-    ("linux.resources.memory.limit", "memory, both versions", "", "integration/resources.rs: memory"),
-    ("linux.resources.memory.reservation", "memory, both versions", "", "integration/resources.rs: memory"),
-    ("linux.resources.memory.swap", "memory, both versions", "", "integration/resources.rs: memory_and_swap"),
+    ("linux.resources.memory.limit", "memory, both versions", "", "integration/cgroup/limits.rs: memory"),
+    ("linux.resources.memory.reservation", "memory, both versions", "", "integration/cgroup/limits.rs: memory"),
+    ("linux.resources.memory.swap", "memory, both versions", "", "integration/cgroup/limits.rs: memory_and_swap"),
     (
         "linux.resources.memory.swappiness",
         "v1 memory",
         "",
-        "integration/resources.rs: memory_swappiness_and_oom_killer",
+        "integration/cgroup/limits.rs: memory_swappiness_and_oom_killer",
     ),
     (
         "linux.resources.memory.useHierarchy",
@@ -329,7 +340,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "linux.resources.network.classID",
         "v1 net_cls; error on v2, which has none",
         "",
-        "integration/resources.rs: huge_pages_rdma_and_network_classes",
+        "integration/cgroup/limits.rs: huge_pages_rdma_and_network_classes",
     ),
     (
         "linux.resources.network.priorities",
@@ -337,25 +348,25 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "",
         "tests/cgroup_limits.rs: pids_hugetlb_rdma_network",
     ),
-    ("linux.resources.pids", "pids, both versions", "", "integration/resources.rs: pids"),
+    ("linux.resources.pids", "pids, both versions", "", "integration/cgroup/limits.rs: pids"),
     ("linux.resources.rdma", "rdma, both versions", "4.11", "tests/cgroup_limits.rs: pids_hugetlb_rdma_network"),
     (
         "linux.resources.unified",
         "written to the named files of cgroup2; error on v1",
         "",
-        "integration/resources.rs: unified",
+        "integration/cgroup/limits.rs: unified",
     ),
     (
         "linux.rootfsPropagation",
         "propagation of the root mount",
         "",
-        "integration/rootfs.rs: the_root_mount_has_the_configured_propagation",
+        "integration/mount/rootfs.rs: the_root_mount_has_the_configured_propagation",
     ),
     (
         "linux.seccomp",
         "compiled by brisk, loaded before the program runs",
         "3.17",
-        "integration/fields.rs: seccomp_rules_with_arguments_and_errnos",
+        "integration/spec/fields.rs: seccomp_rules_with_arguments_and_errnos",
     ),
     (
         "linux.seccomp.architectures",
@@ -367,37 +378,37 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "linux.seccomp.defaultErrnoRet",
         "compiled by brisk, loaded before the program runs",
         "3.17",
-        "integration/fields.rs: the_default_errno_of_a_seccomp_profile",
+        "integration/spec/fields.rs: the_default_errno_of_a_seccomp_profile",
     ),
     (
         "linux.seccomp.flags",
         "compiled by brisk, loaded before the program runs",
         "3.17",
-        "integration/fields.rs: a_seccomp_flag_that_does_not_exist_is_refused",
+        "integration/spec/fields.rs: a_seccomp_flag_that_does_not_exist_is_refused",
     ),
     (
         "linux.seccomp.listenerPath",
         "the listener's descriptor and the state are sent there",
         "5.0",
-        "integration/fields.rs: the_seccomp_listener_comes_with_state_and_metadata",
+        "integration/spec/fields.rs: the_seccomp_listener_comes_with_state_and_metadata",
     ),
     (
         "linux.seccomp.listenerMetadata",
         "sent with the listener",
         "5.0",
-        "integration/fields.rs: the_seccomp_listener_comes_with_state_and_metadata",
+        "integration/spec/fields.rs: the_seccomp_listener_comes_with_state_and_metadata",
     ),
     (
         "linux.sysctl",
         "written through a private proc, after a check of the namespace they belong to",
         "",
-        "integration/namespaces.rs: sysctls_are_set_in_the_containers_namespaces",
+        "integration/namespace/kinds.rs: sysctls_are_set_in_the_containers_namespaces",
     ),
     (
         "linux.timeOffsets",
         "timens_offsets of the new time namespace",
         "5.6",
-        "integration/namespaces.rs: time_offsets_are_applied",
+        "integration/namespace/kinds.rs: time_offsets_are_applied",
     ),
 ];
 
@@ -427,20 +438,10 @@ fn is_below(path: &str, prefix: &str) -> bool {
 
 /// Every test function of integration/ and tests/ (this file left out), in this order, and those of Intel RDT.
 fn cases() -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<PathBuf> = Vec::new();
-    for dir in ["integration", "tests", "tests/seccomp"] {
-        let mut here: Vec<PathBuf> = std::fs::read_dir(root.join(dir)).unwrap().map(|e| e.unwrap().path()).collect();
-        here.retain(|path| path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests/fields.rs"));
-        here.sort();
-        files.extend(here);
-    }
     // Its tests are about a tree that looks like resctrl.
-    files.push(root.join("src/cgroup/rdt.rs"));
+    let rdt = ("src/cgroup/rdt.rs".to_owned(), include_str!("../src/cgroup/rdt.rs").to_owned());
     let mut cases = Vec::new();
-    for path in files {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let file = path.strip_prefix(root).unwrap().display().to_string();
+    for (file, text) in test_files().into_iter().chain([rdt]).filter(|(file, _)| file != "tests/fields.rs") {
         for part in text.split("#[test]\n").skip(1) {
             let name = part.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap_or_default();
             cases.push(format!("{file}: {name}"));

@@ -46,3 +46,25 @@ fn strings(list: &[&str]) -> Vec<String> {
 fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
+
+/// Every file with tests below integration/ and tests/: its path from the top, and its text.
+fn test_files() -> Vec<(String, String)> {
+    fn below(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for dir in ["integration", "tests"] {
+        below(&root.join(dir), &mut found);
+    }
+    found.sort();
+    let name = |path: &std::path::Path| path.strip_prefix(root).unwrap().display().to_string();
+    found.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}

@@ -1,26 +1,12 @@
 //! docs/SECURITY.md: each hole in its table names a test that exists, or says why there is none.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
-/// The text of every integration test.
-fn tests() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut text = String::new();
-    for dir in ["integration", "integration/security", "tests", "tests/seccomp"] {
-        for entry in std::fs::read_dir(root.join(dir)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "rs") {
-                text.push_str(&std::fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    text
-}
+use crate::test_files;
 
 #[test]
 fn each_hole_has_its_test() {
-    let (document, tests) = (include_str!("../docs/SECURITY.md"), tests());
+    let document = include_str!("../docs/SECURITY.md");
+    let tests: String = test_files().into_iter().map(|(_, text)| text).collect();
     let mut rows = 0;
     for row in document.lines().filter(|line| line.starts_with("| CVE-") || line.starts_with("| GHSA-")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();

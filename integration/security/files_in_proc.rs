@@ -55,7 +55,7 @@ fn cve_2025_31133_null_changes_while_paths_are_masked() {
 
 /// proc and sysfs are attached to a descriptor that was opened without following a link. CVE-2019-19921 is the
 /// race between two containers with a volume in common, CVE-2023-27561, CVE-2023-28642 and CVE-2025-54867 are
-/// the plain link (see `paths::proc_that_is_a_link_is_refused`).
+/// the plain link (see `mount::links::proc_that_is_a_link_is_refused`).
 #[test]
 fn cve_2019_19921_proc_changes_into_a_link() {
     for name in ["proc", "sys"] {

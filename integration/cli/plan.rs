@@ -43,7 +43,8 @@ fn plan_matches_trace_of_a_container_as_docker_makes_it() {
     if brisk_only("plan and --trace") {
         return;
     }
-    let docker: Value = serde_json::from_str(include_str!("../fixtures/engines/docker-default-config.json")).unwrap();
+    let docker: Value =
+        serde_json::from_str(include_str!("../../fixtures/engines/docker-default-config.json")).unwrap();
     let bundle = Bundle::idle()
         .ns("cgroup")
         .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["ro", "nosuid", "noexec", "nodev"])

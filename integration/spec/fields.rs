@@ -6,9 +6,9 @@ use std::os::unix::net::UnixListener;
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::annotations::receive;
 use crate::common::host::Cgroups;
 use crate::common::{Bundle, Need, brisk_only, host, skip_on, skip_unless};
+use crate::spec::annotations::receive;
 
 /// A call by its number, as the probe takes it.
 fn call(number: libc::c_long, args: &str) -> String {
@@ -49,7 +49,8 @@ fn the_default_errno_of_a_seccomp_profile() {
     if skip_on(&["runc", "crun"], "too old for the field, or for the profile's system calls") {
         return;
     }
-    let docker: Value = serde_json::from_str(include_str!("../fixtures/engines/docker-default-config.json")).unwrap();
+    let docker: Value =
+        serde_json::from_str(include_str!("../../fixtures/engines/docker-default-config.json")).unwrap();
     let kexec = call(libc::SYS_kexec_load, "0,0,0,0");
     let bundle = Bundle::probe(&[&kexec]).set("/linux/seccomp", docker["linux"]["seccomp"].clone());
     let out = bundle.set("/linux/seccomp/defaultErrnoRet", json!(libc::EPROTO)).container().run().ok().json();

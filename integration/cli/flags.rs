@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::common::host::{self, Cgroups};
 use crate::common::{Bundle, Container, brisk_only, lacks, skip_on};
 
-use super::annotations::receive;
+use crate::spec::annotations::receive;
 
 fn up() -> Container {
     let container = Bundle::idle().container();

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::cgroup::limits::{misc_devices, node};
 use crate::common::host::{self, Cgroups};
 use crate::common::process::Output;
 use crate::common::{Bundle, Container, Need, brisk_only, lacks, skip_unless};
-use crate::resources::{misc_devices, node};
 
 const MIB: u64 = 1 << 20;
 

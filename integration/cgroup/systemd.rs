@@ -7,8 +7,8 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::cgroup::limits::{misc_devices, node};
 use crate::common::{Bundle, Container, Need, host, process, runtime_name, skip_on, skip_unless};
-use crate::resources::{misc_devices, node};
 use crate::rootless;
 
 /// True, with a loud word, where systemd does not run or cgroup v2 is not alone.

@@ -160,7 +160,7 @@ fn no_cgroups_where_they_are_disabled() {
     assert_eq!(host::cgroup_dirs(&container.bundle.cgroup()), [""; 0].map(std::path::PathBuf::from));
 }
 
-/// Where systemd runs, integration/systemd.rs has the rest.
+/// Where systemd runs, integration/cgroup/systemd_driver.rs has the rest.
 #[test]
 fn the_systemd_driver_needs_systemd() {
     if Path::new("/run/systemd/private").exists() || Path::new("/run/dbus/system_bus_socket").exists() {

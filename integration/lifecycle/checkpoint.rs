@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::stat::Mode;
 
-use super::common::{Bundle, Container, Need, brisk_only, host, process, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_on, skip_unless};
 
 /// True if CRIU cannot work here; says so in CRIU's own words.
 fn skip_without_criu() -> bool {

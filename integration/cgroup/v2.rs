@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::cgroup::limits::{misc_devices, node};
 use crate::common::host::Cgroups;
 use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, skip_on, skip_unless};
-use crate::resources::{misc_devices, node};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 

@@ -1,0 +1,9 @@
+//! Cgroups: the driver by itself, limits and their changes by the command line, v1, v2 and systemd.
+
+mod driver;
+pub mod limits;
+mod pause;
+mod systemd;
+mod systemd_driver;
+mod update;
+mod v2;

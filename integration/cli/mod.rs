@@ -1,0 +1,6 @@
+//! The command line: what each flag does, and the verbs that only print.
+
+mod check;
+mod each_flag;
+mod flags;
+mod plan;

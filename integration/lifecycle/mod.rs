@@ -1,0 +1,7 @@
+//! A container from create to delete.
+
+mod checkpoint;
+mod clock;
+mod hard_cases;
+mod notify;
+mod verbs;
