@@ -146,9 +146,7 @@ pub fn state(data: &[u8]) {
 pub fn options(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let list: Vec<String> = text.lines().map(str::to_owned).collect();
-    if let Ok(options) = brisk::plan::rootfs::options::parse(&list) {
-        options.ms_flags();
-    }
+    let _ = brisk::plan::rootfs::options::parse(&list);
 }
 
 /// A seccomp profile: what the kernel would take, and the answers of its rules.

@@ -13,7 +13,7 @@ use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::update::update;
 use brisk::plan::cgroup::{CgroupPlan, DevicePolicy, Devices, Missing, Options, Privilege, Version, Write, plan};
 use brisk::spec::resources::{DeviceRule, Resources};
-use brisk::sys::cgfs::{self, Event};
+use brisk::sys::poll::{self, Event};
 
 use crate::common::lacks;
 
@@ -229,7 +229,7 @@ fn freeze_thaw_kill(layout: &Layout) {
     guard.cgroup.freeze().unwrap();
     assert!(guard.cgroup.frozen().unwrap());
     let before = cpu_ticks(pid);
-    cgfs::pause(Duration::from_millis(100)).unwrap();
+    poll::pause(Duration::from_millis(100)).unwrap();
     assert_eq!(cpu_ticks(pid), before, "a frozen process runs");
     // SIGKILL ends a frozen container, and what is left is thawed.
     guard.cgroup.kill(libc::SIGKILL).unwrap();
@@ -237,7 +237,7 @@ fn freeze_thaw_kill(layout: &Layout) {
     assert!(!guard.cgroup.frozen().unwrap());
     // Another signal reaches every process too.
     guard.spawn("trap 'exit 7' TERM; while :; do sleep 0.01; done");
-    cgfs::pause(Duration::from_millis(100)).unwrap();
+    poll::pause(Duration::from_millis(100)).unwrap();
     guard.cgroup.kill(libc::SIGTERM).unwrap();
     let status = guard.children.pop().unwrap().wait().unwrap();
     assert!(!status.success());
@@ -484,7 +484,7 @@ fn the_oom_killer_is_noticed() {
     let start = Instant::now();
     let mut kills = 0;
     while kills == 0 && start.elapsed() < Duration::from_secs(20) {
-        cgfs::wait(watch.as_fd(), Event::Readable, Duration::from_secs(5)).unwrap();
+        poll::wait(watch.as_fd(), Event::Readable, Duration::from_secs(5)).unwrap();
         kills = watch.drain().unwrap().kills;
     }
     assert!(kills > 0, "no OOM kill was seen");

@@ -7,9 +7,10 @@ use nix::errno::Errno;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::bpf::{Insn, program};
 use crate::plan::cgroup::{DevicePolicy, Devices};
-use crate::sys::{bpf, cgfs};
+use crate::sys::bpf;
 
-use super::Cgroup;
+use super::file::{self, Access};
+use super::handle::Cgroup;
 
 /// The kernel takes at most this many programs on one cgroup (BPF_CGROUP_MAX_PROGS).
 const MAX_PROGRAMS: usize = 64;
@@ -38,9 +39,9 @@ impl Cgroup {
             let what = || format!("write {:?} to {}/{}", write.value, member.path(), write.file);
             let fd = match last.take() {
                 Some((file, fd)) if file == write.file => fd,
-                _ => member.open(write.file, cgfs::Open::Write).at(Stage::Cgroup, what)?,
+                _ => member.open(write.file, Access::Write).at(Stage::Cgroup, what)?,
             };
-            cgfs::write_text(fd.as_fd(), &write.value).at(Stage::Cgroup, what)?;
+            file::write(fd.as_fd(), &write.value).at(Stage::Cgroup, what)?;
             last = Some((write.file, fd));
         }
         Ok(())

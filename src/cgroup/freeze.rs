@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::cgfs::{self, Event};
+use crate::sys::poll::{self, Event};
 
-use super::Cgroup;
-use super::member::{Member, lookup, read_all};
+use super::file::{self, Access, lookup, read_all};
+use super::handle::Cgroup;
+use super::member::Member;
 
 /// How long a container may take to freeze. A process in uninterruptible sleep can hold it up.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -71,30 +72,30 @@ fn timed_out(member: &Member, limit: Duration) -> Error {
 fn freeze_v1(member: &Member, limit: Duration) -> Result<()> {
     const FILE: &str = "freezer.state";
     let what = || format!("freeze {}", member.path());
-    let file = member.open(FILE, cgfs::Open::ReadWrite).at(Stage::Cgroup, what)?;
+    let state = member.open(FILE, Access::ReadWrite).at(Stage::Cgroup, what)?;
     let start = Instant::now();
     let mut delay = Duration::ZERO;
     loop {
-        cgfs::write_text(file.as_fd(), "FROZEN").at(Stage::Cgroup, what)?;
-        if read_all(file.as_fd()).at(Stage::Cgroup, what)?.trim() == "FROZEN" {
+        file::write(state.as_fd(), "FROZEN").at(Stage::Cgroup, what)?;
+        if read_all(state.as_fd()).at(Stage::Cgroup, what)?.trim() == "FROZEN" {
             return Ok(());
         }
         if start.elapsed() > limit {
             return Err(timed_out(member, limit));
         }
-        cgfs::pause(delay).at(Stage::Cgroup, what)?;
+        poll::pause(delay).at(Stage::Cgroup, what)?;
         delay = (delay * 2).clamp(Duration::from_millis(1), Duration::from_millis(16));
     }
 }
 
 fn freeze_v2(member: &Member, limit: Duration) -> Result<()> {
     let what = || format!("freeze {}", member.path());
-    let events = member.open("cgroup.events", cgfs::Open::Read).at(Stage::Cgroup, what)?;
+    let events = member.open("cgroup.events", Access::Read).at(Stage::Cgroup, what)?;
     member.write("cgroup.freeze", "1").at(Stage::Cgroup, what)?;
     let start = Instant::now();
     while lookup(&read_all(events.as_fd()).at(Stage::Cgroup, what)?, "frozen") != Some(1) {
         let left = limit.checked_sub(start.elapsed()).ok_or_else(|| timed_out(member, limit))?;
-        cgfs::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
+        poll::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
     }
     Ok(())
 }

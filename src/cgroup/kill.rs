@@ -6,9 +6,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::cgfs;
+use crate::sys::process;
 
-use super::{Cgroup, Depth};
+use super::handle::Cgroup;
+use super::member::Depth;
 
 /// A signal to send.
 pub type Signal = i32;
@@ -62,7 +63,7 @@ impl Cgroup {
                 return Ok(());
             }
             for pid in new {
-                match cgfs::kill(pid, signal) {
+                match process::kill(pid, signal) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => return Err(errno).at(Stage::Signal, || format!("signal process {pid}")),
                 }

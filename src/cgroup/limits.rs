@@ -7,10 +7,10 @@ use nix::errno::Errno;
 use crate::error::{Error, Result, Stage};
 use crate::plan::cgroup::{Missing, Write};
 use crate::sys;
-use crate::sys::cgfs;
 
-use crate::cgroup::Cgroup;
-use crate::cgroup::member::{Member, read_all};
+use super::file::{self, Access, read_all};
+use super::handle::Cgroup;
+use super::member::Member;
 
 /// Whether old values are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,10 +152,10 @@ impl Writer<'_> {
         if !self.last.as_ref().is_some_and(|last| last.index == index && last.file == file) {
             let member = self.members.get(index).ok_or(Errno::ENOENT)?;
             let fd = match self.keep {
-                Keep::Nothing => member.open(file, cgfs::Open::Write)?,
+                Keep::Nothing => member.open(file, Access::Write)?,
                 // Some files cannot be read, and by an ordinary user not even opened so.
-                Keep::Old => member.open(file, cgfs::Open::ReadWrite).or_else(|errno| match errno {
-                    Errno::EACCES | Errno::EPERM => member.open(file, cgfs::Open::Write),
+                Keep::Old => member.open(file, Access::ReadWrite).or_else(|errno| match errno {
+                    Errno::EACCES | Errno::EPERM => member.open(file, Access::Write),
                     errno => Err(errno),
                 })?,
             };
@@ -166,7 +166,7 @@ impl Writer<'_> {
             Keep::Old => read_all(last.fd.as_fd()).ok().and_then(|text| restoring(file, &text, value)),
             Keep::Nothing => None,
         };
-        cgfs::write_text(last.fd.as_fd(), value)?;
+        file::write(last.fd.as_fd(), value)?;
         self.undo.extend(old.map(|value| Undo { index, file: file.to_owned(), value }));
         Ok(())
     }

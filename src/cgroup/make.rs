@@ -7,19 +7,18 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::{CgroupPlan, Devices, Dir, Missing, Need, Version};
-use crate::sys::{self, cgfs};
+use crate::sys;
 
-use super::member::{Member, lookup, read_all};
-use super::{Cgroup, Depth, SavedDir};
+use super::controllers::enable;
+use super::cpuset;
+use super::file::{forbidden, lookup, make_dir as mkdir, open_dir, open_dir_at, remove_dir_at};
+use super::handle::Cgroup;
+use super::member::{Depth, Member};
+use super::saved::{SavedDir, SavedScope};
 
 /// Advice for a user who has no cgroup to write to.
 const DELEGATE: &str = "delegate a cgroup to this user: with a systemd user session use --systemd-cgroup, or start brisk by \
                         `systemd-run --user --scope -p Delegate=yes`";
-
-/// Whether the error says that this user may not.
-pub(super) fn forbidden(errno: Errno) -> bool {
-    matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
-}
 
 /// A directory that was made here, to be removed again when something fails.
 struct Made {
@@ -59,13 +58,31 @@ impl Cgroup {
         });
         done.map_err(|error| undo(made, error))
     }
+
+    /// Takes over the cgroup of a scope that was started with process `pid` in it: writes the limits, restricts the
+    /// devices, and moves the process into the v1 hierarchies systemd does not manage.
+    pub fn adopt(plan: &CgroupPlan, scope: SavedScope, pid: i32) -> Result<Cgroup> {
+        let needed: Vec<&str> =
+            plan.writes.iter().filter(|w| w.missing != Missing::Skip).map(|w| w.controller.as_str()).collect();
+        let mut members = Vec::with_capacity(plan.dirs.len());
+        for dir in &plan.dirs {
+            members.push(adopt(dir, &needed)?);
+        }
+        let mut cgroup = Cgroup { members, scope: None };
+        finish(&cgroup, plan)?;
+        cgroup.scope = Some(scope);
+        if plan.dirs.iter().any(|dir| dir.version == Version::V1) {
+            cgroup.attach_v1(pid)?;
+        }
+        Ok(cgroup)
+    }
 }
 
 /// Removes what was made before an error, which it hands on.
 fn undo(made: Vec<Made>, error: Error) -> Error {
     for dir in made.iter().rev() {
         // Not empty means that someone else uses it by now; the error to tell is the first one.
-        let _ = cgfs::remove_dir_at(dir.mount.as_fd(), &dir.path);
+        let _ = remove_dir_at(dir.mount.as_fd(), &dir.path);
     }
     error
 }
@@ -88,7 +105,7 @@ fn create(plan: &CgroupPlan, made: &mut Vec<Made>, wanted: impl Fn(&Dir) -> bool
 }
 
 /// Writes the limits and restricts the devices.
-pub(super) fn finish(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
+fn finish(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     for write in &plan.writes {
         if cgroup.with(&write.controller).is_none() && write.missing != Missing::Skip {
             return Err(Error::new(
@@ -119,7 +136,7 @@ fn make(dir: &Dir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
 
 /// The member for a cgroup that systemd made, or, on a v1 hierarchy it does not manage, left to be made. The container's
 /// process is in it already.
-pub(super) fn adopt(dir: &Dir, needed: &[&str]) -> Result<Member> {
+fn adopt(dir: &Dir, needed: &[&str]) -> Result<Member> {
     let mount = match dir.version {
         Version::V1 => make_dir(dir, &mut Vec::new())?.0,
         Version::V2 => open_mount(dir)?,
@@ -133,7 +150,7 @@ pub(super) fn adopt(dir: &Dir, needed: &[&str]) -> Result<Member> {
 }
 
 fn open_mount(dir: &Dir) -> Result<Mount> {
-    let mount = cgfs::open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))?;
+    let mount = open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))?;
     Ok(Mount::new(mount))
 }
 
@@ -148,7 +165,7 @@ fn make_dir(dir: &Dir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
 
 fn member(dir: &Dir, mount: BorrowedFd, needed: &[&str]) -> Result<Member> {
     let what = || format!("open {}", dir.full_path().display());
-    let fd = cgfs::open_dir_at(mount, &dir.path).at(Stage::Cgroup, what)?;
+    let fd = open_dir_at(mount, &dir.path).at(Stage::Cgroup, what)?;
     let saved = SavedDir {
         path: dir.full_path(),
         mount_point: dir.mount_point.clone(),
@@ -157,7 +174,7 @@ fn member(dir: &Dir, mount: BorrowedFd, needed: &[&str]) -> Result<Member> {
     };
     let mut member = Member::new(fd, saved);
     match dir.version {
-        Version::V1 if member.has("cpuset") => fill_cpuset(mount, &dir.path)?,
+        Version::V1 if member.has("cpuset") => cpuset::fill(mount, &dir.path)?,
         Version::V1 => {}
         Version::V2 => enable(mount, dir, needed, &mut member)?,
     }
@@ -170,7 +187,7 @@ fn make_path(mount: &Mount, path: &str, made: &mut Vec<Made>) -> sys::Result<boo
     let mut record = |path: &str| made.push(Made { mount: mount.clone(), path: path.to_owned() });
     let mut tries = 0;
     loop {
-        match cgfs::make_dir(mount.as_fd(), path) {
+        match mkdir(mount.as_fd(), path) {
             Ok(()) => {
                 record(path);
                 return Ok(true);
@@ -181,7 +198,7 @@ fn make_path(mount: &Mount, path: &str, made: &mut Vec<Made>) -> sys::Result<boo
         }
         for (end, _) in path.match_indices('/') {
             let parent = path.get(..end).unwrap_or(path);
-            match cgfs::make_dir(mount.as_fd(), parent) {
+            match mkdir(mount.as_fd(), parent) {
                 Ok(()) => record(parent),
                 Err(Errno::EEXIST) => {}
                 Err(Errno::ENOENT) => break,
@@ -190,129 +207,6 @@ fn make_path(mount: &Mount, path: &str, made: &mut Vec<Made>) -> sys::Result<boo
         }
     }
 }
-
-fn read_below(mount: BorrowedFd, path: &str, file: &str) -> Result<String> {
-    let name = join(path, file);
-    cgfs::open_file(mount, &name, cgfs::Open::Read)
-        .and_then(|fd| read_all(fd.as_fd()))
-        .at(Stage::Cgroup, || format!("read {name}"))
-}
-
-fn write_below(mount: BorrowedFd, path: &str, file: &str, value: &str) -> sys::Result<()> {
-    cgfs::write_text(cgfs::open_file(mount, &join(path, file), cgfs::Open::Write)?.as_fd(), value)
-}
-
-fn join(path: &str, file: &str) -> String {
-    if path.is_empty() { file.to_owned() } else { format!("{path}/{file}") }
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
-}
-
-/// A new v1 cpuset is empty and admits no process: gives it, and its parents where they are empty too, what its
-/// parent has (Documentation/admin-guide/cgroup-v1/cpusets.rst).
-pub(super) fn fill_cpuset(mount: BorrowedFd, path: &str) -> Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        cpuset_value(mount, path, file)?;
-    }
-    Ok(())
-}
-
-fn cpuset_value(mount: BorrowedFd, path: &str, file: &str) -> Result<String> {
-    let value = read_below(mount, path, file)?;
-    if !value.trim().is_empty() || path.is_empty() {
-        return Ok(value);
-    }
-    let inherited = cpuset_value(mount, parent(path), file)?;
-    write_below(mount, path, file, inherited.trim())
-        .at(Stage::Cgroup, || format!("write {} to {}", inherited.trim(), join(path, file)))?;
-    Ok(inherited)
-}
-
-/// Enables the controllers down to the cgroup. Nothing is written where they are enabled already: every write to
-/// cgroup.subtree_control takes a global lock. `member` is told which controllers it got.
-fn enable(mount: BorrowedFd, dir: &Dir, needed: &[&str], member: &mut Member) -> Result<()> {
-    let mut got = controllers(member)?;
-    let lacks = |got: &[String]| dir.controllers.iter().any(|c| !got.contains(c));
-    if lacks(&got) {
-        let ancestors =
-            std::iter::once("").chain(dir.path.match_indices('/').filter_map(|(end, _)| dir.path.get(..end)));
-        for ancestor in ancestors {
-            enable_at(mount, ancestor, &dir.controllers, needed)?;
-        }
-        got = controllers(member)?;
-    }
-    check_type(member, &got, needed)?;
-    member.dir.controllers = got;
-    Ok(())
-}
-
-fn controllers(member: &Member) -> Result<Vec<String>> {
-    let text =
-        member.read("cgroup.controllers").at(Stage::Cgroup, || format!("read {}/cgroup.controllers", member.path()))?;
-    Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
-}
-
-fn enable_at(mount: BorrowedFd, path: &str, wanted: &[String], needed: &[&str]) -> Result<()> {
-    const FILE: &str = "cgroup.subtree_control";
-    let enabled = read_below(mount, path, FILE)?;
-    let available = read_below(mount, path, "cgroup.controllers")?;
-    let has = |list: &str, controller: &str| list.split_ascii_whitespace().any(|c| c == controller);
-    let mut missing: Vec<String> =
-        wanted.iter().filter(|c| has(&available, c) && !has(&enabled, c)).map(|c| format!("+{c}")).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let Err(all) = write_below(mount, path, FILE, &missing.join(" ")) else { return Ok(()) };
-    // The kernel takes all or none: one by one, those that were asked for nothing may stay off. Below processes each
-    // costs the cgroup its place as a domain, so there they do; and a domain controller, which cannot be had, goes first.
-    let is_needed = |controller: &str| needed.contains(&controller.trim_start_matches('+'));
-    if matches!(all, Errno::EBUSY | Errno::EOPNOTSUPP) {
-        missing.retain(|controller| is_needed(controller));
-        missing.sort_by_key(|controller| THREADED.contains(&controller.trim_start_matches('+')));
-    }
-    for controller in &missing {
-        match write_below(mount, path, FILE, controller) {
-            Err(errno) if is_needed(controller) => {
-                let what = format!("write {controller} to {}", join(path, FILE));
-                let error = Error::errno(Stage::Cgroup, what, errno);
-                let internal = matches!(errno, Errno::EBUSY | Errno::EOPNOTSUPP);
-                return Err(if internal { error.with_hint(INTERNAL) } else { error });
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Advice where cgroups(7), "no internal processes", is in the way.
-const INTERNAL: &str = "an ancestor has processes of its own; choose a cgroupsPath below a cgroup without any";
-
-/// A cgroup below one that has processes of its own cannot have them: it is `domain invalid` until it becomes
-/// threaded, and a threaded one has only the cpu, cpuset, perf_event and pids controllers (cgroups(7)).
-fn check_type(member: &mut Member, got: &[String], needed: &[&str]) -> Result<()> {
-    // Only a domain has one of the other controllers, so the type is not worth a look then.
-    if got.iter().any(|controller| !THREADED.contains(&controller.as_str())) {
-        return Ok(());
-    }
-    let Some(kind) = member.read_if_any("cgroup.type")? else { return Ok(()) };
-    match kind.trim() {
-        "domain invalid" | "threaded" | "domain threaded" if needed.iter().any(|c| !THREADED.contains(c)) => {
-            Err(Error::new(
-                Stage::Cgroup,
-                format!("cannot limit {} in {}: the cgroup is {}", needed.join(", "), member.path(), kind.trim()),
-            )
-            .with_hint(INTERNAL))
-        }
-        "domain invalid" => member
-            .write("cgroup.type", "threaded")
-            .at(Stage::Cgroup, || format!("write threaded to {}/cgroup.type", member.path())),
-        _ => Ok(()),
-    }
-}
-
-const THREADED: &[&str] = &["cgroup", "cpu", "cpuset", "perf_event", "pids"];
 
 /// Two containers in one cgroup share limits, freezer and kill: refused (runc does since 1.2).
 fn refuse_used(member: &Member) -> Result<()> {

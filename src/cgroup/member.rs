@@ -1,14 +1,34 @@
 //! One open cgroup directory and its files.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::sys::{self, cgfs};
+use crate::sys::{self, dir};
 
-use super::{Absent, Depth, SavedDir, make};
+use super::cpuset;
+use super::file::{self, Access, lookup};
+use super::saved::SavedDir;
+
+/// Which processes [`Cgroup::pids`] lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Those of the cgroup itself.
+    Own,
+    /// Those of its descendants too.
+    Tree,
+}
+
+/// Whether [`Cgroup::sub`] makes what is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// An error.
+    Refuse,
+    /// Made.
+    Make,
+}
 
 /// An open cgroup directory.
 #[derive(Debug)]
@@ -17,24 +37,6 @@ pub(super) struct Member {
     pub dir: SavedDir,
     /// Left out rather than failed on when this user may not use it.
     pub optional: bool,
-}
-
-/// Reads a whole cgroup file. Cgroup files tell no size and are mostly short.
-pub(super) fn read_all(file: BorrowedFd) -> sys::Result<String> {
-    let mut buffer = vec![0u8; 1024];
-    let mut used = 0;
-    loop {
-        let free = buffer.get_mut(used..).unwrap_or_default();
-        match cgfs::read_at(file, free, used)? {
-            0 => break,
-            got => used += got,
-        }
-        if used == buffer.len() {
-            buffer.resize(buffer.len() * 4, 0);
-        }
-    }
-    buffer.truncate(used);
-    String::from_utf8(buffer).map_err(|_| Errno::EILSEQ)
 }
 
 impl Member {
@@ -50,12 +52,12 @@ impl Member {
         self.dir.controllers.iter().any(|c| c == controller)
     }
 
-    pub fn open(&self, file: &str, how: cgfs::Open) -> sys::Result<OwnedFd> {
-        cgfs::open_file(self.fd.as_fd(), file, how)
+    pub fn open(&self, file: &str, access: Access) -> sys::Result<OwnedFd> {
+        file::open(self.fd.as_fd(), file, access)
     }
 
     pub fn read(&self, file: &str) -> sys::Result<String> {
-        read_all(self.open(file, cgfs::Open::Read)?.as_fd())
+        file::read_below(self.fd.as_fd(), file)
     }
 
     /// The text of a file; `None` when there is no such file, or the cgroup has been removed.
@@ -69,7 +71,7 @@ impl Member {
     }
 
     pub fn write(&self, file: &str, value: &str) -> sys::Result<()> {
-        cgfs::write_text(self.open(file, cgfs::Open::Write)?.as_fd(), value)
+        file::write_below(self.fd.as_fd(), file, value)
     }
 
     /// The value after `key ` in a file of such lines.
@@ -80,9 +82,14 @@ impl Member {
     /// The names of the child cgroups.
     pub fn children(&self) -> sys::Result<Vec<String>> {
         // Through a second descriptor: this one's position belongs to all users of the member.
-        let dir = cgfs::open_dir_at(self.fd.as_fd(), ".")?;
+        let listed = file::open_dir_at(self.fd.as_fd(), ".")?;
         let mut names = Vec::new();
-        cgfs::for_each_dir(dir.as_fd(), |name| names.push(name.to_string_lossy().into_owned()))?;
+        dir::each_typed(listed.as_fd(), &mut |name, kind| {
+            if kind == libc::DT_DIR {
+                names.push(name.to_string_lossy().into_owned());
+            }
+            sys::Result::Ok(())
+        })?;
         Ok(names)
     }
 
@@ -91,16 +98,16 @@ impl Member {
         let path = if relative.is_empty() { "." } else { relative };
         if absent == Absent::Make && !relative.is_empty() {
             for (end, _) in relative.match_indices('/').chain([(relative.len(), "")]) {
-                match cgfs::make_dir(self.fd.as_fd(), relative.get(..end).unwrap_or(relative)) {
+                match file::make_dir(self.fd.as_fd(), relative.get(..end).unwrap_or(relative)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(errno).at(Stage::Cgroup, || format!("mkdir {}/{relative}", self.path())),
                 }
             }
             if !self.is_v2() && self.has("cpuset") {
-                make::fill_cpuset(self.fd.as_fd(), relative)?;
+                cpuset::fill(self.fd.as_fd(), relative)?;
             }
         }
-        let fd = cgfs::open_dir_at(self.fd.as_fd(), path)
+        let fd = file::open_dir_at(self.fd.as_fd(), path)
             .at(Stage::Cgroup, || format!("open sub-cgroup {}/{path}", self.path()))?;
         let mut dir = self.dir.clone();
         if !relative.is_empty() {
@@ -142,9 +149,4 @@ impl Member {
     pub fn is_v2(&self) -> bool {
         self.dir.version == Version::V2
     }
-}
-
-/// The number after `key ` in lines of keys and numbers.
-pub(super) fn lookup(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }

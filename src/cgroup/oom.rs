@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::cgfs;
+use crate::sys::poll;
 
-use super::Cgroup;
-use super::member::{Member, lookup};
+use super::file::{Access, lookup};
+use super::handle::Cgroup;
+use super::member::{Absent, Depth, Member};
 
 /// A watch on a container's memory cgroup. Its descriptor becomes readable (POLLIN) when there is something to
 /// [`drain`](OomWatch::drain).
@@ -45,7 +46,7 @@ impl Cgroup {
     /// `None`: the container has no cgroup with the memory controller.
     pub fn oom_watch(&self) -> Result<Option<OomWatch>> {
         let Some(member) = self.with("memory") else { return Ok(None) };
-        let memory = member.below("", super::Absent::Refuse)?;
+        let memory = member.below("", Absent::Refuse)?;
         let (events, control) = if member.is_v2() { (watch_v2(member)?, None) } else { watch_v1(member)? };
         let seen = oom_kills(&memory)?.unwrap_or(0);
         Ok(Some(OomWatch { events, memory, _control: control, seen }))
@@ -55,7 +56,7 @@ impl Cgroup {
     /// that is not counted.
     pub fn oom_kills(&self) -> Result<Option<u64>> {
         match self.with("memory") {
-            Some(member) => oom_kills(&member.below("", super::Absent::Refuse)?),
+            Some(member) => oom_kills(&member.below("", Absent::Refuse)?),
             None => Ok(None),
         }
     }
@@ -63,20 +64,20 @@ impl Cgroup {
 
 fn watch_v1(member: &Member) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let what = || format!("watch {}/memory.oom_control", member.path());
-    let events = cgfs::eventfd().at(Stage::Cgroup, what)?;
-    let control = member.open("memory.oom_control", cgfs::Open::Read).at(Stage::Cgroup, what)?;
+    let events = poll::eventfd().at(Stage::Cgroup, what)?;
+    let control = member.open("memory.oom_control", Access::Read).at(Stage::Cgroup, what)?;
     let line = format!("{} {}", events.as_raw_fd(), control.as_raw_fd());
     member.write("cgroup.event_control", &line).at(Stage::Cgroup, what)?;
     Ok((events, Some(control)))
 }
 
 fn watch_v2(member: &Member) -> Result<OwnedFd> {
-    let events = cgfs::inotify().at(Stage::Cgroup, || "make an inotify instance")?;
+    let events = poll::inotify().at(Stage::Cgroup, || "make an inotify instance")?;
     for file in ["memory.events", "cgroup.events"] {
         let what = || format!("watch {}/{file}", member.path());
         let path = CString::new(member.dir.path.join(file).as_os_str().as_bytes())
             .map_err(|_| Error::new(Stage::Cgroup, what()))?;
-        cgfs::inotify_modified(events.as_fd(), &path).at(Stage::Cgroup, what)?;
+        poll::inotify_modified(events.as_fd(), &path).at(Stage::Cgroup, what)?;
     }
     Ok(events)
 }
@@ -90,7 +91,7 @@ fn oom_kills(memory: &Member) -> Result<Option<u64>> {
 impl OomWatch {
     /// What has happened since the last call. Never blocks.
     pub fn drain(&mut self) -> Result<OomEvents> {
-        let signalled = cgfs::drain(self.events.as_fd()).at(Stage::Cgroup, || "read memory events")?;
+        let signalled = poll::drain(self.events.as_fd()).at(Stage::Cgroup, || "read memory events")?;
         let counted = oom_kills(&self.memory)?;
         let kills = match counted {
             Some(total) => total.saturating_sub(self.seen),
@@ -110,7 +111,7 @@ impl OomWatch {
             return Ok(events.as_deref().and_then(|text| lookup(text, "populated")) == Some(1));
         }
         let mut pids = Vec::new();
-        self.memory.collect_pids(super::Depth::Tree, &mut pids)?;
+        self.memory.collect_pids(Depth::Tree, &mut pids)?;
         Ok(!pids.is_empty())
     }
 }

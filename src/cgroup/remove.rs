@@ -1,16 +1,18 @@
 //! Removes a container's cgroups, sub-cgroups included, and waits for processes that are on their way out.
 
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::cgfs::{self, Event};
+use crate::sys::poll::{self, Event};
+use crate::sys::process;
 
-use super::member::{Member, lookup, read_all};
-use super::{Absent, Cgroup, Depth, Saved};
+use super::file::{Access, lookup, read_all, remove_dir};
+use super::handle::Cgroup;
+use super::member::{Absent, Depth, Member};
+use super::saved::Saved;
 
 /// What to do with processes that are still in the cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,20 +26,12 @@ pub enum Leftover {
 /// How long processes may take to end once they have been killed.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Removes a cgroup that nobody uses any more.
-pub(super) fn remove_empty(path: &Path) -> Result<()> {
-    match cgfs::remove_dir(path) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(errno).at(Stage::Cgroup, || format!("rmdir {}", path.display())),
-    }
-}
-
 impl Saved {
     /// Removes what is there of the cgroups. Directories that are gone already are no error, so it can be repeated
     /// after any interruption. The parents stay: they may be shared.
     pub fn remove(&self, leftover: Leftover) -> Result<()> {
         // The usual case: everything has ended and nothing was made below, so there is nothing to open.
-        let left: Vec<_> = self.dirs.iter().filter(|dir| !gone(cgfs::remove_dir(&dir.path))).cloned().collect();
+        let left: Vec<_> = self.dirs.iter().filter(|dir| !gone(remove_dir(&dir.path))).cloned().collect();
         if left.is_empty() && self.scope.is_none() {
             return Ok(());
         }
@@ -56,7 +50,7 @@ impl Cgroup {
     fn remove_dirs(&self, leftover: Leftover) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         // The usual case: everything has ended and nothing was made below.
-        let stuck: Vec<&Member> = self.members.iter().filter(|m| !gone(cgfs::remove_dir(&m.dir.path))).collect();
+        let stuck: Vec<&Member> = self.members.iter().filter(|m| !gone(remove_dir(&m.dir.path))).collect();
         if stuck.is_empty() {
             return Ok(());
         }
@@ -75,7 +69,7 @@ fn gone(outcome: crate::sys::Result<()>) -> bool {
 fn remove_tree(member: &Member, deadline: Instant) -> Result<()> {
     let mut delay = Duration::from_millis(1);
     loop {
-        match cgfs::remove_dir(&member.dir.path) {
+        match remove_dir(&member.dir.path) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(Errno::EBUSY | Errno::ENOTEMPTY | Errno::EINTR) => {}
             Err(errno) => return Err(errno).at(Stage::Cgroup, || format!("rmdir {}", member.path())),
@@ -92,7 +86,7 @@ fn remove_tree(member: &Member, deadline: Instant) -> Result<()> {
         };
         if !wait_for_end(member, left)? {
             // Nothing to wait on: the last task is between its exit and its release.
-            cgfs::pause(delay.min(left)).at(Stage::Cgroup, || format!("wait for {}", member.path()))?;
+            poll::pause(delay.min(left)).at(Stage::Cgroup, || format!("wait for {}", member.path()))?;
             delay = (delay * 2).min(Duration::from_millis(50));
         }
     }
@@ -119,7 +113,7 @@ fn still_used(member: &Member) -> Error {
 fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
     let what = || format!("wait for the processes of {}", member.path());
     if member.is_v2() {
-        let events = match member.open("cgroup.events", cgfs::Open::Read) {
+        let events = match member.open("cgroup.events", Access::Read) {
             Ok(events) => events,
             Err(Errno::ENOENT | Errno::ENODEV) => return Ok(false),
             Err(errno) => return Err(errno).at(Stage::Cgroup, what),
@@ -131,18 +125,18 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
         if lookup(&text, "populated") != Some(1) {
             return Ok(false);
         }
-        cgfs::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
+        poll::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
         return Ok(true);
     }
     let mut pids = Vec::new();
     member.collect_pids(Depth::Own, &mut pids)?;
     for pid in pids {
-        match cgfs::pidfd_open(pid) {
+        match process::pidfd_open(pid) {
             Ok(process) => {
                 // A process that has ended is readable at once until it is reaped.
-                let ended = cgfs::wait(process.as_fd(), Event::Readable, Duration::ZERO).at(Stage::Cgroup, what)?;
+                let ended = poll::wait(process.as_fd(), Event::Readable, Duration::ZERO).at(Stage::Cgroup, what)?;
                 if !ended {
-                    cgfs::wait(process.as_fd(), Event::Readable, left).at(Stage::Cgroup, what)?;
+                    poll::wait(process.as_fd(), Event::Readable, left).at(Stage::Cgroup, what)?;
                     return Ok(true);
                 }
             }

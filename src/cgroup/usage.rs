@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, Stage};
 use crate::plan::cgroup::admission::{Facts, Quantity, check, limit};
 use crate::plan::cgroup::{UsageCheck, Write};
-use crate::sys::cgfs;
 
+use super::file::open_dir;
+use super::handle::Cgroup;
 use super::member::Member;
-use super::stats::number;
-use super::{Cgroup, SavedDir};
+use super::saved::SavedDir;
+use super::stats::read::number;
 
 /// Whether an update is checked against what is in use and what the parents can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,7 @@ fn facts(member: &Member, quantity: Quantity, file: &str, planned: &Planned) -> 
 
 /// A parent that this user may not look at has no say.
 fn open(member: &Member, path: &Path) -> Option<Member> {
-    let fd = cgfs::open_dir(path).ok()?;
+    let fd = open_dir(path).ok()?;
     Some(Member::new(fd, SavedDir { path: path.to_owned(), ..member.dir.clone() }))
 }
 

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::{Child, Done, Trouble};
 use crate::plan::op::ChildHook;
 use crate::sys::process::{CloneArgs, Cloned, Exit};
-use crate::sys::{fs, process};
+use crate::sys::{fs, poll, process, signal};
 
 /// NULL-terminated arrays of argv and environment, built by the parent.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Child<'_> {
         match process::clone3(&CloneArgs::default())? {
             Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.it.hook_output),
             Cloned::Parent { pid, pidfd } => {
-                if process::poll(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
+                if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
                     process::wait(pid, 0)?;
                     return Err(Trouble::from(Errno::ETIMEDOUT).with(hook.path.to_bytes()));
@@ -71,8 +71,8 @@ fn run(path: &CStr, pointers: &Pointers, input: BorrowedFd<'_>, output: &[Option
     let prepared = fs::dup_onto(input, 0)
         .and_then(|()| onto(&output[0], 1))
         .and_then(|()| onto(&output[1], 2))
-        .and_then(|()| process::default_signals())
-        .and_then(|()| process::unblock_signals())
+        .and_then(|()| signal::set_default())
+        .and_then(|()| signal::unblock())
         .and_then(|()| fs::cloexec_from(3));
     if prepared.is_ok() {
         process::exec_pointers(path, &pointers.args, &pointers.env);

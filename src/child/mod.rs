@@ -19,7 +19,7 @@ use nix::errno::Errno;
 
 use crate::plan::op::{Op, Plan, Source, is_tail};
 use crate::sys::tail::Block;
-use crate::sys::{cred, fs, mount, process, socket};
+use crate::sys::{cred, fs, mount, process, signal, socket};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
 /// Why an operation failed, with more about the object where the plan cannot say it.
@@ -227,8 +227,8 @@ impl<'a> Child<'a> {
         if point == SyncPoint::Ready {
             // The state is written: from here on the container lives without its creator.
             process::set_parent_death_signal(0)?;
-            process::default_signals()?;
-            process::unblock_signals()?;
+            signal::set_default()?;
+            signal::unblock()?;
         }
         Ok(())
     }

@@ -8,11 +8,10 @@ use nix::errno::Errno;
 use super::root::depth;
 use super::{Child, Done, Trouble, copy};
 use crate::plan::op::{CopyUp, EndLink, Mode, MountOp, Source, What};
-use crate::sys::mount::MountAttr;
+use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
 
-const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 /// fsconfig(2) takes strings of up to 255 bytes.
 const FSCONFIG_MAX: usize = 255;
 
@@ -78,7 +77,7 @@ impl Child<'_> {
         let Some((index, reach)) = op.idmap else { return Ok(()) };
         let userns = self.it.id_maps.get(index).ok_or(Errno::EBADF)?;
         let userns_fd = std::os::fd::AsRawFd::as_raw_fd(userns) as u64;
-        let attr = MountAttr { set: MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() };
+        let attr = MountAttr { set: mount_attr::IDMAP, userns_fd, ..MountAttr::default() };
         mount::set_attr(tree, depth(reach), &attr).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
     }
 
@@ -134,7 +133,7 @@ impl Child<'_> {
         let What::New { kind, source, flags, data, copy_up, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
         let lower = if *copy_up == CopyUp::Yes { Some(mount::clone_tree(place, c"", 0)?) } else { None };
         fs::fchdir(place)?;
-        mount::mount(Some(source), c".", Some(kind), flags | classic_flags(op.attr.set), Some(data))?;
+        mount::mount(Some(source), c".", Some(kind), flags | mount_attr::ms_flags(op.attr.set), Some(data))?;
         fs::chdir(c"/")?;
         let mounted = resolve(self.root()?, &op.dest, extra)?;
         if let Some(mode) = mode {
@@ -246,15 +245,4 @@ fn propagate(mounted: BorrowedFd<'_>, op: &MountOp) -> Done {
         mount::set_attr(mounted, depth(*reach), &attr).map_err(|errno| Trouble::from(errno).with(b"propagation"))?;
     }
     Ok(())
-}
-
-/// `MOUNT_ATTR_*` as `MS_*`: the low four bits are the same.
-fn classic_flags(attr: u64) -> u64 {
-    const TABLE: &[(u64, u64)] = &[
-        (0x10, libc::MS_NOATIME),
-        (0x20, libc::MS_STRICTATIME),
-        (0x80, libc::MS_NODIRATIME),
-        (0x0020_0000, libc::MS_NOSYMFOLLOW),
-    ];
-    TABLE.iter().filter(|(bit, _)| attr & bit != 0).fold(attr & 0xf, |flags, (_, ms)| flags | ms)
 }

@@ -7,11 +7,10 @@ use nix::errno::Errno;
 
 use super::{Child, Done, Trouble, private_procfs};
 use crate::plan::op::{Enter, Label, Op, Reach, Source};
-use crate::sys::mount::{MountAttr, RECURSIVE};
+use crate::sys::mount::RECURSIVE;
+use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
-
-const MOUNT_ATTR_RDONLY: u64 = 1;
 
 impl Child<'_> {
     pub(super) fn run_below_root(&mut self, op: &Op) -> Done {
@@ -44,7 +43,7 @@ impl Child<'_> {
             Op::Mask(path) => self.mask(path),
             Op::ReadonlyPath(path) => self.readonly_path(path),
             Op::ReadonlyRoot => {
-                let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+                let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
                 Ok(mount::set_attr(self.root()?, 0, &attr)?)
             }
             Op::RootPropagation(flag, reach) => {
@@ -108,7 +107,7 @@ impl Child<'_> {
     fn readonly_path(&self, path: &CStr) -> Done {
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
         let copy = mount::clone_tree(place.as_fd(), c"", RECURSIVE)?;
-        let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
         mount::set_attr(copy.as_fd(), RECURSIVE, &attr)?;
         Ok(mount::attach(copy.as_fd(), place.as_fd())?)
     }
@@ -193,7 +192,7 @@ fn empty_directory() -> Result<OwnedFd, Trouble> {
     mount::fs_set(context.as_fd(), c"nr_inodes", Some(c"1"))?;
     mount::fs_set(context.as_fd(), c"nr_blocks", Some(c"1"))?;
     mount::fs_create(context.as_fd())?;
-    Ok(mount::fs_mount(context.as_fd(), MOUNT_ATTR_RDONLY)?)
+    Ok(mount::fs_mount(context.as_fd(), mount_attr::RDONLY)?)
 }
 
 /// The container's /dev/null, if that is what it is: character device 1:3 (CVE-2025-31133).

@@ -168,7 +168,7 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
     }
     mark(trace, "wait for the first process to end");
     if let (Some(pidfd), Some(init)) = (&pidfd, init) {
-        let events = sys::process::poll(pidfd.as_fd(), libc::POLLIN, PATIENCE_MS)
+        let events = sys::poll::one(pidfd.as_fd(), libc::POLLIN, PATIENCE_MS)
             .at(Stage::Signal, || "wait for the container's first process to end")?;
         if events == 0 && container.record.life(init)? == Life::Alive {
             return Err(Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))

@@ -163,7 +163,7 @@ fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup
         };
         cgroup = cgroup.sub(controllers, path, Absent::Refuse)?;
     }
-    if args.cgroup.is_empty() { cgroup.beside(init).map(Some) } else { Ok(Some(cgroup)) }
+    if args.cgroup.is_empty() { cgroup.for_another(init).map(Some) } else { Ok(Some(cgroup)) }
 }
 
 /// The process to run: process.json, or the container's own with what the command line changes.

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::Kind;
 use crate::spec::Spec;
-use crate::sys::{image, tail};
+use crate::sys::{self_image, tail};
 
 /// For `create` and `run`.
 pub(super) fn protect_from(spec: &Spec) -> Result<()> {
@@ -34,10 +34,10 @@ pub(super) fn protect() -> Result<()> {
 /// Returns once this process runs from a file that cannot be written through its `/proc/PID/exe`.
 fn start_again() -> Result<()> {
     const WHAT: &str = "protect brisk's own binary";
-    if image::is_protected().at(Stage::Process, || WHAT)? {
+    if self_image::is_protected().at(Stage::Process, || WHAT)? {
         return Ok(());
     }
-    let file = image::protected().at(Stage::Process, || WHAT)?;
+    let file = self_image::protected().at(Stage::Process, || WHAT)?;
     let args: Vec<CString> = std::env::args_os().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect();
     let vars = std::env::vars_os().filter_map(|(name, value)| {
         let text = [name.into_vec(), value.into_vec()].join(&b'=');
@@ -47,6 +47,6 @@ fn start_again() -> Result<()> {
     let pointers = |list: &[CString]| -> Vec<*const c_char> {
         list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
-    let errno = image::exec(file.as_fd(), &pointers(&args), &pointers(&vars));
+    let errno = self_image::exec(file.as_fd(), &pointers(&args), &pointers(&vars));
     Err(Error::errno(Stage::Process, "start brisk again from a protected image", errno))
 }

@@ -17,6 +17,7 @@ use crate::plan::rootfs::runtime_mounts;
 use crate::spec::mounts::Mount;
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
+use crate::sys::poll;
 use crate::sys::process::{self, Exit};
 
 /// Mounts these in the container.
@@ -75,7 +76,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         cgroup: None,
         trace: None,
     })?;
-    process::poll(pidfd.as_fd(), libc::POLLIN, -1).at(Stage::Rootfs, || "wait for the mounts")?;
+    poll::one(pidfd.as_fd(), libc::POLLIN, -1).at(Stage::Rootfs, || "wait for the mounts")?;
     match process::wait(pid, 0).at(Stage::Rootfs, || "reap the process that mounts")? {
         Some((_, Exit::Code(0))) => Ok(()),
         _ => Err(Error::new(Stage::Rootfs, "the process that mounts was killed")),

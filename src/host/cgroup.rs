@@ -7,11 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use super::file;
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::{cgfs, mounts};
+use crate::sys::mounts;
 
 /// Where cgroup2 is mounted when it is alone, see file-hierarchy(7).
 const UNIFIED: &str = "/sys/fs/cgroup";
@@ -108,7 +109,7 @@ impl Layout {
     /// mountinfo (thousands of lines on a busy host) stays unread.
     pub fn read() -> Result<Layout> {
         let own = read("/proc/self/cgroup")?;
-        if cgfs::is_cgroup2(Path::new(UNIFIED)).unwrap_or(false) {
+        if is_cgroup2(Path::new(UNIFIED)) {
             let controllers = read_controllers(Path::new(UNIFIED))?;
             return unified_only(&own, &controllers);
         }
@@ -127,6 +128,10 @@ impl Layout {
         }
         Ok(layout)
     }
+}
+
+fn is_cgroup2(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
 /// The hierarchies below /sys/fs/cgroup, asked for one by one; `None` where the kernel cannot tell them so, or where one

@@ -12,6 +12,7 @@ use super::cgroup::Layout;
 use super::sub_ids::{SubIds, find_program, login_name};
 use super::{Host, file};
 use crate::error::{Context, Result, Stage};
+use crate::sys::mount_attr::MountAttr;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::seccomp::{self, Support};
 use crate::sys::{self, fs, mount};
@@ -161,7 +162,7 @@ fn open_in_root(root: BorrowedFd<'_>) -> bool {
 
 /// No attribute is named, so none is changed.
 fn set_nothing(root: BorrowedFd<'_>) -> bool {
-    known(mount::set_attr(root, 0, &mount::MountAttr::default()))
+    known(mount::set_attr(root, 0, &MountAttr::default()))
 }
 
 /// `/` is no cgroup: EBADF from a kernel that looks. Older ones know no such field.

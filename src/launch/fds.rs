@@ -11,7 +11,8 @@ use crate::child::Inherited;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::Kind;
 use crate::plan::op::{Mounts, Reach};
-use crate::sys::mount::{self, MountAttr, RECURSIVE};
+use crate::sys::mount::{self, RECURSIVE};
+use crate::sys::mount_attr::MountAttr;
 use crate::sys::{fs, namespace, process};
 
 /// Everything the child keeps, in order, with what its `/proc/self/exe` will name.

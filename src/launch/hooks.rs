@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::hooks::Hook;
-use crate::sys::{fs, process};
+use crate::sys::{fs, poll, process};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ fn input(state: &[u8]) -> Result<OwnedFd> {
 fn attend(child: &mut Child, hook: &Hook) -> Result<ExitStatus> {
     let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
     let timeout = hook.timeout.map_or(-1, |s| i32::try_from(s.saturating_mul(1000)).unwrap_or(i32::MAX));
-    if process::poll(pidfd.as_fd(), libc::POLLIN, timeout).at(Stage::Hook, || "wait for it")? == 0 {
+    if poll::one(pidfd.as_fd(), libc::POLLIN, timeout).at(Stage::Hook, || "wait for it")? == 0 {
         return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", timeout / 1000)));
     }
     child.wait().at(Stage::Hook, || "reap it")

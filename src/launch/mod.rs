@@ -106,7 +106,7 @@ fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
 /// The same for a child of which there is no pidfd: its pid is its own until it is reaped.
 fn destroy_unnamed(pid: i32) {
     // ESRCH: it is gone already, which is what is wanted.
-    let _ = crate::sys::cgfs::kill(pid, libc::SIGKILL);
+    let _ = crate::sys::process::kill(pid, libc::SIGKILL);
     // It goes to whoever reaps for us if this fails.
     let _ = process::wait(pid, libc::__WALL);
 }

@@ -20,17 +20,16 @@ use super::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::Kind;
 use crate::plan::rootfs::SKELETON_ROOT;
-use crate::sys::mount::{self, MountAttr};
+use crate::sys::mount;
+use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::process::{self, CloneArgs, Cloned};
-use crate::sys::{fs, namespace, socket};
+use crate::sys::{affinity, fs, namespace, socket};
 
 /// Directory of the pin; root's own.
 const DIR: &str = "/run/brisk-skeleton";
 /// The file the namespace is bound over.
 pub const PIN: &str = "/run/brisk-skeleton/mnt";
 const PIN_PATH: &CStr = c"/run/brisk-skeleton/mnt";
-
-const MOUNT_ATTR_RDONLY: u64 = 1;
 
 /// Opens the skeleton; makes and pins it first where there is none.
 pub(super) fn open() -> Result<OwnedFd> {
@@ -56,7 +55,7 @@ pub(super) fn open() -> Result<OwnedFd> {
 fn make_and_pin() -> Result<OwnedFd> {
     const ATTEMPTS: usize = 8;
     let (mut namespace, mut kept) = make(None)?;
-    for cpu in process::allowed_cpus().take(ATTEMPTS) {
+    for cpu in affinity::allowed_cpus().take(ATTEMPTS) {
         if kept == Pinned::Yes {
             break;
         }
@@ -123,7 +122,7 @@ fn make(cpu: Option<usize>) -> Result<(OwnedFd, Pinned)> {
 fn build(cpu: Option<usize>) -> crate::sys::Result<()> {
     if let Some(cpu) = cpu {
         // Where it fails this CPU is tried once more.
-        let _ = process::stay_on_cpu(cpu);
+        let _ = affinity::stay_on_cpu(cpu);
     }
     process::unshare(Kind::Mount.flag() as i32)?;
     mount::mount(None, c"/", None, libc::MS_PRIVATE | libc::MS_REC, None)?;
@@ -136,7 +135,7 @@ fn build(cpu: Option<usize>) -> crate::sys::Result<()> {
     let name = SKELETON_ROOT.to_bytes_with_nul().strip_prefix(b"/").unwrap_or(b"\0");
     let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::EINVAL)?;
     fs::mkdir(tmpfs.as_fd(), name, 0o755)?;
-    let readonly = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    let readonly = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
     mount::set_attr(tmpfs.as_fd(), 0, &readonly)?;
     // Any directory will do to attach it to; it becomes the root at once.
     let place = fs::open(fs::CWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY, 0)?;

@@ -9,13 +9,13 @@ use nix::errno::Errno;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::op::HookKind;
 use crate::plan::text::hook_error;
-use crate::sys::{fs, process};
+use crate::sys::{fs, poll};
 use crate::wire::{self, Fault, Message};
 
 /// Waits until the container's process, which has been told by `fifo` to go on, runs its program. What it could not
 /// do before that it has written to the fifo, which closes with execve or with the process.
 pub fn await_program(fifo: BorrowedFd<'_>) -> Result<()> {
-    process::poll(fifo, 0, -1).at(Stage::State, || "wait for the program to run")?;
+    poll::one(fifo, 0, -1).at(Stage::State, || "wait for the program to run")?;
     match report(fifo).at(Stage::State, || "read what the container's process says")? {
         Some(fault) => Err(worded(&fault)),
         None => Ok(()),

@@ -13,7 +13,7 @@ use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::op::{EndLink, HookKind, IntoCgroup, Part, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
-use crate::sys::{fs, shared::Times, socket};
+use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
 
 /// The parent while it walks.
@@ -153,7 +153,7 @@ impl<'a> Parent<'a> {
             }
             Step::Spread => {
                 if self.started.get(0) == 0 {
-                    process::leave_cpu(self.child()?.0);
+                    affinity::leave_cpu(self.child()?.0);
                 }
                 Ok(())
             }
@@ -182,9 +182,7 @@ impl<'a> Parent<'a> {
                     .at(Stage::Process, || format!("set rlimit {name} to {}/{}", limit.soft, limit.hard))
             }
             Step::OomScoreAdj(score) => self.oom_score_adj(*score),
-            Step::Affinity(mask) => {
-                process::set_affinity(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity")
-            }
+            Step::Affinity(mask) => affinity::set(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
             Step::SavePlanned => (self.launch.tell)(Moment::Planned, None),
             Step::SaveState => self.tell(Moment::Cloned),
             Step::Publish => self.tell(Moment::Ready),

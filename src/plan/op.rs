@@ -15,7 +15,7 @@ use crate::plan::cgroup::rdt::RdtPlan;
 use crate::plan::namespace::Kind;
 use crate::plan::process::rlimits::Limit;
 use crate::sys::cred::CapMasks;
-use crate::sys::mount::MountAttr;
+use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
 /// Everything that will be done to create a container, or to run one more process in it.

@@ -11,8 +11,7 @@ use crate::error::{Error, Stage, errno_text};
 use crate::plan::namespace::Kind;
 use crate::plan::process::caps;
 use crate::plan::process::rlimits;
-use crate::plan::rootfs::options::attr;
-use crate::sys::mount::MountAttr;
+use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// Names of the namespaces in a mask of `CLONE_NEW*`.
 fn namespaces(flags: u64) -> String {

@@ -10,11 +10,22 @@ use super::{cvt, raw};
 #[repr(C, align(8))]
 struct Buffer([u8; 4096]);
 
-/// Offset of the name in `struct linux_dirent64`.
+/// Where d_reclen, d_type and d_name are in `struct linux_dirent64`, see getdents64(2).
+const SIZE: usize = 16;
+const TYPE: usize = 18;
 const NAME: usize = 19;
 
-/// Calls `visit` with the name of every entry but `.` and `..`; stops at the first error.
+/// Calls `visit` with the name of every entry but `.` and `..`, from the directory's current position on; stops at the
+/// first error.
 pub fn each<E: From<Errno>>(dir: BorrowedFd<'_>, visit: &mut impl FnMut(&CStr) -> Result<(), E>) -> Result<(), E> {
+    each_typed(dir, &mut |name, _| visit(name))
+}
+
+/// The same with the type of each entry, `DT_DIR` and so on. Some file systems say `DT_UNKNOWN`; those of cgroups never.
+pub fn each_typed<E: From<Errno>>(
+    dir: BorrowedFd<'_>,
+    visit: &mut impl FnMut(&CStr, u8) -> Result<(), E>,
+) -> Result<(), E> {
     let mut buffer = Buffer([0; 4096]);
     loop {
         // SAFETY: the buffer is writable for the length given.
@@ -24,11 +35,11 @@ pub fn each<E: From<Errno>>(dir: BorrowedFd<'_>, visit: &mut impl FnMut(&CStr) -
         }
         let mut at = 0;
         while at < len as usize {
-            let size = usize::from(u16::from_ne_bytes([buffer.0[at + 16], buffer.0[at + 17]]));
+            let size = usize::from(u16::from_ne_bytes([buffer.0[at + SIZE], buffer.0[at + SIZE + 1]]));
             let entry = buffer.0.get(at + NAME..at + size).ok_or(Errno::EBADMSG)?;
             let name = CStr::from_bytes_until_nul(entry).map_err(|_| Errno::EBADMSG)?;
             if name != c"." && name != c".." {
-                visit(name)?;
+                visit(name, buffer.0[at + TYPE])?;
             }
             at += size;
         }

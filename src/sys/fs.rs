@@ -1,4 +1,4 @@
-//! Files and directories, always relative to a directory fd.
+//! Files and directories: by a name below a directory's descriptor ([`CWD`] for none), or by a descriptor of their own.
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
@@ -240,10 +240,15 @@ pub fn write_all(fd: BorrowedFd<'_>, mut buf: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Reads from the start until `buf` is full or the file ends.
+/// One pread(2), tried again on EINTR; 0 at the end of the file.
 pub fn pread(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Result<usize> {
-    // SAFETY: `buf` is writable for the length given.
-    cvt(unsafe { raw!(SYS_pread64, fd.as_raw_fd(), buf.as_mut_ptr(), buf.len(), offset) }).map(|n| n as usize)
+    loop {
+        // SAFETY: `buf` is writable for the length given.
+        match cvt(unsafe { raw!(SYS_pread64, fd.as_raw_fd(), buf.as_mut_ptr(), buf.len(), offset) }) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|n| n as usize),
+        }
+    }
 }
 
 /// Sets the file offset to the start.

@@ -1,22 +1,25 @@
-//! Safe, non-allocating wrappers of system calls: the only folder with `unsafe`.
+//! System calls as safe functions on descriptors and C strings: the only folder with `unsafe`, a file for each noun of
+//! the kernel.
 //!
-//! Knows nothing of OCI, formats no strings, prints nothing. Everything here may run in the child between
-//! `clone3` and `execve`, so nothing here allocates.
+//! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `mounts`,
+//! `regex` and `self_image` are the parent's, and say so.
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
+pub mod affinity;
 pub mod bpf;
-pub mod cgfs;
 pub mod cred;
 pub mod dir;
 pub mod fs;
-pub mod image;
 pub mod mount;
+pub mod mount_attr;
 pub mod mounts;
 pub mod namespace;
 pub mod path;
+pub mod poll;
 pub mod process;
 pub mod regex;
 pub mod seccomp;
+pub mod self_image;
 pub mod shared;
 pub mod signal;
 pub mod socket;

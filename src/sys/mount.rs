@@ -6,21 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use super::fs::own;
+use super::mount_attr::MountAttr;
 use super::{Result, cvt, done, raw};
-
-/// Attributes for mount_setattr(2); `propagation` is an `MS_*` propagation flag or 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct MountAttr {
-    /// `MOUNT_ATTR_*` to set.
-    pub set: u64,
-    /// `MOUNT_ATTR_*` to clear.
-    pub clear: u64,
-    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE` or 0.
-    pub propagation: u64,
-    /// User namespace of `MOUNT_ATTR_IDMAP`.
-    pub userns_fd: u64,
-}
 
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;

@@ -82,6 +82,12 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0) })
 }
 
+/// kill(2): for processes that no pidfd can be had of, and for those listed in a frozen cgroup.
+pub fn kill(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_kill, pid, signal) })
+}
+
 /// pidfd_getfd(2): a copy of another process's descriptor.
 pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
     // SAFETY: no memory is passed.
@@ -226,27 +232,6 @@ pub fn prepare() -> Result<()> {
     done(unsafe { raw!(SYS_rt_sigaction, libc::SIGPIPE, ignore.as_ptr(), ptr::null_mut::<u64>(), 8) })
 }
 
-/// Gives every signal its default action. `CLONE_CLEAR_SIGHAND` does it for handled signals, not for ignored
-/// ones, and both Rust and some engines ignore SIGPIPE.
-pub fn default_signals() -> Result<()> {
-    // The kernel's struct: handler, flags, restorer, mask; all zeros is SIG_DFL.
-    let action = [0u64; 4];
-    for signal in 1..=64 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: `action` is a whole kernel sigaction of zeros (SIG_DFL) with a mask of 8 bytes.
-            done(unsafe { raw!(SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
-        }
-    }
-    Ok(())
-}
-
-/// Unblocks every signal.
-pub fn unblock_signals() -> Result<()> {
-    let none = 0u64;
-    // SAFETY: the mask is 8 readable bytes.
-    done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8) })
-}
-
 /// sethostname(2).
 pub fn set_hostname(name: &CStr) -> Result<()> {
     let bytes = name.to_bytes();
@@ -278,53 +263,6 @@ pub fn set_io_priority(value: u32) -> Result<()> {
 pub fn set_scheduler(attr: &[u8]) -> Result<()> {
     // SAFETY: `attr` is readable, and the size in its first word is checked by the kernel against its own.
     done(unsafe { raw!(SYS_sched_setattr, 0, attr.as_ptr(), 0) })
-}
-
-/// sched_setaffinity(2).
-pub fn set_affinity(pid: i32, mask: &[u64]) -> Result<()> {
-    // SAFETY: `mask` is readable for the length given.
-    done(unsafe { raw!(SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) })
-}
-
-/// Moves a process that has not run yet to any CPU but ours, of those this process may use. The scheduler sometimes
-/// leaves a new process to wait for its parent's CPU although others are idle (measured on 6.18). Where there is no
-/// other, it stays.
-pub fn leave_cpu(pid: i32) {
-    let mut cpu = 0u32;
-    // SAFETY: `cpu` is writable; the other pointers are not used.
-    let found = done(unsafe { raw!(SYS_getcpu, &raw mut cpu, ptr::null_mut::<u32>(), ptr::null_mut::<u8>()) });
-    let (Ok(()), Ok(mut mask)) = (found, allowed()) else { return };
-    let word = cpu as usize / 64;
-    if word >= mask.len() {
-        return;
-    }
-    mask[word] &= !(1 << (cpu % 64));
-    // An empty mask, or one outside of the child's cpuset, is EINVAL.
-    let _ = set_affinity(pid, &mask);
-}
-
-/// A mask of CPUs; no kernel is built for more (NR_CPUS).
-type Cpus = [u64; 8192 / 64];
-
-/// The CPUs that this process may use.
-fn allowed() -> Result<Cpus> {
-    let mut mask = [0; 8192 / 64];
-    // SAFETY: `mask` is writable for the length given.
-    done(unsafe { raw!(SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) })?;
-    Ok(mask)
-}
-
-/// The same by number; none where that cannot be told.
-pub fn allowed_cpus() -> impl Iterator<Item = usize> {
-    let mask = allowed().unwrap_or([0; 8192 / 64]);
-    (0..mask.len() * 64).filter(move |cpu| mask[cpu / 64] & 1 << (cpu % 64) != 0)
-}
-
-/// Moves this process to one CPU.
-pub fn stay_on_cpu(cpu: usize) -> Result<()> {
-    let mut mask: Cpus = [0; 8192 / 64];
-    *mask.get_mut(cpu / 64).ok_or(Errno::EINVAL)? |= 1 << (cpu % 64);
-    set_affinity(0, &mask)
 }
 
 /// set_mempolicy(2).
@@ -379,18 +317,6 @@ pub fn exec_pointers(path: &CStr, argv: &[*const libc::c_char], envp: &[*const l
     // SAFETY: `path` is NUL-terminated; both arrays end in NULL, and their strings live as long as the plan.
     unsafe { raw!(SYS_execve, path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Errno::last()
-}
-
-/// poll(2) on one descriptor for `events`; returns what happened, 0 on time-out. `timeout` in ms, -1 forever.
-pub fn poll(fd: BorrowedFd<'_>, events: i16, timeout: i32) -> Result<i16> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-    loop {
-        // SAFETY: one pollfd is passed.
-        match cvt(unsafe { libc::poll(&raw mut poll, 1, timeout) }.into()) {
-            Err(Errno::EINTR) => {}
-            result => return result.map(|_| poll.revents),
-        }
-    }
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.

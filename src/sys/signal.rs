@@ -1,4 +1,4 @@
-//! Signals as a descriptor (signalfd(2)), for the foreground.
+//! Signals: what a process does on them, and reading them from a descriptor (signalfd(2)) in the foreground.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
@@ -27,4 +27,25 @@ pub fn next(fd: BorrowedFd<'_>) -> Result<Option<i32>> {
         Err(errno) => Err(errno),
         Ok(_) => Ok(Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))),
     }
+}
+
+/// Gives every signal its default action. `CLONE_CLEAR_SIGHAND` does it for handled signals, not for ignored
+/// ones, and both Rust and some engines ignore SIGPIPE.
+pub fn set_default() -> Result<()> {
+    // The kernel's struct: handler, flags, restorer, mask; all zeros is SIG_DFL.
+    let action = [0u64; 4];
+    for signal in 1..=64 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: `action` is a whole kernel sigaction of zeros (SIG_DFL) with a mask of 8 bytes.
+            done(unsafe { raw!(SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
+        }
+    }
+    Ok(())
+}
+
+/// Unblocks every signal.
+pub fn unblock() -> Result<()> {
+    let none = 0u64;
+    // SAFETY: the mask is 8 readable bytes.
+    done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8) })
 }

@@ -3,7 +3,8 @@
 use crate::error::Result;
 
 use crate::cgroup::member::Member;
-use crate::cgroup::stats::{BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Stats, huge_page_sizes, number, pairs};
+use crate::cgroup::stats::read::{huge_page_sizes, number, pairs};
+use crate::cgroup::stats::types::{BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Stats};
 
 /// cpuacct.stat counts in USER_HZ, which is 100 on every architecture that has it.
 const NANOSECONDS_PER_TICK: u64 = 10_000_000;

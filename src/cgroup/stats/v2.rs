@@ -3,9 +3,8 @@
 use crate::error::Result;
 
 use crate::cgroup::member::Member;
-use crate::cgroup::stats::{
-    BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Stats, huge_page_sizes, number, pairs, psi,
-};
+use crate::cgroup::stats::read::{huge_page_sizes, number, pairs, psi};
+use crate::cgroup::stats::types::{BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Stats};
 
 /// Adds what the v2 cgroup tells. On a hybrid host that is pressure alone: the numbers come from v1, whose
 /// controllers have them.

@@ -1,32 +1,13 @@
-//! A container's cgroup that belongs to a systemd scope: adopted once systemd has made it, changed and removed
-//! together with its unit.
-
-use serde::{Deserialize, Serialize};
+//! A container's cgroup that belongs to a systemd scope is changed and removed together with its unit.
 
 use crate::error::{Context, Result, Stage};
-use crate::plan::cgroup::{CgroupPlan, Missing, Version};
-use crate::plan::systemd::{Owner, Property, ScopePlan};
+use crate::plan::systemd::{Owner, Property};
 
+use crate::cgroup::handle::Cgroup;
 use crate::cgroup::member::Member;
+use crate::cgroup::saved::SavedScope;
 use crate::cgroup::systemd::Manager;
-use crate::cgroup::{Cgroup, make};
 use crate::dbus::address::{Endpoints, outer_uid};
-
-/// A scope as state.json remembers it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct SavedScope {
-    /// The unit.
-    pub unit: String,
-    /// Whose manager runs it.
-    pub owner: Owner,
-}
-
-impl SavedScope {
-    /// The scope of a plan.
-    pub fn of(plan: &ScopePlan) -> SavedScope {
-        SavedScope { unit: plan.unit.name.clone(), owner: plan.unit.owner }
-    }
-}
 
 /// Connects to the manager of the system, or of the user this process belongs to.
 pub fn manager(owner: Owner) -> Result<Manager> {
@@ -43,24 +24,6 @@ pub fn manager(owner: Owner) -> Result<Manager> {
 }
 
 impl Cgroup {
-    /// Takes over the cgroup of a scope that was started with process `pid` in it: writes the limits, restricts the
-    /// devices, and moves the process into the v1 hierarchies systemd does not manage.
-    pub fn adopt(plan: &CgroupPlan, scope: SavedScope, pid: i32) -> Result<Cgroup> {
-        let needed: Vec<&str> =
-            plan.writes.iter().filter(|w| w.missing != Missing::Skip).map(|w| w.controller.as_str()).collect();
-        let mut members = Vec::with_capacity(plan.dirs.len());
-        for dir in &plan.dirs {
-            members.push(make::adopt(dir, &needed)?);
-        }
-        let mut cgroup = Cgroup { members, scope: None };
-        make::finish(&cgroup, plan)?;
-        cgroup.scope = Some(scope);
-        if plan.dirs.iter().any(|dir| dir.version == Version::V1) {
-            cgroup.attach_v1(pid)?;
-        }
-        Ok(cgroup)
-    }
-
     /// The systemd unit the cgroup belongs to.
     pub fn scope(&self) -> Option<&SavedScope> {
         self.scope.as_ref()

@@ -21,7 +21,7 @@ use crate::plan::rootfs::options::{Depth, Propagation};
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
-use crate::sys::mount::MountAttr;
+use crate::sys::mount_attr::MountAttr;
 
 /// Plans everything below the root, and the entry into it.
 pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {

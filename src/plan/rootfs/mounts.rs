@@ -11,9 +11,9 @@ use crate::plan::namespace::Kind;
 use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Op, Reach, What};
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
-use crate::plan::rootfs::options::{Depth, MountOptions, attr};
+use crate::plan::rootfs::options::{Depth, MountOptions};
 use crate::spec::mounts::Mount;
-use crate::sys::mount::MountAttr;
+use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// Attributes that are set when everything is in place, by destination.
 type Late = Vec<(CString, MountAttr)>;

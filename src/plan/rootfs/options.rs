@@ -4,32 +4,15 @@
 //! the file system. Pure; runs in the parent.
 
 use libc::{
-    MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC,
-    MS_NOSUID, MS_NOSYMFOLLOW, MS_PRIVATE, MS_RDONLY, MS_REC, MS_RELATIME, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE,
-    MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE,
+    MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_PRIVATE, MS_RDONLY, MS_REC, MS_SHARED, MS_SILENT, MS_SLAVE,
+    MS_SYNCHRONOUS, MS_UNBINDABLE,
 };
 
 use crate::error::Result;
 
 use crate::plan::rootfs::options_idmap;
 pub use crate::plan::rootfs::options_idmap::{Idmap, IdmapRange};
-
-/// mount_setattr(2) attributes; libc does not have them (linux/mount.h).
-#[expect(missing_docs, reason = "names and meaning are mount_setattr(2)'s")]
-pub mod attr {
-    pub const RDONLY: u64 = 0x1;
-    pub const NOSUID: u64 = 0x2;
-    pub const NODEV: u64 = 0x4;
-    pub const NOEXEC: u64 = 0x8;
-    /// The access-time field: three values, not three bits.
-    pub const ATIME_MASK: u64 = 0x70;
-    pub const RELATIME: u64 = 0x00;
-    pub const NOATIME: u64 = 0x10;
-    pub const STRICTATIME: u64 = 0x20;
-    pub const NODIRATIME: u64 = 0x80;
-    pub const IDMAP: u64 = 0x0010_0000;
-    pub const NOSYMFOLLOW: u64 = 0x0020_0000;
-}
+use crate::sys::mount_attr as attr;
 
 /// Whether an option reaches the mounts below, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,36 +287,4 @@ impl MountOptions {
         }
         *clear |= attr::ATIME_MASK;
     }
-
-    /// The same for mount(2): superblock flags, this mount's attributes, MS_BIND and MS_REMOUNT. Recursive
-    /// attributes and propagation need calls of their own.
-    pub fn ms_flags(&self) -> u64 {
-        let bind = match self.bind {
-            None => 0,
-            Some(Plain) => MS_BIND,
-            Some(Recursive) => MS_BIND | MS_REC,
-        };
-        let remount = if self.remount { MS_REMOUNT } else { 0 };
-        self.sb_set | ms_flags_of(self.attr_set, self.attr_clr) | bind | remount
-    }
-}
-
-/// MOUNT_ATTR_* as MS_* flags. `cleared` tells a chosen relatime (value 0) from no choice.
-pub fn ms_flags_of(set: u64, cleared: u64) -> u64 {
-    const BITS: [(u64, u64); 6] = [
-        (attr::RDONLY, MS_RDONLY),
-        (attr::NOSUID, MS_NOSUID),
-        (attr::NODEV, MS_NODEV),
-        (attr::NOEXEC, MS_NOEXEC),
-        (attr::NODIRATIME, MS_NODIRATIME),
-        (attr::NOSYMFOLLOW, MS_NOSYMFOLLOW),
-    ];
-    let flags = BITS.iter().filter(|(bit, _)| set & bit != 0).fold(0, |flags, (_, flag)| flags | flag);
-    flags
-        | match set & attr::ATIME_MASK {
-            attr::NOATIME => MS_NOATIME,
-            attr::STRICTATIME => MS_STRICTATIME,
-            _ if cleared & attr::ATIME_MASK != 0 => MS_RELATIME,
-            _ => 0,
-        }
 }

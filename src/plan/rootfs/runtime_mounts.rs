@@ -16,7 +16,7 @@ use crate::plan::rootfs::options;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
-use crate::sys::mount::MountAttr;
+use crate::sys::mount_attr::{self, MountAttr};
 
 /// Plans new mounts in the container that `spec` describes.
 pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
@@ -91,7 +91,7 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
     if options.remount || options.copy_symlink || options.src_nofollow || options.tmpcopyup {
         return refuse("remount, copy-symlink, src-nofollow and tmpcopyup work at creation only");
     }
-    let readonly = (options.attr_set | options.rec_set) & options::attr::RDONLY != 0;
+    let readonly = (options.attr_set | options.rec_set) & mount_attr::RDONLY != 0;
     if bind && readonly && input.in_userns() {
         // Only the copy that a new mount namespace of a user namespace makes has its flags locked
         // (lock_mnt_tree() in fs/namespace.c).

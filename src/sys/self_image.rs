@@ -10,10 +10,10 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::fs::{self, own};
-use super::mount::{self, MountAttr};
+use super::mount;
+use super::mount_attr::{self, MountAttr};
 use super::{Result, cvt, done, raw};
 
-const MOUNT_ATTR_RDONLY: u64 = 1;
 const SEALS: libc::c_int = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
 
 fn open_self() -> Result<OwnedFd> {
@@ -53,7 +53,7 @@ pub fn protected() -> Result<OwnedFd> {
 
 fn read_only_clone(file: BorrowedFd<'_>) -> Result<OwnedFd> {
     let tree = mount::clone_tree(file, c"", 0)?;
-    let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
     mount::set_attr(tree.as_fd(), 0, &attr)?;
     Ok(tree)
 }

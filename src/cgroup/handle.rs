@@ -1,0 +1,86 @@
+//! The open cgroups of one container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::file::{Access, open_dir};
+use super::member::{Depth, Member};
+use super::saved::{Saved, SavedScope};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::Version;
+
+/// The cgroups of one container, one in each hierarchy.
+#[derive(Debug, Default)]
+pub struct Cgroup {
+    pub(super) members: Vec<Member>,
+    pub(super) scope: Option<SavedScope>,
+}
+
+impl Cgroup {
+    /// Opens the cgroups of an existing container. Those that are gone are left out, so that what is left
+    /// of a half-made or half-removed container can still be looked at and removed.
+    pub fn open(saved: &Saved) -> Result<Cgroup> {
+        let mut members = Vec::with_capacity(saved.dirs.len());
+        for dir in &saved.dirs {
+            match open_dir(&dir.path) {
+                Ok(fd) => members.push(Member::new(fd, dir.clone())),
+                Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    return Err(Error::errno(Stage::Cgroup, format!("open {}", dir.path.display()), errno));
+                }
+            }
+        }
+        Ok(Cgroup { members, scope: saved.scope.clone() })
+    }
+
+    /// The paths to store in state.json.
+    pub fn saved(&self) -> Saved {
+        Saved { dirs: self.members.iter().map(|m| m.dir.clone()).collect(), scope: self.scope.clone() }
+    }
+
+    /// Whether the container has no cgroup of its own, or none any more.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The versions of its hierarchies.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        self.members.iter().map(|member| member.dir.version)
+    }
+
+    /// The files by which a process puts itself into the v1 cgroups: it writes 0.
+    pub fn join_files(&self) -> Result<Vec<OwnedFd>> {
+        let v1 = self.members.iter().filter(|member| !member.is_v2());
+        v1.map(|member| {
+            member.open("tasks", Access::Write).at(Stage::Cgroup, || format!("open {}/tasks", member.path()))
+        })
+        .collect()
+    }
+
+    /// The cgroup2 directory, for `CLONE_INTO_CGROUP`; `None` on a pure v1 host.
+    pub fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
+        self.v2().map(|m| m.fd.as_fd())
+    }
+
+    pub(super) fn v2(&self) -> Option<&Member> {
+        self.members.iter().find(|m| m.dir.version == Version::V2)
+    }
+
+    /// The member that has `controller`. Files of cgroup2 that belong to no controller are found under `cgroup`.
+    pub(super) fn with(&self, controller: &str) -> Option<&Member> {
+        self.members.iter().find(|m| m.has(controller)).or_else(|| (controller == "cgroup").then(|| self.v2())?)
+    }
+
+    /// The processes, as pids of this process's pid namespace, sorted.
+    pub fn pids(&self, depth: Depth) -> Result<Vec<i32>> {
+        let Some(member) = self.v2().or_else(|| self.with("pids")).or_else(|| self.members.first()) else {
+            return Ok(Vec::new());
+        };
+        let mut pids = Vec::new();
+        member.collect_pids(depth, &mut pids)?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+}

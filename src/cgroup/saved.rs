@@ -1,0 +1,61 @@
+//! A container's cgroups as state.json remembers them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::cgroup::{CgroupPlan, Version};
+use crate::plan::systemd::{Owner, ScopePlan};
+
+/// One cgroup as state.json remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SavedDir {
+    /// Its path on this host.
+    pub path: PathBuf,
+    /// Where its hierarchy is mounted.
+    pub mount_point: PathBuf,
+    /// The controllers it has; of a named v1 hierarchy `name=NAME`.
+    pub controllers: Vec<String>,
+    /// Its version.
+    pub version: Version,
+}
+
+/// A container's cgroups as state.json remembers them. Empty: the container has none of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Saved {
+    /// One per hierarchy.
+    pub dirs: Vec<SavedDir>,
+    /// The systemd unit they belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<SavedScope>,
+}
+
+impl Saved {
+    /// What a plan will make, before it is made.
+    pub fn planned(plan: &CgroupPlan, scope: Option<&ScopePlan>) -> Saved {
+        let dirs = plan.dirs.iter().map(|dir| SavedDir {
+            path: dir.full_path(),
+            mount_point: dir.mount_point.clone(),
+            controllers: dir.controllers.clone(),
+            version: dir.version,
+        });
+        Saved { dirs: dirs.collect(), scope: scope.map(SavedScope::of) }
+    }
+}
+
+/// A scope as state.json remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SavedScope {
+    /// The unit.
+    pub unit: String,
+    /// Whose manager runs it.
+    pub owner: Owner,
+}
+
+impl SavedScope {
+    /// The scope of a plan.
+    pub fn of(plan: &ScopePlan) -> SavedScope {
+        SavedScope { unit: plan.unit.name.clone(), owner: plan.unit.owner }
+    }
+}

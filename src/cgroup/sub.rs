@@ -1,0 +1,106 @@
+//! Cgroups below the container's own, and giving it away to who manages them.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::file::c_name;
+use super::handle::Cgroup;
+use super::member::{Absent, Member};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::paths::clean;
+use crate::sys::{self, fs};
+
+impl Cgroup {
+    /// The cgroup `path` below this one, in all hierarchies or in those with one of `controllers` (a
+    /// comma-separated list as in `exec --cgroup`). `path` cannot leave the container's cgroup.
+    pub fn sub(&self, controllers: Option<&str>, path: &str, absent: Absent) -> Result<Cgroup> {
+        if path.split('/').any(|part| part == "..") {
+            return Err(Error::new(Stage::Cgroup, format!("bad sub cgroup path {path:?}: it has a ..")));
+        }
+        let relative = clean(path);
+        let chosen = |member: &&Member| match controllers {
+            None => true,
+            Some(list) => list.split(',').any(|c| member.has(c)),
+        };
+        if let Some(list) = controllers
+            && let Some(unknown) = list.split(',').find(|c| !self.members.iter().any(|m| m.has(c)))
+        {
+            return Err(Error::new(Stage::Cgroup, format!("the container has no cgroup with controller {unknown:?}")));
+        }
+        let mut members = Vec::new();
+        for member in self.members.iter().filter(chosen) {
+            members.push(member.below(&relative, absent)?);
+        }
+        Ok(Cgroup { members, scope: self.scope.clone() })
+    }
+
+    /// Where another process can be put: here, or, where the container (a systemd, or a runtime of its own) has given
+    /// controllers to sub-cgroups and so may have no processes itself (cgroups(7), "no internal processes"), the
+    /// v2 cgroup its first process has moved to.
+    pub fn for_another(mut self, init: i32) -> Result<Cgroup> {
+        let Some(member) = self.members.iter_mut().find(|m| m.is_v2()) else { return Ok(self) };
+        let what = || format!("read {}/cgroup.subtree_control", member.path());
+        if member.read("cgroup.subtree_control").at(Stage::Cgroup, what)?.trim().is_empty() {
+            return Ok(self);
+        }
+        let file = format!("/proc/{init}/cgroup");
+        let text = std::fs::read_to_string(&file).at(Stage::Cgroup, || format!("read {file}"))?;
+        let at = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        let own = member.dir.path.strip_prefix(&member.dir.mount_point).unwrap_or(&member.dir.path);
+        let Ok(below) = Path::new(at.trim_start_matches('/')).strip_prefix(own) else {
+            let what = format!(
+                "cgroup {} gives controllers to its sub-cgroups, and the container's first process is in none of them but in {at}",
+                member.path()
+            );
+            return Err(Error::new(Stage::Cgroup, what).with_hint("name one with `exec --cgroup`"));
+        };
+        *member = member.below(&below.to_string_lossy(), Absent::Refuse)?;
+        Ok(self)
+    }
+
+    /// Makes the cgroup `path` below this one (v2), moves the process there, gives it every controller there is,
+    /// and gives it away.
+    pub fn delegate_below(&self, path: &str, pid: i32, owner: (u32, u32)) -> Result<()> {
+        let mut target = self.sub(None, path, Absent::Make)?;
+        // First of all: a cgroup with processes cannot give controllers to those below it (cgroups(7), "no
+        // internal processes").
+        target.attach(pid)?;
+        let Some(top) = self.v2() else { return Ok(()) };
+        let relative = clean(path);
+        let above = std::iter::once("").chain(relative.match_indices('/').filter_map(|(end, _)| relative.get(..end)));
+        for ancestor in above {
+            let member = top.below(ancestor, Absent::Refuse)?;
+            let what = || format!("enable the controllers of {}", member.path());
+            let there = member.read("cgroup.controllers").at(Stage::Cgroup, what)?;
+            let all: Vec<String> = there.split_ascii_whitespace().map(|controller| format!("+{controller}")).collect();
+            member.write("cgroup.subtree_control", &all.join(" ")).at(Stage::Cgroup, what)?;
+        }
+        target.delegate(owner.0, Some(owner.1))
+    }
+
+    /// Gives the v2 cgroup to the owner of a container that may manage its own sub-tree: the directory and the files the
+    /// kernel names in /sys/kernel/cgroup/delegate (Linux 4.15), as runc does for a writable cgroup namespace.
+    pub fn delegate(&self, uid: u32, gid: Option<u32>) -> Result<()> {
+        let Some(member) = self.v2() else { return Ok(()) };
+        let files = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
+            .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
+        for file in files.lines().chain(["."]) {
+            match chown(member, file, uid, gid) {
+                // memory.* exists only where that controller is enabled.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    let what = format!("chown {}/{file} to {uid}", member.path());
+                    return Err(Error::errno(Stage::Cgroup, what, errno));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn chown(member: &Member, file: &str, uid: u32, gid: Option<u32>) -> sys::Result<()> {
+    // -1 leaves the group as it is.
+    fs::chown(member.fd.as_fd(), &c_name(file)?, uid, gid.unwrap_or(u32::MAX))
+}
