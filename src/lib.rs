@@ -10,6 +10,7 @@ pub mod error;
 pub mod host;
 pub mod launch;
 pub mod plan;
+pub mod proc;
 pub mod spec;
 pub mod state;
 pub mod sys;

@@ -219,7 +219,7 @@ fn a_mount_is_known_by_what_it_shows() {
 fn mountinfo_is_read_with_its_escapes() {
     let text = "36 35 98:0 /mnt\\0401 /a\\134b\\011c rw,noatime master:1 - ext3 /dev/root rw\nnonsense\n";
     let what = Identity { device: "98:0".into(), path: "/mnt 1".into() };
-    assert_eq!(external::parse(text), [Mounted { id: 36, what, point: "/a\\b\tc".into() }]);
+    assert_eq!(external::parse(text.as_bytes()), [Mounted { id: 36, what, point: "/a\\b\tc".into() }]);
 }
 
 #[test]

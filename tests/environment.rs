@@ -2,6 +2,7 @@
 
 use brisk::plan::process::environment;
 use brisk::plan::process::environment::{Candidate, DEFAULT_PATH, Environment};
+use brisk::proc::passwd;
 
 use crate::{refused, strings};
 
@@ -56,7 +57,7 @@ fn home() {
         (2, None),
     ];
     for (uid, want) in table {
-        assert_eq!(environment::home_of(passwd, uid), want, "{uid}");
+        assert_eq!(passwd::home_of(passwd, uid), want, "{uid}");
     }
-    assert_eq!(environment::home_of(b"", 0), None);
+    assert_eq!(passwd::home_of(b"", 0), None);
 }

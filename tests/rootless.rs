@@ -3,9 +3,10 @@
 use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::host::check::{Facts, Feature, Need};
 use brisk::host::findings::{Finding, Verdict, findings};
-use brisk::host::sub_ids::{SubIds, SubRange, login_name};
+use brisk::host::sub_ids::{SubIds, SubRange};
 use brisk::host::{Host, Userns};
 use brisk::plan::cgroup::rootless::{Changed, adapt};
+use brisk::proc::passwd;
 use brisk::spec::Spec;
 use brisk::sys::seccomp::Support;
 use serde_json::{Value, json};
@@ -78,9 +79,9 @@ fn what_the_bundle_says_stays() {
 
 #[test]
 fn login_names() {
-    let passwd = "root:x:0:0::/root:/bin/sh\n# broken\nme:x:1000:100::/:\n";
-    assert_eq!(login_name(passwd, 1000).as_deref(), Some("me"));
-    assert_eq!(login_name(passwd, 100), None);
+    let users = b"root:x:0:0::/root:/bin/sh\n# broken\nme:x:1000:100::/:\n";
+    assert_eq!(passwd::name_of(users, 1000), Some("me"));
+    assert_eq!(passwd::name_of(users, 100), None);
 }
 
 /// A user on a host where everything works.

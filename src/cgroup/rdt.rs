@@ -1,6 +1,8 @@
 //! Resource control groups (resctrl): made, joined, read and removed. Touches the resctrl file system only, at
 //! the mount point it is given; runs in the parent.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -9,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::rdt::{Presence, RdtPlan, has_all};
+use crate::proc::mountinfo;
 
 /// A container's place in resctrl, as it is kept in state.json.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -30,12 +33,10 @@ enum Maker {
 
 /// Where resctrl is mounted.
 pub fn mount_point() -> Result<PathBuf> {
-    let path = "/proc/self/mounts";
-    let mounts = std::fs::read_to_string(path).at(Stage::Cgroup, || format!("read {path}"))?;
-    let point =
-        mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields.get(2) == Some(&"resctrl"));
-    match point {
-        Some(fields) => Ok(PathBuf::from(fields[1])),
+    let table = mountinfo::read("self").at(Stage::Cgroup, || "read /proc/self/mountinfo")?;
+    let found = mountinfo::parse(&table).find(|mount| mount.fs_type == b"resctrl");
+    match found {
+        Some(mount) => Ok(PathBuf::from(OsString::from_vec(mountinfo::unescape(mount.point).into_owned()))),
         None => Err(Error::new(Stage::Cgroup, "linux.intelRdt: the resctrl file system is not mounted")
             .with_hint("mount -t resctrl resctrl /sys/fs/resctrl (needs a CPU with RDT and CONFIG_X86_CPU_RESCTRL)")),
     }

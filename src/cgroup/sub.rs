@@ -10,6 +10,7 @@ use super::handle::Cgroup;
 use super::member::{Absent, Member};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::paths::clean;
+use crate::proc;
 use crate::sys::{self, fs};
 
 impl Cgroup {
@@ -45,9 +46,10 @@ impl Cgroup {
         if member.read("cgroup.subtree_control").at(Stage::Cgroup, what)?.trim().is_empty() {
             return Ok(self);
         }
-        let file = format!("/proc/{init}/cgroup");
-        let text = std::fs::read_to_string(&file).at(Stage::Cgroup, || format!("read {file}"))?;
-        let at = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        let what = || format!("read /proc/{init}/cgroup");
+        let text = proc::cgroup::read(&init.to_string()).at(Stage::Cgroup, what)?;
+        let memberships = proc::cgroup::parse(&text).at(Stage::Cgroup, what)?;
+        let at = memberships.iter().find(|own| own.unified()).map_or("/", |own| own.path);
         let own = member.dir.path.strip_prefix(&member.dir.mount_point).unwrap_or(&member.dir.path);
         let Ok(below) = Path::new(at.trim_start_matches('/')).strip_prefix(own) else {
             let what = format!(

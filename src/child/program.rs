@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use super::{Child, Done, Trouble};
-use crate::plan::process::environment::home_of;
+use crate::proc::passwd::home_of;
 use crate::sys::path::resolve;
 use crate::sys::{cred, fs, process};
 

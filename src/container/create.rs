@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::console::{Asked, Console};
 use super::facts::host_for;
 use super::notify::Notify;
 use super::options::{CgroupManager, Create, Global, Rootless};
@@ -34,41 +35,18 @@ pub(super) struct Made {
     pub notify: Option<Notify>,
 }
 
-/// Where the program's terminal goes.
-pub(super) enum Console {
-    /// There is none.
-    None,
-    /// To this connected socket.
-    Socket(OwnedFd),
-}
-
 /// Makes a container that waits for `start`.
 pub fn create(global: &Global, args: &Create) -> Result<()> {
     let bundle = Bundle::load(args)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
-    let console = match (&args.console_socket, terminal) {
-        (Some(path), true) => Console::Socket(launch::connect(path, Stage::Console)?),
-        (None, true) => {
-            return Err(Error::new(
-                Stage::Console,
-                "cannot allocate tty if runc will detach without setting console socket",
-            )
-            .with_hint("pass --console-socket, or set process.terminal to false"));
-        }
-        (Some(_), false) => return Err(needless_socket()),
-        (None, false) => Console::None,
-    };
+    let asked = Asked { socket: args.console_socket.as_deref(), terminal, detach: true };
+    let (console, _) = Console::choose(&asked)?.open()?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let made = make(global, args, bundle, Start::OnSignal, console, trace.as_mut())?;
     drop(made);
     files::write_trace(global, args.trace.as_deref(), trace);
     Ok(())
-}
-
-/// runc's words.
-pub(super) fn needless_socket() -> Error {
-    Error::new(Stage::Console, "cannot use console socket if runc will not detach or allocate tty")
 }
 
 /// config.json as text and as values.
@@ -225,7 +203,7 @@ pub(super) fn make(
     args: &Create,
     mut bundle: Bundle,
     start: Start,
-    console: Console,
+    console: Option<OwnedFd>,
     mut trace: Option<&mut Trace>,
 ) -> Result<Made> {
     if let Some(trace) = &mut trace {
@@ -293,7 +271,7 @@ fn begin(
     args: &Create,
     bundle: &Bundle,
     start: Start,
-    console: Console,
+    console: Option<OwnedFd>,
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,
@@ -333,10 +311,7 @@ fn begin(
         state: &state,
         warn: global.warn,
         tell: &mut tell,
-        console: match console {
-            Console::Socket(fd) => Some(fd),
-            Console::None => None,
-        },
+        console,
         fifo,
         init: None,
         cgroup: None,

@@ -1,18 +1,17 @@
 //! `exec`: one more process in a container that runs.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::create::{
-    Console, check_preserved, driver, needless_socket, preserved, receiver_of_environment, state_text,
-};
+use super::console::{Asked, Console};
+use super::create::{check_preserved, driver, preserved, receiver_of_environment, state_text};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
 use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
@@ -25,7 +24,6 @@ use crate::plan::systemd::Owner;
 use crate::spec::process::{Capabilities, Process};
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
-use crate::sys::socket;
 
 /// Runs one more process; its exit status.
 pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
@@ -47,23 +45,9 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     let mut spec: Spec = spec::parse(&text, "config.json")?;
     receiver_of_environment(&mut spec);
     let process = process(args, &spec)?;
-    let mut ours = None;
-    let console = match (&args.console_socket, process.terminal, args.detach) {
-        (Some(_), false, _) | (Some(_), _, false) => return Err(needless_socket()),
-        (_, false, _) => Console::None,
-        (Some(path), true, true) => Console::Socket(launch::connect(path, Stage::Console)?),
-        (None, true, true) => {
-            return Err(Error::new(
-                Stage::Console,
-                "cannot allocate tty if runc will detach without setting console socket",
-            ));
-        }
-        (None, true, false) => {
-            let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
-            ours = Some(here);
-            Console::Socket(there)
-        }
-    };
+    let socket = args.console_socket.as_deref();
+    let asked = Asked { socket, terminal: process.terminal, detach: args.detach };
+    let (console, ours) = Console::choose(&asked)?.open()?;
     check_preserved(preserved(args.preserve_fds))?;
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
@@ -83,7 +67,7 @@ fn join(
     container: &Container,
     spec: &Spec,
     process: &Process,
-    console: Console,
+    console: Option<OwnedFd>,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
     let init = container.record.init.ok_or_else(not_running)?;
@@ -118,10 +102,7 @@ fn join(
         state: &state,
         warn: global.warn,
         tell: &mut tell,
-        console: match console {
-            Console::Socket(fd) => Some(fd),
-            Console::None => None,
-        },
+        console,
         fifo: None,
         init: Some(pidfd),
         cgroup: Some(cgroup.unwrap_or_default()),

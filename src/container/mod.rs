@@ -3,6 +3,7 @@
 //! Runs in the parent. Prints nothing and never exits; warnings go to the caller's [`options::Global::warn`].
 
 mod checkpoint;
+mod console;
 mod create;
 pub mod criu;
 mod delete;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
-use super::create::{Bundle, give_up, hook_output, needless_socket, plan_of, record, state_text};
+use super::console::{Asked, Console};
+use super::create::{Bundle, give_up, hook_output, plan_of, record, state_text};
 use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
 use super::criu::opts::{self, Facts, Restored};
@@ -25,6 +26,7 @@ use crate::plan::create::Start;
 use crate::plan::namespace::Namespaces;
 use crate::plan::op::{Plan, Step};
 use crate::plan::rootfs::mounts::is_bind;
+use crate::proc;
 use crate::spec::Spec;
 use crate::state::{self, CONFIG, Dir, ProcessId, Wait};
 use crate::sys::path::{Missing, resolve_or_make};
@@ -45,7 +47,12 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     };
     let bundle = Bundle::load(&create)?;
     let images = Directories::open(&args.criu)?;
-    let console = console(args, &bundle)?;
+    let asked = Asked { socket: args.console_socket.as_deref(), terminal: bundle.terminal(), detach: args.detach };
+    let console = match Console::choose(&asked)? {
+        Console::Socket(socket) => Some(socket),
+        // CRIU gives the terminal back to where it was; there is nothing to send.
+        Console::None | Console::Ours => None,
+    };
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
@@ -82,18 +89,6 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     // Once more if it fails: nobody else will clean up.
     run::remove(global, &args.id).or_else(|_| run::remove(global, &args.id))?;
     status
-}
-
-/// The connected console socket.
-fn console(args: &Restore, bundle: &Bundle) -> Result<Option<OwnedFd>> {
-    match (&args.console_socket, bundle.terminal(), args.detach) {
-        (Some(path), true, true) => launch::connect(path, Stage::Console).map(Some),
-        (Some(_), ..) => Err(needless_socket()),
-        (None, true, true) => {
-            Err(Error::new(Stage::Console, "cannot allocate tty if runc will detach without setting console socket"))
-        }
-        (None, ..) => Ok(None),
-    }
 }
 
 struct Restoring<'a> {
@@ -285,16 +280,13 @@ fn rejoin(spec: &Spec) -> Result<(Vec<(String, String)>, Vec<(String, OwnedFd)>)
 
 /// The cgroups of a process: controllers and path. CRIU moves the saved ones there, whatever they were called.
 fn cgroups_of(pid: i32) -> Result<Vec<(String, String)>> {
-    let path = format!("/proc/{pid}/cgroup");
-    let text = std::fs::read_to_string(&path).at(Stage::Criu, || format!("read {path}"))?;
-    let mut roots = Vec::new();
-    for line in text.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        if let (Some(controllers), Some(path)) = (fields.next(), fields.next()) {
-            roots.extend(controllers.split(',').map(|controller| (controller.to_owned(), path.to_owned())));
-        }
-    }
-    Ok(roots)
+    let what = || format!("read /proc/{pid}/cgroup");
+    let text = proc::cgroup::read(&pid.to_string()).at(Stage::Criu, what)?;
+    let memberships = proc::cgroup::parse(&text).at(Stage::Criu, what)?;
+    let roots = memberships
+        .iter()
+        .flat_map(|own| own.controllers.split(',').map(|controller| (controller.to_owned(), own.path.to_owned())));
+    Ok(roots.collect())
 }
 
 /// CRIU mounts, but does not make what it mounts on. What lies below another mount comes with that one.

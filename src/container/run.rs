@@ -2,40 +2,24 @@
 
 use std::os::fd::AsFd;
 
-use super::create::{Bundle, Console, Made, make, needless_socket};
+use super::console::{Asked, Console};
+use super::create::{Bundle, Made, make};
 use super::foreground::{self, Foreground};
 use super::options::{Delete, Global, Run, Selection};
 use super::start::run_poststart;
 use super::{delete, files, image, poststop};
-use crate::error::{Context, Error, Result, Stage};
-use crate::launch::{self, Trace};
+use crate::error::{Context, Result, Stage};
+use crate::launch::Trace;
 use crate::plan::create::Start;
-use crate::sys::{process, socket};
+use crate::sys::process;
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
     let bundle = Bundle::load(&args.create)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
-    if args.create.console_socket.is_some() && !(args.detach && terminal) {
-        return Err(needless_socket());
-    }
-    let mut foreground = None;
-    let console = match (&args.create.console_socket, terminal, args.detach) {
-        (_, false, _) => Console::None,
-        (Some(path), true, _) => Console::Socket(launch::connect(path, Stage::Console)?),
-        (None, true, true) => {
-            return Err(Error::new(
-                Stage::Console,
-                "cannot allocate tty if runc will detach without setting console socket",
-            ));
-        }
-        (None, true, false) => {
-            let (ours, theirs) = socket::pair().at(Stage::Console, || "make a socket pair")?;
-            foreground = Some(ours);
-            Console::Socket(theirs)
-        }
-    };
+    let asked = Asked { socket: args.create.console_socket.as_deref(), terminal, detach: args.detach };
+    let (console, foreground) = Console::choose(&asked)?.open()?;
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }

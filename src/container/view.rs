@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Container;
 use super::options::Global;
 use crate::error::Result;
+use crate::proc::passwd;
 use crate::state::{Dir, Status};
 
 /// A container as `state` and `list` show it: the fields of the specification and runc's.
@@ -92,19 +93,17 @@ fn view(container: &Container, users: &Users) -> Result<View> {
     })
 }
 
-/// The text of /etc/passwd. getpwuid(3) loads NSS modules, which a static program cannot.
-struct Users(String);
+/// The text of /etc/passwd.
+struct Users(Vec<u8>);
 
 impl Users {
     fn read() -> Users {
         // Without it users have numbers.
-        Users(std::fs::read_to_string("/etc/passwd").unwrap_or_default())
+        Users(std::fs::read("/etc/passwd").unwrap_or_default())
     }
 
     fn name(&self, uid: u32) -> String {
-        let number = uid.to_string();
-        let line = self.0.lines().find(|line| line.split(':').nth(2) == Some(&number));
-        line.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{number}"), str::to_owned)
+        passwd::name_of(&self.0, uid).map_or_else(|| format!("#{uid}"), str::to_owned)
     }
 }
 
@@ -114,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_user_without_a_name_has_a_number() {
-        let users = Users("root:x:0:0::/:/bin/sh\nann:x:1000:1000::/:/bin/sh\n".into());
+        let users = Users(b"root:x:0:0::/:/bin/sh\nann:x:1000:1000::/:/bin/sh\n".into());
         assert_eq!(users.name(1000), "ann");
         assert_eq!(users.name(100), "#100");
     }

@@ -10,9 +10,11 @@ use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
-use super::file;
-use crate::error::{Context, Error, Result, Stage};
-use crate::sys::mounts;
+use crate::error::{Context, Result, Stage};
+use crate::proc::cgroup::Membership;
+use crate::proc::mountinfo::{self, MountLine, unescape};
+use crate::proc::{self, file};
+use crate::sys::mount;
 
 /// Where cgroup2 is mounted when it is alone, see file-hierarchy(7).
 const UNIFIED: &str = "/sys/fs/cgroup";
@@ -137,11 +139,11 @@ fn is_cgroup2(path: &Path) -> bool {
 /// The hierarchies below /sys/fs/cgroup, asked for one by one; `None` where the kernel cannot tell them so, or where one
 /// that this process is in is not among them and may be mounted elsewhere. cgroup2 beside v1 counts only there.
 fn listed(own: &str) -> Option<Layout> {
-    let mounts = mounts::in_dir(c"/sys/fs/cgroup").ok()?;
+    let mounts = mount::in_dir(c"/sys/fs/cgroup").ok()?;
     let lines = mounts.iter().map(|m| format!("0 0 0:0 {} {} - {} none {}\n", m.root, m.point, m.fs_type, m.options));
     let layout = probe(&lines.collect::<String>(), own).ok()?;
-    let named = own_paths(own).ok()?.into_iter().filter(|own| !own.unified());
-    let all = named.into_iter().all(|own| layout.v1.iter().any(|hierarchy| own.matches(hierarchy)));
+    let named = memberships(own).ok()?.into_iter().filter(|own| !own.unified());
+    let all = named.into_iter().all(|own| layout.v1.iter().any(|hierarchy| matches(&own, hierarchy)));
     (all && !layout.v1.is_empty()).then_some(layout)
 }
 
@@ -168,7 +170,7 @@ pub fn unified_only(self_cgroup: &str, controllers: &str) -> Result<Layout> {
     let unified = Hierarchy {
         mount_point: PathBuf::from(UNIFIED),
         root: "/".into(),
-        own: own_below("/", own_paths(self_cgroup)?.iter().find(|o| o.unified()).map_or("/", |o| o.path)),
+        own: own_below("/", memberships(self_cgroup)?.iter().find(|o| o.unified()).map_or("/", |o| o.path)),
         controllers: words(controllers),
         name: None,
     };
@@ -181,11 +183,11 @@ pub fn unified_only(self_cgroup: &str, controllers: &str) -> Result<Layout> {
 /// `self_cgroup` but not mounted are left out; of several mounts of one hierarchy the one that shows its
 /// root wins, then the first.
 pub fn probe(mountinfo: &str, self_cgroup: &str) -> Result<Layout> {
-    let own = own_paths(self_cgroup)?;
+    let own = memberships(self_cgroup)?;
     let mut layout = Layout::default();
-    for mount in mountinfo.lines().filter_map(Mount::parse) {
-        let mut found = mount.hierarchy();
-        if mount.fs_type == "cgroup2" {
+    for mount in mountinfo::parse(mountinfo.as_bytes()) {
+        let Some(mut found) = hierarchy(&mount) else { continue };
+        if mount.fs_type == b"cgroup2" {
             let path = own.iter().find(|o| o.unified()).map_or("/", |o| o.path);
             found.own = own_below(&found.root, path);
             match &mut layout.unified {
@@ -194,7 +196,7 @@ pub fn probe(mountinfo: &str, self_cgroup: &str) -> Result<Layout> {
             }
             continue;
         }
-        let path = own.iter().find(|o| o.matches(&found)).map_or("/", |o| o.path);
+        let path = own.iter().find(|o| matches(o, &found)).map_or("/", |o| o.path);
         found.own = own_below(&found.root, path);
         match layout.v1.iter_mut().find(|h| h.controllers == found.controllers && h.name == found.name) {
             Some(known) => prefer(known, found),
@@ -224,83 +226,30 @@ fn own_below(root: &str, path: &str) -> String {
     if below.split('/').any(|part| part == "..") { String::new() } else { below.to_owned() }
 }
 
-/// One line of `/proc/self/cgroup`.
-struct Own<'a> {
-    controllers: &'a str,
-    path: &'a str,
+fn memberships(text: &str) -> Result<Vec<Membership<'_>>> {
+    proc::cgroup::parse(text).at(Stage::Host, || "parse /proc/self/cgroup")
 }
 
-impl Own<'_> {
-    fn unified(&self) -> bool {
-        self.controllers.is_empty()
-    }
-
-    fn matches(&self, hierarchy: &Hierarchy) -> bool {
-        match &hierarchy.name {
-            Some(name) => self.controllers.split(',').any(|c| c.strip_prefix("name=") == Some(name)),
-            None => self.controllers.split(',').any(|c| hierarchy.has(c)),
-        }
+fn matches(own: &Membership<'_>, hierarchy: &Hierarchy) -> bool {
+    match &hierarchy.name {
+        Some(name) => own.controllers.split(',').any(|c| c.strip_prefix("name=") == Some(name)),
+        None => own.controllers.split(',').any(|c| hierarchy.has(c)),
     }
 }
 
-fn own_paths(text: &str) -> Result<Vec<Own<'_>>> {
-    text.lines()
-        .map(|line| {
-            let mut fields = line.splitn(3, ':');
-            match (fields.next(), fields.next(), fields.next()) {
-                (Some(_), Some(controllers), Some(path)) if path.starts_with('/') => Ok(Own { controllers, path }),
-                _ => Err(Error::new(Stage::Host, format!("parse /proc/self/cgroup: unexpected line {line:?}"))),
-            }
-        })
-        .collect()
-}
-
-/// The fields of a mountinfo line that matter here.
-struct Mount<'a> {
-    root: &'a str,
-    point: &'a str,
-    fs_type: &'a str,
-    options: &'a str,
-}
-
-impl<'a> Mount<'a> {
-    /// `36 35 98:0 /root /point rw,noatime shared:1 - type source options`; only cgroup mounts are kept.
-    fn parse(line: &'a str) -> Option<Mount<'a>> {
-        let (left, right) = line.split_once(" - ")?;
-        let mut right = right.split(' ');
-        let fs_type = right.next().filter(|t| matches!(*t, "cgroup" | "cgroup2"))?;
-        let options = right.nth(1)?;
-        let mut left = left.split(' ').skip(3);
-        Some(Mount { root: left.next()?, point: left.next()?, fs_type, options })
+/// A mounted hierarchy; `None` for what is no cgroup file system.
+fn hierarchy(mount: &MountLine<'_>) -> Option<Hierarchy> {
+    if !matches!(mount.fs_type, b"cgroup" | b"cgroup2") {
+        return None;
     }
-
-    fn hierarchy(&self) -> Hierarchy {
-        let options = || self.options.split(',');
-        Hierarchy {
-            mount_point: PathBuf::from(unescape(self.point)),
-            root: unescape(self.root),
-            own: String::new(),
-            controllers: options().filter(|o| V1_CONTROLLERS.contains(o)).map(str::to_owned).collect(),
-            name: options().find_map(|o| o.strip_prefix("name=")).map(str::to_owned),
-        }
-    }
-}
-
-/// Undoes the kernel's octal escapes of space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'\\').then(|| tail.get(..3)).flatten().and_then(octal);
-        out.push(code.unwrap_or(first));
-        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn octal(digits: &[u8]) -> Option<u8> {
-    digits.iter().try_fold(0u8, |value, digit| match digit {
-        b'0'..=b'7' => value.checked_mul(8)?.checked_add(digit - b'0'),
-        _ => None,
+    let text = |field: &[u8]| String::from_utf8_lossy(&unescape(field)).into_owned();
+    let options = text(mount.options);
+    let options = || options.split(',');
+    Some(Hierarchy {
+        mount_point: PathBuf::from(text(mount.point)),
+        root: text(mount.root),
+        own: String::new(),
+        controllers: options().filter(|o| V1_CONTROLLERS.contains(o)).map(str::to_owned).collect(),
+        name: options().find_map(|o| o.strip_prefix("name=")).map(str::to_owned),
     })
 }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::Host;
 use super::cgroup::Layout;
-use super::sub_ids::{SubIds, find_program, login_name};
-use super::{Host, file};
+use super::sub_ids::{SubIds, find_program};
 use crate::error::{Context, Result, Stage};
+use crate::proc::{file, passwd};
 use crate::sys::mount_attr::MountAttr;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::seccomp::{self, Support};
@@ -94,12 +95,12 @@ impl Facts {
     /// Asks the kernel and looks around.
     pub fn probe() -> Result<Facts> {
         let host = Host::probe()?;
-        let passwd = read("/etc/passwd");
+        let users = read("/etc/passwd");
         let switch = SWITCHES.iter().find(|(path, forbids, _)| read(path).trim() == *forbids);
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         Ok(Facts {
             uid: host.uid,
-            name: login_name(&passwd, host.uid).unwrap_or_else(|| host.uid.to_string()),
+            name: passwd::name_of(users.as_bytes(), host.uid).map_or_else(|| host.uid.to_string(), str::to_owned),
             real_root: host.is_real_root(),
             release: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             features: features()?,

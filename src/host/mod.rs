@@ -2,7 +2,6 @@
 
 pub mod cgroup;
 pub mod check;
-pub mod file;
 pub mod findings;
 pub mod sub_ids;
 

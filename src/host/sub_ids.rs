@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::file;
 use crate::error::{Context, Result, Stage};
+use crate::proc::{file, passwd};
 
 /// What an ordinary user may map besides itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,8 +25,10 @@ pub struct SubIds {
 impl SubIds {
     /// Those of `uid`.
     pub fn read(uid: u32) -> Result<SubIds> {
-        let name = login_name(&text("/etc/passwd")?, uid);
-        let ranges = |path| Ok(parse_sub_ids(&text(path)?, name.as_deref(), uid));
+        // A user that only a directory service knows has sub-ids by number.
+        let users = text("/etc/passwd")?;
+        let name = passwd::name_of(users.as_bytes(), uid);
+        let ranges = |path| Ok(parse_sub_ids(&text(path)?, name, uid));
         let helpers = ["newuidmap", "newgidmap"].iter().all(|helper| find_program(helper).is_some());
         Ok(SubIds { uids: ranges("/etc/subuid")?, gids: ranges("/etc/subgid")?, helpers })
     }
@@ -43,17 +45,6 @@ fn text(path: &str) -> Result<String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         result => result.at(Stage::Host, || format!("read {path}")),
     }
-}
-
-/// The login name of a user in the text of /etc/passwd. A user that only a directory service knows has sub-ids
-/// by number.
-pub fn login_name(passwd: &str, uid: u32) -> Option<String> {
-    let number = uid.to_string();
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == number).then(|| name.to_owned())
-    })
 }
 
 /// The program of this name in PATH, as execvp(3) would find it.

@@ -13,7 +13,8 @@ use crate::plan::namespace::Kind;
 use crate::plan::op::{Mounts, Reach};
 use crate::sys::mount::{self, RECURSIVE};
 use crate::sys::mount_attr::MountAttr;
-use crate::sys::{fs, namespace, process};
+use crate::sys::namespace::{self, MountView};
+use crate::sys::{fs, process};
 
 /// Everything the child keeps, in order, with what its `/proc/self/exe` will name.
 pub(super) fn kept(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
@@ -58,37 +59,12 @@ pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64, extra: u32
 /// join, and a new time namespace whose offsets only its maker may write. Both only count for children.
 pub(super) struct Around {
     own: Vec<(OwnedFd, Kind)>,
-    place: Option<Place>,
-}
-
-/// Where a process stands: setns(2) to a mount namespace changes all three.
-struct Place {
-    namespace: OwnedFd,
-    root: OwnedFd,
-    cwd: OwnedFd,
-}
-
-impl Place {
-    fn here() -> Result<Place> {
-        let open = |path: &CStr| {
-            fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0).at(Stage::Namespace, || "open our own root")
-        };
-        let namespace = namespace(Kind::Mount, "/proc/self/ns/mnt")?;
-        Ok(Place { namespace, root: open(c"/")?, cwd: open(c".")? })
-    }
-
-    fn back(&self) -> Result<()> {
-        process::setns(self.namespace.as_fd(), Kind::Mount.flag() as i32)
-            .and_then(|()| fs::fchdir(self.root.as_fd()))
-            .and_then(|()| fs::chroot(c"."))
-            .and_then(|()| fs::fchdir(self.cwd.as_fd()))
-            .at(Stage::Namespace, || "return to the runtime's mount namespace")
-    }
+    mounts: Option<MountView>,
 }
 
 impl Around {
     pub(super) fn enter(pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<Around> {
-        let mut around = Around { own: Vec::new(), place: None };
+        let mut around = Around { own: Vec::new(), mounts: None };
         match around.go(pid, offsets, mounts) {
             Ok(()) => Ok(around),
             // What cleans up after the failure works by paths of our own mount namespace.
@@ -114,7 +90,7 @@ impl Around {
         // Last: there is no proc in the skeleton.
         if mounts == Mounts::Skeleton {
             let skeleton = skeleton::open()?;
-            self.place = Some(Place::here()?);
+            self.mounts = Some(MountView::current().at(Stage::Namespace, || "open our own root")?);
             process::setns(skeleton.as_fd(), Kind::Mount.flag() as i32)
                 .at(Stage::Namespace, || "enter the skeleton mount namespace")?;
         }
@@ -123,9 +99,12 @@ impl Around {
 
     /// Back to our own, for the hooks that follow.
     pub(super) fn leave(self) -> Result<()> {
-        if let Some(place) = self.place {
+        if let Some(mounts) = self.mounts {
             // Once more if it fails: from the skeleton neither cgroups nor state can be cleaned up.
-            place.back().or_else(|_| place.back())?;
+            mounts
+                .restore()
+                .or_else(|_| mounts.restore())
+                .at(Stage::Namespace, || "return to the runtime's mount namespace")?;
         }
         for (fd, kind) in self.own {
             process::setns(fd.as_fd(), kind.flag() as i32)

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::steps::connect;
+use super::connect::connect;
 use crate::error::{Context, Result, Stage};
 use crate::sys::{process, socket};
 

@@ -3,6 +3,7 @@
 //! Runs in the process that was called. Looks at the plan and at descriptors, never at the specification. If
 //! a step fails, the child is killed and reaped and the cgroup is removed before the error is returned.
 
+mod connect;
 mod fds;
 mod hooks;
 mod idmap;
@@ -22,9 +23,10 @@ use crate::plan::op::Plan;
 use crate::spec::hooks::Hooks;
 use crate::sys::process::{self, Exit};
 
+pub use connect::connect;
 pub use hooks::{Output as HookOutput, run as run_hooks, run_each as run_each_hook};
 pub use started::await_program;
-pub use steps::{connect, open_fifo};
+pub use steps::open_fifo;
 pub use trace::Trace;
 
 /// A process that was started.

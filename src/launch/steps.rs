@@ -1,7 +1,6 @@
 //! The steps, one after the other.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -435,21 +434,4 @@ impl<'a> Parent<'a> {
 /// Opens the start fifo for the child: reading and writing, so that it neither waits nor sees an end.
 pub fn open_fifo(dir: std::os::fd::BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd> {
     fs::open(dir, name, libc::O_RDWR | libc::O_NOFOLLOW, 0).at(Stage::State, || "open exec.fifo")
-}
-
-/// Connects to a console or pidfd socket. A path longer than a socket address takes is reached through a
-/// descriptor of its directory.
-pub fn connect(path: &Path, stage: Stage) -> Result<OwnedFd> {
-    use std::os::unix::ffi::OsStrExt;
-    let what = || format!("connect to {}", path.display());
-    let bytes = path.as_os_str().as_bytes();
-    if bytes.len() < 108 {
-        return socket::connect(bytes).at(stage, what);
-    }
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::errno(stage, what(), Errno::ENAMETOOLONG));
-    };
-    let dir = std::fs::File::open(parent).at(stage, what)?;
-    let short = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&dir).to_string()).join(name);
-    socket::connect(short.as_os_str().as_bytes()).at(stage, what)
 }

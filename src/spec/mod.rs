@@ -8,6 +8,7 @@ pub mod hooks;
 pub mod linux;
 mod load;
 pub mod mounts;
+pub mod path;
 pub mod process;
 pub mod resources;
 pub mod seccomp;

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::host::file;
+use crate::proc::{file, stat};
 use crate::sys;
 
 /// A pid and when its process started: together they name one process of this boot.
@@ -30,7 +30,7 @@ pub enum Life {
 impl ProcessId {
     /// The process that has this pid now; the caller knows that it is the right one (its own child, itself).
     pub fn of(pid: i32) -> Result<ProcessId> {
-        match read_stat(pid)? {
+        match read(pid)? {
             Some(stat) => Ok(ProcessId { pid, start_time: stat.start_time }),
             None => Err(Error::errno(Stage::State, format!("read the start time of process {pid}"), Errno::ESRCH)),
         }
@@ -38,7 +38,7 @@ impl ProcessId {
 
     /// Whether this very process runs.
     pub fn life(self) -> Result<Life> {
-        Ok(match read_stat(self.pid)? {
+        Ok(match read(self.pid)? {
             Some(stat) if stat.start_time == self.start_time && !stat.dead => Life::Alive,
             _ => Life::Gone,
         })
@@ -68,32 +68,8 @@ impl ProcessId {
     }
 }
 
-struct Stat {
-    start_time: u64,
-    dead: bool,
-}
-
-/// Reads /proc/PID/stat; `None` when there is no such process.
-fn read_stat(pid: i32) -> Result<Option<Stat>> {
-    let path = format!("/proc/{pid}/stat");
-    let text = match file::read(&path) {
-        // ESRCH: it went away between open and read.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
-        result => result.at(Stage::State, || format!("read {path}"))?,
-    };
-    match parse_stat(&text) {
-        Some(stat) => Ok(Some(stat)),
-        None => Err(Error::new(Stage::State, format!("{path} has no start time"))),
-    }
-}
-
-/// Fields 3 and 22. The second field is the program's name in parentheses, which may itself contain anything.
-fn parse_stat(text: &[u8]) -> Option<Stat> {
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let dead = matches!(fields.next()?, "Z" | "X" | "x");
-    Some(Stat { start_time: fields.nth(18)?.parse().ok()?, dead })
+fn read(pid: i32) -> Result<Option<stat::Stat>> {
+    stat::read(pid).at(Stage::State, || format!("read /proc/{pid}/stat"))
 }
 
 /// The identity of this boot: start times of another boot mean nothing. Empty where a proc without `sys` does not tell
@@ -109,15 +85,6 @@ pub fn boot_id() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_program_name_may_contain_anything() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
-        let stat = parse_stat(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
-        assert_eq!((stat.start_time, stat.dead), (4242, false));
-        assert!(parse_stat(b"77 (x) Z 1").is_none());
-        assert!(parse_stat(format!("77 (x) {}", rest.replace('S', "Z")).as_bytes()).unwrap().dead);
-    }
 
     #[test]
     fn another_start_time_is_another_process() {

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 
 use super::check_id;
 use crate::error::{Context, Error, Result, Stage};
+use crate::spec::path::clean_bytes;
 
 /// Who calls, as far as the default root depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Identity {
     pub fn probe() -> Result<Identity> {
         let map = "/proc/self/uid_map";
         let real_root = crate::sys::process::geteuid() == 0
-            && match crate::host::file::read_text(map) {
+            && match crate::proc::file::read_text(map) {
                 Ok(text) => is_initial(&text),
                 // No user namespaces in this kernel, so this is the only one.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
@@ -68,7 +69,7 @@ impl Root {
     /// has it: the next command may be called from elsewhere.
     pub fn choose(given: Option<&Path>, cwd: &Path, who: &Identity) -> Result<Root> {
         if let Some(given) = given {
-            let path = normal(&cwd.join(given));
+            let path = absolute(&cwd.join(given));
             if path == Path::new("/") {
                 return Err(Error::new(Stage::Args, "--root must not be /"));
             }
@@ -146,16 +147,6 @@ fn make(path: &Path, mode: Mode) -> nix::Result<()> {
 }
 
 /// The path without `.`, `..` and doubled slashes, as Go's filepath.Clean: by text, whatever links there are.
-fn normal(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::Normal(name) if !name.as_bytes().is_empty() => clean.push(name),
-            _ => {}
-        }
-    }
-    clean
+fn absolute(path: &Path) -> PathBuf {
+    Path::new("/").join(OsString::from_vec(clean_bytes(path.as_os_str().as_bytes())))
 }

@@ -1,8 +1,8 @@
 //! System calls as safe functions on descriptors and C strings: the only folder with `unsafe`, a file for each noun of
 //! the kernel.
 //!
-//! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `mounts`,
-//! `regex` and `self_image` are the parent's, and say so.
+//! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `regex`,
+//! `self_image` and `mount::in_dir` are the parent's, and say so.
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
 pub mod affinity;
@@ -12,7 +12,6 @@ pub mod dir;
 pub mod fs;
 pub mod mount;
 pub mod mount_attr;
-pub mod mounts;
 pub mod namespace;
 pub mod path;
 pub mod poll;

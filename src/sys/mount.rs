@@ -1,13 +1,15 @@
 //! The mount API on descriptors (Linux 5.2, attributes 5.12) and the classic calls it cannot replace.
 
 use std::ffi::CStr;
-use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+
+use nix::errno::Errno;
 
 use super::fs::own;
 use super::mount_attr::MountAttr;
-use super::{Result, cvt, done, raw};
+use super::{Result, cvt, done, fs, raw};
 
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
@@ -95,7 +97,7 @@ pub fn holds_mounts(count: usize) -> Option<bool> {
     const LSMT_ROOT: u64 = u64::MAX;
     let mut ids = [0u64; 256];
     let wanted = count.min(ids.len());
-    super::mounts::list(LSMT_ROOT, &mut ids[..wanted]).ok().map(|found| found >= wanted)
+    list(LSMT_ROOT, &mut ids[..wanted]).ok().map(|found| found >= wanted)
 }
 
 /// mount(2).
@@ -115,4 +117,83 @@ pub fn umount(target: &CStr, flags: i32) -> Result<()> {
 pub fn pivot_here() -> Result<()> {
     // SAFETY: both strings are static and NUL-terminated.
     done(unsafe { raw!(SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })
+}
+
+/// What statmount(2) (Linux 6.8) says of a mount, its texts escaped as in mountinfo. mountinfo is a line for every mount of
+/// the machine, and listmount(2) looks at each. Allocates: for the parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statmount {
+    /// The directory of the file system that is visible.
+    pub root: String,
+    /// Where it is.
+    pub point: String,
+    /// The file system's type.
+    pub fs_type: String,
+    /// The options of the file system.
+    pub options: String,
+}
+
+const SYS_STATMOUNT: libc::c_long = 457;
+const SYS_LISTMOUNT: libc::c_long = 458;
+/// Size of struct mnt_id_req up to `param`.
+const REQUEST: u64 = 24;
+
+/// listmount(2): the ids of the mounts below the mount `id`, as many as there is room for.
+fn list(id: u64, ids: &mut [u64]) -> Result<usize> {
+    // struct mnt_id_req: size and reserved, mnt_id, param (the last id seen).
+    let request = [REQUEST, id, 0];
+    let room = ids.len();
+    // SAFETY: the request is a whole mnt_id_req of the size it names; `ids` has room for `room` ids.
+    let found = unsafe { libc::syscall(SYS_LISTMOUNT, request.as_ptr(), ids.as_mut_ptr(), room, 0) };
+    cvt(found).map(|found| found as usize)
+}
+
+/// The mounts on the directories in `path`. E2BIG when there are more than 64: then mountinfo is the better source.
+/// EOPNOTSUPP where the kernel does not tell all of it (options: Linux 6.11).
+pub fn in_dir(path: &CStr) -> Result<Vec<Statmount>> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let dir = fs::open(fs::CWD, path, flags, 0)?;
+    let own = fs::mount_id(dir.as_fd(), c"")?;
+    let mut mounts = Vec::new();
+    super::dir::each(dir.as_fd(), &mut |name| {
+        let id = fs::mount_id(dir.as_fd(), name)?;
+        if id != own {
+            mounts.push(statmount(id)?);
+        }
+        if mounts.len() > 64 { Err(Errno::E2BIG) } else { Ok(()) }
+    })?;
+    Ok(mounts)
+}
+
+fn statmount(id: u64) -> Result<Statmount> {
+    const MNT_ROOT: u64 = 0x8;
+    const MNT_POINT: u64 = 0x10;
+    const FS_TYPE: u64 = 0x20;
+    const MNT_OPTS: u64 = 0x80;
+    const WANTED: u64 = MNT_ROOT | MNT_POINT | FS_TYPE | MNT_OPTS;
+    /// Where the strings of struct statmount begin.
+    const STRINGS: usize = 512;
+    let request = [REQUEST, id, WANTED];
+    let mut answer = [0u64; 512];
+    let size = size_of_val(&answer);
+    // SAFETY: the request is a whole mnt_id_req of the size it names; `answer` is writable for `size` bytes.
+    let done = unsafe { libc::syscall(SYS_STATMOUNT, request.as_ptr(), answer.as_mut_ptr(), size, 0) };
+    cvt(done)?;
+    let word = |offset: usize| -> u32 {
+        let both = answer.get(offset / 8).copied().unwrap_or_default().to_ne_bytes();
+        let at = offset % 8;
+        u32::from_ne_bytes([both[at], both[at + 1], both[at + 2], both[at + 3]])
+    };
+    if answer[1] & WANTED & !MNT_OPTS != WANTED & !MNT_OPTS {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let bytes: Vec<u8> = answer.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let text = |offset: usize| -> Result<String> {
+        let tail = bytes.get(STRINGS + word(offset) as usize..).ok_or(Errno::EBADMSG)?;
+        let text = CStr::from_bytes_until_nul(tail).map_err(|_| Errno::EBADMSG)?;
+        text.to_str().map(str::to_owned).map_err(|_| Errno::EILSEQ)
+    };
+    // A file system without options has no such field; a kernel that does not know it says the same.
+    let options = if answer[1] & MNT_OPTS == 0 { String::new() } else { text(4)? };
+    Ok(Statmount { root: text(104)?, point: text(108)?, fs_type: text(36)?, options })
 }

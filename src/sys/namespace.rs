@@ -1,12 +1,39 @@
-//! Questions to namespace files (ioctl_ns(2)).
+//! Namespace files: what they are (ioctl_ns(2)), and the way back from a mount namespace.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Result, cvt, raw};
+use super::{Result, cvt, fs, process, raw};
 
 /// NS_GET_NSTYPE: the `CLONE_NEW*` flag of the namespace.
 pub fn kind(fd: BorrowedFd<'_>) -> Result<u64> {
     const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
     // SAFETY: the request takes no argument.
     cvt(unsafe { raw!(SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE) }).map(|kind| kind as u64)
+}
+
+/// From where a process sees the mounts. To enter a mount namespace (setns(2)) changes all three: its root becomes ours,
+/// which need not be the one we had.
+#[derive(Debug)]
+pub struct MountView {
+    namespace: OwnedFd,
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl MountView {
+    /// This process's.
+    pub fn current() -> Result<MountView> {
+        let directory = |path: &CStr| fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0);
+        let namespace = fs::open(fs::CWD, c"/proc/self/ns/mnt", libc::O_RDONLY, 0)?;
+        Ok(MountView { namespace, root: directory(c"/")?, cwd: directory(c".")? })
+    }
+
+    /// Takes it back.
+    pub fn restore(&self) -> Result<()> {
+        process::setns(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
+        fs::fchdir(self.root.as_fd())?;
+        fs::chroot(c".")?;
+        fs::fchdir(self.cwd.as_fd())
+    }
 }

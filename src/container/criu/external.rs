@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::{Kind, Namespaces};
 use crate::plan::rootfs::mounts::is_bind;
+use crate::proc::mountinfo::{self, MountLine};
 use crate::spec::Spec;
 use crate::sys::fs;
 
-/// One line of a mountinfo file (proc_pid_mountinfo(5)).
+/// A mount, as far as it matters to CRIU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
     /// The mount's id.
@@ -34,35 +35,15 @@ pub struct Identity {
     pub path: String,
 }
 
-/// Reads a mountinfo file.
-pub fn parse(text: &str) -> Vec<Mounted> {
-    let line = |line: &str| {
-        let fields: Vec<&str> = line.split(' ').collect();
-        let (id, device, path, point) = (fields.first()?, fields.get(2)?, fields.get(3)?, fields.get(4)?);
-        let what = Identity { device: (*device).to_owned(), path: unescape(path) };
-        Some(Mounted { id: id.parse().ok()?, what, point: unescape(point) })
+/// The mounts in the text of a mountinfo file.
+pub fn parse(text: &[u8]) -> Vec<Mounted> {
+    let text_of = |field: &[u8]| String::from_utf8_lossy(&mountinfo::unescape(field)).into_owned();
+    let mounted = |line: MountLine<'_>| Mounted {
+        id: line.id,
+        what: Identity { device: text_of(line.device), path: text_of(line.root) },
+        point: text_of(line.point),
     };
-    text.lines().filter_map(line).collect()
-}
-
-/// `\040` and the like.
-fn unescape(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut plain = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(byte) => {
-                plain.push(byte);
-                plain.extend_from_slice(&part.as_bytes()[3..]);
-            }
-            None => {
-                plain.push(b'\\');
-                plain.extend_from_slice(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&plain).into_owned()
+    mountinfo::parse(text).map(mounted).collect()
 }
 
 /// Something of the host that config.json puts into the container.
@@ -242,6 +223,5 @@ pub fn restored_namespaces(namespaces: &Namespaces) -> Result<Vec<Rejoin>> {
 
 /// Reads the mounts of a process; its root is the reader's root of their points.
 pub fn mounts_of(process: &str) -> Result<Vec<Mounted>> {
-    let path = format!("/proc/{process}/mountinfo");
-    Ok(parse(&std::fs::read_to_string(&path).at(Stage::Criu, || format!("read {path}"))?))
+    Ok(parse(&mountinfo::read(process).at(Stage::Criu, || format!("read /proc/{process}/mountinfo"))?))
 }

@@ -3,6 +3,8 @@
 
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::{Hierarchy, Kind, Layout};
+// No component of a cgroup path can be a link, so resolving by name is exact.
+pub use crate::spec::path::clean;
 
 use crate::plan::cgroup::{Dir, Options, Version};
 
@@ -74,20 +76,4 @@ impl Wanted {
     fn below(&self, parent: &str) -> String {
         if self.absolute || parent.is_empty() { self.path.clone() } else { format!("{parent}/{}", self.path) }
     }
-}
-
-/// The path with `.`, `..` and double slashes resolved by name, as if it were rooted: it cannot leave where
-/// it is put. No component of a cgroup path can be a link, so resolving by name is exact.
-pub fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }

@@ -1,5 +1,4 @@
-//! The environment of the container's program, the search for the program, and HOME. Pure; runs in the
-//! parent, except [`home_of`], which the child may call: it does not allocate.
+//! The environment of the container's program, and the search for the program. Pure; runs in the parent.
 
 use std::collections::BTreeSet;
 
@@ -74,24 +73,4 @@ pub fn candidates(name: &str, path: &str) -> Result<Vec<Candidate>> {
         dir => Candidate::Refuse(format!("{dir}/{name}")),
     };
     Ok(path.split(':').map(candidate).collect())
-}
-
-/// The home directory of `uid` in the text of a passwd file; the first entry of a uid counts. Entries with
-/// an empty home do not count. Does not allocate.
-pub fn home_of(passwd: &[u8], uid: u32) -> Option<&[u8]> {
-    passwd.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|byte| *byte == b':');
-        let (number, home) = (fields.nth(2)?, fields.nth(2)?);
-        (decimal(number) == Some(uid) && !home.is_empty()).then_some(home)
-    })
-}
-
-fn decimal(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u32, |value, byte| {
-        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })
 }

@@ -13,6 +13,7 @@ use crate::plan::rootfs;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::{Depth, MountOptions};
 use crate::spec::mounts::Mount;
+use crate::spec::path::clean;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// Attributes that are set when everything is in place, by destination.
@@ -70,19 +71,6 @@ fn relative_dest(mount: &Mount) -> Result<CString> {
         return Err(Error::new(Stage::Bundle, "mounts: a destination is empty"));
     }
     c_string(clean(&mount.destination), "mounts.destination")
-}
-
-/// The path without `.`, `..` and doubled slashes, relative to the root; `..` ends at the root.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 /// What may be mounted below /proc, as in runc: files that lxcfs emulates, and a few that programs need to see.

@@ -1,0 +1,26 @@
+//! Connects to sockets of whoever called.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::socket;
+
+/// Connects to a console or pidfd socket. A path longer than a socket address takes is reached through a
+/// descriptor of its directory.
+pub fn connect(path: &Path, stage: Stage) -> Result<OwnedFd> {
+    let what = || format!("connect to {}", path.display());
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() < 108 {
+        return socket::connect(bytes).at(stage, what);
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::errno(stage, what(), Errno::ENAMETOOLONG));
+    };
+    let dir = std::fs::File::open(parent).at(stage, what)?;
+    let short = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    socket::connect(short.as_os_str().as_bytes()).at(stage, what)
+}

@@ -1,0 +1,82 @@
+//! /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+
+use std::borrow::Cow;
+use std::io::Result;
+
+use super::file;
+
+/// One mount. Paths are as the kernel writes them; [`unescape`] gives the real ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MountLine<'a> {
+    /// The mount's id.
+    pub id: u32,
+    /// The file system's device number, `major:minor`.
+    pub device: &'a [u8],
+    /// What of the file system is visible: a path from its root.
+    pub root: &'a [u8],
+    /// Where, from the reader's root.
+    pub point: &'a [u8],
+    /// The type of the file system.
+    pub fs_type: &'a [u8],
+    /// The options of the file system.
+    pub options: &'a [u8],
+}
+
+/// The text for a process, `self` for this one.
+pub fn read(process: &str) -> Result<Vec<u8>> {
+    file::read(format!("/proc/{process}/mountinfo"))
+}
+
+/// The mounts in the text: `36 35 98:0 /root /point rw,noatime shared:1 - type source options`.
+pub fn parse(text: &[u8]) -> impl Iterator<Item = MountLine<'_>> {
+    text.split(|byte| *byte == b'\n').filter_map(line)
+}
+
+fn line(line: &[u8]) -> Option<MountLine<'_>> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let (device, root, point) = (fields.nth(1)?, fields.next()?, fields.next()?);
+    // Any number of optional fields, and then a dash.
+    fields.find(|field| *field == b"-")?;
+    Some(MountLine { id, device, root, point, fs_type: fields.next()?, options: fields.nth(1)? })
+}
+
+/// Undoes the kernel's octal escapes of space, tab, newline and backslash.
+pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = (first == b'\\').then(|| tail.get(..3)).flatten().and_then(octal);
+        plain.push(code.unwrap_or(first));
+        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
+    }
+    Cow::Owned(plain)
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    digits.iter().try_fold(0u8, |value, digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(digit - b'0'),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_kernel() {
+        let text =
+            b"36 35 98:0 /a\\134b /c\\040d rw,noatime shared:1 master:2 - ext4 /dev/sda rw,errors=continue\nno line\n\
+            37 36 0:5 / /x rw - proc proc rw\n";
+        let mounts: Vec<_> = parse(text).collect();
+        assert_eq!(mounts.iter().map(|mount| mount.id).collect::<Vec<_>>(), [36, 37]);
+        assert_eq!((mounts[0].device, mounts[0].fs_type), (&b"98:0"[..], &b"ext4"[..]));
+        assert_eq!(mounts[0].options, b"rw,errors=continue");
+        assert_eq!((&*unescape(mounts[0].root), &*unescape(mounts[0].point)), (&b"/a\\b"[..], &b"/c d"[..]));
+        assert_eq!(&*unescape(b"/\\777\\04"), b"/\\777\\04", "no escapes");
+    }
+}
