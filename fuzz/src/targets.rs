@@ -5,11 +5,14 @@ use std::sync::OnceLock;
 
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
+use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Rest};
 use brisk::plan::cgroup::rootless::Tolerance;
-use brisk::plan::create::{Cgroups, Keyring, Options, Start};
+
 use brisk::plan::exec;
-use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest};
+use brisk::plan::op::Enter;
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
+use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
 use brisk::spec::seccomp::Seccomp;
@@ -69,9 +72,11 @@ pub fn config(data: &[u8]) {
         return;
     }
     let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
-    for (host, cgroups) in hosts().iter().zip([Cgroups::File, Cgroups::Systemd, Cgroups::Disabled].iter().cycle()) {
-        for start in [Start::OnSignal, Start::Now] {
-            let options = Options {
+    for (host, cgroups) in
+        hosts().iter().zip([CgroupDriver::Files, CgroupDriver::Systemd, CgroupDriver::Disabled].iter().cycle())
+    {
+        for start in [ProgramStart::OnSignal, ProgramStart::Now] {
+            let options = CreateOptions {
                 id: "fuzz".into(),
                 bundle: PathBuf::from("/bundle"),
                 enter: Enter::Pivot,
@@ -93,9 +98,9 @@ pub fn config(data: &[u8]) {
     }
 }
 
-fn exec_options(rest: Rest) -> exec::Options {
+fn exec_options(rest: Rest) -> exec::ExecOptions {
     let entry = Entry { clone: IntoCgroup::No, rest };
-    exec::Options { preserve_fds: 0, entry, terminal: false, rdt: Vec::new() }
+    exec::ExecOptions { preserve_fds: 0, entry, terminal: false, rdt: Vec::new() }
 }
 
 fn print(plan: Option<Plan>) {

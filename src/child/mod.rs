@@ -17,7 +17,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::plan::op::{Op, Plan, Source, is_tail};
+use crate::plan::Plan;
+use crate::plan::op::{Op, Source, is_tail};
 use crate::sys::tail::Block;
 use crate::sys::{cred, fs, mount, process, signal, socket};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -233,7 +234,7 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
-    /// See [`crate::plan::op::Entry`].
+    /// See [`crate::plan::cgroup::entry::Entry`].
     fn join_cgroup(&self) -> Done {
         let mut files = [const { None }; socket::MAX_FDS];
         wire::wait_files(self.it.wire.as_fd(), SyncPoint::Cgroup, &mut files)?;

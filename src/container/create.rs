@@ -19,9 +19,11 @@ use crate::plan;
 use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::{Changed, Tolerance};
-use crate::plan::create::{Cgroups, Keyring, Options, Start};
 use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::{Enter, Plan, Step};
+use crate::plan::op::Enter;
+use crate::plan::step::Step;
+use crate::plan::systemd::driver::CgroupDriver;
+use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use crate::spec::{self, Spec};
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
@@ -43,7 +45,7 @@ pub fn create(global: &Global, args: &Create) -> Result<()> {
     let asked = Asked { socket: args.console_socket.as_deref(), terminal, detach: true };
     let (console, _) = Console::choose(&asked)?.open()?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, args, bundle, Start::OnSignal, console, trace.as_mut())?;
+    let made = make(global, args, bundle, ProgramStart::OnSignal, console, trace.as_mut())?;
     drop(made);
     files::write_trace(global, args.trace.as_deref(), trace);
     Ok(())
@@ -134,11 +136,11 @@ pub(super) fn check_preserved(count: u32) -> Result<()> {
 }
 
 /// The driver that was asked for.
-pub(super) fn driver(global: &Global) -> Cgroups {
+pub(super) fn driver(global: &Global) -> CgroupDriver {
     match global.manager {
-        CgroupManager::Files => Cgroups::File,
-        CgroupManager::Systemd => Cgroups::Systemd,
-        CgroupManager::Disabled => Cgroups::Disabled,
+        CgroupManager::Files => CgroupDriver::Files,
+        CgroupManager::Systemd => CgroupDriver::Systemd,
+        CgroupManager::Disabled => CgroupDriver::Disabled,
     }
 }
 
@@ -152,8 +154,14 @@ fn tolerance(global: &Global) -> Tolerance {
 }
 
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
-pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start, host: &Host) -> Result<Plan> {
-    let options = Options {
+pub(super) fn plan_of(
+    global: &Global,
+    args: &Create,
+    bundle: &Bundle,
+    start: ProgramStart,
+    host: &Host,
+) -> Result<Plan> {
+    let options = CreateOptions {
         id: args.id.clone(),
         bundle: bundle.dir.clone(),
         enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
@@ -174,7 +182,7 @@ pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let mut bundle = Bundle::load(&args)?;
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
-    let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
+    let plan = plan_of(global, &args, &bundle, ProgramStart::OnSignal, &host)?;
     Ok((host, plan))
 }
 
@@ -202,7 +210,7 @@ pub(super) fn make(
     global: &Global,
     args: &Create,
     mut bundle: Bundle,
-    start: Start,
+    start: ProgramStart,
     console: Option<OwnedFd>,
     mut trace: Option<&mut Trace>,
 ) -> Result<Made> {
@@ -270,18 +278,18 @@ fn begin(
     global: &Global,
     args: &Create,
     bundle: &Bundle,
-    start: Start,
+    start: ProgramStart,
     console: Option<OwnedFd>,
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,
 ) -> Result<(Running, Option<Notify>)> {
     let fifo = match start {
-        Start::OnSignal => Some(make_fifo(container.dir.fd())?),
-        Start::Now => None,
+        ProgramStart::OnSignal => Some(make_fifo(container.dir.fd())?),
+        ProgramStart::Now => None,
     };
     // Before the program runs: what it sends must not get lost.
-    let notify = if start == Start::Now { Notify::open(&container.dir)? } else { None };
+    let notify = if start == ProgramStart::Now { Notify::open(&container.dir)? } else { None };
     let Container { dir, record } = container;
     let save = |record: &mut Record, running: &Running| -> Result<()> {
         record.init = Some(ProcessId::of(running.pid)?);

@@ -10,7 +10,7 @@ use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
-use crate::plan::create::plan_cgroup;
+use crate::plan::systemd::driver::plan_cgroup;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::state::{Dir, Life, Record, Status, Wait, does_not_exist};

@@ -16,11 +16,11 @@ use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::cgroup::Version;
-use crate::plan::create::Cgroups;
-use crate::plan::exec::Options;
-use crate::plan::op::{Entry, IntoCgroup, Rest};
+use crate::plan::cgroup::entry::{Entry, IntoCgroup, Rest};
+use crate::plan::exec::ExecOptions;
 use crate::plan::process::environment::Environment;
 use crate::plan::systemd::Owner;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::process::{Capabilities, Process};
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
@@ -74,7 +74,7 @@ fn join(
     let pidfd = init.pidfd()?.ok_or_else(not_running)?;
     let cgroup = cgroup(container, args, init.pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
-    let options = Options {
+    let options = ExecOptions {
         preserve_fds: preserved(args.preserve_fds),
         entry: entry(global, &host, cgroup.as_ref()),
         terminal: process.terminal,
@@ -116,7 +116,7 @@ fn join(
 
 /// How the process gets into the cgroup.
 fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
-    let Some(cgroup) = cgroup.filter(|_| driver(global) != Cgroups::Disabled) else {
+    let Some(cgroup) = cgroup.filter(|_| driver(global) != CgroupDriver::Disabled) else {
         return Entry { clone: IntoCgroup::No, rest: Rest::Done };
     };
     let only_v2 = cgroup.versions().all(|version| version == Version::V2);

@@ -16,7 +16,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{EndLink, Op, Plan, Reach, Source, Step, What};
+use crate::plan::Plan;
+use crate::plan::op::{EndLink, Op, Reach, Source, What};
+use crate::plan::step::Step;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{Dir, NOTIFY};

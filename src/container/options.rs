@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::plan::op::Plan;
+use crate::plan::Plan;
 use crate::spec::resources::Resources;
 use crate::state::Root;
 

@@ -22,10 +22,11 @@ use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch;
-use crate::plan::create::Start;
+use crate::plan::Plan;
+use crate::plan::ProgramStart;
 use crate::plan::namespace::Namespaces;
-use crate::plan::op::{Plan, Step};
 use crate::plan::rootfs::mounts::is_bind;
+use crate::plan::step::Step;
 use crate::proc;
 use crate::spec::Spec;
 use crate::state::{self, CONFIG, Dir, ProcessId, Wait};
@@ -57,7 +58,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
-    let plan = plan_of(global, &create, &bundle, Start::Now, &host_for(&bundle.spec, Host::probe()?)?)?;
+    let plan = plan_of(global, &create, &bundle, ProgramStart::Now, &host_for(&bundle.spec, Host::probe()?)?)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
     let mut container = Container { record: record(&create, &bundle, &plan)?, dir };

@@ -10,7 +10,7 @@ use super::start::run_poststart;
 use super::{delete, files, image, poststop};
 use crate::error::{Context, Result, Stage};
 use crate::launch::Trace;
-use crate::plan::create::Start;
+use crate::plan::ProgramStart;
 use crate::sys::process;
 
 /// Creates and starts a container; its exit status.
@@ -25,7 +25,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     }
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, &args.create, bundle, Start::Now, console, trace.as_mut())?;
+    let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut())?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
     let status = attend(global, args, made, foreground, signals);
     match (&status, args.detach) {

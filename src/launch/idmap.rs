@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::MapWriter;
+use crate::plan::step::MapWriter;
 use crate::sys::process::{self, CloneArgs, Cloned};
 use crate::sys::{fs, socket};
 

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::cgroup::{Cgroup, Leftover, rdt::Rdt};
 use crate::error::{Error, Result, Stage};
-use crate::plan::op::Plan;
+use crate::plan::Plan;
 use crate::spec::hooks::Hooks;
 use crate::sys::process::{self, Exit};
 

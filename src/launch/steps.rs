@@ -10,7 +10,9 @@ use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{EndLink, HookKind, IntoCgroup, Part, Step};
+use crate::plan::cgroup::entry::{IntoCgroup, Part};
+use crate::plan::op::{EndLink, HookKind};
+use crate::plan::step::Step;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -62,9 +64,9 @@ impl<'a> Parent<'a> {
 
     pub(super) fn walk(&mut self) -> Result<()> {
         let plan = self.launch.plan;
-        for (index, step) in plan.steps.iter().enumerate() {
+        for step in &plan.steps {
             if let Some(trace) = &mut self.launch.trace {
-                trace.step(index, step);
+                trace.step(step);
             }
             self.step(step)?;
         }

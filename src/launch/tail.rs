@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
-use crate::plan::op::{ChildHook, Filter, Op, Plan, is_tail};
+use crate::plan::Plan;
+use crate::plan::op::{ChildHook, Filter, Op, is_tail};
 use crate::sys::tail::{Block, Mode, leave_runtime};
 use crate::sys::{cred, fs};
 use crate::wire::{self, Fault, Message, SyncPoint};

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::op::{Plan, Step};
+use crate::plan::Plan;
+use crate::plan::step::Step;
 use crate::sys::process::monotonic_ns;
 use crate::sys::shared::Times;
 
@@ -33,7 +34,7 @@ impl Trace {
         self.events.push(Event { who: "parent", name: name.into(), start: now, duration: 0 });
     }
 
-    pub(super) fn step(&mut self, _index: usize, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         self.mark(&step.to_string());
     }
 

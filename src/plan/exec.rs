@@ -2,20 +2,22 @@
 
 use std::path::PathBuf;
 
-use super::create::{Draft, Start};
-use super::op::{ConsoleNode, Entry, Mounts, Op, Plan, Rest, Step};
-use super::process::{self, Fork, Groups, Launch};
+use super::Plan;
+use super::cgroup::entry::{Entry, Rest};
+use super::draft::{Draft, ProgramStart, linux};
+use super::op::{ConsoleNode, Op};
+use super::process::{self, Fork, Groups, Startup};
+use super::step::{Mounts, Step};
 use crate::error::Result;
 use crate::host::{Host, Userns};
 use crate::plan::namespace::{Kind, Namespaces};
 use crate::spec::Spec;
-use crate::spec::linux::Linux;
 use crate::spec::process::Process;
 use crate::wire::SyncPoint;
 
 /// What the caller chose on the command line.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ExecOptions {
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
     /// How it gets into the container's cgroup, where there is one.
@@ -27,9 +29,8 @@ pub struct Options {
 }
 
 /// Plans `process` in the container that `spec` describes.
-pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
-    let empty = Linux::default();
-    let linux = spec.linux.as_ref().unwrap_or(&empty);
+pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) -> Result<Plan> {
+    let linux = linux(spec);
     let namespaces = Namespaces::parse(&linux.namespaces)?;
     let userns = namespaces.contains(Kind::User);
     let mut draft = Draft::default();
@@ -54,29 +55,27 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
         draft.ops.push(Op::Console { size, uid: process.user.uid, node: ConsoleNode::Nameless });
     }
-    let launch = Launch {
+    let startup = Startup {
         process,
         linux,
         bounding: process::bounding(host, &namespaces),
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
         terminal: options.terminal,
-        start: Start::Now,
+        start: ProgramStart::Now,
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,
         filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),
         start_hooks: Vec::new(),
     };
-    let program = process::plan(launch, &mut draft)?;
-    let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
+    let program = process::plan(startup, &mut draft)?;
     let nested = userns || host.userns == Userns::Nested;
     let left = if nested { process::rlimits(process)? } else { Vec::new() };
     let steps = steps(process, &draft.ops, options, left)?;
     Ok(Plan {
         steps,
         ops: draft.ops,
-        tail,
         args: program.args,
         env: program.env,
         cgroup: None,
@@ -85,7 +84,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     })
 }
 
-fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> Result<Vec<Step>> {
+fn steps(process: &Process, ops: &[Op], options: &ExecOptions, left: Vec<Step>) -> Result<Vec<Step>> {
     let (initial, last) = process::exec_affinity(process)?;
     let into_cgroup = options.entry.clone;
     let mut steps =

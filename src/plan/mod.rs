@@ -1,24 +1,70 @@
 //! What will be done, as data: pure functions of the bundle, the host's facts and the options.
 //!
-//! Touches nothing: no system call, no file, no environment, no clock. Runs in the parent. The tables turn
-//! what the specification writes as text into the numbers the kernel takes; `create` and `exec` put the
-//! operations in order.
+//! Touches nothing: no system call, no file, no environment, no clock. Runs in the parent. The tables turn what the
+//! specification writes as text into the numbers the kernel takes.
+//!
+//! The modules, in the order of the work: `create`, `exec` and `rootfs::runtime_mounts` put a plan together, from top to
+//! bottom in the order of a start. They make an `Input` of the bundle, the host and the options (`draft`), and let
+//! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
+//! (`step`) and what the child does (`op`). `text` says it in words, for people and for errors.
 
 pub mod annotations;
 pub mod cgroup;
 pub mod create;
+mod draft;
 pub mod exec;
 pub mod namespace;
 pub mod op;
 pub mod process;
 pub mod rootfs;
 pub mod seccomp;
+pub mod step;
 pub mod systemd;
 pub mod text;
 
+use std::ffi::CString;
 use std::path::Path;
 
 use crate::spec::Spec;
+
+use cgroup::CgroupPlan;
+use op::Op;
+use step::Step;
+use systemd::ScopePlan;
+
+pub use draft::{CreateOptions, Keyring, ProgramStart};
+
+/// Everything that will be done to create a container, or to run one more process in it.
+#[derive(Debug)]
+pub struct Plan {
+    /// What the parent does.
+    pub steps: Vec<Step>,
+    /// What the child does.
+    pub ops: Vec<Op>,
+    /// The program's argv, NUL-terminated strings.
+    pub args: Vec<CString>,
+    /// The program's environment without HOME, where the container's passwd decides it.
+    pub env: Vec<CString>,
+    /// The cgroup, where the container gets one.
+    pub cgroup: Option<CgroupPlan>,
+    /// The systemd scope that the cgroup belongs to, with the systemd driver.
+    pub scope: Option<ScopePlan>,
+    /// What was asked for and will not be done, with the reason.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// How many trees the child gets while it works.
+    pub fn late_trees(&self) -> usize {
+        self.ops.iter().map(|op| if let Op::TakeTrees(count) = op { *count } else { 0 }).sum()
+    }
+
+    /// Descriptors from this number on are not the program's.
+    pub fn first_fd(&self) -> u32 {
+        let first = self.ops.iter().find_map(|op| if let Op::CloseFrom(first) = op { Some(*first) } else { None });
+        first.unwrap_or(3)
+    }
+}
 
 /// The state handed to a hook, before and after the pid: hooks in the container get the pid they see there.
 pub fn hook_state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> (Vec<u8>, Vec<u8>) {

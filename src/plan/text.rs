@@ -4,9 +4,10 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use nix::errno::Errno;
 
-use super::op::{
-    CopyUp, Enter, HookKind, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Part, Plan, Reach, Source, Step, What,
-};
+use super::Plan;
+use super::cgroup::entry::{IntoCgroup, Part};
+use super::op::{CopyUp, Enter, HookKind, Mode, MountOp, Op, Reach, Source, What};
+use super::step::{MapWriter, Mounts, Step};
 use crate::error::{Error, Stage, errno_text};
 use crate::plan::namespace::Kind;
 use crate::plan::process::caps;

@@ -1,6 +1,6 @@
 //! How a process gets into its cgroups. Pure.
 
-use crate::plan::cgroup::Version;
+use crate::plan::cgroup::{CgroupPlan, Need, Version};
 
 /// Which hierarchies a step is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,17 @@ pub enum Rest {
 }
 
 impl Entry {
+    /// Into the cgroups of a new container, which brisk makes, if it gets any.
+    pub(in crate::plan) fn of(cgroup: Option<&CgroupPlan>) -> Entry {
+        let Some(cgroup) = cgroup else { return Entry { clone: IntoCgroup::No, rest: Rest::Done } };
+        let versions = || cgroup.dirs.iter().map(|dir| dir.version);
+        // Where a hierarchy may be left out, only the attempt tells.
+        let all = cgroup.need == Need::Required;
+        let only_v2 = versions().all(|version| version == Version::V2);
+        let clone = if only_v2 || all { IntoCgroup::Yes } else { IntoCgroup::No };
+        Entry::choose(versions(), clone, if all { Rest::Join } else { Rest::Attach })
+    }
+
     /// Into cgroups of these versions, given whether `CLONE_INTO_CGROUP` and joining are allowed.
     pub fn choose(versions: impl IntoIterator<Item = Version>, clone: IntoCgroup, v1: Rest) -> Entry {
         let (mut has_v1, mut has_v2) = (false, false);

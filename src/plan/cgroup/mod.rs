@@ -10,6 +10,7 @@ pub mod io;
 pub mod limits;
 pub mod memory;
 pub mod paths;
+pub(super) mod place;
 pub mod rdt;
 pub mod rootless;
 pub mod update;

@@ -1,5 +1,10 @@
-//! Namespaces: which are made, which are joined. Pure; runs in the parent.
+//! Namespaces: which are made, which are joined, and what is done with them. Pure; runs in the parent.
+//!
+//! The modules, in the order of the work: `idmap` reads the maps of ids, `check` refuses what does not fit together,
+//! `enter` takes the child into its namespaces, `net_devices` and `sysctl` furnish them.
 
+pub(super) mod check;
+pub(super) mod enter;
 pub mod idmap;
 pub(super) mod net_devices;
 pub mod sysctl;

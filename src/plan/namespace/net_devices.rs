@@ -3,9 +3,9 @@
 //! Pure; runs in the parent. Whether a device exists, and which number a template gets, is found out by `launch`.
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::create::Input;
+use crate::plan::draft::Input;
 use crate::plan::namespace::Kind;
-use crate::plan::op::Step;
+use crate::plan::step::Step;
 
 /// IFNAMSIZ without the terminating NUL.
 const NAME_MAX: usize = 15;

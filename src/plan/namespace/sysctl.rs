@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result, Stage};
+use crate::plan::draft::{Input, c_string};
 use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::op::Op;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,14 @@ const IPC: &[&str] = &[
     "kernel/shmmax",
     "kernel/shmmni",
 ];
+
+/// The writes of `linux.sysctl`.
+pub(in crate::plan) fn ops(input: &Input<'_>) -> Result<Vec<Op>> {
+    let scope = Scope::new(&input.namespaces, input.options.joined_own);
+    let text = |text: String| c_string(text, "linux.sysctl");
+    let write = |sysctl: Sysctl| Ok(Op::Sysctl(text(format!("sys/{}", sysctl.path))?, text(sysctl.value)?));
+    parse(&input.linux.sysctl, scope)?.into_iter().map(write).collect()
+}
 
 /// Reads `linux.sysctl`.
 pub fn parse(list: &BTreeMap<String, String>, scope: Scope) -> Result<Vec<Sysctl>> {

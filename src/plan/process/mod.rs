@@ -9,8 +9,9 @@ pub mod schedule;
 use std::ffi::CString;
 
 use super::annotations;
-use super::create::{Draft, Input, Start, c_string};
-use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
+use super::draft::{Draft, Input, ProgramStart, c_string};
+use super::op::{ChildHook, Filter, HookKind, Label, Op};
+use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::{Kind, Namespaces};
@@ -31,14 +32,14 @@ pub struct Program {
 }
 
 /// How the process is started.
-pub(super) struct Launch<'a> {
+pub(super) struct Startup<'a> {
     pub process: &'a Process,
     pub linux: &'a Linux,
     pub bounding: u64,
     pub leave_runtime: bool,
     pub fork: Fork,
     pub terminal: bool,
-    pub start: Start,
+    pub start: ProgramStart,
     pub preserve_fds: u32,
     pub userns: bool,
     pub filter: Option<Filter>,
@@ -76,13 +77,11 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
     let Some(process) = &input.spec.process else {
         return Err(Error::new(Stage::Bundle, "config.json has no process"));
     };
-    let empty = Linux::default();
-    let linux = input.spec.linux.as_ref().unwrap_or(&empty);
     let start_hooks = child_hooks(input, HookKind::StartContainer)?;
-    let launch = Launch {
+    let startup = Startup {
         process,
-        linux,
-        bounding: bounding(input.host, input.namespaces),
+        linux: input.linux,
+        bounding: bounding(input.host, &input.namespaces),
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
         terminal: input.options.terminal,
@@ -93,7 +92,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         groups: Groups::of(input.spec),
         start_hooks,
     };
-    plan(launch, draft)
+    plan(startup, draft)
 }
 
 /// The bounding set the process starts with: all capabilities in a user namespace of its own.
@@ -102,8 +101,8 @@ pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
 }
 
 /// The operations themselves.
-pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
-    let Launch { process, linux, .. } = launch;
+pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<Program> {
+    let Startup { process, linux, .. } = startup;
     let environment = Environment::parse(&process.env)?;
     let Some(name) = process.args.first() else {
         return Err(Error::new(Stage::Bundle, "process.args is empty"));
@@ -115,7 +114,7 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     attributes(process, linux, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
     ops.push(Op::Umask(umask));
-    if launch.groups == Groups::Set {
+    if startup.groups == Groups::Set {
         ops.push(Op::Groups(process.user.additional_gids.clone()));
     }
     let cwd = process.cwd.trim_start_matches('/');
@@ -130,15 +129,15 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
     }
     let (uid, gid) = (process.user.uid, process.user.gid);
     ops.push(Op::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
-    if uid != 0 || launch.userns {
+    if uid != 0 || startup.userns {
         ops.push(Op::OwnStreams(uid));
     }
     ops.push(Op::Sync(SyncPoint::Ready));
     // Not earlier: they would limit the set-up too.
-    if !launch.userns {
+    if !startup.userns {
         ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(Op::Rlimit));
     }
-    credentials(launch, draft)?;
+    credentials(startup, draft)?;
     let strings =
         |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
     let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
@@ -201,28 +200,28 @@ fn scheduler_bytes(attr: &schedule::SchedAttr) -> Vec<u8> {
 }
 
 /// The last operations, in an order that keeps each right until it is no longer needed.
-fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
-    let Launch { process, .. } = launch;
+fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
+    let Startup { process, .. } = startup;
     let ops = &mut draft.ops;
-    if launch.leave_runtime {
+    if startup.leave_runtime {
         ops.push(Op::LeaveRuntime);
     }
-    ops.push(Op::CloseFrom(launch.preserve_fds.saturating_add(3)));
-    if launch.fork == Fork::AtTheEnd {
+    ops.push(Op::CloseFrom(startup.preserve_fds.saturating_add(3)));
+    if startup.fork == Fork::AtTheEnd {
         ops.push(Op::ForkTail);
     }
-    if launch.fork == Fork::AtTheEnd {
+    if startup.fork == Fork::AtTheEnd {
         ops.push(Op::NewSession);
-        if launch.terminal {
+        if startup.terminal {
             ops.push(Op::ControllingTerminal);
         }
     }
     if process.no_new_privileges {
         ops.push(Op::NoNewPrivileges);
     }
-    let listener = launch.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
+    let listener = startup.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
     let mut late = None;
-    if let Some(filter) = launch.filter {
+    if let Some(filter) = startup.filter {
         if process.no_new_privileges && !listener {
             late = Some(filter);
         } else {
@@ -231,11 +230,11 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
         }
     }
     let (sets, warnings) = match &process.capabilities {
-        Some(list) => caps::parse(list, launch.bounding),
+        Some(list) => caps::parse(list, startup.bounding),
         None => (caps::CapSets::default(), Vec::new()),
     };
     draft.warnings.extend(warnings);
-    let drop = launch.bounding & !sets.bounding;
+    let drop = startup.bounding & !sets.bounding;
     if drop != 0 {
         ops.push(Op::DropBounding(drop));
     }
@@ -251,10 +250,10 @@ fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
     if sets.ambient != 0 {
         ops.push(Op::Ambient(sets.ambient));
     }
-    if launch.start == Start::OnSignal {
-        ops.push(if launch.start_hooks.is_empty() { Op::Park } else { Op::AwaitStart });
+    if startup.start == ProgramStart::OnSignal {
+        ops.push(if startup.start_hooks.is_empty() { Op::Park } else { Op::AwaitStart });
     }
-    ops.extend(launch.start_hooks.into_iter().map(|hook| Op::Hook(Box::new(hook))));
+    ops.extend(startup.start_hooks.into_iter().map(|hook| Op::Hook(Box::new(hook))));
     if let Some(filter) = late {
         ops.push(Op::Seccomp(Box::new(filter)));
     }

@@ -9,15 +9,16 @@ pub mod runtime_mounts;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::create::{Cgroups, Draft, Input, Options, c_string, host_path};
-use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
+use super::draft::{Draft, Input, c_string, host_path};
+use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Op, Reach, Source};
 use super::process;
+use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
-use crate::host::Host;
+use crate::plan::namespace::Kind;
 use crate::plan::namespace::idmap::{IdKind, IdMaps};
-use crate::plan::namespace::{Kind, Namespaces};
 use crate::plan::rootfs::devices::NodeKind;
 use crate::plan::rootfs::options::{Depth, Propagation};
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
@@ -25,8 +26,7 @@ use crate::sys::mount_attr::MountAttr;
 
 /// Plans everything below the root, and the entry into it.
 pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
-    let empty = Linux::default();
-    let linux = input.spec.linux.as_ref().unwrap_or(&empty);
+    let linux = input.linux;
     let root = input.spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
@@ -89,12 +89,13 @@ const MAX_TREES: usize = 256;
 /// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
 /// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
 /// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
-pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options: &Options) -> Mounts {
+pub(super) fn mounts(input: &Input<'_>) -> Mounts {
+    let Input { spec, linux, host, namespaces, options, .. } = input;
     let plain = |mount: &Mount| {
         let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
         (known || mounts::is_bind(mount)) && !mount.options.iter().any(|o| o == "copy-symlink")
     };
-    let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or("");
+    let propagation = linux.rootfs_propagation.as_deref().unwrap_or("");
     let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
     let suits = host.crowded
         && host.is_real_root()
@@ -102,7 +103,7 @@ pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options:
         && !namespaces.contains(Kind::User)
         && options.enter == Enter::Pivot
         // Its cgroup exists only after the clone, too late for a tree of it.
-        && options.cgroups != Cgroups::Systemd
+        && options.cgroups != CgroupDriver::Systemd
         && matches!(propagation, "" | "slave" | "rslave" | "private" | "rprivate")
         && !hooks
         && spec.mounts.len() <= MAX_TREES
@@ -240,8 +241,8 @@ pub(super) fn id_map(
         }
         if list.is_empty() { Ok(container.text()) } else { Ok(IdMaps::parse(kind, list)?.text()) }
     };
-    let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, input.uids)?;
-    let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, input.gids)?;
+    let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, &input.uids)?;
+    let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, &input.gids)?;
     if uids.is_empty() || gids.is_empty() {
         let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
         return Err(Error::new(Stage::Bundle, what));

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
-use crate::plan::create::{Draft, Input, c_string, host_path};
+use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::Kind;
 use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Op, Reach, What};
 use crate::plan::rootfs;
@@ -272,7 +272,7 @@ fn cgroup(
     let layout = &input.host.cgroup;
     let own_namespace = input.namespaces.contains(Kind::Cgroup);
     // What is only tried may not have been made by the time of the mount.
-    let planned = input.cgroup.filter(|cgroup| cgroup.need != Need::BestEffort);
+    let planned = input.cgroup.as_ref().filter(|cgroup| cgroup.need != Need::BestEffort);
     if layout.v1.is_empty() {
         // Without a cgroup namespace a new mount would show every cgroup of the host, writable for a
         // container root that is not confined (CVE-2023-25809): its own part is bound instead.

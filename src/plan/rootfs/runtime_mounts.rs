@@ -7,35 +7,22 @@ use std::ffi::CString;
 
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
-use crate::plan::create::{Draft, Input, Options, c_string};
-use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::Plan;
+use crate::plan::cgroup::entry::IntoCgroup;
+use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
 use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::{EndLink, IntoCgroup, Mounts, Op, Plan, Source, Step, What};
+use crate::plan::op::{EndLink, Op, Source, What};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
+use crate::plan::step::{Mounts, Step};
 use crate::spec::Spec;
-use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
 use crate::sys::mount_attr::{self, MountAttr};
 
 /// Plans new mounts in the container that `spec` describes.
-pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
-    let empty = Linux::default();
-    let linux = spec.linux.as_ref().unwrap_or(&empty);
-    let namespaces = Namespaces::parse(&linux.namespaces)?;
-    let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
-    let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
-    let input = Input {
-        spec,
-        host,
-        options,
-        namespaces: &namespaces,
-        cgroup: None,
-        uids: &uids,
-        gids: &gids,
-        mounts: Mounts::Copy,
-    };
-    let mut draft = enter(&namespaces)?;
+pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
+    let input = Input::new(spec, host, options)?;
+    let mut draft = enter(&input.namespaces)?;
     let mut late: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
         check(mount, &input)?;
@@ -49,9 +36,7 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &Options) -> Resul
 
 /// Plans the end of mounts.
 pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
-    let empty = Linux::default();
-    let namespaces = Namespaces::parse(&spec.linux.as_ref().unwrap_or(&empty).namespaces)?;
-    let mut draft = enter(&namespaces)?;
+    let mut draft = enter(&Namespaces::parse(&linux(spec).namespaces)?)?;
     for mount in list {
         let path = mount.destination.trim_matches('/');
         let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
@@ -130,11 +115,9 @@ fn finish(mut draft: Draft) -> Plan {
         time_offsets: None,
     });
     steps.push(Step::AwaitExec);
-    let tail = draft.ops.len();
     Plan {
         steps,
         ops: draft.ops,
-        tail,
         args: Vec::new(),
         env: Vec::new(),
         cgroup: None,
