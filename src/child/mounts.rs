@@ -75,7 +75,7 @@ impl Child<'_> {
 
     fn id_map(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
         let Some((index, reach)) = op.idmap else { return Ok(()) };
-        let userns = self.it.id_maps.get(index).ok_or(Errno::EBADF)?;
+        let userns = self.inherited.id_maps.get(index).ok_or(Errno::EBADF)?;
         let userns_fd = std::os::fd::AsRawFd::as_raw_fd(userns) as u64;
         let attr = MountAttr { set: mount_attr::IDMAP, userns_fd, ..MountAttr::default() };
         mount::set_attr(tree, depth(reach), &attr).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
@@ -111,7 +111,7 @@ impl Child<'_> {
             Err(errno) => return Err(errno.into()),
         };
         if *copy_up == CopyUp::Yes {
-            copy::tree(place.as_fd(), fresh.as_fd(), &mut self.it.scratch)?;
+            copy::tree(place.as_fd(), fresh.as_fd(), &mut self.inherited.scratch)?;
         }
         // After what was written to it: it may be read-only.
         if op.recursive != MountAttr::default() {
@@ -140,7 +140,7 @@ impl Child<'_> {
             fs::chmod_at(mounted.as_fd(), c".", mode)?;
         }
         if let Some(lower) = lower {
-            copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.it.scratch)?;
+            copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.inherited.scratch)?;
         }
         // Last: it may be read-only.
         if op.recursive != MountAttr::default() {

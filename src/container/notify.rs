@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
-use crate::plan::op::{EndLink, Op, Reach, Source, What};
+use crate::plan::op::{EndLink, Reach, SetupOp, Source, What};
 use crate::plan::step::Step;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
@@ -60,8 +60,8 @@ pub(super) fn prepare(dir: &Dir, plan: &mut Plan) -> Result<Option<OwnedFd>> {
     let clone = plan.steps.iter().position(|step| matches!(step, Step::Clone { .. }));
     let (Some(clone), 0) = (clone, process::geteuid()) else { return Ok(Some(place)) };
     let tree = plan.steps[..clone].iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
-    for op in &mut plan.ops {
-        if let Op::Mount(mount) = op
+    for op in &mut plan.setup {
+        if let SetupOp::Mount(mount) = op
             && mount.dest.to_bytes() == PLACE.trim_start_matches('/').as_bytes()
             && let What::Bind { source, .. } = &mut mount.what
         {

@@ -41,7 +41,9 @@ impl<'a> Parent<'a> {
     pub(super) fn new(launch: Launch<'a>) -> Result<Parent<'a>> {
         let (wire, child_wire) = socket::pair().at(Stage::Sync, || "make a socket pair")?;
         let times = match &launch.trace {
-            Some(_) => Some(Times::new(launch.plan.ops.len()).at(Stage::Sync, || "map memory for the trace")?),
+            Some(_) => {
+                Some(Times::new(launch.plan.child_ops().count()).at(Stage::Sync, || "map memory for the trace")?)
+            }
             None => None,
         };
         Ok(Parent {

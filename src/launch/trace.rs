@@ -48,11 +48,12 @@ impl Trace {
     pub(super) fn child(&mut self, plan: &Plan, times: &Times) {
         let now = monotonic_ns();
         self.close(now);
+        let names: Vec<String> = plan.child_ops().map(|op| op.describe().1).collect();
         let started: Vec<(usize, u64)> =
-            (0..plan.ops.len()).map(|index| (index, times.get(index))).filter(|(_, start)| *start != 0).collect();
+            (0..names.len()).map(|index| (index, times.get(index))).filter(|(_, start)| *start != 0).collect();
         for (position, (index, start)) in started.iter().enumerate() {
             let end = started.get(position + 1).map_or(now, |(_, next)| *next);
-            let name = plan.ops[*index].to_string();
+            let name = names[*index].clone();
             self.events.push(Event { who: "child", name, start: *start, duration: end.saturating_sub(*start) });
         }
     }

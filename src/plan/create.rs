@@ -4,7 +4,7 @@ use super::cgroup::entry::Rest;
 use super::cgroup::{place, rdt};
 use super::draft::{CreateOptions, Draft, Input, ProgramStart};
 use super::namespace::{Kind, enter, net_devices, sysctl};
-use super::op::{HookKind, Op};
+use super::op::{HookKind, SetupOp};
 use super::step::Step;
 use super::{Plan, process, rootfs};
 use crate::error::Result;
@@ -27,26 +27,27 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
             // Hooks look at the cgroup of the pid they are told.
             draft.needs_cgroup();
         }
-        draft.ops.push(Op::Sync(SyncPoint::Hooks));
+        draft.setup.push(SetupOp::Sync(SyncPoint::Hooks));
     }
     let sysctls = sysctl::ops(&input)?;
     // Without a pid namespace of its own a user namespace gets no new proc. The mounted one has to be taken
     // before parts of it are hidden or read-only.
     let mounted_proc = input.in_userns() && !input.namespaces.is_new(Kind::Pid);
     if mounted_proc && !sysctls.is_empty() {
-        draft.ops.push(Op::Procfs);
+        draft.setup.push(SetupOp::Procfs);
     }
     rootfs::plan(&input, &mut draft)?;
     place::enter(&input, &mut draft);
     if !mounted_proc && !sysctls.is_empty() {
-        draft.ops.push(Op::Procfs);
+        draft.setup.push(SetupOp::Procfs);
     }
-    draft.ops.extend(sysctls);
+    draft.setup.extend(sysctls);
     let program = process::create(&input, &mut draft)?;
     let steps = steps(&input, &mut draft)?;
     Ok(Plan {
         steps,
-        ops: draft.ops,
+        setup: draft.setup,
+        last: draft.last,
         args: program.args,
         env: program.env,
         cgroup: input.cgroup,
@@ -84,7 +85,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(enter::id_maps(input));
         steps.push(Step::Answer(SyncPoint::IdMaps));
     }
-    if draft.ops.iter().any(|op| matches!(op, Op::Fork(_))) {
+    if draft.setup.iter().any(|op| matches!(op, SetupOp::Fork(_))) {
         steps.push(Step::Await(SyncPoint::Launched));
     }
     if systemd {
@@ -101,7 +102,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if let Some(rdt) = &input.linux.intel_rdt {
         steps.push(Step::Rdt(Box::new(rdt::plan(rdt, &input.options.id)?)));
     }
-    let waits = draft.ops.contains(&Op::Wait(SyncPoint::Cgroup));
+    let waits = draft.setup.contains(&SetupOp::Wait(SyncPoint::Cgroup));
     // As late as possible: systemd and the child work at the same time.
     if systemd && (waits || input.stops_for_hooks) {
         steps.push(Step::JoinScope);
@@ -132,7 +133,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     steps.extend(process::ready(left));
     steps.push(Step::Publish);
-    steps.extend(process::listener(&draft.ops));
+    steps.extend(process::listener(&draft.last));
     steps.push(match input.options.start {
         ProgramStart::OnSignal => Step::Await(SyncPoint::Parked),
         ProgramStart::Now => Step::AwaitExec,

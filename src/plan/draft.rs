@@ -12,7 +12,7 @@ use super::cgroup::rootless::{self, Tolerance};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMaps};
 use super::namespace::{Kind, Namespaces};
-use super::op::{EndLink, Enter, Op, Reach, Source};
+use super::op::{EndLink, Enter, LastOp, Reach, SetupOp, Source};
 use super::step::{Mounts, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
@@ -182,7 +182,8 @@ pub(super) struct Draft {
     pub before_clone: Vec<Step>,
     /// [`Step::CloneTree`]s of what is made after the clone.
     pub late_trees: Vec<Step>,
-    pub ops: Vec<Op>,
+    pub setup: Vec<SetupOp>,
+    pub last: Vec<LastOp>,
     pub warnings: Vec<String>,
     pub id_maps: usize,
     /// The first operation that needs the cgroup.
@@ -192,7 +193,7 @@ pub(super) struct Draft {
 impl Draft {
     /// What comes next needs the cgroup.
     pub(super) fn needs_cgroup(&mut self) {
-        self.cgroup_from.get_or_insert(self.ops.len());
+        self.cgroup_from.get_or_insert(self.setup.len());
     }
 
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Plan;
 use super::cgroup::entry::{Entry, Rest};
 use super::draft::{Draft, ProgramStart, linux};
-use super::op::{ConsoleNode, Op};
+use super::op::{ConsoleNode, LastOp, SetupOp};
 use super::process::{self, Fork, Groups, Startup};
 use super::step::{Mounts, Step};
 use crate::error::Result;
@@ -39,21 +39,21 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     if process::has_labels(process) {
         // Before anything is joined: in a user namespace the launcher, whose pid namespace is still the host's,
         // could not mount proc (EPERM).
-        draft.ops.push(Op::Procfs);
+        draft.setup.push(SetupOp::Procfs);
     }
     if options.entry.rest == Rest::Join {
         // Before anybody in the container could get hold of the files.
-        draft.ops.push(Op::JoinCgroup);
+        draft.setup.push(SetupOp::JoinCgroup);
     }
-    draft.ops.push(Op::JoinInit(all));
+    draft.setup.push(SetupOp::JoinInit(all));
     if userns {
-        draft.ops.push(Op::BecomeRoot);
+        draft.setup.push(SetupOp::BecomeRoot);
     }
-    draft.ops.push(Op::RootHere(c"/".into()));
+    draft.setup.push(SetupOp::RootHere(c"/".into()));
     if options.terminal {
         let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
-        draft.ops.push(Op::Console { size, uid: process.user.uid, node: ConsoleNode::Nameless });
+        draft.setup.push(SetupOp::Console { size, uid: process.user.uid, node: ConsoleNode::Nameless });
     }
     let startup = Startup {
         process,
@@ -72,10 +72,11 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     let program = process::plan(startup, &mut draft)?;
     let nested = userns || host.userns == Userns::Nested;
     let left = if nested { process::rlimits(process)? } else { Vec::new() };
-    let steps = steps(process, &draft.ops, options, left)?;
+    let steps = steps(process, &draft.last, options, left)?;
     Ok(Plan {
         steps,
-        ops: draft.ops,
+        setup: draft.setup,
+        last: draft.last,
         args: program.args,
         env: program.env,
         cgroup: None,
@@ -84,7 +85,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     })
 }
 
-fn steps(process: &Process, ops: &[Op], options: &ExecOptions, left: Vec<Step>) -> Result<Vec<Step>> {
+fn steps(process: &Process, last_ops: &[LastOp], options: &ExecOptions, left: Vec<Step>) -> Result<Vec<Step>> {
     let (initial, last) = process::exec_affinity(process)?;
     let into_cgroup = options.entry.clone;
     let mut steps =
@@ -103,7 +104,7 @@ fn steps(process: &Process, ops: &[Op], options: &ExecOptions, left: Vec<Step>) 
     steps.extend(process::oom_score_adj(Some(process))?);
     steps.extend(process::ready(left));
     steps.push(Step::Await(SyncPoint::Launched));
-    steps.extend(process::listener(ops));
+    steps.extend(process::listener(last_ops));
     steps.push(Step::Publish);
     steps.push(Step::AwaitExec);
     Ok(steps)

@@ -28,7 +28,7 @@ use std::path::Path;
 use crate::spec::Spec;
 
 use cgroup::CgroupPlan;
-use op::Op;
+use op::{ChildOp, LastOp, SetupOp};
 use step::Step;
 use systemd::ScopePlan;
 
@@ -39,8 +39,10 @@ pub use draft::{CreateOptions, Keyring, ProgramStart};
 pub struct Plan {
     /// What the parent does.
     pub steps: Vec<Step>,
-    /// What the child does.
-    pub ops: Vec<Op>,
+    /// What the child does while it sets the container up.
+    pub setup: Vec<SetupOp>,
+    /// What it does last.
+    pub last: Vec<LastOp>,
     /// The program's argv, NUL-terminated strings.
     pub args: Vec<CString>,
     /// The program's environment without HOME, where the container's passwd decides it.
@@ -54,14 +56,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What the child does, in order. Errors and traces count from its first operation.
+    pub fn child_ops(&self) -> impl Iterator<Item = ChildOp<'_>> {
+        self.setup.iter().map(ChildOp::Setup).chain(self.last.iter().map(ChildOp::Last))
+    }
+
     /// How many trees the child gets while it works.
     pub fn late_trees(&self) -> usize {
-        self.ops.iter().map(|op| if let Op::TakeTrees(count) = op { *count } else { 0 }).sum()
+        self.setup.iter().map(|op| if let SetupOp::TakeTrees(count) = op { *count } else { 0 }).sum()
     }
 
     /// Descriptors from this number on are not the program's.
     pub fn first_fd(&self) -> u32 {
-        let first = self.ops.iter().find_map(|op| if let Op::CloseFrom(first) = op { Some(*first) } else { None });
+        let first = self.last.iter().find_map(|op| if let LastOp::CloseFrom(first) = op { Some(*first) } else { None });
         first.unwrap_or(3)
     }
 }

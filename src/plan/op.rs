@@ -1,4 +1,5 @@
-//! The operations of the child ([`Op`]), in order, as data.
+//! The operations of the child, in order, as data: first those that set the container up ([`SetupOp`]), then the last
+//! ones ([`LastOp`]), which need the runtime's code no more.
 //!
 //! Nothing here decides or executes. Every path, name and mask is final, so that the child neither allocates
 //! nor looks at the specification; what only the container's root can answer (is a masked path a file or a
@@ -208,9 +209,9 @@ pub struct Label {
     pub value: CString,
 }
 
-/// One thing the child does.
+/// One thing the child does while it sets the container up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum SetupOp {
     /// The process ends: everything was done.
     End,
     /// Asks the parent and waits.
@@ -361,19 +362,26 @@ pub enum Op {
     MemoryPolicy(u32, Vec<u64>),
     /// personality.
     Personality(u64),
-    /// Waits for `start` on the fifo, from the runtime's own code (startContainer hooks follow).
-    AwaitStart,
-    // What follows can be done by the walker of `sys::tail`, without the runtime.
     /// A new session.
     NewSession,
     /// Makes standard input, a terminal, the session's.
     ControllingTerminal,
-    /// Unmaps the runtime and swaps `/proc/self/exe`.
+}
+
+/// One of the last things the child does: a few system calls, which the walker of `sys::tail` makes without the
+/// runtime once that is gone. Where it stays, startContainer hooks run between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastOp {
+    /// Unmaps the runtime and swaps `/proc/self/exe`; the walker goes on.
     LeaveRuntime,
     /// Closes every descriptor from this number up but the wire and the fifo, which close at exec.
     CloseFrom(u32),
     /// clone3 with CLONE_PARENT: the launcher ends, its child goes on.
-    ForkTail,
+    Fork,
+    /// A new session.
+    NewSession,
+    /// Makes standard input, a terminal, the session's.
+    ControllingTerminal,
     /// no_new_privs.
     NoNewPrivileges,
     /// Loads the seccomp filter.
@@ -390,8 +398,20 @@ pub enum Op {
     Ambient(u64),
     /// Tells the parent that only the start signal is missing, and waits for it on the fifo.
     Park,
+    /// The same from the runtime's own code, where startContainer hooks follow.
+    AwaitStart,
+    /// Runs a startContainer hook.
+    Hook(Box<ChildHook>),
     /// execve.
     Exec,
+}
+
+/// An operation of either list, as plans and errors number them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the types say it")]
+pub enum ChildOp<'a> {
+    Setup(&'a SetupOp),
+    Last(&'a LastOp),
 }
 
 /// A compiled seccomp filter.
@@ -405,25 +425,4 @@ pub struct Filter {
     pub flags: u64,
     /// A listener is made and has to be handed over.
     pub notify: Option<Notify>,
-}
-
-/// Operations from this one on may be done by the walker of `sys::tail`.
-pub fn is_tail(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::NewSession
-            | Op::ControllingTerminal
-            | Op::LeaveRuntime
-            | Op::CloseFrom(_)
-            | Op::ForkTail
-            | Op::NoNewPrivileges
-            | Op::Seccomp(_)
-            | Op::KeepCaps
-            | Op::DropBounding(_)
-            | Op::Ids(..)
-            | Op::Caps(_)
-            | Op::Ambient(_)
-            | Op::Park
-            | Op::Exec
-    )
 }

@@ -8,7 +8,7 @@ use crate::plan::annotations;
 use crate::plan::draft::{Draft, Input};
 use crate::plan::namespace::Kind;
 use crate::plan::namespace::idmap::IdMaps;
-use crate::plan::op::Op;
+use crate::plan::op::SetupOp;
 use crate::plan::step::{Mounts, Step};
 use crate::spec::mounts::Mount;
 use crate::wire::SyncPoint;
@@ -18,19 +18,19 @@ use crate::wire::SyncPoint;
 pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) {
     let mut ops = Vec::new();
     if input.joins_cgroup {
-        ops.push(Op::JoinCgroup);
+        ops.push(SetupOp::JoinCgroup);
         if !draft.late_trees.is_empty() {
-            ops.push(Op::TakeTrees(draft.late_trees.len()));
+            ops.push(SetupOp::TakeTrees(draft.late_trees.len()));
         }
     } else if input.enters_cgroup_late && matters(input) {
-        ops.push(Op::Wait(SyncPoint::Cgroup));
+        ops.push(SetupOp::Wait(SyncPoint::Cgroup));
     }
     let flag = input.namespaces.new & !input.clone_flags & Kind::Cgroup.flag();
     if flag != 0 {
-        ops.push(Op::Unshare(flag));
+        ops.push(SetupOp::Unshare(flag));
     }
-    let at = draft.cgroup_from.unwrap_or(draft.ops.len());
-    draft.ops.splice(at..at, ops);
+    let at = draft.cgroup_from.unwrap_or(draft.setup.len());
+    draft.setup.splice(at..at, ops);
 }
 
 /// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use super::Kind;
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, Keyring, c_string};
-use crate::plan::op::Op;
+use crate::plan::op::SetupOp;
 use crate::plan::step::{MapWriter, Step};
 use crate::wire::SyncPoint;
 
@@ -15,36 +15,36 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
     for (index, (kind, path)) in input.namespaces.join.iter().enumerate() {
         draft.before_clone.push(Step::OpenNamespace(*kind, path.clone()));
         if *kind != Kind::Pid {
-            draft.ops.push(Op::Join(index, *kind));
+            draft.setup.push(SetupOp::Join(index, *kind));
             if *kind == Kind::User {
-                draft.ops.push(Op::BecomeRoot);
+                draft.setup.push(SetupOp::BecomeRoot);
             }
         }
     }
     if input.new_userns() {
-        draft.ops.push(Op::Wait(SyncPoint::IdMaps));
-        draft.ops.push(Op::BecomeRoot);
+        draft.setup.push(SetupOp::Wait(SyncPoint::IdMaps));
+        draft.setup.push(SetupOp::BecomeRoot);
     }
     if input.options.keyring == Keyring::New {
-        draft.ops.push(Op::Keyring(c_string(format!("_ses.{}", input.options.id), "id")?));
+        draft.setup.push(SetupOp::Keyring(c_string(format!("_ses.{}", input.options.id), "id")?));
     }
-    draft.ops.push(Op::NewSession);
+    draft.setup.push(SetupOp::NewSession);
     let rest = input.namespaces.new & !input.clone_flags;
     let cgroup = rest & Kind::Cgroup.flag();
     let joined_user = input.namespaces.joined(Kind::User).is_some();
     let pid = if joined_user { rest & Kind::Pid.flag() } else { 0 };
     let unshare = rest & !(cgroup | pid | Kind::Time.flag());
     if unshare != 0 {
-        draft.ops.push(Op::Unshare(unshare));
+        draft.setup.push(SetupOp::Unshare(unshare));
     }
     if rest & Kind::Time.flag() != 0 && !time_in_parent(input) {
-        draft.ops.push(Op::Unshare(Kind::Time.flag()));
+        draft.setup.push(SetupOp::Unshare(Kind::Time.flag()));
         if let Some(text) = time_offsets(input)? {
-            draft.ops.push(Op::TimeOffsets(text));
+            draft.setup.push(SetupOp::TimeOffsets(text));
         }
     }
     if pid != 0 {
-        draft.ops.push(Op::Fork(pid));
+        draft.setup.push(SetupOp::Fork(pid));
     }
     Ok(())
 }
@@ -71,13 +71,13 @@ pub(in crate::plan) fn time_offsets(input: &Input<'_>) -> Result<Option<CString>
 pub(in crate::plan) fn furnish(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let spec = input.spec;
     if let Some(name) = spec.hostname.as_ref().filter(|name| !name.is_empty()) {
-        draft.ops.push(Op::Hostname(c_string(name.as_str(), "hostname")?));
+        draft.setup.push(SetupOp::Hostname(c_string(name.as_str(), "hostname")?));
     }
     if let Some(name) = spec.domainname.as_ref().filter(|name| !name.is_empty()) {
-        draft.ops.push(Op::Domainname(c_string(name.as_str(), "domainname")?));
+        draft.setup.push(SetupOp::Domainname(c_string(name.as_str(), "domainname")?));
     }
     if input.namespaces.is_new(Kind::Network) {
-        draft.ops.push(Op::Loopback);
+        draft.setup.push(SetupOp::Loopback);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Input, c_string};
 use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::Op;
+use crate::plan::op::SetupOp;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +53,10 @@ const IPC: &[&str] = &[
 ];
 
 /// The writes of `linux.sysctl`.
-pub(in crate::plan) fn ops(input: &Input<'_>) -> Result<Vec<Op>> {
+pub(in crate::plan) fn ops(input: &Input<'_>) -> Result<Vec<SetupOp>> {
     let scope = Scope::new(&input.namespaces, input.options.joined_own);
     let text = |text: String| c_string(text, "linux.sysctl");
-    let write = |sysctl: Sysctl| Ok(Op::Sysctl(text(format!("sys/{}", sysctl.path))?, text(sysctl.value)?));
+    let write = |sysctl: Sysctl| Ok(SetupOp::Sysctl(text(format!("sys/{}", sysctl.path))?, text(sysctl.value)?));
     parse(&input.linux.sysctl, scope)?.into_iter().map(write).collect()
 }
 

@@ -10,7 +10,7 @@ use std::ffi::CString;
 
 use super::annotations;
 use super::draft::{Draft, Input, ProgramStart, c_string};
-use super::op::{ChildHook, Filter, HookKind, Label, Op};
+use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
@@ -110,17 +110,17 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<Program> {
     if !process.cwd.starts_with('/') {
         return Err(Error::new(Stage::Bundle, format!("process.cwd {:?} is not absolute", process.cwd)));
     }
-    let ops = &mut draft.ops;
+    let ops = &mut draft.setup;
     attributes(process, linux, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
-    ops.push(Op::Umask(umask));
+    ops.push(SetupOp::Umask(umask));
     if startup.groups == Groups::Set {
-        ops.push(Op::Groups(process.user.additional_gids.clone()));
+        ops.push(SetupOp::Groups(process.user.additional_gids.clone()));
     }
     let cwd = process.cwd.trim_start_matches('/');
-    ops.push(Op::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
+    ops.push(SetupOp::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
     if environment.get("HOME").is_none_or(str::is_empty) {
-        ops.push(Op::Home(process.user.uid));
+        ops.push(SetupOp::Home(process.user.uid));
     }
     let mut found = Vec::new();
     for candidate in candidates(name, environment.path())? {
@@ -128,14 +128,14 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<Program> {
         found.push(c_string(path, "process.args")?);
     }
     let (uid, gid) = (process.user.uid, process.user.gid);
-    ops.push(Op::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
+    ops.push(SetupOp::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
     if uid != 0 || startup.userns {
-        ops.push(Op::OwnStreams(uid));
+        ops.push(SetupOp::OwnStreams(uid));
     }
-    ops.push(Op::Sync(SyncPoint::Ready));
+    ops.push(SetupOp::Sync(SyncPoint::Ready));
     // Not earlier: they would limit the set-up too.
     if !startup.userns {
-        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(Op::Rlimit));
+        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(SetupOp::Rlimit));
     }
     credentials(startup, draft)?;
     let strings =
@@ -150,21 +150,21 @@ pub(super) fn has_labels(process: &Process) -> bool {
 }
 
 /// Scheduling, memory policy, personality and labels.
-fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
+fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<SetupOp>) -> Result<()> {
     // Only `exec` uses it, but a list that makes no sense is refused with the container.
     exec_affinity(process)?;
     if let Some(scheduler) = &process.scheduler {
-        ops.push(Op::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
+        ops.push(SetupOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
     }
     if let Some(priority) = &process.io_priority {
-        ops.push(Op::IoPriority(schedule::io_priority(priority)? as u32));
+        ops.push(SetupOp::IoPriority(schedule::io_priority(priority)? as u32));
     }
     if let Some(policy) = &linux.memory_policy {
         let policy = memory_policy::parse(policy)?;
-        ops.push(Op::MemoryPolicy(policy.mode as u32, policy.nodes));
+        ops.push(SetupOp::MemoryPolicy(policy.mode as u32, policy.nodes));
     }
     if let Some(personality) = &linux.personality {
-        ops.push(Op::Personality(schedule::personality(personality)?));
+        ops.push(SetupOp::Personality(schedule::personality(personality)?));
     }
     let mut labels = Vec::new();
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
@@ -176,10 +176,10 @@ fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()>
     if let Some(label) = process.selinux_label.as_deref().filter(|label| !label.is_empty()) {
         labels.push(Label { file: c"exec".into(), value: c_string(label, "selinuxLabel")? });
     }
-    if !labels.is_empty() && !ops.contains(&Op::Procfs) {
-        ops.push(Op::Procfs);
+    if !labels.is_empty() && !ops.contains(&SetupOp::Procfs) {
+        ops.push(SetupOp::Procfs);
     }
-    ops.extend(labels.into_iter().map(Op::Label));
+    ops.extend(labels.into_iter().map(SetupOp::Label));
     Ok(())
 }
 
@@ -202,22 +202,22 @@ fn scheduler_bytes(attr: &schedule::SchedAttr) -> Vec<u8> {
 /// The last operations, in an order that keeps each right until it is no longer needed.
 fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
     let Startup { process, .. } = startup;
-    let ops = &mut draft.ops;
+    let ops = &mut draft.last;
     if startup.leave_runtime {
-        ops.push(Op::LeaveRuntime);
+        ops.push(LastOp::LeaveRuntime);
     }
-    ops.push(Op::CloseFrom(startup.preserve_fds.saturating_add(3)));
+    ops.push(LastOp::CloseFrom(startup.preserve_fds.saturating_add(3)));
     if startup.fork == Fork::AtTheEnd {
-        ops.push(Op::ForkTail);
+        ops.push(LastOp::Fork);
     }
     if startup.fork == Fork::AtTheEnd {
-        ops.push(Op::NewSession);
+        ops.push(LastOp::NewSession);
         if startup.terminal {
-            ops.push(Op::ControllingTerminal);
+            ops.push(LastOp::ControllingTerminal);
         }
     }
     if process.no_new_privileges {
-        ops.push(Op::NoNewPrivileges);
+        ops.push(LastOp::NoNewPrivileges);
     }
     let listener = startup.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
     let mut late = None;
@@ -226,7 +226,7 @@ fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
             late = Some(filter);
         } else {
             // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the next operations give up.
-            ops.push(Op::Seccomp(Box::new(filter)));
+            ops.push(LastOp::Seccomp(Box::new(filter)));
         }
     }
     let (sets, warnings) = match &process.capabilities {
@@ -236,28 +236,28 @@ fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
     draft.warnings.extend(warnings);
     let drop = startup.bounding & !sets.bounding;
     if drop != 0 {
-        ops.push(Op::DropBounding(drop));
+        ops.push(LastOp::DropBounding(drop));
     }
     if process.user.uid != 0 {
-        ops.push(Op::KeepCaps);
+        ops.push(LastOp::KeepCaps);
     }
-    ops.push(Op::Ids(process.user.uid, process.user.gid));
-    ops.push(Op::Caps(CapMasks {
+    ops.push(LastOp::Ids(process.user.uid, process.user.gid));
+    ops.push(LastOp::Caps(CapMasks {
         effective: sets.effective,
         permitted: sets.permitted,
         inheritable: sets.inheritable,
     }));
     if sets.ambient != 0 {
-        ops.push(Op::Ambient(sets.ambient));
+        ops.push(LastOp::Ambient(sets.ambient));
     }
     if startup.start == ProgramStart::OnSignal {
-        ops.push(if startup.start_hooks.is_empty() { Op::Park } else { Op::AwaitStart });
+        ops.push(if startup.start_hooks.is_empty() { LastOp::Park } else { LastOp::AwaitStart });
     }
-    ops.extend(startup.start_hooks.into_iter().map(|hook| Op::Hook(Box::new(hook))));
+    ops.extend(startup.start_hooks.into_iter().map(|hook| LastOp::Hook(Box::new(hook))));
     if let Some(filter) = late {
-        ops.push(Op::Seccomp(Box::new(filter)));
+        ops.push(LastOp::Seccomp(Box::new(filter)));
     }
-    ops.push(Op::Exec);
+    ops.push(LastOp::Exec);
     Ok(())
 }
 
@@ -303,8 +303,8 @@ pub(super) fn any_cpu() -> Step {
 }
 
 /// The hand-over of a seccomp listener, where a filter has one: a profile may name a socket and never notify.
-pub(super) fn listener(ops: &[Op]) -> Vec<Step> {
-    let notify = ops.iter().find_map(|op| if let Op::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
+pub(super) fn listener(ops: &[LastOp]) -> Vec<Step> {
+    let notify = ops.iter().find_map(|op| if let LastOp::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
     let Some(notify) = notify else { return Vec::new() };
     let (path, metadata) = (notify.path.clone(), notify.metadata.clone().unwrap_or_default());
     vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]

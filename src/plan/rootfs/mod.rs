@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path};
-use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Op, Reach, Source};
+use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Reach, SetupOp, Source};
 use super::process;
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
@@ -33,9 +33,9 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if !input.namespaces.contains(Kind::Mount) {
         refuse_restrictions(input, linux)?;
         if !mounts_on_host(input.spec) {
-            draft.ops.push(Op::RootHere(path));
+            draft.setup.push(SetupOp::RootHere(path));
             console(input, draft);
-            draft.ops.push(Op::Enter(Enter::Chroot));
+            draft.setup.push(SetupOp::Enter(Enter::Chroot));
             return Ok(());
         }
     }
@@ -47,11 +47,11 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         Some(p) => p.ms_flags(),
     };
     if input.namespaces.is_new(Kind::Mount) && input.mounts == Mounts::Copy {
-        draft.ops.push(Op::HostPropagation(host));
+        draft.setup.push(SetupOp::HostPropagation(host));
     }
     let source = draft.source(input, path.clone(), Reach::Tree, EndLink::Keep);
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
-    draft.ops.push(Op::Root { source, path, place });
+    draft.setup.push(SetupOp::Root { source, path, place });
     let mut late = Vec::new();
     for mount in &input.spec.mounts {
         mounts::plan(input, mount, draft, &mut late)?;
@@ -61,17 +61,17 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     working_directory(input, draft)?;
     draft.needs_cgroup();
     for hook in process::child_hooks(input, HookKind::CreateContainer)? {
-        draft.ops.push(Op::Hook(Box::new(hook)));
+        draft.setup.push(SetupOp::Hook(Box::new(hook)));
     }
     restrictions(linux, draft, late)?;
     if root.readonly {
-        draft.ops.push(Op::ReadonlyRoot);
+        draft.setup.push(SetupOp::ReadonlyRoot);
     }
     let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
-    draft.ops.push(Op::Enter(enter));
+    draft.setup.push(SetupOp::Enter(enter));
     // Afterwards: pivot_root(2) refuses a shared root.
     if let Some(propagation) = propagation {
-        draft.ops.push(Op::RootPropagation(propagation.flag, reach(propagation.depth)));
+        draft.setup.push(SetupOp::RootPropagation(propagation.flag, reach(propagation.depth)));
     }
     Ok(())
 }
@@ -150,12 +150,12 @@ pub(super) fn reach(depth: Depth) -> Reach {
 fn console(input: &Input<'_>, draft: &mut Draft) {
     let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal) else { return };
     let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    draft.ops.push(Op::Console {
+    draft.setup.push(SetupOp::Console {
         size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
         uid: process.user.uid,
         node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
     });
-    draft.ops.push(Op::ControllingTerminal);
+    draft.setup.push(SetupOp::ControllingTerminal);
 }
 
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
@@ -172,10 +172,10 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
         let name = c_string(name, "linux.devices")?;
         if input.in_userns() && node.kind != NodeKind::Fifo {
             let source = Source::Path(c_string(node.path.as_str(), "linux.devices")?);
-            draft.ops.push(Op::BindDevice { name, source });
+            draft.setup.push(SetupOp::BindDevice { name, source });
         } else {
             let (mode, dev) = (node.full_mode(), node.rdev());
-            draft.ops.push(Op::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
+            draft.setup.push(SetupOp::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
         }
     }
     open_dir(&mut open, "dev", draft)?;
@@ -185,7 +185,7 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             "core" => LinkRule::IfTargetExists,
             _ => LinkRule::Keep,
         };
-        draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
+        draft.setup.push(SetupOp::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
     }
     Ok(())
 }
@@ -195,14 +195,14 @@ fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let cwd = input.spec.process.as_ref().map_or("/", |process| process.cwd.as_str());
     let relative = cwd.trim_matches('/');
     if !relative.is_empty() {
-        draft.ops.push(Op::OpenDir(c_string(relative, "process.cwd")?));
+        draft.setup.push(SetupOp::OpenDir(c_string(relative, "process.cwd")?));
     }
     Ok(())
 }
 
 fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<()> {
     if open.as_deref() != Some(dir) {
-        draft.ops.push(Op::OpenDir(c_string(dir, "linux.devices")?));
+        draft.setup.push(SetupOp::OpenDir(c_string(dir, "linux.devices")?));
         *open = Some(dir.to_owned());
     }
     Ok(())
@@ -210,12 +210,12 @@ fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<(
 
 /// Read-only and masked paths, and the attributes that had to wait until everything was made.
 fn restrictions(linux: &Linux, draft: &mut Draft, late: Vec<(CString, MountAttr)>) -> Result<()> {
-    draft.ops.extend(late.into_iter().map(|(path, attr)| Op::SetAttr(path, attr)));
+    draft.setup.extend(late.into_iter().map(|(path, attr)| SetupOp::SetAttr(path, attr)));
     for path in &linux.readonly_paths {
-        draft.ops.push(Op::ReadonlyPath(relative(path, "linux.readonlyPaths")?));
+        draft.setup.push(SetupOp::ReadonlyPath(relative(path, "linux.readonlyPaths")?));
     }
     for path in &linux.masked_paths {
-        draft.ops.push(Op::Mask(relative(path, "linux.maskedPaths")?));
+        draft.setup.push(SetupOp::Mask(relative(path, "linux.maskedPaths")?));
     }
     Ok(())
 }

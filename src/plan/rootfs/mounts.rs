@@ -8,7 +8,7 @@ use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::Kind;
-use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Op, Reach, What};
+use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Reach, SetupOp, What};
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::{Depth, MountOptions};
@@ -136,7 +136,7 @@ fn bind(
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
         What::Bind { source: draft.source(input, source, reach, end), reach, end }
     };
-    draft.ops.push(Op::Mount(Box::new(MountOp {
+    draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         what,
         attr: plain_attr(options),
@@ -216,7 +216,7 @@ fn new(
     };
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
-    draft.ops.push(Op::Mount(Box::new(MountOp {
+    draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         what: What::New {
             kind: c_string(kind, "mounts.type")?,
@@ -246,7 +246,7 @@ fn mount_label<'a>(input: &'a Input<'_>, kind: &str) -> Option<&'a str> {
 
 fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Draft) -> Result<()> {
     let params = if is_bind(mount) { Vec::new() } else { params(options, "")? };
-    draft.ops.push(Op::Mount(Box::new(MountOp {
+    draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         what: What::Remount { params },
         attr: plain_attr(options),
@@ -335,12 +335,12 @@ fn links_of_controllers(layout: &Layout, dest: CString, draft: &mut Draft) -> Re
     let names = layout.v1.iter().filter_map(|hierarchy| hierarchy.mount_point.file_name()?.to_str());
     let shared: Vec<&str> = names.filter(|name| name.contains(',')).collect();
     if !shared.is_empty() {
-        draft.ops.push(Op::OpenDir(dest));
+        draft.setup.push(SetupOp::OpenDir(dest));
     }
     for target in shared {
         for name in target.split(',') {
             let (name, target) = (c_string(name, "mounts.destination")?, c_string(target, "mounts.destination")?);
-            draft.ops.push(Op::Symlink { name, target, rule: LinkRule::Keep });
+            draft.setup.push(SetupOp::Symlink { name, target, rule: LinkRule::Keep });
         }
     }
     Ok(())

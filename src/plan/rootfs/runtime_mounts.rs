@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
 use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::{EndLink, Op, Source, What};
+use crate::plan::op::{EndLink, SetupOp, Source, What};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
 use crate::plan::step::{Mounts, Step};
@@ -28,8 +28,8 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) ->
         check(mount, &input)?;
         mounts::plan(&input, mount, &mut draft, &mut late)?;
     }
-    draft.ops.extend(late.into_iter().map(|(path, attr)| Op::SetAttr(path, attr)));
-    let trees = clone_sources(&mut draft.ops);
+    draft.setup.extend(late.into_iter().map(|(path, attr)| SetupOp::SetAttr(path, attr)));
+    let trees = clone_sources(&mut draft.setup);
     draft.before_clone.extend(trees);
     Ok(finish(draft))
 }
@@ -44,7 +44,7 @@ pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
             return Err(Error::new(Stage::Args, format!("mount {:?}: not the place of a mount", mount.destination)));
         }
         let (dir, name) = (c_string(dir, "destination")?, c_string(name, "destination")?);
-        draft.ops.push(Op::Unmount { dir, name });
+        draft.setup.push(SetupOp::Unmount { dir, name });
     }
     Ok(finish(draft))
 }
@@ -56,11 +56,11 @@ fn enter(namespaces: &Namespaces) -> Result<Draft> {
     }
     let mut draft = Draft::default();
     let user = if namespaces.contains(Kind::User) { Kind::User.flag() } else { 0 };
-    draft.ops.push(Op::JoinInit(Kind::Mount.flag() | user));
+    draft.setup.push(SetupOp::JoinInit(Kind::Mount.flag() | user));
     if user != 0 {
-        draft.ops.push(Op::BecomeRoot);
+        draft.setup.push(SetupOp::BecomeRoot);
     }
-    draft.ops.push(Op::RootHere(c"/".into()));
+    draft.setup.push(SetupOp::RootHere(c"/".into()));
     Ok(draft)
 }
 
@@ -86,10 +86,10 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
 }
 
 /// Lets the parent clone what is bound: index by index, the source becomes a tree.
-fn clone_sources(ops: &mut [Op]) -> Vec<Step> {
+fn clone_sources(ops: &mut [SetupOp]) -> Vec<Step> {
     let mut steps = Vec::new();
     for op in ops {
-        let Op::Mount(mount) = op else { continue };
+        let SetupOp::Mount(mount) = op else { continue };
         let What::Bind { source, reach, .. } = &mut mount.what else { continue };
         if let Source::Path(path) = source {
             steps.push(Step::CloneTree {
@@ -105,7 +105,7 @@ fn clone_sources(ops: &mut [Op]) -> Vec<Step> {
 }
 
 fn finish(mut draft: Draft) -> Plan {
-    draft.ops.push(Op::End);
+    draft.setup.push(SetupOp::End);
     let mut steps = draft.before_clone;
     steps.push(Step::Clone {
         flags: 0,
@@ -117,7 +117,8 @@ fn finish(mut draft: Draft) -> Plan {
     steps.push(Step::AwaitExec);
     Plan {
         steps,
-        ops: draft.ops,
+        setup: draft.setup,
+        last: draft.last,
         args: Vec::new(),
         env: Vec::new(),
         cgroup: None,
