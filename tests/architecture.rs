@@ -21,8 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["error", "sys", "wire", "dbus", "spec", "host"]),
     ("child", &["sys", "proc", "wire", "plan"]),
     ("cgroup", &["error", "sys", "proc", "dbus", "plan"]),
-    // Of `spec` only the values that a step carries.
-    ("launch", &["error", "sys", "wire", "spec", "plan", "child", "cgroup"]),
+    ("launch", &["error", "sys", "wire", "plan", "child", "cgroup"]),
     ("state", &["error", "sys", "proc", "spec"]),
     ("container", &["error", "sys", "proc", "spec", "host", "plan", "cgroup", "launch", "state"]),
     ("cli", &["error", "sys", "spec", "host", "plan", "state", "container"]),

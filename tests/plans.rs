@@ -59,6 +59,7 @@ fn options(spec: &Spec) -> CreateOptions {
         cgroups: CgroupDriver::Files,
         tolerance: Tolerance::Auto,
         terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
+        notify: None,
         joined_own: 0,
     }
 }
@@ -168,6 +169,8 @@ fn exec_in_each_engine_container() {
         let spec = spec(&format!("engines/{engine}-default-config.json"));
         let host = host(host_name);
         let options = exec::ExecOptions {
+            id: "web1".to_owned(),
+            bundle: PathBuf::from("/bundle"),
             preserve_fds: 0,
             entry: Entry { clone: IntoCgroup::Yes, rest: Rest::Done },
             terminal: false,

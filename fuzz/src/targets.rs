@@ -85,6 +85,7 @@ pub fn config(data: &[u8]) {
                 preserve_fds: 0,
                 cgroups: *cgroups,
                 terminal,
+                notify: None,
                 joined_own: 0,
                 tolerance: Tolerance::default(),
             };
@@ -100,13 +101,20 @@ pub fn config(data: &[u8]) {
 
 fn exec_options(rest: Rest) -> exec::ExecOptions {
     let entry = Entry { clone: IntoCgroup::No, rest };
-    exec::ExecOptions { preserve_fds: 0, entry, terminal: false, rdt: Vec::new() }
+    exec::ExecOptions {
+        id: "web1".into(),
+        bundle: PathBuf::from("/bundle"),
+        preserve_fds: 0,
+        entry,
+        terminal: false,
+        rdt: Vec::new(),
+    }
 }
 
 fn print(plan: Option<Plan>) {
     if let Some(plan) = plan {
         assert!(!plan.to_string().is_empty());
-        for (index, _) in plan.ops.iter().enumerate() {
+        for (index, _) in plan.child_ops().enumerate() {
             // What the user would be told if this operation failed.
             assert!(!plan.fault(index, nix::errno::Errno::EPERM, "").to_string().is_empty());
         }

@@ -25,10 +25,10 @@ impl Child<'_> {
         let pointers = self.inherited.hooks.get(self.next_hook).ok_or(Errno::EBADF)?;
         self.next_hook += 1;
         let input = fs::memfd(c"brisk-hook-state")?;
-        fs::write_all(input.as_fd(), &hook.state.0)?;
+        fs::write_all(input.as_fd(), &hook.state.before)?;
         let mut digits = [0; 12];
         fs::write_all(input.as_fd(), decimal(process::getpid(), &mut digits))?;
-        fs::write_all(input.as_fd(), &hook.state.1)?;
+        fs::write_all(input.as_fd(), &hook.state.after)?;
         fs::rewind(input.as_fd())?;
         match process::clone3(&CloneArgs::default())? {
             Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.inherited.hook_output),

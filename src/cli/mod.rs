@@ -25,6 +25,7 @@ use args::Request;
 use log::{Level, Log};
 use scan::Wanted;
 
+use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Identity, Root};
@@ -125,7 +126,8 @@ fn run(argv: &[OsString], log: Log, doing: &mut Doing) -> std::result::Result<u8
         let warn = |message: &str| log.message(Level::Warning, message);
         let debug = |message: &str| log.message(Level::Debug, message);
         let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };
-        let global = options::Global { root, manager: global.manager, rootless: global.rootless, warn: &warn, debug };
+        let (manager, rootless, environment) = (global.manager, global.rootless, Environment::read());
+        let global = options::Global { environment, root, manager, rootless, warn: &warn, debug };
         dispatch::dispatch(&global, &request)
     });
     if done.is_ok() && log.shows(Level::Info) {

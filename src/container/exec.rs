@@ -1,10 +1,10 @@
 //! `exec`: one more process in a container that runs.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::console::{Asked, Console};
-use super::create::{check_preserved, driver, preserved, receiver_of_environment, state_text};
+use super::create::driver;
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
@@ -43,12 +43,12 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     let text =
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
     let mut spec: Spec = spec::parse(&text, "config.json")?;
-    receiver_of_environment(&mut spec);
+    global.environment.name_receiver(&mut spec);
     let process = process(args, &spec)?;
     let socket = args.console_socket.as_deref();
     let asked = Asked { socket, terminal: process.terminal, detach: args.detach };
     let (console, ours) = Console::choose(&asked)?.open()?;
-    check_preserved(preserved(args.preserve_fds))?;
+    global.environment.check_preserved(args.preserve_fds)?;
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
@@ -75,7 +75,9 @@ fn join(
     let cgroup = cgroup(container, args, init.pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
     let options = ExecOptions {
-        preserve_fds: preserved(args.preserve_fds),
+        id: args.id.clone(),
+        bundle: PathBuf::from(&container.record.bundle),
+        preserve_fds: global.environment.preserved(args.preserve_fds),
         entry: entry(global, &host, cgroup.as_ref()),
         terminal: process.terminal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
@@ -94,12 +96,9 @@ fn join(
             None => Ok(()),
         }
     };
-    let state = |status: &str, pid: i32| state_text(spec, &args.id, Path::new(&container.record.bundle), status, pid);
     let launched = launch::launch(Launch {
         plan: &plan,
-        hooks: None,
         hook_output: HookOutput::default(),
-        state: &state,
         warn: global.warn,
         tell: &mut tell,
         console,

@@ -35,6 +35,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         cgroups: CgroupDriver::Disabled,
         tolerance: Tolerance::Auto,
         terminal: false,
+        notify: None,
         joined_own: 0,
     };
     let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options)?;
@@ -66,9 +67,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
     }
     let Running { pid, pidfd, .. } = launch::launch(Launch {
         plan,
-        hooks: None,
         hook_output: HookOutput::default(),
-        state: &|_, _| Vec::new(),
         warn: global.warn,
         tell: &mut |_, _| Ok(()),
         console: None,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::environment::Environment;
 use crate::plan::Plan;
 use crate::spec::resources::Resources;
 use crate::state::Root;
@@ -32,6 +33,8 @@ pub enum Rootless {
 
 /// What holds for every verb.
 pub struct Global<'a> {
+    /// What brisk's environment asks for.
+    pub environment: Environment,
     /// Where the state of containers is kept.
     pub root: Root,
     /// Who makes cgroups.

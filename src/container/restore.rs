@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
 use super::console::{Asked, Console};
-use super::create::{Bundle, give_up, hook_output, plan_of, record, state_text};
+use super::create::{Bundle, give_up, hook_output, plan_of, record};
 use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
 use super::criu::opts::{self, Facts, Restored};
@@ -25,6 +25,8 @@ use crate::launch;
 use crate::plan::Plan;
 use crate::plan::ProgramStart;
 use crate::plan::namespace::Namespaces;
+use crate::plan::op::HookKind;
+use crate::plan::process::hooks;
 use crate::plan::rootfs::mounts::is_bind;
 use crate::plan::step::Step;
 use crate::proc;
@@ -46,7 +48,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         no_pivot: args.no_pivot,
         ..Create::default()
     };
-    let bundle = Bundle::load(&create)?;
+    let bundle = Bundle::load(global, &create)?;
     let images = Directories::open(&args.criu)?;
     let asked = Asked { socket: args.console_socket.as_deref(), terminal: bundle.terminal(), detach: args.detach };
     let console = match Console::choose(&asked)? {
@@ -218,11 +220,11 @@ impl Restoring<'_> {
     /// The hooks that expect namespaces without processes.
     fn run_hooks(&self, pid: i32) -> Result<()> {
         let spec = self.bundle.spec();
-        let Some(hooks) = &spec.hooks else { return Ok(()) };
-        let state = state_text(spec, &self.args.id, self.bundle.dir(), "created", pid);
         let output = hook_output(spec)?;
-        launch::run_hooks("prestart", &hooks.prestart, &state, &output)?;
-        launch::run_hooks("createRuntime", &hooks.create_runtime, &state, &output)
+        [HookKind::Prestart, HookKind::CreateRuntime].into_iter().try_for_each(|kind| {
+            let list = hooks::host(spec, &self.args.id, self.bundle.dir(), kind, "created");
+            launch::run_hooks(&list, pid, &output)
+        })
     }
 
     /// All processes are there and stopped: from here on it is a running container.

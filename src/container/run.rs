@@ -15,7 +15,7 @@ use crate::sys::process;
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
-    let bundle = Bundle::load(&args.create)?;
+    let bundle = Bundle::load(global, &args.create)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
     let asked = Asked { socket: args.create.console_socket.as_deref(), terminal, detach: args.detach };
@@ -56,9 +56,7 @@ fn attend(
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
         notify.wait(running.pid, running.pidfd.as_fd())?;
     }
-    if let Some(hooks) = spec.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) {
-        run_poststart(global, &container, &spec, hooks, running.pid)?;
-    }
+    run_poststart(global, &container, &spec, running.pid)?;
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(0) };
     let master = match terminal {
         Some(socket) => Some(foreground::receive_master(socket.as_fd())?),

@@ -20,7 +20,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::cgroup::{Cgroup, Leftover, rdt::Rdt};
 use crate::error::{Error, Result, Stage};
 use crate::plan::Plan;
-use crate::spec::hooks::Hooks;
 use crate::sys::process::{self, Exit};
 
 pub use connect::connect;
@@ -57,12 +56,8 @@ pub enum Moment {
 pub struct Launch<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// The hooks that the plan's steps name.
-    pub hooks: Option<&'a Hooks>,
     /// Where hooks write to.
     pub hook_output: HookOutput,
-    /// The state document for a status and a pid.
-    pub state: &'a dyn Fn(&str, i32) -> Vec<u8>,
     /// Warnings of hooks and others.
     pub warn: &'a dyn Fn(&str),
     /// Told how far the process is, and what there is of it.

@@ -11,8 +11,8 @@ use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
-use crate::plan::op::{EndLink, HookKind};
-use crate::plan::step::Step;
+use crate::plan::op::EndLink;
+use crate::plan::step::{ComeBack, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -178,7 +178,7 @@ impl<'a> Parent<'a> {
                 joined
             }
             Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
-            Step::Hooks(kind) => self.hooks(*kind),
+            Step::Hooks(list) => hooks::run(list, self.child()?.0, &self.launch.hook_output),
             Step::Rlimit(limit) => {
                 let name = crate::plan::process::rlimits::name(limit.resource).unwrap_or("?");
                 process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
@@ -189,10 +189,10 @@ impl<'a> Parent<'a> {
             Step::SavePlanned => (self.launch.tell)(Moment::Planned, None),
             Step::SaveState => self.tell(Moment::Cloned),
             Step::Publish => self.tell(Moment::Ready),
-            Step::SendListener { path, metadata } => {
+            Step::SendListener { path, metadata, state } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
                 let (pid, pidfd) = self.child()?;
-                listener::send(*pid, pidfd, number, path, metadata, self.launch.state)
+                listener::send(pidfd, number, path, metadata, &state.with(*pid), *pid)
             }
             Step::AwaitExec => match self.receive("wait for the program")? {
                 // The program runs, or the child died before: by then it has the status that the caller will see.
@@ -308,19 +308,6 @@ impl<'a> Parent<'a> {
         }
     }
 
-    fn hooks(&self, kind: HookKind) -> Result<()> {
-        // prestart hooks were defined to run in `start`, so their state says "created"; crun says so, too, and the
-        // programs of runtime-tools ask for it.
-        let status = if kind == HookKind::Prestart { "created" } else { "creating" };
-        let state = (self.launch.state)(status, self.child()?.0);
-        let list = self.launch.hooks.map(|hooks| match kind {
-            HookKind::Prestart => &hooks.prestart[..],
-            HookKind::CreateRuntime => &hooks.create_runtime[..],
-            _ => &[],
-        });
-        hooks::run(kind.name(), list.unwrap_or_default(), &state, &self.launch.hook_output)
-    }
-
     fn create_cgroup(&mut self, part: Part) -> Result<()> {
         let plan = self.launch.plan.cgroup.as_ref().ok_or_else(|| sync_error("the plan has no cgroup"))?;
         match part {
@@ -358,12 +345,6 @@ impl<'a> Parent<'a> {
         }
     }
 
-    fn has_hooks(&self) -> bool {
-        self.launch.hooks.is_some_and(|hooks| {
-            !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.poststart.is_empty())
-        })
-    }
-
     fn tell(&mut self, moment: Moment) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
@@ -375,7 +356,7 @@ impl<'a> Parent<'a> {
     }
 
     fn clone(&mut self, step: &Step) -> Result<()> {
-        let Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } = step else { return Ok(()) };
+        let Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets, back } = step else { return Ok(()) };
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;
@@ -415,9 +396,7 @@ impl<'a> Parent<'a> {
                 drop(inherited);
                 drop(built.exe);
                 match own.leave() {
-                    // An ordinary user may not return to the machine's pid namespace. Only what is forked from
-                    // here on would notice, and that is hooks.
-                    Err(error) if error.root_errno() == Some(Errno::EPERM) && !self.has_hooks() => Ok(()),
+                    Err(error) if error.root_errno() == Some(Errno::EPERM) && *back == ComeBack::May => Ok(()),
                     left => left,
                 }
             }

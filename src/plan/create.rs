@@ -5,7 +5,8 @@ use super::cgroup::{place, rdt};
 use super::draft::{CreateOptions, Draft, Input, ProgramStart};
 use super::namespace::{Kind, enter, net_devices, sysctl};
 use super::op::{HookKind, SetupOp};
-use super::step::Step;
+use super::process::hooks;
+use super::step::{ComeBack, Step};
 use super::{Plan, process, rootfs};
 use crate::error::Result;
 use crate::host::Host;
@@ -60,6 +61,11 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
 fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(24);
     let systemd = input.has_scope();
+    let host_hooks = |kind, status| hooks::host(input.spec, &input.options.id, &input.options.bundle, kind, status);
+    let forked = input.spec.hooks.as_ref().is_some_and(|hooks| {
+        !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.poststart.is_empty())
+    });
+    let back = if forked { ComeBack::Must } else { ComeBack::May };
     let (early, late) = place::parts(input);
     if let Some(part) = early {
         steps.push(Step::SavePlanned);
@@ -71,6 +77,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         into_cgroup: input.entry.clone,
         join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == Kind::Pid),
         mounts: input.mounts,
+        back,
         time_offsets: if enter::time_in_parent(input) {
             Some(enter::time_offsets(input)?.unwrap_or_default())
         } else {
@@ -110,12 +117,11 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if input.stops_for_hooks {
         steps.push(Step::Await(SyncPoint::Hooks));
         steps.extend(net_devices::plan(input)?);
-        let hooks = input.spec.hooks.as_ref();
-        if hooks.is_some_and(|hooks| !hooks.prestart.is_empty()) {
-            steps.push(Step::Hooks(HookKind::Prestart));
-        }
-        if hooks.is_some_and(|hooks| !hooks.create_runtime.is_empty()) {
-            steps.push(Step::Hooks(HookKind::CreateRuntime));
+        // prestart hooks were defined to run in `start`, so their state says "created"; crun says so, too, and the
+        // programs of runtime-tools ask for it.
+        for (kind, status) in [(HookKind::Prestart, "created"), (HookKind::CreateRuntime, "creating")] {
+            let list = host_hooks(kind, status);
+            steps.extend((!list.hooks.is_empty()).then_some(Step::Hooks(list)));
         }
         steps.push(Step::Answer(SyncPoint::Hooks));
     }
@@ -133,7 +139,9 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     steps.extend(process::ready(left));
     steps.push(Step::Publish);
-    steps.extend(process::listener(&draft.last));
+    steps.extend(process::listener(&draft.last, || {
+        hooks::state(input.spec, &input.options.id, &input.options.bundle, "creating")
+    }));
     steps.push(match input.options.start {
         ProgramStart::OnSignal => Step::Await(SyncPoint::Parked),
         ProgramStart::Now => Step::AwaitExec,

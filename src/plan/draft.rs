@@ -42,6 +42,8 @@ pub struct CreateOptions {
     pub tolerance: Tolerance,
     /// The program gets a terminal whose master goes to a socket, or to our own foreground.
     pub terminal: bool,
+    /// The directory with the notify socket, where the container gets one: in the runtime's state.
+    pub notify: Option<PathBuf>,
     /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
     /// container nothing of its own.
     pub joined_own: u64,
@@ -149,6 +151,10 @@ impl<'a> Input<'a> {
         self.cgroup.is_some() && self.options.cgroups == CgroupDriver::Systemd
     }
 
+    fn is_notify(&self, path: &CStr) -> bool {
+        self.options.notify.as_ref().is_some_and(|notify| notify.as_os_str().as_bytes() == path.to_bytes())
+    }
+
     /// Whether this path of the host is in a cgroup of the container's own.
     fn is_in_cgroup(&self, path: &CStr) -> bool {
         let path = Path::new(OsStr::from_bytes(path.to_bytes()));
@@ -199,11 +205,14 @@ impl Draft {
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
     /// the container's cgroup is cloned when that is made.
     pub(super) fn source(&mut self, input: &Input<'_>, path: CString, reach: Reach, end: EndLink) -> Source {
-        if input.mounts == Mounts::Copy {
+        // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
+        let hidden = input.host.uid == 0 && input.is_notify(&path);
+        if input.mounts == Mounts::Copy && !hidden {
             return Source::Path(path);
         }
         let late = input.joins_cgroup && input.is_in_cgroup(&path);
-        let step = Step::CloneTree { path, reach, propagation: libc::MS_SLAVE, end };
+        let propagation = if hidden { libc::MS_PRIVATE } else { libc::MS_SLAVE };
+        let step = Step::CloneTree { path, reach, propagation, end };
         if late {
             self.needs_cgroup();
             self.late_trees.push(step);

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::Plan;
 use super::cgroup::entry::{Entry, Rest};
 use super::draft::{Draft, ProgramStart, linux};
-use super::op::{ConsoleNode, LastOp, SetupOp};
-use super::process::{self, Fork, Groups, Startup};
-use super::step::{Mounts, Step};
+use super::op::{ConsoleNode, SetupOp};
+use super::process::{self, Fork, Groups, Startup, hooks};
+use super::step::{ComeBack, Mounts, Step};
 use crate::error::Result;
 use crate::host::{Host, Userns};
 use crate::plan::namespace::{Kind, Namespaces};
@@ -18,6 +18,10 @@ use crate::wire::SyncPoint;
 /// What the caller chose on the command line.
 #[derive(Clone, Debug)]
 pub struct ExecOptions {
+    /// The container's id.
+    pub id: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
     /// How it gets into the container's cgroup, where there is one.
@@ -72,7 +76,8 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     let program = process::plan(startup, &mut draft)?;
     let nested = userns || host.userns == Userns::Nested;
     let left = if nested { process::rlimits(process)? } else { Vec::new() };
-    let steps = steps(process, &draft.last, options, left)?;
+    let listener = process::listener(&draft.last, || hooks::state(spec, &options.id, &options.bundle, "creating"));
+    let steps = steps(process, options, left, listener)?;
     Ok(Plan {
         steps,
         setup: draft.setup,
@@ -85,11 +90,17 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     })
 }
 
-fn steps(process: &Process, last_ops: &[LastOp], options: &ExecOptions, left: Vec<Step>) -> Result<Vec<Step>> {
+fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Vec<Step>) -> Result<Vec<Step>> {
     let (initial, last) = process::exec_affinity(process)?;
     let into_cgroup = options.entry.clone;
-    let mut steps =
-        vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, mounts: Mounts::Copy, time_offsets: None }];
+    let mut steps = vec![Step::Clone {
+        flags: 0,
+        into_cgroup,
+        join_pid: None,
+        mounts: Mounts::Copy,
+        back: ComeBack::May,
+        time_offsets: None,
+    }];
     let spread = initial.is_none().then_some(Step::Spread);
     steps.extend(initial.map(Step::Affinity));
     match options.entry.rest {
@@ -104,7 +115,7 @@ fn steps(process: &Process, last_ops: &[LastOp], options: &ExecOptions, left: Ve
     steps.extend(process::oom_score_adj(Some(process))?);
     steps.extend(process::ready(left));
     steps.push(Step::Await(SyncPoint::Launched));
-    steps.extend(process::listener(last_ops));
+    steps.extend(listener);
     steps.push(Step::Publish);
     steps.push(Step::AwaitExec);
     Ok(steps)

@@ -23,9 +23,6 @@ pub mod systemd;
 pub mod text;
 
 use std::ffi::CString;
-use std::path::Path;
-
-use crate::spec::Spec;
 
 use cgroup::CgroupPlan;
 use op::{ChildOp, LastOp, SetupOp};
@@ -71,16 +68,4 @@ impl Plan {
         let first = self.last.iter().find_map(|op| if let LastOp::CloseFrom(first) = op { Some(*first) } else { None });
         first.unwrap_or(3)
     }
-}
-
-/// The state handed to a hook, before and after the pid: hooks in the container get the pid they see there.
-pub fn hook_state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> (Vec<u8>, Vec<u8>) {
-    let quote = |text: &str| serde_json::Value::from(text).to_string();
-    let version = quote(&spec.oci_version);
-    let head = format!("{{\"ociVersion\":{version},\"id\":{},\"status\":{},\"pid\":", quote(id), quote(status));
-    let annotations: serde_json::Map<String, serde_json::Value> =
-        spec.annotations.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
-    let bundle = quote(&bundle.to_string_lossy());
-    let tail = format!(",\"bundle\":{bundle},\"annotations\":{}}}", serde_json::Value::Object(annotations));
-    (head.into_bytes(), tail.into_bytes())
 }

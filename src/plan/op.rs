@@ -83,8 +83,24 @@ pub struct ChildHook {
     pub env: Option<Vec<CString>>,
     /// Milliseconds after which it is killed; -1 never.
     pub timeout: i32,
-    /// The state written to its standard input, before and after the pid.
-    pub state: (Vec<u8>, Vec<u8>),
+    /// The state written to its standard input.
+    pub state: StateText,
+}
+
+/// The state document of a container, around its pid: hooks in the container get the pid they see there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateText {
+    /// What comes before the pid.
+    pub before: Vec<u8>,
+    /// What comes after it.
+    pub after: Vec<u8>,
+}
+
+impl StateText {
+    /// The document.
+    pub fn with(&self, pid: i32) -> Vec<u8> {
+        [&self.before[..], pid.to_string().as_bytes(), &self.after[..]].concat()
+    }
 }
 
 /// What is mounted.

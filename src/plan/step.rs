@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::rdt::RdtPlan;
 use super::namespace::Kind;
-use super::op::{EndLink, HookKind, Reach};
+use super::op::{EndLink, HookKind, Reach, StateText};
 use super::process::rlimits::Limit;
 use crate::wire::SyncPoint;
 
@@ -45,6 +45,8 @@ pub enum Step {
         join_pid: Option<usize>,
         /// Which mount namespace the child's is copied from.
         mounts: Mounts,
+        /// Whether the parent has to come back from the namespaces that it enters for the child.
+        back: ComeBack,
         /// Offsets of the new time namespace the child is born into, when there is one and we may make it.
         time_offsets: Option<CString>,
     },
@@ -85,7 +87,7 @@ pub enum Step {
     /// Puts the child into the container's resource control group, by these files.
     JoinRdt(Vec<PathBuf>),
     /// Runs these hooks in the runtime's namespaces.
-    Hooks(HookKind),
+    Hooks(HostHooks),
     /// prlimit of the child.
     Rlimit(Limit),
     /// Writes the child's oom_score_adj.
@@ -110,6 +112,8 @@ pub enum Step {
         path: String,
         /// listenerMetadata.
         metadata: String,
+        /// The container's state, which is sent along.
+        state: StateText,
     },
     /// Waits until the child has exec'd, or has reported why it could not.
     AwaitExec,
@@ -134,4 +138,38 @@ pub enum MapWriter {
     OwnId,
     /// The setuid helpers newuidmap(1) and newgidmap(1).
     Helpers,
+}
+
+/// Whether the parent has to come back from namespaces that count only for what it forks. An ordinary user may not
+/// return to the machine's pid namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComeBack {
+    /// Hooks of the runtime's namespaces follow.
+    Must,
+    /// Nothing is forked from here on.
+    May,
+}
+
+/// One list of hooks in the runtime's namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostHooks {
+    /// Which list.
+    pub kind: HookKind,
+    /// The hooks, in order.
+    pub hooks: Vec<HostHook>,
+    /// The state written to the standard input of each.
+    pub state: StateText,
+}
+
+/// A hook in the runtime's namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostHook {
+    /// The program.
+    pub path: String,
+    /// argv, with `argv[0]`; the path alone when empty.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// Milliseconds after which it is killed; -1 never.
+    pub timeout: i32,
 }

@@ -43,7 +43,7 @@ impl Display for Step {
             Step::Spread => f.write_str("let the child start on another CPU, if it waits for ours"),
             Step::OfferCgroup => f.write_str("let the child join the cgroup"),
             Step::OfferTrees => f.write_str("send the child the mounts of the cgroup"),
-            Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } => {
+            Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets, back: _ } => {
                 write!(f, "clone3 ({})", namespaces(*flags))?;
                 if *into_cgroup == IntoCgroup::Yes {
                     f.write_str(" into the cgroup")?;
@@ -77,7 +77,7 @@ impl Display for Step {
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
             Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),
             Step::JoinRdt(_) => f.write_str("move the child into the container's resource control group"),
-            Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
+            Step::Hooks(list) => write!(f, "run the {} hooks", list.kind.name()),
             Step::Rlimit(limit) => f.write_str(&rlimit(limit)),
             Step::OomScoreAdj(score) => write!(f, "set oom_score_adj to {score}"),
             Step::Affinity(mask) => write!(f, "set the CPU affinity to {}", cpus(mask)),

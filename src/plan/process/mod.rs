@@ -2,6 +2,7 @@
 
 pub mod caps;
 pub mod environment;
+pub mod hooks;
 pub mod memory_policy;
 pub mod rlimits;
 pub mod schedule;
@@ -10,7 +11,7 @@ use std::ffi::CString;
 
 use super::annotations;
 use super::draft::{Draft, Input, ProgramStart, c_string};
-use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp};
+use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
@@ -77,7 +78,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
     let Some(process) = &input.spec.process else {
         return Err(Error::new(Stage::Bundle, "config.json has no process"));
     };
-    let start_hooks = child_hooks(input, HookKind::StartContainer)?;
+    let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
     let startup = Startup {
         process,
         linux: input.linux,
@@ -303,37 +304,10 @@ pub(super) fn any_cpu() -> Step {
 }
 
 /// The hand-over of a seccomp listener, where a filter has one: a profile may name a socket and never notify.
-pub(super) fn listener(ops: &[LastOp]) -> Vec<Step> {
+pub(super) fn listener(ops: &[LastOp], state: impl FnOnce() -> StateText) -> Vec<Step> {
     let notify = ops.iter().find_map(|op| if let LastOp::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
     let Some(notify) = notify else { return Vec::new() };
     let (path, metadata) = (notify.path.clone(), notify.metadata.clone().unwrap_or_default());
-    vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
-}
-
-/// Hooks that run in the child.
-pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<ChildHook>> {
-    let Some(hooks) = &input.spec.hooks else { return Ok(Vec::new()) };
-    let (list, status) = match kind {
-        HookKind::CreateContainer => (&hooks.create_container, "creating"),
-        _ => (&hooks.start_container, "created"),
-    };
-    let strings =
-        |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
-    let mut found = Vec::new();
-    for hook in list {
-        let mut args = strings(&hook.args)?;
-        if args.is_empty() {
-            args.push(c_string(hook.path.as_str(), "hooks")?);
-        }
-        let inherit = kind == HookKind::StartContainer;
-        let env = match (&hook.env, inherit) {
-            (None, true) => None,
-            (env, _) => Some(strings(env.as_deref().unwrap_or_default())?),
-        };
-        let timeout =
-            hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
-        let state = super::hook_state(input.spec, &input.options.id, &input.options.bundle, status);
-        found.push(ChildHook { kind, path: c_string(hook.path.as_str(), "hooks")?, args, env, timeout, state });
-    }
-    Ok(found)
+    let send = Step::SendListener { path, metadata, state: state() };
+    vec![Step::Await(SyncPoint::Listener), send, Step::Answer(SyncPoint::Listener)]
 }

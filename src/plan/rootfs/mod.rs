@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path};
 use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Reach, SetupOp, Source};
-use super::process;
+use super::process::hooks;
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::Kind;
@@ -60,7 +60,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     console(input, draft);
     working_directory(input, draft)?;
     draft.needs_cgroup();
-    for hook in process::child_hooks(input, HookKind::CreateContainer)? {
+    for hook in hooks::child(input, HookKind::CreateContainer, "creating")? {
         draft.setup.push(SetupOp::Hook(Box::new(hook)));
     }
     restrictions(linux, draft, late)?;

@@ -14,7 +14,7 @@ use crate::plan::namespace::{Kind, Namespaces};
 use crate::plan::op::{EndLink, SetupOp, Source, What};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
-use crate::plan::step::{Mounts, Step};
+use crate::plan::step::{ComeBack, Mounts, Step};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::sys::mount_attr::{self, MountAttr};
@@ -112,6 +112,7 @@ fn finish(mut draft: Draft) -> Plan {
         into_cgroup: IntoCgroup::No,
         join_pid: None,
         mounts: Mounts::Copy,
+        back: ComeBack::May,
         time_offsets: None,
     });
     steps.push(Step::AwaitExec);
