@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use brisk::host::Host;
 use brisk::plan::cgroup::rootless::Tolerance;
-use brisk::plan::create::{Cgroups, Keyring, Options, Start, create};
+use brisk::plan::create::{Cgroups, Keyring, Options, Start, Terminal, create};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest, Step};
 use brisk::spec::{self, Spec};
@@ -53,7 +53,7 @@ fn options(spec: &Spec) -> Options {
         preserve_fds: 0,
         cgroups: Cgroups::File,
         tolerance: Tolerance::Auto,
-        terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
+        terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
         joined_own: 0,
     }
 }
@@ -165,7 +165,7 @@ fn exec_in_each_engine_container() {
         let options = exec::Options {
             preserve_fds: 0,
             entry: Entry { clone: IntoCgroup::Yes, rest: Rest::Done },
-            terminal: false,
+            terminal: Terminal::None,
             rdt: Vec::new(),
         };
         let plan = exec::exec(&process, &spec, &host, &options).unwrap();

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::plan::cgroup::rootless::Tolerance;
-use brisk::plan::create::{Cgroups, Keyring, Options, Start};
+use brisk::plan::create::{Cgroups, Keyring, Options, Start, Terminal};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
@@ -68,7 +68,7 @@ pub fn config(data: &[u8]) {
     if validate(&spec).is_err() {
         return;
     }
-    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    let terminal = Terminal::of(spec.process.as_ref(), Terminal::Socket);
     for (host, cgroups) in hosts().iter().zip([Cgroups::File, Cgroups::Systemd, Cgroups::Disabled].iter().cycle()) {
         for start in [Start::OnSignal, Start::Now] {
             let options = Options {
@@ -95,7 +95,7 @@ pub fn config(data: &[u8]) {
 
 fn exec_options(rest: Rest) -> exec::Options {
     let entry = Entry { clone: IntoCgroup::No, rest };
-    exec::Options { preserve_fds: 0, entry, terminal: false, rdt: Vec::new() }
+    exec::Options { preserve_fds: 0, entry, terminal: Terminal::None, rdt: Vec::new() }
 }
 
 fn print(plan: Option<Plan>) {

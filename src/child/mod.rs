@@ -66,6 +66,8 @@ pub struct Inherited<'a> {
     pub late: Vec<Option<OwnedFd>>,
     /// User namespaces of id-mapped mounts, by index.
     pub id_maps: Vec<OwnedFd>,
+    /// What takes the place of the caller's standard streams, by number.
+    pub streams: [Option<OwnedFd>; 3],
     /// The connected console socket.
     pub console: Option<OwnedFd>,
     /// The start fifo, open for reading and writing.
@@ -142,6 +144,12 @@ pub fn run(inherited: Inherited<'_>) -> ! {
 impl<'a> Child<'a> {
     /// Dies with the parent until the container stands on its own, and holds nothing of the parent's.
     fn protect(&self) {
+        for (number, stream) in (0..).zip(&self.it.streams) {
+            if let Some(stream) = stream {
+                // Fails on numbers that are no descriptors only.
+                let _ = fs::dup_onto(stream.as_fd(), number);
+            }
+        }
         let mut from = self.it.first_fd;
         for kept in self.it.kept.iter().copied().filter(|kept| *kept >= self.it.first_fd) {
             if kept > from {
@@ -213,7 +221,7 @@ impl<'a> Child<'a> {
             Op::Personality(persona) => Ok(process::set_personality(*persona)?),
             Op::AwaitStart => self.await_start(),
             Op::Hook(hook) => self.hook(hook),
-            Op::Console { size, uid, node } => self.console(*size, *uid, *node),
+            Op::Console { size, uid, node, master } => self.console(*size, *uid, *node, *master),
             Op::OwnStreams(uid) => streams::own(*uid),
             Op::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
             Op::Home(uid) => self.home(*uid),

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::console::{Asked, Console};
+use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::notify::Notify;
 use super::options::{CgroupManager, Create, Global, Rootless};
@@ -19,7 +19,7 @@ use crate::plan;
 use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::{Changed, Tolerance};
-use crate::plan::create::{Cgroups, Keyring, Options, Start};
+use crate::plan::create::{Cgroups, Keyring, Options, Start, Terminal};
 use crate::plan::namespace::{Kind, Namespaces};
 use crate::plan::op::{Enter, Plan, Step};
 use crate::spec::{self, Spec};
@@ -152,7 +152,14 @@ fn tolerance(global: &Global) -> Tolerance {
 }
 
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
-pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: Start, host: &Host) -> Result<Plan> {
+pub(super) fn plan_of(
+    global: &Global,
+    args: &Create,
+    bundle: &Bundle,
+    start: Start,
+    terminal: Terminal,
+    host: &Host,
+) -> Result<Plan> {
     let options = Options {
         id: args.id.clone(),
         bundle: bundle.dir.clone(),
@@ -162,7 +169,7 @@ pub(super) fn plan_of(global: &Global, args: &Create, bundle: &Bundle, start: St
         preserve_fds: preserved(args.preserve_fds),
         cgroups: driver(global),
         tolerance: tolerance(global),
-        terminal: bundle.terminal(),
+        terminal,
         joined_own: joined_own(&bundle.spec)?,
     };
     plan::create::create(&bundle.spec, host, &options)
@@ -174,7 +181,14 @@ pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let mut bundle = Bundle::load(&args)?;
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
-    let plan = plan_of(global, &args, &bundle, Start::OnSignal, &host)?;
+    let plan = plan_of(
+        global,
+        &args,
+        &bundle,
+        Start::OnSignal,
+        Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket),
+        &host,
+    )?;
     Ok((host, plan))
 }
 
@@ -203,7 +217,7 @@ pub(super) fn make(
     args: &Create,
     mut bundle: Bundle,
     start: Start,
-    console: Option<OwnedFd>,
+    console: Theirs,
     mut trace: Option<&mut Trace>,
 ) -> Result<Made> {
     if let Some(trace) = &mut trace {
@@ -213,7 +227,7 @@ pub(super) fn make(
     notify::offer(&mut bundle.spec, &global.root.path().join(&args.id));
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
-    let mut plan = plan_of(global, args, &bundle, start, &host)?;
+    let mut plan = plan_of(global, args, &bundle, start, console.terminal, &host)?;
     global.tell_plan(&plan);
     if let Some(trace) = &mut trace {
         trace.mark("make the state directory");
@@ -271,7 +285,7 @@ fn begin(
     args: &Create,
     bundle: &Bundle,
     start: Start,
-    console: Option<OwnedFd>,
+    console: Theirs,
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,
@@ -311,7 +325,8 @@ fn begin(
         state: &state,
         warn: global.warn,
         tell: &mut tell,
-        console,
+        streams: console.streams,
+        console: console.socket,
         fifo,
         init: None,
         cgroup: None,

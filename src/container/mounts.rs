@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::cgroup::rootless::Tolerance;
-use crate::plan::create::{Cgroups, Keyring, Options, Start};
+use crate::plan::create::{Cgroups, Keyring, Options, Start, Terminal};
 use crate::plan::op::{Enter, Plan};
 use crate::plan::rootfs::runtime_mounts;
 use crate::spec::mounts::Mount;
@@ -33,7 +33,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         preserve_fds: 0,
         cgroups: Cgroups::Disabled,
         tolerance: Tolerance::Auto,
-        terminal: false,
+        terminal: Terminal::None,
         joined_own: 0,
     };
     let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options)?;
@@ -70,6 +70,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         state: &|_, _| Vec::new(),
         warn: global.warn,
         tell: &mut |_, _| Ok(()),
+        streams: [None, None, None],
         console: None,
         fifo: None,
         init: Some(init),

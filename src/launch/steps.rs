@@ -385,6 +385,7 @@ impl<'a> Parent<'a> {
             trees: std::mem::take(&mut self.trees),
             late: (0..plan.late_trees()).map(|_| None).collect(),
             id_maps: std::mem::take(&mut self.id_maps),
+            streams: std::mem::take(&mut self.launch.streams),
             console: self.launch.console.take(),
             fifo: self.launch.fifo.take(),
             init: self.launch.init.take(),

@@ -41,8 +41,8 @@ pub struct Options {
     pub cgroups: Cgroups,
     /// What is done about cgroups that cannot be written.
     pub tolerance: Tolerance,
-    /// The program gets a terminal whose master goes to a socket, or to our own foreground.
-    pub terminal: bool,
+    /// The program's terminal.
+    pub terminal: Terminal,
     /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
     /// container nothing of its own.
     pub joined_own: u64,
@@ -54,6 +54,25 @@ pub struct Options {
 pub enum Keyring {
     New,
     Inherit,
+}
+
+/// The program's terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Terminal {
+    /// It gets none.
+    #[default]
+    None,
+    /// Its master goes to a console socket.
+    Socket,
+    /// Its master is relayed by our own foreground, whose terminal or pipe gets lines as the program ends them.
+    Foreground,
+}
+
+impl Terminal {
+    /// That of a process which wants one, or does not.
+    pub fn of(process: Option<&crate::spec::process::Process>, master: Terminal) -> Terminal {
+        if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
+    }
 }
 
 /// When the program starts.

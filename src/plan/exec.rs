@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::create::{Draft, Start};
+use super::create::{Draft, Start, Terminal};
 use super::op::{ConsoleNode, Entry, Mounts, Op, Plan, Rest, Step};
 use super::process::{self, Fork, Groups, Launch};
 use crate::error::Result;
@@ -20,8 +20,8 @@ pub struct Options {
     pub preserve_fds: u32,
     /// How it gets into the container's cgroup, where there is one.
     pub entry: Entry,
-    /// The process gets a terminal.
-    pub terminal: bool,
+    /// Its terminal.
+    pub terminal: Terminal,
     /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
     pub rdt: Vec<PathBuf>,
 }
@@ -49,10 +49,15 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         draft.ops.push(Op::BecomeRoot);
     }
     draft.ops.push(Op::RootHere(c"/".into()));
-    if options.terminal {
+    if options.terminal != Terminal::None {
         let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
-        draft.ops.push(Op::Console { size, uid: process.user.uid, node: ConsoleNode::Nameless });
+        draft.ops.push(Op::Console {
+            size,
+            uid: process.user.uid,
+            node: ConsoleNode::Nameless,
+            master: options.terminal,
+        });
     }
     let launch = Launch {
         process,
@@ -60,7 +65,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
         bounding: process::bounding(host, &namespaces),
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
-        terminal: options.terminal,
+        terminal: options.terminal != Terminal::None,
         start: Start::Now,
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,

@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::cgroup::CgroupPlan;
+use super::create::Terminal;
 use super::seccomp::Notify;
 use super::systemd::ScopePlan;
 pub use crate::plan::cgroup::entry::{Entry, IntoCgroup, Part, Rest};
@@ -487,6 +488,8 @@ pub enum Op {
         uid: u32,
         /// Its place in /dev.
         node: ConsoleNode,
+        /// Who gets its master.
+        master: Terminal,
     },
     /// Gives the standard streams to the user, as the program expects of /dev/stdout.
     OwnStreams(u32),

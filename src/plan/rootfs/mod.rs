@@ -9,7 +9,7 @@ pub mod runtime_mounts;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::create::{Cgroups, Draft, Input, Options, c_string, host_path};
+use super::create::{Cgroups, Draft, Input, Options, Terminal, c_string, host_path};
 use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
 use super::process;
 use crate::error::{Error, Result, Stage};
@@ -147,12 +147,15 @@ pub(super) fn reach(depth: Depth) -> Reach {
 }
 
 fn console(input: &Input<'_>, draft: &mut Draft) {
-    let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal) else { return };
+    let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal != Terminal::None) else {
+        return;
+    };
     let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     draft.ops.push(Op::Console {
         size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
         uid: process.user.uid,
         node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
+        master: input.options.terminal,
     });
     draft.ops.push(Op::ControllingTerminal);
 }
