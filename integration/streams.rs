@@ -104,7 +104,10 @@ fn files_and_devices_keep_their_owner() {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let dir = container.bundle.dir.to_str().unwrap();
         let mut command = container.command(&[verb, "--bundle", dir, &container.id]);
-        command.stdin(Stdio::null()).stdout(File::create(&path).unwrap()).stderr(File::open("/dev/full").unwrap());
+        command
+            .stdin(Stdio::null())
+            .stdout(File::options().write(true).open(&path).unwrap())
+            .stderr(File::open("/dev/full").unwrap());
         assert!(command.status().unwrap().success());
         if verb == "create" {
             container.start_and_wait();
