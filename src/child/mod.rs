@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::plan::op::{Op, Plan, Source, is_tail};
-use crate::sys::tail::Block;
+use crate::sys::last_calls::Block;
 use crate::sys::{cred, fs, mount, process, signal, socket};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
@@ -26,12 +26,12 @@ use crate::wire::{self, Fault, Message, SyncPoint};
 #[derive(Debug)]
 pub(crate) struct Trouble {
     errno: Errno,
-    detail: [u8; wire::SIZE - 16],
+    detail: [u8; wire::DETAIL_SIZE],
 }
 
 impl From<Errno> for Trouble {
     fn from(errno: Errno) -> Self {
-        Trouble { errno, detail: [0; wire::SIZE - 16] }
+        Trouble { errno, detail: [0; wire::DETAIL_SIZE] }
     }
 }
 
@@ -107,7 +107,7 @@ struct Child<'a> {
     told_to_start: bool,
 }
 
-/// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::tail`, or with a fault.
+/// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::last_calls`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
     let plan = inherited.plan;
     let mut child = Child {

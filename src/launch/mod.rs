@@ -7,12 +7,12 @@ mod connect;
 mod fds;
 mod hooks;
 mod idmap;
+mod last_calls;
 mod listener;
 mod netdev;
 pub mod skeleton;
 mod started;
 mod steps;
-mod tail;
 pub mod trace;
 
 use std::os::fd::{AsFd, OwnedFd};

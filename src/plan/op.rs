@@ -26,7 +26,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What the child does.
     pub ops: Vec<Op>,
-    /// Index of the first operation that is done without the runtime, by the walker of `sys::tail`.
+    /// Index of the first operation that is done without the runtime, by the walker of `sys::last_calls`.
     pub tail: usize,
     /// The program's argv, NUL-terminated strings.
     pub args: Vec<CString>,
@@ -531,7 +531,7 @@ pub enum Op {
     Personality(u64),
     /// Waits for `start` on the fifo, from the runtime's own code (startContainer hooks follow).
     AwaitStart,
-    // What follows can be done by the walker of `sys::tail`, without the runtime.
+    // The tail: what follows can be done by the walker of `sys::last_calls`, without the runtime.
     /// A new session.
     NewSession,
     /// Makes standard input, a terminal, the session's.
@@ -575,7 +575,7 @@ pub struct Filter {
     pub notify: Option<Notify>,
 }
 
-/// Operations from this one on may be done by the walker of `sys::tail`.
+/// Operations from this one on may be done by the walker of `sys::last_calls`.
 pub fn is_tail(op: &Op) -> bool {
     matches!(
         op,

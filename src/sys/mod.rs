@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod cred;
 pub mod dir;
 pub mod fs;
+pub mod last_calls;
 pub mod mount;
 pub mod mount_attr;
 pub mod namespace;
@@ -22,7 +23,6 @@ pub mod self_image;
 pub mod shared;
 pub mod signal;
 pub mod socket;
-pub mod tail;
 pub mod tty;
 
 use nix::errno::Errno;
