@@ -2,7 +2,8 @@
 //!
 //! Runs in the cloned process, on a copy of the parent's memory. It never allocates, never panics on input,
 //! never logs and never looks at the specification: an operation is done, or its index and errno go to the
-//! parent and the process ends. A test-only global allocator aborts if it is called here.
+//! parent and the process ends. In a debug build the allocator aborts if it is called here
+//! (`sys::child_allocator`).
 
 mod copy;
 mod devices;
@@ -19,7 +20,7 @@ use nix::errno::Errno;
 
 use crate::plan::op::{Op, Plan, Source, is_tail};
 use crate::sys::last_calls::Block;
-use crate::sys::{cred, fs, mount, process, signal, socket};
+use crate::sys::{child_allocator, cred, fs, mount, process, signal, socket};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
 /// Why an operation failed, with more about the object where the plan cannot say it.
@@ -109,6 +110,7 @@ struct Child<'a> {
 
 /// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::last_calls`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
+    child_allocator::forbid();
     let plan = inherited.plan;
     let mut child = Child {
         it: inherited,

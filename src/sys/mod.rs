@@ -7,6 +7,7 @@
 
 pub mod affinity;
 pub mod bpf;
+pub mod child_allocator;
 pub mod cred;
 pub mod dir;
 pub mod fs;

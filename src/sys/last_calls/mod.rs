@@ -161,6 +161,8 @@ pub struct Block {
     base: usize,
     len: usize,
     next_call: usize,
+    /// Where the room for calls ends.
+    data_at: usize,
     next_data: usize,
 }
 
@@ -176,7 +178,7 @@ impl Block {
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        let mut block = Block { base: base as usize, len, next_call: CALLS_AT, next_data: data_at };
+        let mut block = Block { base: base as usize, len, next_call: CALLS_AT, data_at, next_data: data_at };
         let header = Header { wire: wire.as_raw_fd(), exit_status: EXIT_FAULT, fault, spare: [0; RECORD] };
         block.store(HEADER_AT, header);
         block.copy_walker();
@@ -251,6 +253,7 @@ impl Block {
         all[..args.len()].copy_from_slice(args);
         self.store(self.next_call, Call { nr: nr as u64, args: all, mode: mode.0, op });
         self.next_call += CALL;
+        assert!(self.next_call + CALL <= self.data_at, "no more calls than were counted");
         self.store(self.next_call, Call { nr: END, args: [0; 6], mode: 0, op: 0 });
     }
 
