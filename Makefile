@@ -89,7 +89,7 @@ integration-v2: test-programs ## the same on cgroup v2 alone, mounted in a priva
 
 # The rest of the tests is for the release binary, because that is what is shipped. These are of the subjects whose operations
 # are the child's, and together they make every one of them.
-CHECKED = rootfs:: mount:: namespace:: process:: exec:: terminal:: hooks::
+CHECKED = mount:: namespace:: process:: exec:: terminal:: hooks::
 integration-checked: test-programs ## the tests of what the child does, with a debug brisk whose child may not allocate
 	MUST_RUN=$${MUST_RUN:-0} BRISK=$(PROGRAMS)/brisk integration/run $(TEST_PROGRAM) $(or $(TESTS),$(CHECKED))
 
