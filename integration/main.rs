@@ -19,4 +19,5 @@ mod process;
 mod rootless;
 mod security;
 mod spec;
+mod streams;
 mod terminal;

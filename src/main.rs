@@ -4,6 +4,11 @@
 //! /proc/self/maps) is 12 system calls and the pages they touch, and `sys::process::prepare` does what of it is needed.
 #![no_main]
 
+/// The tests run a debug build, too: there an allocation in the child ends it with a message.
+#[cfg(debug_assertions)]
+#[global_allocator]
+static ALLOCATOR: brisk::sys::child_allocator::ChildAllocator = brisk::sys::child_allocator::ChildAllocator;
+
 /// Its exit status.
 #[expect(unsafe_code, reason = "the name by which the C library finds the program")]
 #[unsafe(no_mangle)]

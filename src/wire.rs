@@ -5,16 +5,23 @@
 //! ends. The parent holds the same plan, so an operation's index and an errno are enough to word the error.
 //! Used by both processes; allocates nothing.
 
+use std::mem::offset_of;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::sys::socket::Record;
 use crate::sys::{Result, socket};
 
 /// Bytes of one record.
 pub const SIZE: usize = socket::RECORD;
-/// Where the detail text starts.
-const DETAIL: usize = 16;
+/// Bytes of a fault's detail.
+pub const DETAIL_SIZE: usize = socket::DETAIL;
+/// Where a record has the number that goes with its kind.
+pub const VALUE: usize = offset_of!(Record, value);
+const KIND: usize = offset_of!(Record, kind);
+const OP: usize = offset_of!(Record, op);
+const DETAIL: usize = offset_of!(Record, detail);
 
 /// A point at which the child waits for the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +92,13 @@ pub struct Fault {
     /// Why.
     pub errno: Errno,
     /// More about the object: the part of a path, the kernel's own words. NUL-padded.
-    pub detail: [u8; SIZE - DETAIL],
+    pub detail: [u8; DETAIL_SIZE],
 }
 
 impl Fault {
     /// A fault without detail.
     pub fn new(op: u32, errno: Errno) -> Self {
-        Fault { op, errno, detail: [0; SIZE - DETAIL] }
+        Fault { op, errno, detail: [0; DETAIL_SIZE] }
     }
 
     /// The detail text.
@@ -101,18 +108,18 @@ impl Fault {
     }
 }
 
-/// A record of this kind as bytes: kind, op, errno or value, reserved, detail.
+/// A message as the bytes of a [`Record`].
 pub fn encode(message: &Message) -> [u8; SIZE] {
     let (kind, op, value, detail) = match message {
         Message::Sync(point, value) => (*point as u32, 0, *value, None),
         Message::Fault(fault) => (FAULT, fault.op, fault.errno as i32, Some(&fault.detail)),
     };
     let mut bytes = [0; SIZE];
-    bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
-    bytes[4..8].copy_from_slice(&op.to_ne_bytes());
-    bytes[8..12].copy_from_slice(&value.to_ne_bytes());
+    bytes[KIND..KIND + 4].copy_from_slice(&kind.to_ne_bytes());
+    bytes[OP..OP + 4].copy_from_slice(&op.to_ne_bytes());
+    bytes[VALUE..VALUE + 4].copy_from_slice(&value.to_ne_bytes());
     if let Some(detail) = detail {
-        bytes[DETAIL..].copy_from_slice(detail);
+        bytes[DETAIL..DETAIL + DETAIL_SIZE].copy_from_slice(detail);
     }
     bytes
 }
@@ -121,12 +128,12 @@ pub fn encode(message: &Message) -> [u8; SIZE] {
 pub fn decode(bytes: &[u8]) -> Result<Message> {
     let word =
         |at: usize| -> Result<[u8; 4]> { bytes.get(at..at + 4).and_then(|s| s.try_into().ok()).ok_or(Errno::EBADMSG) };
-    let kind = u32::from_ne_bytes(word(0)?);
-    let value = i32::from_ne_bytes(word(8)?);
+    let kind = u32::from_ne_bytes(word(KIND)?);
+    let value = i32::from_ne_bytes(word(VALUE)?);
     if kind == FAULT {
-        let mut detail = [0; SIZE - DETAIL];
-        detail.copy_from_slice(bytes.get(DETAIL..SIZE).ok_or(Errno::EBADMSG)?);
-        return Ok(Message::Fault(Fault { op: u32::from_ne_bytes(word(4)?), errno: Errno::from_raw(value), detail }));
+        let mut detail = [0; DETAIL_SIZE];
+        detail.copy_from_slice(bytes.get(DETAIL..DETAIL + DETAIL_SIZE).ok_or(Errno::EBADMSG)?);
+        return Ok(Message::Fault(Fault { op: u32::from_ne_bytes(word(OP)?), errno: Errno::from_raw(value), detail }));
     }
     let point = SyncPoint::ALL.into_iter().find(|point| *point as u32 == kind).ok_or(Errno::EBADMSG)?;
     Ok(Message::Sync(point, value))

@@ -11,7 +11,7 @@ use brisk::plan::cgroup::rootless::Tolerance;
 use brisk::plan::create::create;
 
 use brisk::plan::exec;
-use brisk::plan::op::Enter;
+use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, Keyring, Plan, ProgramStart};
@@ -58,7 +58,7 @@ fn options(spec: &Spec) -> CreateOptions {
         preserve_fds: 0,
         cgroups: CgroupDriver::Files,
         tolerance: Tolerance::Auto,
-        terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
+        terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
         notify: None,
         joined_own: 0,
     }
@@ -173,7 +173,7 @@ fn exec_in_each_engine_container() {
             bundle: PathBuf::from("/bundle"),
             preserve_fds: 0,
             entry: Entry { clone: IntoCgroup::Yes, rest: Rest::Done },
-            terminal: false,
+            terminal: Terminal::None,
             rdt: Vec::new(),
         };
         let plan = exec::exec(&process, &spec, &host, &options).unwrap();

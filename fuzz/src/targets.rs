@@ -9,7 +9,7 @@ use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Rest};
 use brisk::plan::cgroup::rootless::Tolerance;
 
 use brisk::plan::exec;
-use brisk::plan::op::Enter;
+use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, Keyring, Plan, ProgramStart};
@@ -71,7 +71,7 @@ pub fn config(data: &[u8]) {
     if validate(&spec).is_err() {
         return;
     }
-    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    let terminal = Terminal::of(spec.process.as_ref(), Terminal::Socket);
     for (host, cgroups) in
         hosts().iter().zip([CgroupDriver::Files, CgroupDriver::Systemd, CgroupDriver::Disabled].iter().cycle())
     {
@@ -106,7 +106,7 @@ fn exec_options(rest: Rest) -> exec::ExecOptions {
         bundle: PathBuf::from("/bundle"),
         preserve_fds: 0,
         entry,
-        terminal: false,
+        terminal: Terminal::None,
         rdt: Vec::new(),
     }
 }

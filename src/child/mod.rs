@@ -2,7 +2,8 @@
 //!
 //! Runs in the cloned process, on a copy of the parent's memory. It never allocates, never panics on input,
 //! never logs and never looks at the specification: an operation is done, or its index and errno go to the
-//! parent and the process ends. A test-only global allocator aborts if it is called here.
+//! parent and the process ends. In a debug build the allocator aborts if it is called here
+//! (`sys::child_allocator`).
 
 mod copy;
 mod devices;
@@ -19,20 +20,20 @@ use nix::errno::Errno;
 
 use crate::plan::Plan;
 use crate::plan::op::{LastOp, SetupOp, Source};
-use crate::sys::tail::Block;
-use crate::sys::{cred, fs, mount, process, signal, socket, tty};
+use crate::sys::last_calls::Block;
+use crate::sys::{child_allocator, cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
 /// Why an operation failed, with more about the object where the plan cannot say it.
 #[derive(Debug)]
 pub(crate) struct Trouble {
     errno: Errno,
-    detail: [u8; wire::SIZE - 16],
+    detail: [u8; wire::DETAIL_SIZE],
 }
 
 impl From<Errno> for Trouble {
     fn from(errno: Errno) -> Self {
-        Trouble { errno, detail: [0; wire::SIZE - 16] }
+        Trouble { errno, detail: [0; wire::DETAIL_SIZE] }
     }
 }
 
@@ -67,6 +68,8 @@ pub struct Inherited<'a> {
     pub late: Vec<Option<OwnedFd>>,
     /// User namespaces of id-mapped mounts, by index.
     pub id_maps: Vec<OwnedFd>,
+    /// What takes the place of the caller's standard streams, by number.
+    pub streams: [Option<OwnedFd>; 3],
     /// The connected console socket.
     pub console: Option<OwnedFd>,
     /// The start fifo, open for reading and writing.
@@ -106,8 +109,9 @@ struct Child<'a> {
     told_to_start: bool,
 }
 
-/// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::tail`, or with a fault.
+/// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::last_calls`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
+    child_allocator::forbid();
     let plan = inherited.plan;
     let mut child = Child {
         inherited,
@@ -135,6 +139,12 @@ pub fn run(inherited: Inherited<'_>) -> ! {
 impl<'a> Child<'a> {
     /// Dies with the parent until the container stands on its own, and holds nothing of the parent's.
     fn protect(&self) {
+        for (number, stream) in (0..).zip(&self.inherited.streams) {
+            if let Some(stream) = stream {
+                // Fails on numbers that are no descriptors only.
+                let _ = fs::dup_onto(stream.as_fd(), number);
+            }
+        }
         let mut from = self.inherited.first_fd;
         for kept in self.inherited.kept.iter().copied().filter(|kept| *kept >= self.inherited.first_fd) {
             if kept > from {
@@ -212,7 +222,7 @@ impl<'a> Child<'a> {
             SetupOp::Label(label) => self.label(label),
             SetupOp::Hook(hook) => self.hook(hook),
             SetupOp::Enter(enter) => self.enter(*enter),
-            SetupOp::Console { size, uid, node } => self.console(*size, *uid, *node),
+            SetupOp::Console { size, uid, node, master } => self.console(*size, *uid, *node, *master),
             SetupOp::OwnStreams(uid) => streams::own(*uid),
             SetupOp::Umask(mask) => set_umask(*mask),
             SetupOp::Rlimit(limit) => Ok(process::set_rlimit(0, limit.resource, limit.soft, limit.hard)?),

@@ -6,17 +6,20 @@ use nix::errno::Errno;
 
 use super::devices::empty_file;
 use super::{Child, Done};
-use crate::plan::op::ConsoleNode;
+use crate::plan::op::{ConsoleNode, Terminal};
 use crate::sys::path::resolve;
 use crate::sys::{fs, mount, socket, tty};
 
 impl Child<'_> {
     /// A new terminal from the container's own devpts. The slave comes from the master, never from a name
     /// (CVE-2025-52565), and /dev/console is made without following what the image put there (CVE-2026-88264).
-    pub(super) fn console(&mut self, size: Option<(u16, u16)>, uid: u32, node: ConsoleNode) -> Done {
+    pub(super) fn console(&mut self, size: Option<(u16, u16)>, uid: u32, node: ConsoleNode, to: Terminal) -> Done {
         let (master, slave) = tty::open_pty(self.root()?, c"dev/ptmx")?;
         if let Some((rows, columns)) = size {
             tty::set_size(slave.as_fd(), rows, columns)?;
+        }
+        if to == Terminal::Foreground {
+            tty::keep_newlines(slave.as_fd())?;
         }
         fs::chown(slave.as_fd(), c"", uid, u32::MAX)?;
         if node == ConsoleNode::Bound {
@@ -34,14 +37,19 @@ impl Child<'_> {
     }
 }
 
-/// Gives the standard streams to the user, who may want to open /dev/stdout, as runc does. /dev/null stays
-/// root's (CVE-2026-88265).
+/// Gives the standard streams to the user, who may want to open /dev/stdout, as runc does: pipes, sockets and
+/// terminals. A file or another device that `create` was given has an owner for everybody, not for this stream
+/// (CVE-2026-88265 for /dev/null).
 pub(super) fn own(uid: u32) -> Done {
     for stream in 0..3 {
         let fd = standard(stream);
         let Ok(stat) = fs::stat(fd) else { continue };
-        let null = fs::kind(&stat) == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
-        if stat.st_uid == uid || null {
+        let stream = match fs::kind(&stat) {
+            libc::S_IFIFO | libc::S_IFSOCK => true,
+            libc::S_IFCHR => tty::is_tty(fd),
+            _ => false,
+        };
+        if stat.st_uid == uid || !stream {
             continue;
         }
         match fs::chown(fd, c"", uid, u32::MAX) {

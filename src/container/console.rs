@@ -1,10 +1,14 @@
 //! Where the terminal of a program goes: one rule for every command that starts one.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use super::foreground;
+use super::streams::{self, ForProgram, Relayed};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
+use crate::plan::op::Terminal;
+use crate::spec::process::{ConsoleSize, Process};
 use crate::sys::socket;
 
 /// What the caller said.
@@ -18,11 +22,13 @@ pub(super) struct Asked<'a> {
     pub detach: bool,
 }
 
-/// Who gets the terminal.
+/// Where the standard streams lead.
 #[derive(Debug)]
 pub(super) enum Console {
-    /// There is none.
-    None,
+    /// They are the caller's.
+    Callers,
+    /// To the caller's, as far as those can be handed over, by us where they cannot.
+    Relayed,
     /// Whoever listens on this socket, which is connected.
     Socket(OwnedFd),
     /// The command itself.
@@ -45,19 +51,61 @@ impl Console {
                     .with_hint("pass --console-socket, or set process.terminal to false"))
             }
             Asked { socket: None, terminal: true, detach: false } => Ok(Console::Ours),
-            Asked { socket: None, terminal: false, .. } => Ok(Console::None),
+            Asked { socket: None, terminal: false, detach: true } => Ok(Console::Callers),
+            Asked { socket: None, terminal: false, detach: false } => Ok(Console::Relayed),
         }
     }
 
-    /// The socket that the terminal is sent to, and our end of it where it is to come here.
-    pub fn open(self) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    /// The program's part of it, and ours.
+    pub fn open(self) -> Result<(Theirs, Ours)> {
+        let (mut theirs, mut ours) = (Theirs::default(), Ours::default());
         match self {
-            Console::None => Ok((None, None)),
-            Console::Socket(socket) => Ok((Some(socket), None)),
+            Console::Callers => {}
+            Console::Relayed => (ours.streams, theirs.streams) = streams::relay()?,
+            Console::Socket(socket) => (theirs.socket, theirs.terminal) = (Some(socket), Terminal::Socket),
             Console::Ours => {
-                let (ours, theirs) = socket::pair().at(Stage::Console, || "make a socket pair")?;
-                Ok((Some(theirs), Some(ours)))
+                let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
+                ours.socket = Some(here);
+                (theirs.socket, theirs.terminal) = (Some(there), Terminal::Foreground);
             }
         }
+        Ok((theirs, ours))
+    }
+}
+
+/// What the program gets.
+#[derive(Debug, Default)]
+pub(super) struct Theirs {
+    /// Its terminal, for the plan.
+    pub terminal: Terminal,
+    /// Where it sends the terminal's master.
+    pub socket: Option<OwnedFd>,
+    /// What takes the place of the caller's streams.
+    pub streams: ForProgram,
+}
+
+/// What the foreground keeps.
+#[derive(Debug, Default)]
+pub(super) struct Ours {
+    /// Where the terminal's master comes.
+    pub socket: Option<OwnedFd>,
+    /// Our ends of what takes the place of the caller's streams.
+    pub streams: Relayed,
+}
+
+impl Ours {
+    /// The terminal of a program in our foreground has the size of our own before the program could ask.
+    pub fn size_terminal(&self, process: &mut Process) {
+        if let Some((height, width)) = self.socket.as_ref().and_then(|_| foreground::own_size()) {
+            process.console_size = Some(ConsoleSize { height: height.into(), width: width.into() });
+        }
+    }
+
+    /// The terminal's master, which the child has sent.
+    pub fn master(&self) -> Result<Option<OwnedFd>> {
+        let Some(socket) = &self.socket else { return Ok(None) };
+        let mut name = [0; 64];
+        let (_, fd) = socket::receive(socket.as_fd(), &mut name).at(Stage::Console, || "receive the terminal")?;
+        fd.map(Some).ok_or_else(|| Error::new(Stage::Console, "the child sent no terminal"))
     }
 }

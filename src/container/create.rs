@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::console::{Asked, Console};
+use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::notify::Notify;
 use super::options::{CgroupManager, Create, Global, Rootless};
@@ -20,7 +20,7 @@ use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::{Changed, Tolerance};
 use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::{Enter, HookKind};
+use crate::plan::op::{Enter, HookKind, Terminal};
 use crate::plan::process::hooks;
 use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -128,6 +128,7 @@ pub(super) fn plan_of(
     args: &Create,
     bundle: &Bundle,
     start: ProgramStart,
+    terminal: Terminal,
     host: &Host,
 ) -> Result<Plan> {
     let options = CreateOptions {
@@ -139,7 +140,7 @@ pub(super) fn plan_of(
         preserve_fds: global.environment.preserved(args.preserve_fds),
         cgroups: driver(global),
         tolerance: tolerance(global),
-        terminal: bundle.terminal(),
+        terminal,
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
     };
@@ -153,7 +154,8 @@ pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     notify::offer(global, &args.id, &mut bundle.spec);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
-    let plan = plan_of(global, &args, &bundle, ProgramStart::OnSignal, &host)?;
+    let terminal = Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket);
+    let plan = plan_of(global, &args, &bundle, ProgramStart::OnSignal, terminal, &host)?;
     Ok((host, plan))
 }
 
@@ -182,7 +184,7 @@ pub(super) fn make(
     args: &Create,
     mut bundle: Bundle,
     start: ProgramStart,
-    console: Option<OwnedFd>,
+    console: Theirs,
     mut trace: Option<&mut Trace>,
 ) -> Result<Made> {
     if let Some(trace) = &mut trace {
@@ -192,7 +194,7 @@ pub(super) fn make(
     notify::offer(global, &args.id, &mut bundle.spec);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
-    let plan = plan_of(global, args, &bundle, start, &host)?;
+    let plan = plan_of(global, args, &bundle, start, console.terminal, &host)?;
     global.tell_plan(&plan);
     if let Some(trace) = &mut trace {
         trace.mark("make the state directory");
@@ -244,7 +246,7 @@ fn begin(
     args: &Create,
     bundle: &Bundle,
     start: ProgramStart,
-    console: Option<OwnedFd>,
+    console: Theirs,
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,
@@ -281,7 +283,8 @@ fn begin(
         hook_output: hook_output(&bundle.spec)?,
         warn: global.warn,
         tell: &mut tell,
-        console,
+        streams: console.streams,
+        console: console.socket,
         fifo,
         init: None,
         cgroup: None,

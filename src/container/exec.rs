@@ -1,9 +1,9 @@
 //! `exec`: one more process in a container that runs.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use super::console::{Asked, Console};
+use super::console::{Asked, Console, Theirs};
 use super::create::driver;
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
@@ -44,21 +44,19 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
     let mut spec: Spec = spec::parse(&text, "config.json")?;
     global.environment.name_receiver(&mut spec);
-    let process = process(args, &spec)?;
+    let mut process = process(args, &spec)?;
     let socket = args.console_socket.as_deref();
     let asked = Asked { socket, terminal: process.terminal, detach: args.detach };
     let (console, ours) = Console::choose(&asked)?.open()?;
+    ours.size_terminal(&mut process);
     global.environment.check_preserved(args.preserve_fds)?;
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
     files::write_trace(global, args.trace.as_deref(), trace);
     let Some(signals) = signals else { return Ok(0) };
-    let master = match ours {
-        Some(socket) => Some(foreground::receive_master(socket.as_fd())?),
-        None => None,
-    };
-    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, notify: None })
+    let Running { pid, pidfd, .. } = running;
+    foreground::attend(Foreground { pid, pidfd, signals, master: ours.master()?, streams: ours.streams, notify: None })
 }
 
 fn join(
@@ -67,7 +65,7 @@ fn join(
     container: &Container,
     spec: &Spec,
     process: &Process,
-    console: Option<OwnedFd>,
+    console: Theirs,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
     let init = container.record.init.ok_or_else(not_running)?;
@@ -79,7 +77,7 @@ fn join(
         bundle: PathBuf::from(&container.record.bundle),
         preserve_fds: global.environment.preserved(args.preserve_fds),
         entry: entry(global, &host, cgroup.as_ref()),
-        terminal: process.terminal,
+        terminal: console.terminal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
@@ -101,7 +99,8 @@ fn join(
         hook_output: HookOutput::default(),
         warn: global.warn,
         tell: &mut tell,
-        console,
+        streams: console.streams,
+        console: console.socket,
         fifo: None,
         init: Some(pidfd),
         cgroup: Some(cgroup.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! The foreground of `run` and `exec`: signals are passed on, the terminal is relayed, children are reaped.
+//! The foreground of `run` and `exec`: signals are passed on, streams are relayed, children are reaped.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -6,9 +6,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::notify::{Heard, Notify};
+use super::streams::Relayed;
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::process::{self, Exit};
-use crate::sys::{fs, signal, socket, tty};
+use crate::sys::{fs, signal, tty};
 
 /// A process that is waited for.
 pub(super) struct Foreground {
@@ -16,6 +17,7 @@ pub(super) struct Foreground {
     pub pidfd: OwnedFd,
     pub signals: OwnedFd,
     pub master: Option<OwnedFd>,
+    pub streams: Relayed,
     pub notify: Option<Notify>,
 }
 
@@ -24,17 +26,20 @@ pub(super) fn take_signals() -> Result<OwnedFd> {
     signal::take_all().at(Stage::Signal, || "take the signals")
 }
 
-/// The terminal's master, sent by the child.
-pub(super) fn receive_master(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let mut name = [0; 64];
-    let (_, fd) = socket::receive(socket, &mut name).at(Stage::Console, || "receive the terminal")?;
-    fd.ok_or_else(|| Error::new(Stage::Console, "the child sent no terminal"))
-}
-
-/// Bytes on their way from one descriptor to another.
-struct Pipe {
+/// Bytes on their way between one of the caller's streams and our end of the program's.
+struct Flow {
+    direction: Direction,
+    caller: BorrowedFd<'static>,
+    /// Our end; none when one side has hung up.
+    ours: Option<OwnedFd>,
     buffer: Vec<u8>,
     from: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    ToProgram,
+    ToCaller,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,32 +51,150 @@ enum State {
 /// How much is read before it has to be written: a reader that stops makes the writer wait, not us grow.
 const ROOM: usize = 32 * 1024;
 
-impl Pipe {
-    fn new() -> Pipe {
-        Pipe { buffer: Vec::with_capacity(ROOM), from: State::Open }
+/// What poll(2) promises of a pipe that can be written (PIPE_BUF, pipe(7)): more could keep us from hearing signals.
+const AT_ONCE: usize = 4096;
+
+impl Flow {
+    fn new(direction: Direction, caller: BorrowedFd<'static>, ours: OwnedFd) -> Flow {
+        Flow { direction, caller, ours: Some(ours), buffer: Vec::with_capacity(ROOM), from: State::Open }
     }
 
-    fn wants_input(&self) -> bool {
-        self.from == State::Open && self.buffer.len() < ROOM
+    /// Where the next bytes come from, while there is room for them.
+    fn source(&self) -> Option<BorrowedFd<'_>> {
+        let ours = self.ours.as_ref().filter(|_| self.from == State::Open && self.buffer.len() < ROOM)?;
+        Some(if self.direction == Direction::ToProgram { self.caller } else { ours.as_fd() })
     }
 
-    fn fill(&mut self, from: BorrowedFd<'_>) {
-        let mut chunk = [0; 4096];
+    /// Where they go, while there are any.
+    fn sink(&self) -> Option<BorrowedFd<'_>> {
+        let ours = self.ours.as_ref().filter(|_| !self.buffer.is_empty())?;
+        Some(if self.direction == Direction::ToProgram { ours.as_fd() } else { self.caller })
+    }
+
+    fn fill(&mut self) {
+        let mut chunk = [0; AT_ONCE];
+        let Some(from) = self.source() else { return };
         match fs::read(from, &mut chunk) {
-            // EIO: the last slave was closed.
+            Err(Errno::EAGAIN) => {}
+            // EIO: the last slave of the terminal was closed.
             Ok(0) | Err(_) => self.from = State::Ended,
             Ok(len) => self.buffer.extend_from_slice(&chunk[..len]),
         }
     }
 
-    /// Whoever reads may be gone (EPIPE, EIO): what was meant for it goes nowhere.
-    fn drain(&mut self, to: BorrowedFd<'_>) {
-        match fs::write(to, &self.buffer) {
+    /// Whoever reads may be gone (EPIPE, EIO, ENOSPC): then the writer has to learn of it, which it does when our end is
+    /// closed: by SIGPIPE, or by the hang-up of its terminal.
+    fn drain(&mut self) {
+        let Some(to) = self.sink() else { return };
+        match fs::write(to, &self.buffer[..self.buffer.len().min(AT_ONCE)]) {
             Ok(len) => drop(self.buffer.drain(..len)),
             Err(Errno::EAGAIN) => {}
-            Err(_) => self.buffer.clear(),
+            Err(_) => self.hang_up(),
         }
     }
+
+    fn hang_up(&mut self) {
+        self.ours = None;
+        self.buffer.clear();
+    }
+
+    /// Everything that will come has come, and was passed on.
+    fn is_done(&self) -> bool {
+        self.ours.is_none() || self.from == State::Ended && self.buffer.is_empty()
+    }
+}
+
+/// All flows of one program.
+struct Flows {
+    list: Vec<Flow>,
+    /// The master side of the program's terminal.
+    master: Option<OwnedFd>,
+    /// The reading end of the program's input, where what it leaves is given back.
+    unread: Option<OwnedFd>,
+}
+
+impl Flows {
+    fn of(master: Option<OwnedFd>, streams: Relayed) -> Result<Flows> {
+        let mut flows = Flows { list: Vec::new(), master: None, unread: None };
+        if let Some(input) = streams.input {
+            flows.list.push(Flow::new(Direction::ToProgram, fs::STDIN, input.writer));
+            flows.unread = input.reader;
+        }
+        for (reader, caller) in streams.outputs {
+            flows.list.push(Flow::new(Direction::ToCaller, caller, reader));
+        }
+        if let Some(master) = master {
+            fs::set_nonblocking(master.as_fd()).at(Stage::Console, || "make the terminal non-blocking")?;
+            let copy = || fs::dup(master.as_fd(), 3).at(Stage::Console, || "copy a descriptor");
+            flows.list.push(Flow::new(Direction::ToProgram, fs::STDIN, copy()?));
+            flows.list.push(Flow::new(Direction::ToCaller, fs::STDOUT, copy()?));
+            flows.master = Some(master);
+        }
+        Ok(flows)
+    }
+
+    /// After something was read or written: ends are passed on.
+    fn settle(&mut self) {
+        let gone = self.list.iter().any(|flow| flow.direction == Direction::ToCaller && flow.ours.is_none());
+        for flow in self.list.iter_mut().filter(|flow| flow.direction == Direction::ToProgram) {
+            match &self.master {
+                // A terminal has one end for both directions.
+                Some(_) if gone => flow.hang_up(),
+                // It stays open for the output: its end of input is a character.
+                Some(master) if flow.from == State::Ended && flow.ours.is_some() && flow.buffer.is_empty() => {
+                    end_of_input(master.as_fd());
+                    flow.hang_up();
+                }
+                None if flow.is_done() => flow.hang_up(),
+                _ => {}
+            }
+        }
+        if gone {
+            self.master = None;
+        }
+    }
+
+    /// The program has ended: what it did not read of a file is there for who reads next, as it would be without us.
+    fn close_input(&mut self) {
+        for flow in self.list.iter_mut().filter(|flow| flow.direction == Direction::ToProgram) {
+            if let Some(unread) = self.unread.take() {
+                let left = flow.buffer.len() + fs::readable(unread.as_fd()).unwrap_or(0);
+                // The file was sought in by the same call before it was read.
+                let _ = fs::seek_by(flow.caller, -(left as i64));
+            }
+            flow.hang_up();
+        }
+    }
+}
+
+/// Types the character that ends the input, as somebody at the terminal would; where the program has made the
+/// terminal raw there is none. One in the middle of a line only ends that, so there are two.
+fn end_of_input(master: BorrowedFd<'_>) {
+    let Ok(termios) = tty::attributes(master) else { return };
+    if termios.c_lflag & libc::ICANON != 0 {
+        let end = termios.c_cc[libc::VEOF];
+        // The program's side may be gone.
+        let _ = fs::write(master, &[end, end]);
+    }
+}
+
+/// The terminal that we were called on: one of our streams, else the session's.
+fn own_terminal() -> Option<OwnedFd> {
+    let stream = [fs::STDIN, fs::STDOUT, fs::STDERR].into_iter().find(|stream| tty::is_tty(*stream));
+    match stream {
+        Some(stream) => fs::dup(stream, 3).ok(),
+        None => fs::open(fs::CWD, c"/dev/tty", libc::O_RDWR | libc::O_NOCTTY, 0).ok(),
+    }
+}
+
+/// The size of the terminal that we were called on.
+pub(super) fn own_size() -> Option<(u16, u16)> {
+    own_terminal().as_ref().and_then(size)
+}
+
+/// The size of a terminal that has one.
+fn size(terminal: &OwnedFd) -> Option<(u16, u16)> {
+    tty::size(terminal.as_fd()).ok().filter(|size| *size != (0, 0))
 }
 
 /// Restores the terminal we were called on.
@@ -87,29 +210,22 @@ impl Drop for Restore {
 }
 
 /// Waits for the process; its exit status.
-pub(super) fn attend(foreground: &Foreground) -> Result<u8> {
-    let Some(master) = &foreground.master else { return wait(foreground) };
-    let on_tty = tty::is_tty(fs::STDIN);
-    let restore = Restore(if on_tty { tty::make_raw(fs::STDIN).ok() } else { None });
-    resize(master.as_fd());
-    nonblocking(master.as_fd())?;
-    let status = relay(foreground, master.as_fd());
+pub(super) fn attend(foreground: Foreground) -> Result<u8> {
+    let Foreground { pid, pidfd, signals, master, streams, notify } = foreground;
+    let attended = Attended { pid, pidfd, signals, on_terminal: master.is_some() };
+    let own = if master.is_some() { own_terminal() } else { None };
+    // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
+    let raw = master.is_some() && tty::is_tty(fs::STDIN);
+    let restore = Restore(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
+    let flows = Flows::of(master, streams)?;
+    let status = relay(&attended, flows, own.as_ref(), notify.as_ref());
     drop(restore);
     status
 }
 
-fn nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
-    let what = || "make the terminal non-blocking";
-    let flags = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL).at(Stage::Console, what)?;
-    let flags = nix::fcntl::OFlag::from_bits_retain(flags) | nix::fcntl::OFlag::O_NONBLOCK;
-    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(flags)).at(Stage::Console, what).map(drop)
-}
-
 /// The size of our terminal becomes the container's, where we have one.
-fn resize(master: BorrowedFd<'_>) {
-    if let Ok((rows, columns)) = tty::size(fs::STDIN)
-        && (rows, columns) != (0, 0)
-    {
+fn resize(own: Option<&OwnedFd>, master: BorrowedFd<'_>) {
+    if let Some((rows, columns)) = own.and_then(size) {
         // The container's side may be gone already.
         let _ = tty::set_size(master, rows, columns);
     }
@@ -124,110 +240,104 @@ fn listen(notify: Option<&Notify>) -> Result<Option<&Notify>> {
     }
 }
 
-fn wait(foreground: &Foreground) -> Result<u8> {
-    let mut notify = foreground.notify.as_ref();
-    loop {
-        let mut polled = vec![
-            PollFd::new(foreground.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(foreground.signals.as_fd(), PollFlags::POLLIN),
-        ];
-        polled.extend(notify.map(|notify| PollFd::new(notify.fd(), PollFlags::POLLIN)));
-        wait_for(&mut polled)?;
-        let ended = polled[0].any().unwrap_or(false);
-        notify = listen(notify)?;
-        pass_signals(foreground)?;
-        if ended {
-            return reap(foreground.pid);
-        }
-    }
-}
-
-fn wait_for(polled: &mut [PollFd<'_>]) -> Result<()> {
-    match poll(polled, PollTimeout::NONE) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(Error::errno(Stage::Signal, "wait for the container", errno)),
-    }
-}
-
 /// Relays until the process has ended and everything it wrote is written.
-fn relay(foreground: &Foreground, master: BorrowedFd<'_>) -> Result<u8> {
-    let (mut input, mut output) = (Pipe::new(), Pipe::new());
-    let mut status = None;
-    let mut notify = foreground.notify.as_ref();
+fn relay(attended: &Attended, mut flows: Flows, own: Option<&OwnedFd>, notify: Option<&Notify>) -> Result<u8> {
+    let (mut notify, mut status) = (notify, None);
     loop {
-        let interest = |wanted: bool, flag| if wanted { flag } else { PollFlags::empty() };
-        let master_events =
-            interest(output.wants_input(), PollFlags::POLLIN) | interest(!input.buffer.is_empty(), PollFlags::POLLOUT);
-        // poll(2) ignores negative descriptors, and reports hang-ups on those without events: pass what counts.
-        let mut polled = vec![PollFd::new(foreground.signals.as_fd(), PollFlags::POLLIN)];
-        if status.is_none() {
-            polled.push(PollFd::new(foreground.pidfd.as_fd(), PollFlags::POLLIN));
+        // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
+        let mut polled = Polled(vec![PollFd::new(attended.signals.as_fd(), PollFlags::POLLIN)]);
+        let pidfd = polled.add(status.is_none().then(|| attended.pidfd.as_fd()), PollFlags::POLLIN);
+        polled.add(notify.map(Notify::fd), PollFlags::POLLIN);
+        let mut places = Vec::with_capacity(flows.list.len());
+        for flow in &flows.list {
+            places.push((polled.add(flow.source(), PollFlags::POLLIN), polled.add(flow.sink(), PollFlags::POLLOUT)));
         }
-        polled.extend(notify.map(|notify| PollFd::new(notify.fd(), PollFlags::POLLIN)));
-        let master_at = (!master_events.is_empty()).then(|| {
-            polled.push(PollFd::new(master, master_events));
-            polled.len() - 1
-        });
-        let stdin_at = (input.wants_input() && status.is_none()).then(|| {
-            polled.push(PollFd::new(fs::STDIN, PollFlags::POLLIN));
-            polled.len() - 1
-        });
-        let stdout_at = (!output.buffer.is_empty()).then(|| {
-            polled.push(PollFd::new(fs::STDOUT, PollFlags::POLLOUT));
-            polled.len() - 1
-        });
-        let timeout = if status.is_some() && output.buffer.is_empty() { PollTimeout::ZERO } else { PollTimeout::NONE };
-        let ready = match poll(&mut polled, timeout) {
+        let written = flows.list.iter().all(|flow| flow.buffer.is_empty());
+        let timeout = if status.is_some() && written { PollTimeout::ZERO } else { PollTimeout::NONE };
+        let ready = match poll(&mut polled.0, timeout) {
             Err(Errno::EINTR) => continue,
-            result => result.at(Stage::Console, || "wait for the terminal")?,
+            result => result.at(Stage::Signal, || "wait for the container")?,
         };
-        let events = |at: Option<usize>| at.and_then(|at| polled[at].revents()).unwrap_or(PollFlags::empty());
-        let (on_master, on_stdin, on_stdout) = (events(master_at), events(stdin_at), events(stdout_at));
-        if status.is_none() && polled[1].any().unwrap_or(false) {
-            status = Some(reap(foreground.pid)?);
-        }
+        let ended = polled.is_ready(pidfd);
+        let events: Vec<(bool, bool)> =
+            places.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
         notify = listen(notify)?;
-        if pass_signals(foreground)? {
-            resize(master);
+        let heard = pass_signals(attended)?;
+        if let (Heeded::Resized, Some(master)) = (heard, &flows.master) {
+            resize(own, master.as_fd());
         }
-        if on_stdout.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP) {
-            output.drain(fs::STDOUT);
+        for (flow, (fill, drain)) in flows.list.iter_mut().zip(events) {
+            if drain {
+                flow.drain();
+            }
+            if fill {
+                flow.fill();
+            }
         }
-        if on_stdin.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
-            input.fill(fs::STDIN);
+        if ended {
+            status = Some(reap(attended.pid)?);
+            flows.close_input();
         }
-        if on_master.contains(PollFlags::POLLIN) {
-            output.fill(master);
-        } else if on_master.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
-            output.from = State::Ended;
-        }
-        if on_master.contains(PollFlags::POLLOUT) {
-            input.drain(master);
-        }
-        let drained = output.buffer.is_empty() && (output.from == State::Ended || ready == 0);
+        flows.settle();
         match status {
-            Some(status) if drained => return Ok(status),
+            // Nobody is left to pass a signal on to: it is for us, who wait for a reader that may never read.
+            Some(status) if heard == Heeded::Told => return Ok(status),
+            // A process that was left behind may keep the streams open: what it will write one day is not waited for.
+            Some(status) if flows.list.iter().all(Flow::is_done) || ready == 0 => return Ok(status),
             _ => {}
         }
     }
 }
 
-/// Passes pending signals on and reaps whoever else was adopted; whether the window's size has changed.
-fn pass_signals(foreground: &Foreground) -> Result<bool> {
-    let mut resized = false;
-    while let Some(signal) = signal::next(foreground.signals.as_fd()).at(Stage::Signal, || "read a signal")? {
+/// What poll(2) is asked about.
+struct Polled<'a>(Vec<PollFd<'a>>);
+
+impl<'a> Polled<'a> {
+    /// Adds what there is; its place.
+    fn add(&mut self, fd: Option<BorrowedFd<'a>>, event: PollFlags) -> Option<usize> {
+        self.0.push(PollFd::new(fd?, event));
+        Some(self.0.len() - 1)
+    }
+
+    fn is_ready(&self, place: Option<usize>) -> bool {
+        place.is_some_and(|place| self.0[place].any().unwrap_or(false))
+    }
+}
+
+/// What of the signals concerns us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heeded {
+    Nothing,
+    /// The window has another size.
+    Resized,
+    /// One was passed on, or could not be since nobody is there any more.
+    Told,
+}
+
+/// Whose signals and children we look after.
+struct Attended {
+    pid: i32,
+    pidfd: OwnedFd,
+    signals: OwnedFd,
+    on_terminal: bool,
+}
+
+/// Passes pending signals on and reaps whoever else was adopted.
+fn pass_signals(attended: &Attended) -> Result<Heeded> {
+    let mut heeded = Heeded::Nothing;
+    while let Some(signal) = signal::next(attended.signals.as_fd()).at(Stage::Signal, || "read a signal")? {
         match signal {
-            libc::SIGCHLD => reap_others(foreground.pid),
-            libc::SIGWINCH if foreground.master.is_some() => resized = true,
+            libc::SIGCHLD => reap_others(attended.pid),
+            libc::SIGWINCH if attended.on_terminal => heeded = Heeded::Resized,
             libc::SIGPIPE => {}
-            signal => match process::pidfd_kill(foreground.pidfd.as_fd(), signal) {
-                // It has ended: its status is about to be read.
-                Ok(()) | Err(Errno::ESRCH) => {}
+            signal => match process::pidfd_kill(attended.pidfd.as_fd(), signal) {
+                // ESRCH: it has ended, its status is about to be read.
+                Ok(()) | Err(Errno::ESRCH) => heeded = Heeded::Told,
                 Err(errno) => return Err(Error::errno(Stage::Signal, format!("pass signal {signal} on"), errno)),
             },
         }
     }
-    Ok(resized)
+    Ok(heeded)
 }
 
 /// Orphans of the container that came to us as their subreaper.

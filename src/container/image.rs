@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::Kind;
 use crate::spec::Spec;
-use crate::sys::{self_image, tail};
+use crate::sys::{last_calls, self_image};
 
 /// For `create` and `run`.
 pub(super) fn protect_from(spec: &Spec) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn protect_from(spec: &Spec) -> Result<()> {
 /// For `exec`, and for what every container has in common: the kernel may be unable to swap
 /// `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE is off), and the process is brisk until its execve.
 pub(super) fn protect() -> Result<()> {
-    if tail::can_leave_runtime() { Ok(()) } else { start_again() }
+    if last_calls::can_leave_runtime() { Ok(()) } else { start_again() }
 }
 
 /// Returns once this process runs from a file that cannot be written through its `/proc/PID/exe`.

@@ -27,6 +27,7 @@ mod run;
 mod select;
 pub mod signal;
 mod start;
+mod streams;
 mod update;
 mod view;
 

@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::cgroup::rootless::Tolerance;
-use crate::plan::op::Enter;
+use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
@@ -34,7 +34,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         preserve_fds: 0,
         cgroups: CgroupDriver::Disabled,
         tolerance: Tolerance::Auto,
-        terminal: false,
+        terminal: Terminal::None,
         notify: None,
         joined_own: 0,
     };
@@ -70,6 +70,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         hook_output: HookOutput::default(),
         warn: global.warn,
         tell: &mut |_, _| Ok(()),
+        streams: [None, None, None],
         console: None,
         fifo: None,
         init: Some(init),

@@ -16,6 +16,7 @@ use super::criu::service::{Kind, Notice, Service, inherit, with_log};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
+use super::streams::Relayed;
 use super::{Container, files, run};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
@@ -25,7 +26,7 @@ use crate::launch;
 use crate::plan::Plan;
 use crate::plan::ProgramStart;
 use crate::plan::namespace::Namespaces;
-use crate::plan::op::HookKind;
+use crate::plan::op::{HookKind, Terminal};
 use crate::plan::process::hooks;
 use crate::plan::rootfs::mounts::is_bind;
 use crate::plan::step::Step;
@@ -54,13 +55,15 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let console = match Console::choose(&asked)? {
         Console::Socket(socket) => Some(socket),
         // CRIU gives the terminal back to where it was; there is nothing to send.
-        Console::None | Console::Ours => None,
+        Console::Callers | Console::Relayed | Console::Ours => None,
     };
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
-    let plan = plan_of(global, &create, &bundle, ProgramStart::Now, &host_for(&bundle.spec, Host::probe()?)?)?;
+    let terminal = Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket);
+    let host = host_for(&bundle.spec, Host::probe()?)?;
+    let plan = plan_of(global, &create, &bundle, ProgramStart::Now, terminal, &host)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
     let mut container = Container { record: record(&create, &bundle, &plan)?, dir };
@@ -88,7 +91,9 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let (Some(signals), Some(pid)) = (signals, restoring.pid) else { return Ok(0) };
     let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
     let master = restoring.master.take();
-    let status = pidfd.and_then(|pidfd| foreground::attend(&Foreground { pid, pidfd, signals, master, notify: None }));
+    let status = pidfd.and_then(|pidfd| {
+        foreground::attend(Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None })
+    });
     // Once more if it fails: nobody else will clean up.
     run::remove(global, &args.id).or_else(|_| run::remove(global, &args.id))?;
     status

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::console::{Asked, Console};
+use super::console::{Asked, Console, Ours};
 use super::create::{Bundle, Made, make};
 use super::foreground::{self, Foreground};
 use super::options::{Delete, Global, Run, Selection};
@@ -15,11 +15,14 @@ use crate::sys::process;
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
-    let bundle = Bundle::load(global, &args.create)?;
+    let mut bundle = Bundle::load(global, &args.create)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
     let asked = Asked { socket: args.create.console_socket.as_deref(), terminal, detach: args.detach };
-    let (console, foreground) = Console::choose(&asked)?.open()?;
+    let (console, ours) = Console::choose(&asked)?.open()?;
+    if let Some(process) = &mut bundle.spec.process {
+        ours.size_terminal(process);
+    }
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
@@ -27,7 +30,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut())?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
-    let status = attend(global, args, made, foreground, signals);
+    let status = attend(global, args, made, ours, signals);
     match (&status, args.detach) {
         (Ok(_), true) => {}
         // Failed after the program ran, or done: nothing of it stays unless asked.
@@ -43,13 +46,7 @@ pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
     delete(global, &args, &poststop)
 }
 
-fn attend(
-    global: &Global,
-    args: &Run,
-    made: Made,
-    terminal: Option<std::os::fd::OwnedFd>,
-    signals: Option<std::os::fd::OwnedFd>,
-) -> Result<u8> {
+fn attend(global: &Global, args: &Run, made: Made, ours: Ours, signals: Option<std::os::fd::OwnedFd>) -> Result<u8> {
     let Made { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
@@ -58,9 +55,6 @@ fn attend(
     }
     run_poststart(global, &container, &spec, running.pid)?;
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(0) };
-    let master = match terminal {
-        Some(socket) => Some(foreground::receive_master(socket.as_fd())?),
-        None => None,
-    };
-    foreground::attend(&Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, notify })
+    let (master, streams) = (ours.master()?, ours.streams);
+    foreground::attend(Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify })
 }

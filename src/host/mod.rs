@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, Stage};
-use crate::sys::{cred, mount, process, seccomp, tail};
+use crate::sys::{cred, last_calls, mount, process, seccomp};
 
 /// What the plan depends on besides the bundle and the options.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -86,7 +86,7 @@ impl Host {
             cgroup: cgroup::Layout::default(),
             crowded: false,
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
-            can_leave_runtime: tail::can_leave_runtime(),
+            can_leave_runtime: last_calls::can_leave_runtime(),
             sub_ids: if uid == 0 { sub_ids::SubIds::default() } else { sub_ids::SubIds::read(uid)? },
             seccomp: seccomp::Support::ALL,
         })

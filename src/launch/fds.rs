@@ -21,7 +21,8 @@ use crate::sys::{fs, process};
 pub(super) fn kept(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
     let lists = [&child.namespaces, &child.trees, &child.id_maps];
     let single = [Some(&child.wire), child.console.as_ref(), child.fifo.as_ref(), child.init.as_ref(), exe];
-    let single = single.into_iter().chain(child.hook_output.each_ref().map(Option::as_ref));
+    let streams = child.streams.iter().map(Option::as_ref);
+    let single = single.into_iter().chain(streams).chain(child.hook_output.each_ref().map(Option::as_ref));
     let all = lists.into_iter().flatten().chain(single.into_iter().flatten());
     let mut kept: Vec<u32> = all.map(|fd| fd.as_raw_fd() as u32).collect();
     kept.sort_unstable();

@@ -7,12 +7,12 @@ mod connect;
 mod fds;
 mod hooks;
 mod idmap;
+mod last_calls;
 mod listener;
 mod netdev;
 pub mod skeleton;
 mod started;
 mod steps;
-mod tail;
 pub mod trace;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -62,6 +62,8 @@ pub struct Launch<'a> {
     pub warn: &'a dyn Fn(&str),
     /// Told how far the process is, and what there is of it.
     pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<()>,
+    /// What the process gets in place of our standard streams, by number.
+    pub streams: [Option<OwnedFd>; 3],
     /// The connected console socket.
     pub console: Option<OwnedFd>,
     /// The start fifo, open for reading and writing.

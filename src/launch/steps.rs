@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Launch, Moment, Running, destroy, destroy_unnamed, fds, hooks, idmap, listener, netdev, sync_error, tail};
+use super::{
+    Launch, Moment, Running, destroy, destroy_unnamed, fds, hooks, idmap, last_calls, listener, netdev, sync_error,
+};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
@@ -360,7 +362,7 @@ impl<'a> Parent<'a> {
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;
-        let built = tail::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output)?;
+        let built = last_calls::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output)?;
         let mut inherited = Inherited {
             plan,
             first_fd: plan.first_fd(),
@@ -370,6 +372,7 @@ impl<'a> Parent<'a> {
             trees: std::mem::take(&mut self.trees),
             late: (0..plan.late_trees()).map(|_| None).collect(),
             id_maps: std::mem::take(&mut self.id_maps),
+            streams: std::mem::take(&mut self.launch.streams),
             console: self.launch.console.take(),
             fifo: self.launch.fifo.take(),
             init: self.launch.init.take(),

@@ -12,7 +12,7 @@ use super::cgroup::rootless::{self, Tolerance};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMaps};
 use super::namespace::{Kind, Namespaces};
-use super::op::{EndLink, Enter, LastOp, Reach, SetupOp, Source};
+use super::op::{EndLink, Enter, LastOp, Reach, SetupOp, Source, Terminal};
 use super::step::{Mounts, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
@@ -40,8 +40,8 @@ pub struct CreateOptions {
     pub cgroups: CgroupDriver,
     /// What is done about cgroups that cannot be written.
     pub tolerance: Tolerance,
-    /// The program gets a terminal whose master goes to a socket, or to our own foreground.
-    pub terminal: bool,
+    /// The program's terminal.
+    pub terminal: Terminal,
     /// The directory with the notify socket, where the container gets one: in the runtime's state.
     pub notify: Option<PathBuf>,
     /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the

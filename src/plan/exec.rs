@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Plan;
 use super::cgroup::entry::{Entry, Rest};
 use super::draft::{Draft, ProgramStart, linux};
-use super::op::{ConsoleNode, SetupOp};
+use super::op::{ConsoleNode, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
 use crate::error::Result;
@@ -26,8 +26,8 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// How it gets into the container's cgroup, where there is one.
     pub entry: Entry,
-    /// The process gets a terminal.
-    pub terminal: bool,
+    /// Its terminal.
+    pub terminal: Terminal,
     /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
     pub rdt: Vec<PathBuf>,
 }
@@ -54,10 +54,15 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         draft.setup.push(SetupOp::BecomeRoot);
     }
     draft.setup.push(SetupOp::RootHere(c"/".into()));
-    if options.terminal {
+    if options.terminal != Terminal::None {
         let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
-        draft.setup.push(SetupOp::Console { size, uid: process.user.uid, node: ConsoleNode::Nameless });
+        draft.setup.push(SetupOp::Console {
+            size,
+            uid: process.user.uid,
+            node: ConsoleNode::Nameless,
+            master: options.terminal,
+        });
     }
     let startup = Startup {
         process,
@@ -65,7 +70,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         bounding: process::bounding(host, &namespaces),
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
-        terminal: options.terminal,
+        terminal: options.terminal != Terminal::None,
         start: ProgramStart::Now,
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,

@@ -10,6 +10,7 @@ use std::ffi::CString;
 use super::seccomp::Notify;
 use crate::plan::namespace::Kind;
 use crate::plan::process::rlimits::Limit;
+use crate::spec::process::Process;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
@@ -207,6 +208,25 @@ pub enum Enter {
     Chroot,
 }
 
+/// The program's terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Terminal {
+    /// It gets none.
+    #[default]
+    None,
+    /// Its master goes to a console socket.
+    Socket,
+    /// Its master is relayed by our own foreground, whose terminal or pipe gets lines as the program ends them.
+    Foreground,
+}
+
+impl Terminal {
+    /// That of a process which wants one, or does not.
+    pub fn of(process: Option<&Process>, master: Terminal) -> Terminal {
+        if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
+    }
+}
+
 /// Whether the terminal has a name in the container's /dev.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleNode {
@@ -339,6 +359,8 @@ pub enum SetupOp {
         uid: u32,
         /// Its place in /dev.
         node: ConsoleNode,
+        /// Who gets its master.
+        master: Terminal,
     },
     /// Gives the standard streams to the user, as the program expects of /dev/stdout.
     OwnStreams(u32),
@@ -384,7 +406,7 @@ pub enum SetupOp {
     ControllingTerminal,
 }
 
-/// One of the last things the child does: a few system calls, which the walker of `sys::tail` makes without the
+/// One of the last things the child does: a few system calls, which the walker of `sys::last_calls` makes without the
 /// runtime once that is gone. Where it stays, startContainer hooks run between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LastOp {

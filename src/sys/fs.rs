@@ -312,6 +312,36 @@ pub fn set_blocking(fd: BorrowedFd<'_>) -> Result<()> {
     done(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_SETFL, 0) })
 }
 
+/// fcntl(2) `F_SETFL`: reads and writes fail with EAGAIN instead of waiting.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no memory is passed.
+    let flags = cvt(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_SETFL, flags | libc::c_long::from(libc::O_NONBLOCK)) })
+}
+
+/// pipe2(2): the reading and the writing end, close-on-exec.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for two descriptors.
+    done(unsafe { raw!(SYS_pipe2, ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    Ok((own(ends[0].into()), own(ends[1].into())))
+}
+
+/// ioctl FIONREAD: how many bytes can be read.
+pub fn readable(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD fills one int.
+    done(unsafe { raw!(SYS_ioctl, fd.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// lseek(2) by so many bytes from where it is.
+pub fn seek_by(fd: BorrowedFd<'_>, bytes: i64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_lseek, fd.as_raw_fd(), bytes, libc::SEEK_CUR) })
+}
+
 /// umask(2); cannot fail.
 pub fn umask(mask: u32) {
     // SAFETY: no memory is passed.

@@ -7,9 +7,11 @@
 
 pub mod affinity;
 pub mod bpf;
+pub mod child_allocator;
 pub mod cred;
 pub mod dir;
 pub mod fs;
+pub mod last_calls;
 pub mod mount;
 pub mod mount_attr;
 pub mod namespace;
@@ -22,7 +24,6 @@ pub mod self_image;
 pub mod shared;
 pub mod signal;
 pub mod socket;
-pub mod tail;
 pub mod tty;
 
 use nix::errno::Errno;

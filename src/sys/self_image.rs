@@ -1,7 +1,7 @@
 //! The running program's own file: a copy of it that nobody can write to, and starting again from there.
 //!
 //! A process in a container that reaches another one's `/proc/PID/exe` may open that file for writing
-//! (CVE-2019-5736). Most containers never meet a process whose exe is the runtime (see `sys::tail`); where
+//! (CVE-2019-5736). Most containers never meet a process whose exe is the runtime (see `sys::last_calls`); where
 //! they would, the runtime first starts itself again from here. Runs in the parent, before anything is made.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

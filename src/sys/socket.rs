@@ -9,8 +9,26 @@ use nix::errno::Errno;
 use super::fs::own;
 use super::{Result, cvt, done, raw};
 
-/// Bytes of one record between parent and child.
-pub const RECORD: usize = 128;
+/// One record between parent and child as it lies in memory. `wire` gives the fields their meaning, the walker of
+/// `last_calls` fills in two of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// What it says.
+    pub kind: u32,
+    /// Of a fault: index of the plan's operation.
+    pub op: u32,
+    /// Of a fault: its errno; else a number that goes with the kind.
+    pub value: i32,
+    reserved: u32,
+    /// Of a fault: more about the object.
+    pub detail: [u8; DETAIL],
+}
+
+/// Bytes of a record's detail.
+pub const DETAIL: usize = 112;
+/// Bytes of one record.
+pub const RECORD: usize = size_of::<Record>();
 
 /// A pair of connected SEQPACKET sockets, close-on-exec.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {

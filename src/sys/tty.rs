@@ -60,6 +60,13 @@ pub fn is_tty(fd: BorrowedFd<'_>) -> bool {
     attributes(fd).is_ok()
 }
 
+/// Turns the translation of LF into CR LF off.
+pub fn keep_newlines(tty: BorrowedFd<'_>) -> Result<()> {
+    let mut termios = attributes(tty)?;
+    termios.c_oflag &= !libc::ONLCR;
+    set_attributes(tty, &termios)
+}
+
 /// tcgetattr(3).
 pub fn attributes(tty: BorrowedFd<'_>) -> Result<libc::termios> {
     let mut termios = MaybeUninit::<libc::termios>::zeroed();
@@ -75,12 +82,14 @@ pub fn set_attributes(tty: BorrowedFd<'_>, termios: &libc::termios) -> Result<()
     done(unsafe { libc::tcsetattr(tty.as_raw_fd(), libc::TCSANOW, termios) }.into())
 }
 
-/// cfmakeraw(3) with output processing kept off; returns what to restore.
+/// cfmakeraw(3), but for the processing of output: what comes from the container's terminal ends its lines in LF
+/// alone (`keep_newlines`), and it is ours that turns them into CR LF. Returns what to restore.
 pub fn make_raw(tty: BorrowedFd<'_>) -> Result<libc::termios> {
     let before = attributes(tty)?;
     let mut raw = before;
     // SAFETY: `raw` is a whole termios.
     unsafe { libc::cfmakeraw(&raw mut raw) };
+    raw.c_oflag |= before.c_oflag & libc::OPOST;
     set_attributes(tty, &raw)?;
     Ok(before)
 }

@@ -11,7 +11,7 @@ use std::ffi::CString;
 
 use super::annotations;
 use super::draft::{Draft, Input, ProgramStart, c_string};
-use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText};
+use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
@@ -85,7 +85,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         bounding: bounding(input.host, &input.namespaces),
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
-        terminal: input.options.terminal,
+        terminal: input.options.terminal != Terminal::None,
         start: input.options.start,
         preserve_fds: input.options.preserve_fds,
         userns: input.in_userns(),

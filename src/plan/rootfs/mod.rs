@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path};
-use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Reach, SetupOp, Source};
+use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Reach, SetupOp, Source, Terminal};
 use super::process::hooks;
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
@@ -148,12 +148,15 @@ pub(super) fn reach(depth: Depth) -> Reach {
 }
 
 fn console(input: &Input<'_>, draft: &mut Draft) {
-    let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal) else { return };
+    let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal != Terminal::None) else {
+        return;
+    };
     let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     draft.setup.push(SetupOp::Console {
         size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
         uid: process.user.uid,
         node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
+        master: input.options.terminal,
     });
     draft.setup.push(SetupOp::ControllingTerminal);
 }

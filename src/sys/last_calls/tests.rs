@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::super::socket::{self, RECORD};
-use super::{Block, Mode};
+use super::super::socket::{self, RECORD, Record};
+use super::{Block, Complaint, HEADER_AT, Mode};
 
 const WRITTEN: usize = 4096;
 
@@ -38,9 +39,21 @@ fn pipe() -> (OwnedFd, OwnedFd) {
     nix::unistd::pipe().unwrap()
 }
 
-/// The record's number at +4 or +8: operation, errno or value.
 fn number(record: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(record[at..at + 4].try_into().unwrap())
+}
+
+fn kind(record: &[u8]) -> u32 {
+    number(record, offset_of!(Record, kind))
+}
+
+fn op(record: &[u8]) -> u32 {
+    number(record, offset_of!(Record, op))
+}
+
+/// An errno, or the number that goes with the kind.
+fn value(record: &[u8]) -> u32 {
+    number(record, offset_of!(Record, value))
 }
 
 #[test]
@@ -55,9 +68,9 @@ fn a_program_that_cannot_be_executed_is_said_and_reported() {
         let none = block.words(&[0]);
         let texts: [&[u8]; 3] = [b"not a program\n", b"not there\n", b"anything else\n"];
         let [first, second, last] = texts.map(|text| (block.bytes(text), text.len() as u64));
-        let triples =
-            [[libc::ENOEXEC as u64, first.0, first.1], [libc::ENOENT as u64, second.0, second.1], [0, last.0, last.1]];
-        let complaints = block.words(triples.as_flattened());
+        let complaints = [(libc::ENOEXEC, first), (libc::ENOENT, second), (0, last)];
+        let complaints =
+            block.complaints(&complaints.map(|(errno, (text, len))| Complaint { errno: errno as u64, text, len }));
         block.call(1, Mode::MUST, libc::SYS_dup3, &[pipe.1.as_raw_fd() as u64, 2, 0]);
         block.call(2, Mode::MAY, libc::SYS_close, &[u64::from(u32::MAX)]);
         block.call(3, Mode::MUST.and(Mode::SAY), libc::SYS_execve, &[path, none, none, complaints]);
@@ -65,8 +78,8 @@ fn a_program_that_cannot_be_executed_is_said_and_reported() {
         assert_eq!((text.as_str(), status), (said, 255));
         let mut record = [0; RECORD];
         let (length, _) = socket::receive(ours.as_fd(), &mut record).unwrap();
-        assert_eq!((length, number(&record, 4), number(&record, 8)), (RECORD, 3, errno as u32));
-        assert_eq!(&record[..4], [7; 4], "the kind of the record stays");
+        assert_eq!((length, op(&record), value(&record)), (RECORD, 3, errno as u32));
+        assert_eq!(kind(&record), u32::from_ne_bytes([7; 4]), "the kind of the record stays");
     }
 }
 
@@ -75,13 +88,18 @@ fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
     let (ours, theirs) = socket::pair().unwrap();
     let pipe = pipe();
     let mut block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
-    block.set_record(&[9; RECORD]);
+    block.set_spare(&[9; RECORD]);
     let text = block.bytes(b"through a copy\n");
     block.call(0, Mode::FORK, libc::SYS_clone, &[libc::SIGCHLD as u64]);
     block.call(1, Mode::STORE, libc::SYS_dup, &[pipe.1.as_raw_fd() as u64]);
     block.call(1, Mode::USE_LAST, libc::SYS_write, &[0, text, 15]);
-    let (record_at, _) = block.record();
-    block.call(1, Mode::MUST, libc::SYS_write, &[pipe.1.as_raw_fd() as u64, record_at + 8, 1]);
+    let spare = block.spare();
+    block.call(
+        1,
+        Mode::MUST,
+        libc::SYS_write,
+        &[pipe.1.as_raw_fd() as u64, spare + offset_of!(Record, value) as u64, 1],
+    );
     // The launcher ends with 0; its child goes on to the end of the table.
     let (written, status) = walk(&block, pipe);
     let mut record = [0; RECORD];
@@ -89,8 +107,8 @@ fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
     assert_eq!((status, length), (0, RECORD));
     let copy = written.strip_prefix("through a copy\n").expect("written through the copied descriptor");
     assert_eq!(copy.len(), 1, "the stored number of the copy");
-    assert!(number(&record, 8) > 1, "the pid of the launched: {}", number(&record, 8));
-    assert_eq!(&record[..4], [9; 4]);
+    assert!(value(&record) > 1, "the pid of the launched: {}", value(&record));
+    assert_eq!(kind(&record), u32::from_ne_bytes([9; 4]));
 }
 
 #[test]
@@ -99,7 +117,7 @@ fn the_block_is_made_of_whole_pages_of_this_kernel() {
     let (_ours, theirs) = socket::pair().unwrap();
     let block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
     let (low, high) = block.bounds();
-    let (code, header, _) = block.entry();
+    let (code, header) = (low as usize, low as usize + HEADER_AT);
     for address in [low as usize, high as usize, code, header] {
         assert_eq!(address % page, 0, "{address:#x} with pages of {page}");
     }

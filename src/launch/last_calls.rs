@@ -1,4 +1,4 @@
-//! The operations after the set-up as a table of system calls (see `sys::tail`), built before the clone.
+//! The operations after the set-up as a table of system calls (see `sys::last_calls`), built before the clone.
 
 use std::ffi::{CString, c_char};
 use std::mem::size_of;
@@ -10,7 +10,7 @@ use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
 use crate::plan::Plan;
 use crate::plan::op::{ChildHook, ChildOp, Filter, LastOp, SetupOp};
-use crate::sys::tail::{Block, Mode, leave_runtime};
+use crate::sys::last_calls::{self, Block, Complaint, Mode};
 use crate::sys::{cred, fs};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
@@ -99,8 +99,8 @@ fn data_size(plan: &Plan) -> usize {
     let strings: usize = plan.args.iter().chain(&plan.env).map(|text| text.count_bytes() + 24).sum();
     let filters: usize =
         plan.last.iter().map(|op| if let LastOp::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
-    let complaints =
-        (COMPLAINTS.len() + 1) * (3 * 8 + 64 + plan.args.first().map_or(0, |program| program.count_bytes()));
+    let complaints = (COMPLAINTS.len() + 1)
+        * (size_of::<Complaint>() + 64 + plan.args.first().map_or(0, |program| program.count_bytes()));
     complaints + strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
 }
 
@@ -124,19 +124,19 @@ const COMPLAINTS: [Errno; 9] = [
     Errno::ELIBBAD,
 ];
 
-/// The triples for [`Mode::SAY`], in runc's words.
+/// The list for [`Mode::SAY`], in runc's words.
 fn complaints(block: &mut Block, plan: &Plan) -> u64 {
     let program = plan.args.first().map_or(&b""[..], |program| program.to_bytes());
-    let mut words = Vec::with_capacity(3 * (COMPLAINTS.len() + 1));
+    let mut list = Vec::with_capacity(COMPLAINTS.len() + 1);
     let mut say = |block: &mut Block, errno: i32, why: &str| {
         let text = [b"exec ", program, b": ", why.as_bytes(), b"\n"].concat();
-        words.extend([errno as u64, block.bytes(&text), text.len() as u64]);
+        list.push(Complaint { errno: errno as u64, text: block.bytes(&text), len: text.len() as u64 });
     };
     for errno in COMPLAINTS {
         say(block, errno as i32, &errno_text(errno));
     }
     say(block, 0, "cannot be executed");
-    block.words(&words)
+    block.complaints(&list)
 }
 
 fn pointers(hook: &ChildHook, env: &[CString]) -> HookPointers {
@@ -172,7 +172,7 @@ impl Builder<'_> {
         match op {
             LastOp::LeaveRuntime => {
                 if let Some(exe) = self.exe {
-                    leave_runtime(&mut self.block, index, exe.as_fd(), b"brisk: init\0");
+                    last_calls::leave(&mut self.block, index, exe.as_fd(), b"brisk: init\0");
                 }
             }
             // EPERM: a leader already, which is what is wanted.
@@ -253,10 +253,13 @@ impl Builder<'_> {
         let record = wire::encode(&Message::Sync(SyncPoint::Listener, 0));
         // The spare record holds the number; the kind comes from a record of its own, for the spare one may be
         // that of the fork.
-        let head = self.block.bytes(&record[..8]);
-        let (spare, _) = self.block.record();
-        let vectors = self.block.words(&[head, 8, spare + 8, wire::SIZE as u64 - 8]);
-        let message = self.block.words(&[0, 0, vectors, 2, 0, 0, 0]);
+        const VALUE: u64 = wire::VALUE as u64;
+        const AFTER: u64 = VALUE + size_of::<i32>() as u64;
+        let record = self.block.bytes(&record);
+        let value = self.block.spare() + VALUE;
+        let parts = [record, VALUE, value, AFTER - VALUE, record + AFTER, wire::SIZE as u64 - AFTER];
+        let vectors = self.block.words(&parts);
+        let message = self.block.words(&[0, 0, vectors, parts.len() as u64 / 2, 0, 0, 0]);
         let answer = self.block.reserve(wire::SIZE);
         self.block.call(index, Mode::STORE, libc::SYS_seccomp, &args);
         self.must(index, libc::SYS_sendmsg, &[self.wire, message, MSG_NOSIGNAL]);
@@ -269,7 +272,7 @@ impl Builder<'_> {
         let mut args = vec![0u64; size / 8];
         args[0] = libc::CLONE_PARENT as u64;
         let args = self.block.words(&args);
-        self.block.set_record(&wire::encode(&Message::Sync(SyncPoint::Launched, 0)));
+        self.block.set_spare(&wire::encode(&Message::Sync(SyncPoint::Launched, 0)));
         self.block.call(index, Mode::FORK, libc::SYS_clone3, &[args, size as u64]);
     }
 }

@@ -1,29 +1,36 @@
-//! The last system calls before `execve`, walked by a few dozen instructions that need nothing of brisk.
+//! The last system calls before `execve`, made by a few dozen instructions that need nothing of brisk.
 //!
-//! A [`Block`] is one anonymous mapping: a page of position-independent code and a table of raw system calls
-//! with everything they point to. The parent builds it; the child (a copy of the parent) jumps into it. From
-//! then on nothing of the runtime is needed: the first calls of the table unmap all of it and swap
-//! `/proc/self/exe` for an empty memory file, so a container that waits for `start` costs a few kB and has no
-//! path to the runtime's binary (the CVE-2019-5736 class), without a second `execve` of ourselves.
+//! A [`Block`] is one anonymous mapping: a page with a copy of the *walker*, position-independent code, and the *table*
+//! of raw system calls with everything they point to. The parent builds it; the child (a copy of the parent) jumps into
+//! it. From then on nothing of the runtime is needed: the first calls of the table *leave* it ([`leave`]), which unmaps
+//! all of it and swaps `/proc/self/exe` for an empty memory file, so a container that is *parked* (waits for `start`)
+//! costs a few kB and has no path to the runtime's binary (the CVE-2019-5736 class), without a second `execve` of
+//! ourselves.
 //!
-//! Where the machine code is missing (other architectures) or not wanted, [`Block::run_op`] makes the same
-//! calls from Rust.
+//! The walker is in x86_64.rs and aarch64.rs, each with its registers and what it does in pseudo-code. It takes every
+//! offset, size, flag and number from the types and constants here, so a field can be moved without a look at it.
+//! Where it is missing (other architectures) or not wanted, [`Block::run_op`] makes the same calls from Rust.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::arch::global_asm;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod code;
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), path = "no_walker.rs")]
+mod machine;
 
-use super::socket::RECORD;
-use super::{Result, cvt, raw};
+use super::socket::{RECORD, Record};
+use super::{Result, cvt, done, raw};
+use machine::PAGE;
 
 /// What to do with the result of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mode(u64);
+pub struct Mode(u32);
 
 impl Mode {
     /// An error is a fault: report it and exit.
@@ -32,13 +39,13 @@ impl Mode {
     pub const MAY: Mode = Mode(1);
     /// The first argument is the last result.
     pub const USE_LAST: Mode = Mode(2);
-    /// The result is stored in the value of the spare record (see [`Block::set_record`]).
+    /// The result is stored in the value of the spare record (see [`Block::set_spare`]).
     pub const STORE: Mode = Mode(4);
     /// A result other than 0 is stored, the spare record is sent and the process exits: the parent's side of
     /// a clone.
     pub const FORK: Mode = Mode(8);
     /// Before the fault is reported, say it on the standard error stream. The fourth argument is the address of
-    /// (errno, text, length) triples; one with errno 0 is for all the others and ends them.
+    /// [`Complaint`]s.
     pub const SAY: Mode = Mode(16);
 
     /// Both.
@@ -46,38 +53,72 @@ impl Mode {
     pub const fn and(self, other: Mode) -> Mode {
         Mode(self.0 | other.0)
     }
+
+    const fn has(self, other: Mode) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
-/// One entry of the table. The layout is known to the machine code (`code`).
+/// One entry of the table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 struct Call {
     nr: u64,
     args: [u64; 6],
-    /// [`Mode`] in the low half, index of the plan's operation in the high half.
-    mode: u64,
+    /// [`Mode`].
+    mode: u32,
+    /// Index of the plan's operation.
+    op: u32,
 }
 
-/// Start of the data part. The layout is known to the machine code (`code`).
+/// What is said of one errno. The list ends with one of errno 0, which is for all the others.
 #[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Complaint {
+    /// The errno.
+    pub errno: u64,
+    /// Address of the text.
+    pub text: u64,
+    /// Its length.
+    pub len: u64,
+}
+
+/// What stands before the table.
+#[repr(C)]
+#[derive(Clone, Copy)]
 struct Header {
-    wire: u64,
-    exit_status: u64,
-    /// Fault record: op at +20, errno at +24.
+    /// Where the records go.
+    wire: i32,
+    /// Of a process whose call failed.
+    exit_status: u32,
+    /// Sent when a call fails, with operation and errno filled in.
     fault: [u8; RECORD],
-    /// Spare record: value at +152.
+    /// Its value is filled in by [`Mode::STORE`] and [`Mode::FORK`], which also sends it.
     spare: [u8; RECORD],
 }
 
 const HEADER: usize = size_of::<Header>();
 const CALL: usize = size_of::<Call>();
-/// The largest page a kernel of the architecture may have; on arm64 they are of 4, 16 (Raspberry Pi 5) or 64 KiB. The
-/// code's page must become executable without the header, which is written to, and the ends of the block are where
-/// munmap(2) starts and stops.
-const PAGE: usize = if cfg!(target_arch = "aarch64") { 65536 } else { 4096 };
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const COMPLAINT: usize = size_of::<Complaint>();
+/// The number of a call that is none: the table ends here.
 const END: u64 = u64::MAX;
 /// Exit status of a process whose call failed; the fault record says why.
-const EXIT_FAULT: u64 = 255;
+const EXIT_FAULT: u32 = 255;
+/// Exit status of a process that came to the end of the table, which no plan's table lets it do.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const ENDED: u32 = 125;
+/// A result from -4095 on is an errno (MAX_ERRNO of include/linux/err.h).
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const MAX_ERRNO: u32 = 4095;
+const STDERR: i32 = libc::STDERR_FILENO;
+
+const HEADER_AT: usize = PAGE;
+const CALLS_AT: usize = HEADER_AT + HEADER;
+const SPARE_AT: usize = HEADER_AT + offset_of!(Header, spare);
+
+/// Whether this build has a walker.
+pub const HAS_WALKER: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
 // Where the C library registered a restartable-sequences area: glibc 2.35 and later export the offset from
 // the thread pointer and the size. A weak reference reads as address 0 where there is none.
@@ -97,19 +138,31 @@ global_asm!(
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 unsafe extern "C" {
+    static brisk_walker_start: u8;
+    static brisk_walker_end: u8;
     static brisk_rseq_symbols: [usize; 2];
 }
 
-/// Whether this build has the machine code.
-pub const HAS_CODE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+/// The walker: where it is in this program, and its length in bytes.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn walker() -> (*const u8, usize) {
+    let (start, end) = (&raw const brisk_walker_start, &raw const brisk_walker_end);
+    (start, end as usize - start as usize)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn walker() -> (*const u8, usize) {
+    (ptr::null(), 0)
+}
 
 /// The mapping. It is never unmapped by its owner: the child's copy outlives everything else.
 #[derive(Debug)]
 pub struct Block {
     base: usize,
     len: usize,
-    calls: usize,
     next_call: usize,
+    /// Where the room for calls ends.
+    data_at: usize,
     next_data: usize,
 }
 
@@ -117,8 +170,7 @@ impl Block {
     /// Maps a block with room for `calls` calls and `data` bytes of what they point to (each item is aligned
     /// to 8, which the caller counts).
     pub fn new(wire: BorrowedFd<'_>, fault: [u8; RECORD], calls: usize, data: usize) -> Result<Block> {
-        let calls_at = PAGE + HEADER;
-        let data_at = calls_at + (calls + 1) * CALL;
+        let data_at = CALLS_AT + (calls + 1) * CALL;
         let len = (data_at + data).next_multiple_of(PAGE);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
@@ -126,28 +178,26 @@ impl Block {
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        let mut block = Block { base: base as usize, len, calls: calls_at, next_call: calls_at, next_data: data_at };
-        let header = Header { wire: wire.as_raw_fd() as u64, exit_status: EXIT_FAULT, fault, spare: [0; RECORD] };
-        block.store(PAGE, &header);
-        block.copy_code();
+        let mut block = Block { base: base as usize, len, next_call: CALLS_AT, data_at, next_data: data_at };
+        let header = Header { wire: wire.as_raw_fd(), exit_status: EXIT_FAULT, fault, spare: [0; RECORD] };
+        block.store(HEADER_AT, header);
+        block.copy_walker();
         Ok(block)
     }
 
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    fn copy_code(&mut self) {
-        let (start, len) = code::walker();
+    fn copy_walker(&mut self) {
+        let (start, len) = walker();
         assert!(len <= PAGE, "the walker fits its page");
-        // SAFETY: source is the whole routine above, destination the first page of our own mapping.
-        unsafe { ptr::copy_nonoverlapping(start, self.base as *mut u8, len) };
+        if len > 0 {
+            // SAFETY: source is the whole routine, destination the first page of our own mapping.
+            unsafe { ptr::copy_nonoverlapping(start, self.base as *mut u8, len) };
+        }
     }
 
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn copy_code(&mut self) {}
-
-    fn store<T>(&mut self, offset: usize, value: &T) {
-        assert!(offset + size_of::<T>() <= self.len && offset.is_multiple_of(8), "within the block");
-        // SAFETY: the destination is inside our own mapping and aligned, as was just checked; T is plain data.
-        unsafe { ptr::copy_nonoverlapping(ptr::from_ref(value), (self.base + offset) as *mut T, 1) };
+    fn store<T: Copy>(&mut self, offset: usize, value: T) {
+        assert!(offset + size_of::<T>() <= self.len, "within the block");
+        // SAFETY: the destination is inside our own mapping, as was just checked; T is plain data.
+        unsafe { ptr::write_unaligned((self.base + offset) as *mut T, value) };
     }
 
     /// Puts bytes into the block; returns their address.
@@ -181,9 +231,19 @@ impl Block {
     pub fn words(&mut self, words: &[u64]) -> u64 {
         let at = self.next_data;
         for (i, word) in words.iter().enumerate() {
-            self.store(at + 8 * i, word);
+            self.store(at + 8 * i, *word);
         }
         self.next_data = at + 8 * words.len();
+        (self.base + at) as u64
+    }
+
+    /// Puts a list for [`Mode::SAY`] into the block; returns its address.
+    pub fn complaints(&mut self, list: &[Complaint]) -> u64 {
+        let at = self.next_data;
+        for complaint in list {
+            self.store(self.next_data, *complaint);
+            self.next_data += size_of::<Complaint>();
+        }
         (self.base + at) as u64
     }
 
@@ -191,22 +251,20 @@ impl Block {
     pub fn call(&mut self, op: u32, mode: Mode, nr: libc::c_long, args: &[u64]) {
         let mut all = [0; 6];
         all[..args.len()].copy_from_slice(args);
-        let at = self.next_call;
-        let mode = mode.0 | (u64::from(op) << 32);
-        self.store(at, &Call { nr: nr as u64, args: all, mode });
+        self.store(self.next_call, Call { nr: nr as u64, args: all, mode: mode.0, op });
         self.next_call += CALL;
-        self.store(self.next_call, &Call { nr: END, args: [0; 6], mode: 0 });
+        assert!(self.next_call + CALL <= self.data_at, "no more calls than were counted");
+        self.store(self.next_call, Call { nr: END, args: [0; 6], mode: 0, op: 0 });
     }
 
     /// Fills the spare record.
-    pub fn set_record(&mut self, record: &[u8; RECORD]) {
-        let at = PAGE + 16 + RECORD;
-        self.store(at, record);
+    pub fn set_spare(&mut self, record: &[u8; RECORD]) {
+        self.store(SPARE_AT, *record);
     }
 
-    /// Address and length of the spare record.
-    pub fn record(&self) -> (u64, u64) {
-        ((self.base + PAGE + 16 + RECORD) as u64, RECORD as u64)
+    /// Address of the spare record.
+    pub fn spare(&self) -> u64 {
+        (self.base + SPARE_AT) as u64
     }
 
     /// First and last address of the mapping, for the calls that unmap everything around it.
@@ -214,82 +272,38 @@ impl Block {
         (self.base as u64, (self.base + self.len) as u64)
     }
 
-    /// Address of the machine code and of the header and first call.
-    fn entry(&self) -> (usize, usize, usize) {
-        (self.base, self.base + PAGE, self.base + self.calls)
-    }
-
-    /// Jumps into the block. Returns only if its code page may not be made executable (an LSM may refuse it).
-    #[cfg(target_arch = "x86_64")]
+    /// Jumps to the walker. Returns only where there is none, or where its page may not be made executable (an LSM may
+    /// refuse it).
     pub fn enter(&self) -> Errno {
-        if let Err(errno) = self.make_executable() {
-            return errno;
+        if !HAS_WALKER {
+            return Errno::ENOSYS;
         }
-        let (code, header, calls) = self.entry();
-        // SAFETY: the code page holds the walker and is executable, the table ends with END, and every
-        // pointer in it was put there through this type or refers to memory that the table does not unmap
-        // before its use. The routine does not return.
-        unsafe {
-            std::arch::asm!("jmp {code}", code = in(reg) code, in("rdi") header, in("rsi") calls, options(noreturn));
-        }
-    }
-
-    /// Jumps into the block. Returns only if its code page may not be made executable (an LSM may refuse it).
-    #[cfg(target_arch = "aarch64")]
-    pub fn enter(&self) -> Errno {
-        if let Err(errno) = self.make_executable() {
-            return errno;
-        }
-        let (code, header, calls) = self.entry();
-        let (_, len) = code::walker();
-        for_each_line(code, len, |line| {
-            // SAFETY: cleans a cache line of our own code page; no memory changes.
-            unsafe { std::arch::asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) }
-        });
-        // SAFETY: a barrier: what was cleaned is seen by what fetches instructions.
-        unsafe { std::arch::asm!("dsb ish", options(nostack, preserves_flags)) };
-        for_each_line(code, len, |line| {
-            // SAFETY: drops a line of the instruction cache; no memory changes.
-            unsafe { std::arch::asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) }
-        });
-        // SAFETY: the code page holds the walker, is executable and was synchronised with the
-        // instruction cache; the table ends with END, and every pointer in it was put there through this type
-        // or refers to memory that the table does not unmap before its use. The routine does not return.
-        unsafe {
-            std::arch::asm!(
-                "dsb ish", "isb", "br {code}",
-                code = in(reg) code, in("x0") header, in("x1") calls, options(noreturn));
-        }
-    }
-
-    /// This architecture has no machine code.
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    pub fn enter(&self) -> Errno {
-        Errno::ENOSYS
-    }
-
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    fn make_executable(&self) -> Result<()> {
         // SAFETY: changes the protection of the first page of our own mapping, which holds only code.
-        super::done(unsafe { raw!(SYS_mprotect, self.base, PAGE, libc::PROT_READ | libc::PROT_EXEC) })
+        let executable = unsafe { raw!(SYS_mprotect, self.base, PAGE, libc::PROT_READ | libc::PROT_EXEC) };
+        if let Err(errno) = done(executable) {
+            return errno;
+        }
+        // SAFETY: the first page holds the walker and is executable, the table ends with END, and every pointer in it
+        // was put there through this type or refers to memory that the table does not unmap before its use.
+        unsafe { machine::jump(self.base, self.base + HEADER_AT, self.base + CALLS_AT) }
     }
 
     /// Makes the calls of one operation from Rust.
     pub fn run_op(&mut self, op: u32) -> Result<()> {
-        let mut at = self.calls;
+        let mut at = CALLS_AT;
         let mut last = 0u64;
         loop {
             // SAFETY: `at` walks the table inside our own mapping, which ends with END.
-            let mut call = unsafe { ptr::read((self.base + at) as *const Call) };
+            let mut call = unsafe { ptr::read_unaligned((self.base + at) as *const Call) };
             if call.nr == END {
                 return Ok(());
             }
             at += CALL;
-            if call.mode >> 32 != u64::from(op) {
+            if call.op != op {
                 continue;
             }
-            let mode = Mode(call.mode & u64::from(u32::MAX));
-            if mode.0 & Mode::USE_LAST.0 != 0 {
+            let mode = Mode(call.mode);
+            if mode.has(Mode::USE_LAST) {
                 call.args[0] = last;
             }
             let [a, b, c, d, e, f] = call.args;
@@ -299,8 +313,8 @@ impl Block {
             match result {
                 Ok(value) => {
                     last = value as u64;
-                    let forked = mode.0 & Mode::FORK.0 != 0 && value != 0;
-                    if forked || mode.0 & Mode::STORE.0 != 0 {
+                    let forked = mode.has(Mode::FORK) && value != 0;
+                    if forked || mode.has(Mode::STORE) {
                         self.store_value(value as i32);
                     }
                     if forked {
@@ -308,9 +322,9 @@ impl Block {
                         super::process::exit(0);
                     }
                 }
-                Err(_) if mode.0 & Mode::MAY.0 != 0 => {}
+                Err(_) if mode.has(Mode::MAY) => {}
                 Err(errno) => {
-                    if mode.0 & Mode::SAY.0 != 0 {
+                    if mode.has(Mode::SAY) {
                         say(d, errno);
                     }
                     return Err(errno);
@@ -320,49 +334,44 @@ impl Block {
     }
 
     fn store_value(&mut self, value: i32) {
-        let at = PAGE + 16 + RECORD + 8;
-        self.store(at, &value);
+        self.store(SPARE_AT + offset_of!(Record, value), value);
     }
 
     fn send_spare(&self) {
-        let record = self.base + PAGE + 16 + RECORD;
-        // SAFETY: the header, inside our own mapping, starts with the wire's descriptor.
-        let wire = unsafe { ptr::read((self.base + PAGE) as *const u64) };
+        let wire = (self.base + HEADER_AT + offset_of!(Header, wire)) as *const i32;
+        // SAFETY: the header is inside our own mapping.
+        let wire = unsafe { ptr::read_unaligned(wire) };
         // SAFETY: the header holds the whole spare record. A failure means that the parent is gone, and nobody
         // is left to tell.
-        unsafe { raw!(SYS_sendto, wire, record, RECORD, libc::MSG_NOSIGNAL, 0usize, 0) };
+        unsafe { raw!(SYS_sendto, wire, self.spare(), RECORD, libc::MSG_NOSIGNAL, 0usize, 0) };
     }
 }
 
-/// What the machine code does for [`Mode::SAY`].
+/// What the walker does for [`Mode::SAY`].
 fn say(list: u64, errno: Errno) {
-    let mut at = list as *const [u64; 3];
+    let mut at = list as *const Complaint;
     loop {
         // SAFETY: the builder of the call vouches for the list, which ends with an entry for all errors.
-        let [found, text, len] = unsafe { ptr::read(at) };
-        if found == 0 || found == errno as u64 {
+        let complaint = unsafe { ptr::read_unaligned(at) };
+        if complaint.errno == 0 || complaint.errno == errno as u64 {
             // SAFETY: text and length are of one entry of the list. Nobody is left to be told of a failure.
-            unsafe { raw!(SYS_write, 2, text, len) };
+            unsafe { raw!(SYS_write, STDERR, complaint.text, complaint.len) };
             return;
         }
         at = at.wrapping_add(1);
     }
 }
 
-/// The first calls of a table that leaves brisk behind: unregister the C library's rseq area (its memory is
+/// The calls that leave the runtime: unregister the C library's rseq area (its memory is
 /// about to go, and the kernel kills a process whose area faults), unmap everything but the block, and make
 /// `exe` what `/proc/self/exe` names (prctl(2) `PR_SET_MM_MAP`; needs CAP_SYS_ADMIN or
 /// CAP_CHECKPOINT_RESTORE in the user namespace).
-pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
+pub fn leave(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     const PR_SET_MM_MAP: u64 = 14;
     if let Some((area, len)) = rseq_area() {
         const RSEQ_FLAG_UNREGISTER: u64 = 1;
-        #[cfg(target_arch = "aarch64")]
-        const SIGNATURE: u64 = 0xd428_bc00;
-        #[cfg(not(target_arch = "aarch64"))]
-        const SIGNATURE: u64 = 0x5305_3053;
         // There is an area only where the registration succeeded. Going on with it registered would be a SIGSEGV.
-        block.call(op, Mode::MUST, libc::SYS_rseq, &[area, len, RSEQ_FLAG_UNREGISTER, SIGNATURE]);
+        block.call(op, Mode::MUST, libc::SYS_rseq, &[area, len, RSEQ_FLAG_UNREGISTER, machine::RSEQ_SIGNATURE]);
     }
     let (low, high) = block.bounds();
     block.call(op, Mode::MUST, libc::SYS_munmap, &[0, low]);
@@ -384,19 +393,13 @@ pub fn leave_runtime(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u
     block.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
 }
 
-/// The cache lines of a range, in steps of the smallest that the architecture knows (CTR_EL0: four words).
-#[cfg(target_arch = "aarch64")]
-fn for_each_line(start: usize, len: usize, act: impl FnMut(usize)) {
-    (start..start + len).step_by(16).for_each(act);
-}
-
 /// Whether the kernel can swap `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE): `PR_SET_MM_MAP_SIZE` answers.
 pub fn can_leave_runtime() -> bool {
     const PR_SET_MM_MAP_SIZE: u64 = 15;
     let mut size: libc::c_uint = 0;
     // SAFETY: the option writes one unsigned int through the pointer.
     let ret = unsafe { raw!(SYS_prctl, libc::PR_SET_MM, PR_SET_MM_MAP_SIZE, &raw mut size, 0, 0) };
-    HAS_CODE && ret == 0 && size as usize == 13 * 8
+    HAS_WALKER && ret == 0 && size as usize == 13 * 8
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -412,28 +415,12 @@ fn rseq_area() -> Option<(u64, u64)> {
     let size = unsafe { *(size as *const u32) };
     // The size is 0 when registration is switched off; the kernel wants the length given at registration,
     // which glibc makes at least 32.
-    (size > 0).then(|| ((thread_pointer() as isize + offset) as u64, u64::from(size.max(32))))
+    (size > 0).then(|| ((machine::thread_pointer() as isize + offset) as u64, u64::from(size.max(32))))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn rseq_area() -> Option<(u64, u64)> {
     None
-}
-
-#[cfg(target_arch = "x86_64")]
-fn thread_pointer() -> usize {
-    let pointer: usize;
-    // SAFETY: the word at fs:0 is the thread pointer itself in the x86-64 ABI; reading it changes nothing.
-    unsafe { std::arch::asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
-    pointer
-}
-
-#[cfg(target_arch = "aarch64")]
-fn thread_pointer() -> usize {
-    let pointer: usize;
-    // SAFETY: reading the thread pointer register changes nothing.
-    unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
-    pointer
 }
 
 #[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -1,0 +1,67 @@
+//! The standard streams of a foreground program: which of the caller's it gets as they are, and which by a pipe.
+//!
+//! A terminal, a file or a device is not handed over: whoever has the descriptor may read what is typed later, open
+//! /proc/self/fd/0 for writing although the caller opened it for reading, and keep all of it when the command is over.
+//! Pipes, sockets and /dev/null give nothing of that kind away and go as they are. (runc relays every stream.)
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::error::{Context, Result, Stage};
+use crate::sys::fs;
+
+/// The caller's streams, by number.
+const CALLERS: [BorrowedFd<'static>; 3] = [fs::STDIN, fs::STDOUT, fs::STDERR];
+
+/// Our ends of the pipes that stand in for the caller's streams.
+#[derive(Debug, Default)]
+pub(super) struct Relayed {
+    /// Written by us: the program's standard input.
+    pub input: Option<Input>,
+    /// Read by us, with the stream that it goes to.
+    pub outputs: Vec<(OwnedFd, BorrowedFd<'static>)>,
+}
+
+/// The pipe to the program's standard input.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub writer: OwnedFd,
+    /// Kept where the caller's stream can be sought in: it tells how much of it the program has not read.
+    pub reader: Option<OwnedFd>,
+}
+
+/// What the program gets in place of the caller's streams, by number; `None` is the caller's own.
+pub(super) type ForProgram = [Option<OwnedFd>; 3];
+
+/// Makes pipes for those of the caller's streams that are not handed over.
+pub(super) fn relay() -> Result<(Relayed, ForProgram)> {
+    let mut ours = Relayed::default();
+    let mut program: ForProgram = [None, None, None];
+    for (number, caller) in CALLERS.into_iter().enumerate() {
+        let stat = fs::stat(caller).at(Stage::Console, || format!("look at standard stream {number}"))?;
+        if is_harmless(&stat) {
+            continue;
+        }
+        let (reader, writer) = fs::pipe().at(Stage::Console, || "make a pipe")?;
+        // Only our end: the program's is an open file description of its own.
+        let end = if number == 0 { &writer } else { &reader };
+        fs::set_nonblocking(end.as_fd()).at(Stage::Console, || "make a pipe non-blocking")?;
+        if number == 0 {
+            let regular = fs::kind(&stat) == libc::S_IFREG;
+            let kept = regular.then(|| fs::dup(reader.as_fd(), 3)).transpose();
+            ours.input = Some(Input { writer, reader: kept.at(Stage::Console, || "copy a descriptor")? });
+            program[number] = Some(reader);
+        } else {
+            ours.outputs.push((reader, caller));
+            program[number] = Some(writer);
+        }
+    }
+    Ok((ours, program))
+}
+
+fn is_harmless(stat: &libc::stat) -> bool {
+    match fs::kind(stat) {
+        libc::S_IFIFO | libc::S_IFSOCK => true,
+        libc::S_IFCHR => stat.st_rdev == libc::makedev(1, 3),
+        _ => false,
+    }
+}

@@ -1,0 +1,196 @@
+//! The walker for AArch64. Position-independent; it reads and writes nothing but the block, and uses no stack.
+//!
+//! | register | holds |
+//! |---|---|
+//! | x19 | the header |
+//! | x20 | the call that is being made |
+//! | x21 | the last result that was no error |
+//! | w22 | the mode of the call |
+//! | w23 | the errno of a failed call; then the exit status |
+//! | w9 | between two instructions |
+//! | x8 | number of a system call |
+//! | x0 to x5 | arguments of a system call; x0 its result |
+//!
+//! ```text
+//! header = x0; call = x1; last = 0
+//! next_call:
+//!     if call.nr == END: exit_group(ENDED)
+//!     result = syscall(call.nr, mode & USE_LAST ? last : call.args[0], call.args[1..6])
+//!     if result is an error: goto failed
+//!     last = result
+//!     if mode & STORE: header.spare.value = result
+//!     if mode & FORK and result != 0: goto report_child
+//! advance:
+//!     call += 1; goto next_call
+//! failed:
+//!     if mode & MAY: goto advance
+//!     if mode & SAY: for complaint in call.args[3]..:
+//!         if complaint.errno == errno or complaint.errno == 0: write(2, complaint.text, complaint.len); break
+//!     header.fault.op = call.op; header.fault.value = errno
+//!     record = header.fault; status = header.exit_status; goto send
+//! report_child:
+//!     header.spare.value = result; record = header.spare; status = 0
+//! send:
+//!     sendto(header.wire, record, size of a record, MSG_NOSIGNAL); exit_group(status)
+//! ```
+
+use std::arch::{asm, global_asm};
+use std::mem::{offset_of, size_of};
+
+use super::super::socket::Record;
+use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, STDERR};
+
+/// The largest page: a kernel's are of 4, 16 (Raspberry Pi 5) or 64 KiB.
+pub(super) const PAGE: usize = 65536;
+/// What has to stand before an abort handler of restartable sequences; the kernel asks for it to unregister an area.
+pub(super) const RSEQ_SIGNATURE: u64 = 0xd428_bc00;
+
+global_asm!(
+    ".pushsection .text.brisk_walker,\"ax\",@progbits",
+    ".balign 64",
+    ".globl brisk_walker_start",
+    ".hidden brisk_walker_start",
+    "brisk_walker_start:",
+    "mov x19, x0",
+    "mov x20, x1",
+    "mov x21, #0",
+    ".Lbrisk_next_call:",
+    "ldr x8, [x20, #{call_nr}]",
+    "cmn x8, #{minus_END}",
+    "b.eq .Lbrisk_ended",
+    "ldp x0, x1, [x20, #{call_args}]",
+    "ldp x2, x3, [x20, #{call_args}+16]",
+    "ldp x4, x5, [x20, #{call_args}+32]",
+    "ldr w22, [x20, #{call_mode}]",
+    "tst w22, #{USE_LAST}",
+    "csel x0, x21, x0, ne",
+    "svc #0",
+    "cmn x0, #{MAX_ERRNO}",
+    "b.hs .Lbrisk_failed",
+    "mov x21, x0",
+    "tbz w22, #{STORE_bit}, .Lbrisk_stored",
+    "str w0, [x19, #{spare_value}]",
+    ".Lbrisk_stored:",
+    "tbz w22, #{FORK_bit}, .Lbrisk_advance",
+    "cbnz x0, .Lbrisk_report_child",
+    ".Lbrisk_advance:",
+    "add x20, x20, #{CALL}",
+    "b .Lbrisk_next_call",
+    ".Lbrisk_failed:",
+    "tbnz w22, #{MAY_bit}, .Lbrisk_advance",
+    "neg w23, w0",
+    "tbz w22, #{SAY_bit}, .Lbrisk_fault",
+    "ldr x1, [x20, #{call_args}+24]",
+    ".Lbrisk_next_complaint:",
+    "ldr x2, [x1, #{complaint_errno}]",
+    "cbz x2, .Lbrisk_say",
+    "cmp w2, w23",
+    "b.eq .Lbrisk_say",
+    "add x1, x1, #{COMPLAINT}",
+    "b .Lbrisk_next_complaint",
+    ".Lbrisk_say:",
+    "ldr x2, [x1, #{complaint_len}]",
+    "ldr x1, [x1, #{complaint_text}]",
+    "mov x0, #{STDERR}",
+    "mov x8, #{SYS_write}",
+    "svc #0",
+    ".Lbrisk_fault:",
+    "ldr w9, [x20, #{call_op}]",
+    "str w9, [x19, #{fault_op}]",
+    "str w23, [x19, #{fault_value}]",
+    "add x1, x19, #{fault}",
+    "ldr w23, [x19, #{exit_status}]",
+    "b .Lbrisk_send",
+    ".Lbrisk_report_child:",
+    "str w0, [x19, #{spare_value}]",
+    "add x1, x19, #{spare}",
+    "mov w23, #0",
+    ".Lbrisk_send:",
+    "ldr w0, [x19, #{wire}]",
+    "mov x2, #{RECORD}",
+    "mov x3, #{MSG_NOSIGNAL}",
+    "mov x4, #0",
+    "mov x5, #0",
+    "mov x8, #{SYS_sendto}",
+    "svc #0",
+    "mov w0, w23",
+    "b .Lbrisk_exit",
+    ".Lbrisk_ended:",
+    "mov x0, #{ENDED}",
+    ".Lbrisk_exit:",
+    "mov x8, #{SYS_exit_group}",
+    "svc #0",
+    "brk #1",
+    ".globl brisk_walker_end",
+    ".hidden brisk_walker_end",
+    "brisk_walker_end:",
+    ".popsection",
+    call_nr = const offset_of!(Call, nr),
+    call_args = const offset_of!(Call, args),
+    call_mode = const offset_of!(Call, mode),
+    call_op = const offset_of!(Call, op),
+    complaint_errno = const offset_of!(Complaint, errno),
+    complaint_text = const offset_of!(Complaint, text),
+    complaint_len = const offset_of!(Complaint, len),
+    wire = const offset_of!(Header, wire),
+    exit_status = const offset_of!(Header, exit_status),
+    fault = const offset_of!(Header, fault),
+    fault_op = const offset_of!(Header, fault) + offset_of!(Record, op),
+    fault_value = const offset_of!(Header, fault) + offset_of!(Record, value),
+    spare = const offset_of!(Header, spare),
+    spare_value = const offset_of!(Header, spare) + offset_of!(Record, value),
+    CALL = const CALL,
+    COMPLAINT = const COMPLAINT,
+    RECORD = const size_of::<Record>(),
+    minus_END = const END.wrapping_neg(),
+    ENDED = const ENDED,
+    MAX_ERRNO = const MAX_ERRNO,
+    STDERR = const STDERR,
+    USE_LAST = const Mode::USE_LAST.0,
+    MAY_bit = const Mode::MAY.0.trailing_zeros(),
+    STORE_bit = const Mode::STORE.0.trailing_zeros(),
+    FORK_bit = const Mode::FORK.0.trailing_zeros(),
+    SAY_bit = const Mode::SAY.0.trailing_zeros(),
+    MSG_NOSIGNAL = const libc::MSG_NOSIGNAL,
+    SYS_write = const libc::SYS_write,
+    SYS_sendto = const libc::SYS_sendto,
+    SYS_exit_group = const libc::SYS_exit_group,
+);
+
+/// Jumps to the walker, after the instruction cache has seen the copy of it.
+///
+/// # Safety
+///
+/// `code` is an executable copy of the walker, `header` and `call` are those of a finished block.
+pub(super) unsafe fn jump(code: usize, header: usize, call: usize) -> ! {
+    let (_, len) = super::walker();
+    for_each_line(code, len, |line| {
+        // SAFETY: cleans a cache line of our own code page; no memory changes.
+        unsafe { asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) }
+    });
+    // SAFETY: a barrier: what was cleaned is seen by what fetches instructions.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+    for_each_line(code, len, |line| {
+        // SAFETY: drops a line of the instruction cache; no memory changes.
+        unsafe { asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) }
+    });
+    // SAFETY: the caller's; the code was synchronised with the instruction cache, and does not return.
+    unsafe {
+        asm!(
+            "dsb ish", "isb", "br {code}",
+            code = in(reg) code, in("x0") header, in("x1") call, options(noreturn));
+    }
+}
+
+/// The cache lines of a range, in steps of the smallest that the architecture knows (CTR_EL0: four words).
+fn for_each_line(start: usize, len: usize, act: impl FnMut(usize)) {
+    (start..start + len).step_by(16).for_each(act);
+}
+
+/// The thread pointer, from which the C library measures its restartable-sequences area.
+pub(super) fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reading the thread pointer register changes nothing.
+    unsafe { asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
+    pointer
+}
