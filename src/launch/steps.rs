@@ -12,6 +12,7 @@ use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::{EndLink, HookKind, IntoCgroup, Part, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
@@ -101,7 +102,9 @@ impl<'a> Parent<'a> {
             return error;
         }
         let limit = self.launch.plan.cgroup.as_ref().and_then(|plan| {
-            plan.writes.iter().find(|write| matches!(write.file.as_str(), "memory.max" | "memory.limit_in_bytes"))
+            plan.writes
+                .iter()
+                .find(|write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory)))
         });
         // A count that cannot be read is as good as none: the error is told all the same.
         let kills = self.launch.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok().flatten());

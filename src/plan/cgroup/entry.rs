@@ -1,6 +1,6 @@
 //! How a process gets into its cgroups. Pure.
 
-use crate::plan::cgroup::Version;
+use crate::plan::cgroup::write::Version;
 
 /// Which hierarchies a step is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
