@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use brisk::host::cgroup::Layout;
-use brisk::plan::cgroup::admission::{Facts, Quantity, check, limit};
+use brisk::plan::cgroup::admission::{Surroundings, check, limit};
 use brisk::plan::cgroup::cpu::weight_from_shares;
+use brisk::plan::cgroup::files::{self, Capacity, Zero};
 use brisk::plan::cgroup::io::io_weight;
 use brisk::plan::cgroup::limits::limits;
 use brisk::plan::cgroup::memory::swap_max;
@@ -358,17 +359,51 @@ fn admission() {
         value: value.into(),
         missing: brisk::plan::cgroup::Missing::Fail,
     };
-    assert_eq!(limit(Quantity::Cpu, "50000 100000", 1), Some(500));
-    assert_eq!(limit(Quantity::Cpu, "50000", 25_000), Some(2000));
-    assert_eq!(limit(Quantity::Cpu, "max 100000", 1), None);
-    assert_eq!(limit(Quantity::Memory, "9223372036854771712", 1), None);
-    assert_eq!(limit(Quantity::Memory, "-1", 1), None);
-    assert_eq!(Quantity::of("memory.low"), None);
-    let facts = Facts { used: Some(50), above: Some(1000), beside: 300 };
+    assert_eq!(limit(Capacity::Cpu, "50000 100000", 1), Some(500));
+    assert_eq!(limit(Capacity::Cpu, "50000", 25_000), Some(2000));
+    assert_eq!(limit(Capacity::Cpu, "max 100000", 1), None);
+    assert_eq!(limit(Capacity::Memory, "9223372036854771712", 1), None);
+    assert_eq!(limit(Capacity::Memory, "-1", 1), None);
+    assert_eq!(files::find("memory.low").and_then(|file| file.capacity), None);
+    let facts = Surroundings { used: Some(50), above: Some(1000), siblings: 300 };
     let ask =
-        |new: u64| check(&write("memory.max", "x"), Quantity::Memory, Some(new), facts).map_err(|e| e.to_string());
+        |new: u64| check(&write("memory.max", "x"), Capacity::Memory, Some(new), facts).map_err(|e| e.to_string());
     assert!(ask(50).is_ok() && ask(700).is_ok());
     assert!(ask(49).unwrap_err().contains("in use is 50"));
     assert!(ask(1001).unwrap_err().contains("of a parent is 1000"));
     assert!(ask(701).unwrap_err().contains("300 is given to others"));
+}
+
+#[test]
+fn every_limit_is_in_the_registry() {
+    for (index, file) in files::ALL.iter().enumerate() {
+        let name = file.sized("2MB");
+        assert_eq!(files::find(&name), Some(file), "{name} is found");
+        assert!(!files::ALL[..index].iter().any(|other| other.name == file.name), "{name} is there once");
+    }
+    assert_eq!(files::find("hugetlb.2MB.rsvd.max"), Some(&files::HUGETLB_RSVD_MAX), "a size has no dot");
+    assert_eq!(files::find("memory.maximum"), None);
+}
+
+/// A zero that means "not set" neither writes a file nor changes what an update keeps.
+#[test]
+fn zeros_mean_what_the_registry_says() {
+    let mut unset = 0;
+    for file in files::ALL.iter().filter(|file| file.zero == Zero::Unset) {
+        let (object, key) = file.field.unwrap().split_once('/').unwrap();
+        let json = match object {
+            "weightDevice" => serde_json::json!({ "blockIO": { object: [{ "major": 8, "minor": 0, key: 0 }] } }),
+            _ => serde_json::json!({ object: { key: 0 } }),
+        };
+        let zero: Resources = serde_json::from_value(json.clone()).unwrap();
+        let more =
+            serde_json::from_str(&json.to_string().replace(&format!("\"{key}\":0"), &format!("\"{key}\":64"))).unwrap();
+        for host in [host("v1"), v2()] {
+            let writes = limits(&zero, &host, Phase::Create).unwrap().writes;
+            assert!(writes.is_empty(), "{json}: {writes:?}");
+        }
+        assert_eq!(merge(&more, &zero).unwrap(), more, "{json}");
+        unset += 1;
+    }
+    assert!(unset > 15, "{unset}");
 }

@@ -4,11 +4,12 @@ use std::os::fd::BorrowedFd;
 
 use super::file::{join, read_below, write_below};
 use crate::error::{Context, Result, Stage};
+use crate::plan::cgroup::files;
 
 /// Gives a cpuset, and its parents where they are empty too, what its parent has
 /// (Documentation/admin-guide/cgroup-v1/cpusets.rst).
 pub(super) fn fill(mount: BorrowedFd<'_>, path: &str) -> Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
+    for file in [files::CPUSET_CPUS.name, files::CPUSET_MEMS.name] {
         value(mount, path, file)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::error::{Error, Result, Stage};
+use crate::plan::cgroup::files::{self, Shape};
 use crate::plan::cgroup::{Missing, Write};
 use crate::sys;
 
@@ -197,41 +198,23 @@ impl Writer<'_> {
 
 /// What to write to `file` so that it again says `old` where `new` changed it. `None`: nothing can undo it.
 pub(in crate::cgroup) fn restoring(file: &str, old: &str, new: &str) -> Option<String> {
-    if file == "memory.oom_control" {
-        return old.lines().find_map(|line| line.strip_prefix("oom_kill_disable ")).map(str::to_owned);
-    }
-    let key = new.split_ascii_whitespace().next().filter(|_| new.contains(' ') && keyed(file));
-    let Some(key) = key else {
-        // A file with per-device lines that was written as a whole: its `default N` line.
-        if let Some(default) = old.lines().find_map(|line| line.strip_prefix("default ")) {
-            return Some(default.trim().to_owned());
+    let shape = files::find(file).map_or(Shape::Plain, |file| file.shape);
+    let key = new.split_ascii_whitespace().next().filter(|_| new.contains(' '));
+    match (shape, key) {
+        (Shape::Line(name), _) => {
+            old.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned)
         }
-        // An empty write never reaches the kernel; a newline clears the list.
-        return Some(if old.trim().is_empty() { "\n".to_owned() } else { old.trim().to_owned() });
-    };
-    let line = old.lines().find(|line| line.split_ascii_whitespace().next() == Some(key));
-    Some(match line {
-        Some(line) => line.trim().to_owned(),
-        None if file == "io.max" => format!("{key} rbps=max wbps=max riops=max wiops=max"),
-        None if file.starts_with("io.") => format!("{key} default"),
-        None => format!("{key} 0"),
-    })
-}
-
-/// Whether the file has a line per device or interface.
-fn keyed(file: &str) -> bool {
-    file.ends_with("_device")
-        || matches!(
-            file,
-            "io.max"
-                | "io.weight"
-                | "io.bfq.weight"
-                | "io.latency"
-                | "rdma.max"
-                | "net_prio.ifpriomap"
-                | "misc.max"
-                | "dmem.max"
-                | "dmem.min"
-                | "dmem.low"
-        )
+        (Shape::Keyed(unset), Some(key)) => {
+            let line = old.lines().find(|line| line.split_ascii_whitespace().next() == Some(key));
+            Some(line.map_or_else(|| format!("{key} {unset}"), |line| line.trim().to_owned()))
+        }
+        (Shape::Plain | Shape::Keyed(_), _) => {
+            // A file with per-device lines that was written as a whole: its `default N` line.
+            if let Some(default) = old.lines().find_map(|line| line.strip_prefix("default ")) {
+                return Some(default.trim().to_owned());
+            }
+            // An empty write never reaches the kernel; a newline clears the list.
+            Some(if old.trim().is_empty() { "\n".to_owned() } else { old.trim().to_owned() })
+        }
+    }
 }

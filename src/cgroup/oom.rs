@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::files;
 use crate::sys::poll;
 
 use super::file::{Access, lookup};
@@ -65,7 +66,7 @@ impl Cgroup {
 fn watch_v1(member: &Member) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let what = || format!("watch {}/memory.oom_control", member.path());
     let events = poll::eventfd().at(Stage::Cgroup, what)?;
-    let control = member.open("memory.oom_control", Access::Read).at(Stage::Cgroup, what)?;
+    let control = member.open(files::OOM_CONTROL.name, Access::Read).at(Stage::Cgroup, what)?;
     let line = format!("{} {}", events.as_raw_fd(), control.as_raw_fd());
     member.write("cgroup.event_control", &line).at(Stage::Cgroup, what)?;
     Ok((events, Some(control)))
@@ -84,7 +85,7 @@ fn watch_v2(member: &Member) -> Result<OwnedFd> {
 
 /// The kernel's own count; v1 has it since 4.13. `None` when the cgroup is gone or the count is missing.
 fn oom_kills(memory: &Member) -> Result<Option<u64>> {
-    let file = if memory.is_v2() { "memory.events" } else { "memory.oom_control" };
+    let file = if memory.is_v2() { "memory.events" } else { files::OOM_CONTROL.name };
     memory.keyed(file, "oom_kill")
 }
 
@@ -102,7 +103,7 @@ impl OomWatch {
     }
 
     fn exists(&self) -> Result<bool> {
-        Ok(self.memory.read_if_any("memory.oom_control")?.is_some())
+        Ok(self.memory.read_if_any(files::OOM_CONTROL.name)?.is_some())
     }
 
     fn populated(&self) -> Result<bool> {

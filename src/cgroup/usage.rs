@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::cgroup::admission::{Facts, Quantity, check, limit};
+use crate::plan::cgroup::admission::{Surroundings, check, limit};
+use crate::plan::cgroup::files::{self, Capacity, LimitFile};
 use crate::plan::cgroup::{UsageCheck, Write};
 
 use super::file::open_dir;
@@ -43,7 +44,7 @@ impl Cgroup {
     pub fn planned(&self, writes: &[Write]) -> Result<Planned> {
         let mut planned = Planned::default();
         for it in self.limited(writes)? {
-            planned.0.push((it.member.dir.path.clone(), it.quantity, it.new));
+            planned.0.push((it.member.dir.path.clone(), it.capacity, it.new));
         }
         Ok(planned)
     }
@@ -54,10 +55,8 @@ impl Cgroup {
         if admission == Admission::Force {
             return Ok(());
         }
-        for it in self.limited(writes)? {
-            if it.new.is_some() {
-                check(it.write, it.quantity, it.new, facts(it.member, it.quantity, &it.write.file, planned)?)?;
-            }
+        for it in self.limited(writes)?.iter().filter(|it| it.new.is_some()) {
+            check(it.write, it.capacity, it.new, it.surroundings(planned)?)?;
         }
         Ok(())
     }
@@ -67,41 +66,45 @@ impl Cgroup {
         let number = |limit: Option<u64>| limit.map_or(i128::from(u64::MAX), i128::from);
         let mut growths = Vec::new();
         for it in self.limited(writes)? {
-            let old = current(it.member, it.quantity, &it.write.file, &Planned::default())?;
+            let old = it.current(it.member, &Planned::default())?;
             growths.push((it.write.controller.clone(), number(it.new) - number(old)));
         }
         Ok(growths)
     }
 
-    /// The writes that limit a quantity, with the limit they will make.
+    /// The writes that give a part of a capacity, with the limit they will make.
     fn limited<'a>(&'a self, writes: &'a [Write]) -> Result<Vec<Limited<'a>>> {
-        let period = writes.iter().find(|w| w.file == "cpu.cfs_period_us").and_then(|w| w.value.parse().ok());
+        let period = writes.iter().find(|w| w.file == files::CFS_PERIOD.name).and_then(|w| w.value.parse().ok());
         let mut limited = Vec::new();
         for write in writes {
-            let (Some(quantity), Some(member)) = (Quantity::of(&write.file), self.with(&write.controller)) else {
-                continue;
-            };
+            let Some(file) = files::find(&write.file) else { continue };
+            let (Some(capacity), Some(member)) = (file.capacity, self.with(&write.controller)) else { continue };
             let period = match period {
                 Some(period) => period,
-                None => number(member, "cpu.cfs_period_us")?.unwrap_or(PERIOD),
+                None => period_of(member)?,
             };
-            limited.push(Limited { write, quantity, member, new: limit(quantity, &write.value, period) });
+            limited.push(Limited { write, file, capacity, member, new: limit(capacity, &write.value, period) });
         }
         Ok(limited)
     }
 }
 
-/// A write that limits a quantity.
+fn period_of(member: &Member) -> Result<u64> {
+    Ok(number(member, files::CFS_PERIOD.name)?.unwrap_or(PERIOD))
+}
+
+/// A write that gives a part of a capacity.
 struct Limited<'a> {
     write: &'a Write,
-    quantity: Quantity,
+    file: &'static LimitFile,
+    capacity: Capacity,
     member: &'a Member,
     new: Option<u64>,
 }
 
-/// Limits that several containers will have: cgroup directory, quantity, limit.
+/// Limits that several containers will have: cgroup directory, capacity, limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Planned(Vec<(PathBuf, Quantity, Option<u64>)>);
+pub struct Planned(Vec<(PathBuf, Capacity, Option<u64>)>);
 
 impl Planned {
     /// Adds those of another container.
@@ -110,63 +113,59 @@ impl Planned {
     }
 
     /// The limit a cgroup will have; `None` when it stays as it is.
-    fn limit(&self, path: &Path, quantity: Quantity) -> Option<Option<u64>> {
-        let found = self.0.iter().find(|(at, what, _)| at == path && *what == quantity);
+    fn limit(&self, path: &Path, capacity: Capacity) -> Option<Option<u64>> {
+        let found = self.0.iter().find(|(at, what, _)| at == path && *what == capacity);
         found.map(|(_, _, limit)| *limit)
     }
 }
 
-fn facts(member: &Member, quantity: Quantity, file: &str, planned: &Planned) -> Result<Facts> {
-    let used = match (quantity, member.is_v2()) {
-        (Quantity::Memory, true) => number(member, "memory.current")?,
-        (Quantity::Memory, false) => number(member, "memory.usage_in_bytes")?,
-        (Quantity::MemoryAndSwap, _) => number(member, "memory.memsw.usage_in_bytes")?,
-        (Quantity::Pids, _) => number(member, "pids.current")?,
-        (Quantity::Cpu, _) => None,
-    };
-    let mut facts = Facts { used, above: None, beside: 0 };
-    let mut child = member.dir.path.as_path();
-    while let Some(parent) = child.parent().filter(|p| p.starts_with(&member.dir.mount_point)) {
-        let Some(at) = open(member, parent) else { break };
-        let above = current(&at, quantity, file, planned)?;
-        if above.is_some_and(|above| facts.above.is_none_or(|known| above < known)) {
-            facts.above = above;
-            facts.beside = given(&at, child, quantity, file, planned)?;
+impl Limited<'_> {
+    fn surroundings(&self, planned: &Planned) -> Result<Surroundings> {
+        let used = self.file.used.map_or(Ok(None), |file| number(self.member, file))?;
+        let mut around = Surroundings { used, above: None, siblings: 0 };
+        let mut child = self.member.dir.path.as_path();
+        while let Some(parent) = child.parent().filter(|p| p.starts_with(&self.member.dir.mount_point)) {
+            let Some(at) = open(self.member, parent) else { break };
+            let above = self.current(&at, planned)?;
+            if above.is_some_and(|above| around.above.is_none_or(|known| above < known)) {
+                around.above = above;
+                around.siblings = self.given(&at, child, planned)?;
+            }
+            child = parent;
         }
-        child = parent;
+        Ok(around)
     }
-    Ok(facts)
+
+    fn current(&self, member: &Member, planned: &Planned) -> Result<Option<u64>> {
+        if let Some(limit) = planned.limit(&member.dir.path, self.capacity) {
+            return Ok(limit);
+        }
+        let period = match self.capacity {
+            Capacity::Cpu => period_of(member)?,
+            Capacity::Memory | Capacity::MemoryAndSwap | Capacity::Pids => PERIOD,
+        };
+        Ok(member.read_if_any(&self.write.file)?.and_then(|text| limit(self.capacity, &text, period)))
+    }
+
+    /// What the limits of the children of `parent` other than `but` add up to. Those without a limit count nothing:
+    /// nobody promised them anything.
+    fn given(&self, parent: &Member, but: &Path, planned: &Planned) -> Result<u64> {
+        let mut sum: u64 = 0;
+        for name in parent.children().unwrap_or_default() {
+            let path = parent.dir.path.join(&name);
+            if path == but {
+                continue;
+            }
+            if let Some(sibling) = open(parent, &path) {
+                sum = sum.saturating_add(self.current(&sibling, planned)?.unwrap_or(0));
+            }
+        }
+        Ok(sum)
+    }
 }
 
 /// A parent that this user may not look at has no say.
 fn open(member: &Member, path: &Path) -> Option<Member> {
     let fd = open_dir(path).ok()?;
     Some(Member::new(fd, SavedDir { path: path.to_owned(), ..member.dir.clone() }))
-}
-
-fn current(member: &Member, quantity: Quantity, file: &str, planned: &Planned) -> Result<Option<u64>> {
-    if let Some(limit) = planned.limit(&member.dir.path, quantity) {
-        return Ok(limit);
-    }
-    let period = match quantity {
-        Quantity::Cpu => number(member, "cpu.cfs_period_us")?.unwrap_or(PERIOD),
-        Quantity::Memory | Quantity::MemoryAndSwap | Quantity::Pids => PERIOD,
-    };
-    Ok(member.read_if_any(file)?.and_then(|text| limit(quantity, &text, period)))
-}
-
-/// What the limits of the children of `parent` other than `but` add up to. Those without a limit count nothing:
-/// nobody promised them anything.
-fn given(parent: &Member, but: &Path, quantity: Quantity, file: &str, planned: &Planned) -> Result<u64> {
-    let mut sum: u64 = 0;
-    for name in parent.children().unwrap_or_default() {
-        let path = parent.dir.path.join(&name);
-        if path == but {
-            continue;
-        }
-        if let Some(sibling) = open(parent, &path) {
-            sum = sum.saturating_add(current(&sibling, quantity, file, planned)?.unwrap_or(0));
-        }
-    }
-    Ok(sum)
 }

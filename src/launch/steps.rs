@@ -13,6 +13,7 @@ use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
+use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::EndLink;
 use crate::plan::step::{ComeBack, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
@@ -105,7 +106,9 @@ impl<'a> Parent<'a> {
             return error;
         }
         let limit = self.launch.plan.cgroup.as_ref().and_then(|plan| {
-            plan.writes.iter().find(|write| matches!(write.file.as_str(), "memory.max" | "memory.limit_in_bytes"))
+            plan.writes
+                .iter()
+                .find(|write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory)))
         });
         // A count that cannot be read is as good as none: the error is told all the same.
         let kills = self.launch.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok().flatten());

@@ -1,6 +1,7 @@
 //! Statistics of cgroup v1.
 
 use crate::error::Result;
+use crate::plan::cgroup::files;
 
 use crate::cgroup::member::Member;
 use crate::cgroup::stats::read::{huge_page_sizes, number, pairs};
@@ -19,7 +20,7 @@ pub(in crate::cgroup) fn read(member: &Member, stats: &mut Stats) -> Result<()> 
             "memory" => memory(member, stats)?,
             "pids" => {
                 stats.pids.current = number(member, "pids.current")?.unwrap_or(0);
-                stats.pids.limit = number(member, "pids.max")?.filter(|max| *max != u64::MAX).unwrap_or(0);
+                stats.pids.limit = number(member, files::PIDS_MAX.name)?.filter(|max| *max != u64::MAX).unwrap_or(0);
             }
             "blkio" => blkio(member, &mut stats.blkio)?,
             "hugetlb" => hugetlb(member, stats)?,
@@ -69,8 +70,8 @@ fn cpuset(member: &Member, stats: &mut Stats) -> Result<()> {
     let list = |file: &str| Result::Ok(numbers(&member.read_if_any(file)?.unwrap_or_default()));
     let flag = |file: &str| Ok::<u64, crate::error::Error>(number(member, file)?.unwrap_or(0));
     let cpuset = &mut stats.cpuset;
-    cpuset.cpus = list("cpuset.cpus")?;
-    cpuset.mems = list("cpuset.mems")?;
+    cpuset.cpus = list(files::CPUSET_CPUS.name)?;
+    cpuset.mems = list(files::CPUSET_MEMS.name)?;
     cpuset.cpu_exclusive = flag("cpuset.cpu_exclusive")?;
     cpuset.mem_hardwall = flag("cpuset.mem_hardwall")?;
     cpuset.mem_exclusive = flag("cpuset.mem_exclusive")?;

@@ -1,6 +1,7 @@
 //! Statistics of cgroup v2.
 
 use crate::error::Result;
+use crate::plan::cgroup::files;
 
 use crate::cgroup::member::Member;
 use crate::cgroup::stats::read::{huge_page_sizes, number, pairs, psi};
@@ -48,7 +49,7 @@ fn cpu(member: &Member, stats: &mut Stats) -> Result<()> {
 
 fn pids(member: &Member, stats: &mut Stats) -> Result<()> {
     stats.pids.current = number(member, "pids.current")?.unwrap_or(0);
-    stats.pids.limit = number(member, "pids.max")?.filter(|max| *max != u64::MAX).unwrap_or(0);
+    stats.pids.limit = number(member, files::PIDS_MAX.name)?.filter(|max| *max != u64::MAX).unwrap_or(0);
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 use crate::error::Result;
 use crate::spec::resources::Cpu;
 
-use crate::plan::cgroup::limits::{Limits, refuse};
-use crate::plan::cgroup::{Missing, Version};
+use crate::plan::cgroup::collect::{Limits, refuse};
+use crate::plan::cgroup::files;
+use crate::plan::cgroup::write::{Missing, Version};
 
 /// The kernel's default period, see Documentation/admin-guide/cgroup-v2.rst.
 const DEFAULT_PERIOD: u64 = 100_000;
@@ -41,22 +42,22 @@ fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
         if shares > *SHARES.end() {
             return Err(refuse(format!("the maximum allowed cpu-shares is {}", SHARES.end())));
         }
-        out.put("cpu", "cpu.shares", shares);
+        out.put(&files::CPU_SHARES, shares);
     }
     if let Some(period) = set(cpu.period) {
-        out.put("cpu", "cpu.cfs_period_us", period);
+        out.put(&files::CFS_PERIOD, period);
     }
     if let Some(quota) = cpu.quota.filter(|q| *q != 0) {
-        out.put("cpu", "cpu.cfs_quota_us", quota);
+        out.put(&files::CFS_QUOTA, quota);
     }
     if let Some(burst) = cpu.burst {
-        out.put_or("cpu", "cpu.cfs_burst_us", burst, zero_may_miss(burst.into()));
+        out.put_or(&files::CFS_BURST, burst, zero_may_miss(burst.into()));
     }
     if let Some(period) = set(cpu.realtime_period) {
-        out.put("cpu", "cpu.rt_period_us", period);
+        out.put(&files::RT_PERIOD, period);
     }
     if let Some(runtime) = cpu.realtime_runtime.filter(|r| *r != 0) {
-        out.put("cpu", "cpu.rt_runtime_us", runtime);
+        out.put(&files::RT_RUNTIME, runtime);
     }
     idle(cpu, out);
     Ok(())
@@ -67,15 +68,15 @@ fn v2(cpu: &Cpu, out: &mut Limits) -> Result<()> {
         return Err(refuse("linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
     }
     if let Some(shares) = set(cpu.shares) {
-        out.put("cpu", "cpu.weight", weight_from_shares(shares));
+        out.put(&files::CPU_WEIGHT, weight_from_shares(shares));
     }
     let quota = cpu.quota.filter(|q| *q != 0);
     if quota.is_some() || set(cpu.period).is_some() {
         let quota = quota.filter(|q| *q > 0).map_or("max".to_owned(), |q| q.to_string());
-        out.put("cpu", "cpu.max", format!("{quota} {}", set(cpu.period).unwrap_or(DEFAULT_PERIOD)));
+        out.put(&files::CPU_MAX, format!("{quota} {}", set(cpu.period).unwrap_or(DEFAULT_PERIOD)));
     }
     if let Some(burst) = cpu.burst {
-        out.put_or("cpu", "cpu.max.burst", burst, zero_may_miss(burst.into()));
+        out.put_or(&files::CPU_MAX_BURST, burst, zero_may_miss(burst.into()));
     }
     idle(cpu, out);
     Ok(())
@@ -83,7 +84,7 @@ fn v2(cpu: &Cpu, out: &mut Limits) -> Result<()> {
 
 fn idle(cpu: &Cpu, out: &mut Limits) {
     if let Some(idle) = cpu.idle {
-        out.put_or("cpu", "cpu.idle", idle, zero_may_miss(idle.into()));
+        out.put_or(&files::CPU_IDLE, idle, zero_may_miss(idle.into()));
     }
 }
 
@@ -93,9 +94,9 @@ fn set(value: Option<u64>) -> Option<u64> {
 
 /// The writes of the cpuset controller: before any process joins.
 pub fn placement(cpu: &Cpu, out: &mut Limits) -> Result<()> {
-    for (name, value) in [("cpus", &cpu.cpus), ("mems", &cpu.mems)] {
+    for (file, value) in [(&files::CPUSET_CPUS, &cpu.cpus), (&files::CPUSET_MEMS, &cpu.mems)] {
         if let Some(list) = value.as_deref().map(str::trim).filter(|list| !list.is_empty()) {
-            out.put("cpuset", format!("cpuset.{name}"), list);
+            out.put(file, list);
         }
     }
     Ok(())

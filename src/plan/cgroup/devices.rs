@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
-use crate::spec::resources::DeviceRule;
+use crate::host::cgroup::Layout;
+use crate::plan::cgroup::options::Privilege;
+use crate::spec::resources::{DeviceRule, Resources};
 
 /// Block or character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -281,5 +283,50 @@ impl Rule {
     fn meets(&self, other: &Rule) -> bool {
         let common = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
         self.kind == other.kind && common(self.major, other.major) && common(self.minor, other.minor)
+    }
+}
+
+/// Device access rules and the mechanism that enforces them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Devices {
+    /// Access is not restricted: nothing is written or loaded.
+    Unrestricted,
+    /// The v1 devices controller.
+    V1(DevicePolicy),
+    /// An eBPF program on the v2 cgroup.
+    Bpf(DevicePolicy),
+}
+
+/// Which devices may be used, and by what mechanism that is enforced.
+///
+/// An ordinary user may neither write the v1 devices controller nor load a device program, and needs neither:
+/// without CAP_MKNOD on the host there are only the devices that were bound in.
+pub fn devices(resources: &Resources, layout: &Layout, privilege: Privilege) -> Result<Devices> {
+    let policy = DevicePolicy::new(&resources.devices)?;
+    if privilege == Privilege::Rootless || policy.allows_all() {
+        return Ok(Devices::Unrestricted);
+    }
+    if layout.v1_with("devices").is_some() {
+        // Rules the v1 controller cannot express are refused here, before anything is made.
+        policy.v1_writes()?;
+        return Ok(Devices::V1(policy));
+    }
+    if layout.unified.is_some() {
+        return Ok(Devices::Bpf(policy));
+    }
+    Err(Error::new(
+        Stage::Cgroup,
+        "restrict devices: neither the v1 devices controller nor cgroup v2 is mounted on this host",
+    ))
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Devices::Unrestricted => f.write_str("cgroup devices unrestricted"),
+            Devices::V1(policy) => write!(f, "cgroup devices (v1 controller) {policy}"),
+            Devices::Bpf(policy) => write!(f, "cgroup devices (eBPF) {policy}"),
+        }
     }
 }

@@ -3,8 +3,9 @@
 use crate::error::Result;
 use crate::spec::resources::{BlockIo, ThrottleDevice};
 
-use crate::plan::cgroup::limits::{Limits, refuse};
-use crate::plan::cgroup::{Missing, Version};
+use crate::plan::cgroup::collect::{Limits, refuse};
+use crate::plan::cgroup::files::{self, LimitFile};
+use crate::plan::cgroup::write::{Missing, Version};
 
 /// The writes of the blkio (v1) or io (v2) controller.
 pub fn limits(block_io: &BlockIo, version: Version, out: &mut Limits) -> Result<()> {
@@ -32,13 +33,13 @@ fn check(block_io: &BlockIo) -> Result<()> {
     Ok(())
 }
 
-/// Every throttle, with the name of its v1 file and its v2 key.
-fn throttles(block_io: &BlockIo) -> impl Iterator<Item = (&'static str, &'static str, &ThrottleDevice)> {
+/// Every throttle, with its v1 file and its v2 key.
+fn throttles(block_io: &BlockIo) -> impl Iterator<Item = (&'static LimitFile, &'static str, &ThrottleDevice)> {
     [
-        ("read_bps_device", "rbps", &block_io.throttle_read_bps_device),
-        ("write_bps_device", "wbps", &block_io.throttle_write_bps_device),
-        ("read_iops_device", "riops", &block_io.throttle_read_iops_device),
-        ("write_iops_device", "wiops", &block_io.throttle_write_iops_device),
+        (&files::BLKIO_READ_BPS, "rbps", &block_io.throttle_read_bps_device),
+        (&files::BLKIO_WRITE_BPS, "wbps", &block_io.throttle_write_bps_device),
+        (&files::BLKIO_READ_IOPS, "riops", &block_io.throttle_read_iops_device),
+        (&files::BLKIO_WRITE_IOPS, "wiops", &block_io.throttle_write_iops_device),
     ]
     .into_iter()
     .flat_map(|(v1, v2, devices)| devices.iter().map(move |device| (v1, v2, device)))
@@ -50,33 +51,33 @@ fn set(weight: Option<u16>) -> Option<u16> {
 
 // blkio.weight belonged to the CFQ scheduler and went with it in Linux 5.0; BFQ has its own file.
 fn v1(block_io: &BlockIo, out: &mut Limits) {
-    let bfq = |file: &str, value: String| Missing::Instead { file: file.into(), value };
+    let bfq = |file: &LimitFile, value: String| Missing::Instead { file: file.name.into(), value };
     if let Some(weight) = set(block_io.weight) {
-        out.put_or("blkio", "blkio.weight", weight, bfq("blkio.bfq.weight", weight.to_string()));
+        out.put_or(&files::BLKIO_WEIGHT, weight, bfq(&files::BLKIO_BFQ_WEIGHT, weight.to_string()));
     }
     if let Some(weight) = set(block_io.leaf_weight) {
-        out.put("blkio", "blkio.leaf_weight", weight);
+        out.put(&files::BLKIO_LEAF_WEIGHT, weight);
     }
     for device in &block_io.weight_device {
         let line = |weight: u16| format!("{}:{} {weight}", device.major, device.minor);
         if let Some(weight) = set(device.weight) {
-            out.put_or("blkio", "blkio.weight_device", line(weight), bfq("blkio.bfq.weight_device", line(weight)));
+            out.put_or(&files::BLKIO_WEIGHT_DEVICE, line(weight), bfq(&files::BLKIO_BFQ_WEIGHT_DEVICE, line(weight)));
         }
         if let Some(weight) = set(device.leaf_weight) {
-            out.put("blkio", "blkio.leaf_weight_device", line(weight));
+            out.put(&files::BLKIO_LEAF_WEIGHT_DEVICE, line(weight));
         }
     }
     for (file, _, device) in throttles(block_io) {
         let line = format!("{}:{} {}", device.major, device.minor, device.rate);
-        out.put("blkio", format!("blkio.throttle.{file}"), line);
+        out.put(file, line);
     }
 }
 
 // io.bfq.weight takes the configuration's weights as they are; io.weight (iocost) needs them converted.
 fn v2(block_io: &BlockIo, out: &mut Limits) {
-    let iocost = |value: String| Missing::Instead { file: "io.weight".into(), value };
+    let iocost = |value: String| Missing::Instead { file: files::IO_WEIGHT.name.into(), value };
     if let Some(weight) = set(block_io.weight) {
-        out.put_or("io", "io.bfq.weight", weight, iocost(io_weight(weight).to_string()));
+        out.put_or(&files::IO_BFQ_WEIGHT, weight, iocost(io_weight(weight).to_string()));
     }
     let leaf = block_io.weight_device.iter().any(|d| set(d.leaf_weight).is_some());
     if leaf || set(block_io.leaf_weight).is_some() {
@@ -85,12 +86,12 @@ fn v2(block_io: &BlockIo, out: &mut Limits) {
     for device in &block_io.weight_device {
         if let Some(weight) = set(device.weight) {
             let line = |weight: u64| format!("{}:{} {weight}", device.major, device.minor);
-            out.put_or("io", "io.bfq.weight", line(weight.into()), iocost(line(io_weight(weight))));
+            out.put_or(&files::IO_BFQ_WEIGHT, line(weight.into()), iocost(line(io_weight(weight))));
         }
     }
     for (_, key, device) in throttles(block_io) {
         let rate = if device.rate == 0 { "max".to_owned() } else { device.rate.to_string() };
-        out.put("io", "io.max", format!("{}:{} {key}={rate}", device.major, device.minor));
+        out.put(&files::IO_MAX, format!("{}:{} {key}={rate}", device.major, device.minor));
     }
 }
 

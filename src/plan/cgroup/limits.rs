@@ -3,50 +3,14 @@
 //! Zeros of most numbers mean "not set", in a config as in an update: engines send Go's zero values (Docker's
 //! `update` sends `"memory":{"limit":0,…}` for a change of the CPUs alone), and runc reads them so.
 
-use crate::error::{Error, Result, Stage};
+use crate::error::Result;
 use crate::host::cgroup::{Kind, Layout};
 use crate::spec::resources::{HugepageLimit, Network, Pids, Rdma, Resources};
 
-use crate::plan::cgroup::{Missing, Phase, UsageCheck, Version, Write};
+use crate::plan::cgroup::collect::{Limits, refuse};
+use crate::plan::cgroup::files;
+use crate::plan::cgroup::write::{Missing, Phase, Version};
 use crate::plan::cgroup::{cpu, io, memory};
-
-/// What a group of settings comes to.
-#[derive(Debug, Default)]
-pub struct Limits {
-    /// The writes, in order.
-    pub writes: Vec<Write>,
-    /// What must hold before they are made.
-    pub checks: Vec<UsageCheck>,
-    /// Settings without effect here.
-    pub warnings: Vec<String>,
-}
-
-impl Limits {
-    /// A file the kernel must have.
-    pub fn put(&mut self, controller: &str, file: impl Into<String>, value: impl ToString) {
-        self.put_or(controller, file, value, Missing::Fail);
-    }
-
-    /// A file the kernel may lack.
-    pub fn put_or(&mut self, controller: &str, file: impl Into<String>, value: impl ToString, missing: Missing) {
-        self.writes.push(Write {
-            controller: controller.to_owned(),
-            file: file.into(),
-            value: value.to_string(),
-            missing,
-        });
-    }
-
-    /// A setting that has no effect.
-    pub fn warn(&mut self, text: impl Into<String>) {
-        self.warnings.push(text.into());
-    }
-}
-
-/// The refusal of a value.
-pub fn refuse(what: impl Into<String>) -> Error {
-    Error::new(Stage::Cgroup, what)
-}
 
 /// All limits of `resources`; devices are not among them.
 pub fn limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
@@ -117,9 +81,9 @@ impl Place<'_> {
 fn pids_limit(pids: &Pids, out: &mut Limits) -> Result<()> {
     match pids.limit {
         None => {}
-        Some(-1) => out.put("pids", "pids.max", "max"),
+        Some(-1) => out.put(&files::PIDS_MAX, "max"),
         Some(limit) if limit < -1 => return Err(refuse(format!("linux.resources.pids.limit {limit} is negative"))),
-        Some(limit) => out.put("pids", "pids.max", limit.max(1)),
+        Some(limit) => out.put(&files::PIDS_MAX, limit.max(1)),
     }
     Ok(())
 }
@@ -136,12 +100,13 @@ fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Resu
         if !well_formed {
             return Err(refuse(format!("linux.resources.hugepageLimits: page size {page_size:?} is not like 2MB")));
         }
-        let suffix = match version {
-            Version::V1 => "limit_in_bytes",
-            Version::V2 => "max",
+        let (used, reserved) = match version {
+            Version::V1 => (files::HUGETLB_LIMIT, files::HUGETLB_RSVD_LIMIT),
+            Version::V2 => (files::HUGETLB_MAX, files::HUGETLB_RSVD_MAX),
         };
-        out.put("hugetlb", format!("hugetlb.{page_size}.{suffix}"), limit);
-        out.put_or("hugetlb", format!("hugetlb.{page_size}.rsvd.{suffix}"), limit, Missing::Skip);
+        for (file, missing) in [(used, Missing::Fail), (reserved, Missing::Skip)] {
+            out.put_named((file.controller(), &file.sized(page_size)), limit, missing);
+        }
     }
     Ok(())
 }
@@ -158,7 +123,7 @@ fn rdma(resources: &Resources, out: &mut Limits) -> Result<()> {
             }
         }
         if line.len() > device.len() {
-            out.put("rdma", "rdma.max", line);
+            out.put(&files::RDMA_MAX, line);
         }
     }
     Ok(())
@@ -174,7 +139,7 @@ fn no_network_on_v2(version: Version) -> Result<()> {
 fn net_cls(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
     if let Some(class) = network.class_id.filter(|class| *class != 0) {
         no_network_on_v2(version)?;
-        out.put("net_cls", "net_cls.classid", class);
+        out.put(&files::NET_CLASS, class);
     }
     Ok(())
 }
@@ -188,7 +153,7 @@ fn net_prio(network: &Network, version: Version, out: &mut Limits) -> Result<()>
                 priority.name
             )));
         }
-        out.put("net_prio", "net_prio.ifpriomap", format!("{} {}", priority.name, priority.priority));
+        out.put(&files::NET_PRIORITIES, format!("{} {}", priority.name, priority.priority));
     }
     Ok(())
 }
@@ -217,7 +182,7 @@ fn unified(resources: &Resources, layout: &Layout, out: &mut Limits) -> Result<(
             return Err(refuse(format!("{}: cgroup v2 has no controller {controller} here", what())));
         }
         for line in value.split('\n').filter(|line| !line.is_empty()) {
-            out.put(controller, file.as_str(), line);
+            out.put_named((controller, file), line, Missing::Fail);
         }
     }
     Ok(())

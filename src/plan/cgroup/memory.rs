@@ -3,8 +3,9 @@
 use crate::error::Result;
 use crate::spec::resources::Memory;
 
-use crate::plan::cgroup::limits::{Limits, refuse};
-use crate::plan::cgroup::{Missing, Phase, UsageCheck, Version};
+use crate::plan::cgroup::collect::{Limits, refuse};
+use crate::plan::cgroup::files;
+use crate::plan::cgroup::write::{Missing, Phase, UsageCheck, Version};
 
 /// The writes for `memory`.
 pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits) -> Result<()> {
@@ -61,27 +62,27 @@ fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     // Which of the two has to come first depends on the values they replace (the kernel refuses a
     // memory+swap limit below the memory limit); whoever applies them retries the refused one last.
     if let Some(limit) = limit {
-        out.put("memory", "memory.limit_in_bytes", limit);
+        out.put(&files::MEMORY_LIMIT, limit);
     }
     match (limit, swap) {
         // No memory limit means no memory+swap limit. Swap accounting may be off: then there is none anyway.
-        (Some(-1), None) | (_, Some(-1)) => out.put_or("memory", "memory.memsw.limit_in_bytes", -1, Missing::Skip),
-        (_, Some(swap)) => out.put("memory", "memory.memsw.limit_in_bytes", swap),
+        (Some(-1), None) | (_, Some(-1)) => out.put_or(&files::MEMSW_LIMIT, -1, Missing::Skip),
+        (_, Some(swap)) => out.put(&files::MEMSW_LIMIT, swap),
         (_, None) => {}
     }
     if let Some(reservation) = reservation {
-        out.put("memory", "memory.soft_limit_in_bytes", reservation);
+        out.put(&files::SOFT_LIMIT, reservation);
     }
 }
 
 fn v1_only(memory: &Memory, swappiness: Option<u64>, phase: Phase, out: &mut Limits) {
     match (memory.disable_oom_killer, phase) {
-        (Some(true), _) => out.put("memory", "memory.oom_control", 1),
-        (Some(false), Phase::Update) => out.put("memory", "memory.oom_control", 0),
+        (Some(true), _) => out.put(&files::OOM_CONTROL, 1),
+        (Some(false), Phase::Update) => out.put(&files::OOM_CONTROL, 0),
         (Some(false), Phase::Create) | (None, _) => {}
     }
     if let Some(swappiness) = swappiness {
-        out.put("memory", "memory.swappiness", swappiness);
+        out.put(&files::SWAPPINESS, swappiness);
     }
 }
 
@@ -89,15 +90,15 @@ fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     // memory.swap.max does not exist without swap accounting: to lift the limit, or to forbid
     // all swap, is then what the kernel does anyway.
     match swap_max(limit, swap)? {
-        Some(max @ (-1 | 0)) => out.put_or("memory", "memory.swap.max", number(max), Missing::Skip),
-        Some(max) => out.put("memory", "memory.swap.max", max),
+        Some(max @ (-1 | 0)) => out.put_or(&files::SWAP_MAX, number(max), Missing::Skip),
+        Some(max) => out.put(&files::SWAP_MAX, max),
         None => {}
     }
     if let Some(limit) = limit {
-        out.put("memory", "memory.max", number(limit));
+        out.put(&files::MEMORY_MAX, number(limit));
     }
     if let Some(reservation) = reservation {
-        out.put("memory", "memory.low", number(reservation));
+        out.put(&files::MEMORY_LOW, number(reservation));
     }
     Ok(())
 }
@@ -123,7 +124,7 @@ fn checks(limit: Option<i64>, swap: Option<i64>, out: &mut Limits) {
         if let Some(limit) = value.and_then(|v| u64::try_from(v).ok()) {
             out.checks.push(UsageCheck {
                 controller: "memory".into(),
-                file: "memory.current".into(),
+                file: files::MEMORY_MAX.used.unwrap_or_default().into(),
                 limit,
                 name: name.into(),
             });

@@ -6,7 +6,8 @@ use crate::host::cgroup::{Hierarchy, Kind, Layout};
 // No component of a cgroup path can be a link, so resolving by name is exact.
 pub use crate::spec::path::clean;
 
-use crate::plan::cgroup::{Dir, Options, Version};
+use crate::plan::cgroup::options::Options;
+use crate::plan::cgroup::write::{Dir, Version};
 
 /// The directories of a container, v1 hierarchies first.
 ///

@@ -6,8 +6,11 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::spec::resources::{Cpu, Memory, Resources};
 
+use crate::plan::cgroup::devices::{Devices, devices};
+use crate::plan::cgroup::files::{self, Zero};
 use crate::plan::cgroup::limits::limits;
-use crate::plan::cgroup::{Devices, Phase, Privilege, UsageCheck, Write, devices};
+use crate::plan::cgroup::options::Privilege;
+use crate::plan::cgroup::write::{Phase, UsageCheck, Write};
 
 /// What an update will do.
 #[derive(Clone, Debug)]
@@ -114,29 +117,17 @@ pub fn merge(current: &Resources, change: &Resources) -> Result<Resources> {
     serde_json::from_value(base).at(Stage::Cgroup, || "merge linux.resources")
 }
 
-/// Settings for which zero means "not set".
-const ZERO_IS_UNSET: &[&str] = &[
-    "memory/limit",
-    "memory/reservation",
-    "memory/swap",
-    "memory/kernel",
-    "memory/kernelTCP",
-    "cpu/shares",
-    "cpu/quota",
-    "cpu/period",
-    "cpu/realtimeRuntime",
-    "cpu/realtimePeriod",
-    "blockIO/weight",
-    "blockIO/leafWeight",
-    "weightDevice/weight",
-    "weightDevice/leafWeight",
-    "network/classID",
-];
+/// Whether zero means "not set".
+fn zero_is_unset(place: &str) -> bool {
+    // Kernel memory is part of the memory limit, so it has no file.
+    matches!(place, "memory/kernel" | "memory/kernelTCP")
+        || files::ALL.iter().any(|file| file.field == Some(place) && file.zero == Zero::Unset)
+}
 
 /// Puts `top` over `base`; `place` is the name of the parent object or list and the key, as above.
 fn overlay(base: &mut Value, top: &Value, place: &str) {
     match (base, top) {
-        (_, Value::Number(n)) if n.as_i64() == Some(0) && ZERO_IS_UNSET.contains(&place) => {}
+        (_, Value::Number(n)) if n.as_i64() == Some(0) && zero_is_unset(place) => {}
         (_, Value::String(s)) if s.is_empty() => {}
         (Value::Object(base), Value::Object(top)) => {
             let parent = place.rsplit('/').next().unwrap_or(place);

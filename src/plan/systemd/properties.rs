@@ -5,26 +5,12 @@
 
 use crate::dbus::value::Value;
 use crate::plan::cgroup::devices::{Access, DevicePolicy, Kind, Rule, Verdict};
+use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
 use crate::plan::systemd::Property;
 
 /// What systemd calls "infinity".
 const INFINITY: u64 = u64::MAX;
-
-/// Files that hold one number or `max`, and their properties.
-const NUMBERS: &[(&str, &str)] = &[
-    ("memory.min", "MemoryMin"),
-    ("memory.low", "MemoryLow"),
-    ("memory.high", "MemoryHigh"),
-    ("memory.max", "MemoryMax"),
-    ("memory.swap.max", "MemorySwapMax"),
-    ("memory.zswap.max", "MemoryZSwapMax"),
-    ("pids.max", "TasksMax"),
-    ("cpu.weight", "CPUWeight"),
-    ("memory.limit_in_bytes", "MemoryLimit"),
-    ("cpu.shares", "CPUShares"),
-    ("blkio.weight", "BlockIOWeight"),
-];
 
 /// The properties for a list of writes, in the order of the writes. A value systemd would not understand
 /// has no property: the kernel judges it when the file is written.
@@ -38,7 +24,7 @@ pub fn limits(writes: &[Write]) -> Vec<Property> {
         found.put("CPUQuotaPerSecUSec", Value::U64(quota.map_or(INFINITY, |q| per_second(q, period))));
     }
     // A weight of 0 is systemd's word for cpu.idle (252): it replaces the weight, and some weight replaces it.
-    match writes.iter().rev().find(|w| w.file == "cpu.idle").map(|w| w.value.trim()) {
+    match writes.iter().rev().find(|w| w.file == files::CPU_IDLE.name).map(|w| w.value.trim()) {
         Some("1") => found.put("CPUWeight", Value::U64(0)),
         Some("0") if found.properties.iter().all(|p| p.name != "CPUWeight") => {
             found.put("CPUWeight", Value::U64(INFINITY));
@@ -71,23 +57,26 @@ impl Found {
     }
 
     fn add(&mut self, file: &str, value: &str) {
-        if let Some((_, name)) = NUMBERS.iter().find(|(known, _)| *known == file) {
-            if let Some(number) = number(value) {
-                // systemd has no TasksMax=0.
-                let floor = if *name == "TasksMax" { 1 } else { 0 };
-                self.put(name, Value::U64(number.max(floor)));
+        let Some((file, property)) = files::find(file).and_then(|file| Some((file, file.property?))) else { return };
+        match property {
+            UnitProperty::Number(name) => {
+                if let Some(number) = number(value) {
+                    // systemd has no TasksMax=0.
+                    let floor = if file.zero == Zero::One { 1 } else { 0 };
+                    self.put(name, Value::U64(number.max(floor)));
+                }
             }
-            return;
-        }
-        match file {
-            "cpuset.cpus" => self.set("AllowedCPUs", value),
-            "cpuset.mems" => self.set("AllowedMemoryNodes", value),
-            "memory.oom.group" if value == "1" => self.put("OOMPolicy", Value::str("kill")),
-            "memory.oom.group" if value == "0" => self.put("OOMPolicy", Value::str("continue")),
-            "io.weight" => self.io_weight(value, |weight| weight),
-            "io.bfq.weight" => self.io_weight(value, io_weight_from_bfq),
-            "io.max" => self.io_max(value),
-            _ => {}
+            UnitProperty::Mask(name) => self.set(name, value),
+            UnitProperty::OomPolicy => match value {
+                "1" => self.put("OOMPolicy", Value::str("kill")),
+                "0" => self.put("OOMPolicy", Value::str("continue")),
+                _ => {}
+            },
+            UnitProperty::IoWeight => self.io_weight(value, |weight| weight),
+            UnitProperty::BfqWeight => self.io_weight(value, io_weight_from_bfq),
+            UnitProperty::IoMax => self.io_max(value),
+            // Of several files together.
+            UnitProperty::Bandwidth | UnitProperty::Idle => {}
         }
     }
 
@@ -190,13 +179,13 @@ const DEFAULT_PERIOD: u64 = 100_000;
 /// Quota (`None`: none) and period that the writes set, where they set either.
 fn bandwidth(writes: &[Write]) -> Option<(Option<u64>, u64)> {
     let last = |file: &str| writes.iter().rev().find(|w| w.file == file).map(|w| w.value.trim());
-    if let Some(line) = last("cpu.max") {
+    if let Some(line) = last(files::CPU_MAX.name) {
         let mut words = line.split_ascii_whitespace();
         let quota = words.next()?.parse().ok();
         return Some((quota, words.next().map_or(Some(DEFAULT_PERIOD), |p| p.parse().ok()).filter(|p| *p > 0)?));
     }
-    let quota = last("cpu.cfs_quota_us").map(|q| q.parse::<u64>().ok());
-    let period = last("cpu.cfs_period_us").and_then(|p| p.parse().ok()).filter(|p| *p > 0);
+    let quota = last(files::CFS_QUOTA.name).map(|q| q.parse::<u64>().ok());
+    let period = last(files::CFS_PERIOD.name).and_then(|p| p.parse().ok()).filter(|p| *p > 0);
     match (quota, period) {
         (None, None) => None,
         (quota, period) => Some((quota.flatten(), period.unwrap_or(DEFAULT_PERIOD))),
@@ -221,8 +210,8 @@ pub fn round_quota(writes: &mut [Write]) {
     let rounded = u128::from(exact.next_multiple_of(PERCENT)) * u128::from(period) / 1_000_000;
     for write in writes {
         match write.file.as_str() {
-            "cpu.max" => write.value = format!("{rounded} {period}"),
-            "cpu.cfs_quota_us" => write.value = rounded.to_string(),
+            file if file == files::CPU_MAX.name => write.value = format!("{rounded} {period}"),
+            file if file == files::CFS_QUOTA.name => write.value = rounded.to_string(),
             _ => {}
         }
     }

@@ -1,0 +1,275 @@
+//! Every file that a limit is written to, and what is known of it. What computes limits, admits them, gives them to systemd
+//! and puts them back asks here, and names a file nowhere else.
+
+use crate::plan::cgroup::write::Version;
+
+/// A file of a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitFile {
+    /// Its name; `*` stands for a size of huge pages.
+    pub name: &'static str,
+    /// The version that has it; none where both do.
+    pub version: Option<Version>,
+    /// What its number counts.
+    pub unit: Unit,
+    /// Where config.json has the value, below linux.resources: object and key.
+    pub field: Option<&'static str>,
+    /// What 0 means there.
+    pub zero: Zero,
+    /// What is written for no limit (-1 in config.json).
+    pub unlimited: Option<&'static str>,
+    /// How it is read.
+    pub shape: Shape,
+    /// The property of a systemd unit that stands for it.
+    pub property: Option<UnitProperty>,
+    /// What it gives a part of, where that can be refused.
+    pub capacity: Option<Capacity>,
+    /// The file that tells how much is in use.
+    pub used: Option<&'static str>,
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Unit {
+    Bytes,
+    /// Bytes or operations in a second.
+    Rate,
+    Microseconds,
+    Tasks,
+    Weight,
+    Percent,
+    /// 0 or 1.
+    Flag,
+    /// Numbers of CPUs or memory nodes.
+    List,
+    /// Something else with a name, a device or a resource.
+    Other,
+}
+
+/// What 0 means in config.json.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zero {
+    /// 0.
+    Itself,
+    /// Nothing was asked for: engines send Go's zero values.
+    Unset,
+    /// 1, the least that lets the first process in.
+    One,
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// What was written.
+    Plain,
+    /// A line for each device or name; one that has none has this value.
+    Keyed(&'static str),
+    /// The value is in the line of this key.
+    Line(&'static str),
+}
+
+/// A property of a systemd unit, and how the value gets into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitProperty {
+    /// A number.
+    Number(&'static str),
+    /// A mask of CPUs or memory nodes.
+    Mask(&'static str),
+    /// `IOWeight` and `IODeviceWeight`, as they are.
+    IoWeight,
+    /// The same, in BFQ's scale.
+    BfqWeight,
+    /// `IOReadBandwidthMax` and its like.
+    IoMax,
+    /// `OOMPolicy`.
+    OomPolicy,
+    /// `CPUQuotaPerSecUSec` and `CPUQuotaPeriodUSec`, of quota and period together.
+    Bandwidth,
+    /// A `CPUWeight` of 0.
+    Idle,
+}
+
+/// What a host has so much of that a limit may be more than there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    /// Bytes.
+    Memory,
+    /// Bytes of memory and swap.
+    MemoryAndSwap,
+    /// Tasks.
+    Pids,
+    /// Thousandths of a CPU. Its use is a rate and has no floor.
+    Cpu,
+}
+
+impl LimitFile {
+    const fn new(name: &'static str, version: Option<Version>, unit: Unit) -> LimitFile {
+        LimitFile {
+            name,
+            version,
+            unit,
+            field: None,
+            zero: Zero::Itself,
+            unlimited: None,
+            shape: Shape::Plain,
+            property: None,
+            capacity: None,
+            used: None,
+        }
+    }
+
+    const fn field(mut self, field: &'static str, zero: Zero) -> LimitFile {
+        self.field = Some(field);
+        self.zero = zero;
+        self
+    }
+
+    const fn unlimited(mut self, text: &'static str) -> LimitFile {
+        self.unlimited = Some(text);
+        self
+    }
+
+    const fn shape(mut self, shape: Shape) -> LimitFile {
+        self.shape = shape;
+        self
+    }
+
+    const fn property(mut self, property: UnitProperty) -> LimitFile {
+        self.property = Some(property);
+        self
+    }
+
+    const fn capacity(mut self, capacity: Capacity, used: Option<&'static str>) -> LimitFile {
+        self.capacity = Some(capacity);
+        self.used = used;
+        self
+    }
+
+    /// The controller it belongs to.
+    pub fn controller(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(controller, _)| controller)
+    }
+
+    /// The name with this size of huge pages in it.
+    pub fn sized(&self, size: &str) -> String {
+        self.name.replacen('*', size, 1)
+    }
+
+    /// Whether it is called so.
+    fn is(&self, name: &str) -> bool {
+        match self.name.split_once('*') {
+            None => self.name == name,
+            Some((before, after)) => {
+                let size = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                size.is_some_and(|size| !size.is_empty() && !size.contains('.'))
+            }
+        }
+    }
+}
+
+/// The file of this name. Others may be written too (linux.resources.unified), of which nothing is known.
+pub fn find(name: &str) -> Option<&'static LimitFile> {
+    ALL.iter().find(|file| file.is(name))
+}
+
+macro_rules! files {
+    ($($id:ident = $version:ident $name:literal $unit:ident $([$($known:tt)+])?;)+) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub const $id: LimitFile = LimitFile::new($name, $version, Unit::$unit) $($($known)+)?;
+        )+
+
+        /// All of them.
+        pub const ALL: &[LimitFile] = &[$($id),+];
+    };
+}
+
+const V1: Option<Version> = Some(Version::V1);
+const V2: Option<Version> = Some(Version::V2);
+const BOTH: Option<Version> = None;
+
+use Shape::{Keyed, Line};
+use UnitProperty::{Mask, Number};
+use Zero::{Itself, One, Unset};
+
+files! {
+    PIDS_MAX = BOTH "pids.max" Tasks
+        [.field("pids/limit", One).unlimited("max").property(Number("TasksMax"))
+         .capacity(Capacity::Pids, Some("pids.current"))];
+
+    MEMORY_LIMIT = V1 "memory.limit_in_bytes" Bytes
+        [.field("memory/limit", Unset).unlimited("-1").property(Number("MemoryLimit"))
+         .capacity(Capacity::Memory, Some("memory.usage_in_bytes"))];
+    MEMSW_LIMIT = V1 "memory.memsw.limit_in_bytes" Bytes
+        [.field("memory/swap", Unset).unlimited("-1")
+         .capacity(Capacity::MemoryAndSwap, Some("memory.memsw.usage_in_bytes"))];
+    SOFT_LIMIT = V1 "memory.soft_limit_in_bytes" Bytes [.field("memory/reservation", Unset).unlimited("-1")];
+    OOM_CONTROL = V1 "memory.oom_control" Flag
+        [.field("memory/disableOOMKiller", Itself).shape(Line("oom_kill_disable"))];
+    SWAPPINESS = V1 "memory.swappiness" Percent [.field("memory/swappiness", Itself)];
+
+    MEMORY_MIN = V2 "memory.min" Bytes [.unlimited("max").property(Number("MemoryMin"))];
+    MEMORY_LOW = V2 "memory.low" Bytes
+        [.field("memory/reservation", Unset).unlimited("max").property(Number("MemoryLow"))];
+    MEMORY_HIGH = V2 "memory.high" Bytes [.unlimited("max").property(Number("MemoryHigh"))];
+    MEMORY_MAX = V2 "memory.max" Bytes
+        [.field("memory/limit", Unset).unlimited("max").property(Number("MemoryMax"))
+         .capacity(Capacity::Memory, Some("memory.current"))];
+    SWAP_MAX = V2 "memory.swap.max" Bytes
+        [.field("memory/swap", Unset).unlimited("max").property(Number("MemorySwapMax"))];
+    ZSWAP_MAX = V2 "memory.zswap.max" Bytes [.unlimited("max").property(Number("MemoryZSwapMax"))];
+    OOM_GROUP = V2 "memory.oom.group" Flag [.property(UnitProperty::OomPolicy)];
+
+    CPU_SHARES = V1 "cpu.shares" Weight [.field("cpu/shares", Unset).property(Number("CPUShares"))];
+    CFS_PERIOD = V1 "cpu.cfs_period_us" Microseconds
+        [.field("cpu/period", Unset).property(UnitProperty::Bandwidth)];
+    CFS_QUOTA = V1 "cpu.cfs_quota_us" Microseconds
+        [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None)];
+    CFS_BURST = V1 "cpu.cfs_burst_us" Microseconds [.field("cpu/burst", Itself)];
+    RT_PERIOD = V1 "cpu.rt_period_us" Microseconds [.field("cpu/realtimePeriod", Unset)];
+    RT_RUNTIME = V1 "cpu.rt_runtime_us" Microseconds [.field("cpu/realtimeRuntime", Unset).unlimited("-1")];
+    CPU_WEIGHT = V2 "cpu.weight" Weight [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
+    CPU_MAX = V2 "cpu.max" Microseconds
+        [.field("cpu/quota", Unset).unlimited("max").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None)];
+    CPU_MAX_BURST = V2 "cpu.max.burst" Microseconds [.field("cpu/burst", Itself)];
+    CPU_IDLE = BOTH "cpu.idle" Flag [.field("cpu/idle", Itself).property(UnitProperty::Idle)];
+
+    CPUSET_CPUS = BOTH "cpuset.cpus" List [.field("cpu/cpus", Itself).property(Mask("AllowedCPUs"))];
+    CPUSET_MEMS = BOTH "cpuset.mems" List [.field("cpu/mems", Itself).property(Mask("AllowedMemoryNodes"))];
+
+    BLKIO_WEIGHT = V1 "blkio.weight" Weight
+        [.field("blockIO/weight", Unset).property(Number("BlockIOWeight"))];
+    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" Weight [.field("blockIO/weight", Unset)];
+    BLKIO_LEAF_WEIGHT = V1 "blkio.leaf_weight" Weight [.field("blockIO/leafWeight", Unset)];
+    BLKIO_WEIGHT_DEVICE = V1 "blkio.weight_device" Weight [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
+    BLKIO_BFQ_WEIGHT_DEVICE = V1 "blkio.bfq.weight_device" Weight
+        [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
+    BLKIO_LEAF_WEIGHT_DEVICE = V1 "blkio.leaf_weight_device" Weight
+        [.field("weightDevice/leafWeight", Unset).shape(Keyed("0"))];
+    BLKIO_READ_BPS = V1 "blkio.throttle.read_bps_device" Rate [.shape(Keyed("0"))];
+    BLKIO_WRITE_BPS = V1 "blkio.throttle.write_bps_device" Rate [.shape(Keyed("0"))];
+    BLKIO_READ_IOPS = V1 "blkio.throttle.read_iops_device" Rate [.shape(Keyed("0"))];
+    BLKIO_WRITE_IOPS = V1 "blkio.throttle.write_iops_device" Rate [.shape(Keyed("0"))];
+    IO_WEIGHT = V2 "io.weight" Weight
+        [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight)];
+    IO_BFQ_WEIGHT = V2 "io.bfq.weight" Weight
+        [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::BfqWeight)];
+    IO_MAX = V2 "io.max" Rate
+        [.unlimited("max").shape(Keyed("rbps=max wbps=max riops=max wiops=max")).property(UnitProperty::IoMax)];
+    IO_LATENCY = V2 "io.latency" Microseconds [.shape(Keyed("default"))];
+
+    HUGETLB_LIMIT = V1 "hugetlb.*.limit_in_bytes" Bytes;
+    HUGETLB_RSVD_LIMIT = V1 "hugetlb.*.rsvd.limit_in_bytes" Bytes;
+    HUGETLB_MAX = V2 "hugetlb.*.max" Bytes [.unlimited("max")];
+    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max" Bytes [.unlimited("max")];
+
+    RDMA_MAX = BOTH "rdma.max" Other [.unlimited("max").shape(Keyed("0"))];
+    NET_CLASS = V1 "net_cls.classid" Other [.field("network/classID", Unset)];
+    NET_PRIORITIES = V1 "net_prio.ifpriomap" Other [.shape(Keyed("0"))];
+
+    MISC_MAX = V2 "misc.max" Other [.unlimited("max").shape(Keyed("0"))];
+    DMEM_MAX = V2 "dmem.max" Bytes [.unlimited("max").shape(Keyed("0"))];
+    DMEM_MIN = V2 "dmem.min" Bytes [.shape(Keyed("0"))];
+    DMEM_LOW = V2 "dmem.low" Bytes [.shape(Keyed("0"))];
+}
