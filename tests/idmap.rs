@@ -1,8 +1,7 @@
 //! Id maps.
 
 use brisk::plan::namespace::idmap;
-use brisk::plan::namespace::idmap::{IdKind, IdMap, IdMaps, SubRange};
-use brisk::plan::rootfs::options::IdmapRange;
+use brisk::plan::namespace::idmap::{IdKind, IdMap, IdMaps, IdmapRange, SubRange};
 
 use crate::refused;
 

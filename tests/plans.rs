@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use brisk::host::Host;
-use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Rest};
+use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::rootless::Tolerance;
 use brisk::plan::create::create;
 
@@ -172,7 +172,7 @@ fn exec_in_each_engine_container() {
             id: "web1".to_owned(),
             bundle: PathBuf::from("/bundle"),
             preserve_fds: 0,
-            entry: Entry { clone: IntoCgroup::Yes, rest: Rest::Done },
+            entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
             terminal: Terminal::None,
             rdt: Vec::new(),
         };

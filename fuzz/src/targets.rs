@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
-use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Rest};
+use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::rootless::Tolerance;
 
 use brisk::plan::exec;
@@ -92,15 +92,15 @@ pub fn config(data: &[u8]) {
             print(brisk::plan::create::create(&spec, host, &options).ok());
         }
         if let Some(process) = &spec.process {
-            for rest in [Rest::Done, Rest::Join, Rest::Attach] {
+            for rest in [Remaining::Nothing, Remaining::ChildJoins, Remaining::ParentMoves] {
                 print(exec::exec(process, &spec, host, &exec_options(rest)).ok());
             }
         }
     }
 }
 
-fn exec_options(rest: Rest) -> exec::ExecOptions {
-    let entry = Entry { clone: IntoCgroup::No, rest };
+fn exec_options(remaining: Remaining) -> exec::ExecOptions {
+    let entry = Entry { clone: IntoCgroup::No, remaining };
     exec::ExecOptions {
         id: "web1".into(),
         bundle: PathBuf::from("/bundle"),
@@ -132,7 +132,7 @@ pub fn process(data: &[u8]) {
         parse(include_bytes!("../../fixtures/engines/docker-default-config.json"), "config.json").unwrap()
     });
     for host in hosts() {
-        print(exec::exec(&process, spec, host, &exec_options(Rest::Join)).ok());
+        print(exec::exec(&process, spec, host, &exec_options(Remaining::ChildJoins)).ok());
     }
 }
 

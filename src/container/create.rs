@@ -206,8 +206,8 @@ pub(super) fn make(
         // Deleted by force in this instant.
         Ok((None, _)) => return Err(state::does_not_exist()),
         Err(error) => {
-            if let Err(worse) = dir.remove() {
-                (global.warn)(&worse.to_string());
+            if let Err(failure) = dir.remove() {
+                (global.warn)(&failure.to_string());
             }
             return Err(error);
         }
@@ -229,11 +229,11 @@ pub(super) fn make(
 
 /// Removes the record of a container that could not be made, and runs its poststop hooks.
 pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Container) {
-    if let Err(worse) = host_mounts::remove(container.record.host_mounts.as_ref()) {
-        (global.warn)(&worse.to_string());
+    if let Err(failure) = host_mounts::remove(container.record.host_mounts.as_ref()) {
+        (global.warn)(&failure.to_string());
     }
-    if let Err(worse) = container.dir.remove() {
-        (global.warn)(&worse.to_string());
+    if let Err(failure) = container.dir.remove() {
+        (global.warn)(&failure.to_string());
     }
     if let Err(error) = run_poststop(global, &bundle.spec, id, &bundle.dir) {
         (global.warn)(&error.to_string());

@@ -69,8 +69,8 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop, trace: &mut 
         Ok(None) => return dir.remove().and_then(|()| gone()),
         Err(error) if force == Force::Yes => {
             (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
-            if let Err(worse) = remove_by_config(global, id, &dir) {
-                (global.warn)(&format!("delete {id}: {worse}: processes and cgroups may be left"));
+            if let Err(failure) = remove_by_config(global, id, &dir) {
+                (global.warn)(&format!("delete {id}: {failure}: processes and cgroups may be left"));
             }
             return dir.remove();
         }

@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::cgroup::Version;
-use crate::plan::cgroup::entry::{Entry, IntoCgroup, Rest};
+use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::exec::ExecOptions;
 use crate::plan::process::environment::Environment;
 use crate::plan::systemd::Owner;
@@ -115,13 +115,13 @@ fn join(
 /// How the process gets into the cgroup.
 fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
     let Some(cgroup) = cgroup.filter(|_| driver(global) != CgroupDriver::Disabled) else {
-        return Entry { clone: IntoCgroup::No, rest: Rest::Done };
+        return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing };
     };
     let only_v2 = cgroup.versions().all(|version| version == Version::V2);
     // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
     let own = cgroup.scope().is_none_or(|scope| scope.owner == Owner::System);
     let clone = if own && (only_v2 || host.is_real_root()) { IntoCgroup::Yes } else { IntoCgroup::No };
-    Entry::choose(cgroup.versions(), clone, Rest::Join)
+    Entry::choose(cgroup.versions(), clone, Remaining::ChildJoins)
 }
 
 /// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names, or the one its first process

@@ -258,8 +258,8 @@ impl Restoring<'_> {
         }
         let cgroup = self.cgroup.take().map(|cgroup| cgroup.remove(Leftover::Kill));
         let rdt = self.rdt.take().map(|rdt| rdt.remove());
-        for worse in [cgroup, rdt].into_iter().flatten().filter_map(Result::err) {
-            (self.global.warn)(&worse.to_string());
+        for failure in [cgroup, rdt].into_iter().flatten().filter_map(Result::err) {
+            (self.global.warn)(&failure.to_string());
         }
     }
 }

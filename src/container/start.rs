@@ -96,8 +96,8 @@ pub(super) fn run_poststart(global: &Global, container: &Container, spec: &Spec,
         return Ok(());
     }
     launch::run_hooks(&list, pid, &hook_output(spec)?).inspect_err(|_| {
-        if let Err(worse) = kill(container) {
-            (global.warn)(&worse.to_string());
+        if let Err(failure) = kill(container) {
+            (global.warn)(&failure.to_string());
         }
     })
 }

@@ -79,8 +79,8 @@ fn forget(changes: &mut [Change], mut error: Error) -> Error {
     for Change { container, rdt, .. } in changes {
         if rdt.as_ref().is_some_and(|rdt| rdt.made.is_some()) {
             container.record.rdt = serde_json::Value::Null;
-            if let Err(worse) = container.dir.save(&container.record) {
-                error = Error::new(Stage::State, format!("{error}; and then: {worse}"));
+            if let Err(failure) = container.dir.save(&container.record) {
+                error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
             }
         }
     }
@@ -106,8 +106,8 @@ fn save(changes: &mut [Change]) -> Result<()> {
             change.container.record.resources = change.before.take();
             for change in &mut changes[..index] {
                 change.container.record.resources = change.before.take();
-                if let Err(worse) = change.container.dir.save(&change.container.record) {
-                    error = Error::new(Stage::State, format!("{error}; and then: {worse}"));
+                if let Err(failure) = change.container.dir.save(&change.container.record) {
+                    error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
                 }
             }
             return Err(error);
@@ -273,9 +273,9 @@ fn take_back(changes: &[Change], done: Vec<Done>, error: Error) -> Error {
             .map_or(Ok(()), |rules| changes[index].cgroup.set_devices(&rules.before)),
         Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties),
     };
-    let worse: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
-    if worse.is_empty() {
+    let failures: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
+    if failures.is_empty() {
         return error;
     }
-    Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", worse.join("; ")))
+    Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", failures.join("; ")))
 }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
-use super::{destroy, sync_error};
+use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::MapWriter;
 use crate::sys::process::{self, CloneArgs, Cloned};

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{destroy, sync_error};
+use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::Kind;
 use crate::plan::rootfs::SKELETON_ROOT;

@@ -4,9 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{
-    Launch, Moment, Running, destroy, destroy_unnamed, fds, hooks, idmap, last_calls, listener, netdev, sync_error,
-};
+use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
+use super::{fds, hooks, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
@@ -159,7 +158,7 @@ impl<'a> Parent<'a> {
                     None => Ok(()),
                 }
             }
-            Step::Spread => {
+            Step::LeaveCpu => {
                 if self.started.get(0) == 0 {
                     affinity::leave_cpu(self.child()?.0);
                 }
@@ -305,8 +304,8 @@ impl<'a> Parent<'a> {
             }
             Err(error) => {
                 // Nobody else will: the cgroup that would be removed was not taken over.
-                if let Err(worse) = manager.stop_unit(&scope.unit.name) {
-                    (self.launch.warn)(&worse.to_string());
+                if let Err(failure) = manager.stop_unit(&scope.unit.name) {
+                    (self.launch.warn)(&failure.to_string());
                 }
                 Err(error)
             }
@@ -317,8 +316,8 @@ impl<'a> Parent<'a> {
         let plan = self.launch.plan.cgroup.as_ref().ok_or_else(|| sync_error("the plan has no cgroup"))?;
         match part {
             Part::All => self.launch.cgroup = Some(Cgroup::create(plan)?),
-            Part::Unified => self.launch.cgroup = Some(Cgroup::create_unified(plan)?),
-            Part::Rest => match &mut self.launch.cgroup {
+            Part::V2 => self.launch.cgroup = Some(Cgroup::create_unified(plan)?),
+            Part::V1 => match &mut self.launch.cgroup {
                 Some(cgroup) => cgroup.complete(plan)?,
                 None => return Err(sync_error("the plan completes a cgroup that it does not begin")),
             },

@@ -1,6 +1,6 @@
 //! The plan of a new container: every step of the parent and every operation of the child, in the order of a start.
 
-use super::cgroup::entry::Rest;
+use super::cgroup::entry::Remaining;
 use super::cgroup::{place, rdt};
 use super::draft::{CreateOptions, Draft, Input, ProgramStart};
 use super::namespace::{Kind, enter, net_devices, sysctl};
@@ -61,11 +61,6 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
 fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(24);
     let systemd = input.has_scope();
-    let host_hooks = |kind, status| hooks::host(input.spec, &input.options.id, &input.options.bundle, kind, status);
-    let forked = input.spec.hooks.as_ref().is_some_and(|hooks| {
-        !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.poststart.is_empty())
-    });
-    let back = if forked { ComeBack::Must } else { ComeBack::May };
     let (early, late) = place::parts(input);
     if let Some(part) = early {
         steps.push(Step::SavePlanned);
@@ -77,7 +72,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         into_cgroup: input.entry.clone,
         join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == Kind::Pid),
         mounts: input.mounts,
-        back,
+        back: come_back(input),
         time_offsets: if enter::time_in_parent(input) {
             Some(enter::time_offsets(input)?.unwrap_or_default())
         } else {
@@ -98,12 +93,12 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if systemd {
         steps.push(Step::StartScope);
     } else if let Some(part) = late {
-        steps.extend([Step::Spread, Step::CreateCgroup(part)]);
+        steps.extend([Step::LeaveCpu, Step::CreateCgroup(part)]);
     }
-    match input.entry.rest {
-        Rest::Done => {}
-        Rest::Join => steps.extend(place::offers(&mut draft.late_trees)),
-        Rest::Attach => steps.push(Step::AttachCgroup),
+    match input.entry.remaining {
+        Remaining::Nothing => {}
+        Remaining::ChildJoins => steps.extend(place::offers(&mut draft.late_trees)),
+        Remaining::ParentMoves => steps.push(Step::AttachCgroup),
     }
     steps.push(process::any_cpu());
     if let Some(rdt) = &input.linux.intel_rdt {
@@ -117,12 +112,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if input.stops_for_hooks {
         steps.push(Step::Await(SyncPoint::Hooks));
         steps.extend(net_devices::plan(input)?);
-        // prestart hooks were defined to run in `start`, so their state says "created"; crun says so, too, and the
-        // programs of runtime-tools ask for it.
-        for (kind, status) in [(HookKind::Prestart, "created"), (HookKind::CreateRuntime, "creating")] {
-            let list = host_hooks(kind, status);
-            steps.extend((!list.hooks.is_empty()).then_some(Step::Hooks(list)));
-        }
+        steps.extend(runtime_hooks(input));
         steps.push(Step::Answer(SyncPoint::Hooks));
     }
     if waits {
@@ -147,4 +137,22 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         ProgramStart::Now => Step::AwaitExec,
     });
     Ok(steps)
+}
+
+/// The hooks of the runtime's namespaces that go before the container's root.
+fn runtime_hooks(input: &Input<'_>) -> impl Iterator<Item = Step> {
+    let CreateOptions { id, bundle, .. } = input.options;
+    // prestart hooks were defined to run in `start`, so their state says "created"; crun says so, too, and the
+    // programs of runtime-tools ask for it.
+    let lists = [(HookKind::Prestart, "created"), (HookKind::CreateRuntime, "creating")];
+    let lists = lists.map(|(kind, status)| hooks::host(input.spec, id, bundle, kind, status));
+    lists.into_iter().filter(|list| !list.hooks.is_empty()).map(Step::Hooks)
+}
+
+/// Of what follows the clone only hooks are forked.
+fn come_back(input: &Input<'_>) -> ComeBack {
+    let forked = input.spec.hooks.as_ref().is_some_and(|hooks| {
+        !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.poststart.is_empty())
+    });
+    if forked { ComeBack::Must } else { ComeBack::May }
 }

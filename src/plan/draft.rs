@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::annotations;
 use super::cgroup::CgroupPlan;
-use super::cgroup::entry::{Entry, Rest};
+use super::cgroup::entry::{Entry, Remaining};
 use super::cgroup::rootless::{self, Tolerance};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMaps};
@@ -115,13 +115,18 @@ impl<'a> Input<'a> {
         }
         let entry = Entry::of(cgroup.as_ref().filter(|_| options.cgroups == CgroupDriver::Files));
         let systemd = options.cgroups == CgroupDriver::Systemd;
-        let enters_cgroup_late = cgroup.is_some() && (systemd || entry.rest != Rest::Done);
+        let enters_cgroup_late = cgroup.is_some() && (systemd || entry.remaining != Remaining::Nothing);
+        let mut clone_flags = clone_flags(&namespaces);
+        if enters_cgroup_late {
+            // It would show the runtime's own cgroup as the container's root.
+            clone_flags &= !Kind::Cgroup.flag();
+        }
         let hooks = spec.hooks.as_ref();
         Ok(Input {
-            clone_flags: clone_flags(&namespaces, enters_cgroup_late),
+            clone_flags,
             stops_for_hooks: !linux.net_devices.is_empty()
                 || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()),
-            joins_cgroup: entry.rest == Rest::Join,
+            joins_cgroup: entry.remaining == Remaining::ChildJoins,
             mounts: Mounts::Copy,
             spec,
             linux,
@@ -162,7 +167,7 @@ impl<'a> Input<'a> {
     }
 }
 
-fn clone_flags(namespaces: &Namespaces, enters_cgroup_late: bool) -> u64 {
+fn clone_flags(namespaces: &Namespaces) -> u64 {
     let new = namespaces.new;
     if namespaces.joined(Kind::User).is_some() {
         // Everything is made inside the joined user namespace.
@@ -174,12 +179,7 @@ fn clone_flags(namespaces: &Namespaces, enters_cgroup_late: bool) -> u64 {
         return new & (Kind::User.flag() | Kind::Pid.flag());
     }
     // What takes long is left to the child: meanwhile the parent makes the cgroup.
-    let mut flags = new & !(Kind::Time.flag() | Kind::Network.flag() | Kind::Ipc.flag() | Kind::Uts.flag());
-    if enters_cgroup_late {
-        // It would show the runtime's own cgroup as the container's root.
-        flags &= !Kind::Cgroup.flag();
-    }
-    flags
+    new & !(Kind::Time.flag() | Kind::Network.flag() | Kind::Ipc.flag() | Kind::Uts.flag())
 }
 
 /// Parent steps and child operations under construction.

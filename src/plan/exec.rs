@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Plan;
-use super::cgroup::entry::{Entry, Rest};
+use super::cgroup::entry::{Entry, Remaining};
 use super::draft::{Draft, ProgramStart, linux};
 use super::op::{ConsoleNode, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
@@ -45,7 +45,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         // could not mount proc (EPERM).
         draft.setup.push(SetupOp::Procfs);
     }
-    if options.entry.rest == Rest::Join {
+    if options.entry.remaining == Remaining::ChildJoins {
         // Before anybody in the container could get hold of the files.
         draft.setup.push(SetupOp::JoinCgroup);
     }
@@ -106,12 +106,12 @@ fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Ve
         back: ComeBack::May,
         time_offsets: None,
     }];
-    let spread = initial.is_none().then_some(Step::Spread);
+    let spread = initial.is_none().then_some(Step::LeaveCpu);
     steps.extend(initial.map(Step::Affinity));
-    match options.entry.rest {
-        Rest::Done => {}
-        Rest::Join => steps.extend(spread.into_iter().chain([Step::OfferCgroup])),
-        Rest::Attach => steps.push(Step::AttachCgroup),
+    match options.entry.remaining {
+        Remaining::Nothing => {}
+        Remaining::ChildJoins => steps.extend(spread.into_iter().chain([Step::OfferCgroup])),
+        Remaining::ParentMoves => steps.push(Step::AttachCgroup),
     }
     steps.push(last.map_or_else(process::any_cpu, Step::Affinity));
     if !options.rdt.is_empty() {

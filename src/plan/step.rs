@@ -95,7 +95,7 @@ pub enum Step {
     /// sched_setaffinity of the child.
     Affinity(Vec<u64>),
     /// Lets the child start on another CPU, if it still waits for ours.
-    Spread,
+    LeaveCpu,
     /// Sends the child the files by which it joins its v1 cgroups.
     OfferCgroup,
     /// Sends the child the trees that were cloned after it was.

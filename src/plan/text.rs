@@ -37,10 +37,10 @@ impl Display for Step {
             }
             Step::CreateCgroup(part) => f.write_str(match part {
                 Part::All => "make the cgroup and write its limits",
-                Part::Unified => "make the cgroup on cgroup2",
-                Part::Rest => "make the other cgroups and write the limits",
+                Part::V2 => "make the cgroup on cgroup2",
+                Part::V1 => "make the other cgroups and write the limits",
             }),
-            Step::Spread => f.write_str("let the child start on another CPU, if it waits for ours"),
+            Step::LeaveCpu => f.write_str("let the child start on another CPU, if it waits for ours"),
             Step::OfferCgroup => f.write_str("let the child join the cgroup"),
             Step::OfferTrees => f.write_str("send the child the mounts of the cgroup"),
             Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets, back: _ } => {
@@ -342,7 +342,7 @@ impl Display for Plan {
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "parent {index:>3}  {step}")?;
-            if matches!(step, Step::CreateCgroup(Part::All | Part::Rest) | Step::JoinScope) {
+            if matches!(step, Step::CreateCgroup(Part::All | Part::V1) | Step::JoinScope) {
                 for line in self.cgroup_lines() {
                     writeln!(f, "            {line}")?;
                 }

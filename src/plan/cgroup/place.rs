@@ -1,7 +1,7 @@
 //! The container's cgroup among the steps and operations of a start: what is made of it before the child and what
 //! after, where the child has to be in it, and whose it becomes. Pure; runs in the parent.
 
-use super::entry::{Entry, IntoCgroup, Part, Rest};
+use super::entry::{Entry, IntoCgroup, Part, Remaining};
 use super::{CgroupPlan, Version};
 use crate::error::{Error, Result, Stage};
 use crate::plan::annotations;
@@ -49,9 +49,9 @@ pub(in crate::plan) fn parts(input: &Input<'_>) -> (Option<Part>, Option<Part>) 
         return (None, None);
     }
     match input.entry {
-        Entry { rest: Rest::Attach, .. } if input.mounts == Mounts::Skeleton => (Some(Part::All), None),
-        Entry { rest: Rest::Done, .. } => (Some(Part::All), None),
-        Entry { clone: IntoCgroup::Yes, .. } => (Some(Part::Unified), Some(Part::Rest)),
+        Entry { remaining: Remaining::ParentMoves, .. } if input.mounts == Mounts::Skeleton => (Some(Part::All), None),
+        Entry { remaining: Remaining::Nothing, .. } => (Some(Part::All), None),
+        Entry { clone: IntoCgroup::Yes, .. } => (Some(Part::V2), Some(Part::V1)),
         _ => (None, Some(Part::All)),
     }
 }

@@ -2,7 +2,6 @@
 //! reads the files of sub-ids).
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::rootfs::options::IdmapRange;
 use crate::spec::linux::IdMapping;
 
 pub use crate::host::sub_ids::{SubRange, parse_sub_ids};
@@ -14,6 +13,19 @@ pub struct IdMap {
     pub container: u32,
     pub host: u32,
     pub size: u32,
+}
+
+/// One range of crun's `idmap=uids=FROM-TO-SIZE#…;gids=…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdmapRange {
+    /// First id in the file system.
+    pub from: u32,
+    /// First id it appears as: the host's, or the container's when `relative`.
+    pub to: u32,
+    /// Number of ids.
+    pub size: u32,
+    /// Written with `@`: `to` counts inside the container's user namespace.
+    pub relative: bool,
 }
 
 /// Whose ids.

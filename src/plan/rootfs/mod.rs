@@ -15,9 +15,9 @@ use super::process::hooks;
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::Kind;
-use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::idmap::{IdKind, IdMaps, IdmapRange};
 use crate::plan::rootfs::devices::NodeKind;
-use crate::plan::rootfs::options::{Depth, Propagation};
+use crate::plan::rootfs::options::Propagation;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
@@ -71,7 +71,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     draft.setup.push(SetupOp::Enter(enter));
     // Afterwards: pivot_root(2) refuses a shared root.
     if let Some(propagation) = propagation {
-        draft.setup.push(SetupOp::RootPropagation(propagation.flag, reach(propagation.depth)));
+        draft.setup.push(SetupOp::RootPropagation(propagation.flag, propagation.reach));
     }
     Ok(())
 }
@@ -136,14 +136,6 @@ fn root_propagation(linux: &Linux) -> Result<Option<Propagation>> {
         Some(name) => Propagation::parse(name)
             .map(Some)
             .ok_or_else(|| Error::new(Stage::Bundle, format!("linux.rootfsPropagation {name:?} does not exist"))),
-    }
-}
-
-/// One mount or many.
-pub(super) fn reach(depth: Depth) -> Reach {
-    match depth {
-        Depth::Plain => Reach::One,
-        Depth::Recursive => Reach::Tree,
     }
 }
 
@@ -238,7 +230,7 @@ pub(super) fn id_map(
     idmap: &options::Idmap,
     draft: &mut Draft,
 ) -> Result<(usize, Reach)> {
-    let own = |kind, list: &[_], ranges: &[options::IdmapRange], container: &IdMaps| -> Result<String> {
+    let own = |kind, list: &[_], ranges: &[IdmapRange], container: &IdMaps| -> Result<String> {
         if !ranges.is_empty() {
             return Ok(container.compose(kind, ranges)?.text());
         }
@@ -252,5 +244,5 @@ pub(super) fn id_map(
     }
     draft.before_clone.push(Step::OpenIdMap { uids, gids });
     draft.id_maps += 1;
-    Ok((draft.id_maps - 1, reach(idmap.depth)))
+    Ok((draft.id_maps - 1, idmap.reach))
 }

@@ -11,7 +11,7 @@ use crate::plan::namespace::Kind;
 use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Reach, SetupOp, What};
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
-use crate::plan::rootfs::options::{Depth, MountOptions};
+use crate::plan::rootfs::options::MountOptions;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
 use crate::sys::mount_attr::{self as attr, MountAttr};
@@ -56,7 +56,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
         }
         let source = host_path(&input.options.bundle, source);
         let source = c_string(source.as_os_str().as_bytes(), "mounts.source")?;
-        let recursive = options.bind == Some(Depth::Recursive) || kind == "rbind";
+        let recursive = options.bind == Some(Reach::Tree) || kind == "rbind";
         let reach = if recursive { Reach::Tree } else { Reach::One };
         return bind(input, mount, &options, dest, source, reach, draft);
     }
@@ -109,7 +109,7 @@ fn recursive_attr(options: &MountOptions) -> MountAttr {
 }
 
 fn propagation(options: &MountOptions) -> Vec<(u64, Reach)> {
-    options.propagation.iter().map(|p| (p.flag, rootfs::reach(p.depth))).collect()
+    options.propagation.iter().map(|p| (p.flag, p.reach)).collect()
 }
 
 fn bind(
@@ -124,8 +124,7 @@ fn bind(
     let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
         (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
         (None, false) => {
-            let depth = if reach == Reach::Tree { Depth::Recursive } else { Depth::Plain };
-            let plain = options::Idmap { depth, uids: Vec::new(), gids: Vec::new() };
+            let plain = options::Idmap { reach, uids: Vec::new(), gids: Vec::new() };
             Some(rootfs::id_map(input, mount, &plain, draft)?)
         }
         (None, true) => None,
@@ -209,7 +208,7 @@ fn new(
     let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
         (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
         (None, false) => {
-            let plain = options::Idmap { depth: Depth::Plain, uids: Vec::new(), gids: Vec::new() };
+            let plain = options::Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
             Some(rootfs::id_map(input, mount, &plain, draft)?)
         }
         (None, true) => None,
