@@ -255,10 +255,10 @@ fn signals_are_forwarded() {
     let container = idle();
     let command = container.command(&["exec", &container.id, "/probe", "signals"]);
     let running = process::start(command, std::process::Stdio::null());
-    host::wait_until(|| running.stdout().contains("ready"));
+    running.wait_for_stdout(|text| text.contains("ready"));
     let send = |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), signal).unwrap();
     send(nix::sys::signal::SIGTERM);
-    host::wait_until(|| running.stdout().contains("SIGTERM"));
+    running.wait_for_stdout(|text| text.contains("SIGTERM"));
     send(nix::sys::signal::SIGUSR2);
     running.wait().ok();
 }

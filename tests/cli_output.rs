@@ -5,7 +5,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use brisk::cli::log::{Format, Level, Log, line};
 use brisk::cli::{features, output, template};
 use brisk::container::View;
-use brisk::error::{Error, Stage};
 use brisk::sys::seccomp::Support;
 use serde_json::Value;
 
@@ -82,7 +81,7 @@ fn the_log_file_is_appended_to() {
     for form in [path.as_os_str().to_owned(), format!("file:{}", path.display()).into()] {
         let log = Log::open(Some(&form), Some("json".as_ref())).unwrap();
         log.message(Level::Debug, "not shown");
-        log.error("kill x", &Error::new(Stage::Signal, "container not running"));
+        log.message(Level::Error, "kill x: signal: container not running");
     }
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
