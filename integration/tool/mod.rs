@@ -20,3 +20,15 @@ pub fn say(line: &str) -> std::io::Result<()> {
     use std::io::Write;
     writeln!(std::io::stderr(), "{line}")
 }
+
+/// One line for a check, as `integration/all` reads it: what is wrong, if anything. True if nothing is.
+pub fn verdict(name: &str, wrong: &[String]) -> std::io::Result<bool> {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    if wrong.is_empty() {
+        writeln!(out, "ok {name}")?;
+    } else {
+        writeln!(out, "not ok {name}: {}", wrong.join("; "))?;
+    }
+    Ok(wrong.is_empty())
+}
