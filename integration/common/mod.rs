@@ -1,8 +1,11 @@
-//! What the tests share: the runtime under test, bundles, containers, and looking at what is left behind.
+//! What the tests share: the runtime under test, bundles, containers, and looking at what is left behind. The measuring
+//! and fault-injecting programs make their bundles here and look here for what is left, too.
+#![allow(dead_code, reason = "several programs include this module and none but the integration tests uses all of it")]
 
 pub mod bundle;
 pub mod container;
 pub mod host;
+pub mod leftovers;
 pub mod plan;
 pub mod process;
 

@@ -258,7 +258,7 @@ fn a_full_disk() {
     }
     if skip_on(&["crun", "runc"], "may leave the process") {
         let found = container.leftovers();
-        host::clean_up(&found);
+        crate::common::leftovers::clean_up(&found);
         return;
     }
     container.assert_nothing_left();
@@ -347,7 +347,7 @@ fn the_runtime_killed_during_create() {
         container.delete_force();
         if skip_on(&["runc", "crun"], "leave processes and cgroups behind") {
             let found = container.leftovers();
-            host::clean_up(&found);
+            crate::common::leftovers::clean_up(&found);
             let _ = fs::remove_dir_all(container.bundle.state_root());
             continue;
         }

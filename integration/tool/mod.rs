@@ -1,10 +1,9 @@
-//! What the measuring and fault-injecting programs share: spawning with exact times, bundles, runtimes, a tracer.
+//! What the measuring and fault-injecting programs share: spawning with exact times, runtimes, a
+//! place to run them in, a tracer.
 #![allow(dead_code, reason = "several programs include this module and none of them uses all of it")]
 
-pub mod bundle;
 pub mod hierarchies;
 pub mod lab;
-pub mod leftovers;
 pub mod os;
 pub mod process;
 pub mod ptrace;

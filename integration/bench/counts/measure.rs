@@ -1,10 +1,11 @@
 //! Counting: one traced run of each verb, and untraced runs for the page faults.
 
+use crate::common::Bundle;
 use crate::tool::lab::Place;
 use crate::tool::runtime::{Runtime, text};
 use crate::tool::syscalls;
 use crate::tool::trace::{self, Observer, Site, Verdict};
-use crate::tool::{Res, bundle::Bundle, os, process};
+use crate::tool::{Res, os, process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
