@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::notify::Notify;
-use super::options::{CgroupManager, Create, Global, Rootless};
+use super::options::{Create, Global};
 use super::{Container, files, host_mounts, image, notify};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
@@ -18,8 +18,8 @@ use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
-use crate::plan::cgroup::rootless::{Changed, Tolerance};
-use crate::plan::create::{Cgroups, Keyring, Options, Start, Terminal};
+use crate::plan::cgroup::rootless::Changed;
+use crate::plan::create::{Keyring, Options, Start, Terminal};
 use crate::plan::namespace::{Kind, Namespaces};
 use crate::plan::op::{Enter, Plan, Step};
 use crate::spec::{self, Spec};
@@ -133,24 +133,6 @@ pub(super) fn check_preserved(count: u32) -> Result<()> {
     Ok(())
 }
 
-/// The driver that was asked for.
-pub(super) fn driver(global: &Global) -> Cgroups {
-    match global.manager {
-        CgroupManager::Files => Cgroups::File,
-        CgroupManager::Systemd => Cgroups::Systemd,
-        CgroupManager::Disabled => Cgroups::Disabled,
-    }
-}
-
-/// What is done about cgroups that cannot be written.
-fn tolerance(global: &Global) -> Tolerance {
-    match global.rootless {
-        Rootless::Auto => Tolerance::Auto,
-        Rootless::Yes => Tolerance::Everything,
-        Rootless::No => Tolerance::Nothing,
-    }
-}
-
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
 pub(super) fn plan_of(
     global: &Global,
@@ -167,8 +149,8 @@ pub(super) fn plan_of(
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
         preserve_fds: preserved(args.preserve_fds),
-        cgroups: driver(global),
-        tolerance: tolerance(global),
+        cgroups: global.cgroups,
+        tolerance: global.tolerance,
         terminal,
         joined_own: joined_own(&bundle.spec)?,
     };

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::console::{Asked, Console, Theirs};
-use super::create::{check_preserved, driver, preserved, receiver_of_environment, state_text};
+use super::create::{check_preserved, preserved, receiver_of_environment, state_text};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
@@ -115,7 +115,7 @@ fn join(
 
 /// How the process gets into the cgroup.
 fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
-    let Some(cgroup) = cgroup.filter(|_| driver(global) != Cgroups::Disabled) else {
+    let Some(cgroup) = cgroup.filter(|_| global.cgroups != Cgroups::Disabled) else {
         return Entry { clone: IntoCgroup::No, rest: Rest::Done };
     };
     let only_v2 = cgroup.versions().all(|version| version == Version::V2);

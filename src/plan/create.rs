@@ -85,9 +85,10 @@ pub enum Start {
 }
 
 /// The cgroup driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cgroups {
     /// Directories are made by brisk.
+    #[default]
     File,
     /// A transient scope is asked of systemd.
     Systemd,
