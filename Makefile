@@ -24,13 +24,14 @@ DIR ?=
 FILES ?=
 # Says which tests to run; empty for all.
 TESTS ?=
-# The tests and the probe need no fat LTO; brisk itself is always the release build.
+# All test programs, the probe and the brisk of `make quick` are built as one, static like the release; it alone has the fat LTO.
 PROGRAMS = $(CARGO_TARGET_DIR)/$(TARGET)/integration
-TEST_PROGRAM = "$$(cat $(PROGRAMS)/integration.path)"
+TEST_PROGRAM = $(PROGRAMS)/tests/integration
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
+BUILD_TESTS = $(STATIC) integration/build $(PROGRAMS) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
 
-.PHONY: all build quick release demo test test-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check test-all parity soak soak-quick bench \
-	conformance man install uninstall dist deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-core test-faults clean help
+.PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check test-all parity soak soak-quick bench \
+	conformance man install uninstall dist deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
 
 all: release
 
@@ -40,9 +41,12 @@ help: ## this list
 build: ## debug build
 	$(CARGO) build
 
+# BUILT=1, from integration/all: what is to be built is built, and cargo need not look again.
 release: ## the static release binary
+ifndef BUILT
 	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --bin brisk
 	@ls -l $(BRISK)
+endif
 
 demo: release ## build, then show a container's life with times
 	contrib/demo $(BRISK)
@@ -52,39 +56,40 @@ check: ## format, lints, documentation: no warnings
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
-test: test-deps unit unit-aarch64 integration integration-checked counts faults soak-quick test-engines-quick vm-core ## everything that takes less than 15 minutes
+# Lanes beside each other: packages come from the network while the compiler works, linking is for one CPU, a guest often waits.
+test: ## every suite, in less than 15 minutes; the last line says what passed, failed and was skipped
+	@integration/all \
+		test-programs,unit,integration-checked@test-deps,integration@release,counts,faults,soak-quick,test-engines-quick@test-engines-deps \
+		release,unit-aarch64@test-programs \
+		test-deps,test-engines-deps,vm-image,vm-core@release@test-programs
 
 # Installs by apt what the tests need and the machine lacks.
 test-deps:
-	integration/install-deps
+	integration/install-deps tests
 
-unit: ## tests without root
-	$(CARGO) test --locked --lib --test unit
+test-engines-deps:
+	integration/engines/run all --install
+
+unit: test-programs ## tests without root
+	$(PROGRAMS)/tests/lib
+	$(PROGRAMS)/tests/unit
 
 unit-aarch64: ## the same tests built for arm64, under qemu-user (skipped, loudly, where the tools are missing)
 	integration/aarch64
 
-# The probe runs inside the containers, so it must be static like brisk. The path of the test program ends in a hash.
-test-programs: release
-	$(STATIC) $(CARGO) build --profile integration --locked --target $(TARGET) --example probe
-	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test integration --no-run --message-format=json \
-		| sed -n 's/.*"executable":"\([^"]*integration-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/integration.path
-	@test -s $(PROGRAMS)/integration.path
-	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test counts --no-run --message-format=json \
-		| sed -n 's/.*"executable":"\([^"]*counts-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/counts.path
-	@test -s $(PROGRAMS)/counts.path
+test-programs:
+ifndef BUILT
+	$(BUILD_TESTS) --tests
+endif
 
 quick: ## TEST=x: the integration tests whose names contain x, with brisk built like them (no fat LTO): the loop while working
-	$(STATIC) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
-	$(STATIC) $(CARGO) test --profile integration --locked --target $(TARGET) --test integration --no-run --message-format=json \
-		| sed -n 's/.*"executable":"\([^"]*integration-[^"]*\)".*/\1/p' | tail -n 1 > $(PROGRAMS)/integration.path
-	@test -s $(PROGRAMS)/integration.path
+	$(BUILD_TESTS) --test integration
 	BRISK=$(PROGRAMS)/brisk integration/run $(TEST_PROGRAM) $(TEST)
 
-integration: test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
+integration: release test-programs ## the real binary on the real kernel (as root); RUNTIME=runc for another one
 	MUST_RUN=$${MUST_RUN:-0} $(if $(RUNTIME),RUNTIME=$(RUNTIME)) $(RUN_TESTS)
 
-integration-v2: test-programs ## the same on cgroup v2 alone, mounted in a private namespace (with the controllers that v1 leaves)
+integration-v2: release test-programs ## the same on cgroup v2 alone, mounted in a private namespace (with the controllers that v1 leaves)
 	CGROUP2=1 MUST_RUN=0 $(RUN_TESTS)
 
 # The rest of the tests is for the release binary, because that is what is shipped. These are of the subjects whose operations
@@ -93,25 +98,25 @@ CHECKED = mount:: namespace:: process:: exec:: terminal:: hooks::
 integration-checked: test-programs ## the tests of what the child does, with a debug brisk whose child may not allocate
 	MUST_RUN=$${MUST_RUN:-0} BRISK=$(PROGRAMS)/brisk integration/run $(TEST_PROGRAM) $(or $(TESTS),$(CHECKED))
 
-counts: release ## system calls, clones and faults of each verb against their budget
-	BRISK=$(BRISK) $(CARGO) test --locked --test counts
+counts: release test-programs ## system calls, clones and faults of each verb against their budget
+	BRISK=$(BRISK) $(PROGRAMS)/tests/counts
 
-faults: release ## a sample of the faults; test-faults for all
-	BRISK=$(BRISK) $(CARGO) test --locked --test faults
+faults: release test-programs ## a sample of the faults; test-faults for all
+	BRISK=$(BRISK) $(PROGRAMS)/tests/faults
 
 soak-quick: release
 	integration/soak $(BRISK) 200
 
-parity: test-deps test-programs ## the same tests on runc and crun: what both fail is suspected first
+parity: test-deps release test-programs ## the same tests on runc and crun: what both fail is suspected first
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
 test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
 
-test-deaf: test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
+test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
 	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM)
 
-soak: test-programs ## 20,000 cycles with the host the same before and after
+soak: release ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000
 
 conformance: $(if $(RUNTIME),,release) ## SUITE=runc-bats|contest|runtime-tools DIR=built checkout: the suites of other projects
@@ -146,19 +151,22 @@ test-engines-quick: $(if $(RUNTIME),,release) ## about 20 checks of each engine
 	integration/engines/run all --quick --runtime $(or $(RUNTIME),$(BRISK))
 
 VM = BRISK=$(BRISK) BRISK_PROBE=$(PROGRAMS)/examples/probe BRISK_TESTS=$(TEST_PROGRAM) \
-	BRISK_COUNTS="$$(cat $(PROGRAMS)/counts.path)" integration/vm/core
+	BRISK_COUNTS=$(PROGRAMS)/tests/counts integration/vm/core
 
-vm-core: test-programs ## in a guest with cgroup2 and systemd, what only it can run (skipped, loudly, without qemu)
+vm-image: ## the guest's image: about two minutes, once
+	integration/vm/core image
+
+vm-core: release test-programs ## in a guest with cgroup2 and systemd, what only it can run (skipped, loudly, without qemu; CI=true: a failure)
 	$(VM)
 
-test-vm: test-programs ## everything in guests with cgroup2 and systemd, as root and as an ordinary user (long)
+test-vm: release test-programs ## everything in guests with cgroup2 and systemd, as root and as an ordinary user (long)
 	$(VM) all
 
 test-arm64: ## the integration tests in an emulated arm64 guest (long; skipped, loudly, without qemu-system-aarch64)
 	integration/vm/arm64 $(TESTS)
 
-test-faults: release ## every system call failing, every point of death
-	integration/faults/run $(BRISK)
+test-faults: release test-programs ## every system call failing, every point of death
+	integration/faults/run $(BRISK) $(PROGRAMS)/tests/faults
 
 clean: ## remove what was built
 	$(CARGO) clean

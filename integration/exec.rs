@@ -255,10 +255,10 @@ fn signals_are_forwarded() {
     let container = idle();
     let command = container.command(&["exec", &container.id, "/probe", "signals"]);
     let running = process::start(command, std::process::Stdio::null());
-    host::wait_until(|| running.stdout().contains("ready"));
+    running.wait_for_stdout(|text| text.contains("ready"));
     let send = |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), signal).unwrap();
     send(nix::sys::signal::SIGTERM);
-    host::wait_until(|| running.stdout().contains("SIGTERM"));
+    running.wait_for_stdout(|text| text.contains("SIGTERM"));
     send(nix::sys::signal::SIGUSR2);
     running.wait().ok();
 }
@@ -374,7 +374,7 @@ fn a_wrong_command_line_of_exec_is_no_status_of_the_program() {
 /// cgroup takes no process any more (EBUSY), and runc and crun go to where init is.
 #[test]
 fn a_container_that_manages_its_own_cgroups() {
-    if Cgroups::detect() == Cgroups::V1 {
+    if CgroupDriver::detect() == CgroupDriver::V1 {
         // There a cgroup may have both processes and children: `a_sub_cgroup`.
         return;
     }

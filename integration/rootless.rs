@@ -56,20 +56,29 @@ pub fn as_user(container: &Container, args: &[&str]) -> Command {
     } else {
         command = Command::new("env");
     }
-    command.arg(host::resolve_program(&runtime())).arg("--root").arg(container.bundle.state_root()).args(args);
+    command.arg(reachable_runtime(container)).arg("--root").arg(container.bundle.state_root()).args(args);
     command.current_dir(&container.bundle.dir).env_remove("XDG_RUNTIME_DIR");
     command
 }
 
-/// True, with a loud word, where an ordinary user cannot have a user namespace or reach the runtime.
+/// The runtime, or a copy in the bundle where it is in a directory that an ordinary user cannot enter, like root's home.
+pub fn reachable_runtime(container: &Container) -> PathBuf {
+    let may_enter = |dir: &Path| fs::metadata(dir).is_ok_and(|m| m.permissions().mode() & 0o001 != 0);
+    let program = host::resolve_program(&runtime());
+    if program.ancestors().skip(1).filter(|dir| *dir != Path::new("")).all(may_enter) {
+        return program;
+    }
+    let copy = container.bundle.dir.join(program.file_name().unwrap());
+    if !copy.exists() {
+        crate::common::bundle::copy(&program, &copy);
+    }
+    copy
+}
+
+/// True, with a loud word, where an ordinary user cannot have a user namespace.
 pub fn not_here() -> bool {
     let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-    let reachable = host::resolve_program(&runtime())
-        .ancestors()
-        .skip(1)
-        .all(|dir| dir == Path::new("") || fs::metadata(dir).is_ok_and(|m| m.permissions().mode() & 0o001 != 0));
     skip_unless(Need::from(limit.trim() != "0"), "user namespaces are off")
-        || skip_unless(Need::from(reachable), "the runtime is in a directory that an ordinary user cannot enter")
 }
 
 #[track_caller]
@@ -398,7 +407,7 @@ fn state_is_kept_below_the_runtime_directory() {
         } else {
             command = Command::new("env");
         }
-        command.arg(host::resolve_program(&runtime())).args(args).env("XDG_RUNTIME_DIR", &runtime_dir);
+        command.arg(reachable_runtime(&container)).args(args).env("XDG_RUNTIME_DIR", &runtime_dir);
         command.current_dir(&container.bundle.dir);
         process::run(command)
     };

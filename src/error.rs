@@ -3,6 +3,7 @@
 //! Decides nothing and touches nothing; library code returns these and never prints them. `main` prints
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use nix::errno::Errno;
@@ -90,7 +91,7 @@ pub struct Error {
     stage: Stage,
     what: String,
     cause: Option<Cause>,
-    hint: Option<&'static str>,
+    hint: Option<Cow<'static, str>>,
 }
 
 /// The result of everything that is not a bare system call.
@@ -109,8 +110,8 @@ impl Error {
 
     /// The same error with a piece of advice.
     #[must_use]
-    pub fn with_hint(mut self, hint: &'static str) -> Self {
-        self.hint = Some(hint);
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
         self
     }
 
@@ -130,9 +131,9 @@ impl Error {
     }
 
     /// Advice for the person who reads the error, if there is any.
-    pub fn hint(&self) -> Option<&'static str> {
-        if self.hint.is_some() {
-            return self.hint;
+    pub fn hint(&self) -> Option<&str> {
+        if let Some(hint) = &self.hint {
+            return Some(hint);
         }
         if let Some(Cause::Error(inner)) = &self.cause
             && let Some(hint) = inner.hint()
@@ -207,6 +208,31 @@ const HINTS: &[(Stage, Errno, &str, &str)] = &[
     ),
 ];
 
+/// The one of `known` that `typed` may have been meant for: at most a third of its letters differ, and at most three.
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (typed.chars().count() / 3).clamp(1, 3);
+    let near = known.map(|word| (distance(typed, word), word)).min_by_key(|(distance, _)| *distance);
+    near.filter(|(distance, _)| *distance <= most).map(|(_, word)| word)
+}
+
+/// How many letters have to be added, removed, exchanged or swapped with their neighbour (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.chars().flat_map(char::to_lowercase).collect(), b.chars().flat_map(char::to_lowercase).collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let exchanged = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            let swapped = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
+            row.push((rows[i - 1][j] + 1).min(row[j - 1] + 1).min(exchanged).min(swapped));
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
 /// The C library's text for `errno` in lower case, as Go prints it: engines match these texts. (nix has texts of its
 /// own, "Try again" for EAGAIN.)
 pub fn errno_text(errno: Errno) -> String {
@@ -279,6 +305,19 @@ mod tests {
         assert_eq!(errno_text(Errno::ERANGE), "numerical result out of range");
         assert_eq!(errno_text(Errno::EAGAIN), "resource temporarily unavailable");
         assert_eq!(errno_text(Errno::EOPNOTSUPP), "operation not supported");
+    }
+
+    #[test]
+    fn typos_are_near_to_what_was_meant() {
+        let known = || ["create", "delete", "memory", "access", "start", "state"].into_iter();
+        for (typed, meant) in
+            [("crate", "create"), ("memmory", "memory"), ("acess", "access"), ("satrt", "start"), ("Delete", "delete")]
+        {
+            assert_eq!(nearest(typed, known()), Some(meant));
+        }
+        for typed in ["", "x", "frobnicate", "inspect"] {
+            assert_eq!(nearest(typed, known()), None, "{typed}");
+        }
     }
 
     #[test]

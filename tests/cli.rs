@@ -3,15 +3,16 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use brisk::cli::args::{EventsArgs, Format, Global, Listing, MountsAction, PsArgs, Request, SpecArgs};
-use brisk::cli::flags::{FLAGS, On, Value};
-use brisk::cli::verbs::{VERBS, Verb};
-use brisk::cli::{Parsed, parse, scan, values};
-use brisk::container::options::{
-    CgroupManager, Checkpoint, Create, Criu, Delete, Exec, Kill, Restore, Rootless, Run, Selection, Start, User,
-};
+use brisk::cli::args::{EventsArgs, Format, Global, ListArgs, MountsAction, PlanArgs, PsArgs, SpecArgs};
+use brisk::cli::flags::{self, Flag, Value};
+use brisk::cli::log::{self, Level};
+use brisk::cli::verbs::{Request, VERBS, Verb};
+use brisk::cli::{Parsed, parse, put, scan};
+use brisk::container::options::{Checkpoint, Create, Criu, Delete, Exec, Kill, Restore, Run, Selection, Start, User};
 use brisk::container::signal;
 use brisk::error::Stage;
+use brisk::plan::cgroup::rootless::Tolerance;
+use brisk::plan::systemd::driver::CgroupDriver;
 
 fn argv(line: &str) -> Vec<OsString> {
     line.split_ascii_whitespace().map(OsString::from).collect()
@@ -50,7 +51,7 @@ fn created(id: &str) -> Create {
 }
 
 fn one(id: &str) -> Selection {
-    Selection::Id(id.into())
+    Selection::one(id)
 }
 
 #[test]
@@ -63,9 +64,12 @@ fn containerd() {
         global,
         Global {
             root: Some("/run/r".into()),
-            manager: CgroupManager::Systemd,
-            rootless: Rootless::Yes,
-            level: Some("debug".into()),
+            log: Some("/b/log.json".into()),
+            log_format: log::Format::Json,
+            debug: true,
+            systemd_cgroup: true,
+            tolerance: Tolerance::Everything,
+            ..Global::default()
         }
     );
     assert_eq!(
@@ -78,7 +82,7 @@ fn containerd() {
         })
     );
     let (global, _) = read(&format!("{globals} start ID"));
-    assert_eq!((global.manager, global.rootless), (CgroupManager::Files, Rootless::Auto));
+    assert_eq!((global.cgroups(), global.tolerance), (CgroupDriver::Files, Tolerance::Auto));
     assert_eq!(request(&format!("{globals} start ID")), Request::Start(Start { id: "ID".into(), trace: None }));
     for (line, force) in [("delete ID", false), ("delete --force ID", true)] {
         let delete = Delete { which: one("ID"), force, trace: None };
@@ -106,7 +110,7 @@ fn containerd() {
         let Request::Update(update) = request(&format!("{globals} {line}")) else { panic!("{line}") };
         assert_eq!((update.ids, update.files), (vec!["ID".to_owned()], vec!["-".into()]));
     }
-    assert_eq!(request("features"), Request::Features);
+    assert_eq!(request("features"), Request::Features(()));
     assert!(text("--version").starts_with("brisk version "));
 }
 
@@ -149,7 +153,7 @@ fn conmon_and_podman() {
     let (global, create) = read(
         "--log-format=json --log /run/oci-log --root=/r --cgroup-manager disabled create --bundle /b --pid-file /b/init.pid --console-socket /tmp/conmon-term.X --preserve-fds 2 --no-pivot --no-new-keyring ID",
     );
-    assert_eq!((global.manager, global.root), (CgroupManager::Disabled, Some("/r".into())));
+    assert_eq!((global.cgroups(), global.root), (CgroupDriver::Disabled, Some("/r".into())));
     assert_eq!(
         create,
         Request::Create(Create {
@@ -204,9 +208,9 @@ fn buildah_and_buildkit() {
 
 #[test]
 fn people() {
-    assert_eq!(request("list"), Request::List(Listing::Table));
-    assert_eq!(request("list -f json"), Request::List(Listing::Json));
-    assert_eq!(request("list -q"), Request::List(Listing::Names));
+    assert_eq!(request("list"), Request::List(ListArgs::default()));
+    assert_eq!(request("list -f json"), Request::List(ListArgs { format: Format::Json, quiet: false }));
+    assert_eq!(request("list -q"), Request::List(ListArgs { quiet: true, ..ListArgs::default() }));
     let seconds = |text: &str| match request(&format!("events {text} ID")) {
         Request::Events(EventsArgs { interval, .. }) => interval,
         other => panic!("{other:?}"),
@@ -226,13 +230,13 @@ fn people() {
     );
     let Request::Mounts(mounts) = request("mounts remove ID /m.json") else { panic!() };
     assert_eq!((mounts.action, mounts.id.as_str()), (MountsAction::Remove, "ID"));
-    assert!(matches!(request("plan /b --json"), Request::Plan { json: true, .. }));
-    assert!(matches!(request("kill -r ^web"), Request::Kill(Kill { which: Selection::Regex(_), .. })));
+    assert!(matches!(request("plan /b --json"), Request::Plan(PlanArgs { json: true, .. })));
+    assert!(matches!(request("kill -r ^web"), Request::Kill(Kill { which: Selection { regex: true, .. }, .. })));
     assert_eq!(refusal("kill"), "args: missing argument: ID");
     assert_eq!(refusal("state a b"), "args: unexpected argument: \"b\"");
     assert!(refusal("frobnicate").contains("unknown command \"frobnicate\""));
     assert!(refusal("create --nosuch x").contains("unknown flag \"--nosuch\""));
-    assert!(refusal("create --bundle").contains("--bundle needs a value"));
+    assert!(refusal("create --bundle").contains("flag needs an argument: --bundle DIR"));
 }
 
 #[test]
@@ -243,15 +247,16 @@ fn update_flags() {
         panic!()
     };
     assert_eq!(update.ids, ["a", "b"]);
-    let memory = update.resources.memory.unwrap();
+    let resources = update.resources();
+    let memory = resources.memory.unwrap();
     assert_eq!((memory.limit, memory.swap, memory.reservation), (Some(512 << 20), Some(-1), Some(3 << 29)));
-    let cpu = update.resources.cpu.unwrap();
+    let cpu = resources.cpu.unwrap();
     assert_eq!((cpu.quota, cpu.period, cpu.shares), (Some(-1), Some(100_000), Some(512)));
     assert_eq!((cpu.burst, cpu.idle, cpu.cpus.as_deref()), (Some(5), Some(1), Some("0-1")));
-    assert_eq!(update.resources.pids.unwrap().limit, Some(-1));
-    assert_eq!(update.resources.block_io.unwrap().weight, Some(100));
+    assert_eq!(resources.pids.unwrap().limit, Some(-1));
+    assert_eq!(resources.block_io.unwrap().weight, Some(100));
     assert!(refusal("update --memory 1x ID").contains("must be a size"));
-    assert!(refusal("update --cpu-share -1 ID").contains("not a number in range"));
+    assert!(refusal("update --cpu-share -1 ID").contains("must be a whole number from 0 to 18446744073709551615"));
     assert!(refusal("update -r a -r b ID").contains("once for each"));
     let Request::Update(update) = request("update -r a -r b x y") else { panic!() };
     assert_eq!(update.files.len(), 2);
@@ -270,10 +275,10 @@ fn sizes() {
         ("0.5k", 512),
         ("3b", 3),
     ] {
-        assert_eq!(values::size("memory", text).unwrap(), bytes, "{text}");
+        assert_eq!(put::size(text).unwrap(), bytes, "{text}");
     }
     for text in ["", "k", "1kk", "ib", "1i", "-2", "1e3", "9999999p", "0x10"] {
-        assert!(values::size("memory", text).is_err(), "{text}");
+        assert!(put::size(text).is_none(), "{text}");
     }
 }
 
@@ -309,7 +314,7 @@ fn exec_user_is_read_strictly() {
         ("0001", User { uid: 1, gid: None }),
         ("4294967294:0", User { uid: u32::MAX - 1, gid: Some(0) }),
     ] {
-        assert_eq!(values::user(text).unwrap(), user, "{text}");
+        assert_eq!(put::user(text).unwrap(), user, "{text}");
     }
     for text in [
         "",
@@ -328,9 +333,9 @@ fn exec_user_is_read_strictly() {
         " 1",
         "0x1",
     ] {
-        assert!(values::user(text).is_err(), "{text:?}");
+        assert!(put::user(text).is_none(), "{text:?}");
     }
-    assert!(refusal("exec --user app ID sh").contains("--user \"app\""));
+    assert!(refusal("exec --user app ID sh").contains("invalid value \"app\" for --user"));
 }
 
 #[test]
@@ -343,7 +348,9 @@ fn spellings_of_the_peers() {
     assert_eq!(run("run -bundle=/x ID").create.bundle, std::path::Path::new("/x"));
     assert!(run("run --detach=true ID").detach);
     assert!(!run("run --detach=false ID").detach);
-    assert!(refusal("run --detach=perhaps ID").contains("neither true nor false"));
+    assert!(
+        refusal("run --detach=perhaps ID").contains("invalid value \"perhaps\" for --detach: must be true or false")
+    );
     assert!(run("run -d -b/x -p /p ID").detach, "attached short value");
     assert!(run("run ID -d").detach, "flags after the name");
     assert_eq!(run("run --bundle /x --bundle /y ID").create.bundle, std::path::Path::new("/y"), "the last one counts");
@@ -368,17 +375,27 @@ fn spellings_of_the_peers() {
 
 #[test]
 fn global_values() {
-    assert_eq!(read("--systemd-cgroup list").0.manager, CgroupManager::Systemd);
-    assert_eq!(read("-s --cgroup-manager=cgroupfs list").0.manager, CgroupManager::Files);
-    assert_eq!(read("--rootless auto list").0.rootless, Rootless::Auto);
-    assert_eq!(read("--rootless=F list").0.rootless, Rootless::No);
-    assert_eq!(read("--criu /usr/sbin/criu list").1, Request::List(Listing::Table));
+    assert_eq!(read("--systemd-cgroup list").0.cgroups(), CgroupDriver::Systemd);
+    assert_eq!(read("-s --cgroup-manager=cgroupfs list").0.cgroups(), CgroupDriver::Files);
+    assert_eq!(read("--rootless auto list").0.tolerance, Tolerance::Auto);
+    assert_eq!(read("--rootless=F list").0.tolerance, Tolerance::Nothing);
+    assert_eq!(read("--criu /usr/sbin/criu list").1, Request::List(ListArgs::default()));
     refusal("--rootless maybe list");
     refusal("--cgroup-manager x list");
-    let (log, format) = scan::log_flags(&argv("--nosuch --log=/l --log-format json create --log x"));
-    assert_eq!((log, format), (Some("/l".into()), Some("json".into())));
-    assert_eq!(scan::log_flags(&argv("--systemd-log list")).0, Some("journald:brisk".into()));
-    assert_eq!(scan::log_flags(&argv("exec --log /x ID")).0, None);
+    // What is wrong is reported where it is said, before and after the mistake.
+    for line in
+        ["--nosuch --log=/l --log-format json create --log x", "--log-level x --log=/l --log-format json --nosuch"]
+    {
+        let line = argv(line);
+        let head = scan::head(&line);
+        assert_eq!((&head.global.log, head.global.log_format), (&Some("/l".into()), log::Format::Json));
+        assert!(head.parse().is_err());
+    }
+    let destination = |line: &str| scan::head(&argv(line)).global.log_destination();
+    assert_eq!(destination("--systemd-log list"), Some("journald:brisk".into()));
+    assert_eq!(destination("exec --log /x ID"), None);
+    assert_eq!(read("--log-level warn list").0.level(), Level::Warning);
+    assert_eq!(read("--log-level error --debug list").0.level(), Level::Debug);
 }
 
 #[test]
@@ -421,7 +438,7 @@ fn every_verb_has_a_row_and_parses() {
     for row in VERBS {
         assert_eq!(row.verb.row().name, row.name);
         assert_eq!(Verb::named(row.name), Some(row.verb));
-        assert!(text(&format!("{} --help", row.name)).contains(row.about), "{}", row.name);
+        assert!(text(&format!("{} --help", row.name)).contains(&row.about[1..]), "{}", row.name);
     }
 }
 
@@ -438,39 +455,117 @@ fn no_command_has_two_flags_of_one_name() {
     }
 }
 
-/// Every flag of the peers, in both forms.
+/// A value that is taken.
+fn sample(flag: &Flag) -> &'static str {
+    match (flag.long, flag.value) {
+        (_, Value::Word(_, words)) => words[0],
+        ("interval", _) => "5s",
+        ("user", _) => "1:2",
+        ("memory" | "memory-swap" | "memory-reservation" | "kernel-memory" | "kernel-memory-tcp", _) => "1m",
+        _ => "1",
+    }
+}
+
+/// Positional arguments with which a command is complete.
+fn rest(verb: Verb) -> &'static str {
+    match verb {
+        Verb::List | Verb::Spec | Verb::Check | Verb::Features => "",
+        Verb::Exec => "ID true",
+        Verb::Mounts => "add ID FILE",
+        Verb::Completion => "bash",
+        _ => "ID",
+    }
+}
+
+/// Every flag of the peers, in both forms; and each of them changes what is asked for.
 #[test]
 fn every_flag_is_taken_in_both_forms() {
-    let sample = |flag: &str| match flag {
-        "log-format" | "format" => "json",
-        "log-level" => "debug",
-        "cgroup-manager" => "systemd",
-        "rootless" => "true",
-        "interval" => "5s",
-        "manage-cgroups-mode" => "soft",
-        "user" => "1:2",
-        "memory" | "memory-swap" | "memory-reservation" | "kernel-memory" | "kernel-memory-tcp" => "1m",
-        _ => "1",
-    };
-    for flag in FLAGS.iter().filter(|flag| flag.long != "version") {
-        let takes = matches!(flag.value, Value::One(_) | Value::Many(_));
-        let given = |separator: &str| {
-            if takes { format!("--{}{separator}{}", flag.long, sample(flag.long)) } else { format!("--{}", flag.long) }
-        };
-        for flag_text in [given(" "), given("=")] {
-            match flag.on {
-                On::Global => drop(read(&format!("{flag_text} list"))),
-                On::Verbs(verbs) => {
-                    for verb in verbs {
-                        let rest = match verb {
-                            Verb::List | Verb::Spec | Verb::Check => "",
-                            Verb::Exec => "ID true",
-                            _ => "ID",
-                        };
-                        read(&format!("{} {flag_text} {rest}", verb.row().name));
-                    }
-                }
+    // Words that mean what is so without them, and what is taken for nothing.
+    let means_nothing = |flag: &Flag| !flag.listed || flag.help.contains("(default");
+    for scope in std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb))) {
+        for flag in flags::of(scope).filter(|flag| flag.long != "version") {
+            let spelled = |separator: &str| match flag.value {
+                Value::Switch | Value::Maybe(_) => format!("--{}", flag.long),
+                _ => format!("--{}{separator}{}", flag.long, sample(flag)),
+            };
+            for given in [spelled(" "), spelled("=")] {
+                let line = |given: &str| match scope {
+                    None => format!("{given} list"),
+                    Some(verb) => format!("{} {given} {}", verb.row().name, rest(verb)),
+                };
+                let (with, without) = (read(&line(&given)), read(&line("")));
+                assert!(with != without || means_nothing(flag), "{given} changes nothing of {scope:?}");
             }
         }
+    }
+}
+
+#[test]
+fn one_sentence_for_every_value_that_cannot_be_read() {
+    for (line, sentence) in [
+        ("--log-level loud list", "invalid value \"loud\" for --log-level: must be error, warning, info or debug"),
+        ("--log-format xml list", "invalid value \"xml\" for --log-format: must be text or json"),
+        ("--cgroup-manager x list", "invalid value \"x\" for --cgroup-manager: must be cgroupfs, systemd or disabled"),
+        ("--rootless maybe list", "invalid value \"maybe\" for --rootless: must be true, false or auto"),
+        ("completion tcsh", "invalid value \"tcsh\" for SHELL: must be bash, zsh or fish"),
+        ("mounts move ID f", "invalid value \"move\" for ACTION: must be add or remove"),
+        ("list --format yaml", "invalid value \"yaml\" for --format: must be table or json"),
+        (
+            "create --preserve-fds many ID",
+            "invalid value \"many\" for --preserve-fds: must be a whole number from 0 to 4294967295",
+        ),
+        (
+            "update --pids-limit abc ID",
+            "invalid value \"abc\" for --pids-limit: must be a whole number from -9223372036854775808 to \
+             9223372036854775807",
+        ),
+        ("events --interval 5x ID", "invalid value \"5x\" for --interval: must be a duration such as 5s or 500ms"),
+        ("update --memory 1x ID", "invalid value \"1x\" for --memory: must be a size such as 512m, or -1"),
+        ("exec -u app ID sh", "invalid value \"app\" for --user: must be UID or UID:GID in numbers"),
+        ("restore --network-lock no ID", "invalid value \"no\" for --network-lock: must be iptables, nftables or skip"),
+    ] {
+        assert_eq!(refusal(line), format!("args: {sentence}"));
+    }
+}
+
+#[test]
+fn what_was_meant_is_told() {
+    let hint = |line: &str| parse(&argv(line)).unwrap_err().hint().unwrap_or_default().to_owned();
+    for (line, meant) in [
+        ("crate x", "did you mean create? `brisk help` lists the commands"),
+        ("delet x", "did you mean delete? `brisk help` lists the commands"),
+        ("help strat", "did you mean start? `brisk help` lists the commands"),
+        ("frobnicate", "`brisk help` lists the commands"),
+        ("create --bundel /b x", "did you mean --bundle? `brisk create --help` lists its flags"),
+        ("update --memmory=1m x", "did you mean --memory? `brisk update --help` lists its flags"),
+        ("run -detatch x", "did you mean --detach? `brisk run --help` lists its flags"),
+        ("--rot /r list", "did you mean --root? `brisk help` lists the flags before the command"),
+        ("create --root /r x", "it is taken before the command: brisk --root … create"),
+        ("--bundle /b create x", "it is taken after the command: see `brisk help COMMAND`"),
+        ("kill", "usage: brisk kill [FLAGS] ID [SIGNAL]"),
+        ("state a b", "usage: brisk state ID"),
+    ] {
+        assert_eq!(hint(line), meant, "{line}");
+    }
+}
+
+#[test]
+fn help_tells_where_to_begin() {
+    let all = text("");
+    for words in ["Where to begin:", "brisk check", "The life of a container:", "Flags, before the command:"] {
+        assert!(all.contains(words), "{words}");
+    }
+    for row in VERBS.iter().filter(|row| row.listed()) {
+        assert_eq!(
+            all.matches(&format!("\n  {:<11} {}", row.name, row.about.get(..20).unwrap_or(row.about))).count(),
+            1,
+            "{}",
+            row.name
+        );
+        let own = text(&format!("{} --help", row.name));
+        for flag in flags::of(Some(row.verb)) {
+            assert_eq!(own.contains(&format!("--{}", flag.long)), flag.listed, "{} --{}", row.name, flag.long);
+        }
+        assert!(own.lines().chain(all.lines()).all(|line| line.chars().count() <= 80), "{own}");
     }
 }

@@ -492,7 +492,7 @@ fn commands(cases: &[String]) -> String {
         for flag in flags::of(scope) {
             let value = match flag.value {
                 Takes::Switch => String::new(),
-                Takes::One(name) | Takes::Many(name) => format!(" {name}"),
+                Takes::One(name) | Takes::Many(name) | Takes::Word(name, _) => format!(" {name}"),
                 Takes::Maybe(name) => format!("[={name}]"),
             };
             let name = format!("brisk {verb} --{}{value}", flag.long).replace("  ", " ").replace('|', "\\|");

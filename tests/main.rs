@@ -42,6 +42,13 @@ fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()
 }
 
+/// Says why the test of this thread does not run, past libtest's capture of the print macros; a failure with `MUST_RUN=1`.
+fn skip(why: &str) {
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    assert_ne!(std::env::var("MUST_RUN").as_deref(), Ok("1"), "{name}: {why}");
+    std::io::Write::write_all(&mut std::io::stderr(), format!("SKIP {name}: {why}\n").as_bytes()).unwrap();
+}
+
 /// A file or directory below fixtures/.
 fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)

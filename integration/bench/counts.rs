@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a measuring program whose output is its purpose")]
 #![allow(clippy::unwrap_used, reason = "a test tool: a broken invariant ends the run")]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../tool/mod.rs"]
 mod tool;
 

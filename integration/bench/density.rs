@@ -1,12 +1,12 @@
 //! Memory shared between containers of one image (PolyPod's Table 1): ten of them with one root filesystem, and ten
 //! with a copy each.
 
+use crate::common::Bundle;
 use crate::lab::Lab;
 use crate::memory::kilobytes;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::{Figure, Outcome, Table};
-use crate::tool::bundle::Bundle;
 use crate::tool::runtime::Runtime;
 use crate::tool::{Res, os, process};
 

@@ -1,11 +1,12 @@
 //! The same through the engines: what of the difference is left when Podman or Docker is around it.
 
+use crate::common::leftovers;
 use crate::lab::Lab;
 use crate::latency::{Contestant, in_turn, table};
 use crate::options::Options;
 use crate::result::Outcome;
 use crate::tool::runtime::text;
-use crate::tool::{Res, leftovers, os, process};
+use crate::tool::{Res, os, process};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,9 +1,10 @@
 //! Where the bench measures: a `Place` with the floor programs compiled and the runtimes listed.
 
+use crate::common::Bundle;
 use crate::options::Options;
 use crate::tool::lab::Place;
 use crate::tool::runtime::Runtime;
-use crate::tool::{Res, bundle::Bundle, process};
+use crate::tool::{Res, process};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,14 +1,15 @@
 //! Latency experiments: every round measures the floor and each runtime once, in turn, so that what the machine does
 //! meanwhile falls on all of them alike.
 
+use crate::common::Bundle;
+use crate::common::leftovers;
 use crate::lab::Lab;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::{Outcome, Table};
 use crate::stats::median;
-use crate::tool::bundle::Bundle;
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, leftovers, process};
+use crate::tool::{Res, process};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
@@ -180,7 +181,7 @@ pub fn exec(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
         let name = format!("{id}-{}", runtime.name);
         let path = format!("/{name}");
         let bundle = lab.bundle(&name, &["/bin/sleep", "1000000"])?;
-        bundles.push(bundle.with(|config| config["linux"]["cgroupsPath"] = path.into())?);
+        bundles.push(bundle.set("/linux/cgroupsPath", path.into()).written());
     }
     let mut alive = Vec::new();
     let outcome =
@@ -230,7 +231,7 @@ fn executors<'a>(lab: &'a Lab, id: &'a str, alive: &[i32]) -> Vec<Contestant<'a>
 /// `run` with and without Docker's default seccomp profile, the two interleaved.
 pub fn seccomp(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     let plain = lab.bundle("plain", &["/bin/true"])?;
-    let filtered = lab.bundle("seccomp", &["/bin/true"])?.with_docker_seccomp()?;
+    let filtered = lab.bundle("seccomp", &["/bin/true"])?.with_docker_seccomp().written();
     let mut contestants = Vec::new();
     for runtime in &lab.runtimes {
         for (suffix, bundle) in [("", &plain), ("+seccomp", &filtered)] {
@@ -297,5 +298,5 @@ fn crowd(lab: &Lab, count: usize) -> Res<usize> {
         std::fs::create_dir(&dir)?;
         mount(Some(&dir), &dir, none, MsFlags::MS_BIND, none)?;
     }
-    leftovers::mount_count()
+    Ok(leftovers::mount_count()?)
 }

@@ -1,11 +1,12 @@
 //! Several containers at a time: how many a second, and does any fail?
 
+use crate::common::Bundle;
 use crate::lab::Lab;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::{Figure, Outcome, Table};
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, bundle::Bundle, os};
+use crate::tool::{Res, os};
 use std::collections::HashMap;
 use std::time::Instant;
 

@@ -1,11 +1,12 @@
 //! Memory: what waits between create and start, what the runtime needs at its peak, and the least it runs in.
 
+use crate::common::Bundle;
 use crate::lab::Lab;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::{Figure, Outcome, Table};
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, bundle::Bundle, os, process};
+use crate::tool::{Res, os, process};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -96,8 +97,7 @@ pub fn limit(lab: &Lab, _options: &Options) -> Res<Vec<Outcome>> {
 
 fn survives(lab: &Lab, runtime: &Runtime, limit: u64) -> Res<bool> {
     let bundle = lab.bundle("limit", &["/bin/true"])?;
-    let bundle =
-        bundle.with(|config| config["linux"]["resources"]["memory"] = serde_json::json!({ "limit": limit }))?;
+    let bundle = bundle.resources("memory", serde_json::json!({ "limit": limit })).written();
     let id = lab.id("limit");
     let args = ["run", "--bundle", text(&bundle.dir)?, &id];
     for _ in 0..3 {

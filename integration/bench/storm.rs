@@ -1,12 +1,13 @@
 //! Many containers alive at once: does the thousandth start as fast as the first?
 
+use crate::common::Bundle;
 use crate::lab::Lab;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::{Figure, Outcome, Table};
 use crate::stats::median;
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, bundle::Bundle, os, process};
+use crate::tool::{Res, os, process};
 use std::time::Instant;
 
 /// create + start of N containers that stay, runtime after runtime.

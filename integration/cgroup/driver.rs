@@ -15,31 +15,18 @@ use brisk::plan::cgroup::{CgroupPlan, DevicePolicy, Devices, Missing, Options, P
 use brisk::spec::resources::{DeviceRule, Resources};
 use brisk::sys::poll::{self, Event};
 
-use crate::common::lacks;
-
-/// Says that a test cannot run here; with MUST_RUN=1 that is a failure.
-fn skip(test: &str, reason: &str) {
-    eprintln!("SKIP {test}: {reason}");
-    assert!(std::env::var("MUST_RUN").as_deref() != Ok("1"), "{test} must run: {reason}");
-}
+use crate::common::{Need, host, lacks, skip_unless};
 
 /// This machine's layout; `None`, loudly, when the test cannot run here.
-fn layout(test: &str) -> Option<Layout> {
-    if !nix::unistd::geteuid().is_root() {
-        skip(test, "not root");
-        return None;
-    }
-    Some(Layout::read().unwrap())
+fn layout() -> Option<Layout> {
+    (!skip_unless(Need::from(host::is_root()), "not root")).then(|| Layout::read().unwrap())
 }
 
 /// Only cgroup2, also on a hybrid machine.
-fn unified(test: &str) -> Option<Layout> {
-    let layout = layout(test)?;
-    if layout.unified.is_none() {
-        skip(test, "no cgroup2 is mounted");
-        return None;
-    }
-    Some(Layout { v1: Vec::new(), ..layout })
+fn unified() -> Option<Layout> {
+    let layout = layout()?;
+    let there = Need::from(layout.unified.is_some());
+    (!skip_unless(there, "no cgroup2 is mounted")).then(|| Layout { v1: Vec::new(), ..layout })
 }
 
 fn name() -> String {
@@ -74,7 +61,9 @@ impl Guard {
         // The script starts once it is where it belongs.
         let script = format!("read go; {script}");
         let mut shell = Command::new("sh");
-        let mut child = shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // A shell says which of its children was killed; here that is what is meant.
+        shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = shell.spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let go = child.stdin.take();
         self.children.push(child);
@@ -123,7 +112,7 @@ fn limits_are_in_force_before_anyone_joins_and_gone_afterwards() {
     if lacks(&["pids"]) {
         return;
     }
-    let Some(layout) = layout("limits") else { return };
+    let Some(layout) = layout() else { return };
     let path = format!("{}/inner", name());
     let json = r#"{"memory":{"limit":67108864,"reservation":33554432},"pids":{"limit":50},
         "cpu":{"shares":2048,"quota":50000,"period":100000}}"#;
@@ -169,7 +158,7 @@ fn a_failed_create_leaves_nothing() {
     if lacks(&["pids"]) {
         return;
     }
-    let Some(layout) = layout("failed create") else { return };
+    let Some(layout) = layout() else { return };
     let path = format!("{}/a/b", name());
     let mut plan = plan_at(&path, r#"{"pids":{"limit":5}}"#, &layout);
     plan.writes.push(Write {
@@ -188,7 +177,7 @@ fn a_failed_create_leaves_nothing() {
 
 #[test]
 fn a_used_cgroup_is_refused_and_an_empty_one_is_taken() {
-    let Some(layout) = layout("used cgroup") else { return };
+    let Some(layout) = layout() else { return };
     let path = name();
     let mut guard = Guard::new(&path, "{}", &layout);
     guard.spawn("exec sleep 100");
@@ -204,7 +193,7 @@ fn a_used_cgroup_is_refused_and_an_empty_one_is_taken() {
 
 #[test]
 fn a_frozen_cgroup_is_refused_even_below_the_frozen_one() {
-    let Some(layout) = layout("frozen cgroup") else { return };
+    let Some(layout) = layout() else { return };
     let path = name();
     let mut guard = Guard::new(&path, "{}", &layout);
     guard.spawn("exec sleep 100");
@@ -247,23 +236,23 @@ fn freeze_thaw_kill(layout: &Layout) {
 
 #[test]
 fn freeze_thaw_kill_here() {
-    if let Some(layout) = layout("freeze") {
+    if let Some(layout) = layout() {
         freeze_thaw_kill(&layout);
     }
 }
 
 #[test]
 fn freeze_thaw_kill_on_cgroup2() {
-    if let Some(layout) = unified("freeze on cgroup2") {
+    if let Some(layout) = unified() {
         freeze_thaw_kill(&layout);
     }
 }
 
 #[test]
 fn freeze_thaw_kill_without_cgroup2() {
-    if let Some(layout) = layout("freeze on v1") {
+    if let Some(layout) = layout() {
         if layout.v1_with("freezer").is_none() {
-            return skip("freeze on v1", "no v1 freezer");
+            return crate::common::skip("no v1 freezer");
         }
         freeze_thaw_kill(&Layout { unified: None, ..layout });
     }
@@ -292,23 +281,23 @@ fn remove_busy(layout: &Layout) {
 
 #[test]
 fn a_busy_tree_is_removed() {
-    if let Some(layout) = layout("remove") {
+    if let Some(layout) = layout() {
         remove_busy(&layout);
     }
 }
 
 #[test]
 fn a_busy_tree_is_removed_on_cgroup2() {
-    if let Some(layout) = unified("remove on cgroup2") {
+    if let Some(layout) = unified() {
         remove_busy(&layout);
     }
 }
 
 #[test]
 fn a_busy_tree_is_removed_without_cgroup2() {
-    if let Some(layout) = layout("remove on v1") {
+    if let Some(layout) = layout() {
         if layout.v1.is_empty() {
-            return skip("remove on v1", "no v1 hierarchy");
+            return crate::common::skip("no v1 hierarchy");
         }
         remove_busy(&Layout { unified: None, ..layout });
     }
@@ -319,7 +308,7 @@ fn sub_cgroups_stay_inside() {
     if lacks(&["pids"]) {
         return;
     }
-    let Some(layout) = layout("sub-cgroups") else { return };
+    let Some(layout) = layout() else { return };
     let guard = Guard::new(&name(), "{}", &layout);
     for path in ["..", "a/../..", "/../x"] {
         assert!(guard.cgroup.sub(None, path, Absent::Make).unwrap_err().to_string().contains(".."));
@@ -335,7 +324,7 @@ fn an_update_is_all_or_nothing() {
     if lacks(&["pids", "memory"]) {
         return;
     }
-    let Some(layout) = layout("update") else { return };
+    let Some(layout) = layout() else { return };
     let json =
         r#"{"memory":{"limit":67108864,"swap":134217728},"pids":{"limit":50},"cpu":{"quota":50000,"period":100000}}"#;
     let guard = Guard::new(&name(), json, &layout);
@@ -369,7 +358,7 @@ fn admission_refuses_what_cannot_be_given() {
     if lacks(&["pids", "memory"]) {
         return;
     }
-    let Some(layout) = layout("admission") else { return };
+    let Some(layout) = layout() else { return };
     let path = name();
     let _parent = Guard::new(&path, r#"{"pids":{"limit":100}}"#, &layout);
     let _other = Guard::new(&format!("{path}/other"), r#"{"pids":{"limit":60}}"#, &layout);
@@ -391,7 +380,7 @@ fn admission_refuses_what_cannot_be_given() {
 
 /// Whether a process in the cgroup may read /dev/kmsg or, failing that, another device outside of the default list.
 fn may_read(guard: &mut Guard, device: &str) -> bool {
-    let script = format!("read go; exec 3<{device} && echo yes || echo no");
+    let script = format!("read go; {{ exec 3<{device}; }} 2>/dev/null && echo yes || echo no");
     let mut child =
         Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     guard.cgroup.attach(i32::try_from(child.id()).unwrap()).unwrap();
@@ -418,9 +407,9 @@ fn device_policies(layout: &Layout) {
 
 #[test]
 fn devices_are_restricted_by_the_v1_controller() {
-    if let Some(layout) = layout("v1 devices") {
+    if let Some(layout) = layout() {
         if layout.v1_with("devices").is_none() {
-            return skip("v1 devices", "no v1 devices controller");
+            return crate::common::skip("no v1 devices controller");
         }
         device_policies(&layout);
     }
@@ -428,14 +417,14 @@ fn devices_are_restricted_by_the_v1_controller() {
 
 #[test]
 fn devices_are_restricted_by_a_program_on_cgroup2() {
-    if let Some(layout) = unified("device program") {
+    if let Some(layout) = unified() {
         device_policies(&layout);
     }
 }
 
 #[test]
 fn a_process_is_cloned_into_the_cgroup() {
-    let Some(layout) = unified("clone into cgroup") else { return };
+    let Some(layout) = unified() else { return };
     let guard = Guard::new(&name(), "{}", &layout);
     let fd = guard.cgroup.v2_dir().unwrap().as_raw_fd();
     // clone3(2) itself belongs to the launcher; here it is enough that the descriptor is one the kernel takes.
@@ -449,7 +438,7 @@ fn statistics_are_runcs() {
     if lacks(&["pids", "memory"]) {
         return;
     }
-    let Some(layout) = layout("statistics") else { return };
+    let Some(layout) = layout() else { return };
     let mut guard = Guard::new(&name(), r#"{"pids":{"limit":50},"memory":{"limit":67108864}}"#, &layout);
     guard.spawn("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo; sleep 100");
     let stdout = guard.children[0].stdout.as_mut().unwrap();
@@ -472,9 +461,9 @@ fn statistics_are_runcs() {
 
 #[test]
 fn the_oom_killer_is_noticed() {
-    let Some(layout) = layout("oom") else { return };
+    let Some(layout) = layout() else { return };
     if !layout.has("memory") {
-        return skip("oom", "no memory controller");
+        return crate::common::skip("no memory controller");
     }
     let json = r#"{"memory":{"limit":8388608,"swap":8388608}}"#;
     let mut guard = Guard::new(&name(), json, &layout);

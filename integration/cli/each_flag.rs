@@ -74,8 +74,7 @@ fn the_root_is_moved_instead_of_pivoted() {
 #[test]
 fn the_session_keyring_of_create() {
     if !Path::new("/proc/keys").exists() {
-        eprintln!("SKIP the_session_keyring_of_create: no keyrings");
-        return;
+        return crate::common::skip("no keyrings");
     }
     let has_own = |args: &[&str]| {
         let container = Bundle::sh("cat /proc/keys > /tmp/keys").unset("/linux/maskedPaths").container();
@@ -164,8 +163,7 @@ fn no_cgroups_where_they_are_disabled() {
 #[test]
 fn the_systemd_driver_needs_systemd() {
     if Path::new("/run/systemd/private").exists() || Path::new("/run/dbus/system_bus_socket").exists() {
-        eprintln!("SKIP the_systemd_driver_needs_systemd: there is one");
-        return;
+        return crate::common::skip("systemd runs here");
     }
     let container = Bundle::idle().container();
     let dir = container.bundle.dir.to_str().unwrap();

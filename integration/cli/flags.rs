@@ -102,7 +102,7 @@ fn labels_of_exec_need_a_security_module() {
     let lsms = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     for (flag, value, module) in [("--apparmor", "unconfined", "apparmor"), ("--process-label", "a:b:c:d", "selinux")] {
         if lsms.contains(module) {
-            eprintln!("SKIP labels_of_exec_need_a_security_module: {module} is there");
+            crate::common::skip(&format!("{module} is there"));
             continue;
         }
         let error = container.exec_with(&[flag, value], &["/bin/true"]).fails();
@@ -208,7 +208,7 @@ fn limits_by_single_flags() {
         ("--pids-limit", "44", ["pids.max=44", "pids.max=44"]),
     ];
     for (flag, value, files) in table {
-        let file = files[usize::from(Cgroups::detect() == Cgroups::V2)];
+        let file = files[usize::from(CgroupDriver::detect() == CgroupDriver::V2)];
         let (name, shown) = file.split_once('=').unwrap();
         let controller = name.split('.').next().unwrap();
         container.call(&["update", flag, value, &container.id]).ok();
@@ -243,7 +243,7 @@ fn limits_that_this_kernel_may_lack_name_what_is_missing() {
         ),
     ];
     for (flags, files, shown, word) in table {
-        let version = usize::from(Cgroups::detect() == Cgroups::V2);
+        let version = usize::from(CgroupDriver::detect() == CgroupDriver::V2);
         let controller = files[version].split('.').next().unwrap();
         let file = host::cgroup_dir(controller, &container.bundle.cgroup()).join(files[version]);
         let output = container.call(&[&["update"], flags, &[container.id.as_str()]].concat());

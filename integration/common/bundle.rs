@@ -21,6 +21,8 @@ pub struct Bundle {
     pub own_mounts: Vec<PathBuf>,
 }
 
+const RUNC_SPEC: &str = include_str!("../../fixtures/bench/default-spec.json");
+const DOCKER_SECCOMP: &str = include_str!("../../fixtures/bench/docker-seccomp.json");
 const APPLETS: &[&str] =
     &["sh", "cat", "sleep", "true", "false", "echo", "id", "ls", "mount", "env", "kill", "cut", "ps", "ln", "mkdir"];
 
@@ -44,27 +46,36 @@ impl Bundle {
 
     pub fn new(args: &[&str]) -> Self {
         let id = host::unique_name();
-        let dir = host::work_dir().join(&id);
-        fs::create_dir(&dir).unwrap();
-        let bundle = Bundle { dir, config: default_config(&id, args), id, own_mounts: vec![] };
-        bundle.make_rootfs();
+        let bundle = Self::make(host::work_dir().join(&id), default_config(&id, args), id);
+        copy(&host::probe(), &bundle.rootfs().join("probe"));
         bundle
     }
 
-    fn make_rootfs(&self) {
-        fs::create_dir(self.rootfs()).unwrap();
-        for dir in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "home", "mnt", "run"] {
-            fs::create_dir(self.rootfs().join(dir)).unwrap();
+    /// What `runc spec` prints, without a terminal, at a place of its own: for measurements. Without the probe, which is large.
+    pub fn of_runc_spec(dir: PathBuf, args: &[&str]) -> Self {
+        let mut config: Value = serde_json::from_str(RUNC_SPEC).unwrap();
+        config["process"]["args"] = json!(args);
+        let bundle = Self::make(dir, config, host::unique_name());
+        bundle.write();
+        bundle
+    }
+
+    fn make(dir: PathBuf, config: Value, id: String) -> Self {
+        fs::create_dir(&dir).unwrap();
+        let bundle = Bundle { dir, config, id, own_mounts: vec![] };
+        fs::create_dir(bundle.rootfs()).unwrap();
+        for dir in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "home", "mnt", "run", "var"] {
+            fs::create_dir(bundle.rootfs().join(dir)).unwrap();
         }
-        fs::set_permissions(self.rootfs().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
-        copy(&host::probe(), &self.rootfs().join("probe"));
+        fs::set_permissions(bundle.rootfs().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
         let busybox = ["/usr/bin/busybox", "/bin/busybox"].iter().find(|p| Path::new(p).exists());
-        copy(Path::new(busybox.expect("busybox-static is not installed")), &self.rootfs().join("bin/busybox"));
+        copy(Path::new(busybox.expect("busybox-static is not installed")), &bundle.rootfs().join("bin/busybox"));
         for applet in APPLETS {
-            symlink("busybox", self.rootfs().join("bin").join(applet)).unwrap();
+            symlink("busybox", bundle.rootfs().join("bin").join(applet)).unwrap();
         }
-        self.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nsomeone:x:1000:1000::/home/someone:/bin/sh\n");
-        self.file("etc/group", "root:x:0:\nsomeone:x:1000:\n");
+        bundle.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nsomeone:x:1000:1000::/home/someone:/bin/sh\n");
+        bundle.file("etc/group", "root:x:0:\nsomeone:x:1000:\n");
+        bundle
     }
 
     pub fn rootfs(&self) -> PathBuf {
@@ -205,8 +216,19 @@ impl Bundle {
         self.set(&format!("/linux/resources/{name}"), value)
     }
 
+    /// Adds Docker's default profile.
+    pub fn with_docker_seccomp(self) -> Self {
+        self.set("/linux/seccomp", serde_json::from_str(DOCKER_SECCOMP).unwrap())
+    }
+
     pub fn write(&self) {
         fs::write(self.dir.join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+    }
+
+    /// Writes config.json, after the last change.
+    pub fn written(self) -> Self {
+        self.write();
+        self
     }
 
     /// Writes config.json and hands the bundle to a [`Container`].

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::bundle::Bundle;
 use super::plan::Lists;
 use super::process::{self, Output, Running};
-use super::{host, runtime, runtime_name};
+use super::{host, leftovers, runtime, runtime_name};
 
 /// Deletes the container on drop and panics if the runtime left anything on the host.
 pub struct Container {
@@ -199,7 +199,7 @@ impl Container {
 
     /// What the container left on the host.
     pub fn leftovers(&self) -> Vec<String> {
-        let mut found = host::leftovers(&self.bundle.id, &self.bundle.dir);
+        let mut found = leftovers::of(&self.bundle.id, &self.bundle.dir);
         // " POINT " is the fifth field of a mountinfo line.
         let own: Vec<String> = self.bundle.own_mounts.iter().map(|p| format!(" {} ", p.display())).collect();
         found.retain(|line| !(line.starts_with("mount: ") && own.iter().any(|point| line.contains(point))));
@@ -223,7 +223,7 @@ impl Drop for Container {
         let delete = std::panic::AssertUnwindSafe(|| process::run(self.command(&["delete", "--force", &self.id])));
         let output = std::panic::catch_unwind(delete);
         let found = self.leftovers();
-        host::clean_up(&found);
+        leftovers::clean_up(&found);
         if std::thread::panicking() {
             return;
         }

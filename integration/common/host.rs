@@ -1,4 +1,4 @@
-//! The machine: where to work, which cgroup layout it has, and what a container may have left on it.
+//! The machine: where to work, which cgroup layout it has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub enum Cgroups {
 
 impl Cgroups {
     pub fn detect() -> Self {
-        if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { Cgroups::V2 } else { Cgroups::V1 }
+        if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { CgroupDriver::V2 } else { CgroupDriver::V1 }
     }
 }
 
@@ -57,22 +57,22 @@ pub fn cgroup_dirs(path: &str) -> Vec<PathBuf> {
 /// The directory of `controller` for the cgroup at `path`.
 pub fn cgroup_dir(controller: &str, path: &str) -> PathBuf {
     let relative = path.trim_start_matches('/');
-    match Cgroups::detect() {
-        Cgroups::V1 => Path::new("/sys/fs/cgroup").join(controller).join(relative),
-        Cgroups::V2 => Path::new("/sys/fs/cgroup").join(relative),
+    match CgroupDriver::detect() {
+        CgroupDriver::V1 => Path::new("/sys/fs/cgroup").join(controller).join(relative),
+        CgroupDriver::V2 => Path::new("/sys/fs/cgroup").join(relative),
     }
 }
 
 /// True if containers can have limits of this controller, by its name in cgroup v2.
 pub fn has_controller(name: &str) -> bool {
     let offered = |file: &str| fs::read_to_string(file).is_ok_and(|text| text.split_whitespace().any(|c| c == name));
-    match Cgroups::detect() {
-        Cgroups::V1 => {
+    match CgroupDriver::detect() {
+        CgroupDriver::V1 => {
             let v1 = if name == "io" { "blkio" } else { name };
             // On a hybrid host cgroup2 has what no v1 hierarchy has taken.
             cgroup_dir(v1, "/").exists() || offered("/sys/fs/cgroup/unified/cgroup.controllers")
         }
-        Cgroups::V2 => offered("/sys/fs/cgroup/cgroup.controllers"),
+        CgroupDriver::V2 => offered("/sys/fs/cgroup/cgroup.controllers"),
     }
 }
 
@@ -102,50 +102,6 @@ pub fn has_cap(number: u32) -> bool {
     u64::from_str_radix(line.trim(), 16).unwrap() >> number & 1 == 1
 }
 
-/// Whatever on the host still names `id` or `dir`: mounts, cgroups, processes.
-pub fn leftovers(id: &str, dir: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let dir_text = dir.to_string_lossy().into_owned();
-    for line in fs::read_to_string("/proc/self/mountinfo").unwrap().lines() {
-        if line.contains(&dir_text) {
-            found.push(format!("mount: {line}"));
-        }
-    }
-    found.extend(cgroups_named(Path::new("/sys/fs/cgroup"), id, 4).iter().map(|p| format!("cgroup: {}", p.display())));
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        if pid.bytes().all(|b| b.is_ascii_digit()) && pid != std::process::id().to_string() {
-            let file = |name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
-            let command = file("cmdline").replace('\0', " ");
-            // A zombie is its new parent's to reap, that is the host's init.
-            let status = file("status");
-            let is_zombie = status.lines().any(|line| line.starts_with("State:\tZ"));
-            if !is_zombie && (file("cgroup").contains(id) || command.contains(&dir_text)) {
-                found.push(format!("process {pid}: {command}"));
-            }
-        }
-    }
-    found
-}
-
-fn cgroups_named(dir: &Path, id: &str, depth: u32) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if !entry.file_type().is_ok_and(|t| t.is_dir()) {
-            continue;
-        }
-        let path = entry.path();
-        // crun without cgroup2 leaves plain directories with a plain cgroup.procs in the tmpfs; they are not cgroups.
-        let is_cgroup = path.join("tasks").exists() || path.join("cgroup.controllers").exists();
-        if is_cgroup && entry.file_name().to_string_lossy().contains(id) {
-            found.push(path);
-        } else if depth > 1 {
-            found.extend(cgroups_named(&path, id, depth - 1));
-        }
-    }
-    found
-}
-
 /// Polls a condition that has no descriptor to wait for; panics at the time limit.
 #[track_caller]
 pub fn wait_until(mut condition: impl FnMut() -> bool) {
@@ -163,25 +119,4 @@ pub fn resolve_program(program: &Path) -> PathBuf {
     }
     let path = std::env::var_os("PATH").unwrap();
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.exists()).unwrap()
-}
-
-/// Removes what [`leftovers`] found, so that one failure does not follow the machine around.
-pub fn clean_up(found: &[String]) {
-    for line in found {
-        if let Some(rest) = line.strip_prefix("process ")
-            && let Some(pid) = rest.split(':').next().and_then(|pid| pid.parse().ok())
-        {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
-        }
-    }
-    for line in found {
-        if let Some(path) = line.strip_prefix("cgroup: ") {
-            for _ in 0..100 {
-                if fs::remove_dir(path).is_ok() {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-        }
-    }
 }

@@ -1,8 +1,11 @@
-//! What the tests share: the runtime under test, bundles, containers, and looking at what is left behind.
+//! What the tests share: the runtime under test, bundles, containers, and looking at what is left behind. The measuring
+//! and fault-injecting programs make their bundles here and look here for what is left, too.
+#![allow(dead_code, reason = "several programs include this module and none but the integration tests uses all of it")]
 
 pub mod bundle;
 pub mod container;
 pub mod host;
+pub mod leftovers;
 pub mod plan;
 pub mod process;
 
@@ -31,8 +34,8 @@ pub fn time_limit() -> Duration {
     Duration::from_secs(30 * factor)
 }
 
-/// Says why a test does not run. libtest captures only the print macros, so this is always seen.
-fn say_skip(reason: &str) {
+/// Says why a test does not run. libtest captures only the print macros, so this is always seen. `integration/all` reads it.
+pub fn skip(reason: &str) {
     let name = std::thread::current().name().unwrap_or("?").to_string();
     let line = format!("SKIP {name}: {reason}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -42,11 +45,11 @@ fn say_skip(reason: &str) {
 #[must_use]
 pub fn skip_on(peers: &[&str], reason: &str) -> bool {
     let name = runtime_name();
-    let skip = peers.contains(&name.as_str());
-    if skip {
-        say_skip(&format!("{name}: {reason}"));
+    let lacks = peers.contains(&name.as_str());
+    if lacks {
+        skip(&format!("{name}: {reason}"));
     }
-    skip
+    lacks
 }
 
 /// True if the test is about something only brisk has and another runtime is under test.
@@ -54,7 +57,7 @@ pub fn skip_on(peers: &[&str], reason: &str) -> bool {
 pub fn brisk_only(reason: &str) -> bool {
     let other = runtime_name() != "brisk";
     if other {
-        say_skip(&format!("only brisk: {reason}"));
+        skip(&format!("only brisk: {reason}"));
     }
     other
 }
@@ -64,7 +67,7 @@ pub fn brisk_only(reason: &str) -> bool {
 pub fn skip_outside_guests(reason: &str) -> bool {
     let outside = std::env::var_os("BRISK_GUEST").is_none();
     if outside {
-        say_skip(&format!("only in a guest: {reason}"));
+        skip(&format!("only in a guest: {reason}"));
     }
     outside
 }
@@ -72,12 +75,16 @@ pub fn skip_outside_guests(reason: &str) -> bool {
 /// True if the machine lacks what the test needs; fails instead with `MUST_RUN=1`.
 #[must_use]
 pub fn skip_unless(condition: Need, reason: &str) -> bool {
-    if condition == Need::Met {
-        return false;
+    if condition == Need::Missing {
+        skip_here(reason);
     }
-    say_skip(reason);
+    condition == Need::Missing
+}
+
+/// A skip because of what this machine lacks; a failure with `MUST_RUN=1`.
+pub fn skip_here(reason: &str) {
+    skip(reason);
     assert!(std::env::var("MUST_RUN").as_deref() != Ok("1"), "MUST_RUN=1: {reason}");
-    true
 }
 
 /// True if the host has not all of these cgroup controllers (named as in cgroup v2).

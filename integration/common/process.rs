@@ -115,6 +115,17 @@ impl Running {
         read_all(&self.stdout)
     }
 
+    /// Waits until what it has printed is as wanted; panics with its words if it ends before.
+    #[track_caller]
+    pub fn wait_for_stdout(&self, wanted: impl Fn(&str) -> bool) {
+        super::host::wait_until(|| {
+            let ended = wait_readable(self.pidfd.as_fd(), Duration::ZERO);
+            let done = wanted(&self.stdout());
+            assert!(done || !ended, "{} ended before: {}", self.command, read_all(&self.stderr));
+            done
+        });
+    }
+
     /// Waits for the end; kills and panics at the time limit.
     #[track_caller]
     pub fn wait(mut self) -> Output {

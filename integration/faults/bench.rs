@@ -1,12 +1,13 @@
 //! A verb's stand: the bundle, the ids, what is there before and after, and the way to clear everything away.
 
+use crate::common::Bundle;
+use crate::common::leftovers;
 use crate::options::Variant;
-use crate::tool::bundle::Bundle;
 use crate::tool::lab::Place;
 use crate::tool::os::Reaped;
 use crate::tool::runtime::Runtime;
 use crate::tool::trace::{self, Observer};
-use crate::tool::{Res, leftovers, os, process};
+use crate::tool::{Res, os, process};
 use crate::verbs::Verb;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -42,7 +43,9 @@ pub struct Scene {
 
 impl<'a> Bench<'a> {
     pub fn new(place: &'a Place, runtime: &'a Runtime, verb: Verb, variant: Variant) -> Res<Self> {
-        let bundle = place.bundle(verb.name(), verb.program())?.with(|config| vary(config, variant))?;
+        let mut bundle = place.bundle(verb.name(), verb.program())?;
+        vary(&mut bundle.config, variant);
+        let bundle = bundle.written();
         let bench = Self { place, runtime, verb, bundle, variant, count: Cell::new(0) };
         // What is made once for all containers (a pinned skeleton, a cache) is not a left-over of a trial.
         let id = bench.next_id();

@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test tool whose output is its purpose")]
 #![allow(clippy::unwrap_used, reason = "a test tool: a broken invariant ends the run")]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../tool/mod.rs"]
 mod tool;
 
@@ -73,19 +75,18 @@ fn run(options: &Options) -> Res<bool> {
                         rows.push(row);
                     }
                     Err(error) => {
-                        good = false;
-                        println!("{name} {} {}: cannot be tried: {error}", verb.name(), mode.name());
+                        let cell = format!("faults/{}-{}", verb.name(), mode.name());
+                        good &= tool::verdict(&cell, &[format!("{name}: cannot be tried: {error}")])?;
                     }
                 }
             }
         }
         matrix::findings(options, &rows);
-        good &= rows.iter().all(|row| row.passed(options));
+        for row in &rows {
+            good &= tool::verdict(&row.name(), &row.wrong(options))?;
+        }
     }
-    for left in place.close()? {
-        println!("left at the end: {left}");
-        good = false;
-    }
+    good &= tool::verdict("faults/nothing-left", &place.close()?)?;
     Ok(good)
 }
 

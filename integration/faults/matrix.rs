@@ -68,11 +68,21 @@ impl Row {
         }
     }
 
-    /// Nothing bad, and of a whole matrix nothing skipped for time; a site in fifty may be out of reach because timing chose another path.
-    pub fn passed(&self, options: &Options) -> bool {
-        // A sample is bounded by time first; what it did not get to is printed.
-        let whole = options.sample.is_some() || (self.out_of_time == 0 && self.missed * 50 <= self.chosen);
-        self.bad == 0 && whole
+    /// The check that it is.
+    pub fn name(&self) -> String {
+        format!("faults/{}-{}", self.verb.name(), self.mode.name())
+    }
+
+    /// What is wrong: anything bad, and of a whole matrix what was skipped for time or missed; a site in fifty may be out
+    /// of reach because timing chose another path. A sample is bounded by time first; what it did not get to is printed.
+    pub fn wrong(&self, options: &Options) -> Vec<String> {
+        let whole = options.sample.is_none();
+        let wrong = [
+            (self.bad > 0, format!("{} bad", self.bad)),
+            (whole && self.out_of_time > 0, format!("no time for {}", self.out_of_time)),
+            (whole && self.missed * 50 > self.chosen, format!("{} missed", self.missed)),
+        ];
+        wrong.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect()
     }
 }
 

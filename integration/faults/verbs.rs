@@ -1,8 +1,9 @@
 //! The commands under test: what must be so before, and the arguments.
 
+use crate::common::Bundle;
 use crate::tool::lab::Place;
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, bundle::Bundle, hierarchies, os, process};
+use crate::tool::{Res, hierarchies, os, process};
 use std::fs;
 use std::path::PathBuf;
 

@@ -223,7 +223,7 @@ fn few_open_files_are_enough_or_leave_nothing() {
         shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
         let output = process::run(shell);
         if skip_on(&["crun", "runc"], "leave things behind") {
-            host::clean_up(&container.leftovers());
+            crate::common::leftovers::clean_up(&container.leftovers());
             return;
         }
         if output.code == 0 || limit == 64 {

@@ -258,7 +258,7 @@ fn a_full_disk() {
     }
     if skip_on(&["crun", "runc"], "may leave the process") {
         let found = container.leftovers();
-        host::clean_up(&found);
+        crate::common::leftovers::clean_up(&found);
         return;
     }
     container.assert_nothing_left();
@@ -347,7 +347,7 @@ fn the_runtime_killed_during_create() {
         container.delete_force();
         if skip_on(&["runc", "crun"], "leave processes and cgroups behind") {
             let found = container.leftovers();
-            host::clean_up(&found);
+            crate::common::leftovers::clean_up(&found);
             let _ = fs::remove_dir_all(container.bundle.state_root());
             continue;
         }
@@ -363,9 +363,9 @@ fn a_frozen_container_is_killed() {
     }
     let container = Bundle::idle().container();
     container.up();
-    let (file, text) = match Cgroups::detect() {
-        Cgroups::V1 => ("freezer.state", "FROZEN"),
-        Cgroups::V2 => ("cgroup.freeze", "1"),
+    let (file, text) = match CgroupDriver::detect() {
+        CgroupDriver::V1 => ("freezer.state", "FROZEN"),
+        CgroupDriver::V2 => ("cgroup.freeze", "1"),
     };
     fs::write(host::cgroup_dir("freezer", &container.bundle.cgroup()).join(file), text).unwrap();
     container.delete_force().ok();

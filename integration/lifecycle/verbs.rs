@@ -266,10 +266,10 @@ fn run_detached_returns_while_the_container_runs() {
 fn run_forwards_signals() {
     let container = Bundle::probe(&["signals"]).container();
     let running = container.start_run(&[]);
-    wait_until(|| running.stdout().contains("ready"));
+    running.wait_for_stdout(|text| text.contains("ready"));
     for (signal, name) in [("HUP", "SIGHUP"), ("TERM", "SIGTERM"), ("INT", "SIGINT")] {
         send(running.pid(), signal);
-        wait_until(|| running.stdout().contains(name));
+        running.wait_for_stdout(|text| text.contains(name));
     }
     send(running.pid(), "USR2");
     let output = running.wait().ok();

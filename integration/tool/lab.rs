@@ -2,7 +2,8 @@
 //! every name. Nothing of it outlives the program, and what a runtime leaves behind is found by the mark.
 
 use super::runtime::Runtime;
-use super::{Res, bundle::Bundle, hierarchies, leftovers, os, process};
+use super::{Res, hierarchies, os, process};
+use crate::common::{Bundle, leftovers};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::os::unix::fs::DirBuilderExt;
@@ -52,9 +53,9 @@ impl Place {
 
     /// The default bundle under a name of its own.
     pub fn bundle(&self, name: &str, args: &[&str]) -> Res<Bundle> {
-        let dir = self.dir.join("bundles").join(name);
-        std::fs::DirBuilder::new().recursive(true).create(&dir)?;
-        Bundle::new(&dir, args)
+        let bundles = self.dir.join("bundles");
+        std::fs::DirBuilder::new().recursive(true).create(&bundles)?;
+        Ok(Bundle::of_runc_spec(bundles.join(name), args))
     }
 
     /// A container id of this run.

@@ -1,7 +1,8 @@
 //! One process from spawn to exit, timed. Called from one thread with nothing else running in this process.
 
+use super::Res;
 use super::os::{self, Reaped};
-use super::{Res, leftovers};
+use crate::common::leftovers;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

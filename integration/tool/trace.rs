@@ -4,10 +4,10 @@
 //! them ("0", "0.1", …), so that a site means the same thing in the next run, even when timing adds a wait somewhere. The container's own program is let go at its execve.
 
 use super::Res;
-use super::leftovers;
 use super::os::{self, Reaped};
 use super::process::Deadline;
 use super::ptrace::{self, Stop};
+use crate::common::leftovers;
 use std::collections::HashMap;
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Makes the directories of a container and prepares them to be used; undoes it all on failure.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -22,12 +22,13 @@ const DELEGATE: &str = "delegate a cgroup to this user: with a systemd user sess
 
 /// A directory that was made here, to be removed again when something fails.
 struct Made {
-    mount: Mount,
+    /// By path: a descriptor of each hierarchy, held until all is done, may be more than the caller's limit allows.
+    mount_point: PathBuf,
     path: String,
 }
 
 /// The mount point that directories are relative to, opened once per hierarchy.
-type Mount = Rc<OwnedFd>;
+type Mount = OwnedFd;
 
 impl Cgroup {
     /// Makes the cgroups of a new container, writes their limits and restricts their devices: everything is
@@ -82,7 +83,7 @@ impl Cgroup {
 fn undo(made: Vec<Made>, error: Error) -> Error {
     for dir in made.iter().rev() {
         // Not empty means that someone else uses it by now; the error to tell is the first one.
-        let _ = remove_dir_at(dir.mount.as_fd(), &dir.path);
+        let _ = open_dir(&dir.mount_point).and_then(|mount| remove_dir_at(mount.as_fd(), &dir.path));
     }
     error
 }
@@ -150,13 +151,12 @@ fn adopt(dir: &Dir, needed: &[&str]) -> Result<Member> {
 }
 
 fn open_mount(dir: &Dir) -> Result<Mount> {
-    let mount = open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))?;
-    Ok(Mount::new(mount))
+    open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))
 }
 
 fn make_dir(dir: &Dir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
     let mount = open_mount(dir)?;
-    let new = make_path(&mount, &dir.path, made).map_err(|errno| {
+    let new = make_path((&mount, &dir.mount_point), &dir.path, made).map_err(|errno| {
         let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
         if matches!(errno, Errno::EACCES | Errno::EPERM) { error.with_hint(DELEGATE) } else { error }
     })?;
@@ -183,8 +183,8 @@ fn member(dir: &Dir, mount: BorrowedFd, needed: &[&str]) -> Result<Member> {
 
 /// Makes `path` and the parents it lacks; true when the last directory was not there before. Retries when a
 /// parent vanishes between two steps: another container's removal may take it.
-fn make_path(mount: &Mount, path: &str, made: &mut Vec<Made>) -> sys::Result<bool> {
-    let mut record = |path: &str| made.push(Made { mount: mount.clone(), path: path.to_owned() });
+fn make_path((mount, point): (&Mount, &Path), path: &str, made: &mut Vec<Made>) -> sys::Result<bool> {
+    let mut record = |path: &str| made.push(Made { mount_point: point.to_owned(), path: path.to_owned() });
     let mut tries = 0;
     loop {
         match mkdir(mount.as_fd(), path) {

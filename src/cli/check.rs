@@ -4,26 +4,25 @@ use std::fmt::Write;
 
 use serde_json::json;
 
+use super::args::CheckArgs;
 use super::{VERSION, output};
 use crate::error::Result;
 use crate::host::check::Facts;
 use crate::host::findings::{Finding, Verdict, findings};
 
-use super::plan::Form;
-
 /// Prints what this host gives this user, what would not work, and what changes that.
-pub fn check(form: Form) -> Result<()> {
+pub fn check(args: &CheckArgs) -> Result<()> {
     let facts = Facts::probe()?;
     let rows = findings(&facts);
-    match form {
-        Form::Json => output::print(&output::pretty(&json!({
-            "brisk": VERSION,
-            "kernel": facts.release,
-            "user": { "name": facts.name, "uid": facts.uid },
-            "findings": rows,
-        }))?),
-        Form::Text => output::print(&text(&facts, &rows)),
+    if !args.json {
+        return output::print(&text(&facts, &rows));
     }
+    output::print(&output::pretty(&json!({
+        "brisk": VERSION,
+        "kernel": facts.release,
+        "user": { "name": facts.name, "uid": facts.uid },
+        "findings": rows,
+    }))?)
 }
 
 fn text(facts: &Facts, rows: &[Finding]) -> String {

@@ -1,21 +1,20 @@
 //! Completion scripts of shells, from the tables of commands and flags.
 
+use super::args::Shell;
 use super::flags::{self, Flag, Value};
 use super::verbs::{VERBS, Verb, VerbRow};
-use crate::error::{Error, Result, Stage};
 
-/// The script of `bash`, `zsh` or `fish`.
-pub fn script(shell: &str) -> Result<String> {
+/// The script of a shell.
+pub fn script(shell: Shell) -> String {
     match shell {
-        "bash" => Ok(bash()),
-        "zsh" => Ok(format!("#compdef brisk\nautoload -U +X bashcompinit && bashcompinit\n{}", bash())),
-        "fish" => Ok(fish()),
-        _ => Err(Error::new(Stage::Args, format!("completion {shell:?}: must be bash, zsh or fish"))),
+        Shell::Bash => bash(),
+        Shell::Zsh => format!("#compdef brisk\nautoload -U +X bashcompinit && bashcompinit\n{}", bash()),
+        Shell::Fish => fish(),
     }
 }
 
 fn listed() -> impl Iterator<Item = &'static VerbRow> {
-    VERBS.iter().filter(|row| row.listed)
+    VERBS.iter().filter(|row| row.listed())
 }
 
 fn listed_flags(scope: Option<Verb>) -> impl Iterator<Item = &'static Flag> {
@@ -100,7 +99,13 @@ complete -o default -F _brisk brisk
 }
 
 fn path_flags() -> String {
-    let mut names: Vec<&str> = flags::FLAGS.iter().filter(|flag| is_path(flag)).map(|flag| flag.long).collect();
+    let mut names: Vec<&str> = VERBS
+        .iter()
+        .flat_map(|row| flags::of(Some(row.verb)))
+        .chain(flags::of(None))
+        .filter(|flag| is_path(flag))
+        .map(|flag| flag.long)
+        .collect();
     names.sort_unstable();
     names.dedup();
     names.iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join("|")

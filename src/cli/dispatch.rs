@@ -5,47 +5,15 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::args::{EventsArgs, Format, Listing, MountsAction, MountsArgs, PsArgs, Request, SpecArgs, UpdateArgs};
-use super::plan::{self, Form};
-use super::{check, completion, features, man, output, template};
+use super::args::{EventsArgs, Format, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs};
+use super::verbs::Request;
+use super::{check, completion, features, man, output, plan, template};
 use crate::container;
-use crate::container::options::{Global, Selection, Update};
+use crate::container::options::{Global, Update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::{Kind, Layout};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
-
-/// What the program is doing, as errors name it: the command and the container.
-pub fn subject(request: &Request) -> String {
-    let selected = |which: &Selection| match which {
-        Selection::Id(id) | Selection::Regex(id) => id.clone(),
-    };
-    match request {
-        Request::Checkpoint(args) => format!("checkpoint {}", args.id),
-        Request::Create(args) => format!("create {}", args.id),
-        Request::Delete(args) => format!("delete {}", selected(&args.which)),
-        Request::Events(args) => format!("events {}", args.id),
-        Request::Exec(args) => format!("exec {}", args.id),
-        Request::Features => "features".into(),
-        Request::Kill(args) => format!("kill {}", selected(&args.which)),
-        Request::List(_) => "list".into(),
-        Request::Mounts(args) => format!("mounts {}", args.id),
-        Request::Pause(id) => format!("pause {id}"),
-        Request::Ps(args) => format!("ps {}", args.id),
-        Request::Restore(args) => format!("restore {}", args.id),
-        Request::Resume(id) => format!("resume {id}"),
-        Request::Run(args) => format!("run {}", args.create.id),
-        Request::Spec(_) => "spec".into(),
-        Request::Start(args) => format!("start {}", args.id),
-        Request::State(id) => format!("state {id}"),
-        Request::Update(args) => format!("update {}", args.ids.join(" ")),
-        Request::Plan { .. } => "plan".into(),
-        Request::Check { .. } => "check".into(),
-        Request::Trace(_) => "trace".into(),
-        Request::Completion(_) => "completion".into(),
-        Request::Man(_) => "man".into(),
-    }
-}
 
 /// Does it; the exit status.
 pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
@@ -62,29 +30,29 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Resume(id) => container::resume(global, id),
         Request::Update(args) => update(global, args),
         Request::State(id) => output::print(&output::pretty(&container::state(global, id)?)?),
-        Request::List(listing) => list(global, *listing),
+        Request::List(args) => list(global, *args),
         Request::Ps(args) => ps(global, args),
         Request::Events(args) => events(global, args),
-        Request::Features => output::print(&output::pretty(&features::document(sys::seccomp::probe()))?),
+        Request::Features(()) => output::print(&output::pretty(&features::document(sys::seccomp::probe()))?),
         Request::Spec(args) => write_spec(args),
-        Request::Completion(shell) => output::print(&completion::script(shell)?),
+        Request::Completion(shell) => output::print(&completion::script(*shell)),
         Request::Man(dir) => write_pages(dir),
         Request::Mounts(args) => mounts(global, args),
-        Request::Plan { bundle, json } => plan::plan(global, bundle, if *json { Form::Json } else { Form::Text }),
+        Request::Plan(args) => plan::plan(global, args),
         Request::Trace(file) => plan::trace(file),
-        Request::Check { json } => check::check(if *json { Form::Json } else { Form::Text }),
+        Request::Check(args) => check::check(args),
     };
     done.map(|()| 0)
 }
 
-fn list(global: &Global, listing: Listing) -> Result<()> {
-    match listing {
-        Listing::Names => {
-            let names = container::names(global)?;
-            output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"))
-        }
-        Listing::Table => output::print(&output::table(&container::list(global)?)),
-        Listing::Json => output::print(&output::compact(&container::list(global)?)?),
+fn list(global: &Global, args: ListArgs) -> Result<()> {
+    if args.quiet {
+        let names = container::names(global)?;
+        return output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"));
+    }
+    match args.format {
+        Format::Table => output::print(&output::table(&container::list(global)?)),
+        Format::Json => output::print(&output::compact(&container::list(global)?)?),
     }
 }
 
@@ -113,7 +81,7 @@ fn events(global: &Global, args: &EventsArgs) -> Result<()> {
 
 fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
     let changes = match args.files.as_slice() {
-        [] => args.ids.iter().map(|id| (id.clone(), args.resources.clone())).collect(),
+        [] => args.ids.iter().map(|id| (id.clone(), args.resources())).collect(),
         [file] => {
             let resources = read_resources(file)?;
             args.ids.iter().map(|id| (id.clone(), resources.clone())).collect()

@@ -1,6 +1,15 @@
-//! The flags: one row each, the union of what runc 1.5, crun 1.29 and youki 0.7 take, and brisk's own.
+//! The flags: one row each, the union of what runc 1.5, crun 1.29 and youki 0.7 take, and brisk's own. A row says
+//! where the value goes, and that place is a field of the options of each command that takes the flag: a flag that
+//! nothing reads does not compile.
 
-use super::verbs::Verb::{self, *};
+use std::ffi::OsStr;
+
+use super::args::Global;
+use super::log;
+use super::put::{Among, Done, Given, LEVELS, Maybe, Nothing, Put, ROOTLESS, Size, Word};
+use super::verbs::{Request, Verb, set};
+use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
+use crate::plan::systemd::driver::CgroupDriver;
 
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,22 +18,15 @@ pub enum Value {
     Switch,
     /// One value, of this name; the last one given counts.
     One(&'static str),
+    /// The same, and it is one of these words.
+    Word(&'static str, &'static [&'static str]),
     /// One value each time; all of them count.
     Many(&'static str),
     /// A value only in the `--flag=value` form.
     Maybe(&'static str),
 }
 
-/// Where a flag is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
-    /// Before the command.
-    Global,
-    /// After one of these commands.
-    Verbs(&'static [Verb]),
-}
-
-/// One row: a flag.
+/// What help, manual pages and completions say of a flag.
 #[derive(Debug)]
 pub struct Flag {
     /// Without the dashes.
@@ -33,188 +35,215 @@ pub struct Flag {
     pub short: Option<char>,
     /// What follows.
     pub value: Value,
-    /// Where it is taken.
-    pub on: On,
     /// One line of help.
     pub help: &'static str,
     /// Whether help lists it: those that are accepted and do nothing are not listed.
     pub listed: bool,
 }
 
-impl Flag {
-    /// Whether the flag belongs to `scope`: a command, or none for the flags before it.
-    pub fn is_on(&self, scope: Option<Verb>) -> bool {
-        match (self.on, scope) {
-            (On::Global, None) => true,
-            (On::Verbs(verbs), Some(verb)) => verbs.contains(&verb),
-            _ => false,
-        }
-    }
+/// One row: a flag, who takes it, and where its value goes. `T` is what the values are put into.
+#[derive(Debug)]
+pub struct Row<T: 'static> {
+    /// The flag.
+    pub flag: Flag,
+    /// After which commands it is taken; none for those before the command.
+    pub verbs: &'static [Verb],
+    /// Puts the value into the options.
+    pub put: fn(&mut T, &OsStr) -> Done,
 }
 
-const fn global(long: &'static str, short: Option<char>, value: Value, help: &'static str) -> Flag {
-    Flag { long, short, value, on: On::Global, help, listed: true }
+macro_rules! letter {
+    () => {
+        None
+    };
+    ($letter:literal) => {
+        Some($letter)
+    };
 }
 
-const fn flag(
-    long: &'static str,
-    short: Option<char>,
-    value: Value,
-    verbs: &'static [Verb],
-    help: &'static str,
-) -> Flag {
-    Flag { long, short, value, on: On::Verbs(verbs), help, listed: true }
+/// `quiet` is accepted and not listed.
+macro_rules! listed {
+    () => {
+        true
+    };
+    (quiet) => {
+        false
+    };
 }
 
-/// Accepted so that nobody's command line breaks; does nothing.
-const fn quiet(row: Flag) -> Flag {
-    Flag { listed: false, ..row }
+/// Rows for the flags before the command.
+macro_rules! global {
+    ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: |$global:ident| $place:expr;)*) => {
+        &[$(Row {
+            flag: Flag {
+                long: $long,
+                short: letter!($($short)?),
+                value: $value,
+                help: $help,
+                listed: listed!($($quiet)?),
+            },
+            verbs: &[],
+            put: |$global, value| $place.put(value),
+        }),*]
+    };
+}
+
+/// Rows for the flags after it: `Create(bundle)` is the field `bundle` of the options of `create`.
+macro_rules! flags {
+    ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: $($verb:ident $place:tt),+;)*) => {
+        &[$(Row {
+            flag: Flag {
+                long: $long,
+                short: letter!($($short)?),
+                value: $value,
+                help: $help,
+                listed: listed!($($quiet)?),
+            },
+            verbs: &[$(Verb::$verb),+],
+            put: set!($($verb $place),+),
+        }),*]
+    };
 }
 
 const SWITCH: Value = Value::Switch;
 const FILE: Value = Value::One("FILE");
+const FILES: Value = Value::Many("FILE");
 const DIR: Value = Value::One("DIR");
 const SOCKET: Value = Value::One("SOCKET");
 const N: Value = Value::One("N");
+const BYTES: Value = Value::One("BYTES");
+const LIST: Value = Value::One("LIST");
 const TEXT: Value = Value::One("VALUE");
+const FORMAT: Value = Value::Word("FORMAT", super::args::Format::WORDS);
+const LOG_FORMAT: Value = Value::Word("FORMAT", log::Format::WORDS);
 
-/// Every flag.
-pub const FLAGS: &[Flag] = &[
-    // Before the command.
-    global("root", Some('r'), DIR, "where the state of containers is kept"),
-    global("log", Some('l'), Value::One("DEST"), "log to a file ([file:]PATH), journald:ID or syslog:ID"),
-    global("log-format", None, Value::One("FORMAT"), "text (default) or json"),
-    global("log-level", None, Value::One("LEVEL"), "error, warning (default), info or debug"),
-    global("debug", None, SWITCH, "the same as --log-level debug"),
-    global("systemd-cgroup", Some('s'), SWITCH, "make cgroups through systemd: cgroupsPath is SLICE:PREFIX:NAME"),
-    global("cgroup-manager", None, Value::One("MANAGER"), "cgroupfs (default), systemd or disabled"),
-    global("rootless", None, Value::One("BOOL"), "tolerate cgroups that cannot be written: true, false or auto"),
-    global("systemd-log", None, SWITCH, "log to the journal"),
-    quiet(global("criu", None, FILE, "obsolete: criu is found in PATH")),
-    global("version", Some('v'), SWITCH, "print the version"),
+/// The flags before the command.
+pub const GLOBAL: &[Row<Global>] = global! {
+    "root" 'r', DIR, "where the state of containers is kept": |o| &mut o.root;
+    "log" 'l', Value::One("DEST"), "log to a file ([file:]PATH), journald:ID or syslog:ID": |o| &mut o.log;
+    "log-format", LOG_FORMAT, "text (default) or json": |o| &mut o.log_format;
+    "log-level", Value::Word("LEVEL", LEVELS), "error, warning (default), info or debug": |o| &mut o.log_level;
+    "debug", SWITCH, "the same as --log-level debug": |o| &mut o.debug;
+    "systemd-cgroup" 's', SWITCH, "make cgroups through systemd: cgroupsPath is SLICE:PREFIX:NAME":
+        |o| &mut o.systemd_cgroup;
+    "cgroup-manager", Value::Word("MANAGER", CgroupDriver::WORDS), "cgroupfs (default), systemd or disabled":
+        |o| Maybe(&mut o.cgroup_manager);
+    "rootless", Value::Word("BOOL", ROOTLESS), "tolerate cgroups that cannot be written: true, false or auto":
+        |o| &mut o.tolerance;
+    "systemd-log", SWITCH, "log to the journal": |o| &mut o.systemd_log;
+    quiet "criu", FILE, "obsolete: criu is found in PATH": |_o| Nothing;
+    "version" 'v', SWITCH, "print the version": |o| &mut o.version;
+};
+
+/// The flags after the command.
+pub const FLAGS: &[Row<Request>] = flags! {
     // create, run, restore.
-    flag("bundle", Some('b'), DIR, &[Create, Run, Restore, Spec], "the bundle directory (default: .)"),
-    flag("config", Some('f'), FILE, &[Create, Run], "use this file instead of the bundle's config.json"),
-    flag("console-socket", Some('c'), SOCKET, &[Create, Run], "send the terminal's master side to this socket"),
-    flag("console-socket", None, SOCKET, &[Exec, Restore], "send the terminal's master side to this socket"),
-    flag("pidfd-socket", None, SOCKET, &[Create, Run, Exec], "send a pidfd of the process to this socket"),
-    flag("pid-file", Some('p'), FILE, &[Create, Run], "write the process id to this file"),
-    flag("pid-file", None, FILE, &[Exec, Restore], "write the process id to this file"),
-    flag("no-pivot", None, SWITCH, &[Create, Run, Restore], "do not use pivot_root (root file system on a ramdisk)"),
-    flag("no-new-keyring", None, SWITCH, &[Create, Run], "keep the caller's session keyring"),
-    flag("preserve-fds", None, N, &[Create, Run, Exec], "pass N more file descriptors on, after 0 to 2 and LISTEN_FDS"),
-    flag("detach", Some('d'), SWITCH, &[Run, Exec, Restore], "do not wait for the process"),
-    flag("keep", None, SWITCH, &[Run], "do not delete the container when it ends"),
-    flag("no-subreaper", None, SWITCH, &[Run, Restore], "do not adopt the container's orphans"),
-    quiet(flag("no-subreaper", None, SWITCH, &[Create], "does nothing: create never adopts processes")),
-    flag(
-        "trace",
-        None,
-        FILE,
-        &[Create, Run, Start, Exec, Delete],
-        "write a timeline of every stage (Chrome trace JSON)",
-    ),
+    "bundle" 'b', DIR, "the bundle directory (default: .)":
+        Create(bundle), Run(create.bundle), Restore(bundle), Spec(bundle);
+    "config" 'f', FILE, "use this file instead of the bundle's config.json": Create(config), Run(create.config);
+    "console-socket" 'c', SOCKET, "send the terminal's master side to this socket":
+        Create(console_socket), Run(create.console_socket);
+    "console-socket", SOCKET, "send the terminal's master side to this socket":
+        Exec(console_socket), Restore(console_socket);
+    "pidfd-socket", SOCKET, "send a pidfd of the process to this socket":
+        Create(pidfd_socket), Run(create.pidfd_socket), Exec(pidfd_socket);
+    "pid-file" 'p', FILE, "write the process id to this file": Create(pid_file), Run(create.pid_file);
+    "pid-file", FILE, "write the process id to this file": Exec(pid_file), Restore(pid_file);
+    "no-pivot", SWITCH, "do not use pivot_root (root file system on a ramdisk)":
+        Create(no_pivot), Run(create.no_pivot), Restore(no_pivot);
+    "no-new-keyring", SWITCH, "keep the caller's session keyring": Create(no_new_keyring), Run(create.no_new_keyring);
+    "preserve-fds", N, "pass N more file descriptors on, after 0 to 2 and LISTEN_FDS":
+        Create(preserve_fds), Run(create.preserve_fds), Exec(preserve_fds);
+    "detach" 'd', SWITCH, "do not wait for the process": Run(detach), Exec(detach), Restore(detach);
+    "keep", SWITCH, "do not delete the container when it ends": Run(keep);
+    "no-subreaper", SWITCH, "do not adopt the container's orphans": Run(no_subreaper), Restore(no_subreaper);
+    quiet "no-subreaper", SWITCH, "does nothing: create never adopts processes": Create(_o => Nothing);
+    "trace", FILE, "write a timeline of every stage (Chrome trace JSON)":
+        Create(trace), Run(create.trace), Start(trace), Exec(trace), Delete(trace);
     // exec.
-    flag("process", Some('p'), FILE, &[Exec], "take the process from this process.json"),
-    flag("tty", Some('t'), Value::Maybe("TTY"), &[Exec], "allocate a terminal"),
-    flag("cwd", None, DIR, &[Exec], "working directory in the container"),
-    flag("env", Some('e'), Value::Many("NAME=VALUE"), &[Exec], "add an environment variable"),
-    flag("user", Some('u'), Value::One("UID[:GID]"), &[Exec], "user and group id"),
-    flag("additional-gids", Some('g'), Value::Many("GID"), &[Exec], "add a supplementary group"),
-    flag("cap", Some('c'), Value::Many("CAP"), &[Exec], "add a capability"),
-    flag("apparmor", None, Value::One("PROFILE"), &[Exec], "AppArmor profile"),
-    flag("process-label", None, Value::One("LABEL"), &[Exec], "SELinux label"),
-    flag("no-new-privs", None, SWITCH, &[Exec], "set no_new_privs"),
-    flag("cgroup", None, Value::Many("[CONTROLLERS:]PATH"), &[Exec], "run in this cgroup below the container's"),
-    flag("ignore-paused", None, SWITCH, &[Exec], "also when the container is paused"),
+    "process" 'p', FILE, "take the process from this process.json": Exec(process);
+    "tty" 't', Value::Maybe("TTY"), "allocate a terminal": Exec(o => Given(&mut o.tty));
+    "cwd", DIR, "working directory in the container": Exec(cwd);
+    "env" 'e', Value::Many("NAME=VALUE"), "add an environment variable": Exec(env);
+    "user" 'u', Value::One("UID[:GID]"), "user and group id": Exec(user);
+    "additional-gids" 'g', Value::Many("GID"), "add a supplementary group": Exec(additional_gids);
+    "cap" 'c', Value::Many("CAP"), "add a capability": Exec(caps);
+    "apparmor", Value::One("PROFILE"), "AppArmor profile": Exec(apparmor);
+    "process-label", Value::One("LABEL"), "SELinux label": Exec(process_label);
+    "no-new-privs", SWITCH, "set no_new_privs": Exec(no_new_privs);
+    "cgroup", Value::Many("[CONTROLLERS:]PATH"), "run in this cgroup below the container's": Exec(cgroup);
+    "ignore-paused", SWITCH, "also when the container is paused": Exec(ignore_paused);
     // delete, kill, list, ps, events, spec.
-    flag("force", Some('f'), SWITCH, &[Delete], "kill the container first if it runs; no error if it does not exist"),
-    flag(
-        "regex",
-        Some('r'),
-        SWITCH,
-        &[Delete, Kill],
-        "ID is an extended regular expression: every container that matches",
-    ),
-    flag("all", Some('a'), SWITCH, &[Kill], "signal every process of the container"),
-    flag("format", Some('f'), Value::One("FORMAT"), &[List, Ps], "table (default) or json"),
-    flag("quiet", Some('q'), SWITCH, &[List], "print names only"),
-    flag(
-        "interval",
-        None,
-        Value::One("DURATION"),
-        &[Events],
-        "time between statistics, as in 5s or 500ms (default: 5s)",
-    ),
-    flag("stats", None, SWITCH, &[Events], "print the statistics once and end"),
-    flag("rootless", None, SWITCH, &[Spec], "for an ordinary user"),
-    flag("file", Some('f'), FILE, &[Spec], "write this file instead of config.json"),
-    flag("json", None, SWITCH, &[Plan, Check], "print JSON"),
+    "force" 'f', SWITCH, "kill the container first if it runs; no error if it does not exist": Delete(force);
+    "regex" 'r', SWITCH, "ID is an extended regular expression: every container that matches":
+        Delete(which.regex), Kill(which.regex);
+    "all" 'a', SWITCH, "signal every process of the container": Kill(all);
+    "format" 'f', FORMAT, "table (default) or json": List(format), Ps(format);
+    "quiet" 'q', SWITCH, "print names only": List(quiet);
+    "interval", Value::One("DURATION"), "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
+    "stats", SWITCH, "print the statistics once and end": Events(stats);
+    "rootless", SWITCH, "for an ordinary user": Spec(rootless);
+    "file" 'f', FILE, "write this file instead of config.json": Spec(file);
+    "json", SWITCH, "print JSON": Plan(json), Check(json);
     // update.
-    flag(
-        "resources",
-        Some('r'),
-        Value::Many("FILE"),
-        &[Update],
-        "read linux.resources as JSON; - is standard input; once for all containers, or once for each",
-    ),
-    flag("device-rules", None, SWITCH, &[Update], "replace the device rules by those of --resources"),
-    flag("force", None, SWITCH, &[Update], "write limits even where they cannot be kept"),
-    flag("blkio-weight", None, N, &[Update], "block I/O weight, 10 to 1000"),
-    flag("cpu-period", None, N, &[Update], "CPU bandwidth period in microseconds"),
-    flag("cpu-quota", None, N, &[Update], "CPU bandwidth per period in microseconds; -1 lifts it"),
-    flag("cpu-burst", None, N, &[Update], "CPU bandwidth that may be saved up, in microseconds"),
-    flag("cpu-share", None, N, &[Update], "relative CPU weight"),
-    flag("cpu-rt-period", None, N, &[Update], "real-time CPU period in microseconds"),
-    flag("cpu-rt-runtime", None, N, &[Update], "real-time CPU time per period in microseconds"),
-    flag("cpu-idle", None, N, &[Update], "1: run only when nothing else does"),
-    flag("cpuset-cpus", None, Value::One("LIST"), &[Update], "CPUs that may be used"),
-    flag("cpuset-mems", None, Value::One("LIST"), &[Update], "memory nodes that may be used"),
-    flag("memory", None, Value::One("BYTES"), &[Update], "memory limit (512m, 2g, …; -1 lifts it)"),
-    flag("memory-reservation", None, Value::One("BYTES"), &[Update], "memory that is kept under pressure"),
-    flag("memory-swap", None, Value::One("BYTES"), &[Update], "memory and swap together; -1 lifts it"),
-    quiet(flag("kernel-memory", None, Value::One("BYTES"), &[Update], "obsolete: kernels no longer have it")),
-    quiet(flag("kernel-memory-tcp", None, Value::One("BYTES"), &[Update], "obsolete")),
-    flag("pids-limit", None, N, &[Update], "number of tasks; -1 lifts it"),
-    flag("l3-cache-schema", None, TEXT, &[Update], "Intel RDT L3 cache schema"),
-    flag("mem-bw-schema", None, TEXT, &[Update], "Intel RDT memory bandwidth schema"),
+    "resources" 'r', FILES,
+        "read linux.resources as JSON; - is standard input; once for all containers, or once for each":
+        Update(files);
+    "device-rules", SWITCH, "replace the device rules by those of --resources": Update(device_rules);
+    "force", SWITCH, "write limits even where they cannot be kept": Update(force);
+    "blkio-weight", N, "block I/O weight, 10 to 1000": Update(block_io.weight);
+    "cpu-period", N, "CPU bandwidth period in microseconds": Update(cpu.period);
+    "cpu-quota", N, "CPU bandwidth per period in microseconds; -1 lifts it": Update(cpu.quota);
+    "cpu-burst", N, "CPU bandwidth that may be saved up, in microseconds": Update(cpu.burst);
+    "cpu-share", N, "relative CPU weight": Update(cpu.shares);
+    "cpu-rt-period", N, "real-time CPU period in microseconds": Update(cpu.realtime_period);
+    "cpu-rt-runtime", N, "real-time CPU time per period in microseconds": Update(cpu.realtime_runtime);
+    "cpu-idle", N, "1: run only when nothing else does": Update(cpu.idle);
+    "cpuset-cpus", LIST, "CPUs that may be used": Update(cpu.cpus);
+    "cpuset-mems", LIST, "memory nodes that may be used": Update(cpu.mems);
+    "memory", BYTES, "memory limit (512m, 2g, …; -1 lifts it)": Update(o => Size(&mut o.memory.limit));
+    "memory-reservation", BYTES, "memory that is kept under pressure": Update(o => Size(&mut o.memory.reservation));
+    "memory-swap", BYTES, "memory and swap together; -1 lifts it": Update(o => Size(&mut o.memory.swap));
+    quiet "kernel-memory", BYTES, "obsolete: kernels no longer have it": Update(o => Size(&mut o.memory.kernel));
+    quiet "kernel-memory-tcp", BYTES, "obsolete": Update(o => Size(&mut o.memory.kernel_tcp));
+    "pids-limit", N, "number of tasks; -1 lifts it": Update(pids.limit);
+    "l3-cache-schema", TEXT, "Intel RDT L3 cache schema": Update(l3_cache_schema);
+    "mem-bw-schema", TEXT, "Intel RDT memory bandwidth schema": Update(mem_bw_schema);
     // checkpoint, restore.
-    flag("image-path", None, DIR, &[Checkpoint, Restore], "directory of the image files"),
-    flag("work-path", None, DIR, &[Checkpoint, Restore], "directory of work files and logs"),
-    flag("parent-path", None, DIR, &[Checkpoint], "image files of an earlier pre-dump, relative to the image path"),
-    flag("leave-running", None, SWITCH, &[Checkpoint], "let the container run on"),
-    flag("pre-dump", None, SWITCH, &[Checkpoint], "save memory only and let the container run on"),
-    flag("tcp-established", None, SWITCH, &[Checkpoint, Restore], "keep open TCP connections"),
-    flag("tcp-skip-in-flight", None, SWITCH, &[Checkpoint], "leave out TCP connections that are being made"),
-    flag("tcp-close", None, SWITCH, &[Restore], "restore TCP connections as closed"),
-    flag("link-remap", None, SWITCH, &[Checkpoint], "link deleted files back where possible"),
-    flag("ext-unix-sk", None, SWITCH, &[Checkpoint, Restore], "allow unix sockets to the outside"),
-    flag("shell-job", None, SWITCH, &[Checkpoint, Restore], "allow a terminal of the outside"),
-    flag("file-locks", None, SWITCH, &[Checkpoint, Restore], "keep file locks"),
-    flag("lazy-pages", None, SWITCH, &[Checkpoint, Restore], "restore memory when it is touched (userfaultfd)"),
-    flag("status-fd", None, N, &[Checkpoint], "criu writes a zero byte here when lazy pages are ready"),
-    flag("page-server", None, Value::One("ADDRESS:PORT"), &[Checkpoint], "send memory to this page server"),
-    flag(
-        "manage-cgroups-mode",
-        None,
-        Value::One("MODE"),
-        &[Checkpoint, Restore],
-        "soft (default), full, strict or ignore",
-    ),
-    flag(
-        "network-lock",
-        None,
-        Value::One("METHOD"),
-        &[Checkpoint, Restore],
-        "how criu locks the network: iptables, nftables or skip",
-    ),
-    flag("empty-ns", None, Value::Many("NAMESPACE"), &[Checkpoint, Restore], "make this namespace without its content"),
-    flag("auto-dedup", None, SWITCH, &[Checkpoint, Restore], "remove duplicate memory from the images"),
-    flag("lsm-profile", None, Value::One("TYPE:NAME"), &[Restore], "LSM profile of the restored processes"),
-    flag("lsm-mount-context", None, Value::One("CONTEXT"), &[Restore], "LSM context of the restored mounts"),
-];
+    "image-path", DIR, "directory of the image files": Checkpoint(criu.image_path), Restore(criu.image_path);
+    "work-path", DIR, "directory of work files and logs": Checkpoint(criu.work_path), Restore(criu.work_path);
+    "parent-path", DIR, "image files of an earlier pre-dump, relative to the image path": Checkpoint(parent_path);
+    "leave-running", SWITCH, "let the container run on": Checkpoint(leave_running);
+    "pre-dump", SWITCH, "save memory only and let the container run on": Checkpoint(pre_dump);
+    "tcp-established", SWITCH, "keep open TCP connections":
+        Checkpoint(criu.tcp_established), Restore(criu.tcp_established);
+    "tcp-skip-in-flight", SWITCH, "leave out TCP connections that are being made": Checkpoint(tcp_skip_in_flight);
+    "tcp-close", SWITCH, "restore TCP connections as closed": Restore(tcp_close);
+    "link-remap", SWITCH, "link deleted files back where possible": Checkpoint(link_remap);
+    "ext-unix-sk", SWITCH, "allow unix sockets to the outside": Checkpoint(criu.ext_unix_sk), Restore(criu.ext_unix_sk);
+    "shell-job", SWITCH, "allow a terminal of the outside": Checkpoint(criu.shell_job), Restore(criu.shell_job);
+    "file-locks", SWITCH, "keep file locks": Checkpoint(criu.file_locks), Restore(criu.file_locks);
+    "lazy-pages", SWITCH, "restore memory when it is touched (userfaultfd)":
+        Checkpoint(criu.lazy_pages), Restore(criu.lazy_pages);
+    "status-fd", N, "criu writes a zero byte here when lazy pages are ready": Checkpoint(status_fd);
+    "page-server", Value::One("ADDRESS:PORT"), "send memory to this page server": Checkpoint(page_server);
+    "manage-cgroups-mode", Value::Word("MODE", CGROUP_MODES), "soft (default), full, strict or ignore":
+        Checkpoint(o => Among(&mut o.criu.manage_cgroups_mode, CGROUP_MODES)),
+        Restore(o => Among(&mut o.criu.manage_cgroups_mode, CGROUP_MODES));
+    "network-lock", Value::Word("METHOD", NETWORK_LOCKS), "how criu locks the network: iptables, nftables or skip":
+        Checkpoint(o => Among(&mut o.criu.network_lock, NETWORK_LOCKS)),
+        Restore(o => Among(&mut o.criu.network_lock, NETWORK_LOCKS));
+    "empty-ns", Value::Many("NAMESPACE"), "make this namespace without its content":
+        Checkpoint(criu.empty_ns), Restore(criu.empty_ns);
+    "auto-dedup", SWITCH, "remove duplicate memory from the images":
+        Checkpoint(criu.auto_dedup), Restore(criu.auto_dedup);
+    "lsm-profile", Value::One("TYPE:NAME"), "LSM profile of the restored processes": Restore(lsm_profile);
+    "lsm-mount-context", Value::One("CONTEXT"), "LSM context of the restored mounts": Restore(lsm_mount_context);
+};
 
 /// The flags of a command, or those before it.
 pub fn of(scope: Option<Verb>) -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().filter(move |flag| flag.is_on(scope))
+    let before = GLOBAL.iter().filter(move |_| scope.is_none()).map(|row| &row.flag);
+    before
+        .chain(FLAGS.iter().filter(move |row| scope.is_some_and(|verb| row.verbs.contains(&verb))).map(|row| &row.flag))
 }

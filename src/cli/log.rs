@@ -13,6 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::put::Word;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::rfc3339;
 
@@ -67,6 +68,11 @@ pub enum Format {
     Json,
 }
 
+impl Word for Format {
+    const WORDS: &'static [&'static str] = &["text", "json"];
+    const VALUES: &'static [Self] = &[Format::Text, Format::Json];
+}
+
 #[derive(Debug)]
 enum Sink {
     None,
@@ -85,29 +91,13 @@ pub struct Log {
 
 impl Log {
     /// A log that is standard error alone.
-    pub const fn stderr() -> Log {
-        Log { sink: Sink::None, format: Format::Text, level: Level::Warning }
+    pub const fn stderr(format: Format) -> Log {
+        Log { sink: Sink::None, format, level: Level::Warning }
     }
 
-    /// Opens `--log`: `[file:]PATH`, `journald:ID` or `syslog:ID`.
-    pub fn open(destination: Option<&OsStr>, format: Option<&OsStr>) -> Result<Log> {
-        let format = match format.map(OsStrExt::as_bytes) {
-            None | Some(b"" | b"text") => Format::Text,
-            Some(b"json") => Format::Json,
-            Some(other) => {
-                // The file exists even then: engines only look there for what is wrong.
-                sink(destination)?;
-                let other = String::from_utf8_lossy(other);
-                return Err(Error::new(Stage::Args, format!("invalid log-format: {other}: must be text or json")));
-            }
-        };
-        Ok(Log { sink: sink(destination)?, format, level: Level::Warning })
-    }
-
-    /// Sets the least serious level that is shown.
-    #[must_use]
-    pub fn at_level(self, level: Level) -> Log {
-        Log { level, ..self }
+    /// Opens `--log`: `[file:]PATH`, `journald:ID` or `syslog:ID`; shows what is no less serious than `level`.
+    pub fn open(destination: Option<&OsStr>, format: Format, level: Level) -> Result<Log> {
+        Ok(Log { sink: sink(destination)?, format, level })
     }
 
     /// Whether messages of this level are shown.

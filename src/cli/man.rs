@@ -6,7 +6,7 @@ use super::{SPEC_VERSION, VERSION};
 
 /// File names and texts of all pages.
 pub fn pages() -> Vec<(String, String)> {
-    let listed = VERBS.iter().filter(|row| row.listed);
+    let listed = VERBS.iter().filter(|row| row.listed());
     std::iter::once(("brisk.8".to_owned(), overview()))
         .chain(listed.map(|row| (format!("brisk-{}.8", row.name), page(row))))
         .collect()
@@ -21,7 +21,7 @@ fn overview() -> String {
          {SPEC_VERSION} and a root file system. It takes the command lines of runc, crun and youki."
     ));
     text += "\n.SH COMMANDS\n";
-    for row in VERBS.iter().filter(|row| row.listed) {
+    for row in VERBS.iter().filter(|row| row.listed()) {
         text += &format!(".TP\n.BR brisk-{} (8)\n{}\n", roff(row.name), roff(row.about));
     }
     text += &options(None);
@@ -66,7 +66,7 @@ fn option(flag: &Flag) -> String {
     let short = flag.short.map(|letter| format!("\\fB\\-{letter}\\fR, ")).unwrap_or_default();
     let value = match flag.value {
         Value::Switch => String::new(),
-        Value::One(name) | Value::Many(name) => format!(" \\fI{}\\fR", roff(name)),
+        Value::One(name) | Value::Many(name) | Value::Word(name, _) => format!(" \\fI{}\\fR", roff(name)),
         Value::Maybe(name) => format!("[=\\fI{}\\fR]", roff(name)),
     };
     format!(".TP\n{short}\\fB\\-\\-{}\\fR{value}\n{}\n", roff(flag.long), roff(flag.help))

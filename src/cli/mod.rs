@@ -9,25 +9,24 @@ mod completion;
 mod dispatch;
 pub mod features;
 pub mod flags;
+mod help;
 pub mod log;
 mod man;
 pub mod output;
 pub mod plan;
+pub mod put;
 pub mod scan;
 pub mod template;
-pub mod tree;
-pub mod values;
 pub mod verbs;
 
 use std::ffi::OsString;
 
-use args::Request;
 use log::{Level, Log};
-use scan::Wanted;
+use verbs::{Request, Verb};
 
 use crate::container::environment::Environment;
 use crate::container::options;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::state::{Identity, Root};
 use crate::sys::process;
 
@@ -57,83 +56,60 @@ pub enum Parsed {
 
 /// Parses argv without the program's name.
 pub fn parse(argv: &[OsString]) -> Result<Parsed> {
-    let scan = scan::scan(argv)?;
-    match scan.wanted {
-        Wanted::Help(about) => Ok(Parsed::Text(tree::help(about))),
-        Wanted::Version => {
-            Ok(Parsed::Text(format!("brisk version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")))
-        }
-        Wanted::Verb(verb) => {
-            let global = args::global(&scan.global)?;
-            let request = args::request(verb, &scan.rest)?;
-            Ok(Parsed::Request(global, Box::new(request)))
-        }
-    }
+    scan::head(argv).parse()
+}
+
+/// What `--version` prints.
+fn version() -> String {
+    format!("brisk version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")
 }
 
 /// The whole program; its exit status.
 pub fn main() -> u8 {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let (destination, format) = scan::log_flags(&argv);
+    let head = scan::head(&argv);
+    let global = &head.global;
     let prepared = process::prepare().at(Stage::Host, || "open /dev/null for a closed standard stream");
-    let log = match prepared.and_then(|()| Log::open(destination.as_deref(), format.as_deref())) {
+    let opened =
+        prepared.and_then(|()| Log::open(global.log_destination().as_deref(), global.log_format, global.level()));
+    let verb = head.verb();
+    let failure = if verb == Some(Verb::Exec) { EXEC_FAILURE } else { FAILURE };
+    let mut doing = verb.map_or_else(String::new, |verb| verb.row().name.to_owned());
+    let log = match opened {
         Ok(log) => log,
         Err(error) => {
-            Log::stderr().error("", &error);
-            return FAILURE;
+            Log::stderr(global.log_format).error(&doing, &error);
+            return failure;
         }
     };
-    let mut doing = Doing { what: String::new(), failure: FAILURE };
-    match run(&argv, log, &mut doing) {
+    match run(head, &log, &mut doing) {
         Ok(status) => status,
-        Err((log, error)) => {
-            log.error(&doing.what, &error);
-            doing.failure
-        }
-    }
-}
-
-/// What an error is reported as.
-struct Doing {
-    what: String,
-    failure: u8,
-}
-
-fn run(argv: &[OsString], log: Log, doing: &mut Doing) -> std::result::Result<u8, (Log, Error)> {
-    let (global, request) = match parse(argv) {
-        Ok(Parsed::Text(text)) => return output::print(&text).map(|()| 0).map_err(|error| (log, error)),
-        Ok(Parsed::Request(global, request)) => (global, request),
         Err(error) => {
-            if scan::scan(argv).is_ok_and(|scan| matches!(scan.wanted, Wanted::Verb(verbs::Verb::Exec))) {
-                doing.failure = EXEC_FAILURE;
-            }
-            return Err((log, error));
+            log.error(&doing, &error);
+            failure
         }
-    };
-    doing.what = dispatch::subject(&request);
-    if matches!(*request, Request::Exec(_)) {
-        doing.failure = EXEC_FAILURE;
     }
-    let log = match global.level.as_deref().map(|name| (name, Level::named(name))) {
-        None => log,
-        Some((_, Some(level))) => log.at_level(level),
-        Some((name, None)) => {
-            let error = Error::new(Stage::Args, format!("--log-level {name:?}: must be error, warning, info or debug"));
-            return Err((log, error));
-        }
+}
+
+/// `doing` gets what an error is reported as, as soon as it is known.
+fn run(head: scan::Head<'_>, log: &Log, doing: &mut String) -> Result<u8> {
+    let (global, request) = match head.parse()? {
+        Parsed::Text(text) => return output::print(&text).map(|()| 0),
+        Parsed::Request(global, request) => (global, request),
     };
-    let done = resolve(&global).and_then(|root| {
-        let warn = |message: &str| log.message(Level::Warning, message);
-        let debug = |message: &str| log.message(Level::Debug, message);
-        let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };
-        let (manager, rootless, environment) = (global.manager, global.rootless, Environment::read());
-        let global = options::Global { environment, root, manager, rootless, warn: &warn, debug };
-        dispatch::dispatch(&global, &request)
-    });
-    if done.is_ok() && log.shows(Level::Info) {
-        log.message(Level::Info, &format!("{}: done", doing.what));
+    *doing = request.subject();
+    let warn = |message: &str| log.message(Level::Warning, message);
+    let debug = |message: &str| log.message(Level::Debug, message);
+    let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };
+    let root = resolve(&global)?;
+    let (cgroups, tolerance) = (global.cgroups(), global.tolerance);
+    let environment = Environment::read();
+    let global = options::Global { environment, root, cgroups, tolerance, warn: &warn, debug };
+    let status = dispatch::dispatch(&global, &request)?;
+    if log.shows(Level::Info) {
+        log.message(Level::Info, &format!("{doing}: done"));
     }
-    done.map_err(|error| (log, error))
+    Ok(status)
 }
 
 /// The one decision that needs the caller's surroundings.

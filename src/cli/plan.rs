@@ -4,23 +4,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::args::PlanArgs;
 use super::output;
 use crate::container::{self, options::Global};
 use crate::error::{Context, Error, Result, Stage};
 
-/// How the plan is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A line each.
-    Text,
-    /// One JSON document.
-    Json,
-}
-
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
-pub fn plan(global: &Global, bundle: &Path, form: Form) -> Result<()> {
-    let (host, plan) = container::plan(global, bundle)?;
-    if form == Form::Json {
+pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
+    let (host, plan) = container::plan(global, &args.bundle)?;
+    if args.json {
         let lines = |list: Vec<String>| list.into_iter().map(Value::from).collect::<Vec<_>>();
         let document = json!({
             "host": serde_json::to_value(&host).at(Stage::Host, || "describe the host")?,

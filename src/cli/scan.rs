@@ -1,250 +1,247 @@
-//! argv: which command it is, and every flag and positional argument by its name in the tables.
+//! argv: the flags before the command, the command, and every value put where its row says.
 //!
 //! It takes what the peers' parsers take: `-long` (Go's flag package; go-runc writes `-no-subreaper`),
 //! `--switch=true` and `--switch=false` (Go), `-?` and `--usage` (argp), values that start with a dash
 //! (`--cpu-quota -1`), and a command line that belongs to another program after the container's name (`exec`,
-//! `ps`). clap takes none of these, and to build its parser of one command is a twentieth of an `exec`.
+//! `ps`).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::flags::{self, Flag, Value};
-use super::verbs::{Arity, VERBS, Verb};
-use crate::error::{Error, Result, Stage};
+use super::args::{self, Global};
+use super::flags::{FLAGS, Flag, GLOBAL, Row, Value};
+use super::verbs::{Arity, Request, VERBS, Verb};
+use super::{Parsed, help, version};
+use crate::error::{Error, Result, Stage, nearest};
 
-/// What argv asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Text about a command, or about all of them.
-    Help(Option<Verb>),
-    /// The version.
-    Version,
-    /// A command.
-    Verb(Verb),
-}
-
-/// argv in order.
+/// A command line up to its command.
 #[derive(Debug)]
-pub struct Scan {
-    /// What is asked for.
-    pub wanted: Wanted,
-    /// Flags before the command.
-    pub global: Given,
-    /// Flags and positional arguments after it.
-    pub rest: Given,
+pub struct Head<'a> {
+    /// What the flags before the command say; all of them that can be read, whatever is wrong with the others: an
+    /// error is reported where `--log` says.
+    pub global: Global,
+    command: Option<&'a OsStr>,
+    asks_help: bool,
+    wrong: Option<Error>,
+    tokens: &'a [OsString],
 }
 
-/// What was given, by the names of the tables, in order. Values of switches are empty.
-#[derive(Debug, Default)]
-pub struct Given(Vec<(&'static str, OsString)>);
-
-impl Given {
-    /// Whether it was given at all.
-    pub fn has(&self, name: &str) -> bool {
-        self.all(name).next().is_some()
-    }
-
-    /// Every value of it.
-    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
-        debug_assert!(
-            flags::FLAGS.iter().map(|flag| flag.long).chain(positional_names()).any(|known| known == name),
-            "{name} is in no table"
-        );
-        self.0.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_os_str())
-    }
-
-    /// The value that counts: the last.
-    pub fn last(&self, name: &str) -> Option<&OsStr> {
-        self.all(name).next_back()
-    }
-}
-
-fn positional_names() -> impl Iterator<Item = &'static str> {
-    VERBS.iter().flat_map(|row| row.positionals).map(|positional| positional.name)
-}
-
-/// Reads argv without the program's name.
-pub fn scan(argv: &[OsString]) -> Result<Scan> {
-    let mut walk = Walk::new(argv, None);
-    let verb = walk.flags()?;
-    let asks_help = walk.asks_help;
-    let tokens = walk.tokens;
-    let global = walk.out;
-    if !asks_help && global.has("version") {
-        return Ok(Scan { wanted: Wanted::Version, global, rest: Given::default() });
-    }
-    let Some(name) = verb.filter(|_| !asks_help) else {
-        return Ok(Scan { wanted: Wanted::Help(None), global, rest: Given::default() });
-    };
-    if name == "help" || name == "h" {
-        let about = tokens.first().map(|name| named(name)).transpose()?;
-        return Ok(Scan { wanted: Wanted::Help(about), global, rest: Given::default() });
-    }
-    let verb = named(&name)?;
-    let mut walk = Walk::new(tokens, Some(verb));
-    let mut positionals = Vec::new();
-    while let Some(positional) = walk.flags()? {
-        positionals.push(positional);
-        if verb.passes_the_rest_on() {
-            positionals.extend(walk.tokens.iter().cloned());
-            break;
+/// Reads argv without the program's name up to the command.
+pub fn head(argv: &[OsString]) -> Head<'_> {
+    let mut global = Global::default();
+    let mut walk = Walk { tokens: argv, verb: None, table: GLOBAL, into: &mut global, asks_help: false, bare: false };
+    let mut wrong = None;
+    let command = loop {
+        match walk.flags() {
+            Ok(command) => break command,
+            Err(error) => wrong = wrong.or(Some(error)),
         }
-    }
-    if walk.asks_help {
-        return Ok(Scan { wanted: Wanted::Help(Some(verb)), global, rest: Given::default() });
-    }
-    let mut rest = walk.out;
-    place(verb, positionals, &mut rest)?;
-    Ok(Scan { wanted: Wanted::Verb(verb), global, rest })
+    };
+    let (asks_help, tokens) = (walk.asks_help, walk.tokens);
+    Head { global, command, asks_help, wrong, tokens }
 }
 
-/// Where to report an error, even of a command line that makes no sense: the values of `--log` (or what
-/// `--systemd-log` means) and `--log-format` before the command.
-pub fn log_flags(argv: &[OsString]) -> (Option<OsString>, Option<OsString>) {
-    let mut walk = Walk::new(argv, None);
-    // `scan` reports what is wrong; here every flag that can be read counts, before and after the mistake.
-    while walk.flags().is_err() {}
-    let last = |name: &str| walk.out.last(name).map(OsStr::to_owned);
-    let journal = walk.out.has("systemd-log");
-    (last("log").or_else(|| journal.then(|| "journald:brisk".into())), last("log-format"))
+impl Head<'_> {
+    /// The command, where there is one of that name.
+    pub fn verb(&self) -> Option<Verb> {
+        self.command.and_then(OsStr::to_str).and_then(Verb::named)
+    }
+
+    /// Reads what follows.
+    pub fn parse(self) -> Result<Parsed> {
+        if let Some(error) = self.wrong {
+            return Err(error);
+        }
+        if self.global.version && !self.asks_help {
+            return Ok(Parsed::Text(version()));
+        }
+        let Some(name) = self.command.filter(|_| !self.asks_help) else {
+            return Ok(Parsed::Text(help::text(None)));
+        };
+        if name == "help" || name == "h" {
+            let about = self.tokens.first().map(|name| named(name)).transpose()?;
+            return Ok(Parsed::Text(help::text(about)));
+        }
+        let verb = named(name)?;
+        let mut request = (verb.row().blank)();
+        let mut walk = Walk {
+            tokens: self.tokens,
+            verb: Some(verb),
+            table: FLAGS,
+            into: &mut request,
+            asks_help: false,
+            bare: false,
+        };
+        let mut arguments = Vec::new();
+        while let Some(argument) = walk.flags()? {
+            arguments.push(argument);
+            if verb.passes_the_rest_on() {
+                arguments.extend(walk.tokens.iter().map(OsString::as_os_str));
+                break;
+            }
+        }
+        if walk.asks_help {
+            return Ok(Parsed::Text(help::text(Some(verb))));
+        }
+        place(verb, arguments, &mut request)?;
+        args::check(&request)?;
+        Ok(Parsed::Request(self.global, Box::new(request)))
+    }
 }
 
-/// Gives the positional arguments their names.
-fn place(verb: Verb, given: Vec<OsString>, out: &mut Given) -> Result<()> {
+/// Puts the positional arguments where they belong.
+fn place(verb: Verb, given: Vec<&OsStr>, request: &mut Request) -> Result<()> {
     let mut given = given.into_iter();
     for positional in verb.row().positionals {
-        let before = out.0.len();
         let most = match positional.arity {
             Arity::One | Arity::Optional => 1,
             Arity::Several | Arity::Rest => usize::MAX,
         };
-        out.0.extend(given.by_ref().take(most).map(|value| (positional.name, value)));
-        if out.0.len() == before && matches!(positional.arity, Arity::One | Arity::Several) {
-            return Err(misplaced(format!("missing argument: {}", positional.name)));
+        let mut missing = matches!(positional.arity, Arity::One | Arity::Several);
+        for value in given.by_ref().take(most) {
+            missing = false;
+            (positional.put)(request, value).map_err(|wanted| invalid(positional.name, value, &wanted))?;
+        }
+        if missing {
+            return Err(misplaced(verb, format!("missing argument: {}", positional.name)));
         }
     }
-    given.next().map_or(Ok(()), |extra| Err(misplaced(format!("unexpected argument: {extra:?}"))))
+    given.next().map_or(Ok(()), |extra| Err(misplaced(verb, format!("unexpected argument: {extra:?}"))))
 }
 
-fn misplaced(what: String) -> Error {
-    Error::new(Stage::Args, what).with_hint("--help lists the flags and arguments of a command")
+fn misplaced(verb: Verb, what: String) -> Error {
+    Error::new(Stage::Args, what).with_hint(format!("usage: {}", help::usage(verb)))
+}
+
+/// The one sentence about a value that cannot be read.
+fn invalid(name: &str, value: &OsStr, wanted: &str) -> Error {
+    Error::new(Stage::Args, format!("invalid value {value:?} for {name}: must be {wanted}"))
 }
 
 fn named(name: &OsStr) -> Result<Verb> {
     name.to_str().and_then(Verb::named).ok_or_else(|| {
-        Error::new(Stage::Args, format!("unknown command {name:?}")).with_hint("brisk help lists the commands")
+        let known = VERBS.iter().filter(|row| row.listed()).map(|row| row.name);
+        let hint = match nearest(&name.to_string_lossy(), known) {
+            Some(near) => format!("did you mean {near}? `brisk help` lists the commands"),
+            None => "`brisk help` lists the commands".to_owned(),
+        };
+        Error::new(Stage::Args, format!("unknown command {name:?}")).with_hint(hint)
     })
 }
 
-struct Walk<'a> {
+/// A walk over tokens, whose values go into `T`.
+struct Walk<'a, 'o, T: 'static> {
     tokens: &'a [OsString],
-    scope: Option<Verb>,
-    out: Given,
+    verb: Option<Verb>,
+    table: &'static [Row<T>],
+    into: &'o mut T,
     asks_help: bool,
     /// `--` was seen: dashes mean nothing any more.
-    only_positionals: bool,
+    bare: bool,
 }
 
-impl<'a> Walk<'a> {
-    fn new(tokens: &'a [OsString], scope: Option<Verb>) -> Self {
-        Walk { tokens, scope, out: Given::default(), asks_help: false, only_positionals: false }
-    }
-}
-
-impl Walk<'_> {
+impl<'a, T> Walk<'a, '_, T> {
     /// Reads flags up to the next positional argument and returns it.
-    fn flags(&mut self) -> Result<Option<OsString>> {
+    fn flags(&mut self) -> Result<Option<&'a OsStr>> {
         while let Some((token, rest)) = self.tokens.split_first() {
             self.tokens = rest;
-            let bytes = token.as_bytes();
-            match bytes {
-                _ if self.only_positionals => return Ok(Some(token.clone())),
-                b"--" => self.only_positionals = true,
-                b"-" => return Ok(Some(token.clone())),
+            match token.as_bytes() {
+                _ if self.bare => return Ok(Some(token)),
+                b"--" => self.bare = true,
+                b"-" => return Ok(Some(token)),
                 b"-?" | b"--usage" | b"--help" | b"-h" | b"-help" => self.asks_help = true,
                 [b'-', b'-', long @ ..] => self.long(token, long)?,
                 [b'-', letters @ ..] if self.find_long(split_value(letters).0).is_some() => {
                     self.long(token, letters)?
                 }
                 [b'-', letters @ ..] => self.letters(token, letters)?,
-                _ => return Ok(Some(token.clone())),
+                _ => return Ok(Some(token)),
             }
         }
         Ok(None)
     }
 
-    fn find_long(&self, name: &[u8]) -> Option<&'static Flag> {
-        flags::of(self.scope).find(|flag| flag.long.as_bytes() == name)
+    fn rows(&self) -> impl Iterator<Item = &'static Row<T>> + use<T> {
+        let verb = self.verb;
+        self.table.iter().filter(move |row| verb.is_none_or(|verb| row.verbs.contains(&verb)))
+    }
+
+    fn find_long(&self, name: &[u8]) -> Option<&'static Row<T>> {
+        self.rows().find(|row| row.flag.long.as_bytes() == name)
     }
 
     fn long(&mut self, token: &OsStr, text: &[u8]) -> Result<()> {
         let (name, value) = split_value(text);
-        let Some(flag) = self.find_long(name) else {
-            return Err(unknown(token));
-        };
-        self.take(flag, value)
+        match self.find_long(name) {
+            Some(row) => self.take(row, value),
+            None => Err(self.unknown(token, name)),
+        }
     }
 
     fn letters(&mut self, token: &OsStr, letters: &[u8]) -> Result<()> {
         for (at, letter) in letters.iter().enumerate() {
-            let letter = if self.scope.is_none() && *letter == b'V' { b'v' } else { *letter };
-            let Some(flag) = flags::of(self.scope).find(|flag| flag.short == Some(char::from(letter))) else {
-                return Err(unknown(token));
+            let letter = if self.verb.is_none() && *letter == b'V' { b'v' } else { *letter };
+            let Some(row) = self.rows().find(|row| row.flag.short == Some(char::from(letter))) else {
+                return Err(self.unknown(token, letters));
             };
             let attached = &letters[at + 1..];
-            match flag.value {
-                Value::Switch | Value::Maybe(_) if attached.first() != Some(&b'=') => self.take(flag, None)?,
+            match row.flag.value {
+                Value::Switch | Value::Maybe(_) if attached.first() != Some(&b'=') => self.take(row, None)?,
                 _ => {
                     let attached = attached.strip_prefix(b"=").unwrap_or(attached);
-                    return self.take(flag, (!attached.is_empty()).then_some(attached));
+                    return self.take(row, (!attached.is_empty()).then_some(attached));
                 }
             }
         }
         Ok(())
     }
 
-    /// Notes one flag; a missing value is the next token.
-    fn take(&mut self, flag: &'static Flag, value: Option<&[u8]>) -> Result<()> {
+    /// Puts one value where it belongs; a missing one is the next token.
+    fn take(&mut self, row: &'static Row<T>, value: Option<&[u8]>) -> Result<()> {
+        let flag = &row.flag;
         let value = match (flag.value, value) {
-            (Value::Switch | Value::Maybe(_), None) => OsString::new(),
-            (Value::Switch, Some(text)) => match go_bool(text) {
-                Some(true) => OsString::new(),
-                Some(false) => {
-                    self.out.0.retain(|(name, _)| *name != flag.long);
-                    return Ok(());
-                }
-                None => return Err(Error::new(Stage::Args, format!("--{}: neither true nor false", flag.long))),
-            },
-            (_, Some(text)) => OsStr::from_bytes(text).to_owned(),
-            (Value::One(name) | Value::Many(name), None) => {
-                let Some((next, rest)) = self.tokens.split_first() else {
-                    return Err(Error::new(Stage::Args, format!("--{} needs a value: {name}", flag.long)));
-                };
+            (_, Some(text)) => OsStr::from_bytes(text),
+            (Value::Switch | Value::Maybe(_), None) => OsStr::new("true"),
+            (Value::One(name) | Value::Many(name) | Value::Word(name, _), None) => {
+                let Some((next, rest)) = self.tokens.split_first() else { return Err(self.lacks_value(flag, name)) };
                 self.tokens = rest;
-                next.clone()
+                next
             }
         };
-        self.out.0.push((flag.long, value));
-        Ok(())
+        (row.put)(self.into, value).map_err(|wanted| invalid(&format!("--{}", flag.long), value, &wanted))
     }
-}
 
-fn unknown(token: &OsStr) -> Error {
-    Error::new(Stage::Args, format!("unknown flag {token:?}")).with_hint("--help lists the flags of a command")
+    /// In Go's words: Podman and CRI-O look for them to know whether `restore --lsm-mount-context` is taken.
+    fn lacks_value(&self, flag: &Flag, name: &str) -> Error {
+        Error::new(Stage::Args, format!("flag needs an argument: --{} {name}", flag.long))
+    }
+
+    fn unknown(&self, token: &OsStr, name: &[u8]) -> Error {
+        let known = self.rows().filter(|row| row.flag.listed).map(|row| row.flag.long);
+        let mut hint = match nearest(&String::from_utf8_lossy(name), known) {
+            Some(near) => format!("did you mean --{near}? "),
+            None => String::new(),
+        };
+        let typed = |row: &&Row<Request>| row.flag.long.as_bytes() == name;
+        let after = self.verb.is_none() && FLAGS.iter().any(|row| typed(&row));
+        let before = self.verb.is_some() && GLOBAL.iter().any(|row| row.flag.long.as_bytes() == name);
+        hint += &match self.verb {
+            None if after => "it is taken after the command: see `brisk help COMMAND`".to_owned(),
+            Some(verb) if before => format!(
+                "it is taken before the command: brisk --{} … {}",
+                String::from_utf8_lossy(name),
+                verb.row().name
+            ),
+            None => "`brisk help` lists the flags before the command".to_owned(),
+            Some(verb) => format!("`brisk {} --help` lists its flags", verb.row().name),
+        };
+        Error::new(Stage::Args, format!("unknown flag {token:?}")).with_hint(hint)
+    }
 }
 
 fn split_value(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == b'=') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
-    }
-}
-
-/// The spellings Go's `strconv.ParseBool` takes.
-pub fn go_bool(text: &[u8]) -> Option<bool> {
-    match text {
-        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
-        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
-        _ => None,
     }
 }

@@ -1,34 +1,12 @@
-//! The commands: one row each. Help, man pages, completions and the parser are all made from these rows and
-//! those of [`super::flags`].
+//! The commands: one row each, and from the rows the enumeration of commands and that of requests: a command
+//! without a row, or without options, does not compile. Help, man pages, completions and the parser are all made
+//! from these rows and those of [`super::flags`].
 
-/// A command of `brisk`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is described by its row in VERBS")]
-pub enum Verb {
-    Checkpoint,
-    Create,
-    Delete,
-    Events,
-    Exec,
-    Features,
-    Kill,
-    List,
-    Mounts,
-    Pause,
-    Ps,
-    Restore,
-    Resume,
-    Run,
-    Spec,
-    Start,
-    State,
-    Update,
-    Plan,
-    Check,
-    Trace,
-    Completion,
-    Man,
-}
+use std::ffi::OsStr;
+
+use super::args::{CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, UpdateArgs};
+use super::put::{Done, INTERVAL, Put};
+use crate::container::options::{Checkpoint, Create, Delete, Exec, Kill, Restore, Run, Start};
 
 /// How many values a positional argument takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +24,39 @@ pub enum Arity {
 /// A positional argument.
 #[derive(Debug)]
 pub struct Positional {
-    /// Its name, as help shows it and as the matches know it.
+    /// Its name, as help shows it.
     pub name: &'static str,
     /// How many values it takes.
     pub arity: Arity,
     /// One line of help.
     pub help: &'static str,
+    /// Puts a value into the options.
+    pub put: fn(&mut Request, &OsStr) -> Done,
+}
+
+/// What a command is about: help lists the commands of a group together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the titles say it")]
+pub enum Group {
+    Life,
+    Inside,
+    Look,
+    Change,
+    Before,
+    Tools,
+    Hidden,
+}
+
+impl Group {
+    /// The groups that help lists, in order.
+    pub const LISTED: [(Group, &'static str); 6] = [
+        (Group::Life, "The life of a container"),
+        (Group::Inside, "In a running container"),
+        (Group::Look, "What is there"),
+        (Group::Change, "Pause, limit, move"),
+        (Group::Before, "Before and after: what would be done, what this host can do, where time went"),
+        (Group::Tools, "For bundles, engines and shells"),
+    ];
 }
 
 /// One row: a command.
@@ -65,84 +70,142 @@ pub struct VerbRow {
     pub aliases: &'static [&'static str],
     /// One line of help.
     pub about: &'static str,
+    /// What it is about.
+    pub group: Group,
     /// Positional arguments, in order.
     pub positionals: &'static [Positional],
+    /// The request before anything was typed.
+    pub blank: fn() -> Request,
+}
+
+impl VerbRow {
     /// Whether help lists it.
-    pub listed: bool,
+    pub fn listed(&self) -> bool {
+        self.group != Group::Hidden
+    }
 }
 
-const fn one(name: &'static str, help: &'static str) -> Positional {
-    Positional { name, arity: Arity::One, help }
+/// Puts a value where it belongs: all of the options, a field of them, or a place with a language of its own.
+macro_rules! put {
+    ($options:ident, $value:ident, ()) => {
+        $options.put($value)
+    };
+    ($options:ident, $value:ident, ($($field:ident).+)) => {
+        (&mut $options.$($field).+).put($value)
+    };
+    ($options:ident, $value:ident, ($name:ident => $place:expr)) => {{
+        let $name = $options;
+        $place.put($value)
+    }};
 }
 
-const fn row(verb: Verb, name: &'static str, positionals: &'static [Positional], about: &'static str) -> VerbRow {
-    VerbRow { verb, name, aliases: &[], about, positionals, listed: true }
+/// A function that puts a value into the options of the request, which is one of these.
+macro_rules! set {
+    ($($verb:ident $place:tt),+) => {
+        |request, value| match request {
+            $($crate::cli::verbs::Request::$verb(options) => $crate::cli::verbs::put!(options, value, $place),)+
+            _ => unreachable!("a row is looked for among those of the command"),
+        }
+    };
+}
+pub(super) use {put, set};
+
+macro_rules! verbs {
+    ($($verb:ident($options:ty) $name:literal $(or $alias:literal)?, $group:ident, $about:literal,
+        [$($positional:expr),*] = $blank:expr;)*) => {
+        /// A command of `brisk`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "each is described by its row in VERBS")]
+        pub enum Verb { $($verb),* }
+
+        /// A command and what it was given.
+        #[derive(Clone, Debug, PartialEq)]
+        #[expect(missing_docs, reason = "named as the commands")]
+        pub enum Request { $($verb($options)),* }
+
+        /// Every command, in the order of the enumeration.
+        pub const VERBS: &[VerbRow] = &[$(VerbRow {
+            verb: Verb::$verb,
+            name: $name,
+            aliases: &[$($alias)?],
+            about: $about,
+            group: Group::$group,
+            positionals: &[$($positional),*],
+            blank: || Request::$verb($blank),
+        }),*];
+
+        impl Request {
+            /// The command.
+            pub fn verb(&self) -> Verb {
+                match self { $(Request::$verb(_) => Verb::$verb),* }
+            }
+        }
+    };
 }
 
-const ID: Positional = one("ID", "the container's name");
-const IDS: Positional = Positional { name: "ID", arity: Arity::Several, help: "names of containers" };
+const fn argument(
+    name: &'static str,
+    arity: Arity,
+    help: &'static str,
+    put: fn(&mut Request, &OsStr) -> Done,
+) -> Positional {
+    Positional { name, arity, help, put }
+}
 
-/// Every command.
-pub const VERBS: &[VerbRow] = &[
+const fn id(put: fn(&mut Request, &OsStr) -> Done) -> Positional {
+    argument("ID", Arity::One, "the container's name", put)
+}
+
+verbs! {
     // youki 0.7 spells it with two t.
-    VerbRow {
-        aliases: &["checkpointt"],
-        ..row(Verb::Checkpoint, "checkpoint", &[ID], "save the state of a running container with CRIU")
-    },
-    row(Verb::Create, "create", &[ID], "create a container from a bundle; `start` runs its program"),
-    row(Verb::Delete, "delete", &[ID], "delete a container and everything it holds"),
-    row(Verb::Events, "events", &[ID], "print statistics and out-of-memory events as JSON lines"),
-    row(
-        Verb::Exec,
-        "exec",
-        &[ID, Positional { name: "COMMAND", arity: Arity::Rest, help: "the program and its arguments" }],
-        "run one more process in a running container",
-    ),
-    row(Verb::Features, "features", &[], "print what this runtime supports as JSON"),
-    row(
-        Verb::Kill,
-        "kill",
-        &[
-            ID,
-            Positional { name: "SIGNAL", arity: Arity::Optional, help: "name or number of the signal (default: TERM)" },
-        ],
-        "send a signal to a container's first process",
-    ),
-    row(Verb::List, "list", &[], "list containers"),
-    row(
-        Verb::Mounts,
-        "mounts",
-        &[one("ACTION", "add or remove"), ID, one("FILE", "JSON list of mounts")],
-        "add or remove mounts of a running container",
-    ),
-    row(Verb::Pause, "pause", &[ID], "freeze all processes of a container"),
-    row(
-        Verb::Ps,
-        "ps",
-        &[ID, Positional { name: "OPTIONS", arity: Arity::Rest, help: "options of ps(1) (default: -ef)" }],
-        "show the processes of a container",
-    ),
-    row(Verb::Restore, "restore", &[ID], "restore a container from a checkpoint"),
-    row(Verb::Resume, "resume", &[ID], "thaw a paused container"),
-    row(Verb::Run, "run", &[ID], "create and start a container, and wait for it"),
-    row(Verb::Spec, "spec", &[], "write a config.json to start from"),
-    row(Verb::Start, "start", &[ID], "run the program of a created container"),
-    row(Verb::State, "state", &[ID], "print the state of a container as JSON"),
-    row(Verb::Update, "update", &[IDS], "change the limits of containers, all or none"),
-    row(
-        Verb::Plan,
-        "plan",
-        &[Positional { name: "BUNDLE", arity: Arity::Optional, help: "the bundle directory (default: .)" }],
-        "print what `create` would do, without doing it",
-    ),
-    VerbRow { aliases: &["info"], ..row(Verb::Check, "check", &[], "print what this kernel and this user can do") },
-    row(Verb::Trace, "trace", &[one("FILE", "a file written by --trace")], "print a trace as a table"),
-    row(Verb::Completion, "completion", &[one("SHELL", "bash, zsh or fish")], "print the completion script of a shell"),
-    VerbRow {
-        listed: false,
-        ..row(Verb::Man, "man", &[one("DIR", "where to write the pages")], "write the manual pages")
-    },
-];
+    Checkpoint(Checkpoint) "checkpoint" or "checkpointt", Change, "save the state of a running container with CRIU",
+        [id(set!(Checkpoint(id)))] = Checkpoint::default();
+    Create(Create) "create", Life, "create a container from a bundle; `start` runs its program",
+        [id(set!(Create(id)))] = Create { bundle: ".".into(), ..Create::default() };
+    Delete(Delete) "delete", Life, "delete a container and everything it holds",
+        [id(set!(Delete(which.name)))] = Delete::default();
+    Events(EventsArgs) "events", Look, "print statistics and out-of-memory events as JSON lines",
+        [id(set!(Events(id)))] = EventsArgs { interval: INTERVAL, ..EventsArgs::default() };
+    Exec(Exec) "exec", Inside, "run one more process in a running container",
+        [id(set!(Exec(id))), argument("COMMAND", Arity::Rest, "the program and its arguments", set!(Exec(args)))]
+        = Exec::default();
+    Features(()) "features", Tools, "print what this runtime supports as JSON", [] = ();
+    Kill(Kill) "kill", Life, "send a signal to a container's first process",
+        [id(set!(Kill(which.name))),
+         argument("SIGNAL", Arity::Optional, "name or number of the signal (default: TERM)", set!(Kill(signal)))]
+        = Kill { signal: "TERM".into(), ..Kill::default() };
+    List(ListArgs) "list", Look, "list containers", [] = ListArgs::default();
+    Mounts(MountsArgs) "mounts", Inside, "add or remove mounts of a running container",
+        [argument("ACTION", Arity::One, "add or remove", set!(Mounts(action))),
+         id(set!(Mounts(id))),
+         argument("FILE", Arity::One, "JSON list of mounts", set!(Mounts(file)))]
+        = MountsArgs::default();
+    Pause(String) "pause", Change, "freeze all processes of a container", [id(set!(Pause()))] = String::new();
+    Ps(PsArgs) "ps", Look, "show the processes of a container",
+        [id(set!(Ps(id))), argument("OPTIONS", Arity::Rest, "options of ps(1) (default: -ef)", set!(Ps(options)))]
+        = PsArgs::default();
+    Restore(Restore) "restore", Change, "restore a container from a checkpoint",
+        [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() };
+    Resume(String) "resume", Change, "thaw a paused container", [id(set!(Resume()))] = String::new();
+    Run(Run) "run", Life, "create and start a container, and wait for it",
+        [id(set!(Run(create.id)))]
+        = Run { create: Create { bundle: ".".into(), ..Create::default() }, ..Run::default() };
+    Spec(SpecArgs) "spec", Tools, "write a config.json to start from", [] = SpecArgs::default();
+    Start(Start) "start", Life, "run the program of a created container", [id(set!(Start(id)))] = Start::default();
+    State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new();
+    Update(Box<UpdateArgs>) "update", Change, "change the limits of containers, all or none",
+        [argument("ID", Arity::Several, "names of containers", set!(Update(ids)))] = Box::default();
+    Plan(PlanArgs) "plan", Before, "print what `create` would do, without doing it",
+        [argument("BUNDLE", Arity::Optional, "the bundle directory (default: .)", set!(Plan(bundle)))]
+        = PlanArgs { bundle: ".".into(), json: false };
+    Check(CheckArgs) "check" or "info", Before, "print what this kernel and this user can do", [] = CheckArgs::default();
+    Trace(std::path::PathBuf) "trace", Before, "print a trace as a table",
+        [argument("FILE", Arity::One, "a file written by --trace", set!(Trace()))] = std::path::PathBuf::new();
+    Completion(Shell) "completion", Tools, "print the completion script of a shell",
+        [argument("SHELL", Arity::One, "bash, zsh or fish", set!(Completion()))] = Shell::default();
+    Man(std::path::PathBuf) "man", Hidden, "write the manual pages",
+        [argument("DIR", Arity::One, "where to write the pages", set!(Man()))] = std::path::PathBuf::new();
+}
 
 impl Verb {
     /// The command called `name`.
@@ -150,14 +213,47 @@ impl Verb {
         VERBS.iter().find(|row| row.name == name || row.aliases.contains(&name)).map(|row| row.verb)
     }
 
-    /// Its row.
+    /// Its row. Both are made from one list, so they have one order.
     pub fn row(self) -> &'static VerbRow {
-        // Every variant has a row: `every_verb_has_a_row` in tests/cli.rs.
-        VERBS.iter().find(|row| row.verb == self).unwrap_or(&VERBS[0])
+        &VERBS[self as usize]
     }
 
     /// Whether flags end at the first positional argument, because what follows is for another program.
     pub fn passes_the_rest_on(self) -> bool {
         self.row().positionals.iter().any(|positional| positional.arity == Arity::Rest)
+    }
+}
+
+impl Request {
+    /// The containers that were named; none that are meant by an expression.
+    pub fn ids(&self) -> Vec<&str> {
+        match self {
+            Request::Checkpoint(args) => vec![&args.id],
+            Request::Create(args) => vec![&args.id],
+            Request::Delete(args) => vec![&args.which.name],
+            Request::Events(args) => vec![&args.id],
+            Request::Exec(args) => vec![&args.id],
+            Request::Kill(args) => vec![&args.which.name],
+            Request::Mounts(args) => vec![&args.id],
+            Request::Ps(args) => vec![&args.id],
+            Request::Restore(args) => vec![&args.id],
+            Request::Run(args) => vec![&args.create.id],
+            Request::Start(args) => vec![&args.id],
+            Request::Pause(id) | Request::Resume(id) | Request::State(id) => vec![id],
+            Request::Update(args) => args.ids.iter().map(String::as_str).collect(),
+            Request::Features(())
+            | Request::List(_)
+            | Request::Spec(_)
+            | Request::Plan(_)
+            | Request::Check(_)
+            | Request::Trace(_)
+            | Request::Completion(_)
+            | Request::Man(_) => vec![],
+        }
+    }
+
+    /// What the program is doing, as errors name it: the command and the container.
+    pub fn subject(&self) -> String {
+        std::iter::once(self.verb().row().name).chain(self.ids()).collect::<Vec<_>>().join(" ")
     }
 }

@@ -52,7 +52,7 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
         return Ok(());
     }
     // CRIU has killed its processes: what is left is as of a container that has ended, and runc deletes it.
-    let args = Delete { which: Selection::Id(args.id.clone()), force: true, trace: None };
+    let args = Delete { which: Selection::one(&*args.id), force: true, trace: None };
     delete(global, &args, &poststop)
 }
 

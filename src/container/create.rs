@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::notify::Notify;
-use super::options::{CgroupManager, Create, Global, Rootless};
+use super::options::{Create, Global};
 use super::{Container, files, host_mounts, image, notify};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
@@ -18,7 +18,7 @@ use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
-use crate::plan::cgroup::rootless::{Changed, Tolerance};
+use crate::plan::cgroup::rootless::Changed;
 use crate::plan::namespace::{Kind, Namespaces};
 use crate::plan::op::{Enter, HookKind, Terminal};
 use crate::plan::process::hooks;
@@ -104,24 +104,6 @@ impl Bundle {
     }
 }
 
-/// The driver that was asked for.
-pub(super) fn driver(global: &Global) -> CgroupDriver {
-    match global.manager {
-        CgroupManager::Files => CgroupDriver::Files,
-        CgroupManager::Systemd => CgroupDriver::Systemd,
-        CgroupManager::Disabled => CgroupDriver::Disabled,
-    }
-}
-
-/// What is done about cgroups that cannot be written.
-fn tolerance(global: &Global) -> Tolerance {
-    match global.rootless {
-        Rootless::Auto => Tolerance::Auto,
-        Rootless::Yes => Tolerance::Everything,
-        Rootless::No => Tolerance::Nothing,
-    }
-}
-
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
 pub(super) fn plan_of(
     global: &Global,
@@ -138,8 +120,8 @@ pub(super) fn plan_of(
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
         preserve_fds: global.environment.preserved(args.preserve_fds),
-        cgroups: driver(global),
-        tolerance: tolerance(global),
+        cgroups: global.cgroups,
+        tolerance: global.tolerance,
         terminal,
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,

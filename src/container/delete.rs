@@ -112,7 +112,7 @@ fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     };
     let host = Host::probe()?;
     for spec in &specs {
-        if let (Some(plan), scope) = plan_cgroup(spec, &host, id, super::create::driver(global))? {
+        if let (Some(plan), scope) = plan_cgroup(spec, &host, id, global.cgroups)? {
             Saved::planned(&plan, scope.as_ref()).remove(Leftover::Kill)?;
         }
     }

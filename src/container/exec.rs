@@ -4,7 +4,6 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::console::{Asked, Console, Theirs};
-use super::create::driver;
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
@@ -114,7 +113,7 @@ fn join(
 
 /// How the process gets into the cgroup.
 fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
-    let Some(cgroup) = cgroup.filter(|_| driver(global) != CgroupDriver::Disabled) else {
+    let Some(cgroup) = cgroup.filter(|_| global.cgroups != CgroupDriver::Disabled) else {
         return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing };
     };
     let only_v2 = cgroup.versions().all(|version| version == Version::V2);

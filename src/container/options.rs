@@ -4,32 +4,15 @@ use std::path::PathBuf;
 
 use super::environment::Environment;
 use crate::plan::Plan;
+use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::Resources;
 use crate::state::Root;
 
-/// Who makes cgroups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CgroupManager {
-    /// Directories made by brisk.
-    #[default]
-    Files,
-    /// Units made by systemd.
-    Systemd,
-    /// None: containers stay in the caller's cgroup.
-    Disabled,
-}
-
-/// `--rootless`: whether cgroups that cannot be written are tolerated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rootless {
-    /// Found out from the user and its user namespace.
-    #[default]
-    Auto,
-    /// Tolerate.
-    Yes,
-    /// Fail.
-    No,
-}
+/// What `--manage-cgroups-mode` may be.
+pub const CGROUP_MODES: &[&str] = &["soft", "full", "strict", "ignore"];
+/// What `--network-lock` may be.
+pub const NETWORK_LOCKS: &[&str] = &["iptables", "nftables", "skip"];
 
 /// What holds for every verb.
 pub struct Global<'a> {
@@ -38,9 +21,9 @@ pub struct Global<'a> {
     /// Where the state of containers is kept.
     pub root: Root,
     /// Who makes cgroups.
-    pub manager: CgroupManager,
+    pub cgroups: CgroupDriver,
     /// Whether cgroups that cannot be written are tolerated.
-    pub rootless: Rootless,
+    pub tolerance: Tolerance,
     /// Takes a warning: something went otherwise than asked, and the work goes on.
     pub warn: &'a dyn Fn(&str),
     /// Takes what is of interest for finding a fault only. `None` where nobody asked for it.
@@ -238,17 +221,18 @@ pub struct Restore {
 }
 
 /// Which containers `kill` and `delete` mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// The one of this name.
-    Id(String),
-    /// All whose names match this POSIX extended regular expression.
-    Regex(String),
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// A name, or an expression.
+    pub name: String,
+    /// All whose names match the POSIX extended regular expression.
+    pub regex: bool,
 }
 
-impl Default for Selection {
-    fn default() -> Self {
-        Selection::Id(String::new())
+impl Selection {
+    /// The container of this name.
+    pub fn one(name: impl Into<String>) -> Selection {
+        Selection { name: name.into(), regex: false }
     }
 }
 

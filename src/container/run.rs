@@ -42,7 +42,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
 }
 
 pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
-    let args = Delete { which: Selection::Id(id.to_owned()), force: true, trace: None };
+    let args = Delete { which: Selection::one(id), force: true, trace: None };
     delete(global, &args, &poststop)
 }
 

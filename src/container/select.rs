@@ -9,10 +9,10 @@ use crate::sys::regex::Regex;
 
 /// The names that are meant. Those of an expression may be none.
 pub fn select(root: &Root, which: &Selection) -> Result<Vec<String>> {
-    let pattern = match which {
-        Selection::Id(id) => return Ok(vec![id.clone()]),
-        Selection::Regex(pattern) => pattern,
-    };
+    let pattern = &which.name;
+    if !which.regex {
+        return Ok(vec![pattern.clone()]);
+    }
     let invalid = || Error::new(Stage::Args, format!("{pattern:?} is not a POSIX extended regular expression"));
     let regex = CString::new(pattern.as_str()).ok().and_then(|pattern| Regex::new(&pattern)).ok_or_else(invalid)?;
     // A valid name has no NUL byte.

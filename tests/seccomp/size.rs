@@ -25,7 +25,7 @@ fn the_default_profiles_stay_within_their_budget() {
 #[test]
 fn compiling_takes_well_under_a_millisecond() {
     // An emulated processor is slower by a factor that nobody knows.
-    if super::kernel::no_filters("compiling_takes_well_under_a_millisecond") {
+    if super::kernel::no_filters() {
         return;
     }
     for (engine, json) in ENGINES {

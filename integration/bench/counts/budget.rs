@@ -2,7 +2,8 @@
 //! not) and bytes written (pids and times have more or fewer digits), which may be a little above.
 
 use super::measure::{Counts, Verbs};
-use crate::tool::Res;
+use crate::tool::lab::skip;
+use crate::tool::{Res, verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -47,16 +48,13 @@ pub fn update(name: &str, verbs: &Verbs) -> Res<()> {
 pub fn check(name: &str, verbs: &Verbs) -> Res<bool> {
     let budget = load()?;
     let Some(planned) = budget.get(&key(name)?) else {
-        println!("SKIP counts: no budget for {}: run with --update to make one", key(name)?);
-        return Ok(std::env::var("MUST_RUN").as_deref() != Ok("1"));
+        skip("counts", &format!("no budget for {}: run with --update to make one", key(name)?))?;
+        return Ok(true);
     };
     let mut good = true;
     for (verb, counts) in verbs {
         let lines = planned.get(verb).map_or_else(|| vec!["no budget".to_owned()], |planned| differ(planned, counts));
-        for line in &lines {
-            println!("  {verb}: {line}");
-        }
-        good &= lines.is_empty();
+        good &= verdict(&format!("counts/{verb}"), &lines)?;
     }
     if !good {
         println!("if that is intended: counts --update, and say why in the commit");

@@ -1,10 +1,11 @@
 //! Counting: one traced run of each verb, and untraced runs for the page faults.
 
+use crate::common::Bundle;
 use crate::tool::lab::Place;
 use crate::tool::runtime::{Runtime, text};
 use crate::tool::syscalls;
 use crate::tool::trace::{self, Observer, Site, Verdict};
-use crate::tool::{Res, bundle::Bundle, os, process};
+use crate::tool::{Res, os, process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,26 +19,52 @@ pub struct Counts {
     pub bytes_written: u64,
     pub page_faults: u64,
     pub by_name: BTreeMap<String, u64>,
+    /// Calls that timing alone decides on, in none of the other counts.
+    #[serde(skip)]
+    pub by_chance: u64,
 }
 
 /// Counts by verb.
 pub type Verbs = BTreeMap<String, Counts>;
 
-struct Counter(Counts);
+/// The step "let the child start on another CPU, if it waits for ours" is these calls, or none of them if the child runs
+/// already. It begins with the first, which nothing else makes; the others are also made elsewhere.
+const BY_CHANCE: [&str; 3] = ["getcpu", "sched_getaffinity", "sched_setaffinity"];
+
+#[derive(Default)]
+struct Counter {
+    counts: Counts,
+    /// By process: how many calls of that step were its last.
+    step: BTreeMap<String, usize>,
+}
+
+impl Counter {
+    /// Whether this call is one of that step.
+    fn by_chance(&mut self, process: &str, name: &str) -> bool {
+        let step = self.step.entry(process.to_owned()).or_default();
+        let next = if name == BY_CHANCE[0] { 1 } else { *step + 1 };
+        *step = if name == BY_CHANCE[0] || (*step > 0 && BY_CHANCE.get(*step) == Some(&name)) { next } else { 0 };
+        *step > 0
+    }
+}
 
 impl Observer for Counter {
     fn entry(&mut self, site: &Site) -> Verdict {
         let name = syscalls::name(site.nr);
-        self.0.syscalls += 1;
-        self.0.execs += u64::from(name.starts_with("execve"));
-        *self.0.by_name.entry(name).or_default() += 1;
+        if self.by_chance(&site.process, &name) {
+            self.counts.by_chance += 1;
+            return Verdict::Go;
+        }
+        self.counts.syscalls += 1;
+        self.counts.execs += u64::from(name.starts_with("execve"));
+        *self.counts.by_name.entry(name).or_default() += 1;
         Verdict::Go
     }
 
     fn result(&mut self, site: &Site, result: i64) {
         let writes = ["write", "writev", "pwrite64", "sendmsg", "sendto", "sendfile", "copy_file_range"];
         if writes.contains(&syscalls::name(site.nr).as_str()) {
-            self.0.bytes_written += u64::try_from(result).unwrap_or(0);
+            self.counts.bytes_written += u64::try_from(result).unwrap_or(0);
         }
     }
 }
@@ -107,15 +134,15 @@ fn end(pid: i32) -> Res<()> {
 }
 
 fn count(runtime: &Runtime, args: &[&str]) -> Res<Counts> {
-    let mut counter = Counter(Counts::default());
+    let mut counter = Counter::default();
     // Long, for a guest whose processor is emulated on a machine with other work.
     let traced = trace::trace(&mut runtime.command(args), Duration::from_secs(200), &mut counter)?;
     match traced.main {
         Some(main) if main.status == 0 => {}
         other => return Err(format!("{} {}: {other:?} under trace", runtime.name, args.join(" ")).into()),
     }
-    counter.0.processes = u64::from(traced.processes);
-    Ok(counter.0)
+    counter.counts.processes = u64::from(traced.processes);
+    Ok(counter.counts)
 }
 
 /// The table.
@@ -127,6 +154,11 @@ pub fn print(name: &str, verbs: &Verbs) {
     for (verb, counts) in verbs {
         let Counts { syscalls, processes, execs, bytes_written, page_faults, .. } = counts;
         println!("  {verb:<8}{syscalls:>10}{processes:>11}{execs:>8}{bytes_written:>15}{page_faults:>13}");
+    }
+    let apart: Vec<String> =
+        verbs.iter().filter(|(_, c)| c.by_chance > 0).map(|(verb, c)| format!("{verb} {}", c.by_chance)).collect();
+    if !apart.is_empty() {
+        println!("  besides, because a child waited for a CPU: {}", apart.join(", "));
     }
 }
 

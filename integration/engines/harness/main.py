@@ -39,6 +39,7 @@ def arguments(argv):
     parser.add_argument("--quick", action="store_true", help="only the checks tagged `q`")
     parser.add_argument("--runtime", default=os.environ.get("RUNTIME"), help="path of the runtime (or $RUNTIME)")
     parser.add_argument("--only", default="", help="only checks whose name holds one of these (comma-separated)")
+    parser.add_argument("--install", action="store_true", help="install the engines and stop")
     parser.add_argument("--list", action="store_true", help="print the names of the checks and stop")
     parser.add_argument("--logs", metavar="DIR", help="keep the daemons' logs there")
     parser.add_argument("--shell", action="store_true", help="a shell in the sandbox instead of the checks")
@@ -120,8 +121,10 @@ def main(argv):
         sys.exit("engines: must be root (the rootless suite changes to an ordinary user by itself)")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    runtime = resolve_runtime(options.runtime)
     machine.install_packages(sorted({p for n in names for p in SUITES[n].packages}))
+    if options.install:
+        return 0
+    runtime = resolve_runtime(options.runtime)
     total = [0, 0, 0]
     for name in names:
         print(f"# {name}: {runtime}", flush=True)

@@ -241,7 +241,7 @@ pub fn with_log(error: Error, dir: &Path, log: &str) -> Error {
     if lines.is_empty() {
         return error;
     }
-    let hint = error.hint();
+    let hint = error.hint().map(str::to_owned);
     let quoted: String = one_line(&lines.join("\n")).chars().take(QUOTED).collect();
     let text = error.to_string();
     let text = text.strip_prefix("criu: ").unwrap_or(&text);

@@ -1,22 +1,17 @@
 //! What a runtime left behind: cgroups, mounts, processes and files that carry the name of one test container.
 
-use super::Res;
 use std::fs;
+use std::io::Result;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Directories under the cgroup mounts whose name contains `mark`, deepest first.
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Cgroups whose name contains `mark`, and what is below them, deepest first.
 pub fn cgroups(mark: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    if Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
-        walk(Path::new("/sys/fs/cgroup"), mark, 0, &mut found);
-        found.reverse();
-        return found;
-    }
-    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-        if hierarchy.path().join("cgroup.procs").exists() {
-            walk(&hierarchy.path(), mark, 0, &mut found);
-        }
-    }
+    walk(Path::new("/sys/fs/cgroup"), mark, 0, &mut found);
     found.reverse();
     found
 }
@@ -27,10 +22,12 @@ fn walk(dir: &Path, mark: &str, depth: usize, found: &mut Vec<PathBuf>) {
             continue;
         }
         let path = entry.path();
-        if path.to_string_lossy().contains(mark) {
+        // crun without cgroup2 leaves plain directories with a plain cgroup.procs in the tmpfs; they are not cgroups.
+        let is_cgroup = path.join("tasks").exists() || path.join("cgroup.controllers").exists();
+        if is_cgroup && path.to_string_lossy().contains(mark) {
             found.push(path.clone());
         }
-        if depth < 4 {
+        if depth < 5 {
             walk(&path, mark, depth + 1, found);
         }
     }
@@ -41,28 +38,66 @@ pub fn remove_cgroups(mark: &str) -> Vec<PathBuf> {
     cgroups(mark).into_iter().filter(|path| fs::remove_dir(path).is_err()).collect()
 }
 
+/// Whatever on the host still names `id` or `dir`: mounts, cgroups, processes.
+pub fn of(id: &str, dir: &Path) -> Vec<String> {
+    let dir = dir.to_string_lossy();
+    let mut found: Vec<String> = mounts(&dir).unwrap().iter().map(|line| format!("mount: {line}")).collect();
+    found.extend(cgroups(id).iter().map(|path| format!("cgroup: {}", path.display())));
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let file = |name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        let command = file("cmdline").replace('\0', " ");
+        // A zombie is its new parent's to reap, that is the host's init.
+        let names = file("cgroup").contains(id) || command.contains(&*dir);
+        if names && pid.cast_unsigned() != std::process::id() && !is_zombie(pid) {
+            found.push(format!("process {pid}: {command}"));
+        }
+    }
+    found
+}
+
+/// Removes what [`of`] found, so that one failure does not follow the machine around.
+pub fn clean_up(found: &[String]) {
+    for line in found {
+        if let Some(rest) = line.strip_prefix("process ")
+            && let Some(pid) = rest.split(':').next().and_then(|pid| pid.parse().ok())
+        {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+    for path in found.iter().filter_map(|line| line.strip_prefix("cgroup: ")) {
+        // A process that was killed is in it until it has ended.
+        for _ in 0..100 {
+            if fs::remove_dir(path).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
 /// Lines of this namespace's mount table that contain `mark`.
-pub fn mounts(mark: &str) -> Res<Vec<String>> {
+pub fn mounts(mark: &str) -> Result<Vec<String>> {
     let table = fs::read_to_string("/proc/self/mountinfo")?;
     Ok(table.lines().filter(|line| line.contains(mark)).map(str::to_owned).collect())
 }
 
 /// How many mounts there are in all: catches those that carry no mark.
-pub fn mount_count() -> Res<usize> {
+pub fn mount_count() -> Result<usize> {
     Ok(fs::read_to_string("/proc/self/mountinfo")?.lines().count())
 }
 
 /// Direct children of this process (as a subreaper: also every orphan of a runtime), zombies not counted.
-pub fn children() -> Res<Vec<i32>> {
+pub fn children() -> Result<Vec<i32>> {
     Ok(all_children()?.into_iter().filter(|pid| !is_zombie(*pid)).collect())
 }
 
 /// Direct children of this process that have ended and were not reaped yet.
-pub fn zombies() -> Res<Vec<i32>> {
+pub fn zombies() -> Result<Vec<i32>> {
     Ok(all_children()?.into_iter().filter(|pid| is_zombie(*pid)).collect())
 }
 
-fn all_children() -> Res<Vec<i32>> {
+fn all_children() -> Result<Vec<i32>> {
     let own = std::process::id();
     let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
     Ok(list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())

@@ -1,0 +1,333 @@
+//! How the text of a value gets into a field: the type of the field says what may be given.
+//!
+//! What is wrong is told by what it must be; [`super::scan`] makes the one sentence of all flags from it.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::log::Level;
+use crate::container::options::User;
+use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::systemd::driver::CgroupDriver;
+
+/// Nothing, or what the value must be instead.
+pub type Done = Result<(), Cow<'static, str>>;
+
+/// A place for a value. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`.
+pub trait Put {
+    /// Puts the value there.
+    fn put(self, value: &OsStr) -> Done;
+}
+
+/// The value as text.
+fn text(value: &OsStr) -> Result<&str, Cow<'static, str>> {
+    value.to_str().ok_or(Cow::Borrowed("UTF-8"))
+}
+
+/// A switch: what follows its `=`, and `true` where it stands alone.
+impl Put for &mut bool {
+    fn put(self, value: &OsStr) -> Done {
+        *self = go_bool(value.as_bytes()).ok_or("true or false")?;
+        Ok(())
+    }
+}
+
+/// A switch that may have a value, which means nothing: `--tty=/dev/pts/0`.
+pub struct Given<'a>(pub &'a mut bool);
+
+impl Put for Given<'_> {
+    fn put(self, _: &OsStr) -> Done {
+        *self.0 = true;
+        Ok(())
+    }
+}
+
+/// Accepted so that nobody's command line breaks.
+pub struct Nothing;
+
+impl Put for Nothing {
+    fn put(self, _: &OsStr) -> Done {
+        Ok(())
+    }
+}
+
+/// A path that is needed: the current directory where it is empty.
+impl Put for &mut PathBuf {
+    fn put(self, value: &OsStr) -> Done {
+        *self = if value.is_empty() { ".".into() } else { value.into() };
+        Ok(())
+    }
+}
+
+impl Put for &mut Option<PathBuf> {
+    fn put(self, value: &OsStr) -> Done {
+        *self = (!value.is_empty()).then(|| value.into());
+        Ok(())
+    }
+}
+
+impl Put for &mut Option<OsString> {
+    fn put(self, value: &OsStr) -> Done {
+        *self = (!value.is_empty()).then(|| value.into());
+        Ok(())
+    }
+}
+
+impl Put for &mut Vec<PathBuf> {
+    fn put(self, value: &OsStr) -> Done {
+        self.push(value.into());
+        Ok(())
+    }
+}
+
+impl Put for &mut String {
+    fn put(self, value: &OsStr) -> Done {
+        *self = text(value)?.to_owned();
+        Ok(())
+    }
+}
+
+impl Put for &mut Option<String> {
+    fn put(self, value: &OsStr) -> Done {
+        *self = Some(text(value)?.to_owned()).filter(|text| !text.is_empty());
+        Ok(())
+    }
+}
+
+impl Put for &mut Vec<String> {
+    fn put(self, value: &OsStr) -> Done {
+        self.push(text(value)?.to_owned());
+        Ok(())
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {$(
+        impl Put for &mut Option<$number> {
+            fn put(self, value: &OsStr) -> Done {
+                let text = text(value)?;
+                let range = || format!("a whole number from {} to {}", <$number>::MIN, <$number>::MAX);
+                *self = if text.is_empty() { None } else { Some(text.parse().map_err(|_| range())?) };
+                Ok(())
+            }
+        }
+    )*};
+}
+
+numbers! { u16 i32 u32 i64 u64 }
+
+impl Put for &mut u32 {
+    fn put(self, value: &OsStr) -> Done {
+        let mut number = None;
+        (&mut number).put(value)?;
+        *self = number.unwrap_or_default();
+        Ok(())
+    }
+}
+
+impl Put for &mut Vec<u32> {
+    fn put(self, value: &OsStr) -> Done {
+        let mut number = None::<u32>;
+        (&mut number).put(value)?;
+        self.extend(number);
+        Ok(())
+    }
+}
+
+/// A value that is one of a few words. Help and completions have the words from here, too.
+pub trait Word: Copy + Default + 'static {
+    /// What may be given, in the order of `VALUES`.
+    const WORDS: &'static [&'static str];
+    /// What it means.
+    const VALUES: &'static [Self];
+}
+
+fn one_of(words: &[&str]) -> Cow<'static, str> {
+    match words {
+        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")).into(),
+        words => words.concat().into(),
+    }
+}
+
+impl<T: Word> Put for &mut T {
+    fn put(self, value: &OsStr) -> Done {
+        *self = match T::WORDS.iter().zip(T::VALUES).find(|(word, _)| value == **word) {
+            Some((_, found)) => *found,
+            None if value.is_empty() => T::default(),
+            None => return Err(one_of(T::WORDS)),
+        };
+        Ok(())
+    }
+}
+
+/// The same, where it makes a difference whether it was given.
+pub struct Maybe<'a, T>(pub &'a mut Option<T>);
+
+impl<T: Word> Put for Maybe<'_, T> {
+    fn put(self, value: &OsStr) -> Done {
+        let mut found = T::default();
+        (&mut found).put(value)?;
+        *self.0 = (!value.is_empty()).then_some(found);
+        Ok(())
+    }
+}
+
+/// A word that is handed on as it is.
+pub struct Among<'a>(pub &'a mut Option<String>, pub &'static [&'static str]);
+
+impl Put for Among<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        let Among(place, words) = self;
+        place.put(value)?;
+        match place {
+            Some(word) if !words.contains(&word.as_str()) => Err(one_of(words)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Word for CgroupDriver {
+    const WORDS: &'static [&'static str] = &["cgroupfs", "systemd", "disabled"];
+    const VALUES: &'static [Self] = &[CgroupDriver::Files, CgroupDriver::Systemd, CgroupDriver::Disabled];
+}
+
+/// The levels that are shown; logrus's other name of `warning` is taken as well.
+pub const LEVELS: &[&str] = &["error", "warning", "info", "debug"];
+
+impl Put for &mut Option<Level> {
+    fn put(self, value: &OsStr) -> Done {
+        let text = text(value)?;
+        *self = if text.is_empty() { None } else { Some(Level::named(text).ok_or_else(|| one_of(LEVELS))?) };
+        Ok(())
+    }
+}
+
+/// `--rootless`: a truth value as Go reads it, or `auto`.
+pub const ROOTLESS: &[&str] = &["true", "false", "auto"];
+
+impl Put for &mut Tolerance {
+    fn put(self, value: &OsStr) -> Done {
+        *self = match go_bool(value.as_bytes()) {
+            Some(true) => Tolerance::Everything,
+            Some(false) => Tolerance::Nothing,
+            None if value.is_empty() || value.eq_ignore_ascii_case("auto") => Tolerance::Auto,
+            None => return Err(one_of(ROOTLESS)),
+        };
+        Ok(())
+    }
+}
+
+/// The spellings Go's `strconv.ParseBool` takes.
+fn go_bool(text: &[u8]) -> Option<bool> {
+    match text {
+        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
+        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
+        _ => None,
+    }
+}
+
+/// `UID[:GID]`: digits only, and both fit. Anything else is refused rather than read as far as it goes:
+/// `--user app` that silently means root is CVE-2026-30892.
+impl Put for &mut Option<User> {
+    fn put(self, value: &OsStr) -> Done {
+        let text = text(value)?;
+        *self = if text.is_empty() { None } else { Some(user(text).ok_or("UID or UID:GID in numbers")?) };
+        Ok(())
+    }
+}
+
+/// `UID[:GID]`, both as numbers.
+pub fn user(text: &str) -> Option<User> {
+    let id = |part: &str| -> Option<u32> {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        // 2^32-1 is "no change" to setresuid(2) and no id.
+        part.parse().ok().filter(|id| digits && *id != u32::MAX)
+    };
+    match text.split_once(':') {
+        Some((uid, gid)) => Some(User { uid: id(uid)?, gid: Some(id(gid)?) }),
+        None => Some(User { uid: id(text)?, gid: None }),
+    }
+}
+
+/// `--interval` where none is given.
+pub const INTERVAL: Duration = Duration::from_secs(5);
+/// 292 years; a date that is further away overflows.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+
+impl Put for &mut Duration {
+    fn put(self, value: &OsStr) -> Done {
+        let text = text(value)?;
+        *self = if text.is_empty() { INTERVAL } else { interval(text).ok_or("a duration such as 5s or 500ms")? };
+        Ok(())
+    }
+}
+
+/// A duration as Go writes it (`1m30s`, `500ms`, `1.5h`), or whole seconds as youki does. Greater than zero, and no
+/// longer than Go's longest.
+fn interval(text: &str) -> Option<Duration> {
+    let seconds =
+        if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse::<f64>().ok() } else { go_duration(text) };
+    let interval = Duration::try_from_secs_f64(seconds?).ok()?;
+    (!interval.is_zero() && interval <= LONGEST).then_some(interval)
+}
+
+fn go_duration(text: &str) -> Option<f64> {
+    const UNITS: &[(&str, f64)] =
+        &[("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+    let mut rest = text;
+    let mut sum = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let value: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, seconds) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit))?;
+        sum += value * seconds;
+        rest = &rest[unit.len()..];
+    }
+    Some(sum)
+}
+
+/// A number of bytes.
+pub struct Size<'a>(pub &'a mut Option<i64>);
+
+impl Put for Size<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        let text = text(value)?;
+        *self.0 = if text.is_empty() { None } else { Some(size(text).ok_or("a size such as 512m, or -1")?) };
+        Ok(())
+    }
+}
+
+/// Bytes: a number, with a fraction if need be, and `k`, `m`, `g`, `t` or `p`, each 1024 times the one before
+/// and each with `b` or `ib` after it if one likes. -1 lifts the limit.
+pub fn size(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let lower = text.to_ascii_lowercase();
+    let split = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let (value, unit) = lower.split_at(split);
+    let unit = unit.trim_start();
+    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
+    let power = match (letter, unit) {
+        ("", "" | "b") => 0,
+        ("k", _) => 1,
+        ("m", _) => 2,
+        ("g", _) => 3,
+        ("t", _) => 4,
+        ("p", _) => 5,
+        _ => return None,
+    };
+    let factor = 1_i64 << (10 * power);
+    if let Ok(whole) = value.parse::<i64>() {
+        return whole.checked_mul(factor);
+    }
+    let value: f64 = value.parse().ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "powers of two below 2^53")]
+    let bytes = value * factor as f64;
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be in range; the fraction of a byte is dropped")]
+    (0.0..9.2e18).contains(&bytes).then_some(bytes as i64)
+}
