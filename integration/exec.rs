@@ -374,7 +374,7 @@ fn a_wrong_command_line_of_exec_is_no_status_of_the_program() {
 /// cgroup takes no process any more (EBUSY), and runc and crun go to where init is.
 #[test]
 fn a_container_that_manages_its_own_cgroups() {
-    if CgroupDriver::detect() == CgroupDriver::V1 {
+    if Cgroups::detect() == Cgroups::V1 {
         // There a cgroup may have both processes and children: `a_sub_cgroup`.
         return;
     }

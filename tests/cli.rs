@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use brisk::cli::args::{EventsArgs, Format, Global, ListArgs, MountsAction, PlanArgs, PsArgs, SpecArgs};
+use brisk::cli::args::{EventsArgs, Format, GlobalFlags, ListArgs, MountsAction, PlanArgs, PsArgs, SpecArgs};
 use brisk::cli::flags::{self, Flag, Value};
 use brisk::cli::log::{self, Level};
 use brisk::cli::verbs::{Request, VERBS, Verb};
 use brisk::cli::{Parsed, parse, put, scan};
-use brisk::container::options::{Checkpoint, Create, Criu, Delete, Exec, Kill, Restore, Run, Selection, Start, User};
+use brisk::container::options::{
+    Checkpoint, Create, Criu, Delete, Exec, ExecUser, Kill, Restore, Run, Selection, Start,
+};
 use brisk::container::signal;
 use brisk::error::Stage;
 use brisk::plan::cgroup::rootless::Tolerance;
@@ -18,7 +20,7 @@ fn argv(line: &str) -> Vec<OsString> {
     line.split_ascii_whitespace().map(OsString::from).collect()
 }
 
-fn read(line: &str) -> (Global, Request) {
+fn read(line: &str) -> (GlobalFlags, Request) {
     match parse(&argv(line)) {
         Ok(Parsed::Request(global, request)) => (global, *request),
         other => panic!("{line}: {other:?}"),
@@ -62,14 +64,14 @@ fn containerd() {
     ));
     assert_eq!(
         global,
-        Global {
+        GlobalFlags {
             root: Some("/run/r".into()),
             log: Some("/b/log.json".into()),
             log_format: log::Format::Json,
             debug: true,
             systemd_cgroup: true,
             tolerance: Tolerance::Everything,
-            ..Global::default()
+            ..GlobalFlags::default()
         }
     );
     assert_eq!(
@@ -309,10 +311,10 @@ fn exec_passes_the_command_on_untouched() {
 #[test]
 fn exec_user_is_read_strictly() {
     for (text, user) in [
-        ("1", User { uid: 1, gid: None }),
-        ("1:2", User { uid: 1, gid: Some(2) }),
-        ("0001", User { uid: 1, gid: None }),
-        ("4294967294:0", User { uid: u32::MAX - 1, gid: Some(0) }),
+        ("1", ExecUser { uid: 1, gid: None }),
+        ("1:2", ExecUser { uid: 1, gid: Some(2) }),
+        ("0001", ExecUser { uid: 1, gid: None }),
+        ("4294967294:0", ExecUser { uid: u32::MAX - 1, gid: Some(0) }),
     ] {
         assert_eq!(put::user(text).unwrap(), user, "{text}");
     }

@@ -15,7 +15,7 @@ struct Case {
 }
 
 fn check(case: &Case) {
-    let expect = if CgroupDriver::detect() == CgroupDriver::V1 { case.v1 } else { case.v2 };
+    let expect = if Cgroups::detect() == Cgroups::V1 { case.v1 } else { case.v2 };
     let (name, value) = &case.resource;
     let missing = expect.iter().find(|(controller, ..)| !host::has_controller(controller));
     let need = Need::from(missing.is_none());
@@ -40,7 +40,7 @@ fn memory() {
 
 #[test]
 fn memory_and_swap() {
-    if CgroupDriver::detect() == CgroupDriver::V1 {
+    if Cgroups::detect() == Cgroups::V1 {
         let swap = host::cgroup_dir("memory", "/").join("memory.memsw.limit_in_bytes").exists();
         if skip_unless(Need::from(swap), "no swap accounting") {
             return;
@@ -69,7 +69,7 @@ fn memory_swappiness_and_oom_killer() {
         v1: &[("memory", "memory.swappiness", "20")],
         v2: &[],
     });
-    if CgroupDriver::detect() == CgroupDriver::V1 {
+    if Cgroups::detect() == Cgroups::V1 {
         let container = Bundle::idle().resources("memory", json!({ "disableOOMKiller": true })).container();
         container.create().ok();
         assert!(container.cgroup_file("memory", "memory.oom_control").contains("oom_kill_disable 1"));
@@ -88,7 +88,7 @@ fn cpu_quota_and_period() {
 #[test]
 fn cpu_shares() {
     // runc 1.1 and crun 1.8 convert to weight by the older, linear formula.
-    if CgroupDriver::detect() == CgroupDriver::V2
+    if Cgroups::detect() == Cgroups::V2
         && skip_on(&["runc", "crun"], "the conversion changed in runc 1.3.2 and crun 1.23")
     {
         return;
@@ -190,7 +190,7 @@ fn block_io() {
         return;
     }
     let dir = host::cgroup_dir("blkio", "/");
-    if CgroupDriver::detect() == CgroupDriver::V1 && skip_unless(Need::from(dir.exists()), "no blkio hierarchy") {
+    if Cgroups::detect() == Cgroups::V1 && skip_unless(Need::from(dir.exists()), "no blkio hierarchy") {
         return;
     }
     let Some((major, minor)) = block_device() else {
@@ -204,7 +204,7 @@ fn block_io() {
     });
     let container = Bundle::idle().resources("blockIO", io).container();
     container.create().ok();
-    if CgroupDriver::detect() == CgroupDriver::V2 {
+    if Cgroups::detect() == Cgroups::V2 {
         let text = container.cgroup_file("io", "io.max");
         assert_eq!(text, format!("{major}:{minor} rbps=1048576 wbps=2097152 riops=1000 wiops=2000"));
         return;
@@ -363,7 +363,7 @@ fn unified() {
     if skip_on(&["crun"], "leaves the cgroups when create fails") {
         return;
     }
-    if CgroupDriver::detect() == CgroupDriver::V1 {
+    if Cgroups::detect() == Cgroups::V1 {
         let container = Bundle::idle().resources("unified", json!({ "memory.high": "1000000" })).container();
         container.create().fails();
         container.assert_nothing_left();
@@ -463,8 +463,7 @@ fn a_memory_limit_kills() {
     let container = Bundle::probe(&["alloc:200000000"])
         .resources("memory", json!({ "limit": 33_554_432, "swap": 33_554_432 }))
         .container();
-    if CgroupDriver::detect() == CgroupDriver::V1
-        && !host::cgroup_dir("memory", "/").join("memory.memsw.limit_in_bytes").exists()
+    if Cgroups::detect() == Cgroups::V1 && !host::cgroup_dir("memory", "/").join("memory.memsw.limit_in_bytes").exists()
     {
         let container =
             Bundle::probe(&["alloc:200000000"]).resources("memory", json!({ "limit": 33_554_432 })).container();

@@ -108,12 +108,12 @@ fn update_by_single_flags() {
         &container.id,
     ];
     container.call(&args).ok();
-    let (memory, quota) = match CgroupDriver::detect() {
-        CgroupDriver::V1 => {
+    let (memory, quota) = match Cgroups::detect() {
+        Cgroups::V1 => {
             assert_eq!(container.cgroup_file("cpu", "cpu.cfs_period_us"), "60000");
             (("memory", "memory.limit_in_bytes", "134217728"), ("cpu", "cpu.cfs_quota_us", "30000"))
         }
-        CgroupDriver::V2 => (("memory", "memory.max", "134217728"), ("cpu", "cpu.max", "30000 60000")),
+        Cgroups::V2 => (("memory", "memory.max", "134217728"), ("cpu", "cpu.max", "30000 60000")),
     };
     for (controller, file, value) in [memory, quota, ("pids", "pids.max", "77"), ("cpuset", "cpuset.cpus", "0")] {
         assert_eq!(container.cgroup_file(controller, file), value, "{file}");
@@ -127,9 +127,9 @@ fn update_of_cpu_idle_and_back_keeps_the_shares() {
         return;
     }
     let container = up(Bundle::idle().resources("cpu", json!({ "shares": 500 })));
-    let (shares, configured) = match CgroupDriver::detect() {
-        CgroupDriver::V1 => ("cpu.shares", "500"),
-        CgroupDriver::V2 => ("cpu.weight", "58"),
+    let (shares, configured) = match Cgroups::detect() {
+        Cgroups::V1 => ("cpu.shares", "500"),
+        Cgroups::V2 => ("cpu.weight", "58"),
     };
     if skip_unless(
         Need::from(host::cgroup_dir("cpu", &container.bundle.cgroup()).join("cpu.idle").exists()),
@@ -158,13 +158,13 @@ fn update_leaves_the_rest_alone() {
     let container = up(Bundle::probe(&["pause"])
         .resources("pids", json!({ "limit": 33 }))
         .resources("cpu", json!({ "shares": 500 })));
-    let before = if CgroupDriver::detect() == CgroupDriver::V1 {
+    let before = if Cgroups::detect() == Cgroups::V1 {
         container.cgroup_file("cpu", "cpu.shares")
     } else {
         container.cgroup_file("cpu", "cpu.weight")
     };
     container.call(&["update", "--pids-limit", "34", &container.id]).ok();
-    let after = if CgroupDriver::detect() == CgroupDriver::V1 {
+    let after = if Cgroups::detect() == Cgroups::V1 {
         container.cgroup_file("cpu", "cpu.shares")
     } else {
         container.cgroup_file("cpu", "cpu.weight")
@@ -239,9 +239,9 @@ fn memory_can_be_raised_and_lowered() {
     let container = up(Bundle::idle().resources("memory", json!({ "limit": 50_331_648 })));
     for limit in ["100663296", "33554432", "67108864"] {
         container.call(&["update", "--memory", limit, &container.id]).ok();
-        let found = match CgroupDriver::detect() {
-            CgroupDriver::V1 => container.cgroup_file("memory", "memory.limit_in_bytes"),
-            CgroupDriver::V2 => container.cgroup_file("memory", "memory.max"),
+        let found = match Cgroups::detect() {
+            Cgroups::V1 => container.cgroup_file("memory", "memory.limit_in_bytes"),
+            Cgroups::V2 => container.cgroup_file("memory", "memory.max"),
         };
         assert_eq!(found, limit);
     }

@@ -20,9 +20,9 @@ struct Pair {
 }
 
 fn memory_file() -> &'static str {
-    match CgroupDriver::detect() {
-        CgroupDriver::V1 => "memory.limit_in_bytes",
-        CgroupDriver::V2 => "memory.max",
+    match Cgroups::detect() {
+        Cgroups::V1 => "memory.limit_in_bytes",
+        Cgroups::V2 => "memory.max",
     }
 }
 

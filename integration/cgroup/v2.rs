@@ -19,7 +19,7 @@ const LIMITS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 /// True, with a loud word, where cgroup v2 is not alone or root's.
 fn not_here() -> bool {
-    skip_unless(Need::from(CgroupDriver::detect() == CgroupDriver::V2), "cgroup v2 is not mounted alone here")
+    skip_unless(Need::from(Cgroups::detect() == Cgroups::V2), "cgroup v2 is not mounted alone here")
         || skip_unless(Need::from(host::is_root()), "only root may make cgroups anywhere")
 }
 

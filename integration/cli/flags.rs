@@ -208,7 +208,7 @@ fn limits_by_single_flags() {
         ("--pids-limit", "44", ["pids.max=44", "pids.max=44"]),
     ];
     for (flag, value, files) in table {
-        let file = files[usize::from(CgroupDriver::detect() == CgroupDriver::V2)];
+        let file = files[usize::from(Cgroups::detect() == Cgroups::V2)];
         let (name, shown) = file.split_once('=').unwrap();
         let controller = name.split('.').next().unwrap();
         container.call(&["update", flag, value, &container.id]).ok();
@@ -243,7 +243,7 @@ fn limits_that_this_kernel_may_lack_name_what_is_missing() {
         ),
     ];
     for (flags, files, shown, word) in table {
-        let version = usize::from(CgroupDriver::detect() == CgroupDriver::V2);
+        let version = usize::from(Cgroups::detect() == Cgroups::V2);
         let controller = files[version].split('.').next().unwrap();
         let file = host::cgroup_dir(controller, &container.bundle.cgroup()).join(files[version]);
         let output = container.call(&[&["update"], flags, &[container.id.as_str()]].concat());

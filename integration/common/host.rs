@@ -41,7 +41,7 @@ pub enum Cgroups {
 
 impl Cgroups {
     pub fn detect() -> Self {
-        if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { CgroupDriver::V2 } else { CgroupDriver::V1 }
+        if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { Cgroups::V2 } else { Cgroups::V1 }
     }
 }
 
@@ -57,22 +57,22 @@ pub fn cgroup_dirs(path: &str) -> Vec<PathBuf> {
 /// The directory of `controller` for the cgroup at `path`.
 pub fn cgroup_dir(controller: &str, path: &str) -> PathBuf {
     let relative = path.trim_start_matches('/');
-    match CgroupDriver::detect() {
-        CgroupDriver::V1 => Path::new("/sys/fs/cgroup").join(controller).join(relative),
-        CgroupDriver::V2 => Path::new("/sys/fs/cgroup").join(relative),
+    match Cgroups::detect() {
+        Cgroups::V1 => Path::new("/sys/fs/cgroup").join(controller).join(relative),
+        Cgroups::V2 => Path::new("/sys/fs/cgroup").join(relative),
     }
 }
 
 /// True if containers can have limits of this controller, by its name in cgroup v2.
 pub fn has_controller(name: &str) -> bool {
     let offered = |file: &str| fs::read_to_string(file).is_ok_and(|text| text.split_whitespace().any(|c| c == name));
-    match CgroupDriver::detect() {
-        CgroupDriver::V1 => {
+    match Cgroups::detect() {
+        Cgroups::V1 => {
             let v1 = if name == "io" { "blkio" } else { name };
             // On a hybrid host cgroup2 has what no v1 hierarchy has taken.
             cgroup_dir(v1, "/").exists() || offered("/sys/fs/cgroup/unified/cgroup.controllers")
         }
-        CgroupDriver::V2 => offered("/sys/fs/cgroup/cgroup.controllers"),
+        Cgroups::V2 => offered("/sys/fs/cgroup/cgroup.controllers"),
     }
 }
 

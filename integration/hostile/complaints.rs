@@ -103,9 +103,9 @@ fn a_process_in_one_of_its_cgroups_does_not_keep_it() {
         return;
     }
     for step in ["force", "stopped"] {
-        let names = match CgroupDriver::detect() {
-            CgroupDriver::V1 => vec!["cpu", "pids", "devices", "freezer"],
-            CgroupDriver::V2 => vec!["any"],
+        let names = match Cgroups::detect() {
+            Cgroups::V1 => vec!["cpu", "pids", "devices", "freezer"],
+            Cgroups::V2 => vec!["any"],
         };
         for name in names {
             let container = Bundle::idle().container();

@@ -363,9 +363,9 @@ fn a_frozen_container_is_killed() {
     }
     let container = Bundle::idle().container();
     container.up();
-    let (file, text) = match CgroupDriver::detect() {
-        CgroupDriver::V1 => ("freezer.state", "FROZEN"),
-        CgroupDriver::V2 => ("cgroup.freeze", "1"),
+    let (file, text) = match Cgroups::detect() {
+        Cgroups::V1 => ("freezer.state", "FROZEN"),
+        Cgroups::V2 => ("cgroup.freeze", "1"),
     };
     fs::write(host::cgroup_dir("freezer", &container.bundle.cgroup()).join(file), text).unwrap();
     container.delete_force().ok();

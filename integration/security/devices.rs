@@ -169,7 +169,7 @@ fn cve_2023_25809_only_the_own_cgroup_is_visible() {
     };
     // On v2 a container of the host's root that asks for no cgroup namespace gets the host's view, as with runc
     // and crun: programs look up there what /proc/self/cgroup names. Root of a user namespace never does.
-    let host_view = CgroupDriver::detect() == CgroupDriver::V2;
+    let host_view = Cgroups::detect() == Cgroups::V2;
     let cases = [bundle().userns(), bundle().ns("cgroup"), bundle().userns().ns("cgroup"), bundle()];
     for (bundle, own_namespace) in cases.into_iter().zip([false, true, true, false]).take(4 - usize::from(host_view)) {
         let id = bundle.id.clone();

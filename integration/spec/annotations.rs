@@ -93,7 +93,7 @@ fn a_cgroup_is_delegated_on_v2_only_and_never_upwards() {
     let error = create("a/../../..").create().fails();
     assert!(error.contains("`..`") || error.contains("v1"), "{error}");
     let container = create("payload");
-    if CgroupDriver::detect() == CgroupDriver::V1 {
+    if Cgroups::detect() == Cgroups::V1 {
         assert!(container.create().fails().contains("v1"));
         return;
     }
@@ -105,7 +105,7 @@ fn a_cgroup_is_delegated_on_v2_only_and_never_upwards() {
 /// Not an annotation: what the specification says of the cgroup's owner.
 #[test]
 fn the_cgroup_can_be_managed_from_inside() {
-    let v2 = if CgroupDriver::detect() == CgroupDriver::V2 { Need::Met } else { Need::Missing };
+    let v2 = if Cgroups::detect() == Cgroups::V2 { Need::Met } else { Need::Missing };
     if skip_on(&["runc", "crun"], "runc: with systemd only; crun: never")
         || skip_unless(v2, "a cgroup v1 hierarchy cannot be delegated")
     {

@@ -138,10 +138,7 @@ fn unused_real_time() -> f64 {
 fn real_time_limits_let_a_real_time_policy_run() {
     let file = host::cgroup_dir("cpu", "/").join("cpu.rt_runtime_us");
     if skip_on(&["runc", "crun"], "the scheduler came later")
-        || skip_unless(
-            Need::from(CgroupDriver::detect() == CgroupDriver::V1 && file.exists()),
-            "no real-time limits of groups",
-        )
+        || skip_unless(Need::from(Cgroups::detect() == Cgroups::V1 && file.exists()), "no real-time limits of groups")
         || skip_unless(Need::from(unused_real_time() >= 0.02), "other cgroups have all of this machine's real time")
     {
         return;

@@ -9,7 +9,7 @@ use crate::plan::cgroup::Version;
 use crate::sys::{self, dir};
 
 use super::cpuset;
-use super::file::{self, Access, lookup};
+use super::file::{self, FileAccess, lookup};
 use super::saved::SavedDir;
 
 /// Which processes [`Cgroup::pids`] lists.
@@ -52,7 +52,7 @@ impl Member {
         self.dir.controllers.iter().any(|c| c == controller)
     }
 
-    pub fn open(&self, file: &str, access: Access) -> sys::Result<OwnedFd> {
+    pub fn open(&self, file: &str, access: FileAccess) -> sys::Result<OwnedFd> {
         file::open(self.fd.as_fd(), file, access)
     }
 

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::plan::Plan;
-use crate::plan::op::{LastOp, SetupOp, Source};
+use crate::plan::op::{LastOp, MountSource, SetupOp};
 use crate::sys::last_calls::Block;
 use crate::sys::{child_allocator, cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -309,11 +309,11 @@ impl<'a> Child<'a> {
     }
 
     /// A tree that the parent cloned.
-    fn tree(&self, source: &Source) -> Result<OwnedFd, Trouble> {
+    fn tree(&self, source: &MountSource) -> Result<OwnedFd, Trouble> {
         let tree = match source {
-            Source::Path(_) => None,
-            Source::Tree(index) => self.inherited.trees.get(*index),
-            Source::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
+            MountSource::Path(_) => None,
+            MountSource::Tree(index) => self.inherited.trees.get(*index),
+            MountSource::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
         };
         Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
     }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::root::depth;
 use super::{Child, Done, Trouble, copy};
-use crate::plan::op::{CopyUp, EndLink, Mode, MountOp, Source, What};
+use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, TmpfsMode, What};
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
@@ -49,9 +49,9 @@ impl Child<'_> {
         propagate(mounted.as_fd(), op)
     }
 
-    pub(super) fn source(&self, source: &Source, flags: u32) -> Result<OwnedFd, Trouble> {
+    pub(super) fn source(&self, source: &MountSource, flags: u32) -> Result<OwnedFd, Trouble> {
         match source {
-            Source::Path(path) => {
+            MountSource::Path(path) => {
                 mount::clone_tree(fs::CWD, path, flags).map_err(|errno| Trouble::from(errno).with(b"source"))
             }
             cloned => self.tree(cloned),
@@ -92,7 +92,7 @@ impl Child<'_> {
                     let errno = if fs::kind(&stat) == libc::S_IFLNK { Errno::ELOOP } else { Errno::ENOTDIR };
                     return Err(errno.into());
                 }
-                inherited = (*mode == Mode::OfMountPoint).then_some(stat.st_mode & 0o7777);
+                inherited = (*mode == TmpfsMode::OfMountPoint).then_some(stat.st_mode & 0o7777);
                 fd
             }
             Err(Errno::ENOENT) => make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::{Child, Done, Trouble, private_procfs};
-use crate::plan::op::{Enter, Label, Reach, Source};
+use crate::plan::op::{Enter, Label, MountSource, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
@@ -50,13 +50,13 @@ impl Child<'_> {
         Ok(mount::set_attr(self.root()?, depth(reach), &attr)?)
     }
 
-    pub(super) fn take_root(&mut self, source: &Source, path: &CStr) -> Done {
+    pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr) -> Done {
         let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
         // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
         // mount would appear on the host as well. Before the clone, which takes over the propagation.
         make_private(place.as_fd())?;
         let tree = match source {
-            Source::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
+            MountSource::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
             cloned => self.tree(cloned)?,
         };
         match fs::kind(&fs::stat(tree.as_fd())?) {

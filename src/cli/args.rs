@@ -16,7 +16,7 @@ use crate::state::check_id;
 
 /// The flags before the command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Global {
+pub struct GlobalFlags {
     /// `--root`.
     pub root: Option<PathBuf>,
     /// `--log`.
@@ -39,7 +39,7 @@ pub struct Global {
     pub version: bool,
 }
 
-impl Global {
+impl GlobalFlags {
     /// Who makes cgroups: the flag that names it counts for more than the switch.
     pub fn cgroups(&self) -> CgroupDriver {
         let switch = if self.systemd_cgroup { CgroupDriver::Systemd } else { CgroupDriver::default() };

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 
-use super::args::Global;
+use super::args::GlobalFlags;
 use super::log;
 use super::put::{Among, Done, Given, LEVELS, Maybe, Nothing, Put, ROOTLESS, Size, Word};
 use super::verbs::{Request, Verb, set};
@@ -118,7 +118,7 @@ const FORMAT: Value = Value::Word("FORMAT", super::args::Format::WORDS);
 const LOG_FORMAT: Value = Value::Word("FORMAT", log::Format::WORDS);
 
 /// The flags before the command.
-pub const GLOBAL: &[Row<Global>] = global! {
+pub const GLOBAL: &[Row<GlobalFlags>] = global! {
     "root" 'r', DIR, "where the state of containers is kept": |o| &mut o.root;
     "log" 'l', Value::One("DEST"), "log to a file ([file:]PATH), journald:ID or syslog:ID": |o| &mut o.log;
     "log-format", LOG_FORMAT, "text (default) or json": |o| &mut o.log_format;

@@ -27,7 +27,7 @@ use verbs::{Request, Verb};
 use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Result, Stage};
-use crate::state::{Identity, Root};
+use crate::state::{Caller, Root};
 use crate::sys::process;
 
 /// The version of brisk.
@@ -51,7 +51,7 @@ pub enum Parsed {
     /// Print this and end.
     Text(String),
     /// Do this.
-    Request(args::Global, Box<Request>),
+    Request(args::GlobalFlags, Box<Request>),
 }
 
 /// Parses argv without the program's name.
@@ -113,13 +113,13 @@ fn run(head: scan::Head<'_>, log: &Log, doing: &mut String) -> Result<u8> {
 }
 
 /// The one decision that needs the caller's surroundings.
-fn resolve(global: &args::Global) -> Result<Root> {
+fn resolve(global: &args::GlobalFlags) -> Result<Root> {
     match &global.root {
-        Some(root) if root.is_absolute() => Root::choose(Some(root), root, &Identity::default()),
+        Some(root) if root.is_absolute() => Root::choose(Some(root), root, &Caller::default()),
         Some(root) => {
             let cwd = std::env::current_dir().at(Stage::Host, || "read the current directory")?;
-            Root::choose(Some(root), &cwd, &Identity::default())
+            Root::choose(Some(root), &cwd, &Caller::default())
         }
-        None => Root::choose(None, std::path::Path::new("/"), &Identity::probe()?),
+        None => Root::choose(None, std::path::Path::new("/"), &Caller::probe()?),
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::log::Level;
-use crate::container::options::User;
+use crate::container::options::ExecUser;
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 
@@ -231,7 +231,7 @@ fn go_bool(text: &[u8]) -> Option<bool> {
 
 /// `UID[:GID]`: digits only, and both fit. Anything else is refused rather than read as far as it goes:
 /// `--user app` that silently means root is CVE-2026-30892.
-impl Put for &mut Option<User> {
+impl Put for &mut Option<ExecUser> {
     fn put(self, value: &OsStr) -> Done {
         let text = text(value)?;
         *self = if text.is_empty() { None } else { Some(user(text).ok_or("UID or UID:GID in numbers")?) };
@@ -240,15 +240,15 @@ impl Put for &mut Option<User> {
 }
 
 /// `UID[:GID]`, both as numbers.
-pub fn user(text: &str) -> Option<User> {
+pub fn user(text: &str) -> Option<ExecUser> {
     let id = |part: &str| -> Option<u32> {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         // 2^32-1 is "no change" to setresuid(2) and no id.
         part.parse().ok().filter(|id| digits && *id != u32::MAX)
     };
     match text.split_once(':') {
-        Some((uid, gid)) => Some(User { uid: id(uid)?, gid: Some(id(gid)?) }),
-        None => Some(User { uid: id(text)?, gid: None }),
+        Some((uid, gid)) => Some(ExecUser { uid: id(uid)?, gid: Some(id(gid)?) }),
+        None => Some(ExecUser { uid: id(text)?, gid: None }),
     }
 }
 

@@ -19,11 +19,10 @@ use crate::plan;
 use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
-use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Enter, HookKind, Terminal};
 use crate::plan::process::hooks;
 use crate::plan::step::Step;
-use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use crate::spec::{self, Spec};
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
@@ -324,8 +323,9 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
     let spec = &bundle.spec;
     let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    let own_pid =
-        namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
+    let own_pid = namespaces
+        .iter()
+        .any(|ns| ns.kind == NamespaceKind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
     let cgroup = match &plan.cgroup {
         Some(cgroup) => serde_json::to_value(Saved::planned(cgroup, plan.scope.as_ref()))
             .at(Stage::State, || "describe the cgroup")?,

@@ -17,7 +17,7 @@ use crate::plan;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::exec::ExecOptions;
-use crate::plan::process::environment::Environment;
+use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::process::{Capabilities, Process};
@@ -154,7 +154,7 @@ fn process(args: &Exec, spec: &Spec) -> Result<Process> {
     process.terminal = args.tty;
     process.console_size = None;
     process.env.extend(args.env.iter().cloned());
-    Environment::parse(&process.env)?;
+    ProgramEnvironment::parse(&process.env)?;
     if let Some(cwd) = &args.cwd {
         process.cwd.clone_from(cwd);
     }

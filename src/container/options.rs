@@ -91,7 +91,7 @@ pub struct Start {
 
 /// `UID[:GID]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
+pub struct ExecUser {
     /// User id in the container.
     pub uid: u32,
     /// Group id in the container, where given.
@@ -124,7 +124,7 @@ pub struct Exec {
     /// `NAME=value`, added to the container's.
     pub env: Vec<String>,
     /// User and group.
-    pub user: Option<User>,
+    pub user: Option<ExecUser>,
     /// Supplementary groups, added to the container's.
     pub additional_gids: Vec<u32>,
     /// Capabilities, added to the container's.

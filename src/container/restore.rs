@@ -11,8 +11,8 @@ use super::console::{Asked, Console};
 use super::create::{Bundle, give_up, hook_output, plan_of, record};
 use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
-use super::criu::opts::{self, Facts, Restored};
-use super::criu::service::{Kind, Notice, Service, inherit, with_log};
+use super::criu::opts::{self, CriuFacts, Restored};
+use super::criu::service::{Notice, RequestKind, Service, inherit, with_log};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
@@ -143,7 +143,7 @@ impl Restoring<'_> {
         let dirs: Vec<PathBuf> =
             self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
         let sources = external::sources(self.bundle.spec(), self.bundle.dir(), &dirs)?;
-        let facts = Facts {
+        let facts = CriuFacts {
             images: images.fd.as_raw_fd(),
             work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
@@ -153,7 +153,7 @@ impl Restoring<'_> {
         let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };
         let opts =
             opts::restore(self.args, &facts, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups })?;
-        service.call(Kind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
+        service.call(RequestKind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
         match self.pid {
             Some(_) => Ok(()),
             None => Err(Error::new(Stage::Criu, "criu has not told the container's process")),

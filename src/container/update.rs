@@ -18,7 +18,7 @@ use crate::plan::cgroup::{Privilege, Write};
 use crate::plan::systemd::{self, Property};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
-use crate::state::{Identity, Lock, Status};
+use crate::state::{Caller, Lock, Status};
 
 /// One container's part.
 struct Change {
@@ -138,7 +138,7 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
     let current = container.resources()?;
     let mut plan = update::update(&current, wanted, layout)?;
     if args.device_rules {
-        let privilege = if Identity::probe()?.real_root { Privilege::Root } else { Privilege::Rootless };
+        let privilege = if Caller::probe()?.real_root { Privilege::Root } else { Privilege::Rootless };
         update::replace_devices(&mut plan, &current, wanted, layout, privilege)?;
     } else if !wanted.devices.is_empty() && wanted.devices != current.devices {
         plan.warnings.push("the device rules stay as they are: --device-rules replaces them".into());

@@ -3,7 +3,7 @@
 use super::cgroup::entry::Remaining;
 use super::cgroup::{place, rdt};
 use super::draft::{CreateOptions, Draft, Input, ProgramStart};
-use super::namespace::{Kind, enter, net_devices, sysctl};
+use super::namespace::{NamespaceKind, enter, net_devices, sysctl};
 use super::op::{HookKind, SetupOp};
 use super::process::hooks;
 use super::step::{ComeBack, Step};
@@ -33,7 +33,7 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
     let sysctls = sysctl::ops(&input)?;
     // Without a pid namespace of its own a user namespace gets no new proc. The mounted one has to be taken
     // before parts of it are hidden or read-only.
-    let mounted_proc = input.in_userns() && !input.namespaces.is_new(Kind::Pid);
+    let mounted_proc = input.in_userns() && !input.namespaces.is_new(NamespaceKind::Pid);
     if mounted_proc && !sysctls.is_empty() {
         draft.setup.push(SetupOp::Procfs);
     }
@@ -70,7 +70,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     steps.push(Step::Clone {
         flags: input.clone_flags,
         into_cgroup: input.entry.clone,
-        join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == Kind::Pid),
+        join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::Pid),
         mounts: input.mounts,
         back: come_back(input),
         time_offsets: if enter::time_in_parent(input) {

@@ -11,8 +11,8 @@ use super::cgroup::entry::{Entry, Remaining};
 use super::cgroup::rootless::{self, Tolerance};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMaps};
-use super::namespace::{Kind, Namespaces};
-use super::op::{EndLink, Enter, LastOp, Reach, SetupOp, Source, Terminal};
+use super::namespace::{NamespaceKind, Namespaces};
+use super::op::{EndLink, Enter, LastOp, MountSource, Reach, SetupOp, Terminal};
 use super::step::{Mounts, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
@@ -119,7 +119,7 @@ impl<'a> Input<'a> {
         let mut clone_flags = clone_flags(&namespaces);
         if enters_cgroup_late {
             // It would show the runtime's own cgroup as the container's root.
-            clone_flags &= !Kind::Cgroup.flag();
+            clone_flags &= !NamespaceKind::Cgroup.flag();
         }
         let hooks = spec.hooks.as_ref();
         Ok(Input {
@@ -143,12 +143,12 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn new_userns(&self) -> bool {
-        self.namespaces.is_new(Kind::User)
+        self.namespaces.is_new(NamespaceKind::User)
     }
 
     /// Whether the container's root has authority only over a user namespace.
     pub(super) fn in_userns(&self) -> bool {
-        self.namespaces.contains(Kind::User) || self.host.userns == Userns::Nested
+        self.namespaces.contains(NamespaceKind::User) || self.host.userns == Userns::Nested
     }
 
     /// Whether systemd makes the cgroup.
@@ -169,17 +169,20 @@ impl<'a> Input<'a> {
 
 fn clone_flags(namespaces: &Namespaces) -> u64 {
     let new = namespaces.new;
-    if namespaces.joined(Kind::User).is_some() {
+    if namespaces.joined(NamespaceKind::User).is_some() {
         // Everything is made inside the joined user namespace.
         return 0;
     }
-    if namespaces.is_new(Kind::User) {
+    if namespaces.is_new(NamespaceKind::User) {
         // The rest is unshared after the maps are written: objects such as those of sysfs and mqueue would
         // belong to the overflow uid otherwise.
-        return new & (Kind::User.flag() | Kind::Pid.flag());
+        return new & (NamespaceKind::User.flag() | NamespaceKind::Pid.flag());
     }
     // What takes long is left to the child: meanwhile the parent makes the cgroup.
-    new & !(Kind::Time.flag() | Kind::Network.flag() | Kind::Ipc.flag() | Kind::Uts.flag())
+    new & !(NamespaceKind::Time.flag()
+        | NamespaceKind::Network.flag()
+        | NamespaceKind::Ipc.flag()
+        | NamespaceKind::Uts.flag())
 }
 
 /// Parent steps and child operations under construction.
@@ -204,11 +207,11 @@ impl Draft {
 
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
     /// the container's cgroup is cloned when that is made.
-    pub(super) fn source(&mut self, input: &Input<'_>, path: CString, reach: Reach, end: EndLink) -> Source {
+    pub(super) fn source(&mut self, input: &Input<'_>, path: CString, reach: Reach, end: EndLink) -> MountSource {
         // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
         let hidden = input.host.uid == 0 && input.is_notify(&path);
         if input.mounts == Mounts::Copy && !hidden {
-            return Source::Path(path);
+            return MountSource::Path(path);
         }
         let late = input.joins_cgroup && input.is_in_cgroup(&path);
         let propagation = if hidden { libc::MS_PRIVATE } else { libc::MS_SLAVE };
@@ -216,11 +219,11 @@ impl Draft {
         if late {
             self.needs_cgroup();
             self.late_trees.push(step);
-            return Source::Late(self.late_trees.len() - 1);
+            return MountSource::Late(self.late_trees.len() - 1);
         }
         let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
         self.before_clone.push(step);
-        Source::Tree(index)
+        MountSource::Tree(index)
     }
 }
 

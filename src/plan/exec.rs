@@ -10,7 +10,7 @@ use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
 use crate::error::Result;
 use crate::host::{Host, Userns};
-use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::spec::Spec;
 use crate::spec::process::Process;
 use crate::wire::SyncPoint;
@@ -36,10 +36,12 @@ pub struct ExecOptions {
 pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) -> Result<Plan> {
     let linux = linux(spec);
     let namespaces = Namespaces::parse(&linux.namespaces)?;
-    let userns = namespaces.contains(Kind::User);
+    let userns = namespaces.contains(NamespaceKind::User);
     let mut draft = Draft::default();
-    let all =
-        Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
+    let all = NamespaceKind::ALL
+        .into_iter()
+        .filter(|kind| namespaces.contains(*kind))
+        .fold(0, |flags, kind| flags | kind.flag());
     if process::has_labels(process) {
         // Before anything is joined: in a user namespace the launcher, whose pid namespace is still the host's,
         // could not mount proc (EPERM).

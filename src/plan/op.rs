@@ -7,8 +7,8 @@
 
 use std::ffi::CString;
 
-use super::seccomp::Notify;
-use crate::plan::namespace::Kind;
+use super::seccomp::Receiver;
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::rlimits::Limit;
 use crate::spec::process::Process;
 use crate::sys::cred::CapMasks;
@@ -17,7 +17,7 @@ use crate::wire::SyncPoint;
 
 /// Where the source of a mount comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum MountSource {
     /// The child opens this path in its own mount namespace.
     Path(CString),
     /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`].
@@ -123,12 +123,12 @@ pub enum What {
         /// Copy what the mount point holds into the new tmpfs before it is attached.
         copy_up: CopyUp,
         /// Permissions of a tmpfs's root.
-        mode: Mode,
+        mode: TmpfsMode,
     },
     /// A bind mount.
     Bind {
         /// What is bound.
-        source: Source,
+        source: MountSource,
         /// With the mounts below it?
         reach: Reach,
         /// A link at the end of the source.
@@ -159,7 +159,7 @@ pub enum CopyUp {
 
 /// Permissions of a new tmpfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum TmpfsMode {
     /// By the parameters, or the kernel's default.
     AsGiven,
     /// Those of the directory it is mounted on, sticky bit included.
@@ -259,7 +259,7 @@ pub enum SetupOp {
     /// Takes this many trees from the parent.
     TakeTrees(usize),
     /// setns to an opened namespace: its index and type.
-    Join(usize, Kind),
+    Join(usize, NamespaceKind),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.
     JoinInit(u64),
     /// unshare.
@@ -283,7 +283,7 @@ pub enum SetupOp {
     /// The root's tree, cloned and attached over itself, becomes what the following operations work on.
     Root {
         /// Where the tree comes from.
-        source: Source,
+        source: MountSource,
         /// Its path on the host.
         path: CString,
         /// Where it is attached: over itself, or to the skeleton's mount point.
@@ -313,7 +313,7 @@ pub enum SetupOp {
         /// Name.
         name: CString,
         /// The host's node.
-        source: Source,
+        source: MountSource,
     },
     /// A symbolic link in the open directory.
     Symlink {
@@ -462,5 +462,5 @@ pub struct Filter {
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u64,
     /// A listener is made and has to be handed over.
-    pub notify: Option<Notify>,
+    pub notify: Option<Receiver>,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::rdt::RdtPlan;
-use super::namespace::Kind;
+use super::namespace::NamespaceKind;
 use super::op::{EndLink, HookKind, Reach, StateText};
 use super::process::rlimits::Limit;
 use crate::wire::SyncPoint;
@@ -14,7 +14,7 @@ use crate::wire::SyncPoint;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Opens the namespace that the child will join, and checks its type.
-    OpenNamespace(Kind, String),
+    OpenNamespace(NamespaceKind, String),
     /// Clones the mount tree at a path of the host, for a child that could not reach it or will not see it.
     CloneTree {
         /// Path on the host.

@@ -7,10 +7,12 @@ use nix::errno::Errno;
 
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
-use super::op::{ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, Mode, MountOp, Reach, SetupOp, Source, What};
+use super::op::{
+    ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What,
+};
 use super::step::{MapWriter, Mounts, Step};
 use crate::error::{Error, Stage, errno_text};
-use crate::plan::namespace::Kind;
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::caps;
 use crate::plan::process::rlimits;
 use crate::sys::cred::CapMasks;
@@ -18,7 +20,8 @@ use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// Names of the namespaces in a mask of `CLONE_NEW*`.
 fn namespaces(flags: u64) -> String {
-    let names: Vec<&str> = Kind::ALL.into_iter().filter(|k| flags & k.flag() != 0).map(Kind::name).collect();
+    let names: Vec<&str> =
+        NamespaceKind::ALL.into_iter().filter(|k| flags & k.flag() != 0).map(NamespaceKind::name).collect();
     if names.is_empty() { "no namespaces".into() } else { names.join(", ") }
 }
 
@@ -255,11 +258,11 @@ fn cap_list(mask: u64) -> String {
     if names.is_empty() { "none".into() } else { names.join(" ") }
 }
 
-fn source_text(source: &Source) -> String {
+fn source_text(source: &MountSource) -> String {
     match source {
-        Source::Path(path) => lossy(path).into_owned(),
-        Source::Tree(index) => format!("tree {index}"),
-        Source::Late(index) => format!("tree {index} of the cgroup"),
+        MountSource::Path(path) => lossy(path).into_owned(),
+        MountSource::Tree(index) => format!("tree {index}"),
+        MountSource::Late(index) => format!("tree {index} of the cgroup"),
     }
 }
 
@@ -314,7 +317,7 @@ fn mount(op: &MountOp) -> String {
             if *copy_up == CopyUp::Yes {
                 options.push("tmpcopyup".into());
             }
-            if *mode == Mode::OfMountPoint {
+            if *mode == TmpfsMode::OfMountPoint {
                 options.push("mode of the directory".into());
             }
             let source = if source == kind { String::new() } else { format!("{} ", lossy(source)) };

@@ -6,7 +6,7 @@ use super::{CgroupPlan, Version};
 use crate::error::{Error, Result, Stage};
 use crate::plan::annotations;
 use crate::plan::draft::{Draft, Input};
-use crate::plan::namespace::Kind;
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::IdMaps;
 use crate::plan::op::SetupOp;
 use crate::plan::step::{Mounts, Step};
@@ -25,7 +25,7 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) {
     } else if input.enters_cgroup_late && matters(input) {
         ops.push(SetupOp::Wait(SyncPoint::Cgroup));
     }
-    let flag = input.namespaces.new & !input.clone_flags & Kind::Cgroup.flag();
+    let flag = input.namespaces.new & !input.clone_flags & NamespaceKind::Cgroup.flag();
     if flag != 0 {
         ops.push(SetupOp::Unshare(flag));
     }
@@ -39,7 +39,7 @@ fn matters(input: &Input<'_>) -> bool {
         mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup"))
             || mount.options.iter().any(|o| o == "tmpcopyup")
     };
-    input.namespaces.is_new(Kind::Cgroup) || input.spec.mounts.iter().any(mounts)
+    input.namespaces.is_new(NamespaceKind::Cgroup) || input.spec.mounts.iter().any(mounts)
 }
 
 /// What of the cgroup is made before the child, which is cloned into it, and what while the child mounts. One that is
@@ -78,10 +78,10 @@ pub(in crate::plan) fn ownership(input: &Input<'_>) -> Option<Step> {
     };
     let wanted = only_v2
         && input.host.uid == 0
-        && input.namespaces.is_new(Kind::Cgroup)
+        && input.namespaces.is_new(NamespaceKind::Cgroup)
         && input.spec.mounts.iter().any(writable);
     let uid = input.spec.process.as_ref().map_or(0, |process| process.user.uid);
-    let owner = match (input.uids.is_empty(), input.namespaces.contains(Kind::User)) {
+    let owner = match (input.uids.is_empty(), input.namespaces.contains(NamespaceKind::User)) {
         (false, _) => input.uids.to_host(uid),
         // Whose ids are not known.
         (true, true) => None,

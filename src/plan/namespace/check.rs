@@ -1,7 +1,7 @@
 //! Whether namespaces and id maps fit together. Pure; runs in the parent.
 
 use super::idmap::IdMaps;
-use super::{Kind, Namespaces};
+use super::{NamespaceKind, Namespaces};
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::spec::Spec;
@@ -9,14 +9,14 @@ use crate::spec::Spec;
 /// Refuses namespaces and maps that do not fit together, or that this user cannot have.
 pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
     let bad = |what: &str| Err(Error::new(Stage::Bundle, what));
-    if ns.is_new(Kind::User) {
+    if ns.is_new(NamespaceKind::User) {
         if uids.is_empty() || gids.is_empty() {
             return bad("a new user namespace needs linux.uidMappings and linux.gidMappings");
         }
-    } else if ns.joined(Kind::User).is_none() && !(uids.is_empty() && gids.is_empty()) {
+    } else if ns.joined(NamespaceKind::User).is_none() && !(uids.is_empty() && gids.is_empty()) {
         return bad("linux.uidMappings and linux.gidMappings need a user namespace");
     }
-    if host.uid != 0 && !ns.contains(Kind::User) {
+    if host.uid != 0 && !ns.contains(NamespaceKind::User) {
         let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
         return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
     }
@@ -25,7 +25,7 @@ pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &I
         _ => error.with_hint("`brisk check` tells which ids this user may map, and how to get some"),
     })?;
     let offsets = spec.linux.as_ref().is_some_and(|linux| !linux.time_offsets.is_empty());
-    if offsets && !ns.is_new(Kind::Time) {
+    if offsets && !ns.is_new(NamespaceKind::Time) {
         return bad("linux.timeOffsets need a new time namespace");
     }
     Ok(())

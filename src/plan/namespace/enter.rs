@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use super::Kind;
+use super::NamespaceKind;
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, Keyring, c_string};
 use crate::plan::op::SetupOp;
@@ -14,9 +14,9 @@ use crate::wire::SyncPoint;
 pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     for (index, (kind, path)) in input.namespaces.join.iter().enumerate() {
         draft.before_clone.push(Step::OpenNamespace(*kind, path.clone()));
-        if *kind != Kind::Pid {
+        if *kind != NamespaceKind::Pid {
             draft.setup.push(SetupOp::Join(index, *kind));
-            if *kind == Kind::User {
+            if *kind == NamespaceKind::User {
                 draft.setup.push(SetupOp::BecomeRoot);
             }
         }
@@ -30,15 +30,15 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
     }
     draft.setup.push(SetupOp::NewSession);
     let rest = input.namespaces.new & !input.clone_flags;
-    let cgroup = rest & Kind::Cgroup.flag();
-    let joined_user = input.namespaces.joined(Kind::User).is_some();
-    let pid = if joined_user { rest & Kind::Pid.flag() } else { 0 };
-    let unshare = rest & !(cgroup | pid | Kind::Time.flag());
+    let cgroup = rest & NamespaceKind::Cgroup.flag();
+    let joined_user = input.namespaces.joined(NamespaceKind::User).is_some();
+    let pid = if joined_user { rest & NamespaceKind::Pid.flag() } else { 0 };
+    let unshare = rest & !(cgroup | pid | NamespaceKind::Time.flag());
     if unshare != 0 {
         draft.setup.push(SetupOp::Unshare(unshare));
     }
-    if rest & Kind::Time.flag() != 0 && !time_in_parent(input) {
-        draft.setup.push(SetupOp::Unshare(Kind::Time.flag()));
+    if rest & NamespaceKind::Time.flag() != 0 && !time_in_parent(input) {
+        draft.setup.push(SetupOp::Unshare(NamespaceKind::Time.flag()));
         if let Some(text) = time_offsets(input)? {
             draft.setup.push(SetupOp::TimeOffsets(text));
         }
@@ -52,7 +52,7 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
 /// A time namespace whose offsets the parent writes, so that the child is born in it: on every kernel the
 /// child would otherwise enter it at execve only (Linux 6.3) or never. Needs rights an ordinary user lacks.
 pub(in crate::plan) fn time_in_parent(input: &Input<'_>) -> bool {
-    input.namespaces.is_new(Kind::Time) && input.host.uid == 0
+    input.namespaces.is_new(NamespaceKind::Time) && input.host.uid == 0
 }
 
 /// The text for timens_offsets, where there are any.
@@ -76,7 +76,7 @@ pub(in crate::plan) fn furnish(input: &Input<'_>, draft: &mut Draft) -> Result<(
     if let Some(name) = spec.domainname.as_ref().filter(|name| !name.is_empty()) {
         draft.setup.push(SetupOp::Domainname(c_string(name.as_str(), "domainname")?));
     }
-    if input.namespaces.is_new(Kind::Network) {
+    if input.namespaces.is_new(NamespaceKind::Network) {
         draft.setup.push(SetupOp::Loopback);
     }
     Ok(())

@@ -15,8 +15,8 @@ use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, 
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
-use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::process::environment::{Candidate, Environment, candidates};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::process::environment::{Candidate, ProgramEnvironment, candidates};
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
@@ -25,7 +25,7 @@ use crate::wire::SyncPoint;
 
 /// argv and environment.
 #[derive(Debug, Default)]
-pub struct Program {
+pub struct ExecStrings {
     /// argv.
     pub args: Vec<CString>,
     /// The environment.
@@ -74,7 +74,7 @@ pub(super) enum Fork {
 }
 
 /// Plans the process of a new container.
-pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
+pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings> {
     let Some(process) = &input.spec.process else {
         return Err(Error::new(Stage::Bundle, "config.json has no process"));
     };
@@ -98,13 +98,13 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
 
 /// The bounding set the process starts with: all capabilities in a user namespace of its own.
 pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
-    if namespaces.contains(Kind::User) { host.known_caps } else { host.bounding }
+    if namespaces.contains(NamespaceKind::User) { host.known_caps } else { host.bounding }
 }
 
 /// The operations themselves.
-pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<Program> {
+pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
     let Startup { process, linux, .. } = startup;
-    let environment = Environment::parse(&process.env)?;
+    let environment = ProgramEnvironment::parse(&process.env)?;
     let Some(name) = process.args.first() else {
         return Err(Error::new(Stage::Bundle, "process.args is empty"));
     };
@@ -142,7 +142,7 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<Program> {
     let strings =
         |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
     let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
-    Ok(Program { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
+    Ok(ExecStrings { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
 
 /// Whether a label has to be written for an LSM.

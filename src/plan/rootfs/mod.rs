@@ -10,11 +10,11 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path};
-use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Reach, SetupOp, Source, Terminal};
+use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, MountSource, Reach, SetupOp, Terminal};
 use super::process::hooks;
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
-use crate::plan::namespace::Kind;
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::{IdKind, IdMaps, IdmapRange};
 use crate::plan::rootfs::devices::NodeKind;
 use crate::plan::rootfs::options::Propagation;
@@ -30,7 +30,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let root = input.spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
-    if !input.namespaces.contains(Kind::Mount) {
+    if !input.namespaces.contains(NamespaceKind::Mount) {
         refuse_restrictions(input, linux)?;
         if !mounts_on_host(input.spec) {
             draft.setup.push(SetupOp::RootHere(path));
@@ -46,7 +46,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         Some(p) if p.flag == libc::MS_UNBINDABLE => libc::MS_PRIVATE | libc::MS_REC,
         Some(p) => p.ms_flags(),
     };
-    if input.namespaces.is_new(Kind::Mount) && input.mounts == Mounts::Copy {
+    if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == Mounts::Copy {
         draft.setup.push(SetupOp::HostPropagation(host));
     }
     let source = draft.source(input, path.clone(), Reach::Tree, EndLink::Keep);
@@ -67,7 +67,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if root.readonly {
         draft.setup.push(SetupOp::ReadonlyRoot);
     }
-    let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
+    let enter = if input.namespaces.is_new(NamespaceKind::Mount) { input.options.enter } else { Enter::Chroot };
     draft.setup.push(SetupOp::Enter(enter));
     // Afterwards: pivot_root(2) refuses a shared root.
     if let Some(propagation) = propagation {
@@ -99,8 +99,8 @@ pub(super) fn mounts(input: &Input<'_>) -> Mounts {
     let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
     let suits = host.crowded
         && host.is_real_root()
-        && namespaces.is_new(Kind::Mount)
-        && !namespaces.contains(Kind::User)
+        && namespaces.is_new(NamespaceKind::Mount)
+        && !namespaces.contains(NamespaceKind::User)
         && options.enter == Enter::Pivot
         // Its cgroup exists only after the clone, too late for a tree of it.
         && options.cgroups != CgroupDriver::Systemd
@@ -115,7 +115,7 @@ pub(super) fn mounts(input: &Input<'_>) -> Mounts {
 /// them away again: the bundle has mounts, but no mount namespace.
 pub fn mounts_on_host(spec: &Spec) -> bool {
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    !spec.mounts.is_empty() && namespaces.iter().all(|namespace| namespace.kind != Kind::Mount.name())
+    !spec.mounts.is_empty() && namespaces.iter().all(|namespace| namespace.kind != NamespaceKind::Mount.name())
 }
 
 /// Without a mount namespace a container can be given mounts and another root directory, but what is hidden or
@@ -147,7 +147,7 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
     draft.setup.push(SetupOp::Console {
         size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
         uid: process.user.uid,
-        node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
+        node: if input.namespaces.contains(NamespaceKind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
         master: input.options.terminal,
     });
     draft.setup.push(SetupOp::ControllingTerminal);
@@ -166,7 +166,7 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
         open_dir(&mut open, dir, draft)?;
         let name = c_string(name, "linux.devices")?;
         if input.in_userns() && node.kind != NodeKind::Fifo {
-            let source = Source::Path(c_string(node.path.as_str(), "linux.devices")?);
+            let source = MountSource::Path(c_string(node.path.as_str(), "linux.devices")?);
             draft.setup.push(SetupOp::BindDevice { name, source });
         } else {
             let (mode, dev) = (node.full_mode(), node.rdev());

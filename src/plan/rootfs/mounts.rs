@@ -7,8 +7,8 @@ use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path};
-use crate::plan::namespace::Kind;
-use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Reach, SetupOp, What};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::op::{CopyUp, EndLink, LinkRule, MountOp, Reach, SetupOp, TmpfsMode, What};
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
@@ -38,7 +38,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
         "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
-        "sysfs" if input.in_userns() && !input.namespaces.contains(Kind::Network) && !is_bind(mount) => {
+        "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !is_bind(mount) => {
             // A new sysfs shows the network namespace, which must belong to our user namespace. The host's does
             // not; one to join does, as engines make them: rootless podman's, or that of another container.
             return bind(input, mount, &options, dest, c"/sys".into(), Reach::Tree, draft);
@@ -224,7 +224,7 @@ fn new(
             flags: options.sb_set & !libc::MS_RDONLY,
             data: c_string(data, "mounts.options")?,
             copy_up: if options.tmpcopyup { CopyUp::Yes } else { CopyUp::No },
-            mode: if kind == "tmpfs" && !has_mode { Mode::OfMountPoint } else { Mode::AsGiven },
+            mode: if kind == "tmpfs" && !has_mode { TmpfsMode::OfMountPoint } else { TmpfsMode::AsGiven },
         },
         attr,
         recursive: recursive_attr(options),
@@ -269,7 +269,7 @@ fn cgroup(
 ) -> Result<()> {
     draft.needs_cgroup();
     let layout = &input.host.cgroup;
-    let own_namespace = input.namespaces.contains(Kind::Cgroup);
+    let own_namespace = input.namespaces.contains(NamespaceKind::Cgroup);
     // What is only tried may not have been made by the time of the mount.
     let planned = input.cgroup.as_ref().filter(|cgroup| cgroup.need != Need::BestEffort);
     if layout.v1.is_empty() {

@@ -10,8 +10,8 @@ use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
-use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::{EndLink, SetupOp, Source, What};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::op::{EndLink, MountSource, SetupOp, What};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
 use crate::plan::step::{ComeBack, Mounts, Step};
@@ -50,13 +50,13 @@ pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
 }
 
 fn enter(namespaces: &Namespaces) -> Result<Draft> {
-    if !namespaces.is_new(Kind::Mount) {
+    if !namespaces.is_new(NamespaceKind::Mount) {
         let what = "the container has no mount namespace of its own: its mounts are somebody else's";
         return Err(Error::new(Stage::Namespace, what));
     }
     let mut draft = Draft::default();
-    let user = if namespaces.contains(Kind::User) { Kind::User.flag() } else { 0 };
-    draft.setup.push(SetupOp::JoinInit(Kind::Mount.flag() | user));
+    let user = if namespaces.contains(NamespaceKind::User) { NamespaceKind::User.flag() } else { 0 };
+    draft.setup.push(SetupOp::JoinInit(NamespaceKind::Mount.flag() | user));
     if user != 0 {
         draft.setup.push(SetupOp::BecomeRoot);
     }
@@ -91,14 +91,14 @@ fn clone_sources(ops: &mut [SetupOp]) -> Vec<Step> {
     for op in ops {
         let SetupOp::Mount(mount) = op else { continue };
         let What::Bind { source, reach, .. } = &mut mount.what else { continue };
-        if let Source::Path(path) = source {
+        if let MountSource::Path(path) = source {
             steps.push(Step::CloneTree {
                 path: path.clone(),
                 reach: *reach,
                 propagation: libc::MS_PRIVATE,
                 end: EndLink::Follow,
             });
-            *source = Source::Tree(steps.len() - 1);
+            *source = MountSource::Tree(steps.len() - 1);
         }
     }
     steps

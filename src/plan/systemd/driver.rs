@@ -32,7 +32,7 @@ pub fn plan_cgroup(
     match driver {
         CgroupDriver::Disabled => Ok((None, None)),
         CgroupDriver::Files => {
-            let plan = cgroup::plan(&resources, &host.cgroup, &cgroup::Options { cgroups_path, id, privilege })?;
+            let plan = cgroup::plan(&resources, &host.cgroup, &cgroup::CgroupOptions { cgroups_path, id, privilege })?;
             Ok(((!plan.dirs.is_empty()).then_some(plan), None))
         }
         CgroupDriver::Systemd => {
@@ -45,7 +45,7 @@ pub fn plan_cgroup(
                 }
             };
             let path = format!("{manager}/{}", unit.path()?);
-            let cgroup_options = cgroup::Options { cgroups_path: Some(&path), id, privilege };
+            let cgroup_options = cgroup::CgroupOptions { cgroups_path: Some(&path), id, privilege };
             let mut plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
             let scope = scope(unit, id, &spec.annotations, &mut plan)?;
             Ok((Some(plan), Some(scope)))

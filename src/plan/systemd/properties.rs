@@ -4,7 +4,7 @@
 //! `systemctl daemon-reload`, or when a sibling changes, systemd writes the files again from what it knows.
 
 use crate::dbus::value::Value;
-use crate::plan::cgroup::devices::{Access, DevicePolicy, Kind, Rule, Verdict};
+use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Rule};
 use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
 use crate::plan::systemd::Property;
@@ -235,12 +235,12 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
         Devices::V1(policy) => (policy, Side::Tighter),
         Devices::Bpf(policy) => (policy, Side::Looser),
     };
-    if policy.default == Verdict::Allow {
+    if policy.default == DeviceVerdict::Allow {
         // DevicePolicy=auto without a list: systemd restricts nothing.
         return Vec::new();
     }
     let mut entries: Vec<(String, u8)> = Vec::new();
-    for (index, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| rule.verdict == Verdict::Allow) {
+    for (index, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| rule.verdict == DeviceVerdict::Allow) {
         let denied = match side {
             Side::Looser => 0,
             Side::Tighter => denied_later(policy, index, rule),
@@ -274,7 +274,7 @@ pub fn other_devices(rules: &Devices) -> Vec<Property> {
 fn denied_later(policy: &DevicePolicy, index: usize, rule: &Rule) -> u8 {
     let meets = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
     let later = policy.rules.iter().skip(index + 1).filter(|later| {
-        later.verdict == Verdict::Deny
+        later.verdict == DeviceVerdict::Deny
             && later.kind == rule.kind
             && meets(later.major, rule.major)
             && meets(later.minor, rule.minor)
@@ -285,8 +285,8 @@ fn denied_later(policy: &DevicePolicy, index: usize, rule: &Rule) -> u8 {
 /// systemd's word for the devices of a rule (systemd.resource-control(5), DeviceAllow=); `char-MAJOR` since 240.
 fn device_name(rule: &Rule, side: Side) -> Option<String> {
     let kind = match rule.kind {
-        Kind::Block => "block",
-        Kind::Char => "char",
+        DeviceKind::Block => "block",
+        DeviceKind::Char => "char",
     };
     match (rule.major, rule.minor) {
         (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
