@@ -28,6 +28,10 @@ fn main() -> ExitCode {
                 let command: Vec<String> = std::env::args().skip(2).collect();
                 return attack::on_lesser_kernel(arg, &command);
             }
+            "in-keyring" => {
+                let command: Vec<String> = std::env::args().skip(2).collect();
+                return attack::keys::execute(arg, &command);
+            }
             "pause" => pause(&out, arg),
             "signals" => return report_signals(),
             _ => {
@@ -70,6 +74,9 @@ fn run(verb: &str, arg: &str) -> Value {
         )),
         "grab" => attack::grab(arg),
         "hunt" => attack::hunt(arg),
+        "environs" => attack::environs(arg),
+        "keys" => attack::keys::report(),
+        "make-keyring" => attack::keys::make(arg),
         "exec" => result(std::process::Command::new(arg).output().map(|o| o.status.code())),
         "setuid" => nix_result(nix::unistd::setuid(arg.parse::<u32>().unwrap().into())),
         "loopback" => result(loopback()),

@@ -23,6 +23,11 @@ pub struct Lists {
 }
 
 impl Lists {
+    /// Whether a step of the parent says this.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.parent.iter().any(|step| step.contains(text))
+    }
+
     /// What `brisk plan --json` says will be done; `None` where it refuses the bundle.
     pub fn planned(container: &Container) -> Option<Lists> {
         Lists::planned_in(container, &[])

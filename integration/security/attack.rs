@@ -44,6 +44,21 @@ pub fn hunt(stop: &str) -> Value {
     json!({ "exes": prey.exes, "fds": prey.fds, "entered": prey.entered, "tries": tries })
 }
 
+/// Looks into every process over and over until `stop` exists: whether this mark is in its environment.
+pub fn environs(arg: &str) -> Value {
+    let (stop, mark) = arg.split_once('=').unwrap();
+    let (mut found, mut looks) = (0u64, 0u64);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !Path::new(stop).exists() && Instant::now() < end {
+        for pid in pids() {
+            let text = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            looks += 1;
+            found += u64::from(String::from_utf8_lossy(&text).contains(mark));
+        }
+    }
+    json!({ "found": found, "looks": looks })
+}
+
 fn pids() -> BTreeSet<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -133,4 +148,72 @@ fn install(program: &mut [libc::sock_filter]) -> nix::Result<()> {
     // SAFETY: `filter` describes `program`, which outlives the call.
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
     Errno::result(result).map(drop)
+}
+
+/// What the probe does with keys (keyrings(7)).
+#[allow(unsafe_code, reason = "a test program outside of brisk; nix has no keyctl")]
+pub mod keys {
+    use std::ffi::CString;
+    use std::os::unix::process::CommandExt;
+    use std::process::ExitCode;
+
+    use nix::errno::Errno;
+    use serde_json::{Value, json};
+
+    const SESSION: libc::c_long = -3;
+    const JOIN: libc::c_long = 1;
+    const SET_PERMISSIONS: libc::c_long = 5;
+    const GET_ID: libc::c_long = 0;
+    const SEARCH: libc::c_long = 10;
+    const READ: libc::c_long = 11;
+
+    fn keyctl(args: [libc::c_long; 5]) -> nix::Result<libc::c_long> {
+        let [a, b, c, d, e] = args;
+        // SAFETY: callers pass numbers, or addresses of live and NUL-terminated or large enough memory.
+        Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, a, b, c, d, e) })
+    }
+
+    fn address(text: &CString) -> libc::c_long {
+        text.as_ptr() as libc::c_long
+    }
+
+    /// Joins a session keyring of this name (a nameless one where it is empty), lets everybody in, and adds a key.
+    fn join(name: &str) -> nix::Result<libc::c_long> {
+        let name = CString::new(name).unwrap();
+        let pointer = if name.is_empty() { 0 } else { address(&name) };
+        let id = keyctl([JOIN, pointer, 0, 0, 0])?;
+        keyctl([SET_PERMISSIONS, id, 0x3f3f_3f3f, 0, 0])?;
+        let (kind, title, text) = (c"user", c"brisk-secret", c"of the caller");
+        // SAFETY: all three are NUL-terminated and outlive the call.
+        let added = unsafe {
+            libc::syscall(libc::SYS_add_key, kind.as_ptr(), title.as_ptr(), text.as_ptr(), 13 as libc::c_long, SESSION)
+        };
+        Errno::result(added)?;
+        Ok(id)
+    }
+
+    /// Executes `command` with a session keyring that holds a secret.
+    pub fn execute(name: &str, command: &[String]) -> ExitCode {
+        join(name).unwrap();
+        let error = std::process::Command::new(&command[0]).args(&command[1..]).exec();
+        panic!("{}: {error}", command[0]);
+    }
+
+    /// Makes a keyring and says which.
+    pub fn make(name: &str) -> Value {
+        json!({ "session": join(name).map_err(|errno| format!("{errno:?}")) })
+    }
+
+    /// The session keyring and the secret, if that is found there.
+    pub fn report() -> Value {
+        let (kind, title) = (CString::from(c"user"), CString::from(c"brisk-secret"));
+        let mut text = [0u8; 64];
+        let read = keyctl([SEARCH, SESSION, address(&kind), address(&title), 0])
+            .and_then(|id| keyctl([READ, id, text.as_mut_ptr() as libc::c_long, text.len() as libc::c_long, 0]));
+        let secret = match read {
+            Ok(len) => json!(String::from_utf8_lossy(&text[..usize::try_from(len).unwrap()])),
+            Err(errno) => json!({ "errno": format!("{errno:?}") }),
+        };
+        json!({ "session": keyctl([GET_ID, SESSION, 0, 0, 0]).map_err(|errno| format!("{errno:?}")), "secret": secret })
+    }
 }

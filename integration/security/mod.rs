@@ -4,11 +4,18 @@
 //! the attacker did and fails if that works. `RUNTIME` may name an old runtime, on which some of them do:
 //! that is how it is known that they can fail.
 
+mod bound_for_new;
+mod bounds;
 mod devices;
 mod entering;
 mod files_in_proc;
+mod no_pivot;
+mod outsiders;
 mod own_binary;
 mod paths;
+mod propagation;
+mod shared_volume;
+mod streams;
 mod userns;
 
 use std::fs;
@@ -22,7 +29,19 @@ use serde_json::json;
 use crate::common::{Bundle, Container, host};
 
 /// How long a race is tried.
-const RACE: Duration = Duration::from_secs(2);
+fn race() -> Duration {
+    Duration::from_secs(2) * factor()
+}
+
+/// How often something is tried that takes luck.
+pub fn rounds(usual: u32) -> u32 {
+    usual * factor()
+}
+
+/// `BRISK_ATTACK_ROUNDS` multiplies what luck needs: a second in `make test`, hours in `make test-all`.
+fn factor() -> u32 {
+    std::env::var("BRISK_ATTACK_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
 
 /// What a privileged container has, by number.
 pub const ALL_CAPS: &[&str] = &[
@@ -84,7 +103,7 @@ pub fn while_swapping(a: &Path, b: &Path, mut body: impl FnMut()) {
         });
         // Also when the body fails, or the scope would never end.
         let _stop = Stop(&done);
-        let end = Instant::now() + RACE;
+        let end = Instant::now() + race();
         while Instant::now() < end {
             body();
         }

@@ -51,13 +51,25 @@ fn level(from: BorrowedFd<'_>, to: BorrowedFd<'_>, buf: &mut [u8], depth: u32) -
     })
 }
 
+/// What is copied may be changed meanwhile by another container with the same volume: a fifo in the file's place is not
+/// waited for, and a file that grows is copied as far as it was there.
 fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, buf: &mut [u8]) -> Done {
-    let source = fs::open(from, name, libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
+    let source = fs::open(from, name, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?;
+    let stat = fs::stat(source.as_fd())?;
+    if fs::kind(&stat) != libc::S_IFREG {
+        return Err(Trouble::from(Errno::ESTALE).with(b"tmpcopyup: a file was replaced while it was copied"));
+    }
+    let mut left = stat.st_size as u64;
     let target = fs::open(to, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o600)?;
-    loop {
-        match fs::read(source.as_fd(), buf)? {
-            0 => return Ok(()),
-            len => fs::write_all(target.as_fd(), &buf[..len])?,
+    while left > 0 {
+        let room = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        match fs::read(source.as_fd(), &mut buf[..room])? {
+            0 => break,
+            len => {
+                fs::write_all(target.as_fd(), &buf[..len])?;
+                left -= len as u64;
+            }
         }
     }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::{Child, Done};
 use crate::plan::op::{LinkRule, MountSource, Reach};
+use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::{fs, mount, path};
 
 impl Child<'_> {
@@ -33,6 +34,9 @@ impl Child<'_> {
     pub(super) fn bind_device(&self, name: &CStr, source: &MountSource) -> Done {
         let dir = self.dir()?;
         let node = self.source(source, super::root::depth(Reach::One))?;
+        // As crun: a node has nothing else to be good for.
+        let attr = MountAttr { set: mount_attr::NOSUID | mount_attr::NOEXEC, ..MountAttr::default() };
+        mount::set_attr(node.as_fd(), 0, &attr)?;
         let place = empty_file(dir, name)?;
         Ok(mount::attach(node.as_fd(), place.as_fd())?)
     }

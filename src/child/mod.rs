@@ -10,6 +10,7 @@ mod devices;
 mod hook;
 mod mounts;
 mod program;
+mod reveal;
 mod root;
 mod streams;
 
@@ -19,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::plan::Plan;
-use crate::plan::op::{LastOp, MountSource, SetupOp};
+use crate::plan::op::{LastOp, MountSource, Refusal, SetupOp};
 use crate::sys::last_calls::Block;
 use crate::sys::{child_allocator, cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -64,6 +65,8 @@ pub struct Inherited<'a> {
     pub namespaces: Vec<OwnedFd>,
     /// Trees the parent cloned, by index.
     pub trees: Vec<OwnedFd>,
+    /// Room for mounts whose attributes are set later, by index.
+    pub kept_mounts: Vec<Option<OwnedFd>>,
     /// Those it clones later, by index.
     pub late: Vec<Option<OwnedFd>>,
     /// User namespaces of id-mapped mounts, by index.
@@ -95,6 +98,7 @@ pub struct Inherited<'a> {
 }
 
 pub use hook::Pointers as HookPointers;
+pub(crate) use root::attach_root;
 
 /// The child's state while it walks.
 struct Child<'a> {
@@ -105,6 +109,10 @@ struct Child<'a> {
     empty_dir: Option<OwnedFd>,
     null: Option<OwnedFd>,
     next_hook: usize,
+    /// Types of namespaces that were joined, `CLONE_NEW*`.
+    joined: u64,
+    /// What was asked for last.
+    asked: Option<OwnedFd>,
     /// `start` has said go: its end of the fifo is the only one that anybody listens to.
     told_to_start: bool,
 }
@@ -121,6 +129,8 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         empty_dir: None,
         null: None,
         next_hook: 0,
+        joined: 0,
+        asked: None,
         told_to_start: false,
     };
     child.inherited.started.start(0, 1);
@@ -191,7 +201,16 @@ impl<'a> Child<'a> {
             SetupOp::Wait(point) => Ok(wire::wait(self.inherited.wire.as_fd(), *point)?),
             SetupOp::JoinCgroup => self.join_cgroup(),
             SetupOp::TakeTrees(_) => self.take_trees(),
-            SetupOp::Join(index, kind) => self.join(*index, kind.flag()),
+            SetupOp::AskForHost(count) => {
+                wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Trees, 0))?;
+                self.take_trees_up_to(*count)
+            }
+            SetupOp::AskForOne => self.ask_for_one(),
+            SetupOp::Join(index, kind, refusal) => self.join(*index, kind.flag(), *refusal),
+            SetupOp::EnterTime => {
+                let time = fs::open(fs::CWD, c"/proc/self/ns/time_for_children", libc::O_RDONLY, 0)?;
+                Ok(process::setns(time.as_fd(), libc::CLONE_NEWTIME)?)
+            }
             SetupOp::JoinInit(flags) => self.join_init(*flags),
             SetupOp::Unshare(flags) => Ok(process::unshare(*flags as i32)?),
             SetupOp::BecomeRoot => self.become_root(),
@@ -212,7 +231,7 @@ impl<'a> Child<'a> {
             SetupOp::BindDevice { name, source } => self.bind_device(name, source),
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
             SetupOp::Unmount { dir, name } => self.unmount(dir, name),
-            SetupOp::SetAttr(path, attr) => self.set_attr(path, attr),
+            SetupOp::SetAttr { kept, attr, .. } => self.set_attr(*kept, attr),
             SetupOp::Mask(path) => self.mask(path),
             SetupOp::ReadonlyPath(path) => self.readonly_path(path),
             SetupOp::ReadonlyRoot => self.readonly_root(),
@@ -260,11 +279,20 @@ impl<'a> Child<'a> {
         }
     }
 
-    fn join(&self, index: usize, flag: u64) -> Done {
+    fn join(&mut self, index: usize, flag: u64, refusal: Refusal) -> Done {
+        if self.joined & flag != 0 {
+            return Ok(());
+        }
         let namespace = self.inherited.namespaces.get(index).ok_or(Errno::EBADF)?;
         // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
         process::set_undumpable()?;
-        Ok(process::setns(namespace.as_fd(), flag as i32)?)
+        match process::setns(namespace.as_fd(), flag as i32) {
+            Err(Errno::EPERM) if refusal == Refusal::TryAgain => Ok(()),
+            result => {
+                self.joined |= flag;
+                Ok(result?)
+            }
+        }
     }
 
     fn join_init(&self, flags: u64) -> Done {
@@ -298,8 +326,21 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
+    /// Something of the host, for the operation that follows.
+    fn ask_for_one(&mut self) -> Done {
+        wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Trees, 0))?;
+        let mut one = [None];
+        wire::wait_files(self.inherited.wire.as_fd(), SyncPoint::Trees, &mut one)?;
+        [self.asked] = one;
+        if self.asked.is_some() { Ok(()) } else { Err(Errno::EBADMSG.into()) }
+    }
+
     fn take_trees(&mut self) -> Done {
-        while let Some(next) = self.inherited.late.iter().position(Option::is_none) {
+        self.take_trees_up_to(self.inherited.late.len())
+    }
+
+    fn take_trees_up_to(&mut self, count: usize) -> Done {
+        while let Some(next) = self.inherited.late.iter().take(count).position(Option::is_none) {
             wire::wait_files(self.inherited.wire.as_fd(), SyncPoint::Trees, &mut self.inherited.late[next..])?;
             if self.inherited.late[next].is_none() {
                 return Err(Errno::EBADMSG.into());
@@ -314,6 +355,7 @@ impl<'a> Child<'a> {
             MountSource::Path(_) => None,
             MountSource::Tree(index) => self.inherited.trees.get(*index),
             MountSource::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
+            MountSource::Asked => self.asked.as_ref(),
         };
         Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
     }

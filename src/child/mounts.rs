@@ -107,7 +107,10 @@ impl Child<'_> {
         let fresh = match context {
             Ok(context) => fs_context(context.as_fd(), op, inherited)?,
             // Values that fsconfig(2) cannot take; and a filter of the caller's may say that there is no fsopen(2).
-            Err(Errno::ENOSYS) => return self.mount_classic(op, place.as_fd(), extra, inherited),
+            Err(Errno::ENOSYS) => {
+                let mounted = self.mount_classic(op, place.as_fd(), inherited)?;
+                return self.keep(op, mounted);
+            }
             Err(errno) => return Err(errno.into()),
         };
         if *copy_up == CopyUp::Yes {
@@ -119,34 +122,54 @@ impl Child<'_> {
         }
         self.id_map(fresh.as_fd(), op)?;
         mount::attach(fresh.as_fd(), place.as_fd())?;
-        propagate(fresh.as_fd(), op)
+        propagate(fresh.as_fd(), op)?;
+        self.keep(op, fresh)
     }
 
-    /// mount(2) on the directory we stand in, so that no path is looked up again.
-    fn mount_classic(&mut self, op: &MountOp, place: BorrowedFd<'_>, extra: i32, mode: Option<u32>) -> Done {
+    /// Keeps the mount for what is set later.
+    fn keep(&mut self, op: &MountOp, mounted: OwnedFd) -> Done {
+        if let Some(kept) = op.kept {
+            *self.inherited.kept_mounts.get_mut(kept).ok_or(Errno::EBADF)? = Some(mounted);
+        }
+        Ok(())
+    }
+
+    /// mount(2), which takes a path: on a directory of our own that nobody else can reach, from where the finished mount is
+    /// moved to its place by descriptor. What another container does to a shared volume meanwhile changes nothing of it.
+    fn mount_classic(&mut self, op: &MountOp, place: BorrowedFd<'_>, mode: Option<u32>) -> Result<OwnedFd, Trouble> {
+        const NAME: &CStr = c"m";
         if op.idmap.is_some() {
-            // Only what is not attached yet can be mapped.
+            // Only what is in no mount namespace can be mapped.
             return Err(
                 Trouble::from(Errno::EINVAL).with(b"an id mapping needs fsopen(2), which cannot take these options")
             );
         }
         let What::New { kind, source, flags, data, copy_up, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
-        let lower = if *copy_up == CopyUp::Yes { Some(mount::clone_tree(place, c"", 0)?) } else { None };
-        fs::fchdir(place)?;
+        // Over our root, where no path leads to it.
+        let workshop = fs_mounted(c"tmpfs")?;
+        let root = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        mount::attach(workshop.as_fd(), root.as_fd())?;
+        fs::mkdir(workshop.as_fd(), NAME, 0o700)?;
+        let dir = fs::open(workshop.as_fd(), NAME, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
+        fs::fchdir(dir.as_fd())?;
         mount::mount(Some(source), c".", Some(kind), flags | mount_attr::ms_flags(op.attr.set), Some(data))?;
-        fs::chdir(c"/")?;
-        let mounted = resolve(self.root()?, &op.dest, extra)?;
+        let mounted = fs::open(workshop.as_fd(), NAME, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
         if let Some(mode) = mode {
             fs::chmod_at(mounted.as_fd(), c".", mode)?;
         }
-        if let Some(lower) = lower {
-            copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.inherited.scratch)?;
+        if *copy_up == CopyUp::Yes {
+            copy::tree(place, mounted.as_fd(), &mut self.inherited.scratch)?;
         }
         // Last: it may be read-only.
         if op.recursive != MountAttr::default() {
             mount::set_attr(mounted.as_fd(), 0, &op.recursive)?;
         }
-        propagate(mounted.as_fd(), op)
+        mount::attach(mounted.as_fd(), place)?;
+        fs::fchdir(workshop.as_fd())?;
+        mount::umount(c".", libc::MNT_DETACH)?;
+        fs::chdir(c"/")?;
+        propagate(mounted.as_fd(), op)?;
+        Ok(mounted)
     }
 
     fn copy_link(&self, dest: &CStr, target: &[u8]) -> Done {
@@ -181,6 +204,13 @@ fn check_place(place: BorrowedFd<'_>, op: &MountOp) -> Done {
         return Err(Trouble::from(Errno::EPERM).with(b"the destination leads into proc"));
     }
     Ok(())
+}
+
+/// A new file system with nothing said about it.
+fn fs_mounted(kind: &CStr) -> crate::sys::Result<OwnedFd> {
+    let context = mount::fs_open(kind)?;
+    mount::fs_create(context.as_fd())?;
+    mount::fs_mount(context.as_fd(), 0)
 }
 
 type Params = [(CString, Option<CString>)];

@@ -10,6 +10,9 @@ use crate::proc::passwd::home_of;
 use crate::sys::path::resolve;
 use crate::sys::{cred, fs, process};
 
+/// How much of /etc/passwd is looked at, in bytes: 100,000 users and more.
+const PASSWD_MAX: u64 = 16 << 20;
+
 impl Child<'_> {
     /// Enters the working directory through a descriptor resolved below the root, and makes sure that it has
     /// a path from there (CVE-2024-21626). A missing one was made with the root file system; `exec` makes none.
@@ -66,7 +69,8 @@ impl Child<'_> {
             return Ok(false);
         }
         let mut offset = 0;
-        loop {
+        // A sparse file of the image may be of any size.
+        while offset < PASSWD_MAX {
             let len = fs::pread(passwd.as_fd(), scratch, offset)?;
             if len == 0 {
                 return Ok(false);
@@ -86,6 +90,7 @@ impl Child<'_> {
             }
             offset += whole as u64;
         }
+        Ok(false)
     }
 
     /// The first candidate that is a file the user may execute. EACCES when one was found but none may be.

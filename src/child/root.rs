@@ -35,9 +35,10 @@ impl Child<'_> {
         Ok(mount::umount(name, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)?)
     }
 
-    pub(super) fn set_attr(&self, path: &CStr, attr: &MountAttr) -> Done {
-        let fd = resolve(self.root()?, path, 0)?;
-        Ok(mount::set_attr(fd.as_fd(), 0, attr)?)
+    /// By the descriptor that it was attached with: its path may lead elsewhere by now.
+    pub(super) fn set_attr(&self, kept: usize, attr: &MountAttr) -> Done {
+        let mounted = self.inherited.kept_mounts.get(kept).and_then(Option::as_ref).ok_or(Errno::EBADF)?;
+        Ok(mount::set_attr(mounted.as_fd(), 0, attr)?)
     }
 
     pub(super) fn readonly_root(&self) -> Done {
@@ -51,21 +52,12 @@ impl Child<'_> {
     }
 
     pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr) -> Done {
-        let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
-        // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
-        // mount would appear on the host as well. Before the clone, which takes over the propagation.
-        make_private(place.as_fd())?;
-        let tree = match source {
-            MountSource::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
-            cloned => self.tree(cloned)?,
-        };
-        match fs::kind(&fs::stat(tree.as_fd())?) {
-            libc::S_IFDIR => {}
-            libc::S_IFLNK => return Err(Errno::ELOOP.into()),
-            _ => return Err(Errno::ENOTDIR.into()),
-        }
-        mount::attach(tree.as_fd(), place.as_fd())?;
-        self.root = Some(tree);
+        self.root = Some(match source {
+            // The parent has attached it already.
+            MountSource::Late(_) | MountSource::Asked => self.tree(source)?,
+            MountSource::Path(_) => attach_root(path, None)?,
+            MountSource::Tree(_) => attach_root(path, Some(self.tree(source)?))?,
+        });
         Ok(())
     }
 
@@ -114,11 +106,10 @@ impl Child<'_> {
     }
 
     pub(super) fn enter(&mut self, enter: Enter) -> Done {
-        let root = self.root()?;
         match enter {
             Enter::Pivot => {
                 let old = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
-                fs::fchdir(root)?;
+                fs::fchdir(self.root()?)?;
                 mount::pivot_here()?;
                 fs::fchdir(old.as_fd())?;
                 // Unmounting must not reach the host through a shared mount.
@@ -127,12 +118,13 @@ impl Child<'_> {
                 mount::umount(c".", libc::MNT_DETACH)?;
             }
             Enter::Move => {
-                fs::fchdir(root)?;
+                self.conceal_host()?;
+                fs::fchdir(self.root()?)?;
                 mount::mount(Some(c"."), c"/", None, libc::MS_MOVE, None)?;
                 fs::chroot(c".")?;
             }
             Enter::Chroot => {
-                fs::fchdir(root)?;
+                fs::fchdir(self.root()?)?;
                 fs::chroot(c".")?;
             }
         }
@@ -148,8 +140,27 @@ pub(super) fn depth(reach: Reach) -> u32 {
     }
 }
 
+/// Attaches the root's tree, cloned where there is none yet, to its path: over itself, or at the skeleton's place.
+pub(crate) fn attach_root(path: &CStr, tree: Option<OwnedFd>) -> crate::sys::Result<OwnedFd> {
+    let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
+    // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
+    // mount would appear on the host as well. Before the clone, which takes over the propagation.
+    make_private(place.as_fd())?;
+    let tree = match tree {
+        Some(tree) => tree,
+        None => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
+    };
+    match fs::kind(&fs::stat(tree.as_fd())?) {
+        libc::S_IFDIR => {}
+        libc::S_IFLNK => return Err(Errno::ELOOP),
+        _ => return Err(Errno::ENOTDIR),
+    }
+    mount::attach(tree.as_fd(), place.as_fd())?;
+    Ok(tree)
+}
+
 /// Makes the mount that holds `place` private: it may be mounted anywhere above.
-fn make_private(place: BorrowedFd<'_>) -> Done {
+fn make_private(place: BorrowedFd<'_>) -> crate::sys::Result<()> {
     let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
     let mut at = fs::dup(place, 3)?;
     // A path has at most PATH_MAX / 2 components.
@@ -157,10 +168,10 @@ fn make_private(place: BorrowedFd<'_>) -> Done {
         match mount::set_attr(at.as_fd(), 0, &private) {
             // Not the root of a mount: try the directory above.
             Err(Errno::EINVAL) => at = fs::open(at.as_fd(), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?,
-            result => return Ok(result?),
+            result => return result,
         }
     }
-    Err(Errno::EINVAL.into())
+    Err(Errno::EINVAL)
 }
 
 /// A path that may be missing; only "there is no such thing" counts as missing.
@@ -173,7 +184,7 @@ fn existing(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Troubl
 }
 
 /// One empty read-only tmpfs, cloned for every masked directory.
-fn empty_directory() -> Result<OwnedFd, Trouble> {
+pub(super) fn empty_directory() -> Result<OwnedFd, Trouble> {
     let context = mount::fs_open(c"tmpfs")?;
     mount::fs_set(context.as_fd(), c"source", Some(c"tmpfs"))?;
     mount::fs_set(context.as_fd(), c"mode", Some(c"0755"))?;

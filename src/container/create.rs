@@ -276,17 +276,17 @@ fn begin(
 
 /// The container is set up: whoever asked to be told learns of it.
 fn publish(global: &Global, args: &Create, bundle: &Bundle, dir: &Dir, running: &Running) -> Result<()> {
-    dir.publish()?;
     if let Some(path) = &args.pid_file {
         files::write_pid(path, running.pid)?;
     }
     if let Some(path) = pidfd_receiver(global, &bundle.spec) {
         files::send_pidfd(&path, running.pidfd.as_fd(), b" ")?;
     }
-    match &args.pidfd_socket {
-        Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
-        None => Ok(()),
+    if let Some(path) = &args.pidfd_socket {
+        files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd")?;
     }
+    // Last: until nobody is waited for any more it is being created, and `delete --force` ends that.
+    dir.publish()
 }
 
 fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,6 +26,8 @@ use crate::sys::fs;
 /// Where the directory is in the container, as with runc.
 const PLACE: &str = "/run/notify";
 const SOCKET: &str = "notify.sock";
+/// How long the supervisor may take to read.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The directory on the host that becomes [`PLACE`], where somebody wants to be told.
 pub(super) fn directory(global: &Global, id: &str) -> Option<PathBuf> {
@@ -113,6 +116,8 @@ impl Notify {
         };
         let address = address.at(Stage::State, what)?;
         let host = UnixDatagram::unbound().at(Stage::State, what)?;
+        // A supervisor that does not read does not keep us.
+        host.set_write_timeout(Some(PATIENCE)).at(Stage::State, what)?;
         host.send_to_addr(format!("READY=1{more}").as_bytes(), &address).at(Stage::State, what)?;
         Ok(Heard::Ready)
     }

@@ -82,8 +82,9 @@ fn run_hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<(
     if hooks.poststart.is_empty() && hooks.start_container.is_empty() {
         return Ok(());
     }
-    launch::await_program(fifo.as_fd())?;
-    let pid = container.record.init.map_or(0, |init| init.pid);
+    let Some(init) = container.record.init else { return Ok(()) };
+    launch::await_program(fifo.as_fd(), init.pid, init.pidfd()?.as_ref().map(AsFd::as_fd))?;
+    let pid = init.pid;
     run_poststart(global, container, &spec, pid)
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, Stage};
-use crate::sys::{cred, last_calls, mount, process, seccomp};
+use crate::sys::{cred, last_calls, mount, namespace, process, seccomp};
 
 /// What the plan depends on besides the bundle and the options.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -30,6 +30,9 @@ pub struct Host {
     /// The mount namespace holds so many mounts that copying it for a container costs more than going without, for
     /// which there are descriptors enough.
     pub crowded: bool,
+    /// We may come back from another mount namespace: ours belongs to our user namespace, or we are root of the machine.
+    #[serde(default = "yes")]
+    pub returns: bool,
     /// SELinux labels files here.
     #[serde(default)]
     pub selinux: bool,
@@ -41,6 +44,10 @@ pub struct Host {
     /// What the kernel knows of seccomp; everything unless it was asked (see `plan::filter::is_unusual`).
     #[serde(skip)]
     pub seccomp: seccomp::Support,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Which user namespace a process is in.
@@ -77,10 +84,12 @@ impl Host {
         let userns = std::fs::metadata("/proc/self/ns/user").at(Stage::Host, || "stat /proc/self/ns/user")?;
         let (bounding, known_caps) = cred::bounding_set();
         let uid = process::geteuid();
+        let userns = if userns.ino() == INITIAL_USERNS { Userns::Initial } else { Userns::Nested };
         Ok(Host {
+            returns: userns == Userns::Initial || namespace::mounts_are_ours(),
             uid,
             gid: process::getegid(),
-            userns: if userns.ino() == INITIAL_USERNS { Userns::Initial } else { Userns::Nested },
+            userns,
             bounding,
             known_caps,
             cgroup: cgroup::Layout::default(),

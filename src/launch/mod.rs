@@ -10,6 +10,7 @@
 mod connect;
 mod fds;
 mod hooks;
+mod host_objects;
 mod idmap;
 mod last_calls;
 mod listener;

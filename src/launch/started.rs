@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::op::HookKind;
@@ -12,14 +13,40 @@ use crate::plan::text::hook_error;
 use crate::sys::{fs, poll};
 use crate::wire::{self, Fault, Message};
 
+/// How often it is looked whether the program runs although somebody keeps the fifo open.
+const TICK_MS: i32 = 1000;
+
 /// Waits until the container's process, which has been told by `fifo` to go on, runs its program. What it could not
 /// do before that it has written to the fifo, which closes with execve or with the process.
-pub fn await_program(fifo: BorrowedFd<'_>) -> Result<()> {
-    poll::one(fifo, 0, -1).at(Stage::State, || "wait for the program to run")?;
-    match report(fifo).at(Stage::State, || "read what the container's process says")? {
-        Some(fault) => Err(worded(&fault)),
-        None => Ok(()),
+///
+/// A hook of the image that may trace the process can open the fifo, keep it and write to it. So a program that runs is
+/// told by its file as well, and a fault only counts of a process that ends (without a pidfd it has ended).
+pub fn await_program(fifo: BorrowedFd<'_>, pid: i32, pidfd: Option<BorrowedFd<'_>>) -> Result<()> {
+    let read = || report(fifo).at(Stage::State, || "read what the container's process says");
+    let Some(pidfd) = pidfd else { return read()?.map_or(Ok(()), |fault| Err(worded(&fault))) };
+    let what = || "wait for the program to run";
+    let before = executable(pid);
+    loop {
+        let mut polled = [PollFd::new(fifo, PollFlags::empty()), PollFd::new(pidfd, PollFlags::POLLIN)];
+        let ready = match nix::poll::poll(&mut polled, TICK_MS as u16) {
+            Err(Errno::EINTR) => continue,
+            result => result.at(Stage::State, what)?,
+        };
+        if ready == 0 && executable(pid) == before {
+            continue;
+        }
+        return match read()? {
+            Some(fault) if poll::one(pidfd, libc::POLLIN, TICK_MS).at(Stage::State, what)? != 0 => Err(worded(&fault)),
+            _ => Ok(()),
+        };
     }
+}
+
+/// Which file a process runs; none when it is gone.
+fn executable(pid: i32) -> Option<(u64, u64)> {
+    let path = CString::new(format!("/proc/{pid}/exe")).ok()?;
+    let file = fs::open(fs::CWD, &path, libc::O_PATH, 0).ok()?;
+    fs::stat(file.as_fd()).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// The record in the fifo, of which we have the writing end only: it is opened once more.
@@ -31,9 +58,10 @@ fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<Fault>> {
     match fs::read(fifo.as_fd(), &mut record) {
         // Empty, but for somebody else who has it open: a second `start` that came too late.
         Ok(0) | Err(Errno::EAGAIN) => Ok(None),
-        Ok(len) => match wire::decode(&record[..len])? {
-            Message::Fault(fault) => Ok(Some(fault)),
-            Message::Sync(..) => Err(Errno::EBADMSG),
+        // Whatever else is in it, the container's process has not written.
+        Ok(len) => match wire::decode(&record[..len]) {
+            Ok(Message::Fault(fault)) => Ok(Some(fault)),
+            Ok(Message::Sync(..)) | Err(_) => Ok(None),
         },
         Err(errno) => Err(errno),
     }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
-use super::{fds, hooks, idmap, last_calls, listener, netdev};
+use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
@@ -140,6 +140,15 @@ impl<'a> Parent<'a> {
             Step::OpenIdMap { uids, gids } => {
                 self.id_maps.push(idmap::user_namespace(uids, gids)?);
                 Ok(())
+            }
+            Step::JoinedIdMap(index) => {
+                let joined = self.namespaces.get(*index).ok_or_else(|| sync_error("the plan joins nothing there"))?;
+                self.id_maps.push(fs::dup(joined.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor")?);
+                Ok(())
+            }
+            Step::TakeFromHost(objects) => {
+                let taken = host_objects::take(&self.child()?.1, objects, &self.id_maps)?;
+                taken.chunks(socket::MAX_FDS).try_for_each(|some| self.offer(SyncPoint::Trees, some))
             }
             Step::CreateCgroup(part) => self.create_cgroup(*part),
             Step::Clone { .. } => self.clone(step),
@@ -330,6 +339,12 @@ impl<'a> Parent<'a> {
         std::fs::write(&path, score.to_string()).at(Stage::Process, || format!("set oom_score_adj to {score}"))
     }
 
+    /// Those by which the child maps what it makes itself; what is the host's is mapped here.
+    fn copies_of_id_maps(&self) -> Result<Vec<OwnedFd>> {
+        let copy = |map: &OwnedFd| fs::dup(map.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor");
+        self.id_maps.iter().map(copy).collect()
+    }
+
     fn offer_cgroup(&self) -> Result<()> {
         let files = self.launch.cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::join_files)?;
         self.offer(SyncPoint::Cgroup, &files)
@@ -372,8 +387,9 @@ impl<'a> Parent<'a> {
             wire,
             namespaces: std::mem::take(&mut self.namespaces),
             trees: std::mem::take(&mut self.trees),
+            kept_mounts: (0..plan.kept_mounts()).map(|_| None).collect(),
             late: (0..plan.late_trees()).map(|_| None).collect(),
-            id_maps: std::mem::take(&mut self.id_maps),
+            id_maps: self.copies_of_id_maps()?,
             streams: std::mem::take(&mut self.launch.streams),
             console: self.launch.console.take(),
             fifo: self.launch.fifo.take(),

@@ -70,7 +70,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     steps.push(Step::Clone {
         flags: input.clone_flags,
         into_cgroup: input.entry.clone,
-        join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::Pid),
+        join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::Pid && !input.launches()),
         mounts: input.mounts,
         back: come_back(input),
         time_offsets: if enter::time_in_parent(input) {
@@ -83,12 +83,12 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         // The child dies with us.
         steps.push(Step::SavePlanned);
     }
+    if draft.setup.iter().any(|op| matches!(op, SetupOp::Fork(_))) {
+        steps.push(Step::Await(SyncPoint::Launched));
+    }
     if input.new_userns() {
         steps.push(enter::id_maps(input));
         steps.push(Step::Answer(SyncPoint::IdMaps));
-    }
-    if draft.setup.iter().any(|op| matches!(op, SetupOp::Fork(_))) {
-        steps.push(Step::Await(SyncPoint::Launched));
     }
     if systemd {
         steps.push(Step::StartScope);
@@ -118,6 +118,9 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if waits {
         steps.push(Step::Answer(SyncPoint::Cgroup));
     }
+    for objects in std::mem::take(&mut draft.asked) {
+        steps.extend([Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)]);
+    }
     if systemd && !(waits || input.stops_for_hooks) {
         steps.push(Step::JoinScope);
     }
@@ -128,10 +131,10 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         left.extend(process::rlimits(process)?);
     }
     steps.extend(process::ready(left));
-    steps.push(Step::Publish);
     steps.extend(process::listener(&draft.last, || {
         hooks::state(input.spec, &input.options.id, &input.options.bundle, "creating")
     }));
+    steps.push(Step::Publish);
     steps.push(match input.options.start {
         ProgramStart::OnSignal => Step::Await(SyncPoint::Parked),
         ProgramStart::Now => Step::AwaitExec,

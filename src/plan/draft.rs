@@ -13,7 +13,7 @@ use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMaps};
 use super::namespace::{NamespaceKind, Namespaces};
 use super::op::{EndLink, Enter, LastOp, MountSource, Reach, SetupOp, Terminal};
-use super::step::{Mounts, Step};
+use super::step::{HostObject, Mounts, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
 use crate::error::{Error, Result, Stage};
@@ -142,6 +142,22 @@ impl<'a> Input<'a> {
         })
     }
 
+    /// A first process joins namespaces and clones the container's: in a user namespace of its own it could not.
+    pub(super) fn launches(&self) -> bool {
+        launches(&self.namespaces)
+    }
+
+    /// What is the host's is taken by the parent, in the child's mount namespace ([`HostObject`]). An ordinary user could
+    /// not enter that, and has no more rights than the root of his user namespace.
+    pub(super) fn takes_from_host(&self) -> bool {
+        self.namespaces.contains(NamespaceKind::User)
+            && self.namespaces.is_new(NamespaceKind::Mount)
+            // For a container that is there already trees are cloned in our own mount namespace, where their paths lead.
+            && self.mounts == Mounts::Copy
+            && self.host.uid == 0
+            && self.host.returns
+    }
+
     pub(super) fn new_userns(&self) -> bool {
         self.namespaces.is_new(NamespaceKind::User)
     }
@@ -156,6 +172,12 @@ impl<'a> Input<'a> {
         self.cgroup.is_some() && self.options.cgroups == CgroupDriver::Systemd
     }
 
+    /// Whether this path of the host is in the container's root.
+    fn is_in_root(&self, path: &CStr) -> bool {
+        let root = self.spec.root.as_ref().map(|root| host_path(&self.options.bundle, &root.path));
+        root.is_some_and(|root| Path::new(OsStr::from_bytes(path.to_bytes())).starts_with(root))
+    }
+
     fn is_notify(&self, path: &CStr) -> bool {
         self.options.notify.as_ref().is_some_and(|notify| notify.as_os_str().as_bytes() == path.to_bytes())
     }
@@ -167,10 +189,13 @@ impl<'a> Input<'a> {
     }
 }
 
+fn launches(namespaces: &Namespaces) -> bool {
+    namespaces.contains(NamespaceKind::User) && !namespaces.join.is_empty()
+}
+
 fn clone_flags(namespaces: &Namespaces) -> u64 {
     let new = namespaces.new;
-    if namespaces.joined(NamespaceKind::User).is_some() {
-        // Everything is made inside the joined user namespace.
+    if launches(namespaces) {
         return 0;
     }
     if namespaces.is_new(NamespaceKind::User) {
@@ -191,6 +216,8 @@ pub(super) struct Draft {
     pub before_clone: Vec<Step>,
     /// [`Step::CloneTree`]s of what is made after the clone.
     pub late_trees: Vec<Step>,
+    /// What the child asks for: together before the root is taken, then each at its turn.
+    pub asked: Vec<Vec<HostObject>>,
     pub setup: Vec<SetupOp>,
     pub last: Vec<LastOp>,
     pub warnings: Vec<String>,
@@ -208,6 +235,9 @@ impl Draft {
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
     /// the container's cgroup is cloned when that is made.
     pub(super) fn source(&mut self, input: &Input<'_>, path: CString, reach: Reach, end: EndLink) -> MountSource {
+        if input.takes_from_host() && !input.is_in_cgroup(&path) {
+            return self.ask(input, HostObject::Tree { path, reach, end, id_map: None });
+        }
         // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
         let hidden = input.host.uid == 0 && input.is_notify(&path);
         if input.mounts == Mounts::Copy && !hidden {
@@ -225,7 +255,42 @@ impl Draft {
         self.before_clone.push(step);
         MountSource::Tree(index)
     }
+
+    /// What was asked for just now, if this is what it was.
+    pub(super) fn asked_for(&mut self, source: &MountSource) -> Option<&mut HostObject> {
+        match source {
+            MountSource::Late(_) => self.asked.first_mut()?.last_mut(),
+            MountSource::Asked => self.asked.last_mut()?.last_mut(),
+            MountSource::Path(_) | MountSource::Tree(_) => None,
+        }
+    }
+
+    /// Asks for something of the host: with the rest of it where nothing can be mounted over it meanwhile.
+    pub(super) fn ask(&mut self, input: &Input<'_>, object: HostObject) -> MountSource {
+        let inside = match &object {
+            HostObject::Tree { path, .. } => input.is_in_root(path),
+            HostObject::Root(_) | HostObject::Device { .. } => false,
+        };
+        match self.asked.first_mut() {
+            Some(together) if !inside && together.len() < TOGETHER => {
+                together.push(object);
+                MountSource::Late(together.len() - 1)
+            }
+            None => {
+                self.asked.push(vec![object]);
+                MountSource::Late(0)
+            }
+            Some(_) => {
+                self.asked.push(vec![object]);
+                self.setup.push(SetupOp::AskForOne);
+                MountSource::Asked
+            }
+        }
+    }
 }
+
+/// How many descriptors are held at once at the most, in both processes.
+const TOGETHER: usize = 256;
 
 /// Text as a C string; a NUL byte is refused with the name of the field.
 pub(super) fn c_string(text: impl Into<Vec<u8>>, field: &str) -> Result<CString> {

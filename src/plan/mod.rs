@@ -60,7 +60,15 @@ impl Plan {
 
     /// How many trees the child gets while it works.
     pub fn late_trees(&self) -> usize {
-        self.setup.iter().map(|op| if let SetupOp::TakeTrees(count) = op { *count } else { 0 }).sum()
+        self.setup
+            .iter()
+            .map(|op| if let SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) = op { *count } else { 0 })
+            .sum()
+    }
+
+    /// How many mounts the child keeps to set their attributes later.
+    pub fn kept_mounts(&self) -> usize {
+        self.setup.iter().filter(|op| matches!(op, SetupOp::SetAttr { .. })).count()
     }
 
     /// Descriptors from this number on are not the program's.

@@ -25,6 +25,8 @@ pub enum MountSource {
     /// The same for a tree that the parent can clone only once the cgroup is made: index into those of
     /// [`Step::OfferTrees`].
     Late(usize),
+    /// What [`SetupOp::AskForOne`] has just brought.
+    Asked,
 }
 
 /// How far a mount operation reaches.
@@ -192,6 +194,8 @@ pub struct MountOp {
     pub propagation: Vec<(u64, Reach)>,
     /// Index of the user namespace of an id-mapped mount, and whether it reaches the mounts below.
     pub idmap: Option<(usize, Reach)>,
+    /// Where its descriptor is kept for [`SetupOp::SetAttr`].
+    pub kept: Option<usize>,
     /// `O_NOFOLLOW` for the destination's last component: `dest-nofollow`, and always for proc and sysfs
     /// (CVE-2019-19921, CVE-2023-27561).
     pub no_follow: bool,
@@ -245,6 +249,15 @@ pub struct Label {
     pub value: CString,
 }
 
+/// What it means that a namespace may not be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It cannot be.
+    Error,
+    /// It belongs to the user namespace that is joined next, and is joined then.
+    TryAgain,
+}
+
 /// One thing the child does while it sets the container up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetupOp {
@@ -258,16 +271,22 @@ pub enum SetupOp {
     JoinCgroup,
     /// Takes this many trees from the parent.
     TakeTrees(usize),
-    /// setns to an opened namespace: its index and type.
-    Join(usize, NamespaceKind),
+    /// Asks the parent for this many things of the host ([`HostObject`](super::step::HostObject)) and takes them.
+    AskForHost(usize),
+    /// The same for one that may lie in the container's root, below what was mounted just now.
+    AskForOne,
+    /// setns to an opened namespace: its index and type, and what a refusal means.
+    Join(usize, NamespaceKind, Refusal),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.
     JoinInit(u64),
     /// unshare.
     Unshare(u64),
     /// uid and gid 0 of the user namespace, and all its capabilities.
     BecomeRoot,
-    /// Clock offsets of the time namespace just made; it is entered by execve (Linux 6.3).
+    /// Clock offsets of the time namespace just made.
     TimeOffsets(CString),
+    /// Enters the time namespace that was made for children: setns(2) does so at once, execve(2) only since Linux 6.3.
+    EnterTime,
     /// clone3 with these flags; the parent side ends and the child goes on with the list.
     Fork(u64),
     /// A new session keyring of this name.
@@ -332,7 +351,14 @@ pub enum SetupOp {
         name: CString,
     },
     /// Attributes of the mount at a path below the root, set when everything in it is made.
-    SetAttr(CString, MountAttr),
+    SetAttr {
+        /// Its path below the root, for people.
+        path: CString,
+        /// Index among the mounts that are kept ([`MountOp::kept`]).
+        kept: usize,
+        /// What is set.
+        attr: MountAttr,
+    },
     /// Makes a path unreadable: /dev/null over a file, an empty read-only tmpfs over a directory.
     Mask(CString),
     /// Makes a path read-only, if it exists.

@@ -26,7 +26,12 @@ pub enum Step {
         /// A link at the end of the path.
         end: EndLink,
     },
-    /// Opens the user namespace of an id-mapped mount: the container's, or one made for these maps.
+    /// Takes these things of the host for the child, in its mount namespace and with the rights of the caller, and sends
+    /// them.
+    TakeFromHost(Vec<HostObject>),
+    /// Takes the joined user namespace (index into the opened namespaces) for an id-mapped mount.
+    JoinedIdMap(usize),
+    /// Opens the user namespace of an id-mapped mount: one made for these maps.
     OpenIdMap {
         /// Text for uid_map.
         uids: String,
@@ -117,6 +122,40 @@ pub enum Step {
     },
     /// Waits until the child has exec'd, or has reported why it could not.
     AwaitExec,
+}
+
+/// Something of the host that a container in a user namespace gets.
+///
+/// It is opened with the caller's rights: the root of the user namespace may not look into the caller's directories. And it is
+/// opened in the child's own mount namespace, whose mounts are locked to each other (mount_namespaces(7)): a copy made
+/// elsewhere could be made writable inside, or taken from what it covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostObject {
+    /// The container's root, cloned and attached over itself.
+    Root(CString),
+    /// The mount tree at a path.
+    Tree {
+        /// Path on the host.
+        path: CString,
+        /// How much of it.
+        reach: Reach,
+        /// A link at the end of the path.
+        end: EndLink,
+        /// Index of the user namespace that it is mapped by, and whether the mounts below are, too. Only who has authority
+        /// over the file system may do that.
+        id_map: Option<(usize, Reach)>,
+    },
+    /// A device node of its own: a user namespace may make none.
+    Device {
+        /// Type and permissions.
+        mode: u32,
+        /// Device number.
+        dev: u64,
+        /// Owner, as the host sees it.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
 }
 
 /// What a new mount namespace starts from.

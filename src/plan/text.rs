@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::op::{
-    ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What,
+    ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, Reach, Refusal, SetupOp, TmpfsMode, What,
 };
-use super::step::{MapWriter, Mounts, Step};
+use super::step::{HostObject, MapWriter, Mounts, Step};
 use crate::error::{Error, Stage, errno_text};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::caps;
@@ -30,6 +30,11 @@ impl Display for Step {
         match self {
             Step::OpenNamespace(kind, path) => write!(f, "open the {} namespace {path}", kind.name()),
             Step::CloneTree { path, reach, .. } => write!(f, "clone the mount {} {}", lossy(path), tree(*reach)),
+            Step::TakeFromHost(objects) => {
+                f.write_str("take for the child, in its mount namespace: ")?;
+                f.write_str(&objects.iter().map(host_object).collect::<Vec<_>>().join(", "))
+            }
+            Step::JoinedIdMap(_) => f.write_str("take the joined user namespace for an id-mapped mount"),
             Step::OpenIdMap { uids, gids } => {
                 write!(
                     f,
@@ -98,6 +103,16 @@ fn rlimit(limit: &rlimits::Limit) -> String {
     format!("set rlimit {name} to {}/{}", limit.soft, limit.hard)
 }
 
+fn host_object(object: &HostObject) -> String {
+    match object {
+        HostObject::Root(path) => format!("the root {}", lossy(path)),
+        HostObject::Tree { path, reach, id_map, .. } => {
+            format!("{} {}{}", lossy(path), tree(*reach), if id_map.is_some() { " id-mapped" } else { "" })
+        }
+        HostObject::Device { mode, dev, uid, gid } => mknod(c"a device", *mode, *dev, (*uid, *gid)),
+    }
+}
+
 impl SetupOp {
     /// The stage of the work that it belongs to, and its line.
     pub fn describe(&self) -> (Stage, String) {
@@ -106,8 +121,15 @@ impl SetupOp {
             SetupOp::Sync(point) => (Stage::Sync, format!("ask the parent and wait: {}", point.name())),
             SetupOp::Wait(point) => (Stage::Sync, format!("wait for the parent: {}", point.name())),
             SetupOp::JoinCgroup => (Stage::Cgroup, "join the cgroup".into()),
+            SetupOp::AskForHost(_) | SetupOp::AskForOne => {
+                (Stage::Sync, "ask the parent for what is the host's".into())
+            }
             SetupOp::TakeTrees(_) => (Stage::Sync, "take the mounts of the cgroup from the parent".into()),
-            SetupOp::Join(_, kind) => (Stage::Namespace, format!("join the {} namespace", kind.name())),
+            SetupOp::Join(_, kind, Refusal::Error) => (Stage::Namespace, format!("join the {} namespace", kind.name())),
+            SetupOp::Join(_, kind, Refusal::TryAgain) => {
+                (Stage::Namespace, format!("join the {} namespace, if it is not the user namespace's", kind.name()))
+            }
+            SetupOp::EnterTime => (Stage::Namespace, "enter the time namespace".into()),
             SetupOp::JoinInit(flags) => {
                 (Stage::Namespace, format!("join the container's namespaces ({})", namespaces(*flags)))
             }
@@ -134,7 +156,7 @@ impl SetupOp {
                 (Stage::Rootfs, format!("symlink {} to {}", lossy(name), lossy(target)))
             }
             SetupOp::Unmount { dir, name } => (Stage::Rootfs, format!("unmount /{}/{}", lossy(dir), lossy(name))),
-            SetupOp::SetAttr(path, attr) => {
+            SetupOp::SetAttr { path, attr, .. } => {
                 (Stage::Rootfs, format!("make /{} {}", lossy(path), attributes(attr).join(",")))
             }
             SetupOp::Mask(path) => {
@@ -262,7 +284,8 @@ fn source_text(source: &MountSource) -> String {
     match source {
         MountSource::Path(path) => lossy(path).into_owned(),
         MountSource::Tree(index) => format!("tree {index}"),
-        MountSource::Late(index) => format!("tree {index} of the cgroup"),
+        MountSource::Asked => "what the parent has taken".into(),
+        MountSource::Late(index) => format!("tree {index} of the parent"),
     }
 }
 

@@ -56,6 +56,19 @@ pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
+/// The same into a buffer, with a NUL byte behind it; its length, or nothing where it does not fit.
+pub fn unescape_into(text: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    let (mut rest, mut len) = (text, 0);
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = (first == b'\\').then(|| tail.get(..3)).flatten().and_then(octal);
+        *buffer.get_mut(len)? = code.unwrap_or(first);
+        len += 1;
+        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
+    }
+    *buffer.get_mut(len)? = 0;
+    Some(len)
+}
+
 fn octal(digits: &[u8]) -> Option<u8> {
     digits.iter().try_fold(0u8, |value, digit| match digit {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(digit - b'0'),

@@ -12,6 +12,15 @@ pub fn kind(fd: BorrowedFd<'_>) -> Result<u64> {
     cvt(unsafe { raw!(SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE) }).map(|kind| kind as u64)
 }
 
+/// NS_GET_USERNS: whether this process's mount namespace belongs to its user namespace or one below. EPERM says that it
+/// belongs to one above.
+pub fn mounts_are_ours() -> bool {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    let Ok(mounts) = fs::open(fs::CWD, c"/proc/self/ns/mnt", libc::O_RDONLY, 0) else { return false };
+    // SAFETY: the request takes no argument.
+    cvt(unsafe { raw!(SYS_ioctl, mounts.as_raw_fd(), NS_GET_USERNS) }).map(|owner| fs::own(owner)).is_ok()
+}
+
 /// From where a process sees the mounts. To enter a mount namespace (setns(2)) changes all three: its root becomes ours,
 /// which need not be the one we had.
 #[derive(Debug)]

@@ -39,7 +39,11 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     Ok((own(fds[0].into()), own(fds[1].into())))
 }
 
-/// Connects to the stream socket at `path` (at most 107 bytes).
+/// How long whoever listens may take to accept a connection, or to make room for what is sent.
+static PATIENCE: libc::timeval = libc::timeval { tv_sec: 10, tv_usec: 0 };
+
+/// Connects to the stream socket at `path` (at most 107 bytes). ETIMEDOUT when nobody accepts for ten seconds: connect(2)
+/// waits while the queue is full, and sendmsg(2) while the buffer is, for as long as SO_SNDTIMEO says (socket(7)).
 pub fn connect(path: &[u8]) -> Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let fd = cvt(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into()).map(own)?;
@@ -52,10 +56,14 @@ pub fn connect(path: &[u8]) -> Result<OwnedFd> {
     for (to, from) in addr.sun_path.iter_mut().zip(path) {
         *to = *from as libc::c_char;
     }
+    let size = size_of::<libc::timeval>() as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_SNDTIMEO);
+    // SAFETY: PATIENCE is a timeval of the size given.
+    done(unsafe { raw!(SYS_setsockopt, fd.as_raw_fd(), level, option, &raw const PATIENCE, size) })?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     // SAFETY: `addr` is a whole sockaddr_un of the length given.
-    done(unsafe { libc::connect(fd.as_raw_fd(), (&raw const addr).cast(), len) }.into())?;
-    Ok(fd)
+    let connected = done(unsafe { libc::connect(fd.as_raw_fd(), (&raw const addr).cast(), len) }.into());
+    connected.map(|()| fd).map_err(|errno| if errno == Errno::EAGAIN { Errno::ETIMEDOUT } else { errno })
 }
 
 /// Sends one record; no SIGPIPE when the other side is gone.

@@ -6,53 +6,81 @@ use std::ffi::CString;
 use super::NamespaceKind;
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, Keyring, c_string};
-use crate::plan::op::SetupOp;
+use crate::plan::op::{Refusal, SetupOp};
 use crate::plan::step::{MapWriter, Step};
 use crate::wire::SyncPoint;
 
 /// The namespaces that are joined, and those that clone3 does not make.
+///
+/// A namespace may be joined by who has authority over the user namespace that it belongs to (setns(2)). Where the
+/// container has a user namespace, others that it joins may belong to the caller's, to that one, or to a third: so they are
+/// joined with the caller's rights first, then the user namespace is entered, then the rest is joined.
 pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
-    for (index, (kind, path)) in input.namespaces.join.iter().enumerate() {
+    let namespaces = &input.namespaces;
+    for (kind, path) in &namespaces.join {
         draft.before_clone.push(Step::OpenNamespace(*kind, path.clone()));
-        if *kind != NamespaceKind::Pid {
-            draft.setup.push(SetupOp::Join(index, *kind));
-            if *kind == NamespaceKind::User {
-                draft.setup.push(SetupOp::BecomeRoot);
-            }
+    }
+    let joined_user = namespaces.joined(NamespaceKind::User).is_some();
+    let mut rest = namespaces.new & !input.clone_flags;
+    // The session's leader has to be the last of the processes.
+    let pid = rest & NamespaceKind::Pid.flag();
+    if input.launches() {
+        let refusal = if joined_user { Refusal::TryAgain } else { Refusal::Error };
+        join(input, draft, refusal, |kind| kind != NamespaceKind::User);
+        if joined_user {
+            join(input, draft, Refusal::Error, |kind| kind == NamespaceKind::User);
+            make_time(input, draft)?;
+            draft.setup.push(SetupOp::BecomeRoot);
+            join(input, draft, Refusal::Error, |kind| kind != NamespaceKind::User);
         }
+        let user = rest & NamespaceKind::User.flag();
+        if user | pid != 0 || namespaces.joined(NamespaceKind::Pid).is_some() {
+            draft.setup.push(SetupOp::Fork(user | pid));
+        }
+        rest &= !(user | pid);
+    } else {
+        // The parent has joined the pid namespace around the clone.
+        join(input, draft, Refusal::Error, |kind| kind != NamespaceKind::Pid);
     }
     if input.new_userns() {
         draft.setup.push(SetupOp::Wait(SyncPoint::IdMaps));
+        make_time(input, draft)?;
         draft.setup.push(SetupOp::BecomeRoot);
     }
     if input.options.keyring == Keyring::New {
         draft.setup.push(SetupOp::Keyring(c_string(format!("_ses.{}", input.options.id), "id")?));
     }
     draft.setup.push(SetupOp::NewSession);
-    let rest = input.namespaces.new & !input.clone_flags;
-    let cgroup = rest & NamespaceKind::Cgroup.flag();
-    let joined_user = input.namespaces.joined(NamespaceKind::User).is_some();
-    let pid = if joined_user { rest & NamespaceKind::Pid.flag() } else { 0 };
-    let unshare = rest & !(cgroup | pid | NamespaceKind::Time.flag());
+    let unshare = rest & !(NamespaceKind::Cgroup.flag() | NamespaceKind::Time.flag());
     if unshare != 0 {
         draft.setup.push(SetupOp::Unshare(unshare));
-    }
-    if rest & NamespaceKind::Time.flag() != 0 && !time_in_parent(input) {
-        draft.setup.push(SetupOp::Unshare(NamespaceKind::Time.flag()));
-        if let Some(text) = time_offsets(input)? {
-            draft.setup.push(SetupOp::TimeOffsets(text));
-        }
-    }
-    if pid != 0 {
-        draft.setup.push(SetupOp::Fork(pid));
     }
     Ok(())
 }
 
+/// Makes the time namespace that the parent does not make. Before the process takes the user's ids: afterwards the file
+/// with the offsets is not its own (proc(5), "dumpable").
+fn make_time(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    if input.namespaces.is_new(NamespaceKind::Time) && !time_in_parent(input) {
+        draft.setup.push(SetupOp::Unshare(NamespaceKind::Time.flag()));
+        draft.setup.extend(time_offsets(input)?.map(SetupOp::TimeOffsets));
+        draft.setup.push(SetupOp::EnterTime);
+    }
+    Ok(())
+}
+
+fn join(input: &Input<'_>, draft: &mut Draft, refusal: Refusal, which: impl Fn(NamespaceKind) -> bool) {
+    let chosen = input.namespaces.join.iter().enumerate().filter(|(_, (kind, _))| which(*kind));
+    draft.setup.extend(chosen.map(|(index, (kind, _))| SetupOp::Join(index, *kind, refusal)));
+}
+
 /// A time namespace whose offsets the parent writes, so that the child is born in it: on every kernel the
-/// child would otherwise enter it at execve only (Linux 6.3) or never. Needs rights an ordinary user lacks.
+/// child would otherwise enter it at execve only (Linux 6.3) or by one more call. It belongs to the parent's user namespace,
+/// so a container with its own makes it itself: others that join both could not join it otherwise.
 pub(in crate::plan) fn time_in_parent(input: &Input<'_>) -> bool {
-    input.namespaces.is_new(NamespaceKind::Time) && input.host.uid == 0
+    input.namespaces.is_new(NamespaceKind::Time)
+        && input.host.uid == 0
+        && !input.namespaces.contains(NamespaceKind::User)
 }
 
 /// The text for timens_offsets, where there are any.

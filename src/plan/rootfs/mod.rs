@@ -6,6 +6,7 @@ pub mod options;
 mod options_idmap;
 pub mod runtime_mounts;
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -18,6 +19,7 @@ use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::{IdKind, IdMaps, IdmapRange};
 use crate::plan::rootfs::devices::NodeKind;
 use crate::plan::rootfs::options::Propagation;
+use crate::plan::step::HostObject;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
@@ -44,12 +46,20 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let host = match propagation {
         None => libc::MS_SLAVE | libc::MS_REC,
         Some(p) if p.flag == libc::MS_UNBINDABLE => libc::MS_PRIVATE | libc::MS_REC,
-        Some(p) => p.ms_flags(),
+        Some(p) if p.flag == libc::MS_SHARED => p.ms_flags(),
+        // What is mounted below, and by the container on it, is not to appear on the host either.
+        Some(p) => p.flag | libc::MS_REC,
     };
     if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == Mounts::Copy {
         draft.setup.push(SetupOp::HostPropagation(host));
     }
-    let source = draft.source(input, path.clone(), Reach::Tree, EndLink::Keep);
+    let source = if input.takes_from_host() {
+        draft.needs_cgroup();
+        draft.setup.push(SetupOp::AskForHost(0));
+        draft.ask(input, HostObject::Root(path.clone()))
+    } else {
+        draft.source(input, path.clone(), Reach::Tree, EndLink::Keep)
+    };
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.setup.push(SetupOp::Root { source, path, place });
     let mut late = Vec::new();
@@ -57,6 +67,14 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         mounts::plan(input, mount, draft, &mut late)?;
     }
     device_nodes(input, linux, draft)?;
+    if let Some(together) = draft.asked.first() {
+        let count = together.len();
+        draft.setup.iter_mut().for_each(|op| {
+            if let SetupOp::AskForHost(asked) = op {
+                *asked = count;
+            }
+        });
+    }
     console(input, draft);
     working_directory(input, draft)?;
     draft.needs_cgroup();
@@ -161,12 +179,13 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
         return Ok(());
     }
     let mut open = None;
-    for node in devices::all(&linux.devices)? {
+    // /dev/ptmx is a link to the container's own.
+    for node in devices::all(&linux.devices)?.into_iter().filter(|node| node.relative() != "dev/ptmx") {
         let (dir, name) = node.relative().rsplit_once('/').unwrap_or((".", node.relative()));
         open_dir(&mut open, dir, draft)?;
         let name = c_string(name, "linux.devices")?;
         if input.in_userns() && node.kind != NodeKind::Fifo {
-            let source = MountSource::Path(c_string(node.path.as_str(), "linux.devices")?);
+            let source = device(input, &node, draft)?;
             draft.setup.push(SetupOp::BindDevice { name, source });
         } else {
             let (mode, dev) = (node.full_mode(), node.rdev());
@@ -183,6 +202,22 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
         draft.setup.push(SetupOp::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
     }
     Ok(())
+}
+
+/// A device in a user namespace, which may make none: a node that the caller makes, with the mode and the owner that are
+/// asked for, or the host's own where the caller may make none either.
+fn device(input: &Input<'_>, node: &devices::DeviceNode, draft: &mut Draft) -> Result<MountSource> {
+    let owner = input.uids.to_host(node.uid).zip(input.gids.to_host(node.gid));
+    match owner.filter(|_| input.takes_from_host() && input.host.is_real_root()) {
+        Some((uid, gid)) => {
+            let (mode, dev) = (node.full_mode(), node.rdev());
+            Ok(draft.ask(input, HostObject::Device { mode, dev, uid, gid }))
+        }
+        None => {
+            let path = c_string(node.path.as_str(), "linux.devices")?;
+            Ok(draft.source(input, path, Reach::One, EndLink::Follow))
+        }
+    }
 }
 
 /// A working directory that is missing is made, as runc does, while the root can still be written.
@@ -205,12 +240,17 @@ fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<(
 
 /// Read-only and masked paths, and the attributes that had to wait until everything was made.
 fn restrictions(linux: &Linux, draft: &mut Draft, late: Vec<(CString, MountAttr)>) -> Result<()> {
-    draft.setup.extend(late.into_iter().map(|(path, attr)| SetupOp::SetAttr(path, attr)));
+    draft.setup.extend(mounts::set_late(late));
+    let mut seen = BTreeSet::new();
     for path in &linux.readonly_paths {
         draft.setup.push(SetupOp::ReadonlyPath(relative(path, "linux.readonlyPaths")?));
     }
     for path in &linux.masked_paths {
-        draft.setup.push(SetupOp::Mask(relative(path, "linux.maskedPaths")?));
+        let path = relative(path, "linux.maskedPaths")?;
+        // Once is enough.
+        if seen.insert(path.clone()) {
+            draft.setup.push(SetupOp::Mask(path));
+        }
     }
     Ok(())
 }
@@ -238,6 +278,15 @@ pub(super) fn id_map(
     };
     let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, &input.uids)?;
     let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, &input.gids)?;
+    if uids.is_empty()
+        && gids.is_empty()
+        && let Some(index) = input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::User)
+    {
+        // Its maps are those of the joined namespace.
+        draft.before_clone.push(Step::JoinedIdMap(index));
+        draft.id_maps += 1;
+        return Ok((draft.id_maps - 1, idmap.reach));
+    }
     if uids.is_empty() || gids.is_empty() {
         let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
         return Err(Error::new(Stage::Bundle, what));

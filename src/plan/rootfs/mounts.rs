@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
@@ -12,12 +13,18 @@ use crate::plan::op::{CopyUp, EndLink, LinkRule, MountOp, Reach, SetupOp, TmpfsM
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
+use crate::plan::step::HostObject;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// Attributes that are set when everything is in place, by destination.
-type Late = Vec<(CString, MountAttr)>;
+pub(super) type Late = Vec<(CString, MountAttr)>;
+
+/// Sets them, by the descriptors that the mounts were attached with.
+pub(super) fn set_late(late: Late) -> impl Iterator<Item = SetupOp> {
+    late.into_iter().enumerate().map(|(kept, (path, attr))| SetupOp::SetAttr { path, kept, attr })
+}
 
 /// Whether the entry binds something that exists.
 pub fn is_bind(mount: &Mount) -> bool {
@@ -27,7 +34,7 @@ pub fn is_bind(mount: &Mount) -> bool {
 /// Plans one mount.
 pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &mut Late) -> Result<()> {
     let options = options::parse(&mount.options)?;
-    let dest = relative_dest(mount)?;
+    let dest = relative_dest(input, mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
     if dest.is_empty() && !options.remount {
         // What is mounted over the root is not what the container is in afterwards.
@@ -41,7 +48,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
         "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !is_bind(mount) => {
             // A new sysfs shows the network namespace, which must belong to our user namespace. The host's does
             // not; one to join does, as engines make them: rootless podman's, or that of another container.
-            return bind(input, mount, &options, dest, c"/sys".into(), Reach::Tree, draft);
+            return bind(input, mount, &recursively(&options), dest, c"/sys".into(), Reach::Tree, draft);
         }
         _ => {}
     }
@@ -66,11 +73,23 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
     new(input, mount, &options, dest, kind, draft, late)
 }
 
-fn relative_dest(mount: &Mount) -> Result<CString> {
+/// Options of a tree of the host that stands in for a new file system: what holds for that has to hold for all of it
+/// (CVE-2023-25809).
+fn recursively(options: &MountOptions) -> MountOptions {
+    let mut options = options.clone();
+    options.rec_set |= options.attr_set & !attr::ATIME_MASK;
+    options
+}
+
+fn relative_dest(input: &Input<'_>, mount: &Mount) -> Result<CString> {
     if mount.destination.is_empty() {
         return Err(Error::new(Stage::Bundle, "mounts: a destination is empty"));
     }
-    c_string(clean(&mount.destination), "mounts.destination")
+    // As runc: a destination that begins with the path of the root is meant to be in it.
+    let root = input.spec.root.as_ref().map(|root| host_path(&input.options.bundle, &root.path));
+    let below = root.and_then(|root| Path::new(&mount.destination).strip_prefix(root).ok());
+    let destination = below.and_then(Path::to_str).unwrap_or(&mount.destination);
+    c_string(clean(destination), "mounts.destination")
 }
 
 /// What may be mounted below /proc, as in runc: files that lxcfs emulates, and a few that programs need to see.
@@ -121,10 +140,11 @@ fn bind(
     reach: Reach,
     draft: &mut Draft,
 ) -> Result<()> {
-    let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
+    let mut idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
         (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
         (None, false) => {
-            let plain = options::Idmap { reach, uids: Vec::new(), gids: Vec::new() };
+            // The mounts below are other file systems, which `ridmap` asks for.
+            let plain = options::Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
             Some(rootfs::id_map(input, mount, &plain, draft)?)
         }
         (None, true) => None,
@@ -133,10 +153,16 @@ fn bind(
         What::BindOrLink { source, reach }
     } else {
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
-        What::Bind { source: draft.source(input, source, reach, end), reach, end }
+        let source = draft.source(input, source, reach, end);
+        if let Some(HostObject::Tree { id_map, .. }) = draft.asked_for(&source) {
+            // Only the caller may.
+            *id_map = idmap.take();
+        }
+        What::Bind { source, reach, end }
     };
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
+        kept: None,
         what,
         attr: plain_attr(options),
         recursive: recursive_attr(options),
@@ -156,6 +182,14 @@ const SUPER_FLAGS: &[(u64, &std::ffi::CStr)] = &[
     (libc::MS_DIRSYNC, c"dirsync"),
     (libc::MS_MANDLOCK, c"mand"),
     (libc::MS_LAZYTIME, c"lazytime"),
+];
+
+/// How they are taken away from a file system that is there.
+const CLEARED: &[(u64, &std::ffi::CStr)] = &[
+    (libc::MS_RDONLY, c"rw"),
+    (libc::MS_SYNCHRONOUS, c"async"),
+    (libc::MS_MANDLOCK, c"nomand"),
+    (libc::MS_LAZYTIME, c"nolazytime"),
 ];
 
 type Params = Vec<(CString, Option<CString>)>;
@@ -200,8 +234,10 @@ fn new(
     }
     let mut attr = plain_attr(options);
     attr.clear = 0;
+    let mut kept = None;
     if kind == "tmpfs" && attr.set & attr::RDONLY != 0 {
         // Devices and mount points are still made in it.
+        kept = Some(late.len());
         attr.set &= !attr::RDONLY;
         late.push((dest.clone(), MountAttr { set: attr::RDONLY, ..MountAttr::default() }));
     }
@@ -217,6 +253,7 @@ fn new(
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
+        kept,
         what: What::New {
             kind: c_string(kind, "mounts.type")?,
             source: c_string(source, "mounts.source")?,
@@ -244,9 +281,14 @@ fn mount_label<'a>(input: &'a Input<'_>, kind: &str) -> Option<&'a str> {
 }
 
 fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Draft) -> Result<()> {
-    let params = if is_bind(mount) { Vec::new() } else { params(options, "")? };
+    let mut params = if is_bind(mount) { Vec::new() } else { params(options, "")? };
+    if !is_bind(mount) {
+        let cleared = CLEARED.iter().filter(|(flag, _)| options.sb_clr & flag != 0);
+        params.extend(cleared.map(|(_, name)| ((*name).into(), None)));
+    }
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
+        kept: None,
         what: What::Remount { params },
         attr: plain_attr(options),
         recursive: recursive_attr(options),
@@ -284,6 +326,7 @@ fn cgroup(
             None if input.in_userns() && !own_namespace => {
                 let mut options = fixed(options);
                 options.attr_set |= attr::RDONLY;
+                let options = recursively(&options);
                 bind(input, mount, &options, dest, c"/sys/fs/cgroup".into(), Reach::Tree, draft)
             }
             _ => new(input, mount, &fixed(options), dest, "cgroup2", draft, late),

@@ -200,11 +200,23 @@ pub fn parse(options: &[String]) -> Result<MountOptions> {
             parsed.apply(effect);
         } else if let Some(idmap) = options_idmap::parse(option)? {
             parsed.idmap = Some(idmap);
-        } else if !option.is_empty() {
-            parsed.data.push(option.clone());
+        } else {
+            parsed.data.extend(parameters(option).filter(|parameter| !parameter.is_empty()).map(str::to_owned));
         }
     }
     Ok(parsed)
+}
+
+/// The parameters of a file system in one string, as mount(2) takes them apart: at commas that are neither quoted (contexts
+/// of SELinux have some) nor behind a backslash (paths of overlayfs).
+fn parameters(option: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    option.split(move |character| {
+        let ends = character == ',' && !quoted && !escaped;
+        quoted ^= character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        ends
+    })
 }
 
 impl MountOptions {
@@ -245,7 +257,12 @@ impl MountOptions {
                 self.apply(ClearSuper(MS_RDONLY));
             }
             Effect::Propagation(propagation) => self.propagation.push(propagation),
-            Effect::Bind(reach) => self.bind = Some(reach),
+            // As flags that are or-ed: `bind` after `rbind` takes nothing away (CRI-O ends all options of a volume with it).
+            Effect::Bind(reach) => {
+                if reach == Tree || self.bind.is_none() {
+                    self.bind = Some(reach);
+                }
+            }
             Effect::Idmap(reach) => self.idmap = Some(Idmap { reach, uids: Vec::new(), gids: Vec::new() }),
             Effect::Remount => self.remount = true,
             Effect::TmpCopyUp => self.tmpcopyup = true,

@@ -28,7 +28,7 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) ->
         check(mount, &input)?;
         mounts::plan(&input, mount, &mut draft, &mut late)?;
     }
-    draft.setup.extend(late.into_iter().map(|(path, attr)| SetupOp::SetAttr(path, attr)));
+    draft.setup.extend(mounts::set_late(late));
     let trees = clone_sources(&mut draft.setup);
     draft.before_clone.extend(trees);
     Ok(finish(draft))

@@ -1,0 +1,95 @@
+//! What of the host a container in a user namespace gets: taken in the child's mount namespace with our rights.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::running::sync_error;
+use crate::child;
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::{EndLink, Reach};
+use crate::plan::step::HostObject;
+use crate::sys::mount::{self, RECURSIVE};
+use crate::sys::mount_attr::{self, MountAttr};
+use crate::sys::namespace::MountView;
+use crate::sys::{fs, process};
+
+/// Takes the objects in the mount namespace of the process behind `child`, in their order.
+pub(super) fn take(child: &OwnedFd, objects: &[HostObject], id_maps: &[OwnedFd]) -> Result<Vec<OwnedFd>> {
+    let view = MountView::current().at(Stage::Namespace, || "open our own root")?;
+    process::setns(child.as_fd(), libc::CLONE_NEWNS).at(Stage::Namespace, || "enter the child's mount namespace")?;
+    let mut workshop = Workshop::default();
+    let taken = objects.iter().map(|object| one(object, id_maps, &mut workshop)).collect::<Result<Vec<_>>>();
+    let cleared = workshop.clear();
+    // Once more if it fails: from there neither cgroups nor state can be cleaned up.
+    view.restore().or_else(|_| view.restore()).at(Stage::Namespace, || "return to the runtime's mount namespace")?;
+    cleared?;
+    taken
+}
+
+fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {
+    match object {
+        HostObject::Root(path) => {
+            child::attach_root(path, None).at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy()))
+        }
+        HostObject::Tree { path, reach, end, id_map } => {
+            let what = || format!("take {} for the container", path.to_string_lossy());
+            let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
+            let tree = mount::clone_tree(fs::CWD, path, depth(*reach) | link).at(Stage::Rootfs, what)?;
+            if let Some((index, reach)) = id_map {
+                let map = id_maps.get(*index).ok_or_else(|| sync_error("the plan names an id map too many"))?;
+                let attr =
+                    MountAttr { set: mount_attr::IDMAP, userns_fd: map.as_raw_fd() as u64, ..MountAttr::default() };
+                mount::set_attr(tree.as_fd(), depth(*reach), &attr)
+                    .at(Stage::Rootfs, || format!("id-map {}", path.to_string_lossy()))?;
+            }
+            Ok(tree)
+        }
+        HostObject::Device { mode, dev, uid, gid } => {
+            workshop.node(*mode, *dev, (*uid, *gid)).at(Stage::Rootfs, || "make a device for the container")
+        }
+    }
+}
+
+fn depth(reach: Reach) -> u32 {
+    if reach == Reach::Tree { RECURSIVE } else { 0 }
+}
+
+/// A tmpfs of our own, where nodes are made: one of the container's own would not let devices be opened. It lies over the
+/// root of the child's mount namespace, where nobody comes by a path, for as long as the visit lasts: before Linux 6.15
+/// what is in no mount namespace cannot be cloned.
+///
+/// A node keeps its name: what has none any more cannot be attached (ENOENT).
+#[derive(Default)]
+struct Workshop {
+    dir: Option<OwnedFd>,
+    nodes: usize,
+}
+
+impl Workshop {
+    fn node(&mut self, mode: u32, dev: u64, (uid, gid): (u32, u32)) -> std::result::Result<OwnedFd, Errno> {
+        self.nodes += 1;
+        let name = CString::new(self.nodes.to_string()).map_err(|_| Errno::EINVAL)?;
+        if self.dir.is_none() {
+            let context = mount::fs_open(c"tmpfs")?;
+            mount::fs_create(context.as_fd())?;
+            let made = mount::fs_mount(context.as_fd(), 0)?;
+            let root = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+            mount::attach(made.as_fd(), root.as_fd())?;
+            self.dir = Some(made);
+        }
+        let dir = self.dir.as_ref().ok_or(Errno::EBADF)?.as_fd();
+        fs::mknod(dir, &name, mode, dev)?;
+        // In this order: a change of owner may clear bits of the mode; and the umask is the caller's.
+        fs::chown(dir, &name, uid, gid)?;
+        fs::chmod_at(dir, &name, mode & 0o7777)?;
+        mount::clone_tree(dir, &name, 0)
+    }
+
+    fn clear(&self) -> Result<()> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let cleared = fs::fchdir(dir.as_fd()).and_then(|()| mount::umount(c".", libc::MNT_DETACH));
+        cleared.map_err(|errno| Error::errno(Stage::Rootfs, "take away the place where devices are made", errno))
+    }
+}
