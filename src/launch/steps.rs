@@ -154,19 +154,9 @@ impl<'a> Parent<'a> {
             Step::Clone { .. } => self.clone(step),
             Step::Await(SyncPoint::Launched) => self.await_launched(),
             Step::Await(point) => self.wait_for(*point),
-            Step::Answer(point) => {
-                let answer = wire::send(self.wire.as_fd(), &Message::Sync(*point, 0));
-                // The child is gone: what follows finds out how.
-                if answer == Err(Errno::EPIPE) { Ok(()) } else { answer.at(Stage::Sync, || "answer the child") }
-            }
+            Step::Answer(point) => self.answer(*point),
             Step::WriteIdMaps { uids, gids, writer } => idmap::write(self.child()?.0, uids, gids, *writer),
-            Step::AttachCgroup => {
-                let pid = self.child()?.0;
-                match &mut self.launch.cgroup {
-                    Some(cgroup) => cgroup.attach(pid),
-                    None => Ok(()),
-                }
-            }
+            Step::AttachCgroup => self.attach_cgroup(),
             Step::LeaveCpu => {
                 if self.started.get(0) == 0 {
                     affinity::leave_cpu(self.child()?.0);
@@ -214,6 +204,19 @@ impl<'a> Parent<'a> {
                 Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
             },
         }
+    }
+
+    fn answer(&self, point: SyncPoint) -> Result<()> {
+        match wire::send(self.wire.as_fd(), &Message::Sync(point, 0)) {
+            // The child is gone: what follows finds out how.
+            Err(Errno::EPIPE) => Ok(()),
+            sent => sent.at(Stage::Sync, || "answer the child"),
+        }
+    }
+
+    fn attach_cgroup(&mut self) -> Result<()> {
+        let pid = self.child()?.0;
+        self.launch.cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.attach(pid))
     }
 
     fn fault(&mut self, fault: &wire::Fault) -> Error {

@@ -18,7 +18,7 @@ pub fn mounts_are_ours() -> bool {
     const NS_GET_USERNS: libc::c_ulong = 0xb701;
     let Ok(mounts) = fs::open(fs::CWD, c"/proc/self/ns/mnt", libc::O_RDONLY, 0) else { return false };
     // SAFETY: the request takes no argument.
-    cvt(unsafe { raw!(SYS_ioctl, mounts.as_raw_fd(), NS_GET_USERNS) }).map(|owner| fs::own(owner)).is_ok()
+    cvt(unsafe { raw!(SYS_ioctl, mounts.as_raw_fd(), NS_GET_USERNS) }).map(fs::own).is_ok()
 }
 
 /// From where a process sees the mounts. To enter a mount namespace (setns(2)) changes all three: its root becomes ours,
