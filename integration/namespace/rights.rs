@@ -210,7 +210,7 @@ fn a_source_in_the_containers_own_root_is_what_was_mounted_there() {
         let bundle = if userns { bundle.userns() } else { bundle };
         let data = private(&bundle);
         let inside = bundle.rootfs().join("mnt/once");
-        fs::create_dir_all(&inside).unwrap();
+        fs::DirBuilder::new().recursive(true).create(&inside).unwrap();
         let parent = data.parent().unwrap();
         let bundle = bundle.mount("bind", parent.to_str().unwrap(), "/mnt/once", &["rbind"]).mount(
             "bind",
