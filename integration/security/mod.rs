@@ -4,6 +4,7 @@
 //! the attacker did and fails if that works. `RUNTIME` may name an old runtime, on which some of them do:
 //! that is how it is known that they can fail.
 
+mod annotations;
 mod bound_for_new;
 mod bounds;
 mod devices;

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::annotations;
 use crate::spec::Spec;
+use crate::spec::annotations;
 
 /// The variables that change what is done to a container. They are read once, before anything is decided.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Environment {
     pub pidfd_receiver: Option<PathBuf>,
     /// `RUN_OCI_SECCOMP_RECEIVER`, crun's: the socket that gets the seccomp listener.
     pub seccomp_receiver: Option<String>,
+    /// `BRISK_TRUST_ANNOTATIONS`: what `--trust-annotations` says.
+    pub trust_annotations: Option<String>,
 }
 
 impl Environment {
@@ -29,6 +31,7 @@ impl Environment {
             listen_fds: std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0),
             pidfd_receiver: path("RUN_OCI_PIDFD_RECEIVER").map(PathBuf::from),
             seccomp_receiver: std::env::var("RUN_OCI_SECCOMP_RECEIVER").ok(),
+            trust_annotations: std::env::var("BRISK_TRUST_ANNOTATIONS").ok(),
         }
     }
 
@@ -41,7 +44,7 @@ impl Environment {
 
     /// Names the socket of the seccomp listener, where neither profile nor annotation does.
     pub(super) fn name_receiver(&self, spec: &mut Spec) {
-        let annotated = annotations::value(&spec.annotations, annotations::SECCOMP_RECEIVER).is_some();
+        let annotated = annotations::value(&spec.instructions, annotations::SECCOMP_RECEIVER).is_some();
         let Some(seccomp) = spec.linux.as_mut().and_then(|linux| linux.seccomp.as_mut()) else { return };
         if !annotated && seccomp.listener_path.as_deref().is_none_or(str::is_empty) {
             seccomp.listener_path.clone_from(&self.seccomp_receiver);
