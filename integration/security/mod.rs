@@ -10,12 +10,17 @@ mod bounds;
 mod devices;
 mod entering;
 mod files_in_proc;
+mod inherited;
+mod mounts_remove;
 mod no_pivot;
 mod outsiders;
 mod own_binary;
 mod paths;
 mod propagation;
+mod shared_mount_namespace;
 mod shared_volume;
+mod skeleton;
+mod state_root;
 mod streams;
 mod userns;
 
@@ -32,11 +37,6 @@ use crate::common::{Bundle, Container, host};
 /// How long a race is tried.
 fn race() -> Duration {
     Duration::from_secs(2) * factor()
-}
-
-/// How often something is tried that takes luck.
-pub fn rounds(usual: u32) -> u32 {
-    usual * factor()
 }
 
 /// `BRISK_ATTACK_ROUNDS` multiplies what luck needs: a second in `make test`, hours in `make test-all`.

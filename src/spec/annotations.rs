@@ -172,9 +172,10 @@ mod tests {
         assert_eq!(followed("all").0, [property, SECCOMP_BPF_DATA, FAIL_UNKNOWN_SYSCALL]);
         assert!(followed("all").1.is_empty());
         for list in [property, "org.systemd.property.*", " run.oci.hooks.stdout,\norg.systemd.property.*"] {
-            assert_eq!(followed(list), ([property, FAIL_UNKNOWN_SYSCALL].map(String::from).into(), vec![
-                SECCOMP_BPF_DATA.to_owned()
-            ]));
+            assert_eq!(
+                followed(list),
+                ([property, FAIL_UNKNOWN_SYSCALL].map(String::from).into(), vec![SECCOMP_BPF_DATA.to_owned()])
+            );
         }
     }
 

@@ -67,6 +67,9 @@ pub struct Record {
     /// Where its mounts are when it has no mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_mounts: Option<HostMounts>,
+    /// The numbers, as in mountinfo, of what `mounts add` has mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_mounts: Vec<u64>,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,
