@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::Plan;
-use super::cgroup::entry::{Entry, Rest};
+use super::cgroup::entry::{Entry, Remaining};
 use super::draft::{Draft, ProgramStart, c_string, host_path, linux};
 use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
