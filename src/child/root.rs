@@ -1,4 +1,6 @@
 //! The root itself: taking it, restricting it, entering it; and the writes that go through proc.
+//!
+//! Not trusted: what lies in the root: whether masked and read-only paths are there, and what its /dev/null is.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

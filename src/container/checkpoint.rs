@@ -1,4 +1,7 @@
 //! `checkpoint`: a running container is saved with CRIU.
+//!
+//! Not trusted: the mounts and streams of the container, which it may have changed: they are told by identity, never by
+//! name.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

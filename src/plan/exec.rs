@@ -56,7 +56,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     if userns {
         draft.setup.push(SetupOp::BecomeRoot);
     }
-    if namespaces.is_new(Kind::Mount) {
+    if namespaces.is_new(NamespaceKind::Mount) {
         draft.setup.push(SetupOp::RootHere(c"/".into()));
     } else {
         // The root of a mount namespace that is somebody else's is not the container's, which is a directory there.
