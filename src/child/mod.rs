@@ -381,8 +381,9 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// No supplementary groups is what the process gets anyway where setgroups(2) is denied to its user
-    /// namespace (user_namespaces(7)); asking for some is an error there.
+    /// Where setgroups(2) is denied to the user namespace (user_namespaces(7)) the caller's groups stay, and nothing
+    /// drops them: the kernel denies it to an ordinary user whose groups may be what keeps him from a file. Asking for
+    /// some is an error there.
     fn groups(&self, groups: &[u32]) -> Done {
         match cred::set_groups(groups) {
             Err(Errno::EPERM) if groups.is_empty() => Ok(()),
