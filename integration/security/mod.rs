@@ -39,6 +39,11 @@ fn race() -> Duration {
     Duration::from_secs(2) * factor()
 }
 
+/// How often something is tried that takes luck.
+pub fn rounds(usual: u32) -> u32 {
+    usual * factor()
+}
+
 /// `BRISK_ATTACK_ROUNDS` multiplies what luck needs: a second in `make test`, hours in `make test-all`.
 fn factor() -> u32 {
     std::env::var("BRISK_ATTACK_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
