@@ -356,7 +356,7 @@ fn limits_are_left_out_where_that_is_asked_for() {
     };
     limited(roots_bundle(&["/bin/true"]), &["--rootless", "true"]).ok();
     let annotated = roots_bundle(&["/bin/true"]).set("/annotations", json!({ "run.brisk.cgroup_best_effort": "1" }));
-    limited(annotated, &[]).ok();
+    limited(annotated, &["--trust-annotations", "run.brisk.cgroup_best_effort"]).ok();
 }
 
 #[test]

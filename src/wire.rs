@@ -4,6 +4,9 @@
 //! without knowing how far the child is: the answer is there already, or all the sooner. Or it reports a [`Message::Fault`] and
 //! ends. The parent holds the same plan, so an operation's index and an errno are enough to word the error.
 //! Used by both processes; allocates nothing.
+//!
+//! Not trusted: what comes from a process that is in the container's pid namespace already: docs/SECURITY.md says what
+//! it can do.
 
 use std::mem::offset_of;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::refused;
 
-fn facts<'a>(annotations: &'a std::collections::BTreeMap<String, String>, externals: &'a [String]) -> CriuFacts<'a> {
-    CriuFacts { images: 7, work: Some(8), root: "/b/rootfs", externals, annotations }
+fn facts<'a>(instructions: &'a std::collections::BTreeMap<String, String>, externals: &'a [String]) -> CriuFacts<'a> {
+    CriuFacts { images: 7, work: Some(8), root: "/b/rootfs", externals, instructions }
 }
 
 fn dump(args: &Checkpoint) -> brisk::error::Result<Opts> {

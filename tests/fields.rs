@@ -27,7 +27,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "annotations",
-        "shown by `state`, given to hooks; some are instructions (docs/COMPAT.md)",
+        "shown by `state`, given to hooks; some are instructions (docs/COMPAT.md), and most of those need the caller's trust",
         "",
         "integration/hooks.rs: hooks_get_the_state_on_standard_input",
     ),

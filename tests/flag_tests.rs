@@ -9,6 +9,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("", "systemd-cgroup", "integration/cli/each_flag.rs: the_systemd_driver_needs_systemd"),
     ("", "cgroup-manager", "integration/cli/each_flag.rs: no_cgroups_where_they_are_disabled"),
     ("", "rootless", "integration/rootless.rs: limits_are_left_out_where_that_is_asked_for"),
+    ("", "trust-annotations", "integration/security/annotations.rs: the_caller_may_trust_annotations"),
     ("", "systemd-log", "integration/cli/each_flag.rs: the_journal_is_connected_to"),
     ("", "criu", "tests/cli.rs: global_values"),
     ("", "version", "integration/lifecycle/verbs.rs: version_has_three_lines"),

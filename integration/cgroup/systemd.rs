@@ -217,7 +217,8 @@ fn slices_and_properties_as_asked_for() {
     let container = bundle
         .set("/linux/cgroupsPath", json!(path))
         .set("/annotations", json!({ "org.systemd.property.TimeoutStopSec": "uint64 7" }))
-        .container();
+        .container()
+        .trusting();
     let dir = container.bundle.dir.to_str().unwrap();
     // The other way to ask for systemd.
     let flags: &[&str] =

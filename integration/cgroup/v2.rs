@@ -290,7 +290,8 @@ fn a_delegated_cgroup_is_the_containers() {
         .ns("cgroup")
         .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev"])
         .set("/annotations", json!({ "run.oci.delegate-cgroup": "payload" }))
-        .container();
+        .container()
+        .trusting();
     container.up();
     let dir = host::cgroup_dir("pids", &container.bundle.cgroup());
     host::wait_until(|| dir.join("payload/below/pids.max").exists());

@@ -16,12 +16,20 @@ pub struct Container {
     pub id: String,
     /// The runtime, after a program to start it with, if any.
     pub program: Vec<PathBuf>,
+    /// Whether the caller says that the annotations are to be followed.
+    trusts: bool,
 }
 
 impl Container {
     pub fn new(bundle: Bundle) -> Self {
         let id = bundle.id.clone();
-        Container { bundle, id, program: vec![runtime()] }
+        Container { bundle, id, program: vec![runtime()], trusts: false }
+    }
+
+    /// With the annotations of the bundle followed, as an engine asks for that wrote them itself.
+    pub fn trusting(mut self) -> Self {
+        self.trusts = true;
+        self
     }
 
     /// The runtime's command line up to and including `args`.
@@ -30,6 +38,10 @@ impl Container {
         command.args(&self.program[1..]);
         // A session leader without a terminal, whatever the developer's shell has.
         command.arg("--root").arg(self.bundle.state_root()).args(args).current_dir(&self.bundle.dir);
+        command.env_remove("BRISK_TRUST_ANNOTATIONS");
+        if self.trusts {
+            command.env("BRISK_TRUST_ANNOTATIONS", "all");
+        }
         command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").env_remove("XDG_RUNTIME_DIR");
         command
     }

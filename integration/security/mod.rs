@@ -4,17 +4,23 @@
 //! the attacker did and fails if that works. `RUNTIME` may name an old runtime, on which some of them do:
 //! that is how it is known that they can fail.
 
+mod annotations;
 mod bound_for_new;
 mod bounds;
 mod devices;
 mod entering;
 mod files_in_proc;
+mod inherited;
+mod mounts_remove;
 mod no_pivot;
 mod outsiders;
 mod own_binary;
 mod paths;
 mod propagation;
+mod shared_mount_namespace;
 mod shared_volume;
+mod skeleton;
+mod state_root;
 mod streams;
 mod userns;
 

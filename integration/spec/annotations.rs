@@ -25,7 +25,7 @@ fn groups_of_the_caller_are_kept() {
     }
     let gids = |value| {
         let bundle = Bundle::sh("cat /proc/self/status").set("/process/user/additionalGids", json!([1234]));
-        let out = annotated(bundle, "run.oci.keep_original_groups", value).container().run().ok().stdout();
+        let out = annotated(bundle, "run.oci.keep_original_groups", value).container().trusting().run().ok().stdout();
         out.lines().find_map(|line| line.strip_prefix("Groups:").map(|g| g.trim().to_owned())).unwrap()
     };
     assert_eq!(gids("0"), "1234");
@@ -44,7 +44,7 @@ fn hooks_write_to_files() {
     let bundle = annotated(bundle, "run.oci.hooks.stderr", err.to_str().unwrap())
         .sh_hook("createRuntime", "cat > /dev/null; echo one; echo two >&2")
         .hook("startContainer", "/bin/sh", &["sh", "-c", "cat > /dev/null; echo three; echo four >&2"]);
-    let container = bundle.container();
+    let container = bundle.container().trusting();
     container.run().ok();
     assert_eq!(fs::read_to_string(&out).unwrap(), "before\none\nthree\n");
     assert_eq!(fs::read_to_string(&err).unwrap(), "two\nfour\n");
@@ -77,7 +77,7 @@ fn a_pidfd_is_sent() {
     let bundle = Bundle::idle();
     let path = bundle.dir.join("pidfd.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let container = annotated(bundle, "run.oci.pidfd_receiver", path.to_str().unwrap()).container();
+    let container = annotated(bundle, "run.oci.pidfd_receiver", path.to_str().unwrap()).container().trusting();
     container.create().ok();
     let (payload, info) = receive(&listener);
     assert_eq!(payload, " ");
@@ -89,7 +89,7 @@ fn a_cgroup_is_delegated_on_v2_only_and_never_upwards() {
     if skip_on(&["runc"], "crun's annotation") {
         return;
     }
-    let create = |path| annotated(Bundle::idle().ns("cgroup"), "run.oci.delegate-cgroup", path).container();
+    let create = |path| annotated(Bundle::idle().ns("cgroup"), "run.oci.delegate-cgroup", path).container().trusting();
     let error = create("a/../../..").create().fails();
     assert!(error.contains("`..`") || error.contains("v1"), "{error}");
     let container = create("payload");
@@ -140,7 +140,7 @@ fn a_ready_made_filter_is_loaded_instead_of_the_profile() {
         "syscalls": [{ "names": ["getppid"], "action": "SCMP_ACT_ERRNO" }] });
     let bundle = || Bundle::sh("mkdir /dev/made").set("/linux/seccomp", profile.clone());
     bundle().container().run().ok();
-    let error = annotated(bundle(), "run.oci.seccomp_bpf_data", filter).container().run().fails();
+    let error = annotated(bundle(), "run.oci.seccomp_bpf_data", filter).container().trusting().run().fails();
     assert!(error.contains("annot assign requested address"), "{error}");
 }
 

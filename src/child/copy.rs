@@ -1,4 +1,7 @@
 //! `tmpcopyup`: copies what a new tmpfs will hide into it, by descriptors only.
+//!
+//! Not trusted: what is copied, which a volume's other users may change meanwhile: every name is opened once, and no
+//! link is followed.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};

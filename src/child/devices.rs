@@ -1,4 +1,6 @@
 //! Device nodes and links in the open directory.
+//!
+//! Not trusted: what is at the names of devices and links already.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};

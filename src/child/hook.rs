@@ -1,5 +1,7 @@
 //! Hooks in the container's namespaces: createContainer before the root is entered, startContainer before the
 //! program.
+//!
+//! Not trusted: startContainer hooks, which are programs of the image.
 
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -223,14 +223,14 @@ impl<'a> Child<'a> {
             SetupOp::Domainname(name) => Ok(process::set_domainname(name)?),
             SetupOp::Loopback => Ok(socket::loopback_up()?),
             SetupOp::HostPropagation(flags) => Ok(mount::mount(None, c"/", None, *flags, None)?),
-            SetupOp::Root { source, place, .. } => self.take_root(source, place),
+            SetupOp::Root { source, place, below, .. } => self.take_root(source, place, *below),
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
             SetupOp::OpenDir(path) => self.open_dir(path),
             SetupOp::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
             SetupOp::BindDevice { name, source } => self.bind_device(name, source),
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
-            SetupOp::Unmount { dir, name } => self.unmount(dir, name),
+            SetupOp::Unmount { dir, name, added } => self.unmount(dir, name, added),
             SetupOp::SetAttr { kept, attr, .. } => self.set_attr(*kept, attr),
             SetupOp::Mask(path) => self.mask(path),
             SetupOp::ReadonlyPath(path) => self.readonly_path(path),
@@ -381,8 +381,9 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// No supplementary groups is what the process gets anyway where setgroups(2) is denied to its user
-    /// namespace (user_namespaces(7)); asking for some is an error there.
+    /// Where setgroups(2) is denied to the user namespace (user_namespaces(7)) the caller's groups stay, and nothing
+    /// drops them: the kernel denies it to an ordinary user whose groups may be what keeps him from a file. Asking for
+    /// some is an error there.
     fn groups(&self, groups: &[u32]) -> Done {
         match cred::set_groups(groups) {
             Err(Errno::EPERM) if groups.is_empty() => Ok(()),

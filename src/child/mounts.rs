@@ -1,4 +1,7 @@
 //! Mounts below the root: a detached tree with its final attributes, then attached to a descriptor.
+//!
+//! Not trusted: where a destination leads to, through links of the image or of a volume: it is resolved once, to a
+//! descriptor.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

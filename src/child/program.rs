@@ -1,4 +1,7 @@
 //! The program: its working directory, its HOME, and where it is.
+//!
+//! Not trusted: passwd, which is the image's: it is read only if it is a file, without waiting; and what is at the
+//! program's name.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;

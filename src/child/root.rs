@@ -1,4 +1,6 @@
 //! The root itself: taking it, restricting it, entering it; and the writes that go through proc.
+//!
+//! Not trusted: what lies in the root: whether masked and read-only paths are there, and what its /dev/null is.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::{Child, Done, Trouble, private_procfs};
-use crate::plan::op::{Enter, Label, MountSource, Reach};
+use crate::plan::op::{Below, Enter, Label, MountSource, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
@@ -28,9 +30,16 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn unmount(&self, dir: &CStr, name: &CStr) -> Done {
+    /// Only if it is one of those: the container may have put something else on top, or a link in the way to where another
+    /// mount of the same name hides something from it.
+    pub(super) fn unmount(&self, dir: &CStr, name: &CStr, added: &[u64]) -> Done {
         let dir = resolve(self.root()?, dir, libc::O_DIRECTORY)?;
-        // From inside the directory, so that nothing but the last name is looked up again.
+        let top = fs::open(dir.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+        if !added.contains(&fs::mount_number(top.as_fd())?) {
+            return Err(Trouble::from(Errno::EINVAL).with(b"no mount that was added is there"));
+        }
+        // From inside the directory, so that nothing but the last name is looked up again: only who may mount anyway could
+        // have changed what is mounted there.
         fs::fchdir(dir.as_fd())?;
         Ok(mount::umount(name, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)?)
     }
@@ -51,12 +60,12 @@ impl Child<'_> {
         Ok(mount::set_attr(self.root()?, depth(reach), &attr)?)
     }
 
-    pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr) -> Done {
+    pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr, below: Below) -> Done {
         self.root = Some(match source {
             // The parent has attached it already.
             MountSource::Late(_) | MountSource::Asked => self.tree(source)?,
-            MountSource::Path(_) => attach_root(path, None)?,
-            MountSource::Tree(_) => attach_root(path, Some(self.tree(source)?))?,
+            MountSource::Path(_) => attach_root(path, None, below)?,
+            MountSource::Tree(_) => attach_root(path, Some(self.tree(source)?), below)?,
         });
         Ok(())
     }
@@ -141,11 +150,13 @@ pub(super) fn depth(reach: Reach) -> u32 {
 }
 
 /// Attaches the root's tree, cloned where there is none yet, to its path: over itself, or at the skeleton's place.
-pub(crate) fn attach_root(path: &CStr, tree: Option<OwnedFd>) -> crate::sys::Result<OwnedFd> {
+pub(crate) fn attach_root(path: &CStr, tree: Option<OwnedFd>, below: Below) -> crate::sys::Result<OwnedFd> {
     let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
     // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
     // mount would appear on the host as well. Before the clone, which takes over the propagation.
-    make_private(place.as_fd())?;
+    if below == Below::Own {
+        make_private(place.as_fd())?;
+    }
     let tree = match tree {
         Some(tree) => tree,
         None => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
@@ -156,6 +167,12 @@ pub(crate) fn attach_root(path: &CStr, tree: Option<OwnedFd>) -> crate::sys::Res
         _ => return Err(Errno::ENOTDIR),
     }
     mount::attach(tree.as_fd(), place.as_fd())?;
+    if below == Below::Others {
+        // The clone may be a peer of the host's mount, and attached to a shared one it becomes shared: what is mounted in
+        // it must not spread. Its own copies, next to the peers of the mount it is on, go when it goes.
+        let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+        mount::set_attr(tree.as_fd(), RECURSIVE, &private)?;
+    }
     Ok(tree)
 }
 

@@ -1,4 +1,6 @@
 //! Standard streams and the terminal.
+//!
+//! Not trusted: what the image has as /dev/console and in /dev/pts.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -33,6 +33,8 @@ pub struct GlobalFlags {
     pub cgroup_manager: Option<CgroupDriver>,
     /// `--rootless`.
     pub tolerance: Tolerance,
+    /// `--trust-annotations`.
+    pub trust_annotations: Option<String>,
     /// `--systemd-log`.
     pub systemd_log: bool,
     /// `--version`.

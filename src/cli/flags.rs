@@ -130,6 +130,8 @@ pub const GLOBAL: &[Row<GlobalFlags>] = global! {
         |o| Maybe(&mut o.cgroup_manager);
     "rootless", Value::Word("BOOL", ROOTLESS), "tolerate cgroups that cannot be written: true, false or auto":
         |o| &mut o.tolerance;
+    "trust-annotations", LIST, "follow these annotations, which an image may have, or all":
+        |o| &mut o.trust_annotations;
     "systemd-log", SWITCH, "log to the journal": |o| &mut o.systemd_log;
     quiet "criu", FILE, "obsolete: criu is found in PATH": |_o| Nothing;
     "version" 'v', SWITCH, "print the version": |o| &mut o.version;

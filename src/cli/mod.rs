@@ -104,7 +104,8 @@ fn run(head: scan::Head<'_>, log: &Log, doing: &mut String) -> Result<u8> {
     let root = resolve(&global)?;
     let (cgroups, tolerance) = (global.cgroups(), global.tolerance);
     let environment = Environment::read();
-    let global = options::Global { environment, root, cgroups, tolerance, warn: &warn, debug };
+    let trust_annotations = global.trust_annotations.clone();
+    let global = options::Global { environment, root, cgroups, tolerance, trust_annotations, warn: &warn, debug };
     let status = dispatch::dispatch(&global, &request)?;
     if log.shows(Level::Info) {
         log.message(Level::Info, &format!("{doing}: done"));

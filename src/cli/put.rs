@@ -234,7 +234,8 @@ fn go_bool(text: &[u8]) -> Option<bool> {
 impl Put for &mut Option<ExecUser> {
     fn put(self, value: &OsStr) -> Done {
         let text = text(value)?;
-        *self = if text.is_empty() { None } else { Some(user(text).ok_or("UID or UID:GID in numbers")?) };
+        // An empty one is not none: a script whose variable is unset would else run as the container's user.
+        *self = Some(user(text).ok_or("UID or UID:GID in numbers")?);
         Ok(())
     }
 }

@@ -1,4 +1,7 @@
 //! `checkpoint`: a running container is saved with CRIU.
+//!
+//! Not trusted: the mounts and streams of the container, which it may have changed: they are told by identity, never by
+//! name.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -60,7 +63,8 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
     let record = &container.record;
     let text =
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the copy of config.json is gone"))?;
-    let spec: Spec = spec::parse(&text, "config.json")?;
+    let mut spec: Spec = spec::parse(&text, "config.json")?;
+    record.trust.apply(&mut spec);
     let init = record.live_init()?.ok_or_else(super::lookup::not_running)?;
     let cgroup = container.cgroup()?;
     let saved = cgroup.as_ref().map(|cgroup| cgroup.saved()).unwrap_or_default();
@@ -83,7 +87,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         work: images.work.as_ref().map(AsRawFd::as_raw_fd),
         root: &record.rootfs,
         externals: &externals,
-        annotations: &record.annotations,
+        instructions: &spec.instructions,
     };
     let opts =
         opts::dump(args, &facts, &opts::Dumped { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;

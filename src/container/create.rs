@@ -9,14 +9,13 @@ use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::notify::Notify;
 use super::options::{Create, Global};
-use super::{Container, files, host_mounts, image, notify};
+use super::{Container, files, host_mounts, image, notify, trust};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
-use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
@@ -24,6 +23,7 @@ use crate::plan::op::{Enter, HookKind, Terminal};
 use crate::plan::process::hooks;
 use crate::plan::step::Step;
 use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
+use crate::spec::annotations::{self, Trust};
 use crate::spec::{self, Spec};
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
@@ -66,6 +66,7 @@ impl Bundle {
             Some(file) => spec::load_file(file)?,
             None => spec::load_text(&dir)?,
         };
+        trust::decide(global, &mut spec)?;
         global.environment.tell_sockets(&mut spec);
         global.environment.name_receiver(&mut spec);
         Ok(Bundle { dir, text, spec })
@@ -308,13 +309,13 @@ pub(super) fn hook_output(spec: &Spec) -> Result<HookOutput> {
     if spec.hooks.is_none() {
         return Ok(HookOutput::default());
     }
-    let file = |key| annotations::value(&spec.annotations, key);
+    let file = |key| annotations::value(&spec.instructions, key);
     HookOutput::open(file(annotations::HOOKS_STDOUT), file(annotations::HOOKS_STDERR))
 }
 
 /// crun's way to ask for a pidfd; the annotation goes before the environment.
 fn pidfd_receiver(global: &Global, spec: &Spec) -> Option<PathBuf> {
-    let annotation = annotations::value(&spec.annotations, annotations::PIDFD_RECEIVER).map(PathBuf::from);
+    let annotation = annotations::value(&spec.instructions, annotations::PIDFD_RECEIVER).map(PathBuf::from);
     annotation.or_else(|| global.environment.pidfd_receiver.clone())
 }
 
@@ -339,11 +340,13 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         rootfs: rootfs.to_string_lossy().into_owned(),
         created: state::rfc3339(SystemTime::now()),
         annotations: spec.annotations.clone(),
+        trust: Trust::given(spec),
         boot_id: boot_id()?,
         creator: ProcessId::of(crate::sys::process::getpid())?,
         init: None,
         pid_namespace: if own_pid { PidNamespace::Own } else { PidNamespace::Shared },
         host_mounts: host_mounts::find(spec, &rootfs)?,
+        added_mounts: Vec::new(),
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,

@@ -12,7 +12,6 @@ use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::systemd::driver::plan_cgroup;
 use crate::spec::Spec;
-use crate::spec::linux::Linux;
 use crate::state::{Dir, Life, Record, Status, Wait, does_not_exist};
 use crate::sys;
 
@@ -96,27 +95,14 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop, trace: &mut 
     Ok(())
 }
 
-/// Without a record the copy of config.json still tells which cgroup the container's processes are in.
+/// Without a record the copy of config.json still tells which cgroup the container's processes are in. Without either
+/// nothing does: what has a cgroup of the container's name may be anybody's.
 fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
-    let text = dir.config()?.unwrap_or_default();
-    let specs = match crate::spec::parse::<Spec>(&text, "config.json") {
-        Ok(spec) => vec![spec],
-        Err(error) => {
-            (global.warn)(&format!(
-                "delete {id}: {error}: looking where a container of this name usually has its cgroup"
-            ));
-            // Where it is without a path, and where engines put it.
-            let linux = Linux { cgroups_path: Some(format!("/{id}")), ..Linux::default() };
-            vec![Spec::default(), Spec { linux: Some(linux), ..Spec::default() }]
-        }
-    };
-    let host = Host::probe()?;
-    for spec in &specs {
-        if let (Some(plan), scope) = plan_cgroup(spec, &host, id, global.cgroups)? {
-            Saved::planned(&plan, scope.as_ref()).remove(Leftover::Kill)?;
-        }
+    let spec: Spec = crate::spec::parse(&dir.config()?.unwrap_or_default(), "config.json")?;
+    match plan_cgroup(&spec, &Host::probe()?, id, global.cgroups)? {
+        (Some(plan), scope) => Saved::planned(&plan, scope.as_ref()).remove(Leftover::Kill),
+        (None, _) => Ok(()),
     }
-    Ok(())
 }
 
 /// While another command holds the lock: without force the container must not run; with force the one that

@@ -1,23 +1,30 @@
-//! What brisk's own environment asks for.
+//! What brisk's own environment asks for, and the descriptors it has inherited.
+//!
+//! Trusted: the caller's environment, but for sockets that it says are another process's (`LISTEN_PID`). Not taken for
+//! the caller's: descriptors that brisk itself has opened.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::annotations;
 use crate::spec::Spec;
+use crate::spec::annotations;
+use crate::sys::{fs, process};
 
 /// The variables that change what is done to a container. They are read once, before anything is decided.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// `NOTIFY_SOCKET` (sd_notify(3)): the supervisor's socket.
     pub notify_socket: Option<OsString>,
-    /// `LISTEN_FDS` (sd_listen_fds(3)): how many sockets the caller passes on, from descriptor 3.
+    /// `LISTEN_FDS` (sd_listen_fds(3)): how many sockets the caller passes on, from descriptor 3. None if `LISTEN_PID`
+    /// says that they are another process's.
     pub listen_fds: u32,
     /// `RUN_OCI_PIDFD_RECEIVER`, crun's: the socket that gets a pidfd.
     pub pidfd_receiver: Option<PathBuf>,
     /// `RUN_OCI_SECCOMP_RECEIVER`, crun's: the socket that gets the seccomp listener.
     pub seccomp_receiver: Option<String>,
+    /// `BRISK_TRUST_ANNOTATIONS`: what `--trust-annotations` says.
+    pub trust_annotations: Option<String>,
 }
 
 impl Environment {
@@ -26,9 +33,10 @@ impl Environment {
         let path = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Environment {
             notify_socket: path("NOTIFY_SOCKET"),
-            listen_fds: std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0),
+            listen_fds: listen_fds(),
             pidfd_receiver: path("RUN_OCI_PIDFD_RECEIVER").map(PathBuf::from),
             seccomp_receiver: std::env::var("RUN_OCI_SECCOMP_RECEIVER").ok(),
+            trust_annotations: std::env::var("BRISK_TRUST_ANNOTATIONS").ok(),
         }
     }
 
@@ -41,7 +49,7 @@ impl Environment {
 
     /// Names the socket of the seccomp listener, where neither profile nor annotation does.
     pub(super) fn name_receiver(&self, spec: &mut Spec) {
-        let annotated = annotations::value(&spec.annotations, annotations::SECCOMP_RECEIVER).is_some();
+        let annotated = annotations::value(&spec.instructions, annotations::SECCOMP_RECEIVER).is_some();
         let Some(seccomp) = spec.linux.as_mut().and_then(|linux| linux.seccomp.as_mut()) else { return };
         if !annotated && seccomp.listener_path.as_deref().is_none_or(str::is_empty) {
             seccomp.listener_path.clone_from(&self.seccomp_receiver);
@@ -53,16 +61,25 @@ impl Environment {
         asked.saturating_add(self.listen_fds)
     }
 
-    /// Every descriptor that is to be passed on has to be there.
+    /// Every descriptor that is to be passed on has to be there, from the caller: what brisk opens, its log among it, is
+    /// close-on-exec, and what it was started with is not.
     pub(super) fn check_preserved(&self, asked: u32) -> Result<()> {
         let count = self.preserved(asked);
         for number in 3..count.saturating_add(3) {
-            let path = format!("/proc/self/fd/{number}");
-            if std::fs::symlink_metadata(&path).is_err() {
+            if !fs::is_inherited(number) {
                 let what = format!("descriptor {number} of the {count} to preserve is not open");
                 return Err(Error::new(Stage::Args, what).with_hint("check --preserve-fds and LISTEN_FDS"));
             }
         }
         Ok(())
+    }
+}
+
+/// crun's callers set `LISTEN_FDS` alone; systemd and conmon say for whom it is.
+fn listen_fds() -> u32 {
+    let Some(count) = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()) else { return 0 };
+    match std::env::var_os("LISTEN_PID") {
+        Some(pid) if pid != *process::getpid().to_string() => 0,
+        _ => count,
     }
 }

@@ -42,6 +42,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     let text =
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
     let mut spec: Spec = spec::parse(&text, "config.json")?;
+    container.record.trust.apply(&mut spec);
     global.environment.name_receiver(&mut spec);
     let mut process = process(args, &spec)?;
     let socket = args.console_socket.as_deref();

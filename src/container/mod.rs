@@ -28,6 +28,7 @@ mod select;
 pub mod signal;
 mod start;
 mod streams;
+mod trust;
 mod update;
 mod view;
 

@@ -1,5 +1,6 @@
 //! `mounts add` and `mounts remove`, crun's: mounts of a container that runs.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
+use crate::proc::mountinfo;
 use crate::spec::mounts::Mount;
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
@@ -23,7 +25,7 @@ use crate::sys::process::{self, Exit};
 
 /// Mounts these in the container.
 pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
-    let (container, _lock) = locked(global, id)?;
+    let (mut container, _lock) = locked(global, id)?;
     let spec = config(&container)?;
     let options = CreateOptions {
         id: id.to_owned(),
@@ -39,14 +41,31 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         joined_own: 0,
     };
     let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options)?;
-    run(global, &container, &plan)
+    let before = mounted(&container)?;
+    let done = run(global, &container, &plan);
+    // Of a list of which a part failed, too. What a container that may mount has mounted itself meanwhile it may also
+    // unmount.
+    let new = mounted(&container)?.into_iter().filter(|mount| !before.contains(mount));
+    container.record.added_mounts.extend(new);
+    done.and(container.dir.save(&container.record))
 }
 
-/// Unmounts what is mounted at these destinations in the container.
+/// Unmounts what [`add_mounts`] has mounted at these destinations in the container.
 pub fn remove_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
-    let (container, _lock) = locked(global, id)?;
-    let plan = runtime_mounts::remove(list, &config(&container)?)?;
-    run(global, &container, &plan)
+    let (mut container, _lock) = locked(global, id)?;
+    let plan = runtime_mounts::remove(list, &config(&container)?, &container.record.added_mounts)?;
+    let done = run(global, &container, &plan);
+    let left = mounted(&container)?;
+    container.record.added_mounts.retain(|mount| left.contains(mount));
+    done.and(container.dir.save(&container.record))
+}
+
+/// The numbers of the mounts in the container.
+fn mounted(container: &Container) -> Result<BTreeSet<u64>> {
+    let init = container.record.live_init()?.ok_or_else(not_running)?;
+    let what = || format!("read the mounts of process {}", init.pid);
+    let table = mountinfo::read(&init.pid.to_string()).at(Stage::Rootfs, what)?;
+    Ok(mountinfo::parse(&table).map(|mount| mount.id.into()).collect())
 }
 
 fn config(container: &Container) -> Result<Spec> {

@@ -24,6 +24,8 @@ pub struct Global<'a> {
     pub cgroups: CgroupDriver,
     /// Whether cgroups that cannot be written are tolerated.
     pub tolerance: Tolerance,
+    /// `--trust-annotations`: the annotations that are followed although an image may have brought them.
+    pub trust_annotations: Option<String>,
     /// Takes a warning: something went otherwise than asked, and the work goes on.
     pub warn: &'a dyn Fn(&str),
     /// Takes what is of interest for finding a fault only. `None` where nobody asked for it.

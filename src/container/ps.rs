@@ -1,4 +1,6 @@
 //! `ps`.
+//!
+//! Not trusted: the names of cgroups below the container's.
 
 use std::fs;
 use std::path::Path;

@@ -148,7 +148,7 @@ impl Restoring<'_> {
             work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
             externals: &external::restored(&sources),
-            annotations: &self.bundle.spec().annotations,
+            instructions: &self.bundle.spec().instructions,
         };
         let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };
         let opts =

@@ -77,7 +77,8 @@ fn run_hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<(
     if !names(b"\"poststart\"") && !names(b"\"startContainer\"") && !text.contains(&b'\\') {
         return Ok(());
     }
-    let spec: Spec = spec::parse(&text, "config.json")?;
+    let mut spec: Spec = spec::parse(&text, "config.json")?;
+    container.record.trust.apply(&mut spec);
     let Some(hooks) = spec.hooks.as_ref() else { return Ok(()) };
     if hooks.poststart.is_empty() && hooks.start_container.is_empty() {
         return Ok(());
@@ -114,6 +115,7 @@ fn kill(container: &Container) -> Result<()> {
 
 /// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
 pub fn poststop(global: &Global, record: &crate::state::Record, config: &[u8]) -> Result<()> {
-    let spec: Spec = spec::parse(config, "config.json")?;
+    let mut spec: Spec = spec::parse(config, "config.json")?;
+    record.trust.apply(&mut spec);
     run_poststop(global, &spec, &record.id, Path::new(&record.bundle))
 }

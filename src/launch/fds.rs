@@ -66,16 +66,21 @@ pub(super) struct Around {
 }
 
 impl Around {
-    pub(super) fn enter(pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<Around> {
+    pub(super) fn enter(
+        pid: Option<&OwnedFd>,
+        offsets: Option<&CStr>,
+        mounts: Mounts,
+        warn: &dyn Fn(&str),
+    ) -> Result<Around> {
         let mut around = Around { own: Vec::new(), mounts: None };
-        match around.go(pid, offsets, mounts) {
+        match around.go(pid, offsets, mounts, warn) {
             Ok(()) => Ok(around),
             // What cleans up after the failure works by paths of our own mount namespace.
             Err(error) => around.leave().and(Err(error)),
         }
     }
 
-    fn go(&mut self, pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<()> {
+    fn go(&mut self, pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts, warn: &dyn Fn(&str)) -> Result<()> {
         if let Some(pid) = pid {
             self.own.push((namespace(NamespaceKind::Pid, "/proc/self/ns/pid")?, NamespaceKind::Pid));
             // The child takes it over: it is born where others can see it (CVE-2016-9962).
@@ -94,7 +99,7 @@ impl Around {
         }
         // Last: there is no proc in the skeleton.
         if mounts == Mounts::Skeleton {
-            let skeleton = skeleton::open()?;
+            let skeleton = skeleton::open(warn)?;
             self.mounts = Some(MountView::current().at(Stage::Namespace, || "open our own root")?);
             process::setns(skeleton.as_fd(), NamespaceKind::Mount.flag() as i32)
                 .at(Stage::Namespace, || "enter the skeleton mount namespace")?;

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::running::sync_error;
 use crate::child;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{EndLink, Reach};
+use crate::plan::op::{Below, EndLink, Reach};
 use crate::plan::step::HostObject;
 use crate::sys::mount::{self, RECURSIVE};
 use crate::sys::mount_attr::{self, MountAttr};
@@ -30,9 +30,8 @@ pub(super) fn take(child: &OwnedFd, objects: &[HostObject], id_maps: &[OwnedFd])
 
 fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {
     match object {
-        HostObject::Root(path) => {
-            child::attach_root(path, None).at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy()))
-        }
+        HostObject::Root(path) => child::attach_root(path, None, Below::Own)
+            .at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy())),
         HostObject::Tree { path, reach, end, id_map } => {
             let what = || format!("take {} for the container", path.to_string_lossy());
             let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };

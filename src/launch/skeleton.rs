@@ -7,12 +7,12 @@
 //! The namespace lives as long as something refers to it: one nsfs bind mount at [`PIN`], outside of every
 //! engine's root, private, and unbindable so that no container gets a copy of it. `umount` of it is all it
 //! takes to drop it; the next container that wants one makes it again.
+//!
+//! Not trusted: what is at the pin. Nothing is taken from a directory that others than root can write, and nothing there is
+//! waited for.
 
 use std::ffi::{CStr, CString};
-use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -27,22 +27,37 @@ use crate::sys::{affinity, fs, namespace, socket};
 
 /// Directory of the pin; root's own.
 const DIR: &str = "/run/brisk-skeleton";
+const DIR_PATH: &CStr = c"/run/brisk-skeleton";
 /// The file the namespace is bound over.
 pub const PIN: &str = "/run/brisk-skeleton/mnt";
 const PIN_PATH: &CStr = c"/run/brisk-skeleton/mnt";
+const NAME: &CStr = c"mnt";
 
-/// Opens the skeleton; makes and pins it first where there is none.
-pub(super) fn open() -> Result<OwnedFd> {
-    if let Some(fd) = pinned()? {
+/// Opens the skeleton; makes and pins it first where there is none. Where it cannot be kept, for what is at the pin is not
+/// root's alone, one is made for this container: that is no reason not to make it.
+pub(super) fn open(warn: &dyn Fn(&str)) -> Result<OwnedFd> {
+    match kept() {
+        Ok(namespace) => Ok(namespace),
+        Err(error) => {
+            warn(&format!("the skeleton mount namespace is made anew for this container: {error}"));
+            make(Pin::No).map(|(namespace, _)| namespace)
+        }
+    }
+}
+
+fn kept() -> Result<OwnedFd> {
+    let dir = open_dir()?;
+    if let Some(fd) = pinned(&dir)? {
         return Ok(fd);
     }
-    make_dir()?;
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let lock = options.open(PIN).at(Stage::Namespace, || format!("open {PIN}"))?;
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let lock = fs::open(dir.as_fd(), NAME, flags, 0o600).at(Stage::Namespace, || format!("open {PIN}"))?;
+    if kind_of(&lock)? != libc::S_IFREG {
+        return Err(Error::new(Stage::Namespace, format!("{PIN} is not a file")));
+    }
     fs::lock(lock.as_fd(), libc::LOCK_EX).at(Stage::Namespace, || format!("lock {PIN}"))?;
     // Somebody else may have been faster.
-    match pinned()? {
+    match pinned(&dir)? {
         Some(fd) => Ok(fd),
         None => make_and_pin(),
     }
@@ -54,55 +69,78 @@ pub(super) fn open() -> Result<OwnedFd> {
 /// next container tries again, from the CPU that it is on.
 fn make_and_pin() -> Result<OwnedFd> {
     const ATTEMPTS: usize = 8;
-    let (mut namespace, mut kept) = make(None)?;
+    let (mut namespace, mut kept) = make(Pin::Here)?;
     for cpu in affinity::allowed_cpus().take(ATTEMPTS) {
         if kept == Pinned::Yes {
             break;
         }
-        (namespace, kept) = make(Some(cpu))?;
+        (namespace, kept) = make(Pin::From(cpu))?;
     }
     Ok(namespace)
+}
+
+/// Whether a namespace is to be bound, and from which CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pin {
+    No,
+    Here,
+    From(usize),
 }
 
 /// Whether a namespace could be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pinned {
     Yes,
-    /// It is younger than ours by its number.
+    /// It is younger than ours by its number, or was not to be.
     No,
 }
 
 /// The namespace, if it is pinned in this mount namespace.
-fn pinned() -> Result<Option<OwnedFd>> {
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(PIN) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        result => OwnedFd::from(result.at(Stage::Namespace, || format!("open {PIN}"))?),
+fn pinned(dir: &OwnedFd) -> Result<Option<OwnedFd>> {
+    // O_NONBLOCK: a fifo must not make us wait.
+    let file = match fs::open(dir.as_fd(), NAME, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0) {
+        Err(Errno::ENOENT) => return Ok(None),
+        result => result.at(Stage::Namespace, || format!("open {PIN}"))?,
     };
     let is_mount = namespace::kind(file.as_fd()).is_ok_and(|kind| kind == NamespaceKind::Mount.flag());
     Ok(is_mount.then_some(file))
 }
 
-/// The directory must be root's alone: whoever could write there could give containers another start.
-fn make_dir() -> Result<()> {
-    let what = || format!("make {DIR}");
-    match std::fs::DirBuilder::new().mode(0o700).create(DIR) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        result => result.at(Stage::Namespace, what)?,
-    }
-    let meta = Path::new(DIR).symlink_metadata().at(Stage::Namespace, what)?;
-    if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+/// Opens the directory, made first where it is missing. It must be root's alone: whoever could write there could give
+/// containers another start.
+fn open_dir() -> Result<OwnedFd> {
+    let what = || format!("open {DIR}");
+    let open = || fs::open(fs::CWD, DIR_PATH, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0);
+    let dir = match open() {
+        Err(Errno::ENOENT) => {
+            match fs::mkdir(fs::CWD, DIR_PATH, 0o700) {
+                Err(Errno::EEXIST) => {}
+                result => result.at(Stage::Namespace, || format!("make {DIR}"))?,
+            }
+            open()
+        }
+        result => result,
+    };
+    let dir = dir.at(Stage::Namespace, what)?;
+    let stat = fs::stat(dir.as_fd()).at(Stage::Namespace, what)?;
+    if stat.st_uid != 0 || stat.st_mode & 0o022 != 0 {
         return Err(Error::new(Stage::Namespace, format!("{DIR} is not a directory that only root can write")));
     }
-    Ok(())
+    Ok(dir)
 }
 
-/// Makes the namespace in a child, on this CPU, and binds it over the pin.
-fn make(cpu: Option<usize>) -> Result<(OwnedFd, Pinned)> {
+fn kind_of(file: &OwnedFd) -> Result<u32> {
+    let stat = fs::stat(file.as_fd()).at(Stage::Namespace, || format!("examine {PIN}"))?;
+    Ok(fs::kind(&stat))
+}
+
+/// Makes the namespace in a child, and binds it over the pin.
+fn make(how: Pin) -> Result<(OwnedFd, Pinned)> {
     let (ours, theirs) = socket::pair().at(Stage::Namespace, || "make a socket pair")?;
     match process::clone3(&CloneArgs::default()).at(Stage::Namespace, || "clone3 for the skeleton mount namespace")? {
         Cloned::Child => {
             drop(ours);
-            let errno = build(cpu).err().unwrap_or(Errno::from_raw(0));
+            let errno = build(how).err().unwrap_or(Errno::from_raw(0));
             // The parent reads the errno, binds the namespace, and closes its end.
             let _ = socket::send(theirs.as_fd(), &(errno as i32).to_ne_bytes());
             let _ = fs::read(theirs.as_fd(), &mut [0]);
@@ -110,7 +148,7 @@ fn make(cpu: Option<usize>) -> Result<(OwnedFd, Pinned)> {
         }
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            let pinned = pin(pid, &ours);
+            let pinned = pin(pid, &ours, how);
             drop(ours);
             destroy(pid, &pidfd).ok_or_else(|| sync_error("reap the maker of the skeleton mount namespace"))?;
             pinned
@@ -119,8 +157,8 @@ fn make(cpu: Option<usize>) -> Result<(OwnedFd, Pinned)> {
 }
 
 /// In the child: a mount namespace where a small tmpfs with a mount point takes the place of everything.
-fn build(cpu: Option<usize>) -> crate::sys::Result<()> {
-    if let Some(cpu) = cpu {
+fn build(how: Pin) -> crate::sys::Result<()> {
+    if let Pin::From(cpu) = how {
         // Where it fails this CPU is tried once more.
         let _ = affinity::stay_on_cpu(cpu);
     }
@@ -147,7 +185,7 @@ fn build(cpu: Option<usize>) -> crate::sys::Result<()> {
     mount::umount(c".", libc::MNT_DETACH)
 }
 
-fn pin(pid: i32, child: &OwnedFd) -> Result<(OwnedFd, Pinned)> {
+fn pin(pid: i32, child: &OwnedFd, how: Pin) -> Result<(OwnedFd, Pinned)> {
     let mut word = [0; 4];
     let (len, _) =
         socket::receive(child.as_fd(), &mut word).at(Stage::Namespace, || "wait for the skeleton's maker")?;
@@ -161,6 +199,9 @@ fn pin(pid: i32, child: &OwnedFd) -> Result<(OwnedFd, Pinned)> {
     let path = format!("/proc/{pid}/ns/mnt");
     let namespace = OwnedFd::from(std::fs::File::open(&path).at(Stage::Namespace, || format!("open {path}"))?);
     let source = CString::new(path.clone()).map_err(|_| sync_error("a NUL in the path of a namespace"))?;
+    if how == Pin::No {
+        return Ok((namespace, Pinned::No));
+    }
     // mount(2): moving a detached copy of a mount namespace's file is refused (ELOOP).
     match mount::mount(Some(&source), PIN_PATH, None, libc::MS_BIND, None) {
         Err(Errno::EINVAL) => return Ok((namespace, Pinned::No)),

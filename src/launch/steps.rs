@@ -409,7 +409,7 @@ impl<'a> Parent<'a> {
         };
         inherited.kept = fds::kept(&inherited, built.exe.as_ref());
         let pid = join_pid.and_then(|index| inherited.namespaces.get(index));
-        let own = fds::Around::enter(pid, time_offsets.as_deref(), *mounts)?;
+        let own = fds::Around::enter(pid, time_offsets.as_deref(), *mounts, self.launch.warn)?;
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
         let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
         let what = || format!("clone3 ({} namespaces)", flags.count_ones());

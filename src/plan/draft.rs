@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::annotations;
 use super::cgroup::CgroupPlan;
 use super::cgroup::entry::{Entry, Remaining};
 use super::cgroup::rootless::{self, Tolerance};
@@ -19,6 +18,7 @@ use super::systemd::driver::{self, CgroupDriver};
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
 use crate::spec::Spec;
+use crate::spec::annotations;
 use crate::spec::linux::Linux;
 
 /// What the caller chose on the command line.
@@ -110,7 +110,7 @@ impl<'a> Input<'a> {
         check(spec, host, &namespaces, &uids, &gids)?;
         let (mut cgroup, scope) = driver::plan_cgroup(spec, host, &options.id, options.cgroups)?;
         if let Some(cgroup) = &mut cgroup {
-            let wanted = annotations::is_on(&spec.annotations, annotations::CGROUP_BEST_EFFORT);
+            let wanted = annotations::is_on(&spec.instructions, annotations::CGROUP_BEST_EFFORT);
             rootless::tolerate(cgroup, if wanted { Tolerance::Everything } else { options.tolerance });
         }
         let entry = Entry::of(cgroup.as_ref().filter(|_| options.cgroups == CgroupDriver::Files));

@@ -1,14 +1,15 @@
 //! The plan of one more process in a container that runs.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, ProgramStart, linux};
-use super::op::{ConsoleNode, SetupOp, Terminal};
+use super::draft::{Draft, ProgramStart, c_string, host_path, linux};
+use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
-use crate::error::Result;
+use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::spec::Spec;
@@ -55,7 +56,15 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     if userns {
         draft.setup.push(SetupOp::BecomeRoot);
     }
-    draft.setup.push(SetupOp::RootHere(c"/".into()));
+    if namespaces.is_new(NamespaceKind::Mount) {
+        draft.setup.push(SetupOp::RootHere(c"/".into()));
+    } else {
+        // The root of a mount namespace that is somebody else's is not the container's, which is a directory there.
+        let root = spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
+        let path = host_path(&options.bundle, &root.path);
+        draft.setup.push(SetupOp::RootHere(c_string(path.as_os_str().as_bytes(), "root.path")?));
+        draft.setup.push(SetupOp::Enter(Enter::Chroot));
+    }
     if options.terminal != Terminal::None {
         let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));

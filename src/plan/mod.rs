@@ -8,7 +8,6 @@
 //! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
 //! (`step`) and what the child does (`op`). `text` says it in words, for people and for errors.
 
-pub mod annotations;
 pub mod cgroup;
 pub mod create;
 mod draft;

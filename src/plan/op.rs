@@ -38,6 +38,15 @@ pub enum Reach {
     Tree,
 }
 
+/// Whose the mount is that the root is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// The container's, in a mount namespace of its own: it may be made private.
+    Own,
+    /// The host's, or of whoever made the joined mount namespace: its propagation is theirs.
+    Others,
+}
+
 /// What is done with a symbolic link that is the last component of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndLink {
@@ -307,8 +316,10 @@ pub enum SetupOp {
         path: CString,
         /// Where it is attached: over itself, or to the skeleton's mount point.
         place: CString,
+        /// Whose the mount is that it is attached to.
+        below: Below,
     },
-    /// Opens `/` as the root of the following operations (no mount namespace of its own, or exec).
+    /// Opens the root of the following operations (no mount namespace of its own, or exec).
     RootHere(CString),
     /// A mount.
     Mount(Box<MountOp>),
@@ -349,6 +360,8 @@ pub enum SetupOp {
         dir: CString,
         /// Name.
         name: CString,
+        /// The numbers of the mounts that it may be.
+        added: Vec<u64>,
     },
     /// Attributes of the mount at a path below the root, set when everything in it is made.
     SetAttr {

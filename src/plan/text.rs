@@ -155,7 +155,7 @@ impl SetupOp {
             SetupOp::Symlink { name, target, .. } => {
                 (Stage::Rootfs, format!("symlink {} to {}", lossy(name), lossy(target)))
             }
-            SetupOp::Unmount { dir, name } => (Stage::Rootfs, format!("unmount /{}/{}", lossy(dir), lossy(name))),
+            SetupOp::Unmount { dir, name, .. } => (Stage::Rootfs, format!("unmount /{}/{}", lossy(dir), lossy(name))),
             SetupOp::SetAttr { path, attr, .. } => {
                 (Stage::Rootfs, format!("make /{} {}", lossy(path), attributes(attr).join(",")))
             }

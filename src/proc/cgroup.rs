@@ -1,4 +1,6 @@
 //! /proc/PID/cgroup (cgroups(7)).
+//!
+//! Not trusted: the paths: a container with a cgroup of its own names those below it.
 
 use std::io::{Error, ErrorKind, Result};
 

@@ -1,4 +1,6 @@
 //! /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+//!
+//! Not trusted: the paths, which a container may choose; the kernel escapes what would end a field.
 
 use std::borrow::Cow;
 use std::io::Result;

@@ -1,4 +1,6 @@
 //! passwd(5). getpwuid(3) loads NSS modules, which a static program cannot.
+//!
+//! Not trusted: the text, which may be an image's.
 
 /// One user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

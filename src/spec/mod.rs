@@ -4,6 +4,7 @@
 //! else, no invented defaults, no regex engine in the binary (docs/DESIGN.md has the measurement). A test
 //! reads every fixture with both and compares. Unknown properties are ignored, as the specification asks.
 
+pub mod annotations;
 pub mod hooks;
 pub mod linux;
 mod load;
@@ -45,9 +46,13 @@ pub struct Spec {
     /// Lifecycle hooks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hooks: Option<hooks::Hooks>,
-    /// Arbitrary metadata; some keys are instructions (docs/COMPAT.md lists them).
+    /// Arbitrary metadata.
     #[serde(default, deserialize_with = "null_default")]
     pub annotations: BTreeMap<String, String>,
+    /// Those annotations that are followed. Not part of config.json, whose authors cannot decide it: none are until
+    /// [`annotations::Trust`] is applied.
+    #[serde(skip)]
+    pub instructions: BTreeMap<String, String>,
     /// Everything specific to Linux.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linux: Option<linux::Linux>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Life, ProcessId, boot_id};
 use crate::error::{Context, Error, Result, Stage};
+use crate::spec::annotations::Trust;
 use crate::spec::resources::Resources;
 
 /// The version of the format this brisk writes. A change that an older brisk would misread gets a new one.
@@ -50,6 +51,9 @@ pub struct Record {
     /// The bundle's annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Those of them that are followed on the word of whoever created the container.
+    #[serde(default, skip_serializing_if = "Trust::is_empty")]
+    pub trust: Trust,
     /// The boot the start times are of.
     pub boot_id: String,
     /// The `create` or `run` that makes the container.
@@ -63,6 +67,9 @@ pub struct Record {
     /// Where its mounts are when it has no mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_mounts: Option<HostMounts>,
+    /// The numbers, as in mountinfo, of what `mounts add` has mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_mounts: Vec<u64>,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,

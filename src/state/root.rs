@@ -1,7 +1,10 @@
 //! The directory that holds all containers of one user.
+//!
+//! Not trusted: a directory that others may write. What is in it names processes to kill and hooks to run, so it has to
+//! belong to the caller or to root, and to nobody else.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +15,7 @@ use nix::sys::stat::Mode;
 use super::check_id;
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::path::clean_bytes;
+use crate::sys::{fs, process};
 
 /// Who calls, as far as the default root depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +92,28 @@ impl Root {
 
     /// Opens it; an error with ENOENT when it does not exist.
     pub fn open(&self) -> Result<OwnedFd> {
-        open_dir(&self.path).at(Stage::State, || format!("open {}", self.path.display()))
+        let dir = open_dir(&self.path).at(Stage::State, || format!("open {}", self.path.display()))?;
+        self.check(&dir)?;
+        Ok(dir)
+    }
+
+    /// Refuses a directory whose content others than the caller and root decide.
+    fn check(&self, dir: &OwnedFd) -> Result<()> {
+        let stat = fs::stat(dir.as_fd()).at(Stage::State, || format!("examine {}", self.path.display()))?;
+        let refuse = |why: String, hint: &'static str| {
+            Err(Error::new(Stage::State, format!("{} {why}", self.path.display())).with_hint(hint))
+        };
+        if stat.st_uid != 0 && stat.st_uid != process::geteuid() {
+            return refuse(
+                format!("belongs to user {}", stat.st_uid),
+                "whose state it is decides which hooks run: use another --root, or the one of that user as that user",
+            );
+        }
+        if stat.st_mode & 0o022 != 0 {
+            let why = format!("can be written by others (mode {:o})", stat.st_mode & 0o7777);
+            return refuse(why, "whoever writes state decides which hooks run: `chmod go-w`, or another --root");
+        }
+        Ok(())
     }
 
     /// Opens it, and makes it first where it does not exist: for its owner only, and below XDG_RUNTIME_DIR with the
@@ -103,7 +128,11 @@ impl Root {
         };
         match open_dir(&self.path) {
             Err(Errno::ENOENT) => {}
-            result => return result.map_err(|errno| failed("open", errno)),
+            result => {
+                let dir = result.map_err(|errno| failed("open", errno))?;
+                self.check(&dir)?;
+                return Ok(dir);
+            }
         }
         let mode = if self.origin == Origin::RuntimeDir { Mode::S_IRWXU | Mode::S_ISVTX } else { Mode::S_IRWXU };
         make(&self.path, mode).map_err(|errno| failed("make", errno))?;
@@ -112,10 +141,12 @@ impl Root {
 
     /// The names of all containers, sorted. A root that does not exist (yet) holds none.
     pub fn ids(&self) -> Result<Vec<String>> {
-        let entries = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            result => result.at(Stage::State, || format!("list {}", self.path.display()))?,
+        let dir = match self.open() {
+            Err(error) if error.root_errno() == Some(Errno::ENOENT) => return Ok(Vec::new()),
+            result => result?,
         };
+        let entries = std::fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+            .at(Stage::State, || format!("list {}", self.path.display()))?;
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.at(Stage::State, || format!("list {}", self.path.display()))?;

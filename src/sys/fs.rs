@@ -65,6 +65,15 @@ pub fn open2(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32, resolve: u
     }
 }
 
+/// Whether this number is an open descriptor that the program was started with: execve(2) has closed those that are
+/// close-on-exec, as everything is that we open.
+pub fn is_inherited(number: u32) -> bool {
+    let Ok(number) = i32::try_from(number) else { return false };
+    // SAFETY: F_GETFD takes no argument and changes nothing.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// fstat(2); works on `O_PATH` descriptors.
 pub fn stat(fd: BorrowedFd<'_>) -> Result<libc::stat> {
     let mut stat = MaybeUninit::<libc::stat>::zeroed();
@@ -162,13 +171,24 @@ pub fn path_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8]> {
 /// The id of the mount that `name` in `dir`, or `dir` itself, is on; it is never used again while the machine is up
 /// (`STATX_MNT_ID_UNIQUE`, Linux 6.8). A final link is not followed.
 pub fn mount_id(dir: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
-    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+    mount_of(dir, name, STATX_MNT_ID_UNIQUE)
+}
+
+/// The number of the mount that `fd` is on, as mountinfo has it: free again when the mount is gone (`STATX_MNT_ID`, Linux
+/// 5.8).
+pub fn mount_number(fd: BorrowedFd<'_>) -> Result<u64> {
+    const STATX_MNT_ID: u32 = 0x1000;
+    mount_of(fd, c"", STATX_MNT_ID)
+}
+
+fn mount_of(dir: BorrowedFd<'_>, name: &CStr, mask: u32) -> Result<u64> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
     // SAFETY: statx is plain data, for which all zeros is a valid value.
     let mut stat: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: `name` is NUL-terminated and outlives the call; `stat` is a writable struct statx.
-    done(unsafe { raw!(SYS_statx, dir.as_raw_fd(), name.as_ptr(), flags, STATX_MNT_ID_UNIQUE, &raw mut stat) })?;
-    if stat.stx_mask & STATX_MNT_ID_UNIQUE != 0 { Ok(stat.stx_mnt_id) } else { Err(Errno::EOPNOTSUPP) }
+    done(unsafe { raw!(SYS_statx, dir.as_raw_fd(), name.as_ptr(), flags, mask, &raw mut stat) })?;
+    if stat.stx_mask & mask != 0 { Ok(stat.stx_mnt_id) } else { Err(Errno::EOPNOTSUPP) }
 }
 
 /// fchownat(2) on the descriptor itself or on a name below it, never following a final link.

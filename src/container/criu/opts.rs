@@ -7,6 +7,7 @@ use std::path::Path;
 use super::protobuf::FieldValue;
 use crate::container::options::{Checkpoint, Criu, Restore};
 use crate::error::{Error, Result, Stage};
+use crate::spec::annotations::CRIU_CONFIG;
 
 /// The fields that brisk sets, with their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +83,6 @@ pub const RESTORE_LOG: &str = "restore.log";
 /// CRIU's level "info, warnings and errors", runc's choice.
 const LOG_LEVEL: i32 = 4;
 
-/// The annotation that names a configuration file for CRIU (runc and crun have it); empty: none.
-const CONFIG_ANNOTATION: &str = "org.criu.config";
 /// The configuration file when nothing names another; CRIU goes on without it when there is none.
 const CONFIG_DEFAULT: &str = "/etc/criu/brisk.conf";
 
@@ -97,8 +96,8 @@ pub struct CriuFacts<'a> {
     pub root: &'a str,
     /// Objects of the host by name (see [`super::external`]).
     pub externals: &'a [String],
-    /// The bundle's annotations.
-    pub annotations: &'a BTreeMap<String, String>,
+    /// The annotations that are followed.
+    pub instructions: &'a BTreeMap<String, String>,
 }
 
 /// What only a checkpoint has.
@@ -199,7 +198,7 @@ fn shared(criu: &Criu, facts: &CriuFacts<'_>, log: &str) -> Result<Opts> {
     if let Some(method) = &criu.network_lock {
         opts.set(Field::NetworkLock, network_lock(method)?);
     }
-    match facts.annotations.get(CONFIG_ANNOTATION).map(String::as_str) {
+    match facts.instructions.get(CRIU_CONFIG).map(String::as_str) {
         Some("") => {}
         Some(file) => opts.set(Field::ConfigFile, file),
         None => opts.set(Field::ConfigFile, CONFIG_DEFAULT),

@@ -1,5 +1,7 @@
 //! What the standard streams of the container's first process are: at a restore others take their place. Runs in the
 //! parent.
+//!
+//! Not trusted: the links in /proc/PID/fd, some of whose names a container chooses.
 
 use std::path::Path;
 

@@ -4,12 +4,12 @@
 use super::entry::{Entry, IntoCgroup, Part, Remaining};
 use super::{CgroupPlan, Version};
 use crate::error::{Error, Result, Stage};
-use crate::plan::annotations;
 use crate::plan::draft::{Draft, Input};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::IdMaps;
 use crate::plan::op::SetupOp;
 use crate::plan::step::{Mounts, Step};
+use crate::spec::annotations;
 use crate::spec::mounts::Mount;
 use crate::wire::SyncPoint;
 

@@ -9,7 +9,6 @@ pub mod schedule;
 
 use std::ffi::CString;
 
-use super::annotations;
 use super::draft::{Draft, Input, ProgramStart, c_string};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
 use super::step::Step;
@@ -18,6 +17,7 @@ use crate::host::Host;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::process::environment::{Candidate, ProgramEnvironment, candidates};
 use crate::spec::Spec;
+use crate::spec::annotations;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
 use crate::sys::cred::CapMasks;
@@ -59,7 +59,7 @@ pub(super) enum Groups {
 
 impl Groups {
     pub(super) fn of(spec: &Spec) -> Groups {
-        match annotations::is_on(&spec.annotations, annotations::KEEP_ORIGINAL_GROUPS) {
+        match annotations::is_on(&spec.instructions, annotations::KEEP_ORIGINAL_GROUPS) {
             true => Groups::Keep,
             false => Groups::Set,
         }

@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path};
-use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, MountSource, Reach, SetupOp, Terminal};
+use super::op::{Below, ConsoleNode, EndLink, Enter, HookKind, LinkRule, MountSource, Reach, SetupOp, Terminal};
 use super::process::hooks;
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
@@ -61,7 +61,8 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         draft.source(input, path.clone(), Reach::Tree, EndLink::Keep)
     };
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
-    draft.setup.push(SetupOp::Root { source, path, place });
+    let below = if input.namespaces.is_new(NamespaceKind::Mount) { Below::Own } else { Below::Others };
+    draft.setup.push(SetupOp::Root { source, path, place, below });
     let mut late = Vec::new();
     for mount in &input.spec.mounts {
         mounts::plan(input, mount, draft, &mut late)?;

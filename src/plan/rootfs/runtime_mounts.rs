@@ -2,6 +2,8 @@
 //!
 //! A process of ours joins the container's mount namespace and does the same operations as at creation. What
 //! it binds the parent has cloned on the host before, so no path of the host is looked up in the container.
+//!
+//! Not trusted: where a destination leads to, which the container may have changed since it was added.
 
 use std::ffi::CString;
 
@@ -34,8 +36,8 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) ->
     Ok(finish(draft))
 }
 
-/// Plans the end of mounts.
-pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
+/// Plans the end of mounts; `added` are the numbers of those that [`add`] has made.
+pub fn remove(list: &[Mount], spec: &Spec, added: &[u64]) -> Result<Plan> {
     let mut draft = enter(&Namespaces::parse(&linux(spec).namespaces)?)?;
     for mount in list {
         let path = mount.destination.trim_matches('/');
@@ -44,7 +46,7 @@ pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
             return Err(Error::new(Stage::Args, format!("mount {:?}: not the place of a mount", mount.destination)));
         }
         let (dir, name) = (c_string(dir, "destination")?, c_string(name, "destination")?);
-        draft.setup.push(SetupOp::Unmount { dir, name });
+        draft.setup.push(SetupOp::Unmount { dir, name, added: added.to_vec() });
     }
     Ok(finish(draft))
 }

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result, Stage};
 use crate::plan::op::Filter;
-use crate::plan::{annotations, seccomp};
+use crate::plan::seccomp;
 use crate::spec::Spec;
+use crate::spec::annotations;
 use crate::spec::seccomp::Seccomp;
 use crate::sys::seccomp::Support;
 
@@ -38,7 +39,7 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
     let Some(profile) = profile.filter(|profile| seccomp::is_enabled(profile)) else { return Ok(None) };
     let receiver = annotations::seccomp_receiver(spec)?;
     let mut options = seccomp::CompileOptions { receiver, kernel, ..Default::default() };
-    if annotations::is_on(&spec.annotations, annotations::FAIL_UNKNOWN_SYSCALL) {
+    if annotations::is_on(&spec.instructions, annotations::FAIL_UNKNOWN_SYSCALL) {
         options.unknown_syscalls = seccomp::UnknownSyscalls::Refuse;
     }
     let program = seccomp::compile(profile, &options)?;
@@ -49,7 +50,7 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
         bytes.extend([instruction.jt, instruction.jf]);
         bytes.extend(instruction.k.to_ne_bytes());
     }
-    if let Some(text) = annotations::value(&spec.annotations, annotations::SECCOMP_BPF_DATA) {
+    if let Some(text) = annotations::value(&spec.instructions, annotations::SECCOMP_BPF_DATA) {
         bytes = ready_made(text)?;
     }
     let len = u16::try_from(bytes.len() / INSTRUCTION)
@@ -119,11 +120,11 @@ mod tests {
         use serde_json::json;
         // BPF_RET | BPF_K, SECCOMP_RET_ALLOW
         let spec = |data: &str| -> Spec {
-            serde_json::from_value(
-                json!({ "ociVersion": "1.3.0", "annotations": { annotations::SECCOMP_BPF_DATA: data },
-                "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ERRNO", "flags": ["SECCOMP_FILTER_FLAG_LOG"] } } }),
-            )
-            .expect("a configuration")
+            let linux = serde_json::from_value(
+                json!({ "seccomp": { "defaultAction": "SCMP_ACT_ERRNO", "flags": ["SECCOMP_FILTER_FLAG_LOG"] } }),
+            );
+            let instructions = [(annotations::SECCOMP_BPF_DATA.to_owned(), data.to_owned())].into();
+            Spec { instructions, linux: Some(linux.expect("a configuration")), ..Spec::default() }
         };
         let filter_of = |data| filter(&spec(data), Support::ALL, &mut Vec::new());
         let found = filter_of("BgAAAAAA/38=").expect("valid").expect("a filter");

@@ -47,7 +47,7 @@ pub fn plan_cgroup(
             let path = format!("{manager}/{}", unit.path()?);
             let cgroup_options = cgroup::CgroupOptions { cgroups_path: Some(&path), id, privilege };
             let mut plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
-            let scope = scope(unit, id, &spec.annotations, &mut plan)?;
+            let scope = scope(unit, id, &spec.instructions, &mut plan)?;
             Ok((Some(plan), Some(scope)))
         }
     }

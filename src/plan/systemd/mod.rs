@@ -16,9 +16,7 @@ use crate::error::{Error, Result, Stage};
 
 use super::cgroup::{CgroupPlan, Devices, Privilege, Version, Write};
 use crate::dbus::value::Value;
-
-/// Annotations with this prefix set a property of the scope.
-const ANNOTATION: &str = "org.systemd.property.";
+use crate::spec::annotations::SYSTEMD_PROPERTY;
 
 /// The longest name of a unit, see systemd.unit(5).
 const NAME_MAX: usize = 255;
@@ -243,9 +241,9 @@ fn override_with(properties: &mut Vec<Property>, later: Vec<Property>) {
 /// Properties asked for by annotation, as runc and crun read them: GVariant text, and a name that ends in
 /// `Sec` becomes one that ends in `USec`, with the value in microseconds.
 pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Result<Vec<Property>> {
-    let ours = annotations.iter().filter_map(|(key, text)| Some((key.strip_prefix(ANNOTATION)?, text)));
+    let ours = annotations.iter().filter_map(|(key, text)| Some((key.strip_prefix(SYSTEMD_PROPERTY)?, text)));
     ours.map(|(name, text)| {
-        let bad = |why: String| Error::new(Stage::Cgroup, format!("annotation {ANNOTATION}{name}={text}: {why}"));
+        let bad = |why: String| Error::new(Stage::Cgroup, format!("annotation {SYSTEMD_PROPERTY}{name}={text}: {why}"));
         if name.len() < 3 || !name.bytes().all(|b| b.is_ascii_alphabetic()) {
             return Err(bad("the name of a property has three or more letters, and nothing else".into()));
         }
