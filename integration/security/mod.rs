@@ -9,12 +9,15 @@ mod bounds;
 mod devices;
 mod entering;
 mod files_in_proc;
+mod keyrings;
+mod looking_in;
 mod no_pivot;
 mod outsiders;
 mod own_binary;
 mod paths;
 mod propagation;
 mod shared_volume;
+mod start_hooks;
 mod streams;
 mod userns;
 

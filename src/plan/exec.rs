@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, ProgramStart, linux};
+use super::draft::{Draft, Keyring, ProgramStart, linux};
 use super::op::{ConsoleNode, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
@@ -24,6 +24,8 @@ pub struct ExecOptions {
     pub bundle: PathBuf,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
+    /// A new session keyring, or the caller's.
+    pub keyring: Keyring,
     /// How it gets into the container's cgroup, where there is one.
     pub entry: Entry,
     /// Its terminal.
@@ -51,9 +53,14 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         // Before anybody in the container could get hold of the files.
         draft.setup.push(SetupOp::JoinCgroup);
     }
+    // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
+    draft.setup.push(SetupOp::Undumpable);
     draft.setup.push(SetupOp::JoinInit(all));
     if userns {
         draft.setup.push(SetupOp::BecomeRoot);
+    }
+    if options.keyring == Keyring::New {
+        draft.setup.push(SetupOp::Keyring);
     }
     draft.setup.push(SetupOp::RootHere(c"/".into()));
     if options.terminal != Terminal::None {
@@ -79,6 +86,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),
         start_hooks: Vec::new(),
+        host,
     };
     let program = process::plan(startup, &mut draft)?;
     let nested = userns || host.userns == Userns::Nested;

@@ -63,6 +63,9 @@ pub struct Record {
     /// Where its mounts are when it has no mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_mounts: Option<HostMounts>,
+    /// Whether its processes keep the session keyring of whoever starts them (`--no-new-keyring`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inherits_keyring: bool,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,
