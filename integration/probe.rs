@@ -80,6 +80,7 @@ fn run(verb: &str, arg: &str) -> Value {
         "exec" => result(std::process::Command::new(arg).output().map(|o| o.status.code())),
         "setuid" => nix_result(nix::unistd::setuid(arg.parse::<u32>().unwrap().into())),
         "loopback" => result(loopback()),
+        "key" => result(session_key(arg)),
         "env" => json!(std::env::var(arg).ok()),
         "alloc" => {
             let pages = vec![1u8; arg.parse().unwrap()];
@@ -135,6 +136,19 @@ fn result<T: serde::Serialize>(value: std::io::Result<T>) -> Value {
             None => json!({ "error": error.to_string() }),
         },
     }
+}
+
+/// The payload of the key of this description in the session keyring.
+fn session_key(description: &str) -> std::io::Result<String> {
+    const SEARCH: i64 = 10;
+    const READ: i64 = 11;
+    const SESSION: i64 = -3;
+    let name = std::ffi::CString::new(description).unwrap();
+    let kind = c"user".as_ptr() as i64;
+    let key = raw::call(libc::SYS_keyctl, &[SEARCH, SESSION, kind, name.as_ptr() as i64, 0])?;
+    let mut payload = [0u8; 64];
+    let len = raw::call(libc::SYS_keyctl, &[READ, key, payload.as_mut_ptr() as i64, payload.len() as i64])?;
+    Ok(String::from_utf8_lossy(&payload[..len as usize]).into_owned())
 }
 
 fn nix_result(value: nix::Result<()>) -> Value {

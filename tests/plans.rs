@@ -169,6 +169,7 @@ fn exec_in_each_engine_container() {
         let spec = spec(&format!("engines/{engine}-default-config.json"));
         let host = host(host_name);
         let options = exec::ExecOptions {
+            keyring: Keyring::New,
             id: "web1".to_owned(),
             bundle: PathBuf::from("/bundle"),
             preserve_fds: 0,

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 fn host(uid: u32, sub_ids: SubIds) -> Host {
     Host {
+        personality: 0,
         uid,
         gid: uid,
         userns: Userns::Initial,

@@ -102,6 +102,7 @@ pub fn config(data: &[u8]) {
 fn exec_options(remaining: Remaining) -> exec::ExecOptions {
     let entry = Entry { clone: IntoCgroup::No, remaining };
     exec::ExecOptions {
+        keyring: Keyring::New,
         id: "web1".into(),
         bundle: PathBuf::from("/bundle"),
         preserve_fds: 0,

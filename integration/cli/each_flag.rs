@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{Bundle, Container, brisk_only, host, lacks, process, skip_on};
+use crate::common::{Bundle, Container, brisk_only, host, keys, lacks, process, skip_on};
 
 /// A command outside of the bundle.
 fn elsewhere(container: &Container, args: &[&str]) -> Command {
@@ -76,14 +76,17 @@ fn the_session_keyring_of_create() {
     if !Path::new("/proc/keys").exists() {
         return crate::common::skip("no keyrings");
     }
-    let has_own = |args: &[&str]| {
-        let container = Bundle::sh("cat /proc/keys > /tmp/keys").unset("/linux/maskedPaths").container();
-        container.create_with(args).ok();
+    let has_callers = |args: &[&str]| {
+        let container = Bundle::sh("/probe key:test > /tmp/key").container();
+        let dir = container.bundle.dir.to_str().unwrap();
+        let mut create = container.command(&[&["create", "--bundle", dir], args, &[&container.id]].concat());
+        keys::with_key(&mut create, None, "test");
+        process::run(create).ok();
         container.start_and_wait();
-        fs::read_to_string(container.bundle.rootfs().join("tmp/keys")).unwrap().contains(&format!("{}:", container.id))
+        fs::read_to_string(container.bundle.rootfs().join("tmp/key")).unwrap().contains("of the caller")
     };
-    assert!(has_own(&[]));
-    assert!(!has_own(&["--no-new-keyring"]));
+    assert!(!has_callers(&[]));
+    assert!(has_callers(&["--no-new-keyring"]));
 }
 
 #[test]

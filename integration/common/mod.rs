@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod container;
 pub mod host;
+pub mod keys;
 pub mod leftovers;
 pub mod plan;
 pub mod process;

@@ -39,13 +39,10 @@ impl Lists {
         command.envs(environment.iter().copied());
         let output = process::run(command);
         let plan = (output.code == 0).then(|| output.json())?;
-        // `plan` has no id to go by; the id is in the name of the keyring, of the state directory and, without a
-        // cgroupsPath, of the cgroup.
+        // `plan` has no id to go by; the id is in the name of the state directory and, without a cgroupsPath, of the cgroup.
         let id = &container.id;
-        let with_id = |line: &str| {
-            let line = line.replace("_ses.ID", &format!("_ses.{id}")).replace("/ID ", &format!("/{id} "));
-            line.replace("/ID/notify ", &format!("/{id}/notify "))
-        };
+        let with_id =
+            |line: &str| line.replace("/ID ", &format!("/{id} ")).replace("/ID/notify ", &format!("/{id}/notify "));
         let named = |list: &Value| {
             let lines = list.as_array().unwrap().iter().map(|line| line.as_str().unwrap());
             lines.map(with_id).collect()

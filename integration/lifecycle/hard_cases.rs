@@ -388,3 +388,22 @@ fn fifty_cycles_leave_nothing() {
     // Other tests mount things in this namespace meanwhile, but not hundreds.
     assert!(mounts() < before + 40);
 }
+
+/// What ignores SIGCHLD hands that down, and cannot wait for its children (wait(2)).
+#[test]
+fn a_caller_that_ignores_sigchld() {
+    let ignoring = |command: std::process::Command| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+        shell.current_dir(command.get_current_dir().unwrap());
+        process::run(shell)
+    };
+    let container = Bundle::sh("exit 7").sh_hook("createRuntime", "cat > /dev/null").container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    ignoring(container.command(&["run", "--bundle", dir, &container.id])).exits(7);
+    let container = Bundle::idle().container();
+    container.up();
+    ignoring(container.command(&["exec", &container.id, "/bin/sh", "-c", "exit 8"])).exits(8);
+    let ps = ignoring(container.command(&["ps", &container.id])).ok();
+    assert!(ps.stdout().contains("probe"), "{}", ps.stdout());
+}

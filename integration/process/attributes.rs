@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Need, host, skip_on, skip_unless};
+use crate::common::{Bundle, Need, host, keys, process, skip_on, skip_unless};
 
 fn report(bundle: Bundle) -> Value {
     bundle.container().run().ok().json()["report"].clone()
@@ -345,12 +345,86 @@ fn the_session_keyring_is_new_unless_asked_otherwise() {
     if skip_unless(Need::from(std::path::Path::new("/proc/keys").exists()), "no keyrings") {
         return;
     }
-    let has_own = |args: &[&str]| {
-        let container = Bundle::probe(&["read:/proc/keys"]).unset("/linux/maskedPaths").container();
-        let out = container.run_with(args).ok().json();
-        let text = out["read:/proc/keys"].as_str().unwrap().to_string();
-        text.contains(&format!("{}:", container.id))
+    let has_callers = |args: &[&str]| {
+        let container = Bundle::probe(&["key:test"]).container();
+        let dir = container.bundle.dir.to_str().unwrap();
+        let mut command = container.command(&[&["run", "--bundle", dir], args, &[&container.id]].concat());
+        keys::with_key(&mut command, None, "test");
+        process::run(command).ok().json()["key:test"].is_string()
     };
-    assert!(has_own(&[]));
-    assert!(!has_own(&["--no-new-keyring"]));
+    assert!(!has_callers(&[]));
+    assert!(has_callers(&["--no-new-keyring"]));
+}
+
+#[test]
+fn the_callers_weak_personality_is_not_inherited() {
+    if skip_on(&["runc", "crun"], "theirs is") {
+        return;
+    }
+    let run = |verb: &str| {
+        let container = Bundle::idle().container();
+        let mut command = std::process::Command::new("setarch");
+        let program = container.command(&[]);
+        command.arg("-RXL").arg(program.get_program()).args(program.get_args()).arg(verb);
+        if verb == "run" {
+            let dir = container.bundle.dir.clone();
+            let mut config = container.bundle.config.clone();
+            config["process"]["args"] = json!(["/probe", "report"]);
+            std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+            command.arg("--bundle").arg(dir).arg(&container.id);
+        } else {
+            container.up();
+            command.arg(&container.id).args(["/probe", "report"]);
+        }
+        process::run(command).ok().json()["report"]["personality"].clone()
+    };
+    // Whatever else it has, as that of `setarch linux32`, stays.
+    assert_eq!((run("run"), run("exec")), (json!("00000000"), json!("00000000")));
+}
+
+/// The user's own rights are those of the capabilities it keeps.
+#[test]
+fn a_program_that_only_its_capabilities_let_the_user_execute() {
+    use std::os::unix::fs::PermissionsExt;
+    let bundle = |caps: &[&str]| {
+        let bundle = Bundle::new(&["/private/program", "report"])
+            .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+            .set("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }));
+        let dir = bundle.rootfs().join("private");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::copy(bundle.rootfs().join("probe"), dir.join("program")).unwrap();
+        bundle
+    };
+    let mode = |bundle: &Bundle, dir: u32, file: u32| {
+        let at = bundle.rootfs().join("private");
+        std::fs::set_permissions(at.join("program"), std::fs::Permissions::from_mode(file)).unwrap();
+        std::fs::set_permissions(at, std::fs::Permissions::from_mode(dir)).unwrap();
+    };
+    for (caps, dir, file, runs) in [
+        (&["CAP_DAC_OVERRIDE"][..], 0o700, 0o744, true),
+        (&["CAP_DAC_READ_SEARCH"], 0o700, 0o755, true),
+        (&["CAP_DAC_READ_SEARCH"], 0o700, 0o744, false),
+        (&[], 0o755, 0o744, false),
+        (&[], 0o700, 0o755, false),
+    ] {
+        let bundle = bundle(caps);
+        mode(&bundle, dir, file);
+        let out = bundle.container().run();
+        assert_eq!(out.code == 0, runs, "{caps:?} {dir:o} {file:o}: {}", out.stderr());
+    }
+}
+
+#[test]
+fn exec_has_the_deadline_of_the_container() {
+    if skip_on(&["runc", "crun"], "came later") {
+        return;
+    }
+    let scheduler = json!({
+        "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 2_000_000, "period": 4_000_000,
+        "flags": ["SCHED_FLAG_RESET_ON_FORK"],
+    });
+    let container = Bundle::idle().set("/process/scheduler", scheduler).container();
+    container.up();
+    let seen = container.exec_probe(&["report"])["report"]["scheduler"].clone();
+    assert_eq!((&seen["policy"], &seen["flags"]), (&json!(6), &json!(1)), "{seen}");
 }

@@ -12,6 +12,8 @@ mod entering;
 mod files_in_proc;
 mod inherited;
 mod mounts_remove;
+mod keyrings;
+mod looking_in;
 mod no_pivot;
 mod outsiders;
 mod own_binary;
@@ -21,6 +23,7 @@ mod shared_mount_namespace;
 mod shared_volume;
 mod skeleton;
 mod state_root;
+mod start_hooks;
 mod streams;
 mod userns;
 

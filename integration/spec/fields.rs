@@ -88,6 +88,39 @@ fn the_seccomp_listener_comes_with_state_and_metadata() {
     assert_eq!(message["pid"], json!(container.pid()), "{message}");
 }
 
+/// The listener is handed over before anybody can answer for it, by calls that the filter lets pass.
+#[test]
+fn the_seccomp_listener_is_handed_over_whatever_is_notified_of() {
+    if skip_on(&["runc", "crun"], "built without it") {
+        return;
+    }
+    let (errno, notify) = ("SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY");
+    for (names, action) in [
+        (&["sendmsg", "sendto"][..], notify),
+        (&["sendmsg", "recvfrom", "recvmsg"], errno),
+        (&["sendmsg", "sendto", "recvfrom"], "SCMP_ACT_KILL_PROCESS"),
+        (&["write", "sendmsg"], errno),
+    ] {
+        let bundle = Bundle::idle();
+        let path = bundle.dir.join("agent.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+            "syscalls": [{ "names": ["kexec_load"], "action": notify }, { "names": names, "action": action }],
+        });
+        let container = bundle.set("/linux/seccomp", profile).container();
+        container.create().ok();
+        let (text, _) = receive(&listener);
+        assert!(text.contains("seccompFd"), "{names:?} {action}: {text}");
+    }
+    let nothing = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent.sock",
+        "syscalls": [{ "names": ["kexec_load"], "action": notify }, { "names": ["write", "sendto"], "action": errno }],
+    });
+    let text = Bundle::idle().set("/linux/seccomp", nothing).container().create().fails();
+    assert!(text.contains("neither write nor sendto"), "{text}");
+}
+
 #[test]
 fn the_memory_policy_is_set() {
     if skip_on(&["runc", "crun"], "came later")

@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::{Child, Done, Trouble};
-use crate::plan::op::ChildHook;
+use crate::plan::op::{ChildHook, Filter};
 use crate::sys::process::{CloneArgs, Cloned, Exit};
-use crate::sys::{fs, poll, process, signal};
+use crate::sys::{fs, poll, process, seccomp, signal};
 
 /// NULL-terminated arrays of argv and environment, built by the parent.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub struct Pointers {
 }
 
 impl Child<'_> {
-    pub(super) fn hook(&mut self, hook: &ChildHook) -> Done {
+    /// Runs a hook, under the filter if there is one.
+    pub(super) fn hook(&mut self, hook: &ChildHook, filter: Option<&Filter>) -> Done {
         let pointers = self.inherited.hooks.get(self.next_hook).ok_or(Errno::EBADF)?;
         self.next_hook += 1;
         let input = fs::memfd(c"brisk-hook-state")?;
@@ -33,7 +34,7 @@ impl Child<'_> {
         fs::write_all(input.as_fd(), &hook.state.after)?;
         fs::rewind(input.as_fd())?;
         match process::clone3(&CloneArgs::default())? {
-            Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.inherited.hook_output),
+            Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.inherited.hook_output, filter),
             Cloned::Parent { pid, pidfd } => {
                 if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
@@ -68,14 +69,21 @@ fn failed(hook: &ChildHook, exit: Exit) -> Trouble {
     Trouble::from(Errno::EREMOTEIO).with(&text[..at])
 }
 
-fn run(path: &CStr, pointers: &Pointers, input: BorrowedFd<'_>, output: &[Option<OwnedFd>; 2]) -> ! {
+fn run(
+    path: &CStr,
+    pointers: &Pointers,
+    input: BorrowedFd<'_>,
+    output: &[Option<OwnedFd>; 2],
+    filter: Option<&Filter>,
+) -> ! {
     let onto = |fd: &Option<OwnedFd>, stream| fd.as_ref().map_or(Ok(()), |fd| fs::dup_onto(fd.as_fd(), stream));
     let prepared = fs::dup_onto(input, 0)
         .and_then(|()| onto(&output[0], 1))
         .and_then(|()| onto(&output[1], 2))
         .and_then(|()| signal::set_default())
         .and_then(|()| signal::unblock())
-        .and_then(|()| fs::cloexec_from(3));
+        .and_then(|()| fs::cloexec_from(3))
+        .and_then(|()| filter.map_or(Ok(()), |filter| seccomp::load(&filter.program, filter.len, filter.flags)));
     if prepared.is_ok() {
         process::exec_pointers(path, &pointers.args, &pointers.env);
     }

@@ -149,6 +149,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
 impl<'a> Child<'a> {
     /// Dies with the parent until the container stands on its own, and holds nothing of the parent's.
     fn protect(&self) {
+        process::forget_caller(b"brisk: init");
         for (number, stream) in (0..).zip(&self.inherited.streams) {
             if let Some(stream) = stream {
                 // Fails on numbers that are no descriptors only.
@@ -218,7 +219,8 @@ impl<'a> Child<'a> {
             SetupOp::Fork(flags) => self.fork(*flags),
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => Ok(tty::set_controlling(fs::STDIN)?),
-            SetupOp::Keyring(name) => keyring(name),
+            SetupOp::Keyring => keyring(),
+            SetupOp::Undumpable => Ok(process::set_undumpable()?),
             SetupOp::Hostname(name) => Ok(process::set_hostname(name)?),
             SetupOp::Domainname(name) => Ok(process::set_domainname(name)?),
             SetupOp::Loopback => Ok(socket::loopback_up()?),
@@ -239,7 +241,7 @@ impl<'a> Child<'a> {
             SetupOp::Procfs => self.open_procfs(),
             SetupOp::Sysctl(path, value) => self.sysctl(path, value),
             SetupOp::Label(label) => self.label(label),
-            SetupOp::Hook(hook) => self.hook(hook),
+            SetupOp::Hook(hook) => self.hook(hook, None),
             SetupOp::Enter(enter) => self.enter(*enter),
             SetupOp::Console { size, uid, node, master } => self.console(*size, *uid, *node, *master),
             SetupOp::OwnStreams(uid) => streams::own(*uid),
@@ -248,8 +250,9 @@ impl<'a> Child<'a> {
             SetupOp::Groups(groups) => self.groups(groups),
             SetupOp::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
             SetupOp::Home(uid) => self.home(*uid),
-            SetupOp::Program { name, candidates, uid, gid } => self.program(name, candidates, *uid, *gid),
-            SetupOp::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
+            SetupOp::Program { name, candidates, uid, gid, caps } => {
+                self.program(name, candidates, (*uid, *gid), *caps)
+            }
             SetupOp::IoPriority(value) => Ok(process::set_io_priority(*value)?),
             SetupOp::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
             SetupOp::Personality(persona) => Ok(process::set_personality(*persona)?),
@@ -262,11 +265,13 @@ impl<'a> Child<'a> {
             // Returns only where an LSM forbids executable anonymous memory.
             LastOp::LeaveRuntime => Err(Trouble::from(self.inherited.block.enter())),
             LastOp::AwaitStart => self.await_start(),
-            LastOp::Hook(hook) => self.hook(hook),
+            LastOp::Undumpable => Ok(process::set_undumpable()?),
+            LastOp::Hook(hook, filter) => self.hook(hook, filter.as_deref()),
             LastOp::CloseFrom(_)
             | LastOp::Fork
             | LastOp::NewSession
             | LastOp::ControllingTerminal
+            | LastOp::Scheduler(_)
             | LastOp::NoNewPrivileges
             | LastOp::Seccomp(_)
             | LastOp::KeepCaps
@@ -284,8 +289,6 @@ impl<'a> Child<'a> {
             return Ok(());
         }
         let namespace = self.inherited.namespaces.get(index).ok_or(Errno::EBADF)?;
-        // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
-        process::set_undumpable()?;
         match process::setns(namespace.as_fd(), flag as i32) {
             Err(Errno::EPERM) if refusal == Refusal::TryAgain => Ok(()),
             result => {
@@ -297,7 +300,6 @@ impl<'a> Child<'a> {
 
     fn join_init(&self, flags: u64) -> Done {
         let init = self.inherited.init.as_ref().ok_or(Errno::EBADF)?;
-        process::set_undumpable()?;
         Ok(process::setns(init.as_fd(), flags as i32)?)
     }
 
@@ -420,13 +422,10 @@ fn write_file(path: &CStr, text: &CStr) -> Done {
 }
 
 /// Where the kernel has no keyrings there is nothing to separate.
-fn keyring(name: &CStr) -> Done {
-    /// Everything for the possessor; view, read and search for the user (keyctl_setperm(3)).
-    const PERMISSIONS: u32 = 0x3f0b_0000;
-    match process::join_session_keyring(name) {
+fn keyring() -> Done {
+    match process::new_session_keyring() {
         Err(Errno::ENOSYS) => Ok(()),
-        Err(errno) => Err(errno.into()),
-        Ok(key) => Ok(process::set_keyring_permissions(key, PERMISSIONS)?),
+        result => Ok(result?),
     }
 }
 

@@ -10,9 +10,12 @@ use nix::errno::Errno;
 
 use super::{Child, Done, Trouble};
 use crate::proc::passwd::home_of;
+use crate::sys::cred::CapMasks;
 use crate::sys::path::resolve;
 use crate::sys::{cred, fs, process};
 
+const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
 /// How much of /etc/passwd is looked at, in bytes: 100,000 users and more.
 const PASSWD_MAX: u64 = 16 << 20;
 
@@ -21,7 +24,7 @@ impl Child<'_> {
     /// a path from there (CVE-2024-21626). A missing one was made with the root file system; `exec` makes none.
     pub(super) fn working_directory(&mut self, path: &CStr, uid: u32, gid: u32) -> Done {
         if !path.is_empty() {
-            let enter = |child: &Self| -> Done {
+            let enter = |child: &mut Self| -> Done {
                 let dir = resolve(child.root()?, path, libc::O_DIRECTORY)?;
                 Ok(fs::fchdir(dir.as_fd())?)
             };
@@ -39,7 +42,12 @@ impl Child<'_> {
     }
 
     /// Does something with the user's rights to files.
-    fn as_user<T>(&self, uid: u32, gid: u32, what: impl FnOnce(&Self) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    fn as_user<T>(
+        &mut self,
+        uid: u32,
+        gid: u32,
+        what: impl FnOnce(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let (own_uid, own_gid) = (process::geteuid(), process::getegid());
         cred::set_fs_ids(uid, gid)?;
         let result = what(self);
@@ -97,15 +105,19 @@ impl Child<'_> {
     }
 
     /// The first candidate that is a file the user may execute. EACCES when one was found but none may be.
-    pub(super) fn program(&mut self, name: &CStr, candidates: &[CString], uid: u32, gid: u32) -> Done {
-        if uid == 0 {
+    pub(super) fn program(&mut self, name: &CStr, candidates: &[CString], (uid, gid): (u32, u32), caps: u64) -> Done {
+        // With CAP_DAC_OVERRIDE it does not matter whose the file is (capabilities(7)).
+        if uid == 0 || caps & CAP_DAC_OVERRIDE != 0 {
             return self.find(name, candidates);
         }
-        let (own_uid, own_gid) = (process::geteuid(), process::getegid());
-        cred::set_fs_ids(uid, gid)?;
-        let result = self.find(name, candidates);
-        cred::set_fs_ids(own_uid, own_gid)?;
-        result
+        self.as_user(uid, gid, |child| {
+            // What setfsuid(2) has just taken away; it comes back with root's id.
+            if caps & CAP_DAC_READ_SEARCH != 0 {
+                let now = cred::caps()?;
+                cred::set_caps(&CapMasks { effective: now.effective | CAP_DAC_READ_SEARCH, ..now })?;
+            }
+            child.find(name, candidates)
+        })
     }
 
     fn find(&mut self, name: &CStr, candidates: &[CString]) -> Done {

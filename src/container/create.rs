@@ -347,6 +347,7 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         pid_namespace: if own_pid { PidNamespace::Own } else { PidNamespace::Shared },
         host_mounts: host_mounts::find(spec, &rootfs)?,
         added_mounts: Vec::new(),
+        inherits_keyring: args.no_new_keyring,
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,

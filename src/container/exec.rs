@@ -13,13 +13,13 @@ use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
-use crate::plan;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::exec::ExecOptions;
 use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
+use crate::plan::{self, Keyring};
 use crate::spec::process::{Capabilities, Process};
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
@@ -76,6 +76,7 @@ fn join(
         id: args.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
         preserve_fds: global.environment.preserved(args.preserve_fds),
+        keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
         entry: entry(global, &host, cgroup.as_ref()),
         terminal: console.terminal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),

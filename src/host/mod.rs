@@ -36,6 +36,9 @@ pub struct Host {
     /// SELinux labels files here.
     #[serde(default)]
     pub selinux: bool,
+    /// Our own personality(2), which a container's process starts with.
+    #[serde(default)]
+    pub personality: u64,
     /// `/proc/self/exe` can be swapped (CONFIG_CHECKPOINT_RESTORE and a known architecture).
     pub can_leave_runtime: bool,
     /// What an ordinary user may map into a user namespace; root may map anything and has none here.
@@ -95,6 +98,7 @@ impl Host {
             cgroup: cgroup::Layout::default(),
             crowded: false,
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+            personality: process::personality().at(Stage::Host, || "read the personality")?,
             can_leave_runtime: last_calls::can_leave_runtime(),
             sub_ids: if uid == 0 { sub_ids::SubIds::default() } else { sub_ids::SubIds::read(uid)? },
             seccomp: seccomp::Support::ALL,

@@ -65,12 +65,14 @@ pub(super) fn build(
         args,
         env,
         complaints,
+        send: libc::SYS_write,
+        receive: libc::SYS_read,
     };
     for (index, op) in plan.last.iter().enumerate() {
         builder.op((plan.setup.len() + index) as u32, op);
     }
     let hooks = plan.child_ops().filter_map(|op| match op {
-        ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook)) => Some(pointers(hook, &plan.env)),
+        ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) => Some(pointers(hook, &plan.env)),
         ChildOp::Setup(_) | ChildOp::Last(_) => None,
     });
     let hooks = hooks.collect();
@@ -87,11 +89,12 @@ fn call_count(op: &LastOp) -> usize {
         LastOp::Fork
         | LastOp::NewSession
         | LastOp::ControllingTerminal
+        | LastOp::Scheduler(_)
         | LastOp::NoNewPrivileges
         | LastOp::KeepCaps
         | LastOp::Caps(_)
         | LastOp::Exec => 1,
-        LastOp::AwaitStart | LastOp::Hook(_) => 0,
+        LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..) => 0,
     }
 }
 
@@ -157,9 +160,18 @@ struct Builder<'a> {
     env: u64,
     /// What to say when the program cannot be executed, for [`Mode::SAY`]; 0 for nothing.
     complaints: u64,
+    /// The system call that sends a record, which a filter that is loaded lets pass.
+    send: libc::c_long,
+    /// The one that receives a record.
+    receive: libc::c_long,
 }
 
 impl Builder<'_> {
+    /// A record to the parent.
+    fn send(&mut self, op: u32, record: u64) {
+        self.must(op, self.send, &[self.wire, record, wire::SIZE as u64, MSG_NOSIGNAL]);
+    }
+
     fn must(&mut self, op: u32, nr: libc::c_long, args: &[u64]) {
         self.block.call(op, Mode::MUST, nr, args);
     }
@@ -181,6 +193,10 @@ impl Builder<'_> {
             }
             LastOp::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY]),
             LastOp::CloseFrom(first) => self.close_from(index, *first),
+            LastOp::Scheduler(attr) => {
+                let attr = self.block.bytes(attr);
+                self.must(index, libc::SYS_sched_setattr, &[0, attr, 0]);
+            }
             LastOp::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
             LastOp::KeepCaps => self.prctl(index, libc::PR_SET_KEEPCAPS, 1, 0),
             LastOp::DropBounding(mask) => {
@@ -210,7 +226,7 @@ impl Builder<'_> {
             LastOp::Park => {
                 let record = self.block.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
                 let byte = self.block.reserve(8);
-                self.must(index, libc::SYS_write, &[self.wire, record, wire::SIZE as u64]);
+                self.send(index, record);
                 let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
                 self.must(index, libc::SYS_read, &[fifo, byte, 1]);
             }
@@ -220,7 +236,7 @@ impl Builder<'_> {
                 self.block.call(index, mode, libc::SYS_execve, &call);
             }
             // Between the calls, by the runtime that is still there.
-            LastOp::AwaitStart | LastOp::Hook(_) => {}
+            LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..) => {}
         }
     }
 
@@ -246,24 +262,20 @@ impl Builder<'_> {
         let program = self.block.bytes(&filter.program);
         let fprog = self.block.words(&[u64::from(filter.len), program]);
         let args = [SECCOMP_SET_MODE_FILTER, filter.flags, fprog];
+        if let Some(calls) = filter.speech {
+            (self.send, self.receive) = (calls.send, calls.receive);
+            self.block.send_by(calls.send);
+        }
         if filter.notify.is_none() {
             self.must(index, libc::SYS_seccomp, &args);
             return;
         }
-        let record = wire::encode(&Message::Sync(SyncPoint::Listener, 0));
-        // The spare record holds the number; the kind comes from a record of its own, for the spare one may be
-        // that of the fork.
-        const VALUE: u64 = wire::VALUE as u64;
-        const AFTER: u64 = VALUE + size_of::<i32>() as u64;
-        let record = self.block.bytes(&record);
-        let value = self.block.spare() + VALUE;
-        let parts = [record, VALUE, value, AFTER - VALUE, record + AFTER, wire::SIZE as u64 - AFTER];
-        let vectors = self.block.words(&parts);
-        let message = self.block.words(&[0, 0, vectors, parts.len() as u64 / 2, 0, 0, 0]);
+        let record = self.block.bytes(&wire::encode(&Message::Sync(SyncPoint::Listener, 0)));
         let answer = self.block.reserve(wire::SIZE);
-        self.block.call(index, Mode::STORE, libc::SYS_seccomp, &args);
-        self.must(index, libc::SYS_sendmsg, &[self.wire, message, MSG_NOSIGNAL]);
-        self.must(index, libc::SYS_read, &[self.wire, answer, wire::SIZE as u64]);
+        let [set, flags, program] = args;
+        self.block.call(index, Mode::STORE, libc::SYS_seccomp, &[set, flags, program, record + wire::VALUE as u64]);
+        self.send(index, record);
+        self.must(index, self.receive, &[self.wire, answer, wire::SIZE as u64]);
     }
 
     /// clone3 as the parent's sibling; the launcher says the pid and ends.

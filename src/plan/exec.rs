@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, ProgramStart, c_string, host_path, linux};
+use super::draft::{Draft, Keyring, ProgramStart, c_string, host_path, linux};
 use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
@@ -25,6 +25,8 @@ pub struct ExecOptions {
     pub bundle: PathBuf,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
+    /// A new session keyring, or the caller's.
+    pub keyring: Keyring,
     /// How it gets into the container's cgroup, where there is one.
     pub entry: Entry,
     /// Its terminal.
@@ -52,9 +54,14 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         // Before anybody in the container could get hold of the files.
         draft.setup.push(SetupOp::JoinCgroup);
     }
+    // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
+    draft.setup.push(SetupOp::Undumpable);
     draft.setup.push(SetupOp::JoinInit(all));
     if userns {
         draft.setup.push(SetupOp::BecomeRoot);
+    }
+    if options.keyring == Keyring::New {
+        draft.setup.push(SetupOp::Keyring);
     }
     if namespaces.is_new(NamespaceKind::Mount) {
         draft.setup.push(SetupOp::RootHere(c"/".into()));
@@ -88,6 +95,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),
         start_hooks: Vec::new(),
+        host,
     };
     let program = process::plan(startup, &mut draft)?;
     let nested = userns || host.userns == Userns::Nested;

@@ -7,7 +7,7 @@
 
 use std::ffi::CString;
 
-use super::seccomp::Receiver;
+use super::seccomp::{Receiver, Speech};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::rlimits::Limit;
 use crate::spec::process::Process;
@@ -298,8 +298,10 @@ pub enum SetupOp {
     EnterTime,
     /// clone3 with these flags; the parent side ends and the child goes on with the list.
     Fork(u64),
-    /// A new session keyring of this name.
-    Keyring(CString),
+    /// A new session keyring, which has no name that anybody could join it by.
+    Keyring,
+    /// Nobody may look into the process without CAP_SYS_PTRACE where the runtime was started, until its program runs.
+    Undumpable,
     /// sethostname.
     Hostname(CString),
     /// setdomainname.
@@ -430,9 +432,9 @@ pub enum SetupOp {
         uid: u32,
         /// Whose group.
         gid: u32,
+        /// The capabilities it will have.
+        caps: u64,
     },
-    /// sched_setattr: the kernel's struct.
-    Scheduler(Vec<u8>),
     /// ioprio_set.
     IoPriority(u32),
     /// set_mempolicy: mode with flags, and nodes.
@@ -459,6 +461,8 @@ pub enum LastOp {
     NewSession,
     /// Makes standard input, a terminal, the session's.
     ControllingTerminal,
+    /// sched_setattr: the kernel's struct. Not before the last fork, over which not every policy is inherited.
+    Scheduler(Vec<u8>),
     /// no_new_privs.
     NoNewPrivileges,
     /// Loads the seccomp filter.
@@ -477,8 +481,11 @@ pub enum LastOp {
     Park,
     /// The same from the runtime's own code, where startContainer hooks follow.
     AwaitStart,
-    /// Runs a startContainer hook.
-    Hook(Box<ChildHook>),
+    /// The same as [`SetupOp::Undumpable`].
+    Undumpable,
+    /// Runs a startContainer hook, a program of the image, which loads the filter first that the container's own
+    /// program will have.
+    Hook(Box<ChildHook>, Option<Box<Filter>>),
     /// execve.
     Exec,
 }
@@ -502,4 +509,6 @@ pub struct Filter {
     pub flags: u64,
     /// A listener is made and has to be handed over.
     pub notify: Option<Receiver>,
+    /// How the process can still speak under it, where it can.
+    pub speech: Option<Speech>,
 }

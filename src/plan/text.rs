@@ -139,7 +139,8 @@ impl SetupOp {
             SetupOp::Fork(flags) => (Stage::Namespace, format!("clone3 a sibling ({})", namespaces(*flags))),
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => controlling_terminal(),
-            SetupOp::Keyring(name) => (Stage::Process, format!("join a new session keyring {}", lossy(name))),
+            SetupOp::Keyring => (Stage::Process, "join a new session keyring".into()),
+            SetupOp::Undumpable => undumpable(),
             SetupOp::Hostname(name) => (Stage::Namespace, format!("set hostname {}", lossy(name))),
             SetupOp::Domainname(name) => (Stage::Namespace, format!("set domainname {}", lossy(name))),
             SetupOp::Loopback => (Stage::Network, "bring lo up".into()),
@@ -185,7 +186,6 @@ impl SetupOp {
             SetupOp::Cwd { path, .. } => (Stage::Process, format!("chdir to cwd (\"/{}\")", lossy(path))),
             SetupOp::Home(uid) => (Stage::Process, format!("take HOME of uid {uid} from /etc/passwd")),
             SetupOp::Program { name, .. } => (Stage::Exec, format!("find the program {}", lossy(name))),
-            SetupOp::Scheduler(_) => (Stage::Process, "set the scheduler".into()),
             SetupOp::IoPriority(value) => {
                 (Stage::Process, format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
             }
@@ -214,6 +214,7 @@ impl LastOp {
             LastOp::Fork => (Stage::Sync, "clone3 a sibling into the container".into()),
             LastOp::NewSession => new_session(),
             LastOp::ControllingTerminal => controlling_terminal(),
+            LastOp::Scheduler(_) => (Stage::Process, "set the scheduler".into()),
             LastOp::NoNewPrivileges => (Stage::Process, "set no_new_privs".into()),
             LastOp::Seccomp(filter) => {
                 (Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len))
@@ -228,10 +229,19 @@ impl LastOp {
             }
             LastOp::Ambient(mask) => (Stage::Process, format!("raise ambient capabilities {}", cap_list(*mask))),
             LastOp::Park | LastOp::AwaitStart => (Stage::Sync, "wait for start".into()),
-            LastOp::Hook(hook) => run_hook(hook),
+            LastOp::Undumpable => undumpable(),
+            LastOp::Hook(hook, None) => run_hook(hook),
+            LastOp::Hook(hook, Some(_)) => {
+                let (stage, line) = run_hook(hook);
+                (stage, format!("{line} under the seccomp filter"))
+            }
             LastOp::Exec => (Stage::Exec, "execve".into()),
         }
     }
+}
+
+fn undumpable() -> (Stage, String) {
+    (Stage::Process, "let nobody look into the process".into())
 }
 
 fn new_session() -> (Stage, String) {
@@ -411,7 +421,7 @@ impl Plan {
         if !detail.is_empty() {
             what.push_str(&format!(": {detail}"));
         }
-        if let ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook)) = op {
+        if let ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) = op {
             return hook_error(hook.kind, errno, detail).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
         }
         Error::errno(stage, what, errno)

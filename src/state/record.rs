@@ -70,6 +70,9 @@ pub struct Record {
     /// The numbers, as in mountinfo, of what `mounts add` has mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added_mounts: Vec<u64>,
+    /// Whether its processes keep the session keyring of whoever starts them (`--no-new-keyring`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inherits_keyring: bool,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,

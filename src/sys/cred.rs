@@ -46,6 +46,14 @@ pub fn caps() -> Result<CapMasks> {
     })
 }
 
+/// capset(2) of this thread.
+pub fn set_caps(masks: &CapMasks) -> Result<()> {
+    let header = CapHeader { version: CAP_VERSION, pid: 0 };
+    let words = cap_words(masks);
+    // SAFETY: version 3 reads one header and two data structs of three words each.
+    done(unsafe { raw!(SYS_capset, &raw const header, words.as_ptr()) })
+}
+
 /// The words capset(2) version 3 reads after its header: effective, permitted, inheritable, twice.
 pub fn cap_words(masks: &CapMasks) -> [u32; 6] {
     let low = |mask: u64| mask as u32;

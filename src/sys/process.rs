@@ -227,9 +227,57 @@ pub fn prepare() -> Result<()> {
         // SAFETY: the path ends in NUL.
         done(unsafe { raw!(SYS_openat, libc::AT_FDCWD, c"/dev/null".as_ptr(), libc::O_RDWR, 0) })?;
     }
-    let ignore: [u64; 4] = [libc::SIG_IGN as u64, 0, 0, 0];
-    // SAFETY: `ignore` is a whole kernel sigaction with a mask of 8 bytes; SIG_IGN is no address to call.
-    done(unsafe { raw!(SYS_rt_sigaction, libc::SIGPIPE, ignore.as_ptr(), ptr::null_mut::<u64>(), 8) })
+    // A caller that ignores SIGCHLD hands that down, and the children of such a process are not there to be waited for
+    // (wait(2), ECHILD).
+    for (signal, action) in [(libc::SIGPIPE, libc::SIG_IGN), (libc::SIGCHLD, libc::SIG_DFL)] {
+        let action = [action as u64, 0, 0, 0];
+        // SAFETY: a whole kernel sigaction with a mask of 8 bytes; neither action is an address to call.
+        done(unsafe { raw!(SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
+    }
+    Ok(())
+}
+
+unsafe extern "C" {
+    /// The environment (environ(7)).
+    static environ: *const *mut libc::c_char;
+    /// `argv[0]` (program_invocation_name(3)).
+    static program_invocation_name: *mut libc::c_char;
+}
+
+/// Overwrites the caller's arguments and environment, which are in `/proc/PID/cmdline` and `/proc/PID/environ`, with
+/// `title`. For the child, which needs neither: they are at the end of the stack, one string after the other
+/// (environment after arguments, execve(2)).
+pub fn forget_caller(title: &[u8]) {
+    /// What the kernel takes at most for both (execve(2), "Limits on size of arguments and environment").
+    const LONGEST: usize = 6 << 20;
+    // SAFETY: the C library has set it before `main`; nothing here changes the environment.
+    let mut variable = unsafe { environ };
+    // SAFETY: as above.
+    let (mut start, mut end) = unsafe { (program_invocation_name, program_invocation_name) };
+    if variable.is_null() || start.is_null() {
+        return;
+    }
+    loop {
+        // SAFETY: the array ends in NULL, and the loop ends there.
+        let text = unsafe { *variable };
+        if text.is_null() {
+            break;
+        }
+        // Started without arguments, a program has a name that is not on the stack.
+        start = if (text as usize).checked_sub(start as usize).is_none_or(|len| len > LONGEST) { text } else { start };
+        // SAFETY: a string of the environment ends in NUL.
+        let len = unsafe { libc::strlen(text) };
+        // SAFETY: as above; one byte more is the end of the string.
+        end = end.max(unsafe { text.add(len + 1) });
+        // SAFETY: not past the NULL at the end.
+        variable = unsafe { variable.add(1) };
+    }
+    let len = end as usize - start as usize;
+    // SAFETY: from the first argument or variable to the end of the last, all of it this process's own stack.
+    unsafe { ptr::write_bytes(start, 0, len) };
+    let title = &title[..title.len().min(len)];
+    // SAFETY: not longer than what was just overwritten.
+    unsafe { ptr::copy_nonoverlapping(title.as_ptr(), start.cast(), title.len()) };
 }
 
 /// setsid(2): EPERM where this process leads a process group already.
@@ -250,6 +298,12 @@ pub fn set_domainname(name: &CStr) -> Result<()> {
     let bytes = name.to_bytes();
     // SAFETY: the pointer is readable for the length given.
     done(unsafe { raw!(SYS_setdomainname, bytes.as_ptr(), bytes.len()) })
+}
+
+/// personality(2) of this process.
+pub fn personality() -> Result<u64> {
+    // SAFETY: no memory is passed; this value changes nothing.
+    cvt(unsafe { raw!(SYS_personality, u64::from(u32::MAX)) }).map(|persona| persona as u64)
 }
 
 /// personality(2).
@@ -297,18 +351,11 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     done(unsafe { raw!(SYS_prlimit64, pid, resource, limit.as_ptr(), ptr::null_mut::<u64>()) })
 }
 
-/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: a new session keyring, named so that it does not join another's.
-pub fn join_session_keyring(name: &CStr) -> Result<i32> {
+/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING` without a name: a new session keyring that nobody can join.
+pub fn new_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
-    // SAFETY: `name` is NUL-terminated and outlives the call.
-    cvt(unsafe { raw!(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }).map(|id| id as i32)
-}
-
-/// keyctl(2) `KEYCTL_DESCRIBE` and `KEYCTL_SETPERM`: lets the container's user search the keyring.
-pub fn set_keyring_permissions(key: i32, permissions: u32) -> Result<()> {
-    const KEYCTL_SETPERM: i32 = 5;
-    // SAFETY: no memory is passed.
-    done(unsafe { raw!(SYS_keyctl, KEYCTL_SETPERM, key, permissions) })
+    // SAFETY: NULL stands for no name.
+    done(unsafe { raw!(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<libc::c_char>()) })
 }
 
 /// execve(2) with arrays of pointers that end in NULL. Returns only on failure.

@@ -103,6 +103,16 @@ impl Support {
     }
 }
 
+/// Loads a filter of `len` instructions, as bytes, for this thread. Allocates nothing.
+pub fn load(program: &[u8], len: u16, flags: u64) -> Result<()> {
+    if program.len() != usize::from(len) * size_of::<Instruction>() {
+        return Err(Errno::EINVAL);
+    }
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: `program` points to `len` instructions, which the kernel copies and does not write to.
+    super::done(unsafe { super::raw!(SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) })
+}
+
 /// Asks the running kernel what it knows; [`Support::NONE`] where there are no filters at all.
 ///
 /// Before linux 4.14 there was nothing to ask: a kernel that does not know `GET_ACTION_AVAIL` has the five actions

@@ -17,6 +17,10 @@ use crate::wire::SyncPoint;
 /// joined with the caller's rights first, then the user namespace is entered, then the rest is joined.
 pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let namespaces = &input.namespaces;
+    if namespaces.join.iter().any(|(kind, _)| input.launches() || *kind != NamespaceKind::Pid) {
+        // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
+        draft.setup.push(SetupOp::Undumpable);
+    }
     for (kind, path) in &namespaces.join {
         draft.before_clone.push(Step::OpenNamespace(*kind, path.clone()));
     }
@@ -48,7 +52,7 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
         draft.setup.push(SetupOp::BecomeRoot);
     }
     if input.options.keyring == Keyring::New {
-        draft.setup.push(SetupOp::Keyring(c_string(format!("_ses.{}", input.options.id), "id")?));
+        draft.setup.push(SetupOp::Keyring);
     }
     draft.setup.push(SetupOp::NewSession);
     let unshare = rest & !(NamespaceKind::Cgroup.flag() | NamespaceKind::Time.flag());

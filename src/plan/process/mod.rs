@@ -23,6 +23,11 @@ use crate::spec::process::Process;
 use crate::sys::cred::CapMasks;
 use crate::wire::SyncPoint;
 
+/// The flags of personality(2) that weaken a program's protection: what the kernel takes away where execve gives rights
+/// (`PER_CLEAR_ON_SETID`).
+const WEAK_PERSONALITY: u64 =
+    (libc::ADDR_NO_RANDOMIZE | libc::ADDR_COMPAT_LAYOUT | libc::MMAP_PAGE_ZERO | libc::READ_IMPLIES_EXEC) as u64;
+
 /// argv and environment.
 #[derive(Debug, Default)]
 pub struct ExecStrings {
@@ -46,6 +51,7 @@ pub(super) struct Startup<'a> {
     pub filter: Option<Filter>,
     pub groups: Groups,
     pub start_hooks: Vec<ChildHook>,
+    pub host: &'a Host,
 }
 
 /// What becomes of the supplementary groups.
@@ -92,6 +98,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         filter: crate::plan::seccomp::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(input.spec),
         start_hooks,
+        host: input.host,
     };
     plan(startup, draft)
 }
@@ -112,7 +119,7 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
         return Err(Error::new(Stage::Bundle, format!("process.cwd {:?} is not absolute", process.cwd)));
     }
     let ops = &mut draft.setup;
-    attributes(process, linux, ops)?;
+    attributes(process, linux, startup.host, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
     ops.push(SetupOp::Umask(umask));
     if startup.groups == Groups::Set {
@@ -129,16 +136,27 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
         found.push(c_string(path, "process.args")?);
     }
     let (uid, gid) = (process.user.uid, process.user.gid);
-    ops.push(SetupOp::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
+    let (sets, warnings) = match &process.capabilities {
+        Some(list) => caps::parse(list, startup.bounding),
+        None => (caps::CapSets::default(), Vec::new()),
+    };
+    draft.warnings.extend(warnings);
+    let name = c_string(name.as_str(), "process.args")?;
+    ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: sets.effective });
     if uid != 0 || startup.userns {
         ops.push(SetupOp::OwnStreams(uid));
+    }
+    // An ordinary user has no rights over a process that is not dumpable, and `exec` would not get into a container that
+    // waits for `start`.
+    if startup.host.uid == 0 && !ops.contains(&SetupOp::Undumpable) {
+        ops.push(SetupOp::Undumpable);
     }
     ops.push(SetupOp::Sync(SyncPoint::Ready));
     // Not earlier: they would limit the set-up too.
     if !startup.userns {
         ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(SetupOp::Rlimit));
     }
-    credentials(startup, draft)?;
+    credentials(startup, &sets, draft)?;
     let strings =
         |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
     let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
@@ -151,12 +169,9 @@ pub(super) fn has_labels(process: &Process) -> bool {
 }
 
 /// Scheduling, memory policy, personality and labels.
-fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<SetupOp>) -> Result<()> {
+fn attributes(process: &Process, linux: &Linux, host: &Host, ops: &mut Vec<SetupOp>) -> Result<()> {
     // Only `exec` uses it, but a list that makes no sense is refused with the container.
     exec_affinity(process)?;
-    if let Some(scheduler) = &process.scheduler {
-        ops.push(SetupOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
-    }
     if let Some(priority) = &process.io_priority {
         ops.push(SetupOp::IoPriority(schedule::io_priority(priority)? as u32));
     }
@@ -166,6 +181,9 @@ fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<SetupOp>) -> Resul
     }
     if let Some(personality) = &linux.personality {
         ops.push(SetupOp::Personality(schedule::personality(personality)?));
+    } else if host.personality & WEAK_PERSONALITY != 0 {
+        // `setarch -R brisk run` is about brisk.
+        ops.push(SetupOp::Personality(host.personality & !WEAK_PERSONALITY));
     }
     let mut labels = Vec::new();
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
@@ -201,8 +219,9 @@ fn scheduler_bytes(attr: &schedule::SchedAttr) -> Vec<u8> {
 }
 
 /// The last operations, in an order that keeps each right until it is no longer needed.
-fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
+fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) -> Result<()> {
     let Startup { process, .. } = startup;
+    let undumpable = draft.setup.contains(&SetupOp::Undumpable);
     let ops = &mut draft.last;
     if startup.leave_runtime {
         ops.push(LastOp::LeaveRuntime);
@@ -217,6 +236,9 @@ fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
             ops.push(LastOp::ControllingTerminal);
         }
     }
+    if let Some(scheduler) = &process.scheduler {
+        ops.push(LastOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
+    }
     if process.no_new_privileges {
         ops.push(LastOp::NoNewPrivileges);
     }
@@ -230,11 +252,6 @@ fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
             ops.push(LastOp::Seccomp(Box::new(filter)));
         }
     }
-    let (sets, warnings) = match &process.capabilities {
-        Some(list) => caps::parse(list, startup.bounding),
-        None => (caps::CapSets::default(), Vec::new()),
-    };
-    draft.warnings.extend(warnings);
     let drop = startup.bounding & !sets.bounding;
     if drop != 0 {
         ops.push(LastOp::DropBounding(drop));
@@ -251,13 +268,23 @@ fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
     if sets.ambient != 0 {
         ops.push(LastOp::Ambient(sets.ambient));
     }
-    if startup.start == ProgramStart::OnSignal {
-        ops.push(if startup.start_hooks.is_empty() { LastOp::Park } else { LastOp::AwaitStart });
+    if startup.start == ProgramStart::OnSignal && startup.start_hooks.is_empty() {
+        // An `exec` that comes before `start` must not get hold of a process without a filter. It reads from the fifo, which
+        // is no socket.
+        if let Some(filter) = late.take_if(|filter| filter.speech.is_some_and(|calls| calls.receive == libc::SYS_read))
+        {
+            ops.push(LastOp::Seccomp(Box::new(filter)));
+        }
+        ops.push(LastOp::Park);
+    } else if startup.start == ProgramStart::OnSignal {
+        ops.push(LastOp::AwaitStart);
     }
-    ops.extend(startup.start_hooks.into_iter().map(|hook| LastOp::Hook(Box::new(hook))));
-    if let Some(filter) = late {
-        ops.push(LastOp::Seccomp(Box::new(filter)));
+    if !startup.start_hooks.is_empty() && !undumpable {
+        ops.push(LastOp::Undumpable);
     }
+    let late = late.map(Box::new);
+    ops.extend(startup.start_hooks.into_iter().map(|hook| LastOp::Hook(Box::new(hook), late.clone())));
+    ops.extend(late.map(LastOp::Seccomp));
     ops.push(LastOp::Exec);
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! The seccomp filter of a container's processes: the profile, compiled, or the program that an annotation has.
 
+use super::speech::speech;
 use crate::error::{Error, Result, Stage};
 use crate::plan::op::Filter;
 use crate::plan::seccomp;
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::seccomp::Seccomp;
-use crate::sys::seccomp::Support;
+use crate::sys::seccomp::{Instruction, Support};
 
 /// `struct sock_filter`
 const INSTRUCTION: usize = 8;
@@ -44,28 +45,39 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
     }
     let program = seccomp::compile(profile, &options)?;
     warnings.extend(program.warnings);
-    let mut bytes = Vec::with_capacity(program.filter.len() * INSTRUCTION);
-    for instruction in &program.filter {
+    let instructions = match annotations::value(&spec.instructions, annotations::SECCOMP_BPF_DATA) {
+        Some(text) => ready_made(text)?,
+        None => program.filter,
+    };
+    let speech = speech(&instructions);
+    if program.notify.is_some() && speech.is_none() {
+        let what = "linux.seccomp: its listener cannot be handed over: the profile lets neither write nor sendto pass, or \
+                    neither read nor recvfrom";
+        return Err(Error::new(Stage::Seccomp, what));
+    }
+    let mut bytes = Vec::with_capacity(instructions.len() * INSTRUCTION);
+    for instruction in &instructions {
         bytes.extend(instruction.code.to_ne_bytes());
         bytes.extend([instruction.jt, instruction.jf]);
         bytes.extend(instruction.k.to_ne_bytes());
     }
-    if let Some(text) = annotations::value(&spec.instructions, annotations::SECCOMP_BPF_DATA) {
-        bytes = ready_made(text)?;
-    }
     let len = u16::try_from(bytes.len() / INSTRUCTION)
         .map_err(|_| Error::new(Stage::Seccomp, "linux.seccomp: the filter has too many instructions"))?;
-    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify }))
+    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify, speech }))
 }
 
 /// The program of `run.oci.seccomp_bpf_data`. What it does is nobody's business but the kernel's, which checks it.
-fn ready_made(text: &str) -> Result<Vec<u8>> {
+fn ready_made(text: &str) -> Result<Vec<Instruction>> {
     let bad = |why: &str| Error::new(Stage::Seccomp, format!("{}: {why}", annotations::SECCOMP_BPF_DATA));
     let bytes = base64(text).ok_or_else(|| bad("not base64 (RFC 4648)"))?;
     if bytes.is_empty() || bytes.len() % INSTRUCTION != 0 {
         return Err(bad("not a number of BPF instructions of 8 bytes each"));
     }
-    Ok(bytes)
+    let instruction = |bytes: &[u8; INSTRUCTION]| {
+        let [c0, c1, jt, jf, k @ ..] = *bytes;
+        Instruction { code: u16::from_ne_bytes([c0, c1]), jt, jf, k: u32::from_ne_bytes(k) }
+    };
+    Ok(bytes.as_chunks().0.iter().map(instruction).collect())
 }
 
 /// Base64 with the usual alphabet and padding.

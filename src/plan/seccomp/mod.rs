@@ -19,7 +19,8 @@
 //! - The order among rules for one call is in `verdicts`.
 //!
 //! The modules, in the order of the work: `words`, `arch` and `tables` know names and numbers, `profile` reads,
-//! `verdicts` and `graph` decide, `ranges` groups, `assemble` writes.
+//! `verdicts` and `graph` decide, `ranges` groups, `assemble` writes; `speech` asks the program what is still allowed under
+//! it, and `filter` makes what a plan has of it all.
 
 mod arch;
 mod assemble;
@@ -27,6 +28,7 @@ pub mod filter;
 mod graph;
 mod profile;
 mod ranges;
+mod speech;
 mod tables;
 mod verdicts;
 mod words;
@@ -37,6 +39,7 @@ use crate::sys::seccomp as sys;
 use crate::sys::seccomp::{Instruction, Support};
 
 pub use arch::{ALL as ALL_ARCHS, ARCHS, Arch, Endian, SyscallId, Width};
+pub use speech::Speech;
 pub use words::{ACTIONS, FLAGS, OPERATORS, action, flag};
 
 /// `BPF_MAXINSNS` of linux/bpf_common.h.

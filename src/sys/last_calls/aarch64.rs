@@ -18,7 +18,7 @@
 //!     result = syscall(call.nr, mode & USE_LAST ? last : call.args[0], call.args[1..6])
 //!     if result is an error: goto failed
 //!     last = result
-//!     if mode & STORE: header.spare.value = result
+//!     if mode & STORE: *call.args[3] = result
 //!     if mode & FORK and result != 0: goto report_child
 //! advance:
 //!     call += 1; goto next_call
@@ -31,7 +31,7 @@
 //! report_child:
 //!     header.spare.value = result; record = header.spare; status = 0
 //! send:
-//!     sendto(header.wire, record, size of a record, MSG_NOSIGNAL); exit_group(status)
+//!     header.send(header.wire, record, size of a record, MSG_NOSIGNAL, 0, 0); exit_group(status)
 //! ```
 
 use std::arch::{asm, global_asm};
@@ -69,7 +69,8 @@ global_asm!(
     "b.hs .Lbrisk_failed",
     "mov x21, x0",
     "tbz w22, #{STORE_bit}, .Lbrisk_stored",
-    "str w0, [x19, #{spare_value}]",
+    "ldr x1, [x20, #{call_args}+24]",
+    "str w0, [x1]",
     ".Lbrisk_stored:",
     "tbz w22, #{FORK_bit}, .Lbrisk_advance",
     "cbnz x0, .Lbrisk_report_child",
@@ -111,7 +112,7 @@ global_asm!(
     "mov x3, #{MSG_NOSIGNAL}",
     "mov x4, #0",
     "mov x5, #0",
-    "mov x8, #{SYS_sendto}",
+    "ldr w8, [x19, #{send}]",
     "svc #0",
     "mov w0, w23",
     "b .Lbrisk_exit",
@@ -133,6 +134,7 @@ global_asm!(
     complaint_text = const offset_of!(Complaint, text),
     complaint_len = const offset_of!(Complaint, len),
     wire = const offset_of!(Header, wire),
+    send = const offset_of!(Header, send),
     exit_status = const offset_of!(Header, exit_status),
     fault = const offset_of!(Header, fault),
     fault_op = const offset_of!(Header, fault) + offset_of!(WireRecord, op),
@@ -153,7 +155,6 @@ global_asm!(
     SAY_bit = const Mode::SAY.0.trailing_zeros(),
     MSG_NOSIGNAL = const libc::MSG_NOSIGNAL,
     SYS_write = const libc::SYS_write,
-    SYS_sendto = const libc::SYS_sendto,
     SYS_exit_group = const libc::SYS_exit_group,
 );
 

@@ -39,10 +39,10 @@ impl Mode {
     pub const MAY: Mode = Mode(1);
     /// The first argument is the last result.
     pub const USE_LAST: Mode = Mode(2);
-    /// The result is stored in the value of the spare record (see [`Block::set_spare`]).
+    /// The result is stored where the fourth argument says, as 32 bits.
     pub const STORE: Mode = Mode(4);
-    /// A result other than 0 is stored, the spare record is sent and the process exits: the parent's side of
-    /// a clone.
+    /// A result other than 0 becomes the value of the spare record (see [`Block::set_spare`]), which is sent, and the
+    /// process exits: the parent's side of a clone.
     pub const FORK: Mode = Mode(8);
     /// Before the fault is reported, say it on the standard error stream. The fourth argument is the address of
     /// [`Complaint`]s.
@@ -89,11 +89,13 @@ pub struct Complaint {
 struct Header {
     /// Where the records go.
     wire: i32,
+    /// The system call that sends them: sendto(2), or another that takes its arguments for a record.
+    send: u32,
     /// Of a process whose call failed.
     exit_status: u32,
     /// Sent when a call fails, with operation and errno filled in.
     fault: [u8; RECORD],
-    /// Its value is filled in by [`Mode::STORE`] and [`Mode::FORK`], which also sends it.
+    /// Its value is filled in by [`Mode::FORK`], which sends it.
     spare: [u8; RECORD],
 }
 
@@ -179,7 +181,13 @@ impl Block {
             return Err(Errno::last());
         }
         let mut block = Block { base: base as usize, len, next_call: CALLS_AT, data_at, next_data: data_at };
-        let header = Header { wire: wire.as_raw_fd(), exit_status: EXIT_FAULT, fault, spare: [0; RECORD] };
+        let header = Header {
+            wire: wire.as_raw_fd(),
+            send: libc::SYS_sendto as u32,
+            exit_status: EXIT_FAULT,
+            fault,
+            spare: [0; RECORD],
+        };
         block.store(HEADER_AT, header);
         block.copy_walker();
         Ok(block)
@@ -262,9 +270,9 @@ impl Block {
         self.store(SPARE_AT, *record);
     }
 
-    /// Address of the spare record.
-    pub fn spare(&self) -> u64 {
-        (self.base + SPARE_AT) as u64
+    /// Sends faults by this system call from now on: a filter may not let sendto(2) pass.
+    pub fn send_by(&mut self, nr: libc::c_long) {
+        self.store(HEADER_AT + offset_of!(Header, send), nr as u32);
     }
 
     /// First and last address of the mapping, for the calls that unmap everything around it.
@@ -313,11 +321,12 @@ impl Block {
             match result {
                 Ok(value) => {
                     last = value as u64;
-                    let forked = mode.has(Mode::FORK) && value != 0;
-                    if forked || mode.has(Mode::STORE) {
-                        self.store_value(value as i32);
+                    if mode.has(Mode::STORE) {
+                        // SAFETY: the builder of the call vouches for the address.
+                        unsafe { ptr::write_unaligned(d as *mut i32, value as i32) };
                     }
-                    if forked {
+                    if mode.has(Mode::FORK) && value != 0 {
+                        self.store(SPARE_AT + offset_of!(WireRecord, value), value as i32);
                         self.send_spare();
                         super::process::exit(0);
                     }
@@ -333,17 +342,13 @@ impl Block {
         }
     }
 
-    fn store_value(&mut self, value: i32) {
-        self.store(SPARE_AT + offset_of!(WireRecord, value), value);
-    }
-
     fn send_spare(&self) {
         let wire = (self.base + HEADER_AT + offset_of!(Header, wire)) as *const i32;
         // SAFETY: the header is inside our own mapping.
         let wire = unsafe { ptr::read_unaligned(wire) };
         // SAFETY: the header holds the whole spare record. A failure means that the parent is gone, and nobody
         // is left to tell.
-        unsafe { raw!(SYS_sendto, wire, self.spare(), RECORD, libc::MSG_NOSIGNAL, 0usize, 0) };
+        unsafe { raw!(SYS_sendto, wire, self.base + SPARE_AT, RECORD, libc::MSG_NOSIGNAL, 0usize, 0) };
     }
 }
 

@@ -91,15 +91,10 @@ fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
     block.set_spare(&[9; RECORD]);
     let text = block.bytes(b"through a copy\n");
     block.call(0, Mode::FORK, libc::SYS_clone, &[libc::SIGCHLD as u64]);
-    block.call(1, Mode::STORE, libc::SYS_dup, &[pipe.1.as_raw_fd() as u64]);
+    let stored = block.reserve(8);
+    block.call(1, Mode::STORE, libc::SYS_dup, &[pipe.1.as_raw_fd() as u64, 0, 0, stored]);
     block.call(1, Mode::USE_LAST, libc::SYS_write, &[0, text, 15]);
-    let spare = block.spare();
-    block.call(
-        1,
-        Mode::MUST,
-        libc::SYS_write,
-        &[pipe.1.as_raw_fd() as u64, spare + offset_of!(WireRecord, value) as u64, 1],
-    );
+    block.call(1, Mode::MUST, libc::SYS_write, &[pipe.1.as_raw_fd() as u64, stored, 1]);
     // The launcher ends with 0; its child goes on to the end of the table.
     let (written, status) = walk(&block, pipe);
     let mut record = [0; RECORD];

@@ -18,7 +18,7 @@
 //!     result = syscall(call.nr, mode & USE_LAST ? last : call.args[0], call.args[1..6])
 //!     if result is an error: goto failed
 //!     last = result
-//!     if mode & STORE: header.spare.value = result
+//!     if mode & STORE: *call.args[3] = result
 //!     if mode & FORK and result != 0: goto report_child
 //! advance:
 //!     call += 1; goto next_call
@@ -31,7 +31,7 @@
 //! report_child:
 //!     header.spare.value = result; record = header.spare; status = 0
 //! send:
-//!     sendto(header.wire, record, size of a record, MSG_NOSIGNAL); exit_group(status)
+//!     header.send(header.wire, record, size of a record, MSG_NOSIGNAL, 0, 0); exit_group(status)
 //! ```
 
 use std::arch::{asm, global_asm};
@@ -73,7 +73,8 @@ global_asm!(
     "mov r13, rax",
     "test r14d, {STORE}",
     "jz .Lbrisk_stored",
-    "mov [rbx+{spare_value}], eax",
+    "mov rdx, [r12+{call_args}+24]",
+    "mov [rdx], eax",
     ".Lbrisk_stored:",
     "test r14d, {FORK}",
     "jz .Lbrisk_advance",
@@ -121,7 +122,7 @@ global_asm!(
     "mov r10d, {MSG_NOSIGNAL}",
     "xor r8d, r8d",
     "xor r9d, r9d",
-    "mov eax, {SYS_sendto}",
+    "mov eax, [rbx+{send}]",
     "syscall",
     "mov edi, r15d",
     "jmp .Lbrisk_exit",
@@ -143,6 +144,7 @@ global_asm!(
     complaint_text = const offset_of!(Complaint, text),
     complaint_len = const offset_of!(Complaint, len),
     wire = const offset_of!(Header, wire),
+    send = const offset_of!(Header, send),
     exit_status = const offset_of!(Header, exit_status),
     fault = const offset_of!(Header, fault),
     fault_op = const offset_of!(Header, fault) + offset_of!(WireRecord, op),
@@ -163,7 +165,6 @@ global_asm!(
     SAY = const Mode::SAY.0,
     MSG_NOSIGNAL = const libc::MSG_NOSIGNAL,
     SYS_write = const libc::SYS_write,
-    SYS_sendto = const libc::SYS_sendto,
     SYS_exit_group = const libc::SYS_exit_group,
 );
 

@@ -1,0 +1,119 @@
+//! Which system calls a filter lets pass, whatever their arguments: what a process that has loaded it can still use to
+//! speak to its parent. Read from the program, so that it holds for one that an annotation has, too.
+
+use std::collections::BTreeSet;
+
+use super::Arch;
+use crate::sys::seccomp::{Instruction, RET_ALLOW, RET_LOG, RET_USER_NOTIF};
+
+/// Numbers of system calls that a filter lets pass. Both take a descriptor, an address and a length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speech {
+    /// To send a record.
+    pub send: i64,
+    /// To receive one.
+    pub receive: i64,
+    /// That call is one the filter notifies of.
+    pub answered: bool,
+}
+
+/// The action of an answer; the low half is its data (`SECCOMP_RET_ACTION_FULL`).
+const ACTION: u32 = 0xffff_0000;
+
+/// Calls for a record in memory: descriptor, address, length; zeros are right for what else they take.
+const SEND: [i64; 2] = [libc::SYS_write, libc::SYS_sendto];
+const RECEIVE: [i64; 2] = [libc::SYS_read, libc::SYS_recvfrom];
+
+/// The calls to use under this filter. One that has to be answered by the owner of the listener will do to receive with,
+/// because the listener is handed over by then.
+pub(super) fn speech(program: &[Instruction]) -> Option<Speech> {
+    let first = |calls: [i64; 2], actions: &[u32]| {
+        calls.into_iter().find(|call| u32::try_from(*call).is_ok_and(|nr| passes(program, nr, actions)))
+    };
+    let (free, answered) = ([RET_ALLOW, RET_LOG], [RET_ALLOW, RET_LOG, RET_USER_NOTIF]);
+    let send = first(SEND, &free)?;
+    let receive = first(RECEIVE, &free).or_else(|| first(RECEIVE, &answered))?;
+    Some(Speech { send, receive, answered: first(RECEIVE, &free).is_none() })
+}
+
+/// Whether the program answers a call of the native architecture with nothing but these actions. Both ways are gone where a
+/// comparison depends on arguments.
+fn passes(program: &[Instruction], nr: u32, actions: &[u32]) -> bool {
+    let mut seen = BTreeSet::new();
+    // Where to go on, and what is loaded where that is known.
+    let mut left = vec![(0, None)];
+    while let Some((pc, loaded)) = left.pop() {
+        if !seen.insert((pc, loaded)) {
+            continue;
+        }
+        let Some(instruction) = program.get(pc) else { return false };
+        let (next, k) = (pc + 1, instruction.k);
+        let compared = |holds: fn(u32, u32) -> bool| {
+            let (yes, no) = (next + usize::from(instruction.jt), next + usize::from(instruction.jf));
+            match loaded {
+                Some(value) => vec![(if holds(value, k) { yes } else { no }, loaded)],
+                None => vec![(yes, None), (no, None)],
+            }
+        };
+        let ways = match instruction.code {
+            // BPF_LD | BPF_W | BPF_ABS: of struct seccomp_data.
+            0x20 => {
+                let word = match k {
+                    0 => Some(nr),
+                    4 => Some(Arch::NATIVE.token()),
+                    _ => None,
+                };
+                vec![(next, word)]
+            }
+            // BPF_ALU | BPF_AND | BPF_K
+            0x54 => vec![(next, loaded.map(|value: u32| value & k))],
+            // BPF_RET | BPF_K
+            0x06 if actions.contains(&(k & ACTION)) => continue,
+            // BPF_JMP | BPF_JA, JEQ, JGT, JGE, JSET
+            0x05 => vec![(next + k as usize, loaded)],
+            0x15 => compared(|value, k| value == k),
+            0x25 => compared(|value, k| value > k),
+            0x35 => compared(|value, k| value >= k),
+            0x45 => compared(|value, k| value & k != 0),
+            // Another action, or an instruction that our own programs do not have.
+            _ => return false,
+        };
+        left.extend(ways);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::seccomp::{CompileOptions, compile};
+
+    fn speech_under(profile: serde_json::Value) -> Option<Speech> {
+        let profile = serde_json::from_value(profile).expect("a profile");
+        speech(&compile(&profile, &CompileOptions::default()).expect("compiled").filter)
+    }
+
+    #[test]
+    fn the_calls_that_are_let_pass_are_found() {
+        use serde_json::json;
+        let (write, sendto) = (libc::SYS_write, libc::SYS_sendto);
+        let (read, recvfrom) = (libc::SYS_read, libc::SYS_recvfrom);
+        let rule = |names: &[&str], action: &str| json!({ "names": names, "action": action });
+        let under = |default: &str, rules: &[serde_json::Value]| {
+            speech_under(json!({ "defaultAction": default, "listenerPath": "/l", "syscalls": rules }))
+                .map(|speech| (speech.send, speech.receive, speech.answered))
+        };
+        let (allow, errno, notify) = ("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY");
+        assert_eq!(under(allow, &[rule(&["sendmsg", "sendto"], notify)]), Some((write, read, false)));
+        assert_eq!(under(allow, &[rule(&["write"], errno)]), Some((sendto, read, false)));
+        assert_eq!(under(allow, &[rule(&["read"], notify)]), Some((write, recvfrom, false)));
+        assert_eq!(under(allow, &[rule(&["read", "recvfrom"], notify)]), Some((write, read, true)));
+        assert_eq!(under(allow, &[rule(&["write", "sendto"], errno)]), None);
+        assert_eq!(under(allow, &[rule(&["read", "recvfrom"], errno)]), None);
+        assert_eq!(under(errno, &[rule(&["write", "recvfrom"], allow)]), Some((write, recvfrom, false)));
+        assert_eq!(under(errno, &[rule(&["write", "recvfrom"], "SCMP_ACT_LOG")]), Some((write, recvfrom, false)));
+        let only_stdout =
+            json!({ "names": ["write"], "action": allow, "args": [{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }] });
+        assert_eq!(under(errno, &[rule(&["read"], allow), only_stdout]), None, "some writes only");
+    }
+}
