@@ -4,9 +4,11 @@
 //! the attacker did and fails if that works. `RUNTIME` may name an old runtime, on which some of them do:
 //! that is how it is known that they can fail.
 
+mod cgroup_names;
 mod devices;
 mod entering;
 mod files_in_proc;
+mod many;
 mod own_binary;
 mod paths;
 mod userns;
