@@ -356,6 +356,11 @@ fn enters_late(input: &Input<'_>) -> bool {
 }
 
 fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    // Before a user namespace: keys are charged to who makes them, and an id of the host that many containers map has
+    // room for 200.
+    if input.options.keyring == Keyring::New {
+        draft.ops.push(Op::Keyring(c_string(format!("_ses.{}", input.options.id), "id")?));
+    }
     for (index, (kind, path)) in input.namespaces.join.iter().enumerate() {
         draft.before_clone.push(Step::OpenNamespace(*kind, path.clone()));
         if *kind != Kind::Pid {
@@ -368,9 +373,6 @@ fn enter_namespaces(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if input.new_userns() {
         draft.ops.push(Op::Wait(SyncPoint::IdMaps));
         draft.ops.push(Op::BecomeRoot);
-    }
-    if input.options.keyring == Keyring::New {
-        draft.ops.push(Op::Keyring(c_string(format!("_ses.{}", input.options.id), "id")?));
     }
     draft.ops.push(Op::NewSession);
     let rest = input.namespaces.new & !clone_flags(input);
