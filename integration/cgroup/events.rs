@@ -60,24 +60,19 @@ fn the_kill_of_the_container_itself_is_told() {
         return;
     }
     for _ in 0..4 {
-        let container = Bundle::sh("read line; exec /probe alloc:200000000")
+        let container = Bundle::sh("until [ -e /go ]; do :; done; exec /probe alloc:200000000")
             .resources("memory", json!({ "limit": 33_554_432, "swap": 33_554_432 }))
             .container();
-        let fifo = container.bundle.dir.join("go");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let keep = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
-        let run = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-        let run = process::start(run, Stdio::from(std::fs::File::open(&fifo).unwrap()));
-        host::wait_until(|| container.call(&["state", &container.id]).code == 0 && container.status() == "running");
+        container.up();
         let watch = container.command(&["events", "--interval", "100s", &container.id]);
         let events = process::start(watch, Stdio::null());
         host::wait_until(|| {
             std::fs::read_to_string(format!("/proc/{}/wchan", events.pid())).unwrap_or_default().contains("poll")
         });
-        std::io::Write::write_all(&mut &keep, b"go\n").unwrap();
-        run.wait().exits(128 + 9);
+        std::fs::write(container.bundle.rootfs().join("go"), "").unwrap();
         let lines = events.wait().stdout();
-        assert!(lines.lines().any(|line| line.contains("\"oom\"")), "{lines}");
+        let told = lines.lines().filter(|line| line.contains("\"oom\"")).count();
+        assert_eq!((told, kills(&container)), (1, 1), "{lines}");
     }
 }
 

@@ -100,14 +100,18 @@ impl OomWatch {
     /// What has happened since the last call. Never blocks.
     pub fn drain(&mut self) -> Result<OomEvents> {
         let signalled = poll::drain(self.events.as_fd()).at(Stage::Cgroup, || "read memory events")?;
-        if signalled && !self.memory.is_v2() {
-            self.announced = Some(Instant::now());
-        }
         let counted = oom_kills(&self.memory)?;
         let kills = match counted {
             Some(total) => total.saturating_sub(self.seen),
-            None => u64::from(signalled && !self.memory.is_v2() && self.exists()?),
+            // A kernel that does not count.
+            None if self.exists()? => u64::from(signalled && !self.memory.is_v2()),
+            // The cgroup went with the container: what was announced is what it died of.
+            None => u64::from(self.announced.take().is_some()),
         };
+        // The removal of the cgroup is a signal as well.
+        if signalled && counted.is_some() && !self.memory.is_v2() {
+            self.announced = Some(Instant::now());
+        }
         self.seen = counted.unwrap_or(self.seen);
         if kills > 0 || self.announced.is_some_and(|since| since.elapsed() > ANNOUNCED) {
             self.announced = None;
