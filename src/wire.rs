@@ -10,7 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::sys::socket::Record;
+use crate::sys::socket::WireRecord;
 use crate::sys::{Result, socket};
 
 /// Bytes of one record.
@@ -18,10 +18,10 @@ pub const SIZE: usize = socket::RECORD;
 /// Bytes of a fault's detail.
 pub const DETAIL_SIZE: usize = socket::DETAIL;
 /// Where a record has the number that goes with its kind.
-pub const VALUE: usize = offset_of!(Record, value);
-const KIND: usize = offset_of!(Record, kind);
-const OP: usize = offset_of!(Record, op);
-const DETAIL: usize = offset_of!(Record, detail);
+pub const VALUE: usize = offset_of!(WireRecord, value);
+const KIND: usize = offset_of!(WireRecord, kind);
+const OP: usize = offset_of!(WireRecord, op);
+const DETAIL: usize = offset_of!(WireRecord, detail);
 
 /// A point at which the child waits for the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Fault {
     }
 }
 
-/// A message as the bytes of a [`Record`].
+/// A message as the bytes of a [`WireRecord`].
 pub fn encode(message: &Message) -> [u8; SIZE] {
     let (kind, op, value, detail) = match message {
         Message::Sync(point, value) => (*point as u32, 0, *value, None),

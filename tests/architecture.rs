@@ -2,7 +2,7 @@
 //! The map is in docs/DESIGN.md; these tests keep it true.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Every top-level module and those of the others it may use. A row names only rows above it, so there is no
@@ -21,14 +21,27 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["error", "sys", "wire", "dbus", "spec", "host"]),
     ("child", &["sys", "proc", "wire", "plan"]),
     ("cgroup", &["error", "sys", "proc", "dbus", "plan"]),
-    // Of `spec` only the values that a step carries.
-    ("launch", &["error", "sys", "wire", "spec", "plan", "child", "cgroup"]),
+    ("launch", &["error", "sys", "wire", "plan", "child", "cgroup"]),
     ("state", &["error", "sys", "proc", "spec"]),
     ("container", &["error", "sys", "proc", "spec", "host", "plan", "cgroup", "launch", "state"]),
     ("cli", &["error", "sys", "spec", "host", "plan", "state", "container"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
+
+/// The folders of plan/ and those of the others they may use; a row names only rows above it. The files that lie flat in
+/// plan/ are what all of them are written with, and what puts them together.
+const PLAN_FOLDERS: &[(&str, &[&str])] = &[
+    ("namespace", &[]),
+    ("cgroup", &["namespace"]),
+    ("systemd", &["cgroup"]),
+    ("seccomp", &[]),
+    ("process", &["namespace", "seccomp"]),
+    ("rootfs", &["namespace", "cgroup", "systemd", "process"]),
+];
+
+/// More than this flat in plan/ and it is a heap again.
+const MAX_FLAT: usize = 8;
 
 /// Longer than this and a file holds more than one noun.
 const MAX_LINES: usize = 620;
@@ -47,6 +60,15 @@ impl File {
     fn module(&self) -> &str {
         let first = self.path.components().next().unwrap().as_os_str().to_str().unwrap();
         first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// Its module as a path: `plan`, `op` for plan/op.rs, `plan` for plan/mod.rs.
+    fn path_of_module(&self) -> Vec<String> {
+        let path = self.path.with_extension("");
+        let parts = path.components().map(|part| part.as_os_str().to_str().unwrap().to_owned());
+        let mut parts: Vec<String> = parts.collect();
+        parts.pop_if(|last| last == "mod");
+        parts
     }
 
     /// Its lines with their numbers, without comments.
@@ -144,6 +166,175 @@ fn modules_use_only_those_above_them() {
         }
     }
     fail(&found);
+}
+
+#[test]
+fn the_folders_of_the_plan_use_only_those_above_them() {
+    let files = sources();
+    let flat = files.iter().filter(|file| file.module() == "plan" && file.path.components().count() == 2).count();
+    assert!(flat <= MAX_FLAT, "{flat} files lie flat in src/plan");
+    let mut found = Vec::new();
+    let mut used = BTreeSet::new();
+    for (file, imports) in imports(&files) {
+        let folder = |path: &[String]| match path {
+            [plan, folder, ..] if plan == "plan" => PLAN_FOLDERS.iter().position(|(name, _)| name == folder),
+            _ => None,
+        };
+        let Some(own) = folder(&file) else { continue };
+        for import in imports {
+            let Some(other) = folder(&import).filter(|other| *other != own) else { continue };
+            let (name, allowed) = PLAN_FOLDERS[own];
+            used.insert((name, PLAN_FOLDERS[other].0));
+            if other > own || !allowed.contains(&PLAN_FOLDERS[other].0) {
+                found.push(format!("{} may not use {}", file.join("::"), import.join("::")));
+            }
+        }
+    }
+    for (name, allowed) in PLAN_FOLDERS {
+        found.extend(
+            allowed
+                .iter()
+                .filter(|other| !used.contains(&(*name, **other)))
+                .map(|o| format!("{name} does not use {o}")),
+        );
+    }
+    fail(&found);
+}
+
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    let graph = imports(&sources());
+    // The tables of flags and commands and the values that they fill name each other.
+    let graph: BTreeMap<_, _> = graph.into_iter().filter(|(file, _)| file[0] != "cli").collect();
+    // What nothing left in the graph uses, or what uses nothing of it, is in no circle.
+    let mut left: BTreeSet<&Vec<String>> = graph.keys().collect();
+    loop {
+        let before = left.len();
+        let used = |file: &Vec<String>| left.iter().any(|other| graph[*other].contains(file));
+        let uses = |file: &Vec<String>| graph[file].iter().any(|import| left.contains(import));
+        left = left.iter().copied().filter(|file| used(file) && uses(file)).collect();
+        if left.len() == before {
+            break;
+        }
+    }
+    let inside = |file: &Vec<String>| -> Vec<String> {
+        graph[file].iter().filter(|import| left.contains(import)).map(|import| import.join("::")).collect()
+    };
+    fail(&left.iter().map(|file| format!("{} uses {}", file.join("::"), inside(file).join(", "))).collect::<Vec<_>>());
+}
+
+/// What each file imports of the others, both as paths of modules. A `pub use` of a folder's own file is a name that the
+/// folder gives it, and no import.
+fn imports(files: &[File]) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let modules: BTreeSet<Vec<String>> = files.iter().map(File::path_of_module).collect();
+    let mut graph = BTreeMap::new();
+    for file in files {
+        let own = file.path_of_module();
+        let code: Vec<&str> = file.code().map(|(_, line)| line).take_while(|line| *line != "#[cfg(test)]").collect();
+        let code = code.join("\n");
+        let mut names = BTreeSet::new();
+        for statement in code.split(';') {
+            let (other, visible, tree) = import_of(statement);
+            let paths = expand("", tree);
+            let paths = paths.iter().filter_map(|path| resolve(&modules, &own, path));
+            names.extend(paths.filter(|module| !(visible.starts_with("pub") && module.starts_with(&own))));
+            names.extend(inline(other).filter_map(|path| resolve(&modules, &own, &path)));
+        }
+        names.remove(&own);
+        graph.insert(own, names);
+    }
+    graph
+}
+
+/// A statement as what is before a `use`, its visibility, and its tree.
+fn import_of(statement: &str) -> (&str, &str, &str) {
+    let starts = statement.match_indices('\n').map(|(at, _)| at + 1).chain([0]);
+    for start in starts {
+        let line = statement[start..].trim_start();
+        if let Some((visible, tree)) = line.split_once("use ").filter(|(v, _)| v.is_empty() || v.starts_with("pub")) {
+            return (&statement[..start], visible, tree);
+        }
+    }
+    (statement, "", "")
+}
+
+/// The paths in code that begin at the crate or at the module above.
+fn inline(code: &str) -> impl Iterator<Item = String> {
+    let starts = ["crate::", "super::"].into_iter().flat_map(|prefix| code.match_indices(prefix));
+    let starts = starts.filter(|(at, _)| !code[..*at].ends_with("pub(in ") && !code[..*at].ends_with("::"));
+    let part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    starts.map(move |(at, _)| code[at..].chars().take_while(part).collect())
+}
+
+/// The paths of a tree of imports: `a::{b, c::{d}}` gives `a::b` and `a::c::d`.
+fn expand(prefix: &str, tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((head, rest)) = tree.split_once('{') else {
+        return vec![format!("{prefix}{}", tree.split_whitespace().next().unwrap_or(""))];
+    };
+    let (mut paths, mut depth, mut part) = (Vec::new(), 0, String::new());
+    for c in rest.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 || (depth == 0 && c == ',') {
+            if !part.trim().is_empty() {
+                paths.extend(expand(&format!("{prefix}{}", head.trim()), &part));
+            }
+            part.clear();
+        } else {
+            part.push(c);
+        }
+    }
+    paths
+}
+
+/// The file that a path leads to, as far as it is one of ours.
+fn resolve(modules: &BTreeSet<Vec<String>>, own: &[String], path: &str) -> Option<Vec<String>> {
+    let mut parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
+    let mut base = own.to_vec();
+    match parts.first().copied() {
+        Some("crate") => base.clear(),
+        Some("super" | "self") => {}
+        Some(first) => {
+            let child = [own, &[first.to_owned()]].concat();
+            if !modules.contains(&child) {
+                return None;
+            }
+        }
+        None => return None,
+    }
+    while let Some("super") = parts.first().copied() {
+        base.pop();
+        parts.remove(0);
+    }
+    base.extend(parts.into_iter().filter(|part| !matches!(*part, "crate" | "self")).map(str::to_owned));
+    while !base.is_empty() && !modules.contains(&base) {
+        base.pop();
+    }
+    (!base.is_empty()).then_some(base)
+}
+
+/// Names that two files have: Rust's own way, and words of the command line's tables.
+const NAMED_TWICE: &[&str] = &["Result", "Value", "Given", "Format"];
+
+#[test]
+fn no_public_type_has_the_name_of_another() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in sources().iter().filter(|file| file.module() != "spec") {
+        for (_, line) in file.code() {
+            let mut words = line.trim_start().split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            if !line.trim_start().starts_with("pub") || !words.any(|word| matches!(word, "struct" | "enum" | "type")) {
+                continue;
+            }
+            let name = words.next().unwrap().to_owned();
+            places.entry(name).or_default().push(file.name().to_string());
+        }
+    }
+    let twice = places.iter().filter(|(name, files)| files.len() > 1 && !NAMED_TWICE.contains(&name.as_str()));
+    fail(&twice.map(|(name, files)| format!("{name}: {}", files.join(", "))).collect::<Vec<_>>());
 }
 
 #[test]

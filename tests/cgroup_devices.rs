@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use brisk::plan::cgroup::bpf::*;
-use brisk::plan::cgroup::devices::{Access, DevicePolicy, Devices, Kind, Verdict};
+use brisk::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Devices};
 use brisk::spec::resources::DeviceRule;
 
 /// `allow c 1:3 rwm`; a number may be `*`.
@@ -23,8 +23,8 @@ fn policy(rules: &[&str]) -> DevicePolicy {
 }
 
 /// Runs the program as the kernel does. Panics on what the verifier would refuse.
-fn run(code: &[Insn], kind: Kind, major: u32, minor: u32, access: u32) -> bool {
-    let kind_bits = if kind == Kind::Block { 1 } else { 2 };
+fn run(code: &[Insn], kind: DeviceKind, major: u32, minor: u32, access: u32) -> bool {
+    let kind_bits = if kind == DeviceKind::Block { 1 } else { 2 };
     let context = [access << 16 | kind_bits, major, minor];
     let mut r = [None::<u64>; 11];
     let mut pc = 0;
@@ -68,7 +68,7 @@ fn run(code: &[Insn], kind: Kind, major: u32, minor: u32, access: u32) -> bool {
 }
 
 /// What the rules mean, said as simply as possible: every bit by the last rule that names it.
-fn meaning(policy: &DevicePolicy, kind: Kind, major: u32, minor: u32, access: u32) -> bool {
+fn meaning(policy: &DevicePolicy, kind: DeviceKind, major: u32, minor: u32, access: u32) -> bool {
     (0..3).map(|bit| 1u8 << bit).filter(|bit| access & u32::from(*bit) != 0).all(|bit| {
         let last = policy.rules.iter().rev().find(|r| {
             r.kind == kind
@@ -76,7 +76,7 @@ fn meaning(policy: &DevicePolicy, kind: Kind, major: u32, minor: u32, access: u3
                 && r.minor.is_none_or(|m| m == minor)
                 && r.access.0 & bit != 0
         });
-        last.map_or(policy.default, |r| r.verdict) == Verdict::Allow
+        last.map_or(policy.default, |r| r.verdict) == DeviceVerdict::Allow
     })
 }
 
@@ -98,7 +98,7 @@ fn the_program_means_what_the_rules_mean() {
         let policy = policy(set);
         let code = program(&policy);
         assert!(code.len() < 4096, "the limit of kernels before 5.2");
-        for kind in [Kind::Block, Kind::Char] {
+        for kind in [DeviceKind::Block, DeviceKind::Char] {
             for major in [0, 1, 5, 7, 8, 10, 136, 4095] {
                 for minor in [0, 1, 2, 3, 229, 200, 1_048_575] {
                     for access in 1..8 {
@@ -119,9 +119,9 @@ fn nothing_is_allowed_by_default_but_the_default_devices() {
     let code = program(&policy(&["deny a *:* rwm"]));
     let rw = 6;
     for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, 9), (10, 200)] {
-        assert!(run(&code, Kind::Char, major, minor, rw), "{major}:{minor}");
+        assert!(run(&code, DeviceKind::Char, major, minor, rw), "{major}:{minor}");
     }
-    for (kind, major, minor) in [(Kind::Char, 10, 229), (Kind::Char, 1, 1), (Kind::Block, 8, 0)] {
+    for (kind, major, minor) in [(DeviceKind::Char, 10, 229), (DeviceKind::Char, 1, 1), (DeviceKind::Block, 8, 0)] {
         assert!(!run(&code, kind, major, minor, 2));
         assert!(!run(&code, kind, major, minor, 4));
         assert!(run(&code, kind, major, minor, 1), "mknod of anything");
@@ -152,16 +152,16 @@ fn v1_folds_what_it_can_and_refuses_what_it_cannot() {
     assert!(hole.to_string().contains("hole"), "{hole}");
     // The same is no problem for a program.
     let code = program(&policy(&["allow c 10:* rw", "deny c 10:229 w"]));
-    assert!(run(&code, Kind::Char, 10, 228, 4) && !run(&code, Kind::Char, 10, 229, 4));
+    assert!(run(&code, DeviceKind::Char, 10, 228, 4) && !run(&code, DeviceKind::Char, 10, 229, 4));
     assert_eq!(v1(&["allow a *:* rwm", "deny b 8:0 rw"]), ["devices.deny b 8:0 rw"]);
 }
 
 #[test]
 fn a_wildcard_kind_with_numbers_is_not_everything() {
     let policy = policy(&["allow a 10:229 rwm"]);
-    assert_eq!(policy.default, Verdict::Deny);
-    assert!(!run(&program(&policy), Kind::Block, 8, 0, 2));
-    assert!(run(&program(&policy), Kind::Block, 10, 229, 2));
+    assert_eq!(policy.default, DeviceVerdict::Deny);
+    assert!(!run(&program(&policy), DeviceKind::Block, 8, 0, 2));
+    assert!(run(&program(&policy), DeviceKind::Block, 10, 229, 2));
 }
 
 #[test]
@@ -185,9 +185,9 @@ fn bad_rules_are_refused() {
 fn a_denial_is_lifted_by_the_same_devices_alone() {
     let all = "allow a *:* rwm";
     for (denied, kind, major, minor, access) in [
-        ("deny c 1:11 rwm", Kind::Char, 1, 11, Access::MKNOD),
-        ("deny b 8:0 m", Kind::Block, 8, 0, Access::MKNOD),
-        ("deny c 136:5 r", Kind::Char, 136, 5, Access::READ),
+        ("deny c 1:11 rwm", DeviceKind::Char, 1, 11, Access::MKNOD),
+        ("deny b 8:0 m", DeviceKind::Block, 8, 0, Access::MKNOD),
+        ("deny c 136:5 r", DeviceKind::Char, 136, 5, Access::READ),
     ] {
         let policy = policy(&[all, denied]);
         assert!(!meaning(&policy, kind, major, minor, u32::from(access.0)), "{denied}");

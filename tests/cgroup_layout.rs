@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use brisk::host::cgroup::{Kind, Layout, probe, unified_only};
+use brisk::host::cgroup::{Layout, LayoutKind, probe, unified_only};
 use brisk::plan::cgroup::paths::{clean, dirs};
-use brisk::plan::cgroup::{Dir, Options, Privilege, Version};
+use brisk::plan::cgroup::{CgroupDir, CgroupOptions, Privilege, Version};
 
 pub fn host(name: &str) -> Layout {
     let read = |kind: &str| {
@@ -20,11 +20,11 @@ pub fn v2() -> Layout {
     unified_only(&std::fs::read_to_string(path).unwrap(), "cpuset cpu io memory hugetlb pids rdma misc\n").unwrap()
 }
 
-fn options<'a>(cgroups_path: Option<&'a str>) -> Options<'a> {
-    Options { cgroups_path, id: "web1", privilege: Privilege::Root }
+fn options<'a>(cgroups_path: Option<&'a str>) -> CgroupOptions<'a> {
+    CgroupOptions { cgroups_path, id: "web1", privilege: Privilege::Root }
 }
 
-fn path_of(dirs: &[Dir], controller: &str) -> String {
+fn path_of(dirs: &[CgroupDir], controller: &str) -> String {
     let dir = dirs.iter().find(|d| d.controllers.iter().any(|c| c == controller)).unwrap();
     dir.full_path().display().to_string()
 }
@@ -32,7 +32,7 @@ fn path_of(dirs: &[Dir], controller: &str) -> String {
 #[test]
 fn v1_controllers_come_from_the_mount_options() {
     let layout = host("v1");
-    assert_eq!(layout.kind(), Kind::V1);
+    assert_eq!(layout.kind(), LayoutKind::V1);
     assert_eq!(layout.v1.len(), 11);
     let cpu = layout.v1_with("cpuacct").unwrap();
     assert_eq!(cpu.controllers, ["cpu", "cpuacct"]);
@@ -49,7 +49,7 @@ fn v1_controllers_come_from_the_mount_options() {
 #[test]
 fn hybrid_has_both() {
     let layout = host("hybrid");
-    assert_eq!(layout.kind(), Kind::Hybrid);
+    assert_eq!(layout.kind(), LayoutKind::Hybrid);
     let unified = layout.unified.unwrap();
     assert_eq!(unified.mount_point, Path::new("/sys/fs/cgroup/unified"));
     assert_eq!(unified.own, "init.scope");
@@ -78,7 +78,7 @@ fn a_foreign_cgroup_namespace_shows_no_own_path() {
 #[test]
 fn garbage_in_self_cgroup_is_an_error() {
     assert!(probe("", "nonsense\n").unwrap_err().to_string().contains("/proc/self/cgroup"));
-    assert_eq!(probe("", "").unwrap().kind(), Kind::None);
+    assert_eq!(probe("", "").unwrap().kind(), LayoutKind::None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use brisk::plan::cgroup::io::io_weight;
 use brisk::plan::cgroup::limits::limits;
 use brisk::plan::cgroup::memory::swap_max;
 use brisk::plan::cgroup::update::{merge, update};
-use brisk::plan::cgroup::{Devices, Need, Options, Phase, Privilege, plan};
+use brisk::plan::cgroup::{CgroupOptions, Devices, Need, Phase, Privilege, plan};
 use brisk::spec::resources::Resources;
 
 use crate::cgroup_layout::{host, v2};
@@ -20,12 +20,12 @@ fn resources(json: &str) -> Resources {
 
 /// `FILE=VALUE`, with `?` where the file may be missing and `|FILE=VALUE` for its stand-in.
 fn writes_in(json: &str, layout: &Layout, phase: Phase) -> Result<Vec<String>, String> {
-    use brisk::plan::cgroup::Missing;
+    use brisk::plan::cgroup::WhenMissing;
     let limits = limits(&resources(json), layout, phase).map_err(|e| e.to_string())?;
     let text = |w: &brisk::plan::cgroup::Write| match &w.missing {
-        Missing::Fail => format!("{}={}", w.file, w.value),
-        Missing::Skip => format!("{}={}?", w.file, w.value),
-        Missing::Instead { file, value } => format!("{}={}|{file}={value}", w.file, w.value),
+        WhenMissing::Fail => format!("{}={}", w.file, w.value),
+        WhenMissing::Skip => format!("{}={}?", w.file, w.value),
+        WhenMissing::Instead { file, value } => format!("{}={}|{file}={value}", w.file, w.value),
     };
     Ok(limits.writes.iter().map(text).collect())
 }
@@ -323,9 +323,9 @@ fn limits_of_create(resources: &Resources) -> Vec<brisk::plan::cgroup::UsageChec
 
 #[test]
 fn who_asks_decides_about_need_and_devices() {
-    let options = |privilege, cgroups_path| Options { cgroups_path, id: "c", privilege };
+    let options = |privilege, cgroups_path| CgroupOptions { cgroups_path, id: "c", privilege };
     let none = Resources::default();
-    let plan_of = |layout: &Layout, options: &Options| plan(&none, layout, options).unwrap();
+    let plan_of = |layout: &Layout, options: &CgroupOptions| plan(&none, layout, options).unwrap();
     let root = plan_of(&v2(), &options(Privilege::Root, None));
     assert!(matches!(root.devices, Devices::Bpf(_)));
     assert_eq!(root.need, Need::Required);
@@ -341,7 +341,7 @@ fn who_asks_decides_about_need_and_devices() {
 #[test]
 fn the_plan_reads_as_text() {
     let resources = resources(r#"{"memory":{"limit":4096,"swap":4096},"devices":[{"allow":true,"access":"rwm"}]}"#);
-    let options = Options { cgroups_path: Some("/a/b"), id: "c", privilege: Privilege::Root };
+    let options = CgroupOptions { cgroups_path: Some("/a/b"), id: "c", privilege: Privilege::Root };
     assert_eq!(
         plan(&resources, &v2(), &options).unwrap().to_string(),
         "cgroup mkdir /sys/fs/cgroup/a/b enabling cpuset,cpu,io,memory,hugetlb,pids,rdma,misc\n\
@@ -357,7 +357,7 @@ fn admission() {
         controller: "memory".into(),
         file: file.into(),
         value: value.into(),
-        missing: brisk::plan::cgroup::Missing::Fail,
+        missing: brisk::plan::cgroup::WhenMissing::Fail,
     };
     assert_eq!(limit(Capacity::Cpu, "50000 100000", 1), Some(500));
     assert_eq!(limit(Capacity::Cpu, "50000", 25_000), Some(2000));

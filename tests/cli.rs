@@ -3,22 +3,24 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use brisk::cli::args::{EventsArgs, Format, Global, ListArgs, MountsAction, PlanArgs, PsArgs, SpecArgs};
+use brisk::cli::args::{EventsArgs, Format, GlobalFlags, ListArgs, MountsAction, PlanArgs, PsArgs, SpecArgs};
 use brisk::cli::flags::{self, Flag, Value};
 use brisk::cli::log::{self, Level};
 use brisk::cli::verbs::{Request, VERBS, Verb};
 use brisk::cli::{Parsed, parse, put, scan};
-use brisk::container::options::{Checkpoint, Create, Criu, Delete, Exec, Kill, Restore, Run, Selection, Start, User};
+use brisk::container::options::{
+    Checkpoint, Create, Criu, Delete, Exec, ExecUser, Kill, Restore, Run, Selection, Start,
+};
 use brisk::container::signal;
 use brisk::error::Stage;
 use brisk::plan::cgroup::rootless::Tolerance;
-use brisk::plan::create::Cgroups;
+use brisk::plan::systemd::driver::CgroupDriver;
 
 fn argv(line: &str) -> Vec<OsString> {
     line.split_ascii_whitespace().map(OsString::from).collect()
 }
 
-fn read(line: &str) -> (Global, Request) {
+fn read(line: &str) -> (GlobalFlags, Request) {
     match parse(&argv(line)) {
         Ok(Parsed::Request(global, request)) => (global, *request),
         other => panic!("{line}: {other:?}"),
@@ -62,14 +64,14 @@ fn containerd() {
     ));
     assert_eq!(
         global,
-        Global {
+        GlobalFlags {
             root: Some("/run/r".into()),
             log: Some("/b/log.json".into()),
             log_format: log::Format::Json,
             debug: true,
             systemd_cgroup: true,
             tolerance: Tolerance::Everything,
-            ..Global::default()
+            ..GlobalFlags::default()
         }
     );
     assert_eq!(
@@ -82,7 +84,7 @@ fn containerd() {
         })
     );
     let (global, _) = read(&format!("{globals} start ID"));
-    assert_eq!((global.cgroups(), global.tolerance), (Cgroups::File, Tolerance::Auto));
+    assert_eq!((global.cgroups(), global.tolerance), (CgroupDriver::Files, Tolerance::Auto));
     assert_eq!(request(&format!("{globals} start ID")), Request::Start(Start { id: "ID".into(), trace: None }));
     for (line, force) in [("delete ID", false), ("delete --force ID", true)] {
         let delete = Delete { which: one("ID"), force, trace: None };
@@ -153,7 +155,7 @@ fn conmon_and_podman() {
     let (global, create) = read(
         "--log-format=json --log /run/oci-log --root=/r --cgroup-manager disabled create --bundle /b --pid-file /b/init.pid --console-socket /tmp/conmon-term.X --preserve-fds 2 --no-pivot --no-new-keyring ID",
     );
-    assert_eq!((global.cgroups(), global.root), (Cgroups::Disabled, Some("/r".into())));
+    assert_eq!((global.cgroups(), global.root), (CgroupDriver::Disabled, Some("/r".into())));
     assert_eq!(
         create,
         Request::Create(Create {
@@ -309,10 +311,10 @@ fn exec_passes_the_command_on_untouched() {
 #[test]
 fn exec_user_is_read_strictly() {
     for (text, user) in [
-        ("1", User { uid: 1, gid: None }),
-        ("1:2", User { uid: 1, gid: Some(2) }),
-        ("0001", User { uid: 1, gid: None }),
-        ("4294967294:0", User { uid: u32::MAX - 1, gid: Some(0) }),
+        ("1", ExecUser { uid: 1, gid: None }),
+        ("1:2", ExecUser { uid: 1, gid: Some(2) }),
+        ("0001", ExecUser { uid: 1, gid: None }),
+        ("4294967294:0", ExecUser { uid: u32::MAX - 1, gid: Some(0) }),
     ] {
         assert_eq!(put::user(text).unwrap(), user, "{text}");
     }
@@ -375,8 +377,8 @@ fn spellings_of_the_peers() {
 
 #[test]
 fn global_values() {
-    assert_eq!(read("--systemd-cgroup list").0.cgroups(), Cgroups::Systemd);
-    assert_eq!(read("-s --cgroup-manager=cgroupfs list").0.cgroups(), Cgroups::File);
+    assert_eq!(read("--systemd-cgroup list").0.cgroups(), CgroupDriver::Systemd);
+    assert_eq!(read("-s --cgroup-manager=cgroupfs list").0.cgroups(), CgroupDriver::Files);
     assert_eq!(read("--rootless auto list").0.tolerance, Tolerance::Auto);
     assert_eq!(read("--rootless=F list").0.tolerance, Tolerance::Nothing);
     assert_eq!(read("--criu /usr/sbin/criu list").1, Request::List(ListArgs::default()));

@@ -92,14 +92,14 @@ fn the_log_file_is_appended_to() {
 
 #[test]
 fn the_template_is_valid_for_everyone() {
-    for layout in [template::Layout::V1, template::Layout::V2] {
+    for layout in [template::TemplateLayout::V1, template::TemplateLayout::V2] {
         for whom in [template::For::Root, template::For::Rootless { uid: 1000, gid: 100 }] {
             let text = template::config(whom, layout);
             assert!(!text.contains('@'), "{text}");
             let spec: brisk::spec::Spec = serde_json::from_str(&text).unwrap();
             let linux = spec.linux.unwrap();
             let kinds: Vec<&str> = linux.namespaces.iter().map(|namespace| namespace.kind.as_str()).collect();
-            assert_eq!(kinds.contains(&"cgroup"), layout == template::Layout::V2);
+            assert_eq!(kinds.contains(&"cgroup"), layout == template::TemplateLayout::V2);
             assert_eq!(kinds.contains(&"user"), whom != template::For::Root);
             assert_eq!(kinds.contains(&"network"), whom == template::For::Root);
             assert_eq!(linux.resources.is_some(), whom == template::For::Root);

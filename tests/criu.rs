@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use brisk::container::criu::external::{self, Identity, Mounted, Rejoin, Source};
-use brisk::container::criu::opts::{self, Facts, Field, Opts, Restored, Saved};
-use brisk::container::criu::protobuf::{self, Received, Value};
+use brisk::container::criu::opts::{self, CriuFacts, Dumped, Field, Opts, Restored};
+use brisk::container::criu::protobuf::{self, FieldValue, Received};
 use brisk::container::criu::streams::{Stream, originals};
 use brisk::container::options::{Checkpoint, Criu, Restore};
 use brisk::plan::namespace::Namespaces;
@@ -13,12 +13,12 @@ use serde_json::json;
 
 use super::refused;
 
-fn facts<'a>(annotations: &'a std::collections::BTreeMap<String, String>, externals: &'a [String]) -> Facts<'a> {
-    Facts { images: 7, work: Some(8), root: "/b/rootfs", externals, annotations }
+fn facts<'a>(annotations: &'a std::collections::BTreeMap<String, String>, externals: &'a [String]) -> CriuFacts<'a> {
+    CriuFacts { images: 7, work: Some(8), root: "/b/rootfs", externals, annotations }
 }
 
 fn dump(args: &Checkpoint) -> brisk::error::Result<Opts> {
-    opts::dump(args, &facts(&Default::default(), &[]), &Saved { pid: 42, freezer: Some(Path::new("/cg")) })
+    opts::dump(args, &facts(&Default::default(), &[]), &Dumped { pid: 42, freezer: Some(Path::new("/cg")) })
 }
 
 fn restore(args: &Restore, restored: &Restored<'_>) -> Opts {
@@ -26,12 +26,12 @@ fn restore(args: &Restore, restored: &Restored<'_>) -> Opts {
 }
 
 #[track_caller]
-fn has(opts: &Opts, field: Field, value: impl Into<Value>) {
+fn has(opts: &Opts, field: Field, value: impl Into<FieldValue>) {
     assert_eq!(opts.get(field), [&value.into()], "{field:?}");
 }
 
-fn pair(first: impl Into<Value>, second: impl Into<Value>) -> Value {
-    Value::Message(vec![(1, first.into()), (2, second.into())])
+fn pair(first: impl Into<FieldValue>, second: impl Into<FieldValue>) -> FieldValue {
+    FieldValue::Message(vec![(1, first.into()), (2, second.into())])
 }
 
 fn spec(mounts: serde_json::Value, namespaces: serde_json::Value) -> Spec {
@@ -158,9 +158,9 @@ fn what_criu_would_not_understand_is_refused() {
 fn the_annotation_names_the_configuration_file() {
     for (value, wanted) in [("/c.conf", Some("/c.conf")), ("", None)] {
         let annotations = [("org.criu.config".to_owned(), value.to_owned())].into();
-        let saved = Saved { pid: 1, freezer: None };
+        let saved = Dumped { pid: 1, freezer: None };
         let opts = opts::dump(&Checkpoint::default(), &facts(&annotations, &[]), &saved).unwrap();
-        let wanted: Vec<Value> = wanted.into_iter().map(Value::from).collect();
+        let wanted: Vec<FieldValue> = wanted.into_iter().map(FieldValue::from).collect();
         assert_eq!(opts.get(Field::ConfigFile), wanted.iter().collect::<Vec<_>>());
     }
 }
@@ -270,22 +270,28 @@ fn joined_namespaces_have_fixed_names() {
     let restored = external::restored_namespaces(&namespaces).unwrap();
     assert!(restored.contains(&Rejoin::Descriptor { key: "extRootNetNS", path: "/n".into() }), "{restored:?}");
     assert!(restored.contains(&Rejoin::Path("ipc", "/i".into())) && restored.len() == 3, "{restored:?}");
-    let cgroup =
-        Namespaces { join: vec![(brisk::plan::namespace::Kind::Cgroup, "/c".into())], ..Namespaces::default() };
+    let cgroup = Namespaces {
+        join: vec![(brisk::plan::namespace::NamespaceKind::Cgroup, "/c".into())],
+        ..Namespaces::default()
+    };
     assert!(refused(external::restored_namespaces(&cgroup)).contains("cgroup namespace"));
 }
 
 #[test]
 fn messages_are_protocol_buffers() {
     // The examples of the format's own description: 150 is 96 01, "testing" is 12 07 and the letters.
-    let fields = [(1, Value::Number(150)), (2, Value::from("testing")), (3, Value::Message(vec![(1, 150.into())]))];
+    let fields = [
+        (1, FieldValue::Number(150)),
+        (2, FieldValue::from("testing")),
+        (3, FieldValue::Message(vec![(1, 150.into())])),
+    ];
     let bytes = protobuf::encode(&fields);
     assert_eq!(bytes, b"\x08\x96\x01\x12\x07testing\x1a\x03\x08\x96\x01");
     let received = protobuf::decode(&bytes).unwrap();
     let wanted = [(1, Received::Number(150)), (2, Received::Block(b"testing")), (3, Received::Block(b"\x08\x96\x01"))];
     assert_eq!(received, wanted);
     // -1 takes ten bytes; what is fixed in size is passed over.
-    let bytes = protobuf::encode(&[(64, Value::Number(-1))]);
+    let bytes = protobuf::encode(&[(64, FieldValue::Number(-1))]);
     assert_eq!((bytes.len(), protobuf::decode(&bytes).unwrap()[0].1.number()), (12, -1));
     assert_eq!(protobuf::decode(b"\x0d....\x10\x05").unwrap(), [(2, Received::Number(5))]);
     for broken in [&b"\x08"[..], b"\x12\x05abc", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0b"] {

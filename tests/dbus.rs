@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use brisk::cgroup::systemd::{Manager, unit_path};
 use brisk::dbus::address::{Address, Endpoints, Peer, addresses, outer_uid};
 use brisk::dbus::link::{Link, greeting};
-use brisk::dbus::message::{Call, Kind, Message};
+use brisk::dbus::message::{BusMessage, Call, MessageKind};
 use brisk::dbus::value::Value;
 use brisk::plan::systemd::gvariant;
 use brisk::plan::systemd::{Owner, Property, ScopePlan, Unit, Unknown};
@@ -51,16 +51,16 @@ fn a_call_has_the_bytes_that_glib_sends() {
 fn a_call_to_a_manager_itself_names_no_destination() {
     let direct = Call { destination: None, ..start_call() }.encode(1);
     assert!(!direct.windows(4).any(|field| field == b"\x06\x01s\0"));
-    assert_eq!(Message::decode(&direct).unwrap().member, "StartTransientUnit");
+    assert_eq!(BusMessage::decode(&direct).unwrap().member, "StartTransientUnit");
 }
 
 #[test]
 fn a_message_of_glib_is_understood() {
     let bytes = glib();
-    assert_eq!(Message::length(&bytes), Ok(Some(bytes.len())));
-    assert_eq!(Message::length(&bytes[..15]), Ok(None));
-    let message = Message::decode(&bytes).unwrap();
-    assert_eq!((message.kind, message.member.as_str()), (Kind::Call, "StartTransientUnit"));
+    assert_eq!(BusMessage::length(&bytes), Ok(Some(bytes.len())));
+    assert_eq!(BusMessage::length(&bytes[..15]), Ok(None));
+    let message = BusMessage::decode(&bytes).unwrap();
+    assert_eq!((message.kind, message.member.as_str()), (MessageKind::Call, "StartTransientUnit"));
     assert_eq!(message.signature, "ssa(sv)a(sa(sv))");
     assert_eq!(message.strings(), ["x.scope", "fail"]);
 }
@@ -69,28 +69,28 @@ fn a_message_of_glib_is_understood() {
 fn no_cut_or_changed_message_does_more_than_fail() {
     let bytes = glib();
     for end in 0..bytes.len() {
-        let _ = Message::length(&bytes[..end]);
-        let _ = Message::decode(&bytes[..end]).map(|m| m.strings());
+        let _ = BusMessage::length(&bytes[..end]);
+        let _ = BusMessage::decode(&bytes[..end]).map(|m| m.strings());
     }
     for at in 0..bytes.len() {
         for value in [0, 1, 0x7f, 0xff] {
             let mut changed = bytes.clone();
             changed[at] = value;
-            let _ = Message::length(&changed);
-            let _ = Message::decode(&changed).map(|m| m.strings());
+            let _ = BusMessage::length(&changed);
+            let _ = BusMessage::decode(&changed).map(|m| m.strings());
         }
     }
     let mut endless = bytes;
     endless[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert!(Message::length(&endless).is_err());
+    assert!(BusMessage::length(&endless).is_err());
 }
 
 #[test]
 fn a_big_endian_reply_is_understood() {
     let mut bytes = b"B\x02\x01\x01\0\0\0\x09\0\0\0\x01\0\0\0\x0f".to_vec();
     bytes.extend(b"\x05\x01u\0\0\0\0\x07\x08\x01g\0\x01o\0\0\0\0\0\x04/job\0");
-    let message = Message::decode(&bytes).unwrap();
-    assert_eq!((message.kind, message.reply_to), (Kind::Return, Some(7)));
+    let message = BusMessage::decode(&bytes).unwrap();
+    assert_eq!((message.kind, message.reply_to), (MessageKind::Return, Some(7)));
     assert_eq!(message.strings(), ["/job"]);
 }
 
@@ -148,8 +148,8 @@ fn calls(mut stream: UnixStream) -> Vec<String> {
     let begin = bytes.windows(7).position(|w| w == b"BEGIN\r\n").unwrap() + 7;
     let mut rest = &bytes[begin..];
     let mut members = Vec::new();
-    while let Some(length) = Message::length(rest).unwrap() {
-        members.push(Message::decode(&rest[..length]).unwrap().member);
+    while let Some(length) = BusMessage::length(rest).unwrap() {
+        members.push(BusMessage::decode(&rest[..length]).unwrap().member);
         rest = &rest[length..];
     }
     members

@@ -1,24 +1,24 @@
 //! The environment, the search for the program, HOME.
 
 use brisk::plan::process::environment;
-use brisk::plan::process::environment::{Candidate, DEFAULT_PATH, Environment};
+use brisk::plan::process::environment::{Candidate, DEFAULT_PATH, ProgramEnvironment};
 use brisk::proc::passwd;
 
 use crate::{refused, strings};
 
 #[test]
 fn the_last_value_of_a_name_wins() {
-    let env = Environment::parse(&strings(&["A=1", "B=2", "A=3", "C=", "PATHX=/x", "B=a=b"])).expect("valid");
+    let env = ProgramEnvironment::parse(&strings(&["A=1", "B=2", "A=3", "C=", "PATHX=/x", "B=a=b"])).expect("valid");
     assert_eq!(env.vars, ["A=3", "C=", "PATHX=/x", "B=a=b"]);
     assert_eq!((env.get("A"), env.get("B"), env.get("C"), env.get("D")), (Some("3"), Some("a=b"), Some(""), None));
     assert_eq!(env.path(), DEFAULT_PATH);
-    assert_eq!(Environment::parse(&strings(&["PATH=/x"])).expect("valid").path(), "/x");
+    assert_eq!(ProgramEnvironment::parse(&strings(&["PATH=/x"])).expect("valid").path(), "/x");
 }
 
 #[test]
 fn refusals() {
     for (var, want) in [("A", "has no ="), ("", "has no ="), ("=x", "has no name"), ("A=\0", "contains a NUL byte")] {
-        let text = refused(Environment::parse(&strings(&[var])));
+        let text = refused(ProgramEnvironment::parse(&strings(&[var])));
         assert!(text.contains(want), "{text}");
     }
 }

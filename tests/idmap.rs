@@ -1,8 +1,7 @@
 //! Id maps.
 
 use brisk::plan::namespace::idmap;
-use brisk::plan::namespace::idmap::{Caller, IdKind, IdMap, IdMaps, Privilege, SubRange, Writer};
-use brisk::plan::rootfs::options::IdmapRange;
+use brisk::plan::namespace::idmap::{IdKind, IdMap, IdMaps, IdmapRange, SubRange};
 
 use crate::refused;
 
@@ -77,20 +76,10 @@ fn sub_ids() {
 }
 
 #[test]
-fn who_may_write() {
-    let sub_ids = [SubRange { start: 100_000, count: 100 }, SubRange { start: 100_100, count: 100 }];
-    let ask = |list: &[(u32, u32, u32)], privilege| {
-        let caller = Caller { id: 1000, privilege, sub_ids: &sub_ids };
-        idmap::writer(IdKind::Uid, &maps(list).expect("valid"), caller)
-    };
-    let ordinary = |list: &[(u32, u32, u32)]| ask(list, Privilege::Ordinary);
-    assert_eq!(ask(&[(0, 0, 65_536)], Privilege::Capable).expect("may"), Writer::Direct);
-    assert_eq!(ordinary(&[(0, 1000, 1)]).expect("may"), Writer::OwnId);
-    assert_eq!(ordinary(&[(0, 1000, 1), (1, 100_000, 200)]).expect("may"), Writer::Helper);
-    assert_eq!(ordinary(&[(0, 100_050, 100)]).expect("may"), Writer::Helper);
-    assert!(refused(ordinary(&[(0, 1000, 2)])).contains("uid 1000 may not be mapped by this user: /etc/subuid"));
-    assert!(refused(ordinary(&[(0, 100_000, 201)])).contains("uid 100200"));
-    assert!(refused(ordinary(&[(0, 0, 1)])).contains("uid 0"));
+fn one_id_of_ones_own_needs_no_helper() {
+    let only = |list: &[(u32, u32, u32)]| maps(list).expect("valid").is_only(1000);
+    assert!(only(&[(0, 1000, 1)]) && only(&[(5, 1000, 1)]));
+    assert!(!only(&[]) && !only(&[(0, 1000, 2)]) && !only(&[(0, 0, 1)]) && !only(&[(0, 1000, 1), (1, 100_000, 200)]));
 }
 
 #[test]

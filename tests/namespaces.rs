@@ -1,7 +1,7 @@
 //! Namespaces.
 
 use brisk::plan::namespace;
-use brisk::plan::namespace::{Kind, Namespaces};
+use brisk::plan::namespace::{NamespaceKind, Namespaces};
 use brisk::spec::linux::Namespace;
 
 use crate::refused;
@@ -23,9 +23,9 @@ fn names_flags_and_files() {
         ("cgroup", 0x0200_0000, "cgroup"),
         ("time", 0x0000_0080, "time"),
     ];
-    assert_eq!(table.len(), Kind::ALL.len());
+    assert_eq!(table.len(), NamespaceKind::ALL.len());
     for (name, flag, file) in table {
-        let kind = Kind::from_name(name).expect(name);
+        let kind = NamespaceKind::from_name(name).expect(name);
         assert_eq!((kind.name(), kind.flag(), kind.proc_name()), (name, flag, file));
         assert_eq!(Namespaces::parse(&[entry(name, None)]).expect("valid").new, flag);
     }
@@ -42,12 +42,16 @@ fn new_and_joined() {
         entry("uts", Some("")),
     ];
     let namespaces = Namespaces::parse(&list).expect("valid");
-    assert_eq!(namespaces.new, Kind::Pid.flag() | Kind::Uts.flag());
+    assert_eq!(namespaces.new, NamespaceKind::Pid.flag() | NamespaceKind::Uts.flag());
     let joined: Vec<_> = namespaces.join.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!(joined, [Kind::User, Kind::Network], "the user namespace is joined first");
-    assert!(namespaces.is_new(Kind::Pid) && !namespaces.is_new(Kind::User) && namespaces.contains(Kind::User));
-    assert_eq!(namespaces.joined(Kind::Network), Some("/run/netns/a"));
-    assert!(!namespaces.contains(Kind::Mount));
+    assert_eq!(joined, [NamespaceKind::User, NamespaceKind::Network], "the user namespace is joined first");
+    assert!(
+        namespaces.is_new(NamespaceKind::Pid)
+            && !namespaces.is_new(NamespaceKind::User)
+            && namespaces.contains(NamespaceKind::User)
+    );
+    assert_eq!(namespaces.joined(NamespaceKind::Network), Some("/run/netns/a"));
+    assert!(!namespaces.contains(NamespaceKind::Mount));
 }
 
 #[test]

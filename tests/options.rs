@@ -1,7 +1,9 @@
 //! Mount options.
 
+use brisk::plan::namespace::idmap::IdmapRange;
+use brisk::plan::op::Reach;
 use brisk::plan::rootfs::options;
-use brisk::plan::rootfs::options::{Depth, MountOptions, Propagation};
+use brisk::plan::rootfs::options::{MountOptions, Propagation};
 use brisk::sys::mount_attr as attr;
 use libc::{
     MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID,
@@ -155,16 +157,16 @@ fn switches_and_data() {
     let o = parse(&["tmpcopyup", "src-nofollow", "dest-nofollow", "copy-symlink", "size=64k", "", "mode=755"]);
     assert!(o.tmpcopyup && o.src_nofollow && o.dest_nofollow && o.copy_symlink && !o.remount);
     assert_eq!(o.data, ["size=64k", "mode=755"]);
-    assert_eq!(parse(&["bind"]).bind, Some(Depth::Plain));
+    assert_eq!(parse(&["bind"]).bind, Some(Reach::One));
     assert_eq!(parse(&["RO"]).data, ["RO"]);
 }
 
 #[test]
 fn idmap() {
-    assert_eq!(parse(&["idmap"]).idmap.map(|i| (i.depth, i.uids.len())), Some((Depth::Plain, 0)));
-    assert_eq!(parse(&["ridmap"]).idmap.map(|i| i.depth), Some(Depth::Recursive));
+    assert_eq!(parse(&["idmap"]).idmap.map(|i| (i.reach, i.uids.len())), Some((Reach::One, 0)));
+    assert_eq!(parse(&["ridmap"]).idmap.map(|i| i.reach), Some(Reach::Tree));
     let idmap = parse(&["idmap=uids=0-1-10#@10-11-10;gids=0-100-10"]).idmap.expect("an idmap");
-    let plain = |r: &options::IdmapRange| (r.from, r.to, r.size, r.relative);
+    let plain = |r: &IdmapRange| (r.from, r.to, r.size, r.relative);
     assert_eq!(idmap.uids.iter().map(plain).collect::<Vec<_>>(), [(0, 1, 10, false), (10, 11, 10, true)]);
     assert_eq!(idmap.gids.iter().map(plain).collect::<Vec<_>>(), [(0, 100, 10, false)]);
     for bad in

@@ -6,10 +6,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use brisk::host::Host;
+use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::rootless::Tolerance;
-use brisk::plan::create::{Cgroups, Keyring, Options, Start, Terminal, create};
+use brisk::plan::create::create;
+
 use brisk::plan::exec;
-use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest, Step};
+use brisk::plan::op::{Enter, Terminal};
+use brisk::plan::step::Step;
+use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use brisk::spec::{self, Spec};
 
 use crate::fixture;
@@ -43,17 +48,18 @@ fn spec(path: &str) -> Spec {
     spec::parse(&text, path).unwrap()
 }
 
-fn options(spec: &Spec) -> Options {
-    Options {
+fn options(spec: &Spec) -> CreateOptions {
+    CreateOptions {
         id: "web1".to_owned(),
         bundle: PathBuf::from("/bundle"),
         enter: Enter::Pivot,
         keyring: Keyring::New,
-        start: Start::OnSignal,
+        start: ProgramStart::OnSignal,
         preserve_fds: 0,
-        cgroups: Cgroups::File,
+        cgroups: CgroupDriver::Files,
         tolerance: Tolerance::Auto,
         terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
+        notify: None,
         joined_own: 0,
     }
 }
@@ -162,9 +168,11 @@ fn exec_in_each_engine_container() {
         let process = spec::parse::<spec::process::Process>(&text, "process.json").unwrap();
         let spec = spec(&format!("engines/{engine}-default-config.json"));
         let host = host(host_name);
-        let options = exec::Options {
+        let options = exec::ExecOptions {
+            id: "web1".to_owned(),
+            bundle: PathBuf::from("/bundle"),
             preserve_fds: 0,
-            entry: Entry { clone: IntoCgroup::Yes, rest: Rest::Done },
+            entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
             terminal: Terminal::None,
             rdt: Vec::new(),
         };

@@ -1,7 +1,7 @@
 //! What an ordinary user's bundle is given, and what `check` says of a host.
 
 use brisk::host::cgroup::{Hierarchy, Layout};
-use brisk::host::check::{Facts, Feature, Need};
+use brisk::host::check::{CheckFacts, CheckNeed, Feature};
 use brisk::host::findings::{Finding, Verdict, findings};
 use brisk::host::sub_ids::{SubIds, SubRange};
 use brisk::host::{Host, Userns};
@@ -85,15 +85,15 @@ fn login_names() {
 }
 
 /// A user on a host where everything works.
-fn facts() -> Facts {
+fn facts() -> CheckFacts {
     let unified = Hierarchy { mount_point: "/sys/fs/cgroup".into(), root: "/".into(), ..Hierarchy::default() };
     let controllers: Vec<String> = ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).into();
-    Facts {
+    CheckFacts {
         uid: 1000,
         name: "me".into(),
         real_root: false,
         release: "6.1.0".into(),
-        features: vec![Feature { name: "openat2", since: "5.6", gives: "x", need: Need::Speed, there: true }],
+        features: vec![Feature { name: "openat2", since: "5.6", gives: "x", need: CheckNeed::Speed, there: true }],
         seccomp: Support::ALL,
         userns: Ok(()),
         userns_switch: None,
@@ -108,7 +108,7 @@ fn facts() -> Facts {
     }
 }
 
-fn troubles(facts: &Facts) -> Vec<Finding> {
+fn troubles(facts: &CheckFacts) -> Vec<Finding> {
     let mut rows = findings(facts);
     for row in &rows {
         assert_eq!(row.verdict == Verdict::No, row.trouble.is_some(), "{row:?}");
@@ -118,7 +118,7 @@ fn troubles(facts: &Facts) -> Vec<Finding> {
 }
 
 #[track_caller]
-fn one_fix(facts: &Facts, name: &str, fix: &str) {
+fn one_fix(facts: &CheckFacts, name: &str, fix: &str) {
     let found = troubles(facts);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].name.as_str(), found[0].fix.as_deref()), (name, Some(fix)));
@@ -131,7 +131,7 @@ fn a_host_where_everything_works_has_no_trouble() {
 
 #[test]
 fn each_trouble_has_its_command() {
-    let with = |change: fn(&mut Facts)| {
+    let with = |change: fn(&mut CheckFacts)| {
         let mut facts = facts();
         change(&mut facts);
         facts
@@ -157,13 +157,13 @@ fn what_is_only_slower_is_no_trouble() {
     let mut facts = facts();
     facts.features[0].there = false;
     assert_eq!(troubles(&facts), []);
-    facts.features[0].need = Need::Everything;
+    facts.features[0].need = CheckNeed::Everything;
     assert_eq!(troubles(&facts).len(), 1);
 }
 
 #[test]
 fn root_is_asked_nothing_of_users() {
-    let mut facts = Facts { real_root: true, uid: 0, sub_ids: SubIds::default(), runtime_dir: None, ..facts() };
+    let mut facts = CheckFacts { real_root: true, uid: 0, sub_ids: SubIds::default(), runtime_dir: None, ..facts() };
     facts.user_manager = None;
     assert_eq!(troubles(&facts), []);
 }

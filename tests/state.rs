@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use brisk::state::{
-    Dir, FIFO, Facts, Identity, Life, ProcessId, RECORD, Record, Root, Status, Wait, boot_id, rfc3339, status,
+    Caller, Dir, FIFO, Facts, Life, ProcessId, RECORD, Record, Root, Status, Wait, boot_id, rfc3339, status,
 };
 
 /// A directory of this test alone, removed at its end.
@@ -19,7 +19,7 @@ impl Scratch {
     }
 
     fn root(&self) -> Root {
-        Root::choose(Some(&self.0.join("root")), Path::new("/"), &Identity::default()).unwrap()
+        Root::choose(Some(&self.0.join("root")), Path::new("/"), &Caller::default()).unwrap()
     }
 }
 
@@ -71,8 +71,8 @@ fn the_status_follows_from_the_facts() {
 
 #[test]
 fn the_root_depends_on_the_user_and_xdg_alone() {
-    let who = |real_root, dir: Option<&str>| Identity { real_root, runtime_dir: dir.map(Into::into) };
-    let default = |who: Identity| Root::choose(None, Path::new("/"), &who).unwrap().path().to_owned();
+    let who = |real_root, dir: Option<&str>| Caller { real_root, runtime_dir: dir.map(Into::into) };
+    let default = |who: Caller| Root::choose(None, Path::new("/"), &who).unwrap().path().to_owned();
     assert_eq!(default(who(true, None)), Path::new("/run/brisk"));
     assert_eq!(default(who(true, Some("/run/user/0"))), Path::new("/run/brisk"));
     assert_eq!(default(who(false, Some("/run/user/1000"))), Path::new("/run/user/1000/brisk"));
@@ -111,7 +111,7 @@ fn a_root_that_does_not_exist_holds_nothing() {
     let scratch = Scratch::new("named");
     assert!(scratch.root().ids().unwrap().is_empty());
     assert!(Dir::find(&scratch.root(), "a").unwrap().is_none());
-    let identity = Identity { real_root: false, runtime_dir: Some(scratch.0.clone().into_os_string()) };
+    let identity = Caller { real_root: false, runtime_dir: Some(scratch.0.clone().into_os_string()) };
     let default = Root::choose(None, Path::new("/"), &identity).unwrap();
     assert!(default.ids().unwrap().is_empty());
     Dir::create(&default, "a").unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::devices::DevicePolicy;
-use brisk::plan::cgroup::{self, Devices, Missing, Options, Privilege, Write};
+use brisk::plan::cgroup::{self, CgroupOptions, Devices, Privilege, WhenMissing, Write};
 use brisk::plan::systemd::gvariant;
 use brisk::plan::systemd::properties::{devices, limits, round_quota};
 use brisk::plan::systemd::{
@@ -183,7 +183,7 @@ fn annotations_become_properties() {
 
 fn write(file: &str, value: &str) -> Write {
     let controller = file.split('.').next().unwrap().to_owned();
-    Write { controller, file: file.into(), value: value.into(), missing: Missing::Fail }
+    Write { controller, file: file.into(), value: value.into(), missing: WhenMissing::Fail }
 }
 
 fn properties(writes: &[(&str, &str)]) -> Vec<String> {
@@ -313,7 +313,7 @@ fn a_scope_has_everything_in_one_message() {
     .unwrap();
     let unit = Unit::parse(Some("machine.slice:libpod:a"), "a", Privilege::Root).unwrap();
     let path = format!("/{}", unit.path().unwrap());
-    let options = Options { cgroups_path: Some(&path), id: "a", privilege: Privilege::Root };
+    let options = CgroupOptions { cgroups_path: Some(&path), id: "a", privilege: Privilege::Root };
     let mut cgroup = cgroup::plan(&resources, &layout, &options).unwrap();
     let annotations = BTreeMap::from([
         ("org.systemd.property.TasksMax".to_owned(), "uint64 5".to_owned()),

@@ -5,7 +5,7 @@ use brisk::plan::namespace::idmap::{IdKind, IdMaps};
 use brisk::plan::namespace::sysctl;
 use brisk::plan::namespace::sysctl::Scope;
 use brisk::plan::process::environment;
-use brisk::plan::process::environment::Environment;
+use brisk::plan::process::environment::ProgramEnvironment;
 use brisk::plan::process::{caps, memory_policy, rlimits, schedule};
 use brisk::plan::rootfs::{devices, options};
 use brisk::spec::linux::Linux;
@@ -20,7 +20,7 @@ fn process_tables(process: &Process, name: &str) {
         assert_eq!(warnings, Vec::<String>::new(), "{name}");
     }
     assert_eq!(rlimits::parse(&process.rlimits).expect(name).len(), process.rlimits.len());
-    let env = Environment::parse(&process.env).expect(name);
+    let env = ProgramEnvironment::parse(&process.env).expect(name);
     assert!(!environment::candidates(&process.args[0], env.path()).expect(name).is_empty());
     process.scheduler.as_ref().map(schedule::scheduler).transpose().expect(name);
     process.io_priority.as_ref().map(schedule::io_priority).transpose().expect(name);

@@ -5,11 +5,14 @@ use std::sync::OnceLock;
 
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
+use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::rootless::Tolerance;
-use brisk::plan::create::{Cgroups, Keyring, Options, Start, Terminal};
+
 use brisk::plan::exec;
-use brisk::plan::op::{Enter, Entry, IntoCgroup, Plan, Rest};
+use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
+use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
 use brisk::spec::seccomp::Seccomp;
@@ -69,9 +72,11 @@ pub fn config(data: &[u8]) {
         return;
     }
     let terminal = Terminal::of(spec.process.as_ref(), Terminal::Socket);
-    for (host, cgroups) in hosts().iter().zip([Cgroups::File, Cgroups::Systemd, Cgroups::Disabled].iter().cycle()) {
-        for start in [Start::OnSignal, Start::Now] {
-            let options = Options {
+    for (host, cgroups) in
+        hosts().iter().zip([CgroupDriver::Files, CgroupDriver::Systemd, CgroupDriver::Disabled].iter().cycle())
+    {
+        for start in [ProgramStart::OnSignal, ProgramStart::Now] {
+            let options = CreateOptions {
                 id: "fuzz".into(),
                 bundle: PathBuf::from("/bundle"),
                 enter: Enter::Pivot,
@@ -80,28 +85,36 @@ pub fn config(data: &[u8]) {
                 preserve_fds: 0,
                 cgroups: *cgroups,
                 terminal,
+                notify: None,
                 joined_own: 0,
                 tolerance: Tolerance::default(),
             };
             print(brisk::plan::create::create(&spec, host, &options).ok());
         }
         if let Some(process) = &spec.process {
-            for rest in [Rest::Done, Rest::Join, Rest::Attach] {
+            for rest in [Remaining::Nothing, Remaining::ChildJoins, Remaining::ParentMoves] {
                 print(exec::exec(process, &spec, host, &exec_options(rest)).ok());
             }
         }
     }
 }
 
-fn exec_options(rest: Rest) -> exec::Options {
-    let entry = Entry { clone: IntoCgroup::No, rest };
-    exec::Options { preserve_fds: 0, entry, terminal: Terminal::None, rdt: Vec::new() }
+fn exec_options(remaining: Remaining) -> exec::ExecOptions {
+    let entry = Entry { clone: IntoCgroup::No, remaining };
+    exec::ExecOptions {
+        id: "web1".into(),
+        bundle: PathBuf::from("/bundle"),
+        preserve_fds: 0,
+        entry,
+        terminal: Terminal::None,
+        rdt: Vec::new(),
+    }
 }
 
 fn print(plan: Option<Plan>) {
     if let Some(plan) = plan {
         assert!(!plan.to_string().is_empty());
-        for (index, _) in plan.ops.iter().enumerate() {
+        for (index, _) in plan.child_ops().enumerate() {
             // What the user would be told if this operation failed.
             assert!(!plan.fault(index, nix::errno::Errno::EPERM, "").to_string().is_empty());
         }
@@ -119,7 +132,7 @@ pub fn process(data: &[u8]) {
         parse(include_bytes!("../../fixtures/engines/docker-default-config.json"), "config.json").unwrap()
     });
     for host in hosts() {
-        print(exec::exec(&process, spec, host, &exec_options(Rest::Join)).ok());
+        print(exec::exec(&process, spec, host, &exec_options(Remaining::ChildJoins)).ok());
     }
 }
 

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use brisk::cgroup::{Absent, Admission, Cgroup, Depth, Leftover, Planned};
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::update::update;
-use brisk::plan::cgroup::{CgroupPlan, DevicePolicy, Devices, Missing, Options, Privilege, Version, Write, plan};
+use brisk::plan::cgroup::{
+    CgroupOptions, CgroupPlan, DevicePolicy, Devices, Privilege, Version, WhenMissing, Write, plan,
+};
 use brisk::spec::resources::{DeviceRule, Resources};
-use brisk::sys::poll::{self, Event};
+use brisk::sys::poll::{self, PollEvent};
 
 use crate::common::{Need, host, lacks, skip_unless};
 
@@ -39,7 +41,7 @@ fn resources(json: &str) -> Resources {
 }
 
 fn plan_at(path: &str, json: &str, layout: &Layout) -> CgroupPlan {
-    let options = Options { cgroups_path: Some(path), id: "c", privilege: Privilege::Root };
+    let options = CgroupOptions { cgroups_path: Some(path), id: "c", privilege: Privilege::Root };
     plan(&resources(json), layout, &options).unwrap()
 }
 
@@ -165,7 +167,7 @@ fn a_failed_create_leaves_nothing() {
         controller: "pids".into(),
         file: "pids.max".into(),
         value: "many".into(),
-        missing: Missing::Fail,
+        missing: WhenMissing::Fail,
     });
     let error = Cgroup::create(&plan).unwrap_err().to_string();
     assert!(error.contains("write many to") && error.contains("pids.max"), "{error}");
@@ -473,7 +475,7 @@ fn the_oom_killer_is_noticed() {
     let start = Instant::now();
     let mut kills = 0;
     while kills == 0 && start.elapsed() < Duration::from_secs(20) {
-        poll::wait(watch.as_fd(), Event::Readable, Duration::from_secs(5)).unwrap();
+        poll::wait(watch.as_fd(), PollEvent::Readable, Duration::from_secs(5)).unwrap();
         kills = watch.drain().unwrap().kills;
     }
     assert!(kills > 0, "no OOM kill was seen");

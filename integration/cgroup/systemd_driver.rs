@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use brisk::cgroup::systemd::Manager;
 use brisk::dbus::address::{Endpoints, Peer};
 use brisk::host::cgroup::Layout;
-use brisk::plan::cgroup::{self, Options, Privilege};
+use brisk::plan::cgroup::{self, CgroupOptions, Privilege};
 use brisk::plan::systemd::{self, ScopePlan, Unit};
 use brisk::spec::resources::Resources;
 use serde_json::json;
@@ -74,7 +74,7 @@ impl Host {
         let path = format!(":brisktest:{name}");
         let unit = Unit::parse(Some(&path), name, self.privilege).unwrap();
         let cgroup = PathBuf::from("/").join(self.root()).join(unit.path().unwrap());
-        let options = Options { cgroups_path: cgroup.to_str(), id: name, privilege: self.privilege };
+        let options = CgroupOptions { cgroups_path: cgroup.to_str(), id: name, privilege: self.privilege };
         let mut limits = cgroup::plan(&resources, &Layout::read().unwrap(), &options).unwrap();
         let annotations: BTreeMap<String, String> =
             annotations.iter().map(|(k, v)| (format!("org.systemd.property.{k}"), (*v).to_owned())).collect();

@@ -1,17 +1,24 @@
 //! `brisk plan` against what really ran: without this comparison the printed plan would be decoration.
 
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::common::plan::Lists;
-use crate::common::{Bundle, brisk_only, lacks};
+use crate::common::{Bundle, brisk_only, lacks, process};
 
 /// Creates the container with a trace and compares it with the plan made before.
 #[track_caller]
 fn plan_matches_trace(bundle: Bundle) {
+    plan_matches_trace_in(bundle, &[]);
+}
+
+/// The same with these variables in brisk's environment; the plan is returned.
+#[track_caller]
+fn plan_matches_trace_in(bundle: Bundle, environment: &[(&str, &str)]) -> Lists {
     let container = bundle.container();
-    let plan = Lists::planned(&container).unwrap();
+    let plan = Lists::planned_in(&container, environment).unwrap();
     let trace = container.bundle.dir.join("trace.json");
     let mut args = vec!["--trace", trace.to_str().unwrap()];
     let socket = container.bundle.dir.join("console.sock");
@@ -21,10 +28,22 @@ fn plan_matches_trace(bundle: Bundle) {
     if listener.is_some() {
         args.extend(["--console-socket", socket.to_str().unwrap()]);
     }
-    container.create_with(&args).ok();
+    args.extend(["--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    args.insert(0, "create");
+    // With a socket to pass on, as LISTEN_FDS may say.
+    let create = container.command(&args);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"exec "$@" 3</dev/null"#, "sh"]).arg(create.get_program()).args(create.get_args());
+    command.current_dir(&container.bundle.dir);
+    for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "XDG_RUNTIME_DIR"] {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied());
+    process::run(command).ok();
     plan.was_done(&Lists::done(&trace).unwrap());
     container.delete_force().ok();
     drop(listener);
+    plan
 }
 
 #[test]
@@ -91,6 +110,28 @@ fn plan_matches_trace_with_a_terminal() {
         return;
     }
     plan_matches_trace(Bundle::idle().set("/process/terminal", json!(true)));
+}
+
+#[test]
+fn plan_matches_trace_with_a_supervisor() {
+    if brisk_only("plan and --trace") {
+        return;
+    }
+    for bundle in [Bundle::idle(), Bundle::idle().userns()] {
+        let inside = bundle.state_root().join(&bundle.id).join("notify");
+        let plan = plan_matches_trace_in(bundle, &[("NOTIFY_SOCKET", "/nobody/listens")]);
+        // The container's part of it is the parent's to clone, for a child that may not be able to reach it.
+        assert!(plan.has(&format!("clone the mount {} (this mount)", inside.display())), "{plan:?}");
+    }
+}
+
+#[test]
+fn plan_matches_trace_with_sockets_passed_on() {
+    if brisk_only("plan and --trace") {
+        return;
+    }
+    let plan = plan_matches_trace_in(Bundle::idle(), &[("LISTEN_FDS", "1")]);
+    assert!(plan.has("close descriptors from 4"), "{plan:?}");
 }
 
 #[test]

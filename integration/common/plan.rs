@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Container;
+use super::{Container, process};
 
 /// What the trace has besides the plan's steps: it begins before there is a plan.
 const BEFORE_THE_PLAN: &[&str] = &["plan", "make the state directory"];
@@ -25,15 +25,25 @@ pub struct Lists {
 impl Lists {
     /// What `brisk plan --json` says will be done; `None` where it refuses the bundle.
     pub fn planned(container: &Container) -> Option<Lists> {
-        let output = container.call(&["plan", "--json", container.bundle.dir.to_str().unwrap()]);
+        Lists::planned_in(container, &[])
+    }
+
+    /// The same with these variables in the environment.
+    pub fn planned_in(container: &Container, environment: &[(&str, &str)]) -> Option<Lists> {
+        let mut command = container.command(&["plan", "--json", container.bundle.dir.to_str().unwrap()]);
+        command.envs(environment.iter().copied());
+        let output = process::run(command);
         let plan = (output.code == 0).then(|| output.json())?;
-        // `plan` has no id to go by; the id is in the name of the keyring and, without a cgroupsPath, of the cgroup.
+        // `plan` has no id to go by; the id is in the name of the keyring, of the state directory and, without a
+        // cgroupsPath, of the cgroup.
         let id = &container.id;
+        let with_id = |line: &str| {
+            let line = line.replace("_ses.ID", &format!("_ses.{id}")).replace("/ID ", &format!("/{id} "));
+            line.replace("/ID/notify ", &format!("/{id}/notify "))
+        };
         let named = |list: &Value| {
             let lines = list.as_array().unwrap().iter().map(|line| line.as_str().unwrap());
-            lines
-                .map(|line| line.replace("_ses.ID", &format!("_ses.{id}")).replace("/ID ", &format!("/{id} ")))
-                .collect()
+            lines.map(with_id).collect()
         };
         Some(Lists { parent: named(&plan["parent"]), child: named(&plan["child"]) })
     }
@@ -49,6 +59,11 @@ impl Lists {
             names.filter(|name| !BEFORE_THE_PLAN.contains(&name.as_str())).collect()
         };
         Some(Lists { parent: side("parent"), child: side("child") })
+    }
+
+    /// Whether the child, or the parent, is to do this.
+    pub fn has(&self, line: &str) -> bool {
+        self.parent.iter().chain(&self.child).any(|known| known == line)
     }
 
     /// This plan was carried out, as far as brisk can see.

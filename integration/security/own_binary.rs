@@ -57,7 +57,7 @@ fn attack_by_exec(bundle: Bundle, prepare: impl FnOnce(&mut Container)) -> Value
 }
 
 /// No process in the container is ever the runtime: its memory is gone and its exe is an empty memory file
-/// before the fork into the pid namespace (`Op::LeaveRuntime` before `Op::ForkTail`).
+/// before the fork into the pid namespace (`LastOp::LeaveRuntime` before `LastOp::Fork`).
 #[test]
 fn cve_2019_5736_exec_into_a_privileged_container() {
     let found = attack_by_exec(hunting(), |_| {});

@@ -7,11 +7,11 @@ use nix::errno::Errno;
 use super::file::{join, read_below, write_below};
 use super::member::Member;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::cgroup::Dir;
+use crate::plan::cgroup::CgroupDir;
 
 /// Enables the controllers down to the cgroup. Nothing is written where they are enabled already: every write to
 /// cgroup.subtree_control takes a global lock. `member` is told which controllers it got.
-pub(super) fn enable(mount: BorrowedFd, dir: &Dir, needed: &[&str], member: &mut Member) -> Result<()> {
+pub(super) fn enable(mount: BorrowedFd, dir: &CgroupDir, needed: &[&str], member: &mut Member) -> Result<()> {
     let mut got = controllers(member)?;
     let lacks = |got: &[String]| dir.controllers.iter().any(|c| !got.contains(c));
     if lacks(&got) {

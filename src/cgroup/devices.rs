@@ -9,7 +9,7 @@ use crate::plan::cgroup::bpf::{Insn, program};
 use crate::plan::cgroup::{DevicePolicy, Devices};
 use crate::sys::bpf;
 
-use super::file::{self, Access};
+use super::file::{self, FileAccess};
 use super::handle::Cgroup;
 
 /// The kernel takes at most this many programs on one cgroup (BPF_CGROUP_MAX_PROGS).
@@ -39,7 +39,7 @@ impl Cgroup {
             let what = || format!("write {:?} to {}/{}", write.value, member.path(), write.file);
             let fd = match last.take() {
                 Some((file, fd)) if file == write.file => fd,
-                _ => member.open(write.file, Access::Write).at(Stage::Cgroup, what)?,
+                _ => member.open(write.file, FileAccess::Write).at(Stage::Cgroup, what)?,
             };
             file::write(fd.as_fd(), &write.value).at(Stage::Cgroup, what)?;
             last = Some((write.file, fd));

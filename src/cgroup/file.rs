@@ -11,7 +11,7 @@ use crate::sys::{self, fs};
 
 /// How a cgroup file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum FileAccess {
     Read,
     Write,
     ReadWrite,
@@ -38,11 +38,11 @@ pub(super) fn open_dir_at(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>) -> sys::
 }
 
 /// Opens the file `path` below `dir`.
-pub(super) fn open(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>, access: Access) -> sys::Result<OwnedFd> {
+pub(super) fn open(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>, access: FileAccess) -> sys::Result<OwnedFd> {
     let flags = match access {
-        Access::Read => libc::O_RDONLY,
-        Access::Write => libc::O_WRONLY,
-        Access::ReadWrite => libc::O_RDWR,
+        FileAccess::Read => libc::O_RDONLY,
+        FileAccess::Write => libc::O_WRONLY,
+        FileAccess::ReadWrite => libc::O_RDWR,
     };
     fs::open(dir, &c_name(path)?, flags | libc::O_NOFOLLOW, 0)
 }
@@ -87,12 +87,12 @@ pub(super) fn read_all(file: BorrowedFd<'_>) -> sys::Result<String> {
 
 /// The text of the file `path` below `dir`.
 pub(super) fn read_below(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>) -> sys::Result<String> {
-    read_all(open(dir, path, Access::Read)?.as_fd())
+    read_all(open(dir, path, FileAccess::Read)?.as_fd())
 }
 
 /// Writes to the file `path` below `dir`.
 pub(super) fn write_below(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>, text: &str) -> sys::Result<()> {
-    write(open(dir, path, Access::Write)?.as_fd(), text)
+    write(open(dir, path, FileAccess::Write)?.as_fd(), text)
 }
 
 /// The path of `file` in the cgroup `path`, which may be empty.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::poll::{self, Event};
+use crate::sys::poll::{self, PollEvent};
 
-use super::file::{self, Access, lookup, read_all};
+use super::file::{self, FileAccess, lookup, read_all};
 use super::handle::Cgroup;
 use super::member::Member;
 use super::walk::{Visitor, walk};
@@ -96,7 +96,7 @@ fn timed_out(member: &Member, limit: Duration) -> Error {
 fn freeze_v1(member: &Member, limit: Duration) -> Result<()> {
     const FILE: &str = "freezer.state";
     let what = || format!("freeze {}", member.path());
-    let state = member.open(FILE, Access::ReadWrite).at(Stage::Cgroup, what)?;
+    let state = member.open(FILE, FileAccess::ReadWrite).at(Stage::Cgroup, what)?;
     let start = Instant::now();
     let mut delay = Duration::ZERO;
     loop {
@@ -114,12 +114,12 @@ fn freeze_v1(member: &Member, limit: Duration) -> Result<()> {
 
 fn freeze_v2(member: &Member, limit: Duration) -> Result<()> {
     let what = || format!("freeze {}", member.path());
-    let events = member.open("cgroup.events", Access::Read).at(Stage::Cgroup, what)?;
+    let events = member.open("cgroup.events", FileAccess::Read).at(Stage::Cgroup, what)?;
     member.write("cgroup.freeze", "1").at(Stage::Cgroup, what)?;
     let start = Instant::now();
     while lookup(&read_all(events.as_fd()).at(Stage::Cgroup, what)?, "frozen") != Some(1) {
         let left = limit.checked_sub(start.elapsed()).ok_or_else(|| timed_out(member, limit))?;
-        poll::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
+        poll::wait(events.as_fd(), PollEvent::Changed, left).at(Stage::Cgroup, what)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::file::{Access, open_dir};
+use super::file::{FileAccess, open_dir};
 use super::member::{Depth, Member};
 use super::saved::{Saved, SavedScope};
 use crate::error::{Context, Error, Result, Stage};
@@ -53,7 +53,7 @@ impl Cgroup {
     pub fn join_files(&self) -> Result<Vec<OwnedFd>> {
         let v1 = self.members.iter().filter(|member| !member.is_v2());
         v1.map(|member| {
-            member.open("tasks", Access::Write).at(Stage::Cgroup, || format!("open {}/tasks", member.path()))
+            member.open("tasks", FileAccess::Write).at(Stage::Cgroup, || format!("open {}/tasks", member.path()))
         })
         .collect()
     }

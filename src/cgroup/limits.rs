@@ -6,10 +6,10 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result, Stage};
 use crate::plan::cgroup::files::{self, Shape};
-use crate::plan::cgroup::{Missing, Write};
+use crate::plan::cgroup::{WhenMissing, Write};
 use crate::sys;
 
-use super::file::{self, Access, read_all};
+use super::file::{self, FileAccess, read_all};
 use super::handle::Cgroup;
 use super::member::Member;
 
@@ -33,7 +33,7 @@ impl Applied {
             controller: undo.file.split('.').next().unwrap_or_default().to_owned(),
             file: undo.file.clone(),
             value: undo.value.clone(),
-            missing: Missing::Skip,
+            missing: WhenMissing::Skip,
         };
         self.0.iter().rev().map(write).collect()
     }
@@ -128,7 +128,7 @@ impl Writer<'_> {
 
     fn one(&mut self, write: &Write) -> std::result::Result<(), (Errno, Error)> {
         let Some(index) = self.find(&write.controller) else {
-            if write.missing == Missing::Skip {
+            if write.missing == WhenMissing::Skip {
                 return Ok(());
             }
             let what = format!(
@@ -139,8 +139,8 @@ impl Writer<'_> {
         };
         let outcome = self.write(index, &write.file, &write.value);
         let (file, value, outcome) = match (outcome, &write.missing) {
-            (Err(Errno::ENOENT), Missing::Skip) => return Ok(()),
-            (Err(Errno::ENOENT), Missing::Instead { file, value }) => (file, value, self.write(index, file, value)),
+            (Err(Errno::ENOENT), WhenMissing::Skip) => return Ok(()),
+            (Err(Errno::ENOENT), WhenMissing::Instead { file, value }) => (file, value, self.write(index, file, value)),
             (outcome, _) => (&write.file, &write.value, outcome),
         };
         match (outcome, self.members.get(index)) {
@@ -158,10 +158,10 @@ impl Writer<'_> {
         if !self.last.as_ref().is_some_and(|last| last.index == index && last.file == file) {
             let member = self.members.get(index).ok_or(Errno::ENOENT)?;
             let fd = match self.keep {
-                Keep::Nothing => member.open(file, Access::Write)?,
+                Keep::Nothing => member.open(file, FileAccess::Write)?,
                 // Some files cannot be read, and by an ordinary user not even opened so.
-                Keep::Old => member.open(file, Access::ReadWrite).or_else(|errno| match errno {
-                    Errno::EACCES | Errno::EPERM => member.open(file, Access::Write),
+                Keep::Old => member.open(file, FileAccess::ReadWrite).or_else(|errno| match errno {
+                    Errno::EACCES | Errno::EPERM => member.open(file, FileAccess::Write),
                     errno => Err(errno),
                 })?,
             };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::cgroup::{CgroupPlan, Devices, Dir, Missing, Need, Version};
+use crate::plan::cgroup::{CgroupDir, CgroupPlan, Devices, Need, Version, WhenMissing};
 use crate::sys;
 
 use super::controllers::enable;
@@ -64,7 +64,7 @@ impl Cgroup {
     /// devices, and moves the process into the v1 hierarchies systemd does not manage.
     pub fn adopt(plan: &CgroupPlan, scope: SavedScope, pid: i32) -> Result<Cgroup> {
         let needed: Vec<&str> =
-            plan.writes.iter().filter(|w| w.missing != Missing::Skip).map(|w| w.controller.as_str()).collect();
+            plan.writes.iter().filter(|w| w.missing != WhenMissing::Skip).map(|w| w.controller.as_str()).collect();
         let mut members = Vec::with_capacity(plan.dirs.len());
         for dir in &plan.dirs {
             members.push(adopt(dir, &needed)?);
@@ -88,11 +88,11 @@ fn undo(made: Vec<Made>, error: Error) -> Error {
     error
 }
 
-fn create(plan: &CgroupPlan, made: &mut Vec<Made>, wanted: impl Fn(&Dir) -> bool) -> Result<Vec<Member>> {
+fn create(plan: &CgroupPlan, made: &mut Vec<Made>, wanted: impl Fn(&CgroupDir) -> bool) -> Result<Vec<Member>> {
     let mut members = Vec::with_capacity(plan.dirs.len());
     for dir in plan.dirs.iter().filter(|dir| wanted(dir)) {
         let needed: Vec<&str> =
-            plan.writes.iter().filter(|w| w.missing != Missing::Skip).map(|w| w.controller.as_str()).collect();
+            plan.writes.iter().filter(|w| w.missing != WhenMissing::Skip).map(|w| w.controller.as_str()).collect();
         match make(dir, &needed, made) {
             Ok(mut member) => {
                 member.optional = plan.need == Need::BestEffort && !needed.iter().any(|c| member.has(c));
@@ -108,7 +108,7 @@ fn create(plan: &CgroupPlan, made: &mut Vec<Made>, wanted: impl Fn(&Dir) -> bool
 /// Writes the limits and restricts the devices.
 fn finish(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     for write in &plan.writes {
-        if cgroup.with(&write.controller).is_none() && write.missing != Missing::Skip {
+        if cgroup.with(&write.controller).is_none() && write.missing != WhenMissing::Skip {
             return Err(Error::new(
                 Stage::Cgroup,
                 format!("cannot set {} to {}: this user may not make a cgroup for it", write.file, write.value),
@@ -139,7 +139,7 @@ fn lacks_rights(cgroup: &Cgroup, devices: &Devices, error: &Error) -> bool {
     !there || error.root_errno().is_some_and(forbidden)
 }
 
-fn make(dir: &Dir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
+fn make(dir: &CgroupDir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
     let (mount, new) = make_dir(dir, made)?;
     let member = member(dir, mount.as_fd(), needed)?;
     if !new {
@@ -151,7 +151,7 @@ fn make(dir: &Dir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
 
 /// The member for a cgroup that systemd made, or, on a v1 hierarchy it does not manage, left to be made. The container's
 /// process is in it already.
-fn adopt(dir: &Dir, needed: &[&str]) -> Result<Member> {
+fn adopt(dir: &CgroupDir, needed: &[&str]) -> Result<Member> {
     let mount = match dir.version {
         Version::V1 => make_dir(dir, &mut Vec::new())?.0,
         Version::V2 => open_mount(dir)?,
@@ -161,11 +161,11 @@ fn adopt(dir: &Dir, needed: &[&str]) -> Result<Member> {
     member(dir, mount.as_fd(), needed)
 }
 
-fn open_mount(dir: &Dir) -> Result<Mount> {
+fn open_mount(dir: &CgroupDir) -> Result<Mount> {
     open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))
 }
 
-fn make_dir(dir: &Dir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
+fn make_dir(dir: &CgroupDir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
     let mount = open_mount(dir)?;
     let new = make_path((&mount, &dir.mount_point), &dir.path, made).map_err(|errno| {
         let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
@@ -174,7 +174,7 @@ fn make_dir(dir: &Dir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
     Ok((mount, new))
 }
 
-fn member(dir: &Dir, mount: BorrowedFd, needed: &[&str]) -> Result<Member> {
+fn member(dir: &CgroupDir, mount: BorrowedFd, needed: &[&str]) -> Result<Member> {
     let what = || format!("open {}", dir.full_path().display());
     let fd = open_dir_at(mount, &dir.path).at(Stage::Cgroup, what)?;
     let saved = SavedDir {

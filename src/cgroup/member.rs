@@ -10,7 +10,7 @@ use crate::plan::cgroup::Version;
 use crate::sys;
 
 use super::cpuset;
-use super::file::{self, Access, lookup};
+use super::file::{self, FileAccess, lookup};
 use super::saved::SavedDir;
 use super::walk::{Visitor, walk};
 
@@ -54,7 +54,7 @@ impl Member {
         self.dir.controllers.iter().any(|c| c == controller)
     }
 
-    pub fn open(&self, file: &str, access: Access) -> sys::Result<OwnedFd> {
+    pub fn open(&self, file: &str, access: FileAccess) -> sys::Result<OwnedFd> {
         file::open(self.fd.as_fd(), file, access)
     }
 

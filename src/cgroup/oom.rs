@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::files;
 use crate::sys::poll;
 
-use super::file::{Access, lookup};
+use super::file::{FileAccess, lookup};
 use super::handle::Cgroup;
 use super::member::{Absent, Depth, Member};
 
@@ -73,7 +73,7 @@ impl Cgroup {
 fn watch_v1(member: &Member) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let what = || format!("watch {}/memory.oom_control", member.path());
     let events = poll::eventfd().at(Stage::Cgroup, what)?;
-    let control = member.open(files::OOM_CONTROL.name, Access::Read).at(Stage::Cgroup, what)?;
+    let control = member.open(files::OOM_CONTROL.name, FileAccess::Read).at(Stage::Cgroup, what)?;
     let line = format!("{} {}", events.as_raw_fd(), control.as_raw_fd());
     member.write("cgroup.event_control", &line).at(Stage::Cgroup, what)?;
     Ok((events, Some(control)))

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::poll::{self, Event};
+use crate::sys::poll::{self, PollEvent};
 use crate::sys::{fs, process};
 
-use super::file::{Access, lookup, read_all, remove_dir};
+use super::file::{FileAccess, lookup, read_all, remove_dir};
 use super::handle::Cgroup;
 use super::member::{Depth, Member};
 use super::saved::Saved;
@@ -119,7 +119,7 @@ fn still_used(member: &Member) -> Error {
 fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
     let what = || format!("wait for the processes of {}", member.path());
     if member.is_v2() {
-        let events = match member.open("cgroup.events", Access::Read) {
+        let events = match member.open("cgroup.events", FileAccess::Read) {
             Ok(events) => events,
             Err(Errno::ENOENT | Errno::ENODEV) => return Ok(false),
             Err(errno) => return Err(errno).at(Stage::Cgroup, what),
@@ -131,7 +131,7 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
         if lookup(&text, "populated") != Some(1) {
             return Ok(false);
         }
-        poll::wait(events.as_fd(), Event::Changed, left).at(Stage::Cgroup, what)?;
+        poll::wait(events.as_fd(), PollEvent::Changed, left).at(Stage::Cgroup, what)?;
         return Ok(true);
     }
     let mut pids = Vec::new();
@@ -140,9 +140,9 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
         match process::pidfd_open(pid) {
             Ok(process) => {
                 // A process that has ended is readable at once until it is reaped.
-                let ended = poll::wait(process.as_fd(), Event::Readable, Duration::ZERO).at(Stage::Cgroup, what)?;
+                let ended = poll::wait(process.as_fd(), PollEvent::Readable, Duration::ZERO).at(Stage::Cgroup, what)?;
                 if !ended {
-                    poll::wait(process.as_fd(), Event::Readable, left).at(Stage::Cgroup, what)?;
+                    poll::wait(process.as_fd(), PollEvent::Readable, left).at(Stage::Cgroup, what)?;
                     return Ok(true);
                 }
             }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::{Child, Done};
-use crate::plan::op::{LinkRule, Reach, Source};
+use crate::plan::op::{LinkRule, MountSource, Reach};
 use crate::sys::{fs, mount, path};
 
 impl Child<'_> {
@@ -30,7 +30,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn bind_device(&self, name: &CStr, source: &Source) -> Done {
+    pub(super) fn bind_device(&self, name: &CStr, source: &MountSource) -> Done {
         let dir = self.dir()?;
         let node = self.source(source, super::root::depth(Reach::One))?;
         let place = empty_file(dir, name)?;

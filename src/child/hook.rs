@@ -22,16 +22,16 @@ pub struct Pointers {
 
 impl Child<'_> {
     pub(super) fn hook(&mut self, hook: &ChildHook) -> Done {
-        let pointers = self.it.hooks.get(self.next_hook).ok_or(Errno::EBADF)?;
+        let pointers = self.inherited.hooks.get(self.next_hook).ok_or(Errno::EBADF)?;
         self.next_hook += 1;
         let input = fs::memfd(c"brisk-hook-state")?;
-        fs::write_all(input.as_fd(), &hook.state.0)?;
+        fs::write_all(input.as_fd(), &hook.state.before)?;
         let mut digits = [0; 12];
         fs::write_all(input.as_fd(), decimal(process::getpid(), &mut digits))?;
-        fs::write_all(input.as_fd(), &hook.state.1)?;
+        fs::write_all(input.as_fd(), &hook.state.after)?;
         fs::rewind(input.as_fd())?;
         match process::clone3(&CloneArgs::default())? {
-            Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.it.hook_output),
+            Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.inherited.hook_output),
             Cloned::Parent { pid, pidfd } => {
                 if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;

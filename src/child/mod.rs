@@ -18,9 +18,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::plan::op::{Op, Plan, Source, is_tail};
+use crate::plan::Plan;
+use crate::plan::op::{LastOp, MountSource, SetupOp};
 use crate::sys::last_calls::Block;
-use crate::sys::{child_allocator, cred, fs, mount, process, signal, socket};
+use crate::sys::{child_allocator, cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
 /// Why an operation failed, with more about the object where the plan cannot say it.
@@ -97,7 +98,7 @@ pub use hook::Pointers as HookPointers;
 
 /// The child's state while it walks.
 struct Child<'a> {
-    it: Inherited<'a>,
+    inherited: Inherited<'a>,
     root: Option<OwnedFd>,
     dir: Option<OwnedFd>,
     procfs: Option<OwnedFd>,
@@ -113,7 +114,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
     child_allocator::forbid();
     let plan = inherited.plan;
     let mut child = Child {
-        it: inherited,
+        inherited,
         root: None,
         dir: None,
         procfs: None,
@@ -122,23 +123,15 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         next_hook: 0,
         told_to_start: false,
     };
-    child.it.started.start(0, 1);
+    child.inherited.started.start(0, 1);
     child.protect();
-    for (index, op) in plan.ops.iter().enumerate() {
-        if let Some(trace) = &child.it.trace {
-            trace.start(index, process::monotonic_ns());
-        }
-        let result = if *op == Op::LeaveRuntime {
-            // Returns only where an LSM forbids executable anonymous memory.
-            Err(Trouble::from(child.it.block.enter()))
-        } else if is_tail(op) {
-            child.it.block.run_op(index as u32).map_err(Trouble::from)
-        } else {
-            child.run(op)
-        };
-        if let Err(trouble) = result {
-            child.fail(index, &trouble);
-        }
+    for (index, op) in plan.setup.iter().enumerate() {
+        child.begin(index);
+        child.setup(op).unwrap_or_else(|trouble| child.fail(index, &trouble));
+    }
+    for (index, op) in (plan.setup.len()..).zip(&plan.last) {
+        child.begin(index);
+        child.last(index, op).unwrap_or_else(|trouble| child.fail(index, &trouble));
     }
     process::exit(255)
 }
@@ -146,14 +139,14 @@ pub fn run(inherited: Inherited<'_>) -> ! {
 impl<'a> Child<'a> {
     /// Dies with the parent until the container stands on its own, and holds nothing of the parent's.
     fn protect(&self) {
-        for (number, stream) in (0..).zip(&self.it.streams) {
+        for (number, stream) in (0..).zip(&self.inherited.streams) {
             if let Some(stream) = stream {
                 // Fails on numbers that are no descriptors only.
                 let _ = fs::dup_onto(stream.as_fd(), number);
             }
         }
-        let mut from = self.it.first_fd;
-        for kept in self.it.kept.iter().copied().filter(|kept| *kept >= self.it.first_fd) {
+        let mut from = self.inherited.first_fd;
+        for kept in self.inherited.kept.iter().copied().filter(|kept| *kept >= self.inherited.first_fd) {
             if kept > from {
                 // The only failure is a kernel before 5.9; the walk of the plan says so when it closes the rest.
                 let _ = fs::close_range(from, kept - 1);
@@ -166,13 +159,19 @@ impl<'a> Child<'a> {
         fs::umask(0);
     }
 
+    fn begin(&self, index: usize) {
+        if let Some(trace) = &self.inherited.trace {
+            trace.start(index, process::monotonic_ns());
+        }
+    }
+
     fn fail(&self, index: usize, trouble: &Trouble) -> ! {
         let mut fault = Fault::new(index as u32, trouble.errno);
         fault.detail = trouble.detail;
         // If the parent, or `start`, is gone there is nobody left to tell.
-        let _ = match self.it.fifo.as_ref().filter(|_| self.told_to_start) {
+        let _ = match self.inherited.fifo.as_ref().filter(|_| self.told_to_start) {
             Some(fifo) => fs::write_all(fifo.as_fd(), &wire::encode(&Message::Fault(fault))),
-            None => wire::send(self.it.wire.as_fd(), &Message::Fault(fault)),
+            None => wire::send(self.inherited.wire.as_fd(), &Message::Fault(fault)),
         };
         process::exit(255)
     }
@@ -185,55 +184,97 @@ impl<'a> Child<'a> {
         self.dir.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EBADF.into())
     }
 
-    fn run(&mut self, op: &Op) -> Done {
+    fn setup(&mut self, op: &SetupOp) -> Done {
         match op {
-            Op::End => process::exit(0),
-            Op::Sync(point) => self.sync(*point),
-            Op::JoinCgroup => self.join_cgroup(),
-            Op::TakeTrees(_) => self.take_trees(),
-            Op::Wait(point) => Ok(wire::wait(self.it.wire.as_fd(), *point)?),
-            Op::Join(index, kind) => {
-                let fd = self.it.namespaces.get(*index).ok_or(Errno::EBADF)?;
-                // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
-                process::set_undumpable()?;
-                Ok(process::setns(fd.as_fd(), kind.flag() as i32)?)
-            }
-            Op::JoinInit(flags) => {
-                let init = self.it.init.as_ref().ok_or(Errno::EBADF)?;
-                process::set_undumpable()?;
-                Ok(process::setns(init.as_fd(), *flags as i32)?)
-            }
-            Op::Unshare(flags) => Ok(process::unshare(*flags as i32)?),
-            Op::BecomeRoot => self.become_root(),
-            Op::TimeOffsets(text) => write_file(c"/proc/self/timens_offsets", text),
-            Op::Fork(flags) => self.fork(*flags),
-            Op::Keyring(name) => keyring(name),
-            Op::Hostname(name) => Ok(process::set_hostname(name)?),
-            Op::Domainname(name) => Ok(process::set_domainname(name)?),
-            Op::Loopback => Ok(socket::loopback_up()?),
-            Op::Umask(mask) => {
-                fs::umask(*mask);
-                Ok(())
-            }
-            Op::Rlimit(limit) => Ok(process::set_rlimit(0, limit.resource, limit.soft, limit.hard)?),
-            Op::Groups(groups) => self.groups(groups),
-            Op::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
-            Op::IoPriority(value) => Ok(process::set_io_priority(*value)?),
-            Op::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
-            Op::Personality(persona) => Ok(process::set_personality(*persona)?),
-            Op::AwaitStart => self.await_start(),
-            Op::Hook(hook) => self.hook(hook),
-            Op::Console { size, uid, node, master } => self.console(*size, *uid, *node, *master),
-            Op::OwnStreams(uid) => streams::own(*uid),
-            Op::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
-            Op::Home(uid) => self.home(*uid),
-            Op::Program { name, candidates, uid, gid } => self.program(name, candidates, *uid, *gid),
-            _ => self.run_below_root(op),
+            SetupOp::End => process::exit(0),
+            SetupOp::Sync(point) => self.sync(*point),
+            SetupOp::Wait(point) => Ok(wire::wait(self.inherited.wire.as_fd(), *point)?),
+            SetupOp::JoinCgroup => self.join_cgroup(),
+            SetupOp::TakeTrees(_) => self.take_trees(),
+            SetupOp::Join(index, kind) => self.join(*index, kind.flag()),
+            SetupOp::JoinInit(flags) => self.join_init(*flags),
+            SetupOp::Unshare(flags) => Ok(process::unshare(*flags as i32)?),
+            SetupOp::BecomeRoot => self.become_root(),
+            SetupOp::TimeOffsets(text) => write_file(c"/proc/self/timens_offsets", text),
+            SetupOp::Fork(flags) => self.fork(*flags),
+            SetupOp::NewSession => new_session(),
+            SetupOp::ControllingTerminal => Ok(tty::set_controlling(fs::STDIN)?),
+            SetupOp::Keyring(name) => keyring(name),
+            SetupOp::Hostname(name) => Ok(process::set_hostname(name)?),
+            SetupOp::Domainname(name) => Ok(process::set_domainname(name)?),
+            SetupOp::Loopback => Ok(socket::loopback_up()?),
+            SetupOp::HostPropagation(flags) => Ok(mount::mount(None, c"/", None, *flags, None)?),
+            SetupOp::Root { source, place, .. } => self.take_root(source, place),
+            SetupOp::RootHere(path) => self.root_here(path),
+            SetupOp::Mount(op) => self.mount(op),
+            SetupOp::OpenDir(path) => self.open_dir(path),
+            SetupOp::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
+            SetupOp::BindDevice { name, source } => self.bind_device(name, source),
+            SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
+            SetupOp::Unmount { dir, name } => self.unmount(dir, name),
+            SetupOp::SetAttr(path, attr) => self.set_attr(path, attr),
+            SetupOp::Mask(path) => self.mask(path),
+            SetupOp::ReadonlyPath(path) => self.readonly_path(path),
+            SetupOp::ReadonlyRoot => self.readonly_root(),
+            SetupOp::RootPropagation(flag, reach) => self.root_propagation(*flag, *reach),
+            SetupOp::Procfs => self.open_procfs(),
+            SetupOp::Sysctl(path, value) => self.sysctl(path, value),
+            SetupOp::Label(label) => self.label(label),
+            SetupOp::Hook(hook) => self.hook(hook),
+            SetupOp::Enter(enter) => self.enter(*enter),
+            SetupOp::Console { size, uid, node, master } => self.console(*size, *uid, *node, *master),
+            SetupOp::OwnStreams(uid) => streams::own(*uid),
+            SetupOp::Umask(mask) => set_umask(*mask),
+            SetupOp::Rlimit(limit) => Ok(process::set_rlimit(0, limit.resource, limit.soft, limit.hard)?),
+            SetupOp::Groups(groups) => self.groups(groups),
+            SetupOp::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
+            SetupOp::Home(uid) => self.home(*uid),
+            SetupOp::Program { name, candidates, uid, gid } => self.program(name, candidates, *uid, *gid),
+            SetupOp::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
+            SetupOp::IoPriority(value) => Ok(process::set_io_priority(*value)?),
+            SetupOp::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
+            SetupOp::Personality(persona) => Ok(process::set_personality(*persona)?),
         }
     }
 
+    /// One of the last operations, which has its calls in the block under its index.
+    fn last(&mut self, index: usize, op: &LastOp) -> Done {
+        match op {
+            // Returns only where an LSM forbids executable anonymous memory.
+            LastOp::LeaveRuntime => Err(Trouble::from(self.inherited.block.enter())),
+            LastOp::AwaitStart => self.await_start(),
+            LastOp::Hook(hook) => self.hook(hook),
+            LastOp::CloseFrom(_)
+            | LastOp::Fork
+            | LastOp::NewSession
+            | LastOp::ControllingTerminal
+            | LastOp::NoNewPrivileges
+            | LastOp::Seccomp(_)
+            | LastOp::KeepCaps
+            | LastOp::DropBounding(_)
+            | LastOp::Ids(..)
+            | LastOp::Caps(_)
+            | LastOp::Ambient(_)
+            | LastOp::Park
+            | LastOp::Exec => self.inherited.block.run_op(index as u32).map_err(Trouble::from),
+        }
+    }
+
+    fn join(&self, index: usize, flag: u64) -> Done {
+        let namespace = self.inherited.namespaces.get(index).ok_or(Errno::EBADF)?;
+        // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
+        process::set_undumpable()?;
+        Ok(process::setns(namespace.as_fd(), flag as i32)?)
+    }
+
+    fn join_init(&self, flags: u64) -> Done {
+        let init = self.inherited.init.as_ref().ok_or(Errno::EBADF)?;
+        process::set_undumpable()?;
+        Ok(process::setns(init.as_fd(), flags as i32)?)
+    }
+
     fn sync(&mut self, point: SyncPoint) -> Done {
-        wire::ask(self.it.wire.as_fd(), point, 0)?;
+        wire::ask(self.inherited.wire.as_fd(), point, 0)?;
         if point == SyncPoint::Ready {
             // The state is written: from here on the container lives without its creator.
             process::set_parent_death_signal(0)?;
@@ -243,10 +284,10 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
-    /// See [`crate::plan::op::Entry`].
+    /// See [`crate::plan::cgroup::entry::Entry`].
     fn join_cgroup(&self) -> Done {
         let mut files = [const { None }; socket::MAX_FDS];
-        wire::wait_files(self.it.wire.as_fd(), SyncPoint::Cgroup, &mut files)?;
+        wire::wait_files(self.inherited.wire.as_fd(), SyncPoint::Cgroup, &mut files)?;
         for file in files.iter().flatten() {
             fs::write_all(file.as_fd(), b"0").map_err(|errno| {
                 let mut path = [0; 256];
@@ -258,9 +299,9 @@ impl<'a> Child<'a> {
     }
 
     fn take_trees(&mut self) -> Done {
-        while let Some(next) = self.it.late.iter().position(Option::is_none) {
-            wire::wait_files(self.it.wire.as_fd(), SyncPoint::Trees, &mut self.it.late[next..])?;
-            if self.it.late[next].is_none() {
+        while let Some(next) = self.inherited.late.iter().position(Option::is_none) {
+            wire::wait_files(self.inherited.wire.as_fd(), SyncPoint::Trees, &mut self.inherited.late[next..])?;
+            if self.inherited.late[next].is_none() {
                 return Err(Errno::EBADMSG.into());
             }
         }
@@ -268,11 +309,11 @@ impl<'a> Child<'a> {
     }
 
     /// A tree that the parent cloned.
-    fn tree(&self, source: &Source) -> Result<OwnedFd, Trouble> {
+    fn tree(&self, source: &MountSource) -> Result<OwnedFd, Trouble> {
         let tree = match source {
-            Source::Path(_) => None,
-            Source::Tree(index) => self.it.trees.get(*index),
-            Source::Late(index) => self.it.late.get(*index).and_then(Option::as_ref),
+            MountSource::Path(_) => None,
+            MountSource::Tree(index) => self.inherited.trees.get(*index),
+            MountSource::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
         };
         Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
     }
@@ -288,7 +329,7 @@ impl<'a> Child<'a> {
         let args = process::CloneArgs { flags: flags | libc::CLONE_PARENT as u64, cgroup: None };
         match process::clone3(&args)? {
             process::Cloned::Parent { pid, .. } => {
-                wire::send(self.it.wire.as_fd(), &Message::Sync(SyncPoint::Launched, pid))?;
+                wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Launched, pid))?;
                 process::exit(0)
             }
             process::Cloned::Child => {
@@ -308,12 +349,25 @@ impl<'a> Child<'a> {
     }
 
     fn await_start(&mut self) -> Done {
-        wire::send(self.it.wire.as_fd(), &Message::Sync(SyncPoint::Parked, 0))?;
-        let fifo = self.it.fifo.as_ref().ok_or(Errno::EBADF)?;
+        wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Parked, 0))?;
+        let fifo = self.inherited.fifo.as_ref().ok_or(Errno::EBADF)?;
         fs::read(fifo.as_fd(), &mut [0])?;
         self.told_to_start = true;
         Ok(())
     }
+}
+
+/// EPERM: a leader already, which is what is wanted.
+fn new_session() -> Done {
+    match process::new_session() {
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn set_umask(mask: u32) -> Done {
+    fs::umask(mask);
+    Ok(())
 }
 
 fn write_file(path: &CStr, text: &CStr) -> Done {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::root::depth;
 use super::{Child, Done, Trouble, copy};
-use crate::plan::op::{CopyUp, EndLink, Mode, MountOp, Source, What};
+use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, TmpfsMode, What};
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
@@ -49,9 +49,9 @@ impl Child<'_> {
         propagate(mounted.as_fd(), op)
     }
 
-    pub(super) fn source(&self, source: &Source, flags: u32) -> Result<OwnedFd, Trouble> {
+    pub(super) fn source(&self, source: &MountSource, flags: u32) -> Result<OwnedFd, Trouble> {
         match source {
-            Source::Path(path) => {
+            MountSource::Path(path) => {
                 mount::clone_tree(fs::CWD, path, flags).map_err(|errno| Trouble::from(errno).with(b"source"))
             }
             cloned => self.tree(cloned),
@@ -75,7 +75,7 @@ impl Child<'_> {
 
     fn id_map(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
         let Some((index, reach)) = op.idmap else { return Ok(()) };
-        let userns = self.it.id_maps.get(index).ok_or(Errno::EBADF)?;
+        let userns = self.inherited.id_maps.get(index).ok_or(Errno::EBADF)?;
         let userns_fd = std::os::fd::AsRawFd::as_raw_fd(userns) as u64;
         let attr = MountAttr { set: mount_attr::IDMAP, userns_fd, ..MountAttr::default() };
         mount::set_attr(tree, depth(reach), &attr).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
@@ -92,7 +92,7 @@ impl Child<'_> {
                     let errno = if fs::kind(&stat) == libc::S_IFLNK { Errno::ELOOP } else { Errno::ENOTDIR };
                     return Err(errno.into());
                 }
-                inherited = (*mode == Mode::OfMountPoint).then_some(stat.st_mode & 0o7777);
+                inherited = (*mode == TmpfsMode::OfMountPoint).then_some(stat.st_mode & 0o7777);
                 fd
             }
             Err(Errno::ENOENT) => make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,
@@ -111,7 +111,7 @@ impl Child<'_> {
             Err(errno) => return Err(errno.into()),
         };
         if *copy_up == CopyUp::Yes {
-            copy::tree(place.as_fd(), fresh.as_fd(), &mut self.it.scratch)?;
+            copy::tree(place.as_fd(), fresh.as_fd(), &mut self.inherited.scratch)?;
         }
         // After what was written to it: it may be read-only.
         if op.recursive != MountAttr::default() {
@@ -140,7 +140,7 @@ impl Child<'_> {
             fs::chmod_at(mounted.as_fd(), c".", mode)?;
         }
         if let Some(lower) = lower {
-            copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.it.scratch)?;
+            copy::tree(lower.as_fd(), mounted.as_fd(), &mut self.inherited.scratch)?;
         }
         // Last: it may be read-only.
         if op.recursive != MountAttr::default() {

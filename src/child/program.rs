@@ -44,14 +44,14 @@ impl Child<'_> {
     /// HOME from the container's own /etc/passwd, read line by line through the root; `/` where it says
     /// nothing, as in runc.
     pub(super) fn home(&mut self, uid: u32) -> Done {
-        let mut scratch = std::mem::take(&mut self.it.scratch);
+        let mut scratch = std::mem::take(&mut self.inherited.scratch);
         let found = self.passwd_home(uid, &mut scratch);
-        self.it.scratch = scratch;
+        self.inherited.scratch = scratch;
         if found? {
             return Ok(());
         }
-        let (slot, _) = self.it.home_slot;
-        self.it.block.fill(slot, b"HOME=/\0");
+        let (slot, _) = self.inherited.home_slot;
+        self.inherited.block.fill(slot, b"HOME=/\0");
         Ok(())
     }
 
@@ -76,12 +76,12 @@ impl Child<'_> {
             let whole = text.iter().rposition(|&b| b == b'\n').map_or(len, |at| at + 1);
             let whole = if len < scratch.len() { len } else { whole };
             if let Some(home) = home_of(&text[..whole], uid) {
-                let (slot, room) = self.it.home_slot;
+                let (slot, room) = self.inherited.home_slot;
                 if home.len() + 6 > room {
                     return Err(Trouble::from(Errno::ENAMETOOLONG).with(b"home directory"));
                 }
-                self.it.block.fill(slot, b"HOME=");
-                self.it.block.fill(slot + 5, home);
+                self.inherited.block.fill(slot, b"HOME=");
+                self.inherited.block.fill(slot + 5, home);
                 return Ok(true);
             }
             offset += whole as u64;
@@ -114,8 +114,8 @@ impl Child<'_> {
                     if found.len() > libc::PATH_MAX as usize {
                         return Err(Errno::ENAMETOOLONG.into());
                     }
-                    let slot = self.it.program_slot;
-                    self.it.block.fill(slot, found);
+                    let slot = self.inherited.program_slot;
+                    self.inherited.block.fill(slot, found);
                     return Ok(());
                 }
                 Err(Errno::EACCES) => last = Errno::EACCES,

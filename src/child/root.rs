@@ -6,69 +6,57 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::{Child, Done, Trouble, private_procfs};
-use crate::plan::op::{Enter, Label, Op, Reach, Source};
+use crate::plan::op::{Enter, Label, MountSource, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
 
 impl Child<'_> {
-    pub(super) fn run_below_root(&mut self, op: &Op) -> Done {
-        match op {
-            Op::HostPropagation(flags) => Ok(mount::mount(None, c"/", None, *flags, None)?),
-            Op::Root { source, place, .. } => self.take_root(source, place),
-            Op::RootHere(path) => {
-                self.root = Some(fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0)?);
-                Ok(())
-            }
-            Op::Mount(op) => self.mount(op),
-            Op::OpenDir(path) => {
-                let dir = resolve_or_make(self.root()?, path, Missing::Directory, 0o755, libc::O_DIRECTORY)?;
-                self.dir = Some(dir);
-                Ok(())
-            }
-            Op::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
-            Op::BindDevice { name, source } => self.bind_device(name, source),
-            Op::Symlink { name, target, rule } => self.symlink(name, target, *rule),
-            Op::Unmount { dir, name } => {
-                let dir = resolve(self.root()?, dir, libc::O_DIRECTORY)?;
-                // From inside the directory, so that nothing but the last name is looked up again.
-                fs::fchdir(dir.as_fd())?;
-                Ok(mount::umount(name, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)?)
-            }
-            Op::SetAttr(path, attr) => {
-                let fd = resolve(self.root()?, path, 0)?;
-                Ok(mount::set_attr(fd.as_fd(), 0, attr)?)
-            }
-            Op::Mask(path) => self.mask(path),
-            Op::ReadonlyPath(path) => self.readonly_path(path),
-            Op::ReadonlyRoot => {
-                let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
-                Ok(mount::set_attr(self.root()?, 0, &attr)?)
-            }
-            Op::RootPropagation(flag, reach) => {
-                let attr = MountAttr { propagation: *flag, ..MountAttr::default() };
-                Ok(mount::set_attr(self.root()?, depth(*reach), &attr)?)
-            }
-            Op::Procfs => {
-                self.procfs = Some(private_procfs()?);
-                Ok(())
-            }
-            Op::Sysctl(path, value) => self.sysctl(path, value),
-            Op::Label(label) => self.label(label),
-            Op::Enter(enter) => self.enter(*enter),
-            // Everything else is done elsewhere; `plan` never puts it here.
-            _ => Err(Errno::ENOSYS.into()),
-        }
+    pub(super) fn root_here(&mut self, path: &CStr) -> Done {
+        self.root = Some(fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0)?);
+        Ok(())
     }
 
-    fn take_root(&mut self, source: &Source, path: &CStr) -> Done {
+    pub(super) fn open_dir(&mut self, path: &CStr) -> Done {
+        self.dir = Some(resolve_or_make(self.root()?, path, Missing::Directory, 0o755, libc::O_DIRECTORY)?);
+        Ok(())
+    }
+
+    pub(super) fn open_procfs(&mut self) -> Done {
+        self.procfs = Some(private_procfs()?);
+        Ok(())
+    }
+
+    pub(super) fn unmount(&self, dir: &CStr, name: &CStr) -> Done {
+        let dir = resolve(self.root()?, dir, libc::O_DIRECTORY)?;
+        // From inside the directory, so that nothing but the last name is looked up again.
+        fs::fchdir(dir.as_fd())?;
+        Ok(mount::umount(name, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)?)
+    }
+
+    pub(super) fn set_attr(&self, path: &CStr, attr: &MountAttr) -> Done {
+        let fd = resolve(self.root()?, path, 0)?;
+        Ok(mount::set_attr(fd.as_fd(), 0, attr)?)
+    }
+
+    pub(super) fn readonly_root(&self) -> Done {
+        let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
+        Ok(mount::set_attr(self.root()?, 0, &attr)?)
+    }
+
+    pub(super) fn root_propagation(&self, flag: u64, reach: Reach) -> Done {
+        let attr = MountAttr { propagation: flag, ..MountAttr::default() };
+        Ok(mount::set_attr(self.root()?, depth(reach), &attr)?)
+    }
+
+    pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr) -> Done {
         let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
         // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
         // mount would appear on the host as well. Before the clone, which takes over the propagation.
         make_private(place.as_fd())?;
         let tree = match source {
-            Source::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
+            MountSource::Path(_) => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
             cloned => self.tree(cloned)?,
         };
         match fs::kind(&fs::stat(tree.as_fd())?) {
@@ -81,7 +69,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn mask(&mut self, path: &CStr) -> Done {
+    pub(super) fn mask(&mut self, path: &CStr) -> Done {
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
         let cover = if fs::kind(&fs::stat(place.as_fd())?) == libc::S_IFDIR {
             if self.empty_dir.is_none() {
@@ -104,7 +92,7 @@ impl Child<'_> {
         Ok(mount::attach(copy.as_fd(), place.as_fd())?)
     }
 
-    fn readonly_path(&self, path: &CStr) -> Done {
+    pub(super) fn readonly_path(&self, path: &CStr) -> Done {
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
         let copy = mount::clone_tree(place.as_fd(), c"", RECURSIVE)?;
         let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
@@ -112,20 +100,20 @@ impl Child<'_> {
         Ok(mount::attach(copy.as_fd(), place.as_fd())?)
     }
 
-    fn sysctl(&self, path: &CStr, value: &CStr) -> Done {
+    pub(super) fn sysctl(&self, path: &CStr, value: &CStr) -> Done {
         let procfs = self.procfs.as_ref().ok_or(Errno::EBADF)?;
         let fd = fs::open2(procfs.as_fd(), path, libc::O_WRONLY, 0, fs::STRICT)?;
         Ok(fs::write_all(fd.as_fd(), value.to_bytes())?)
     }
 
-    fn label(&self, label: &Label) -> Done {
+    pub(super) fn label(&self, label: &Label) -> Done {
         let procfs = self.procfs.as_ref().ok_or(Errno::EBADF)?;
         let attr = fs::open(procfs.as_fd(), c"thread-self/attr", libc::O_PATH | libc::O_DIRECTORY, 0)?;
         let fd = fs::open2(attr.as_fd(), &label.file, libc::O_WRONLY, 0, fs::STRICT)?;
         Ok(fs::write_all(fd.as_fd(), label.value.to_bytes())?)
     }
 
-    fn enter(&mut self, enter: Enter) -> Done {
+    pub(super) fn enter(&mut self, enter: Enter) -> Done {
         let root = self.root()?;
         match enter {
             Enter::Pivot => {

@@ -6,8 +6,7 @@ use nix::errno::Errno;
 
 use super::devices::empty_file;
 use super::{Child, Done};
-use crate::plan::create::Terminal;
-use crate::plan::op::ConsoleNode;
+use crate::plan::op::{ConsoleNode, Terminal};
 use crate::sys::path::resolve;
 use crate::sys::{fs, mount, socket, tty};
 
@@ -29,7 +28,7 @@ impl Child<'_> {
             let tree = mount::clone_tree(slave.as_fd(), c"", 0)?;
             mount::attach(tree.as_fd(), place.as_fd())?;
         }
-        let socket = self.it.console.as_ref().ok_or(Errno::EBADF)?;
+        let socket = self.inherited.console.as_ref().ok_or(Errno::EBADF)?;
         socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])?;
         for stream in 0..3 {
             fs::dup_onto(slave.as_fd(), stream)?;

@@ -10,13 +10,13 @@ use super::put::Word;
 use super::verbs::Request;
 use crate::error::{Error, Result, Stage};
 use crate::plan::cgroup::rootless::Tolerance;
-use crate::plan::create::Cgroups;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::{BlockIo, Cpu, Memory, Pids, Resources};
 use crate::state::check_id;
 
 /// The flags before the command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Global {
+pub struct GlobalFlags {
     /// `--root`.
     pub root: Option<PathBuf>,
     /// `--log`.
@@ -30,7 +30,7 @@ pub struct Global {
     /// `--systemd-cgroup`.
     pub systemd_cgroup: bool,
     /// `--cgroup-manager`.
-    pub cgroup_manager: Option<Cgroups>,
+    pub cgroup_manager: Option<CgroupDriver>,
     /// `--rootless`.
     pub tolerance: Tolerance,
     /// `--systemd-log`.
@@ -39,10 +39,10 @@ pub struct Global {
     pub version: bool,
 }
 
-impl Global {
+impl GlobalFlags {
     /// Who makes cgroups: the flag that names it counts for more than the switch.
-    pub fn cgroups(&self) -> Cgroups {
-        let switch = if self.systemd_cgroup { Cgroups::Systemd } else { Cgroups::default() };
+    pub fn cgroups(&self) -> CgroupDriver {
+        let switch = if self.systemd_cgroup { CgroupDriver::Systemd } else { CgroupDriver::default() };
         self.cgroup_manager.unwrap_or(switch)
     }
 

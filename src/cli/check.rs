@@ -7,12 +7,12 @@ use serde_json::json;
 use super::args::CheckArgs;
 use super::{VERSION, output};
 use crate::error::Result;
-use crate::host::check::Facts;
+use crate::host::check::CheckFacts;
 use crate::host::findings::{Finding, Verdict, findings};
 
 /// Prints what this host gives this user, what would not work, and what changes that.
 pub fn check(args: &CheckArgs) -> Result<()> {
-    let facts = Facts::probe()?;
+    let facts = CheckFacts::probe()?;
     let rows = findings(&facts);
     if !args.json {
         return output::print(&text(&facts, &rows));
@@ -25,7 +25,7 @@ pub fn check(args: &CheckArgs) -> Result<()> {
     }))?)
 }
 
-fn text(facts: &Facts, rows: &[Finding]) -> String {
+fn text(facts: &CheckFacts, rows: &[Finding]) -> String {
     let mut out = format!("brisk {VERSION}, Linux {}, user {}\n\n", facts.release, facts.name);
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
     for row in rows {

@@ -11,7 +11,7 @@ use super::{check, completion, features, man, output, plan, template};
 use crate::container;
 use crate::container::options::{Global, Update};
 use crate::error::{Context, Error, Result, Stage};
-use crate::host::cgroup::{Kind, Layout};
+use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
 
@@ -118,8 +118,8 @@ fn write_spec(args: &SpecArgs) -> Result<()> {
         template::For::Root
     };
     let layout = match Layout::read()?.kind() {
-        Kind::V2 => template::Layout::V2,
-        _ => template::Layout::V1,
+        LayoutKind::V2 => template::TemplateLayout::V2,
+        _ => template::TemplateLayout::V1,
     };
     let name = args.file.clone().unwrap_or_else(|| PathBuf::from("config.json"));
     let path = args.bundle.as_ref().map_or_else(|| name.clone(), |bundle| bundle.join(&name));

@@ -34,7 +34,7 @@ pub fn document(kernel: Support) -> Value {
         "hooks": HOOKS,
         "mountOptions": mount_options,
         "linux": {
-            "namespaces": namespace::Kind::ALL.map(namespace::Kind::name),
+            "namespaces": namespace::NamespaceKind::ALL.map(namespace::NamespaceKind::name),
             "capabilities": caps::names(),
             "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {

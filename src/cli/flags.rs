@@ -4,12 +4,12 @@
 
 use std::ffi::OsStr;
 
-use super::args::Global;
+use super::args::GlobalFlags;
 use super::log;
 use super::put::{Among, Done, Given, LEVELS, Maybe, Nothing, Put, ROOTLESS, Size, Word};
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
-use crate::plan::create::Cgroups;
+use crate::plan::systemd::driver::CgroupDriver;
 
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ const FORMAT: Value = Value::Word("FORMAT", super::args::Format::WORDS);
 const LOG_FORMAT: Value = Value::Word("FORMAT", log::Format::WORDS);
 
 /// The flags before the command.
-pub const GLOBAL: &[Row<Global>] = global! {
+pub const GLOBAL: &[Row<GlobalFlags>] = global! {
     "root" 'r', DIR, "where the state of containers is kept": |o| &mut o.root;
     "log" 'l', Value::One("DEST"), "log to a file ([file:]PATH), journald:ID or syslog:ID": |o| &mut o.log;
     "log-format", LOG_FORMAT, "text (default) or json": |o| &mut o.log_format;
@@ -126,7 +126,7 @@ pub const GLOBAL: &[Row<Global>] = global! {
     "debug", SWITCH, "the same as --log-level debug": |o| &mut o.debug;
     "systemd-cgroup" 's', SWITCH, "make cgroups through systemd: cgroupsPath is SLICE:PREFIX:NAME":
         |o| &mut o.systemd_cgroup;
-    "cgroup-manager", Value::Word("MANAGER", Cgroups::WORDS), "cgroupfs (default), systemd or disabled":
+    "cgroup-manager", Value::Word("MANAGER", CgroupDriver::WORDS), "cgroupfs (default), systemd or disabled":
         |o| Maybe(&mut o.cgroup_manager);
     "rootless", Value::Word("BOOL", ROOTLESS), "tolerate cgroups that cannot be written: true, false or auto":
         |o| &mut o.tolerance;

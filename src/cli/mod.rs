@@ -24,9 +24,10 @@ use std::ffi::OsString;
 use log::{Level, Log};
 use verbs::{Request, Verb};
 
+use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Result, Stage};
-use crate::state::{Identity, Root};
+use crate::state::{Caller, Root};
 use crate::sys::process;
 
 /// The version of brisk.
@@ -50,7 +51,7 @@ pub enum Parsed {
     /// Print this and end.
     Text(String),
     /// Do this.
-    Request(args::Global, Box<Request>),
+    Request(args::GlobalFlags, Box<Request>),
 }
 
 /// Parses argv without the program's name.
@@ -101,7 +102,9 @@ fn run(head: scan::Head<'_>, log: &Log, doing: &mut String) -> Result<u8> {
     let debug = |message: &str| log.message(Level::Debug, message);
     let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };
     let root = resolve(&global)?;
-    let global = options::Global { root, cgroups: global.cgroups(), tolerance: global.tolerance, warn: &warn, debug };
+    let (cgroups, tolerance) = (global.cgroups(), global.tolerance);
+    let environment = Environment::read();
+    let global = options::Global { environment, root, cgroups, tolerance, warn: &warn, debug };
     let status = dispatch::dispatch(&global, &request)?;
     if log.shows(Level::Info) {
         log.message(Level::Info, &format!("{doing}: done"));
@@ -110,13 +113,13 @@ fn run(head: scan::Head<'_>, log: &Log, doing: &mut String) -> Result<u8> {
 }
 
 /// The one decision that needs the caller's surroundings.
-fn resolve(global: &args::Global) -> Result<Root> {
+fn resolve(global: &args::GlobalFlags) -> Result<Root> {
     match &global.root {
-        Some(root) if root.is_absolute() => Root::choose(Some(root), root, &Identity::default()),
+        Some(root) if root.is_absolute() => Root::choose(Some(root), root, &Caller::default()),
         Some(root) => {
             let cwd = std::env::current_dir().at(Stage::Host, || "read the current directory")?;
-            Root::choose(Some(root), &cwd, &Identity::default())
+            Root::choose(Some(root), &cwd, &Caller::default())
         }
-        None => Root::choose(None, std::path::Path::new("/"), &Identity::probe()?),
+        None => Root::choose(None, std::path::Path::new("/"), &Caller::probe()?),
     }
 }

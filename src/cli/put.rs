@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::log::Level;
-use crate::container::options::User;
+use crate::container::options::ExecUser;
 use crate::plan::cgroup::rootless::Tolerance;
-use crate::plan::create::Cgroups;
+use crate::plan::systemd::driver::CgroupDriver;
 
 /// Nothing, or what the value must be instead.
 pub type Done = Result<(), Cow<'static, str>>;
@@ -189,9 +189,9 @@ impl Put for Among<'_> {
     }
 }
 
-impl Word for Cgroups {
+impl Word for CgroupDriver {
     const WORDS: &'static [&'static str] = &["cgroupfs", "systemd", "disabled"];
-    const VALUES: &'static [Self] = &[Cgroups::File, Cgroups::Systemd, Cgroups::Disabled];
+    const VALUES: &'static [Self] = &[CgroupDriver::Files, CgroupDriver::Systemd, CgroupDriver::Disabled];
 }
 
 /// The levels that are shown; logrus's other name of `warning` is taken as well.
@@ -231,7 +231,7 @@ fn go_bool(text: &[u8]) -> Option<bool> {
 
 /// `UID[:GID]`: digits only, and both fit. Anything else is refused rather than read as far as it goes:
 /// `--user app` that silently means root is CVE-2026-30892.
-impl Put for &mut Option<User> {
+impl Put for &mut Option<ExecUser> {
     fn put(self, value: &OsStr) -> Done {
         let text = text(value)?;
         *self = if text.is_empty() { None } else { Some(user(text).ok_or("UID or UID:GID in numbers")?) };
@@ -240,15 +240,15 @@ impl Put for &mut Option<User> {
 }
 
 /// `UID[:GID]`, both as numbers.
-pub fn user(text: &str) -> Option<User> {
+pub fn user(text: &str) -> Option<ExecUser> {
     let id = |part: &str| -> Option<u32> {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         // 2^32-1 is "no change" to setresuid(2) and no id.
         part.parse().ok().filter(|id| digits && *id != u32::MAX)
     };
     match text.split_once(':') {
-        Some((uid, gid)) => Some(User { uid: id(uid)?, gid: Some(id(gid)?) }),
-        None => Some(User { uid: id(text)?, gid: None }),
+        Some((uid, gid)) => Some(ExecUser { uid: id(uid)?, gid: Some(id(gid)?) }),
+        None => Some(ExecUser { uid: id(text)?, gid: None }),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::args::{self, Global};
+use super::args::{self, GlobalFlags};
 use super::flags::{FLAGS, Flag, GLOBAL, Row, Value};
 use super::verbs::{Arity, Request, VERBS, Verb};
 use super::{Parsed, help, version};
@@ -19,7 +19,7 @@ use crate::error::{Error, Result, Stage, nearest};
 pub struct Head<'a> {
     /// What the flags before the command say; all of them that can be read, whatever is wrong with the others: an
     /// error is reported where `--log` says.
-    pub global: Global,
+    pub global: GlobalFlags,
     command: Option<&'a OsStr>,
     asks_help: bool,
     wrong: Option<Error>,
@@ -28,7 +28,7 @@ pub struct Head<'a> {
 
 /// Reads argv without the program's name up to the command.
 pub fn head(argv: &[OsString]) -> Head<'_> {
-    let mut global = Global::default();
+    let mut global = GlobalFlags::default();
     let mut walk = Walk { tokens: argv, verb: None, table: GLOBAL, into: &mut global, asks_help: false, bare: false };
     let mut wrong = None;
     let command = loop {

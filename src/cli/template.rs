@@ -22,18 +22,18 @@ pub enum For {
 /// The cgroup layout of the host. On cgroup2 the container gets a cgroup namespace of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum Layout {
+pub enum TemplateLayout {
     V1,
     V2,
 }
 
 /// The text of config.json.
-pub fn config(whom: For, layout: Layout) -> String {
+pub fn config(whom: For, layout: TemplateLayout) -> String {
     let (user, uid, gid) = match whom {
         For::Root => ("root", 0, 0),
         For::Rootless { uid, gid } => ("rootless", uid, gid),
     };
-    let holds = |word: &str| word == user || (word == "v2" && layout == Layout::V2);
+    let holds = |word: &str| word == user || (word == "v2" && layout == TemplateLayout::V2);
     let kept = TEMPLATE.lines().filter_map(|line| match line.strip_prefix('@').and_then(|rest| rest.split_once('@')) {
         Some((word, rest)) => holds(word).then_some(rest),
         None => Some(line),

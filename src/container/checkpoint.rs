@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::criu::external::{self, Identity, Mounted, Source};
-use super::criu::opts::{self, Facts};
-use super::criu::service::{Feature, Kind, Notice, Service, with_log};
+use super::criu::opts::{self, CriuFacts};
+use super::criu::service::{CriuFeature, Notice, RequestKind, Service, with_log};
 use super::criu::streams::{self, Stream};
 use super::freeze::locked;
 use super::options::{Checkpoint, Criu, Delete, Global, Selection};
@@ -37,10 +37,10 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
         }
     }
     if args.pre_dump {
-        Service::require(Feature::TrackedMemory)?;
+        Service::require(CriuFeature::TrackedMemory)?;
     }
     if args.criu.lazy_pages {
-        Service::require(Feature::LazyPages)?;
+        Service::require(CriuFeature::LazyPages)?;
     }
     if let Some(fd) = args.status_fd {
         check_status_fd(fd)?;
@@ -78,7 +78,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
     };
     // On v1 the freezer is the hierarchy of that name, whatever cgroup2 beside it could do.
     let freezer = saved.dirs.iter().filter(freezes).min_by_key(|dir| dir.version == Version::V2);
-    let facts = Facts {
+    let facts = CriuFacts {
         images: images.fd.as_raw_fd(),
         work: images.work.as_ref().map(AsRawFd::as_raw_fd),
         root: &record.rootfs,
@@ -86,10 +86,10 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         annotations: &record.annotations,
     };
     let opts =
-        opts::dump(args, &facts, &opts::Saved { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;
+        opts::dump(args, &facts, &opts::Dumped { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;
     fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
     let mut service = Service::start(Stdio::null())?;
-    let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
+    let kind = if args.pre_dump { RequestKind::PreDump } else { RequestKind::Dump };
     service.call(kind, &opts, &mut |notice: Notice| match (notice.script.as_str(), args.status_fd) {
         ("status-ready", Some(fd)) => tell_ready(fd),
         _ => Ok(()),

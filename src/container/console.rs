@@ -7,7 +7,7 @@ use super::foreground;
 use super::streams::{self, ForProgram, Relayed};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
-use crate::plan::create::Terminal;
+use crate::plan::op::Terminal;
 use crate::spec::process::{ConsoleSize, Process};
 use crate::sys::socket;
 

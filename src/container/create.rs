@@ -12,16 +12,18 @@ use super::options::{Create, Global};
 use super::{Container, files, host_mounts, image, notify};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::annotations;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
-use crate::plan::create::{Keyring, Options, Start, Terminal};
-use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::{Enter, Plan, Step};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::op::{Enter, HookKind, Terminal};
+use crate::plan::process::hooks;
+use crate::plan::step::Step;
+use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use crate::spec::{self, Spec};
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
@@ -37,13 +39,13 @@ pub(super) struct Made {
 
 /// Makes a container that waits for `start`.
 pub fn create(global: &Global, args: &Create) -> Result<()> {
-    let bundle = Bundle::load(args)?;
+    let bundle = Bundle::load(global, args)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
     let asked = Asked { socket: args.console_socket.as_deref(), terminal, detach: true };
     let (console, _) = Console::choose(&asked)?.open()?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, args, bundle, Start::OnSignal, console, trace.as_mut())?;
+    let made = make(global, args, bundle, ProgramStart::OnSignal, console, trace.as_mut())?;
     drop(made);
     files::write_trace(global, args.trace.as_deref(), trace);
     Ok(())
@@ -57,17 +59,15 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
-    pub(super) fn load(args: &Create) -> Result<Bundle> {
+    pub(super) fn load(global: &Global, args: &Create) -> Result<Bundle> {
         let what = || format!("find the bundle {}", args.bundle.display());
         let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
         let (text, mut spec) = match &args.config {
             Some(file) => spec::load_file(file)?,
             None => spec::load_text(&dir)?,
         };
-        if let Some(process) = &mut spec.process {
-            process.env.extend(listen_variables());
-        }
-        receiver_of_environment(&mut spec);
+        global.environment.tell_sockets(&mut spec);
+        global.environment.name_receiver(&mut spec);
         Ok(Bundle { dir, text, spec })
     }
 
@@ -103,55 +103,26 @@ impl Bundle {
     }
 }
 
-/// Sockets passed by the caller (sd_listen_fds(3)): their number, and that they are for pid 1 of the container.
-fn listen_variables() -> Vec<String> {
-    match listen_fds() {
-        0 => Vec::new(),
-        n => vec![format!("LISTEN_FDS={n}"), "LISTEN_PID=1".into()],
-    }
-}
-
-/// How many sockets the caller passes.
-fn listen_fds() -> u32 {
-    std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
-}
-
-/// How many descriptors after standard error are passed on, `asked` of them by `--preserve-fds`.
-pub(super) fn preserved(asked: u32) -> u32 {
-    asked.saturating_add(listen_fds())
-}
-
-/// Every descriptor that is to be passed on has to be there.
-pub(super) fn check_preserved(count: u32) -> Result<()> {
-    for number in 3..count.saturating_add(3) {
-        let path = format!("/proc/self/fd/{number}");
-        if std::fs::symlink_metadata(&path).is_err() {
-            let what = format!("descriptor {number} of the {count} to preserve is not open");
-            return Err(Error::new(Stage::Args, what).with_hint("check --preserve-fds and LISTEN_FDS"));
-        }
-    }
-    Ok(())
-}
-
 /// The plan of a container, made from what is on the command line, in the bundle, and true of this host.
 pub(super) fn plan_of(
     global: &Global,
     args: &Create,
     bundle: &Bundle,
-    start: Start,
+    start: ProgramStart,
     terminal: Terminal,
     host: &Host,
 ) -> Result<Plan> {
-    let options = Options {
+    let options = CreateOptions {
         id: args.id.clone(),
         bundle: bundle.dir.clone(),
         enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
-        preserve_fds: preserved(args.preserve_fds),
+        preserve_fds: global.environment.preserved(args.preserve_fds),
         cgroups: global.cgroups,
         tolerance: global.tolerance,
         terminal,
+        notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
     };
     plan::create::create(&bundle.spec, host, &options)
@@ -160,17 +131,12 @@ pub(super) fn plan_of(
 /// What `create` would do with a bundle here, and the facts it rests on.
 pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     let args = Create { id: "ID".into(), bundle: bundle.to_owned(), ..Create::default() };
-    let mut bundle = Bundle::load(&args)?;
+    let mut bundle = Bundle::load(global, &args)?;
+    notify::offer(global, &args.id, &mut bundle.spec);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
-    let plan = plan_of(
-        global,
-        &args,
-        &bundle,
-        Start::OnSignal,
-        Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket),
-        &host,
-    )?;
+    let terminal = Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket);
+    let plan = plan_of(global, &args, &bundle, ProgramStart::OnSignal, terminal, &host)?;
     Ok((host, plan))
 }
 
@@ -198,18 +164,18 @@ pub(super) fn make(
     global: &Global,
     args: &Create,
     mut bundle: Bundle,
-    start: Start,
+    start: ProgramStart,
     console: Theirs,
     mut trace: Option<&mut Trace>,
 ) -> Result<Made> {
     if let Some(trace) = &mut trace {
         trace.mark("plan");
     }
-    check_preserved(preserved(args.preserve_fds))?;
-    notify::offer(&mut bundle.spec, &global.root.path().join(&args.id));
+    global.environment.check_preserved(args.preserve_fds)?;
+    notify::offer(global, &args.id, &mut bundle.spec);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
-    let mut plan = plan_of(global, args, &bundle, start, console.terminal, &host)?;
+    let plan = plan_of(global, args, &bundle, start, console.terminal, &host)?;
     global.tell_plan(&plan);
     if let Some(trace) = &mut trace {
         trace.mark("make the state directory");
@@ -221,15 +187,15 @@ pub(super) fn make(
         // Deleted by force in this instant.
         Ok((None, _)) => return Err(state::does_not_exist()),
         Err(error) => {
-            if let Err(worse) = dir.remove() {
-                (global.warn)(&worse.to_string());
+            if let Err(failure) = dir.remove() {
+                (global.warn)(&failure.to_string());
             }
             return Err(error);
         }
     };
     let mut container = Container { record, dir };
-    let result = notify::prepare(&container.dir, &mut plan)
-        .and_then(|_held| begin(global, args, &bundle, start, console, &plan, &mut container, trace));
+    let result = notify::prepare(global, &container.dir)
+        .and_then(|()| begin(global, args, &bundle, start, console, &plan, &mut container, trace));
     match result {
         Ok((running, notify)) => Ok(Made { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
@@ -244,20 +210,14 @@ pub(super) fn make(
 
 /// Removes the record of a container that could not be made, and runs its poststop hooks.
 pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Container) {
-    if let Err(worse) = host_mounts::remove(container.record.host_mounts.as_ref()) {
-        (global.warn)(&worse.to_string());
+    if let Err(failure) = host_mounts::remove(container.record.host_mounts.as_ref()) {
+        (global.warn)(&failure.to_string());
     }
-    if let Err(worse) = container.dir.remove() {
-        (global.warn)(&worse.to_string());
+    if let Err(failure) = container.dir.remove() {
+        (global.warn)(&failure.to_string());
     }
-    let hooks = bundle.spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
-    let state = state_text(&bundle.spec, id, &bundle.dir, "stopped", 0);
-    let worse = match hook_output(&bundle.spec) {
-        Ok(output) => launch::run_each_hook("poststop", hooks, &state, &output),
-        Err(error) => vec![error],
-    };
-    for worse in worse {
-        (global.warn)(&worse.to_string());
+    if let Err(error) = run_poststop(global, &bundle.spec, id, &bundle.dir) {
+        (global.warn)(&error.to_string());
     }
 }
 
@@ -266,18 +226,18 @@ fn begin(
     global: &Global,
     args: &Create,
     bundle: &Bundle,
-    start: Start,
+    start: ProgramStart,
     console: Theirs,
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,
 ) -> Result<(Running, Option<Notify>)> {
     let fifo = match start {
-        Start::OnSignal => Some(make_fifo(container.dir.fd())?),
-        Start::Now => None,
+        ProgramStart::OnSignal => Some(make_fifo(container.dir.fd())?),
+        ProgramStart::Now => None,
     };
     // Before the program runs: what it sends must not get lost.
-    let notify = if start == Start::Now { Notify::open(&container.dir)? } else { None };
+    let notify = if start == ProgramStart::Now { Notify::open(global, &container.dir)? } else { None };
     let Container { dir, record } = container;
     let save = |record: &mut Record, running: &Running| -> Result<()> {
         record.init = Some(ProcessId::of(running.pid)?);
@@ -292,19 +252,16 @@ fn begin(
     let mut tell = |moment: Moment, running: Option<&Running>| -> Result<()> {
         match (moment, running) {
             (Moment::Cloned, Some(running)) => save(record, running),
-            (Moment::Ready, Some(running)) => publish(args, bundle, dir, running),
+            (Moment::Ready, Some(running)) => publish(global, args, bundle, dir, running),
             _ => {
                 dir.save(record)?;
                 dir.write_config(&bundle.text)
             }
         }
     };
-    let state = |status: &str, pid: i32| state_text(&bundle.spec, &args.id, &bundle.dir, status, pid);
     let running = launch::launch(Launch {
         plan,
-        hooks: bundle.spec.hooks.as_ref(),
         hook_output: hook_output(&bundle.spec)?,
-        state: &state,
         warn: global.warn,
         tell: &mut tell,
         streams: console.streams,
@@ -318,12 +275,12 @@ fn begin(
 }
 
 /// The container is set up: whoever asked to be told learns of it.
-fn publish(args: &Create, bundle: &Bundle, dir: &Dir, running: &Running) -> Result<()> {
+fn publish(global: &Global, args: &Create, bundle: &Bundle, dir: &Dir, running: &Running) -> Result<()> {
     dir.publish()?;
     if let Some(path) = &args.pid_file {
         files::write_pid(path, running.pid)?;
     }
-    if let Some(path) = pidfd_receiver(&bundle.spec) {
+    if let Some(path) = pidfd_receiver(global, &bundle.spec) {
         files::send_pidfd(&path, running.pidfd.as_fd(), b" ")?;
     }
     match &args.pidfd_socket {
@@ -337,6 +294,15 @@ fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     launch::open_fifo(dir, FIFO)
 }
 
+/// Runs the poststop hooks; those that fail are told.
+pub(super) fn run_poststop(global: &Global, spec: &Spec, id: &str, bundle: &Path) -> Result<()> {
+    let list = hooks::host(spec, id, bundle, HookKind::Poststop, "stopped");
+    for error in launch::run_each_hook(&list, 0, &hook_output(spec)?) {
+        (global.warn)(&error.to_string());
+    }
+    Ok(())
+}
+
 /// Where hooks of this container write to.
 pub(super) fn hook_output(spec: &Spec) -> Result<HookOutput> {
     if spec.hooks.is_none() {
@@ -347,24 +313,9 @@ pub(super) fn hook_output(spec: &Spec) -> Result<HookOutput> {
 }
 
 /// crun's way to ask for a pidfd; the annotation goes before the environment.
-fn pidfd_receiver(spec: &Spec) -> Option<PathBuf> {
+fn pidfd_receiver(global: &Global, spec: &Spec) -> Option<PathBuf> {
     let annotation = annotations::value(&spec.annotations, annotations::PIDFD_RECEIVER).map(PathBuf::from);
-    annotation.or_else(|| std::env::var_os("RUN_OCI_PIDFD_RECEIVER").filter(|path| !path.is_empty()).map(PathBuf::from))
-}
-
-/// crun's other way to name the socket of the seccomp listener.
-pub(super) fn receiver_of_environment(spec: &mut Spec) {
-    let annotated = annotations::value(&spec.annotations, annotations::SECCOMP_RECEIVER).is_some();
-    let Some(seccomp) = spec.linux.as_mut().and_then(|linux| linux.seccomp.as_mut()) else { return };
-    if !annotated && seccomp.listener_path.as_deref().is_none_or(str::is_empty) {
-        seccomp.listener_path = std::env::var("RUN_OCI_SECCOMP_RECEIVER").ok();
-    }
-}
-
-/// The state document that hooks and listeners get.
-pub(super) fn state_text(spec: &Spec, id: &str, bundle: &Path, status: &str, pid: i32) -> Vec<u8> {
-    let (head, tail) = plan::hook_state(spec, id, bundle, status);
-    [head, pid.to_string().into_bytes(), tail].concat()
+    annotation.or_else(|| global.environment.pidfd_receiver.clone())
 }
 
 /// What is known before anything is made: enough for `delete` to clean up whatever `create` gets to.
@@ -372,8 +323,9 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
     let spec = &bundle.spec;
     let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    let own_pid =
-        namespaces.iter().any(|ns| ns.kind == Kind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
+    let own_pid = namespaces
+        .iter()
+        .any(|ns| ns.kind == NamespaceKind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
     let cgroup = match &plan.cgroup {
         Some(cgroup) => serde_json::to_value(Saved::planned(cgroup, plan.scope.as_ref()))
             .at(Stage::State, || "describe the cgroup")?,

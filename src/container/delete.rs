@@ -10,7 +10,7 @@ use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
-use crate::plan::create::plan_cgroup;
+use crate::plan::systemd::driver::plan_cgroup;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::state::{Dir, Life, Record, Status, Wait, does_not_exist};
@@ -69,8 +69,8 @@ fn one(global: &Global, id: &str, force: Force, poststop: Poststop, trace: &mut 
         Ok(None) => return dir.remove().and_then(|()| gone()),
         Err(error) if force == Force::Yes => {
             (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
-            if let Err(worse) = remove_by_config(global, id, &dir) {
-                (global.warn)(&format!("delete {id}: {worse}: processes and cgroups may be left"));
+            if let Err(failure) = remove_by_config(global, id, &dir) {
+                (global.warn)(&format!("delete {id}: {failure}: processes and cgroups may be left"));
             }
             return dir.remove();
         }

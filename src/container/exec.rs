@@ -1,10 +1,9 @@
 //! `exec`: one more process in a container that runs.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::console::{Asked, Console, Theirs};
-use super::create::{check_preserved, preserved, receiver_of_environment, state_text};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::lookup::not_running;
@@ -16,11 +15,11 @@ use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::cgroup::Version;
-use crate::plan::create::Cgroups;
-use crate::plan::exec::Options;
-use crate::plan::op::{Entry, IntoCgroup, Rest};
-use crate::plan::process::environment::Environment;
+use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
+use crate::plan::exec::ExecOptions;
+use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::systemd::Owner;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::process::{Capabilities, Process};
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
@@ -43,13 +42,13 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     let text =
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
     let mut spec: Spec = spec::parse(&text, "config.json")?;
-    receiver_of_environment(&mut spec);
+    global.environment.name_receiver(&mut spec);
     let mut process = process(args, &spec)?;
     let socket = args.console_socket.as_deref();
     let asked = Asked { socket, terminal: process.terminal, detach: args.detach };
     let (console, ours) = Console::choose(&asked)?.open()?;
     ours.size_terminal(&mut process);
-    check_preserved(preserved(args.preserve_fds))?;
+    global.environment.check_preserved(args.preserve_fds)?;
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
@@ -72,8 +71,10 @@ fn join(
     let pidfd = init.pidfd()?.ok_or_else(not_running)?;
     let cgroup = cgroup(container, args, init.pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
-    let options = Options {
-        preserve_fds: preserved(args.preserve_fds),
+    let options = ExecOptions {
+        id: args.id.clone(),
+        bundle: PathBuf::from(&container.record.bundle),
+        preserve_fds: global.environment.preserved(args.preserve_fds),
         entry: entry(global, &host, cgroup.as_ref()),
         terminal: console.terminal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
@@ -92,12 +93,9 @@ fn join(
             None => Ok(()),
         }
     };
-    let state = |status: &str, pid: i32| state_text(spec, &args.id, Path::new(&container.record.bundle), status, pid);
     let launched = launch::launch(Launch {
         plan: &plan,
-        hooks: None,
         hook_output: HookOutput::default(),
-        state: &state,
         warn: global.warn,
         tell: &mut tell,
         streams: console.streams,
@@ -115,14 +113,14 @@ fn join(
 
 /// How the process gets into the cgroup.
 fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
-    let Some(cgroup) = cgroup.filter(|_| global.cgroups != Cgroups::Disabled) else {
-        return Entry { clone: IntoCgroup::No, rest: Rest::Done };
+    let Some(cgroup) = cgroup.filter(|_| global.cgroups != CgroupDriver::Disabled) else {
+        return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing };
     };
     let only_v2 = cgroup.versions().all(|version| version == Version::V2);
     // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
     let own = cgroup.scope().is_none_or(|scope| scope.owner == Owner::System);
     let clone = if own && (only_v2 || host.is_real_root()) { IntoCgroup::Yes } else { IntoCgroup::No };
-    Entry::choose(cgroup.versions(), clone, Rest::Join)
+    Entry::choose(cgroup.versions(), clone, Remaining::ChildJoins)
 }
 
 /// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names, or the one its first process
@@ -156,7 +154,7 @@ fn process(args: &Exec, spec: &Spec) -> Result<Process> {
     process.terminal = args.tty;
     process.console_size = None;
     process.env.extend(args.env.iter().cloned());
-    Environment::parse(&process.env)?;
+    ProgramEnvironment::parse(&process.env)?;
     if let Some(cwd) = &args.cwd {
         process.cwd.clone_from(cwd);
     }

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespace::Kind;
+use crate::plan::namespace::NamespaceKind;
 use crate::spec::Spec;
 use crate::sys::{last_calls, self_image};
 
@@ -18,7 +18,7 @@ pub(super) fn protect_from(spec: &Spec) -> Result<()> {
     // The child is born among the processes of a pid namespace that it joins.
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
     let joins = |ns: &crate::spec::linux::Namespace| {
-        ns.kind == Kind::Pid.name() && ns.path.as_deref().is_some_and(|path| !path.is_empty())
+        ns.kind == NamespaceKind::Pid.name() && ns.path.as_deref().is_some_and(|path| !path.is_empty())
     };
     // These are programs of the image, run by a process that is still brisk.
     let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty());

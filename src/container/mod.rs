@@ -7,6 +7,7 @@ mod console;
 mod create;
 pub mod criu;
 mod delete;
+pub mod environment;
 mod events;
 mod exec;
 mod facts;

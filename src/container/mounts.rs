@@ -11,9 +11,10 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::cgroup::rootless::Tolerance;
-use crate::plan::create::{Cgroups, Keyring, Options, Start, Terminal};
-use crate::plan::op::{Enter, Plan};
+use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
+use crate::plan::systemd::driver::CgroupDriver;
+use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use crate::spec::mounts::Mount;
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
@@ -24,16 +25,17 @@ use crate::sys::process::{self, Exit};
 pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
     let (container, _lock) = locked(global, id)?;
     let spec = config(&container)?;
-    let options = Options {
+    let options = CreateOptions {
         id: id.to_owned(),
         bundle: PathBuf::from(&container.record.bundle),
         enter: Enter::Pivot,
         keyring: Keyring::Inherit,
-        start: Start::Now,
+        start: ProgramStart::Now,
         preserve_fds: 0,
-        cgroups: Cgroups::Disabled,
+        cgroups: CgroupDriver::Disabled,
         tolerance: Tolerance::Auto,
         terminal: Terminal::None,
+        notify: None,
         joined_own: 0,
     };
     let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options)?;
@@ -65,9 +67,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
     }
     let Running { pid, pidfd, .. } = launch::launch(Launch {
         plan,
-        hooks: None,
         hook_output: HookOutput::default(),
-        state: &|_, _| Vec::new(),
         warn: global.warn,
         tell: &mut |_, _| Ok(()),
         streams: [None, None, None],

@@ -3,75 +3,55 @@
 //! The host's socket never gets into the container. The container gets a directory with one of ours, read-only,
 //! and of what arrives there only `READY=1` is passed on, in our words. `start`, or `run`, listens until then.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::fs::Permissions;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{EndLink, Op, Plan, Reach, Source, Step, What};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{Dir, NOTIFY};
-use crate::sys::{fs, process};
+use crate::sys::fs;
 
 /// Where the directory is in the container, as with runc.
 const PLACE: &str = "/run/notify";
 const SOCKET: &str = "notify.sock";
 
-/// The supervisor's socket.
-fn supervisor() -> Option<OsString> {
-    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
+/// The directory on the host that becomes [`PLACE`], where somebody wants to be told.
+pub(super) fn directory(global: &Global, id: &str) -> Option<PathBuf> {
+    global.environment.notify_socket.as_ref()?;
+    Some(global.root.path().join(id).join(NOTIFY.to_string_lossy().as_ref()))
 }
 
-/// Gives the container its socket's place, when somebody wants to be told: `state` is its state directory.
-pub(super) fn offer(spec: &mut Spec, state: &Path) {
-    let (Some(_), Some(process)) = (supervisor(), &mut spec.process) else { return };
+/// Gives the container its socket's place, when somebody wants to be told.
+pub(super) fn offer(global: &Global, id: &str, spec: &mut Spec) {
+    let (Some(directory), Some(process)) = (directory(global, id), &mut spec.process) else { return };
     process.env.retain(|variable| !variable.starts_with("NOTIFY_SOCKET="));
     process.env.push(format!("NOTIFY_SOCKET={PLACE}/{SOCKET}"));
     spec.mounts.push(Mount {
         destination: PLACE.into(),
         kind: Some("bind".into()),
-        source: Some(state.join(NOTIFY.to_string_lossy().as_ref()).to_string_lossy().into_owned()),
+        source: Some(directory.to_string_lossy().into_owned()),
         options: ["bind", "ro", "nosuid", "nodev", "noexec"].map(str::to_owned).into(),
         ..Mount::default()
     });
 }
 
-/// Makes the directory that is mounted. Root's child takes a clone of it from us, by the descriptor to be kept open
-/// until then: as root of a user namespace it could not look into our state. An ordinary user's can.
-pub(super) fn prepare(dir: &Dir, plan: &mut Plan) -> Result<Option<OwnedFd>> {
-    if supervisor().is_none() {
-        return Ok(None);
+/// Makes the directory that is mounted.
+pub(super) fn prepare(global: &Global, dir: &Dir) -> Result<()> {
+    if global.environment.notify_socket.is_none() {
+        return Ok(());
     }
-    let what = || "make the directory of the notify socket";
-    fs::mkdir(dir.fd(), NOTIFY, 0o755).at(Stage::State, what)?;
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    let place = fs::open(dir.fd(), NOTIFY, flags, 0).at(Stage::State, what)?;
-    let clone = plan.steps.iter().position(|step| matches!(step, Step::Clone { .. }));
-    let (Some(clone), 0) = (clone, process::geteuid()) else { return Ok(Some(place)) };
-    let tree = plan.steps[..clone].iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
-    for op in &mut plan.ops {
-        if let Op::Mount(mount) = op
-            && mount.dest.to_bytes() == PLACE.trim_start_matches('/').as_bytes()
-            && let What::Bind { source, .. } = &mut mount.what
-        {
-            *source = Source::Tree(tree);
-        }
-    }
-    let path = CString::new(format!("/proc/self/fd/{}", place.as_raw_fd())).unwrap_or_default();
-    plan.steps.insert(
-        clone,
-        Step::CloneTree { path, reach: Reach::One, propagation: libc::MS_PRIVATE, end: EndLink::Follow },
-    );
-    Ok(Some(place))
+    fs::mkdir(dir.fd(), NOTIFY, 0o755).at(Stage::State, || "make the directory of the notify socket")
 }
 
 /// The container's socket, listened to.
@@ -91,9 +71,9 @@ pub(super) enum Heard {
 
 impl Notify {
     /// Listens, where there is a supervisor and the container was created with a socket. Before the program runs.
-    pub(super) fn open(dir: &Dir) -> Result<Option<Notify>> {
+    pub(super) fn open(global: &Global, dir: &Dir) -> Result<Option<Notify>> {
         let what = || "listen on the container's notify socket";
-        let Some(supervisor) = supervisor() else { return Ok(None) };
+        let Some(supervisor) = global.environment.notify_socket.clone() else { return Ok(None) };
         let place = match fs::open(dir.fd(), NOTIFY, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
             Err(Errno::ENOENT) => return Ok(None),
             result => result.at(Stage::State, what)?,

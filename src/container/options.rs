@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::environment::Environment;
+use crate::plan::Plan;
 use crate::plan::cgroup::rootless::Tolerance;
-use crate::plan::create::Cgroups;
-use crate::plan::op::Plan;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::Resources;
 use crate::state::Root;
 
@@ -15,10 +16,12 @@ pub const NETWORK_LOCKS: &[&str] = &["iptables", "nftables", "skip"];
 
 /// What holds for every verb.
 pub struct Global<'a> {
+    /// What brisk's environment asks for.
+    pub environment: Environment,
     /// Where the state of containers is kept.
     pub root: Root,
     /// Who makes cgroups.
-    pub cgroups: Cgroups,
+    pub cgroups: CgroupDriver,
     /// Whether cgroups that cannot be written are tolerated.
     pub tolerance: Tolerance,
     /// Takes a warning: something went otherwise than asked, and the work goes on.
@@ -88,7 +91,7 @@ pub struct Start {
 
 /// `UID[:GID]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
+pub struct ExecUser {
     /// User id in the container.
     pub uid: u32,
     /// Group id in the container, where given.
@@ -121,7 +124,7 @@ pub struct Exec {
     /// `NAME=value`, added to the container's.
     pub env: Vec<String>,
     /// User and group.
-    pub user: Option<User>,
+    pub user: Option<ExecUser>,
     /// Supplementary groups, added to the container's.
     pub additional_gids: Vec<u32>,
     /// Capabilities, added to the container's.

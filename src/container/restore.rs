@@ -8,11 +8,11 @@ use std::process::Stdio;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
 use super::console::{Asked, Console};
-use super::create::{Bundle, give_up, hook_output, plan_of, record, state_text};
+use super::create::{Bundle, give_up, hook_output, plan_of, record};
 use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
-use super::criu::opts::{self, Facts, Restored};
-use super::criu::service::{Kind, Notice, Service, inherit, with_log};
+use super::criu::opts::{self, CriuFacts, Restored};
+use super::criu::service::{Notice, RequestKind, Service, inherit, with_log};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
@@ -23,10 +23,13 @@ use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch;
-use crate::plan::create::{Start, Terminal};
+use crate::plan::Plan;
+use crate::plan::ProgramStart;
 use crate::plan::namespace::Namespaces;
-use crate::plan::op::{Plan, Step};
+use crate::plan::op::{HookKind, Terminal};
+use crate::plan::process::hooks;
 use crate::plan::rootfs::mounts::is_bind;
+use crate::plan::step::Step;
 use crate::proc;
 use crate::spec::Spec;
 use crate::state::{self, CONFIG, Dir, ProcessId, Wait};
@@ -46,7 +49,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         no_pivot: args.no_pivot,
         ..Create::default()
     };
-    let bundle = Bundle::load(&create)?;
+    let bundle = Bundle::load(global, &create)?;
     let images = Directories::open(&args.criu)?;
     let asked = Asked { socket: args.console_socket.as_deref(), terminal: bundle.terminal(), detach: args.detach };
     let console = match Console::choose(&asked)? {
@@ -58,14 +61,9 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
-    let plan = plan_of(
-        global,
-        &create,
-        &bundle,
-        Start::Now,
-        Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket),
-        &host_for(&bundle.spec, Host::probe()?)?,
-    )?;
+    let terminal = Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket);
+    let host = host_for(&bundle.spec, Host::probe()?)?;
+    let plan = plan_of(global, &create, &bundle, ProgramStart::Now, terminal, &host)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
     let mut container = Container { record: record(&create, &bundle, &plan)?, dir };
@@ -145,7 +143,7 @@ impl Restoring<'_> {
         let dirs: Vec<PathBuf> =
             self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
         let sources = external::sources(self.bundle.spec(), self.bundle.dir(), &dirs)?;
-        let facts = Facts {
+        let facts = CriuFacts {
             images: images.fd.as_raw_fd(),
             work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
@@ -155,7 +153,7 @@ impl Restoring<'_> {
         let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };
         let opts =
             opts::restore(self.args, &facts, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups })?;
-        service.call(Kind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
+        service.call(RequestKind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
         match self.pid {
             Some(_) => Ok(()),
             None => Err(Error::new(Stage::Criu, "criu has not told the container's process")),
@@ -227,11 +225,11 @@ impl Restoring<'_> {
     /// The hooks that expect namespaces without processes.
     fn run_hooks(&self, pid: i32) -> Result<()> {
         let spec = self.bundle.spec();
-        let Some(hooks) = &spec.hooks else { return Ok(()) };
-        let state = state_text(spec, &self.args.id, self.bundle.dir(), "created", pid);
         let output = hook_output(spec)?;
-        launch::run_hooks("prestart", &hooks.prestart, &state, &output)?;
-        launch::run_hooks("createRuntime", &hooks.create_runtime, &state, &output)
+        [HookKind::Prestart, HookKind::CreateRuntime].into_iter().try_for_each(|kind| {
+            let list = hooks::host(spec, &self.args.id, self.bundle.dir(), kind, "created");
+            launch::run_hooks(&list, pid, &output)
+        })
     }
 
     /// All processes are there and stopped: from here on it is a running container.
@@ -260,8 +258,8 @@ impl Restoring<'_> {
         }
         let cgroup = self.cgroup.take().map(|cgroup| cgroup.remove(Leftover::Kill));
         let rdt = self.rdt.take().map(|rdt| rdt.remove());
-        for worse in [cgroup, rdt].into_iter().flatten().filter_map(Result::err) {
-            (self.global.warn)(&worse.to_string());
+        for failure in [cgroup, rdt].into_iter().flatten().filter_map(Result::err) {
+            (self.global.warn)(&failure.to_string());
         }
     }
 }

@@ -10,12 +10,12 @@ use super::start::run_poststart;
 use super::{delete, files, image, poststop};
 use crate::error::{Context, Result, Stage};
 use crate::launch::Trace;
-use crate::plan::create::Start;
+use crate::plan::ProgramStart;
 use crate::sys::process;
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
-    let mut bundle = Bundle::load(&args.create)?;
+    let mut bundle = Bundle::load(global, &args.create)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
     let asked = Asked { socket: args.create.console_socket.as_deref(), terminal, detach: args.detach };
@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     }
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, &args.create, bundle, Start::Now, console, trace.as_mut())?;
+    let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut())?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
     let status = attend(global, args, made, ours, signals);
     match (&status, args.detach) {
@@ -53,9 +53,7 @@ fn attend(global: &Global, args: &Run, made: Made, ours: Ours, signals: Option<s
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
         notify.wait(running.pid, running.pidfd.as_fd())?;
     }
-    if let Some(hooks) = spec.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) {
-        run_poststart(global, &container, &spec, hooks, running.pid)?;
-    }
+    run_poststart(global, &container, &spec, running.pid)?;
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(0) };
     let (master, streams) = (ours.master()?, ours.streams);
     foreground::attend(Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify })

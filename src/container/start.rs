@@ -5,13 +5,15 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::create::{hook_output, state_text};
+use super::create::{hook_output, run_poststop};
 use super::freeze::locked;
 use super::notify::Notify;
 use super::options::{Global, Start};
 use super::{Container, files};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
+use crate::plan::op::HookKind;
+use crate::plan::process::hooks;
 use crate::spec::{self, Spec};
 use crate::state::{FIFO, Status, Wait};
 use crate::sys::fs;
@@ -34,7 +36,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         trace.mark("signal the container's process");
     }
     // Before the program runs: what it sends must not get lost.
-    let notify = Notify::open(&container.dir)?;
+    let notify = Notify::open(global, &container.dir)?;
     let fifo = signal(global, &container)?;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
@@ -43,7 +45,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     {
         notify.wait(init.pid, pidfd.as_fd())?;
     }
-    hooks(global, &container, &fifo)?;
+    run_hooks(global, &container, &fifo)?;
     files::write_trace(global, args.trace.as_deref(), trace);
     Ok(())
 }
@@ -68,7 +70,7 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
 
 /// The container's process runs startContainer hooks, and tells of one that failed; poststart hooks run when the
 /// program does.
-fn hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<()> {
+fn run_hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<()> {
     let Some(text) = container.dir.config()? else { return Ok(()) };
     // Parsing is most of the cost of a start, and few containers have hooks. A key may be written with escapes.
     let names = |key: &[u8]| text.windows(key.len()).any(|window| window == key);
@@ -82,22 +84,20 @@ fn hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<()> {
     }
     launch::await_program(fifo.as_fd())?;
     let pid = container.record.init.map_or(0, |init| init.pid);
-    run_poststart(global, container, &spec, hooks, pid)
+    run_poststart(global, container, &spec, pid)
 }
 
 /// A failed poststart hook is an error and ends the container (runtime-spec 1.3, "Lifecycle", step 10). Called without
 /// the container's lock.
-pub(super) fn run_poststart(
-    global: &Global,
-    container: &Container,
-    spec: &Spec,
-    hooks: &spec::hooks::Hooks,
-    pid: i32,
-) -> Result<()> {
-    let state = state_text(spec, &container.record.id, Path::new(&container.record.bundle), "running", pid);
-    launch::run_hooks("poststart", &hooks.poststart, &state, &hook_output(spec)?).inspect_err(|_| {
-        if let Err(worse) = kill(container) {
-            (global.warn)(&worse.to_string());
+pub(super) fn run_poststart(global: &Global, container: &Container, spec: &Spec, pid: i32) -> Result<()> {
+    let record = &container.record;
+    let list = hooks::host(spec, &record.id, Path::new(&record.bundle), HookKind::Poststart, "running");
+    if list.hooks.is_empty() {
+        return Ok(());
+    }
+    launch::run_hooks(&list, pid, &hook_output(spec)?).inspect_err(|_| {
+        if let Err(failure) = kill(container) {
+            (global.warn)(&failure.to_string());
         }
     })
 }
@@ -114,10 +114,5 @@ fn kill(container: &Container) -> Result<()> {
 /// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
 pub fn poststop(global: &Global, record: &crate::state::Record, config: &[u8]) -> Result<()> {
     let spec: Spec = spec::parse(config, "config.json")?;
-    let hooks = spec.hooks.as_ref().map(|hooks| &hooks.poststop[..]).unwrap_or_default();
-    let state = state_text(&spec, &record.id, Path::new(&record.bundle), "stopped", 0);
-    for worse in launch::run_each_hook("poststop", hooks, &state, &hook_output(&spec)?) {
-        (global.warn)(&worse.to_string());
-    }
-    Ok(())
+    run_poststop(global, &spec, &record.id, Path::new(&record.bundle))
 }

@@ -16,14 +16,14 @@ const CALLERS: [BorrowedFd<'static>; 3] = [fs::STDIN, fs::STDOUT, fs::STDERR];
 #[derive(Debug, Default)]
 pub(super) struct Relayed {
     /// Written by us: the program's standard input.
-    pub input: Option<Input>,
+    pub input: Option<InputPipe>,
     /// Read by us, with the stream that it goes to.
     pub outputs: Vec<(OwnedFd, BorrowedFd<'static>)>,
 }
 
 /// The pipe to the program's standard input.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct InputPipe {
     pub writer: OwnedFd,
     /// Kept where the caller's stream can be sought in: it tells how much of it the program has not read.
     pub reader: Option<OwnedFd>,
@@ -48,7 +48,7 @@ pub(super) fn relay() -> Result<(Relayed, ForProgram)> {
         if number == 0 {
             let regular = fs::kind(&stat) == libc::S_IFREG;
             let kept = regular.then(|| fs::dup(reader.as_fd(), 3)).transpose();
-            ours.input = Some(Input { writer, reader: kept.at(Stage::Console, || "copy a descriptor")? });
+            ours.input = Some(InputPipe { writer, reader: kept.at(Stage::Console, || "copy a descriptor")? });
             program[number] = Some(reader);
         } else {
             ours.outputs.push((reader, caller));

@@ -18,7 +18,7 @@ use crate::plan::cgroup::{Privilege, Write};
 use crate::plan::systemd::{self, Property};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
-use crate::state::{Identity, Lock, Status};
+use crate::state::{Caller, Lock, Status};
 
 /// One container's part.
 struct Change {
@@ -79,8 +79,8 @@ fn forget(changes: &mut [Change], mut error: Error) -> Error {
     for Change { container, rdt, .. } in changes {
         if rdt.as_ref().is_some_and(|rdt| rdt.made.is_some()) {
             container.record.rdt = serde_json::Value::Null;
-            if let Err(worse) = container.dir.save(&container.record) {
-                error = Error::new(Stage::State, format!("{error}; and then: {worse}"));
+            if let Err(failure) = container.dir.save(&container.record) {
+                error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
             }
         }
     }
@@ -106,8 +106,8 @@ fn save(changes: &mut [Change]) -> Result<()> {
             change.container.record.resources = change.before.take();
             for change in &mut changes[..index] {
                 change.container.record.resources = change.before.take();
-                if let Err(worse) = change.container.dir.save(&change.container.record) {
-                    error = Error::new(Stage::State, format!("{error}; and then: {worse}"));
+                if let Err(failure) = change.container.dir.save(&change.container.record) {
+                    error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
                 }
             }
             return Err(error);
@@ -138,7 +138,7 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
     let current = container.resources()?;
     let mut plan = update::update(&current, wanted, layout)?;
     if args.device_rules {
-        let privilege = if Identity::probe()?.real_root { Privilege::Root } else { Privilege::Rootless };
+        let privilege = if Caller::probe()?.real_root { Privilege::Root } else { Privilege::Rootless };
         update::replace_devices(&mut plan, &current, wanted, layout, privilege)?;
     } else if !wanted.devices.is_empty() && wanted.devices != current.devices {
         plan.warnings.push("the device rules stay as they are: --device-rules replaces them".into());
@@ -278,9 +278,9 @@ fn take_back(changes: &[Change], done: Vec<Done>, error: Error) -> Error {
             .map_or(Ok(()), |rules| changes[index].cgroup.set_devices(&rules.before)),
         Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties).map(drop),
     };
-    let worse: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
-    if worse.is_empty() {
+    let failures: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
+    if failures.is_empty() {
         return error;
     }
-    Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", worse.join("; ")))
+    Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", failures.join("; ")))
 }

@@ -15,7 +15,7 @@ use crate::dbus::value::Value;
 use crate::error::{Context, Error, Result, Stage};
 
 use crate::dbus::address::{Address, Peer};
-use crate::dbus::message::{Call, Message};
+use crate::dbus::message::{BusMessage, Call};
 
 /// A connection.
 pub struct Link {
@@ -90,13 +90,13 @@ impl Link {
     }
 
     /// The next message.
-    pub fn next(&mut self, deadline: Instant) -> std::result::Result<Message, Silence> {
+    pub fn next(&mut self, deadline: Instant) -> std::result::Result<BusMessage, Silence> {
         let bad = |why: &str| Silence::Failed(Error::new(Stage::Cgroup, format!("read a message from systemd: {why}")));
         loop {
-            if let Some(length) = Message::length(&self.inbox).map_err(bad)?
+            if let Some(length) = BusMessage::length(&self.inbox).map_err(bad)?
                 && let Some(bytes) = self.inbox.get(..length)
             {
-                let message = Message::decode(bytes).map_err(bad)?;
+                let message = BusMessage::decode(bytes).map_err(bad)?;
                 self.inbox.drain(..length);
                 return Ok(message);
             }

@@ -14,7 +14,7 @@ const FIXED: usize = 16;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// A method call.
     Call,
     /// Its reply.
@@ -164,9 +164,9 @@ fn alignment(signature: &str) -> usize {
 
 /// A message that was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct BusMessage {
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The serial of the call it answers.
     pub reply_to: Option<u32>,
     /// The method or signal.
@@ -185,7 +185,7 @@ enum Endian {
     Big,
 }
 
-impl Message {
+impl BusMessage {
     /// The length of the message whose beginning is `bytes`; `None` when too little is there to tell.
     /// The error says what is wrong with it.
     pub fn length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
@@ -200,18 +200,18 @@ impl Message {
     }
 
     /// Decodes one whole message.
-    pub fn decode(bytes: &[u8]) -> Result<Message, &'static str> {
+    pub fn decode(bytes: &[u8]) -> Result<BusMessage, &'static str> {
         let endian = endian(bytes)?;
         let kind = match bytes.get(1) {
-            Some(1) => Kind::Call,
-            Some(2) => Kind::Return,
-            Some(3) => Kind::Error,
-            Some(4) => Kind::Signal,
+            Some(1) => MessageKind::Call,
+            Some(2) => MessageKind::Return,
+            Some(3) => MessageKind::Error,
+            Some(4) => MessageKind::Signal,
             _ => return Err("it is of an unknown kind"),
         };
         let mut head = Decoder { bytes, at: 12, endian };
         let end = FIXED + head.u32()? as usize;
-        let mut message = Message {
+        let mut message = BusMessage {
             kind,
             reply_to: None,
             member: String::new(),

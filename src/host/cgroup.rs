@@ -66,7 +66,7 @@ impl Hierarchy {
 /// How the controllers are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum LayoutKind {
     /// No cgroup file system is mounted.
     None,
     /// Only v1 hierarchies.
@@ -89,12 +89,12 @@ pub struct Layout {
 
 impl Layout {
     /// Which version this layout is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> LayoutKind {
         match (&self.unified, self.v1.is_empty()) {
-            (None, true) => Kind::None,
-            (None, false) => Kind::V1,
-            (Some(_), true) => Kind::V2,
-            (Some(_), false) => Kind::Hybrid,
+            (None, true) => LayoutKind::None,
+            (None, false) => LayoutKind::V1,
+            (Some(_), true) => LayoutKind::V2,
+            (Some(_), false) => LayoutKind::Hybrid,
         }
     }
 

@@ -28,14 +28,14 @@ pub struct Feature {
     /// What it is good for here.
     pub gives: &'static str,
     /// Whether a container can be had without it.
-    pub need: Need,
+    pub need: CheckNeed,
     /// Whether this kernel has it.
     pub there: bool,
 }
 
 /// What is lost without something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub enum CheckNeed {
     /// No container can be made.
     Everything,
     /// Part of what can be asked for.
@@ -46,7 +46,7 @@ pub enum Need {
 
 /// Everything that is known.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct CheckFacts {
     /// The user.
     pub uid: u32,
     /// Its login name; the number where it has none.
@@ -91,14 +91,14 @@ const SWITCHES: &[(&str, &str, &str)] = &[
     ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
 ];
 
-impl Facts {
+impl CheckFacts {
     /// Asks the kernel and looks around.
-    pub fn probe() -> Result<Facts> {
+    pub fn probe() -> Result<CheckFacts> {
         let host = Host::probe()?;
         let users = read("/etc/passwd");
         let switch = SWITCHES.iter().find(|(path, forbids, _)| read(path).trim() == *forbids);
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        Ok(Facts {
+        Ok(CheckFacts {
             uid: host.uid,
             name: passwd::name_of(users.as_bytes(), host.uid).map_or_else(|| host.uid.to_string(), str::to_owned),
             real_root: host.is_real_root(),
@@ -140,26 +140,32 @@ fn features() -> Result<Vec<Feature>> {
     let row = |name, since, need, gives, there| Feature { name, since, gives, need, there };
     let namespace = |name: &str| Path::new("/proc/self/ns").join(name).exists();
     Ok(vec![
-        row("openat2", "5.6", Need::Everything, "paths that stay inside the root", open_in_root(root)),
-        row("fsopen", "5.2", Need::Everything, "mounts made before they can be seen", known(mount::fs_open(c"tmpfs"))),
-        row("mount_setattr", "5.12", Need::Something, "id-mapped and recursive mount options", set_nothing(root)),
-        row("clone3", "5.5", Need::Everything, "processes in new namespaces", into_cgroup(root) != Errno::ENOSYS),
-        row("CLONE_INTO_CGROUP", "5.7", Need::Speed, "born in the cgroup (v2)", into_cgroup(root) == Errno::EBADF),
-        row("pidfd_open", "5.3", Need::Everything, "signals that cannot hit another process", pidfd()),
-        row("pidfd_getfd", "5.6", Need::Something, "seccomp listeners", known(process::pidfd_getfd(root, 0))),
-        row("close_range", "5.11", Need::Speed, "no stray descriptor", fs::cloexec_from(u32::MAX).is_ok()),
-        row("listmount", "6.8", Need::Speed, "hosts with many mounts noticed", mount::holds_mounts(1).is_some()),
+        row("openat2", "5.6", CheckNeed::Everything, "paths that stay inside the root", open_in_root(root)),
+        row(
+            "fsopen",
+            "5.2",
+            CheckNeed::Everything,
+            "mounts made before they can be seen",
+            known(mount::fs_open(c"tmpfs")),
+        ),
+        row("mount_setattr", "5.12", CheckNeed::Something, "id-mapped and recursive mount options", set_nothing(root)),
+        row("clone3", "5.5", CheckNeed::Everything, "processes in new namespaces", into_cgroup(root) != Errno::ENOSYS),
+        row("CLONE_INTO_CGROUP", "5.7", CheckNeed::Speed, "born in the cgroup (v2)", into_cgroup(root) == Errno::EBADF),
+        row("pidfd_open", "5.3", CheckNeed::Everything, "signals that cannot hit another process", pidfd()),
+        row("pidfd_getfd", "5.6", CheckNeed::Something, "seccomp listeners", known(process::pidfd_getfd(root, 0))),
+        row("close_range", "5.11", CheckNeed::Speed, "no stray descriptor", fs::cloexec_from(u32::MAX).is_ok()),
+        row("listmount", "6.8", CheckNeed::Speed, "hosts with many mounts noticed", mount::holds_mounts(1).is_some()),
         row(
             "PR_SET_MM_MAP",
             "3.18",
-            Need::Speed,
+            CheckNeed::Speed,
             "no runtime left in the container",
             sys::last_calls::can_leave_runtime(),
         ),
-        row("user namespace", "3.8", Need::Something, "rootless containers", namespace("user")),
-        row("cgroup namespace", "4.6", Need::Something, "the container's view of its cgroup", namespace("cgroup")),
-        row("time namespace", "5.6", Need::Something, "linux.timeOffsets", namespace("time")),
-        row("cgroup.kill", "5.14", Need::Speed, "a whole container killed at once", cgroup_kill()),
+        row("user namespace", "3.8", CheckNeed::Something, "rootless containers", namespace("user")),
+        row("cgroup namespace", "4.6", CheckNeed::Something, "the container's view of its cgroup", namespace("cgroup")),
+        row("time namespace", "5.6", CheckNeed::Something, "linux.timeOffsets", namespace("time")),
+        row("cgroup.kill", "5.14", CheckNeed::Speed, "a whole container killed at once", cgroup_kill()),
     ])
 }
 

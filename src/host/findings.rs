@@ -4,8 +4,8 @@
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::cgroup::Kind;
-use super::check::{Facts, Feature, Need};
+use super::cgroup::LayoutKind;
+use super::check::{CheckFacts, CheckNeed, Feature};
 use crate::sys::seccomp;
 
 /// How a row ends.
@@ -53,7 +53,7 @@ impl Finding {
 }
 
 /// All rows, group by group.
-pub fn findings(facts: &Facts) -> Vec<Finding> {
+pub fn findings(facts: &CheckFacts) -> Vec<Finding> {
     let mut rows: Vec<Finding> = facts.features.iter().map(|f| feature(f, &facts.release)).collect();
     rows.extend(seccomp_rows(facts));
     rows.extend(cgroup_rows(facts));
@@ -70,16 +70,16 @@ fn feature(feature: &Feature, release: &str) -> Finding {
     let row = |verdict| Finding::new("kernel", feature.name, verdict, detail.clone());
     match (feature.there, feature.need) {
         (true, _) => row(Verdict::Yes),
-        (false, Need::Speed) => row(Verdict::Without),
-        (false, Need::Something) => {
+        (false, CheckNeed::Speed) => row(Verdict::Without),
+        (false, CheckNeed::Something) => {
             row(Verdict::No).trouble(format!("{release} does not give {}", feature.gives), None)
         }
-        (false, Need::Everything) => row(Verdict::No)
+        (false, CheckNeed::Everything) => row(Verdict::No)
             .trouble(format!("no container can be made by {release}: {} is missing", feature.name), None),
     }
 }
 
-fn seccomp_rows(facts: &Facts) -> Vec<Finding> {
+fn seccomp_rows(facts: &CheckFacts) -> Vec<Finding> {
     let row = |name: &str, there, what: &str| {
         let row = Finding::new("seccomp", name, Verdict::Yes, what);
         if there { row } else { row.trouble(format!("seccomp profiles that use {name} are refused"), None) }
@@ -98,13 +98,13 @@ fn seccomp_rows(facts: &Facts) -> Vec<Finding> {
     ]
 }
 
-fn cgroup_rows(facts: &Facts) -> Vec<Finding> {
+fn cgroup_rows(facts: &CheckFacts) -> Vec<Finding> {
     let layout = match facts.layout.kind() {
-        Kind::None => Finding::new("cgroup", "file system", Verdict::No, "none is mounted")
+        LayoutKind::None => Finding::new("cgroup", "file system", Verdict::No, "none is mounted")
             .trouble("no limits, no pause, no statistics", Some("mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_owned())),
-        Kind::V1 => Finding::new("cgroup", "version", Verdict::Yes, "v1"),
-        Kind::V2 => Finding::new("cgroup", "version", Verdict::Yes, "v2"),
-        Kind::Hybrid => Finding::new("cgroup", "version", Verdict::Yes, "v1, with v2 beside it"),
+        LayoutKind::V1 => Finding::new("cgroup", "version", Verdict::Yes, "v1"),
+        LayoutKind::V2 => Finding::new("cgroup", "version", Verdict::Yes, "v2"),
+        LayoutKind::Hybrid => Finding::new("cgroup", "version", Verdict::Yes, "v1, with v2 beside it"),
     };
     let mut all: Vec<&str> = facts.layout.v1.iter().flat_map(|h| h.controllers.iter().map(String::as_str)).collect();
     all.extend(facts.layout.unified.iter().flat_map(|h| h.controllers.iter().map(String::as_str)));
@@ -133,7 +133,7 @@ fn cgroup_rows(facts: &Facts) -> Vec<Finding> {
 /// Controllers that limits are usually asked of.
 const WANTED: &[&str] = &["cpu", "cpuset", "io", "memory", "pids"];
 
-fn systemd(facts: &Facts) -> Finding {
+fn systemd(facts: &CheckFacts) -> Finding {
     let row = |verdict, detail: String| Finding::new("cgroup", "systemd driver", verdict, detail);
     if !facts.systemd {
         return row(Verdict::Without, "systemd does not run here".to_owned());
@@ -151,7 +151,7 @@ fn systemd(facts: &Facts) -> Finding {
 }
 
 /// What gives every user's manager its controllers (systemd.resource-control(5), Delegate=).
-fn delegation(facts: &Facts) -> Option<String> {
+fn delegation(facts: &CheckFacts) -> Option<String> {
     let dir = "/etc/systemd/system/user@.service.d";
     facts.systemd.then(|| {
         format!(
@@ -161,13 +161,13 @@ fn delegation(facts: &Facts) -> Option<String> {
     })
 }
 
-fn security(facts: &Facts) -> Finding {
+fn security(facts: &CheckFacts) -> Finding {
     let detail = if facts.lsms.is_empty() { "none".to_owned() } else { facts.lsms.join(" ") };
     let labels = facts.lsms.iter().any(|lsm| lsm == "apparmor" || lsm == "selinux");
     Finding::new("security", "modules", if labels { Verdict::Yes } else { Verdict::Without }, detail)
 }
 
-fn user_rows(facts: &Facts) -> Vec<Finding> {
+fn user_rows(facts: &CheckFacts) -> Vec<Finding> {
     let mut rows = vec![userns(facts), sub_ids(facts)];
     rows.push(match &facts.runtime_dir {
         Some(dir) => Finding::new("user", "XDG_RUNTIME_DIR", Verdict::Yes, dir.display().to_string()),
@@ -179,7 +179,7 @@ fn user_rows(facts: &Facts) -> Vec<Finding> {
     rows
 }
 
-fn userns(facts: &Facts) -> Finding {
+fn userns(facts: &CheckFacts) -> Finding {
     let row = |verdict, detail: &str| Finding::new("user", "user namespace", verdict, detail);
     match facts.userns {
         Ok(()) => row(Verdict::Yes, "this user may make one"),
@@ -194,7 +194,7 @@ fn userns(facts: &Facts) -> Finding {
     }
 }
 
-fn sub_ids(facts: &Facts) -> Finding {
+fn sub_ids(facts: &CheckFacts) -> Finding {
     let total = |ranges: &[super::sub_ids::SubRange]| ranges.iter().map(|r| u64::from(r.count)).sum::<u64>();
     let (uids, gids) = (total(&facts.sub_ids.uids), total(&facts.sub_ids.gids));
     let row = Finding::new("user", "subordinate ids", Verdict::Yes, format!("{uids} uids, {gids} gids"));
@@ -211,7 +211,7 @@ fn sub_ids(facts: &Facts) -> Finding {
     row
 }
 
-fn criu(facts: &Facts) -> Finding {
+fn criu(facts: &CheckFacts) -> Finding {
     match facts.program("criu") {
         Some(path) => Finding::new("programs", "criu", Verdict::Yes, path.display().to_string()),
         None => Finding::new("programs", "criu", Verdict::No, "not in PATH")

@@ -9,8 +9,9 @@ use super::skeleton;
 
 use crate::child::Inherited;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespace::Kind;
-use crate::plan::op::{Mounts, Reach};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::op::Reach;
+use crate::plan::step::Mounts;
 use crate::sys::mount::{self, RECURSIVE};
 use crate::sys::mount_attr::MountAttr;
 use crate::sys::namespace::{self, MountView};
@@ -29,14 +30,15 @@ pub(super) fn kept(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
 }
 
 /// Opens a namespace by path and makes sure that it is one of this type.
-pub(super) fn namespace(kind: Kind, path: &str) -> Result<OwnedFd> {
+pub(super) fn namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let what = || format!("open the {} namespace {path}", kind.name());
     let file = std::fs::File::open(path).at(Stage::Namespace, what)?;
     let fd = OwnedFd::from(file);
     match namespace::kind(fd.as_fd()) {
         Ok(found) if found == kind.flag() => Ok(fd),
         Ok(found) => {
-            let name = Kind::ALL.into_iter().find(|kind| kind.flag() == found).map_or("another", Kind::name);
+            let name =
+                NamespaceKind::ALL.into_iter().find(|kind| kind.flag() == found).map_or("another", NamespaceKind::name);
             Err(Error::new(Stage::Namespace, format!("{}: it is a {name} namespace", what())))
         }
         Err(Errno::ENOTTY | Errno::EINVAL) => Err(Error::new(Stage::Namespace, format!("{}: not a namespace", what()))),
@@ -59,7 +61,7 @@ pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64, extra: u32
 /// The namespaces the parent enters around the clone, so that the child is born in them: a pid namespace to
 /// join, and a new time namespace whose offsets only its maker may write. Both only count for children.
 pub(super) struct Around {
-    own: Vec<(OwnedFd, Kind)>,
+    own: Vec<(OwnedFd, NamespaceKind)>,
     mounts: Option<MountView>,
 }
 
@@ -75,14 +77,16 @@ impl Around {
 
     fn go(&mut self, pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts) -> Result<()> {
         if let Some(pid) = pid {
-            self.own.push((namespace(Kind::Pid, "/proc/self/ns/pid")?, Kind::Pid));
+            self.own.push((namespace(NamespaceKind::Pid, "/proc/self/ns/pid")?, NamespaceKind::Pid));
             // The child takes it over: it is born where others can see it (CVE-2016-9962).
             process::set_undumpable().at(Stage::Namespace, || "become undumpable")?;
-            process::setns(pid.as_fd(), Kind::Pid.flag() as i32).at(Stage::Namespace, || "join the pid namespace")?;
+            process::setns(pid.as_fd(), NamespaceKind::Pid.flag() as i32)
+                .at(Stage::Namespace, || "join the pid namespace")?;
         }
         if let Some(offsets) = offsets {
-            self.own.push((namespace(Kind::Time, "/proc/self/ns/time")?, Kind::Time));
-            process::unshare(Kind::Time.flag() as i32).at(Stage::Namespace, || "unshare the time namespace")?;
+            self.own.push((namespace(NamespaceKind::Time, "/proc/self/ns/time")?, NamespaceKind::Time));
+            process::unshare(NamespaceKind::Time.flag() as i32)
+                .at(Stage::Namespace, || "unshare the time namespace")?;
             if !offsets.is_empty() {
                 std::fs::write("/proc/self/timens_offsets", offsets.to_bytes())
                     .at(Stage::Namespace, || "write the clock offsets to /proc/self/timens_offsets")?;
@@ -92,7 +96,7 @@ impl Around {
         if mounts == Mounts::Skeleton {
             let skeleton = skeleton::open()?;
             self.mounts = Some(MountView::current().at(Stage::Namespace, || "open our own root")?);
-            process::setns(skeleton.as_fd(), Kind::Mount.flag() as i32)
+            process::setns(skeleton.as_fd(), NamespaceKind::Mount.flag() as i32)
                 .at(Stage::Namespace, || "enter the skeleton mount namespace")?;
         }
         Ok(())

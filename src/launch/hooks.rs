@@ -7,7 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::spec::hooks::Hook;
+use crate::plan::step::{HostHook, HostHooks};
 use crate::sys::{fs, poll, process};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
@@ -42,29 +42,31 @@ impl Output {
 /// How much of a failed hook's standard error an error quotes.
 const QUOTED: usize = 1024;
 
-/// Runs the hooks of one list in order, with `state` on their standard input; the first failure ends it.
-pub fn run(kind: &str, hooks: &[Hook], state: &[u8], output: &Output) -> Result<()> {
-    for (index, hook) in hooks.iter().enumerate() {
-        one(hook, state, output).at(Stage::Hook, || format!("{kind} hook #{index}: {}", hook.path))?;
-    }
-    Ok(())
+/// Runs the hooks in order, with the state of process `pid` on their standard input; the first failure ends it.
+pub fn run(list: &HostHooks, pid: i32, output: &Output) -> Result<()> {
+    attempts(list, pid, output).collect()
 }
 
-/// Runs every hook of one list; failures are returned, and stop nothing (poststop, runtime-spec "Lifecycle").
-pub fn run_each(kind: &str, hooks: &[Hook], state: &[u8], output: &Output) -> Vec<Error> {
-    let what = |index: usize, hook: &Hook| format!("{kind} hook #{index}: {}", hook.path);
-    let failed = |(i, hook)| one(hook, state, output).at(Stage::Hook, || what(i, hook)).err();
-    hooks.iter().enumerate().filter_map(failed).collect()
+/// Runs every hook; failures are returned, and stop nothing (poststop, runtime-spec "Lifecycle").
+pub fn run_each(list: &HostHooks, pid: i32, output: &Output) -> Vec<Error> {
+    attempts(list, pid, output).filter_map(Result::err).collect()
 }
 
-fn one(hook: &Hook, state: &[u8], output: &Output) -> Result<()> {
+fn attempts(list: &HostHooks, pid: i32, output: &Output) -> impl Iterator<Item = Result<()>> {
+    let (kind, state) = (list.kind.name(), list.state.with(pid));
+    list.hooks.iter().enumerate().map(move |(index, hook)| {
+        one(hook, &state, output).at(Stage::Hook, || format!("{kind} hook #{index}: {}", hook.path))
+    })
+}
+
+fn one(hook: &HostHook, state: &[u8], output: &Output) -> Result<()> {
     let errors = fs::memfd(c"brisk-hook-stderr").at(Stage::Hook, || "make a memory file")?;
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
     command.env_clear();
-    command.envs(hook.env.iter().flatten().filter_map(|variable| variable.split_once('=')));
+    command.envs(hook.env.iter().filter_map(|variable| variable.split_once('=')));
     let [stdout, stderr] = output.for_child()?;
     let stderr = stderr.map_or_else(|| errors.try_clone().at(Stage::Hook, || "copy a descriptor"), Ok)?;
     command.stdin(input(state)?).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
@@ -89,11 +91,10 @@ fn input(state: &[u8]) -> Result<OwnedFd> {
 }
 
 /// Waits for its end, at most until its timeout.
-fn attend(child: &mut Child, hook: &Hook) -> Result<ExitStatus> {
+fn attend(child: &mut Child, hook: &HostHook) -> Result<ExitStatus> {
     let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
-    let timeout = hook.timeout.map_or(-1, |s| i32::try_from(s.saturating_mul(1000)).unwrap_or(i32::MAX));
-    if poll::one(pidfd.as_fd(), libc::POLLIN, timeout).at(Stage::Hook, || "wait for it")? == 0 {
-        return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", timeout / 1000)));
+    if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout).at(Stage::Hook, || "wait for it")? == 0 {
+        return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", hook.timeout / 1000)));
     }
     child.wait().at(Stage::Hook, || "reap it")
 }

@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
-use super::{destroy, sync_error};
+use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::MapWriter;
+use crate::plan::step::MapWriter;
 use crate::sys::process::{self, CloneArgs, Cloned};
 use crate::sys::{fs, socket};
 

@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
-use crate::plan::op::{ChildHook, Filter, Op, Plan, is_tail};
+use crate::plan::Plan;
+use crate::plan::op::{ChildHook, ChildOp, Filter, LastOp, SetupOp};
 use crate::sys::last_calls::{self, Block, Complaint, Mode};
 use crate::sys::{cred, fs};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -37,9 +38,9 @@ pub(super) fn build(
     hook_output: &[Option<OwnedFd>; 2],
 ) -> Result<Built> {
     let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
-    let calls = 16 + plan.ops.iter().map(call_count).sum::<usize>();
+    let calls = 16 + plan.last.iter().map(call_count).sum::<usize>();
     let mut block = Block::new(wire, fault, calls, data_size(plan)).at(Stage::Process, || "map the last calls")?;
-    let exe = match plan.ops.contains(&Op::LeaveRuntime) {
+    let exe = match plan.last.contains(&LastOp::LeaveRuntime) {
         true => Some(fs::memfd(c"brisk-init").at(Stage::Process, || "make a memory file")?),
         false => None,
     };
@@ -48,49 +49,56 @@ pub(super) fn build(
     }
     let program_slot = block.reserve(libc::PATH_MAX as usize + 8);
     let args = strings(&mut block, &plan.args, None);
-    let home = plan.ops.iter().any(|op| matches!(op, Op::Home(_))).then(|| block.reserve(HOME_ROOM));
+    let home = plan.setup.iter().any(|op| matches!(op, SetupOp::Home(_))).then(|| block.reserve(HOME_ROOM));
     let env = strings(&mut block, &plan.env, home);
     // After `create` has returned nobody reads the wire any more, so the container's own stderr is told, as runc
     // does it: otherwise a script whose interpreter is missing would end without a word.
-    let alone = plan.ops.iter().any(|op| matches!(op, Op::Park | Op::AwaitStart));
+    let alone = plan.last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart));
     let complaints = if alone { complaints(&mut block, plan) } else { 0 };
     let mut builder = Builder {
         block,
         wire: wire.as_raw_fd() as u64,
         fifo,
+        exe: exe.as_ref(),
         hook_output,
         program: program_slot,
         args,
         env,
         complaints,
     };
-    for (index, op) in plan.ops.iter().enumerate().filter(|(_, op)| is_tail(op)) {
-        match (op, &exe) {
-            (Op::LeaveRuntime, Some(exe)) => {
-                last_calls::leave(&mut builder.block, index as u32, exe.as_fd(), b"brisk: init\0");
-            }
-            _ => builder.op(index as u32, op),
-        }
+    for (index, op) in plan.last.iter().enumerate() {
+        builder.op((plan.setup.len() + index) as u32, op);
     }
-    let hooks =
-        plan.ops.iter().filter_map(|op| if let Op::Hook(hook) = op { Some(pointers(hook, &plan.env)) } else { None });
+    let hooks = plan.child_ops().filter_map(|op| match op {
+        ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook)) => Some(pointers(hook, &plan.env)),
+        ChildOp::Setup(_) | ChildOp::Last(_) => None,
+    });
     let hooks = hooks.collect();
     Ok(Built { block: builder.block, program_slot, home_slot: (home.unwrap_or(0), HOME_ROOM), hooks, exe })
 }
 
-fn call_count(op: &Op) -> usize {
+fn call_count(op: &LastOp) -> usize {
     match op {
-        Op::DropBounding(mask) | Op::Ambient(mask) => mask.count_ones() as usize,
-        Op::LeaveRuntime => 10,
-        Op::CloseFrom(_) => 5,
-        _ => 4,
+        LastOp::DropBounding(mask) | LastOp::Ambient(mask) => mask.count_ones() as usize,
+        LastOp::LeaveRuntime => 10,
+        LastOp::CloseFrom(_) => 5,
+        LastOp::Seccomp(_) => 3,
+        LastOp::Ids(..) | LastOp::Park => 2,
+        LastOp::Fork
+        | LastOp::NewSession
+        | LastOp::ControllingTerminal
+        | LastOp::NoNewPrivileges
+        | LastOp::KeepCaps
+        | LastOp::Caps(_)
+        | LastOp::Exec => 1,
+        LastOp::AwaitStart | LastOp::Hook(_) => 0,
     }
 }
 
 fn data_size(plan: &Plan) -> usize {
     let strings: usize = plan.args.iter().chain(&plan.env).map(|text| text.count_bytes() + 24).sum();
     let filters: usize =
-        plan.ops.iter().map(|op| if let Op::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
+        plan.last.iter().map(|op| if let LastOp::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
     let complaints = (COMPLAINTS.len() + 1)
         * (size_of::<Complaint>() + 64 + plan.args.first().map_or(0, |program| program.count_bytes()));
     complaints + strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
@@ -142,6 +150,7 @@ struct Builder<'a> {
     block: Block,
     wire: u64,
     fifo: Option<&'a OwnedFd>,
+    exe: Option<&'a OwnedFd>,
     hook_output: &'a [Option<OwnedFd>; 2],
     program: u64,
     args: u64,
@@ -159,54 +168,59 @@ impl Builder<'_> {
         self.must(op, libc::SYS_prctl, &[option as u64, a, b]);
     }
 
-    fn op(&mut self, index: u32, op: &Op) {
+    fn op(&mut self, index: u32, op: &LastOp) {
         match op {
+            LastOp::LeaveRuntime => {
+                if let Some(exe) = self.exe {
+                    last_calls::leave(&mut self.block, index, exe.as_fd(), b"brisk: init\0");
+                }
+            }
             // EPERM: a leader already, which is what is wanted.
-            Op::NewSession => {
+            LastOp::NewSession => {
                 self.block.call(index, Mode::MAY, libc::SYS_setsid, &[]);
             }
-            Op::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY]),
-            Op::CloseFrom(first) => self.close_from(index, *first),
-            Op::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
-            Op::KeepCaps => self.prctl(index, libc::PR_SET_KEEPCAPS, 1, 0),
-            Op::DropBounding(mask) => {
+            LastOp::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY]),
+            LastOp::CloseFrom(first) => self.close_from(index, *first),
+            LastOp::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
+            LastOp::KeepCaps => self.prctl(index, libc::PR_SET_KEEPCAPS, 1, 0),
+            LastOp::DropBounding(mask) => {
                 for cap in bits(*mask) {
                     self.prctl(index, libc::PR_CAPBSET_DROP, cap, 0);
                 }
             }
-            Op::Ambient(mask) => {
+            LastOp::Ambient(mask) => {
                 for cap in bits(*mask) {
                     self.prctl(index, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, cap);
                 }
             }
-            Op::Ids(uid, gid) => {
+            LastOp::Ids(uid, gid) => {
                 let (uid, gid) = (u64::from(*uid), u64::from(*gid));
                 // The same as setresgid and setresuid for root, and what profiles written for runc allow: a filter
                 // may be loaded already.
                 self.must(index, libc::SYS_setgid, &[gid]);
                 self.must(index, libc::SYS_setuid, &[uid]);
             }
-            Op::Caps(masks) => {
+            LastOp::Caps(masks) => {
                 let header = words32(&mut self.block, &[cred::CAP_VERSION, 0]);
                 let data = words32(&mut self.block, &cred::cap_words(masks));
                 self.must(index, libc::SYS_capset, &[header, data]);
             }
-            Op::Seccomp(filter) => self.seccomp(index, filter),
-            Op::ForkTail => self.fork(index),
-            Op::Park => {
+            LastOp::Seccomp(filter) => self.seccomp(index, filter),
+            LastOp::Fork => self.fork(index),
+            LastOp::Park => {
                 let record = self.block.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
                 let byte = self.block.reserve(8);
                 self.must(index, libc::SYS_write, &[self.wire, record, wire::SIZE as u64]);
                 let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
                 self.must(index, libc::SYS_read, &[fifo, byte, 1]);
             }
-            Op::Exec => {
+            LastOp::Exec => {
                 let call = [self.program, self.args, self.env, self.complaints];
                 let mode = if self.complaints == 0 { Mode::MUST } else { Mode::SAY };
                 self.block.call(index, mode, libc::SYS_execve, &call);
             }
-            // Everything else is not of the tail.
-            _ => {}
+            // Between the calls, by the runtime that is still there.
+            LastOp::AwaitStart | LastOp::Hook(_) => {}
         }
     }
 

@@ -9,18 +9,11 @@ use crate::sys::{process, socket};
 
 /// Fetches descriptor `number` of the child and sends it with the container process state (runtime-spec,
 /// "containerProcessState") to the socket at `path`.
-pub(super) fn send(
-    pid: i32,
-    pidfd: &OwnedFd,
-    number: i32,
-    path: &str,
-    metadata: &str,
-    state: &dyn Fn(&str, i32) -> Vec<u8>,
-) -> Result<()> {
+pub(super) fn send(pidfd: &OwnedFd, number: i32, path: &str, metadata: &str, state: &[u8], pid: i32) -> Result<()> {
     let listener = process::pidfd_getfd(pidfd.as_fd(), number).at(Stage::Seccomp, || "fetch the seccomp listener")?;
     let socket = connect(Path::new(path), Stage::Seccomp)?;
     let container: serde_json::Value =
-        serde_json::from_slice(&state("creating", pid)).at(Stage::Seccomp, || "parse the state for the listener")?;
+        serde_json::from_slice(state).at(Stage::Seccomp, || "parse the state for the listener")?;
     let version = container.get("ociVersion").cloned().unwrap_or_default();
     let message = serde_json::json!({
         "ociVersion": version, "fds": ["seccompFd"], "pid": pid, "metadata": metadata, "state": container,

@@ -16,9 +16,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{destroy, sync_error};
+use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespace::Kind;
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::rootfs::SKELETON_ROOT;
 use crate::sys::mount;
 use crate::sys::mount_attr::{self, MountAttr};
@@ -78,7 +78,7 @@ fn pinned() -> Result<Option<OwnedFd>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         result => OwnedFd::from(result.at(Stage::Namespace, || format!("open {PIN}"))?),
     };
-    let is_mount = namespace::kind(file.as_fd()).is_ok_and(|kind| kind == Kind::Mount.flag());
+    let is_mount = namespace::kind(file.as_fd()).is_ok_and(|kind| kind == NamespaceKind::Mount.flag());
     Ok(is_mount.then_some(file))
 }
 
@@ -124,7 +124,7 @@ fn build(cpu: Option<usize>) -> crate::sys::Result<()> {
         // Where it fails this CPU is tried once more.
         let _ = affinity::stay_on_cpu(cpu);
     }
-    process::unshare(Kind::Mount.flag() as i32)?;
+    process::unshare(NamespaceKind::Mount.flag() as i32)?;
     mount::mount(None, c"/", None, libc::MS_PRIVATE | libc::MS_REC, None)?;
     let context = mount::fs_open(c"tmpfs")?;
     mount::fs_set(context.as_fd(), c"source", Some(c"brisk-skeleton"))?;

@@ -4,16 +4,17 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{
-    Launch, Moment, Running, destroy, destroy_unnamed, fds, hooks, idmap, last_calls, listener, netdev, sync_error,
-};
+use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
+use super::{fds, hooks, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
-use crate::plan::op::{EndLink, HookKind, IntoCgroup, Part, Step};
+use crate::plan::op::EndLink;
+use crate::plan::step::{ComeBack, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -42,7 +43,9 @@ impl<'a> Parent<'a> {
     pub(super) fn new(launch: Launch<'a>) -> Result<Parent<'a>> {
         let (wire, child_wire) = socket::pair().at(Stage::Sync, || "make a socket pair")?;
         let times = match &launch.trace {
-            Some(_) => Some(Times::new(launch.plan.ops.len()).at(Stage::Sync, || "map memory for the trace")?),
+            Some(_) => {
+                Some(Times::new(launch.plan.child_ops().count()).at(Stage::Sync, || "map memory for the trace")?)
+            }
             None => None,
         };
         Ok(Parent {
@@ -65,9 +68,9 @@ impl<'a> Parent<'a> {
 
     pub(super) fn walk(&mut self) -> Result<()> {
         let plan = self.launch.plan;
-        for (index, step) in plan.steps.iter().enumerate() {
+        for step in &plan.steps {
             if let Some(trace) = &mut self.launch.trace {
-                trace.step(index, step);
+                trace.step(step);
             }
             self.step(step)?;
         }
@@ -155,7 +158,7 @@ impl<'a> Parent<'a> {
                     None => Ok(()),
                 }
             }
-            Step::Spread => {
+            Step::LeaveCpu => {
                 if self.started.get(0) == 0 {
                     affinity::leave_cpu(self.child()?.0);
                 }
@@ -179,7 +182,7 @@ impl<'a> Parent<'a> {
                 joined
             }
             Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
-            Step::Hooks(kind) => self.hooks(*kind),
+            Step::Hooks(list) => hooks::run(list, self.child()?.0, &self.launch.hook_output),
             Step::Rlimit(limit) => {
                 let name = crate::plan::process::rlimits::name(limit.resource).unwrap_or("?");
                 process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
@@ -190,10 +193,10 @@ impl<'a> Parent<'a> {
             Step::SavePlanned => (self.launch.tell)(Moment::Planned, None),
             Step::SaveState => self.tell(Moment::Cloned),
             Step::Publish => self.tell(Moment::Ready),
-            Step::SendListener { path, metadata } => {
+            Step::SendListener { path, metadata, state } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
                 let (pid, pidfd) = self.child()?;
-                listener::send(*pid, pidfd, number, path, metadata, self.launch.state)
+                listener::send(pidfd, number, path, metadata, &state.with(*pid), *pid)
             }
             Step::AwaitExec => match self.receive("wait for the program")? {
                 // The program runs, or the child died before: by then it has the status that the caller will see.
@@ -301,33 +304,20 @@ impl<'a> Parent<'a> {
             }
             Err(error) => {
                 // Nobody else will: the cgroup that would be removed was not taken over.
-                if let Err(worse) = manager.stop_unit(&scope.unit.name) {
-                    (self.launch.warn)(&worse.to_string());
+                if let Err(failure) = manager.stop_unit(&scope.unit.name) {
+                    (self.launch.warn)(&failure.to_string());
                 }
                 Err(error)
             }
         }
     }
 
-    fn hooks(&self, kind: HookKind) -> Result<()> {
-        // prestart hooks were defined to run in `start`, so their state says "created"; crun says so, too, and the
-        // programs of runtime-tools ask for it.
-        let status = if kind == HookKind::Prestart { "created" } else { "creating" };
-        let state = (self.launch.state)(status, self.child()?.0);
-        let list = self.launch.hooks.map(|hooks| match kind {
-            HookKind::Prestart => &hooks.prestart[..],
-            HookKind::CreateRuntime => &hooks.create_runtime[..],
-            _ => &[],
-        });
-        hooks::run(kind.name(), list.unwrap_or_default(), &state, &self.launch.hook_output)
-    }
-
     fn create_cgroup(&mut self, part: Part) -> Result<()> {
         let plan = self.launch.plan.cgroup.as_ref().ok_or_else(|| sync_error("the plan has no cgroup"))?;
         match part {
             Part::All => self.launch.cgroup = Some(Cgroup::create(plan)?),
-            Part::Unified => self.launch.cgroup = Some(Cgroup::create_unified(plan)?),
-            Part::Rest => match &mut self.launch.cgroup {
+            Part::V2 => self.launch.cgroup = Some(Cgroup::create_unified(plan)?),
+            Part::V1 => match &mut self.launch.cgroup {
                 Some(cgroup) => cgroup.complete(plan)?,
                 None => return Err(sync_error("the plan completes a cgroup that it does not begin")),
             },
@@ -359,12 +349,6 @@ impl<'a> Parent<'a> {
         }
     }
 
-    fn has_hooks(&self) -> bool {
-        self.launch.hooks.is_some_and(|hooks| {
-            !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.poststart.is_empty())
-        })
-    }
-
     fn tell(&mut self, moment: Moment) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
@@ -376,7 +360,7 @@ impl<'a> Parent<'a> {
     }
 
     fn clone(&mut self, step: &Step) -> Result<()> {
-        let Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } = step else { return Ok(()) };
+        let Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets, back } = step else { return Ok(()) };
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;
@@ -417,9 +401,7 @@ impl<'a> Parent<'a> {
                 drop(inherited);
                 drop(built.exe);
                 match own.leave() {
-                    // An ordinary user may not return to the machine's pid namespace. Only what is forked from
-                    // here on would notice, and that is hooks.
-                    Err(error) if error.root_errno() == Some(Errno::EPERM) && !self.has_hooks() => Ok(()),
+                    Err(error) if error.root_errno() == Some(Errno::EPERM) && *back == ComeBack::May => Ok(()),
                     left => left,
                 }
             }

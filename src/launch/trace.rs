@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::op::{Plan, Step};
+use crate::plan::Plan;
+use crate::plan::step::Step;
 use crate::sys::process::monotonic_ns;
 use crate::sys::shared::Times;
 
 /// One thing that was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct Span {
     /// `parent` or `child`.
     pub who: &'static str,
     /// Its line in the plan.
@@ -22,7 +23,7 @@ pub struct Event {
 /// The events so far, in the order they began on each side.
 #[derive(Debug, Default)]
 pub struct Trace {
-    events: Vec<Event>,
+    events: Vec<Span>,
 }
 
 impl Trace {
@@ -30,10 +31,10 @@ impl Trace {
     pub fn mark(&mut self, name: &str) {
         let now = monotonic_ns();
         self.close(now);
-        self.events.push(Event { who: "parent", name: name.into(), start: now, duration: 0 });
+        self.events.push(Span { who: "parent", name: name.into(), start: now, duration: 0 });
     }
 
-    pub(super) fn step(&mut self, _index: usize, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         self.mark(&step.to_string());
     }
 
@@ -47,17 +48,18 @@ impl Trace {
     pub(super) fn child(&mut self, plan: &Plan, times: &Times) {
         let now = monotonic_ns();
         self.close(now);
+        let names: Vec<String> = plan.child_ops().map(|op| op.describe().1).collect();
         let started: Vec<(usize, u64)> =
-            (0..plan.ops.len()).map(|index| (index, times.get(index))).filter(|(_, start)| *start != 0).collect();
+            (0..names.len()).map(|index| (index, times.get(index))).filter(|(_, start)| *start != 0).collect();
         for (position, (index, start)) in started.iter().enumerate() {
             let end = started.get(position + 1).map_or(now, |(_, next)| *next);
-            let name = plan.ops[*index].to_string();
-            self.events.push(Event { who: "child", name, start: *start, duration: end.saturating_sub(*start) });
+            let name = names[*index].clone();
+            self.events.push(Span { who: "child", name, start: *start, duration: end.saturating_sub(*start) });
         }
     }
 
     /// Everything noted.
-    pub fn events(&self) -> &[Event] {
+    pub fn events(&self) -> &[Span] {
         &self.events
     }
 

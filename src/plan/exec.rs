@@ -2,20 +2,26 @@
 
 use std::path::PathBuf;
 
-use super::create::{Draft, Start, Terminal};
-use super::op::{ConsoleNode, Entry, Mounts, Op, Plan, Rest, Step};
-use super::process::{self, Fork, Groups, Launch};
+use super::Plan;
+use super::cgroup::entry::{Entry, Remaining};
+use super::draft::{Draft, ProgramStart, linux};
+use super::op::{ConsoleNode, SetupOp, Terminal};
+use super::process::{self, Fork, Groups, Startup, hooks};
+use super::step::{ComeBack, Mounts, Step};
 use crate::error::Result;
 use crate::host::{Host, Userns};
-use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::spec::Spec;
-use crate::spec::linux::Linux;
 use crate::spec::process::Process;
 use crate::wire::SyncPoint;
 
 /// What the caller chose on the command line.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ExecOptions {
+    /// The container's id.
+    pub id: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
     /// How it gets into the container's cgroup, where there is one.
@@ -27,61 +33,62 @@ pub struct Options {
 }
 
 /// Plans `process` in the container that `spec` describes.
-pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
-    let empty = Linux::default();
-    let linux = spec.linux.as_ref().unwrap_or(&empty);
+pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) -> Result<Plan> {
+    let linux = linux(spec);
     let namespaces = Namespaces::parse(&linux.namespaces)?;
-    let userns = namespaces.contains(Kind::User);
+    let userns = namespaces.contains(NamespaceKind::User);
     let mut draft = Draft::default();
-    let all =
-        Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind)).fold(0, |flags, kind| flags | kind.flag());
+    let all = NamespaceKind::ALL
+        .into_iter()
+        .filter(|kind| namespaces.contains(*kind))
+        .fold(0, |flags, kind| flags | kind.flag());
     if process::has_labels(process) {
         // Before anything is joined: in a user namespace the launcher, whose pid namespace is still the host's,
         // could not mount proc (EPERM).
-        draft.ops.push(Op::Procfs);
+        draft.setup.push(SetupOp::Procfs);
     }
-    if options.entry.rest == Rest::Join {
+    if options.entry.remaining == Remaining::ChildJoins {
         // Before anybody in the container could get hold of the files.
-        draft.ops.push(Op::JoinCgroup);
+        draft.setup.push(SetupOp::JoinCgroup);
     }
-    draft.ops.push(Op::JoinInit(all));
+    draft.setup.push(SetupOp::JoinInit(all));
     if userns {
-        draft.ops.push(Op::BecomeRoot);
+        draft.setup.push(SetupOp::BecomeRoot);
     }
-    draft.ops.push(Op::RootHere(c"/".into()));
+    draft.setup.push(SetupOp::RootHere(c"/".into()));
     if options.terminal != Terminal::None {
         let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
-        draft.ops.push(Op::Console {
+        draft.setup.push(SetupOp::Console {
             size,
             uid: process.user.uid,
             node: ConsoleNode::Nameless,
             master: options.terminal,
         });
     }
-    let launch = Launch {
+    let startup = Startup {
         process,
         linux,
         bounding: process::bounding(host, &namespaces),
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
         terminal: options.terminal != Terminal::None,
-        start: Start::Now,
+        start: ProgramStart::Now,
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,
         filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),
         start_hooks: Vec::new(),
     };
-    let program = process::plan(launch, &mut draft)?;
-    let tail = draft.ops.iter().position(|op| matches!(op, Op::LeaveRuntime)).unwrap_or(draft.ops.len());
+    let program = process::plan(startup, &mut draft)?;
     let nested = userns || host.userns == Userns::Nested;
     let left = if nested { process::rlimits(process)? } else { Vec::new() };
-    let steps = steps(process, &draft.ops, options, left)?;
+    let listener = process::listener(&draft.last, || hooks::state(spec, &options.id, &options.bundle, "creating"));
+    let steps = steps(process, options, left, listener)?;
     Ok(Plan {
         steps,
-        ops: draft.ops,
-        tail,
+        setup: draft.setup,
+        last: draft.last,
         args: program.args,
         env: program.env,
         cgroup: None,
@@ -90,17 +97,23 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &Options) -> R
     })
 }
 
-fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> Result<Vec<Step>> {
+fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Vec<Step>) -> Result<Vec<Step>> {
     let (initial, last) = process::exec_affinity(process)?;
     let into_cgroup = options.entry.clone;
-    let mut steps =
-        vec![Step::Clone { flags: 0, into_cgroup, join_pid: None, mounts: Mounts::Copy, time_offsets: None }];
-    let spread = initial.is_none().then_some(Step::Spread);
+    let mut steps = vec![Step::Clone {
+        flags: 0,
+        into_cgroup,
+        join_pid: None,
+        mounts: Mounts::Copy,
+        back: ComeBack::May,
+        time_offsets: None,
+    }];
+    let spread = initial.is_none().then_some(Step::LeaveCpu);
     steps.extend(initial.map(Step::Affinity));
-    match options.entry.rest {
-        Rest::Done => {}
-        Rest::Join => steps.extend(spread.into_iter().chain([Step::OfferCgroup])),
-        Rest::Attach => steps.push(Step::AttachCgroup),
+    match options.entry.remaining {
+        Remaining::Nothing => {}
+        Remaining::ChildJoins => steps.extend(spread.into_iter().chain([Step::OfferCgroup])),
+        Remaining::ParentMoves => steps.push(Step::AttachCgroup),
     }
     steps.push(last.map_or_else(process::any_cpu, Step::Affinity));
     if !options.rdt.is_empty() {
@@ -109,7 +122,7 @@ fn steps(process: &Process, ops: &[Op], options: &Options, left: Vec<Step>) -> R
     steps.extend(process::oom_score_adj(Some(process))?);
     steps.extend(process::ready(left));
     steps.push(Step::Await(SyncPoint::Launched));
-    steps.extend(process::listener(ops));
+    steps.extend(listener);
     steps.push(Step::Publish);
     steps.push(Step::AwaitExec);
     Ok(steps)

@@ -1,33 +1,71 @@
 //! What will be done, as data: pure functions of the bundle, the host's facts and the options.
 //!
-//! Touches nothing: no system call, no file, no environment, no clock. Runs in the parent. The tables turn
-//! what the specification writes as text into the numbers the kernel takes; `create` and `exec` put the
-//! operations in order.
+//! Touches nothing: no system call, no file, no environment, no clock. Runs in the parent. The tables turn what the
+//! specification writes as text into the numbers the kernel takes.
+//!
+//! The modules, in the order of the work: `create`, `exec` and `rootfs::runtime_mounts` put a plan together, from top to
+//! bottom in the order of a start. They make an `Input` of the bundle, the host and the options (`draft`), and let
+//! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
+//! (`step`) and what the child does (`op`). `text` says it in words, for people and for errors.
 
 pub mod annotations;
 pub mod cgroup;
 pub mod create;
+mod draft;
 pub mod exec;
 pub mod namespace;
 pub mod op;
 pub mod process;
 pub mod rootfs;
 pub mod seccomp;
+pub mod step;
 pub mod systemd;
 pub mod text;
 
-use std::path::Path;
+use std::ffi::CString;
 
-use crate::spec::Spec;
+use cgroup::CgroupPlan;
+use op::{ChildOp, LastOp, SetupOp};
+use step::Step;
+use systemd::ScopePlan;
 
-/// The state handed to a hook, before and after the pid: hooks in the container get the pid they see there.
-pub fn hook_state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> (Vec<u8>, Vec<u8>) {
-    let quote = |text: &str| serde_json::Value::from(text).to_string();
-    let version = quote(&spec.oci_version);
-    let head = format!("{{\"ociVersion\":{version},\"id\":{},\"status\":{},\"pid\":", quote(id), quote(status));
-    let annotations: serde_json::Map<String, serde_json::Value> =
-        spec.annotations.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
-    let bundle = quote(&bundle.to_string_lossy());
-    let tail = format!(",\"bundle\":{bundle},\"annotations\":{}}}", serde_json::Value::Object(annotations));
-    (head.into_bytes(), tail.into_bytes())
+pub use draft::{CreateOptions, Keyring, ProgramStart};
+
+/// Everything that will be done to create a container, or to run one more process in it.
+#[derive(Debug)]
+pub struct Plan {
+    /// What the parent does.
+    pub steps: Vec<Step>,
+    /// What the child does while it sets the container up.
+    pub setup: Vec<SetupOp>,
+    /// What it does last.
+    pub last: Vec<LastOp>,
+    /// The program's argv, NUL-terminated strings.
+    pub args: Vec<CString>,
+    /// The program's environment without HOME, where the container's passwd decides it.
+    pub env: Vec<CString>,
+    /// The cgroup, where the container gets one.
+    pub cgroup: Option<CgroupPlan>,
+    /// The systemd scope that the cgroup belongs to, with the systemd driver.
+    pub scope: Option<ScopePlan>,
+    /// What was asked for and will not be done, with the reason.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// What the child does, in order. Errors and traces count from its first operation.
+    pub fn child_ops(&self) -> impl Iterator<Item = ChildOp<'_>> {
+        self.setup.iter().map(ChildOp::Setup).chain(self.last.iter().map(ChildOp::Last))
+    }
+
+    /// How many trees the child gets while it works.
+    pub fn late_trees(&self) -> usize {
+        self.setup.iter().map(|op| if let SetupOp::TakeTrees(count) = op { *count } else { 0 }).sum()
+    }
+
+    /// Descriptors from this number on are not the program's.
+    pub fn first_fd(&self) -> u32 {
+        let first = self.last.iter().find_map(|op| if let LastOp::CloseFrom(first) = op { Some(*first) } else { None });
+        first.unwrap_or(3)
+    }
 }

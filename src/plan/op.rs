@@ -1,61 +1,23 @@
-//! The operations: what the parent ([`Step`]) and the child ([`Op`]) do, in order, as data.
+//! The operations of the child, in order, as data: first those that set the container up ([`SetupOp`]), then the last
+//! ones ([`LastOp`]), which need the runtime's code no more.
 //!
 //! Nothing here decides or executes. Every path, name and mask is final, so that the child neither allocates
 //! nor looks at the specification; what only the container's root can answer (is a masked path a file or a
 //! directory?) is left open in the operation and said in its text form (`plan::text`).
 
 use std::ffi::CString;
-use std::path::PathBuf;
 
-use super::cgroup::CgroupPlan;
-use super::create::Terminal;
-use super::seccomp::Notify;
-use super::systemd::ScopePlan;
-pub use crate::plan::cgroup::entry::{Entry, IntoCgroup, Part, Rest};
-use crate::plan::cgroup::rdt::RdtPlan;
-use crate::plan::namespace::Kind;
+use super::seccomp::Receiver;
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::rlimits::Limit;
+use crate::spec::process::Process;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
-/// Everything that will be done to create a container, or to run one more process in it.
-#[derive(Debug)]
-pub struct Plan {
-    /// What the parent does.
-    pub steps: Vec<Step>,
-    /// What the child does.
-    pub ops: Vec<Op>,
-    /// Index of the first operation that is done without the runtime, by the walker of `sys::last_calls`.
-    pub tail: usize,
-    /// The program's argv, NUL-terminated strings.
-    pub args: Vec<CString>,
-    /// The program's environment without HOME, where the container's passwd decides it.
-    pub env: Vec<CString>,
-    /// The cgroup, where the container gets one.
-    pub cgroup: Option<CgroupPlan>,
-    /// The systemd scope that the cgroup belongs to, with the systemd driver.
-    pub scope: Option<ScopePlan>,
-    /// What was asked for and will not be done, with the reason.
-    pub warnings: Vec<String>,
-}
-
-impl Plan {
-    /// How many trees the child gets while it works.
-    pub fn late_trees(&self) -> usize {
-        self.ops.iter().map(|op| if let Op::TakeTrees(count) = op { *count } else { 0 }).sum()
-    }
-
-    /// Descriptors from this number on are not the program's.
-    pub fn first_fd(&self) -> u32 {
-        let first = self.ops.iter().find_map(|op| if let Op::CloseFrom(first) = op { Some(*first) } else { None });
-        first.unwrap_or(3)
-    }
-}
-
 /// Where the source of a mount comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum MountSource {
     /// The child opens this path in its own mount namespace.
     Path(CString),
     /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`].
@@ -81,132 +43,6 @@ pub enum EndLink {
     Follow,
     /// The link itself is meant (`AT_SYMLINK_NOFOLLOW`).
     Keep,
-}
-
-/// One thing the parent does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Opens the namespace that the child will join, and checks its type.
-    OpenNamespace(Kind, String),
-    /// Clones the mount tree at a path of the host, for a child that could not reach it or will not see it.
-    CloneTree {
-        /// Path on the host.
-        path: CString,
-        /// How much of it.
-        reach: Reach,
-        /// Propagation given to the copy, `MS_*`, or 0.
-        propagation: u64,
-        /// A link at the end of the path.
-        end: EndLink,
-    },
-    /// Opens the user namespace of an id-mapped mount: the container's, or one made for these maps.
-    OpenIdMap {
-        /// Text for uid_map.
-        uids: String,
-        /// Text for gid_map.
-        gids: String,
-    },
-    /// Makes the cgroup, or part of it; with the last part the limits are written.
-    CreateCgroup(Part),
-    /// clone3 with these namespaces.
-    Clone {
-        /// `CLONE_NEW*`.
-        flags: u64,
-        /// Start in the cgroup (v2).
-        into_cgroup: IntoCgroup,
-        /// The pid namespace the child is born into, when it joins one: index into the opened namespaces.
-        join_pid: Option<usize>,
-        /// Which mount namespace the child's is copied from.
-        mounts: Mounts,
-        /// Offsets of the new time namespace the child is born into, when there is one and we may make it.
-        time_offsets: Option<CString>,
-    },
-    /// Waits until the child asks at this point.
-    Await(SyncPoint),
-    /// Lets the child go on.
-    Answer(SyncPoint),
-    /// Writes uid_map, setgroups and gid_map of the child.
-    WriteIdMaps {
-        /// Text for uid_map.
-        uids: String,
-        /// Text for gid_map.
-        gids: String,
-        /// Who may write them.
-        writer: MapWriter,
-    },
-    /// Moves the child into the cgroup's hierarchies it was not cloned into.
-    AttachCgroup,
-    /// Asks systemd for the scope with the child in it; the answer is read by [`Step::JoinScope`].
-    StartScope,
-    /// Waits until systemd has moved the child, then writes the limits and joins what systemd left out.
-    JoinScope,
-    /// Moves the child on into a sub-cgroup of its own, which it may manage.
-    DelegateCgroup {
-        /// Below the container's cgroup.
-        path: String,
-        /// Owner, as the host sees it.
-        uid: u32,
-        /// Group.
-        gid: u32,
-    },
-    /// Gives the container's cgroup (v2) to this user of the host: its directory and the files that may be delegated.
-    ChownCgroup(u32),
-    /// Moves network devices into the child's namespace: host name and name inside.
-    MoveNetDevice(String, String),
-    /// Makes a resource control group (Intel RDT) and puts the child into it.
-    Rdt(Box<RdtPlan>),
-    /// Puts the child into the container's resource control group, by these files.
-    JoinRdt(Vec<PathBuf>),
-    /// Runs these hooks in the runtime's namespaces.
-    Hooks(HookKind),
-    /// prlimit of the child.
-    Rlimit(Limit),
-    /// Writes the child's oom_score_adj.
-    OomScoreAdj(i64),
-    /// sched_setaffinity of the child.
-    Affinity(Vec<u64>),
-    /// Lets the child start on another CPU, if it still waits for ours.
-    Spread,
-    /// Sends the child the files by which it joins its v1 cgroups.
-    OfferCgroup,
-    /// Sends the child the trees that were cloned after it was.
-    OfferTrees,
-    /// Writes what is about to be made, so that it can be removed whatever happens.
-    SavePlanned,
-    /// Writes the state, which makes the container visible.
-    SaveState,
-    /// Tells whoever asked that the process is set up: config.json's name, the pid file, the pidfd.
-    Publish,
-    /// Hands the seccomp listener to this socket.
-    SendListener {
-        /// listenerPath.
-        path: String,
-        /// listenerMetadata.
-        metadata: String,
-    },
-    /// Waits until the child has exec'd, or has reported why it could not.
-    AwaitExec,
-}
-
-/// What a new mount namespace starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mounts {
-    /// A copy of the host's mounts, thrown away when the root is entered.
-    Copy,
-    /// The skeleton namespace, which holds next to nothing (`launch::skeleton`). What is needed of the host
-    /// comes as trees that the parent clones.
-    Skeleton,
-}
-
-/// Who writes id maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MapWriter {
-    /// We have the capabilities in the parent user namespace.
-    Direct,
-    /// A single id of our own: setgroups must be denied first (user_namespaces(7)).
-    OwnId,
-    /// The setuid helpers newuidmap(1) and newgidmap(1).
-    Helpers,
 }
 
 /// The hook lists that have a place in a plan.
@@ -248,8 +84,24 @@ pub struct ChildHook {
     pub env: Option<Vec<CString>>,
     /// Milliseconds after which it is killed; -1 never.
     pub timeout: i32,
-    /// The state written to its standard input, before and after the pid.
-    pub state: (Vec<u8>, Vec<u8>),
+    /// The state written to its standard input.
+    pub state: StateText,
+}
+
+/// The state document of a container, around its pid: hooks in the container get the pid they see there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateText {
+    /// What comes before the pid.
+    pub before: Vec<u8>,
+    /// What comes after it.
+    pub after: Vec<u8>,
+}
+
+impl StateText {
+    /// The document.
+    pub fn with(&self, pid: i32) -> Vec<u8> {
+        [&self.before[..], pid.to_string().as_bytes(), &self.after[..]].concat()
+    }
 }
 
 /// What is mounted.
@@ -271,12 +123,12 @@ pub enum What {
         /// Copy what the mount point holds into the new tmpfs before it is attached.
         copy_up: CopyUp,
         /// Permissions of a tmpfs's root.
-        mode: Mode,
+        mode: TmpfsMode,
     },
     /// A bind mount.
     Bind {
         /// What is bound.
-        source: Source,
+        source: MountSource,
         /// With the mounts below it?
         reach: Reach,
         /// A link at the end of the source.
@@ -307,7 +159,7 @@ pub enum CopyUp {
 
 /// Permissions of a new tmpfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum TmpfsMode {
     /// By the parameters, or the kernel's default.
     AsGiven,
     /// Those of the directory it is mounted on, sticky bit included.
@@ -356,6 +208,25 @@ pub enum Enter {
     Chroot,
 }
 
+/// The program's terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Terminal {
+    /// It gets none.
+    #[default]
+    None,
+    /// Its master goes to a console socket.
+    Socket,
+    /// Its master is relayed by our own foreground, whose terminal or pipe gets lines as the program ends them.
+    Foreground,
+}
+
+impl Terminal {
+    /// That of a process which wants one, or does not.
+    pub fn of(process: Option<&Process>, master: Terminal) -> Terminal {
+        if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
+    }
+}
+
 /// Whether the terminal has a name in the container's /dev.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleNode {
@@ -374,9 +245,9 @@ pub struct Label {
     pub value: CString,
 }
 
-/// One thing the child does.
+/// One thing the child does while it sets the container up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum SetupOp {
     /// The process ends: everything was done.
     End,
     /// Asks the parent and waits.
@@ -388,7 +259,7 @@ pub enum Op {
     /// Takes this many trees from the parent.
     TakeTrees(usize),
     /// setns to an opened namespace: its index and type.
-    Join(usize, Kind),
+    Join(usize, NamespaceKind),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.
     JoinInit(u64),
     /// unshare.
@@ -412,7 +283,7 @@ pub enum Op {
     /// The root's tree, cloned and attached over itself, becomes what the following operations work on.
     Root {
         /// Where the tree comes from.
-        source: Source,
+        source: MountSource,
         /// Its path on the host.
         path: CString,
         /// Where it is attached: over itself, or to the skeleton's mount point.
@@ -442,7 +313,7 @@ pub enum Op {
         /// Name.
         name: CString,
         /// The host's node.
-        source: Source,
+        source: MountSource,
     },
     /// A symbolic link in the open directory.
     Symlink {
@@ -529,19 +400,26 @@ pub enum Op {
     MemoryPolicy(u32, Vec<u64>),
     /// personality.
     Personality(u64),
-    /// Waits for `start` on the fifo, from the runtime's own code (startContainer hooks follow).
-    AwaitStart,
-    // The tail: what follows can be done by the walker of `sys::last_calls`, without the runtime.
     /// A new session.
     NewSession,
     /// Makes standard input, a terminal, the session's.
     ControllingTerminal,
-    /// Unmaps the runtime and swaps `/proc/self/exe`.
+}
+
+/// One of the last things the child does: a few system calls, which the walker of `sys::last_calls` makes without the
+/// runtime once that is gone. Where it stays, startContainer hooks run between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastOp {
+    /// Unmaps the runtime and swaps `/proc/self/exe`; the walker goes on.
     LeaveRuntime,
     /// Closes every descriptor from this number up but the wire and the fifo, which close at exec.
     CloseFrom(u32),
     /// clone3 with CLONE_PARENT: the launcher ends, its child goes on.
-    ForkTail,
+    Fork,
+    /// A new session.
+    NewSession,
+    /// Makes standard input, a terminal, the session's.
+    ControllingTerminal,
     /// no_new_privs.
     NoNewPrivileges,
     /// Loads the seccomp filter.
@@ -558,8 +436,20 @@ pub enum Op {
     Ambient(u64),
     /// Tells the parent that only the start signal is missing, and waits for it on the fifo.
     Park,
+    /// The same from the runtime's own code, where startContainer hooks follow.
+    AwaitStart,
+    /// Runs a startContainer hook.
+    Hook(Box<ChildHook>),
     /// execve.
     Exec,
+}
+
+/// An operation of either list, as plans and errors number them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the types say it")]
+pub enum ChildOp<'a> {
+    Setup(&'a SetupOp),
+    Last(&'a LastOp),
 }
 
 /// A compiled seccomp filter.
@@ -572,26 +462,5 @@ pub struct Filter {
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u64,
     /// A listener is made and has to be handed over.
-    pub notify: Option<Notify>,
-}
-
-/// Operations from this one on may be done by the walker of `sys::last_calls`.
-pub fn is_tail(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::NewSession
-            | Op::ControllingTerminal
-            | Op::LeaveRuntime
-            | Op::CloseFrom(_)
-            | Op::ForkTail
-            | Op::NoNewPrivileges
-            | Op::Seccomp(_)
-            | Op::KeepCaps
-            | Op::DropBounding(_)
-            | Op::Ids(..)
-            | Op::Caps(_)
-            | Op::Ambient(_)
-            | Op::Park
-            | Op::Exec
-    )
+    pub notify: Option<Receiver>,
 }

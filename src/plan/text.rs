@@ -1,21 +1,27 @@
 //! Plans as text: one line for each step and operation, and the error line of a failed one.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::ffi::CStr;
+use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 
+use super::Plan;
+use super::cgroup::entry::{IntoCgroup, Part};
 use super::op::{
-    CopyUp, Enter, HookKind, IntoCgroup, MapWriter, Mode, MountOp, Mounts, Op, Part, Plan, Reach, Source, Step, What,
+    ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What,
 };
+use super::step::{MapWriter, Mounts, Step};
 use crate::error::{Error, Stage, errno_text};
-use crate::plan::namespace::Kind;
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::caps;
 use crate::plan::process::rlimits;
+use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// Names of the namespaces in a mask of `CLONE_NEW*`.
 fn namespaces(flags: u64) -> String {
-    let names: Vec<&str> = Kind::ALL.into_iter().filter(|k| flags & k.flag() != 0).map(Kind::name).collect();
+    let names: Vec<&str> =
+        NamespaceKind::ALL.into_iter().filter(|k| flags & k.flag() != 0).map(NamespaceKind::name).collect();
     if names.is_empty() { "no namespaces".into() } else { names.join(", ") }
 }
 
@@ -34,13 +40,13 @@ impl Display for Step {
             }
             Step::CreateCgroup(part) => f.write_str(match part {
                 Part::All => "make the cgroup and write its limits",
-                Part::Unified => "make the cgroup on cgroup2",
-                Part::Rest => "make the other cgroups and write the limits",
+                Part::V2 => "make the cgroup on cgroup2",
+                Part::V1 => "make the other cgroups and write the limits",
             }),
-            Step::Spread => f.write_str("let the child start on another CPU, if it waits for ours"),
+            Step::LeaveCpu => f.write_str("let the child start on another CPU, if it waits for ours"),
             Step::OfferCgroup => f.write_str("let the child join the cgroup"),
             Step::OfferTrees => f.write_str("send the child the mounts of the cgroup"),
-            Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets } => {
+            Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets, back: _ } => {
                 write!(f, "clone3 ({})", namespaces(*flags))?;
                 if *into_cgroup == IntoCgroup::Yes {
                     f.write_str(" into the cgroup")?;
@@ -74,8 +80,8 @@ impl Display for Step {
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
             Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),
             Step::JoinRdt(_) => f.write_str("move the child into the container's resource control group"),
-            Step::Hooks(kind) => write!(f, "run the {} hooks", kind.name()),
-            Step::Rlimit(limit) => rlimit(limit, f),
+            Step::Hooks(list) => write!(f, "run the {} hooks", list.kind.name()),
+            Step::Rlimit(limit) => f.write_str(&rlimit(limit)),
             Step::OomScoreAdj(score) => write!(f, "set oom_score_adj to {score}"),
             Step::Affinity(mask) => write!(f, "set the CPU affinity to {}", cpus(mask)),
             Step::SavePlanned => f.write_str("note what will be made"),
@@ -87,90 +93,140 @@ impl Display for Step {
     }
 }
 
-fn rlimit(limit: &rlimits::Limit, f: &mut Formatter<'_>) -> fmt::Result {
+fn rlimit(limit: &rlimits::Limit) -> String {
     let name = rlimits::name(limit.resource).unwrap_or("?");
-    write!(f, "set rlimit {name} to {}/{}", limit.soft, limit.hard)
+    format!("set rlimit {name} to {}/{}", limit.soft, limit.hard)
 }
 
-impl Display for Op {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl SetupOp {
+    /// The stage of the work that it belongs to, and its line.
+    pub fn describe(&self) -> (Stage, String) {
         match self {
-            Op::Sync(point) => write!(f, "ask the parent and wait: {}", point.name()),
-            Op::JoinCgroup => f.write_str("join the cgroup"),
-            Op::TakeTrees(_) => f.write_str("take the mounts of the cgroup from the parent"),
-            Op::Wait(point) => write!(f, "wait for the parent: {}", point.name()),
-            Op::Join(_, kind) => write!(f, "join the {} namespace", kind.name()),
-            Op::JoinInit(flags) => write!(f, "join the container's namespaces ({})", namespaces(*flags)),
-            Op::Unshare(flags) => write!(f, "unshare ({})", namespaces(*flags)),
-            Op::BecomeRoot => f.write_str("become root of the user namespace"),
-            Op::TimeOffsets(text) => write!(f, "set clock offsets ({})", one_line(&text.to_string_lossy())),
-            Op::Fork(flags) => write!(f, "clone3 a sibling ({})", namespaces(*flags)),
-            Op::NewSession => f.write_str("start a session"),
-            Op::ControllingTerminal => f.write_str("make the terminal the session's"),
-            Op::Keyring(name) => write!(f, "join a new session keyring {}", lossy(name)),
-            Op::Hostname(name) => write!(f, "set hostname {}", lossy(name)),
-            Op::Domainname(name) => write!(f, "set domainname {}", lossy(name)),
-            Op::Loopback => f.write_str("bring lo up"),
-            Op::HostPropagation(flags) => write!(f, "make / {}", propagation(*flags)),
-            Op::Root { path, .. } => write!(f, "take the root {}", lossy(path)),
-            Op::RootHere(path) => write!(f, "open the root {}", lossy(path)),
-            Op::Mount(op) => mount(op, f),
-            Op::OpenDir(path) => write!(f, "open directory /{}", lossy(path)),
-            Op::Mknod { name, mode, dev, uid, gid } => {
-                let (kind, major, minor) = (node_kind(*mode), libc::major(*dev), libc::minor(*dev));
-                write!(f, "mknod {} {kind} {major}:{minor} {:04o} {uid}:{gid}", lossy(name), mode & 0o7777)
+            SetupOp::End => (Stage::Sync, "end".into()),
+            SetupOp::Sync(point) => (Stage::Sync, format!("ask the parent and wait: {}", point.name())),
+            SetupOp::Wait(point) => (Stage::Sync, format!("wait for the parent: {}", point.name())),
+            SetupOp::JoinCgroup => (Stage::Cgroup, "join the cgroup".into()),
+            SetupOp::TakeTrees(_) => (Stage::Sync, "take the mounts of the cgroup from the parent".into()),
+            SetupOp::Join(_, kind) => (Stage::Namespace, format!("join the {} namespace", kind.name())),
+            SetupOp::JoinInit(flags) => {
+                (Stage::Namespace, format!("join the container's namespaces ({})", namespaces(*flags)))
             }
-            Op::BindDevice { name, source } => write!(f, "bind device {} over {}", source_text(source), lossy(name)),
-            Op::Symlink { name, target, .. } => write!(f, "symlink {} to {}", lossy(name), lossy(target)),
-            Op::Unmount { dir, name } => write!(f, "unmount /{}/{}", lossy(dir), lossy(name)),
-            Op::End => f.write_str("end"),
-            Op::SetAttr(path, attr) => write!(f, "make /{} {}", lossy(path), attributes(attr).join(",")),
-            Op::Mask(path) => write!(f, "mask /{} (empty directory or /dev/null, if it exists)", lossy(path)),
-            Op::ReadonlyPath(path) => write!(f, "make /{} read-only, if it exists", lossy(path)),
-            Op::ReadonlyRoot => f.write_str("make the root read-only"),
-            Op::RootPropagation(flag, reach) => write!(f, "make the root {} {}", propagation(*flag), tree(*reach)),
-            Op::Procfs => f.write_str("open a private proc"),
-            Op::Sysctl(path, value) => write!(f, "write /proc/{} = {}", lossy(path), lossy(value)),
-            Op::Label(label) => {
-                write!(f, "write `/proc/thread-self/attr/{}` = {}", lossy(&label.file), lossy(&label.value))
+            SetupOp::Unshare(flags) => (Stage::Namespace, format!("unshare ({})", namespaces(*flags))),
+            SetupOp::BecomeRoot => (Stage::Namespace, "become root of the user namespace".into()),
+            SetupOp::TimeOffsets(text) => (Stage::Namespace, format!("set clock offsets ({})", one_line(&lossy(text)))),
+            SetupOp::Fork(flags) => (Stage::Namespace, format!("clone3 a sibling ({})", namespaces(*flags))),
+            SetupOp::NewSession => new_session(),
+            SetupOp::ControllingTerminal => controlling_terminal(),
+            SetupOp::Keyring(name) => (Stage::Process, format!("join a new session keyring {}", lossy(name))),
+            SetupOp::Hostname(name) => (Stage::Namespace, format!("set hostname {}", lossy(name))),
+            SetupOp::Domainname(name) => (Stage::Namespace, format!("set domainname {}", lossy(name))),
+            SetupOp::Loopback => (Stage::Network, "bring lo up".into()),
+            SetupOp::HostPropagation(flags) => (Stage::Rootfs, format!("make / {}", propagation(*flags))),
+            SetupOp::Root { path, .. } => (Stage::Rootfs, format!("take the root {}", lossy(path))),
+            SetupOp::RootHere(path) => (Stage::Rootfs, format!("open the root {}", lossy(path))),
+            SetupOp::Mount(op) => (Stage::Rootfs, mount(op)),
+            SetupOp::OpenDir(path) => (Stage::Rootfs, format!("open directory /{}", lossy(path))),
+            SetupOp::Mknod { name, mode, dev, uid, gid } => (Stage::Rootfs, mknod(name, *mode, *dev, (*uid, *gid))),
+            SetupOp::BindDevice { name, source } => {
+                (Stage::Rootfs, format!("bind device {} over {}", source_text(source), lossy(name)))
             }
-            Op::Hook(hook) => write!(f, "run {} hook {}", hook.kind.name(), lossy(&hook.path)),
-            Op::Enter(Enter::Pivot) => f.write_str("pivot_root"),
-            Op::Enter(Enter::Move) => f.write_str("move the root over / and chroot"),
-            Op::Enter(Enter::Chroot) => f.write_str("chroot"),
-            Op::Rlimit(limit) => rlimit(limit, f),
-            Op::Console { .. } => f.write_str("open the terminal"),
-            Op::OwnStreams(uid) => write!(f, "give the standard streams to uid {uid}"),
-            Op::Umask(mask) => write!(f, "umask {mask:04o}"),
-            Op::Groups(groups) => write!(f, "setgroups {groups:?}"),
-            Op::Cwd { path, .. } => write!(f, "chdir to cwd (\"/{}\")", lossy(path)),
-            Op::Home(uid) => write!(f, "take HOME of uid {uid} from /etc/passwd"),
-            Op::Program { name, .. } => write!(f, "find the program {}", lossy(name)),
-            Op::Scheduler(_) => f.write_str("set the scheduler"),
-            Op::IoPriority(value) => write!(f, "set the io priority to {}:{}", value >> 13, value & 0x1fff),
-            Op::MemoryPolicy(mode, _) => write!(f, "set the memory policy {mode:#x}"),
-            Op::Personality(persona) => write!(f, "set the personality {persona:#x}"),
-            Op::AwaitStart => f.write_str("wait for start"),
-            Op::CloseFrom(first) => write!(f, "close descriptors from {first}"),
-            Op::LeaveRuntime => f.write_str("unmap the runtime and swap /proc/self/exe"),
-            Op::ForkTail => f.write_str("clone3 a sibling into the container"),
-            Op::NoNewPrivileges => f.write_str("set no_new_privs"),
-            Op::Seccomp(filter) => write!(f, "load the seccomp filter ({} instructions)", filter.len),
-            Op::KeepCaps => f.write_str("keep capabilities over the change of user"),
-            Op::DropBounding(mask) => write!(f, "drop from the bounding set: {}", cap_list(*mask)),
-            Op::Ids(uid, gid) => write!(f, "become uid {uid}, gid {gid}"),
-            Op::Caps(caps) => write!(
-                f,
-                "apply caps: permitted {}; effective {:#x}; inheritable {:#x}",
-                cap_list(caps.permitted),
-                caps.effective,
-                caps.inheritable
-            ),
-            Op::Ambient(mask) => write!(f, "raise ambient capabilities {}", cap_list(*mask)),
-            Op::Park => f.write_str("wait for start"),
-            Op::Exec => f.write_str("execve"),
+            SetupOp::Symlink { name, target, .. } => {
+                (Stage::Rootfs, format!("symlink {} to {}", lossy(name), lossy(target)))
+            }
+            SetupOp::Unmount { dir, name } => (Stage::Rootfs, format!("unmount /{}/{}", lossy(dir), lossy(name))),
+            SetupOp::SetAttr(path, attr) => {
+                (Stage::Rootfs, format!("make /{} {}", lossy(path), attributes(attr).join(",")))
+            }
+            SetupOp::Mask(path) => {
+                (Stage::Rootfs, format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path)))
+            }
+            SetupOp::ReadonlyPath(path) => (Stage::Rootfs, format!("make /{} read-only, if it exists", lossy(path))),
+            SetupOp::ReadonlyRoot => (Stage::Rootfs, "make the root read-only".into()),
+            SetupOp::RootPropagation(flag, reach) => {
+                (Stage::Rootfs, format!("make the root {} {}", propagation(*flag), tree(*reach)))
+            }
+            SetupOp::Procfs => (Stage::Rootfs, "open a private proc".into()),
+            SetupOp::Sysctl(path, value) => (Stage::Process, format!("write /proc/{} = {}", lossy(path), lossy(value))),
+            SetupOp::Label(label) => {
+                let (file, value) = (lossy(&label.file), lossy(&label.value));
+                (Stage::Lsm, format!("write `/proc/thread-self/attr/{file}` = {value}"))
+            }
+            SetupOp::Hook(hook) => run_hook(hook),
+            SetupOp::Enter(Enter::Pivot) => (Stage::Rootfs, "pivot_root".into()),
+            SetupOp::Enter(Enter::Move) => (Stage::Rootfs, "move the root over / and chroot".into()),
+            SetupOp::Enter(Enter::Chroot) => (Stage::Rootfs, "chroot".into()),
+            SetupOp::Console { .. } => (Stage::Console, "open the terminal".into()),
+            SetupOp::OwnStreams(uid) => (Stage::Console, format!("give the standard streams to uid {uid}")),
+            SetupOp::Umask(mask) => (Stage::Process, format!("umask {mask:04o}")),
+            SetupOp::Rlimit(limit) => (Stage::Process, rlimit(limit)),
+            SetupOp::Groups(groups) => (Stage::Process, format!("setgroups {groups:?}")),
+            SetupOp::Cwd { path, .. } => (Stage::Process, format!("chdir to cwd (\"/{}\")", lossy(path))),
+            SetupOp::Home(uid) => (Stage::Process, format!("take HOME of uid {uid} from /etc/passwd")),
+            SetupOp::Program { name, .. } => (Stage::Exec, format!("find the program {}", lossy(name))),
+            SetupOp::Scheduler(_) => (Stage::Process, "set the scheduler".into()),
+            SetupOp::IoPriority(value) => {
+                (Stage::Process, format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
+            }
+            SetupOp::MemoryPolicy(mode, _) => (Stage::Process, format!("set the memory policy {mode:#x}")),
+            SetupOp::Personality(persona) => (Stage::Process, format!("set the personality {persona:#x}")),
         }
     }
+}
+
+impl ChildOp<'_> {
+    /// The stage of the work that it belongs to, and its line.
+    pub fn describe(&self) -> (Stage, String) {
+        match self {
+            ChildOp::Setup(op) => op.describe(),
+            ChildOp::Last(op) => op.describe(),
+        }
+    }
+}
+
+impl LastOp {
+    /// The stage of the work that it belongs to, and its line.
+    pub fn describe(&self) -> (Stage, String) {
+        match self {
+            LastOp::LeaveRuntime => (Stage::Sync, "unmap the runtime and swap /proc/self/exe".into()),
+            LastOp::CloseFrom(first) => (Stage::Process, format!("close descriptors from {first}")),
+            LastOp::Fork => (Stage::Sync, "clone3 a sibling into the container".into()),
+            LastOp::NewSession => new_session(),
+            LastOp::ControllingTerminal => controlling_terminal(),
+            LastOp::NoNewPrivileges => (Stage::Process, "set no_new_privs".into()),
+            LastOp::Seccomp(filter) => {
+                (Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len))
+            }
+            LastOp::KeepCaps => (Stage::Process, "keep capabilities over the change of user".into()),
+            LastOp::DropBounding(mask) => (Stage::Process, format!("drop from the bounding set: {}", cap_list(*mask))),
+            LastOp::Ids(uid, gid) => (Stage::Process, format!("become uid {uid}, gid {gid}")),
+            LastOp::Caps(CapMasks { effective, permitted, inheritable }) => {
+                let permitted = cap_list(*permitted);
+                let sets = format!("permitted {permitted}; effective {effective:#x}; inheritable {inheritable:#x}");
+                (Stage::Process, format!("apply caps: {sets}"))
+            }
+            LastOp::Ambient(mask) => (Stage::Process, format!("raise ambient capabilities {}", cap_list(*mask))),
+            LastOp::Park | LastOp::AwaitStart => (Stage::Sync, "wait for start".into()),
+            LastOp::Hook(hook) => run_hook(hook),
+            LastOp::Exec => (Stage::Exec, "execve".into()),
+        }
+    }
+}
+
+fn new_session() -> (Stage, String) {
+    (Stage::Console, "start a session".into())
+}
+
+fn controlling_terminal() -> (Stage, String) {
+    (Stage::Console, "make the terminal the session's".into())
+}
+
+fn run_hook(hook: &ChildHook) -> (Stage, String) {
+    (Stage::Hook, format!("run {} hook {}", hook.kind.name(), lossy(&hook.path)))
+}
+
+fn mknod(name: &CStr, mode: u32, dev: u64, (uid, gid): (u32, u32)) -> String {
+    let (kind, major, minor) = (node_kind(mode), libc::major(dev), libc::minor(dev));
+    format!("mknod {} {kind} {major}:{minor} {:04o} {uid}:{gid}", lossy(name), mode & 0o7777)
 }
 
 /// mknod(1)'s letter.
@@ -182,7 +238,7 @@ fn node_kind(mode: u32) -> char {
     }
 }
 
-fn lossy(text: &std::ffi::CStr) -> std::borrow::Cow<'_, str> {
+fn lossy(text: &CStr) -> std::borrow::Cow<'_, str> {
     text.to_string_lossy()
 }
 
@@ -202,11 +258,11 @@ fn cap_list(mask: u64) -> String {
     if names.is_empty() { "none".into() } else { names.join(" ") }
 }
 
-fn source_text(source: &Source) -> String {
+fn source_text(source: &MountSource) -> String {
     match source {
-        Source::Path(path) => lossy(path).into_owned(),
-        Source::Tree(index) => format!("tree {index}"),
-        Source::Late(index) => format!("tree {index} of the cgroup"),
+        MountSource::Path(path) => lossy(path).into_owned(),
+        MountSource::Tree(index) => format!("tree {index}"),
+        MountSource::Late(index) => format!("tree {index} of the cgroup"),
     }
 }
 
@@ -243,7 +299,7 @@ fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
     names
 }
 
-fn mount(op: &MountOp, f: &mut Formatter<'_>) -> fmt::Result {
+fn mount(op: &MountOp) -> String {
     let mut options: Vec<String> = attributes(&op.attr).into_iter().map(str::to_owned).collect();
     options.extend(attributes(&op.recursive).into_iter().map(|name| format!("r{name}")));
     for (flag, reach) in &op.propagation {
@@ -252,7 +308,7 @@ fn mount(op: &MountOp, f: &mut Formatter<'_>) -> fmt::Result {
     if op.idmap.is_some() {
         options.push("idmap".into());
     }
-    match &op.what {
+    let what = match &op.what {
         What::New { kind, source, params, copy_up, mode, .. } => {
             for (key, value) in params {
                 let value = value.as_ref().map(|value| format!("={}", lossy(value))).unwrap_or_default();
@@ -261,23 +317,18 @@ fn mount(op: &MountOp, f: &mut Formatter<'_>) -> fmt::Result {
             if *copy_up == CopyUp::Yes {
                 options.push("tmpcopyup".into());
             }
-            if *mode == Mode::OfMountPoint {
+            if *mode == TmpfsMode::OfMountPoint {
                 options.push("mode of the directory".into());
             }
-            write!(f, "mount {} ", lossy(kind))?;
-            if source != kind {
-                write!(f, "{} ", lossy(source))?;
-            }
+            let source = if source == kind { String::new() } else { format!("{} ", lossy(source)) };
+            format!("mount {} {source}", lossy(kind))
         }
-        What::Bind { source, reach, .. } => write!(f, "{} {} ", bind_word(*reach), source_text(source))?,
-        What::BindOrLink { source, reach } => write!(f, "{} (or copy the link) {} ", bind_word(*reach), lossy(source))?,
-        What::Remount { .. } => f.write_str("remount ")?,
-    }
-    write!(f, "on /{}", lossy(&op.dest))?;
-    if !options.is_empty() {
-        write!(f, " ({})", options.join(","))?;
-    }
-    Ok(())
+        What::Bind { source, reach, .. } => format!("{} {} ", bind_word(*reach), source_text(source)),
+        What::BindOrLink { source, reach } => format!("{} (or copy the link) {} ", bind_word(*reach), lossy(source)),
+        What::Remount { .. } => "remount ".into(),
+    };
+    let options = if options.is_empty() { String::new() } else { format!(" ({})", options.join(",")) };
+    format!("{what}on /{}{options}", lossy(&op.dest))
 }
 
 fn bind_word(reach: Reach) -> &'static str {
@@ -294,16 +345,13 @@ impl Display for Plan {
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "parent {index:>3}  {step}")?;
-            if matches!(step, Step::CreateCgroup(Part::All | Part::Rest) | Step::JoinScope) {
+            if matches!(step, Step::CreateCgroup(Part::All | Part::V1) | Step::JoinScope) {
                 for line in self.cgroup_lines() {
                     writeln!(f, "            {line}")?;
                 }
             }
         }
-        for (index, op) in self.ops.iter().enumerate() {
-            writeln!(f, "child  {index:>3}  {op}")?;
-        }
-        Ok(())
+        self.child_ops().enumerate().try_for_each(|(index, op)| writeln!(f, "child  {index:>3}  {}", op.describe().1))
     }
 }
 
@@ -325,27 +373,25 @@ impl Plan {
 
     /// Words a fault of the child: the operation, its object, and what the kernel said.
     pub fn fault(&self, index: usize, errno: Errno, detail: &str) -> Error {
-        let Some(op) = self.ops.get(index) else {
+        let Some(op) = self.child_ops().nth(index) else {
             return Error::errno(Stage::Sync, format!("the child reported a fault in operation {index}"), errno);
         };
-        if let Op::Program { name, .. } = op {
+        if let ChildOp::Setup(SetupOp::Program { name, .. }) = op {
             return program_error(&name.to_string_lossy(), errno, detail);
         }
-        let mut what = String::new();
-        // Writing to a String cannot fail.
-        let _ = match op {
-            Op::Exec => {
-                write!(what, "exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default())
-            }
-            _ => write!(what, "op {} of {}: {op}", index + 1, self.ops.len()),
+        let (stage, line) = op.describe();
+        let mut what = if op == ChildOp::Last(&LastOp::Exec) {
+            format!("exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default())
+        } else {
+            format!("op {} of {}: {line}", index + 1, self.child_ops().count())
         };
         if !detail.is_empty() {
             what.push_str(&format!(": {detail}"));
         }
-        if let Op::Hook(hook) = op {
+        if let ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook)) = op {
             return hook_error(hook.kind, errno, detail).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
         }
-        Error::errno(stage(op), what, errno)
+        Error::errno(stage, what, errno)
     }
 }
 
@@ -387,45 +433,4 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
         errno => format!("exec: {name:?}: stat {name}: {}", errno_text(errno)),
     };
     Error::new(Stage::Exec, what)
-}
-
-fn stage(op: &Op) -> Stage {
-    match op {
-        Op::Sync(_)
-        | Op::Wait(_)
-        | Op::TakeTrees(_)
-        | Op::End
-        | Op::AwaitStart
-        | Op::Park
-        | Op::ForkTail
-        | Op::LeaveRuntime => Stage::Sync,
-        Op::Join(..) | Op::JoinInit(_) | Op::Unshare(_) | Op::BecomeRoot | Op::TimeOffsets(_) | Op::Fork(_) => {
-            Stage::Namespace
-        }
-        Op::JoinCgroup => Stage::Cgroup,
-        Op::Loopback => Stage::Network,
-        Op::Hostname(_) | Op::Domainname(_) => Stage::Namespace,
-        Op::Console { .. } | Op::OwnStreams(_) | Op::NewSession | Op::ControllingTerminal => Stage::Console,
-        Op::Label(_) => Stage::Lsm,
-        Op::Seccomp(_) => Stage::Seccomp,
-        Op::Hook(_) => Stage::Hook,
-        Op::Exec | Op::Program { .. } => Stage::Exec,
-        Op::HostPropagation(_)
-        | Op::Root { .. }
-        | Op::RootHere(_)
-        | Op::Mount(_)
-        | Op::OpenDir(_)
-        | Op::Mknod { .. }
-        | Op::BindDevice { .. }
-        | Op::Symlink { .. }
-        | Op::SetAttr(..)
-        | Op::Unmount { .. }
-        | Op::Mask(_)
-        | Op::ReadonlyPath(_)
-        | Op::ReadonlyRoot
-        | Op::RootPropagation(..)
-        | Op::Procfs
-        | Op::Enter(_) => Stage::Rootfs,
-        _ => Stage::Process,
-    }
 }

@@ -15,16 +15,16 @@ use crate::spec::path::clean_bytes;
 
 /// Who calls, as far as the default root depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
+pub struct Caller {
     /// Root of the initial user namespace.
     pub real_root: bool,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<OsString>,
 }
 
-impl Identity {
+impl Caller {
     /// Reads the caller's.
-    pub fn probe() -> Result<Identity> {
+    pub fn probe() -> Result<Caller> {
         let map = "/proc/self/uid_map";
         let real_root = crate::sys::process::geteuid() == 0
             && match crate::proc::file::read_text(map) {
@@ -33,7 +33,7 @@ impl Identity {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
                 Err(error) => return Err(error).at(Stage::State, || format!("read {map}")),
             };
-        Ok(Identity { real_root, runtime_dir: std::env::var_os("XDG_RUNTIME_DIR") })
+        Ok(Caller { real_root, runtime_dir: std::env::var_os("XDG_RUNTIME_DIR") })
     }
 }
 
@@ -67,7 +67,7 @@ impl Root {
     /// `--root`; only the user and XDG_RUNTIME_DIR are the same, so nothing else may count (runc also looks at
     /// USER). An empty XDG_RUNTIME_DIR is none: podman as root passes that. So is a relative one, as the XDG specification
     /// has it: the next command may be called from elsewhere.
-    pub fn choose(given: Option<&Path>, cwd: &Path, who: &Identity) -> Result<Root> {
+    pub fn choose(given: Option<&Path>, cwd: &Path, who: &Caller) -> Result<Root> {
         if let Some(given) = given {
             let path = absolute(&cwd.join(given));
             if path == Path::new("/") {

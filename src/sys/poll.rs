@@ -23,7 +23,7 @@ pub fn one(fd: BorrowedFd<'_>, events: i16, timeout: i32) -> Result<i16> {
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum PollEvent {
     /// Something can be read, or a process (pidfd) has ended.
     Readable,
     /// A cgroup file has changed since it was last read (kernfs(5): POLLPRI).
@@ -32,10 +32,10 @@ pub enum Event {
 
 /// Waits for an event, at most `timeout`; false when it did not come. A signal ends the wait like a timeout does:
 /// callers look again at what they wait for.
-pub fn wait(fd: BorrowedFd<'_>, event: Event, timeout: Duration) -> Result<bool> {
+pub fn wait(fd: BorrowedFd<'_>, event: PollEvent, timeout: Duration) -> Result<bool> {
     let events = match event {
-        Event::Readable => libc::POLLIN,
-        Event::Changed => libc::POLLPRI,
+        PollEvent::Readable => libc::POLLIN,
+        PollEvent::Changed => libc::POLLPRI,
     };
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one pollfd is passed.

@@ -232,6 +232,12 @@ pub fn prepare() -> Result<()> {
     done(unsafe { raw!(SYS_rt_sigaction, libc::SIGPIPE, ignore.as_ptr(), ptr::null_mut::<u64>(), 8) })
 }
 
+/// setsid(2): EPERM where this process leads a process group already.
+pub fn new_session() -> Result<()> {
+    // SAFETY: no pointers.
+    done(unsafe { raw!(SYS_setsid) })
+}
+
 /// sethostname(2).
 pub fn set_hostname(name: &CStr) -> Result<()> {
     let bytes = name.to_bytes();

@@ -13,7 +13,7 @@ use super::{Result, cvt, done, raw};
 /// `last_calls` fills in two of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct Record {
+pub struct WireRecord {
     /// What it says.
     pub kind: u32,
     /// Of a fault: index of the plan's operation.
@@ -28,7 +28,7 @@ pub struct Record {
 /// Bytes of a record's detail.
 pub const DETAIL: usize = 112;
 /// Bytes of one record.
-pub const RECORD: usize = size_of::<Record>();
+pub const RECORD: usize = size_of::<WireRecord>();
 
 /// A pair of connected SEQPACKET sockets, close-on-exec.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {

@@ -49,6 +49,12 @@ pub fn size(tty: BorrowedFd<'_>) -> Result<(u16, u16)> {
     Ok((size.ws_row, size.ws_col))
 }
 
+/// TIOCSCTTY: it becomes the controlling terminal of our session, whose leader we have to be.
+pub fn set_controlling(tty: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: TIOCSCTTY takes a number by value.
+    done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCSCTTY, 0) })
+}
+
 /// Whether the descriptor is a terminal.
 pub fn is_tty(fd: BorrowedFd<'_>) -> bool {
     attributes(fd).is_ok()

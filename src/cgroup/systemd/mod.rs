@@ -14,7 +14,7 @@ use crate::plan::systemd::{Property, ScopePlan, Unknown};
 
 use crate::dbus::address::{Endpoints, Peer};
 use crate::dbus::link::{Link, Silence};
-use crate::dbus::message::{Call, Kind, Message};
+use crate::dbus::message::{BusMessage, Call, MessageKind};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -50,7 +50,7 @@ pub struct Starting {
 
 /// The answer to a call.
 enum Answer {
-    Done(Message),
+    Done(BusMessage),
     Refused { error: String, text: String },
 }
 
@@ -60,7 +60,7 @@ impl Answer {
     }
 
     /// The reply, or the refusal as an error.
-    fn done(self, what: impl FnOnce() -> String) -> Result<Message> {
+    fn done(self, what: impl FnOnce() -> String) -> Result<BusMessage> {
         match self {
             Answer::Done(message) => Ok(message),
             Answer::Refused { error, text } => {
@@ -262,9 +262,9 @@ impl Manager {
     }
 
     /// The next message, with the ends of jobs noted on the way.
-    fn next(&mut self, deadline: Instant) -> std::result::Result<Message, Silence> {
+    fn next(&mut self, deadline: Instant) -> std::result::Result<BusMessage, Silence> {
         let message = self.link.next(deadline)?;
-        if message.kind == Kind::Signal && message.member == "JobRemoved" {
+        if message.kind == MessageKind::Signal && message.member == "JobRemoved" {
             // (u id, o job, s unit, s result)
             if let [job, unit, result] = message.strings().as_slice() {
                 self.ended.push(JobEnd { job: job.clone(), unit: unit.clone(), result: result.clone() });
@@ -278,12 +278,12 @@ impl Manager {
             let message = self.next(deadline)?;
             match message.kind {
                 _ if message.reply_to != Some(serial) => {}
-                Kind::Return => return Ok(Answer::Done(message)),
-                Kind::Error => {
+                MessageKind::Return => return Ok(Answer::Done(message)),
+                MessageKind::Error => {
                     let text = message.strings().into_iter().next().unwrap_or_default();
                     return Ok(Answer::Refused { error: message.error, text });
                 }
-                Kind::Call | Kind::Signal => {}
+                MessageKind::Call | MessageKind::Signal => {}
             }
         }
     }

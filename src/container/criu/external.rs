@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::rootfs::mounts::is_bind;
 use crate::proc::mountinfo::{self, MountLine};
 use crate::spec::Spec;
@@ -180,7 +180,8 @@ pub fn mount_id(fdinfo: &str) -> Option<u32> {
 }
 
 /// The types that CRIU can take as they are: its name and the key that runc and crun use as well.
-const NAMESPACES: [(Kind, &str); 2] = [(Kind::Network, "extRootNetNS"), (Kind::Pid, "extRootPidNS")];
+const NAMESPACES: [(NamespaceKind, &str); 2] =
+    [(NamespaceKind::Network, "extRootNetNS"), (NamespaceKind::Pid, "extRootPidNS")];
 
 /// Namespaces that the container joined, as objects of a checkpoint: `net[INODE]:KEY`.
 pub fn saved_namespaces(namespaces: &Namespaces, inode: impl Fn(&str) -> Result<u64>) -> Result<Vec<String>> {
@@ -209,8 +210,8 @@ pub enum Rejoin {
 
 /// Namespaces that the restored container is to join.
 pub fn restored_namespaces(namespaces: &Namespaces) -> Result<Vec<Rejoin>> {
-    let rejoin = |(kind, path): &(Kind, String)| match kind {
-        Kind::Cgroup | Kind::Time | Kind::Mount => {
+    let rejoin = |(kind, path): &(NamespaceKind, String)| match kind {
+        NamespaceKind::Cgroup | NamespaceKind::Time | NamespaceKind::Mount => {
             Err(Error::new(Stage::Criu, format!("criu cannot restore into an existing {} namespace", kind.name())))
         }
         kind => Ok(match NAMESPACES.iter().find(|(own, _)| own == kind) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::protobuf::Value;
+use super::protobuf::FieldValue;
 use crate::container::options::{Checkpoint, Criu, Restore};
 use crate::error::{Error, Result, Stage};
 
@@ -52,25 +52,25 @@ pub enum Field {
 
 /// CRIU's options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Opts(Vec<(Field, Value)>);
+pub struct Opts(Vec<(Field, FieldValue)>);
 
 impl Opts {
-    fn set(&mut self, field: Field, value: impl Into<Value>) {
+    fn set(&mut self, field: Field, value: impl Into<FieldValue>) {
         self.0.push((field, value.into()));
     }
 
-    fn pair(&mut self, field: Field, first: impl Into<Value>, second: impl Into<Value>) {
-        self.0.push((field, Value::Message(vec![(1, first.into()), (2, second.into())])));
+    fn pair(&mut self, field: Field, first: impl Into<FieldValue>, second: impl Into<FieldValue>) {
+        self.0.push((field, FieldValue::Message(vec![(1, first.into()), (2, second.into())])));
     }
 
     /// The values of a field.
-    pub fn get(&self, field: Field) -> Vec<&Value> {
+    pub fn get(&self, field: Field) -> Vec<&FieldValue> {
         self.0.iter().filter(|(name, _)| *name == field).map(|(_, value)| value).collect()
     }
 
     /// The fields by number, to be sent.
-    pub fn message(&self) -> Value {
-        Value::Message(self.0.iter().map(|(field, value)| (*field as u32, value.clone())).collect())
+    pub fn message(&self) -> FieldValue {
+        FieldValue::Message(self.0.iter().map(|(field, value)| (*field as u32, value.clone())).collect())
     }
 }
 
@@ -88,7 +88,7 @@ const CONFIG_ANNOTATION: &str = "org.criu.config";
 const CONFIG_DEFAULT: &str = "/etc/criu/brisk.conf";
 
 /// What is known of the directories and the container, for both directions.
-pub struct Facts<'a> {
+pub struct CriuFacts<'a> {
     /// Our descriptor of the image directory; CRIU opens it through /proc.
     pub images: i32,
     /// The same for the work directory.
@@ -102,7 +102,7 @@ pub struct Facts<'a> {
 }
 
 /// What only a checkpoint has.
-pub struct Saved<'a> {
+pub struct Dumped<'a> {
     /// The container's first process.
     pub pid: i32,
     /// The cgroup to freeze.
@@ -121,7 +121,7 @@ pub struct Restored<'a> {
 }
 
 /// The options of a checkpoint.
-pub fn dump(args: &Checkpoint, facts: &Facts<'_>, saved: &Saved<'_>) -> Result<Opts> {
+pub fn dump(args: &Checkpoint, facts: &CriuFacts<'_>, saved: &Dumped<'_>) -> Result<Opts> {
     let mut opts = shared(&args.criu, facts, DUMP_LOG)?;
     opts.set(Field::Pid, saved.pid);
     opts.set(Field::LeaveRunning, args.leave_running);
@@ -148,7 +148,7 @@ pub fn dump(args: &Checkpoint, facts: &Facts<'_>, saved: &Saved<'_>) -> Result<O
 }
 
 /// The options of a restore.
-pub fn restore(args: &Restore, facts: &Facts<'_>, restored: &Restored<'_>) -> Result<Opts> {
+pub fn restore(args: &Restore, facts: &CriuFacts<'_>, restored: &Restored<'_>) -> Result<Opts> {
     let mut opts = shared(&args.criu, facts, RESTORE_LOG)?;
     opts.set(Field::EvasiveDevices, true);
     // The restored process becomes our child: we can wait for it, and whoever called us inherits it.
@@ -171,7 +171,7 @@ pub fn restore(args: &Restore, facts: &Facts<'_>, restored: &Restored<'_>) -> Re
     Ok(opts)
 }
 
-fn shared(criu: &Criu, facts: &Facts<'_>, log: &str) -> Result<Opts> {
+fn shared(criu: &Criu, facts: &CriuFacts<'_>, log: &str) -> Result<Opts> {
     let mut opts = Opts::default();
     opts.set(Field::ImagesDirFd, facts.images);
     if let Some(work) = facts.work {

@@ -4,30 +4,30 @@ use crate::error::{Error, Result, Stage};
 
 /// One value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum FieldValue {
     /// An integer, a boolean or an enumeration. Negative ones are sign-extended to 64 bits.
     Number(i64),
     /// A string.
     Text(String),
     /// A message.
-    Message(Vec<(u32, Value)>),
+    Message(Vec<(u32, FieldValue)>),
 }
 
-impl From<bool> for Value {
-    fn from(value: bool) -> Value {
-        Value::Number(value.into())
+impl From<bool> for FieldValue {
+    fn from(value: bool) -> FieldValue {
+        FieldValue::Number(value.into())
     }
 }
 
-impl From<i32> for Value {
-    fn from(value: i32) -> Value {
-        Value::Number(value.into())
+impl From<i32> for FieldValue {
+    fn from(value: i32) -> FieldValue {
+        FieldValue::Number(value.into())
     }
 }
 
-impl From<&str> for Value {
-    fn from(value: &str) -> Value {
-        Value::Text(value.to_owned())
+impl From<&str> for FieldValue {
+    fn from(value: &str) -> FieldValue {
+        FieldValue::Text(value.to_owned())
     }
 }
 
@@ -37,17 +37,17 @@ const LENGTH: u64 = 2;
 const FIXED32: u64 = 5;
 
 /// The bytes of a message.
-pub fn encode(fields: &[(u32, Value)]) -> Vec<u8> {
+pub fn encode(fields: &[(u32, FieldValue)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (field, value) in fields {
         let tag = u64::from(*field) << 3;
         match value {
-            Value::Number(number) => {
+            FieldValue::Number(number) => {
                 put_varint(&mut bytes, tag | VARINT);
                 put_varint(&mut bytes, *number as u64);
             }
-            Value::Text(text) => put_block(&mut bytes, tag, text.as_bytes()),
-            Value::Message(inner) => put_block(&mut bytes, tag, &encode(inner)),
+            FieldValue::Text(text) => put_block(&mut bytes, tag, text.as_bytes()),
+            FieldValue::Message(inner) => put_block(&mut bytes, tag, &encode(inner)),
         }
     }
     bytes

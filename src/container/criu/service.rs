@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::opts::Opts;
-use super::protobuf::{self, Received, Value};
+use super::protobuf::{self, FieldValue, Received};
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::{fs, socket};
 
 /// `criu_req_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestKind {
     Dump = 1,
     Restore = 2,
     PreDump = 4,
@@ -19,14 +19,14 @@ pub enum Kind {
     FeatureCheck = 9,
 }
 
-impl Kind {
+impl RequestKind {
     const fn name(self) -> &'static str {
         match self {
-            Kind::Dump => "dump",
-            Kind::Restore => "restore",
-            Kind::PreDump => "pre-dump",
-            Kind::Notify => "notify",
-            Kind::FeatureCheck => "feature check",
+            RequestKind::Dump => "dump",
+            RequestKind::Restore => "restore",
+            RequestKind::PreDump => "pre-dump",
+            RequestKind::Notify => "notify",
+            RequestKind::FeatureCheck => "feature check",
         }
     }
 }
@@ -44,7 +44,7 @@ pub struct Notice {
 
 /// A feature of the kernel, by its number in `criu_features`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Feature {
+pub enum CriuFeature {
     TrackedMemory = 1,
     LazyPages = 2,
 }
@@ -83,11 +83,11 @@ impl Service {
     }
 
     /// Refuses when the kernel cannot do what will be needed.
-    pub fn require(feature: Feature) -> Result<()> {
+    pub fn require(feature: CriuFeature) -> Result<()> {
         let mut service = Service::start(Stdio::null())?;
-        let wanted = Value::Message(vec![(feature as u32, true.into())]);
-        let request = [(1, Value::from(Kind::FeatureCheck as i32)), (5, wanted)];
-        let answer = service.talk(Kind::FeatureCheck, &request, &mut |_| Ok(()))?;
+        let wanted = FieldValue::Message(vec![(feature as u32, true.into())]);
+        let request = [(1, FieldValue::from(RequestKind::FeatureCheck as i32)), (5, wanted)];
+        let answer = service.talk(RequestKind::FeatureCheck, &request, &mut |_| Ok(()))?;
         let found = protobuf::decode(&answer)?;
         let features = found.iter().find(|(field, _)| *field == 8).map(|(_, block)| protobuf::decode(block.block()));
         let there = features.transpose()?.unwrap_or_default();
@@ -95,21 +95,21 @@ impl Service {
             return Ok(());
         }
         let name = match feature {
-            Feature::TrackedMemory => "tracking of changed memory (--pre-dump)",
-            Feature::LazyPages => "restoring memory when it is touched (--lazy-pages)",
+            CriuFeature::TrackedMemory => "tracking of changed memory (--pre-dump)",
+            CriuFeature::LazyPages => "restoring memory when it is touched (--lazy-pages)",
         };
         Err(Error::new(Stage::Criu, format!("criu or the kernel lacks {name}")))
     }
 
     /// One request, to its end. A notice that fails makes CRIU undo what it has done.
-    pub fn call(&mut self, kind: Kind, opts: &Opts, notice: &mut dyn FnMut(Notice) -> Result<()>) -> Result<()> {
-        self.talk(kind, &[(1, Value::from(kind as i32)), (2, opts.message())], notice).map(drop)
+    pub fn call(&mut self, kind: RequestKind, opts: &Opts, notice: &mut dyn FnMut(Notice) -> Result<()>) -> Result<()> {
+        self.talk(kind, &[(1, FieldValue::from(kind as i32)), (2, opts.message())], notice).map(drop)
     }
 
     fn talk(
         &mut self,
-        kind: Kind,
-        request: &[(u32, Value)],
+        kind: RequestKind,
+        request: &[(u32, FieldValue)],
         notice: &mut dyn FnMut(Notice) -> Result<()>,
     ) -> Result<Vec<u8>> {
         self.send(request)?;
@@ -123,10 +123,10 @@ impl Service {
                 return Err(refused.unwrap_or_else(|| self.died(kind)));
             }
             let answer = Answer::parse(&protobuf::decode(&buffer)?);
-            if answer.kind == Kind::Notify as i64 && answer.success {
+            if answer.kind == RequestKind::Notify as i64 && answer.success {
                 let outcome = notice(Notice { script: answer.script, pid: answer.pid, fd });
                 let accepted = outcome.is_ok();
-                self.send(&[(1, Value::from(Kind::Notify as i32)), (3, accepted.into())])?;
+                self.send(&[(1, FieldValue::from(RequestKind::Notify as i32)), (3, accepted.into())])?;
                 refused = outcome.err().or(refused);
                 continue;
             }
@@ -138,7 +138,7 @@ impl Service {
         }
     }
 
-    fn send(&mut self, message: &[(u32, Value)]) -> Result<()> {
+    fn send(&mut self, message: &[(u32, FieldValue)]) -> Result<()> {
         let Some(socket) = &self.socket else { return Err(Error::new(Stage::Criu, "the service has ended")) };
         match socket::send(socket.as_fd(), &protobuf::encode(message)) {
             // What it has to say is still to be read.
@@ -147,7 +147,7 @@ impl Service {
         }
     }
 
-    fn failed(&self, kind: Kind, answer: &Answer) -> Error {
+    fn failed(&self, kind: RequestKind, answer: &Answer) -> Error {
         let mut what = format!("criu failed: type {} errno {}", kind.name(), answer.errno);
         for said in [answer.message.trim().to_owned(), self.said()] {
             if !said.is_empty() {
@@ -159,7 +159,7 @@ impl Service {
     }
 
     /// It ended without an answer.
-    fn died(&mut self, kind: Kind) -> Error {
+    fn died(&mut self, kind: RequestKind) -> Error {
         self.socket = None;
         let how = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         let said = self.said();

@@ -12,8 +12,8 @@ use nix::errno::Errno;
 
 use super::fds;
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::netdev::netlink::{Message, Netlink};
-use crate::plan::namespace::Kind;
+use crate::launch::netdev::netlink::{Netlink, NetlinkMessage};
+use crate::plan::namespace::NamespaceKind;
 use crate::sys::process;
 
 /// Sizes of the fixed parts, see rtnetlink(7).
@@ -46,7 +46,7 @@ struct Address {
 pub(super) fn move_device(pid: i32, name: &str, inside: &str) -> Result<()> {
     let what = || format!("move network device {name} into the container as {inside}");
     let fail = |errno| Error::errno(Stage::Network, what(), errno);
-    let target = fds::namespace(Kind::Network, &format!("/proc/{pid}/ns/net"))?;
+    let target = fds::namespace(NamespaceKind::Network, &format!("/proc/{pid}/ns/net"))?;
     let mut here = Netlink::open().at(Stage::Network, || "open a netlink socket")?;
     let mut there = open_in(&target)?;
 
@@ -57,7 +57,7 @@ pub(super) fn move_device(pid: i32, name: &str, inside: &str) -> Result<()> {
     let inside = choose(inside, &taken).ok_or_else(|| fail(Errno::EEXIST))?;
 
     // The kernel takes the device down, moves it and renames it in this one request.
-    let request = Message::new(libc::RTM_NEWLINK, &ifinfo(index, 0, 0))
+    let request = NetlinkMessage::new(libc::RTM_NEWLINK, &ifinfo(index, 0, 0))
         .attr(IFLA_NET_NS_FD, &target.as_raw_fd().to_ne_bytes())
         .text(IFLA_IFNAME, &inside);
     here.request(&request, 0).map_err(fail)?;
@@ -72,15 +72,15 @@ pub(super) fn move_device(pid: i32, name: &str, inside: &str) -> Result<()> {
     }
     let up = libc::IFF_UP as u32;
     there
-        .request(&Message::new(libc::RTM_NEWLINK, &ifinfo(index, up, up)), 0)
+        .request(&NetlinkMessage::new(libc::RTM_NEWLINK, &ifinfo(index, up, up)), 0)
         .at(Stage::Network, || format!("set network device {inside} up in the container"))
         .map(drop)
 }
 
 /// A netlink socket of another network namespace.
 fn open_in(target: &OwnedFd) -> Result<Netlink> {
-    let net = Kind::Network.flag() as i32;
-    let own = fds::namespace(Kind::Network, "/proc/self/ns/net")?;
+    let net = NamespaceKind::Network.flag() as i32;
+    let own = fds::namespace(NamespaceKind::Network, "/proc/self/ns/net")?;
     process::setns(target.as_fd(), net).at(Stage::Network, || "enter the container's network namespace")?;
     let socket = Netlink::open();
     // First of all back: whatever else the runtime does is meant for its own namespace.
@@ -97,20 +97,20 @@ fn ifinfo(index: i32, flags: u32, change: u32) -> [u8; IFINFOMSG] {
     bytes
 }
 
-fn index_in(link: &Message) -> Option<i32> {
+fn index_in(link: &NetlinkMessage) -> Option<i32> {
     let fixed: &[u8; IFINFOMSG] = link.fixed()?;
     Some(i32::from_ne_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]))
 }
 
 fn index_of(netlink: &mut Netlink, name: &str) -> nix::Result<i32> {
-    let request = Message::new(libc::RTM_GETLINK, &ifinfo(0, 0, 0)).text(IFLA_IFNAME, name);
+    let request = NetlinkMessage::new(libc::RTM_GETLINK, &ifinfo(0, 0, 0)).text(IFLA_IFNAME, name);
     netlink.request(&request, 0)?.iter().find_map(index_in).ok_or(Errno::ENODEV)
 }
 
 /// The names of all devices of a namespace.
 fn names(netlink: &mut Netlink) -> nix::Result<Vec<String>> {
-    let links = netlink.dump(&Message::new(libc::RTM_GETLINK, &ifinfo(0, 0, 0)))?;
-    let name = |link: &Message| {
+    let links = netlink.dump(&NetlinkMessage::new(libc::RTM_GETLINK, &ifinfo(0, 0, 0)))?;
+    let name = |link: &NetlinkMessage| {
         let (_, name) = link.attrs(IFINFOMSG).find(|(kind, _)| *kind == IFLA_IFNAME)?;
         Some(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
     };
@@ -128,14 +128,14 @@ fn choose(name: &str, taken: &[String]) -> Option<String> {
 }
 
 fn addresses(netlink: &mut Netlink, index: i32) -> nix::Result<Vec<Address>> {
-    let found = netlink.dump(&Message::new(libc::RTM_GETADDR, &[0; IFADDRMSG]))?;
+    let found = netlink.dump(&NetlinkMessage::new(libc::RTM_GETADDR, &[0; IFADDRMSG]))?;
     Ok(found.iter().filter_map(|message| Address::of(message, index)).collect())
 }
 
 impl Address {
     /// The address in `message` if it is one of the device `index` that is to be kept: permanent (a dynamic one
     /// has a lease that somebody on the host renews) and global (the others the kernel makes by itself).
-    fn of(message: &Message, index: i32) -> Option<Address> {
+    fn of(message: &NetlinkMessage, index: i32) -> Option<Address> {
         let fixed: &[u8; IFADDRMSG] = message.fixed()?;
         let [family, prefix, short_flags, scope, ..] = *fixed;
         let of = u32::from_ne_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
@@ -155,11 +155,11 @@ impl Address {
         Some(Address { family, prefix, attrs })
     }
 
-    fn request(&self, index: i32) -> Message {
+    fn request(&self, index: i32) -> NetlinkMessage {
         let mut fixed = [0; IFADDRMSG];
         fixed[..4].copy_from_slice(&[self.family, self.prefix, 0, SCOPE_GLOBAL]);
         fixed[4..].copy_from_slice(&index.to_ne_bytes());
-        let message = Message::new(libc::RTM_NEWADDR, &fixed);
+        let message = NetlinkMessage::new(libc::RTM_NEWADDR, &fixed);
         self.attrs.iter().fold(message, |message, (kind, value)| message.attr(*kind, value))
     }
 }
@@ -168,10 +168,10 @@ impl Address {
 mod tests {
     use super::*;
 
-    fn address(scope: u8, index: i32, flags: u32) -> Message {
+    fn address(scope: u8, index: i32, flags: u32) -> NetlinkMessage {
         let mut fixed = [2, 24, (flags & 0xff) as u8, scope, 0, 0, 0, 0];
         fixed[4..].copy_from_slice(&index.to_ne_bytes());
-        Message::new(libc::RTM_NEWADDR, &fixed)
+        NetlinkMessage::new(libc::RTM_NEWADDR, &fixed)
             .attr(IFA_ADDRESS, &[10, 0, 0, 1])
             .attr(IFA_LOCAL, &[10, 0, 0, 1])
             .text(3, "eth0:1")

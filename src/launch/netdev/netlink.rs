@@ -13,22 +13,22 @@ const ROOM: usize = 32 * 1024;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::launch) struct Message {
+pub(in crate::launch) struct NetlinkMessage {
     /// `RTM_*`, `NLMSG_*`.
     pub kind: u16,
     body: Vec<u8>,
 }
 
-impl Message {
+impl NetlinkMessage {
     /// A message with the fixed part of its type (`ifinfomsg`, `ifaddrmsg`).
-    pub(in crate::launch) fn new(kind: u16, fixed: &[u8]) -> Message {
-        let mut message = Message { kind, body: fixed.to_vec() };
+    pub(in crate::launch) fn new(kind: u16, fixed: &[u8]) -> NetlinkMessage {
+        let mut message = NetlinkMessage { kind, body: fixed.to_vec() };
         message.align();
         message
     }
 
     /// Adds an attribute.
-    pub(in crate::launch) fn attr(mut self, kind: u16, value: &[u8]) -> Message {
+    pub(in crate::launch) fn attr(mut self, kind: u16, value: &[u8]) -> NetlinkMessage {
         // No attribute here is longer than an address or a name.
         let len = (4 + value.len()) as u16;
         self.body.extend(len.to_ne_bytes());
@@ -39,7 +39,7 @@ impl Message {
     }
 
     /// Adds a NUL-terminated text.
-    pub(in crate::launch) fn text(self, kind: u16, value: &str) -> Message {
+    pub(in crate::launch) fn text(self, kind: u16, value: &str) -> NetlinkMessage {
         self.attr(kind, &[value.as_bytes(), &[0]].concat())
     }
 
@@ -80,14 +80,14 @@ impl Message {
 }
 
 /// Takes a datagram apart: sequence number and message of each.
-fn parse(mut rest: &[u8]) -> Vec<(u32, Message)> {
+fn parse(mut rest: &[u8]) -> Vec<(u32, NetlinkMessage)> {
     let mut messages = Vec::new();
     while let Some(header) = rest.first_chunk::<HEADER>() {
         let len = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = u16::from_ne_bytes([header[4], header[5]]);
         let sequence = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
         let Some(body) = rest.get(HEADER..len) else { break };
-        messages.push((sequence, Message { kind, body: body.to_vec() }));
+        messages.push((sequence, NetlinkMessage { kind, body: body.to_vec() }));
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     messages
@@ -107,16 +107,20 @@ impl Netlink {
     }
 
     /// One request; the messages that answer it before it is acknowledged.
-    pub(in crate::launch) fn request(&mut self, message: &Message, flags: libc::c_int) -> nix::Result<Vec<Message>> {
+    pub(in crate::launch) fn request(
+        &mut self,
+        message: &NetlinkMessage,
+        flags: libc::c_int,
+    ) -> nix::Result<Vec<NetlinkMessage>> {
         self.exchange(message, flags | libc::NLM_F_ACK)
     }
 
     /// Everything of one kind.
-    pub(in crate::launch) fn dump(&mut self, message: &Message) -> nix::Result<Vec<Message>> {
+    pub(in crate::launch) fn dump(&mut self, message: &NetlinkMessage) -> nix::Result<Vec<NetlinkMessage>> {
         self.exchange(message, libc::NLM_F_DUMP)
     }
 
-    fn exchange(&mut self, message: &Message, flags: libc::c_int) -> nix::Result<Vec<Message>> {
+    fn exchange(&mut self, message: &NetlinkMessage, flags: libc::c_int) -> nix::Result<Vec<NetlinkMessage>> {
         const DONE: u16 = libc::NLMSG_DONE as u16;
         const ERROR: u16 = libc::NLMSG_ERROR as u16;
         self.sequence += 1;
@@ -154,12 +158,12 @@ fn retry(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::launch::netdev::netlink::{Message, parse};
+    use crate::launch::netdev::netlink::{NetlinkMessage, parse};
 
     #[test]
     fn what_is_written_is_read_back() {
-        let message = Message::new(16, &[1, 2, 3, 4]).text(3, "eth0").attr(5, &[9]);
-        let bytes = [message.bytes(1, 7), Message::new(3, &[0; 4]).bytes(0, 8)].concat();
+        let message = NetlinkMessage::new(16, &[1, 2, 3, 4]).text(3, "eth0").attr(5, &[9]);
+        let bytes = [message.bytes(1, 7), NetlinkMessage::new(3, &[0; 4]).bytes(0, 8)].concat();
         let found = parse(&bytes);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0], (7, message.clone()));
@@ -170,12 +174,12 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_ends_the_list() {
-        let bytes = Message::new(16, &[0; 4]).text(3, "eth0").bytes(1, 7);
+        let bytes = NetlinkMessage::new(16, &[0; 4]).text(3, "eth0").bytes(1, 7);
         assert_eq!(parse(&bytes[..bytes.len() - 1]), []);
         assert_eq!(parse(&[0; 16]), [], "a length shorter than the header");
-        let cut = Message { kind: 16, body: vec![0, 0, 0, 0, 12, 0, 3, 0, 1] };
+        let cut = NetlinkMessage { kind: 16, body: vec![0, 0, 0, 0, 12, 0, 3, 0, 1] };
         assert_eq!(cut.attrs(4).count(), 0);
-        let empty = Message { kind: 16, body: vec![0, 0, 0, 0, 0, 0, 3, 0] };
+        let empty = NetlinkMessage { kind: 16, body: vec![0, 0, 0, 0, 0, 0, 3, 0] };
         assert_eq!(empty.attrs(4).count(), 0, "an attribute shorter than its header");
     }
 }

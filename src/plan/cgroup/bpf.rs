@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use crate::plan::cgroup::devices::{Access, DevicePolicy, DeviceSet, Kind, Rule, Verdict, wider};
+use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceSet, DeviceVerdict, Rule, wider};
 
 /// One instruction, as in bpf(2) and Documentation/bpf/standardization/instruction-set.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +57,10 @@ const MINOR: u8 = 5;
 const SCRATCH: u8 = 6;
 
 /// BPF_DEVCG_DEV_BLOCK and BPF_DEVCG_DEV_CHAR.
-const fn kind_number(kind: Kind) -> i32 {
+const fn kind_number(kind: DeviceKind) -> i32 {
     match kind {
-        Kind::Block => 1,
-        Kind::Char => 2,
+        DeviceKind::Block => 1,
+        DeviceKind::Char => 2,
     }
 }
 
@@ -72,8 +72,8 @@ fn load(dst: u8, off: i16) -> Insn {
     Insn { code: LOAD, dst, src: CONTEXT, off, imm: 0 }
 }
 
-fn answer(verdict: Verdict) -> [Insn; 2] {
-    [insn(MOV, RESULT, i32::from(verdict == Verdict::Allow)), insn(EXIT, 0, 0)]
+fn answer(verdict: DeviceVerdict) -> [Insn; 2] {
+    [insn(MOV, RESULT, i32::from(verdict == DeviceVerdict::Allow)), insn(EXIT, 0, 0)]
 }
 
 /// The program of `policy`.
@@ -114,11 +114,11 @@ fn block(rule: &Rule) -> Vec<Insn> {
     let access = i32::from(rule.access.0);
     match (rule.verdict, rule.access) {
         (_, Access::ALL) => {}
-        (Verdict::Allow, _) => {
+        (DeviceVerdict::Allow, _) => {
             code.push(insn(AND, ASKED, !access));
             code.push(insn(JUMP_NOT_EQUAL, ASKED, 0));
         }
-        (Verdict::Deny, _) => {
+        (DeviceVerdict::Deny, _) => {
             code.push(Insn { code: MOV_REG, dst: SCRATCH, src: ASKED, off: 0, imm: 0 });
             code.push(insn(AND, SCRATCH, access));
             code.push(insn(JUMP_EQUAL, SCRATCH, 0));

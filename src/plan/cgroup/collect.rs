@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Stage};
 use crate::plan::cgroup::files::LimitFile;
-use crate::plan::cgroup::write::{Missing, UsageCheck, Write};
+use crate::plan::cgroup::write::{UsageCheck, WhenMissing, Write};
 
 /// What a group of settings comes to.
 #[derive(Debug, Default)]
@@ -18,16 +18,16 @@ pub struct Limits {
 impl Limits {
     /// A file the kernel must have.
     pub fn put(&mut self, file: &LimitFile, value: impl ToString) {
-        self.put_or(file, value, Missing::Fail);
+        self.put_or(file, value, WhenMissing::Fail);
     }
 
     /// A file the kernel may lack.
-    pub fn put_or(&mut self, file: &LimitFile, value: impl ToString, missing: Missing) {
+    pub fn put_or(&mut self, file: &LimitFile, value: impl ToString, missing: WhenMissing) {
         self.put_named((file.controller(), file.name), value, missing);
     }
 
     /// A file by its controller and name.
-    pub fn put_named(&mut self, (controller, file): (&str, &str), value: impl ToString, missing: Missing) {
+    pub fn put_named(&mut self, (controller, file): (&str, &str), value: impl ToString, missing: WhenMissing) {
         self.writes.push(Write {
             controller: controller.to_owned(),
             file: file.to_owned(),

@@ -5,7 +5,7 @@ use crate::spec::resources::Cpu;
 
 use crate::plan::cgroup::collect::{Limits, refuse};
 use crate::plan::cgroup::files;
-use crate::plan::cgroup::write::{Missing, Version};
+use crate::plan::cgroup::write::{Version, WhenMissing};
 
 /// The kernel's default period, see Documentation/admin-guide/cgroup-v2.rst.
 const DEFAULT_PERIOD: u64 = 100_000;
@@ -28,8 +28,8 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
 }
 
 /// A file that only newer kernels have, whose absence means 0.
-fn zero_may_miss(value: i128) -> Missing {
-    if value == 0 { Missing::Skip } else { Missing::Fail }
+fn zero_may_miss(value: i128) -> WhenMissing {
+    if value == 0 { WhenMissing::Skip } else { WhenMissing::Fail }
 }
 
 // The order of period, quota and burst depends on the values they replace: whoever applies the writes

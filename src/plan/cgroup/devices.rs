@@ -14,7 +14,7 @@ use crate::spec::resources::{DeviceRule, Resources};
 /// Block or character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum DeviceKind {
     /// A block device.
     Block,
     /// A character device.
@@ -24,7 +24,7 @@ pub enum Kind {
 /// What a rule says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum DeviceVerdict {
     /// Access is given.
     Allow,
     /// Access is taken away.
@@ -70,8 +70,8 @@ impl fmt::Display for Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of linux.resources.devices")]
 pub struct Rule {
-    pub verdict: Verdict,
-    pub kind: Kind,
+    pub verdict: DeviceVerdict,
+    pub kind: DeviceKind,
     pub major: Option<u32>,
     pub minor: Option<u32>,
     pub access: Access,
@@ -81,8 +81,8 @@ pub struct Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::Block => 'b',
-            Kind::Char => 'c',
+            DeviceKind::Block => 'b',
+            DeviceKind::Char => 'c',
         };
         write!(f, "{kind} ")?;
         number(f, self.major)?;
@@ -105,7 +105,7 @@ fn number(f: &mut fmt::Formatter<'_>, value: Option<u32>) -> fmt::Result {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DevicePolicy {
     /// What is decided for a device that no rule matches.
-    pub default: Verdict,
+    pub default: DeviceVerdict,
     /// The rules in the order of the configuration; none is a wildcard over kinds.
     pub rules: Vec<Rule>,
 }
@@ -113,19 +113,19 @@ pub struct DevicePolicy {
 /// What every container may use, whatever its rules say: the devices and terminals of runtime-spec
 /// (config-linux, default devices), `mknod` of any node (a node alone gives no access) and, as runc and
 /// crun do since ever, `/dev/net/tun`.
-const DEFAULT: &[(Kind, Option<u32>, Option<u32>, Access)] = &[
-    (Kind::Char, None, None, Access::MKNOD),
-    (Kind::Block, None, None, Access::MKNOD),
-    (Kind::Char, Some(1), Some(3), Access::ALL),
-    (Kind::Char, Some(1), Some(8), Access::ALL),
-    (Kind::Char, Some(1), Some(7), Access::ALL),
-    (Kind::Char, Some(5), Some(0), Access::ALL),
-    (Kind::Char, Some(1), Some(5), Access::ALL),
-    (Kind::Char, Some(1), Some(9), Access::ALL),
-    (Kind::Char, Some(5), Some(1), Access::ALL),
-    (Kind::Char, Some(136), None, Access::ALL),
-    (Kind::Char, Some(5), Some(2), Access::ALL),
-    (Kind::Char, Some(10), Some(200), Access::ALL),
+const DEFAULT: &[(DeviceKind, Option<u32>, Option<u32>, Access)] = &[
+    (DeviceKind::Char, None, None, Access::MKNOD),
+    (DeviceKind::Block, None, None, Access::MKNOD),
+    (DeviceKind::Char, Some(1), Some(3), Access::ALL),
+    (DeviceKind::Char, Some(1), Some(8), Access::ALL),
+    (DeviceKind::Char, Some(1), Some(7), Access::ALL),
+    (DeviceKind::Char, Some(5), Some(0), Access::ALL),
+    (DeviceKind::Char, Some(1), Some(5), Access::ALL),
+    (DeviceKind::Char, Some(1), Some(9), Access::ALL),
+    (DeviceKind::Char, Some(5), Some(1), Access::ALL),
+    (DeviceKind::Char, Some(136), None, Access::ALL),
+    (DeviceKind::Char, Some(5), Some(2), Access::ALL),
+    (DeviceKind::Char, Some(10), Some(200), Access::ALL),
 ];
 
 impl DevicePolicy {
@@ -136,19 +136,19 @@ impl DevicePolicy {
     /// Where everything is allowed and the configuration names what is not, the last only lift what denies exactly their
     /// devices: `mknod` of any node does not undo the denial of one, as in runc.
     pub fn new(rules: &[DeviceRule]) -> Result<DevicePolicy> {
-        let mut policy = DevicePolicy { default: Verdict::Deny, rules: Vec::new() };
+        let mut policy = DevicePolicy { default: DeviceVerdict::Deny, rules: Vec::new() };
         for (index, rule) in rules.iter().enumerate() {
             policy.push(index, rule)?;
         }
         let always = DEFAULT.iter().map(|&(kind, major, minor, access)| {
-            let verdict = Verdict::Allow;
+            let verdict = DeviceVerdict::Allow;
             Rule { verdict, kind, major, minor, access }
         });
         match policy.default {
-            Verdict::Deny => policy.rules.extend(always),
-            Verdict::Allow => {
+            DeviceVerdict::Deny => policy.rules.extend(always),
+            DeviceVerdict::Allow => {
                 let access: HashMap<DeviceSet, u8> = always.map(|rule| (rule.devices(), rule.access.0)).collect();
-                for rule in policy.rules.iter_mut().filter(|rule| rule.verdict == Verdict::Deny) {
+                for rule in policy.rules.iter_mut().filter(|rule| rule.verdict == DeviceVerdict::Deny) {
                     rule.access.0 &= !access.get(&rule.devices()).copied().unwrap_or(0);
                 }
                 policy.rules.retain(|rule| rule.access.0 != 0);
@@ -159,12 +159,12 @@ impl DevicePolicy {
 
     /// Whether nothing is denied.
     pub fn allows_all(&self) -> bool {
-        self.default == Verdict::Allow && self.rules.iter().all(|r| r.verdict == Verdict::Allow)
+        self.default == DeviceVerdict::Allow && self.rules.iter().all(|r| r.verdict == DeviceVerdict::Allow)
     }
 
     fn push(&mut self, index: usize, rule: &DeviceRule) -> Result<()> {
         let bad = |what: String| Error::new(Stage::Cgroup, format!("linux.resources.devices[{index}]: {what}"));
-        let verdict = if rule.allow { Verdict::Allow } else { Verdict::Deny };
+        let verdict = if rule.allow { DeviceVerdict::Allow } else { DeviceVerdict::Deny };
         let access = match rule.access.as_deref() {
             None => Access::ALL,
             Some(text) => Access::parse(text)
@@ -178,10 +178,10 @@ impl DevicePolicy {
             }
         };
         let (major, minor) = (parse("major", rule.major)?, parse("minor", rule.minor)?);
-        let kinds: &[Kind] = match rule.kind.as_deref() {
-            None | Some("a" | "") => &[Kind::Char, Kind::Block],
-            Some("c" | "u") => &[Kind::Char],
-            Some("b") => &[Kind::Block],
+        let kinds: &[DeviceKind] = match rule.kind.as_deref() {
+            None | Some("a" | "") => &[DeviceKind::Char, DeviceKind::Block],
+            Some("c" | "u") => &[DeviceKind::Char],
+            Some("b") => &[DeviceKind::Block],
             Some(other) => return Err(bad(format!("type is {other:?}, not one of a, b, c, u"))),
         };
         if kinds.len() == 2 && major.is_none() && minor.is_none() && access == Access::ALL {
@@ -196,7 +196,7 @@ impl DevicePolicy {
 
 impl fmt::Display for DevicePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |v| if v == Verdict::Allow { "allow" } else { "deny" };
+        let word = |v| if v == DeviceVerdict::Allow { "allow" } else { "deny" };
         write!(f, "{} a", word(self.default))?;
         self.rules.iter().try_for_each(|rule| write!(f, ", {} {rule}", word(rule.verdict)))
     }
@@ -221,9 +221,9 @@ impl DevicePolicy {
     pub fn v1_writes(&self) -> Result<Vec<V1Write>> {
         let exceptions = self.exceptions()?;
         let (reset, file) = match self.default {
-            Verdict::Deny => (Some(V1Write { file: "devices.deny", value: "a".into() }), "devices.allow"),
+            DeviceVerdict::Deny => (Some(V1Write { file: "devices.deny", value: "a".into() }), "devices.allow"),
             // A new cgroup has its parent's default; below a parent that denies, allowing all is refused anyway.
-            Verdict::Allow => (None, "devices.deny"),
+            DeviceVerdict::Allow => (None, "devices.deny"),
         };
         let rules = exceptions.iter().map(|rule| V1Write { file, value: rule.to_string() });
         Ok(reset.into_iter().chain(rules).collect())
@@ -314,7 +314,7 @@ fn hole(rule: &Rule, known: &Rule) -> Error {
 }
 
 /// The devices of a rule.
-pub(in crate::plan) type DeviceSet = (Kind, Option<u32>, Option<u32>);
+pub(in crate::plan) type DeviceSet = (DeviceKind, Option<u32>, Option<u32>);
 
 /// The sets that are wider than one: with a wildcard where it has a number.
 pub(in crate::plan) fn wider(own: DeviceSet) -> impl Iterator<Item = DeviceSet> {

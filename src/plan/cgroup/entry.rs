@@ -1,6 +1,6 @@
 //! How a process gets into its cgroups. Pure.
 
-use crate::plan::cgroup::write::Version;
+use crate::plan::cgroup::{CgroupPlan, Need, Version};
 
 /// Which hierarchies a step is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,9 +8,9 @@ pub enum Part {
     /// All of them.
     All,
     /// cgroup2.
-    Unified,
-    /// Those of cgroup v1, after [`Part::Unified`].
-    Rest,
+    V2,
+    /// Those of cgroup v1, after [`Part::V2`].
+    V1,
 }
 
 /// How a process gets into its cgroups.
@@ -24,23 +24,34 @@ pub struct Entry {
     /// Whether clone3 places it in its cgroup2 directory.
     pub clone: IntoCgroup,
     /// What is left to do.
-    pub rest: Rest,
+    pub remaining: Remaining,
 }
 
 /// What `CLONE_INTO_CGROUP` leaves to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum Remaining {
     /// Nothing.
-    Done,
+    Nothing,
     /// The process joins its v1 cgroups.
-    Join,
+    ChildJoins,
     /// The parent moves it.
-    Attach,
+    ParentMoves,
 }
 
 impl Entry {
+    /// Into the cgroups of a new container, which brisk makes, if it gets any.
+    pub(in crate::plan) fn of(cgroup: Option<&CgroupPlan>) -> Entry {
+        let Some(cgroup) = cgroup else { return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing } };
+        let versions = || cgroup.dirs.iter().map(|dir| dir.version);
+        // Where a hierarchy may be left out, only the attempt tells.
+        let all = cgroup.need == Need::Required;
+        let only_v2 = versions().all(|version| version == Version::V2);
+        let clone = if only_v2 || all { IntoCgroup::Yes } else { IntoCgroup::No };
+        Entry::choose(versions(), clone, if all { Remaining::ChildJoins } else { Remaining::ParentMoves })
+    }
+
     /// Into cgroups of these versions, given whether `CLONE_INTO_CGROUP` and joining are allowed.
-    pub fn choose(versions: impl IntoIterator<Item = Version>, clone: IntoCgroup, v1: Rest) -> Entry {
+    pub fn choose(versions: impl IntoIterator<Item = Version>, clone: IntoCgroup, v1: Remaining) -> Entry {
         let (mut has_v1, mut has_v2) = (false, false);
         for version in versions {
             match version {
@@ -49,12 +60,12 @@ impl Entry {
             }
         }
         let clone = if has_v2 { clone } else { IntoCgroup::No };
-        let rest = match (has_v1, has_v2 && clone == IntoCgroup::No) {
-            (false, false) => Rest::Done,
+        let remaining = match (has_v1, has_v2 && clone == IntoCgroup::No) {
+            (false, false) => Remaining::Nothing,
             (true, false) => v1,
-            (_, true) => Rest::Attach,
+            (_, true) => Remaining::ParentMoves,
         };
-        Entry { clone, rest }
+        Entry { clone, remaining }
     }
 }
 

@@ -11,7 +11,7 @@ pub struct LimitFile {
     /// The version that has it; none where both do.
     pub version: Option<Version>,
     /// What its number counts.
-    pub unit: Unit,
+    pub unit: ValueUnit,
     /// Where config.json has the value, below linux.resources: object and key.
     pub field: Option<&'static str>,
     /// What 0 means there.
@@ -31,7 +31,7 @@ pub struct LimitFile {
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum Unit {
+pub enum ValueUnit {
     Bytes,
     /// Bytes or operations in a second.
     Rate,
@@ -102,7 +102,7 @@ pub enum Capacity {
 }
 
 impl LimitFile {
-    const fn new(name: &'static str, version: Option<Version>, unit: Unit) -> LimitFile {
+    const fn new(name: &'static str, version: Option<Version>, unit: ValueUnit) -> LimitFile {
         LimitFile {
             name,
             version,
@@ -175,7 +175,7 @@ macro_rules! files {
     ($($id:ident = $version:ident $name:literal $unit:ident $([$($known:tt)+])?;)+) => {
         $(
             #[doc = concat!("`", $name, "`")]
-            pub const $id: LimitFile = LimitFile::new($name, $version, Unit::$unit) $($($known)+)?;
+            pub const $id: LimitFile = LimitFile::new($name, $version, ValueUnit::$unit) $($($known)+)?;
         )+
 
         /// All of them.

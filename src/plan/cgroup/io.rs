@@ -5,7 +5,7 @@ use crate::spec::resources::{BlockIo, ThrottleDevice};
 
 use crate::plan::cgroup::collect::{Limits, refuse};
 use crate::plan::cgroup::files::{self, LimitFile};
-use crate::plan::cgroup::write::{Missing, Version};
+use crate::plan::cgroup::write::{Version, WhenMissing};
 
 /// The writes of the blkio (v1) or io (v2) controller.
 pub fn limits(block_io: &BlockIo, version: Version, out: &mut Limits) -> Result<()> {
@@ -51,7 +51,7 @@ fn set(weight: Option<u16>) -> Option<u16> {
 
 // blkio.weight belonged to the CFQ scheduler and went with it in Linux 5.0; BFQ has its own file.
 fn v1(block_io: &BlockIo, out: &mut Limits) {
-    let bfq = |file: &LimitFile, value: String| Missing::Instead { file: file.name.into(), value };
+    let bfq = |file: &LimitFile, value: String| WhenMissing::Instead { file: file.name.into(), value };
     if let Some(weight) = set(block_io.weight) {
         out.put_or(&files::BLKIO_WEIGHT, weight, bfq(&files::BLKIO_BFQ_WEIGHT, weight.to_string()));
     }
@@ -75,7 +75,7 @@ fn v1(block_io: &BlockIo, out: &mut Limits) {
 
 // io.bfq.weight takes the configuration's weights as they are; io.weight (iocost) needs them converted.
 fn v2(block_io: &BlockIo, out: &mut Limits) {
-    let iocost = |value: String| Missing::Instead { file: files::IO_WEIGHT.name.into(), value };
+    let iocost = |value: String| WhenMissing::Instead { file: files::IO_WEIGHT.name.into(), value };
     if let Some(weight) = set(block_io.weight) {
         out.put_or(&files::IO_BFQ_WEIGHT, weight, iocost(io_weight(weight).to_string()));
     }

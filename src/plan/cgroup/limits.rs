@@ -4,12 +4,12 @@
 //! `update` sends `"memory":{"limit":0,…}` for a change of the CPUs alone), and runc reads them so.
 
 use crate::error::Result;
-use crate::host::cgroup::{Kind, Layout};
+use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::{HugepageLimit, Network, Pids, Rdma, Resources};
 
 use crate::plan::cgroup::collect::{Limits, refuse};
 use crate::plan::cgroup::files;
-use crate::plan::cgroup::write::{Missing, Phase, Version};
+use crate::plan::cgroup::write::{Phase, Version, WhenMissing};
 use crate::plan::cgroup::{cpu, io, memory};
 
 /// All limits of `resources`; devices are not among them.
@@ -56,12 +56,12 @@ impl Place<'_> {
         } else {
             None
         };
-        let assumed = if self.layout.kind() == Kind::V2 { Version::V2 } else { Version::V1 };
+        let assumed = if self.layout.kind() == LayoutKind::V2 { Version::V2 } else { Version::V1 };
         let mut made = Limits::default();
         make(found.unwrap_or(assumed), &mut made)?;
         if found.is_none() {
             let controller = if assumed == Version::V2 { v2 } else { v1 };
-            if let Some(write) = made.writes.iter().find(|w| w.missing != Missing::Skip) {
+            if let Some(write) = made.writes.iter().find(|w| w.missing != WhenMissing::Skip) {
                 return Err(refuse(format!(
                     "cannot set {} to {}: this host has no {controller} controller",
                     write.file, write.value
@@ -104,7 +104,7 @@ fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Resu
             Version::V1 => (files::HUGETLB_LIMIT, files::HUGETLB_RSVD_LIMIT),
             Version::V2 => (files::HUGETLB_MAX, files::HUGETLB_RSVD_MAX),
         };
-        for (file, missing) in [(used, Missing::Fail), (reserved, Missing::Skip)] {
+        for (file, missing) in [(used, WhenMissing::Fail), (reserved, WhenMissing::Skip)] {
             out.put_named((file.controller(), &file.sized(page_size)), limit, missing);
         }
     }
@@ -182,7 +182,7 @@ fn unified(resources: &Resources, layout: &Layout, out: &mut Limits) -> Result<(
             return Err(refuse(format!("{}: cgroup v2 has no controller {controller} here", what())));
         }
         for line in value.split('\n').filter(|line| !line.is_empty()) {
-            out.put_named((controller, file), line, Missing::Fail);
+            out.put_named((controller, file), line, WhenMissing::Fail);
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use crate::spec::resources::Memory;
 
 use crate::plan::cgroup::collect::{Limits, refuse};
 use crate::plan::cgroup::files;
-use crate::plan::cgroup::write::{Missing, Phase, UsageCheck, Version};
+use crate::plan::cgroup::write::{Phase, UsageCheck, Version, WhenMissing};
 
 /// The writes for `memory`.
 pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits) -> Result<()> {
@@ -71,7 +71,7 @@ fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     }
     match (limit, swap) {
         // No memory limit means no memory+swap limit. Swap accounting may be off: then there is none anyway.
-        (Some(-1), None) | (_, Some(-1)) => out.put_or(&files::MEMSW_LIMIT, -1, Missing::Skip),
+        (Some(-1), None) | (_, Some(-1)) => out.put_or(&files::MEMSW_LIMIT, -1, WhenMissing::Skip),
         (_, Some(swap)) => out.put(&files::MEMSW_LIMIT, swap),
         (_, None) => {}
     }
@@ -95,7 +95,7 @@ fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     // memory.swap.max does not exist without swap accounting: to lift the limit, or to forbid
     // all swap, is then what the kernel does anyway.
     match swap_max(limit, swap)? {
-        Some(max @ (-1 | 0)) => out.put_or(&files::SWAP_MAX, number(max), Missing::Skip),
+        Some(max @ (-1 | 0)) => out.put_or(&files::SWAP_MAX, number(max), WhenMissing::Skip),
         Some(max) => out.put(&files::SWAP_MAX, max),
         None => {}
     }

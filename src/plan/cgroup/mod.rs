@@ -21,6 +21,7 @@ pub mod memory;
 
 pub mod admission;
 pub mod entry;
+pub(super) mod place;
 pub mod rdt;
 pub mod update;
 
@@ -31,13 +32,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
-use crate::host::cgroup::{Kind as LayoutKind, Layout};
+use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::Resources;
 
 pub use crate::plan::cgroup::devices::{DevicePolicy, Devices, devices};
 use crate::plan::cgroup::limits::limits;
-pub use crate::plan::cgroup::options::{Options, Privilege};
-pub use crate::plan::cgroup::write::{Dir, Missing, Phase, UsageCheck, Version, Write};
+pub use crate::plan::cgroup::options::{CgroupOptions, Privilege};
+pub use crate::plan::cgroup::write::{CgroupDir, Phase, UsageCheck, Version, WhenMissing, Write};
 
 /// Whether the container may do without a cgroup of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,7 +54,7 @@ pub enum Need {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CgroupPlan {
     /// The cgroups to make, v1 first.
-    pub dirs: Vec<Dir>,
+    pub dirs: Vec<CgroupDir>,
     /// Whether they must all be made.
     pub need: Need,
     /// The limits, in order.
@@ -65,7 +66,7 @@ pub struct CgroupPlan {
 }
 
 /// Plans the cgroups of a new container.
-pub fn plan(resources: &Resources, layout: &Layout, options: &Options) -> Result<CgroupPlan> {
+pub fn plan(resources: &Resources, layout: &Layout, options: &CgroupOptions) -> Result<CgroupPlan> {
     let limits = limits(resources, layout, Phase::Create)?;
     let need = match (options.privilege, options.cgroups_path.filter(|path| !path.is_empty())) {
         (Privilege::Rootless, None) => Need::BestEffort,

@@ -11,7 +11,7 @@ pub enum Privilege {
 
 /// Who asks, and for which cgroup.
 #[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
+pub struct CgroupOptions<'a> {
     /// linux.cgroupsPath.
     pub cgroups_path: Option<&'a str>,
     /// The container's id: names the cgroup when there is no path.

@@ -2,24 +2,24 @@
 //! Pure.
 
 use crate::error::{Error, Result, Stage};
-use crate::host::cgroup::{Hierarchy, Kind, Layout};
+use crate::host::cgroup::{Hierarchy, Layout, LayoutKind};
 // No component of a cgroup path can be a link, so resolving by name is exact.
 pub use crate::spec::path::clean;
 
-use crate::plan::cgroup::options::Options;
-use crate::plan::cgroup::write::{Dir, Version};
+use crate::plan::cgroup::options::CgroupOptions;
+use crate::plan::cgroup::write::{CgroupDir, Version};
 
 /// The directories of a container, v1 hierarchies first.
 ///
 /// As runc: an absolute path is below the mount point of each hierarchy; a relative one, and the id when
 /// there is none, is below this process's own cgroup. On cgroup2 it is beside the own cgroup instead: that one has
 /// processes in it (this one), and only a cgroup without any may enable controllers for its children.
-pub fn dirs(layout: &Layout, options: &Options) -> Result<Vec<Dir>> {
+pub fn dirs(layout: &Layout, options: &CgroupOptions) -> Result<Vec<CgroupDir>> {
     let wanted = Wanted::new(options)?;
-    let mut dirs: Vec<Dir> = layout
+    let mut dirs: Vec<CgroupDir> = layout
         .v1
         .iter()
-        .map(|hierarchy| Dir {
+        .map(|hierarchy| CgroupDir {
             mount_point: hierarchy.mount_point.clone(),
             path: wanted.below(&hierarchy.own),
             controllers: match &hierarchy.name {
@@ -30,7 +30,7 @@ pub fn dirs(layout: &Layout, options: &Options) -> Result<Vec<Dir>> {
         })
         .collect();
     if let Some(unified) = &layout.unified {
-        dirs.push(Dir {
+        dirs.push(CgroupDir {
             mount_point: unified.mount_point.clone(),
             path: wanted.below(unified_parent(layout.kind(), unified)),
             controllers: unified.controllers.clone(),
@@ -40,9 +40,9 @@ pub fn dirs(layout: &Layout, options: &Options) -> Result<Vec<Dir>> {
     Ok(dirs)
 }
 
-fn unified_parent(kind: Kind, unified: &Hierarchy) -> &str {
+fn unified_parent(kind: LayoutKind, unified: &Hierarchy) -> &str {
     // Without controllers there is nothing to enable, so the own cgroup is as good a parent as on v1.
-    if kind == Kind::Hybrid && unified.controllers.is_empty() {
+    if kind == LayoutKind::Hybrid && unified.controllers.is_empty() {
         return &unified.own;
     }
     unified.own.rsplit_once('/').map_or("", |(parent, _)| parent)
@@ -54,7 +54,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(options: &Options) -> Result<Wanted> {
+    fn new(options: &CgroupOptions) -> Result<Wanted> {
         let path = options.cgroups_path.filter(|path| !path.is_empty());
         let text = path.unwrap_or(options.id);
         let absolute = path.is_some_and(|path| path.starts_with('/'));

@@ -3,8 +3,8 @@
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::plan::cgroup::{CgroupPlan, Missing, Need};
-use crate::plan::namespace::Kind;
+use crate::plan::cgroup::{CgroupPlan, Need, WhenMissing};
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap;
 use crate::plan::namespace::idmap::{IdKind, IdMaps};
 use crate::spec::Spec;
@@ -34,10 +34,10 @@ pub enum Changed {
 /// Gives an ordinary user's bundle the user namespace it cannot do without.
 pub fn adapt(spec: &mut Spec, host: &Host) -> Result<Changed> {
     let linux = spec.linux.get_or_insert_default();
-    if host.uid == 0 || linux.namespaces.iter().any(|ns| ns.kind == Kind::User.name()) {
+    if host.uid == 0 || linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::User.name()) {
         return Ok(Changed::No);
     }
-    linux.namespaces.push(Namespace { kind: Kind::User.name().to_owned(), path: None });
+    linux.namespaces.push(Namespace { kind: NamespaceKind::User.name().to_owned(), path: None });
     if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
         let (uids, gids) = automatic(host)?;
         give(linux, &uids, &gids);
@@ -77,7 +77,10 @@ pub(in crate::plan) fn tolerate(plan: &mut CgroupPlan, tolerance: Tolerance) {
         Tolerance::Nothing => plan.need = Need::Required,
         Tolerance::Everything => {
             plan.need = Need::BestEffort;
-            plan.writes.iter_mut().filter(|w| w.missing == Missing::Fail).for_each(|w| w.missing = Missing::Skip);
+            plan.writes
+                .iter_mut()
+                .filter(|w| w.missing == WhenMissing::Fail)
+                .for_each(|w| w.missing = WhenMissing::Skip);
         }
     }
 }

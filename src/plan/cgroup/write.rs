@@ -17,7 +17,7 @@ pub enum Version {
 
 /// A cgroup to make, one for each mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Dir {
+pub struct CgroupDir {
     /// Where the hierarchy is mounted.
     pub mount_point: PathBuf,
     /// The cgroup below the mount point: no leading slash, no `..`.
@@ -28,7 +28,7 @@ pub struct Dir {
     pub version: Version,
 }
 
-impl Dir {
+impl CgroupDir {
     /// Its path on this host.
     pub fn full_path(&self) -> PathBuf {
         self.mount_point.join(&self.path)
@@ -38,7 +38,7 @@ impl Dir {
 /// What to do when the kernel does not have the file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Missing {
+pub enum WhenMissing {
     /// The limit cannot be had: fail.
     Fail,
     /// The kernel cannot do what the value would forbid either: go on.
@@ -62,16 +62,16 @@ pub struct Write {
     /// The text written, in one write(2).
     pub value: String,
     /// What to do when there is no such file.
-    pub missing: Missing,
+    pub missing: WhenMissing,
 }
 
 impl fmt::Display for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cgroup write {} = {}", self.file, self.value.escape_debug())?;
         match &self.missing {
-            Missing::Fail => Ok(()),
-            Missing::Skip => f.write_str(" (where the file exists)"),
-            Missing::Instead { file, value } => write!(f, " (else {file} = {value})"),
+            WhenMissing::Fail => Ok(()),
+            WhenMissing::Skip => f.write_str(" (where the file exists)"),
+            WhenMissing::Instead { file, value } => write!(f, " (else {file} = {value})"),
         }
     }
 }
@@ -104,7 +104,7 @@ pub enum Phase {
     Update,
 }
 
-impl fmt::Display for Dir {
+impl fmt::Display for CgroupDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.version == Version::V2 { "enabling" } else { "of" };
         write!(f, "cgroup mkdir {}", self.full_path().display())?;

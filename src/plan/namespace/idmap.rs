@@ -1,8 +1,7 @@
-//! Id maps: checks, translation, composition, and who may write them. Pure; runs in the parent (`host`
+//! Id maps: checks, translation and composition. Pure; runs in the parent (`host`
 //! reads the files of sub-ids).
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::rootfs::options::IdmapRange;
 use crate::spec::linux::IdMapping;
 
 pub use crate::host::sub_ids::{SubRange, parse_sub_ids};
@@ -14,6 +13,19 @@ pub struct IdMap {
     pub container: u32,
     pub host: u32,
     pub size: u32,
+}
+
+/// One range of crun's `idmap=uids=FROM-TO-SIZE#…;gids=…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdmapRange {
+    /// First id in the file system.
+    pub from: u32,
+    /// First id it appears as: the host's, or the container's when `relative`.
+    pub to: u32,
+    /// Number of ids.
+    pub size: u32,
+    /// Written with `@`: `to` counts inside the container's user namespace.
+    pub relative: bool,
 }
 
 /// Whose ids.
@@ -117,6 +129,12 @@ impl IdMaps {
         self.ranges.iter().map(|range| range.container).min().unwrap_or(0)
     }
 
+    /// Whether nothing but this one id of the host is mapped, which its owner may do without privilege
+    /// (user_namespaces(7), "Defining user and group ID mappings").
+    pub fn is_only(&self, id: u32) -> bool {
+        matches!(self.ranges[..], [only] if only.size == 1 && only.host == id)
+    }
+
     /// The content of /proc/PID/uid_map. It must be written in one call.
     pub fn text(&self) -> String {
         self.ranges.iter().map(|range| format!("{} {} {}\n", range.container, range.host, range.size)).collect()
@@ -163,71 +181,6 @@ fn translate(ranges: &[IdMap], id: u32, sides: impl Fn(&IdMap) -> (u32, u32)) ->
         let offset = id.checked_sub(from)?;
         (offset < range.size).then(|| to + offset)
     })
-}
-
-/// What decides who may write a map. See user_namespaces(7), "Defining user and group ID mappings".
-#[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
-    /// The effective id that the caller has: uid for uid maps, gid for gid maps.
-    pub id: u32,
-    /// Whether it has CAP_SETUID (CAP_SETGID) in its user namespace.
-    pub privilege: Privilege,
-    /// Its sub-ids.
-    pub sub_ids: &'a [SubRange],
-}
-
-/// Whether a caller has the capability that maps of any id need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Privilege {
-    Capable,
-    Ordinary,
-}
-
-/// How a map gets written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
-    /// By the caller: it may map any id of its namespace.
-    Direct,
-    /// By the caller: a single line of its own id. A gid map needs `deny` in setgroups first.
-    OwnId,
-    /// By newuidmap(1) or newgidmap(1).
-    Helper,
-}
-
-/// Who can write `maps`. An error names the first id that nobody can map for this caller.
-pub fn writer(kind: IdKind, maps: &IdMaps, caller: Caller<'_>) -> Result<Writer> {
-    if caller.privilege == Privilege::Capable {
-        return Ok(Writer::Direct);
-    }
-    if let [only] = maps.ranges()
-        && only.size == 1
-        && only.host == caller.id
-    {
-        return Ok(Writer::OwnId);
-    }
-    for range in maps.ranges() {
-        let own = range.size == 1 && range.host == caller.id;
-        if let Some(missing) = uncovered(range, caller.sub_ids).filter(|_| !own) {
-            let file = format!("/etc/sub{}", kind.name());
-            let what = format!("{} {missing} may not be mapped by this user: {file} does not grant it", kind.name());
-            return Err(Error::new(Stage::Namespace, what));
-        }
-    }
-    Ok(Writer::Helper)
-}
-
-/// The first host id of `range` that no sub-id range holds; neighbouring ranges count together.
-fn uncovered(range: &IdMap, sub_ids: &[SubRange]) -> Option<u64> {
-    let mut next = u64::from(range.host);
-    while next < end(range.host, range.size) {
-        let holder = sub_ids.iter().find(|sub| u64::from(sub.start) <= next && next < end(sub.start, sub.count));
-        match holder {
-            Some(sub) => next = end(sub.start, sub.count),
-            None => return Some(next),
-        }
-    }
-    None
 }
 
 /// The map crun makes for an ordinary user whose bundle has none: itself as 0, its sub-ids from 1 on.

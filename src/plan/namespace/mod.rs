@@ -1,5 +1,10 @@
-//! Namespaces: which are made, which are joined. Pure; runs in the parent.
+//! Namespaces: which are made, which are joined, and what is done with them. Pure; runs in the parent.
+//!
+//! The modules, in the order of the work: `idmap` reads the maps of ids, `check` refuses what does not fit together,
+//! `enter` takes the child into its namespaces, `net_devices` and `sysctl` furnish them.
 
+pub(super) mod check;
+pub(super) mod enter;
 pub mod idmap;
 pub(super) mod net_devices;
 pub mod sysctl;
@@ -14,7 +19,7 @@ use crate::spec::linux::Namespace;
 /// A type of namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "names and meaning are namespaces(7)'s")]
-pub enum Kind {
+pub enum NamespaceKind {
     User,
     Pid,
     Network,
@@ -25,51 +30,59 @@ pub enum Kind {
     Time,
 }
 
-impl Kind {
+impl NamespaceKind {
     /// Every type: the user namespace first, since joining it gives the rights to join the others.
-    pub const ALL: [Kind; 8] =
-        [Kind::User, Kind::Pid, Kind::Network, Kind::Mount, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time];
+    pub const ALL: [NamespaceKind; 8] = [
+        NamespaceKind::User,
+        NamespaceKind::Pid,
+        NamespaceKind::Network,
+        NamespaceKind::Mount,
+        NamespaceKind::Ipc,
+        NamespaceKind::Uts,
+        NamespaceKind::Cgroup,
+        NamespaceKind::Time,
+    ];
 
     /// The name in config.json and in `features`.
     pub const fn name(self) -> &'static str {
         match self {
-            Kind::User => "user",
-            Kind::Pid => "pid",
-            Kind::Network => "network",
-            Kind::Mount => "mount",
-            Kind::Ipc => "ipc",
-            Kind::Uts => "uts",
-            Kind::Cgroup => "cgroup",
-            Kind::Time => "time",
+            NamespaceKind::User => "user",
+            NamespaceKind::Pid => "pid",
+            NamespaceKind::Network => "network",
+            NamespaceKind::Mount => "mount",
+            NamespaceKind::Ipc => "ipc",
+            NamespaceKind::Uts => "uts",
+            NamespaceKind::Cgroup => "cgroup",
+            NamespaceKind::Time => "time",
         }
     }
 
     /// The flag of clone3(2), unshare(2), setns(2) and ioctl NS_GET_NSTYPE.
     pub const fn flag(self) -> u64 {
         (match self {
-            Kind::User => CLONE_NEWUSER,
-            Kind::Pid => CLONE_NEWPID,
-            Kind::Network => CLONE_NEWNET,
-            Kind::Mount => CLONE_NEWNS,
-            Kind::Ipc => CLONE_NEWIPC,
-            Kind::Uts => CLONE_NEWUTS,
-            Kind::Cgroup => CLONE_NEWCGROUP,
-            Kind::Time => CLONE_NEWTIME,
+            NamespaceKind::User => CLONE_NEWUSER,
+            NamespaceKind::Pid => CLONE_NEWPID,
+            NamespaceKind::Network => CLONE_NEWNET,
+            NamespaceKind::Mount => CLONE_NEWNS,
+            NamespaceKind::Ipc => CLONE_NEWIPC,
+            NamespaceKind::Uts => CLONE_NEWUTS,
+            NamespaceKind::Cgroup => CLONE_NEWCGROUP,
+            NamespaceKind::Time => CLONE_NEWTIME,
         }) as u64
     }
 
     /// The file in /proc/PID/ns.
     pub const fn proc_name(self) -> &'static str {
         match self {
-            Kind::Network => "net",
-            Kind::Mount => "mnt",
+            NamespaceKind::Network => "net",
+            NamespaceKind::Mount => "mnt",
             other => other.name(),
         }
     }
 
     /// The type named `name` in config.json.
-    pub fn from_name(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    pub fn from_name(name: &str) -> Option<NamespaceKind> {
+        NamespaceKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -78,8 +91,8 @@ impl Kind {
 pub struct Namespaces {
     /// CLONE_NEW* flags of those to make.
     pub new: u64,
-    /// Those to join, by absolute path, in the order of [`Kind::ALL`].
-    pub join: Vec<(Kind, String)>,
+    /// Those to join, by absolute path, in the order of [`NamespaceKind::ALL`].
+    pub join: Vec<(NamespaceKind, String)>,
 }
 
 impl Namespaces {
@@ -87,7 +100,7 @@ impl Namespaces {
     pub fn parse(list: &[Namespace]) -> Result<Self> {
         let mut namespaces = Namespaces::default();
         for entry in list {
-            let kind = Kind::from_name(&entry.kind)
+            let kind = NamespaceKind::from_name(&entry.kind)
                 .ok_or_else(|| Error::new(Stage::Bundle, format!("namespace {:?} does not exist", entry.kind)))?;
             if namespaces.contains(kind) {
                 return Err(Error::new(Stage::Bundle, format!("namespace {} is listed twice", kind.name())));
@@ -106,24 +119,24 @@ impl Namespaces {
     }
 
     /// Whether the container gets a new namespace of this type.
-    pub fn is_new(&self, kind: Kind) -> bool {
+    pub fn is_new(&self, kind: NamespaceKind) -> bool {
         self.new & kind.flag() != 0
     }
 
     /// The path of the namespace of this type that the container joins.
-    pub fn joined(&self, kind: Kind) -> Option<&str> {
+    pub fn joined(&self, kind: NamespaceKind) -> Option<&str> {
         self.join.iter().find(|(joined, _)| *joined == kind).map(|(_, path)| path.as_str())
     }
 
     /// Whether the container has a namespace of this type, new or joined, that config.json names.
-    pub fn contains(&self, kind: Kind) -> bool {
+    pub fn contains(&self, kind: NamespaceKind) -> bool {
         self.is_new(kind) || self.joined(kind).is_some()
     }
 }
 
 /// The types by name, sorted: `linux.namespaces` of `features`.
 pub fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let mut names: Vec<_> = NamespaceKind::ALL.iter().map(|kind| kind.name()).collect();
     names.sort_unstable();
     names
 }

@@ -3,9 +3,9 @@
 //! Pure; runs in the parent. Whether a device exists, and which number a template gets, is found out by `launch`.
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::create::Input;
-use crate::plan::namespace::Kind;
-use crate::plan::op::Step;
+use crate::plan::draft::Input;
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::step::Step;
 
 /// IFNAMSIZ without the terminating NUL.
 const NAME_MAX: usize = 15;
@@ -24,10 +24,10 @@ pub(in crate::plan) fn plan(input: &Input<'_>) -> Result<Vec<Step>> {
         return Ok(Vec::new());
     }
     let refuse = |why: &str| Err(Error::new(Stage::Bundle, format!("linux.netDevices {why}")));
-    if !input.namespaces.contains(Kind::Network) {
+    if !input.namespaces.contains(NamespaceKind::Network) {
         return refuse("needs a network namespace");
     }
-    if input.options.joined_own & Kind::Network.flag() != 0 {
+    if input.options.joined_own & NamespaceKind::Network.flag() != 0 {
         return refuse("needs a network namespace other than the host's");
     }
     if input.host.uid != 0 {

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::draft::{Input, c_string};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::op::SetupOp;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +31,11 @@ impl Scope {
     /// All namespaces of config.json but those whose `path` is the runtime's own, which only a look at the
     /// files can tell: the caller gives their flags.
     pub fn new(namespaces: &Namespaces, joined_own: u64) -> Self {
-        let named = Kind::ALL.into_iter().filter(|kind| namespaces.contains(*kind));
+        let named = NamespaceKind::ALL.into_iter().filter(|kind| namespaces.contains(*kind));
         Scope { own: named.fold(0, |flags, kind| flags | kind.flag()) & !joined_own }
     }
 
-    fn has(self, kind: Kind) -> bool {
+    fn has(self, kind: NamespaceKind) -> bool {
         self.own & kind.flag() != 0
     }
 }
@@ -49,6 +51,14 @@ const IPC: &[&str] = &[
     "kernel/shmmax",
     "kernel/shmmni",
 ];
+
+/// The writes of `linux.sysctl`.
+pub(in crate::plan) fn ops(input: &Input<'_>) -> Result<Vec<SetupOp>> {
+    let scope = Scope::new(&input.namespaces, input.options.joined_own);
+    let text = |text: String| c_string(text, "linux.sysctl");
+    let write = |sysctl: Sysctl| Ok(SetupOp::Sysctl(text(format!("sys/{}", sysctl.path))?, text(sysctl.value)?));
+    parse(&input.linux.sysctl, scope)?.into_iter().map(write).collect()
+}
 
 /// Reads `linux.sysctl`.
 pub fn parse(list: &BTreeMap<String, String>, scope: Scope) -> Result<Vec<Sysctl>> {
@@ -90,12 +100,12 @@ fn to_path(name: &str) -> Option<String> {
 
 fn check(path: &str, scope: Scope) -> std::result::Result<(), String> {
     let kind = match path.split_once('/') {
-        Some(("net", _)) => Kind::Network,
-        Some(("user", _)) => Kind::User,
-        Some(("fs", below)) if below.starts_with("mqueue/") => Kind::Ipc,
-        Some(("kernel", "domainname")) => Kind::Uts,
+        Some(("net", _)) => NamespaceKind::Network,
+        Some(("user", _)) => NamespaceKind::User,
+        Some(("fs", below)) if below.starts_with("mqueue/") => NamespaceKind::Ipc,
+        Some(("kernel", "domainname")) => NamespaceKind::Uts,
         Some(("kernel", "hostname")) => return Err("conflicts with the field hostname".to_owned()),
-        _ if IPC.contains(&path) => Kind::Ipc,
+        _ if IPC.contains(&path) => NamespaceKind::Ipc,
         _ => return Err("does not belong to a namespace".to_owned()),
     };
     if scope.has(kind) {

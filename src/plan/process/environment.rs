@@ -9,12 +9,12 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 /// A checked environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment {
+pub struct ProgramEnvironment {
     /// `NAME=value`, each name once.
     pub vars: Vec<String>,
 }
 
-impl Environment {
+impl ProgramEnvironment {
     /// Reads `process.env`. The last value of a name wins and keeps its place in the order, as in runc 1.3.
     pub fn parse(list: &[String]) -> Result<Self> {
         let bad = |what: String| Err(Error::new(Stage::Bundle, format!("environment variable {what}")));
@@ -34,7 +34,7 @@ impl Environment {
             }
         }
         vars.reverse();
-        Ok(Environment { vars })
+        Ok(ProgramEnvironment { vars })
     }
 
     /// The value of `name`.

@@ -2,6 +2,7 @@
 
 pub mod caps;
 pub mod environment;
+pub mod hooks;
 pub mod memory_policy;
 pub mod rlimits;
 pub mod schedule;
@@ -9,12 +10,13 @@ pub mod schedule;
 use std::ffi::CString;
 
 use super::annotations;
-use super::create::{Draft, Input, Start, Terminal, c_string};
-use super::op::{ChildHook, Filter, HookKind, Label, Op, Step};
+use super::draft::{Draft, Input, ProgramStart, c_string};
+use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
+use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
-use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::process::environment::{Candidate, Environment, candidates};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::process::environment::{Candidate, ProgramEnvironment, candidates};
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
@@ -23,7 +25,7 @@ use crate::wire::SyncPoint;
 
 /// argv and environment.
 #[derive(Debug, Default)]
-pub struct Program {
+pub struct ExecStrings {
     /// argv.
     pub args: Vec<CString>,
     /// The environment.
@@ -31,14 +33,14 @@ pub struct Program {
 }
 
 /// How the process is started.
-pub(super) struct Launch<'a> {
+pub(super) struct Startup<'a> {
     pub process: &'a Process,
     pub linux: &'a Linux,
     pub bounding: u64,
     pub leave_runtime: bool,
     pub fork: Fork,
     pub terminal: bool,
-    pub start: Start,
+    pub start: ProgramStart,
     pub preserve_fds: u32,
     pub userns: bool,
     pub filter: Option<Filter>,
@@ -72,17 +74,15 @@ pub(super) enum Fork {
 }
 
 /// Plans the process of a new container.
-pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
+pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings> {
     let Some(process) = &input.spec.process else {
         return Err(Error::new(Stage::Bundle, "config.json has no process"));
     };
-    let empty = Linux::default();
-    let linux = input.spec.linux.as_ref().unwrap_or(&empty);
-    let start_hooks = child_hooks(input, HookKind::StartContainer)?;
-    let launch = Launch {
+    let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
+    let startup = Startup {
         process,
-        linux,
-        bounding: bounding(input.host, input.namespaces),
+        linux: input.linux,
+        bounding: bounding(input.host, &input.namespaces),
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
         terminal: input.options.terminal != Terminal::None,
@@ -93,35 +93,35 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<Program> {
         groups: Groups::of(input.spec),
         start_hooks,
     };
-    plan(launch, draft)
+    plan(startup, draft)
 }
 
 /// The bounding set the process starts with: all capabilities in a user namespace of its own.
 pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
-    if namespaces.contains(Kind::User) { host.known_caps } else { host.bounding }
+    if namespaces.contains(NamespaceKind::User) { host.known_caps } else { host.bounding }
 }
 
 /// The operations themselves.
-pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
-    let Launch { process, linux, .. } = launch;
-    let environment = Environment::parse(&process.env)?;
+pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
+    let Startup { process, linux, .. } = startup;
+    let environment = ProgramEnvironment::parse(&process.env)?;
     let Some(name) = process.args.first() else {
         return Err(Error::new(Stage::Bundle, "process.args is empty"));
     };
     if !process.cwd.starts_with('/') {
         return Err(Error::new(Stage::Bundle, format!("process.cwd {:?} is not absolute", process.cwd)));
     }
-    let ops = &mut draft.ops;
+    let ops = &mut draft.setup;
     attributes(process, linux, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
-    ops.push(Op::Umask(umask));
-    if launch.groups == Groups::Set {
-        ops.push(Op::Groups(process.user.additional_gids.clone()));
+    ops.push(SetupOp::Umask(umask));
+    if startup.groups == Groups::Set {
+        ops.push(SetupOp::Groups(process.user.additional_gids.clone()));
     }
     let cwd = process.cwd.trim_start_matches('/');
-    ops.push(Op::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
+    ops.push(SetupOp::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
     if environment.get("HOME").is_none_or(str::is_empty) {
-        ops.push(Op::Home(process.user.uid));
+        ops.push(SetupOp::Home(process.user.uid));
     }
     let mut found = Vec::new();
     for candidate in candidates(name, environment.path())? {
@@ -129,20 +129,20 @@ pub(super) fn plan(launch: Launch<'_>, draft: &mut Draft) -> Result<Program> {
         found.push(c_string(path, "process.args")?);
     }
     let (uid, gid) = (process.user.uid, process.user.gid);
-    ops.push(Op::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
-    if uid != 0 || launch.userns {
-        ops.push(Op::OwnStreams(uid));
+    ops.push(SetupOp::Program { name: c_string(name.as_str(), "process.args")?, candidates: found, uid, gid });
+    if uid != 0 || startup.userns {
+        ops.push(SetupOp::OwnStreams(uid));
     }
-    ops.push(Op::Sync(SyncPoint::Ready));
+    ops.push(SetupOp::Sync(SyncPoint::Ready));
     // Not earlier: they would limit the set-up too.
-    if !launch.userns {
-        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(Op::Rlimit));
+    if !startup.userns {
+        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(SetupOp::Rlimit));
     }
-    credentials(launch, draft)?;
+    credentials(startup, draft)?;
     let strings =
         |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
     let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
-    Ok(Program { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
+    Ok(ExecStrings { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
 
 /// Whether a label has to be written for an LSM.
@@ -151,21 +151,21 @@ pub(super) fn has_labels(process: &Process) -> bool {
 }
 
 /// Scheduling, memory policy, personality and labels.
-fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
+fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<SetupOp>) -> Result<()> {
     // Only `exec` uses it, but a list that makes no sense is refused with the container.
     exec_affinity(process)?;
     if let Some(scheduler) = &process.scheduler {
-        ops.push(Op::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
+        ops.push(SetupOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
     }
     if let Some(priority) = &process.io_priority {
-        ops.push(Op::IoPriority(schedule::io_priority(priority)? as u32));
+        ops.push(SetupOp::IoPriority(schedule::io_priority(priority)? as u32));
     }
     if let Some(policy) = &linux.memory_policy {
         let policy = memory_policy::parse(policy)?;
-        ops.push(Op::MemoryPolicy(policy.mode as u32, policy.nodes));
+        ops.push(SetupOp::MemoryPolicy(policy.mode as u32, policy.nodes));
     }
     if let Some(personality) = &linux.personality {
-        ops.push(Op::Personality(schedule::personality(personality)?));
+        ops.push(SetupOp::Personality(schedule::personality(personality)?));
     }
     let mut labels = Vec::new();
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
@@ -177,10 +177,10 @@ fn attributes(process: &Process, linux: &Linux, ops: &mut Vec<Op>) -> Result<()>
     if let Some(label) = process.selinux_label.as_deref().filter(|label| !label.is_empty()) {
         labels.push(Label { file: c"exec".into(), value: c_string(label, "selinuxLabel")? });
     }
-    if !labels.is_empty() && !ops.contains(&Op::Procfs) {
-        ops.push(Op::Procfs);
+    if !labels.is_empty() && !ops.contains(&SetupOp::Procfs) {
+        ops.push(SetupOp::Procfs);
     }
-    ops.extend(labels.into_iter().map(Op::Label));
+    ops.extend(labels.into_iter().map(SetupOp::Label));
     Ok(())
 }
 
@@ -201,64 +201,64 @@ fn scheduler_bytes(attr: &schedule::SchedAttr) -> Vec<u8> {
 }
 
 /// The last operations, in an order that keeps each right until it is no longer needed.
-fn credentials(launch: Launch<'_>, draft: &mut Draft) -> Result<()> {
-    let Launch { process, .. } = launch;
-    let ops = &mut draft.ops;
-    if launch.leave_runtime {
-        ops.push(Op::LeaveRuntime);
+fn credentials(startup: Startup<'_>, draft: &mut Draft) -> Result<()> {
+    let Startup { process, .. } = startup;
+    let ops = &mut draft.last;
+    if startup.leave_runtime {
+        ops.push(LastOp::LeaveRuntime);
     }
-    ops.push(Op::CloseFrom(launch.preserve_fds.saturating_add(3)));
-    if launch.fork == Fork::AtTheEnd {
-        ops.push(Op::ForkTail);
+    ops.push(LastOp::CloseFrom(startup.preserve_fds.saturating_add(3)));
+    if startup.fork == Fork::AtTheEnd {
+        ops.push(LastOp::Fork);
     }
-    if launch.fork == Fork::AtTheEnd {
-        ops.push(Op::NewSession);
-        if launch.terminal {
-            ops.push(Op::ControllingTerminal);
+    if startup.fork == Fork::AtTheEnd {
+        ops.push(LastOp::NewSession);
+        if startup.terminal {
+            ops.push(LastOp::ControllingTerminal);
         }
     }
     if process.no_new_privileges {
-        ops.push(Op::NoNewPrivileges);
+        ops.push(LastOp::NoNewPrivileges);
     }
-    let listener = launch.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
+    let listener = startup.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
     let mut late = None;
-    if let Some(filter) = launch.filter {
+    if let Some(filter) = startup.filter {
         if process.no_new_privileges && !listener {
             late = Some(filter);
         } else {
             // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the next operations give up.
-            ops.push(Op::Seccomp(Box::new(filter)));
+            ops.push(LastOp::Seccomp(Box::new(filter)));
         }
     }
     let (sets, warnings) = match &process.capabilities {
-        Some(list) => caps::parse(list, launch.bounding),
+        Some(list) => caps::parse(list, startup.bounding),
         None => (caps::CapSets::default(), Vec::new()),
     };
     draft.warnings.extend(warnings);
-    let drop = launch.bounding & !sets.bounding;
+    let drop = startup.bounding & !sets.bounding;
     if drop != 0 {
-        ops.push(Op::DropBounding(drop));
+        ops.push(LastOp::DropBounding(drop));
     }
     if process.user.uid != 0 {
-        ops.push(Op::KeepCaps);
+        ops.push(LastOp::KeepCaps);
     }
-    ops.push(Op::Ids(process.user.uid, process.user.gid));
-    ops.push(Op::Caps(CapMasks {
+    ops.push(LastOp::Ids(process.user.uid, process.user.gid));
+    ops.push(LastOp::Caps(CapMasks {
         effective: sets.effective,
         permitted: sets.permitted,
         inheritable: sets.inheritable,
     }));
     if sets.ambient != 0 {
-        ops.push(Op::Ambient(sets.ambient));
+        ops.push(LastOp::Ambient(sets.ambient));
     }
-    if launch.start == Start::OnSignal {
-        ops.push(if launch.start_hooks.is_empty() { Op::Park } else { Op::AwaitStart });
+    if startup.start == ProgramStart::OnSignal {
+        ops.push(if startup.start_hooks.is_empty() { LastOp::Park } else { LastOp::AwaitStart });
     }
-    ops.extend(launch.start_hooks.into_iter().map(|hook| Op::Hook(Box::new(hook))));
+    ops.extend(startup.start_hooks.into_iter().map(|hook| LastOp::Hook(Box::new(hook))));
     if let Some(filter) = late {
-        ops.push(Op::Seccomp(Box::new(filter)));
+        ops.push(LastOp::Seccomp(Box::new(filter)));
     }
-    ops.push(Op::Exec);
+    ops.push(LastOp::Exec);
     Ok(())
 }
 
@@ -304,37 +304,10 @@ pub(super) fn any_cpu() -> Step {
 }
 
 /// The hand-over of a seccomp listener, where a filter has one: a profile may name a socket and never notify.
-pub(super) fn listener(ops: &[Op]) -> Vec<Step> {
-    let notify = ops.iter().find_map(|op| if let Op::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
+pub(super) fn listener(ops: &[LastOp], state: impl FnOnce() -> StateText) -> Vec<Step> {
+    let notify = ops.iter().find_map(|op| if let LastOp::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
     let Some(notify) = notify else { return Vec::new() };
     let (path, metadata) = (notify.path.clone(), notify.metadata.clone().unwrap_or_default());
-    vec![Step::Await(SyncPoint::Listener), Step::SendListener { path, metadata }, Step::Answer(SyncPoint::Listener)]
-}
-
-/// Hooks that run in the child.
-pub(super) fn child_hooks(input: &Input<'_>, kind: HookKind) -> Result<Vec<ChildHook>> {
-    let Some(hooks) = &input.spec.hooks else { return Ok(Vec::new()) };
-    let (list, status) = match kind {
-        HookKind::CreateContainer => (&hooks.create_container, "creating"),
-        _ => (&hooks.start_container, "created"),
-    };
-    let strings =
-        |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
-    let mut found = Vec::new();
-    for hook in list {
-        let mut args = strings(&hook.args)?;
-        if args.is_empty() {
-            args.push(c_string(hook.path.as_str(), "hooks")?);
-        }
-        let inherit = kind == HookKind::StartContainer;
-        let env = match (&hook.env, inherit) {
-            (None, true) => None,
-            (env, _) => Some(strings(env.as_deref().unwrap_or_default())?),
-        };
-        let timeout =
-            hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
-        let state = super::hook_state(input.spec, &input.options.id, &input.options.bundle, status);
-        found.push(ChildHook { kind, path: c_string(hook.path.as_str(), "hooks")?, args, env, timeout, state });
-    }
-    Ok(found)
+    let send = Step::SendListener { path, metadata, state: state() };
+    vec![Step::Await(SyncPoint::Listener), send, Step::Answer(SyncPoint::Listener)]
 }

@@ -29,7 +29,7 @@ impl NodeKind {
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct DeviceNode {
     /// Absolute and normalised, inside the container.
     pub path: String,
     /// Character, block or fifo.
@@ -46,7 +46,7 @@ pub struct Node {
     pub gid: u32,
 }
 
-impl Node {
+impl DeviceNode {
     /// The device number for mknod(2).
     pub fn rdev(&self) -> u64 {
         libc::makedev(self.major, self.minor)
@@ -90,10 +90,10 @@ const MAJOR_MAX: i64 = (1 << 12) - 1;
 const MINOR_MAX: i64 = (1 << 20) - 1;
 
 /// The default nodes, owned by the container's root.
-pub fn defaults() -> Vec<Node> {
+pub fn defaults() -> Vec<DeviceNode> {
     DEFAULTS
         .iter()
-        .map(|(path, major, minor)| Node {
+        .map(|(path, major, minor)| DeviceNode {
             path: (*path).to_owned(),
             kind: NodeKind::Char,
             major: *major,
@@ -106,7 +106,7 @@ pub fn defaults() -> Vec<Node> {
 }
 
 /// The default nodes and those of `linux.devices`, which replace a default at the same path.
-pub fn all(list: &[Device]) -> Result<Vec<Node>> {
+pub fn all(list: &[Device]) -> Result<Vec<DeviceNode>> {
     let configured = parse(list)?;
     let mut nodes = defaults();
     nodes.retain(|default| configured.iter().all(|node| node.path != default.path));
@@ -115,8 +115,8 @@ pub fn all(list: &[Device]) -> Result<Vec<Node>> {
 }
 
 /// Reads `linux.devices`. The same node twice counts once; two different ones at one path are an error.
-pub fn parse(list: &[Device]) -> Result<Vec<Node>> {
-    let mut nodes: Vec<Node> = Vec::with_capacity(list.len());
+pub fn parse(list: &[Device]) -> Result<Vec<DeviceNode>> {
+    let mut nodes: Vec<DeviceNode> = Vec::with_capacity(list.len());
     let mut index: HashMap<String, usize> = HashMap::with_capacity(list.len());
     for device in list {
         let node = parse_one(device)?;
@@ -136,7 +136,7 @@ fn bad(device: &Device, why: &str) -> Error {
     Error::new(Stage::Bundle, format!("device {:?}: {why}", device.path))
 }
 
-fn parse_one(device: &Device) -> Result<Node> {
+fn parse_one(device: &Device) -> Result<DeviceNode> {
     let kind = match device.kind.as_str() {
         "c" | "u" => NodeKind::Char,
         "b" => NodeKind::Block,
@@ -147,7 +147,7 @@ fn parse_one(device: &Device) -> Result<Node> {
         NodeKind::Fifo => (0, 0),
         _ => (number(device, "major", device.major, MAJOR_MAX)?, number(device, "minor", device.minor, MINOR_MAX)?),
     };
-    Ok(Node {
+    Ok(DeviceNode {
         path: normalise(device)?,
         kind,
         major,

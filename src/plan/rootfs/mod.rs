@@ -9,15 +9,16 @@ pub mod runtime_mounts;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::create::{Cgroups, Draft, Input, Options, Terminal, c_string, host_path};
-use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, Mounts, Op, Reach, Source, Step};
-use super::process;
+use super::draft::{Draft, Input, c_string, host_path};
+use super::op::{ConsoleNode, EndLink, Enter, HookKind, LinkRule, MountSource, Reach, SetupOp, Terminal};
+use super::process::hooks;
+use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
-use crate::host::Host;
-use crate::plan::namespace::idmap::{IdKind, IdMaps};
-use crate::plan::namespace::{Kind, Namespaces};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::namespace::idmap::{IdKind, IdMaps, IdmapRange};
 use crate::plan::rootfs::devices::NodeKind;
-use crate::plan::rootfs::options::{Depth, Propagation};
+use crate::plan::rootfs::options::Propagation;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
@@ -25,17 +26,16 @@ use crate::sys::mount_attr::MountAttr;
 
 /// Plans everything below the root, and the entry into it.
 pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
-    let empty = Linux::default();
-    let linux = input.spec.linux.as_ref().unwrap_or(&empty);
+    let linux = input.linux;
     let root = input.spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
-    if !input.namespaces.contains(Kind::Mount) {
+    if !input.namespaces.contains(NamespaceKind::Mount) {
         refuse_restrictions(input, linux)?;
         if !mounts_on_host(input.spec) {
-            draft.ops.push(Op::RootHere(path));
+            draft.setup.push(SetupOp::RootHere(path));
             console(input, draft);
-            draft.ops.push(Op::Enter(Enter::Chroot));
+            draft.setup.push(SetupOp::Enter(Enter::Chroot));
             return Ok(());
         }
     }
@@ -46,12 +46,12 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         Some(p) if p.flag == libc::MS_UNBINDABLE => libc::MS_PRIVATE | libc::MS_REC,
         Some(p) => p.ms_flags(),
     };
-    if input.namespaces.is_new(Kind::Mount) && input.mounts == Mounts::Copy {
-        draft.ops.push(Op::HostPropagation(host));
+    if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == Mounts::Copy {
+        draft.setup.push(SetupOp::HostPropagation(host));
     }
     let source = draft.source(input, path.clone(), Reach::Tree, EndLink::Keep);
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
-    draft.ops.push(Op::Root { source, path, place });
+    draft.setup.push(SetupOp::Root { source, path, place });
     let mut late = Vec::new();
     for mount in &input.spec.mounts {
         mounts::plan(input, mount, draft, &mut late)?;
@@ -60,18 +60,18 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     console(input, draft);
     working_directory(input, draft)?;
     draft.needs_cgroup();
-    for hook in process::child_hooks(input, HookKind::CreateContainer)? {
-        draft.ops.push(Op::Hook(Box::new(hook)));
+    for hook in hooks::child(input, HookKind::CreateContainer, "creating")? {
+        draft.setup.push(SetupOp::Hook(Box::new(hook)));
     }
     restrictions(linux, draft, late)?;
     if root.readonly {
-        draft.ops.push(Op::ReadonlyRoot);
+        draft.setup.push(SetupOp::ReadonlyRoot);
     }
-    let enter = if input.namespaces.is_new(Kind::Mount) { input.options.enter } else { Enter::Chroot };
-    draft.ops.push(Op::Enter(enter));
+    let enter = if input.namespaces.is_new(NamespaceKind::Mount) { input.options.enter } else { Enter::Chroot };
+    draft.setup.push(SetupOp::Enter(enter));
     // Afterwards: pivot_root(2) refuses a shared root.
     if let Some(propagation) = propagation {
-        draft.ops.push(Op::RootPropagation(propagation.flag, reach(propagation.depth)));
+        draft.setup.push(SetupOp::RootPropagation(propagation.flag, propagation.reach));
     }
     Ok(())
 }
@@ -89,20 +89,21 @@ const MAX_TREES: usize = 256;
 /// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
 /// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
 /// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
-pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options: &Options) -> Mounts {
+pub(super) fn mounts(input: &Input<'_>) -> Mounts {
+    let Input { spec, linux, host, namespaces, options, .. } = input;
     let plain = |mount: &Mount| {
         let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
         (known || mounts::is_bind(mount)) && !mount.options.iter().any(|o| o == "copy-symlink")
     };
-    let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or("");
+    let propagation = linux.rootfs_propagation.as_deref().unwrap_or("");
     let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
     let suits = host.crowded
         && host.is_real_root()
-        && namespaces.is_new(Kind::Mount)
-        && !namespaces.contains(Kind::User)
+        && namespaces.is_new(NamespaceKind::Mount)
+        && !namespaces.contains(NamespaceKind::User)
         && options.enter == Enter::Pivot
         // Its cgroup exists only after the clone, too late for a tree of it.
-        && options.cgroups != Cgroups::Systemd
+        && options.cgroups != CgroupDriver::Systemd
         && matches!(propagation, "" | "slave" | "rslave" | "private" | "rprivate")
         && !hooks
         && spec.mounts.len() <= MAX_TREES
@@ -114,7 +115,7 @@ pub(super) fn mounts(spec: &Spec, host: &Host, namespaces: &Namespaces, options:
 /// them away again: the bundle has mounts, but no mount namespace.
 pub fn mounts_on_host(spec: &Spec) -> bool {
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    !spec.mounts.is_empty() && namespaces.iter().all(|namespace| namespace.kind != Kind::Mount.name())
+    !spec.mounts.is_empty() && namespaces.iter().all(|namespace| namespace.kind != NamespaceKind::Mount.name())
 }
 
 /// Without a mount namespace a container can be given mounts and another root directory, but what is hidden or
@@ -138,26 +139,18 @@ fn root_propagation(linux: &Linux) -> Result<Option<Propagation>> {
     }
 }
 
-/// One mount or many.
-pub(super) fn reach(depth: Depth) -> Reach {
-    match depth {
-        Depth::Plain => Reach::One,
-        Depth::Recursive => Reach::Tree,
-    }
-}
-
 fn console(input: &Input<'_>, draft: &mut Draft) {
     let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal != Terminal::None) else {
         return;
     };
     let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    draft.ops.push(Op::Console {
+    draft.setup.push(SetupOp::Console {
         size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
         uid: process.user.uid,
-        node: if input.namespaces.contains(Kind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
+        node: if input.namespaces.contains(NamespaceKind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
         master: input.options.terminal,
     });
-    draft.ops.push(Op::ControllingTerminal);
+    draft.setup.push(SetupOp::ControllingTerminal);
 }
 
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
@@ -173,11 +166,11 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
         open_dir(&mut open, dir, draft)?;
         let name = c_string(name, "linux.devices")?;
         if input.in_userns() && node.kind != NodeKind::Fifo {
-            let source = Source::Path(c_string(node.path.as_str(), "linux.devices")?);
-            draft.ops.push(Op::BindDevice { name, source });
+            let source = MountSource::Path(c_string(node.path.as_str(), "linux.devices")?);
+            draft.setup.push(SetupOp::BindDevice { name, source });
         } else {
             let (mode, dev) = (node.full_mode(), node.rdev());
-            draft.ops.push(Op::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
+            draft.setup.push(SetupOp::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
         }
     }
     open_dir(&mut open, "dev", draft)?;
@@ -187,7 +180,7 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             "core" => LinkRule::IfTargetExists,
             _ => LinkRule::Keep,
         };
-        draft.ops.push(Op::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
+        draft.setup.push(SetupOp::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
     }
     Ok(())
 }
@@ -197,14 +190,14 @@ fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let cwd = input.spec.process.as_ref().map_or("/", |process| process.cwd.as_str());
     let relative = cwd.trim_matches('/');
     if !relative.is_empty() {
-        draft.ops.push(Op::OpenDir(c_string(relative, "process.cwd")?));
+        draft.setup.push(SetupOp::OpenDir(c_string(relative, "process.cwd")?));
     }
     Ok(())
 }
 
 fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<()> {
     if open.as_deref() != Some(dir) {
-        draft.ops.push(Op::OpenDir(c_string(dir, "linux.devices")?));
+        draft.setup.push(SetupOp::OpenDir(c_string(dir, "linux.devices")?));
         *open = Some(dir.to_owned());
     }
     Ok(())
@@ -212,12 +205,12 @@ fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<(
 
 /// Read-only and masked paths, and the attributes that had to wait until everything was made.
 fn restrictions(linux: &Linux, draft: &mut Draft, late: Vec<(CString, MountAttr)>) -> Result<()> {
-    draft.ops.extend(late.into_iter().map(|(path, attr)| Op::SetAttr(path, attr)));
+    draft.setup.extend(late.into_iter().map(|(path, attr)| SetupOp::SetAttr(path, attr)));
     for path in &linux.readonly_paths {
-        draft.ops.push(Op::ReadonlyPath(relative(path, "linux.readonlyPaths")?));
+        draft.setup.push(SetupOp::ReadonlyPath(relative(path, "linux.readonlyPaths")?));
     }
     for path in &linux.masked_paths {
-        draft.ops.push(Op::Mask(relative(path, "linux.maskedPaths")?));
+        draft.setup.push(SetupOp::Mask(relative(path, "linux.maskedPaths")?));
     }
     Ok(())
 }
@@ -237,19 +230,19 @@ pub(super) fn id_map(
     idmap: &options::Idmap,
     draft: &mut Draft,
 ) -> Result<(usize, Reach)> {
-    let own = |kind, list: &[_], ranges: &[options::IdmapRange], container: &IdMaps| -> Result<String> {
+    let own = |kind, list: &[_], ranges: &[IdmapRange], container: &IdMaps| -> Result<String> {
         if !ranges.is_empty() {
             return Ok(container.compose(kind, ranges)?.text());
         }
         if list.is_empty() { Ok(container.text()) } else { Ok(IdMaps::parse(kind, list)?.text()) }
     };
-    let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, input.uids)?;
-    let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, input.gids)?;
+    let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, &input.uids)?;
+    let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, &input.gids)?;
     if uids.is_empty() || gids.is_empty() {
         let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
         return Err(Error::new(Stage::Bundle, what));
     }
     draft.before_clone.push(Step::OpenIdMap { uids, gids });
     draft.id_maps += 1;
-    Ok((draft.id_maps - 1, reach(idmap.depth)))
+    Ok((draft.id_maps - 1, idmap.reach))
 }

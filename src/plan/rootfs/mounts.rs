@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
-use crate::plan::create::{Draft, Input, c_string, host_path};
-use crate::plan::namespace::Kind;
-use crate::plan::op::{CopyUp, EndLink, LinkRule, Mode, MountOp, Op, Reach, What};
+use crate::plan::draft::{Draft, Input, c_string, host_path};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::op::{CopyUp, EndLink, LinkRule, MountOp, Reach, SetupOp, TmpfsMode, What};
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
-use crate::plan::rootfs::options::{Depth, MountOptions};
+use crate::plan::rootfs::options::MountOptions;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
 use crate::sys::mount_attr::{self as attr, MountAttr};
@@ -38,7 +38,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
         "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
-        "sysfs" if input.in_userns() && !input.namespaces.contains(Kind::Network) && !is_bind(mount) => {
+        "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !is_bind(mount) => {
             // A new sysfs shows the network namespace, which must belong to our user namespace. The host's does
             // not; one to join does, as engines make them: rootless podman's, or that of another container.
             return bind(input, mount, &options, dest, c"/sys".into(), Reach::Tree, draft);
@@ -56,7 +56,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
         }
         let source = host_path(&input.options.bundle, source);
         let source = c_string(source.as_os_str().as_bytes(), "mounts.source")?;
-        let recursive = options.bind == Some(Depth::Recursive) || kind == "rbind";
+        let recursive = options.bind == Some(Reach::Tree) || kind == "rbind";
         let reach = if recursive { Reach::Tree } else { Reach::One };
         return bind(input, mount, &options, dest, source, reach, draft);
     }
@@ -109,7 +109,7 @@ fn recursive_attr(options: &MountOptions) -> MountAttr {
 }
 
 fn propagation(options: &MountOptions) -> Vec<(u64, Reach)> {
-    options.propagation.iter().map(|p| (p.flag, rootfs::reach(p.depth))).collect()
+    options.propagation.iter().map(|p| (p.flag, p.reach)).collect()
 }
 
 fn bind(
@@ -124,8 +124,7 @@ fn bind(
     let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
         (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
         (None, false) => {
-            let depth = if reach == Reach::Tree { Depth::Recursive } else { Depth::Plain };
-            let plain = options::Idmap { depth, uids: Vec::new(), gids: Vec::new() };
+            let plain = options::Idmap { reach, uids: Vec::new(), gids: Vec::new() };
             Some(rootfs::id_map(input, mount, &plain, draft)?)
         }
         (None, true) => None,
@@ -136,7 +135,7 @@ fn bind(
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
         What::Bind { source: draft.source(input, source, reach, end), reach, end }
     };
-    draft.ops.push(Op::Mount(Box::new(MountOp {
+    draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         what,
         attr: plain_attr(options),
@@ -209,14 +208,14 @@ fn new(
     let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
         (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
         (None, false) => {
-            let plain = options::Idmap { depth: Depth::Plain, uids: Vec::new(), gids: Vec::new() };
+            let plain = options::Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
             Some(rootfs::id_map(input, mount, &plain, draft)?)
         }
         (None, true) => None,
     };
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
-    draft.ops.push(Op::Mount(Box::new(MountOp {
+    draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         what: What::New {
             kind: c_string(kind, "mounts.type")?,
@@ -225,7 +224,7 @@ fn new(
             flags: options.sb_set & !libc::MS_RDONLY,
             data: c_string(data, "mounts.options")?,
             copy_up: if options.tmpcopyup { CopyUp::Yes } else { CopyUp::No },
-            mode: if kind == "tmpfs" && !has_mode { Mode::OfMountPoint } else { Mode::AsGiven },
+            mode: if kind == "tmpfs" && !has_mode { TmpfsMode::OfMountPoint } else { TmpfsMode::AsGiven },
         },
         attr,
         recursive: recursive_attr(options),
@@ -246,7 +245,7 @@ fn mount_label<'a>(input: &'a Input<'_>, kind: &str) -> Option<&'a str> {
 
 fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Draft) -> Result<()> {
     let params = if is_bind(mount) { Vec::new() } else { params(options, "")? };
-    draft.ops.push(Op::Mount(Box::new(MountOp {
+    draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         what: What::Remount { params },
         attr: plain_attr(options),
@@ -270,9 +269,9 @@ fn cgroup(
 ) -> Result<()> {
     draft.needs_cgroup();
     let layout = &input.host.cgroup;
-    let own_namespace = input.namespaces.contains(Kind::Cgroup);
+    let own_namespace = input.namespaces.contains(NamespaceKind::Cgroup);
     // What is only tried may not have been made by the time of the mount.
-    let planned = input.cgroup.filter(|cgroup| cgroup.need != Need::BestEffort);
+    let planned = input.cgroup.as_ref().filter(|cgroup| cgroup.need != Need::BestEffort);
     if layout.v1.is_empty() {
         // Without a cgroup namespace a new mount would show every cgroup of the host, writable for a
         // container root that is not confined (CVE-2023-25809): its own part is bound instead.
@@ -335,12 +334,12 @@ fn links_of_controllers(layout: &Layout, dest: CString, draft: &mut Draft) -> Re
     let names = layout.v1.iter().filter_map(|hierarchy| hierarchy.mount_point.file_name()?.to_str());
     let shared: Vec<&str> = names.filter(|name| name.contains(',')).collect();
     if !shared.is_empty() {
-        draft.ops.push(Op::OpenDir(dest));
+        draft.setup.push(SetupOp::OpenDir(dest));
     }
     for target in shared {
         for name in target.split(',') {
             let (name, target) = (c_string(name, "mounts.destination")?, c_string(target, "mounts.destination")?);
-            draft.ops.push(Op::Symlink { name, target, rule: LinkRule::Keep });
+            draft.setup.push(SetupOp::Symlink { name, target, rule: LinkRule::Keep });
         }
     }
     Ok(())

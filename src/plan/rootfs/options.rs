@@ -9,22 +9,10 @@ use libc::{
 };
 
 use crate::error::Result;
-
+use crate::plan::op::Reach;
 use crate::plan::rootfs::options_idmap;
-pub use crate::plan::rootfs::options_idmap::{Idmap, IdmapRange};
+pub use crate::plan::rootfs::options_idmap::Idmap;
 use crate::sys::mount_attr as attr;
-
-/// Whether an option reaches the mounts below, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// This mount only.
-    Plain,
-    /// This mount and all below it.
-    Recursive,
-}
-
-/// `bind` is [`Depth::Plain`], `rbind` is [`Depth::Recursive`].
-pub type Bind = Depth;
 
 /// One change of propagation; several apply in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +20,7 @@ pub struct Propagation {
     /// One of MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE: also what mount_setattr(2) takes.
     pub flag: u64,
     /// The `r` of `rslave`.
-    pub depth: Depth,
+    pub reach: Reach,
 }
 
 impl Propagation {
@@ -46,9 +34,9 @@ impl Propagation {
 
     /// The flags for mount(2).
     pub fn ms_flags(self) -> u64 {
-        match self.depth {
-            Depth::Plain => self.flag,
-            Depth::Recursive => self.flag | MS_REC,
+        match self.reach {
+            Reach::One => self.flag,
+            Reach::Tree => self.flag | MS_REC,
         }
     }
 }
@@ -71,7 +59,7 @@ pub struct MountOptions {
     /// Changes of propagation, in order.
     pub propagation: Vec<Propagation>,
     /// A bind mount.
-    pub bind: Option<Bind>,
+    pub bind: Option<Reach>,
     /// Change an existing mount.
     pub remount: bool,
     /// Copy what the mount hides into the new tmpfs.
@@ -92,17 +80,17 @@ pub struct MountOptions {
 #[derive(Clone, Copy)]
 enum Effect {
     Nothing,
-    SetAttr(Depth, u64),
-    ClearAttr(Depth, u64),
-    SetAtime(Depth, u64),
-    ClearAtime(Depth, u64),
+    SetAttr(Reach, u64),
+    ClearAttr(Reach, u64),
+    SetAtime(Reach, u64),
+    ClearAtime(Reach, u64),
     SetSuper(u64),
     ClearSuper(u64),
     ReadOnly,
     ReadWrite,
     Propagation(Propagation),
-    Bind(Depth),
-    Idmap(Depth),
+    Bind(Reach),
+    Idmap(Reach),
     Remount,
     TmpCopyUp,
     SrcNoFollow,
@@ -110,12 +98,12 @@ enum Effect {
     CopySymlink,
 }
 
-const fn propagation(flag: u64, depth: Depth) -> Effect {
-    Effect::Propagation(Propagation { flag, depth })
+const fn propagation(flag: u64, reach: Reach) -> Effect {
+    Effect::Propagation(Propagation { flag, reach })
 }
 
-use Depth::{Plain, Recursive};
 use Effect::{ClearAtime, ClearAttr, ClearSuper, SetAtime, SetAttr, SetSuper};
+use Reach::{One, Tree};
 
 /// Every option, sorted (it is searched by bisection). The names are those of the specification's table and
 /// of runc, then crun's `copy-symlink`, `*-nofollow` and recursive superblock flags. A superblock flag holds
@@ -124,75 +112,75 @@ use Effect::{ClearAtime, ClearAttr, ClearSuper, SetAtime, SetAttr, SetSuper};
 /// "acl" is missing on purpose: MS_POSIXACL is not for user space.
 const TABLE: &[(&str, Effect)] = &[
     ("async", ClearSuper(MS_SYNCHRONOUS)),
-    ("atime", ClearAtime(Plain, attr::NOATIME)),
-    ("bind", Effect::Bind(Plain)),
+    ("atime", ClearAtime(One, attr::NOATIME)),
+    ("bind", Effect::Bind(One)),
     ("copy-symlink", Effect::CopySymlink),
     ("defaults", Effect::Nothing),
     ("dest-nofollow", Effect::DestNoFollow),
-    ("dev", ClearAttr(Plain, attr::NODEV)),
-    ("diratime", ClearAttr(Plain, attr::NODIRATIME)),
+    ("dev", ClearAttr(One, attr::NODEV)),
+    ("diratime", ClearAttr(One, attr::NODIRATIME)),
     ("dirsync", SetSuper(MS_DIRSYNC)),
-    ("exec", ClearAttr(Plain, attr::NOEXEC)),
-    ("idmap", Effect::Idmap(Plain)),
+    ("exec", ClearAttr(One, attr::NOEXEC)),
+    ("idmap", Effect::Idmap(One)),
     ("iversion", SetSuper(MS_I_VERSION)),
     ("lazytime", SetSuper(MS_LAZYTIME)),
     ("loud", ClearSuper(MS_SILENT)),
     ("mand", SetSuper(MS_MANDLOCK)),
-    ("noatime", SetAtime(Plain, attr::NOATIME)),
-    ("nodev", SetAttr(Plain, attr::NODEV)),
-    ("nodiratime", SetAttr(Plain, attr::NODIRATIME)),
-    ("noexec", SetAttr(Plain, attr::NOEXEC)),
+    ("noatime", SetAtime(One, attr::NOATIME)),
+    ("nodev", SetAttr(One, attr::NODEV)),
+    ("nodiratime", SetAttr(One, attr::NODIRATIME)),
+    ("noexec", SetAttr(One, attr::NOEXEC)),
     ("noiversion", ClearSuper(MS_I_VERSION)),
     ("nolazytime", ClearSuper(MS_LAZYTIME)),
     ("nomand", ClearSuper(MS_MANDLOCK)),
-    ("norelatime", ClearAtime(Plain, attr::RELATIME)),
-    ("nostrictatime", ClearAtime(Plain, attr::STRICTATIME)),
-    ("nosuid", SetAttr(Plain, attr::NOSUID)),
-    ("nosymfollow", SetAttr(Plain, attr::NOSYMFOLLOW)),
-    ("private", propagation(MS_PRIVATE, Plain)),
+    ("norelatime", ClearAtime(One, attr::RELATIME)),
+    ("nostrictatime", ClearAtime(One, attr::STRICTATIME)),
+    ("nosuid", SetAttr(One, attr::NOSUID)),
+    ("nosymfollow", SetAttr(One, attr::NOSYMFOLLOW)),
+    ("private", propagation(MS_PRIVATE, One)),
     ("rasync", ClearSuper(MS_SYNCHRONOUS)),
-    ("ratime", ClearAtime(Recursive, attr::NOATIME)),
-    ("rbind", Effect::Bind(Recursive)),
-    ("rdev", ClearAttr(Recursive, attr::NODEV)),
-    ("rdiratime", ClearAttr(Recursive, attr::NODIRATIME)),
+    ("ratime", ClearAtime(Tree, attr::NOATIME)),
+    ("rbind", Effect::Bind(Tree)),
+    ("rdev", ClearAttr(Tree, attr::NODEV)),
+    ("rdiratime", ClearAttr(Tree, attr::NODIRATIME)),
     ("rdirsync", SetSuper(MS_DIRSYNC)),
-    ("relatime", SetAtime(Plain, attr::RELATIME)),
+    ("relatime", SetAtime(One, attr::RELATIME)),
     ("remount", Effect::Remount),
-    ("rexec", ClearAttr(Recursive, attr::NOEXEC)),
-    ("ridmap", Effect::Idmap(Recursive)),
+    ("rexec", ClearAttr(Tree, attr::NOEXEC)),
+    ("ridmap", Effect::Idmap(Tree)),
     ("rmand", SetSuper(MS_MANDLOCK)),
-    ("rnoatime", SetAtime(Recursive, attr::NOATIME)),
-    ("rnodev", SetAttr(Recursive, attr::NODEV)),
-    ("rnodiratime", SetAttr(Recursive, attr::NODIRATIME)),
-    ("rnoexec", SetAttr(Recursive, attr::NOEXEC)),
+    ("rnoatime", SetAtime(Tree, attr::NOATIME)),
+    ("rnodev", SetAttr(Tree, attr::NODEV)),
+    ("rnodiratime", SetAttr(Tree, attr::NODIRATIME)),
+    ("rnoexec", SetAttr(Tree, attr::NOEXEC)),
     ("rnomand", ClearSuper(MS_MANDLOCK)),
-    ("rnorelatime", ClearAtime(Recursive, attr::RELATIME)),
-    ("rnostrictatime", ClearAtime(Recursive, attr::STRICTATIME)),
-    ("rnosuid", SetAttr(Recursive, attr::NOSUID)),
-    ("rnosymfollow", SetAttr(Recursive, attr::NOSYMFOLLOW)),
+    ("rnorelatime", ClearAtime(Tree, attr::RELATIME)),
+    ("rnostrictatime", ClearAtime(Tree, attr::STRICTATIME)),
+    ("rnosuid", SetAttr(Tree, attr::NOSUID)),
+    ("rnosymfollow", SetAttr(Tree, attr::NOSYMFOLLOW)),
     ("ro", Effect::ReadOnly),
-    ("rprivate", propagation(MS_PRIVATE, Recursive)),
-    ("rrelatime", SetAtime(Recursive, attr::RELATIME)),
-    ("rro", SetAttr(Recursive, attr::RDONLY)),
-    ("rrw", ClearAttr(Recursive, attr::RDONLY)),
-    ("rshared", propagation(MS_SHARED, Recursive)),
-    ("rslave", propagation(MS_SLAVE, Recursive)),
-    ("rstrictatime", SetAtime(Recursive, attr::STRICTATIME)),
-    ("rsuid", ClearAttr(Recursive, attr::NOSUID)),
-    ("rsymfollow", ClearAttr(Recursive, attr::NOSYMFOLLOW)),
+    ("rprivate", propagation(MS_PRIVATE, Tree)),
+    ("rrelatime", SetAtime(Tree, attr::RELATIME)),
+    ("rro", SetAttr(Tree, attr::RDONLY)),
+    ("rrw", ClearAttr(Tree, attr::RDONLY)),
+    ("rshared", propagation(MS_SHARED, Tree)),
+    ("rslave", propagation(MS_SLAVE, Tree)),
+    ("rstrictatime", SetAtime(Tree, attr::STRICTATIME)),
+    ("rsuid", ClearAttr(Tree, attr::NOSUID)),
+    ("rsymfollow", ClearAttr(Tree, attr::NOSYMFOLLOW)),
     ("rsync", SetSuper(MS_SYNCHRONOUS)),
-    ("runbindable", propagation(MS_UNBINDABLE, Recursive)),
+    ("runbindable", propagation(MS_UNBINDABLE, Tree)),
     ("rw", Effect::ReadWrite),
-    ("shared", propagation(MS_SHARED, Plain)),
+    ("shared", propagation(MS_SHARED, One)),
     ("silent", SetSuper(MS_SILENT)),
-    ("slave", propagation(MS_SLAVE, Plain)),
+    ("slave", propagation(MS_SLAVE, One)),
     ("src-nofollow", Effect::SrcNoFollow),
-    ("strictatime", SetAtime(Plain, attr::STRICTATIME)),
-    ("suid", ClearAttr(Plain, attr::NOSUID)),
-    ("symfollow", ClearAttr(Plain, attr::NOSYMFOLLOW)),
+    ("strictatime", SetAtime(One, attr::STRICTATIME)),
+    ("suid", ClearAttr(One, attr::NOSUID)),
+    ("symfollow", ClearAttr(One, attr::NOSYMFOLLOW)),
     ("sync", SetSuper(MS_SYNCHRONOUS)),
     ("tmpcopyup", Effect::TmpCopyUp),
-    ("unbindable", propagation(MS_UNBINDABLE, Plain)),
+    ("unbindable", propagation(MS_UNBINDABLE, One)),
 ];
 
 fn find(name: &str) -> Option<Effect> {
@@ -223,23 +211,23 @@ impl MountOptions {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Nothing => {}
-            SetAttr(depth, bits) => {
-                let (set, clear) = self.attrs(depth);
+            SetAttr(reach, bits) => {
+                let (set, clear) = self.attrs(reach);
                 *set |= bits;
                 *clear &= !bits;
             }
-            ClearAttr(depth, bits) => {
-                let (set, clear) = self.attrs(depth);
+            ClearAttr(reach, bits) => {
+                let (set, clear) = self.attrs(reach);
                 *set &= !bits;
                 *clear |= bits;
             }
-            SetAtime(depth, value) => {
-                let (set, clear) = self.attrs(depth);
+            SetAtime(reach, value) => {
+                let (set, clear) = self.attrs(reach);
                 *set = *set & !attr::ATIME_MASK | value;
                 // mount_setattr(2): the field must be cleared as a whole when any of it is set.
                 *clear |= attr::ATIME_MASK;
             }
-            ClearAtime(depth, value) => self.clear_atime(depth, value),
+            ClearAtime(reach, value) => self.clear_atime(reach, value),
             SetSuper(flags) => {
                 self.sb_set |= flags;
                 self.sb_clr &= !flags;
@@ -249,16 +237,16 @@ impl MountOptions {
                 self.sb_clr |= flags;
             }
             Effect::ReadOnly => {
-                self.apply(SetAttr(Plain, attr::RDONLY));
+                self.apply(SetAttr(One, attr::RDONLY));
                 self.apply(SetSuper(MS_RDONLY));
             }
             Effect::ReadWrite => {
-                self.apply(ClearAttr(Plain, attr::RDONLY));
+                self.apply(ClearAttr(One, attr::RDONLY));
                 self.apply(ClearSuper(MS_RDONLY));
             }
             Effect::Propagation(propagation) => self.propagation.push(propagation),
-            Effect::Bind(depth) => self.bind = Some(depth),
-            Effect::Idmap(depth) => self.idmap = Some(Idmap { depth, uids: Vec::new(), gids: Vec::new() }),
+            Effect::Bind(reach) => self.bind = Some(reach),
+            Effect::Idmap(reach) => self.idmap = Some(Idmap { reach, uids: Vec::new(), gids: Vec::new() }),
             Effect::Remount => self.remount = true,
             Effect::TmpCopyUp => self.tmpcopyup = true,
             Effect::SrcNoFollow => self.src_nofollow = true,
@@ -267,21 +255,21 @@ impl MountOptions {
         }
     }
 
-    fn attrs(&mut self, depth: Depth) -> (&mut u64, &mut u64) {
-        match depth {
-            Plain => (&mut self.attr_set, &mut self.attr_clr),
-            Recursive => (&mut self.rec_set, &mut self.rec_clr),
+    fn attrs(&mut self, reach: Reach) -> (&mut u64, &mut u64) {
+        match reach {
+            One => (&mut self.attr_set, &mut self.attr_clr),
+            Tree => (&mut self.rec_set, &mut self.rec_clr),
         }
     }
 
     /// `atime` and `nostrictatime` go back to relatime, the kernel's default, unless an earlier option chose
     /// another value. `norelatime` changes nothing: without NOATIME and STRICTATIME the kernel always uses
     /// relatime (since 2.6.30).
-    fn clear_atime(&mut self, depth: Depth, value: u64) {
+    fn clear_atime(&mut self, reach: Reach, value: u64) {
         if value == attr::RELATIME {
             return;
         }
-        let (set, clear) = self.attrs(depth);
+        let (set, clear) = self.attrs(reach);
         if *set & attr::ATIME_MASK == value {
             *set &= !attr::ATIME_MASK;
         }

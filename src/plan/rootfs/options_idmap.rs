@@ -2,26 +2,14 @@
 //! in the parent.
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::rootfs::options::Depth;
-
-/// One range of crun's `idmap=uids=FROM-TO-SIZE#…;gids=…`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdmapRange {
-    /// First id in the file system.
-    pub from: u32,
-    /// First id it appears as: the host's, or the container's when `relative`.
-    pub to: u32,
-    /// Number of ids.
-    pub size: u32,
-    /// Written with `@`: `to` counts inside the container's user namespace.
-    pub relative: bool,
-}
+use crate::plan::namespace::idmap::IdmapRange;
+use crate::plan::op::Reach;
 
 /// An id-mapped mount. Without ranges the mount's own mappings count, or the container's user namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idmap {
     /// `idmap` or `ridmap`.
-    pub depth: Depth,
+    pub reach: Reach,
     /// Ranges of user ids.
     pub uids: Vec<IdmapRange>,
     /// Ranges of group ids.
@@ -30,21 +18,21 @@ pub struct Idmap {
 
 /// Reads `idmap=…` or `ridmap=…`; `None` for any other option.
 pub(in crate::plan) fn parse(option: &str) -> Result<Option<Idmap>> {
-    split(option).map(|(depth, ranges)| parse_idmap(option, depth, ranges)).transpose()
+    split(option).map(|(reach, ranges)| parse_idmap(option, reach, ranges)).transpose()
 }
 
-fn split(option: &str) -> Option<(Depth, &str)> {
+fn split(option: &str) -> Option<(Reach, &str)> {
     match option.strip_prefix("idmap=") {
-        Some(ranges) => Some((Depth::Plain, ranges)),
-        None => option.strip_prefix("ridmap=").map(|ranges| (Depth::Recursive, ranges)),
+        Some(ranges) => Some((Reach::One, ranges)),
+        None => option.strip_prefix("ridmap=").map(|ranges| (Reach::Tree, ranges)),
     }
 }
 
 /// `uids=FROM-TO-SIZE#FROM-TO-SIZE;gids=…`; a range may start with `@`.
-fn parse_idmap(option: &str, depth: Depth, text: &str) -> Result<Idmap> {
+fn parse_idmap(option: &str, reach: Reach, text: &str) -> Result<Idmap> {
     let bad =
         || Error::new(Stage::Bundle, format!("mount option {option:?}: want uids=FROM-TO-SIZE;gids=FROM-TO-SIZE"));
-    let mut idmap = Idmap { depth, uids: Vec::new(), gids: Vec::new() };
+    let mut idmap = Idmap { reach, uids: Vec::new(), gids: Vec::new() };
     for part in text.split(';').filter(|part| !part.is_empty()) {
         let (list, ranges) = match part.split_once('=') {
             Some(("uids", ranges)) => (&mut idmap.uids, ranges),

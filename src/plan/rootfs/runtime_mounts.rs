@@ -7,51 +7,36 @@ use std::ffi::CString;
 
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
-use crate::plan::create::{Draft, Input, Options, c_string};
-use crate::plan::namespace::idmap::{IdKind, IdMaps};
-use crate::plan::namespace::{Kind, Namespaces};
-use crate::plan::op::{EndLink, IntoCgroup, Mounts, Op, Plan, Source, Step, What};
+use crate::plan::Plan;
+use crate::plan::cgroup::entry::IntoCgroup;
+use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::op::{EndLink, MountSource, SetupOp, What};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
+use crate::plan::step::{ComeBack, Mounts, Step};
 use crate::spec::Spec;
-use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
 use crate::sys::mount_attr::{self, MountAttr};
 
 /// Plans new mounts in the container that `spec` describes.
-pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &Options) -> Result<Plan> {
-    let empty = Linux::default();
-    let linux = spec.linux.as_ref().unwrap_or(&empty);
-    let namespaces = Namespaces::parse(&linux.namespaces)?;
-    let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
-    let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
-    let input = Input {
-        spec,
-        host,
-        options,
-        namespaces: &namespaces,
-        cgroup: None,
-        uids: &uids,
-        gids: &gids,
-        mounts: Mounts::Copy,
-    };
-    let mut draft = enter(&namespaces)?;
+pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
+    let input = Input::new(spec, host, options)?;
+    let mut draft = enter(&input.namespaces)?;
     let mut late: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
         check(mount, &input)?;
         mounts::plan(&input, mount, &mut draft, &mut late)?;
     }
-    draft.ops.extend(late.into_iter().map(|(path, attr)| Op::SetAttr(path, attr)));
-    let trees = clone_sources(&mut draft.ops);
+    draft.setup.extend(late.into_iter().map(|(path, attr)| SetupOp::SetAttr(path, attr)));
+    let trees = clone_sources(&mut draft.setup);
     draft.before_clone.extend(trees);
     Ok(finish(draft))
 }
 
 /// Plans the end of mounts.
 pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
-    let empty = Linux::default();
-    let namespaces = Namespaces::parse(&spec.linux.as_ref().unwrap_or(&empty).namespaces)?;
-    let mut draft = enter(&namespaces)?;
+    let mut draft = enter(&Namespaces::parse(&linux(spec).namespaces)?)?;
     for mount in list {
         let path = mount.destination.trim_matches('/');
         let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
@@ -59,23 +44,23 @@ pub fn remove(list: &[Mount], spec: &Spec) -> Result<Plan> {
             return Err(Error::new(Stage::Args, format!("mount {:?}: not the place of a mount", mount.destination)));
         }
         let (dir, name) = (c_string(dir, "destination")?, c_string(name, "destination")?);
-        draft.ops.push(Op::Unmount { dir, name });
+        draft.setup.push(SetupOp::Unmount { dir, name });
     }
     Ok(finish(draft))
 }
 
 fn enter(namespaces: &Namespaces) -> Result<Draft> {
-    if !namespaces.is_new(Kind::Mount) {
+    if !namespaces.is_new(NamespaceKind::Mount) {
         let what = "the container has no mount namespace of its own: its mounts are somebody else's";
         return Err(Error::new(Stage::Namespace, what));
     }
     let mut draft = Draft::default();
-    let user = if namespaces.contains(Kind::User) { Kind::User.flag() } else { 0 };
-    draft.ops.push(Op::JoinInit(Kind::Mount.flag() | user));
+    let user = if namespaces.contains(NamespaceKind::User) { NamespaceKind::User.flag() } else { 0 };
+    draft.setup.push(SetupOp::JoinInit(NamespaceKind::Mount.flag() | user));
     if user != 0 {
-        draft.ops.push(Op::BecomeRoot);
+        draft.setup.push(SetupOp::BecomeRoot);
     }
-    draft.ops.push(Op::RootHere(c"/".into()));
+    draft.setup.push(SetupOp::RootHere(c"/".into()));
     Ok(draft)
 }
 
@@ -101,40 +86,40 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
 }
 
 /// Lets the parent clone what is bound: index by index, the source becomes a tree.
-fn clone_sources(ops: &mut [Op]) -> Vec<Step> {
+fn clone_sources(ops: &mut [SetupOp]) -> Vec<Step> {
     let mut steps = Vec::new();
     for op in ops {
-        let Op::Mount(mount) = op else { continue };
+        let SetupOp::Mount(mount) = op else { continue };
         let What::Bind { source, reach, .. } = &mut mount.what else { continue };
-        if let Source::Path(path) = source {
+        if let MountSource::Path(path) = source {
             steps.push(Step::CloneTree {
                 path: path.clone(),
                 reach: *reach,
                 propagation: libc::MS_PRIVATE,
                 end: EndLink::Follow,
             });
-            *source = Source::Tree(steps.len() - 1);
+            *source = MountSource::Tree(steps.len() - 1);
         }
     }
     steps
 }
 
 fn finish(mut draft: Draft) -> Plan {
-    draft.ops.push(Op::End);
+    draft.setup.push(SetupOp::End);
     let mut steps = draft.before_clone;
     steps.push(Step::Clone {
         flags: 0,
         into_cgroup: IntoCgroup::No,
         join_pid: None,
         mounts: Mounts::Copy,
+        back: ComeBack::May,
         time_offsets: None,
     });
     steps.push(Step::AwaitExec);
-    let tail = draft.ops.len();
     Plan {
         steps,
-        ops: draft.ops,
-        tail,
+        setup: draft.setup,
+        last: draft.last,
         args: Vec::new(),
         env: Vec::new(),
         cgroup: None,

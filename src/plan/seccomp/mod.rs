@@ -78,7 +78,7 @@ impl Default for CompileOptions {
 
 /// Who gets the listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notify {
+pub struct Receiver {
     /// The path of a unix stream socket.
     pub path: String,
     /// Passed on with the container's state.
@@ -93,7 +93,7 @@ pub struct Program {
     /// `SECCOMP_FILTER_FLAG_*`, `NEW_LISTENER` included where a rule notifies.
     pub flags: u64,
     /// Where the listener goes, if there is one.
-    pub notify: Option<Notify>,
+    pub notify: Option<Receiver>,
     /// What the user may want to know.
     pub warnings: Vec<String>,
 }

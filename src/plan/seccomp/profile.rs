@@ -7,7 +7,7 @@ use crate::sys::seccomp as sys;
 use super::arch::{Arch, SyscallId};
 use super::graph::Condition;
 use super::words::{self, Operator};
-use super::{CompileOptions, Notify, UnknownSyscalls};
+use super::{CompileOptions, Receiver, UnknownSyscalls};
 
 /// A profile without its text.
 pub(super) struct Profile {
@@ -17,7 +17,7 @@ pub(super) struct Profile {
     pub(super) archs: Vec<Arch>,
     pub(super) rules: Vec<ParsedRule>,
     pub(super) flags: u64,
-    pub(super) notify: Option<Notify>,
+    pub(super) notify: Option<Receiver>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -137,10 +137,10 @@ fn load_flags(profile: &mut Profile, options: &CompileOptions) -> Result<()> {
     Ok(())
 }
 
-fn notify(seccomp: &Seccomp, options: &CompileOptions) -> Result<Notify> {
+fn notify(seccomp: &Seccomp, options: &CompileOptions) -> Result<Receiver> {
     let path = seccomp.listener_path.as_ref().filter(|path| !path.is_empty()).or(options.receiver.as_ref());
     match path {
-        Some(path) => Ok(Notify { path: path.clone(), metadata: seccomp.listener_metadata.clone() }),
+        Some(path) => Ok(Receiver { path: path.clone(), metadata: seccomp.listener_metadata.clone() }),
         None => Err(invalid("SCMP_ACT_NOTIFY needs a listenerPath")),
     }
 }

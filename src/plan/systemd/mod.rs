@@ -3,6 +3,7 @@
 //!
 //! The names are runc's (`slice:prefix:name`), for engines compute them too.
 
+pub mod driver;
 pub mod gvariant;
 pub mod properties;
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::dbus::value::Value;
-use crate::plan::cgroup::devices::{Access, DevicePolicy, Kind, Rule, Verdict, wider};
+use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Rule, wider};
 use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
 use crate::plan::systemd::Property;
@@ -230,7 +230,7 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
         Devices::V1(policy) => (policy, Side::Tighter),
         Devices::Bpf(policy) => (policy, Side::Looser),
     };
-    if policy.default == Verdict::Allow {
+    if policy.default == DeviceVerdict::Allow {
         // DevicePolicy=auto without a list: systemd restricts nothing.
         return Vec::new();
     }
@@ -240,7 +240,7 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
         Side::Looser => vec![0; policy.rules.len()],
         Side::Tighter => denied_later(policy),
     };
-    for (rule, denied) in policy.rules.iter().zip(denied).filter(|(rule, _)| rule.verdict == Verdict::Allow) {
+    for (rule, denied) in policy.rules.iter().zip(denied).filter(|(rule, _)| rule.verdict == DeviceVerdict::Allow) {
         let access = rule.access.0 & !denied;
         let Some(name) = device_name(rule, side).filter(|_| access != 0) else { continue };
         match index.get(&name) {
@@ -277,7 +277,7 @@ fn denied_later(policy: &DevicePolicy) -> Vec<u8> {
     let mut denied = vec![0; policy.rules.len()];
     for (at, rule) in policy.rules.iter().enumerate().rev() {
         let (kind, major, minor) = rule.devices();
-        if rule.verdict == Verdict::Deny {
+        if rule.verdict == DeviceVerdict::Deny {
             for bits in [
                 exact.entry((kind, major, minor)).or_insert(0),
                 by_kind.entry(kind).or_insert(0),
@@ -306,8 +306,8 @@ fn denied_later(policy: &DevicePolicy) -> Vec<u8> {
 /// systemd's word for the devices of a rule (systemd.resource-control(5), DeviceAllow=); `char-MAJOR` since 240.
 fn device_name(rule: &Rule, side: Side) -> Option<String> {
     let kind = match rule.kind {
-        Kind::Block => "block",
-        Kind::Char => "char",
+        DeviceKind::Block => "block",
+        DeviceKind::Char => "char",
     };
     match (rule.major, rule.minor) {
         (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),

@@ -24,7 +24,7 @@ use nix::errno::Errno;
 #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), path = "no_walker.rs")]
 mod machine;
 
-use super::socket::{RECORD, Record};
+use super::socket::{RECORD, WireRecord};
 use super::{Result, cvt, done, raw};
 use machine::PAGE;
 
@@ -334,7 +334,7 @@ impl Block {
     }
 
     fn store_value(&mut self, value: i32) {
-        self.store(SPARE_AT + offset_of!(Record, value), value);
+        self.store(SPARE_AT + offset_of!(WireRecord, value), value);
     }
 
     fn send_spare(&self) {

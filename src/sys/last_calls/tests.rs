@@ -5,7 +5,7 @@
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::super::socket::{self, RECORD, Record};
+use super::super::socket::{self, RECORD, WireRecord};
 use super::{Block, Complaint, HEADER_AT, Mode};
 
 const WRITTEN: usize = 4096;
@@ -44,16 +44,16 @@ fn number(record: &[u8], at: usize) -> u32 {
 }
 
 fn kind(record: &[u8]) -> u32 {
-    number(record, offset_of!(Record, kind))
+    number(record, offset_of!(WireRecord, kind))
 }
 
 fn op(record: &[u8]) -> u32 {
-    number(record, offset_of!(Record, op))
+    number(record, offset_of!(WireRecord, op))
 }
 
 /// An errno, or the number that goes with the kind.
 fn value(record: &[u8]) -> u32 {
-    number(record, offset_of!(Record, value))
+    number(record, offset_of!(WireRecord, value))
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
         1,
         Mode::MUST,
         libc::SYS_write,
-        &[pipe.1.as_raw_fd() as u64, spare + offset_of!(Record, value) as u64, 1],
+        &[pipe.1.as_raw_fd() as u64, spare + offset_of!(WireRecord, value) as u64, 1],
     );
     // The launcher ends with 0; its child goes on to the end of the table.
     let (written, status) = walk(&block, pipe);

@@ -37,7 +37,7 @@
 use std::arch::{asm, global_asm};
 use std::mem::{offset_of, size_of};
 
-use super::super::socket::Record;
+use super::super::socket::WireRecord;
 use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, STDERR};
 
 /// Pages of this architecture are of one size.
@@ -145,13 +145,13 @@ global_asm!(
     wire = const offset_of!(Header, wire),
     exit_status = const offset_of!(Header, exit_status),
     fault = const offset_of!(Header, fault),
-    fault_op = const offset_of!(Header, fault) + offset_of!(Record, op),
-    fault_value = const offset_of!(Header, fault) + offset_of!(Record, value),
+    fault_op = const offset_of!(Header, fault) + offset_of!(WireRecord, op),
+    fault_value = const offset_of!(Header, fault) + offset_of!(WireRecord, value),
     spare = const offset_of!(Header, spare),
-    spare_value = const offset_of!(Header, spare) + offset_of!(Record, value),
+    spare_value = const offset_of!(Header, spare) + offset_of!(WireRecord, value),
     CALL = const CALL,
     COMPLAINT = const COMPLAINT,
-    RECORD = const size_of::<Record>(),
+    RECORD = const size_of::<WireRecord>(),
     END = const END.cast_signed(),
     ENDED = const ENDED,
     MAX_ERRNO = const MAX_ERRNO,

@@ -1,0 +1,78 @@
+//! A process that is being started: what is known of it, and its end where it will not become a container.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::hooks::Output as HookOutput;
+use super::trace::Trace;
+use crate::cgroup::{Cgroup, rdt::Rdt};
+use crate::error::{Error, Result, Stage};
+use crate::plan::Plan;
+use crate::sys::process::{self, Exit};
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Running {
+    /// Its pid, as we see it.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// Its cgroup, where it has one of its own.
+    pub cgroup: Option<Cgroup>,
+    /// Its resource control group, where one was asked for.
+    pub rdt: Option<Rdt>,
+}
+
+/// How far a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing outlives the runtime yet.
+    Planned,
+    /// It exists, in its cgroup, and dies with the runtime.
+    Cloned,
+    /// It is set up, and stands on its own.
+    Ready,
+}
+
+/// What is launched, and with what.
+pub struct Launch<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Where hooks write to.
+    pub hook_output: HookOutput,
+    /// Warnings of hooks and others.
+    pub warn: &'a dyn Fn(&str),
+    /// Told how far the process is, and what there is of it.
+    pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<()>,
+    /// What the process gets in place of our standard streams, by number.
+    pub streams: [Option<OwnedFd>; 3],
+    /// The connected console socket.
+    pub console: Option<OwnedFd>,
+    /// The start fifo, open for reading and writing.
+    pub fifo: Option<OwnedFd>,
+    /// The pidfd of the container's init, for exec.
+    pub init: Option<OwnedFd>,
+    /// The cgroup to join, for exec.
+    pub cgroup: Option<Cgroup>,
+    /// Where times are noted.
+    pub trace: Option<&'a mut Trace>,
+}
+
+/// Kills and reaps a child that will not become a container.
+pub(super) fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
+    // ESRCH: it is gone already, which is what is wanted.
+    let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+    process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
+}
+
+/// The same for a child of which there is no pidfd: its pid is its own until it is reaped.
+pub(super) fn destroy_unnamed(pid: i32) {
+    // ESRCH: it is gone already, which is what is wanted.
+    let _ = process::kill(pid, libc::SIGKILL);
+    // It goes to whoever reaps for us if this fails.
+    let _ = process::wait(pid, libc::__WALL);
+}
+
+/// An error of the exchange with the child.
+pub(super) fn sync_error(what: impl Into<String>) -> Error {
+    Error::new(Stage::Sync, what)
+}

@@ -1,0 +1,112 @@
+//! The container's cgroup among the steps and operations of a start: what is made of it before the child and what
+//! after, where the child has to be in it, and whose it becomes. Pure; runs in the parent.
+
+use super::entry::{Entry, IntoCgroup, Part, Remaining};
+use super::{CgroupPlan, Version};
+use crate::error::{Error, Result, Stage};
+use crate::plan::annotations;
+use crate::plan::draft::{Draft, Input};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::namespace::idmap::IdMaps;
+use crate::plan::op::SetupOp;
+use crate::plan::step::{Mounts, Step};
+use crate::spec::mounts::Mount;
+use crate::wire::SyncPoint;
+
+/// The operations for which the child has to be in its cgroup. They go as late as possible, to where the first
+/// mount depends on them: meanwhile the parent makes the cgroup.
+pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) {
+    let mut ops = Vec::new();
+    if input.joins_cgroup {
+        ops.push(SetupOp::JoinCgroup);
+        if !draft.late_trees.is_empty() {
+            ops.push(SetupOp::TakeTrees(draft.late_trees.len()));
+        }
+    } else if input.enters_cgroup_late && matters(input) {
+        ops.push(SetupOp::Wait(SyncPoint::Cgroup));
+    }
+    let flag = input.namespaces.new & !input.clone_flags & NamespaceKind::Cgroup.flag();
+    if flag != 0 {
+        ops.push(SetupOp::Unshare(flag));
+    }
+    let at = draft.cgroup_from.unwrap_or(draft.setup.len());
+    draft.setup.splice(at..at, ops);
+}
+
+/// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
+fn matters(input: &Input<'_>) -> bool {
+    let mounts = |mount: &Mount| {
+        mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup"))
+            || mount.options.iter().any(|o| o == "tmpcopyup")
+    };
+    input.namespaces.is_new(NamespaceKind::Cgroup) || input.spec.mounts.iter().any(mounts)
+}
+
+/// What of the cgroup is made before the child, which is cloned into it, and what while the child mounts. One that is
+/// moved into it does not wait for trees of it.
+pub(in crate::plan) fn parts(input: &Input<'_>) -> (Option<Part>, Option<Part>) {
+    if input.cgroup.is_none() || input.has_scope() {
+        return (None, None);
+    }
+    match input.entry {
+        Entry { remaining: Remaining::ParentMoves, .. } if input.mounts == Mounts::Skeleton => (Some(Part::All), None),
+        Entry { remaining: Remaining::Nothing, .. } => (Some(Part::All), None),
+        Entry { clone: IntoCgroup::Yes, .. } => (Some(Part::V2), Some(Part::V1)),
+        _ => (None, Some(Part::All)),
+    }
+}
+
+/// What the child gets of a cgroup that is made after it.
+pub(in crate::plan) fn offers(trees: &mut Vec<Step>) -> Vec<Step> {
+    let mut steps = vec![Step::OfferCgroup];
+    if !trees.is_empty() {
+        steps.append(trees);
+        steps.push(Step::OfferTrees);
+    }
+    steps
+}
+
+/// The cgroup belongs to the container's user where it can be written from inside ("Cgroup ownership" of the
+/// specification): cgroup v2 only, a new cgroup namespace, and a writable mount of it. Only root can give away files.
+pub(in crate::plan) fn ownership(input: &Input<'_>) -> Option<Step> {
+    let only_v2 = input.cgroup.as_ref().is_some_and(is_only_v2);
+    let writable = |mount: &Mount| {
+        let cgroup = mount.kind.as_deref().is_some_and(|kind| kind == "cgroup" || kind == "cgroup2");
+        let last = mount.options.iter().rev().find(|option| matches!(option.as_str(), "ro" | "rro" | "rw" | "rrw"));
+        let there = mount.destination.trim_end_matches('/') == "/sys/fs/cgroup";
+        cgroup && there && last.is_none_or(|option| option.ends_with('w'))
+    };
+    let wanted = only_v2
+        && input.host.uid == 0
+        && input.namespaces.is_new(NamespaceKind::Cgroup)
+        && input.spec.mounts.iter().any(writable);
+    let uid = input.spec.process.as_ref().map_or(0, |process| process.user.uid);
+    let owner = match (input.uids.is_empty(), input.namespaces.contains(NamespaceKind::User)) {
+        (false, _) => input.uids.to_host(uid),
+        // Whose ids are not known.
+        (true, true) => None,
+        (true, false) => Some(uid),
+    };
+    owner.filter(|owner| wanted && *owner != input.host.uid).map(Step::ChownCgroup)
+}
+
+/// The sub-cgroup of `run.oci.delegate-cgroup`. After the cgroup namespace is made, whose root stays the cgroup
+/// above it, as with crun.
+pub(in crate::plan) fn delegation(input: &Input<'_>) -> Result<Option<Step>> {
+    let Some(path) = annotations::delegate_cgroup(input.spec)? else { return Ok(None) };
+    let only_v2 = input.cgroup.as_ref().is_some_and(is_only_v2);
+    if !only_v2 {
+        let what = format!("{} needs a cgroup of the container's own on cgroup v2", annotations::DELEGATE_CGROUP);
+        return Err(Error::new(Stage::Cgroup, what).with_hint("a v1 hierarchy cannot be delegated safely"));
+    }
+    let root = |maps: &IdMaps| if maps.is_empty() { Some(0) } else { maps.to_host(0) };
+    let (Some(uid), Some(gid)) = (root(&input.uids), root(&input.gids)) else {
+        let what = format!("{}: the container has no root to delegate to", annotations::DELEGATE_CGROUP);
+        return Err(Error::new(Stage::Cgroup, what));
+    };
+    Ok(Some(Step::DelegateCgroup { path: path.to_owned(), uid, gid }))
+}
+
+fn is_only_v2(cgroup: &CgroupPlan) -> bool {
+    cgroup.dirs.iter().all(|dir| dir.version == Version::V2)
+}

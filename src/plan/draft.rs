@@ -1,0 +1,238 @@
+//! What every part of a plan looks at ([`Input`]), and what the parts fill in ([`Draft`]).
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use super::annotations;
+use super::cgroup::CgroupPlan;
+use super::cgroup::entry::{Entry, Remaining};
+use super::cgroup::rootless::{self, Tolerance};
+use super::namespace::check::check;
+use super::namespace::idmap::{IdKind, IdMaps};
+use super::namespace::{NamespaceKind, Namespaces};
+use super::op::{EndLink, Enter, LastOp, MountSource, Reach, SetupOp, Terminal};
+use super::step::{Mounts, Step};
+use super::systemd::ScopePlan;
+use super::systemd::driver::{self, CgroupDriver};
+use crate::error::{Error, Result, Stage};
+use crate::host::{Host, Userns};
+use crate::spec::Spec;
+use crate::spec::linux::Linux;
+
+/// What the caller chose on the command line.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// The container's id.
+    pub id: String,
+    /// The bundle's directory, absolute.
+    pub bundle: PathBuf,
+    /// How the root is entered.
+    pub enter: Enter,
+    /// A new session keyring, or the caller's.
+    pub keyring: Keyring,
+    /// When the program starts.
+    pub start: ProgramStart,
+    /// Descriptors 3 to 3 + n - 1 stay open in the container.
+    pub preserve_fds: u32,
+    /// Which cgroup driver.
+    pub cgroups: CgroupDriver,
+    /// What is done about cgroups that cannot be written.
+    pub tolerance: Tolerance,
+    /// The program's terminal.
+    pub terminal: Terminal,
+    /// The directory with the notify socket, where the container gets one: in the runtime's state.
+    pub notify: Option<PathBuf>,
+    /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
+    /// container nothing of its own.
+    pub joined_own: u64,
+}
+
+/// The session keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Keyring {
+    New,
+    Inherit,
+}
+
+/// When the program starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramStart {
+    /// At `start`.
+    OnSignal,
+    /// At once (`run`, `exec`).
+    Now,
+}
+
+/// A configuration without a `linux` part.
+static NO_LINUX: LazyLock<Linux> = LazyLock::new(Linux::default);
+
+/// The `linux` part, or an empty one.
+pub(super) fn linux(spec: &Spec) -> &Linux {
+    spec.linux.as_ref().unwrap_or(&NO_LINUX)
+}
+
+/// The values every part of the plan looks at. What follows from them in more than one place is decided once, here.
+pub(super) struct Input<'a> {
+    pub spec: &'a Spec,
+    /// [`Spec::linux`], or an empty one.
+    pub linux: &'a Linux,
+    pub host: &'a Host,
+    pub options: &'a CreateOptions,
+    pub namespaces: Namespaces,
+    pub uids: IdMaps,
+    pub gids: IdMaps,
+    pub cgroup: Option<CgroupPlan>,
+    /// The systemd scope that the cgroup belongs to.
+    pub scope: Option<ScopePlan>,
+    /// How the child gets into its cgroup. With systemd as the driver that is systemd's business.
+    pub entry: Entry,
+    /// The child is cloned before its cgroup is made, and joins it.
+    pub joins_cgroup: bool,
+    /// The child is cloned outside of (a part of) its cgroup.
+    pub enters_cgroup_late: bool,
+    /// The namespaces made by clone3 itself.
+    pub clone_flags: u64,
+    /// The child waits for the parent before the root is set up.
+    pub stops_for_hooks: bool,
+    /// What the mount namespace starts from; a copy, unless it is found that the skeleton will do.
+    pub mounts: Mounts,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
+        let linux = linux(spec);
+        let namespaces = Namespaces::parse(&linux.namespaces)?;
+        let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
+        let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
+        check(spec, host, &namespaces, &uids, &gids)?;
+        let (mut cgroup, scope) = driver::plan_cgroup(spec, host, &options.id, options.cgroups)?;
+        if let Some(cgroup) = &mut cgroup {
+            let wanted = annotations::is_on(&spec.annotations, annotations::CGROUP_BEST_EFFORT);
+            rootless::tolerate(cgroup, if wanted { Tolerance::Everything } else { options.tolerance });
+        }
+        let entry = Entry::of(cgroup.as_ref().filter(|_| options.cgroups == CgroupDriver::Files));
+        let systemd = options.cgroups == CgroupDriver::Systemd;
+        let enters_cgroup_late = cgroup.is_some() && (systemd || entry.remaining != Remaining::Nothing);
+        let mut clone_flags = clone_flags(&namespaces);
+        if enters_cgroup_late {
+            // It would show the runtime's own cgroup as the container's root.
+            clone_flags &= !NamespaceKind::Cgroup.flag();
+        }
+        let hooks = spec.hooks.as_ref();
+        Ok(Input {
+            clone_flags,
+            stops_for_hooks: !linux.net_devices.is_empty()
+                || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()),
+            joins_cgroup: entry.remaining == Remaining::ChildJoins,
+            mounts: Mounts::Copy,
+            spec,
+            linux,
+            host,
+            options,
+            namespaces,
+            uids,
+            gids,
+            cgroup,
+            scope,
+            entry,
+            enters_cgroup_late,
+        })
+    }
+
+    pub(super) fn new_userns(&self) -> bool {
+        self.namespaces.is_new(NamespaceKind::User)
+    }
+
+    /// Whether the container's root has authority only over a user namespace.
+    pub(super) fn in_userns(&self) -> bool {
+        self.namespaces.contains(NamespaceKind::User) || self.host.userns == Userns::Nested
+    }
+
+    /// Whether systemd makes the cgroup.
+    pub(super) fn has_scope(&self) -> bool {
+        self.cgroup.is_some() && self.options.cgroups == CgroupDriver::Systemd
+    }
+
+    fn is_notify(&self, path: &CStr) -> bool {
+        self.options.notify.as_ref().is_some_and(|notify| notify.as_os_str().as_bytes() == path.to_bytes())
+    }
+
+    /// Whether this path of the host is in a cgroup of the container's own.
+    fn is_in_cgroup(&self, path: &CStr) -> bool {
+        let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+        self.cgroup.as_ref().is_some_and(|cgroup| cgroup.dirs.iter().any(|dir| path.starts_with(dir.full_path())))
+    }
+}
+
+fn clone_flags(namespaces: &Namespaces) -> u64 {
+    let new = namespaces.new;
+    if namespaces.joined(NamespaceKind::User).is_some() {
+        // Everything is made inside the joined user namespace.
+        return 0;
+    }
+    if namespaces.is_new(NamespaceKind::User) {
+        // The rest is unshared after the maps are written: objects such as those of sysfs and mqueue would
+        // belong to the overflow uid otherwise.
+        return new & (NamespaceKind::User.flag() | NamespaceKind::Pid.flag());
+    }
+    // What takes long is left to the child: meanwhile the parent makes the cgroup.
+    new & !(NamespaceKind::Time.flag()
+        | NamespaceKind::Network.flag()
+        | NamespaceKind::Ipc.flag()
+        | NamespaceKind::Uts.flag())
+}
+
+/// Parent steps and child operations under construction.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub before_clone: Vec<Step>,
+    /// [`Step::CloneTree`]s of what is made after the clone.
+    pub late_trees: Vec<Step>,
+    pub setup: Vec<SetupOp>,
+    pub last: Vec<LastOp>,
+    pub warnings: Vec<String>,
+    pub id_maps: usize,
+    /// The first operation that needs the cgroup.
+    pub cgroup_from: Option<usize>,
+}
+
+impl Draft {
+    /// What comes next needs the cgroup.
+    pub(super) fn needs_cgroup(&mut self) {
+        self.cgroup_from.get_or_insert(self.setup.len());
+    }
+
+    /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
+    /// the container's cgroup is cloned when that is made.
+    pub(super) fn source(&mut self, input: &Input<'_>, path: CString, reach: Reach, end: EndLink) -> MountSource {
+        // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
+        let hidden = input.host.uid == 0 && input.is_notify(&path);
+        if input.mounts == Mounts::Copy && !hidden {
+            return MountSource::Path(path);
+        }
+        let late = input.joins_cgroup && input.is_in_cgroup(&path);
+        let propagation = if hidden { libc::MS_PRIVATE } else { libc::MS_SLAVE };
+        let step = Step::CloneTree { path, reach, propagation, end };
+        if late {
+            self.needs_cgroup();
+            self.late_trees.push(step);
+            return MountSource::Late(self.late_trees.len() - 1);
+        }
+        let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
+        self.before_clone.push(step);
+        MountSource::Tree(index)
+    }
+}
+
+/// Text as a C string; a NUL byte is refused with the name of the field.
+pub(super) fn c_string(text: impl Into<Vec<u8>>, field: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new(Stage::Bundle, format!("{field} contains a NUL byte")))
+}
+
+/// A path of the host: absolute, or counted from the bundle.
+pub(super) fn host_path(bundle: &Path, path: &str) -> PathBuf {
+    bundle.join(path)
+}

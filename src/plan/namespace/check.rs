@@ -1,0 +1,51 @@
+//! Whether namespaces and id maps fit together. Pure; runs in the parent.
+
+use super::idmap::IdMaps;
+use super::{NamespaceKind, Namespaces};
+use crate::error::{Error, Result, Stage};
+use crate::host::Host;
+use crate::spec::Spec;
+
+/// Refuses namespaces and maps that do not fit together, or that this user cannot have.
+pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
+    let bad = |what: &str| Err(Error::new(Stage::Bundle, what));
+    if ns.is_new(NamespaceKind::User) {
+        if uids.is_empty() || gids.is_empty() {
+            return bad("a new user namespace needs linux.uidMappings and linux.gidMappings");
+        }
+    } else if ns.joined(NamespaceKind::User).is_none() && !(uids.is_empty() && gids.is_empty()) {
+        return bad("linux.uidMappings and linux.gidMappings need a user namespace");
+    }
+    if host.uid != 0 && !ns.contains(NamespaceKind::User) {
+        let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
+        return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
+    }
+    mapped(spec, uids, gids).map_err(|error| match host.uid {
+        0 => error,
+        _ => error.with_hint("`brisk check` tells which ids this user may map, and how to get some"),
+    })?;
+    let offsets = spec.linux.as_ref().is_some_and(|linux| !linux.time_offsets.is_empty());
+    if offsets && !ns.is_new(NamespaceKind::Time) {
+        return bad("linux.timeOffsets need a new time namespace");
+    }
+    Ok(())
+}
+
+/// The user's ids must exist in the container.
+fn mapped(spec: &Spec, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
+    let Some(user) = spec.process.as_ref().map(|process| &process.user) else { return Ok(()) };
+    let missing = |name: &str, id: u32| {
+        Err(Error::new(Stage::Bundle, format!("process.user.{name} {id} is not mapped in the user namespace")))
+    };
+    if !uids.is_empty() && uids.to_host(user.uid).is_none() {
+        return missing("uid", user.uid);
+    }
+    if gids.is_empty() {
+        return Ok(());
+    }
+    match std::iter::once(&user.gid).chain(&user.additional_gids).find(|gid| gids.to_host(**gid).is_none()) {
+        Some(gid) if *gid == user.gid => missing("gid", *gid),
+        Some(gid) => missing("additionalGids", *gid),
+        None => Ok(()),
+    }
+}

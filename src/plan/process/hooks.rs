@@ -1,0 +1,74 @@
+//! The hooks of a container: those the parent runs in the runtime's namespaces, and those the child runs in the
+//! container's. Pure; runs in the parent.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::plan::draft::{Input, c_string};
+use crate::plan::op::{ChildHook, HookKind, StateText};
+use crate::plan::step::{HostHook, HostHooks};
+use crate::spec::Spec;
+use crate::spec::hooks::Hook;
+
+/// The state document of the specification ("State"), of a container that has this status.
+pub fn state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> StateText {
+    let quote = |text: &str| serde_json::Value::from(text).to_string();
+    let version = quote(&spec.oci_version);
+    let head = format!("{{\"ociVersion\":{version},\"id\":{},\"status\":{},\"pid\":", quote(id), quote(status));
+    let annotations: serde_json::Map<String, serde_json::Value> =
+        spec.annotations.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+    let bundle = quote(&bundle.to_string_lossy());
+    let tail = format!(",\"bundle\":{bundle},\"annotations\":{}}}", serde_json::Value::Object(annotations));
+    StateText { before: head.into_bytes(), after: tail.into_bytes() }
+}
+
+/// One list of hooks in the runtime's namespaces, of a container that has this status.
+pub fn host(spec: &Spec, id: &str, bundle: &Path, kind: HookKind, status: &str) -> HostHooks {
+    let hook = |hook: &Hook| HostHook {
+        path: hook.path.clone(),
+        args: hook.args.clone(),
+        env: hook.env.clone().unwrap_or_default(),
+        timeout: timeout(hook),
+    };
+    let hooks = list(spec, kind).iter().map(hook).collect();
+    HostHooks { kind, hooks, state: state(spec, id, bundle, status) }
+}
+
+/// Hooks that run in the child.
+pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) -> Result<Vec<ChildHook>> {
+    let strings =
+        |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
+    let mut found = Vec::new();
+    for hook in list(input.spec, kind) {
+        let mut args = strings(&hook.args)?;
+        if args.is_empty() {
+            args.push(c_string(hook.path.as_str(), "hooks")?);
+        }
+        let inherit = kind == HookKind::StartContainer;
+        let env = match (&hook.env, inherit) {
+            (None, true) => None,
+            (env, _) => Some(strings(env.as_deref().unwrap_or_default())?),
+        };
+        let state = state(input.spec, &input.options.id, &input.options.bundle, status);
+        let path = c_string(hook.path.as_str(), "hooks")?;
+        found.push(ChildHook { kind, path, args, env, timeout: timeout(hook), state });
+    }
+    Ok(found)
+}
+
+fn list(spec: &Spec, kind: HookKind) -> &[Hook] {
+    let Some(hooks) = &spec.hooks else { return &[] };
+    match kind {
+        HookKind::Prestart => &hooks.prestart,
+        HookKind::CreateRuntime => &hooks.create_runtime,
+        HookKind::CreateContainer => &hooks.create_container,
+        HookKind::StartContainer => &hooks.start_container,
+        HookKind::Poststart => &hooks.poststart,
+        HookKind::Poststop => &hooks.poststop,
+    }
+}
+
+/// Milliseconds after which it is killed; -1 never.
+fn timeout(hook: &Hook) -> i32 {
+    hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,175 @@
+//! The steps of the parent, in order, as data. Nothing here decides or executes.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use super::cgroup::entry::{IntoCgroup, Part};
+use super::cgroup::rdt::RdtPlan;
+use super::namespace::NamespaceKind;
+use super::op::{EndLink, HookKind, Reach, StateText};
+use super::process::rlimits::Limit;
+use crate::wire::SyncPoint;
+
+/// One thing the parent does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Opens the namespace that the child will join, and checks its type.
+    OpenNamespace(NamespaceKind, String),
+    /// Clones the mount tree at a path of the host, for a child that could not reach it or will not see it.
+    CloneTree {
+        /// Path on the host.
+        path: CString,
+        /// How much of it.
+        reach: Reach,
+        /// Propagation given to the copy, `MS_*`, or 0.
+        propagation: u64,
+        /// A link at the end of the path.
+        end: EndLink,
+    },
+    /// Opens the user namespace of an id-mapped mount: the container's, or one made for these maps.
+    OpenIdMap {
+        /// Text for uid_map.
+        uids: String,
+        /// Text for gid_map.
+        gids: String,
+    },
+    /// Makes the cgroup, or part of it; with the last part the limits are written.
+    CreateCgroup(Part),
+    /// clone3 with these namespaces.
+    Clone {
+        /// `CLONE_NEW*`.
+        flags: u64,
+        /// Start in the cgroup (v2).
+        into_cgroup: IntoCgroup,
+        /// The pid namespace the child is born into, when it joins one: index into the opened namespaces.
+        join_pid: Option<usize>,
+        /// Which mount namespace the child's is copied from.
+        mounts: Mounts,
+        /// Whether the parent has to come back from the namespaces that it enters for the child.
+        back: ComeBack,
+        /// Offsets of the new time namespace the child is born into, when there is one and we may make it.
+        time_offsets: Option<CString>,
+    },
+    /// Waits until the child asks at this point.
+    Await(SyncPoint),
+    /// Lets the child go on.
+    Answer(SyncPoint),
+    /// Writes uid_map, setgroups and gid_map of the child.
+    WriteIdMaps {
+        /// Text for uid_map.
+        uids: String,
+        /// Text for gid_map.
+        gids: String,
+        /// Who may write them.
+        writer: MapWriter,
+    },
+    /// Moves the child into the cgroup's hierarchies it was not cloned into.
+    AttachCgroup,
+    /// Asks systemd for the scope with the child in it; the answer is read by [`Step::JoinScope`].
+    StartScope,
+    /// Waits until systemd has moved the child, then writes the limits and joins what systemd left out.
+    JoinScope,
+    /// Moves the child on into a sub-cgroup of its own, which it may manage.
+    DelegateCgroup {
+        /// Below the container's cgroup.
+        path: String,
+        /// Owner, as the host sees it.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// Gives the container's cgroup (v2) to this user of the host: its directory and the files that may be delegated.
+    ChownCgroup(u32),
+    /// Moves network devices into the child's namespace: host name and name inside.
+    MoveNetDevice(String, String),
+    /// Makes a resource control group (Intel RDT) and puts the child into it.
+    Rdt(Box<RdtPlan>),
+    /// Puts the child into the container's resource control group, by these files.
+    JoinRdt(Vec<PathBuf>),
+    /// Runs these hooks in the runtime's namespaces.
+    Hooks(HostHooks),
+    /// prlimit of the child.
+    Rlimit(Limit),
+    /// Writes the child's oom_score_adj.
+    OomScoreAdj(i64),
+    /// sched_setaffinity of the child.
+    Affinity(Vec<u64>),
+    /// Lets the child start on another CPU, if it still waits for ours.
+    LeaveCpu,
+    /// Sends the child the files by which it joins its v1 cgroups.
+    OfferCgroup,
+    /// Sends the child the trees that were cloned after it was.
+    OfferTrees,
+    /// Writes what is about to be made, so that it can be removed whatever happens.
+    SavePlanned,
+    /// Writes the state, which makes the container visible.
+    SaveState,
+    /// Tells whoever asked that the process is set up: config.json's name, the pid file, the pidfd.
+    Publish,
+    /// Hands the seccomp listener to this socket.
+    SendListener {
+        /// listenerPath.
+        path: String,
+        /// listenerMetadata.
+        metadata: String,
+        /// The container's state, which is sent along.
+        state: StateText,
+    },
+    /// Waits until the child has exec'd, or has reported why it could not.
+    AwaitExec,
+}
+
+/// What a new mount namespace starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// A copy of the host's mounts, thrown away when the root is entered.
+    Copy,
+    /// The skeleton namespace, which holds next to nothing (`launch::skeleton`). What is needed of the host
+    /// comes as trees that the parent clones.
+    Skeleton,
+}
+
+/// Who writes id maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapWriter {
+    /// We have the capabilities in the parent user namespace.
+    Direct,
+    /// A single id of our own: setgroups must be denied first (user_namespaces(7)).
+    OwnId,
+    /// The setuid helpers newuidmap(1) and newgidmap(1).
+    Helpers,
+}
+
+/// Whether the parent has to come back from namespaces that count only for what it forks. An ordinary user may not
+/// return to the machine's pid namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComeBack {
+    /// Hooks of the runtime's namespaces follow.
+    Must,
+    /// Nothing is forked from here on.
+    May,
+}
+
+/// One list of hooks in the runtime's namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostHooks {
+    /// Which list.
+    pub kind: HookKind,
+    /// The hooks, in order.
+    pub hooks: Vec<HostHook>,
+    /// The state written to the standard input of each.
+    pub state: StateText,
+}
+
+/// A hook in the runtime's namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostHook {
+    /// The program.
+    pub path: String,
+    /// argv, with `argv[0]`; the path alone when empty.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// Milliseconds after which it is killed; -1 never.
+    pub timeout: i32,
+}

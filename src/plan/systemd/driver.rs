@@ -1,0 +1,54 @@
+//! The cgroup driver: directories that brisk makes, or a scope that systemd is asked for. Pure; runs in the parent.
+
+use super::{ScopePlan, Unit, scope, user_manager_path};
+use crate::error::Result;
+use crate::host::Host;
+use crate::plan::cgroup::{self, CgroupPlan};
+use crate::spec::Spec;
+
+/// Who makes cgroups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// Directories are made by brisk.
+    #[default]
+    Files,
+    /// A transient scope is asked of systemd.
+    Systemd,
+    /// None is made: containers stay in the caller's cgroup.
+    Disabled,
+}
+
+/// The cgroup of a container of this name, and the systemd scope it belongs to.
+pub fn plan_cgroup(
+    spec: &Spec,
+    host: &Host,
+    id: &str,
+    driver: CgroupDriver,
+) -> Result<(Option<CgroupPlan>, Option<ScopePlan>)> {
+    let linux = spec.linux.as_ref();
+    let resources = linux.and_then(|l| l.resources.clone()).unwrap_or_default();
+    let cgroups_path = linux.and_then(|l| l.cgroups_path.as_deref());
+    let privilege = if host.is_real_root() { cgroup::Privilege::Root } else { cgroup::Privilege::Rootless };
+    match driver {
+        CgroupDriver::Disabled => Ok((None, None)),
+        CgroupDriver::Files => {
+            let plan = cgroup::plan(&resources, &host.cgroup, &cgroup::CgroupOptions { cgroups_path, id, privilege })?;
+            Ok(((!plan.dirs.is_empty()).then_some(plan), None))
+        }
+        CgroupDriver::Systemd => {
+            let unit = Unit::parse(cgroups_path, id, privilege)?;
+            let manager = match privilege {
+                cgroup::Privilege::Root => String::new(),
+                cgroup::Privilege::Rootless => {
+                    let own = host.cgroup.unified.as_ref().map_or("", |unified| unified.own.as_str());
+                    format!("/{}", user_manager_path(own, host.uid))
+                }
+            };
+            let path = format!("{manager}/{}", unit.path()?);
+            let cgroup_options = cgroup::CgroupOptions { cgroups_path: Some(&path), id, privilege };
+            let mut plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
+            let scope = scope(unit, id, &spec.annotations, &mut plan)?;
+            Ok((Some(plan), Some(scope)))
+        }
+    }
+}
