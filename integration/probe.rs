@@ -66,12 +66,17 @@ fn run(verb: &str, arg: &str) -> Value {
         "create" => result(fs::OpenOptions::new().write(true).create_new(true).mode(0o777).open(arg).map(|_| "ok")),
         "mkdir" => result(fs::create_dir(arg).map(|()| "ok")),
         "chown" => result(std::os::unix::fs::chown(arg, Some(1), Some(1)).map(|()| "ok")),
-        "mknod" => nix_result(nix::sys::stat::mknod(
-            arg,
-            nix::sys::stat::SFlag::S_IFCHR,
-            nix::sys::stat::Mode::from_bits_truncate(0o600),
-            nix::sys::stat::makedev(1, 3),
-        )),
+        "mknod" => {
+            // `PATH`, or `PATH=MAJOR:MINOR`.
+            let (path, numbers) = arg.split_once('=').unwrap_or((arg, "1:3"));
+            let (major, minor) = numbers.split_once(':').unwrap();
+            nix_result(nix::sys::stat::mknod(
+                path,
+                nix::sys::stat::SFlag::S_IFCHR,
+                nix::sys::stat::Mode::from_bits_truncate(0o600),
+                nix::sys::stat::makedev(major.parse().unwrap(), minor.parse().unwrap()),
+            ))
+        }
         "grab" => attack::grab(arg),
         "hunt" => attack::hunt(arg),
         "environs" => attack::environs(arg),

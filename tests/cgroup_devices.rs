@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use brisk::plan::cgroup::bpf::*;
-use brisk::plan::cgroup::devices::{DeviceKind, DevicePolicy, DeviceVerdict};
+use brisk::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Devices};
 use brisk::spec::resources::DeviceRule;
 
 /// `allow c 1:3 rwm`; a number may be `*`.
@@ -178,4 +178,47 @@ fn bad_rules_are_refused() {
     }
     let missing = DeviceRule { allow: true, ..Default::default() };
     assert!(DevicePolicy::new(&[missing]).unwrap().allows_all());
+}
+
+/// The default devices come after the rules of the configuration.
+#[test]
+fn a_denial_is_lifted_by_the_same_devices_alone() {
+    let all = "allow a *:* rwm";
+    for (denied, kind, major, minor, access) in [
+        ("deny c 1:11 rwm", DeviceKind::Char, 1, 11, Access::MKNOD),
+        ("deny b 8:0 m", DeviceKind::Block, 8, 0, Access::MKNOD),
+        ("deny c 136:5 r", DeviceKind::Char, 136, 5, Access::READ),
+    ] {
+        let policy = policy(&[all, denied]);
+        assert!(!meaning(&policy, kind, major, minor, u32::from(access.0)), "{denied}");
+        assert!(!run(&program(&policy), kind, major, minor, u32::from(access.0)), "{denied}");
+        assert_eq!(v1(&[all, denied]), [denied.replacen("deny ", "devices.deny ", 1)]);
+    }
+    for lifted in ["deny c 1:3 rwm", "deny c *:* m", "deny c 136:* rw"] {
+        assert!(policy(&[all, lifted]).allows_all(), "{lifted}");
+    }
+    assert_eq!(v1(&[all, "deny c *:* rwm"]), ["devices.deny c *:* rw"]);
+}
+
+/// A list of an engine gone wrong, or of an attacker: every pass looks at each rule a few times.
+#[test]
+fn long_lists_of_rules_take_a_time_that_grows_with_them() {
+    let rules: Vec<DeviceRule> = (0..20_000)
+        .map(|n| DeviceRule {
+            allow: n % 2 == 0,
+            kind: Some("c".into()),
+            major: Some(10 + n / 1000),
+            minor: Some(n),
+            access: Some("rw".into()),
+        })
+        .collect();
+    let start = std::time::Instant::now();
+    let policy = DevicePolicy::new(&rules).unwrap();
+    assert!(policy.v1_writes().unwrap().len() > 10_000);
+    assert!(program(&policy).len() > 100_000);
+    for devices in [Devices::V1(policy.clone()), Devices::Bpf(policy)] {
+        assert_eq!(brisk::plan::systemd::properties::devices(&devices).len(), 2);
+    }
+    // Seconds for each of them when it was quadratic; this is a debug build on a busy machine.
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
 }

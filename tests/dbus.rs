@@ -290,6 +290,37 @@ fn a_job_that_fails_is_an_error_and_the_unit_is_reset() {
     assert_eq!(calls, ["StartTransientUnit", "ResetFailedUnit"]);
 }
 
+/// Process 1 of a namespace without a handler never gets the TERM that a stop begins with: 30 seconds of waiting.
+#[test]
+fn what_is_left_in_a_unit_is_killed_before_it_is_stopped() {
+    let server = Peered::new("stop");
+    let mut manager = Manager::connect(server.endpoints(Peer::Manager)).unwrap();
+    let says = [
+        // Nothing was left.
+        refusal(1, "org.freedesktop.systemd1.NoSuchProcess", "no process"),
+        reply(2, "/j"),
+        removed("/j", "done"),
+        message(2, &[], Some(3), "", &[]),
+    ];
+    let stream = server.accept(&says);
+    manager.stop_unit("x.scope").unwrap();
+    drop(manager);
+    assert_eq!(calls(stream), ["KillUnit", "StopUnit", "ResetFailedUnit"]);
+}
+
+#[test]
+fn properties_that_this_systemd_lacks_are_named() {
+    let server = Peered::new("properties");
+    let mut manager = Manager::connect(server.endpoints(Peer::Manager)).unwrap();
+    let text = "Cannot set property AllowedCPUs, or unknown property.";
+    let stream = server.accept(&[refusal(1, READ_ONLY, text), message(2, &[], Some(2), "", &[])]);
+    let properties =
+        [Property::limit("AllowedCPUs", Value::bytes(&[1])), Property::limit("MemoryMax", Value::U64(1 << 30))];
+    assert_eq!(manager.set_properties("x.scope", &properties).unwrap(), ["AllowedCPUs"]);
+    drop(manager);
+    assert_eq!(calls(stream), ["SetUnitProperties", "SetUnitProperties"]);
+}
+
 #[test]
 fn silence_ends() {
     let server = Peered::new("silence");

@@ -317,9 +317,9 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "linux.resources.memory.kernelTCP",
-        "a warning: it is part of the limit",
+        "v1 memory; a warning on v2, where it is part of the limit",
         "",
-        "integration/spec/fields.rs: limits_that_mean_nothing_any_more_are_told",
+        "integration/cgroup/limits.rs: memory_of_tcp_is_limited_on_v1",
     ),
     ("linux.resources.memory.limit", "memory, both versions", "", "integration/cgroup/limits.rs: memory"),
     ("linux.resources.memory.reservation", "memory, both versions", "", "integration/cgroup/limits.rs: memory"),

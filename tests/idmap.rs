@@ -44,6 +44,12 @@ fn refusals() {
     let many: Vec<_> = (0..341).map(|n| (n, n, 1)).collect();
     assert!(refused(maps(&many)).contains("341 lines"));
     assert!(maps(&many[..340]).is_ok());
+    // As many in long numbers are more than a page of text.
+    let long: Vec<_> = (0..340).map(|n| (n * 65_536, 1_000_000 + n * 65_536, 65_536)).collect();
+    if cfg!(target_arch = "x86_64") {
+        let text = refused(maps(&long));
+        assert!(text.contains("340 lines of ") && text.contains("more than the kernel takes (4096)"), "{text}");
+    }
     assert!(maps(&[(0, 0, u32::MAX)]).is_ok(), "the map of the initial namespace");
 }
 

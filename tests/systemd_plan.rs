@@ -43,6 +43,8 @@ fn paths_name_a_scope_and_a_slice() {
         "a.slice:p:x+y",
         "a.slice:p:x.slice",
         "-a.slice:p:x",
+        "a.slice:p:x@y",
+        "a@b.slice:p:x",
         "a.slice:p:\u{e9}",
     ] {
         assert!(unit(Some(path), Privilege::Root).is_err(), "{path} was taken");
@@ -208,7 +210,6 @@ fn limits_become_properties() {
         ("cpuset.mems", "0", "AllowedMemoryNodes=[byte 1]".to_owned()),
         ("memory.oom.group", "1", "OOMPolicy='kill'".to_owned()),
         ("io.weight", "default 200", "IOWeight=uint64 200".to_owned()),
-        ("io.bfq.weight", "300", "IOWeight=uint64 2300".to_owned()),
         ("io.weight", "8:0 7", "IODeviceWeight=[('/dev/block/8:0', uint64 7)]".to_owned()),
         ("io.max", "8:0 rbps=10", "IOReadBandwidthMax=[('/dev/block/8:0', uint64 10)]".to_owned()),
         ("memory.limit_in_bytes", "-1", format!("MemoryLimit={NONE}")),

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, Need, host, lacks, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, skip_on, skip_unless};
 
 /// One setting and where it must show up: `(controller, file, value)` for each layout; none where it has none.
 struct Case {
@@ -518,4 +518,35 @@ fn huge_pages_rdma_and_network_classes() {
         container.create().fails();
         container.assert_nothing_left();
     }
+}
+
+/// `--rootless true` is for who may not do everything: what this caller cannot have is left out, device rules too.
+#[test]
+fn device_rules_are_left_out_where_the_caller_may_make_no_cgroup() {
+    if brisk_only("--rootless true takes what it gets") {
+        return;
+    }
+    let bundle = Bundle::sh("true").resources("devices", json!([{ "allow": false, "access": "rwm" }]));
+    let container = bundle.container();
+    let script = "for m in /sys/fs/cgroup /sys/fs/cgroup/*; do \
+            mountpoint -q $m && mount -o remount,bind,ro $m; done; exec \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+    command.arg(crate::common::runtime()).arg("--root").arg(container.bundle.state_root());
+    command.args(["--rootless", "true", "run", "--bundle"]).arg(&container.bundle.dir).arg(&container.id);
+    crate::common::process::run(command).ok();
+}
+
+#[test]
+fn memory_of_tcp_is_limited_on_v1() {
+    let file = "memory.kmem.tcp.limit_in_bytes";
+    let there = Cgroups::detect() == Cgroups::V1 && host::cgroup_dir("memory", "/").join(file).exists();
+    if skip_unless(Need::from(there), "no limit on the memory of TCP here")
+        || skip_on(&["runc"], "leaves it out since it gave up kernel memory")
+    {
+        return;
+    }
+    let container = Bundle::idle().resources("memory", json!({ "kernelTCP": 8_388_608 })).container();
+    container.create().ok();
+    assert_eq!(container.cgroup_file("memory", file), "8388608");
 }

@@ -1,6 +1,9 @@
 //! Cgroups: the driver by itself, limits and their changes by the command line, v1, v2 and systemd.
 
+mod devices;
 mod driver;
+mod events;
+mod hybrid;
 pub mod limits;
 mod pause;
 mod systemd;

@@ -1,5 +1,7 @@
 //! The attributes of the container's process: user, groups, umask, environment, directory, limits, flags.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::common::{Bundle, Need, host, keys, process, skip_on, skip_unless};
@@ -427,4 +429,24 @@ fn exec_has_the_deadline_of_the_container() {
     container.up();
     let seen = container.exec_probe(&["report"])["report"]["scheduler"].clone();
     assert_eq!((&seen["policy"], &seen["flags"]), (&json!(6), &json!(1)), "{seen}");
+}
+
+/// Keys are charged to their owner (keyrings(7)): an id of the host that many containers map has room for 200.
+#[test]
+fn the_session_keyring_is_charged_to_the_caller() {
+    if skip_unless(Need::from(fs::exists("/proc/key-users").unwrap()), "a kernel without keyrings") {
+        return;
+    }
+    let keys_of = |id: &str| {
+        let text = fs::read_to_string("/proc/key-users").unwrap();
+        let line =
+            text.lines().find_map(|line| line.trim_start().strip_prefix(id)?.strip_prefix(':').map(str::to_owned));
+        line.map(|line| line.split_whitespace().next().unwrap().parse::<u32>().unwrap()).unwrap_or(0)
+    };
+    let bundle = Bundle::idle().userns();
+    let id = bundle.config["linux"]["uidMappings"][0]["hostID"].to_string();
+    let container = bundle.container();
+    let before = keys_of(&id);
+    container.up();
+    assert_eq!(keys_of(&id), before, "keys of {id}");
 }

@@ -7,13 +7,15 @@
 mod annotations;
 mod bound_for_new;
 mod bounds;
+mod cgroup_names;
 mod devices;
 mod entering;
 mod files_in_proc;
 mod inherited;
-mod mounts_remove;
 mod keyrings;
 mod looking_in;
+mod many;
+mod mounts_remove;
 mod no_pivot;
 mod outsiders;
 mod own_binary;
@@ -22,8 +24,8 @@ mod propagation;
 mod shared_mount_namespace;
 mod shared_volume;
 mod skeleton;
-mod state_root;
 mod start_hooks;
+mod state_root;
 mod streams;
 mod userns;
 

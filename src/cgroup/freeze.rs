@@ -1,7 +1,7 @@
 //! Freezes and thaws a container: the v1 freezer where it is mounted (other tools look there), else
 //! cgroup.freeze (Linux 5.2).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use crate::sys::poll::{self, PollEvent};
 use super::file::{self, FileAccess, lookup, read_all};
 use super::handle::Cgroup;
 use super::member::Member;
+use super::walk::{Visitor, walk};
 
 /// How long a container may take to freeze. A process in uninterruptible sleep can hold it up.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -47,6 +48,29 @@ impl Cgroup {
             }
         };
         member.write(file, value).at(Stage::Cgroup, || format!("write {value} to {}/{file}", member.path()))
+    }
+
+    /// Thaws all processes, those too that the container itself has frozen in a cgroup below: a v1 freezer keeps a killed
+    /// process from ending.
+    pub(super) fn thaw_tree(&self) -> Result<()> {
+        struct Thaw;
+        impl Visitor for Thaw {
+            fn enter(&mut self, cgroup: BorrowedFd<'_>) -> crate::sys::Result<()> {
+                if file::read_below(cgroup, "freezer.self_freezing")?.trim() == "1" {
+                    file::write_below(cgroup, "freezer.state", "THAWED")?;
+                }
+                Ok(())
+            }
+        }
+        match self.v1_freezer() {
+            Some(member) => match walk(member.fd.as_fd(), &mut Thaw) {
+                Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+                result => result.at(Stage::Cgroup, || format!("thaw {}", member.path())),
+            },
+            // On cgroup2 SIGKILL reaches a frozen process; only what is shown of the container is left.
+            None if self.frozen()? => self.thaw(),
+            None => Ok(()),
+        }
     }
 
     /// Whether the container was frozen by itself, not with a parent of its cgroup. False when it has no freezer

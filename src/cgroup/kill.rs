@@ -26,7 +26,7 @@ impl Cgroup {
     /// SIGKILL reaches a frozen container too: it ends up thawed.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         if signal == libc::SIGKILL && self.kill_at_once()? {
-            return self.thaw_if_frozen();
+            return self.thaw_tree();
         }
         let was_frozen = self.frozen()?;
         // Frozen processes neither fork nor end, so the list stays true while it is worked through. Without a
@@ -37,7 +37,7 @@ impl Cgroup {
             self.thaw()?;
         }
         outcome?;
-        if signal == libc::SIGKILL { self.thaw_if_frozen() } else { Ok(()) }
+        if signal == libc::SIGKILL { self.thaw_tree() } else { Ok(()) }
     }
 
     /// cgroup.kill (Linux 5.14): one write, and no fork escapes. False where there is none.
@@ -49,10 +49,6 @@ impl Cgroup {
             Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(false),
             Err(errno) => Err(errno).at(Stage::Cgroup, || format!("write 1 to {}/cgroup.kill", member.path())),
         }
-    }
-
-    fn thaw_if_frozen(&self) -> Result<()> {
-        if self.frozen()? { self.thaw() } else { Ok(()) }
     }
 
     fn signal_all(&self, signal: Signal) -> Result<()> {

@@ -80,6 +80,11 @@ impl Cgroup {
         Writer { members: &self.members, keep: Keep::Nothing, undo: Vec::new(), last: None }.put_back(applied.0)
     }
 
+    /// Writes limits that hold already once more, where somebody else may have written meanwhile.
+    pub fn apply_again(&self, writes: &[Write]) -> Result<()> {
+        self.apply_new(writes)
+    }
+
     /// Writes the limits of a cgroup that is removed if one is refused.
     pub(in crate::cgroup) fn apply_new(&self, writes: &[Write]) -> Result<()> {
         Writer { members: &self.members, keep: Keep::Nothing, undo: Vec::new(), last: None }.all(writes)

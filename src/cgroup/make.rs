@@ -121,8 +121,22 @@ fn finish(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     cgroup.apply_new(&plan.writes)?;
     match &plan.devices {
         Devices::Unrestricted => Ok(()),
-        devices => cgroup.set_devices(devices),
+        devices => match cgroup.set_devices(devices) {
+            // `--rootless true` asks for no more than can be had.
+            Err(error) if plan.need == Need::BestEffort && lacks_rights(cgroup, devices, &error) => Ok(()),
+            result => result,
+        },
     }
+}
+
+/// Whether there is no cgroup to restrict devices in, or this user may not do it there.
+fn lacks_rights(cgroup: &Cgroup, devices: &Devices, error: &Error) -> bool {
+    let there = match devices {
+        Devices::Unrestricted => true,
+        Devices::V1(_) => cgroup.with("devices").is_some(),
+        Devices::Bpf(_) => cgroup.v2_dir().is_some(),
+    };
+    !there || error.root_errno().is_some_and(forbidden)
 }
 
 fn make(dir: &CgroupDir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
@@ -142,12 +156,9 @@ fn adopt(dir: &CgroupDir, needed: &[&str]) -> Result<Member> {
         Version::V1 => make_dir(dir, &mut Vec::new())?.0,
         Version::V2 => open_mount(dir)?,
     };
-    // systemd has enabled what it knows (Delegate=); only what is asked for and missing is worth the lock.
-    let mut dir = dir.clone();
-    if dir.version == Version::V2 {
-        dir.controllers.retain(|c| needed.contains(&c.as_str()));
-    }
-    member(&dir, mount.as_fd(), needed)
+    // systemd has enabled what it knows (Delegate=). The rest too, or an update could not limit what nothing was asked of
+    // before; nothing is written where an earlier container has had it enabled.
+    member(dir, mount.as_fd(), needed)
 }
 
 fn open_mount(dir: &CgroupDir) -> Result<Mount> {

@@ -1,16 +1,18 @@
 //! One open cgroup directory and its files.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::sys::{self, dir};
+use crate::sys;
 
 use super::cpuset;
 use super::file::{self, FileAccess, lookup};
 use super::saved::SavedDir;
+use super::walk::{Visitor, walk};
 
 /// Which processes [`Cgroup::pids`] lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,23 +81,8 @@ impl Member {
         Ok(self.read_if_any(file)?.as_deref().and_then(|text| lookup(text, key)))
     }
 
-    /// The names of the child cgroups.
-    pub fn children(&self) -> sys::Result<Vec<String>> {
-        // Through a second descriptor: this one's position belongs to all users of the member.
-        let listed = file::open_dir_at(self.fd.as_fd(), ".")?;
-        let mut names = Vec::new();
-        dir::each_typed(listed.as_fd(), &mut |name, kind| {
-            if kind == libc::DT_DIR {
-                names.push(name.to_string_lossy().into_owned());
-            }
-            sys::Result::Ok(())
-        })?;
-        Ok(names)
-    }
-
     /// The cgroup `relative` (clean, maybe empty) below this one.
     pub fn below(&self, relative: &str, absent: Absent) -> Result<Member> {
-        let path = if relative.is_empty() { "." } else { relative };
         if absent == Absent::Make && !relative.is_empty() {
             for (end, _) in relative.match_indices('/').chain([(relative.len(), "")]) {
                 match file::make_dir(self.fd.as_fd(), relative.get(..end).unwrap_or(relative)) {
@@ -107,10 +94,16 @@ impl Member {
                 cpuset::fill(self.fd.as_fd(), relative)?;
             }
         }
-        let fd = file::open_dir_at(self.fd.as_fd(), path)
-            .at(Stage::Cgroup, || format!("open sub-cgroup {}/{path}", self.path()))?;
+        self.open_below(Path::new(relative))
+    }
+
+    /// The same of one that is there; it need not have been named by us.
+    pub fn open_below(&self, relative: &Path) -> Result<Member> {
+        let own = relative.as_os_str().is_empty();
+        let fd = file::open_dir_at(self.fd.as_fd(), if own { Path::new(".") } else { relative })
+            .at(Stage::Cgroup, || format!("open sub-cgroup {}/{}", self.path(), relative.display()))?;
         let mut dir = self.dir.clone();
-        if !relative.is_empty() {
+        if !own {
             dir.path.push(relative);
         }
         Ok(Member { fd, dir, optional: false })
@@ -118,35 +111,33 @@ impl Member {
 
     /// Adds the processes of this cgroup, and of its descendants, to `pids`.
     pub fn collect_pids(&self, depth: Depth, pids: &mut Vec<i32>) -> Result<()> {
-        let text = match self.read("cgroup.procs") {
-            // A threaded cgroup has no cgroup.procs of its own, see cgroups(7).
-            Err(Errno::EOPNOTSUPP) => self.read("cgroup.threads"),
-            other => other,
+        let mut listed = Pids(pids);
+        let done = match depth {
+            Depth::Own => listed.enter(self.fd.as_fd()),
+            Depth::Tree => walk(self.fd.as_fd(), &mut listed),
         };
-        match text {
-            Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0)),
+        match done {
             // Removed meanwhile: nobody is in it.
-            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-            Err(errno) => return Err(errno).at(Stage::Cgroup, || format!("read {}/cgroup.procs", self.path())),
+            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+            Err(errno) => Err(errno).at(Stage::Cgroup, || format!("list the processes of {}", self.path())),
         }
-        if depth == Depth::Own {
-            return Ok(());
-        }
-        let children = match self.children() {
-            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-            other => other.at(Stage::Cgroup, || format!("list {}", self.path()))?,
-        };
-        for name in children {
-            match self.below(&name, Absent::Refuse) {
-                Ok(child) => child.collect_pids(depth, pids)?,
-                Err(error) if error.root_errno() == Some(Errno::ENOENT) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     pub fn is_v2(&self) -> bool {
         self.dir.version == Version::V2
+    }
+}
+
+struct Pids<'a>(&'a mut Vec<i32>);
+
+impl Visitor for Pids<'_> {
+    fn enter(&mut self, cgroup: BorrowedFd<'_>) -> sys::Result<()> {
+        let text = match file::read_below(cgroup, "cgroup.procs") {
+            // A threaded cgroup has no cgroup.procs of its own, see cgroups(7).
+            Err(Errno::EOPNOTSUPP) => file::read_below(cgroup, "cgroup.threads"),
+            other => other,
+        }?;
+        self.0.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@
 
 mod file;
 mod saved;
+mod walk;
 
 mod cpuset;
 mod handle;

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::files;
@@ -21,7 +22,13 @@ pub struct OomWatch {
     /// v1: the file the eventfd is bound to.
     _control: Option<OwnedFd>,
     seen: u64,
+    /// v1: memory ran out, and no kill was counted since.
+    announced: Option<Instant>,
 }
+
+/// How long a kill may come after its announcement. One that never comes is none: memory was found after all, or the
+/// container has no OOM killer.
+const ANNOUNCED: Duration = Duration::from_secs(2);
 
 /// What has happened since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +57,7 @@ impl Cgroup {
         let memory = member.below("", Absent::Refuse)?;
         let (events, control) = if member.is_v2() { (watch_v2(member)?, None) } else { watch_v1(member)? };
         let seen = oom_kills(&memory)?.unwrap_or(0);
-        Ok(Some(OomWatch { events, memory, _control: control, seen }))
+        Ok(Some(OomWatch { events, memory, _control: control, seen, announced: None }))
     }
 
     /// How many processes of this cgroup the kernel has killed for want of memory, whoever set the limit. `None` where
@@ -96,10 +103,26 @@ impl OomWatch {
         let counted = oom_kills(&self.memory)?;
         let kills = match counted {
             Some(total) => total.saturating_sub(self.seen),
-            None => u64::from(signalled && !self.memory.is_v2() && self.exists()?),
+            // A kernel that does not count.
+            None if self.exists()? => u64::from(signalled && !self.memory.is_v2()),
+            // The cgroup went with the container: what was announced is what it died of.
+            None => u64::from(self.announced.take().is_some()),
         };
+        // The removal of the cgroup is a signal as well.
+        if signalled && counted.is_some() && !self.memory.is_v2() {
+            self.announced = Some(Instant::now());
+        }
         self.seen = counted.unwrap_or(self.seen);
+        if kills > 0 || self.announced.is_some_and(|since| since.elapsed() > ANNOUNCED) {
+            self.announced = None;
+        }
         Ok(OomEvents { kills, end: if self.populated()? { End::NotYet } else { End::Reached } })
+    }
+
+    /// When to look again without a signal. v1 announces that memory has run out before the kernel has chosen whom to
+    /// kill, and counts the kill a moment later, of which it says nothing more.
+    pub fn look_again(&self) -> Option<Duration> {
+        self.announced.map(|_| Duration::from_millis(5))
     }
 
     fn exists(&self) -> Result<bool> {

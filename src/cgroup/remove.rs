@@ -1,18 +1,20 @@
 //! Removes a container's cgroups, sub-cgroups included, and waits for processes that are on their way out.
 
-use std::os::fd::AsFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::poll::{self, PollEvent};
-use crate::sys::process;
+use crate::sys::{fs, process};
 
 use super::file::{FileAccess, lookup, read_all, remove_dir};
 use super::handle::Cgroup;
-use super::member::{Absent, Depth, Member};
+use super::member::{Depth, Member};
 use super::saved::Saved;
+use super::walk::{Visitor, walk};
 
 /// What to do with processes that are still in the cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +76,7 @@ fn remove_tree(member: &Member, deadline: Instant) -> Result<()> {
             Err(Errno::EBUSY | Errno::ENOTEMPTY | Errno::EINTR) => {}
             Err(errno) => return Err(errno).at(Stage::Cgroup, || format!("rmdir {}", member.path())),
         }
-        for name in names(member)? {
-            match member.below(&name, Absent::Refuse) {
-                Ok(child) => remove_tree(&child, deadline)?,
-                Err(error) if error.root_errno() == Some(Errno::ENOENT) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        remove_below(member)?;
         let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
             return Err(still_used(member));
         };
@@ -92,10 +88,20 @@ fn remove_tree(member: &Member, deadline: Instant) -> Result<()> {
     }
 }
 
-fn names(member: &Member) -> Result<Vec<String>> {
-    match member.children() {
-        Err(Errno::ENOENT | Errno::ENODEV) => Ok(Vec::new()),
-        other => other.at(Stage::Cgroup, || format!("list {}", member.path())),
+/// Removes what can be removed of the cgroups below, the deepest first.
+fn remove_below(member: &Member) -> Result<()> {
+    struct Remove;
+    impl Visitor for Remove {
+        fn leave(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> crate::sys::Result<()> {
+            match fs::unlink(parent, name, libc::AT_REMOVEDIR) {
+                Err(Errno::EBUSY | Errno::ENOTEMPTY) => Ok(()),
+                result => result,
+            }
+        }
+    }
+    match walk(member.fd.as_fd(), &mut Remove) {
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        result => result.at(Stage::Cgroup, || format!("remove the cgroups in {}", member.path())),
     }
 }
 
@@ -129,7 +135,7 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
         return Ok(true);
     }
     let mut pids = Vec::new();
-    member.collect_pids(Depth::Own, &mut pids)?;
+    member.collect_pids(Depth::Tree, &mut pids)?;
     for pid in pids {
         match process::pidfd_open(pid) {
             Ok(process) => {

@@ -1,6 +1,8 @@
 //! Cgroups below the container's own, and giving it away to who manages them.
 
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -49,16 +51,18 @@ impl Cgroup {
         let what = || format!("read /proc/{init}/cgroup");
         let text = proc::cgroup::read(&init.to_string()).at(Stage::Cgroup, what)?;
         let memberships = proc::cgroup::parse(&text).at(Stage::Cgroup, what)?;
-        let at = memberships.iter().find(|own| own.unified()).map_or("/", |own| own.path);
+        let at = memberships.iter().find(|own| own.unified()).map_or(&b"/"[..], |own| own.path);
         let own = member.dir.path.strip_prefix(&member.dir.mount_point).unwrap_or(&member.dir.path);
-        let Ok(below) = Path::new(at.trim_start_matches('/')).strip_prefix(own) else {
+        let at = Path::new(OsStr::from_bytes(at));
+        let Ok(below) = at.strip_prefix("/").unwrap_or(at).strip_prefix(own) else {
             let what = format!(
-                "cgroup {} gives controllers to its sub-cgroups, and the container's first process is in none of them but in {at}",
-                member.path()
+                "cgroup {} gives controllers to its sub-cgroups, and the container's first process is in none of them but in {}",
+                member.path(),
+                at.display()
             );
             return Err(Error::new(Stage::Cgroup, what).with_hint("name one with `exec --cgroup`"));
         };
-        *member = member.below(&below.to_string_lossy(), Absent::Refuse)?;
+        *member = member.open_below(below)?;
         Ok(self)
     }
 

@@ -1,6 +1,9 @@
 //! Looks at what is in use and at the limits around the container before an update: its checks and its
 //! admission.
 
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Stage};
@@ -13,6 +16,7 @@ use super::handle::Cgroup;
 use super::member::Member;
 use super::saved::SavedDir;
 use super::stats::read::number;
+use super::walk::names_in;
 
 /// Whether an update is checked against what is in use and what the parents can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,8 +155,8 @@ impl Limited<'_> {
     /// nobody promised them anything.
     fn given(&self, parent: &Member, but: &Path, planned: &Planned) -> Result<u64> {
         let mut sum: u64 = 0;
-        for name in parent.children().unwrap_or_default() {
-            let path = parent.dir.path.join(&name);
+        for name in names_in(parent.fd.as_fd()).unwrap_or_default() {
+            let path = parent.dir.path.join(OsStr::from_bytes(name.to_bytes()));
             if path == but {
                 continue;
             }

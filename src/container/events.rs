@@ -10,10 +10,11 @@ use serde::Serialize;
 use super::Container;
 use super::lookup::not_running;
 use super::options::Global;
-use crate::cgroup::Cgroup;
 use crate::cgroup::rdt::Rdt;
 use crate::cgroup::stats::Stats;
+use crate::cgroup::{Cgroup, OomWatch};
 use crate::error::{Context, Error, Result, Stage};
+use crate::state::Status;
 
 /// One line of `events`, as runc writes it.
 #[derive(Debug, Serialize)]
@@ -28,11 +29,17 @@ pub struct Event {
     pub data: Option<Stats>,
 }
 
-/// The statistics now.
+/// The statistics now; of a container that has ended as long as its cgroup is there.
 pub fn stats(global: &Global, id: &str) -> Result<Event> {
     let container = Container::load(&global.root, id)?;
-    container.must_run()?;
-    measured(id, &cgroup(&container)?, container.rdt()?.as_ref())
+    let status = container.status()?;
+    let cgroup = cgroup(&container)?;
+    match status {
+        Status::Creating => return Err(not_running()),
+        Status::Stopped if cgroup.is_empty() => return Err(not_running()),
+        Status::Stopped | Status::Created | Status::Running | Status::Paused => {}
+    }
+    measured(id, &cgroup, container.rdt()?.as_ref())
 }
 
 /// Hands every event to `emit` until the container ends.
@@ -50,17 +57,18 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
     }
     let mut next = Instant::now() + interval;
     loop {
-        let (ended, oom) = {
+        let ended = {
             let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN)];
             fds.extend(watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
-            match poll(&mut fds, until(next)) {
+            let again = watch.as_ref().and_then(OomWatch::look_again).map(|soon| Instant::now() + soon);
+            match poll(&mut fds, until(again.map_or(next, |again| again.min(next)))) {
                 Err(Errno::EINTR) => continue,
                 result => result.at(Stage::Cgroup, || "wait for events")?,
             };
-            let ready = |index: usize| fds.get(index).and_then(PollFd::any) == Some(true);
-            (ready(0), ready(1))
+            fds.first().and_then(PollFd::any) == Some(true)
         };
-        if let Some(watch) = watch.as_mut().filter(|_| oom) {
+        // The last time after the end: what killed the container was counted before it died.
+        if let Some(watch) = &mut watch {
             for _ in 0..watch.drain()?.kills {
                 emit(&Event { kind: "oom", id: id.to_owned(), data: None })?;
             }

@@ -291,9 +291,8 @@ fn cgroups_of(pid: i32) -> Result<Vec<(String, String)>> {
     let what = || format!("read /proc/{pid}/cgroup");
     let text = proc::cgroup::read(&pid.to_string()).at(Stage::Criu, what)?;
     let memberships = proc::cgroup::parse(&text).at(Stage::Criu, what)?;
-    let roots = memberships
-        .iter()
-        .flat_map(|own| own.controllers.split(',').map(|controller| (controller.to_owned(), own.path.to_owned())));
+    let path = |own: &proc::cgroup::Membership<'_>| String::from_utf8_lossy(own.path).into_owned();
+    let roots = memberships.iter().flat_map(|own| own.controllers.split(',').map(|name| (name.to_owned(), path(own))));
     Ok(roots.collect())
 }
 

@@ -51,7 +51,7 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
         changes.push(change(global, id, wanted, &layout, args)?);
     }
     admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
-    let done = announce(&mut changes).and_then(|()| apply(&changes));
+    let done = announce(&mut changes).and_then(|()| apply(&changes, global.warn));
     let failed = match done {
         Ok(done) => match save(&mut changes) {
             Ok(()) => return Ok(()),
@@ -207,15 +207,15 @@ fn part(change: &Change, phase: Phase) -> Result<Vec<Write>> {
     Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
 }
 
-fn apply(changes: &[Change]) -> Result<Vec<Done>> {
+fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> Result<Vec<Done>> {
     let mut done = Vec::new();
-    match write(changes, &mut done) {
+    match write(changes, &mut done, warn) {
         Ok(()) => Ok(done),
         Err(error) => Err(take_back(changes, done, error)),
     }
 }
 
-fn write(changes: &[Change], done: &mut Vec<Done>) -> Result<()> {
+fn write(changes: &[Change], done: &mut Vec<Done>, warn: &dyn Fn(&str)) -> Result<()> {
     let mut parts = Vec::new();
     for phase in [Phase::Lower, Phase::Raise] {
         for (index, change) in changes.iter().enumerate() {
@@ -244,7 +244,12 @@ fn write(changes: &[Change], done: &mut Vec<Done>) -> Result<()> {
         let mut before = systemd::properties(&limits_before(done, index));
         before.extend(change.plan.devices.iter().flat_map(|rules| systemd::device_update(&rules.before)));
         done.push(Done::Unit(index, before));
-        change.cgroup.set_unit_properties(&change.properties)?;
+        for name in change.cgroup.set_unit_properties(&change.properties)? {
+            let id = &change.container.record.id;
+            warn(&format!("update {id}: this systemd has no {name}: the limit holds until it writes the cgroup again"));
+        }
+        // What systemd made of a property is not always what was asked: an OOMPolicy, a period without a quota.
+        change.cgroup.apply_again(&change.plan.writes)?;
     }
     Ok(())
 }
@@ -271,7 +276,7 @@ fn take_back(changes: &[Change], done: Vec<Done>, error: Error) -> Error {
             .devices
             .as_ref()
             .map_or(Ok(()), |rules| changes[index].cgroup.set_devices(&rules.before)),
-        Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties),
+        Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties).map(drop),
     };
     let failures: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
     if failures.is_empty() {

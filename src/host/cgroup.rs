@@ -4,6 +4,7 @@
 //! Controllers come from the super block options (statmount(2), or mountinfo) and from `cgroup.controllers`, never from
 //! the name of a directory: co-mounted hierarchies are named `cpu,cpuacct`, `cpuacct,cpu` or by links.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -170,7 +171,7 @@ pub fn unified_only(self_cgroup: &str, controllers: &str) -> Result<Layout> {
     let unified = Hierarchy {
         mount_point: PathBuf::from(UNIFIED),
         root: "/".into(),
-        own: own_below("/", memberships(self_cgroup)?.iter().find(|o| o.unified()).map_or("/", |o| o.path)),
+        own: own_below("/", &path_of(memberships(self_cgroup)?.iter().find(|o| o.unified()))),
         controllers: words(controllers),
         name: None,
     };
@@ -188,16 +189,14 @@ pub fn probe(mountinfo: &str, self_cgroup: &str) -> Result<Layout> {
     for mount in mountinfo::parse(mountinfo.as_bytes()) {
         let Some(mut found) = hierarchy(&mount) else { continue };
         if mount.fs_type == b"cgroup2" {
-            let path = own.iter().find(|o| o.unified()).map_or("/", |o| o.path);
-            found.own = own_below(&found.root, path);
+            found.own = own_below(&found.root, &path_of(own.iter().find(|o| o.unified())));
             match &mut layout.unified {
                 Some(known) => prefer(known, found),
                 None => layout.unified = Some(found),
             }
             continue;
         }
-        let path = own.iter().find(|o| matches(o, &found)).map_or("/", |o| o.path);
-        found.own = own_below(&found.root, path);
+        found.own = own_below(&found.root, &path_of(own.iter().find(|o| matches(o, &found))));
         match layout.v1.iter_mut().find(|h| h.controllers == found.controllers && h.name == found.name) {
             Some(known) => prefer(known, found),
             None => layout.v1.push(found),
@@ -227,7 +226,12 @@ fn own_below(root: &str, path: &str) -> String {
 }
 
 fn memberships(text: &str) -> Result<Vec<Membership<'_>>> {
-    proc::cgroup::parse(text).at(Stage::Host, || "parse /proc/self/cgroup")
+    proc::cgroup::parse(text.as_bytes()).at(Stage::Host, || "parse /proc/self/cgroup")
+}
+
+/// Our own place. It is named by whoever runs us, and lies above the containers.
+fn path_of<'a>(own: Option<&Membership<'a>>) -> Cow<'a, str> {
+    own.map_or(Cow::Borrowed("/"), |own| String::from_utf8_lossy(own.path))
 }
 
 fn matches(own: &Membership<'_>, hierarchy: &Hierarchy) -> bool {

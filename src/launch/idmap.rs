@@ -29,7 +29,11 @@ pub(super) fn write(pid: i32, uids: &str, gids: &str, writer: MapWriter) -> Resu
 }
 
 fn put(pid: i32, file: &str, text: &str) -> Result<()> {
-    let what = || format!("write {:?} to /proc/{pid}/{file}", text.trim_end());
+    // A map may be hundreds of lines.
+    let what = || match text.lines().count() {
+        lines @ 4.. => format!("write {lines} lines ({} bytes) to /proc/{pid}/{file}", text.len()),
+        _ => format!("write {:?} to /proc/{pid}/{file}", text.trim_end()),
+    };
     std::fs::write(format!("/proc/{pid}/{file}"), text).at(Stage::Namespace, what)
 }
 

@@ -11,8 +11,9 @@ use super::file;
 pub struct Membership<'a> {
     /// The controllers of the hierarchy, separated by commas, or `name=NAME`; empty for cgroup2.
     pub controllers: &'a str,
-    /// The cgroup, from the root of this process's cgroup namespace.
-    pub path: &'a str,
+    /// The cgroup, from the root of this process's cgroup namespace. A container may name its own as it likes, but for a
+    /// newline.
+    pub path: &'a [u8],
 }
 
 impl Membership<'_> {
@@ -23,20 +24,20 @@ impl Membership<'_> {
 }
 
 /// The text for a process, `self` for this one.
-pub fn read(process: &str) -> Result<String> {
-    file::read_text(format!("/proc/{process}/cgroup"))
+pub fn read(process: &str) -> Result<Vec<u8>> {
+    file::read(format!("/proc/{process}/cgroup"))
 }
 
 /// The lines of the text.
-pub fn parse(text: &str) -> Result<Vec<Membership<'_>>> {
-    let line =
-        |line| membership(line).ok_or_else(|| Error::new(ErrorKind::InvalidData, format!("unexpected line {line:?}")));
-    text.lines().map(line).collect()
+pub fn parse(text: &[u8]) -> Result<Vec<Membership<'_>>> {
+    let unexpected = |line| format!("unexpected line {:?}", String::from_utf8_lossy(line));
+    let line = |line| membership(line).ok_or_else(|| Error::new(ErrorKind::InvalidData, unexpected(line)));
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(line).collect()
 }
 
 /// `3:cpu,cpuacct:/path`.
-fn membership(line: &str) -> Option<Membership<'_>> {
-    let mut fields = line.splitn(3, ':').skip(1);
-    let (controllers, path) = (fields.next()?, fields.next().filter(|path| path.starts_with('/'))?);
-    Some(Membership { controllers, path })
+fn membership(line: &[u8]) -> Option<Membership<'_>> {
+    let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
+    let controllers = std::str::from_utf8(fields.next()?).ok()?;
+    Some(Membership { controllers, path: fields.next().filter(|path| path.starts_with(b"/"))? })
 }

@@ -149,6 +149,10 @@ impl Manager {
         let what = || format!("stop unit {unit}");
         let deadline = Instant::now() + TIMEOUT;
         self.watch_jobs(unit, deadline)?;
+        // The processes first: systemd only asks them to end and waits, and the first process of a pid namespace that has
+        // no handler for the signal never gets it. What comes of it is seen by the stop that follows.
+        let kill = vec![Value::str(unit), Value::str("all"), Value::I32(libc::SIGKILL)];
+        self.send("KillUnit", kill, deadline)?;
         let answer =
             self.call("StopUnit", vec![Value::str(unit), Value::str("replace")], deadline).at(Stage::Cgroup, what)?;
         if !answer.is("NoSuchUnit") {
@@ -173,11 +177,12 @@ impl Manager {
     }
 
     /// Changes properties of a running unit, until the unit ends. Those this systemd does not have are left out as in
-    /// [`Manager::wait_scope`].
-    pub fn set_properties(&mut self, unit: &str, properties: &[Property]) -> Result<()> {
+    /// [`Manager::wait_scope`]; their names.
+    pub fn set_properties(&mut self, unit: &str, properties: &[Property]) -> Result<Vec<String>> {
         let what = || format!("set properties of unit {unit}");
         let deadline = Instant::now() + TIMEOUT;
         let mut properties = properties.to_vec();
+        let mut dropped = Vec::new();
         while !properties.is_empty() {
             let all = properties.iter().map(|p| (p.name.as_str(), p.value.clone()));
             let body = vec![Value::str(unit), Value::Bool(true), pairs(all)];
@@ -185,12 +190,13 @@ impl Manager {
             if let Answer::Refused { error, text } = &answer
                 && let Some(index) = refused_property(error, text, &properties)
             {
-                properties.remove(index);
+                dropped.push(properties.remove(index).name);
                 continue;
             }
-            return answer.done(what).map(drop);
+            answer.done(what)?;
+            break;
         }
-        Ok(())
+        Ok(dropped)
     }
 
     /// Moves a process into a unit's cgroup, or into `below` it (an absolute path inside of the unit). For a

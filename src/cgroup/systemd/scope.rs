@@ -1,12 +1,14 @@
 //! A container's cgroup that belongs to a systemd scope is changed and removed together with its unit.
 
+use std::time::Instant;
+
 use crate::error::{Context, Result, Stage};
 use crate::plan::systemd::{Owner, Property};
 
 use crate::cgroup::handle::Cgroup;
 use crate::cgroup::member::Member;
 use crate::cgroup::saved::SavedScope;
-use crate::cgroup::systemd::Manager;
+use crate::cgroup::systemd::{Manager, TIMEOUT};
 use crate::dbus::address::{Endpoints, outer_uid};
 
 /// Connects to the manager of the system, or of the user this process belongs to.
@@ -29,11 +31,20 @@ impl Cgroup {
         self.scope.as_ref()
     }
 
-    /// Tells systemd of limits that were written, so that it does not take them back.
-    pub fn set_unit_properties(&self, properties: &[Property]) -> Result<()> {
+    /// Tells systemd of limits that were written, so that it does not take them back. The names of those it does not
+    /// know: they hold until it writes the files again.
+    ///
+    /// It writes the files of the properties it was given, and of others that are in the same file, a moment after its
+    /// answer; but before it looks at the next message.
+    pub fn set_unit_properties(&self, properties: &[Property]) -> Result<Vec<String>> {
         match &self.scope {
-            Some(scope) if !properties.is_empty() => manager(scope.owner)?.set_properties(&scope.unit, properties),
-            _ => Ok(()),
+            Some(scope) if !properties.is_empty() => {
+                let mut manager = manager(scope.owner)?;
+                let dropped = manager.set_properties(&scope.unit, properties)?;
+                manager.active_state(&scope.unit, Instant::now() + TIMEOUT)?;
+                Ok(dropped)
+            }
+            _ => Ok(Vec::new()),
         }
     }
 

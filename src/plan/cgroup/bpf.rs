@@ -7,7 +7,9 @@
 //! that no rule has allowed yet. A program is a straight line with short forward jumps, some five
 //! instructions a rule.
 
-use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Rule};
+use std::collections::HashSet;
+
+use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceSet, DeviceVerdict, Rule, wider};
 
 /// One instruction, as in bpf(2) and Documentation/bpf/standardization/instruction-set.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +86,15 @@ pub fn program(policy: &DevicePolicy) -> Vec<Insn> {
         load(MAJOR, 4),
         load(MINOR, 8),
     ];
-    for (index, rule) in policy.rules.iter().enumerate().rev() {
-        // A later rule that says the last word on all of these devices leaves nothing to say.
-        let later = policy.rules.iter().skip(index + 1);
-        if !later.clone().any(|l| l.access == Access::ALL && l.covers(rule)) {
+    // A later rule that says the last word on all of these devices leaves nothing to say.
+    let mut said: HashSet<DeviceSet> = HashSet::new();
+    for rule in policy.rules.iter().rev() {
+        let own = rule.devices();
+        if !said.contains(&own) && !wider(own).any(|devices| said.contains(&devices)) {
             code.extend(block(rule));
+        }
+        if rule.access == Access::ALL {
+            said.insert(own);
         }
     }
     code.extend(answer(policy.default));

@@ -1,6 +1,7 @@
 //! Device access rules: from linux.resources.devices to an ordered policy, to the writes of the v1 devices
 //! controller, and to an eBPF program. Pure.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::plan::cgroup::options::Privilege;
 use crate::spec::resources::{DeviceRule, Resources};
 
 /// Block or character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
     /// A block device.
@@ -131,19 +132,27 @@ impl DevicePolicy {
     /// The policy of a container: deny everything, then the configuration's rules, then the devices that no
     /// container can do without (last, so that a configuration's `deny a` does not take them away; runc
     /// and crun have the same order).
+    ///
+    /// Where everything is allowed and the configuration names what is not, the last only lift what denies exactly their
+    /// devices: `mknod` of any node does not undo the denial of one, as in runc.
     pub fn new(rules: &[DeviceRule]) -> Result<DevicePolicy> {
         let mut policy = DevicePolicy { default: DeviceVerdict::Deny, rules: Vec::new() };
         for (index, rule) in rules.iter().enumerate() {
             policy.push(index, rule)?;
         }
-        if policy.default == DeviceVerdict::Deny || !policy.rules.is_empty() {
-            policy.rules.extend(DEFAULT.iter().map(|&(kind, major, minor, access)| Rule {
-                verdict: DeviceVerdict::Allow,
-                kind,
-                major,
-                minor,
-                access,
-            }));
+        let always = DEFAULT.iter().map(|&(kind, major, minor, access)| {
+            let verdict = DeviceVerdict::Allow;
+            Rule { verdict, kind, major, minor, access }
+        });
+        match policy.default {
+            DeviceVerdict::Deny => policy.rules.extend(always),
+            DeviceVerdict::Allow => {
+                let access: HashMap<DeviceSet, u8> = always.map(|rule| (rule.devices(), rule.access.0)).collect();
+                for rule in policy.rules.iter_mut().filter(|rule| rule.verdict == DeviceVerdict::Deny) {
+                    rule.access.0 &= !access.get(&rule.devices()).copied().unwrap_or(0);
+                }
+                policy.rules.retain(|rule| rule.access.0 != 0);
+            }
         }
         Ok(policy)
     }
@@ -221,56 +230,108 @@ impl DevicePolicy {
     }
 
     fn exceptions(&self) -> Result<Vec<Rule>> {
-        let mut list: Vec<Rule> = Vec::new();
+        let mut list = Exceptions::default();
         for rule in &self.rules {
-            if rule.verdict == self.default {
-                subtract(&mut list, rule)?;
-            } else {
-                add(&mut list, *rule);
+            if rule.verdict == self.default { list.subtract(rule)? } else { list.add(*rule) }
+        }
+        let alone = list.index.iter().map(|(devices, at)| (*devices, list.rules[*at].access.0));
+        let alone: HashMap<DeviceSet, u8> = alone.collect();
+        let union = |devices: DeviceSet, all: &HashMap<DeviceSet, u8>| {
+            wider(devices).filter_map(|devices| all.get(&devices)).fold(0, |union, access| union | access)
+        };
+        // mknod(2) asks for nothing else, so only reading and writing can be asked for together.
+        let together = Access::READ.0 | Access::WRITE.0;
+        let full = alone.keys().map(|devices| (*devices, alone[devices] | union(*devices, &alone) & together));
+        let full: HashMap<DeviceSet, u8> = full.collect();
+        let all = list.rules.into_iter().filter(|rule| rule.access.0 != 0);
+        let all = all.map(|rule| Rule { access: Access(full[&rule.devices()]), ..rule });
+        // One that a wider one has all of says nothing.
+        let needless = |rule: &Rule| {
+            wider(rule.devices())
+                .any(|devices| full.get(&devices).is_some_and(|wide| wide & rule.access.0 == rule.access.0))
+        };
+        Ok(all.filter(|rule| !needless(rule)).collect())
+    }
+}
+
+/// Exceptions to the default as they are folded; found by their devices, for there may be many.
+#[derive(Default)]
+struct Exceptions {
+    /// In order; those without access are no more.
+    rules: Vec<Rule>,
+    index: HashMap<DeviceSet, usize>,
+}
+
+impl Exceptions {
+    fn add(&mut self, rule: Rule) {
+        match self.index.get(&rule.devices()) {
+            Some(&at) => self.rules[at].access.0 |= rule.access.0,
+            None => {
+                self.index.insert(rule.devices(), self.rules.len());
+                self.rules.push(rule);
             }
         }
-        let wide = list.clone();
-        for rule in &mut list {
-            let wider = wide.iter().filter(|other| other.covers(rule));
-            // mknod(2) asks for nothing else, so only reading and writing can be asked for together.
-            let together = Access::READ.0 | Access::WRITE.0;
-            rule.access.0 = wider.fold(rule.access.0, |access, other| access | (other.access.0 & together));
+    }
+
+    fn subtract(&mut self, rule: &Rule) -> Result<()> {
+        if rule.major.is_some() && rule.minor.is_some() {
+            // It covers itself alone, and meets what is wider.
+            let wider = wider(rule.devices()).filter_map(|devices| self.index.get(&devices));
+            if let Some(known) = wider.map(|at| &self.rules[*at]).find(|known| known.access.0 & rule.access.0 != 0) {
+                return Err(hole(rule, known));
+            }
+            if let Some(&at) = self.index.get(&rule.devices()) {
+                self.take(at, rule.access);
+            }
+            return Ok(());
         }
-        let all = list.clone();
-        list.retain(|rule| {
-            !all.iter().any(|other| {
-                !other.same_devices(rule) && other.covers(rule) && other.access.0 & rule.access.0 == rule.access.0
-            })
-        });
-        Ok(list)
+        for at in 0..self.rules.len() {
+            let known = &self.rules[at];
+            if known.access.0 & rule.access.0 == 0 {
+                continue;
+            }
+            if rule.covers(known) {
+                self.take(at, rule.access);
+            } else if rule.meets(known) {
+                return Err(hole(rule, known));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, at: usize, access: Access) {
+        let rule = &mut self.rules[at];
+        rule.access.0 &= !access.0;
+        if rule.access.0 == 0 {
+            self.index.remove(&rule.devices());
+        }
     }
 }
 
-fn add(list: &mut Vec<Rule>, rule: Rule) {
-    match list.iter_mut().find(|known| known.same_devices(&rule)) {
-        Some(known) => known.access.0 |= rule.access.0,
-        None => list.push(rule),
-    }
+fn hole(rule: &Rule, known: &Rule) -> Error {
+    let what = format!("device rule {rule} cuts a hole into the wider rule {known}, which cgroup v1 cannot do");
+    Error::new(Stage::Cgroup, what)
 }
 
-fn subtract(list: &mut Vec<Rule>, rule: &Rule) -> Result<()> {
-    for known in list.iter_mut().filter(|known| known.access.0 & rule.access.0 != 0) {
-        if rule.covers(known) {
-            known.access.0 &= !rule.access.0;
-        } else if rule.meets(known) {
-            return Err(Error::new(
-                Stage::Cgroup,
-                format!("device rule {rule} cuts a hole into the wider rule {known}, which cgroup v1 cannot do"),
-            ));
-        }
-    }
-    list.retain(|known| known.access.0 != 0);
-    Ok(())
+/// The devices of a rule.
+pub(in crate::plan) type DeviceSet = (DeviceKind, Option<u32>, Option<u32>);
+
+/// The sets that are wider than one: with a wildcard where it has a number.
+pub(in crate::plan) fn wider(own: DeviceSet) -> impl Iterator<Item = DeviceSet> {
+    let (kind, major, minor) = own;
+    // Where it has a wildcard already, two of the three are itself or the same.
+    let all = match (major, minor) {
+        (Some(_), Some(_)) => [Some((kind, None, minor)), Some((kind, major, None)), Some((kind, None, None))],
+        (Some(_), None) | (None, Some(_)) => [Some((kind, None, None)), None, None],
+        (None, None) => [None; 3],
+    };
+    all.into_iter().flatten()
 }
 
 impl Rule {
-    fn same_devices(&self, other: &Rule) -> bool {
-        (self.kind, self.major, self.minor) == (other.kind, other.major, other.minor)
+    /// Its devices.
+    pub(in crate::plan) fn devices(&self) -> DeviceSet {
+        (self.kind, self.major, self.minor)
     }
 
     /// Whether every device of `other` is one of these.

@@ -76,10 +76,8 @@ pub enum UnitProperty {
     Number(&'static str),
     /// A mask of CPUs or memory nodes.
     Mask(&'static str),
-    /// `IOWeight` and `IODeviceWeight`, as they are.
+    /// `IOWeight` and `IODeviceWeight`. (`io.bfq.weight` has none: systemd would write `io.weight` with it.)
     IoWeight,
-    /// The same, in BFQ's scale.
-    BfqWeight,
     /// `IOReadBandwidthMax` and its like.
     IoMax,
     /// `OOMPolicy`.
@@ -205,6 +203,8 @@ files! {
         [.field("memory/swap", Unset).unlimited("-1")
          .capacity(Capacity::MemoryAndSwap, Some("memory.memsw.usage_in_bytes"))];
     SOFT_LIMIT = V1 "memory.soft_limit_in_bytes" Bytes [.field("memory/reservation", Unset).unlimited("-1")];
+    KMEM_TCP_LIMIT = V1 "memory.kmem.tcp.limit_in_bytes" Bytes
+        [.field("memory/kernelTCP", Unset).unlimited("-1")];
     OOM_CONTROL = V1 "memory.oom_control" Flag
         [.field("memory/disableOOMKiller", Itself).shape(Line("oom_kill_disable"))];
     SWAPPINESS = V1 "memory.swappiness" Percent [.field("memory/swappiness", Itself)];
@@ -254,7 +254,7 @@ files! {
     IO_WEIGHT = V2 "io.weight" Weight
         [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight)];
     IO_BFQ_WEIGHT = V2 "io.bfq.weight" Weight
-        [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::BfqWeight)];
+        [.field("blockIO/weight", Unset).shape(Keyed("default"))];
     IO_MAX = V2 "io.max" Rate
         [.unlimited("max").shape(Keyed("rbps=max wbps=max riops=max wiops=max")).property(UnitProperty::IoMax)];
     IO_LATENCY = V2 "io.latency" Microseconds [.shape(Keyed("default"))];

@@ -21,21 +21,26 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
     if let Some(swappiness) = swappiness.filter(|s| *s > 100) {
         return Err(refuse(format!("linux.resources.memory.swappiness {swappiness} is not in 0-100")));
     }
-    for (name, value) in [("kernel", memory.kernel), ("kernelTCP", memory.kernel_tcp)] {
-        if value.is_some_and(|v| v != 0) {
-            out.warn(format!("linux.resources.memory.{name} is ignored: kernel memory is part of the memory limit"));
-        }
+    if memory.kernel.is_some_and(|kernel| kernel != 0) {
+        out.warn("linux.resources.memory.kernel is ignored: kernel memory is part of the memory limit");
     }
+    let tcp = bytes("kernelTCP", memory.kernel_tcp)?;
     if memory.use_hierarchy == Some(false) {
         out.warn("linux.resources.memory.useHierarchy is ignored: accounting is always hierarchical since Linux 5.11");
     }
     match version {
         Version::V1 => {
             v1(limit, swap, reservation, out);
+            if let Some(tcp) = tcp {
+                out.put(&files::KMEM_TCP_LIMIT, tcp);
+            }
             v1_only(memory, swappiness, phase, out);
         }
         Version::V2 => {
             v2(limit, swap, reservation, out)?;
+            if tcp.is_some() {
+                out.warn("linux.resources.memory.kernelTCP is ignored: on cgroup v2 it is part of the memory limit");
+            }
             if swappiness.is_some() {
                 out.warn("linux.resources.memory.swappiness is ignored: cgroup v2 has no such setting");
             }

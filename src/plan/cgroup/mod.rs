@@ -32,7 +32,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
-use crate::host::cgroup::Layout;
+use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::Resources;
 
 pub use crate::plan::cgroup::devices::{DevicePolicy, Devices, devices};
@@ -72,7 +72,13 @@ pub fn plan(resources: &Resources, layout: &Layout, options: &CgroupOptions) -> 
         (Privilege::Rootless, None) => Need::BestEffort,
         (Privilege::Rootless, Some(_)) | (Privilege::Root, _) => Need::Required,
     };
-    let dirs = paths::dirs(layout, options)?;
+    let mut dirs = paths::dirs(layout, options)?;
+    if layout.kind() == LayoutKind::Hybrid {
+        // To enable a controller keeps the processes of others out of every cgroup above. Where the v1 hierarchies do the
+        // work nobody expects that, so it is done for a limit alone.
+        let wanted = |controller: &String| limits.writes.iter().any(|write| write.controller == *controller);
+        dirs.iter_mut().filter(|dir| dir.version == Version::V2).for_each(|dir| dir.controllers.retain(wanted));
+    }
     if dirs.is_empty() && need == Need::Required {
         return Err(Error::new(Stage::Cgroup, "find a cgroup file system: none is mounted")
             .with_hint("with `--cgroup-manager disabled` the container stays in the caller's cgroup"));

@@ -120,8 +120,7 @@ pub fn merge(current: &Resources, change: &Resources) -> Result<Resources> {
 /// Whether zero means "not set".
 fn zero_is_unset(place: &str) -> bool {
     // Kernel memory is part of the memory limit, so it has no file.
-    matches!(place, "memory/kernel" | "memory/kernelTCP")
-        || files::ALL.iter().any(|file| file.field == Some(place) && file.zero == Zero::Unset)
+    place == "memory/kernel" || files::ALL.iter().any(|file| file.field == Some(place) && file.zero == Zero::Unset)
 }
 
 /// Puts `top` over `base`; `place` is the name of the parent object or list and the key, as above.

@@ -16,6 +16,11 @@ use crate::wire::SyncPoint;
 /// container has a user namespace, others that it joins may belong to the caller's, to that one, or to a third: so they are
 /// joined with the caller's rights first, then the user namespace is entered, then the rest is joined.
 pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    // Before a user namespace: keys are charged to who makes them, and an id of the host that many containers map has
+    // room for 200.
+    if input.options.keyring == Keyring::New {
+        draft.setup.push(SetupOp::Keyring);
+    }
     let namespaces = &input.namespaces;
     if namespaces.join.iter().any(|(kind, _)| input.launches() || *kind != NamespaceKind::Pid) {
         // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
@@ -50,9 +55,6 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
         draft.setup.push(SetupOp::Wait(SyncPoint::IdMaps));
         make_time(input, draft)?;
         draft.setup.push(SetupOp::BecomeRoot);
-    }
-    if input.options.keyring == Keyring::New {
-        draft.setup.push(SetupOp::Keyring);
     }
     draft.setup.push(SetupOp::NewSession);
     let unshare = rest & !(NamespaceKind::Cgroup.flag() | NamespaceKind::Time.flag());

@@ -54,6 +54,9 @@ pub struct IdMaps {
 
 /// user_namespaces(7): the limit of lines since Linux 4.15.
 const LINES_MAX: usize = 340;
+/// It takes them in one write of less than a page (map_write in kernel/user_namespace.c). On aarch64 a page may be larger,
+/// and with 64 KiB all lines fit.
+const TEXT_MAX: usize = if cfg!(target_arch = "aarch64") { 65_536 } else { 4096 };
 
 /// First past the end, in 64 bits: the last id of a range may be the last of all.
 fn end(first: u32, size: u32) -> u64 {
@@ -95,7 +98,15 @@ impl IdMaps {
                 return bad(format!("{text} overlaps {} {} {}", other.container, other.host, other.size));
             }
         }
-        Ok(IdMaps { ranges })
+        let maps = IdMaps { ranges };
+        let bytes = maps.text().len();
+        if bytes >= TEXT_MAX {
+            return bad(format!(
+                "{} lines of {bytes} bytes are more than the kernel takes ({TEXT_MAX})",
+                maps.ranges.len()
+            ));
+        }
+        Ok(maps)
     }
 
     /// The ranges, in the order given.

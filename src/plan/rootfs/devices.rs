@@ -1,5 +1,7 @@
 //! Device nodes and links of /dev. Pure; runs in the parent.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result, Stage};
 use crate::spec::linux::Device;
 
@@ -115,10 +117,14 @@ pub fn all(list: &[Device]) -> Result<Vec<DeviceNode>> {
 /// Reads `linux.devices`. The same node twice counts once; two different ones at one path are an error.
 pub fn parse(list: &[Device]) -> Result<Vec<DeviceNode>> {
     let mut nodes: Vec<DeviceNode> = Vec::with_capacity(list.len());
+    let mut index: HashMap<String, usize> = HashMap::with_capacity(list.len());
     for device in list {
         let node = parse_one(device)?;
-        match nodes.iter().find(|known| known.path == node.path) {
-            None => nodes.push(node),
+        match index.get(&node.path).map(|at| &nodes[*at]) {
+            None => {
+                index.insert(node.path.clone(), nodes.len());
+                nodes.push(node);
+            }
             Some(known) if *known == node => {}
             Some(_) => return Err(bad(device, "another device has this path")),
         }

@@ -132,6 +132,11 @@ impl Unit {
                     .with_hint("a unit's name has up to 255 letters, digits and :-_.\\@ (systemd.unit(5))"));
             }
         }
+        // Neither kind of unit has templates, so systemd refuses instances of one.
+        if let Some(name) = [&self.name, &self.slice].into_iter().find(|name| name.contains('@')) {
+            return Err(Error::new(Stage::Cgroup, format!("{name:?} cannot be the name of a scope or a slice"))
+                .with_hint("an @ in a unit's name makes it the instance of a template (systemd.unit(5))"));
+        }
         expand_slice(&self.slice)?;
         Ok(self)
     }

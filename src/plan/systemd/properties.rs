@@ -3,8 +3,10 @@
 //! Everything here is written to the cgroup's files as well. The property is what makes it last: on
 //! `systemctl daemon-reload`, or when a sibling changes, systemd writes the files again from what it knows.
 
+use std::collections::HashMap;
+
 use crate::dbus::value::Value;
-use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Rule};
+use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Rule, wider};
 use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
 use crate::plan::systemd::Property;
@@ -72,8 +74,7 @@ impl Found {
                 "0" => self.put("OOMPolicy", Value::str("continue")),
                 _ => {}
             },
-            UnitProperty::IoWeight => self.io_weight(value, |weight| weight),
-            UnitProperty::BfqWeight => self.io_weight(value, io_weight_from_bfq),
+            UnitProperty::IoWeight => self.io_weight(value),
             UnitProperty::IoMax => self.io_max(value),
             // Of several files together.
             UnitProperty::Bandwidth | UnitProperty::Idle => {}
@@ -90,14 +91,14 @@ impl Found {
     }
 
     /// `WEIGHT`, `default WEIGHT` or `MAJOR:MINOR WEIGHT`.
-    fn io_weight(&mut self, line: &str, convert: impl Fn(u64) -> u64) {
+    fn io_weight(&mut self, line: &str) {
         let (device, weight) = line.rsplit_once(' ').unwrap_or(("default", line));
         let Ok(weight) = weight.parse() else { return };
         match device.trim() {
-            "default" => self.put("IOWeight", Value::U64(convert(weight))),
+            "default" => self.put("IOWeight", Value::U64(weight)),
             device => {
                 if let Some(path) = block_device(device) {
-                    self.push("IODeviceWeight", Value::Struct(vec![path, Value::U64(convert(weight))]));
+                    self.push("IODeviceWeight", Value::Struct(vec![path, Value::U64(weight)]));
                 }
             }
         }
@@ -142,12 +143,6 @@ fn number(text: &str) -> Option<u64> {
         _ => (text, 0),
     };
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-/// The inverse of what systemd does to IOWeight (1 to 10000) for io.bfq.weight (1 to 1000); both have 100 in
-/// common (src/shared/cgroup-setup, BFQ_WEIGHT).
-fn io_weight_from_bfq(weight: u64) -> u64 {
-    if weight <= 100 { weight } else { 100 + (weight - 100) * 11 }
 }
 
 /// A list such as `0-2,16` as systemd takes it: one bit per number, the lowest first.
@@ -240,16 +235,20 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
         return Vec::new();
     }
     let mut entries: Vec<(String, u8)> = Vec::new();
-    for (index, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| rule.verdict == DeviceVerdict::Allow) {
-        let denied = match side {
-            Side::Looser => 0,
-            Side::Tighter => denied_later(policy, index, rule),
-        };
+    let mut index: HashMap<String, usize> = HashMap::new();
+    let denied = match side {
+        Side::Looser => vec![0; policy.rules.len()],
+        Side::Tighter => denied_later(policy),
+    };
+    for (rule, denied) in policy.rules.iter().zip(denied).filter(|(rule, _)| rule.verdict == DeviceVerdict::Allow) {
         let access = rule.access.0 & !denied;
         let Some(name) = device_name(rule, side).filter(|_| access != 0) else { continue };
-        match entries.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known |= access,
-            None => entries.push((name, access)),
+        match index.get(&name) {
+            Some(&at) => entries[at].1 |= access,
+            None => {
+                index.insert(name.clone(), entries.len());
+                entries.push((name, access));
+            }
         }
     }
     let items = entries
@@ -270,16 +269,38 @@ pub fn other_devices(rules: &Devices) -> Vec<Property> {
     properties
 }
 
-/// The access bits that rules after `index` take away from some device of `rule`.
-fn denied_later(policy: &DevicePolicy, index: usize, rule: &Rule) -> u8 {
-    let meets = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
-    let later = policy.rules.iter().skip(index + 1).filter(|later| {
-        later.verdict == DeviceVerdict::Deny
-            && later.kind == rule.kind
-            && meets(later.major, rule.major)
-            && meets(later.minor, rule.minor)
-    });
-    later.fold(0, |bits, later| bits | later.access.0)
+/// For each rule the access bits that later rules take away from some device of it.
+fn denied_later(policy: &DevicePolicy) -> Vec<u8> {
+    // Of the denials so far: by their numbers, and what those of one major, or of one minor, come to.
+    let (mut exact, mut by_kind) = (HashMap::new(), HashMap::new());
+    let (mut by_major, mut by_minor) = (HashMap::new(), HashMap::new());
+    let mut denied = vec![0; policy.rules.len()];
+    for (at, rule) in policy.rules.iter().enumerate().rev() {
+        let (kind, major, minor) = rule.devices();
+        if rule.verdict == DeviceVerdict::Deny {
+            for bits in [
+                exact.entry((kind, major, minor)).or_insert(0),
+                by_kind.entry(kind).or_insert(0),
+                by_major.entry((kind, major)).or_insert(0),
+                by_minor.entry((kind, minor)).or_insert(0),
+            ] {
+                *bits |= rule.access.0;
+            }
+            continue;
+        }
+        let with_major = |major| by_major.get(&(kind, major)).copied().unwrap_or(0);
+        let with_minor = |minor| by_minor.get(&(kind, minor)).copied().unwrap_or(0);
+        denied[at] = match (major, minor) {
+            (Some(_), Some(_)) => {
+                let sets = wider(rule.devices()).chain([rule.devices()]);
+                sets.filter_map(|set| exact.get(&set)).fold(0, |bits, access| bits | access)
+            }
+            (Some(_), None) => with_major(major) | with_major(None),
+            (None, Some(_)) => with_minor(minor) | with_minor(None),
+            (None, None) => by_kind.get(&kind).copied().unwrap_or(0),
+        };
+    }
+    denied
 }
 
 /// systemd's word for the devices of a rule (systemd.resource-control(5), DeviceAllow=); `char-MAJOR` since 240.

@@ -1,0 +1,29 @@
+//! Device rules as the kernel enforces them.
+
+use serde_json::json;
+
+use crate::common::{Bundle, skip_on};
+
+/// The devices that every container has come after the configuration's rules, and must not undo them: `mknod` of any node
+/// is one of those.
+#[test]
+fn what_is_denied_where_all_else_is_allowed_stays_denied() {
+    if skip_on(&["crun"], "its default rules undo it") {
+        return;
+    }
+    let rules = json!([
+        { "allow": true, "access": "rwm" },
+        { "allow": false, "type": "c", "major": 1, "minor": 11, "access": "rwm" },
+    ]);
+    let bundle = Bundle::probe(&["mknod:/tmp/kmsg=1:11", "mknod:/tmp/other=1:12", "mknod:/tmp/null=1:3"])
+        .resources("devices", rules)
+        .push("/process/capabilities/bounding", json!("CAP_MKNOD"))
+        .push("/process/capabilities/effective", json!("CAP_MKNOD"))
+        .push("/process/capabilities/permitted", json!("CAP_MKNOD"))
+        .mount("tmpfs", "tmpfs", "/tmp", &["mode=1777"]);
+    let found = bundle.container().run().ok().json();
+    assert_eq!(found["mknod:/tmp/kmsg=1:11"], json!({ "errno": "EPERM" }), "{found}");
+    for made in ["mknod:/tmp/other=1:12", "mknod:/tmp/null=1:3"] {
+        assert!(found[made].get("errno").is_none(), "{made}: {found}");
+    }
+}
