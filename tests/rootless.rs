@@ -20,6 +20,7 @@ fn host(uid: u32, sub_ids: SubIds) -> Host {
         known_caps: 0,
         cgroup: Layout::default(),
         crowded: false,
+        returns: true,
         selinux: false,
         can_leave_runtime: true,
         sub_ids,

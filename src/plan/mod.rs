@@ -11,6 +11,7 @@
 pub mod annotations;
 pub mod cgroup;
 pub mod create;
+mod deed;
 mod draft;
 pub mod exec;
 pub mod namespace;
