@@ -5,7 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use brisk::cli::log::{Format, Level, Log, line};
 use brisk::cli::{features, output, template};
 use brisk::container::View;
+use brisk::error::{Deed, Error, Stage};
 use brisk::sys::seccomp::Support;
+use nix::errno::Errno;
 use serde_json::Value;
 
 fn view(id: &str, pid: i32) -> View {
@@ -71,8 +73,14 @@ fn a_log_line_is_one_line() {
         line(Format::Text, Level::Warning, "a \"b\"\nc", None, time),
         "time=\"2026-11-17T23:38:38.5Z\" level=warning msg=\"a \\\"b\\\"\\nc\"\n"
     );
-    let with_hint: Value = serde_json::from_str(&line(Format::Json, Level::Error, "x", Some("try y"), time)).unwrap();
-    assert_eq!((&with_hint["msg"], &with_hint["hint"]), (&"x".into(), &"try y".into()));
+    let error = Error::errno(Stage::Cgroup, "write x", Errno::EBUSY).doing(Deed::WriteLimit, "/c/pids.max");
+    let record: Value = serde_json::from_str(&line(Format::Json, Level::Error, "x", Some(&error), time)).unwrap();
+    let fields = ["msg", "stage", "op", "errno", "object"].map(|key| record[key].as_str().unwrap());
+    assert_eq!(fields, ["x", "cgroup", "write a limit", "EBUSY", "/c/pids.max"]);
+    assert!(record["hint"].as_str().unwrap().contains("below what is in use"));
+    let error = Error::new(Stage::Args, "x").with_hint("try y");
+    let record: Value = serde_json::from_str(&line(Format::Json, Level::Error, "x", Some(&error), time)).unwrap();
+    assert_eq!((&record["hint"], &record["errno"], &record["op"]), (&"try y".into(), &Value::Null, &Value::Null));
 }
 
 #[test]

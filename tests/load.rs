@@ -90,7 +90,7 @@ fn a_list_is_no_object() {
     for (config, want) in table {
         let text = refused(spec::parse::<Spec>(config.as_bytes(), "config.json"));
         assert!(
-            text.contains("parse config.json: invalid type: sequence, ") && text.contains(want),
+            text.contains("parse config.json: ") && text.contains("invalid type: sequence, ") && text.contains(want),
             "{config}: {text}"
         );
     }

@@ -18,6 +18,7 @@ mod fuzz_corpus;
 mod idmap;
 mod licences;
 mod load;
+mod mistakes;
 mod namespaces;
 mod options;
 mod plans;

@@ -38,7 +38,7 @@ fn names(dir: &str, ending: &str) -> Vec<String> {
     names
 }
 
-fn host(name: &str) -> Host {
+pub fn host(name: &str) -> Host {
     let text = std::fs::read(fixture(&format!("hosts/{name}.json"))).unwrap();
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("hosts/{name}.json: {error}"))
 }
@@ -48,7 +48,7 @@ fn spec(path: &str) -> Spec {
     spec::parse(&text, path).unwrap()
 }
 
-fn options(spec: &Spec) -> CreateOptions {
+pub fn options(spec: &Spec) -> CreateOptions {
     CreateOptions {
         id: "web1".to_owned(),
         bundle: PathBuf::from("/bundle"),

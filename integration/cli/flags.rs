@@ -264,3 +264,36 @@ fn limits_that_this_kernel_may_lack_name_what_is_missing() {
     container.call(&["update", "--kernel-memory-tcp", "1000000", "--pids-limit", "9", &container.id]);
     assert_eq!(container.status(), "running");
 }
+
+#[test]
+fn json_without_a_log_is_on_standard_error() {
+    if brisk_only("the others print text") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let error = container.call(&["--log-format", "json", "state", "no-such-container"]).fails();
+    let record: Value = serde_json::from_str(&error).unwrap();
+    assert_eq!(record["msg"], "state no-such-container: state: container does not exist");
+    assert_eq!((&record["stage"], &record["object"]), (&"state".into(), &"no-such-container".into()));
+    assert!(record["hint"].as_str().unwrap().contains("--root"));
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_shown() {
+    if brisk_only("the others quote their parser") {
+        return;
+    }
+    let container = Bundle::sh("true").container();
+    let path = container.bundle.dir.join("config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["linux"]["resources"]["memmory"] = json!({"limit": 1});
+    fs::write(&path, config.to_string()).unwrap();
+    let warned = container.run().ok().stderr();
+    assert!(warned.contains("the field \"memmory\" of linux.resources is unknown and ignored: did you mean memory?"));
+    config["process"]["cwd"] = json!("srv");
+    fs::write(&path, serde_json::to_string_pretty(&config).unwrap()).unwrap();
+    let error = container.run().fails();
+    assert!(error.contains("process.cwd \"srv\" must be an absolute path"), "{error}");
+    assert!(error.contains("\"cwd\": \"srv\"") && error.contains("^^^^^"), "{error}");
+}

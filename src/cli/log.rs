@@ -108,11 +108,19 @@ impl Log {
     /// Reports the error the program ends with, and its advice. `doing` is the command and the container.
     pub fn error(&self, doing: &str, error: &Error) {
         let message = if doing.is_empty() { error.to_string() } else { format!("{doing}: {error}") };
-        to_stderr(&format!("brisk: {}", printable(&message)));
-        if let Some(hint) = error.hint() {
-            to_stderr(&format!("hint: {hint}"));
+        if !self.json_on_stderr() {
+            to_stderr(&format!("brisk: {}", printable(&message)));
+            error.excerpt().into_iter().flat_map(str::lines).for_each(|line| to_stderr(&printable(line)));
+            if let Some(hint) = error.hint() {
+                to_stderr(&format!("hint: {}", printable(hint)));
+            }
         }
-        self.record(Level::Error, &message, error.hint());
+        self.record(Level::Error, &message, Some(error));
+    }
+
+    /// `--log-format json` without `--log`: standard error is the log.
+    fn json_on_stderr(&self) -> bool {
+        matches!(self.sink, Sink::None) && self.format == Format::Json
     }
 
     /// Reports something that went otherwise than asked.
@@ -120,19 +128,23 @@ impl Log {
         if !self.shows(level) {
             return;
         }
-        if matches!(self.sink, Sink::None) {
+        if matches!(self.sink, Sink::None) && self.format == Format::Text {
             to_stderr(&format!("brisk: {}: {}", level.name(), printable(message)));
         }
         self.record(level, message, None);
     }
 
-    fn record(&self, level: Level, message: &str, hint: Option<&str>) {
+    fn record(&self, level: Level, message: &str, error: Option<&Error>) {
+        let line = || line(self.format, level, message, error, SystemTime::now());
         let sent = match &self.sink {
+            Sink::None if self.json_on_stderr() => {
+                to_stderr(line().trim_end());
+                Ok(())
+            }
             Sink::None => Ok(()),
             Sink::File(file) => {
                 // One write, so that lines of several processes do not mix (O_APPEND).
-                let line = line(self.format, level, message, hint, SystemTime::now());
-                (&*file).write_all(line.as_bytes())
+                (&*file).write_all(line().as_bytes())
             }
             Sink::Journal(socket, id) => socket.send(&journal_record(level, message, id)).map(drop),
             Sink::Syslog(socket, id) => {
@@ -147,20 +159,34 @@ impl Log {
     }
 }
 
-/// One line of a log file, with its newline. `hint` is a key of its own: engines match words in `msg`.
-pub fn line(format: Format, level: Level, message: &str, hint: Option<&str>, time: SystemTime) -> String {
+/// One line of a log file, with its newline. What is known of an error beside its text has keys of its own: engines match
+/// words in `msg`.
+pub fn line(format: Format, level: Level, message: &str, error: Option<&Error>, time: SystemTime) -> String {
     let time = rfc3339(time);
     match format {
         Format::Json => {
             let mut line = format!("{{\"level\":\"{}\",\"msg\":{}", level.name(), quoted(message));
-            if let Some(hint) = hint {
-                line.push_str(&format!(",\"hint\":{}", quoted(hint)));
+            for (key, value) in error.map(fields).unwrap_or_default() {
+                line.push_str(&format!(",\"{key}\":{}", quoted(&value)));
             }
             line.push_str(&format!(",\"time\":\"{time}\"}}\n"));
             line
         }
         Format::Text => format!("time=\"{time}\" level={} msg={}\n", level.name(), quoted(message)),
     }
+}
+
+/// What is known of an error.
+fn fields(error: &Error) -> Vec<(&'static str, String)> {
+    let deed = error.deed();
+    let fields = [
+        ("stage", Some(error.stage().name().to_owned())),
+        ("op", deed.map(|(deed, _)| deed.name().to_owned())),
+        ("errno", error.root_errno().map(|errno| format!("{errno:?}"))),
+        ("object", deed.and_then(|(_, object)| object.map(str::to_owned))),
+        ("hint", error.hint().map(str::to_owned)),
+    ];
+    fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// A JSON string.

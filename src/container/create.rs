@@ -24,7 +24,7 @@ use crate::plan::process::hooks;
 use crate::plan::step::Step;
 use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use crate::spec::annotations::{self, Trust};
-use crate::spec::{self, Spec};
+use crate::spec::{self, Loaded, Spec};
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
 
@@ -56,20 +56,22 @@ pub(super) struct Bundle {
     dir: PathBuf,
     text: Vec<u8>,
     pub(super) spec: Spec,
+    /// What is odd about the text.
+    warnings: Vec<String>,
 }
 
 impl Bundle {
     pub(super) fn load(global: &Global, args: &Create) -> Result<Bundle> {
         let what = || format!("find the bundle {}", args.bundle.display());
         let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
-        let (text, mut spec) = match &args.config {
+        let Loaded { text, mut spec, warnings } = match &args.config {
             Some(file) => spec::load_file(file)?,
             None => spec::load_text(&dir)?,
         };
         trust::decide(global, &mut spec)?;
         global.environment.tell_sockets(&mut spec);
         global.environment.name_receiver(&mut spec);
-        Ok(Bundle { dir, text, spec })
+        Ok(Bundle { dir, text, spec, warnings })
     }
 
     /// Gives an ordinary user's bundle its user namespace. The copy that `exec` and others read gets it too.
@@ -126,7 +128,9 @@ pub(super) fn plan_of(
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
     };
-    plan::create::create(&bundle.spec, host, &options)
+    let mut plan = plan::create::create(&bundle.spec, host, &options)?;
+    plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
+    Ok(plan)
 }
 
 /// What `create` would do with a bundle here, and the facts it rests on.
@@ -186,7 +190,7 @@ pub(super) fn make(
     let (lock, record) = match prepared {
         Ok((Some(lock), record)) => (lock, record),
         // Deleted by force in this instant.
-        Ok((None, _)) => return Err(state::does_not_exist()),
+        Ok((None, _)) => return Err(state::does_not_exist(&global.root, &args.id)),
         Err(error) => {
             if let Err(failure) = dir.remove() {
                 (global.warn)(&failure.to_string());

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::options::{Delete, Global};
 use super::{Container, files, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::systemd::driver::plan_cgroup;
@@ -50,7 +50,7 @@ fn mark(trace: &mut Option<Trace>, what: &str) {
 fn one(global: &Global, id: &str, force: Force, poststop: Poststop, trace: &mut Option<Trace>) -> Result<()> {
     let gone = || match force {
         Force::Yes => Ok(()),
-        Force::No => Err(does_not_exist()),
+        Force::No => Err(does_not_exist(&global.root, id)),
     };
     let Some(dir) = Dir::find(&global.root, id)? else { return gone() };
     let lock = match dir.lock(Wait::No) {
@@ -131,7 +131,9 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
         status => Err(Error::new(
             Stage::State,
             format!("cannot delete container {id} that is not stopped: {}", status.name()),
-        )),
+        )
+        .doing(Deed::Delete, id)
+        .with_hint("`kill` ends its first process; `delete --force` does both")),
     }
 }
 

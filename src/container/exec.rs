@@ -21,6 +21,7 @@ use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{self, Keyring};
 use crate::spec::process::{Capabilities, Process};
+use crate::spec::validate::validate_process;
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
 
@@ -177,5 +178,6 @@ fn process(args: &Exec, spec: &Spec) -> Result<Process> {
     }
     process.apparmor_profile = args.apparmor.clone().or(process.apparmor_profile);
     process.selinux_label = args.process_label.clone().or(process.selinux_label);
+    validate_process(&process)?;
     Ok(process)
 }

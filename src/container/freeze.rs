@@ -29,7 +29,7 @@ pub fn resume(global: &Global, id: &str) -> Result<()> {
 /// A container nobody else is changing.
 pub(super) fn locked(global: &Global, id: &str) -> Result<(Container, Lock)> {
     let container = Container::load(&global.root, id)?;
-    let lock = container.dir.lock(Wait::Forever)?.ok_or_else(does_not_exist)?;
+    let lock = container.dir.lock(Wait::Forever)?.ok_or_else(|| does_not_exist(&global.root, id))?;
     let record = container.dir.load()?;
     Ok((Container { dir: container.dir, record }, lock))
 }

@@ -65,7 +65,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let host = host_for(&bundle.spec, Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now, terminal, &host)?;
     let dir = Dir::create(&global.root, &args.id)?;
-    let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist()) };
+    let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist(&global.root, &args.id)) };
     let mut container = Container { record: record(&create, &bundle, &plan)?, dir };
     let mut restoring = Restoring {
         global,

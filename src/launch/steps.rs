@@ -10,7 +10,7 @@ use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::EndLink;
@@ -186,6 +186,7 @@ impl<'a> Parent<'a> {
                 let name = crate::plan::process::rlimits::name(limit.resource).unwrap_or("?");
                 process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
                     .at(Stage::Process, || format!("set rlimit {name} to {}/{}", limit.soft, limit.hard))
+                    .doing(Deed::Rlimit, || name)
             }
             Step::OomScoreAdj(score) => self.oom_score_adj(*score),
             Step::Affinity(mask) => affinity::set(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
@@ -339,7 +340,9 @@ impl<'a> Parent<'a> {
 
     fn oom_score_adj(&self, score: i64) -> Result<()> {
         let path = format!("/proc/{}/oom_score_adj", self.child()?.0);
-        std::fs::write(&path, score.to_string()).at(Stage::Process, || format!("set oom_score_adj to {score}"))
+        std::fs::write(&path, score.to_string())
+            .at(Stage::Process, || format!("set oom_score_adj to {score}"))
+            .doing(Deed::OomScoreAdj, || score.to_string())
     }
 
     /// Those by which the child maps what it makes itself; what is the host's is mapped here.
@@ -426,7 +429,7 @@ impl<'a> Parent<'a> {
             }
             // Back in our own mount namespace, where the cgroups are that are now removed.
             Err(errno) => {
-                let error = Error::errno(Stage::Namespace, what(), errno);
+                let error = Error::errno(Stage::Namespace, what(), errno).doing(Deed::Clone, "");
                 own.leave().and(Err(match (errno, args.cgroup) {
                     (Errno::EBUSY, Some(_)) => error.with_hint(
                         "a cgroup that gives controllers to its sub-cgroups takes no processes (cgroups(7))",

@@ -124,7 +124,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if systemd && !(waits || input.stops_for_hooks) {
         steps.push(Step::JoinScope);
     }
-    steps.extend(process::oom_score_adj(input.spec.process.as_ref())?);
+    steps.extend(process::oom_score_adj(input.spec.process.as_ref()));
     steps.push(Step::SaveState);
     let mut left: Vec<Step> = place::ownership(input).into_iter().chain(place::delegation(input)?).collect();
     if let Some(process) = input.spec.process.as_ref().filter(|_| input.in_userns()) {

@@ -136,7 +136,7 @@ fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Ve
     if !options.rdt.is_empty() {
         steps.push(Step::JoinRdt(options.rdt.clone()));
     }
-    steps.extend(process::oom_score_adj(Some(process))?);
+    steps.extend(process::oom_score_adj(Some(process)));
     steps.extend(process::ready(left));
     steps.push(Step::Await(SyncPoint::Launched));
     steps.extend(listener);

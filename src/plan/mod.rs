@@ -10,6 +10,7 @@
 
 pub mod cgroup;
 pub mod create;
+mod deed;
 mod draft;
 pub mod exec;
 pub mod namespace;

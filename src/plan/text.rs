@@ -7,11 +7,12 @@ use nix::errno::Errno;
 
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
+use super::deed::deed;
 use super::op::{
     ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, Reach, Refusal, SetupOp, TmpfsMode, What,
 };
 use super::step::{HostObject, MapWriter, Mounts, Step};
-use crate::error::{Error, Stage, errno_text};
+use crate::error::{Deed, Error, Stage, errno_text};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::caps;
 use crate::plan::process::rlimits;
@@ -410,7 +411,8 @@ impl Plan {
             return Error::errno(Stage::Sync, format!("the child reported a fault in operation {index}"), errno);
         };
         if let ChildOp::Setup(SetupOp::Program { name, .. }) = op {
-            return program_error(&name.to_string_lossy(), errno, detail);
+            let name = name.to_string_lossy();
+            return program_error(&name, errno, detail).doing(Deed::FindProgram, &*name);
         }
         let (stage, line) = op.describe();
         let mut what = if op == ChildOp::Last(&LastOp::Exec) {
@@ -424,7 +426,11 @@ impl Plan {
         if let ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) = op {
             return hook_error(hook.kind, errno, detail).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
         }
-        Error::errno(stage, what, errno)
+        let error = Error::errno(stage, what, errno);
+        match deed(&op) {
+            Some((deed, object)) => error.doing(deed, object),
+            None => error,
+        }
     }
 }
 
@@ -462,7 +468,12 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
             return Error::new(Stage::Exec, format!("exec: {name:?}: executable file not found in $PATH"));
         }
         Errno::EPERM if !detail.is_empty() => format!("exec: {name:?}: cannot run executable {detail}"),
-        Errno::EACCES => format!("exec: {name:?}: {}", errno_text(errno)),
+        Errno::EACCES => {
+            return Error::new(Stage::Exec, format!("exec: {name:?}: {}", errno_text(errno))).with_hint(
+                "it must be a regular file with the x bit for the container's user, on a mount without noexec, and every \
+                 directory above it must be searchable",
+            );
+        }
         errno => format!("exec: {name:?}: stat {name}: {}", errno_text(errno)),
     };
     Error::new(Stage::Exec, what)

@@ -6,22 +6,35 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
+use super::place::{self, Place};
 use super::process::Process;
-use super::strict::Strict;
+use super::strict::{Notes, Strict, Unknown};
 use super::{Spec, validate};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Error, Result, Stage, nearest};
 
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
 
+/// A configuration that was read and checked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The text it was made from.
+    pub text: Vec<u8>,
+    /// What it says.
+    pub spec: Spec,
+    /// Fields that nobody knows and that look like one that is known.
+    pub warnings: Vec<String>,
+}
+
 /// Reads and checks config.json of a bundle.
 pub fn load(bundle: &Path) -> Result<Spec> {
-    load_text(bundle).map(|(_, spec)| spec)
+    load_text(bundle).map(|loaded| loaded.spec)
 }
 
 /// The same, with the text it was made from.
-pub fn load_text(bundle: &Path) -> Result<(Vec<u8>, Spec)> {
+pub fn load_text(bundle: &Path) -> Result<Loaded> {
     let path = bundle.join(CONFIG);
     match std::fs::read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound && bundle.is_dir() => {
@@ -32,21 +45,49 @@ pub fn load_text(bundle: &Path) -> Result<(Vec<u8>, Spec)> {
 }
 
 /// Reads and checks a configuration under another name (`--config`).
-pub fn load_file(path: &Path) -> Result<(Vec<u8>, Spec)> {
+pub fn load_file(path: &Path) -> Result<Loaded> {
     checked(std::fs::read(path), path)
 }
 
-fn checked(text: std::io::Result<Vec<u8>>, path: &Path) -> Result<(Vec<u8>, Spec)> {
+fn checked(text: std::io::Result<Vec<u8>>, path: &Path) -> Result<Loaded> {
     let text = text.at(Stage::Bundle, || format!("read {}", path.display()))?;
-    let spec: Spec = parse(&text, &path.to_string_lossy())?;
-    validate::validate(&spec).at(Stage::Bundle, || format!("invalid {}", path.display()))?;
-    Ok((text, spec))
+    let name = path.to_string_lossy();
+    let notes = Notes::default();
+    let spec: Spec = parse_with(&text, &name, &notes)?;
+    validate::validate(&spec)
+        .at(Stage::Bundle, || format!("invalid {}", path.display()))
+        .map_err(|error| shown(error, &text, ""))?;
+    let warnings = if notes.unknown.get() { misspelled::<Spec>(&text, &name)? } else { Vec::new() };
+    Ok(Loaded { text, spec, warnings })
+}
+
+/// The error with the line that it is about. `above` is the path of the document among the fields of config.json.
+fn shown(error: Error, text: &[u8], above: &str) -> Error {
+    let Some((Deed::ReadConfig, Some(path))) = error.deed() else { return error };
+    let place = place::of(text, path.strip_prefix(above).unwrap_or(path));
+    error.with_excerpt(place::excerpt(text, &place))
+}
+
+/// A sentence for each field that nobody knows and that looks like one that is known. What looks like none may be of a
+/// later version of the specification, which has it ignored.
+fn misspelled<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<Vec<String>> {
+    let notes = Notes::detailed();
+    parse_with::<T>(text, name, &notes)?;
+    let sentence = |unknown: Unknown| {
+        let near = nearest(&unknown.field, unknown.known.iter().copied())?;
+        let of = if unknown.of.is_empty() { String::new() } else { format!(" of {}", unknown.of) };
+        Some(format!("{name}: the field {:?}{of} is unknown and ignored: did you mean {near}?", unknown.field))
+    };
+    Ok(notes.into_found().into_iter().filter_map(sentence).collect())
 }
 
 /// Reads and checks process.json.
 pub fn load_process(path: &Path) -> Result<Process> {
-    let process: Process = load_json(path)?;
-    validate::validate_process(&process).at(Stage::Bundle, || format!("invalid {}", path.display()))?;
+    let text = std::fs::read(path).at(Stage::Bundle, || format!("read {}", path.display()))?;
+    let process: Process = parse(&text, &path.to_string_lossy())?;
+    validate::validate_process(&process)
+        .at(Stage::Bundle, || format!("invalid {}", path.display()))
+        .map_err(|error| shown(error, &text, "process."))?;
     Ok(process)
 }
 
@@ -63,10 +104,22 @@ pub fn read_json<T: DeserializeOwned>(mut input: impl Read, name: &str) -> Resul
     parse(&text, name)
 }
 
-/// Parses `text`; a message has line and column. Refuses NUL in any string: paths, arguments and names all
+/// Parses `text`; an error names the field and shows its line. Refuses NUL in any string: paths, arguments and names all
 /// end up as C strings, and what follows a NUL would be dropped without a word.
 pub fn parse<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<T> {
-    let value = strict(text).at(Stage::Bundle, || format!("parse {name}"))?;
+    parse_with(text, name, &Notes::default())
+}
+
+fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Result<T> {
+    let value = strict(text, notes).or_else(|error| {
+        let mut place = place::at(text, error.line(), error.column());
+        if error.classify() != Category::Data {
+            // No value is wrong but the text itself, at the last byte that was read.
+            place.bytes = place.bytes.end.saturating_sub(1)..place.bytes.end;
+        }
+        let field = if place.path.is_empty() { String::new() } else { format!(": {}", place.path) };
+        Err(error).at(Stage::Bundle, || format!("parse {name}{field}")).map_err(|error| about(error, text, &place))
+    })?;
     match find_nul(text) {
         None => Ok(value),
         Some(offset) => {
@@ -74,14 +127,18 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<T> {
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
             let what = format!("parse {name}: NUL byte in a string at line {line} column {column}");
-            Err(Error::new(Stage::Bundle, what))
+            Err(about(Error::new(Stage::Bundle, what), text, &place::at_offset(text, offset + 1)))
         }
     }
 }
 
-fn strict<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+fn about(error: Error, text: &[u8], place: &Place) -> Error {
+    error.doing(Deed::ReadConfig, &*place.path).with_excerpt(place::excerpt(text, place))
+}
+
+fn strict<T: DeserializeOwned>(text: &[u8], notes: &Notes) -> serde_json::Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = T::deserialize(Strict(&mut deserializer))?;
+    let value = T::deserialize(Strict(&mut deserializer, notes))?;
     deserializer.end()?;
     Ok(value)
 }

@@ -10,6 +10,7 @@ pub mod linux;
 mod load;
 pub mod mounts;
 pub mod path;
+mod place;
 pub mod process;
 pub mod resources;
 pub mod seccomp;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{CONFIG, load, load_file, load_json, load_process, load_text, parse, read_json};
+pub use load::{CONFIG, Loaded, load, load_file, load_json, load_process, load_text, parse, read_json};
 
 /// config.json.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -2,35 +2,129 @@
 //!
 //! What serde derives also takes a list, whose items become the fields in the order they have in our source:
 //! `"process": [false, …]` would be read as if it meant something. Everything is handed on to serde_json as it is, but
-//! for structures, which are asked for as maps.
+//! for structures, which are asked for as maps. On the way it is noticed when a structure does not know a field.
+
+use std::cell::{Cell, RefCell};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Wraps a deserializer, a visitor, a seed or an access, so that everything below is wrapped, too.
-pub struct Strict<T>(pub T);
+pub struct Strict<'n, T>(pub T, pub &'n Notes);
+
+/// A field that no structure has a place for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Of what, as `linux.resources` or `mounts[]`; empty for the document.
+    pub of: String,
+    /// Its name.
+    pub field: String,
+    /// What is known there.
+    pub known: &'static [&'static str],
+}
+
+/// What is noticed while a document is read.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Whether there was an unknown field.
+    pub unknown: Cell<bool>,
+    /// Which, where that is asked for: to keep the path costs memory for each field.
+    details: Option<RefCell<Details>>,
+}
+
+#[derive(Debug, Default)]
+struct Details {
+    path: Vec<String>,
+    key: String,
+    fields: Vec<&'static [&'static str]>,
+    found: Vec<Unknown>,
+}
+
+impl Notes {
+    /// Notes that name the fields.
+    pub fn detailed() -> Notes {
+        Notes { details: Some(RefCell::default()), ..Notes::default() }
+    }
+
+    /// What was found.
+    pub fn into_found(self) -> Vec<Unknown> {
+        self.details.map_or_else(Vec::new, |details| details.into_inner().found)
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Details)) {
+        if let Some(details) = &self.details {
+            change(&mut details.borrow_mut());
+        }
+    }
+
+    fn skipped(&self) {
+        self.unknown.set(true);
+        self.with(|details| {
+            let Some((_, of)) = details.path.split_last() else { return };
+            let of = of.iter().fold(String::new(), |path, part| match part.as_str() {
+                "[]" => path + "[]",
+                part if path.is_empty() => part.to_owned(),
+                part => path + "." + part,
+            });
+            let known = details.fields.last().copied().unwrap_or_default();
+            details.found.push(Unknown { of, field: details.key.clone(), known });
+        });
+    }
+}
+
+/// A visitor of a field's name, which is noted.
+struct Key<'n, V>(V, &'n Notes);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Key<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<V::Value, E> {
+        self.1.with(|details| value.clone_into(&mut details.key));
+        self.0.visit_str(value)
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, value: &'de str) -> Result<V::Value, E> {
+        self.1.with(|details| value.clone_into(&mut details.key));
+        self.0.visit_borrowed_str(value)
+    }
+}
 
 macro_rules! hand_on {
     ($($method:ident($($name:ident: $type:ty),*))*) => {
         $(fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method($($name,)* Strict(visitor))
+            self.0.$method($($name,)* Strict(visitor, self.1))
         })*
     };
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
     type Error = D::Error;
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(Strict(visitor))
+        self.1.with(|details| details.fields.push(fields));
+        let done = self.0.deserialize_map(Strict(visitor, self.1));
+        self.1.with(|details| {
+            details.fields.pop();
+        });
+        done
     }
 
+    // What is derived asks for this where it has no field of that name.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.1.skipped();
         self.0.deserialize_ignored_any(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_identifier(Key(visitor, self.1))
     }
 
     hand_on! {
@@ -38,7 +132,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
         deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
         deserialize_bytes() deserialize_byte_buf() deserialize_option() deserialize_unit() deserialize_seq()
-        deserialize_map() deserialize_identifier()
+        deserialize_map()
         deserialize_unit_struct(name: &'static str)
         deserialize_newtype_struct(name: &'static str)
         deserialize_tuple(len: usize)
@@ -64,7 +158,7 @@ macro_rules! visit {
     };
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,35 +181,38 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Strict(deserializer))
+        self.0.visit_some(Strict(deserializer, self.1))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Strict(deserializer))
+        self.0.visit_newtype_struct(Strict(deserializer, self.1))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Strict(items))
+        self.0.visit_seq(Strict(items, self.1))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Strict(entries))
+        self.0.visit_map(Strict(entries, self.1))
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Strict(deserializer))
+        self.0.deserialize(Strict(deserializer, self.1))
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<'_, A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
-        self.0.next_element_seed(Strict(seed))
+        self.1.with(|details| details.path.push("[]".to_owned()));
+        let element = self.0.next_element_seed(Strict(seed, self.1));
+        self.1.with(|details| drop(details.path.pop()));
+        element
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -123,16 +220,20 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<'_, A> {
     type Error = A::Error;
 
-    // A key is text.
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        self.0.next_key_seed(seed)
+        // What a map is asked for are names that the user has chosen.
+        self.1.with(|details| "*".clone_into(&mut details.key));
+        self.0.next_key_seed(Strict(seed, self.1))
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
-        self.0.next_value_seed(Strict(seed))
+        self.1.with(|details| details.path.push(details.key.clone()));
+        let value = self.0.next_value_seed(Strict(seed, self.1));
+        self.1.with(|details| drop(details.path.pop()));
+        value
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -8,32 +8,33 @@ use super::linux::Linux;
 use super::mounts::Mount;
 use super::process::Process;
 use super::{Root, Spec};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Deed, Error, Result, Stage};
 
 /// uname(2): __NEW_UTS_LEN.
 const UTS_MAX: usize = 64;
 /// The id that setresuid(2) and chown(2) take as "leave unchanged".
 const NO_ID: u32 = u32::MAX;
 
-fn bad<T>(what: impl Into<String>) -> Result<T> {
-    Err(Error::new(Stage::Bundle, what))
+/// `path` is the field's, as `mounts[2].destination`.
+fn bad<T>(path: impl Into<String>, what: impl Into<String>) -> Result<T> {
+    Err(Error::new(Stage::Bundle, what).doing(Deed::ReadConfig, path))
 }
 
 /// Checks a whole config.json. A missing process is allowed: `create` needs none.
 pub fn validate(spec: &Spec) -> Result<()> {
     if !is_semver(&spec.oci_version) {
-        return bad(format!("ociVersion {:?} is not a semantic version", spec.oci_version));
+        return bad("ociVersion", format!("ociVersion {:?} is not a semantic version", spec.oci_version));
     }
     check_root(spec.root.as_ref())?;
     if let Some(process) = &spec.process {
         validate_process(process)?;
     }
-    spec.mounts.iter().try_for_each(check_mount)?;
+    spec.mounts.iter().enumerate().try_for_each(|(index, mount)| check_mount(index, mount))?;
     if let Some(hooks) = &spec.hooks {
         check_hooks(hooks)?;
     }
     if spec.annotations.contains_key("") {
-        return bad("annotations: a key must not be empty");
+        return bad("annotations", "annotations: a key must not be empty");
     }
     check_uts(spec)?;
     spec.linux.as_ref().map_or(Ok(()), check_linux)
@@ -42,24 +43,24 @@ pub fn validate(spec: &Spec) -> Result<()> {
 /// Checks a process: config.json's, or process.json of `exec`.
 pub fn validate_process(process: &Process) -> Result<()> {
     if process.args.is_empty() {
-        return bad("process.args must not be empty");
+        return bad("process.args", "process.args must not be empty");
     }
     if process.cwd.is_empty() {
-        return bad("process.cwd must not be empty");
+        return bad("process.cwd", "process.cwd must not be empty");
     }
     if !process.cwd.starts_with('/') {
-        return bad(format!("process.cwd {:?} must be an absolute path", process.cwd));
+        return bad("process.cwd", format!("process.cwd {:?} must be an absolute path", process.cwd));
     }
     let user = &process.user;
     if user.uid == NO_ID || user.gid == NO_ID || user.additional_gids.contains(&NO_ID) {
-        return bad(format!("process.user: {NO_ID} is not an id"));
+        return bad("process.user", format!("process.user: {NO_ID} is not an id"));
     }
     if user.umask.is_some_and(|umask| umask > 0o777) {
-        return bad("process.user.umask is above 0777");
+        return bad("process.user.umask", "process.user.umask is above 0777");
     }
     match process.oom_score_adj {
         Some(score) if !(-1000..=1000).contains(&score) => {
-            bad(format!("process.oomScoreAdj {score} is not between -1000 and 1000"))
+            bad("process.oomScoreAdj", format!("process.oomScoreAdj {score} is not between -1000 and 1000"))
         }
         _ => Ok(()),
     }
@@ -79,18 +80,21 @@ fn is_semver(version: &str) -> bool {
 
 fn check_root(root: Option<&Root>) -> Result<()> {
     match root {
-        None => bad("root must be specified"),
-        Some(root) if root.path.is_empty() => bad("root.path must not be empty"),
+        None => bad("root", "root must be specified"),
+        Some(root) if root.path.is_empty() => bad("root.path", "root.path must not be empty"),
         Some(_) => Ok(()),
     }
 }
 
-fn check_mount(mount: &Mount) -> Result<()> {
+fn check_mount(index: usize, mount: &Mount) -> Result<()> {
     if mount.destination.is_empty() {
-        return bad("mounts: a destination must not be empty");
+        return bad(format!("mounts[{index}].destination"), "mounts: a destination must not be empty");
     }
     if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
-        return bad(format!("mount {}: uidMappings and gidMappings need each other", mount.destination));
+        return bad(
+            format!("mounts[{index}]"),
+            format!("mount {}: uidMappings and gidMappings need each other", mount.destination),
+        );
     }
     Ok(())
 }
@@ -105,12 +109,18 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
         ("poststop", &hooks.poststop),
     ];
     for (name, list) in lists {
-        for hook in list {
+        for (index, hook) in list.iter().enumerate() {
             if !hook.path.starts_with('/') {
-                return bad(format!("hooks.{name}: path {:?} is not absolute", hook.path));
+                return bad(
+                    format!("hooks.{name}[{index}].path"),
+                    format!("hooks.{name}: path {:?} is not absolute", hook.path),
+                );
             }
             if hook.timeout.is_some_and(|timeout| timeout <= 0) {
-                return bad(format!("hooks.{name}: timeout of {} must be greater than zero", hook.path));
+                return bad(
+                    format!("hooks.{name}[{index}].timeout"),
+                    format!("hooks.{name}: timeout of {} must be greater than zero", hook.path),
+                );
             }
         }
     }
@@ -126,10 +136,10 @@ fn check_uts(spec: &Spec) -> Result<()> {
     for (name, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
         let value = value.as_deref().unwrap_or_default();
         if !value.is_empty() && !uts {
-            return bad(format!("unable to set {name} without a private UTS namespace"));
+            return bad(name, format!("unable to set {name} without a private UTS namespace"));
         }
         if value.len() > UTS_MAX {
-            return bad(format!("{name} is longer than {UTS_MAX} bytes"));
+            return bad(name, format!("{name} is longer than {UTS_MAX} bytes"));
         }
     }
     Ok(())
@@ -147,15 +157,21 @@ fn check_linux(linux: &Linux) -> Result<()> {
     ];
     for (field, absent, kind) in needs {
         if !absent && !has_namespace(linux, kind) {
-            return bad(format!("linux.{field} needs a {kind} namespace"));
+            return bad(format!("linux.{field}"), format!("linux.{field} needs a {kind} namespace"));
         }
     }
     for (clock, offset) in &linux.time_offsets {
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
-            return bad(format!("linux.timeOffsets: clock {clock:?} does not exist"));
+            return bad(
+                format!("linux.timeOffsets.{clock}"),
+                format!("linux.timeOffsets: clock {clock:?} does not exist"),
+            );
         }
         if offset.nanosecs >= 1_000_000_000 {
-            return bad(format!("linux.timeOffsets.{clock}: nanosecs {} is a second or more", offset.nanosecs));
+            return bad(
+                format!("linux.timeOffsets.{clock}.nanosecs"),
+                format!("linux.timeOffsets.{clock}: nanosecs {} is a second or more", offset.nanosecs),
+            );
         }
     }
     Ok(())

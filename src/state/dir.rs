@@ -2,13 +2,14 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, Root, UNREADY_CONFIG, check_id};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::sys::fs;
 
 const TEMPORARY: &CStr = c".new";
@@ -45,7 +46,9 @@ impl Dir {
                 return Err(Error::new(Stage::State, "container with given ID already exists")
                     .with_hint("`brisk delete` removes a container that has ended"));
             }
-            result => result.at(Stage::State, || format!("make the state directory of {id}"))?,
+            result => {
+                result.at(Stage::State, || format!("make the state directory of {id}")).doing(Deed::MakeState, || id)?
+            }
         }
         match open(root.as_fd(), &name) {
             Ok(fd) => Ok(Dir { root, name, fd }),
@@ -59,7 +62,7 @@ impl Dir {
 
     /// Opens the directory of a container that exists.
     pub fn open(root: &Root, id: &str) -> Result<Dir> {
-        Dir::find(root, id)?.ok_or_else(does_not_exist)
+        Dir::find(root, id)?.ok_or_else(|| does_not_exist(root, id))
     }
 
     /// Opens the directory of a container, if there is one.
@@ -186,7 +189,7 @@ impl Dir {
 
     /// Reads state.json of a container that exists.
     pub fn load(&self) -> Result<Record> {
-        self.find_record()?.ok_or_else(does_not_exist)
+        self.find_record()?.ok_or_else(gone)
     }
 
     /// Whether the container waits for `start`: somebody has the fifo open for reading. A `start` that was cut
@@ -257,7 +260,20 @@ impl Dir {
 }
 
 /// There is no such container. Engines look for these words (containerd, podman, BuildKit).
-pub fn does_not_exist() -> Error {
+pub fn does_not_exist(root: &Root, id: &str) -> Error {
+    let other = ["runc", "crun", "youki"].into_iter().find(|name| Path::new("/run").join(name).join(id).exists());
+    let hint = match other {
+        Some(runtime) => format!("/run/{runtime}/{id} is there: the container was made by {runtime}"),
+        None => format!(
+            "containers are looked for in {}: --root names another directory, `list` shows what is there",
+            root.path().display()
+        ),
+    };
+    gone().doing(Deed::FindContainer, id).with_hint(hint)
+}
+
+/// The same of a container that was deleted meanwhile.
+fn gone() -> Error {
     Error::new(Stage::State, "container does not exist")
 }
 

@@ -112,12 +112,8 @@ pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
 pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
     let Startup { process, linux, .. } = startup;
     let environment = ProgramEnvironment::parse(&process.env)?;
-    let Some(name) = process.args.first() else {
-        return Err(Error::new(Stage::Bundle, "process.args is empty"));
-    };
-    if !process.cwd.starts_with('/') {
-        return Err(Error::new(Stage::Bundle, format!("process.cwd {:?} is not absolute", process.cwd)));
-    }
+    // `spec::validate` refuses a process without arguments and a relative directory.
+    let name = process.args.first().map_or("", String::as_str);
     let ops = &mut draft.setup;
     attributes(process, linux, startup.host, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
@@ -141,7 +137,7 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
         None => (caps::CapSets::default(), Vec::new()),
     };
     draft.warnings.extend(warnings);
-    let name = c_string(name.as_str(), "process.args")?;
+    let name = c_string(name, "process.args")?;
     ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: sets.effective });
     if uid != 0 || startup.userns {
         ops.push(SetupOp::OwnStreams(uid));
@@ -295,13 +291,8 @@ pub(super) fn rlimits(process: &Process) -> Result<Vec<Step>> {
 }
 
 /// A lower one than the runtime's own needs the runtime's rights.
-pub(super) fn oom_score_adj(process: Option<&Process>) -> Result<Option<Step>> {
-    match process.and_then(|process| process.oom_score_adj) {
-        Some(score) if !(-1000..=1000).contains(&score) => {
-            Err(Error::new(Stage::Bundle, format!("process.oomScoreAdj {score} is not within -1000 to 1000")))
-        }
-        score => Ok(score.map(Step::OomScoreAdj)),
-    }
+pub(super) fn oom_score_adj(process: Option<&Process>) -> Option<Step> {
+    process.and_then(|process| process.oom_score_adj).map(Step::OomScoreAdj)
 }
 
 /// The end of the set-up, with what the parent has left to do for a child that waits. Where that is nothing, the child

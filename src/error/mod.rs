@@ -3,10 +3,15 @@
 //! Decides nothing and touches nothing; library code returns these and never prints them. `main` prints
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
 
+mod hints;
+mod nearest;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use nix::errno::Errno;
+
+pub use nearest::nearest;
 
 /// The part of the work that failed. It is the first word of the printed error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,46 @@ impl Stage {
     }
 }
 
+macro_rules! deeds {
+    ($($(#[doc = $doc:literal])? $deed:ident $name:literal;)*) => {
+        /// What was being done, where advice depends on it or log records have it as a field.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the words say it")]
+        pub enum Deed { $($(#[doc = $doc])? $deed),* }
+
+        impl Deed {
+            /// The word of log records.
+            pub const fn name(self) -> &'static str {
+                match self { $(Deed::$deed => $name),* }
+            }
+        }
+    };
+}
+
+deeds! {
+    ReadConfig "read the configuration";
+    FindContainer "find the container";
+    MakeState "make the state directory";
+    Delete "delete";
+    Clone "clone3";
+    Unshare "unshare";
+    Join "setns";
+    TakeRoot "take the root";
+    /// A file system of the kernel's.
+    Mount "mount";
+    MountProc "mount proc";
+    MountSysfs "mount sysfs";
+    Bind "bind mount";
+    PivotRoot "pivot_root";
+    Sysctl "write a sysctl";
+    Label "set a label";
+    Rlimit "setrlimit";
+    OomScoreAdj "set oom_score_adj";
+    FindProgram "find the program";
+    Execve "execve";
+    WriteLimit "write a limit";
+}
+
 /// What lies below an [`Error`].
 #[derive(Debug, thiserror::Error)]
 enum Cause {
@@ -89,9 +134,12 @@ enum Cause {
 #[derive(Debug)]
 pub struct Error {
     stage: Stage,
+    deed: Option<Deed>,
+    object: Option<Box<str>>,
     what: String,
     cause: Option<Cause>,
     hint: Option<Cow<'static, str>>,
+    excerpt: Option<Box<str>>,
 }
 
 /// The result of everything that is not a bare system call.
@@ -100,12 +148,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error that is its own cause. `what` is lower case, with no full stop.
     pub fn new(stage: Stage, what: impl Into<String>) -> Self {
-        Error { stage, what: what.into(), cause: None, hint: None }
+        Error { stage, deed: None, object: None, what: what.into(), cause: None, hint: None, excerpt: None }
     }
 
     /// An error caused by a failed system call.
     pub fn errno(stage: Stage, what: impl Into<String>, errno: Errno) -> Self {
-        Error { stage, what: what.into(), cause: Some(Cause::Errno(errno)), hint: None }
+        Error { cause: Some(Cause::Errno(errno)), ..Error::new(stage, what) }
     }
 
     /// The same error with a piece of advice.
@@ -113,6 +161,43 @@ impl Error {
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same error of something that was done to an object; both are fields of log records, and advice is looked
+    /// for by what was done.
+    #[must_use]
+    pub fn doing(mut self, deed: Deed, object: impl Into<String>) -> Self {
+        self.deed = Some(deed);
+        self.object = Some(object.into().into_boxed_str()).filter(|object| !object.is_empty());
+        self
+    }
+
+    /// What was being done, and to what: the innermost error that says so.
+    pub fn deed(&self) -> Option<(Deed, Option<&str>)> {
+        match &self.cause {
+            Some(Cause::Error(inner)) => inner.deed().or_else(|| self.own_deed()),
+            _ => self.own_deed(),
+        }
+    }
+
+    fn own_deed(&self) -> Option<(Deed, Option<&str>)> {
+        Some((self.deed?, self.object.as_deref()))
+    }
+
+    /// The same error with the lines of a text that it is about, each with a newline.
+    #[must_use]
+    pub fn with_excerpt(mut self, excerpt: String) -> Self {
+        self.excerpt = Some(excerpt.into_boxed_str());
+        self
+    }
+
+    /// Lines of a text that the error is about.
+    pub fn excerpt(&self) -> Option<&str> {
+        match (&self.excerpt, &self.cause) {
+            (Some(excerpt), _) => Some(excerpt),
+            (None, Some(Cause::Error(inner))) => inner.excerpt(),
+            (None, _) => None,
+        }
     }
 
     /// The stage that failed.
@@ -140,97 +225,8 @@ impl Error {
         {
             return Some(hint);
         }
-        let errno = self.root_errno()?;
-        HINTS
-            .iter()
-            .find(|(stage, e, word, _)| *stage == self.stage && *e == errno && self.what.contains(word))
-            .map(|(.., hint)| *hint)
+        hints::find(self.stage, self.deed, self.root_errno()?)
     }
-}
-
-const TOO_MANY_NAMESPACES: &str =
-    "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";
-const NO_SUCH_NAMESPACE: &str = "the kernel lacks one of the namespace types asked for: see /proc/self/ns";
-
-/// Advice by stage, errno and a word of the operation; the first match wins.
-const HINTS: &[(Stage, Errno, &str, &str)] = &[
-    (
-        Stage::Namespace,
-        Errno::EPERM,
-        "clone",
-        "without CAP_SYS_ADMIN only user namespaces can be made, and those may be off: see sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
-    ),
-    (Stage::Namespace, Errno::ENOSPC, "clone", TOO_MANY_NAMESPACES),
-    (Stage::Namespace, Errno::ENOSPC, "unshare", TOO_MANY_NAMESPACES),
-    (Stage::Namespace, Errno::EINVAL, "clone", NO_SUCH_NAMESPACE),
-    (Stage::Namespace, Errno::EINVAL, "unshare", NO_SUCH_NAMESPACE),
-    (
-        Stage::Rootfs,
-        Errno::EPERM,
-        "mount proc",
-        "a fresh proc needs a proc that nothing covers in the parent namespace, and a pid namespace of the container's own",
-    ),
-    (
-        Stage::Rootfs,
-        Errno::EPERM,
-        "mount sysfs",
-        "a fresh sysfs needs a network namespace owned by the container's user namespace; bind /sys instead",
-    ),
-    (Stage::Rootfs, Errno::ELOOP, "", "a symbolic link stands where a directory or file is needed"),
-    (Stage::Rootfs, Errno::ENODEV, "mount", "the kernel does not know this file system type: see /proc/filesystems"),
-    (
-        Stage::Cgroup,
-        Errno::EBUSY,
-        "write",
-        "the limit is below what is in use, or processes sit in an inner node of the cgroup tree",
-    ),
-    (
-        Stage::Cgroup,
-        Errno::ENOSPC,
-        "",
-        "cpuset.cpus and cpuset.mems must be set before a process may join, and there is a limit on the number of cgroups",
-    ),
-    (
-        Stage::Cgroup,
-        Errno::EACCES,
-        "",
-        "this user may not write there: the cgroup must be delegated (see systemd.resource-control(5), Delegate=)",
-    ),
-    (Stage::Cgroup, Errno::EROFS, "", "the cgroup file system is mounted read-only here"),
-    (Stage::Process, Errno::EPERM, "rlimit", "raising a hard limit needs CAP_SYS_RESOURCE"),
-    (Stage::Process, Errno::EACCES, "oom_score_adj", "lowering oom_score_adj needs CAP_SYS_RESOURCE"),
-    (Stage::Exec, Errno::ENOEXEC, "", "the file is not a program for this machine, or a script without a #! line"),
-    (
-        Stage::Exec,
-        Errno::ENOENT,
-        "exec",
-        "the program's interpreter (its #! line or ELF loader) may be missing in the rootfs",
-    ),
-];
-
-/// The one of `known` that `typed` may have been meant for: at most a third of its letters differ, and at most three.
-pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (typed.chars().count() / 3).clamp(1, 3);
-    let near = known.map(|word| (distance(typed, word), word)).min_by_key(|(distance, _)| *distance);
-    near.filter(|(distance, _)| *distance <= most).map(|(_, word)| word)
-}
-
-/// How many letters have to be added, removed, exchanged or swapped with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) =
-        (a.chars().flat_map(char::to_lowercase).collect(), b.chars().flat_map(char::to_lowercase).collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let exchanged = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            let swapped = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
-            row.push((rows[i - 1][j] + 1).min(row[j - 1] + 1).min(exchanged).min(swapped));
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 /// The C library's text for `errno` in lower case, as Go prints it: engines match these texts. (nix has texts of its
@@ -268,16 +264,24 @@ pub trait Context<T> {
     fn at<S: Into<String>>(self, stage: Stage, what: impl FnOnce() -> S) -> Result<T>;
 }
 
+/// Says what was being done ([`Error::doing`]); `object` is only evaluated on failure.
+pub trait Doing {
+    /// Names it.
+    #[must_use]
+    fn doing<S: Into<String>>(self, deed: Deed, object: impl FnOnce() -> S) -> Self;
+}
+
+impl<T> Doing for Result<T> {
+    fn doing<S: Into<String>>(self, deed: Deed, object: impl FnOnce() -> S) -> Self {
+        self.map_err(|error| error.doing(deed, object()))
+    }
+}
+
 macro_rules! context {
     ($source:ty, $cause:ident, $wrap:expr) => {
         impl<T> Context<T> for std::result::Result<T, $source> {
             fn at<S: Into<String>>(self, stage: Stage, what: impl FnOnce() -> S) -> Result<T> {
-                self.map_err(|error| Error {
-                    stage,
-                    what: what().into(),
-                    cause: Some(Cause::$cause($wrap(error))),
-                    hint: None,
-                })
+                self.map_err(|error| Error { cause: Some(Cause::$cause($wrap(error))), ..Error::new(stage, what()) })
             }
         }
     };
@@ -308,21 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn typos_are_near_to_what_was_meant() {
-        let known = || ["create", "delete", "memory", "access", "start", "state"].into_iter();
-        for (typed, meant) in
-            [("crate", "create"), ("memmory", "memory"), ("acess", "access"), ("satrt", "start"), ("Delete", "delete")]
-        {
-            assert_eq!(nearest(typed, known()), Some(meant));
-        }
-        for typed in ["", "x", "frobnicate", "inspect"] {
-            assert_eq!(nearest(typed, known()), None, "{typed}");
-        }
-    }
-
-    #[test]
     fn a_known_errno_has_advice() {
-        let error = Error::errno(Stage::Namespace, "clone3 (user, pid)", Errno::EPERM);
+        let error = Error::errno(Stage::Namespace, "clone3 (user, pid)", Errno::EPERM).doing(Deed::Clone, "");
         assert!(error.hint().unwrap().contains("unprivileged_userns_clone"));
         assert!(Error::new(Stage::Args, "x").hint().is_none());
     }

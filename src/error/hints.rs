@@ -1,0 +1,150 @@
+//! Advice for errors whose cause is mostly the same: by stage, what was being done, and errno. Pure.
+
+use nix::errno::Errno;
+
+use super::{Deed, Stage};
+
+const TOO_MANY_NAMESPACES: &str =
+    "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";
+const NO_SUCH_NAMESPACE: &str = "the kernel lacks one of the namespace types asked for: see /proc/self/ns";
+const NO_PROFILE: &str = "the profile is not loaded, or this kernel runs without the security module: see \
+    /sys/kernel/security/lsm, and apparmor_parser(8) to load one";
+
+/// One row: stage, what was being done (anything where it is none), errno, advice. The first that fits counts.
+type Row = (Stage, Option<Deed>, Errno, &'static str);
+
+const HINTS: &[Row] = &[
+    (
+        Stage::Namespace,
+        Some(Deed::Clone),
+        Errno::EPERM,
+        "without CAP_SYS_ADMIN only user namespaces can be made, and those may be off: see sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
+    ),
+    (Stage::Namespace, Some(Deed::Clone), Errno::ENOSPC, TOO_MANY_NAMESPACES),
+    (Stage::Namespace, Some(Deed::Unshare), Errno::ENOSPC, TOO_MANY_NAMESPACES),
+    (Stage::Namespace, Some(Deed::Clone), Errno::EINVAL, NO_SUCH_NAMESPACE),
+    (Stage::Namespace, Some(Deed::Unshare), Errno::EINVAL, NO_SUCH_NAMESPACE),
+    (
+        Stage::Namespace,
+        Some(Deed::Clone),
+        Errno::ENOMEM,
+        "the first process of the pid namespace that is joined may have ended: nothing can be started in it any more",
+    ),
+    (
+        Stage::Namespace,
+        Some(Deed::Clone),
+        Errno::EAGAIN,
+        "a limit on the number of processes was reached: see RLIMIT_NPROC, pids.max of the cgroup, and sysctl kernel.pid_max",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::MountProc),
+        Errno::EPERM,
+        "a fresh proc needs a proc that nothing covers in the parent namespace, and a pid namespace of the container's own",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::MountSysfs),
+        Errno::EPERM,
+        "a fresh sysfs needs a network namespace owned by the container's user namespace; bind /sys instead",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::TakeRoot),
+        Errno::ENOENT,
+        "root.path of config.json names no directory; a path that does not begin with / is below the bundle",
+    ),
+    (Stage::Rootfs, Some(Deed::TakeRoot), Errno::ENOTDIR, "root.path of config.json must name a directory"),
+    (
+        Stage::Rootfs,
+        Some(Deed::TakeRoot),
+        Errno::EACCES,
+        "the container's user needs search permission for every directory above the root",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::Bind),
+        Errno::ENOENT,
+        "the source of a bind mount must exist on the host; where it does, a directory of the destination cannot be made",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::PivotRoot),
+        Errno::EINVAL,
+        "the host's root is an initramfs, or brisk runs in a chroot: --no-pivot does without pivot_root",
+    ),
+    (Stage::Rootfs, None, Errno::ELOOP, "a symbolic link stands where a directory or file is needed"),
+    (
+        Stage::Rootfs,
+        Some(Deed::Mount),
+        Errno::ENODEV,
+        "the kernel does not know this file system type: see /proc/filesystems",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::Mount),
+        Errno::EINVAL,
+        "the file system does not take one of these options: `dmesg` may say which",
+    ),
+    (
+        Stage::Cgroup,
+        Some(Deed::WriteLimit),
+        Errno::EBUSY,
+        "the limit is below what is in use, or processes sit in an inner node of the cgroup tree",
+    ),
+    (
+        Stage::Cgroup,
+        Some(Deed::WriteLimit),
+        Errno::ENOENT,
+        "the controller is not enabled for this cgroup, or the kernel lacks the file",
+    ),
+    (
+        Stage::Cgroup,
+        None,
+        Errno::ENOSPC,
+        "cpuset.cpus and cpuset.mems must be set before a process may join, and there is a limit on the number of cgroups",
+    ),
+    (
+        Stage::Cgroup,
+        None,
+        Errno::EACCES,
+        "this user may not write there: the cgroup must be delegated (see systemd.resource-control(5), Delegate=)",
+    ),
+    (Stage::Cgroup, None, Errno::EROFS, "the cgroup file system is mounted read-only here"),
+    (Stage::Process, Some(Deed::Rlimit), Errno::EPERM, "raising a hard limit needs CAP_SYS_RESOURCE"),
+    (Stage::Process, Some(Deed::OomScoreAdj), Errno::EACCES, "lowering oom_score_adj needs CAP_SYS_RESOURCE"),
+    (
+        Stage::Process,
+        Some(Deed::Sysctl),
+        Errno::EINVAL,
+        "the kernel does not take this value: `sysctl NAME` shows what one looks like; ids must be mapped in the container's user namespace",
+    ),
+    (
+        Stage::Process,
+        Some(Deed::Sysctl),
+        Errno::ENOENT,
+        "this kernel has no such sysctl, or the module that brings it is not loaded",
+    ),
+    (Stage::Lsm, Some(Deed::Label), Errno::ENOENT, NO_PROFILE),
+    (Stage::Lsm, Some(Deed::Label), Errno::EINVAL, NO_PROFILE),
+    (Stage::State, Some(Deed::MakeState), Errno::EACCES, "an ordinary user needs XDG_RUNTIME_DIR, or --root DIR"),
+    (Stage::Exec, None, Errno::ENOEXEC, "the file is not a program for this machine, or a script without a #! line"),
+    (
+        Stage::Exec,
+        Some(Deed::Execve),
+        Errno::ENOENT,
+        "the program's interpreter (its #! line or ELF loader) may be missing in the rootfs",
+    ),
+    (
+        Stage::Exec,
+        Some(Deed::Execve),
+        Errno::EACCES,
+        "the program or its interpreter is not executable for this user, or lies on a mount with noexec",
+    ),
+];
+
+/// The advice about an error, if there is any.
+pub fn find(stage: Stage, deed: Option<Deed>, errno: Errno) -> Option<&'static str> {
+    let fits = |row: &&Row| row.0 == stage && row.2 == errno && (row.1.is_none() || row.1 == deed);
+    HINTS.iter().find(fits).map(|row| row.3)
+}

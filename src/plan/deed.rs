@@ -1,0 +1,40 @@
+//! What an operation of the child does and to what, as advice and log records know it. Pure.
+
+use super::op::{ChildOp, Enter, LastOp, MountOp, SetupOp, What};
+use crate::error::Deed;
+
+/// What it does, and its object; `None` where neither advice nor a record depends on it.
+pub(super) fn deed(op: &ChildOp<'_>) -> Option<(Deed, String)> {
+    match op {
+        ChildOp::Setup(op) => of_setup(op),
+        ChildOp::Last(LastOp::Exec) => Some((Deed::Execve, String::new())),
+        ChildOp::Last(LastOp::Fork) => Some((Deed::Clone, String::new())),
+        ChildOp::Last(_) => None,
+    }
+}
+
+fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    Some(match op {
+        SetupOp::Unshare(_) => (Deed::Unshare, String::new()),
+        SetupOp::Fork(_) => (Deed::Clone, String::new()),
+        SetupOp::Join(..) | SetupOp::JoinInit(_) => (Deed::Join, String::new()),
+        SetupOp::Root { path, .. } | SetupOp::RootHere(path) => (Deed::TakeRoot, text(path)),
+        SetupOp::Mount(mount) => (of_mount(mount), format!("/{}", text(&mount.dest))),
+        SetupOp::Enter(Enter::Pivot) => (Deed::PivotRoot, String::new()),
+        SetupOp::Sysctl(path, _) => (Deed::Sysctl, format!("/proc/{}", text(path))),
+        SetupOp::Label(label) => (Deed::Label, text(&label.value)),
+        SetupOp::Rlimit(_) => (Deed::Rlimit, String::new()),
+        SetupOp::Program { name, .. } => (Deed::FindProgram, text(name)),
+        _ => return None,
+    })
+}
+
+fn of_mount(mount: &MountOp) -> Deed {
+    match &mount.what {
+        What::New { kind, .. } if kind.as_c_str() == c"proc" => Deed::MountProc,
+        What::New { kind, .. } if kind.as_c_str() == c"sysfs" => Deed::MountSysfs,
+        What::Bind { .. } | What::BindOrLink { .. } => Deed::Bind,
+        What::New { .. } | What::Remount { .. } => Deed::Mount,
+    }
+}
