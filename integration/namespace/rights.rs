@@ -153,8 +153,10 @@ fn devices_have_the_mode_and_the_owner_that_were_asked_for() {
     let device = json!({ "path": "/dev/nothing-the-host-has", "type": "c", "major": 1, "minor": 3,
                          "fileMode": 0o640, "uid": 1000, "gid": 1001 });
     let bundle = Bundle::probe(&["stat:/dev/nothing-the-host-has", "write:/dev/nothing-the-host-has"]).userns();
-    let bundle =
-        bundle.push("/linux/devices", device).resources("devices", json!([{ "allow": true, "access": "rwm" }]));
+    let bundle = bundle
+        .set("/process/user/uid", json!(1000))
+        .push("/linux/devices", device)
+        .resources("devices", json!([{ "allow": true, "access": "rwm" }]));
     let out = bundle.container().run().ok().json();
     let stat = &out["stat:/dev/nothing-the-host-has"];
     let found = (&stat["mode"], &stat["uid"], &stat["gid"], &stat["minor"]);

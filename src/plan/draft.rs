@@ -97,6 +97,8 @@ pub(super) struct Input<'a> {
     pub clone_flags: u64,
     /// The child waits for the parent before the root is set up.
     pub stops_for_hooks: bool,
+    /// The container runs: what it gets more is cloned in our own mount namespace, where the paths lead.
+    pub runs: bool,
     /// What the mount namespace starts from; a copy, unless it is found that the skeleton will do.
     pub mounts: Mounts,
 }
@@ -127,6 +129,7 @@ impl<'a> Input<'a> {
             stops_for_hooks: !linux.net_devices.is_empty()
                 || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()),
             joins_cgroup: entry.remaining == Remaining::ChildJoins,
+            runs: false,
             mounts: Mounts::Copy,
             spec,
             linux,
@@ -152,8 +155,7 @@ impl<'a> Input<'a> {
     pub(super) fn takes_from_host(&self) -> bool {
         self.namespaces.contains(NamespaceKind::User)
             && self.namespaces.is_new(NamespaceKind::Mount)
-            // For a container that is there already trees are cloned in our own mount namespace, where their paths lead.
-            && self.mounts == Mounts::Copy
+            && !self.runs
             && self.host.uid == 0
             && self.host.returns
     }
@@ -289,8 +291,9 @@ impl Draft {
     }
 }
 
-/// How many descriptors are held at once at the most, in both processes.
-const TOGETHER: usize = 256;
+/// How many descriptors are held at once at the most, in both processes: a limit of 32 is enough for a container. What is
+/// more comes one at a time.
+const TOGETHER: usize = 12;
 
 /// Text as a C string; a NUL byte is refused with the name of the field.
 pub(super) fn c_string(text: impl Into<Vec<u8>>, field: &str) -> Result<CString> {

@@ -23,7 +23,8 @@ use crate::sys::mount_attr::{self, MountAttr};
 
 /// Plans new mounts in the container that `spec` describes.
 pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
-    let input = Input::new(spec, host, options)?;
+    let mut input = Input::new(spec, host, options)?;
+    input.runs = true;
     let mut draft = enter(&input.namespaces)?;
     let mut late: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
