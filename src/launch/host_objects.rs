@@ -15,12 +15,22 @@ use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::namespace::MountView;
 use crate::sys::{fs, process};
 
-/// Takes the objects in the mount namespace of the process behind `child`, in their order.
-pub(super) fn take(child: &OwnedFd, objects: &[HostObject], id_maps: &[OwnedFd]) -> Result<Vec<OwnedFd>> {
+/// How many are held before they are sent: a limit of 32 descriptors is enough for a container.
+const AT_ONCE: usize = 4;
+
+/// Takes the objects in the mount namespace of the process behind `child`, in their order, and hands them to `send`.
+pub(super) fn take(
+    child: &OwnedFd,
+    objects: &[HostObject],
+    id_maps: &[OwnedFd],
+    send: impl Fn(&[OwnedFd]) -> Result<()>,
+) -> Result<()> {
     let view = MountView::current().at(Stage::Namespace, || "open our own root")?;
     process::setns(child.as_fd(), libc::CLONE_NEWNS).at(Stage::Namespace, || "enter the child's mount namespace")?;
     let mut workshop = Workshop::default();
-    let taken = objects.iter().map(|object| one(object, id_maps, &mut workshop)).collect::<Result<Vec<_>>>();
+    let taken = objects.chunks(AT_ONCE).try_for_each(|some| {
+        send(&some.iter().map(|object| one(object, id_maps, &mut workshop)).collect::<Result<Vec<_>>>()?)
+    });
     let cleared = workshop.clear();
     // Once more if it fails: from there neither cgroups nor state can be cleaned up.
     view.restore().or_else(|_| view.restore()).at(Stage::Namespace, || "return to the runtime's mount namespace")?;

@@ -147,8 +147,8 @@ impl<'a> Parent<'a> {
                 Ok(())
             }
             Step::TakeFromHost(objects) => {
-                let taken = host_objects::take(&self.child()?.1, objects, &self.id_maps)?;
-                taken.chunks(socket::MAX_FDS).try_for_each(|some| self.offer(SyncPoint::Trees, some))
+                let send = |some: &[OwnedFd]| self.offer(SyncPoint::Trees, some);
+                host_objects::take(&self.child()?.1, objects, &self.id_maps, send)
             }
             Step::CreateCgroup(part) => self.create_cgroup(*part),
             Step::Clone { .. } => self.clone(step),

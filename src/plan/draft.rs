@@ -291,7 +291,7 @@ impl Draft {
     }
 }
 
-/// How many descriptors are held at once at the most, in both processes: a limit of 32 is enough for a container. What is
+/// How many descriptors the child holds at once at the most: a limit of 32 is enough for a container. What is
 /// more comes one at a time.
 const TOGETHER: usize = 12;
 
