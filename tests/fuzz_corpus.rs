@@ -23,11 +23,18 @@ fn target(name: &str) -> fn(&[u8]) {
     targets::ALL.iter().find(|(known, _)| *known == name).unwrap().1
 }
 
+/// For how long this thread has had a processor (proc_pid_schedstat(5)): a clock would say how busy the machine is.
+fn cpu_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
 #[track_caller]
 fn feed(name: &str, data: &[u8], origin: &str) {
-    let start = Instant::now();
+    let start = cpu_time();
     target(name)(data);
-    assert!(start.elapsed() < LIMIT, "{name}: {origin} takes {:?}", start.elapsed());
+    let taken = cpu_time() - start;
+    assert!(taken < LIMIT, "{name}: {origin} takes {taken:?}");
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -97,7 +104,8 @@ fn mutations_of_the_fixtures_are_survived() {
             if text.len() > 20_000 && !random.below(8).is_multiple_of(8) {
                 continue;
             }
-            if Instant::now() > end {
+            // On a loaded machine the time may be over before each was fed once.
+            if round > 0 && Instant::now() > end {
                 break;
             }
             let mutated = if round == 0 { text.clone() } else { random.mutate(text) };
@@ -105,7 +113,7 @@ fn mutations_of_the_fixtures_are_survived() {
             count += 1;
         }
     }
-    assert!(count > seeds.len() / 2, "only {count} inputs in {BUDGET:?}");
+    assert!(count > seeds.len() / 2, "only {count} inputs");
 }
 
 /// xorshift64*, so that a failure comes again.
