@@ -27,6 +27,8 @@ class Phase:
     start: Callable
     stop: Callable
     user: int = 0
+    # Only where a shim is given.
+    shim: bool = False
 
 
 class Suite:
@@ -37,7 +39,7 @@ class Suite:
     def __init__(self, order, here, report):
         self.order, self.here, self.report = order, here, report
         self.helpers = (here / "checks/helpers.bash").read_text()
-        self.plan = [(phase, self.select(phase)) for phase in self.phases]
+        self.plan = [(phase, self.select(phase)) for phase in self.phases if order["shim"] or not phase.shim]
         self.dropin = (here.parent.parent / "contrib/containers.conf.d/brisk.conf").read_bytes()
         self.runtime = None
         self.daemons = {}
@@ -249,6 +251,8 @@ class Ctr(Suite):
     phases = [
         Phase("ctr", "ctr", ["ctr"], CTR + 'RC="--runc-binary $R"\n', containerd_start(""), containerd_stop),
         Phase("as-runc", "as-runc", ["ctr-path"], CTR + "RC=\n", containerd_start(f"{W}/as-runc"), containerd_stop),
+        Phase("by-name", "by-name", ["ctr", "ctr-shim"], CTR + 'RC="--runtime io.containerd.brisk.v2"\n', containerd_start(""), containerd_stop,
+              shim=True),
     ]
 
 
