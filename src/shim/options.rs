@@ -53,6 +53,7 @@ impl Options {
         match kind_of(any.text(1)?) {
             "" => Ok(Options::default()),
             "containerd.runc.v1.Options" => Options::from_message(value),
+            "containerd.linux.runc.CreateOptions" => Options::from_older_message(value),
             "runtimeoptions.v1.Options" => Options::from_config(value),
             other => Err(Fault::new(Code::InvalidArgument, format!("options of type {other} are not known"))),
         }
@@ -71,6 +72,20 @@ impl Options {
             systemd_cgroup: message.flag(9)?,
             criu_image_path: text(10)?,
             criu_work_path: text(11)?,
+        })
+    }
+
+    /// What `ctr` of containerd 1.x sends for a runtime of another name than runc's.
+    fn from_older_message(message: Message<'_>) -> Answer<Options> {
+        Ok(Options {
+            no_pivot_root: message.flag(1)?,
+            no_new_keyring: message.flag(8)?,
+            shim_cgroup: message.text(9)?.to_owned(),
+            io_uid: message.number32(10)?,
+            io_gid: message.number32(11)?,
+            criu_work_path: message.text(12)?.to_owned(),
+            criu_image_path: message.text(13)?.to_owned(),
+            ..Options::default()
         })
     }
 

@@ -40,6 +40,14 @@ pub struct Streams {
     pub stderr: Option<OwnedFd>,
 }
 
+/// Which processes of a container a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Its first one.
+    First,
+    All,
+}
+
 /// A call that did not succeed.
 #[derive(Debug)]
 pub struct Failure {
@@ -165,9 +173,12 @@ impl Runtime {
     }
 
     /// Sends a signal to the container.
-    pub async fn kill(&self, id: &str, signal: u32, all: bool) -> Answer<()> {
+    pub async fn kill(&self, id: &str, signal: u32, whom: Whom) -> Answer<()> {
         let signal = signal.to_string();
-        let words = if all { vec!["kill", "--all", id, &signal] } else { vec!["kill", id, &signal] };
+        let words = match whom {
+            Whom::First => vec!["kill", id, &signal],
+            Whom::All => vec!["kill", "--all", id, &signal],
+        };
         let Err(failure) = self.call(&words).await else { return Ok(()) };
         let text = failure.text();
         let lower = text.to_lowercase();

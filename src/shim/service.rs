@@ -13,6 +13,7 @@ use super::process::{Process, State};
 use super::protobuf::{Message, Writer};
 use super::publisher::Publisher;
 use super::reactor;
+use super::runtime::Whom;
 use super::stdio::Place;
 use super::task::Container;
 use super::ttrpc::Call;
@@ -187,9 +188,9 @@ impl Shim {
 
     async fn kill(&self, request: Message<'_>) -> Answer<()> {
         let (container, process) = self.process(request)?;
-        let (signal, all) = (request.number32(3)?, request.flag(4)?);
+        let (signal, whom) = (request.number32(3)?, if request.flag(4)? { Whom::All } else { Whom::First });
         if Rc::ptr_eq(&process, &container.init) {
-            return container.kill(signal, all).await;
+            return container.kill(signal, whom).await;
         }
         match (process.pid.get(), process.ended.get()) {
             (0, _) => Err(Fault::new(Code::FailedPrecondition, "process not created")),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::console::Listener;
 use super::fault::{Answer, Fault};
@@ -118,19 +119,53 @@ pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// A target of output. A fifo is opened for reading too: then it neither waits for a reader nor fails when he goes.
-fn open_output(uri: &str) -> io::Result<OwnedFd> {
+/// A target of output.
+#[derive(Debug)]
+struct Output {
+    writer: OwnedFd,
+    /// Of a fifo: its readers may go away and come back without an error for whoever writes.
+    _keeper: Option<OwnedFd>,
+}
+
+/// Opens a target of output; waits for the reader of a fifo, as containerd's own shim does: what is written before he is there
+/// would be lost with the writer.
+async fn open_output(uri: &str) -> io::Result<Output> {
+    const PATIENCE: Duration = Duration::from_secs(30);
     let (scheme, path) = scheme(uri);
     if scheme == "file" {
         use std::os::unix::fs::OpenOptionsExt;
         let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
         std::fs::DirBuilder::new().recursive(true).create(parent)?;
         let mut options = std::fs::OpenOptions::new();
-        return options.append(true).create(true).mode(0o644).open(path).map(OwnedFd::from);
+        let writer = options.append(true).create(true).mode(0o644).open(path)?.into();
+        return Ok(Output { writer, _keeper: None });
     }
     use std::os::unix::fs::FileTypeExt;
-    let is_fifo = std::fs::metadata(path)?.file_type().is_fifo();
-    os::open(path, if is_fifo { libc::O_RDWR | libc::O_NONBLOCK } else { libc::O_WRONLY | libc::O_APPEND })
+    if !std::fs::metadata(path)?.file_type().is_fifo() {
+        return Ok(Output { writer: os::open(path, libc::O_WRONLY | libc::O_APPEND)?, _keeper: None });
+    }
+    let writer = match os::open(path, libc::O_WRONLY | libc::O_NONBLOCK) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "nobody opens the fifo to read it");
+            reactor::within(PATIENCE, once_read(path)).await.ok_or_else(late)??
+        }
+        writer => writer?,
+    };
+    Ok(Output { writer, _keeper: Some(os::open(path, libc::O_RDONLY | libc::O_NONBLOCK)?) })
+}
+
+/// Waits until a fifo is opened to be read (fifo(7): until then opening it to write is ENXIO).
+async fn once_read(path: &str) -> io::Result<OwnedFd> {
+    let opened = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    opened.add_watch(path, AddWatchFlags::IN_OPEN)?;
+    loop {
+        match os::open(path, libc::O_WRONLY | libc::O_NONBLOCK) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
+            writer => return writer,
+        }
+        reactor::ready(opened.as_fd(), IN).await?;
+        os::drain(opened.as_fd())?;
+    }
 }
 
 /// The streams of a process that runs.
@@ -176,7 +211,7 @@ impl Prepared {
             Prepared::Pipes { stdin, stdout, stderr } => {
                 let mut target = None;
                 if let Some(from) = stdout {
-                    let to = Rc::new(open_output(&paths.stdout).map_err(Fault::doing(&paths.stdout))?);
+                    let to = Rc::new(open_output(&paths.stdout).await.map_err(Fault::doing(&paths.stdout))?);
                     attached.copy_out(from, Rc::clone(&to));
                     target = Some(to);
                 }
@@ -185,7 +220,7 @@ impl Prepared {
                     let shared = target.filter(|_| scheme(&paths.stdout).0 == "file" || paths.stdout == paths.stderr);
                     let to = match shared {
                         Some(target) => target,
-                        None => Rc::new(open_output(&paths.stderr).map_err(Fault::doing(&paths.stderr))?),
+                        None => Rc::new(open_output(&paths.stderr).await.map_err(Fault::doing(&paths.stderr))?),
                     };
                     attached.copy_out(from, to);
                 }
@@ -203,11 +238,11 @@ impl Prepared {
 }
 
 impl Attached {
-    fn copy_out(&mut self, from: OwnedFd, to: Rc<OwnedFd>) {
+    fn copy_out(&mut self, from: OwnedFd, to: Rc<Output>) {
         let copies = Rc::clone(&self.copies);
         copies.left.set(copies.left.get() + 1);
         self.tasks.push(reactor::spawn(async move {
-            if let Err(errno) = copy(&from, &to, &copies.ending).await {
+            if let Err(errno) = copy(&from, &to.writer, &copies.ending).await {
                 os::log("warning", &format!("output is lost: {errno}"));
             }
             drop((from, to));
@@ -240,11 +275,11 @@ impl Attached {
                 let (logger, stdout, _stderr) = Logger::start(&paths.stdout, place).await?;
                 set_nonblocking(&stdout)?;
                 self.logger = Some(logger);
-                stdout
+                Output { writer: stdout, _keeper: None }
             }
             // Nobody wants it, but somebody has to read it, or the process would wait for ever.
-            ("fifo", "") => os::open("/dev/null", libc::O_WRONLY)?,
-            _ => open_output(&paths.stdout).map_err(Fault::doing(&paths.stdout))?,
+            ("fifo", "") => Output { writer: os::open("/dev/null", libc::O_WRONLY)?, _keeper: None },
+            _ => open_output(&paths.stdout).await.map_err(Fault::doing(&paths.stdout))?,
         };
         if !paths.stdin.is_empty() {
             self.copy_in(&paths.stdin, input).map_err(Fault::doing(&paths.stdin))?;

@@ -18,7 +18,7 @@ use super::process::{Process, State};
 use super::protobuf::{Message, Writer};
 use super::reactor::{self, Task};
 use super::reaper::Maker;
-use super::runtime::{Runtime, Streams};
+use super::runtime::{Runtime, Streams, Whom};
 use super::service::{Shim, answer};
 use super::stdio::{Paths, Prepared};
 use super::{metrics, rootfs};
@@ -222,7 +222,7 @@ impl Container {
         if first {
             self.over.set(true);
             if self.shares_pids
-                && let Err(fault) = self.runtime.kill(&self.id, libc::SIGKILL.cast_unsigned(), true).await
+                && let Err(fault) = self.runtime.kill(&self.id, libc::SIGKILL.cast_unsigned(), Whom::All).await
                 && fault.code != Code::NotFound
             {
                 os::log("error", &format!("failed to kill the processes of {}: {}", self.id, fault.message));
@@ -426,11 +426,11 @@ impl Container {
         }
     }
 
-    pub async fn kill(&self, signal: u32, all: bool) -> Answer<()> {
-        if self.init.state.get() == State::Stopped && !all {
+    pub async fn kill(&self, signal: u32, whom: Whom) -> Answer<()> {
+        if self.init.state.get() == State::Stopped && whom == Whom::First {
             return Err(Fault::not_found("process already finished"));
         }
-        self.runtime.kill(&self.id, signal, all).await
+        self.runtime.kill(&self.id, signal, whom).await
     }
 
     pub async fn pause(&self, shim: &Shim) -> Answer<()> {
