@@ -178,10 +178,15 @@ pub fn bundle(dir: &Path, id: &str, args: &[&str]) -> Bundle {
         "root": { "path": "rootfs" },
         "process": process(args),
         "mounts": mounts,
-        "linux": { "namespaces": namespaces, "cgroupsPath": format!("/{NAMESPACE}-{}/{id}", std::process::id()) },
+        "linux": { "namespaces": namespaces, "cgroupsPath": format!("/{}/{id}", cgroups()) },
     });
     fs::write(path.join("config.json"), config.to_string()).unwrap();
     Bundle { id: id.to_owned(), path }
+}
+
+/// The parent of all cgroups of this run.
+pub fn cgroups() -> String {
+    std::env::var("BRISK_CGROUPS").unwrap_or_else(|_| format!("brisk-shim-tests-{}", std::process::id()))
 }
 
 /// The `process` of a configuration.
@@ -252,8 +257,15 @@ impl Shim {
         self.client.start(context(), &request).map(|response| response.pid)
     }
 
-    pub fn exec(&self, id: &str, exec: &str, args: &[&str], change: impl FnOnce(&mut api::ExecProcessRequest)) -> ttrpc::Result<()> {
-        let spec = any("types.containerd.io/opencontainers/runtime-spec/1/Process", process(args).to_string().into_bytes());
+    pub fn exec(
+        &self,
+        id: &str,
+        exec: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut api::ExecProcessRequest),
+    ) -> ttrpc::Result<()> {
+        let spec =
+            any("types.containerd.io/opencontainers/runtime-spec/1/Process", process(args).to_string().into_bytes());
         let mut request = api::ExecProcessRequest {
             id: id.to_owned(),
             exec_id: exec.to_owned(),

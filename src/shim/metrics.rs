@@ -73,13 +73,18 @@ pub fn of(cgroups: &Cgroups) -> Option<(&'static str, Vec<u8>)> {
             write(&mut metrics, &directory);
         }
     }
+    let (times, throttling) = (cgroups.controller("cpuacct"), cgroups.controller("cpu"));
+    if times.is_some() || throttling.is_some() {
+        any = true;
+        metrics.message(3, |stat| cpu(stat, times.as_deref(), throttling.as_deref()));
+    }
     any.then(|| ("io.containerd.cgroups.v1.Metrics", metrics.done()))
 }
 
 type Write = fn(&mut Writer, &Path);
 
-const CONTROLLERS: [(&str, Write); 6] =
-    [("hugetlb", hugetlb), ("pids", pids), ("cpu", cpu), ("memory", memory), ("blkio", blkio), ("rdma", rdma)];
+const CONTROLLERS: [(&str, Write); 5] =
+    [("hugetlb", hugetlb), ("pids", pids), ("memory", memory), ("blkio", blkio), ("rdma", rdma)];
 
 fn hugetlb(metrics: &mut Writer, directory: &Path) {
     for size in page_sizes(directory, ".usage_in_bytes") {
@@ -104,24 +109,25 @@ fn pids(metrics: &mut Writer, directory: &Path) {
     });
 }
 
-/// `cpu` and `cpuacct` are one hierarchy wherever containerd runs; where they are not, the times are missing.
-fn cpu(metrics: &mut Writer, directory: &Path) {
+/// The two are one hierarchy on most machines, but need not be.
+fn cpu(stat: &mut Writer, times: Option<&Path>, throttling: Option<&Path>) {
     // In ticks of user space, of which there are 100 a second on every architecture.
     const TICK: u64 = 10_000_000;
-    let times = Table::read(directory, "cpuacct.stat").unwrap_or_default();
-    let throttling = Table::read(directory, "cpu.stat").unwrap_or_default();
-    let each = std::fs::read_to_string(directory.join("cpuacct.usage_percpu")).unwrap_or_default();
-    let each: Vec<u64> = each.split_whitespace().filter_map(|time| time.parse().ok()).collect();
-    metrics.message(3, |stat| {
+    if let Some(directory) = times {
+        let times = Table::read(directory, "cpuacct.stat").unwrap_or_default();
+        let each = std::fs::read_to_string(directory.join("cpuacct.usage_percpu")).unwrap_or_default();
+        let each: Vec<u64> = each.split_whitespace().filter_map(|time| time.parse().ok()).collect();
         stat.message(1, |usage| {
             usage.number(1, number(directory, "cpuacct.usage", 0));
             usage.number(2, times.get("system") * TICK).number(3, times.get("user") * TICK).packed(4, &each);
         });
+    }
+    if let Some(table) = throttling.and_then(|directory| Table::read(directory, "cpu.stat")) {
         stat.message(2, |throttle| {
-            throttle.number(1, throttling.get("nr_periods")).number(2, throttling.get("nr_throttled"));
-            throttle.number(3, throttling.get("throttled_time"));
+            throttle.number(1, table.get("nr_periods")).number(2, table.get("nr_throttled"));
+            throttle.number(3, table.get("throttled_time"));
         });
-    });
+    }
 }
 
 fn memory(metrics: &mut Writer, directory: &Path) {
