@@ -12,7 +12,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::console::Listener;
@@ -115,7 +116,7 @@ fn pipe((uid, gid): (u32, u32)) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(())
 }
 
@@ -124,7 +125,48 @@ pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
 struct Output {
     writer: OwnedFd,
     /// Of a fifo: its readers may go away and come back without an error for whoever writes.
-    _keeper: Option<OwnedFd>,
+    keeper: Option<OwnedFd>,
+}
+
+impl Output {
+    /// A target that is no fifo.
+    fn plain(writer: OwnedFd) -> Output {
+        Output { writer, keeper: None }
+    }
+
+    /// Waits until the reader of a fifo has everything, or has gone. Whoever hears of the end may give up reading
+    /// (containerd's clients do, when they have not even come to open their end).
+    async fn taken(mut self) -> Result<(), Errno> {
+        /// As many pages as a pipe may have; more are only had by who asks for them.
+        const MOST: i32 = 1 << 8;
+        if self.keeper.take().is_none() {
+            return Ok(());
+        }
+        // A pipe can be waited for to have room, but not to be empty: of one page that is the same.
+        let mut pages = 1;
+        while pages <= MOST {
+            match fcntl(&self.writer, FcntlArg::F_SETPIPE_SZ(pages * 4096)) {
+                Err(Errno::EBUSY) => pages *= 2,
+                Err(errno) => return Err(errno),
+                Ok(_) => {
+                    let ready = look(&self.writer)?;
+                    if ready.contains(PollFlags::POLLERR) || ready.contains(PollFlags::POLLOUT) && pages == 1 {
+                        return Ok(());
+                    }
+                    reactor::ready(self.writer.as_fd(), OUT).await?;
+                    pages = 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the fifo could be written to, and whether it has no reader (POLLERR).
+fn look(writer: &OwnedFd) -> Result<PollFlags, Errno> {
+    let mut fds = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
 }
 
 /// Opens a target of output; waits for the reader of a fifo, as containerd's own shim does: what is written before he is there
@@ -137,12 +179,11 @@ async fn open_output(uri: &str) -> io::Result<Output> {
         let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
         std::fs::DirBuilder::new().recursive(true).create(parent)?;
         let mut options = std::fs::OpenOptions::new();
-        let writer = options.append(true).create(true).mode(0o644).open(path)?.into();
-        return Ok(Output { writer, _keeper: None });
+        return Ok(Output::plain(options.append(true).create(true).mode(0o644).open(path)?.into()));
     }
     use std::os::unix::fs::FileTypeExt;
     if !std::fs::metadata(path)?.file_type().is_fifo() {
-        return Ok(Output { writer: os::open(path, libc::O_WRONLY | libc::O_APPEND)?, _keeper: None });
+        return Ok(Output::plain(os::open(path, libc::O_WRONLY | libc::O_APPEND)?));
     }
     let writer = match os::open(path, libc::O_WRONLY | libc::O_NONBLOCK) {
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
@@ -151,21 +192,22 @@ async fn open_output(uri: &str) -> io::Result<Output> {
         }
         writer => writer?,
     };
-    Ok(Output { writer, _keeper: Some(os::open(path, libc::O_RDONLY | libc::O_NONBLOCK)?) })
+    Ok(Output { writer, keeper: Some(os::open(path, libc::O_RDONLY | libc::O_NONBLOCK)?) })
 }
 
-/// Waits until a fifo is opened to be read (fifo(7): until then opening it to write is ENXIO).
+/// Waits until a fifo is opened to be read. A reader may itself wait for a writer (fifo(7)), so that there has to be one, for which
+/// there has to be a reader first: that one goes at once.
 async fn once_read(path: &str) -> io::Result<OwnedFd> {
     let opened = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     opened.add_watch(path, AddWatchFlags::IN_OPEN)?;
-    loop {
-        match os::open(path, libc::O_WRONLY | libc::O_NONBLOCK) {
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
-            writer => return writer,
-        }
+    let both = os::open(path, libc::O_RDWR | libc::O_NONBLOCK)?;
+    let writer = os::open(path, libc::O_WRONLY | libc::O_NONBLOCK)?;
+    drop(both);
+    while look(&writer)?.contains(PollFlags::POLLERR) {
         reactor::ready(opened.as_fd(), IN).await?;
         os::drain(opened.as_fd())?;
     }
+    Ok(writer)
 }
 
 /// The streams of a process that runs.
@@ -245,7 +287,13 @@ impl Attached {
             if let Err(errno) = copy(&from, &to.writer, &copies.ending).await {
                 os::log("warning", &format!("output is lost: {errno}"));
             }
-            drop((from, to));
+            drop(from);
+            // The last of two streams with one target.
+            if let Some(output) = Rc::into_inner(to)
+                && let Err(errno) = output.taken().await
+            {
+                os::log("warning", &format!("output may be lost: {errno}"));
+            }
             copies.left.set(copies.left.get() - 1);
             if copies.left.get() == 0 {
                 copies.none.set(());
@@ -275,10 +323,10 @@ impl Attached {
                 let (logger, stdout, _stderr) = Logger::start(&paths.stdout, place).await?;
                 set_nonblocking(&stdout)?;
                 self.logger = Some(logger);
-                Output { writer: stdout, _keeper: None }
+                Output::plain(stdout)
             }
             // Nobody wants it, but somebody has to read it, or the process would wait for ever.
-            ("fifo", "") => Output { writer: os::open("/dev/null", libc::O_WRONLY)?, _keeper: None },
+            ("fifo", "") => Output::plain(os::open("/dev/null", libc::O_WRONLY)?),
             _ => open_output(&paths.stdout).await.map_err(Fault::doing(&paths.stdout))?,
         };
         if !paths.stdin.is_empty() {

@@ -71,6 +71,53 @@ fn a_reader_that_comes_late_misses_nothing() {
 }
 
 #[test]
+fn a_reader_may_wait_for_a_writer() {
+    // What containerd's clients do: an open(2) that returns when there is a writer.
+    let dir = directory();
+    let bundle = bundle(&dir, "blocked", &["echo", "word"]);
+    let stdout = bundle.fifo("out");
+    let shim = Shim::start(&dir, &bundle);
+    let text = std::thread::scope(|scope| {
+        let create = scope.spawn(|| shim.create(&bundle, |request| request.stdout = stdout.clone()));
+        until("the container is made", || bundle.path.join("init.pid").exists().then_some(()));
+        (0..500).for_each(|_| drop(shim.client.connect(context(), &api::ConnectRequest::new()).unwrap()));
+        let read = scope.spawn(|| fs::read_to_string(&stdout).unwrap());
+        create.join().unwrap().unwrap();
+        shim.start_process("blocked", "").unwrap();
+        read.join().unwrap()
+    });
+    assert_eq!(text, "word\n");
+    assert_eq!(shim.wait("blocked", "").unwrap(), 0);
+    finish(shim, "blocked");
+}
+
+#[test]
+fn a_container_is_deleted_when_its_output_has_been_read() {
+    // A client gives up reading when the container is deleted, however far it has come.
+    let dir = directory();
+    let bundle = bundle(&dir, "read", &["dd", "if=/dev/zero", "bs=4k", "count=10"]);
+    let stdout = bundle.fifo("out");
+    let shim = Shim::start(&dir, &bundle);
+    let mut out = open_reader(&stdout);
+    shim.create(&bundle, |request| request.stdout = stdout.clone()).unwrap();
+    only_the_shim_writes(&stdout);
+    shim.start_process("read", "").unwrap();
+    assert_eq!(shim.wait("read", "").unwrap(), 0);
+    std::thread::scope(|scope| {
+        let delete = scope.spawn(|| shim.delete("read", "").unwrap());
+        let mut half = vec![0; 20 << 10];
+        out.read_exact(&mut half).unwrap();
+        (0..500).for_each(|_| drop(shim.client.connect(context(), &api::ConnectRequest::new()).unwrap()));
+        assert!(!delete.is_finished());
+        let mut rest = Vec::new();
+        out.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest.len(), 20 << 10);
+        delete.join().unwrap();
+    });
+    shim.shutdown();
+}
+
+#[test]
 fn output_faster_than_its_reader_is_kept() {
     let dir = directory();
     let bundle = bundle(&dir, "big", &["dd", "if=/dev/zero", "bs=64k", "count=256"]);
