@@ -133,8 +133,8 @@ impl Options {
                 "SystemdCgroup" => options.systemd_cgroup = flag()?,
                 "CriuImagePath" => options.criu_image_path = text()?,
                 "CriuWorkPath" => options.criu_work_path = text()?,
-                // Removed in containerd 2.0; the runtime finds CRIU itself.
-                "CriuPath" => {}
+                // Removed in containerd 2.0: the runtime finds CRIU itself. And what carries these options.
+                "CriuPath" | "TypeUrl" | "ConfigPath" => {}
                 _ => return Err(wrong()),
             }
         }
