@@ -1,5 +1,6 @@
 //! containerd and Docker with containerd's own shim and with brisk's, each with its own daemon, in turn.
 
+use crate::common::leftovers;
 use crate::engines::{LIMITS, docker_image, installed, ready, succeed};
 use crate::lab::Lab;
 use crate::latency::{Contestant, in_turn, table};
@@ -7,7 +8,7 @@ use crate::memory::{kilobytes, proportional};
 use crate::options::Options;
 use crate::result::{Figure, Outcome, Table};
 use crate::tool::runtime::{Runtime, text};
-use crate::tool::{Res, leftovers, os, process};
+use crate::tool::{Res, os, process};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 

@@ -2,7 +2,8 @@
 //!
 //! One thread: every request, stream and connection is a future of [`reactor`]. What may crash or hang, the runtime, is a
 //! process of its own. See docs/DESIGN.md, "The shim".
-#![no_main]
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, reason = "the tests have a main function of their own"))]
 
 mod bootstrap;
 mod cgroups;
@@ -30,6 +31,7 @@ mod task;
 mod ttrpc;
 
 /// Its exit status. Called by the C library directly, as in `brisk`: what Rust does before `main` is not needed here.
+#[cfg(not(test))]
 #[expect(unsafe_code, reason = "the name by which the C library finds the program")]
 #[unsafe(no_mangle)]
 pub extern "C" fn main() -> i32 {

@@ -109,7 +109,7 @@ impl Options {
                 continue;
             }
             let wrong =
-                || Fault::new(Code::InvalidArgument, format!("the runtime's options: {line:?} is not understood"));
+                || Fault::new(Code::InvalidArgument, format!("the runtime's options: {line} is not understood"));
             let (key, value) = line.split_once('=').ok_or_else(wrong)?;
             let value = value.trim();
             let quoted = || {
