@@ -17,10 +17,11 @@ use super::fault::{Answer, Code, Fault};
 use super::flags::Flags;
 use super::options::Options;
 use super::os::{self, CloneArgs, Cloned, Moment};
-use super::protobuf::{Message, Writer};
+use super::protobuf::{Message, Writer, answer};
 use super::publisher::{self, Publisher};
 use super::runtime::{self, Runtime};
-use super::service::{Shim, answer};
+use super::service::Shim;
+use super::shared::Shared;
 use super::ttrpc::Connection;
 use super::{console, events, logger, reactor, reaper, rootfs, sha256};
 
@@ -247,10 +248,10 @@ fn serve(listener: UnixListener, socket: &Path, ttrpc: &str, namespace: &str, ru
     let signals = os::signal::take_all()?;
     let sockets = socket.parent().unwrap_or(Path::new("/")).to_owned();
     let publisher = Publisher::start(ttrpc, namespace);
-    let shim = Shim::new(namespace.to_owned(), runtime, sockets, Rc::clone(&publisher));
+    let shim = Shim::new(Shared::new(namespace.to_owned(), runtime, sockets, Rc::clone(&publisher)));
     reactor::spawn(async move {
         reaper::run(signals).await;
-        drain(&publisher).await;
+        publisher.drain().await;
         reactor::stop();
     });
     reactor::spawn(accept(listener, shim));
@@ -279,14 +280,6 @@ async fn accept(listener: UnixListener, shim: Rc<Shim>) {
                 reactor::sleep(Duration::from_millis(100)).await;
             }
         }
-    }
-}
-
-/// Gives containerd a moment to take the last events.
-pub async fn drain(publisher: &Publisher) {
-    const PATIENCE: Duration = Duration::from_secs(3);
-    if reactor::within(PATIENCE, publisher.drained()).await.is_none() {
-        os::log("warning", "the last events are lost: containerd does not take them");
     }
 }
 

@@ -6,16 +6,16 @@ use super::reaper::Ended;
 
 /// An event, ready to be put into its envelope.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct Notice {
     pub topic: &'static str,
     pub kind: &'static str,
     pub message: Vec<u8>,
 }
 
-fn event(topic: &'static str, kind: &'static str, write: impl FnOnce(&mut Writer)) -> Event {
+fn event(topic: &'static str, kind: &'static str, write: impl FnOnce(&mut Writer)) -> Notice {
     let mut writer = Writer::new();
     write(&mut writer);
-    Event { topic, kind, message: writer.done() }
+    Notice { topic, kind, message: writer.done() }
 }
 
 /// A Timestamp in `field`.
@@ -40,7 +40,7 @@ pub struct Created<'a> {
     pub pid: u32,
 }
 
-pub fn create(created: &Created<'_>) -> Event {
+pub fn create(created: &Created<'_>) -> Notice {
     event("/tasks/create", "containerd.events.TaskCreate", |writer| {
         writer.text(1, created.id).text(2, created.bundle);
         for mount in created.rootfs {
@@ -53,57 +53,57 @@ pub fn create(created: &Created<'_>) -> Event {
     })
 }
 
-pub fn start(container: &str, pid: u32) -> Event {
+pub fn start(container: &str, pid: u32) -> Notice {
     event("/tasks/start", "containerd.events.TaskStart", |writer| {
         writer.text(1, container).number(2, pid);
     })
 }
 
-pub fn exit(container: &str, process: &str, pid: u32, ended: Ended) -> Event {
+pub fn exit(container: &str, process: &str, pid: u32, ended: Ended) -> Notice {
     event("/tasks/exit", "containerd.events.TaskExit", |writer| {
         writer.text(1, container).text(2, process).number(3, pid).number(4, ended.status);
         moment(writer, 5, ended.at);
     })
 }
 
-pub fn delete(container: &str, pid: u32, ended: Ended) -> Event {
+pub fn delete(container: &str, pid: u32, ended: Ended) -> Notice {
     event("/tasks/delete", "containerd.events.TaskDelete", |writer| {
         writer.text(1, container).number(2, pid).number(3, ended.status);
         moment(writer, 4, ended.at);
     })
 }
 
-pub fn oom(container: &str) -> Event {
+pub fn oom(container: &str) -> Notice {
     event("/tasks/oom", "containerd.events.TaskOOM", |writer| {
         writer.text(1, container);
     })
 }
 
-pub fn exec_added(container: &str, process: &str) -> Event {
+pub fn exec_added(container: &str, process: &str) -> Notice {
     event("/tasks/exec-added", "containerd.events.TaskExecAdded", |writer| {
         writer.text(1, container).text(2, process);
     })
 }
 
-pub fn exec_started(container: &str, process: &str, pid: u32) -> Event {
+pub fn exec_started(container: &str, process: &str, pid: u32) -> Notice {
     event("/tasks/exec-started", "containerd.events.TaskExecStarted", |writer| {
         writer.text(1, container).text(2, process).number(3, pid);
     })
 }
 
-pub fn paused(container: &str) -> Event {
+pub fn paused(container: &str) -> Notice {
     event("/tasks/paused", "containerd.events.TaskPaused", |writer| {
         writer.text(1, container);
     })
 }
 
-pub fn resumed(container: &str) -> Event {
+pub fn resumed(container: &str) -> Notice {
     event("/tasks/resumed", "containerd.events.TaskResumed", |writer| {
         writer.text(1, container);
     })
 }
 
-pub fn checkpointed(container: &str, path: &str) -> Event {
+pub fn checkpointed(container: &str, path: &str) -> Notice {
     event("/tasks/checkpointed", "containerd.events.TaskCheckpointed", |writer| {
         writer.text(1, container).text(2, path);
     })

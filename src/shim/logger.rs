@@ -12,7 +12,7 @@ use super::fault::{Answer, Fault};
 use super::os;
 use super::reactor::{self, Event, IN, within};
 use super::reaper::{self, Ended};
-use super::stdio::{Place, set_nonblocking};
+use super::shared::Place;
 
 /// The numbers a logger has its descriptors under. The shim keeps them occupied, so that nothing of its own is there.
 const NUMBERS: [i32; 3] = [3, 4, 5];
@@ -65,7 +65,7 @@ impl Logger {
             spawn(&mut command, [stdout.as_fd(), stderr.as_fd(), ready_end.as_fd()]).map_err(Fault::doing(FAILED))?;
         let logger = Logger { pid, ended: reaper::know(pid) };
         drop((stdout, stderr, ready_end));
-        set_nonblocking(&ready)?;
+        os::set_nonblocking(&ready)?;
         let count = loop {
             match os::read(ready.as_fd(), &mut [0]) {
                 Err(Errno::EAGAIN) => reactor::ready(ready.as_fd(), IN).await?,

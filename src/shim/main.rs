@@ -26,6 +26,7 @@ mod rootfs;
 mod runtime;
 mod service;
 mod sha256;
+mod shared;
 mod stdio;
 mod task;
 mod ttrpc;

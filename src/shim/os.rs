@@ -81,6 +81,12 @@ pub fn open(path: &str, flags: i32) -> io::Result<OwnedFd> {
     Ok(brisk::sys::fs::open(brisk::sys::fs::CWD, &path, flags | libc::O_CLOEXEC, 0)?)
 }
 
+/// Makes reads and writes return at once.
+pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
 /// A memory file that holds `text`, to be read from its start.
 pub fn memory(text: &[u8]) -> io::Result<OwnedFd> {
     let file = memfd(c"brisk-shim")?;

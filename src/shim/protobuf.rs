@@ -191,6 +191,13 @@ impl Writer {
     }
 }
 
+/// A whole message.
+pub fn answer(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new();
+    write(&mut writer);
+    writer.done()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Malformed, Message, Writer};

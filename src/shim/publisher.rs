@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
-use super::events::{Event, moment};
+use super::events::{Notice, moment};
 use super::os::{self, Moment};
 use super::protobuf::{Message, Writer};
 use super::reactor::{self, IN, OUT, Task, within};
@@ -52,7 +52,7 @@ impl Publisher {
         publisher
     }
 
-    pub fn publish(&self, event: Event) {
+    pub fn publish(&self, event: Notice) {
         if self.address.is_empty() {
             return;
         }
@@ -74,8 +74,16 @@ impl Publisher {
         reactor::call(self.task.get());
     }
 
+    /// Gives containerd a moment to take the last events.
+    pub async fn drain(&self) {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        if within(PATIENCE, self.drained()).await.is_none() {
+            os::log("warning", "the last events are lost: containerd does not take them");
+        }
+    }
+
     /// Waits until containerd has everything.
-    pub async fn drained(&self) {
+    async fn drained(&self) {
         while !self.queue.borrow().is_empty() {
             self.drained.borrow_mut().push(reactor::current());
             reactor::once_called().await;

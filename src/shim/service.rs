@@ -1,20 +1,17 @@
 //! The task service: which request is which method, and what each answers.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::events;
 use super::fault::{Answer, Code, Fault};
-use super::oom::Watcher;
 use super::os;
 use super::process::{Process, State};
-use super::protobuf::{Message, Writer};
-use super::publisher::Publisher;
+use super::protobuf::{Message, answer};
 use super::reactor;
 use super::runtime::Whom;
-use super::stdio::Place;
+use super::shared::Shared;
 use super::task::Container;
 use super::ttrpc::Call;
 
@@ -24,17 +21,10 @@ const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task
 /// A shim: the containers of one pod, or one container.
 #[derive(Debug)]
 pub struct Shim {
-    pub namespace: String,
-    /// The runtime where a container's options name none.
-    pub runtime: String,
-    /// The directory of the shim's socket.
-    pub sockets: PathBuf,
-    pub publisher: Rc<Publisher>,
-    pub oom: Rc<Watcher>,
-    pub containers: RefCell<BTreeMap<String, Rc<Container>>>,
+    shared: Rc<Shared>,
+    containers: RefCell<BTreeMap<String, Rc<Container>>>,
     /// Ids of containers that are being created.
     creating: RefCell<BTreeSet<String>>,
-    console: Cell<u64>,
 }
 
 /// An id that is being used until the request for it is done.
@@ -69,25 +59,8 @@ fn check_id(id: &str) -> Answer<()> {
 }
 
 impl Shim {
-    pub fn new(namespace: String, runtime: String, sockets: PathBuf, publisher: Rc<Publisher>) -> Rc<Shim> {
-        let oom = Watcher::new(Rc::clone(&publisher));
-        Rc::new(Shim {
-            namespace,
-            runtime,
-            sockets,
-            publisher,
-            oom,
-            containers: RefCell::default(),
-            creating: RefCell::default(),
-            console: Cell::new(0),
-        })
-    }
-
-    /// What the streams of a process of `container` need to know.
-    pub fn place<'a>(&'a self, container: &'a str) -> Place<'a> {
-        self.console.set(self.console.get() + 1);
-        let number = self.console.get();
-        Place { namespace: &self.namespace, container, sockets: &self.sockets, number }
+    pub fn new(shared: Shared) -> Rc<Shim> {
+        Rc::new(Shim { shared: Rc::new(shared), containers: RefCell::default(), creating: RefCell::default() })
     }
 
     fn container(&self, request: Message<'_>) -> Answer<Rc<Container>> {
@@ -115,9 +88,9 @@ impl Shim {
             "Start" => self.start(request).await,
             "Delete" => self.delete(request).await,
             "Pids" => self.container(request)?.pids().await,
-            "Pause" => self.container(request)?.pause(&self).await.map(empty),
-            "Resume" => self.container(request)?.resume(&self).await.map(empty),
-            "Checkpoint" => self.container(request)?.checkpoint(&self, request).await.map(empty),
+            "Pause" => self.container(request)?.pause(&self.shared).await.map(empty),
+            "Resume" => self.container(request)?.resume(&self.shared).await.map(empty),
+            "Checkpoint" => self.container(request)?.checkpoint(&self.shared, request).await.map(empty),
             "Kill" => self.kill(request).await.map(empty),
             "Exec" => self.exec(request).map(empty),
             "ResizePty" => self.resize(request).map(empty),
@@ -137,7 +110,8 @@ impl Shim {
         if self.containers.borrow().contains_key(id) {
             return Err(Fault::new(Code::AlreadyExists, format!("container {id}")));
         }
-        let container = Container::create(self, request).await?;
+        let container = Container::create(&self.shared, request).await?;
+        self.containers.borrow_mut().insert(id.to_owned(), Rc::clone(&container));
         let init = &container.init;
         Ok(answer(|writer| {
             writer.number(1, init.number());
@@ -147,9 +121,9 @@ impl Shim {
     async fn start(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
         let (container, process) = self.process(request)?;
         if Rc::ptr_eq(&process, &container.init) {
-            container.start(self).await?;
+            container.start(&self.shared).await?;
         } else {
-            container.start_exec(self, &process).await?;
+            container.start_exec(&self.shared, &process).await?;
         }
         Ok(answer(|writer| {
             writer.number(1, process.number());
@@ -159,7 +133,8 @@ impl Shim {
     async fn delete(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
         let (container, process) = self.process(request)?;
         if Rc::ptr_eq(&process, &container.init) {
-            container.delete(self).await?;
+            container.delete(&self.shared).await?;
+            self.containers.borrow_mut().remove(&container.id);
         } else {
             container.delete_exec(&process).await?;
         }
@@ -204,7 +179,7 @@ impl Shim {
         let container = self.container(request)?;
         check_id(request.text(2)?)?;
         container.add_exec(request)?;
-        self.publisher.publish(events::exec_added(&container.id, request.text(2)?));
+        self.shared.publisher.publish(events::exec_added(&container.id, request.text(2)?));
         Ok(())
     }
 
@@ -246,21 +221,14 @@ impl Shim {
     /// Ends the shim, unless it still has containers.
     fn shutdown(self: &Rc<Self>) -> Vec<u8> {
         if self.containers.borrow().is_empty() && self.creating.borrow().is_empty() {
-            let publisher = Rc::clone(&self.publisher);
+            let publisher = Rc::clone(&self.shared.publisher);
             reactor::spawn(async move {
-                super::bootstrap::drain(&publisher).await;
+                publisher.drain().await;
                 reactor::stop();
             });
         }
         Vec::new()
     }
-}
-
-/// An answer's message.
-pub fn answer(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    let mut writer = Writer::new();
-    write(&mut writer);
-    writer.done()
 }
 
 #[cfg(test)]

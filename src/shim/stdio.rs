@@ -23,6 +23,7 @@ use super::options::Options;
 use super::os;
 use super::reactor::{self, Event, IN, OUT, Task};
 use super::runtime::Streams;
+use super::shared::Place;
 
 /// What is copied at once: as much as a pipe holds.
 const CHUNK: usize = 64 << 10;
@@ -48,16 +49,6 @@ pub enum Prepared {
     Terminal(Listener),
     Pipes { stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
     Logger(Logger),
-}
-
-/// What the containers of this shim have in common.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    pub namespace: &'a str,
-    pub container: &'a str,
-    /// Where console sockets go, and the number of the next.
-    pub sockets: &'a Path,
-    pub number: u64,
 }
 
 /// The scheme of a stdout URI; a path alone is a fifo's (or a file's that is there).
@@ -98,7 +89,7 @@ impl Paths {
         let (stderr, stderr_end) = output(&self.stderr)?;
         let (stdin_end, stdin) = output(&self.stdin)?;
         for ours in [&stdin, &stdout, &stderr].into_iter().flatten() {
-            set_nonblocking(ours)?;
+            os::set_nonblocking(ours)?;
         }
         let streams = Streams { stdin: stdin_end, stdout: stdout_end, stderr: stderr_end };
         Ok((Prepared::Pipes { stdin, stdout, stderr }, streams))
@@ -113,11 +104,6 @@ fn pipe((uid, gid): (u32, u32)) -> io::Result<(OwnedFd, OwnedFd)> {
         nix::unistd::fchown(&reader, Some(uid.into()), Some(gid.into()))?;
     }
     Ok((reader, writer))
-}
-
-pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
 }
 
 /// A target of output.
@@ -315,13 +301,13 @@ impl Attached {
     }
 
     async fn copy_terminal(&mut self, master: OwnedFd, paths: &Paths, place: Place<'_>) -> Answer<()> {
-        set_nonblocking(&master)?;
+        os::set_nonblocking(&master)?;
         let input = master.try_clone()?;
         self.terminal = Some(master.try_clone()?);
         let to = match scheme(&paths.stdout) {
             ("binary" | "binary-v2", _) => {
                 let (logger, stdout, _stderr) = Logger::start(&paths.stdout, place).await?;
-                set_nonblocking(&stdout)?;
+                os::set_nonblocking(&stdout)?;
                 self.logger = Some(logger);
                 Output::plain(stdout)
             }

@@ -15,11 +15,11 @@ use super::oom::Watch;
 use super::options::{Options, kind_of};
 use super::os;
 use super::process::{Process, State};
-use super::protobuf::{Message, Writer};
+use super::protobuf::{Message, Writer, answer};
 use super::reactor::{self, Task};
 use super::reaper::Maker;
 use super::runtime::{Runtime, Streams, Whom};
-use super::service::{Shim, answer};
+use super::shared::Shared;
 use super::stdio::{Paths, Prepared};
 use super::{metrics, rootfs};
 
@@ -89,8 +89,8 @@ fn paths(request: Message<'_>, first: u64) -> Answer<Paths> {
 }
 
 impl Container {
-    /// Creates it and adds it to the shim's.
-    pub async fn create(shim: &Rc<Shim>, request: Message<'_>) -> Answer<Rc<Container>> {
+    /// Creates it. Nothing else runs before the caller has it among the shim's.
+    pub async fn create(shim: &Rc<Shared>, request: Message<'_>) -> Answer<Rc<Container>> {
         let (id, bundle) = (request.text(1)?, os::path(request.text(2)?));
         let options = Options::from_any(request.message(10)?)?;
         options.save(&bundle)?;
@@ -122,7 +122,6 @@ impl Container {
             }
             return Err(fault);
         }
-        shim.containers.borrow_mut().insert(container.id.clone(), Rc::clone(&container));
         let paths = &container.init.paths;
         shim.publisher.publish(events::create(&Created {
             id,
@@ -139,7 +138,7 @@ impl Container {
         Ok(container)
     }
 
-    async fn make(self: &Rc<Self>, shim: &Rc<Shim>, maker: &Maker) -> Answer<()> {
+    async fn make(self: &Rc<Self>, shim: &Rc<Shared>, maker: &Maker) -> Answer<()> {
         let init = &self.init;
         let (prepared, streams) = init.paths.prepare(&self.options, shim.place(&self.id)).await?;
         if init.state.get() == State::Checkpointed {
@@ -174,7 +173,7 @@ impl Container {
     /// The runtime has made a process: its streams, its number, and the task that waits for its end.
     async fn take_over(
         self: &Rc<Self>,
-        shim: &Rc<Shim>,
+        shim: &Rc<Shared>,
         maker: &Maker,
         process: &Rc<Process>,
         prepared: Prepared,
@@ -206,7 +205,7 @@ impl Container {
         Ok(())
     }
 
-    fn watch_memory(&self, shim: &Shim) {
+    fn watch_memory(&self, shim: &Shared) {
         // A process that has already ended has no cgroup to look at.
         let Ok(cgroups) = Cgroups::of(self.init.number()) else { return };
         match shim.oom.watch(&self.id, &cgroups) {
@@ -217,7 +216,7 @@ impl Container {
     }
 
     /// A process has ended: its end is told when the answer to its start has been given, and the first process's last.
-    async fn process_ended(&self, shim: &Shim, process: &Rc<Process>, ended: super::reaper::Ended) {
+    async fn process_ended(&self, shim: &Shared, process: &Rc<Process>, ended: super::reaper::Ended) {
         let first = Rc::ptr_eq(process, &self.init);
         if first {
             self.over.set(true);
@@ -265,7 +264,7 @@ impl Container {
     }
 
     /// Starts the container.
-    pub async fn start(self: &Rc<Self>, shim: &Rc<Shim>) -> Answer<()> {
+    pub async fn start(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
         let gate = self.init.gate.enter().await;
         match self.init.state.get() {
             State::Created => {
@@ -281,7 +280,7 @@ impl Container {
         Ok(())
     }
 
-    async fn restore(self: &Rc<Self>, shim: &Rc<Shim>) -> Answer<()> {
+    async fn restore(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
         let missing = || Fault::new(Code::FailedPrecondition, "the container is already being restored");
         let (prepared, streams) = self.init.prepared.take().ok_or_else(missing)?;
         let maker = Maker::new();
@@ -335,7 +334,7 @@ impl Container {
     }
 
     /// Starts a process that has been added.
-    pub async fn start_exec(self: &Rc<Self>, shim: &Rc<Shim>, process: &Rc<Process>) -> Answer<()> {
+    pub async fn start_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>) -> Answer<()> {
         let gate = process.gate.enter().await;
         match process.state.get() {
             State::Created => {}
@@ -359,7 +358,7 @@ impl Container {
         Ok(())
     }
 
-    async fn run_exec(self: &Rc<Self>, shim: &Rc<Shim>, process: &Rc<Process>) -> Answer<()> {
+    async fn run_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>) -> Answer<()> {
         use std::os::fd::AsRawFd;
         let maker = Maker::new();
         let (prepared, streams) = process.paths.prepare(&self.options, shim.place(&self.id)).await?;
@@ -400,8 +399,8 @@ impl Container {
         Ok(())
     }
 
-    /// Deletes the container and takes it off the shim's.
-    pub async fn delete(&self, shim: &Shim) -> Answer<()> {
+    /// Deletes the container, which the caller takes off the shim's.
+    pub async fn delete(&self, shim: &Shared) -> Answer<()> {
         let gate = self.init.gate.enter().await;
         deletable(self.init.state.get())?;
         // Before the streams are waited for: what else is in the container may hold them.
@@ -414,7 +413,6 @@ impl Container {
         deleted?;
         cleared.map_err(Fault::doing("failed rootfs umount"))?;
         self.init.state.set(State::Deleted);
-        shim.containers.borrow_mut().remove(&self.id);
         shim.publisher.publish(events::delete(&self.id, self.init.number(), self.init.end()));
         drop(gate);
         Ok(())
@@ -433,7 +431,7 @@ impl Container {
         self.runtime.kill(&self.id, signal, whom).await
     }
 
-    pub async fn pause(&self, shim: &Shim) -> Answer<()> {
+    pub async fn pause(&self, shim: &Shared) -> Answer<()> {
         let gate = self.init.gate.enter().await;
         match self.init.state.get() {
             State::Running => {}
@@ -449,7 +447,7 @@ impl Container {
         Ok(())
     }
 
-    pub async fn resume(&self, shim: &Shim) -> Answer<()> {
+    pub async fn resume(&self, shim: &Shared) -> Answer<()> {
         let gate = self.init.gate.enter().await;
         match self.init.state.get() {
             State::Paused => {}
@@ -509,7 +507,7 @@ impl Container {
         }))
     }
 
-    pub async fn checkpoint(&self, shim: &Shim, request: Message<'_>) -> Answer<()> {
+    pub async fn checkpoint(&self, shim: &Shared, request: Message<'_>) -> Answer<()> {
         let gate = self.init.gate.enter().await;
         match self.init.state.get() {
             State::Running | State::Paused => {}
