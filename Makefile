@@ -7,6 +7,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
 BRISK = $(OUT)/brisk
+SHIM = $(OUT)/containerd-shim-brisk-v2
 # Not position-independent: relocating a static program at every start costs a tenth of a container's start (docs/DESIGN).
 STATIC = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
 # What `brisk --version` calls the commit; "unknown" outside of a checkout.
@@ -31,7 +32,7 @@ RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 BUILD_TESTS = $(STATIC) integration/build $(PROGRAMS) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
 
 .PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check test-all parity soak soak-quick bench \
-	conformance man install uninstall dist deb fuzz test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
+	conformance man install uninstall dist deb fuzz shim test-shim test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
 
 all: release
 
@@ -48,12 +49,17 @@ ifndef BUILT
 	@ls -l $(BRISK)
 endif
 
+shim: ## the static release build of containerd's shim, see docs/ENGINES.md
+	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --features shim --bin containerd-shim-brisk-v2
+	@ls -l $(SHIM)
+
 demo: release ## build, then show a container's life with times
 	contrib/demo $(BRISK)
 
 check: ## format, lints, documentation: no warnings
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features shim -- -D warnings
+	$(CARGO) clippy --locked --manifest-path integration/shim/Cargo.toml --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
 # Lanes beside each other: packages come from the network while the compiler works, linking is for one CPU, a guest often waits.
@@ -111,7 +117,7 @@ parity: test-deps release test-programs ## the same tests on runc and crun: what
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-shim test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
 
 test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
 	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM)
@@ -122,8 +128,8 @@ soak: release ## 20,000 cycles with the host the same before and after
 conformance: $(if $(RUNTIME),,release) ## SUITE=runc-bats|contest|runtime-tools DIR=built checkout: the suites of other projects
 	@RUNTIME="$(or $(RUNTIME),$(BRISK))" integration/conformance/run "$(SUITE)" "$(DIR)" $(FILES)
 
-bench: release ## time against crun and runc
-	contrib/bench $(BRISK)
+bench: release shim ## time against crun and runc, and the shim against containerd's
+	BRISK_SHIM=$(SHIM) contrib/bench $(BRISK)
 
 man: release ## manual pages into $(OUT)/man
 	mkdir -p $(OUT)/man
@@ -143,6 +149,12 @@ deb: release ## a Debian package
 
 fuzz: ## every parser under a coverage-guided fuzzer, FUZZ_SECONDS (60) each
 	fuzz/run
+
+test-shim: release shim ## the shim alone, with containerd's own types as its client, and under Docker and containerd (as root); SOAK=n for n rounds
+	$(CARGO) test --locked --features shim --bin containerd-shim-brisk-v2
+	integration/shim/run $(SHIM) $(BRISK) $(TESTS)
+	integration/engines/run ctr --runtime $(BRISK) --shim $(SHIM)
+	integration/engines/run docker --runtime $(BRISK) --shim $(SHIM)
 
 test-engines: $(if $(RUNTIME),,release) ## under Docker, containerd, Podman and buildah (as root); RUNTIME=runc for another one
 	integration/engines/run all --runtime $(or $(RUNTIME),$(BRISK))

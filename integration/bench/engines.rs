@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What engines ask for by default may be more than a test machine's hard limits.
-const LIMITS: &str = "nofile=1024:1024";
+pub const LIMITS: &str = "nofile=1024:1024";
 
 /// `podman run` and `docker run` of /bin/true with each runtime plugged in; an engine that is not installed is left out.
 pub fn engines(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
@@ -33,7 +33,7 @@ pub fn engines(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn installed(program: &str) -> bool {
+pub fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).exists())
 }
@@ -66,7 +66,7 @@ fn podman(lab: &Lab, rounds: usize) -> Res<Outcome> {
     Ok(table("podman", "podman run --rm --network none, /bin/true", "podman and conmon included", samples))
 }
 
-fn succeed(mut command: Command) -> Res<f64> {
+pub fn succeed(mut command: Command) -> Res<f64> {
     let done = process::timed(process::quiet(&mut command))?;
     if done.ok() { Ok(done.ms) } else { Err(format!("{command:?}: {:#x}", done.reaped.status).into()) }
 }
@@ -105,19 +105,8 @@ fn docker_rounds(lab: &Lab, socket: &str, rounds: usize) -> Res<Outcome> {
         process::quiet(&mut command);
         command
     };
-    let end = Instant::now() + Duration::from_secs(20);
-    while !client(&["version"]).status()?.success() {
-        if Instant::now() > end {
-            return Err("dockerd does not answer".into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let bundle = lab.bundle("docker", &["/bin/true"])?;
-    let archive = lab.dir.join("docker/image.tar");
-    let packed = Command::new("tar").arg("-C").arg(bundle.rootfs()).arg("-cf").arg(&archive).arg(".").status()?;
-    if !packed.success() || !client(&["import", text(&archive)?, "bench:1"]).status()?.success() {
-        return Err("docker import failed".into());
-    }
+    ready(|| Ok(client(&["version"]).status()?.success()))?;
+    docker_image(lab, &lab.dir.join("docker"), client)?;
     let contestants = lab.runtimes.iter().map(|runtime| {
         let client = &client;
         let once = Box::new(move || {
@@ -133,4 +122,27 @@ fn docker_rounds(lab: &Lab, socket: &str, rounds: usize) -> Res<Outcome> {
         "client, dockerd, containerd and shim included",
         samples,
     ))
+}
+
+/// Waits until a daemon answers.
+pub fn ready(mut answers: impl FnMut() -> Res<bool>) -> Res<()> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !answers()? {
+        if Instant::now() > end {
+            return Err("the daemon does not answer".into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Gives a dockerd the image `bench:1`.
+pub fn docker_image(lab: &Lab, dir: &Path, client: impl Fn(&[&str]) -> Command) -> Res<()> {
+    let bundle = lab.bundle(text(Path::new(dir.file_name().unwrap_or_default()))?, &["/bin/true"])?;
+    let archive = dir.join("image.tar");
+    let packed = Command::new("tar").arg("-C").arg(bundle.rootfs()).arg("-cf").arg(&archive).arg(".").status()?;
+    if !packed.success() || !client(&["import", text(&archive)?, "bench:1"]).status()?.success() {
+        return Err("docker import failed".into());
+    }
+    Ok(())
 }

@@ -4,11 +4,11 @@ use crate::lab::Lab;
 use crate::options::Options;
 use crate::result::Outcome;
 use crate::tool::Res;
-use crate::{density, engines, latency, load, memory, startup, storm};
+use crate::{density, engines, latency, load, memory, shims, startup, storm};
 
 type Experiment = fn(&Lab, &Options) -> Res<Vec<Outcome>>;
 
-const ALL: [(&str, Experiment); 12] = [
+const ALL: [(&str, Experiment); 13] = [
     ("run", latency::run),
     ("create", latency::create_start_delete),
     ("exec", latency::exec),
@@ -21,6 +21,7 @@ const ALL: [(&str, Experiment); 12] = [
     ("limit", memory::limit),
     ("density", density::density),
     ("engines", engines::engines),
+    ("shims", shims::shims),
 ];
 
 /// The outcomes, and `experiment: error` for those that could not be had.

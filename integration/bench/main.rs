@@ -18,6 +18,7 @@ mod options;
 mod progress;
 mod report;
 mod result;
+mod shims;
 mod startup;
 mod stats;
 mod storm;

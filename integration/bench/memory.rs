@@ -57,7 +57,8 @@ pub fn kilobytes(text: &str, key: &str) -> f64 {
     line.trim().trim_end_matches(" kB").parse().unwrap_or(f64::NAN)
 }
 
-fn proportional(pid: i32) -> Res<f64> {
+/// What a process takes, with its share of what others have too.
+pub fn proportional(pid: i32) -> Res<f64> {
     Ok(kilobytes(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:"))
 }
 

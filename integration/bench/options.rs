@@ -6,9 +6,10 @@ use std::path::PathBuf;
 pub const USAGE: &str =
     "bench [--quick] [--only NAME,…] [--runtime NAME=PATH]… [--rounds N] [--storm N] [--mounts N] [--out DIR]
   --quick     about a minute: fewer rounds, a storm of 100
-  --only      some of: run create exec seccomp mounts startup storm parallel memory limit density engines
+  --only      some of: run create exec seccomp mounts startup storm parallel memory limit density engines shims
   --runtime   the runtimes, in this order (default: brisk, crun, runc, those that are found)
   --rounds    rounds of each latency experiment   --storm  containers in the storm   --mounts  host mounts to add
+  --shim      brisk's shim, for `shims` (default: $BRISK_SHIM)
   --out       where report.txt, report.json and report.html go (default target/bench)";
 
 /// What to measure, how often, and where the report goes.
@@ -21,6 +22,8 @@ pub struct Options {
     pub storm: usize,
     pub parallel: usize,
     pub mounts: usize,
+    /// containerd-shim-brisk-v2, where it has been built.
+    pub shim: Option<PathBuf>,
     pub out: PathBuf,
 }
 
@@ -40,6 +43,7 @@ impl Options {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--storm" => options.storm = value()?.parse()?,
                 "--mounts" => options.mounts = value()?.parse()?,
+                "--shim" => options.shim = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
                 "--runtime" => {
                     let value = value()?;
@@ -65,6 +69,7 @@ impl Options {
             storm,
             parallel,
             mounts: 3000,
+            shim: std::env::var_os("BRISK_SHIM").map(PathBuf::from),
             out: target.join("bench"),
         }
     }

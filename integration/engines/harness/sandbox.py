@@ -92,9 +92,11 @@ def container_config(dropin):
     Path("/etc/containers/policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
 
 
-def enter(runtime, dropin):
+def enter(runtime, shim, dropin):
     """Build it around the calling process. Returns the path of the runtime's copy."""
-    program = Path(runtime).read_bytes()
+    programs = {os.path.basename(runtime): Path(runtime).read_bytes()}
+    if shim:
+        programs |= {f"containerd-shim-{name}-v2": Path(shim).read_bytes() for name in ("runc", "brisk")}
     mount("tmpfs", "/tmp", "mode=1777")
     for name in ("bin", "logs", "checks"):
         (WORK / name).mkdir(parents=True)
@@ -114,9 +116,9 @@ def enter(runtime, dropin):
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
     # Whatever the mounts above do not cover cannot be written to.
     subprocess.run(["mount", "-o", "remount,bind,ro", "/"], check=True, timeout=20)
-    copy = WORK / "bin" / os.path.basename(runtime)
-    copy.write_bytes(program)
-    copy.chmod(0o755)
+    for name, program in programs.items():
+        (WORK / "bin" / name).write_bytes(program)
+        (WORK / "bin" / name).chmod(0o755)
     image.save(WORK / "bb.tar", "localhost/bb:latest")
     image.unpack(WORK / "rootfs")
-    return copy
+    return WORK / "bin" / os.path.basename(runtime)

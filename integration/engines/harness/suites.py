@@ -27,17 +27,21 @@ class Phase:
     start: Callable
     stop: Callable
     user: int = 0
+    # Only where a shim is given.
+    shim: bool = False
 
 
 class Suite:
     """What all suites share."""
 
     packages, phases = [], []
+    # What only brisk's shim has to show.
+    shim_files = []
 
     def __init__(self, order, here, report):
         self.order, self.here, self.report = order, here, report
         self.helpers = (here / "checks/helpers.bash").read_text()
-        self.plan = [(phase, self.select(phase)) for phase in self.phases]
+        self.plan = [(phase, self.select(phase)) for phase in self.phases if order["shim"] or not phase.shim]
         self.dropin = (here.parent.parent / "contrib/containers.conf.d/brisk.conf").read_bytes()
         self.runtime = None
         self.daemons = {}
@@ -49,7 +53,8 @@ class Suite:
 
     def select(self, phase):
         """The checks of a phase that were asked for."""
-        found = [c for name in phase.files for c in checks.load(self.here / f"checks/{name}.checks", phase.flavour)]
+        files = phase.files + (self.shim_files if self.order["shim"] else [])
+        found = [c for name in files for c in checks.load(self.here / f"checks/{name}.checks", phase.flavour)]
         only = [part for part in self.order["only"].split(",") if part]
         return [c for c in found if (not self.order["quick"] or c.quick) and (not only or any(part in c.name for part in only))]
 
@@ -201,6 +206,7 @@ class Docker(Suite):
     """docker.io."""
 
     packages = ["docker.io", "containerd", *COMMON_PACKAGES]
+    shim_files = ["docker-shim"]
     phases = [
         Phase("docker", "docker", ["common", "docker"], DOCKER, docker_start(""), docker_stop),
         Phase("remap", "remap", ["remap"], DOCKER, docker_start("--userns-remap dockremap"), docker_stop),
@@ -246,9 +252,12 @@ class Ctr(Suite):
     """containerd with ctr."""
 
     packages = ["containerd", *COMMON_PACKAGES]
+    shim_files = ["ctr-shim"]
     phases = [
         Phase("ctr", "ctr", ["ctr"], CTR + 'RC="--runc-binary $R"\n', containerd_start(""), containerd_stop),
         Phase("as-runc", "as-runc", ["ctr-path"], CTR + "RC=\n", containerd_start(f"{W}/as-runc"), containerd_stop),
+        Phase("by-name", "by-name", ["ctr"], CTR + 'RC="--runtime io.containerd.brisk.v2"\n', containerd_start(""), containerd_stop,
+              shim=True),
     ]
 
 

@@ -1,0 +1,162 @@
+//! Who speaks nonsense to the shim, too much of it, or has no business with it.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use brisk_shim_tests::{Shim, bundle, context, directory};
+use containerd_shim_protos::api;
+use containerd_shim_protos::ttrpc::Code;
+
+use crate::lifecycle::code;
+
+fn path(shim: &Shim) -> &str {
+    shim.address.strip_prefix("unix://").unwrap()
+}
+
+/// A frame: length, stream, type, flags.
+fn frame(length: u32, kind: u8, payload: &[u8]) -> Vec<u8> {
+    [&length.to_be_bytes()[..], &1u32.to_be_bytes(), &[kind, 0], payload].concat()
+}
+
+#[test]
+fn nonsense_is_answered_or_ignored_and_hurts_nobody() {
+    let dir = directory();
+    let bundle = bundle(&dir, "nonsense", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    let mut streams = Vec::new();
+    let mut random = 12345u32;
+    for round in 0..200 {
+        let mut stream = UnixStream::connect(path(&shim)).unwrap();
+        let bytes: Vec<u8> = (0..round)
+            .map(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 24) as u8
+            })
+            .collect();
+        let sent = match round % 4 {
+            0 => bytes,
+            1 => frame(bytes.len() as u32, 1, &bytes),
+            2 => frame(u32::MAX, 1, &bytes),
+            _ => frame(bytes.len() as u32, 3, &bytes),
+        };
+        stream.write_all(&sent).unwrap();
+        if round % 3 == 0 {
+            streams.push(stream);
+        }
+    }
+    assert_eq!(shim.run(&bundle), 0);
+    shim.delete("nonsense", "").unwrap();
+    let (_, _, _, anonymous) = shim.usage();
+    assert!(anonymous < 1024, "{anonymous} kB");
+    shim.shutdown();
+}
+
+#[test]
+fn a_malformed_request_is_an_invalid_argument() {
+    let dir = directory();
+    let bundle = bundle(&dir, "malformed", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    let mut stream = UnixStream::connect(path(&shim)).unwrap();
+    stream.write_all(&frame(3, 1, &[0x0a, 0xff, 0x01])).unwrap();
+    let mut header = [0; 10];
+    stream.read_exact(&mut header).unwrap();
+    assert_eq!(header[8], 2);
+    let mut answer = vec![0; u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    // Response.status.code is INVALID_ARGUMENT, 3.
+    assert_eq!((answer[0], answer[2..4].to_vec()), (0x0a, vec![0x08, 3]));
+    let oversized = api::StateRequest { id: "x".repeat(5 << 20), ..Default::default() };
+    assert!(shim.client.state(context(), &oversized).is_err());
+    assert_eq!(code(shim.state("nobody", "")), Code::NOT_FOUND);
+    shim.shutdown();
+}
+
+#[test]
+fn nobody_else_may_connect() {
+    let dir = directory();
+    let bundle = bundle(&dir, "private", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    assert_eq!(std::fs::metadata(path(&shim)).unwrap().permissions().mode() & 0o777, 0o600);
+    // Even when the mode is taken away, and whoever connects says nothing.
+    std::fs::set_permissions(path(&shim), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let script =
+        "alarm 10; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or exit 2; exit(sysread($s, my $b, 1) == 0 ? 0 : 1)";
+    let status = std::process::Command::new("setpriv")
+        .args([
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "perl",
+            "-MIO::Socket::UNIX",
+            "-e",
+            script,
+            path(&shim),
+        ])
+        .status()
+        .unwrap();
+    assert!(status.success(), "the connection was not closed");
+    assert_eq!(shim.run(&bundle), 0);
+    shim.delete("private", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn nothing_of_the_shim_is_in_the_container() {
+    let dir = directory();
+    let list = "cd /proc/self/fd && echo *; cat /proc/1/environ";
+    let bundle = bundle(&dir, "clean", &["sh", "-c", list]);
+    let stdout = bundle.fifo("out");
+    let leak = std::fs::File::open("/etc/hostname").unwrap();
+    nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    let shim = Shim::start(&dir, &bundle);
+    drop(leak);
+    let out = brisk_shim_tests::reader(&stdout);
+    shim.create(&bundle, |request| request.stdout = stdout.clone()).unwrap();
+    brisk_shim_tests::only_the_shim_writes(&stdout);
+    shim.start_process("clean", "").unwrap();
+    shim.wait("clean", "").unwrap();
+    let text = String::from_utf8(out.join().unwrap()).unwrap();
+    let (fds, environment) = text.split_once('\n').unwrap();
+    assert_eq!(fds, "0 1 2 3");
+    // The shell's own, and what the bundle says.
+    let names: Vec<&str> = environment.split_terminator('\0').map(|pair| pair.split('=').next().unwrap()).collect();
+    assert!(names.iter().all(|name| ["SHLVL", "HOME", "OLDPWD", "PATH", "PWD"].contains(name)), "{names:?}");
+    shim.delete("clean", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn a_shim_without_descriptors_recovers() {
+    let dir = directory();
+    let bundle = bundle(&dir, "fds", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    let limit = |limit: u64| {
+        let set = std::process::Command::new("prlimit")
+            .arg(format!("--pid={}", shim.pid))
+            .arg(format!("--nofile={limit}:"))
+            .status();
+        assert!(set.unwrap().success());
+    };
+    let (open, ..) = shim.usage();
+    for spare in 0..14 {
+        limit((open + spare) as u64);
+        if shim.create(&bundle, |_| ()).is_ok() {
+            shim.kill("fds", "", libc::SIGKILL).unwrap_or(());
+            limit(1024);
+            let _ = shim.kill("fds", "", libc::SIGKILL);
+            shim.wait("fds", "").unwrap();
+            shim.delete("fds", "").unwrap();
+        }
+    }
+    limit(1024);
+    brisk_shim_tests::until("descriptors are given back", || (shim.usage().0 <= open).then_some(()));
+    let quick = shim.create(&bundle, |_| ());
+    quick.unwrap();
+    shim.kill("fds", "", libc::SIGKILL).unwrap();
+    shim.wait("fds", "").unwrap();
+    shim.delete("fds", "").unwrap();
+    shim.shutdown();
+}

@@ -1,0 +1,138 @@
+//! The shim is killed: `delete` leaves nothing of the container.
+
+use std::fs;
+use std::path::Path;
+
+use brisk_shim_tests::{Shim, bundle, command, directory, lives, until};
+use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::{Client, TaskClient, api};
+use nix::sys::signal::{SIGKILL, SIGTERM, kill};
+use nix::unistd::Pid;
+
+fn clean_up(shim: &Shim, bundle: &brisk_shim_tests::Bundle) -> api::DeleteResponse {
+    let output = command(&shim.dir, &bundle.path, &bundle.id, "delete").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    api::DeleteResponse::parse_from_bytes(&output.stdout).unwrap()
+}
+
+fn socket(shim: &Shim) -> &Path {
+    Path::new(shim.address.strip_prefix("unix://").unwrap())
+}
+
+#[test]
+fn delete_cleans_up_after_a_shim_that_was_killed() {
+    let dir = directory();
+    let bundle = bundle(&dir, "killed", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    let pid = shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("killed", "").unwrap();
+    kill(Pid::from_raw(shim.pid), SIGKILL).unwrap();
+    until("the shim is gone", || (!shim.lives()).then_some(()));
+    let response = clean_up(&shim, &bundle);
+    assert_eq!((response.pid, response.exit_status), (pid, 137));
+    assert!(response.exited_at.seconds > 1_700_000_000);
+    until("the container is gone", || (!lives(pid.cast_signed())).then_some(()));
+    assert!(!socket(&shim).exists());
+    assert!(!Path::new("/run/containerd/runc/brisk-shim-tests/killed").exists());
+    // Again, as containerd may after its own death.
+    clean_up(&shim, &bundle);
+}
+
+#[test]
+fn a_shim_may_die_at_any_moment_of_a_start() {
+    // Killed a little later each time, from before the runtime is called until after the container runs.
+    for step in 0..24u64 {
+        let dir = directory();
+        let bundle = bundle(&dir, "any", &["sleep", "1000"]);
+        let shim = Shim::start(&dir, &bundle);
+        let pid = shim.pid;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if shim.create(&bundle, |_| ()).is_ok() {
+                    let _ = shim.start_process("any", "");
+                }
+            });
+            std::thread::park_timeout(std::time::Duration::from_micros(400 * step));
+            kill(Pid::from_raw(pid), SIGKILL).unwrap();
+        });
+        until("the shim is gone", || (!shim.lives()).then_some(()));
+        clean_up(&shim, &bundle);
+        let left = || {
+            let cgroup = format!("{}/any", brisk_shim_tests::cgroups());
+            fs::read_dir("/proc")
+                .unwrap()
+                .filter_map(|entry| {
+                    let path = entry.ok()?.path();
+                    let cgroups = fs::read_to_string(path.join("cgroup")).ok()?;
+                    cgroups.contains(&cgroup).then(|| fs::read_to_string(path.join("cmdline")).unwrap_or_default())
+                })
+                .collect::<Vec<_>>()
+        };
+        until(&format!("nothing of the container is left at step {step}: {:?}", left()), || {
+            left().is_empty().then_some(())
+        });
+        assert!(!Path::new("/run/containerd/runc/brisk-shim-tests/any").exists(), "state is left at step {step}");
+        assert!(!socket(&shim).exists());
+    }
+}
+
+#[test]
+fn a_start_after_a_killed_shim_has_the_same_address() {
+    let dir = directory();
+    let bundle = bundle(&dir, "again", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    kill(Pid::from_raw(shim.pid), SIGKILL).unwrap();
+    until("the shim is gone", || (!shim.lives()).then_some(()));
+    assert!(socket(&shim).exists());
+    let second = Shim::start(&dir, &bundle);
+    assert_eq!(second.address, shim.address);
+    assert_eq!(second.run(&bundle), 0);
+    second.delete("again", "").unwrap();
+    second.shutdown();
+}
+
+#[test]
+fn two_starts_of_a_pod_at_once_are_one_shim() {
+    let dir = directory();
+    let group = |config: &mut serde_json::Value| {
+        config["annotations"] = serde_json::json!({ "io.containerd.runc.v2.group": "g" })
+    };
+    let bundles: Vec<_> = (0..6).map(|number| bundle(&dir, &format!("p{number}"), &["true"]).with(group)).collect();
+    let pids: Vec<u32> = std::thread::scope(|scope| {
+        let starts: Vec<_> = bundles
+            .iter()
+            .map(|bundle| {
+                scope.spawn(|| {
+                    let address = brisk_shim_tests::start_address(&dir, bundle);
+                    let client = TaskClient::new(Client::connect(&address).unwrap());
+                    client.connect(brisk_shim_tests::context(), &api::ConnectRequest::new()).unwrap().shim_pid
+                })
+            })
+            .collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
+    kill(Pid::from_raw(pids[0].cast_signed()), SIGTERM).unwrap();
+    until("the shim ends", || (!lives(pids[0].cast_signed())).then_some(()));
+}
+
+#[test]
+fn a_client_that_dies_takes_only_its_waits_along() {
+    let dir = directory();
+    let bundle = bundle(&dir, "client", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("client", "").unwrap();
+    let (before, ..) = shim.usage();
+    for _ in 0..10 {
+        let client = shim.connect();
+        let request = api::WaitRequest { id: "client".into(), ..Default::default() };
+        let context = containerd_shim_protos::ttrpc::context::with_timeout(1_000_000);
+        assert!(client.wait(context, &request).is_err());
+    }
+    until("connections are closed", || (shim.usage().0 <= before).then_some(()));
+    shim.kill("client", "", libc::SIGKILL).unwrap();
+    assert_eq!(shim.wait("client", "").unwrap(), 137);
+    shim.delete("client", "").unwrap();
+    shim.shutdown();
+}

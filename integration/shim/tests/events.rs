@@ -1,0 +1,208 @@
+//! What containerd is told, and when.
+
+use std::time::{Duration, Instant};
+
+use brisk_shim_tests::{NAMESPACE, Shim, bundle, directory, until};
+use containerd_shim_protos::events::task as task_events;
+
+#[test]
+fn each_event_says_what_happened_in_order() {
+    let dir = directory();
+    let bundle = bundle(&dir, "told", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    let pid = shim.create(&bundle, |request| request.terminal = false).unwrap();
+    shim.start_process("told", "").unwrap();
+    shim.exec("told", "e", &["sh", "-c", "exit 3"], |_| ()).unwrap();
+    let exec = shim.start_process("told", "e").unwrap();
+    shim.wait("told", "e").unwrap();
+    shim.delete("told", "e").unwrap();
+    shim.kill("told", "", libc::SIGTERM).unwrap();
+    shim.kill("told", "", libc::SIGKILL).unwrap();
+    shim.wait("told", "").unwrap();
+    shim.delete("told", "").unwrap();
+    shim.events.first("/tasks/delete", |_| true);
+    let all = shim.events.all();
+    let topics: Vec<&str> = all.iter().map(|told| told.topic.as_str()).collect();
+    let wanted = [
+        "/tasks/create",
+        "/tasks/start",
+        "/tasks/exec-added",
+        "/tasks/exec-started",
+        "/tasks/exit",
+        "/tasks/exit",
+        "/tasks/delete",
+    ];
+    assert_eq!(topics, wanted);
+    assert!(all.iter().all(|told| told.namespace == NAMESPACE));
+    let types: Vec<&str> = all.iter().map(|told| told.event.type_url.as_str()).collect();
+    assert_eq!(types[0], "containerd.events.TaskCreate");
+    let created: task_events::TaskCreate = all[0].message();
+    assert_eq!((created.container_id.as_str(), created.pid), ("told", pid));
+    assert_eq!(created.bundle, bundle.path.to_str().unwrap());
+    let started: task_events::TaskStart = all[1].message();
+    assert_eq!((started.container_id.as_str(), started.pid), ("told", pid));
+    let added: task_events::TaskExecAdded = all[2].message();
+    assert_eq!((added.container_id.as_str(), added.exec_id.as_str()), ("told", "e"));
+    let exec_started: task_events::TaskExecStarted = all[3].message();
+    assert_eq!((exec_started.exec_id.as_str(), exec_started.pid), ("e", exec));
+    let exec_exit: task_events::TaskExit = all[4].message();
+    assert_eq!((exec_exit.id.as_str(), exec_exit.pid, exec_exit.exit_status), ("e", exec, 3));
+    let exit: task_events::TaskExit = all[5].message();
+    assert_eq!((exit.container_id.as_str(), exit.id.as_str(), exit.pid, exit.exit_status), ("told", "told", pid, 137));
+    assert!(exit.exited_at.seconds > 1_700_000_000);
+    let deleted: task_events::TaskDelete = all[6].message();
+    assert_eq!((deleted.pid, deleted.exit_status), (pid, 137));
+    assert_eq!(deleted.exited_at, exit.exited_at);
+    shim.shutdown();
+}
+
+#[test]
+fn the_end_of_the_first_process_is_told_last() {
+    let dir = directory();
+    let bundle = bundle(&dir, "last", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("last", "").unwrap();
+    for number in 0..4 {
+        shim.exec("last", &format!("e{number}"), &["sleep", "1000"], |_| ()).unwrap();
+        shim.start_process("last", &format!("e{number}")).unwrap();
+    }
+    shim.kill("last", "", libc::SIGKILL).unwrap();
+    shim.wait("last", "").unwrap();
+    shim.events.first("/tasks/exit", |told| told.message::<task_events::TaskExit>().id == "last");
+    let exits: Vec<String> = shim
+        .events
+        .all()
+        .iter()
+        .filter(|told| told.topic == "/tasks/exit")
+        .map(|told| told.message::<task_events::TaskExit>().id)
+        .collect();
+    assert_eq!(exits.len(), 5);
+    assert_eq!(exits[4], "last");
+    for number in 0..4 {
+        shim.delete("last", &format!("e{number}")).unwrap();
+    }
+    shim.delete("last", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn a_process_that_ends_at_once_has_started_first() {
+    let dir = directory();
+    let bundle = bundle(&dir, "quick", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("quick", "").unwrap();
+    for number in 0..30 {
+        let id = format!("e{number}");
+        shim.exec("quick", &id, &["true"], |_| ()).unwrap();
+        shim.start_process("quick", &id).unwrap();
+        assert_eq!(shim.wait("quick", &id).unwrap(), 0);
+        shim.delete("quick", &id).unwrap();
+    }
+    shim.kill("quick", "", libc::SIGKILL).unwrap();
+    shim.wait("quick", "").unwrap();
+    shim.delete("quick", "").unwrap();
+    shim.events.first("/tasks/delete", |_| true);
+    let mut running = false;
+    for told in shim.events.all() {
+        match told.topic.as_str() {
+            "/tasks/exec-started" => running = true,
+            "/tasks/exit" => {
+                assert!(std::mem::take(&mut running) || told.message::<task_events::TaskExit>().id == "quick")
+            }
+            _ => {}
+        }
+    }
+    shim.shutdown();
+}
+
+#[test]
+fn a_containerd_that_restarts_gets_what_it_missed() {
+    let dir = directory();
+    let bundle = bundle(&dir, "missed", &["sleep", "1000"]);
+    let mut shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("missed", "").unwrap();
+    shim.events.first("/tasks/start", |_| true);
+    shim.server.take().unwrap().shutdown();
+    std::fs::remove_file(dir.join("c.sock.ttrpc")).unwrap();
+    for number in 0..20 {
+        shim.exec("missed", &format!("e{number:02}"), &["true"], |_| ()).unwrap();
+    }
+    shim.server = Some(shim.events.serve(&dir.join("c.sock.ttrpc")));
+    shim.events.first("/tasks/exec-added", |told| told.message::<task_events::TaskExecAdded>().exec_id == "e19");
+    let added: Vec<String> = shim
+        .events
+        .all()
+        .iter()
+        .filter(|told| told.topic == "/tasks/exec-added")
+        .map(|told| told.message::<task_events::TaskExecAdded>().exec_id)
+        .collect();
+    let mut sorted = added.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(added, sorted);
+    assert_eq!(added.len(), 20);
+    shim.kill("missed", "", libc::SIGKILL).unwrap();
+    shim.wait("missed", "").unwrap();
+    shim.delete("missed", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn a_kill_for_want_of_memory_is_told_before_the_end() {
+    let dir = directory();
+    let bundle = bundle(&dir, "oom", &["sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1"]).with(|config| {
+        config["linux"]["resources"] = serde_json::json!({ "memory": { "limit": 8 << 20, "swap": 8 << 20 } });
+    });
+    let shim = Shim::start(&dir, &bundle);
+    if let Err(error) = shim.create(&bundle, |_| ()) {
+        let text = error.to_string();
+        assert!(text.contains("swap") || text.contains("memsw"), "{text}");
+        // Without swap accounting the limit of memory alone has to do.
+        let mut config = bundle.config();
+        config["linux"]["resources"]["memory"].as_object_mut().unwrap().remove("swap");
+        bundle.set_config(&config);
+        shim.create(&bundle, |_| ()).unwrap();
+    }
+    shim.start_process("oom", "").unwrap();
+    shim.wait("oom", "").unwrap();
+    let oom = shim.events.first("/tasks/oom", |_| true);
+    assert_eq!(oom.message::<task_events::TaskOOM>().container_id, "oom");
+    let topics: Vec<String> = shim.events.all().into_iter().map(|told| told.topic).collect();
+    let at = |topic: &str| topics.iter().position(|other| other == topic);
+    until("the end is told", || shim.events.all().iter().any(|told| told.topic == "/tasks/exit").then_some(()));
+    assert!(at("/tasks/oom") < at("/tasks/exit") || at("/tasks/exit").is_none());
+    shim.delete("oom", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn an_end_is_told_at_once() {
+    // What is measured is from kill(2) to containerd's having the event, both in this process. The machine may be busy, so that
+    // the best of some has to show that nothing in the shim waits.
+    let dir = directory();
+    let bundle = bundle(&dir, "fast", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("fast", "").unwrap();
+    let mut times = Vec::new();
+    for number in 0..20 {
+        let id = format!("e{number}");
+        shim.exec("fast", &id, &["sleep", "1000"], |_| ()).unwrap();
+        let pid = shim.start_process("fast", &id).unwrap();
+        let began = Instant::now();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::SIGKILL).unwrap();
+        let told = shim.events.first("/tasks/exit", |told| told.message::<task_events::TaskExit>().id == id);
+        times.push(told.at - began);
+        shim.delete("fast", &id).unwrap();
+    }
+    times.sort();
+    println!("from kill to the event: best {:?}, median {:?}", times[0], times[times.len() / 2]);
+    assert!(times[0] < Duration::from_millis(5), "{times:?}");
+    shim.kill("fast", "", libc::SIGKILL).unwrap();
+    shim.wait("fast", "").unwrap();
+    shim.delete("fast", "").unwrap();
+    shim.shutdown();
+}

@@ -1,0 +1,118 @@
+//! The only place that names modules of brisk: system calls as safe functions. And small things around files.
+
+use std::ffi::{CString, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use brisk::sys::fs::{chdir, close_range, dup_onto, lock, memfd, read, rewind, set_cloexec, write, write_all};
+pub use brisk::sys::mount::{mount, umount};
+pub use brisk::sys::poll::{drain, eventfd, inotify, inotify_modified};
+pub use brisk::sys::process::{
+    CloneArgs, Cloned, Exit, clone3, die_with_parent, exit, getpid, getppid, is_child, kill, prepare, set_subreaper,
+    wait,
+};
+pub use brisk::sys::signal;
+pub use brisk::sys::socket::receive;
+pub use brisk::sys::tty;
+
+/// A moment of the wall clock, as protobuf's Timestamp has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    pub seconds: u64,
+    pub nanos: u32,
+}
+
+impl Moment {
+    pub fn now() -> Moment {
+        // Before 1970 there were no containers; a clock that says so counts as 1970.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { seconds: since.as_secs(), nanos: since.subsec_nanos() }
+    }
+}
+
+/// A path or argument for the kernel.
+pub fn c_string(text: impl Into<Vec<u8>>) -> io::Result<CString> {
+    CString::new(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a path"))
+}
+
+/// A path from bytes that came over the wire.
+pub fn path(text: &str) -> PathBuf {
+    PathBuf::from(OsString::from_vec(text.as_bytes().to_vec()))
+}
+
+/// A file of at most `limit` bytes. Read into memory that goes back to the kernel when it is freed (glibc maps what is larger
+/// than 128 kB by itself): config.json is read once, and its pages would stay dirty for the life of the shim.
+pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut text = Vec::with_capacity(256 << 10);
+    file.take(limit + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{} is larger than {limit} bytes", path.display()),
+        ));
+    }
+    Ok(text)
+}
+
+/// Writes a small file that only root reads, whole or not at all: a reader after a full disk must not find half of it.
+pub fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let part = path.with_file_name(format!(".{name}"));
+    let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(&part)?;
+    let written = file.write_all(text).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        // What failed is the error to tell; the part is removed with the bundle if it cannot be now.
+        let _ = std::fs::remove_file(&part);
+    }
+    written
+}
+
+/// Opens a fifo or file of the client's with these open(2) flags.
+pub fn open(path: &str, flags: i32) -> io::Result<OwnedFd> {
+    let path = c_string(path)?;
+    Ok(brisk::sys::fs::open(brisk::sys::fs::CWD, &path, flags | libc::O_CLOEXEC, 0)?)
+}
+
+/// Makes reads and writes return at once.
+pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// A memory file that holds `text`, to be read from its start.
+pub fn memory(text: &[u8]) -> io::Result<OwnedFd> {
+    let file = memfd(c"brisk-shim")?;
+    write_all(file.as_fd(), text)?;
+    rewind(file.as_fd())?;
+    Ok(file)
+}
+
+/// What a memory file holds, at most `limit` bytes of it.
+pub fn contents(file: BorrowedFd<'_>, limit: usize) -> Vec<u8> {
+    let mut text = vec![0; limit];
+    let mut length = 0;
+    while length < limit {
+        match brisk::sys::fs::pread(file, &mut text[length..], length as u64) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => length += count,
+        }
+    }
+    text.truncate(length);
+    text
+}
+
+/// One line to containerd's log: stderr is the fifo it reads, or nothing. A line that does not fit is lost rather than waited for.
+pub fn log(level: &str, message: &str) {
+    let line = format!("level={level} msg={message:?} shim={}\n", getpid());
+    let stderr = io::stderr();
+    // There is nobody to tell that the log cannot be written.
+    let _ = write(stderr.as_fd(), line.as_bytes());
+}

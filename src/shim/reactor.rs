@@ -1,0 +1,365 @@
+//! One thread, one epoll: every activity is a future, woken by a descriptor, a time, or another future.
+//!
+//! There is no waker: whoever waits leaves the number of its task where it waits, and is polled again when that number is
+//! called. A call too many is harmless, since every wait looks again at what it waits for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::{Future, poll_fn};
+use std::os::fd::BorrowedFd;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// The number of a task; never used twice.
+pub type Task = u64;
+
+/// Something can be read, or the other side is gone.
+pub const IN: EpollFlags = EpollFlags::EPOLLIN;
+/// Something can be written.
+pub const OUT: EpollFlags = EpollFlags::EPOLLOUT;
+
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Reactor {
+    epoll: RefCell<Option<Epoll>>,
+    tasks: RefCell<BTreeMap<Task, Work>>,
+    called: RefCell<VecDeque<Task>>,
+    timers: RefCell<BTreeSet<(Instant, Task)>>,
+    current: Cell<Task>,
+    next: Cell<Task>,
+    stopped: Cell<bool>,
+}
+
+thread_local! {
+    static REACTOR: Reactor = const {
+        Reactor {
+            epoll: RefCell::new(None),
+            tasks: RefCell::new(BTreeMap::new()),
+            called: RefCell::new(VecDeque::new()),
+            timers: RefCell::new(BTreeSet::new()),
+            current: Cell::new(0),
+            next: Cell::new(1),
+            stopped: Cell::new(false),
+        }
+    };
+}
+
+/// Starts a task.
+pub fn spawn(work: impl Future<Output = ()> + 'static) -> Task {
+    REACTOR.with(|reactor| {
+        let task = reactor.next.get();
+        reactor.next.set(task + 1);
+        reactor.tasks.borrow_mut().insert(task, Box::pin(work));
+        reactor.called.borrow_mut().push_back(task);
+        task
+    })
+}
+
+/// Has a task polled again.
+pub fn call(task: Task) {
+    REACTOR.with(|reactor| reactor.called.borrow_mut().push_back(task));
+}
+
+/// Ends a task where it waits: what it owns is dropped. A task must not end itself this way.
+pub fn cancel(task: Task) {
+    let work = REACTOR.with(|reactor| reactor.tasks.borrow_mut().remove(&task));
+    drop(work);
+}
+
+/// The task that runs now.
+pub fn current() -> Task {
+    REACTOR.with(|reactor| reactor.current.get())
+}
+
+/// Ends [`run`].
+pub fn stop() {
+    REACTOR.with(|reactor| reactor.stopped.set(true));
+}
+
+/// Runs the tasks until [`stop`].
+pub fn run() -> Result<(), Errno> {
+    let mut events = [EpollEvent::empty(); 16];
+    REACTOR.with(|reactor| {
+        loop {
+            reactor.poll_called();
+            if reactor.stopped.get() {
+                return Ok(());
+            }
+            let count = match reactor.wait(&mut events) {
+                Err(Errno::EINTR) => 0,
+                result => result?,
+            };
+            reactor.called.borrow_mut().extend(events.iter().take(count).map(EpollEvent::data));
+            reactor.call_expired();
+        }
+    })
+}
+
+impl Reactor {
+    fn poll_called(&self) {
+        let mut context = Context::from_waker(Waker::noop());
+        while !self.stopped.get() {
+            let Some(task) = self.called.borrow_mut().pop_front() else { return };
+            // Taken out while it runs, so that it may start and cancel others.
+            let Some(mut work) = self.tasks.borrow_mut().remove(&task) else { continue };
+            self.current.set(task);
+            if work.as_mut().poll(&mut context).is_pending() {
+                self.tasks.borrow_mut().insert(task, work);
+            }
+        }
+    }
+
+    fn wait(&self, events: &mut [EpollEvent]) -> Result<usize, Errno> {
+        let timeout = match self.timers.borrow().first() {
+            None => EpollTimeout::NONE,
+            Some((at, _)) => {
+                // Rounded up: waking just before the time would spin.
+                let left = at.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+                EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
+            }
+        };
+        self.with_epoll(|epoll| epoll.wait(events, timeout))
+    }
+
+    fn call_expired(&self) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while timers.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, task)) = timers.pop_first() {
+                self.called.borrow_mut().push_back(task);
+            }
+        }
+    }
+
+    fn with_epoll<T>(&self, act: impl FnOnce(&Epoll) -> Result<T, Errno>) -> Result<T, Errno> {
+        let mut epoll = self.epoll.borrow_mut();
+        if epoll.is_none() {
+            *epoll = Some(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        }
+        epoll.as_ref().map_or(Err(Errno::EBADF), act)
+    }
+
+    fn arm(&self, fd: BorrowedFd<'_>, flags: EpollFlags) -> Result<(), Errno> {
+        let mut event = EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, self.current.get());
+        self.with_epoll(|epoll| match epoll.modify(fd, &mut event) {
+            Err(Errno::ENOENT) => epoll.add(fd, event),
+            result => result,
+        })
+    }
+}
+
+/// Waits until the descriptor is ready, or something else calls this task. Only one task may wait for a descriptor number.
+pub async fn ready(fd: BorrowedFd<'_>, flags: EpollFlags) -> Result<(), Errno> {
+    match REACTOR.with(|reactor| reactor.arm(fd, flags)) {
+        // A regular file is always ready (epoll_ctl(2)).
+        Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno),
+        Ok(()) => {
+            once_called().await;
+            Ok(())
+        }
+    }
+}
+
+/// Waits for the next call of this task.
+pub async fn once_called() {
+    let mut first = true;
+    poll_fn(move |_| if std::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(()) }).await;
+}
+
+/// What `work` makes, or `None` when it takes longer than `limit`.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let at = Instant::now() + limit;
+    let timer = (at, current());
+    REACTOR.with(|reactor| reactor.timers.borrow_mut().insert(timer));
+    let result = poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if Instant::now() >= at => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    REACTOR.with(|reactor| reactor.timers.borrow_mut().remove(&timer));
+    result
+}
+
+/// Waits for a time.
+pub async fn sleep(time: Duration) {
+    // Never ready: only the time ends it.
+    within(time, poll_fn(|_| Poll::<()>::Pending)).await;
+}
+
+/// A value that is set once and that any number of tasks wait for.
+#[derive(Debug)]
+pub struct Event<T>(Rc<RefCell<EventState<T>>>);
+
+#[derive(Debug)]
+struct EventState<T> {
+    value: Option<T>,
+    waiting: Vec<Task>,
+}
+
+impl<T> Clone for Event<T> {
+    fn clone(&self) -> Self {
+        Event(Rc::clone(&self.0))
+    }
+}
+
+impl<T: Copy> Event<T> {
+    pub fn new() -> Event<T> {
+        Event(Rc::new(RefCell::new(EventState { value: None, waiting: Vec::new() })))
+    }
+
+    /// Sets it, unless it is set.
+    pub fn set(&self, value: T) {
+        let mut state = self.0.borrow_mut();
+        if state.value.is_none() {
+            state.value = Some(value);
+            for task in std::mem::take(&mut state.waiting) {
+                call(task);
+            }
+        }
+    }
+
+    pub fn get(&self) -> Option<T> {
+        self.0.borrow().value
+    }
+
+    pub async fn wait(&self) -> T {
+        let waiter = Waiter { event: self, task: current() };
+        poll_fn(|_| {
+            let mut state = self.0.borrow_mut();
+            if let Some(value) = state.value {
+                return Poll::Ready(value);
+            }
+            if !state.waiting.contains(&waiter.task) {
+                state.waiting.push(waiter.task);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// A task that waits for an event, until it no longer does: its client may go, or its time be over.
+struct Waiter<'a, T> {
+    event: &'a Event<T>,
+    task: Task,
+}
+
+impl<T> Drop for Waiter<'_, T> {
+    fn drop(&mut self) {
+        self.event.0.borrow_mut().waiting.retain(|task| *task != self.task);
+    }
+}
+
+/// A lock for one task at a time, first come first served.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Rc<RefCell<GateState>>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    closed: bool,
+    waiting: VecDeque<Task>,
+}
+
+/// The gate is closed while this lives.
+#[derive(Debug)]
+pub struct Guard(Gate);
+
+impl Gate {
+    pub async fn enter(&self) -> Guard {
+        poll_fn(|_| {
+            let mut state = self.0.borrow_mut();
+            let task = current();
+            let turn = state.waiting.front().is_none_or(|first| *first == task);
+            if !state.closed && turn {
+                state.waiting.pop_front();
+                state.closed = true;
+                return Poll::Ready(());
+            }
+            if !state.waiting.contains(&task) {
+                state.waiting.push_back(task);
+            }
+            Poll::Pending
+        })
+        .await;
+        Guard(self.clone())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut state = self.0.0.borrow_mut();
+        state.closed = false;
+        if let Some(next) = state.waiting.front() {
+            call(*next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::os::fd::AsFd;
+    use std::rc::Rc;
+    use std::time::{Duration, Instant};
+
+    use super::{Event, Gate, IN, ready, run, sleep, spawn, stop, within};
+
+    #[test]
+    fn tasks_wait_for_descriptors_times_and_each_other() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let said = Rc::new(RefCell::new(Vec::new()));
+        let event: Event<i32> = Event::new();
+        let (first, second) = (Rc::clone(&said), Rc::clone(&said));
+        let (to_set, to_wait) = (event.clone(), event);
+        spawn(async move {
+            ready(reader.as_fd(), IN).await.unwrap();
+            first.borrow_mut().push("read");
+            to_set.set(7);
+        });
+        spawn(async move {
+            let began = Instant::now();
+            sleep(Duration::from_millis(5)).await;
+            assert!(began.elapsed() >= Duration::from_millis(5));
+            nix::unistd::write(&writer, b"x").unwrap();
+            assert_eq!(to_wait.wait().await, 7);
+            second.borrow_mut().push("told");
+            assert_eq!(within(Duration::from_millis(1), sleep(Duration::from_secs(60))).await, None);
+            stop();
+        });
+        run().unwrap();
+        assert_eq!(*said.borrow(), ["read", "told"]);
+    }
+
+    #[test]
+    fn a_gate_lets_one_in_at_a_time_in_the_order_they_came() {
+        let gate = Gate::default();
+        let said = Rc::new(RefCell::new(Vec::new()));
+        for number in 0..3 {
+            let (gate, said) = (gate.clone(), Rc::clone(&said));
+            spawn(async move {
+                let guard = gate.enter().await;
+                said.borrow_mut().push((number, "in"));
+                sleep(Duration::from_millis(2)).await;
+                said.borrow_mut().push((number, "out"));
+                drop(guard);
+                if number == 2 {
+                    stop();
+                }
+            });
+        }
+        run().unwrap();
+        let wanted = [(0, "in"), (0, "out"), (1, "in"), (1, "out"), (2, "in"), (2, "out")];
+        assert_eq!(*said.borrow(), wanted);
+    }
+}

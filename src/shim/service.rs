@@ -1,0 +1,245 @@
+//! The task service: which request is which method, and what each answers.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::events;
+use super::fault::{Answer, Code, Fault};
+use super::os;
+use super::process::{Process, State};
+use super::protobuf::{Message, answer};
+use super::reactor;
+use super::runtime::Whom;
+use super::shared::Shared;
+use super::task::Container;
+use super::ttrpc::Call;
+
+/// The two names of one service: that of containerd 1.x and that of 2.x. The messages are the same.
+const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
+
+/// A shim: the containers of one pod, or one container.
+#[derive(Debug)]
+pub struct Shim {
+    shared: Rc<Shared>,
+    containers: RefCell<BTreeMap<String, Rc<Container>>>,
+    /// Ids of containers that are being created.
+    creating: RefCell<BTreeSet<String>>,
+}
+
+/// An id that is being used until the request for it is done.
+pub struct Reserved<'a> {
+    ids: &'a RefCell<BTreeSet<String>>,
+    id: String,
+}
+
+impl<'a> Reserved<'a> {
+    pub fn new(ids: &'a RefCell<BTreeSet<String>>, id: &str) -> Answer<Reserved<'a>> {
+        check_id(id)?;
+        if !ids.borrow_mut().insert(id.to_owned()) {
+            return Err(Fault::new(Code::AlreadyExists, format!("id {id}")));
+        }
+        Ok(Reserved { ids, id: id.to_owned() })
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.ids.borrow_mut().remove(&self.id);
+    }
+}
+
+/// Ids become names of files: containerd checks its own, and this does not rely on it.
+fn check_id(id: &str) -> Answer<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    if id.is_empty() || id.len() > 1024 || id.starts_with('.') || !id.chars().all(plain) {
+        return Err(Fault::new(Code::InvalidArgument, format!("{id:?} is no valid id")));
+    }
+    Ok(())
+}
+
+impl Shim {
+    pub fn new(shared: Shared) -> Rc<Shim> {
+        Rc::new(Shim { shared: Rc::new(shared), containers: RefCell::default(), creating: RefCell::default() })
+    }
+
+    fn container(&self, request: Message<'_>) -> Answer<Rc<Container>> {
+        let id = request.text(1)?;
+        self.containers.borrow().get(id).cloned().ok_or_else(|| Fault::not_found("container not created"))
+    }
+
+    /// The process that a request is about: fields 1 and 2.
+    fn process(&self, request: Message<'_>) -> Answer<(Rc<Container>, Rc<Process>)> {
+        let container = self.container(request)?;
+        let process = container.process(request.text(2)?)?;
+        Ok((container, process))
+    }
+
+    /// Answers a request.
+    pub async fn handle(self: Rc<Self>, call: Call) -> Answer<Vec<u8>> {
+        if !SERVICES.contains(&call.service.as_str()) {
+            return Err(Fault::new(Code::Unimplemented, format!("service {}", call.service)));
+        }
+        let request = Message::new(&call.payload)?;
+        let empty = |()| Vec::new();
+        match call.method.as_str() {
+            "State" => self.state(request),
+            "Create" => self.create(request).await,
+            "Start" => self.start(request).await,
+            "Delete" => self.delete(request).await,
+            "Pids" => self.container(request)?.pids().await,
+            "Pause" => self.container(request)?.pause(&self.shared).await.map(empty),
+            "Resume" => self.container(request)?.resume(&self.shared).await.map(empty),
+            "Checkpoint" => self.container(request)?.checkpoint(&self.shared, request).await.map(empty),
+            "Kill" => self.kill(request).await.map(empty),
+            "Exec" => self.exec(request).map(empty),
+            "ResizePty" => self.resize(request).map(empty),
+            "CloseIO" => self.close_io(request).map(empty),
+            "Update" => self.container(request)?.update(request).await.map(empty),
+            "Wait" => self.wait(request, &call).await,
+            "Stats" => self.container(request)?.stats(),
+            "Connect" => Ok(self.connect(request)?),
+            "Shutdown" => Ok(self.shutdown()),
+            method => Err(Fault::new(Code::Unimplemented, format!("method {method}"))),
+        }
+    }
+
+    async fn create(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
+        let id = request.text(1)?;
+        let _reserved = Reserved::new(&self.creating, id)?;
+        if self.containers.borrow().contains_key(id) {
+            return Err(Fault::new(Code::AlreadyExists, format!("container {id}")));
+        }
+        let container = Container::create(&self.shared, request).await?;
+        self.containers.borrow_mut().insert(id.to_owned(), Rc::clone(&container));
+        let init = &container.init;
+        Ok(answer(|writer| {
+            writer.number(1, init.number());
+        }))
+    }
+
+    async fn start(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
+        let (container, process) = self.process(request)?;
+        if Rc::ptr_eq(&process, &container.init) {
+            container.start(&self.shared).await?;
+        } else {
+            container.start_exec(&self.shared, &process).await?;
+        }
+        Ok(answer(|writer| {
+            writer.number(1, process.number());
+        }))
+    }
+
+    async fn delete(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
+        let (container, process) = self.process(request)?;
+        if Rc::ptr_eq(&process, &container.init) {
+            container.delete(&self.shared).await?;
+            self.containers.borrow_mut().remove(&container.id);
+        } else {
+            container.delete_exec(&process).await?;
+        }
+        let ended = process.end();
+        Ok(answer(|writer| {
+            writer.number(1, process.number()).number(2, ended.status);
+            events::moment(writer, 3, ended.at);
+        }))
+    }
+
+    fn state(&self, request: Message<'_>) -> Answer<Vec<u8>> {
+        let (container, process) = self.process(request)?;
+        let state = match container.init.state.get() {
+            paused @ (State::Paused | State::Pausing) => paused,
+            _ => process.state.get(),
+        };
+        let (paths, ended) = (&process.paths, process.end());
+        Ok(answer(|writer| {
+            writer.text(1, &process.id).text(2, &container.bundle.to_string_lossy());
+            writer.number(3, process.number()).number(4, state.status());
+            writer.text(5, &paths.stdin).text(6, &paths.stdout).text(7, &paths.stderr).number(8, paths.terminal);
+            writer.number(9, ended.status);
+            events::moment(writer, 10, ended.at);
+        }))
+    }
+
+    async fn kill(&self, request: Message<'_>) -> Answer<()> {
+        let (container, process) = self.process(request)?;
+        let (signal, whom) = (request.number32(3)?, if request.flag(4)? { Whom::All } else { Whom::First });
+        if Rc::ptr_eq(&process, &container.init) {
+            return container.kill(signal, whom).await;
+        }
+        match (process.pid.get(), process.ended.get()) {
+            (0, _) => Err(Fault::new(Code::FailedPrecondition, "process not created")),
+            (_, Some(_)) => Err(Fault::not_found("process already finished")),
+            // It has not been reaped, so the number is still its own.
+            (pid, None) => Ok(os::kill(pid, signal.cast_signed()).map_err(Fault::doing("exec kill error"))?),
+        }
+    }
+
+    fn exec(&self, request: Message<'_>) -> Answer<()> {
+        let container = self.container(request)?;
+        check_id(request.text(2)?)?;
+        container.add_exec(request)?;
+        self.shared.publisher.publish(events::exec_added(&container.id, request.text(2)?));
+        Ok(())
+    }
+
+    fn resize(&self, request: Message<'_>) -> Answer<()> {
+        let (_, process) = self.process(request)?;
+        let side = |field| Ok::<u16, Fault>(u16::try_from(request.number32(field)?).unwrap_or(u16::MAX));
+        process.streams.borrow().resize(side(4)?, side(3)?)
+    }
+
+    fn close_io(&self, request: Message<'_>) -> Answer<()> {
+        let (_, process) = self.process(request)?;
+        process.streams.borrow().close_stdin();
+        Ok(())
+    }
+
+    async fn wait(&self, request: Message<'_>, call: &Call) -> Answer<Vec<u8>> {
+        let (_, process) = self.process(request)?;
+        let _leave = call.client.waits();
+        let ended = if call.timeout.is_zero() {
+            process.ended.wait().await
+        } else {
+            let late = || Fault::new(Code::DeadlineExceeded, "context deadline exceeded");
+            reactor::within(call.timeout, process.ended.wait()).await.ok_or_else(late)?
+        };
+        Ok(answer(|writer| {
+            writer.number(1, ended.status);
+            events::moment(writer, 2, ended.at);
+        }))
+    }
+
+    fn connect(&self, request: Message<'_>) -> Answer<Vec<u8>> {
+        let containers = self.containers.borrow();
+        let pid = containers.get(request.text(1)?).map_or(0, |container| container.init.number());
+        Ok(answer(|writer| {
+            writer.number(1, os::getpid().cast_unsigned()).number(2, pid).text(3, env!("CARGO_PKG_VERSION"));
+        }))
+    }
+
+    /// Ends the shim, unless it still has containers.
+    fn shutdown(self: &Rc<Self>) -> Vec<u8> {
+        if self.containers.borrow().is_empty() && self.creating.borrow().is_empty() {
+            let publisher = Rc::clone(&self.shared.publisher);
+            reactor::spawn(async move {
+                publisher.drain().await;
+                reactor::stop();
+            });
+        }
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_are_names_of_files_and_nothing_else() {
+        for good in ["a", "0-9_A.b+c", "f00"] {
+            assert!(super::check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", ".a", "a/b", "a b", "a\0", "ä"] {
+            assert!(super::check_id(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,586 @@
+//! A container: what each request does to it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde::Deserialize;
+
+use super::cgroups::Cgroups;
+use super::events::{self, Created};
+use super::fault::{Answer, Code, Fault};
+use super::oom::Watch;
+use super::options::{Options, kind_of};
+use super::os;
+use super::process::{Process, State};
+use super::protobuf::{Message, Writer, answer};
+use super::reactor::{self, Task};
+use super::reaper::Maker;
+use super::runtime::{Runtime, Streams, Whom};
+use super::shared::Shared;
+use super::stdio::{Paths, Prepared};
+use super::{metrics, rootfs};
+
+/// A container of this shim.
+#[derive(Debug)]
+pub struct Container {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub init: Rc<Process>,
+    runtime: Runtime,
+    options: Options,
+    execs: RefCell<BTreeMap<String, Rc<Process>>>,
+    /// Added processes that run or are being started: the container's end is told after theirs.
+    running: Cell<usize>,
+    /// The first process has ended: no more are added.
+    over: Cell<bool>,
+    /// Tasks that wait for `running` to change.
+    waiting: RefCell<Vec<Task>>,
+    /// Its processes are not in a pid namespace of their own, and do not end with the first.
+    shares_pids: bool,
+    cgroups: RefCell<Cgroups>,
+    oom: RefCell<Option<Watch>>,
+    checkpoint: String,
+    parent_checkpoint: String,
+}
+
+/// The part of config.json that the shim goes by.
+#[derive(Deserialize)]
+struct Config {
+    linux: Option<Linux>,
+}
+
+#[derive(Deserialize)]
+struct Linux {
+    #[serde(default)]
+    namespaces: Vec<Namespace>,
+}
+
+#[derive(Deserialize)]
+struct Namespace {
+    r#type: String,
+    #[serde(default)]
+    path: String,
+}
+
+/// Whether the container's processes may outlive its first one. If it cannot be told they may.
+fn shares_pids(bundle: &Path) -> bool {
+    let Ok(text) = os::read_file(&bundle.join("config.json"), 64 << 20) else { return true };
+    let Ok(config) = serde_json::from_slice::<Config>(&text) else { return true };
+    let namespaces = config.linux.map(|linux| linux.namespaces).unwrap_or_default();
+    !namespaces.iter().any(|namespace| namespace.r#type == "pid" && namespace.path.is_empty())
+}
+
+fn read_pid(path: &Path) -> Answer<i32> {
+    let text = std::fs::read_to_string(path).map_err(Fault::doing("failed to retrieve OCI runtime container pid"))?;
+    text.trim().parse().map_err(Fault::doing("failed to retrieve OCI runtime container pid"))
+}
+
+fn paths(request: Message<'_>, first: u64) -> Answer<Paths> {
+    let text = |field| request.text(field).map(str::to_owned);
+    Ok(Paths {
+        terminal: request.flag(first)?,
+        stdin: text(first + 1)?,
+        stdout: text(first + 2)?,
+        stderr: text(first + 3)?,
+    })
+}
+
+impl Container {
+    /// Creates it. Nothing else runs before the caller has it among the shim's.
+    pub async fn create(shim: &Rc<Shared>, request: Message<'_>) -> Answer<Rc<Container>> {
+        let (id, bundle) = (request.text(1)?, os::path(request.text(2)?));
+        let options = Options::from_any(request.message(10)?)?;
+        options.save(&bundle)?;
+        let checkpoint = request.text(8)?.to_owned();
+        let state = if checkpoint.is_empty() { State::Created } else { State::Checkpointed };
+        let container = Rc::new(Container {
+            id: id.to_owned(),
+            init: Rc::new(Process::new(id, paths(request, 4)?, state)),
+            runtime: Runtime::new(&options, &shim.runtime, &bundle, &shim.namespace),
+            shares_pids: shares_pids(&bundle),
+            bundle,
+            options,
+            execs: RefCell::default(),
+            running: Cell::new(0),
+            over: Cell::new(false),
+            waiting: RefCell::default(),
+            cgroups: RefCell::default(),
+            oom: RefCell::default(),
+            checkpoint,
+            parent_checkpoint: request.text(9)?.to_owned(),
+        });
+        let mounts = request.all(3)?;
+        rootfs::make(&container.bundle, &mounts)?;
+        let gate = container.init.gate.enter().await;
+        let maker = Maker::new();
+        if let Err(fault) = container.make(shim, &maker).await {
+            if !mounts.is_empty() {
+                container.clear_rootfs();
+            }
+            return Err(fault);
+        }
+        let paths = &container.init.paths;
+        shim.publisher.publish(events::create(&Created {
+            id,
+            bundle: request.text(2)?,
+            rootfs: &mounts,
+            stdin: &paths.stdin,
+            stdout: &paths.stdout,
+            stderr: &paths.stderr,
+            terminal: paths.terminal,
+            checkpoint: &container.checkpoint,
+            pid: container.init.number(),
+        }));
+        drop(gate);
+        Ok(container)
+    }
+
+    async fn make(self: &Rc<Self>, shim: &Rc<Shared>, maker: &Maker) -> Answer<()> {
+        let init = &self.init;
+        let (prepared, streams) = init.paths.prepare(&self.options, shim.place(&self.id)).await?;
+        if init.state.get() == State::Checkpointed {
+            *init.prepared.borrow_mut() = Some((prepared, streams));
+            return Ok(());
+        }
+        let pid_file = self.bundle.join("init.pid");
+        let mut words: Vec<&OsStr> = vec!["create".as_ref(), "--bundle".as_ref(), self.bundle.as_os_str()];
+        words.extend(["--pid-file".as_ref(), pid_file.as_os_str()]);
+        let socket = prepared.console_socket().map(Path::to_owned);
+        if let Some(socket) = &socket {
+            words.extend(["--console-socket".as_ref(), socket.as_os_str()]);
+        }
+        if self.options.no_pivot_root {
+            words.push("--no-pivot".as_ref());
+        }
+        if self.options.no_new_keyring {
+            words.push("--no-new-keyring".as_ref());
+        }
+        words.push(self.id.as_ref());
+        let run = self.runtime.run(&words, streams).await;
+        run.map_err(|failure| self.runtime.fault("OCI runtime create failed", &failure))?;
+        let made = self.take_over(shim, maker, init, prepared, &pid_file).await;
+        if made.is_err()
+            && let Err(failure) = self.runtime.call(&["delete", "--force", &self.id]).await
+        {
+            os::log("warning", &self.runtime.fault("delete what was created", &failure).message);
+        }
+        made
+    }
+
+    /// The runtime has made a process: its streams, its number, and the task that waits for its end.
+    async fn take_over(
+        self: &Rc<Self>,
+        shim: &Rc<Shared>,
+        maker: &Maker,
+        process: &Rc<Process>,
+        prepared: Prepared,
+        pid_file: &Path,
+    ) -> Answer<()> {
+        let pid = read_pid(pid_file)?;
+        let ended = maker.end_of(pid).map_err(Fault::doing(format_args!("process {pid} is not the shim's")))?;
+        match prepared.attach(&process.paths, shim.place(&self.id)).await {
+            Ok(streams) => *process.streams.borrow_mut() = streams,
+            Err(fault) => {
+                // Nobody would see what it does, nor be able to end it.
+                if ended.get().is_none()
+                    && let Err(errno) = os::kill(pid, libc::SIGKILL)
+                {
+                    os::log("warning", &format!("process {pid}: {errno}"));
+                }
+                return Err(fault);
+            }
+        }
+        process.pid.set(pid);
+        if Rc::ptr_eq(process, &self.init) {
+            self.watch_memory(shim);
+        }
+        let (shim, container, process) = (Rc::clone(shim), Rc::clone(self), Rc::clone(process));
+        reactor::spawn(async move {
+            let ended = ended.wait().await;
+            container.process_ended(&shim, &process, ended).await;
+        });
+        Ok(())
+    }
+
+    fn watch_memory(&self, shim: &Shared) {
+        // A process that has already ended has no cgroup to look at.
+        let Ok(cgroups) = Cgroups::of(self.init.number()) else { return };
+        match shim.oom.watch(&self.id, &cgroups) {
+            Ok(watch) => *self.oom.borrow_mut() = watch,
+            Err(errno) => os::log("warning", &format!("OOM kills of {} are not noticed: {errno}", self.id)),
+        }
+        *self.cgroups.borrow_mut() = cgroups;
+    }
+
+    /// A process has ended: its end is told when the answer to its start has been given, and the first process's last.
+    async fn process_ended(&self, shim: &Shared, process: &Rc<Process>, ended: super::reaper::Ended) {
+        let first = Rc::ptr_eq(process, &self.init);
+        if first {
+            self.over.set(true);
+            if self.shares_pids
+                && let Err(fault) = self.runtime.kill(&self.id, libc::SIGKILL.cast_unsigned(), Whom::All).await
+                && fault.code != Code::NotFound
+            {
+                os::log("error", &format!("failed to kill the processes of {}: {}", self.id, fault.message));
+            }
+            while self.running.get() > 0 {
+                self.waiting.borrow_mut().push(reactor::current());
+                reactor::once_called().await;
+            }
+        }
+        let gate = process.gate.enter().await;
+        let paused = process.state.replace(State::Stopped) == State::Paused;
+        process.streams.borrow().ended();
+        process.ended.set(ended);
+        let watch = if first { self.oom.take() } else { None };
+        if let Some(watch) = watch {
+            watch.end();
+        }
+        shim.publisher.publish(events::exit(&self.id, &process.id, process.number(), ended));
+        if paused && let Err(failure) = self.runtime.call(&["resume", &self.id]).await {
+            os::log("error", &self.runtime.fault("resuming exited container from paused state", &failure).message);
+        }
+        drop(gate);
+        if !first {
+            self.ran();
+        }
+    }
+
+    /// One of the added processes is no longer running.
+    fn ran(&self) {
+        self.running.set(self.running.get() - 1);
+        self.waiting.take().into_iter().for_each(reactor::call);
+    }
+
+    pub fn process(&self, exec: &str) -> Answer<Rc<Process>> {
+        if exec.is_empty() {
+            return Ok(Rc::clone(&self.init));
+        }
+        let missing = || Fault::not_found(format!("process does not exist {exec}"));
+        self.execs.borrow().get(exec).cloned().ok_or_else(missing)
+    }
+
+    /// Starts the container.
+    pub async fn start(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
+        let gate = self.init.gate.enter().await;
+        match self.init.state.get() {
+            State::Created => {
+                let run = self.runtime.call(&["start", &self.id]).await;
+                run.map_err(|failure| self.runtime.fault("OCI runtime start failed", &failure))?;
+            }
+            State::Checkpointed => self.restore(shim).await?,
+            state => return Err(Fault::unknown(format!("cannot start a {} process", state.name()))),
+        }
+        self.init.state.set(State::Running);
+        shim.publisher.publish(events::start(&self.id, self.init.number()));
+        drop(gate);
+        Ok(())
+    }
+
+    async fn restore(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
+        let missing = || Fault::new(Code::FailedPrecondition, "the container is already being restored");
+        let (prepared, streams) = self.init.prepared.take().ok_or_else(missing)?;
+        let maker = Maker::new();
+        let pid_file = self.bundle.join("init.pid");
+        let default_work = self.bundle.join("work");
+        let work = if self.options.criu_work_path.is_empty() {
+            default_work.as_os_str()
+        } else {
+            self.options.criu_work_path.as_ref()
+        };
+        let mut words: Vec<&OsStr> = vec!["restore".as_ref(), "--image-path".as_ref(), self.checkpoint.as_ref()];
+        words.extend(["--work-path".as_ref(), work]);
+        if !self.parent_checkpoint.is_empty() {
+            words.extend(["--parent-path".as_ref(), OsStr::new(&self.parent_checkpoint)]);
+        }
+        words.extend(["--detach".as_ref(), "--pid-file".as_ref(), pid_file.as_os_str()]);
+        let socket = prepared.console_socket().map(Path::to_owned);
+        if let Some(socket) = &socket {
+            words.extend(["--console-socket".as_ref(), socket.as_os_str()]);
+        }
+        if self.options.no_pivot_root {
+            words.push("--no-pivot".as_ref());
+        }
+        words.extend(["--no-subreaper".as_ref(), "--bundle".as_ref(), self.bundle.as_os_str(), self.id.as_ref()]);
+        let run = self.runtime.run(&words, streams).await;
+        run.map_err(|failure| self.runtime.fault("OCI runtime restore failed", &failure))?;
+        self.take_over(shim, &maker, &self.init, prepared, &pid_file).await
+    }
+
+    /// Adds a process, to be started.
+    pub fn add_exec(&self, request: Message<'_>) -> Answer<()> {
+        let id = request.text(2)?;
+        match self.init.state.get() {
+            State::Created | State::Running => {}
+            State::Checkpointed => return Err(Fault::unknown("cannot exec in a created state")),
+            state => return Err(Fault::unknown(format!("cannot exec in a {} state", state.name()))),
+        }
+        let mut execs = self.execs.borrow_mut();
+        if execs.contains_key(id) {
+            return Err(Fault::new(Code::AlreadyExists, format!("id {id}")));
+        }
+        let process = Process::new(id, paths(request, 3)?, State::Created);
+        let spec = request.message(7)?.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default();
+        let mut spec: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(spec).map_err(Fault::doing("the process to be added"))?;
+        // The request's word counts, as the streams are made for it.
+        spec.insert("terminal".to_owned(), process.paths.terminal.into());
+        *process.spec.borrow_mut() = serde_json::to_vec(&spec).map_err(Fault::doing("the process to be added"))?;
+        execs.insert(id.to_owned(), Rc::new(process));
+        Ok(())
+    }
+
+    /// Starts a process that has been added.
+    pub async fn start_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>) -> Answer<()> {
+        let gate = process.gate.enter().await;
+        match process.state.get() {
+            State::Created => {}
+            state => return Err(Fault::unknown(format!("cannot start a {} process", state.name()))),
+        }
+        if self.over.get() {
+            let text = format!("container {} init process is not running", self.id);
+            return Err(Fault::new(Code::FailedPrecondition, text));
+        }
+        self.running.set(self.running.get() + 1);
+        if let Err(fault) = self.run_exec(shim, process).await {
+            // Whoever waits for it need not wait any longer.
+            process.state.set(State::Stopped);
+            process.ended.set(super::reaper::Ended { status: 255, at: os::Moment::now() });
+            self.ran();
+            return Err(fault);
+        }
+        process.state.set(State::Running);
+        shim.publisher.publish(events::exec_started(&self.id, &process.id, process.number()));
+        drop(gate);
+        Ok(())
+    }
+
+    async fn run_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>) -> Answer<()> {
+        use std::os::fd::AsRawFd;
+        let maker = Maker::new();
+        let (prepared, streams) = process.paths.prepare(&self.options, shim.place(&self.id)).await?;
+        let pid_file = self.pid_file(process);
+        // Only this process can name it, and it goes with the last descriptor.
+        let spec = os::memory(&process.spec.take())?;
+        let spec_path = format!("/proc/{}/fd/{}", os::getpid(), spec.as_raw_fd());
+        let mut words: Vec<&OsStr> = vec!["exec".as_ref(), "--process".as_ref(), spec_path.as_ref()];
+        let socket = prepared.console_socket().map(Path::to_owned);
+        if let Some(socket) = &socket {
+            words.extend(["--console-socket".as_ref(), socket.as_os_str()]);
+        }
+        words.extend(["--detach".as_ref(), "--pid-file".as_ref(), pid_file.as_os_str(), self.id.as_ref()]);
+        let run = self.runtime.run(&words, streams).await;
+        drop(spec);
+        run.map_err(|failure| self.runtime.fault("OCI runtime exec failed", &failure))?;
+        let taken = self.take_over(shim, &maker, process, prepared, &pid_file).await;
+        // Its number is known now, or never will be.
+        if let Err(error) = std::fs::remove_file(&pid_file) {
+            os::log("warning", &format!("{}: {error}", pid_file.display()));
+        }
+        taken
+    }
+
+    fn pid_file(&self, process: &Process) -> PathBuf {
+        self.bundle.join(format!("{}.pid", process.id))
+    }
+
+    pub async fn delete_exec(&self, process: &Rc<Process>) -> Answer<()> {
+        let gate = process.gate.enter().await;
+        deletable(process.state.get())?;
+        let streams = process.streams.take();
+        streams.finish().await;
+        drop(streams);
+        process.state.set(State::Deleted);
+        self.execs.borrow_mut().remove(&process.id);
+        drop(gate);
+        Ok(())
+    }
+
+    /// Deletes the container, which the caller takes off the shim's.
+    pub async fn delete(&self, shim: &Shared) -> Answer<()> {
+        let gate = self.init.gate.enter().await;
+        deletable(self.init.state.get())?;
+        // Before the streams are waited for: what else is in the container may hold them.
+        let deleted = self.runtime.delete(&self.id).await;
+        let streams = self.init.streams.take();
+        streams.finish().await;
+        drop(streams);
+        self.init.prepared.take();
+        let cleared = rootfs::clear(&self.bundle.join("rootfs"));
+        deleted?;
+        cleared.map_err(Fault::doing("failed rootfs umount"))?;
+        self.init.state.set(State::Deleted);
+        shim.publisher.publish(events::delete(&self.id, self.init.number(), self.init.end()));
+        drop(gate);
+        Ok(())
+    }
+
+    fn clear_rootfs(&self) {
+        if let Err(error) = rootfs::clear(&self.bundle.join("rootfs")) {
+            os::log("warning", &format!("failed to cleanup rootfs mount: {error}"));
+        }
+    }
+
+    pub async fn kill(&self, signal: u32, whom: Whom) -> Answer<()> {
+        if self.init.state.get() == State::Stopped && whom == Whom::First {
+            return Err(Fault::not_found("process already finished"));
+        }
+        self.runtime.kill(&self.id, signal, whom).await
+    }
+
+    pub async fn pause(&self, shim: &Shared) -> Answer<()> {
+        let gate = self.init.gate.enter().await;
+        match self.init.state.get() {
+            State::Running => {}
+            State::Created | State::Checkpointed => return Err(Fault::unknown("cannot pause task in created state")),
+            state => return Err(Fault::unknown(format!("cannot pause a {} container", state.name()))),
+        }
+        self.init.state.set(State::Pausing);
+        let run = self.runtime.call(&["pause", &self.id]).await;
+        self.init.state.set(if run.is_ok() { State::Paused } else { State::Running });
+        run.map_err(|failure| self.runtime.fault("OCI runtime pause failed", &failure))?;
+        shim.publisher.publish(events::paused(&self.id));
+        drop(gate);
+        Ok(())
+    }
+
+    pub async fn resume(&self, shim: &Shared) -> Answer<()> {
+        let gate = self.init.gate.enter().await;
+        match self.init.state.get() {
+            State::Paused => {}
+            State::Running => return Err(Fault::unknown("cannot resume a running process")),
+            State::Created | State::Checkpointed => return Err(Fault::unknown("cannot resume task in created state")),
+            state => return Err(Fault::unknown(format!("cannot resume a {} container", state.name()))),
+        }
+        let run = self.runtime.call(&["resume", &self.id]).await;
+        run.map_err(|failure| self.runtime.fault("OCI runtime resume failed", &failure))?;
+        self.init.state.set(State::Running);
+        shim.publisher.publish(events::resumed(&self.id));
+        drop(gate);
+        Ok(())
+    }
+
+    pub async fn update(&self, request: Message<'_>) -> Answer<()> {
+        let gate = self.init.gate.enter().await;
+        if matches!(self.init.state.get(), State::Stopped | State::Deleted) {
+            return Err(Fault::unknown("cannot update a stopped container"));
+        }
+        let resources = request.message(2)?.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default();
+        let streams = Streams { stdin: Some(os::memory(resources)?), ..Streams::default() };
+        let words = ["update", "--resources", "-", &self.id].map(OsStr::new);
+        let run = self.runtime.run(&words, streams).await;
+        run.map_err(|failure| failure.into_fault())?;
+        drop(gate);
+        Ok(())
+    }
+
+    pub async fn pids(&self) -> Answer<Vec<u8>> {
+        let run = self.runtime.call(&["ps", "--format", "json", &self.id]).await;
+        let said = run.map_err(|failure| failure.into_fault())?;
+        // `null` is the list of a container without processes (runc).
+        let pids: Option<Vec<u32>> =
+            serde_json::from_str(&said).map_err(Fault::doing("the runtime's list of processes"))?;
+        let execs = self.execs.borrow();
+        Ok(answer(|writer| {
+            for pid in pids.unwrap_or_default() {
+                let exec = execs.values().find(|process| process.number() == pid);
+                writer.message(1, |info| {
+                    info.number(1, pid);
+                    if let Some(exec) = exec {
+                        let mut details = Writer::new();
+                        details.text(1, &exec.id);
+                        any(info, 2, "containerd.runc.v1.ProcessDetails", &details.done());
+                    }
+                });
+            }
+        }))
+    }
+
+    pub fn stats(&self) -> Answer<Vec<u8>> {
+        let (kind, message) =
+            metrics::of(&self.cgroups.borrow()).ok_or_else(|| Fault::not_found("cgroup does not exist"))?;
+        Ok(answer(|writer| {
+            any(writer, 1, kind, &message);
+        }))
+    }
+
+    pub async fn checkpoint(&self, shim: &Shared, request: Message<'_>) -> Answer<()> {
+        let gate = self.init.gate.enter().await;
+        match self.init.state.get() {
+            State::Running | State::Paused => {}
+            State::Created | State::Checkpointed => {
+                return Err(Fault::unknown("cannot checkpoint a task in created state"));
+            }
+            state => return Err(Fault::unknown(format!("cannot checkpoint a {} container", state.name()))),
+        }
+        let path = request.text(2)?;
+        let any = request.message(3)?;
+        let kind = any.map_or(Ok(""), |any| any.text(1))?;
+        if !matches!(kind_of(kind), "" | "containerd.runc.v1.CheckpointOptions") {
+            return Err(Fault::new(Code::InvalidArgument, format!("options of type {kind} are not known")));
+        }
+        let options = Message::new(any.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default())?;
+        let own_work = self.bundle.join("work/criu-work").to_string_lossy().into_owned();
+        let (work, keep) = match options.text(9)? {
+            "" => (own_work.as_str(), false),
+            work => (work, true),
+        };
+        let mut words = vec!["checkpoint", "--work-path", work, "--image-path", path];
+        for (field, word) in [(2, "--tcp-established"), (3, "--ext-unix-sk"), (4, "--shell-job"), (5, "--file-locks")] {
+            if options.flag(field)? {
+                words.push(word);
+            }
+        }
+        for namespace in options.texts(6)? {
+            words.extend(["--empty-ns", namespace]);
+        }
+        if !options.flag(1)? {
+            words.push("--leave-running");
+        }
+        words.push(&self.id);
+        let run = self.runtime.call(&words).await;
+        let log = self.bundle.join("criu-dump.log");
+        let outcome = match run {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                // CRIU's reasons are only in there, and the directory goes.
+                let copied = std::fs::copy(Path::new(work).join("dump.log"), &log);
+                copied.map(drop).unwrap_or_else(|error| os::log("error", &format!("{}: {error}", log.display())));
+                let text = failure.into_fault().message;
+                let first = text.lines().next().unwrap_or_default();
+                Err(Fault::unknown(format!("{first} path= {}", log.display())))
+            }
+        };
+        if !keep {
+            match std::fs::remove_dir_all(work) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    os::log("warning", &format!("{work}: {error}"));
+                }
+                _ => {}
+            }
+        }
+        outcome?;
+        shim.publisher.publish(events::checkpointed(&self.id, path));
+        drop(gate);
+        Ok(())
+    }
+}
+
+/// What is running cannot be deleted.
+fn deletable(state: State) -> Answer<()> {
+    match state {
+        State::Created | State::Checkpointed | State::Stopped => Ok(()),
+        State::Deleted => Err(Fault::not_found("process already deleted")),
+        state => Err(Fault::unknown(format!("cannot delete a {} process", state.name()))),
+    }
+}
+
+/// An Any in `field`.
+fn any<'a>(writer: &'a mut Writer, field: u64, kind: &str, value: &[u8]) -> &'a mut Writer {
+    writer.message(field, |any| {
+        any.text(1, kind).bytes(2, value);
+    })
+}

@@ -1,0 +1,272 @@
+//! The frames of ttrpc (its PROTOCOL.md), and the server's side of a connection. Only unary requests: the task API has no other.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::fault::{Answer, Code, Fault};
+use super::os;
+use super::protobuf::{Malformed, Message, Writer};
+use super::reactor::{self, IN, OUT, Task};
+
+/// Bytes of a frame's header: length, stream, type, flags.
+pub const HEADER: usize = 10;
+/// The protocol's limit of a message.
+pub const MAX_MESSAGE: usize = 4 << 20;
+pub const REQUEST: u8 = 1;
+pub const RESPONSE: u8 = 2;
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub length: usize,
+    pub stream: u32,
+    pub kind: u8,
+}
+
+impl Header {
+    pub fn read(bytes: &[u8]) -> Option<Header> {
+        let (header, _) = bytes.split_first_chunk::<HEADER>()?;
+        let [a, b, c, d, e, f, g, h, kind, _flags] = *header;
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        Some(Header { length, stream: u32::from_be_bytes([e, f, g, h]), kind })
+    }
+}
+
+/// A frame around `message`.
+pub fn frame(stream: u32, kind: u8, message: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEADER + message.len());
+    frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(&[kind, 0]);
+    frame.extend_from_slice(message);
+    frame
+}
+
+/// A request to a service.
+#[derive(Debug)]
+pub struct Call {
+    pub service: String,
+    pub method: String,
+    pub payload: Vec<u8>,
+    /// How long the client waits; zero for ever.
+    pub timeout: Duration,
+    pub client: Rc<Connection>,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    output: RefCell<Vec<u8>>,
+    task: Cell<Task>,
+    /// Requests that may wait for ever, to be ended when the client goes.
+    waits: RefCell<Vec<Task>>,
+}
+
+impl Connection {
+    /// Serves the requests of one client until it goes.
+    pub async fn serve<F, W>(socket: OwnedFd, handle: F)
+    where
+        F: Fn(Call) -> W + Clone + 'static,
+        W: Future<Output = Answer<Vec<u8>>> + 'static,
+    {
+        let task = Cell::new(reactor::current());
+        let connection = Rc::new(Connection { socket, output: RefCell::default(), task, waits: RefCell::default() });
+        if let Err(errno) = connection.turns(&handle).await
+            && errno != Errno::ECONNRESET
+            && errno != Errno::EPIPE
+        {
+            os::log("warning", &format!("a client's connection: {errno}"));
+        }
+        for wait in connection.waits.take() {
+            reactor::cancel(wait);
+        }
+        // Answers of requests that are still being worked on go nowhere.
+        connection.task.set(0);
+    }
+
+    /// The running request may wait for ever: it ends with the connection.
+    pub fn waits(&self) -> Leave<'_> {
+        self.waits.borrow_mut().push(reactor::current());
+        Leave(self)
+    }
+
+    async fn turns<F, W>(self: &Rc<Self>, handle: &F) -> Result<(), Errno>
+    where
+        F: Fn(Call) -> W + Clone + 'static,
+        W: Future<Output = Answer<Vec<u8>>> + 'static,
+    {
+        let mut input = Vec::new();
+        let mut skip = 0;
+        loop {
+            match self.fill(&mut input) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => {
+                    let flags = if self.flush()? { IN } else { IN | OUT };
+                    reactor::ready(self.socket.as_fd(), flags).await?;
+                    continue;
+                }
+                Err(errno) => return Err(errno),
+            }
+            while let Some(bytes) = take_frame(&mut input, &mut skip) {
+                self.start(&bytes, handle);
+            }
+            if input.is_empty() {
+                // A large request must not stay in memory for the life of the connection.
+                input = Vec::new();
+            }
+        }
+    }
+
+    fn fill(&self, input: &mut Vec<u8>) -> Result<usize, Errno> {
+        let mut buffer = [0; 4096];
+        let count = os::read(self.socket.as_fd(), &mut buffer)?;
+        input.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+
+    fn start<F, W>(self: &Rc<Self>, bytes: &[u8], handle: &F)
+    where
+        F: Fn(Call) -> W + Clone + 'static,
+        W: Future<Output = Answer<Vec<u8>>> + 'static,
+    {
+        let Some(header) = Header::read(bytes) else { return };
+        if header.length > MAX_MESSAGE {
+            let text = format!("message length {} exceed maximum message size of {MAX_MESSAGE}", header.length);
+            return self.answer(header.stream, Err(Fault::new(Code::ResourceExhausted, text)));
+        }
+        // Data belongs to streams, which nothing here opens.
+        if header.kind != REQUEST {
+            return;
+        }
+        match self.call(&bytes[HEADER..]) {
+            Err(Malformed) => self.answer(header.stream, Err(Malformed.into())),
+            Ok(call) => {
+                let (handle, connection) = (handle.clone(), Rc::clone(self));
+                reactor::spawn(async move {
+                    let answer = handle(call).await;
+                    connection.answer(header.stream, answer);
+                });
+            }
+        }
+    }
+
+    fn call(self: &Rc<Self>, bytes: &[u8]) -> Result<Call, Malformed> {
+        let request = Message::new(bytes)?;
+        let payload = request.bytes(3)?.unwrap_or_default().to_vec();
+        let timeout = Duration::from_nanos(request.number(4)?);
+        let (service, method) = (request.text(1)?.to_owned(), request.text(2)?.to_owned());
+        Ok(Call { service, method, payload, timeout, client: Rc::clone(self) })
+    }
+
+    fn answer(&self, stream: u32, answer: Answer<Vec<u8>>) {
+        if self.task.get() == 0 {
+            return;
+        }
+        let mut response = Writer::new();
+        match &answer {
+            Ok(payload) => {
+                response.bytes(2, payload);
+            }
+            Err(fault) => {
+                response.message(1, |status| {
+                    status.number(1, fault.code as u32).text(2, &fault.message);
+                });
+            }
+        }
+        self.output.borrow_mut().extend(frame(stream, RESPONSE, &response.done()));
+        // What does not fit now is written when the client has read; an error is found by the connection's own task.
+        if !matches!(self.flush(), Ok(true)) {
+            reactor::call(self.task.get());
+        }
+    }
+
+    /// Writes what can be written; whether that was all.
+    fn flush(&self) -> Result<bool, Errno> {
+        let mut output = self.output.borrow_mut();
+        let mut written = 0;
+        while written < output.len() {
+            match os::write(self.socket.as_fd(), &output[written..]) {
+                Ok(count) => written += count,
+                Err(Errno::EAGAIN) => {
+                    output.drain(..written);
+                    return Ok(false);
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        *output = Vec::new();
+        Ok(true)
+    }
+}
+
+/// Takes the running request off the list of those that end with the connection.
+#[derive(Debug)]
+pub struct Leave<'a>(&'a Connection);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let task = reactor::current();
+        if let Ok(mut waits) = self.0.waits.try_borrow_mut() {
+            waits.retain(|wait| *wait != task);
+        }
+    }
+}
+
+/// The first whole frame. Of one that is too large only the header; the rest of it is passed over as it comes.
+fn take_frame(input: &mut Vec<u8>, skip: &mut usize) -> Option<Vec<u8>> {
+    let passed = input.len().min(*skip);
+    input.drain(..passed);
+    *skip -= passed;
+    let header = Header::read(input)?;
+    if header.length > MAX_MESSAGE {
+        *skip = header.length;
+        return Some(input.drain(..HEADER).collect());
+    }
+    let whole = HEADER + header.length;
+    (input.len() >= whole).then(|| input.drain(..whole).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEADER, Header, MAX_MESSAGE, REQUEST, frame, take_frame};
+
+    #[test]
+    fn frames_are_taken_whole_however_they_come() {
+        let bytes = [frame(1, REQUEST, b"one"), frame(3, REQUEST, b""), frame(5, REQUEST, b"three")].concat();
+        for step in 1..bytes.len() {
+            let (mut input, mut skip, mut found) = (Vec::new(), 0, Vec::new());
+            for part in bytes.chunks(step) {
+                input.extend_from_slice(part);
+                while let Some(frame) = take_frame(&mut input, &mut skip) {
+                    found.push((Header::read(&frame).unwrap().stream, frame[HEADER..].to_vec()));
+                }
+            }
+            assert_eq!(found, [(1, b"one".to_vec()), (3, Vec::new()), (5, b"three".to_vec())], "in steps of {step}");
+            assert!(input.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_is_passed_over() {
+        let length = MAX_MESSAGE + 1;
+        let mut bytes = frame(7, REQUEST, &vec![0xff; length]);
+        bytes.extend(frame(9, REQUEST, b"next"));
+        let (mut input, mut skip, mut found) = (Vec::new(), 0, Vec::new());
+        for part in bytes.chunks(65_536) {
+            input.extend_from_slice(part);
+            while let Some(frame) = take_frame(&mut input, &mut skip) {
+                found.push((Header::read(&frame).unwrap(), frame.len()));
+            }
+            assert!(input.len() < 2 * 65_536);
+        }
+        let header = |stream, length| Header { length, stream, kind: REQUEST };
+        assert_eq!(found, [(header(7, length), HEADER), (header(9, 4), HEADER + 4)]);
+    }
+}
