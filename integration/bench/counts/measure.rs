@@ -8,6 +8,7 @@ use crate::tool::trace::{self, Observer, Site, Verdict};
 use crate::tool::{Res, os, process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// What one verb cost.
@@ -136,7 +137,10 @@ fn end(pid: i32) -> Res<()> {
 fn count(runtime: &Runtime, args: &[&str]) -> Res<Counts> {
     let mut counter = Counter::default();
     // Long, for a guest whose processor is emulated on a machine with other work.
-    let traced = trace::trace(&mut runtime.command(args), Duration::from_secs(200), &mut counter)?;
+    // As engines give it, no file of the caller's: that would be relayed, and counted.
+    let mut command = runtime.command(args);
+    command.stderr(Stdio::null());
+    let traced = trace::trace(&mut command, Duration::from_secs(200), &mut counter)?;
     match traced.main {
         Some(main) if main.status == 0 => {}
         other => return Err(format!("{} {}: {other:?} under trace", runtime.name, args.join(" ")).into()),
