@@ -97,8 +97,6 @@ pub(super) struct Input<'a> {
     pub clone_flags: u64,
     /// The child waits for the parent before the root is set up.
     pub stops_for_hooks: bool,
-    /// The container runs: what it gets more is cloned in our own mount namespace, where the paths lead.
-    pub runs: bool,
     /// What the mount namespace starts from; a copy, unless it is found that the skeleton will do.
     pub mounts: Mounts,
 }
@@ -129,7 +127,6 @@ impl<'a> Input<'a> {
             stops_for_hooks: !linux.net_devices.is_empty()
                 || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()),
             joins_cgroup: entry.remaining == Remaining::ChildJoins,
-            runs: false,
             mounts: Mounts::Copy,
             spec,
             linux,
@@ -155,7 +152,8 @@ impl<'a> Input<'a> {
     pub(super) fn takes_from_host(&self) -> bool {
         self.namespaces.contains(NamespaceKind::User)
             && self.namespaces.is_new(NamespaceKind::Mount)
-            && !self.runs
+            // For a container that runs trees are cloned beforehand, in our own mount namespace, where the paths lead.
+            && self.mounts == Mounts::Copy
             && self.host.uid == 0
             && self.host.returns
     }
