@@ -57,6 +57,8 @@ fn enter(namespaces: &Namespaces) -> Result<Draft> {
     }
     let mut draft = Draft::default();
     let user = if namespaces.contains(NamespaceKind::User) { NamespaceKind::User.flag() } else { 0 };
+    // As with `exec` (CVE-2016-9962).
+    draft.setup.push(SetupOp::Undumpable);
     draft.setup.push(SetupOp::JoinInit(NamespaceKind::Mount.flag() | user));
     if user != 0 {
         draft.setup.push(SetupOp::BecomeRoot);
