@@ -10,7 +10,8 @@ use crate::common::{Bundle, Container, brisk_only, process};
 fn prepared(container: &mut Container, prepare: &str) {
     let script = format!(
         "#!/bin/sh\nset -e\nmount -t tmpfs -o mode=755 run /run\nmkdir /run/crowd\n\
-         i=0; while [ $i -lt 150 ]; do i=$((i+1)); mkdir /run/crowd/$i; mount -t tmpfs crowd /run/crowd/$i; done\n\
+         seq -f '/run/crowd/%g' 150 | xargs mkdir\n\
+         seq -f 'crowd /run/crowd/%g tmpfs defaults 0 0' 150 > /run/fstab\nmount --all --fstab /run/fstab\n\
          {prepare}\nexec \"$@\"\n"
     );
     let script = container.bundle.script("prepare", &script);
@@ -48,7 +49,7 @@ fn nothing_at_the_pin_keeps_a_container_from_being_made() {
         let running = process::start(command, std::process::Stdio::null());
         let pidfd = process::pidfd_open(running.pid()).unwrap();
         use std::os::fd::AsFd;
-        if !process::wait_readable(pidfd.as_fd(), std::time::Duration::from_secs(10)) {
+        if !process::wait_readable(pidfd.as_fd(), crate::common::time_limit()) {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::SIGKILL).unwrap();
             running.wait();
             wrong.push(format!("{what}: run never ends"));

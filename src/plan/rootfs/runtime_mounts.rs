@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::op::{EndLink, MountSource, SetupOp, What};
+use crate::plan::op::SetupOp;
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
 use crate::plan::step::{ComeBack, Mounts, Step};
@@ -23,7 +23,8 @@ use crate::sys::mount_attr::{self, MountAttr};
 
 /// Plans new mounts in the container that `spec` describes.
 pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
-    let input = Input::new(spec, host, options)?;
+    // The child does not see the host's mounts: the parent clones what is bound before there is a child.
+    let input = Input { mounts: Mounts::Skeleton, ..Input::new(spec, host, options)? };
     let mut draft = enter(&input.namespaces)?;
     let mut late: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
@@ -31,8 +32,6 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) ->
         mounts::plan(&input, mount, &mut draft, &mut late)?;
     }
     draft.setup.extend(mounts::set_late(late));
-    let trees = clone_sources(&mut draft.setup);
-    draft.before_clone.extend(trees);
     Ok(finish(draft))
 }
 
@@ -85,25 +84,6 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
         return refuse("the container's root could make it writable, for it is root of a user namespace");
     }
     Ok(())
-}
-
-/// Lets the parent clone what is bound: index by index, the source becomes a tree.
-fn clone_sources(ops: &mut [SetupOp]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for op in ops {
-        let SetupOp::Mount(mount) = op else { continue };
-        let What::Bind { source, reach, .. } = &mut mount.what else { continue };
-        if let MountSource::Path(path) = source {
-            steps.push(Step::CloneTree {
-                path: path.clone(),
-                reach: *reach,
-                propagation: libc::MS_PRIVATE,
-                end: EndLink::Follow,
-            });
-            *source = MountSource::Tree(steps.len() - 1);
-        }
-    }
-    steps
 }
 
 fn finish(mut draft: Draft) -> Plan {
