@@ -176,7 +176,7 @@ fn an_update_that_cannot_be_recorded_is_taken_back() {
     let state = bundle.state_root();
     fs::create_dir(&state).unwrap();
     let flags = nix::mount::MsFlags::empty();
-    bundle.mount_on_host(std::path::Path::new("tmpfs"), &state, "tmpfs", flags, "size=1m,mode=755");
+    bundle.mount_on_host(std::path::Path::new("tmpfs"), &state, "tmpfs", flags, "size=1m,mode=700");
     let container = bundle.container();
     container.up();
     let read_only = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_RDONLY;

@@ -172,7 +172,7 @@ fn a_state_directory_that_becomes_read_only() {
     let mut bundle = Bundle::idle();
     let state = bundle.state_root();
     fs::create_dir(&state).unwrap();
-    bundle.mount_on_host(Path::new("tmpfs"), &state, "tmpfs", MsFlags::empty(), "size=1m,mode=755");
+    bundle.mount_on_host(Path::new("tmpfs"), &state, "tmpfs", MsFlags::empty(), "size=1m,mode=700");
     let container = bundle.container();
     container.create().ok();
     let remount = |flags: MsFlags| mount(None::<&str>, &state, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>);
@@ -199,7 +199,7 @@ fn a_full_state_directory_refuses_before_anything_is_made_and_recovers() {
     let mut bundle = Bundle::idle();
     let state = bundle.state_root();
     fs::create_dir(&state).unwrap();
-    bundle.mount_on_host(Path::new("tmpfs"), &state, "tmpfs", MsFlags::empty(), "size=4k,mode=755");
+    bundle.mount_on_host(Path::new("tmpfs"), &state, "tmpfs", MsFlags::empty(), "size=4k,mode=700");
     fs::write(state.join("filler"), [0; 4096]).unwrap();
     let container = bundle.container();
     let text = container.create().fails();
