@@ -28,14 +28,21 @@ pub(super) fn take(
     let view = MountView::current().at(Stage::Namespace, || "open our own root")?;
     process::setns(child.as_fd(), libc::CLONE_NEWNS).at(Stage::Namespace, || "enter the child's mount namespace")?;
     let mut workshop = Workshop::default();
+    // The child goes on when it has the last of them: those are sent when nothing is left of the visit.
+    let mut held = Vec::new();
     let taken = objects.chunks(AT_ONCE).try_for_each(|some| {
-        send(&some.iter().map(|object| one(object, id_maps, &mut workshop)).collect::<Result<Vec<_>>>()?)
+        if !held.is_empty() {
+            send(&held)?;
+        }
+        held = some.iter().map(|object| one(object, id_maps, &mut workshop)).collect::<Result<Vec<_>>>()?;
+        Ok(())
     });
     let cleared = workshop.clear();
     // Once more if it fails: from there neither cgroups nor state can be cleaned up.
     view.restore().or_else(|_| view.restore()).at(Stage::Namespace, || "return to the runtime's mount namespace")?;
     cleared?;
-    taken
+    taken?;
+    send(&held)
 }
 
 fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {
