@@ -14,7 +14,7 @@ use super::file::{self, FileAccess, lookup};
 use super::saved::SavedDir;
 use super::walk::{Visitor, walk};
 
-/// Which processes [`Cgroup::pids`] lists.
+/// Which processes [`Cgroup::pids`](super::Cgroup::pids) lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Those of the cgroup itself.
@@ -23,7 +23,7 @@ pub enum Depth {
     Tree,
 }
 
-/// Whether [`Cgroup::sub`] makes what is not there.
+/// Whether [`Cgroup::sub`](super::Cgroup::sub) makes what is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// An error.

@@ -20,10 +20,10 @@ use crate::wire::SyncPoint;
 pub enum MountSource {
     /// The child opens this path in its own mount namespace.
     Path(CString),
-    /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`].
+    /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`](super::step::Step::CloneTree).
     Tree(usize),
     /// The same for a tree that the parent can clone only once the cgroup is made: index into those of
-    /// [`Step::OfferTrees`].
+    /// [`Step::OfferTrees`](super::step::Step::OfferTrees).
     Late(usize),
     /// What [`SetupOp::AskForOne`] has just brought.
     Asked,
