@@ -16,7 +16,7 @@ use crate::sys::namespace::MountView;
 use crate::sys::{fs, process};
 
 /// How many are held before they are sent: a limit of 32 descriptors is enough for a container.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 1;
 
 /// Takes the objects in the mount namespace of the process behind `child`, in their order, and hands them to `send`.
 pub(super) fn take(
