@@ -15,34 +15,29 @@ use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::namespace::MountView;
 use crate::sys::{fs, process};
 
-/// How many are held before they are sent: a limit of 32 descriptors is enough for a container.
-const AT_ONCE: usize = 1;
-
-/// Takes the objects in the mount namespace of the process behind `child`, in their order, and hands them to `send`.
+/// Takes the objects in the mount namespace of the process behind `child`, in their order, and hands each to `send`: no
+/// more than two are held, so that a limit of 32 descriptors is enough for a container.
 pub(super) fn take(
     child: &OwnedFd,
     objects: &[HostObject],
     id_maps: &[OwnedFd],
-    send: impl Fn(&[OwnedFd]) -> Result<()>,
+    send: impl Fn(OwnedFd) -> Result<()>,
 ) -> Result<()> {
     let view = MountView::current().at(Stage::Namespace, || "open our own root")?;
     process::setns(child.as_fd(), libc::CLONE_NEWNS).at(Stage::Namespace, || "enter the child's mount namespace")?;
     let mut workshop = Workshop::default();
-    // The child goes on when it has the last of them: those are sent when nothing is left of the visit.
-    let mut held = Vec::new();
-    let taken = objects.chunks(AT_ONCE).try_for_each(|some| {
-        if !held.is_empty() {
-            send(&held)?;
-        }
-        held = some.iter().map(|object| one(object, id_maps, &mut workshop)).collect::<Result<Vec<_>>>()?;
-        Ok(())
+    // The child goes on when it has the last of them: that is sent when nothing is left of the visit.
+    let mut last = None;
+    let taken = objects.iter().try_for_each(|object| {
+        let before = last.replace(one(object, id_maps, &mut workshop)?);
+        before.map_or(Ok(()), &send)
     });
     let cleared = workshop.clear();
     // Once more if it fails: from there neither cgroups nor state can be cleaned up.
     view.restore().or_else(|_| view.restore()).at(Stage::Namespace, || "return to the runtime's mount namespace")?;
     cleared?;
     taken?;
-    send(&held)
+    last.map_or(Ok(()), &send)
 }
 
 fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {

@@ -147,7 +147,7 @@ impl<'a> Parent<'a> {
                 Ok(())
             }
             Step::TakeFromHost(objects) => {
-                let send = |some: &[OwnedFd]| self.offer(SyncPoint::Trees, some);
+                let send = |taken: OwnedFd| self.offer(SyncPoint::Trees, &[taken]);
                 host_objects::take(&self.child()?.1, objects, &self.id_maps, send)
             }
             Step::CreateCgroup(part) => self.create_cgroup(*part),
