@@ -154,5 +154,5 @@ fn executable(path: &CStr) -> crate::sys::Result<()> {
     if fs::kind(&fs::stat(fd.as_fd())?) == libc::S_IFDIR {
         return Err(Errno::EACCES);
     }
-    fs::access(fs::CWD, path, libc::X_OK)
+    fs::access(fd.as_fd(), c"", libc::X_OK)
 }

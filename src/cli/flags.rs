@@ -71,17 +71,18 @@ macro_rules! listed {
     };
 }
 
+/// What every row begins with.
+macro_rules! flag {
+    ($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal) => {
+        Flag { long: $long, short: letter!($($short)?), value: $value, help: $help, listed: listed!($($quiet)?) }
+    };
+}
+
 /// Rows for the flags before the command.
 macro_rules! global {
     ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: |$global:ident| $place:expr;)*) => {
         &[$(Row {
-            flag: Flag {
-                long: $long,
-                short: letter!($($short)?),
-                value: $value,
-                help: $help,
-                listed: listed!($($quiet)?),
-            },
+            flag: flag!($($quiet)? $long $($short)?, $value, $help),
             verbs: &[],
             put: |$global, value| $place.put(value),
         }),*]
@@ -92,13 +93,7 @@ macro_rules! global {
 macro_rules! flags {
     ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: $($verb:ident $place:tt),+;)*) => {
         &[$(Row {
-            flag: Flag {
-                long: $long,
-                short: letter!($($short)?),
-                value: $value,
-                help: $help,
-                listed: listed!($($quiet)?),
-            },
+            flag: flag!($($quiet)? $long $($short)?, $value, $help),
             verbs: &[$(Verb::$verb),+],
             put: set!($($verb $place),+),
         }),*]

@@ -46,14 +46,11 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
     let program = process::create(&input, &mut draft)?;
     let steps = steps(&input, &mut draft)?;
     Ok(Plan {
-        steps,
-        setup: draft.setup,
-        last: draft.last,
         args: program.args,
         env: program.env,
         cgroup: input.cgroup,
         scope: input.scope,
-        warnings: draft.warnings,
+        ..Plan::new(steps, draft)
     })
 }
 

@@ -25,6 +25,7 @@ pub mod text;
 use std::ffi::CString;
 
 use cgroup::CgroupPlan;
+use draft::Draft;
 use op::{ChildOp, LastOp, SetupOp};
 use step::Step;
 use systemd::ScopePlan;
@@ -53,6 +54,20 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What a draft has come to, without a program and without a cgroup.
+    fn new(steps: Vec<Step>, draft: Draft) -> Plan {
+        Plan {
+            steps,
+            setup: draft.setup,
+            last: draft.last,
+            args: Vec::new(),
+            env: Vec::new(),
+            cgroup: None,
+            scope: None,
+            warnings: draft.warnings,
+        }
+    }
+
     /// What the child does, in order. Errors and traces count from its first operation.
     pub fn child_ops(&self) -> impl Iterator<Item = ChildOp<'_>> {
         self.setup.iter().map(ChildOp::Setup).chain(self.last.iter().map(ChildOp::Last))

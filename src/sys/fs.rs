@@ -210,10 +210,10 @@ pub fn chmod_at(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> Result<()> {
     done(unsafe { raw!(SYS_fchmodat, dir.as_raw_fd(), path.as_ptr(), mode) })
 }
 
-/// faccessat2(2) with the effective ids.
+/// faccessat2(2) with the effective ids; an empty path is `dir` itself.
 pub fn access(dir: BorrowedFd<'_>, path: &CStr, mode: i32) -> Result<()> {
     // SAFETY: `path` is NUL-terminated and outlives the call.
-    done(unsafe { raw!(SYS_faccessat2, dir.as_raw_fd(), path.as_ptr(), mode, libc::AT_EACCESS) })
+    done(unsafe { raw!(SYS_faccessat2, dir.as_raw_fd(), path.as_ptr(), mode, libc::AT_EACCESS | libc::AT_EMPTY_PATH) })
 }
 
 /// flock(2), tried again on EINTR; the lock goes with the last descriptor of the open file.

@@ -90,7 +90,7 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
 
 fn finish(mut draft: Draft) -> Plan {
     draft.setup.push(SetupOp::End);
-    let mut steps = draft.before_clone;
+    let mut steps = std::mem::take(&mut draft.before_clone);
     steps.push(Step::Clone {
         flags: 0,
         into_cgroup: IntoCgroup::No,
@@ -100,14 +100,5 @@ fn finish(mut draft: Draft) -> Plan {
         time_offsets: None,
     });
     steps.push(Step::AwaitExec);
-    Plan {
-        steps,
-        setup: draft.setup,
-        last: draft.last,
-        args: Vec::new(),
-        env: Vec::new(),
-        cgroup: None,
-        scope: None,
-        warnings: draft.warnings,
-    }
+    Plan::new(steps, draft)
 }
