@@ -129,6 +129,52 @@ fn devices_are_bound() {
     assert_eq!(out["stat:/dev/null"]["minor"], 3);
 }
 
+/// What stands in for a device of its own is not more than that.
+#[test]
+fn a_bound_device_is_a_device_only() {
+    if not_here() || skip_on(&["runc"], "without those flags") {
+        return;
+    }
+    let report = report(bundle(&["/probe", "report"]));
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        let opts = &mount_at(&report, &format!("/dev/{name}"))["opts"];
+        assert!(has(opts, "nosuid") && has(opts, "noexec"), "{name}: {opts}");
+    }
+}
+
+/// An ordinary user may not come back from another pid namespace than his own.
+#[test]
+fn a_user_joins_namespaces_of_another_container() {
+    if not_here() || skip_on(&["crun"], "EPERM for the pid namespace") {
+        return;
+    }
+    let first = bundle(&["/probe", "pause"]).container();
+    let dir = first.bundle.dir.to_str().unwrap();
+    process::run(as_user(&first, &["create", "--bundle", dir, &first.id])).ok();
+    process::run(as_user(&first, &["start", &first.id])).ok();
+    let pid = process::run(as_user(&first, &["state", &first.id])).ok().json()["pid"].to_string();
+    let of = |file: &str| format!("/proc/{pid}/ns/{file}");
+    let expected = ["user", "pid", "net", "ipc", "uts"].map(|file| host::ns_of(&pid, file));
+    for kinds in [&["user", "pid"][..], &["user", "pid", "network", "ipc", "uts"]] {
+        let mut second = bundle(&["/probe", "report"]);
+        for kind in kinds {
+            let file = if *kind == "network" { "net" } else { kind };
+            second = second.join(kind, &of(file));
+        }
+        if kinds.contains(&"uts") {
+            second = second.unset("/hostname");
+        }
+        second.config["linux"].as_object_mut().unwrap().remove("uidMappings");
+        second.config["linux"].as_object_mut().unwrap().remove("gidMappings");
+        let report = report(second);
+        for (file, expected) in ["user", "pid", "net", "ipc", "uts"].iter().zip(&expected) {
+            let joined = kinds.iter().any(|kind| kind.starts_with(file));
+            assert_eq!(report["ns"][file] == json!(expected), joined, "{file}: {report}");
+        }
+    }
+    process::run(as_user(&first, &["delete", "--force", &first.id])).ok();
+}
+
 #[test]
 fn the_whole_life_as_a_user() {
     if not_here() {

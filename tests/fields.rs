@@ -263,7 +263,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "linux.readonlyPaths",
-        "mounted onto itself, read-only",
+        "mounted onto itself, read-only; the root's own mount where the path leads there",
         "5.12",
         "integration/mount/rootfs.rs: read_only_paths_are_read_only",
     ),

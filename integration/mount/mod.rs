@@ -1,7 +1,9 @@
 //! The container's root and everything that is mounted below it.
 
+mod bind_flags;
 mod devices;
 mod links;
 mod options;
 mod rootfs;
 mod types;
+mod whole_root;

@@ -104,6 +104,8 @@ pub(crate) use root::attach_root;
 struct Child<'a> {
     inherited: Inherited<'a>,
     root: Option<OwnedFd>,
+    /// Device and inode of the root.
+    root_file: Option<(u64, u64)>,
     dir: Option<OwnedFd>,
     procfs: Option<OwnedFd>,
     empty_dir: Option<OwnedFd>,
@@ -124,6 +126,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
     let mut child = Child {
         inherited,
         root: None,
+        root_file: None,
         dir: None,
         procfs: None,
         empty_dir: None,
@@ -235,7 +238,7 @@ impl<'a> Child<'a> {
             SetupOp::Unmount { dir, name, added } => self.unmount(dir, name, added),
             SetupOp::SetAttr { kept, attr, .. } => self.set_attr(*kept, attr),
             SetupOp::Mask(path) => self.mask(path),
-            SetupOp::ReadonlyPath(path) => self.readonly_path(path),
+            SetupOp::ReadonlyPath(path, leads) => self.readonly_path(path, *leads),
             SetupOp::ReadonlyRoot => self.readonly_root(),
             SetupOp::RootPropagation(flag, reach) => self.root_propagation(*flag, *reach),
             SetupOp::Procfs => self.open_procfs(),

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use super::root::depth;
 use super::{Child, Done, Trouble, copy};
 use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, TmpfsMode, What};
+use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
@@ -49,7 +50,11 @@ impl Child<'_> {
                 fd
             }
         };
-        propagate(mounted.as_fd(), op)
+        propagate(mounted.as_fd(), op)?;
+        if op.dest.is_empty() {
+            self.root_is(mounted);
+        }
+        Ok(())
     }
 
     pub(super) fn source(&self, source: &MountSource, flags: u32) -> Result<OwnedFd, Trouble> {
@@ -61,15 +66,17 @@ impl Child<'_> {
         }
     }
 
-    fn bind(&self, op: &MountOp, tree: OwnedFd, extra: i32) -> Result<OwnedFd, Trouble> {
+    fn bind(&mut self, op: &MountOp, tree: OwnedFd, extra: i32) -> Result<OwnedFd, Trouble> {
         let is_dir = fs::kind(&fs::stat(tree.as_fd())?) == libc::S_IFDIR;
         let missing = if is_dir { Missing::Directory } else { Missing::File };
         attributes(tree.as_fd(), op)?;
         self.id_map(tree.as_fd(), op)?;
         let place = resolve_or_make(self.root()?, &op.dest, missing, 0o755, extra)?;
-        check_place(place.as_fd(), op)?;
+        let stat = fs::stat(place.as_fd())?;
+        check_proc(place.as_fd(), op)?;
+        self.check_root(place.as_fd(), &stat, op)?;
         // move_mount(2) says EINVAL for it, which engines cannot explain.
-        if is_dir != (fs::kind(&fs::stat(place.as_fd())?) == libc::S_IFDIR) {
+        if is_dir != (fs::kind(&stat) == libc::S_IFDIR) {
             return Err(Errno::ENOTDIR.into());
         }
         mount::attach(tree.as_fd(), place.as_fd())?;
@@ -95,13 +102,14 @@ impl Child<'_> {
                     let errno = if fs::kind(&stat) == libc::S_IFLNK { Errno::ELOOP } else { Errno::ENOTDIR };
                     return Err(errno.into());
                 }
+                self.check_root(fd.as_fd(), &stat, op)?;
                 inherited = (*mode == TmpfsMode::OfMountPoint).then_some(stat.st_mode & 0o7777);
                 fd
             }
             Err(Errno::ENOENT) => make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,
             Err(errno) => return Err(errno.into()),
         };
-        check_place(place.as_fd(), op)?;
+        check_proc(place.as_fd(), op)?;
         let long = params.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > FSCONFIG_MAX));
         let What::New { flags, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
         // fsconfig(2) has no names for these.
@@ -129,8 +137,19 @@ impl Child<'_> {
         self.keep(op, fresh)
     }
 
+    /// A link of the image may not put a mount in the place of the whole root, which nobody but config.json may.
+    fn check_root(&mut self, place: BorrowedFd<'_>, stat: &libc::stat, op: &MountOp) -> Done {
+        if !op.dest.is_empty() && self.is_root(place, stat)? {
+            return Err(Trouble::from(Errno::EPERM).with(b"the destination leads to the root itself"));
+        }
+        Ok(())
+    }
+
     /// Keeps the mount for what is set later.
     fn keep(&mut self, op: &MountOp, mounted: OwnedFd) -> Done {
+        if op.dest.is_empty() {
+            self.root_is(fs::dup(mounted.as_fd(), 3)?);
+        }
         if let Some(kept) = op.kept {
             *self.inherited.kept_mounts.get_mut(kept).ok_or(Errno::EBADF)? = Some(mounted);
         }
@@ -201,7 +220,7 @@ impl Child<'_> {
 
 /// A link of the image may not lead a mount into proc: what stands there could take the place of the files
 /// that labels and parameters are written to (CVE-2019-16884). `plan` has checked the paths that say so.
-fn check_place(place: BorrowedFd<'_>, op: &MountOp) -> Done {
+fn check_proc(place: BorrowedFd<'_>, op: &MountOp) -> Done {
     let dest = op.dest.to_bytes();
     if dest != b"proc" && !dest.starts_with(b"proc/") && fs::fs_magic(place)? == libc::PROC_SUPER_MAGIC {
         return Err(Trouble::from(Errno::EPERM).with(b"the destination leads into proc"));
@@ -267,9 +286,27 @@ fn attributes(tree: BorrowedFd<'_>, op: &MountOp) -> Done {
         mount::set_attr(tree, mount::RECURSIVE, &op.recursive)?;
     }
     if op.attr != MountAttr::default() {
-        mount::set_attr(tree, 0, &op.attr).map_err(|errno| Trouble::from(errno).with(b"attributes"))?;
+        own_attributes(tree, op).map_err(|errno| Trouble::from(errno).with(b"attributes"))?;
     }
     Ok(())
+}
+
+/// Flags that were not named stay where the kernel does not let us clear them: locked ones in a user namespace
+/// (mount_namespaces(7)), and nosymfollow before Linux 5.14.
+fn own_attributes(tree: BorrowedFd<'_>, op: &MountOp) -> crate::sys::Result<()> {
+    let mut attr = op.attr;
+    loop {
+        let set = mount::set_attr(tree, 0, &attr);
+        let stay = match set {
+            Err(Errno::EPERM) => LOCKABLE,
+            Err(Errno::EINVAL) => mount_attr::NOSYMFOLLOW,
+            _ => return set,
+        };
+        if op.unnamed & attr.clear & stay == 0 {
+            return set;
+        }
+        attr.clear &= !(op.unnamed & stay);
+    }
 }
 
 fn propagate(mounted: BorrowedFd<'_>, op: &MountOp) -> Done {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::{Child, Done, Trouble, private_procfs};
-use crate::plan::op::{Below, Enter, Label, MountSource, Reach};
+use crate::plan::op::{Below, Enter, Label, Leads, MountSource, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
@@ -60,19 +60,47 @@ impl Child<'_> {
         Ok(mount::set_attr(self.root()?, depth(reach), &attr)?)
     }
 
+    /// Whether `place`, with what fstat(2) says of it, is the root itself: the mount as well, for the directory may be
+    /// bound somewhere in it.
+    pub(super) fn is_root(&mut self, place: BorrowedFd<'_>, stat: &libc::stat) -> Result<bool, Trouble> {
+        let root_file = match self.root_file {
+            Some(file) => file,
+            None => {
+                let stat = fs::stat(self.root()?)?;
+                *self.root_file.insert((stat.st_dev, stat.st_ino))
+            }
+        };
+        Ok((stat.st_dev, stat.st_ino) == root_file && fs::mount_number(place)? == fs::mount_number(self.root()?)?)
+    }
+
+    /// What is mounted on the root is the root from now on: what follows is done in it, and it is what is entered.
+    pub(super) fn root_is(&mut self, mounted: OwnedFd) {
+        self.root = Some(mounted);
+        self.root_file = None;
+    }
+
     pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr, below: Below) -> Done {
-        self.root = Some(match source {
+        let (root, stat) = match source {
             // The parent has attached it already.
-            MountSource::Late(_) | MountSource::Asked => self.tree(source)?,
+            MountSource::Late(_) | MountSource::Asked => {
+                self.root_is(self.tree(source)?);
+                return Ok(());
+            }
             MountSource::Path(_) => attach_root(path, None, below)?,
             MountSource::Tree(_) => attach_root(path, Some(self.tree(source)?), below)?,
-        });
+        };
+        self.root = Some(root);
+        self.root_file = Some((stat.st_dev, stat.st_ino));
         Ok(())
     }
 
     pub(super) fn mask(&mut self, path: &CStr) -> Done {
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
-        let cover = if fs::kind(&fs::stat(place.as_fd())?) == libc::S_IFDIR {
+        let stat = fs::stat(place.as_fd())?;
+        if self.is_root(place.as_fd(), &stat)? {
+            return Err(Trouble::from(Errno::EINVAL).with(b"it leads to the root itself"));
+        }
+        let cover = if fs::kind(&stat) == libc::S_IFDIR {
             if self.empty_dir.is_none() {
                 // The first one is attached itself: before Linux 6.15 a mount that is in no namespace cannot be
                 // cloned (EINVAL).
@@ -93,8 +121,12 @@ impl Child<'_> {
         Ok(mount::attach(copy.as_fd(), place.as_fd())?)
     }
 
-    pub(super) fn readonly_path(&self, path: &CStr) -> Done {
+    pub(super) fn readonly_path(&mut self, path: &CStr, leads: Leads) -> Done {
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
+        // A mount on top of the root would not be entered.
+        if leads == Leads::Anywhere && self.is_root(place.as_fd(), &fs::stat(place.as_fd())?)? {
+            return self.readonly_root();
+        }
         let copy = mount::clone_tree(place.as_fd(), c"", RECURSIVE)?;
         let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
         mount::set_attr(copy.as_fd(), RECURSIVE, &attr)?;
@@ -149,11 +181,15 @@ pub(super) fn depth(reach: Reach) -> u32 {
     }
 }
 
-/// Attaches the root's tree, cloned where there is none yet, to its path: over itself, or at the skeleton's place.
-pub(crate) fn attach_root(path: &CStr, tree: Option<OwnedFd>, below: Below) -> crate::sys::Result<OwnedFd> {
+/// Attaches the root's tree, cloned where there is none yet, to its path: over itself, or at the skeleton's place. With
+/// what fstat(2) says of it.
+pub(crate) fn attach_root(
+    path: &CStr,
+    tree: Option<OwnedFd>,
+    below: Below,
+) -> crate::sys::Result<(OwnedFd, libc::stat)> {
     let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
-    // pivot_root(2) wants neither the root nor its parent to be shared, and what is attached below a shared
-    // mount would appear on the host as well. Before the clone, which takes over the propagation.
+    // Before the clone, which takes over the propagation.
     if below == Below::Own {
         make_private(place.as_fd())?;
     }
@@ -161,19 +197,22 @@ pub(crate) fn attach_root(path: &CStr, tree: Option<OwnedFd>, below: Below) -> c
         Some(tree) => tree,
         None => mount::clone_tree(place.as_fd(), c"", RECURSIVE)?,
     };
-    match fs::kind(&fs::stat(tree.as_fd())?) {
+    let stat = fs::stat(tree.as_fd())?;
+    match fs::kind(&stat) {
         libc::S_IFDIR => {}
         libc::S_IFLNK => return Err(Errno::ELOOP),
         _ => return Err(Errno::ENOTDIR),
     }
     mount::attach(tree.as_fd(), place.as_fd())?;
-    if below == Below::Others {
+    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    match below {
+        Below::Own | Below::Slave => {}
+        Below::Skeleton => mount::set_attr(tree.as_fd(), 0, &private)?,
         // The clone may be a peer of the host's mount, and attached to a shared one it becomes shared: what is mounted in
         // it must not spread. Its own copies, next to the peers of the mount it is on, go when it goes.
-        let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-        mount::set_attr(tree.as_fd(), RECURSIVE, &private)?;
+        Below::Others => mount::set_attr(tree.as_fd(), RECURSIVE, &private)?,
     }
-    Ok(tree)
+    Ok((tree, stat))
 }
 
 /// Makes the mount that holds `place` private: it may be mounted anywhere above.

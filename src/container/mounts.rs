@@ -40,7 +40,8 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         notify: None,
         joined_own: 0,
     };
-    let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options)?;
+    let init = container.record.live_init()?.ok_or_else(not_running)?;
+    let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options, init.pid)?;
     let before = mounted(&container)?;
     let done = run(global, &container, &plan);
     // Of a list of which a part failed, too. What a container that may mount has mounted itself meanwhile it may also

@@ -1,17 +1,16 @@
 //! What of the host a container in a user namespace gets: taken in the child's mount namespace with our rights.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::running::sync_error;
+use super::idmap;
 use crate::child;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{Below, EndLink, Reach};
+use crate::plan::op::{EndLink, Reach};
 use crate::plan::step::HostObject;
 use crate::sys::mount::{self, RECURSIVE};
-use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::namespace::MountView;
 use crate::sys::{fs, process};
 
@@ -42,19 +41,14 @@ pub(super) fn take(
 
 fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {
     match object {
-        HostObject::Root(path) => child::attach_root(path, None, Below::Own)
+        HostObject::Root(path, below) => child::attach_root(path, None, *below)
+            .map(|(root, _)| root)
             .at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy())),
         HostObject::Tree { path, reach, end, id_map } => {
             let what = || format!("take {} for the container", path.to_string_lossy());
             let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
             let tree = mount::clone_tree(fs::CWD, path, depth(*reach) | link).at(Stage::Rootfs, what)?;
-            if let Some((index, reach)) = id_map {
-                let map = id_maps.get(*index).ok_or_else(|| sync_error("the plan names an id map too many"))?;
-                let attr =
-                    MountAttr { set: mount_attr::IDMAP, userns_fd: map.as_raw_fd() as u64, ..MountAttr::default() };
-                mount::set_attr(tree.as_fd(), depth(*reach), &attr)
-                    .at(Stage::Rootfs, || format!("id-map {}", path.to_string_lossy()))?;
-            }
+            idmap::apply(&tree, path, *id_map, id_maps)?;
             Ok(tree)
         }
         HostObject::Device { mode, dev, uid, gid } => {

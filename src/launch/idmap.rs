@@ -1,11 +1,15 @@
 //! Id maps of user namespaces (user_namespaces(7)).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 
 use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::Reach;
 use crate::plan::step::MapWriter;
+use crate::sys::mount::{self, RECURSIVE};
+use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::process::{self, CloneArgs, Cloned};
 use crate::sys::{fs, socket};
 
@@ -47,6 +51,15 @@ fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     let error = Error::new(Stage::Namespace, format!("{program} {}: {}", map.trim_end(), said.trim()));
     Err(error.with_hint("the maps must lie within this user's ranges in /etc/subuid and /etc/subgid"))
+}
+
+/// Maps the owners in a copied tree by one of these user namespaces.
+pub(super) fn apply(tree: &OwnedFd, path: &CStr, id_map: Option<(usize, Reach)>, maps: &[OwnedFd]) -> Result<()> {
+    let Some((index, reach)) = id_map else { return Ok(()) };
+    let map = maps.get(index).ok_or_else(|| sync_error("the plan names an id map too many"))?;
+    let attr = MountAttr { set: mount_attr::IDMAP, userns_fd: map.as_raw_fd() as u64, ..MountAttr::default() };
+    let depth = if reach == Reach::Tree { RECURSIVE } else { 0 };
+    mount::set_attr(tree.as_fd(), depth, &attr).at(Stage::Rootfs, || format!("id-map {}", path.to_string_lossy()))
 }
 
 /// A user namespace with these maps, for an id-mapped mount. A process holds it until it is open here.

@@ -132,9 +132,11 @@ impl<'a> Parent<'a> {
                 self.namespaces.push(fds::namespace(*kind, path)?);
                 Ok(())
             }
-            Step::CloneTree { path, reach, propagation, end } => {
+            Step::CloneTree { path, reach, propagation, end, id_map } => {
                 let extra = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
-                self.trees.push(fds::clone_tree(path, *reach, *propagation, extra)?);
+                let tree = fds::clone_tree(path, *reach, *propagation, extra)?;
+                idmap::apply(&tree, path, *id_map, &self.id_maps)?;
+                self.trees.push(tree);
                 Ok(())
             }
             Step::OpenIdMap { uids, gids } => {

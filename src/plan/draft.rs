@@ -244,8 +244,9 @@ impl Draft {
             return MountSource::Path(path);
         }
         let late = input.joins_cgroup && input.is_in_cgroup(&path);
-        let propagation = if hidden { libc::MS_PRIVATE } else { libc::MS_SLAVE };
-        let step = Step::CloneTree { path, reach, propagation, end };
+        let private = matches!(input.linux.rootfs_propagation.as_deref(), Some("private" | "rprivate"));
+        let propagation = if hidden || private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
+        let step = Step::CloneTree { path, reach, propagation, end, id_map: None };
         if late {
             self.needs_cgroup();
             self.late_trees.push(step);
@@ -256,12 +257,23 @@ impl Draft {
         MountSource::Tree(index)
     }
 
-    /// What was asked for just now, if this is what it was.
-    pub(super) fn asked_for(&mut self, source: &MountSource) -> Option<&mut HostObject> {
-        match source {
-            MountSource::Late(_) => self.asked.first_mut()?.last_mut(),
-            MountSource::Asked => self.asked.last_mut()?.last_mut(),
-            MountSource::Path(_) | MountSource::Tree(_) => None,
+    /// Where the id map of the source made just now goes, if the parent takes it: only the caller may map it where the
+    /// container has a user namespace.
+    pub(super) fn id_map_of(&mut self, source: &MountSource) -> Option<&mut Option<(usize, Reach)>> {
+        let object = match source {
+            MountSource::Late(_) => self.asked.first_mut()?.last_mut()?,
+            MountSource::Asked => self.asked.last_mut()?.last_mut()?,
+            MountSource::Tree(_) => {
+                return self.before_clone.iter_mut().rev().find_map(|step| match step {
+                    Step::CloneTree { id_map, .. } => Some(id_map),
+                    _ => None,
+                });
+            }
+            MountSource::Path(_) => return None,
+        };
+        match object {
+            HostObject::Tree { id_map, .. } => Some(id_map),
+            HostObject::Root(..) | HostObject::Device { .. } => None,
         }
     }
 
@@ -269,7 +281,7 @@ impl Draft {
     pub(super) fn ask(&mut self, input: &Input<'_>, object: HostObject) -> MountSource {
         let inside = match &object {
             HostObject::Tree { path, .. } => input.is_in_root(path),
-            HostObject::Root(_) | HostObject::Device { .. } => false,
+            HostObject::Root(..) | HostObject::Device { .. } => false,
         };
         match self.asked.first_mut() {
             Some(together) if !inside && together.len() < TOGETHER => {

@@ -38,13 +38,27 @@ pub enum Reach {
     Tree,
 }
 
-/// Whose the mount is that the root is attached to.
+/// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants
+/// that, and what is mounted in it would appear on the host otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
-    /// The container's, in a mount namespace of its own: it may be made private.
+    /// The container's, a copy of the host's: it becomes private, and with it the root.
     Own,
+    /// The same, where rootfsPropagation asks for a slave: all copies are slaves already, and so is the root.
+    Slave,
+    /// The skeleton's, which is private: the root becomes so, too.
+    Skeleton,
     /// The host's, or of whoever made the joined mount namespace: its propagation is theirs.
     Others,
+}
+
+/// Where a path in the container may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// Nowhere but to proc's own files.
+    InProc,
+    /// Anywhere, to the root itself too.
+    Anywhere,
 }
 
 /// What is done with a symbolic link that is the last component of a source.
@@ -197,6 +211,8 @@ pub struct MountOp {
     pub what: What,
     /// Attributes of the mount itself.
     pub attr: MountAttr,
+    /// Those of the cleared ones that the options do not name: they stay where a user namespace may not clear them.
+    pub unnamed: u64,
     /// Attributes of the mount and all below it.
     pub recursive: MountAttr,
     /// Changes of propagation, in order.
@@ -376,8 +392,8 @@ pub enum SetupOp {
     },
     /// Makes a path unreadable: /dev/null over a file, an empty read-only tmpfs over a directory.
     Mask(CString),
-    /// Makes a path read-only, if it exists.
-    ReadonlyPath(CString),
+    /// Makes a path read-only, if it exists: with what is mounted below it, or the root's own mount.
+    ReadonlyPath(CString, Leads),
     /// Makes the root mount read-only.
     ReadonlyRoot,
     /// Propagation of the root mount.

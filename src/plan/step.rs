@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::rdt::RdtPlan;
 use super::namespace::NamespaceKind;
-use super::op::{EndLink, HookKind, Reach, StateText};
+use super::op::{Below, EndLink, HookKind, Reach, StateText};
 use super::process::rlimits::Limit;
 use crate::wire::SyncPoint;
 
@@ -25,6 +25,8 @@ pub enum Step {
         propagation: u64,
         /// A link at the end of the path.
         end: EndLink,
+        /// As of [`HostObject::Tree`].
+        id_map: Option<(usize, Reach)>,
     },
     /// Takes these things of the host for the child, in its mount namespace and with the rights of the caller, and sends
     /// them.
@@ -132,7 +134,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostObject {
     /// The container's root, cloned and attached over itself.
-    Root(CString),
+    Root(CString, Below),
     /// The mount tree at a path.
     Tree {
         /// Path on the host.

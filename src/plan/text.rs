@@ -30,7 +30,9 @@ impl Display for Step {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Step::OpenNamespace(kind, path) => write!(f, "open the {} namespace {path}", kind.name()),
-            Step::CloneTree { path, reach, .. } => write!(f, "clone the mount {} {}", lossy(path), tree(*reach)),
+            Step::CloneTree { path, reach, id_map, .. } => {
+                write!(f, "clone the mount {} {}{}", lossy(path), tree(*reach), mapped(*id_map))
+            }
             Step::TakeFromHost(objects) => {
                 f.write_str("take for the child, in its mount namespace: ")?;
                 f.write_str(&objects.iter().map(host_object).collect::<Vec<_>>().join(", "))
@@ -106,9 +108,9 @@ fn rlimit(limit: &rlimits::Limit) -> String {
 
 fn host_object(object: &HostObject) -> String {
     match object {
-        HostObject::Root(path) => format!("the root {}", lossy(path)),
+        HostObject::Root(path, _) => format!("the root {}", lossy(path)),
         HostObject::Tree { path, reach, id_map, .. } => {
-            format!("{} {}{}", lossy(path), tree(*reach), if id_map.is_some() { " id-mapped" } else { "" })
+            format!("{} {}{}", lossy(path), tree(*reach), mapped(*id_map))
         }
         HostObject::Device { mode, dev, uid, gid } => mknod(c"a device", *mode, *dev, (*uid, *gid)),
     }
@@ -164,7 +166,7 @@ impl SetupOp {
             SetupOp::Mask(path) => {
                 (Stage::Rootfs, format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path)))
             }
-            SetupOp::ReadonlyPath(path) => (Stage::Rootfs, format!("make /{} read-only, if it exists", lossy(path))),
+            SetupOp::ReadonlyPath(path, _) => (Stage::Rootfs, format!("make /{} read-only, if it exists", lossy(path))),
             SetupOp::ReadonlyRoot => (Stage::Rootfs, "make the root read-only".into()),
             SetupOp::RootPropagation(flag, reach) => {
                 (Stage::Rootfs, format!("make the root {} {}", propagation(*flag), tree(*reach)))
@@ -286,6 +288,10 @@ fn tree(reach: Reach) -> &'static str {
     }
 }
 
+fn mapped(id_map: Option<(usize, Reach)>) -> &'static str {
+    if id_map.is_some() { " id-mapped" } else { "" }
+}
+
 fn cap_list(mask: u64) -> String {
     let names = caps::names_of(mask);
     if names.is_empty() { "none".into() } else { names.join(" ") }
@@ -334,7 +340,11 @@ fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
 }
 
 fn mount(op: &MountOp) -> String {
-    let mut options: Vec<String> = attributes(&op.attr).into_iter().map(str::to_owned).collect();
+    let named = MountAttr { clear: op.attr.clear & !op.unnamed, ..op.attr };
+    let mut options: Vec<String> = attributes(&named).into_iter().map(str::to_owned).collect();
+    if op.unnamed != 0 {
+        options.push("no other flags".into());
+    }
     options.extend(attributes(&op.recursive).into_iter().map(|name| format!("r{name}")));
     for (flag, reach) in &op.propagation {
         options.push(propagation(flag | if *reach == Reach::Tree { libc::MS_REC } else { 0 }));

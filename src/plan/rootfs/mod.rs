@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path};
-use super::op::{Below, ConsoleNode, EndLink, Enter, HookKind, LinkRule, MountSource, Reach, SetupOp, Terminal};
+use super::op::{Below, ConsoleNode, EndLink, Enter, HookKind, Leads, LinkRule, MountSource, Reach, SetupOp, Terminal};
 use super::process::hooks;
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
@@ -24,6 +24,7 @@ use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
+use crate::spec::path::clean;
 use crate::sys::mount_attr::MountAttr;
 
 /// Plans everything below the root, and the entry into it.
@@ -53,15 +54,20 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == Mounts::Copy {
         draft.setup.push(SetupOp::HostPropagation(host));
     }
+    let below = match propagation {
+        _ if !input.namespaces.is_new(NamespaceKind::Mount) => Below::Others,
+        Some(p) if p.flag == libc::MS_SLAVE => Below::Slave,
+        _ if input.mounts == Mounts::Skeleton => Below::Skeleton,
+        _ => Below::Own,
+    };
     let source = if input.takes_from_host() {
         draft.needs_cgroup();
         draft.setup.push(SetupOp::AskForHost(0));
-        draft.ask(input, HostObject::Root(path.clone()))
+        draft.ask(input, HostObject::Root(path.clone(), below))
     } else {
         draft.source(input, path.clone(), Reach::Tree, EndLink::Keep)
     };
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
-    let below = if input.namespaces.is_new(NamespaceKind::Mount) { Below::Own } else { Below::Others };
     draft.setup.push(SetupOp::Root { source, path, place, below });
     let mut late = Vec::new();
     for mount in &input.spec.mounts {
@@ -82,14 +88,15 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     for hook in hooks::child(input, HookKind::CreateContainer, "creating")? {
         draft.setup.push(SetupOp::Hook(Box::new(hook)));
     }
-    restrictions(linux, draft, late)?;
+    restrictions(input, draft, late)?;
     if root.readonly {
         draft.setup.push(SetupOp::ReadonlyRoot);
     }
     let enter = if input.namespaces.is_new(NamespaceKind::Mount) { input.options.enter } else { Enter::Chroot };
     draft.setup.push(SetupOp::Enter(enter));
-    // Afterwards: pivot_root(2) refuses a shared root.
-    if let Some(propagation) = propagation {
+    // Afterwards: pivot_root(2) refuses a shared root. A private one, or a slave, it is already, and mounts keep what their
+    // options say.
+    if let Some(propagation) = propagation.filter(|p| p.flag & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0) {
         draft.setup.push(SetupOp::RootPropagation(propagation.flag, propagation.reach));
     }
     Ok(())
@@ -240,11 +247,17 @@ fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<(
 }
 
 /// Read-only and masked paths, and the attributes that had to wait until everything was made.
-fn restrictions(linux: &Linux, draft: &mut Draft, late: Vec<(CString, MountAttr)>) -> Result<()> {
+fn restrictions(input: &Input<'_>, draft: &mut Draft, late: Vec<(CString, MountAttr)>) -> Result<()> {
+    let linux = input.linux;
     draft.setup.extend(mounts::set_late(late));
+    // What may be mounted below it is files of its own, and none of its links leads out.
+    let over_proc = |mount: &&Mount| matches!(&*clean(&mount.destination), "" | "proc");
+    let has_proc = input.spec.mounts.iter().rfind(over_proc).is_some_and(|mount| mount.kind.as_deref() == Some("proc"));
     let mut seen = BTreeSet::new();
     for path in &linux.readonly_paths {
-        draft.setup.push(SetupOp::ReadonlyPath(relative(path, "linux.readonlyPaths")?));
+        let in_proc = has_proc && path.starts_with("/proc/") && !path.contains("..");
+        let leads = if in_proc { Leads::InProc } else { Leads::Anywhere };
+        draft.setup.push(SetupOp::ReadonlyPath(relative(path, "linux.readonlyPaths")?, leads));
     }
     for path in &linux.masked_paths {
         let path = relative(path, "linux.maskedPaths")?;

@@ -9,11 +9,11 @@ use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::op::{CopyUp, EndLink, LinkRule, MountOp, Reach, SetupOp, TmpfsMode, What};
+use crate::plan::op::{CopyUp, EndLink, Enter, LinkRule, MountOp, Reach, SetupOp, TmpfsMode, What};
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
-use crate::plan::step::HostObject;
+use crate::plan::step::Mounts;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
 use crate::sys::mount_attr::{self as attr, MountAttr};
@@ -36,9 +36,9 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
     let options = options::parse(&mount.options)?;
     let dest = relative_dest(input, mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
-    if dest.is_empty() && !options.remount {
-        // What is mounted over the root is not what the container is in afterwards.
-        let what = format!("mount {}: the destination is the root itself, which root.path names", mount.destination);
+    if dest.is_empty() && !options.remount && input.options.enter == Enter::Move {
+        // The root that it covers would stay, and a whole proc in it would let a new one be mounted (`child::reveal`).
+        let what = format!("mount {}: a mount on the root itself cannot be had with --no-pivot", mount.destination);
         return Err(Error::new(Stage::Bundle, what));
     }
     check_proc(mount, &dest)?;
@@ -77,6 +77,8 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
 /// (CVE-2023-25809).
 fn recursively(options: &MountOptions) -> MountOptions {
     let mut options = options.clone();
+    // No flag of the host's goes.
+    options.named = false;
     options.rec_set |= options.attr_set & !attr::ATIME_MASK;
     options
 }
@@ -154,17 +156,20 @@ fn bind(
     } else {
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
         let source = draft.source(input, source, reach, end);
-        if let Some(HostObject::Tree { id_map, .. }) = draft.asked_for(&source) {
-            // Only the caller may.
+        if let Some(id_map) = draft.id_map_of(&source) {
             *id_map = idmap.take();
         }
         What::Bind { source, reach, end }
     };
+    // Of what a container is given while it runs nothing is locked: there all flags of the host's mount stay.
+    let added = input.in_userns() && input.mounts == Mounts::Skeleton;
+    let (attr, unnamed) = if added { (plain_attr(options), 0) } else { options.of_bind() };
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         kept: None,
         what,
-        attr: plain_attr(options),
+        attr,
+        unnamed,
         recursive: recursive_attr(options),
         propagation: propagation(options),
         idmap,
@@ -264,6 +269,7 @@ fn new(
             mode: if kind == "tmpfs" && !has_mode { TmpfsMode::OfMountPoint } else { TmpfsMode::AsGiven },
         },
         attr,
+        unnamed: 0,
         recursive: recursive_attr(options),
         propagation: propagation(options),
         idmap,
@@ -291,6 +297,7 @@ fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Dra
         kept: None,
         what: What::Remount { params },
         attr: plain_attr(options),
+        unnamed: 0,
         recursive: recursive_attr(options),
         propagation: propagation(options),
         idmap: None,
@@ -392,5 +399,6 @@ fn links_of_controllers(layout: &Layout, dest: CString, draft: &mut Draft) -> Re
 fn fixed(options: &MountOptions) -> MountOptions {
     let mut fixed = options.clone();
     fixed.data.clear();
+    fixed.named = false;
     fixed
 }

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::plan::op::Reach;
 use crate::plan::rootfs::options_idmap;
 pub use crate::plan::rootfs::options_idmap::Idmap;
-use crate::sys::mount_attr as attr;
+use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// One change of propagation; several apply in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct MountOptions {
     pub sb_set: u64,
     /// MS_* superblock flags to clear.
     pub sb_clr: u64,
+    /// A flag of the mount itself or of its superblock is among them, whatever it does.
+    pub named: bool,
     /// Changes of propagation, in order.
     pub propagation: Vec<Propagation>,
     /// A bind mount.
@@ -219,8 +221,42 @@ fn parameters(option: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The flags of a mount that the kernel locks in a user namespace (mount_namespaces(7)), but for the access-time field.
+pub const LOCKABLE: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
 impl MountOptions {
+    /// What a bind mount is given, and which of the cleared flags were not named. As runc: where no flag is named all of the
+    /// source's stay; where some are, the others go (mount(8) keeps them where only clearing ones are named). Of the
+    /// access-time field only what is set counts.
+    pub fn of_bind(&self) -> (MountAttr, u64) {
+        let (set, mut clear) = (self.attr_set, self.attr_clr);
+        if !self.named {
+            return (MountAttr { set, clear, ..MountAttr::default() }, 0);
+        }
+        let unnamed = (LOCKABLE | attr::NOSYMFOLLOW) & !set & !clear;
+        clear |= unnamed;
+        if clear & attr::ATIME_MASK != 0 || set & attr::NODIRATIME != 0 {
+            clear |= attr::ATIME_MASK | attr::NODIRATIME & !set;
+        } else {
+            clear &= !attr::NODIRATIME;
+        }
+        (MountAttr { set, clear, ..MountAttr::default() }, unnamed)
+    }
+
     fn apply(&mut self, effect: Effect) {
+        self.named |= match effect {
+            SetAttr(reach, _) | ClearAttr(reach, _) | SetAtime(reach, _) | ClearAtime(reach, _) => reach == One,
+            SetSuper(_) | ClearSuper(_) | Effect::ReadOnly | Effect::ReadWrite => true,
+            Effect::Nothing
+            | Effect::Propagation(_)
+            | Effect::Bind(_)
+            | Effect::Idmap(_)
+            | Effect::Remount
+            | Effect::TmpCopyUp
+            | Effect::SrcNoFollow
+            | Effect::DestNoFollow
+            | Effect::CopySymlink => false,
+        };
         match effect {
             Effect::Nothing => {}
             SetAttr(reach, bits) => {
@@ -279,17 +315,23 @@ impl MountOptions {
         }
     }
 
-    /// `atime` and `nostrictatime` go back to relatime, the kernel's default, unless an earlier option chose
-    /// another value. `norelatime` changes nothing: without NOATIME and STRICTATIME the kernel always uses
-    /// relatime (since 2.6.30).
+    /// `atime` and `nostrictatime` take back what an earlier option chose: a new file system has relatime then, the
+    /// kernel's default, and a mount that is there what it had, as with mount(8) and runc. Their recursive forms go back
+    /// to relatime. `norelatime` changes nothing: without NOATIME and STRICTATIME the kernel always uses relatime (since
+    /// 2.6.30).
     fn clear_atime(&mut self, reach: Reach, value: u64) {
         if value == attr::RELATIME {
             return;
         }
         let (set, clear) = self.attrs(reach);
-        if *set & attr::ATIME_MASK == value {
+        let chosen = *set & attr::ATIME_MASK == value;
+        if chosen {
             *set &= !attr::ATIME_MASK;
         }
-        *clear |= attr::ATIME_MASK;
+        match reach {
+            One if chosen => *clear &= !attr::ATIME_MASK,
+            One => {}
+            Tree => *clear |= attr::ATIME_MASK,
+        }
     }
 }

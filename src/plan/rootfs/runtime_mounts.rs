@@ -19,13 +19,20 @@ use crate::plan::rootfs::options;
 use crate::plan::step::{ComeBack, Mounts, Step};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
+use crate::spec::path::clean;
 use crate::sys::mount_attr::{self, MountAttr};
 
-/// Plans new mounts in the container that `spec` describes.
-pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
+/// Plans new mounts in the container that `spec` describes, whose first process is `init`.
+pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, init: i32) -> Result<Plan> {
     // The child does not see the host's mounts: the parent clones what is bound before there is a child.
-    let input = Input { mounts: Mounts::Skeleton, ..Input::new(spec, host, options)? };
+    let mut input = Input { mounts: Mounts::Skeleton, ..Input::new(spec, host, options)? };
     let mut draft = enter(&input.namespaces)?;
+    if input.namespaces.joined(NamespaceKind::User).is_some() {
+        // Mounts without maps of their own get its: the container's, for what its path leads to now nobody knows.
+        let path = format!("/proc/{init}/ns/user");
+        draft.before_clone.push(Step::OpenNamespace(NamespaceKind::User, path.clone()));
+        input.namespaces.join = vec![(NamespaceKind::User, path)];
+    }
     let mut late: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
         check(mount, &input)?;
@@ -74,6 +81,9 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
     if !bind && mount.kind.as_deref() != Some("tmpfs") {
         // proc, sysfs and mqueue show the namespaces of who mounts them, which are the host's here.
         return refuse("a container that runs can be given binds and tmpfs only");
+    }
+    if clean(&mount.destination).is_empty() {
+        return refuse("what runs in the container would stay in the root below it");
     }
     let options = options::parse(&mount.options)?;
     if options.remount || options.copy_symlink || options.src_nofollow || options.tmpcopyup {
