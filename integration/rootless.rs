@@ -405,6 +405,44 @@ fn limits_are_left_out_where_that_is_asked_for() {
     limited(annotated, &["--trust-annotations", "run.brisk.cgroup_best_effort"]).ok();
 }
 
+/// Nothing is measured there; who asks in a loop over all containers need not know.
+#[test]
+fn a_container_without_a_cgroup_has_numbers_of_zero() {
+    if not_here() || skip_on(&["crun"], "has no such command") || !host::is_root() {
+        return;
+    }
+    let container = bundle(&["/probe", "pause"]).container();
+    let call = |args: &[&str]| process::run(as_user(&container, args));
+    call(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]).ok();
+    call(&["start", &container.id]).ok();
+    let event = call(&["events", "--stats", &container.id]).ok().json();
+    assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(container.id)), "{event}");
+    assert_eq!(event["data"]["pids"], json!({}), "{event}");
+    call(&["delete", "--force", &container.id]).ok();
+}
+
+/// Root whose cgroups are read-only, as in a container: device rules are left out where that is asked for, too.
+#[test]
+fn root_with_read_only_cgroups_does_without_where_that_is_asked_for() {
+    if !host::is_root() || skip_on(&["runc", "crun"], "a cgroup that is named must be there; crun goes on unasked") {
+        return;
+    }
+    let limits = json!([{ "allow": false, "access": "rwm" }]);
+    let bundle = Bundle::probe(&["report"]).resources("devices", limits).resources("pids", json!({ "limit": 30 }));
+    let container = bundle.container();
+    let read_only = "for mount in $(busybox awk '$2 ~ /^.sys.fs.cgroup/ { print $2 }' /proc/self/mounts); do
+            busybox mount -o remount,bind,ro $mount || exit 99; done; exec \"$@\"";
+    let run = |args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "--propagation", "private", "busybox", "sh", "-c", read_only, "sh"]);
+        command.arg(host::resolve_program(&runtime())).arg("--root").arg(container.bundle.state_root()).args(args);
+        command.args(["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+        process::run(command)
+    };
+    run(&[]).fails();
+    run(&["--rootless", "true"]).ok();
+}
+
 #[test]
 fn a_cgroup_that_must_be_there() {
     if not_here() || skip_on(&["runc", "crun"], "they go on") || !host::is_root() {

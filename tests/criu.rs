@@ -166,11 +166,12 @@ fn the_annotation_names_the_configuration_file() {
 }
 
 #[test]
-fn names_are_indices() {
+fn names_are_places_whatever_the_order() {
     let mounts = json!([
         {"destination": "/proc", "type": "proc"},
         {"destination": "/data", "type": "bind", "source": "/host/0", "options": ["rbind"]},
         {"destination": "rel/", "source": "sub", "options": ["bind"]},
+        {"destination": "//data/.", "type": "bind", "source": "/host/1", "options": ["rbind"]},
     ]);
     let sources = external::sources(&spec(mounts, json!([])), Path::new("/b"), &[]).unwrap();
     let source = |name: &str, path: &str, destination: &str| Source {
@@ -179,14 +180,18 @@ fn names_are_indices() {
         destination: destination.into(),
     };
     assert_eq!(
-        sources[..3],
+        sources[..4],
         [
-            source("brisk-mnt-1", "/host/0", "/data"),
-            source("brisk-mnt-2", "/b/sub", "/rel"),
-            source("brisk-dev-0", "/dev/null", "/dev/null"),
+            source("brisk-mnt-/data", "/host/0", "/data"),
+            source("brisk-mnt-/rel", "/b/sub", "/rel"),
+            source("brisk-mnt-/data#1", "/host/1", "/data"),
+            source("brisk-dev-/dev/null", "/dev/null", "/dev/null"),
         ]
     );
-    assert_eq!(external::restored(&sources)[..2], ["mnt[brisk-mnt-1]:/host/0", "mnt[brisk-mnt-2]:/b/sub"]);
+    assert_eq!(external::restored(&sources)[..2], ["mnt[brisk-mnt-/data]:/host/0", "mnt[brisk-mnt-/rel]:/b/sub"]);
+    let over = json!([{"destination": "/.", "type": "bind", "source": "/host/0"}]);
+    let error = refused(external::sources(&spec(over, json!([])), Path::new("/b"), &[]));
+    assert!(error.contains("root itself"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::stat::Mode;
+use serde_json::json;
 
 use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_here, skip_on, skip_unless};
 
@@ -151,6 +152,38 @@ fn the_container_may_run_on() {
     container.delete_force().ok();
     container.call(&restore(&container, second.to_str().unwrap(), &["--detach"])).ok();
     counts_beyond(&container, count(&container));
+}
+
+/// Podman, which writes config.json anew when it imports a checkpoint, has another order of mounts and devices then.
+#[test]
+fn mounts_and_devices_come_back_in_any_order() {
+    if skip_without_criu() {
+        return;
+    }
+    let device = |minor: i64| json!({ "path": format!("/dev/extra{minor}"), "type": "c", "major": 1, "minor": minor });
+    let bundle =
+        Bundle::sh("while :; do sleep 0.1; done").push("/linux/devices", device(3)).push("/linux/devices", device(5));
+    for name in ["first", "second"] {
+        std::fs::write(bundle.host_dir(name).join("file"), name).unwrap();
+    }
+    let (first, second) = (bundle.dir.join("first"), bundle.dir.join("second"));
+    let mut container = bundle
+        .mount("bind", first.to_str().unwrap(), "/mnt/first", &["rbind", "ro"])
+        .mount("bind", second.to_str().unwrap(), "/mnt/second", &["rbind", "rw"])
+        .container();
+    container.up();
+    checkpoint(&container, &[]);
+    for list in ["/mounts", "/linux/devices"] {
+        container.bundle.config.pointer_mut(list).unwrap().as_array_mut().unwrap().reverse();
+    }
+    container.bundle.write();
+    let images = images(&container);
+    container.call(&restore(&container, images.to_str().unwrap(), &["--detach"])).ok();
+    for name in ["first", "second"] {
+        assert_eq!(container.exec(&["cat", &format!("/mnt/{name}/file")]).ok().stdout(), name);
+    }
+    container.exec(&["/bin/sh", "-c", "echo changed >/mnt/first/file"]).fails();
+    container.exec(&["/bin/sh", "-c", "echo changed >/mnt/second/file"]).ok();
 }
 
 #[test]

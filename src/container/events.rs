@@ -13,7 +13,7 @@ use super::options::Global;
 use crate::cgroup::rdt::Rdt;
 use crate::cgroup::stats::Stats;
 use crate::cgroup::{Cgroup, OomWatch};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::state::Status;
 
 /// One line of `events`, as runc writes it.
@@ -97,6 +97,7 @@ fn measured(id: &str, cgroup: &Cgroup, rdt: Option<&Rdt>) -> Result<Event> {
     Ok(Event { kind: "stats", id: id.to_owned(), data: Some(stats) })
 }
 
+/// An ordinary user's container may have none: nothing is measured there, and the numbers are 0, as with runc.
 fn cgroup(container: &Container) -> Result<Cgroup> {
-    container.cgroup()?.ok_or_else(|| Error::new(Stage::Cgroup, "the container has no cgroup of its own"))
+    Ok(container.cgroup()?.unwrap_or_default())
 }

@@ -47,7 +47,8 @@ fn what_cannot_be_meant_is_refused() {
         (rule(json!({"names": ["write"], "action": "SCMP_ACT_NOTIFY"})), "cannot be used for write"),
         (rule(json!({"names": [""], "action": "SCMP_ACT_ALLOW"})), "empty system call name"),
         (rule(json!({"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1})), "has no errno"),
-        (rule(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 65536})), "above 65535"),
+        (rule(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096})), "above 4095"),
+        (rule(json!({"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536})), "above 65535"),
         (
             rule(
                 json!({"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}),

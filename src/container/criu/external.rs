@@ -1,10 +1,12 @@
 //! What of the host a container uses, by names of our own: CRIU saves the name and gets the thing back at restore.
 //!
-//! A name is an index into config.json, never a path of the image: a path goes through symbolic links that the
-//! container may have changed since, and then one entry's source would come back at another's place
-//! (CVE-2026-119101). At a checkpoint a mount belongs to an entry when it shows the very directory or file that
-//! the entry names on the host, wherever in the container it is.
+//! A name is what config.json calls the place, taken as a word: an engine that restores writes its entries in another order
+//! (Podman does). It is never looked up in the image, where it would go through symbolic links that the container may have
+//! changed since, and then one entry's source would come back at another's place (CVE-2026-119101): at a checkpoint a mount
+//! belongs to an entry when it shows the very directory or file that the entry names on the host, wherever in the container
+//! it is.
 
+use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,7 @@ use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::rootfs::mounts::is_bind;
 use crate::proc::mountinfo::{self, MountLine};
 use crate::spec::Spec;
+use crate::spec::path::clean;
 use crate::sys::fs;
 
 /// A mount, as far as it matters to CRIU.
@@ -61,22 +64,31 @@ pub struct Source {
 /// gives the same names at every time.
 pub fn sources(spec: &Spec, bundle: &Path, cgroups: &[PathBuf]) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
-    for (index, mount) in spec.mounts.iter().enumerate() {
+    // Of several entries with one destination the others have a number, too.
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for mount in &spec.mounts {
         check(&mount.destination)?;
-        let destination = format!("/{}", mount.destination.trim_matches('/'));
+        let destination = format!("/{}", clean(&mount.destination));
+        if destination == "/" && mount.options.iter().all(|option| option != "remount") {
+            return Err(Error::new(Stage::Criu, "a mount on the root itself cannot be told to criu"));
+        }
+        let before = seen.entry(destination.clone()).or_default();
+        let name =
+            if *before == 0 { format!("brisk-mnt-{destination}") } else { format!("brisk-mnt-{destination}#{before}") };
+        *before += 1;
         match mount.kind.as_deref() {
             _ if is_bind(mount) => {
                 let path = bundle.join(mount.source.as_deref().unwrap_or_default());
-                sources.push(Source { name: format!("brisk-mnt-{index}"), path, destination });
+                sources.push(Source { name, path, destination });
             }
             // In a user namespace without a network namespace of its own it is a bind mount.
             Some("sysfs") => {
-                sources.push(Source { name: format!("brisk-mnt-{index}"), path: "/sys".into(), destination });
+                sources.push(Source { name, path: "/sys".into(), destination });
             }
             // On v1 hosts, without a cgroup namespace, one bind mount for each hierarchy.
             Some("cgroup") => {
                 for (hierarchy, path) in cgroups.iter().enumerate() {
-                    let name = format!("brisk-mnt-{index}-{hierarchy}");
+                    let name = format!("{name}-{hierarchy}");
                     sources.push(Source { name, path: path.clone(), destination: destination.clone() });
                 }
             }
@@ -86,9 +98,9 @@ pub fn sources(spec: &Spec, bundle: &Path, cgroups: &[PathBuf]) -> Result<Vec<So
     // Where nodes cannot be made the host's are bound.
     let own = spec.linux.iter().flat_map(|linux| linux.devices.iter().map(|device| device.path.as_str()));
     let default = crate::plan::rootfs::devices::DEFAULTS.iter().map(|(path, ..)| *path);
-    for (index, path) in default.chain(own).enumerate() {
+    for path in default.chain(own) {
         check(path)?;
-        sources.push(Source { name: format!("brisk-dev-{index}"), path: path.into(), destination: path.to_owned() });
+        sources.push(Source { name: format!("brisk-dev-{path}"), path: path.into(), destination: path.to_owned() });
     }
     Ok(sources)
 }

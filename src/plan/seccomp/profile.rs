@@ -74,8 +74,10 @@ fn action(name: &str, data: Option<u32>, options: &CompileOptions) -> Result<u32
         };
     }
     let data = data.unwrap_or(EPERM);
-    if data > 0xffff {
-        return Err(invalid(format!("errno {data} of {name} is above 65535")));
+    // The kernel makes 4095 of a greater errno (MAX_ERRNO; kernel/seccomp.c); what a tracer gets is any 16 bits.
+    let most = if value == sys::RET_ERRNO { 4095 } else { 0xffff };
+    if data > most {
+        return Err(invalid(format!("errno {data} of {name} is above {most}")));
     }
     Ok(value | data)
 }
