@@ -232,7 +232,7 @@ fn people() {
     );
     let Request::Mounts(mounts) = request("mounts remove ID /m.json") else { panic!() };
     assert_eq!((mounts.action, mounts.id.as_str()), (MountsAction::Remove, "ID"));
-    assert!(matches!(request("plan /b --json"), Request::Plan(PlanArgs { json: true, .. })));
+    assert!(matches!(request("plan /b --json"), Request::Plan(PlanArgs { format: Format::Json, .. })));
     assert!(matches!(request("kill -r ^web"), Request::Kill(Kill { which: Selection { regex: true, .. }, .. })));
     assert_eq!(refusal("kill"), "args: missing argument: ID");
     assert_eq!(refusal("state a b"), "args: unexpected argument: \"b\"");

@@ -147,8 +147,11 @@ fn a_plan_in_json() {
         return;
     }
     let container = Bundle::idle().container();
-    let plan = container.call(&["plan", "--json", container.bundle.dir.to_str().unwrap()]).ok().json();
-    assert!(plan["child"].as_array().unwrap().iter().any(|op| op == "pivot_root"), "{plan}");
+    for flags in [&["--json"][..], &["--format", "json"]] {
+        let dir = container.bundle.dir.to_str().unwrap();
+        let plan = container.call(&[&["plan"], flags, &[dir]].concat()).ok().json();
+        assert!(plan["child"].as_array().unwrap().iter().any(|op| op == "pivot_root"), "{plan}");
+    }
 }
 
 #[test]

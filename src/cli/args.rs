@@ -186,15 +186,17 @@ impl Word for MountsAction {
 pub struct PlanArgs {
     /// The bundle directory.
     pub bundle: PathBuf,
-    /// Print JSON.
-    pub json: bool,
+    /// How to print.
+    pub format: Format,
 }
 
 /// `check`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckArgs {
-    /// Print JSON.
-    pub json: bool,
+    /// The bundle directory; none for the host alone.
+    pub bundle: Option<PathBuf>,
+    /// How to print.
+    pub format: Format,
 }
 
 /// Shells that have completions.

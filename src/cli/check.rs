@@ -1,28 +1,77 @@
-//! `check`: the table of what this host gives.
+//! `check`: what this host gives, and what of a bundle does not fit here.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde_json::json;
 
-use super::args::CheckArgs;
+use super::args::{CheckArgs, Format};
 use super::{VERSION, output};
+use crate::container::options::Global;
+use crate::container::{self, Misfit, Severity};
 use crate::error::Result;
 use crate::host::check::CheckFacts;
 use crate::host::findings::{Finding, Verdict, findings};
 
-/// Prints what this host gives this user, what would not work, and what changes that.
-pub fn check(args: &CheckArgs) -> Result<()> {
+/// Prints all that is wrong with a bundle; without one, what this host gives this user, what would not work, and what changes
+/// that. The exit status is 1 where something is missing.
+pub fn check(global: &Global, args: &CheckArgs) -> Result<u8> {
+    match &args.bundle {
+        Some(bundle) => of_bundle(global, bundle, args.format),
+        None => of_host(args.format),
+    }
+}
+
+fn of_bundle(global: &Global, bundle: &Path, format: Format) -> Result<u8> {
+    let misfits = container::misfits(global, bundle)?;
+    let errors = misfits.iter().filter(|misfit| misfit.severity == Severity::Error).count();
+    output::print(&match format {
+        Format::Table => lines(bundle, &misfits, errors),
+        Format::Json => output::pretty(&json!({
+            "brisk": VERSION,
+            "bundle": bundle,
+            "fits": errors == 0,
+            "findings": misfits,
+        }))?,
+    })?;
+    Ok(u8::from(errors > 0))
+}
+
+fn lines(bundle: &Path, misfits: &[Misfit], errors: usize) -> String {
+    let mut out = String::new();
+    for Misfit { severity, field, line, what, hint } in misfits {
+        let severity = if *severity == Severity::Error { "error" } else { "warning" };
+        let line = line.map(|line| format!("config.json:{line}: ")).unwrap_or_default();
+        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{severity}: {line}{field}{what}");
+        if let Some(hint) = hint {
+            let _ = writeln!(out, "  hint: {hint}");
+        }
+    }
+    let warnings = misfits.len() - errors;
+    let count = |number: usize, one: &str| if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") };
+    let verdict = match errors {
+        0 => "nothing is wrong with it here that can be told beforehand".to_owned(),
+        _ => format!("{} would keep it from starting here", count(errors, "error")),
+    };
+    let _ = writeln!(out, "{}: {verdict}, {}", bundle.display(), count(warnings, "warning"));
+    out
+}
+
+fn of_host(format: Format) -> Result<u8> {
     let facts = CheckFacts::probe()?;
     let rows = findings(&facts);
-    if !args.json {
-        return output::print(&text(&facts, &rows));
-    }
-    output::print(&output::pretty(&json!({
-        "brisk": VERSION,
-        "kernel": facts.release,
-        "user": { "name": facts.name, "uid": facts.uid },
-        "findings": rows,
-    }))?)
+    output::print(&match format {
+        Format::Table => text(&facts, &rows),
+        Format::Json => output::pretty(&json!({
+            "brisk": VERSION,
+            "kernel": facts.release,
+            "user": { "name": facts.name, "uid": facts.uid },
+            "findings": rows,
+        }))?,
+    })?;
+    Ok(u8::from(rows.iter().any(|row| row.trouble.is_some())))
 }
 
 fn text(facts: &CheckFacts, rows: &[Finding]) -> String {

@@ -21,6 +21,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Run(args) => return container::run(global, args),
         Request::Exec(args) => return container::exec(global, args),
         Request::Restore(args) => return container::restore(global, args),
+        Request::Check(args) => return check::check(global, args),
         Request::Create(args) => container::create(global, args),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
@@ -40,7 +41,6 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Mounts(args) => mounts(global, args),
         Request::Plan(args) => plan::plan(global, args),
         Request::Trace(file) => plan::trace(file),
-        Request::Check(args) => check::check(args),
     };
     done.map(|()| 0)
 }

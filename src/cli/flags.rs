@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 
 use super::args::GlobalFlags;
 use super::log;
-use super::put::{Among, Done, Given, LEVELS, Maybe, Nothing, Put, ROOTLESS, Size, Word};
+use super::put::{Among, Done, Given, Json, LEVELS, Maybe, Nothing, Put, ROOTLESS, Size, Word};
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
 use crate::plan::systemd::driver::CgroupDriver;
@@ -175,13 +175,15 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "regex" 'r', SWITCH, "ID is an extended regular expression: every container that matches":
         Delete(which.regex), Kill(which.regex);
     "all" 'a', SWITCH, "signal every process of the container": Kill(all);
-    "format" 'f', FORMAT, "table (default) or json": List(format), Ps(format);
+    "format" 'f', FORMAT, "table (default) or json":
+        List(format), Ps(format), Plan(format), Check(format);
     "quiet" 'q', SWITCH, "print names only": List(quiet);
     "interval", Value::One("DURATION"), "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
     "stats", SWITCH, "print the statistics once and end": Events(stats);
     "rootless", SWITCH, "for an ordinary user": Spec(rootless);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);
-    "json", SWITCH, "print JSON": Plan(json), Check(json);
+    "json", SWITCH, "the same as --format json":
+        Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format));
     // update.
     "resources" 'r', FILES,
         "read linux.resources as JSON; - is standard input; once for all containers, or once for each":

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::args::PlanArgs;
+use super::args::{Format, PlanArgs};
 use super::output;
 use crate::container::{self, options::Global};
 use crate::error::{Context, Error, Result, Stage};
@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result, Stage};
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
 pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
     let (host, plan) = container::plan(global, &args.bundle)?;
-    if args.json {
+    if args.format == Format::Json {
         let lines = |list: Vec<String>| list.into_iter().map(Value::from).collect::<Vec<_>>();
         let document = json!({
             "host": serde_json::to_value(&host).at(Stage::Host, || "describe the host")?,

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::args::Format;
 use super::log::Level;
 use crate::container::options::ExecUser;
 use crate::plan::cgroup::rootless::Tolerance;
@@ -171,6 +172,18 @@ impl<T: Word> Put for Maybe<'_, T> {
         let mut found = T::default();
         (&mut found).put(value)?;
         *self.0 = (!value.is_empty()).then_some(found);
+        Ok(())
+    }
+}
+
+/// `--json`, which is `--format json`.
+pub struct Json<'a>(pub &'a mut Format);
+
+impl Put for Json<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        let mut json = false;
+        (&mut json).put(value)?;
+        *self.0 = if json { Format::Json } else { Format::Table };
         Ok(())
     }
 }

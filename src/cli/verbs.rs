@@ -197,8 +197,11 @@ verbs! {
         [argument("ID", Arity::Several, "names of containers", set!(Update(ids)))] = Box::default();
     Plan(PlanArgs) "plan", Before, "print what `create` would do, without doing it",
         [argument("BUNDLE", Arity::Optional, "the bundle directory (default: .)", set!(Plan(bundle)))]
-        = PlanArgs { bundle: ".".into(), json: false };
-    Check(CheckArgs) "check" or "info", Before, "print what this kernel and this user can do", [] = CheckArgs::default();
+        = PlanArgs { bundle: ".".into(), ..PlanArgs::default() };
+    Check(CheckArgs) "check" or "info", Before,
+        "print what this host can do, or all that is wrong with a bundle here",
+        [argument("BUNDLE", Arity::Optional, "a bundle directory (default: the host alone)", set!(Check(bundle)))]
+        = CheckArgs::default();
     Trace(std::path::PathBuf) "trace", Before, "print a trace as a table",
         [argument("FILE", Arity::One, "a file written by --trace", set!(Trace()))] = std::path::PathBuf::new();
     Completion(Shell) "completion", Tools, "print the completion script of a shell",

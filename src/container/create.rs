@@ -22,6 +22,7 @@ use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Enter, HookKind, Terminal};
 use crate::plan::process::hooks;
 use crate::plan::step::Step;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
 use crate::spec::annotations::{self, Trust};
 use crate::spec::{self, Loaded, Spec};
@@ -64,14 +65,20 @@ impl Bundle {
     pub(super) fn load(global: &Global, args: &Create) -> Result<Bundle> {
         let what = || format!("find the bundle {}", args.bundle.display());
         let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
-        let Loaded { text, mut spec, warnings } = match &args.config {
+        let loaded = match &args.config {
             Some(file) => spec::load_file(file)?,
             None => spec::load_text(&dir)?,
         };
+        Bundle::of(global, &dir, loaded)
+    }
+
+    /// What was read, with what the caller and its environment have to say about it.
+    pub(super) fn of(global: &Global, dir: &Path, loaded: Loaded) -> Result<Bundle> {
+        let Loaded { text, mut spec, warnings } = loaded;
         trust::decide(global, &mut spec)?;
         global.environment.tell_sockets(&mut spec);
         global.environment.name_receiver(&mut spec);
-        Ok(Bundle { dir, text, spec, warnings })
+        Ok(Bundle { dir: dir.to_owned(), text, spec, warnings })
     }
 
     /// Gives an ordinary user's bundle its user namespace. The copy that `exec` and others read gets it too.
@@ -135,14 +142,28 @@ pub(super) fn plan_of(
 
 /// What `create` would do with a bundle here, and the facts it rests on.
 pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
-    let args = Create { id: "ID".into(), bundle: bundle.to_owned(), ..Create::default() };
-    let mut bundle = Bundle::load(global, &args)?;
+    let bundle = Bundle::load(global, &Create { bundle: bundle.to_owned(), ..Create::default() })?;
+    let Preview { host, plan, .. } = preview(global, bundle, Host::probe()?)?;
+    Ok((host, plan))
+}
+
+/// A plan that is only looked at, and what it was made from.
+pub(super) struct Preview {
+    pub host: Host,
+    pub spec: Spec,
+    pub plan: Plan,
+    pub cgroups: CgroupDriver,
+}
+
+/// Plans a container that nobody means to make.
+pub(super) fn preview(global: &Global, mut bundle: Bundle, host: Host) -> Result<Preview> {
+    let args = Create { id: "ID".into(), ..Create::default() };
     notify::offer(global, &args.id, &mut bundle.spec);
-    let host = host_for(&bundle.spec, Host::probe()?)?;
+    let host = host_for(&bundle.spec, host)?;
     bundle.fit(&host)?;
     let terminal = Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket);
     let plan = plan_of(global, &args, &bundle, ProgramStart::OnSignal, terminal, &host)?;
-    Ok((host, plan))
+    Ok(Preview { host, spec: bundle.spec, plan, cgroups: global.cgroups })
 }
 
 /// The namespaces (`CLONE_NEW*`) that are to be joined by path and are our own: what is allowed to a container

@@ -49,6 +49,17 @@ pub fn load_file(path: &Path) -> Result<Loaded> {
     checked(std::fs::read(path), path)
 }
 
+/// Checks a configuration that is in memory.
+pub fn load_bytes(text: Vec<u8>) -> Result<Loaded> {
+    checked(Ok(text), Path::new(CONFIG))
+}
+
+/// The line of a field in a configuration, or of what holds it.
+pub fn line_of(text: &[u8], field: &str) -> usize {
+    let start = place::of(text, field).bytes.start;
+    text[..start].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
 fn checked(text: std::io::Result<Vec<u8>>, path: &Path) -> Result<Loaded> {
     let text = text.at(Stage::Bundle, || format!("read {}", path.display()))?;
     let name = path.to_string_lossy();

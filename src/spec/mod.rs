@@ -21,7 +21,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{CONFIG, Loaded, load, load_file, load_json, load_process, load_text, parse, read_json};
+pub use load::{
+    CONFIG, Loaded, line_of, load, load_bytes, load_file, load_json, load_process, load_text, parse, read_json,
+};
 
 /// config.json.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -1,0 +1,362 @@
+//! `brisk check BUNDLE`: all that is wrong at once, and what it says is true of `run`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use serde_json::{Value, json};
+
+use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_unless};
+use crate::rootless::{as_user, not_here};
+
+fn findings(container: &Container, severity: &str) -> Vec<(String, String)> {
+    let bundle = container.bundle.dir.to_str().unwrap().to_owned();
+    let out = container.call(&["check", "--format", "json", &bundle]).json();
+    let errors = out["findings"].as_array().unwrap().iter().filter(|row| row["severity"] == "error").count();
+    assert_eq!(out["fits"], errors == 0, "{out}");
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let rows = out["findings"].as_array().unwrap().iter().filter(|row| row["severity"] == severity);
+    rows.map(|row| (text(row, "field"), text(row, "what"))).collect()
+}
+
+fn errors(container: &Container) -> Vec<(String, String)> {
+    findings(container, "error")
+}
+
+/// One thing is wrong: `check` says so, of this field and in words with this in them, and `run` fails.
+#[track_caller]
+fn misfit(bundle: Bundle, field: &str, words: &str) {
+    let container = bundle.container();
+    let found = errors(&container);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0].0, field, "{found:?}");
+    assert!(found[0].1.contains(words), "{found:?}");
+    let path = container.bundle.dir.to_str().unwrap().to_owned();
+    container.call(&["check", &path]).exits(1);
+    container.run().fails();
+    container.delete_force();
+}
+
+fn plain() -> Bundle {
+    Bundle::new(&["/bin/true"])
+}
+
+#[test]
+fn what_fits_runs() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let mut bundles = vec![plain(), Bundle::sh("true"), Bundle::new(&["true"]).with_docker_seccomp()];
+    let script = Bundle::new(&["/script"]);
+    script.script("rootfs/script", "#!/bin/sh\ntrue\n");
+    bundles.push(script);
+    // Through links, absolute ones among them, and a bind mount.
+    let linked = Bundle::new(&["/opt/tool/true"]);
+    fs::create_dir(linked.rootfs().join("opt")).unwrap();
+    symlink("/bin", linked.rootfs().join("opt/tool")).unwrap();
+    bundles.push(linked);
+    let bound = Bundle::new(&["/mnt/x/busybox", "true"]);
+    let source = bound.rootfs().join("bin").to_str().unwrap().to_owned();
+    bundles.push(bound.mount("bind", &source, "/mnt/x", &["rbind"]));
+    if host::is_root() {
+        bundles.push(plain().userns());
+        bundles.push(plain().set("/process/user/uid", json!(1000)));
+    }
+    for bundle in bundles {
+        let container = bundle.container();
+        assert_eq!(errors(&container), []);
+        let path = container.bundle.dir.to_str().unwrap().to_owned();
+        container.call(&["check", &path]).ok();
+        container.run().ok();
+    }
+}
+
+#[test]
+fn a_root_that_is_not_there() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    misfit(plain().set("/root/path", json!("nope")), "root.path", "does not exist");
+    misfit(plain().set("/root/path", json!("config.json")), "root.path", "is not a directory");
+}
+
+#[test]
+fn a_program_that_cannot_be_run() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let program = "process.args[0]";
+    misfit(Bundle::new(&["nope"]), program, "is in no directory of PATH (/usr/bin:/bin)");
+    misfit(Bundle::new(&["/bin/nope"]), program, "/bin/nope does not exist");
+    misfit(Bundle::new(&["/etc"]), program, "is a directory");
+    misfit(Bundle::new(&["/etc/passwd"]), program, "is not executable (mode 0644)");
+    let script = Bundle::new(&["/script"]);
+    script.script("rootfs/script", "#!/usr/bin/python3 -u\n");
+    misfit(script, program, "/script needs /usr/bin/python3");
+    let text = Bundle::new(&["/text"]);
+    text.script("rootfs/text", "hello\n");
+    misfit(text, program, "neither a program nor a script");
+    let noexec = Bundle::new(&["/mnt/x/busybox"]);
+    let source = noexec.rootfs().join("bin").to_str().unwrap().to_owned();
+    misfit(noexec.mount("bind", &source, "/mnt/x", &["rbind", "noexec"]), program, "noexec");
+    // What a mount covers is not there.
+    misfit(Bundle::new(&["/bin/true"]).mount("tmpfs", "tmpfs", "/bin", &[]), program, "/bin/true does not exist");
+}
+
+#[test]
+fn a_program_without_its_loader() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let dynamic = fs::read("/bin/ls").unwrap();
+    if skip_unless(Need::from(dynamic.windows(3).any(|part| part == b"ld-")), "/bin/ls is static here") {
+        return;
+    }
+    let bundle = Bundle::new(&["/ls"]);
+    crate::common::bundle::copy(std::path::Path::new("/bin/ls"), &bundle.rootfs().join("ls"));
+    misfit(bundle, "process.args[0]", "/ls needs /lib");
+}
+
+#[test]
+fn a_program_that_the_user_may_not_run() {
+    if brisk_only("no other runtime has it") || skip_unless(Need::from(host::is_root()), "files of another user") {
+        return;
+    }
+    let user = |args| Bundle::new(args).set("/process/user/uid", json!(1000)).set("/process/user/gid", json!(1000));
+    let closed = user(&["/script"]);
+    let script = closed.script("rootfs/script", "#!/bin/sh\n");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o700)).unwrap();
+    misfit(closed, "process.args[0]", "may not be executed by this user");
+    let hidden = user(&["/home/true"]);
+    symlink("../bin/busybox", hidden.rootfs().join("home/true")).unwrap();
+    fs::set_permissions(hidden.rootfs().join("home"), fs::Permissions::from_mode(0o700)).unwrap();
+    misfit(hidden, "process.args[0]", "no search permission for /home");
+}
+
+#[test]
+fn links_of_the_image_lead_nowhere_else() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    // Each is there on the host, and none in the root.
+    let bundle = Bundle::new(&["/bin/escape"]);
+    let outside = bundle.script("outside", "#!/bin/sh\n");
+    symlink(&outside, bundle.rootfs().join("bin/escape")).unwrap();
+    misfit(bundle, "process.args[0]", "does not exist: there is no ");
+    let bundle = Bundle::new(&["/bin/escape"]);
+    bundle.script("outside", "#!/bin/sh\n");
+    symlink("../../../../outside", bundle.rootfs().join("bin/escape")).unwrap();
+    misfit(bundle, "process.args[0]", "there is no /outside");
+    let bundle = Bundle::new(&["/bin/loop"]);
+    symlink("loop", bundle.rootfs().join("bin/loop")).unwrap();
+    misfit(bundle, "process.args[0]", "too many symbolic links");
+    // Nobody waits for who would write to it, and a name without end is not read to its end.
+    let bundle = Bundle::new(&["/bin/pipe"]);
+    nix::unistd::mkfifo(&bundle.rootfs().join("bin/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    misfit(bundle, "process.args[0]", "no regular file");
+    let bundle = Bundle::new(&["/bin/elf"]);
+    let path = bundle.script("rootfs/bin/elf", "");
+    fs::write(path, elf_with_a_loader_of(1 << 40)).unwrap();
+    misfit(bundle, "process.args[0]", "/bin/elf needs ");
+}
+
+/// The head of an ELF file whose one header is a PT_INTERP at its end, of this length.
+fn elf_with_a_loader_of(length: u64) -> Vec<u8> {
+    let mut bytes = vec![0; 64 + 56];
+    bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    bytes[6] = 1;
+    bytes[16] = 2;
+    bytes[18..20].copy_from_slice(&(if cfg!(target_arch = "aarch64") { 183_u16 } else { 62 }).to_le_bytes());
+    bytes[20] = 1;
+    bytes[32..40].copy_from_slice(&64_u64.to_le_bytes());
+    bytes[54..56].copy_from_slice(&56_u16.to_le_bytes());
+    bytes[56..58].copy_from_slice(&1_u16.to_le_bytes());
+    bytes[64] = 3;
+    bytes[72..80].copy_from_slice(&120_u64.to_le_bytes());
+    bytes[96..104].copy_from_slice(&length.to_le_bytes());
+    bytes.extend(vec![b'a'; 10_000]);
+    bytes
+}
+
+#[test]
+fn mounts_that_cannot_be_made() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let last = plain().config["mounts"].as_array().unwrap().len();
+    let field = |name: &str| format!("mounts[{last}].{name}");
+    misfit(plain().mount("bind", "/nope", "/mnt", &["rbind"]), &field("source"), "/nope does not exist");
+    misfit(
+        plain().mount("bind", "/etc/hostname", "/mnt", &["bind"]),
+        &field("destination"),
+        "is a directory in the root",
+    );
+    misfit(plain().mount("bind", "/etc", "/etc/passwd", &["bind"]), &field("destination"), "is a file in the root");
+    let container = plain().mount("nosuchfs", "none", "/mnt", &[]).container();
+    let found = findings(&container, "warning");
+    assert!(found.iter().any(|(at, what)| *at == field("type") && what.contains("nosuchfs")), "{found:?}");
+    container.run().fails();
+    container.delete_force();
+}
+
+#[test]
+fn namespaces_that_cannot_be_had() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let field = |bundle: &Bundle, kind: &str| {
+        let list = bundle.config["linux"]["namespaces"].as_array().unwrap();
+        format!("linux.namespaces[{}].path", list.iter().position(|entry| entry["type"] == kind).unwrap())
+    };
+    let missing = plain().join("ipc", "/run/nope");
+    let at = field(&missing, "ipc");
+    misfit(missing, &at, "/run/nope: no such file or directory");
+    let other = plain().join("ipc", "/proc/self/ns/uts");
+    let at = field(&other, "ipc");
+    misfit(other, &at, "is of type uts, not ipc");
+    let none = plain().join("ipc", "/etc/hostname");
+    let at = field(&none, "ipc");
+    misfit(none, &at, "is no namespace");
+}
+
+#[test]
+fn ids_that_are_not_mapped() {
+    if brisk_only("no other runtime has it") || skip_unless(Need::from(host::is_root()), "maps of other users' ids") {
+        return;
+    }
+    misfit(plain().userns().set("/process/user/uid", json!(70_000)), "process.user.uid", "is not mapped");
+    let narrow = json!([{ "containerID": 0, "hostID": 100_000, "size": 5 }]);
+    let bundle = plain().userns().set("/linux/gidMappings", narrow);
+    let devpts =
+        bundle.config["mounts"].as_array().unwrap().iter().position(|mount| mount["type"] == "devpts").unwrap();
+    misfit(bundle, &format!("mounts[{devpts}].options"), "gid=5 of /dev/pts is not mapped");
+}
+
+#[test]
+fn hooks_that_cannot_be_run() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    misfit(plain().hook("createRuntime", "/bin/nope", &[]), "hooks.createRuntime[0].path", "does not exist");
+    misfit(plain().hook("prestart", "/etc/passwd", &[]), "hooks.prestart[0].path", "is not executable");
+    // It is looked for in the root.
+    misfit(plain().hook("startContainer", "/usr/bin/env", &[]), "hooks.startContainer[0].path", "there is no /usr");
+}
+
+#[test]
+fn what_this_host_does_not_give() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let field = "linux.resources.cpu";
+    if host::is_root() && host::has_controller("cpuset") {
+        misfit(plain().resources("cpu", json!({"cpus": "0,4000"})), &format!("{field}.cpus"), "may be used here are");
+    }
+    if host::is_root() && host::has_controller("cpu") {
+        let container = plain().resources("cpu", json!({"quota": 10})).container();
+        let found = errors(&container);
+        assert!(
+            found.len() == 1 && found[0].0.starts_with(field) && found[0].1.contains("1000 microseconds"),
+            "{found:?}"
+        );
+        container.run().fails();
+    }
+    if !std::path::Path::new("/sys/kernel/security/apparmor").exists() {
+        misfit(
+            plain().set("/process/apparmorProfile", json!("x")),
+            "process.apparmorProfile",
+            "AppArmor is not in force",
+        );
+    }
+    let files = json!([{ "type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1_u64 << 40 }]);
+    misfit(plain().set("/process/rlimits", files), "process.rlimits[0].hard", "RLIMIT_NOFILE");
+    misfit(plain().set("/linux/netDevices/nosuch0", json!({})), "linux.netDevices.nosuch0", "no network device");
+}
+
+#[test]
+fn everything_is_told_at_once() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let bundle = plain()
+        .set("/ociVersion", json!("1"))
+        .set("/process/cwd", json!("srv"))
+        .set("/process/args", json!(["/nope"]))
+        .set("/process/user/umask", json!(512))
+        .set("/process/rlimits", json!([{ "type": "RLIMIT_X", "soft": 1, "hard": 1 }]))
+        .set("/linux/resources/memory/limit", json!("64m"))
+        .set("/linux/resources/pids/limitt", json!(5))
+        .set("/linux/sysctl", json!({ "kernel.core_pattern": "x", "kernel.panic": "1" }))
+        .set(
+            "/linux/seccomp",
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            { "names": ["mkdirr"], "action": "SCMP_ACT_ERRNO" }, { "names": ["chmod"], "action": "SCMP_ACT_NO" } ] }),
+        )
+        .set("/process/capabilities/bounding/0", json!("CAP_NOPE"))
+        .mount("bind", "/nope", "/mnt", &["rbind"])
+        .mount("bind", "/nope", "", &["rbind"])
+        .hook("prestart", "bin/x", &[])
+        .hook("prestart", "/bin/nope", &[]);
+    let mounts = bundle.config["mounts"].as_array().unwrap().len();
+    let container = bundle.container();
+    let found: Vec<String> = errors(&container).into_iter().map(|(field, _)| field).collect();
+    let wanted = [
+        "ociVersion",
+        "process.cwd",
+        "process.args[0]",
+        "process.user.umask",
+        "process.rlimits[0]",
+        "linux.resources.memory.limit",
+        "linux.sysctl.kernel.core_pattern",
+        "linux.sysctl.kernel.panic",
+        "linux.seccomp.syscalls[1].action",
+        &format!("mounts[{}].source", mounts - 2),
+        &format!("mounts[{}].destination", mounts - 1),
+        "hooks.prestart[0].path",
+        "hooks.prestart[1].path",
+    ];
+    for field in wanted {
+        let about = |place: &&String| *place == field || field.starts_with(&format!("{place}."));
+        assert_eq!(found.iter().filter(about).count(), 1, "{field}: {found:#?}");
+    }
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    let warnings = findings(&container, "warning");
+    for words in ["did you mean limit?", "\"mkdirr\"", "CAP_NOPE"] {
+        assert!(warnings.iter().any(|(_, what)| what.contains(words)), "{words}: {warnings:#?}");
+    }
+    let path = container.bundle.dir.to_str().unwrap().to_owned();
+    let text = container.call(&["check", &path]).exits(1).stdout();
+    assert!(text.contains("13 errors would keep it from starting here"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let container = plain().container();
+    let path = container.bundle.dir.to_str().unwrap().to_owned();
+    fs::write(container.bundle.dir.join("config.json"), "{").unwrap();
+    assert!(container.call(&["check", &path]).exits(1).stderr().contains("parse config.json"));
+    fs::remove_file(container.bundle.dir.join("config.json")).unwrap();
+    assert!(container.call(&["check", &path]).exits(1).stderr().contains("no such file"));
+    let config = container.bundle.dir.join("config.json");
+    let huge = fs::File::options().write(true).create_new(true).open(config).unwrap();
+    huge.set_len(1 << 40).unwrap();
+    assert!(container.call(&["check", &path]).exits(1).stderr().contains("longer than"));
+}
+
+#[test]
+fn an_ordinary_user_learns_what_it_may_not() {
+    if brisk_only("no other runtime has it") || not_here() {
+        return;
+    }
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": 10 }]);
+    let container = crate::rootless::bundle(&["/bin/true"])
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .container();
+    let path = container.bundle.dir.to_str().unwrap().to_owned();
+    let out = process::run(as_user(&container, &["check", "--format", "json", &path])).exits(1).json();
+    let text = out["findings"].to_string();
+    assert!(text.contains("may not map the ids 0 to 9 of the host"), "{text}");
+}

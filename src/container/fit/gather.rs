@@ -1,0 +1,202 @@
+//! Every error of reading, validating and planning a bundle, where `create` ends with the first: what causes the first is
+//! taken out of the document, and the rest is tried again. The plan is a pure function, so all of that is cheap and changes
+//! nothing; and what had to go is the field that the error is about.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::field::{self, Change, FieldPath, PathPart};
+use super::misfit::{Misfit, Severity};
+use crate::container::create::{Bundle, Preview, preview};
+use crate::container::options::Global;
+use crate::error::{Deed, Error, Result};
+use crate::host::Host;
+use crate::spec;
+
+/// With more errors than this the document is something else.
+const MOST: usize = 100;
+
+/// What a part that a bundle cannot do without is replaced by.
+fn stand_ins() -> [(&'static str, Value); 7] {
+    [
+        ("ociVersion", json!("1.0.2")),
+        ("root", json!({"path": "."})),
+        ("root.path", json!(".")),
+        ("process", json!({"args": ["sh"], "cwd": "/"})),
+        ("process.args", json!(["sh"])),
+        ("process.args[0]", json!("sh")),
+        ("process.cwd", json!("/")),
+    ]
+}
+
+/// What others depend on: it stays where all of `linux` goes, and is suspected last.
+const STRUCTURE: [&str; 3] = ["namespaces", "uidMappings", "gidMappings"];
+
+/// Where a cause is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Suspects {
+    /// Everything but the [`STRUCTURE`].
+    Parts,
+    Structure,
+}
+
+/// What was found, and what is left of the bundle.
+pub(super) struct Gathered {
+    pub document: Value,
+    pub changes: Vec<Change>,
+    pub misfits: Vec<Misfit>,
+    /// The bundle without what is wrong with it; none where that cannot be told.
+    pub planned: Option<Preview>,
+}
+
+pub(super) fn gather(global: &Global, dir: &Path, document: Value) -> Result<Gathered> {
+    let host = Host::probe()?;
+    let mut trial =
+        Trial { global, dir, host, gathered: Gathered { document, changes: vec![], misfits: vec![], planned: None } };
+    trial.run();
+    Ok(trial.gathered)
+}
+
+/// What is said of an error: where, and the sentence.
+#[derive(PartialEq, Eq)]
+struct Said {
+    field: FieldPath,
+    what: String,
+}
+
+struct Trial<'a> {
+    global: &'a Global<'a>,
+    dir: &'a Path,
+    host: Host,
+    gathered: Gathered,
+}
+
+impl Trial<'_> {
+    fn run(&mut self) {
+        while self.gathered.misfits.len() < MOST {
+            let error = match self.attempt(&self.gathered.changes) {
+                Ok(planned) => {
+                    self.gathered.planned = Some(planned);
+                    return;
+                }
+                Err(error) => error,
+            };
+            let said = self.said(&error, &self.gathered.changes);
+            let culprit = self.culprit(&said);
+            let field = match &culprit {
+                Some(culprit) if !said.field.starts_with(&culprit.field) => culprit.field.clone(),
+                _ => said.field,
+            };
+            let hint = error.hint().map(str::to_owned);
+            self.gathered.misfits.push(Misfit { hint, ..Misfit::new(Severity::Error, field::name(&field), said.what) });
+            let Some(culprit) = culprit else { return };
+            self.gathered.changes = culprit.changes;
+        }
+    }
+
+    fn attempt(&self, changes: &[Change]) -> Result<Preview> {
+        let document = field::changed(&self.gathered.document, changes);
+        let loaded = spec::load_bytes(document.to_string().into_bytes())?;
+        preview(self.global, Bundle::of(self.global, self.dir, loaded)?, self.host.clone())
+    }
+
+    fn said(&self, error: &Error, changes: &[Change]) -> Said {
+        let document = &self.gathered.document;
+        let named = match error.deed() {
+            Some((Deed::ReadConfig, Some(name))) => name,
+            _ => "",
+        };
+        let field = field::find(&field::changed(document, changes), named);
+        Said { field: field::original(document, changes, &field), what: sentence(error, named) }
+    }
+
+    /// The least that has to go for the error to go: the field that it names or what holds that; where it names none, what is
+    /// found by trying.
+    fn culprit(&self, said: &Said) -> Option<Culprit> {
+        let above = (1..=said.field.len()).rev().map(|length| said.field[..length].to_vec());
+        // Nothing misses the path of a namespace, which then is a new one.
+        let namespaces = field::children(&self.gathered.document, &field::find(&Value::Null, "linux.namespaces"));
+        let joined = namespaces.into_iter().map(|field| [field, vec![PathPart::Key("path".to_owned())]].concat());
+        let joined = joined.filter(|field| field::get(&self.gathered.document, field).is_some());
+        above
+            .chain(joined)
+            .find_map(|field| self.helps(field, said))
+            .or_else(|| [Suspects::Parts, Suspects::Structure].into_iter().find_map(|those| self.search(said, those)))
+    }
+
+    /// Level by level, into what makes a difference.
+    fn search(&self, said: &Said, suspects: Suspects) -> Option<Culprit> {
+        let (mut at, mut best) = (FieldPath::new(), None);
+        if suspects == Suspects::Structure {
+            at = vec![PathPart::Key("linux".to_owned())];
+        }
+        loop {
+            let below = field::children(&self.gathered.document, &at).into_iter();
+            let fits = |field: &FieldPath| !is_linux(&at) || is_structure(field) == (suspects == Suspects::Structure);
+            let Some(next) = below.filter(fits).find_map(|field| self.helps(field, said)) else { return best };
+            at = next.field.clone();
+            best = Some(next);
+        }
+    }
+
+    /// Takes this out; the culprit, if the error goes with it and none comes that says just that.
+    fn helps(&self, field: FieldPath, said: &Said) -> Option<Culprit> {
+        let document = &self.gathered.document;
+        if self.gathered.changes.iter().any(|old| field.starts_with(&old.field)) {
+            return None;
+        }
+        let mut changes = self.gathered.changes.clone();
+        let mut take_out = |field: FieldPath, new: Option<Value>| {
+            // What is inside of it goes with it.
+            changes.retain(|old| !old.field.starts_with(&field));
+            changes.push(Change { field, new });
+        };
+        if is_linux(&field) {
+            let below = field::children(document, &field).into_iter().filter(|field| !is_structure(field));
+            below.for_each(|field| take_out(field, None));
+        } else {
+            let name = field::name(&field);
+            let stand_in = stand_ins().into_iter().find(|(part, _)| *part == name).map(|(_, value)| value);
+            take_out(field.clone(), stand_in);
+        }
+        match self.attempt(&changes) {
+            Ok(_) => Some(Culprit { field, changes }),
+            Err(error) => {
+                let other = self.said(&error, &changes);
+                let missed = !other.field.is_empty() && field.starts_with(&other.field);
+                (other != *said && !missed).then_some(Culprit { field, changes })
+            }
+        }
+    }
+}
+
+/// What an error is about, and all changes that there are without it.
+struct Culprit {
+    field: FieldPath,
+    changes: Vec<Change>,
+}
+
+/// Whether a place is, or is in, what others depend on.
+fn is_structure(field: &[PathPart]) -> bool {
+    matches!(field, [PathPart::Key(linux), PathPart::Key(key), ..] if linux == "linux" && STRUCTURE.contains(&key.as_str()))
+}
+
+fn is_linux(field: &[PathPart]) -> bool {
+    matches!(field, [PathPart::Key(linux)] if linux == "linux")
+}
+
+/// An error without what the list of findings says anyway: the stage, the file, the field, and a position in a text that
+/// nobody has seen.
+fn sentence(error: &Error, field: &str) -> String {
+    let text = error.to_string();
+    let mut text = text.strip_prefix(error.stage().name()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
+    for prefix in ["parse config.json: ", "invalid config.json: bundle: ", field] {
+        text = text.strip_prefix(prefix).unwrap_or(text);
+    }
+    let text = text.trim_start_matches([':', ' ']);
+    match text.rsplit_once(" at line ") {
+        Some((before, _)) => before.to_owned(),
+        None => text.to_owned(),
+    }
+}

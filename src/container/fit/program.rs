@@ -1,0 +1,194 @@
+//! Whether a program can be run: it is there, it may be executed, and so is what interprets it.
+//!
+//! Not trusted: the file, which is the image's. Of it a few bounded pieces are read, and only if it is a regular file.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use super::tree::{Found, Lost, Tree, by_number};
+
+/// Why not, and what to do.
+#[derive(Debug)]
+pub(super) struct Obstacle {
+    pub what: String,
+    pub hint: Option<&'static str>,
+}
+
+fn obstacle<T>(what: String, hint: Option<&'static str>) -> Result<T, Obstacle> {
+    Err(Obstacle { what, hint })
+}
+
+/// Interpreters of interpreters (BINPRM_BUF_SIZE and the depth of fs/exec.c).
+const DEEPEST: usize = 5;
+const LINE: usize = 256;
+/// Program headers of an ELF file that are looked at, and the longest name of a loader.
+const HEADERS: u64 = 128;
+
+/// Looks for the first of these that can be run. `None` where nobody can tell.
+pub(super) fn first(tree: &Tree, name: &str, path: &str, candidates: &[String]) -> Result<(), Obstacle> {
+    let mut refused = None;
+    for candidate in candidates {
+        match tree.find(candidate) {
+            // Whether it will be found first cannot be told.
+            Err(Lost::Unknown) => return Ok(()),
+            Err(Lost::Missing(_) | Lost::NotDirectory(_)) if candidates.len() > 1 => {}
+            _ => match run(tree, candidate, 0) {
+                Ok(()) => return Ok(()),
+                Err(obstacle) => drop(refused.get_or_insert(obstacle)),
+            },
+        }
+    }
+    match refused {
+        Some(obstacle) => Err(obstacle),
+        None => obstacle(
+            format!("the program {name:?} is in no directory of PATH ({path}) inside the root"),
+            Some("PATH is that of process.env, and the directories are the container's"),
+        ),
+    }
+}
+
+/// Whether this file can be run.
+pub(super) fn run(tree: &Tree, path: &str, depth: usize) -> Result<(), Obstacle> {
+    let found = match tree.find(path) {
+        Ok(found) => found,
+        Err(Lost::Unknown) => return Ok(()),
+        Err(lost) => return obstacle(lost_words(path, &lost), None),
+    };
+    match found.kind() {
+        libc::S_IFREG => {}
+        libc::S_IFDIR => return obstacle(format!("{path} is a directory"), None),
+        _ => return obstacle(format!("{path} is no regular file"), None),
+    }
+    if found.stat.st_mode & 0o111 == 0 {
+        let mode = found.stat.st_mode & 0o7777;
+        return obstacle(format!("{path} is not executable (mode {mode:04o})"), Some("`chmod +x` makes it so"));
+    }
+    if !found.mapped && !tree.who.may_execute(&found.stat) {
+        let (mode, uid, gid) = (found.stat.st_mode & 0o7777, found.stat.st_uid, found.stat.st_gid);
+        let what = format!("{path} may not be executed by this user (mode {mode:04o}, owner {uid}:{gid} on the host)");
+        return obstacle(what, None);
+    }
+    if found.noexec {
+        return obstacle(format!("{path} lies on a mount with noexec"), None);
+    }
+    interpreted(tree, path, &found, depth)
+}
+
+/// What to say of a path that leads nowhere.
+pub(super) fn lost_words(path: &str, lost: &Lost) -> String {
+    match lost {
+        Lost::Missing(at) if at == path => format!("{path} does not exist"),
+        Lost::Missing(at) => format!("{path} does not exist: there is no {at}"),
+        Lost::NotDirectory(at) => format!("{path} does not exist: {at} is not a directory"),
+        Lost::Closed(at) => format!("{path} cannot be reached by this user: no search permission for {at}"),
+        Lost::Loop => format!("{path}: too many symbolic links"),
+        Lost::Unknown => format!("{path} cannot be looked at"),
+        Lost::Errno(errno) => format!("{path}: {}", crate::error::errno_text(*errno)),
+    }
+}
+
+/// The interpreter of a script, the loader of an ELF file.
+fn interpreted(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    // It may be executed without being read.
+    let Ok(file) = File::options().read(true).custom_flags(flags).open(by_number(&found.fd)) else { return Ok(()) };
+    let head = piece(&file, 0, LINE);
+    let interpreter = if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty());
+        String::from_utf8_lossy(word.unwrap_or_default()).into_owned()
+    } else if head.starts_with(b"\x7fELF") {
+        match loader(&file, &head) {
+            Elf::Foreign(machine) if !others_are_run() => {
+                return obstacle(
+                    format!("{path} is for another machine (ELF machine {machine})"),
+                    Some("an emulator would have to be registered, see binfmt_misc"),
+                );
+            }
+            Elf::Loader(loader) => loader,
+            Elf::Foreign(_) | Elf::Static => return Ok(()),
+        }
+    } else if others_are_run() {
+        return Ok(());
+    } else {
+        return obstacle(
+            format!("{path} is neither a program nor a script with a #! line"),
+            Some("the first line of a script names its interpreter, as in #!/bin/sh"),
+        );
+    };
+    if interpreter.is_empty() {
+        return obstacle(format!("{path}: its #! line names no interpreter"), None);
+    }
+    if depth >= DEEPEST {
+        return obstacle(format!("{path}: interpreters that need interpreters"), None);
+    }
+    run(tree, &interpreter, depth + 1).map_err(|inner| Obstacle {
+        what: format!("{path} needs {interpreter}: {}", inner.what),
+        hint: inner
+            .hint
+            .or(Some("a dynamic program needs its loader and its libraries in the root, a script its interpreter")),
+    })
+}
+
+/// Whether the kernel runs files of other kinds.
+fn others_are_run() -> bool {
+    let Ok(entries) = std::fs::read_dir("/proc/sys/fs/binfmt_misc") else { return false };
+    entries.flatten().any(|entry| !matches!(entry.file_name().to_str(), Some("register" | "status")))
+}
+
+enum Elf {
+    Static,
+    Loader(String),
+    Foreign(u64),
+}
+
+/// Up to `most` bytes from an offset.
+fn piece(file: &File, offset: u64, most: usize) -> Vec<u8> {
+    let mut bytes = vec![0; most];
+    let mut length = 0;
+    while let Ok(more @ 1..) = file.read_at(&mut bytes[length..], offset.saturating_add(length as u64)) {
+        length += more;
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// elf(5): what this machine can run, and the name in PT_INTERP.
+fn loader(file: &File, head: &[u8]) -> Elf {
+    const PT_INTERP: u64 = 3;
+    let wide = head.get(4) == Some(&2);
+    let big = head.get(5) == Some(&2);
+    let number = |bytes: &[u8], at: usize, size: usize| -> u64 {
+        let Some(bytes) = bytes.get(at..at + size) else { return 0 };
+        let fold = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        if big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
+    };
+    let machine = number(head, 18, 2);
+    let natives: &[u64] = match std::env::consts::ARCH {
+        "x86_64" => &[62, 3],
+        "aarch64" => &[183, 40],
+        _ => &[],
+    };
+    if !natives.is_empty() && !natives.contains(&machine) {
+        return Elf::Foreign(machine);
+    }
+    let (table, size, count) = match wide {
+        true => (number(head, 32, 8), number(head, 54, 2), number(head, 56, 2)),
+        false => (number(head, 28, 4), number(head, 42, 2), number(head, 44, 2)),
+    };
+    for index in 0..count.min(HEADERS) {
+        let header = piece(file, table.saturating_add(index * size), 56);
+        if number(&header, 0, 4) != PT_INTERP {
+            continue;
+        }
+        let (offset, length) = match wide {
+            true => (number(&header, 8, 8), number(&header, 32, 8)),
+            false => (number(&header, 4, 4), number(&header, 16, 4)),
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(libc::PATH_MAX as usize);
+        let name = piece(file, offset, length);
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        return Elf::Loader(String::from_utf8_lossy(name).into_owned());
+    }
+    Elf::Static
+}

@@ -1,0 +1,240 @@
+//! The root and what is to be mounted: sources that are there, and a program that can be run in it.
+
+use std::path::Path;
+
+use super::misfit::Misfit;
+use super::program::{self, Obstacle};
+use super::tree::{Lost, Tree};
+use super::who::Who;
+use crate::container::create::Preview;
+use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::op::SetupOp;
+use crate::plan::rootfs::mounts::is_bind;
+use crate::plan::rootfs::options;
+use crate::proc::file;
+use crate::spec::hooks::Hook;
+use crate::spec::mounts::Mount;
+
+pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
+    let spec = &planned.spec;
+    let mut found = sources(planned, bundle);
+    found.extend(host_hooks(planned));
+    let root = bundle.join(spec.root.as_ref().map_or("", |root| &root.path));
+    if let Some(misfit) = root_misfit(&root) {
+        found.push(misfit);
+        return found;
+    }
+    let who = user(planned);
+    let Ok(mut tree) = Tree::new(&root, Who::anybody()) else { return found };
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        found.extend(covers(&tree, index, mount, bundle));
+        tree.mount(mount, bundle);
+    }
+    tree.who = who;
+    found.extend(cwd(planned, &tree));
+    found.extend(programs(planned, &tree));
+    found
+}
+
+fn root_misfit(root: &Path) -> Option<Misfit> {
+    let shown = root.display();
+    match std::fs::metadata(root) {
+        Ok(found) if found.is_dir() => None,
+        Ok(_) => Some(Misfit::error("root.path", format!("{shown} is not a directory"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let misfit = Misfit::error("root.path", format!("{shown} does not exist"));
+            Some(misfit.hint("a path that does not begin with / is below the bundle"))
+        }
+        Err(error) => Some(Misfit::error("root.path", format!("{shown}: {error}"))),
+    }
+}
+
+/// The maps of the container's user namespace, as far as they are in config.json.
+pub(super) fn maps(planned: &Preview) -> (IdMaps, IdMaps) {
+    let linux = planned.spec.linux.as_ref();
+    let maps = |kind, list: Option<&Vec<_>>| list.and_then(|list| IdMaps::parse(kind, list).ok()).unwrap_or_default();
+    (
+        maps(IdKind::Uid, linux.map(|linux| &linux.uid_mappings)),
+        maps(IdKind::Gid, linux.map(|linux| &linux.gid_mappings)),
+    )
+}
+
+fn user(planned: &Preview) -> Who {
+    let (uids, gids) = maps(planned);
+    let Some(process) = &planned.spec.process else { return Who::anybody() };
+    let caps = planned
+        .plan
+        .setup
+        .iter()
+        .find_map(|op| if let SetupOp::Program { caps, .. } = op { Some(*caps) } else { None });
+    let groups = [&[process.user.gid], process.user.additional_gids.as_slice()].concat();
+    Who::inside(process.user.uid, &groups, caps.unwrap_or_default(), &uids, &gids)
+}
+
+/// Sources of binds, types of file systems, owners.
+fn sources(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
+    let known = file::read_text("/proc/filesystems").unwrap_or_default();
+    let known: Vec<&str> = known.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let (uids, gids) = maps(planned);
+    let mut found = Vec::new();
+    for (index, mount) in planned.spec.mounts.iter().enumerate() {
+        let Ok(options) = options::parse(&mount.options) else { continue };
+        if options.remount {
+            continue;
+        }
+        let field = |name: &str| format!("mounts[{index}].{name}");
+        let to = &mount.destination;
+        if is_bind(mount) {
+            let source = bundle.join(mount.source.as_deref().unwrap_or_default());
+            if let Err(error) =
+                std::fs::symlink_metadata(&source).and_then(|_| match options.copy_symlink || options.src_nofollow {
+                    true => Ok(()),
+                    false => std::fs::metadata(&source).map(drop),
+                })
+            {
+                let what = match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        format!("{} does not exist, and is to be bound to {to}", source.display())
+                    }
+                    _ => format!("{}: {error}", source.display()),
+                };
+                found.push(Misfit::error(field("source"), what).hint("the source of a bind mount must be on the host"));
+            }
+            continue;
+        }
+        let kind = mount.kind.as_deref().unwrap_or_default();
+        if kind != "cgroup" && !known.contains(&kind) {
+            let what =
+                format!("the kernel does not know the file system {kind:?} of {to}, unless it can load a module");
+            found.push(Misfit::warning(field("type"), what).hint("/proc/filesystems has those that it knows"));
+        }
+        for (key, maps) in [("uid=", &uids), ("gid=", &gids)] {
+            let ids = options.data.iter().filter_map(|option| option.strip_prefix(key)?.parse::<u32>().ok());
+            for id in ids.filter(|id| !maps.is_empty() && maps.to_host(*id).is_none()) {
+                let what = format!("{key}{id} of {to} is not mapped in the user namespace");
+                found.push(
+                    Misfit::error(field("options"), what)
+                        .hint("the kernel refuses a file system whose owner does not exist"),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// A file cannot be mounted on a directory, nor a directory on a file.
+fn covers(tree: &Tree, index: usize, mount: &Mount, bundle: &Path) -> Option<Misfit> {
+    let options = options::parse(&mount.options).ok().filter(|options| !options.remount && !options.copy_symlink)?;
+    let there = tree.find(&mount.destination).ok()?.kind() == libc::S_IFDIR;
+    let new = match is_bind(mount) {
+        true => std::fs::metadata(bundle.join(mount.source.as_deref()?)).ok()?.is_dir(),
+        false => true,
+    };
+    let to = &mount.destination;
+    let what = match (new, there) {
+        (true, false) if !options.dest_nofollow => {
+            format!("{to} is a file in the root, and a directory is to be mounted there")
+        }
+        (false, true) => format!("{to} is a directory in the root, and a file is to be mounted there"),
+        _ => return None,
+    };
+    Some(Misfit::error(format!("mounts[{index}].destination"), what))
+}
+
+fn cwd(planned: &Preview, tree: &Tree) -> Option<Misfit> {
+    let path = &planned.spec.process.as_ref()?.cwd;
+    match tree.find(path) {
+        Ok(found) if found.kind() == libc::S_IFDIR => None,
+        Ok(_) => Some(Misfit::error("process.cwd", format!("{path} is not a directory"))),
+        // What is missing is made.
+        Err(Lost::Missing(_) | Lost::Unknown) => None,
+        Err(lost) => Some(Misfit::error("process.cwd", program::lost_words(path, &lost))),
+    }
+}
+
+fn obstructed(field: String, obstacle: Obstacle) -> Misfit {
+    Misfit { hint: obstacle.hint.map(str::to_owned), ..Misfit::error(field, obstacle.what) }
+}
+
+/// The program, and the hooks that run in the container's root.
+fn programs(planned: &Preview, tree: &Tree) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    let spec = &planned.spec;
+    for op in &planned.plan.setup {
+        let (SetupOp::Program { name, candidates, .. }, Some(process)) = (op, &spec.process) else { continue };
+        let from_cwd = |path: &std::ffi::CString| {
+            let path = path.to_string_lossy();
+            if path.starts_with('/') {
+                path.into_owned()
+            } else {
+                format!("{}/{path}", process.cwd.trim_end_matches('/'))
+            }
+        };
+        let candidates: Vec<String> = candidates.iter().map(from_cwd).collect();
+        let path = process.env.iter().rev().find_map(|var| var.strip_prefix("PATH="));
+        let path = path.unwrap_or(crate::plan::process::environment::DEFAULT_PATH);
+        if let Err(obstacle) = program::first(tree, &name.to_string_lossy(), path, &candidates) {
+            found.push(obstructed("process.args[0]".to_owned(), obstacle));
+        }
+    }
+    let hooks = spec.hooks.as_ref().map(|hooks| &hooks.start_container[..]).unwrap_or_default();
+    for (index, hook) in hooks.iter().enumerate() {
+        if let Err(obstacle) = program::run(tree, &hook.path, 0) {
+            found.push(obstructed(format!("hooks.startContainer[{index}].path"), obstacle));
+        }
+    }
+    found
+}
+
+/// Hooks whose programs are the host's.
+fn host_hooks(planned: &Preview) -> Vec<Misfit> {
+    let Some(hooks) = &planned.spec.hooks else { return Vec::new() };
+    let Ok(host) = Tree::new(Path::new("/"), Who::anybody()) else { return Vec::new() };
+    let lists: [(&str, &[Hook]); 5] = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ];
+    let mut found = Vec::new();
+    for (name, list) in lists {
+        for (index, hook) in list.iter().enumerate() {
+            if let Err(obstacle) = program::run(&host, &hook.path, 0) {
+                let misfit = obstructed(format!("hooks.{name}[{index}].path"), obstacle);
+                found.push(if misfit.hint.is_some() {
+                    misfit
+                } else {
+                    misfit.hint("it is run on the host, outside of the root")
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Devices of the host that stand for the container's, which can make none.
+pub(super) fn devices(planned: &Preview) -> Vec<Misfit> {
+    let linux = planned.spec.linux.as_ref();
+    let mut found = Vec::new();
+    for (index, device) in linux.map(|linux| &linux.devices[..]).unwrap_or_default().iter().enumerate() {
+        if device.kind == "p" {
+            continue;
+        }
+        match std::fs::symlink_metadata(&device.path) {
+            Ok(_) => {}
+            Err(error) => {
+                let what = format!("{}: {}, and a user namespace cannot make it", device.path, error.kind());
+                found.push(Misfit::error(format!("linux.devices[{index}].path"), what));
+            }
+        }
+    }
+    found
+}
+
+/// Whether devices are bound from the host.
+pub(super) fn binds_devices(planned: &Preview) -> bool {
+    use crate::plan::op::MountSource;
+    let is_path = |op: &SetupOp| matches!(op, SetupOp::BindDevice { source: MountSource::Path(_), .. });
+    planned.plan.setup.iter().any(is_path)
+}

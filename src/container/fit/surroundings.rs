@@ -1,0 +1,243 @@
+//! What the host gives a process: namespaces, ids, labels, parameters, limits of its own, network devices.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::misfit::{Misfit, Severity};
+use super::rootfs::{self, maps};
+use crate::container::create::Preview;
+use crate::host::sub_ids::SubRange;
+use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::sysctl::{Scope, parse};
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::proc::file;
+use crate::spec::linux::Linux;
+use crate::spec::process::Process;
+use crate::sys::{cred, namespace};
+
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
+
+pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    if let Some(linux) = &planned.spec.linux {
+        found.extend(namespaces(linux));
+        found.extend(ids(planned));
+        found.extend(sysctls(linux));
+        found.extend(net_devices(linux));
+        if let Some(rdt) = &linux.intel_rdt
+            && !file::read_text("/proc/mounts").unwrap_or_default().contains(" resctrl ")
+        {
+            let name = rdt.clos_id.as_deref().unwrap_or("the container");
+            let what = format!("no resctrl file system is mounted, in which {name} would get a group");
+            found.push(
+                Misfit::error("linux.intelRdt", what)
+                    .hint("`mount -t resctrl resctrl /sys/fs/resctrl`, where the CPU has RDT"),
+            );
+        }
+    }
+    if rootfs::binds_devices(planned) {
+        found.extend(rootfs::devices(planned));
+    }
+    if let Some(process) = &planned.spec.process {
+        found.extend(labels(process));
+        found.extend(rlimits(process));
+        found.extend(oom_score(process));
+    }
+    found
+}
+
+fn namespaces(linux: &Linux) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    for (index, entry) in linux.namespaces.iter().enumerate() {
+        let Some(kind) = NamespaceKind::ALL.into_iter().find(|kind| kind.name() == entry.kind) else { continue };
+        let field = format!("linux.namespaces[{index}]");
+        let name = kind.name();
+        if let Some(path) = entry.path.as_deref().filter(|path| !path.is_empty()) {
+            let opened = std::fs::File::open(path);
+            let what = match opened.as_ref().map(|file| namespace::kind(file.as_fd())) {
+                Ok(Ok(flag)) if flag == kind.flag() => continue,
+                Ok(Ok(flag)) => {
+                    let is = NamespaceKind::ALL
+                        .into_iter()
+                        .find(|kind| kind.flag() == flag)
+                        .map_or("other", NamespaceKind::name);
+                    format!("the namespace {path} is of type {is}, not {name}")
+                }
+                Ok(Err(_)) => format!("{path} is no namespace"),
+                Err(error) => format!("{path}: {error}"),
+            };
+            found.push(Misfit::error(field + ".path", what));
+            continue;
+        }
+        if !Path::new("/proc/self/ns").join(kind.proc_name()).exists() {
+            found.push(Misfit::error(field, format!("this kernel has no {name} namespaces")));
+            continue;
+        }
+        let limit = format!("/proc/sys/user/max_{}_namespaces", kind.proc_name());
+        if file::read_text(&limit).is_ok_and(|text| text.trim() == "0") {
+            let switch = format!("user.max_{}_namespaces", kind.proc_name());
+            let misfit = Misfit::error(field, format!("no {name} namespace may be made here: {switch} is 0"));
+            found.push(misfit.hint(format!("`sysctl -w {switch}=15000`")));
+        }
+    }
+    found
+}
+
+/// Maps that may not be written, and what they leave out.
+fn ids(planned: &Preview) -> Vec<Misfit> {
+    let (uids, gids) = maps(planned);
+    let host = &planned.host;
+    let mut found = Vec::new();
+    for (kind, maps, own, given) in
+        [(IdKind::Uid, &uids, host.uid, &host.sub_ids.uids), (IdKind::Gid, &gids, host.gid, &host.sub_ids.gids)]
+    {
+        let field = format!("linux.{}Mappings", kind.name());
+        if !maps.is_empty() && maps.to_host(0).is_none() {
+            let what = format!(
+                "{} 0 is not mapped: what belongs to root in the image has no owner in the container",
+                kind.name()
+            );
+            found.push(Misfit::warning(field.clone(), what));
+        }
+        if host.uid == 0 {
+            continue;
+        }
+        found.extend(not_given(maps, own, Some(given.as_slice()).filter(|_| host.sub_ids.helpers)).into_iter().map(
+            |(index, what)| {
+                Misfit::error(format!("{field}[{index}]"), what)
+                    .hint("`brisk check` tells which ids this user may map, and how to get some")
+            },
+        ));
+    }
+    found
+}
+
+/// The ranges that newuidmap(1) or the kernel would refuse an ordinary user, who is given these; none without the helpers.
+fn not_given(maps: &IdMaps, own: u32, given: Option<&[SubRange]>) -> Vec<(usize, String)> {
+    let alone = maps.is_only(own);
+    let allowed = |first: u32, size: u32| {
+        let end = u64::from(first) + u64::from(size);
+        let inside = |range: &SubRange| first >= range.start && end <= u64::from(range.start) + u64::from(range.count);
+        alone || given.is_some_and(|given| (first == own && size == 1) || given.iter().any(inside))
+    };
+    let refused = maps.ranges().iter().enumerate().filter(|(_, range)| !allowed(range.host, range.size));
+    let last = |first: u32, size: u32| u64::from(first) + u64::from(size) - 1;
+    refused
+        .map(|(index, range)| {
+            (
+                index,
+                format!("this user may not map the ids {} to {} of the host", range.host, last(range.host, range.size)),
+            )
+        })
+        .collect()
+}
+
+/// Parameters that this kernel does not have. Those of networks may come with a device.
+fn sysctls(linux: &Linux) -> Vec<Misfit> {
+    let Ok(namespaces) = Namespaces::parse(&linux.namespaces) else { return Vec::new() };
+    let Ok(writes) = parse(&linux.sysctl, Scope::new(&namespaces, 0)) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (write, name) in writes.iter().zip(linux.sysctl.keys()) {
+        if Path::new("/proc/sys").join(&write.path).exists() {
+            continue;
+        }
+        let severity = if write.path.starts_with("net/") { Severity::Warning } else { Severity::Error };
+        let what = format!("this host has no /proc/sys/{}", write.path);
+        let misfit = Misfit::new(severity, format!("linux.sysctl.{name}"), what);
+        found.push(misfit.hint("a kernel without it, or a module or device that brings it is not there"));
+    }
+    found
+}
+
+fn net_devices(linux: &Linux) -> Vec<Misfit> {
+    let missing = linux.net_devices.keys().filter(|name| !Path::new("/sys/class/net").join(name).exists());
+    missing
+        .map(|name| Misfit::error(format!("linux.netDevices.{name}"), format!("there is no network device {name}")))
+        .collect()
+}
+
+fn labels(process: &Process) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
+        let on = file::read_text("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y");
+        let loaded = file::read_text("/sys/kernel/security/apparmor/profiles");
+        let known =
+            |text: &String| text.lines().any(|line| line.rsplit_once(" (").map_or(line, |(name, _)| name) == profile);
+        if !on {
+            let what = format!("the profile {profile:?} is asked for, and AppArmor is not in force here");
+            found.push(
+                Misfit::error("process.apparmorProfile", what)
+                    .hint("/sys/kernel/security/lsm has the modules that are"),
+            );
+        } else if profile != "unconfined" && loaded.as_ref().is_ok_and(|text| !known(text)) {
+            let what = format!("the AppArmor profile {profile:?} is not loaded");
+            found.push(Misfit::error("process.apparmorProfile", what).hint("apparmor_parser(8) loads profiles"));
+        }
+    }
+    if process.selinux_label.as_ref().is_some_and(|label| !label.is_empty())
+        && !Path::new("/sys/fs/selinux/enforce").exists()
+    {
+        let what = "a label is asked for, and SELinux is not in force here";
+        found.push(
+            Misfit::error("process.selinuxLabel", what).hint("/sys/kernel/security/lsm has the modules that are"),
+        );
+    }
+    found
+}
+
+/// Limits above those of whoever runs brisk.
+fn rlimits(process: &Process) -> Vec<Misfit> {
+    let may_raise = cred::caps().is_ok_and(|caps| caps.effective & CAP_SYS_RESOURCE != 0);
+    let most_files = file::read_text("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let mut found = Vec::new();
+    for (index, limit) in process.rlimits.iter().enumerate() {
+        let field = format!("process.rlimits[{index}].hard");
+        if limit.kind == "RLIMIT_NOFILE" && most_files.is_some_and(|most| limit.hard > most) {
+            let most = most_files.unwrap_or_default();
+            let what = format!("{} of {} is more than the kernel gives anybody ({most})", limit.kind, limit.hard);
+            found.push(Misfit::error(field, what).hint("`sysctl fs.nr_open` is that number"));
+            continue;
+        }
+        let Some(own) = hard_limit(&limit.kind) else { continue };
+        if !may_raise && limit.hard > own {
+            let what = format!("{} of {} is above the hard limit of whoever runs this ({own})", limit.kind, limit.hard);
+            found.push(Misfit::error(field, what).hint("raising a hard limit needs CAP_SYS_RESOURCE"));
+        }
+    }
+    found
+}
+
+fn hard_limit(kind: &str) -> Option<u64> {
+    let resource = match kind {
+        "RLIMIT_AS" => Resource::RLIMIT_AS,
+        "RLIMIT_CORE" => Resource::RLIMIT_CORE,
+        "RLIMIT_CPU" => Resource::RLIMIT_CPU,
+        "RLIMIT_DATA" => Resource::RLIMIT_DATA,
+        "RLIMIT_FSIZE" => Resource::RLIMIT_FSIZE,
+        "RLIMIT_LOCKS" => Resource::RLIMIT_LOCKS,
+        "RLIMIT_MEMLOCK" => Resource::RLIMIT_MEMLOCK,
+        "RLIMIT_MSGQUEUE" => Resource::RLIMIT_MSGQUEUE,
+        "RLIMIT_NICE" => Resource::RLIMIT_NICE,
+        "RLIMIT_NOFILE" => Resource::RLIMIT_NOFILE,
+        "RLIMIT_NPROC" => Resource::RLIMIT_NPROC,
+        "RLIMIT_RSS" => Resource::RLIMIT_RSS,
+        "RLIMIT_RTPRIO" => Resource::RLIMIT_RTPRIO,
+        "RLIMIT_RTTIME" => Resource::RLIMIT_RTTIME,
+        "RLIMIT_SIGPENDING" => Resource::RLIMIT_SIGPENDING,
+        "RLIMIT_STACK" => Resource::RLIMIT_STACK,
+        _ => return None,
+    };
+    getrlimit(resource).ok().map(|(_, hard)| hard)
+}
+
+/// The kernel keeps the lowest value that was ever set with privilege, and tells nobody (oom_score_adj_min).
+fn oom_score(process: &Process) -> Option<Misfit> {
+    let wanted = process.oom_score_adj?;
+    let own: i64 = file::read_text("/proc/self/oom_score_adj").ok()?.trim().parse().ok()?;
+    let may = cred::caps().is_ok_and(|caps| caps.effective & CAP_SYS_RESOURCE != 0);
+    let misfit =
+        || Misfit::warning("process.oomScoreAdj", format!("{wanted} is below that of whoever runs this ({own})"));
+    (wanted < own && !may).then(|| misfit().hint("lowering it needs CAP_SYS_RESOURCE"))
+}

@@ -1,0 +1,241 @@
+//! The container's files as they will be, without making them: the root, and what the mounts will cover.
+//!
+//! Not trusted: the image. A path is walked name by name from the root's descriptor; a link is read and followed here, so it
+//! leads nowhere but into the same tree, and a mount is crossed into its source. Nothing is opened but by `O_PATH`.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+
+use super::who::Who;
+use crate::plan::rootfs::mounts::is_bind;
+use crate::plan::rootfs::options::{self, MountOptions};
+use crate::spec::mounts::Mount;
+use crate::sys::{fs, mount_attr};
+
+/// As the kernel (MAXSYMLINKS).
+const MAX_LINKS: usize = 40;
+
+/// What is in a place.
+#[derive(Clone)]
+enum Place {
+    /// A file or directory of the host. The mount that it will be on says whether programs may be run; where that says
+    /// nothing, the one that it is on. `mapped`: its owners will be others.
+    Held { fd: Rc<OwnedFd>, noexec: Option<bool>, mapped: bool },
+    /// A new file system without files.
+    Empty,
+    /// A file system that is not there before the container is.
+    Unknown,
+}
+
+/// A file that was found.
+pub(super) struct Found {
+    pub fd: Rc<OwnedFd>,
+    pub stat: libc::stat,
+    /// Programs may not be run from there.
+    pub noexec: bool,
+    /// Its owners are not what they will be.
+    pub mapped: bool,
+}
+
+impl Found {
+    pub fn kind(&self) -> u32 {
+        fs::kind(&self.stat)
+    }
+}
+
+/// Why there is none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// This is not there.
+    Missing(String),
+    /// This is in the way.
+    NotDirectory(String),
+    /// The user may not go through this directory.
+    Closed(String),
+    /// Links that lead to links.
+    Loop,
+    /// It is on a file system that nobody can look into yet.
+    Unknown,
+    /// What the host says.
+    Errno(Errno),
+}
+
+type Names = Vec<Vec<u8>>;
+
+pub(super) struct Tree {
+    root: Place,
+    mounts: Vec<(Names, Place)>,
+    pub who: Who,
+}
+
+fn c_string(text: &[u8]) -> Result<CString, Lost> {
+    CString::new(text).map_err(|_| Lost::Errno(Errno::EINVAL))
+}
+
+fn hold(path: &Path) -> Result<OwnedFd, Lost> {
+    fs::open(fs::CWD, &c_string(path.as_os_str().as_bytes())?, libc::O_PATH, 0).map_err(Lost::Errno)
+}
+
+fn shown(names: &[Vec<u8>]) -> String {
+    names.iter().fold(String::new(), |text, name| text + "/" + &String::from_utf8_lossy(name))
+}
+
+fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
+}
+
+impl Tree {
+    /// The files below a directory, as this user is to see them.
+    pub fn new(root: &Path, who: Who) -> Result<Tree, Lost> {
+        let root = Place::Held { fd: Rc::new(hold(root)?), noexec: None, mapped: false };
+        Ok(Tree { root, mounts: Vec::new(), who })
+    }
+
+    /// Lays a mount over what is there; where its source is missing nobody knows what will be there.
+    pub fn mount(&mut self, mount: &Mount, bundle: &Path) {
+        let Ok(options) = options::parse(&mount.options) else { return };
+        if options.remount {
+            return;
+        }
+        let place = match mount.kind.as_deref() {
+            _ if is_bind(mount) => {
+                let source = bundle.join(mount.source.as_deref().unwrap_or_default());
+                let mapped = options.idmap.is_some() || !mount.uid_mappings.is_empty();
+                match hold(&source) {
+                    Ok(fd) => Place::Held { fd: Rc::new(fd), noexec: noexec(&options), mapped },
+                    Err(_) => Place::Unknown,
+                }
+            }
+            Some("tmpfs" | "ramfs" | "mqueue" | "devpts") if !options.tmpcopyup => Place::Empty,
+            _ => Place::Unknown,
+        };
+        let at = self.place_of(mount.destination.as_bytes());
+        self.mounts.push((at, place));
+    }
+
+    /// Where a path leads as far as there is something; the rest is made as it is written.
+    fn place_of(&self, path: &[u8]) -> Names {
+        let (mut at, left, _) = self.walk(path);
+        at.extend(left.into_iter().filter(|name| name != b"." && name != b".."));
+        at
+    }
+
+    /// The file of this path.
+    pub fn find(&self, path: &str) -> Result<Found, Lost> {
+        match self.walk(path.as_bytes()) {
+            (_, _, Ok(place)) => found(place),
+            (_, _, Err(lost)) => Err(lost),
+        }
+    }
+
+    /// How far a path leads: the names up to there, those that are left, and what is there.
+    fn walk(&self, path: &[u8]) -> (Names, Names, Result<Place, Lost>) {
+        // From the root to where we are.
+        let mut at: Vec<(Vec<u8>, Place)> = Vec::new();
+        let mut ahead: Names = names(path).rev().collect();
+        let mut links = 0;
+        let lost = loop {
+            let Some(name) = ahead.pop() else {
+                let place = at.last().map_or(&self.root, |(_, place)| place).clone();
+                return (at.into_iter().map(|(name, _)| name).collect(), Names::new(), Ok(place));
+            };
+            if name == b"." {
+                continue;
+            }
+            if name == b".." {
+                at.pop();
+                continue;
+            }
+            let dir = at.last().map_or(&self.root, |(_, place)| place).clone();
+            let mut whole: Names = at.iter().map(|(name, _)| name.clone()).collect();
+            whole.push(name.clone());
+            if let Some((_, place)) = self.mounts.iter().rev().find(|(names, _)| *names == whole) {
+                at.push((name, place.clone()));
+                continue;
+            }
+            match self.step(&dir, &name, &whole) {
+                Ok(Step::To(place)) => at.push((name, place)),
+                Ok(Step::Link(target)) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        ahead.push(name);
+                        break Lost::Loop;
+                    }
+                    if target.starts_with(b"/") {
+                        at.clear();
+                    }
+                    ahead.extend(names(&target).rev());
+                }
+                Err(lost) => {
+                    ahead.push(name);
+                    break lost;
+                }
+            }
+        };
+        (at.into_iter().map(|(name, _)| name).collect(), ahead.into_iter().rev().collect(), Err(lost))
+    }
+
+    fn step(&self, dir: &Place, name: &[u8], whole: &[Vec<u8>]) -> Result<Step, Lost> {
+        let (fd, noexec, mapped) = match dir {
+            Place::Held { fd, noexec, mapped } => (fd, *noexec, *mapped),
+            Place::Empty => return Err(Lost::Missing(shown(whole))),
+            Place::Unknown => return Err(Lost::Unknown),
+        };
+        let above = || shown(&whole[..whole.len() - 1]);
+        let stat = fs::stat(fd.as_fd()).map_err(Lost::Errno)?;
+        if fs::kind(&stat) != libc::S_IFDIR {
+            return Err(Lost::NotDirectory(above()));
+        }
+        if !mapped && !self.who.may_search(&stat) {
+            return Err(Lost::Closed(if above().is_empty() { "/".to_owned() } else { above() }));
+        }
+        let child =
+            fs::open(fd.as_fd(), &c_string(name)?, libc::O_PATH | libc::O_NOFOLLOW, 0).map_err(
+                |errno| match errno {
+                    Errno::ENOENT => Lost::Missing(shown(whole)),
+                    errno => Lost::Errno(errno),
+                },
+            )?;
+        if fs::kind(&fs::stat(child.as_fd()).map_err(Lost::Errno)?) == libc::S_IFLNK {
+            let mut buffer = [0; libc::PATH_MAX as usize];
+            return Ok(Step::Link(fs::readlink(child.as_fd(), c"", &mut buffer).map_err(Lost::Errno)?.to_vec()));
+        }
+        Ok(Step::To(Place::Held { fd: Rc::new(child), noexec, mapped }))
+    }
+}
+
+enum Step {
+    To(Place),
+    Link(Vec<u8>),
+}
+
+fn found(place: Place) -> Result<Found, Lost> {
+    match place {
+        Place::Held { fd, noexec, mapped } => {
+            let stat = fs::stat(fd.as_fd()).map_err(Lost::Errno)?;
+            // Of a descriptor by O_PATH statvfs(2) is told since Linux 3.6.
+            let there = || fstatvfs(&*fd).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_NOEXEC));
+            Ok(Found { stat, noexec: noexec.unwrap_or_else(there), mapped, fd })
+        }
+        Place::Empty => Err(Lost::Unknown),
+        Place::Unknown => Err(Lost::Unknown),
+    }
+}
+
+/// What the options of a mount say of programs, if anything.
+fn noexec(options: &MountOptions) -> Option<bool> {
+    let set = (options.attr_set | options.rec_set) & mount_attr::NOEXEC != 0;
+    let clear = (options.attr_clr | options.rec_clr) & mount_attr::NOEXEC != 0;
+    if set { Some(true) } else { clear.then_some(false) }
+}
+
+/// The path by which a held file can be opened to be read.
+pub(super) fn by_number(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
