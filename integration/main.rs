@@ -12,6 +12,7 @@ mod common;
 mod exec;
 mod hooks;
 mod hostile;
+mod jobs;
 mod lifecycle;
 mod mount;
 mod namespace;

@@ -14,7 +14,7 @@ use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, Keyring, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
 use brisk::spec::{self, Spec};
 
 use crate::fixture;
@@ -56,6 +56,7 @@ pub fn options(spec: &Spec) -> CreateOptions {
         keyring: Keyring::New,
         start: ProgramStart::OnSignal,
         preserve_fds: 0,
+        orphan: Orphan::LivesOn,
         cgroups: CgroupDriver::Files,
         tolerance: Tolerance::Auto,
         terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
@@ -173,6 +174,7 @@ fn exec_in_each_engine_container() {
             id: "web1".to_owned(),
             bundle: PathBuf::from("/bundle"),
             preserve_fds: 0,
+            orphan: Orphan::LivesOn,
             entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
             terminal: Terminal::None,
             rdt: Vec::new(),

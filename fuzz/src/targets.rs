@@ -12,7 +12,7 @@ use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, Keyring, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
 use brisk::spec::seccomp::Seccomp;
@@ -83,6 +83,7 @@ pub fn config(data: &[u8]) {
                 keyring: Keyring::New,
                 start,
                 preserve_fds: 0,
+                orphan: Orphan::LivesOn,
                 cgroups: *cgroups,
                 terminal,
                 notify: None,
@@ -106,6 +107,7 @@ fn exec_options(remaining: Remaining) -> exec::ExecOptions {
         id: "web1".into(),
         bundle: PathBuf::from("/bundle"),
         preserve_fds: 0,
+        orphan: Orphan::LivesOn,
         entry,
         terminal: Terminal::None,
         rdt: Vec::new(),

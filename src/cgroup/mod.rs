@@ -20,6 +20,7 @@ mod kill;
 mod limits;
 mod oom;
 pub mod stats;
+mod totals;
 mod usage;
 
 pub mod systemd;
@@ -41,4 +42,5 @@ pub use remove::Leftover;
 pub use saved::{Saved, SavedDir, SavedScope};
 pub use stats::Stats;
 pub use systemd::scope::manager as scope_manager;
+pub use totals::Totals;
 pub use usage::{Admission, Planned};

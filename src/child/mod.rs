@@ -277,6 +277,7 @@ impl<'a> Child<'a> {
             | LastOp::Scheduler(_)
             | LastOp::NoNewPrivileges
             | LastOp::Seccomp(_)
+            | LastOp::DieWithRuntime
             | LastOp::KeepCaps
             | LastOp::DropBounding(_)
             | LastOp::Ids(..)

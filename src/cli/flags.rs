@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 
 use super::args::GlobalFlags;
 use super::log;
-use super::put::{Among, Done, Given, Json, LEVELS, Maybe, Nothing, Put, ROOTLESS, Size, Word};
+use super::put::{Among, AtMost, Done, Given, Json, LEVELS, Maybe, Nothing, OrNone, Put, ROOTLESS, Size, Word};
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
 use crate::plan::systemd::driver::CgroupDriver;
@@ -107,6 +107,7 @@ const DIR: Value = Value::One("DIR");
 const SOCKET: Value = Value::One("SOCKET");
 const N: Value = Value::One("N");
 const BYTES: Value = Value::One("BYTES");
+const DURATION: Value = Value::One("DURATION");
 const LIST: Value = Value::One("LIST");
 const TEXT: Value = Value::One("VALUE");
 const FORMAT: Value = Value::Word("FORMAT", super::args::Format::WORDS);
@@ -157,6 +158,18 @@ pub const FLAGS: &[Row<Request>] = flags! {
     quiet "no-subreaper", SWITCH, "does nothing: create never adopts processes": Create(_o => Nothing);
     "trace", FILE, "write a timeline of every stage (Chrome trace JSON)":
         Create(trace), Run(create.trace), Start(trace), Exec(trace), Delete(trace);
+    // What a job may take, and who learns how it ended.
+    "result", Value::One("FILE|fd:N"), "write how it ended and what it used, as JSON":
+        Run(job.result), Exec(job.result);
+    "timeout", DURATION, "end it after this time (1m30s, 500ms)": Run(job.timeout), Exec(job.timeout);
+    "cpu-time", DURATION, "end it when its processes have used this much CPU time": Run(job.cpu_time);
+    "output-limit", BYTES, "end it when it writes more than this to standard output and error":
+        Run(o => AtMost(&mut o.job.output_limit)), Exec(o => AtMost(&mut o.job.output_limit));
+    "grace", DURATION, "how long it may take to end after SIGTERM, if it catches that (default: 2s; 0: none)":
+        Run(o => OrNone(&mut o.job.grace)), Exec(o => OrNone(&mut o.job.grace));
+    "die-with-parent", SWITCH, "end it when brisk or whoever called brisk ends":
+        Run(create.die_with_parent), Exec(die_with_parent);
+    "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(job.exit_codes), Exec(job.exit_codes);
     // exec.
     "process" 'p', FILE, "take the process from this process.json": Exec(process);
     "tty" 't', Value::Maybe("TTY"), "allocate a terminal": Exec(o => Given(&mut o.tty));
@@ -178,7 +191,7 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "format" 'f', FORMAT, "table (default) or json":
         List(format), Ps(format), Plan(format), Check(format);
     "quiet" 'q', SWITCH, "print names only": List(quiet);
-    "interval", Value::One("DURATION"), "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
+    "interval", DURATION, "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
     "stats", SWITCH, "print the statistics once and end": Events(stats);
     "rootless", SWITCH, "for an ordinary user": Spec(rootless);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);

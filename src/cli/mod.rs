@@ -40,10 +40,8 @@ pub const COMMIT: &str = match option_env!("BRISK_COMMIT") {
     None => "unknown",
 };
 
-/// Exit status of errors; what runc uses, for bad arguments too.
+/// Exit status where there is no command.
 const FAILURE: u8 = 1;
-/// Exit status of a failed `exec`, as runc: 1 could be the program's own.
-const EXEC_FAILURE: u8 = 255;
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -73,31 +71,41 @@ pub fn main() -> u8 {
     let opened =
         prepared.and_then(|()| Log::open(global.log_destination().as_deref(), global.log_format, global.level()));
     let verb = head.verb();
-    let failure = if verb == Some(Verb::Exec) { EXEC_FAILURE } else { FAILURE };
-    let mut doing = verb.map_or_else(String::new, |verb| verb.row().name.to_owned());
+    let mut doing = Doing {
+        subject: verb.map_or_else(String::new, |verb| verb.row().name.to_owned()),
+        failure: verb.map_or(FAILURE, Verb::failure_status),
+    };
     let log = match opened {
         Ok(log) => log,
         Err(error) => {
-            Log::stderr(global.log_format).error(&doing, &error);
-            return failure;
+            Log::stderr(global.log_format).error(&doing.subject, &error);
+            return doing.failure;
         }
     };
     match run(head, &log, &mut doing) {
         Ok(status) => status,
         Err(error) => {
-            log.error(&doing, &error);
-            failure
+            log.error(&doing.subject, &error);
+            doing.failure
         }
     }
 }
 
+/// How an error is reported.
+struct Doing {
+    /// The command and the container.
+    subject: String,
+    /// The exit status.
+    failure: u8,
+}
+
 /// `doing` gets what an error is reported as, as soon as it is known.
-fn run(head: scan::Head<'_>, log: &Log, doing: &mut String) -> Result<u8> {
+fn run(head: scan::Head<'_>, log: &Log, doing: &mut Doing) -> Result<u8> {
     let (global, request) = match head.parse()? {
         Parsed::Text(text) => return output::print(&text).map(|()| 0),
         Parsed::Request(global, request) => (global, request),
     };
-    *doing = request.subject();
+    *doing = Doing { subject: request.subject(), failure: request.failure_status() };
     let warn = |message: &str| log.message(Level::Warning, message);
     let debug = |message: &str| log.message(Level::Debug, message);
     let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };
@@ -108,7 +116,7 @@ fn run(head: scan::Head<'_>, log: &Log, doing: &mut String) -> Result<u8> {
     let global = options::Global { environment, root, cgroups, tolerance, trust_annotations, warn: &warn, debug };
     let status = dispatch::dispatch(&global, &request)?;
     if log.shows(Level::Info) {
-        log.message(Level::Info, &format!("{doing}: done"));
+        log.message(Level::Info, &format!("{}: done", doing.subject));
     }
     Ok(status)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::args::Format;
 use super::log::Level;
-use crate::container::options::ExecUser;
+use crate::container::options::{ExecUser, ResultTo};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 
@@ -276,6 +276,49 @@ impl Put for &mut Duration {
         let text = text(value)?;
         *self = if text.is_empty() { INTERVAL } else { interval(text).ok_or("a duration such as 5s or 500ms")? };
         Ok(())
+    }
+}
+
+impl Put for &mut Option<Duration> {
+    fn put(self, value: &OsStr) -> Done {
+        let text = text(value)?;
+        *self = if text.is_empty() { None } else { Some(interval(text).ok_or("a duration such as 5s or 500ms")?) };
+        Ok(())
+    }
+}
+
+/// The same, which may be nothing.
+pub struct OrNone<'a>(pub &'a mut Option<Duration>);
+
+impl Put for OrNone<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        *self.0 = match text(value)? {
+            "0" | "0s" => Some(Duration::ZERO),
+            _ => return self.0.put(value),
+        };
+        Ok(())
+    }
+}
+
+/// A file, or `fd:N`.
+impl Put for &mut Option<ResultTo> {
+    fn put(self, value: &OsStr) -> Done {
+        let number = value.to_str().and_then(|text| text.strip_prefix("fd:"));
+        *self = match number {
+            Some(number) => Some(ResultTo::Descriptor(number.parse().map_err(|_| "a file, or fd: and a number")?)),
+            None => (!value.is_empty()).then(|| ResultTo::File(value.into())),
+        };
+        Ok(())
+    }
+}
+
+/// A number of bytes that is a limit.
+pub struct AtMost<'a>(pub &'a mut Option<i64>);
+
+impl Put for AtMost<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        Size(self.0).put(value)?;
+        if self.0.is_some_and(|bytes| bytes < 0) { Err("a size such as 64k".into()) } else { Ok(()) }
     }
 }
 

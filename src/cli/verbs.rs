@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 
 use super::args::{CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, UpdateArgs};
 use super::put::{Done, INTERVAL, Put};
+use crate::container::job::FAILURE as FAILED;
 use crate::container::options::{Checkpoint, Create, Delete, Exec, Kill, Restore, Run, Start};
 
 /// How many values a positional argument takes.
@@ -216,6 +217,12 @@ impl Verb {
         VERBS.iter().find(|row| row.name == name || row.aliases.contains(&name)).map(|row| row.verb)
     }
 
+    /// The exit status of a failure of our own, as far as the command alone tells; what runc uses, for bad arguments too.
+    pub fn failure_status(self) -> u8 {
+        // 1 could be the program's own.
+        if self == Verb::Exec { 255 } else { 1 }
+    }
+
     /// Its row. Both are made from one list, so they have one order.
     pub fn row(self) -> &'static VerbRow {
         &VERBS[self as usize]
@@ -252,6 +259,15 @@ impl Request {
             | Request::Trace(_)
             | Request::Completion(_)
             | Request::Man(_) => vec![],
+        }
+    }
+
+    /// The exit status of a failure of our own.
+    pub fn failure_status(&self) -> u8 {
+        match self {
+            Request::Run(args) if args.job.exit_codes => FAILED,
+            Request::Exec(args) if args.job.exit_codes => FAILED,
+            request => request.verb().failure_status(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::foreground;
-use super::streams::{self, ForProgram, Relayed};
+use super::streams::{self, ForProgram, Relay, Relayed};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
 use crate::plan::op::Terminal;
@@ -20,6 +20,8 @@ pub(super) struct Asked<'a> {
     pub terminal: bool,
     /// Whether the command ends while the program runs.
     pub detach: bool,
+    /// What is done with the caller's streams.
+    pub relay: Relay,
 }
 
 /// Where the standard streams lead.
@@ -28,7 +30,7 @@ pub(super) enum Console {
     /// They are the caller's.
     Callers,
     /// To the caller's, as far as those can be handed over, by us where they cannot.
-    Relayed,
+    Relayed(Relay),
     /// Whoever listens on this socket, which is connected.
     Socket(OwnedFd),
     /// The command itself.
@@ -39,20 +41,20 @@ impl Console {
     /// Chooses; the refusals are runc's, in its words.
     pub fn choose(asked: &Asked<'_>) -> Result<Console> {
         match *asked {
-            Asked { socket: Some(path), terminal: true, detach: true } => {
+            Asked { socket: Some(path), terminal: true, detach: true, .. } => {
                 launch::connect(path, Stage::Console).map(Console::Socket)
             }
             Asked { socket: Some(_), .. } => {
                 Err(Error::new(Stage::Console, "cannot use console socket if runc will not detach or allocate tty"))
             }
-            Asked { socket: None, terminal: true, detach: true } => {
+            Asked { socket: None, terminal: true, detach: true, .. } => {
                 let what = "cannot allocate tty if runc will detach without setting console socket";
                 Err(Error::new(Stage::Console, what)
                     .with_hint("pass --console-socket, or set process.terminal to false"))
             }
-            Asked { socket: None, terminal: true, detach: false } => Ok(Console::Ours),
-            Asked { socket: None, terminal: false, detach: true } => Ok(Console::Callers),
-            Asked { socket: None, terminal: false, detach: false } => Ok(Console::Relayed),
+            Asked { socket: None, terminal: true, detach: false, .. } => Ok(Console::Ours),
+            Asked { socket: None, terminal: false, detach: true, .. } => Ok(Console::Callers),
+            Asked { socket: None, terminal: false, detach: false, relay } => Ok(Console::Relayed(relay)),
         }
     }
 
@@ -61,7 +63,7 @@ impl Console {
         let (mut theirs, mut ours) = (Theirs::default(), Ours::default());
         match self {
             Console::Callers => {}
-            Console::Relayed => (ours.streams, theirs.streams) = streams::relay()?,
+            Console::Relayed(which) => (ours.streams, theirs.streams) = streams::relay(which)?,
             Console::Socket(socket) => (theirs.socket, theirs.terminal) = (Some(socket), Terminal::Socket),
             Console::Ours => {
                 let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;

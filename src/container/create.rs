@@ -9,6 +9,7 @@ use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::notify::Notify;
 use super::options::{Create, Global};
+use super::streams::Relay;
 use super::{Container, files, host_mounts, image, notify, trust};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
@@ -23,7 +24,7 @@ use crate::plan::op::{Enter, HookKind, Terminal};
 use crate::plan::process::hooks;
 use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
+use crate::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
 use crate::spec::annotations::{self, Trust};
 use crate::spec::{self, Loaded, Spec};
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
@@ -43,7 +44,7 @@ pub fn create(global: &Global, args: &Create) -> Result<()> {
     let bundle = Bundle::load(global, args)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
-    let asked = Asked { socket: args.console_socket.as_deref(), terminal, detach: true };
+    let asked = Asked { socket: args.console_socket.as_deref(), terminal, detach: true, relay: Relay::Needed };
     let (console, _) = Console::choose(&asked)?.open()?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let made = make(global, args, bundle, ProgramStart::OnSignal, console, trace.as_mut())?;
@@ -128,6 +129,7 @@ pub(super) fn plan_of(
         enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
+        orphan: if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn },
         preserve_fds: global.environment.preserved(args.preserve_fds),
         cgroups: global.cgroups,
         tolerance: global.tolerance,

@@ -4,10 +4,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use super::Container;
+use super::foreground::until;
 use super::lookup::not_running;
 use super::options::Global;
 use crate::cgroup::rdt::Rdt;
@@ -81,12 +82,6 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
             next += interval;
         }
     }
-}
-
-/// poll(2) takes whole milliseconds; rounded up so that it does not wake too early again and again.
-fn until(next: Instant) -> PollTimeout {
-    let left = next.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 fn measured(id: &str, cgroup: &Cgroup, rdt: Option<&Rdt>) -> Result<Event> {

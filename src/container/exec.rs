@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
+use super::job::ended::Ended;
+use super::job::{self, Task};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
 use super::{Container, files, image};
@@ -19,7 +21,7 @@ use crate::plan::exec::ExecOptions;
 use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{self, Keyring};
+use crate::plan::{self, Keyring, Orphan};
 use crate::spec::process::{Capabilities, Process};
 use crate::spec::validate::validate_process;
 use crate::spec::{self, Spec};
@@ -27,6 +29,14 @@ use crate::state::{CONFIG, Status};
 
 /// Runs one more process; its exit status.
 pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
+    let Exec { id, job, die_with_parent, detach, .. } = args;
+    let preserved = global.environment.preserved(args.preserve_fds);
+    let asked = job::Wanted { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    job::run(global, &asked, |task| attempt(global, args, task))
+}
+
+/// How it ended; `None` for one that runs in the background.
+fn attempt(global: &Global, args: &Exec, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     image::protect()?;
     let container = Container::load(&global.root, &args.id)?;
     match container.status()? {
@@ -47,7 +57,8 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     global.environment.name_receiver(&mut spec);
     let mut process = process(args, &spec)?;
     let socket = args.console_socket.as_deref();
-    let asked = Asked { socket, terminal: process.terminal, detach: args.detach };
+    let relay = job::relay(&args.job);
+    let asked = Asked { socket, terminal: process.terminal, detach: args.detach, relay };
     let (console, ours) = Console::choose(&asked)?.open()?;
     ours.size_terminal(&mut process);
     global.environment.check_preserved(args.preserve_fds)?;
@@ -55,9 +66,11 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
     files::write_trace(global, args.trace.as_deref(), trace);
-    let Some(signals) = signals else { return Ok(0) };
+    let Some(signals) = signals else { return Ok(None) };
     let Running { pid, pidfd, .. } = running;
-    foreground::attend(Foreground { pid, pidfd, signals, master: ours.master()?, streams: ours.streams, notify: None })
+    let program = Foreground { pid, pidfd, signals, master: ours.master()?, streams: ours.streams, notify: None };
+    // The container's cgroup is not this program's alone, and does not end with it.
+    job::attend(program, task, None).map(Some)
 }
 
 fn join(
@@ -76,6 +89,7 @@ fn join(
     let options = ExecOptions {
         id: args.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
+        orphan: if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn },
         preserve_fds: global.environment.preserved(args.preserve_fds),
         keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
         entry: entry(global, &host, cgroup.as_ref()),

@@ -31,7 +31,8 @@ pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
     }
 }
 
-fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
+/// Writes a file whole, or not at all.
+pub(super) fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
     let what = || format!("write the {kind} {}", path.display());
     let name = path.file_name().ok_or_else(|| Error::new(Stage::State, what()))?;
     let mut temporary = std::ffi::OsString::from(".");

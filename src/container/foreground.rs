@@ -1,14 +1,17 @@
 //! The foreground of `run` and `exec`: signals are passed on, streams are relayed, children are reaped.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::job::ended::Ended;
+use super::job::watch::{Watch, Watched};
 use super::notify::{Heard, Notify};
 use super::streams::Relayed;
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::process::{self, Exit};
+use crate::sys::process::{self, ChildUsage, Exit};
 use crate::sys::{fs, signal, tty};
 
 /// A process that is waited for.
@@ -34,6 +37,8 @@ struct Flow {
     ours: Option<OwnedFd>,
     buffer: Vec<u8>,
     from: State,
+    /// How many bytes have come.
+    seen: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +61,7 @@ const AT_ONCE: usize = 4096;
 
 impl Flow {
     fn new(direction: Direction, caller: BorrowedFd<'static>, ours: OwnedFd) -> Flow {
-        Flow { direction, caller, ours: Some(ours), buffer: Vec::with_capacity(ROOM), from: State::Open }
+        Flow { direction, caller, ours: Some(ours), buffer: Vec::with_capacity(ROOM), from: State::Open, seen: 0 }
     }
 
     /// Where the next bytes come from, while there is room for them.
@@ -71,14 +76,18 @@ impl Flow {
         Some(if self.direction == Direction::ToProgram { ours.as_fd() } else { self.caller })
     }
 
-    fn fill(&mut self) {
+    /// Takes what has come; `room` bytes of it are passed on.
+    fn fill(&mut self, room: u64) {
         let mut chunk = [0; AT_ONCE];
         let Some(from) = self.source() else { return };
         match fs::read(from, &mut chunk) {
             Err(Errno::EAGAIN) => {}
             // EIO: the last slave of the terminal was closed.
             Ok(0) | Err(_) => self.from = State::Ended,
-            Ok(len) => self.buffer.extend_from_slice(&chunk[..len]),
+            Ok(len) => {
+                self.seen += len as u64;
+                self.buffer.extend_from_slice(&chunk[..len.min(usize::try_from(room).unwrap_or(len))]);
+            }
         }
     }
 
@@ -131,6 +140,11 @@ impl Flows {
             flows.master = Some(master);
         }
         Ok(flows)
+    }
+
+    /// How many bytes the program has written so far.
+    fn written(&self) -> u64 {
+        self.list.iter().filter(|flow| flow.direction == Direction::ToCaller).map(|flow| flow.seen).sum()
     }
 
     /// After something was read or written: ends are passed on.
@@ -209,8 +223,8 @@ impl Drop for Restore {
     }
 }
 
-/// Waits for the process; its exit status.
-pub(super) fn attend(foreground: Foreground) -> Result<u8> {
+/// Waits for the process, and looks after its limits; how it ended.
+pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>) -> Result<Ended> {
     let Foreground { pid, pidfd, signals, master, streams, notify } = foreground;
     let attended = Attended { pid, pidfd, signals, on_terminal: master.is_some() };
     let own = if master.is_some() { own_terminal() } else { None };
@@ -218,9 +232,9 @@ pub(super) fn attend(foreground: Foreground) -> Result<u8> {
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
     let restore = Restore(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
     let flows = Flows::of(master, streams)?;
-    let status = relay(&attended, flows, own.as_ref(), notify.as_ref());
+    let ended = relay(&attended, flows, own.as_ref(), notify.as_ref(), watch);
     drop(restore);
-    status
+    ended
 }
 
 /// The size of our terminal becomes the container's, where we have one.
@@ -241,50 +255,72 @@ fn listen(notify: Option<&Notify>) -> Result<Option<&Notify>> {
 }
 
 /// Relays until the process has ended and everything it wrote is written.
-fn relay(attended: &Attended, mut flows: Flows, own: Option<&OwnedFd>, notify: Option<&Notify>) -> Result<u8> {
+fn relay(
+    attended: &Attended,
+    mut flows: Flows,
+    own: Option<&OwnedFd>,
+    notify: Option<&Notify>,
+    mut watch: Option<&mut Watch>,
+) -> Result<Ended> {
     let (mut notify, mut status) = (notify, None);
     loop {
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
         let mut polled = Polled(vec![PollFd::new(attended.signals.as_fd(), PollFlags::POLLIN)]);
         let pidfd = polled.add(status.is_none().then(|| attended.pidfd.as_fd()), PollFlags::POLLIN);
         polled.add(notify.map(Notify::fd), PollFlags::POLLIN);
+        // Its limits are those of a program that runs.
+        let watching = watch.as_deref().filter(|_| status.is_none());
+        let parent = polled.add(watching.and_then(Watch::parent), PollFlags::POLLIN);
         let mut places = Vec::with_capacity(flows.list.len());
         for flow in &flows.list {
             places.push((polled.add(flow.source(), PollFlags::POLLIN), polled.add(flow.sink(), PollFlags::POLLOUT)));
         }
         let written = flows.list.iter().all(|flow| flow.buffer.is_empty());
-        let timeout = if status.is_some() && written { PollTimeout::ZERO } else { PollTimeout::NONE };
+        let timeout = match watching.and_then(Watch::next) {
+            _ if status.is_some() && written => PollTimeout::ZERO,
+            Some(next) => until(next),
+            None => PollTimeout::NONE,
+        };
         let ready = match poll(&mut polled.0, timeout) {
             Err(Errno::EINTR) => continue,
             result => result.at(Stage::Signal, || "wait for the container")?,
         };
-        let ended = polled.is_ready(pidfd);
+        let (ended, parent_gone) = (polled.is_ready(pidfd), polled.is_ready(parent));
         let events: Vec<(bool, bool)> =
             places.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
         notify = listen(notify)?;
-        let heard = pass_signals(attended)?;
+        let heard = pass_signals(attended, watch.as_deref_mut())?;
         if let (Heeded::Resized, Some(master)) = (heard, &flows.master) {
             resize(own, master.as_fd());
         }
+        let mut room = watch.as_deref().map_or(u64::MAX, |watch| watch.output_left(flows.written()));
         for (flow, (fill, drain)) in flows.list.iter_mut().zip(events) {
+            let before = if flow.direction == Direction::ToCaller { flow.seen } else { 0 };
             if drain {
                 flow.drain();
             }
             if fill {
-                flow.fill();
+                flow.fill(room);
             }
+            room = room.saturating_sub(flow.seen - before);
         }
         if ended {
             status = Some(reap(attended.pid)?);
             flows.close_input();
+        } else if let (None, Some(watch)) = (status, &mut watch) {
+            if parent_gone {
+                watch.orphaned(attended.program())?;
+            }
+            watch.look(attended.program(), flows.written())?;
         }
         flows.settle();
-        match status {
-            // Nobody is left to pass a signal on to: it is for us, who wait for a reader that may never read.
-            Some(status) if heard == Heeded::Told => return Ok(status),
-            // A process that was left behind may keep the streams open: what it will write one day is not waited for.
-            Some(status) if flows.list.iter().all(Flow::is_done) || ready == 0 => return Ok(status),
-            _ => {}
+        let Some((exit, usage)) = status else { continue };
+        // Nobody is left to pass a signal on to: it is for us, who wait for a reader that may never read.
+        // A process that was left behind may keep the streams open: what it will write one day is not waited for.
+        if heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || ready == 0 {
+            let written = flows.written();
+            let (cause, output) = watch.map_or((None, None), |watch| watch.end(written));
+            return Ok(Ended { exit, usage, cause, output });
         }
     }
 }
@@ -314,6 +350,12 @@ enum Heeded {
     Told,
 }
 
+/// poll(2) takes whole milliseconds; rounded up so that it does not wake too early again and again.
+pub(super) fn until(next: Instant) -> PollTimeout {
+    let left = next.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
 /// Whose signals and children we look after.
 struct Attended {
     pid: i32,
@@ -322,8 +364,14 @@ struct Attended {
     on_terminal: bool,
 }
 
+impl Attended {
+    fn program(&self) -> Watched<'_> {
+        Watched { pid: self.pid, pidfd: self.pidfd.as_fd() }
+    }
+}
+
 /// Passes pending signals on and reaps whoever else was adopted.
-fn pass_signals(attended: &Attended) -> Result<Heeded> {
+fn pass_signals(attended: &Attended, mut watch: Option<&mut Watch>) -> Result<Heeded> {
     let mut heeded = Heeded::Nothing;
     while let Some(signal) = signal::next(attended.signals.as_fd()).at(Stage::Signal, || "read a signal")? {
         match signal {
@@ -332,7 +380,12 @@ fn pass_signals(attended: &Attended) -> Result<Heeded> {
             libc::SIGPIPE => {}
             signal => match process::pidfd_kill(attended.pidfd.as_fd(), signal) {
                 // ESRCH: it has ended, its status is about to be read.
-                Ok(()) | Err(Errno::ESRCH) => heeded = Heeded::Told,
+                Ok(()) | Err(Errno::ESRCH) => {
+                    heeded = Heeded::Told;
+                    if let Some(watch) = &mut watch {
+                        watch.passed(signal);
+                    }
+                }
                 Err(errno) => return Err(Error::errno(Stage::Signal, format!("pass signal {signal} on"), errno)),
             },
         }
@@ -351,9 +404,9 @@ fn reap_others(init: i32) {
     }
 }
 
-fn reap(pid: i32) -> Result<u8> {
-    match process::wait(pid, 0).at(Stage::Signal, || "wait for the container")? {
-        Some((_, exit @ (Exit::Code(_) | Exit::Signal(_)))) => Ok(exit.status() as u8),
+fn reap(pid: i32) -> Result<(Exit, ChildUsage)> {
+    match process::wait_usage(pid).at(Stage::Signal, || "wait for the container")? {
+        Some(ended) => Ok(ended),
         None => Err(Error::new(Stage::Signal, "the container has ended, but nobody knows how")),
     }
 }

@@ -17,6 +17,7 @@ mod foreground;
 mod freeze;
 mod host_mounts;
 mod image;
+pub mod job;
 mod kill;
 mod lookup;
 mod mounts;

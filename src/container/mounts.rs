@@ -15,7 +15,7 @@ use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{CreateOptions, Keyring, Plan, ProgramStart};
+use crate::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
 use crate::proc::mountinfo;
 use crate::spec::mounts::Mount;
 use crate::spec::{self, Spec};
@@ -33,6 +33,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         enter: Enter::Pivot,
         keyring: Keyring::Inherit,
         start: ProgramStart::Now,
+        orphan: Orphan::LivesOn,
         preserve_fds: 0,
         cgroups: CgroupDriver::Disabled,
         tolerance: Tolerance::Auto,

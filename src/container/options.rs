@@ -1,6 +1,7 @@
 //! What a caller may ask of each verb, as values. `cli` fills them in; nothing here is decided yet.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::environment::Environment;
 use crate::plan::Plan;
@@ -63,6 +64,8 @@ pub struct Create {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
+    /// It ends when the runtime's parent does, or the runtime itself (`run` alone, which stays).
+    pub die_with_parent: bool,
     /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
     pub preserve_fds: u32,
     /// Gets the timeline.
@@ -80,6 +83,34 @@ pub struct Run {
     pub keep: bool,
     /// Do not adopt its orphans.
     pub no_subreaper: bool,
+    /// What it may take, and who learns how it ended.
+    pub job: Job,
+}
+
+/// What a foreground program may take, and who learns how it ended: `run` and `exec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// Gets the result, a JSON object.
+    pub result: Option<ResultTo>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// How much CPU time the container may use, of all its processes together.
+    pub cpu_time: Option<Duration>,
+    /// How many bytes it may write to standard output and error together.
+    pub output_limit: Option<i64>,
+    /// How long it may take to end after SIGTERM, where it heeds that.
+    pub grace: Option<Duration>,
+    /// Exit statuses tell apart why it ended.
+    pub exit_codes: bool,
+}
+
+/// Where the result of a job goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResultTo {
+    /// Into this file, whole or not at all.
+    File(PathBuf),
+    /// Into this open descriptor, in one write.
+    Descriptor(u32),
 }
 
 /// `start`.
@@ -143,6 +174,10 @@ pub struct Exec {
     pub ignore_paused: bool,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
+    /// It ends when the runtime's parent does, or the runtime itself.
+    pub die_with_parent: bool,
+    /// What it may take, and who learns how it ended.
+    pub job: Job,
 }
 
 /// What CRIU is told, by `checkpoint` and `restore` alike.

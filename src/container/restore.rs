@@ -16,7 +16,7 @@ use super::criu::service::{Notice, RequestKind, Service, inherit, with_log};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
-use super::streams::Relayed;
+use super::streams::{Relay, Relayed};
 use super::{Container, files, run};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
@@ -51,11 +51,16 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     };
     let bundle = Bundle::load(global, &create)?;
     let images = Directories::open(&args.criu)?;
-    let asked = Asked { socket: args.console_socket.as_deref(), terminal: bundle.terminal(), detach: args.detach };
+    let asked = Asked {
+        socket: args.console_socket.as_deref(),
+        terminal: bundle.terminal(),
+        detach: args.detach,
+        relay: Relay::Needed,
+    };
     let console = match Console::choose(&asked)? {
         Console::Socket(socket) => Some(socket),
         // CRIU gives the terminal back to where it was; there is nothing to send.
-        Console::Callers | Console::Relayed | Console::Ours => None,
+        Console::Callers | Console::Relayed(_) | Console::Ours => None,
     };
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
@@ -92,7 +97,8 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
     let master = restoring.master.take();
     let status = pidfd.and_then(|pidfd| {
-        foreground::attend(Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None })
+        let program = Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None };
+        foreground::attend(program, None).map(|ended| ended.status())
     });
     // Once more if it fails: nobody else will clean up.
     run::remove(global, &args.id).or_else(|_| run::remove(global, &args.id))?;

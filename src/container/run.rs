@@ -1,11 +1,13 @@
 //! `run`: create and start in one, in the foreground or detached.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::console::{Asked, Console, Ours};
 use super::create::{Bundle, Made, make};
 use super::foreground::{self, Foreground};
-use super::options::{Delete, Global, Run, Selection};
+use super::job::ended::Ended;
+use super::job::{self, Task};
+use super::options::{Create, Delete, Global, Run, Selection};
 use super::start::run_poststart;
 use super::{delete, files, image, poststop};
 use crate::error::{Context, Result, Stage};
@@ -15,10 +17,23 @@ use crate::sys::process;
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
+    let Run { create: Create { id, die_with_parent, preserve_fds, .. }, job, detach, .. } = args;
+    let preserved = global.environment.preserved(*preserve_fds);
+    let asked = job::Wanted { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    job::run(global, &asked, |task| attempt(global, args, task))
+}
+
+/// How the program ended; `None` for one that runs in the background.
+fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     let mut bundle = Bundle::load(global, &args.create)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
-    let asked = Asked { socket: args.create.console_socket.as_deref(), terminal, detach: args.detach };
+    let asked = Asked {
+        socket: args.create.console_socket.as_deref(),
+        terminal,
+        detach: args.detach,
+        relay: job::relay(&args.job),
+    };
     let (console, ours) = Console::choose(&asked)?.open()?;
     if let Some(process) = &mut bundle.spec.process {
         ours.size_terminal(process);
@@ -30,15 +45,15 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut())?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
-    let status = attend(global, args, made, ours, signals);
-    match (&status, args.detach) {
+    let ended = attend(global, args, made, ours, signals, task);
+    match (&ended, args.detach) {
         (Ok(_), true) => {}
         // Failed after the program ran, or done: nothing of it stays unless asked.
         _ if args.keep => {}
         // Once more if it fails: nobody else will clean up after a `run`.
         _ => remove(global, &args.create.id).or_else(|_| remove(global, &args.create.id))?,
     }
-    status
+    ended
 }
 
 pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
@@ -46,7 +61,14 @@ pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
     delete(global, &args, &poststop)
 }
 
-fn attend(global: &Global, args: &Run, made: Made, ours: Ours, signals: Option<std::os::fd::OwnedFd>) -> Result<u8> {
+fn attend(
+    global: &Global,
+    args: &Run,
+    made: Made,
+    ours: Ours,
+    signals: Option<OwnedFd>,
+    task: Option<&mut Task<'_>>,
+) -> Result<Option<Ended>> {
     let Made { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
@@ -54,7 +76,8 @@ fn attend(global: &Global, args: &Run, made: Made, ours: Ours, signals: Option<s
         notify.wait(running.pid, running.pidfd.as_fd())?;
     }
     run_poststart(global, &container, &spec, running.pid)?;
-    let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(0) };
+    let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(None) };
     let (master, streams) = (ours.master()?, ours.streams);
-    foreground::attend(Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify })
+    let program = Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify };
+    job::attend(program, task, running.cgroup).map(Some)
 }

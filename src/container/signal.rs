@@ -31,6 +31,14 @@ pub fn parse(text: &str) -> Result<i32> {
     number.ok_or_else(unknown)
 }
 
+/// Its name, with `SIG`; those of the real time are counted from the first.
+pub fn name(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) => format!("SIGRTMIN+{}", number - libc::SIGRTMIN()),
+    }
+}
+
 fn real_time_signal(name: &str) -> Option<i32> {
     let (base, offset, sign) = match (name.strip_prefix("MIN"), name.strip_prefix("MAX")) {
         (Some(""), _) => return Some(libc::SIGRTMIN()),

@@ -32,13 +32,23 @@ pub(super) struct InputPipe {
 /// What the program gets in place of the caller's streams, by number; `None` is the caller's own.
 pub(super) type ForProgram = [Option<OwnedFd>; 3];
 
+/// Which of the caller's streams go through us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Relay {
+    /// Those that are not handed over.
+    #[default]
+    Needed,
+    /// Both outputs as well, for they are counted.
+    Outputs,
+}
+
 /// Makes pipes for those of the caller's streams that are not handed over.
-pub(super) fn relay() -> Result<(Relayed, ForProgram)> {
+pub(super) fn relay(which: Relay) -> Result<(Relayed, ForProgram)> {
     let mut ours = Relayed::default();
     let mut program: ForProgram = [None, None, None];
     for (number, caller) in CALLERS.into_iter().enumerate() {
         let stat = fs::stat(caller).at(Stage::Console, || format!("look at standard stream {number}"))?;
-        if is_harmless(&stat) {
+        if is_harmless(&stat) && (number == 0 || which == Relay::Needed) {
             continue;
         }
         let (reader, writer) = fs::pipe().at(Stage::Console, || "make a pipe")?;

@@ -91,6 +91,7 @@ fn call_count(op: &LastOp) -> usize {
         | LastOp::ControllingTerminal
         | LastOp::Scheduler(_)
         | LastOp::NoNewPrivileges
+        | LastOp::DieWithRuntime
         | LastOp::KeepCaps
         | LastOp::Caps(_)
         | LastOp::Exec => 1,
@@ -198,6 +199,7 @@ impl Builder<'_> {
                 self.must(index, libc::SYS_sched_setattr, &[0, attr, 0]);
             }
             LastOp::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
+            LastOp::DieWithRuntime => self.prctl(index, libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0),
             LastOp::KeepCaps => self.prctl(index, libc::PR_SET_KEEPCAPS, 1, 0),
             LastOp::DropBounding(mask) => {
                 for cap in bits(*mask) {

@@ -34,6 +34,8 @@ pub struct CreateOptions {
     pub keyring: Keyring,
     /// When the program starts.
     pub start: ProgramStart,
+    /// What becomes of the program when the runtime dies.
+    pub orphan: Orphan,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
     /// Which cgroup driver.
@@ -64,6 +66,16 @@ pub enum ProgramStart {
     OnSignal,
     /// At once (`run`, `exec`).
     Now,
+}
+
+/// What becomes of a program when the runtime that started it dies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Orphan {
+    /// It runs on.
+    #[default]
+    LivesOn,
+    /// The kernel kills it (`PR_SET_PDEATHSIG`).
+    Dies,
 }
 
 /// A configuration without a `linux` part.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, Keyring, ProgramStart, c_string, host_path, linux};
+use super::draft::{Draft, Keyring, Orphan, ProgramStart, c_string, host_path, linux};
 use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
@@ -23,6 +23,8 @@ pub struct ExecOptions {
     pub id: String,
     /// Its bundle.
     pub bundle: PathBuf,
+    /// What becomes of it when the runtime dies.
+    pub orphan: Orphan,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserve_fds: u32,
     /// A new session keyring, or the caller's.
@@ -90,6 +92,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         fork: Fork::AtTheEnd,
         terminal: options.terminal != Terminal::None,
         start: ProgramStart::Now,
+        orphan: options.orphan,
         preserve_fds: options.preserve_fds,
         userns: userns || host.userns == Userns::Nested,
         filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,

@@ -30,7 +30,7 @@ use op::{ChildOp, LastOp, SetupOp};
 use step::Step;
 use systemd::ScopePlan;
 
-pub use draft::{CreateOptions, Keyring, ProgramStart};
+pub use draft::{CreateOptions, Keyring, Orphan, ProgramStart};
 
 /// Everything that will be done to create a container, or to run one more process in it.
 #[derive(Debug)]

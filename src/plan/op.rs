@@ -493,6 +493,8 @@ pub enum LastOp {
     Caps(CapMasks),
     /// Raises these in the ambient set.
     Ambient(u64),
+    /// Has the kernel kill the program when the runtime dies.
+    DieWithRuntime,
     /// Tells the parent that only the start signal is missing, and waits for it on the fifo.
     Park,
     /// The same from the runtime's own code, where startContainer hooks follow.

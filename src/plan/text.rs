@@ -222,6 +222,7 @@ impl LastOp {
             LastOp::Seccomp(filter) => {
                 (Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len))
             }
+            LastOp::DieWithRuntime => (Stage::Process, "be killed when the runtime dies".into()),
             LastOp::KeepCaps => (Stage::Process, "keep capabilities over the change of user".into()),
             LastOp::DropBounding(mask) => (Stage::Process, format!("drop from the bounding set: {}", cap_list(*mask))),
             LastOp::Ids(uid, gid) => (Stage::Process, format!("become uid {uid}, gid {gid}")),

@@ -6,3 +6,4 @@ pub mod file;
 pub mod mountinfo;
 pub mod passwd;
 pub mod stat;
+pub mod status;

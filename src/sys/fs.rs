@@ -74,6 +74,15 @@ pub fn is_inherited(number: u32) -> bool {
     flags != -1 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// A descriptor of our own to what the program was started with under this number.
+pub fn dup_inherited(number: u32) -> Result<OwnedFd> {
+    match i32::try_from(number) {
+        // SAFETY: no memory is passed; what comes back is a new descriptor.
+        Ok(fd) if is_inherited(number) => cvt(unsafe { raw!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, 3) }).map(own),
+        _ => Err(Errno::EBADF),
+    }
+}
+
 /// fstat(2); works on `O_PATH` descriptors.
 pub fn stat(fd: BorrowedFd<'_>) -> Result<libc::stat> {
     let mut stat = MaybeUninit::<libc::stat>::zeroed();

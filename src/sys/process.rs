@@ -113,12 +113,39 @@ impl Exit {
     }
 }
 
+/// What a child has used, with those of its own children that it has waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChildUsage {
+    /// CPU time in user mode, in nanoseconds.
+    pub user_ns: u64,
+    /// CPU time in the kernel.
+    pub system_ns: u64,
+    /// The largest resident set of one of them, in bytes.
+    pub max_rss: u64,
+}
+
 /// waitpid(2) with `options`; `None` when `WNOHANG` finds nothing to reap.
 pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
+    wait4(pid, options, ptr::null_mut())
+}
+
+/// Waits for a child; how it ended, and what it has used.
+pub fn wait_usage(pid: i32) -> Result<Option<(Exit, ChildUsage)>> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let Some((_, exit)) = wait4(pid, 0, usage.as_mut_ptr())? else { return Ok(None) };
+    // SAFETY: plain data that was zeroed and then filled by the kernel.
+    let usage = unsafe { usage.assume_init() };
+    let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+    // ru_maxrss counts in units of 1024 bytes.
+    let (user_ns, system_ns, max_rss) = (ns(usage.ru_utime), ns(usage.ru_stime), usage.ru_maxrss as u64 * 1024);
+    Ok(Some((exit, ChildUsage { user_ns, system_ns, max_rss })))
+}
+
+fn wait4(pid: i32, options: i32, usage: *mut libc::rusage) -> Result<Option<(i32, Exit)>> {
     let mut status = 0;
     loop {
-        // SAFETY: `status` is writable; no rusage is asked for.
-        match cvt(unsafe { raw!(SYS_wait4, pid, &raw mut status, options, ptr::null_mut::<libc::rusage>()) }) {
+        // SAFETY: `status` is writable; `usage` is NULL or writable memory of the right size.
+        match cvt(unsafe { raw!(SYS_wait4, pid, &raw mut status, options, usage) }) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
             Ok(0) => return Ok(None),

@@ -2,7 +2,7 @@
 
 pub(super) mod read;
 mod types;
-mod v1;
+pub(super) mod v1;
 mod v2;
 
 use super::handle::Cgroup;

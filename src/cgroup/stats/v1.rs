@@ -8,7 +8,7 @@ use crate::cgroup::stats::read::{huge_page_sizes, number, pairs};
 use crate::cgroup::stats::types::{BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Stats};
 
 /// cpuacct.stat counts in USER_HZ, which is 100 on every architecture that has it.
-const NANOSECONDS_PER_TICK: u64 = 10_000_000;
+pub(in crate::cgroup) const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
 /// Adds what one hierarchy tells.
 pub(in crate::cgroup) fn read(member: &Member, stats: &mut Stats) -> Result<()> {

@@ -9,7 +9,7 @@ pub mod schedule;
 
 use std::ffi::CString;
 
-use super::draft::{Draft, Input, ProgramStart, c_string};
+use super::draft::{Draft, Input, Orphan, ProgramStart, c_string};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
@@ -46,6 +46,7 @@ pub(super) struct Startup<'a> {
     pub fork: Fork,
     pub terminal: bool,
     pub start: ProgramStart,
+    pub orphan: Orphan,
     pub preserve_fds: u32,
     pub userns: bool,
     pub filter: Option<Filter>,
@@ -93,6 +94,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         fork: Fork::No,
         terminal: input.options.terminal != Terminal::None,
         start: input.options.start,
+        orphan: input.options.orphan,
         preserve_fds: input.options.preserve_fds,
         userns: input.in_userns(),
         filter: crate::plan::seccomp::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
@@ -263,6 +265,10 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
     }));
     if sets.ambient != 0 {
         ops.push(LastOp::Ambient(sets.ambient));
+    }
+    if startup.orphan == Orphan::Dies {
+        // A change of ids takes it back (prctl(2)), so not earlier.
+        ops.push(LastOp::DieWithRuntime);
     }
     if startup.start == ProgramStart::OnSignal && startup.start_hooks.is_empty() {
         // An `exec` that comes before `start` must not get hold of a process without a filter. It reads from the fifo, which

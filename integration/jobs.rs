@@ -1,0 +1,530 @@
+//! Jobs: limits on time, CPU time and output, and what is told of how the program ended and what it used.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::common::process::{Output, pidfd_open, wait_readable};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
+use crate::rootless;
+
+const ONLY: &str = "no other runtime tells the result of a job";
+
+/// A run with `--result`, its output and the result.
+#[track_caller]
+fn job(bundle: Bundle, flags: &[&str]) -> (Output, Value) {
+    let container = bundle.container();
+    let done = run(&container, flags);
+    container.assert_nothing_left();
+    done
+}
+
+#[track_caller]
+fn run(container: &Container, flags: &[&str]) -> (Output, Value) {
+    let file = container.bundle.dir.join("result.json");
+    let output = container.run_with(&[&["--result", file.to_str().unwrap()], flags].concat());
+    let text = fs::read(&file).unwrap_or_else(|error| panic!("no result ({error}): {output:?}"));
+    let result: Value = serde_json::from_slice(&text).unwrap();
+    conforms(&result);
+    assert_eq!(result["id"], json!(container.id));
+    (output, result)
+}
+
+/// Every field of the schema is there, each of a type that the schema allows, and no other.
+#[track_caller]
+fn conforms(result: &Value) {
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/job-result.schema.json");
+    let schema =
+        std::env::var("BRISK_FIXTURES").map_or_else(|_| schema.into(), |dir| format!("{dir}/job-result.schema.json"));
+    let schema: Value = serde_json::from_slice(&fs::read(&schema).unwrap()).unwrap();
+    check(result, &schema, "result");
+}
+
+#[track_caller]
+fn check(value: &Value, schema: &Value, path: &str) {
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds = match &schema["type"] {
+        Value::String(one) => vec![one.as_str()],
+        list => list.as_array().unwrap().iter().map(|kind| kind.as_str().unwrap()).collect(),
+    };
+    assert!(kinds.contains(&kind), "{path} is {value}, not {kinds:?}");
+    if let Some(words) = schema.get("enum").and_then(Value::as_array) {
+        assert!(words.contains(value), "{path} is {value}, not one of {words:?}");
+    }
+    if let Some(object) = value.as_object() {
+        let fields = schema["properties"].as_object().unwrap();
+        assert_eq!(object.keys().collect::<Vec<_>>(), fields.keys().collect::<Vec<_>>(), "{path}");
+        assert_eq!(schema["required"].as_array().unwrap().len(), fields.len(), "{path}: all are required");
+        for (key, value) in object {
+            check(value, &fields[key], &format!("{path}.{key}"));
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        check(item, &schema["items"], path);
+    }
+}
+
+#[test]
+fn a_program_that_ends_by_itself() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (output, result) = job(Bundle::sh("echo done; exit 7"), &[]);
+    assert_eq!((output.code, output.stdout().as_str()), (7, "done\n"));
+    assert_eq!((&result["ended"], &result["exitCode"], &result["signal"]), (&json!("exited"), &json!(7), &Value::Null));
+    assert_eq!(result["limitsHit"], json!([]));
+    assert_eq!(result["error"], Value::Null);
+    let time = |key: &str| result[key].as_u64().unwrap();
+    assert!(time("requestedMonotonicNs") < time("startedMonotonicNs"), "{result}");
+    assert_eq!(time("finishedMonotonicNs") - time("startedMonotonicNs"), time("wallNs"), "{result}");
+    assert!(time("wallNs") < time_limit().as_nanos() as u64);
+    for key in ["requested", "started", "finished"] {
+        assert!(result[key].as_str().unwrap().ends_with('Z'), "{result}");
+    }
+}
+
+#[test]
+fn a_program_that_a_signal_ended() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (output, result) = job(Bundle::sh("kill -SEGV $$").without_ns("pid"), &[]);
+    output.exits(128 + libc::SIGSEGV);
+    assert_eq!((&result["ended"], &result["signal"]), (&json!("signaled"), &json!("SIGSEGV")));
+    assert_eq!(result["exitCode"], Value::Null);
+}
+
+#[test]
+fn out_of_memory() {
+    if brisk_only(ONLY) || lacks(&["memory"]) {
+        return;
+    }
+    let hungry =
+        || Bundle::probe(&["alloc:200000000"]).resources("memory", json!({ "limit": 32 << 20, "swap": 32 << 20 }));
+    let (output, result) = job(hungry(), &[]);
+    output.exits(128 + libc::SIGKILL);
+    assert_eq!((&result["ended"], &result["signal"]), (&json!("oom"), &json!("SIGKILL")), "{result}");
+    assert!(result["memory"]["oomKills"].as_u64().unwrap() >= 1, "{result}");
+    assert!(result["limitsHit"].as_array().unwrap().contains(&json!("memory")), "{result}");
+    if let Some(peak) = result["memory"]["peakBytes"].as_u64() {
+        assert!((24 << 20..=32 << 20).contains(&peak), "{result}");
+    }
+    job(hungry(), &["--exit-codes"]).0.exits(120);
+}
+
+#[test]
+fn one_of_its_processes_out_of_memory() {
+    if brisk_only(ONLY) || lacks(&["memory"]) {
+        return;
+    }
+    let limit = json!({ "limit": 32 << 20, "swap": 32 << 20 });
+    // The shell says 137 of its child; one that gets over it has ended as it wanted.
+    let bundle = |end: &str| Bundle::sh(&format!("/probe alloc:200000000; {end}")).resources("memory", limit.clone());
+    let with_probe = |bundle: Bundle| {
+        crate::common::bundle::copy(&host::probe(), &bundle.rootfs().join("probe"));
+        bundle
+    };
+    let (output, result) = job(with_probe(bundle("exit $?")), &[]);
+    output.exits(137);
+    assert_eq!((&result["ended"], &result["exitCode"]), (&json!("oom"), &json!(137)), "{result}");
+    let (output, result) = job(with_probe(bundle("exit 0")), &["--exit-codes"]);
+    output.ok();
+    assert_eq!(result["ended"], json!("exited"), "{result}");
+    assert!(result["memory"]["oomKills"].as_u64().unwrap() >= 1, "{result}");
+}
+
+#[test]
+fn a_program_that_takes_too_long() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    // Process 1 of a pid namespace never hears a SIGTERM that it does not catch: nothing is waited for.
+    let began = Instant::now();
+    let (output, result) = job(Bundle::idle(), &["--timeout", "300ms", "--grace", "1h"]);
+    output.exits(128 + libc::SIGKILL);
+    assert_eq!((&result["ended"], &result["limitsHit"]), (&json!("timeout"), &json!(["timeout"])), "{result}");
+    assert!(result["wallNs"].as_u64().unwrap() >= 300_000_000, "{result}");
+    assert!(began.elapsed() < time_limit());
+    job(Bundle::idle(), &["--timeout", "100ms", "--exit-codes"]).0.exits(124);
+}
+
+#[test]
+fn a_program_that_heeds_sigterm_has_time_to_end() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    let (output, result) = job(Bundle::sh(script), &["--timeout", "1s", "--grace", "1h"]);
+    assert_eq!((output.code, output.stdout().as_str()), (3, "ready\nbye\n"));
+    assert_eq!((&result["ended"], &result["exitCode"]), (&json!("timeout"), &json!(3)));
+    // One that catches it and goes on.
+    let script = "trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done";
+    let (output, result) = job(Bundle::sh(script), &["--timeout", "1s", "--grace", "200ms"]);
+    assert_eq!((output.code, output.stdout().as_str()), (137, "ready\nno\n"));
+    assert_eq!((&result["ended"], &result["signal"]), (&json!("timeout"), &json!("SIGKILL")));
+    // With no grace nobody is asked.
+    let (output, result) = job(Bundle::sh(script), &["--timeout", "1s", "--grace", "0"]);
+    assert_eq!((output.code, output.stdout().as_str()), (137, "ready\n"));
+    assert_eq!(result["ended"], json!("timeout"));
+}
+
+#[test]
+fn a_paused_program_does_not_outlive_its_time() {
+    if brisk_only(ONLY) || lacks(&["freezer"]) {
+        return;
+    }
+    let container = Bundle::sh("echo ready; while :; do sleep 1; done").container();
+    let file = container.bundle.dir.join("result.json");
+    let running = container.start_run(&["--timeout", "2s", "--result", file.to_str().unwrap()]);
+    running.wait_for_stdout(|text| text.contains("ready"));
+    container.call(&["pause", &container.id]).ok();
+    running.wait().exits(137);
+    let result: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(result["ended"], json!("timeout"));
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_program_that_uses_too_much_cpu_time() {
+    if brisk_only(ONLY) || lacks(&["cpuacct"]) {
+        return;
+    }
+    // Two processes: together they may have as much.
+    let script = "while :; do :; done & while :; do :; done";
+    let (output, result) = job(Bundle::sh(script), &["--cpu-time", "400ms", "--exit-codes"]);
+    output.exits(123);
+    assert_eq!((&result["ended"], &result["limitsHit"]), (&json!("cpu-limit"), &json!(["cpu-time"])), "{result}");
+    let used = result["cpu"]["totalNs"].as_u64().unwrap();
+    assert!((400_000_000..2_000_000_000).contains(&used), "{result}");
+    // One that waits has all the time of the world.
+    let (output, result) = job(Bundle::sh("sleep 1"), &["--cpu-time", "400ms"]);
+    output.ok();
+    assert!(result["cpu"]["totalNs"].as_u64().unwrap() < 400_000_000, "{result}");
+}
+
+#[test]
+fn a_program_that_writes_too_much() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (output, result) = job(Bundle::sh("yes"), &["--output-limit", "10k"]);
+    output.exits(137);
+    let (output, again) = job(Bundle::sh("yes; exit 0"), &["--output-limit", "10k", "--exit-codes"]);
+    assert_eq!(output.stdout(), "y\n".repeat(5 << 10));
+    output.exits(121);
+    for result in [result, again] {
+        assert_eq!((&result["ended"], &result["limitsHit"]), (&json!("output-limit"), &json!(["output"])), "{result}");
+        assert!(result["outputBytes"].as_u64().unwrap() > 10 << 10, "{result}");
+    }
+    // Both streams count, and what is within the limit arrives.
+    let (output, result) = job(Bundle::sh("echo 1234; echo 567 >&2"), &["--output-limit", "9"]);
+    assert_eq!((output.stdout(), output.stderr()), ("1234\n".into(), "567\n".into()));
+    assert_eq!((&result["ended"], &result["outputBytes"]), (&json!("exited"), &json!(9)));
+    job(Bundle::sh("echo 1234; echo 567 >&2"), &["--output-limit", "8", "--exit-codes"]).0.exits(121);
+}
+
+/// A pipe is handed over as it is, but not where it is counted.
+#[test]
+fn output_into_a_pipe_counts_as_well() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("yes").container();
+    container.bundle.write();
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let mut command = container.command(&["run", "--bundle", &dir, "--output-limit", "100000", &container.id]);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(137), 100_000));
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_that_is_passed_on_is_no_accident() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("trap 'trap - TERM; kill -TERM $$' TERM; echo ready; while :; do sleep 0.05; done")
+        .without_ns("pid")
+        .container();
+    let file = container.bundle.dir.join("result.json");
+    let running = container.start_run(&["--result", file.to_str().unwrap()]);
+    running.wait_for_stdout(|text| text.contains("ready"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    running.wait().exits(128 + libc::SIGTERM);
+    let result: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    conforms(&result);
+    assert_eq!((&result["ended"], &result["signal"]), (&json!("killed"), &json!("SIGTERM")), "{result}");
+}
+
+#[test]
+fn a_forbidden_call() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" }] });
+    let bundle = || Bundle::sh("exec mkdir /tmp/x").set("/linux/seccomp", profile.clone());
+    let (output, result) = job(bundle(), &[]);
+    output.exits(128 + libc::SIGSYS);
+    assert_eq!((&result["ended"], &result["signal"]), (&json!("seccomp"), &json!("SIGSYS")), "{result}");
+    job(bundle(), &["--exit-codes"]).0.exits(122);
+}
+
+#[test]
+fn no_program_at_all() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (output, result) = job(Bundle::new(&["/bin/nothing-here"]), &[]);
+    assert_ne!(output.code, 125);
+    assert_eq!((&result["ended"], &result["started"]), (&json!("runtime-error"), &Value::Null), "{result}");
+    assert!(result["error"]["message"].as_str().unwrap().contains("nothing-here"), "{result}");
+    assert!(!result["error"]["stage"].as_str().unwrap().is_empty());
+    job(Bundle::new(&["/bin/nothing-here"]), &["--exit-codes"]).0.exits(125);
+    // Also where not even the bundle can be read.
+    let container = Bundle::idle().container();
+    let output = container.call(&["run", "--exit-codes", "--bundle", "/nonexistent", &container.id]);
+    output.exits(125);
+}
+
+#[test]
+fn figures_are_those_of_the_kernel() {
+    if brisk_only(ONLY) || lacks(&["memory", "pids", "cpuacct"]) {
+        return;
+    }
+    // Half a second of work, 40 MB of memory, three processes beside the shell; the limit of tasks is reached.
+    let script = "/probe alloc:40000000 >/dev/null; \
+                  i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; \
+                  sleep 0.3 & sleep 0.3 & sleep 0.3 & wait; times | tail -2";
+    let bundle =
+        Bundle::sh(script).resources("memory", json!({ "limit": 256 << 20 })).resources("pids", json!({ "limit": 50 }));
+    crate::common::bundle::copy(&host::probe(), &bundle.rootfs().join("probe"));
+    let (output, result) = job(bundle, &[]);
+    let own: f64 = output.ok().stdout().split_whitespace().map(seconds).sum();
+    let total = result["cpu"]["totalNs"].as_u64().unwrap() as f64 / 1e9;
+    assert!((total - own).abs() < 0.2, "the shell says {own} s, the result {total} s: {result}");
+    if let Some(peak) = result["memory"]["peakBytes"].as_u64() {
+        assert!((40_000_000..256 << 20).contains(&peak), "{result}");
+    }
+    let largest = result["memory"]["largestProcessBytes"].as_u64().unwrap();
+    assert!((40_000_000..80_000_000).contains(&largest), "{result}");
+    if let Some(peak) = result["pids"]["peak"].as_u64() {
+        assert!((4..=8).contains(&peak), "{result}");
+    }
+    assert_eq!(result["pids"]["limitHits"], json!(0), "{result}");
+    let wall = result["wallNs"].as_u64().unwrap();
+    assert!(wall >= 300_000_000, "{result}");
+}
+
+/// `0m0.12s` of times(1), or a word.
+fn seconds(text: &str) -> f64 {
+    let Some((minutes, seconds)) = text.split_once('m') else { return 0.0 };
+    minutes.parse::<f64>().unwrap() * 60.0 + seconds.trim_end_matches('s').parse::<f64>().unwrap()
+}
+
+#[test]
+fn too_many_processes() {
+    if brisk_only(ONLY) || lacks(&["pids"]) {
+        return;
+    }
+    let bundle =
+        Bundle::sh("for i in 1 2 3 4 5 6; do sleep 0.2 & done; wait; exit 0").resources("pids", json!({ "limit": 4 }));
+    let (_, result) = job(bundle, &[]);
+    assert!(result["pids"]["limitHits"].as_u64().unwrap() >= 1, "{result}");
+    assert!(result["limitsHit"].as_array().unwrap().contains(&json!("pids")), "{result}");
+}
+
+#[test]
+fn the_result_through_a_descriptor() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("ls /proc/self/fd; exit 4").container();
+    container.bundle.write();
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let file = container.bundle.dir.join("result.json");
+    let with_file = |flags: &[&str]| {
+        let run = container.command(&[&["run", "--bundle", &dir][..], flags, &[&container.id]].concat());
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("exec \"$@\" 9>{}", file.display()), "sh"])
+            .arg(run.get_program())
+            .args(run.get_args());
+        let output = process::run(shell);
+        (output, fs::read_to_string(&file).unwrap())
+    };
+    let (output, text) = with_file(&["--result", "fd:9"]);
+    assert_eq!(output.code, 4);
+    assert!(!output.stdout().contains('9'), "the program has the descriptor: {output:?}");
+    let result: Value = serde_json::from_str(&text).unwrap();
+    conforms(&result);
+    assert_eq!(result["exitCode"], json!(4));
+    let (output, text) = with_file(&["--result", "fd:8"]);
+    assert!(output.fails().contains("--result fd:8"));
+    assert_eq!(text, "");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_result_that_nobody_could_get_is_refused_before_anything_is_made() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("echo ran").container();
+    container.bundle.write();
+    for (flags, words) in [
+        (&["--result", "/nonexistent/x"][..], "/nonexistent/x"),
+        (&["--result", "/tmp"], "not the name of a file"),
+        (&["--result", "fd:x"], "fd: and a number"),
+        (&["--timeout", "soon"], "a duration such as"),
+        (&["--output-limit", "-1"], "a size such as"),
+        (&["--timeout", "1s", "--detach"], "--detach"),
+    ] {
+        let output = container.run_with(flags);
+        assert_eq!(output.stdout(), "");
+        assert!(output.fails().contains(words), "{flags:?}");
+    }
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_second_program_has_limits_too() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let file = container.bundle.dir.join("result.json");
+    let file = file.to_str().unwrap();
+    let result = || -> Value {
+        let result = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        conforms(&result);
+        result
+    };
+    container.exec_with(&["--result", file], &["/bin/sh", "-c", "exit 5"]).exits(5);
+    assert_eq!((&result()["ended"], &result()["exitCode"]), (&json!("exited"), &json!(5)));
+    assert!(result()["cpu"]["totalNs"].is_u64(), "of the program alone: {}", result());
+    assert!(result()["memory"]["peakBytes"].is_null(), "the container's is not this program's: {}", result());
+    let deaf = "trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done";
+    let flags = ["--result", file, "--timeout", "1s", "--grace", "100ms"];
+    assert_eq!(container.exec_with(&flags, &["/bin/sh", "-c", deaf]).exits(137).stdout(), "ready\nno\n");
+    assert_eq!(result()["ended"], json!("timeout"));
+    container
+        .exec_with(&["--result", file, "--output-limit", "4", "--exit-codes"], &["/bin/sh", "-c", "yes"])
+        .exits(121);
+    container.exec_with(&["--result", file, "--exit-codes"], &["/bin/nothing"]).exits(125);
+    assert_eq!(result()["ended"], json!("runtime-error"));
+    assert_eq!(container.status(), "running", "the container goes on");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Without a cgroup there are the figures that the kernel tells the parent of a process.
+#[test]
+fn what_an_ordinary_user_can_know() {
+    if brisk_only(ONLY) || rootless::not_here() {
+        return;
+    }
+    let container = rootless::bundle(&["/bin/sh", "-c", "exit 6"]).container();
+    container.bundle.write();
+    let file = container.bundle.dir.join("result.json");
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let flags = ["run", "--bundle", &dir, "--result", file.to_str().unwrap(), &container.id];
+    process::run(rootless::as_user(&container, &flags)).exits(6);
+    let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    conforms(&result);
+    assert_eq!((&result["ended"], &result["exitCode"]), (&json!("exited"), &json!(6)));
+    assert!(result["cpu"]["totalNs"].is_u64(), "{result}");
+    assert!(result["memory"]["largestProcessBytes"].is_u64(), "{result}");
+}
+
+/// The parent of brisk ends, or brisk itself: nothing runs on.
+#[test]
+fn nothing_outlives_who_wanted_it() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for (whom, user) in [("the caller", 0), ("brisk", 0), ("brisk", 1000)] {
+        let container = Bundle::sh("echo ready; while :; do sleep 1; done")
+            .set("/process/user", json!({ "uid": user, "gid": user }))
+            .container();
+        container.bundle.write();
+        let dir = container.bundle.dir.to_str().unwrap().to_owned();
+        let run = container.command(&["run", "--die-with-parent", "--bundle", &dir, &container.id]);
+        // A shell that does not become brisk.
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "\"$@\"; echo over", "sh"]).arg(run.get_program()).args(run.get_args());
+        shell.current_dir(&container.bundle.dir);
+        let running = process::start(shell, Stdio::null());
+        running.wait_for_stdout(|text| text.contains("ready"));
+        let program = pidfd_open(container.pid()).unwrap();
+        let brisk: i32 =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap().trim().parse().unwrap();
+        let runtime = pidfd_open(brisk).unwrap();
+        let target = if whom == "brisk" { brisk } else { running.pid() };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(target), nix::sys::signal::Signal::SIGKILL).unwrap();
+        for (name, pidfd) in [("the program", &program), ("brisk", &runtime)] {
+            assert!(wait_readable(pidfd.as_fd(), time_limit()), "{whom} was killed, {name} runs on (uid {user})");
+        }
+        drop(running.wait());
+        if whom == "brisk" {
+            // Nobody was left to clean up.
+            container.delete_force().ok();
+        }
+        host::wait_until(|| container.leftovers().is_empty());
+    }
+}
+
+/// An exec ends with its caller as well, and the container does not.
+#[test]
+fn an_exec_ends_with_brisk() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let command =
+        container.command(&["exec", "--die-with-parent", &container.id, "/bin/sh", "-c", "echo $$; exec sleep 1000"]);
+    let running = process::start(command, Stdio::null());
+    running.wait_for_stdout(|text| text.ends_with('\n'));
+    let inside = running.stdout();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    running.wait().exits(137);
+    host::wait_until(|| {
+        container.exec_with(&[], &["/bin/sh", "-c", &format!("[ ! -e /proc/{} ]", inside.trim())]).code == 0
+    });
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// What is not asked for is not there: the file of an earlier result is replaced as a whole, and a command that is killed
+/// leaves none that is half.
+#[test]
+fn a_result_is_whole_or_not_there() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("echo ready; while :; do sleep 1; done").container();
+    let file = container.bundle.dir.join("result.json");
+    fs::write(&file, "of before").unwrap();
+    let running = container.start_run(&["--die-with-parent", "--result", file.to_str().unwrap()]);
+    let pid = running.pid();
+    running.wait_for_stdout(|text| text.contains("ready"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    running.wait().exits(137);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "of before");
+    container.delete_force().ok();
+    let (_, result) = run(&Bundle::sh("exit 1").container(), &[]);
+    assert_eq!(result["exitCode"], json!(1));
+}

@@ -1,0 +1,38 @@
+//! How a foreground program ended.
+
+use crate::sys::process::{ChildUsage, Exit};
+
+/// Why a program was ended by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// `--timeout`.
+    Timeout,
+    /// `--cpu-time`.
+    CpuLimit,
+    /// `--output-limit`.
+    OutputLimit,
+    /// The runtime's parent is gone (`--die-with-parent`).
+    ParentGone,
+    /// A signal that was sent to us, and that we passed on.
+    Passed(i32),
+}
+
+/// How a foreground program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::container) struct Ended {
+    /// As the kernel tells it.
+    pub exit: Exit,
+    /// What it has used, as the kernel tells the parent of a process.
+    pub usage: ChildUsage,
+    /// What we had to do with it.
+    pub cause: Option<Cause>,
+    /// How many bytes it wrote that went through us; `None` where its streams are its own.
+    pub output: Option<u64>,
+}
+
+impl Ended {
+    /// The exit status that runc gives.
+    pub fn status(&self) -> u8 {
+        self.exit.status() as u8
+    }
+}

@@ -1,0 +1,84 @@
+//! What a judge, a CI or a script needs around a foreground program: limits on its time and output, and one answer to
+//! how it ended and what it used. Nothing here runs unless it was asked for.
+//!
+//! `watch` ends the program when a limit is reached; it has no thread and no timer, only a time until which `foreground`
+//! may wait. `report` gathers the figures while the cgroup is there, and tells them when all is over.
+
+pub(super) mod ended;
+mod report;
+pub(super) mod watch;
+
+pub use report::{Ending, FAILURE, JobResult};
+
+use std::os::fd::OwnedFd;
+
+use ended::Ended;
+use report::Report;
+use watch::Watch;
+
+use super::foreground::{self, Foreground};
+use super::options::{Global, Job};
+use super::streams::Relay;
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result, Stage};
+
+/// What a command that may wait for its program was asked.
+pub(super) struct Wanted<'a> {
+    /// The container's name.
+    pub id: &'a str,
+    /// Limits, and who learns the result.
+    pub job: &'a Job,
+    /// `--die-with-parent`.
+    pub die_with_parent: bool,
+    /// Whether it does not wait.
+    pub detach: bool,
+    /// How many descriptors from 3 on are the container's.
+    pub preserved: u32,
+}
+
+/// A job that is being done.
+pub(super) struct Task<'a> {
+    job: &'a Job,
+    parent: Option<OwnedFd>,
+    report: Report,
+}
+
+/// Does the work of a command, which says how the program ended (nothing of one in the background); the exit status.
+pub(super) fn run(
+    global: &Global,
+    asked: &Wanted<'_>,
+    work: impl FnOnce(Option<&mut Task<'_>>) -> Result<Option<Ended>>,
+) -> Result<u8> {
+    if *asked.job == Job::default() && !asked.die_with_parent {
+        return Ok(work(None)?.map_or(0, |ended| ended.status()));
+    }
+    if asked.detach {
+        let what = "the result and the limits of a job need somebody who waits: not with --detach";
+        return Err(
+            Error::new(Stage::Args, what).with_hint("leave --detach out, and let the shell do it: `brisk run … &`")
+        );
+    }
+    let mut task = Task {
+        job: asked.job,
+        parent: asked.die_with_parent.then(watch::parent).transpose()?,
+        report: Report::begin(asked.id, asked.job, asked.preserved)?,
+    };
+    let done = work(Some(&mut task));
+    let done = done.and_then(|ended| ended.ok_or_else(|| Error::new(Stage::Signal, "nobody waited for the program")));
+    task.report.tell(global, asked.job, done)
+}
+
+/// Waits for the program of a command; `cgroup` is what ends with it.
+pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: Option<Cgroup>) -> Result<Ended> {
+    let Some(task) = task else { return foreground::attend(program, None) };
+    task.report.started();
+    let mut watch = Watch::new(task.job, task.parent.take(), cgroup)?;
+    let ended = foreground::attend(program, Some(&mut watch))?;
+    task.report.finished(watch.cgroup())?;
+    Ok(ended)
+}
+
+/// Which of the caller's streams a job lets through us.
+pub(super) fn relay(job: &Job) -> Relay {
+    if job.output_limit.is_some() { Relay::Outputs } else { Relay::Needed }
+}

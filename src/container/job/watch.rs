@@ -1,0 +1,200 @@
+//! The limits of a foreground program that no cgroup has: time, CPU time, output, and that somebody wants the result.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::ended::Cause;
+use crate::cgroup::Cgroup;
+use crate::container::options::Job;
+use crate::error::{Context, Error, Result, Stage};
+use crate::proc;
+use crate::sys::process;
+
+/// How long a program that heeds SIGTERM may take to end, unless told.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// CPU time is looked at no more often.
+const CPU_STEP: Duration = Duration::from_millis(5);
+
+/// Looks after the limits of one program.
+pub(in crate::container) struct Watch {
+    /// When it must be over.
+    deadline: Option<Instant>,
+    cpu: Option<CpuWatch>,
+    /// How many bytes it may write.
+    output_limit: Option<u64>,
+    /// Whoever called us.
+    parent: Option<OwnedFd>,
+    grace: Duration,
+    /// What dies with the program; none for `exec`, whose program shares the container's.
+    cgroup: Option<Cgroup>,
+    /// Why it is being ended.
+    cause: Option<Cause>,
+    /// When SIGTERM has had its time.
+    kill_at: Option<Instant>,
+}
+
+struct CpuWatch {
+    limit: u64,
+    /// Until then the limit cannot have been reached, whatever the number of CPUs.
+    next: Instant,
+}
+
+/// A descriptor of our parent, taken before anything is made.
+pub(in crate::container) fn parent() -> Result<OwnedFd> {
+    let pid = process::getppid();
+    let what = || "--die-with-parent: find the parent";
+    if pid == 0 {
+        return Err(Error::new(Stage::Signal, "--die-with-parent: the parent is in another pid namespace"));
+    }
+    let parent = process::pidfd_open(pid).at(Stage::Signal, what)?;
+    // It may have died before, and its number may be somebody else's.
+    if process::getppid() == pid { Ok(parent) } else { Err(Error::errno(Stage::Signal, what(), Errno::ESRCH)) }
+}
+
+impl Watch {
+    /// From now on the program's time counts.
+    pub fn new(job: &Job, parent: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Result<Watch> {
+        let now = Instant::now();
+        let cpu = job.cpu_time.map(|limit| {
+            if cgroup.as_ref().map(Cgroup::cpu_ns).transpose()?.flatten().is_none() {
+                let what = "--cpu-time: nothing counts the CPU time of the container";
+                return Err(
+                    Error::new(Stage::Cgroup, what).with_hint("it needs a cgroup of its own (cgroup v2 or cpuacct)")
+                );
+            }
+            Ok(CpuWatch { limit: nanoseconds(limit), next: now })
+        });
+        Ok(Watch {
+            deadline: job.timeout.map(|time| now + time),
+            cpu: cpu.transpose()?,
+            output_limit: job.output_limit.map(i64::unsigned_abs),
+            parent,
+            grace: job.grace.unwrap_or(GRACE),
+            cgroup,
+            cause: None,
+            kill_at: None,
+        })
+    }
+
+    /// The cgroup that dies with the program.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    /// A signal was passed on to the program.
+    pub fn passed(&mut self, signal: i32) {
+        self.cause.get_or_insert(Cause::Passed(signal));
+    }
+
+    /// Becomes readable when our parent is gone.
+    pub fn parent(&self) -> Option<BorrowedFd<'_>> {
+        self.parent.as_ref().filter(|_| self.kill_at.is_none()).map(AsFd::as_fd)
+    }
+
+    /// How many more bytes of output are let through.
+    pub fn output_left(&self, written: u64) -> u64 {
+        self.output_limit.map_or(u64::MAX, |limit| limit.saturating_sub(written))
+    }
+
+    /// The program has ended: why, and how much it has written where that is counted.
+    pub fn end(&mut self, written: u64) -> (Option<Cause>, Option<u64>) {
+        // What it wrote last may come after its end.
+        if self.kill_at.is_none() && self.output_limit.is_some_and(|limit| written > limit) {
+            self.cause = Some(Cause::OutputLimit);
+        }
+        (self.cause, self.output_limit.map(|_| written))
+    }
+
+    /// When to look again, whatever else happens.
+    pub fn next(&self) -> Option<Instant> {
+        match self.kill_at {
+            Some(at) => Some(at),
+            None => [self.deadline, self.cpu.as_ref().map(|cpu| cpu.next)].into_iter().flatten().min(),
+        }
+    }
+
+    /// Our parent is gone, so the program goes too.
+    pub fn orphaned(&mut self, program: Watched<'_>) -> Result<()> {
+        if self.kill_at.is_some() { Ok(()) } else { self.stop(program, Cause::ParentGone, Instant::now()) }
+    }
+
+    /// Looks at every limit and ends the program when one is reached.
+    pub fn look(&mut self, program: Watched<'_>, written: u64) -> Result<()> {
+        let now = Instant::now();
+        if let Some(at) = self.kill_at {
+            if now < at {
+                return Ok(());
+            }
+            // Once more, should it still be there by then.
+            self.kill_at = Some(now + GRACE);
+            return self.kill(program);
+        }
+        let cause = if self.output_limit.is_some_and(|limit| written > limit) {
+            Cause::OutputLimit
+        } else if self.cpu_is_used_up(now)? {
+            Cause::CpuLimit
+        } else if self.deadline.is_some_and(|deadline| now >= deadline) {
+            Cause::Timeout
+        } else {
+            return Ok(());
+        };
+        self.stop(program, cause, now)
+    }
+
+    fn stop(&mut self, program: Watched<'_>, cause: Cause, now: Instant) -> Result<()> {
+        self.cause = Some(cause);
+        // Output that nobody wants is no reason for grace, and a program that does not catch the signal either dies of it at
+        // once or, as the first process of a pid namespace, never hears of it.
+        let graceful = cause != Cause::OutputLimit && !self.grace.is_zero() && catches_term(program.pid)?;
+        self.kill_at = Some(now + if graceful { self.grace } else { GRACE });
+        if graceful { deliver(program, libc::SIGTERM) } else { self.kill(program) }
+    }
+
+    fn cpu_is_used_up(&mut self, now: Instant) -> Result<bool> {
+        let (Some(cpu), Some(cgroup)) = (&mut self.cpu, &self.cgroup) else { return Ok(false) };
+        if now < cpu.next {
+            return Ok(false);
+        }
+        let left = cpu.limit.saturating_sub(cgroup.cpu_ns()?.unwrap_or(0));
+        // With every CPU at work it is used up no sooner.
+        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        cpu.next = now + Duration::from_nanos(left / cpus).max(CPU_STEP);
+        Ok(left == 0)
+    }
+
+    fn kill(&self, program: Watched<'_>) -> Result<()> {
+        match &self.cgroup {
+            Some(cgroup) if !cgroup.is_empty() => cgroup.kill(libc::SIGKILL)?,
+            _ => {}
+        }
+        deliver(program, libc::SIGKILL)
+    }
+}
+
+fn catches_term(pid: i32) -> Result<bool> {
+    proc::status::catches(pid, libc::SIGTERM).at(Stage::Signal, || "ask whether the program catches SIGTERM")
+}
+
+/// The program that is watched.
+#[derive(Clone, Copy)]
+pub(in crate::container) struct Watched<'a> {
+    /// Its number.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: BorrowedFd<'a>,
+}
+
+fn deliver(program: Watched<'_>, signal: i32) -> Result<()> {
+    match process::pidfd_kill(program.pidfd, signal) {
+        // It has ended, which is what is wanted.
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(Error::errno(Stage::Signal, format!("send signal {signal}"), errno)),
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
