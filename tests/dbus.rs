@@ -308,6 +308,59 @@ fn what_is_left_in_a_unit_is_killed_before_it_is_stopped() {
     assert_eq!(calls(stream), ["KillUnit", "StopUnit", "ResetFailedUnit"]);
 }
 
+/// `systemctl daemon-reexec`, as an upgrade of the package does it: connections are closed, units stay.
+#[test]
+fn a_systemd_that_is_executed_anew_is_asked_again() {
+    const NO_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+    let done = |serial| message(2, &[], Some(serial), "", &[]);
+    let before = |name: &str, says: &[Vec<u8>], then: &[Vec<u8>], act: &dyn Fn(&mut Manager)| {
+        let server = Peered::new(name);
+        let mut manager = Manager::connect(server.endpoints(Peer::Manager)).unwrap();
+        std::thread::scope(|scope| {
+            let peer = scope.spawn(|| {
+                drop(server.accept(says));
+                server.accept(then)
+            });
+            act(&mut manager);
+            drop(manager);
+            calls(peer.join().unwrap())
+        })
+    };
+    let set = |manager: &mut Manager| {
+        let properties = [Property::limit("MemoryMax", Value::U64(1 << 30))];
+        assert_eq!(manager.set_properties("x.scope", &properties).unwrap(), Vec::<String>::new());
+    };
+    assert_eq!(before("reexec-set", &[], &[done(1)], &set), ["SetUnitProperties"]);
+    let stop = |manager: &mut Manager| manager.stop_unit("x.scope").unwrap();
+    // Its job was known, and ended while nobody listened.
+    let says = [done(1), reply(2, "/j")];
+    let then = [refusal(1, NO_UNIT, "gone"), refusal(2, NO_UNIT, "gone"), refusal(3, NO_UNIT, "gone")];
+    assert_eq!(before("reexec-stop", &says, &then, &stop), ["KillUnit", "StopUnit", "ResetFailedUnit"]);
+    let state = |manager: &mut Manager| {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        assert!(manager.active_state("x.scope", deadline).is_err());
+    };
+    assert_eq!(before("reexec-get", &[], &[refusal(1, NO_UNIT, "gone")], &state), ["Get"]);
+}
+
+/// On a bus it is the bus that says so.
+#[test]
+fn a_manager_that_left_the_bus_is_asked_again() {
+    let server = Peered::new("left");
+    let mut manager = Manager::connect(server.endpoints(Peer::Bus)).unwrap();
+    let left = refusal(2, "org.freedesktop.DBus.Error.NoReply", "disconnected from message bus without replying");
+    let (first, second) = std::thread::scope(|scope| {
+        let peer = scope.spawn(|| (server.accept(&[left]), server.accept(&[message(2, &[], Some(2), "", &[])])));
+        let properties = [Property::limit("MemoryMax", Value::U64(1 << 30))];
+        manager.set_properties("x.scope", &properties).unwrap();
+        drop(manager);
+        peer.join().unwrap()
+    });
+    for stream in [first, second] {
+        assert_eq!(calls(stream), ["Hello", "SetUnitProperties"]);
+    }
+}
+
 #[test]
 fn properties_that_this_systemd_lacks_are_named() {
     let server = Peered::new("properties");

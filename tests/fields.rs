@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use brisk::cli::features;
 use brisk::cli::flags::{self, Value as Takes};
 use brisk::cli::verbs::VERBS;
+use brisk::sys::seccomp::Support;
 use serde_json::Value;
 
+use crate::feature_tests::FEATURE_TESTS;
 use crate::{
     fixture,
     flag_tests::{FLAG_TESTS, OPTION_TESTS},
@@ -484,6 +487,35 @@ fn options(cases: &[String]) -> String {
     rows
 }
 
+/// The members of the document that say something: those of `linux` down to what is no object.
+fn features(cases: &[String]) -> String {
+    fn members(value: &Value, path: &str, found: &mut Vec<String>) {
+        let within =
+            matches!(path, "" | "linux" | "linux.cgroup" | "linux.seccomp" | "linux.mountExtensions" | "annotations");
+        match value.as_object().filter(|_| within) {
+            Some(object) => {
+                let dot = if path.is_empty() { "" } else { "." };
+                object.iter().for_each(|(name, value)| members(value, &format!("{path}{dot}{name}"), found));
+            }
+            None => found.push(path.to_owned()),
+        }
+    }
+    let mut found = Vec::new();
+    members(&features::document(Support::ALL), "", &mut found);
+    // Who it is; and the options have a section of their own.
+    found.retain(|path| path != "mountOptions" && !path.starts_with("annotations.brisk."));
+    for path in &found {
+        assert!(FEATURE_TESTS.iter().any(|(feature, ..)| feature == path), "FEATURE_TESTS says nothing of {path}");
+    }
+    let mut rows = String::new();
+    for (path, how, test) in FEATURE_TESTS {
+        assert!(found.iter().any(|feature| feature == path), "no feature is {path}");
+        assert!(cases.iter().any(|case| case == test), "{path}: there is no {test}");
+        rows.push_str(&format!("| `feature {path}` | {how} | {test} |\n"));
+    }
+    rows
+}
+
 fn commands(cases: &[String]) -> String {
     let mut rows = String::new();
     let scopes = std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb)));
@@ -524,10 +556,12 @@ fn the_document_has_every_field_and_flag() {
         `enableMBM` were in version 1.2 of the specification.\n\n";
     let text = format!(
         "{head}## config.json\n\n| field | what is done | kernel | test |\n|---|---|---|---|\n{}\n## Mount options\n\n\
-         What each does is in mount(8) and the specification's table.\n\n| option | test |\n|---|---|\n{}\n## Commands\n\n\
+         What each does is in mount(8) and the specification's table.\n\n| option | test |\n|---|---|\n{}\n## Features\n\n\
+         What `features` says, and what shows it.\n\n| member | with | test |\n|---|---|---|\n{}\n## Commands\n\n\
          | flag | what it does | test |\n|---|---|---|\n{}",
         fields(&cases),
         options(&cases),
+        features(&cases),
         commands(&cases)
     )
     .replace(" \n", "\n");

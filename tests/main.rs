@@ -12,6 +12,7 @@ mod criu;
 mod dbus;
 mod devices;
 mod environment;
+mod feature_tests;
 mod fields;
 mod flag_tests;
 mod fuzz_corpus;

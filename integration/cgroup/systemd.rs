@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::cgroup::limits::{misc_devices, node};
-use crate::common::{Bundle, Container, Need, host, process, runtime_name, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, host, process, runtime_name, skip_on, skip_outside_guests, skip_unless};
 use crate::rootless;
 
 /// True, with a loud word, where systemd does not run or cgroup v2 is not alone.
@@ -204,6 +204,108 @@ fn every_limit_is_a_property_and_stays() {
         (property(&container, "CPUWeight"), property(&container, "CPUQuotaPerSecUSec")),
         ("100".into(), "500ms".into())
     );
+}
+
+/// systemd writes files of its own accord after an answer: an OOMPolicy that it had before, a period without its quota.
+#[test]
+fn what_an_update_wrote_is_there_when_systemd_has_written() {
+    if not_here()
+        || skip_unless(Need::from(host::is_root()), "not every limit is a user's")
+        || skip_on(&["crun"], "lost")
+    {
+        return;
+    }
+    let container = up(bundle(&["/probe", "pause"]));
+    let update = |resources: serde_json::Value| {
+        let path = container.bundle.dir.join("update.json");
+        fs::write(&path, resources.to_string()).unwrap();
+        call(&container, &["update", "--resources", path.to_str().unwrap(), &container.id]).ok();
+    };
+    update(json!({ "unified": { "memory.oom.group": "1" }, "memory": { "limit": 64 << 20 } }));
+    assert_eq!((file(&container, "memory.oom.group"), file(&container, "memory.max")), ("1".into(), "67108864".into()));
+    update(json!({ "cpu": { "period": 50_000 } }));
+    assert_eq!(file(&container, "cpu.max"), "max 50000");
+}
+
+/// systemd knows nothing of huge pages, so nobody has enabled their controller for the scope.
+#[test]
+fn an_update_may_limit_what_nothing_was_asked_of() {
+    let pages = Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").is_dir();
+    if not_here()
+        || skip_unless(Need::from(host::is_root() && pages), "root and huge pages of 2 MB")
+        || skip_unless(Need::from(host::has_controller("hugetlb")), "no hugetlb controller")
+    {
+        return;
+    }
+    let container = up(bundle(&["/probe", "pause"]));
+    let path = container.bundle.dir.join("update.json");
+    fs::write(&path, json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 << 20 }] }).to_string()).unwrap();
+    call(&container, &["update", "--resources", path.to_str().unwrap(), &container.id]).ok();
+    assert_eq!(file(&container, "hugetlb.2MB.max"), "4194304");
+    let stats = call(&container, &["events", "--stats", &container.id]).ok().json();
+    assert!(stats["data"]["hugetlb"]["2MB"].is_object(), "{stats}");
+}
+
+/// One weight, one file: io.bfq.weight where there is BFQ.
+#[test]
+fn a_weight_of_io_is_written_once() {
+    if not_here()
+        || skip_unless(Need::from(host::is_root()), "the io controller")
+        || skip_on(&["runc", "crun"], "files")
+    {
+        return;
+    }
+    // The module that has the file.
+    let _ = Command::new("modprobe").arg("bfq").status();
+    let limits = json!({ "blockIO": { "weight": 300 } });
+    let container = up(bundle(&["/probe", "pause"]).set("/linux/resources", limits));
+    let dir = cgroup(&container);
+    let read = |name: &str| fs::read_to_string(dir.join(name)).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let found = (read("io.bfq.weight"), read("io.weight"));
+    let with_bfq =
+        ("default 300".to_owned(), if dir.join("io.weight").exists() { "default 100" } else { "" }.to_owned());
+    let without = (String::new(), "default 2930".to_owned());
+    assert!(found == with_bfq || found == without, "{found:?}, wanted {with_bfq:?} or {without:?}");
+}
+
+/// The kernel has the last word on a limit when the child, process 1 of its namespace, is in the scope already: it never
+/// hears the TERM of a stop.
+#[test]
+fn a_limit_that_the_kernel_refuses_does_not_wait_for_systemd() {
+    if not_here() || skip_unless(Need::from(host::is_root()), "cpuset is not a user's everywhere") {
+        return;
+    }
+    let container = bundle(&["/probe", "pause"]).resources("cpu", json!({ "cpus": "777" })).container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let error = call(&container, &["create", "--bundle", dir, &container.id]).fails();
+    assert!(!error.contains("timed out"), "{error}");
+    assert_eq!(units(), "");
+    container.assert_nothing_left();
+}
+
+/// As every upgrade of its package does.
+#[test]
+fn systemd_may_execute_itself_anew_meanwhile() {
+    if not_here() || skip_outside_guests("systemd is executed anew") || skip_on(&["crun"], "fails") {
+        return;
+    }
+    let reexec = || {
+        let user = (!host::is_root()).then_some("--user");
+        Command::new("systemctl").args(user).arg("daemon-reexec").spawn().unwrap()
+    };
+    for round in 0..4 {
+        let container = up(bundle(&["/probe", "pause"]));
+        for limit in [64 << 20, 32 << 20] {
+            let mut meanwhile = reexec();
+            call(&container, &["update", "--memory", &limit.to_string(), &container.id]).ok();
+            assert_eq!(file(&container, "memory.max"), limit.to_string(), "round {round}");
+            meanwhile.wait().unwrap();
+        }
+        let mut meanwhile = reexec();
+        call(&container, &["delete", "--force", &container.id]).ok();
+        meanwhile.wait().unwrap();
+        assert_eq!(units(), "", "round {round}");
+    }
 }
 
 #[test]

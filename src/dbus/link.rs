@@ -44,6 +44,14 @@ pub enum Silence {
 }
 
 impl Silence {
+    /// What a failed call was: one that could not be sent because the other end had closed is answered by nobody.
+    pub fn of(error: Error) -> Silence {
+        match error.root_errno() {
+            Some(Errno::EPIPE | Errno::ECONNRESET) => Silence::Closed,
+            _ => Silence::Failed(error),
+        }
+    }
+
     /// As an error, for callers to whom a closed connection is one.
     pub fn into_error(self) -> Error {
         match self {

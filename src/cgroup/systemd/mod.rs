@@ -146,26 +146,32 @@ impl Manager {
 
     /// Stops a unit, which kills what is left in it, and waits for its end. A unit that is gone is stopped.
     pub fn stop_unit(&mut self, unit: &str) -> Result<()> {
-        let what = || format!("stop unit {unit}");
         let deadline = Instant::now() + TIMEOUT;
-        self.watch_jobs(unit, deadline)?;
+        loop {
+            match self.stop_once(unit, deadline) {
+                Ok(()) => return self.reset_failed(unit),
+                Err(Silence::Closed) => self.reopen(deadline)?,
+                Err(Silence::Failed(error)) => return Err(error).at(Stage::Cgroup, || format!("stop unit {unit}")),
+            }
+        }
+    }
+
+    fn stop_once(&mut self, unit: &str, deadline: Instant) -> std::result::Result<(), Silence> {
+        self.watch_jobs(unit, deadline).map_err(Silence::of)?;
         // The processes first: systemd only asks them to end and waits, and the first process of a pid namespace that has
         // no handler for the signal never gets it. What comes of it is seen by the stop that follows.
         let kill = vec![Value::str(unit), Value::str("all"), Value::I32(libc::SIGKILL)];
-        self.send("KillUnit", kill, deadline)?;
-        let answer =
-            self.call("StopUnit", vec![Value::str(unit), Value::str("replace")], deadline).at(Stage::Cgroup, what)?;
-        if !answer.is("NoSuchUnit") {
-            let job = answer.done(what)?.strings().into_iter().next().unwrap_or_default();
-            match self.job_result(&job, deadline) {
-                Ok(result) if result == "done" => {}
-                Ok(result) => {
-                    return Err(Error::new(Stage::Cgroup, format!("{}: its job ended as {result:?}", what())));
-                }
-                Err(silence) => return Err(silence.into_error()).at(Stage::Cgroup, what),
-            }
+        self.send("KillUnit", kill, deadline).map_err(Silence::of)?;
+        let stop = vec![Value::str(unit), Value::str("replace")];
+        let answer = self.ask(PATH, MANAGER, ("StopUnit", stop), deadline)?;
+        if answer.is("NoSuchUnit") {
+            return Ok(());
         }
-        self.reset_failed(unit)
+        let job = answer.done(|| "it is refused".into()).map_err(Silence::Failed)?.strings();
+        match self.job_result(&job.into_iter().next().unwrap_or_default(), deadline)? {
+            result if result == "done" => Ok(()),
+            result => Err(Silence::Failed(Error::new(Stage::Cgroup, format!("its job ended as {result:?}")))),
+        }
     }
 
     /// Lets systemd forget that a unit failed, and with that the unit.
@@ -223,15 +229,8 @@ impl Manager {
 
     fn property(&mut self, path: &str, interface: &str, name: &str, deadline: Instant) -> Result<String> {
         let what = || format!("read property {name} of {path}");
-        let call = Call {
-            destination: self.destination(),
-            path,
-            interface: "org.freedesktop.DBus.Properties",
-            member: "Get",
-            body: vec![Value::str(interface), Value::str(name)],
-        };
-        let serial = self.link.send(&call, deadline)?;
-        let message = self.answer(serial, deadline).map_err(Silence::into_error)?.done(what)?;
+        let get = || ("Get", vec![Value::str(interface), Value::str(name)]);
+        let message = self.repeated(path, "org.freedesktop.DBus.Properties", get, deadline)?.done(what)?;
         let text = message.strings().into_iter().next();
         text.ok_or_else(|| Error::new(Stage::Cgroup, format!("{}: it is not a text", what())))
     }
@@ -249,8 +248,46 @@ impl Manager {
     }
 
     fn call(&mut self, member: &str, body: Vec<Value>, deadline: Instant) -> Result<Answer> {
-        let serial = self.send(member, body, deadline)?;
-        self.answer(serial, deadline).map_err(Silence::into_error)
+        self.repeated(PATH, MANAGER, || (member, body.clone()), deadline)
+    }
+
+    /// A call that may be made twice: it is, where systemd executed itself anew meanwhile (`systemctl daemon-reexec`, as each
+    /// upgrade of its package does) and closed its connections.
+    fn repeated<'a>(
+        &mut self,
+        path: &str,
+        interface: &str,
+        call: impl Fn() -> (&'a str, Vec<Value>),
+        deadline: Instant,
+    ) -> Result<Answer> {
+        loop {
+            match self.ask(path, interface, call(), deadline) {
+                Ok(answer) => return Ok(answer),
+                Err(Silence::Closed) => self.reopen(deadline)?,
+                Err(Silence::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        path: &str,
+        interface: &str,
+        (member, body): (&str, Vec<Value>),
+        deadline: Instant,
+    ) -> std::result::Result<Answer, Silence> {
+        let call = Call { destination: self.destination(), path, interface, member, body };
+        let serial = self.link.send(&call, deadline).map_err(Silence::of)?;
+        match self.answer(serial, deadline)? {
+            // It left the bus before it could answer; who connects anew is kept waiting until it is back.
+            Answer::Refused { error, .. } if error == "org.freedesktop.DBus.Error.NoReply" => Err(Silence::Closed),
+            answer => Ok(answer),
+        }
+    }
+
+    fn reopen(&mut self, deadline: Instant) -> Result<()> {
+        self.link = open(&self.endpoints, deadline)?;
+        Ok(())
     }
 
     /// On a bus only the ends of this unit's jobs: on a busy host there are many others.
