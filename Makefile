@@ -120,7 +120,7 @@ parity: test-deps release test-programs ## the same tests on runc and crun: what
 test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-shim test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
 
 test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
-	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM)
+	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM) $(WORDS)
 
 soak: release ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000

@@ -4,7 +4,7 @@
 //! /proc/self/maps) is 12 system calls and the pages they touch, and `sys::process::prepare` does what of it is needed.
 #![no_main]
 
-/// The tests run a debug build, too: there an allocation in the child ends it with a message.
+/// The tests run a debug build, too: there an allocation in a child ends it with status 134.
 #[cfg(debug_assertions)]
 #[global_allocator]
 static ALLOCATOR: brisk::sys::child_allocator::ChildAllocator = brisk::sys::child_allocator::ChildAllocator;

@@ -78,7 +78,7 @@ impl File {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, before_comment(line)))
     }
 
-    /// Whether it is, or is inside, `module`, as `child` or `sys/tail`.
+    /// Whether it is, or is inside, `module`, as `child` or `sys/last_calls`.
     fn is_in(&self, module: &str) -> bool {
         self.path.starts_with(module) || self.path == Path::new(&format!("{module}.rs"))
     }

@@ -571,3 +571,41 @@ fn help_tells_where_to_begin() {
         assert!(own.lines().chain(all.lines()).all(|line| line.chars().count() <= 80), "{own}");
     }
 }
+
+/// Errors name the container, and every id is checked, by what `ids` gives.
+#[test]
+fn a_command_that_takes_an_id_gives_it() {
+    for row in VERBS {
+        let takes = row.positionals.iter().any(|positional| positional.name == "ID");
+        let words = row.positionals.iter().map(|positional| match positional.name {
+            "ID" => "some-id",
+            "ACTION" => "add",
+            "SHELL" => "bash",
+            "SIGNAL" => "TERM",
+            _ => "/x",
+        });
+        let line = [row.name].into_iter().chain(words).collect::<Vec<_>>().join(" ");
+        let expected: &[&str] = if takes { &["some-id"] } else { &[] };
+        assert_eq!(request(&line).ids(), expected, "{line}");
+    }
+}
+
+/// FLAG_TESTS of tests/flag_tests.rs names nothing that is not there.
+#[test]
+fn no_flag_is_tested_that_does_not_exist() {
+    for (verbs, names, test) in crate::flag_tests::FLAG_TESTS {
+        for verb in verbs.split(' ') {
+            let scope =
+                (!verb.is_empty()).then(|| Verb::named(verb).unwrap_or_else(|| panic!("{test}: no command {verb}")));
+            let known: Vec<&str> = flags::of(scope).map(|flag| flag.long).collect();
+            let some = |name: &&str| known.contains(name);
+            assert!(names.split(' ').any(|name| some(&name)), "{test}: {verb} takes none of {names}");
+        }
+        for name in names.split(' ') {
+            let taken = verbs.split(' ').any(|verb| {
+                flags::of((!verb.is_empty()).then(|| Verb::named(verb)).flatten()).any(|flag| flag.long == name)
+            });
+            assert!(taken, "{test}: no command of {verbs:?} takes --{name}");
+        }
+    }
+}

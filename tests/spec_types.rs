@@ -107,13 +107,18 @@ fn everything() -> String {
     std::fs::read_to_string(fixture("bundles/everything/config.json")).expect("the fixture")
 }
 
+/// What oci-spec 0.10 lacks, or writes in another case, as JSON pointers: it is compared with the text alone.
+const NOT_IN_OCI_SPEC: &[&str] = &["/linux/intelRdt/enableCMT", "/linux/intelRdt/enableMBM"];
+
 #[test]
 fn everything_comes_back_as_it_was() {
     let text = everything();
-    // oci-spec 0.10 writes the specification's enableCMT and enableMBM in another case.
-    let known: String =
-        text.lines().filter(|line| !line.contains("enableCMT") && !line.contains("enableMBM")).collect();
-    compare::<Spec, oci_spec::runtime::Spec>(&known, "everything");
+    let mut known: Value = serde_json::from_str(&text).expect("JSON");
+    for path in NOT_IN_OCI_SPEC {
+        let (above, field) = path.rsplit_once('/').unwrap();
+        known.pointer_mut(above).and_then(Value::as_object_mut).unwrap().remove(field).expect(path);
+    }
+    compare::<Spec, oci_spec::runtime::Spec>(&known.to_string(), "everything");
     let was = serde_json::from_str(&text).expect("JSON");
     assert_eq!(difference(&through::<Spec>(&text, "everything"), &was, ""), None);
 }

@@ -91,38 +91,12 @@ impl Cgroup {
     }
 }
 
-/// What the kernel takes, where it refuses a value and does not say why.
-const ADVICE: &[(&[&str], &str)] = &[
-    (
-        &["cpuset.cpus"],
-        "the CPUs of this machine are in /sys/devices/system/cpu/online, those that the cgroup above has in its cpuset.cpus",
-    ),
-    (
-        &["cpuset.mems"],
-        "the memory nodes of this machine are in /sys/devices/system/node/online, those that the cgroup above has in its \
-         cpuset.mems",
-    ),
-    (
-        &["cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max"],
-        "the quota is at least 1000 µs, the period 1000 to 1000000 µs, and no cgroup may have more than the one above",
-    ),
-    (
-        &["cpu.rt_runtime_us", "cpu.rt_period_us"],
-        "real-time time is given from what the cgroup above has in its cpu.rt_runtime_us: 0 unless somebody gave it some",
-    ),
-    (
-        &["blkio.weight", "blkio.bfq.weight", "io.bfq.weight", "io.weight"],
-        "a weight is 10 to 1000 (io.weight: 1 to 10000)",
-    ),
-    (&["memory.swappiness"], "swappiness is 0 to 100"),
-];
-
 fn failed(member: &Member, file: &str, value: &str, errno: Errno) -> Error {
     let what = format!("write {} to {}/{file}", value.escape_debug(), member.path());
     let error = Error::errno(Stage::Cgroup, what, errno).doing(Deed::WriteLimit, format!("{}/{file}", member.path()));
     let refused = matches!(errno, Errno::EINVAL | Errno::ERANGE | Errno::EACCES | Errno::ENOSPC);
-    match ADVICE.iter().find(|(files, _)| refused && files.contains(&file)) {
-        Some((_, advice)) => error.with_hint(*advice),
+    match files::find(file).and_then(|file| file.advice).filter(|_| refused) {
+        Some(advice) => error.with_hint(advice),
         None => error,
     }
 }

@@ -22,7 +22,7 @@ use nix::errno::Errno;
 use crate::plan::Plan;
 use crate::plan::op::{LastOp, MountSource, Refusal, SetupOp};
 use crate::sys::last_calls::Block;
-use crate::sys::{child_allocator, cred, fs, mount, process, signal, socket, tty};
+use crate::sys::{cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
 /// Why an operation failed, with more about the object where the plan cannot say it.
@@ -121,7 +121,6 @@ struct Child<'a> {
 
 /// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::last_calls`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
-    child_allocator::forbid();
     let plan = inherited.plan;
     let mut child = Child {
         inherited,

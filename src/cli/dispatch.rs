@@ -25,7 +25,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Create(args) => container::create(global, args),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
-        Request::Delete(args) => container::delete(global, args, &container::poststop),
+        Request::Delete(args) => container::delete(global, args),
         Request::Kill(args) => container::kill(global, args),
         Request::Pause(id) => container::pause(global, id),
         Request::Resume(id) => container::resume(global, id),

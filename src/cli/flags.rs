@@ -1,6 +1,6 @@
 //! The flags: one row each, the union of what runc 1.5, crun 1.29 and youki 0.7 take, and brisk's own. A row says
-//! where the value goes, and that place is a field of the options of each command that takes the flag: a flag that
-//! nothing reads does not compile.
+//! where the value goes, and that place is a field of the options of each command that takes the flag: a flag without
+//! a field does not compile. That somebody reads the field is shown by the flag's test (tests/flag_tests.rs).
 
 use std::ffi::OsStr;
 

@@ -14,7 +14,7 @@ use super::criu::service::{CriuFeature, Notice, RequestKind, Service, with_log};
 use super::criu::streams::{self, Stream};
 use super::freeze::locked;
 use super::options::{Checkpoint, Criu, Delete, Global, Selection};
-use super::{Container, delete, poststop};
+use super::{Container, delete};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::plan::namespace::Namespaces;
@@ -56,7 +56,7 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
     }
     // CRIU has killed its processes: what is left is as of a container that has ended, and runc deletes it.
     let args = Delete { which: Selection::one(&*args.id), force: true, trace: None };
-    delete(global, &args, &poststop)
+    delete(global, &args)
 }
 
 fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Result<()> {

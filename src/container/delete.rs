@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use super::options::{Delete, Global};
+use super::start::poststop;
 use super::{Container, files, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Deed, Error, Result, Stage};
@@ -14,9 +15,6 @@ use crate::plan::systemd::driver::plan_cgroup;
 use crate::spec::Spec;
 use crate::state::{Dir, Life, Record, Status, Wait, does_not_exist};
 use crate::sys;
-
-/// Runs the poststop hooks, given the record and the text of config.json.
-pub type Poststop<'a> = &'a dyn Fn(&Global, &Record, &[u8]) -> Result<()>;
 
 /// How long a killed process may take to be gone; runc waits as long. One that is stuck in the kernel (a
 /// dead NFS server) takes longer.
@@ -29,13 +27,13 @@ enum Force {
 }
 
 /// Removes containers with everything they hold.
-pub fn delete(global: &Global, args: &Delete, poststop: Poststop) -> Result<()> {
+pub fn delete(global: &Global, args: &Delete) -> Result<()> {
     let ids = select::select(&global.root, &args.which)?;
     let force = if args.force { Force::Yes } else { Force::No };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let done = select::each(&ids, global.warn, |id| {
         mark(&mut trace, &format!("find container {id}"));
-        one(global, id, force, poststop, &mut trace)
+        one(global, id, force, &mut trace)
     });
     files::write_trace(global, args.trace.as_deref(), trace);
     done
@@ -47,7 +45,7 @@ fn mark(trace: &mut Option<Trace>, what: &str) {
     }
 }
 
-fn one(global: &Global, id: &str, force: Force, poststop: Poststop, trace: &mut Option<Trace>) -> Result<()> {
+fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Result<()> {
     let gone = || match force {
         Force::Yes => Ok(()),
         Force::No => Err(does_not_exist(&global.root, id)),

@@ -36,7 +36,7 @@ mod view;
 
 pub use checkpoint::checkpoint;
 pub use create::{create, plan};
-pub use delete::{Poststop, delete};
+pub use delete::delete;
 pub use events::{Event, events, stats};
 pub use exec::exec;
 pub use fit::{Misfit, Severity, misfits};

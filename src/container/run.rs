@@ -9,7 +9,7 @@ use super::job::ended::Ended;
 use super::job::{self, Task};
 use super::options::{Create, Delete, Global, Run, Selection};
 use super::start::run_poststart;
-use super::{delete, files, image, poststop};
+use super::{delete, files, image};
 use crate::error::{Context, Result, Stage};
 use crate::launch::Trace;
 use crate::plan::ProgramStart;
@@ -58,7 +58,7 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
 
 pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
     let args = Delete { which: Selection::one(id), force: true, trace: None };
-    delete(global, &args, &poststop)
+    delete(global, &args)
 }
 
 fn attend(

@@ -9,7 +9,25 @@ pub(super) fn deed(op: &ChildOp<'_>) -> Option<(Deed, String)> {
         ChildOp::Setup(op) => of_setup(op),
         ChildOp::Last(LastOp::Exec) => Some((Deed::Execve, String::new())),
         ChildOp::Last(LastOp::Fork) => Some((Deed::Clone, String::new())),
-        ChildOp::Last(_) => None,
+        ChildOp::Last(
+            LastOp::LeaveRuntime
+            | LastOp::CloseFrom(_)
+            | LastOp::NewSession
+            | LastOp::ControllingTerminal
+            | LastOp::Scheduler(_)
+            | LastOp::NoNewPrivileges
+            | LastOp::Seccomp(_)
+            | LastOp::KeepCaps
+            | LastOp::DropBounding(_)
+            | LastOp::Ids(..)
+            | LastOp::Caps(_)
+            | LastOp::Ambient(_)
+            | LastOp::DieWithRuntime
+            | LastOp::Park
+            | LastOp::AwaitStart
+            | LastOp::Undumpable
+            | LastOp::Hook(..),
+        ) => None,
     }
 }
 
@@ -26,7 +44,46 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         SetupOp::Label(label) => (Deed::Label, text(&label.value)),
         SetupOp::Rlimit(_) => (Deed::Rlimit, String::new()),
         SetupOp::Program { name, .. } => (Deed::FindProgram, text(name)),
-        _ => return None,
+        SetupOp::End
+        | SetupOp::Sync(_)
+        | SetupOp::Wait(_)
+        | SetupOp::JoinCgroup
+        | SetupOp::TakeTrees(_)
+        | SetupOp::AskForHost(_)
+        | SetupOp::AskForOne
+        | SetupOp::BecomeRoot
+        | SetupOp::TimeOffsets(_)
+        | SetupOp::EnterTime
+        | SetupOp::Keyring
+        | SetupOp::Undumpable
+        | SetupOp::Hostname(_)
+        | SetupOp::Domainname(_)
+        | SetupOp::Loopback
+        | SetupOp::HostPropagation(_)
+        | SetupOp::OpenDir(_)
+        | SetupOp::Mknod { .. }
+        | SetupOp::BindDevice { .. }
+        | SetupOp::Symlink { .. }
+        | SetupOp::Unmount { .. }
+        | SetupOp::SetAttr { .. }
+        | SetupOp::Mask(_)
+        | SetupOp::ReadonlyPath(..)
+        | SetupOp::ReadonlyRoot
+        | SetupOp::RootPropagation(..)
+        | SetupOp::Procfs
+        | SetupOp::Hook(_)
+        | SetupOp::Enter(Enter::Chroot | Enter::Move)
+        | SetupOp::Console { .. }
+        | SetupOp::OwnStreams(_)
+        | SetupOp::Umask(_)
+        | SetupOp::Groups(_)
+        | SetupOp::Cwd { .. }
+        | SetupOp::Home(_)
+        | SetupOp::IoPriority(_)
+        | SetupOp::MemoryPolicy(..)
+        | SetupOp::Personality(_)
+        | SetupOp::NewSession
+        | SetupOp::ControllingTerminal => return None,
     })
 }
 

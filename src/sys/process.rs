@@ -8,7 +8,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::fs::own;
-use super::{Result, cvt, done, raw};
+use super::{Result, child_allocator, cvt, done, raw};
 
 /// What [`clone3`] returns, on each side.
 #[derive(Debug)]
@@ -53,7 +53,10 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     // SAFETY: `raw` is a whole clone_args of the size given; no stack is named and CLONE_VM is not set, so the
     // child continues on a copy of this one; the pidfd pointer stays valid for the call.
     match cvt(unsafe { raw!(SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })? {
-        0 => Ok(Cloned::Child),
+        0 => {
+            child_allocator::forbid();
+            Ok(Cloned::Child)
+        }
         pid => Ok(Cloned::Parent { pid: pid as i32, pidfd: own(pidfd.into()) }),
     }
 }

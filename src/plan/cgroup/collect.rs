@@ -23,11 +23,20 @@ impl Limits {
 
     /// A file the kernel may lack.
     pub fn put_or(&mut self, file: &LimitFile, value: impl ToString, missing: WhenMissing) {
-        self.put_named((file.controller(), file.name), value, missing);
+        self.named(file.controller(), file.name, value, missing);
     }
 
-    /// A file by its controller and name.
-    pub fn put_named(&mut self, (controller, file): (&str, &str), value: impl ToString, missing: WhenMissing) {
+    /// A file that there is for each size of huge pages.
+    pub fn put_sized(&mut self, file: &LimitFile, size: &str, value: impl ToString, missing: WhenMissing) {
+        self.named(file.controller(), &file.sized(size), value, missing);
+    }
+
+    /// A file that `linux.resources.unified` names.
+    pub fn put_unified(&mut self, controller: &str, file: &str, value: &str) {
+        self.named(controller, file, value, WhenMissing::Fail);
+    }
+
+    fn named(&mut self, controller: &str, file: &str, value: impl ToString, missing: WhenMissing) {
         self.writes.push(Write {
             controller: controller.to_owned(),
             file: file.to_owned(),

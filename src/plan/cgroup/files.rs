@@ -1,5 +1,5 @@
 //! Every file that a limit is written to, and what is known of it. What computes limits, admits them, gives them to systemd
-//! and puts them back asks here, and names a file nowhere else.
+//! and puts them back asks here, and names a file nowhere else. (Statistics read other files, and name those.)
 
 use crate::plan::cgroup::write::Version;
 
@@ -26,6 +26,8 @@ pub struct LimitFile {
     pub capacity: Option<Capacity>,
     /// The file that tells how much is in use.
     pub used: Option<&'static str>,
+    /// What the kernel takes, where it refuses a value and does not say why.
+    pub advice: Option<&'static str>,
 }
 
 /// What a number counts.
@@ -101,6 +103,20 @@ pub enum Capacity {
     Cpu,
 }
 
+/// What the kernel takes.
+mod advice {
+    pub const CPUS: &str = "the CPUs of this machine are in /sys/devices/system/cpu/online, those that the cgroup above has in its \
+        cpuset.cpus";
+    pub const MEMS: &str = "the memory nodes of this machine are in /sys/devices/system/node/online, those that the cgroup above has \
+        in its cpuset.mems";
+    pub const BANDWIDTH: &str = "the quota is at least 1000 µs, the period 1000 to 1000000 µs, and no cgroup may have more than the one \
+        above";
+    pub const REAL_TIME: &str = "real-time time is given from what the cgroup above has in its cpu.rt_runtime_us: 0 unless somebody \
+        gave it some";
+    pub const WEIGHTS: &str = "a weight is 10 to 1000 (io.weight: 1 to 10000)";
+    pub const PERCENT: &str = "swappiness is 0 to 100";
+}
+
 impl LimitFile {
     const fn new(name: &'static str, version: Option<Version>, unit: ValueUnit) -> LimitFile {
         LimitFile {
@@ -114,12 +130,18 @@ impl LimitFile {
             property: None,
             capacity: None,
             used: None,
+            advice: None,
         }
     }
 
     const fn field(mut self, field: &'static str, zero: Zero) -> LimitFile {
         self.field = Some(field);
         self.zero = zero;
+        self
+    }
+
+    const fn advice(mut self, text: &'static str) -> LimitFile {
+        self.advice = Some(text);
         self
     }
 
@@ -207,7 +229,7 @@ files! {
         [.field("memory/kernelTCP", Unset).unlimited("-1")];
     OOM_CONTROL = V1 "memory.oom_control" Flag
         [.field("memory/disableOOMKiller", Itself).shape(Line("oom_kill_disable"))];
-    SWAPPINESS = V1 "memory.swappiness" Percent [.field("memory/swappiness", Itself)];
+    SWAPPINESS = V1 "memory.swappiness" Percent [.field("memory/swappiness", Itself).advice(advice::PERCENT)];
 
     MEMORY_MIN = V2 "memory.min" Bytes [.unlimited("max").property(Number("MemoryMin"))];
     MEMORY_LOW = V2 "memory.low" Bytes
@@ -223,24 +245,24 @@ files! {
 
     CPU_SHARES = V1 "cpu.shares" Weight [.field("cpu/shares", Unset).property(Number("CPUShares"))];
     CFS_PERIOD = V1 "cpu.cfs_period_us" Microseconds
-        [.field("cpu/period", Unset).property(UnitProperty::Bandwidth)];
+        [.field("cpu/period", Unset).property(UnitProperty::Bandwidth).advice(advice::BANDWIDTH)];
     CFS_QUOTA = V1 "cpu.cfs_quota_us" Microseconds
-        [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None)];
+        [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).advice(advice::BANDWIDTH)];
     CFS_BURST = V1 "cpu.cfs_burst_us" Microseconds [.field("cpu/burst", Itself)];
-    RT_PERIOD = V1 "cpu.rt_period_us" Microseconds [.field("cpu/realtimePeriod", Unset)];
-    RT_RUNTIME = V1 "cpu.rt_runtime_us" Microseconds [.field("cpu/realtimeRuntime", Unset).unlimited("-1")];
+    RT_PERIOD = V1 "cpu.rt_period_us" Microseconds [.field("cpu/realtimePeriod", Unset).advice(advice::REAL_TIME)];
+    RT_RUNTIME = V1 "cpu.rt_runtime_us" Microseconds [.field("cpu/realtimeRuntime", Unset).unlimited("-1").advice(advice::REAL_TIME)];
     CPU_WEIGHT = V2 "cpu.weight" Weight [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
     CPU_MAX = V2 "cpu.max" Microseconds
-        [.field("cpu/quota", Unset).unlimited("max").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None)];
+        [.field("cpu/quota", Unset).unlimited("max").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).advice(advice::BANDWIDTH)];
     CPU_MAX_BURST = V2 "cpu.max.burst" Microseconds [.field("cpu/burst", Itself)];
     CPU_IDLE = BOTH "cpu.idle" Flag [.field("cpu/idle", Itself).property(UnitProperty::Idle)];
 
-    CPUSET_CPUS = BOTH "cpuset.cpus" List [.field("cpu/cpus", Itself).property(Mask("AllowedCPUs"))];
-    CPUSET_MEMS = BOTH "cpuset.mems" List [.field("cpu/mems", Itself).property(Mask("AllowedMemoryNodes"))];
+    CPUSET_CPUS = BOTH "cpuset.cpus" List [.field("cpu/cpus", Itself).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
+    CPUSET_MEMS = BOTH "cpuset.mems" List [.field("cpu/mems", Itself).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
 
     BLKIO_WEIGHT = V1 "blkio.weight" Weight
-        [.field("blockIO/weight", Unset).property(Number("BlockIOWeight"))];
-    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" Weight [.field("blockIO/weight", Unset)];
+        [.field("blockIO/weight", Unset).property(Number("BlockIOWeight")).advice(advice::WEIGHTS)];
+    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" Weight [.field("blockIO/weight", Unset).advice(advice::WEIGHTS)];
     BLKIO_LEAF_WEIGHT = V1 "blkio.leaf_weight" Weight [.field("blockIO/leafWeight", Unset)];
     BLKIO_WEIGHT_DEVICE = V1 "blkio.weight_device" Weight [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
     BLKIO_BFQ_WEIGHT_DEVICE = V1 "blkio.bfq.weight_device" Weight
@@ -252,9 +274,9 @@ files! {
     BLKIO_READ_IOPS = V1 "blkio.throttle.read_iops_device" Rate [.shape(Keyed("0"))];
     BLKIO_WRITE_IOPS = V1 "blkio.throttle.write_iops_device" Rate [.shape(Keyed("0"))];
     IO_WEIGHT = V2 "io.weight" Weight
-        [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight)];
+        [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight).advice(advice::WEIGHTS)];
     IO_BFQ_WEIGHT = V2 "io.bfq.weight" Weight
-        [.field("blockIO/weight", Unset).shape(Keyed("default"))];
+        [.field("blockIO/weight", Unset).shape(Keyed("default")).advice(advice::WEIGHTS)];
     IO_MAX = V2 "io.max" Rate
         [.unlimited("max").shape(Keyed("rbps=max wbps=max riops=max wiops=max")).property(UnitProperty::IoMax)];
     IO_LATENCY = V2 "io.latency" Microseconds [.shape(Keyed("default"))];

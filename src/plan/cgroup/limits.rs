@@ -105,7 +105,7 @@ fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Resu
             Version::V2 => (files::HUGETLB_MAX, files::HUGETLB_RSVD_MAX),
         };
         for (file, missing) in [(used, WhenMissing::Fail), (reserved, WhenMissing::Skip)] {
-            out.put_named((file.controller(), &file.sized(page_size)), limit, missing);
+            out.put_sized(&file, page_size, limit, missing);
         }
     }
     Ok(())
@@ -182,7 +182,7 @@ fn unified(resources: &Resources, layout: &Layout, out: &mut Limits) -> Result<(
             return Err(refuse(format!("{}: cgroup v2 has no controller {controller} here", what())));
         }
         for line in value.split('\n').filter(|line| !line.is_empty()) {
-            out.put_named((controller, file), line, WhenMissing::Fail);
+            out.put_unified(controller, file, line);
         }
     }
     Ok(())
