@@ -32,7 +32,7 @@ RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 BUILD_TESTS = $(STATIC) integration/build $(PROGRAMS) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
 
 .PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check test-all parity soak soak-quick bench \
-	conformance man install uninstall dist deb fuzz shim test-shim test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
+	conformance man install uninstall dist deb fuzz shim test-shim test-attacks test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
 
 all: release
 
@@ -117,7 +117,10 @@ parity: test-deps release test-programs ## the same tests on runc and crun: what
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test integration-v2 parity test-deaf soak test-faults test-engines test-shim test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+test-all: test test-attacks integration-v2 parity test-deaf soak test-faults test-engines test-shim test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+
+test-attacks: release test-programs ## the races of integration/security for hours; ROUNDS=n for n times as long as in `make test`
+	BRISK_ATTACK_ROUNDS=$(or $(ROUNDS),600) BRISK=$(BRISK) integration/run $(TEST_PROGRAM) security::
 
 test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
 	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM) $(WORDS)
