@@ -352,6 +352,33 @@ fn mounts_without_a_mount_namespace_go_with_the_container() {
     assert_eq!(mounted(&container.bundle.rootfs()), 1, "only the engine's mount is left");
 }
 
+/// The root is a mount of the container's own there, whatever else it has.
+#[test]
+fn a_read_only_root_without_a_mount_namespace() {
+    if skip_on(&["runc", "crun"], "runc leaves it writable, crun leaves the mounts on the host") {
+        return;
+    }
+    for mounts in [true, false] {
+        let mut bundle = Bundle::probe(&["create:/new", "create:/tmp/new"])
+            .without_ns("mount")
+            .unset("/linux/maskedPaths")
+            .unset("/linux/readonlyPaths")
+            .set("/root/readonly", json!(true));
+        if mounts {
+            bundle = bundle.mount("tmpfs", "tmpfs", "/tmp", &[]);
+        } else {
+            bundle = bundle.set("/mounts", json!([]));
+        }
+        let container = bundle.container();
+        let out = container.run().ok().json();
+        assert_eq!(out["create:/new"]["errno"], "EROFS", "{out}");
+        assert_eq!(out["create:/tmp/new"] == "ok", mounts, "{out}");
+        container.assert_nothing_left();
+        // Nor is the directory read-only for others.
+        std::fs::write(container.bundle.rootfs().join("new"), "").unwrap();
+    }
+}
+
 /// The limits are of a user namespace and all below it, so one is made for the test.
 #[test]
 fn a_limit_on_namespaces_is_named() {

@@ -34,7 +34,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
     if !input.namespaces.contains(NamespaceKind::Mount) {
-        refuse_restrictions(input, linux)?;
+        refuse_restrictions(linux)?;
         if !mounts_on_host(input.spec) {
             draft.setup.push(SetupOp::RootHere(path));
             console(input, draft);
@@ -138,19 +138,19 @@ pub(super) fn mounts(input: &Input<'_>) -> Mounts {
 }
 
 /// Whether the container's mounts are made in the mount namespace of the caller, where `delete` has to take
-/// them away again: the bundle has mounts, but no mount namespace.
+/// them away again: the bundle has mounts, or a root that is read-only, but no mount namespace.
 pub fn mounts_on_host(spec: &Spec) -> bool {
     let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    !spec.mounts.is_empty() && namespaces.iter().all(|namespace| namespace.kind != NamespaceKind::Mount.name())
+    let any = !spec.mounts.is_empty() || spec.root.as_ref().is_some_and(|root| root.readonly);
+    any && namespaces.iter().all(|namespace| namespace.kind != NamespaceKind::Mount.name())
 }
 
-/// Without a mount namespace a container can be given mounts and another root directory, but what is hidden or
-/// made read-only would be so for the whole host.
-fn refuse_restrictions(input: &Input<'_>, linux: &Linux) -> Result<()> {
+/// Without a mount namespace a container can be given mounts and another root directory, read-only too, for its root is a
+/// mount of its own; but what is hidden or made read-only in the host's proc and sysfs would be so for the whole host.
+fn refuse_restrictions(linux: &Linux) -> Result<()> {
     let restricted = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
-    let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
-    if restricted || readonly || linux.rootfs_propagation.is_some() {
-        let what = "a read-only root, rootfsPropagation, masked and read-only paths need a mount namespace in linux.namespaces";
+    if restricted || linux.rootfs_propagation.is_some() {
+        let what = "rootfsPropagation, masked and read-only paths need a mount namespace in linux.namespaces";
         return Err(Error::new(Stage::Bundle, what));
     }
     Ok(())
