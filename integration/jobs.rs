@@ -528,3 +528,63 @@ fn a_result_is_whole_or_not_there() {
     let (_, result) = run(&Bundle::sh("exit 1").container(), &[]);
     assert_eq!(result["exitCode"], json!(1));
 }
+
+/// Others than the parent of a container's process learn how it ended.
+#[test]
+fn a_container_is_waited_for() {
+    if brisk_only("no other runtime has wait") {
+        return;
+    }
+    let container = Bundle::sh("read line < /wake; exit 9").container();
+    let wake = container.bundle.rootfs().join("wake");
+    nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    container.up();
+    assert_eq!(container.call(&["wait", "--timeout", "100ms", &container.id]).exits(124).stdout(), "");
+    let waiters: Vec<_> =
+        (0..3).map(|_| process::start(container.command(&["wait", &container.id]), Stdio::null())).collect();
+    // They wait when each has a pidfd of the process.
+    host::wait_until(|| waiters.iter().all(|waiter| holds_pidfd(waiter.pid(), container.pid())));
+    fs::write(wake, "\n").unwrap();
+    let told: Vec<Output> = waiters.into_iter().map(process::Running::wait).collect();
+    if told.iter().all(|output| output.code != 0) {
+        // Before Linux 6.15.
+        assert!(told.iter().all(|output| output.stderr().contains("how is not known")), "{told:?}");
+        assert!(container.state().get("exitStatus").is_none());
+    } else {
+        for output in told {
+            assert_eq!(output.ok().stdout(), "9\n");
+        }
+        assert_eq!(container.call(&["wait", &container.id]).ok().stdout(), "9\n", "it is kept");
+        assert_eq!(container.state()["exitStatus"], json!(9));
+        assert!(container.state()["finished"].as_str().unwrap().ends_with('Z'));
+    }
+    container.delete().ok();
+    container.assert_nothing_left();
+    assert!(container.call(&["wait", &container.id]).fails().contains("does not exist"));
+}
+
+fn holds_pidfd(waiter: i32, of: i32) -> bool {
+    let Ok(fds) = fs::read_dir(format!("/proc/{waiter}/fdinfo")) else { return false };
+    let wanted = format!("Pid:\t{of}\n");
+    fds.flatten().any(|fd| fs::read_to_string(fd.path()).is_ok_and(|text| text.contains(&wanted)))
+}
+
+#[test]
+fn nobody_waited_and_nobody_knows() {
+    if brisk_only("no other runtime has wait") {
+        return;
+    }
+    let container = Bundle::sh("exit 3").container();
+    container.create().ok();
+    container.start_and_wait();
+    assert!(container.call(&["wait", &container.id]).fails().contains("how is not known"));
+    assert!(container.state().get("exitStatus").is_none());
+    container.delete().ok();
+    // The command that was there knows.
+    let container = Bundle::sh("exit 3").container();
+    container.run_with(&["--keep"]).exits(3);
+    assert_eq!(container.call(&["wait", &container.id]).ok().stdout(), "3\n");
+    assert_eq!(container.state()["exitStatus"], json!(3));
+    container.delete().ok();
+    container.assert_nothing_left();
+}

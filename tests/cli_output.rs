@@ -19,6 +19,8 @@ fn view(id: &str, pid: i32) -> View {
         bundle: "/b".into(),
         rootfs: "/b/rootfs".into(),
         created: "2026-11-20T23:38:38.5Z".into(),
+        exit_status: None,
+        finished: None,
         annotations: [("a".to_owned(), "/x".to_owned())].into(),
         owner: "root".into(),
     }

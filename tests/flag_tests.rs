@@ -46,6 +46,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("run", "keep", "integration/lifecycle/verbs.rs: run_deletes_the_container_and_keep_leaves_it"),
     ("run", "result", "integration/jobs.rs: a_program_that_ends_by_itself"),
     ("run", "timeout", "integration/jobs.rs: a_program_that_takes_too_long"),
+    ("wait", "timeout", "integration/jobs.rs: a_container_is_waited_for"),
     ("run", "grace", "integration/jobs.rs: a_program_that_heeds_sigterm_has_time_to_end"),
     ("run", "cpu-time", "integration/jobs.rs: a_program_that_uses_too_much_cpu_time"),
     ("run", "output-limit", "integration/jobs.rs: a_program_that_writes_too_much"),

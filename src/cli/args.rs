@@ -93,6 +93,15 @@ pub struct PsArgs {
     pub options: Vec<String>,
 }
 
+/// `wait`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitArgs {
+    /// The container's name.
+    pub id: String,
+    /// How long, at most.
+    pub timeout: Option<Duration>,
+}
+
 /// `events`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventsArgs {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::args::{EventsArgs, Format, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs};
+use super::args::{EventsArgs, Format, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
 use super::verbs::Request;
 use super::{check, completion, features, man, output, plan, template};
 use crate::container;
@@ -22,6 +22,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Exec(args) => return container::exec(global, args),
         Request::Restore(args) => return container::restore(global, args),
         Request::Check(args) => return check::check(global, args),
+        Request::Wait(args) => return wait(global, args),
         Request::Create(args) => container::create(global, args),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
@@ -43,6 +44,17 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Trace(file) => plan::trace(file),
     };
     done.map(|()| 0)
+}
+
+/// What timeout(1) exits with.
+const TIMED_OUT: u8 = 124;
+
+/// The status is printed, as by docker and podman: as our own it could not be told from a failure.
+fn wait(global: &Global, args: &WaitArgs) -> Result<u8> {
+    match container::wait(global, &args.id, args.timeout)? {
+        Some(outcome) => output::print(&format!("{}\n", outcome.exit_status)).map(|()| 0),
+        None => Ok(TIMED_OUT),
+    }
 }
 
 fn list(global: &Global, args: ListArgs) -> Result<()> {

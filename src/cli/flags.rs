@@ -162,6 +162,7 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "result", Value::One("FILE|fd:N"), "write how it ended and what it used, as JSON":
         Run(job.result), Exec(job.result);
     "timeout", DURATION, "end it after this time (1m30s, 500ms)": Run(job.timeout), Exec(job.timeout);
+    "timeout", DURATION, "wait no longer than this; exit status 124 then": Wait(timeout);
     "cpu-time", DURATION, "end it when its processes have used this much CPU time": Run(job.cpu_time);
     "output-limit", BYTES, "end it when it writes more than this to standard output and error":
         Run(o => AtMost(&mut o.job.output_limit)), Exec(o => AtMost(&mut o.job.output_limit));

@@ -4,7 +4,9 @@
 
 use std::ffi::OsStr;
 
-use super::args::{CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, UpdateArgs};
+use super::args::{
+    CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, UpdateArgs, WaitArgs,
+};
 use super::put::{Done, INTERVAL, Put};
 use crate::container::job::FAILURE as FAILED;
 use crate::container::options::{Checkpoint, Create, Delete, Exec, Kill, Restore, Run, Start};
@@ -196,6 +198,8 @@ verbs! {
     State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new();
     Update(Box<UpdateArgs>) "update", Change, "change the limits of containers, all or none",
         [argument("ID", Arity::Several, "names of containers", set!(Update(ids)))] = Box::default();
+    Wait(WaitArgs) "wait", Life, "wait until a container's program has ended, and print its exit status",
+        [id(set!(Wait(id)))] = WaitArgs::default();
     Plan(PlanArgs) "plan", Before, "print what `create` would do, without doing it",
         [argument("BUNDLE", Arity::Optional, "the bundle directory (default: .)", set!(Plan(bundle)))]
         = PlanArgs { bundle: ".".into(), ..PlanArgs::default() };
@@ -249,6 +253,7 @@ impl Request {
             Request::Restore(args) => vec![&args.id],
             Request::Run(args) => vec![&args.create.id],
             Request::Start(args) => vec![&args.id],
+            Request::Wait(args) => vec![&args.id],
             Request::Pause(id) | Request::Resume(id) | Request::State(id) => vec![id],
             Request::Update(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Features(())

@@ -371,6 +371,7 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         boot_id: boot_id()?,
         creator: ProcessId::of(crate::sys::process::getpid())?,
         init: None,
+        outcome: None,
         pid_namespace: if own_pid { PidNamespace::Own } else { PidNamespace::Shared },
         host_mounts: host_mounts::find(spec, &rootfs)?,
         added_mounts: Vec::new(),

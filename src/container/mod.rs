@@ -33,6 +33,7 @@ mod streams;
 mod trust;
 mod update;
 mod view;
+mod wait;
 
 pub use checkpoint::checkpoint;
 pub use create::{create, plan};
@@ -50,3 +51,4 @@ pub use run::run;
 pub use start::{poststop, start};
 pub use update::update;
 pub use view::{View, list, names, state};
+pub use wait::wait;

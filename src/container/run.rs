@@ -9,7 +9,7 @@ use super::job::ended::Ended;
 use super::job::{self, Task};
 use super::options::{Create, Delete, Global, Run, Selection};
 use super::start::run_poststart;
-use super::{delete, files, image};
+use super::{Container, delete, files, image, wait};
 use crate::error::{Context, Result, Stage};
 use crate::launch::Trace;
 use crate::plan::ProgramStart;
@@ -49,7 +49,11 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
     match (&ended, args.detach) {
         (Ok(_), true) => {}
         // Failed after the program ran, or done: nothing of it stays unless asked.
-        _ if args.keep => {}
+        _ if args.keep => {
+            if let Ok(Some(ended)) = &ended {
+                wait::keep(&Container::load(&global.root, &args.create.id)?, &wait::outcome(ended.exit))?;
+            }
+        }
         // Once more if it fails: nobody else will clean up after a `run`.
         _ => remove(global, &args.create.id).or_else(|_| remove(global, &args.create.id))?,
     }

@@ -28,6 +28,12 @@ pub struct View {
     pub rootfs: String,
     /// When it was created, RFC 3339.
     pub created: String,
+    /// Its exit status, when it has ended and somebody has learnt it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
+    /// When that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
     /// The bundle's annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -80,6 +86,7 @@ fn record_of(global: &Global, id: &str) -> Result<Option<Container>> {
 fn view(container: &Container, users: &Users) -> Result<View> {
     let status = container.status()?;
     let record = &container.record;
+    let outcome = record.outcome.as_ref();
     Ok(View {
         oci_version: record.oci_version.clone(),
         id: record.id.clone(),
@@ -88,6 +95,8 @@ fn view(container: &Container, users: &Users) -> Result<View> {
         bundle: record.bundle.clone(),
         rootfs: record.rootfs.clone(),
         created: record.created.clone(),
+        exit_status: outcome.map(|outcome| outcome.exit_status),
+        finished: outcome.map(|outcome| outcome.finished.clone()),
         annotations: record.annotations.clone(),
         owner: users.name(container.dir.owner()?),
     })

@@ -32,6 +32,16 @@ pub struct HostMounts {
     pub before: usize,
 }
 
+/// How the first process ended, as somebody has learnt it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// 0 to 255, or 128 and the number of a signal.
+    pub exit_status: i32,
+    /// When that was learnt, RFC 3339.
+    pub finished: String,
+}
+
 /// What one call leaves for the next: facts that do not change while the container lives.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +71,9 @@ pub struct Record {
     /// The container's first process, once it is cloned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessId>,
+    /// How it ended, where somebody who knew has said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
     /// Whether the first process takes the others with it.
     #[serde(default)]
     pub pid_namespace: PidNamespace,

@@ -116,6 +116,31 @@ impl Exit {
     }
 }
 
+/// How the process of a pidfd ended, once it was reaped (`PIDFD_GET_INFO`, Linux 6.15). `None`: it was not yet, or this
+/// kernel does not tell.
+pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
+    // struct pidfd_info of include/uapi/linux/pidfd.h, in its first size.
+    const EXIT: u64 = 1 << 3;
+    const GET_INFO: libc::c_ulong = 0xc040_ff0b;
+    #[repr(C)]
+    struct Info {
+        mask: u64,
+        _others: [u32; 13],
+        exit_code: i32,
+    }
+    let mut info = Info { mask: EXIT, _others: [0; 13], exit_code: 0 };
+    // SAFETY: `info` is writable memory of the size that the number of the call says.
+    match done(unsafe { raw!(SYS_ioctl, pidfd.as_raw_fd(), GET_INFO, &raw mut info) }) {
+        // ENOTTY, EINVAL: an older kernel. ESRCH: one that has forgotten it.
+        Err(Errno::ENOTTY | Errno::EINVAL | Errno::ESRCH) => return Ok(None),
+        result => result?,
+    }
+    Ok((info.mask & EXIT != 0).then(|| match info.exit_code {
+        status if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),
+        status => Exit::Code(libc::WEXITSTATUS(status)),
+    }))
+}
+
 /// What a child has used, with those of its own children that it has waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChildUsage {
