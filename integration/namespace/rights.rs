@@ -199,6 +199,30 @@ fn namespaces_of_the_host_are_joined_beside_a_new_user_namespace() {
     assert_eq!(found, expected, "{out}");
 }
 
+/// What shows a joined namespace shows that, not the host's, though the new user namespace has no authority over it.
+#[test]
+fn sysfs_and_mqueue_are_of_the_joined_namespaces() {
+    if skip_on(&["runc", "crun"], "runc fails, crun shows the host's devices") {
+        return;
+    }
+    let holder = std::process::Command::new("unshare").args(["-n", "-i", "sleep", "1000"]).spawn().unwrap();
+    let holder = Holder(holder);
+    let theirs = |file: &str| format!("/proc/{}/ns/{file}", holder.0.id());
+    crate::common::host::wait_until(|| {
+        ["net", "ipc"].iter().all(|file| {
+            let of = |path: &str| fs::metadata(path).map(|meta| meta.ino()).unwrap_or(0);
+            of(&theirs(file)) != of(&format!("/proc/self/ns/{file}")) && of(&theirs(file)) != 0
+        })
+    });
+    let script = "echo x >/sys/kernel/profiling 2>/dev/null && echo written; busybox ls /sys/class/net /dev/mqueue; cat /proc/self/mounts";
+    let bundle = Bundle::sh(script).userns().join("network", &theirs("net")).join("ipc", &theirs("ipc"));
+    let text = bundle.container().run().ok().stdout();
+    assert!(!text.contains("written") && text.contains("/sys/class/net:\nlo\n"), "{text}");
+    let line = |place: &str| text.lines().find(|line| line.contains(place)).unwrap().to_owned();
+    assert!(line(" /sys ").starts_with("sysfs /sys sysfs ro,nosuid,nodev,noexec"), "{text}");
+    assert!(line(" /dev/mqueue ").contains("mqueue"), "{text}");
+}
+
 struct Holder(std::process::Child);
 
 impl Drop for Holder {

@@ -115,6 +115,8 @@ struct Child<'a> {
     joined: u64,
     /// What was asked for last.
     asked: Option<OwnedFd>,
+    /// File systems of joined namespaces, in the order of [`OfJoined`].
+    of_joined: [Option<OwnedFd>; 2],
     /// `start` has said go: its end of the fifo is the only one that anybody listens to.
     told_to_start: bool,
 }
@@ -133,6 +135,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         next_hook: 0,
         joined: 0,
         asked: None,
+        of_joined: [None, None],
         told_to_start: false,
     };
     child.inherited.started.start(0, 1);
@@ -210,6 +213,11 @@ impl<'a> Child<'a> {
             }
             SetupOp::AskForOne => self.ask_for_one(),
             SetupOp::Join(index, kind, refusal) => self.join(*index, kind.flag(), *refusal),
+            SetupOp::OfJoined(made) => {
+                let mounted = mounts::detached(made.kind())?;
+                *self.of_joined.get_mut(*made as usize).ok_or(Errno::EBADF)? = Some(mounted);
+                Ok(())
+            }
             SetupOp::EnterTime => {
                 let time = fs::open(fs::CWD, c"/proc/self/ns/time_for_children", libc::O_RDONLY, 0)?;
                 Ok(process::setns(time.as_fd(), libc::CLONE_NEWTIME)?)
@@ -361,6 +369,7 @@ impl<'a> Child<'a> {
             MountSource::Tree(index) => self.inherited.trees.get(*index),
             MountSource::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
             MountSource::Asked => self.asked.as_ref(),
+            MountSource::OfJoined(made) => self.of_joined.get(*made as usize).and_then(Option::as_ref),
         };
         Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
     }

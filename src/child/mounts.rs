@@ -228,6 +228,14 @@ fn check_proc(place: BorrowedFd<'_>, op: &MountOp) -> Done {
     Ok(())
 }
 
+/// A new file system that is nowhere yet, its type as its source.
+pub(super) fn detached(kind: &CStr) -> crate::sys::Result<OwnedFd> {
+    let context = mount::fs_open(kind)?;
+    mount::fs_set(context.as_fd(), c"source", Some(kind))?;
+    mount::fs_create(context.as_fd())?;
+    mount::fs_mount(context.as_fd(), 0)
+}
+
 /// A new file system with nothing said about it.
 fn fs_mounted(kind: &CStr) -> crate::sys::Result<OwnedFd> {
     let context = mount::fs_open(kind)?;

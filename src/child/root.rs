@@ -82,7 +82,7 @@ impl Child<'_> {
     pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr, below: Below) -> Done {
         let (root, stat) = match source {
             // The parent has attached it already.
-            MountSource::Late(_) | MountSource::Asked => {
+            MountSource::Late(_) | MountSource::Asked | MountSource::OfJoined(_) => {
                 self.root_is(self.tree(source)?);
                 return Ok(());
             }

@@ -54,6 +54,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::BecomeRoot
         | SetupOp::TimeOffsets(_)
         | SetupOp::EnterTime
+        | SetupOp::OfJoined(_)
         | SetupOp::Keyring
         | SetupOp::Undumpable
         | SetupOp::Hostname(_)

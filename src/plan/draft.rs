@@ -11,7 +11,7 @@ use super::cgroup::rootless::{self, Tolerance};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMaps};
 use super::namespace::{NamespaceKind, Namespaces};
-use super::op::{EndLink, Enter, LastOp, MountSource, Reach, SetupOp, Terminal};
+use super::op::{EndLink, Enter, LastOp, MountSource, OfJoined, Reach, SetupOp, Terminal};
 use super::step::{HostObject, Mounts, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
@@ -228,6 +228,8 @@ pub(super) struct Draft {
     pub before_clone: Vec<Step>,
     /// [`Step::CloneTree`]s of what is made after the clone.
     pub late_trees: Vec<Step>,
+    /// What [`SetupOp::OfJoined`] makes, for the first mount of each kind.
+    pub of_joined: Vec<OfJoined>,
     /// What the child asks for: together before the root is taken, then each at its turn.
     pub asked: Vec<Vec<HostObject>>,
     pub setup: Vec<SetupOp>,
@@ -269,6 +271,12 @@ impl Draft {
         MountSource::Tree(index)
     }
 
+    /// The file system of this kind, if it is made beforehand and not taken yet.
+    pub(super) fn take_of_joined(&mut self, kind: &str) -> Option<OfJoined> {
+        let at = self.of_joined.iter().position(|made| made.name() == kind)?;
+        Some(self.of_joined.swap_remove(at))
+    }
+
     /// Where the id map of the source made just now goes, if the parent takes it: only the caller may map it where the
     /// container has a user namespace.
     pub(super) fn id_map_of(&mut self, source: &MountSource) -> Option<&mut Option<(usize, Reach)>> {
@@ -281,7 +289,7 @@ impl Draft {
                     _ => None,
                 });
             }
-            MountSource::Path(_) => return None,
+            MountSource::Path(_) | MountSource::OfJoined(_) => return None,
         };
         match object {
             HostObject::Tree { id_map, .. } => Some(id_map),

@@ -5,7 +5,7 @@
 //! nor looks at the specification; what only the container's root can answer (is a masked path a file or a
 //! directory?) is left open in the operation and said in its text form (`plan::text`).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use super::seccomp::{Receiver, Speech};
 use crate::plan::namespace::NamespaceKind;
@@ -27,6 +27,44 @@ pub enum MountSource {
     Late(usize),
     /// What [`SetupOp::AskForOne`] has just brought.
     Asked,
+    /// What [`SetupOp::OfJoined`] has made.
+    OfJoined(OfJoined),
+}
+
+/// A file system that shows a namespace, and may be mounted only by who has authority over the user namespace which that
+/// belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfJoined {
+    /// sysfs, of a network namespace.
+    Sysfs,
+    /// mqueue, of an ipc namespace.
+    Mqueue,
+}
+
+impl OfJoined {
+    /// The type, as config.json and the kernel name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OfJoined::Sysfs => "sysfs",
+            OfJoined::Mqueue => "mqueue",
+        }
+    }
+
+    /// The same for a system call.
+    pub const fn kind(self) -> &'static CStr {
+        match self {
+            OfJoined::Sysfs => c"sysfs",
+            OfJoined::Mqueue => c"mqueue",
+        }
+    }
+
+    /// The namespace that it shows.
+    pub const fn namespace(self) -> NamespaceKind {
+        match self {
+            OfJoined::Sysfs => NamespaceKind::Network,
+            OfJoined::Mqueue => NamespaceKind::Ipc,
+        }
+    }
 }
 
 /// How far a mount operation reaches.
@@ -302,6 +340,8 @@ pub enum SetupOp {
     AskForOne,
     /// setns to an opened namespace: its index and type, and what a refusal means.
     Join(usize, NamespaceKind, Refusal),
+    /// Makes this file system of a namespace that was joined, with rights that the user namespace which follows lacks.
+    OfJoined(OfJoined),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.
     JoinInit(u64),
     /// unshare.

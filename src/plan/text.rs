@@ -132,6 +132,7 @@ impl SetupOp {
             SetupOp::Join(_, kind, Refusal::TryAgain) => {
                 (Stage::Namespace, format!("join the {} namespace, if it is not the user namespace's", kind.name()))
             }
+            SetupOp::OfJoined(made) => (Stage::Rootfs, format!("make a {} of the joined namespace", made.name())),
             SetupOp::EnterTime => (Stage::Namespace, "enter the time namespace".into()),
             SetupOp::JoinInit(flags) => {
                 (Stage::Namespace, format!("join the container's namespaces ({})", namespaces(*flags)))
@@ -303,6 +304,7 @@ fn source_text(source: &MountSource) -> String {
         MountSource::Path(path) => lossy(path).into_owned(),
         MountSource::Tree(index) => format!("tree {index}"),
         MountSource::Asked => "what the parent has taken".into(),
+        MountSource::OfJoined(made) => format!("the {} of the joined namespace", made.name()),
         MountSource::Late(index) => format!("tree {index} of the parent"),
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use super::NamespaceKind;
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, Keyring, c_string};
-use crate::plan::op::{Refusal, SetupOp};
+use crate::plan::op::{OfJoined, Refusal, SetupOp};
 use crate::plan::step::{MapWriter, Step};
 use crate::wire::SyncPoint;
 
@@ -41,6 +41,14 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
             make_time(input, draft)?;
             draft.setup.push(SetupOp::BecomeRoot);
             join(input, draft, Refusal::Error, |kind| kind != NamespaceKind::User);
+        }
+        // The new user namespace will have no authority over a namespace that is older.
+        for made in [OfJoined::Sysfs, OfJoined::Mqueue] {
+            let foreign = input.new_userns() && namespaces.joined(made.namespace()).is_some() && input.host.uid == 0;
+            if foreign && input.spec.mounts.iter().any(|mount| mount.kind.as_deref() == Some(made.name())) {
+                draft.setup.push(SetupOp::OfJoined(made));
+                draft.of_joined.push(made);
+            }
         }
         let user = rest & NamespaceKind::User.flag();
         if user | pid != 0 || namespaces.joined(NamespaceKind::Pid).is_some() {

@@ -9,7 +9,9 @@ use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::op::{CopyUp, EndLink, Enter, LinkRule, MountOp, Reach, SetupOp, TmpfsMode, What};
+use crate::plan::op::{
+    CopyUp, EndLink, Enter, LinkRule, MountOp, MountSource, OfJoined, Reach, SetupOp, TmpfsMode, What,
+};
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
@@ -46,8 +48,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
         _ if options.remount => return remount(mount, &options, dest, draft),
         "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
         "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !is_bind(mount) => {
-            // A new sysfs shows the network namespace, which must belong to our user namespace. The host's does
-            // not; one to join does, as engines make them: rootless podman's, or that of another container.
+            // A new sysfs shows the network namespace, which must belong to our user namespace: the host's does not.
             return bind(input, mount, &recursively(&options), dest, c"/sys".into(), Reach::Tree, draft);
         }
         _ => {}
@@ -69,6 +70,22 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
     }
     if kind.is_empty() {
         return Err(Error::new(Stage::Bundle, format!("mount {}: the type is missing", mount.destination)));
+    }
+    if let Some(made) = draft.take_of_joined(kind) {
+        let source = MountSource::OfJoined(made);
+        draft.setup.push(SetupOp::Mount(Box::new(MountOp {
+            dest,
+            kept: None,
+            what: What::Bind { source, reach: Reach::One, end: EndLink::Keep },
+            attr: plain_attr(&options),
+            unnamed: 0,
+            recursive: recursive_attr(&options),
+            propagation: propagation(&options),
+            idmap: None,
+            // As for a new one.
+            no_follow: options.dest_nofollow || made == OfJoined::Sysfs,
+        })));
+        return Ok(());
     }
     new(input, mount, &options, dest, kind, draft, late)
 }
