@@ -183,8 +183,9 @@ fn the_journal_is_connected_to() {
     if brisk_only("youki's flag") || Path::new("/run/systemd/journal/socket").exists() {
         return;
     }
-    let error = Bundle::idle().container().call(&["--systemd-log", "list"]).fails();
-    assert!(error.contains("/run/systemd/journal/socket"), "{error}");
+    // There is none here, and that is no reason not to do what was asked.
+    let told = Bundle::idle().container().call(&["--systemd-log", "list"]).ok().stderr();
+    assert!(told.contains("warning: connect the log to /run/systemd/journal/socket"), "{told}");
 }
 
 #[test]

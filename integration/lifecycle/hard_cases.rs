@@ -89,6 +89,22 @@ fn processes_without_a_pid_namespace_do_not_outlive_the_container() {
 }
 
 #[test]
+fn run_tells_that_a_limit_has_ended_the_program() {
+    if lacks(&["memory"]) || brisk_only("others leave the status alone") {
+        return;
+    }
+    // It wants more than the limit and writes nothing anywhere.
+    let hungry = Bundle::sh("x=$(cat /dev/zero | tr '\\0' x)").resources("memory", json!({ "limit": 16_777_216 }));
+    std::os::unix::fs::symlink("busybox", hungry.rootfs().join("bin/tr")).unwrap();
+    let container = hungry.container();
+    let told = container.run().exits(137).stderr();
+    assert!(told.contains("OOM") && told.contains("linux.resources.memory.limit is 16777216"), "{told}");
+    // The same status, and the memory had nothing to do with it.
+    let killed = Bundle::sh("kill -KILL $$").without_ns("pid").resources("memory", json!({ "limit": 67_108_864 }));
+    assert_eq!(killed.container().run().exits(137).stderr(), "");
+}
+
+#[test]
 fn a_memory_limit_too_small_to_start_says_so() {
     if lacks(&["memory"]) {
         return;

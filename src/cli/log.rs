@@ -219,10 +219,12 @@ fn sink(destination: Option<&OsStr>) -> Result<Sink> {
     let Some(destination) = destination.filter(|text| !text.is_empty()) else { return Ok(Sink::None) };
     let named = |prefix: &str| destination.to_str().and_then(|text| text.strip_prefix(prefix));
     if let Some(id) = named("journald:") {
-        return Ok(Sink::Journal(socket("/run/systemd/journal/socket")?, id.to_owned()));
+        return Ok(
+            socket("/run/systemd/journal/socket").map_or(Sink::None, |socket| Sink::Journal(socket, id.to_owned()))
+        );
     }
     if let Some(id) = named("syslog:") {
-        return Ok(Sink::Syslog(socket("/dev/log")?, id.to_owned()));
+        return Ok(socket("/dev/log").map_or(Sink::None, |socket| Sink::Syslog(socket, id.to_owned())));
     }
     let bytes = destination.as_bytes();
     let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
@@ -231,10 +233,13 @@ fn sink(destination: Option<&OsStr>) -> Result<Sink> {
     Ok(Sink::File(file.at(Stage::Args, || format!("open the log {}", path.display()))?))
 }
 
-fn socket(path: &str) -> Result<UnixDatagram> {
-    let socket = UnixDatagram::unbound().at(Stage::Args, || "make a socket for the log")?;
-    socket.connect(path).at(Stage::Args, || format!("connect the log to {path}"))?;
-    Ok(socket)
+/// The socket of a log daemon. Where there is none the work goes on, as with crun, and what there is to say is said on
+/// standard error.
+fn socket(path: &str) -> Option<UnixDatagram> {
+    let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(path).map(|()| socket));
+    let told =
+        |error| to_stderr(&format!("brisk: warning: connect the log to {path}: {error}; standard error is the log"));
+    connected.map_err(told).ok()
 }
 
 fn to_stderr(line: &str) {

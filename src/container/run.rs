@@ -10,10 +10,12 @@ use super::job::{self, Task};
 use super::options::{Create, Delete, Global, Run, Selection};
 use super::start::run_poststart;
 use super::{Container, delete, files, image, wait};
+use crate::cgroup::Cgroup;
 use crate::error::{Context, Result, Stage};
 use crate::launch::Trace;
 use crate::plan::ProgramStart;
-use crate::sys::process;
+use crate::spec::Spec;
+use crate::sys::process::{self, Exit};
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
@@ -83,5 +85,26 @@ fn attend(
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(None) };
     let (master, streams) = (ours.master()?, ours.streams);
     let program = Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify };
-    job::attend(program, task, running.cgroup).map(Some)
+    // A job has an answer of its own.
+    let (of_job, cgroup) = if task.is_some() { (running.cgroup, None) } else { (None, running.cgroup) };
+    let ended = job::attend(program, task, of_job)?;
+    if ended.exit == Exit::Signal(libc::SIGKILL) {
+        tell_oom(global, &spec, cgroup.as_ref());
+    }
+    Ok(Some(ended))
+}
+
+/// A status says nothing of who sent the signal; the cgroup knows whether it was the kernel, for want of memory.
+fn tell_oom(global: &Global, spec: &Spec, cgroup: Option<&Cgroup>) {
+    // What cannot be read is no reason to fail now.
+    let kills = cgroup.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
+    if kills.is_none_or(|kills| kills == 0) {
+        return;
+    }
+    let memory = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()?.memory.as_ref());
+    let limit = match memory.and_then(|memory| memory.limit).filter(|limit| *limit > 0) {
+        Some(limit) => format!("linux.resources.memory.limit is {limit}"),
+        None => "a cgroup above or the machine is out of memory".to_owned(),
+    };
+    (global.warn)(&format!("the program was killed for want of memory (OOM): {limit}"));
 }

@@ -54,7 +54,12 @@ const HINTS: &[Row] = &[
         Errno::ENOENT,
         "root.path of config.json names no directory; a path that does not begin with / is below the bundle",
     ),
-    (Stage::Rootfs, Some(Deed::TakeRoot), Errno::ENOTDIR, "root.path of config.json must name a directory"),
+    (
+        Stage::Rootfs,
+        Some(Deed::TakeRoot),
+        Errno::ENOTDIR,
+        "root.path of config.json must name a directory, and no link to one",
+    ),
     (
         Stage::Rootfs,
         Some(Deed::TakeRoot),
@@ -111,7 +116,12 @@ const HINTS: &[Row] = &[
         "this user may not write there: the cgroup must be delegated (see systemd.resource-control(5), Delegate=)",
     ),
     (Stage::Cgroup, None, Errno::EROFS, "the cgroup file system is mounted read-only here"),
-    (Stage::Process, Some(Deed::Rlimit), Errno::EPERM, "raising a hard limit needs CAP_SYS_RESOURCE"),
+    (
+        Stage::Process,
+        Some(Deed::Rlimit),
+        Errno::EPERM,
+        "raising a hard limit needs CAP_SYS_RESOURCE, and no RLIMIT_NOFILE is above sysctl fs.nr_open",
+    ),
     (Stage::Process, Some(Deed::OomScoreAdj), Errno::EACCES, "lowering oom_score_adj needs CAP_SYS_RESOURCE"),
     (
         Stage::Process,

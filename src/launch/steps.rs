@@ -117,7 +117,7 @@ impl<'a> Parent<'a> {
             (Some(_), Some(limit)) => format!("OOM: {} is {} bytes", limit.file, limit.value),
             (Some(_), None) => "OOM: a cgroup above or the machine is out of memory".to_owned(),
         };
-        let what = format!("the container's process was killed while it was set up, {what} ({error})");
+        let what = format!("the container's process was killed while it was set up, {what}");
         let error = Error::new(Stage::Cgroup, what);
         if limit.is_some() { error.with_hint("raise linux.resources.memory.limit") } else { error }
     }

@@ -478,7 +478,8 @@ fn cpus(mask: &[u64]) -> String {
 fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
     let what = match errno {
         Errno::ENOENT | Errno::ENOTDIR if !name.contains('/') => {
-            return Error::new(Stage::Exec, format!("exec: {name:?}: executable file not found in $PATH"));
+            return Error::new(Stage::Exec, format!("exec: {name:?}: executable file not found in $PATH"))
+                .with_hint("PATH is that of process.env, and its directories are the container's");
         }
         Errno::EPERM if !detail.is_empty() => format!("exec: {name:?}: cannot run executable {detail}"),
         Errno::EACCES => {

@@ -20,7 +20,7 @@ pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
     let mut found = sources(planned, bundle);
     found.extend(host_hooks(planned));
     let root = bundle.join(spec.root.as_ref().map_or("", |root| &root.path));
-    if let Some(misfit) = root_misfit(&root) {
+    if let Some(misfit) = root_misfit(&root, planned) {
         found.push(misfit);
         return found;
     }
@@ -36,8 +36,13 @@ pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
     found
 }
 
-fn root_misfit(root: &Path) -> Option<Misfit> {
+fn root_misfit(root: &Path, planned: &Preview) -> Option<Misfit> {
     let shown = root.display();
+    // A tree is cloned, of what is at the path itself; without a mount namespace it is only entered.
+    let cloned = planned.plan.setup.iter().any(|op| matches!(op, SetupOp::Root { .. }));
+    if cloned && std::fs::symlink_metadata(root).is_ok_and(|found| found.is_symlink()) {
+        return Some(Misfit::error("root.path", format!("{shown} is a symbolic link")).hint("name what it leads to"));
+    }
     match std::fs::metadata(root) {
         Ok(found) if found.is_dir() => None,
         Ok(_) => Some(Misfit::error("root.path", format!("{shown} is not a directory"))),

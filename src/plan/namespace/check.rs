@@ -21,7 +21,8 @@ pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &I
         return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
     }
     mapped(spec, uids, gids).map_err(|error| match host.uid {
-        0 => error,
+        0 => error
+            .with_hint("a range of linux.uidMappings or linux.gidMappings must have it as one of its container ids"),
         _ => error.with_hint("`brisk check` tells which ids this user may map, and how to get some"),
     })?;
     let offsets = spec.linux.as_ref().is_some_and(|linux| !linux.time_offsets.is_empty());
