@@ -2,6 +2,8 @@
 
 mod check;
 mod check_bundle;
+mod completion;
 mod each_flag;
 mod flags;
+mod papers;
 mod plan;

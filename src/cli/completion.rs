@@ -1,14 +1,59 @@
 //! Completion scripts of shells, from the tables of commands and flags.
+//!
+//! What fits where is decided once, by [`fits`] and [`after`]. bash and zsh have one function that finds the place of the
+//! cursor among the words, in what the two languages have in common; fish has conditions.
 
-use super::args::Shell;
+use super::args::{MountsAction, Shell};
 use super::flags::{self, Flag, Value};
-use super::verbs::{VERBS, Verb, VerbRow};
+use super::put::Word;
+use super::verbs::{Arity, Positional, VERBS, Verb, VerbRow};
+use crate::container::signal;
+use crate::plan::process::caps;
+
+/// What may be typed in a place.
+enum Fits {
+    Words(Vec<String>),
+    Ids,
+    Files,
+    Dirs,
+    Anything,
+}
+
+fn words(list: &[&str]) -> Fits {
+    Fits::Words(list.iter().map(|word| (*word).to_owned()).collect())
+}
+
+/// What may follow a flag; `None` where nothing does.
+fn after(flag: &Flag) -> Option<Fits> {
+    Some(match flag.value {
+        Value::Switch | Value::Maybe(_) => return None,
+        Value::Word(_, list) => words(list),
+        Value::Many("CAP") => Fits::Words(caps::names()),
+        Value::One("DIR") => Fits::Dirs,
+        Value::One("FILE" | "SOCKET" | "DEST" | "FILE|fd:N") | Value::Many("FILE") => Fits::Files,
+        Value::One(_) | Value::Many(_) => Fits::Anything,
+    })
+}
+
+/// What an argument may be.
+fn fits(row: &VerbRow, positional: &Positional) -> Fits {
+    match positional.name {
+        // The name of a container that is yet to be made.
+        "ID" if matches!(row.verb, Verb::Create | Verb::Run | Verb::Restore) => Fits::Anything,
+        "ID" => Fits::Ids,
+        "SIGNAL" => Fits::Words(signal::names().map(str::to_owned).collect()),
+        "SHELL" => words(Shell::WORDS),
+        "ACTION" => words(MountsAction::WORDS),
+        "BUNDLE" | "DIR" => Fits::Dirs,
+        _ => Fits::Files,
+    }
+}
 
 /// The script of a shell.
 pub fn script(shell: Shell) -> String {
     match shell {
-        Shell::Bash => bash(),
-        Shell::Zsh => format!("#compdef brisk\nautoload -U +X bashcompinit && bashcompinit\n{}", bash()),
+        Shell::Bash => format!("{}{BASH}", finder()),
+        Shell::Zsh => format!("#compdef brisk\n{}{ZSH}", finder()),
         Shell::Fish => fish(),
     }
 }
@@ -21,114 +66,206 @@ fn listed_flags(scope: Option<Verb>) -> impl Iterator<Item = &'static Flag> {
     flags::of(scope).filter(|flag| flag.listed)
 }
 
-fn words(scope: Option<Verb>) -> String {
-    listed_flags(scope)
-        .map(|flag| format!("--{}", flag.long))
-        .chain(["--help".to_owned()])
-        .collect::<Vec<_>>()
-        .join(" ")
+/// Before a command, and after each.
+fn scopes() -> impl Iterator<Item = (&'static str, Option<Verb>)> {
+    std::iter::once(("", None)).chain(listed().map(|row| (row.name, Some(row.verb))))
 }
 
-/// Whether a container's name can follow.
-fn takes_id(row: &VerbRow) -> bool {
-    row.positionals.iter().any(|positional| positional.name == "ID") && !matches!(row.verb, Verb::Create | Verb::Run)
+/// `--flag` and `-f`.
+fn spellings(flag: &Flag) -> impl Iterator<Item = String> + '_ {
+    std::iter::once(format!("--{}", flag.long)).chain(flag.short.map(|letter| format!("-{letter}")))
 }
 
-/// Flags that take a value before the command: the word after them is not the command.
-fn valued() -> String {
-    let long = listed_flags(None).filter(|flag| flag.value != Value::Switch);
-    long.flat_map(|flag| [Some(format!("--{}", flag.long)), flag.short.map(|letter| format!("-{letter}"))])
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("|")
+/// A branch that says what fits.
+fn branch(pattern: &str, fits: &Fits) -> String {
+    let does = match fits {
+        Fits::Words(list) => format!("kind=words list='{}'", list.join(" ")),
+        Fits::Ids => "kind=ids".to_owned(),
+        Fits::Files => "kind=files".to_owned(),
+        Fits::Dirs => "kind=dirs".to_owned(),
+        Fits::Anything => "kind=none".to_owned(),
+    };
+    format!("        {pattern}) {does} ;;\n")
 }
 
-fn bash() -> String {
-    let verbs: Vec<&str> = listed().map(|row| row.name).collect();
-    let ids: Vec<&str> = listed().filter(|row| takes_id(row)).map(|row| row.name).collect();
-    let mut cases = String::new();
-    for row in listed() {
-        cases += &format!("        {}) words=\"{}\" ;;\n", row.name, words(Some(row.verb)));
+/// `__brisk_find WORD...`: the words after `brisk` up to the cursor, of which the last is to be completed. Sets `kind`, `list`,
+/// `current` and `root`.
+fn finder() -> String {
+    let (mut valued, mut values, mut all, mut places) = (Vec::new(), String::new(), String::new(), String::new());
+    for (verb, scope) in scopes() {
+        for flag in listed_flags(scope) {
+            let Some(fits) = after(flag) else { continue };
+            let patterns: Vec<String> = spellings(flag).map(|flag| format!("'{verb} {flag}'")).collect();
+            values += &branch(&patterns.join("|"), &fits);
+            valued.extend(patterns);
+        }
+        let names: Vec<String> = listed_flags(scope).map(|flag| format!("--{}", flag.long)).collect();
+        all += &format!("        '{verb}') list='{} --help' ;;\n", names.join(" "));
     }
+    let verbs: Vec<&str> = listed().map(|row| row.name).collect();
+    let verbs = verbs.join(" ");
+    places +=
+        &format!("        ' 0') kind=words list='{verbs} help' ;;\n        'help 0') kind=words list='{verbs}' ;;\n");
+    for row in listed() {
+        for (place, positional) in row.positionals.iter().enumerate() {
+            let pattern = match positional.arity {
+                Arity::One | Arity::Optional => format!("'{} {place}'", row.name),
+                Arity::Several | Arity::Rest => format!("'{} '*", row.name),
+            };
+            places += &branch(&pattern, &fits(row, positional));
+        }
+    }
+    let rest: Vec<&str> = listed().filter(|row| row.verb.passes_the_rest_on()).map(|row| row.name).collect();
     format!(
-        r#"_brisk() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} verb="" words="" skip="" word
-    local -a root=()
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        if [ -n "$skip" ]; then
-            case $skip in --root|-r) root=(--root "$word") ;; esac
-            skip=""
+        r#"__brisk_find() {{
+    local verb= flag= word= place=0 rest=
+    kind=none list= current= root=
+    while [ $# -gt 1 ]; do
+        word=$1
+        shift
+        if [ -n "$flag" ]; then
+            case "$verb$flag" in --root|-r) root=$word ;; esac
+            flag=
             continue
         fi
         case $word in
-        --root=*) root=("$word") ;;
-        {valued}) skip=$word ;;
-        -*) ;;
-        *) verb=$word; break ;;
+        -*)
+            [ -z "$rest" ] || continue
+            case "$verb$word" in --root=*) root=${{word#--root=}} ;; esac
+            case "$verb $word" in {valued}) flag=$word ;; esac ;;
+        *)
+            if [ -z "$verb" ]; then verb=$word; else place=$((place + 1)); fi
+            case "$verb $place" in {rest}) rest=1 ;; esac ;;
         esac
     done
-    if [ -z "$verb" ]; then
-        words="{verbs} help"
-        case $cur in -*) words="{global}" ;; esac
-    else
-        case $verb in
-{cases}        esac
-        case $cur in
-        -*) ;;
-        *)
-            case $verb in
-            {ids}) words=$(brisk "${{root[@]}}" list --quiet 2>/dev/null) ;;
-            completion) words="bash zsh fish" ;;
-            *) words="" ;;
-            esac ;;
-        esac
+    current=$1
+    if [ -n "$rest" ]; then kind=files; return; fi
+    case $flag$current in --*=*) flag=${{current%%=*}} current=${{current#*=}} ;; esac
+    if [ -n "$flag" ]; then
+        case "$verb $flag" in
+{values}        esac
+        return
     fi
-    case $prev in
-    {paths}) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    case $current in
+    -*)
+        kind=words
+        case $verb in
+{all}        esac
+        return ;;
     esac
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    case "$verb $place" in
+{places}    esac
 }}
-complete -o default -F _brisk brisk
 "#,
-        valued = valued(),
-        verbs = verbs.join(" "),
-        global = words(None),
-        ids = ids.join("|"),
-        paths = path_flags(),
+        valued = valued.join("|"),
+        rest = rest.iter().map(|name| format!("'{name} 1'")).collect::<Vec<_>>().join("|"),
     )
 }
 
-fn path_flags() -> String {
-    let mut names: Vec<&str> = VERBS
-        .iter()
-        .flat_map(|row| flags::of(Some(row.verb)))
-        .chain(flags::of(None))
-        .filter(|flag| is_path(flag))
-        .map(|flag| flag.long)
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join("|")
+/// Readline has parted `--flag=value` at the `=`; what is replaced is the part behind it.
+const BASH: &str = r#"_brisk() {
+    local kind list current root word
+    local -a typed=()
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD}"; do
+        if [ "${#typed[@]}" -gt 0 ] && { [ "$word" = = ] || [[ ${typed[-1]} == --*= ]]; }; then
+            typed[-1]+=$word
+        else
+            typed+=("$word")
+        fi
+    done
+    __brisk_find "${typed[@]}"
+    case $kind in
+    words) mapfile -t COMPREPLY < <(compgen -W "$list" -- "$current") ;;
+    ids) mapfile -t COMPREPLY < <(compgen -W "$(brisk ${root:+--root "$root"} list --quiet 2>/dev/null)" -- "$current") ;;
+    files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    dirs) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    *) COMPREPLY=() ;;
+    esac
 }
+complete -F _brisk brisk
+"#;
 
-fn is_path(flag: &Flag) -> bool {
-    matches!(flag.value, Value::One("FILE" | "DIR" | "SOCKET") | Value::Many("FILE"))
+const ZSH: &str = r#"_brisk() {
+    local kind list current root
+    __brisk_find "${(@)words[2,CURRENT]}"
+    case ${words[CURRENT]} in --*=*) compset -P '*=' ;; esac
+    case $kind in
+    words) compadd -- ${=list} ;;
+    ids) compadd -- ${(f)"$(brisk ${root:+--root=$root} list --quiet 2>/dev/null)"} ;;
+    files) _files ;;
+    dirs) _files -/ ;;
+    esac
 }
+if [ "${funcstack[1]-}" = _brisk ]; then _brisk "$@"; else compdef _brisk brisk; fi
+"#;
 
+/// `__brisk_at VERB PLACE`: whether the cursor is at this argument of this command, or at any where no place is given.
 fn fish() -> String {
-    let mut text = String::from("complete -c brisk -f\n");
-    for flag in listed_flags(None) {
-        text += &fish_flag("__fish_use_subcommand", flag);
-    }
-    for row in listed() {
-        text +=
-            &format!("complete -c brisk -n __fish_use_subcommand -a {} -d '{}'\n", row.name, fish_quoted(row.about));
-        let seen = format!("'__fish_seen_subcommand_from {}'", row.name);
-        if takes_id(row) {
-            text += &format!("complete -c brisk -n {seen} -a '(brisk list --quiet 2>/dev/null)'\n");
+    let valued: Vec<String> = listed_flags(None).filter(|flag| after(flag).is_some()).flat_map(spellings).collect();
+    let mut text = format!(
+        r"function __brisk_words
+    set -l words (commandline -opc)[2..-1]
+    while set -q words[1]
+        switch $words[1]
+            case {valued}
+                set -e words[1]
+            case '-*'
+            case '*'
+                printf '%s\n' $words
+                return
+        end
+        set -e words[1]
+    end
+end
+function __brisk_at
+    set -l words (__brisk_words)
+    test (count $argv) -eq 0; and return (set -q words[1]; and echo 1; or echo 0)
+    test $words[1] = $argv[1] 2>/dev/null; or return 1
+    test (count $argv) -eq 1; and return 0
+    set -l place 0
+    for word in $words[2..-1]
+        string match -q -- '-*' $word; or set place (math $place + 1)
+    end
+    test $place -ge $argv[2] -a $place -le $argv[3]
+end
+function __brisk_ids
+    set -l words (commandline -opc)
+    set -l root
+    for index in (seq (count $words))
+        switch $words[$index]
+            case --root -r
+                set root --root $words[(math $index + 1)]
+            case '--root=*'
+                set root $words[$index]
+        end
+    end
+    brisk $root list --quiet 2>/dev/null
+end
+complete -c brisk -f
+",
+        valued = valued.join(" ")
+    );
+    for (verb, scope) in scopes() {
+        let when = if verb.is_empty() { "__brisk_at".to_owned() } else { format!("'__brisk_at {verb}'") };
+        for flag in listed_flags(scope) {
+            text += &fish_flag(&when, flag);
         }
-        for flag in listed_flags(Some(row.verb)) {
-            text += &fish_flag(&seen, flag);
+    }
+    text += "complete -c brisk -n __brisk_at -a help -d 'tell about a command'\n";
+    for row in listed() {
+        let about = fish_quoted(row.about);
+        text += &format!("complete -c brisk -n __brisk_at -a {} -d '{about}'\n", row.name);
+        text += &format!("complete -c brisk -n '__brisk_at help 0 0' -a {} -d '{about}'\n", row.name);
+        for (place, positional) in row.positionals.iter().enumerate() {
+            let last = if matches!(positional.arity, Arity::Several | Arity::Rest) { 99 } else { place };
+            let when = format!("'__brisk_at {} {place} {last}'", row.name);
+            text += &match fits(row, positional) {
+                Fits::Anything => continue,
+                Fits::Words(list) => format!("complete -c brisk -n {when} -a '{}'\n", list.join(" ")),
+                Fits::Ids => format!("complete -c brisk -n {when} -a '(__brisk_ids)'\n"),
+                Fits::Files => format!("complete -c brisk -n {when} -F\n"),
+                Fits::Dirs => format!("complete -c brisk -n {when} -a '(__fish_complete_directories)'\n"),
+            };
         }
     }
     text
@@ -136,10 +273,12 @@ fn fish() -> String {
 
 fn fish_flag(when: &str, flag: &Flag) -> String {
     let short = flag.short.map(|letter| format!(" -s {letter}")).unwrap_or_default();
-    let value = match flag.value {
-        Value::Switch | Value::Maybe(_) => "",
-        _ if is_path(flag) => " -r -F",
-        _ => " -x",
+    let value = match after(flag) {
+        None => String::new(),
+        Some(Fits::Words(list)) => format!(" -x -a '{}'", list.join(" ")),
+        Some(Fits::Files) => " -r -F".to_owned(),
+        Some(Fits::Dirs) => " -x -a '(__fish_complete_directories)'".to_owned(),
+        Some(Fits::Ids | Fits::Anything) => " -x".to_owned(),
     };
     format!("complete -c brisk -n {when} -l {}{short}{value} -d '{}'\n", flag.long, fish_quoted(flag.help))
 }

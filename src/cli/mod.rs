@@ -5,13 +5,14 @@
 
 pub mod args;
 mod check;
-mod completion;
+pub mod completion;
 mod dispatch;
 pub mod features;
 pub mod flags;
 mod help;
 pub mod log;
-mod man;
+pub mod man;
+pub mod manual;
 pub mod output;
 pub mod plan;
 pub mod put;

@@ -39,6 +39,11 @@ pub fn name(number: i32) -> String {
     }
 }
 
+/// The names of the signals, without `SIG`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    Signal::iterator().map(|signal| signal.as_str().trim_start_matches("SIG"))
+}
+
 fn real_time_signal(name: &str) -> Option<i32> {
     let (base, offset, sign) = match (name.strip_prefix("MIN"), name.strip_prefix("MAX")) {
         (Some(""), _) => return Some(libc::SIGRTMIN()),

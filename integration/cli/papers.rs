@@ -1,0 +1,105 @@
+//! The examples of the manual pages, run one after the other.
+
+use std::path::Path;
+use std::process::Command;
+
+use brisk::cli::manual;
+use brisk::cli::verbs::Verb;
+
+use crate::common::{Bundle, Need, brisk_only, host, lacks, process, runtime, skip_here, skip_unless};
+
+/// In the order of a container's life; of those that need CRIU integration/lifecycle/checkpoint.rs has more.
+const ORDER: [Verb; 20] = [
+    Verb::Spec,
+    Verb::Check,
+    Verb::Plan,
+    Verb::Run,
+    Verb::Trace,
+    Verb::Create,
+    Verb::State,
+    Verb::List,
+    Verb::Start,
+    Verb::Ps,
+    Verb::Exec,
+    Verb::Events,
+    Verb::Update,
+    Verb::Pause,
+    Verb::Resume,
+    Verb::Mounts,
+    Verb::Kill,
+    Verb::Delete,
+    Verb::Features,
+    Verb::Completion,
+];
+
+#[test]
+fn examples_of_the_manual_work() {
+    if brisk_only("its own manual") {
+        return;
+    }
+    if !host::is_root() || lacks(&["memory", "pids"]) {
+        return skip_here("root, and controllers that the examples name");
+    }
+    let container = Bundle::idle().container();
+    let dir = &container.bundle.dir;
+    let web = dir.join("web");
+    std::fs::create_dir(&web).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(container.bundle.rootfs()).arg(&web).status().unwrap();
+    assert!(copied.success());
+    std::fs::create_dir(dir.join("bin")).unwrap();
+    let brisk = host::resolve_program(&runtime());
+    let state = container.bundle.state_root();
+    let text = format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", brisk.display(), state.display());
+    container.bundle.script("bin/brisk", &text);
+    let source = container.bundle.host_dir("source");
+    let mounts = serde_json::json!([{ "destination": "/mnt", "type": "bind", "source": source, "options": ["bind"] }]);
+    std::fs::write(dir.join("mounts.json"), mounts.to_string()).unwrap();
+    for verb in ORDER {
+        let mut config = container.bundle.config.clone();
+        match verb {
+            Verb::Check => config["process"]["args"] = serde_json::json!(["/bin/true"]),
+            Verb::Create => {}
+            _ => config = serde_json::Value::Null,
+        }
+        if !config.is_null() {
+            std::fs::write(web.join("config.json"), config.to_string()).unwrap();
+        }
+        for (line, _) in manual::of(verb).examples {
+            let line = line.replace("web1", &container.id).replace(" once", &format!(" {}", container.id));
+            // The trace's name was changed with the container's.
+            let out = process::run(shell(&line, dir));
+            let may_be_missing = line == "brisk check";
+            assert!(out.code == 0 || (may_be_missing && out.code == 1), "{line}: {out:?}");
+        }
+    }
+}
+
+fn shell(line: &str, dir: &Path) -> Command {
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-ec", line]).current_dir(dir).env("PATH", format!("{}/bin:{path}", dir.display()));
+    command
+}
+
+#[test]
+fn the_demo_shows_what_runs() {
+    if brisk_only("its own demo") {
+        return;
+    }
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/demo");
+    if skip_unless(Need::from(demo.exists() && host::is_root()), "root, and a checkout") {
+        return;
+    }
+    let mut command = Command::new(demo);
+    command.arg(host::resolve_program(&runtime()));
+    let text = process::run(command).ok().stdout();
+    // A file gets no escape codes, and nothing that runs is hidden.
+    assert!(!text.contains('\x1b') && !text.contains("--root"), "{text}");
+    for words in
+        ["execve\n", "\nhello from demo\n", "hint: ", "3 errors would keep it from starting here", "$ brisk list\n"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let oom = text.contains("OOM");
+    assert_eq!(oom, text.contains("wants more than its 16 MiB"), "{text}");
+}

@@ -1,0 +1,353 @@
+//! What manual pages say beside the tables of commands and flags: descriptions, examples, what is read from the environment
+//! and from files. The examples are run by tests (`integration/cli/papers.rs`).
+
+use super::verbs::Verb;
+
+/// What a page says of a command.
+pub struct Manual {
+    /// Paragraphs.
+    pub description: &'static [&'static str],
+    /// A command line, and what it does.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Exit statuses beside 0 and 1.
+    pub status: &'static str,
+    /// Variables, of [`ENVIRONMENT`].
+    pub environment: &'static [&'static str],
+    /// Other pages.
+    pub see: &'static [&'static str],
+}
+
+/// Where the state is: of every command that looks at containers.
+const STATE: &[&str] = &["XDG_RUNTIME_DIR"];
+const CREATES: &[&str] = &[
+    "BRISK_TRUST_ANNOTATIONS",
+    "LISTEN_FDS",
+    "NOTIFY_SOCKET",
+    "RUN_OCI_PIDFD_RECEIVER",
+    "RUN_OCI_SECCOMP_RECEIVER",
+    "XDG_RUNTIME_DIR",
+];
+const FAILS: &str = "1 when something went wrong, which is told on standard error and in the log.";
+
+/// What is read from the environment.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "BRISK_TRUST_ANNOTATIONS",
+        "Annotations that are followed although an image may have brought them, as --trust-annotations.",
+    ),
+    (
+        "LISTEN_FDS",
+        "How many sockets from descriptor 3 on are passed to the container, see sd_listen_fds(3); of LISTEN_PID, if it is set.",
+    ),
+    ("NOTIFY_SOCKET", "The socket of a supervisor that is told when the program is ready, see sd_notify(3)."),
+    (
+        "PATH",
+        "Where ps(1), criu(8), newuidmap(1) and newgidmap(1) are found. The program of a container is looked for in the PATH of its own environment.",
+    ),
+    ("RUN_OCI_PIDFD_RECEIVER", "A socket that gets a pidfd of the container's process."),
+    ("RUN_OCI_SECCOMP_RECEIVER", "A socket that gets the seccomp listener where the profile names none."),
+    ("XDG_RUNTIME_DIR", "Where an ordinary user's state is kept, without --root."),
+];
+
+/// What is read and written.
+pub const FILES: &[(&str, &str)] = &[
+    ("config.json", "In the bundle directory: what the container is."),
+    ("/run/brisk", "State of containers of root."),
+    ("$XDG_RUNTIME_DIR/brisk", "State of containers of other users."),
+    (
+        "/run/brisk-skeleton",
+        "A mount namespace that children of a host with many mounts are cloned from; umount(8) drops it.",
+    ),
+    ("/etc/brisk/trusted-annotations", "Annotations that are followed, a name a line; it must belong to root alone."),
+];
+
+const PLAIN: Manual = Manual { description: &[], examples: &[], status: FAILS, environment: STATE, see: &[] };
+
+/// Of a command.
+pub fn of(verb: Verb) -> &'static Manual {
+    MANUALS.iter().find(|(of, _)| *of == verb).map_or(&PLAIN, |(_, manual)| manual)
+}
+
+const MANUALS: &[(Verb, Manual)] = &[
+    (
+        Verb::Spec,
+        Manual {
+            description: &[
+                "Writes a config.json that runs sh on a terminal, with the root file system in rootfs beside it. A file that is there is never overwritten.",
+            ],
+            examples: &[("brisk spec --bundle web", "A configuration for the root file system in web/rootfs.")],
+            environment: &[],
+            see: &["brisk-check", "brisk-run"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Check,
+        Manual {
+            description: &[
+                "Without a bundle: what this kernel and this user can do, what would not work, and the command that changes it.",
+                "With a bundle: everything that would keep a container from it from starting here, at once. Fields of config.json that are wrong; a root, a program or its interpreter that is missing or cannot be run; sources of mounts; ids that are not mapped; limits, namespaces, labels and hooks that cannot be had. What would be otherwise than asked is a warning. Nothing is made, and no link of the image is followed out of it.",
+            ],
+            examples: &[
+                ("brisk check", "What is missing on this host."),
+                ("brisk check web", "What is wrong with the bundle in web."),
+                ("brisk check --format json web", "The same for a program."),
+            ],
+            status: "1 when something is missing, or would keep the bundle from starting.",
+            environment: &["BRISK_TRUST_ANNOTATIONS", "PATH", "XDG_RUNTIME_DIR"],
+            see: &["brisk-plan"],
+        },
+    ),
+    (
+        Verb::Plan,
+        Manual {
+            description: &[
+                "Prints every step of the runtime and every operation of the container's process that create would make of a bundle on this host, in order. It makes none of them, and needs no privilege.",
+                "Lines begin with who does it: host (facts that the plan rests on), parent (the runtime), cgroup, child (the container's process before its program).",
+            ],
+            examples: &[("brisk plan web", "What would be done.")],
+            environment: CREATES,
+            see: &["brisk-check", "brisk-trace"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Run,
+        Manual {
+            description: &[
+                "Makes a container, starts its program, waits for it and deletes the container. Signals are passed on. With --detach it returns when the program has been started, and the container is to be deleted by brisk-delete(8).",
+            ],
+            examples: &[
+                ("brisk run --bundle web once", "Run the program of the bundle in web."),
+                ("brisk run --bundle web --trace once.trace once", "The same, with a timeline for brisk-trace(8)."),
+            ],
+            status: "That of the program; 128 + n when signal n has killed it; 1 when it could not be run.",
+            environment: CREATES,
+            see: &["brisk-create", "brisk-spec"],
+        },
+    ),
+    (
+        Verb::Trace,
+        Manual {
+            description: &[
+                "Prints a timeline that was written by --trace as a table: when each step began, how long it took, and who did it. The file is in the format of Chrome's trace viewer, and of Perfetto.",
+            ],
+            examples: &[("brisk trace once.trace", "Where the time of a start went.")],
+            environment: &[],
+            see: &["brisk-plan", "brisk-run"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Create,
+        Manual {
+            description: &[
+                "Makes the container of a bundle: namespaces, cgroup, root file system and a process that waits for brisk-start(8) before it runs the program. If anything fails, nothing is left of it.",
+                "A terminal (process.terminal) is handed over by --console-socket.",
+            ],
+            examples: &[("brisk create --bundle web web1", "A container called web1.")],
+            environment: CREATES,
+            see: &["brisk-start", "brisk-delete", "brisk-check"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::State,
+        Manual {
+            description: &["Prints the state of a container as the runtime specification has it."],
+            examples: &[("brisk state web1", "Its status and the pid of its first process.")],
+            see: &["brisk-list"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::List,
+        Manual {
+            description: &["Lists the containers whose state is below --root."],
+            examples: &[("brisk list", "A table."), ("brisk list --quiet", "Names for a script.")],
+            see: &["brisk-state"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Start,
+        Manual {
+            description: &[
+                "Lets the process of a created container run its program. It returns when the program runs, or says why it does not.",
+            ],
+            examples: &[("brisk start web1", "Run the program.")],
+            see: &["brisk-create"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Ps,
+        Manual {
+            description: &[
+                "Shows the lines of ps(1) that are about processes of a container. Options for ps follow the name.",
+            ],
+            examples: &[("brisk ps web1", "As ps -ef."), ("brisk ps web1 -o pid,rss,args", "With other columns.")],
+            environment: &["PATH", "XDG_RUNTIME_DIR"],
+            see: &["ps(1)"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Exec,
+        Manual {
+            description: &[
+                "Runs a program in the namespaces and the cgroup of a running container, with the environment, user and limits of its first process where flags or --process do not say otherwise.",
+            ],
+            examples: &[
+                ("brisk exec web1 sh -c 'echo hello'", "A command."),
+                ("brisk exec --user 1000:1000 --cwd /tmp web1 id", "As another user."),
+            ],
+            status: "That of the program; 128 + n when signal n has killed it; 255 when it could not be run.",
+            environment: &["LISTEN_FDS", "XDG_RUNTIME_DIR"],
+            see: &["brisk-run"],
+        },
+    ),
+    (
+        Verb::Events,
+        Manual {
+            description: &[
+                "Prints statistics of the container's cgroup at an interval, and a line when a process of it was killed for want of memory, until the container ends.",
+            ],
+            examples: &[("brisk events --stats web1", "Statistics, once.")],
+            see: &["brisk-update"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Update,
+        Manual {
+            description: &[
+                "Changes limits of running containers. All of them get the new limits, or none: what one of them cannot keep is refused before anything is written.",
+            ],
+            examples: &[
+                ("brisk update --memory 256m --pids-limit 100 web1", "Two limits."),
+                (
+                    "echo '{\"pids\": {\"limit\": 50}}' | brisk update --resources - web1",
+                    "linux.resources from standard input.",
+                ),
+            ],
+            see: &["brisk-events"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Pause,
+        Manual {
+            description: &["Freezes every process of a container, by the freezer of its cgroup."],
+            examples: &[("brisk pause web1", "Freeze.")],
+            see: &["brisk-resume"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Resume,
+        Manual {
+            description: &["Lets the processes of a paused container run on."],
+            examples: &[("brisk resume web1", "Thaw.")],
+            see: &["brisk-pause"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Mounts,
+        Manual {
+            description: &[
+                "Adds mounts to a running container, or removes those that were added. The file has a list of mounts as config.json has it.",
+            ],
+            examples: &[
+                ("brisk mounts add web1 mounts.json", "Add what the file lists."),
+                ("brisk mounts remove web1 mounts.json", "Take it away again."),
+            ],
+            see: &["brisk-exec"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Kill,
+        Manual {
+            description: &[
+                "Sends a signal to the first process of a container, with --all to each. It returns when the signal was sent, not when the process has ended.",
+            ],
+            examples: &[("brisk kill web1 HUP", "A signal by name."), ("brisk kill --all web1 KILL", "End them all.")],
+            see: &["brisk-delete", "signal(7)"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Wait,
+        Manual {
+            description: &[
+                "Waits until the program of a container has ended, and prints its exit status, whoever has started it; any number may wait. Linux 6.15 and later tell it to others than the parent of a process; where it cannot be learnt, that is an error.",
+            ],
+            examples: &[("brisk wait --timeout 10s web1", "Wait, and no longer than ten seconds.")],
+            status: "1 when the status cannot be learnt; 124 when the time is over first.",
+            environment: STATE,
+            see: &["brisk-kill", "brisk-run"],
+        },
+    ),
+    (
+        Verb::Delete,
+        Manual {
+            description: &[
+                "Deletes a container whose program has ended or was never started: its cgroup, its state, its mounts on the host if it has any. It goes on where a create or a delete was cut short.",
+            ],
+            examples: &[("brisk delete --force web1", "Kill it first if it runs; no error if it is not there.")],
+            see: &["brisk-kill"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Checkpoint,
+        Manual {
+            description: &["Saves the processes of a container by criu(8) and ends them, unless --leave-running."],
+            examples: &[("brisk checkpoint --image-path images web1", "Into the directory images.")],
+            environment: &["PATH", "XDG_RUNTIME_DIR"],
+            see: &["brisk-restore", "criu(8)"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Restore,
+        Manual {
+            description: &[
+                "Makes a container of a bundle and of images that brisk-checkpoint(8) has written, and waits for it unless --detach.",
+            ],
+            examples: &[("brisk restore --bundle web --image-path images --detach web1", "Let it go on.")],
+            status: "That of the program; 1 when it could not be restored.",
+            environment: CREATES,
+            see: &["brisk-checkpoint", "criu(8)"],
+        },
+    ),
+    (
+        Verb::Features,
+        Manual {
+            description: &[
+                "Prints what this runtime and this kernel support, as the runtime specification has it, for engines.",
+            ],
+            examples: &[("brisk features", "As JSON.")],
+            environment: &[],
+            see: &["brisk-check"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Completion,
+        Manual {
+            description: &[
+                "Prints a script that completes commands, flags, their values, signals, and names of containers below --root.",
+            ],
+            examples: &[(
+                "brisk completion bash > brisk.bash",
+                "A file to be sourced, or put where the shell looks for such.",
+            )],
+            environment: &[],
+            see: &["bash(1)", "zshcompsys(1)", "fish(1)"],
+            ..PLAIN
+        },
+    ),
+];
