@@ -31,7 +31,7 @@ TEST_PROGRAM = $(PROGRAMS)/tests/integration
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 BUILD_TESTS = $(STATIC) integration/build $(PROGRAMS) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
 
-.PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check test-all parity soak soak-quick bench \
+.PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check test-all msrv parity soak soak-quick bench \
 	conformance man install uninstall dist deb fuzz shim test-shim test-attacks test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
 
 all: release
@@ -53,7 +53,7 @@ shim: ## the static release build of containerd's shim, see docs/ENGINES.md
 	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --features shim --bin containerd-shim-brisk-v2
 	@ls -l $(SHIM)
 
-demo: release ## build, then show a container's life with times
+demo: release ## build, then show what brisk does: plan, run, a limit, errors, trace, peers
 	contrib/demo $(BRISK)
 
 check: ## format, lints, documentation: no warnings
@@ -117,10 +117,18 @@ parity: test-deps release test-programs ## the same tests on runc and crun: what
 	RUNTIME=runc $(RUN_TESTS)
 	RUNTIME=crun $(RUN_TESTS)
 
-test-all: test test-attacks integration-v2 parity test-deaf soak test-faults test-engines test-shim test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
+test-all: test msrv test-attacks integration-v2 parity test-deaf soak test-faults test-engines test-shim test-vm test-arm64 ## with parity, soak, faults, engines and guests (long)
 
 test-attacks: release test-programs ## the races of integration/security for hours; ROUNDS=n for n times as long as in `make test`
 	BRISK_ATTACK_ROUNDS=$(or $(ROUNDS),600) BRISK=$(BRISK) integration/run $(TEST_PROGRAM) security::
+
+# The oldest compiler that Cargo.toml says will do. cargo 1.88 is asked for by rustup's name for it.
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' '$(CURDIR)/Cargo.toml')
+msrv: ## build with the oldest compiler that is promised (skipped, loudly, without rustup)
+	@if command -v rustup > /dev/null; then \
+		rustup toolchain install $(MSRV).0 --profile minimal --no-self-update && \
+		CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/msrv' rustup run $(MSRV).0 cargo check --locked --features shim --bins; \
+	else echo 'SKIP msrv: rustup is not installed'; fi
 
 test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
 	integration/deaf/run $(BRISK) $(PROGRAMS)/examples/probe $(TEST_PROGRAM) $(WORDS)
