@@ -238,6 +238,10 @@ fn hooks_that_cannot_be_run() {
     }
     misfit(plain().hook("createRuntime", "/bin/nope", &[]), "hooks.createRuntime[0].path", "does not exist");
     misfit(plain().hook("prestart", "/etc/passwd", &[]), "hooks.prestart[0].path", "is not executable");
+    // A link of proc leads to the file itself, whatever its text says (Docker's hook is one).
+    let linked =
+        plain().hook("poststop", &format!("/proc/{}/exe", std::process::id()), &["true", "--list"]).container();
+    assert_eq!(errors(&linked), []);
     // It is looked for in the root.
     misfit(plain().hook("startContainer", "/usr/bin/env", &[]), "hooks.startContainer[0].path", "there is no /usr");
 }

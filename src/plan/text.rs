@@ -485,7 +485,7 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
         Errno::EACCES => {
             return Error::new(Stage::Exec, format!("exec: {name:?}: {}", errno_text(errno))).with_hint(
                 "it must be a regular file with the x bit for the container's user, on a mount without noexec, and every \
-                 directory above it must be searchable",
+                 directory above it must be searchable: `brisk check BUNDLE` says which",
             );
         }
         errno => format!("exec: {name:?}: stat {name}: {}", errno_text(errno)),

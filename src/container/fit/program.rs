@@ -49,11 +49,22 @@ pub(super) fn first(tree: &Tree, name: &str, path: &str, candidates: &[String]) 
 
 /// Whether this file can be run.
 pub(super) fn run(tree: &Tree, path: &str, depth: usize) -> Result<(), Obstacle> {
-    let found = match tree.find(path) {
-        Ok(found) => found,
-        Err(Lost::Unknown) => return Ok(()),
-        Err(lost) => return obstacle(lost_words(path, &lost), None),
-    };
+    match tree.find(path) {
+        Ok(found) => examine(tree, path, &found, depth),
+        Err(Lost::Unknown) => Ok(()),
+        Err(lost) => obstacle(lost_words(path, &lost), None),
+    }
+}
+
+/// The same for a program of the host, whose path may be a link of proc: Docker's hook is `/proc/PID/exe`.
+pub(super) fn run_on_host(host: &Tree, path: &str) -> Result<(), Obstacle> {
+    match Tree::on_host(path) {
+        Ok(found) => examine(host, path, &found, 0),
+        Err(lost) => obstacle(lost_words(path, &lost), None),
+    }
+}
+
+fn examine(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
     match found.kind() {
         libc::S_IFREG => {}
         libc::S_IFDIR => return obstacle(format!("{path} is a directory"), None),
@@ -71,7 +82,7 @@ pub(super) fn run(tree: &Tree, path: &str, depth: usize) -> Result<(), Obstacle>
     if found.noexec {
         return obstacle(format!("{path} lies on a mount with noexec"), None);
     }
-    interpreted(tree, path, &found, depth)
+    interpreted(tree, path, found, depth)
 }
 
 /// What to say of a path that leads nowhere.

@@ -205,7 +205,7 @@ fn host_hooks(planned: &Preview) -> Vec<Misfit> {
     let mut found = Vec::new();
     for (name, list) in lists {
         for (index, hook) in list.iter().enumerate() {
-            if let Err(obstacle) = program::run(&host, &hook.path, 0) {
+            if let Err(obstacle) = program::run_on_host(&host, &hook.path) {
                 let misfit = obstructed(format!("hooks.{name}[{index}].path"), obstacle);
                 found.push(if misfit.hint.is_some() {
                     misfit

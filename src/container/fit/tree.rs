@@ -97,6 +97,15 @@ impl Tree {
         Ok(Tree { root, mounts: Vec::new(), who })
     }
 
+    /// A file of the host, as anybody finds it who opens it.
+    pub fn on_host(path: &str) -> Result<Found, Lost> {
+        let fd = hold(Path::new(path)).map_err(|lost| match lost {
+            Lost::Errno(Errno::ENOENT | Errno::ENOTDIR) => Lost::Missing(path.to_owned()),
+            lost => lost,
+        })?;
+        found(Place::Held { fd: Rc::new(fd), noexec: None, mapped: false })
+    }
+
     /// Lays a mount over what is there; where its source is missing nobody knows what will be there.
     pub fn mount(&mut self, mount: &Mount, bundle: &Path) {
         let Ok(options) = options::parse(&mount.options) else { return };
