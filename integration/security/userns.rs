@@ -8,10 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use nix::mount::MsFlags;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ALL_CAPS, secret, with_caps};
-use crate::common::Bundle;
+use crate::common::{Bundle, brisk_only};
 
 /// Runs the script in a user namespace with every capability; the probe's report ends its output.
 fn run(more: impl FnOnce(Bundle) -> Bundle, script: &str, ops: &str) -> Value {
@@ -93,6 +93,44 @@ fn a_submount_that_covers_something_cannot_be_unmounted() {
     assert_eq!(out["stat:/data/sub/covered"]["errno"], "ENOENT", "{out:#}");
     assert_eq!(out["stat:/again/sub/covered"]["errno"], "ENOENT", "{out:#}");
     assert_eq!(out["read:/data/sub/file"], "below", "{out:#}");
+}
+
+/// Nor does it lose its locks when the container is given it while it runs.
+#[test]
+fn an_added_mount_is_as_locked_as_one_of_the_configuration() {
+    if brisk_only("mounts add") {
+        return;
+    }
+    let mut bundle = with_caps(Bundle::idle().userns(), ALL_CAPS);
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let locked = host_mount(&mut bundle, flags);
+    let source = bundle.host_dir("source");
+    let sub = source.join("sub");
+    fs::create_dir(&sub).unwrap();
+    fs::write(sub.join("covered"), "").unwrap();
+    bundle.mount_on_host(Path::new("tmpfs"), &sub, "tmpfs", MsFlags::empty(), "");
+    let container = bundle.container();
+    container.up();
+    for options in [&["bind"][..], &["bind", "nosuid"]] {
+        let list = container.bundle.dir.join("list.json");
+        let mounts = json!([
+            { "destination": "/data", "type": "bind", "source": locked, "options": options },
+            { "destination": "/tree", "type": "bind", "source": source, "options": ["rbind"] },
+        ]);
+        fs::write(&list, mounts.to_string()).unwrap();
+        container.call(&["mounts", "add", &container.id, list.to_str().unwrap()]).ok();
+        let script = format!(
+            "({CLEAR}; /bin/busybox umount -l /tree/sub; /bin/busybox mkdir -p /over; /bin/busybox mount --bind /tree \
+             /over) > /log 2>&1; exec /probe {OPS} stat:/tree/sub/covered stat:/over/sub/covered"
+        );
+        let caps: Vec<&str> = ALL_CAPS.iter().flat_map(|cap| ["--cap", cap]).collect();
+        let out = container.exec_with(&caps, &["/bin/sh", "-c", &script]).ok().json();
+        flags_stay(&out);
+        for op in ["stat:/tree/sub/covered", "stat:/over/sub/covered"] {
+            assert_eq!(out[op]["errno"], "ENOENT", "{out:#}");
+        }
+        container.call(&["mounts", "remove", &container.id, list.to_str().unwrap()]).ok();
+    }
 }
 
 /// A plain bind would leave the mount out and show what is below it: the kernel refuses that (EINVAL).

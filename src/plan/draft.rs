@@ -164,7 +164,6 @@ impl<'a> Input<'a> {
     pub(super) fn takes_from_host(&self) -> bool {
         self.namespaces.contains(NamespaceKind::User)
             && self.namespaces.is_new(NamespaceKind::Mount)
-            // For a container that runs trees are cloned beforehand, in our own mount namespace, where the paths lead.
             && self.mounts == Mounts::Copy
             && self.host.uid == 0
             && self.host.returns
@@ -232,6 +231,8 @@ pub(super) struct Draft {
     pub of_joined: Vec<OfJoined>,
     /// What the child asks for: together before the root is taken, then each at its turn.
     pub asked: Vec<Vec<HostObject>>,
+    /// Nothing is asked for at its turn.
+    pub at_once: bool,
     pub setup: Vec<SetupOp>,
     pub last: Vec<LastOp>,
     pub warnings: Vec<String>,
@@ -304,7 +305,8 @@ impl Draft {
             HostObject::Root(..) | HostObject::Device { .. } => false,
         };
         match self.asked.first_mut() {
-            Some(together) if !inside && together.len() < TOGETHER => {
+            // The root of a container that runs is not what a path of the host leads to.
+            Some(together) if self.at_once || !inside && together.len() < TOGETHER => {
                 together.push(object);
                 MountSource::Late(together.len() - 1)
             }

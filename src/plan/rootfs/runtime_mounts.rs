@@ -1,7 +1,9 @@
 //! `mounts add` and `mounts remove`: mounts of a container that runs. Pure; runs in the parent.
 //!
 //! A process of ours joins the container's mount namespace and does the same operations as at creation. What
-//! it binds the parent has cloned on the host before, so no path of the host is looked up in the container.
+//! it binds the parent has cloned on the host before, so no path of the host is looked up in the container. With a user
+//! namespace it is cloned in a copy of the host's mounts that belongs to that, which locks their flags and places
+//! (mount_namespaces(7)): as at creation, the container's root may not loosen them.
 //!
 //! Not trusted: where a destination leads to, which the container may have changed since it was added.
 
@@ -13,7 +15,7 @@ use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::op::SetupOp;
+use crate::plan::op::{Refusal, SetupOp};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
 use crate::plan::step::{ComeBack, Mounts, Step};
@@ -21,17 +23,26 @@ use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
 use crate::sys::mount_attr::{self, MountAttr};
+use crate::wire::SyncPoint;
 
 /// Plans new mounts in the container that `spec` describes, whose first process is `init`.
 pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, init: i32) -> Result<Plan> {
-    // The child does not see the host's mounts: the parent clones what is bound before there is a child.
-    let mut input = Input { mounts: Mounts::Skeleton, ..Input::new(spec, host, options)? };
-    let mut draft = enter(&input.namespaces)?;
+    let mut input = Input::new(spec, host, options)?;
+    // Otherwise the child does not see the host's mounts: the parent clones what is bound before there is a child.
+    if !input.takes_from_host() {
+        input.mounts = Mounts::Skeleton;
+    }
+    let mut draft = own_namespace(&input.namespaces)?;
     if input.namespaces.joined(NamespaceKind::User).is_some() {
         // Mounts without maps of their own get its: the container's, for what its path leads to now nobody knows.
         let path = format!("/proc/{init}/ns/user");
         draft.before_clone.push(Step::OpenNamespace(NamespaceKind::User, path.clone()));
         input.namespaces.join = vec![(NamespaceKind::User, path)];
+    }
+    if input.takes_from_host() {
+        copy_mounts(&mut draft, init);
+    } else {
+        enter(&input.namespaces, &mut draft);
     }
     let mut late: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
@@ -39,12 +50,20 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
         mounts::plan(&input, mount, &mut draft, &mut late)?;
     }
     draft.setup.extend(mounts::set_late(late));
+    let asked = draft.asked.first().map_or(0, Vec::len);
+    draft.setup.iter_mut().for_each(|op| {
+        if let SetupOp::AskForHost(count) = op {
+            *count = asked;
+        }
+    });
     Ok(finish(draft))
 }
 
 /// Plans the end of mounts; `added` are the numbers of those that [`add`] has made.
 pub fn remove(list: &[Mount], spec: &Spec, added: &[u64]) -> Result<Plan> {
-    let mut draft = enter(&Namespaces::parse(&linux(spec).namespaces)?)?;
+    let namespaces = Namespaces::parse(&linux(spec).namespaces)?;
+    let mut draft = own_namespace(&namespaces)?;
+    enter(&namespaces, &mut draft);
     for mount in list {
         let path = mount.destination.trim_matches('/');
         let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
@@ -57,21 +76,44 @@ pub fn remove(list: &[Mount], spec: &Spec, added: &[u64]) -> Result<Plan> {
     Ok(finish(draft))
 }
 
-fn enter(namespaces: &Namespaces) -> Result<Draft> {
+fn own_namespace(namespaces: &Namespaces) -> Result<Draft> {
     if !namespaces.is_new(NamespaceKind::Mount) {
         let what = "the container has no mount namespace of its own: its mounts are somebody else's";
         return Err(Error::new(Stage::Namespace, what));
     }
     let mut draft = Draft::default();
-    let user = if namespaces.contains(NamespaceKind::User) { NamespaceKind::User.flag() } else { 0 };
     // As with `exec` (CVE-2016-9962).
     draft.setup.push(SetupOp::Undumpable);
+    Ok(draft)
+}
+
+/// The container's mount namespace, by way of a copy of ours in its user namespace, where the parent takes what is asked for.
+fn copy_mounts(draft: &mut Draft, init: i32) {
+    let user = NamespaceKind::User.flag();
+    let opened = draft.before_clone.iter().filter(|step| matches!(step, Step::OpenNamespace(..))).count();
+    // By a descriptor that is opened with the caller's rights: root of the user namespace may not look at every first process.
+    let path = format!("/proc/{init}/ns/mnt");
+    draft.before_clone.push(Step::OpenNamespace(NamespaceKind::Mount, path));
+    draft.asked.push(Vec::new());
+    draft.at_once = true;
+    draft.setup.extend([
+        SetupOp::JoinInit(user),
+        SetupOp::BecomeRoot,
+        SetupOp::Unshare(NamespaceKind::Mount.flag()),
+        SetupOp::AskForHost(0),
+        SetupOp::Join(opened, NamespaceKind::Mount, Refusal::Error),
+        SetupOp::RootHere(c"/".into()),
+    ]);
+}
+
+/// The container's mount namespace, with its user namespace.
+fn enter(namespaces: &Namespaces, draft: &mut Draft) {
+    let user = if namespaces.contains(NamespaceKind::User) { NamespaceKind::User.flag() } else { 0 };
     draft.setup.push(SetupOp::JoinInit(NamespaceKind::Mount.flag() | user));
     if user != 0 {
         draft.setup.push(SetupOp::BecomeRoot);
     }
     draft.setup.push(SetupOp::RootHere(c"/".into()));
-    Ok(draft)
 }
 
 /// What can be mounted from outside so that it is what it says.
@@ -109,6 +151,9 @@ fn finish(mut draft: Draft) -> Plan {
         back: ComeBack::May,
         time_offsets: None,
     });
+    for objects in std::mem::take(&mut draft.asked) {
+        steps.extend([Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)]);
+    }
     steps.push(Step::AwaitExec);
     Plan::new(steps, draft)
 }
