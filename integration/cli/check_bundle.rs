@@ -333,6 +333,19 @@ fn everything_is_told_at_once() {
 }
 
 #[test]
+fn where_it_ends_it_says_so() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    // More errors than are looked for.
+    let many = (0..150).fold(plain(), |bundle, _| bundle.mount("bind", "/nope", "", &["rbind"])).container();
+    assert_eq!(errors(&many).len(), 100);
+    let told = findings(&many, "warning");
+    assert!(told.iter().any(|(_, what)| what.starts_with("what else is wrong cannot be told")), "{told:?}");
+    assert!(!findings(&plain().container(), "warning").iter().any(|(_, what)| what.contains("what else")));
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error() {
     if brisk_only("no other runtime has it") {
         return;

@@ -3,6 +3,7 @@
 //! nothing; and what had to go is the field that the error is about.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -16,6 +17,9 @@ use crate::spec;
 
 /// With more errors than this the document is something else.
 const MOST: usize = 100;
+
+/// How long causes are looked for: a document may be made so that the search has no end that anybody waits for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a part that a bundle cannot do without is replaced by.
 fn stand_ins() -> [(&'static str, Value); 7] {
@@ -52,8 +56,13 @@ pub(super) struct Gathered {
 
 pub(super) fn gather(global: &Global, dir: &Path, document: Value) -> Result<Gathered> {
     let host = Host::probe()?;
-    let mut trial =
-        Trial { global, dir, host, gathered: Gathered { document, changes: vec![], misfits: vec![], planned: None } };
+    let mut trial = Trial {
+        global,
+        dir,
+        host,
+        began: Instant::now(),
+        gathered: Gathered { document, changes: vec![], misfits: vec![], planned: None },
+    };
     trial.run();
     Ok(trial.gathered)
 }
@@ -69,6 +78,7 @@ struct Trial<'a> {
     global: &'a Global<'a>,
     dir: &'a Path,
     host: Host,
+    began: Instant,
     gathered: Gathered,
 }
 
@@ -90,9 +100,11 @@ impl Trial<'_> {
             };
             let hint = error.hint().map(str::to_owned);
             self.gathered.misfits.push(Misfit { hint, ..Misfit::new(Severity::Error, field::name(&field), said.what) });
-            let Some(culprit) = culprit else { return };
+            let Some(culprit) = culprit else { break };
             self.gathered.changes = culprit.changes;
         }
+        let what = "what else is wrong cannot be told before these errors are put right";
+        self.gathered.misfits.push(Misfit::warning("", what));
     }
 
     fn attempt(&self, changes: &[Change]) -> Result<Preview> {
@@ -143,7 +155,7 @@ impl Trial<'_> {
     /// Takes this out; the culprit, if the error goes with it and none comes that says just that.
     fn helps(&self, field: FieldPath, said: &Said) -> Option<Culprit> {
         let document = &self.gathered.document;
-        if self.gathered.changes.iter().any(|old| field.starts_with(&old.field)) {
+        if self.gathered.changes.iter().any(|old| field.starts_with(&old.field)) || self.began.elapsed() > PATIENCE {
             return None;
         }
         let mut changes = self.gathered.changes.clone();
