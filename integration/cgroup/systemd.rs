@@ -308,6 +308,70 @@ fn systemd_may_execute_itself_anew_meanwhile() {
     }
 }
 
+/// A system in a container: the guest's own, over which an overlay lies. It reaches its target, limits what it starts, and
+/// ends by the signal that stands for a poweroff.
+#[test]
+fn systemd_is_the_first_process() {
+    if not_here()
+        || skip_outside_guests("the machine's own system is started once more")
+        || skip_unless(Need::from(host::is_root()), "root")
+    {
+        return;
+    }
+    let mut bundle = bundle(&[
+        "/lib/systemd/systemd",
+        "systemd.unit=multi-user.target",
+        // Of the guest's own network.
+        "systemd.mask=vmnet.service",
+    ]);
+    let (upper, work, root) = (bundle.host_dir("upper"), bundle.host_dir("work"), bundle.host_dir("system"));
+    let data = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
+    bundle.mount_on_host(Path::new("overlay"), &root, "overlay", nix::mount::MsFlags::empty(), &data);
+    fs::write(root.join("etc/machine-id"), "").unwrap();
+    let caps = json!([
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_FSETID",
+        "CAP_KILL",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SETPCAP",
+        "CAP_SYS_CHROOT",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_SETFCAP",
+        "CAP_SYS_ADMIN",
+        "CAP_NET_ADMIN",
+        "CAP_MKNOD",
+        "CAP_AUDIT_WRITE"
+    ]);
+    bundle = bundle
+        .set("/root/path", json!(root))
+        .set("/process/env", json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "container=oci"]))
+        .set("/process/noNewPrivileges", json!(false))
+        .set("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }))
+        .ns("cgroup")
+        .mount("cgroup2", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev"]);
+    for place in ["/run", "/run/lock", "/tmp", "/var/log/journal"] {
+        bundle = bundle.mount("tmpfs", "tmpfs", place, &["nosuid", "nodev", "mode=755"]);
+    }
+    let container = up(bundle);
+    let inside = |script: &str| call(&container, &["exec", &container.id, "/bin/sh", "-c", script]);
+    let mut state = String::new();
+    host::wait_until(|| {
+        state = inside("systemctl is-system-running 2>&1").stdout();
+        matches!(state.trim(), "running" | "degraded")
+    });
+    let limited = "systemd-run --quiet --wait --pipe -p MemoryMax=64M sh -c \
+         'cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max'";
+    assert_eq!(inside(limited).ok().stdout(), "67108864\n", "{state}");
+    assert_eq!(inside("cat /proc/1/comm").ok().stdout(), "systemd\n");
+    call(&container, &["kill", &container.id, "SIGRTMIN+3"]).ok();
+    host::wait_until(|| container.status() == "stopped");
+    container.delete().ok();
+    assert_eq!(units(), "");
+}
+
 #[test]
 fn slices_and_properties_as_asked_for() {
     if not_here() {
