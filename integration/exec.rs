@@ -358,6 +358,31 @@ fn a_sub_cgroup() {
     container.exec_with(&["--cgroup", &format!("../{}-sibling", container.id)], &["/bin/true"]).fails();
 }
 
+/// Each flag is about the controllers that it names; where none is about one, the process is in the container's own.
+#[test]
+fn a_sub_cgroup_of_some_controllers() {
+    if skip_on(&["crun"], "takes one path for all") || lacks(&["memory", "pids"]) || Cgroups::detect() == Cgroups::V2 {
+        return;
+    }
+    let container = idle();
+    for (controller, name) in [("memory", "m"), ("pids", "p")] {
+        fs::create_dir(host::cgroup_dir(controller, &container.bundle.cgroup()).join(name)).unwrap();
+    }
+    let report = report(&container, &["--cgroup", "memory:m", "--cgroup", "pids:p"]);
+    let lines: Vec<&str> = report["cgroup"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    for (controller, end) in [(":memory:", "/m"), (":pids:", "/p"), (":freezer:", "")] {
+        let wanted = format!("{}{end}", container.id);
+        assert!(
+            lines.iter().any(|line| line.contains(controller) && line.ends_with(&wanted)),
+            "{controller} {lines:?}"
+        );
+    }
+    let error = container.exec_with(&["--cgroup", "memory:missing"], &["/bin/true"]).fails();
+    assert!(error.contains(" adding pid ") && error.contains("o such file or directory"), "{error}");
+    let error = container.exec_with(&["--cgroup", "nonsense:/"], &["/bin/true"]).fails();
+    assert!(error.contains("unknown controller "), "{error}");
+}
+
 #[test]
 fn a_wrong_command_line_of_exec_is_no_status_of_the_program() {
     if skip_on(&["crun"], "ends with 1") {

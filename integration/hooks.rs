@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, host, process, runtime_name, skip_on};
+use crate::common::{Bundle, Container, brisk_only, host, process, runtime_name, skip_on};
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
@@ -216,6 +216,118 @@ fn hooks_get_their_arguments_and_only_their_environment() {
     assert!(!text.contains("secret"), "{text}");
 }
 
+/// The runtime's for those of the host; that of the program, and its HOME, for those of the container. createContainer
+/// hooks, which other processes of a joined pid namespace can see, get nothing of the caller.
+#[test]
+fn hooks_without_an_environment_have_one() {
+    if skip_on(&["crun"], "the runtime's for all of them") {
+        return;
+    }
+    let kinds = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+    for kind in kinds {
+        let container = Bundle::sh("true").sh_hook(kind, "echo \"<$OF_HOST>\" > $OUT").container();
+        let mut command =
+            container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+        command.env("OF_HOST", "yes");
+        process::run(command).ok();
+        let wanted = if kind == "createContainer" { "<>\n" } else { "<yes>\n" };
+        assert_eq!(container.bundle.hook_output(), wanted, "{kind}");
+    }
+    let container = Bundle::sh("cat /tmp/out")
+        .push("/process/env", json!("ONE=two"))
+        .hook("startContainer", "/bin/sh", &["sh", "-c", "echo $ONE $HOME > /tmp/out"])
+        .container();
+    if !skip_on(&["runc"], "HOME since 1.3") {
+        assert_eq!(container.run().ok().stdout(), "two /root\n");
+    }
+    if brisk_only("they pass on what is no variable") {
+        return;
+    }
+    let hook = json!({ "path": "/bin/true", "env": ["A=b", "no variable"] });
+    let error = Bundle::idle().push("/hooks/prestart", hook).container().create().fails();
+    assert!(error.contains("environment variable \"no variable\" of /bin/true has no ="), "{error}");
+}
+
+/// createContainer hooks are written for runc with paths below the root, others with paths below the bundle.
+#[test]
+fn hooks_run_in_the_root_or_the_bundle() {
+    if skip_on(&["crun"], "the bundle for all of them") {
+        return;
+    }
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let container = Bundle::sh("true").sh_hook(kind, "pwd > $OUT").container();
+        let bundle = container.bundle.dir.to_str().unwrap();
+        let mut command = container.command(&["run", "--bundle", bundle, &container.id]);
+        process::run({
+            command.current_dir("/");
+            command
+        })
+        .ok();
+        let wanted = if kind == "createContainer" { format!("{bundle}/rootfs\n") } else { format!("{bundle}\n") };
+        assert_eq!(container.bundle.hook_output(), wanted, "{kind}");
+    }
+}
+
+/// In runc's words, with what the hook has said, wherever it ran and whatever the program's standard error is.
+#[test]
+fn the_error_of_a_hook_says_which_how_and_why() {
+    if brisk_only("the words of runc 1.5, and start waits") {
+        return;
+    }
+    let script = "echo what is wrong >&2; exit 9";
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        for how in ["run", "create and start"] {
+            let first = if kind == "startContainer" { "/bin/busybox" } else { "/bin/true" };
+            let container = Bundle::sh("true")
+                .hook(kind, first, &["true"])
+                .hook(kind, "/bin/sh", &["sh", "-c", script])
+                .container();
+            let failed = match how {
+                "run" => container.run(),
+                _ => match container.create() {
+                    created if created.code == 0 => container.start(),
+                    failed => failed,
+                },
+            };
+            let text = failed.fails();
+            assert!(text.contains(&format!("error running {kind} hook #1: /bin/sh: ")), "{text}");
+            assert!(text.contains("exit status 9, stderr: what is wrong") && text.lines().count() == 1, "{text}");
+        }
+    }
+    let container = Bundle::idle().hook("createContainer", "/no/such/hook", &["x"]).container();
+    let text = container.create().fails();
+    assert!(
+        text.contains("hook #0: /no/such/hook: exit status 127, stderr: cannot be executed: No such file"),
+        "{text}"
+    );
+    // The filter is on by then: what it kills is told with the signal's name.
+    let rule = json!([{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" }]);
+    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule });
+    for no_new_privs in [true, false] {
+        let container = Bundle::sh("true")
+            .set("/linux/seccomp", profile.clone())
+            .set("/process/noNewPrivileges", json!(no_new_privs))
+            .hook("startContainer", "/bin/busybox", &["mkdir", "/dev/shm/foo"])
+            .container();
+        let text = container.run().fails();
+        assert!(text.contains("startContainer hook #0") && text.contains("(bad system call)"), "{text}");
+    }
+}
+
+/// EREMOTEIO and ETIMEDOUT are what the kernel says, too.
+#[test]
+fn a_fault_around_a_hook_is_not_taken_for_the_hooks() {
+    if brisk_only("its wire") {
+        return;
+    }
+    use brisk::plan::op::HookKind;
+    use brisk::plan::text::hook_error;
+    assert!(hook_error(HookKind::StartContainer, "", "").is_none());
+    assert!(hook_error(HookKind::StartContainer, "/bin/true", "words").is_none());
+    let error = hook_error(HookKind::StartContainer, "\u{1}3 /bin/x: exit status 1", "why\n").unwrap();
+    assert_eq!(error.to_string(), "hook: error running startContainer hook #3: /bin/x: exit status 1, stderr: why");
+}
+
 #[test]
 fn a_failing_create_hook_fails_create_and_nothing_stays() {
     for kind in ["prestart", "createRuntime", "createContainer"] {
@@ -255,7 +367,7 @@ fn a_failing_start_container_hook_stops_the_container_before_its_program() {
         return;
     }
     let error = start.fails();
-    assert!(error.contains("startContainer hook /bin/sh: exit status 3"), "{error}");
+    assert!(error.contains("error running startContainer hook #0: /bin/sh: exit status 3"), "{error}");
     assert_eq!(container.bundle.hook_output(), "");
     container.delete().ok();
     assert_eq!(container.bundle.hook_output(), "poststop\n");

@@ -75,6 +75,16 @@ impl SyncPoint {
     }
 }
 
+/// What a hook said before it failed may follow its fault in the same record, this much of it.
+pub const SAID_MAX: usize = 1024;
+
+/// A record that a fault came in, with what follows it.
+pub type Long = [u8; SIZE + SAID_MAX];
+
+/// A detail that begins with this byte is all that there is to say, whatever the errno: a hook's number, a space, and how it
+/// ended.
+pub const VERDICT: u8 = 1;
+
 /// `kind` of a fault record.
 pub const FAULT: u32 = 100;
 
@@ -144,7 +154,12 @@ pub fn decode(bytes: &[u8]) -> Result<Message> {
 
 /// Sends one record. EPIPE when the other side is gone.
 pub fn send(wire: BorrowedFd<'_>, message: &Message) -> Result<()> {
-    gone(socket::send(wire, &encode(message)))
+    send_bytes(wire, &encode(message))
+}
+
+/// The same of one that is encoded, and may have more behind it.
+pub fn send_bytes(wire: BorrowedFd<'_>, record: &[u8]) -> Result<()> {
+    gone(socket::send(wire, record))
 }
 
 /// A peer that ended without having read everything is told as ECONNRESET, once (unix(7)).
@@ -155,20 +170,30 @@ fn gone(sent: Result<()>) -> Result<()> {
 /// Receives one record; `None` when the other side has closed (for a child: it has exec'd or is gone).
 pub fn receive(wire: BorrowedFd<'_>) -> Result<Option<Message>> {
     let mut bytes = [0; SIZE];
-    let received = match socket::receive(wire, &mut bytes) {
+    match receive_bytes(wire, &mut bytes)? {
+        0 => Ok(None),
+        len => decode(&bytes[..len]).map(Some),
+    }
+}
+
+/// The same as bytes, with what follows a fault.
+pub fn receive_bytes(wire: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize> {
+    let received = match socket::receive(wire, bytes) {
         // What the peer has sent before it ended comes after the news that it has not read everything.
-        Err(Errno::ECONNRESET) => socket::receive(wire, &mut bytes)?,
+        Err(Errno::ECONNRESET) => socket::receive(wire, bytes)?,
         received => received?,
     };
-    match received {
-        (0, _) => Ok(None),
-        (n, _) => decode(&bytes[..n]).map(Some),
-    }
+    Ok(received.0)
 }
 
 /// Sends a record with descriptors.
 pub fn send_files(wire: BorrowedFd<'_>, point: SyncPoint, files: &[BorrowedFd<'_>]) -> Result<()> {
     gone(socket::send_fds(wire, &encode(&Message::Sync(point, 0)), files))
+}
+
+/// What follows a fault.
+pub fn said(record: &[u8]) -> &[u8] {
+    record.get(SIZE..).unwrap_or_default()
 }
 
 /// Waits for a record with descriptors. EPIPE when the parent is gone.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use brisk::cli::log::{Format, Level, Log, line};
+use brisk::cli::log::{Format, Level, Log, Reader, line, told};
 use brisk::cli::{features, output, template};
 use brisk::container::View;
 use brisk::error::{Deed, Error, Stage};
@@ -83,6 +83,15 @@ fn a_log_line_is_one_line() {
     let error = Error::new(Stage::Args, "x").with_hint("try y");
     let record: Value = serde_json::from_str(&line(Format::Json, Level::Error, "x", Some(&error), time)).unwrap();
     assert_eq!((&record["hint"], &record["errno"], &record["op"]), (&"try y".into(), &Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_program_gets_one_line_and_a_person_more() {
+    let error = Error::new(Stage::Args, "x").with_hint("try y").with_excerpt("  1 | x\n    | ^\n".to_owned());
+    assert_eq!(told("run c: args: x", &error, Reader::Program), "brisk: error: run c: args: x (hint: try y)");
+    let lines = "brisk: error: run c: args: x\n  1 | x\n    | ^\nhint: try y";
+    assert_eq!(told("run c: args: x", &error, Reader::Person), lines);
+    assert_eq!(told("x", &Error::new(Stage::Args, "x"), Reader::Program), "brisk: error: x");
 }
 
 #[test]

@@ -186,11 +186,7 @@ const NO_MISTAKE: &str = "(nothing is said)";
 
 /// What standard error shows.
 fn told(error: &Error) -> String {
-    let mut text = format!("brisk: {error}\n{}", error.excerpt().unwrap_or_default());
-    if let Some(hint) = error.hint() {
-        let _ = writeln!(text, "hint: {hint}");
-    }
-    text
+    brisk::cli::log::told(&error.to_string(), error, brisk::cli::log::Reader::Person) + "\n"
 }
 
 fn config_error(text: &str) -> Option<Error> {

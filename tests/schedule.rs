@@ -119,7 +119,7 @@ fn memory_policies() {
         ("MPOL_NOPE", "", &[], "does not exist"),
         ("MPOL_BIND", "0", &["MPOL_F_NOPE"], "does not exist"),
         ("MPOL_BIND", "", &[], "needs nodes"),
-        ("MPOL_LOCAL", "0", &[], "takes no nodes"),
+        ("MPOL_LOCAL", "0", &[], "mode requires 0 nodes but got 1"),
         ("MPOL_DEFAULT", "", &["MPOL_F_STATIC_NODES"], "takes no flags"),
         ("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"], "either static or relative"),
         ("MPOL_BIND", "a", &[], "neither a number"),

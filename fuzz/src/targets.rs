@@ -119,7 +119,7 @@ fn print(plan: Option<Plan>) {
         assert!(!plan.to_string().is_empty());
         for (index, _) in plan.child_ops().enumerate() {
             // What the user would be told if this operation failed.
-            assert!(!plan.fault(index, nix::errno::Errno::EPERM, "").to_string().is_empty());
+            assert!(!plan.fault(index, nix::errno::Errno::EPERM, "", "").to_string().is_empty());
         }
     }
 }

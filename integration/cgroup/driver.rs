@@ -263,10 +263,10 @@ fn freeze_thaw_kill_without_cgroup2() {
 /// Sub-cgroups with processes in them that fork as fast as they can, and no one to help.
 fn remove_busy(layout: &Layout) {
     let mut guard = Guard::new(&name(), r#"{}"#, layout);
-    let deep = guard.cgroup.sub(None, "x/y/z", Absent::Make).unwrap();
+    let deep = guard.cgroup.sub(&[(None, "x/y/z")], Absent::Make).unwrap();
     let pid = guard.spawn("while :; do sleep 0.001 & done 2>/dev/null");
     drop(deep);
-    let mut deep = guard.cgroup.sub(None, "x/y", Absent::Refuse).unwrap();
+    let mut deep = guard.cgroup.sub(&[(None, "x/y")], Absent::Refuse).unwrap();
     let child = Command::new("sleep").arg("100").spawn().unwrap();
     let inner = i32::try_from(child.id()).unwrap();
     guard.children.push(child);
@@ -313,12 +313,12 @@ fn sub_cgroups_stay_inside() {
     let Some(layout) = layout() else { return };
     let guard = Guard::new(&name(), "{}", &layout);
     for path in ["..", "a/../..", "/../x"] {
-        assert!(guard.cgroup.sub(None, path, Absent::Make).unwrap_err().to_string().contains(".."));
+        assert!(guard.cgroup.sub(&[(None, path)], Absent::Make).unwrap_err().to_string().contains(".."));
     }
-    assert!(guard.cgroup.sub(None, "missing", Absent::Refuse).is_err());
-    assert!(guard.cgroup.sub(Some("nonsense"), "", Absent::Refuse).unwrap_err().to_string().contains("nonsense"));
-    let pids = guard.cgroup.sub(Some("pids"), "/", Absent::Refuse).unwrap();
-    assert_eq!(pids.saved().dirs.len(), 1);
+    assert!(guard.cgroup.sub(&[(None, "missing")], Absent::Refuse).is_err());
+    assert!(guard.cgroup.sub(&[(Some("nonsense"), "")], Absent::Refuse).unwrap_err().to_string().contains("nonsense"));
+    let all = guard.cgroup.sub(&[(None, "/")], Absent::Refuse).unwrap();
+    assert_eq!(all.saved(), guard.cgroup.saved());
 }
 
 #[test]

@@ -7,3 +7,4 @@ mod each_flag;
 mod flags;
 mod papers;
 mod plan;
+mod words;

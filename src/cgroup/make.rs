@@ -227,7 +227,7 @@ fn refuse_used(member: &Member) -> Result<()> {
         0 => Ok(()),
         n => Err(Error::new(
             Stage::Cgroup,
-            format!("container's cgroup {} is not empty: {n} process(es) found", member.path()),
+            format!("container's cgroup is not empty: {n} process(es) found in {}", member.path()),
         )),
     }
 }
@@ -244,7 +244,7 @@ fn refuse_frozen(member: &Member) -> Result<()> {
         }
     };
     if frozen {
-        return Err(Error::new(Stage::Cgroup, format!("container's cgroup {} unexpectedly frozen", member.path())));
+        return Err(Error::new(Stage::Cgroup, format!("container's cgroup unexpectedly frozen: {}", member.path())));
     }
     Ok(())
 }

@@ -16,26 +16,27 @@ use crate::proc;
 use crate::sys::{self, fs};
 
 impl Cgroup {
-    /// The cgroup `path` below this one, in all hierarchies or in those with one of `controllers` (a
-    /// comma-separated list as in `exec --cgroup`). `path` cannot leave the container's cgroup.
-    pub fn sub(&self, controllers: Option<&str>, path: &str, absent: Absent) -> Result<Cgroup> {
-        if path.split('/').any(|part| part == "..") {
-            return Err(Error::new(Stage::Cgroup, format!("bad sub cgroup path {path:?}: it has a ..")));
+    /// The cgroups below these that are wanted: each a path, and the hierarchies with one of these controllers (a
+    /// comma-separated list as in `exec --cgroup`), or all. The last counts; where none does, it is the cgroup itself. A path
+    /// cannot leave the container's cgroup.
+    pub fn sub(&self, wanted: &[(Option<&str>, &str)], absent: Absent) -> Result<Cgroup> {
+        for (controllers, path) in wanted {
+            if path.split('/').any(|part| part == "..") {
+                return Err(Error::new(Stage::Cgroup, format!("bad sub cgroup path {path:?}: it has a ..")));
+            }
+            let mut named = controllers.iter().flat_map(|list| list.split(','));
+            if let Some(unknown) = named.find(|c| !self.members.iter().any(|m| m.has(c))) {
+                let what = format!("unknown controller {unknown:?}: the container has no cgroup with it");
+                return Err(Error::new(Stage::Cgroup, what));
+            }
         }
-        let relative = clean(path);
-        let chosen = |member: &&Member| match controllers {
-            None => true,
-            Some(list) => list.split(',').any(|c| member.has(c)),
+        let below = |member: &Member| {
+            let meant =
+                |(list, _): &&(Option<&str>, &str)| list.is_none_or(|list| list.split(',').any(|c| member.has(c)));
+            let path = wanted.iter().rfind(meant).map_or("", |(_, path)| path);
+            member.below(&clean(path), absent)
         };
-        if let Some(list) = controllers
-            && let Some(unknown) = list.split(',').find(|c| !self.members.iter().any(|m| m.has(c)))
-        {
-            return Err(Error::new(Stage::Cgroup, format!("the container has no cgroup with controller {unknown:?}")));
-        }
-        let mut members = Vec::new();
-        for member in self.members.iter().filter(chosen) {
-            members.push(member.below(&relative, absent)?);
-        }
+        let members = self.members.iter().map(below).collect::<Result<_>>()?;
         Ok(Cgroup { members, scope: self.scope.clone() })
     }
 
@@ -69,7 +70,7 @@ impl Cgroup {
     /// Makes the cgroup `path` below this one (v2), moves the process there, gives it every controller there is,
     /// and gives it away.
     pub fn delegate_below(&self, path: &str, pid: i32, owner: (u32, u32)) -> Result<()> {
-        let mut target = self.sub(None, path, Absent::Make)?;
+        let mut target = self.sub(&[(None, path)], Absent::Make)?;
         // First of all: a cgroup with processes cannot give controllers to those below it (cgroups(7), "no
         // internal processes").
         target.attach(pid)?;

@@ -4,14 +4,15 @@
 //! Not trusted: startContainer hooks, which are programs of the image.
 
 use std::ffi::{CStr, c_char};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
 use super::{Child, Done, Trouble};
-use crate::plan::op::{ChildHook, Filter};
+use crate::plan::op::{ChildHook, Filter, HookKind};
 use crate::sys::process::{CloneArgs, Cloned, Exit};
 use crate::sys::{fs, poll, process, seccomp, signal};
+use crate::wire;
 
 /// NULL-terminated arrays of argv and environment, built by the parent.
 #[derive(Debug)]
@@ -23,8 +24,15 @@ pub struct Pointers {
 }
 
 impl Child<'_> {
-    /// Runs a hook, under the filter if there is one.
+    /// Runs a hook, under the filter if there is one. What it says is kept: the error of one that fails quotes it.
     pub(super) fn hook(&mut self, hook: &ChildHook, filter: Option<&Filter>) -> Done {
+        let errors = fs::memfd(c"brisk-hook-stderr")?;
+        let done = self.run_hook(hook, filter, errors.as_fd());
+        self.said = Some(errors).filter(|_| done.is_err());
+        done
+    }
+
+    fn run_hook(&mut self, hook: &ChildHook, filter: Option<&Filter>, errors: BorrowedFd<'_>) -> Done {
         let pointers = self.inherited.hooks.get(self.next_hook).ok_or(Errno::EBADF)?;
         self.next_hook += 1;
         let input = fs::memfd(c"brisk-hook-state")?;
@@ -33,17 +41,26 @@ impl Child<'_> {
         fs::write_all(input.as_fd(), decimal(process::getpid(), &mut digits))?;
         fs::write_all(input.as_fd(), &hook.state.after)?;
         fs::rewind(input.as_fd())?;
+        let [stdout, stderr] = self.inherited.hook_output.each_ref().map(|file| file.as_ref().map(AsFd::as_fd));
+        let streams = [Some(input.as_fd()), stdout, stderr.or(Some(errors))];
+        let dir = if hook.kind == HookKind::CreateContainer { self.root.as_ref().map(AsFd::as_fd) } else { None };
         match process::clone3(&CloneArgs::default())? {
-            Cloned::Child => run(&hook.path, pointers, input.as_fd(), &self.inherited.hook_output, filter),
+            Cloned::Child => run(&hook.path, pointers, streams, dir, filter),
             Cloned::Parent { pid, pidfd } => {
                 if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
                     process::wait(pid, 0)?;
-                    return Err(Trouble::from(Errno::ETIMEDOUT).with(hook.path.to_bytes()));
+                    return Err(failed(hook, &[b": timed out and was killed"]));
                 }
+                let mut digits = [0; 12];
                 match process::wait(pid, 0)? {
                     Some((_, Exit::Code(0))) => Ok(()),
-                    Some((_, exit)) => Err(failed(hook, exit)),
+                    Some((_, Exit::Code(code))) => Err(failed(hook, &[b": exit status ", decimal(code, &mut digits)])),
+                    Some((_, Exit::Signal(number))) => {
+                        let name = signal::words(number).as_bytes();
+                        let how = [b": killed by signal ", decimal(number, &mut digits), b" (", name, b")"];
+                        Err(failed(hook, &how))
+                    }
                     None => Err(Errno::ECHILD.into()),
                 }
             }
@@ -51,42 +68,55 @@ impl Child<'_> {
     }
 }
 
-fn failed(hook: &ChildHook, exit: Exit) -> Trouble {
-    let (word, number): (&[u8], _) = match exit {
-        Exit::Code(code) => (b": exit status ", code),
-        Exit::Signal(signal) => (b": killed by signal ", signal),
-    };
-    let mut text = [0; 96];
-    let path = hook.path.to_bytes();
-    let path = &path[path.len().saturating_sub(60)..];
+/// How a hook ended.
+fn failed(hook: &ChildHook, how: &[&[u8]]) -> Trouble {
+    let mut text = Text { bytes: [0; wire::DETAIL_SIZE], len: 0 };
     let mut digits = [0; 12];
-    let mut at = 0;
-    for part in [path, word, decimal(number, &mut digits)] {
-        text[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
+    text.add(&[wire::VERDICT]);
+    text.add(decimal(hook.index as i32, &mut digits));
+    text.add(b" ");
+    let path = hook.path.to_bytes();
+    text.add(&path[path.len().saturating_sub(48)..]);
+    how.iter().for_each(|part| text.add(part));
+    Trouble::from(Errno::EREMOTEIO).with(&text.bytes[..text.len])
+}
+
+/// A text without allocation, cut where its room ends.
+struct Text {
+    bytes: [u8; wire::DETAIL_SIZE],
+    len: usize,
+}
+
+impl Text {
+    fn add(&mut self, part: &[u8]) {
+        let len = part.len().min(self.bytes.len() - self.len);
+        self.bytes[self.len..self.len + len].copy_from_slice(&part[..len]);
+        self.len += len;
     }
-    // EREMOTEIO stands for "the hook said no": the text carries what is known.
-    Trouble::from(Errno::EREMOTEIO).with(&text[..at])
 }
 
 fn run(
     path: &CStr,
     pointers: &Pointers,
-    input: BorrowedFd<'_>,
-    output: &[Option<OwnedFd>; 2],
+    streams: [Option<BorrowedFd<'_>>; 3],
+    dir: Option<BorrowedFd<'_>>,
     filter: Option<&Filter>,
 ) -> ! {
-    let onto = |fd: &Option<OwnedFd>, stream| fd.as_ref().map_or(Ok(()), |fd| fs::dup_onto(fd.as_fd(), stream));
-    let prepared = fs::dup_onto(input, 0)
-        .and_then(|()| onto(&output[0], 1))
-        .and_then(|()| onto(&output[1], 2))
+    let mut streams = (0..).zip(streams);
+    let prepared = streams
+        .try_for_each(|(number, stream)| stream.map_or(Ok(()), |fd| fs::dup_onto(fd, number)))
+        .and_then(|()| dir.map_or(Ok(()), fs::fchdir))
         .and_then(|()| signal::set_default())
         .and_then(|()| signal::unblock())
         .and_then(|()| fs::cloexec_from(3))
         .and_then(|()| filter.map_or(Ok(()), |filter| seccomp::load(&filter.program, filter.len, filter.flags)));
-    if prepared.is_ok() {
-        process::exec_pointers(path, &pointers.args, &pointers.env);
-    }
+    let errno = match prepared {
+        Ok(()) => process::exec_pointers(path, &pointers.args, &pointers.env),
+        Err(errno) => errno,
+    };
+    // To the hook's standard error, which is quoted; if nobody hears it, the status tells.
+    let _ = fs::write_all(fs::STDERR, b"cannot be executed: ")
+        .and_then(|()| fs::write_all(fs::STDERR, errno.desc().as_bytes()));
     process::exit(127)
 }
 

@@ -117,6 +117,8 @@ struct Child<'a> {
     asked: Option<OwnedFd>,
     /// File systems of joined namespaces, in the order of [`OfJoined`].
     of_joined: [Option<OwnedFd>; 2],
+    /// What a hook that failed has said.
+    said: Option<OwnedFd>,
     /// `start` has said go: its end of the fifo is the only one that anybody listens to.
     told_to_start: bool,
 }
@@ -136,6 +138,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         joined: 0,
         asked: None,
         of_joined: [None, None],
+        said: None,
         told_to_start: false,
     };
     child.inherited.started.start(0, 1);
@@ -184,10 +187,16 @@ impl<'a> Child<'a> {
     fn fail(&self, index: usize, trouble: &Trouble) -> ! {
         let mut fault = Fault::new(index as u32, trouble.errno);
         fault.detail = trouble.detail;
+        let mut long: wire::Long = [0; size_of::<wire::Long>()];
+        let (record, said) = long.split_at_mut(wire::SIZE);
+        record.copy_from_slice(&wire::encode(&Message::Fault(fault)));
+        // What cannot be read is not quoted.
+        let said = self.said.as_ref().and_then(|file| fs::pread(file.as_fd(), said, 0).ok()).unwrap_or(0);
+        let record = &long[..wire::SIZE + said];
         // If the parent, or `start`, is gone there is nobody left to tell.
         let _ = match self.inherited.fifo.as_ref().filter(|_| self.told_to_start) {
-            Some(fifo) => fs::write_all(fifo.as_fd(), &wire::encode(&Message::Fault(fault))),
-            None => wire::send(self.inherited.wire.as_fd(), &Message::Fault(fault)),
+            Some(fifo) => fs::write_all(fifo.as_fd(), record),
+            None => wire::send_bytes(self.inherited.wire.as_fd(), record),
         };
         process::exit(255)
     }

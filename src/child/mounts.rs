@@ -99,8 +99,11 @@ impl Child<'_> {
                 let stat = fs::stat(fd.as_fd())?;
                 if fs::kind(&stat) != libc::S_IFDIR {
                     // A link is not followed here on purpose; anything else cannot hold a file system.
-                    let errno = if fs::kind(&stat) == libc::S_IFLNK { Errno::ELOOP } else { Errno::ENOTDIR };
-                    return Err(errno.into());
+                    return Err(if fs::kind(&stat) == libc::S_IFLNK {
+                        Trouble::from(Errno::ELOOP).with(b"must be mounted on ordinary directory")
+                    } else {
+                        Errno::ENOTDIR.into()
+                    });
                 }
                 self.check_root(fd.as_fd(), &stat, op)?;
                 inherited = (*mode == TmpfsMode::OfMountPoint).then_some(stat.st_mode & 0o7777);

@@ -18,8 +18,8 @@ pub fn text(about: Option<Verb>) -> String {
 
 fn overview() -> String {
     let mut text = String::from(
-        "brisk: a daemonless OCI container runtime.\n\n\
-         Usage: brisk [FLAGS] COMMAND [ARGUMENTS]\n\n\
+        "NAME:\n   brisk - a drop-in for crun and runc - Open Container Initiative runtime\n\n\
+         USAGE:\n   brisk [FLAGS] COMMAND [ARGUMENTS]\n\n\
          Where to begin:\n  \
            brisk check                     what this host can do\n  \
            brisk spec --bundle DIR         a config.json for the root in DIR/rootfs\n  \
@@ -38,7 +38,7 @@ fn overview() -> String {
 
 fn command(verb: Verb) -> String {
     let row = verb.row();
-    let mut text = format!("{}\n\nUsage: {}\n", sentence(row.about), usage(verb));
+    let mut text = format!("NAME:\n   brisk {} - {}\n\nUSAGE:\n   {}\n", row.name, row.about, usage(verb));
     if !row.positionals.is_empty() {
         text += "\nArguments:\n";
         for positional in row.positionals {
@@ -46,12 +46,6 @@ fn command(verb: Verb) -> String {
         }
     }
     text + &options(Some(verb), "Flags")
-}
-
-/// A text as a sentence.
-fn sentence(about: &str) -> String {
-    let mut letters = about.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).chain(['.']).collect())
 }
 
 /// How a command is called.

@@ -3,10 +3,14 @@
 //! An error is printed once on standard error and, with `--log`, appended as exactly one line to the log:
 //! containerd shows the last line with `"level":"error"`, podman parses the whole file as one object. A
 //! warning goes to the log if there is one, and to standard error otherwise.
+//!
+//! On a terminal an error has the lines that it is about and its advice below it. Elsewhere it is one line, because what
+//! reads it looks at the first line or at the last.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -87,17 +91,28 @@ pub struct Log {
     sink: Sink,
     format: Format,
     level: Level,
+    /// Warnings that are told with an error only.
+    held: Option<RefCell<Vec<String>>>,
 }
 
 impl Log {
     /// A log that is standard error alone.
     pub const fn stderr(format: Format) -> Log {
-        Log { sink: Sink::None, format, level: Level::Warning }
+        Log { sink: Sink::None, format, level: Level::Warning, held: None }
     }
 
     /// Opens `--log`: `[file:]PATH`, `journald:ID` or `syslog:ID`; shows what is no less serious than `level`.
     pub fn open(destination: Option<&OsStr>, format: Format, level: Level) -> Result<Log> {
-        Ok(Log { sink: sink(destination)?, format, level })
+        Ok(Log { sink: sink(destination)?, format, level, held: None })
+    }
+
+    /// Standard error will be the program's, as an engine has it that reads what its containers write: a warning is no part
+    /// of that. It is told where the command fails, and at once on a terminal or where more than warnings is asked for.
+    pub fn give_stderr_away(&mut self) {
+        let is_log = matches!(self.sink, Sink::None) && self.format == Format::Text;
+        if is_log && !self.shows(Level::Info) && Reader::of_stderr() == Reader::Program {
+            self.held = Some(RefCell::default());
+        }
     }
 
     /// Whether messages of this level are shown.
@@ -109,11 +124,10 @@ impl Log {
     pub fn error(&self, doing: &str, error: &Error) {
         let message = if doing.is_empty() { error.to_string() } else { format!("{doing}: {error}") };
         if !self.json_on_stderr() {
-            to_stderr(&format!("brisk: {}", printable(&message)));
-            error.excerpt().into_iter().flat_map(str::lines).for_each(|line| to_stderr(&printable(line)));
-            if let Some(hint) = error.hint() {
-                to_stderr(&format!("hint: {}", printable(hint)));
+            for warning in self.held.iter().flat_map(RefCell::take) {
+                to_stderr(&warning);
             }
+            to_stderr(&told(&message, error, Reader::of_stderr()));
         }
         self.record(Level::Error, &message, Some(error));
     }
@@ -129,7 +143,14 @@ impl Log {
             return;
         }
         if matches!(self.sink, Sink::None) && self.format == Format::Text {
-            to_stderr(&format!("brisk: {}: {}", level.name(), printable(message)));
+            match (&self.held, level) {
+                // With the time, which is what is looked for in them.
+                (_, Level::Info | Level::Debug) => {
+                    to_stderr(line(self.format, level, message, None, SystemTime::now()).trim_end())
+                }
+                (Some(held), _) => held.borrow_mut().push(for_people(level, message)),
+                (None, _) => to_stderr(&for_people(level, message)),
+            }
         }
         self.record(level, message, None);
     }
@@ -157,6 +178,41 @@ impl Log {
             to_stderr(&format!("brisk: warning: write the log: {error}"));
         }
     }
+}
+
+fn for_people(level: Level, message: &str) -> String {
+    format!("brisk: {}: {}", level.name(), printable(message))
+}
+
+/// Who reads standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Somebody at a terminal.
+    Person,
+    /// A program, which looks at the first line or at the last.
+    Program,
+}
+
+impl Reader {
+    fn of_stderr() -> Reader {
+        if std::io::stderr().is_terminal() { Reader::Person } else { Reader::Program }
+    }
+}
+
+/// An error as standard error gets it.
+pub fn told(message: &str, error: &Error, reader: Reader) -> String {
+    let mut text = for_people(Level::Error, message);
+    match error.hint() {
+        _ if reader == Reader::Person => {
+            for line in error.excerpt().into_iter().flat_map(str::lines) {
+                text = text + "\n" + &printable(line);
+            }
+            error.hint().into_iter().for_each(|hint| text = std::mem::take(&mut text) + "\nhint: " + &printable(hint));
+        }
+        Some(hint) => text = text + " (hint: " + &printable(hint) + ")",
+        None => {}
+    }
+    text
 }
 
 /// One line of a log file, with its newline. What is known of an error beside its text has keys of its own: engines match
@@ -243,6 +299,6 @@ fn socket(path: &str) -> Option<UnixDatagram> {
 }
 
 fn to_stderr(line: &str) {
-    // With standard error closed there is nobody left to tell.
-    drop(writeln!(std::io::stderr(), "{line}"));
+    // One write, so that lines of several processes do not mix. With standard error closed there is nobody left to tell.
+    drop(std::io::stderr().write_all(format!("{line}\n").as_bytes()));
 }

@@ -76,14 +76,14 @@ pub fn main() -> u8 {
         subject: verb.map_or_else(String::new, |verb| verb.row().name.to_owned()),
         failure: verb.map_or(FAILURE, Verb::failure_status),
     };
-    let log = match opened {
+    let mut log = match opened {
         Ok(log) => log,
         Err(error) => {
             Log::stderr(global.log_format).error(&doing.subject, &error);
             return doing.failure;
         }
     };
-    match run(head, &log, &mut doing) {
+    match run(head, &mut log, &mut doing) {
         Ok(status) => status,
         Err(error) => {
             log.error(&doing.subject, &error);
@@ -101,12 +101,16 @@ struct Doing {
 }
 
 /// `doing` gets what an error is reported as, as soon as it is known.
-fn run(head: scan::Head<'_>, log: &Log, doing: &mut Doing) -> Result<u8> {
+fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut Doing) -> Result<u8> {
     let (global, request) = match head.parse()? {
         Parsed::Text(text) => return output::print(&text).map(|()| 0),
         Parsed::Request(global, request) => (global, request),
     };
     *doing = Doing { subject: request.subject(), failure: request.failure_status() };
+    if request.gives_stderr_away() {
+        log.give_stderr_away();
+    }
+    let log = &*log;
     let warn = |message: &str| log.message(Level::Warning, message);
     let debug = |message: &str| log.message(Level::Debug, message);
     let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };

@@ -125,7 +125,8 @@ fn named(name: &OsStr) -> Result<Verb> {
             Some(near) => format!("did you mean {near}? `brisk help` lists the commands"),
             None => "`brisk help` lists the commands".to_owned(),
         };
-        Error::new(Stage::Args, format!("unknown command {name:?}")).with_hint(hint)
+        Error::new(Stage::Args, format!("unknown command {name:?}: No help topic for '{}'", name.display()))
+            .with_hint(hint)
     })
 }
 

@@ -276,6 +276,17 @@ impl Request {
         }
     }
 
+    /// Whether the caller's standard error becomes that of a program which outlives the command.
+    pub fn gives_stderr_away(&self) -> bool {
+        match self {
+            Request::Create(_) => true,
+            Request::Run(args) => args.detach,
+            Request::Exec(args) => args.detach,
+            Request::Restore(args) => args.detach,
+            _ => false,
+        }
+    }
+
     /// What the program is doing, as errors name it: the command and the container.
     pub fn subject(&self) -> String {
         std::iter::once(self.verb().row().name).chain(self.ids()).collect::<Vec<_>>().join(" ")

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::foreground;
 use super::streams::{self, ForProgram, Relay, Relayed};
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch;
+use crate::launch::{self, ExecRefusal};
 use crate::plan::op::Terminal;
 use crate::spec::process::{ConsoleSize, Process};
 use crate::sys::socket;
@@ -63,12 +63,16 @@ impl Console {
         let (mut theirs, mut ours) = (Theirs::default(), Ours::default());
         match self {
             Console::Callers => {}
-            Console::Relayed(which) => (ours.streams, theirs.streams) = streams::relay(which)?,
+            Console::Relayed(which) => {
+                (ours.streams, theirs.streams) = streams::relay(which)?;
+                theirs.refusal = ExecRefusal::Said;
+            }
             Console::Socket(socket) => (theirs.socket, theirs.terminal) = (Some(socket), Terminal::Socket),
             Console::Ours => {
                 let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
                 ours.socket = Some(here);
                 (theirs.socket, theirs.terminal) = (Some(there), Terminal::Foreground);
+                theirs.refusal = ExecRefusal::Said;
             }
         }
         Ok((theirs, ours))
@@ -84,6 +88,8 @@ pub(super) struct Theirs {
     pub socket: Option<OwnedFd>,
     /// What takes the place of the caller's streams.
     pub streams: ForProgram,
+    /// How the caller learns that it cannot be executed.
+    pub refusal: ExecRefusal,
 }
 
 /// What the foreground keeps.

@@ -293,6 +293,7 @@ fn begin(
         warn: global.warn,
         tell: &mut tell,
         streams: console.streams,
+        refusal: console.refusal,
         console: console.socket,
         fifo,
         init: None,

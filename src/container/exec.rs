@@ -12,7 +12,7 @@ use super::lookup::not_running;
 use super::options::{Exec, Global};
 use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan::cgroup::Version;
@@ -116,6 +116,7 @@ fn join(
         warn: global.warn,
         tell: &mut tell,
         streams: console.streams,
+        refusal: console.refusal,
         console: console.socket,
         fifo: None,
         init: Some(pidfd),
@@ -143,7 +144,7 @@ fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
 /// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names, or the one its first process
 /// has moved to where the container's own takes no processes any more.
 fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup>> {
-    let Some(mut cgroup) = container.cgroup()? else {
+    let Some(cgroup) = container.cgroup()? else {
         return match args.cgroup.first() {
             Some(path) => {
                 Err(Error::new(Stage::Cgroup, format!("--cgroup {path}: the container has no cgroup of its own")))
@@ -151,14 +152,16 @@ fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup
             None => Ok(None),
         };
     };
-    for entry in &args.cgroup {
-        let (controllers, path) = match entry.split_once(':') {
-            Some((controllers, path)) => (Some(controllers), path),
-            None => (None, entry.as_str()),
-        };
-        cgroup = cgroup.sub(controllers, path, Absent::Refuse)?;
+    if args.cgroup.is_empty() {
+        return cgroup.for_another(init).map(Some);
     }
-    if args.cgroup.is_empty() { cgroup.for_another(init).map(Some) } else { Ok(Some(cgroup)) }
+    let wanted: Vec<_> = args
+        .cgroup
+        .iter()
+        .map(|entry| entry.split_once(':').map_or((None, entry.as_str()), |(list, path)| (Some(list), path)))
+        .collect();
+    let what = || format!("--cgroup {}: adding pid to the cgroup", args.cgroup.join(" --cgroup "));
+    cgroup.sub(&wanted, Absent::Refuse).at(Stage::Cgroup, what).map(Some)
 }
 
 /// The process to run: process.json, or the container's own with what the command line changes.

@@ -28,6 +28,7 @@ mod restore;
 mod run;
 mod select;
 pub mod signal;
+mod stages;
 mod start;
 mod streams;
 mod trust;

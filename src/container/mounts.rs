@@ -10,7 +10,7 @@ use super::lookup::not_running;
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, HookOutput, Launch, Running};
+use crate::launch::{self, ExecRefusal, HookOutput, Launch, Running};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
@@ -96,6 +96,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         fifo: None,
         init: Some(init),
         cgroup: None,
+        refusal: ExecRefusal::Error,
         trace: None,
     })?;
     poll::one(pidfd.as_fd(), libc::POLLIN, -1).at(Stage::Rootfs, || "wait for the mounts")?;

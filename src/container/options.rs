@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::environment::Environment;
+use super::stages;
 use crate::plan::Plan;
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -41,6 +42,7 @@ impl Global<'_> {
         }
         if let Some(debug) = self.debug {
             plan.to_string().lines().for_each(debug);
+            stages::lines(plan).iter().for_each(|line| debug(line));
         }
     }
 }

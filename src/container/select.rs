@@ -2,6 +2,8 @@
 
 use std::ffi::CString;
 
+use nix::errno::Errno;
+
 use super::options::Selection;
 use crate::error::{Error, Result, Stage};
 use crate::state::Root;
@@ -17,7 +19,11 @@ pub fn select(root: &Root, which: &Selection) -> Result<Vec<String>> {
     let regex = CString::new(pattern.as_str()).ok().and_then(|pattern| Regex::new(&pattern)).ok_or_else(invalid)?;
     // A valid name has no NUL byte.
     let matches = |id: &String| CString::new(id.as_str()).is_ok_and(|id| regex.is_match(&id));
-    Ok(root.ids()?.into_iter().filter(matches).collect())
+    let ids = match root.ids() {
+        Err(error) if error.root_errno() == Some(Errno::ENOENT) => Vec::new(),
+        ids => ids?,
+    };
+    Ok(ids.into_iter().filter(matches).collect())
 }
 
 /// Does `work` on each; goes on after a failure and returns the first.

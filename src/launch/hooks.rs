@@ -4,11 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::{HostHook, HostHooks};
-use crate::sys::{fs, poll, process};
+use crate::plan::text::failed_hook;
+use crate::sys::{fs, poll, process, signal};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
 #[derive(Debug, Default)]
@@ -53,20 +55,26 @@ pub fn run_each(list: &HostHooks, pid: i32, output: &Output) -> Vec<Error> {
 }
 
 fn attempts(list: &HostHooks, pid: i32, output: &Output) -> impl Iterator<Item = Result<()>> {
-    let (kind, state) = (list.kind.name(), list.state.with(pid));
+    let state = list.state.with(pid);
     list.hooks.iter().enumerate().map(move |(index, hook)| {
-        one(hook, &state, output).at(Stage::Hook, || format!("{kind} hook #{index}: {}", hook.path))
+        one(hook, list.dir.as_deref(), &state, output)
+            .at(Stage::Hook, || format!("{}: {}", failed_hook(list.kind, index), hook.path))
     })
 }
 
-fn one(hook: &HostHook, state: &[u8], output: &Output) -> Result<()> {
+fn one(hook: &HostHook, dir: Option<&Path>, state: &[u8], output: &Output) -> Result<()> {
     let errors = fs::memfd(c"brisk-hook-stderr").at(Stage::Hook, || "make a memory file")?;
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
-    command.env_clear();
-    command.envs(hook.env.iter().filter_map(|variable| variable.split_once('=')));
+    if let Some(env) = &hook.env {
+        // `spec::validate` refuses what is no variable.
+        command.env_clear().envs(env.iter().filter_map(|variable| variable.split_once('=')));
+    }
+    if let Some(dir) = dir {
+        command.current_dir(dir);
+    }
     let [stdout, stderr] = output.for_child()?;
     let stderr = stderr.map_or_else(|| errors.try_clone().at(Stage::Hook, || "copy a descriptor"), Ok)?;
     command.stdin(input(state)?).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
@@ -105,7 +113,10 @@ fn judge(status: ExitStatus, errors: &OwnedFd) -> Result<()> {
     }
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
-        (None, signal) => format!("killed by signal {}", signal.unwrap_or(0)),
+        (None, number) => {
+            let number = number.unwrap_or(0);
+            format!("killed by signal {number} ({})", signal::words(number))
+        }
     };
     let mut buf = [0; QUOTED];
     let len = fs::pread(errors.as_fd(), &mut buf, 0).at(Stage::Hook, || "read what it said")?;

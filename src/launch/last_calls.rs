@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::running::ExecRefusal;
 use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
 use crate::plan::Plan;
@@ -36,6 +37,7 @@ pub(super) fn build(
     wire: BorrowedFd<'_>,
     fifo: Option<&OwnedFd>,
     hook_output: &[Option<OwnedFd>; 2],
+    refusal: ExecRefusal,
 ) -> Result<Built> {
     let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
     let calls = 16 + plan.last.iter().map(call_count).sum::<usize>();
@@ -52,8 +54,9 @@ pub(super) fn build(
     let home = plan.setup.iter().any(|op| matches!(op, SetupOp::Home(_))).then(|| block.reserve(HOME_ROOM));
     let env = strings(&mut block, &plan.env, home);
     // After `create` has returned nobody reads the wire any more, so the container's own stderr is told, as runc
-    // does it: otherwise a script whose interpreter is missing would end without a word.
-    let alone = plan.last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart));
+    // does it, in the foreground, too: otherwise a script whose interpreter is missing would end without a word.
+    let alone =
+        refusal == ExecRefusal::Said || plan.last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart));
     let complaints = if alone { complaints(&mut block, plan) } else { 0 };
     let mut builder = Builder {
         block,
@@ -72,7 +75,9 @@ pub(super) fn build(
         builder.op((plan.setup.len() + index) as u32, op);
     }
     let hooks = plan.child_ops().filter_map(|op| match op {
-        ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) => Some(pointers(hook, &plan.env)),
+        ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) => {
+            Some(pointers(hook, &plan.env, home))
+        }
         ChildOp::Setup(_) | ChildOp::Last(_) => None,
     });
     let hooks = hooks.collect();
@@ -143,11 +148,14 @@ fn complaints(block: &mut Block, plan: &Plan) -> u64 {
     block.complaints(&list)
 }
 
-fn pointers(hook: &ChildHook, env: &[CString]) -> HookPointers {
-    let list = |list: &[CString]| -> Vec<*const c_char> {
-        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+/// A hook without an environment of its own has the program's, with its HOME.
+fn pointers(hook: &ChildHook, env: &[CString], home: Option<u64>) -> HookPointers {
+    let list = |list: &[CString], more: Option<u64>| -> Vec<*const c_char> {
+        let more = more.map(|address| address as *const c_char);
+        list.iter().map(|text| text.as_ptr()).chain(more).chain([std::ptr::null()]).collect()
     };
-    HookPointers { args: list(&hook.args), env: list(hook.env.as_deref().unwrap_or(env)) }
+    let env = hook.env.as_deref().map_or_else(|| list(env, home), |env| list(env, None));
+    HookPointers { args: list(&hook.args, None), env }
 }
 
 struct Builder<'a> {

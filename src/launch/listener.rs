@@ -11,7 +11,8 @@ use crate::sys::{process, socket};
 /// "containerProcessState") to the socket at `path`.
 pub(super) fn send(pidfd: &OwnedFd, number: i32, path: &str, metadata: &str, state: &[u8], pid: i32) -> Result<()> {
     let listener = process::pidfd_getfd(pidfd.as_fd(), number).at(Stage::Seccomp, || "fetch the seccomp listener")?;
-    let socket = connect(Path::new(path), Stage::Seccomp)?;
+    let socket =
+        connect(Path::new(path), Stage::Seccomp).at(Stage::Seccomp, || "failed to connect with seccomp agent")?;
     let container: serde_json::Value =
         serde_json::from_slice(state).at(Stage::Seccomp, || "parse the state for the listener")?;
     let version = container.get("ociVersion").cloned().unwrap_or_default();

@@ -23,7 +23,7 @@ const TICK_MS: i32 = 1000;
 /// told by its file as well, and a fault only counts of a process that ends (without a pidfd it has ended).
 pub fn await_program(fifo: BorrowedFd<'_>, pid: i32, pidfd: Option<BorrowedFd<'_>>) -> Result<()> {
     let read = || report(fifo).at(Stage::State, || "read what the container's process says");
-    let Some(pidfd) = pidfd else { return read()?.map_or(Ok(()), |fault| Err(worded(&fault))) };
+    let Some(pidfd) = pidfd else { return read()?.map_or(Ok(()), |fault| Err(worded(fault))) };
     let what = || "wait for the program to run";
     let before = executable(pid);
     loop {
@@ -36,7 +36,7 @@ pub fn await_program(fifo: BorrowedFd<'_>, pid: i32, pidfd: Option<BorrowedFd<'_
             continue;
         }
         return match read()? {
-            Some(fault) if poll::one(pidfd, libc::POLLIN, TICK_MS).at(Stage::State, what)? != 0 => Err(worded(&fault)),
+            Some(fault) if poll::one(pidfd, libc::POLLIN, TICK_MS).at(Stage::State, what)? != 0 => Err(worded(fault)),
             _ => Ok(()),
         };
     }
@@ -50,17 +50,19 @@ fn executable(pid: i32) -> Option<(u64, u64)> {
 }
 
 /// The record in the fifo, of which we have the writing end only: it is opened once more.
-fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<Fault>> {
+fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<(Fault, String)>> {
     // A number has no NUL byte.
     let path = CString::new(format!("/proc/self/fd/{}", fifo.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
     let fifo = fs::open(fs::CWD, &path, libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
-    let mut record = [0; wire::SIZE];
+    let mut record: wire::Long = [0; size_of::<wire::Long>()];
     match fs::read(fifo.as_fd(), &mut record) {
         // Empty, but for somebody else who has it open: a second `start` that came too late.
         Ok(0) | Err(Errno::EAGAIN) => Ok(None),
         // Whatever else is in it, the container's process has not written.
         Ok(len) => match wire::decode(&record[..len]) {
-            Ok(Message::Fault(fault)) => Ok(Some(fault)),
+            Ok(Message::Fault(fault)) => {
+                Ok(Some((fault, String::from_utf8_lossy(wire::said(&record[..len])).into_owned())))
+            }
             Ok(Message::Sync(..)) | Err(_) => Ok(None),
         },
         Err(errno) => Err(errno),
@@ -68,9 +70,9 @@ fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<Fault>> {
 }
 
 /// The plan is not at hand any more, but what can fail here is mostly a hook.
-fn worded(fault: &Fault) -> Error {
+fn worded((fault, said): (Fault, String)) -> Error {
     let detail = String::from_utf8_lossy(fault.text());
-    hook_error(HookKind::StartContainer, fault.errno, &detail).unwrap_or_else(|| {
+    hook_error(HookKind::StartContainer, &detail, &said).unwrap_or_else(|| {
         let what = "the container's process ended before its program ran";
         let what = if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") };
         Error::errno(Stage::Process, what, fault.errno)

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
+use super::running::{ExecRefusal, Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
@@ -13,7 +13,7 @@ use crate::child::{self, Inherited};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
-use crate::plan::op::EndLink;
+use crate::plan::op::{ChildOp, EndLink, LastOp};
 use crate::plan::step::{ComeBack, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
@@ -32,6 +32,8 @@ pub(super) struct Parent<'a> {
     listener_fd: Option<i32>,
     /// What the launched process said before its launcher did.
     early: Option<Message>,
+    /// What followed the last fault.
+    said: String,
     reaped: Option<Exit>,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
@@ -59,6 +61,7 @@ impl<'a> Parent<'a> {
             rdt: None,
             listener_fd: None,
             early: None,
+            said: String::new(),
             reaped: None,
             scope: None,
             times,
@@ -203,6 +206,10 @@ impl<'a> Parent<'a> {
             Step::AwaitExec => match self.receive("wait for the program")? {
                 // The program runs, or the child died before: by then it has the status that the caller will see.
                 None => Ok(()),
+                // It has said so itself.
+                Some(Message::Fault(fault)) if self.launch.refusal == ExecRefusal::Said && self.is_exec(&fault) => {
+                    Ok(())
+                }
                 Some(Message::Fault(fault)) => Err(self.fault(&fault)),
                 Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
             },
@@ -222,16 +229,32 @@ impl<'a> Parent<'a> {
         self.launch.cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.attach(pid))
     }
 
+    fn is_exec(&self, fault: &wire::Fault) -> bool {
+        self.launch.plan.child_ops().nth(fault.op as usize) == Some(ChildOp::Last(&LastOp::Exec))
+    }
+
     fn fault(&mut self, fault: &wire::Fault) -> Error {
-        self.launch.plan.fault(fault.op as usize, fault.errno, &String::from_utf8_lossy(fault.text()))
+        self.launch.plan.fault(fault.op as usize, fault.errno, &String::from_utf8_lossy(fault.text()), &self.said)
     }
 
     /// The child's next message; what came before its launcher's goes first.
     fn receive(&mut self, what: &str) -> Result<Option<Message>> {
         match self.early.take() {
             Some(message) => Ok(Some(message)),
-            None => wire::receive(self.wire.as_fd()).at(Stage::Sync, || what.to_owned()),
+            None => self.next_message().at(Stage::Sync, || what.to_owned()),
         }
+    }
+
+    fn next_message(&mut self) -> crate::sys::Result<Option<Message>> {
+        let mut record: wire::Long = [0; size_of::<wire::Long>()];
+        let len = wire::receive_bytes(self.wire.as_fd(), &mut record)?;
+        if len == 0 {
+            return Ok(None);
+        }
+        if len > wire::SIZE {
+            self.said = String::from_utf8_lossy(wire::said(&record[..len])).into_owned();
+        }
+        wire::decode(&record[..len]).map(Some)
     }
 
     fn wait_for(&mut self, point: SyncPoint) -> Result<()> {
@@ -267,7 +290,7 @@ impl<'a> Parent<'a> {
     /// nothing orders them: on a busy machine the child's first record, or its fault, is there first.
     fn await_launched(&mut self) -> Result<()> {
         let pid = loop {
-            match wire::receive(self.wire.as_fd()).at(Stage::Sync, || "wait for the launcher")? {
+            match self.next_message().at(Stage::Sync, || "wait for the launcher")? {
                 Some(Message::Sync(SyncPoint::Launched, pid)) => break pid,
                 // The launched process may be quicker than its launcher; it says one thing and waits.
                 Some(message) if self.early.is_none() => self.early = Some(message),
@@ -387,7 +410,8 @@ impl<'a> Parent<'a> {
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;
-        let built = last_calls::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output)?;
+        let built =
+            last_calls::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output, self.launch.refusal)?;
         let mut inherited = Inherited {
             plan,
             first_fd: plan.first_fd(),

@@ -139,6 +139,8 @@ impl HookKind {
 pub struct ChildHook {
     /// Which list it is from.
     pub kind: HookKind,
+    /// Its place there.
+    pub index: usize,
     /// The program.
     pub path: CString,
     /// argv.

@@ -200,6 +200,8 @@ pub struct HostHooks {
     pub hooks: Vec<HostHook>,
     /// The state written to the standard input of each.
     pub state: StateText,
+    /// Where they run; the runtime's own directory where there is none.
+    pub dir: Option<PathBuf>,
 }
 
 /// A hook in the runtime's namespaces.
@@ -209,8 +211,8 @@ pub struct HostHook {
     pub path: String,
     /// argv, with `argv[0]`; the path alone when empty.
     pub args: Vec<String>,
-    /// The whole environment.
-    pub env: Vec<String>,
+    /// The whole environment; `None` takes the runtime's.
+    pub env: Option<Vec<String>>,
     /// Milliseconds after which it is killed; -1 never.
     pub timeout: i32,
 }

@@ -18,6 +18,7 @@ use crate::plan::process::caps;
 use crate::plan::process::rlimits;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::{self as attr, MountAttr};
+use crate::wire;
 
 /// Names of the namespaces in a mask of `CLONE_NEW*`.
 fn namespaces(flags: u64) -> String {
@@ -418,8 +419,12 @@ impl Plan {
         lines
     }
 
-    /// Words a fault of the child: the operation, its object, and what the kernel said.
-    pub fn fault(&self, index: usize, errno: Errno, detail: &str) -> Error {
+    fn limits_cpus(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(|cgroup| cgroup.writes.iter().any(|write| write.file == "cpuset.cpus"))
+    }
+
+    /// Words a fault of the child: the operation, its object, and what the kernel said, or a hook.
+    pub fn fault(&self, index: usize, errno: Errno, detail: &str, said: &str) -> Error {
         let Some(op) = self.child_ops().nth(index) else {
             return Error::errno(Stage::Sync, format!("the child reported a fault in operation {index}"), errno);
         };
@@ -436,8 +441,12 @@ impl Plan {
         if !detail.is_empty() {
             what.push_str(&format!(": {detail}"));
         }
+        if matches!(op, ChildOp::Last(LastOp::Scheduler(_))) && errno == Errno::EPERM && self.limits_cpus() {
+            // sched_setattr(2): SCHED_DEADLINE wants all CPUs of the machine.
+            what.push_str(": process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)");
+        }
         if let ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) = op {
-            return hook_error(hook.kind, errno, detail).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
+            return hook_error(hook.kind, detail, said).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
         }
         let error = Error::errno(stage, what, errno);
         match deed(&op) {
@@ -447,14 +456,20 @@ impl Plan {
     }
 }
 
-/// What a hook of the container's process ended with; `None` for what is not the hook's doing.
-pub fn hook_error(kind: HookKind, errno: Errno, detail: &str) -> Option<Error> {
-    let end = match errno {
-        Errno::ETIMEDOUT => ": timed out and was killed",
-        Errno::EREMOTEIO => "",
-        _ => return None,
-    };
-    Some(Error::new(Stage::Hook, format!("{} hook {detail}{end}", kind.name())))
+/// What a hook of the container's process ended with, and said; `None` for what is not the hook's doing.
+pub fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
+    let verdict = detail.strip_prefix(char::from(wire::VERDICT))?;
+    let (index, how) = verdict.split_once(' ')?;
+    let mut what = format!("{}: {how}", failed_hook(kind, index));
+    if !said.trim().is_empty() {
+        what = what + ", stderr: " + said.trim();
+    }
+    Some(Error::new(Stage::Hook, what))
+}
+
+/// runc's words.
+pub fn failed_hook(kind: HookKind, index: impl Display) -> String {
+    format!("error running {} hook #{index}", kind.name())
 }
 
 /// The CPUs of a mask as a list, `0-2,9`.

@@ -139,6 +139,7 @@ pub struct IntelRdt {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "names and meaning are set_mempolicy(2)'s")]
 pub struct MemoryPolicy {
+    #[serde(default)]
     pub mode: String,
     #[serde(default)]
     pub nodes: String,

@@ -116,6 +116,12 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
                     format!("hooks.{name}: path {:?} is not absolute", hook.path),
                 );
             }
+            if let Some(variable) = hook.env.iter().flatten().find(|variable| !variable.contains('=')) {
+                return bad(
+                    format!("hooks.{name}[{index}].env"),
+                    format!("hooks.{name}: environment variable {variable:?} of {} has no =", hook.path),
+                );
+            }
             if hook.timeout.is_some_and(|timeout| timeout <= 0) {
                 return bad(
                     format!("hooks.{name}[{index}].timeout"),

@@ -139,10 +139,12 @@ impl Root {
         self.open()
     }
 
-    /// The names of all containers, sorted. A root that does not exist (yet) holds none.
+    /// The names of all containers, sorted. The usual root may not exist yet; one that the caller names does.
     pub fn ids(&self) -> Result<Vec<String>> {
         let dir = match self.open() {
-            Err(error) if error.root_errno() == Some(Errno::ENOENT) => return Ok(Vec::new()),
+            Err(error) if error.root_errno() == Some(Errno::ENOENT) && self.origin != Origin::Given => {
+                return Ok(Vec::new());
+            }
             result => result?,
         };
         let entries = std::fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))

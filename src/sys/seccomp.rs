@@ -28,8 +28,6 @@ pub const FLAG_LOG: u64 = 1 << 1;
 pub const FLAG_SPEC_ALLOW: u64 = 1 << 2;
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER` (linux 5.0): return a descriptor for `RET_USER_NOTIF`.
 pub const FLAG_NEW_LISTENER: u64 = 1 << 3;
-/// `SECCOMP_FILTER_FLAG_TSYNC_ESRCH` (linux 5.7): a failed TSYNC is ESRCH, so it may go with a listener.
-pub const FLAG_TSYNC_ESRCH: u64 = 1 << 4;
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (linux 5.19): only fatal signals interrupt a received notification.
 pub const FLAG_WAIT_KILLABLE_RECV: u64 = 1 << 5;
 
@@ -52,8 +50,7 @@ pub const RET_ALLOW: u32 = 0x7fff_0000;
 
 const ALL_ACTIONS: [u32; 8] =
     [RET_KILL_PROCESS, RET_KILL_THREAD, RET_TRAP, RET_ERRNO, RET_USER_NOTIF, RET_TRACE, RET_LOG, RET_ALLOW];
-const ALL_FLAGS: u64 =
-    FLAG_TSYNC | FLAG_LOG | FLAG_SPEC_ALLOW | FLAG_NEW_LISTENER | FLAG_TSYNC_ESRCH | FLAG_WAIT_KILLABLE_RECV;
+const ALL_FLAGS: u64 = FLAG_TSYNC | FLAG_LOG | FLAG_SPEC_ALLOW | FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV;
 
 /// Operations of seccomp(2) that libc has no names for on every target.
 const SET_MODE_FILTER: libc::c_uint = 1;
@@ -147,7 +144,7 @@ fn action_available(ret: u32) -> Result<()> {
 
 /// The kernel checks the flags before it reads the program: EFAULT for a null program means that it knows them.
 fn flag_available(flag: u64) -> bool {
-    // WAIT_KILLABLE_RECV is refused without a listener, TSYNC_ESRCH changes nothing alone.
+    // WAIT_KILLABLE_RECV is refused without a listener.
     let flags = if flag == FLAG_WAIT_KILLABLE_RECV { flag | FLAG_NEW_LISTENER } else { flag };
     let program = std::ptr::null::<libc::sock_fprog>();
     // SAFETY: a null program is answered with EFAULT; nothing is read, written or installed.
@@ -155,8 +152,7 @@ fn flag_available(flag: u64) -> bool {
     result == -1 && Errno::last() == Errno::EFAULT
 }
 
-/// Loads a filter for this thread (with [`FLAG_TSYNC`], for the whole process). With [`FLAG_NEW_LISTENER`] the
-/// result is the listener.
+/// Loads a filter for this thread. With [`FLAG_NEW_LISTENER`] the result is the listener.
 ///
 /// Needs no_new_privs or CAP_SYS_ADMIN in the user namespace, else EACCES. Everything the caller does from here on
 /// is subject to the filter.
@@ -171,8 +167,7 @@ pub fn set_filter(program: &[Instruction], flags: u64) -> Result<Option<OwnedFd>
         unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags as libc::c_ulong, &raw const program) };
     let result = Errno::result(result)?;
     if flags & FLAG_NEW_LISTENER == 0 {
-        // A positive number is the id of a thread that TSYNC could not bring along.
-        return if result == 0 { Ok(None) } else { Err(Errno::ESRCH) };
+        return Ok(None);
     }
     // SAFETY: with NEW_LISTENER the call returns a descriptor that it has just opened and nothing else owns.
     let listener = unsafe { OwnedFd::from_raw_fd(result as RawFd) };

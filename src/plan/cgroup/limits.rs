@@ -167,7 +167,10 @@ fn unified(resources: &Resources, layout: &Layout, out: &mut Limits) -> Result<(
     for (file, value) in &resources.unified {
         let what = || format!("linux.resources.unified {file:?}");
         let Some(hierarchy) = &layout.unified else {
-            return Err(refuse(format!("{} needs cgroup v2, which this host has not mounted", what())));
+            return Err(refuse(format!(
+                "invalid configuration: {} needs cgroup v2, which this host has not mounted",
+                what()
+            )));
         };
         if file.contains('/') || file.contains("..") {
             return Err(refuse(format!("{} is not the name of a file", what())));
@@ -179,7 +182,10 @@ fn unified(resources: &Resources, layout: &Layout, out: &mut Limits) -> Result<(
             return Err(refuse(format!("{} is not a limit: the runtime itself writes that file", what())));
         }
         if controller != "cgroup" && !hierarchy.has(controller) {
-            return Err(refuse(format!("{}: cgroup v2 has no controller {controller} here", what())));
+            return Err(refuse(format!(
+                "invalid configuration: {}: cgroup v2 has no controller {controller} here",
+                what()
+            )));
         }
         for line in value.split('\n').filter(|line| !line.is_empty()) {
             out.put_unified(controller, file, line);

@@ -60,10 +60,12 @@ pub fn parse(list: &Capabilities, host_bounding: u64) -> (CapSets, Vec<String>) 
         permitted: read(&list.permitted),
         ambient: read(&list.ambient),
     };
-    let unknown = unknown.into_iter().map(|name| format!("capability {name:?} is unknown: left out"));
-    let unavailable = names_of(unavailable);
-    let unavailable = unavailable.iter().map(|name| format!("capability {name} is not available here: left out"));
-    let mut warnings: Vec<String> = unknown.chain(unavailable).collect();
+    let left_out: Vec<String> = unknown.into_iter().chain(names_of(unavailable)).collect();
+    let mut warnings = Vec::new();
+    if !left_out.is_empty() {
+        // runc's words, which tests look for.
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]", left_out.join(" ")));
+    }
     sets.restrict(&mut warnings);
     (sets, warnings)
 }
@@ -84,8 +86,9 @@ impl CapSets {
     /// Drops what capset(2) or prctl(2) would refuse: effective beyond permitted (EPERM for the whole call),
     /// ambient beyond permitted and inheritable (EPERM for each).
     fn restrict(&mut self, warnings: &mut Vec<String>) {
-        // Without a word, as runc and crun: their own default bundles ask for ambient capabilities that are not
-        // inheritable, which the kernel does not grant (capabilities(7)).
+        for name in names_of(self.ambient & !(self.permitted & self.inheritable)) {
+            warnings.push(format!("can't raise ambient capability {name}: it is not both permitted and inheritable"));
+        }
         self.ambient &= self.permitted & self.inheritable;
         let impossible = self.effective & !self.permitted;
         for name in names_of(impossible) {

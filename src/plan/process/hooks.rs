@@ -27,11 +27,13 @@ pub fn host(spec: &Spec, id: &str, bundle: &Path, kind: HookKind, status: &str) 
     let hook = |hook: &Hook| HostHook {
         path: hook.path.clone(),
         args: hook.args.clone(),
-        env: hook.env.clone().unwrap_or_default(),
+        env: hook.env.clone(),
         timeout: timeout(hook),
     };
     let hooks = list(spec, kind).iter().map(hook).collect();
-    HostHooks { kind, hooks, state: state(spec, id, bundle, status) }
+    // As runc, which changes to the bundle in `create`.
+    let dir = matches!(kind, HookKind::Prestart | HookKind::CreateRuntime).then(|| bundle.to_owned());
+    HostHooks { kind, hooks, state: state(spec, id, bundle, status), dir }
 }
 
 /// Hooks that run in the child.
@@ -39,7 +41,7 @@ pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) ->
     let strings =
         |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
     let mut found = Vec::new();
-    for hook in list(input.spec, kind) {
+    for (index, hook) in list(input.spec, kind).iter().enumerate() {
         let mut args = strings(&hook.args)?;
         if args.is_empty() {
             args.push(c_string(hook.path.as_str(), "hooks")?);
@@ -51,7 +53,7 @@ pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) ->
         };
         let state = state(input.spec, &input.options.id, &input.options.bundle, status);
         let path = c_string(hook.path.as_str(), "hooks")?;
-        found.push(ChildHook { kind, path, args, env, timeout: timeout(hook), state });
+        found.push(ChildHook { kind, index, path, args, env, timeout: timeout(hook), state });
     }
     Ok(found)
 }

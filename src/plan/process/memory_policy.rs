@@ -47,17 +47,20 @@ pub fn flags() -> impl Iterator<Item = &'static str> {
 
 /// Reads `linux.memoryPolicy`. Checks what set_mempolicy(2) answers with a bare EINVAL.
 pub fn parse(spec: &MemoryPolicy) -> Result<Policy> {
-    let bad = |why: &str| Err(Error::new(Stage::Bundle, format!("memory policy {}: {why}", spec.mode)));
-    let mode = schedule::lookup(MODES, "memory policy mode", &spec.mode)?;
+    let bad = |why: &str| Err(Error::new(Stage::Bundle, format!("invalid memory policy {}: {why}", spec.mode)));
+    let mode = schedule::lookup(MODES, "invalid memory policy mode", &spec.mode)?;
     let mut flags = 0;
     for name in &spec.flags {
-        flags |= schedule::lookup(FLAGS, "memory policy flag", name)?;
+        flags |= schedule::lookup(FLAGS, "invalid memory policy flag", name)?;
     }
-    let nodes = schedule::parse_list("memory node", &spec.nodes)?.unwrap_or_default();
+    let nodes = schedule::parse_list("invalid memory policy node", &spec.nodes)?.unwrap_or_default();
     let placed = libc::MPOL_F_STATIC_NODES | libc::MPOL_F_RELATIVE_NODES;
     match mode {
         MPOL_DEFAULT if flags != 0 => return bad("takes no flags"),
-        MPOL_DEFAULT | MPOL_LOCAL if !nodes.is_empty() => return bad("takes no nodes"),
+        MPOL_DEFAULT | MPOL_LOCAL if !nodes.is_empty() => {
+            let count: u32 = nodes.iter().map(|word| word.count_ones()).sum();
+            return bad(&format!("mode requires 0 nodes but got {count}"));
+        }
         MPOL_LOCAL if flags & placed != 0 => return bad("takes neither static nor relative nodes"),
         MPOL_PREFERRED if nodes.is_empty() && flags & placed != 0 => return bad("static or relative nodes need nodes"),
         MPOL_DEFAULT | MPOL_LOCAL | MPOL_PREFERRED => {}

@@ -110,7 +110,8 @@ fn flags(seccomp: &Seccomp, options: &CompileOptions) -> Result<u64> {
         }
         flags |= flag;
     }
-    Ok(flags)
+    // The process that loads the filter has one thread. (And seccomp(2) takes it with a listener since Linux 5.7 only.)
+    Ok(flags & !sys::FLAG_TSYNC)
 }
 
 /// The flags as seccomp(2) takes them: the kernel refuses some combinations.
@@ -128,14 +129,6 @@ fn load_flags(profile: &mut Profile, options: &CompileOptions) -> Result<()> {
         return Err(invalid("SCMP_ACT_NOTIFY needs linux 5.0"));
     }
     *flags |= sys::FLAG_NEW_LISTENER;
-    if *flags & sys::FLAG_TSYNC != 0 {
-        // seccomp(2): both results would be in one number, unless a failed TSYNC is ESRCH.
-        if options.kernel.has_flags(sys::FLAG_TSYNC_ESRCH) {
-            *flags |= sys::FLAG_TSYNC_ESRCH;
-        } else {
-            return Err(invalid("SECCOMP_FILTER_FLAG_TSYNC with SCMP_ACT_NOTIFY needs linux 5.7"));
-        }
-    }
     Ok(())
 }
 
@@ -156,7 +149,7 @@ fn parse_rule(rule: &Rule, options: &CompileOptions, warnings: &mut Vec<String>)
         }
         if action == sys::RET_USER_NOTIF && name == "write" {
             // The listener's number has yet to be written to the parent, which would wait for the listener.
-            return Err(invalid("SCMP_ACT_NOTIFY cannot be used for write"));
+            return Err(invalid("SCMP_ACT_NOTIFY cannot be used for the write syscall"));
         }
         match (SyscallId::from_name(name), options.unknown_syscalls) {
             (Some(id), _) => ids.push(id),
