@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, Need, host, lacks, process, skip_on, skip_unless};
+use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, skip_on, skip_unless};
 
 fn up(bundle: Bundle) -> Container {
     let container = bundle.container();
@@ -315,6 +315,79 @@ fn exec_cpu_affinity() {
     let text = fs::read_to_string(trace).unwrap();
     let [first, then] = ["set the CPU affinity to 0\"", "set the CPU affinity to 1\""].map(|step| text.find(step));
     assert!(first.is_some() && first < then, "{text}");
+}
+
+/// CRI-O's `exec_cpu_affinity = "first"`.
+#[test]
+fn an_initial_cpu_affinity_stays_where_no_final_one_is_given() {
+    if skip_on(&["runc", "crun"], "came later") {
+        return;
+    }
+    let container = up(Bundle::idle().set("/process/execCPUAffinity", json!({ "initial": "1" })));
+    assert_eq!(report(&container, &[])["affinity"], json!([1]));
+}
+
+/// What process.json leaves out, among it what confines a process, is as in the container.
+#[test]
+fn what_process_json_leaves_out_is_the_containers() {
+    if skip_on(&["crun"], "no capabilities") {
+        return;
+    }
+    let caps = json!(["CAP_KILL", "CAP_CHOWN"]);
+    let bundle = Bundle::idle()
+        .set("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }))
+        .set("/process/user/umask", json!(0o27))
+        .set("/process/oomScoreAdj", json!(300))
+        .push("/process/rlimits", json!({ "type": "RLIMIT_NOFILE", "soft": 99, "hard": 100 }));
+    let container = up(bundle);
+    let file = container.bundle.dir.join("process.json");
+    let run = |process: Value| {
+        fs::write(&file, process.to_string()).unwrap();
+        container.call(&["exec", "--process", file.to_str().unwrap(), &container.id])
+    };
+    let report = run(json!({ "args": ["/probe", "report"], "cwd": "/" })).ok().json()["report"].clone();
+    assert_eq!(report["status"]["CapEff"], "0000000000000021", "{report}");
+    if !skip_on(&["runc"], "oom_score_adj, umask and limits since 1.2") {
+        assert_eq!((&report["status"]["Umask"], &report["oom_score_adj"]), (&json!("0027"), &json!("300")));
+        assert_eq!(report["limits"]["Max open files"], json!(["99", "100"]), "{report}");
+    }
+    let own = json!({ "args": ["/probe", "report"], "cwd": "/", "oomScoreAdj": 5, "capabilities": {} });
+    let report = run(own).ok().json()["report"].clone();
+    assert_eq!(report["status"]["CapEff"], "0000000000000000", "what is said counts: {report}");
+}
+
+/// The command line counts for more than the file; nothing of it is dropped.
+#[test]
+fn flags_of_exec_change_what_process_json_says() {
+    if brisk_only("the others drop them without a word") {
+        return;
+    }
+    let container = idle();
+    let file = container.bundle.dir.join("process.json");
+    let process =
+        json!({ "args": ["/bin/false"], "cwd": "/", "env": ["A=file", "B=file"], "user": { "uid": 5, "gid": 5 } });
+    fs::write(&file, process.to_string()).unwrap();
+    let flags = ["--process", file.to_str().unwrap(), "--user", "7:8", "--env", "A=flag", "--cwd", "/tmp"];
+    let report = container.exec_with(&flags, &["/probe", "report"]).ok().json()["report"].clone();
+    assert_eq!((&report["uid"], &report["gid"], &report["cwd"]), (&json!(7), &json!(8), &json!("/tmp")), "{report}");
+    assert_eq!((&report["env"]["A"], &report["env"]["B"]), (&json!("flag"), &json!("file")), "{report}");
+    container.exec_with(&["--process", file.to_str().unwrap()], &[]).exits(1);
+}
+
+/// A user other than root has no use for a capability that is not ambient.
+#[test]
+fn a_capability_of_exec_is_ambient_where_it_is_inheritable() {
+    let (all, some) = (json!(["CAP_KILL", "CAP_CHOWN", "CAP_FOWNER"]), json!(["CAP_KILL"]));
+    let caps =
+        json!({ "bounding": all, "effective": some, "permitted": some, "inheritable": ["CAP_CHOWN", "CAP_FOWNER"] });
+    let container = up(Bundle::idle().set("/process/capabilities", caps));
+    if skip_on(&["crun", "runc"], "since runc 1.2") {
+        return;
+    }
+    let flags = ["--cap", "CAP_FOWNER", "--cap", "CAP_SETUID", "--user", "1000"];
+    let report = container.exec_with(&flags, &["/probe", "report"]).ok().json()["report"].clone();
+    assert_eq!(report["status"]["CapAmb"], "0000000000000008", "CAP_FOWNER alone: {report}");
+    assert_eq!(report["status"]["CapEff"], "0000000000000008", "{report}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn invalid_json_is_located() {
         ("", "at line 1 column 0"),
         ("{", "at line 1 column 1"),
         ("{\n \"ociVersion\": 1\n}", "invalid type: integer `1`, expected a string at line 2 column 16"),
-        ("{\n}", "missing field `ociVersion` at line 2 column 1"),
+        ("{\n}", "root must be specified"),
         ("{\"ociVersion\":\"1.0.0\"} x", "trailing characters at line 1 column 24"),
         ("{\"ociVersion\":\"1.0.0\",\n\"process\":{\"args\":\"sh\"}}", "at line 2 column 22"),
         ("{\"ociVersion\":\"1.0.0\",\n\"hostname\":\"a\\u0000b\"}", "NUL byte in a string at line 2 column 14"),

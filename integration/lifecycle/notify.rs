@@ -39,6 +39,11 @@ impl Fixture {
     fn say(&self, text: &str) -> String {
         let socket = UnixDatagram::unbound().unwrap();
         host::wait_until(|| socket.send_to(text.as_bytes(), &self.inside).is_ok());
+        self.heard()
+    }
+
+    /// What the supervisor hears next; it does not take the descriptor of a barrier, which is gone with that.
+    fn heard(&self) -> String {
         assert!(wait_readable(self.supervisor.as_fd(), time_limit()), "nobody told the supervisor");
         let mut text = [0; 256];
         let len = self.supervisor.recv(&mut text).unwrap();
@@ -64,6 +69,8 @@ fn start_waits_until_the_program_is_ready() {
     assert_eq!(fixture.seen(), "/run/notify/notify.sock\n");
     let told = fixture.say("STATUS=ready soon\nREADY=1\nMAINPID=1");
     assert_eq!(told, format!("READY=1\nMAINPID={}", fixture.container.pid()));
+    // `start` stays until the supervisor has read that, and can tell whose words they were.
+    assert_eq!(fixture.heard(), "BARRIER=1");
     start.wait().ok();
     fixture.container.delete_force().ok();
     assert!(!fixture.inside.exists());

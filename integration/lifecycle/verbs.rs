@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, host, process, skip_on};
+use crate::common::{Bundle, Container, brisk_only, host, process, runtime_name, skip_on};
 
 #[test]
 fn run_prints_output_and_returns_the_exit_status() {
@@ -354,6 +354,7 @@ fn a_relative_bundle_is_stored_absolute() {
 #[test]
 fn list_shows_containers() {
     let container = Bundle::idle().container();
+    fs::create_dir(container.bundle.state_root()).unwrap();
     assert_eq!(container.call(&["list", "-q"]).ok().stdout(), "");
     container.up();
     assert_eq!(container.call(&["list", "-q"]).ok().stdout(), format!("{}\n", container.id));
@@ -381,6 +382,7 @@ fn a_directory_without_a_container_is_not_listed() {
 #[test]
 fn list_of_no_containers_in_json_is_empty() {
     let container = Bundle::idle().container();
+    fs::create_dir(container.bundle.state_root()).unwrap();
     let list = container.call(&["list", "--format", "json"]).ok().json();
     assert!(list.is_null() || list == json!([]), "{list}");
 }
@@ -400,16 +402,32 @@ fn preserve_fds_passes_that_many_and_no_more() {
     assert_eq!(fds(&["--preserve-fds=2"]), ["0", "1", "2", "3", "4"]);
 }
 
+/// What is not open stays closed, and nothing of the runtime takes its number: not the log, nor the console socket.
 #[test]
-fn preserve_fds_of_a_closed_descriptor_is_refused() {
-    if skip_on(&["crun"], "not checked") {
+fn preserve_fds_of_closed_descriptors_passes_the_open_ones() {
+    if skip_on(&["runc"], "refuses") {
         return;
     }
     let container = Bundle::probe(&["report"]).container();
+    let log = container.bundle.dir.join("log");
     let dir = container.bundle.dir.to_str().unwrap();
-    let args = ["run", "--bundle", dir, "--preserve-fds", "50", &container.id];
-    process::run(with_open_fds(&container, &args)).fails();
-    container.assert_nothing_left();
+    let args = ["--log", log.to_str().unwrap(), "run", "--bundle", dir, "--preserve-fds", "50", &container.id];
+    let output = process::run(with_open_fds(&container, &args)).ok();
+    let report = output.json();
+    let fds = report["report"]["fds"].as_object().unwrap();
+    for (number, link) in fds.iter().filter(|(number, _)| !["0", "1", "2"].contains(&number.as_str())) {
+        // Of the shell above, or of whoever runs the tests.
+        let ours = fs::read_link(format!("/proc/self/fd/{number}")).ok();
+        assert!(link == "/dev/null" || ours.is_some_and(|ours| *link == json!(ours)), "{number} is {link}");
+    }
+    assert!(["3", "4", "5", "9"].iter().all(|number| fds[*number] == "/dev/null"), "{fds:?}");
+    let container = Bundle::idle().container();
+    container.create_with(&["--preserve-fds", "20"]).ok();
+    // Nor are they there while it waits for `start`.
+    let open = fs::read_dir(format!("/proc/{}/fd", container.pid())).unwrap();
+    let numbers: Vec<u32> = open.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    let ours = |number: &u32| std::path::Path::new(&format!("/proc/self/fd/{number}")).exists();
+    assert!(numbers.iter().all(|number| *number < 3 || *number > 22 || ours(number)), "{numbers:?}");
 }
 
 #[test]
@@ -619,4 +637,99 @@ fn host_is_clean_between_tests() {
         assert!(found.contains(word), "{word} not in {found}");
     }
     assert!(host::is_root() || found.contains("process"));
+}
+
+#[test]
+fn ps_of_a_container_that_has_ended_is_empty() {
+    let container = Bundle::idle().container();
+    container.up();
+    container.stop();
+    host::wait_until(|| container.status() == "stopped");
+    if skip_on(&["runc", "crun"], "since runc 1.4") {
+        return;
+    }
+    assert_eq!(container.call(&["ps", "--format", "json", &container.id]).ok().json(), json!([]));
+    assert_eq!(container.call(&["ps", &container.id]).ok().stdout().lines().count(), 1, "the titles");
+}
+
+/// The lifecycle goes on where the container is destroyed (runtime-spec 1.3, "Lifecycle", step 10).
+#[test]
+fn a_failed_poststart_hook_of_start_deletes_the_container() {
+    let container =
+        Bundle::idle().sh_hook("poststart", "exit 1").sh_hook("poststop", "echo poststop >> $OUT").container();
+    if skip_on(&["runc", "crun"], "runc 1.1 runs it in create, crun ignores it") {
+        return;
+    }
+    container.create().ok();
+    let text = container.start().fails();
+    assert!(text.contains("error running poststart hook #0"), "{text}");
+    container.assert_nothing_left();
+    assert_eq!(container.bundle.hook_output(), "poststop\n");
+}
+
+/// config.md: `process` is required by `start`, not by `create`.
+#[test]
+fn create_does_without_a_process_and_start_does_not() {
+    if skip_on(&["runc"], "refuses it in create") {
+        return;
+    }
+    let container = Bundle::idle().unset("/process").container();
+    container.create().ok();
+    assert_eq!(container.status(), "created");
+    container.start().fails();
+    if runtime_name() == "brisk" {
+        assert_eq!(container.status(), "created", "nothing was begun");
+    }
+    container.delete_force().ok();
+    let text = container.run().fails();
+    if runtime_name() == "brisk" {
+        assert!(text.contains("config.json has no process"), "{text}");
+    }
+    container.assert_nothing_left();
+}
+
+/// Without a log daemon a container runs all the same.
+#[test]
+fn a_log_that_is_not_there_does_not_keep_a_container() {
+    if brisk_only("crun says nothing, runc knows no such log") {
+        return;
+    }
+    let container = Bundle::sh("echo fine").container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    for (log, path) in [("journald:x", "/run/systemd/journal/socket"), ("syslog:x", "/dev/log")] {
+        if std::path::Path::new(path).exists() {
+            continue;
+        }
+        let output = container.call(&["--log", log, "run", "--bundle", dir, &container.id]).ok();
+        assert_eq!(output.stdout(), "fine\n");
+        assert!(output.stderr().contains("warning: ") && output.stderr().contains(path), "{output:?}");
+    }
+    container.call(&["--log", "/no/such/directory/log", "run", "--bundle", dir, &container.id]).fails();
+}
+
+/// As the first process of a pid namespace what waits for `start` would get no signal without a handler, but SIGKILL.
+#[test]
+fn a_created_container_can_be_asked_to_end() {
+    if skip_on(&["crun"], "only SIGKILL ends it") {
+        return;
+    }
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let container = Bundle::idle().container();
+        container.create().ok();
+        container.kill(signal).ok();
+        host::wait_until(|| container.status() == "stopped");
+        container.delete().ok();
+        container.assert_nothing_left();
+    }
+    let hook = Bundle::idle().hook("startContainer", "/bin/true", &["true"]).container();
+    hook.create().ok();
+    hook.kill("TERM").ok();
+    host::wait_until(|| hook.status() == "stopped");
+    // The program has what is the default again: for the first process of a namespace that is to ignore it.
+    let container = Bundle::sh("kill -TERM $$; echo on > /tmp/on").container();
+    container.create().ok();
+    container.start_and_wait();
+    assert!(container.bundle.rootfs().join("tmp/on").exists());
+    let status = Bundle::new(&["/bin/cat", "/proc/self/status"]).container().run().ok().stdout();
+    assert!(status.contains("SigCgt:\t0000000000000000") && status.contains("SigIgn:\t0000000000000000"), "{status}");
 }

@@ -13,17 +13,18 @@ use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::{fs, mount, path};
 
 impl Child<'_> {
-    /// A node of the right kind that is there already stays; anything else but a directory is replaced, so
-    /// that no image decides what /dev/null is (CVE-2025-31133, CVE-2026-88265).
+    /// A node of the right kind that is there already stays, with its mode and owner, as with runc; anything else but a
+    /// directory is replaced, so that no image decides what /dev/null is (CVE-2025-31133, CVE-2026-88265).
     pub(super) fn mknod(&self, name: &CStr, mode: u32, dev: u64, owner: (u32, u32)) -> Done {
         let dir = self.dir()?;
         match fs::mknod(dir, name, mode, dev) {
             Err(Errno::EEXIST) => {
                 let found = fs::stat_at(dir, name)?;
-                if fs::kind(&found) != mode & libc::S_IFMT || (dev != 0 && found.st_rdev != dev) {
-                    fs::unlink(dir, name, 0)?;
-                    fs::mknod(dir, name, mode, dev)?;
+                if fs::kind(&found) == mode & libc::S_IFMT && (dev == 0 || found.st_rdev == dev) {
+                    return Ok(());
                 }
+                fs::unlink(dir, name, 0)?;
+                fs::mknod(dir, name, mode, dev)?;
             }
             result => result?,
         }

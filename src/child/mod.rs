@@ -21,7 +21,7 @@ use nix::errno::Errno;
 
 use crate::plan::Plan;
 use crate::plan::op::{LastOp, MountSource, Refusal, SetupOp};
-use crate::sys::last_calls::Block;
+use crate::sys::last_calls::{self, Block};
 use crate::sys::{cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
@@ -328,10 +328,23 @@ impl<'a> Child<'a> {
         if point == SyncPoint::Ready {
             // The state is written: from here on the container lives without its creator.
             process::set_parent_death_signal(0)?;
-            signal::set_default()?;
+            signal::set_default_but(self.on_signal())?;
             signal::unblock()?;
         }
         Ok(())
+    }
+
+    /// Who waits for `start` can be asked to end; a program that runs at once begins with what is the default.
+    fn on_signal(&self) -> Option<u64> {
+        let last = &self.inherited.plan.last;
+        match (
+            last.contains(&LastOp::LeaveRuntime),
+            last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart)),
+        ) {
+            (true, true) => self.inherited.block.on_signal(),
+            (false, true) => last_calls::on_signal(),
+            (_, false) => None,
+        }
     }
 
     /// See [`crate::plan::cgroup::entry::Entry`].

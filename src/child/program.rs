@@ -121,7 +121,7 @@ impl Child<'_> {
     }
 
     fn find(&mut self, name: &CStr, candidates: &[CString]) -> Done {
-        let mut last = Errno::ENOENT;
+        let mut last = Trouble::from(Errno::ENOENT);
         for path in candidates {
             match executable(path) {
                 Ok(()) => {
@@ -138,21 +138,24 @@ impl Child<'_> {
                     self.inherited.block.fill(slot, found);
                     return Ok(());
                 }
-                Err(Errno::EACCES) => last = Errno::EACCES,
+                Err(trouble) if trouble.errno == Errno::EACCES => last = trouble,
                 // One name stands for itself, so its own error counts.
-                Err(errno) if candidates.len() == 1 => last = errno,
+                Err(trouble) if candidates.len() == 1 => last = trouble,
                 Err(_) => {}
             }
         }
-        Err(last.into())
+        Err(last)
     }
 }
 
 /// Whether the path is a file that may be executed. A directory counts as forbidden, as runc words it.
-fn executable(path: &CStr) -> crate::sys::Result<()> {
+fn executable(path: &CStr) -> Done {
     let fd = fs::open(fs::CWD, path, libc::O_PATH, 0)?;
     if fs::kind(&fs::stat(fd.as_fd())?) == libc::S_IFDIR {
-        return Err(Errno::EACCES);
+        return Err(Errno::EACCES.into());
     }
-    fs::access(fd.as_fd(), c"", libc::X_OK)
+    fs::access(fs::CWD, path, libc::X_OK).map_err(|errno| match errno {
+        Errno::EACCES if fs::is_noexec(fd.as_fd()) => Trouble::from(errno).with(b"it is on a mount with noexec"),
+        errno => errno.into(),
+    })
 }

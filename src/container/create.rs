@@ -41,6 +41,7 @@ pub(super) struct Made {
 
 /// Makes a container that waits for `start`.
 pub fn create(global: &Global, args: &Create) -> Result<()> {
+    global.environment.hold_gaps(args.preserve_fds)?;
     let bundle = Bundle::load(global, args)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
@@ -199,7 +200,6 @@ pub(super) fn make(
     if let Some(trace) = &mut trace {
         trace.mark("plan");
     }
-    global.environment.check_preserved(args.preserve_fds)?;
     notify::offer(global, &args.id, &mut bundle.spec);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     bundle.fit(&host)?;
@@ -332,6 +332,13 @@ pub(super) fn run_poststop(global: &Global, spec: &Spec, id: &str, bundle: &Path
     Ok(())
 }
 
+/// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
+pub(super) fn poststop(global: &Global, record: &Record, config: &[u8]) -> Result<()> {
+    let mut spec: Spec = spec::parse(config, "config.json")?;
+    record.trust.apply(&mut spec);
+    run_poststop(global, &spec, &record.id, Path::new(&record.bundle))
+}
+
 /// Where hooks of this container write to.
 pub(super) fn hook_output(spec: &Spec) -> Result<HookOutput> {
     if spec.hooks.is_none() {
@@ -377,6 +384,7 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         host_mounts: host_mounts::find(spec, &rootfs)?,
         added_mounts: Vec::new(),
         inherits_keyring: args.no_new_keyring,
+        no_process: spec.process.is_none(),
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,

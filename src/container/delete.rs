@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use super::options::{Delete, Global};
-use super::start::poststop;
+use super::create::poststop;
+use super::options::{Delete, Global, Selection};
 use super::{Container, files, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Deed, Error, Result, Stage};
@@ -37,6 +37,12 @@ pub fn delete(global: &Global, args: &Delete) -> Result<()> {
     });
     files::write_trace(global, args.trace.as_deref(), trace);
     done
+}
+
+/// Removes a container that is not to stay, with its poststop hooks.
+pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
+    let args = Delete { which: Selection::one(id), force: true, trace: None };
+    delete(global, &args)
 }
 
 fn mark(trace: &mut Option<Trace>, what: &str) {
@@ -97,6 +103,9 @@ fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Re
 /// nothing does: what has a cgroup of the container's name may be anybody's.
 fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     let spec: Spec = crate::spec::parse(&dir.config()?.unwrap_or_default(), "config.json")?;
+    if spec.oci_version.is_empty() {
+        return Err(Error::new(Stage::State, "the copy of config.json has no ociVersion: it may be damaged, too"));
+    }
     match plan_cgroup(&spec, &Host::probe()?, id, global.cgroups)? {
         (Some(plan), scope) => Saved::planned(&plan, scope.as_ref()).remove(Leftover::Kill),
         (None, _) => Ok(()),

@@ -4,12 +4,13 @@
 //! the caller's: descriptors that brisk itself has opened.
 
 use std::ffi::OsString;
+use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::spec::Spec;
 use crate::spec::annotations;
-use crate::sys::{fs, process};
+use crate::sys::process;
 
 /// The variables that change what is done to a container. They are read once, before anything is decided.
 #[derive(Clone, Debug, Default)]
@@ -61,16 +62,16 @@ impl Environment {
         asked.saturating_add(self.listen_fds)
     }
 
-    /// Every descriptor that is to be passed on has to be there, from the caller: what brisk opens, its log among it, is
-    /// close-on-exec, and what it was started with is not.
-    pub(super) fn check_preserved(&self, asked: u32) -> Result<()> {
-        let count = self.preserved(asked);
-        for number in 3..count.saturating_add(3) {
-            if !fs::is_inherited(number) {
-                let what = format!("descriptor {number} of the {count} to preserve is not open");
-                return Err(Error::new(Stage::Args, what).with_hint("check --preserve-fds and LISTEN_FDS"));
-            }
+    /// Of the descriptors that are to be passed on some may not be open. What brisk opens must not take their numbers:
+    /// something that closes with execve(2) does so first. Before anything else is opened.
+    pub(super) fn hold_gaps(&self, asked: u32) -> Result<()> {
+        let end = self.preserved(asked).saturating_add(3);
+        let what = || format!("open descriptors up to {end}, as --preserve-fds or LISTEN_FDS asks");
+        if end == 3 {
+            return Ok(());
         }
+        // The lowest number that is free, each time.
+        while std::fs::File::open("/dev/null").at(Stage::Args, what)?.into_raw_fd().cast_unsigned() < end {}
         Ok(())
     }
 }

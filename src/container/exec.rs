@@ -14,7 +14,7 @@ use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
+use crate::launch::{self, ExecRefusal, HookOutput, Launch, Moment, Running, Trace};
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::exec::ExecOptions;
@@ -29,6 +29,7 @@ use crate::state::{CONFIG, Status};
 
 /// Runs one more process; its exit status.
 pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
+    global.environment.hold_gaps(args.preserve_fds)?;
     let Exec { id, job, die_with_parent, detach, .. } = args;
     let preserved = global.environment.preserved(args.preserve_fds);
     let asked = job::Wanted { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
@@ -59,9 +60,12 @@ fn attempt(global: &Global, args: &Exec, task: Option<&mut Task<'_>>) -> Result<
     let socket = args.console_socket.as_deref();
     let relay = job::relay(&args.job);
     let asked = Asked { socket, terminal: process.terminal, detach: args.detach, relay };
-    let (console, ours) = Console::choose(&asked)?.open()?;
+    let (mut console, ours) = Console::choose(&asked)?.open()?;
+    if task.is_some() {
+        // Who asked how it ended is told that it never ran.
+        console.refusal = ExecRefusal::Error;
+    }
     ours.size_terminal(&mut process);
-    global.environment.check_preserved(args.preserve_fds)?;
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
@@ -164,15 +168,20 @@ fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup
     cgroup.sub(&wanted, Absent::Refuse).at(Stage::Cgroup, what).map(Some)
 }
 
-/// The process to run: process.json, or the container's own with what the command line changes.
+/// The process to run: process.json, or the container's own, with what the command line changes.
 fn process(args: &Exec, spec: &Spec) -> Result<Process> {
-    if let Some(path) = &args.process {
-        return spec::load_process(path);
+    let own = spec.process.as_ref();
+    let mut process = match &args.process {
+        Some(path) => completed(spec::load_process(path)?, own),
+        None => {
+            let own = own.cloned().unwrap_or_else(|| Process { cwd: "/".into(), ..Process::default() });
+            Process { args: Vec::new(), terminal: false, console_size: None, ..own }
+        }
+    };
+    if !args.args.is_empty() {
+        process.args.clone_from(&args.args);
     }
-    let mut process = spec.process.clone().unwrap_or_default();
-    process.args.clone_from(&args.args);
-    process.terminal = args.tty;
-    process.console_size = None;
+    process.terminal |= args.tty;
     process.env.extend(args.env.iter().cloned());
     ProgramEnvironment::parse(&process.env)?;
     if let Some(cwd) = &args.cwd {
@@ -184,11 +193,13 @@ fn process(args: &Exec, spec: &Spec) -> Result<Process> {
     }
     process.user.additional_gids.extend(&args.additional_gids);
     if !args.caps.is_empty() {
-        // Never the inheritable set (CVE-2022-29162).
+        // Never the inheritable set (CVE-2022-29162). What is in it already is raised as ambient, too, as runc has it: a user
+        // other than root has no use for the capability otherwise.
         let caps = process.capabilities.get_or_insert_with(Capabilities::default);
         for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
             set.extend(args.caps.iter().cloned());
         }
+        caps.ambient.extend(args.caps.iter().filter(|cap| caps.inheritable.contains(cap)).cloned());
     }
     if args.no_new_privs {
         process.no_new_privileges = true;
@@ -197,4 +208,24 @@ fn process(args: &Exec, spec: &Spec) -> Result<Process> {
     process.selinux_label = args.process_label.clone().or(process.selinux_label);
     validate_process(&process)?;
     Ok(process)
+}
+
+/// What process.json does not say is as in the container: what confines a process, and what the kernel does with it.
+fn completed(given: Process, own: Option<&Process>) -> Process {
+    let Some(own) = own else { return given };
+    let filled =
+        |given: Option<String>, own: &Option<String>| given.filter(|label| !label.is_empty()).or_else(|| own.clone());
+    let mut process = Process {
+        capabilities: given.capabilities.or_else(|| own.capabilities.clone()),
+        apparmor_profile: filled(given.apparmor_profile, &own.apparmor_profile),
+        selinux_label: filled(given.selinux_label, &own.selinux_label),
+        oom_score_adj: given.oom_score_adj.or(own.oom_score_adj),
+        scheduler: given.scheduler.or_else(|| own.scheduler.clone()),
+        io_priority: given.io_priority.or_else(|| own.io_priority.clone()),
+        exec_cpu_affinity: given.exec_cpu_affinity.or_else(|| own.exec_cpu_affinity.clone()),
+        rlimits: if given.rlimits.is_empty() { own.rlimits.clone() } else { given.rlimits },
+        ..given
+    };
+    process.user.umask = process.user.umask.or(own.user.umask);
+    process
 }

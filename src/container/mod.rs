@@ -49,7 +49,7 @@ pub use mounts::{add_mounts, remove_mounts};
 pub use ps::{pids, ps};
 pub use restore::restore;
 pub use run::run;
-pub use start::{poststop, start};
+pub use start::start;
 pub use update::update;
 pub use view::{View, list, names, state};
 pub use wait::wait;

@@ -21,7 +21,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{Dir, NOTIFY};
-use crate::sys::fs;
+use crate::sys::{self, fs, socket};
 
 /// Where the directory is in the container, as with runc.
 const PLACE: &str = "/run/notify";
@@ -109,21 +109,43 @@ impl Notify {
         if !text[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
             return Ok(Heard::Nothing);
         }
-        let what = || format!("tell NOTIFY_SOCKET {}", self.supervisor.to_string_lossy());
+        let what = || self.telling();
+        self.connected()?.send(format!("READY=1{more}").as_bytes()).at(Stage::State, what)?;
+        Ok(Heard::Ready)
+    }
+
+    fn telling(&self) -> String {
+        format!("tell NOTIFY_SOCKET {}", self.supervisor.to_string_lossy())
+    }
+
+    fn connected(&self) -> Result<UnixDatagram> {
+        let what = || self.telling();
         let address = match self.supervisor.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
             path => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path))),
         };
-        let address = address.at(Stage::State, what)?;
         let host = UnixDatagram::unbound().at(Stage::State, what)?;
+        host.connect_addr(&address.at(Stage::State, what)?).at(Stage::State, what)?;
         // A supervisor that does not read does not keep us.
         host.set_write_timeout(Some(PATIENCE)).at(Stage::State, what)?;
-        host.send_to_addr(format!("READY=1{more}").as_bytes(), &address).at(Stage::State, what)?;
-        Ok(Heard::Ready)
+        Ok(host)
+    }
+
+    /// Waits until the supervisor has read what we have said: afterwards it could not tell whose words they were, because
+    /// we are gone (sd_notify_barrier(3)). One that knows no barriers lets the descriptor go all the same.
+    fn barrier(&self) -> Result<()> {
+        let what = || format!("{}: wait until it has heard", self.telling());
+        let (reader, writer) = fs::pipe().at(Stage::State, what)?;
+        socket::send_fds(self.connected()?.as_fd(), b"BARRIER=1", &[writer.as_fd()]).at(Stage::State, what)?;
+        drop(writer);
+        match sys::poll::one(reader.as_fd(), libc::POLLIN, PATIENCE.as_millis() as i32).at(Stage::State, what)? {
+            0 => Err(Error::errno(Stage::State, what(), Errno::ETIMEDOUT)),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until the program is ready, or has ended; the supervisor is told its process id, for it outlives us.
-    pub(super) fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+    pub(super) fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>, warn: &dyn Fn(&str)) -> Result<()> {
         loop {
             let mut polled = [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
             match poll(&mut polled, PollTimeout::NONE) {
@@ -133,7 +155,12 @@ impl Notify {
             }
             let ended = polled[1].any() == Some(true);
             // What was sent just before the end counts.
-            if self.hear(&format!("\nMAINPID={pid}"))? == Heard::Ready || ended {
+            if self.hear(&format!("\nMAINPID={pid}"))? == Heard::Ready {
+                // The program runs, and the supervisor will hear of it: no reason to fail.
+                self.barrier().unwrap_or_else(|error| warn(&error.to_string()));
+                return Ok(());
+            }
+            if ended {
                 return Ok(());
             }
         }

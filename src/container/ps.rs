@@ -10,11 +10,14 @@ use super::Container;
 use super::options::Global;
 use crate::cgroup::Depth;
 use crate::error::{Context, Error, Result, Stage};
-use crate::state::PidNamespace;
+use crate::state::{PidNamespace, Status};
 
-/// The processes of a container, by their numbers on the host, ascending.
+/// The processes of a container, by their numbers on the host, ascending. One that has ended has none, as with runc.
 pub fn pids(global: &Global, id: &str) -> Result<Vec<i32>> {
     let container = Container::load(&global.root, id)?;
+    if container.status()? == Status::Stopped {
+        return Ok(Vec::new());
+    }
     container.must_run()?;
     let mut pids = match container.cgroup()? {
         Some(cgroup) => cgroup.pids(Depth::Tree)?,

@@ -13,11 +13,12 @@ use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
 use super::criu::opts::{self, CriuFacts, Restored};
 use super::criu::service::{Notice, RequestKind, Service, inherit, with_log};
+use super::delete::remove;
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
 use super::streams::{Relay, Relayed};
-use super::{Container, files, run};
+use super::{Container, files};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
 use crate::error::{Context, Error, Result, Stage};
@@ -101,7 +102,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         foreground::attend(program, None).map(|ended| ended.status())
     });
     // Once more if it fails: nobody else will clean up.
-    run::remove(global, &args.id).or_else(|_| run::remove(global, &args.id))?;
+    remove(global, &args.id).or_else(|_| remove(global, &args.id))?;
     status
 }
 

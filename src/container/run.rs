@@ -4,21 +4,23 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::console::{Asked, Console, Ours};
 use super::create::{Bundle, Made, make};
+use super::delete::remove;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
 use super::job::{self, Task};
-use super::options::{Create, Delete, Global, Run, Selection};
+use super::options::{Create, Global, Run};
 use super::start::run_poststart;
-use super::{Container, delete, files, image, wait};
+use super::{Container, files, image, wait};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Result, Stage};
-use crate::launch::Trace;
+use crate::launch::{ExecRefusal, Trace};
 use crate::plan::ProgramStart;
 use crate::spec::Spec;
 use crate::sys::process::{self, Exit};
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
+    global.environment.hold_gaps(args.create.preserve_fds)?;
     let Run { create: Create { id, die_with_parent, preserve_fds, .. }, job, detach, .. } = args;
     let preserved = global.environment.preserved(*preserve_fds);
     let asked = job::Wanted { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
@@ -36,7 +38,11 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
         detach: args.detach,
         relay: job::relay(&args.job),
     };
-    let (console, ours) = Console::choose(&asked)?.open()?;
+    let (mut console, ours) = Console::choose(&asked)?.open()?;
+    if task.is_some() {
+        // Who asked how it ended is told that it never ran.
+        console.refusal = ExecRefusal::Error;
+    }
     if let Some(process) = &mut bundle.spec.process {
         ours.size_terminal(process);
     }
@@ -62,11 +68,6 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
     ended
 }
 
-pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
-    let args = Delete { which: Selection::one(id), force: true, trace: None };
-    delete(global, &args)
-}
-
 fn attend(
     global: &Global,
     args: &Run,
@@ -79,7 +80,7 @@ fn attend(
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
-        notify.wait(running.pid, running.pidfd.as_fd())?;
+        notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
     }
     run_poststart(global, &container, &spec, running.pid)?;
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(None) };

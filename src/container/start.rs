@@ -5,7 +5,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::create::{hook_output, run_poststop};
+use super::create::hook_output;
+use super::delete::remove;
 use super::freeze::locked;
 use super::notify::Notify;
 use super::options::{Global, Start};
@@ -32,6 +33,9 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         Status::Running => return Err(Error::new(Stage::State, "cannot start an already running container")),
         Status::Paused => return Err(Error::new(Stage::State, "cannot start a paused container")),
     }
+    if container.record.no_process {
+        return Err(Error::new(Stage::Bundle, "config.json has no process to start"));
+    }
     if let Some(trace) = &mut trace {
         trace.mark("signal the container's process");
     }
@@ -43,7 +47,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let (Some(notify), Some(init)) = (&notify, container.record.init)
         && let Some(pidfd) = init.pidfd()?
     {
-        notify.wait(init.pid, pidfd.as_fd())?;
+        notify.wait(init.pid, pidfd.as_fd(), global.warn)?;
     }
     run_hooks(global, &container, &fifo)?;
     files::write_trace(global, args.trace.as_deref(), trace);
@@ -85,8 +89,12 @@ fn run_hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<(
     }
     let Some(init) = container.record.init else { return Ok(()) };
     launch::await_program(fifo.as_fd(), init.pid, init.pidfd()?.as_ref().map(AsFd::as_fd))?;
-    let pid = init.pid;
-    run_poststart(global, container, &spec, pid)
+    run_poststart(global, container, &spec, init.pid).inspect_err(|_| {
+        // The lifecycle goes on where the container is destroyed.
+        if let Err(failure) = remove(global, &container.record.id) {
+            (global.warn)(&failure.to_string());
+        }
+    })
 }
 
 /// A failed poststart hook is an error and ends the container (runtime-spec 1.3, "Lifecycle", step 10). Called without
@@ -111,11 +119,4 @@ fn kill(container: &Container) -> Result<()> {
         Some(cgroup) => cgroup.kill(libc::SIGKILL),
         None => container.record.init.map_or(Ok(()), |init| init.signal(libc::SIGKILL).map(drop)),
     }
-}
-
-/// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
-pub fn poststop(global: &Global, record: &crate::state::Record, config: &[u8]) -> Result<()> {
-    let mut spec: Spec = spec::parse(config, "config.json")?;
-    record.trust.apply(&mut spec);
-    run_poststop(global, &spec, &record.id, Path::new(&record.bundle))
 }

@@ -40,7 +40,8 @@ pub(super) fn build(
     refusal: ExecRefusal,
 ) -> Result<Built> {
     let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
-    let calls = 16 + plan.last.iter().map(call_count).sum::<usize>();
+    let ours = ours(plan.first_fd());
+    let calls = 16 + ours.len() + plan.last.iter().map(call_count).sum::<usize>();
     let mut block = Block::new(wire, fault, calls, data_size(plan)).at(Stage::Process, || "map the last calls")?;
     let exe = match plan.last.contains(&LastOp::LeaveRuntime) {
         true => Some(fs::memfd(c"brisk-init").at(Stage::Process, || "make a memory file")?),
@@ -64,6 +65,7 @@ pub(super) fn build(
         fifo,
         exe: exe.as_ref(),
         hook_output,
+        ours,
         program: program_slot,
         args,
         env,
@@ -82,6 +84,18 @@ pub(super) fn build(
     });
     let hooks = hooks.collect();
     Ok(Built { block: builder.block, program_slot, home_slot: (home.unwrap_or(0), HOME_ROOM), hooks, exe })
+}
+
+/// Among the descriptors to preserve those that are ours: the log, and what keeps the numbers of those that are not open.
+fn ours(first_fd: u32) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in (3..first_fd).filter(|number| !fs::is_inherited(*number)) {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    runs
 }
 
 fn call_count(op: &LastOp) -> usize {
@@ -164,6 +178,8 @@ struct Builder<'a> {
     fifo: Option<&'a OwnedFd>,
     exe: Option<&'a OwnedFd>,
     hook_output: &'a [Option<OwnedFd>; 2],
+    /// Our descriptors among those to preserve, first and last of each run.
+    ours: Vec<(u32, u32)>,
     program: u64,
     args: u64,
     env: u64,
@@ -255,6 +271,9 @@ impl Builder<'_> {
         let needed = self.fifo.into_iter().chain(self.hook_output.iter().flatten());
         let mut kept: Vec<u64> = needed.map(|fd| fd.as_raw_fd() as u64).chain([self.wire]).collect();
         kept.sort_unstable();
+        for (first, last) in std::mem::take(&mut self.ours) {
+            self.must(index, libc::SYS_close_range, &[first.into(), last.into(), 0]);
+        }
         let mut from = u64::from(first);
         for fd in kept {
             if fd > from {

@@ -203,16 +203,18 @@ impl<'a> Parent<'a> {
                 let (pid, pidfd) = self.child()?;
                 listener::send(pidfd, number, path, metadata, &state.with(*pid), *pid)
             }
-            Step::AwaitExec => match self.receive("wait for the program")? {
-                // The program runs, or the child died before: by then it has the status that the caller will see.
-                None => Ok(()),
-                // It has said so itself.
-                Some(Message::Fault(fault)) if self.launch.refusal == ExecRefusal::Said && self.is_exec(&fault) => {
-                    Ok(())
-                }
-                Some(Message::Fault(fault)) => Err(self.fault(&fault)),
-                Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
-            },
+            Step::AwaitExec => self.await_exec(),
+        }
+    }
+
+    fn await_exec(&mut self) -> Result<()> {
+        match self.receive("wait for the program")? {
+            // The program runs, or the child died before: by then it has the status that the caller will see.
+            None => Ok(()),
+            // It has said so itself.
+            Some(Message::Fault(fault)) if self.launch.refusal == ExecRefusal::Said && self.is_exec(&fault) => Ok(()),
+            Some(Message::Fault(fault)) => Err(self.fault(&fault)),
+            Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
         }
     }
 

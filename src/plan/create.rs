@@ -21,6 +21,10 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
     if let Some(cgroup) = &input.cgroup {
         draft.warnings.extend(cgroup.warnings.iter().cloned());
     }
+    let mapped = !(input.linux.uid_mappings.is_empty() && input.linux.gid_mappings.is_empty());
+    if mapped && !input.namespaces.contains(NamespaceKind::User) {
+        draft.warnings.push("linux.uidMappings and gidMappings have no effect without a user namespace".to_owned());
+    }
     enter::enter(&input, &mut draft)?;
     enter::furnish(&input, &mut draft)?;
     if input.stops_for_hooks {

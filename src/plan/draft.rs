@@ -117,8 +117,12 @@ impl<'a> Input<'a> {
     pub(super) fn new(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
         let linux = linux(spec);
         let namespaces = Namespaces::parse(&linux.namespaces)?;
-        let uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
-        let gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
+        let mut uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
+        let mut gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
+        if !namespaces.contains(NamespaceKind::User) {
+            // Left out with a warning, as they mean nothing.
+            (uids, gids) = (IdMaps::default(), IdMaps::default());
+        }
         check(spec, host, &namespaces, &uids, &gids)?;
         let (mut cgroup, scope) = driver::plan_cgroup(spec, host, &options.id, options.cgroups)?;
         if let Some(cgroup) = &mut cgroup {

@@ -498,7 +498,8 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
         }
         Errno::EPERM if !detail.is_empty() => format!("exec: {name:?}: cannot run executable {detail}"),
         Errno::EACCES => {
-            return Error::new(Stage::Exec, format!("exec: {name:?}: {}", errno_text(errno))).with_hint(
+            let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+            return Error::new(Stage::Exec, format!("exec: {name:?}: {}{why}", errno_text(errno))).with_hint(
                 "it must be a regular file with the x bit for the container's user, on a mount without noexec, and every \
                  directory above it must be searchable: `brisk check BUNDLE` says which",
             );

@@ -68,7 +68,10 @@ fn checked(text: std::io::Result<Vec<u8>>, path: &Path) -> Result<Loaded> {
     validate::validate(&spec)
         .at(Stage::Bundle, || format!("invalid {}", path.display()))
         .map_err(|error| shown(error, &text, ""))?;
-    let warnings = if notes.unknown.get() { misspelled::<Spec>(&text, &name)? } else { Vec::new() };
+    let mut warnings = if notes.unknown.get() { misspelled::<Spec>(&text, &name)? } else { Vec::new() };
+    if spec.oci_version.is_empty() {
+        warnings.push(format!("{name}: ociVersion is missing"));
+    }
     Ok(Loaded { text, spec, warnings })
 }
 

@@ -30,6 +30,7 @@ pub use load::{
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
     /// Version of the specification the bundle follows. Newer versions than brisk knows are accepted.
+    #[serde(default)]
     pub oci_version: String,
     /// The process to run. Optional for `create`, needed by `start`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -22,7 +22,8 @@ fn bad<T>(path: impl Into<String>, what: impl Into<String>) -> Result<T> {
 
 /// Checks a whole config.json. A missing process is allowed: `create` needs none.
 pub fn validate(spec: &Spec) -> Result<()> {
-    if !is_semver(&spec.oci_version) {
+    // An empty one is a warning of `load`.
+    if !spec.oci_version.is_empty() && !is_semver(&spec.oci_version) {
         return bad("ociVersion", format!("ociVersion {:?} is not a semantic version", spec.oci_version));
     }
     check_root(spec.root.as_ref())?;
@@ -154,8 +155,6 @@ fn check_uts(spec: &Spec) -> Result<()> {
 /// Fields that make no sense, or would act on the host, without a namespace of their own.
 fn check_linux(linux: &Linux) -> Result<()> {
     let needs = [
-        ("uidMappings", linux.uid_mappings.is_empty(), "user"),
-        ("gidMappings", linux.gid_mappings.is_empty(), "user"),
         ("maskedPaths", linux.masked_paths.is_empty(), "mount"),
         ("readonlyPaths", linux.readonly_paths.is_empty(), "mount"),
         ("timeOffsets", linux.time_offsets.is_empty(), "time"),

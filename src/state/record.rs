@@ -86,6 +86,9 @@ pub struct Record {
     /// Whether its processes keep the session keyring of whoever starts them (`--no-new-keyring`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inherits_keyring: bool,
+    /// Whether the bundle has no process, which `start` then refuses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_process: bool,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,

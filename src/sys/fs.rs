@@ -117,6 +117,18 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> Result<i64> {
     Ok(buf.f_type)
 }
 
+/// Whether the file is on a mount from which nothing is executed. One that cannot be looked at is not.
+pub fn is_noexec(fd: BorrowedFd<'_>) -> bool {
+    let mut buf = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `buf` is writable memory of the right size.
+    if unsafe { libc::fstatvfs(fd.as_raw_fd(), buf.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: plain data that was zeroed and then filled by the C library.
+    let buf = unsafe { buf.assume_init() };
+    buf.f_flag & libc::ST_NOEXEC != 0
+}
+
 /// mkdirat(2).
 pub fn mkdir(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: `path` is NUL-terminated and outlives the call.

@@ -32,11 +32,24 @@ pub fn next(fd: BorrowedFd<'_>) -> Result<Option<i32>> {
 /// Gives every signal its default action. `CLONE_CLEAR_SIGHAND` does it for handled signals, not for ignored
 /// ones, and both Rust and some engines ignore SIGPIPE.
 pub fn set_default() -> Result<()> {
+    set_default_but(None)
+}
+
+/// The signals by which somebody asks a process to end.
+const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// The same, but that those which ask for the end go to a handler that does not return.
+pub fn set_default_but(end: Option<u64>) -> Result<()> {
+    /// asm/signal.h; x86 does not call a handler without it.
+    const SA_RESTORER: u64 = 0x0400_0000;
     // The kernel's struct: handler, flags, restorer, mask; all zeros is SIG_DFL.
-    let action = [0u64; 4];
+    let default = [0u64; 4];
+    let ends = end.map_or(default, |handler| [handler, SA_RESTORER, handler, u64::MAX]);
     for signal in 1..=64 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: `action` is a whole kernel sigaction of zeros (SIG_DFL) with a mask of 8 bytes.
+            let action = if ASKS_TO_END.contains(&signal) { &ends } else { &default };
+            // SAFETY: `action` is a whole kernel sigaction with a mask of 8 bytes: SIG_DFL, or a handler of the caller's that
+            // ends the process.
             done(unsafe { raw!(SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
         }
     }

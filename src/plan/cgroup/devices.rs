@@ -45,12 +45,13 @@ impl Access {
     /// All three.
     pub const ALL: Access = Access(7);
 
-    fn parse(text: &str) -> Option<Access> {
-        text.chars().try_fold(Access(0), |set, c| match c {
-            'r' => Some(Access(set.0 | Access::READ.0)),
-            'w' => Some(Access(set.0 | Access::WRITE.0)),
-            'm' => Some(Access(set.0 | Access::MKNOD.0)),
-            _ => None,
+    /// The letters that mean something, as with runc.
+    fn parse(text: &str) -> Access {
+        text.chars().fold(Access(0), |set, letter| match letter {
+            'r' => Access(set.0 | Access::READ.0),
+            'w' => Access(set.0 | Access::WRITE.0),
+            'm' => Access(set.0 | Access::MKNOD.0),
+            _ => set,
         })
     }
 }
@@ -157,6 +158,14 @@ impl DevicePolicy {
         Ok(policy)
     }
 
+    /// A warning for each rule with letters that mean nothing.
+    pub fn odd(rules: &[DeviceRule]) -> impl Iterator<Item = String> {
+        rules.iter().enumerate().filter_map(|(index, rule)| {
+            let text = rule.access.as_deref().filter(|text| text.chars().any(|letter| !"rwm".contains(letter)))?;
+            Some(format!("linux.resources.devices[{index}]: access {text:?}: letters other than rwm have no effect"))
+        })
+    }
+
     /// Whether nothing is denied.
     pub fn allows_all(&self) -> bool {
         self.default == DeviceVerdict::Allow && self.rules.iter().all(|r| r.verdict == DeviceVerdict::Allow)
@@ -167,9 +176,9 @@ impl DevicePolicy {
         let verdict = if rule.allow { DeviceVerdict::Allow } else { DeviceVerdict::Deny };
         let access = match rule.access.as_deref() {
             None => Access::ALL,
-            Some(text) => Access::parse(text)
-                .filter(|a| a.0 != 0)
-                .ok_or_else(|| bad(format!("access is {text:?}, not a subset of rwm")))?,
+            Some(text) => Some(Access::parse(text))
+                .filter(|access| access.0 != 0)
+                .ok_or_else(|| bad(format!("access is {text:?}: none of rwm")))?,
         };
         let parse = |name: &str, value: Option<i64>| match value {
             None | Some(-1) => Ok(None),

@@ -67,7 +67,8 @@ pub struct CgroupPlan {
 
 /// Plans the cgroups of a new container.
 pub fn plan(resources: &Resources, layout: &Layout, options: &CgroupOptions) -> Result<CgroupPlan> {
-    let limits = limits(resources, layout, Phase::Create)?;
+    let mut limits = limits(resources, layout, Phase::Create)?;
+    limits.warnings.extend(DevicePolicy::odd(&resources.devices));
     let need = match (options.privilege, options.cgroups_path.filter(|path| !path.is_empty())) {
         (Privilege::Rootless, None) => Need::BestEffort,
         (Privilege::Rootless, Some(_)) | (Privilege::Root, _) => Need::Required,

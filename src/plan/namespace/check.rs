@@ -9,12 +9,8 @@ use crate::spec::Spec;
 /// Refuses namespaces and maps that do not fit together, or that this user cannot have.
 pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
     let bad = |what: &str| Err(Error::new(Stage::Bundle, what));
-    if ns.is_new(NamespaceKind::User) {
-        if uids.is_empty() || gids.is_empty() {
-            return bad("a new user namespace needs linux.uidMappings and linux.gidMappings");
-        }
-    } else if ns.joined(NamespaceKind::User).is_none() && !(uids.is_empty() && gids.is_empty()) {
-        return bad("linux.uidMappings and linux.gidMappings need a user namespace");
+    if ns.is_new(NamespaceKind::User) && (uids.is_empty() || gids.is_empty()) {
+        return bad("a new user namespace needs linux.uidMappings and linux.gidMappings");
     }
     if host.uid != 0 && !ns.contains(NamespaceKind::User) {
         let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");

@@ -8,6 +8,7 @@ pub mod rlimits;
 pub mod schedule;
 
 use std::ffi::CString;
+use std::sync::LazyLock;
 
 use super::draft::{Draft, Input, Orphan, ProgramStart, c_string};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
@@ -27,6 +28,9 @@ use crate::wire::SyncPoint;
 /// (`PER_CLEAR_ON_SETID`).
 const WEAK_PERSONALITY: u64 =
     (libc::ADDR_NO_RANDOMIZE | libc::ADDR_COMPAT_LAYOUT | libc::MMAP_PAGE_ZERO | libc::READ_IMPLIES_EXEC) as u64;
+
+/// What waits in place of a program.
+static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| Process { cwd: "/".to_owned(), ..Process::default() });
 
 /// argv and environment.
 #[derive(Debug, Default)]
@@ -82,8 +86,11 @@ pub(super) enum Fork {
 
 /// Plans the process of a new container.
 pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings> {
-    let Some(process) = &input.spec.process else {
-        return Err(Error::new(Stage::Bundle, "config.json has no process"));
+    let process = match (&input.spec.process, input.options.start) {
+        (Some(process), _) => process,
+        // config.md, "Process": required by `start`, which refuses; until then a container may be without.
+        (None, ProgramStart::OnSignal) => &*NO_PROCESS,
+        (None, ProgramStart::Now) => return Err(Error::new(Stage::Bundle, "config.json has no process")),
     };
     let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
     let startup = Startup {
@@ -114,8 +121,6 @@ pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
 pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
     let Startup { process, linux, .. } = startup;
     let environment = ProgramEnvironment::parse(&process.env)?;
-    // `spec::validate` refuses a process without arguments and a relative directory.
-    let name = process.args.first().map_or("", String::as_str);
     let ops = &mut draft.setup;
     attributes(process, linux, startup.host, ops)?;
     let umask = process.user.umask.unwrap_or(0o022);
@@ -128,19 +133,22 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
     if environment.get("HOME").is_none_or(str::is_empty) {
         ops.push(SetupOp::Home(process.user.uid));
     }
-    let mut found = Vec::new();
-    for candidate in candidates(name, environment.path())? {
-        let (Candidate::Take(path) | Candidate::Refuse(path)) = candidate;
-        found.push(c_string(path, "process.args")?);
-    }
     let (uid, gid) = (process.user.uid, process.user.gid);
     let (sets, warnings) = match &process.capabilities {
         Some(list) => caps::parse(list, startup.bounding),
         None => (caps::CapSets::default(), Vec::new()),
     };
     draft.warnings.extend(warnings);
-    let name = c_string(name, "process.args")?;
-    ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: sets.effective });
+    // `spec::validate` refuses a process without arguments and a relative directory.
+    if let Some(name) = process.args.first() {
+        let mut found = Vec::new();
+        for candidate in candidates(name, environment.path())? {
+            let (Candidate::Take(path) | Candidate::Refuse(path)) = candidate;
+            found.push(c_string(path, "process.args")?);
+        }
+        let name = c_string(name.as_str(), "process.args")?;
+        ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: sets.effective });
+    }
     if uid != 0 || startup.userns {
         ops.push(SetupOp::OwnStreams(uid));
     }
@@ -318,7 +326,11 @@ type Cpus = Option<Vec<u64>>;
 pub(super) fn exec_affinity(process: &Process) -> Result<(Cpus, Cpus)> {
     let Some(affinity) = &process.exec_cpu_affinity else { return Ok((None, None)) };
     let list = |what, list: &Option<String>| schedule::parse_list(what, list.as_deref().unwrap_or_default());
-    Ok((list("execCPUAffinity.initial", &affinity.initial)?, list("execCPUAffinity.final", &affinity.last)?))
+    let initial = list("execCPUAffinity.initial", &affinity.initial)?;
+    // Without a final list the first one stays, as it does with runc on kernels that keep it (6.2): CRI-O's
+    // `exec_cpu_affinity = "first"` sets it alone.
+    let last = list("execCPUAffinity.final", &affinity.last)?.or_else(|| initial.clone());
+    Ok((initial, last))
 }
 
 /// Every CPU the cgroup allows: the affinity of whoever called the runtime is not the container's. No kernel is built for

@@ -269,11 +269,8 @@ fn restrictions(input: &Input<'_>, draft: &mut Draft, late: Vec<(CString, MountA
     Ok(())
 }
 
-/// A path in the container without its leading slashes; it must be absolute.
+/// A path in the container without its leading slashes; a relative one counts from the root, as with runc.
 fn relative(path: &str, field: &str) -> Result<CString> {
-    if !path.starts_with('/') {
-        return Err(Error::new(Stage::Bundle, format!("{field}: {path:?} is not absolute")));
-    }
     c_string(path.trim_start_matches('/'), field)
 }
 

@@ -32,13 +32,15 @@
 //!     header.spare.value = result; record = header.spare; status = 0
 //! send:
 //!     header.send(header.wire, record, size of a record, MSG_NOSIGNAL, 0, 0); exit_group(status)
+//! signalled:
+//!     exit_group(SIGNALLED + number)
 //! ```
 
 use std::arch::{asm, global_asm};
 use std::mem::{offset_of, size_of};
 
 use super::super::socket::WireRecord;
-use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, STDERR};
+use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, SIGNALLED, STDERR};
 
 /// The largest page: a kernel's are of 4, 16 (Raspberry Pi 5) or 64 KiB.
 pub(super) const PAGE: usize = 65536;
@@ -122,6 +124,11 @@ global_asm!(
     "mov x8, #{SYS_exit_group}",
     "svc #0",
     "brk #1",
+    ".globl brisk_walker_signalled",
+    ".hidden brisk_walker_signalled",
+    "brisk_walker_signalled:",
+    "add w0, w0, #{SIGNALLED}",
+    "b .Lbrisk_exit",
     ".globl brisk_walker_end",
     ".hidden brisk_walker_end",
     "brisk_walker_end:",
@@ -146,6 +153,7 @@ global_asm!(
     RECORD = const size_of::<WireRecord>(),
     minus_END = const END.wrapping_neg(),
     ENDED = const ENDED,
+    SIGNALLED = const SIGNALLED,
     MAX_ERRNO = const MAX_ERRNO,
     STDERR = const STDERR,
     USE_LAST = const Mode::USE_LAST.0,
@@ -158,12 +166,12 @@ global_asm!(
     SYS_exit_group = const libc::SYS_exit_group,
 );
 
-/// Jumps to the walker, after the instruction cache has seen the copy of it.
+/// Jumps to the walker, after the instruction cache has seen the copy of it, with a stack for the frame of a signal.
 ///
 /// # Safety
 ///
-/// `code` is an executable copy of the walker, `header` and `call` are those of a finished block.
-pub(super) unsafe fn jump(code: usize, header: usize, call: usize) -> ! {
+/// `code` is an executable copy of the walker, `header` and `call` are those of a finished block, which ends at `stack`.
+pub(super) unsafe fn jump(code: usize, header: usize, call: usize, stack: usize) -> ! {
     let (_, len) = super::walker();
     for_each_line(code, len, |line| {
         // SAFETY: cleans a cache line of our own code page; no memory changes.
@@ -178,8 +186,8 @@ pub(super) unsafe fn jump(code: usize, header: usize, call: usize) -> ! {
     // SAFETY: the caller's; the code was synchronised with the instruction cache, and does not return.
     unsafe {
         asm!(
-            "dsb ish", "isb", "br {code}",
-            code = in(reg) code, in("x0") header, in("x1") call, options(noreturn));
+            "dsb ish", "isb", "mov sp, {stack}", "br {code}",
+            code = in(reg) code, stack = in(reg) stack, in("x0") header, in("x1") call, options(noreturn));
     }
 }
 

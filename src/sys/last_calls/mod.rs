@@ -110,6 +110,9 @@ const EXIT_FAULT: u32 = 255;
 /// Exit status of a process that came to the end of the table, which no plan's table lets it do.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const ENDED: u32 = 125;
+/// Exit status of a process that a signal ends while it is parked is this and the number, as a shell has it.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const SIGNALLED: u32 = 128;
 /// A result from -4095 on is an errno (MAX_ERRNO of include/linux/err.h).
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const MAX_ERRNO: u32 = 4095;
@@ -141,6 +144,7 @@ global_asm!(
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 unsafe extern "C" {
     static brisk_walker_start: u8;
+    static brisk_walker_signalled: u8;
     static brisk_walker_end: u8;
     static brisk_rseq_symbols: [usize; 2];
 }
@@ -155,6 +159,20 @@ fn walker() -> (*const u8, usize) {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn walker() -> (*const u8, usize) {
     (ptr::null(), 0)
+}
+
+/// What handles the signals that ask a process to end while it is parked, in this program: as the first process of a pid
+/// namespace it would not get them otherwise (pid_namespaces(7)). It ends the process, and needs nothing but room for its
+/// frame. execve(2) takes it away.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub fn on_signal() -> Option<u64> {
+    Some((&raw const brisk_walker_signalled) as u64)
+}
+
+/// The same: there is none.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub fn on_signal() -> Option<u64> {
+    None
 }
 
 /// The mapping. It is never unmapped by its owner: the child's copy outlives everything else.
@@ -293,7 +311,12 @@ impl Block {
         }
         // SAFETY: the first page holds the walker and is executable, the table ends with END, and every pointer in it
         // was put there through this type or refers to memory that the table does not unmap before its use.
-        unsafe { machine::jump(self.base, self.base + HEADER_AT, self.base + CALLS_AT) }
+        unsafe { machine::jump(self.base, self.base + HEADER_AT, self.base + CALLS_AT, self.base + self.len) }
+    }
+
+    /// What handles the signals that ask a process to end, once the walker runs: see [`on_signal`].
+    pub fn on_signal(&self) -> Option<u64> {
+        on_signal().map(|here| here - walker().0 as u64 + self.base as u64)
     }
 
     /// Makes the calls of one operation from Rust.

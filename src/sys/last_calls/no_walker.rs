@@ -9,7 +9,7 @@ pub(super) const RSEQ_SIGNATURE: u64 = 0;
 /// # Safety
 ///
 /// None is needed.
-pub(super) unsafe fn jump(_code: usize, _header: usize, _call: usize) -> ! {
+pub(super) unsafe fn jump(_code: usize, _header: usize, _call: usize, _stack: usize) -> ! {
     super::super::process::exit(255)
 }
 

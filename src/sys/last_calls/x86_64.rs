@@ -32,13 +32,15 @@
 //!     header.spare.value = result; record = header.spare; status = 0
 //! send:
 //!     header.send(header.wire, record, size of a record, MSG_NOSIGNAL, 0, 0); exit_group(status)
+//! signalled:
+//!     exit_group(SIGNALLED + number)
 //! ```
 
 use std::arch::{asm, global_asm};
 use std::mem::{offset_of, size_of};
 
 use super::super::socket::WireRecord;
-use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, STDERR};
+use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, SIGNALLED, STDERR};
 
 /// Pages of this architecture are of one size.
 pub(super) const PAGE: usize = 4096;
@@ -132,6 +134,11 @@ global_asm!(
     "mov eax, {SYS_exit_group}",
     "syscall",
     "hlt",
+    ".globl brisk_walker_signalled",
+    ".hidden brisk_walker_signalled",
+    "brisk_walker_signalled:",
+    "add edi, {SIGNALLED}",
+    "jmp .Lbrisk_exit",
     ".globl brisk_walker_end",
     ".hidden brisk_walker_end",
     "brisk_walker_end:",
@@ -156,6 +163,7 @@ global_asm!(
     RECORD = const size_of::<WireRecord>(),
     END = const END.cast_signed(),
     ENDED = const ENDED,
+    SIGNALLED = const SIGNALLED,
     MAX_ERRNO = const MAX_ERRNO,
     STDERR = const STDERR,
     MAY = const Mode::MAY.0,
@@ -168,15 +176,17 @@ global_asm!(
     SYS_exit_group = const libc::SYS_exit_group,
 );
 
-/// Jumps to the walker.
+/// Jumps to the walker, with a stack for the frame of a signal.
 ///
 /// # Safety
 ///
-/// `code` is an executable copy of the walker, `header` and `call` are those of a finished block.
-pub(super) unsafe fn jump(code: usize, header: usize, call: usize) -> ! {
+/// `code` is an executable copy of the walker, `header` and `call` are those of a finished block, which ends at `stack`.
+pub(super) unsafe fn jump(code: usize, header: usize, call: usize, stack: usize) -> ! {
     // SAFETY: the caller's; the routine does not return.
     unsafe {
-        asm!("jmp {code}", code = in(reg) code, in("rdi") header, in("rsi") call, options(noreturn));
+        asm!(
+            "mov rsp, {stack}", "jmp {code}",
+            code = in(reg) code, stack = in(reg) stack, in("rdi") header, in("rsi") call, options(noreturn));
     }
 }
 
