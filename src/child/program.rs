@@ -154,7 +154,7 @@ fn executable(path: &CStr) -> Done {
     if fs::kind(&fs::stat(fd.as_fd())?) == libc::S_IFDIR {
         return Err(Errno::EACCES.into());
     }
-    fs::access(fs::CWD, path, libc::X_OK).map_err(|errno| match errno {
+    fs::access(fd.as_fd(), c"", libc::X_OK).map_err(|errno| match errno {
         Errno::EACCES if fs::is_noexec(fd.as_fd()) => Trouble::from(errno).with(b"it is on a mount with noexec"),
         errno => errno.into(),
     })

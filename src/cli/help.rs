@@ -38,7 +38,9 @@ fn overview() -> String {
 
 fn command(verb: Verb) -> String {
     let row = verb.row();
-    let mut text = format!("NAME:\n   brisk {} - {}\n\nUSAGE:\n   {}\n", row.name, row.about, usage(verb));
+    let mut text = "NAME:\n   ".to_owned();
+    wrapped(&mut text, 3, &format!("brisk {} - {}", row.name, row.about));
+    text = text + "\nUSAGE:\n   " + &usage(verb) + "\n";
     if !row.positionals.is_empty() {
         text += "\nArguments:\n";
         for positional in row.positionals {
@@ -92,7 +94,12 @@ fn line(text: &mut String, term: &str, column: usize, description: &str) {
         at = 0;
     }
     text.push_str(&" ".repeat(column - at));
-    at = column;
+    wrapped(text, column, description);
+}
+
+/// Words from a column on, which the text has reached, broken between them.
+fn wrapped(text: &mut String, column: usize, description: &str) {
+    let mut at = column;
     for word in description.split(' ') {
         let width = word.chars().count();
         if at > column && at + 1 + width > WIDTH {
