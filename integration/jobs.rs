@@ -384,7 +384,10 @@ fn a_result_that_nobody_could_get_is_refused_before_anything_is_made() {
     container.bundle.write();
     for (flags, words) in [
         (&["--result", "/nonexistent/x"][..], "/nonexistent/x"),
-        (&["--result", "/tmp"], "not the name of a file"),
+        (&["--result", "/tmp"], "is a directory"),
+        (&["--result", ""], "fd: and a number"),
+        (&["--timeout", ""], "a duration such as"),
+        (&["--output-limit", ""], "a size such as"),
         (&["--result", "fd:x"], "fd: and a number"),
         (&["--timeout", "soon"], "a duration such as"),
         (&["--output-limit", "-1"], "a size such as"),
@@ -587,4 +590,144 @@ fn nobody_waited_and_nobody_knows() {
     assert_eq!(container.state()["exitStatus"], json!(3));
     container.delete().ok();
     container.assert_nothing_left();
+}
+
+/// A device or a fifo stays what it is and gets the result; a link is nobody's to replace; the user's own files stay.
+#[test]
+fn what_is_there_is_not_replaced_by_a_result() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("exit 2").container();
+    let dir = container.bundle.dir.clone();
+    let fifo = dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let refused = container.run_with(&["--result", fifo.to_str().unwrap()]);
+    assert!(refused.fails().contains("no such device or address"), "a fifo that nobody reads");
+    let reader = fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    container.run_with(&["--result", fifo.to_str().unwrap()]).exits(2);
+    assert!(wait_readable(reader.as_fd(), time_limit()));
+    let mut text = [0; 8192];
+    let len = std::io::Read::read(&mut &reader, &mut text).unwrap();
+    conforms(&serde_json::from_slice(&text[..len]).unwrap());
+    std::os::unix::fs::symlink("elsewhere", dir.join("link")).unwrap();
+    assert!(container.run_with(&["--result", dir.join("link").to_str().unwrap()]).fails().contains("it is a link"));
+    fs::write(dir.join(".r.json"), "mine").unwrap();
+    container.run_with(&["--result", dir.join("r.json").to_str().unwrap()]).exits(2);
+    assert_eq!(fs::read_to_string(dir.join(".r.json")).unwrap(), "mine");
+    if host::is_root() {
+        let null = dir.join("null");
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+        nix::sys::stat::mknod(&null, nix::sys::stat::SFlag::S_IFCHR, mode, nix::sys::stat::makedev(1, 3)).unwrap();
+        for flag in ["--result", "--pid-file", "--trace"] {
+            container.run_with(&[flag, null.to_str().unwrap()]).exits(2);
+            assert!(
+                std::os::unix::fs::FileTypeExt::is_char_device(&fs::metadata(&null).unwrap().file_type()),
+                "{flag}"
+            );
+        }
+    }
+    container.assert_nothing_left();
+}
+
+/// The directory is looked up once: whoever moves it during the job moves the result with it.
+#[test]
+fn the_result_goes_to_the_directory_that_was_named() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("echo ready; read line < /wake").container();
+    nix::unistd::mkfifo(&container.bundle.rootfs().join("wake"), nix::sys::stat::Mode::from_bits_truncate(0o666))
+        .unwrap();
+    let [dir, moved, evil] = ["results", "moved", "evil"].map(|name| container.bundle.dir.join(name));
+    fs::create_dir(&dir).unwrap();
+    fs::create_dir(&evil).unwrap();
+    let running = container.start_run(&["--result", dir.join("r.json").to_str().unwrap()]);
+    running.wait_for_stdout(|text| text.contains("ready"));
+    fs::rename(&dir, &moved).unwrap();
+    std::os::unix::fs::symlink(&evil, &dir).unwrap();
+    fs::write(container.bundle.rootfs().join("wake"), "\n").unwrap();
+    running.wait().ok();
+    assert!(moved.join("r.json").exists() && !evil.join("r.json").exists());
+}
+
+/// The program's status counts for more than a result that cannot be written any more.
+#[test]
+fn a_result_that_cannot_be_written_is_a_warning() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("echo ready; read line < /wake; exit 5").container();
+    nix::unistd::mkfifo(&container.bundle.rootfs().join("wake"), nix::sys::stat::Mode::from_bits_truncate(0o666))
+        .unwrap();
+    let dir = container.bundle.dir.join("results");
+    fs::create_dir(&dir).unwrap();
+    let running = container.start_run(&["--result", dir.join("r.json").to_str().unwrap()]);
+    running.wait_for_stdout(|text| text.contains("ready"));
+    fs::remove_dir(&dir).unwrap();
+    fs::write(container.bundle.rootfs().join("wake"), "\n").unwrap();
+    let output = running.wait().exits(5);
+    assert!(output.stderr().contains("write the result"), "{output:?}");
+    container.assert_nothing_left();
+}
+
+/// Grace is for ending: not for more CPU time than there is.
+#[test]
+fn grace_does_not_lift_the_other_limits() {
+    if brisk_only(ONLY) || lacks(&["cpuacct"]) {
+        return;
+    }
+    let script = "trap 'echo term' TERM; while :; do :; done";
+    let (output, result) = job(Bundle::sh(script), &["--cpu-time", "200ms", "--grace", "1h"]);
+    assert_eq!((output.code, output.stdout().as_str()), (137, ""));
+    assert_eq!(result["ended"], json!("cpu-limit"));
+    let flags = ["--timeout", "300ms", "--cpu-time", "2s", "--grace", "1h"];
+    let (output, result) = job(Bundle::sh(script), &flags);
+    output.exits(137);
+    assert_eq!(result["ended"], json!("timeout"), "{result}");
+    assert_eq!(result["limitsHit"], json!(["timeout", "cpu-time"]), "{result}");
+}
+
+/// A program that ends by itself a moment before it is looked at has reached its limit all the same.
+#[test]
+fn a_limit_that_was_passed_is_told() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (output, result) = job(Bundle::sh("sleep 0.1; exit 4"), &["--timeout", "1ns", "--grace", "1h", "--exit-codes"]);
+    assert!(matches!(output.code, 4 | 124), "{output:?}");
+    assert_eq!(result["limitsHit"], json!(["timeout"]), "{result}");
+}
+
+/// The program has run, whatever becomes of its hooks, and its time counts from its start.
+#[test]
+fn a_poststart_hook_takes_of_the_programs_time() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (_, result) = job(Bundle::idle().sh_hook("poststart", "sleep 0.3"), &["--timeout", "200ms"]);
+    assert_eq!(result["ended"], json!("timeout"), "{result}");
+    assert!(result["wallNs"].as_u64().unwrap() >= 300_000_000, "{result}");
+    let (_, result) = job(Bundle::idle().sh_hook("poststart", "exit 1"), &[]);
+    assert_eq!(result["ended"], json!("runtime-error"), "{result}");
+    assert!(result["started"].is_string(), "{result}");
+}
+
+/// The kernel kills the second program for want of memory, in the container's cgroup.
+#[test]
+fn a_second_program_out_of_memory() {
+    if brisk_only(ONLY) || lacks(&["memory"]) {
+        return;
+    }
+    let bundle = Bundle::idle().resources("memory", json!({ "limit": 32 << 20, "swap": 32 << 20 }));
+    crate::common::bundle::copy(&host::probe(), &bundle.rootfs().join("probe"));
+    let container = bundle.container();
+    container.up();
+    let file = container.bundle.dir.join("result.json");
+    let output = container.exec_with(&["--result", file.to_str().unwrap()], &["/probe", "alloc:200000000"]);
+    output.exits(137);
+    let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    conforms(&result);
+    assert_eq!(result["ended"], json!("oom"), "{result}");
+    container.delete_force().ok();
 }

@@ -279,10 +279,10 @@ impl Put for &mut Duration {
     }
 }
 
+/// A limit in time. An empty one is not none: a script whose variable is unset would else run without it.
 impl Put for &mut Option<Duration> {
     fn put(self, value: &OsStr) -> Done {
-        let text = text(value)?;
-        *self = if text.is_empty() { None } else { Some(interval(text).ok_or("a duration such as 5s or 500ms")?) };
+        *self = Some(interval(text(value)?).ok_or("a duration such as 5s or 500ms")?);
         Ok(())
     }
 }
@@ -300,13 +300,15 @@ impl Put for OrNone<'_> {
     }
 }
 
-/// A file, or `fd:N`.
+/// A file, or `fd:N`. Somebody waits for it, so an empty one is an error as well.
 impl Put for &mut Option<ResultTo> {
     fn put(self, value: &OsStr) -> Done {
+        let wanted = "a file, or fd: and a number";
         let number = value.to_str().and_then(|text| text.strip_prefix("fd:"));
         *self = match number {
-            Some(number) => Some(ResultTo::Descriptor(number.parse().map_err(|_| "a file, or fd: and a number")?)),
-            None => (!value.is_empty()).then(|| ResultTo::File(value.into())),
+            Some(number) => Some(ResultTo::Descriptor(number.parse().map_err(|_| wanted)?)),
+            None if value.is_empty() => return Err(wanted.into()),
+            None => Some(ResultTo::File(value.into())),
         };
         Ok(())
     }
@@ -317,8 +319,8 @@ pub struct AtMost<'a>(pub &'a mut Option<i64>);
 
 impl Put for AtMost<'_> {
     fn put(self, value: &OsStr) -> Done {
-        Size(self.0).put(value)?;
-        if self.0.is_some_and(|bytes| bytes < 0) { Err("a size such as 64k".into()) } else { Ok(()) }
+        *self.0 = Some(size(text(value)?).filter(|bytes| *bytes >= 0).ok_or("a size such as 64k")?);
+        Ok(())
     }
 }
 

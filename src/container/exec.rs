@@ -7,7 +7,7 @@ use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
-use super::job::{self, Task};
+use super::job::{self, ProgramCgroup, Task};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
 use super::{Container, files, image};
@@ -37,7 +37,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
 }
 
 /// How it ended; `None` for one that runs in the background.
-fn attempt(global: &Global, args: &Exec, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
+fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     image::protect()?;
     let container = Container::load(&global.root, &args.id)?;
     match container.status()? {
@@ -71,10 +71,13 @@ fn attempt(global: &Global, args: &Exec, task: Option<&mut Task<'_>>) -> Result<
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
     files::write_trace(global, args.trace.as_deref(), trace);
     let Some(signals) = signals else { return Ok(None) };
+    let shared = if task.is_some() { container.cgroup()? } else { None };
+    if let Some(task) = &mut task {
+        task.started(shared.as_ref())?;
+    }
     let Running { pid, pidfd, .. } = running;
     let program = Foreground { pid, pidfd, signals, master: ours.master()?, streams: ours.streams, notify: None };
-    // The container's cgroup is not this program's alone, and does not end with it.
-    job::attend(program, task, None).map(Some)
+    job::attend(program, task, ProgramCgroup::Containers(shared)).map(Some)
 }
 
 fn join(

@@ -1,14 +1,17 @@
 //! The files and sockets a caller names: pid files, pidfd sockets, traces.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::fd::BorrowedFd;
+use std::ffi::{CString, OsStr};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::options::Global;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::launch::{self, Trace};
-use crate::sys::socket;
+use crate::sys::{self, fs, process, socket};
 
 /// Writes a pid file whole: whoever watches for it never reads a part.
 pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
@@ -18,6 +21,10 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
 /// Takes back what [`write_pid`] wrote for a process that did not become what was asked for: nobody may take the
 /// number, which is free again, for it. A file with another number is somebody else's.
 pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
+    // What it was written to may be a fifo.
+    if !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+        return;
+    }
     let gone = match std::fs::read(path) {
         Ok(text) if text == pid.to_string().as_bytes() => std::fs::remove_file(path),
         Ok(_) => Ok(()),
@@ -32,26 +39,75 @@ pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
 }
 
 /// Writes a file whole, or not at all.
-pub(super) fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
+fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
     let what = || format!("write the {kind} {}", path.display());
-    let name = path.file_name().ok_or_else(|| Error::new(Stage::State, what()))?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    let temporary = path.with_file_name(temporary);
-    // Never through a link that somebody else has put there.
-    let make = || OpenOptions::new().write(true).create_new(true).open(&temporary);
-    let file = match make() {
-        // Of a command that was cut short.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            std::fs::remove_file(&temporary).and_then(|()| make())
+    Destination::open(path).and_then(|destination| destination.write(text)).at(Stage::State, what)
+}
+
+/// A file that will be written: looked up once, so that nobody who may change the path's directories meanwhile can have it
+/// written elsewhere.
+#[derive(Debug)]
+pub(super) enum Destination {
+    /// A name in this directory. It is replaced as a whole, a link as well: never through one that somebody else has put there.
+    Name(OwnedFd, CString),
+    /// A device or a fifo, which is written to: a new file in its place would be nothing to whoever uses it.
+    Stream(OwnedFd),
+}
+
+impl Destination {
+    /// Looks it up.
+    pub fn open(path: &Path) -> sys::Result<Destination> {
+        let name = path.file_name().ok_or(Errno::EISDIR)?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL);
+        let dir = fs::open(fs::CWD, &text(dir.as_os_str())?, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        let name = text(name)?;
+        match fs::stat_at(dir.as_fd(), &name) {
+            Err(Errno::ENOENT) => Ok(Destination::Name(dir, name)),
+            Err(errno) => Err(errno),
+            Ok(stat) => match fs::kind(&stat) {
+                libc::S_IFREG | libc::S_IFLNK => Ok(Destination::Name(dir, name)),
+                libc::S_IFDIR => Err(Errno::EISDIR),
+                // Neither to open it nor to write to it waits for anybody.
+                _ => {
+                    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
+                    fs::open(dir.as_fd(), &name, flags, 0).map(Destination::Stream)
+                }
+            },
         }
-        result => result,
-    };
-    let mut file = file.at(Stage::State, what)?;
-    file.write_all(text).and_then(|()| std::fs::rename(&temporary, path)).at(Stage::State, what).inspect_err(|_| {
-        // The error is what counts; this is only tidy.
-        let _ = std::fs::remove_file(&temporary);
-    })
+    }
+
+    /// Whether it is a link, which would be replaced.
+    pub fn is_link(&self) -> bool {
+        match self {
+            Destination::Name(dir, name) => {
+                fs::stat_at(dir.as_fd(), name).is_ok_and(|stat| fs::kind(&stat) == libc::S_IFLNK)
+            }
+            Destination::Stream(_) => false,
+        }
+    }
+
+    /// Writes it.
+    pub fn write(&self, text: &[u8]) -> sys::Result<()> {
+        let (dir, name) = match self {
+            Destination::Stream(file) => return fs::write_all(file.as_fd(), text),
+            Destination::Name(dir, name) => (dir.as_fd(), name),
+        };
+        // Nobody else's: no two processes that run have one number. What is there is of one that was cut short.
+        let temporary = [b".", name.to_bytes(), format!(".{}", process::getpid()).as_bytes()].concat();
+        let temporary = CString::new(temporary).map_err(|_| Errno::EINVAL)?;
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+        let make = || fs::open(dir, &temporary, flags, 0o666);
+        let file = match make() {
+            Err(Errno::EEXIST) => fs::unlink(dir, &temporary, 0).and_then(|()| make()),
+            result => result,
+        }?;
+        let written = fs::write_all(file.as_fd(), text).and_then(|()| fs::rename(dir, &temporary, name));
+        written.inspect_err(|_| {
+            // The error is what counts; this is only tidy.
+            let _ = fs::unlink(dir, &temporary, 0);
+        })
+    }
 }
 
 /// Sends a pidfd to the socket at `path`, as runc's `--pidfd-socket` (payload `pidfd`) and

@@ -307,6 +307,9 @@ fn relay(
         if ended {
             status = Some(reap(attended.pid)?);
             flows.close_input();
+            if let Some(watch) = &mut watch {
+                watch.has_ended();
+            }
         } else if let (None, Some(watch)) = (status, &mut watch) {
             if parent_gone {
                 watch.orphaned(attended.program())?;

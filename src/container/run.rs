@@ -7,7 +7,7 @@ use super::create::{Bundle, Made, make};
 use super::delete::remove;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
-use super::job::{self, Task};
+use super::job::{self, ProgramCgroup, Task};
 use super::options::{Create, Global, Run};
 use super::start::run_poststart;
 use super::{Container, files, image, wait};
@@ -74,11 +74,14 @@ fn attend(
     made: Made,
     ours: Ours,
     signals: Option<OwnedFd>,
-    task: Option<&mut Task<'_>>,
+    mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     let Made { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
+    if let Some(task) = &mut task {
+        task.started(None)?;
+    }
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
         notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
     }
@@ -88,7 +91,7 @@ fn attend(
     let program = Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify };
     // A job has an answer of its own.
     let (of_job, cgroup) = if task.is_some() { (running.cgroup, None) } else { (None, running.cgroup) };
-    let ended = job::attend(program, task, of_job)?;
+    let ended = job::attend(program, task, ProgramCgroup::Own(of_job))?;
     if ended.exit == Exit::Signal(libc::SIGKILL) {
         tell_oom(global, &spec, cgroup.as_ref());
     }

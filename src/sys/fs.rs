@@ -347,6 +347,13 @@ pub fn set_cloexec(fd: RawFd, flag: libc::c_int) -> Result<()> {
     done(unsafe { raw!(SYS_fcntl, fd, libc::F_SETFD, flag) })
 }
 
+/// Whether the descriptor is open for writing.
+pub fn is_writable(fd: BorrowedFd<'_>) -> Result<bool> {
+    // SAFETY: no memory is passed.
+    let flags = cvt(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_GETFL) })?;
+    Ok(flags as i32 & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
 /// fcntl(2) `F_SETFL`: reads and writes wait.
 pub fn set_blocking(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no memory is passed.

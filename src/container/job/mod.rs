@@ -11,6 +11,7 @@ pub(super) mod watch;
 pub use report::{Ending, FAILURE, JobResult};
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use ended::Ended;
 use report::Report;
@@ -19,7 +20,7 @@ use watch::Watch;
 use super::foreground::{self, Foreground};
 use super::options::{Global, Job};
 use super::streams::Relay;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
 
 /// What a command that may wait for its program was asked.
@@ -41,6 +42,28 @@ pub(super) struct Task<'a> {
     job: &'a Job,
     parent: Option<OwnedFd>,
     report: Report,
+    /// When the program was started.
+    started: Option<Instant>,
+    /// How many processes of the container had been killed for want of memory by then.
+    oom_kills: Option<u64>,
+}
+
+/// Whose cgroup the program is in.
+pub(super) enum ProgramCgroup {
+    /// Its own, which ends with it.
+    Own(Option<Cgroup>),
+    /// The container's, which goes on.
+    Containers(Option<Cgroup>),
+}
+
+impl Task<'_> {
+    /// The program runs. A cgroup that is the container's counts from here.
+    pub(super) fn started(&mut self, shared: Option<&Cgroup>) -> Result<()> {
+        self.started = Some(Instant::now());
+        self.report.started();
+        self.oom_kills = shared.map(Cgroup::oom_kills).transpose()?.flatten();
+        Ok(())
+    }
 }
 
 /// Does the work of a command, which says how the program ended (nothing of one in the background); the exit status.
@@ -62,19 +85,35 @@ pub(super) fn run(
         job: asked.job,
         parent: asked.die_with_parent.then(watch::parent).transpose()?,
         report: Report::begin(asked.id, asked.job, asked.preserved)?,
+        started: None,
+        oom_kills: None,
     };
     let done = work(Some(&mut task));
     let done = done.and_then(|ended| ended.ok_or_else(|| Error::new(Stage::Signal, "nobody waited for the program")));
-    task.report.tell(global, asked.job, done)
+    task.report.tell(global, done)
 }
 
-/// Waits for the program of a command; `cgroup` is what ends with it.
-pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: Option<Cgroup>) -> Result<Ended> {
+/// Waits for the program of a command.
+pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: ProgramCgroup) -> Result<Ended> {
     let Some(task) = task else { return foreground::attend(program, None) };
-    task.report.started();
-    let mut watch = Watch::new(task.job, task.parent.take(), cgroup)?;
+    let (own, shared) = match cgroup {
+        ProgramCgroup::Own(cgroup) => (cgroup, None),
+        ProgramCgroup::Containers(cgroup) => (None, cgroup),
+    };
+    let started = task.started.unwrap_or_else(Instant::now);
+    let mut watch = Watch::new(task.job, started, task.parent.take(), own)?;
     let ended = foreground::attend(program, Some(&mut watch))?;
-    task.report.finished(watch.cgroup())?;
+    task.report.finished(watch.ended_ago());
+    let totals = match (watch.cgroup(), shared) {
+        (Some(cgroup), _) => cgroup.totals()?,
+        (None, Some(cgroup)) => {
+            let now = cgroup.oom_kills()?;
+            let oom_kills = now.zip(task.oom_kills).map(|(now, before)| now.saturating_sub(before));
+            Totals { oom_kills, ..Totals::default() }
+        }
+        (None, None) => Totals::default(),
+    };
+    task.report.used(totals);
     Ok(ended)
 }
 

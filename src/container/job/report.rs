@@ -1,15 +1,13 @@
 //! How a program ended and what it used, as one JSON object (docs/job-result.schema.json).
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use super::ended::{Cause, Ended};
-use crate::cgroup::{Cgroup, Totals};
-use crate::container::files;
+use crate::cgroup::Totals;
+use crate::container::files::Destination;
 use crate::container::options::{Global, Job, ResultTo};
 use crate::container::signal;
 use crate::error::{Context, Error, Result, Stage};
@@ -138,43 +136,35 @@ impl Moment {
     fn now() -> Moment {
         Moment { wall: SystemTime::now(), monotonic: monotonic_ns() }
     }
-}
 
-/// Where the result goes, looked at before anything is made.
-#[derive(Debug)]
-enum Sink {
-    File(PathBuf),
-    Descriptor(File),
-}
-
-impl Sink {
-    fn open(to: &ResultTo, preserved: u32) -> Result<Sink> {
-        match to {
-            ResultTo::File(path) => {
-                let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let found = std::fs::metadata(dir).at(Stage::Args, || format!("--result {}", path.display()))?;
-                match (found.is_dir() && !path.is_dir(), path.file_name()) {
-                    (true, Some(_)) => Ok(Sink::File(path.clone())),
-                    _ => Err(Error::new(Stage::Args, format!("--result {}: not the name of a file", path.display()))),
-                }
-            }
-            ResultTo::Descriptor(number) if (3..preserved.saturating_add(3)).contains(number) => {
-                Err(Error::new(Stage::Args, format!("--result fd:{number}: the container gets this descriptor"))
-                    .with_hint("take a number beyond those of --preserve-fds and LISTEN_FDS"))
-            }
-            ResultTo::Descriptor(number) => {
-                let fd = fs::dup_inherited(*number).at(Stage::Args, || format!("--result fd:{number}"))?;
-                Ok(Sink::Descriptor(fd.into()))
-            }
-        }
+    fn before(self, ago: Duration) -> Moment {
+        let ns = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+        Moment { wall: self.wall.checked_sub(ago).unwrap_or(self.wall), monotonic: self.monotonic.saturating_sub(ns) }
     }
+}
 
-    fn take(self, result: &JobResult) -> Result<()> {
-        let mut text = serde_json::to_vec(result).at(Stage::State, || "describe the result")?;
-        text.push(b'\n');
-        match self {
-            Sink::File(path) => files::write(&path, &text, "result"),
-            Sink::Descriptor(mut file) => file.write_all(&text).at(Stage::State, || "write the result"),
+/// Where the result goes, looked up before anything is made.
+fn destination(to: &ResultTo, preserved: u32) -> Result<Destination> {
+    match to {
+        ResultTo::File(path) => {
+            let what = || format!("--result {}", path.display());
+            let destination = Destination::open(path).at(Stage::Args, what)?;
+            if destination.is_link() {
+                return Err(Error::new(Stage::Args, format!("{}: it is a link", what()))
+                    .with_hint("name what it leads to, or an open descriptor as fd:N"));
+            }
+            Ok(destination)
+        }
+        ResultTo::Descriptor(number) if (3..preserved.saturating_add(3)).contains(number) => {
+            Err(Error::new(Stage::Args, format!("--result fd:{number}: the container gets this descriptor"))
+                .with_hint("take a number beyond those of --preserve-fds and LISTEN_FDS"))
+        }
+        ResultTo::Descriptor(number) => {
+            let fd = fs::dup_inherited(*number).at(Stage::Args, || format!("--result fd:{number}"))?;
+            if !fs::is_writable(fd.as_fd()).at(Stage::Args, || format!("--result fd:{number}"))? {
+                return Err(Error::new(Stage::Args, format!("--result fd:{number}: it is not open for writing")));
+            }
+            Ok(Destination::Stream(fd))
         }
     }
 }
@@ -183,7 +173,8 @@ impl Sink {
 #[derive(Debug)]
 pub struct Report {
     id: String,
-    sink: Option<Sink>,
+    destination: Option<Destination>,
+    limits: Job,
     requested: Moment,
     started: Option<Moment>,
     finished: Option<Moment>,
@@ -193,9 +184,16 @@ pub struct Report {
 impl Report {
     /// The job was asked for; `preserved` descriptors from 3 on are the container's.
     pub fn begin(id: &str, job: &Job, preserved: u32) -> Result<Report> {
-        let sink = job.result.as_ref().map(|to| Sink::open(to, preserved)).transpose()?;
-        let (id, requested) = (id.to_owned(), Moment::now());
-        Ok(Report { id, sink, requested, started: None, finished: None, totals: Totals::default() })
+        let destination = job.result.as_ref().map(|to| destination(to, preserved)).transpose()?;
+        Ok(Report {
+            id: id.to_owned(),
+            destination,
+            limits: job.clone(),
+            requested: Moment::now(),
+            started: None,
+            finished: None,
+            totals: Totals::default(),
+        })
     }
 
     /// The program runs.
@@ -203,35 +201,29 @@ impl Report {
         self.started = Some(Moment::now());
     }
 
-    /// It has ended, and its cgroup is still there.
-    pub fn finished(&mut self, cgroup: Option<&Cgroup>) -> Result<()> {
-        self.finished = Some(Moment::now());
-        if let Some(cgroup) = cgroup {
-            self.totals = cgroup.totals()?;
-        }
-        Ok(())
+    /// It ended that long ago.
+    pub fn finished(&mut self, ago: Duration) {
+        self.finished = Some(Moment::now().before(ago));
     }
 
-    /// Tells the result; the exit status of the command. A result that cannot be told is an error of its own only where
-    /// there is no other.
-    pub(in crate::container) fn tell(mut self, global: &Global, job: &Job, done: Result<Ended>) -> Result<u8> {
-        let sink = self.sink.take();
+    /// What was used: of its cgroup, which is still there.
+    pub fn used(&mut self, totals: Totals) {
+        self.totals = totals;
+    }
+
+    /// Tells the result; the exit status of the command. The program's status counts for more than a result that nobody could
+    /// be told.
+    pub(in crate::container) fn tell(mut self, global: &Global, done: Result<Ended>) -> Result<u8> {
+        let (destination, exit_codes) = (self.destination.take(), self.limits.exit_codes);
         let result = self.result(&done);
-        let ended = result.ended;
-        let told = sink.map_or(Ok(()), |sink| sink.take(&result));
-        let status = match (&done, ended.own_status().filter(|_| job.exit_codes)) {
-            (_, Some(status)) => Some(status),
-            (Ok(ended), None) => Some(ended.status()),
-            (Err(_), None) => None,
-        };
-        match (done, told) {
-            (Ok(_), told) => told.map(|()| status.unwrap_or_default()),
-            (Err(error), told) => {
-                if let Err(failure) = told {
-                    (global.warn)(&failure.to_string());
-                }
-                Err(error)
-            }
+        if let Some(destination) = destination
+            && let Err(error) = tell(&result, &destination)
+        {
+            (global.warn)(&error.to_string());
+        }
+        match (done?, result.ended.own_status().filter(|_| exit_codes)) {
+            (_, Some(status)) => Ok(status),
+            (ended, None) => Ok(ended.status()),
         }
     }
 
@@ -240,6 +232,24 @@ impl Report {
         let exit = done.as_ref().ok().map(|ended| ended.exit);
         let usage = done.as_ref().ok().map(|ended| ended.usage);
         let ending = ending(done, &self.totals);
+        let wall_ns = self.started.map(|started| finished.monotonic.saturating_sub(started.monotonic));
+        let output = done.as_ref().ok().and_then(|ended| ended.output);
+        let cpu = cpu(&self.totals, usage);
+        let reached = |limit: Option<Duration>, used: Option<u64>| {
+            limit.zip(used).is_some_and(|(limit, used)| u128::from(used) >= limit.as_nanos())
+        };
+        // Also one that it has just got over.
+        let hits = [
+            ("timeout", ending == Ending::Timeout || reached(self.limits.timeout, wall_ns)),
+            ("cpu-time", ending == Ending::CpuLimit || reached(self.limits.cpu_time, cpu.total_ns)),
+            (
+                "output",
+                self.limits.output_limit.zip(output).is_some_and(|(limit, output)| output > limit.unsigned_abs()),
+            ),
+            ("memory", is_hit(self.totals.memory_limit_hits) || is_hit(self.totals.oom_kills)),
+            ("pids", is_hit(self.totals.pids_limit_hits)),
+            ("cpu-quota", is_hit(self.totals.throttled_periods)),
+        ];
         let monotonic = |moment: Moment| moment.monotonic;
         JobResult {
             version: VERSION,
@@ -255,9 +265,9 @@ impl Report {
             requested_monotonic_ns: self.requested.monotonic,
             started_monotonic_ns: self.started.map(monotonic),
             finished_monotonic_ns: finished.monotonic,
-            wall_ns: self.started.map(|started| finished.monotonic.saturating_sub(started.monotonic)),
-            limits_hit: limits_hit(ending, &self.totals),
-            cpu: cpu(&self.totals, usage),
+            wall_ns,
+            limits_hit: hits.into_iter().filter_map(|(name, hit)| hit.then_some(name)).collect(),
+            cpu,
             memory: Memory {
                 peak_bytes: self.totals.memory_peak,
                 largest_process_bytes: usage.map(|usage| usage.max_rss),
@@ -267,7 +277,7 @@ impl Report {
             },
             pids: Pids { peak: self.totals.pids_peak, limit_hits: self.totals.pids_limit_hits },
             io: Io { read_bytes: self.totals.read_bytes, written_bytes: self.totals.written_bytes },
-            output_bytes: done.as_ref().ok().and_then(|ended| ended.output),
+            output_bytes: output,
         }
     }
 }
@@ -308,19 +318,8 @@ fn ending(done: &Result<Ended>, totals: &Totals) -> Ending {
     }
 }
 
-fn limits_hit(ending: Ending, totals: &Totals) -> Vec<&'static str> {
-    let hit = |count: Option<u64>| count.unwrap_or(0) > 0;
-    [
-        ("timeout", ending == Ending::Timeout),
-        ("cpu-time", ending == Ending::CpuLimit),
-        ("output", ending == Ending::OutputLimit),
-        ("memory", hit(totals.memory_limit_hits) || hit(totals.oom_kills)),
-        ("pids", hit(totals.pids_limit_hits)),
-        ("cpu-quota", hit(totals.throttled_periods)),
-    ]
-    .into_iter()
-    .filter_map(|(name, hit)| hit.then_some(name))
-    .collect()
+fn is_hit(count: Option<u64>) -> bool {
+    count.is_some_and(|count| count > 0)
 }
 
 /// The cgroup's figures; where it has none, what the kernel tells the parent of a process.
@@ -347,4 +346,10 @@ fn failure(error: &Error) -> Failure {
         errno: error.root_errno().map(|errno| format!("{errno:?}")),
         hint: error.hint().map(str::to_owned),
     }
+}
+
+fn tell(result: &JobResult, destination: &Destination) -> Result<()> {
+    let mut text = serde_json::to_vec(result).at(Stage::State, || "describe the result")?;
+    text.push(b'\n');
+    destination.write(&text).at(Stage::State, || "write the result of the job")
 }

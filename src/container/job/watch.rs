@@ -34,6 +34,8 @@ pub(in crate::container) struct Watch {
     cause: Option<Cause>,
     /// When SIGTERM has had its time.
     kill_at: Option<Instant>,
+    /// When the program ended.
+    ended_at: Option<Instant>,
 }
 
 struct CpuWatch {
@@ -55,9 +57,8 @@ pub(in crate::container) fn parent() -> Result<OwnedFd> {
 }
 
 impl Watch {
-    /// From now on the program's time counts.
-    pub fn new(job: &Job, parent: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Result<Watch> {
-        let now = Instant::now();
+    /// The program's time counts from `started`.
+    pub fn new(job: &Job, started: Instant, parent: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Result<Watch> {
         let cpu = job.cpu_time.map(|limit| {
             if cgroup.as_ref().map(Cgroup::cpu_ns).transpose()?.flatten().is_none() {
                 let what = "--cpu-time: nothing counts the CPU time of the container";
@@ -65,10 +66,10 @@ impl Watch {
                     Error::new(Stage::Cgroup, what).with_hint("it needs a cgroup of its own (cgroup v2 or cpuacct)")
                 );
             }
-            Ok(CpuWatch { limit: nanoseconds(limit), next: now })
+            Ok(CpuWatch { limit: nanoseconds(limit), next: started })
         });
         Ok(Watch {
-            deadline: job.timeout.map(|time| now + time),
+            deadline: job.timeout.map(|time| started + time),
             cpu: cpu.transpose()?,
             output_limit: job.output_limit.map(i64::unsigned_abs),
             parent,
@@ -76,6 +77,7 @@ impl Watch {
             cgroup,
             cause: None,
             kill_at: None,
+            ended_at: None,
         })
     }
 
@@ -99,7 +101,17 @@ impl Watch {
         self.output_limit.map_or(u64::MAX, |limit| limit.saturating_sub(written))
     }
 
-    /// The program has ended: why, and how much it has written where that is counted.
+    /// The program has ended just now; what it wrote may take longer to get where it goes.
+    pub fn has_ended(&mut self) {
+        self.ended_at = Some(Instant::now());
+    }
+
+    /// How long ago the program ended.
+    pub fn ended_ago(&self) -> Duration {
+        self.ended_at.map(|at| at.elapsed()).unwrap_or_default()
+    }
+
+    /// All is over: why, and how much it has written where that is counted.
     pub fn end(&mut self, written: u64) -> (Option<Cause>, Option<u64>) {
         // What it wrote last may come after its end.
         if self.kill_at.is_none() && self.output_limit.is_some_and(|limit| written > limit) {
@@ -110,10 +122,8 @@ impl Watch {
 
     /// When to look again, whatever else happens.
     pub fn next(&self) -> Option<Instant> {
-        match self.kill_at {
-            Some(at) => Some(at),
-            None => [self.deadline, self.cpu.as_ref().map(|cpu| cpu.next)].into_iter().flatten().min(),
-        }
+        let cpu = self.cpu.as_ref().map(|cpu| cpu.next);
+        [self.kill_at.or(self.deadline), cpu].into_iter().flatten().min()
     }
 
     /// Our parent is gone, so the program goes too.
@@ -124,33 +134,35 @@ impl Watch {
     /// Looks at every limit and ends the program when one is reached.
     pub fn look(&mut self, program: Watched<'_>, written: u64) -> Result<()> {
         let now = Instant::now();
-        if let Some(at) = self.kill_at {
-            if now < at {
-                return Ok(());
-            }
-            // Once more, should it still be there by then.
-            self.kill_at = Some(now + GRACE);
-            return self.kill(program);
-        }
-        let cause = if self.output_limit.is_some_and(|limit| written > limit) {
-            Cause::OutputLimit
+        let hard = if self.output_limit.is_some_and(|limit| written > limit) {
+            Some(Cause::OutputLimit)
         } else if self.cpu_is_used_up(now)? {
-            Cause::CpuLimit
-        } else if self.deadline.is_some_and(|deadline| now >= deadline) {
-            Cause::Timeout
+            Some(Cause::CpuLimit)
         } else {
-            return Ok(());
+            None
         };
-        self.stop(program, cause, now)
+        match (self.kill_at, hard) {
+            // Its grace is over, or it uses it for more than to end.
+            (Some(at), _) if now >= at || hard.is_some() => {
+                self.kill_at = Some(now + GRACE);
+                self.kill(program)
+            }
+            (None, Some(cause)) => self.stop(program, cause, now),
+            (None, None) if self.deadline.is_some_and(|deadline| now >= deadline) => {
+                self.stop(program, Cause::Timeout, now)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn stop(&mut self, program: Watched<'_>, cause: Cause, now: Instant) -> Result<()> {
         self.cause = Some(cause);
-        // Output that nobody wants is no reason for grace, and a program that does not catch the signal either dies of it at
-        // once or, as the first process of a pid namespace, never hears of it.
-        let graceful = cause != Cause::OutputLimit && !self.grace.is_zero() && catches_term(program.pid)?;
-        self.kill_at = Some(now + if graceful { self.grace } else { GRACE });
-        if graceful { deliver(program, libc::SIGTERM) } else { self.kill(program) }
+        // What is used up is used up. A program that does not catch the signal either dies of it at once or, as the first
+        // process of a pid namespace, never hears of it.
+        let may_ask = matches!(cause, Cause::Timeout | Cause::ParentGone) && !self.grace.is_zero();
+        let asks = may_ask && catches_term(program.pid)?;
+        self.kill_at = Some(now + if asks { self.grace } else { GRACE });
+        if asks { deliver(program, libc::SIGTERM) } else { self.kill(program) }
     }
 
     fn cpu_is_used_up(&mut self, now: Instant) -> Result<bool> {
