@@ -154,6 +154,21 @@ fn the_container_may_run_on() {
     counts_beyond(&container, count(&container));
 }
 
+/// Told before CRIU is asked, which would save everything without a word.
+#[test]
+fn a_parent_path_that_is_not_there_is_refused() {
+    let container = Bundle::idle().container();
+    container.up();
+    let images = images(&container);
+    let path = images.to_str().unwrap();
+    for parent in ["/absolute", "../no-such-directory", "no-such-directory"] {
+        let args = ["checkpoint", "--parent-path", parent, "--image-path", path, &container.id];
+        let said = container.call(&args).fails();
+        assert!(said.contains("--parent-path"), "{said}");
+    }
+    assert_eq!(container.status(), "running");
+}
+
 /// Podman, which writes config.json anew when it imports a checkpoint, has another order of mounts and devices then.
 #[test]
 fn mounts_and_devices_come_back_in_any_order() {

@@ -110,7 +110,8 @@ impl Log {
     /// of that. It is told where the command fails, and at once on a terminal or where more than warnings is asked for.
     pub fn give_stderr_away(&mut self) {
         let is_log = matches!(self.sink, Sink::None) && self.format == Format::Text;
-        if is_log && !self.shows(Level::Info) && Reader::of_stderr() == Reader::Program {
+        // Whether it is a terminal is looked at when there is something to say.
+        if is_log && !self.shows(Level::Info) {
             self.held = Some(RefCell::default());
         }
     }
@@ -148,8 +149,10 @@ impl Log {
                 (_, Level::Info | Level::Debug) => {
                     to_stderr(line(self.format, level, message, None, SystemTime::now()).trim_end())
                 }
-                (Some(held), _) => held.borrow_mut().push(for_people(level, message)),
-                (None, _) => to_stderr(&for_people(level, message)),
+                (Some(held), _) if Reader::of_stderr() == Reader::Program => {
+                    held.borrow_mut().push(for_people(level, message))
+                }
+                _ => to_stderr(&for_people(level, message)),
             }
         }
         self.record(level, message, None);

@@ -49,6 +49,7 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
         check_status_fd(fd)?;
     }
     let images = Directories::make(&args.criu)?;
+    check_parent(args, &images.path)?;
     dump(args, &container, &images).map_err(|error| with_log(error, &images.log, opts::DUMP_LOG))?;
     drop(lock);
     if args.leave_running || args.pre_dump {
@@ -57,6 +58,17 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
     // CRIU has killed its processes: what is left is as of a container that has ended, and runc deletes it.
     let args = Delete { which: Selection::one(&*args.id), force: true, trace: None };
     delete(global, &args)
+}
+
+/// CRIU would leave it out with a warning in its log, and save all of the memory.
+fn check_parent(args: &Checkpoint, images: &Path) -> Result<()> {
+    match &args.parent_path {
+        Some(parent) if parent.is_relative() && !images.join(parent).is_dir() => {
+            let what = format!("--parent-path {}: no directory, counted from the image path", parent.display());
+            Err(Error::new(Stage::Args, what))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Result<()> {
