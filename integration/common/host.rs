@@ -9,10 +9,10 @@ pub fn work_dir() -> PathBuf {
     std::env::var_os("BRISK_TEST_TMP").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
-/// A name no other test of any run on this machine has now.
+/// A name no other test of any run on this machine has now, and that no other name begins with.
 pub fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("brisktest-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!("brisktest-{}-{:05}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The statically built probe program.
