@@ -21,6 +21,7 @@ mod outsiders;
 mod own_binary;
 mod paths;
 mod propagation;
+mod second_attack;
 mod shared_mount_namespace;
 mod shared_volume;
 mod skeleton;

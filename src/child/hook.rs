@@ -45,7 +45,10 @@ impl Child<'_> {
         let streams = [Some(input.as_fd()), stdout, stderr.or(Some(errors))];
         let dir = if hook.kind == HookKind::CreateContainer { self.root.as_ref().map(AsFd::as_fd) } else { None };
         match process::clone3(&CloneArgs::default())? {
-            Cloned::Child => run(&hook.path, pointers, streams, dir, filter),
+            Cloned::Child => {
+                fs::umask(self.umask);
+                run(&hook.path, pointers, streams, dir, filter)
+            }
             Cloned::Parent { pid, pidfd } => {
                 if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;

@@ -111,6 +111,8 @@ struct Child<'a> {
     empty_dir: Option<OwnedFd>,
     null: Option<OwnedFd>,
     next_hook: usize,
+    /// What hooks get: the caller's until the container's is set. Ours is 0.
+    umask: u32,
     /// Types of namespaces that were joined, `CLONE_NEW*`.
     joined: u64,
     /// What was asked for last.
@@ -135,6 +137,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         empty_dir: None,
         null: None,
         next_hook: 0,
+        umask: 0,
         joined: 0,
         asked: None,
         of_joined: [None, None],
@@ -156,7 +159,9 @@ pub fn run(inherited: Inherited<'_>) -> ! {
 
 impl<'a> Child<'a> {
     /// Dies with the parent until the container stands on its own, and holds nothing of the parent's.
-    fn protect(&self) {
+    fn protect(&mut self) {
+        // First: who shares our pid namespace may stop us at any moment. The only failure is an invalid signal number.
+        let _ = process::set_parent_death_signal(libc::SIGKILL);
         process::forget_caller(b"brisk: init");
         for (number, stream) in (0..).zip(&self.inherited.streams) {
             if let Some(stream) = stream {
@@ -173,9 +178,7 @@ impl<'a> Child<'a> {
             from = kept + 1;
         }
         let _ = fs::close_range(from, u32::MAX);
-        // The only failure is an invalid signal number.
-        let _ = process::set_parent_death_signal(libc::SIGKILL);
-        fs::umask(0);
+        self.umask = fs::umask(0);
     }
 
     fn begin(&self, index: usize) {
@@ -264,7 +267,12 @@ impl<'a> Child<'a> {
             SetupOp::Enter(enter) => self.enter(*enter),
             SetupOp::Console { size, uid, node, master } => self.console(*size, *uid, *node, *master),
             SetupOp::OwnStreams(uid) => streams::own(*uid),
-            SetupOp::Umask(mask) => set_umask(*mask),
+            SetupOp::NullStreams => streams::own_null(self.root()?),
+            SetupOp::Umask(mask) => {
+                self.umask = *mask;
+                fs::umask(*mask);
+                Ok(())
+            }
             SetupOp::Rlimit(limit) => Ok(process::set_rlimit(0, limit.resource, limit.soft, limit.hard)?),
             SetupOp::Groups(groups) => self.groups(groups),
             SetupOp::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
@@ -442,11 +450,6 @@ fn new_session() -> Done {
         Ok(()) | Err(Errno::EPERM) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
-}
-
-fn set_umask(mask: u32) -> Done {
-    fs::umask(mask);
-    Ok(())
 }
 
 fn write_file(path: &CStr, text: &CStr) -> Done {

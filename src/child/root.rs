@@ -112,7 +112,7 @@ impl Child<'_> {
             &self.empty_dir
         } else {
             if self.null.is_none() {
-                self.null = Some(verified_null(self.root()?)?);
+                self.null = Some(verified_null(self.root()?, libc::O_PATH)?);
             }
             &self.null
         };
@@ -250,11 +250,10 @@ pub(super) fn empty_directory() -> Result<OwnedFd, Trouble> {
     Ok(mount::fs_mount(context.as_fd(), mount_attr::RDONLY)?)
 }
 
-/// The container's /dev/null, if that is what it is: character device 1:3 (CVE-2025-31133).
-fn verified_null(root: BorrowedFd<'_>) -> Result<OwnedFd, Trouble> {
-    let fd = resolve(root, c"dev/null", libc::O_NOFOLLOW)?;
-    let stat = fs::stat(fd.as_fd())?;
-    if fs::kind(&stat) == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3) {
+/// The container's /dev/null, opened with these flags, if that is what it is: character device 1:3 (CVE-2025-31133).
+pub(super) fn verified_null(root: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Trouble> {
+    let fd = fs::open2(root, c"dev/null", flags | libc::O_NOFOLLOW, 0, fs::IN_ROOT)?;
+    if fs::is_null_device(&fs::stat(fd.as_fd())?) {
         Ok(fd)
     } else {
         Err(Trouble::from(Errno::ENODEV).with(b"/dev/null is not the null device"))

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::devices::empty_file;
-use super::{Child, Done};
+use super::root::verified_null;
+use super::{Child, Done, Trouble};
 use crate::plan::op::{ConsoleNode, Terminal};
 use crate::sys::path::resolve;
 use crate::sys::{fs, mount, socket, tty};
@@ -58,6 +59,32 @@ pub(super) fn own(uid: u32) -> Done {
             // Not ours to give, in a user namespace or on a read-only file system.
             Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => {}
             Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Puts the container's /dev/null in the place of every stream that is the null device: of the host's node the
+/// container's root could change mode, owner and times through /proc/self/fd. (runc and crun do so for the first process.)
+pub(super) fn own_null(root: BorrowedFd<'_>) -> Done {
+    let mut own = None;
+    for stream in 0..3 {
+        let Ok(stat) = fs::stat(standard(stream)) else { continue };
+        if !fs::is_null_device(&stat) {
+            continue;
+        }
+        if own.is_none() {
+            // O_NONBLOCK until it is known for what it is: `exec` finds whatever the container has put there.
+            let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK;
+            let null = verified_null(root, flags).map_err(|trouble| match trouble.errno {
+                Errno::ENODEV => trouble,
+                errno => Trouble::from(errno).with(b"/dev/null"),
+            })?;
+            fs::set_blocking(null.as_fd())?;
+            own = Some(null);
+        }
+        if let Some(null) = &own {
+            fs::dup_onto(null.as_fd(), stream)?;
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::put::Word;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage, is_unseen};
 use crate::state::rfc3339;
 
 /// How serious a message is, from the most to the least.
@@ -262,10 +262,10 @@ fn journal_record(level: Level, message: &str, id: &str) -> Vec<u8> {
     record
 }
 
-/// Control characters escaped: a message may quote what a container chose.
-fn printable(text: &str) -> String {
+/// What a terminal would obey instead of showing it escaped: a message may quote what a container chose.
+pub(super) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() {
+        if is_unseen(c) {
             line.extend(c.escape_default())
         } else {
             line.push(c)
@@ -288,7 +288,8 @@ fn sink(destination: Option<&OsStr>) -> Result<Sink> {
     let bytes = destination.as_bytes();
     let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
     // A link is followed here: the path is the caller's own, and /dev/stderr is one.
-    let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
+    // O_NONBLOCK: a fifo that nobody reads is an error, and no end of waiting.
+    let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK).open(path);
     Ok(Sink::File(file.at(Stage::Args, || format!("open the log {}", path.display()))?))
 }
 

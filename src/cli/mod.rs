@@ -27,7 +27,7 @@ use verbs::{Request, Verb};
 
 use crate::container::environment::Environment;
 use crate::container::options;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Caller, Root};
 use crate::sys::process;
 
@@ -69,8 +69,9 @@ pub fn main() -> u8 {
     let head = scan::head(&argv);
     let global = &head.global;
     let prepared = process::prepare().at(Stage::Host, || "open /dev/null for a closed standard stream");
-    let opened =
-        prepared.and_then(|()| Log::open(global.log_destination().as_deref(), global.log_format, global.level()));
+    let opened = prepared
+        .and_then(|()| refuse_setuid())
+        .and_then(|()| Log::open(global.log_destination().as_deref(), global.log_format, global.level()));
     let verb = head.verb();
     let mut doing = Doing {
         subject: verb.map_or_else(String::new, |verb| verb.row().name.to_owned()),
@@ -98,6 +99,16 @@ struct Doing {
     subject: String,
     /// The exit status.
     failure: u8,
+}
+
+/// Whoever may run it could have every file of the host as a volume.
+fn refuse_setuid() -> Result<()> {
+    if process::is_setuid() {
+        return Err(Error::new(Stage::Host, "brisk has another user's rights than its caller's").with_hint(
+            "`chmod ug-s` brisk: whoever could run it so would be root; without the bit, brisk is rootless",
+        ));
+    }
+    Ok(())
 }
 
 /// `doing` gets what an error is reported as, as soon as it is known.

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
+use super::log::printable;
 use crate::container::View;
 use crate::error::{Context, Result, Stage};
 
@@ -38,8 +39,8 @@ pub fn table(containers: &[View]) -> String {
             view.id.clone(),
             view.pid.to_string(),
             view.status.to_owned(),
-            view.bundle.clone(),
-            view.created.clone(),
+            printable(&view.bundle),
+            printable(&view.created),
             view.owner.clone(),
         ]
     });
@@ -77,4 +78,30 @@ pub fn filter_ps(output: &str, pids: &[i32]) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::is_unseen;
+
+    #[test]
+    fn a_table_gives_a_terminal_no_orders() {
+        let view = View {
+            oci_version: String::new(),
+            id: "a".to_owned(),
+            pid: 1,
+            status: "running",
+            exit_status: None,
+            finished: None,
+            bundle: "/b\u{1b}[2J\n\u{202e}x".to_owned(),
+            rootfs: String::new(),
+            created: "\u{9b}2J".to_owned(),
+            annotations: std::collections::BTreeMap::new(),
+            owner: "root".to_owned(),
+        };
+        let text = table(&[view]);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.lines().all(|line| !line.chars().any(is_unseen)), "{text}");
+    }
 }

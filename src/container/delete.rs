@@ -1,6 +1,7 @@
 //! `delete`. Works from every point at which a `create` or an earlier `delete` may have been cut short.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -61,7 +62,10 @@ fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Re
         Err(error) if error.root_errno() == Some(Errno::EAGAIN) => {
             // A `create` that hangs in a hook holds it for ever.
             interrupt(global, id, &dir, force)?;
-            dir.lock(Wait::Forever)?
+            dir.lock(match force {
+                Force::Yes => Wait::Within(Duration::from_millis(PATIENCE_MS.unsigned_abs().into())),
+                Force::No => Wait::Forever,
+            })?
         }
         result => result?,
     };
@@ -127,7 +131,17 @@ fn interrupt(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<()> {
 
 fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
     (global.warn)(&format!("delete {id}: it is being created: killing process {}", record.creator.pid));
-    record.creator.signal(libc::SIGKILL).map(drop)
+    // Its child asks to die with it, but who shares a pid namespace with it may have stopped it before that; and it has the
+    // lock, as a copy of its parent.
+    let children = record.creator.children()?;
+    record.creator.signal(libc::SIGKILL)?;
+    for child in &children {
+        match sys::process::pidfd_kill(child.as_fd(), libc::SIGKILL) {
+            Err(Errno::ESRCH) => {}
+            result => result.at(Stage::Signal, || "kill the process that was being set up")?,
+        }
+    }
+    Ok(())
 }
 
 fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {

@@ -6,10 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nix::errno::Errno;
+
 use super::Container;
 use super::options::Global;
 use crate::cgroup::Depth;
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::sub_ids::find_program;
 use crate::state::{PidNamespace, Status};
 
 /// The processes of a container, by their numbers on the host, ascending. One that has ended has none, as with runc.
@@ -29,7 +32,7 @@ pub fn pids(global: &Global, id: &str) -> Result<Vec<i32>> {
 
 /// Runs ps(1) of the host; its output.
 pub fn ps(options: &[String]) -> Result<String> {
-    let mut command = Command::new("ps");
+    let mut command = Command::new(find_program("ps").ok_or(Errno::ENOENT).at(Stage::Process, || "run ps")?);
     match options {
         [] => command.arg("-ef"),
         options => command.args(options),

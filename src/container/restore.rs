@@ -1,6 +1,10 @@
 //! `restore`: a container is brought back from what `checkpoint` saved.
+//!
+//! Not trusted: the lists of streams in the image directory, which may have come from another machine. What CRIU reads of
+//! its own files is CRIU's to mistrust; `delete --force` ends it.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -29,17 +33,15 @@ use crate::plan::ProgramStart;
 use crate::plan::namespace::Namespaces;
 use crate::plan::op::{HookKind, Terminal};
 use crate::plan::process::hooks;
-use crate::plan::rootfs::mounts::is_bind;
 use crate::plan::step::Step;
 use crate::proc;
 use crate::spec::Spec;
-use crate::state::{self, CONFIG, Dir, ProcessId, Wait};
+use crate::state::{self, CONFIG, CRIU_ROOT, Dir, ProcessId, Wait};
 use crate::sys::path::{Missing, resolve_or_make};
 use crate::sys::{fs, process, socket};
 
-/// Where the root is mounted for CRIU, below the state directory and in CRIU's mount namespace only: it wants a
-/// mount point whose parent nothing covers.
-const ROOT: &str = "criu-root";
+/// More than any list of streams has.
+const LIST_LIMIT: u64 = 64 * 1024;
 
 /// Brings a saved container back; its exit status.
 pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
@@ -124,12 +126,12 @@ impl Restoring<'_> {
         container.dir.save(&container.record)?;
         container.dir.write(CONFIG, self.bundle.text())?;
         make_mount_points(&container.record.rootfs, self.bundle.spec())?;
-        let root = self.global.root.path().join(&self.args.id).join(ROOT);
-        let name = c_string(Path::new(ROOT))?;
-        fs::mkdir(container.dir.fd(), &name, 0o755).at(Stage::Criu, || format!("make {}", root.display()))?;
+        // In CRIU's mount namespace only: it wants a mount point whose parent nothing covers.
+        let root = self.global.root.path().join(&self.args.id).join(OsStr::from_bytes(CRIU_ROOT.to_bytes()));
+        fs::mkdir(container.dir.fd(), CRIU_ROOT, 0o755).at(Stage::Criu, || format!("make {}", root.display()))?;
         let result = self.with_root(container, &root);
         // In our mount namespace nothing was ever mounted on it.
-        let removed = fs::unlink(container.dir.fd(), &name, libc::AT_REMOVEDIR);
+        let removed = fs::unlink(container.dir.fd(), CRIU_ROOT, libc::AT_REMOVEDIR);
         result.and(removed.at(Stage::Criu, || format!("remove {}", root.display())))
     }
 
@@ -186,7 +188,14 @@ impl Restoring<'_> {
 
     fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.images.path.join(name);
-        let text = std::fs::read(&path).at(Stage::Criu, || format!("read {}", path.display()))?;
+        let what = || format!("read {}", path.display());
+        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = fs::open(self.images.fd.as_fd(), &c_string(Path::new(name))?, flags, 0).at(Stage::Criu, what)?;
+        if fs::kind(&fs::stat(file.as_fd()).at(Stage::Criu, what)?) != libc::S_IFREG {
+            return Err(Error::new(Stage::Criu, format!("{} is not a file", path.display())));
+        }
+        let mut text = Vec::new();
+        std::fs::File::from(file).take(LIST_LIMIT).read_to_end(&mut text).at(Stage::Criu, what)?;
         serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))
     }
 
@@ -318,7 +327,7 @@ fn make_mount_points(rootfs: &str, spec: &Spec) -> Result<()> {
             continue;
         }
         let source = mount.source.as_deref().unwrap_or_default();
-        let is_file = is_bind(mount) && std::fs::metadata(source).is_ok_and(|metadata| !metadata.is_dir());
+        let is_file = mount.is_bind() && std::fs::metadata(source).is_ok_and(|metadata| !metadata.is_dir());
         let (missing, mode) = if is_file { (Missing::File, 0o644) } else { (Missing::Directory, 0o755) };
         resolve_or_make(root.as_fd(), &c_string(Path::new(dest))?, missing, mode, 0)
             .at(Stage::Rootfs, || format!("make the mount point {}", mount.destination))?;

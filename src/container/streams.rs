@@ -2,7 +2,8 @@
 //!
 //! A terminal, a file or a device is not handed over: whoever has the descriptor may read what is typed later, open
 //! /proc/self/fd/0 for writing although the caller opened it for reading, and keep all of it when the command is over.
-//! Pipes, sockets and /dev/null give nothing of that kind away and go as they are. (runc relays every stream.)
+//! Pipes, sockets and /dev/null give nothing of that kind away: pipes and sockets go as they are, and the child puts the
+//! container's /dev/null in the place of ours (`SetupOp::NullStreams`). (runc relays every stream.)
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -71,7 +72,6 @@ pub(super) fn relay(which: Relay) -> Result<(Relayed, ForProgram)> {
 fn is_harmless(stat: &libc::stat) -> bool {
     match fs::kind(stat) {
         libc::S_IFIFO | libc::S_IFSOCK => true,
-        libc::S_IFCHR => stat.st_rdev == libc::makedev(1, 3),
-        _ => false,
+        _ => fs::is_null_device(stat),
     }
 }

@@ -13,6 +13,13 @@ use nix::errno::Errno;
 
 pub use nearest::nearest;
 
+/// What a terminal obeys instead of showing it: control characters, and those that change the direction of the text around
+/// them or break its line (Unicode's bidirectional controls, CVE-2021-42574).
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The part of the work that failed. It is the first word of the printed error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

@@ -42,7 +42,10 @@ fn put(pid: i32, file: &str, text: &str) -> Result<()> {
 }
 
 fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
-    let output = Command::new(program).arg(pid.to_string()).args(map.split_whitespace()).output();
+    // Not where we happen to be: a bundle, or a directory of somebody else's.
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let path = std::env::join_paths(std::env::split_paths(&path).filter(|dir| dir.is_absolute())).unwrap_or_default();
+    let output = Command::new(program).env("PATH", path).arg(pid.to_string()).args(map.split_whitespace()).output();
     let output = output.at(Stage::Namespace, || format!("run {program}"));
     let output = output.map_err(|error| error.with_hint("install newuidmap and newgidmap (Debian: uidmap)"))?;
     if output.status.success() {

@@ -76,6 +76,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::Enter(Enter::Chroot | Enter::Move)
         | SetupOp::Console { .. }
         | SetupOp::OwnStreams(_)
+        | SetupOp::NullStreams
         | SetupOp::Umask(_)
         | SetupOp::Groups(_)
         | SetupOp::Cwd { .. }

@@ -463,6 +463,8 @@ pub enum SetupOp {
     },
     /// Gives the standard streams to the user, as the program expects of /dev/stdout.
     OwnStreams(u32),
+    /// Puts the container's /dev/null in the place of the caller's.
+    NullStreams,
     /// Sets the umask.
     Umask(u32),
     /// prlimit.

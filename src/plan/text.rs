@@ -185,6 +185,9 @@ impl SetupOp {
             SetupOp::Enter(Enter::Chroot) => (Stage::Rootfs, "chroot".into()),
             SetupOp::Console { .. } => (Stage::Console, "open the terminal".into()),
             SetupOp::OwnStreams(uid) => (Stage::Console, format!("give the standard streams to uid {uid}")),
+            SetupOp::NullStreams => {
+                (Stage::Console, "use the container's /dev/null for a standard stream that is one".into())
+            }
             SetupOp::Umask(mask) => (Stage::Process, format!("umask {mask:04o}")),
             SetupOp::Rlimit(limit) => (Stage::Process, rlimit(limit)),
             SetupOp::Groups(groups) => (Stage::Process, format!("setgroups {groups:?}")),

@@ -7,6 +7,8 @@ use super::file;
 /// The fields that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
+    /// Field 4: its parent.
+    pub parent: i32,
     /// Field 22: clock ticks since boot.
     pub start_time: u64,
     /// A zombie, or less.
@@ -22,13 +24,13 @@ pub fn read(pid: i32) -> Result<Option<Stat>> {
     }
 }
 
-/// Fields 3 and 22. The second field is the program's name in parentheses, which may itself contain anything.
+/// Fields 3, 4 and 22. The second field is the program's name in parentheses, which may itself contain anything.
 fn parse(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let dead = matches!(fields.next()?, "Z" | "X" | "x");
-    Some(Stat { start_time: fields.nth(18)?.parse().ok()?, dead })
+    Some(Stat { parent: fields.next()?.parse().ok()?, start_time: fields.nth(17)?.parse().ok()?, dead })
 }
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests {
     fn the_program_name_may_contain_anything() {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
         let stat = parse(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
-        assert_eq!((stat.start_time, stat.dead), (4242, false));
+        assert_eq!((stat.parent, stat.start_time, stat.dead), (1, 4242, false));
         assert!(parse(b"77 (x) Z 1").is_none());
         assert!(parse(format!("77 (x) {}", rest.replace('S', "Z")).as_bytes()).unwrap().dead);
     }

@@ -26,3 +26,16 @@ pub struct Mount {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub gid_mappings: Vec<IdMapping>,
 }
+
+impl Mount {
+    /// Whether the entry binds something that exists.
+    pub fn is_bind(&self) -> bool {
+        matches!(self.kind.as_deref(), Some("bind" | "rbind"))
+            || self.options.iter().any(|o| o == "bind" || o == "rbind")
+    }
+
+    /// Whether it is a /dev from somewhere else: nothing is made there.
+    pub fn binds_dev(&self) -> bool {
+        self.destination.trim_end_matches('/') == "/dev" && self.is_bind()
+    }
+}

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::ops::Range;
 
+use crate::error::is_unseen;
+
 /// A value of a text: the path of the field, as `mounts[3].options`, and the bytes it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -54,7 +56,7 @@ pub fn excerpt(text: &[u8], place: &Place) -> String {
     let (from, to) = (line_start.max(start.saturating_sub(AROUND)), line_end.min(start + AROUND));
     // A tab is as wide as one letter here, and so is whatever else is not printed.
     let shown = |bytes: &[u8]| -> String {
-        String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+        String::from_utf8_lossy(bytes).chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
     };
     let before = shown(&text[from..start]);
     let (lead, tail) = (if from > line_start { "…" } else { "" }, if to < line_end { "…" } else { "" });

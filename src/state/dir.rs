@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
@@ -13,6 +14,10 @@ use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::sys::fs;
 
 const TEMPORARY: &CStr = c".new";
+/// Where `restore` mounts the root for CRIU; here to be removed after one that was cut short.
+pub const CRIU_ROOT: &CStr = c"criu-root";
+/// How often a lock with a time limit is tried.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A handle on `ROOT/ID`. It stays on the directory it was opened on, whatever happens to the name.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct Dir {
 pub enum Wait {
     /// Until whoever holds it is done.
     Forever,
+    /// No longer than this.
+    Within(Duration),
     /// Not at all.
     No,
 }
@@ -88,19 +95,25 @@ impl Dir {
     }
 
     /// Keeps others from changing the container. `None` when it was deleted while we waited; fails with EAGAIN when
-    /// it is held and we do not wait.
+    /// it is held and we do not wait, or not longer.
     pub fn lock(&self, wait: Wait) -> Result<Option<Lock>> {
-        let how = match wait {
-            Wait::Forever => libc::LOCK_EX,
-            Wait::No => libc::LOCK_EX | libc::LOCK_NB,
+        let (how, patience) = match wait {
+            Wait::Forever => (libc::LOCK_EX, Duration::ZERO),
+            Wait::Within(patience) => (libc::LOCK_EX | libc::LOCK_NB, patience),
+            Wait::No => (libc::LOCK_EX | libc::LOCK_NB, Duration::ZERO),
         };
         // An open file of its own: the lock goes when this one is closed.
         let lock = open(self.fd(), c".").at(Stage::State, || "open the state directory")?;
-        match fs::lock(lock.as_fd(), how) {
-            Err(Errno::EAGAIN) => {
-                return Err(Error::errno(Stage::State, "another command is changing the container", Errno::EAGAIN));
+        let end = Instant::now() + patience;
+        loop {
+            match fs::lock(lock.as_fd(), how) {
+                // flock(2) knows no time.
+                Err(Errno::EAGAIN) if Instant::now() < end => std::thread::sleep(LOOK_AGAIN),
+                Err(Errno::EAGAIN) => {
+                    return Err(Error::errno(Stage::State, "another command is changing the container", Errno::EAGAIN));
+                }
+                result => break result.at(Stage::State, || "lock the state directory")?,
             }
-            result => result.at(Stage::State, || "lock the state directory")?,
         }
         let stat = fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?;
         Ok((stat.st_nlink != 0).then_some(Lock(lock)))
@@ -238,6 +251,11 @@ impl Dir {
             if name != c"." && name != c".." && entry.file_type() != Some(Type::Directory) {
                 self.unlink(name)?;
             }
+        }
+        match fs::unlink(self.fd(), CRIU_ROOT, libc::AT_REMOVEDIR) {
+            // Nothing was ever mounted on it outside of CRIU's mount namespace.
+            Err(Errno::ENOENT) => {}
+            result => result.at(Stage::State, || "remove the directory of a root for criu")?,
         }
         self.remove_notify()
     }

@@ -15,7 +15,7 @@ mod root;
 mod status;
 mod time;
 
-pub use dir::{Dir, Lock, Wait, does_not_exist};
+pub use dir::{CRIU_ROOT, Dir, Lock, Wait, does_not_exist};
 pub use id::check_id;
 pub use process::{Life, ProcessId, boot_id};
 pub use record::{HostMounts, Outcome, PidNamespace, Record};

@@ -55,6 +55,26 @@ impl ProcessId {
         Ok((self.life()? == Life::Alive).then_some(pidfd))
     }
 
+    /// Pidfds of its children, without those it has made while we looked.
+    pub fn children(self) -> Result<Vec<OwnedFd>> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid);
+        let text = match file::read_text(&path) {
+            // It has ended, or a kernel without CONFIG_PROC_CHILDREN.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(Vec::new()),
+            text => text.at(Stage::State, || format!("read {path}"))?,
+        };
+        let mut children = Vec::new();
+        for pid in text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let child = ProcessId { pid, start_time: read(pid)?.map_or(0, |stat| stat.start_time) };
+            let Some(pidfd) = child.pidfd()? else { continue };
+            // Still its child, and itself still the process that we mean, after the pidfd was opened.
+            if read(pid)?.is_some_and(|stat| stat.parent == self.pid) && self.life()? == Life::Alive {
+                children.push(pidfd);
+            }
+        }
+        Ok(children)
+    }
+
     /// Sends `signal`; `Gone` when the process does not run any more.
     pub fn signal(self, signal: i32) -> Result<Life> {
         let Some(pidfd) = self.pidfd()? else { return Ok(Life::Gone) };
@@ -85,6 +105,25 @@ pub fn boot_id() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn children_are_its_own() {
+        use std::io::Read;
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & echo x; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
+        let parent = ProcessId::of(shell.id().cast_signed()).unwrap();
+        let found = parent.children().unwrap();
+        assert_eq!(found.len(), 1);
+        let stranger = ProcessId { start_time: parent.start_time + 1, ..parent };
+        assert!(stranger.children().unwrap().is_empty());
+        sys::process::pidfd_kill(found[0].as_fd(), libc::SIGKILL).unwrap();
+        shell.wait().unwrap();
+        assert!(parent.children().unwrap().is_empty());
+    }
 
     #[test]
     fn another_start_time_is_another_process() {

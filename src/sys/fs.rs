@@ -92,6 +92,11 @@ pub fn stat(fd: BorrowedFd<'_>) -> Result<libc::stat> {
     Ok(unsafe { stat.assume_init() })
 }
 
+/// Whether it is of character device 1:3.
+pub fn is_null_device(stat: &libc::stat) -> bool {
+    kind(stat) == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3)
+}
+
 /// fstatat(2) without following a final symbolic link.
 pub fn stat_at(dir: BorrowedFd<'_>, path: &CStr) -> Result<libc::stat> {
     let mut stat = MaybeUninit::<libc::stat>::zeroed();
@@ -391,9 +396,9 @@ pub fn seek_by(fd: BorrowedFd<'_>, bytes: i64) -> Result<()> {
 }
 
 /// umask(2); cannot fail.
-pub fn umask(mask: u32) {
+pub fn umask(mask: u32) -> u32 {
     // SAFETY: no memory is passed.
-    unsafe { raw!(SYS_umask, mask) };
+    (unsafe { raw!(SYS_umask, mask) }) as u32
 }
 
 /// fchdir(2).

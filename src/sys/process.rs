@@ -271,6 +271,14 @@ pub fn set_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
+/// Whether we have rights that our caller has not, by a set-user-ID or set-group-ID bit: getauxval(3), without a system
+/// call. Capabilities of the file are not looked at, nor is AT_SECURE, which a transition of SELinux sets as well.
+pub fn is_setuid() -> bool {
+    // SAFETY: no memory is passed.
+    let value = |kind| unsafe { libc::getauxval(kind) };
+    value(libc::AT_UID) != value(libc::AT_EUID) || value(libc::AT_GID) != value(libc::AT_EGID)
+}
+
 /// What a program needs before it opens anything: /dev/null for every closed standard stream, or the next file
 /// opened would be taken for one (CVE-2002-0572 is what that leads to), and a SIGPIPE that writes fail with instead.
 pub fn prepare() -> Result<()> {

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::rootfs::mounts::is_bind;
 use crate::proc::mountinfo::{self, MountLine};
 use crate::spec::Spec;
 use crate::spec::path::clean;
@@ -77,7 +76,7 @@ pub fn sources(spec: &Spec, bundle: &Path, cgroups: &[PathBuf]) -> Result<Vec<So
             if *before == 0 { format!("brisk-mnt-{destination}") } else { format!("brisk-mnt-{destination}#{before}") };
         *before += 1;
         match mount.kind.as_deref() {
-            _ if is_bind(mount) => {
+            _ if mount.is_bind() => {
                 let path = bundle.join(mount.source.as_deref().unwrap_or_default());
                 sources.push(Source { name, path, destination });
             }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use super::opts::Opts;
 use super::protobuf::{self, FieldValue, Received};
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::sub_ids::find_program;
 use crate::sys::{fs, socket};
 
 /// `criu_req_type`.
@@ -66,12 +67,11 @@ impl Service {
         let errors = fs::memfd(c"brisk-criu-stderr").at(Stage::Criu, || "make a memory file")?;
         let copy = errors.try_clone().at(Stage::Criu, || "copy a descriptor")?;
         inherit(&theirs)?;
-        let mut command = Command::new("criu");
+        let missing = || Error::new(Stage::Criu, "criu: executable file not found in $PATH").with_hint("install CRIU");
+        let mut command = Command::new(find_program("criu").ok_or_else(missing)?);
         command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdin(input).stdout(Stdio::null()).stderr(copy);
         let child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::new(Stage::Criu, "criu: executable file not found in $PATH").with_hint("install CRIU")
-            }
+            std::io::ErrorKind::NotFound => missing(),
             _ => Error::new(Stage::Criu, format!("start criu: {error}")),
         })?;
         Ok(Service { child, socket: Some(ours), errors })

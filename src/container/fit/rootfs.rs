@@ -9,7 +9,6 @@ use super::who::Who;
 use crate::container::create::Preview;
 use crate::plan::namespace::idmap::{IdKind, IdMaps};
 use crate::plan::op::SetupOp;
-use crate::plan::rootfs::mounts::is_bind;
 use crate::plan::rootfs::options;
 use crate::proc::file;
 use crate::spec::hooks::Hook;
@@ -89,7 +88,7 @@ fn sources(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
         }
         let field = |name: &str| format!("mounts[{index}].{name}");
         let to = &mount.destination;
-        if is_bind(mount) {
+        if mount.is_bind() {
             let source = bundle.join(mount.source.as_deref().unwrap_or_default());
             if let Err(error) =
                 std::fs::symlink_metadata(&source).and_then(|_| match options.copy_symlink || options.src_nofollow {
@@ -131,7 +130,7 @@ fn sources(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
 fn covers(tree: &Tree, index: usize, mount: &Mount, bundle: &Path) -> Option<Misfit> {
     let options = options::parse(&mount.options).ok().filter(|options| !options.remount && !options.copy_symlink)?;
     let there = tree.find(&mount.destination).ok()?.kind() == libc::S_IFDIR;
-    let new = match is_bind(mount) {
+    let new = match mount.is_bind() {
         true => std::fs::metadata(bundle.join(mount.source.as_deref()?)).ok()?.is_dir(),
         false => true,
     };

@@ -13,7 +13,6 @@ use nix::errno::Errno;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::who::Who;
-use crate::plan::rootfs::mounts::is_bind;
 use crate::plan::rootfs::options::{self, MountOptions};
 use crate::spec::mounts::Mount;
 use crate::sys::{fs, mount_attr};
@@ -113,7 +112,7 @@ impl Tree {
             return;
         }
         let place = match mount.kind.as_deref() {
-            _ if is_bind(mount) => {
+            _ if mount.is_bind() => {
                 let source = bundle.join(mount.source.as_deref().unwrap_or_default());
                 let mapped = options.idmap.is_some() || !mount.uid_mappings.is_empty();
                 match hold(&source) {

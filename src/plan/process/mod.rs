@@ -20,6 +20,7 @@ use crate::plan::process::environment::{Candidate, ProgramEnvironment, candidate
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::linux::Linux;
+use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::sys::cred::CapMasks;
 use crate::wire::SyncPoint;
@@ -49,6 +50,8 @@ pub(super) struct Startup<'a> {
     pub leave_runtime: bool,
     pub fork: Fork,
     pub terminal: bool,
+    /// Its /dev is one that we have made.
+    pub own_dev: bool,
     pub start: ProgramStart,
     pub orphan: Orphan,
     pub preserve_fds: u32,
@@ -100,6 +103,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
         terminal: input.options.terminal != Terminal::None,
+        own_dev: own_dev(input.spec, &input.namespaces),
         start: input.options.start,
         orphan: input.options.orphan,
         preserve_fds: input.options.preserve_fds,
@@ -110,6 +114,11 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         host: input.host,
     };
     plan(startup, draft)
+}
+
+/// Whether /dev is made by us. In one that is bound from somewhere, and in somebody else's mount namespace, nothing is.
+pub(super) fn own_dev(spec: &Spec, namespaces: &Namespaces) -> bool {
+    namespaces.is_new(NamespaceKind::Mount) && !spec.mounts.iter().any(Mount::binds_dev)
 }
 
 /// The bounding set the process starts with: all capabilities in a user namespace of its own.
@@ -151,6 +160,10 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
     }
     if uid != 0 || startup.userns {
         ops.push(SetupOp::OwnStreams(uid));
+    }
+    // Only who owns the host's node, or has authority over its owner, could change it.
+    if startup.own_dev && startup.host.uid == 0 && !startup.userns && !startup.terminal {
+        ops.push(SetupOp::NullStreams);
     }
     // An ordinary user has no rights over a process that is not dumpable, and `exec` would not get into a container that
     // waits for `start`.

@@ -119,7 +119,7 @@ pub(super) fn mounts(input: &Input<'_>) -> Mounts {
     let Input { spec, linux, host, namespaces, options, .. } = input;
     let plain = |mount: &Mount| {
         let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
-        (known || mounts::is_bind(mount)) && !mount.options.iter().any(|o| o == "copy-symlink")
+        (known || mount.is_bind()) && !mount.options.iter().any(|o| o == "copy-symlink")
     };
     let propagation = linux.rootfs_propagation.as_deref().unwrap_or("");
     let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
@@ -182,8 +182,7 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
 /// bound from somewhere: it is not the container's own.
 fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
-    if input.spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mounts::is_bind(mount))
-    {
+    if input.spec.mounts.iter().any(Mount::binds_dev) {
         return Ok(());
     }
     let mut open = None;

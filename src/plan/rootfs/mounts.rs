@@ -28,11 +28,6 @@ pub(super) fn set_late(late: Late) -> impl Iterator<Item = SetupOp> {
     late.into_iter().enumerate().map(|(kept, (path, attr))| SetupOp::SetAttr { path, kept, attr })
 }
 
-/// Whether the entry binds something that exists.
-pub fn is_bind(mount: &Mount) -> bool {
-    matches!(mount.kind.as_deref(), Some("bind" | "rbind")) || mount.options.iter().any(|o| o == "bind" || o == "rbind")
-}
-
 /// Plans one mount.
 pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &mut Late) -> Result<()> {
     let options = options::parse(&mount.options)?;
@@ -47,13 +42,13 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
         "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
-        "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !is_bind(mount) => {
+        "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !mount.is_bind() => {
             // A new sysfs shows the network namespace, which must belong to our user namespace: the host's does not.
             return bind(input, mount, &recursively(&options), dest, c"/sys".into(), Reach::Tree, draft);
         }
         _ => {}
     }
-    if is_bind(mount) {
+    if mount.is_bind() {
         let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
             return Err(Error::new(Stage::Bundle, format!("mount {}: a bind mount needs a source", mount.destination)));
         };
@@ -304,8 +299,8 @@ fn mount_label<'a>(input: &'a Input<'_>, kind: &str) -> Option<&'a str> {
 }
 
 fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Draft) -> Result<()> {
-    let mut params = if is_bind(mount) { Vec::new() } else { params(options, "")? };
-    if !is_bind(mount) {
+    let mut params = if mount.is_bind() { Vec::new() } else { params(options, "")? };
+    if !mount.is_bind() {
         let cleared = CLEARED.iter().filter(|(flag, _)| options.sb_clr & flag != 0);
         params.extend(cleared.map(|(_, name)| ((*name).into(), None)));
     }

@@ -119,7 +119,7 @@ fn enter(namespaces: &Namespaces, draft: &mut Draft) {
 /// What can be mounted from outside so that it is what it says.
 fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
     let refuse = |why: &str| Err(Error::new(Stage::Args, format!("mount {}: {why}", mount.destination)));
-    let bind = mounts::is_bind(mount);
+    let bind = mount.is_bind();
     if !bind && mount.kind.as_deref() != Some("tmpfs") {
         // proc, sysfs and mqueue show the namespaces of who mounts them, which are the host's here.
         return refuse("a container that runs can be given binds and tmpfs only");
