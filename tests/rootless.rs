@@ -19,6 +19,7 @@ fn host(uid: u32, sub_ids: SubIds) -> Host {
         userns: Userns::Initial,
         bounding: 0,
         known_caps: 0,
+        ignored_signals: 0,
         cgroup: Layout::default(),
         crowded: false,
         returns: true,

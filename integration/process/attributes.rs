@@ -1,6 +1,7 @@
 //! The attributes of the container's process: user, groups, umask, environment, directory, limits, flags.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -308,6 +309,23 @@ fn ignored_signals_of_the_runtime_are_not_inherited() {
     let ignored = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
     // SIGPIPE (13) is what Go and Rust change.
     assert_eq!(ignored >> 12 & 1, 0, "SIGPIPE is ignored: {line}");
+}
+
+#[test]
+fn signals_that_the_caller_ignores_are_not_ignored_by_the_program() {
+    if skip_on(&["runc", "crun"], "they hand them on") {
+        return;
+    }
+    let container = Bundle::new(&["/bin/cat", "/proc/self/status"]).container();
+    let inner = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP USR1 TERM CHLD; exec \"$@\"", "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    let text = process::run(command).ok().stdout();
+    let line = text.lines().find(|l| l.starts_with("SigIgn:")).unwrap();
+    assert_eq!(line.split_whitespace().nth(1), Some("0000000000000000"), "{line}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Child<'_> {
         match process::clone3(&CloneArgs::default())? {
             Cloned::Child => {
                 fs::umask(self.umask);
-                run(&hook.path, pointers, streams, dir, filter)
+                run(&hook.path, pointers, streams, dir, (filter, self.inherited.plan.ignored_signals))
             }
             Cloned::Parent { pid, pidfd } => {
                 if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
@@ -103,13 +103,13 @@ fn run(
     pointers: &Pointers,
     streams: [Option<BorrowedFd<'_>>; 3],
     dir: Option<BorrowedFd<'_>>,
-    filter: Option<&Filter>,
+    (filter, ignored): (Option<&Filter>, u64),
 ) -> ! {
     let mut streams = (0..).zip(streams);
     let prepared = streams
         .try_for_each(|(number, stream)| stream.map_or(Ok(()), |fd| fs::dup_onto(fd, number)))
         .and_then(|()| dir.map_or(Ok(()), fs::fchdir))
-        .and_then(|()| signal::set_default())
+        .and_then(|()| signal::set_default(ignored))
         .and_then(|()| signal::unblock())
         .and_then(|()| fs::cloexec_from(3))
         .and_then(|()| filter.map_or(Ok(()), |filter| seccomp::load(&filter.program, filter.len, filter.flags)));

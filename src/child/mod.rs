@@ -336,7 +336,7 @@ impl<'a> Child<'a> {
         if point == SyncPoint::Ready {
             // The state is written: from here on the container lives without its creator.
             process::set_parent_death_signal(0)?;
-            signal::set_default_but(self.on_signal())?;
+            signal::set_default_but(self.inherited.plan.ignored_signals, self.on_signal())?;
             signal::unblock()?;
         }
         Ok(())

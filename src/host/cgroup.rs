@@ -111,14 +111,14 @@ impl Layout {
     /// Reads the layout of this host. On a pure v2 host that is one statfs and two small files, and
     /// mountinfo (thousands of lines on a busy host) stays unread.
     pub fn read() -> Result<Layout> {
-        let own = read("/proc/self/cgroup")?;
+        let own = file::read_record_text("/proc/self/cgroup").at(Stage::Host, || "read /proc/self/cgroup")?;
         if is_cgroup2(Path::new(UNIFIED)) {
             let controllers = read_controllers(Path::new(UNIFIED))?;
             return unified_only(&own, &controllers);
         }
         let mut layout = match listed(&own) {
             Some(layout) => layout,
-            None => probe(&read("/proc/self/mountinfo")?, &own)?,
+            None => probe(&mountinfo()?, &own)?,
         };
         if let Some(unified) = &mut layout.unified {
             match read_controllers(&unified.mount_point) {
@@ -148,13 +148,13 @@ fn listed(own: &str) -> Option<Layout> {
     (all && !layout.v1.is_empty()).then_some(layout)
 }
 
-fn read(path: &str) -> Result<String> {
-    file::read_text(path).at(Stage::Host, || format!("read {path}"))
+fn mountinfo() -> Result<String> {
+    file::read_text("/proc/self/mountinfo").at(Stage::Host, || "read /proc/self/mountinfo")
 }
 
 fn read_controllers(mount_point: &Path) -> Result<String> {
     let path = mount_point.join("cgroup.controllers");
-    file::read_text(&path).at(Stage::Host, || format!("read {}", path.display()))
+    file::read_record_text(&path).at(Stage::Host, || format!("read {}", path.display()))
 }
 
 fn words(text: &str) -> Vec<String> {

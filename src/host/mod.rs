@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, Stage};
+use crate::proc::status::{self, SelfStatus};
 use crate::sys::{cred, last_calls, mount, namespace, process, seccomp};
 
 /// What the plan depends on besides the bundle and the options.
@@ -25,6 +26,9 @@ pub struct Host {
     pub bounding: u64,
     /// Every capability the kernel knows: what a new user namespace starts with.
     pub known_caps: u64,
+    /// Signals that we ignore, as a mask whose bit 0 is signal 1: a container's process would, too.
+    #[serde(default)]
+    pub ignored_signals: u64,
     /// Where the cgroup controllers are.
     pub cgroup: cgroup::Layout,
     /// The mount namespace holds so many mounts that copying it for a container costs more than going without, for
@@ -85,16 +89,16 @@ impl Host {
     /// host.
     pub fn probe_for_exec() -> Result<Host> {
         let userns = std::fs::metadata("/proc/self/ns/user").at(Stage::Host, || "stat /proc/self/ns/user")?;
-        let (bounding, known_caps) = cred::bounding_set();
-        let uid = process::geteuid();
+        let SelfStatus { uid, gid, bounding, ignored } = status::read().at(Stage::Host, || "read /proc/self/status")?;
         let userns = if userns.ino() == INITIAL_USERNS { Userns::Initial } else { Userns::Nested };
         Ok(Host {
             returns: userns == Userns::Initial || namespace::mounts_are_ours(),
             uid,
-            gid: process::getegid(),
+            gid,
             userns,
             bounding,
-            known_caps,
+            known_caps: cred::known_caps(bounding),
+            ignored_signals: ignored,
             cgroup: cgroup::Layout::default(),
             crowded: false,
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),

@@ -52,6 +52,7 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
     Ok(Plan {
         args: program.args,
         env: program.env,
+        ignored_signals: input.host.ignored_signals,
         cgroup: input.cgroup,
         scope: input.scope,
         ..Plan::new(steps, draft)

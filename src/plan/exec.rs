@@ -106,7 +106,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     let left = if nested { process::rlimits(process)? } else { Vec::new() };
     let listener = process::listener(&draft.last, || hooks::state(spec, &options.id, &options.bundle, "creating"));
     let steps = steps(process, options, left, listener)?;
-    Ok(Plan { args: program.args, env: program.env, ..Plan::new(steps, draft) })
+    Ok(Plan { args: program.args, env: program.env, ignored_signals: host.ignored_signals, ..Plan::new(steps, draft) })
 }
 
 fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Vec<Step>) -> Result<Vec<Step>> {

@@ -45,6 +45,8 @@ pub struct Plan {
     pub args: Vec<CString>,
     /// The program's environment without HOME, where the container's passwd decides it.
     pub env: Vec<CString>,
+    /// Signals that the runtime ignores and the program does not, as a mask whose bit 0 is signal 1.
+    pub ignored_signals: u64,
     /// The cgroup, where the container gets one.
     pub cgroup: Option<CgroupPlan>,
     /// The systemd scope that the cgroup belongs to, with the systemd driver.
@@ -62,6 +64,7 @@ impl Plan {
             last: draft.last,
             args: Vec::new(),
             env: Vec::new(),
+            ignored_signals: 0,
             cgroup: None,
             scope: None,
             warnings: draft.warnings,

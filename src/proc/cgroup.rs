@@ -25,7 +25,7 @@ impl Membership<'_> {
 
 /// The text for a process, `self` for this one.
 pub fn read(process: &str) -> Result<Vec<u8>> {
-    file::read(format!("/proc/{process}/cgroup"))
+    file::read_record(format!("/proc/{process}/cgroup"))
 }
 
 /// The lines of the text.

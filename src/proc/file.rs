@@ -22,7 +22,29 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The same as text.
+/// Reads a file that the kernel writes as one record, as it does those of a process and of sysctl (`single_open`), not
+/// those that are lists (mountinfo): what does not fill the buffer is all of it.
+pub fn read_record(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut text = vec![0; 4096];
+    let filled = file.read(&mut text)?;
+    text.truncate(filled);
+    if filled == 4096 {
+        file.read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// [`read_record`] as text.
+pub fn read_record_text(path: impl AsRef<Path>) -> Result<String> {
+    text(read_record(path)?)
+}
+
+/// [`read`] as text.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| std::io::ErrorKind::InvalidData.into())
+    text(read(path)?)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData.into())
 }

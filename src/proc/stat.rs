@@ -17,7 +17,7 @@ pub struct Stat {
 
 /// Reads that of a process; `None` when there is no such process.
 pub fn read(pid: i32) -> Result<Option<Stat>> {
-    match file::read(format!("/proc/{pid}/stat")) {
+    match file::read_record(format!("/proc/{pid}/stat")) {
         // ESRCH: it went away between open and read.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
         text => parse(&text?).map(Some).ok_or_else(|| ErrorKind::InvalidData.into()),

@@ -1,20 +1,53 @@
-//! /proc/PID/status (proc_pid_status(5)).
+//! /proc/PID/status (proc_pid_status(5)): in one read what would else be asked capability by capability and signal by
+//! signal.
 
-use std::io::{ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result};
 
 use super::file;
 
+/// What it says of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SelfStatus {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// The capability bounding set, as a mask.
+    pub bounding: u64,
+    /// Signals that are ignored, as a mask: bit 0 is signal 1.
+    pub ignored: u64,
+}
+
+/// Reads that of this process.
+pub fn read() -> Result<SelfStatus> {
+    let text = file::read_record_text("/proc/self/status")?;
+    parse(&text).ok_or_else(|| Error::new(ErrorKind::InvalidData, "a field of /proc/self/status is missing"))
+}
+
 /// Whether the process has a handler for the signal; no process has none.
 pub fn catches(pid: i32, signal: i32) -> Result<bool> {
-    match file::read_text(format!("/proc/{pid}/status")) {
+    match file::read_record_text(format!("/proc/{pid}/status")) {
         // ESRCH: it went away between open and read.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(false),
-        text => caught(&text?).map(|set| set >> (signal - 1) & 1 == 1).ok_or_else(|| ErrorKind::InvalidData.into()),
+        text => {
+            mask(&text?, "SigCgt").map(|set| set >> (signal - 1) & 1 == 1).ok_or_else(|| ErrorKind::InvalidData.into())
+        }
     }
 }
 
-fn caught(text: &str) -> Option<u64> {
-    text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok())
+fn parse(text: &str) -> Option<SelfStatus> {
+    // Real, effective, saved and that of the file system.
+    let effective = |name| field(text, name)?.split_ascii_whitespace().nth(1)?.parse().ok();
+    let (uid, gid) = (effective("Uid")?, effective("Gid")?);
+    Some(SelfStatus { uid, gid, bounding: mask(text, "CapBnd")?, ignored: mask(text, "SigIgn")? })
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn mask(text: &str, name: &str) -> Option<u64> {
+    u64::from_str_radix(field(text, name)?.trim(), 16).ok()
 }
 
 #[cfg(test)]
@@ -23,11 +56,20 @@ mod tests {
 
     #[test]
     fn a_handler_is_seen() {
-        assert_eq!(caught("SigIgn:\t0000000000000001\nSigCgt:\t0000000000004002\n"), Some(0x4002));
-        assert_eq!(caught("Name:\tx\n"), None);
+        assert_eq!(mask("SigIgn:\t0000000000000001\nSigCgt:\t0000000000004002\n", "SigCgt"), Some(0x4002));
+        assert_eq!(mask("Name:\tx\n", "SigCgt"), None);
         // The test program handles SIGSEGV (std's stack guard), and nothing else has.
         assert!(catches(std::process::id() as i32, libc::SIGSEGV).unwrap());
         assert!(!catches(std::process::id() as i32, libc::SIGUSR2).unwrap());
         assert!(!catches(i32::MAX, libc::SIGTERM).unwrap());
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_names() {
+        let text = "Name:\tUid: 7\nUid:\t0\t1000\t0\t0\nGid:\t5\t6\t7\t8\nSigIgn:\t0000000000001000\n\
+                    CapInh:\t0000000000000000\nCapBnd:\t000001fffeffffff\n";
+        let status = SelfStatus { uid: 1000, gid: 6, bounding: 0x1ff_feff_ffff, ignored: 1 << (libc::SIGPIPE - 1) };
+        assert_eq!(parse(text), Some(status));
+        assert_eq!(parse("Uid:\t0\t0\t0\t0\n"), None);
     }
 }

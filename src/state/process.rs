@@ -96,7 +96,7 @@ fn read(pid: i32) -> Result<Option<stat::Stat>> {
 /// (`subset=pid`, or in a container that hides it).
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    match file::read_text(path) {
+    match file::read_record_text(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         text => Ok(text.at(Stage::State, || format!("read {path}"))?.trim_end().to_owned()),
     }

@@ -62,22 +62,18 @@ pub fn cap_words(masks: &CapMasks) -> [u32; 6] {
     [low(e), low(p), low(i), high(e), high(p), high(i)]
 }
 
-/// `PR_CAPBSET_READ`: the bounding set, and every capability the kernel knows, as masks.
-pub fn bounding_set() -> (u64, u64) {
-    let mut mask = 0;
-    let mut known = 0;
-    for cap in 0..64u64 {
+/// Every capability the kernel knows, as a mask: those up to the last of the bounding set, and the next ones until
+/// `PR_CAPBSET_READ` says EINVAL.
+pub fn known_caps(bounding: u64) -> u64 {
+    let mut known = u64::MAX.checked_shr(bounding.leading_zeros()).unwrap_or(0);
+    for cap in known.count_ones()..64 {
         // SAFETY: no memory is passed.
-        match cvt(unsafe { raw!(SYS_prctl, libc::PR_CAPBSET_READ, cap, 0, 0, 0) }) {
-            Ok(held) => {
-                mask |= (held as u64) << cap;
-                known |= 1 << cap;
-            }
-            // EINVAL: past the last capability this kernel knows.
+        match cvt(unsafe { raw!(SYS_prctl, libc::PR_CAPBSET_READ, u64::from(cap), 0, 0, 0) }) {
+            Ok(_) => known |= 1 << cap,
             Err(_) => break,
         }
     }
-    (mask, known)
+    known
 }
 
 /// setresuid(2) with one id for all three.

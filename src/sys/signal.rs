@@ -29,25 +29,26 @@ pub fn next(fd: BorrowedFd<'_>) -> Result<Option<i32>> {
     }
 }
 
-/// Gives every signal its default action. `CLONE_CLEAR_SIGHAND` does it for handled signals, not for ignored
-/// ones, and both Rust and some engines ignore SIGPIPE.
-pub fn set_default() -> Result<()> {
-    set_default_but(None)
+/// Gives the signals of the mask, whose bit 0 is signal 1, their default action: those that are ignored.
+/// `CLONE_CLEAR_SIGHAND` does it for handled signals, not for ignored ones, and both we and some engines ignore some.
+pub fn set_default(ignored: u64) -> Result<()> {
+    set_default_but(ignored, None)
 }
 
 /// The signals by which somebody asks a process to end.
 const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// The same, but that those which ask for the end go to a handler that does not return.
-pub fn set_default_but(end: Option<u64>) -> Result<()> {
+pub fn set_default_but(ignored: u64, end: Option<u64>) -> Result<()> {
     /// asm/signal.h; x86 does not call a handler without it.
     const SA_RESTORER: u64 = 0x0400_0000;
     // The kernel's struct: handler, flags, restorer, mask; all zeros is SIG_DFL.
     let default = [0u64; 4];
-    let ends = end.map_or(default, |handler| [handler, SA_RESTORER, handler, u64::MAX]);
+    let ends = end.map(|handler| [handler, SA_RESTORER, handler, u64::MAX]);
     for signal in 1..=64 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            let action = if ASKS_TO_END.contains(&signal) { &ends } else { &default };
+        let wanted = ends.as_ref().filter(|_| ASKS_TO_END.contains(&signal));
+        if wanted.is_some() || ignored & (1 << (signal - 1)) != 0 {
+            let action = wanted.unwrap_or(&default);
             // SAFETY: `action` is a whole kernel sigaction with a mask of 8 bytes: SIG_DFL, or a handler of the caller's that
             // ends the process.
             done(unsafe { raw!(SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
