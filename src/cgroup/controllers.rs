@@ -1,24 +1,25 @@
 //! Enables the controllers of cgroup2 down to a container's cgroup.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::file::{join, read_below, write_below};
+use super::file::{join, open_dir, read_below, write_below};
 use super::member::Member;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::CgroupDir;
 
 /// Enables the controllers down to the cgroup. Nothing is written where they are enabled already: every write to
 /// cgroup.subtree_control takes a global lock. `member` is told which controllers it got.
-pub(super) fn enable(mount: BorrowedFd, dir: &CgroupDir, needed: &[&str], member: &mut Member) -> Result<()> {
+pub(super) fn enable(dir: &CgroupDir, needed: &[&str], member: &mut Member) -> Result<()> {
     let mut got = controllers(member)?;
     let lacks = |got: &[String]| dir.controllers.iter().any(|c| !got.contains(c));
     if lacks(&got) {
+        let top = open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))?;
         let ancestors =
             std::iter::once("").chain(dir.path.match_indices('/').filter_map(|(end, _)| dir.path.get(..end)));
         for ancestor in ancestors {
-            enable_at(mount, ancestor, &dir.controllers, needed)?;
+            enable_at(top.as_fd(), ancestor, &dir.controllers, needed)?;
         }
         got = controllers(member)?;
     }

@@ -1,29 +1,41 @@
 //! A new v1 cpuset is empty and admits no process.
 
-use std::os::fd::BorrowedFd;
+use std::path::Path;
 
-use super::file::{join, read_below, write_below};
+use super::file::{read_below, write_below};
 use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::files;
+use crate::sys::fs;
 
-/// Gives a cpuset, and its parents where they are empty too, what its parent has
+/// Whether a cpuset was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It may have something in it.
+    Before,
+    /// It was made a moment ago, and is empty.
+    No,
+}
+
+/// Gives the cpuset `path` below `top`, and its parents where they are empty too, what its parent has
 /// (Documentation/admin-guide/cgroup-v1/cpusets.rst).
-pub(super) fn fill(mount: BorrowedFd<'_>, path: &str) -> Result<()> {
+pub(super) fn fill(top: &Path, path: &str, found: Found) -> Result<()> {
     for file in [files::CPUSET_CPUS.name, files::CPUSET_MEMS.name] {
-        value(mount, path, file)?;
+        value(top, path, file, found)?;
     }
     Ok(())
 }
 
-fn value(mount: BorrowedFd<'_>, path: &str, file: &str) -> Result<String> {
-    let name = join(path, file);
-    let value = read_below(mount, &name).at(Stage::Cgroup, || format!("read {name}"))?;
-    if !value.trim().is_empty() || path.is_empty() {
-        return Ok(value);
+fn value(top: &Path, path: &str, file: &str, found: Found) -> Result<String> {
+    let name = top.join(path).join(file);
+    if found == Found::Before || path.is_empty() {
+        let value = read_below(fs::CWD, &name).at(Stage::Cgroup, || format!("read {}", name.display()))?;
+        if !value.trim().is_empty() || path.is_empty() {
+            return Ok(value);
+        }
     }
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let inherited = self::value(mount, parent, file)?;
-    write_below(mount, &name, inherited.trim())
-        .at(Stage::Cgroup, || format!("write {} to {name}", inherited.trim()))?;
+    let inherited = self::value(top, parent, file, Found::Before)?;
+    write_below(fs::CWD, &name, inherited.trim())
+        .at(Stage::Cgroup, || format!("write {} to {}", inherited.trim(), name.display()))?;
     Ok(inherited)
 }

@@ -67,15 +67,30 @@ pub(super) fn write(file: BorrowedFd<'_>, text: &str) -> sys::Result<()> {
     fs::write(file, text.as_bytes()).map(drop)
 }
 
-/// Reads a whole cgroup file from its start. Cgroup files tell no size and are mostly short.
+/// What ends a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The kernel writes it as one record: what does not fill the buffer is all.
+    Short,
+    /// It is a list, of which each read gives what fits a page.
+    Empty,
+}
+
+/// Reads a whole cgroup file from its start, but for the lists of processes. Cgroup files tell no size and are mostly short.
 pub(super) fn read_all(file: BorrowedFd<'_>) -> sys::Result<String> {
+    read_to(file, End::Short)
+}
+
+fn read_to(file: BorrowedFd<'_>, end: End) -> sys::Result<String> {
     let mut buffer = vec![0u8; 1024];
     let mut used = 0;
     loop {
         let free = buffer.get_mut(used..).unwrap_or_default();
-        match fs::pread(file, free, used as u64)? {
-            0 => break,
-            got => used += got,
+        let room = free.len();
+        let got = fs::pread(file, free, used as u64)?;
+        used += got;
+        if got == 0 || end == End::Short && got < room {
+            break;
         }
         if used == buffer.len() {
             buffer.resize(buffer.len() * 4, 0);
@@ -83,6 +98,11 @@ pub(super) fn read_all(file: BorrowedFd<'_>) -> sys::Result<String> {
     }
     buffer.truncate(used);
     String::from_utf8(buffer).map_err(|_| Errno::EILSEQ)
+}
+
+/// The text of the list of processes `path` below `dir`.
+pub(super) fn read_list_below(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>) -> sys::Result<String> {
+    read_to(open(dir, path, FileAccess::Read)?.as_fd(), End::Empty)
 }
 
 /// The text of the file `path` below `dir`.

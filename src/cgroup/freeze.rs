@@ -63,7 +63,7 @@ impl Cgroup {
             }
         }
         match self.v1_freezer() {
-            Some(member) => match walk(member.fd.as_fd(), &mut Thaw) {
+            Some(member) => match member.fd().and_then(|fd| walk(fd, &mut Thaw)) {
                 Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
                 result => result.at(Stage::Cgroup, || format!("thaw {}", member.path())),
             },

@@ -1,6 +1,6 @@
 //! The open cgroups of one container.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -60,7 +60,7 @@ impl Cgroup {
 
     /// The cgroup2 directory, for `CLONE_INTO_CGROUP`; `None` on a pure v1 host.
     pub fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
-        self.v2().map(|m| m.fd.as_fd())
+        self.v2().and_then(Member::opened)
     }
 
     pub(super) fn v2(&self) -> Option<&Member> {

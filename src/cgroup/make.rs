@@ -1,17 +1,16 @@
 //! Makes the directories of a container and prepares them to be used; undoes it all on failure.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::{CgroupDir, CgroupPlan, Devices, Need, Version, WhenMissing};
-use crate::sys;
+use crate::sys::{self, fs};
 
 use super::controllers::enable;
-use super::cpuset;
-use super::file::{forbidden, lookup, make_dir as mkdir, open_dir, open_dir_at, remove_dir_at};
+use super::cpuset::{self, Found};
+use super::file::{forbidden, lookup, make_dir as make_dir_at, open_dir, remove_dir};
 use super::handle::Cgroup;
 use super::member::{Depth, Member};
 use super::saved::{SavedDir, SavedScope};
@@ -20,15 +19,9 @@ use super::saved::{SavedDir, SavedScope};
 const DELEGATE: &str = "delegate a cgroup to this user: with a systemd user session use --systemd-cgroup, or start brisk by \
                         `systemd-run --user --scope -p Delegate=yes`";
 
-/// A directory that was made here, to be removed again when something fails.
-struct Made {
-    /// By path: a descriptor of each hierarchy, held until all is done, may be more than the caller's limit allows.
-    mount_point: PathBuf,
-    path: String,
-}
-
-/// The mount point that directories are relative to, opened once per hierarchy.
-type Mount = OwnedFd;
+/// Directories that were made here, to be removed again when something fails. By path: a descriptor of each, held until
+/// all is done, may be more than the caller's limit allows.
+type Made = Vec<PathBuf>;
 
 impl Cgroup {
     /// Makes the cgroups of a new container, writes their limits and restricts their devices: everything is
@@ -41,7 +34,7 @@ impl Cgroup {
     /// Only that on cgroup2, without its limits: a process can be cloned into it, and nobody else is in it before
     /// [`Cgroup::complete`].
     pub fn create_unified(plan: &CgroupPlan) -> Result<Cgroup> {
-        let mut made = Vec::new();
+        let mut made = Made::new();
         match create(plan, &mut made, |dir| dir.version == Version::V2) {
             Ok(members) => Ok(Cgroup { members, scope: None }),
             Err(error) => Err(undo(made, error)),
@@ -50,7 +43,7 @@ impl Cgroup {
 
     /// The cgroups that are missing, and all limits. On failure nothing that was made here stays.
     pub fn complete(&mut self, plan: &CgroupPlan) -> Result<()> {
-        let mut made = Vec::new();
+        let mut made = Made::new();
         let missing = self.members.is_empty();
         let done = create(plan, &mut made, |dir| missing || dir.version == Version::V1).and_then(|members| {
             // v1 first, as in the plan.
@@ -80,15 +73,15 @@ impl Cgroup {
 }
 
 /// Removes what was made before an error, which it hands on.
-fn undo(made: Vec<Made>, error: Error) -> Error {
+fn undo(made: Made, error: Error) -> Error {
     for dir in made.iter().rev() {
         // Not empty means that someone else uses it by now; the error to tell is the first one.
-        let _ = open_dir(&dir.mount_point).and_then(|mount| remove_dir_at(mount.as_fd(), &dir.path));
+        let _ = remove_dir(dir);
     }
     error
 }
 
-fn create(plan: &CgroupPlan, made: &mut Vec<Made>, wanted: impl Fn(&CgroupDir) -> bool) -> Result<Vec<Member>> {
+fn create(plan: &CgroupPlan, made: &mut Made, wanted: impl Fn(&CgroupDir) -> bool) -> Result<Vec<Member>> {
     let mut members = Vec::with_capacity(plan.dirs.len());
     for dir in plan.dirs.iter().filter(|dir| wanted(dir)) {
         let needed: Vec<&str> =
@@ -139,79 +132,78 @@ fn lacks_rights(cgroup: &Cgroup, devices: &Devices, error: &Error) -> bool {
     !there || error.root_errno().is_some_and(forbidden)
 }
 
-fn make(dir: &CgroupDir, needed: &[&str], made: &mut Vec<Made>) -> Result<Member> {
-    let (mount, new) = make_dir(dir, made)?;
-    let member = member(dir, mount.as_fd(), needed)?;
-    if !new {
+fn make(dir: &CgroupDir, needed: &[&str], made: &mut Made) -> Result<Member> {
+    let found = make_dir(dir, made)?;
+    let member = member(dir, found, needed)?;
+    if found == Found::Before {
         refuse_used(&member)?;
     }
-    refuse_frozen(&member)?;
+    // A new one is frozen only if one above is. At the top that is the root, which cannot be, or of a cgroup namespace,
+    // where we would be frozen as well.
+    if found == Found::Before || dir.path.contains('/') {
+        refuse_frozen(&member)?;
+    }
     Ok(member)
 }
 
 /// The member for a cgroup that systemd made, or, on a v1 hierarchy it does not manage, left to be made. The container's
 /// process is in it already.
 fn adopt(dir: &CgroupDir, needed: &[&str]) -> Result<Member> {
-    let mount = match dir.version {
-        Version::V1 => make_dir(dir, &mut Vec::new())?.0,
-        Version::V2 => open_mount(dir)?,
+    let found = match dir.version {
+        Version::V1 => make_dir(dir, &mut Made::new())?,
+        Version::V2 => Found::Before,
     };
     // systemd has enabled what it knows (Delegate=). The rest too, or an update could not limit what nothing was asked of
     // before; nothing is written where an earlier container has had it enabled.
-    member(dir, mount.as_fd(), needed)
+    member(dir, found, needed)
 }
 
-fn open_mount(dir: &CgroupDir) -> Result<Mount> {
-    open_dir(&dir.mount_point).at(Stage::Cgroup, || format!("open {}", dir.mount_point.display()))
-}
-
-fn make_dir(dir: &CgroupDir, made: &mut Vec<Made>) -> Result<(Mount, bool)> {
-    let mount = open_mount(dir)?;
-    let new = make_path((&mount, &dir.mount_point), &dir.path, made).map_err(|errno| {
+fn make_dir(dir: &CgroupDir, made: &mut Made) -> Result<Found> {
+    make_path(&dir.mount_point, &dir.path, made).map_err(|errno| {
         let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
         if matches!(errno, Errno::EACCES | Errno::EPERM) { error.with_hint(DELEGATE) } else { error }
-    })?;
-    Ok((mount, new))
+    })
 }
 
-fn member(dir: &CgroupDir, mount: BorrowedFd, needed: &[&str]) -> Result<Member> {
-    let what = || format!("open {}", dir.full_path().display());
-    let fd = open_dir_at(mount, &dir.path).at(Stage::Cgroup, what)?;
+fn member(dir: &CgroupDir, found: Found, needed: &[&str]) -> Result<Member> {
     let saved = SavedDir {
         path: dir.full_path(),
         mount_point: dir.mount_point.clone(),
         controllers: dir.controllers.clone(),
         version: dir.version,
     };
+    if dir.version == Version::V1 && found == Found::No {
+        let member = Member::unopened(saved);
+        if member.has("cpuset") {
+            cpuset::fill(&dir.mount_point, &dir.path, found)?;
+        }
+        return Ok(member);
+    }
+    let fd = open_dir(&saved.path).at(Stage::Cgroup, || format!("open {}", saved.path.display()))?;
     let mut member = Member::new(fd, saved);
     match dir.version {
-        Version::V1 if member.has("cpuset") => cpuset::fill(mount, &dir.path)?,
+        Version::V1 if member.has("cpuset") => cpuset::fill(&dir.mount_point, &dir.path, found)?,
         Version::V1 => {}
-        Version::V2 => enable(mount, dir, needed, &mut member)?,
+        Version::V2 => enable(dir, needed, &mut member)?,
     }
     Ok(member)
 }
 
-/// Makes `path` and the parents it lacks; true when the last directory was not there before. Retries when a
-/// parent vanishes between two steps: another container's removal may take it.
-fn make_path((mount, point): (&Mount, &Path), path: &str, made: &mut Vec<Made>) -> sys::Result<bool> {
-    let mut record = |path: &str| made.push(Made { mount_point: point.to_owned(), path: path.to_owned() });
+/// Makes `path` and the parents it lacks below `top`. Retries when a parent vanishes between two steps: another container's
+/// removal may take it.
+fn make_path(top: &Path, path: &str, made: &mut Made) -> sys::Result<Found> {
+    let mut mkdir = |path: PathBuf| make_dir_at(fs::CWD, &path).map(|()| made.push(path));
     let mut tries = 0;
     loop {
-        match mkdir(mount.as_fd(), path) {
-            Ok(()) => {
-                record(path);
-                return Ok(true);
-            }
-            Err(Errno::EEXIST) => return Ok(false),
+        match mkdir(top.join(path)) {
+            Ok(()) => return Ok(Found::No),
+            Err(Errno::EEXIST) => return Ok(Found::Before),
             Err(Errno::ENOENT) if tries < 16 => tries += 1,
             Err(errno) => return Err(errno),
         }
         for (end, _) in path.match_indices('/') {
-            let parent = path.get(..end).unwrap_or(path);
-            match mkdir(mount.as_fd(), parent) {
-                Ok(()) => record(parent),
-                Err(Errno::EEXIST) => {}
+            match mkdir(top.join(path.get(..end).unwrap_or(path))) {
+                Ok(()) | Err(Errno::EEXIST) => {}
                 Err(Errno::ENOENT) => break,
                 Err(errno) => return Err(errno),
             }

@@ -1,5 +1,6 @@
 //! One open cgroup directory and its files.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -7,9 +8,9 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::sys;
+use crate::sys::{self, fs};
 
-use super::cpuset;
+use super::cpuset::{self, Found};
 use super::file::{self, FileAccess, lookup};
 use super::saved::SavedDir;
 use super::walk::{Visitor, walk};
@@ -32,10 +33,11 @@ pub enum Absent {
     Make,
 }
 
-/// An open cgroup directory.
+/// A cgroup directory of the container's.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub fd: OwnedFd,
+    /// Opened when something needs more of it than a file or two: a new v1 cgroup is made, and joined, by its path.
+    fd: OnceCell<OwnedFd>,
     pub dir: SavedDir,
     /// Left out rather than failed on when this user may not use it.
     pub optional: bool,
@@ -43,7 +45,26 @@ pub(super) struct Member {
 
 impl Member {
     pub fn new(fd: OwnedFd, dir: SavedDir) -> Member {
-        Member { fd, dir, optional: false }
+        Member { fd: OnceCell::from(fd), dir, optional: false }
+    }
+
+    /// One that has just been made, whose path is the same as long as nobody but us uses it.
+    pub fn unopened(dir: SavedDir) -> Member {
+        Member { fd: OnceCell::new(), dir, optional: false }
+    }
+
+    /// The open directory.
+    pub fn fd(&self) -> sys::Result<BorrowedFd<'_>> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_fd());
+        }
+        let fd = file::open_dir(&self.dir.path)?;
+        Ok(self.fd.get_or_init(|| fd).as_fd())
+    }
+
+    /// The directory if it is open: only that cannot fail.
+    pub fn opened(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.get().map(AsFd::as_fd)
     }
 
     pub fn path(&self) -> String {
@@ -55,11 +76,14 @@ impl Member {
     }
 
     pub fn open(&self, file: &str, access: FileAccess) -> sys::Result<OwnedFd> {
-        file::open(self.fd.as_fd(), file, access)
+        match self.fd.get() {
+            Some(fd) => file::open(fd.as_fd(), file, access),
+            None => file::open(fs::CWD, self.dir.path.join(file), access),
+        }
     }
 
     pub fn read(&self, file: &str) -> sys::Result<String> {
-        file::read_below(self.fd.as_fd(), file)
+        file::read_all(self.open(file, FileAccess::Read)?.as_fd())
     }
 
     /// The text of a file; `None` when there is no such file, or the cgroup has been removed.
@@ -73,7 +97,7 @@ impl Member {
     }
 
     pub fn write(&self, file: &str, value: &str) -> sys::Result<()> {
-        file::write_below(self.fd.as_fd(), file, value)
+        file::write(self.open(file, FileAccess::Write)?.as_fd(), value)
     }
 
     /// The value after `key ` in a file of such lines.
@@ -84,14 +108,16 @@ impl Member {
     /// The cgroup `relative` (clean, maybe empty) below this one.
     pub fn below(&self, relative: &str, absent: Absent) -> Result<Member> {
         if absent == Absent::Make && !relative.is_empty() {
+            let what = || format!("mkdir {}/{relative}", self.path());
+            let own = self.fd().at(Stage::Cgroup, what)?;
             for (end, _) in relative.match_indices('/').chain([(relative.len(), "")]) {
-                match file::make_dir(self.fd.as_fd(), relative.get(..end).unwrap_or(relative)) {
+                match file::make_dir(own, relative.get(..end).unwrap_or(relative)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(errno) => return Err(errno).at(Stage::Cgroup, || format!("mkdir {}/{relative}", self.path())),
+                    Err(errno) => return Err(errno).at(Stage::Cgroup, what),
                 }
             }
             if !self.is_v2() && self.has("cpuset") {
-                cpuset::fill(self.fd.as_fd(), relative)?;
+                cpuset::fill(&self.dir.path, relative, Found::Before)?;
             }
         }
         self.open_below(Path::new(relative))
@@ -100,22 +126,24 @@ impl Member {
     /// The same of one that is there; it need not have been named by us.
     pub fn open_below(&self, relative: &Path) -> Result<Member> {
         let own = relative.as_os_str().is_empty();
-        let fd = file::open_dir_at(self.fd.as_fd(), if own { Path::new(".") } else { relative })
+        let fd = self
+            .fd()
+            .and_then(|fd| file::open_dir_at(fd, if own { Path::new(".") } else { relative }))
             .at(Stage::Cgroup, || format!("open sub-cgroup {}/{}", self.path(), relative.display()))?;
         let mut dir = self.dir.clone();
         if !own {
             dir.path.push(relative);
         }
-        Ok(Member { fd, dir, optional: false })
+        Ok(Member::new(fd, dir))
     }
 
     /// Adds the processes of this cgroup, and of its descendants, to `pids`.
     pub fn collect_pids(&self, depth: Depth, pids: &mut Vec<i32>) -> Result<()> {
         let mut listed = Pids(pids);
-        let done = match depth {
-            Depth::Own => listed.enter(self.fd.as_fd()),
-            Depth::Tree => walk(self.fd.as_fd(), &mut listed),
-        };
+        let done = self.fd().and_then(|fd| match depth {
+            Depth::Own => listed.enter(fd),
+            Depth::Tree => walk(fd, &mut listed),
+        });
         match done {
             // Removed meanwhile: nobody is in it.
             Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
@@ -132,9 +160,9 @@ struct Pids<'a>(&'a mut Vec<i32>);
 
 impl Visitor for Pids<'_> {
     fn enter(&mut self, cgroup: BorrowedFd<'_>) -> sys::Result<()> {
-        let text = match file::read_below(cgroup, "cgroup.procs") {
+        let text = match file::read_list_below(cgroup, "cgroup.procs") {
             // A threaded cgroup has no cgroup.procs of its own, see cgroups(7).
-            Err(Errno::EOPNOTSUPP) => file::read_below(cgroup, "cgroup.threads"),
+            Err(Errno::EOPNOTSUPP) => file::read_list_below(cgroup, "cgroup.threads"),
             other => other,
         }?;
         self.0.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));

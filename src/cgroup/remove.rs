@@ -99,7 +99,7 @@ fn remove_below(member: &Member) -> Result<()> {
             }
         }
     }
-    match walk(member.fd.as_fd(), &mut Remove) {
+    match member.fd().and_then(|fd| walk(fd, &mut Remove)) {
         Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
         result => result.at(Stage::Cgroup, || format!("remove the cgroups in {}", member.path())),
     }

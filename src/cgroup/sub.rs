@@ -1,7 +1,6 @@
 //! Cgroups below the container's own, and giving it away to who manages them.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -109,5 +108,5 @@ impl Cgroup {
 
 fn chown(member: &Member, file: &str, uid: u32, gid: Option<u32>) -> sys::Result<()> {
     // -1 leaves the group as it is.
-    fs::chown(member.fd.as_fd(), &c_name(file)?, uid, gid.unwrap_or(u32::MAX))
+    fs::chown(member.fd()?, &c_name(file)?, uid, gid.unwrap_or(u32::MAX))
 }

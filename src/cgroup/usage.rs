@@ -2,7 +2,6 @@
 //! admission.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -155,7 +154,7 @@ impl Limited<'_> {
     /// nobody promised them anything.
     fn given(&self, parent: &Member, but: &Path, planned: &Planned) -> Result<u64> {
         let mut sum: u64 = 0;
-        for name in names_in(parent.fd.as_fd()).unwrap_or_default() {
+        for name in parent.fd().and_then(names_in).unwrap_or_default() {
             let path = parent.dir.path.join(OsStr::from_bytes(name.to_bytes()));
             if path == but {
                 continue;

@@ -366,6 +366,7 @@ impl<'a> Child<'a> {
                 Trouble::from(errno).with(path)
             })?;
         }
+        fs::close_all(&mut files);
         Ok(())
     }
 

@@ -140,7 +140,7 @@ fn is_cgroup2(path: &Path) -> bool {
 /// The hierarchies below /sys/fs/cgroup, asked for one by one; `None` where the kernel cannot tell them so, or where one
 /// that this process is in is not among them and may be mounted elsewhere. cgroup2 beside v1 counts only there.
 fn listed(own: &str) -> Option<Layout> {
-    let mounts = mount::in_dir(c"/sys/fs/cgroup").ok()?;
+    let mounts = mount::below(c"/sys/fs/cgroup").ok()?;
     let lines = mounts.iter().map(|m| format!("0 0 0:0 {} {} - {} none {}\n", m.root, m.point, m.fs_type, m.options));
     let layout = probe(&lines.collect::<String>(), own).ok()?;
     let named = memberships(own).ok()?.into_iter().filter(|own| !own.unified());

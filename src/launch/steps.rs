@@ -380,7 +380,9 @@ impl<'a> Parent<'a> {
 
     fn offer_cgroup(&self) -> Result<()> {
         let files = self.launch.cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::join_files)?;
-        self.offer(SyncPoint::Cgroup, &files)
+        let sent = self.offer(SyncPoint::Cgroup, &files);
+        fs::close_all(&mut files.into_iter().map(Some).collect::<Vec<_>>());
+        sent
     }
 
     fn offer_trees(&mut self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -339,11 +339,34 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { raw!(SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
 }
 
-/// close_range(2), Linux 5.9: closes these descriptors, inclusive. For a process that is a copy and will never
-/// use (or drop) what owned them.
+/// close_range(2), Linux 5.9: closes these descriptors, inclusive. For who has given up what owned them, and for a process
+/// that is a copy and will never use (or drop) it.
 pub fn close_range(first: u32, last: u32) -> Result<()> {
-    // SAFETY: no memory is passed. The caller is the child, whose copies of the parent's owners are never dropped.
+    // SAFETY: no memory is passed. Nobody drops an owner of them: the callers have none, or are the child.
     done(unsafe { raw!(SYS_close_range, first, last, 0) })
+}
+
+/// Closes them with as few calls as their numbers allow: one for those that follow each other. Allocates nothing.
+pub fn close_all(files: &mut [Option<OwnedFd>]) {
+    files.sort_unstable_by_key(|file| file.as_ref().map_or(RawFd::MAX, AsRawFd::as_raw_fd));
+    let mut numbers = files.iter_mut().filter_map(Option::take).map(OwnedFd::into_raw_fd).peekable();
+    while let Some(first) = numbers.next() {
+        let mut last = first;
+        while let Some(next) = numbers.next_if_eq(&(last + 1)) {
+            last = next;
+        }
+        close_run(first, last);
+    }
+}
+
+/// Those from the first to the last, each of which is ours to close.
+fn close_run(first: RawFd, last: RawFd) {
+    if first == last || close_range(first as u32, last as u32).is_err() {
+        for number in first..=last {
+            // SAFETY: the caller has given it up and nobody else owns it.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+    }
 }
 
 /// Sets or clears close-on-exec.
@@ -434,4 +457,24 @@ pub fn cwd_is_inside_root() -> Result<bool> {
 /// mkfifoat(3).
 pub fn mkfifo(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> Result<()> {
     mknod(dir, path, libc::S_IFIFO | mode, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn all_are_closed_and_nothing_between_them() {
+        let mut pipes: Vec<_> = (0..4).map(|_| std::io::pipe().unwrap()).collect();
+        let (mut kept, open) = pipes.remove(1);
+        let (readers, writers): (Vec<_>, Vec<_>) = pipes.into_iter().unzip();
+        close_all(&mut writers.into_iter().rev().map(|writer| Some(writer.into())).chain([None]).collect::<Vec<_>>());
+        for mut reader in readers {
+            assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        }
+        drop(open);
+        assert_eq!(kept.read(&mut [0]).unwrap(), 0);
+    }
 }

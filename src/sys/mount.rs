@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -123,6 +123,10 @@ pub fn pivot_here() -> Result<()> {
 /// the machine, and listmount(2) looks at each. Allocates: for the parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statmount {
+    /// Its number.
+    pub id: u64,
+    /// That of the mount it is on.
+    pub parent: u64,
     /// The directory of the file system that is visible.
     pub root: String,
     /// Where it is.
@@ -148,29 +152,26 @@ fn list(id: u64, ids: &mut [u64]) -> Result<usize> {
     cvt(found).map(|found| found as usize)
 }
 
-/// The mounts on the directories in `path`. E2BIG when there are more than 64: then mountinfo is the better source.
-/// EOPNOTSUPP where the kernel does not tell all of it (options: Linux 6.11).
-pub fn in_dir(path: &CStr) -> Result<Vec<Statmount>> {
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    let dir = fs::open(fs::CWD, path, flags, 0)?;
-    let own = fs::mount_id(dir.as_fd(), c"")?;
-    let mut mounts = Vec::new();
-    super::dir::each(dir.as_fd(), &mut |name| {
-        let id = fs::mount_id(dir.as_fd(), name)?;
-        if id != own {
-            mounts.push(statmount(id)?);
-        }
-        if mounts.len() > 64 { Err(Errno::E2BIG) } else { Ok(()) }
-    })?;
-    Ok(mounts)
+/// The mounts at and below the mount that `path` is on, but those that another one covers. E2BIG when there are more than
+/// 64: then mountinfo is the better source. EOPNOTSUPP where the kernel does not tell all of it (options: Linux 6.11).
+pub fn below(path: &CStr) -> Result<Vec<Statmount>> {
+    let mut ids = [0u64; 65];
+    let found = list(fs::mount_id(fs::CWD, path)?, &mut ids)?;
+    if found == ids.len() {
+        return Err(Errno::E2BIG);
+    }
+    let all = ids[..found].iter().map(|id| statmount(*id)).collect::<Result<Vec<_>>>()?;
+    let covered = |mount: &Statmount| all.iter().any(|other| other.parent == mount.id && other.point == mount.point);
+    Ok(all.iter().filter(|mount| !covered(mount)).cloned().collect())
 }
 
 fn statmount(id: u64) -> Result<Statmount> {
+    const MNT_BASIC: u64 = 0x2;
     const MNT_ROOT: u64 = 0x8;
     const MNT_POINT: u64 = 0x10;
     const FS_TYPE: u64 = 0x20;
     const MNT_OPTS: u64 = 0x80;
-    const WANTED: u64 = MNT_ROOT | MNT_POINT | FS_TYPE | MNT_OPTS;
+    const WANTED: u64 = MNT_BASIC | MNT_ROOT | MNT_POINT | FS_TYPE | MNT_OPTS;
     /// Where the strings of struct statmount begin.
     const STRINGS: usize = 512;
     let request = [REQUEST, id, WANTED];
@@ -195,5 +196,5 @@ fn statmount(id: u64) -> Result<Statmount> {
     };
     // A file system without options has no such field; a kernel that does not know it says the same.
     let options = if answer[1] & MNT_OPTS == 0 { String::new() } else { text(4)? };
-    Ok(Statmount { root: text(104)?, point: text(108)?, fs_type: text(36)?, options })
+    Ok(Statmount { id: answer[5], parent: answer[6], root: text(104)?, point: text(108)?, fs_type: text(36)?, options })
 }
