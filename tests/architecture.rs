@@ -433,12 +433,14 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::mkdir", &["child/copy.rs", "child/mounts.rs"]),
     ("fs::mknod", &["child/copy.rs", "child/devices.rs", "launch/host_objects.rs"]),
     ("fs::symlink", &["child/copy.rs", "child/devices.rs", "child/mounts.rs"]),
-    ("fs::unlink", &["child/devices.rs"]),
-    ("fs::stat_at", &["child/copy.rs", "child/devices.rs"]),
+    ("fs::unlink", &["child/devices.rs", "child/mounts.rs"]),
+    ("fs::stat_at", &["child/copy.rs", "child/devices.rs", "child/root.rs"]),
     ("fs::readlink", &["child/copy.rs", "child/mounts.rs"]),
     ("fs::chown", &["child/copy.rs", "child/devices.rs", "child/streams.rs", "launch/host_objects.rs"]),
     ("fs::chmod_at", &["child/copy.rs", "child/mounts.rs", "launch/host_objects.rs"]),
     ("mount::clone_tree", &["child/mounts.rs", "child/root.rs", "child/streams.rs", "launch/host_objects.rs"]),
+    // Names in what this start has made (plan::rootfs::fresh).
+    ("mount::attach_at", &["child/mounts.rs", "child/root.rs"]),
     // What is below is resolved as the caller said it, before the container has a say, or is a path of our own.
     (
         "fs::open",
@@ -464,7 +466,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::exchange", &[]),
     ("fs::mount_id", &[]),
     ("fs::mkfifo", &[]),
-    ("mount::in_dir", &[]),
+    ("mount::below", &[]),
     ("poll::inotify_modified", &[]),
 ];
 
@@ -486,8 +488,8 @@ const NO_PATH: &[&str] = &[
 const FROM_CWD: &[(&str, usize)] = &[
     // proc, in the namespaces of the start: of the clock, of the proc whose attributes are checked, of oom_score_adj.
     ("child/mod.rs", 3),
-    // Sources of mounts, in the caller's own mounts; the root of the workshop.
-    ("child/mounts.rs", 4),
+    // Sources of mounts, in the caller's own mounts; the root of the workshop; the directory that is returned to.
+    ("child/mounts.rs", 5),
     // The program, in the container's root as its user: what execve(2) itself looks up once more.
     ("child/program.rs", 1),
     // The caller's mounts that --no-pivot hides, before the container has a process.

@@ -21,6 +21,7 @@ use nix::errno::Errno;
 
 use crate::plan::Plan;
 use crate::plan::op::{LastOp, MountSource, Refusal, SetupOp};
+use crate::plan::rootfs::unshares;
 use crate::sys::last_calls::{self, Block};
 use crate::sys::{cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -121,6 +122,12 @@ struct Child<'a> {
     of_joined: [Option<OwnedFd>; 2],
     /// What a hook that failed has said.
     said: Option<OwnedFd>,
+    /// No mount that we were born with is shared any more.
+    unshared: bool,
+    /// Descriptors that are done with.
+    spent: Spent,
+    /// The directory that we were started in, while we are in a mount that is kept.
+    away: Option<OwnedFd>,
     /// `start` has said go: its end of the fifo is the only one that anybody listens to.
     told_to_start: bool,
 }
@@ -142,6 +149,9 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         asked: None,
         of_joined: [None, None],
         said: None,
+        unshared: false,
+        spent: Spent::default(),
+        away: None,
         told_to_start: false,
     };
     child.inherited.started.start(0, 1);
@@ -155,6 +165,24 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         child.last(index, op).unwrap_or_else(|trouble| child.fail(index, &trouble));
     }
     process::exit(255)
+}
+
+/// Descriptors that are done with, to be closed together. Few: the caller's limit may be low.
+#[derive(Default)]
+struct Spent {
+    files: [Option<OwnedFd>; 8],
+    count: usize,
+}
+
+impl Spent {
+    fn add(&mut self, file: OwnedFd) {
+        if self.count == self.files.len() {
+            fs::close_all(&mut self.files);
+            self.count = 0;
+        }
+        self.files[self.count] = Some(file);
+        self.count += 1;
+    }
 }
 
 impl<'a> Child<'a> {
@@ -246,7 +274,11 @@ impl<'a> Child<'a> {
             SetupOp::Hostname(name) => Ok(process::set_hostname(name)?),
             SetupOp::Domainname(name) => Ok(process::set_domainname(name)?),
             SetupOp::Loopback => Ok(socket::loopback_up()?),
-            SetupOp::HostPropagation(flags) => Ok(mount::mount(None, c"/", None, *flags, None)?),
+            SetupOp::HostPropagation(flags) => {
+                mount::mount(None, c"/", None, *flags, None)?;
+                self.unshared = unshares(*flags);
+                Ok(())
+            }
             SetupOp::Root { source, place, below, .. } => self.take_root(source, place, *below),
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
@@ -256,8 +288,8 @@ impl<'a> Child<'a> {
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
             SetupOp::Unmount { dir, name, added } => self.unmount(dir, name, added),
             SetupOp::SetAttr { kept, attr, .. } => self.set_attr(*kept, attr),
-            SetupOp::Mask(path) => self.mask(path),
-            SetupOp::ReadonlyPath(path, leads) => self.readonly_path(path, *leads),
+            SetupOp::Mask { path, within } => self.mask(path, *within),
+            SetupOp::ReadonlyPath { path, leads, within } => self.readonly_path(path, *leads, *within),
             SetupOp::ReadonlyRoot => self.readonly_root(),
             SetupOp::RootPropagation(flag, reach) => self.root_propagation(*flag, *reach),
             SetupOp::Procfs => self.open_procfs(),

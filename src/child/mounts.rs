@@ -23,6 +23,7 @@ impl Child<'_> {
     pub(super) fn mount(&mut self, op: &MountOp) -> Done {
         let extra = if op.no_follow { libc::O_NOFOLLOW } else { 0 };
         let mounted = match &op.what {
+            What::New { .. } if self.mount_within(op)? => return Ok(()),
             What::New { .. } => return self.mount_new(op, extra),
             What::Bind { source, reach, end } => {
                 let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
@@ -53,6 +54,8 @@ impl Child<'_> {
         propagate(mounted.as_fd(), op)?;
         if op.dest.is_empty() {
             self.root_is(mounted);
+        } else {
+            self.spent.add(mounted);
         }
         Ok(())
     }
@@ -67,20 +70,63 @@ impl Child<'_> {
     }
 
     fn bind(&mut self, op: &MountOp, tree: OwnedFd, extra: i32) -> Result<OwnedFd, Trouble> {
-        let is_dir = fs::kind(&fs::stat(tree.as_fd())?) == libc::S_IFDIR;
-        let missing = if is_dir { Missing::Directory } else { Missing::File };
         attributes(tree.as_fd(), op)?;
         self.id_map(tree.as_fd(), op)?;
+        if self.attach_within(op, tree.as_fd())? {
+            return Ok(tree);
+        }
+        let is_dir = fs::kind(&fs::stat(tree.as_fd())?) == libc::S_IFDIR;
+        let missing = if is_dir { Missing::Directory } else { Missing::File };
         let place = resolve_or_make(self.root()?, &op.dest, missing, 0o755, extra)?;
         let stat = fs::stat(place.as_fd())?;
-        check_proc(place.as_fd(), op)?;
-        self.check_root(place.as_fd(), &stat, op)?;
+        self.check_place(place.as_fd(), &stat, op)?;
         // move_mount(2) says EINVAL for it, which engines cannot explain.
         if is_dir != (fs::kind(&stat) == libc::S_IFDIR) {
             return Err(Errno::ENOTDIR.into());
         }
         mount::attach(tree.as_fd(), place.as_fd())?;
+        self.spent.add(place);
         Ok(tree)
+    }
+
+    /// The directory of ours that the operation works in, and the name in it.
+    pub(super) fn within<'p>(&self, within: Option<usize>, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
+        let dir = self.inherited.kept_mounts.get(within?)?.as_ref()?;
+        let start = path.to_bytes().iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
+        Some((dir.as_fd(), &path[start..]))
+    }
+
+    /// Attaches the tree of a directory in a tmpfs of ours. False: the name is taken, or the tree is no directory; the way
+    /// by the path knows what to do.
+    fn attach_within(&self, op: &MountOp, tree: BorrowedFd<'_>) -> Result<bool, Trouble> {
+        let Some((dir, name)) = self.within(op.within, &op.dest) else { return Ok(false) };
+        if fs::mkdir(dir, name, 0o755).is_err() {
+            return Ok(false);
+        }
+        match mount::attach_at(tree, dir, name) {
+            Err(Errno::ENOTDIR | Errno::EINVAL) => {
+                fs::unlink(dir, name, libc::AT_REMOVEDIR)?;
+                Ok(false)
+            }
+            attached => Ok(attached.map(|()| true)?),
+        }
+    }
+
+    /// A new file system in a tmpfs of ours, by one call where that can say all: mount(2) takes a path, and from inside the
+    /// tmpfs this one is a name that we have just made. False: it did not come to that; the way by the path knows why.
+    fn mount_within(&mut self, op: &MountOp) -> Result<bool, Trouble> {
+        let What::New { kind, source, flags, data, .. } = &op.what else { return Ok(false) };
+        let Some((dir, name)) = self.within(op.within, &op.dest) else { return Ok(false) };
+        if fs::mkdir(dir, name, 0o755).is_err() {
+            return Ok(false);
+        }
+        if self.away.is_none() {
+            let Ok(here) = fs::open(fs::CWD, c".", libc::O_PATH | libc::O_DIRECTORY, 0) else { return Ok(false) };
+            self.away = Some(here);
+        }
+        let Some((dir, name)) = self.within(op.within, &op.dest) else { return Ok(false) };
+        fs::fchdir(dir)?;
+        Ok(mount::mount(Some(source), name, Some(kind), flags | mount_attr::ms_flags(op.attr.set), Some(data)).is_ok())
     }
 
     fn id_map(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
@@ -105,21 +151,28 @@ impl Child<'_> {
                         Errno::ENOTDIR.into()
                     });
                 }
-                self.check_root(fd.as_fd(), &stat, op)?;
+                self.check_place(fd.as_fd(), &stat, op)?;
                 inherited = (*mode == TmpfsMode::OfMountPoint).then_some(stat.st_mode & 0o7777);
                 fd
             }
-            Err(Errno::ENOENT) => make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?,
+            Err(Errno::ENOENT) => {
+                let made = make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?;
+                check_proc(made.as_fd(), op)?;
+                made
+            }
             Err(errno) => return Err(errno.into()),
         };
-        check_proc(place.as_fd(), op)?;
         let long = params.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > FSCONFIG_MAX));
         let What::New { flags, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
         // fsconfig(2) has no names for these.
         let classic = flags & (libc::MS_SILENT | libc::MS_I_VERSION) != 0;
         let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(kind) };
         let fresh = match context {
-            Ok(context) => fs_context(context.as_fd(), op, inherited)?,
+            Ok(context) => {
+                let made = fs_context(context.as_fd(), op, inherited);
+                self.spent.add(context);
+                made?
+            }
             // Values that fsconfig(2) cannot take; and a filter of the caller's may say that there is no fsopen(2).
             Err(Errno::ENOSYS) => {
                 let mounted = self.mount_classic(op, place.as_fd(), inherited)?;
@@ -137,15 +190,17 @@ impl Child<'_> {
         self.id_map(fresh.as_fd(), op)?;
         mount::attach(fresh.as_fd(), place.as_fd())?;
         propagate(fresh.as_fd(), op)?;
+        self.spent.add(place);
         self.keep(op, fresh)
     }
 
-    /// A link of the image may not put a mount in the place of the whole root, which nobody but config.json may.
-    fn check_root(&mut self, place: BorrowedFd<'_>, stat: &libc::stat, op: &MountOp) -> Done {
+    /// A link of the image may not put a mount in the place of the whole root, which nobody but config.json may, and not
+    /// into proc, which is never on the root's own file system.
+    fn check_place(&mut self, place: BorrowedFd<'_>, stat: &libc::stat, op: &MountOp) -> Done {
         if !op.dest.is_empty() && self.is_root(place, stat)? {
             return Err(Trouble::from(Errno::EPERM).with(b"the destination leads to the root itself"));
         }
-        Ok(())
+        if self.root_file.is_some_and(|(dev, _)| dev == stat.st_dev) { Ok(()) } else { check_proc(place, op) }
     }
 
     /// Keeps the mount for what is set later.
@@ -153,8 +208,9 @@ impl Child<'_> {
         if op.dest.is_empty() {
             self.root_is(fs::dup(mounted.as_fd(), 3)?);
         }
-        if let Some(kept) = op.kept {
-            *self.inherited.kept_mounts.get_mut(kept).ok_or(Errno::EBADF)? = Some(mounted);
+        match op.kept {
+            Some(kept) => *self.inherited.kept_mounts.get_mut(kept).ok_or(Errno::EBADF)? = Some(mounted),
+            None => self.spent.add(mounted),
         }
         Ok(())
     }

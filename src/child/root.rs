@@ -94,43 +94,81 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn mask(&mut self, path: &CStr) -> Done {
-        let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
-        let stat = fs::stat(place.as_fd())?;
-        if self.is_root(place.as_fd(), &stat)? {
-            return Err(Trouble::from(Errno::EINVAL).with(b"it leads to the root itself"));
-        }
-        let cover = if fs::kind(&stat) == libc::S_IFDIR {
-            if self.empty_dir.is_none() {
-                // The first one is attached itself: before Linux 6.15 a mount that is in no namespace cannot be
-                // cloned (EINVAL).
-                let empty = empty_directory()?;
-                mount::attach(empty.as_fd(), place.as_fd())?;
-                self.empty_dir = Some(empty);
-                return Ok(());
+    pub(super) fn mask(&mut self, path: &CStr, within: Option<usize>) -> Done {
+        let by_name = match self.within(within, path) {
+            Some((proc, name)) => match fs::stat_at(proc, name) {
+                Err(Errno::ENOENT) => return Ok(()),
+                found => Some(fs::kind(&found?)).filter(|kind| *kind != libc::S_IFLNK),
+            },
+            None => None,
+        };
+        let (kind, cover) = match by_name {
+            Some(kind) => {
+                let cover = self.cover(kind)?;
+                let (proc, name) = self.within(within, path).ok_or(Errno::EBADF)?;
+                mount::attach_at(cover.as_fd(), proc, name)?;
+                (kind, cover)
             }
-            &self.empty_dir
+            None => {
+                let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
+                let stat = fs::stat(place.as_fd())?;
+                if self.is_root(place.as_fd(), &stat)? {
+                    return Err(Trouble::from(Errno::EINVAL).with(b"it leads to the root itself"));
+                }
+                let kind = fs::kind(&stat);
+                let cover = self.cover(kind)?;
+                mount::attach(cover.as_fd(), place.as_fd())?;
+                self.spent.add(place);
+                (kind, cover)
+            }
+        };
+        if kind == libc::S_IFDIR && self.empty_dir.is_none() {
+            self.empty_dir = Some(cover);
+        } else {
+            self.spent.add(cover);
+        }
+        Ok(())
+    }
+
+    /// What hides a thing of this kind. The first empty directory is attached itself: before Linux 6.15 a mount that is in no
+    /// namespace cannot be cloned (EINVAL).
+    fn cover(&mut self, kind: u32) -> Result<OwnedFd, Trouble> {
+        let model = if kind == libc::S_IFDIR {
+            let Some(empty) = &self.empty_dir else { return empty_directory() };
+            empty
         } else {
             if self.null.is_none() {
                 self.null = Some(verified_null(self.root()?, libc::O_PATH)?);
             }
-            &self.null
+            self.null.as_ref().ok_or(Errno::EBADF)?
         };
-        let cover = cover.as_ref().ok_or(Errno::EBADF)?;
-        let copy = mount::clone_tree(cover.as_fd(), c"", 0)?;
-        Ok(mount::attach(copy.as_fd(), place.as_fd())?)
+        Ok(mount::clone_tree(model.as_fd(), c"", 0)?)
     }
 
-    pub(super) fn readonly_path(&mut self, path: &CStr, leads: Leads) -> Done {
+    pub(super) fn readonly_path(&mut self, path: &CStr, leads: Leads, within: Option<usize>) -> Done {
+        if let Some((proc, name)) = self.within(within, path) {
+            let copy = match mount::clone_tree(proc, name, RECURSIVE) {
+                Err(Errno::ENOENT) => return Ok(()),
+                copy => copy?,
+            };
+            make_readonly(copy.as_fd())?;
+            // Onto a link of that name it does not go.
+            if mount::attach_at(copy.as_fd(), proc, name).is_ok() {
+                self.spent.add(copy);
+                return Ok(());
+            }
+        }
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
         // A mount on top of the root would not be entered.
         if leads == Leads::Anywhere && self.is_root(place.as_fd(), &fs::stat(place.as_fd())?)? {
             return self.readonly_root();
         }
         let copy = mount::clone_tree(place.as_fd(), c"", RECURSIVE)?;
-        let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
-        mount::set_attr(copy.as_fd(), RECURSIVE, &attr)?;
-        Ok(mount::attach(copy.as_fd(), place.as_fd())?)
+        make_readonly(copy.as_fd())?;
+        mount::attach(copy.as_fd(), place.as_fd())?;
+        self.spent.add(copy);
+        self.spent.add(place);
+        Ok(())
     }
 
     pub(super) fn sysctl(&self, path: &CStr, value: &CStr) -> Done {
@@ -147,6 +185,8 @@ impl Child<'_> {
     }
 
     pub(super) fn enter(&mut self, enter: Enter) -> Done {
+        // Of the host's.
+        self.away = None;
         match enter {
             Enter::Pivot => {
                 let old = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
@@ -154,8 +194,10 @@ impl Child<'_> {
                 mount::pivot_here()?;
                 fs::fchdir(old.as_fd())?;
                 // Unmounting must not reach the host through a shared mount.
-                let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
-                mount::set_attr(old.as_fd(), RECURSIVE, &slave)?;
+                if !self.unshared {
+                    let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+                    mount::set_attr(old.as_fd(), RECURSIVE, &slave)?;
+                }
                 mount::umount(c".", libc::MNT_DETACH)?;
             }
             Enter::Move => {
@@ -207,7 +249,7 @@ pub(crate) fn attach_root(
     let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
     match below {
         Below::Own | Below::Slave => {}
-        Below::Skeleton => mount::set_attr(tree.as_fd(), 0, &private)?,
+        Below::Unshared => mount::set_attr(tree.as_fd(), 0, &private)?,
         // The clone may be a peer of the host's mount, and attached to a shared one it becomes shared: what is mounted in
         // it must not spread. Its own copies, next to the peers of the mount it is on, go when it goes.
         Below::Others => mount::set_attr(tree.as_fd(), RECURSIVE, &private)?,
@@ -228,6 +270,10 @@ fn make_private(place: BorrowedFd<'_>) -> crate::sys::Result<()> {
         }
     }
     Err(Errno::EINVAL)
+}
+
+fn make_readonly(tree: BorrowedFd<'_>) -> crate::sys::Result<()> {
+    mount::set_attr(tree, RECURSIVE, &MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() })
 }
 
 /// A path that may be missing; only "there is no such thing" counts as missing.

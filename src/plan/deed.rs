@@ -67,8 +67,8 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::Symlink { .. }
         | SetupOp::Unmount { .. }
         | SetupOp::SetAttr { .. }
-        | SetupOp::Mask(_)
-        | SetupOp::ReadonlyPath(..)
+        | SetupOp::Mask { .. }
+        | SetupOp::ReadonlyPath { .. }
         | SetupOp::ReadonlyRoot
         | SetupOp::RootPropagation(..)
         | SetupOp::Procfs

@@ -84,9 +84,10 @@ impl Plan {
             .sum()
     }
 
-    /// How many mounts the child keeps to set their attributes later.
+    /// How many mounts the child keeps, to set their attributes later or to work in them.
     pub fn kept_mounts(&self) -> usize {
-        self.setup.iter().filter(|op| matches!(op, SetupOp::SetAttr { .. })).count()
+        let kept = |op: &SetupOp| if let SetupOp::Mount(mount) = op { mount.kept } else { None };
+        self.setup.iter().filter_map(kept).max().map_or(0, |last| last + 1)
     }
 
     /// Descriptors from this number on are not the program's.

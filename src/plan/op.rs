@@ -84,8 +84,9 @@ pub enum Below {
     Own,
     /// The same, where rootfsPropagation asks for a slave: all copies are slaves already, and so is the root.
     Slave,
-    /// The skeleton's, which is private: the root becomes so, too.
-    Skeleton,
+    /// One that is shared with nobody: the skeleton's, or a copy that [`SetupOp::HostPropagation`] has made private or a
+    /// slave: the root becomes private.
+    Unshared,
     /// The host's, or of whoever made the joined mount namespace: its propagation is theirs.
     Others,
 }
@@ -259,8 +260,11 @@ pub struct MountOp {
     pub propagation: Vec<(u64, Reach)>,
     /// Index of the user namespace of an id-mapped mount, and whether it reaches the mounts below.
     pub idmap: Option<(usize, Reach)>,
-    /// Where its descriptor is kept for [`SetupOp::SetAttr`].
+    /// Where its descriptor is kept for [`SetupOp::SetAttr`] and for what works in it.
     pub kept: Option<usize>,
+    /// The tmpfs it is directly in, if that is one that this start has made and nobody else has been in
+    /// (`plan::rootfs::fresh`): index among those that are kept.
+    pub within: Option<usize>,
     /// `O_NOFOLLOW` for the destination's last component: `dest-nofollow`, and always for proc and sysfs
     /// (CVE-2019-19921, CVE-2023-27561).
     pub no_follow: bool,
@@ -433,9 +437,21 @@ pub enum SetupOp {
         attr: MountAttr,
     },
     /// Makes a path unreadable: /dev/null over a file, an empty read-only tmpfs over a directory.
-    Mask(CString),
+    Mask {
+        /// Below the root.
+        path: CString,
+        /// The proc it is directly in, as in [`MountOp::within`].
+        within: Option<usize>,
+    },
     /// Makes a path read-only, if it exists: with what is mounted below it, or the root's own mount.
-    ReadonlyPath(CString, Leads),
+    ReadonlyPath {
+        /// Below the root.
+        path: CString,
+        /// Where it may lead.
+        leads: Leads,
+        /// The proc it is directly in, as in [`MountOp::within`].
+        within: Option<usize>,
+    },
     /// Makes the root mount read-only.
     ReadonlyRoot,
     /// Propagation of the root mount.

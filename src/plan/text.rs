@@ -165,10 +165,12 @@ impl SetupOp {
             SetupOp::SetAttr { path, attr, .. } => {
                 (Stage::Rootfs, format!("make /{} {}", lossy(path), attributes(attr).join(",")))
             }
-            SetupOp::Mask(path) => {
+            SetupOp::Mask { path, .. } => {
                 (Stage::Rootfs, format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path)))
             }
-            SetupOp::ReadonlyPath(path, _) => (Stage::Rootfs, format!("make /{} read-only, if it exists", lossy(path))),
+            SetupOp::ReadonlyPath { path, .. } => {
+                (Stage::Rootfs, format!("make /{} read-only, if it exists", lossy(path)))
+            }
             SetupOp::ReadonlyRoot => (Stage::Rootfs, "make the root read-only".into()),
             SetupOp::RootPropagation(flag, reach) => {
                 (Stage::Rootfs, format!("make the root {} {}", propagation(*flag), tree(*reach)))

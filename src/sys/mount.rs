@@ -34,6 +34,13 @@ pub fn attach(mount: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     done(unsafe { raw!(SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), to.as_raw_fd(), c"".as_ptr(), flags) })
 }
 
+/// move_mount(2): attaches the detached mount onto the object of that name in `dir`, a link at its end not followed.
+pub fn attach_at(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH;
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    done(unsafe { raw!(SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), dir.as_raw_fd(), name.as_ptr(), flags) })
+}
+
 /// mount_setattr(2) on the mount that `fd` is the root of.
 pub fn set_attr(fd: BorrowedFd<'_>, flags: u32, attr: &MountAttr) -> Result<()> {
     let flags = flags | libc::AT_EMPTY_PATH as u32;

@@ -1,6 +1,7 @@
 //! The container's root: mounts, devices, links, masked and read-only paths, the terminal, and the entry.
 
 pub mod devices;
+mod fresh;
 pub mod mounts;
 pub mod options;
 mod options_idmap;
@@ -57,7 +58,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let below = match propagation {
         _ if !input.namespaces.is_new(NamespaceKind::Mount) => Below::Others,
         Some(p) if p.flag == libc::MS_SLAVE => Below::Slave,
-        _ if input.mounts == Mounts::Skeleton => Below::Skeleton,
+        _ if input.mounts == Mounts::Skeleton || unshares(host) => Below::Unshared,
         _ => Below::Own,
     };
     let source = if input.takes_from_host() {
@@ -94,12 +95,20 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     }
     let enter = if input.namespaces.is_new(NamespaceKind::Mount) { input.options.enter } else { Enter::Chroot };
     draft.setup.push(SetupOp::Enter(enter));
+    if input.namespaces.is_new(NamespaceKind::Mount) {
+        fresh::settle(&mut draft.setup);
+    }
     // Afterwards: pivot_root(2) refuses a shared root. A private one, or a slave, it is already, and mounts keep what their
     // options say.
     if let Some(propagation) = propagation.filter(|p| p.flag & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0) {
         draft.setup.push(SetupOp::RootPropagation(propagation.flag, propagation.reach));
     }
     Ok(())
+}
+
+/// Whether no mount is shared with another namespace after this change of propagation.
+pub fn unshares(flags: u64) -> bool {
+    flags & libc::MS_REC != 0 && flags & (libc::MS_SLAVE | libc::MS_PRIVATE) != 0
 }
 
 /// Where the root is attached in the skeleton namespace.
@@ -256,13 +265,14 @@ fn restrictions(input: &Input<'_>, draft: &mut Draft, late: Vec<(CString, MountA
     for path in &linux.readonly_paths {
         let in_proc = has_proc && path.starts_with("/proc/") && !path.contains("..");
         let leads = if in_proc { Leads::InProc } else { Leads::Anywhere };
-        draft.setup.push(SetupOp::ReadonlyPath(relative(path, "linux.readonlyPaths")?, leads));
+        let path = relative(path, "linux.readonlyPaths")?;
+        draft.setup.push(SetupOp::ReadonlyPath { path, leads, within: None });
     }
     for path in &linux.masked_paths {
         let path = relative(path, "linux.maskedPaths")?;
         // Once is enough.
         if seen.insert(path.clone()) {
-            draft.setup.push(SetupOp::Mask(path));
+            draft.setup.push(SetupOp::Mask { path, within: None });
         }
     }
     Ok(())

@@ -71,6 +71,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
         draft.setup.push(SetupOp::Mount(Box::new(MountOp {
             dest,
             kept: None,
+            within: None,
             what: What::Bind { source, reach: Reach::One, end: EndLink::Keep },
             attr: plain_attr(&options),
             unnamed: 0,
@@ -179,6 +180,7 @@ fn bind(
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         kept: None,
+        within: None,
         what,
         attr,
         unnamed,
@@ -271,6 +273,7 @@ fn new(
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         kept,
+        within: None,
         what: What::New {
             kind: c_string(kind, "mounts.type")?,
             source: c_string(source, "mounts.source")?,
@@ -307,6 +310,7 @@ fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Dra
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         dest,
         kept: None,
+        within: None,
         what: What::Remount { params },
         attr: plain_attr(options),
         unnamed: 0,
