@@ -438,6 +438,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::readlink", &["child/copy.rs", "child/mounts.rs"]),
     ("fs::chown", &["child/copy.rs", "child/devices.rs", "child/streams.rs", "launch/host_objects.rs"]),
     ("fs::chmod_at", &["child/copy.rs", "child/mounts.rs", "launch/host_objects.rs"]),
+    ("mount::clone_tree_with", &["child/mounts.rs", "child/root.rs"]),
     ("mount::clone_tree", &["child/mounts.rs", "child/root.rs", "child/streams.rs", "launch/host_objects.rs"]),
     // Names in what this start has made (plan::rootfs::fresh).
     ("mount::attach_at", &["child/mounts.rs", "child/root.rs"]),
@@ -489,7 +490,7 @@ const FROM_CWD: &[(&str, usize)] = &[
     // proc, in the namespaces of the start: of the clock, of the proc whose attributes are checked, of oom_score_adj.
     ("child/mod.rs", 3),
     // Sources of mounts, in the caller's own mounts; the root of the workshop; the directory that is returned to.
-    ("child/mounts.rs", 5),
+    ("child/mounts.rs", 6),
     // The program, in the container's root as its user: what execve(2) itself looks up once more.
     ("child/program.rs", 1),
     // The caller's mounts that --no-pivot hides, before the container has a process.

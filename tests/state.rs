@@ -37,7 +37,7 @@ fn record(id: &str) -> Record {
     Record {
         version: Record::version(),
         id: id.into(),
-        boot_id: boot_id().unwrap(),
+        boot_id: boot_id().unwrap().to_owned(),
         creator: me(),
         ..Record::default()
     }

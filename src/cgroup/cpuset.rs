@@ -9,32 +9,32 @@ use crate::sys::fs;
 
 /// Whether a cpuset was there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum WasThere {
     /// It may have something in it.
-    Before,
+    Yes,
     /// It was made a moment ago, and is empty.
     No,
 }
 
 /// Gives the cpuset `path` below `top`, and its parents where they are empty too, what its parent has
 /// (Documentation/admin-guide/cgroup-v1/cpusets.rst).
-pub(super) fn fill(top: &Path, path: &str, found: Found) -> Result<()> {
+pub(super) fn fill(top: &Path, path: &str, found: WasThere) -> Result<()> {
     for file in [files::CPUSET_CPUS.name, files::CPUSET_MEMS.name] {
         value(top, path, file, found)?;
     }
     Ok(())
 }
 
-fn value(top: &Path, path: &str, file: &str, found: Found) -> Result<String> {
+fn value(top: &Path, path: &str, file: &str, found: WasThere) -> Result<String> {
     let name = top.join(path).join(file);
-    if found == Found::Before || path.is_empty() {
+    if found == WasThere::Yes || path.is_empty() {
         let value = read_below(fs::CWD, &name).at(Stage::Cgroup, || format!("read {}", name.display()))?;
         if !value.trim().is_empty() || path.is_empty() {
             return Ok(value);
         }
     }
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let inherited = self::value(top, parent, file, Found::Before)?;
+    let inherited = self::value(top, parent, file, WasThere::Yes)?;
     write_below(fs::CWD, &name, inherited.trim())
         .at(Stage::Cgroup, || format!("write {} to {}", inherited.trim(), name.display()))?;
     Ok(inherited)

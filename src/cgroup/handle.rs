@@ -34,6 +34,16 @@ impl Cgroup {
         Ok(Cgroup { members, scope: saved.scope.clone() })
     }
 
+    /// The same without opening those of v1: for a file or two of them, and for a process that joins them by their paths.
+    pub fn by_path(saved: &Saved) -> Result<Cgroup> {
+        let unified = saved.dirs.iter().filter(|dir| dir.version == Version::V2).cloned().collect();
+        let mut cgroup = Cgroup::open(&Saved { dirs: unified, scope: saved.scope.clone() })?;
+        let v1 = saved.dirs.iter().filter(|dir| dir.version == Version::V1);
+        cgroup.members.splice(0..0, v1.cloned().map(Member::unopened));
+        cgroup.members.iter_mut().for_each(|member| member.may_be_gone = true);
+        Ok(cgroup)
+    }
+
     /// The paths to store in state.json.
     pub fn saved(&self) -> Saved {
         Saved { dirs: self.members.iter().map(|m| m.dir.clone()).collect(), scope: self.scope.clone() }
@@ -52,10 +62,12 @@ impl Cgroup {
     /// The files by which a process puts itself into the v1 cgroups: it writes 0.
     pub fn join_files(&self) -> Result<Vec<OwnedFd>> {
         let v1 = self.members.iter().filter(|member| !member.is_v2());
-        v1.map(|member| {
-            member.open("tasks", FileAccess::Write).at(Stage::Cgroup, || format!("open {}/tasks", member.path()))
-        })
-        .collect()
+        let tasks = |member: &Member| match member.open("tasks", FileAccess::Write) {
+            // As with those that are looked for.
+            Err(Errno::ENOENT) if member.may_be_gone => Ok(None),
+            file => file.map(Some).at(Stage::Cgroup, || format!("open {}/tasks", member.path())),
+        };
+        v1.filter_map(|member| tasks(member).transpose()).collect()
     }
 
     /// The cgroup2 directory, for `CLONE_INTO_CGROUP`; `None` on a pure v1 host.

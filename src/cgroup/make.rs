@@ -9,7 +9,7 @@ use crate::plan::cgroup::{CgroupDir, CgroupPlan, Devices, Need, Version, WhenMis
 use crate::sys::{self, fs};
 
 use super::controllers::enable;
-use super::cpuset::{self, Found};
+use super::cpuset::{self, WasThere};
 use super::file::{forbidden, lookup, make_dir as make_dir_at, open_dir, remove_dir};
 use super::handle::Cgroup;
 use super::member::{Depth, Member};
@@ -135,12 +135,12 @@ fn lacks_rights(cgroup: &Cgroup, devices: &Devices, error: &Error) -> bool {
 fn make(dir: &CgroupDir, needed: &[&str], made: &mut Made) -> Result<Member> {
     let found = make_dir(dir, made)?;
     let member = member(dir, found, needed)?;
-    if found == Found::Before {
+    if found == WasThere::Yes {
         refuse_used(&member)?;
     }
     // A new one is frozen only if one above is. At the top that is the root, which cannot be, or of a cgroup namespace,
     // where we would be frozen as well.
-    if found == Found::Before || dir.path.contains('/') {
+    if found == WasThere::Yes || dir.path.contains('/') {
         refuse_frozen(&member)?;
     }
     Ok(member)
@@ -151,28 +151,28 @@ fn make(dir: &CgroupDir, needed: &[&str], made: &mut Made) -> Result<Member> {
 fn adopt(dir: &CgroupDir, needed: &[&str]) -> Result<Member> {
     let found = match dir.version {
         Version::V1 => make_dir(dir, &mut Made::new())?,
-        Version::V2 => Found::Before,
+        Version::V2 => WasThere::Yes,
     };
     // systemd has enabled what it knows (Delegate=). The rest too, or an update could not limit what nothing was asked of
     // before; nothing is written where an earlier container has had it enabled.
     member(dir, found, needed)
 }
 
-fn make_dir(dir: &CgroupDir, made: &mut Made) -> Result<Found> {
+fn make_dir(dir: &CgroupDir, made: &mut Made) -> Result<WasThere> {
     make_path(&dir.mount_point, &dir.path, made).map_err(|errno| {
         let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
         if matches!(errno, Errno::EACCES | Errno::EPERM) { error.with_hint(DELEGATE) } else { error }
     })
 }
 
-fn member(dir: &CgroupDir, found: Found, needed: &[&str]) -> Result<Member> {
+fn member(dir: &CgroupDir, found: WasThere, needed: &[&str]) -> Result<Member> {
     let saved = SavedDir {
         path: dir.full_path(),
         mount_point: dir.mount_point.clone(),
         controllers: dir.controllers.clone(),
         version: dir.version,
     };
-    if dir.version == Version::V1 && found == Found::No {
+    if dir.version == Version::V1 && found == WasThere::No {
         let member = Member::unopened(saved);
         if member.has("cpuset") {
             cpuset::fill(&dir.mount_point, &dir.path, found)?;
@@ -191,13 +191,13 @@ fn member(dir: &CgroupDir, found: Found, needed: &[&str]) -> Result<Member> {
 
 /// Makes `path` and the parents it lacks below `top`. Retries when a parent vanishes between two steps: another container's
 /// removal may take it.
-fn make_path(top: &Path, path: &str, made: &mut Made) -> sys::Result<Found> {
+fn make_path(top: &Path, path: &str, made: &mut Made) -> sys::Result<WasThere> {
     let mut mkdir = |path: PathBuf| make_dir_at(fs::CWD, &path).map(|()| made.push(path));
     let mut tries = 0;
     loop {
         match mkdir(top.join(path)) {
-            Ok(()) => return Ok(Found::No),
-            Err(Errno::EEXIST) => return Ok(Found::Before),
+            Ok(()) => return Ok(WasThere::No),
+            Err(Errno::EEXIST) => return Ok(WasThere::Yes),
             Err(Errno::ENOENT) if tries < 16 => tries += 1,
             Err(errno) => return Err(errno),
         }

@@ -10,7 +10,7 @@ use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::sys::{self, fs};
 
-use super::cpuset::{self, Found};
+use super::cpuset::{self, WasThere};
 use super::file::{self, FileAccess, lookup};
 use super::saved::SavedDir;
 use super::walk::{Visitor, walk};
@@ -41,16 +41,18 @@ pub(super) struct Member {
     pub dir: SavedDir,
     /// Left out rather than failed on when this user may not use it.
     pub optional: bool,
+    /// It was not looked whether it is still there.
+    pub may_be_gone: bool,
 }
 
 impl Member {
     pub fn new(fd: OwnedFd, dir: SavedDir) -> Member {
-        Member { fd: OnceCell::from(fd), dir, optional: false }
+        Member { fd: OnceCell::from(fd), dir, optional: false, may_be_gone: false }
     }
 
     /// One that has just been made, whose path is the same as long as nobody but us uses it.
     pub fn unopened(dir: SavedDir) -> Member {
-        Member { fd: OnceCell::new(), dir, optional: false }
+        Member { fd: OnceCell::new(), dir, optional: false, may_be_gone: false }
     }
 
     /// The open directory.
@@ -117,7 +119,7 @@ impl Member {
                 }
             }
             if !self.is_v2() && self.has("cpuset") {
-                cpuset::fill(&self.dir.path, relative, Found::Before)?;
+                cpuset::fill(&self.dir.path, relative, WasThere::Yes)?;
             }
         }
         self.open_below(Path::new(relative))

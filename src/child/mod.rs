@@ -15,7 +15,7 @@ mod root;
 mod streams;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -124,6 +124,8 @@ struct Child<'a> {
     said: Option<OwnedFd>,
     /// No mount that we were born with is shared any more.
     unshared: bool,
+    /// open_tree_attr(2) has not failed yet.
+    clones_with_attributes: bool,
     /// Descriptors that are done with.
     spent: Spent,
     /// The directory that we were started in, while we are in a mount that is kept.
@@ -150,6 +152,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         of_joined: [None, None],
         said: None,
         unshared: false,
+        clones_with_attributes: true,
         spent: Spent::default(),
         away: None,
         told_to_start: false,
@@ -167,7 +170,7 @@ pub fn run(inherited: Inherited<'_>) -> ! {
     process::exit(255)
 }
 
-/// Descriptors that are done with, to be closed together. Few: the caller's limit may be low.
+/// Descriptors that are done with, to be closed together: while their numbers are low, for the caller's limit may be 32.
 #[derive(Default)]
 struct Spent {
     files: [Option<OwnedFd>; 8],
@@ -175,13 +178,16 @@ struct Spent {
 }
 
 impl Spent {
+    const HIGH: RawFd = 24;
+
     fn add(&mut self, file: OwnedFd) {
-        if self.count == self.files.len() {
+        let high = file.as_raw_fd() >= Self::HIGH;
+        self.files[self.count] = Some(file);
+        self.count += 1;
+        if high || self.count == self.files.len() {
             fs::close_all(&mut self.files);
             self.count = 0;
         }
-        self.files[self.count] = Some(file);
-        self.count += 1;
     }
 }
 

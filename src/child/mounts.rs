@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::root::depth;
 use super::{Child, Done, Trouble, copy};
-use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, TmpfsMode, What};
+use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, Reach, TmpfsMode, What};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
@@ -27,7 +27,14 @@ impl Child<'_> {
             What::New { .. } => return self.mount_new(op, extra),
             What::Bind { source, reach, end } => {
                 let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
-                let tree = self.source(source, depth(*reach) | link)?;
+                let tree = match self.source_with(source, *reach, link, op) {
+                    Some(tree) => tree,
+                    None => {
+                        let tree = self.source(source, depth(*reach) | link)?;
+                        attributes(tree.as_fd(), op)?;
+                        tree
+                    }
+                };
                 self.bind(op, tree, extra)?
             }
             What::BindOrLink { source, reach } => {
@@ -38,6 +45,7 @@ impl Child<'_> {
                     Err(errno) => return Err(errno.into()),
                 }
                 let tree = mount::clone_tree(fs::CWD, source, depth(*reach))?;
+                attributes(tree.as_fd(), op)?;
                 self.bind(op, tree, extra)?
             }
             What::Remount { params } => {
@@ -69,8 +77,20 @@ impl Child<'_> {
         }
     }
 
+    /// The source with its attributes at once, where they are those of all that is cloned. If that fails, two calls say what
+    /// was wrong.
+    fn source_with(&mut self, source: &MountSource, reach: Reach, link: u32, op: &MountOp) -> Option<OwnedFd> {
+        let MountSource::Path(path) = source else { return None };
+        let one = reach == Reach::One && op.recursive == MountAttr::default() && op.attr != MountAttr::default();
+        if !one || !self.clones_with_attributes {
+            return None;
+        }
+        let tree = mount::clone_tree_with(fs::CWD, path, link, &op.attr);
+        self.clones_with_attributes = tree.is_ok();
+        tree.ok()
+    }
+
     fn bind(&mut self, op: &MountOp, tree: OwnedFd, extra: i32) -> Result<OwnedFd, Trouble> {
-        attributes(tree.as_fd(), op)?;
         self.id_map(tree.as_fd(), op)?;
         if self.attach_within(op, tree.as_fd())? {
             return Ok(tree);

@@ -14,6 +14,8 @@ use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
 
+const READONLY: MountAttr = MountAttr { set: mount_attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
+
 impl Child<'_> {
     pub(super) fn root_here(&mut self, path: &CStr) -> Done {
         self.root = Some(fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0)?);
@@ -51,8 +53,7 @@ impl Child<'_> {
     }
 
     pub(super) fn readonly_root(&self) -> Done {
-        let attr = MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() };
-        Ok(mount::set_attr(self.root()?, 0, &attr)?)
+        Ok(mount::set_attr(self.root()?, 0, &READONLY)?)
     }
 
     pub(super) fn root_propagation(&self, flag: u64, reach: Reach) -> Done {
@@ -147,11 +148,23 @@ impl Child<'_> {
 
     pub(super) fn readonly_path(&mut self, path: &CStr, leads: Leads, within: Option<usize>) -> Done {
         if let Some((proc, name)) = self.within(within, path) {
-            let copy = match mount::clone_tree(proc, name, RECURSIVE) {
-                Err(Errno::ENOENT) => return Ok(()),
-                copy => copy?,
+            let at_once = if self.clones_with_attributes {
+                mount::clone_tree_with(proc, name, RECURSIVE, &READONLY)
+            } else {
+                Err(Errno::ENOSYS)
             };
-            make_readonly(copy.as_fd())?;
+            let copy = match at_once {
+                Err(Errno::ENOENT) => return Ok(()),
+                Ok(copy) => copy,
+                Err(_) => {
+                    let copy = match mount::clone_tree(proc, name, RECURSIVE) {
+                        Err(Errno::ENOENT) => return Ok(()),
+                        copy => copy?,
+                    };
+                    mount::set_attr(copy.as_fd(), RECURSIVE, &READONLY)?;
+                    copy
+                }
+            };
             // Onto a link of that name it does not go.
             if mount::attach_at(copy.as_fd(), proc, name).is_ok() {
                 self.spent.add(copy);
@@ -164,7 +177,7 @@ impl Child<'_> {
             return self.readonly_root();
         }
         let copy = mount::clone_tree(place.as_fd(), c"", RECURSIVE)?;
-        make_readonly(copy.as_fd())?;
+        mount::set_attr(copy.as_fd(), RECURSIVE, &READONLY)?;
         mount::attach(copy.as_fd(), place.as_fd())?;
         self.spent.add(copy);
         self.spent.add(place);
@@ -270,10 +283,6 @@ fn make_private(place: BorrowedFd<'_>) -> crate::sys::Result<()> {
         }
     }
     Err(Errno::EINVAL)
-}
-
-fn make_readonly(tree: BorrowedFd<'_>) -> crate::sys::Result<()> {
-    mount::set_attr(tree, RECURSIVE, &MountAttr { set: mount_attr::RDONLY, ..MountAttr::default() })
 }
 
 /// A path that may be missing; only "there is no such thing" counts as missing.

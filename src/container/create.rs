@@ -282,7 +282,7 @@ fn begin(
             (Moment::Cloned, Some(running)) => save(record, running),
             (Moment::Ready, Some(running)) => publish(global, args, bundle, dir, running),
             _ => {
-                dir.save(record)?;
+                dir.save_first(record)?;
                 dir.write_config(&bundle.text)
             }
         }
@@ -376,7 +376,7 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         created: state::rfc3339(SystemTime::now()),
         annotations: spec.annotations.clone(),
         trust: Trust::given(spec),
-        boot_id: boot_id()?,
+        boot_id: boot_id()?.to_owned(),
         creator: ProcessId::of(crate::sys::process::getpid())?,
         init: None,
         outcome: None,

@@ -53,11 +53,26 @@ fn mark(trace: &mut Option<Trace>, what: &str) {
 }
 
 fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Result<()> {
-    let gone = || match force {
+    match Dir::find(&global.root, id)? {
+        Some(dir) => found(global, id, dir, force, trace),
+        None => gone(global, id, force),
+    }
+}
+
+/// The same of a container whose directory we have had since it was made: whatever has taken its name meanwhile stays.
+pub(super) fn own(global: &Global, id: &str, dir: Dir) -> Result<()> {
+    found(global, id, dir, Force::Yes, &mut None)
+}
+
+fn gone(global: &Global, id: &str, force: Force) -> Result<()> {
+    match force {
         Force::Yes => Ok(()),
         Force::No => Err(does_not_exist(&global.root, id)),
-    };
-    let Some(dir) = Dir::find(&global.root, id)? else { return gone() };
+    }
+}
+
+fn found(global: &Global, id: &str, dir: Dir, force: Force, trace: &mut Option<Trace>) -> Result<()> {
+    let gone = || gone(global, id, force);
     let lock = match dir.lock(Wait::No) {
         Err(error) if error.root_errno() == Some(Errno::EAGAIN) => {
             // A `create` that hangs in a hook holds it for ever.

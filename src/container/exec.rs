@@ -151,6 +151,10 @@ fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
 /// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names, or the one its first process
 /// has moved to where the container's own takes no processes any more.
 fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup>> {
+    if args.cgroup.is_empty() {
+        let saved = container.saved_cgroup()?;
+        return saved.map(|saved| Cgroup::by_path(&saved)?.for_another(init)).transpose();
+    }
     let Some(cgroup) = container.cgroup()? else {
         return match args.cgroup.first() {
             Some(path) => {
@@ -159,9 +163,6 @@ fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup
             None => Ok(None),
         };
     };
-    if args.cgroup.is_empty() {
-        return cgroup.for_another(init).map(Some);
-    }
     let wanted: Vec<_> = args
         .cgroup
         .iter()

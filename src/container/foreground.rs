@@ -289,7 +289,10 @@ fn relay(
         let events: Vec<(bool, bool)> =
             places.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
         notify = listen(notify)?;
-        let heard = pass_signals(attended, watch.as_deref_mut())?;
+        let heard = match polled.is_ready(Some(0)) {
+            true => pass_signals(attended, watch.as_deref_mut())?,
+            false => Heeded::Nothing,
+        };
         if let (Heeded::Resized, Some(master)) = (heard, &flows.master) {
             resize(own, master.as_fd());
         }
@@ -376,24 +379,37 @@ impl Attended {
 /// Passes pending signals on and reaps whoever else was adopted.
 fn pass_signals(attended: &Attended, mut watch: Option<&mut Watch>) -> Result<Heeded> {
     let mut heeded = Heeded::Nothing;
-    while let Some(signal) = signal::next(attended.signals.as_fd()).at(Stage::Signal, || "read a signal")? {
-        match signal {
-            libc::SIGCHLD => reap_others(attended.pid),
-            libc::SIGWINCH if attended.on_terminal => heeded = Heeded::Resized,
-            libc::SIGPIPE => {}
-            signal => match process::pidfd_kill(attended.pidfd.as_fd(), signal) {
-                // ESRCH: it has ended, its status is about to be read.
-                Ok(()) | Err(Errno::ESRCH) => {
-                    heeded = Heeded::Told;
-                    if let Some(watch) = &mut watch {
-                        watch.passed(signal);
-                    }
-                }
-                Err(errno) => return Err(Error::errno(Stage::Signal, format!("pass signal {signal} on"), errno)),
-            },
+    let mut more = true;
+    while more {
+        let signals = signal::pending(attended.signals.as_fd()).at(Stage::Signal, || "read the signals")?;
+        more = !signals.contains(&0);
+        for signal in signals.into_iter().filter(|signal| *signal > 0) {
+            heeded = heed(attended, signal, watch.as_deref_mut())?.unwrap_or(heeded);
         }
     }
     Ok(heeded)
+}
+
+/// What one signal comes to; the last that concerns us counts.
+fn heed(attended: &Attended, signal: i32, watch: Option<&mut Watch>) -> Result<Option<Heeded>> {
+    match signal {
+        libc::SIGCHLD => {
+            reap_others(attended.pid);
+            Ok(None)
+        }
+        libc::SIGWINCH if attended.on_terminal => Ok(Some(Heeded::Resized)),
+        libc::SIGPIPE => Ok(None),
+        signal => match process::pidfd_kill(attended.pidfd.as_fd(), signal) {
+            // ESRCH: it has ended, its status is about to be read.
+            Ok(()) | Err(Errno::ESRCH) => {
+                if let Some(watch) = watch {
+                    watch.passed(signal);
+                }
+                Ok(Some(Heeded::Told))
+            }
+            Err(errno) => Err(Error::errno(Stage::Signal, format!("pass signal {signal} on"), errno)),
+        },
+    }
 }
 
 /// Orphans of the container that came to us as their subreaper.

@@ -95,7 +95,7 @@ pub(super) fn status_of(dir: &Dir, record: &Record) -> Result<Status> {
 fn is_frozen(record: &Record) -> Result<bool> {
     let Some(mut saved) = saved(record)? else { return Ok(false) };
     saved.dirs.retain(|dir| dir.version == Version::V2 || dir.controllers.iter().any(|name| name == "freezer"));
-    Cgroup::open(&saved)?.frozen()
+    Cgroup::by_path(&saved)?.frozen()
 }
 
 fn saved(record: &Record) -> Result<Option<Saved>> {

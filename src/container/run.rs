@@ -8,12 +8,13 @@ use super::delete::remove;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
 use super::job::{self, ProgramCgroup, Task};
+use super::notify::Notify;
 use super::options::{Create, Global, Run};
 use super::start::run_poststart;
-use super::{Container, files, image, wait};
+use super::{Container, delete, files, image, wait};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Result, Stage};
-use crate::launch::{ExecRefusal, Trace};
+use crate::launch::{ExecRefusal, Running, Trace};
 use crate::plan::ProgramStart;
 use crate::spec::Spec;
 use crate::sys::process::{self, Exit};
@@ -53,7 +54,10 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut())?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
-    let ended = attend(global, args, made, ours, signals, task);
+    let Made { container, running, spec, lock, notify } = made;
+    // What comes now may take for ever, and the container must be deletable then.
+    drop(lock);
+    let ended = attend(global, args, &container, (running, spec, notify), (ours, signals), task);
     match (&ended, args.detach) {
         (Ok(_), true) => {}
         // Failed after the program ran, or done: nothing of it stays unless asked.
@@ -63,7 +67,7 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
             }
         }
         // Once more if it fails: nobody else will clean up after a `run`.
-        _ => remove(global, &args.create.id).or_else(|_| remove(global, &args.create.id))?,
+        _ => delete::own(global, &args.create.id, container.dir).or_else(|_| remove(global, &args.create.id))?,
     }
     ended
 }
@@ -71,21 +75,18 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
 fn attend(
     global: &Global,
     args: &Run,
-    made: Made,
-    ours: Ours,
-    signals: Option<OwnedFd>,
+    container: &Container,
+    (running, spec, notify): (Running, Spec, Option<Notify>),
+    (ours, signals): (Ours, Option<OwnedFd>),
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
-    let Made { container, running, spec, lock, notify } = made;
-    // What comes now may take for ever, and the container must be deletable then.
-    drop(lock);
     if let Some(task) = &mut task {
         task.started(None)?;
     }
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
         notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
     }
-    run_poststart(global, &container, &spec, running.pid)?;
+    run_poststart(global, container, &spec, running.pid)?;
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(None) };
     let (master, streams) = (ours.master()?, ours.streams);
     let program = Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify };

@@ -2,6 +2,7 @@
 //!
 //! Links are followed, as in runc: a bundle belongs to the caller, and engines link configurations together.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
@@ -36,7 +37,7 @@ pub fn load(bundle: &Path) -> Result<Spec> {
 /// The same, with the text it was made from.
 pub fn load_text(bundle: &Path) -> Result<Loaded> {
     let path = bundle.join(CONFIG);
-    match std::fs::read(&path) {
+    match read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound && bundle.is_dir() => {
             Err(error).at(Stage::Bundle, || format!("{CONFIG} not found in bundle {}", bundle.display()))
         }
@@ -46,7 +47,14 @@ pub fn load_text(bundle: &Path) -> Result<Loaded> {
 
 /// Reads and checks a configuration under another name (`--config`).
 pub fn load_file(path: &Path) -> Result<Loaded> {
-    checked(std::fs::read(path), path)
+    checked(read(path), path)
+}
+
+/// In as few calls as there are: std asks for the size first, which says nothing of a pipe.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(8 << 10);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Checks a configuration that is in memory.

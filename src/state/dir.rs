@@ -27,6 +27,13 @@ pub struct Dir {
     fd: OwnedFd,
 }
 
+/// Whether there was something to remove.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Was {
+    There,
+    Missing,
+}
+
 /// Whether to wait for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -123,17 +130,22 @@ impl Dir {
     /// the machine there are no containers. The caller holds the lock.
     pub fn write(&self, name: &CStr, text: &[u8]) -> Result<()> {
         let what = || format!("write {}", name.to_string_lossy());
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
-        let file = fs::open(self.fd(), TEMPORARY, flags.bits(), 0o600).at(Stage::State, what)?;
-        fs::write_all(file.as_fd(), text).at(Stage::State, what)?;
+        self.write_beside(name, text)?;
         // Not a rename over the old file: ext4 would start to write the new one to the disk (auto_da_alloc), and the
         // next removal would wait for that, a millisecond or more.
         match fs::exchange(self.fd(), TEMPORARY, name) {
-            Ok(()) => self.unlink(TEMPORARY),
+            Ok(()) => self.unlink(TEMPORARY).map(drop),
             // ENOENT: it is new. EINVAL: a file system without it.
             Err(Errno::ENOENT | Errno::EINVAL) => fs::rename(self.fd(), TEMPORARY, name).at(Stage::State, what),
             result => result.at(Stage::State, what),
         }
+    }
+
+    fn write_beside(&self, name: &CStr, text: &[u8]) -> Result<()> {
+        let what = || format!("write {}", name.to_string_lossy());
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
+        let file = fs::open(self.fd(), TEMPORARY, flags.bits(), 0o600).at(Stage::State, what)?;
+        fs::write_all(file.as_fd(), text).at(Stage::State, what)
     }
 
     /// Writes the copy of config.json of a container that is not set up yet. Nobody else looks for it before that.
@@ -174,20 +186,24 @@ impl Dir {
             Err(Errno::ENOENT) => return Ok(None),
             result => result.at(Stage::State, what)?,
         };
+        // They are replaced whole, so none of them grows.
         let size = fs::stat(file.as_fd()).at(Stage::State, what)?.st_size;
-        let mut text = vec![0; usize::try_from(size).unwrap_or(0) + 1];
+        let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
         let mut filled = 0;
-        loop {
+        while filled < text.len() {
             match fs::read(file.as_fd(), &mut text[filled..]).at(Stage::State, what)? {
                 0 => break,
                 more => filled += more,
             }
-            if filled == text.len() {
-                text.resize(2 * filled, 0);
-            }
         }
         text.truncate(filled);
         Ok(Some(text))
+    }
+
+    /// Writes state.json of a container that has none.
+    pub fn save_first(&self, record: &Record) -> Result<()> {
+        self.write_beside(RECORD, &record.to_json()?)?;
+        fs::rename(self.fd(), TEMPORARY, RECORD).at(Stage::State, || "write state.json")
     }
 
     /// Writes state.json.
@@ -224,7 +240,13 @@ impl Dir {
     /// short can be found and done again. Needs no descriptor unless somebody put files of their own there: it has to
     /// work where a `create` has just failed for want of one.
     pub fn remove(&self) -> Result<()> {
-        for name in [FIFO, CONFIG, UNREADY_CONFIG, TEMPORARY, RECORD] {
+        // What is set up has the copy of config.json under its last name; what is not may have anything.
+        let names: &[_] = if self.unlink(CONFIG)? == Was::There {
+            &[FIFO, RECORD]
+        } else {
+            &[FIFO, UNREADY_CONFIG, TEMPORARY, RECORD]
+        };
+        for name in names {
             self.unlink(name)?;
         }
         let rmdir = || fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR);
@@ -269,10 +291,10 @@ impl Dir {
         }
     }
 
-    fn unlink(&self, name: &CStr) -> Result<()> {
+    fn unlink(&self, name: &CStr) -> Result<Was> {
         match fs::unlink(self.fd(), name, 0) {
-            Err(Errno::ENOENT) => Ok(()),
-            result => result.at(Stage::State, || format!("remove {}", name.to_string_lossy())),
+            Err(Errno::ENOENT) => Ok(Was::Missing),
+            result => result.map(|()| Was::There).at(Stage::State, || format!("remove {}", name.to_string_lossy())),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A process that cannot be confused with a later one of the same pid.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -94,12 +95,17 @@ fn read(pid: i32) -> Result<Option<stat::Stat>> {
 
 /// The identity of this boot: start times of another boot mean nothing. Empty where a proc without `sys` does not tell
 /// (`subset=pid`, or in a container that hides it).
-pub fn boot_id() -> Result<String> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    match file::read_record_text(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        text => Ok(text.at(Stage::State, || format!("read {path}"))?.trim_end().to_owned()),
+pub fn boot_id() -> Result<&'static str> {
+    static OURS: OnceLock<String> = OnceLock::new();
+    if let Some(known) = OURS.get() {
+        return Ok(known);
     }
+    let path = "/proc/sys/kernel/random/boot_id";
+    let read = match file::read_record_text(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.at(Stage::State, || format!("read {path}"))?.trim_end().to_owned(),
+    };
+    Ok(OURS.get_or_init(|| read))
 }
 
 #[cfg(test)]

@@ -18,15 +18,24 @@ pub fn take_all() -> Result<OwnedFd> {
     cvt(unsafe { raw!(SYS_signalfd4, -1, &raw const all, 8, flags) }).map(own)
 }
 
-/// The next pending signal, if there is one.
-pub fn next(fd: BorrowedFd<'_>) -> Result<Option<i32>> {
-    let mut info = [0u8; 128];
-    // SAFETY: `info` has the 128 bytes of a signalfd_siginfo, which starts with the signal's number.
-    match cvt(unsafe { raw!(SYS_read, fd.as_raw_fd(), info.as_mut_ptr(), info.len()) }) {
-        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
-        Err(errno) => Err(errno),
-        Ok(_) => Ok(Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))),
+/// How many signals [`pending`] reads at most.
+pub const AT_ONCE: usize = 8;
+
+/// The signals that are pending, in numbers above 0; as many as there is room for, and there may be more.
+pub fn pending(fd: BorrowedFd<'_>) -> Result<[i32; AT_ONCE]> {
+    const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+    let mut info = [0u8; AT_ONCE * SIZE];
+    // SAFETY: `info` is writable for its length, which is that of some whole signalfd_siginfo.
+    let read = match cvt(unsafe { raw!(SYS_read, fd.as_raw_fd(), info.as_mut_ptr(), info.len()) }) {
+        Err(Errno::EAGAIN | Errno::EINTR) => 0,
+        read => read? as usize,
+    };
+    let mut signals = [0; AT_ONCE];
+    for (signal, info) in signals.iter_mut().zip(info[..read].chunks_exact(SIZE)) {
+        // Each starts with its number.
+        *signal = i32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
     }
+    Ok(signals)
 }
 
 /// Gives the signals of the mask, whose bit 0 is signal 1, their default action: those that are ignored.

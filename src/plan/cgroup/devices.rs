@@ -1,7 +1,7 @@
 //! Device access rules: from linux.resources.devices to an ordered policy, to the writes of the v1 devices
 //! controller, and to an eBPF program. Pure.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::plan::cgroup::options::Privilege;
 use crate::spec::resources::{DeviceRule, Resources};
 
 /// Block or character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
     /// A block device.
@@ -148,7 +148,7 @@ impl DevicePolicy {
         match policy.default {
             DeviceVerdict::Deny => policy.rules.extend(always),
             DeviceVerdict::Allow => {
-                let access: HashMap<DeviceSet, u8> = always.map(|rule| (rule.devices(), rule.access.0)).collect();
+                let access: BTreeMap<DeviceSet, u8> = always.map(|rule| (rule.devices(), rule.access.0)).collect();
                 for rule in policy.rules.iter_mut().filter(|rule| rule.verdict == DeviceVerdict::Deny) {
                     rule.access.0 &= !access.get(&rule.devices()).copied().unwrap_or(0);
                 }
@@ -244,14 +244,14 @@ impl DevicePolicy {
             if rule.verdict == self.default { list.subtract(rule)? } else { list.add(*rule) }
         }
         let alone = list.index.iter().map(|(devices, at)| (*devices, list.rules[*at].access.0));
-        let alone: HashMap<DeviceSet, u8> = alone.collect();
-        let union = |devices: DeviceSet, all: &HashMap<DeviceSet, u8>| {
+        let alone: BTreeMap<DeviceSet, u8> = alone.collect();
+        let union = |devices: DeviceSet, all: &BTreeMap<DeviceSet, u8>| {
             wider(devices).filter_map(|devices| all.get(&devices)).fold(0, |union, access| union | access)
         };
         // mknod(2) asks for nothing else, so only reading and writing can be asked for together.
         let together = Access::READ.0 | Access::WRITE.0;
         let full = alone.keys().map(|devices| (*devices, alone[devices] | union(*devices, &alone) & together));
-        let full: HashMap<DeviceSet, u8> = full.collect();
+        let full: BTreeMap<DeviceSet, u8> = full.collect();
         let all = list.rules.into_iter().filter(|rule| rule.access.0 != 0);
         let all = all.map(|rule| Rule { access: Access(full[&rule.devices()]), ..rule });
         // One that a wider one has all of says nothing.
@@ -268,7 +268,7 @@ impl DevicePolicy {
 struct Exceptions {
     /// In order; those without access are no more.
     rules: Vec<Rule>,
-    index: HashMap<DeviceSet, usize>,
+    index: BTreeMap<DeviceSet, usize>,
 }
 
 impl Exceptions {

@@ -4,7 +4,7 @@
 //! smuggled it in through a value). Names are compared whole after conversion to a path, and each parameter
 //! goes to the kernel in a write of its own. Pure; runs in the parent.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Input, c_string};
@@ -63,7 +63,7 @@ pub(in crate::plan) fn ops(input: &Input<'_>) -> Result<Vec<SetupOp>> {
 /// Reads `linux.sysctl`.
 pub fn parse(list: &BTreeMap<String, String>, scope: Scope) -> Result<Vec<Sysctl>> {
     let mut writes: Vec<Sysctl> = Vec::with_capacity(list.len());
-    let mut paths = HashSet::with_capacity(list.len());
+    let mut paths = BTreeSet::new();
     for (name, value) in list {
         let bad = |why: &str| Error::new(Stage::Bundle, format!("sysctl {name:?} {why}"));
         let path = to_path(name).ok_or_else(|| bad("is not a valid name"))?;

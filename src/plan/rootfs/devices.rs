@@ -1,6 +1,6 @@
 //! Device nodes and links of /dev. Pure; runs in the parent.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::error::{Error, Result, Stage};
 use crate::spec::linux::Device;
@@ -117,7 +117,7 @@ pub fn all(list: &[Device]) -> Result<Vec<DeviceNode>> {
 /// Reads `linux.devices`. The same node twice counts once; two different ones at one path are an error.
 pub fn parse(list: &[Device]) -> Result<Vec<DeviceNode>> {
     let mut nodes: Vec<DeviceNode> = Vec::with_capacity(list.len());
-    let mut index: HashMap<String, usize> = HashMap::with_capacity(list.len());
+    let mut index: BTreeMap<String, usize> = BTreeMap::new();
     for device in list {
         let node = parse_one(device)?;
         match index.get(&node.path).map(|at| &nodes[*at]) {

@@ -11,11 +11,12 @@
 //! offset, size, flag and number from the types and constants here, so a field can be moved without a look at it.
 //! Where it is missing (other architectures) or not wanted, [`Block::run_op`] makes the same calls from Rust.
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::arch::global_asm;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
@@ -403,14 +404,12 @@ pub fn leave(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     }
     let (low, high) = block.bounds();
     block.call(op, Mode::MUST, libc::SYS_munmap, &[0, low]);
-    // How much address space a process has differs (39 to 57 bits); a range beyond its end is EINVAL, so the
-    // sizes are tried from the largest down and the first that fits clears everything.
-    for bits in [56u32, 48, 47, 42, 39] {
-        let top = (1u64 << bits) - PAGE as u64;
-        if top > high {
-            block.call(op, Mode::MAY, libc::SYS_munmap, &[high, top - high]);
-        }
-    }
+    // How much address space a process has differs (39 to 57 bits), and a range beyond its end is EINVAL. The stack is at
+    // the end of what mmap(2) gives to who names no address (on x86_64 with 57 bits that is 47), so its own has as many.
+    let on_stack = 0u8;
+    let bits = u64::BITS - (&raw const on_stack as u64).leading_zeros();
+    let top = (1u64 << bits) - PAGE as u64;
+    block.call(op, Mode::MUST, libc::SYS_munmap, &[high, top - high]);
     let title_at = block.bytes(title);
     let title_end = title_at + title.len() as u64;
     let (code_end, data) = (low + PAGE as u64, low + PAGE as u64);
@@ -423,11 +422,14 @@ pub fn leave(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
 
 /// Whether the kernel can swap `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE): `PR_SET_MM_MAP_SIZE` answers.
 pub fn can_leave_runtime() -> bool {
-    const PR_SET_MM_MAP_SIZE: u64 = 15;
-    let mut size: libc::c_uint = 0;
-    // SAFETY: the option writes one unsigned int through the pointer.
-    let ret = unsafe { raw!(SYS_prctl, libc::PR_SET_MM, PR_SET_MM_MAP_SIZE, &raw mut size, 0, 0) };
-    HAS_WALKER && ret == 0 && size as usize == 13 * 8
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        const PR_SET_MM_MAP_SIZE: u64 = 15;
+        let mut size: libc::c_uint = 0;
+        // SAFETY: the option writes one unsigned int through the pointer.
+        let ret = unsafe { raw!(SYS_prctl, libc::PR_SET_MM, PR_SET_MM_MAP_SIZE, &raw mut size, 0, 0) };
+        HAS_WALKER && ret == 0 && size as usize == 13 * 8
+    })
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
