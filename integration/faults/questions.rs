@@ -61,7 +61,7 @@ impl Bench<'_> {
     /// What the last command said.
     pub fn stderr(&self) -> Res<String> {
         let text = std::fs::read(self.runtime.stderr())?;
-        Ok(String::from_utf8_lossy(&text).trim().chars().take(300).collect())
+        Ok(String::from_utf8_lossy(&text).trim().chars().take(4000).collect())
     }
 
     /// state and list agree with each other and with /proc.

@@ -182,9 +182,7 @@ impl SetupOp {
                 (Stage::Lsm, format!("write `/proc/thread-self/attr/{file}` = {value}"))
             }
             SetupOp::Hook(hook) => run_hook(hook),
-            SetupOp::Enter(Enter::Pivot) => (Stage::Rootfs, "pivot_root".into()),
-            SetupOp::Enter(Enter::Move) => (Stage::Rootfs, "move the root over / and chroot".into()),
-            SetupOp::Enter(Enter::Chroot) => (Stage::Rootfs, "chroot".into()),
+            SetupOp::Enter(how) => (Stage::Rootfs, entering(*how).into()),
             SetupOp::Console { .. } => (Stage::Console, "open the terminal".into()),
             SetupOp::OwnStreams(uid) => (Stage::Console, format!("give the standard streams to uid {uid}")),
             SetupOp::NullStreams => {
@@ -202,6 +200,14 @@ impl SetupOp {
             SetupOp::MemoryPolicy(mode, _) => (Stage::Process, format!("set the memory policy {mode:#x}")),
             SetupOp::Personality(persona) => (Stage::Process, format!("set the personality {persona:#x}")),
         }
+    }
+}
+
+const fn entering(how: Enter) -> &'static str {
+    match how {
+        Enter::Pivot => "pivot_root",
+        Enter::Move => "move the root over / and chroot",
+        Enter::Chroot => "chroot",
     }
 }
 
