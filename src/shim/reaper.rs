@@ -71,16 +71,20 @@ pub fn know(pid: i32) -> Event<Ended> {
 /// Reaps until SIGTERM or SIGINT.
 pub async fn run(signals: OwnedFd) {
     loop {
-        match os::signal::next(signals.as_fd()) {
-            Ok(Some(libc::SIGTERM | libc::SIGINT)) => return,
-            Ok(Some(libc::SIGCHLD)) => reap(),
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                if let Err(errno) = reactor::ready(signals.as_fd(), IN).await {
-                    return os::log("error", &format!("signals cannot be waited for: {errno}"));
-                }
-            }
+        let pending = match os::signal::pending(signals.as_fd()) {
+            Ok(pending) => pending,
             Err(errno) => return os::log("error", &format!("signals cannot be read: {errno}")),
+        };
+        if pending.contains(&libc::SIGCHLD) {
+            reap();
+        }
+        if pending.contains(&libc::SIGTERM) || pending.contains(&libc::SIGINT) {
+            return;
+        }
+        if pending.iter().all(|signal| *signal == 0)
+            && let Err(errno) = reactor::ready(signals.as_fd(), IN).await
+        {
+            return os::log("error", &format!("signals cannot be waited for: {errno}"));
         }
     }
 }
