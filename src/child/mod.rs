@@ -118,7 +118,7 @@ struct Child<'a> {
     joined: u64,
     /// What was asked for last.
     asked: Option<OwnedFd>,
-    /// File systems of joined namespaces, in the order of [`OfJoined`].
+    /// File systems of joined namespaces, in the order of [`crate::plan::op::OfJoined`].
     of_joined: [Option<OwnedFd>; 2],
     /// What a hook that failed has said.
     said: Option<OwnedFd>,

@@ -1,6 +1,6 @@
 //! Completion scripts of shells, from the tables of commands and flags.
 //!
-//! What fits where is decided once, by [`fits`] and [`after`]. bash and zsh have one function that finds the place of the
+//! What fits where is decided once, by `fits` and `after`. bash and zsh have one function that finds the place of the
 //! cursor among the words, in what the two languages have in common; fish has conditions.
 
 use super::args::{MountsAction, Shell};

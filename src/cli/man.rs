@@ -1,4 +1,4 @@
-//! Manual pages in roff, from the tables of commands and flags and from [`manual`](super::manual): brisk(8) and one page for
+//! Manual pages in roff, from the tables of commands and flags and from [`super::manual`]: brisk(8) and one page for
 //! each command.
 
 use super::flags::{self, Flag, Value};
