@@ -25,7 +25,7 @@ fn target(name: &str) -> fn(&[u8]) {
 }
 
 /// For how long this thread has had a processor (proc_pid_schedstat(5)): a clock would say how busy the machine is.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
