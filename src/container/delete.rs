@@ -151,10 +151,8 @@ fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
     let children = record.creator.children()?;
     record.creator.signal(libc::SIGKILL)?;
     for child in &children {
-        match sys::process::pidfd_kill(child.as_fd(), libc::SIGKILL) {
-            Err(Errno::ESRCH) => {}
-            result => result.at(Stage::Signal, || "kill the process that was being set up")?,
-        }
+        let what = || "kill the process that was being set up";
+        sys::process::pidfd_signal(child.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
     Ok(())
 }
@@ -180,11 +178,8 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
     let init = container.record.live_init()?;
     let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
     if let Some(pidfd) = &pidfd {
-        // ESRCH: it has ended meanwhile.
-        match sys::process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL) {
-            Err(Errno::ESRCH) => {}
-            result => result.at(Stage::Signal, || "kill the container's first process")?,
-        }
+        let what = || "kill the container's first process";
+        sys::process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
     if let (Some(_), Some(cgroup)) = (&pidfd, &cgroup) {
         // Everybody else too, and thawed: a frozen process of a v1 cgroup does not die.

@@ -399,16 +399,15 @@ fn heed(attended: &Attended, signal: i32, watch: Option<&mut Watch>) -> Result<O
         }
         libc::SIGWINCH if attended.on_terminal => Ok(Some(Heeded::Resized)),
         libc::SIGPIPE => Ok(None),
-        signal => match process::pidfd_kill(attended.pidfd.as_fd(), signal) {
-            // ESRCH: it has ended, its status is about to be read.
-            Ok(()) | Err(Errno::ESRCH) => {
-                if let Some(watch) = watch {
-                    watch.passed(signal);
-                }
-                Ok(Some(Heeded::Told))
+        signal => {
+            // To one that has ended, too: its status is about to be read.
+            let what = || format!("pass signal {signal} on");
+            process::pidfd_signal(attended.pidfd.as_fd(), signal).at(Stage::Signal, what)?;
+            if let Some(watch) = watch {
+                watch.passed(signal);
             }
-            Err(errno) => Err(Error::errno(Stage::Signal, format!("pass signal {signal} on"), errno)),
-        },
+            Ok(Some(Heeded::Told))
+        }
     }
 }
 

@@ -63,7 +63,7 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
         // Failed after the program ran, or done: nothing of it stays unless asked.
         _ if args.keep => {
             if let Ok(Some(ended)) = &ended {
-                wait::keep(&Container::load(&global.root, &args.create.id)?, &wait::outcome(ended.exit))?;
+                wait::keep(&container, &wait::outcome(ended.exit))?;
             }
         }
         // Once more if it fails: nobody else will clean up after a `run`.

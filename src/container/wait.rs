@@ -3,7 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::poll::PollTimeout;
+
 use super::Container;
+use super::foreground::until;
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Outcome, ProcessId, Wait, rfc3339};
@@ -62,14 +65,12 @@ fn not_known() -> Error {
 fn happens(pidfd: BorrowedFd<'_>, events: i16, timeout: Option<Duration>) -> Result<bool> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // The longest that poll(2) waits is 24 days.
-        let ms = left.map_or(-1, |left| i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-        let what = || "wait for the container's process";
-        if poll::one(pidfd, events, ms).at(Stage::Signal, what)? != 0 {
+        let wait = deadline.map_or(PollTimeout::NONE, until);
+        if poll::one(pidfd, events, wait.into()).at(Stage::Signal, || "wait for the container's process")? != 0 {
             return Ok(true);
         }
-        if left.is_some_and(|left| left.is_zero() || ms != i32::MAX) {
+        // poll(2) waits for 24 days at most.
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(false);
         }
     }

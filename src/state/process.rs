@@ -79,13 +79,9 @@ impl ProcessId {
     /// Sends `signal`; `Gone` when the process does not run any more.
     pub fn signal(self, signal: i32) -> Result<Life> {
         let Some(pidfd) = self.pidfd()? else { return Ok(Life::Gone) };
-        match sys::process::pidfd_kill(pidfd.as_fd(), signal) {
-            Err(Errno::ESRCH) => Ok(Life::Gone),
-            result => {
-                result.at(Stage::Signal, || format!("send signal {signal} to process {}", self.pid))?;
-                Ok(Life::Alive)
-            }
-        }
+        let what = || format!("send signal {signal} to process {}", self.pid);
+        let there = sys::process::pidfd_signal(pidfd.as_fd(), signal).at(Stage::Signal, what)?;
+        Ok(if there { Life::Alive } else { Life::Gone })
     }
 }
 

@@ -122,16 +122,18 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> Result<i64> {
     Ok(buf.f_type)
 }
 
+/// The flags (`ST_*`) of the mount that the file is on: fstatvfs(3); works on `O_PATH` descriptors.
+pub fn mount_flags(fd: BorrowedFd<'_>) -> Result<u64> {
+    let mut stat = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `stat` is writable memory of the right size.
+    done(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: plain data that was zeroed and then filled by the C library.
+    Ok(unsafe { stat.assume_init() }.f_flag)
+}
+
 /// Whether the file is on a mount from which nothing is executed. One that cannot be looked at is not.
 pub fn is_noexec(fd: BorrowedFd<'_>) -> bool {
-    let mut buf = MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: `buf` is writable memory of the right size.
-    if unsafe { libc::fstatvfs(fd.as_raw_fd(), buf.as_mut_ptr()) } != 0 {
-        return false;
-    }
-    // SAFETY: plain data that was zeroed and then filled by the C library.
-    let buf = unsafe { buf.assume_init() };
-    buf.f_flag & libc::ST_NOEXEC != 0
+    mount_flags(fd).is_ok_and(|flags| flags & libc::ST_NOEXEC != 0)
 }
 
 /// mkdirat(2).

@@ -85,6 +85,14 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0) })
 }
 
+/// The same to a process that may have ended (ESRCH), which is as good: false then.
+pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
+    match pidfd_kill(pidfd, signal) {
+        Err(Errno::ESRCH) => Ok(false),
+        sent => sent.map(|()| true),
+    }
+}
+
 /// kill(2): for processes that no pidfd can be had of, and for those listed in a frozen cgroup.
 pub fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: no memory is passed.
@@ -380,12 +388,6 @@ pub fn set_io_priority(value: u32) -> Result<()> {
     const IOPRIO_WHO_PROCESS: u32 = 1;
     // SAFETY: no memory is passed.
     done(unsafe { raw!(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
-}
-
-/// sched_setattr(2) for this process; `attr` is the kernel's `struct sched_attr`, whose first word is its size.
-pub fn set_scheduler(attr: &[u8]) -> Result<()> {
-    // SAFETY: `attr` is readable, and the size in its first word is checked by the kernel against its own.
-    done(unsafe { raw!(SYS_sched_setattr, 0, attr.as_ptr(), 0) })
 }
 
 /// set_mempolicy(2).

@@ -28,14 +28,10 @@ pub fn is_protected() -> Result<bool> {
 /// On a read-only mount, or a memory file sealed against writing. The link in `/proc/PID/exe` leads to the
 /// very mount the program was executed from, whoever follows it.
 fn is_unwritable(file: BorrowedFd<'_>) -> Result<bool> {
-    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: `stat` is writable memory of the right size.
-    done(unsafe { libc::fstatvfs(file.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
-    // SAFETY: plain data that was zeroed and then filled by the C library.
-    let stat = unsafe { stat.assume_init() };
+    let flags = fs::mount_flags(file)?;
     // SAFETY: no memory is passed. EINVAL says that the file takes no seals.
     let seals = cvt(unsafe { raw!(SYS_fcntl, file.as_raw_fd(), libc::F_GET_SEALS) }).unwrap_or(0);
-    Ok(stat.f_flag & libc::ST_RDONLY != 0 || seals as libc::c_int & libc::F_SEAL_WRITE != 0)
+    Ok(flags & libc::ST_RDONLY != 0 || seals as libc::c_int & libc::F_SEAL_WRITE != 0)
 }
 
 /// The program's file where nobody can write to it: a read-only detached clone of its mount, which costs a few

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::who::Who;
 use crate::plan::rootfs::options::{self, MountOptions};
@@ -227,9 +226,7 @@ fn found(place: Place) -> Result<Found, Lost> {
     match place {
         Place::Held { fd, noexec, mapped } => {
             let stat = fs::stat(fd.as_fd()).map_err(Lost::Errno)?;
-            // Of a descriptor by O_PATH statvfs(2) is told since Linux 3.6.
-            let there = || fstatvfs(&*fd).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_NOEXEC));
-            Ok(Found { stat, noexec: noexec.unwrap_or_else(there), mapped, fd })
+            Ok(Found { stat, noexec: noexec.unwrap_or_else(|| fs::is_noexec(fd.as_fd())), mapped, fd })
         }
         Place::Empty => Err(Lost::Unknown),
         Place::Unknown => Err(Lost::Unknown),

@@ -1,6 +1,6 @@
 //! Whose rights to files a program will have.
 
-use crate::plan::namespace::idmap::{IdMap, IdMaps};
+use crate::plan::namespace::idmap::IdMaps;
 
 const CAP_DAC_OVERRIDE: u64 = 1 << 1;
 const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
@@ -36,7 +36,7 @@ impl Who {
     /// Over a file whose owner or group is not mapped nobody in the user namespace has a capability (capable_wrt_inode_uidgid
     /// in the kernel).
     fn has(&self, cap: u64, stat: &libc::stat) -> bool {
-        let mapped = |maps: &IdMaps, id: u32| maps.is_empty() || maps.ranges().iter().any(|range| is_in(range, id));
+        let mapped = |maps: &IdMaps, id: u32| maps.is_empty() || maps.has_host(id);
         self.caps & cap != 0 && mapped(&self.uids, stat.st_uid) && mapped(&self.gid_maps, stat.st_gid)
     }
 
@@ -61,8 +61,4 @@ impl Who {
     pub fn may_execute(&self, stat: &libc::stat) -> bool {
         self.execute(stat) || self.has(CAP_DAC_OVERRIDE, stat)
     }
-}
-
-fn is_in(range: &IdMap, id: u32) -> bool {
-    id >= range.host && id - range.host < range.size
 }

@@ -101,6 +101,10 @@ impl Watch {
         self.output_limit.map_or(u64::MAX, |limit| limit.saturating_sub(written))
     }
 
+    fn is_too_much(&self, written: u64) -> bool {
+        self.output_limit.is_some_and(|limit| written > limit)
+    }
+
     /// The program has ended just now; what it wrote may take longer to get where it goes.
     pub fn has_ended(&mut self) {
         self.ended_at = Some(Instant::now());
@@ -114,7 +118,7 @@ impl Watch {
     /// All is over: why, and how much it has written where that is counted.
     pub fn end(&mut self, written: u64) -> (Option<Cause>, Option<u64>) {
         // What it wrote last may come after its end.
-        if self.kill_at.is_none() && self.output_limit.is_some_and(|limit| written > limit) {
+        if self.kill_at.is_none() && self.is_too_much(written) {
             self.cause = Some(Cause::OutputLimit);
         }
         (self.cause, self.output_limit.map(|_| written))
@@ -134,7 +138,7 @@ impl Watch {
     /// Looks at every limit and ends the program when one is reached.
     pub fn look(&mut self, program: Watched<'_>, written: u64) -> Result<()> {
         let now = Instant::now();
-        let hard = if self.output_limit.is_some_and(|limit| written > limit) {
+        let hard = if self.is_too_much(written) {
             Some(Cause::OutputLimit)
         } else if self.cpu_is_used_up(now)? {
             Some(Cause::CpuLimit)
@@ -200,11 +204,7 @@ pub(in crate::container) struct Watched<'a> {
 }
 
 fn deliver(program: Watched<'_>, signal: i32) -> Result<()> {
-    match process::pidfd_kill(program.pidfd, signal) {
-        // It has ended, which is what is wanted.
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(Error::errno(Stage::Signal, format!("send signal {signal}"), errno)),
-    }
+    process::pidfd_signal(program.pidfd, signal).at(Stage::Signal, || format!("send signal {signal}")).map(drop)
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -124,6 +124,11 @@ impl IdMaps {
         translate(&self.ranges, id, |range| (range.container, range.host))
     }
 
+    /// Whether an id of the host has one inside.
+    pub fn has_host(&self, id: u32) -> bool {
+        translate(&self.ranges, id, |range| (range.host, range.container)).is_some()
+    }
+
     /// The id inside that sets the container up: 0, or the lowest one where 0 is not mapped (as runc).
     pub fn root(&self) -> u32 {
         self.ranges.iter().map(|range| range.container).min().unwrap_or(0)
