@@ -12,7 +12,7 @@ use crate::common::container::{has, mount_at};
 use crate::common::{Bundle, Container, Need, host, lacks, process, runtime, skip_on, skip_unless};
 
 /// No user has this id, so nothing can depend on one.
-const UID: u32 = 54_321;
+pub const UID: u32 = 54_321;
 
 /// A bundle that belongs to the user, mapped to root inside and nothing else.
 pub fn bundle(args: &[&str]) -> Bundle {

@@ -577,8 +577,9 @@ fn the_clock_of_the_wall_is_only_shown() {
         ["cli/log.rs", "container/create.rs", "container/job/report.rs", "container/wait.rs", "shim/os.rs"];
     let files = sources();
     let reads = |file: &File| file.code().any(|(_, line)| CLOCKS.iter().any(|clock| whole(line, clock)));
-    let found: Vec<String> = files.iter().filter(|file| reads(file)).map(|file| file.name().to_string()).collect();
-    assert_eq!(found, SHOWN);
+    // Filters name calls and make none.
+    let found = files.iter().filter(|file| !file.is_in("plan/seccomp") && reads(file));
+    assert_eq!(found.map(|file| file.name().to_string()).collect::<Vec<_>>(), SHOWN);
 }
 
 #[test]

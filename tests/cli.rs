@@ -11,6 +11,7 @@ use brisk::cli::{Parsed, parse, put, scan};
 use brisk::container::options::{
     Checkpoint, Create, Criu, Delete, Exec, ExecUser, Kill, Restore, Run, Selection, Start,
 };
+use brisk::container::outline::{NetworkChoice, Outline, SeccompChoice};
 use brisk::container::signal;
 use brisk::error::Stage;
 use brisk::plan::cgroup::rootless::Tolerance;
@@ -228,7 +229,11 @@ fn people() {
     }
     assert_eq!(
         request("spec -b /b --rootless"),
-        Request::Spec(SpecArgs { bundle: Some("/b".into()), file: None, rootless: true })
+        Request::Spec(SpecArgs {
+            bundle: Some("/b".into()),
+            outline: Outline { rootless: true, ..Outline::default() },
+            ..SpecArgs::default()
+        })
     );
     let Request::Mounts(mounts) = request("mounts remove ID /m.json") else { panic!() };
     assert_eq!((mounts.action, mounts.id.as_str()), (MountsAction::Remove, "ID"));
@@ -239,6 +244,78 @@ fn people() {
     assert!(refusal("frobnicate").contains("unknown command \"frobnicate\""));
     assert!(refusal("create --nosuch x").contains("unknown flag \"--nosuch\""));
     assert!(refusal("create --bundle").contains("flag needs an argument: --bundle DIR"));
+}
+
+#[test]
+fn a_container_without_a_bundle() {
+    let outline = |line: &str| match request(line) {
+        Request::Run(args) => args.create.outline,
+        Request::Create(args) => args.outline,
+        Request::Spec(args) => args.outline,
+        other => panic!("{other:?}"),
+    };
+    let expected = Outline {
+        rootfs: Some("r".into()),
+        terminal: Some(true),
+        readonly: Some(false),
+        memory: Some(64 << 20),
+        pids: Some(20),
+        cpu_quota: Some(150_000),
+        user: Some((5, 5)),
+        env: vec!["A=B".into(), "C=D".into()],
+        network: Some(NetworkChoice::Of("/n".into())),
+        seccomp: Some(SeccompChoice::File("f".into())),
+        args: vec!["sh".into(), "-c".into(), "--memory".into(), "--".into()],
+        ..Outline::default()
+    };
+    let flags = "--rootfs r --tty --read-only=false --memory 64M --pids 20 --cpus 1.5 --user 5 --env A=B --env C=D --network ns:/n --seccomp f";
+    // Flags are taken after the name as well, as they always were.
+    for line in ["run FLAGS ID", "run ID FLAGS", "create FLAGS ID", "spec FLAGS"] {
+        assert_eq!(outline(&format!("{} -- sh -c --memory --", line.replace("FLAGS", flags))), expected, "{line}");
+    }
+    assert_eq!(outline("run --rootfs r -- ID sh -c").args, ["sh", "-c"]);
+    let mounts = outline("spec --mount a:b:/c:ro --mount /x:/y:rw --tmpfs /t:1k --tmpfs /u").mounts;
+    let pairs: Vec<_> = mounts.iter().map(|mount| (mount.source.as_deref().unwrap(), &*mount.destination)).collect();
+    assert_eq!(pairs, [("a:b", "/c"), ("/x", "/y"), ("tmpfs", "/t"), ("tmpfs", "/u")]);
+    for bad in [
+        "--memory 0",
+        "--memory -1",
+        "--memory=",
+        "--pids 0",
+        "--pids -1",
+        "--cpus 0",
+        "--cpus 0.001",
+        "--cpus 1e3",
+        "--cpus inf",
+        "--cpus -1",
+        "--cpus 1..2",
+        "--user app",
+        "--user 1:",
+        "--mount /a",
+        "--mount /a:b",
+        "--mount :/b",
+        "--tmpfs t",
+        "--tmpfs /t:x",
+        "--tmpfs /t:0",
+        "--network bridge",
+        "--network ns:",
+        "--seccomp=",
+    ] {
+        assert!(refusal(&format!("run --rootfs r {bad} ID -- sh")).contains("invalid value"), "{bad}");
+    }
+    for (line, why) in [
+        ("run --memory 64m ID", "need --rootfs"),
+        ("run ID -- sh", "need --rootfs"),
+        ("create --tty ID", "need --rootfs"),
+        ("run --rootfs r ID", "needs a command"),
+        ("run --rootfs r -b /b ID -- sh", "without a bundle"),
+        ("create --rootfs r -f c.json ID -- sh", "without a bundle"),
+        ("run --rootfs r ID sh", "unexpected argument: \"sh\""),
+        ("run --rootfs r -- ", "missing argument: ID"),
+        ("spec sh", "unexpected argument: \"sh\""),
+    ] {
+        assert!(refusal(line).contains(why), "{line}: {}", refusal(line));
+    }
 }
 
 #[test]
@@ -464,6 +541,10 @@ fn sample(flag: &Flag) -> &'static str {
         (_, Value::Word(_, words)) => words[0],
         ("interval", _) => "5s",
         ("user", _) => "1:2",
+        ("env", _) => "A=B",
+        ("mount", _) => "/a:/b",
+        ("tmpfs", _) => "/t",
+        ("network", _) => "host",
         ("memory" | "memory-swap" | "memory-reservation" | "kernel-memory" | "kernel-memory-tcp", _) => "1m",
         _ => "1",
     }
@@ -491,9 +572,13 @@ fn every_flag_is_taken_in_both_forms() {
                 Value::Switch | Value::Maybe(_) => format!("--{}", flag.long),
                 _ => format!("--{}{separator}{}", flag.long, sample(flag)),
             };
+            let describes = flags::OUTLINE.iter().any(|row| row.flag.long == flag.long);
             for given in [spelled(" "), spelled("=")] {
                 let line = |given: &str| match scope {
                     None => format!("{given} list"),
+                    Some(verb @ (Verb::Create | Verb::Run)) if describes => {
+                        format!("{} --rootfs /r {given} ID -- true", verb.row().name)
+                    }
                     Some(verb) => format!("{} {given} {}", verb.row().name, rest(verb)),
                 };
                 let (with, without) = (read(&line(&given)), read(&line("")));
@@ -583,6 +668,8 @@ fn a_command_that_takes_an_id_gives_it() {
             "ACTION" => "add",
             "SHELL" => "bash",
             "SIGNAL" => "TERM",
+            // A command belongs to a root.
+            "COMMAND" if row.verb != Verb::Exec && row.verb != Verb::Ps => "",
             _ => "/x",
         });
         let line = [row.name].into_iter().chain(words).collect::<Vec<_>>().join(" ");

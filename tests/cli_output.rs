@@ -3,9 +3,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use brisk::cli::log::{Format, Level, Log, Reader, line, told};
-use brisk::cli::{features, output, template};
+use brisk::cli::{features, output};
 use brisk::container::View;
 use brisk::error::{Deed, Error, Stage};
+use brisk::spec::template;
 use brisk::sys::seccomp::Support;
 use nix::errno::Errno;
 use serde_json::Value;

@@ -5,6 +5,7 @@ mod check_bundle;
 mod completion;
 mod each_flag;
 mod flags;
+mod outline;
 mod papers;
 mod plan;
 mod words;

@@ -2,12 +2,14 @@
 //! them; what no single value can tell is checked here.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::log::{self, Level};
 use super::put::Word;
 use super::verbs::Request;
+use crate::container::options::Create;
+use crate::container::outline::Outline;
 use crate::error::{Error, Result, Stage};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -120,8 +122,8 @@ pub struct SpecArgs {
     pub bundle: Option<PathBuf>,
     /// Instead of config.json.
     pub file: Option<PathBuf>,
-    /// For an ordinary user.
-    pub rootless: bool,
+    /// What is changed in it.
+    pub outline: Outline,
 }
 
 /// `update`, before its files are read.
@@ -237,8 +239,28 @@ pub fn check(request: &Request) -> Result<()> {
         Request::Exec(args) if args.args.is_empty() && args.process.is_none() => {
             Err(Error::new(Stage::Args, "exec needs a command or --process FILE"))
         }
+        Request::Create(args) => check_outline(args),
+        Request::Run(args) => check_outline(&args.create),
         Request::Update(args) if args.files.len() > 1 && args.files.len() != args.ids.len() => {
             Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A container is of a bundle, or of a root and what the flags say.
+fn check_outline(args: &Create) -> Result<()> {
+    let refuse = |what: &'static str, hint: &'static str| Err(Error::new(Stage::Args, what).with_hint(hint));
+    match &args.outline.rootfs {
+        None if args.outline != Outline::default() => refuse(
+            "a bundle says itself what runs in which limits: flags and a command need --rootfs DIR",
+            "`brisk spec` takes the same flags and writes them into a bundle's config.json",
+        ),
+        Some(_) if args.config.is_some() || args.bundle != Path::new(".") => {
+            refuse("--rootfs makes a container without a bundle", "leave out --bundle and --config")
+        }
+        Some(_) if args.outline.args.is_empty() => {
+            refuse("--rootfs needs a command", "put it at the end: brisk run --rootfs DIR ID -- COMMAND")
         }
         _ => Ok(()),
     }

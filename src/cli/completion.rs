@@ -30,7 +30,9 @@ fn after(flag: &Flag) -> Option<Fits> {
         Value::Word(_, list) => words(list),
         Value::Many("CAP") => Fits::Words(caps::names()),
         Value::One("DIR") => Fits::Dirs,
-        Value::One("FILE" | "SOCKET" | "DEST" | "FILE|fd:N") | Value::Many("FILE") => Fits::Files,
+        Value::One("FILE" | "SOCKET" | "DEST" | "FILE|fd:N" | "FILE|docker|unconfined") | Value::Many("FILE") => {
+            Fits::Files
+        }
         Value::One(_) | Value::Many(_) => Fits::Anything,
     })
 }
@@ -110,7 +112,7 @@ fn finder() -> String {
         for (place, positional) in row.positionals.iter().enumerate() {
             let pattern = match positional.arity {
                 Arity::One | Arity::Optional => format!("'{} {place}'", row.name),
-                Arity::Several | Arity::Rest => format!("'{} '*", row.name),
+                Arity::Several | Arity::Rest | Arity::Command => format!("'{} '*", row.name),
             };
             places += &branch(&pattern, &fits(row, positional));
         }
@@ -257,7 +259,8 @@ complete -c brisk -f
         text += &format!("complete -c brisk -n __brisk_at -a {} -d '{about}'\n", row.name);
         text += &format!("complete -c brisk -n '__brisk_at help 0 0' -a {} -d '{about}'\n", row.name);
         for (place, positional) in row.positionals.iter().enumerate() {
-            let last = if matches!(positional.arity, Arity::Several | Arity::Rest) { 99 } else { place };
+            let last =
+                if matches!(positional.arity, Arity::Several | Arity::Rest | Arity::Command) { 99 } else { place };
             let when = format!("'__brisk_at {} {place} {last}'", row.name);
             text += &match fits(row, positional) {
                 Fits::Anything => continue,

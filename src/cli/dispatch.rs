@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::args::{EventsArgs, Format, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
 use super::verbs::Request;
-use super::{check, completion, features, man, output, plan, template};
+use super::{check, completion, features, man, output, plan};
 use crate::container;
 use crate::container::options::{Global, Update};
 use crate::error::{Context, Error, Result, Stage};
-use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
 
@@ -124,15 +123,7 @@ fn read_resources(file: &Path) -> Result<Resources> {
 }
 
 fn write_spec(args: &SpecArgs) -> Result<()> {
-    let whom = if args.rootless {
-        template::For::Rootless { uid: sys::process::geteuid(), gid: sys::process::getegid() }
-    } else {
-        template::For::Root
-    };
-    let layout = match Layout::read()?.kind() {
-        LayoutKind::V2 => template::TemplateLayout::V2,
-        _ => template::TemplateLayout::V1,
-    };
+    let text = container::outline::file(&args.outline)?;
     let name = args.file.clone().unwrap_or_else(|| PathBuf::from("config.json"));
     let path = args.bundle.as_ref().map_or_else(|| name.clone(), |bundle| bundle.join(&name));
     // O_EXCL: never over what somebody has edited.
@@ -143,7 +134,7 @@ fn write_spec(args: &SpecArgs) -> Result<()> {
         }
         result => result.at(Stage::Bundle, || format!("make {}", path.display()))?,
     };
-    file.write_all(template::config(whom, layout).as_bytes()).at(Stage::Bundle, || format!("write {}", path.display()))
+    file.write_all(&text).at(Stage::Bundle, || format!("write {}", path.display()))
 }
 
 fn write_pages(dir: &Path) -> Result<()> {

@@ -6,7 +6,10 @@ use std::ffi::OsStr;
 
 use super::args::GlobalFlags;
 use super::log;
-use super::put::{Among, AtMost, Done, Given, Json, LEVELS, Maybe, Nothing, OrNone, Put, ROOTLESS, Size, Word};
+use super::put::{
+    Among, AtLeastOne, AtMost, Bind, Cpus, Done, Given, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, ROOTLESS, Size,
+    SomeBytes, Tmpfs, Word, Yes,
+};
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
 use crate::plan::systemd::driver::CgroupDriver;
@@ -133,6 +136,44 @@ pub const GLOBAL: &[Row<GlobalFlags>] = global! {
     "version" 'v', SWITCH, "print the version": |o| &mut o.version;
 };
 
+/// Rows for what describes a container: of `spec`, which writes it down, and of `create` and `run`, which make it.
+macro_rules! outline {
+    ($($long:literal, $value:expr, $help:literal: |$outline:ident| $place:expr;)*) => {
+        &[$(Row {
+            flag: flag!($long, $value, $help),
+            verbs: &[Verb::Create, Verb::Run, Verb::Spec],
+            put: |request, value| {
+                let $outline = request.outline();
+                $place.put(value)
+            },
+        }),*]
+    };
+}
+
+/// The flags that describe a container.
+pub const OUTLINE: &[Row<Request>] = outline! {
+    "rootfs", DIR, "the container's root; create and run need no bundle then, but a command": |o| &mut o.rootfs;
+    "read-only", SWITCH, "the root cannot be written; =false: it can": |o| Yes(&mut o.readonly);
+    "tty", SWITCH, "allocate a terminal": |o| Yes(&mut o.terminal);
+    "no-terminal", SWITCH, "allocate none": |o| No(&mut o.terminal);
+    "memory", BYTES, "memory limit (64m, 2g); nothing is swapped": |o| SomeBytes(&mut o.memory);
+    "pids", N, "number of tasks": |o| AtLeastOne(&mut o.pids);
+    "cpus", N, "how many CPUs' time it may use (0.5)": |o| Cpus(&mut o.cpu_quota);
+    "user", Value::One("UID[:GID]"), "user and group id (default: 0; the group has the user's number)":
+        |o| &mut o.user;
+    "env", Value::Many("NAME=VALUE"), "add an environment variable": |o| &mut o.env;
+    "cwd", DIR, "working directory in the container": |o| &mut o.cwd;
+    "hostname", Value::One("NAME"), "host name": |o| &mut o.hostname;
+    "cap", Value::Many("CAP"), "add a capability": |o| &mut o.caps;
+    "mount", Value::Many("SRC:DST[:ro]"), "bind a file or directory of the host": |o| Bind(&mut o.mounts);
+    "tmpfs", Value::Many("DST[:SIZE]"), "mount an empty tmpfs": |o| Tmpfs(&mut o.mounts);
+    "network", Value::One("none|host|ns:PATH"), "a network of its own (default), the host's, or that namespace's":
+        |o| &mut o.network;
+    "seccomp", Value::One("FILE|docker|unconfined"), "filter of system calls (default: spec none, others docker)":
+        |o| &mut o.seccomp;
+    "rootless", SWITCH, "for an ordinary user": |o| &mut o.rootless;
+};
+
 /// The flags after the command.
 pub const FLAGS: &[Row<Request>] = flags! {
     // create, run, restore.
@@ -194,7 +235,6 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "quiet" 'q', SWITCH, "print names only": List(quiet);
     "interval", DURATION, "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
     "stats", SWITCH, "print the statistics once and end": Events(stats);
-    "rootless", SWITCH, "for an ordinary user": Spec(rootless);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);
     "json", SWITCH, "the same as --format json":
         Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format));
@@ -254,9 +294,18 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "lsm-mount-context", Value::One("CONTEXT"), "LSM context of the restored mounts": Restore(lsm_mount_context);
 };
 
+/// Both tables of flags after the command, in the order of help.
+pub const AFTER: &[&[Row<Request>]] = &[FLAGS, OUTLINE];
+
 /// The flags of a command, or those before it.
 pub fn of(scope: Option<Verb>) -> impl Iterator<Item = &'static Flag> {
     let before = GLOBAL.iter().filter(move |_| scope.is_none()).map(|row| &row.flag);
-    before
-        .chain(FLAGS.iter().filter(move |row| scope.is_some_and(|verb| row.verbs.contains(&verb))).map(|row| &row.flag))
+    before.chain(
+        AFTER
+            .iter()
+            .copied()
+            .flatten()
+            .filter(move |row| scope.is_some_and(|verb| row.verbs.contains(&verb)))
+            .map(|row| &row.flag),
+    )
 }

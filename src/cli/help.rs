@@ -63,6 +63,7 @@ fn shown(row: &Positional) -> String {
         Arity::Optional => format!("[{}]", row.name),
         Arity::Several => format!("{}...", row.name),
         Arity::Rest => format!("[{}...]", row.name),
+        Arity::Command => format!("[-- {}...]", row.name),
     }
 }
 

@@ -119,6 +119,7 @@ fn usage(positional: &Positional) -> String {
         Arity::Optional => format!("[{name}]"),
         Arity::Several => format!("{name}..."),
         Arity::Rest => format!("[{name}...]"),
+        Arity::Command => format!("[\\-\\- {name}...]"),
     }
 }
 

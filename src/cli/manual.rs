@@ -74,8 +74,15 @@ const MANUALS: &[(Verb, Manual)] = &[
         Manual {
             description: &[
                 "Writes a config.json that runs sh on a terminal, with the root file system in rootfs beside it. A file that is there is never overwritten.",
+                "Flags change what it says, and a command after -- takes the place of sh.",
             ],
-            examples: &[("brisk spec --bundle web", "A configuration for the root file system in web/rootfs.")],
+            examples: &[
+                ("brisk spec --bundle web", "A configuration for the root file system in web/rootfs."),
+                (
+                    "brisk spec --file job.json --no-terminal --memory 64m --pids 20 -- true",
+                    "Another, for a program with limits, in job.json.",
+                ),
+            ],
             environment: &[],
             see: &["brisk-check", "brisk-run"],
             ..PLAIN
@@ -116,9 +123,14 @@ const MANUALS: &[(Verb, Manual)] = &[
         Manual {
             description: &[
                 "Makes a container, starts its program, waits for it and deletes the container. Signals are passed on. With --detach it returns when the program has been started, and the container is to be deleted by brisk-delete(8).",
+                "With --rootfs and a command after -- it needs no bundle: flags say what the container is, which else is as brisk-spec(8) writes it, without a terminal, with a root that can be written and with Docker's filter of system calls.",
             ],
             examples: &[
                 ("brisk run --bundle web once", "Run the program of the bundle in web."),
+                (
+                    "brisk run --rootfs web/rootfs --read-only --memory 64m --user 1000 once -- id -u",
+                    "Run a program in a root, without a bundle.",
+                ),
                 ("brisk run --bundle web --trace once.trace once", "The same, with a timeline for brisk-trace(8)."),
             ],
             status: "That of the program; 128 + n when signal n has killed it; 1 when it could not be run.",

@@ -17,7 +17,6 @@ pub mod output;
 pub mod plan;
 pub mod put;
 pub mod scan;
-pub mod template;
 pub mod verbs;
 
 use std::ffi::OsString;
@@ -28,13 +27,12 @@ use verbs::{Request, Verb};
 use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
+use crate::spec::VERSION as SPEC_VERSION;
 use crate::state::{Caller, Root};
 use crate::sys::process;
 
 /// The version of brisk.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The version of the runtime specification.
-pub const SPEC_VERSION: &str = "1.3.0";
 /// The commit brisk was built from; set by the Makefile.
 pub const COMMIT: &str = match option_env!("BRISK_COMMIT") {
     Some(commit) => commit,

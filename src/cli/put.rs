@@ -11,8 +11,10 @@ use std::time::Duration;
 use super::args::Format;
 use super::log::Level;
 use crate::container::options::{ExecUser, ResultTo};
+use crate::container::outline::{CPU_PERIOD, NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
+use crate::spec::mounts::Mount;
 
 /// Nothing, or what the value must be instead.
 pub type Done = Result<(), Cow<'static, str>>;
@@ -320,6 +322,153 @@ pub struct AtMost<'a>(pub &'a mut Option<i64>);
 impl Put for AtMost<'_> {
     fn put(self, value: &OsStr) -> Done {
         *self.0 = Some(size(text(value)?).filter(|bytes| *bytes >= 0).ok_or("a size such as 64k")?);
+        Ok(())
+    }
+}
+
+/// A number of bytes that is a limit, and not none at all.
+pub struct SomeBytes<'a>(pub &'a mut Option<i64>);
+
+impl Put for SomeBytes<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        *self.0 = Some(size(text(value)?).filter(|bytes| *bytes > 0).ok_or("a size such as 64m")?);
+        Ok(())
+    }
+}
+
+/// How many there may be.
+pub struct AtLeastOne<'a>(pub &'a mut Option<i64>);
+
+impl Put for AtLeastOne<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        *self.0 = Some(text(value)?.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1")?);
+        Ok(())
+    }
+}
+
+/// A number of CPUs, as the time in each period.
+pub struct Cpus<'a>(pub &'a mut Option<i64>);
+
+impl Put for Cpus<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        // The kernel takes no less than a millisecond.
+        *self.0 = Some(cpus(text(value)?).ok_or("a number of CPUs from 0.01, such as 0.5")?);
+        Ok(())
+    }
+}
+
+fn cpus(text: &str) -> Option<i64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let cpus: f64 = text.parse().ok().filter(|_| plain)?;
+    #[expect(clippy::cast_precision_loss, reason = "the period is small")]
+    let quota = (cpus * CPU_PERIOD as f64).round();
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
+    (1e3..=1e15).contains(&quota).then_some(quota as i64)
+}
+
+/// `UID[:GID]`; the group has the user's number where none is given, and never becomes root's by omission.
+impl Put for &mut Option<(u32, u32)> {
+    fn put(self, value: &OsStr) -> Done {
+        let ExecUser { uid, gid } = user(text(value)?).ok_or("UID or UID:GID in numbers")?;
+        *self = Some((uid, gid.unwrap_or(uid)));
+        Ok(())
+    }
+}
+
+/// A switch that says yes, and one that says no, where it makes a difference whether it was given.
+pub struct Yes<'a>(pub &'a mut Option<bool>);
+/// See [`Yes`].
+pub struct No<'a>(pub &'a mut Option<bool>);
+
+impl Put for Yes<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        let mut yes = false;
+        (&mut yes).put(value)?;
+        *self.0 = Some(yes);
+        Ok(())
+    }
+}
+
+impl Put for No<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        let mut no = false;
+        (&mut no).put(value)?;
+        *self.0 = Some(!no);
+        Ok(())
+    }
+}
+
+/// `SRC:DST[:ro]`. The destination is the last part that begins with a slash, so that a source may have colons.
+pub struct Bind<'a>(pub &'a mut Vec<Mount>);
+
+impl Put for Bind<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        let text = text(value)?;
+        let (pair, readonly) = match text.strip_suffix(":ro") {
+            Some(pair) => (pair, true),
+            None => (text.strip_suffix(":rw").unwrap_or(text), false),
+        };
+        let at = pair.rfind(":/").filter(|at| *at > 0).ok_or("SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST absolute")?;
+        let options = ["rbind", "rprivate"].into_iter().chain(readonly.then_some("rro"));
+        self.0.push(Mount {
+            destination: pair[at + 1..].to_owned(),
+            kind: Some("bind".to_owned()),
+            source: Some(pair[..at].to_owned()),
+            options: options.map(str::to_owned).collect(),
+            ..Mount::default()
+        });
+        Ok(())
+    }
+}
+
+/// `DST[:SIZE]`.
+pub struct Tmpfs<'a>(pub &'a mut Vec<Mount>);
+
+impl Put for Tmpfs<'_> {
+    fn put(self, value: &OsStr) -> Done {
+        let text = text(value)?;
+        let wanted = "DST or DST:SIZE, with DST absolute";
+        let (destination, bytes) = match text.rsplit_once(':') {
+            Some((destination, bytes)) => (destination, Some(size(bytes).filter(|bytes| *bytes > 0).ok_or(wanted)?)),
+            None => (text, None),
+        };
+        if !destination.starts_with('/') {
+            return Err(wanted.into());
+        }
+        let mut options = ["nosuid", "nodev", "mode=1777"].map(str::to_owned).to_vec();
+        options.extend(bytes.map(|bytes| format!("size={bytes}")));
+        self.0.push(Mount {
+            destination: destination.to_owned(),
+            kind: Some("tmpfs".to_owned()),
+            source: Some("tmpfs".to_owned()),
+            options,
+            ..Mount::default()
+        });
+        Ok(())
+    }
+}
+
+impl Put for &mut Option<NetworkChoice> {
+    fn put(self, value: &OsStr) -> Done {
+        let path = value.as_bytes().strip_prefix(b"ns:").filter(|path| !path.is_empty()).map(OsStr::from_bytes);
+        *self = Some(match (value.as_bytes(), path) {
+            (b"none", _) => NetworkChoice::Own,
+            (b"host", _) => NetworkChoice::Host,
+            (_, Some(path)) => NetworkChoice::Of(path.into()),
+            _ => return Err("none, host or ns:PATH".into()),
+        });
+        Ok(())
+    }
+}
+
+impl Put for &mut Option<SeccompChoice> {
+    fn put(self, value: &OsStr) -> Done {
+        *self = Some(match value.as_bytes() {
+            b"docker" => SeccompChoice::Docker,
+            b"unconfined" => SeccompChoice::Unconfined,
+            b"" => return Err("a file, docker or unconfined".into()),
+            _ => SeccompChoice::File(value.into()),
+        });
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::args::{self, GlobalFlags};
-use super::flags::{FLAGS, Flag, GLOBAL, Row, Value};
+use super::flags::{AFTER, Flag, GLOBAL, Row, Value};
 use super::verbs::{Arity, Request, VERBS, Verb};
 use super::{Parsed, help, version};
 use crate::error::{Error, Result, Stage, nearest};
@@ -29,7 +29,8 @@ pub struct Head<'a> {
 /// Reads argv without the program's name up to the command.
 pub fn head(argv: &[OsString]) -> Head<'_> {
     let mut global = GlobalFlags::default();
-    let mut walk = Walk { tokens: argv, verb: None, table: GLOBAL, into: &mut global, asks_help: false, bare: false };
+    let mut walk =
+        Walk { tokens: argv, verb: None, table: &[GLOBAL], into: &mut global, asks_help: false, bare: false };
     let mut wrong = None;
     let command = loop {
         match walk.flags() {
@@ -67,13 +68,16 @@ impl Head<'_> {
         let mut walk = Walk {
             tokens: self.tokens,
             verb: Some(verb),
-            table: FLAGS,
+            table: AFTER,
             into: &mut request,
             asks_help: false,
             bare: false,
         };
         let mut arguments = Vec::new();
+        // How many stand before `--`.
+        let mut before = 0;
         while let Some(argument) = walk.flags()? {
+            before += usize::from(!walk.bare);
             arguments.push(argument);
             if verb.passes_the_rest_on() {
                 arguments.extend(walk.tokens.iter().map(OsString::as_os_str));
@@ -83,22 +87,24 @@ impl Head<'_> {
         if walk.asks_help {
             return Ok(Parsed::Text(help::text(Some(verb))));
         }
-        place(verb, arguments, &mut request)?;
+        place(verb, &arguments, before, &mut request)?;
         args::check(&request)?;
         Ok(Parsed::Request(self.global, Box::new(request)))
     }
 }
 
 /// Puts the positional arguments where they belong.
-fn place(verb: Verb, given: Vec<&OsStr>, request: &mut Request) -> Result<()> {
-    let mut given = given.into_iter();
+fn place(verb: Verb, given: &[&OsStr], before: usize, request: &mut Request) -> Result<()> {
+    let mut given = given.iter().enumerate();
     for positional in verb.row().positionals {
         let most = match positional.arity {
             Arity::One | Arity::Optional => 1,
             Arity::Several | Arity::Rest => usize::MAX,
+            Arity::Command if given.clone().next().is_some_and(|(at, _)| at < before) => 0,
+            Arity::Command => usize::MAX,
         };
         let mut missing = matches!(positional.arity, Arity::One | Arity::Several);
-        for value in given.by_ref().take(most) {
+        for (_, value) in given.by_ref().take(most) {
             missing = false;
             (positional.put)(request, value).map_err(|wanted| invalid(positional.name, value, &wanted))?;
         }
@@ -106,7 +112,7 @@ fn place(verb: Verb, given: Vec<&OsStr>, request: &mut Request) -> Result<()> {
             return Err(misplaced(verb, format!("missing argument: {}", positional.name)));
         }
     }
-    given.next().map_or(Ok(()), |extra| Err(misplaced(verb, format!("unexpected argument: {extra:?}"))))
+    given.next().map_or(Ok(()), |(_, extra)| Err(misplaced(verb, format!("unexpected argument: {extra:?}"))))
 }
 
 fn misplaced(verb: Verb, what: String) -> Error {
@@ -134,7 +140,7 @@ fn named(name: &OsStr) -> Result<Verb> {
 struct Walk<'a, 'o, T: 'static> {
     tokens: &'a [OsString],
     verb: Option<Verb>,
-    table: &'static [Row<T>],
+    table: &'static [&'static [Row<T>]],
     into: &'o mut T,
     asks_help: bool,
     /// `--` was seen: dashes mean nothing any more.
@@ -164,7 +170,7 @@ impl<'a, T> Walk<'a, '_, T> {
 
     fn rows(&self) -> impl Iterator<Item = &'static Row<T>> + use<T> {
         let verb = self.verb;
-        self.table.iter().filter(move |row| verb.is_none_or(|verb| row.verbs.contains(&verb)))
+        self.table.iter().copied().flatten().filter(move |row| verb.is_none_or(|verb| row.verbs.contains(&verb)))
     }
 
     fn find_long(&self, name: &[u8]) -> Option<&'static Row<T>> {
@@ -224,7 +230,7 @@ impl<'a, T> Walk<'a, '_, T> {
             None => String::new(),
         };
         let typed = |row: &&Row<Request>| row.flag.long.as_bytes() == name;
-        let after = self.verb.is_none() && FLAGS.iter().any(|row| typed(&row));
+        let after = self.verb.is_none() && AFTER.iter().copied().flatten().any(|row| typed(&row));
         let before = self.verb.is_some() && GLOBAL.iter().any(|row| row.flag.long.as_bytes() == name);
         hint += &match self.verb {
             None if after => "it is taken after the command: see `brisk help COMMAND`".to_owned(),

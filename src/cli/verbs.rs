@@ -10,6 +10,7 @@ use super::args::{
 use super::put::{Done, INTERVAL, Put};
 use crate::container::job::FAILURE as FAILED;
 use crate::container::options::{Checkpoint, Create, Delete, Exec, Kill, Restore, Run, Start};
+use crate::container::outline::Outline;
 
 /// How many values a positional argument takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Arity {
     Several,
     /// Everything that is left, taken as it is: flags in it belong to somebody else.
     Rest,
+    /// What stands after `--`, if anything does.
+    Command,
 }
 
 /// A positional argument.
@@ -155,6 +158,10 @@ const fn argument(
     Positional { name, arity, help, put }
 }
 
+const fn command(put: fn(&mut Request, &OsStr) -> Done) -> Positional {
+    argument("COMMAND", Arity::Command, "the program and its arguments", put)
+}
+
 const fn id(put: fn(&mut Request, &OsStr) -> Done) -> Positional {
     argument("ID", Arity::One, "the container's name", put)
 }
@@ -164,7 +171,8 @@ verbs! {
     Checkpoint(Checkpoint) "checkpoint" or "checkpointt", Change, "save the state of a running container with CRIU",
         [id(set!(Checkpoint(id)))] = Checkpoint::default();
     Create(Create) "create", Life, "create a container from a bundle; `start` runs its program",
-        [id(set!(Create(id)))] = Create { bundle: ".".into(), ..Create::default() };
+        [id(set!(Create(id))), command(set!(Create(outline.args)))]
+        = Create { bundle: ".".into(), ..Create::default() };
     Delete(Delete) "delete", Life, "delete a container and everything it holds",
         [id(set!(Delete(which.name)))] = Delete::default();
     Events(EventsArgs) "events", Look, "print statistics and out-of-memory events as JSON lines",
@@ -191,9 +199,10 @@ verbs! {
         [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() };
     Resume(String) "resume", Change, "thaw a paused container", [id(set!(Resume()))] = String::new();
     Run(Run) "run", Life, "create and start a container, and wait for it",
-        [id(set!(Run(create.id)))]
+        [id(set!(Run(create.id))), command(set!(Run(create.outline.args)))]
         = Run { create: Create { bundle: ".".into(), ..Create::default() }, ..Run::default() };
-    Spec(SpecArgs) "spec", Tools, "write a config.json to start from", [] = SpecArgs::default();
+    Spec(SpecArgs) "spec", Tools, "write a config.json to start from",
+        [command(set!(Spec(outline.args)))] = SpecArgs::default();
     Start(Start) "start", Life, "run the program of a created container", [id(set!(Start(id)))] = Start::default();
     State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new();
     Update(Box<UpdateArgs>) "update", Change, "change the limits of containers, all or none",
@@ -264,6 +273,16 @@ impl Request {
             | Request::Trace(_)
             | Request::Completion(_)
             | Request::Man(_) => vec![],
+        }
+    }
+
+    /// What describes a container, where flags may say it.
+    pub(super) fn outline(&mut self) -> &mut Outline {
+        match self {
+            Request::Create(args) => &mut args.outline,
+            Request::Run(args) => &mut args.create.outline,
+            Request::Spec(args) => &mut args.outline,
+            _ => unreachable!("a row is looked for among those of the command"),
         }
     }
 

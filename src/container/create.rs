@@ -10,7 +10,7 @@ use super::facts::host_for;
 use super::notify::Notify;
 use super::options::{Create, Global};
 use super::streams::Relay;
-use super::{Container, files, host_mounts, image, notify, trust};
+use super::{Container, files, host_mounts, image, notify, outline, trust};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Result, Stage};
@@ -65,6 +65,11 @@ pub(super) struct Bundle {
 
 impl Bundle {
     pub(super) fn load(global: &Global, args: &Create) -> Result<Bundle> {
+        if args.outline.rootfs.is_some() {
+            // The state directory has config.json, and goes with the container.
+            let dir = global.root.path().join(&args.id);
+            return Bundle::of(global, &dir, outline::loaded(&args.outline)?);
+        }
         let what = || format!("find the bundle {}", args.bundle.display());
         let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
         let loaded = match &args.config {

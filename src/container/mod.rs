@@ -23,6 +23,7 @@ mod lookup;
 mod mounts;
 mod notify;
 pub mod options;
+pub mod outline;
 mod ps;
 mod restore;
 mod run;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::environment::Environment;
+use super::outline::Outline;
 use super::stages;
 use crate::plan::Plan;
 use crate::plan::cgroup::rootless::Tolerance;
@@ -56,6 +57,8 @@ pub struct Create {
     pub bundle: PathBuf,
     /// A file used instead of the bundle's config.json.
     pub config: Option<PathBuf>,
+    /// With a root in it: what is made, in place of a bundle.
+    pub outline: Outline,
     /// Receives the terminal's master side.
     pub console_socket: Option<PathBuf>,
     /// Receives a pidfd of the container's first process.

@@ -15,6 +15,7 @@ pub mod process;
 pub mod resources;
 pub mod seccomp;
 mod strict;
+pub mod template;
 pub mod validate;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,9 @@ use serde::{Deserialize, Serialize};
 pub use load::{
     CONFIG, Loaded, line_of, load, load_bytes, load_file, load_json, load_process, load_text, parse, read_json,
 };
+
+/// The version of the runtime specification.
+pub const VERSION: &str = "1.3.0";
 
 /// config.json.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{linux::IdMapping, null_default};
 
 /// One mount. Options stay text here; `plan::mounts` holds the table of what each means.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mount {
     /// Where, inside the container; relative ones count from `/` (deprecated).

@@ -24,6 +24,7 @@
 
 mod arch;
 mod assemble;
+pub mod docker;
 pub mod filter;
 mod graph;
 mod profile;

@@ -1,6 +1,6 @@
 //! The config.json that `spec` writes: runc's, line by line.
 
-use super::SPEC_VERSION;
+use super::VERSION;
 
 /// Lines that start with `@WORD@` are kept where the word holds.
 const TEMPLATE: &str = include_str!("config.template");
@@ -39,7 +39,7 @@ pub fn config(whom: For, layout: TemplateLayout) -> String {
         None => Some(line),
     });
     kept.fold(String::new(), |text, line| text + line + "\n")
-        .replace("@VERSION@", SPEC_VERSION)
+        .replace("@VERSION@", VERSION)
         .replace("@UID@", &uid.to_string())
         .replace("@GID@", &gid.to_string())
 }

@@ -1,0 +1,270 @@
+//! A container that is described on the command line: its configuration is the one that `spec` writes, and each flag changes
+//! something in it. `spec` makes a file of it; `create` and `run` with `--rootfs` take it as it is.
+//!
+//! Runs in the parent.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::PrettyFormatter;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::cgroup::{Layout, LayoutKind};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::process::environment::ProgramEnvironment;
+use crate::plan::seccomp::{Arch, docker};
+use crate::spec::linux::{Linux, Namespace};
+use crate::spec::mounts::Mount;
+use crate::spec::process::{Capabilities, User};
+use crate::spec::resources::{Cpu, Memory, Pids};
+use crate::spec::seccomp::Seccomp;
+use crate::spec::template::{self, For, TemplateLayout};
+use crate::spec::{self, Loaded, Root, Spec};
+use crate::sys;
+
+/// The period that a number of CPUs is a share of, in microseconds: the kernel's default.
+pub const CPU_PERIOD: u64 = 100_000;
+
+/// What Docker hides besides what `spec` hides: interrupts tell of keys that are pressed (timing), RAPL of what is computed
+/// (CVE-2020-8694).
+const HIDDEN: [&str; 2] = ["/proc/interrupts", "/sys/devices/virtual/powercap"];
+
+/// What the flags say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// The root, in place of a bundle's.
+    pub rootfs: Option<PathBuf>,
+    /// Attach a terminal.
+    pub terminal: Option<bool>,
+    /// The root cannot be written.
+    pub readonly: Option<bool>,
+    /// Bytes of memory, swap included.
+    pub memory: Option<i64>,
+    /// Number of tasks.
+    pub pids: Option<i64>,
+    /// Microseconds of CPU time in each [`CPU_PERIOD`].
+    pub cpu_quota: Option<i64>,
+    /// User and group.
+    pub user: Option<(u32, u32)>,
+    /// `NAME=value`, added to the environment.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// Capabilities, added to those that there are.
+    pub caps: Vec<String>,
+    /// Binds and tmpfs, in the order of the flags; sources as typed.
+    pub mounts: Vec<Mount>,
+    /// Which network.
+    pub network: Option<NetworkChoice>,
+    /// Which filter of system calls.
+    pub seccomp: Option<SeccompChoice>,
+    /// A user namespace with the caller alone in it.
+    pub rootless: bool,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+}
+
+/// `--network`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkChoice {
+    /// One of its own, with nothing in it but a loopback.
+    Own,
+    /// The host's.
+    Host,
+    /// That of this file.
+    Of(PathBuf),
+}
+
+/// `--seccomp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeccompChoice {
+    /// Docker's.
+    Docker,
+    /// None.
+    Unconfined,
+    /// `linux.seccomp` in a file.
+    File(PathBuf),
+}
+
+/// config.json as `spec` writes it: runc's to the letter where no flag says otherwise.
+pub fn file(outline: &Outline) -> Result<Vec<u8>> {
+    let text = begin(outline)?;
+    if (Outline { rootless: outline.rootless, ..Outline::default() }) == *outline {
+        return Ok(text.into_bytes());
+    }
+    let mut spec: Spec = spec::parse(text.as_bytes(), "config.json")?;
+    apply(&mut spec, outline)?;
+    let mut text = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
+    spec.serialize(&mut serializer).at(Stage::Bundle, || "describe the bundle")?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The configuration of a container that is made without a bundle: no terminal, a root that can be written, and Docker's
+/// filter, unless the flags say otherwise.
+pub(super) fn loaded(outline: &Outline) -> Result<Loaded> {
+    let outline = Outline {
+        terminal: outline.terminal.or(Some(false)),
+        readonly: outline.readonly.or(Some(false)),
+        seccomp: outline.seccomp.clone().or(Some(SeccompChoice::Docker)),
+        ..outline.clone()
+    };
+    let mut spec: Spec = spec::parse(begin(&outline)?.as_bytes(), "config.json")?;
+    apply(&mut spec, &outline)?;
+    spec.linux.get_or_insert_default().masked_paths.extend(HIDDEN.map(str::to_owned));
+    let text = serde_json::to_vec(&spec).at(Stage::Bundle, || "describe the container")?;
+    Ok(Loaded { text, spec, warnings: Vec::new() })
+}
+
+/// The text that everything begins with.
+fn begin(outline: &Outline) -> Result<String> {
+    let whom = if outline.rootless {
+        For::Rootless { uid: sys::process::geteuid(), gid: sys::process::getegid() }
+    } else {
+        For::Root
+    };
+    let layout = match Layout::read()?.kind() {
+        LayoutKind::V2 => TemplateLayout::V2,
+        _ => TemplateLayout::V1,
+    };
+    Ok(template::config(whom, layout))
+}
+
+fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
+    if let Some(rootfs) = &outline.rootfs {
+        let root = spec.root.get_or_insert_with(Root::default);
+        root.path = absolute(rootfs, "--rootfs")?;
+    }
+    if let (Some(readonly), Some(root)) = (outline.readonly, &mut spec.root) {
+        root.readonly = readonly;
+    }
+    process(spec, outline)?;
+    if let Some(hostname) = &outline.hostname {
+        spec.hostname = Some(hostname.clone());
+    }
+    for mount in &outline.mounts {
+        let source = match &mount.source {
+            Some(source) if mount.is_bind() => Some(absolute(Path::new(source), "--mount")?),
+            source => source.clone(),
+        };
+        spec.mounts.push(Mount { source, ..mount.clone() });
+    }
+    let linux = spec.linux.get_or_insert_default();
+    limits(linux, outline);
+    if let Some(choice) = &outline.seccomp {
+        linux.seccomp = seccomp(choice)?;
+    }
+    if let Some(choice) = &outline.network {
+        network(&mut linux.namespaces, choice)?;
+        // Only who has the rights over a network may have a sysfs, which shows its devices.
+        let own = linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::Network.name());
+        let ordinary = outline.rootless || sys::process::geteuid() != 0;
+        let (kind, source) = if own || !ordinary { ("sysfs", "sysfs") } else { ("none", "/sys") };
+        for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/sys") {
+            mount.options.retain(|option| option != "rbind");
+            if source == "/sys" {
+                mount.options.insert(0, "rbind".to_owned());
+            }
+            (mount.kind, mount.source) = (Some(kind.to_owned()), Some(source.to_owned()));
+        }
+    }
+    spec::validate::validate(spec)
+}
+
+fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {
+    let process = spec.process.get_or_insert_default();
+    process.terminal = outline.terminal.unwrap_or(process.terminal);
+    if !outline.args.is_empty() {
+        process.args.clone_from(&outline.args);
+    }
+    if let Some((uid, gid)) = outline.user {
+        process.user = User { uid, gid, ..User::default() };
+    }
+    if let Some(cwd) = &outline.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    process.env.extend(outline.env.iter().cloned());
+    // The last of equal names alone: config.json is read by people.
+    process.env = ProgramEnvironment::parse(&process.env)?.vars;
+    let caps = process.capabilities.get_or_insert_with(Capabilities::default);
+    for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
+        set.extend(outline.caps.iter().cloned());
+    }
+    if outline.user.is_some_and(|(uid, _)| uid != 0) {
+        // What was asked for by name is meant for the program, which as another user than root has it by this alone.
+        for set in [&mut caps.inheritable, &mut caps.ambient] {
+            set.extend(outline.caps.iter().cloned());
+        }
+    }
+    Ok(())
+}
+
+fn limits(linux: &mut Linux, outline: &Outline) {
+    if (outline.memory, outline.pids, outline.cpu_quota) == (None, None, None) {
+        return;
+    }
+    let resources = linux.resources.get_or_insert_default();
+    if let Some(limit) = outline.memory {
+        // The same for both together: no swap.
+        resources.memory = Some(Memory { limit: Some(limit), swap: Some(limit), ..Memory::default() });
+    }
+    if let Some(limit) = outline.pids {
+        resources.pids = Some(Pids { limit: Some(limit) });
+    }
+    if let Some(quota) = outline.cpu_quota {
+        resources.cpu = Some(Cpu { quota: Some(quota), period: Some(CPU_PERIOD), ..Cpu::default() });
+    }
+}
+
+fn network(namespaces: &mut Vec<Namespace>, choice: &NetworkChoice) -> Result<()> {
+    let kind = NamespaceKind::Network.name();
+    namespaces.retain(|namespace| namespace.kind != kind);
+    let path = match choice {
+        NetworkChoice::Own => None,
+        NetworkChoice::Host => return Ok(()),
+        NetworkChoice::Of(path) => Some(absolute(path, "--network")?),
+    };
+    namespaces.push(Namespace { kind: kind.to_owned(), path });
+    Ok(())
+}
+
+fn seccomp(choice: &SeccompChoice) -> Result<Option<Seccomp>> {
+    let file = match choice {
+        SeccompChoice::Docker => return Ok(Some(docker::profile(Arch::NATIVE))),
+        SeccompChoice::Unconfined => return Ok(None),
+        SeccompChoice::File(file) => file,
+    };
+    let text = std::fs::read(file).at(Stage::Bundle, || format!("read {}", file.display()))?;
+    let name = file.to_string_lossy();
+    refuse_conditions(&spec::parse(&text, &name)?, &name)?;
+    spec::parse(&text, &name).map(Some)
+}
+
+/// Docker's files say for whom a rule is, which Docker decides before it gives a profile to a runtime. Here every rule would
+/// be for everybody.
+fn refuse_conditions(profile: &serde_json::Value, name: &str) -> Result<()> {
+    let empty = |value: &serde_json::Value| match value {
+        serde_json::Value::Object(object) => object.is_empty(),
+        value => value.is_null(),
+    };
+    let rules = profile["syscalls"].as_array().into_iter().flatten();
+    let mut conditions = rules.flat_map(|rule| [&rule["includes"], &rule["excludes"]]).chain([&profile["archMap"]]);
+    if conditions.all(empty) {
+        return Ok(());
+    }
+    Err(Error::new(Stage::Seccomp, format!("{name} has conditions (includes, excludes, archMap) of Docker's own"))
+        .with_hint(
+            "--seccomp docker is that profile with the conditions decided; a file has what linux.seccomp may have",
+        ))
+}
+
+/// A path that means the same from everywhere.
+fn absolute(path: &Path, flag: &str) -> Result<String> {
+    let path = std::path::absolute(path).at(Stage::Args, || format!("find {}", path.display()))?;
+    let text = path.to_str().ok_or_else(|| Error::new(Stage::Args, format!("{flag} {}: not UTF-8", path.display())))?;
+    Ok(text.to_owned())
+}
