@@ -1,6 +1,8 @@
 //! exec: its flags, and that the process gets what the container's own process gets.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Value, json};
 
@@ -219,6 +221,44 @@ fn a_missing_program() {
     assert!(text.to_lowercase().contains("no such file or directory"), "{text}");
     let text = container.exec(&["/etc/passwd"]).fails();
     assert!(text.to_lowercase().contains("permission denied"), "{text}");
+}
+
+/// What a log record says of it, for whoever reads it with a program.
+#[test]
+fn the_errno_of_a_program_that_is_not_there() {
+    if brisk_only("fields of log records") {
+        return;
+    }
+    let container = idle();
+    let log = container.bundle.dir.join("log");
+    for (program, errno, words) in [
+        ("/no/such", "ENOENT", "stat /no/such: no such file or directory"),
+        ("no-such", "ENOENT", "executable file not found in $PATH"),
+        ("/etc", "EISDIR", "is a directory"),
+        ("/etc/passwd", "EACCES", "permission denied"),
+    ] {
+        let command = ["--log", log.to_str().unwrap(), "--log-format", "json", "exec", &container.id, program];
+        container.call(&command).exits(255);
+        let record: Value = serde_json::from_str(fs::read_to_string(&log).unwrap().lines().last().unwrap()).unwrap();
+        assert_eq!(record["errno"], errno, "{record}");
+        assert!(record["msg"].as_str().unwrap().contains(words), "{record}");
+    }
+}
+
+/// execve(2) knows no encoding, and neither do paths.
+#[test]
+fn arguments_variables_and_directories_need_not_be_utf_8() {
+    if skip_on(&["runc"], "its JSON replaces the bytes") {
+        return;
+    }
+    let container = idle();
+    let odd = |text: &[u8]| OsStr::from_bytes(text).to_owned();
+    fs::create_dir(container.bundle.rootfs().join(odd(b"d\xff"))).unwrap();
+    let mut command = container.command(&["exec", "--env"]);
+    command.arg(odd(b"V=\xfe")).arg("--cwd").arg(odd(b"/d\xff")).arg(&container.id);
+    let script = "printf %s \"$V\" \"$1\"; pwd";
+    let output = command.args(["/bin/sh", "-c", script, "sh"]).arg(odd(b"a\xfdb")).output().unwrap();
+    assert_eq!(output.stdout, b"\xfea\xfdb/d\xff\n", "{output:?}");
 }
 
 #[test]

@@ -3,30 +3,35 @@
 use brisk::plan::process::environment;
 use brisk::plan::process::environment::{Candidate, DEFAULT_PATH, ProgramEnvironment};
 use brisk::proc::passwd;
+use brisk::spec::text::Text;
 
-use crate::{refused, strings};
+use crate::refused;
+
+fn texts(list: &[&str]) -> Vec<Text> {
+    list.iter().copied().map(Text::from).collect()
+}
 
 #[test]
 fn the_last_value_of_a_name_wins() {
-    let env = ProgramEnvironment::parse(&strings(&["A=1", "B=2", "A=3", "C=", "PATHX=/x", "B=a=b"])).expect("valid");
+    let env = ProgramEnvironment::parse(&texts(&["A=1", "B=2", "A=3", "C=", "PATHX=/x", "B=a=b"])).expect("valid");
     assert_eq!(env.vars, ["A=3", "C=", "PATHX=/x", "B=a=b"]);
-    assert_eq!((env.get("A"), env.get("B"), env.get("C"), env.get("D")), (Some("3"), Some("a=b"), Some(""), None));
-    assert_eq!(env.path(), DEFAULT_PATH);
-    assert_eq!(ProgramEnvironment::parse(&strings(&["PATH=/x"])).expect("valid").path(), "/x");
+    assert_eq!(["A", "B", "C", "D"].map(|name| env.get(name)), [Some(&b"3"[..]), Some(b"a=b"), Some(b""), None]);
+    assert_eq!(env.path(), DEFAULT_PATH.as_bytes());
+    assert_eq!(ProgramEnvironment::parse(&texts(&["PATH=/x"])).expect("valid").path(), b"/x");
 }
 
 #[test]
 fn refusals() {
     for (var, want) in [("A", "has no ="), ("", "has no ="), ("=x", "has no name"), ("A=\0", "contains a NUL byte")] {
-        let text = refused(ProgramEnvironment::parse(&strings(&[var])));
+        let text = refused(ProgramEnvironment::parse(&texts(&[var])));
         assert!(text.contains(want), "{text}");
     }
 }
 
 #[test]
 fn the_search_for_the_program() {
-    let take = |path: &str| Candidate::Take(path.to_owned());
-    let refuse = |path: &str| Candidate::Refuse(path.to_owned());
+    let take = |path: &str| Candidate::Take(path.into());
+    let refuse = |path: &str| Candidate::Refuse(path.into());
     let table = [
         ("/bin/sh", "/x", vec![take("/bin/sh")]),
         ("./run", "/x", vec![take("./run")]),
@@ -36,9 +41,9 @@ fn the_search_for_the_program() {
         ("sh", "", vec![refuse("./sh")]),
     ];
     for (name, path, want) in table {
-        assert_eq!(environment::candidates(name, path).expect("valid"), want, "{name} in {path}");
+        assert_eq!(environment::candidates(name.as_bytes(), path.as_bytes()).expect("valid"), want, "{name} in {path}");
     }
-    assert!(refused(environment::candidates("", "/bin")).contains("name is empty"));
+    assert!(refused(environment::candidates(b"", b"/bin")).contains("name is empty"));
 }
 
 #[test]

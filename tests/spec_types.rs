@@ -10,7 +10,7 @@ use crate::fixture;
 
 /// Reads the text as a `T` and writes it again.
 fn through<T: DeserializeOwned + Serialize>(text: &str, name: &str) -> Value {
-    let value: T = serde_json::from_str(text).expect(name);
+    let value: T = brisk::spec::parse(text.as_bytes(), name).expect(name);
     serde_json::to_value(value).expect(name)
 }
 
@@ -147,4 +147,39 @@ fn everything_is_in_the_fixture() {
     // and linux.personality.flags has no valid value. Here are two of intelRdt that 1.2 had (enableCMT, enableMBM), and
     // the six keys of maps (annotations, sysctl, netDevices, rdma, unified).
     assert_eq!(found.len(), 228, "{found:#?}");
+}
+
+/// Every place of a document, as a pointer.
+fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| places(value, &format!("{at}/{key}"), all)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), all));
+        }
+        _ => {}
+    }
+}
+
+/// `null` means what Go's types hold before anything is read. What must not be empty is another matter.
+#[test]
+fn null_is_the_zero_of_every_field() {
+    let text = std::fs::read_to_string(fixture("bundles/everything/config.json")).unwrap();
+    let whole: Value = serde_json::from_str(&text).unwrap();
+    let mut all = Vec::new();
+    places(&whole, "", &mut all);
+    assert!(all.len() > 200, "{}", all.len());
+    for place in &all[1..] {
+        let mut document = whole.clone();
+        *document.pointer_mut(place).unwrap() = Value::Null;
+        if let Err(error) = brisk::spec::parse::<Spec>(document.to_string().as_bytes(), "config.json") {
+            // An object without what it has to have.
+            assert!(error.to_string().contains("missing field"), "{place}: {error}");
+        }
+    }
+    let zeros =
+        r#"{ "ociVersion": null, "process": { "terminal": null, "user": { "uid": null }, "args": ["a", null] } }"#;
+    let spec: Spec = brisk::spec::parse(zeros.as_bytes(), "config.json").unwrap();
+    let process = spec.process.unwrap();
+    assert_eq!((process.terminal, process.user.uid, &process.args[1].lossy()[..]), (false, 0, ""));
 }

@@ -191,8 +191,14 @@ fn kill_without_a_signal_sends_term() {
     wait_for_line(&output, "ready");
     container.call(&["kill", &container.id]).ok();
     wait_for_line(&output, "SIGTERM");
+    // What a script has from a variable that is not set.
+    if skip_on(&["crun"], "an empty name is none") {
+        return;
+    }
+    container.kill("").ok();
+    host::wait_until(|| output.stdout().matches("SIGTERM").count() == 2);
     container_ends(&container, || container.kill("USR2").ok());
-    assert_eq!(output.stdout(), "ready\nSIGTERM\nSIGUSR2\n");
+    assert_eq!(output.stdout(), "ready\nSIGTERM\nSIGTERM\nSIGUSR2\n");
 }
 
 #[test]

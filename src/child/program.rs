@@ -138,9 +138,8 @@ impl Child<'_> {
                     self.inherited.block.fill(slot, found);
                     return Ok(());
                 }
-                Err(trouble) if trouble.errno == Errno::EACCES => last = trouble,
                 // One name stands for itself, so its own error counts.
-                Err(trouble) if candidates.len() == 1 => last = trouble,
+                Err(trouble) if trouble.errno == Errno::EACCES || candidates.len() == 1 => last = trouble,
                 Err(_) => {}
             }
         }
@@ -148,11 +147,11 @@ impl Child<'_> {
     }
 }
 
-/// Whether the path is a file that may be executed. A directory counts as forbidden, as runc words it.
+/// Whether the path is a file that may be executed.
 fn executable(path: &CStr) -> Done {
     let fd = fs::open(fs::CWD, path, libc::O_PATH, 0)?;
     if fs::kind(&fs::stat(fd.as_fd())?) == libc::S_IFDIR {
-        return Err(Errno::EACCES.into());
+        return Err(Errno::EISDIR.into());
     }
     fs::access(fd.as_fd(), c"", libc::X_OK).map_err(|errno| match errno {
         Errno::EACCES if fs::is_noexec(fd.as_fd()) => Trouble::from(errno).with(b"it is on a mount with noexec"),

@@ -15,6 +15,7 @@ use crate::container::outline::{CPU_PERIOD, NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::mounts::Mount;
+use crate::spec::text::Text;
 
 /// Nothing, or what the value must be instead.
 pub type Done = Result<(), Cow<'static, str>>;
@@ -96,6 +97,21 @@ impl Put for &mut String {
 impl Put for &mut Option<String> {
     fn put(self, value: &OsStr) -> Done {
         *self = Some(text(value)?.to_owned()).filter(|text| !text.is_empty());
+        Ok(())
+    }
+}
+
+/// A program takes any bytes.
+impl Put for &mut Vec<Text> {
+    fn put(self, value: &OsStr) -> Done {
+        self.push(value.into());
+        Ok(())
+    }
+}
+
+impl Put for &mut Option<Text> {
+    fn put(self, value: &OsStr) -> Done {
+        *self = (!value.is_empty()).then(|| value.into());
         Ok(())
     }
 }

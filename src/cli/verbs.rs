@@ -184,7 +184,7 @@ verbs! {
     Kill(Kill) "kill", Life, "send a signal to a container's first process",
         [id(set!(Kill(which.name))),
          argument("SIGNAL", Arity::Optional, "name or number of the signal (default: TERM)", set!(Kill(signal)))]
-        = Kill { signal: "TERM".into(), ..Kill::default() };
+        = Kill::default();
     List(ListArgs) "list", Look, "list containers", [] = ListArgs::default();
     Mounts(MountsArgs) "mounts", Inside, "add or remove mounts of a running container",
         [argument("ACTION", Arity::One, "add or remove", set!(Mounts(action))),

@@ -44,7 +44,7 @@ impl Environment {
     /// Tells the program of the sockets that are passed on: they are for pid 1 of the container.
     pub(super) fn tell_sockets(&self, spec: &mut Spec) {
         if let Some(process) = spec.process.as_mut().filter(|_| self.listen_fds != 0) {
-            process.env.extend([format!("LISTEN_FDS={}", self.listen_fds), "LISTEN_PID=1".into()]);
+            process.env.extend([format!("LISTEN_FDS={}", self.listen_fds).into(), "LISTEN_PID=1".into()]);
         }
     }
 

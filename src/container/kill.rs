@@ -16,7 +16,7 @@ enum Whom {
 
 /// Sends a signal.
 pub fn kill(global: &Global, args: &Kill) -> Result<()> {
-    let signal = signal::parse(&args.signal)?;
+    let signal = signal::parse(args.signal.as_deref().unwrap_or("TERM"))?;
     let whom = if args.all { Whom::Everyone } else { Whom::First };
     let ids = select::select(&global.root, &args.which)?;
     select::each(&ids, global.warn, |id| one(&Container::load(&global.root, id)?, signal, whom))

@@ -38,8 +38,8 @@ pub(super) fn directory(global: &Global, id: &str) -> Option<PathBuf> {
 /// Gives the container its socket's place, when somebody wants to be told.
 pub(super) fn offer(global: &Global, id: &str, spec: &mut Spec) {
     let (Some(directory), Some(process)) = (directory(global, id), &mut spec.process) else { return };
-    process.env.retain(|variable| !variable.starts_with("NOTIFY_SOCKET="));
-    process.env.push(format!("NOTIFY_SOCKET={PLACE}/{SOCKET}"));
+    process.env.retain(|variable| !variable.starts_with(b"NOTIFY_SOCKET="));
+    process.env.push(format!("NOTIFY_SOCKET={PLACE}/{SOCKET}").into());
     spec.mounts.push(Mount {
         destination: PLACE.into(),
         kind: Some("bind".into()),

@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::Resources;
+use crate::spec::text::Text;
 use crate::state::Root;
 
 /// What `--manage-cgroups-mode` may be.
@@ -142,7 +143,7 @@ pub struct Exec {
     /// The container's name.
     pub id: String,
     /// The program and its arguments; empty with `process`.
-    pub args: Vec<String>,
+    pub args: Vec<Text>,
     /// process.json.
     pub process: Option<PathBuf>,
     /// Receives the terminal's master side.
@@ -158,9 +159,9 @@ pub struct Exec {
     /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
     pub preserve_fds: u32,
     /// Working directory in the container.
-    pub cwd: Option<String>,
+    pub cwd: Option<Text>,
     /// `NAME=value`, added to the container's.
-    pub env: Vec<String>,
+    pub env: Vec<Text>,
     /// User and group.
     pub user: Option<ExecUser>,
     /// Supplementary groups, added to the container's.
@@ -283,8 +284,8 @@ impl Selection {
 pub struct Kill {
     /// Which containers.
     pub which: Selection,
-    /// Name or number, as typed.
-    pub signal: String,
+    /// Name or number, as typed; TERM where there is none.
+    pub signal: Option<String>,
     /// Every process instead of the first.
     pub all: bool,
 }

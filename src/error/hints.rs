@@ -141,6 +141,13 @@ const HINTS: &[Row] = &[
     (Stage::Exec, None, Errno::ENOEXEC, "the file is not a program for this machine, or a script without a #! line"),
     (
         Stage::Exec,
+        Some(Deed::FindProgram),
+        Errno::EACCES,
+        "it must be a regular file with the x bit for the container's user, on a mount without noexec, and every directory \
+         above it must be searchable: `brisk check BUNDLE` says which",
+    ),
+    (
+        Stage::Exec,
         Some(Deed::Execve),
         Errno::ENOENT,
         "the program's interpreter (its #! line or ELF loader) may be missing in the rootfs",

@@ -145,6 +145,8 @@ pub struct Error {
     object: Option<Box<str>>,
     what: String,
     cause: Option<Cause>,
+    /// What `what` tells in words already.
+    told: Option<Errno>,
     hint: Option<Cow<'static, str>>,
     excerpt: Option<Box<str>>,
 }
@@ -155,12 +157,19 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error that is its own cause. `what` is lower case, with no full stop.
     pub fn new(stage: Stage, what: impl Into<String>) -> Self {
-        Error { stage, deed: None, object: None, what: what.into(), cause: None, hint: None, excerpt: None }
+        Error { stage, deed: None, object: None, what: what.into(), cause: None, told: None, hint: None, excerpt: None }
     }
 
     /// An error caused by a failed system call.
     pub fn errno(stage: Stage, what: impl Into<String>, errno: Errno) -> Self {
         Error { cause: Some(Cause::Errno(errno)), ..Error::new(stage, what) }
+    }
+
+    /// The same error with the errno that its words have told.
+    #[must_use]
+    pub fn told(mut self, errno: Errno) -> Self {
+        self.told = Some(errno);
+        self
     }
 
     /// The same error with a piece of advice.
@@ -214,11 +223,11 @@ impl Error {
 
     /// The errno at the bottom of the chain, where there is one.
     pub fn root_errno(&self) -> Option<Errno> {
-        match self.cause.as_ref()? {
-            Cause::Errno(errno) => Some(*errno),
-            Cause::Io(error) => error.raw_os_error().map(Errno::from_raw),
-            Cause::Json(_) => None,
-            Cause::Error(error) => error.root_errno(),
+        match &self.cause {
+            Some(Cause::Errno(errno)) => Some(*errno),
+            Some(Cause::Io(error)) => error.raw_os_error().map(Errno::from_raw),
+            Some(Cause::Error(error)) => error.root_errno(),
+            Some(Cause::Json(_)) | None => self.told,
         }
     }
 

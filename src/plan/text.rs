@@ -502,20 +502,20 @@ fn cpus(mask: &[u64]) -> String {
 
 /// runc's words: docker and podman tell 126 from 127 by them.
 fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
-    let what = match errno {
+    let plain = || format!("exec: {name:?}");
+    match errno {
         Errno::ENOENT | Errno::ENOTDIR if !name.contains('/') => {
-            return Error::new(Stage::Exec, format!("exec: {name:?}: executable file not found in $PATH"))
-                .with_hint("PATH is that of process.env, and its directories are the container's");
+            Error::new(Stage::Exec, format!("exec: {name:?}: executable file not found in $PATH"))
+                .told(errno)
+                .with_hint("PATH is that of process.env, and its directories are the container's")
         }
-        Errno::EPERM if !detail.is_empty() => format!("exec: {name:?}: cannot run executable {detail}"),
-        Errno::EACCES => {
-            let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-            return Error::new(Stage::Exec, format!("exec: {name:?}: {}{why}", errno_text(errno))).with_hint(
-                "it must be a regular file with the x bit for the container's user, on a mount without noexec, and every \
-                 directory above it must be searchable: `brisk check BUNDLE` says which",
-            );
+        Errno::EPERM if !detail.is_empty() => {
+            Error::new(Stage::Exec, format!("exec: {name:?}: cannot run executable {detail}")).told(errno)
         }
-        errno => format!("exec: {name:?}: stat {name}: {}", errno_text(errno)),
-    };
-    Error::new(Stage::Exec, what)
+        Errno::EACCES if !detail.is_empty() => {
+            Error::new(Stage::Exec, format!("exec: {name:?}: {}: {detail}", errno_text(errno))).told(errno)
+        }
+        Errno::EACCES | Errno::EISDIR => Error::errno(Stage::Exec, plain(), errno),
+        errno => Error::errno(Stage::Exec, format!("exec: {name:?}: stat {name}"), errno),
+    }
 }

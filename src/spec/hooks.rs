@@ -2,29 +2,27 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::null_default;
-
 /// The six lists of hooks.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hooks {
     /// Runtime namespace, after the namespaces exist, before pivot_root (deprecated).
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prestart: Vec<Hook>,
     /// Runtime namespace, after `prestart`.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub create_runtime: Vec<Hook>,
     /// Container namespace with the host's root, before pivot_root.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub create_container: Vec<Hook>,
     /// Container namespace, after `start`, before the program.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub start_container: Vec<Hook>,
     /// Runtime namespace, after the program has started.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
     /// Runtime namespace, after the container is deleted.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
 }
 
@@ -34,7 +32,7 @@ pub struct Hook {
     /// Absolute path in the namespace the hook runs in.
     pub path: String,
     /// argv, with `argv[0]`; the path alone when empty.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// The whole environment. `None` inherits the container process's for startContainer.
     #[serde(skip_serializing_if = "Option::is_none")]

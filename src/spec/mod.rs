@@ -16,6 +16,7 @@ pub mod resources;
 pub mod seccomp;
 mod strict;
 pub mod template;
+pub mod text;
 pub mod validate;
 
 use std::collections::BTreeMap;
@@ -49,13 +50,13 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domainname: Option<String>,
     /// Mounts, in order.
-    #[serde(default, deserialize_with = "null_default")]
+    #[serde(default)]
     pub mounts: Vec<mounts::Mount>,
     /// Lifecycle hooks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hooks: Option<hooks::Hooks>,
     /// Arbitrary metadata.
-    #[serde(default, deserialize_with = "null_default")]
+    #[serde(default)]
     pub annotations: BTreeMap<String, String>,
     /// Those annotations that are followed. Not part of config.json, whose authors cannot decide it: none are until
     /// [`annotations::Trust`] is applied.
@@ -74,13 +75,4 @@ pub struct Root {
     /// Mount the root read-only.
     #[serde(default)]
     pub readonly: bool,
-}
-
-/// Go writes an empty list or map as `null`; it means the same as a missing one.
-pub(crate) fn null_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::null_default;
+use super::text::Text;
 
 /// The process to run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -18,22 +18,22 @@ pub struct Process {
     #[serde(default)]
     pub user: User,
     /// argv; the program is looked up in PATH of `env`.
-    #[serde(default, deserialize_with = "null_default")]
-    pub args: Vec<String>,
+    #[serde(default)]
+    pub args: Vec<Text>,
     /// Windows only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command_line: Option<String>,
     /// The whole environment, `NAME=value`; the last of equal names wins.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<Text>,
     /// Working directory, absolute, inside the root.
     #[serde(default)]
-    pub cwd: String,
+    pub cwd: Text,
     /// The five capability sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// Resource limits.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rlimits: Vec<Rlimit>,
     /// Set no_new_privs.
     #[serde(default)]
@@ -75,7 +75,7 @@ pub struct User {
     pub gid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub additional_gids: Vec<u32>,
     /// Windows only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,15 +87,10 @@ pub struct User {
 #[serde(default)]
 #[expect(missing_docs, reason = "names and meaning are capabilities(7)'s")]
 pub struct Capabilities {
-    #[serde(deserialize_with = "null_default")]
     pub bounding: Vec<String>,
-    #[serde(deserialize_with = "null_default")]
     pub effective: Vec<String>,
-    #[serde(deserialize_with = "null_default")]
     pub inheritable: Vec<String>,
-    #[serde(deserialize_with = "null_default")]
     pub permitted: Vec<String>,
-    #[serde(deserialize_with = "null_default")]
     pub ambient: Vec<String>,
 }
 
@@ -118,7 +113,7 @@ pub struct Scheduler {
     pub nice: i32,
     #[serde(default)]
     pub priority: i32,
-    #[serde(default, deserialize_with = "null_default")]
+    #[serde(default)]
     pub flags: Vec<String>,
     #[serde(default)]
     pub runtime: u64,

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::null_default;
-
 /// `linux.seccomp`. Names are kept as text: `plan::seccomp` knows which exist.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,7 +12,7 @@ pub struct Seccomp {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
     /// `SCMP_ARCH_*`, in addition to the native architecture.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
     /// `SECCOMP_FILTER_FLAG_*`. `None` and an empty list differ: runc adds SPEC_ALLOW to the former.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +24,7 @@ pub struct Seccomp {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener_metadata: Option<String>,
     /// The rules.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub syscalls: Vec<Rule>,
 }
 
@@ -35,7 +33,7 @@ pub struct Seccomp {
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// System call names; at least one.
-    #[serde(default, deserialize_with = "null_default")]
+    #[serde(default)]
     pub names: Vec<String>,
     /// `SCMP_ACT_*`.
     pub action: String,
@@ -43,7 +41,7 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno_ret: Option<u32>,
     /// Conditions that must all hold, except that several on one argument are alternatives, as in runc.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Arg>,
 }
 

@@ -2,10 +2,12 @@
 //!
 //! What serde derives also takes a list, whose items become the fields in the order they have in our source:
 //! `"process": [false, …]` would be read as if it meant something. Everything is handed on to serde_json as it is, but
-//! for structures, which are asked for as maps. On the way it is noticed when a structure does not know a field.
+//! for structures, which are asked for as maps, and for `null`, which is what Go leaves of a value that was never set: zero,
+//! `false`, an empty text, list or object. On the way it is noticed when a structure does not know a field.
 
 use std::cell::{Cell, RefCell};
 
+use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Wraps a deserializer, a visitor, a seed or an access, so that everything below is wrapped, too.
@@ -100,6 +102,34 @@ macro_rules! hand_on {
     };
 }
 
+/// Methods that take `null` for the zero of what they are asked for.
+macro_rules! or_zero {
+    ($($method:ident: $visitor:ident => $zero:expr;)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            struct OrZero<'n, V>(V, &'n Notes);
+
+            impl<'de, V: Visitor<'de>> Visitor<'de> for OrZero<'_, V> {
+                type Value = V::Value;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    self.0.expecting(f)
+                }
+
+                fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
+                    let $visitor = self.0;
+                    $zero
+                }
+
+                fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+                    deserializer.$method(Strict(self.0, self.1))
+                }
+            }
+
+            self.0.deserialize_option(OrZero(visitor, self.1))
+        })*
+    };
+}
+
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
     type Error = D::Error;
 
@@ -109,9 +139,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.1.with(|details| details.fields.push(fields));
-        let done = self.0.deserialize_map(Strict(visitor, self.1));
-        self.1.with(|details| {
+        let notes = self.1;
+        notes.with(|details| details.fields.push(fields));
+        let done = self.deserialize_map(visitor);
+        notes.with(|details| {
             details.fields.pop();
         });
         done
@@ -127,12 +158,23 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
         self.0.deserialize_identifier(Key(visitor, self.1))
     }
 
+    or_zero! {
+        deserialize_bool: visitor => visitor.visit_bool(false);
+        deserialize_i32: visitor => visitor.visit_i32(0);
+        deserialize_i64: visitor => visitor.visit_i64(0);
+        deserialize_u16: visitor => visitor.visit_u16(0);
+        deserialize_u32: visitor => visitor.visit_u32(0);
+        deserialize_u64: visitor => visitor.visit_u64(0);
+        deserialize_string: visitor => visitor.visit_borrowed_str("");
+        deserialize_seq: visitor => visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<()>()));
+        deserialize_map: visitor => visitor.visit_map(MapDeserializer::new(std::iter::empty::<((), ())>()));
+    }
+
+    // Of these no type here has any but options.
     hand_on! {
-        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
-        deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
-        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
-        deserialize_bytes() deserialize_byte_buf() deserialize_option() deserialize_unit() deserialize_seq()
-        deserialize_map()
+        deserialize_any() deserialize_i8() deserialize_i16() deserialize_i128() deserialize_u8() deserialize_u128()
+        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_bytes() deserialize_byte_buf()
+        deserialize_option() deserialize_unit()
         deserialize_unit_struct(name: &'static str)
         deserialize_newtype_struct(name: &'static str)
         deserialize_tuple(len: usize)

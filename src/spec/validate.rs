@@ -49,7 +49,7 @@ pub fn validate_process(process: &Process) -> Result<()> {
     if process.cwd.is_empty() {
         return bad("process.cwd", "process.cwd must not be empty");
     }
-    if !process.cwd.starts_with('/') {
+    if !process.cwd.starts_with(b"/") {
         return bad("process.cwd", format!("process.cwd {:?} must be an absolute path", process.cwd));
     }
     let user = &process.user;

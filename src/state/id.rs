@@ -11,7 +11,7 @@ pub fn check_id(id: &str) -> Result<()> {
         [] => false,
     };
     if !valid {
-        return Err(Error::new(Stage::Args, format!("invalid container id {id:?}"))
+        return Err(Error::new(Stage::Args, format!("invalid container ID format: {id:?}"))
             .with_hint("an id is made of letters, digits and _ + - . and does not start with a dot"));
     }
     if id.len() > 255 {

@@ -9,6 +9,7 @@ use super::who::Who;
 use crate::container::create::Preview;
 use crate::plan::namespace::idmap::{IdKind, IdMaps};
 use crate::plan::op::SetupOp;
+use crate::plan::process::environment::DEFAULT_PATH;
 use crate::plan::rootfs::options;
 use crate::proc::file;
 use crate::spec::hooks::Hook;
@@ -146,7 +147,7 @@ fn covers(tree: &Tree, index: usize, mount: &Mount, bundle: &Path) -> Option<Mis
 }
 
 fn cwd(planned: &Preview, tree: &Tree) -> Option<Misfit> {
-    let path = &planned.spec.process.as_ref()?.cwd;
+    let path = &*planned.spec.process.as_ref()?.cwd.lossy();
     match tree.find(path) {
         Ok(found) if found.kind() == libc::S_IFDIR => None,
         Ok(_) => Some(Misfit::error("process.cwd", format!("{path} is not a directory"))),
@@ -171,13 +172,13 @@ fn programs(planned: &Preview, tree: &Tree) -> Vec<Misfit> {
             if path.starts_with('/') {
                 path.into_owned()
             } else {
-                format!("{}/{path}", process.cwd.trim_end_matches('/'))
+                format!("{}/{path}", process.cwd.lossy().trim_end_matches('/'))
             }
         };
         let candidates: Vec<String> = candidates.iter().map(from_cwd).collect();
-        let path = process.env.iter().rev().find_map(|var| var.strip_prefix("PATH="));
-        let path = path.unwrap_or(crate::plan::process::environment::DEFAULT_PATH);
-        if let Err(obstacle) = program::first(tree, &name.to_string_lossy(), path, &candidates) {
+        let path = process.env.iter().rev().find_map(|var| var.strip_prefix(b"PATH="));
+        let path = String::from_utf8_lossy(path.unwrap_or(DEFAULT_PATH.as_bytes()));
+        if let Err(obstacle) = program::first(tree, &name.to_string_lossy(), &path, &candidates) {
             found.push(obstructed("process.args[0]".to_owned(), obstacle));
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result, Stage};
+use crate::spec::text::Text;
 
 /// PATH of a program whose environment has none.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -11,23 +12,23 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramEnvironment {
     /// `NAME=value`, each name once.
-    pub vars: Vec<String>,
+    pub vars: Vec<Text>,
 }
 
 impl ProgramEnvironment {
     /// Reads `process.env`. The last value of a name wins and keeps its place in the order, as in runc 1.3.
-    pub fn parse(list: &[String]) -> Result<Self> {
+    pub fn parse(list: &[Text]) -> Result<Self> {
         let bad = |what: String| Err(Error::new(Stage::Bundle, format!("environment variable {what}")));
         // Not hashed: the keys of a hash come from getrandom(2), and std panics when that fails.
         let mut seen = BTreeSet::new();
         let mut vars = Vec::with_capacity(list.len());
         for var in list.iter().rev() {
-            match var.split_once('=') {
+            match var.iter().position(|byte| *byte == b'=') {
                 None => return bad(format!("{var:?} has no =")),
-                Some(("", _)) => return bad(format!("{var:?} has no name")),
-                Some((name, _)) if var.contains('\0') => return bad(format!("{name:?} contains a NUL byte")),
-                Some((name, _)) => {
-                    if seen.insert(name) {
+                Some(0) => return bad(format!("{var:?} has no name")),
+                Some(_) if var.contains(&0) => return bad(format!("{var:?} contains a NUL byte")),
+                Some(end) => {
+                    if seen.insert(&var[..end]) {
                         vars.push(var.clone());
                     }
                 }
@@ -38,13 +39,13 @@ impl ProgramEnvironment {
     }
 
     /// The value of `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.vars.iter().find_map(|var| var.strip_prefix(name)?.strip_prefix('='))
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.vars.iter().find_map(|var| var.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }
 
     /// PATH, or the default.
-    pub fn path(&self) -> &str {
-        self.get("PATH").unwrap_or(DEFAULT_PATH)
+    pub fn path(&self) -> &[u8] {
+        self.get("PATH").unwrap_or(DEFAULT_PATH.as_bytes())
     }
 }
 
@@ -52,25 +53,29 @@ impl ProgramEnvironment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Candidate {
     /// May be executed.
-    Take(String),
+    Take(Vec<u8>),
     /// Found through a relative element of PATH: if it is there, it ends the search with an error (as Go's
     /// exec.LookPath), since anyone who can write the working directory could have put it there.
-    Refuse(String),
+    Refuse(Vec<u8>),
 }
 
 /// Where to look for program `name`, in order. A name with a slash stands for itself, counted from the
 /// working directory.
-pub fn candidates(name: &str, path: &str) -> Result<Vec<Candidate>> {
+pub fn candidates(name: &[u8], path: &[u8]) -> Result<Vec<Candidate>> {
     if name.is_empty() {
         return Err(Error::new(Stage::Bundle, "process.args: the program's name is empty"));
     }
-    if name.contains('/') {
+    if name.contains(&b'/') {
         return Ok(vec![Candidate::Take(name.to_owned())]);
     }
-    let candidate = |dir: &str| match dir {
-        "" => Candidate::Refuse(format!("./{name}")),
-        dir if dir.starts_with('/') => Candidate::Take(format!("{}/{name}", dir.trim_end_matches('/'))),
-        dir => Candidate::Refuse(format!("{dir}/{name}")),
+    let in_dir = |dir: &[u8]| [dir, b"/", name].concat();
+    let candidate = |dir: &[u8]| match dir {
+        b"" => Candidate::Refuse(in_dir(b".")),
+        [b'/', ..] => {
+            let end = dir.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+            Candidate::Take(in_dir(&dir[..end]))
+        }
+        dir => Candidate::Refuse(in_dir(dir)),
     };
-    Ok(path.split(':').map(candidate).collect())
+    Ok(path.split(|byte| *byte == b':').map(candidate).collect())
 }

@@ -22,6 +22,7 @@ use crate::spec::annotations;
 use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
+use crate::spec::text::Text;
 use crate::sys::cred::CapMasks;
 use crate::wire::SyncPoint;
 
@@ -31,7 +32,7 @@ const WEAK_PERSONALITY: u64 =
     (libc::ADDR_NO_RANDOMIZE | libc::ADDR_COMPAT_LAYOUT | libc::MMAP_PAGE_ZERO | libc::READ_IMPLIES_EXEC) as u64;
 
 /// What waits in place of a program.
-static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| Process { cwd: "/".to_owned(), ..Process::default() });
+static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| Process { cwd: "/".into(), ..Process::default() });
 
 /// argv and environment.
 #[derive(Debug, Default)]
@@ -137,9 +138,9 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
     if startup.groups == Groups::Set {
         ops.push(SetupOp::Groups(process.user.additional_gids.clone()));
     }
-    let cwd = process.cwd.trim_start_matches('/');
+    let cwd = from_root(&process.cwd);
     ops.push(SetupOp::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
-    if environment.get("HOME").is_none_or(str::is_empty) {
+    if environment.get("HOME").is_none_or(<[u8]>::is_empty) {
         ops.push(SetupOp::Home(process.user.uid));
     }
     let (uid, gid) = (process.user.uid, process.user.gid);
@@ -155,7 +156,7 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
             let (Candidate::Take(path) | Candidate::Refuse(path)) = candidate;
             found.push(c_string(path, "process.args")?);
         }
-        let name = c_string(name.as_str(), "process.args")?;
+        let name = c_string(&name[..], "process.args")?;
         ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: sets.effective });
     }
     if uid != 0 || startup.userns {
@@ -176,10 +177,14 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
         ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(SetupOp::Rlimit));
     }
     credentials(startup, &sets, draft)?;
-    let strings =
-        |list: &[String], field| list.iter().map(|text| c_string(text.as_str(), field)).collect::<Result<Vec<_>>>();
-    let vars: Vec<String> = environment.vars.into_iter().filter(|var| var != "HOME=").collect();
+    let strings = |list: &[Text], field| list.iter().map(|text| c_string(&text[..], field)).collect::<Result<Vec<_>>>();
+    let vars: Vec<Text> = environment.vars.into_iter().filter(|var| *var != "HOME=").collect();
     Ok(ExecStrings { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
+}
+
+/// A path in the container, from its root.
+pub(super) fn from_root(path: &[u8]) -> &[u8] {
+    &path[path.iter().take_while(|byte| **byte == b'/').count()..]
 }
 
 /// Whether a label has to be written for an LSM.

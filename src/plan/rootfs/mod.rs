@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path};
 use super::op::{Below, ConsoleNode, EndLink, Enter, HookKind, Leads, LinkRule, MountSource, Reach, SetupOp, Terminal};
-use super::process::hooks;
+use super::process::{from_root, hooks};
 use super::step::{Mounts, Step};
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
@@ -238,10 +238,9 @@ fn device(input: &Input<'_>, node: &devices::DeviceNode, draft: &mut Draft) -> R
 
 /// A working directory that is missing is made, as runc does, while the root can still be written.
 fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
-    let cwd = input.spec.process.as_ref().map_or("/", |process| process.cwd.as_str());
-    let relative = cwd.trim_matches('/');
-    if !relative.is_empty() {
-        draft.setup.push(SetupOp::OpenDir(c_string(relative, "process.cwd")?));
+    let cwd = input.spec.process.as_ref().map_or(&b"/"[..], |process| &process.cwd);
+    if let Some(last) = cwd.iter().rposition(|byte| *byte != b'/') {
+        draft.setup.push(SetupOp::OpenDir(c_string(from_root(&cwd[..=last]), "process.cwd")?));
     }
     Ok(())
 }
