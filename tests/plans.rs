@@ -176,6 +176,7 @@ fn exec_in_each_engine_container() {
             preserve_fds: 0,
             orphan: Orphan::LivesOn,
             entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
+            gained_namespaces: 0,
             terminal: Terminal::None,
             rdt: Vec::new(),
         };

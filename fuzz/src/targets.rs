@@ -109,6 +109,7 @@ fn exec_options(remaining: Remaining) -> exec::ExecOptions {
         preserve_fds: 0,
         orphan: Orphan::LivesOn,
         entry,
+        gained_namespaces: 0,
         terminal: Terminal::None,
         rdt: Vec::new(),
     }

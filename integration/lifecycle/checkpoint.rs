@@ -252,6 +252,53 @@ fn a_mount_point_that_criu_would_misread_is_refused() {
     container.assert_nothing_left();
 }
 
+/// `create` had made them, and whoever moves a container to another host does not move what is bound.
+#[test]
+fn mount_points_in_bound_directories_are_made_again() {
+    if skip_without_criu() {
+        return;
+    }
+    let bundle = Bundle::idle();
+    let (outer, inner) = (bundle.host_dir("outer"), bundle.host_dir("inner"));
+    std::fs::write(inner.join("inner"), "inner\n").unwrap();
+    // A source that is counted from the bundle.
+    std::fs::write(bundle.dir.join("source"), "file\n").unwrap();
+    let container = bundle
+        .mount("bind", outer.to_str().unwrap(), "/outer", &["rbind", "rw"])
+        .mount("bind", inner.to_str().unwrap(), "/outer/a/b", &["bind"])
+        .mount("bind", "source", "/outer/file", &["bind"])
+        .container();
+    container.up();
+    let images = images(&container);
+    checkpoint(&container, &[]);
+    std::fs::remove_dir_all(outer.join("a")).unwrap();
+    std::fs::remove_file(outer.join("file")).unwrap();
+    let mut command = container.command(&restore(&container, images.to_str().unwrap(), &["--detach"]));
+    command.current_dir("/");
+    process::run(command).ok();
+    assert_eq!(container.exec(&["cat", "/outer/a/b/inner", "/outer/file"]).ok().stdout(), "inner\nfile\n");
+}
+
+/// CRIU gives what it restores a time namespace, whatever config.json says.
+#[test]
+fn an_added_process_is_in_the_namespaces_that_criu_has_made() {
+    if skip_without_criu() {
+        return;
+    }
+    let container = counter();
+    container.up();
+    counts_beyond(&container, 1);
+    let images = images(&container);
+    checkpoint(&container, &[]);
+    container.call(&restore(&container, images.to_str().unwrap(), &["--detach"])).ok();
+    let first = container.pid().to_string();
+    let script = "cd /proc/self/ns; for kind in cgroup ipc mnt net pid time user uts; do readlink $kind; done";
+    let added = container.exec(&["/bin/sh", "-c", script]).ok().stdout();
+    let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+    let own = kinds.map(|kind| std::fs::read_link(format!("/proc/{first}/ns/{kind}")).unwrap());
+    assert_eq!(added.lines().map(PathBuf::from).collect::<Vec<_>>(), own);
+}
+
 #[test]
 fn a_failure_leaves_the_container_or_nothing() {
     if brisk_only("the texts are its own") {

@@ -386,6 +386,7 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         init: None,
         outcome: None,
         pid_namespace: if own_pid { PidNamespace::Own } else { PidNamespace::Shared },
+        gained_namespaces: 0,
         host_mounts: host_mounts::find(spec, &rootfs)?,
         added_mounts: Vec::new(),
         inherits_keyring: args.no_new_keyring,

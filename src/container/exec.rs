@@ -100,6 +100,7 @@ fn join(
         preserve_fds: global.environment.preserved(args.preserve_fds),
         keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
         entry: entry(global, &host, cgroup.as_ref()),
+        gained_namespaces: container.record.gained_namespaces,
         terminal: console.terminal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };

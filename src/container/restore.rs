@@ -30,12 +30,14 @@ use crate::host::Host;
 use crate::launch;
 use crate::plan::Plan;
 use crate::plan::ProgramStart;
-use crate::plan::namespace::Namespaces;
+use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{HookKind, Terminal};
 use crate::plan::process::hooks;
+use crate::plan::rootfs::options;
 use crate::plan::step::Step;
 use crate::proc;
 use crate::spec::Spec;
+use crate::spec::mounts::Mount;
 use crate::state::{self, CONFIG, CRIU_ROOT, Dir, ProcessId, Wait};
 use crate::sys::path::{Missing, resolve_or_make};
 use crate::sys::{fs, process, socket};
@@ -72,9 +74,10 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let terminal = Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now, terminal, &host)?;
+    let record = record(&create, &bundle, &plan)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist(&global.root, &args.id)) };
-    let mut container = Container { record: record(&create, &bundle, &plan)?, dir };
+    let mut container = Container { record, dir };
     let mut restoring = Restoring {
         global,
         args,
@@ -125,7 +128,7 @@ impl Restoring<'_> {
     fn bring_back(&mut self, container: &mut Container) -> Result<()> {
         container.dir.save(&container.record)?;
         container.dir.write(CONFIG, self.bundle.text())?;
-        make_mount_points(&container.record.rootfs, self.bundle.spec())?;
+        make_mount_points(&container.record.rootfs, self.bundle.spec(), self.bundle.dir())?;
         // In CRIU's mount namespace only: it wants a mount point whose parent nothing covers.
         let root = self.global.root.path().join(&self.args.id).join(OsStr::from_bytes(CRIU_ROOT.to_bytes()));
         fs::mkdir(container.dir.fd(), CRIU_ROOT, 0o755).at(Stage::Criu, || format!("make {}", root.display()))?;
@@ -253,6 +256,7 @@ impl Restoring<'_> {
         self.pid = Some(pid);
         let record = &mut container.record;
         record.init = Some(ProcessId::of(pid)?);
+        record.gained_namespaces = gained(self.bundle.spec(), pid)?;
         if let Some(cgroup) = &self.cgroup {
             record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
         }
@@ -312,24 +316,44 @@ fn cgroups_of(pid: i32) -> Result<Vec<(String, String)>> {
     Ok(roots.collect())
 }
 
-/// CRIU mounts, but does not make what it mounts on. What lies below another mount comes with that one.
-fn make_mount_points(rootfs: &str, spec: &Spec) -> Result<()> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    let root = fs::open(fs::CWD, &c_string(Path::new(rootfs))?, flags, 0)
-        .at(Stage::Rootfs, || format!("open the root file system {rootfs}"))?;
+/// The namespaces of a process that are not ours, and that config.json does not name.
+fn gained(spec: &Spec, pid: i32) -> Result<u64> {
+    let named = Namespaces::parse(spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default())?;
+    let mut gained = 0;
+    for kind in NamespaceKind::ALL.into_iter().filter(|kind| !named.contains(*kind)) {
+        let read = |of: &str| {
+            let path = format!("/proc/{of}/ns/{}", kind.proc_name());
+            std::fs::read_link(&path).at(Stage::Namespace, || format!("read {path}"))
+        };
+        if read("self")? != read(&pid.to_string())? {
+            gained |= kind.flag();
+        }
+    }
+    Ok(gained)
+}
+
+/// CRIU mounts, but does not make what it mounts on. What a file system of the container's own held it brings back; what lies
+/// in a bind mount is made in its source.
+fn make_mount_points(rootfs: &str, spec: &Spec, bundle: &Path) -> Result<()> {
     for (index, mount) in spec.mounts.iter().enumerate() {
         let dest = mount.destination.trim_matches('/');
-        let below = |other: &crate::spec::mounts::Mount| {
-            let other = other.destination.trim_matches('/');
-            dest.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
+        let below = |other: &Mount| dest.strip_prefix(other.destination.trim_matches('/'))?.strip_prefix('/');
+        // The last one that was mounted there is what is seen.
+        let covering = spec.mounts[..index].iter().rev().find_map(|other| Some((other, below(other)?)));
+        let (place, dest) = match covering {
+            None => (PathBuf::from(rootfs), dest),
+            Some((other, rest)) if other.is_bind() && !options::parse(&other.options)?.is_read_only() => {
+                (bundle.join(other.source.as_deref().unwrap_or_default()), rest)
+            }
+            Some(_) => continue,
         };
-        if spec.mounts[..index].iter().any(below) {
-            continue;
-        }
-        let source = mount.source.as_deref().unwrap_or_default();
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let place = fs::open(fs::CWD, &c_string(&place)?, flags, 0)
+            .at(Stage::Rootfs, || format!("open {} for mount points", place.display()))?;
+        let source = bundle.join(mount.source.as_deref().unwrap_or_default());
         let is_file = mount.is_bind() && std::fs::metadata(source).is_ok_and(|metadata| !metadata.is_dir());
         let (missing, mode) = if is_file { (Missing::File, 0o644) } else { (Missing::Directory, 0o755) };
-        resolve_or_make(root.as_fd(), &c_string(Path::new(dest))?, missing, mode, 0)
+        resolve_or_make(place.as_fd(), &c_string(Path::new(dest))?, missing, mode, 0)
             .at(Stage::Rootfs, || format!("make the mount point {}", mount.destination))?;
     }
     Ok(())

@@ -31,6 +31,8 @@ pub struct ExecOptions {
     pub keyring: Keyring,
     /// How it gets into the container's cgroup, where there is one.
     pub entry: Entry,
+    /// Namespaces (`CLONE_NEW*`) of the container's first process that config.json does not name.
+    pub gained_namespaces: u64,
     /// Its terminal.
     pub terminal: Terminal,
     /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
@@ -46,7 +48,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     let all = NamespaceKind::ALL
         .into_iter()
         .filter(|kind| namespaces.contains(*kind))
-        .fold(0, |flags, kind| flags | kind.flag());
+        .fold(options.gained_namespaces, |flags, kind| flags | kind.flag());
     if process::has_labels(process) {
         // Before anything is joined: in a user namespace the launcher, whose pid namespace is still the host's,
         // could not mount proc (EPERM).

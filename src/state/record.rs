@@ -77,6 +77,10 @@ pub struct Record {
     /// Whether the first process takes the others with it.
     #[serde(default)]
     pub pid_namespace: PidNamespace,
+    /// Namespaces (`CLONE_NEW*`) that it has and config.json does not name: CRIU gives what it restores a time namespace of
+    /// its own, for clocks that go on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gained_namespaces: u64,
     /// Where its mounts are when it has no mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_mounts: Option<HostMounts>,
@@ -101,6 +105,11 @@ pub struct Record {
     /// Its resource control group (Intel RDT), as `cgroup::rdt` saved it; null without one.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub rdt: serde_json::Value,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(flags: &u64) -> bool {
+    *flags == 0
 }
 
 impl Record {

@@ -243,6 +243,11 @@ impl MountOptions {
         (MountAttr { set, clear, ..MountAttr::default() }, unnamed)
     }
 
+    /// Whether nothing can be written through the mount.
+    pub fn is_read_only(&self) -> bool {
+        (self.attr_set | self.rec_set) & attr::RDONLY != 0
+    }
+
     fn apply(&mut self, effect: Effect) {
         self.named |= match effect {
             SetAttr(reach, _) | ClearAttr(reach, _) | SetAtime(reach, _) | ClearAtime(reach, _) => reach == One,
