@@ -179,15 +179,16 @@ fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {
     let process = spec.process.get_or_insert_default();
     process.terminal = outline.terminal.unwrap_or(process.terminal);
     if !outline.args.is_empty() {
-        process.args.clone_from(&outline.args);
+        // A configuration is JSON, so these are UTF-8.
+        process.args = outline.args.iter().map(|arg| arg.as_str().into()).collect();
     }
     if let Some((uid, gid)) = outline.user {
         process.user = User { uid, gid, ..User::default() };
     }
     if let Some(cwd) = &outline.cwd {
-        process.cwd.clone_from(cwd);
+        process.cwd = cwd.as_str().into();
     }
-    process.env.extend(outline.env.iter().cloned());
+    process.env.extend(outline.env.iter().map(|variable| variable.as_str().into()));
     // The last of equal names alone: config.json is read by people.
     process.env = ProgramEnvironment::parse(&process.env)?.vars;
     let caps = process.capabilities.get_or_insert_with(Capabilities::default);

@@ -84,6 +84,8 @@ impl<'de> Deserialize<'de> for Text {
 
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.lossy())
+        let text =
+            std::str::from_utf8(&self.0).map_err(|_| serde::ser::Error::custom("not UTF-8, as JSON has to be"))?;
+        serializer.serialize_str(text)
     }
 }
