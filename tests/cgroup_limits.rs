@@ -8,7 +8,7 @@ use brisk::plan::cgroup::files::{self, Capacity, Zero};
 use brisk::plan::cgroup::io::io_weight;
 use brisk::plan::cgroup::limits::limits;
 use brisk::plan::cgroup::memory::swap_max;
-use brisk::plan::cgroup::update::{merge, update};
+use brisk::plan::cgroup::update::{DeviceRules, merge, update};
 use brisk::plan::cgroup::{CgroupOptions, Devices, Need, Phase, Privilege, plan};
 use brisk::spec::resources::Resources;
 
@@ -250,7 +250,7 @@ fn docker_updates_touch_only_what_they_set() {
     );
     let docker = r#"{"memory":{"limit":0,"reservation":0,"kernel":0},
         "cpu":{"shares":0,"quota":0,"period":0,"cpus":"0"},"blockIO":{"weight":0}}"#;
-    let plan = update(&current, &resources(docker), &v2()).unwrap();
+    let plan = update(&current, &resources(docker), &v2(), DeviceRules::Keep).unwrap();
     let files: Vec<&str> = plan.writes.iter().map(|w| w.file.as_str()).collect();
     assert_eq!(files, ["cpuset.cpus"]);
     let mut wanted = current.clone();
@@ -263,7 +263,7 @@ fn docker_updates_touch_only_what_they_set() {
 fn an_update_completes_pairs_from_what_is_in_force() {
     let current = resources(r#"{"memory":{"limit":1000,"swap":3000},"cpu":{"quota":20000,"period":50000}}"#);
     let lines = |json: &str| -> Vec<String> {
-        let plan = update(&current, &resources(json), &v2()).unwrap();
+        let plan = update(&current, &resources(json), &v2(), DeviceRules::Keep).unwrap();
         plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect()
     };
     assert_eq!(lines(r#"{"cpu":{"quota":30000}}"#), ["cpu.max=30000 50000"]);
@@ -278,7 +278,7 @@ fn an_update_completes_pairs_from_what_is_in_force() {
 #[test]
 fn shares_come_back_when_a_container_is_no_longer_idle() {
     let lines = |current: &str, change: &str| -> Vec<String> {
-        let plan = update(&resources(current), &resources(change), &host("v1")).unwrap();
+        let plan = update(&resources(current), &resources(change), &host("v1"), DeviceRules::Keep).unwrap();
         plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect()
     };
     let (busy, idle) = (r#"{"cpu":{"shares":512}}"#, r#"{"cpu":{"shares":512,"idle":1}}"#);
@@ -309,7 +309,7 @@ fn device_rules_and_weights_merge_by_number() {
 #[test]
 fn check_before_update_is_a_check_of_updates_on_v2() {
     let change = resources(r#"{"memory":{"limit":1000,"swap":3000,"checkBeforeUpdate":true}}"#);
-    let checks = |layout: &Layout| update(&Resources::default(), &change, layout).unwrap().checks;
+    let checks = |layout: &Layout| update(&Resources::default(), &change, layout, DeviceRules::Keep).unwrap().checks;
     let limits: Vec<_> = checks(&v2()).iter().map(|c| (c.file.clone(), c.limit)).collect();
     assert_eq!(limits, [("memory.current".to_owned(), 3000), ("memory.current".to_owned(), 1000)]);
     // The v1 kernel itself refuses a limit below the usage.

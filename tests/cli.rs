@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use brisk::cli::args::{EventsArgs, Format, GlobalFlags, ListArgs, MountsAction, PlanArgs, PsArgs, SpecArgs};
-use brisk::cli::flags::{self, Flag, Value};
+use brisk::cli::args::{EventsArgs, GlobalFlags, ListArgs, MountsAction, PlanArgs, PsArgs, SpecArgs};
+use brisk::cli::flags::{self, Flag, FlagValue};
 use brisk::cli::log::{self, Level};
+use brisk::cli::put::Format;
 use brisk::cli::verbs::{Request, VERBS, Verb};
 use brisk::cli::{Parsed, parse, put, scan};
 use brisk::container::options::{
@@ -68,7 +69,7 @@ fn containerd() {
         GlobalFlags {
             root: Some("/run/r".into()),
             log: Some("/b/log.json".into()),
-            log_format: log::Format::Json,
+            log_format: log::LogFormat::Json,
             debug: true,
             systemd_cgroup: true,
             tolerance: Tolerance::Everything,
@@ -470,7 +471,7 @@ fn global_values() {
     {
         let line = argv(line);
         let head = scan::head(&line);
-        assert_eq!((&head.global.log, head.global.log_format), (&Some("/l".into()), log::Format::Json));
+        assert_eq!((&head.global.log, head.global.log_format), (&Some("/l".into()), log::LogFormat::Json));
         assert!(head.parse().is_err());
     }
     let destination = |line: &str| scan::head(&argv(line)).global.log_destination();
@@ -541,7 +542,7 @@ fn no_command_has_two_flags_of_one_name() {
 /// A value that is taken.
 fn sample(flag: &Flag) -> &'static str {
     match (flag.long, flag.value) {
-        (_, Value::Word(_, words)) => words[0],
+        (_, FlagValue::Word(_, words)) => words[0],
         ("interval", _) => "5s",
         ("user", _) => "1:2",
         ("env", _) => "A=B",
@@ -572,7 +573,7 @@ fn every_flag_is_taken_in_both_forms() {
     for scope in std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb))) {
         for flag in flags::of(scope).filter(|flag| flag.long != "version") {
             let spelled = |separator: &str| match flag.value {
-                Value::Switch | Value::Maybe(_) => format!("--{}", flag.long),
+                FlagValue::Switch | FlagValue::Maybe(_) => format!("--{}", flag.long),
                 _ => format!("--{}{separator}{}", flag.long, sample(flag)),
             };
             let describes = flags::OUTLINE.iter().any(|row| row.flag.long == flag.long);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use brisk::cli::log::{Format, Level, Log, Reader, line, told};
+use brisk::cli::log::{Level, Log, LogFormat, Reader, line, told};
 use brisk::cli::{features, output};
 use brisk::container::View;
 use brisk::error::{Deed, Error, Stage};
@@ -69,20 +69,20 @@ fn ps_is_filtered_by_pid() {
 fn a_log_line_is_one_line() {
     let time = UNIX_EPOCH + Duration::new(1_794_958_718, 500_000_000);
     assert_eq!(
-        line(Format::Json, Level::Error, "a \"b\"\nc/d", None, time),
+        line(LogFormat::Json, Level::Error, "a \"b\"\nc/d", None, time),
         "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\nc/d\",\"time\":\"2026-11-17T23:38:38.5Z\"}\n"
     );
     assert_eq!(
-        line(Format::Text, Level::Warning, "a \"b\"\nc", None, time),
+        line(LogFormat::Text, Level::Warning, "a \"b\"\nc", None, time),
         "time=\"2026-11-17T23:38:38.5Z\" level=warning msg=\"a \\\"b\\\"\\nc\"\n"
     );
     let error = Error::errno(Stage::Cgroup, "write x", Errno::EBUSY).doing(Deed::WriteLimit, "/c/pids.max");
-    let record: Value = serde_json::from_str(&line(Format::Json, Level::Error, "x", Some(&error), time)).unwrap();
+    let record: Value = serde_json::from_str(&line(LogFormat::Json, Level::Error, "x", Some(&error), time)).unwrap();
     let fields = ["msg", "stage", "op", "errno", "object"].map(|key| record[key].as_str().unwrap());
     assert_eq!(fields, ["x", "cgroup", "write a limit", "EBUSY", "/c/pids.max"]);
     assert!(record["hint"].as_str().unwrap().contains("below what is in use"));
     let error = Error::new(Stage::Args, "x").with_hint("try y");
-    let record: Value = serde_json::from_str(&line(Format::Json, Level::Error, "x", Some(&error), time)).unwrap();
+    let record: Value = serde_json::from_str(&line(LogFormat::Json, Level::Error, "x", Some(&error), time)).unwrap();
     assert_eq!((&record["hint"], &record["errno"], &record["op"]), (&"try y".into(), &Value::Null, &Value::Null));
 }
 
@@ -99,7 +99,7 @@ fn a_program_gets_one_line_and_a_person_more() {
 fn the_log_file_is_appended_to() {
     let path = std::env::temp_dir().join(format!("brisk-log-{}", std::process::id()));
     for form in [path.as_os_str().to_owned(), format!("file:{}", path.display()).into()] {
-        let log = Log::open(Some(&form), Format::Json, Level::Warning).unwrap();
+        let log = Log::open(Some(&form), LogFormat::Json, Level::Warning).unwrap();
         log.message(Level::Debug, "not shown");
         log.message(Level::Error, "kill x: signal: container not running");
     }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use brisk::cgroup::systemd::{Manager, unit_path};
 use brisk::dbus::address::{Address, Endpoints, Peer, addresses, outer_uid};
 use brisk::dbus::link::{Link, greeting};
-use brisk::dbus::message::{BusMessage, Call, MessageKind};
+use brisk::dbus::message::{BusMessage, MessageKind, MethodCall};
 use brisk::dbus::value::Value;
 use brisk::plan::systemd::gvariant;
-use brisk::plan::systemd::{Owner, Property, ScopePlan, Unit, Unknown};
+use brisk::plan::systemd::{OnUnknown, Owner, Property, ScopePlan, Unit};
 
 /// What `gdbus call` (GLib 2.74) sends for this method call; the properties are one of every type.
 const GLIB: &str = include_str!("../fixtures/dbus/start-transient-unit.hex");
@@ -27,8 +27,8 @@ fn glib() -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
-fn start_call() -> Call<'static> {
-    Call {
+fn start_call() -> MethodCall<'static> {
+    MethodCall {
         destination: Some("org.freedesktop.systemd1"),
         path: "/org/freedesktop/systemd1",
         interface: "org.freedesktop.systemd1.Manager",
@@ -49,7 +49,7 @@ fn a_call_has_the_bytes_that_glib_sends() {
 
 #[test]
 fn a_call_to_a_manager_itself_names_no_destination() {
-    let direct = Call { destination: None, ..start_call() }.encode(1);
+    let direct = MethodCall { destination: None, ..start_call() }.encode(1);
     assert!(!direct.windows(4).any(|field| field == b"\x06\x01s\0"));
     assert_eq!(BusMessage::decode(&direct).unwrap().member, "StartTransientUnit");
 }
@@ -60,7 +60,7 @@ fn a_message_of_glib_is_understood() {
     assert_eq!(BusMessage::length(&bytes), Ok(Some(bytes.len())));
     assert_eq!(BusMessage::length(&bytes[..15]), Ok(None));
     let message = BusMessage::decode(&bytes).unwrap();
-    assert_eq!((message.kind, message.member.as_str()), (MessageKind::Call, "StartTransientUnit"));
+    assert_eq!((message.kind, message.member.as_str()), (MessageKind::MethodCall, "StartTransientUnit"));
     assert_eq!(message.signature, "ssa(sv)a(sa(sv))");
     assert_eq!(message.strings(), ["x.scope", "fail"]);
 }
@@ -215,7 +215,7 @@ fn plan() -> ScopePlan {
         unit: Unit { name: "x.scope".into(), slice: "system.slice".into(), owner: Owner::System },
         properties: vec![
             Property::fixed("Slice", Value::str("system.slice")),
-            Property { name: "AllowedCPUs".into(), value: Value::bytes(&[1]), unknown: Unknown::Drop },
+            Property { name: "AllowedCPUs".into(), value: Value::bytes(&[1]), unknown: OnUnknown::Drop },
         ],
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use brisk::cli::features;
-use brisk::cli::flags::{self, Value as Takes};
+use brisk::cli::flags::{self, FlagValue};
 use brisk::cli::verbs::VERBS;
 use brisk::sys::seccomp::Support;
 use serde_json::Value;
@@ -523,9 +523,9 @@ fn commands(cases: &[String]) -> String {
         let verb = scope.map_or("", |verb| verb.row().name);
         for flag in flags::of(scope) {
             let value = match flag.value {
-                Takes::Switch => String::new(),
-                Takes::One(name) | Takes::Many(name) | Takes::Word(name, _) => format!(" {name}"),
-                Takes::Maybe(name) => format!("[={name}]"),
+                FlagValue::Switch => String::new(),
+                FlagValue::One(name) | FlagValue::Many(name) | FlagValue::Word(name, _) => format!(" {name}"),
+                FlagValue::Maybe(name) => format!("[={name}]"),
             };
             let name = format!("brisk {verb} --{}{value}", flag.long).replace("  ", " ").replace('|', "\\|");
             let of = |(verbs, flags, _): &&(&str, &str, &str)| {

@@ -62,6 +62,7 @@ pub fn options(spec: &Spec) -> CreateOptions {
         terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
         notify: None,
         joined_own: 0,
+        oddities: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use brisk::state::{
-    Caller, Dir, FIFO, Facts, Life, ProcessId, RECORD, Record, Root, Status, Wait, boot_id, rfc3339, status,
+    Caller, Dir, FIFO, Facts, Life, ProcessId, RECORD, Record, StateRoot, Status, Wait, boot_id, rfc3339, status,
 };
 
 /// A directory of this test alone, removed at its end.
@@ -18,8 +18,8 @@ impl Scratch {
         Scratch(path)
     }
 
-    fn root(&self) -> Root {
-        Root::choose(Some(&self.0.join("root")), Path::new("/"), &Caller::default()).unwrap()
+    fn root(&self) -> StateRoot {
+        StateRoot::choose(Some(&self.0.join("root")), Path::new("/"), &Caller::default()).unwrap()
     }
 }
 
@@ -72,14 +72,14 @@ fn the_status_follows_from_the_facts() {
 #[test]
 fn the_root_depends_on_the_user_and_xdg_alone() {
     let who = |real_root, dir: Option<&str>| Caller { real_root, runtime_dir: dir.map(Into::into) };
-    let default = |who: Caller| Root::choose(None, Path::new("/"), &who).unwrap().path().to_owned();
+    let default = |who: Caller| StateRoot::choose(None, Path::new("/"), &who).unwrap().path().to_owned();
     assert_eq!(default(who(true, None)), Path::new("/run/brisk"));
     assert_eq!(default(who(true, Some("/run/user/0"))), Path::new("/run/brisk"));
     assert_eq!(default(who(false, Some("/run/user/1000"))), Path::new("/run/user/1000/brisk"));
     assert_eq!(default(who(false, Some(""))), Path::new("/run/brisk"), "podman passes an empty one");
     assert_eq!(default(who(false, None)), Path::new("/run/brisk"));
     assert_eq!(default(who(false, Some("run/user/1000"))), Path::new("/run/brisk"), "a relative one is none");
-    let given = |path: &str| Root::choose(Some(Path::new(path)), Path::new("/cwd"), &who(true, None));
+    let given = |path: &str| StateRoot::choose(Some(Path::new(path)), Path::new("/cwd"), &who(true, None));
     assert_eq!(given("x/../y//z/.").unwrap().path(), Path::new("/cwd/y/z"));
     for path in ["/", "../..", "/a/..", "//"] {
         assert!(given(path).is_err(), "{path}");
@@ -112,7 +112,7 @@ fn a_root_that_does_not_exist_holds_nothing_unless_it_was_named() {
     assert_eq!(scratch.root().ids().unwrap_err().root_errno(), Some(nix::errno::Errno::ENOENT));
     assert!(Dir::find(&scratch.root(), "a").unwrap().is_none());
     let identity = Caller { real_root: false, runtime_dir: Some(scratch.0.clone().into_os_string()) };
-    let default = Root::choose(None, Path::new("/"), &identity).unwrap();
+    let default = StateRoot::choose(None, Path::new("/"), &identity).unwrap();
     assert!(default.ids().unwrap().is_empty());
     Dir::create(&default, "a").unwrap();
     let mode = std::fs::metadata(default.path()).unwrap().permissions().mode();

@@ -4,14 +4,25 @@ use std::collections::BTreeMap;
 
 use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::devices::DevicePolicy;
+use brisk::plan::cgroup::update::DeviceRules;
 use brisk::plan::cgroup::{self, CgroupOptions, Devices, Privilege, WhenMissing, Write};
 use brisk::plan::systemd::gvariant;
-use brisk::plan::systemd::properties::{devices, limits, round_quota};
+use brisk::plan::systemd::properties::{devices, limits, other_devices, round_quota};
 use brisk::plan::systemd::{
-    Property, Unit, Unknown, device_update, expand_slice, from_annotations, scope, update, user_manager_path,
+    OnUnknown, Property, Unit, expand_slice, from_annotations, scope, update, user_manager_path,
 };
 use brisk::spec::resources::Resources;
 use serde_json::json;
+
+fn v2() -> Layout {
+    let unified = Hierarchy {
+        mount_point: "/sys/fs/cgroup".into(),
+        root: "/".into(),
+        controllers: ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).to_vec(),
+        ..Hierarchy::default()
+    };
+    Layout { unified: Some(unified), v1: Vec::new() }
+}
 
 fn unit(path: Option<&str>, privilege: Privilege) -> Result<(String, String), String> {
     Unit::parse(path, "web1", privilege).map(|u| (u.name, u.slice)).map_err(|e| e.to_string())
@@ -250,11 +261,17 @@ fn a_quota_is_rounded_up_to_a_percent_in_the_files_too() {
         let found: Vec<String> = limits(&writes).iter().map(Property::to_string).collect();
         assert!(found.contains(&format!("CPUQuotaPerSecUSec={per_second}")), "{before}: {found:?}");
     }
-    let mut v1 = [write("cpu.cfs_period_us", "100000"), write("cpu.cfs_quota_us", "12345")];
+    let wanted: Resources = serde_json::from_value(json!({"cpu": {"quota": 12345, "period": 100_000}})).unwrap();
+    let plan = cgroup::update::update(&Resources::default(), &wanted, &v2(), DeviceRules::Keep).unwrap();
+    let (plan, properties) = update(plan);
     assert_eq!(
-        update(&mut v1).iter().map(|p| p.to_string()).collect::<Vec<_>>(),
+        properties.iter().map(Property::to_string).collect::<Vec<_>>(),
         ["CPUQuotaPeriodUSec=uint64 100000", "CPUQuotaPerSecUSec=uint64 130000"]
     );
+    let quota = plan.writes.iter().find(|write| write.file == "cpu.max").unwrap();
+    assert_eq!(quota.value, "13000 100000");
+    let mut v1 = [write("cpu.cfs_period_us", "100000"), write("cpu.cfs_quota_us", "12345")];
+    round_quota(&mut v1);
     assert_eq!(v1[1].value, "13000");
 }
 
@@ -286,7 +303,7 @@ fn device_rules_have_systemds_words() {
 
 #[test]
 fn other_device_rules_begin_with_nothing() {
-    let lines = |rules: &Devices| device_update(rules).iter().map(Property::to_string).collect::<Vec<_>>();
+    let lines = |rules: &Devices| other_devices(rules).iter().map(Property::to_string).collect::<Vec<_>>();
     assert_eq!(lines(&Devices::Unrestricted), ["DeviceAllow=@a(ss) []", "DevicePolicy='auto'"]);
     let rules: Vec<_> = serde_json::from_value(json!([{ "allow": false, "access": "rwm" }])).unwrap();
     let policy = DevicePolicy::new(&rules).unwrap();
@@ -297,13 +314,7 @@ fn other_device_rules_begin_with_nothing() {
 
 #[test]
 fn a_scope_has_everything_in_one_message() {
-    let unified = Hierarchy {
-        mount_point: "/sys/fs/cgroup".into(),
-        root: "/".into(),
-        controllers: ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).to_vec(),
-        ..Hierarchy::default()
-    };
-    let layout = Layout { unified: Some(unified), v1: Vec::new() };
+    let layout = v2();
     let resources: Resources = serde_json::from_value(json!({
         "memory": { "limit": 1_048_576, "swap": 2_097_152 },
         "cpu": { "shares": 1024, "quota": 12345, "period": 100_000, "cpus": "0" },
@@ -341,7 +352,7 @@ fn a_scope_has_everything_in_one_message() {
         assert_eq!(text.lines().filter(|l| *l == line).count(), 1, "{line} in\n{text}");
     }
     assert!(cgroup.writes.iter().any(|w| w.file == "cpu.max" && w.value == "13000 100000"));
-    assert!(plan.properties.iter().filter(|p| p.name == "Slice").all(|p| p.unknown == Unknown::Fail));
+    assert!(plan.properties.iter().filter(|p| p.name == "Slice").all(|p| p.unknown == OnUnknown::Fail));
     let names: Vec<&str> = plan.properties.iter().map(|p| p.name.as_str()).collect();
     let mut unique = names.clone();
     unique.sort_unstable();

@@ -72,11 +72,19 @@ fn refusals() {
 #[test]
 fn fields_that_need_a_namespace() {
     let all = ["uts", "user", "mount", "time", "network"];
-    let table = [("mount", "maskedPaths"), ("time", "timeOffsets"), ("network", "netDevices")];
+    let table = [("mount", "maskedPaths"), ("network", "netDevices")];
     for (kind, field) in table {
         let others: Vec<_> = all.iter().filter(|other| **other != kind).map(|other| json!({"type": other})).collect();
         let text = refused(change("/linux/namespaces", json!(others)));
         assert!(text.contains(&format!("linux.{field} needs a {kind} namespace")), "{text}");
+    }
+    // Clocks are set before anybody is in the namespace.
+    for time in [json!({"type": "uts"}), json!({"type": "time", "path": "/proc/1/ns/time"})] {
+        let mut namespaces: Vec<_> =
+            all.iter().filter(|kind| **kind != "time").map(|kind| json!({"type": kind})).collect();
+        namespaces.push(time);
+        let text = refused(change("/linux/namespaces", json!(namespaces)));
+        assert!(text.contains("linux.timeOffsets need a new time namespace"), "{text}");
     }
 }
 

@@ -7,7 +7,7 @@ use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::rootless::Tolerance;
-
+use brisk::plan::cgroup::update::{self, DeviceRules};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
@@ -88,6 +88,7 @@ pub fn config(data: &[u8]) {
                 terminal,
                 notify: None,
                 joined_own: 0,
+                oddities: Vec::new(),
                 tolerance: Tolerance::default(),
             };
             print(brisk::plan::create::create(&spec, host, &options).ok());
@@ -144,10 +145,10 @@ pub fn process(data: &[u8]) {
 pub fn resources(data: &[u8]) {
     let Ok(change) = parse::<Resources>(data, "resources") else { return };
     for layout in layouts() {
-        let first = brisk::plan::cgroup::update::update(&Resources::default(), &change, layout);
+        let first = update::update(&Resources::default(), &change, layout, DeviceRules::Keep);
         if let Ok(first) = first {
             // Again on the result: twice the same change is no error that once is not.
-            drop(brisk::plan::cgroup::update::update(&first.resources, &change, layout));
+            drop(update::update(&first.resources, &change, layout, DeviceRules::Keep));
         }
     }
 }

@@ -100,12 +100,12 @@ impl Listener {
 }
 
 /// A container to be made.
-pub struct Bundle {
+pub struct TaskBundle {
     pub id: String,
     pub path: PathBuf,
 }
 
-impl Bundle {
+impl TaskBundle {
     pub fn config(&self) -> Value {
         serde_json::from_slice(&fs::read(self.path.join("config.json")).unwrap()).unwrap()
     }
@@ -115,7 +115,7 @@ impl Bundle {
     }
 
     /// Changes config.json.
-    pub fn with(self, change: impl FnOnce(&mut Value)) -> Bundle {
+    pub fn with(self, change: impl FnOnce(&mut Value)) -> TaskBundle {
         let mut config = self.config();
         change(&mut config);
         self.set_config(&config);
@@ -155,7 +155,7 @@ pub fn context() -> context::Context {
 }
 
 /// A bundle below `dir` whose process is `args` in a tree with busybox.
-pub fn bundle(dir: &Path, id: &str, args: &[&str]) -> Bundle {
+pub fn bundle(dir: &Path, id: &str, args: &[&str]) -> TaskBundle {
     let path = dir.join(id);
     fs::create_dir(&path).unwrap();
     let rootfs = path.join("rootfs");
@@ -181,7 +181,7 @@ pub fn bundle(dir: &Path, id: &str, args: &[&str]) -> Bundle {
         "linux": { "namespaces": namespaces, "cgroupsPath": format!("/{}/{id}", cgroups()) },
     });
     fs::write(path.join("config.json"), config.to_string()).unwrap();
-    Bundle { id: id.to_owned(), path }
+    TaskBundle { id: id.to_owned(), path }
 }
 
 /// The parent of all cgroups of this run.
@@ -218,7 +218,7 @@ pub fn command(dir: &Path, bundle: &Path, id: &str, action: &str) -> Command {
 }
 
 /// Runs `start` and returns the address it says.
-pub fn start_address(dir: &Path, bundle: &Bundle) -> String {
+pub fn start_address(dir: &Path, bundle: &TaskBundle) -> String {
     let output = command(dir, &bundle.path, &bundle.id, "start").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -226,7 +226,7 @@ pub fn start_address(dir: &Path, bundle: &Bundle) -> String {
 
 impl Shim {
     /// Starts one for the bundle.
-    pub fn start(dir: &Path, bundle: &Bundle) -> Shim {
+    pub fn start(dir: &Path, bundle: &TaskBundle) -> Shim {
         let events = Listener::default();
         let server = events.serve(&dir.join("c.sock.ttrpc"));
         let address = start_address(dir, bundle);
@@ -241,7 +241,7 @@ impl Shim {
         TaskClient::new(Client::connect(&self.address).unwrap())
     }
 
-    pub fn create(&self, bundle: &Bundle, change: impl FnOnce(&mut api::CreateTaskRequest)) -> ttrpc::Result<u32> {
+    pub fn create(&self, bundle: &TaskBundle, change: impl FnOnce(&mut api::CreateTaskRequest)) -> ttrpc::Result<u32> {
         let mut request = api::CreateTaskRequest {
             id: bundle.id.clone(),
             bundle: bundle.path.to_str().unwrap().to_owned(),
@@ -298,7 +298,7 @@ impl Shim {
     }
 
     /// Runs a container to its end and returns its status.
-    pub fn run(&self, bundle: &Bundle) -> u32 {
+    pub fn run(&self, bundle: &TaskBundle) -> u32 {
         self.create(bundle, |_| ()).unwrap();
         self.start_process(&bundle.id, "").unwrap();
         self.wait(&bundle.id, "").unwrap()

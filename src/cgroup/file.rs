@@ -69,7 +69,7 @@ pub(super) fn write(file: BorrowedFd<'_>, text: &str) -> sys::Result<()> {
 
 /// What ends a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ReadEnd {
     /// The kernel writes it as one record: what does not fill the buffer is all.
     Short,
     /// It is a list, of which each read gives what fits a page.
@@ -78,10 +78,10 @@ enum End {
 
 /// Reads a whole cgroup file from its start, but for the lists of processes. Cgroup files tell no size and are mostly short.
 pub(super) fn read_all(file: BorrowedFd<'_>) -> sys::Result<String> {
-    read_to(file, End::Short)
+    read_to(file, ReadEnd::Short)
 }
 
-fn read_to(file: BorrowedFd<'_>, end: End) -> sys::Result<String> {
+fn read_to(file: BorrowedFd<'_>, end: ReadEnd) -> sys::Result<String> {
     let mut buffer = vec![0u8; 1024];
     let mut used = 0;
     loop {
@@ -89,7 +89,7 @@ fn read_to(file: BorrowedFd<'_>, end: End) -> sys::Result<String> {
         let room = free.len();
         let got = fs::pread(file, free, used as u64)?;
         used += got;
-        if got == 0 || end == End::Short && got < room {
+        if got == 0 || end == ReadEnd::Short && got < room {
             break;
         }
         if used == buffer.len() {
@@ -102,7 +102,7 @@ fn read_to(file: BorrowedFd<'_>, end: End) -> sys::Result<String> {
 
 /// The text of the list of processes `path` below `dir`.
 pub(super) fn read_list_below(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>) -> sys::Result<String> {
-    read_to(open(dir, path, FileAccess::Read)?.as_fd(), End::Empty)
+    read_to(open(dir, path, FileAccess::Read)?.as_fd(), ReadEnd::Empty)
 }
 
 /// The text of the file `path` below `dir`.

@@ -21,7 +21,7 @@ const DELEGATE: &str = "delegate a cgroup to this user: with a systemd user sess
 
 /// Directories that were made here, to be removed again when something fails. By path: a descriptor of each, held until
 /// all is done, may be more than the caller's limit allows.
-type Made = Vec<PathBuf>;
+type MadeDirs = Vec<PathBuf>;
 
 impl Cgroup {
     /// Makes the cgroups of a new container, writes their limits and restricts their devices: everything is
@@ -34,7 +34,7 @@ impl Cgroup {
     /// Only that on cgroup2, without its limits: a process can be cloned into it, and nobody else is in it before
     /// [`Cgroup::complete`].
     pub fn create_unified(plan: &CgroupPlan) -> Result<Cgroup> {
-        let mut made = Made::new();
+        let mut made = MadeDirs::new();
         match create(plan, &mut made, |dir| dir.version == Version::V2) {
             Ok(members) => Ok(Cgroup { members, scope: None }),
             Err(error) => Err(undo(made, error)),
@@ -43,7 +43,7 @@ impl Cgroup {
 
     /// The cgroups that are missing, and all limits. On failure nothing that was made here stays.
     pub fn complete(&mut self, plan: &CgroupPlan) -> Result<()> {
-        let mut made = Made::new();
+        let mut made = MadeDirs::new();
         let missing = self.members.is_empty();
         let done = create(plan, &mut made, |dir| missing || dir.version == Version::V1).and_then(|members| {
             // v1 first, as in the plan.
@@ -73,7 +73,7 @@ impl Cgroup {
 }
 
 /// Removes what was made before an error, which it hands on.
-fn undo(made: Made, error: Error) -> Error {
+fn undo(made: MadeDirs, error: Error) -> Error {
     for dir in made.iter().rev() {
         // Not empty means that someone else uses it by now; the error to tell is the first one.
         let _ = remove_dir(dir);
@@ -81,7 +81,7 @@ fn undo(made: Made, error: Error) -> Error {
     error
 }
 
-fn create(plan: &CgroupPlan, made: &mut Made, wanted: impl Fn(&CgroupDir) -> bool) -> Result<Vec<Member>> {
+fn create(plan: &CgroupPlan, made: &mut MadeDirs, wanted: impl Fn(&CgroupDir) -> bool) -> Result<Vec<Member>> {
     let mut members = Vec::with_capacity(plan.dirs.len());
     for dir in plan.dirs.iter().filter(|dir| wanted(dir)) {
         let needed: Vec<&str> =
@@ -132,7 +132,7 @@ fn lacks_rights(cgroup: &Cgroup, devices: &Devices, error: &Error) -> bool {
     !there || error.root_errno().is_some_and(forbidden)
 }
 
-fn make(dir: &CgroupDir, needed: &[&str], made: &mut Made) -> Result<Member> {
+fn make(dir: &CgroupDir, needed: &[&str], made: &mut MadeDirs) -> Result<Member> {
     let found = make_dir(dir, made)?;
     let member = member(dir, found, needed)?;
     if found == WasThere::Yes {
@@ -150,7 +150,7 @@ fn make(dir: &CgroupDir, needed: &[&str], made: &mut Made) -> Result<Member> {
 /// process is in it already.
 fn adopt(dir: &CgroupDir, needed: &[&str]) -> Result<Member> {
     let found = match dir.version {
-        Version::V1 => make_dir(dir, &mut Made::new())?,
+        Version::V1 => make_dir(dir, &mut MadeDirs::new())?,
         Version::V2 => WasThere::Yes,
     };
     // systemd has enabled what it knows (Delegate=). The rest too, or an update could not limit what nothing was asked of
@@ -158,7 +158,7 @@ fn adopt(dir: &CgroupDir, needed: &[&str]) -> Result<Member> {
     member(dir, found, needed)
 }
 
-fn make_dir(dir: &CgroupDir, made: &mut Made) -> Result<WasThere> {
+fn make_dir(dir: &CgroupDir, made: &mut MadeDirs) -> Result<WasThere> {
     make_path(&dir.mount_point, &dir.path, made).map_err(|errno| {
         let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
         if matches!(errno, Errno::EACCES | Errno::EPERM) { error.with_hint(DELEGATE) } else { error }
@@ -191,7 +191,7 @@ fn member(dir: &CgroupDir, found: WasThere, needed: &[&str]) -> Result<Member> {
 
 /// Makes `path` and the parents it lacks below `top`. Retries when a parent vanishes between two steps: another container's
 /// removal may take it.
-fn make_path(top: &Path, path: &str, made: &mut Made) -> sys::Result<WasThere> {
+fn make_path(top: &Path, path: &str, made: &mut MadeDirs) -> sys::Result<WasThere> {
     let mut mkdir = |path: PathBuf| make_dir_at(fs::CWD, &path).map(|()| made.push(path));
     let mut tries = 0;
     loop {

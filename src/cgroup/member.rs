@@ -141,7 +141,7 @@ impl Member {
 
     /// Adds the processes of this cgroup, and of its descendants, to `pids`.
     pub fn collect_pids(&self, depth: Depth, pids: &mut Vec<i32>) -> Result<()> {
-        let mut listed = Pids(pids);
+        let mut listed = PidCollector(pids);
         let done = self.fd().and_then(|fd| match depth {
             Depth::Own => listed.enter(fd),
             Depth::Tree => walk(fd, &mut listed),
@@ -158,9 +158,9 @@ impl Member {
     }
 }
 
-struct Pids<'a>(&'a mut Vec<i32>);
+struct PidCollector<'a>(&'a mut Vec<i32>);
 
-impl Visitor for Pids<'_> {
+impl Visitor for PidCollector<'_> {
     fn enter(&mut self, cgroup: BorrowedFd<'_>) -> sys::Result<()> {
         let text = match file::read_list_below(cgroup, "cgroup.procs") {
             // A threaded cgroup has no cgroup.procs of its own, see cgroups(7).

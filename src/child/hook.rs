@@ -76,7 +76,7 @@ impl Child<'_> {
 
 /// How a hook ended.
 fn failed(hook: &ChildHook, how: &[&[u8]]) -> Trouble {
-    let mut text = Text { bytes: [0; wire::DETAIL_SIZE], len: 0 };
+    let mut text = HookText { bytes: [0; wire::DETAIL_SIZE], len: 0 };
     let mut digits = [0; 12];
     text.add(&[wire::VERDICT]);
     text.add(decimal(hook.index as i32, &mut digits));
@@ -88,12 +88,12 @@ fn failed(hook: &ChildHook, how: &[&[u8]]) -> Trouble {
 }
 
 /// A text without allocation, cut where its room ends.
-struct Text {
+struct HookText {
     bytes: [u8; wire::DETAIL_SIZE],
     len: usize,
 }
 
-impl Text {
+impl HookText {
     fn add(&mut self, part: &[u8]) {
         let len = part.len().min(self.bytes.len() - self.len);
         self.bytes[self.len..self.len + len].copy_from_slice(&part[..len]);

@@ -322,9 +322,7 @@ fn fs_mounted(kind: &CStr) -> crate::sys::Result<OwnedFd> {
     mount::fs_mount(context.as_fd(), 0)
 }
 
-type Params = [(CString, Option<CString>)];
-
-fn set_params(context: BorrowedFd<'_>, params: &Params) -> Done {
+fn set_params(context: BorrowedFd<'_>, params: &[(CString, Option<CString>)]) -> Done {
     for (key, value) in params {
         let result = mount::fs_set(context, key, value.as_deref());
         result.map_err(|errno| explain(errno, context).or(key.to_bytes()))?;

@@ -1,20 +1,16 @@
 //! What the user typed, as plain structs: nothing looked up. The rows of [`super::flags`] and [`super::verbs`] fill
-//! them; what no single value can tell is checked here.
+//! them.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::log::{self, Level};
-use super::put::Word;
-use super::verbs::Request;
-use crate::container::options::Create;
+use super::put::{Format, Word};
 use crate::container::outline::Outline;
-use crate::error::{Error, Result, Stage};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::{BlockIo, Cpu, Memory, Pids, Resources};
-use crate::state::check_id;
 
 /// The flags before the command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +20,7 @@ pub struct GlobalFlags {
     /// `--log`.
     pub log: Option<OsString>,
     /// `--log-format`.
-    pub log_format: log::Format,
+    pub log_format: log::LogFormat,
     /// `--log-level`.
     pub log_level: Option<Level>,
     /// `--debug`.
@@ -59,20 +55,6 @@ impl GlobalFlags {
     pub fn log_destination(&self) -> Option<OsString> {
         self.log.clone().or_else(|| self.systemd_log.then(|| "journald:brisk".into()))
     }
-}
-
-/// `table` or `json`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Format {
-    #[default]
-    Table,
-    Json,
-}
-
-impl Word for Format {
-    const WORDS: &'static [&'static str] = &["table", "json"];
-    const VALUES: &'static [Self] = &[Format::Table, Format::Json];
 }
 
 /// `list`.
@@ -223,45 +205,4 @@ pub enum Shell {
 impl Word for Shell {
     const WORDS: &'static [&'static str] = &["bash", "zsh", "fish"];
     const VALUES: &'static [Self] = &[Shell::Bash, Shell::Zsh, Shell::Fish];
-}
-
-/// What only all of the values together can tell.
-pub fn check(request: &Request) -> Result<()> {
-    let which = match request {
-        Request::Delete(args) => Some(&args.which),
-        Request::Kill(args) => Some(&args.which),
-        _ => None,
-    };
-    if !which.is_some_and(|which| which.regex) {
-        request.ids().into_iter().try_for_each(check_id)?;
-    }
-    match request {
-        Request::Exec(args) if args.args.is_empty() && args.process.is_none() => {
-            Err(Error::new(Stage::Args, "exec needs a command or --process FILE"))
-        }
-        Request::Create(args) => check_outline(args),
-        Request::Run(args) => check_outline(&args.create),
-        Request::Update(args) if args.files.len() > 1 && args.files.len() != args.ids.len() => {
-            Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A container is of a bundle, or of a root and what the flags say.
-fn check_outline(args: &Create) -> Result<()> {
-    let refuse = |what: &'static str, hint: &'static str| Err(Error::new(Stage::Args, what).with_hint(hint));
-    match &args.outline.rootfs {
-        None if args.outline != Outline::default() => refuse(
-            "a bundle says itself what runs in which limits: flags and a command need --rootfs DIR",
-            "`brisk spec` takes the same flags and writes them into a bundle's config.json",
-        ),
-        Some(_) if args.config.is_some() || args.bundle != Path::new(".") => {
-            refuse("--rootfs makes a container without a bundle", "leave out --bundle and --config")
-        }
-        Some(_) if args.outline.args.is_empty() => {
-            refuse("--rootfs needs a command", "put it at the end: brisk run --rootfs DIR ID -- COMMAND")
-        }
-        _ => Ok(()),
-    }
 }

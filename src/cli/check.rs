@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{CheckArgs, Format};
+use super::args::CheckArgs;
+use super::put::Format;
 use super::{VERSION, output};
 use crate::container::options::Global;
 use crate::container::{self, Misfit, Severity};

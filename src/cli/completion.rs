@@ -4,7 +4,7 @@
 //! cursor among the words, in what the two languages have in common; fish has conditions.
 
 use super::args::{MountsAction, Shell};
-use super::flags::{self, Flag, Value};
+use super::flags::{self, Flag, FlagValue};
 use super::put::Word;
 use super::verbs::{Arity, Positional, VERBS, Verb, VerbRow};
 use crate::container::signal;
@@ -26,14 +26,13 @@ fn words(list: &[&str]) -> Fits {
 /// What may follow a flag; `None` where nothing does.
 fn after(flag: &Flag) -> Option<Fits> {
     Some(match flag.value {
-        Value::Switch | Value::Maybe(_) => return None,
-        Value::Word(_, list) => words(list),
-        Value::Many("CAP") => Fits::Words(caps::names()),
-        Value::One("DIR") => Fits::Dirs,
-        Value::One("FILE" | "SOCKET" | "DEST" | "FILE|fd:N" | "FILE|docker|unconfined") | Value::Many("FILE") => {
-            Fits::Files
-        }
-        Value::One(_) | Value::Many(_) => Fits::Anything,
+        FlagValue::Switch | FlagValue::Maybe(_) => return None,
+        FlagValue::Word(_, list) => words(list),
+        FlagValue::Many("CAP") => Fits::Words(caps::names()),
+        FlagValue::One("DIR") => Fits::Dirs,
+        FlagValue::One("FILE" | "SOCKET" | "DEST" | "FILE|fd:N" | "FILE|docker|unconfined")
+        | FlagValue::Many("FILE") => Fits::Files,
+        FlagValue::One(_) | FlagValue::Many(_) => Fits::Anything,
     })
 }
 

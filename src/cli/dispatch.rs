@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::args::{EventsArgs, Format, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
+use super::args::{EventsArgs, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
+use super::put::Format;
 use super::verbs::Request;
 use super::{check, completion, features, man, output, plan};
 use crate::container;

@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 use super::args::GlobalFlags;
 use super::log;
 use super::put::{
-    Among, AtLeastOne, AtMost, Bind, Cpus, Done, Given, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, ROOTLESS, Size,
-    SomeBytes, Tmpfs, Word, Yes,
+    Among, AtLeastOne, AtMost, Bind, Cpus, Format, Given, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult,
+    ROOTLESS, Size, SomeBytes, Tmpfs, Word, Yes,
 };
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
@@ -16,7 +16,7 @@ use crate::plan::systemd::driver::CgroupDriver;
 
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum FlagValue {
     /// Nothing.
     Switch,
     /// One value, of this name; the last one given counts.
@@ -37,7 +37,7 @@ pub struct Flag {
     /// One letter.
     pub short: Option<char>,
     /// What follows.
-    pub value: Value,
+    pub value: FlagValue,
     /// One line of help.
     pub help: &'static str,
     /// Whether help lists it: those that are accepted and do nothing are not listed.
@@ -52,7 +52,7 @@ pub struct Row<T: 'static> {
     /// After which commands it is taken; none for those before the command.
     pub verbs: &'static [Verb],
     /// Puts the value into the options.
-    pub put: fn(&mut T, &OsStr) -> Done,
+    pub put: fn(&mut T, &OsStr) -> PutResult,
 }
 
 macro_rules! letter {
@@ -103,31 +103,31 @@ macro_rules! flags {
     };
 }
 
-const SWITCH: Value = Value::Switch;
-const FILE: Value = Value::One("FILE");
-const FILES: Value = Value::Many("FILE");
-const DIR: Value = Value::One("DIR");
-const SOCKET: Value = Value::One("SOCKET");
-const N: Value = Value::One("N");
-const BYTES: Value = Value::One("BYTES");
-const DURATION: Value = Value::One("DURATION");
-const LIST: Value = Value::One("LIST");
-const TEXT: Value = Value::One("VALUE");
-const FORMAT: Value = Value::Word("FORMAT", super::args::Format::WORDS);
-const LOG_FORMAT: Value = Value::Word("FORMAT", log::Format::WORDS);
+const SWITCH: FlagValue = FlagValue::Switch;
+const FILE: FlagValue = FlagValue::One("FILE");
+const FILES: FlagValue = FlagValue::Many("FILE");
+const DIR: FlagValue = FlagValue::One("DIR");
+const SOCKET: FlagValue = FlagValue::One("SOCKET");
+const N: FlagValue = FlagValue::One("N");
+const BYTES: FlagValue = FlagValue::One("BYTES");
+const DURATION: FlagValue = FlagValue::One("DURATION");
+const LIST: FlagValue = FlagValue::One("LIST");
+const TEXT: FlagValue = FlagValue::One("VALUE");
+const FORMAT: FlagValue = FlagValue::Word("FORMAT", Format::WORDS);
+const LOG_FORMAT: FlagValue = FlagValue::Word("FORMAT", log::LogFormat::WORDS);
 
 /// The flags before the command.
 pub const GLOBAL: &[Row<GlobalFlags>] = global! {
     "root" 'r', DIR, "where the state of containers is kept": |o| &mut o.root;
-    "log" 'l', Value::One("DEST"), "log to a file ([file:]PATH), journald:ID or syslog:ID": |o| &mut o.log;
+    "log" 'l', FlagValue::One("DEST"), "log to a file ([file:]PATH), journald:ID or syslog:ID": |o| &mut o.log;
     "log-format", LOG_FORMAT, "text (default) or json": |o| &mut o.log_format;
-    "log-level", Value::Word("LEVEL", LEVELS), "error, warning (default), info or debug": |o| &mut o.log_level;
+    "log-level", FlagValue::Word("LEVEL", LEVELS), "error, warning (default), info or debug": |o| &mut o.log_level;
     "debug", SWITCH, "the same as --log-level debug": |o| &mut o.debug;
     "systemd-cgroup" 's', SWITCH, "make cgroups through systemd: cgroupsPath is SLICE:PREFIX:NAME":
         |o| &mut o.systemd_cgroup;
-    "cgroup-manager", Value::Word("MANAGER", CgroupDriver::WORDS), "cgroupfs (default), systemd or disabled":
+    "cgroup-manager", FlagValue::Word("MANAGER", CgroupDriver::WORDS), "cgroupfs (default), systemd or disabled":
         |o| Maybe(&mut o.cgroup_manager);
-    "rootless", Value::Word("BOOL", ROOTLESS), "tolerate cgroups that cannot be written: true, false or auto":
+    "rootless", FlagValue::Word("BOOL", ROOTLESS), "tolerate cgroups that cannot be written: true, false or auto":
         |o| &mut o.tolerance;
     "trust-annotations", LIST, "follow these annotations, which an image may have, or all":
         |o| &mut o.trust_annotations;
@@ -159,17 +159,17 @@ pub const OUTLINE: &[Row<Request>] = outline! {
     "memory", BYTES, "memory limit (64m, 2g); nothing is swapped": |o| SomeBytes(&mut o.memory);
     "pids", N, "number of tasks": |o| AtLeastOne(&mut o.pids);
     "cpus", N, "how many CPUs' time it may use (0.5)": |o| Cpus(&mut o.cpu_quota);
-    "user", Value::One("UID[:GID]"), "user and group id (default: 0; the group has the user's number)":
+    "user", FlagValue::One("UID[:GID]"), "user and group id (default: 0; the group has the user's number)":
         |o| &mut o.user;
-    "env", Value::Many("NAME=VALUE"), "add an environment variable": |o| &mut o.env;
+    "env", FlagValue::Many("NAME=VALUE"), "add an environment variable": |o| &mut o.env;
     "cwd", DIR, "working directory in the container": |o| &mut o.cwd;
-    "hostname", Value::One("NAME"), "host name": |o| &mut o.hostname;
-    "cap", Value::Many("CAP"), "add a capability": |o| &mut o.caps;
-    "mount", Value::Many("SRC:DST[:ro]"), "bind a file or directory of the host": |o| Bind(&mut o.mounts);
-    "tmpfs", Value::Many("DST[:SIZE]"), "mount an empty tmpfs": |o| Tmpfs(&mut o.mounts);
-    "network", Value::One("none|host|ns:PATH"), "a network of its own (default), the host's, or that namespace's":
+    "hostname", FlagValue::One("NAME"), "host name": |o| &mut o.hostname;
+    "cap", FlagValue::Many("CAP"), "add a capability": |o| &mut o.caps;
+    "mount", FlagValue::Many("SRC:DST[:ro]"), "bind a file or directory of the host": |o| Bind(&mut o.mounts);
+    "tmpfs", FlagValue::Many("DST[:SIZE]"), "mount an empty tmpfs": |o| Tmpfs(&mut o.mounts);
+    "network", FlagValue::One("none|host|ns:PATH"), "a network of its own (default), the host's, or that namespace's":
         |o| &mut o.network;
-    "seccomp", Value::One("FILE|docker|unconfined"), "filter of system calls (default: spec none, others docker)":
+    "seccomp", FlagValue::One("FILE|docker|unconfined"), "filter of system calls (default: spec none, others docker)":
         |o| &mut o.seccomp;
     "rootless", SWITCH, "for an ordinary user": |o| &mut o.rootless;
 };
@@ -200,7 +200,7 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "trace", FILE, "write a timeline of every stage (Chrome trace JSON)":
         Create(trace), Run(create.trace), Start(trace), Exec(trace), Delete(trace);
     // What a job may take, and who learns how it ended.
-    "result", Value::One("FILE|fd:N"), "write how it ended and what it used, as JSON":
+    "result", FlagValue::One("FILE|fd:N"), "write how it ended and what it used, as JSON":
         Run(job.result), Exec(job.result);
     "timeout", DURATION, "end it after this time (1m30s, 500ms)": Run(job.timeout), Exec(job.timeout);
     "timeout", DURATION, "wait no longer than this; exit status 124 then": Wait(timeout);
@@ -214,16 +214,16 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(job.exit_codes), Exec(job.exit_codes);
     // exec.
     "process" 'p', FILE, "take the process from this process.json": Exec(process);
-    "tty" 't', Value::Maybe("TTY"), "allocate a terminal": Exec(o => Given(&mut o.tty));
+    "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal": Exec(o => Given(&mut o.tty));
     "cwd", DIR, "working directory in the container": Exec(cwd);
-    "env" 'e', Value::Many("NAME=VALUE"), "add an environment variable": Exec(env);
-    "user" 'u', Value::One("UID[:GID]"), "user and group id": Exec(user);
-    "additional-gids" 'g', Value::Many("GID"), "add a supplementary group": Exec(additional_gids);
-    "cap" 'c', Value::Many("CAP"), "add a capability": Exec(caps);
-    "apparmor", Value::One("PROFILE"), "AppArmor profile": Exec(apparmor);
-    "process-label", Value::One("LABEL"), "SELinux label": Exec(process_label);
+    "env" 'e', FlagValue::Many("NAME=VALUE"), "add an environment variable": Exec(env);
+    "user" 'u', FlagValue::One("UID[:GID]"), "user and group id": Exec(user);
+    "additional-gids" 'g', FlagValue::Many("GID"), "add a supplementary group": Exec(additional_gids);
+    "cap" 'c', FlagValue::Many("CAP"), "add a capability": Exec(caps);
+    "apparmor", FlagValue::One("PROFILE"), "AppArmor profile": Exec(apparmor);
+    "process-label", FlagValue::One("LABEL"), "SELinux label": Exec(process_label);
     "no-new-privs", SWITCH, "set no_new_privs": Exec(no_new_privs);
-    "cgroup", Value::Many("[CONTROLLERS:]PATH"), "run in this cgroup below the container's": Exec(cgroup);
+    "cgroup", FlagValue::Many("[CONTROLLERS:]PATH"), "run in this cgroup below the container's": Exec(cgroup);
     "ignore-paused", SWITCH, "also when the container is paused": Exec(ignore_paused);
     // delete, kill, list, ps, events, spec.
     "force" 'f', SWITCH, "kill the container first if it runs; no error if it does not exist": Delete(force);
@@ -279,19 +279,19 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "lazy-pages", SWITCH, "restore memory when it is touched (userfaultfd)":
         Checkpoint(criu.lazy_pages), Restore(criu.lazy_pages);
     "status-fd", N, "criu writes a zero byte here when lazy pages are ready": Checkpoint(status_fd);
-    "page-server", Value::One("ADDRESS:PORT"), "send memory to this page server": Checkpoint(page_server);
-    "manage-cgroups-mode", Value::Word("MODE", CGROUP_MODES), "soft (default), full, strict or ignore":
+    "page-server", FlagValue::One("ADDRESS:PORT"), "send memory to this page server": Checkpoint(page_server);
+    "manage-cgroups-mode", FlagValue::Word("MODE", CGROUP_MODES), "soft (default), full, strict or ignore":
         Checkpoint(o => Among(&mut o.criu.manage_cgroups_mode, CGROUP_MODES)),
         Restore(o => Among(&mut o.criu.manage_cgroups_mode, CGROUP_MODES));
-    "network-lock", Value::Word("METHOD", NETWORK_LOCKS), "how criu locks the network: iptables, nftables or skip":
+    "network-lock", FlagValue::Word("METHOD", NETWORK_LOCKS), "how criu locks the network: iptables, nftables or skip":
         Checkpoint(o => Among(&mut o.criu.network_lock, NETWORK_LOCKS)),
         Restore(o => Among(&mut o.criu.network_lock, NETWORK_LOCKS));
-    "empty-ns", Value::Many("NAMESPACE"), "make this namespace without its content":
+    "empty-ns", FlagValue::Many("NAMESPACE"), "make this namespace without its content":
         Checkpoint(criu.empty_ns), Restore(criu.empty_ns);
     "auto-dedup", SWITCH, "remove duplicate memory from the images":
         Checkpoint(criu.auto_dedup), Restore(criu.auto_dedup);
-    "lsm-profile", Value::One("TYPE:NAME"), "LSM profile of the restored processes": Restore(lsm_profile);
-    "lsm-mount-context", Value::One("CONTEXT"), "LSM context of the restored mounts": Restore(lsm_mount_context);
+    "lsm-profile", FlagValue::One("TYPE:NAME"), "LSM profile of the restored processes": Restore(lsm_profile);
+    "lsm-mount-context", FlagValue::One("CONTEXT"), "LSM context of the restored mounts": Restore(lsm_mount_context);
 };
 
 /// Both tables of flags after the command, in the order of help.

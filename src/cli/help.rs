@@ -1,6 +1,6 @@
 //! The text of `--help`, from the tables.
 
-use super::flags::{self, Flag, Value};
+use super::flags::{self, Flag, FlagValue};
 use super::verbs::{Arity, Group, Positional, VERBS, Verb};
 
 /// Where a line is broken: what a terminal shows at least.
@@ -80,9 +80,11 @@ fn options(scope: Option<Verb>, title: &str) -> String {
 fn spelled(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
     match flag.value {
-        Value::Switch => format!("{short}--{}", flag.long),
-        Value::One(name) | Value::Many(name) | Value::Word(name, _) => format!("{short}--{} {name}", flag.long),
-        Value::Maybe(name) => format!("{short}--{}[={name}]", flag.long),
+        FlagValue::Switch => format!("{short}--{}", flag.long),
+        FlagValue::One(name) | FlagValue::Many(name) | FlagValue::Word(name, _) => {
+            format!("{short}--{} {name}", flag.long)
+        }
+        FlagValue::Maybe(name) => format!("{short}--{}[={name}]", flag.long),
     }
 }
 

@@ -17,7 +17,6 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::put::Word;
 use crate::error::{Context, Error, Result, Stage, is_unseen};
 use crate::state::rfc3339;
 
@@ -66,15 +65,10 @@ impl Level {
 /// How a line of a log file looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum Format {
+pub enum LogFormat {
     #[default]
     Text,
     Json,
-}
-
-impl Word for Format {
-    const WORDS: &'static [&'static str] = &["text", "json"];
-    const VALUES: &'static [Self] = &[Format::Text, Format::Json];
 }
 
 #[derive(Debug)]
@@ -89,7 +83,7 @@ enum Sink {
 #[derive(Debug)]
 pub struct Log {
     sink: Sink,
-    format: Format,
+    format: LogFormat,
     level: Level,
     /// Warnings that are told with an error only.
     held: Option<RefCell<Vec<String>>>,
@@ -97,19 +91,19 @@ pub struct Log {
 
 impl Log {
     /// A log that is standard error alone.
-    pub const fn stderr(format: Format) -> Log {
+    pub const fn stderr(format: LogFormat) -> Log {
         Log { sink: Sink::None, format, level: Level::Warning, held: None }
     }
 
     /// Opens `--log`: `[file:]PATH`, `journald:ID` or `syslog:ID`; shows what is no less serious than `level`.
-    pub fn open(destination: Option<&OsStr>, format: Format, level: Level) -> Result<Log> {
+    pub fn open(destination: Option<&OsStr>, format: LogFormat, level: Level) -> Result<Log> {
         Ok(Log { sink: sink(destination)?, format, level, held: None })
     }
 
     /// Standard error will be the program's, as an engine has it that reads what its containers write: a warning is no part
     /// of that. It is told where the command fails, and at once on a terminal or where more than warnings is asked for.
     pub fn give_stderr_away(&mut self) {
-        let is_log = matches!(self.sink, Sink::None) && self.format == Format::Text;
+        let is_log = matches!(self.sink, Sink::None) && self.format == LogFormat::Text;
         // Whether it is a terminal is looked at when there is something to say.
         if is_log && !self.shows(Level::Info) {
             self.held = Some(RefCell::default());
@@ -135,7 +129,7 @@ impl Log {
 
     /// `--log-format json` without `--log`: standard error is the log.
     fn json_on_stderr(&self) -> bool {
-        matches!(self.sink, Sink::None) && self.format == Format::Json
+        matches!(self.sink, Sink::None) && self.format == LogFormat::Json
     }
 
     /// Reports something that went otherwise than asked.
@@ -143,7 +137,7 @@ impl Log {
         if !self.shows(level) {
             return;
         }
-        if matches!(self.sink, Sink::None) && self.format == Format::Text {
+        if matches!(self.sink, Sink::None) && self.format == LogFormat::Text {
             match (&self.held, level) {
                 // With the time, which is what is looked for in them.
                 (_, Level::Info | Level::Debug) => {
@@ -220,10 +214,10 @@ pub fn told(message: &str, error: &Error, reader: Reader) -> String {
 
 /// One line of a log file, with its newline. What is known of an error beside its text has keys of its own: engines match
 /// words in `msg`.
-pub fn line(format: Format, level: Level, message: &str, error: Option<&Error>, time: SystemTime) -> String {
+pub fn line(format: LogFormat, level: Level, message: &str, error: Option<&Error>, time: SystemTime) -> String {
     let time = rfc3339(time);
     match format {
-        Format::Json => {
+        LogFormat::Json => {
             let mut line = format!("{{\"level\":\"{}\",\"msg\":{}", level.name(), quoted(message));
             for (key, value) in error.map(fields).unwrap_or_default() {
                 line.push_str(&format!(",\"{key}\":{}", quoted(&value)));
@@ -231,7 +225,7 @@ pub fn line(format: Format, level: Level, message: &str, error: Option<&Error>, 
             line.push_str(&format!(",\"time\":\"{time}\"}}\n"));
             line
         }
-        Format::Text => format!("time=\"{time}\" level={} msg={}\n", level.name(), quoted(message)),
+        LogFormat::Text => format!("time=\"{time}\" level={} msg={}\n", level.name(), quoted(message)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Manual pages in roff, from the tables of commands and flags and from [`super::manual`]: brisk(8) and one page for
 //! each command.
 
-use super::flags::{self, Flag, Value};
+use super::flags::{self, Flag, FlagValue};
 use super::manual::{self, Manual};
 use super::verbs::{Arity, Group, Positional, VERBS, Verb, VerbRow};
 use super::{SPEC_VERSION, VERSION};
@@ -131,9 +131,9 @@ fn options(scope: Option<Verb>) -> String {
 fn option(flag: &Flag) -> String {
     let short = flag.short.map(|letter| format!("\\fB\\-{letter}\\fR, ")).unwrap_or_default();
     let value = match flag.value {
-        Value::Switch => String::new(),
-        Value::One(name) | Value::Many(name) | Value::Word(name, _) => format!(" \\fI{}\\fR", roff(name)),
-        Value::Maybe(name) => format!("[=\\fI{}\\fR]", roff(name)),
+        FlagValue::Switch => String::new(),
+        FlagValue::One(name) | FlagValue::Many(name) | FlagValue::Word(name, _) => format!(" \\fI{}\\fR", roff(name)),
+        FlagValue::Maybe(name) => format!("[=\\fI{}\\fR]", roff(name)),
     };
     format!(".TP\n{short}\\fB\\-\\-{}\\fR{value}\n{}\n", roff(flag.long), roff(flag.help))
 }

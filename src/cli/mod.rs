@@ -28,7 +28,7 @@ use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::VERSION as SPEC_VERSION;
-use crate::state::{Caller, Root};
+use crate::state::{Caller, StateRoot};
 use crate::sys::process;
 
 /// The version of brisk.
@@ -71,7 +71,7 @@ pub fn main() -> u8 {
         .and_then(|()| refuse_setuid())
         .and_then(|()| Log::open(global.log_destination().as_deref(), global.log_format, global.level()));
     let verb = head.verb();
-    let mut doing = Doing {
+    let mut doing = ErrorReport {
         subject: verb.map_or_else(String::new, |verb| verb.row().name.to_owned()),
         failure: verb.map_or(FAILURE, Verb::failure_status),
     };
@@ -92,7 +92,7 @@ pub fn main() -> u8 {
 }
 
 /// How an error is reported.
-struct Doing {
+struct ErrorReport {
     /// The command and the container.
     subject: String,
     /// The exit status.
@@ -110,12 +110,12 @@ fn refuse_setuid() -> Result<()> {
 }
 
 /// `doing` gets what an error is reported as, as soon as it is known.
-fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut Doing) -> Result<u8> {
+fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport) -> Result<u8> {
     let (global, request) = match head.parse()? {
         Parsed::Text(text) => return output::print(&text).map(|()| 0),
         Parsed::Request(global, request) => (global, request),
     };
-    *doing = Doing { subject: request.subject(), failure: request.failure_status() };
+    *doing = ErrorReport { subject: request.subject(), failure: request.failure_status() };
     if request.gives_stderr_away() {
         log.give_stderr_away();
     }
@@ -136,13 +136,13 @@ fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut Doing) -> Result<u8> {
 }
 
 /// The one decision that needs the caller's surroundings.
-fn resolve(global: &args::GlobalFlags) -> Result<Root> {
+fn resolve(global: &args::GlobalFlags) -> Result<StateRoot> {
     match &global.root {
-        Some(root) if root.is_absolute() => Root::choose(Some(root), root, &Caller::default()),
+        Some(root) if root.is_absolute() => StateRoot::choose(Some(root), root, &Caller::default()),
         Some(root) => {
             let cwd = std::env::current_dir().at(Stage::Host, || "read the current directory")?;
-            Root::choose(Some(root), &cwd, &Caller::default())
+            StateRoot::choose(Some(root), &cwd, &Caller::default())
         }
-        None => Root::choose(None, std::path::Path::new("/"), &Caller::probe()?),
+        None => StateRoot::choose(None, std::path::Path::new("/"), &Caller::probe()?),
     }
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::args::{Format, PlanArgs};
+use super::args::PlanArgs;
 use super::output;
+use super::put::Format;
 use crate::container::{self, options::Global};
 use crate::error::{Context, Error, Result, Stage};
 

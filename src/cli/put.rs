@@ -8,8 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::Format;
-use super::log::Level;
+use super::log::{Level, LogFormat};
 use crate::container::options::{ExecUser, ResultTo};
 use crate::container::outline::{CPU_PERIOD, NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::rootless::Tolerance;
@@ -18,12 +17,12 @@ use crate::spec::mounts::Mount;
 use crate::spec::text::Text;
 
 /// Nothing, or what the value must be instead.
-pub type Done = Result<(), Cow<'static, str>>;
+pub type PutResult = Result<(), Cow<'static, str>>;
 
 /// A place for a value. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`.
 pub trait Put {
     /// Puts the value there.
-    fn put(self, value: &OsStr) -> Done;
+    fn put(self, value: &OsStr) -> PutResult;
 }
 
 /// The value as text.
@@ -33,7 +32,7 @@ fn text(value: &OsStr) -> Result<&str, Cow<'static, str>> {
 
 /// A switch: what follows its `=`, and `true` where it stands alone.
 impl Put for &mut bool {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = go_bool(value.as_bytes()).ok_or("true or false")?;
         Ok(())
     }
@@ -43,7 +42,7 @@ impl Put for &mut bool {
 pub struct Given<'a>(pub &'a mut bool);
 
 impl Put for Given<'_> {
-    fn put(self, _: &OsStr) -> Done {
+    fn put(self, _: &OsStr) -> PutResult {
         *self.0 = true;
         Ok(())
     }
@@ -53,49 +52,49 @@ impl Put for Given<'_> {
 pub struct Nothing;
 
 impl Put for Nothing {
-    fn put(self, _: &OsStr) -> Done {
+    fn put(self, _: &OsStr) -> PutResult {
         Ok(())
     }
 }
 
 /// A path that is needed: the current directory where it is empty.
 impl Put for &mut PathBuf {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = if value.is_empty() { ".".into() } else { value.into() };
         Ok(())
     }
 }
 
 impl Put for &mut Option<PathBuf> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = (!value.is_empty()).then(|| value.into());
         Ok(())
     }
 }
 
 impl Put for &mut Option<OsString> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = (!value.is_empty()).then(|| value.into());
         Ok(())
     }
 }
 
 impl Put for &mut Vec<PathBuf> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         self.push(value.into());
         Ok(())
     }
 }
 
 impl Put for &mut String {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = text(value)?.to_owned();
         Ok(())
     }
 }
 
 impl Put for &mut Option<String> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = Some(text(value)?.to_owned()).filter(|text| !text.is_empty());
         Ok(())
     }
@@ -103,21 +102,21 @@ impl Put for &mut Option<String> {
 
 /// A program takes any bytes.
 impl Put for &mut Vec<Text> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         self.push(value.into());
         Ok(())
     }
 }
 
 impl Put for &mut Option<Text> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = (!value.is_empty()).then(|| value.into());
         Ok(())
     }
 }
 
 impl Put for &mut Vec<String> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         self.push(text(value)?.to_owned());
         Ok(())
     }
@@ -126,7 +125,7 @@ impl Put for &mut Vec<String> {
 macro_rules! numbers {
     ($($number:ty)*) => {$(
         impl Put for &mut Option<$number> {
-            fn put(self, value: &OsStr) -> Done {
+            fn put(self, value: &OsStr) -> PutResult {
                 let text = text(value)?;
                 let range = || format!("a whole number from {} to {}", <$number>::MIN, <$number>::MAX);
                 *self = if text.is_empty() { None } else { Some(text.parse().map_err(|_| range())?) };
@@ -139,7 +138,7 @@ macro_rules! numbers {
 numbers! { u16 i32 u32 i64 u64 }
 
 impl Put for &mut u32 {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let mut number = None;
         (&mut number).put(value)?;
         *self = number.unwrap_or_default();
@@ -148,7 +147,7 @@ impl Put for &mut u32 {
 }
 
 impl Put for &mut Vec<u32> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let mut number = None::<u32>;
         (&mut number).put(value)?;
         self.extend(number);
@@ -172,7 +171,7 @@ fn one_of(words: &[&str]) -> Cow<'static, str> {
 }
 
 impl<T: Word> Put for &mut T {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = match T::WORDS.iter().zip(T::VALUES).find(|(word, _)| value == **word) {
             Some((_, found)) => *found,
             None if value.is_empty() => T::default(),
@@ -186,7 +185,7 @@ impl<T: Word> Put for &mut T {
 pub struct Maybe<'a, T>(pub &'a mut Option<T>);
 
 impl<T: Word> Put for Maybe<'_, T> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let mut found = T::default();
         (&mut found).put(value)?;
         *self.0 = (!value.is_empty()).then_some(found);
@@ -194,11 +193,25 @@ impl<T: Word> Put for Maybe<'_, T> {
     }
 }
 
+/// `table` or `json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+impl Word for Format {
+    const WORDS: &'static [&'static str] = &["table", "json"];
+    const VALUES: &'static [Self] = &[Format::Table, Format::Json];
+}
+
 /// `--json`, which is `--format json`.
 pub struct Json<'a>(pub &'a mut Format);
 
 impl Put for Json<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let mut json = false;
         (&mut json).put(value)?;
         *self.0 = if json { Format::Json } else { Format::Table };
@@ -210,7 +223,7 @@ impl Put for Json<'_> {
 pub struct Among<'a>(pub &'a mut Option<String>, pub &'static [&'static str]);
 
 impl Put for Among<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let Among(place, words) = self;
         place.put(value)?;
         match place {
@@ -225,11 +238,16 @@ impl Word for CgroupDriver {
     const VALUES: &'static [Self] = &[CgroupDriver::Files, CgroupDriver::Systemd, CgroupDriver::Disabled];
 }
 
+impl Word for LogFormat {
+    const WORDS: &'static [&'static str] = &["text", "json"];
+    const VALUES: &'static [Self] = &[LogFormat::Text, LogFormat::Json];
+}
+
 /// The levels that are shown; logrus's other name of `warning` is taken as well.
 pub const LEVELS: &[&str] = &["error", "warning", "info", "debug"];
 
 impl Put for &mut Option<Level> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let text = text(value)?;
         *self = if text.is_empty() { None } else { Some(Level::named(text).ok_or_else(|| one_of(LEVELS))?) };
         Ok(())
@@ -240,7 +258,7 @@ impl Put for &mut Option<Level> {
 pub const ROOTLESS: &[&str] = &["true", "false", "auto"];
 
 impl Put for &mut Tolerance {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = match go_bool(value.as_bytes()) {
             Some(true) => Tolerance::Everything,
             Some(false) => Tolerance::Nothing,
@@ -263,7 +281,7 @@ fn go_bool(text: &[u8]) -> Option<bool> {
 /// `UID[:GID]`: digits only, and both fit. Anything else is refused rather than read as far as it goes:
 /// `--user app` that silently means root is CVE-2026-30892.
 impl Put for &mut Option<ExecUser> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let text = text(value)?;
         // An empty one is not none: a script whose variable is unset would else run as the container's user.
         *self = Some(user(text).ok_or("UID or UID:GID in numbers")?);
@@ -290,7 +308,7 @@ pub const INTERVAL: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
 impl Put for &mut Duration {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let text = text(value)?;
         *self = if text.is_empty() { INTERVAL } else { interval(text).ok_or("a duration such as 5s or 500ms")? };
         Ok(())
@@ -299,7 +317,7 @@ impl Put for &mut Duration {
 
 /// A limit in time. An empty one is not none: a script whose variable is unset would else run without it.
 impl Put for &mut Option<Duration> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = Some(interval(text(value)?).ok_or("a duration such as 5s or 500ms")?);
         Ok(())
     }
@@ -309,7 +327,7 @@ impl Put for &mut Option<Duration> {
 pub struct OrNone<'a>(pub &'a mut Option<Duration>);
 
 impl Put for OrNone<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self.0 = match text(value)? {
             "0" | "0s" => Some(Duration::ZERO),
             _ => return self.0.put(value),
@@ -320,7 +338,7 @@ impl Put for OrNone<'_> {
 
 /// A file, or `fd:N`. Somebody waits for it, so an empty one is an error as well.
 impl Put for &mut Option<ResultTo> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let wanted = "a file, or fd: and a number";
         let number = value.to_str().and_then(|text| text.strip_prefix("fd:"));
         *self = match number {
@@ -336,7 +354,7 @@ impl Put for &mut Option<ResultTo> {
 pub struct AtMost<'a>(pub &'a mut Option<i64>);
 
 impl Put for AtMost<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self.0 = Some(size(text(value)?).filter(|bytes| *bytes >= 0).ok_or("a size such as 64k")?);
         Ok(())
     }
@@ -346,7 +364,7 @@ impl Put for AtMost<'_> {
 pub struct SomeBytes<'a>(pub &'a mut Option<i64>);
 
 impl Put for SomeBytes<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self.0 = Some(size(text(value)?).filter(|bytes| *bytes > 0).ok_or("a size such as 64m")?);
         Ok(())
     }
@@ -356,7 +374,7 @@ impl Put for SomeBytes<'_> {
 pub struct AtLeastOne<'a>(pub &'a mut Option<i64>);
 
 impl Put for AtLeastOne<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self.0 = Some(text(value)?.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1")?);
         Ok(())
     }
@@ -366,7 +384,7 @@ impl Put for AtLeastOne<'_> {
 pub struct Cpus<'a>(pub &'a mut Option<i64>);
 
 impl Put for Cpus<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         // The kernel takes no less than a millisecond.
         *self.0 = Some(cpus(text(value)?).ok_or("a number of CPUs from 0.01, such as 0.5")?);
         Ok(())
@@ -384,7 +402,7 @@ fn cpus(text: &str) -> Option<i64> {
 
 /// `UID[:GID]`; the group has the user's number where none is given, and never becomes root's by omission.
 impl Put for &mut Option<(u32, u32)> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let ExecUser { uid, gid } = user(text(value)?).ok_or("UID or UID:GID in numbers")?;
         *self = Some((uid, gid.unwrap_or(uid)));
         Ok(())
@@ -397,7 +415,7 @@ pub struct Yes<'a>(pub &'a mut Option<bool>);
 pub struct No<'a>(pub &'a mut Option<bool>);
 
 impl Put for Yes<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let mut yes = false;
         (&mut yes).put(value)?;
         *self.0 = Some(yes);
@@ -406,7 +424,7 @@ impl Put for Yes<'_> {
 }
 
 impl Put for No<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let mut no = false;
         (&mut no).put(value)?;
         *self.0 = Some(!no);
@@ -418,7 +436,7 @@ impl Put for No<'_> {
 pub struct Bind<'a>(pub &'a mut Vec<Mount>);
 
 impl Put for Bind<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let text = text(value)?;
         let (pair, readonly) = match text.strip_suffix(":ro") {
             Some(pair) => (pair, true),
@@ -441,7 +459,7 @@ impl Put for Bind<'_> {
 pub struct Tmpfs<'a>(pub &'a mut Vec<Mount>);
 
 impl Put for Tmpfs<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let text = text(value)?;
         let wanted = "DST or DST:SIZE, with DST absolute";
         let (destination, bytes) = match text.rsplit_once(':') {
@@ -465,7 +483,7 @@ impl Put for Tmpfs<'_> {
 }
 
 impl Put for &mut Option<NetworkChoice> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let path = value.as_bytes().strip_prefix(b"ns:").filter(|path| !path.is_empty()).map(OsStr::from_bytes);
         *self = Some(match (value.as_bytes(), path) {
             (b"none", _) => NetworkChoice::Own,
@@ -478,7 +496,7 @@ impl Put for &mut Option<NetworkChoice> {
 }
 
 impl Put for &mut Option<SeccompChoice> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         *self = Some(match value.as_bytes() {
             b"docker" => SeccompChoice::Docker,
             b"unconfined" => SeccompChoice::Unconfined,
@@ -518,7 +536,7 @@ fn go_duration(text: &str) -> Option<f64> {
 pub struct Size<'a>(pub &'a mut Option<i64>);
 
 impl Put for Size<'_> {
-    fn put(self, value: &OsStr) -> Done {
+    fn put(self, value: &OsStr) -> PutResult {
         let text = text(value)?;
         *self.0 = if text.is_empty() { None } else { Some(size(text).ok_or("a size such as 512m, or -1")?) };
         Ok(())

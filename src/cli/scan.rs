@@ -7,12 +7,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use super::args::{self, GlobalFlags};
-use super::flags::{AFTER, Flag, GLOBAL, Row, Value};
+use super::args::GlobalFlags;
+use super::flags::{AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
 use super::{Parsed, help, version};
+use crate::container::options::Create;
+use crate::container::outline::Outline;
 use crate::error::{Error, Result, Stage, nearest};
+use crate::state::check_id;
 
 /// A command line up to its command.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub struct Head<'a> {
 pub fn head(argv: &[OsString]) -> Head<'_> {
     let mut global = GlobalFlags::default();
     let mut walk =
-        Walk { tokens: argv, verb: None, table: &[GLOBAL], into: &mut global, asks_help: false, bare: false };
+        TokenWalk { tokens: argv, verb: None, table: &[GLOBAL], into: &mut global, asks_help: false, bare: false };
     let mut wrong = None;
     let command = loop {
         match walk.flags() {
@@ -65,7 +69,7 @@ impl Head<'_> {
         }
         let verb = named(name)?;
         let mut request = (verb.row().blank)();
-        let mut walk = Walk {
+        let mut walk = TokenWalk {
             tokens: self.tokens,
             verb: Some(verb),
             table: AFTER,
@@ -88,7 +92,7 @@ impl Head<'_> {
             return Ok(Parsed::Text(help::text(Some(verb))));
         }
         place(verb, &arguments, before, &mut request)?;
-        args::check(&request)?;
+        check(&request)?;
         Ok(Parsed::Request(self.global, Box::new(request)))
     }
 }
@@ -137,7 +141,7 @@ fn named(name: &OsStr) -> Result<Verb> {
 }
 
 /// A walk over tokens, whose values go into `T`.
-struct Walk<'a, 'o, T: 'static> {
+struct TokenWalk<'a, 'o, T: 'static> {
     tokens: &'a [OsString],
     verb: Option<Verb>,
     table: &'static [&'static [Row<T>]],
@@ -147,7 +151,7 @@ struct Walk<'a, 'o, T: 'static> {
     bare: bool,
 }
 
-impl<'a, T> Walk<'a, '_, T> {
+impl<'a, T> TokenWalk<'a, '_, T> {
     /// Reads flags up to the next positional argument and returns it.
     fn flags(&mut self) -> Result<Option<&'a OsStr>> {
         while let Some((token, rest)) = self.tokens.split_first() {
@@ -193,7 +197,7 @@ impl<'a, T> Walk<'a, '_, T> {
             };
             let attached = &letters[at + 1..];
             match row.flag.value {
-                Value::Switch | Value::Maybe(_) if attached.first() != Some(&b'=') => self.take(row, None)?,
+                FlagValue::Switch | FlagValue::Maybe(_) if attached.first() != Some(&b'=') => self.take(row, None)?,
                 _ => {
                     let attached = attached.strip_prefix(b"=").unwrap_or(attached);
                     return self.take(row, (!attached.is_empty()).then_some(attached));
@@ -208,8 +212,8 @@ impl<'a, T> Walk<'a, '_, T> {
         let flag = &row.flag;
         let value = match (flag.value, value) {
             (_, Some(text)) => OsStr::from_bytes(text),
-            (Value::Switch | Value::Maybe(_), None) => OsStr::new("true"),
-            (Value::One(name) | Value::Many(name) | Value::Word(name, _), None) => {
+            (FlagValue::Switch | FlagValue::Maybe(_), None) => OsStr::new("true"),
+            (FlagValue::One(name) | FlagValue::Many(name) | FlagValue::Word(name, _), None) => {
                 let Some((next, rest)) = self.tokens.split_first() else { return Err(self.lacks_value(flag, name)) };
                 self.tokens = rest;
                 next
@@ -250,5 +254,46 @@ fn split_value(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == b'=') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
+    }
+}
+
+/// What only all of the values together can tell.
+fn check(request: &Request) -> Result<()> {
+    let which = match request {
+        Request::Delete(args) => Some(&args.which),
+        Request::Kill(args) => Some(&args.which),
+        _ => None,
+    };
+    if !which.is_some_and(|which| which.regex) {
+        request.ids().into_iter().try_for_each(check_id)?;
+    }
+    match request {
+        Request::Exec(args) if args.args.is_empty() && args.process.is_none() => {
+            Err(Error::new(Stage::Args, "exec needs a command or --process FILE"))
+        }
+        Request::Create(args) => check_outline(args),
+        Request::Run(args) => check_outline(&args.create),
+        Request::Update(args) if args.files.len() > 1 && args.files.len() != args.ids.len() => {
+            Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A container is of a bundle, or of a root and what the flags say.
+fn check_outline(args: &Create) -> Result<()> {
+    let refuse = |what: &'static str, hint: &'static str| Err(Error::new(Stage::Args, what).with_hint(hint));
+    match &args.outline.rootfs {
+        None if args.outline != Outline::default() => refuse(
+            "a bundle says itself what runs in which limits: flags and a command need --rootfs DIR",
+            "`brisk spec` takes the same flags and writes them into a bundle's config.json",
+        ),
+        Some(_) if args.config.is_some() || args.bundle != Path::new(".") => {
+            refuse("--rootfs makes a container without a bundle", "leave out --bundle and --config")
+        }
+        Some(_) if args.outline.args.is_empty() => {
+            refuse("--rootfs needs a command", "put it at the end: brisk run --rootfs DIR ID -- COMMAND")
+        }
+        _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use super::args::{
     CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, UpdateArgs, WaitArgs,
 };
-use super::put::{Done, INTERVAL, Put};
+use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
 use crate::container::options::{Checkpoint, Create, Delete, Exec, Kill, Restore, Run, Start};
 use crate::container::outline::Outline;
@@ -37,7 +37,7 @@ pub struct Positional {
     /// One line of help.
     pub help: &'static str,
     /// Puts a value into the options.
-    pub put: fn(&mut Request, &OsStr) -> Done,
+    pub put: fn(&mut Request, &OsStr) -> PutResult,
 }
 
 /// What a command is about: help lists the commands of a group together.
@@ -153,16 +153,16 @@ const fn argument(
     name: &'static str,
     arity: Arity,
     help: &'static str,
-    put: fn(&mut Request, &OsStr) -> Done,
+    put: fn(&mut Request, &OsStr) -> PutResult,
 ) -> Positional {
     Positional { name, arity, help, put }
 }
 
-const fn command(put: fn(&mut Request, &OsStr) -> Done) -> Positional {
+const fn command(put: fn(&mut Request, &OsStr) -> PutResult) -> Positional {
     argument("COMMAND", Arity::Command, "the program and its arguments", put)
 }
 
-const fn id(put: fn(&mut Request, &OsStr) -> Done) -> Positional {
+const fn id(put: fn(&mut Request, &OsStr) -> PutResult) -> Positional {
     argument("ID", Arity::One, "the container's name", put)
 }
 

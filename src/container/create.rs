@@ -31,7 +31,7 @@ use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait,
 use crate::sys::fs;
 
 /// A container that has just been made.
-pub(super) struct Made {
+pub(super) struct Created {
     pub container: Container,
     pub running: Running,
     pub spec: Spec,
@@ -142,10 +142,9 @@ pub(super) fn plan_of(
         terminal,
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
+        oddities: bundle.warnings.clone(),
     };
-    let mut plan = plan::create::create(&bundle.spec, host, &options)?;
-    plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
-    Ok(plan)
+    plan::create::create(&bundle.spec, host, &options)
 }
 
 /// What `create` would do with a bundle here, and the facts it rests on.
@@ -201,7 +200,7 @@ pub(super) fn make(
     start: ProgramStart,
     console: Theirs,
     mut trace: Option<&mut Trace>,
-) -> Result<Made> {
+) -> Result<Created> {
     if let Some(trace) = &mut trace {
         trace.mark("plan");
     }
@@ -230,7 +229,7 @@ pub(super) fn make(
     let result = notify::prepare(global, &container.dir)
         .and_then(|()| begin(global, args, &bundle, start, console, &plan, &mut container, trace));
     match result {
-        Ok((running, notify)) => Ok(Made { container, running, spec: bundle.spec, lock, notify }),
+        Ok((running, notify)) => Ok(Created { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
             if let (Some(path), Some(init)) = (&args.pid_file, container.record.init) {
                 files::withdraw_pid(global, path, init.pid);

@@ -32,7 +32,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     global.environment.hold_gaps(args.preserve_fds)?;
     let Exec { id, job, die_with_parent, detach, .. } = args;
     let preserved = global.environment.preserved(args.preserve_fds);
-    let asked = job::Wanted { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    let asked = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
     job::run(global, &asked, |task| attempt(global, args, task))
 }
 

@@ -212,9 +212,9 @@ fn size(terminal: &OwnedFd) -> Option<(u16, u16)> {
 }
 
 /// Restores the terminal we were called on.
-struct Restore(Option<libc::termios>);
+struct RestoreTerminal(Option<libc::termios>);
 
-impl Drop for Restore {
+impl Drop for RestoreTerminal {
     fn drop(&mut self) {
         if let Some(termios) = &self.0 {
             // A terminal that is gone needs no restoring.
@@ -230,7 +230,7 @@ pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>) -> Resul
     let own = if master.is_some() { own_terminal() } else { None };
     // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
-    let restore = Restore(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
+    let restore = RestoreTerminal(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
     let flows = Flows::of(master, streams)?;
     let ended = relay(&attended, flows, own.as_ref(), notify.as_ref(), watch);
     drop(restore);

@@ -6,7 +6,7 @@ use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::spec::{self, resources::Resources};
-use crate::state::{Dir, Facts, Life, Record, Root, Status, status};
+use crate::state::{Dir, Facts, Life, Record, StateRoot, Status, status};
 
 /// A container of which there is a record.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Container {
 
 impl Container {
     /// Finds it by name.
-    pub fn load(root: &Root, id: &str) -> Result<Container> {
+    pub fn load(root: &StateRoot, id: &str) -> Result<Container> {
         let dir = Dir::open(root, id)?;
         let record = dir.load()?;
         Ok(Container { dir, record })
@@ -62,16 +62,16 @@ impl Container {
             return Ok(resources.clone());
         }
         #[derive(serde::Deserialize)]
-        struct Config {
-            linux: Option<Linux>,
+        struct ConfigPart {
+            linux: Option<LinuxPart>,
         }
         #[derive(serde::Deserialize)]
-        struct Linux {
+        struct LinuxPart {
             resources: Option<Resources>,
         }
         match self.dir.config()? {
             Some(text) => {
-                let config: Config = spec::parse(&text, "config.json")?;
+                let config: ConfigPart = spec::parse(&text, "config.json")?;
                 Ok(config.linux.and_then(|linux| linux.resources).unwrap_or_default())
             }
             None => Ok(Resources::default()),

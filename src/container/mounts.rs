@@ -40,6 +40,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         terminal: Terminal::None,
         notify: None,
         joined_own: 0,
+        oddities: Vec::new(),
     };
     let init = container.record.live_init()?.ok_or_else(not_running)?;
     let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options, init.pid)?;

@@ -11,7 +11,7 @@ use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::Resources;
 use crate::spec::text::Text;
-use crate::state::Root;
+use crate::state::StateRoot;
 
 /// What `--manage-cgroups-mode` may be.
 pub const CGROUP_MODES: &[&str] = &["soft", "full", "strict", "ignore"];
@@ -23,7 +23,7 @@ pub struct Global<'a> {
     /// What brisk's environment asks for.
     pub environment: Environment,
     /// Where the state of containers is kept.
-    pub root: Root,
+    pub root: StateRoot,
     /// Who makes cgroups.
     pub cgroups: CgroupDriver,
     /// Whether cgroups that cannot be written are tolerated.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::console::{Asked, Console, Ours};
-use super::create::{Bundle, Made, make};
+use super::create::{Bundle, Created, make};
 use super::delete::remove;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
@@ -24,7 +24,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     global.environment.hold_gaps(args.create.preserve_fds)?;
     let Run { create: Create { id, die_with_parent, preserve_fds, .. }, job, detach, .. } = args;
     let preserved = global.environment.preserved(*preserve_fds);
-    let asked = job::Wanted { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    let asked = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
     job::run(global, &asked, |task| attempt(global, args, task))
 }
 
@@ -54,7 +54,7 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut())?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
-    let Made { container, running, spec, lock, notify } = made;
+    let Created { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
     let ended = attend(global, args, &container, (running, spec, notify), (ours, signals), task);

@@ -6,11 +6,11 @@ use nix::errno::Errno;
 
 use super::options::Selection;
 use crate::error::{Error, Result, Stage};
-use crate::state::Root;
+use crate::state::StateRoot;
 use crate::sys::regex::Regex;
 
 /// The names that are meant. Those of an expression may be none.
-pub fn select(root: &Root, which: &Selection) -> Result<Vec<String>> {
+pub fn select(root: &StateRoot, which: &Selection) -> Result<Vec<String>> {
     let pattern = &which.name;
     if !which.regex {
         return Ok(vec![pattern.clone()]);

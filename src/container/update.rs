@@ -13,7 +13,7 @@ use crate::host::cgroup::Layout;
 use crate::plan::cgroup::rdt;
 use crate::plan::cgroup::rdt::RdtPlan;
 use crate::plan::cgroup::update;
-use crate::plan::cgroup::update::UpdatePlan;
+use crate::plan::cgroup::update::{DeviceRules, UpdatePlan};
 use crate::plan::cgroup::{Privilege, Write};
 use crate::plan::systemd::{self, Property};
 use crate::spec::linux::IntelRdt;
@@ -136,18 +136,13 @@ fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: 
             .with_hint("limits need a cgroup; an ordinary user needs a delegated one"));
     };
     let current = container.resources()?;
-    let mut plan = update::update(&current, wanted, layout)?;
-    if args.device_rules {
-        let privilege = if Caller::probe()?.real_root { Privilege::Root } else { Privilege::Rootless };
-        update::replace_devices(&mut plan, &current, wanted, layout, privilege)?;
-    } else if !wanted.devices.is_empty() && wanted.devices != current.devices {
-        plan.warnings.push("the device rules stay as they are: --device-rules replaces them".into());
-    }
-    let mut properties = Vec::new();
-    if cgroup.scope().is_some() {
-        properties = systemd::update(&mut plan.writes);
-        properties.extend(plan.devices.iter().flat_map(|rules| systemd::device_update(&rules.after)));
-    }
+    let rules = match args.device_rules {
+        true if Caller::probe()?.real_root => DeviceRules::Replace(Privilege::Root),
+        true => DeviceRules::Replace(Privilege::Rootless),
+        false => DeviceRules::Keep,
+    };
+    let plan = update::update(&current, wanted, layout, rules)?;
+    let (plan, properties) = if cgroup.scope().is_some() { systemd::update(plan) } else { (plan, Vec::new()) };
     for warning in &plan.warnings {
         (global.warn)(&format!("update {id}: {warning}"));
     }
@@ -183,7 +178,7 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
 
 /// What a container got, to be taken back: the writes of a phase, the schemata of its resctrl group, device rules, its
 /// unit.
-enum Done {
+enum AppliedPart {
     Limits(usize, Applied),
     Schemata(usize),
     Devices(usize),
@@ -194,20 +189,20 @@ enum Done {
 /// What is lowered comes first, in all containers: so the sum of a limit is at no time above what it was before or
 /// will be after.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum Pass {
     Lower,
     Raise,
 }
 
 /// The writes of a phase. Those of one controller stay together, for they depend on each other.
-fn part(change: &Change, phase: Phase) -> Result<Vec<Write>> {
+fn part(change: &Change, phase: Pass) -> Result<Vec<Write>> {
     let growth = change.cgroup.growth(&change.plan.writes)?;
     let raised = |write: &Write| growth.iter().any(|(controller, by)| *controller == write.controller && *by > 0);
-    let wanted = |write: &&Write| raised(write) == (phase == Phase::Raise);
+    let wanted = |write: &&Write| raised(write) == (phase == Pass::Raise);
     Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
 }
 
-fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> Result<Vec<Done>> {
+fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> Result<Vec<AppliedPart>> {
     let mut done = Vec::new();
     match write(changes, &mut done, warn) {
         Ok(()) => Ok(done),
@@ -215,23 +210,23 @@ fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> Result<Vec<Done>> {
     }
 }
 
-fn write(changes: &[Change], done: &mut Vec<Done>, warn: &dyn Fn(&str)) -> Result<()> {
+fn write(changes: &[Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
     let mut parts = Vec::new();
-    for phase in [Phase::Lower, Phase::Raise] {
+    for phase in [Pass::Lower, Pass::Raise] {
         for (index, change) in changes.iter().enumerate() {
             parts.push((index, part(change, phase)?));
         }
     }
     for (index, writes) in parts {
-        done.push(Done::Limits(index, changes[index].cgroup.apply(&writes)?));
+        done.push(AppliedPart::Limits(index, changes[index].cgroup.apply(&writes)?));
     }
     for (index, change) in changes.iter().enumerate() {
         if let Some(rules) = &change.plan.devices {
-            done.push(Done::Devices(index));
+            done.push(AppliedPart::Devices(index));
             change.cgroup.set_devices(&rules.after)?;
         }
         if let Some(rdt) = &change.rdt {
-            done.push(Done::Schemata(index));
+            done.push(AppliedPart::Schemata(index));
             match &rdt.made {
                 Some((root, plan)) => Rdt::create(root, plan)?.take_in(&change.cgroup.pids(Depth::Tree)?)?,
                 None => rdt.group.write_schemata(&rdt.after)?,
@@ -243,7 +238,7 @@ fn write(changes: &[Change], done: &mut Vec<Done>, warn: &dyn Fn(&str)) -> Resul
         // Also when it fails: the unit may have got some, systemd does not say.
         let mut before = systemd::properties(&limits_before(done, index));
         before.extend(change.plan.devices.iter().flat_map(|rules| systemd::device_update(&rules.before)));
-        done.push(Done::Unit(index, before));
+        done.push(AppliedPart::Unit(index, before));
         for name in change.cgroup.set_unit_properties(&change.properties)? {
             let id = &change.container.record.id;
             warn(&format!("update {id}: this systemd has no {name}: the limit holds until it writes the cgroup again"));
@@ -255,28 +250,28 @@ fn write(changes: &[Change], done: &mut Vec<Done>, warn: &dyn Fn(&str)) -> Resul
 }
 
 /// The limits that one container had.
-fn limits_before(done: &[Done], container: usize) -> Vec<Write> {
-    let limits = |done: &Done| match done {
-        Done::Limits(index, applied) if *index == container => applied.before(),
+fn limits_before(done: &[AppliedPart], container: usize) -> Vec<Write> {
+    let limits = |done: &AppliedPart| match done {
+        AppliedPart::Limits(index, applied) if *index == container => applied.before(),
         _ => Vec::new(),
     };
     done.iter().flat_map(limits).collect()
 }
 
 /// Undoes, the newest first; what cannot be undone is said.
-fn take_back(changes: &[Change], done: Vec<Done>, error: Error) -> Error {
-    let undo = |done: Done| match done {
-        Done::Limits(index, applied) => changes[index].cgroup.put_back(applied),
-        Done::Schemata(index) => changes[index].rdt.as_ref().map_or(Ok(()), |rdt| match rdt.made {
+fn take_back(changes: &[Change], done: Vec<AppliedPart>, error: Error) -> Error {
+    let undo = |done: AppliedPart| match done {
+        AppliedPart::Limits(index, applied) => changes[index].cgroup.put_back(applied),
+        AppliedPart::Schemata(index) => changes[index].rdt.as_ref().map_or(Ok(()), |rdt| match rdt.made {
             Some(_) => rdt.group.remove(),
             None => rdt.group.write_schemata(&rdt.before),
         }),
-        Done::Devices(index) => changes[index]
+        AppliedPart::Devices(index) => changes[index]
             .plan
             .devices
             .as_ref()
             .map_or(Ok(()), |rules| changes[index].cgroup.set_devices(&rules.before)),
-        Done::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties).map(drop),
+        AppliedPart::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties).map(drop),
     };
     let failures: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
     if failures.is_empty() {

@@ -15,7 +15,7 @@ use crate::dbus::value::Value;
 use crate::error::{Context, Error, Result, Stage};
 
 use crate::dbus::address::{Address, Peer};
-use crate::dbus::message::{BusMessage, Call};
+use crate::dbus::message::{BusMessage, MethodCall};
 
 /// A connection.
 pub struct Link {
@@ -87,7 +87,7 @@ impl Link {
     }
 
     /// Sends a call and returns its serial.
-    pub fn send(&mut self, call: &Call<'_>, deadline: Instant) -> Result<u32> {
+    pub fn send(&mut self, call: &MethodCall<'_>, deadline: Instant) -> Result<u32> {
         // The reply to BEGIN must be seen first: sd-bus as a server does not look at a message that came
         // along with it until more bytes arrive.
         self.authenticated(deadline)?;
@@ -182,9 +182,9 @@ pub fn greeting(uid: u32) -> String {
     format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n")
 }
 
-fn bus_call(member: &str, body: Vec<Value>) -> Call<'_> {
+fn bus_call(member: &str, body: Vec<Value>) -> MethodCall<'_> {
     let name = "org.freedesktop.DBus";
-    Call { destination: Some(name), path: "/org/freedesktop/DBus", interface: name, member, body }
+    MethodCall { destination: Some(name), path: "/org/freedesktop/DBus", interface: name, member, body }
 }
 
 fn name(address: &Address) -> String {

@@ -16,7 +16,7 @@ const FIXED: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
     /// A method call.
-    Call,
+    MethodCall,
     /// Its reply.
     Return,
     /// Its refusal.
@@ -27,7 +27,7 @@ pub enum MessageKind {
 
 /// A method call to be sent.
 #[derive(Clone, Debug)]
-pub struct Call<'a> {
+pub struct MethodCall<'a> {
     /// The bus name of the receiver; none on a connection to the receiver itself.
     pub destination: Option<&'a str>,
     /// The object.
@@ -40,7 +40,7 @@ pub struct Call<'a> {
     pub body: Vec<Value>,
 }
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// The bytes of the call. Little-endian on every machine: the format says which it is.
     pub fn encode(&self, serial: u32) -> Vec<u8> {
         let mut body = Encoder { bytes: Vec::new() };
@@ -176,11 +176,11 @@ pub struct BusMessage {
     /// The types of the body.
     pub signature: String,
     body: Vec<u8>,
-    endian: Endian,
+    endian: ByteOrder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endian {
+enum ByteOrder {
     Little,
     Big,
 }
@@ -203,7 +203,7 @@ impl BusMessage {
     pub fn decode(bytes: &[u8]) -> Result<BusMessage, &'static str> {
         let endian = endian(bytes)?;
         let kind = match bytes.get(1) {
-            Some(1) => MessageKind::Call,
+            Some(1) => MessageKind::MethodCall,
             Some(2) => MessageKind::Return,
             Some(3) => MessageKind::Error,
             Some(4) => MessageKind::Signal,
@@ -274,10 +274,10 @@ impl BusMessage {
     }
 }
 
-fn endian(bytes: &[u8]) -> Result<Endian, &'static str> {
+fn endian(bytes: &[u8]) -> Result<ByteOrder, &'static str> {
     match bytes.first() {
-        Some(b'l') => Ok(Endian::Little),
-        Some(b'B') => Ok(Endian::Big),
+        Some(b'l') => Ok(ByteOrder::Little),
+        Some(b'B') => Ok(ByteOrder::Big),
         _ => Err("it is not a D-Bus message"),
     }
 }
@@ -285,7 +285,7 @@ fn endian(bytes: &[u8]) -> Result<Endian, &'static str> {
 struct Decoder<'a> {
     bytes: &'a [u8],
     at: usize,
-    endian: Endian,
+    endian: ByteOrder,
 }
 
 impl Decoder<'_> {
@@ -309,8 +309,8 @@ impl Decoder<'_> {
         let endian = self.endian;
         let bytes: [u8; 4] = self.take(4)?.try_into().map_err(|_| "it is too short")?;
         Ok(match endian {
-            Endian::Little => u32::from_le_bytes(bytes),
-            Endian::Big => u32::from_be_bytes(bytes),
+            ByteOrder::Little => u32::from_le_bytes(bytes),
+            ByteOrder::Big => u32::from_be_bytes(bytes),
         })
     }
 

@@ -11,9 +11,9 @@ const NO_PROFILE: &str = "the profile is not loaded, or this kernel runs without
     /sys/kernel/security/lsm, and apparmor_parser(8) to load one";
 
 /// One row: stage, what was being done (anything where it is none), errno, advice. The first that fits counts.
-type Row = (Stage, Option<Deed>, Errno, &'static str);
+type HintRow = (Stage, Option<Deed>, Errno, &'static str);
 
-const HINTS: &[Row] = &[
+const HINTS: &[HintRow] = &[
     (
         Stage::Namespace,
         Some(Deed::Clone),
@@ -162,6 +162,6 @@ const HINTS: &[Row] = &[
 
 /// The advice about an error, if there is any.
 pub fn find(stage: Stage, deed: Option<Deed>, errno: Errno) -> Option<&'static str> {
-    let fits = |row: &&Row| row.0 == stage && row.2 == errno && (row.1.is_none() || row.1 == deed);
+    let fits = |row: &&HintRow| row.0 == stage && row.2 == errno && (row.1.is_none() || row.1 == deed);
     HINTS.iter().find(fits).map(|row| row.3)
 }

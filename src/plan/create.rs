@@ -17,7 +17,7 @@ use crate::wire::SyncPoint;
 pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
     let mut input = Input::new(spec, host, options)?;
     input.mounts = rootfs::mounts(&input);
-    let mut draft = Draft::default();
+    let mut draft = Draft { warnings: options.oddities.clone(), ..Draft::default() };
     if let Some(cgroup) = &input.cgroup {
         draft.warnings.extend(cgroup.warnings.iter().cloned());
     }

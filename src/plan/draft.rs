@@ -49,6 +49,8 @@ pub struct CreateOptions {
     /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
     /// container nothing of its own.
     pub joined_own: u64,
+    /// What is odd about the text of config.json.
+    pub oddities: Vec<String>,
 }
 
 /// The session keyring.

@@ -15,6 +15,9 @@ use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
+/// What a file system is told before it is mounted: keys, and their values where they take one (fsconfig(2)).
+pub type FsParams = Vec<(CString, Option<CString>)>;
+
 /// Where the source of a mount comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountSource {
@@ -180,7 +183,7 @@ pub enum What {
         /// The device, or any name.
         source: CString,
         /// Parameters for fsconfig(2), in order; one without a value is a flag.
-        params: Vec<(CString, Option<CString>)>,
+        params: FsParams,
         /// The same for mount(2): flags and data. Used where fsopen(2) is missing, or where a value is longer
         /// than the 255 bytes fsconfig(2) takes (overlay's lowerdir).
         flags: u64,
@@ -210,7 +213,7 @@ pub enum What {
     /// Nothing new: attributes of the mount that is there.
     Remount {
         /// Superblock parameters to change.
-        params: Vec<(CString, Option<CString>)>,
+        params: FsParams,
     },
 }
 

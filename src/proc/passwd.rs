@@ -4,7 +4,7 @@
 
 /// One user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User<'a> {
+pub struct PasswdUser<'a> {
     /// The login name.
     pub name: &'a [u8],
     /// The user's number.
@@ -14,11 +14,11 @@ pub struct User<'a> {
 }
 
 /// The users in the text of a passwd file. Does not allocate.
-pub fn users(text: &[u8]) -> impl Iterator<Item = User<'_>> {
+pub fn users(text: &[u8]) -> impl Iterator<Item = PasswdUser<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
         let (name, number, home) = (fields.next()?, fields.nth(1)?, fields.nth(2));
-        Some(User { name, uid: decimal(number)?, home: home.unwrap_or_default() })
+        Some(PasswdUser { name, uid: decimal(number)?, home: home.unwrap_or_default() })
     })
 }
 

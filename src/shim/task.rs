@@ -48,7 +48,7 @@ pub struct Container {
 
 /// The part of config.json that the shim goes by.
 #[derive(Deserialize)]
-struct Config {
+struct ConfigPart {
     linux: Option<Linux>,
 }
 
@@ -68,7 +68,7 @@ struct Namespace {
 /// Whether the container's processes may outlive its first one. If it cannot be told they may.
 fn shares_pids(bundle: &Path) -> bool {
     let Ok(text) = os::read_file(&bundle.join("config.json"), 64 << 20) else { return true };
-    let Ok(config) = serde_json::from_slice::<Config>(&text) else { return true };
+    let Ok(config) = serde_json::from_slice::<ConfigPart>(&text) else { return true };
     let namespaces = config.linux.map(|linux| linux.namespaces).unwrap_or_default();
     !namespaces.iter().any(|namespace| namespace.r#type == "pid" && namespace.path.is_empty())
 }

@@ -11,7 +11,7 @@ use serde_json::error::Category;
 
 use super::place::{self, Place};
 use super::process::Process;
-use super::strict::{Notes, Strict, Unknown};
+use super::strict::{Notes, Strict, UnknownField};
 use super::{Spec, validate};
 use crate::error::{Context, Deed, Error, Result, Stage, nearest};
 
@@ -95,7 +95,7 @@ fn shown(error: Error, text: &[u8], above: &str) -> Error {
 fn misspelled<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<Vec<String>> {
     let notes = Notes::detailed();
     parse_with::<T>(text, name, &notes)?;
-    let sentence = |unknown: Unknown| {
+    let sentence = |unknown: UnknownField| {
         let near = nearest(&unknown.field, unknown.known.iter().copied())?;
         let of = if unknown.of.is_empty() { String::new() } else { format!(" of {}", unknown.of) };
         Some(format!("{name}: the field {:?}{of} is unknown and ignored: did you mean {near}?", unknown.field))

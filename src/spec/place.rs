@@ -23,7 +23,7 @@ pub fn at(text: &[u8], line: usize, column: usize) -> Place {
 /// The same for a number of bytes.
 pub fn at_offset(text: &[u8], offset: usize) -> Place {
     let end = text.len().min(offset);
-    let mut walk = Walk { text: &text[..end], at: 0, path: String::new(), found: None };
+    let mut walk = JsonWalk { text: &text[..end], at: 0, path: String::new(), found: None };
     let mut stop = |_: &str, bytes: &Range<usize>| bytes.end >= end;
     walk.value(&mut stop);
     walk.found.unwrap_or_default()
@@ -33,7 +33,7 @@ pub fn at_offset(text: &[u8], offset: usize) -> Place {
 pub fn of(text: &[u8], path: &str) -> Place {
     let mut path = path;
     loop {
-        let mut walk = Walk { text, at: 0, path: String::new(), found: None };
+        let mut walk = JsonWalk { text, at: 0, path: String::new(), found: None };
         walk.value(&mut |found, _| found == path);
         match (walk.found, path.rfind(['.', '['])) {
             (Some(place), _) => return place,
@@ -70,14 +70,14 @@ pub fn excerpt(text: &[u8], place: &Place) -> String {
 }
 
 /// A walk over the values of a text, which is valid as far as it goes.
-struct Walk<'t> {
+struct JsonWalk<'t> {
     text: &'t [u8],
     at: usize,
     path: String,
     found: Option<Place>,
 }
 
-impl Walk<'_> {
+impl JsonWalk<'_> {
     fn peek(&mut self) -> Option<u8> {
         while let Some(byte) = self.text.get(self.at) {
             if !byte.is_ascii_whitespace() {

@@ -15,7 +15,7 @@ pub struct Strict<'n, T>(pub T, pub &'n Notes);
 
 /// A field that no structure has a place for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
+pub struct UnknownField {
     /// Of what, as `linux.resources` or `mounts[]`; empty for the document.
     pub of: String,
     /// Its name.
@@ -38,7 +38,7 @@ struct Details {
     path: Vec<String>,
     key: String,
     fields: Vec<&'static [&'static str]>,
-    found: Vec<Unknown>,
+    found: Vec<UnknownField>,
 }
 
 impl Notes {
@@ -48,7 +48,7 @@ impl Notes {
     }
 
     /// What was found.
-    pub fn into_found(self) -> Vec<Unknown> {
+    pub fn into_found(self) -> Vec<UnknownField> {
         self.details.map_or_else(Vec::new, |details| details.into_inner().found)
     }
 
@@ -68,7 +68,7 @@ impl Notes {
                 part => path + "." + part,
             });
             let known = details.fields.last().copied().unwrap_or_default();
-            details.found.push(Unknown { of, field: details.key.clone(), known });
+            details.found.push(UnknownField { of, field: details.key.clone(), known });
         });
     }
 }

@@ -157,13 +157,17 @@ fn check_linux(linux: &Linux) -> Result<()> {
     let needs = [
         ("maskedPaths", linux.masked_paths.is_empty(), "mount"),
         ("readonlyPaths", linux.readonly_paths.is_empty(), "mount"),
-        ("timeOffsets", linux.time_offsets.is_empty(), "time"),
         ("netDevices", linux.net_devices.is_empty(), "network"),
     ];
     for (field, absent, kind) in needs {
         if !absent && !has_namespace(linux, kind) {
             return bad(format!("linux.{field}"), format!("linux.{field} needs a {kind} namespace"));
         }
+    }
+    let new_time =
+        linux.namespaces.iter().any(|ns| ns.kind == "time" && ns.path.as_deref().unwrap_or_default().is_empty());
+    if !linux.time_offsets.is_empty() && !new_time {
+        return bad("linux.timeOffsets", "linux.timeOffsets need a new time namespace".to_owned());
     }
     for (clock, offset) in &linux.time_offsets {
         if !matches!(clock.as_str(), "monotonic" | "boottime") {

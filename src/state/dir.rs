@@ -9,7 +9,7 @@ use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, Root, UNREADY_CONFIG, check_id};
+use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, StateRoot, UNREADY_CONFIG, check_id};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::sys::fs;
 
@@ -52,7 +52,7 @@ pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] OwnedFd);
 
 impl Dir {
     /// Makes the directory; exactly one of several callers succeeds. The caller locks it next.
-    pub fn create(root: &Root, id: &str) -> Result<Dir> {
+    pub fn create(root: &StateRoot, id: &str) -> Result<Dir> {
         let name = name_of(id)?;
         let root = root.open_or_make()?;
         match fs::mkdir(root.as_fd(), &name, 0o711) {
@@ -75,12 +75,12 @@ impl Dir {
     }
 
     /// Opens the directory of a container that exists.
-    pub fn open(root: &Root, id: &str) -> Result<Dir> {
+    pub fn open(root: &StateRoot, id: &str) -> Result<Dir> {
         Dir::find(root, id)?.ok_or_else(|| does_not_exist(root, id))
     }
 
     /// Opens the directory of a container, if there is one.
-    pub fn find(root: &Root, id: &str) -> Result<Option<Dir>> {
+    pub fn find(root: &StateRoot, id: &str) -> Result<Option<Dir>> {
         let name = name_of(id)?;
         let missing = |errno| matches!(errno, Errno::ENOENT | Errno::ENOTDIR);
         let root = match root.open() {
@@ -300,7 +300,7 @@ impl Dir {
 }
 
 /// There is no such container. Engines look for these words (containerd, podman, BuildKit).
-pub fn does_not_exist(root: &Root, id: &str) -> Error {
+pub fn does_not_exist(root: &StateRoot, id: &str) -> Error {
     let other = ["runc", "crun", "youki"].into_iter().find(|name| Path::new("/run").join(name).join(id).exists());
     let hint = match other {
         Some(runtime) => format!("/run/{runtime}/{id} is there: the container was made by {runtime}"),

@@ -19,7 +19,7 @@ pub use dir::{CRIU_ROOT, Dir, Lock, Wait, does_not_exist};
 pub use id::check_id;
 pub use process::{Life, ProcessId, boot_id};
 pub use record::{HostMounts, Outcome, PidNamespace, Record};
-pub use root::{Caller, Root};
+pub use root::{Caller, StateRoot};
 pub use status::{Facts, Status, status};
 pub use time::rfc3339;
 

@@ -20,7 +20,7 @@ use crate::sys::{fs, process};
 /// Who calls, as far as the default root depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// Root of the initial user namespace.
+    /// StateRoot of the initial user namespace.
     pub real_root: bool,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<OsString>,
@@ -59,29 +59,29 @@ enum Origin {
 
 /// The state root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
+pub struct StateRoot {
     path: PathBuf,
     origin: Origin,
 }
 
-impl Root {
+impl StateRoot {
     /// Decides where it is: `--root`, or `$XDG_RUNTIME_DIR/brisk`, or `/run/brisk`.
     ///
     /// podman calls `create` through conmon and everything else itself, with different environments and no
     /// `--root`; only the user and XDG_RUNTIME_DIR are the same, so nothing else may count (runc also looks at
     /// USER). An empty XDG_RUNTIME_DIR is none: podman as root passes that. So is a relative one, as the XDG specification
     /// has it: the next command may be called from elsewhere.
-    pub fn choose(given: Option<&Path>, cwd: &Path, who: &Caller) -> Result<Root> {
+    pub fn choose(given: Option<&Path>, cwd: &Path, who: &Caller) -> Result<StateRoot> {
         if let Some(given) = given {
             let path = absolute(&cwd.join(given));
             if path == Path::new("/") {
                 return Err(Error::new(Stage::Args, "--root must not be /"));
             }
-            return Ok(Root { path, origin: Origin::Given });
+            return Ok(StateRoot { path, origin: Origin::Given });
         }
         match who.runtime_dir.as_deref().filter(|dir| Path::new(dir).is_absolute() && !who.real_root) {
-            Some(dir) => Ok(Root { path: Path::new(dir).join("brisk"), origin: Origin::RuntimeDir }),
-            None => Ok(Root { path: "/run/brisk".into(), origin: Origin::Default }),
+            Some(dir) => Ok(StateRoot { path: Path::new(dir).join("brisk"), origin: Origin::RuntimeDir }),
+            None => Ok(StateRoot { path: "/run/brisk".into(), origin: Origin::Default }),
         }
     }
 

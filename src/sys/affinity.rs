@@ -30,10 +30,10 @@ pub fn leave_cpu(pid: i32) {
 }
 
 /// A mask of CPUs; no kernel is built for more (NR_CPUS).
-type Cpus = [u64; 8192 / 64];
+type CpuSet = [u64; 8192 / 64];
 
 /// The CPUs that this process may use.
-fn allowed() -> Result<Cpus> {
+fn allowed() -> Result<CpuSet> {
     let mut mask = [0; 8192 / 64];
     // SAFETY: `mask` is writable for the length given.
     done(unsafe { raw!(SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) })?;
@@ -48,7 +48,7 @@ pub fn allowed_cpus() -> impl Iterator<Item = usize> {
 
 /// Moves this process to one CPU.
 pub fn stay_on_cpu(cpu: usize) -> Result<()> {
-    let mut mask: Cpus = [0; 8192 / 64];
+    let mut mask: CpuSet = [0; 8192 / 64];
     *mask.get_mut(cpu / 64).ok_or(Errno::EINVAL)? |= 1 << (cpu % 64);
     set(0, &mask)
 }

@@ -9,7 +9,7 @@ use containerd_shim_protos::{Client, TaskClient, api};
 use nix::sys::signal::{SIGKILL, SIGTERM, kill};
 use nix::unistd::Pid;
 
-fn clean_up(shim: &Shim, bundle: &brisk_shim_tests::Bundle) -> api::DeleteResponse {
+fn clean_up(shim: &Shim, bundle: &brisk_shim_tests::TaskBundle) -> api::DeleteResponse {
     let output = command(&shim.dir, &bundle.path, &bundle.id, "delete").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     api::DeleteResponse::parse_from_bytes(&output.stdout).unwrap()

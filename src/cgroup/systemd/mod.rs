@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::dbus::value::Value;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::systemd::{Property, ScopePlan, Unknown};
+use crate::plan::systemd::{OnUnknown, Property, ScopePlan};
 
 use crate::dbus::address::{Endpoints, Peer};
 use crate::dbus::link::{Link, Silence};
-use crate::dbus::message::{BusMessage, Call, MessageKind};
+use crate::dbus::message::{BusMessage, MessageKind, MethodCall};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -49,21 +49,21 @@ pub struct Starting {
 }
 
 /// The answer to a call.
-enum Answer {
+enum Reply {
     Done(BusMessage),
     Refused { error: String, text: String },
 }
 
-impl Answer {
+impl Reply {
     fn is(&self, name: &str) -> bool {
-        matches!(self, Answer::Refused { error, .. } if error.strip_prefix(NAME).and_then(|e| e.strip_prefix('.')) == Some(name))
+        matches!(self, Reply::Refused { error, .. } if error.strip_prefix(NAME).and_then(|e| e.strip_prefix('.')) == Some(name))
     }
 
     /// The reply, or the refusal as an error.
     fn done(self, what: impl FnOnce() -> String) -> Result<BusMessage> {
         match self {
-            Answer::Done(message) => Ok(message),
-            Answer::Refused { error, text } => {
+            Reply::Done(message) => Ok(message),
+            Reply::Refused { error, text } => {
                 let why = if text.is_empty() { error } else { text };
                 Err(Error::new(Stage::Cgroup, format!("{}: systemd says: {why}", what())))
             }
@@ -105,7 +105,7 @@ impl Manager {
             if answer.is("UnitExists") && !reset {
                 reset = true;
                 self.reset_failed(&unit)?;
-            } else if let Answer::Refused { error, text } = &answer
+            } else if let Reply::Refused { error, text } = &answer
                 && let Some(index) = refused_property(error, text, &properties)
             {
                 properties.remove(index);
@@ -193,7 +193,7 @@ impl Manager {
             let all = properties.iter().map(|p| (p.name.as_str(), p.value.clone()));
             let body = vec![Value::str(unit), Value::Bool(true), pairs(all)];
             let answer = self.call("SetUnitProperties", body, deadline).at(Stage::Cgroup, what)?;
-            if let Answer::Refused { error, text } = &answer
+            if let Reply::Refused { error, text } = &answer
                 && let Some(index) = refused_property(error, text, &properties)
             {
                 dropped.push(properties.remove(index).name);
@@ -243,11 +243,11 @@ impl Manager {
     }
 
     fn send(&mut self, member: &str, body: Vec<Value>, deadline: Instant) -> Result<u32> {
-        let call = Call { destination: self.destination(), path: PATH, interface: MANAGER, member, body };
+        let call = MethodCall { destination: self.destination(), path: PATH, interface: MANAGER, member, body };
         self.link.send(&call, deadline)
     }
 
-    fn call(&mut self, member: &str, body: Vec<Value>, deadline: Instant) -> Result<Answer> {
+    fn call(&mut self, member: &str, body: Vec<Value>, deadline: Instant) -> Result<Reply> {
         self.repeated(PATH, MANAGER, || (member, body.clone()), deadline)
     }
 
@@ -259,7 +259,7 @@ impl Manager {
         interface: &str,
         call: impl Fn() -> (&'a str, Vec<Value>),
         deadline: Instant,
-    ) -> Result<Answer> {
+    ) -> Result<Reply> {
         loop {
             match self.ask(path, interface, call(), deadline) {
                 Ok(answer) => return Ok(answer),
@@ -275,12 +275,12 @@ impl Manager {
         interface: &str,
         (member, body): (&str, Vec<Value>),
         deadline: Instant,
-    ) -> std::result::Result<Answer, Silence> {
-        let call = Call { destination: self.destination(), path, interface, member, body };
+    ) -> std::result::Result<Reply, Silence> {
+        let call = MethodCall { destination: self.destination(), path, interface, member, body };
         let serial = self.link.send(&call, deadline).map_err(Silence::of)?;
         match self.answer(serial, deadline)? {
             // It left the bus before it could answer; who connects anew is kept waiting until it is back.
-            Answer::Refused { error, .. } if error == "org.freedesktop.DBus.Error.NoReply" => Err(Silence::Closed),
+            Reply::Refused { error, .. } if error == "org.freedesktop.DBus.Error.NoReply" => Err(Silence::Closed),
             answer => Ok(answer),
         }
     }
@@ -310,17 +310,17 @@ impl Manager {
         Ok(message)
     }
 
-    fn answer(&mut self, serial: u32, deadline: Instant) -> std::result::Result<Answer, Silence> {
+    fn answer(&mut self, serial: u32, deadline: Instant) -> std::result::Result<Reply, Silence> {
         loop {
             let message = self.next(deadline)?;
             match message.kind {
                 _ if message.reply_to != Some(serial) => {}
-                MessageKind::Return => return Ok(Answer::Done(message)),
+                MessageKind::Return => return Ok(Reply::Done(message)),
                 MessageKind::Error => {
                     let text = message.strings().into_iter().next().unwrap_or_default();
-                    return Ok(Answer::Refused { error: message.error, text });
+                    return Ok(Reply::Refused { error: message.error, text });
                 }
-                MessageKind::Call | MessageKind::Signal => {}
+                MessageKind::MethodCall | MessageKind::Signal => {}
             }
         }
     }
@@ -364,7 +364,7 @@ fn refused_property(error: &str, text: &str, properties: &[Property]) -> Option<
         .any(|e| error.strip_prefix("org.freedesktop.DBus.Error.") == Some(e));
     let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
     let word = words.find(|word| properties.iter().any(|p| p.name == *word)).filter(|_| about_a_property)?;
-    properties.iter().position(|p| p.name == word && p.unknown == Unknown::Drop)
+    properties.iter().position(|p| p.name == word && p.unknown == OnUnknown::Drop)
 }
 
 /// A unit's object: every byte but letters and digits (and a leading digit) as `_XX`.

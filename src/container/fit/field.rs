@@ -14,7 +14,7 @@ pub(super) type FieldPath = Vec<PathPart>;
 
 /// Something else in a document: a value at a place, or none where that has to go.
 #[derive(Clone, Debug)]
-pub(super) struct Change {
+pub(super) struct FieldChange {
     pub field: FieldPath,
     pub new: Option<Value>,
 }
@@ -84,7 +84,7 @@ pub(super) fn children(document: &Value, field: &[PathPart]) -> Vec<FieldPath> {
 }
 
 /// The document with these changes, whose places are those of the document as it is.
-pub(super) fn changed(document: &Value, changes: &[Change]) -> Value {
+pub(super) fn changed(document: &Value, changes: &[FieldChange]) -> Value {
     let mut copy = without(document, &mut FieldPath::new(), changes).unwrap_or_default();
     for change in changes {
         let Some(new) = &change.new else { continue };
@@ -104,7 +104,7 @@ pub(super) fn changed(document: &Value, changes: &[Change]) -> Value {
     copy
 }
 
-fn without(value: &Value, at: &mut FieldPath, changes: &[Change]) -> Option<Value> {
+fn without(value: &Value, at: &mut FieldPath, changes: &[FieldChange]) -> Option<Value> {
     if changes.iter().any(|change| change.field == *at) {
         return None;
     }
@@ -127,7 +127,7 @@ fn without(value: &Value, at: &mut FieldPath, changes: &[Change]) -> Option<Valu
 }
 
 /// Where a place of the changed document is in the document itself: lists have become shorter.
-pub(super) fn original(document: &Value, changes: &[Change], field: &[PathPart]) -> FieldPath {
+pub(super) fn original(document: &Value, changes: &[FieldChange], field: &[PathPart]) -> FieldPath {
     let mut found = FieldPath::new();
     for part in field {
         let part = match part {
@@ -165,12 +165,12 @@ mod tests {
     #[test]
     fn what_is_left_knows_where_it_was() {
         let document = json!({"mounts": ["a", "b", "c", "d"], "root": {"path": ""}});
-        let gone = |text| Change { field: find(&document, text), new: None };
+        let gone = |text| FieldChange { field: find(&document, text), new: None };
         let changes = [
             gone("mounts[0]"),
             gone("mounts[2]"),
-            Change { field: find(&document, "root.path"), new: Some(json!(".")) },
-            Change { field: find(&document, "process.cwd"), new: Some(json!("/")) },
+            FieldChange { field: find(&document, "root.path"), new: Some(json!(".")) },
+            FieldChange { field: find(&document, "process.cwd"), new: Some(json!("/")) },
         ];
         let left = changed(&document, &changes);
         assert_eq!(left, json!({"mounts": ["b", "d"], "root": {"path": "."}, "process": {"cwd": "/"}}));

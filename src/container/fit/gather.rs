@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::field::{self, Change, FieldPath, PathPart};
+use super::field::{self, FieldChange, FieldPath, PathPart};
 use super::misfit::{Misfit, Severity};
 use crate::container::create::{Bundle, Preview, preview};
 use crate::container::options::Global;
@@ -48,7 +48,7 @@ enum Suspects {
 /// What was found, and what is left of the bundle.
 pub(super) struct Gathered {
     pub document: Value,
-    pub changes: Vec<Change>,
+    pub changes: Vec<FieldChange>,
     pub misfits: Vec<Misfit>,
     /// The bundle without what is wrong with it; none where that cannot be told.
     pub planned: Option<Preview>,
@@ -107,13 +107,13 @@ impl Trial<'_> {
         self.gathered.misfits.push(Misfit::warning("", what));
     }
 
-    fn attempt(&self, changes: &[Change]) -> Result<Preview> {
+    fn attempt(&self, changes: &[FieldChange]) -> Result<Preview> {
         let document = field::changed(&self.gathered.document, changes);
         let loaded = spec::load_bytes(document.to_string().into_bytes())?;
         preview(self.global, Bundle::of(self.global, self.dir, loaded)?, self.host.clone())
     }
 
-    fn said(&self, error: &Error, changes: &[Change]) -> Said {
+    fn said(&self, error: &Error, changes: &[FieldChange]) -> Said {
         let document = &self.gathered.document;
         let named = match error.deed() {
             Some((Deed::ReadConfig, Some(name))) => name,
@@ -162,7 +162,7 @@ impl Trial<'_> {
         let mut take_out = |field: FieldPath, new: Option<Value>| {
             // What is inside of it goes with it.
             changes.retain(|old| !old.field.starts_with(&field));
-            changes.push(Change { field, new });
+            changes.push(FieldChange { field, new });
         };
         if is_linux(&field) {
             let below = field::children(document, &field).into_iter().filter(|field| !is_structure(field));
@@ -186,7 +186,7 @@ impl Trial<'_> {
 /// What an error is about, and all changes that there are without it.
 struct Culprit {
     field: FieldPath,
-    changes: Vec<Change>,
+    changes: Vec<FieldChange>,
 }
 
 /// Whether a place is, or is in, what others depend on.

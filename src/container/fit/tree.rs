@@ -21,7 +21,7 @@ const MAX_LINKS: usize = 40;
 
 /// What is in a place.
 #[derive(Clone)]
-enum Place {
+enum Content {
     /// A file or directory of the host. The mount that it will be on says whether programs may be run; where that says
     /// nothing, the one that it is on. `mapped`: its owners will be others.
     Held { fd: Rc<OwnedFd>, noexec: Option<bool>, mapped: bool },
@@ -67,8 +67,8 @@ pub(super) enum Lost {
 type Names = Vec<Vec<u8>>;
 
 pub(super) struct Tree {
-    root: Place,
-    mounts: Vec<(Names, Place)>,
+    root: Content,
+    mounts: Vec<(Names, Content)>,
     pub who: Who,
 }
 
@@ -91,7 +91,7 @@ fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
 impl Tree {
     /// The files below a directory, as this user is to see them.
     pub fn new(root: &Path, who: Who) -> Result<Tree, Lost> {
-        let root = Place::Held { fd: Rc::new(hold(root)?), noexec: None, mapped: false };
+        let root = Content::Held { fd: Rc::new(hold(root)?), noexec: None, mapped: false };
         Ok(Tree { root, mounts: Vec::new(), who })
     }
 
@@ -101,7 +101,7 @@ impl Tree {
             Lost::Errno(Errno::ENOENT | Errno::ENOTDIR) => Lost::Missing(path.to_owned()),
             lost => lost,
         })?;
-        found(Place::Held { fd: Rc::new(fd), noexec: None, mapped: false })
+        found(Content::Held { fd: Rc::new(fd), noexec: None, mapped: false })
     }
 
     /// Lays a mount over what is there; where its source is missing nobody knows what will be there.
@@ -115,12 +115,12 @@ impl Tree {
                 let source = bundle.join(mount.source.as_deref().unwrap_or_default());
                 let mapped = options.idmap.is_some() || !mount.uid_mappings.is_empty();
                 match hold(&source) {
-                    Ok(fd) => Place::Held { fd: Rc::new(fd), noexec: noexec(&options), mapped },
-                    Err(_) => Place::Unknown,
+                    Ok(fd) => Content::Held { fd: Rc::new(fd), noexec: noexec(&options), mapped },
+                    Err(_) => Content::Unknown,
                 }
             }
-            Some("tmpfs" | "ramfs" | "mqueue" | "devpts") if !options.tmpcopyup => Place::Empty,
-            _ => Place::Unknown,
+            Some("tmpfs" | "ramfs" | "mqueue" | "devpts") if !options.tmpcopyup => Content::Empty,
+            _ => Content::Unknown,
         };
         let at = self.place_of(mount.destination.as_bytes());
         self.mounts.push((at, place));
@@ -142,9 +142,9 @@ impl Tree {
     }
 
     /// How far a path leads: the names up to there, those that are left, and what is there.
-    fn walk(&self, path: &[u8]) -> (Names, Names, Result<Place, Lost>) {
+    fn walk(&self, path: &[u8]) -> (Names, Names, Result<Content, Lost>) {
         // From the root to where we are.
-        let mut at: Vec<(Vec<u8>, Place)> = Vec::new();
+        let mut at: Vec<(Vec<u8>, Content)> = Vec::new();
         let mut ahead: Names = names(path).rev().collect();
         let mut links = 0;
         let lost = loop {
@@ -167,8 +167,8 @@ impl Tree {
                 continue;
             }
             match self.step(&dir, &name, &whole) {
-                Ok(Step::To(place)) => at.push((name, place)),
-                Ok(Step::Link(target)) => {
+                Ok(PathStep::To(place)) => at.push((name, place)),
+                Ok(PathStep::Link(target)) => {
                     links += 1;
                     if links > MAX_LINKS {
                         ahead.push(name);
@@ -188,11 +188,11 @@ impl Tree {
         (at.into_iter().map(|(name, _)| name).collect(), ahead.into_iter().rev().collect(), Err(lost))
     }
 
-    fn step(&self, dir: &Place, name: &[u8], whole: &[Vec<u8>]) -> Result<Step, Lost> {
+    fn step(&self, dir: &Content, name: &[u8], whole: &[Vec<u8>]) -> Result<PathStep, Lost> {
         let (fd, noexec, mapped) = match dir {
-            Place::Held { fd, noexec, mapped } => (fd, *noexec, *mapped),
-            Place::Empty => return Err(Lost::Missing(shown(whole))),
-            Place::Unknown => return Err(Lost::Unknown),
+            Content::Held { fd, noexec, mapped } => (fd, *noexec, *mapped),
+            Content::Empty => return Err(Lost::Missing(shown(whole))),
+            Content::Unknown => return Err(Lost::Unknown),
         };
         let above = || shown(&whole[..whole.len() - 1]);
         let stat = fs::stat(fd.as_fd()).map_err(Lost::Errno)?;
@@ -211,25 +211,25 @@ impl Tree {
             )?;
         if fs::kind(&fs::stat(child.as_fd()).map_err(Lost::Errno)?) == libc::S_IFLNK {
             let mut buffer = [0; libc::PATH_MAX as usize];
-            return Ok(Step::Link(fs::readlink(child.as_fd(), c"", &mut buffer).map_err(Lost::Errno)?.to_vec()));
+            return Ok(PathStep::Link(fs::readlink(child.as_fd(), c"", &mut buffer).map_err(Lost::Errno)?.to_vec()));
         }
-        Ok(Step::To(Place::Held { fd: Rc::new(child), noexec, mapped }))
+        Ok(PathStep::To(Content::Held { fd: Rc::new(child), noexec, mapped }))
     }
 }
 
-enum Step {
-    To(Place),
+enum PathStep {
+    To(Content),
     Link(Vec<u8>),
 }
 
-fn found(place: Place) -> Result<Found, Lost> {
+fn found(place: Content) -> Result<Found, Lost> {
     match place {
-        Place::Held { fd, noexec, mapped } => {
+        Content::Held { fd, noexec, mapped } => {
             let stat = fs::stat(fd.as_fd()).map_err(Lost::Errno)?;
             Ok(Found { stat, noexec: noexec.unwrap_or_else(|| fs::is_noexec(fd.as_fd())), mapped, fd })
         }
-        Place::Empty => Err(Lost::Unknown),
-        Place::Unknown => Err(Lost::Unknown),
+        Content::Empty => Err(Lost::Unknown),
+        Content::Unknown => Err(Lost::Unknown),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::sys::process::{ChildUsage, Exit};
 
 /// Why a program was ended by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum EndCause {
     /// `--timeout`.
     Timeout,
     /// `--cpu-time`.
@@ -25,7 +25,7 @@ pub(in crate::container) struct Ended {
     /// What it has used, as the kernel tells the parent of a process.
     pub usage: ChildUsage,
     /// What we had to do with it.
-    pub cause: Option<Cause>,
+    pub cause: Option<EndCause>,
     /// How many bytes it wrote that went through us; `None` where its streams are its own.
     pub output: Option<u64>,
 }

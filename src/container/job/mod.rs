@@ -24,7 +24,7 @@ use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
 
 /// What a command that may wait for its program was asked.
-pub(super) struct Wanted<'a> {
+pub(super) struct JobRequest<'a> {
     /// The container's name.
     pub id: &'a str,
     /// Limits, and who learns the result.
@@ -69,7 +69,7 @@ impl Task<'_> {
 /// Does the work of a command, which says how the program ended (nothing of one in the background); the exit status.
 pub(super) fn run(
     global: &Global,
-    asked: &Wanted<'_>,
+    asked: &JobRequest<'_>,
     work: impl FnOnce(Option<&mut Task<'_>>) -> Result<Option<Ended>>,
 ) -> Result<u8> {
     if *asked.job == Job::default() && !asked.die_with_parent {

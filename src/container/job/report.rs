@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::ended::{Cause, Ended};
+use super::ended::{EndCause, Ended};
 use crate::cgroup::Totals;
 use crate::container::files::Destination;
 use crate::container::options::{Global, Job, ResultTo};
@@ -70,9 +70,9 @@ pub struct JobResult {
     pub started_monotonic_ns: Option<u64>,
     pub finished_monotonic_ns: u64,
     pub wall_ns: Option<u64>,
-    pub cpu: Cpu,
-    pub memory: Memory,
-    pub pids: Pids,
+    pub cpu: CpuUse,
+    pub memory: MemoryUse,
+    pub pids: PidsUse,
     pub io: Io,
     pub output_bytes: Option<u64>,
     pub limits_hit: Vec<&'static str>,
@@ -90,7 +90,7 @@ pub struct Failure {
 /// CPU time.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Cpu {
+pub struct CpuUse {
     pub total_ns: Option<u64>,
     pub user_ns: Option<u64>,
     pub system_ns: Option<u64>,
@@ -101,7 +101,7 @@ pub struct Cpu {
 /// Memory.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Memory {
+pub struct MemoryUse {
     pub peak_bytes: Option<u64>,
     pub largest_process_bytes: Option<u64>,
     pub swap_peak_bytes: Option<u64>,
@@ -112,7 +112,7 @@ pub struct Memory {
 /// Tasks.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Pids {
+pub struct PidsUse {
     pub peak: Option<u64>,
     pub limit_hits: Option<u64>,
 }
@@ -127,19 +127,22 @@ pub struct Io {
 
 /// A moment, by both clocks: the one that people read, and the one that never jumps.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
+struct Timestamp {
     wall: SystemTime,
     monotonic: u64,
 }
 
-impl Moment {
-    fn now() -> Moment {
-        Moment { wall: SystemTime::now(), monotonic: monotonic_ns() }
+impl Timestamp {
+    fn now() -> Timestamp {
+        Timestamp { wall: SystemTime::now(), monotonic: monotonic_ns() }
     }
 
-    fn before(self, ago: Duration) -> Moment {
+    fn before(self, ago: Duration) -> Timestamp {
         let ns = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
-        Moment { wall: self.wall.checked_sub(ago).unwrap_or(self.wall), monotonic: self.monotonic.saturating_sub(ns) }
+        Timestamp {
+            wall: self.wall.checked_sub(ago).unwrap_or(self.wall),
+            monotonic: self.monotonic.saturating_sub(ns),
+        }
     }
 }
 
@@ -175,9 +178,9 @@ pub struct Report {
     id: String,
     destination: Option<Destination>,
     limits: Job,
-    requested: Moment,
-    started: Option<Moment>,
-    finished: Option<Moment>,
+    requested: Timestamp,
+    started: Option<Timestamp>,
+    finished: Option<Timestamp>,
     totals: Totals,
 }
 
@@ -189,7 +192,7 @@ impl Report {
             id: id.to_owned(),
             destination,
             limits: job.clone(),
-            requested: Moment::now(),
+            requested: Timestamp::now(),
             started: None,
             finished: None,
             totals: Totals::default(),
@@ -198,12 +201,12 @@ impl Report {
 
     /// The program runs.
     pub fn started(&mut self) {
-        self.started = Some(Moment::now());
+        self.started = Some(Timestamp::now());
     }
 
     /// It ended that long ago.
     pub fn finished(&mut self, ago: Duration) {
-        self.finished = Some(Moment::now().before(ago));
+        self.finished = Some(Timestamp::now().before(ago));
     }
 
     /// What was used: of its cgroup, which is still there.
@@ -228,7 +231,7 @@ impl Report {
     }
 
     fn result(self, done: &Result<Ended>) -> JobResult {
-        let finished = self.finished.unwrap_or_else(Moment::now);
+        let finished = self.finished.unwrap_or_else(Timestamp::now);
         let exit = done.as_ref().ok().map(|ended| ended.exit);
         let usage = done.as_ref().ok().map(|ended| ended.usage);
         let ending = ending(done, &self.totals);
@@ -250,7 +253,7 @@ impl Report {
             ("pids", is_hit(self.totals.pids_limit_hits)),
             ("cpu-quota", is_hit(self.totals.throttled_periods)),
         ];
-        let monotonic = |moment: Moment| moment.monotonic;
+        let monotonic = |moment: Timestamp| moment.monotonic;
         JobResult {
             version: VERSION,
             id: self.id,
@@ -268,14 +271,14 @@ impl Report {
             wall_ns,
             limits_hit: hits.into_iter().filter_map(|(name, hit)| hit.then_some(name)).collect(),
             cpu,
-            memory: Memory {
+            memory: MemoryUse {
                 peak_bytes: self.totals.memory_peak,
                 largest_process_bytes: usage.map(|usage| usage.max_rss),
                 swap_peak_bytes: self.totals.swap_peak,
                 limit_hits: self.totals.memory_limit_hits,
                 oom_kills: self.totals.oom_kills,
             },
-            pids: Pids { peak: self.totals.pids_peak, limit_hits: self.totals.pids_limit_hits },
+            pids: PidsUse { peak: self.totals.pids_peak, limit_hits: self.totals.pids_limit_hits },
             io: Io { read_bytes: self.totals.read_bytes, written_bytes: self.totals.written_bytes },
             output_bytes: output,
         }
@@ -304,12 +307,12 @@ fn ending(done: &Result<Ended>, totals: &Totals) -> Ending {
     let Ok(ended) = done else { return Ending::RuntimeError };
     let killed = ended.exit == Exit::Signal(libc::SIGKILL);
     match (ended.cause, ended.exit) {
-        (Some(Cause::Timeout), _) => Ending::Timeout,
-        (Some(Cause::CpuLimit), _) | (None, Exit::Signal(libc::SIGXCPU)) => Ending::CpuLimit,
-        (Some(Cause::OutputLimit), _) => Ending::OutputLimit,
-        (Some(Cause::ParentGone), _) => Ending::Killed,
+        (Some(EndCause::Timeout), _) => Ending::Timeout,
+        (Some(EndCause::CpuLimit), _) | (None, Exit::Signal(libc::SIGXCPU)) => Ending::CpuLimit,
+        (Some(EndCause::OutputLimit), _) => Ending::OutputLimit,
+        (Some(EndCause::ParentGone), _) => Ending::Killed,
         // The program may have taken the signal for what it is to it, and gone on.
-        (Some(Cause::Passed(passed)), Exit::Signal(signal)) if passed == signal => Ending::Killed,
+        (Some(EndCause::Passed(passed)), Exit::Signal(signal)) if passed == signal => Ending::Killed,
         // One that was killed, or gave up because one of its own was.
         _ if totals.oom_kills.unwrap_or(0) > 0 && (killed || ended.status() != 0) => Ending::Oom,
         (_, Exit::Signal(libc::SIGSYS)) => Ending::Seccomp,
@@ -323,10 +326,10 @@ fn is_hit(count: Option<u64>) -> bool {
 }
 
 /// The cgroup's figures; where it has none, what the kernel tells the parent of a process.
-fn cpu(totals: &Totals, usage: Option<ChildUsage>) -> Cpu {
+fn cpu(totals: &Totals, usage: Option<ChildUsage>) -> CpuUse {
     let (throttled_ns, throttled_periods) = (totals.throttled_ns, totals.throttled_periods);
     match (totals.cpu_ns, usage) {
-        (None, Some(ChildUsage { user_ns, system_ns, .. })) => Cpu {
+        (None, Some(ChildUsage { user_ns, system_ns, .. })) => CpuUse {
             total_ns: Some(user_ns + system_ns),
             user_ns: Some(user_ns),
             system_ns: Some(system_ns),
@@ -334,7 +337,7 @@ fn cpu(totals: &Totals, usage: Option<ChildUsage>) -> Cpu {
             throttled_periods,
         },
         (total_ns, _) => {
-            Cpu { total_ns, user_ns: totals.user_ns, system_ns: totals.system_ns, throttled_ns, throttled_periods }
+            CpuUse { total_ns, user_ns: totals.user_ns, system_ns: totals.system_ns, throttled_ns, throttled_periods }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::ended::Cause;
+use super::ended::EndCause;
 use crate::cgroup::Cgroup;
 use crate::container::options::Job;
 use crate::error::{Context, Error, Result, Stage};
@@ -31,7 +31,7 @@ pub(in crate::container) struct Watch {
     /// What dies with the program; none for `exec`, whose program shares the container's.
     cgroup: Option<Cgroup>,
     /// Why it is being ended.
-    cause: Option<Cause>,
+    cause: Option<EndCause>,
     /// When SIGTERM has had its time.
     kill_at: Option<Instant>,
     /// When the program ended.
@@ -88,7 +88,7 @@ impl Watch {
 
     /// A signal was passed on to the program.
     pub fn passed(&mut self, signal: i32) {
-        self.cause.get_or_insert(Cause::Passed(signal));
+        self.cause.get_or_insert(EndCause::Passed(signal));
     }
 
     /// Becomes readable when our parent is gone.
@@ -116,10 +116,10 @@ impl Watch {
     }
 
     /// All is over: why, and how much it has written where that is counted.
-    pub fn end(&mut self, written: u64) -> (Option<Cause>, Option<u64>) {
+    pub fn end(&mut self, written: u64) -> (Option<EndCause>, Option<u64>) {
         // What it wrote last may come after its end.
         if self.kill_at.is_none() && self.is_too_much(written) {
-            self.cause = Some(Cause::OutputLimit);
+            self.cause = Some(EndCause::OutputLimit);
         }
         (self.cause, self.output_limit.map(|_| written))
     }
@@ -132,16 +132,16 @@ impl Watch {
 
     /// Our parent is gone, so the program goes too.
     pub fn orphaned(&mut self, program: Watched<'_>) -> Result<()> {
-        if self.kill_at.is_some() { Ok(()) } else { self.stop(program, Cause::ParentGone, Instant::now()) }
+        if self.kill_at.is_some() { Ok(()) } else { self.stop(program, EndCause::ParentGone, Instant::now()) }
     }
 
     /// Looks at every limit and ends the program when one is reached.
     pub fn look(&mut self, program: Watched<'_>, written: u64) -> Result<()> {
         let now = Instant::now();
         let hard = if self.is_too_much(written) {
-            Some(Cause::OutputLimit)
+            Some(EndCause::OutputLimit)
         } else if self.cpu_is_used_up(now)? {
-            Some(Cause::CpuLimit)
+            Some(EndCause::CpuLimit)
         } else {
             None
         };
@@ -153,17 +153,17 @@ impl Watch {
             }
             (None, Some(cause)) => self.stop(program, cause, now),
             (None, None) if self.deadline.is_some_and(|deadline| now >= deadline) => {
-                self.stop(program, Cause::Timeout, now)
+                self.stop(program, EndCause::Timeout, now)
             }
             _ => Ok(()),
         }
     }
 
-    fn stop(&mut self, program: Watched<'_>, cause: Cause, now: Instant) -> Result<()> {
+    fn stop(&mut self, program: Watched<'_>, cause: EndCause, now: Instant) -> Result<()> {
         self.cause = Some(cause);
         // What is used up is used up. A program that does not catch the signal either dies of it at once or, as the first
         // process of a pid namespace, never hears of it.
-        let may_ask = matches!(cause, Cause::Timeout | Cause::ParentGone) && !self.grace.is_zero();
+        let may_ask = matches!(cause, EndCause::Timeout | EndCause::ParentGone) && !self.grace.is_zero();
         let asks = may_ask && catches_term(program.pid)?;
         self.kill_at = Some(now + if asks { self.grace } else { GRACE });
         if asks { deliver(program, libc::SIGTERM) } else { self.kill(program) }

@@ -36,7 +36,7 @@ const SCOPE_GLOBAL: u8 = 0;
 
 /// An address that goes with its device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Address {
+struct DeviceAddress {
     family: u8,
     prefix: u8,
     attrs: Vec<(u16, Vec<u8>)>,
@@ -127,15 +127,15 @@ fn choose(name: &str, taken: &[String]) -> Option<String> {
     (0..=taken.len()).map(|number| name.replace("%d", &number.to_string())).find(|name| !taken.contains(name))
 }
 
-fn addresses(netlink: &mut Netlink, index: i32) -> nix::Result<Vec<Address>> {
+fn addresses(netlink: &mut Netlink, index: i32) -> nix::Result<Vec<DeviceAddress>> {
     let found = netlink.dump(&NetlinkMessage::new(libc::RTM_GETADDR, &[0; IFADDRMSG]))?;
-    Ok(found.iter().filter_map(|message| Address::of(message, index)).collect())
+    Ok(found.iter().filter_map(|message| DeviceAddress::of(message, index)).collect())
 }
 
-impl Address {
+impl DeviceAddress {
     /// The address in `message` if it is one of the device `index` that is to be kept: permanent (a dynamic one
     /// has a lease that somebody on the host renews) and global (the others the kernel makes by itself).
-    fn of(message: &NetlinkMessage, index: i32) -> Option<Address> {
+    fn of(message: &NetlinkMessage, index: i32) -> Option<DeviceAddress> {
         let fixed: &[u8; IFADDRMSG] = message.fixed()?;
         let [family, prefix, short_flags, scope, ..] = *fixed;
         let of = u32::from_ne_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
@@ -152,7 +152,7 @@ impl Address {
         let kept = [IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_RT_PRIORITY];
         let mut attrs: Vec<_> = kept.into_iter().filter_map(|kind| Some((kind, attr(kind)?.to_vec()))).collect();
         attrs.push((IFA_FLAGS, (flags & IFA_F_CHOSEN).to_ne_bytes().to_vec()));
-        Some(Address { family, prefix, attrs })
+        Some(DeviceAddress { family, prefix, attrs })
     }
 
     fn request(&self, index: i32) -> NetlinkMessage {
@@ -180,15 +180,15 @@ mod tests {
 
     #[test]
     fn permanent_global_addresses_of_the_device_are_kept() {
-        assert!(Address::of(&address(0, 4, IFA_F_PERMANENT), 4).is_some());
-        assert_eq!(Address::of(&address(0, 5, IFA_F_PERMANENT), 4), None, "another device's");
-        assert_eq!(Address::of(&address(253, 4, IFA_F_PERMANENT), 4), None, "link scope");
-        assert_eq!(Address::of(&address(0, 4, 0x02), 4), None, "dynamic");
+        assert!(DeviceAddress::of(&address(0, 4, IFA_F_PERMANENT), 4).is_some());
+        assert_eq!(DeviceAddress::of(&address(0, 5, IFA_F_PERMANENT), 4), None, "another device's");
+        assert_eq!(DeviceAddress::of(&address(253, 4, IFA_F_PERMANENT), 4), None, "link scope");
+        assert_eq!(DeviceAddress::of(&address(0, 4, 0x02), 4), None, "dynamic");
     }
 
     #[test]
     fn an_address_comes_back_without_label_and_with_what_was_chosen() {
-        let kept = Address::of(&address(0, 4, IFA_F_PERMANENT | 0x202), 4).unwrap();
+        let kept = DeviceAddress::of(&address(0, 4, IFA_F_PERMANENT | 0x202), 4).unwrap();
         let request = kept.request(9);
         assert_eq!(request.fixed(), Some(&[2, 24, 0, 0, 9, 0, 0, 0]));
         let attrs: Vec<_> = request.attrs(IFADDRMSG).collect();

@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceSet, DeviceVerdict, Rule, wider};
+use crate::plan::cgroup::devices::{Access, DeviceEntry, DeviceKind, DevicePolicy, DeviceSet, DeviceVerdict, wider};
 
 /// One instruction, as in bpf(2) and Documentation/bpf/standardization/instruction-set.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub fn program(policy: &DevicePolicy) -> Vec<Insn> {
 }
 
 /// The instructions of one rule; falls through when it does not decide.
-fn block(rule: &Rule) -> Vec<Insn> {
+fn block(rule: &DeviceEntry) -> Vec<Insn> {
     // No device has numbers this large, and a comparison sign-extends its 32-bit operand.
     let number = |value: Option<u32>| value.map(i32::try_from).transpose();
     let (Ok(major), Ok(minor)) = (number(rule.major), number(rule.minor)) else {

@@ -70,7 +70,7 @@ impl fmt::Display for Access {
 /// One rule for one kind of device; `None` stands for every number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of linux.resources.devices")]
-pub struct Rule {
+pub struct DeviceEntry {
     pub verdict: DeviceVerdict,
     pub kind: DeviceKind,
     pub major: Option<u32>,
@@ -79,7 +79,7 @@ pub struct Rule {
 }
 
 /// The text the v1 controller takes and `brisk plan` prints: `c 136:* rwm`.
-impl fmt::Display for Rule {
+impl fmt::Display for DeviceEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             DeviceKind::Block => 'b',
@@ -108,7 +108,7 @@ pub struct DevicePolicy {
     /// What is decided for a device that no rule matches.
     pub default: DeviceVerdict,
     /// The rules in the order of the configuration; none is a wildcard over kinds.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<DeviceEntry>,
 }
 
 /// What every container may use, whatever its rules say: the devices and terminals of runtime-spec
@@ -143,7 +143,7 @@ impl DevicePolicy {
         }
         let always = DEFAULT.iter().map(|&(kind, major, minor, access)| {
             let verdict = DeviceVerdict::Allow;
-            Rule { verdict, kind, major, minor, access }
+            DeviceEntry { verdict, kind, major, minor, access }
         });
         match policy.default {
             DeviceVerdict::Deny => policy.rules.extend(always),
@@ -198,7 +198,7 @@ impl DevicePolicy {
             self.rules.clear();
             return Ok(());
         }
-        self.rules.extend(kinds.iter().map(|&kind| Rule { verdict, kind, major, minor, access }));
+        self.rules.extend(kinds.iter().map(|&kind| DeviceEntry { verdict, kind, major, minor, access }));
         Ok(())
     }
 }
@@ -238,7 +238,7 @@ impl DevicePolicy {
         Ok(reset.into_iter().chain(rules).collect())
     }
 
-    fn exceptions(&self) -> Result<Vec<Rule>> {
+    fn exceptions(&self) -> Result<Vec<DeviceEntry>> {
         let mut list = Exceptions::default();
         for rule in &self.rules {
             if rule.verdict == self.default { list.subtract(rule)? } else { list.add(*rule) }
@@ -253,9 +253,9 @@ impl DevicePolicy {
         let full = alone.keys().map(|devices| (*devices, alone[devices] | union(*devices, &alone) & together));
         let full: BTreeMap<DeviceSet, u8> = full.collect();
         let all = list.rules.into_iter().filter(|rule| rule.access.0 != 0);
-        let all = all.map(|rule| Rule { access: Access(full[&rule.devices()]), ..rule });
+        let all = all.map(|rule| DeviceEntry { access: Access(full[&rule.devices()]), ..rule });
         // One that a wider one has all of says nothing.
-        let needless = |rule: &Rule| {
+        let needless = |rule: &DeviceEntry| {
             wider(rule.devices())
                 .any(|devices| full.get(&devices).is_some_and(|wide| wide & rule.access.0 == rule.access.0))
         };
@@ -267,12 +267,12 @@ impl DevicePolicy {
 #[derive(Default)]
 struct Exceptions {
     /// In order; those without access are no more.
-    rules: Vec<Rule>,
+    rules: Vec<DeviceEntry>,
     index: BTreeMap<DeviceSet, usize>,
 }
 
 impl Exceptions {
-    fn add(&mut self, rule: Rule) {
+    fn add(&mut self, rule: DeviceEntry) {
         match self.index.get(&rule.devices()) {
             Some(&at) => self.rules[at].access.0 |= rule.access.0,
             None => {
@@ -282,7 +282,7 @@ impl Exceptions {
         }
     }
 
-    fn subtract(&mut self, rule: &Rule) -> Result<()> {
+    fn subtract(&mut self, rule: &DeviceEntry) -> Result<()> {
         if rule.major.is_some() && rule.minor.is_some() {
             // It covers itself alone, and meets what is wider.
             let wider = wider(rule.devices()).filter_map(|devices| self.index.get(&devices));
@@ -317,7 +317,7 @@ impl Exceptions {
     }
 }
 
-fn hole(rule: &Rule, known: &Rule) -> Error {
+fn hole(rule: &DeviceEntry, known: &DeviceEntry) -> Error {
     let what = format!("device rule {rule} cuts a hole into the wider rule {known}, which cgroup v1 cannot do");
     Error::new(Stage::Cgroup, what)
 }
@@ -337,20 +337,20 @@ pub(in crate::plan) fn wider(own: DeviceSet) -> impl Iterator<Item = DeviceSet> 
     all.into_iter().flatten()
 }
 
-impl Rule {
+impl DeviceEntry {
     /// Its devices.
     pub(in crate::plan) fn devices(&self) -> DeviceSet {
         (self.kind, self.major, self.minor)
     }
 
     /// Whether every device of `other` is one of these.
-    pub(in crate::plan) fn covers(&self, other: &Rule) -> bool {
+    pub(in crate::plan) fn covers(&self, other: &DeviceEntry) -> bool {
         let wider = |mine: Option<u32>, theirs: Option<u32>| mine.is_none() || mine == theirs;
         self.kind == other.kind && wider(self.major, other.major) && wider(self.minor, other.minor)
     }
 
     /// Whether some device belongs to both.
-    fn meets(&self, other: &Rule) -> bool {
+    fn meets(&self, other: &DeviceEntry) -> bool {
         let common = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
         self.kind == other.kind && common(self.major, other.major) && common(self.minor, other.minor)
     }

@@ -15,7 +15,7 @@ use crate::plan::cgroup::{cpu, io, memory};
 /// All limits of `resources`; devices are not among them.
 pub fn limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
     let mut all = Limits::default();
-    let mut place = Place { layout, all: &mut all };
+    let mut place = Gathering { layout, all: &mut all };
     if let Some(pids) = &resources.pids {
         place.group("pids", "pids", |_, out| pids_limit(pids, out))?;
     }
@@ -40,12 +40,12 @@ pub fn limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Li
     Ok(all)
 }
 
-struct Place<'a> {
+struct Gathering<'a> {
     layout: &'a Layout,
     all: &'a mut Limits,
 }
 
-impl Place<'_> {
+impl Gathering<'_> {
     /// Adds the writes that `make` produces for the version that has the controller. A controller that is
     /// nowhere is an error only when something was asked of it.
     fn group(&mut self, v1: &str, v2: &str, make: impl FnOnce(Version, &mut Limits) -> Result<()>) -> Result<()> {

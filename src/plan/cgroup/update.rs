@@ -27,6 +27,16 @@ pub struct UpdatePlan {
     pub devices: Option<Replaced>,
 }
 
+/// What becomes of the container's device rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRules {
+    /// They stay: other programs (GPU toolkits) add to what the runtime set, and would lose it when an engine repeats the
+    /// rules it knows.
+    Keep,
+    /// Those of the change take their place (`--device-rules`), as this caller may.
+    Replace(Privilege),
+}
+
 /// Device rules in the place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced {
@@ -37,23 +47,26 @@ pub struct Replaced {
 }
 
 /// Plans an update. `change` has only what is to change; `current` is what the container has.
-///
-/// Device rules are not touched unless that is asked for: other programs (GPU toolkits) add to what the runtime set, and
-/// would lose it when an engine repeats the rules it knows.
-pub fn update(current: &Resources, change: &Resources, layout: &Layout) -> Result<UpdatePlan> {
-    let resources = merge(current, change)?;
-    let limits = limits(&written(current, &resources, change), layout, Phase::Update)?;
-    Ok(UpdatePlan { checks: limits.checks, writes: limits.writes, resources, warnings: limits.warnings, devices: None })
+pub fn update(current: &Resources, change: &Resources, layout: &Layout, rules: DeviceRules) -> Result<UpdatePlan> {
+    let mut resources = merge(current, change)?;
+    let mut limits = limits(&written(current, &resources, change), layout, Phase::Update)?;
+    let devices = match rules {
+        DeviceRules::Replace(privilege) => {
+            let replaced = replace_devices(current, change, layout, privilege)?;
+            resources.devices.clone_from(&change.devices);
+            Some(replaced)
+        }
+        DeviceRules::Keep if change.devices.is_empty() || change.devices == current.devices => None,
+        DeviceRules::Keep => {
+            limits.warnings.push("the device rules stay as they are: --device-rules replaces them".into());
+            None
+        }
+    };
+    Ok(UpdatePlan { checks: limits.checks, writes: limits.writes, resources, warnings: limits.warnings, devices })
 }
 
-/// Adds new device rules to a plan: those of `change` take the place of all the container has.
-pub fn replace_devices(
-    plan: &mut UpdatePlan,
-    current: &Resources,
-    change: &Resources,
-    layout: &Layout,
-    privilege: Privilege,
-) -> Result<()> {
+/// Those of `change` in the place of all the container has.
+fn replace_devices(current: &Resources, change: &Resources, layout: &Layout, privilege: Privilege) -> Result<Replaced> {
     if change.devices.is_empty() {
         return Err(Error::new(Stage::Args, "--device-rules: there are no devices in --resources"));
     }
@@ -61,9 +74,7 @@ pub fn replace_devices(
         return Err(Error::new(Stage::Cgroup, "replace the device rules: that takes root on the host"));
     }
     let rules = |resources| devices(resources, layout, privilege);
-    plan.devices = Some(Replaced { before: rules(current)?, after: rules(change)? });
-    plan.resources.devices.clone_from(&change.devices);
-    Ok(())
+    Ok(Replaced { before: rules(current)?, after: rules(change)? })
 }
 
 /// The resources that are written: the change, completed by current values where two of them share a file

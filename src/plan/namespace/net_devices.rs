@@ -12,7 +12,7 @@ const NAME_MAX: usize = 15;
 
 /// Where a name is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Side {
     Host,
     Inside,
 }
@@ -36,9 +36,9 @@ pub(in crate::plan) fn plan(input: &Input<'_>) -> Result<Vec<Step>> {
     let mut inside: Vec<&str> = Vec::with_capacity(devices.len());
     let mut steps = Vec::with_capacity(devices.len());
     for (name, device) in devices {
-        check(name, Place::Host).map_err(|why| invalid(name, &why))?;
+        check(name, Side::Host).map_err(|why| invalid(name, &why))?;
         let new = device.name.as_deref().filter(|new| !new.is_empty()).unwrap_or(name);
-        check(new, Place::Inside).map_err(|why| invalid(new, &why))?;
+        check(new, Side::Inside).map_err(|why| invalid(new, &why))?;
         if inside.contains(&new) && !new.contains('%') {
             return refuse(&format!("names two devices {new}"));
         }
@@ -54,7 +54,7 @@ fn invalid(name: &str, why: &str) -> Error {
 
 /// What the kernel takes as a name (dev_valid_name() and dev_alloc_name() in net/core/dev.c): one `%d`, in the
 /// name inside only, stands for the first number that is free.
-fn check(name: &str, place: Place) -> std::result::Result<(), String> {
+fn check(name: &str, place: Side) -> std::result::Result<(), String> {
     if name.is_empty() || name.len() > NAME_MAX {
         return Err(format!("must have 1 to {NAME_MAX} bytes"));
     }
@@ -68,26 +68,26 @@ fn check(name: &str, place: Place) -> std::result::Result<(), String> {
     }
     match name.matches('%').count() {
         0 => Ok(()),
-        1 if place == Place::Inside && name.contains("%d") => Ok(()),
-        _ if place == Place::Inside => Err("may contain one %d and no other %".into()),
+        1 if place == Side::Inside && name.contains("%d") => Ok(()),
+        _ if place == Side::Inside => Err("may contain one %d and no other %".into()),
         _ => Err("is a template, but must name a device of the host".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::namespace::net_devices::{Place, check};
+    use crate::plan::namespace::net_devices::{Side, check};
 
     #[test]
     fn names_the_kernel_takes() {
         for name in ["eth0", "a", "fifteen-letters", "eth0.100", "wlan-ä"] {
-            assert_eq!(check(name, Place::Host), Ok(()), "{name}");
+            assert_eq!(check(name, Side::Host), Ok(()), "{name}");
         }
-        assert_eq!(check("eth%d", Place::Inside), Ok(()));
+        assert_eq!(check("eth%d", Side::Inside), Ok(()));
         for name in ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\0b", "sixteen-letters-", "%s", "a%d%d", "a%", "à"]
         {
-            assert!(check(name, Place::Inside).is_err(), "{name:?}");
+            assert!(check(name, Side::Inside).is_err(), "{name:?}");
         }
-        assert!(check("eth%d", Place::Host).is_err());
+        assert!(check("eth%d", Side::Host).is_err());
     }
 }

@@ -338,10 +338,10 @@ pub(super) fn ready(left: Vec<Step>) -> Vec<Step> {
 }
 
 /// A mask of CPUs, if one was asked for.
-type Cpus = Option<Vec<u64>>;
+type CpuMask = Option<Vec<u64>>;
 
 /// The CPUs of a process of `exec` before and after it is in the cgroup, where config.json names some.
-pub(super) fn exec_affinity(process: &Process) -> Result<(Cpus, Cpus)> {
+pub(super) fn exec_affinity(process: &Process) -> Result<(CpuMask, CpuMask)> {
     let Some(affinity) = &process.exec_cpu_affinity else { return Ok((None, None)) };
     let list = |what, list: &Option<String>| schedule::parse_list(what, list.as_deref().unwrap_or_default());
     let initial = list("execCPUAffinity.initial", &affinity.initial)?;

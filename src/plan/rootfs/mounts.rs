@@ -10,7 +10,7 @@ use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
-    CopyUp, EndLink, Enter, LinkRule, MountOp, MountSource, OfJoined, Reach, SetupOp, TmpfsMode, What,
+    CopyUp, EndLink, Enter, FsParams, LinkRule, MountOp, MountSource, OfJoined, Reach, SetupOp, TmpfsMode, What,
 };
 use crate::plan::rootfs;
 use crate::plan::rootfs::options;
@@ -211,9 +211,7 @@ const CLEARED: &[(u64, &std::ffi::CStr)] = &[
     (libc::MS_LAZYTIME, c"nolazytime"),
 ];
 
-type Params = Vec<(CString, Option<CString>)>;
-
-fn params(options: &MountOptions, kind: &str) -> Result<Params> {
+fn params(options: &MountOptions, kind: &str) -> Result<FsParams> {
     let mut params = Vec::new();
     if options.sb_set & libc::MS_RDONLY != 0 && !MOUNT_ONLY_READONLY.contains(&kind) {
         params.push((c"ro".into(), None));

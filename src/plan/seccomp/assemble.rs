@@ -5,7 +5,7 @@
 
 use crate::sys::seccomp::Instruction;
 
-use super::graph::{Graph, Jump, Node, NodeId, Test, Word};
+use super::graph::{DataWord, Graph, Jump, Node, NodeId, Test};
 use super::ranges::Chunk;
 
 /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_ALU | BPF_AND | BPF_K`, `BPF_JMP | BPF_JA`, `BPF_RET | BPF_K`.
@@ -30,7 +30,7 @@ fn code(jump: Jump) -> u16 {
 
 /// Where a jump goes: an instruction, as its distance from the end of the program, or a node.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
+pub(super) enum JumpTarget {
     At(usize),
     /// Found wherever it is nearest; the accumulator holds none of its words.
     Node(NodeId),
@@ -38,7 +38,7 @@ pub(super) enum Target {
 
 /// How a node is come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Entry {
+enum Arrival {
     /// With its word in the accumulator.
     Compare,
     /// From anywhere.
@@ -47,7 +47,7 @@ enum Entry {
 
 /// Where the code of a node is.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct CodeOf {
     /// Its start.
     load: Option<usize>,
     /// Its comparison, for those who come with the word in the accumulator.
@@ -58,12 +58,12 @@ pub(super) struct Assembler<'a> {
     graph: &'a Graph,
     /// The last instruction first.
     reversed: Vec<Instruction>,
-    places: Vec<Place>,
+    places: Vec<CodeOf>,
 }
 
 impl<'a> Assembler<'a> {
     pub(super) fn new(graph: &'a Graph) -> Self {
-        Assembler { graph, reversed: Vec::with_capacity(512), places: vec![Place::default(); graph.len()] }
+        Assembler { graph, reversed: Vec::with_capacity(512), places: vec![CodeOf::default(); graph.len()] }
     }
 
     /// The program, in the order of the kernel.
@@ -73,44 +73,44 @@ impl<'a> Assembler<'a> {
     }
 
     /// The search through the numbers of one architecture.
-    pub(super) fn numbers(&mut self, chunks: &[Chunk]) -> Target {
+    pub(super) fn numbers(&mut self, chunks: &[Chunk]) -> JumpTarget {
         self.nodes(chunks);
         let root = self.search(chunks);
         match root {
-            Target::At(_) => Target::At(self.push(LOAD, NUMBER)),
-            Target::Node(_) => root,
+            JumpTarget::At(_) => JumpTarget::At(self.push(LOAD, NUMBER)),
+            JumpTarget::Node(_) => root,
         }
     }
 
     /// The choice of the architecture; calls of others get `other`. This is the start of the program.
-    pub(super) fn architectures(&mut self, bodies: &[(u32, Target)], other: NodeId) {
-        let mut target = Target::Node(other);
+    pub(super) fn architectures(&mut self, bodies: &[(u32, JumpTarget)], other: NodeId) {
+        let mut target = JumpTarget::Node(other);
         for (token, body) in bodies.iter().rev() {
-            target = Target::At(self.branch(Jump::Equal, *token, *body, target));
+            target = JumpTarget::At(self.branch(Jump::Equal, *token, *body, target));
         }
         self.push(LOAD, ARCH);
     }
 
-    fn search(&mut self, chunks: &[Chunk]) -> Target {
+    fn search(&mut self, chunks: &[Chunk]) -> JumpTarget {
         if let [chunk] = chunks {
-            let mut target = Target::Node(chunk.verdict);
+            let mut target = JumpTarget::Node(chunk.verdict);
             for (number, verdict) in chunk.exceptions.iter().rev() {
-                target = Target::At(self.branch(Jump::Equal, *number, Target::Node(*verdict), target));
+                target = JumpTarget::At(self.branch(Jump::Equal, *number, JumpTarget::Node(*verdict), target));
             }
             return target;
         }
         let middle = chunks.len() / 2;
         let right = self.search(&chunks[middle..]);
         let left = self.search(&chunks[..middle]);
-        Target::At(self.branch(Jump::GreaterOrEqual, chunks[middle].start, right, left))
+        JumpTarget::At(self.branch(Jump::GreaterOrEqual, chunks[middle].start, right, left))
     }
 
     /// Writes every test that these chunks lead to and that is not written yet. Returns are written where needed.
     fn nodes(&mut self, chunks: &[Chunk]) {
-        let mut entries: Vec<Option<Entry>> = vec![None; self.graph.len()];
+        let mut entries: Vec<Option<Arrival>> = vec![None; self.graph.len()];
         for chunk in chunks {
             for id in chunk.exceptions.iter().map(|(_, id)| *id).chain([chunk.verdict]) {
-                entries[id.index()] = Some(Entry::Load);
+                entries[id.index()] = Some(Arrival::Load);
             }
         }
         // Ids fall along every edge, so one pass downwards sees each node after all that lead to it.
@@ -118,7 +118,7 @@ impl<'a> Assembler<'a> {
         for &id in ids.iter().rev() {
             if let (Some(_), Node::Branch { test, yes, no }) = (entries[id.index()], self.graph.node(id)) {
                 for next in [yes, no] {
-                    let entry = if self.word(next) == Some(test.word) { Entry::Compare } else { Entry::Load };
+                    let entry = if self.word(next) == Some(test.word) { Arrival::Compare } else { Arrival::Load };
                     entries[next.index()] = entries[next.index()].max(Some(entry));
                 }
             }
@@ -126,35 +126,35 @@ impl<'a> Assembler<'a> {
         for id in ids {
             if let (Some(entry), Node::Branch { test, yes, no }) = (entries[id.index()], self.graph.node(id)) {
                 let place = self.places[id.index()];
-                if place.compare.is_none() || (entry == Entry::Load && place.load.is_none()) {
+                if place.compare.is_none() || (entry == Arrival::Load && place.load.is_none()) {
                     self.places[id.index()] = self.node(test, (yes, no), entry);
                 }
             }
         }
     }
 
-    fn node(&mut self, test: Test, (yes, no): (NodeId, NodeId), entry: Entry) -> Place {
+    fn node(&mut self, test: Test, (yes, no): (NodeId, NodeId), entry: Arrival) -> CodeOf {
         let yes = self.successor(yes, test.word);
         let no = self.successor(no, test.word);
         let compare = self.branch(test.jump, test.k, yes, no);
-        let load = (entry == Entry::Load).then(|| {
+        let load = (entry == Arrival::Load).then(|| {
             if test.word.mask != u32::MAX {
                 self.push(AND, test.word.mask);
             }
             self.push(LOAD, test.word.offset)
         });
-        Place { load, compare: Some(compare) }
+        CodeOf { load, compare: Some(compare) }
     }
 
     /// The node as it is reached with `word` in the accumulator.
-    fn successor(&self, id: NodeId, word: Word) -> Target {
+    fn successor(&self, id: NodeId, word: DataWord) -> JumpTarget {
         match self.places[id.index()].compare {
-            Some(compare) if self.word(id) == Some(word) => Target::At(compare),
-            _ => Target::Node(id),
+            Some(compare) if self.word(id) == Some(word) => JumpTarget::At(compare),
+            _ => JumpTarget::Node(id),
         }
     }
 
-    fn word(&self, id: NodeId) -> Option<Word> {
+    fn word(&self, id: NodeId) -> Option<DataWord> {
         match self.graph.node(id) {
             Node::Branch { test, .. } => Some(test.word),
             Node::Return(_) => None,
@@ -166,7 +166,7 @@ impl<'a> Assembler<'a> {
         self.reversed.len() - 1
     }
 
-    fn branch(&mut self, jump: Jump, k: u32, mut yes: Target, mut no: Target) -> usize {
+    fn branch(&mut self, jump: Jump, k: u32, mut yes: JumpTarget, mut no: JumpTarget) -> usize {
         // Bringing one near moves the other one instruction away; the second time round both are near.
         loop {
             match (self.near(yes), self.near(no)) {
@@ -180,21 +180,21 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    fn place(&self, target: Target) -> Option<usize> {
+    fn place(&self, target: JumpTarget) -> Option<usize> {
         match target {
-            Target::At(place) => Some(place),
-            Target::Node(id) => self.places[id.index()].load,
+            JumpTarget::At(place) => Some(place),
+            JumpTarget::Node(id) => self.places[id.index()].load,
         }
     }
 
     /// How many instructions the next one would have to skip, where a conditional jump can.
-    fn near(&self, target: Target) -> Option<u8> {
+    fn near(&self, target: JumpTarget) -> Option<u8> {
         self.place(target).and_then(|place| u8::try_from(self.reversed.len() - 1 - place).ok())
     }
 
-    fn bring(&mut self, target: Target) -> Target {
+    fn bring(&mut self, target: JumpTarget) -> JumpTarget {
         let place = match (target, self.place(target)) {
-            (Target::Node(id), place) => {
+            (JumpTarget::Node(id), place) => {
                 let place = match (self.graph.node(id), place) {
                     (Node::Return(action), _) => self.push(RETURN, action),
                     (Node::Branch { .. }, Some(place)) => self.jump(place),
@@ -203,9 +203,9 @@ impl<'a> Assembler<'a> {
                 self.places[id.index()].load = Some(place);
                 place
             }
-            (Target::At(place), _) => self.jump(place),
+            (JumpTarget::At(place), _) => self.jump(place),
         };
-        Target::At(place)
+        JumpTarget::At(place)
     }
 
     fn jump(&mut self, place: usize) -> usize {

@@ -20,7 +20,7 @@ impl NodeId {
 
 /// A word of `seccomp_data`, under a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Word {
+pub(super) struct DataWord {
     pub(super) offset: u32,
     pub(super) mask: u32,
 }
@@ -37,7 +37,7 @@ pub(super) enum Jump {
 /// A question about one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Test {
-    pub(super) word: Word,
+    pub(super) word: DataWord,
     pub(super) jump: Jump,
     pub(super) k: u32,
 }
@@ -212,8 +212,8 @@ impl Graph {
     }
 }
 
-fn plain(offset: u32) -> Word {
-    Word { offset, mask: u32::MAX }
+fn plain(offset: u32) -> DataWord {
+    DataWord { offset, mask: u32::MAX }
 }
 
 /// Where the halves of an argument are in `struct seccomp_data`: after nr, arch and the instruction pointer.
@@ -243,7 +243,7 @@ fn equality(offset: u32, mask: u32, value: u32) -> Option<Fact> {
         // One instruction instead of two, and the accumulator stays as it was.
         _ if value == 0 => Some((Test { word, jump: Jump::AnySet, k: mask }, false)),
         _ if value == mask && mask.is_power_of_two() => Some((Test { word, jump: Jump::AnySet, k: mask }, true)),
-        _ => Some((Test { word: Word { offset, mask }, jump: Jump::Equal, k: value }, true)),
+        _ => Some((Test { word: DataWord { offset, mask }, jump: Jump::Equal, k: value }, true)),
     }
 }
 

@@ -33,7 +33,7 @@ struct Calls {
 
 /// A rule as it applies to one number.
 #[derive(Clone, Copy)]
-struct Entry {
+struct NumberRule {
     number: u32,
     rule: usize,
     /// For a multiplexer, what its first argument must be.
@@ -42,10 +42,10 @@ struct Entry {
 
 /// Sorts by number, those of one number staying in the order of their rules. Numbers are few and close together, with
 /// arm's private ones apart, so they are counted: comparing would be a quarter of all the work of a profile.
-fn by_number(entries: &mut Vec<Entry>) {
+fn by_number(entries: &mut Vec<NumberRule>) {
     const DENSE: usize = 4096;
     let lowest = entries.iter().map(|entry| entry.number).min().unwrap_or(0);
-    let place = |entry: &Entry| (entry.number - lowest) as usize;
+    let place = |entry: &NumberRule| (entry.number - lowest) as usize;
     let span = entries.iter().map(place).max().unwrap_or(0) + 1;
     if span > DENSE {
         entries.sort_by_key(|entry| entry.number);
@@ -149,12 +149,12 @@ fn calls(profile: &Profile, arch: Arch, graph: &mut Graph) -> Result<Calls> {
             if let Some(number) = arch.number(*id) {
                 newest = newest.max(Some(number));
                 if !redundant {
-                    entries.push(Entry { number, rule, sub_call: None });
+                    entries.push(NumberRule { number, rule, sub_call: None });
                 }
             }
             if let Some((number, sub_call)) = arch.multiplexed(*id).filter(|_| !redundant) {
                 // The greatest number counts what the profile names, not what carries it.
-                entries.push(Entry { number, rule, sub_call: Some(sub_call) });
+                entries.push(NumberRule { number, rule, sub_call: Some(sub_call) });
             }
         }
     }
@@ -174,7 +174,7 @@ fn calls(profile: &Profile, arch: Arch, graph: &mut Graph) -> Result<Calls> {
 }
 
 /// The verdict of one number.
-fn verdict(profile: &Profile, arch: Arch, entries: &[Entry], graph: &mut Graph) -> Result<NodeId> {
+fn verdict(profile: &Profile, arch: Arch, entries: &[NumberRule], graph: &mut Graph) -> Result<NodeId> {
     let mut alternatives: Vec<(Vec<Condition>, u32)> = Vec::new();
     for entry in entries {
         let rule = &profile.rules[entry.rule];

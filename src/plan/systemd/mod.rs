@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
 
+use super::cgroup::update::UpdatePlan;
 use super::cgroup::{CgroupPlan, Devices, Privilege, Version, Write};
 use crate::dbus::value::Value;
 use crate::spec::annotations::SYSTEMD_PROPERTY;
@@ -23,7 +24,7 @@ const NAME_MAX: usize = 255;
 
 /// What happens when systemd does not know a property, or not this value of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
+pub enum OnUnknown {
     /// The scope cannot be had as asked.
     Fail,
     /// The cgroup's files get the limit anyway: leave the property out.
@@ -38,18 +39,18 @@ pub struct Property {
     /// Its value.
     pub value: Value,
     /// What to do where systemd is too old for it.
-    pub unknown: Unknown,
+    pub unknown: OnUnknown,
 }
 
 impl Property {
     /// A property every supported systemd has.
     pub fn fixed(name: &str, value: Value) -> Property {
-        Property { name: name.into(), value, unknown: Unknown::Fail }
+        Property { name: name.into(), value, unknown: OnUnknown::Fail }
     }
 
     /// A limit that is written to the cgroup's files too.
     pub fn limit(name: &str, value: Value) -> Property {
-        Property { name: name.into(), value, unknown: Unknown::Drop }
+        Property { name: name.into(), value, unknown: OnUnknown::Drop }
     }
 }
 
@@ -222,9 +223,11 @@ pub fn scope(
 }
 
 /// The properties of an update; rounds the quota as [`scope`] does.
-pub fn update(writes: &mut [Write]) -> Vec<Property> {
-    properties::round_quota(writes);
-    properties::limits(writes)
+pub fn update(mut plan: UpdatePlan) -> (UpdatePlan, Vec<Property>) {
+    properties::round_quota(&mut plan.writes);
+    let mut list = properties::limits(&plan.writes);
+    list.extend(plan.devices.iter().flat_map(|rules| device_update(&rules.after)));
+    (plan, list)
 }
 
 /// The properties of other device rules, for a unit that has some.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::dbus::value::Value;
-use crate::plan::cgroup::devices::{Access, DeviceKind, DevicePolicy, DeviceVerdict, Rule, wider};
+use crate::plan::cgroup::devices::{Access, DeviceEntry, DeviceKind, DevicePolicy, DeviceVerdict, wider};
 use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
 use crate::plan::systemd::Property;
@@ -17,7 +17,7 @@ const INFINITY: u64 = u64::MAX;
 /// The properties for a list of writes, in the order of the writes. A value systemd would not understand
 /// has no property: the kernel judges it when the file is written.
 pub fn limits(writes: &[Write]) -> Vec<Property> {
-    let mut found = Found { properties: Vec::new() };
+    let mut found = Collected { properties: Vec::new() };
     for write in writes {
         found.add(&write.file, write.value.trim());
     }
@@ -36,11 +36,11 @@ pub fn limits(writes: &[Write]) -> Vec<Property> {
     found.properties
 }
 
-struct Found {
+struct Collected {
     properties: Vec<Property>,
 }
 
-impl Found {
+impl Collected {
     /// Adds a property, or replaces it: of two writes to one file the last one counts.
     fn put(&mut self, name: &str, value: Value) {
         self.properties.retain(|p| p.name != name);
@@ -214,7 +214,7 @@ pub fn round_quota(writes: &mut [Write]) {
 
 /// Which way to err where systemd has no word for a rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum Bias {
     Looser,
     Tighter,
 }
@@ -227,8 +227,8 @@ enum Side {
 pub fn devices(devices: &Devices) -> Vec<Property> {
     let (policy, side) = match devices {
         Devices::Unrestricted => return Vec::new(),
-        Devices::V1(policy) => (policy, Side::Tighter),
-        Devices::Bpf(policy) => (policy, Side::Looser),
+        Devices::V1(policy) => (policy, Bias::Tighter),
+        Devices::Bpf(policy) => (policy, Bias::Looser),
     };
     if policy.default == DeviceVerdict::Allow {
         // DevicePolicy=auto without a list: systemd restricts nothing.
@@ -237,8 +237,8 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
     let mut entries: Vec<(String, u8)> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     let denied = match side {
-        Side::Looser => vec![0; policy.rules.len()],
-        Side::Tighter => denied_later(policy),
+        Bias::Looser => vec![0; policy.rules.len()],
+        Bias::Tighter => denied_later(policy),
     };
     for (rule, denied) in policy.rules.iter().zip(denied).filter(|(rule, _)| rule.verdict == DeviceVerdict::Allow) {
         let access = rule.access.0 & !denied;
@@ -304,7 +304,7 @@ fn denied_later(policy: &DevicePolicy) -> Vec<u8> {
 }
 
 /// systemd's word for the devices of a rule (systemd.resource-control(5), DeviceAllow=); `char-MAJOR` since 240.
-fn device_name(rule: &Rule, side: Side) -> Option<String> {
+fn device_name(rule: &DeviceEntry, side: Bias) -> Option<String> {
     let kind = match rule.kind {
         DeviceKind::Block => "block",
         DeviceKind::Char => "char",
@@ -312,7 +312,7 @@ fn device_name(rule: &Rule, side: Side) -> Option<String> {
     match (rule.major, rule.minor) {
         (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
         (Some(major), None) => Some(format!("{kind}-{major}")),
-        (None, Some(_)) if side == Side::Tighter => None,
+        (None, Some(_)) if side == Bias::Tighter => None,
         (None, _) => Some(format!("{kind}-*")),
     }
 }
