@@ -407,3 +407,33 @@ fn zeros_mean_what_the_registry_says() {
     }
     assert!(unset > 15, "{unset}");
 }
+
+/// A row of the table that says which version has the file, and a limit that is given to the other.
+#[test]
+fn no_limit_is_written_where_its_file_is_not() {
+    use brisk::plan::cgroup::Version;
+    let text = std::fs::read(crate::fixture("bundles/everything/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let resources = config["linux"]["resources"].as_object().unwrap();
+    // One by one: the whole is refused on every host.
+    let mut single = Vec::new();
+    for (object, values) in resources.iter().filter(|(object, _)| *object != "unified") {
+        match values.as_object() {
+            Some(values) => single.extend(values.iter().map(|(key, value)| serde_json::json!({object: {key: value}}))),
+            None => single.push(serde_json::json!({object: values})),
+        }
+    }
+    let mut seen = 0;
+    for (layout, version) in [(host("v1"), Version::V1), (v2(), Version::V2)] {
+        for wanted in &single {
+            let wanted: Resources = serde_json::from_value(wanted.clone()).unwrap();
+            let Ok(limits) = limits(&wanted, &layout, Phase::Create) else { continue };
+            for write in limits.writes {
+                let Some(file) = files::find(&write.file) else { continue };
+                assert!(file.version.is_none_or(|of| of == version), "{} on {version:?}", write.file);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} writes");
+}

@@ -1,5 +1,13 @@
 //! Which test shows what each flag and each mount option does. `integration/deaf` runs those of `integration/` with a brisk
 //! that does not see it: they have to fail then.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+
+use brisk::cli::flags::{self, Flag};
+use brisk::cli::verbs::VERBS;
+
+use super::test_files;
 
 /// Verbs (none for the flags before the verb), flags, test.
 pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
@@ -15,15 +23,20 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("", "version", "integration/lifecycle/verbs.rs: version_has_three_lines"),
     (
         "checkpoint restore",
-        "image-path work-path leave-running pre-dump parent-path",
+        "image-path leave-running pre-dump parent-path",
         "integration/lifecycle/checkpoint.rs: the_container_may_run_on",
     ),
+    ("checkpoint restore", "work-path", "integration/lifecycle/checkpoint.rs: what_criu_says_is_quoted"),
     (
         "checkpoint restore",
         "tcp-established tcp-skip-in-flight link-remap ext-unix-sk shell-job file-locks lazy-pages manage-cgroups-mode network-lock empty-ns auto-dedup page-server",
         "tests/criu.rs: every_flag_of_checkpoint_reaches_criu",
     ),
-    ("checkpoint", "status-fd", "tests/cli.rs: containerd_checkpoints"),
+    (
+        "checkpoint",
+        "status-fd",
+        "integration/lifecycle/checkpoint.rs: a_status_descriptor_that_tells_nobody_is_refused",
+    ),
     ("restore", "tcp-close lsm-profile lsm-mount-context", "tests/criu.rs: every_flag_of_restore_reaches_criu"),
     ("restore", "bundle pid-file detach", "integration/lifecycle/checkpoint.rs: a_container_goes_on_where_it_was"),
     ("restore", "console-socket no-pivot no-subreaper", "tests/cli.rs: every_flag_is_taken_in_both_forms"),
@@ -140,3 +153,69 @@ pub const OPTION_TESTS: &[(&str, &str)] = &[
         "tests/options.rs: attributes_and_superblock_flags",
     ),
 ];
+
+/// Flags that only CRIU could show to work, and that are checked as far as what CRIU is told.
+const OF_CRIU: &[&str] = &["console-socket", "no-pivot", "no-subreaper"];
+
+/// A row that names a test of something else would go unnoticed until somebody runs all tests with deaf briskes. So the test,
+/// or a function of its file that it calls, has to use the flag.
+#[test]
+fn the_test_of_a_flag_uses_it() {
+    let files = test_files();
+    let scopes = std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb)));
+    let all: Vec<&Flag> = scopes.flat_map(flags::of).collect();
+    let mut wrong = Vec::new();
+    for (verbs, list, test) in FLAG_TESTS {
+        let (file, name) = test.split_once(": ").unwrap();
+        let source = files.iter().find(|(other, _)| other == file).map(|(_, text)| reached(text, name));
+        let source = source.unwrap_or_else(|| panic!("there is no {file}"));
+        for flag in list.split(' ') {
+            let row = all.iter().find(|row| row.long == flag).unwrap_or_else(|| panic!("there is no --{flag}"));
+            let short = row.short.map_or(String::new(), |short| format!("\"-{short}"));
+            let field = flag.replace('-', "_");
+            let uses = word(&source, &format!("--{flag}"))
+                || source.contains(&format!("\"{flag}\""))
+                || !short.is_empty() && word(&source, &short)
+                || file.starts_with("tests/") && word(&source, &field);
+            // That test goes through the whole table: enough for what is accepted and does nothing.
+            let nothing_to_do = name == "every_flag_is_taken_in_both_forms"
+                && (!row.listed || *verbs == "restore" && OF_CRIU.contains(&flag));
+            if !uses && !nothing_to_do {
+                wrong.push(format!("{test} does not use --{flag}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// The function of this name and those of the same file that it calls, and so on.
+fn reached(text: &str, name: &str) -> String {
+    let parts: Vec<(&str, &str)> = text
+        .match_indices("fn ")
+        .filter(|(at, _)| text[..*at].lines().next_back().is_none_or(|line| !line.contains("//")))
+        .map(|(at, _)| {
+            let body = &text[at + 3..];
+            let name = body.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+            (name, &body[..body.find("\n}\n").unwrap_or(body.len())])
+        })
+        .collect();
+    let (mut done, mut next) = (BTreeSet::new(), vec![name]);
+    let mut source = String::new();
+    while let Some(name) = next.pop() {
+        if !done.insert(name) {
+            continue;
+        }
+        for (_, body) in parts.iter().filter(|(other, _)| *other == name) {
+            source.push_str(body);
+            next.extend(parts.iter().map(|(other, _)| *other).filter(|other| body.contains(&format!("{other}("))));
+        }
+    }
+    source
+}
+
+/// Whether this is in the text, and not the beginning of something longer.
+fn word(text: &str, what: &str) -> bool {
+    text.match_indices(what).any(|(at, _)| {
+        !text[at + what.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    })
+}

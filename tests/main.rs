@@ -36,6 +36,7 @@ mod sysctl;
 mod systemd_plan;
 mod tables;
 mod validate;
+mod verb_tests;
 
 /// The text of an error that must have happened.
 fn refused<T: std::fmt::Debug>(result: brisk::error::Result<T>) -> String {

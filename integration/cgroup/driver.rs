@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use brisk::cgroup::{Absent, Admission, Cgroup, Depth, Leftover, Planned};
 use brisk::host::cgroup::Layout;
-use brisk::plan::cgroup::update::update;
+use brisk::plan::cgroup::update::{DeviceRules, update};
 use brisk::plan::cgroup::{
     CgroupOptions, CgroupPlan, DevicePolicy, Devices, Privilege, Version, WhenMissing, Write, plan,
 };
@@ -340,7 +340,7 @@ fn an_update_is_all_or_nothing() {
     let change = resources(
         r#"{"memory":{"limit":268435456,"swap":536870912},"pids":{"limit":99},"cpu":{"quota":20000,"period":20000}}"#,
     );
-    let mut change = update(&resources(json), &change, &layout).unwrap();
+    let mut change = update(&resources(json), &change, &layout, DeviceRules::Keep).unwrap();
     let good = change.writes.clone();
     let bad = Write { value: "nonsense".into(), ..good.last().unwrap().clone() };
     change.writes.push(bad);
@@ -350,7 +350,7 @@ fn an_update_is_all_or_nothing() {
     // Up, where memory+swap has to go first, and down again, where memory has to.
     guard.cgroup.apply(&good).unwrap();
     assert_ne!(state(), before);
-    let down = update(&change.resources, &resources(json), &layout).unwrap();
+    let down = update(&change.resources, &resources(json), &layout, DeviceRules::Keep).unwrap();
     guard.cgroup.apply(&down.writes).unwrap();
     assert_eq!(state(), before);
 }
@@ -370,7 +370,7 @@ fn admission_refuses_what_cannot_be_given() {
     std::io::Read::read_exact(stdout, &mut [0]).unwrap();
     let ask = |limit: u64, admission| {
         let change = resources(&format!(r#"{{"pids":{{"limit":{limit}}}}}"#));
-        let plan = update(&Resources::default(), &change, &layout).unwrap();
+        let plan = update(&Resources::default(), &change, &layout, DeviceRules::Keep).unwrap();
         guard.cgroup.admission(&plan.writes, admission, &Planned::default()).map_err(|e| e.to_string())
     };
     assert!(ask(40, Admission::Check).is_ok());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use brisk::cgroup::systemd::Manager;
 use brisk::dbus::address::{Endpoints, Peer};
 use brisk::host::cgroup::Layout;
+use brisk::plan::cgroup::update::{DeviceRules, update};
 use brisk::plan::cgroup::{self, CgroupOptions, Privilege};
 use brisk::plan::systemd::{self, ScopePlan, Unit};
 use brisk::spec::resources::Resources;
@@ -174,10 +175,9 @@ fn a_scope_has_its_limits_and_keeps_them() {
     let resources = serde_json::from_value(
         json!({ "memory": { "limit": 32 << 20 }, "cpu": { "quota": 30000, "period": 100_000 } }),
     );
-    let mut update =
-        brisk::plan::cgroup::update::update(&Resources::default(), &resources.unwrap(), &Layout::read().unwrap())
-            .unwrap();
-    manager.set_properties(planned.name(), &systemd::update(&mut update.writes)).unwrap();
+    let layout = Layout::read().unwrap();
+    let update = update(&Resources::default(), &resources.unwrap(), &layout, DeviceRules::Keep).unwrap();
+    manager.set_properties(planned.name(), &systemd::update(update).1).unwrap();
     assert_eq!((planned.file("memory.max").as_str(), planned.file("cpu.max").as_str()), ("33554432", "30000 100000"));
 
     manager.stop_unit(planned.name()).unwrap();

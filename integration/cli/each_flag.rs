@@ -35,6 +35,27 @@ fn the_state_is_kept_where_it_is_said() {
     let container = Bundle::idle().container();
     container.up();
     assert!(container.bundle.state_root().join(&container.id).is_dir());
+    // The first --root is the test bench's, the last one counts.
+    let other = container.bundle.dir.join("other");
+    let error =
+        process::run(elsewhere(&container, &["--root", other.to_str().unwrap(), "state", &container.id])).fails();
+    assert!(error.contains("does not exist"), "{error}");
+}
+
+#[test]
+fn manual_pages_are_written() {
+    if brisk_only("the others bring theirs as files") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let dir = container.bundle.dir.join("pages");
+    fs::create_dir(&dir).unwrap();
+    process::run(elsewhere(&container, &["man", dir.to_str().unwrap()])).ok();
+    let page = fs::read_to_string(dir.join("brisk-run.8")).unwrap();
+    assert!(page.starts_with(".TH BRISK") && dir.join("brisk.8").exists(), "{page}");
+    let file = dir.join("brisk.8");
+    let error = process::run(elsewhere(&container, &["man", file.to_str().unwrap()])).fails();
+    assert!(error.contains("brisk.8"), "{error}");
 }
 
 #[test]

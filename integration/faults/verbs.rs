@@ -22,6 +22,9 @@ pub enum Verb {
     DeleteForce,
     State,
     List,
+    Ps,
+    Events,
+    Mounts,
 }
 
 /// How far a container's life must be before the verb.
@@ -35,7 +38,7 @@ enum Before {
 }
 
 impl Verb {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Create,
         Self::Start,
         Self::Run,
@@ -48,6 +51,9 @@ impl Verb {
         Self::DeleteForce,
         Self::State,
         Self::List,
+        Self::Ps,
+        Self::Events,
+        Self::Mounts,
     ];
 
     pub fn name(self) -> &'static str {
@@ -64,6 +70,9 @@ impl Verb {
             Self::DeleteForce => "delete-force",
             Self::State => "state",
             Self::List => "list",
+            Self::Ps => "ps",
+            Self::Events => "events",
+            Self::Mounts => "mounts",
         }
     }
 
@@ -71,9 +80,8 @@ impl Verb {
         match self {
             Self::Create | Self::Run => Before::Nothing,
             Self::Start => Before::Created,
-            Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce | Self::State | Self::List => {
-                Before::Running
-            }
+            Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce => Before::Running,
+            Self::State | Self::List | Self::Ps | Self::Events | Self::Mounts => Before::Running,
             Self::Resume => Before::Paused,
             Self::Delete => Before::Stopped,
         }
@@ -91,7 +99,7 @@ impl Verb {
 
     /// Whether the container must still run after it, however it ended.
     pub fn spares(self) -> bool {
-        matches!(self, Self::Exec | Self::Update | Self::State | Self::List)
+        matches!(self, Self::Exec | Self::Update | Self::State | Self::List | Self::Ps | Self::Events | Self::Mounts)
     }
 
     /// The program of the container.
@@ -123,6 +131,7 @@ impl Verb {
     pub fn arguments(self, place: &Place, bundle: &Bundle, id: &str) -> Res<Vec<String>> {
         let pid_file = pid_file(place, id);
         let limits = place.dir.join("limits");
+        let mounts = place.dir.join("mounts");
         let args: &[&str] = match self {
             Self::Create => &["create", "--bundle", text(&bundle.dir)?, "--pid-file", text(&pid_file)?, id],
             Self::Run => &["run", "--bundle", text(&bundle.dir)?, id],
@@ -143,6 +152,14 @@ impl Verb {
             Self::DeleteForce => &["delete", "--force", id],
             Self::State => &["state", id],
             Self::List => &["list"],
+            Self::Ps => &["ps", id],
+            Self::Events => &["events", "--stats", id],
+            Self::Mounts => {
+                if !mounts.exists() {
+                    fs::write(&mounts, r#"[{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]"#)?;
+                }
+                &["mounts", "add", id, text(&mounts)?]
+            }
         };
         Ok(args.iter().map(|arg| (*arg).to_owned()).collect())
     }

@@ -335,13 +335,33 @@ fn what_criu_says_is_quoted() {
     let container = counter();
     container.up();
     let images = images(&container);
-    let error = container.call(&["checkpoint", "--image-path", images.to_str().unwrap(), &container.id]).fails();
+    let flags = ["--image-path", images.to_str().unwrap(), "--work-path", "work"];
+    let error = container.call(&[&["checkpoint"], &flags[..], &[&container.id]].concat()).fails();
     assert!(error.contains("criu failed: type dump") && error.contains("Error ("), "{error}");
+    assert!(container.bundle.dir.join("work/dump.log").exists() && !images.join("dump.log").exists());
     assert_eq!(container.status(), "running");
     container.delete_force().ok();
     let error = container.call(&restore(&container, images.to_str().unwrap(), &["--detach"])).fails();
     assert!(error.contains("criu failed: type restore") && error.contains("Error ("), "{error}");
     container.assert_nothing_left();
+}
+
+#[test]
+fn a_status_descriptor_that_tells_nobody_is_refused() {
+    if brisk_only("the others look when CRIU has its pages") {
+        return;
+    }
+    let container = counter();
+    container.up();
+    let images = images(&container);
+    // Descriptor 0 is /dev/null, opened to be read.
+    for (fd, why) in [("0", "not writable"), ("99", "no such file")] {
+        let flags = ["checkpoint", "--status-fd", fd, "--image-path", images.to_str().unwrap()];
+        let error = container.call(&[&flags[..], &[&container.id]].concat()).fails();
+        assert!(error.contains(&format!("--status-fd {fd}")) && error.contains(why), "{error}");
+        assert!(!images.exists(), "before anything is made");
+    }
+    assert_eq!(container.status(), "running");
 }
 
 #[test]

@@ -1,4 +1,10 @@
 //! What the container's process gets before its program: one list for `create` and `exec` alike.
+//!
+//! Pure: `process` of config.json or of `exec` goes in, the last operations of the child come out, in the order in which rights
+//! are given up; what needs a right comes before the right is dropped, the filter last.
+//!
+//! The modules, in the order of the work: `environment` says what the program is told and where it is looked for, `rlimits`,
+//! `schedule` and `memory_policy` what it may use and when it runs, `hooks` what runs before it, `caps` what it may do.
 
 pub mod caps;
 pub mod environment;

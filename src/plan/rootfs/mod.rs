@@ -1,4 +1,12 @@
 //! The container's root: mounts, devices, links, masked and read-only paths, the terminal, and the entry.
+//!
+//! Pure: config.json and what the host is like go in, operations of the child come out, and beside them steps of the parent
+//! for what the child may not open. Every destination is resolved below the root by the child itself, never beforehand:
+//! what lies there may be the image's, and changes with each mount.
+//!
+//! The modules, in the order of the work: `options` reads the words of a mount (`options_idmap` those that map ids), `mounts`
+//! plans each entry of config.json, `fresh` finds what may be done by name in what this start has made, `devices` the nodes and
+//! links of /dev. `runtime_mounts` plans mounts of a container that runs (`mounts add`).
 
 pub mod devices;
 mod fresh;
