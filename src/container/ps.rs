@@ -14,6 +14,7 @@ use crate::cgroup::Depth;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::sub_ids::find_program;
 use crate::state::{PidNamespace, Status};
+use crate::sys::process;
 
 /// The processes of a container, by their numbers on the host, ascending. One that has ended has none, as with runc.
 pub fn pids(global: &Global, id: &str) -> Result<Vec<i32>> {
@@ -37,12 +38,11 @@ pub fn ps(options: &[String]) -> Result<String> {
         [] => command.arg("-ef"),
         options => command.args(options),
     };
-    let output = command.output().at(Stage::Process, || "run ps")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::new(Stage::Process, format!("ps failed ({}): {}", output.status, said.trim())));
+    let (status, said) = process::run(command).at(Stage::Process, || "run ps")?;
+    if !status.success() {
+        return Err(Error::new(Stage::Process, format!("ps failed ({status}): {}", said.trim())));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(said)
 }
 
 /// A container of an ordinary user may have no cgroup: its processes are those in its pid namespace.

@@ -45,13 +45,13 @@ fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
     // Not where we happen to be: a bundle, or a directory of somebody else's.
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let path = std::env::join_paths(std::env::split_paths(&path).filter(|dir| dir.is_absolute())).unwrap_or_default();
-    let output = Command::new(program).env("PATH", path).arg(pid.to_string()).args(map.split_whitespace()).output();
-    let output = output.at(Stage::Namespace, || format!("run {program}"));
-    let output = output.map_err(|error| error.with_hint("install newuidmap and newgidmap (Debian: uidmap)"))?;
-    if output.status.success() {
+    let mut command = Command::new(program);
+    command.env("PATH", path).arg(pid.to_string()).args(map.split_whitespace());
+    let output = process::run(command).at(Stage::Namespace, || format!("run {program}"));
+    let (status, said) = output.map_err(|error| error.with_hint("install newuidmap and newgidmap (Debian: uidmap)"))?;
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
     let error = Error::new(Stage::Namespace, format!("{program} {}: {}", map.trim_end(), said.trim()));
     Err(error.with_hint("the maps must lie within this user's ranges in /etc/subuid and /etc/subgid"))
 }

@@ -274,6 +274,21 @@ pub fn die_with_parent(command: &mut std::process::Command) -> &mut std::process
     unsafe { command.pre_exec(prepare) }
 }
 
+/// Runs a program to its end; all that it says, on both streams, is one text. (std's `output` panics where it cannot read.)
+pub fn run(mut command: std::process::Command) -> std::io::Result<(std::process::ExitStatus, String)> {
+    use std::io::Read;
+    let (mut said, writer) = std::io::pipe()?;
+    command.stdin(std::process::Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    // It holds the writing ends, too.
+    drop(command);
+    let mut text = Vec::new();
+    let read = said.read_to_end(&mut text);
+    drop(said);
+    let status = child.wait()?;
+    read.map(|_| (status, String::from_utf8_lossy(&text).into_owned()))
+}
+
 /// `PR_SET_CHILD_SUBREAPER`.
 pub fn set_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
