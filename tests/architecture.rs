@@ -436,18 +436,21 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::open2", &["child/program.rs", "child/root.rs"]),
     ("tty::open_pty", &["child/streams.rs"]),
     // Names in a directory that is held: of /dev, of a copy whose upper side nobody else has, of the workshop.
-    ("fs::mkdir", &["child/copy.rs", "child/mounts.rs"]),
+    ("fs::mkdir", &["child/copy.rs", "child/mounts.rs", "child/overlay.rs"]),
     ("fs::mknod", &["child/copy.rs", "child/devices.rs", "launch/host_objects.rs"]),
     ("fs::symlink", &["child/copy.rs", "child/devices.rs", "child/mounts.rs"]),
     ("fs::unlink", &["child/devices.rs", "child/mounts.rs"]),
-    ("fs::stat_at", &["child/copy.rs", "child/devices.rs", "child/root.rs"]),
+    ("fs::stat_at", &["child/copy.rs", "child/devices.rs", "child/overlay.rs", "child/root.rs"]),
     ("fs::readlink", &["child/copy.rs", "child/mounts.rs"]),
     ("fs::chown", &["child/copy.rs", "child/devices.rs", "child/streams.rs", "launch/host_objects.rs"]),
-    ("fs::chmod_at", &["child/copy.rs", "child/mounts.rs", "launch/host_objects.rs"]),
+    ("fs::chmod_at", &["child/copy.rs", "child/mounts.rs", "child/overlay.rs", "launch/host_objects.rs"]),
     ("mount::clone_tree_with", &["child/mounts.rs", "child/root.rs"]),
-    ("mount::clone_tree", &["child/mounts.rs", "child/root.rs", "child/streams.rs", "launch/host_objects.rs"]),
-    // Names in what this start has made (plan::rootfs::fresh).
-    ("mount::attach_at", &["child/mounts.rs", "child/root.rs"]),
+    (
+        "mount::clone_tree",
+        &["child/mounts.rs", "child/overlay.rs", "child/root.rs", "child/streams.rs", "launch/host_objects.rs"],
+    ),
+    // Names in what this start has made (plan::rootfs::fresh; the layers of an overlay).
+    ("mount::attach_at", &["child/mounts.rs", "child/overlay.rs", "child/root.rs"]),
     // What is below is resolved as the caller said it, before the container has a say, or is a path of our own.
     (
         "fs::open",
@@ -456,6 +459,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
             "child/devices.rs",
             "child/mod.rs",
             "child/mounts.rs",
+            "child/overlay.rs",
             "child/program.rs",
             "child/reveal.rs",
             "child/root.rs",
@@ -466,7 +470,10 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::chdir", &["child/mounts.rs", "child/root.rs"]),
     ("fs::chroot", &["child/root.rs"]),
     ("mount::mount", &["child/mod.rs", "child/mounts.rs", "child/root.rs"]),
-    ("mount::umount", &["child/mounts.rs", "child/reveal.rs", "child/root.rs", "launch/host_objects.rs"]),
+    (
+        "mount::umount",
+        &["child/mounts.rs", "child/overlay.rs", "child/reveal.rs", "child/root.rs", "launch/host_objects.rs"],
+    ),
     ("process::exec_pointers", &["child/hook.rs"]),
     // The parent's, among files that are its own.
     ("fs::rename", &[]),
@@ -497,6 +504,8 @@ const FROM_CWD: &[(&str, usize)] = &[
     ("child/mod.rs", 3),
     // Sources of mounts, in the caller's own mounts; the root of the workshop; the directory that is returned to.
     ("child/mounts.rs", 6),
+    // The directory that hooks return to.
+    ("child/overlay.rs", 1),
     // The program, in the container's root as its user: what execve(2) itself looks up once more.
     ("child/program.rs", 1),
     // The caller's mounts that --no-pivot hides, before the container has a process.

@@ -12,11 +12,13 @@ use brisk::cli::{Parsed, parse, put, scan};
 use brisk::container::options::{
     Checkpoint, Create, Criu, Delete, Exec, ExecUser, Kill, Restore, Run, Selection, Start,
 };
-use brisk::container::outline::{NetworkChoice, Outline, SeccompChoice};
+use brisk::container::outline::{NetworkChoice, Outline, OverlayChoice, SeccompChoice};
 use brisk::container::signal;
 use brisk::error::Stage;
 use brisk::plan::cgroup::rootless::Tolerance;
 use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::spec::overlay::Upper;
+use brisk::spec::size;
 
 fn argv(line: &str) -> Vec<OsString> {
     line.split_ascii_whitespace().map(OsString::from).collect()
@@ -278,6 +280,10 @@ fn a_container_without_a_bundle() {
         assert_eq!(outline(&format!("{} -- sh -c --memory --", line.replace("FLAGS", flags))), expected, "{line}");
     }
     assert_eq!(outline("run --rootfs r -- ID sh -c").args, ["sh", "-c"]);
+    // An overlay is for bundles, too.
+    let overlay = outline("create -b /b --overlay tmpfs:1m --lower /a --lower b --overlay-idmap ID").overlay;
+    let lower = vec!["/a".into(), "b".into()];
+    assert_eq!(overlay, OverlayChoice { upper: Some(Upper::Tmpfs(Some(1 << 20))), lower, idmap: true });
     let mounts = outline("spec --mount a:b:/c:ro --mount /x:/y:rw --tmpfs /t:1k --tmpfs /u").mounts;
     let pairs: Vec<_> = mounts.iter().map(|mount| (mount.source.as_deref().unwrap(), &*mount.destination)).collect();
     assert_eq!(pairs, [("a:b", "/c"), ("/x", "/y"), ("tmpfs", "/t"), ("tmpfs", "/u")]);
@@ -304,10 +310,14 @@ fn a_container_without_a_bundle() {
         "--network bridge",
         "--network ns:",
         "--seccomp=",
+        "--overlay=",
+        "--overlay tmpfs:x",
     ] {
         assert!(refusal(&format!("run --rootfs r {bad} ID -- sh")).contains("invalid value"), "{bad}");
     }
     for (line, why) in [
+        ("create --lower /a ID", "need --overlay"),
+        ("spec --overlay-idmap", "need --overlay"),
         ("run --memory 64m ID", "need --rootfs"),
         ("run ID -- sh", "need --rootfs"),
         ("create --tty ID", "need --rootfs"),
@@ -358,10 +368,10 @@ fn sizes() {
         ("0.5k", 512),
         ("3b", 3),
     ] {
-        assert_eq!(put::size(text).unwrap(), bytes, "{text}");
+        assert_eq!(size::size(text).unwrap(), bytes, "{text}");
     }
     for text in ["", "k", "1kk", "ib", "1i", "-2", "1e3", "9999999p", "0x10"] {
-        assert!(put::size(text).is_none(), "{text}");
+        assert!(size::size(text).is_none(), "{text}");
     }
 }
 
@@ -581,8 +591,9 @@ fn every_flag_is_taken_in_both_forms() {
                 let line = |given: &str| match scope {
                     None => format!("{given} list"),
                     Some(verb @ (Verb::Create | Verb::Run)) if describes => {
-                        format!("{} --rootfs /r {given} ID -- true", verb.row().name)
+                        format!("{} --rootfs /r --overlay /o {given} ID -- true", verb.row().name)
                     }
+                    Some(Verb::Spec) if describes => format!("spec --overlay /o {given}"),
                     Some(verb) => format!("{} {given} {}", verb.row().name, rest(verb)),
                 };
                 let (with, without) = (read(&line(&given)), read(&line("")));

@@ -15,6 +15,7 @@ use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
+use brisk::spec::annotations::Trust;
 use brisk::spec::{self, Spec};
 
 use crate::fixture;
@@ -25,7 +26,7 @@ const ENGINE_HOST: &str = "v2-root";
 const ROOTLESS_HOST: &str = "nested-root";
 
 /// What an ordinary user can do is in these; every other bundle is refused like the first.
-const OF_A_USER: &[&str] = &["default", "rootless", "userns"];
+const OF_A_USER: &[&str] = &["default", "overlay", "rootless", "userns"];
 
 /// The files of a directory below fixtures/ whose name ends so, sorted, without the ending.
 fn names(dir: &str, ending: &str) -> Vec<String> {
@@ -45,7 +46,11 @@ pub fn host(name: &str) -> Host {
 
 fn spec(path: &str) -> Spec {
     let text = std::fs::read(fixture(path)).unwrap();
-    spec::parse(&text, path).unwrap()
+    let mut spec: Spec = spec::parse(&text, path).unwrap();
+    if path.starts_with("bundles/overlay") {
+        Trust::parse("all", "test").unwrap().apply(&mut spec);
+    }
+    spec
 }
 
 pub fn options(spec: &Spec) -> CreateOptions {

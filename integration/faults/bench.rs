@@ -151,6 +151,7 @@ fn vary(config: &mut Value, variant: Variant) {
             config["linux"]["uidMappings"] = map.clone();
             config["linux"]["gidMappings"] = map;
         }
+        Variant::Overlay => config["annotations"]["run.brisk.overlay"] = json!("tmpfs"),
         Variant::Hook => {
             // busybox is where the tracer lets go: the faults of a hook's own start are not the runtime's.
             let hook = json!({"path": "/bin/busybox", "args": ["busybox", "true"]});

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str =
-    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|first|classic] [--cgroup2]
+    "faults [--all] [--sample N] [--verbs V,…] [--mode kill|fail] [--variant plain|userns|hook|crowded|first|classic|overlay] [--cgroup2]
        [--calls NAME,…] [--runtime NAME=PATH]… [--shard I/N] [--limit SECONDS] [--races N] [--lines N] [--errors]
   --all      every fault, no time limit (default: a sample of 6 in each cell, at most 75 s)
   --variant  plain: default spec; userns: with a user namespace; hook: a createContainer hook; crowded: a host with
              many mounts, on which the mount namespace is built from a skeleton; first: there, when the skeleton
              must be made; classic: mounts with an option that
-             fsconfig(2) has no name for, which are made by mount(2)
+             fsconfig(2) has no name for, which are made by mount(2); overlay: an overlay over the root
   --calls    only at these system calls
   --races    instead: every pair of commands at once on one container, N times each, staggered
   --shard    only every Nth fault, beginning with the Ith: several harnesses may run at once
@@ -45,10 +45,12 @@ pub enum Variant {
     Crowded,
     First,
     Classic,
+    Overlay,
 }
 
 impl Variant {
-    const ALL: [Self; 6] = [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::First, Self::Classic];
+    const ALL: [Self; 7] =
+        [Self::Plain, Self::UserNamespace, Self::Hook, Self::Crowded, Self::First, Self::Classic, Self::Overlay];
 
     /// As on the command line.
     fn option(self) -> &'static str {
@@ -59,6 +61,7 @@ impl Variant {
             Self::Crowded => "crowded",
             Self::First => "first",
             Self::Classic => "classic",
+            Self::Overlay => "overlay",
         }
     }
 
@@ -71,6 +74,7 @@ impl Variant {
             Self::Crowded => "crowded host (skeleton)",
             Self::First => "crowded host (skeleton not made yet)",
             Self::Classic => "mounts by mount(2)",
+            Self::Overlay => "overlay over the root",
         }
     }
 }

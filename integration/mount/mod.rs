@@ -4,6 +4,7 @@ mod bind_flags;
 mod devices;
 mod links;
 mod options;
+mod overlay;
 mod rootfs;
 mod types;
 mod whole_root;

@@ -9,6 +9,7 @@ mod copy;
 mod devices;
 mod hook;
 mod mounts;
+mod overlay;
 mod program;
 mod reveal;
 mod root;
@@ -286,6 +287,7 @@ impl<'a> Child<'a> {
                 Ok(())
             }
             SetupOp::Root { source, place, below, .. } => self.take_root(source, place, *below),
+            SetupOp::Overlay(op) => self.overlay(op),
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
             SetupOp::OpenDir(path) => self.open_dir(path),

@@ -349,7 +349,7 @@ impl Trouble {
 }
 
 /// What the kernel wrote into the context's log: `e tmpfs: Bad value for 'size'`.
-fn explain(errno: Errno, context: BorrowedFd<'_>) -> Trouble {
+pub(super) fn explain(errno: Errno, context: BorrowedFd<'_>) -> Trouble {
     let mut log = [0; 112];
     match fs::read(context, &mut log) {
         Ok(len) if len > 2 => Trouble::from(errno).with(log[2..len].trim_ascii_end()),

@@ -171,6 +171,10 @@ pub const OUTLINE: &[Row<Request>] = outline! {
         |o| &mut o.network;
     "seccomp", FlagValue::One("FILE|docker|unconfined"), "filter of system calls (default: spec none, others docker)":
         |o| &mut o.seccomp;
+    "overlay", FlagValue::One("tmpfs[:SIZE]|DIR"), "what is written to the root goes into a tmpfs, or into DIR and stays":
+        |o| &mut o.overlay.upper;
+    "lower", FlagValue::Many("DIR"), "a layer of the overlay below the root": |o| &mut o.overlay.lower;
+    "overlay-idmap", SWITCH, "files of the overlay's layers have the owners of the user namespace": |o| &mut o.overlay.idmap;
     "rootless", SWITCH, "for an ordinary user": |o| &mut o.rootless;
 };
 

@@ -14,6 +14,8 @@ use crate::container::outline::{CPU_PERIOD, NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::mounts::Mount;
+use crate::spec::overlay::Upper;
+use crate::spec::size::size;
 use crate::spec::text::Text;
 
 /// Nothing, or what the value must be instead.
@@ -482,6 +484,13 @@ impl Put for Tmpfs<'_> {
     }
 }
 
+impl Put for &mut Option<Upper> {
+    fn put(self, value: &OsStr) -> PutResult {
+        *self = Some(Upper::parse(text(value)?).ok_or("tmpfs, tmpfs:SIZE or a directory")?);
+        Ok(())
+    }
+}
+
 impl Put for &mut Option<NetworkChoice> {
     fn put(self, value: &OsStr) -> PutResult {
         let path = value.as_bytes().strip_prefix(b"ns:").filter(|path| !path.is_empty()).map(OsStr::from_bytes);
@@ -541,35 +550,4 @@ impl Put for Size<'_> {
         *self.0 = if text.is_empty() { None } else { Some(size(text).ok_or("a size such as 512m, or -1")?) };
         Ok(())
     }
-}
-
-/// Bytes: a number, with a fraction if need be, and `k`, `m`, `g`, `t` or `p`, each 1024 times the one before
-/// and each with `b` or `ib` after it if one likes. -1 lifts the limit.
-pub fn size(text: &str) -> Option<i64> {
-    if text == "-1" {
-        return Some(-1);
-    }
-    let lower = text.to_ascii_lowercase();
-    let split = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
-    let (value, unit) = lower.split_at(split);
-    let unit = unit.trim_start();
-    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
-    let power = match (letter, unit) {
-        ("", "" | "b") => 0,
-        ("k", _) => 1,
-        ("m", _) => 2,
-        ("g", _) => 3,
-        ("t", _) => 4,
-        ("p", _) => 5,
-        _ => return None,
-    };
-    let factor = 1_i64 << (10 * power);
-    if let Ok(whole) = value.parse::<i64>() {
-        return whole.checked_mul(factor);
-    }
-    let value: f64 = value.parse().ok()?;
-    #[expect(clippy::cast_precision_loss, reason = "powers of two below 2^53")]
-    let bytes = value * factor as f64;
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be in range; the fraction of a byte is dropped")]
-    (0.0..9.2e18).contains(&bytes).then_some(bytes as i64)
 }

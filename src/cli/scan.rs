@@ -14,7 +14,7 @@ use super::flags::{AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
 use super::{Parsed, help, version};
 use crate::container::options::Create;
-use crate::container::outline::Outline;
+use crate::container::outline::{Outline, OverlayChoice};
 use crate::error::{Error, Result, Stage, nearest};
 use crate::state::check_id;
 
@@ -273,6 +273,7 @@ fn check(request: &Request) -> Result<()> {
         }
         Request::Create(args) => check_outline(args),
         Request::Run(args) => check_outline(&args.create),
+        Request::Spec(args) => check_overlay(&args.outline),
         Request::Update(args) if args.files.len() > 1 && args.files.len() != args.ids.len() => {
             Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"))
         }
@@ -280,11 +281,23 @@ fn check(request: &Request) -> Result<()> {
     }
 }
 
+/// Layers belong to an overlay.
+fn check_overlay(outline: &Outline) -> Result<()> {
+    let OverlayChoice { upper, lower, idmap } = &outline.overlay;
+    if upper.is_none() && (*idmap || !lower.is_empty()) {
+        return Err(Error::new(Stage::Args, "--lower and --overlay-idmap need --overlay"));
+    }
+    Ok(())
+}
+
 /// A container is of a bundle, or of a root and what the flags say.
 fn check_outline(args: &Create) -> Result<()> {
+    check_overlay(&args.outline)?;
     let refuse = |what: &'static str, hint: &'static str| Err(Error::new(Stage::Args, what).with_hint(hint));
+    // An overlay lies over a bundle's root, too.
+    let alone = Outline { overlay: args.outline.overlay.clone(), ..Outline::default() };
     match &args.outline.rootfs {
-        None if args.outline != Outline::default() => refuse(
+        None if args.outline != alone => refuse(
             "a bundle says itself what runs in which limits: flags and a command need --rootfs DIR",
             "`brisk spec` takes the same flags and writes them into a bundle's config.json",
         ),

@@ -18,7 +18,7 @@ use super::{Container, delete};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::plan::namespace::Namespaces;
-use crate::spec::{self, Spec};
+use crate::spec::{self, Spec, annotations};
 use crate::state::{CONFIG, Status};
 use crate::sys::fs;
 
@@ -77,6 +77,12 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the copy of config.json is gone"))?;
     let mut spec: Spec = spec::parse(&text, "config.json")?;
     record.trust.apply(&mut spec);
+    let mut followed = Spec { annotations: record.annotations.clone(), ..Spec::default() };
+    record.trust.apply(&mut followed);
+    if annotations::overlay(&followed)?.is_some() {
+        let what = "the root is an overlay that is the container's own, and CRIU does not save its layers";
+        return Err(Error::new(Stage::Rootfs, what));
+    }
     let init = record.live_init()?.ok_or_else(super::lookup::not_running)?;
     let cgroup = container.cgroup()?;
     let saved = cgroup.as_ref().map(|cgroup| cgroup.saved()).unwrap_or_default();

@@ -9,6 +9,7 @@ use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
 use super::notify::Notify;
 use super::options::{Create, Global};
+use super::outline::OverlayChoice;
 use super::streams::Relay;
 use super::{Container, files, host_mounts, image, notify, outline, trust};
 use crate::cgroup::Saved;
@@ -68,7 +69,7 @@ impl Bundle {
         if args.outline.rootfs.is_some() {
             // The state directory has config.json, and goes with the container.
             let dir = global.root.path().join(&args.id);
-            return Bundle::of(global, &dir, outline::loaded(&args.outline)?);
+            return Bundle::of(global, &dir, outline::loaded(&args.outline)?)?.under(&args.outline.overlay);
         }
         let what = || format!("find the bundle {}", args.bundle.display());
         let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
@@ -76,7 +77,15 @@ impl Bundle {
             Some(file) => spec::load_file(file)?,
             None => spec::load_text(&dir)?,
         };
-        Bundle::of(global, &dir, loaded)
+        Bundle::of(global, &dir, loaded)?.under(&args.outline.overlay)
+    }
+
+    /// With what the caller lays over the root, who needs nobody's trust.
+    fn under(mut self, overlay: &OverlayChoice) -> Result<Bundle> {
+        let asked = overlay.annotations()?;
+        self.spec.annotations.extend(asked.clone());
+        self.spec.instructions.extend(asked);
+        Ok(self)
     }
 
     /// What was read, with what the caller and its environment have to say about it.

@@ -3,19 +3,18 @@
 //!
 //! Runs in the parent.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::PrettyFormatter;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::{Layout, LayoutKind};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::seccomp::{Arch, docker};
+use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER};
 use crate::spec::linux::{Linux, Namespace};
 use crate::spec::mounts::Mount;
+use crate::spec::overlay::{self, Upper};
 use crate::spec::process::{Capabilities, User};
 use crate::spec::resources::{Cpu, Memory, Pids};
 use crate::spec::seccomp::Seccomp;
@@ -63,8 +62,38 @@ pub struct Outline {
     pub seccomp: Option<SeccompChoice>,
     /// A user namespace with the caller alone in it.
     pub rootless: bool,
+    /// What lies over the root; of a bundle's as well.
+    pub overlay: OverlayChoice,
     /// The program and its arguments.
     pub args: Vec<String>,
+}
+
+/// `--overlay`, `--lower` and `--overlay-idmap`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayChoice {
+    /// Where what is written goes.
+    pub upper: Option<Upper>,
+    /// More layers below the root, the uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// The owners of the files are those of the user namespace.
+    pub idmap: bool,
+}
+
+impl OverlayChoice {
+    /// The annotations that say the same.
+    pub(super) fn annotations(&self) -> Result<BTreeMap<String, String>> {
+        let upper = match &self.upper {
+            Some(Upper::Tmpfs(None)) => Some("tmpfs".to_owned()),
+            Some(Upper::Tmpfs(Some(bytes))) => Some(format!("tmpfs:{bytes}")),
+            Some(Upper::Dir(dir)) => Some(absolute(Path::new(dir), "--overlay")?),
+            None => None,
+        };
+        let lower = self.lower.iter().map(|dir| absolute(dir, "--lower")).collect::<Result<Vec<_>>>()?;
+        let lower = (!lower.is_empty()).then(|| overlay::join(&lower));
+        let idmap = self.idmap.then(|| "1".to_owned());
+        let all = [(OVERLAY, upper), (OVERLAY_LOWER, lower), (OVERLAY_IDMAP, idmap)];
+        Ok(all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
+    }
 }
 
 /// `--network`.
@@ -97,11 +126,47 @@ pub fn file(outline: &Outline) -> Result<Vec<u8>> {
     }
     let mut spec: Spec = spec::parse(text.as_bytes(), "config.json")?;
     apply(&mut spec, outline)?;
-    let mut text = Vec::new();
-    let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
-    spec.serialize(&mut serializer).at(Stage::Bundle, || "describe the bundle")?;
-    text.push(b'\n');
-    Ok(text)
+    spec.annotations.extend(outline.overlay.annotations()?);
+    let text = serde_json::to_vec(&spec).at(Stage::Bundle, || "describe the bundle")?;
+    Ok(spread(&text))
+}
+
+/// JSON over several lines, with tabs. (serde_json could do that with another copy of all of its code for the types.)
+fn spread(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 * text.len());
+    let (mut depth, mut quoted, mut escaped) = (0, false, false);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + depth, b'\t');
+    };
+    let mut bytes = text.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if quoted {
+            out.push(byte);
+            quoted = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        if matches!(byte, b'}' | b']') && !matches!(out.last(), Some(b'{' | b'[')) {
+            line(&mut out, depth - 1);
+        }
+        out.push(byte);
+        match byte {
+            b'"' => quoted = true,
+            b':' => out.push(b' '),
+            b',' => line(&mut out, depth),
+            b'{' | b'[' => {
+                depth += 1;
+                if !matches!(bytes.peek(), Some(b'}' | b']')) {
+                    line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    out.push(b'\n');
+    out
 }
 
 /// The configuration of a container that is made without a bundle: no terminal, a root that can be written, and Docker's
@@ -268,4 +333,16 @@ fn absolute(path: &Path, flag: &str) -> Result<String> {
     let path = std::path::absolute(path).at(Stage::Args, || format!("find {}", path.display()))?;
     let text = path.to_str().ok_or_else(|| Error::new(Stage::Args, format!("{flag} {}: not UTF-8", path.display())))?;
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_spread_as_the_template_is() {
+        let value = r#"{"a":[],"b":{},"c":[{"d":"x,\\\":[{}]\\\\","e":1},true],"f":null}"#;
+        let lines = "{\n\t\"a\": [],\n\t\"b\": {},\n\t\"c\": [\n\t\t{\n\t\t\t\"d\": \"x,\\\\\\\":[{}]\\\\\\\\\",\n\t\t\t\"e\": 1\n\t\t},\n\t\ttrue\n\t],\n\t\"f\": null\n}\n";
+        assert_eq!(String::from_utf8(spread(value.as_bytes())).unwrap(), lines);
+    }
 }

@@ -74,6 +74,18 @@ const HINTS: &[HintRow] = &[
     ),
     (
         Stage::Rootfs,
+        Some(Deed::Overlay),
+        Errno::ENODEV,
+        "this kernel has no overlayfs, or its module cannot be loaded from here: `modprobe overlay`",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::Overlay),
+        Errno::EINVAL,
+        "a layer may be on a file system that overlayfs does not take (upper: another overlay, NFS; lower: two overlays deep), or have mounts below it that a user may not uncover: `dmesg` may say which",
+    ),
+    (
+        Stage::Rootfs,
         Some(Deed::PivotRoot),
         Errno::EINVAL,
         "the host's root is an initramfs, or brisk runs in a chroot: --no-pivot does without pivot_root",

@@ -114,6 +114,7 @@ deeds! {
     MountProc "mount proc";
     MountSysfs "mount sysfs";
     Bind "bind mount";
+    Overlay "mount overlay";
     PivotRoot "pivot_root";
     Sysctl "write a sysctl";
     Label "set a label";

@@ -38,6 +38,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         SetupOp::Fork(_) => (Deed::Clone, String::new()),
         SetupOp::Join(..) | SetupOp::JoinInit(_) => (Deed::Join, String::new()),
         SetupOp::Root { path, .. } | SetupOp::RootHere(path) => (Deed::TakeRoot, text(path)),
+        SetupOp::Overlay(_) => (Deed::Overlay, "/".to_owned()),
         SetupOp::Mount(mount) => (of_mount(mount), format!("/{}", text(&mount.dest))),
         SetupOp::Enter(Enter::Pivot) => (Deed::PivotRoot, String::new()),
         SetupOp::Sysctl(path, _) => (Deed::Sysctl, format!("/proc/{}", text(path))),

@@ -278,6 +278,17 @@ impl Draft {
         MountSource::Tree(index)
     }
 
+    /// A layer below or above the root, which is taken together with it: nothing has been mounted in it by then.
+    pub(super) fn layer(&mut self, input: &Input<'_>, path: CString, id_map: Option<(usize, Reach)>) -> MountSource {
+        match self.asked.first_mut().filter(|_| input.takes_from_host()) {
+            Some(together) => {
+                together.push(HostObject::Tree { path, reach: Reach::One, end: EndLink::Keep, id_map });
+                MountSource::Late(together.len() - 1)
+            }
+            None => self.source(input, path, Reach::One, EndLink::Keep),
+        }
+    }
+
     /// The file system of this kind, if it is made beforehand and not taken yet.
     pub(super) fn take_of_joined(&mut self, kind: &str) -> Option<OfJoined> {
         let at = self.of_joined.iter().position(|made| made.name() == kind)?;

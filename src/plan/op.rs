@@ -273,6 +273,25 @@ pub struct MountOp {
     pub no_follow: bool,
 }
 
+/// An overlay over the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayOp {
+    /// A copy of the root with the owners that the container knows, in place of the root itself.
+    pub mapped_root: Option<MountSource>,
+    /// More layers below it, the uppermost first.
+    pub lower: Vec<MountSource>,
+    /// The directory that what is written goes into; a tmpfs where there is none.
+    pub upper: Option<MountSource>,
+    /// The size of the tmpfs.
+    pub size: Option<CString>,
+    /// The lower layers as the kernel is told them, from inside of the upper one.
+    pub layers: CString,
+    /// Whether the overlay's extended attributes are `user.` ones: `trusted.` ones are of real root alone.
+    pub userxattr: bool,
+    /// For the plan's reader: what lies over what.
+    pub text: String,
+}
+
 /// How the root is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enter {
@@ -386,6 +405,8 @@ pub enum SetupOp {
         /// Whose the mount is that it is attached to.
         below: Below,
     },
+    /// An overlay over the root, which takes its place.
+    Overlay(Box<OverlayOp>),
     /// Opens the root of the following operations (no mount namespace of its own, or exec).
     RootHere(CString),
     /// A mount.

@@ -125,9 +125,7 @@ impl SetupOp {
             SetupOp::Sync(point) => (Stage::Sync, format!("ask the parent and wait: {}", point.name())),
             SetupOp::Wait(point) => (Stage::Sync, format!("wait for the parent: {}", point.name())),
             SetupOp::JoinCgroup => (Stage::Cgroup, "join the cgroup".into()),
-            SetupOp::AskForHost(_) | SetupOp::AskForOne => {
-                (Stage::Sync, "ask the parent for what is the host's".into())
-            }
+            SetupOp::AskForHost(_) | SetupOp::AskForOne => ask_for_host(),
             SetupOp::TakeTrees(_) => (Stage::Sync, "take the mounts of the cgroup from the parent".into()),
             SetupOp::Join(_, kind, Refusal::Error) => (Stage::Namespace, format!("join the {} namespace", kind.name())),
             SetupOp::Join(_, kind, Refusal::TryAgain) => {
@@ -151,6 +149,7 @@ impl SetupOp {
             SetupOp::Loopback => (Stage::Network, "bring lo up".into()),
             SetupOp::HostPropagation(flags) => (Stage::Rootfs, format!("make / {}", propagation(*flags))),
             SetupOp::Root { path, .. } => (Stage::Rootfs, format!("take the root {}", lossy(path))),
+            SetupOp::Overlay(op) => (Stage::Rootfs, format!("lay an overlay: {}", op.text)),
             SetupOp::RootHere(path) => (Stage::Rootfs, format!("open the root {}", lossy(path))),
             SetupOp::Mount(op) => (Stage::Rootfs, mount(op)),
             SetupOp::OpenDir(path) => (Stage::Rootfs, format!("open directory /{}", lossy(path))),
@@ -259,6 +258,10 @@ impl LastOp {
 
 fn undumpable() -> (Stage, String) {
     (Stage::Process, "let nobody look into the process".into())
+}
+
+fn ask_for_host() -> (Stage, String) {
+    (Stage::Sync, "ask the parent for what is the host's".into())
 }
 
 fn new_session() -> (Stage, String) {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Spec;
+use super::overlay::{self, Overlay, Upper};
 use crate::error::{Error, Result, Stage};
 
 /// Absolute path of the socket that gets the seccomp listener where the profile names none.
@@ -30,6 +31,12 @@ pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 /// Other than `0`: limits are set where this user may set them, and left out elsewhere. brisk's own.
 pub const CGROUP_BEST_EFFORT: &str = "run.brisk.cgroup_best_effort";
+/// An overlay over the root: `tmpfs[:SIZE]`, or the directory that keeps what is written. brisk's own, as the next two.
+pub const OVERLAY: &str = "run.brisk.overlay";
+/// More layers below the root, the uppermost first, apart by colons; a backslash takes the meaning of what follows.
+pub const OVERLAY_LOWER: &str = "run.brisk.overlay.lower";
+/// Other than `0`: the owners of the files in all layers are those of the container's user namespace.
+pub const OVERLAY_IDMAP: &str = "run.brisk.overlay.idmap";
 /// A configuration file for CRIU, which can name programs that it runs with root's rights; empty: none.
 pub const CRIU_CONFIG: &str = "org.criu.config";
 /// What begins with this sets a property of the systemd scope. Some reach other units (`Conflicts`, `OnFailure`).
@@ -39,7 +46,7 @@ pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 const HARMLESS: [&str; 1] = [FAIL_UNKNOWN_SYSCALL];
 
 /// Those that are followed where the caller says so, besides those that begin with [`SYSTEMD_PROPERTY`].
-const NEED_TRUST: [&str; 9] = [
+const NEED_TRUST: [&str; 12] = [
     SECCOMP_BPF_DATA,
     SECCOMP_RECEIVER,
     KEEP_ORIGINAL_GROUPS,
@@ -48,8 +55,16 @@ const NEED_TRUST: [&str; 9] = [
     PIDFD_RECEIVER,
     DELEGATE_CGROUP,
     CGROUP_BEST_EFFORT,
+    OVERLAY,
+    OVERLAY_LOWER,
+    OVERLAY_IDMAP,
     CRIU_CONFIG,
 ];
+
+/// Whether it needs nobody's trust: what is written to a tmpfs is the container's memory, and takes nothing of the host's.
+fn is_harmless(key: &str, value: &str) -> bool {
+    HARMLESS.contains(&key) || key == OVERLAY && matches!(Upper::parse(value), Some(Upper::Tmpfs(_)))
+}
 
 /// Whether an annotation is an instruction that not everybody may give.
 pub fn needs_trust(key: &str) -> bool {
@@ -93,15 +108,17 @@ impl Trust {
 
     /// Decides which annotations are followed.
     pub fn apply(&self, spec: &mut Spec) {
-        let followed = |key: &str| HARMLESS.contains(&key) || (needs_trust(key) && self.allows(key));
-        let kept = spec.annotations.iter().filter(|(key, _)| followed(key));
+        let followed =
+            |(key, value): &(&String, &String)| is_harmless(key, value) || (needs_trust(key) && self.allows(key));
+        let kept = spec.annotations.iter().filter(followed);
         spec.instructions = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
     }
 
     /// The annotations that are not followed for want of trust.
     pub fn left_out<'a>(&self, spec: &'a Spec) -> Vec<&'a str> {
-        let keys = spec.annotations.keys().map(String::as_str);
-        keys.filter(|key| needs_trust(key) && !self.allows(key)).collect()
+        let refused =
+            |(key, value): &(&String, &String)| needs_trust(key) && !self.allows(key) && !is_harmless(key, value);
+        spec.annotations.iter().filter(refused).map(|(key, _)| key.as_str()).collect()
     }
 
     fn allows(&self, key: &str) -> bool {
@@ -141,6 +158,25 @@ pub fn delegate_cgroup(spec: &Spec) -> Result<Option<&str>> {
         return Err(Error::new(Stage::Cgroup, format!("{DELEGATE_CGROUP} {path:?} contains `..`")));
     }
     Ok(Some(path))
+}
+
+/// The overlay that a configuration asks for, as far as it is followed.
+pub fn overlay(spec: &Spec) -> Result<Option<Overlay>> {
+    let list = &spec.instructions;
+    let Some(text) = value(list, OVERLAY) else {
+        return match [OVERLAY_LOWER, OVERLAY_IDMAP].into_iter().find(|key| list.contains_key(*key)) {
+            Some(key) => Err(Error::new(Stage::Bundle, format!("{key} means nothing without {OVERLAY}"))),
+            None => Ok(None),
+        };
+    };
+    let upper = Upper::parse(text).ok_or_else(|| {
+        Error::new(Stage::Bundle, format!("{OVERLAY} {text:?} is neither tmpfs, tmpfs:SIZE nor a directory"))
+    })?;
+    let lower = value(list, OVERLAY_LOWER).map(overlay::split).unwrap_or_default();
+    if lower.iter().any(String::is_empty) {
+        return Err(Error::new(Stage::Bundle, format!("{OVERLAY_LOWER} has an empty path")));
+    }
+    Ok(Some(Overlay { upper, lower, idmap: is_on(list, OVERLAY_IDMAP) }))
 }
 
 #[cfg(test)]

@@ -96,15 +96,18 @@ fn one_life(lab: &Place, runtime: &Runtime, short: &Bundle, long: &Bundle) -> Re
     let mut verbs = Verbs::new();
     let (traced, plain) = (lab.id("traced"), lab.id("plain"));
     let (short, long) = (text(&short.dir)?, text(&long.dir)?);
-    let steps: [(&str, Vec<&str>); 6] = [
+    let steps: [(&str, Vec<&str>); 7] = [
         ("run", vec!["run", "--bundle", short]),
+        ("run --overlay", vec!["run", "--overlay", "tmpfs", "--bundle", short]),
         ("create", vec!["create", "--bundle", long]),
         ("start", vec!["start"]),
         ("exec", vec!["exec"]),
         ("state", vec!["state"]),
         ("delete", vec!["delete"]),
     ];
-    for (verb, args) in steps {
+    // Other runtimes have none.
+    let taken = |(verb, _): &(&str, Vec<&str>)| runtime.name == "brisk" || !verb.contains("overlay");
+    for (verb, args) in steps.into_iter().filter(taken) {
         let mut counts = Counts::default();
         for id in [&traced, &plain] {
             let pid_file = runtime.pid_file(id);

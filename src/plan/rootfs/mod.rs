@@ -13,6 +13,7 @@ mod fresh;
 pub mod mounts;
 pub mod options;
 mod options_idmap;
+pub mod overlay;
 pub mod runtime_mounts;
 
 use std::collections::BTreeSet;
@@ -42,6 +43,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let root = input.spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
+    overlay::check(input)?;
     if !input.namespaces.contains(NamespaceKind::Mount) {
         refuse_restrictions(linux)?;
         if !mounts_on_host(input.spec) {
@@ -78,6 +80,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     };
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.setup.push(SetupOp::Root { source, path, place, below });
+    overlay::plan(input, draft, &root.path)?;
     let mut late = Vec::new();
     for mount in &input.spec.mounts {
         mounts::plan(input, mount, draft, &mut late)?;

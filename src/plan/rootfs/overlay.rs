@@ -1,0 +1,77 @@
+//! An overlay over the root: the root becomes a layer that nothing is written to, and the overlay the root. Pure.
+
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::{Error, Result, Stage};
+use crate::plan::draft::{Draft, Input, c_string, host_path};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::op::{Enter, MountSource, OverlayOp, Reach, SetupOp};
+use crate::plan::rootfs::id_map;
+use crate::plan::rootfs::options::Idmap;
+use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER, overlay};
+use crate::spec::mounts::Mount;
+use crate::spec::overlay::Upper;
+
+/// The names of layers, one digit each, and descriptors are few.
+pub const MAX_LOWER: usize = 8;
+
+/// What is mounted in a namespace that is not the container's own would stay there.
+pub(super) fn check(input: &Input<'_>) -> Result<()> {
+    if overlay(input.spec)?.is_some() && !input.namespaces.is_new(NamespaceKind::Mount) {
+        return Err(Error::new(Stage::Bundle, format!("{OVERLAY} needs a mount namespace of the container's own")));
+    }
+    Ok(())
+}
+
+/// Plans the overlay, if one is asked for. `root` is the path of the root.
+pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<()> {
+    let Some(overlay) = overlay(input.spec)? else { return Ok(()) };
+    let refuse = |what: String| Err(Error::new(Stage::Bundle, what));
+    if input.options.enter == Enter::Move {
+        // The root that it covers would stay (`mounts::plan`).
+        return refuse(format!("{OVERLAY} cannot be had with --no-pivot"));
+    }
+    if overlay.lower.len() > MAX_LOWER {
+        return refuse(format!("{OVERLAY_LOWER} has {} paths, more than {MAX_LOWER}", overlay.lower.len()));
+    }
+    if overlay.idmap && !input.takes_from_host() {
+        return refuse(format!("{OVERLAY_IDMAP} needs root, and a user namespace"));
+    }
+    let idmap =
+        if overlay.idmap { Some(Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() }) } else { None };
+    let index = idmap.map(|idmap| id_map(input, &Mount::default(), &idmap, draft)).transpose()?;
+    let mut layer = |path: &str, field: &str| -> Result<MountSource> {
+        let path = host_path(&input.options.bundle, path);
+        let path = c_string(path.as_os_str().as_bytes(), field)?;
+        Ok(draft.layer(input, path, index))
+    };
+    // As it is on the disk its files would belong to nobody.
+    let mapped_root = if overlay.idmap { Some(layer(root, "root.path")?) } else { None };
+    let lower = overlay.lower.iter().map(|path| layer(path, OVERLAY_LOWER)).collect::<Result<Vec<_>>>()?;
+    let (upper, size, text) = match &overlay.upper {
+        Upper::Tmpfs(None) => (None, None, "a tmpfs".to_owned()),
+        Upper::Tmpfs(Some(bytes)) => {
+            (None, Some(c_string(bytes.to_string(), OVERLAY)?), format!("a tmpfs of {bytes} bytes"))
+        }
+        Upper::Dir(path) => (Some(layer(path, OVERLAY)?), None, path.clone()),
+    };
+    // From inside the upper layer: nothing that anybody else has named is looked up, and no name needs escapes.
+    let up = if upper.is_some() { "../.." } else { ".." };
+    let mut layers = format!("{up}/0");
+    for number in 1..=lower.len() {
+        write!(layers, ":{up}/{number}").map_err(|_| Error::new(Stage::Bundle, OVERLAY_LOWER))?;
+    }
+    let below: String = overlay.lower.iter().map(|path| format!(", {path}")).collect();
+    let mapped = if overlay.idmap { ", id-mapped" } else { "" };
+    draft.setup.push(SetupOp::Overlay(Box::new(OverlayOp {
+        mapped_root,
+        lower,
+        upper,
+        size,
+        layers: c_string(layers, OVERLAY)?,
+        userxattr: input.in_userns(),
+        text: format!("{text} over the root{below}{mapped}"),
+    })));
+    Ok(())
+}
