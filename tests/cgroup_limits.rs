@@ -157,11 +157,10 @@ fn cpu() {
 
 #[test]
 fn pids_hugetlb_rdma_network() {
-    for (limit, value) in [(-1, "max"), (0, "1"), (1, "1"), (77, "77")] {
+    for (limit, value) in [(-2, "max"), (-1, "max"), (0, "1"), (1, "1"), (77, "77")] {
         let wanted = format!("pids.max={value}");
         expect(&format!(r#"{{"pids":{{"limit":{limit}}}}}"#), &[&wanted], &[&wanted]);
     }
-    refused(r#"{"pids":{"limit":-2}}"#, &v2(), "pids.limit");
     expect(
         r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#,
         &["hugetlb.2MB.limit_in_bytes=4194304", "hugetlb.2MB.rsvd.limit_in_bytes=4194304?"],

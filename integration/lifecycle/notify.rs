@@ -105,6 +105,37 @@ fn run_in_the_foreground_passes_it_on() {
     run.wait().exits(137);
 }
 
+/// A variable that somebody has inherited, of a supervisor that is gone.
+#[test]
+fn a_supervisor_that_is_gone_ends_no_program() {
+    if brisk_only("the words passed on and the place in the container differ") {
+        return;
+    }
+    for flags in [&[][..], &["--detach"]] {
+        let mut fixture = Fixture::new();
+        fixture.supervisor = UnixDatagram::unbound().unwrap();
+        std::fs::remove_file(&fixture.path).unwrap();
+        let dir = fixture.container.bundle.dir.to_str().unwrap().to_owned();
+        let log = fixture.container.bundle.dir.join("log");
+        let head = ["--log", log.to_str().unwrap(), "run", "--bundle", &dir];
+        let run = fixture.begin(&[&head[..], flags, &[&fixture.container.id]].concat());
+        fixture.seen();
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.send_to(b"READY=1", &fixture.inside).unwrap();
+        let told = || std::fs::read_to_string(&log).unwrap().contains("tell NOTIFY_SOCKET");
+        if flags.is_empty() {
+            host::wait_until(told);
+            assert_eq!(fixture.container.status(), "running");
+            fixture.container.kill("KILL").ok();
+            run.wait().exits(137);
+        } else {
+            run.wait().ok();
+            assert!(told());
+            assert_eq!(fixture.container.status(), "running");
+        }
+    }
+}
+
 #[test]
 fn a_container_of_a_user_namespace_gets_its_socket_too() {
     if brisk_only("the words passed on and the place in the container differ") {

@@ -161,6 +161,8 @@ fn a_user_namespace_cannot_clear_by_name_what_is_locked_in_it() {
     for (index, case) in CASES.iter().enumerate().filter(|(_, case)| case.in_userns.is_none()) {
         let error = with_case(Bundle::probe(&["report"]).userns(), index, case).container().run().fails();
         assert!(error.contains("operation not permitted"), "{:?}: {error}", case.options);
+        // By what it is called on the host, whoever opened it.
+        assert!(error.contains(&format!("/source-{index}")), "{error}");
     }
 }
 

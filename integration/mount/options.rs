@@ -128,6 +128,19 @@ fn links_are_followed_copied_or_meant() {
     assert_eq!(out["stat:/copied"]["link"], "file", "{out}");
 }
 
+/// A link is copied as it is, so there is nothing to follow or not.
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    if skip_on(&["runc"], "crun's options") {
+        return;
+    }
+    for other in ["src-nofollow", "dest-nofollow"] {
+        let bundle =
+            Bundle::probe(&["report"]).mount("bind", "/etc/passwd", "/copied", &["bind", "copy-symlink", other]);
+        assert!(bundle.container().run().fails().contains("copy-symlink"));
+    }
+}
+
 /// Ranges in the option itself, as crun has them.
 #[test]
 fn an_id_mapping_in_the_option() {

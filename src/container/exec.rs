@@ -76,7 +76,15 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
         task.started(shared.as_ref())?;
     }
     let Running { pid, pidfd, .. } = running;
-    let program = Foreground { pid, pidfd, signals, master: ours.master()?, streams: ours.streams, notify: None };
+    let program = Foreground {
+        pid,
+        pidfd,
+        signals,
+        master: ours.master()?,
+        streams: ours.streams,
+        notify: None,
+        warn: global.warn,
+    };
     job::attend(program, task, ProgramCgroup::Containers(shared)).map(Some)
 }
 

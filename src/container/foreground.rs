@@ -15,13 +15,14 @@ use crate::sys::process::{self, ChildUsage, Exit};
 use crate::sys::{fs, signal, tty};
 
 /// A process that is waited for.
-pub(super) struct Foreground {
+pub(super) struct Foreground<'a> {
     pub pid: i32,
     pub pidfd: OwnedFd,
     pub signals: OwnedFd,
     pub master: Option<OwnedFd>,
     pub streams: Relayed,
     pub notify: Option<Notify>,
+    pub warn: &'a dyn Fn(&str),
 }
 
 /// From now on signals are read from a descriptor. Before the clone, so that none is lost.
@@ -225,14 +226,14 @@ impl Drop for RestoreTerminal {
 
 /// Waits for the process, and looks after its limits; how it ended.
 pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>) -> Result<Ended> {
-    let Foreground { pid, pidfd, signals, master, streams, notify } = foreground;
+    let Foreground { pid, pidfd, signals, master, streams, notify, warn } = foreground;
     let attended = Attended { pid, pidfd, signals, on_terminal: master.is_some() };
     let own = if master.is_some() { own_terminal() } else { None };
     // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
     let restore = RestoreTerminal(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
     let flows = Flows::of(master, streams)?;
-    let ended = relay(&attended, flows, own.as_ref(), notify.as_ref(), watch);
+    let ended = relay(&attended, flows, own.as_ref(), notify.as_ref().map(|notify| (notify, warn)), watch);
     drop(restore);
     ended
 }
@@ -246,20 +247,28 @@ fn resize(own: Option<&OwnedFd>, master: BorrowedFd<'_>) {
 }
 
 /// Hears what the program has to say to our supervisor, until it is ready. We are what is supervised, so our own
-/// process id stands.
-fn listen(notify: Option<&Notify>) -> Result<Option<&Notify>> {
-    match notify {
-        Some(socket) if socket.hear("")? == Heard::Ready => Ok(None),
-        other => Ok(other),
+/// process id stands. A supervisor that cannot be told is no reason to end a program that runs, as with runc.
+fn listen<'a>(notify: Option<Listener<'a>>) -> Option<Listener<'a>> {
+    let (socket, warn) = notify?;
+    match socket.hear("") {
+        Ok(Heard::Nothing) => Some((socket, warn)),
+        Ok(Heard::Ready) => None,
+        Err(error) => {
+            warn(&error.to_string());
+            None
+        }
     }
 }
+
+/// The program's socket, and who takes warnings.
+type Listener<'a> = (&'a Notify, &'a dyn Fn(&str));
 
 /// Relays until the process has ended and everything it wrote is written.
 fn relay(
     attended: &Attended,
     mut flows: Flows,
     own: Option<&OwnedFd>,
-    notify: Option<&Notify>,
+    notify: Option<Listener<'_>>,
     mut watch: Option<&mut Watch>,
 ) -> Result<Ended> {
     let (mut notify, mut status) = (notify, None);
@@ -267,7 +276,7 @@ fn relay(
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
         let mut polled = Polled(vec![PollFd::new(attended.signals.as_fd(), PollFlags::POLLIN)]);
         let pidfd = polled.add(status.is_none().then(|| attended.pidfd.as_fd()), PollFlags::POLLIN);
-        polled.add(notify.map(Notify::fd), PollFlags::POLLIN);
+        polled.add(notify.map(|(socket, _)| socket.fd()), PollFlags::POLLIN);
         // Its limits are those of a program that runs.
         let watching = watch.as_deref().filter(|_| status.is_none());
         let parent = polled.add(watching.and_then(Watch::parent), PollFlags::POLLIN);
@@ -288,7 +297,7 @@ fn relay(
         let (ended, parent_gone) = (polled.is_ready(pidfd), polled.is_ready(parent));
         let events: Vec<(bool, bool)> =
             places.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
-        notify = listen(notify)?;
+        notify = listen(notify);
         let heard = match polled.is_ready(Some(0)) {
             true => pass_signals(attended, watch.as_deref_mut())?,
             false => Heeded::Nothing,

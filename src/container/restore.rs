@@ -103,7 +103,8 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
     let master = restoring.master.take();
     let status = pidfd.and_then(|pidfd| {
-        let program = Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None };
+        let program =
+            Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None, warn: global.warn };
         foreground::attend(program, None).map(|ended| ended.status())
     });
     // Once more if it fails: nobody else will clean up.

@@ -84,12 +84,15 @@ fn attend(
         task.started(None)?;
     }
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
-        notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
+        let told = notify.wait(running.pid, running.pidfd.as_fd(), global.warn);
+        // The program runs, whoever is not told.
+        told.unwrap_or_else(|error| (global.warn)(&error.to_string()));
     }
     run_poststart(global, container, &spec, running.pid)?;
     let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(None) };
     let (master, streams) = (ours.master()?, ours.streams);
-    let program = Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify };
+    let program =
+        Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify, warn: global.warn };
     // A job has an answer of its own.
     let (of_job, cgroup) = if task.is_some() { (running.cgroup, None) } else { (None, running.cgroup) };
     let ended = job::attend(program, task, ProgramCgroup::Own(of_job))?;

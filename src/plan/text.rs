@@ -437,6 +437,35 @@ impl Plan {
         self.cgroup.as_ref().is_some_and(|cgroup| cgroup.writes.iter().any(|write| write.file == "cpuset.cpus"))
     }
 
+    /// What a bind of the child's has the parent take: as the plan names it, and its path on the host.
+    fn taken(&self, index: usize, op: &ChildOp<'_>) -> Option<(String, String)> {
+        let ChildOp::Setup(SetupOp::Mount(mount)) = op else { return None };
+        let What::Bind { source, .. } = &mount.what else { return None };
+        let mut asked = self.steps.iter().filter_map(|step| match step {
+            Step::TakeFromHost(objects) => Some(objects),
+            _ => None,
+        });
+        let object = match source {
+            MountSource::Path(_) | MountSource::OfJoined(_) => return None,
+            MountSource::Tree(number) => {
+                let mut trees = self.steps.iter().filter_map(|step| match step {
+                    Step::CloneTree { path, .. } => Some(path),
+                    _ => None,
+                });
+                return Some((source_text(source), lossy(trees.nth(*number)?).into_owned()));
+            }
+            MountSource::Late(number) => asked.next()?.get(*number)?,
+            MountSource::Asked => {
+                let before = self.setup.iter().take(index).filter(|op| matches!(op, SetupOp::AskForOne)).count();
+                asked.nth(before)?.first()?
+            }
+        };
+        match object {
+            HostObject::Tree { path, .. } => Some((source_text(source), lossy(path).into_owned())),
+            HostObject::Root(..) | HostObject::Device { .. } => None,
+        }
+    }
+
     /// Words a fault of the child: the operation, its object, and what the kernel said, or a hook.
     pub fn fault(&self, index: usize, errno: Errno, detail: &str, said: &str) -> Error {
         let Some(op) = self.child_ops().nth(index) else {
@@ -446,7 +475,10 @@ impl Plan {
             let name = name.to_string_lossy();
             return program_error(&name, errno, detail).doing(Deed::FindProgram, &*name);
         }
-        let (stage, line) = op.describe();
+        let (stage, mut line) = op.describe();
+        if let Some((number, path)) = self.taken(index, &op) {
+            line = line.replacen(&number, &path, 1);
+        }
         let mut what = if op == ChildOp::Last(&LastOp::Exec) {
             format!("exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default())
         } else {

@@ -17,7 +17,10 @@ pub fn limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Li
     let mut all = Limits::default();
     let mut place = Gathering { layout, all: &mut all };
     if let Some(pids) = &resources.pids {
-        place.group("pids", "pids", |_, out| pids_limit(pids, out))?;
+        place.group("pids", "pids", |_, out| {
+            pids_limit(pids, out);
+            Ok(())
+        })?;
     }
     if let Some(memory) = &resources.memory {
         place.group("memory", "memory", |version, out| memory::limits(memory, version, phase, out))?;
@@ -76,16 +79,14 @@ impl Gathering<'_> {
     }
 }
 
-/// -1 is no limit. 0 becomes 1: both forbid any fork by the container's first process, but with 0 that
+/// What is negative is no limit, as with runc and crun. 0 becomes 1: both forbid any fork by the container's first process, but with 0 that
 /// process could not be cloned into its cgroup either (systemd has no 0, and runc does the same).
-fn pids_limit(pids: &Pids, out: &mut Limits) -> Result<()> {
+fn pids_limit(pids: &Pids, out: &mut Limits) {
     match pids.limit {
         None => {}
-        Some(-1) => out.put(&files::PIDS_MAX, "max"),
-        Some(limit) if limit < -1 => return Err(refuse(format!("linux.resources.pids.limit {limit} is negative"))),
+        Some(limit) if limit < 0 => out.put(&files::PIDS_MAX, "max"),
         Some(limit) => out.put(&files::PIDS_MAX, limit.max(1)),
     }
-    Ok(())
 }
 
 /// Both the limit on pages in use and, where the kernel has it (5.7), the one on reservations: without the

@@ -30,9 +30,17 @@ pub(super) fn set_late(late: Late) -> impl Iterator<Item = SetupOp> {
 
 /// Plans one mount.
 pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &mut Late) -> Result<()> {
-    let options = options::parse(&mount.options)?;
+    let mut options = options::parse(&mount.options)?;
     let dest = relative_dest(input, mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
+    if options.copy_symlink && (options.src_nofollow || options.dest_nofollow) {
+        let what = format!("mount {}: copy-symlink excludes src-nofollow and dest-nofollow", mount.destination);
+        return Err(Error::new(Stage::Bundle, what));
+    }
+    if options.tmpcopyup && (kind != "tmpfs" || mount.is_bind()) {
+        draft.warnings.push(format!("mount {}: tmpcopyup is for tmpfs only, and left out", mount.destination));
+        options.tmpcopyup = false;
+    }
     if dest.is_empty() && !options.remount && input.options.enter == Enter::Move {
         // The root that it covers would stay, and a whole proc in it would let a new one be mounted (`child::reveal`).
         let what = format!("mount {}: a mount on the root itself cannot be had with --no-pivot", mount.destination);
