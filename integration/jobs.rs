@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::common::process::{Output, pidfd_open, wait_readable};
-use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
+use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, skip_unless, time_limit};
 use crate::rootless;
 
 const ONLY: &str = "no other runtime tells the result of a job";
@@ -730,4 +732,52 @@ fn a_second_program_out_of_memory() {
     conforms(&result);
     assert_eq!(result["ended"], json!("oom"), "{result}");
     container.delete_force().ok();
+}
+
+/// What each program's first line says that it gets.
+fn verdict(program: &Path) -> String {
+    let text = fs::read_to_string(program).unwrap();
+    text.trim_start_matches(['/', '#', ' ']).split(':').next().unwrap().to_owned()
+}
+
+/// Forty programs, honest and hostile, and a judge of sixty lines.
+#[test]
+fn a_judge_is_right() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (judge, programs) = (here.join("contrib/judge"), here.join("fixtures/judge"));
+    let tools = ["/usr/bin/gcc", "/usr/bin/g++", "/usr/bin/python3"].iter().all(|tool| Path::new(tool).exists());
+    if brisk_only(ONLY)
+        || lacks(&["memory", "pids"])
+        || skip_unless(Need::from(host::is_root() && judge.exists() && tools), "root, a checkout, gcc, g++ and python3")
+    {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let runtime = host::resolve_program(&crate::common::runtime());
+    let brisk = format!("{} --root {}", runtime.display(), container.bundle.state_root().display());
+    let mut todo: Vec<PathBuf> = fs::read_dir(&programs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    todo.retain(|path| path.extension().is_some());
+    assert_eq!(todo.len(), 40);
+    let todo = Mutex::new(todo);
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    // Not in the loop's head, where the lock would be held as long as the body runs.
+                    let Some(program) = todo.lock().unwrap().pop() else { break };
+                    let mut command = Command::new(&judge);
+                    command.arg(&program).arg(programs.join("tests")).env("BRISK", &brisk);
+                    let output = process::run(command);
+                    if (output.code, output.stdout().trim()) != (0, &verdict(&program)) {
+                        wrong.lock().unwrap().push(format!("{}: {output:?}", program.display()));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let left: Vec<_> = fs::read_dir(container.bundle.state_root()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
