@@ -5,6 +5,7 @@
 //! may wait. `report` gathers the figures while the cgroup is there, and tells them when all is over.
 
 pub(super) mod ended;
+mod forbidden;
 mod report;
 pub(super) mod watch;
 
@@ -22,6 +23,7 @@ use super::options::{Global, Job};
 use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
+use crate::sys::process::Exit;
 
 /// What a command that may wait for its program was asked.
 pub(super) struct JobRequest<'a> {
@@ -102,8 +104,12 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
     };
     let started = task.started.unwrap_or_else(Instant::now);
     let mut watch = Watch::new(task.job, started, task.parent.take(), own)?;
+    let pid = program.pid;
     let ended = foreground::attend(program, Some(&mut watch))?;
     task.report.finished(watch.ended_ago());
+    if task.job.result.is_some() && ended.exit == Exit::Signal(libc::SIGSYS) {
+        task.report.find_forbidden(pid);
+    }
     let totals = match (watch.cgroup(), shared) {
         (Some(cgroup), _) => cgroup.totals()?,
         (None, Some(cgroup)) => {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::ended::{EndCause, Ended};
+use super::forbidden;
 use crate::cgroup::Totals;
 use crate::container::files::Destination;
 use crate::container::options::{Global, Job, ResultTo};
@@ -62,6 +63,7 @@ pub struct JobResult {
     pub ended: Ending,
     pub exit_code: Option<i32>,
     pub signal: Option<String>,
+    pub forbidden_call: Option<String>,
     pub error: Option<Failure>,
     pub requested: String,
     pub started: Option<String>,
@@ -181,6 +183,7 @@ pub struct Report {
     requested: Timestamp,
     started: Option<Timestamp>,
     finished: Option<Timestamp>,
+    forbidden: Option<String>,
     totals: Totals,
 }
 
@@ -195,6 +198,7 @@ impl Report {
             requested: Timestamp::now(),
             started: None,
             finished: None,
+            forbidden: None,
             totals: Totals::default(),
         })
     }
@@ -207,6 +211,11 @@ impl Report {
     /// It ended that long ago.
     pub fn finished(&mut self, ago: Duration) {
         self.finished = Some(Timestamp::now().before(ago));
+    }
+
+    /// Its filter ended it: for which call, if the kernel tells.
+    pub fn find_forbidden(&mut self, pid: i32) {
+        self.forbidden = self.started.and_then(|started| forbidden::call(pid, started.wall));
     }
 
     /// What was used: of its cgroup, which is still there.
@@ -261,6 +270,7 @@ impl Report {
             exit_code: exit.and_then(|exit| if let Exit::Code(code) = exit { Some(code) } else { None }),
             signal: exit
                 .and_then(|exit| if let Exit::Signal(number) = exit { Some(signal::name(number)) } else { None }),
+            forbidden_call: self.forbidden.filter(|_| ending == Ending::Seccomp),
             error: done.as_ref().err().map(failure),
             requested: rfc3339(self.requested.wall),
             started: self.started.map(|moment| rfc3339(moment.wall)),
