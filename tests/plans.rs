@@ -15,10 +15,10 @@ use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
-use brisk::spec::annotations::Trust;
+use brisk::spec::annotations::{self, Trust};
 use brisk::spec::{self, Spec};
 
-use crate::fixture;
+use crate::{fixture, refused};
 
 /// What engines send is planned for these only: what depends on the host is in the bundles made by hand.
 /// Rootless podman calls its runtime as root of a user namespace.
@@ -152,6 +152,24 @@ fn the_mount_label_is_given_to_file_systems_that_take_one() {
         }
     }
     assert!(text.contains(&format!("context={label}")), "{text}");
+}
+
+/// crun's `run.oci.mount_context_type`.
+#[test]
+fn what_the_mount_label_is_can_be_said() {
+    let mut spec = spec("bundles/fields/config.json");
+    let label = spec.linux.as_ref().and_then(|linux| linux.mount_label.clone()).unwrap();
+    let host = Host { selinux: true, ..host("v2-root") };
+    let mut with = |kind: &str| {
+        spec.instructions.insert(annotations::MOUNT_CONTEXT_TYPE.to_owned(), kind.to_owned());
+        create(&spec, &host, &options(&spec))
+    };
+    for kind in ["context", "fscontext", "defcontext", "rootcontext"] {
+        let text = with(kind).unwrap().to_string();
+        let tmpfs = text.lines().find(|line| line.contains("mount tmpfs ")).unwrap();
+        assert!(tmpfs.contains(&format!("({kind}={label}")) || tmpfs.contains(&format!(",{kind}={label}")), "{tmpfs}");
+    }
+    assert!(refused(with("label")).contains("invalid mount context type"));
 }
 
 #[test]

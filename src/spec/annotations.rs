@@ -27,6 +27,8 @@ pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 /// Socket that gets a pidfd of the container's process.
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+/// What `linux.mountLabel` is to a file system, in place of its `context` (mount(8), "The SELinux context").
+pub const MOUNT_CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 /// Sub-cgroup that the process moves to and may manage (v2).
 pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 /// Other than `0`: limits are set where this user may set them, and left out elsewhere. brisk's own.
@@ -46,13 +48,14 @@ pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 const HARMLESS: [&str; 1] = [FAIL_UNKNOWN_SYSCALL];
 
 /// Those that are followed where the caller says so, besides those that begin with [`SYSTEMD_PROPERTY`].
-const NEED_TRUST: [&str; 12] = [
+const NEED_TRUST: [&str; 13] = [
     SECCOMP_BPF_DATA,
     SECCOMP_RECEIVER,
     KEEP_ORIGINAL_GROUPS,
     HOOKS_STDOUT,
     HOOKS_STDERR,
     PIDFD_RECEIVER,
+    MOUNT_CONTEXT_TYPE,
     DELEGATE_CGROUP,
     CGROUP_BEST_EFFORT,
     OVERLAY,
@@ -139,6 +142,17 @@ pub fn value<'a>(instructions: &'a BTreeMap<String, String>, key: &str) -> Optio
 /// A switch: on when it is there with any value but `0`.
 pub fn is_on(instructions: &BTreeMap<String, String>, key: &str) -> bool {
     instructions.get(key).is_some_and(|value| value != "0")
+}
+
+/// The mount option that `linux.mountLabel` is given by.
+pub fn mount_context(spec: &Spec) -> Result<&'static str> {
+    const KINDS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+    let Some(wanted) = value(&spec.instructions, MOUNT_CONTEXT_TYPE) else { return Ok(KINDS[0]) };
+    KINDS.into_iter().find(|kind| *kind == wanted).ok_or_else(|| {
+        let what =
+            format!("invalid mount context type {wanted:?}: {MOUNT_CONTEXT_TYPE} is one of {}", KINDS.join(", "));
+        Error::new(Stage::Rootfs, what)
+    })
 }
 
 /// The socket of [`SECCOMP_RECEIVER`].

@@ -16,6 +16,7 @@ use crate::plan::rootfs;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
 use crate::plan::step::Mounts;
+use crate::spec::annotations;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
 use crate::sys::mount_attr::{self as attr, MountAttr};
@@ -252,10 +253,11 @@ fn new(
     }
     let mut params = params(options, kind)?;
     let mut data = options.data.join(",");
+    let context = annotations::mount_context(input.spec)?;
     if let Some(label) = mount_label(input, kind) {
-        let context = c_string(label, "linux.mountLabel")?;
-        data = if data.is_empty() { format!("context=\"{label}\"") } else { format!("{data},context=\"{label}\"") };
-        params.push((c"context".into(), Some(context)));
+        let separator = if data.is_empty() { "" } else { "," };
+        data = format!("{data}{separator}{context}=\"{label}\"");
+        params.push((c_string(context, "linux.mountLabel")?, Some(c_string(label, "linux.mountLabel")?)));
     }
     let mut attr = plain_attr(options);
     attr.clear = 0;
