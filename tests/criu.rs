@@ -14,7 +14,7 @@ use serde_json::json;
 use super::refused;
 
 fn facts<'a>(instructions: &'a std::collections::BTreeMap<String, String>, externals: &'a [String]) -> CriuFacts<'a> {
-    CriuFacts { images: 7, work: Some(8), root: "/b/rootfs", externals, instructions }
+    CriuFacts { images: 7, work: Some(8), root: "/b/rootfs", externals, config: "/etc/criu/brisk.conf", instructions }
 }
 
 fn dump(args: &Checkpoint) -> brisk::error::Result<Opts> {
@@ -302,4 +302,17 @@ fn messages_are_protocol_buffers() {
     for broken in [&b"\x08"[..], b"\x12\x05abc", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0b"] {
         assert!(refused(protobuf::decode(broken)).contains("cannot be parsed"));
     }
+}
+
+#[test]
+fn the_configuration_is_brisks_or_else_runcs() {
+    let dir = std::env::temp_dir().join(format!("brisk-criu-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let chosen = || opts::configuration(dir.to_str().unwrap()).rsplit_once('/').unwrap().1.to_owned();
+    assert_eq!(chosen(), "brisk.conf");
+    std::fs::write(dir.join("runc.conf"), "").unwrap();
+    assert_eq!(chosen(), "runc.conf");
+    std::fs::write(dir.join("brisk.conf"), "").unwrap();
+    assert_eq!(chosen(), "brisk.conf");
+    std::fs::remove_dir_all(dir).unwrap();
 }

@@ -273,6 +273,8 @@ fn run_forwards_signals() {
     let container = Bundle::probe(&["signals"]).container();
     let running = container.start_run(&[]);
     running.wait_for_stdout(|text| text.contains("ready"));
+    // About a terminal that the program does not have.
+    send(running.pid(), "WINCH");
     for (signal, name) in [("HUP", "SIGHUP"), ("TERM", "SIGTERM"), ("INT", "SIGINT")] {
         send(running.pid(), signal);
         running.wait_for_stdout(|text| text.contains(name));

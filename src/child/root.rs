@@ -299,7 +299,8 @@ pub(super) fn empty_directory() -> Result<OwnedFd, Trouble> {
     let context = mount::fs_open(c"tmpfs")?;
     mount::fs_set(context.as_fd(), c"source", Some(c"tmpfs"))?;
     mount::fs_set(context.as_fd(), c"mode", Some(c"0755"))?;
-    mount::fs_set(context.as_fd(), c"nr_inodes", Some(c"1"))?;
+    // Kernels of Ubuntu that have AUFS's patch refuse 1 (runc 1.5.1).
+    mount::fs_set(context.as_fd(), c"nr_inodes", Some(c"2"))?;
     mount::fs_set(context.as_fd(), c"nr_blocks", Some(c"1"))?;
     mount::fs_create(context.as_fd())?;
     Ok(mount::fs_mount(context.as_fd(), mount_attr::RDONLY)?)

@@ -105,6 +105,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         work: images.work.as_ref().map(AsRawFd::as_raw_fd),
         root: &record.rootfs,
         externals: &externals,
+        config: &opts::configuration(opts::CONFIGS),
         instructions: &spec.instructions,
     };
     let opts =

@@ -407,7 +407,8 @@ fn heed(attended: &Attended, signal: i32, watch: Option<&mut Watch>) -> Result<O
             Ok(None)
         }
         libc::SIGWINCH if attended.on_terminal => Ok(Some(Heeded::Resized)),
-        libc::SIGPIPE => Ok(None),
+        // The size of a terminal that is not the program's.
+        libc::SIGWINCH | libc::SIGPIPE => Ok(None),
         signal => {
             // To one that has ended, too: its status is about to be read.
             let what = || format!("pass signal {signal} on");

@@ -161,6 +161,7 @@ impl Restoring<'_> {
             work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
             externals: &external::restored(&sources),
+            config: &opts::configuration(opts::CONFIGS),
             instructions: &self.bundle.spec().instructions,
         };
         let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };

@@ -83,8 +83,15 @@ pub const RESTORE_LOG: &str = "restore.log";
 /// CRIU's level "info, warnings and errors", runc's choice.
 const LOG_LEVEL: i32 = 4;
 
-/// The configuration file when nothing names another; CRIU goes on without it when there is none.
-const CONFIG_DEFAULT: &str = "/etc/criu/brisk.conf";
+/// Where configuration files are.
+pub const CONFIGS: &str = "/etc/criu";
+
+/// The configuration file in this directory, where nothing names another: brisk's, or runc's that the host may have already.
+/// CRIU goes on without where there is none.
+pub fn configuration(dir: &str) -> String {
+    let [own, runc] = ["brisk.conf", "runc.conf"].map(|name| format!("{dir}/{name}"));
+    if !Path::new(&own).exists() && Path::new(&runc).exists() { runc } else { own }
+}
 
 /// What is known of the directories and the container, for both directions.
 pub struct CriuFacts<'a> {
@@ -96,6 +103,8 @@ pub struct CriuFacts<'a> {
     pub root: &'a str,
     /// Objects of the host by name (see [`super::external`]).
     pub externals: &'a [String],
+    /// The configuration file, where no annotation names one.
+    pub config: &'a str,
     /// The annotations that are followed.
     pub instructions: &'a BTreeMap<String, String>,
 }
@@ -201,7 +210,7 @@ fn shared(criu: &Criu, facts: &CriuFacts<'_>, log: &str) -> Result<Opts> {
     match facts.instructions.get(CRIU_CONFIG).map(String::as_str) {
         Some("") => {}
         Some(file) => opts.set(Field::ConfigFile, file),
-        None => opts.set(Field::ConfigFile, CONFIG_DEFAULT),
+        None => opts.set(Field::ConfigFile, facts.config),
     }
     for external in facts.externals {
         opts.set(Field::External, external.as_str());
