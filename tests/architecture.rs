@@ -470,10 +470,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::chdir", &["child/mounts.rs", "child/root.rs"]),
     ("fs::chroot", &["child/root.rs"]),
     ("mount::mount", &["child/mod.rs", "child/mounts.rs", "child/root.rs"]),
-    (
-        "mount::umount",
-        &["child/mounts.rs", "child/overlay.rs", "child/reveal.rs", "child/root.rs", "launch/host_objects.rs"],
-    ),
+    ("mount::umount", &["child/mounts.rs", "child/reveal.rs", "child/root.rs", "launch/host_objects.rs"]),
     ("process::exec_pointers", &["child/hook.rs"]),
     // The parent's, among files that are its own.
     ("fs::rename", &[]),

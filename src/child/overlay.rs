@@ -1,5 +1,4 @@
-//! An overlay over the root. Its layers are attached below a tmpfs that lies over the root for as long as that takes; then
-//! the tmpfs goes, and the overlay lies there.
+//! An overlay over the root. Its layers are attached below a tmpfs that lies over the root, and the overlay over that.
 //!
 //! Not trusted: a directory that stays, which an earlier container has written below. What the overlay is made of is looked
 //! up from inside of its upper layer: a link that leads out of the directory is on another mount than the upper layer is, and
@@ -51,9 +50,9 @@ impl Child<'_> {
         };
         fs::fchdir(upper.as_fd())?;
         let overlay = overlay(op)?;
-        fs::fchdir(workshop.as_fd())?;
-        mount::umount(c".", libc::MNT_DETACH)?;
-        mount::attach(overlay.as_fd(), self.root()?)?;
+        // Over the tmpfs, which goes with the host's mounts when the root is entered: to unmount it by itself would cost a wait
+        // for all CPUs (namespace_unlock() of fs/namespace.c), as long as all the rest.
+        mount::attach(overlay.as_fd(), workshop.as_fd())?;
         self.root_is(overlay);
         Ok(())
     }
