@@ -232,6 +232,32 @@ fn ids_that_are_not_mapped() {
 }
 
 #[test]
+fn layers_that_are_not_there() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let layered = |upper: &str, lower: &str| {
+        let bundle = Bundle::new(&["/tool"]).set("/annotations/run.brisk.overlay", json!(upper));
+        let container = bundle.set("/annotations/run.brisk.overlay.lower", json!(lower)).container().trusting();
+        let lower = container.bundle.host_dir("lower");
+        crate::common::bundle::copy(&container.bundle.rootfs().join("bin/busybox"), &lower.join("tool"));
+        container
+    };
+    let missing = layered("kept", "lower:lower2:config.json");
+    let found = errors(&missing);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[0].0, "annotations.run.brisk.overlay", "{found:?}");
+    assert!(found[1].1.contains("lower2 does not exist"), "{found:?}");
+    assert!(found[2].1.contains("config.json is not a directory"), "{found:?}");
+    missing.run().fails();
+    // The program is in a layer below.
+    let fits = layered("tmpfs", "lower");
+    assert_eq!(errors(&fits), []);
+    // busybox knows no applet of that name.
+    fits.run().exits(127);
+}
+
+#[test]
 fn hooks_that_cannot_be_run() {
     if brisk_only("no other runtime has it") {
         return;

@@ -7,6 +7,7 @@
 
 mod field;
 mod gather;
+mod layers;
 mod limits;
 mod misfit;
 mod program;

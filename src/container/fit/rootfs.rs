@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::layers;
 use super::misfit::Misfit;
 use super::program::{self, Obstacle};
 use super::tree::{Lost, Tree};
@@ -12,6 +13,7 @@ use crate::plan::op::SetupOp;
 use crate::plan::process::environment::DEFAULT_PATH;
 use crate::plan::rootfs::options;
 use crate::proc::file;
+use crate::spec::annotations;
 use crate::spec::hooks::Hook;
 use crate::spec::mounts::Mount;
 
@@ -23,6 +25,13 @@ pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
     if let Some(misfit) = root_misfit(&root, planned) {
         found.push(misfit);
         return found;
+    }
+    // A plan was made of it, so it can be read.
+    if let Some(overlay) = annotations::overlay(spec).ok().flatten() {
+        found.extend(layers::misfits(&overlay, bundle));
+        if !layers::hide_nothing(&overlay) {
+            return found;
+        }
     }
     let who = user(planned);
     let Ok(mut tree) = Tree::new(&root, Who::anybody()) else { return found };
