@@ -149,6 +149,12 @@ fn what_each_command_begins_with() {
         assert_eq!(config["linux"].get("seccomp").is_none(), file, "{verb}");
         assert_eq!(config["process"]["noNewPrivileges"], json!(true), "{verb}");
     }
+    // The later counts, and a switch may say no.
+    let spec = config("spec", &["--read-only=false", "--no-terminal", "--tty"]);
+    assert_eq!((&spec["root"]["readonly"], &spec["process"]["terminal"]), (&json!(false), &json!(true)));
+    for verb in ["create", "run"] {
+        assert_eq!(config(verb, &["--tty", "--no-terminal"])["process"]["terminal"], json!(false), "{verb}");
+    }
     // A terminal of a created container goes to a socket.
     for verb in ["spec", "run"] {
         let container = root();
