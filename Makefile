@@ -139,8 +139,8 @@ soak: release ## 20,000 cycles with the host the same before and after
 conformance: $(if $(RUNTIME),,release) ## SUITE=runc-bats|contest|runtime-tools DIR=built checkout: the suites of other projects
 	@RUNTIME="$(or $(RUNTIME),$(BRISK))" integration/conformance/run "$(SUITE)" "$(DIR)" $(FILES)
 
-bench: release shim ## time against crun and runc, and the shim against containerd's
-	BRISK_SHIM=$(SHIM) contrib/bench $(BRISK)
+bench: release shim ## time against crun and runc, and the shim against containerd's; PEER=NAME=PATH for another or a newer one
+	BRISK_SHIM=$(SHIM) contrib/bench $(BRISK) $(addprefix --peer ,$(PEER))
 
 man: release ## manual pages into $(OUT)/man
 	mkdir -p $(OUT)/man

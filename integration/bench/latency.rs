@@ -8,6 +8,7 @@ use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::{Outcome, Table};
 use crate::stats::median;
+use crate::tool::os::interrupted;
 use crate::tool::runtime::{Runtime, text};
 use crate::tool::{Res, process};
 use nix::mount::{MsFlags, mount};
@@ -70,6 +71,9 @@ fn at_pace(
             }
         }
         progress.step();
+        if interrupted() && round >= WARM_UP {
+            break;
+        }
     }
     Ok(contestants.into_iter().map(|contestant| contestant.name).zip(samples).collect())
 }
@@ -79,12 +83,12 @@ fn floor<'a>(lab: &'a Lab, bundle: &'a Bundle) -> Contestant<'a> {
     Contestant { name: "floor".into(), once }
 }
 
-fn success(what: &str, done: process::Done) -> Res<f64> {
+pub fn success(what: &str, done: process::Done) -> Res<f64> {
     if done.ok() { Ok(done.ms) } else { Err(format!("{what}: wait status {:#x}", done.reaped.status).into()) }
 }
 
 /// `run ID` of a bundle, process start to exit.
-fn runs<'a>(runtime: &'a Runtime, bundle: &'a Bundle, id: String) -> Contestant<'a> {
+pub fn runs<'a>(runtime: &'a Runtime, bundle: &'a Bundle, id: String) -> Contestant<'a> {
     let once = Box::new(move || Ok(runtime.must(&["run", "--bundle", text(&bundle.dir)?, &id])?.ms));
     Contestant { name: runtime.name.clone(), once }
 }
@@ -146,6 +150,9 @@ fn cycles(
             }
         }
         progress.step();
+        if interrupted() && round >= WARM_UP {
+            break;
+        }
     }
     let names: Vec<String> = lab.runtimes.iter().map(|runtime| runtime.name.clone()).collect();
     let id = format!("phases{suffix}");

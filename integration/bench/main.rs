@@ -13,11 +13,13 @@ mod experiments;
 mod lab;
 mod latency;
 mod load;
+mod many;
 mod memory;
 mod options;
 mod progress;
 mod report;
 mod result;
+mod shapes;
 mod shims;
 mod startup;
 mod stats;
@@ -41,10 +43,14 @@ fn run(options: &Options) -> tool::Res<()> {
         println!("{}", options::USAGE);
         return Ok(());
     }
+    tool::os::note_interrupts();
+    let machine = report::Machine::read()?;
+    if let Some(warning) = machine.warning() {
+        eprintln!("{warning}");
+    }
     let lab = lab::Lab::new(options)?;
-    let outcome = experiments::run_all(&lab, options);
+    let run = experiments::run_all(&lab, options, |so_far| report::write(options, &machine, so_far));
     let left = lab.close()?;
-    let (results, failures) = outcome?;
-    report::write_all(options, &results, &failures)?;
+    report::print(options, &machine, &run?)?;
     if left.is_empty() { Ok(()) } else { Err(format!("left behind: {}", left.join(", ")).into()) }
 }

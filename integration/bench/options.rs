@@ -4,11 +4,15 @@ use crate::tool::{Res, runtime};
 use std::path::PathBuf;
 
 pub const USAGE: &str =
-    "bench [--quick] [--only NAME,…] [--runtime NAME=PATH]… [--rounds N] [--storm N] [--mounts N] [--out DIR]
-  --quick     about a minute: fewer rounds, a storm of 100
-  --only      some of: run create exec seccomp mounts startup storm parallel memory limit density engines shims
-  --runtime   the runtimes, in this order (default: brisk, crun, runc, those that are found)
+    "bench [--quick] [--only NAME,…] [--peer NAME=PATH]… [--runtime NAME=PATH]… [--rounds N] [--storm N] [--many N]
+      [--mounts N] [--out DIR]
+  --quick     a few minutes: fewer rounds, a storm of 100
+  --only      some of: run create exec seccomp mounts binds overlay rootless systemd startup storm many parallel memory
+              limit density engines shims
+  --peer      another runtime beside those that are found, or another program for one of them
+  --runtime   these runtimes and no others, in this order (default: brisk, crun, runc, those that are found)
   --rounds    rounds of each latency experiment   --storm  containers in the storm   --mounts  host mounts to add
+  --many      containers that wait to be started
   --shim      brisk's shim, for `shims` (default: $BRISK_SHIM)
   --out       where report.txt, report.json and report.html go (default target/bench)";
 
@@ -20,6 +24,7 @@ pub struct Options {
     pub runtimes: Vec<(String, PathBuf)>,
     pub rounds: usize,
     pub storm: usize,
+    pub many: usize,
     pub parallel: usize,
     pub mounts: usize,
     /// containerd-shim-brisk-v2, where it has been built.
@@ -32,7 +37,8 @@ impl Options {
     pub fn parse(args: impl Iterator<Item = String>) -> Res<Self> {
         let args: Vec<String> = args.collect();
         let quick = args.iter().any(|arg| arg == "--quick");
-        let mut options = Self::defaults(if quick { (40, 100, 128) } else { (300, 1000, 512) });
+        let mut options = Self::defaults(if quick { (40, 100, 500, 128) } else { (300, 1000, 10_000, 512) });
+        let mut peers = Vec::new();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
@@ -42,24 +48,28 @@ impl Options {
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--storm" => options.storm = value()?.parse()?,
+                "--many" => options.many = value()?.parse()?,
                 "--mounts" => options.mounts = value()?.parse()?,
                 "--shim" => options.shim = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
-                "--runtime" => {
-                    let value = value()?;
-                    let (name, path) = value.split_once('=').ok_or("--runtime wants NAME=PATH")?;
-                    options.runtimes.push((name.to_owned(), path.into()));
-                }
+                "--runtime" => options.runtimes.push(named(&value()?)?),
+                "--peer" => peers.push(named(&value()?)?),
                 other => return Err(format!("unknown argument {other}\n{USAGE}").into()),
             }
         }
         if options.runtimes.is_empty() {
             options.runtimes = found();
         }
+        for (name, path) in peers {
+            match options.runtimes.iter_mut().find(|(known, _)| *known == name) {
+                Some(known) => known.1 = path,
+                None => options.runtimes.push((name, path)),
+            }
+        }
         Ok(options)
     }
 
-    fn defaults((rounds, storm, parallel): (usize, usize, usize)) -> Self {
+    fn defaults((rounds, storm, many, parallel): (usize, usize, usize, usize)) -> Self {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         Self {
             help: false,
@@ -67,6 +77,7 @@ impl Options {
             runtimes: Vec::new(),
             rounds,
             storm,
+            many,
             parallel,
             mounts: 3000,
             shim: std::env::var_os("BRISK_SHIM").map(PathBuf::from),
@@ -78,6 +89,11 @@ impl Options {
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
+}
+
+fn named(value: &str) -> Res<(String, PathBuf)> {
+    let (name, path) = value.split_once('=').ok_or("a runtime is named as NAME=PATH")?;
+    Ok((name.to_owned(), path.into()))
 }
 
 /// brisk as built (or `$BRISK`), and the peers where Debian puts them.

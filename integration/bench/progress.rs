@@ -33,7 +33,12 @@ impl Progress {
         let filled = WIDTH * self.done / self.total;
         let bar: String = (0..WIDTH).map(|cell| if cell < filled { '█' } else { '·' }).collect();
         let seconds = self.start.elapsed().as_secs_f64();
-        eprint!("{:<28} {bar} {:>5}/{:<5} {seconds:6.1} s{end}", self.title, self.done, self.total);
+        let left = match self.done {
+            0 => String::new(),
+            done if done == self.total => " ".repeat(18),
+            done => format!(", {:.0} s to go   ", seconds / done as f64 * (self.total - done) as f64),
+        };
+        eprint!("{:<36} {bar} {:>5}/{:<5} {seconds:6.1} s{left}{end}", self.title, self.done, self.total);
         if std::io::stderr().flush().is_err() {
             // A closed standard error is no reason to stop measuring.
         }
@@ -42,7 +47,6 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.done = self.total;
         self.draw('\n');
     }
 }

@@ -1,6 +1,18 @@
-//! What experiments produce; the reports know these five shapes and nothing of the experiments.
+//! What experiments produce; the reports know these shapes and nothing of the experiments.
 
 use serde::Serialize;
+
+/// All that a bench has found, so far.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Run {
+    pub outcomes: Vec<Outcome>,
+    /// `experiment: error` of those that could not be had.
+    pub failures: Vec<String>,
+    /// How long each experiment took.
+    pub seconds: Vec<(String, f64)>,
+    /// What is missing because the bench was interrupted.
+    pub cut: Option<String>,
+}
 
 /// One value or one list of values of one runtime.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +33,8 @@ pub enum Outcome {
     Curve(Table<Vec<f64>>),
     /// Plain figures, one row per quantity.
     Figures(Table<Vec<Figure>>),
+    /// What this machine cannot show, and why.
+    Absent { id: String, reason: String },
 }
 
 /// A titled set of series.

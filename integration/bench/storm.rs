@@ -52,6 +52,9 @@ fn grow(lab: &Lab, runtime: &Runtime, bundle: &Bundle, count: usize, alive: &mut
         runtime.must(&["start", &id])?;
         times.push(begin.elapsed().as_secs_f64() * 1e3);
         progress.step();
+        if os::interrupted() {
+            break;
+        }
     }
     Ok(times)
 }

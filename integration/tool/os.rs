@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "wait4 and prctl have no safe wrapper in std or in the nix features this crate enables")]
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What wait4 said of one child.
@@ -69,4 +70,24 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
 pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: this prctl takes integers only.
     if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+static ASKED_TO_STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn ask_to_stop(_: i32) {
+    ASKED_TO_STOP.store(true, Ordering::Relaxed);
+}
+
+/// From now on SIGINT and SIGTERM are only noted. What is executed begins with their default again.
+pub fn note_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let handler = ask_to_stop as extern "C" fn(i32);
+        // SAFETY: the handler stores to an atomic, which is async-signal-safe.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
+/// Whether one has come.
+pub fn interrupted() -> bool {
+    ASKED_TO_STOP.load(Ordering::Relaxed)
 }

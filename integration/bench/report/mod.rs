@@ -2,11 +2,12 @@
 
 mod chart;
 mod html;
+mod summary;
 mod svg;
 mod text;
 
 use crate::options::Options;
-use crate::result::Outcome;
+use crate::result::{Outcome, Run};
 use crate::tool::Res;
 use serde::Serialize;
 
@@ -21,7 +22,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    fn read() -> Res<Self> {
+    /// Before anything is measured: the bench itself is a load.
+    pub fn read() -> Res<Self> {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
         let date = std::process::Command::new("date").arg("-u").arg("+%F %R UTC").output()?;
@@ -29,41 +31,71 @@ impl Machine {
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             processors: std::thread::available_parallelism()?.get(),
             model: model.trim_start_matches([' ', '\t', ':']).to_owned(),
-            load: std::fs::read_to_string("/proc/loadavg")?.trim().to_owned(),
+            load: std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
             date: String::from_utf8(date.stdout)?.trim().to_owned(),
         })
     }
 
     fn line(&self) -> String {
         let Self { kernel, processors, model, load, date } = self;
-        format!("{date}, kernel {kernel}, {processors} × {model}, load at the end {load}")
+        format!("{date}, kernel {kernel}, {processors} × {model}, load before {load}")
+    }
+
+    /// Where others use the processors, too.
+    pub fn warning(&self) -> Option<String> {
+        let load: f64 = self.load.parse().unwrap_or(f64::NAN);
+        let busy = load.is_nan() || load > 0.3 * self.processors as f64;
+        busy.then(|| {
+            format!("WARNING: a load of {} before it began: times are too long and tails mean nothing", self.load)
+        })
     }
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
+    summary: Option<String>,
     machine: &'a Machine,
     runtimes: Vec<(&'a str, String)>,
     rounds: usize,
-    results: &'a [Outcome],
-    failures: &'a [String],
+    run: &'a Run,
 }
 
-/// Writes report.txt, report.json and report.html, and prints the text.
-pub fn write_all(options: &Options, results: &[Outcome], failures: &[String]) -> Res<()> {
-    let machine = Machine::read()?;
-    let mut page = text::render(&machine, results);
-    for failure in failures {
-        page.push_str(&format!("\nFAILED {failure}\n"));
-    }
-    println!("{page}");
-    let runtimes = options.runtimes.iter().map(|(name, path)| (name.as_str(), version(path))).collect();
-    let report = Report { machine: &machine, runtimes, rounds: options.rounds, results, failures };
-    std::fs::write(options.out.join("report.txt"), &page)?;
+/// What a report begins with: what was found, on what, and what is wrong with it.
+pub struct Head<'a> {
+    pub summary: Option<String>,
+    pub machine: &'a Machine,
+    pub runtimes: &'a [(&'a str, String)],
+}
+
+/// Writes report.txt, report.json and report.html.
+pub fn write(options: &Options, machine: &Machine, run: &Run) -> Res<()> {
+    let runtimes: Vec<_> = options.runtimes.iter().map(|(name, path)| (name.as_str(), version(path))).collect();
+    let head = Head { summary: summary::of(run), machine, runtimes: &runtimes };
+    std::fs::write(options.out.join("report.txt"), text::render(&head, run))?;
+    std::fs::write(options.out.join("report.html"), html::render(&head, run))?;
+    let summary = head.summary;
+    let report = Report { summary, machine, runtimes, rounds: options.rounds, run };
     std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
-    std::fs::write(options.out.join("report.html"), html::render(&machine, &report.runtimes, results, failures))?;
+    Ok(())
+}
+
+/// Prints the text of the report that was written last.
+pub fn print(options: &Options, machine: &Machine, run: &Run) -> Res<()> {
+    write(options, machine, run)?;
+    println!("{}", std::fs::read_to_string(options.out.join("report.txt"))?);
     eprintln!("written: {}", options.out.join("report.{txt,json,html}").display());
-    if failures.is_empty() { Ok(()) } else { Err(format!("{} experiments failed", failures.len()).into()) }
+    match (&run.cut, run.failures.len()) {
+        (Some(cut), _) => Err(cut.clone().into()),
+        (None, 0) => Ok(()),
+        (None, failures) => Err(format!("{failures} experiments failed").into()),
+    }
+}
+
+/// The phases first: where the time goes is what people look for.
+fn in_order(run: &Run) -> Vec<&Outcome> {
+    let (phases, others): (Vec<_>, Vec<_>) =
+        run.outcomes.iter().partition(|outcome| matches!(outcome, Outcome::Phases(_)));
+    phases.into_iter().chain(others).collect()
 }
 
 fn version(path: &std::path::Path) -> String {

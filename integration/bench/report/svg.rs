@@ -8,11 +8,24 @@ const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 40.0;
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 140.0;
-const COLOURS: [&str; 8] = ["#6b7280", "#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#e8a400", "#0b7285", "#c2255c"];
+/// The colours of series without a colour of their own.
+const OTHERS: [&str; 5] = ["#9c36b5", "#e8a400", "#0b7285", "#c2255c", "#5c940d"];
 
-/// The colour of the series or part with this index.
-fn colour(index: usize) -> &'static str {
-    COLOURS[index % COLOURS.len()]
+/// The colour of a series: the same runtime has the same one in every plot, whoever else is in it. `name+variant` and
+/// `name@number` are of the runtime `name`.
+fn colour(name: &str) -> &'static str {
+    match name.split(['+', '@']).next().unwrap_or_default() {
+        "floor" => "#6b7280",
+        "brisk" | "create" => "#d9480f",
+        "crun" | "delete" => "#1971c2",
+        "runc" => "#2f9e44",
+        other => OTHERS[other.bytes().map(usize::from).sum::<usize>() % OTHERS.len()],
+    }
+}
+
+/// A variant of a series is dashed.
+fn dashes(name: &str) -> &'static str {
+    if name.contains(['+', '@']) { " stroke-dasharray='5 3'" } else { "" }
 }
 
 /// The next of 1, 1.5, 2, 3, 5, 7.5, 10 × a power of ten: fifths of it are readable numbers.
@@ -67,7 +80,7 @@ impl Plot {
     }
 
     /// A polyline through points.
-    pub fn line(&mut self, index: usize, points: &[(f64, f64)]) {
+    pub fn line(&mut self, name: &str, points: &[(f64, f64)]) {
         let mut path = String::new();
         for (number, (x, y)) in points.iter().enumerate() {
             let verb = if number == 0 { 'M' } else { 'L' };
@@ -75,15 +88,16 @@ impl Plot {
                 return;
             }
         }
-        self.body += &format!("<path d='{path}' fill='none' stroke='{}' stroke-width='1.6'/>", colour(index));
+        let (stroke, dashes) = (colour(name), dashes(name));
+        self.body += &format!("<path d='{path}' fill='none' stroke='{stroke}' stroke-width='1.6'{dashes}/>");
     }
 
     /// A horizontal bar of row `row` of `rows`, from `from` to `to`.
-    pub fn bar(&mut self, index: usize, (row, rows): (usize, usize), (from, to): (f64, f64), title: &str) {
+    pub fn bar(&mut self, fill: &str, (row, rows): (usize, usize), (from, to): (f64, f64), title: &str) {
         let slot = (HEIGHT - BOTTOM - TOP) / rows as f64;
         let (x, y) = (self.x(from), TOP + slot * row as f64 + slot * 0.15);
         let (width, height) = (self.x(to) - x, slot * 0.7);
-        let (fill, title) = (colour(index), escape(title));
+        let title = escape(title);
         self.body += &format!(
             "<rect x='{x:.1}' y='{y:.1}' width='{width:.1}' height='{height:.1}' fill='{fill}'><title>{title}</title></rect>"
         );
@@ -95,12 +109,17 @@ impl Plot {
         self.label(LEFT - 6.0, TOP + slot * (row as f64 + 0.55), "end", text);
     }
 
-    /// The legend, right of the frame.
+    /// The legend of series, right of the frame.
     pub fn legend(&mut self, names: &[&str]) {
-        for (index, name) in names.iter().enumerate() {
+        self.legend_of(&names.iter().map(|name| (colour(name), *name)).collect::<Vec<_>>());
+    }
+
+    /// The same with colours.
+    pub fn legend_of(&mut self, entries: &[(&str, &str)]) {
+        for (index, (colour, name)) in entries.iter().enumerate() {
             let y = TOP + 16.0 * index as f64;
             let x = WIDTH - RIGHT + 12.0;
-            self.body += &format!("<rect x='{x}' y='{y}' width='10' height='10' fill='{}'/>", colour(index));
+            self.body += &format!("<rect x='{x}' y='{y}' width='10' height='10' fill='{colour}'/>");
             self.label(x + 15.0, y + 9.0, "start", name);
         }
     }

@@ -1,22 +1,36 @@
 //! Tables in plain text.
 
-use super::Machine;
-use crate::result::{Figure, Outcome, Series, Table};
+use super::Head;
+use crate::result::{Figure, Outcome, Run, Series, Table};
 use crate::stats::{median, quantile};
 
 /// All tables, one below the other.
-pub fn render(machine: &Machine, results: &[Outcome]) -> String {
-    let mut page = format!("{}\n", machine.line());
-    for result in results {
-        page.push('\n');
-        page.push_str(&match result {
-            Outcome::Latency(table) => heading(table) + &latency(table),
-            Outcome::Phases(table) => heading(table) + &phases(table),
-            Outcome::Curve(table) => heading(table) + &curve(table),
-            Outcome::Figures(table) => heading(table) + &figures(table),
-        });
+pub fn render(head: &Head<'_>, run: &Run) -> String {
+    let mut page = head.summary.iter().map(|summary| format!("{summary}\n")).collect::<String>();
+    page += &format!("{}\n", head.machine.line());
+    for (name, version) in head.runtimes {
+        page += &format!("  {name}: {version}\n");
     }
-    page
+    page.extend(head.machine.warning().map(|warning| format!("{warning}\n")));
+    page.extend(run.cut.iter().map(|cut| format!("INCOMPLETE: {cut}\n")));
+    for outcome in super::in_order(run) {
+        page += &format!("\n{}", table(outcome));
+    }
+    page.extend(run.failures.iter().map(|failure| format!("\nFAILED {failure}\n")));
+    let whole: f64 = run.seconds.iter().map(|(_, seconds)| seconds).sum();
+    let each: Vec<String> = run.seconds.iter().map(|(name, seconds)| format!("{name} {seconds:.0}")).collect();
+    page + &format!("\nIt took {whole:.0} s: {}\n", each.join(", "))
+}
+
+/// One outcome with its heading.
+pub fn table(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Latency(table) => heading(table) + &latency(table),
+        Outcome::Phases(table) => heading(table) + &phases(table),
+        Outcome::Curve(table) => heading(table) + &curve(table),
+        Outcome::Figures(table) => heading(table) + &figures(table),
+        Outcome::Absent { id, reason } => format!("{id} — not measured: {reason}\n"),
+    }
 }
 
 fn heading<T>(table: &Table<T>) -> String {
