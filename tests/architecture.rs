@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["error", "sys", "wire", "dbus", "spec", "host"]),
     ("child", &["sys", "proc", "wire", "plan"]),
     ("cgroup", &["error", "sys", "proc", "dbus", "plan"]),
-    ("launch", &["error", "sys", "wire", "plan", "child", "cgroup"]),
+    ("launch", &["error", "sys", "wire", "host", "plan", "child", "cgroup"]),
     ("state", &["error", "sys", "proc", "spec"]),
     ("container", &["error", "sys", "proc", "spec", "host", "plan", "cgroup", "launch", "state"]),
     ("cli", &["error", "sys", "spec", "host", "plan", "state", "container"]),
@@ -136,6 +136,13 @@ fn named(line: &str, prefix: &str) -> Vec<String> {
     names
 }
 
+/// Whether a line of code begins a match arm of one of these enumerations.
+fn is_arm_of(line: &str, enums: &[&str]) -> bool {
+    let pattern = line.trim_start().trim_start_matches("| ").trim_start_matches("Some(");
+    enums.iter().any(|name| pattern.strip_prefix(name).is_some_and(|rest| rest.starts_with("::")))
+        && line.split("=>").next().is_some_and(|before| !before.contains('='))
+}
+
 fn fail(found: &[String]) {
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
@@ -239,6 +246,7 @@ fn imports(files: &[File]) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
             let paths = paths.iter().filter_map(|path| resolve(&modules, &own, path));
             names.extend(paths.filter(|module| !(visible.starts_with("pub") && module.starts_with(&own))));
             names.extend(inline(other).filter_map(|path| resolve(&modules, &own, &path)));
+            names.extend(below(&modules, &own, other));
         }
         names.remove(&own);
         graph.insert(own, names);
@@ -264,6 +272,19 @@ fn inline(code: &str) -> impl Iterator<Item = String> {
     let starts = starts.filter(|(at, _)| !code[..*at].ends_with("pub(in ") && !code[..*at].ends_with("::"));
     let part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
     starts.map(move |(at, _)| code[at..].chars().take_while(part).collect())
+}
+
+/// The files of its own folder that code names without an import.
+fn below(modules: &BTreeSet<Vec<String>>, own: &[String], code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for module in modules.iter().filter(|module| module.len() == own.len() + 1 && module.starts_with(own)) {
+        let path = format!("{}::", module[own.len()]);
+        let whole = |at: usize| !code[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
+        if code.match_indices(&path).any(|(at, _)| whole(at)) {
+            found.push(module.clone());
+        }
+    }
+    found
 }
 
 /// The paths of a tree of imports: `a::{b, c::{d}}` gives `a::b` and `a::c::d`.
@@ -315,6 +336,59 @@ fn resolve(modules: &BTreeSet<Vec<String>>, own: &[String], path: &str) -> Optio
         base.pop();
     }
     (!base.is_empty()).then_some(base)
+}
+
+/// A new operation must be looked at wherever operations are told apart.
+#[test]
+fn no_match_over_operations_has_a_wildcard() {
+    let mut found = Vec::new();
+    let mut arms = 0;
+    for file in sources().iter().filter(|file| file.module() != "shim") {
+        let lines: Vec<(usize, &str)> = file.code().take_while(|(_, line)| *line != "#[cfg(test)]").collect();
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        for (index, (_, line)) in lines.iter().enumerate() {
+            if !is_arm_of(line, &["SetupOp", "LastOp", "Step", "ChildOp"]) {
+                continue;
+            }
+            arms += 1;
+            let depth = indent(line);
+            let block = lines[index..].iter().take_while(|(_, line)| line.trim().is_empty() || indent(line) >= depth);
+            let wildcard = block.into_iter().find(|(_, line)| indent(line) == depth && line.trim().starts_with("_ "));
+            found.extend(wildcard.map(|(number, _)| format!("src/{}:{number}: `_` among operations", file.name())));
+        }
+    }
+    assert!(arms > 200, "only {arms} arms");
+    found.dedup();
+    fail(&found);
+}
+
+/// Where brisk's own things are is asked where they are looked for, and a brisk that is started again gets all. What a container gets of the environment is in
+/// `container::environment` alone.
+const READS_ENVIRONMENT: &[&str] = &[
+    "container/environment.rs",
+    "state/root.rs",
+    "cgroup/systemd/scope.rs",
+    "host/sub_ids.rs",
+    "host/check.rs",
+    "container/image.rs",
+];
+
+#[test]
+fn the_environment_is_read_in_few_places() {
+    let mut found = Vec::new();
+    let mut used = BTreeSet::new();
+    for file in sources().iter().filter(|file| file.module() != "shim") {
+        for (number, line) in file.code().take_while(|(_, line)| *line != "#[cfg(test)]") {
+            if ["env::var", "env::vars"].iter().any(|word| line.contains(word)) {
+                match READS_ENVIRONMENT.iter().find(|name| file.path == Path::new(name)) {
+                    Some(name) => drop(used.insert(name)),
+                    None => found.push(format!("src/{}:{number}: {}", file.name(), line.trim())),
+                }
+            }
+        }
+    }
+    found.extend(READS_ENVIRONMENT.iter().filter(|name| !used.contains(name)).map(|name| format!("{name} reads none")));
+    fail(&found);
 }
 
 /// Names that several files have: Rust's own, and those of JSON in serde's traits.
@@ -458,6 +532,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
             "child/copy.rs",
             "child/devices.rs",
             "child/mod.rs",
+            "child/state.rs",
             "child/mounts.rs",
             "child/overlay.rs",
             "child/program.rs",
@@ -497,8 +572,8 @@ const NO_PATH: &[&str] = &[
 /// Where the child, or who takes the host's objects for it, begins a path at its working directory or its root, and how
 /// often. All else begins at a descriptor.
 const FROM_CWD: &[(&str, usize)] = &[
-    // proc, in the namespaces of the start: of the clock, of the proc whose attributes are checked, of oom_score_adj.
-    ("child/mod.rs", 3),
+    // proc, in the namespaces of the start: of the clock, of oom_score_adj.
+    ("child/mod.rs", 2),
     // Sources of mounts, in the caller's own mounts; the root of the workshop; the directory that is returned to.
     ("child/mounts.rs", 6),
     // The directory that hooks return to.
@@ -509,6 +584,8 @@ const FROM_CWD: &[(&str, usize)] = &[
     ("child/reveal.rs", 2),
     // The root as the caller said it; the old root and the new one.
     ("child/root.rs", 3),
+    // The proc whose attributes are checked.
+    ("child/state.rs", 1),
     // What the caller named, in the caller's mounts and with the caller's rights.
     ("launch/host_objects.rs", 2),
 ];

@@ -8,12 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use brisk::cgroup::{Absent, Admission, Cgroup, Depth, Leftover, Planned};
+use brisk::cgroup::{Absent, Admission, Cgroup, Leftover, Planned};
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::update::{DeviceRules, update};
 use brisk::plan::cgroup::{
     CgroupOptions, CgroupPlan, DevicePolicy, Devices, Privilege, Version, WhenMissing, Write, plan,
 };
+use brisk::plan::op::Reach;
 use brisk::spec::resources::{DeviceRule, Resources};
 use brisk::sys::poll::{self, PollEvent};
 
@@ -137,7 +138,7 @@ fn limits_are_in_force_before_anyone_joins_and_gone_afterwards() {
         assert_ne!(guard.read("cpuset.cpus").as_deref(), Some(""), "copied down from the parent");
     }
     let pid = guard.spawn("exec sleep 100");
-    assert_eq!(guard.cgroup.pids(Depth::Own).unwrap(), [pid]);
+    assert_eq!(guard.cgroup.pids(Reach::One).unwrap(), [pid]);
     let all = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     for line in all.lines().filter(|line| !line.ends_with(path.as_str())) {
         let mounted = layout.v1.iter().any(|h| line.split(':').nth(1).is_some_and(|c| c.split(',').any(|c| h.has(c))));
@@ -188,7 +189,7 @@ fn a_used_cgroup_is_refused_and_an_empty_one_is_taken() {
     guard.cgroup.kill(libc::SIGKILL).unwrap();
     guard.reap();
     // The shell's own child is reaped by another process.
-    crate::common::host::wait_until(|| guard.cgroup.pids(Depth::Tree).unwrap().is_empty());
+    crate::common::host::wait_until(|| guard.cgroup.pids(Reach::Tree).unwrap().is_empty());
     assert!(guard.exists(), "the refusal must not remove what it did not make");
     Cgroup::create(&plan_at(&path, "{}", &layout)).unwrap();
 }
@@ -271,9 +272,9 @@ fn remove_busy(layout: &Layout) {
     let inner = i32::try_from(child.id()).unwrap();
     guard.children.push(child);
     deep.attach(inner).unwrap();
-    let tree = guard.cgroup.pids(Depth::Tree).unwrap();
+    let tree = guard.cgroup.pids(Reach::Tree).unwrap();
     assert!(tree.contains(&pid) && tree.contains(&inner));
-    assert!(!guard.cgroup.pids(Depth::Own).unwrap().contains(&inner));
+    assert!(!guard.cgroup.pids(Reach::One).unwrap().contains(&inner));
     let start = Instant::now();
     guard.cgroup.remove(Leftover::Kill).unwrap();
     assert!(!guard.exists());

@@ -5,10 +5,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::file::{FileAccess, open_dir};
-use super::member::{Depth, Member};
+use super::member::Member;
 use super::saved::{Saved, SavedScope};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
+use crate::plan::op::Reach;
 
 /// The cgroups of one container, one in each hierarchy.
 #[derive(Debug, Default)]
@@ -85,7 +86,7 @@ impl Cgroup {
     }
 
     /// The processes, as pids of this process's pid namespace, sorted.
-    pub fn pids(&self, depth: Depth) -> Result<Vec<i32>> {
+    pub fn pids(&self, depth: Reach) -> Result<Vec<i32>> {
         let Some(member) = self.v2().or_else(|| self.with("pids")).or_else(|| self.members.first()) else {
             return Ok(Vec::new());
         };

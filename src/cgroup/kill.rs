@@ -6,10 +6,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::Reach;
 use crate::sys::process;
 
 use super::handle::Cgroup;
-use super::member::Depth;
 
 /// A signal to send.
 pub type Signal = i32;
@@ -54,7 +54,7 @@ impl Cgroup {
     fn signal_all(&self, signal: Signal) -> Result<()> {
         let mut done = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let new: Vec<i32> = self.pids(Depth::Tree)?.into_iter().filter(|pid| !done.contains(pid)).collect();
+            let new: Vec<i32> = self.pids(Reach::Tree)?.into_iter().filter(|pid| !done.contains(pid)).collect();
             if new.is_empty() {
                 return Ok(());
             }

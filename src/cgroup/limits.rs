@@ -71,7 +71,7 @@ impl Cgroup {
         let Err(error) = result else { return Ok(Applied(undo)) };
         match writer.put_back(undo) {
             Ok(()) => Err(error),
-            Err(worse) => Err(Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {worse}"))),
+            Err(second) => Err(Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {second}"))),
         }
     }
 

@@ -6,13 +6,14 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::{CgroupDir, CgroupPlan, Devices, Need, Version, WhenMissing};
+use crate::plan::op::Reach;
 use crate::sys::{self, fs};
 
 use super::controllers::enable;
 use super::cpuset::{self, WasThere};
 use super::file::{forbidden, lookup, make_dir as make_dir_at, open_dir, remove_dir};
 use super::handle::Cgroup;
-use super::member::{Depth, Member};
+use super::member::Member;
 use super::saved::{SavedDir, SavedScope};
 
 /// Advice for a user who has no cgroup to write to.
@@ -214,7 +215,7 @@ fn make_path(top: &Path, path: &str, made: &mut MadeDirs) -> sys::Result<WasTher
 /// Two containers in one cgroup share limits, freezer and kill: refused (runc does since 1.2).
 fn refuse_used(member: &Member) -> Result<()> {
     let mut pids = Vec::new();
-    member.collect_pids(Depth::Tree, &mut pids)?;
+    member.collect_pids(Reach::Tree, &mut pids)?;
     match pids.len() {
         0 => Ok(()),
         n => Err(Error::new(

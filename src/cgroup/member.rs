@@ -8,21 +8,13 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::Version;
+use crate::plan::op::Reach;
 use crate::sys::{self, fs};
 
 use super::cpuset::{self, WasThere};
 use super::file::{self, FileAccess, lookup};
 use super::saved::SavedDir;
 use super::walk::{Visitor, walk};
-
-/// Which processes [`Cgroup::pids`](super::Cgroup::pids) lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Those of the cgroup itself.
-    Own,
-    /// Those of its descendants too.
-    Tree,
-}
 
 /// Whether [`Cgroup::sub`](super::Cgroup::sub) makes what is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,11 +132,11 @@ impl Member {
     }
 
     /// Adds the processes of this cgroup, and of its descendants, to `pids`.
-    pub fn collect_pids(&self, depth: Depth, pids: &mut Vec<i32>) -> Result<()> {
+    pub fn collect_pids(&self, depth: Reach, pids: &mut Vec<i32>) -> Result<()> {
         let mut listed = PidCollector(pids);
         let done = self.fd().and_then(|fd| match depth {
-            Depth::Own => listed.enter(fd),
-            Depth::Tree => walk(fd, &mut listed),
+            Reach::One => listed.enter(fd),
+            Reach::Tree => walk(fd, &mut listed),
         });
         match done {
             // Removed meanwhile: nobody is in it.

@@ -36,7 +36,7 @@ pub mod rdt;
 pub use handle::Cgroup;
 pub use kill::Signal;
 pub use limits::Applied;
-pub use member::{Absent, Depth};
+pub use member::Absent;
 pub use oom::{End, OomEvents, OomWatch};
 pub use remove::Leftover;
 pub use saved::{Saved, SavedDir, SavedScope};

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::files;
+use crate::plan::op::Reach;
 use crate::sys::poll;
 
 use super::file::{FileAccess, lookup};
 use super::handle::Cgroup;
-use super::member::{Absent, Depth, Member};
+use super::member::{Absent, Member};
 
 /// A watch on a container's memory cgroup. Its descriptor becomes readable (POLLIN) when there is something to
 /// [`drain`](OomWatch::drain).
@@ -135,7 +136,7 @@ impl OomWatch {
             return Ok(events.as_deref().and_then(|text| lookup(text, "populated")) == Some(1));
         }
         let mut pids = Vec::new();
-        self.memory.collect_pids(Depth::Tree, &mut pids)?;
+        self.memory.collect_pids(Reach::Tree, &mut pids)?;
         Ok(!pids.is_empty())
     }
 }

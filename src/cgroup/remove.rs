@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::op::Reach;
 use crate::sys::poll::{self, PollEvent};
 use crate::sys::{fs, process};
 
 use super::file::{FileAccess, lookup, read_all, remove_dir};
 use super::handle::Cgroup;
-use super::member::{Depth, Member};
+use super::member::Member;
 use super::saved::Saved;
 use super::walk::{Visitor, walk};
 
@@ -107,7 +108,7 @@ fn remove_below(member: &Member) -> Result<()> {
 
 fn still_used(member: &Member) -> Error {
     let mut pids = Vec::new();
-    let listed = member.collect_pids(Depth::Tree, &mut pids);
+    let listed = member.collect_pids(Reach::Tree, &mut pids);
     let who = match (listed, pids.as_slice()) {
         (Ok(()), [first, ..]) => format!("{} process(es) are left in it, such as {first}", pids.len()),
         _ => "it is busy".to_owned(),
@@ -135,7 +136,7 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
         return Ok(true);
     }
     let mut pids = Vec::new();
-    member.collect_pids(Depth::Tree, &mut pids)?;
+    member.collect_pids(Reach::Tree, &mut pids)?;
     for pid in pids {
         match process::pidfd_open(pid) {
             Ok(process) => {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::{Done, Trouble};
+use super::state::{Done, Trouble};
 use crate::sys::{dir, fs};
 
 /// Deeper trees are refused: each level holds two descriptors and a frame.

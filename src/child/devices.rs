@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::{Child, Done};
+use super::state::{Child, Done};
 use crate::plan::op::{LinkRule, MountSource, Reach};
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::{fs, mount, path};
@@ -65,7 +65,7 @@ impl Child<'_> {
 }
 
 /// A place to bind a file over: what is there already, unless it is a link, which is replaced (CVE-2026-88264).
-pub(super) fn empty_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<std::os::fd::OwnedFd, super::Trouble> {
+pub(super) fn empty_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<std::os::fd::OwnedFd, super::state::Trouble> {
     let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
     match fs::open(dir, name, create, 0o644) {
         Ok(_) => {}

@@ -3,25 +3,16 @@
 //!
 //! Not trusted: startContainer hooks, which are programs of the image.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::{Child, Done, Trouble};
+use super::state::{Child, Done, HookPointers, Trouble};
 use crate::plan::op::{ChildHook, Filter, HookKind};
 use crate::sys::process::{CloneArgs, Cloned, Exit};
 use crate::sys::{fs, poll, process, seccomp, signal};
 use crate::wire;
-
-/// NULL-terminated arrays of argv and environment, built by the parent.
-#[derive(Debug)]
-pub struct Pointers {
-    /// argv.
-    pub args: Vec<*const c_char>,
-    /// Environment.
-    pub env: Vec<*const c_char>,
-}
 
 impl Child<'_> {
     /// Runs a hook, under the filter if there is one. What it says is kept: the error of one that fails quotes it.
@@ -103,7 +94,7 @@ impl HookText {
 
 fn run(
     path: &CStr,
-    pointers: &Pointers,
+    pointers: &HookPointers,
     streams: [Option<BorrowedFd<'_>>; 3],
     dir: Option<BorrowedFd<'_>>,
     (filter, ignored): (Option<&Filter>, u64),

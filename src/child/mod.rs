@@ -13,151 +13,28 @@ mod overlay;
 mod program;
 mod reveal;
 mod root;
+mod state;
 mod streams;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use crate::plan::Plan;
-use crate::plan::op::{LastOp, MountSource, Refusal, SetupOp};
+use crate::plan::op::{LastOp, Refusal, SetupOp};
 use crate::plan::rootfs::unshares;
-use crate::sys::last_calls::{self, Block};
+use crate::sys::last_calls;
 use crate::sys::{cred, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
-/// Why an operation failed, with more about the object where the plan cannot say it.
-#[derive(Debug)]
-pub(crate) struct Trouble {
-    errno: Errno,
-    detail: [u8; wire::DETAIL_SIZE],
-}
-
-impl From<Errno> for Trouble {
-    fn from(errno: Errno) -> Self {
-        Trouble { errno, detail: [0; wire::DETAIL_SIZE] }
-    }
-}
-
-impl Trouble {
-    /// Adds a text, cut where the record ends.
-    fn with(mut self, text: &[u8]) -> Self {
-        let len = text.len().min(self.detail.len() - 1);
-        self.detail[..len].copy_from_slice(&text[..len]);
-        self
-    }
-}
-
-type Done = Result<(), Trouble>;
-
-/// What the child inherits, all of it made by the parent before the clone.
-#[derive(Debug)]
-pub struct Inherited<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// Descriptors below this number stay open: the standard streams and those to preserve.
-    pub first_fd: u32,
-    /// The numbers of all descriptors below, sorted. Everything else is the parent's: its end of the wire, which
-    /// must not keep the child from seeing the parent's end, and the lock of the container.
-    pub kept: Vec<u32>,
-    /// Our end of the wire.
-    pub wire: OwnedFd,
-    /// Namespaces to join, by index.
-    pub namespaces: Vec<OwnedFd>,
-    /// Trees the parent cloned, by index.
-    pub trees: Vec<OwnedFd>,
-    /// Room for mounts whose attributes are set later, by index.
-    pub kept_mounts: Vec<Option<OwnedFd>>,
-    /// Those it clones later, by index.
-    pub late: Vec<Option<OwnedFd>>,
-    /// User namespaces of id-mapped mounts, by index.
-    pub id_maps: Vec<OwnedFd>,
-    /// What takes the place of the caller's standard streams, by number.
-    pub streams: [Option<OwnedFd>; 3],
-    /// The connected console socket.
-    pub console: Option<OwnedFd>,
-    /// The start fifo, open for reading and writing.
-    pub fifo: Option<OwnedFd>,
-    /// The pidfd of the container's init, for exec.
-    pub init: Option<OwnedFd>,
-    /// The table of the last system calls.
-    pub block: Block,
-    /// Where the program's path goes in the block.
-    pub program_slot: u64,
-    /// Where HOME goes in the block, and its room.
-    pub home_slot: (u64, usize),
-    /// Pointers to argv and environment of each hook, in the order of the operations.
-    pub hooks: Vec<hook::Pointers>,
-    /// Files for standard output and error of hooks.
-    pub hook_output: [Option<OwnedFd>; 2],
-    /// Room for reading files.
-    pub scratch: Vec<u8>,
-    /// Where each operation's start time goes, in memory shared with the parent, when tracing.
-    pub trace: Option<crate::sys::shared::Times>,
-    /// Tells the parent that we have started.
-    pub started: crate::sys::shared::Times,
-}
-
-pub use hook::Pointers as HookPointers;
 pub(crate) use root::attach_root;
-
-/// The child's state while it walks.
-struct Child<'a> {
-    inherited: Inherited<'a>,
-    root: Option<OwnedFd>,
-    /// Device and inode of the root.
-    root_file: Option<(u64, u64)>,
-    dir: Option<OwnedFd>,
-    procfs: Option<OwnedFd>,
-    empty_dir: Option<OwnedFd>,
-    null: Option<OwnedFd>,
-    next_hook: usize,
-    /// What hooks get: the caller's until the container's is set. Ours is 0.
-    umask: u32,
-    /// Types of namespaces that were joined, `CLONE_NEW*`.
-    joined: u64,
-    /// What was asked for last.
-    asked: Option<OwnedFd>,
-    /// File systems of joined namespaces, in the order of [`crate::plan::op::OfJoined`].
-    of_joined: [Option<OwnedFd>; 2],
-    /// What a hook that failed has said.
-    said: Option<OwnedFd>,
-    /// No mount that we were born with is shared any more.
-    unshared: bool,
-    /// open_tree_attr(2) has not failed yet.
-    clones_with_attributes: bool,
-    /// Descriptors that are done with.
-    spent: Spent,
-    /// The directory that we were started in, while we are in a mount that is kept.
-    away: Option<OwnedFd>,
-    /// `start` has said go: its end of the fifo is the only one that anybody listens to.
-    told_to_start: bool,
-}
+use state::{Child, Done, Trouble};
+pub use state::{HookPointers, Inherited};
 
 /// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::last_calls`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
     let plan = inherited.plan;
-    let mut child = Child {
-        inherited,
-        root: None,
-        root_file: None,
-        dir: None,
-        procfs: None,
-        empty_dir: None,
-        null: None,
-        next_hook: 0,
-        umask: 0,
-        joined: 0,
-        asked: None,
-        of_joined: [None, None],
-        said: None,
-        unshared: false,
-        clones_with_attributes: true,
-        spent: Spent::default(),
-        away: None,
-        told_to_start: false,
-    };
+    let mut child = Child::new(inherited);
     child.inherited.started.start(0, 1);
     child.protect();
     for (index, op) in plan.setup.iter().enumerate() {
@@ -169,27 +46,6 @@ pub fn run(inherited: Inherited<'_>) -> ! {
         child.last(index, op).unwrap_or_else(|trouble| child.fail(index, &trouble));
     }
     process::exit(255)
-}
-
-/// Descriptors that are done with, to be closed together: while their numbers are low, for the caller's limit may be 32.
-#[derive(Default)]
-struct Spent {
-    files: [Option<OwnedFd>; 8],
-    count: usize,
-}
-
-impl Spent {
-    const HIGH: RawFd = 24;
-
-    fn add(&mut self, file: OwnedFd) {
-        let high = file.as_raw_fd() >= Self::HIGH;
-        self.files[self.count] = Some(file);
-        self.count += 1;
-        if high || self.count == self.files.len() {
-            fs::close_all(&mut self.files);
-            self.count = 0;
-        }
-    }
 }
 
 impl<'a> Child<'a> {
@@ -237,14 +93,6 @@ impl<'a> Child<'a> {
             None => wire::send_bytes(self.inherited.wire.as_fd(), record),
         };
         process::exit(255)
-    }
-
-    fn root(&self) -> Result<BorrowedFd<'_>, Trouble> {
-        self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EBADF.into())
-    }
-
-    fn dir(&self) -> Result<BorrowedFd<'_>, Trouble> {
-        self.dir.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EBADF.into())
     }
 
     fn setup(&mut self, op: &SetupOp) -> Done {
@@ -434,17 +282,6 @@ impl<'a> Child<'a> {
     }
 
     /// A tree that the parent cloned.
-    fn tree(&self, source: &MountSource) -> Result<OwnedFd, Trouble> {
-        let tree = match source {
-            MountSource::Path(_) => None,
-            MountSource::Tree(index) => self.inherited.trees.get(*index),
-            MountSource::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
-            MountSource::Asked => self.asked.as_ref(),
-            MountSource::OfJoined(made) => self.of_joined.get(*made as usize).and_then(Option::as_ref),
-        };
-        Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
-    }
-
     fn become_root(&self) -> Done {
         cred::set_gid(0)?;
         cred::set_uid(0)?;
@@ -504,30 +341,5 @@ fn keyring() -> Done {
     match process::new_session_keyring() {
         Err(Errno::ENOSYS) => Ok(()),
         result => Ok(result?),
-    }
-}
-
-/// Mounts a proc file system of our own, detached: nobody else can put anything on it (CVE-2025-52881).
-fn private_procfs() -> Result<OwnedFd, Trouble> {
-    let made = mount::fs_open(c"proc").and_then(|context| {
-        mount::fs_create(context.as_fd())?;
-        mount::fs_mount(context.as_fd(), 0)
-    });
-    match made {
-        // The pid namespace belongs to a user namespace above ours, as with an ordinary user's `--pid host`.
-        Err(Errno::EPERM) => mounted_procfs(),
-        made => Ok(made?),
-    }
-}
-
-/// The proc that is mounted: really a proc, and its root. What is below is opened without crossing a mount.
-fn mounted_procfs() -> Result<OwnedFd, Trouble> {
-    /// PROC_ROOT_INO of include/linux/proc_fs.h
-    const ROOT: libc::ino_t = 1;
-    let place = fs::open(fs::CWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
-    if fs::fs_magic(place.as_fd())? == libc::PROC_SUPER_MAGIC && fs::stat(place.as_fd())?.st_ino == ROOT {
-        Ok(place)
-    } else {
-        Err(Errno::EPERM.into())
     }
 }

@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::copy;
 use super::root::depth;
-use super::{Child, Done, Trouble, copy};
+use super::state::{Child, Done, Trouble};
 use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, Reach, TmpfsMode, What};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};

@@ -10,12 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::mounts::explain;
-use super::{Child, Done, Trouble};
+use super::state::{Child, Done, Trouble};
 use crate::plan::op::OverlayOp;
+use crate::plan::rootfs::overlay::MAX_LOWER;
 use crate::sys::{fs, mount, process};
 
-/// Of the layers below: the root is the first. One more than `plan::rootfs::overlay::MAX_LOWER`.
-const LAYERS: [&CStr; 9] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"];
+/// Of the layers below: the root is the first.
+const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"];
 /// Where a directory that stays is attached.
 const KEPT: &CStr = c"kept";
 const UPPER: &CStr = c"upper";

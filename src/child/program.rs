@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use super::{Child, Done, Trouble};
+use super::state::{Child, Done, Trouble};
 use crate::proc::passwd::home_of;
 use crate::sys::cred::CapMasks;
 use crate::sys::path::resolve;

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::root::empty_directory;
-use super::{Child, Done, Trouble};
+use super::state::{Child, Done, Trouble};
 use crate::proc::mountinfo;
 use crate::sys::{fs, mount};
 

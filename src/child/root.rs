@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Child, Done, Trouble, private_procfs};
+use super::state::{Child, Done, Trouble, private_procfs};
 use crate::plan::op::{Below, Enter, Label, Leads, MountSource, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::devices::empty_file;
 use super::root::verified_null;
-use super::{Child, Done, Trouble};
+use super::state::{Child, Done, Trouble};
 use crate::plan::op::{ConsoleNode, Terminal};
 use crate::sys::path::resolve;
 use crate::sys::{fs, mount, socket, tty};

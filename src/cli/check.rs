@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::CheckArgs;
+use super::output;
 use super::put::Format;
-use super::{VERSION, output};
+use super::version::VERSION;
 use crate::container::options::Global;
 use crate::container::{self, Misfit, Severity};
 use crate::error::Result;

@@ -111,7 +111,7 @@ fn finder() -> String {
         for (place, positional) in row.positionals.iter().enumerate() {
             let pattern = match positional.arity {
                 Arity::One | Arity::Optional => format!("'{} {place}'", row.name),
-                Arity::Several | Arity::Rest | Arity::Command => format!("'{} '*", row.name),
+                Arity::Several | Arity::Remainder | Arity::Command => format!("'{} '*", row.name),
             };
             places += &branch(&pattern, &fits(row, positional));
         }
@@ -259,7 +259,7 @@ complete -c brisk -f
         text += &format!("complete -c brisk -n '__brisk_at help 0 0' -a {} -d '{about}'\n", row.name);
         for (place, positional) in row.positionals.iter().enumerate() {
             let last =
-                if matches!(positional.arity, Arity::Several | Arity::Rest | Arity::Command) { 99 } else { place };
+                if matches!(positional.arity, Arity::Several | Arity::Remainder | Arity::Command) { 99 } else { place };
             let when = format!("'__brisk_at {} {place} {last}'", row.name);
             text += &match fits(row, positional) {
                 Fits::Anything => continue,

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{COMMIT, SPEC_VERSION, VERSION};
+use super::version::{COMMIT, SPEC_VERSION, VERSION};
 use crate::plan::process::{caps, memory_policy};
 use crate::plan::rootfs::options;
 use crate::plan::{namespace, seccomp};

@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 use super::args::GlobalFlags;
 use super::log;
 use super::put::{
-    Among, AtLeastOne, AtMost, Bind, Cpus, Format, Given, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult,
-    ROOTLESS, Size, SomeBytes, Tmpfs, Word, Yes,
+    Among, AtLeastOne, AtMost, Bind, Cpus, Format, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult, ROOTLESS,
+    Size, SomeBytes, Tmpfs, WhetherGiven, Word, Yes,
 };
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
@@ -218,7 +218,7 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(job.exit_codes), Exec(job.exit_codes);
     // exec.
     "process" 'p', FILE, "take the process from this process.json": Exec(process);
-    "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal": Exec(o => Given(&mut o.tty));
+    "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal": Exec(o => WhetherGiven(&mut o.tty));
     "cwd", DIR, "working directory in the container": Exec(cwd);
     "env" 'e', FlagValue::Many("NAME=VALUE"), "add an environment variable": Exec(env);
     "user" 'u', FlagValue::One("UID[:GID]"), "user and group id": Exec(user);

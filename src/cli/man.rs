@@ -4,7 +4,7 @@
 use super::flags::{self, Flag, FlagValue};
 use super::manual::{self, Manual};
 use super::verbs::{Arity, Group, Positional, VERBS, Verb, VerbRow};
-use super::{SPEC_VERSION, VERSION};
+use super::version::{SPEC_VERSION, VERSION};
 
 /// File names and texts of all pages.
 pub fn pages() -> Vec<(String, String)> {
@@ -118,7 +118,7 @@ fn usage(positional: &Positional) -> String {
         Arity::One => name,
         Arity::Optional => format!("[{name}]"),
         Arity::Several => format!("{name}..."),
-        Arity::Rest => format!("[{name}...]"),
+        Arity::Remainder => format!("[{name}...]"),
         Arity::Command => format!("[\\-\\- {name}...]"),
     }
 }

@@ -18,47 +18,28 @@ pub mod plan;
 pub mod put;
 pub mod scan;
 pub mod verbs;
+mod version;
 
 use std::ffi::OsString;
 
 use log::{Level, Log};
-use verbs::{Request, Verb};
+use verbs::Verb;
+
+pub use scan::Parsed;
+pub use version::{COMMIT, VERSION};
 
 use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
-use crate::spec::VERSION as SPEC_VERSION;
 use crate::state::{Caller, StateRoot};
 use crate::sys::process;
-
-/// The version of brisk.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit brisk was built from; set by the Makefile.
-pub const COMMIT: &str = match option_env!("BRISK_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
 
 /// Exit status where there is no command.
 const FAILURE: u8 = 1;
 
-/// A parsed command line.
-#[derive(Debug)]
-pub enum Parsed {
-    /// Print this and end.
-    Text(String),
-    /// Do this.
-    Request(args::GlobalFlags, Box<Request>),
-}
-
 /// Parses argv without the program's name.
 pub fn parse(argv: &[OsString]) -> Result<Parsed> {
     scan::head(argv).parse()
-}
-
-/// What `--version` prints.
-fn version() -> String {
-    format!("brisk version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")
 }
 
 /// The whole program; its exit status.

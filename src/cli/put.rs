@@ -41,9 +41,9 @@ impl Put for &mut bool {
 }
 
 /// A switch that may have a value, which means nothing: `--tty=/dev/pts/0`.
-pub struct Given<'a>(pub &'a mut bool);
+pub struct WhetherGiven<'a>(pub &'a mut bool);
 
-impl Put for Given<'_> {
+impl Put for WhetherGiven<'_> {
     fn put(self, _: &OsStr) -> PutResult {
         *self.0 = true;
         Ok(())

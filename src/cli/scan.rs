@@ -12,11 +12,20 @@ use std::path::Path;
 use super::args::GlobalFlags;
 use super::flags::{AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
-use super::{Parsed, help, version};
+use super::{help, version};
 use crate::container::options::Create;
 use crate::container::outline::{Outline, OverlayChoice};
 use crate::error::{Error, Result, Stage, nearest};
 use crate::state::check_id;
+
+/// A parsed command line.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Print this and end.
+    Text(String),
+    /// Do this.
+    Request(GlobalFlags, Box<Request>),
+}
 
 /// A command line up to its command.
 #[derive(Debug)]
@@ -58,7 +67,7 @@ impl Head<'_> {
             return Err(error);
         }
         if self.global.version && !self.asks_help {
-            return Ok(Parsed::Text(version()));
+            return Ok(Parsed::Text(version::text()));
         }
         let Some(name) = self.command.filter(|_| !self.asks_help) else {
             return Ok(Parsed::Text(help::text(None)));
@@ -103,7 +112,7 @@ fn place(verb: Verb, given: &[&OsStr], before: usize, request: &mut Request) -> 
     for positional in verb.row().positionals {
         let most = match positional.arity {
             Arity::One | Arity::Optional => 1,
-            Arity::Several | Arity::Rest => usize::MAX,
+            Arity::Several | Arity::Remainder => usize::MAX,
             Arity::Command if given.clone().next().is_some_and(|(at, _)| at < before) => 0,
             Arity::Command => usize::MAX,
         };

@@ -22,7 +22,7 @@ pub enum Arity {
     /// One or more.
     Several,
     /// Everything that is left, taken as it is: flags in it belong to somebody else.
-    Rest,
+    Remainder,
     /// What stands after `--`, if anything does.
     Command,
 }
@@ -178,7 +178,7 @@ verbs! {
     Events(EventsArgs) "events", Look, "print statistics and out-of-memory events as JSON lines",
         [id(set!(Events(id)))] = EventsArgs { interval: INTERVAL, ..EventsArgs::default() };
     Exec(Exec) "exec", Inside, "run one more process in a running container",
-        [id(set!(Exec(id))), argument("COMMAND", Arity::Rest, "the program and its arguments", set!(Exec(args)))]
+        [id(set!(Exec(id))), argument("COMMAND", Arity::Remainder, "the program and its arguments", set!(Exec(args)))]
         = Exec::default();
     Features(()) "features", Tools, "print what this runtime supports as JSON", [] = ();
     Kill(Kill) "kill", Life, "send a signal to a container's first process",
@@ -193,7 +193,7 @@ verbs! {
         = MountsArgs::default();
     Pause(String) "pause", Change, "freeze all processes of a container", [id(set!(Pause()))] = String::new();
     Ps(PsArgs) "ps", Look, "show the processes of a container",
-        [id(set!(Ps(id))), argument("OPTIONS", Arity::Rest, "options of ps(1) (default: -ef)", set!(Ps(options)))]
+        [id(set!(Ps(id))), argument("OPTIONS", Arity::Remainder, "options of ps(1) (default: -ef)", set!(Ps(options)))]
         = PsArgs::default();
     Restore(Restore) "restore", Change, "restore a container from a checkpoint",
         [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() };
@@ -243,7 +243,7 @@ impl Verb {
 
     /// Whether flags end at the first positional argument, because what follows is for another program.
     pub fn passes_the_rest_on(self) -> bool {
-        self.row().positionals.iter().any(|positional| positional.arity == Arity::Rest)
+        self.row().positionals.iter().any(|positional| positional.arity == Arity::Remainder)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
 use crate::spec::annotations::{self, Trust};
+use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
@@ -97,14 +98,21 @@ impl Bundle {
         Ok(Bundle { dir: dir.to_owned(), text, spec, warnings })
     }
 
-    /// Gives an ordinary user's bundle its user namespace. The copy that `exec` and others read gets it too.
+    /// Gives an ordinary user's bundle its user namespace.
     fn fit(&mut self, host: &Host) -> Result<()> {
-        if rootless::adapt(&mut self.spec, host)? == Changed::No {
+        self.change(|spec| rootless::adapt(spec, host))
+    }
+
+    /// Changes what config.json says, as if it had been written there: it is looked at again, and the copy that `exec` and
+    /// others read has the change, too.
+    fn change(&mut self, change: impl Fn(&mut Spec) -> Result<Changed>) -> Result<()> {
+        if change(&mut self.spec)? == Changed::No {
             return Ok(());
         }
+        validate(&self.spec)?;
         // From the text: the environment was added to the values meanwhile.
         let mut copy: Spec = spec::parse(&self.text, "config.json")?;
-        rootless::adapt(&mut copy, host)?;
+        change(&mut copy)?;
         self.text = serde_json::to_vec(&copy).at(Stage::State, || "describe the bundle")?;
         Ok(())
     }

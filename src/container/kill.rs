@@ -3,8 +3,8 @@
 use super::lookup::not_running;
 use super::options::{Global, Kill};
 use super::{Container, select, signal};
-use crate::cgroup::Depth;
 use crate::error::Result;
+use crate::plan::op::Reach;
 use crate::state::{Life, PidNamespace};
 
 /// Whom a signal goes to.
@@ -28,7 +28,7 @@ fn one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
     let outlived = container.record.pid_namespace == PidNamespace::Shared && signal == libc::SIGKILL;
     if whom == Whom::Everyone || outlived {
         if let Some(cgroup) =
-            cgroup.as_ref().filter(|cgroup| cgroup.pids(Depth::Tree).is_ok_and(|pids| !pids.is_empty()))
+            cgroup.as_ref().filter(|cgroup| cgroup.pids(Reach::Tree).is_ok_and(|pids| !pids.is_empty()))
         {
             return cgroup.kill(signal);
         }

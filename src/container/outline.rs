@@ -128,11 +128,11 @@ pub fn file(outline: &Outline) -> Result<Vec<u8>> {
     apply(&mut spec, outline)?;
     spec.annotations.extend(outline.overlay.annotations()?);
     let text = serde_json::to_vec(&spec).at(Stage::Bundle, || "describe the bundle")?;
-    Ok(spread(&text))
+    Ok(indented(&text))
 }
 
 /// JSON over several lines, with tabs. (serde_json could do that with another copy of all of its code for the types.)
-fn spread(text: &[u8]) -> Vec<u8> {
+fn indented(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(2 * text.len());
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     let line = |out: &mut Vec<u8>, depth: usize| {
@@ -343,6 +343,6 @@ mod tests {
     fn json_is_spread_as_the_template_is() {
         let value = r#"{"a":[],"b":{},"c":[{"d":"x,\\\":[{}]\\\\","e":1},true],"f":null}"#;
         let lines = "{\n\t\"a\": [],\n\t\"b\": {},\n\t\"c\": [\n\t\t{\n\t\t\t\"d\": \"x,\\\\\\\":[{}]\\\\\\\\\",\n\t\t\t\"e\": 1\n\t\t},\n\t\ttrue\n\t],\n\t\"f\": null\n}\n";
-        assert_eq!(String::from_utf8(spread(value.as_bytes())).unwrap(), lines);
+        assert_eq!(String::from_utf8(indented(value.as_bytes())).unwrap(), lines);
     }
 }

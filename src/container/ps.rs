@@ -10,9 +10,9 @@ use nix::errno::Errno;
 
 use super::Container;
 use super::options::Global;
-use crate::cgroup::Depth;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::sub_ids::find_program;
+use crate::plan::op::Reach;
 use crate::state::{PidNamespace, Status};
 use crate::sys::process;
 
@@ -24,7 +24,7 @@ pub fn pids(global: &Global, id: &str) -> Result<Vec<i32>> {
     }
     container.must_run()?;
     let mut pids = match container.cgroup()? {
-        Some(cgroup) => cgroup.pids(Depth::Tree)?,
+        Some(cgroup) => cgroup.pids(Reach::Tree)?,
         None => without_cgroup(&container)?,
     };
     pids.sort_unstable();

@@ -9,12 +9,13 @@ use crate::plan::step::Step;
 pub(super) fn lines(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     for step in &plan.steps {
-        match step {
-            Step::Clone { .. } => lines.push(format!("nsexec container setup: {step}")),
-            Step::Affinity(mask) if mask.iter().any(|word| *word != u64::MAX) => {
-                lines.push(format!("nsexec: affinity: {}", hexadecimal(mask)));
-            }
-            _ => {}
+        if let Step::Clone { .. } = step {
+            lines.push(format!("nsexec container setup: {step}"));
+        }
+        if let Step::Affinity(mask) = step
+            && mask.iter().any(|word| *word != u64::MAX)
+        {
+            lines.push(format!("nsexec: affinity: {}", hexadecimal(mask)));
         }
     }
     lines.push(format!("child process in init(): {} operations", plan.child_ops().count()));

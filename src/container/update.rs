@@ -7,7 +7,7 @@ use super::freeze::locked;
 use super::lookup::not_running;
 use super::options::{Global, Update};
 use crate::cgroup::rdt::{self as groups, Rdt};
-use crate::cgroup::{Admission, Applied, Cgroup, Depth, Planned};
+use crate::cgroup::{Admission, Applied, Cgroup, Planned};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::rdt;
@@ -15,6 +15,7 @@ use crate::plan::cgroup::rdt::RdtPlan;
 use crate::plan::cgroup::update;
 use crate::plan::cgroup::update::{DeviceRules, UpdatePlan};
 use crate::plan::cgroup::{Privilege, Write};
+use crate::plan::op::Reach;
 use crate::plan::systemd::{self, Property};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
@@ -228,7 +229,7 @@ fn write(changes: &[Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -
         if let Some(rdt) = &change.rdt {
             done.push(AppliedPart::Schemata(index));
             match &rdt.made {
-                Some((root, plan)) => Rdt::create(root, plan)?.take_in(&change.cgroup.pids(Depth::Tree)?)?,
+                Some((root, plan)) => Rdt::create(root, plan)?.take_in(&change.cgroup.pids(Reach::Tree)?)?,
                 None => rdt.group.write_schemata(&rdt.after)?,
             }
         }

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Deed, Stage};
+use super::kinds::{Deed, Stage};
 
 const TOO_MANY_NAMESPACES: &str =
     "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";

@@ -4,8 +4,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 
+use nix::errno::Errno;
+
 use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::sub_ids::find_program;
 use crate::plan::op::Reach;
 use crate::plan::step::MapWriter;
 use crate::sys::mount::{self, RECURSIVE};
@@ -42,13 +45,11 @@ fn put(pid: i32, file: &str, text: &str) -> Result<()> {
 }
 
 fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
-    // Not where we happen to be: a bundle, or a directory of somebody else's.
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-    let path = std::env::join_paths(std::env::split_paths(&path).filter(|dir| dir.is_absolute())).unwrap_or_default();
-    let mut command = Command::new(program);
-    command.env("PATH", path).arg(pid.to_string()).args(map.split_whitespace());
-    let output = process::run(command).at(Stage::Namespace, || format!("run {program}"));
-    let (status, said) = output.map_err(|error| error.with_hint("install newuidmap and newgidmap (Debian: uidmap)"))?;
+    let found = find_program(program).ok_or(Errno::ENOENT).at(Stage::Namespace, || format!("run {program}"));
+    let found = found.map_err(|error| error.with_hint("install newuidmap and newgidmap (Debian: uidmap)"))?;
+    let mut command = Command::new(found);
+    command.arg(pid.to_string()).args(map.split_whitespace());
+    let (status, said) = process::run(command).at(Stage::Namespace, || format!("run {program}"))?;
     if status.success() {
         return Ok(());
     }

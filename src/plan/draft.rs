@@ -302,9 +302,9 @@ impl Draft {
             MountSource::Late(_) => self.asked.first_mut()?.last_mut()?,
             MountSource::Asked => self.asked.last_mut()?.last_mut()?,
             MountSource::Tree(_) => {
-                return self.before_clone.iter_mut().rev().find_map(|step| match step {
-                    Step::CloneTree { id_map, .. } => Some(id_map),
-                    _ => None,
+                return self.before_clone.iter_mut().rev().find_map(|step| {
+                    let Step::CloneTree { id_map, .. } = step else { return None };
+                    Some(id_map)
                 });
             }
             MountSource::Path(_) | MountSource::OfJoined(_) => return None,

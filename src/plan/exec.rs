@@ -122,11 +122,11 @@ fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Ve
         back: ComeBack::May,
         time_offsets: None,
     }];
-    let spread = initial.is_none().then_some(Step::LeaveCpu);
+    let leave_cpu = initial.is_none().then_some(Step::LeaveCpu);
     steps.extend(initial.map(Step::Affinity));
     match options.entry.remaining {
         Remaining::Nothing => {}
-        Remaining::ChildJoins => steps.extend(spread.into_iter().chain([Step::OfferCgroup])),
+        Remaining::ChildJoins => steps.extend(leave_cpu.into_iter().chain([Step::OfferCgroup])),
         Remaining::ParentMoves => steps.push(Step::AttachCgroup),
     }
     steps.push(last.map_or_else(process::any_cpu, Step::Affinity));

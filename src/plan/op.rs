@@ -70,12 +70,12 @@ impl OfJoined {
     }
 }
 
-/// How far a mount operation reaches.
+/// How far something reaches in a tree of mounts or cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// One mount.
+    /// The one that is named.
     One,
-    /// The mount and all below it.
+    /// It and all below it.
     Tree,
 }
 

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
+use super::cgroup::files::CPUSET_CPUS;
 use super::deed::deed;
 use super::op::{
     ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, Reach, Refusal, SetupOp, TmpfsMode, What,
@@ -434,23 +435,23 @@ impl Plan {
     }
 
     fn limits_cpus(&self) -> bool {
-        self.cgroup.as_ref().is_some_and(|cgroup| cgroup.writes.iter().any(|write| write.file == "cpuset.cpus"))
+        self.cgroup.as_ref().is_some_and(|cgroup| cgroup.writes.iter().any(|write| write.file == CPUSET_CPUS.name))
     }
 
     /// What a bind of the child's has the parent take: as the plan names it, and its path on the host.
     fn taken(&self, index: usize, op: &ChildOp<'_>) -> Option<(String, String)> {
         let ChildOp::Setup(SetupOp::Mount(mount)) = op else { return None };
         let What::Bind { source, .. } = &mount.what else { return None };
-        let mut asked = self.steps.iter().filter_map(|step| match step {
-            Step::TakeFromHost(objects) => Some(objects),
-            _ => None,
+        let mut asked = self.steps.iter().filter_map(|step| {
+            let Step::TakeFromHost(objects) = step else { return None };
+            Some(objects)
         });
         let object = match source {
             MountSource::Path(_) | MountSource::OfJoined(_) => return None,
             MountSource::Tree(number) => {
-                let mut trees = self.steps.iter().filter_map(|step| match step {
-                    Step::CloneTree { path, .. } => Some(path),
-                    _ => None,
+                let mut trees = self.steps.iter().filter_map(|step| {
+                    let Step::CloneTree { path, .. } = step else { return None };
+                    Some(path)
                 });
                 return Some((source_text(source), lossy(trees.nth(*number)?).into_owned()));
             }

@@ -52,7 +52,7 @@ fn is_initial(uid_map: &str) -> bool {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    Given,
+    Flag,
     Default,
     RuntimeDir,
 }
@@ -77,7 +77,7 @@ impl StateRoot {
             if path == Path::new("/") {
                 return Err(Error::new(Stage::Args, "--root must not be /"));
             }
-            return Ok(StateRoot { path, origin: Origin::Given });
+            return Ok(StateRoot { path, origin: Origin::Flag });
         }
         match who.runtime_dir.as_deref().filter(|dir| Path::new(dir).is_absolute() && !who.real_root) {
             Some(dir) => Ok(StateRoot { path: Path::new(dir).join("brisk"), origin: Origin::RuntimeDir }),
@@ -123,7 +123,7 @@ impl StateRoot {
             let error = Error::errno(Stage::State, format!("{verb} {}", self.path.display()), errno);
             match self.origin {
                 Origin::Default => error.with_hint("an ordinary user needs XDG_RUNTIME_DIR, or --root DIR"),
-                Origin::Given | Origin::RuntimeDir => error,
+                Origin::Flag | Origin::RuntimeDir => error,
             }
         };
         match open_dir(&self.path) {
@@ -142,7 +142,7 @@ impl StateRoot {
     /// The names of all containers, sorted. The usual root may not exist yet; one that the caller names does.
     pub fn ids(&self) -> Result<Vec<String>> {
         let dir = match self.open() {
-            Err(error) if error.root_errno() == Some(Errno::ENOENT) && self.origin != Origin::Given => {
+            Err(error) if error.root_errno() == Some(Errno::ENOENT) && self.origin != Origin::Flag => {
                 return Ok(Vec::new());
             }
             result => result?,

@@ -72,7 +72,7 @@ fn v2(cpu: &Cpu, out: &mut Limits) -> Result<()> {
     }
     let quota = cpu.quota.filter(|q| *q != 0);
     if quota.is_some() || set(cpu.period).is_some() {
-        let quota = quota.filter(|q| *q > 0).map_or("max".to_owned(), |q| q.to_string());
+        let quota = files::CPU_MAX.text(quota.unwrap_or(-1));
         out.put(&files::CPU_MAX, format!("{quota} {}", set(cpu.period).unwrap_or(DEFAULT_PERIOD)));
     }
     if let Some(burst) = cpu.burst {

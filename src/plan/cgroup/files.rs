@@ -10,8 +10,6 @@ pub struct LimitFile {
     pub name: &'static str,
     /// The version that has it; none where both do.
     pub version: Option<Version>,
-    /// What its number counts.
-    pub unit: ValueUnit,
     /// Where config.json has the value, below linux.resources: object and key.
     pub field: Option<&'static str>,
     /// What 0 means there.
@@ -28,25 +26,6 @@ pub struct LimitFile {
     pub used: Option<&'static str>,
     /// What the kernel takes, where it refuses a value and does not say why.
     pub advice: Option<&'static str>,
-}
-
-/// What a number counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum ValueUnit {
-    Bytes,
-    /// Bytes or operations in a second.
-    Rate,
-    Microseconds,
-    Tasks,
-    Weight,
-    Percent,
-    /// 0 or 1.
-    Flag,
-    /// Numbers of CPUs or memory nodes.
-    List,
-    /// Something else with a name, a device or a resource.
-    Other,
 }
 
 /// What 0 means in config.json.
@@ -118,11 +97,10 @@ mod advice {
 }
 
 impl LimitFile {
-    const fn new(name: &'static str, version: Option<Version>, unit: ValueUnit) -> LimitFile {
+    const fn new(name: &'static str, version: Option<Version>) -> LimitFile {
         LimitFile {
             name,
             version,
-            unit,
             field: None,
             zero: Zero::Itself,
             unlimited: None,
@@ -171,6 +149,14 @@ impl LimitFile {
         self.name.split_once('.').map_or(self.name, |(controller, _)| controller)
     }
 
+    /// The text of a number of config.json, where what is negative is no limit.
+    pub fn text(&self, number: i64) -> String {
+        match self.unlimited.filter(|_| number < 0) {
+            Some(unlimited) => unlimited.to_owned(),
+            None => number.to_string(),
+        }
+    }
+
     /// The name with this size of huge pages in it.
     pub fn sized(&self, size: &str) -> String {
         self.name.replacen('*', size, 1)
@@ -194,10 +180,10 @@ pub fn find(name: &str) -> Option<&'static LimitFile> {
 }
 
 macro_rules! files {
-    ($($id:ident = $version:ident $name:literal $unit:ident $([$($known:tt)+])?;)+) => {
+    ($($id:ident = $version:ident $name:literal $([$($known:tt)+])?;)+) => {
         $(
             #[doc = concat!("`", $name, "`")]
-            pub const $id: LimitFile = LimitFile::new($name, $version, ValueUnit::$unit) $($($known)+)?;
+            pub const $id: LimitFile = LimitFile::new($name, $version) $($($known)+)?;
         )+
 
         /// All of them.
@@ -214,84 +200,84 @@ use UnitProperty::{Mask, Number};
 use Zero::{Itself, One, Unset};
 
 files! {
-    PIDS_MAX = BOTH "pids.max" Tasks
+    PIDS_MAX = BOTH "pids.max"
         [.field("pids/limit", One).unlimited("max").property(Number("TasksMax"))
          .capacity(Capacity::Pids, Some("pids.current"))];
 
-    MEMORY_LIMIT = V1 "memory.limit_in_bytes" Bytes
+    MEMORY_LIMIT = V1 "memory.limit_in_bytes"
         [.field("memory/limit", Unset).unlimited("-1").property(Number("MemoryLimit"))
          .capacity(Capacity::Memory, Some("memory.usage_in_bytes"))];
-    MEMSW_LIMIT = V1 "memory.memsw.limit_in_bytes" Bytes
+    MEMSW_LIMIT = V1 "memory.memsw.limit_in_bytes"
         [.field("memory/swap", Unset).unlimited("-1")
          .capacity(Capacity::MemoryAndSwap, Some("memory.memsw.usage_in_bytes"))];
-    SOFT_LIMIT = V1 "memory.soft_limit_in_bytes" Bytes [.field("memory/reservation", Unset).unlimited("-1")];
-    KMEM_TCP_LIMIT = V1 "memory.kmem.tcp.limit_in_bytes" Bytes
+    SOFT_LIMIT = V1 "memory.soft_limit_in_bytes" [.field("memory/reservation", Unset).unlimited("-1")];
+    KMEM_TCP_LIMIT = V1 "memory.kmem.tcp.limit_in_bytes"
         [.field("memory/kernelTCP", Unset).unlimited("-1")];
-    OOM_CONTROL = V1 "memory.oom_control" Flag
+    OOM_CONTROL = V1 "memory.oom_control"
         [.field("memory/disableOOMKiller", Itself).shape(Line("oom_kill_disable"))];
-    SWAPPINESS = V1 "memory.swappiness" Percent [.field("memory/swappiness", Itself).advice(advice::PERCENT)];
+    SWAPPINESS = V1 "memory.swappiness" [.field("memory/swappiness", Itself).advice(advice::PERCENT)];
 
-    MEMORY_MIN = V2 "memory.min" Bytes [.unlimited("max").property(Number("MemoryMin"))];
-    MEMORY_LOW = V2 "memory.low" Bytes
+    MEMORY_MIN = V2 "memory.min" [.unlimited("max").property(Number("MemoryMin"))];
+    MEMORY_LOW = V2 "memory.low"
         [.field("memory/reservation", Unset).unlimited("max").property(Number("MemoryLow"))];
-    MEMORY_HIGH = V2 "memory.high" Bytes [.unlimited("max").property(Number("MemoryHigh"))];
-    MEMORY_MAX = V2 "memory.max" Bytes
+    MEMORY_HIGH = V2 "memory.high" [.unlimited("max").property(Number("MemoryHigh"))];
+    MEMORY_MAX = V2 "memory.max"
         [.field("memory/limit", Unset).unlimited("max").property(Number("MemoryMax"))
          .capacity(Capacity::Memory, Some("memory.current"))];
-    SWAP_MAX = V2 "memory.swap.max" Bytes
+    SWAP_MAX = V2 "memory.swap.max"
         [.field("memory/swap", Unset).unlimited("max").property(Number("MemorySwapMax"))];
-    ZSWAP_MAX = V2 "memory.zswap.max" Bytes [.unlimited("max").property(Number("MemoryZSwapMax"))];
-    OOM_GROUP = V2 "memory.oom.group" Flag [.property(UnitProperty::OomPolicy)];
+    ZSWAP_MAX = V2 "memory.zswap.max" [.unlimited("max").property(Number("MemoryZSwapMax"))];
+    OOM_GROUP = V2 "memory.oom.group" [.property(UnitProperty::OomPolicy)];
 
-    CPU_SHARES = V1 "cpu.shares" Weight [.field("cpu/shares", Unset).property(Number("CPUShares"))];
-    CFS_PERIOD = V1 "cpu.cfs_period_us" Microseconds
+    CPU_SHARES = V1 "cpu.shares" [.field("cpu/shares", Unset).property(Number("CPUShares"))];
+    CFS_PERIOD = V1 "cpu.cfs_period_us"
         [.field("cpu/period", Unset).property(UnitProperty::Bandwidth).advice(advice::BANDWIDTH)];
-    CFS_QUOTA = V1 "cpu.cfs_quota_us" Microseconds
+    CFS_QUOTA = V1 "cpu.cfs_quota_us"
         [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).advice(advice::BANDWIDTH)];
-    CFS_BURST = V1 "cpu.cfs_burst_us" Microseconds [.field("cpu/burst", Itself)];
-    RT_PERIOD = V1 "cpu.rt_period_us" Microseconds [.field("cpu/realtimePeriod", Unset).advice(advice::REAL_TIME)];
-    RT_RUNTIME = V1 "cpu.rt_runtime_us" Microseconds [.field("cpu/realtimeRuntime", Unset).unlimited("-1").advice(advice::REAL_TIME)];
-    CPU_WEIGHT = V2 "cpu.weight" Weight [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
-    CPU_MAX = V2 "cpu.max" Microseconds
+    CFS_BURST = V1 "cpu.cfs_burst_us" [.field("cpu/burst", Itself)];
+    RT_PERIOD = V1 "cpu.rt_period_us" [.field("cpu/realtimePeriod", Unset).advice(advice::REAL_TIME)];
+    RT_RUNTIME = V1 "cpu.rt_runtime_us" [.field("cpu/realtimeRuntime", Unset).unlimited("-1").advice(advice::REAL_TIME)];
+    CPU_WEIGHT = V2 "cpu.weight" [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
+    CPU_MAX = V2 "cpu.max"
         [.field("cpu/quota", Unset).unlimited("max").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).advice(advice::BANDWIDTH)];
-    CPU_MAX_BURST = V2 "cpu.max.burst" Microseconds [.field("cpu/burst", Itself)];
-    CPU_IDLE = BOTH "cpu.idle" Flag [.field("cpu/idle", Itself).property(UnitProperty::Idle)];
+    CPU_MAX_BURST = V2 "cpu.max.burst" [.field("cpu/burst", Itself)];
+    CPU_IDLE = BOTH "cpu.idle" [.field("cpu/idle", Itself).property(UnitProperty::Idle)];
 
-    CPUSET_CPUS = BOTH "cpuset.cpus" List [.field("cpu/cpus", Itself).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
-    CPUSET_MEMS = BOTH "cpuset.mems" List [.field("cpu/mems", Itself).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
+    CPUSET_CPUS = BOTH "cpuset.cpus" [.field("cpu/cpus", Itself).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
+    CPUSET_MEMS = BOTH "cpuset.mems" [.field("cpu/mems", Itself).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
 
-    BLKIO_WEIGHT = V1 "blkio.weight" Weight
+    BLKIO_WEIGHT = V1 "blkio.weight"
         [.field("blockIO/weight", Unset).property(Number("BlockIOWeight")).advice(advice::WEIGHTS)];
-    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" Weight [.field("blockIO/weight", Unset).advice(advice::WEIGHTS)];
-    BLKIO_LEAF_WEIGHT = V1 "blkio.leaf_weight" Weight [.field("blockIO/leafWeight", Unset)];
-    BLKIO_WEIGHT_DEVICE = V1 "blkio.weight_device" Weight [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
-    BLKIO_BFQ_WEIGHT_DEVICE = V1 "blkio.bfq.weight_device" Weight
+    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" [.field("blockIO/weight", Unset).advice(advice::WEIGHTS)];
+    BLKIO_LEAF_WEIGHT = V1 "blkio.leaf_weight" [.field("blockIO/leafWeight", Unset)];
+    BLKIO_WEIGHT_DEVICE = V1 "blkio.weight_device" [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
+    BLKIO_BFQ_WEIGHT_DEVICE = V1 "blkio.bfq.weight_device"
         [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
-    BLKIO_LEAF_WEIGHT_DEVICE = V1 "blkio.leaf_weight_device" Weight
+    BLKIO_LEAF_WEIGHT_DEVICE = V1 "blkio.leaf_weight_device"
         [.field("weightDevice/leafWeight", Unset).shape(Keyed("0"))];
-    BLKIO_READ_BPS = V1 "blkio.throttle.read_bps_device" Rate [.shape(Keyed("0"))];
-    BLKIO_WRITE_BPS = V1 "blkio.throttle.write_bps_device" Rate [.shape(Keyed("0"))];
-    BLKIO_READ_IOPS = V1 "blkio.throttle.read_iops_device" Rate [.shape(Keyed("0"))];
-    BLKIO_WRITE_IOPS = V1 "blkio.throttle.write_iops_device" Rate [.shape(Keyed("0"))];
-    IO_WEIGHT = V2 "io.weight" Weight
+    BLKIO_READ_BPS = V1 "blkio.throttle.read_bps_device" [.shape(Keyed("0"))];
+    BLKIO_WRITE_BPS = V1 "blkio.throttle.write_bps_device" [.shape(Keyed("0"))];
+    BLKIO_READ_IOPS = V1 "blkio.throttle.read_iops_device" [.shape(Keyed("0"))];
+    BLKIO_WRITE_IOPS = V1 "blkio.throttle.write_iops_device" [.shape(Keyed("0"))];
+    IO_WEIGHT = V2 "io.weight"
         [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight).advice(advice::WEIGHTS)];
-    IO_BFQ_WEIGHT = V2 "io.bfq.weight" Weight
+    IO_BFQ_WEIGHT = V2 "io.bfq.weight"
         [.field("blockIO/weight", Unset).shape(Keyed("default")).advice(advice::WEIGHTS)];
-    IO_MAX = V2 "io.max" Rate
+    IO_MAX = V2 "io.max"
         [.unlimited("max").shape(Keyed("rbps=max wbps=max riops=max wiops=max")).property(UnitProperty::IoMax)];
-    IO_LATENCY = V2 "io.latency" Microseconds [.shape(Keyed("default"))];
+    IO_LATENCY = V2 "io.latency" [.shape(Keyed("default"))];
 
-    HUGETLB_LIMIT = V1 "hugetlb.*.limit_in_bytes" Bytes;
-    HUGETLB_RSVD_LIMIT = V1 "hugetlb.*.rsvd.limit_in_bytes" Bytes;
-    HUGETLB_MAX = V2 "hugetlb.*.max" Bytes [.unlimited("max")];
-    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max" Bytes [.unlimited("max")];
+    HUGETLB_LIMIT = V1 "hugetlb.*.limit_in_bytes";
+    HUGETLB_RSVD_LIMIT = V1 "hugetlb.*.rsvd.limit_in_bytes";
+    HUGETLB_MAX = V2 "hugetlb.*.max" [.unlimited("max")];
+    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max" [.unlimited("max")];
 
-    RDMA_MAX = BOTH "rdma.max" Other [.unlimited("max").shape(Keyed("0"))];
-    NET_CLASS = V1 "net_cls.classid" Other [.field("network/classID", Unset)];
-    NET_PRIORITIES = V1 "net_prio.ifpriomap" Other [.shape(Keyed("0"))];
+    RDMA_MAX = BOTH "rdma.max" [.unlimited("max").shape(Keyed("0"))];
+    NET_CLASS = V1 "net_cls.classid" [.field("network/classID", Unset)];
+    NET_PRIORITIES = V1 "net_prio.ifpriomap" [.shape(Keyed("0"))];
 
-    MISC_MAX = V2 "misc.max" Other [.unlimited("max").shape(Keyed("0"))];
-    DMEM_MAX = V2 "dmem.max" Bytes [.unlimited("max").shape(Keyed("0"))];
-    DMEM_MIN = V2 "dmem.min" Bytes [.shape(Keyed("0"))];
-    DMEM_LOW = V2 "dmem.low" Bytes [.shape(Keyed("0"))];
+    MISC_MAX = V2 "misc.max" [.unlimited("max").shape(Keyed("0"))];
+    DMEM_MAX = V2 "dmem.max" [.unlimited("max").shape(Keyed("0"))];
+    DMEM_MIN = V2 "dmem.min" [.shape(Keyed("0"))];
+    DMEM_LOW = V2 "dmem.low" [.shape(Keyed("0"))];
 }

@@ -90,7 +90,7 @@ fn v2(block_io: &BlockIo, out: &mut Limits) {
         }
     }
     for (_, key, device) in throttles(block_io) {
-        let rate = if device.rate == 0 { "max".to_owned() } else { device.rate.to_string() };
+        let rate = if device.rate == 0 { files::IO_MAX.text(-1) } else { device.rate.to_string() };
         out.put(&files::IO_MAX, format!("{}:{} {key}={rate}", device.major, device.minor));
     }
 }

@@ -84,8 +84,8 @@ impl Gathering<'_> {
 fn pids_limit(pids: &Pids, out: &mut Limits) {
     match pids.limit {
         None => {}
-        Some(limit) if limit < 0 => out.put(&files::PIDS_MAX, "max"),
-        Some(limit) => out.put(&files::PIDS_MAX, limit.max(1)),
+        Some(0) => out.put(&files::PIDS_MAX, 1),
+        Some(limit) => out.put(&files::PIDS_MAX, files::PIDS_MAX.text(limit)),
     }
 }
 

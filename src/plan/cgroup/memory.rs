@@ -95,21 +95,17 @@ fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     // memory.swap.max does not exist without swap accounting: to lift the limit, or to forbid
     // all swap, is then what the kernel does anyway.
     match swap_max(limit, swap)? {
-        Some(max @ (-1 | 0)) => out.put_or(&files::SWAP_MAX, number(max), WhenMissing::Skip),
+        Some(max @ (-1 | 0)) => out.put_or(&files::SWAP_MAX, files::SWAP_MAX.text(max), WhenMissing::Skip),
         Some(max) => out.put(&files::SWAP_MAX, max),
         None => {}
     }
     if let Some(limit) = limit {
-        out.put(&files::MEMORY_MAX, number(limit));
+        out.put(&files::MEMORY_MAX, files::MEMORY_MAX.text(limit));
     }
     if let Some(reservation) = reservation {
-        out.put(&files::MEMORY_LOW, number(reservation));
+        out.put(&files::MEMORY_LOW, files::MEMORY_LOW.text(reservation));
     }
     Ok(())
-}
-
-fn number(value: i64) -> String {
-    if value == -1 { "max".into() } else { value.to_string() }
 }
 
 /// cgroup v2 limits swap alone; the configuration has the sum of memory and swap.

@@ -37,28 +37,23 @@ pub(super) fn settle(setup: &mut [SetupOp]) {
     // Who works in what: indices of operations.
     let mut uses: Vec<(usize, usize)> = Vec::new();
     for (index, op) in setup.iter().enumerate() {
-        match op {
-            SetupOp::Mount(mount) => {
-                let dest = mount.dest.to_bytes();
-                let inside = holder(&fresh, dest, Kind::Tmpfs);
-                uses.extend(inside.filter(|_| by_name(mount)).map(|holder| (index, holder)));
-                let stays = inside.is_some() || keeps_its_place(&fresh, mount);
-                fresh.retain(|made| !is_at_or_below(&made.dest, dest) && (stays || made.kind == Kind::Proc));
-                let room = fresh.len() < MAX_FRESH;
-                fresh.extend(kind(mount).filter(|_| room).map(|kind| Fresh { dest: dest.to_vec(), op: index, kind }));
+        if let SetupOp::Mount(mount) = op {
+            let dest = mount.dest.to_bytes();
+            let inside = holder(&fresh, dest, Kind::Tmpfs);
+            uses.extend(inside.filter(|_| by_name(mount)).map(|holder| (index, holder)));
+            let stays = inside.is_some() || keeps_its_place(&fresh, mount);
+            fresh.retain(|made| !is_at_or_below(&made.dest, dest) && (stays || made.kind == Kind::Proc));
+            let room = fresh.len() < MAX_FRESH;
+            fresh.extend(kind(mount).filter(|_| room).map(|kind| Fresh { dest: dest.to_vec(), op: index, kind }));
+        } else if let SetupOp::Mask { path, .. } | SetupOp::ReadonlyPath { path, .. } = op {
+            let path = path.to_bytes();
+            let inside = holder(&fresh, path, Kind::Proc).filter(|_| !PROC_LINKS.contains(&name(path)));
+            uses.extend(inside.map(|holder| (index, holder)));
+            if inside.is_none() && !fresh.iter().any(|made| made.kind == Kind::Sysfs && is_below(path, &made.dest)) {
+                fresh.clear();
             }
-            SetupOp::Mask { path, .. } | SetupOp::ReadonlyPath { path, .. } => {
-                let path = path.to_bytes();
-                let inside = holder(&fresh, path, Kind::Proc).filter(|_| !PROC_LINKS.contains(&name(path)));
-                uses.extend(inside.map(|holder| (index, holder)));
-                if inside.is_none() && !fresh.iter().any(|made| made.kind == Kind::Sysfs && is_below(path, &made.dest))
-                {
-                    fresh.clear();
-                }
-            }
-            // Whoever else is let in may mount what it likes.
-            SetupOp::Hook(_) | SetupOp::Sync(_) | SetupOp::Enter(_) => fresh.clear(),
-            _ => {}
+        } else if lets_in(op) {
+            fresh.clear();
         }
     }
     let mut kept = setup.iter().filter(|op| matches!(op, SetupOp::SetAttr { .. })).count();
@@ -68,11 +63,72 @@ pub(super) fn settle(setup: &mut [SetupOp]) {
             kept += 1;
             kept - 1
         });
-        match setup.get_mut(user) {
-            Some(SetupOp::Mount(mount)) => mount.within = Some(number),
-            Some(SetupOp::Mask { within, .. } | SetupOp::ReadonlyPath { within, .. }) => *within = Some(number),
-            _ => {}
+        if let Some(SetupOp::Mount(mount)) = setup.get_mut(user) {
+            mount.within = Some(number);
+        } else if let Some(SetupOp::Mask { within, .. } | SetupOp::ReadonlyPath { within, .. }) = setup.get_mut(user) {
+            *within = Some(number);
         }
+    }
+}
+
+/// Whether somebody else may have mounted after it, or the root is another one, in which nothing was made yet.
+fn lets_in(op: &SetupOp) -> bool {
+    match op {
+        SetupOp::Hook(_)
+        | SetupOp::Sync(_)
+        | SetupOp::Wait(_)
+        | SetupOp::Enter(_)
+        | SetupOp::Unmount { .. }
+        | SetupOp::Root { .. }
+        | SetupOp::RootHere(_)
+        | SetupOp::Overlay(_) => true,
+        // These mount nothing, or only on what the runtime has made itself there; the first three are looked at one by one.
+        SetupOp::Mount(_)
+        | SetupOp::Mask { .. }
+        | SetupOp::ReadonlyPath { .. }
+        | SetupOp::End
+        | SetupOp::JoinCgroup
+        | SetupOp::TakeTrees(_)
+        | SetupOp::AskForHost(_)
+        | SetupOp::AskForOne
+        | SetupOp::Join(..)
+        | SetupOp::OfJoined(_)
+        | SetupOp::JoinInit(_)
+        | SetupOp::Unshare(_)
+        | SetupOp::BecomeRoot
+        | SetupOp::TimeOffsets(_)
+        | SetupOp::EnterTime
+        | SetupOp::Fork(_)
+        | SetupOp::Keyring
+        | SetupOp::Undumpable
+        | SetupOp::Hostname(_)
+        | SetupOp::Domainname(_)
+        | SetupOp::Loopback
+        | SetupOp::HostPropagation(_)
+        | SetupOp::OpenDir { .. }
+        | SetupOp::Mknod { .. }
+        | SetupOp::BindDevice { .. }
+        | SetupOp::Symlink { .. }
+        | SetupOp::SetAttr { .. }
+        | SetupOp::ReadonlyRoot
+        | SetupOp::RootPropagation(..)
+        | SetupOp::Procfs
+        | SetupOp::Sysctl { .. }
+        | SetupOp::Label { .. }
+        | SetupOp::Console { .. }
+        | SetupOp::OwnStreams(_)
+        | SetupOp::NullStreams
+        | SetupOp::Umask(_)
+        | SetupOp::Rlimit(..)
+        | SetupOp::Groups(_)
+        | SetupOp::Cwd { .. }
+        | SetupOp::Home { .. }
+        | SetupOp::Program { .. }
+        | SetupOp::IoPriority(_)
+        | SetupOp::MemoryPolicy { .. }
+        | SetupOp::Personality(_)
+        | SetupOp::NewSession
+        | SetupOp::ControllingTerminal => false,
     }
 }
 

@@ -5,11 +5,12 @@
 //! what lies there may be the image's, and changes with each mount.
 //!
 //! The modules, in the order of the work: `options` reads the words of a mount (`options_idmap` those that map ids), `mounts`
-//! plans each entry of config.json, `fresh` finds what may be done by name in what this start has made, `devices` the nodes and
+//! plans each entry of config.json (`id_map` the namespaces that map its owners), `fresh` finds what may be done by name in what this start has made, `devices` the nodes and
 //! links of /dev. `runtime_mounts` plans mounts of a container that runs (`mounts add`).
 
 pub mod devices;
 mod fresh;
+mod id_map;
 pub mod mounts;
 pub mod options;
 mod options_idmap;
@@ -23,10 +24,9 @@ use std::os::unix::ffi::OsStrExt;
 use super::draft::{Draft, Input, c_string, host_path};
 use super::op::{Below, ConsoleNode, EndLink, Enter, HookKind, Leads, LinkRule, MountSource, Reach, SetupOp, Terminal};
 use super::process::{from_root, hooks};
-use super::step::{Mounts, Step};
+use super::step::Mounts;
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::namespace::idmap::{IdKind, IdMaps, IdmapRange};
 use crate::plan::rootfs::devices::NodeKind;
 use crate::plan::rootfs::options::Propagation;
 use crate::plan::step::HostObject;
@@ -291,37 +291,4 @@ fn restrictions(input: &Input<'_>, draft: &mut Draft, late: Vec<(CString, MountA
 /// A path in the container without its leading slashes; a relative one counts from the root, as with runc.
 fn relative(path: &str, field: &str) -> Result<CString> {
     c_string(path.trim_start_matches('/'), field)
-}
-
-/// The user namespace of an id-mapped mount: its index among those the parent opens.
-pub(super) fn id_map(
-    input: &Input<'_>,
-    mount: &crate::spec::mounts::Mount,
-    idmap: &options::Idmap,
-    draft: &mut Draft,
-) -> Result<(usize, Reach)> {
-    let own = |kind, list: &[_], ranges: &[IdmapRange], container: &IdMaps| -> Result<String> {
-        if !ranges.is_empty() {
-            return Ok(container.compose(kind, ranges)?.text());
-        }
-        if list.is_empty() { Ok(container.text()) } else { Ok(IdMaps::parse(kind, list)?.text()) }
-    };
-    let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, &input.uids)?;
-    let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, &input.gids)?;
-    if uids.is_empty()
-        && gids.is_empty()
-        && let Some(index) = input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::User)
-    {
-        // Its maps are those of the joined namespace.
-        draft.before_clone.push(Step::JoinedIdMap(index));
-        draft.id_maps += 1;
-        return Ok((draft.id_maps - 1, idmap.reach));
-    }
-    if uids.is_empty() || gids.is_empty() {
-        let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
-        return Err(Error::new(Stage::Bundle, what));
-    }
-    draft.before_clone.push(Step::OpenIdMap { uids, gids });
-    draft.id_maps += 1;
-    Ok((draft.id_maps - 1, idmap.reach))
 }

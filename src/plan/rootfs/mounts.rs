@@ -12,7 +12,7 @@ use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
     CopyUp, EndLink, Enter, FsParams, LinkRule, MountOp, MountSource, OfJoined, Reach, SetupOp, TmpfsMode, What,
 };
-use crate::plan::rootfs;
+use crate::plan::rootfs::id_map;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
 use crate::plan::step::Mounts;
@@ -164,15 +164,7 @@ fn bind(
     reach: Reach,
     draft: &mut Draft,
 ) -> Result<()> {
-    let mut idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
-        (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
-        (None, false) => {
-            // The mounts below are other file systems, which `ridmap` asks for.
-            let plain = options::Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
-            Some(rootfs::id_map(input, mount, &plain, draft)?)
-        }
-        (None, true) => None,
-    };
+    let mut idmap = id_map::of_mount(input, mount, options, draft)?;
     let what = if options.copy_symlink {
         What::BindOrLink { source, reach }
     } else {
@@ -268,14 +260,7 @@ fn new(
         attr.set &= !attr::RDONLY;
         late.push((dest.clone(), MountAttr { set: attr::RDONLY, ..MountAttr::default() }));
     }
-    let idmap = match (&options.idmap, mount.uid_mappings.is_empty()) {
-        (Some(idmap), _) => Some(rootfs::id_map(input, mount, idmap, draft)?),
-        (None, false) => {
-            let plain = options::Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
-            Some(rootfs::id_map(input, mount, &plain, draft)?)
-        }
-        (None, true) => None,
-    };
+    let idmap = id_map::of_mount(input, mount, options, draft)?;
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {

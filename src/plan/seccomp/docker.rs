@@ -1,6 +1,6 @@
 //! The filter that Docker gives a container without capabilities, as a profile of the specification. Pure.
 
-use super::{Arch, SyscallId};
+use super::arch::{Arch, SyscallId};
 use crate::spec::seccomp::{Arg, Rule, Seccomp};
 
 /// What it refuses of the calls that there are (moby's profile of 2026, whose list is of those that it lets pass). A call

@@ -27,6 +27,7 @@ mod assemble;
 pub mod docker;
 pub mod filter;
 mod graph;
+mod options;
 mod profile;
 mod ranges;
 mod speech;
@@ -37,57 +38,15 @@ mod words;
 use crate::error::{Error, Result, Stage};
 use crate::spec::seccomp::Seccomp;
 use crate::sys::seccomp as sys;
-use crate::sys::seccomp::{Instruction, Support};
+use crate::sys::seccomp::Instruction;
 
 pub use arch::{ALL as ALL_ARCHS, ARCHS, Arch, Endian, SyscallId, Width};
+pub use options::{CompileOptions, Receiver, UnknownSyscalls};
 pub use speech::Speech;
 pub use words::{ACTIONS, FLAGS, OPERATORS, action, flag};
 
 /// `BPF_MAXINSNS` of linux/bpf_common.h.
 const MAX_INSTRUCTIONS: usize = 4096;
-
-/// What to do about a system call that no architecture has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownSyscalls {
-    /// Warn and go on, as runc and crun do: profiles name calls of kernels to come.
-    #[default]
-    Ignore,
-    /// Fail, for `run.oci.seccomp_fail_unknown_syscall`.
-    Refuse,
-}
-
-/// What a profile does not say.
-#[derive(Clone, Debug)]
-pub struct CompileOptions {
-    /// The architecture of this machine.
-    pub native: Arch,
-    /// What the running kernel knows.
-    pub kernel: Support,
-    /// What to do about unknown names.
-    pub unknown_syscalls: UnknownSyscalls,
-    /// The listener's socket where the profile has no `listenerPath` (`run.oci.seccomp.receiver`).
-    pub receiver: Option<String>,
-}
-
-impl Default for CompileOptions {
-    fn default() -> Self {
-        CompileOptions {
-            native: Arch::NATIVE,
-            kernel: Support::ALL,
-            unknown_syscalls: UnknownSyscalls::default(),
-            receiver: None,
-        }
-    }
-}
-
-/// Who gets the listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receiver {
-    /// The path of a unix stream socket.
-    pub path: String,
-    /// Passed on with the container's state.
-    pub metadata: Option<String>,
-}
 
 /// What the child loads.
 #[derive(Clone, Debug, PartialEq, Eq)]

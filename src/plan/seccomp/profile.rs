@@ -6,8 +6,8 @@ use crate::sys::seccomp as sys;
 
 use super::arch::{Arch, SyscallId};
 use super::graph::Condition;
+use super::options::{CompileOptions, Receiver, UnknownSyscalls};
 use super::words::{self, Operator};
-use super::{CompileOptions, Receiver, UnknownSyscalls};
 
 /// A profile without its text.
 pub(super) struct Profile {

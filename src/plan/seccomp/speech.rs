@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Arch;
+use super::arch::Arch;
 use crate::sys::seccomp::{Instruction, RET_ALLOW, RET_LOG, RET_USER_NOTIF};
 
 /// Numbers of system calls that a filter lets pass. Both take a descriptor, an address and a length.

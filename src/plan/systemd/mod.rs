@@ -6,6 +6,7 @@
 pub mod driver;
 pub mod gvariant;
 pub mod properties;
+mod property;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,46 +20,10 @@ use super::cgroup::{CgroupPlan, Devices, Privilege, Version, Write};
 use crate::dbus::value::Value;
 use crate::spec::annotations::SYSTEMD_PROPERTY;
 
+pub use property::{OnUnknown, Property};
+
 /// The longest name of a unit, see systemd.unit(5).
 const NAME_MAX: usize = 255;
-
-/// What happens when systemd does not know a property, or not this value of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUnknown {
-    /// The scope cannot be had as asked.
-    Fail,
-    /// The cgroup's files get the limit anyway: leave the property out.
-    Drop,
-}
-
-/// One property of a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Property {
-    /// Its name in D-Bus, such as `MemoryMax`.
-    pub name: String,
-    /// Its value.
-    pub value: Value,
-    /// What to do where systemd is too old for it.
-    pub unknown: OnUnknown,
-}
-
-impl Property {
-    /// A property every supported systemd has.
-    pub fn fixed(name: &str, value: Value) -> Property {
-        Property { name: name.into(), value, unknown: OnUnknown::Fail }
-    }
-
-    /// A limit that is written to the cgroup's files too.
-    pub fn limit(name: &str, value: Value) -> Property {
-        Property { name: name.into(), value, unknown: OnUnknown::Drop }
-    }
-}
-
-impl fmt::Display for Property {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
-    }
-}
 
 /// Whose systemd manager owns a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

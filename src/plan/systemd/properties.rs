@@ -9,7 +9,7 @@ use crate::dbus::value::Value;
 use crate::plan::cgroup::devices::{Access, DeviceEntry, DeviceKind, DevicePolicy, DeviceVerdict, wider};
 use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
-use crate::plan::systemd::Property;
+use crate::plan::systemd::property::Property;
 
 /// What systemd calls "infinity".
 const INFINITY: u64 = u64::MAX;

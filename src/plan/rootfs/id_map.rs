@@ -1,0 +1,54 @@
+//! The user namespaces by which mounts are id-mapped. Pure; runs in the parent.
+
+use super::options::{Idmap, MountOptions};
+use crate::error::{Error, Result, Stage};
+use crate::plan::draft::{Draft, Input};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::namespace::idmap::{IdKind, IdMaps, IdmapRange};
+use crate::plan::op::Reach;
+use crate::plan::step::Step;
+use crate::spec::mounts::Mount;
+
+/// That of a mount, where it has mappings or an option asks for them.
+pub(super) fn of_mount(
+    input: &Input<'_>,
+    mount: &Mount,
+    options: &MountOptions,
+    draft: &mut Draft,
+) -> Result<Option<(usize, Reach)>> {
+    // The mounts below are other file systems, which `ridmap` asks for.
+    let plain = Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
+    match (&options.idmap, mount.uid_mappings.is_empty()) {
+        (Some(idmap), _) => open(input, mount, idmap, draft).map(Some),
+        (None, false) => open(input, mount, &plain, draft).map(Some),
+        (None, true) => Ok(None),
+    }
+}
+
+/// The user namespace of an id-mapped mount: its index among those the parent opens.
+pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &Idmap, draft: &mut Draft) -> Result<(usize, Reach)> {
+    let own = |kind, list: &[_], ranges: &[IdmapRange], container: &IdMaps| -> Result<String> {
+        if !ranges.is_empty() {
+            return Ok(container.compose(kind, ranges)?.text());
+        }
+        if list.is_empty() { Ok(container.text()) } else { Ok(IdMaps::parse(kind, list)?.text()) }
+    };
+    let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, &input.uids)?;
+    let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, &input.gids)?;
+    if uids.is_empty()
+        && gids.is_empty()
+        && let Some(index) = input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::User)
+    {
+        // Its maps are those of the joined namespace.
+        draft.before_clone.push(Step::JoinedIdMap(index));
+        draft.id_maps += 1;
+        return Ok((draft.id_maps - 1, idmap.reach));
+    }
+    if uids.is_empty() || gids.is_empty() {
+        let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
+        return Err(Error::new(Stage::Bundle, what));
+    }
+    draft.before_clone.push(Step::OpenIdMap { uids, gids });
+    draft.id_maps += 1;
+    Ok((draft.id_maps - 1, idmap.reach))
+}
