@@ -1,8 +1,10 @@
 //! Device rules as the kernel enforces them.
 
+use std::fs;
+
 use serde_json::json;
 
-use crate::common::{Bundle, skip_on};
+use crate::common::{Bundle, brisk_only, host, skip_here, skip_on};
 
 /// The devices that every container has come after the configuration's rules, and must not undo them: `mknod` of any node
 /// is one of those.
@@ -26,4 +28,26 @@ fn what_is_denied_where_all_else_is_allowed_stays_denied() {
     for made in ["mknod:/tmp/other=1:12", "mknod:/tmp/null=1:3"] {
         assert!(found[made].get("errno").is_none(), "{made}: {found}");
     }
+}
+
+/// With a container whose systemd has made cgroups, and that nobody could delete.
+#[test]
+fn cgroups_that_were_left_below_are_told_of() {
+    if brisk_only("its hint") {
+        return;
+    }
+    let Some(top) = host::cgroup_dirs("/").into_iter().find(|dir| dir.join("devices.list").exists()) else {
+        return skip_here("no devices controller of cgroup v1");
+    };
+    let bundle = Bundle::sh("true");
+    let own = top.join(bundle.cgroup().trim_start_matches('/'));
+    fs::create_dir(&own).unwrap();
+    fs::create_dir(own.join("left")).unwrap();
+    let container = bundle.container();
+    container.bundle.write();
+    let error = container.run_with(&[]).fails();
+    assert!(error.contains("where cgroups are below"), "{error}");
+    // On a hybrid host the failed start has taken it away already.
+    let _ = fs::remove_dir(own.join("left"));
+    container.run().ok();
 }

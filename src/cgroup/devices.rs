@@ -15,6 +15,10 @@ use super::handle::Cgroup;
 /// The kernel takes at most this many programs on one cgroup (BPF_CGROUP_MAX_PROGS).
 const MAX_PROGRAMS: usize = 64;
 
+/// devcgroup_update_access, Linux 3.8 and later.
+const CHILDREN: &str = "a v1 rule for all devices is refused where cgroups are below, such as an earlier container has left: \
+    remove them";
+
 impl Cgroup {
     /// Replaces the device policy of the cgroup.
     pub fn set_devices(&self, devices: &Devices) -> Result<()> {
@@ -41,7 +45,10 @@ impl Cgroup {
                 Some((file, fd)) if file == write.file => fd,
                 _ => member.open(write.file, FileAccess::Write).at(Stage::Cgroup, what)?,
             };
-            file::write(fd.as_fd(), &write.value).at(Stage::Cgroup, what)?;
+            let result = file::write(fd.as_fd(), &write.value);
+            let children = result == Err(Errno::EINVAL) && write.value.starts_with('a');
+            let result = result.at(Stage::Cgroup, what);
+            if children { result.map_err(|error| error.with_hint(CHILDREN)) } else { result }?;
             last = Some((write.file, fd));
         }
         Ok(())
