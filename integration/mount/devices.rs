@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, host, skip_on, skip_unless};
+use crate::common::{Bundle, brisk_only, host, skip_on, skip_unless};
 
 fn run(bundle: Bundle) -> Value {
     bundle.container().run().ok().json()
@@ -95,6 +95,29 @@ fn a_bind_mounted_dev_is_left_alone() {
     let container = bundle.container();
     let out = container.run().ok().json();
     assert_eq!(out["readdir:/dev"], json!(["null", "only-this"]));
+}
+
+/// Devices and links would be made on the host.
+#[test]
+fn a_bind_mounted_dev_is_left_alone_however_it_is_spelled() {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    if brisk_only("the others look at some of the spellings") {
+        return;
+    }
+    for place in ["/dev/", "//dev", "/./dev", "/etc/../dev", "dev", "ROOT/dev"] {
+        let bundle = ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"]
+            .into_iter()
+            .fold(Bundle::probe(&["readdir:/dev"]), Bundle::without_mount);
+        let dev = bundle.host_dir("dev");
+        std::fs::write(dev.join("only-this"), "").unwrap();
+        mknod(&dev.join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
+        let place = place.replace("ROOT", bundle.rootfs().to_str().unwrap());
+        let source = dev.to_str().unwrap().to_owned();
+        let container = bundle.mount("bind", &source, &place, &["bind"]).container();
+        let out = container.run().ok().json();
+        assert_eq!(out["readdir:/dev"], json!(["null", "only-this"]), "{place}");
+        assert_eq!(std::fs::read_dir(&dev).unwrap().count(), 2, "{place}: made on the host");
+    }
 }
 
 #[test]

@@ -338,8 +338,10 @@ fn gained(spec: &Spec, pid: i32) -> Result<u64> {
 /// in a bind mount is made in its source.
 fn make_mount_points(rootfs: &str, spec: &Spec, bundle: &Path) -> Result<()> {
     for (index, mount) in spec.mounts.iter().enumerate() {
-        let dest = mount.destination.trim_matches('/');
-        let below = |other: &Mount| dest.strip_prefix(other.destination.trim_matches('/'))?.strip_prefix('/');
+        let root = Path::new(rootfs);
+        let dest = mount.place(root);
+        let dest = dest.as_str();
+        let below = |other: &Mount| dest.strip_prefix(&*other.place(root))?.strip_prefix('/');
         // The last one that was mounted there is what is seen.
         let covering = spec.mounts[..index].iter().rev().find_map(|other| Some((other, below(other)?)));
         let (place, dest) = match covering {

@@ -349,6 +349,11 @@ pub(super) fn c_string(text: impl Into<Vec<u8>>, field: &str) -> Result<CString>
     CString::new(text).map_err(|_| Error::new(Stage::Bundle, format!("{field} contains a NUL byte")))
 }
 
+/// The container's root on the host.
+pub(super) fn host_root(spec: &Spec, bundle: &Path) -> PathBuf {
+    spec.root.as_ref().map(|root| host_path(bundle, &root.path)).unwrap_or_default()
+}
+
 /// A path of the host: absolute, or counted from the bundle.
 pub(super) fn host_path(bundle: &Path, path: &str) -> PathBuf {
     bundle.join(path)

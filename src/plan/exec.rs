@@ -93,7 +93,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         leave_runtime: host.can_leave_runtime,
         fork: Fork::AtTheEnd,
         terminal: options.terminal != Terminal::None,
-        own_dev: process::own_dev(spec, &namespaces),
+        own_dev: process::own_dev(spec, &options.bundle, &namespaces),
         start: ProgramStart::Now,
         orphan: options.orphan,
         preserve_fds: options.preserve_fds,

@@ -1,8 +1,11 @@
 //! `mounts`.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::linux::IdMapping;
+use super::path::clean;
 
 /// One mount. Options stay text here; `plan::mounts` holds the table of what each means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -34,8 +37,15 @@ impl Mount {
             || self.options.iter().any(|o| o == "bind" || o == "rbind")
     }
 
+    /// Where it is, as a path below the container's root, however it is spelled. As with runc, a destination that begins
+    /// with the path of the root on the host, `root`, is meant to be in it.
+    pub fn place(&self, root: &Path) -> String {
+        let below = Path::new(&self.destination).strip_prefix(root).ok().filter(|_| root.has_root());
+        clean(below.and_then(Path::to_str).unwrap_or(&self.destination))
+    }
+
     /// Whether it is a /dev from somewhere else: nothing is made there.
-    pub fn binds_dev(&self) -> bool {
-        self.destination.trim_end_matches('/') == "/dev" && self.is_bind()
+    pub fn binds_dev(&self, root: &Path) -> bool {
+        self.is_bind() && self.place(root) == "dev"
     }
 }

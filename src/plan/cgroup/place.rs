@@ -4,7 +4,7 @@
 use super::entry::{Entry, IntoCgroup, Part, Remaining};
 use super::{CgroupPlan, Version};
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input};
+use crate::plan::draft::{Draft, Input, host_root};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::IdMaps;
 use crate::plan::op::SetupOp;
@@ -70,10 +70,11 @@ pub(in crate::plan) fn offers(trees: &mut Vec<Step>) -> Vec<Step> {
 /// specification): cgroup v2 only, a new cgroup namespace, and a writable mount of it. Only root can give away files.
 pub(in crate::plan) fn ownership(input: &Input<'_>) -> Option<Step> {
     let only_v2 = input.cgroup.as_ref().is_some_and(is_only_v2);
+    let root = host_root(input.spec, &input.options.bundle);
     let writable = |mount: &Mount| {
         let cgroup = mount.kind.as_deref().is_some_and(|kind| kind == "cgroup" || kind == "cgroup2");
         let last = mount.options.iter().rev().find(|option| matches!(option.as_str(), "ro" | "rro" | "rw" | "rrw"));
-        let there = mount.destination.trim_end_matches('/') == "/sys/fs/cgroup";
+        let there = mount.place(&root) == "sys/fs/cgroup";
         cgroup && there && last.is_none_or(|option| option.ends_with('w'))
     };
     let wanted = only_v2

@@ -14,9 +14,10 @@ pub mod rlimits;
 pub mod schedule;
 
 use std::ffi::CString;
+use std::path::Path;
 use std::sync::LazyLock;
 
-use super::draft::{Draft, Input, Orphan, ProgramStart, c_string};
+use super::draft::{Draft, Input, Orphan, ProgramStart, c_string, host_root};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
@@ -26,7 +27,6 @@ use crate::plan::process::environment::{Candidate, ProgramEnvironment, candidate
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::linux::Linux;
-use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::spec::text::Text;
 use crate::sys::cred::CapMasks;
@@ -110,7 +110,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
         fork: Fork::No,
         terminal: input.options.terminal != Terminal::None,
-        own_dev: own_dev(input.spec, &input.namespaces),
+        own_dev: own_dev(input.spec, &input.options.bundle, &input.namespaces),
         start: input.options.start,
         orphan: input.options.orphan,
         preserve_fds: input.options.preserve_fds,
@@ -124,8 +124,9 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
 }
 
 /// Whether /dev is made by us. In one that is bound from somewhere, and in somebody else's mount namespace, nothing is.
-pub(super) fn own_dev(spec: &Spec, namespaces: &Namespaces) -> bool {
-    namespaces.is_new(NamespaceKind::Mount) && !spec.mounts.iter().any(Mount::binds_dev)
+pub(super) fn own_dev(spec: &Spec, bundle: &Path, namespaces: &Namespaces) -> bool {
+    let root = host_root(spec, bundle);
+    namespaces.is_new(NamespaceKind::Mount) && !spec.mounts.iter().any(|mount| mount.binds_dev(&root))
 }
 
 /// The bounding set the process starts with: all capabilities in a user namespace of its own.

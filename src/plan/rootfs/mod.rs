@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::draft::{Draft, Input, c_string, host_path};
+use super::draft::{Draft, Input, c_string, host_path, host_root};
 use super::op::{Below, ConsoleNode, EndLink, Enter, HookKind, Leads, LinkRule, MountSource, Reach, SetupOp, Terminal};
 use super::process::{from_root, hooks};
 use super::step::Mounts;
@@ -202,7 +202,8 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
 /// bound from somewhere: it is not the container's own.
 fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
-    if input.spec.mounts.iter().any(Mount::binds_dev) {
+    let root = host_root(input.spec, &input.options.bundle);
+    if input.spec.mounts.iter().any(|mount| mount.binds_dev(&root)) {
         return Ok(());
     }
     let mut open = None;

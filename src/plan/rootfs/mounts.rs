@@ -2,12 +2,11 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
-use crate::plan::draft::{Draft, Input, c_string, host_path};
+use crate::plan::draft::{Draft, Input, c_string, host_path, host_root};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
     CopyUp, EndLink, Enter, FsParams, LinkRule, MountOp, MountSource, OfJoined, Reach, SetupOp, TmpfsMode, What,
@@ -18,7 +17,6 @@ use crate::plan::rootfs::options::MountOptions;
 use crate::plan::step::Mounts;
 use crate::spec::annotations;
 use crate::spec::mounts::Mount;
-use crate::spec::path::clean;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// Attributes that are set when everything is in place, by destination.
@@ -109,11 +107,7 @@ fn relative_dest(input: &Input<'_>, mount: &Mount) -> Result<CString> {
     if mount.destination.is_empty() {
         return Err(Error::new(Stage::Bundle, "mounts: a destination is empty"));
     }
-    // As runc: a destination that begins with the path of the root is meant to be in it.
-    let root = input.spec.root.as_ref().map(|root| host_path(&input.options.bundle, &root.path));
-    let below = root.and_then(|root| Path::new(&mount.destination).strip_prefix(root).ok());
-    let destination = below.and_then(Path::to_str).unwrap_or(&mount.destination);
-    c_string(clean(destination), "mounts.destination")
+    c_string(mount.place(&host_root(input.spec, &input.options.bundle)), "mounts.destination")
 }
 
 /// What may be mounted below /proc, as in runc: files that lxcfs emulates, and a few that programs need to see.

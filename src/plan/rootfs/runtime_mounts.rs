@@ -65,9 +65,9 @@ pub fn remove(list: &[Mount], spec: &Spec, added: &[u64]) -> Result<Plan> {
     let mut draft = own_namespace(&namespaces)?;
     enter(&namespaces, &mut draft);
     for mount in list {
-        let path = mount.destination.trim_matches('/');
-        let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
-        if matches!(name, "" | "." | "..") {
+        let path = clean(&mount.destination);
+        let (dir, name) = path.rsplit_once('/').unwrap_or((".", &path));
+        if name.is_empty() {
             return Err(Error::new(Stage::Args, format!("mount {:?}: not the place of a mount", mount.destination)));
         }
         let (dir, name) = (c_string(dir, "destination")?, c_string(name, "destination")?);
