@@ -254,6 +254,42 @@ fn a_bus_is_greeted_and_asked_for_signals() {
     assert_eq!(calls, ["Hello", "AddMatch", "StartTransientUnit"]);
 }
 
+/// On the system's bus any user may send brisk a signal that says it is systemd's, and the numbers of jobs can be guessed.
+#[test]
+fn the_word_of_a_stranger_does_not_count() {
+    let end = |sender: &str, unit: &str, result: &str| {
+        message(4, &[(7, sender), (3, "JobRemoved")], None, "uoss", &["/j/1", unit, result])
+    };
+    let answer = message(2, &[(7, ":1.1")], Some(3), "o", &["/j/1"]);
+    let says = |forged: &str, real: &str| {
+        let mut says = vec![end(":1.66", "y.scope", forged)];
+        says.extend((0..3000).map(|_| end(":1.66", "x.scope", forged)));
+        says.push(answer.clone());
+        says.extend((0..3000).map(|_| end(":1.66", "x.scope", forged)));
+        says.push(end(":1.1", "x.scope", real));
+        says
+    };
+    let begin = |says: Vec<Vec<u8>>| {
+        let server = Peered::new("forged");
+        let mut manager = Manager::connect(server.endpoints(Peer::Bus)).unwrap();
+        let (mut stream, _) = server.listener.accept().unwrap();
+        std::thread::scope(|scope| {
+            // More than a socket holds.
+            scope.spawn(|| {
+                stream.write_all(b"OK 0123456789abcdef\r\n").unwrap();
+                says.iter().for_each(|bytes| stream.write_all(bytes).unwrap());
+            });
+            let starting = manager.start_scope(&plan(), 4242).unwrap();
+            manager.wait_scope(starting).map_err(|error| error.to_string())
+        })
+    };
+    assert_eq!(begin(says("failed", "done")), Ok(()));
+    let mut refused = says("done", "canceled");
+    // That of the reset.
+    refused.push(message(2, &[(7, ":1.1")], Some(4), "", &[]));
+    assert!(begin(refused).unwrap_err().contains("canceled"));
+}
+
 #[test]
 fn a_failed_unit_of_the_name_is_reset_once() {
     let says = [refusal(1, EXISTS, "exists"), message(2, &[], Some(2), "", &[]), reply(3, "/j"), removed("/j", "done")];

@@ -146,9 +146,18 @@ impl Link {
     }
 
     fn write(&mut self, bytes: &[u8], deadline: Instant) -> Result<()> {
-        let left = left(deadline)?;
-        self.socket.set_write_timeout(Some(left)).at(Stage::Cgroup, || "set a time-out")?;
-        self.socket.write_all(bytes).at(Stage::Cgroup, || "write to systemd")
+        // The time-out is that of one write(2), and a reader that takes little at a time gets many.
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let left = left(deadline)?;
+            self.socket.set_write_timeout(Some(left)).at(Stage::Cgroup, || "set a time-out")?;
+            match self.socket.write(rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).at(Stage::Cgroup, || "write to systemd"),
+            }
+        }
+        Ok(())
     }
 
     fn read(&mut self, deadline: Instant) -> std::result::Result<(), Silence> {

@@ -169,6 +169,8 @@ pub struct BusMessage {
     pub kind: MessageKind,
     /// The serial of the call it answers.
     pub reply_to: Option<u32>,
+    /// Who sent it, which a bus says; empty without one.
+    pub sender: String,
     /// The method or signal.
     pub member: String,
     /// The name of an error.
@@ -214,6 +216,7 @@ impl BusMessage {
         let mut message = BusMessage {
             kind,
             reply_to: None,
+            sender: String::new(),
             member: String::new(),
             error: String::new(),
             signature: String::new(),
@@ -238,6 +241,7 @@ impl BusMessage {
             match code {
                 3 => message.member = text,
                 4 => message.error = text,
+                7 => message.sender = text,
                 8 => message.signature = text,
                 _ => {}
             }

@@ -28,15 +28,21 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Manager {
     endpoints: Endpoints,
     link: Link,
-    /// Ends of jobs that were seen while waiting for something else.
+    /// The unit whose jobs are of interest.
+    watched: String,
+    /// The last ends of its jobs that were seen while waiting for something else.
     ended: Vec<JobEnd>,
 }
 
+/// Somebody says that a job has ended. On a bus anybody may, to anybody.
 struct JobEnd {
+    sender: String,
     job: String,
-    unit: String,
     result: String,
 }
+
+/// Far more than a unit has jobs between a call and its answer: what else there is, is not systemd's.
+const MOST_ENDS: usize = 1024;
 
 /// A scope that was asked for.
 #[must_use = "the scope is not there until it was waited for"]
@@ -76,7 +82,7 @@ impl Manager {
     pub fn connect(endpoints: Endpoints) -> Result<Manager> {
         let deadline = Instant::now() + TIMEOUT;
         let link = open(&endpoints, deadline)?;
-        Ok(Manager { endpoints, link, ended: Vec::new() })
+        Ok(Manager { endpoints, link, watched: String::new(), ended: Vec::new() })
     }
 
     /// Asks for a scope with process `pid` in it.
@@ -110,8 +116,7 @@ impl Manager {
             {
                 properties.remove(index);
             } else {
-                let job = answer.done(what)?.strings().into_iter().next().unwrap_or_default();
-                return match self.job_result(&job, deadline) {
+                return match self.job_result(&answer.done(what)?, deadline) {
                     Ok(result) if result == "done" => Ok(()),
                     Ok(result) => {
                         // A failed unit would keep the name taken.
@@ -167,8 +172,8 @@ impl Manager {
         if answer.is("NoSuchUnit") {
             return Ok(());
         }
-        let job = answer.done(|| "it is refused".into()).map_err(Silence::Failed)?.strings();
-        match self.job_result(&job.into_iter().next().unwrap_or_default(), deadline)? {
+        let answer = answer.done(|| "it is refused".into()).map_err(Silence::Failed)?;
+        match self.job_result(&answer, deadline)? {
             result if result == "done" => Ok(()),
             result => Err(Silence::Failed(Error::new(Stage::Cgroup, format!("its job ended as {result:?}")))),
         }
@@ -292,6 +297,8 @@ impl Manager {
 
     /// On a bus only the ends of this unit's jobs: on a busy host there are many others.
     fn watch_jobs(&mut self, unit: &str, deadline: Instant) -> Result<()> {
+        unit.clone_into(&mut self.watched);
+        self.ended.clear();
         let rule = format!(
             "type='signal',sender='{NAME}',path='{PATH}',interface='{MANAGER}',member='JobRemoved',arg2='{unit}'"
         );
@@ -303,8 +310,14 @@ impl Manager {
         let message = self.link.next(deadline)?;
         if message.kind == MessageKind::Signal && message.member == "JobRemoved" {
             // (u id, o job, s unit, s result)
-            if let [job, unit, result] = message.strings().as_slice() {
-                self.ended.push(JobEnd { job: job.clone(), unit: unit.clone(), result: result.clone() });
+            if let [job, unit, result] = message.strings().as_slice()
+                && *unit == self.watched
+            {
+                if self.ended.len() == MOST_ENDS {
+                    self.ended.remove(0);
+                }
+                let sender = message.sender.clone();
+                self.ended.push(JobEnd { sender, job: job.clone(), result: result.clone() });
             }
         }
         Ok(message)
@@ -325,13 +338,14 @@ impl Manager {
         }
     }
 
-    /// Waits for the end of a job: `done`, `failed`, `canceled`, `timeout`, `dependency` or `skipped`.
-    fn job_result(&mut self, job: &str, deadline: Instant) -> std::result::Result<String, Silence> {
+    /// Waits for the end of the job that `answer` names: `done`, `failed`, `canceled`, `timeout`, `dependency` or `skipped`.
+    /// The word of others than who has answered does not count.
+    fn job_result(&mut self, answer: &BusMessage, deadline: Instant) -> std::result::Result<String, Silence> {
+        let job = answer.strings().into_iter().next().unwrap_or_default();
         loop {
-            if let Some(index) = self.ended.iter().position(|end| end.job == job) {
-                let end = self.ended.swap_remove(index);
-                self.ended.retain(|other| other.unit != end.unit);
-                return Ok(end.result);
+            self.ended.retain(|end| end.sender == answer.sender);
+            if let Some(end) = self.ended.iter().find(|end| end.job == job) {
+                return Ok(end.result.clone());
             }
             self.next(deadline)?;
         }
