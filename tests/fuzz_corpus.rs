@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use brisk::container::criu::protobuf::{self, FieldValue};
+use brisk::dbus::message::MethodCall;
+use brisk::dbus::value as dbus;
 use serde_json::Value;
 
 use crate::fixture;
@@ -70,9 +73,42 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         seeds.push((target, text));
     }
     seeds.push(("state", STATE.as_bytes().to_vec()));
+    let mut own = fs::read(std::env::current_exe().unwrap()).unwrap();
+    own.truncate(4096);
+    for program in [own, b"#! /bin/sh -e\n".to_vec(), dynamic()] {
+        seeds.push(("program", program));
+    }
+    for table in ["/etc/passwd", "/proc/self/mountinfo", "/proc/self/cgroup"] {
+        seeds.push(("tables", fs::read(table).unwrap()));
+    }
+    seeds.push((
+        "messages",
+        protobuf::encode(&[(1, FieldValue::from(3)), (2, FieldValue::Message(vec![(4, true.into())]))]),
+    ));
+    let call = MethodCall {
+        destination: Some("org.freedesktop.systemd1"),
+        path: "/org/freedesktop/systemd1",
+        interface: "org.freedesktop.systemd1.Manager",
+        member: "GetUnit",
+        body: vec![dbus::Value::str("brisk.scope")],
+    };
+    seeds.push(("messages", call.encode(7)));
     seeds.sort();
     seeds.dedup();
     seeds
+}
+
+/// As much of an ELF file as says that it has a loader, for both of the machines that have a walker.
+fn dynamic() -> Vec<u8> {
+    let mut elf = vec![0; 0x80];
+    elf[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\x00");
+    elf[18] = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+    // The table of program headers: where, the size of each, and how many.
+    (elf[32], elf[54], elf[56]) = (64, 56, 1);
+    // PT_INTERP: where its text is, and how long.
+    (elf[64], elf[72], elf[96]) = (3, 0x80, 28);
+    elf.extend(b"/lib64/ld-linux-x86-64.so.2\0");
+    elf
 }
 
 const STATE: &str = r#"{"version":1,"ociVersion":"1.2.0","id":"web1","bundle":"/b","rootfs":"/b/rootfs",

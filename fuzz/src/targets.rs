@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use brisk::container::{Needs, criu, needs};
+use brisk::dbus::message::BusMessage;
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
@@ -13,6 +15,7 @@ use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
+use brisk::proc::{cgroup, mountinfo, passwd};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
 use brisk::spec::seccomp::Seccomp;
@@ -27,13 +30,16 @@ use super::interpreter::{self, Call};
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const ALL: [(&str, Target); 6] = [
+pub const ALL: [(&str, Target); 9] = [
     ("config", config),
     ("process", process),
     ("resources", resources),
     ("state", state),
     ("options", options),
     ("seccomp", seccomp),
+    ("program", program),
+    ("tables", tables),
+    ("messages", messages),
 ];
 
 fn layouts() -> &'static [Layout; 3] {
@@ -165,6 +171,52 @@ pub fn options(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let list: Vec<String> = text.lines().map(str::to_owned).collect();
     let _ = brisk::plan::rootfs::options::parse(&list);
+}
+
+/// A program of the image, as `check` looks at it: a script, ELF, or anything.
+pub fn program(data: &[u8]) {
+    let read = |bytes: &mut [u8], offset: u64| {
+        let rest = usize::try_from(offset).ok().and_then(|offset| data.get(offset..)).unwrap_or_default();
+        let length = rest.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
+    };
+    if let Needs::Program(name) = needs(read) {
+        // A replacement character has three bytes.
+        assert!(name.len() <= 3 * 4096);
+    }
+}
+
+/// What an image or a container can write lines of: passwd, paths in mountinfo, names of cgroups.
+pub fn tables(data: &[u8]) {
+    for user in passwd::users(data).take(1000) {
+        assert!(passwd::home_of(data, user.uid).is_none_or(|home| !home.is_empty()));
+        passwd::name_of(data, user.uid);
+    }
+    let mut buffer = [0; 64];
+    for line in mountinfo::parse(data).take(1000) {
+        let whole = mountinfo::unescape(line.point);
+        assert!(whole.len() <= line.point.len());
+        let short = mountinfo::unescape_into(line.point, &mut buffer);
+        assert!(short.is_none_or(|length| buffer[..length] == *whole));
+    }
+    let _ = cgroup::parse(data);
+    criu::external::parse(data);
+}
+
+/// Records of other processes: CRIU's, systemd's, and those of our own child once it is among strangers.
+pub fn messages(data: &[u8]) {
+    if let Ok(fields) = criu::protobuf::decode(data) {
+        for (_, received) in fields {
+            let _ = (received.number(), received.text(), criu::protobuf::decode(received.block()).is_ok());
+        }
+    }
+    if let Ok(Some(length)) = BusMessage::length(data)
+        && let Some(message) = data.get(..length)
+    {
+        let _ = BusMessage::decode(message).map(|message| message.strings());
+    }
+    let _ = brisk::wire::decode(data);
 }
 
 /// A seccomp profile: what the kernel would take, and the answers of its rules.

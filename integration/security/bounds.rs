@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::while_swapping;
 use crate::common::process::{self, Output, pidfd_open, wait_readable};
-use crate::common::{Bundle, Container, skip_on};
+use crate::common::{Bundle, Container, brisk_only, skip_on};
 
 /// Far more than any of this takes.
 const BOUND: Duration = Duration::from_secs(10);
@@ -140,4 +140,54 @@ fn fifos_in_place_of_what_is_looked_for_are_not_waited_for() {
             bounded(container.command(&["start", &container.id]), &format!("start with a fifo as {name}"));
         }
     }
+}
+
+/// Sparse files, pipes and devices in the place of JSON: an error, and no memory filled.
+#[test]
+fn documents_without_end_are_refused() {
+    if brisk_only("they read to the end") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let sparse = container.bundle.file("sparse.json", "");
+    endless(&sparse);
+    let other = Bundle::idle().container();
+    endless(&other.bundle.dir.join("config.json"));
+    let (id, bundle) = (container.id.as_str(), other.bundle.dir.to_str().unwrap());
+    for file in [sparse.to_str().unwrap(), "/dev/zero"] {
+        let commands: [&[&str]; 7] = [
+            &["exec", "--process", file, id],
+            &["update", "--resources", file, id],
+            &["mounts", "add", id, file],
+            &["create", "--bundle", container.bundle.dir.to_str().unwrap(), "--config", file, "other"],
+            &["create", "--bundle", bundle, "other"],
+            &["check", bundle],
+            &["plan", bundle],
+        ];
+        for args in commands {
+            let mut command = container.command(args);
+            limit_memory(&mut command);
+            let output = bounded(command, args[0]);
+            assert!(output.stderr().contains("is longer than"), "{args:?}: {output:?}");
+        }
+    }
+    container.exec(&["/bin/true"]).ok();
+}
+
+/// Makes a file sparse, and longer than there is memory.
+fn endless(file: &std::path::Path) {
+    File::options().write(true).open(file).unwrap().set_len(1 << 42).unwrap();
+}
+
+/// Far more than brisk needs, and less than what would be read.
+#[allow(unsafe_code, reason = "a closure runs between fork and exec")]
+fn limit_memory(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    let limit = || {
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_AS, 1 << 30, 1 << 30)?;
+        Ok(())
+    };
+    // SAFETY: the closure makes one system call.
+    unsafe { command.pre_exec(limit) };
 }

@@ -9,6 +9,7 @@ use super::output;
 use super::put::Format;
 use crate::container::{self, options::Global};
 use crate::error::{Context, Error, Result, Stage};
+use crate::spec;
 
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
 pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
@@ -39,7 +40,7 @@ pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
 
 /// Prints a timeline written by `--trace` as a table.
 pub fn trace(file: &Path) -> Result<()> {
-    let text = std::fs::read(file).at(Stage::Args, || format!("read {}", file.display()))?;
+    let text = spec::read_file(file, Stage::Args)?;
     let document: Value = serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))?;
     let events = document["traceEvents"].as_array();
     let events = events.ok_or_else(|| Error::new(Stage::Args, format!("{} is not a trace", file.display())))?;

@@ -1,7 +1,8 @@
 //! The files and sockets a caller names: pid files, pidfd sockets, traces.
 
 use std::ffi::{CString, OsStr};
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -25,8 +26,11 @@ pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
     if !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
         return;
     }
-    let gone = match std::fs::read(path) {
-        Ok(text) if text == pid.to_string().as_bytes() => std::fs::remove_file(path),
+    let ours = pid.to_string();
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(ours.len() as u64 + 1).read_to_end(&mut text));
+    let gone = match read {
+        Ok(_) if text == ours.as_bytes() => std::fs::remove_file(path),
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };

@@ -42,7 +42,7 @@ pub use create::{create, plan};
 pub use delete::delete;
 pub use events::{Event, events, stats};
 pub use exec::exec;
-pub use fit::{Misfit, Severity, misfits};
+pub use fit::{Misfit, Needs, Severity, misfits, needs};
 pub use freeze::{pause, resume};
 pub use kill::kill;
 pub use lookup::Container;

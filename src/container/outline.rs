@@ -304,7 +304,7 @@ fn seccomp(choice: &SeccompChoice) -> Result<Option<Seccomp>> {
         SeccompChoice::Unconfined => return Ok(None),
         SeccompChoice::File(file) => file,
     };
-    let text = std::fs::read(file).at(Stage::Bundle, || format!("read {}", file.display()))?;
+    let text = spec::read_file(file, Stage::Bundle)?;
     let name = file.to_string_lossy();
     refuse_conditions(&spec::parse(&text, &name)?, &name)?;
     spec::parse(&text, &name).map(Some)

@@ -18,6 +18,10 @@ use crate::error::{Context, Deed, Error, Result, Stage, nearest};
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
 
+/// What a document may have, in bytes: a hundred times as many as the longest that an engine was seen to write. Sparse files
+/// are of any length, and pipes and devices have none.
+pub const LONGEST: u64 = 64 << 20;
+
 /// A configuration that was read and checked.
 #[derive(Debug)]
 pub struct Loaded {
@@ -37,29 +41,44 @@ pub fn load(bundle: &Path) -> Result<Spec> {
 /// The same, with the text it was made from.
 pub fn load_text(bundle: &Path) -> Result<Loaded> {
     let path = bundle.join(CONFIG);
-    match read(&path) {
+    match File::open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound && bundle.is_dir() => {
             Err(error).at(Stage::Bundle, || format!("{CONFIG} not found in bundle {}", bundle.display()))
         }
-        result => checked(result, &path),
+        opened => checked(opened, &path),
     }
 }
 
 /// Reads and checks a configuration under another name (`--config`).
 pub fn load_file(path: &Path) -> Result<Loaded> {
-    checked(read(path), path)
+    checked(File::open(path), path)
+}
+
+/// The bytes of a document's file.
+pub fn read_file(path: &Path, stage: Stage) -> Result<Vec<u8>> {
+    read(File::open(path), &path.to_string_lossy(), stage)
 }
 
 /// In as few calls as there are: std asks for the size first, which says nothing of a pipe.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read(input: std::io::Result<impl Read>, name: &str, stage: Stage) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(8 << 10);
-    File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
+    let read = input.and_then(|input| input.take(LONGEST + 1).read_to_end(&mut text));
+    read.at(stage, || format!("read {name}"))?;
+    check_length(text.len() as u64, name, stage)?;
     Ok(text)
+}
+
+/// Refuses a document that would fill the memory.
+pub fn check_length(bytes: u64, name: &str, stage: Stage) -> Result<()> {
+    if bytes <= LONGEST {
+        return Ok(());
+    }
+    Err(Error::new(stage, format!("{name} is longer than {LONGEST} bytes")))
 }
 
 /// Checks a configuration that is in memory.
 pub fn load_bytes(text: Vec<u8>) -> Result<Loaded> {
-    checked(Ok(text), Path::new(CONFIG))
+    check(text, Path::new(CONFIG))
 }
 
 /// The line of a field in a configuration, or of what holds it.
@@ -68,8 +87,11 @@ pub fn line_of(text: &[u8], field: &str) -> usize {
     text[..start].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-fn checked(text: std::io::Result<Vec<u8>>, path: &Path) -> Result<Loaded> {
-    let text = text.at(Stage::Bundle, || format!("read {}", path.display()))?;
+fn checked(file: std::io::Result<File>, path: &Path) -> Result<Loaded> {
+    check(read(file, &path.to_string_lossy(), Stage::Bundle)?, path)
+}
+
+fn check(text: Vec<u8>, path: &Path) -> Result<Loaded> {
     let name = path.to_string_lossy();
     let notes = Notes::default();
     let spec: Spec = parse_with(&text, &name, &notes)?;
@@ -105,7 +127,7 @@ fn misspelled<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<Vec<String
 
 /// Reads and checks process.json.
 pub fn load_process(path: &Path) -> Result<Process> {
-    let text = std::fs::read(path).at(Stage::Bundle, || format!("read {}", path.display()))?;
+    let text = read_file(path, Stage::Bundle)?;
     let process: Process = parse(&text, &path.to_string_lossy())?;
     validate::validate_process(&process)
         .at(Stage::Bundle, || format!("invalid {}", path.display()))
@@ -115,15 +137,13 @@ pub fn load_process(path: &Path) -> Result<Process> {
 
 /// Reads any other JSON file, such as that of `mounts add`.
 pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read(path).at(Stage::Bundle, || format!("read {}", path.display()))?;
+    let text = read_file(path, Stage::Bundle)?;
     parse(&text, &path.to_string_lossy())
 }
 
 /// Reads JSON that is no file, such as that of `update --resources -`; `name` is for messages.
-pub fn read_json<T: DeserializeOwned>(mut input: impl Read, name: &str) -> Result<T> {
-    let mut text = Vec::new();
-    input.read_to_end(&mut text).at(Stage::Bundle, || format!("read {name}"))?;
-    parse(&text, name)
+pub fn read_json<T: DeserializeOwned>(input: impl Read, name: &str) -> Result<T> {
+    parse(&read(Ok(input), name, Stage::Bundle)?, name)
 }
 
 /// Parses `text`; an error names the field and shows its line. Refuses NUL in any string: paths, arguments and names all

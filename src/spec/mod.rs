@@ -26,7 +26,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use load::{
-    CONFIG, Loaded, line_of, load, load_bytes, load_file, load_json, load_process, load_text, parse, read_json,
+    CONFIG, Loaded, check_length, line_of, load, load_bytes, load_file, load_json, load_process, load_text, parse,
+    read_file, read_json,
 };
 
 /// The version of the runtime specification.

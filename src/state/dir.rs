@@ -11,6 +11,7 @@ use nix::fcntl::OFlag;
 
 use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, StateRoot, UNREADY_CONFIG, check_id};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
+use crate::spec;
 use crate::sys::fs;
 
 const TEMPORARY: &CStr = c".new";
@@ -188,6 +189,7 @@ impl Dir {
         };
         // They are replaced whole, so none of them grows.
         let size = fs::stat(file.as_fd()).at(Stage::State, what)?.st_size;
+        spec::check_length(u64::try_from(size).unwrap_or(0), &name.to_string_lossy(), Stage::State)?;
         let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
         let mut filled = 0;
         while filled < text.len() {

@@ -229,13 +229,27 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
+/// CRIU's log. Whoever made the directory of the images may have put anything of that name there.
+fn log_text(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    const LONGEST: u64 = 16 << 20;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = std::fs::File::options().read(true).custom_flags(flags).open(path)?;
+    let mut text = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(LONGEST).read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
 /// The error with the first errors of CRIU's log, and where to read on.
 pub fn with_log(error: Error, dir: &Path, log: &str) -> Error {
     let path = dir.join(log);
     if error.stage() != Stage::Criu {
         return error;
     }
-    let Ok(text) = std::fs::read(&path) else { return error };
+    let Ok(text) = log_text(&path) else { return error };
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("Error")).take(4).collect();
     if lines.is_empty() {

@@ -16,27 +16,24 @@ mod surroundings;
 mod tree;
 mod who;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::options::Global;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::spec;
 use gather::Gathered;
 
 pub use misfit::{Misfit, Severity};
-
-/// More than any engine writes.
-const LONGEST: u64 = 16 << 20;
+pub use program::{Needs, needs};
 
 /// Looks for all that is wrong with a bundle: what `create` or `start` would fail with first, then warnings, each in the order
 /// of config.json.
 pub fn misfits(global: &Global, bundle: &Path) -> Result<Vec<Misfit>> {
     let dir = std::path::absolute(bundle).at(Stage::Bundle, || format!("find the bundle {}", bundle.display()))?;
-    let text = read(&dir)?;
+    // It belongs to the caller: links are followed, as by `create`.
+    let text = spec::read_file(&dir.join(spec::CONFIG), Stage::Bundle)?;
     let document: Value = spec::parse(&text, spec::CONFIG)?;
     let warnings = std::cell::RefCell::new(Vec::new());
     let warn = |warning: &str| warnings.borrow_mut().push(warning.to_owned());
@@ -72,16 +69,4 @@ pub fn misfits(global: &Global, bundle: &Path) -> Result<Vec<Misfit>> {
     }
     misfits.sort_by_key(|misfit| (misfit.severity, misfit.line.unwrap_or(usize::MAX)));
     Ok(misfits)
-}
-
-/// The text of config.json, which belongs to the caller: links are followed, as by `create`.
-fn read(dir: &Path) -> Result<Vec<u8>> {
-    let path = dir.join(spec::CONFIG);
-    let mut text = Vec::new();
-    let opened = File::open(&path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text));
-    opened.at(Stage::Bundle, || format!("read {}", path.display()))?;
-    if text.len() as u64 > LONGEST {
-        return Err(Error::new(Stage::Bundle, format!("{} is longer than {LONGEST} bytes", path.display())));
-    }
-    Ok(text)
 }

@@ -103,29 +103,22 @@ fn interpreted(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     // It may be executed without being read.
     let Ok(file) = File::options().read(true).custom_flags(flags).open(by_number(&found.fd)) else { return Ok(()) };
-    let head = piece(&file, 0, LINE);
-    let interpreter = if let Some(line) = head.strip_prefix(b"#!") {
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty());
-        String::from_utf8_lossy(word.unwrap_or_default()).into_owned()
-    } else if head.starts_with(b"\x7fELF") {
-        match loader(&file, &head) {
-            Elf::Foreign(machine) if !others_are_run() => {
-                return obstacle(
-                    format!("{path} is for another machine (ELF machine {machine})"),
-                    Some("an emulator would have to be registered, see binfmt_misc"),
-                );
-            }
-            Elf::Loader(loader) => loader,
-            Elf::Foreign(_) | Elf::Static => return Ok(()),
+    let interpreter = match needs(|bytes, offset| file.read_at(bytes, offset)) {
+        Needs::Program(interpreter) => interpreter,
+        Needs::Nothing => return Ok(()),
+        Needs::Machine(_) | Needs::Kind if others_are_run() => return Ok(()),
+        Needs::Machine(machine) => {
+            return obstacle(
+                format!("{path} is for another machine (ELF machine {machine})"),
+                Some("an emulator would have to be registered, see binfmt_misc"),
+            );
         }
-    } else if others_are_run() {
-        return Ok(());
-    } else {
-        return obstacle(
-            format!("{path} is neither a program nor a script with a #! line"),
-            Some("the first line of a script names its interpreter, as in #!/bin/sh"),
-        );
+        Needs::Kind => {
+            return obstacle(
+                format!("{path} is neither a program nor a script with a #! line"),
+                Some("the first line of a script names its interpreter, as in #!/bin/sh"),
+            );
+        }
     };
     if interpreter.is_empty() {
         return obstacle(format!("{path}: its #! line names no interpreter"), None);
@@ -147,17 +140,38 @@ fn others_are_run() -> bool {
     entries.flatten().any(|entry| !matches!(entry.file_name().to_str(), Some("register" | "status")))
 }
 
-enum Elf {
-    Static,
-    Loader(String),
-    Foreign(u64),
+/// What a file needs in order to be run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// This interpreter or loader; an empty one is none.
+    Program(String),
+    /// Another machine: e_machine of elf(5).
+    Machine(u64),
+    /// Its kind to be known to the kernel (binfmt_misc): it is neither a script nor ELF.
+    Kind,
+    /// Nothing.
+    Nothing,
+}
+
+/// Reads with `read`, which is pread(2), in a few bounded pieces.
+pub fn needs(read: impl Fn(&mut [u8], u64) -> std::io::Result<usize>) -> Needs {
+    let head = piece(&read, 0, LINE);
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty());
+        Needs::Program(String::from_utf8_lossy(word.unwrap_or_default()).into_owned())
+    } else if head.starts_with(b"\x7fELF") {
+        loader(&read, &head)
+    } else {
+        Needs::Kind
+    }
 }
 
 /// Up to `most` bytes from an offset.
-fn piece(file: &File, offset: u64, most: usize) -> Vec<u8> {
+fn piece(read: &impl Fn(&mut [u8], u64) -> std::io::Result<usize>, offset: u64, most: usize) -> Vec<u8> {
     let mut bytes = vec![0; most];
     let mut length = 0;
-    while let Ok(more @ 1..) = file.read_at(&mut bytes[length..], offset.saturating_add(length as u64)) {
+    while let Ok(more @ 1..) = read(&mut bytes[length..], offset.saturating_add(length as u64)) {
         length += more;
     }
     bytes.truncate(length);
@@ -165,7 +179,7 @@ fn piece(file: &File, offset: u64, most: usize) -> Vec<u8> {
 }
 
 /// elf(5): what this machine can run, and the name in PT_INTERP.
-fn loader(file: &File, head: &[u8]) -> Elf {
+fn loader(read: &impl Fn(&mut [u8], u64) -> std::io::Result<usize>, head: &[u8]) -> Needs {
     const PT_INTERP: u64 = 3;
     let wide = head.get(4) == Some(&2);
     let big = head.get(5) == Some(&2);
@@ -181,14 +195,14 @@ fn loader(file: &File, head: &[u8]) -> Elf {
         _ => &[],
     };
     if !natives.is_empty() && !natives.contains(&machine) {
-        return Elf::Foreign(machine);
+        return Needs::Machine(machine);
     }
     let (table, size, count) = match wide {
         true => (number(head, 32, 8), number(head, 54, 2), number(head, 56, 2)),
         false => (number(head, 28, 4), number(head, 42, 2), number(head, 44, 2)),
     };
     for index in 0..count.min(HEADERS) {
-        let header = piece(file, table.saturating_add(index * size), 56);
+        let header = piece(read, table.saturating_add(index * size), 56);
         if number(&header, 0, 4) != PT_INTERP {
             continue;
         }
@@ -197,9 +211,9 @@ fn loader(file: &File, head: &[u8]) -> Elf {
             false => (number(&header, 4, 4), number(&header, 16, 4)),
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(libc::PATH_MAX as usize);
-        let name = piece(file, offset, length);
+        let name = piece(read, offset, length);
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        return Elf::Loader(String::from_utf8_lossy(name).into_owned());
+        return Needs::Program(String::from_utf8_lossy(name).into_owned());
     }
-    Elf::Static
+    Needs::Nothing
 }
