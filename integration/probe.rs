@@ -81,6 +81,7 @@ fn run(verb: &str, arg: &str) -> Value {
         "hunt" => attack::hunt(arg),
         "environs" => attack::environs(arg),
         "keys" => attack::keys::report(),
+        "key-label" => attack::keys::label(),
         "make-keyring" => attack::keys::make(arg),
         "exec" => result(std::process::Command::new(arg).output().map(|o| o.status.code())),
         "setuid" => nix_result(nix::unistd::setuid(arg.parse::<u32>().unwrap().into())),

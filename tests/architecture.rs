@@ -561,6 +561,7 @@ const NO_PATH: &[&str] = &[
     "dir::each",
     "dir::each_typed",
     "fs::memfd",
+    "fs::set_selinux_label",
     "mount::fs_open",
     "mount::fs_set",
     "process::set_domainname",

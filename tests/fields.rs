@@ -235,7 +235,7 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
     ("linux.memoryPolicy", "set_mempolicy", "", "integration/spec/fields.rs: the_memory_policy_is_set"),
     (
         "linux.mountLabel",
-        "context= of the file systems that take one",
+        "context= of the file systems that take one; message queues by attribute",
         "",
         "tests/plans.rs: the_mount_label_is_given_to_file_systems_that_take_one",
     ),

@@ -204,6 +204,16 @@ pub mod keys {
         json!({ "session": join(name).map_err(|errno| format!("{errno:?}")) })
     }
 
+    /// The label that a security module gives the session keyring.
+    pub fn label() -> Value {
+        const GET_SECURITY: libc::c_long = 17;
+        let mut text = [0u8; 256];
+        match keyctl([GET_SECURITY, SESSION, text.as_mut_ptr() as libc::c_long, text.len() as libc::c_long, 0]) {
+            Ok(len) => json!(String::from_utf8_lossy(&text[..usize::try_from(len).unwrap() - 1])),
+            Err(errno) => json!({ "errno": format!("{errno:?}") }),
+        }
+    }
+
     /// The session keyring and the secret, if that is found there.
     pub fn report() -> Value {
         let (kind, title) = (CString::from(c"user"), CString::from(c"brisk-secret"));

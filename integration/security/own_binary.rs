@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{ALL_CAPS, own_copy, with_caps};
-use crate::common::{Bundle, Container, brisk_only, host};
+use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_unless};
 
 /// A running container whose program hunts the runtime, and the bytes of the runtime's copy.
 fn hunter(bundle: Bundle) -> (Container, PathBuf, Vec<u8>) {
@@ -159,4 +159,46 @@ fn cve_2019_5736_exec_with_a_user_namespace() {
     }
     let found = bag(&container);
     unchanged(&copy, &before, &found);
+}
+
+/// A service with MemoryDenyWriteExecute, and a policy of SELinux that denies execmem, let no memory that was written become
+/// code: brisk cannot unmap itself there, and runs from an image that nobody can write to.
+#[test]
+fn memory_that_may_not_become_code_is_no_obstacle() {
+    if skip_unless(Need::from(has_mdwe()), "no PR_SET_MDWE before Linux 6.3") {
+        return;
+    }
+    let (container, copy, before) = hunter(hunting());
+    for program in ["/bin/true", "/proc/self/exe", "/bin/true"] {
+        let mut command = container.command(&["exec", &container.id, program]);
+        deny_code(&mut command);
+        let output = process::run(command);
+        assert!(program != "/bin/true" || output.code == 0, "{output:?}");
+    }
+    unchanged(&copy, &before, &bag(&container));
+    let container = Bundle::sh("echo done").container();
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let mut command = container.command(&["run", "--bundle", &dir, &container.id]);
+    deny_code(&mut command);
+    assert_eq!(process::run(command).ok().stdout(), "done\n");
+}
+
+#[allow(unsafe_code, reason = "nix has no function for it")]
+fn has_mdwe() -> bool {
+    const PR_GET_MDWE: libc::c_int = 66;
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0 }
+}
+
+/// prctl(2) `PR_SET_MDWE`, since Linux 6.3.
+#[allow(unsafe_code, reason = "nix has no pre_exec, and the closure makes one system call")]
+fn deny_code(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    const PR_SET_MDWE: libc::c_int = 65;
+    let prepare = || {
+        // SAFETY: numbers only.
+        if unsafe { libc::prctl(PR_SET_MDWE, 1, 0, 0, 0) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure makes one system call.
+    unsafe { command.pre_exec(prepare) };
 }

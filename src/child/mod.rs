@@ -124,7 +124,7 @@ impl<'a> Child<'a> {
             SetupOp::Fork(flags) => self.fork(*flags),
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => Ok(tty::set_controlling(fs::STDIN)?),
-            SetupOp::Keyring => keyring(),
+            SetupOp::Keyring(label) => self.keyring(label.as_deref()),
             SetupOp::Undumpable => Ok(process::set_undumpable()?),
             SetupOp::Hostname(name) => Ok(process::set_hostname(name)?),
             SetupOp::Domainname(name) => Ok(process::set_domainname(name)?),
@@ -144,7 +144,7 @@ impl<'a> Child<'a> {
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
             SetupOp::Unmount { dir, name, added } => self.unmount(dir, name, added),
             SetupOp::SetAttr { kept, attr, .. } => self.set_attr(*kept, attr),
-            SetupOp::Mask { path, within } => self.mask(path, *within),
+            SetupOp::Mask { path, within, label } => self.mask(path, *within, label.as_deref()),
             SetupOp::ReadonlyPath { path, leads, within } => self.readonly_path(path, *leads, *within),
             SetupOp::ReadonlyRoot => self.readonly_root(),
             SetupOp::RootPropagation(flag, reach) => self.root_propagation(*flag, *reach),
@@ -334,12 +334,4 @@ fn write_file(path: &CStr, text: &CStr) -> Done {
     let fd = fs::open(fs::CWD, path, libc::O_WRONLY, 0)?;
     fs::write_all(fd.as_fd(), text.to_bytes())?;
     Ok(())
-}
-
-/// Where the kernel has no keyrings there is nothing to separate.
-fn keyring() -> Done {
-    match process::new_session_keyring() {
-        Err(Errno::ENOSYS) => Ok(()),
-        result => Ok(result?),
-    }
 }

@@ -136,7 +136,7 @@ impl Child<'_> {
     /// A new file system in a tmpfs of ours, by one call where that can say all: mount(2) takes a path, and from inside the
     /// tmpfs this one is a name that we have just made. False: it did not come to that; the way by the path knows why.
     fn mount_within(&mut self, op: &MountOp) -> Result<bool, Trouble> {
-        let What::New { kind, source, flags, data, .. } = &op.what else { return Ok(false) };
+        let What::New { kind, source, flags, data, label: None, .. } = &op.what else { return Ok(false) };
         let Some((dir, name)) = self.within(op.within, &op.dest) else { return Ok(false) };
         if fs::mkdir(dir, name, 0o755).is_err() {
             return Ok(false);
@@ -159,7 +159,7 @@ impl Child<'_> {
     }
 
     fn mount_new(&mut self, op: &MountOp, extra: i32) -> Done {
-        let What::New { kind, params, copy_up, mode, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
+        let What::New { kind, params, copy_up, mode, label, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
         let mut inherited = None;
         let place = match resolve(self.root()?, &op.dest, extra) {
             Ok(fd) => {
@@ -201,6 +201,10 @@ impl Child<'_> {
             }
             Err(errno) => return Err(errno.into()),
         };
+        if let Some(label) = label {
+            let root = fs::open(fresh.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+            fs::set_selinux_label(root.as_fd(), label).map_err(|errno| Trouble::from(errno).with(b"label"))?;
+        }
         if *copy_up == CopyUp::Yes {
             copy::tree(place.as_fd(), fresh.as_fd(), &mut self.inherited.scratch)?;
         }

@@ -42,7 +42,7 @@ fn conceal(table: BorrowedFd<'_>, own: &[u8], scratch: &mut [u8]) -> Done {
             // In a user namespace it is locked to what it lies on.
             Err(Errno::EINVAL | Errno::EPERM) => {
                 let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_NOFOLLOW | libc::O_DIRECTORY, 0)?;
-                mount::attach(empty_directory()?.as_fd(), place.as_fd())?;
+                mount::attach(empty_directory(None)?.as_fd(), place.as_fd())?;
                 covered += 1;
             }
             Err(errno) => return Err(Trouble::from(errno).with(path.to_bytes())),

@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::state::{Child, Done, Trouble, private_procfs};
+use super::state::{Child, Done, Trouble, mounted_procfs, private_procfs};
 use crate::plan::op::{Below, Enter, Label, Leads, MountSource, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
-use crate::sys::{fs, mount};
+use crate::sys::{fs, mount, process};
 
 const READONLY: MountAttr = MountAttr { set: mount_attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
 
@@ -95,7 +95,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn mask(&mut self, path: &CStr, within: Option<usize>) -> Done {
+    pub(super) fn mask(&mut self, path: &CStr, within: Option<usize>, label: Option<&CStr>) -> Done {
         let by_name = match self.within(within, path) {
             Some((proc, name)) => match fs::stat_at(proc, name) {
                 Err(Errno::ENOENT) => return Ok(()),
@@ -105,7 +105,7 @@ impl Child<'_> {
         };
         let (kind, cover) = match by_name {
             Some(kind) => {
-                let cover = self.cover(kind)?;
+                let cover = self.cover(kind, label)?;
                 let (proc, name) = self.within(within, path).ok_or(Errno::EBADF)?;
                 mount::attach_at(cover.as_fd(), proc, name)?;
                 (kind, cover)
@@ -117,7 +117,7 @@ impl Child<'_> {
                     return Err(Trouble::from(Errno::EINVAL).with(b"it leads to the root itself"));
                 }
                 let kind = fs::kind(&stat);
-                let cover = self.cover(kind)?;
+                let cover = self.cover(kind, label)?;
                 mount::attach(cover.as_fd(), place.as_fd())?;
                 self.spent.add(place);
                 (kind, cover)
@@ -133,9 +133,9 @@ impl Child<'_> {
 
     /// What hides a thing of this kind. The first empty directory is attached itself: before Linux 6.15 a mount that is in no
     /// namespace cannot be cloned (EINVAL).
-    fn cover(&mut self, kind: u32) -> Result<OwnedFd, Trouble> {
+    fn cover(&mut self, kind: u32, label: Option<&CStr>) -> Result<OwnedFd, Trouble> {
         let model = if kind == libc::S_IFDIR {
-            let Some(empty) = &self.empty_dir else { return empty_directory() };
+            let Some(empty) = &self.empty_dir else { return empty_directory(label) };
             empty
         } else {
             if self.null.is_none() {
@@ -192,9 +192,24 @@ impl Child<'_> {
 
     pub(super) fn label(&self, label: &Label) -> Done {
         let procfs = self.procfs.as_ref().ok_or(Errno::EBADF)?;
-        let attr = fs::open(procfs.as_fd(), c"thread-self/attr", libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        let fd = fs::open2(attr.as_fd(), &label.file, libc::O_WRONLY, 0, fs::STRICT)?;
-        Ok(fs::write_all(fd.as_fd(), label.value.to_bytes())?)
+        write_label(procfs.as_fd(), &label.file, &label.value)
+    }
+
+    /// Where the kernel has no keyrings there is nothing to separate. The label is that of every key that is made from now
+    /// on; execve(2) takes it back. `create` is still in the caller's mount namespace here, and the proc is the host's.
+    pub(super) fn keyring(&mut self, label: Option<&CStr>) -> Done {
+        if let Some(label) = label {
+            let label = |procfs: BorrowedFd<'_>| write_label(procfs, c"keycreate", label);
+            let written = match &self.procfs {
+                Some(procfs) => label(procfs.as_fd()),
+                None => mounted_procfs().and_then(|procfs| label(procfs.as_fd())),
+            };
+            written.map_err(|trouble| trouble.with(b"keycreate"))?;
+        }
+        match process::new_session_keyring() {
+            Err(Errno::ENOSYS) => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     pub(super) fn enter(&mut self, enter: Enter) -> Done {
@@ -226,6 +241,13 @@ impl Child<'_> {
         }
         Ok(fs::chdir(c"/")?)
     }
+}
+
+/// Writes a label of this process, through a proc that is ours or the host's.
+fn write_label(procfs: BorrowedFd<'_>, file: &CStr, value: &CStr) -> Done {
+    let attr = fs::open(procfs, c"thread-self/attr", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    let fd = fs::open2(attr.as_fd(), file, libc::O_WRONLY, 0, fs::STRICT)?;
+    Ok(fs::write_all(fd.as_fd(), value.to_bytes())?)
 }
 
 /// The flag for a whole tree.
@@ -295,13 +317,17 @@ fn existing(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Troubl
 }
 
 /// One empty read-only tmpfs, cloned for every masked directory.
-pub(super) fn empty_directory() -> Result<OwnedFd, Trouble> {
+pub(super) fn empty_directory(label: Option<&CStr>) -> Result<OwnedFd, Trouble> {
     let context = mount::fs_open(c"tmpfs")?;
     mount::fs_set(context.as_fd(), c"source", Some(c"tmpfs"))?;
     mount::fs_set(context.as_fd(), c"mode", Some(c"0755"))?;
     // Kernels of Ubuntu that have AUFS's patch refuse 1 (runc 1.5.1).
     mount::fs_set(context.as_fd(), c"nr_inodes", Some(c"2"))?;
     mount::fs_set(context.as_fd(), c"nr_blocks", Some(c"1"))?;
+    if let Some(label) = label {
+        mount::fs_set(context.as_fd(), c"context", Some(label))
+            .map_err(|errno| Trouble::from(errno).with(b"context"))?;
+    }
     mount::fs_create(context.as_fd())?;
     Ok(mount::fs_mount(context.as_fd(), mount_attr::RDONLY)?)
 }

@@ -204,7 +204,7 @@ pub(super) fn private_procfs() -> Result<OwnedFd, Trouble> {
 }
 
 /// The proc that is mounted: really a proc, and its root. What is below is opened without crossing a mount.
-fn mounted_procfs() -> Result<OwnedFd, Trouble> {
+pub(super) fn mounted_procfs() -> Result<OwnedFd, Trouble> {
     /// PROC_ROOT_INO of include/linux/proc_fs.h
     const ROOT: libc::ino_t = 1;
     let place = fs::open(fs::CWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;

@@ -7,7 +7,7 @@ use super::kinds::{Deed, Stage};
 const TOO_MANY_NAMESPACES: &str =
     "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";
 const NO_SUCH_NAMESPACE: &str = "the kernel lacks one of the namespace types asked for: see /proc/self/ns";
-const NO_PROFILE: &str = "the profile is not loaded, or this kernel runs without the security module: see \
+const NO_PROFILE: &str = "the profile is not loaded, the policy has no such label, or this kernel runs without the security module: see \
     /sys/kernel/security/lsm, and apparmor_parser(8) to load one";
 
 /// One row: stage, what was being done (anything where it is none), errno, advice. The first that fits counts.

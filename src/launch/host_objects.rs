@@ -1,6 +1,6 @@
 //! What of the host a container in a user namespace gets: taken in the child's mount namespace with our rights.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -51,9 +51,9 @@ fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Res
             idmap::apply(&tree, path, *id_map, id_maps)?;
             Ok(tree)
         }
-        HostObject::Device { mode, dev, uid, gid } => {
-            workshop.node(*mode, *dev, (*uid, *gid)).at(Stage::Rootfs, || "make a device for the container")
-        }
+        HostObject::Device { mode, dev, uid, gid, label } => workshop
+            .node(*mode, *dev, (*uid, *gid), label.as_deref())
+            .at(Stage::Rootfs, || "make a device for the container"),
     }
 }
 
@@ -73,11 +73,21 @@ struct Workshop {
 }
 
 impl Workshop {
-    fn node(&mut self, mode: u32, dev: u64, (uid, gid): (u32, u32)) -> std::result::Result<OwnedFd, Errno> {
+    /// All nodes of a container have the same label.
+    fn node(
+        &mut self,
+        mode: u32,
+        dev: u64,
+        (uid, gid): (u32, u32),
+        label: Option<&CStr>,
+    ) -> std::result::Result<OwnedFd, Errno> {
         self.nodes += 1;
         let name = CString::new(self.nodes.to_string()).map_err(|_| Errno::EINVAL)?;
         if self.dir.is_none() {
             let context = mount::fs_open(c"tmpfs")?;
+            if label.is_some() {
+                mount::fs_set(context.as_fd(), c"context", label)?;
+            }
             mount::fs_create(context.as_fd())?;
             let made = mount::fs_mount(context.as_fd(), 0)?;
             let root = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;

@@ -43,6 +43,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         SetupOp::Enter(Enter::Pivot) => (Deed::PivotRoot, String::new()),
         SetupOp::Sysctl(path, _) => (Deed::Sysctl, format!("/proc/{}", text(path))),
         SetupOp::Label(label) => (Deed::Label, text(&label.value)),
+        SetupOp::Keyring(Some(label)) => (Deed::Label, text(label)),
         SetupOp::Rlimit(_) => (Deed::Rlimit, String::new()),
         SetupOp::Program { name, .. } => (Deed::FindProgram, text(name)),
         SetupOp::End
@@ -56,7 +57,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::TimeOffsets(_)
         | SetupOp::EnterTime
         | SetupOp::OfJoined(_)
-        | SetupOp::Keyring
+        | SetupOp::Keyring(None)
         | SetupOp::Undumpable
         | SetupOp::Hostname(_)
         | SetupOp::Domainname(_)

@@ -20,6 +20,7 @@ use crate::host::{Host, Userns};
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::linux::Linux;
+use crate::spec::process::Process;
 
 /// What the caller chose on the command line.
 #[derive(Clone, Debug)]
@@ -59,6 +60,13 @@ pub struct CreateOptions {
 pub enum Keyring {
     New,
     Inherit,
+}
+
+/// The SELinux label that the container's keys are made with. Without one they would have that of the runtime's process,
+/// and the program, whose label may do nothing with the runtime's keys, could not use its own session keyring.
+pub(super) fn key_label(process: Option<&Process>, host: &Host) -> Result<Option<CString>> {
+    let label = process.and_then(|process| process.selinux_label.as_deref()).filter(|label| !label.is_empty());
+    label.filter(|_| host.selinux).map(|label| c_string(label, "selinuxLabel")).transpose()
 }
 
 /// When the program starts.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, Keyring, Orphan, ProgramStart, c_string, host_path, linux};
+use super::draft::{Draft, Keyring, Orphan, ProgramStart, c_string, host_path, key_label, linux};
 use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
@@ -65,7 +65,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         draft.setup.push(SetupOp::BecomeRoot);
     }
     if options.keyring == Keyring::New {
-        draft.setup.push(SetupOp::Keyring);
+        draft.setup.push(SetupOp::Keyring(key_label(Some(process), host)?));
     }
     if namespaces.is_new(NamespaceKind::Mount) {
         draft.setup.push(SetupOp::RootHere(c"/".into()));

@@ -193,6 +193,8 @@ pub enum What {
         copy_up: CopyUp,
         /// Permissions of a tmpfs's root.
         mode: TmpfsMode,
+        /// SELinux label of its root, where the file system is older than this mount and takes none as it is made.
+        label: Option<CString>,
     },
     /// A bind mount.
     Bind {
@@ -382,8 +384,8 @@ pub enum SetupOp {
     EnterTime,
     /// clone3 with these flags; the parent side ends and the child goes on with the list.
     Fork(u64),
-    /// A new session keyring, which has no name that anybody could join it by.
-    Keyring,
+    /// A new session keyring, which has no name that anybody could join it by, and the SELinux label of the program.
+    Keyring(Option<CString>),
     /// Nobody may look into the process without CAP_SYS_PTRACE where the runtime was started, until its program runs.
     Undumpable,
     /// sethostname.
@@ -466,6 +468,8 @@ pub enum SetupOp {
         path: CString,
         /// The proc it is directly in, as in [`MountOp::within`].
         within: Option<usize>,
+        /// SELinux label of the empty directory.
+        label: Option<CString>,
     },
     /// Makes a path read-only, if it exists: with what is mounted below it, or the root's own mount.
     ReadonlyPath {

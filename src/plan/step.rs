@@ -157,6 +157,8 @@ pub enum HostObject {
         uid: u32,
         /// Group.
         gid: u32,
+        /// SELinux label.
+        label: Option<CString>,
     },
 }
 

@@ -114,7 +114,7 @@ fn host_object(object: &HostObject) -> String {
         HostObject::Tree { path, reach, id_map, .. } => {
             format!("{} {}{}", lossy(path), tree(*reach), mapped(*id_map))
         }
-        HostObject::Device { mode, dev, uid, gid } => mknod(c"a device", *mode, *dev, (*uid, *gid)),
+        HostObject::Device { mode, dev, uid, gid, .. } => mknod(c"a device", *mode, *dev, (*uid, *gid)),
     }
 }
 
@@ -143,7 +143,7 @@ impl SetupOp {
             SetupOp::Fork(flags) => (Stage::Namespace, format!("clone3 a sibling ({})", namespaces(*flags))),
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => controlling_terminal(),
-            SetupOp::Keyring => (Stage::Process, "join a new session keyring".into()),
+            SetupOp::Keyring(label) => keyring(label.as_deref()),
             SetupOp::Undumpable => undumpable(),
             SetupOp::Hostname(name) => (Stage::Namespace, format!("set hostname {}", lossy(name))),
             SetupOp::Domainname(name) => (Stage::Namespace, format!("set domainname {}", lossy(name))),
@@ -263,6 +263,14 @@ fn undumpable() -> (Stage, String) {
 
 fn ask_for_host() -> (Stage, String) {
     (Stage::Sync, "ask the parent for what is the host's".into())
+}
+
+fn keyring(label: Option<&CStr>) -> (Stage, String) {
+    const WHAT: &str = "join a new session keyring";
+    match label {
+        None => (Stage::Process, WHAT.to_owned()),
+        Some(label) => (Stage::Lsm, format!("{WHAT} labelled {}", lossy(label))),
+    }
 }
 
 fn new_session() -> (Stage, String) {

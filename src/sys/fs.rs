@@ -288,6 +288,13 @@ pub fn write_all(fd: BorrowedFd<'_>, mut buf: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// fsetxattr(2): the SELinux label of an open file or directory.
+pub fn set_selinux_label(fd: BorrowedFd<'_>, label: &CStr) -> Result<()> {
+    let (name, value) = (c"security.selinux".as_ptr(), label.to_bytes_with_nul());
+    // SAFETY: both are readable for the lengths that the kernel is told or finds.
+    done(unsafe { raw!(SYS_fsetxattr, fd.as_raw_fd(), name, value.as_ptr(), value.len(), 0) })
+}
+
 /// One pread(2), tried again on EINTR; 0 at the end of the file.
 pub fn pread(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Result<usize> {
     loop {

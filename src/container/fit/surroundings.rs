@@ -163,16 +163,21 @@ fn labels(process: &Process) -> Vec<Misfit> {
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
         let on = file::read_text("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y");
         let loaded = file::read_text("/sys/kernel/security/apparmor/profiles");
-        let known =
-            |text: &String| text.lines().any(|line| line.rsplit_once(" (").map_or(line, |(name, _)| name) == profile);
+        // One of another namespace of AppArmor's, `:namespace:name`, is not in our list.
+        let known = |text: &String, name: &str| {
+            let listed = || text.lines().any(|line| line.rsplit_once(" (").map_or(line, |(name, _)| name) == name);
+            name == "unconfined" || name.starts_with(':') || listed()
+        };
         if !on {
             let what = format!("the profile {profile:?} is asked for, and AppArmor is not in force here");
             found.push(
                 Misfit::error("process.apparmorProfile", what)
                     .hint("/sys/kernel/security/lsm has the modules that are"),
             );
-        } else if profile != "unconfined" && loaded.as_ref().is_ok_and(|text| !known(text)) {
-            let what = format!("the AppArmor profile {profile:?} is not loaded");
+        } else if let Some(missing) =
+            profile.split("//&").find(|part| loaded.as_ref().is_ok_and(|text| !known(text, part)))
+        {
+            let what = format!("the AppArmor profile {missing:?} is not loaded");
             found.push(Misfit::error("process.apparmorProfile", what).hint("apparmor_parser(8) loads profiles"));
         }
     }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use super::NamespaceKind;
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input, Keyring, c_string};
+use crate::plan::draft::{Draft, Input, Keyring, c_string, key_label};
 use crate::plan::op::{OfJoined, Refusal, SetupOp};
 use crate::plan::step::{MapWriter, Step};
 use crate::wire::SyncPoint;
@@ -19,7 +19,8 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
     // Before a user namespace: keys are charged to who makes them, and an id of the host that many containers map has
     // room for 200.
     if input.options.keyring == Keyring::New {
-        draft.setup.push(SetupOp::Keyring);
+        let label = key_label(input.spec.process.as_ref(), input.host)?;
+        draft.setup.push(SetupOp::Keyring(label));
     }
     let namespaces = &input.namespaces;
     if namespaces.join.iter().any(|(kind, _)| input.launches() || *kind != NamespaceKind::Pid) {

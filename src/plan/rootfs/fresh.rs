@@ -99,7 +99,7 @@ fn lets_in(op: &SetupOp) -> bool {
         | SetupOp::TimeOffsets(_)
         | SetupOp::EnterTime
         | SetupOp::Fork(_)
-        | SetupOp::Keyring
+        | SetupOp::Keyring(_)
         | SetupOp::Undumpable
         | SetupOp::Hostname(_)
         | SetupOp::Domainname(_)
@@ -210,7 +210,10 @@ mod tests {
     fn new(dest: &str, kind: &CStr) -> SetupOp {
         let (params, data) = (Vec::new(), c"".into());
         let (copy_up, mode) = (CopyUp::No, TmpfsMode::AsGiven);
-        mount(dest, What::New { kind: kind.into(), source: kind.into(), params, flags: 0, data, copy_up, mode })
+        mount(
+            dest,
+            What::New { kind: kind.into(), source: kind.into(), params, flags: 0, data, copy_up, mode, label: None },
+        )
     }
 
     fn bind(dest: &str) -> SetupOp {
@@ -218,7 +221,7 @@ mod tests {
     }
 
     fn mask(path: &str) -> SetupOp {
-        SetupOp::Mask { path: CString::new(path).unwrap(), within: None }
+        SetupOp::Mask { path: CString::new(path).unwrap(), within: None, label: None }
     }
 
     /// Which of the operations work by a name.

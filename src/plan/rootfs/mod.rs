@@ -239,7 +239,8 @@ fn device(input: &Input<'_>, node: &devices::DeviceNode, draft: &mut Draft) -> R
     match owner.filter(|_| input.takes_from_host() && input.host.is_real_root()) {
         Some((uid, gid)) => {
             let (mode, dev) = (node.full_mode(), node.rdev());
-            Ok(draft.ask(input, HostObject::Device { mode, dev, uid, gid }))
+            Ok(draft
+                .ask(input, HostObject::Device { mode, dev, uid, gid, label: mounts::mount_label(input, "tmpfs")? }))
         }
         None => {
             let path = c_string(node.path.as_str(), "linux.devices")?;
@@ -283,7 +284,8 @@ fn restrictions(input: &Input<'_>, draft: &mut Draft, late: Vec<(CString, MountA
         let path = relative(path, "linux.maskedPaths")?;
         // Once is enough.
         if seen.insert(path.clone()) {
-            draft.setup.push(SetupOp::Mask { path, within: None });
+            let label = mounts::mount_label(input, "tmpfs")?;
+            draft.setup.push(SetupOp::Mask { path, within: None, label });
         }
     }
     Ok(())

@@ -218,7 +218,12 @@ fn params(options: &MountOptions, kind: &str) -> Result<FsParams> {
     }
     for item in &options.data {
         params.push(match item.split_once('=') {
-            Some((key, value)) => (c_string(key, "mounts.options")?, Some(c_string(value, "mounts.options")?)),
+            // The quotes keep the commas of a context together in the data of mount(2); fsconfig(2) takes values as they are.
+            Some((key, value)) => {
+                let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+                let value = quoted.filter(|_| key.ends_with("context")).unwrap_or(value);
+                (c_string(key, "mounts.options")?, Some(c_string(value, "mounts.options")?))
+            }
             None => (c_string(item.as_str(), "mounts.options")?, None),
         });
     }
@@ -239,11 +244,17 @@ fn new(
     }
     let mut params = params(options, kind)?;
     let mut data = options.data.join(",");
+    let mut label = None;
     let context = annotations::mount_context(input.spec)?;
-    if let Some(label) = mount_label(input, kind) {
-        let separator = if data.is_empty() { "" } else { "," };
-        data = format!("{data}{separator}{context}=\"{label}\"");
-        params.push((c_string(context, "linux.mountLabel")?, Some(c_string(label, "linux.mountLabel")?)));
+    match mount_label(input, kind)? {
+        // Made with the ipc namespace, it has its labels by now, and no other mount of it can have others (EINVAL).
+        own @ Some(_) if kind == "mqueue" => label = own,
+        Some(value) if !params.iter().any(|(key, _)| key.to_bytes() == context.as_bytes()) => {
+            let comma = if data.is_empty() { "" } else { "," };
+            data = format!("{data}{comma}{context}=\"{}\"", value.to_string_lossy());
+            params.push((c_string(context, "linux.mountLabel")?, Some(value)));
+        }
+        _ => {}
     }
     let mut attr = plain_attr(options);
     attr.clear = 0;
@@ -269,6 +280,7 @@ fn new(
             data: c_string(data, "mounts.options")?,
             copy_up: if options.tmpcopyup { CopyUp::Yes } else { CopyUp::No },
             mode: if kind == "tmpfs" && !has_mode { TmpfsMode::OfMountPoint } else { TmpfsMode::AsGiven },
+            label,
         },
         attr,
         unnamed: 0,
@@ -283,9 +295,12 @@ fn new(
 
 /// The SELinux context of a new mount. The kernel labels proc and sysfs itself; without SELinux no file system
 /// knows the option, and engines write the label all the same.
-fn mount_label<'a>(input: &'a Input<'_>, kind: &str) -> Option<&'a str> {
-    let label = input.spec.linux.as_ref()?.mount_label.as_deref().filter(|label| !label.is_empty())?;
-    (input.host.selinux && !matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2")).then_some(label)
+pub(super) fn mount_label(input: &Input<'_>, kind: &str) -> Result<Option<CString>> {
+    if !input.host.selinux || matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2") {
+        return Ok(None);
+    }
+    let label = input.linux.mount_label.as_deref().filter(|label| !label.is_empty());
+    label.map(|label| c_string(label, "linux.mountLabel")).transpose()
 }
 
 fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Draft) -> Result<()> {

@@ -17,6 +17,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU8;
 
 use nix::errno::Errno;
 
@@ -420,7 +421,22 @@ pub fn leave(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     block.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
 }
 
-/// Whether the kernel can swap `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE): `PR_SET_MM_MAP_SIZE` answers.
+/// A page of .bss, as anonymous as a block, that nobody looks at: not memory until it is touched.
+#[cfg_attr(target_arch = "aarch64", repr(align(65536)))]
+#[cfg_attr(not(target_arch = "aarch64"), repr(align(4096)))]
+struct Untouched([AtomicU8; PAGE]);
+static UNTOUCHED: Untouched = Untouched([const { AtomicU8::new(0) }; PAGE]);
+
+/// Whether memory that was written may become code. SELinux may refuse it (`execmem`), and so does a service with
+/// MemoryDenyWriteExecute (prctl(2) `PR_SET_MDWE`, or a filter that knows mprotect(2)).
+fn may_make_code() -> bool {
+    let page = UNTOUCHED.0.as_ptr();
+    // SAFETY: changes the protection of one whole page of ours, which stays readable and which nothing else is in.
+    done(unsafe { raw!(SYS_mprotect, page, PAGE, libc::PROT_READ | libc::PROT_EXEC) }).is_ok()
+}
+
+/// Whether the walker may run, and the kernel can swap `/proc/self/exe` (CONFIG_CHECKPOINT_RESTORE): `PR_SET_MM_MAP_SIZE`
+/// answers.
 pub fn can_leave_runtime() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
@@ -428,7 +444,7 @@ pub fn can_leave_runtime() -> bool {
         let mut size: libc::c_uint = 0;
         // SAFETY: the option writes one unsigned int through the pointer.
         let ret = unsafe { raw!(SYS_prctl, libc::PR_SET_MM, PR_SET_MM_MAP_SIZE, &raw mut size, 0, 0) };
-        HAS_WALKER && ret == 0 && size as usize == 13 * 8
+        HAS_WALKER && ret == 0 && size as usize == 13 * 8 && may_make_code()
     })
 }
 
