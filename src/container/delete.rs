@@ -1,7 +1,7 @@
 //! `delete`. Works from every point at which a `create` or an earlier `delete` may have been cut short.
 
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -14,12 +14,14 @@ use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::systemd::driver::plan_cgroup;
 use crate::spec::Spec;
-use crate::state::{Dir, Life, Record, Status, Wait, does_not_exist};
+use crate::state::{Dir, Life, Lock, Record, Status, Wait, does_not_exist};
 use crate::sys;
 
 /// How long a killed process may take to be gone; runc waits as long. One that is stuck in the kernel (a
 /// dead NFS server) takes longer.
 const PATIENCE_MS: i32 = 10_000;
+/// How soon it is looked again at a command that holds the lock.
+const NEXT_LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Force {
@@ -74,14 +76,7 @@ fn gone(global: &Global, id: &str, force: Force) -> Result<()> {
 fn found(global: &Global, id: &str, dir: Dir, force: Force, trace: &mut Option<Trace>) -> Result<()> {
     let gone = || gone(global, id, force);
     let lock = match dir.lock(Wait::No) {
-        Err(error) if error.root_errno() == Some(Errno::EAGAIN) => {
-            // A `create` that hangs in a hook holds it for ever.
-            interrupt(global, id, &dir, force)?;
-            dir.lock(match force {
-                Force::Yes => Wait::Within(Duration::from_millis(PATIENCE_MS.unsigned_abs().into())),
-                Force::No => Wait::Forever,
-            })?
-        }
+        Err(error) if error.root_errno() == Some(Errno::EAGAIN) => from_another(global, id, &dir, force)?,
         result => result?,
     };
     let Some(_lock) = lock else { return gone() };
@@ -131,6 +126,20 @@ fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     }
 }
 
+/// Takes the lock from a command that has it. A `create` that hangs in a hook would hold it for ever; one that has just
+/// begun, and has written nothing that tells who it is, is found at the next look.
+fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Option<Lock>> {
+    let end = Instant::now() + Duration::from_millis(PATIENCE_MS.unsigned_abs().into());
+    loop {
+        interrupt(global, id, dir, force)?;
+        let wait = if force == Force::Yes { Wait::Within(NEXT_LOOK) } else { Wait::Forever };
+        match dir.lock(wait) {
+            Err(error) if error.root_errno() == Some(Errno::EAGAIN) && Instant::now() < end => {}
+            result => return result,
+        }
+    }
+}
+
 /// While another command holds the lock: without force the container must not run; with force the one that
 /// creates it is killed.
 fn interrupt(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<()> {
@@ -147,7 +156,8 @@ fn interrupt(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<()> {
 fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
     (global.warn)(&format!("delete {id}: it is being created: killing process {}", record.creator.pid));
     // Its child asks to die with it, but who shares a pid namespace with it may have stopped it before that; and it has the
-    // lock, as a copy of its parent.
+    // lock, as a copy of its parent. While it is stopped itself it has no more of them.
+    record.creator.stop(NEXT_LOOK)?;
     let children = record.creator.children()?;
     record.creator.signal(libc::SIGKILL)?;
     for child in &children {

@@ -13,6 +13,8 @@ pub struct Stat {
     pub start_time: u64,
     /// A zombie, or less.
     pub dead: bool,
+    /// By a signal or a tracer.
+    pub stopped: bool,
 }
 
 /// Reads that of a process; `None` when there is no such process.
@@ -29,8 +31,9 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let dead = matches!(fields.next()?, "Z" | "X" | "x");
-    Some(Stat { parent: fields.next()?.parse().ok()?, start_time: fields.nth(17)?.parse().ok()?, dead })
+    let state = fields.next()?;
+    let (dead, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
+    Some(Stat { parent: fields.next()?.parse().ok()?, start_time: fields.nth(17)?.parse().ok()?, dead, stopped })
 }
 
 #[cfg(test)]
@@ -41,8 +44,9 @@ mod tests {
     fn the_program_name_may_contain_anything() {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
         let stat = parse(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
-        assert_eq!((stat.parent, stat.start_time, stat.dead), (1, 4242, false));
+        assert_eq!((stat.parent, stat.start_time, stat.dead, stat.stopped), (1, 4242, false, false));
         assert!(parse(b"77 (x) Z 1").is_none());
         assert!(parse(format!("77 (x) {}", rest.replace('S', "Z")).as_bytes()).unwrap().dead);
+        assert!(parse(format!("77 (x) {}", rest.replace('S', "T")).as_bytes()).unwrap().stopped);
     }
 }

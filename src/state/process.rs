@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub enum Life {
     Alive,
     Gone,
 }
+
+/// How often a process that is waited for is looked at.
+const NEXT_LOOK: Duration = Duration::from_millis(1);
 
 impl ProcessId {
     /// The process that has this pid now; the caller knows that it is the right one (its own child, itself).
@@ -74,6 +78,17 @@ impl ProcessId {
             }
         }
         Ok(children)
+    }
+
+    /// Stops it, so that it does nothing more while we look at what it has done. What is in a system call that no signal ends
+    /// is waited for no longer than `patience`.
+    pub fn stop(self, patience: Duration) -> Result<()> {
+        self.signal(libc::SIGSTOP)?;
+        let end = Instant::now() + patience;
+        while self.life()? == Life::Alive && read(self.pid)?.is_some_and(|stat| !stat.stopped) && Instant::now() < end {
+            std::thread::sleep(NEXT_LOOK);
+        }
+        Ok(())
     }
 
     /// Sends `signal`; `Gone` when the process does not run any more.
@@ -125,6 +140,17 @@ mod tests {
         sys::process::pidfd_kill(found[0].as_fd(), libc::SIGKILL).unwrap();
         shell.wait().unwrap();
         assert!(parent.children().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_stopped_process_is_stopped_when_we_know_of_it() {
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = ProcessId::of(sleeper.id().cast_signed()).unwrap();
+        process.stop(Duration::from_secs(10)).unwrap();
+        assert!(read(process.pid).unwrap().unwrap().stopped);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        process.stop(Duration::from_secs(10)).unwrap();
     }
 
     #[test]
