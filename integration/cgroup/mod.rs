@@ -7,6 +7,7 @@ mod hybrid;
 pub mod limits;
 mod pause;
 mod systemd;
+mod systemd_attacks;
 mod systemd_driver;
 mod update;
 mod v2;

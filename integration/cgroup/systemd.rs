@@ -12,25 +12,25 @@ use crate::common::{Bundle, Container, Need, host, process, runtime_name, skip_o
 use crate::rootless;
 
 /// True, with a loud word, where systemd does not run or cgroup v2 is not alone.
-fn not_here() -> bool {
+pub(super) fn not_here() -> bool {
     let there = Path::new("/run/systemd/system").is_dir() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let manager = host::is_root() || Path::new(&format!("/run/user/{}/systemd", nix::unistd::geteuid())).is_dir();
     skip_unless(Need::from(there), "systemd with cgroup v2 does not run here")
         || skip_unless(Need::from(manager), "this user has no service manager")
 }
 
-fn bundle(args: &[&str]) -> Bundle {
+pub(super) fn bundle(args: &[&str]) -> Bundle {
     let bundle = if host::is_root() { Bundle::new(args) } else { rootless::bundle(args) };
     let slice = if host::is_root() { "system.slice" } else { "user.slice" };
     let path = format!("{slice}:brisktest:{}", bundle.id);
     bundle.set("/linux/cgroupsPath", json!(path))
 }
 
-fn call(container: &Container, args: &[&str]) -> process::Output {
+pub(super) fn call(container: &Container, args: &[&str]) -> process::Output {
     container.call(&[&["--systemd-cgroup"], args].concat())
 }
 
-fn up(bundle: Bundle) -> Container {
+pub(super) fn up(bundle: Bundle) -> Container {
     let container = bundle.container();
     let dir = container.bundle.dir.to_str().unwrap();
     call(&container, &["create", "--bundle", dir, &container.id]).ok();
@@ -38,22 +38,22 @@ fn up(bundle: Bundle) -> Container {
     container
 }
 
-fn unit(container: &Container) -> String {
+pub(super) fn unit(container: &Container) -> String {
     format!("brisktest-{}.scope", container.id)
 }
 
-fn systemctl(args: &[&str]) -> String {
+pub(super) fn systemctl(args: &[&str]) -> String {
     let user = (!host::is_root()).then_some("--user");
     let output = Command::new("systemctl").args(user).args(args).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-fn property(container: &Container, name: &str) -> String {
+pub(super) fn property(container: &Container, name: &str) -> String {
     systemctl(&["show", "--value", "-p", name, &unit(container)])
 }
 
 /// The directory of the cgroup the container's process is in.
-fn cgroup(container: &Container) -> PathBuf {
+pub(super) fn cgroup(container: &Container) -> PathBuf {
     let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
     let path = text.trim().strip_prefix("0::/").unwrap();
     assert!(path.ends_with(&unit(container)), "{path}");
@@ -64,7 +64,7 @@ fn file(container: &Container, name: &str) -> String {
     fs::read_to_string(cgroup(container).join(name)).unwrap().trim().to_owned()
 }
 
-fn units() -> String {
+pub(super) fn units() -> String {
     systemctl(&["list-units", "--all", "--plain", "--no-legend", "brisktest-*"])
 }
 
