@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Wraps a deserializer, a visitor, a seed or an access, so that everything below is wrapped, too.
@@ -102,9 +101,14 @@ macro_rules! hand_on {
     };
 }
 
+/// A text is read here as everywhere: what else gives a map or a list would have all visitors compiled once more for it.
+fn json(text: &'static [u8]) -> serde_json::Deserializer<serde_json::de::SliceRead<'static>> {
+    serde_json::Deserializer::from_slice(text)
+}
+
 /// Methods that take `null` for the zero of what they are asked for.
 macro_rules! or_zero {
-    ($($method:ident: $visitor:ident => $zero:expr;)*) => {
+    ($($method:ident: $visitor:ident, $notes:ident => $zero:expr;)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
             struct OrZero<'n, V>(V, &'n Notes);
 
@@ -116,7 +120,7 @@ macro_rules! or_zero {
                 }
 
                 fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
-                    let $visitor = self.0;
+                    let ($visitor, $notes) = (self.0, self.1);
                     $zero
                 }
 
@@ -159,15 +163,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
     }
 
     or_zero! {
-        deserialize_bool: visitor => visitor.visit_bool(false);
-        deserialize_i32: visitor => visitor.visit_i32(0);
-        deserialize_i64: visitor => visitor.visit_i64(0);
-        deserialize_u16: visitor => visitor.visit_u16(0);
-        deserialize_u32: visitor => visitor.visit_u32(0);
-        deserialize_u64: visitor => visitor.visit_u64(0);
-        deserialize_string: visitor => visitor.visit_borrowed_str("");
-        deserialize_seq: visitor => visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<()>()));
-        deserialize_map: visitor => visitor.visit_map(MapDeserializer::new(std::iter::empty::<((), ())>()));
+        deserialize_bool: visitor, _notes => visitor.visit_bool(false);
+        deserialize_i32: visitor, _notes => visitor.visit_i32(0);
+        deserialize_i64: visitor, _notes => visitor.visit_i64(0);
+        deserialize_u16: visitor, _notes => visitor.visit_u16(0);
+        deserialize_u32: visitor, _notes => visitor.visit_u32(0);
+        deserialize_u64: visitor, _notes => visitor.visit_u64(0);
+        deserialize_string: visitor, _notes => visitor.visit_borrowed_str("");
+        deserialize_seq: visitor, notes => json(b"[]").deserialize_seq(Strict(visitor, notes)).map_err(E::custom);
+        deserialize_map: visitor, notes => json(b"{}").deserialize_map(Strict(visitor, notes)).map_err(E::custom);
     }
 
     // Of these no type here has any but options.
