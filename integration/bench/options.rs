@@ -37,7 +37,7 @@ impl Options {
     pub fn parse(args: impl Iterator<Item = String>) -> Res<Self> {
         let args: Vec<String> = args.collect();
         let quick = args.iter().any(|arg| arg == "--quick");
-        let mut options = Self::defaults(if quick { (40, 100, 500, 128) } else { (300, 1000, 10_000, 512) });
+        let mut options = Self::defaults(if quick { (40, 100, 500, 128) } else { (300, 1000, 2000, 512) });
         let mut peers = Vec::new();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
