@@ -417,6 +417,35 @@ fn a_container_whose_start_hangs_in_a_hook_can_be_deleted() {
     }
 }
 
+/// The command that starts it has the lock meanwhile.
+#[test]
+fn a_container_whose_run_hangs_in_a_hook_can_be_deleted() {
+    if skip_on(&["crun", "runc"], "their hooks go on") {
+        return;
+    }
+    for kind in ["startContainer", "poststart"] {
+        let bundle = match kind {
+            "startContainer" => {
+                Bundle::idle().hook(kind, "/bin/sh", &["sh", "-c", "echo > /tmp/in; exec sleep 1000000"])
+            }
+            _ => Bundle::idle().sh_hook(kind, "echo > $OUT; exec sleep 1000000"),
+        };
+        let container = bundle.container();
+        let dir = container.bundle.dir.to_str().unwrap().to_owned();
+        let args = ["run", "--detach", "--bundle", &dir, &container.id];
+        let run = process::start(container.command(&args), Stdio::null());
+        let inside = container.bundle.rootfs().join("tmp/in");
+        host::wait_until(|| inside.exists() || !container.bundle.hook_output().is_empty());
+        let begin = std::time::Instant::now();
+        container.delete_force().ok();
+        assert!(begin.elapsed().as_secs() < 9, "{kind}: not at once");
+        // The hook of the host goes with the `run` that runs it.
+        let _ = kill(Pid::from_raw(run.pid()), Signal::SIGKILL);
+        run.wait();
+        host::wait_until(|| container.leftovers().is_empty());
+    }
+}
+
 #[test]
 fn a_failing_poststop_hook_does_not_keep_the_container() {
     let container = Bundle::idle().sh_hook("poststop", "exit 1").sh_hook("poststop", "echo second >> $OUT").container();

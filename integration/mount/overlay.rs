@@ -280,13 +280,13 @@ fn a_directory_with_traps() {
     type Trap<'a> = (&'a str, &'a dyn Fn(&Path));
     let traps: [Trap<'_>; 8] = [
         ("upper is a link", &|dir| symlink(&victim, dir.join("upper")).unwrap()),
-        ("work is a link", &|dir| symlink(&victim, dir.join("work")).unwrap()),
+        ("work is a link", &|dir| symlink(&victim, dir.join(".brisk-work")).unwrap()),
         ("both are", &|dir| {
             symlink(&victim, dir.join("upper")).unwrap();
-            symlink(&victim, dir.join("work")).unwrap();
+            symlink(&victim, dir.join(".brisk-work")).unwrap();
         }),
         ("upper is a file", &|dir| fs::write(dir.join("upper"), "").unwrap()),
-        ("work is a file", &|dir| fs::write(dir.join("work"), "").unwrap()),
+        ("work is a file", &|dir| fs::write(dir.join(".brisk-work"), "").unwrap()),
         ("it is another's", &|dir| chown(dir, Some(1000), None).unwrap()),
         ("anybody may write", &|dir| fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap()),
         ("it is a link", &|dir| {
@@ -303,6 +303,27 @@ fn a_directory_with_traps() {
         assert_eq!(tree(&victim), untouched, "{what}");
         container.assert_nothing_left();
     }
+}
+
+/// overlayfs empties its work directory, whatever it is.
+#[test]
+fn what_was_in_the_directory_stays() {
+    if not_here() {
+        return;
+    }
+    let container = Bundle::sh("true").container();
+    let kept = container.bundle.host_dir("kept");
+    if !host::is_root() {
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    fs::create_dir(kept.join("work")).unwrap();
+    for dir in ["work/work", "work/index", "work/incompat"] {
+        fs::create_dir(kept.join(dir)).unwrap();
+        fs::write(kept.join(dir).join("precious"), "").unwrap();
+    }
+    let before = tree(&kept.join("work"));
+    container.run_with(&["--overlay", kept.to_str().unwrap()]).ok();
+    assert_eq!(tree(&kept.join("work")), before);
 }
 
 #[test]

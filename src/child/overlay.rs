@@ -20,7 +20,8 @@ const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6"
 /// Where a directory that stays is attached.
 const KEPT: &CStr = c"kept";
 const UPPER: &CStr = c"upper";
-const WORK: &CStr = c"work";
+/// overlayfs empties what is in it: nobody has anything else of this name.
+const WORK: &CStr = c".brisk-work";
 
 impl Child<'_> {
     pub(super) fn overlay(&mut self, op: &OverlayOp) -> Done {
@@ -110,7 +111,7 @@ fn upper(dir: BorrowedFd<'_>, mode: u32) -> Result<OwnedFd, Trouble> {
     }
     match fs::mkdir(dir, WORK, 0o700) {
         Err(Errno::EEXIST) if fs::kind(&fs::stat_at(dir, WORK)?) == libc::S_IFDIR => {}
-        result => result.map_err(|errno| Trouble::from(errno).with(b"work"))?,
+        result => result.map_err(|errno| Trouble::from(errno).with(WORK.to_bytes()))?,
     }
     Ok(upper)
 }
@@ -125,7 +126,7 @@ fn overlay(op: &OverlayOp) -> Result<OwnedFd, Trouble> {
     if op.userxattr {
         mount::fs_set(fs, c"userxattr", None).map_err(told)?;
     }
-    for (key, value) in [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", c"../work")] {
+    for (key, value) in [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", c"../.brisk-work")] {
         mount::fs_set(fs, key, Some(value)).map_err(told)?;
     }
     mount::fs_create(fs).map_err(told)?;

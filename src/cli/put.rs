@@ -444,7 +444,9 @@ impl Put for Bind<'_> {
             Some(pair) => (pair, true),
             None => (text.strip_suffix(":rw").unwrap_or(text), false),
         };
-        let at = pair.rfind(":/").filter(|at| *at > 0).ok_or("SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST absolute")?;
+        let wanted = "SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST absolute and without a colon";
+        // What is no word of ours, as `ro,z`, must not become a part of the name.
+        let at = pair.rfind(":/").filter(|at| *at > 0 && !pair[at + 1..].contains(':')).ok_or(wanted)?;
         let options = ["rbind", "rprivate"].into_iter().chain(readonly.then_some("rro"));
         self.0.push(Mount {
             destination: pair[at + 1..].to_owned(),

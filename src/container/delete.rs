@@ -130,8 +130,15 @@ fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
 /// begun, and has written nothing that tells who it is, is found at the next look.
 fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Option<Lock>> {
     let end = Instant::now() + Duration::from_millis(PATIENCE_MS.unsigned_abs().into());
+    let mut look = 0;
     loop {
         interrupt(global, id, dir, force)?;
+        match look {
+            1 => end_init(global, id, dir)?,
+            2 => end_creator(global, id, dir)?,
+            _ => {}
+        }
+        look += 1;
         let wait = if force == Force::Yes { Wait::Within(NEXT_LOOK) } else { Wait::Forever };
         match dir.lock(wait) {
             Err(error) if error.root_errno() == Some(Errno::EAGAIN) && Instant::now() < end => {}
@@ -153,8 +160,26 @@ fn interrupt(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<()> {
     Ok(())
 }
 
+/// A `run` or `start` waits for the container's process, and that for its startContainer hooks, which are the image's: they end with it.
+fn end_init(global: &Global, id: &str, dir: &Dir) -> Result<()> {
+    let Ok(Some(Record { init: Some(init), .. })) = dir.find_record() else { return Ok(()) };
+    if init.life()? == Life::Alive {
+        (global.warn)(&format!("delete {id}: another command waits for it: killing process {}", init.pid));
+        init.signal(libc::SIGKILL)?;
+    }
+    Ok(())
+}
+
+/// A `run` waits for poststart hooks as well, which are the host's.
+fn end_creator(global: &Global, id: &str, dir: &Dir) -> Result<()> {
+    match dir.find_record() {
+        Ok(Some(record)) if record.life(record.creator)? == Life::Alive => kill_creator(global, id, &record),
+        _ => Ok(()),
+    }
+}
+
 fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
-    (global.warn)(&format!("delete {id}: it is being created: killing process {}", record.creator.pid));
+    (global.warn)(&format!("delete {id}: killing process {}, which makes or starts it", record.creator.pid));
     // Its child asks to die with it, but who shares a pid namespace with it may have stopped it before that; and it has the
     // lock, as a copy of its parent. While it is stopped itself it has no more of them.
     record.creator.stop(NEXT_LOOK)?;
