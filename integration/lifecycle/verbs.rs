@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -740,4 +741,24 @@ fn a_created_container_can_be_asked_to_end() {
     assert!(container.bundle.rootfs().join("tmp/on").exists());
     let status = Bundle::new(&["/bin/cat", "/proc/self/status"]).container().run().ok().stdout();
     assert!(status.contains("SigCgt:\t0000000000000000") && status.contains("SigIgn:\t0000000000000000"), "{status}");
+}
+
+/// Another command may be at the container when its program ends; the `run` that deletes it then is not what keeps it.
+#[test]
+fn a_run_outwaits_who_has_the_lock_at_its_end() {
+    if brisk_only("the lock is its own") {
+        return;
+    }
+    let container = Bundle::sh("while [ ! -e /tmp/go ]; do sleep 0.05; done; exit 7").container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let run = process::start(container.command(&["run", "--bundle", dir, &container.id]), Stdio::null());
+    host::wait_until(|| container.call(&["state", &container.id]).stdout().contains("running"));
+    let state = fs::File::open(container.bundle.state_root().join(&container.id)).unwrap();
+    let lock = nix::fcntl::Flock::lock(state, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    fs::write(container.bundle.rootfs().join("tmp/go"), "").unwrap();
+    // As long as several looks at who has it.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    drop(lock);
+    assert_eq!(run.wait().code, 7);
+    container.assert_nothing_left();
 }

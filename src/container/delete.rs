@@ -130,15 +130,13 @@ fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
 /// begun, and has written nothing that tells who it is, is found at the next look.
 fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Option<Lock>> {
     let end = Instant::now() + Duration::from_millis(PATIENCE_MS.unsigned_abs().into());
-    let mut look = 0;
+    let mut looks = 0;
     loop {
-        interrupt(global, id, dir, force)?;
-        match look {
-            1 => end_init(global, id, dir)?,
-            2 => end_creator(global, id, dir)?,
-            _ => {}
+        // Without a readable record there is nothing to tell yet.
+        if let Ok(Some(record)) = dir.find_record() {
+            interrupt(global, id, dir, &record, (force, looks))?;
         }
-        look += 1;
+        looks += 1;
         let wait = if force == Force::Yes { Wait::Within(NEXT_LOOK) } else { Wait::Forever };
         match dir.lock(wait) {
             Err(error) if error.root_errno() == Some(Errno::EAGAIN) && Instant::now() < end => {}
@@ -147,38 +145,34 @@ fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Op
     }
 }
 
-/// While another command holds the lock: without force the container must not run; with force the one that
-/// creates it is killed.
-fn interrupt(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<()> {
-    // Without a readable record there is nothing to tell yet; the lock will come.
-    let Ok(Some(record)) = dir.find_record() else { return Ok(()) };
-    let status = super::lookup::status_of(dir, &record)?;
+/// While another command holds the lock: without force the container must not run; with force the one that creates it is
+/// killed, and after so many looks what else may keep it.
+fn interrupt(global: &Global, id: &str, dir: &Dir, record: &Record, (force, looks): (Force, u32)) -> Result<()> {
+    let status = super::lookup::status_of(dir, record)?;
     refuse_running(status, id, force)?;
     if status == Status::Creating {
-        kill_creator(global, id, &record)?;
+        return kill_creator(global, id, record);
     }
-    Ok(())
+    match looks {
+        0 => Ok(()),
+        // A `run` or `start` waits for the container's process, and that for its startContainer hooks, which are the image's.
+        1 => kill_init(global, id, record),
+        // A `run` waits for poststart hooks as well, which are the host's.
+        _ => kill_creator(global, id, record),
+    }
 }
 
-/// A `run` or `start` waits for the container's process, and that for its startContainer hooks, which are the image's: they end with it.
-fn end_init(global: &Global, id: &str, dir: &Dir) -> Result<()> {
-    let Ok(Some(Record { init: Some(init), .. })) = dir.find_record() else { return Ok(()) };
-    if init.life()? == Life::Alive {
-        (global.warn)(&format!("delete {id}: another command waits for it: killing process {}", init.pid));
-        init.signal(libc::SIGKILL)?;
-    }
-    Ok(())
-}
-
-/// A `run` waits for poststart hooks as well, which are the host's.
-fn end_creator(global: &Global, id: &str, dir: &Dir) -> Result<()> {
-    match dir.find_record() {
-        Ok(Some(record)) if record.life(record.creator)? == Life::Alive => kill_creator(global, id, &record),
-        _ => Ok(()),
-    }
+fn kill_init(global: &Global, id: &str, record: &Record) -> Result<()> {
+    let Some(init) = record.live_init()? else { return Ok(()) };
+    (global.warn)(&format!("delete {id}: another command waits for it: killing process {}", init.pid));
+    init.signal(libc::SIGKILL).map(drop)
 }
 
 fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
+    // A `run` at its end is the one that deletes.
+    if record.creator.pid == sys::process::getpid() || record.life(record.creator)? == Life::Gone {
+        return Ok(());
+    }
     (global.warn)(&format!("delete {id}: killing process {}, which makes or starts it", record.creator.pid));
     // Its child asks to die with it, but who shares a pid namespace with it may have stopped it before that; and it has the
     // lock, as a copy of its parent. While it is stopped itself it has no more of them.
