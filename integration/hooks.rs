@@ -390,30 +390,46 @@ fn a_start_container_hook_that_succeeds_comes_before_the_poststart_hooks() {
     assert_eq!((container.bundle.hook_output(), container.status()), ("poststart\n".into(), "running".into()));
 }
 
+/// Who waits for them.
+const WAITED_FOR: [&str; 2] = ["startContainer", "poststart"];
+
+/// A container whose hook of this kind hangs.
+fn hanging(kind: &str) -> Container {
+    let bundle = match kind {
+        "startContainer" => Bundle::idle().hook(kind, "/bin/sh", &["sh", "-c", "echo > /tmp/in; exec sleep 1000000"]),
+        _ => Bundle::idle().sh_hook(kind, "echo > $OUT; exec sleep 1000000"),
+    };
+    bundle.container()
+}
+
+/// A command, when the hook that it waits for has begun.
+fn hung(container: &Container, args: &[&str]) -> process::Running {
+    let command = process::start(container.command(args), Stdio::null());
+    let inside = container.bundle.rootfs().join("tmp/in");
+    host::wait_until(|| inside.exists() || !container.bundle.hook_output().is_empty());
+    command
+}
+
+/// The hook of the host goes with the command that runs it.
+fn end(container: &Container, command: process::Running) {
+    let _ = kill(Pid::from_raw(command.pid()), Signal::SIGKILL);
+    command.wait();
+    host::wait_until(|| container.leftovers().is_empty());
+}
+
 /// `start` waits for both kinds, `run` for the second. Whoever wants to be rid of the container need not.
 #[test]
 fn a_container_whose_start_hangs_in_a_hook_can_be_deleted() {
     if skip_on(&["crun", "runc"], "their hooks go on") {
         return;
     }
-    for kind in ["startContainer", "poststart"] {
-        let bundle = match kind {
-            "startContainer" => {
-                Bundle::idle().hook(kind, "/bin/sh", &["sh", "-c", "echo > /tmp/in; exec sleep 1000000"])
-            }
-            _ => Bundle::idle().sh_hook(kind, "echo > $OUT; exec sleep 1000000"),
-        };
-        let container = bundle.container();
+    for kind in WAITED_FOR {
+        let container = hanging(kind);
         container.create().ok();
-        let start = process::start(container.command(&["start", &container.id]), Stdio::null());
-        let inside = container.bundle.rootfs().join("tmp/in");
-        host::wait_until(|| inside.exists() || !container.bundle.hook_output().is_empty());
+        let start = hung(&container, &["start", &container.id]);
         container.delete().fails();
         container.delete_force().ok();
-        // The hook of the host goes with the `start` that runs it.
-        let _ = kill(Pid::from_raw(start.pid()), Signal::SIGKILL);
-        start.wait();
-        host::wait_until(|| container.leftovers().is_empty());
+        end(&container, start);
     }
 }
 
@@ -423,26 +439,14 @@ fn a_container_whose_run_hangs_in_a_hook_can_be_deleted() {
     if skip_on(&["crun", "runc"], "their hooks go on") {
         return;
     }
-    for kind in ["startContainer", "poststart"] {
-        let bundle = match kind {
-            "startContainer" => {
-                Bundle::idle().hook(kind, "/bin/sh", &["sh", "-c", "echo > /tmp/in; exec sleep 1000000"])
-            }
-            _ => Bundle::idle().sh_hook(kind, "echo > $OUT; exec sleep 1000000"),
-        };
-        let container = bundle.container();
-        let dir = container.bundle.dir.to_str().unwrap().to_owned();
-        let args = ["run", "--detach", "--bundle", &dir, &container.id];
-        let run = process::start(container.command(&args), Stdio::null());
-        let inside = container.bundle.rootfs().join("tmp/in");
-        host::wait_until(|| inside.exists() || !container.bundle.hook_output().is_empty());
+    for kind in WAITED_FOR {
+        let container = hanging(kind);
+        let dir = container.bundle.dir.to_str().unwrap();
+        let run = hung(&container, &["run", "--detach", "--bundle", dir, &container.id]);
         let begin = std::time::Instant::now();
         container.delete_force().ok();
         assert!(begin.elapsed().as_secs() < 9, "{kind}: not at once");
-        // The hook of the host goes with the `run` that runs it.
-        let _ = kill(Pid::from_raw(run.pid()), Signal::SIGKILL);
-        run.wait();
-        host::wait_until(|| container.leftovers().is_empty());
+        end(&container, run);
     }
 }
 

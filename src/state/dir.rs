@@ -9,7 +9,7 @@ use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::{CONFIG, FIFO, NOTIFY, RECORD, Record, StateRoot, UNREADY_CONFIG, check_id};
+use super::{CONFIG, FIFO, LOOK_AGAIN, NOTIFY, RECORD, Record, StateRoot, UNREADY_CONFIG, check_id};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::spec;
 use crate::sys::fs;
@@ -17,8 +17,6 @@ use crate::sys::fs;
 const TEMPORARY: &CStr = c".new";
 /// Where `restore` mounts the root for CRIU; here to be removed after one that was cut short.
 pub const CRIU_ROOT: &CStr = c"criu-root";
-/// How often a lock with a time limit is tried.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A handle on `ROOT/ID`. It stays on the directory it was opened on, whatever happens to the name.
 #[derive(Debug)]

@@ -23,6 +23,9 @@ pub use root::{Caller, StateRoot};
 pub use status::{Facts, Status, status};
 pub use time::rfc3339;
 
+/// How often what is waited for is looked at, where nothing tells of it.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
+
 /// The name of the record below the container's directory.
 pub const RECORD: &std::ffi::CStr = c"state.json";
 /// The name of the copy of the bundle's config.json.

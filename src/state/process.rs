@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::LOOK_AGAIN;
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc::{file, stat};
 use crate::sys;
@@ -28,9 +29,6 @@ pub enum Life {
     Alive,
     Gone,
 }
-
-/// How often a process that is waited for is looked at.
-const NEXT_LOOK: Duration = Duration::from_millis(1);
 
 impl ProcessId {
     /// The process that has this pid now; the caller knows that it is the right one (its own child, itself).
@@ -86,7 +84,7 @@ impl ProcessId {
         self.signal(libc::SIGSTOP)?;
         let end = Instant::now() + patience;
         while self.life()? == Life::Alive && read(self.pid)?.is_some_and(|stat| !stat.stopped) && Instant::now() < end {
-            std::thread::sleep(NEXT_LOOK);
+            std::thread::sleep(LOOK_AGAIN);
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::sys::{fs, process};
 /// Who calls, as far as the default root depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// StateRoot of the initial user namespace.
+    /// Root of the initial user namespace.
     pub real_root: bool,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<OsString>,
