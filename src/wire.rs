@@ -157,7 +157,7 @@ pub fn send(wire: BorrowedFd<'_>, message: &Message) -> Result<()> {
     send_bytes(wire, &encode(message))
 }
 
-/// The same of one that is encoded, and may have more behind it.
+/// [`send`] for a record that is encoded, and may have more behind it.
 pub fn send_bytes(wire: BorrowedFd<'_>, record: &[u8]) -> Result<()> {
     gone(socket::send(wire, record))
 }
@@ -176,7 +176,7 @@ pub fn receive(wire: BorrowedFd<'_>) -> Result<Option<Message>> {
     }
 }
 
-/// The same as bytes, with what follows a fault.
+/// [`receive`] as bytes, with what follows a fault.
 pub fn receive_bytes(wire: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize> {
     let received = match socket::receive(wire, bytes) {
         // What the peer has sent before it ended comes after the news that it has not read everything.

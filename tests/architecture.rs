@@ -421,6 +421,59 @@ fn no_type_has_the_name_of_another() {
     fail(&twice.map(|(name, files)| format!("{name}: {}", files.join(", "))).collect::<Vec<_>>());
 }
 
+/// Words of the glossary that were once used for other things, too, and where each may be a name in code.
+const WORDS: &[(&str, &[&str])] = &[
+    // Where something is mounted or made.
+    (
+        "place",
+        &[
+            "child",
+            "launch",
+            "plan/op.rs",
+            "plan/cgroup/join.rs",
+            "plan/rootfs",
+            "spec/mounts.rs",
+            "container/notify.rs",
+            "container/restore.rs",
+        ],
+    ),
+    ("places", &[]),
+    // A tree that is cloned after the child was.
+    ("late", &["child", "launch/steps.rs", "plan/draft.rs"]),
+    // What the caller said; what the program gets is `preserved_fds`.
+    ("preserve_fds", &["cli/flags.rs", "container"]),
+];
+
+/// How a comment begins that cannot be read without the line above it.
+const LEANING: [&str; 9] = ["The same", "Those ", "That of", "They ", "It ", "Also", "Likewise", "As above", "Ditto"];
+
+#[test]
+fn a_word_means_one_thing_and_a_comment_stands_alone() {
+    let mut found = Vec::new();
+    let mut comments = 0;
+    for file in sources() {
+        for (number, line) in file.code() {
+            for (word, may) in WORDS.iter().filter(|(word, _)| whole(line, word)) {
+                // A text that is printed is no name.
+                if file.module() != "shim" && !line.contains('"') && !may.iter().any(|may| file.path.starts_with(may)) {
+                    found.push(format!("src/{}:{number}: {word} is another thing (docs/DESIGN.md)", file.name()));
+                }
+            }
+        }
+        let mut inside = false;
+        for (index, line) in file.text.lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("/// ").filter(|_| !inside);
+            comments += usize::from(comment.is_some());
+            inside = line.trim_start().starts_with("///");
+            if comment.is_some_and(|text| LEANING.iter().any(|start| text.starts_with(start))) {
+                found.push(format!("src/{}:{}: leans on what is above: {}", file.name(), index + 1, line.trim()));
+            }
+        }
+    }
+    assert!(comments > 3000, "only {comments} comments found");
+    fail(&found);
+}
+
 #[test]
 fn every_permission_is_used() {
     // A permission nobody needs is a door left open.

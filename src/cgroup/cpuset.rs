@@ -10,9 +10,9 @@ use crate::sys::fs;
 /// Whether a cpuset was there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WasThere {
-    /// It may have something in it.
+    /// The cgroup may have something in it.
     Yes,
-    /// It was made a moment ago, and is empty.
+    /// The cgroup was made a moment ago, and is empty.
     No,
 }
 

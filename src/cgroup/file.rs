@@ -72,7 +72,7 @@ pub(super) fn write(file: BorrowedFd<'_>, text: &str) -> sys::Result<()> {
 enum ReadEnd {
     /// The kernel writes it as one record: what does not fill the buffer is all.
     Short,
-    /// It is a list, of which each read gives what fits a page.
+    /// A list, of which each read gives what fits a page.
     Empty,
 }
 

@@ -27,7 +27,7 @@ impl Cgroup {
         self.freeze_within(LIMIT)
     }
 
-    /// The same with another patience.
+    /// [`Self::freeze`] with another patience.
     pub(super) fn freeze_within(&self, limit: Duration) -> Result<()> {
         if let Some(member) = self.v1_freezer() {
             return freeze_v1(member, limit).or_else(|error| self.thaw().and(Err(error)));

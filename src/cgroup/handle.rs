@@ -35,7 +35,7 @@ impl Cgroup {
         Ok(Cgroup { members, scope: saved.scope.clone() })
     }
 
-    /// The same without opening those of v1: for a file or two of them, and for a process that joins them by their paths.
+    /// [`Self::open`] without those of v1: for a file or two of them, and for a process that joins them by their paths.
     pub fn by_path(saved: &Saved) -> Result<Cgroup> {
         let unified = saved.dirs.iter().filter(|dir| dir.version == Version::V2).cloned().collect();
         let mut cgroup = Cgroup::open(&Saved { dirs: unified, scope: saved.scope.clone() })?;

@@ -16,7 +16,7 @@ use super::member::Member;
 /// Whether old values are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keep {
-    /// So that they can be put back.
+    /// Old values, so that they can be put back.
     Old,
     /// The whole cgroup goes when a write fails.
     Nothing,

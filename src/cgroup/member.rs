@@ -33,7 +33,7 @@ pub(super) struct Member {
     pub dir: SavedDir,
     /// Left out rather than failed on when this user may not use it.
     pub optional: bool,
-    /// It was not looked whether it is still there.
+    /// Whether nobody has looked if it is still there.
     pub may_be_gone: bool,
 }
 
@@ -117,7 +117,7 @@ impl Member {
         self.open_below(Path::new(relative))
     }
 
-    /// The same of one that is there; it need not have been named by us.
+    /// [`Self::below`] for one that is there; it need not have been named by us.
     pub fn open_below(&self, relative: &Path) -> Result<Member> {
         let own = relative.as_os_str().is_empty();
         let fd = self

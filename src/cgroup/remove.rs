@@ -43,7 +43,7 @@ impl Saved {
 }
 
 impl Cgroup {
-    /// The same for cgroups that are open already.
+    /// Removes cgroups that are open already.
     pub fn remove(&self, leftover: Leftover) -> Result<()> {
         self.remove_dirs(leftover)?;
         // After its processes: stopping a unit that still has some asks them to end, and waits.

@@ -69,7 +69,7 @@ impl Cgroup {
 fn v2(member: &Member, totals: &mut Totals) -> Result<()> {
     // Usage is there without the controller, too; on a hybrid host v1 has said more.
     for (key, value) in pairs(&member.read_if_any("cpu.stat")?.unwrap_or_default()) {
-        let place = match key {
+        let total = match key {
             "usage_usec" => &mut totals.cpu_ns,
             "user_usec" => &mut totals.user_ns,
             "system_usec" => &mut totals.system_ns,
@@ -80,7 +80,7 @@ fn v2(member: &Member, totals: &mut Totals) -> Result<()> {
             }
             _ => continue,
         };
-        place.get_or_insert(value * 1000);
+        total.get_or_insert(value * 1000);
     }
     if member.has("memory") {
         totals.memory_peak = number(member, "memory.peak")?;

@@ -117,11 +117,11 @@ pub struct UpdateArgs {
     pub files: Vec<PathBuf>,
     /// The single flags; ignored where there are files, as runc does.
     pub memory: Memory,
-    /// The same.
+    /// Flags of the CPU controller; ignored where there are files.
     pub cpu: Cpu,
-    /// The same.
+    /// Flags of the block I/O controller; ignored where there are files.
     pub block_io: BlockIo,
-    /// The same.
+    /// Flags of the pids controller; ignored where there are files.
     pub pids: Pids,
     /// Intel RDT L3 cache schema.
     pub l3_cache_schema: Option<String>,

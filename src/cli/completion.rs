@@ -1,6 +1,6 @@
 //! Completion scripts of shells, from the tables of commands and flags.
 //!
-//! What fits where is decided once, by `fits` and `after`. bash and zsh have one function that finds the place of the
+//! What fits where is decided once, by `fits` and `after`. bash and zsh have one function that finds the position of the
 //! cursor among the words, in what the two languages have in common; fish has conditions.
 
 use super::args::{MountsAction, Shell};
@@ -10,7 +10,7 @@ use super::verbs::{Arity, Positional, VERBS, Verb, VerbRow};
 use crate::container::signal;
 use crate::plan::process::caps;
 
-/// What may be typed in a place.
+/// What may be typed in a position.
 enum Fits {
     Words(Vec<String>),
     Ids,
@@ -92,7 +92,7 @@ fn branch(pattern: &str, fits: &Fits) -> String {
 /// `__brisk_find WORD...`: the words after `brisk` up to the cursor, of which the last is to be completed. Sets `kind`, `list`,
 /// `current` and `root`.
 fn finder() -> String {
-    let (mut valued, mut values, mut all, mut places) = (Vec::new(), String::new(), String::new(), String::new());
+    let (mut valued, mut values, mut all, mut positions) = (Vec::new(), String::new(), String::new(), String::new());
     for (verb, scope) in scopes() {
         for flag in listed_flags(scope) {
             let Some(fits) = after(flag) else { continue };
@@ -105,21 +105,21 @@ fn finder() -> String {
     }
     let verbs: Vec<&str> = listed().map(|row| row.name).collect();
     let verbs = verbs.join(" ");
-    places +=
+    positions +=
         &format!("        ' 0') kind=words list='{verbs} help' ;;\n        'help 0') kind=words list='{verbs}' ;;\n");
     for row in listed() {
-        for (place, positional) in row.positionals.iter().enumerate() {
+        for (position, positional) in row.positionals.iter().enumerate() {
             let pattern = match positional.arity {
-                Arity::One | Arity::Optional => format!("'{} {place}'", row.name),
+                Arity::One | Arity::Optional => format!("'{} {position}'", row.name),
                 Arity::Several | Arity::Remainder | Arity::Command => format!("'{} '*", row.name),
             };
-            places += &branch(&pattern, &fits(row, positional));
+            positions += &branch(&pattern, &fits(row, positional));
         }
     }
     let rest: Vec<&str> = listed().filter(|row| row.verb.passes_the_rest_on()).map(|row| row.name).collect();
     format!(
         r#"__brisk_find() {{
-    local verb= flag= word= place=0 rest=
+    local verb= flag= word= position=0 rest=
     kind=none list= current= root=
     while [ $# -gt 1 ]; do
         word=$1
@@ -135,8 +135,8 @@ fn finder() -> String {
             case "$verb$word" in --root=*) root=${{word#--root=}} ;; esac
             case "$verb $word" in {valued}) flag=$word ;; esac ;;
         *)
-            if [ -z "$verb" ]; then verb=$word; else place=$((place + 1)); fi
-            case "$verb $place" in {rest}) rest=1 ;; esac ;;
+            if [ -z "$verb" ]; then verb=$word; else position=$((position + 1)); fi
+            case "$verb $position" in {rest}) rest=1 ;; esac ;;
         esac
     done
     current=$1
@@ -154,8 +154,8 @@ fn finder() -> String {
 {all}        esac
         return ;;
     esac
-    case "$verb $place" in
-{places}    esac
+    case "$verb $position" in
+{positions}    esac
 }}
 "#,
         valued = valued.join("|"),
@@ -200,7 +200,7 @@ const ZSH: &str = r#"_brisk() {
 if [ "${funcstack[1]-}" = _brisk ]; then _brisk "$@"; else compdef _brisk brisk; fi
 "#;
 
-/// `__brisk_at VERB PLACE`: whether the cursor is at this argument of this command, or at any where no place is given.
+/// `__brisk_at VERB POSITION`: whether the cursor is at this argument of this command, or at any where no position is given.
 fn fish() -> String {
     let valued: Vec<String> = listed_flags(None).filter(|flag| after(flag).is_some()).flat_map(spellings).collect();
     let mut text = format!(
@@ -223,11 +223,11 @@ function __brisk_at
     test (count $argv) -eq 0; and return (set -q words[1]; and echo 1; or echo 0)
     test $words[1] = $argv[1] 2>/dev/null; or return 1
     test (count $argv) -eq 1; and return 0
-    set -l place 0
+    set -l position 0
     for word in $words[2..-1]
-        string match -q -- '-*' $word; or set place (math $place + 1)
+        string match -q -- '-*' $word; or set position (math $position + 1)
     end
-    test $place -ge $argv[2] -a $place -le $argv[3]
+    test $position -ge $argv[2] -a $position -le $argv[3]
 end
 function __brisk_ids
     set -l words (commandline -opc)
@@ -257,10 +257,13 @@ complete -c brisk -f
         let about = fish_quoted(row.about);
         text += &format!("complete -c brisk -n __brisk_at -a {} -d '{about}'\n", row.name);
         text += &format!("complete -c brisk -n '__brisk_at help 0 0' -a {} -d '{about}'\n", row.name);
-        for (place, positional) in row.positionals.iter().enumerate() {
-            let last =
-                if matches!(positional.arity, Arity::Several | Arity::Remainder | Arity::Command) { 99 } else { place };
-            let when = format!("'__brisk_at {} {place} {last}'", row.name);
+        for (position, positional) in row.positionals.iter().enumerate() {
+            let last = if matches!(positional.arity, Arity::Several | Arity::Remainder | Arity::Command) {
+                99
+            } else {
+                position
+            };
+            let when = format!("'__brisk_at {} {position} {last}'", row.name);
             text += &match fits(row, positional) {
                 Fits::Anything => continue,
                 Fits::Words(list) => format!("complete -c brisk -n {when} -a '{}'\n", list.join(" ")),

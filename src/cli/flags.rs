@@ -1,5 +1,5 @@
 //! The flags: one row each, the union of what runc 1.5, crun 1.29 and youki 0.7 take, and brisk's own. A row says
-//! where the value goes, and that place is a field of the options of each command that takes the flag: a flag without
+//! where the value goes, and that is a field of the options of each command that takes the flag: a flag without
 //! a field does not compile. That somebody reads the field is shown by the flag's test (tests/flag_tests.rs).
 
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ pub enum FlagValue {
     Switch,
     /// One value, of this name; the last one given counts.
     One(&'static str),
-    /// The same, and it is one of these words.
+    /// One value, of this name, which is one of these words; the last one given counts.
     Word(&'static str, &'static [&'static str]),
     /// One value each time; all of them count.
     Many(&'static str),
@@ -83,22 +83,22 @@ macro_rules! flag {
 
 /// Rows for the flags before the command.
 macro_rules! global {
-    ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: |$global:ident| $place:expr;)*) => {
+    ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: |$global:ident| $field:expr;)*) => {
         &[$(Row {
             flag: flag!($($quiet)? $long $($short)?, $value, $help),
             verbs: &[],
-            put: |$global, value| $place.put(value),
+            put: |$global, value| $field.put(value),
         }),*]
     };
 }
 
 /// Rows for the flags after it: `Create(bundle)` is the field `bundle` of the options of `create`.
 macro_rules! flags {
-    ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: $($verb:ident $place:tt),+;)*) => {
+    ($($($quiet:ident)? $long:literal $($short:literal)?, $value:expr, $help:literal: $($verb:ident $field:tt),+;)*) => {
         &[$(Row {
             flag: flag!($($quiet)? $long $($short)?, $value, $help),
             verbs: &[$(Verb::$verb),+],
-            put: set!($($verb $place),+),
+            put: set!($($verb $field),+),
         }),*]
     };
 }
@@ -138,13 +138,13 @@ pub const GLOBAL: &[Row<GlobalFlags>] = global! {
 
 /// Rows for what describes a container: of `spec`, which writes it down, and of `create` and `run`, which make it.
 macro_rules! outline {
-    ($($long:literal, $value:expr, $help:literal: |$outline:ident| $place:expr;)*) => {
+    ($($long:literal, $value:expr, $help:literal: |$outline:ident| $field:expr;)*) => {
         &[$(Row {
             flag: flag!($long, $value, $help),
             verbs: &[Verb::Create, Verb::Run, Verb::Spec],
             put: |request, value| {
                 let $outline = request.outline();
-                $place.put(value)
+                $field.put(value)
             },
         }),*]
     };

@@ -21,7 +21,7 @@ use crate::spec::text::Text;
 /// Nothing, or what the value must be instead.
 pub type PutResult = Result<(), Cow<'static, str>>;
 
-/// A place for a value. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`.
+/// What takes a value. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`.
 pub trait Put {
     /// Puts the value there.
     fn put(self, value: &OsStr) -> PutResult;
@@ -183,7 +183,7 @@ impl<T: Word> Put for &mut T {
     }
 }
 
-/// The same, where it makes a difference whether it was given.
+/// A value of which it makes a difference whether it was given.
 pub struct Maybe<'a, T>(pub &'a mut Option<T>);
 
 impl<T: Word> Put for Maybe<'_, T> {
@@ -226,9 +226,9 @@ pub struct Among<'a>(pub &'a mut Option<String>, pub &'static [&'static str]);
 
 impl Put for Among<'_> {
     fn put(self, value: &OsStr) -> PutResult {
-        let Among(place, words) = self;
-        place.put(value)?;
-        match place {
+        let Among(field, words) = self;
+        field.put(value)?;
+        match field {
             Some(word) if !words.contains(&word.as_str()) => Err(one_of(words)),
             _ => Ok(()),
         }
@@ -325,7 +325,7 @@ impl Put for &mut Option<Duration> {
     }
 }
 
-/// The same, which may be nothing.
+/// A limit in time that may be nothing at all: 0.
 pub struct OrNone<'a>(pub &'a mut Option<Duration>);
 
 impl Put for OrNone<'_> {

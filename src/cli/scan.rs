@@ -1,6 +1,6 @@
 //! argv: the flags before the command, the command, and every value put where its row says.
 //!
-//! It takes what the peers' parsers take: `-long` (Go's flag package; go-runc writes `-no-subreaper`),
+//! The parser takes what the peers' parsers take: `-long` (Go's flag package; go-runc writes `-no-subreaper`),
 //! `--switch=true` and `--switch=false` (Go), `-?` and `--usage` (argp), values that start with a dash
 //! (`--cpu-quota -1`), and a command line that belongs to another program after the container's name (`exec`,
 //! `ps`).
@@ -100,14 +100,14 @@ impl Head<'_> {
         if walk.asks_help {
             return Ok(Parsed::Text(help::text(Some(verb))));
         }
-        place(verb, &arguments, before, &mut request)?;
+        assign(verb, &arguments, before, &mut request)?;
         check(&request)?;
         Ok(Parsed::Request(self.global, Box::new(request)))
     }
 }
 
 /// Puts the positional arguments where they belong.
-fn place(verb: Verb, given: &[&OsStr], before: usize, request: &mut Request) -> Result<()> {
+fn assign(verb: Verb, given: &[&OsStr], before: usize, request: &mut Request) -> Result<()> {
     let mut given = given.iter().enumerate();
     for positional in verb.row().positionals {
         let most = match positional.arity {

@@ -91,7 +91,7 @@ impl VerbRow {
     }
 }
 
-/// Puts a value where it belongs: all of the options, a field of them, or a place with a language of its own.
+/// Puts a value where it belongs: all of the options, a field of them, or a field with a language of its own.
 macro_rules! put {
     ($options:ident, $value:ident, ()) => {
         $options.put($value)
@@ -99,17 +99,17 @@ macro_rules! put {
     ($options:ident, $value:ident, ($($field:ident).+)) => {
         (&mut $options.$($field).+).put($value)
     };
-    ($options:ident, $value:ident, ($name:ident => $place:expr)) => {{
+    ($options:ident, $value:ident, ($name:ident => $field:expr)) => {{
         let $name = $options;
-        $place.put($value)
+        $field.put($value)
     }};
 }
 
 /// A function that puts a value into the options of the request, which is one of these.
 macro_rules! set {
-    ($($verb:ident $place:tt),+) => {
+    ($($verb:ident $field:tt),+) => {
         |request, value| match request {
-            $($crate::cli::verbs::Request::$verb(options) => $crate::cli::verbs::put!(options, value, $place),)+
+            $($crate::cli::verbs::Request::$verb(options) => $crate::cli::verbs::put!(options, value, $field),)+
             _ => unreachable!("a row is looked for among those of the command"),
         }
     };

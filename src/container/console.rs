@@ -27,7 +27,7 @@ pub(super) struct Asked<'a> {
 /// Where the standard streams lead.
 #[derive(Debug)]
 pub(super) enum Console {
-    /// They are the caller's.
+    /// The caller's own streams.
     Callers,
     /// To the caller's, as far as those can be handed over, by us where they cannot.
     Relayed(Relay),

@@ -153,7 +153,7 @@ pub(super) fn plan_of(
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
         orphan: if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn },
-        preserve_fds: global.environment.preserved(args.preserve_fds),
+        preserved_fds: global.environment.preserved(args.preserve_fds),
         cgroups: global.cgroups,
         tolerance: global.tolerance,
         terminal,

@@ -61,7 +61,7 @@ fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Re
     }
 }
 
-/// The same of a container whose directory we have had since it was made: whatever has taken its name meanwhile stays.
+/// Deletes a container whose directory we have had since it was made: whatever has taken its name meanwhile stays.
 pub(super) fn own(global: &Global, id: &str, dir: Dir) -> Result<()> {
     found(global, id, dir, Force::Yes, &mut None)
 }

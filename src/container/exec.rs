@@ -105,7 +105,7 @@ fn join(
         id: args.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
         orphan: if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn },
-        preserve_fds: global.environment.preserved(args.preserve_fds),
+        preserved_fds: global.environment.preserved(args.preserve_fds),
         keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
         entry: entry(global, &host, cgroup.as_ref()),
         gained_namespaces: container.record.gained_namespaces,

@@ -280,9 +280,9 @@ fn relay(
         // Its limits are those of a program that runs.
         let watching = watch.as_deref().filter(|_| status.is_none());
         let parent = polled.add(watching.and_then(Watch::parent), PollFlags::POLLIN);
-        let mut places = Vec::with_capacity(flows.list.len());
+        let mut indices = Vec::with_capacity(flows.list.len());
         for flow in &flows.list {
-            places.push((polled.add(flow.source(), PollFlags::POLLIN), polled.add(flow.sink(), PollFlags::POLLOUT)));
+            indices.push((polled.add(flow.source(), PollFlags::POLLIN), polled.add(flow.sink(), PollFlags::POLLOUT)));
         }
         let written = flows.list.iter().all(|flow| flow.buffer.is_empty());
         let timeout = match watching.and_then(Watch::next) {
@@ -296,7 +296,7 @@ fn relay(
         };
         let (ended, parent_gone) = (polled.is_ready(pidfd), polled.is_ready(parent));
         let events: Vec<(bool, bool)> =
-            places.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
+            indices.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
         notify = listen(notify);
         let heard = match polled.is_ready(Some(0)) {
             true => pass_signals(attended, watch.as_deref_mut())?,
@@ -344,14 +344,14 @@ fn relay(
 struct Polled<'a>(Vec<PollFd<'a>>);
 
 impl<'a> Polled<'a> {
-    /// Adds what there is; its place.
+    /// Adds what there is; its index.
     fn add(&mut self, fd: Option<BorrowedFd<'a>>, event: PollFlags) -> Option<usize> {
         self.0.push(PollFd::new(fd?, event));
         Some(self.0.len() - 1)
     }
 
-    fn is_ready(&self, place: Option<usize>) -> bool {
-        place.is_some_and(|place| self.0[place].any().unwrap_or(false))
+    fn is_ready(&self, index: Option<usize>) -> bool {
+        index.is_some_and(|index| self.0[index].any().unwrap_or(false))
     }
 }
 

@@ -34,7 +34,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         keyring: Keyring::Inherit,
         start: ProgramStart::Now,
         orphan: Orphan::LivesOn,
-        preserve_fds: 0,
+        preserved_fds: 0,
         cgroups: CgroupDriver::Disabled,
         tolerance: Tolerance::Auto,
         terminal: Terminal::None,

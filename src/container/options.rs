@@ -70,7 +70,7 @@ pub struct Create {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// It ends when the runtime's parent does, or the runtime itself (`run` alone, which stays).
+    /// The container ends when the runtime's parent does, or the runtime itself (`run` alone, which stays).
     pub die_with_parent: bool,
     /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
     pub preserve_fds: u32,
@@ -176,11 +176,11 @@ pub struct Exec {
     pub no_new_privs: bool,
     /// `[CONTROLLERS:]PATH` below the container's cgroup.
     pub cgroup: Vec<String>,
-    /// Also in a paused container.
+    /// Whether a paused container will do.
     pub ignore_paused: bool,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
-    /// It ends when the runtime's parent does, or the runtime itself.
+    /// The process ends when the runtime's parent does, or the runtime itself.
     pub die_with_parent: bool,
     /// What it may take, and who learns how it ended.
     pub job: Job,

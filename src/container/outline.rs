@@ -103,7 +103,7 @@ pub enum NetworkChoice {
     Own,
     /// The host's.
     Host,
-    /// That of this file.
+    /// The filter of this file.
     Of(PathBuf),
 }
 

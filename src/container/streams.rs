@@ -36,7 +36,7 @@ pub(super) type ForProgram = [Option<OwnedFd>; 3];
 /// Which of the caller's streams go through us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Relay {
-    /// Those that are not handed over.
+    /// The streams that are not handed over.
     #[default]
     Needed,
     /// Both outputs as well, for they are counted.

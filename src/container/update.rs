@@ -26,7 +26,7 @@ struct Change {
     container: Container,
     cgroup: Cgroup,
     plan: UpdatePlan,
-    /// The same limits for the container's systemd unit, where it has one.
+    /// The limits for the container's systemd unit, where it has one.
     properties: Vec<Property>,
     /// The limits in its record until they are replaced.
     before: Option<Resources>,

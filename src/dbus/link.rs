@@ -163,8 +163,8 @@ impl Link {
     fn read(&mut self, deadline: Instant) -> std::result::Result<(), Silence> {
         let failed = |error: std::io::Error| {
             Silence::Failed(match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => late(),
-                _ => Err::<(), _>(error).at(Stage::Cgroup, || "read from systemd").err().unwrap_or_else(late),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => timed_out(),
+                _ => Err::<(), _>(error).at(Stage::Cgroup, || "read from systemd").err().unwrap_or_else(timed_out),
             })
         };
         let mut chunk = [0u8; 4096];
@@ -207,7 +207,7 @@ fn stream(fd: OwnedFd) -> UnixStream {
     UnixStream::from(fd)
 }
 
-fn late() -> Error {
+fn timed_out() -> Error {
     Error::errno(Stage::Cgroup, "wait for systemd", Errno::ETIMEDOUT)
         .with_hint("systemd is busy or hung: see `systemctl list-jobs` and its log")
 }
@@ -215,7 +215,7 @@ fn late() -> Error {
 /// The time left; never zero, which would mean no time-out at all.
 fn left(deadline: Instant) -> Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left < Duration::from_micros(1) { Err(late()) } else { Ok(left) }
+    if left < Duration::from_micros(1) { Err(timed_out()) } else { Ok(left) }
 }
 
 fn timeval(left: Duration) -> TimeVal {

@@ -116,8 +116,8 @@ impl Encoder {
         let start = self.bytes.len();
         fill(self);
         let length = (self.bytes.len() - start) as u32;
-        if let Some(place) = self.bytes.get_mut(length_at..length_at + 4) {
-            place.copy_from_slice(&length.to_le_bytes());
+        if let Some(slot) = self.bytes.get_mut(length_at..length_at + 4) {
+            slot.copy_from_slice(&length.to_le_bytes());
         }
     }
 

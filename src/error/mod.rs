@@ -63,21 +63,21 @@ impl Error {
         Error { cause: Some(Cause::Errno(errno)), ..Error::new(stage, what) }
     }
 
-    /// The same error with the errno that its words have told.
+    /// This error with the errno that its words have told.
     #[must_use]
     pub fn told(mut self, errno: Errno) -> Self {
         self.told = Some(errno);
         self
     }
 
-    /// The same error with a piece of advice.
+    /// This error with a piece of advice.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same error of something that was done to an object; both are fields of log records, and advice is looked
+    /// This error as one of something that was done to an object; both are fields of log records, and advice is looked
     /// for by what was done.
     #[must_use]
     pub fn doing(mut self, deed: Deed, object: impl Into<String>) -> Self {
@@ -98,7 +98,7 @@ impl Error {
         Some((self.deed?, self.object.as_deref()))
     }
 
-    /// The same error with the lines of a text that it is about, each with a newline.
+    /// This error with the lines of a text that it is about, each with a newline.
     #[must_use]
     pub fn with_excerpt(mut self, excerpt: String) -> Self {
         self.excerpt = Some(excerpt.into_boxed_str());

@@ -23,7 +23,7 @@ pub struct SubIds {
 }
 
 impl SubIds {
-    /// Those of `uid`.
+    /// The subordinate ids of `uid`.
     pub fn read(uid: u32) -> Result<SubIds> {
         // A user that only a directory service knows has sub-ids by number.
         let users = text("/etc/passwd")?;

@@ -27,9 +27,9 @@ pub struct Running {
 pub enum Moment {
     /// Nothing outlives the runtime yet.
     Planned,
-    /// It exists, in its cgroup, and dies with the runtime.
+    /// The process exists, in its cgroup, and dies with the runtime.
     Cloned,
-    /// It is set up, and stands on its own.
+    /// The process is set up, and stands on its own.
     Ready,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
     process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
 }
 
-/// The same for a child of which there is no pidfd: its pid is its own until it is reaped.
+/// [`destroy`] for a child of which there is no pidfd: its pid is its own until it is reaped.
 pub(super) fn destroy_unnamed(pid: i32) {
     // ESRCH: it is gone already, which is what is wanted.
     let _ = process::kill(pid, libc::SIGKILL);

@@ -91,7 +91,7 @@ enum Pin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pinned {
     Yes,
-    /// It is younger than ours by its number, or was not to be.
+    /// The skeleton is younger than ours by its number, or was not to be.
     No,
 }
 

@@ -372,7 +372,7 @@ impl<'a> Parent<'a> {
             .doing(Deed::OomScoreAdj, || score.to_string())
     }
 
-    /// Those by which the child maps what it makes itself; what is the host's is mapped here.
+    /// Copies of the maps by which the child maps what it makes itself; what is the host's is mapped here.
     fn copies_of_id_maps(&self) -> Result<Vec<OwnedFd>> {
         let copy = |map: &OwnedFd| fs::dup(map.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor");
         self.id_maps.iter().map(copy).collect()

@@ -1,7 +1,7 @@
 //! The plan of a new container: every step of the parent and every operation of the child, in the order of a start.
 
 use super::cgroup::entry::Remaining;
-use super::cgroup::{place, rdt};
+use super::cgroup::{join, rdt};
 use super::draft::{CreateOptions, Draft, Input, ProgramStart};
 use super::namespace::{NamespaceKind, enter, net_devices, sysctl};
 use super::op::{HookKind, SetupOp};
@@ -42,7 +42,7 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
         draft.setup.push(SetupOp::Procfs);
     }
     rootfs::plan(&input, &mut draft)?;
-    place::enter(&input, &mut draft);
+    join::enter(&input, &mut draft);
     if !mounted_proc && !sysctls.is_empty() {
         draft.setup.push(SetupOp::Procfs);
     }
@@ -63,8 +63,8 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
 fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(24);
     let systemd = input.has_scope();
-    let (early, late) = place::parts(input);
-    if let Some(part) = early {
+    let (before_clone, after_clone) = join::parts(input);
+    if let Some(part) = before_clone {
         steps.push(Step::SavePlanned);
         steps.push(Step::CreateCgroup(part));
     }
@@ -81,7 +81,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
             None
         },
     });
-    if early.is_none() {
+    if before_clone.is_none() {
         // The child dies with us.
         steps.push(Step::SavePlanned);
     }
@@ -94,12 +94,12 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     if systemd {
         steps.push(Step::StartScope);
-    } else if let Some(part) = late {
+    } else if let Some(part) = after_clone {
         steps.extend([Step::LeaveCpu, Step::CreateCgroup(part)]);
     }
     match input.entry.remaining {
         Remaining::Nothing => {}
-        Remaining::ChildJoins => steps.extend(place::offers(&mut draft.late_trees)),
+        Remaining::ChildJoins => steps.extend(join::offers(&mut draft.late_trees)),
         Remaining::ParentMoves => steps.push(Step::AttachCgroup),
     }
     steps.push(process::any_cpu());
@@ -128,7 +128,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     steps.extend(process::oom_score_adj(input.spec.process.as_ref()));
     steps.push(Step::SaveState);
-    let mut left: Vec<Step> = place::ownership(input).into_iter().chain(place::delegation(input)?).collect();
+    let mut left: Vec<Step> = join::ownership(input).into_iter().chain(join::delegation(input)?).collect();
     if let Some(process) = input.spec.process.as_ref().filter(|_| input.in_userns()) {
         left.extend(process::rlimits(process)?);
     }

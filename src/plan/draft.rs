@@ -38,7 +38,7 @@ pub struct CreateOptions {
     /// What becomes of the program when the runtime dies.
     pub orphan: Orphan,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
-    pub preserve_fds: u32,
+    pub preserved_fds: u32,
     /// Which cgroup driver.
     pub cgroups: CgroupDriver,
     /// What is done about cgroups that cannot be written.
@@ -81,7 +81,7 @@ pub enum ProgramStart {
 /// What becomes of a program when the runtime that started it dies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Orphan {
-    /// It runs on.
+    /// The container runs on.
     #[default]
     LivesOn,
     /// The kernel kills it (`PR_SET_PDEATHSIG`).
@@ -114,7 +114,7 @@ pub(super) struct Input<'a> {
     /// The child is cloned before its cgroup is made, and joins it.
     pub joins_cgroup: bool,
     /// The child is cloned outside of (a part of) its cgroup.
-    pub enters_cgroup_late: bool,
+    pub enters_cgroup_after_clone: bool,
     /// The namespaces made by clone3 itself.
     pub clone_flags: u64,
     /// The child waits for the parent before the root is set up.
@@ -141,9 +141,9 @@ impl<'a> Input<'a> {
         }
         let entry = Entry::of(cgroup.as_ref().filter(|_| options.cgroups == CgroupDriver::Files));
         let systemd = options.cgroups == CgroupDriver::Systemd;
-        let enters_cgroup_late = cgroup.is_some() && (systemd || entry.remaining != Remaining::Nothing);
+        let enters_cgroup_after_clone = cgroup.is_some() && (systemd || entry.remaining != Remaining::Nothing);
         let mut clone_flags = clone_flags(&namespaces);
-        if enters_cgroup_late {
+        if enters_cgroup_after_clone {
             // It would show the runtime's own cgroup as the container's root.
             clone_flags &= !NamespaceKind::Cgroup.flag();
         }
@@ -164,7 +164,7 @@ impl<'a> Input<'a> {
             cgroup,
             scope,
             entry,
-            enters_cgroup_late,
+            enters_cgroup_after_clone,
         })
     }
 

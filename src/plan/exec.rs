@@ -26,7 +26,7 @@ pub struct ExecOptions {
     /// What becomes of it when the runtime dies.
     pub orphan: Orphan,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
-    pub preserve_fds: u32,
+    pub preserved_fds: u32,
     /// A new session keyring, or the caller's.
     pub keyring: Keyring,
     /// How it gets into the container's cgroup, where there is one.
@@ -96,7 +96,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         own_dev: process::own_dev(spec, &options.bundle, &namespaces),
         start: ProgramStart::Now,
         orphan: options.orphan,
-        preserve_fds: options.preserve_fds,
+        preserved_fds: options.preserved_fds,
         userns: userns || host.userns == Userns::Nested,
         filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),

@@ -25,7 +25,7 @@ pub enum MountSource {
     Path(CString),
     /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`](super::step::Step::CloneTree).
     Tree(usize),
-    /// The same for a tree that the parent can clone only once the cgroup is made: index into those of
+    /// The parent can clone this tree only once the cgroup is made: index into those of
     /// [`Step::OfferTrees`](super::step::Step::OfferTrees).
     Late(usize),
     /// What [`SetupOp::AskForOne`] has just brought.
@@ -53,7 +53,7 @@ impl OfJoined {
         }
     }
 
-    /// The same for a system call.
+    /// The name of its type, as mount(2) takes it.
     pub const fn kind(self) -> &'static CStr {
         match self {
             OfJoined::Sysfs => c"sysfs",
@@ -75,7 +75,7 @@ impl OfJoined {
 pub enum Reach {
     /// The one that is named.
     One,
-    /// It and all below it.
+    /// The one that is named, and all below it.
     Tree,
 }
 
@@ -85,7 +85,7 @@ pub enum Reach {
 pub enum Below {
     /// The container's, a copy of the host's: it becomes private, and with it the root.
     Own,
-    /// The same, where rootfsPropagation asks for a slave: all copies are slaves already, and so is the root.
+    /// A copy of the host's, where rootfsPropagation asks for a slave: all copies are slaves already, and so is the root.
     Slave,
     /// One that is shared with nobody: the skeleton's, or a copy that [`SetupOp::HostPropagation`] has made private or a
     /// slave: the root becomes private.
@@ -184,7 +184,7 @@ pub enum What {
         source: CString,
         /// Parameters for fsconfig(2), in order; one without a value is a flag.
         params: FsParams,
-        /// The same for mount(2): flags and data. Used where fsopen(2) is missing, or where a value is longer
+        /// What mount(2) takes: flags and data. Used where fsopen(2) is missing, or where a value is longer
         /// than the 255 bytes fsconfig(2) takes (overlay's lowerdir).
         flags: u64,
         /// Comma-separated data for mount(2).
@@ -224,7 +224,7 @@ pub enum What {
 pub enum CopyUp {
     /// The new tmpfs starts empty.
     No,
-    /// It starts with a copy of what it hides.
+    /// The new tmpfs starts with a copy of what it hides.
     Yes,
 }
 
@@ -233,18 +233,18 @@ pub enum CopyUp {
 pub enum TmpfsMode {
     /// By the parameters, or the kernel's default.
     AsGiven,
-    /// Those of the directory it is mounted on, sticky bit included.
+    /// The permissions of the directory it is mounted on, sticky bit included.
     OfMountPoint,
 }
 
 /// What a link does about things that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkRule {
-    /// They stay.
+    /// What is there stays.
     Keep,
-    /// They are replaced.
+    /// What is there is replaced.
     Replace,
-    /// They stay, and a link to nothing is not made.
+    /// What is there stays, and a link to nothing is not made.
     IfTargetExists,
 }
 
@@ -257,7 +257,7 @@ pub struct MountOp {
     pub what: What,
     /// Attributes of the mount itself.
     pub attr: MountAttr,
-    /// Those of the cleared ones that the options do not name: they stay where a user namespace may not clear them.
+    /// The cleared attributes that the options do not name: they stay where a user namespace may not clear them.
     pub unnamed: u64,
     /// Attributes of the mount and all below it.
     pub recursive: MountAttr,
@@ -308,7 +308,7 @@ pub enum Enter {
 /// The program's terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Terminal {
-    /// It gets none.
+    /// The process gets no terminal.
     #[default]
     None,
     /// Its master goes to a console socket.
@@ -318,7 +318,7 @@ pub enum Terminal {
 }
 
 impl Terminal {
-    /// That of a process which wants one, or does not.
+    /// The terminal of a process which wants one, or does not.
     pub fn of(process: Option<&Process>, master: Terminal) -> Terminal {
         if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
     }
@@ -327,9 +327,9 @@ impl Terminal {
 /// Whether the terminal has a name in the container's /dev.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleNode {
-    /// It is bound over /dev/console.
+    /// The terminal is bound over /dev/console.
     Bound,
-    /// It has none: /dev/console is the container's first terminal, or not the container's own.
+    /// No /dev/console for the terminal: that is the container's first terminal, or not the container's own.
     Nameless,
 }
 
@@ -345,9 +345,9 @@ pub struct Label {
 /// What it means that a namespace may not be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It cannot be.
+    /// The namespace cannot be joined.
     Error,
-    /// It belongs to the user namespace that is joined next, and is joined then.
+    /// The namespace belongs to the user namespace that is joined next, and is joined then.
     TryAgain,
 }
 
@@ -366,7 +366,7 @@ pub enum SetupOp {
     TakeTrees(usize),
     /// Asks the parent for this many things of the host ([`HostObject`](super::step::HostObject)) and takes them.
     AskForHost(usize),
-    /// The same for one that may lie in the container's root, below what was mounted just now.
+    /// Asks the parent for one thing of the host, which may lie in the container's root, below what was mounted just now.
     AskForOne,
     /// setns to an opened namespace: its index and type, and what a refusal means.
     Join(usize, NamespaceKind, Refusal),
@@ -585,9 +585,9 @@ pub enum LastOp {
     DieWithRuntime,
     /// Tells the parent that only the start signal is missing, and waits for it on the fifo.
     Park,
-    /// The same from the runtime's own code, where startContainer hooks follow.
+    /// Does what [`LastOp::Park`] does from the runtime's own code, where startContainer hooks follow.
     AwaitStart,
-    /// The same as [`SetupOp::Undumpable`].
+    /// What [`SetupOp::Undumpable`] is, for the hooks of the end.
     Undumpable,
     /// Runs a startContainer hook, a program of the image, which loads the filter first that the container's own
     /// program will have.

@@ -128,7 +128,7 @@ pub enum Step {
 
 /// Something of the host that a container in a user namespace gets.
 ///
-/// It is opened with the caller's rights: the root of the user namespace may not look into the caller's directories. And it is
+/// The thing is opened with the caller's rights: the root of the user namespace may not look into the caller's directories. And it is
 /// opened in the child's own mount namespace, whose mounts are locked to each other (mount_namespaces(7)): a copy made
 /// elsewhere could be made writable inside, or taken from what it covers.
 #[derive(Clone, Debug, PartialEq, Eq)]

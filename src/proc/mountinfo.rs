@@ -58,7 +58,7 @@ pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// The same into a buffer, with a NUL byte behind it; its length, or nothing where it does not fit.
+/// [`unescape`] into a buffer, with a NUL byte behind it; its length, or nothing where it does not fit.
 pub fn unescape_into(text: &[u8], buffer: &mut [u8]) -> Option<usize> {
     let (mut rest, mut len) = (text, 0);
     while let Some((&first, tail)) = rest.split_first() {

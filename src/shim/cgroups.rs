@@ -12,7 +12,7 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Those of a process.
+    /// The cgroups of a process.
     pub fn of(pid: u32) -> io::Result<Cgroups> {
         let table = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
         // Where v1 hierarchies are mounted too, the controllers are theirs: containerd calls only the pure layout v2.

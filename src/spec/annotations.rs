@@ -44,10 +44,10 @@ pub const CRIU_CONFIG: &str = "org.criu.config";
 /// What begins with this sets a property of the systemd scope. Some reach other units (`Conflicts`, `OnFailure`).
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 
-/// Those that are followed whoever wrote them: they can only make a container refuse to start.
+/// Annotations that are followed whoever wrote them: they can only make a container refuse to start.
 const HARMLESS: [&str; 1] = [FAIL_UNKNOWN_SYSCALL];
 
-/// Those that are followed where the caller says so, besides those that begin with [`SYSTEMD_PROPERTY`].
+/// Annotations that are followed where the caller says so, besides those that begin with [`SYSTEMD_PROPERTY`].
 const NEED_TRUST: [&str; 13] = [
     SECCOMP_BPF_DATA,
     SECCOMP_RECEIVER,

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::place::{self, Place};
+use super::excerpt::{self, FieldSpan};
 use super::process::Process;
 use super::strict::{Notes, Strict, UnknownField};
 use super::{Spec, validate};
@@ -38,7 +38,7 @@ pub fn load(bundle: &Path) -> Result<Spec> {
     load_text(bundle).map(|loaded| loaded.spec)
 }
 
-/// The same, with the text it was made from.
+/// The configuration of a bundle, with the text it was made from.
 pub fn load_text(bundle: &Path) -> Result<Loaded> {
     let path = bundle.join(CONFIG);
     match File::open(&path) {
@@ -83,7 +83,7 @@ pub fn load_bytes(text: Vec<u8>) -> Result<Loaded> {
 
 /// The line of a field in a configuration, or of what holds it.
 pub fn line_of(text: &[u8], field: &str) -> usize {
-    let start = place::of(text, field).bytes.start;
+    let start = excerpt::of(text, field).bytes.start;
     text[..start].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
@@ -108,8 +108,8 @@ fn check(text: Vec<u8>, path: &Path) -> Result<Loaded> {
 /// The error with the line that it is about. `above` is the path of the document among the fields of config.json.
 fn shown(error: Error, text: &[u8], above: &str) -> Error {
     let Some((Deed::ReadConfig, Some(path))) = error.deed() else { return error };
-    let place = place::of(text, path.strip_prefix(above).unwrap_or(path));
-    error.with_excerpt(place::excerpt(text, &place))
+    let span = excerpt::of(text, path.strip_prefix(above).unwrap_or(path));
+    error.with_excerpt(excerpt::excerpt(text, &span))
 }
 
 /// A sentence for each field that nobody knows and that looks like one that is known. What looks like none may be of a
@@ -154,13 +154,13 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<T> {
 
 fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Result<T> {
     let value = strict(text, notes).or_else(|error| {
-        let mut place = place::at(text, error.line(), error.column());
+        let mut span = excerpt::at(text, error.line(), error.column());
         if error.classify() != Category::Data {
             // No value is wrong but the text itself, at the last byte that was read.
-            place.bytes = place.bytes.end.saturating_sub(1)..place.bytes.end;
+            span.bytes = span.bytes.end.saturating_sub(1)..span.bytes.end;
         }
-        let field = if place.path.is_empty() { String::new() } else { format!(": {}", place.path) };
-        Err(error).at(Stage::Bundle, || format!("parse {name}{field}")).map_err(|error| about(error, text, &place))
+        let field = if span.path.is_empty() { String::new() } else { format!(": {}", span.path) };
+        Err(error).at(Stage::Bundle, || format!("parse {name}{field}")).map_err(|error| about(error, text, &span))
     })?;
     match find_nul(text) {
         None => Ok(value),
@@ -169,13 +169,13 @@ fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Re
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
             let what = format!("parse {name}: NUL byte in a string at line {line} column {column}");
-            Err(about(Error::new(Stage::Bundle, what), text, &place::at_offset(text, offset + 1)))
+            Err(about(Error::new(Stage::Bundle, what), text, &excerpt::at_offset(text, offset + 1)))
         }
     }
 }
 
-fn about(error: Error, text: &[u8], place: &Place) -> Error {
-    error.doing(Deed::ReadConfig, &*place.path).with_excerpt(place::excerpt(text, place))
+fn about(error: Error, text: &[u8], span: &FieldSpan) -> Error {
+    error.doing(Deed::ReadConfig, &*span.path).with_excerpt(excerpt::excerpt(text, span))
 }
 
 fn strict<T: DeserializeOwned>(text: &[u8], notes: &Notes) -> serde_json::Result<T> {

@@ -5,13 +5,13 @@
 //! reads every fixture with both and compares. Unknown properties are ignored, as the specification asks.
 
 pub mod annotations;
+mod excerpt;
 pub mod hooks;
 pub mod linux;
 mod load;
 pub mod mounts;
 pub mod overlay;
 pub mod path;
-mod place;
 pub mod process;
 pub mod resources;
 pub mod seccomp;
@@ -61,7 +61,7 @@ pub struct Spec {
     /// Arbitrary metadata.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
-    /// Those annotations that are followed. Not part of config.json, whose authors cannot decide it: none are until
+    /// The annotations that are followed. Not part of config.json, whose authors cannot decide it: none are until
     /// [`annotations::Trust`] is applied.
     #[serde(skip)]
     pub instructions: BTreeMap<String, String>,

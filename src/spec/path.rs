@@ -5,7 +5,7 @@ pub fn clean(path: &str) -> String {
     parts(path.split('/')).join("/")
 }
 
-/// The same of a path that need not be UTF-8.
+/// [`clean`] for a path that need not be UTF-8.
 pub fn clean_bytes(path: &[u8]) -> Vec<u8> {
     parts(path.split(|byte| *byte == b'/')).join(&b'/')
 }

@@ -312,7 +312,7 @@ pub fn does_not_exist(root: &StateRoot, id: &str) -> Error {
     gone().doing(Deed::FindContainer, id).with_hint(hint)
 }
 
-/// The same of a container that was deleted meanwhile.
+/// What is said of a container that was deleted meanwhile.
 fn gone() -> Error {
     Error::new(Stage::State, "container does not exist")
 }

@@ -61,7 +61,7 @@ pub struct Record {
     /// The bundle's annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Those of them that are followed on the word of whoever created the container.
+    /// The annotations that are followed on the word of whoever created the container.
     #[serde(default, skip_serializing_if = "Trust::is_empty")]
     pub trust: Trust,
     /// The boot the start times are of.

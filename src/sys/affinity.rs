@@ -40,7 +40,7 @@ fn allowed() -> Result<CpuSet> {
     Ok(mask)
 }
 
-/// The same by number; none where that cannot be told.
+/// The CPUs this process may run on, by number; none where that cannot be told.
 pub fn allowed_cpus() -> impl Iterator<Item = usize> {
     let mask = allowed().unwrap_or([0; 8192 / 64]);
     (0..mask.len() * 64).filter(move |cpu| mask[cpu / 64] & 1 << (cpu % 64) != 0)

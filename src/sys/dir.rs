@@ -21,7 +21,7 @@ pub fn each<E: From<Errno>>(dir: BorrowedFd<'_>, visit: &mut impl FnMut(&CStr) -
     each_typed(dir, &mut |name, _| visit(name))
 }
 
-/// The same with the type of each entry, `DT_DIR` and so on. Some file systems say `DT_UNKNOWN`; those of cgroups never.
+/// [`each`] with the type of each entry, `DT_DIR` and so on. Some file systems say `DT_UNKNOWN`; those of cgroups never.
 pub fn each_typed<E: From<Errno>>(
     dir: BorrowedFd<'_>,
     visit: &mut impl FnMut(&CStr, u8) -> Result<(), E>,

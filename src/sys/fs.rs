@@ -368,7 +368,7 @@ pub fn close_all(files: &mut [Option<OwnedFd>]) {
     }
 }
 
-/// Those from the first to the last, each of which is ours to close.
+/// Closes the descriptors from the first to the last, each of which is ours to close.
 fn close_run(first: RawFd, last: RawFd) {
     if first == last || close_range(first as u32, last as u32).is_err() {
         for number in first..=last {

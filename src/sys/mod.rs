@@ -37,7 +37,7 @@ fn cvt(ret: libc::c_long) -> Result<libc::c_long> {
     if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
 }
 
-/// The same for calls whose return value says nothing else.
+/// The result of a call whose return value says nothing else.
 fn done(ret: libc::c_long) -> Result<()> {
     cvt(ret).map(drop)
 }

@@ -27,7 +27,7 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, flags: u32) -> Result<OwnedF
     cvt(unsafe { raw!(SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) }).map(own)
 }
 
-/// The same with attributes, in one call: open_tree_attr(2), Linux 6.15; with [`RECURSIVE`] they are those of all mounts.
+/// [`clone_tree`] with attributes, in one call: open_tree_attr(2), Linux 6.15; with [`RECURSIVE`] they are those of all mounts.
 pub fn clone_tree_with(dir: BorrowedFd<'_>, path: &CStr, flags: u32, attr: &MountAttr) -> Result<OwnedFd> {
     const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
     let flags = flags | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
@@ -141,7 +141,7 @@ pub fn pivot_here() -> Result<()> {
 pub struct Statmount {
     /// Its number.
     pub id: u64,
-    /// That of the mount it is on.
+    /// The number of the mount it is on.
     pub parent: u64,
     /// The directory of the file system that is visible.
     pub root: String,

@@ -4,9 +4,9 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct MountAttr {
-    /// Those of the constants below to set.
+    /// Which of the constants below to set.
     pub set: u64,
-    /// The same to clear.
+    /// Which of the constants below to clear.
     pub clear: u64,
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE` or 0.
     pub propagation: u64,
@@ -37,7 +37,7 @@ pub const IDMAP: u64 = 0x0010_0000;
 /// Symbolic links are not followed (Linux 5.14).
 pub const NOSYMFOLLOW: u64 = 0x0020_0000;
 
-/// The same for mount(2), where the new calls cannot be used.
+/// These attributes as flags of mount(2), where the new calls cannot be used.
 pub fn ms_flags(attributes: u64) -> u64 {
     const TABLE: &[(u64, u64)] = &[
         (RDONLY, libc::MS_RDONLY),

@@ -31,7 +31,7 @@ pub struct MountView {
 }
 
 impl MountView {
-    /// This process's.
+    /// What this process sees.
     pub fn current() -> Result<MountView> {
         let directory = |path: &CStr| fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0);
         let namespace = fs::open(fs::CWD, c"/proc/self/ns/mnt", libc::O_RDONLY, 0)?;

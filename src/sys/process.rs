@@ -85,7 +85,7 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0) })
 }
 
-/// The same to a process that may have ended (ESRCH), which is as good: false then.
+/// [`pidfd_kill`] for a process that may have ended (ESRCH), which is as good: false then.
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
     match pidfd_kill(pidfd, signal) {
         Err(Errno::ESRCH) => Ok(false),

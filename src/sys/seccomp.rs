@@ -86,14 +86,14 @@ impl Support {
         self.flags & flags == flags
     }
 
-    /// The same kernel without one action.
+    /// This kernel without one action.
     #[must_use]
     pub fn without_action(self, ret: u32) -> Self {
         let bit = ALL_ACTIONS.iter().position(|&known| known == ret & 0xffff_0000).map_or(0, |i| 1 << i);
         Support { actions: self.actions & !bit, ..self }
     }
 
-    /// The same kernel without these flags.
+    /// This kernel without these flags.
     #[must_use]
     pub fn without_flags(self, flags: u64) -> Self {
         Support { flags: self.flags & !flags, ..self }

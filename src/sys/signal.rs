@@ -47,7 +47,7 @@ pub fn set_default(ignored: u64) -> Result<()> {
 /// The signals by which somebody asks a process to end.
 const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// The same, but that those which ask for the end go to a handler that does not return.
+/// [`set_default`], but those signals which ask for the end go to a handler that does not return.
 pub fn set_default_but(ignored: u64, end: Option<u64>) -> Result<()> {
     /// asm/signal.h; x86 does not call a handler without it.
     const SA_RESTORER: u64 = 0x0400_0000;

@@ -124,7 +124,7 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<
     Ok((len, fd))
 }
 
-/// The same with the descriptors put into `fds`; the kernel closes those for which there is no room.
+/// [`receive`] with the descriptors put into `fds`; the kernel closes those for which there is no room.
 pub fn receive_fds(socket: BorrowedFd<'_>, buf: &mut [u8], fds: &mut [Option<OwnedFd>]) -> Result<usize> {
     let mut control = Control([0; HEADER + 4 * MAX_FDS]);
     let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };

@@ -34,7 +34,7 @@ impl Cgroup {
     /// Tells systemd of limits that were written, so that it does not take them back. The names of those it does not
     /// know: they hold until it writes the files again.
     ///
-    /// It writes the files of the properties it was given, and of others that are in the same file, a moment after its
+    /// systemd writes the files of the properties it was given, and of others that are in the same file, a moment after its
     /// answer; but before it looks at the next message.
     pub fn set_unit_properties(&self, properties: &[Property]) -> Result<Vec<String>> {
         match &self.scope {

@@ -97,7 +97,7 @@ pub fn configuration(dir: &str) -> String {
 pub struct CriuFacts<'a> {
     /// Our descriptor of the image directory; CRIU opens it through /proc.
     pub images: i32,
-    /// The same for the work directory.
+    /// Our descriptor of the work directory; CRIU opens it through /proc.
     pub work: Option<i32>,
     /// The container's root: on the host to save, the mount point to restore to.
     pub root: &'a str,

@@ -158,7 +158,7 @@ impl Service {
         Error::new(Stage::Criu, what)
     }
 
-    /// It ended without an answer.
+    /// The error of a CRIU that ended without an answer.
     fn died(&mut self, kind: RequestKind) -> Error {
         self.socket = None;
         let how = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());

@@ -1,4 +1,4 @@
-//! Places in config.json by name, as `mounts[2].options`: found in a document, and taken out of it. Pure.
+//! Fields in config.json by name, as `mounts[2].options`: found in a document, and taken out of it. Pure.
 
 use serde_json::Value;
 
@@ -12,14 +12,14 @@ pub(super) enum PathPart {
 /// From the whole document to a value in it.
 pub(super) type FieldPath = Vec<PathPart>;
 
-/// Something else in a document: a value at a place, or none where that has to go.
+/// Something else in a document: a value at a field, or none where that has to go.
 #[derive(Clone, Debug)]
 pub(super) struct FieldChange {
     pub field: FieldPath,
     pub new: Option<Value>,
 }
 
-/// The name of a place.
+/// The name of a field.
 pub(super) fn name(field: &[PathPart]) -> String {
     let mut text = String::new();
     for part in field {
@@ -32,7 +32,7 @@ pub(super) fn name(field: &[PathPart]) -> String {
     text
 }
 
-/// The place of this name. Keys may have dots in them, so the document decides what is one; what it does not have is taken
+/// The field of this name. Keys may have dots in them, so the document decides what is one; what it does not have is taken
 /// as it is written.
 pub(super) fn find(document: &Value, name: &str) -> FieldPath {
     let mut field = FieldPath::new();
@@ -65,7 +65,7 @@ pub(super) fn find(document: &Value, name: &str) -> FieldPath {
     field
 }
 
-/// The value at a place.
+/// The value at a field.
 pub(super) fn get<'v>(document: &'v Value, field: &[PathPart]) -> Option<&'v Value> {
     field.iter().try_fold(document, |value, part| match part {
         PathPart::Key(key) => value.get(key),
@@ -73,7 +73,7 @@ pub(super) fn get<'v>(document: &'v Value, field: &[PathPart]) -> Option<&'v Val
     })
 }
 
-/// The places directly below one.
+/// The fields directly below one.
 pub(super) fn children(document: &Value, field: &[PathPart]) -> Vec<FieldPath> {
     let below = |part| [field, &[part]].concat();
     match get(document, field) {
@@ -83,7 +83,7 @@ pub(super) fn children(document: &Value, field: &[PathPart]) -> Vec<FieldPath> {
     }
 }
 
-/// The document with these changes, whose places are those of the document as it is.
+/// The document with these changes, whose fields are those of the document as it is.
 pub(super) fn changed(document: &Value, changes: &[FieldChange]) -> Value {
     let mut copy = without(document, &mut FieldPath::new(), changes).unwrap_or_default();
     for change in changes {
@@ -93,13 +93,13 @@ pub(super) fn changed(document: &Value, changes: &[FieldChange]) -> Value {
             .iter()
             .filter_map(|part| if let PathPart::Key(key) = part { Some(key) } else { None })
             .collect();
-        let place = keys.iter().fold(&mut copy, |value, key| {
+        let field = keys.iter().fold(&mut copy, |value, key| {
             if !value.is_object() {
                 *value = Value::Object(serde_json::Map::new());
             }
             &mut value[key.as_str()]
         });
-        *place = new.clone();
+        *field = new.clone();
     }
     copy
 }
@@ -126,7 +126,7 @@ fn without(value: &Value, at: &mut FieldPath, changes: &[FieldChange]) -> Option
     })
 }
 
-/// Where a place of the changed document is in the document itself: lists have become shorter.
+/// Where a field of the changed document is in the document itself: lists have become shorter.
 pub(super) fn original(document: &Value, changes: &[FieldChange], field: &[PathPart]) -> FieldPath {
     let mut found = FieldPath::new();
     for part in field {
@@ -135,8 +135,8 @@ pub(super) fn original(document: &Value, changes: &[FieldChange], field: &[PathP
             PathPart::Index(wanted) => {
                 let length = get(document, &found).and_then(Value::as_array).map_or(0, Vec::len);
                 let gone = |index: usize| {
-                    let place = [found.as_slice(), &[PathPart::Index(index)]].concat();
-                    changes.iter().any(|change| change.new.is_none() && change.field == place)
+                    let field = [found.as_slice(), &[PathPart::Index(index)]].concat();
+                    changes.iter().any(|change| change.new.is_none() && change.field == field)
                 };
                 PathPart::Index((0..length).filter(|index| !gone(*index)).nth(*wanted).unwrap_or(*wanted))
             }

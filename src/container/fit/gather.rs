@@ -189,7 +189,7 @@ struct Culprit {
     changes: Vec<FieldChange>,
 }
 
-/// Whether a place is, or is in, what others depend on.
+/// Whether a field is, or is in, what others depend on.
 fn is_structure(field: &[PathPart]) -> bool {
     matches!(field, [PathPart::Key(linux), PathPart::Key(key), ..] if linux == "linux" && STRUCTURE.contains(&key.as_str()))
 }

@@ -1,6 +1,6 @@
 //! `check BUNDLE`: everything that is wrong with a bundle on this host, told at once. Reads; changes nothing.
 //!
-//! The modules, in the order of the work: `field` knows places in config.json, `gather` finds every error of the plan;
+//! The modules, in the order of the work: `field` finds a field in config.json, `gather` finds every error of the plan;
 //! what only the host can tell is asked by `rootfs` (with `tree`, `who` and `program`), `surroundings` and `limits`.
 //!
 //! Not trusted: config.json and the image. What is read of either is bounded, and no path of the image leads out of it.
@@ -53,8 +53,8 @@ pub fn misfits(global: &Global, bundle: &Path) -> Result<Vec<Misfit>> {
         of_host.extend(limits::misfits(&planned));
         let left = field::changed(&document, &changes);
         for misfit in &mut of_host {
-            let place = field::find(&left, &misfit.field);
-            misfit.field = field::name(&field::original(&document, &changes, &place));
+            let field = field::find(&left, &misfit.field);
+            misfit.field = field::name(&field::original(&document, &changes, &field));
         }
         misfits.append(&mut of_host);
         misfits.extend(planned.plan.warnings.into_iter().map(|warning| Misfit::warning("", warning)));

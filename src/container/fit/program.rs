@@ -56,7 +56,7 @@ pub(super) fn run(tree: &Tree, path: &str, depth: usize) -> Result<(), Obstacle>
     }
 }
 
-/// The same for a program of the host, whose path may be a link of proc: Docker's hook is `/proc/PID/exe`.
+/// [`run`] for a program of the host, whose path may be a link of proc: Docker's hook is `/proc/PID/exe`.
 pub(super) fn run_on_host(host: &Tree, path: &str) -> Result<(), Obstacle> {
     match Tree::on_host(path) {
         Ok(found) => examine(host, path, &found, 0),

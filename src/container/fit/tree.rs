@@ -16,10 +16,10 @@ use crate::plan::rootfs::options::{self, MountOptions};
 use crate::spec::mounts::Mount;
 use crate::sys::{fs, mount_attr};
 
-/// As the kernel (MAXSYMLINKS).
+/// The kernel's own limit (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
 
-/// What is in a place.
+/// What is at a path.
 #[derive(Clone)]
 enum Content {
     /// A file or directory of the host. The mount that it will be on says whether programs may be run; where that says
@@ -58,7 +58,7 @@ pub(super) enum Lost {
     Closed(String),
     /// Links that lead to links.
     Loop,
-    /// It is on a file system that nobody can look into yet.
+    /// Something on a file system that nobody can look into yet.
     Unknown,
     /// What the host says.
     Errno(Errno),
@@ -110,7 +110,7 @@ impl Tree {
         if options.remount {
             return;
         }
-        let place = match mount.kind.as_deref() {
+        let content = match mount.kind.as_deref() {
             _ if mount.is_bind() => {
                 let source = bundle.join(mount.source.as_deref().unwrap_or_default());
                 let mapped = options.idmap.is_some() || !mount.uid_mappings.is_empty();
@@ -122,12 +122,12 @@ impl Tree {
             Some("tmpfs" | "ramfs" | "mqueue" | "devpts") if !options.tmpcopyup => Content::Empty,
             _ => Content::Unknown,
         };
-        let at = self.place_of(mount.destination.as_bytes());
-        self.mounts.push((at, place));
+        let at = self.names_of(mount.destination.as_bytes());
+        self.mounts.push((at, content));
     }
 
     /// Where a path leads as far as there is something; the rest is made as it is written.
-    fn place_of(&self, path: &[u8]) -> Names {
+    fn names_of(&self, path: &[u8]) -> Names {
         let (mut at, left, _) = self.walk(path);
         at.extend(left.into_iter().filter(|name| name != b"." && name != b".."));
         at
@@ -136,7 +136,7 @@ impl Tree {
     /// The file of this path.
     pub fn find(&self, path: &str) -> Result<Found, Lost> {
         match self.walk(path.as_bytes()) {
-            (_, _, Ok(place)) => found(place),
+            (_, _, Ok(content)) => found(content),
             (_, _, Err(lost)) => Err(lost),
         }
     }
@@ -149,8 +149,8 @@ impl Tree {
         let mut links = 0;
         let lost = loop {
             let Some(name) = ahead.pop() else {
-                let place = at.last().map_or(&self.root, |(_, place)| place).clone();
-                return (at.into_iter().map(|(name, _)| name).collect(), Names::new(), Ok(place));
+                let content = at.last().map_or(&self.root, |(_, content)| content).clone();
+                return (at.into_iter().map(|(name, _)| name).collect(), Names::new(), Ok(content));
             };
             if name == b"." {
                 continue;
@@ -159,15 +159,15 @@ impl Tree {
                 at.pop();
                 continue;
             }
-            let dir = at.last().map_or(&self.root, |(_, place)| place).clone();
+            let dir = at.last().map_or(&self.root, |(_, content)| content).clone();
             let mut whole: Names = at.iter().map(|(name, _)| name.clone()).collect();
             whole.push(name.clone());
-            if let Some((_, place)) = self.mounts.iter().rev().find(|(names, _)| *names == whole) {
-                at.push((name, place.clone()));
+            if let Some((_, content)) = self.mounts.iter().rev().find(|(names, _)| *names == whole) {
+                at.push((name, content.clone()));
                 continue;
             }
             match self.step(&dir, &name, &whole) {
-                Ok(PathStep::To(place)) => at.push((name, place)),
+                Ok(PathStep::To(content)) => at.push((name, content)),
                 Ok(PathStep::Link(target)) => {
                     links += 1;
                     if links > MAX_LINKS {
@@ -222,8 +222,8 @@ enum PathStep {
     Link(Vec<u8>),
 }
 
-fn found(place: Content) -> Result<Found, Lost> {
-    match place {
+fn found(content: Content) -> Result<Found, Lost> {
+    match content {
         Content::Held { fd, noexec, mapped } => {
             let stat = fs::stat(fd.as_fd()).map_err(Lost::Errno)?;
             Ok(Found { stat, noexec: noexec.unwrap_or_else(|| fs::is_noexec(fd.as_fd())), mapped, fd })

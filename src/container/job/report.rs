@@ -208,7 +208,7 @@ impl Report {
         self.started = Some(Timestamp::now());
     }
 
-    /// It ended that long ago.
+    /// The program ended that long ago.
     pub fn finished(&mut self, ago: Duration) {
         self.finished = Some(Timestamp::now().before(ago));
     }

@@ -9,7 +9,7 @@ pub enum Part {
     All,
     /// cgroup2.
     V2,
-    /// Those of cgroup v1, after [`Part::V2`].
+    /// The hierarchies of cgroup v1, after [`Part::V2`].
     V1,
 }
 
@@ -74,6 +74,6 @@ impl Entry {
 pub enum IntoCgroup {
     /// `CLONE_INTO_CGROUP`.
     Yes,
-    /// It is attached afterwards.
+    /// The child is attached afterwards.
     No,
 }

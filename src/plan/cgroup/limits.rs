@@ -15,29 +15,29 @@ use crate::plan::cgroup::{cpu, io, memory};
 /// All limits of `resources`; devices are not among them.
 pub fn limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
     let mut all = Limits::default();
-    let mut place = Gathering { layout, all: &mut all };
+    let mut gathering = Gathering { layout, all: &mut all };
     if let Some(pids) = &resources.pids {
-        place.group("pids", "pids", |_, out| {
+        gathering.group("pids", "pids", |_, out| {
             pids_limit(pids, out);
             Ok(())
         })?;
     }
     if let Some(memory) = &resources.memory {
-        place.group("memory", "memory", |version, out| memory::limits(memory, version, phase, out))?;
+        gathering.group("memory", "memory", |version, out| memory::limits(memory, version, phase, out))?;
     }
     if let Some(block_io) = &resources.block_io {
-        place.group("blkio", "io", |version, out| io::limits(block_io, version, out))?;
+        gathering.group("blkio", "io", |version, out| io::limits(block_io, version, out))?;
     }
     if let Some(cpu) = &resources.cpu {
-        place.group("cpu", "cpu", |version, out| cpu::bandwidth(cpu, version, out))?;
-        place.group("cpuset", "cpuset", |_, out| cpu::placement(cpu, out))?;
+        gathering.group("cpu", "cpu", |version, out| cpu::bandwidth(cpu, version, out))?;
+        gathering.group("cpuset", "cpuset", |_, out| cpu::placement(cpu, out))?;
     }
-    place.group("hugetlb", "hugetlb", |version, out| hugetlb(&resources.hugepage_limits, version, out))?;
-    place.group("rdma", "rdma", |_, out| rdma(resources, out))?;
+    gathering.group("hugetlb", "hugetlb", |version, out| hugetlb(&resources.hugepage_limits, version, out))?;
+    gathering.group("rdma", "rdma", |_, out| rdma(resources, out))?;
     if let Some(network) = &resources.network {
         let version = if layout.v1.is_empty() { Version::V2 } else { Version::V1 };
-        place.group("net_cls", "net_cls", |_, out| net_cls(network, version, out))?;
-        place.group("net_prio", "net_prio", |_, out| net_prio(network, version, out))?;
+        gathering.group("net_cls", "net_cls", |_, out| net_cls(network, version, out))?;
+        gathering.group("net_prio", "net_prio", |_, out| net_prio(network, version, out))?;
     }
     unified(resources, layout, &mut all)?;
     Ok(all)

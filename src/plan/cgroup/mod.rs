@@ -21,7 +21,7 @@ pub mod memory;
 
 pub mod admission;
 pub mod entry;
-pub(super) mod place;
+pub(super) mod join;
 pub mod rdt;
 pub mod update;
 

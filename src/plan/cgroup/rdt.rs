@@ -23,10 +23,10 @@ pub struct RdtPlan {
 /// Whether the control group exists already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Presence {
-    /// It is made, unless it is there.
+    /// The group is made, unless it is there.
     #[default]
     Any,
-    /// It is not made: the administrator has.
+    /// The group is not made: the administrator has.
     Existing,
 }
 

@@ -30,10 +30,10 @@ pub struct UpdatePlan {
 /// What becomes of the container's device rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceRules {
-    /// They stay: other programs (GPU toolkits) add to what the runtime set, and would lose it when an engine repeats the
+    /// The rules stay: other programs (GPU toolkits) add to what the runtime set, and would lose it when an engine repeats the
     /// rules it knows.
     Keep,
-    /// Those of the change take their place (`--device-rules`), as this caller may.
+    /// The rules of the change replace all others (`--device-rules`), as this caller may.
     Replace(Privilege),
 }
 
@@ -65,7 +65,7 @@ pub fn update(current: &Resources, change: &Resources, layout: &Layout, rules: D
     Ok(UpdatePlan { checks: limits.checks, writes: limits.writes, resources, warnings: limits.warnings, devices })
 }
 
-/// Those of `change` in the place of all the container has.
+/// The device rules of `change` instead of all the container has.
 fn replace_devices(current: &Resources, change: &Resources, layout: &Layout, privilege: Privilege) -> Result<Replaced> {
     if change.devices.is_empty() {
         return Err(Error::new(Stage::Args, "--device-rules: there are no devices in --resources"));
@@ -129,18 +129,18 @@ pub fn merge(current: &Resources, change: &Resources) -> Result<Resources> {
 }
 
 /// Whether zero means "not set".
-fn zero_is_unset(place: &str) -> bool {
+fn zero_is_unset(field: &str) -> bool {
     // Kernel memory is part of the memory limit, so it has no file.
-    place == "memory/kernel" || files::ALL.iter().any(|file| file.field == Some(place) && file.zero == Zero::Unset)
+    field == "memory/kernel" || files::ALL.iter().any(|file| file.field == Some(field) && file.zero == Zero::Unset)
 }
 
-/// Puts `top` over `base`; `place` is the name of the parent object or list and the key, as above.
-fn overlay(base: &mut Value, top: &Value, place: &str) {
+/// Puts `top` over `base`; `field` is the name of the parent object or list and the key, as above.
+fn overlay(base: &mut Value, top: &Value, field: &str) {
     match (base, top) {
-        (_, Value::Number(n)) if n.as_i64() == Some(0) && zero_is_unset(place) => {}
+        (_, Value::Number(n)) if n.as_i64() == Some(0) && zero_is_unset(field) => {}
         (_, Value::String(s)) if s.is_empty() => {}
         (Value::Object(base), Value::Object(top)) => {
-            let parent = place.rsplit('/').next().unwrap_or(place);
+            let parent = field.rsplit('/').next().unwrap_or(field);
             for (key, value) in top {
                 overlay(base.entry(key.clone()).or_insert(Value::Null), value, &format!("{parent}/{key}"));
             }
@@ -149,14 +149,14 @@ fn overlay(base: &mut Value, top: &Value, place: &str) {
         (Value::Array(base), Value::Array(top)) => {
             for item in top {
                 match base.iter_mut().find(|known| identity(known) == identity(item)) {
-                    Some(known) => overlay(known, item, place),
+                    Some(known) => overlay(known, item, field),
                     None => base.push(item.clone()),
                 }
             }
         }
         (base @ Value::Null, Value::Object(_)) => {
             *base = Value::Object(Map::new());
-            overlay(base, top, place);
+            overlay(base, top, field);
         }
         (base, top) => *base = top.clone(),
     }

@@ -54,7 +54,7 @@ pub struct IdMaps {
 
 /// user_namespaces(7): the limit of lines since Linux 4.15.
 const LINES_MAX: usize = 340;
-/// It takes them in one write of less than a page (map_write in kernel/user_namespace.c). On aarch64 a page may be larger,
+/// The kernel takes the lines in one write of less than a page (map_write in kernel/user_namespace.c). On aarch64 a page may be larger,
 /// and with 64 KiB all lines fit.
 const TEXT_MAX: usize = if cfg!(target_arch = "aarch64") { 65_536 } else { 4096 };
 

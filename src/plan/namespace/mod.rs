@@ -91,7 +91,7 @@ impl NamespaceKind {
 pub struct Namespaces {
     /// CLONE_NEW* flags of those to make.
     pub new: u64,
-    /// Those to join, by absolute path, in the order of [`NamespaceKind::ALL`].
+    /// The namespaces to join, by absolute path, in the order of [`NamespaceKind::ALL`].
     pub join: Vec<(NamespaceKind, String)>,
 }
 

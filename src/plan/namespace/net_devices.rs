@@ -54,7 +54,7 @@ fn invalid(name: &str, why: &str) -> Error {
 
 /// What the kernel takes as a name (dev_valid_name() and dev_alloc_name() in net/core/dev.c): one `%d`, in the
 /// name inside only, stands for the first number that is free.
-fn check(name: &str, place: Side) -> std::result::Result<(), String> {
+fn check(name: &str, side: Side) -> std::result::Result<(), String> {
     if name.is_empty() || name.len() > NAME_MAX {
         return Err(format!("must have 1 to {NAME_MAX} bytes"));
     }
@@ -68,8 +68,8 @@ fn check(name: &str, place: Side) -> std::result::Result<(), String> {
     }
     match name.matches('%').count() {
         0 => Ok(()),
-        1 if place == Side::Inside && name.contains("%d") => Ok(()),
-        _ if place == Side::Inside => Err("may contain one %d and no other %".into()),
+        1 if side == Side::Inside && name.contains("%d") => Ok(()),
+        _ if side == Side::Inside => Err("may contain one %d and no other %".into()),
         _ => Err("is a template, but must name a device of the host".into()),
     }
 }

@@ -61,7 +61,7 @@ pub(super) struct Startup<'a> {
     pub own_dev: bool,
     pub start: ProgramStart,
     pub orphan: Orphan,
-    pub preserve_fds: u32,
+    pub preserved_fds: u32,
     pub userns: bool,
     pub filter: Option<Filter>,
     pub groups: Groups,
@@ -72,9 +72,9 @@ pub(super) struct Startup<'a> {
 /// What becomes of the supplementary groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Groups {
-    /// They are those of config.json.
+    /// The groups of config.json.
     Set,
-    /// They stay those of the caller.
+    /// The caller's, left as they are.
     Keep,
 }
 
@@ -113,7 +113,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         own_dev: own_dev(input.spec, &input.options.bundle, &input.namespaces),
         start: input.options.start,
         orphan: input.options.orphan,
-        preserve_fds: input.options.preserve_fds,
+        preserved_fds: input.options.preserved_fds,
         userns: input.in_userns(),
         filter: crate::plan::seccomp::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(input.spec),
@@ -257,7 +257,7 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
     if startup.leave_runtime {
         ops.push(LastOp::LeaveRuntime);
     }
-    ops.push(LastOp::CloseFrom(startup.preserve_fds.saturating_add(3)));
+    ops.push(LastOp::CloseFrom(startup.preserved_fds.saturating_add(3)));
     if startup.fork == Fork::AtTheEnd {
         ops.push(LastOp::Fork);
     }
@@ -274,10 +274,10 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
         ops.push(LastOp::NoNewPrivileges);
     }
     let listener = startup.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
-    let mut late = None;
+    let mut filter_at_end = None;
     if let Some(filter) = startup.filter {
         if process.no_new_privileges && !listener {
-            late = Some(filter);
+            filter_at_end = Some(filter);
         } else {
             // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the next operations give up.
             ops.push(LastOp::Seccomp(Box::new(filter)));
@@ -306,7 +306,8 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
     if startup.start == ProgramStart::OnSignal && startup.start_hooks.is_empty() {
         // An `exec` that comes before `start` must not get hold of a process without a filter. It reads from the fifo, which
         // is no socket.
-        if let Some(filter) = late.take_if(|filter| filter.speech.is_some_and(|calls| calls.receive == libc::SYS_read))
+        if let Some(filter) =
+            filter_at_end.take_if(|filter| filter.speech.is_some_and(|calls| calls.receive == libc::SYS_read))
         {
             ops.push(LastOp::Seccomp(Box::new(filter)));
         }
@@ -317,9 +318,9 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
     if !startup.start_hooks.is_empty() && !undumpable {
         ops.push(LastOp::Undumpable);
     }
-    let late = late.map(Box::new);
-    ops.extend(startup.start_hooks.into_iter().map(|hook| LastOp::Hook(Box::new(hook), late.clone())));
-    ops.extend(late.map(LastOp::Seccomp));
+    let filter_at_end = filter_at_end.map(Box::new);
+    ops.extend(startup.start_hooks.into_iter().map(|hook| LastOp::Hook(Box::new(hook), filter_at_end.clone())));
+    ops.extend(filter_at_end.map(LastOp::Seccomp));
     ops.push(LastOp::Exec);
     Ok(())
 }

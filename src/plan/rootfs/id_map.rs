@@ -9,7 +9,7 @@ use crate::plan::op::Reach;
 use crate::plan::step::Step;
 use crate::spec::mounts::Mount;
 
-/// That of a mount, where it has mappings or an option asks for them.
+/// The id map of a mount that has mappings, or an option that asks for them.
 pub(super) fn of_mount(
     input: &Input<'_>,
     mount: &Mount,

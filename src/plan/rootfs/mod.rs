@@ -81,9 +81,9 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.setup.push(SetupOp::Root { source, path, place, below });
     overlay::plan(input, draft, &root.path)?;
-    let mut late = Vec::new();
+    let mut final_attrs = Vec::new();
     for mount in &input.spec.mounts {
-        mounts::plan(input, mount, draft, &mut late)?;
+        mounts::plan(input, mount, draft, &mut final_attrs)?;
     }
     device_nodes(input, linux, draft)?;
     if let Some(together) = draft.asked.first() {
@@ -100,7 +100,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     for hook in hooks::child(input, HookKind::CreateContainer, "creating")? {
         draft.setup.push(SetupOp::Hook(Box::new(hook)));
     }
-    restrictions(input, draft, late)?;
+    restrictions(input, draft, final_attrs)?;
     if root.readonly {
         draft.setup.push(SetupOp::ReadonlyRoot);
     }
@@ -267,9 +267,9 @@ fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<(
 }
 
 /// Read-only and masked paths, and the attributes that had to wait until everything was made.
-fn restrictions(input: &Input<'_>, draft: &mut Draft, late: Vec<(CString, MountAttr)>) -> Result<()> {
+fn restrictions(input: &Input<'_>, draft: &mut Draft, final_attrs: Vec<(CString, MountAttr)>) -> Result<()> {
     let linux = input.linux;
-    draft.setup.extend(mounts::set_late(late));
+    draft.setup.extend(mounts::set_final(final_attrs));
     // What may be mounted below it is files of its own, and none of its links leads out.
     let over_proc = |mount: &&Mount| matches!(&*clean(&mount.destination), "" | "proc");
     let has_proc = input.spec.mounts.iter().rfind(over_proc).is_some_and(|mount| mount.kind.as_deref() == Some("proc"));

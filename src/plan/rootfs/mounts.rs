@@ -19,16 +19,21 @@ use crate::spec::annotations;
 use crate::spec::mounts::Mount;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
-/// Attributes that are set when everything is in place, by destination.
-pub(super) type Late = Vec<(CString, MountAttr)>;
+/// Attributes that are set when nothing more is made in a mount, by destination.
+pub(super) type FinalAttrs = Vec<(CString, MountAttr)>;
 
 /// Sets them, by the descriptors that the mounts were attached with.
-pub(super) fn set_late(late: Late) -> impl Iterator<Item = SetupOp> {
-    late.into_iter().enumerate().map(|(kept, (path, attr))| SetupOp::SetAttr { path, kept, attr })
+pub(super) fn set_final(final_attrs: FinalAttrs) -> impl Iterator<Item = SetupOp> {
+    final_attrs.into_iter().enumerate().map(|(kept, (path, attr))| SetupOp::SetAttr { path, kept, attr })
 }
 
 /// Plans one mount.
-pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft, late: &mut Late) -> Result<()> {
+pub(in crate::plan) fn plan(
+    input: &Input<'_>,
+    mount: &Mount,
+    draft: &mut Draft,
+    final_attrs: &mut FinalAttrs,
+) -> Result<()> {
     let mut options = options::parse(&mount.options)?;
     let dest = relative_dest(input, mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
@@ -48,7 +53,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
     check_proc(mount, &dest)?;
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
-        "cgroup" => return cgroup(input, mount, &options, dest, draft, late),
+        "cgroup" => return cgroup(input, mount, &options, dest, draft, final_attrs),
         "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !mount.is_bind() => {
             // A new sysfs shows the network namespace, which must belong to our user namespace: the host's does not.
             return bind(input, mount, &recursively(&options), dest, c"/sys".into(), Reach::Tree, draft);
@@ -90,7 +95,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>, mount: &Mount, draft: &mut Draft,
         })));
         return Ok(());
     }
-    new(input, mount, &options, dest, kind, draft, late)
+    new(input, mount, &options, dest, kind, draft, final_attrs)
 }
 
 /// Options of a tree of the host that stands in for a new file system: what holds for that has to hold for all of it
@@ -237,7 +242,7 @@ fn new(
     dest: CString,
     kind: &str,
     draft: &mut Draft,
-    late: &mut Late,
+    final_attrs: &mut FinalAttrs,
 ) -> Result<()> {
     if options.tmpcopyup || kind == "cgroup2" {
         draft.needs_cgroup();
@@ -261,9 +266,9 @@ fn new(
     let mut kept = None;
     if kind == "tmpfs" && attr.set & attr::RDONLY != 0 {
         // Devices and mount points are still made in it.
-        kept = Some(late.len());
+        kept = Some(final_attrs.len());
         attr.set &= !attr::RDONLY;
-        late.push((dest.clone(), MountAttr { set: attr::RDONLY, ..MountAttr::default() }));
+        final_attrs.push((dest.clone(), MountAttr { set: attr::RDONLY, ..MountAttr::default() }));
     }
     let idmap = id_map::of_mount(input, mount, options, draft)?;
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
@@ -332,7 +337,7 @@ fn cgroup(
     options: &MountOptions,
     dest: CString,
     draft: &mut Draft,
-    late: &mut Late,
+    final_attrs: &mut FinalAttrs,
 ) -> Result<()> {
     draft.needs_cgroup();
     let layout = &input.host.cgroup;
@@ -354,14 +359,14 @@ fn cgroup(
                 let options = recursively(&options);
                 bind(input, mount, &options, dest, c"/sys/fs/cgroup".into(), Reach::Tree, draft)
             }
-            _ => new(input, mount, &fixed(options), dest, "cgroup2", draft, late),
+            _ => new(input, mount, &fixed(options), dest, "cgroup2", draft, final_attrs),
         };
     }
     let mut holder = fixed(options);
     let readonly = options.attr_set & attr::RDONLY != 0;
     holder.data = vec!["mode=755".into(), "size=65536k".into()];
     holder.propagation.clear();
-    new(input, mount, &holder, dest.clone(), "tmpfs", draft, late)?;
+    new(input, mount, &holder, dest.clone(), "tmpfs", draft, final_attrs)?;
     for hierarchy in layout.v1.iter().chain(&layout.unified) {
         let Some(name) = hierarchy.mount_point.file_name() else { continue };
         let inner = [dest.to_bytes(), b"/", name.as_bytes()].concat();
@@ -380,7 +385,7 @@ fn cgroup(
                 (None, _) => hierarchy.controllers.clone(),
             };
             let named = Mount { source: Some("cgroup".into()), ..mount.clone() };
-            new(input, &named, &options, inner, kind, draft, late)?;
+            new(input, &named, &options, inner, kind, draft, final_attrs)?;
             continue;
         }
         let source = match dir {

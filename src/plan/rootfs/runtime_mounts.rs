@@ -44,12 +44,12 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
     } else {
         enter(&input.namespaces, &mut draft);
     }
-    let mut late: Vec<(CString, MountAttr)> = Vec::new();
+    let mut final_attrs: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
         check(mount, &input)?;
-        mounts::plan(&input, mount, &mut draft, &mut late)?;
+        mounts::plan(&input, mount, &mut draft, &mut final_attrs)?;
     }
-    draft.setup.extend(mounts::set_late(late));
+    draft.setup.extend(mounts::set_final(final_attrs));
     let asked = draft.asked.first().map_or(0, Vec::len);
     draft.setup.iter_mut().for_each(|op| {
         if let SetupOp::AskForHost(count) = op {

@@ -58,12 +58,12 @@ pub(super) struct Assembler<'a> {
     graph: &'a Graph,
     /// The last instruction first.
     reversed: Vec<Instruction>,
-    places: Vec<CodeOf>,
+    codes: Vec<CodeOf>,
 }
 
 impl<'a> Assembler<'a> {
     pub(super) fn new(graph: &'a Graph) -> Self {
-        Assembler { graph, reversed: Vec::with_capacity(512), places: vec![CodeOf::default(); graph.len()] }
+        Assembler { graph, reversed: Vec::with_capacity(512), codes: vec![CodeOf::default(); graph.len()] }
     }
 
     /// The program, in the order of the kernel.
@@ -125,9 +125,9 @@ impl<'a> Assembler<'a> {
         }
         for id in ids {
             if let (Some(entry), Node::Branch { test, yes, no }) = (entries[id.index()], self.graph.node(id)) {
-                let place = self.places[id.index()];
-                if place.compare.is_none() || (entry == Arrival::Load && place.load.is_none()) {
-                    self.places[id.index()] = self.node(test, (yes, no), entry);
+                let at = self.codes[id.index()];
+                if at.compare.is_none() || (entry == Arrival::Load && at.load.is_none()) {
+                    self.codes[id.index()] = self.node(test, (yes, no), entry);
                 }
             }
         }
@@ -148,7 +148,7 @@ impl<'a> Assembler<'a> {
 
     /// The node as it is reached with `word` in the accumulator.
     fn successor(&self, id: NodeId, word: DataWord) -> JumpTarget {
-        match self.places[id.index()].compare {
+        match self.codes[id.index()].compare {
             Some(compare) if self.word(id) == Some(word) => JumpTarget::At(compare),
             _ => JumpTarget::Node(id),
         }
@@ -180,36 +180,36 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    fn place(&self, target: JumpTarget) -> Option<usize> {
+    fn at(&self, target: JumpTarget) -> Option<usize> {
         match target {
-            JumpTarget::At(place) => Some(place),
-            JumpTarget::Node(id) => self.places[id.index()].load,
+            JumpTarget::At(at) => Some(at),
+            JumpTarget::Node(id) => self.codes[id.index()].load,
         }
     }
 
     /// How many instructions the next one would have to skip, where a conditional jump can.
     fn near(&self, target: JumpTarget) -> Option<u8> {
-        self.place(target).and_then(|place| u8::try_from(self.reversed.len() - 1 - place).ok())
+        self.at(target).and_then(|at| u8::try_from(self.reversed.len() - 1 - at).ok())
     }
 
     fn bring(&mut self, target: JumpTarget) -> JumpTarget {
-        let place = match (target, self.place(target)) {
-            (JumpTarget::Node(id), place) => {
-                let place = match (self.graph.node(id), place) {
+        let at = match (target, self.at(target)) {
+            (JumpTarget::Node(id), at) => {
+                let at = match (self.graph.node(id), at) {
                     (Node::Return(action), _) => self.push(RETURN, action),
-                    (Node::Branch { .. }, Some(place)) => self.jump(place),
+                    (Node::Branch { .. }, Some(at)) => self.jump(at),
                     (Node::Branch { .. }, None) => unreachable!("tests are written before what leads to them"),
                 };
-                self.places[id.index()].load = Some(place);
-                place
+                self.codes[id.index()].load = Some(at);
+                at
             }
-            (JumpTarget::At(place), _) => self.jump(place),
+            (JumpTarget::At(at), _) => self.jump(at),
         };
-        JumpTarget::At(place)
+        JumpTarget::At(at)
     }
 
-    fn jump(&mut self, place: usize) -> usize {
-        let skip = self.reversed.len() - 1 - place;
+    fn jump(&mut self, at: usize) -> usize {
+        let skip = self.reversed.len() - 1 - at;
         self.push(JUMP, skip as u32)
     }
 }

@@ -19,7 +19,7 @@ sigaction signal sigpending sigsuspend spu_create spu_run ssetmask stime stty su
 sys_debug_setcontext syscall sysfs syslog sysmips timerfd tuxcall ulimit umount umount2 unshare uprobe uselib \
 userfaultfd usr26 usr32 ustat vhangup vm86 vm86old vserver";
 
-/// Those that pass with some arguments only, or are refused in a way of their own.
+/// Calls that pass with some arguments only, or are refused in a way of their own.
 const PARTLY: [&str; 4] = ["clone", "clone3", "personality", "socket"];
 
 /// `CLONE_NEW*` but for the time namespace, whose bit is part of the signal's.

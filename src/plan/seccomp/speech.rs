@@ -13,7 +13,7 @@ pub struct Speech {
     pub send: i64,
     /// To receive one.
     pub receive: i64,
-    /// That call is one the filter notifies of.
+    /// Whether the filter notifies of the call that receives.
     pub answered: bool,
 }
 

@@ -45,23 +45,23 @@ struct NumberRule {
 fn by_number(entries: &mut Vec<NumberRule>) {
     const DENSE: usize = 4096;
     let lowest = entries.iter().map(|entry| entry.number).min().unwrap_or(0);
-    let place = |entry: &NumberRule| (entry.number - lowest) as usize;
-    let span = entries.iter().map(place).max().unwrap_or(0) + 1;
+    let index = |entry: &NumberRule| (entry.number - lowest) as usize;
+    let span = entries.iter().map(index).max().unwrap_or(0) + 1;
     if span > DENSE {
         entries.sort_by_key(|entry| entry.number);
         return;
     }
     let mut next = vec![0; span + 1];
     for entry in &*entries {
-        next[place(entry) + 1] += 1;
+        next[index(entry) + 1] += 1;
     }
     for number in 1..=span {
         next[number] += next[number - 1];
     }
     let mut sorted = entries.clone();
     for entry in &*entries {
-        sorted[next[place(entry)]] = *entry;
-        next[place(entry)] += 1;
+        sorted[next[index(entry)]] = *entry;
+        next[index(entry)] += 1;
     }
     *entries = sorted;
 }

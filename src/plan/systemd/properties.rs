@@ -258,7 +258,7 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
     vec![Property::fixed("DevicePolicy", Value::str("strict")), Property::fixed("DeviceAllow", list)]
 }
 
-/// The same for a unit that has rules already: an empty list is systemd's word for forgetting them.
+/// The devices of a unit that has rules already: an empty list is systemd's word for forgetting them.
 pub fn other_devices(rules: &Devices) -> Vec<Property> {
     let nothing = Value::Array { element: "(ss)".into(), items: Vec::new() };
     let mut properties = vec![Property::fixed("DeviceAllow", nothing)];

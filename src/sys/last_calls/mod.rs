@@ -171,7 +171,7 @@ pub fn on_signal() -> Option<u64> {
     Some((&raw const brisk_walker_signalled) as u64)
 }
 
-/// The same: there is none.
+/// No handler: only the walker's architectures have one.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub fn on_signal() -> Option<u64> {
     None

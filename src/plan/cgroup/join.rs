@@ -22,7 +22,7 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) {
         if !draft.late_trees.is_empty() {
             ops.push(SetupOp::TakeTrees(draft.late_trees.len()));
         }
-    } else if input.enters_cgroup_late && matters(input) {
+    } else if input.enters_cgroup_after_clone && matters(input) {
         ops.push(SetupOp::Wait(SyncPoint::Cgroup));
     }
     let flag = input.namespaces.new & !input.clone_flags & NamespaceKind::Cgroup.flag();

@@ -7,7 +7,7 @@ use crate::error::is_unseen;
 
 /// A value of a text: the path of the field, as `mounts[3].options`, and the bytes it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct FieldSpan {
     /// Empty for the whole document.
     pub path: String,
     /// From its first byte to behind its last, or to where reading ended.
@@ -15,13 +15,13 @@ pub struct Place {
 }
 
 /// The value that was being read when serde_json had read up to a line and column.
-pub fn at(text: &[u8], line: usize, column: usize) -> Place {
+pub fn at(text: &[u8], line: usize, column: usize) -> FieldSpan {
     let start: usize = text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
     at_offset(text, start + column)
 }
 
-/// The same for a number of bytes.
-pub fn at_offset(text: &[u8], offset: usize) -> Place {
+/// The value that was being read when serde_json had read up to a number of bytes.
+pub fn at_offset(text: &[u8], offset: usize) -> FieldSpan {
     let end = text.len().min(offset);
     let mut walk = JsonWalk { text: &text[..end], at: 0, path: String::new(), found: None };
     let mut stop = |_: &str, bytes: &Range<usize>| bytes.end >= end;
@@ -30,15 +30,15 @@ pub fn at_offset(text: &[u8], offset: usize) -> Place {
 }
 
 /// The field of this path in a text that is valid, or the nearest that holds it and is there.
-pub fn of(text: &[u8], path: &str) -> Place {
+pub fn of(text: &[u8], path: &str) -> FieldSpan {
     let mut path = path;
     loop {
         let mut walk = JsonWalk { text, at: 0, path: String::new(), found: None };
         walk.value(&mut |found, _| found == path);
         match (walk.found, path.rfind(['.', '['])) {
-            (Some(place), _) => return place,
+            (Some(span), _) => return span,
             (None, Some(end)) => path = &path[..end],
-            (None, None) if path.is_empty() => return Place::default(),
+            (None, None) if path.is_empty() => return FieldSpan::default(),
             (None, None) => path = "",
         }
     }
@@ -47,9 +47,9 @@ pub fn of(text: &[u8], path: &str) -> Place {
 /// How much of a line is shown on each side: engines write config.json as one line.
 const AROUND: usize = 60;
 
-/// The line of a place, with carets under it; lines end with a newline.
-pub fn excerpt(text: &[u8], place: &Place) -> String {
-    let start = place.bytes.start.min(text.len());
+/// The line of a value, with carets under it; lines end with a newline.
+pub fn excerpt(text: &[u8], span: &FieldSpan) -> String {
+    let start = span.bytes.start.min(text.len());
     let line_start = text[..start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line_end = text[start..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| start + at);
     let number = text[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -60,7 +60,7 @@ pub fn excerpt(text: &[u8], place: &Place) -> String {
     };
     let before = shown(&text[from..start]);
     let (lead, tail) = (if from > line_start { "…" } else { "" }, if to < line_end { "…" } else { "" });
-    let marked = shown(&text[start..place.bytes.end.clamp(start, to)]).trim_end().chars().count().max(1);
+    let marked = shown(&text[start..span.bytes.end.clamp(start, to)]).trim_end().chars().count().max(1);
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{number:>6} | {lead}{before}{}{tail}", shown(&text[start..to]));
@@ -74,7 +74,7 @@ struct JsonWalk<'t> {
     text: &'t [u8],
     at: usize,
     path: String,
-    found: Option<Place>,
+    found: Option<FieldSpan>,
 }
 
 impl JsonWalk<'_> {
@@ -109,7 +109,7 @@ impl JsonWalk<'_> {
 
     fn note(&mut self, start: usize) {
         if self.found.is_none() {
-            self.found = Some(Place { path: self.path.clone(), bytes: start..self.at.max(start) });
+            self.found = Some(FieldSpan { path: self.path.clone(), bytes: start..self.at.max(start) });
         }
     }
 
