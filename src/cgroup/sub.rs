@@ -39,15 +39,12 @@ impl Cgroup {
         Ok(Cgroup { members, scope: self.scope.clone() })
     }
 
-    /// Where another process can be put: here, or, where the container (a systemd, or a runtime of its own) has given
-    /// controllers to sub-cgroups and so may have no processes itself (cgroups(7), "no internal processes"), the
-    /// v2 cgroup its first process has moved to.
+    /// Where another process is put: on v2 where the container's first process has moved to, below this one, otherwise here.
+    /// A container that manages its own cgroups (a systemd, a runtime of its own) empties the one it was given and then gives
+    /// controllers to those below, which the kernel allows only while there is no process in it (cgroups(7), "no internal
+    /// processes"): a process added while such a container comes up would keep its units without limits for good.
     pub fn for_another(mut self, init: i32) -> Result<Cgroup> {
         let Some(member) = self.members.iter_mut().find(|m| m.is_v2()) else { return Ok(self) };
-        let what = || format!("read {}/cgroup.subtree_control", member.path());
-        if member.read("cgroup.subtree_control").at(Stage::Cgroup, what)?.trim().is_empty() {
-            return Ok(self);
-        }
         let what = || format!("read /proc/{init}/cgroup");
         let text = proc::cgroup::read(&init.to_string()).at(Stage::Cgroup, what)?;
         let memberships = proc::cgroup::parse(&text).at(Stage::Cgroup, what)?;
@@ -55,6 +52,11 @@ impl Cgroup {
         let own = member.dir.path.strip_prefix(&member.dir.mount_point).unwrap_or(&member.dir.path);
         let at = Path::new(OsStr::from_bytes(at));
         let Ok(below) = at.strip_prefix("/").unwrap_or(at).strip_prefix(own) else {
+            // Somebody else has moved it, or this process sees another part of the hierarchy.
+            let what = || format!("read {}/cgroup.subtree_control", member.path());
+            if member.read("cgroup.subtree_control").at(Stage::Cgroup, what)?.trim().is_empty() {
+                return Ok(self);
+            }
             let what = format!(
                 "cgroup {} gives controllers to its sub-cgroups, and the container's first process is in none of them but in {}",
                 member.path(),
@@ -62,7 +64,15 @@ impl Cgroup {
             );
             return Err(Error::new(Stage::Cgroup, what).with_hint("name one with `exec --cgroup`"));
         };
-        *member = member.open_below(below)?;
+        // A threaded cgroup takes a whole process only from its own domain.
+        for at in below.ancestors().filter(|at| !at.as_os_str().is_empty()) {
+            let sub = member.open_below(at)?;
+            let what = || format!("read {}/cgroup.type", sub.path());
+            if sub.read("cgroup.type").at(Stage::Cgroup, what)?.trim() != "threaded" {
+                *member = sub;
+                break;
+            }
+        }
         Ok(self)
     }
 
