@@ -561,6 +561,7 @@ fn sample(flag: &Flag) -> &'static str {
         ("env", _) => "A=B",
         ("mount", _) => "/a:/b",
         ("tmpfs", _) => "/t",
+        ("cap", _) => "CAP_KILL",
         ("network", _) => "host",
         ("memory" | "memory-swap" | "memory-reservation" | "kernel-memory" | "kernel-memory-tcp", _) => "1m",
         _ => "1",

@@ -11,6 +11,7 @@ mod cgroup_names;
 mod devices;
 mod entering;
 mod files_in_proc;
+mod fourth_attack;
 mod host_fuse;
 mod inherited;
 mod keyrings;

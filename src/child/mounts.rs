@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::copy;
 use super::root::depth;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, Reach, TmpfsMode, What};
+use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
@@ -178,7 +178,7 @@ impl Child<'_> {
             }
             Err(Errno::ENOENT) => {
                 let made = make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?;
-                check_proc(made.as_fd(), op)?;
+                check_proc(fs::fs_magic(made.as_fd())?, op)?;
                 made
             }
             Err(errno) => return Err(errno.into()),
@@ -219,13 +219,46 @@ impl Child<'_> {
         self.keep(op, fresh)
     }
 
-    /// A link of the image may not put a mount in the place of the whole root, which nobody but config.json may, and not
-    /// into proc, which is never on the root's own file system.
+    /// A link of the image may not put a mount in the place of the whole root, which nobody but config.json may, not
+    /// into proc, which is never on the root's own file system, and not over /dev.
     fn check_place(&mut self, place: BorrowedFd<'_>, stat: &libc::stat, op: &MountOp) -> Done {
         if !op.dest.is_empty() && self.is_root(place, stat)? {
             return Err(Trouble::from(Errno::EPERM).with(b"the destination leads to the root itself"));
         }
-        if self.root_file.is_some_and(|(dev, _)| dev == stat.st_dev) { Ok(()) } else { check_proc(place, op) }
+        if self.root_file.is_none_or(|(dev, _)| dev != stat.st_dev) {
+            let magic = fs::fs_magic(place)?;
+            check_proc(magic, op)?;
+            // Of a sysfs nothing is a /dev: the hierarchies of cgroups are mounted there at every start.
+            if magic == libc::SYSFS_MAGIC {
+                return Ok(());
+            }
+        } else if self.mounts_dev() {
+            // It is on another file system then.
+            return Ok(());
+        }
+        self.check_dev(stat, op)
+    }
+
+    /// Whether /dev is to be a mount.
+    fn mounts_dev(&self) -> bool {
+        self.inherited.plan.setup.iter().any(|op| matches!(op, SetupOp::Mount(mount) if *mount.dest == *c"dev"))
+    }
+
+    /// What a link of the image led over /dev would be given our devices and links: a directory of the host, for example.
+    fn check_dev(&self, stat: &libc::stat, op: &MountOp) -> Done {
+        let dest = op.dest.to_bytes();
+        if dest == b"dev" || dest.starts_with(b"dev/") || fs::kind(stat) != libc::S_IFDIR {
+            return Ok(());
+        }
+        let dev = match resolve(self.root()?, c"dev", 0) {
+            // The image may have none yet, or something that will not do.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+            found => fs::stat(found?.as_fd())?,
+        };
+        if (dev.st_dev, dev.st_ino) == (stat.st_dev, stat.st_ino) {
+            return Err(Trouble::from(Errno::EPERM).with(b"the destination leads to /dev"));
+        }
+        Ok(())
     }
 
     /// Keeps the mount for what is set later.
@@ -304,9 +337,9 @@ impl Child<'_> {
 
 /// A link of the image may not lead a mount into proc: what stands there could take the place of the files
 /// that labels and parameters are written to (CVE-2019-16884). `plan` has checked the paths that say so.
-fn check_proc(place: BorrowedFd<'_>, op: &MountOp) -> Done {
+fn check_proc(magic: i64, op: &MountOp) -> Done {
     let dest = op.dest.to_bytes();
-    if dest != b"proc" && !dest.starts_with(b"proc/") && fs::fs_magic(place)? == libc::PROC_SUPER_MAGIC {
+    if dest != b"proc" && !dest.starts_with(b"proc/") && magic == libc::PROC_SUPER_MAGIC {
         return Err(Trouble::from(Errno::EPERM).with(b"the destination leads into proc"));
     }
     Ok(())

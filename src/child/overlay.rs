@@ -11,9 +11,9 @@ use nix::errno::Errno;
 
 use super::mounts::explain;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::OverlayOp;
+use crate::plan::op::{MountSource, OverlayOp};
 use crate::plan::rootfs::overlay::MAX_LOWER;
-use crate::sys::{fs, mount, process};
+use crate::sys::{fs, mount, mount_attr, process};
 
 /// Of the layers below: the root is the first.
 const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"];
@@ -30,28 +30,40 @@ impl Child<'_> {
             let open = |path| fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0);
             self.away = Some(open(c".").or_else(|_| open(c"/"))?);
         }
-        let mode = fs::stat(self.root()?)?.st_mode & 0o7777;
+        let root = fs::stat(self.root()?)?;
+        let mode = root.st_mode & 0o7777;
         let workshop = workshop(op.size.as_deref())?;
-        // The root's own copy, before something lies over it: without what is mounted below, as layers are.
+        // All are looked up before something lies over the root, for they may be below it. The root's own copy is without
+        // what is mounted below, as layers are.
+        let mut layers = Layers { trees: [const { None }; LAYERS.len()], files: [(0, 0); LAYERS.len() + 1], count: 0 };
         let first = match &op.mapped_root {
-            Some(source) => self.layer(source)?,
+            Some(source) => self.layer(source)?.0,
             None => mount::clone_tree(self.root()?, c"", 0)?,
         };
-        mount::attach(workshop.as_fd(), self.root()?)?;
-        put(first, workshop.as_fd(), LAYERS[0])?;
-        for (source, name) in op.lower.iter().zip(&LAYERS[1..]) {
-            put(self.layer(source)?, workshop.as_fd(), name)?;
+        let attr = flags_of(first.as_fd())?;
+        layers.add((first, root))?;
+        for source in &op.lower {
+            layers.add(self.layer(source)?)?;
         }
-        let upper = match &op.upper {
-            None => upper(workshop.as_fd(), mode)?,
+        let kept = match &op.upper {
+            None => None,
             Some(source) => {
-                let kept = self.layer(source)?;
-                check_owner(kept.as_fd())?;
-                upper(put(kept, workshop.as_fd(), KEPT)?.as_fd(), mode)?
+                let (kept, stat) = self.layer(source)?;
+                check_owner(&stat)?;
+                layers.is_other(&stat)?;
+                Some(kept)
             }
         };
+        mount::attach(workshop.as_fd(), self.root()?)?;
+        for (tree, name) in layers.trees.into_iter().flatten().zip(&LAYERS) {
+            put(tree, workshop.as_fd(), name)?;
+        }
+        let upper = match kept {
+            None => upper(workshop.as_fd(), mode)?,
+            Some(kept) => upper(put(kept, workshop.as_fd(), KEPT)?.as_fd(), mode)?,
+        };
         fs::fchdir(upper.as_fd())?;
-        let overlay = overlay(op)?;
+        let overlay = overlay(op, attr)?;
         // Over the tmpfs, which goes with the host's mounts when the root is entered: to unmount it by itself would cost a wait
         // for all CPUs (namespace_unlock() of fs/namespace.c), as long as all the rest.
         mount::attach(overlay.as_fd(), workshop.as_fd())?;
@@ -59,14 +71,51 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn layer(&self, source: &crate::plan::op::MountSource) -> Result<OwnedFd, Trouble> {
+    fn layer(&self, source: &MountSource) -> Result<(OwnedFd, libc::stat), Trouble> {
         let tree = self.source(source, libc::AT_SYMLINK_NOFOLLOW as u32)?;
-        match fs::kind(&fs::stat(tree.as_fd())?) {
-            libc::S_IFDIR => Ok(tree),
+        let stat = fs::stat(tree.as_fd())?;
+        match fs::kind(&stat) {
+            libc::S_IFDIR => Ok((tree, stat)),
             libc::S_IFLNK => Err(Trouble::from(Errno::ELOOP).with(b"a layer is a link")),
             _ => Err(Trouble::from(Errno::ENOTDIR).with(b"a layer")),
         }
     }
+}
+
+/// The layers below, and device and inode of every directory that was named.
+struct Layers {
+    trees: [Option<OwnedFd>; MAX_LOWER + 1],
+    files: [(u64, u64); MAX_LOWER + 2],
+    count: usize,
+}
+
+impl Layers {
+    fn add(&mut self, (tree, stat): (OwnedFd, libc::stat)) -> Done {
+        self.is_other(&stat)?;
+        self.files[self.count] = (stat.st_dev, stat.st_ino);
+        self.trees[self.count] = Some(tree);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// What is named twice the kernel refuses only sometimes, and otherwise where it is looked into.
+    fn is_other(&self, stat: &libc::stat) -> Done {
+        if self.files[..self.count].contains(&(stat.st_dev, stat.st_ino)) {
+            return Err(Trouble::from(Errno::ELOOP).with(b"one directory is named twice"));
+        }
+        Ok(())
+    }
+}
+
+/// What may not be done on the mount of the root, as flags of a mount: as little may be in what lies over it.
+fn flags_of(root: BorrowedFd<'_>) -> crate::sys::Result<u64> {
+    let flags = fs::mount_flags(root)?;
+    let same = [
+        (libc::ST_NOSUID, mount_attr::NOSUID),
+        (libc::ST_NODEV, mount_attr::NODEV),
+        (libc::ST_NOEXEC, mount_attr::NOEXEC),
+    ];
+    Ok(same.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, attr)| attr).sum())
 }
 
 /// A tmpfs that holds the layers, and what is written where nothing else is said.
@@ -88,8 +137,7 @@ fn put(tree: OwnedFd, workshop: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, 
 }
 
 /// Who may write to the directory could change the layer under the kernel, and put links in the place of what is in it.
-fn check_owner(kept: BorrowedFd<'_>) -> Done {
-    let stat = fs::stat(kept)?;
+fn check_owner(stat: &libc::stat) -> Done {
     if stat.st_uid == process::geteuid() && stat.st_mode & 0o022 == 0 {
         return Ok(());
     }
@@ -117,7 +165,7 @@ fn upper(dir: BorrowedFd<'_>, mode: u32) -> Result<OwnedFd, Trouble> {
 }
 
 /// The overlay, nowhere yet; made from inside of its upper layer.
-fn overlay(op: &OverlayOp) -> Result<OwnedFd, Trouble> {
+fn overlay(op: &OverlayOp, attr: u64) -> Result<OwnedFd, Trouble> {
     let context = mount::fs_open(c"overlay")?;
     let fs = context.as_fd();
     let told = |errno| explain(errno, fs);
@@ -129,6 +177,14 @@ fn overlay(op: &OverlayOp) -> Result<OwnedFd, Trouble> {
     for (key, value) in [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", c"../.brisk-work")] {
         mount::fs_set(fs, key, Some(value)).map_err(told)?;
     }
-    mount::fs_create(fs).map_err(told)?;
-    mount::fs_mount(fs, 0).map_err(told)
+    mount::fs_create(fs).map_err(|errno| match errno {
+        Errno::ELOOP => Trouble::from(errno).with(b"one layer is in another"),
+        errno => told(errno),
+    })?;
+    let overlay = mount::fs_mount(fs, attr).map_err(told)?;
+    // Where the kernel cannot use the work directory it only says so in its log, and nothing could be written.
+    if op.upper.is_some() && fs::mount_flags(overlay.as_fd())? & libc::ST_RDONLY != 0 {
+        return Err(Trouble::from(Errno::EROFS).with(b".brisk-work cannot be used: remove it, nothing in it is needed"));
+    }
+    Ok(overlay)
 }

@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 use super::args::GlobalFlags;
 use super::log;
 use super::put::{
-    Among, AtLeastOne, AtMost, Bind, Cpus, Format, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult, ROOTLESS,
-    Size, SomeBytes, Tmpfs, WhetherGiven, Word, Yes,
+    Among, AtLeastOne, AtMost, Bind, Caps, Cpus, Format, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult,
+    ROOTLESS, Size, SomeBytes, Tmpfs, WhetherGiven, Word, Yes,
 };
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
@@ -164,7 +164,7 @@ pub const OUTLINE: &[Row<Request>] = outline! {
     "env", FlagValue::Many("NAME=VALUE"), "add an environment variable": |o| &mut o.env;
     "cwd", DIR, "working directory in the container": |o| &mut o.cwd;
     "hostname", FlagValue::One("NAME"), "host name": |o| &mut o.hostname;
-    "cap", FlagValue::Many("CAP"), "add a capability": |o| &mut o.caps;
+    "cap", FlagValue::Many("CAP"), "add a capability": |o| Caps(&mut o.caps);
     "mount", FlagValue::Many("SRC:DST[:ro]"), "bind a file or directory of the host": |o| Bind(&mut o.mounts);
     "tmpfs", FlagValue::Many("DST[:SIZE]"), "mount an empty tmpfs": |o| Tmpfs(&mut o.mounts);
     "network", FlagValue::One("none|host|ns:PATH"), "a network of its own (default), the host's, or that namespace's":

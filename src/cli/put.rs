@@ -12,6 +12,7 @@ use super::log::{Level, LogFormat};
 use crate::container::options::{ExecUser, ResultTo};
 use crate::container::outline::{CPU_PERIOD, NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::process::caps;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::mounts::Mount;
 use crate::spec::overlay::Upper;
@@ -434,6 +435,20 @@ impl Put for No<'_> {
     }
 }
 
+/// Names of capabilities: who types one wants it, where config.json may be older or newer than the kernel.
+pub struct Caps<'a>(pub &'a mut Vec<String>);
+
+impl Put for Caps<'_> {
+    fn put(self, value: &OsStr) -> PutResult {
+        let name = text(value)?;
+        if !caps::is_known(name) {
+            return Err("the name of a capability, as CAP_CHOWN".into());
+        }
+        self.0.push(name.to_owned());
+        Ok(())
+    }
+}
+
 /// `SRC:DST[:ro]`. The destination is the last part that begins with a slash, so that a source may have colons.
 pub struct Bind<'a>(pub &'a mut Vec<Mount>);
 
@@ -444,9 +459,9 @@ impl Put for Bind<'_> {
             Some(pair) => (pair, true),
             None => (text.strip_suffix(":rw").unwrap_or(text), false),
         };
-        let wanted = "SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST absolute and without a colon";
-        // What is no word of ours, as `ro,z`, must not become a part of the name.
-        let at = pair.rfind(":/").filter(|at| *at > 0 && !pair[at + 1..].contains(':')).ok_or(wanted)?;
+        let wanted = "SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST absolute and without a colon or comma";
+        // What is no word of ours, as `:ro,z` and `,ro`, must not become a part of the name.
+        let at = pair.rfind(":/").filter(|at| *at > 0 && !pair[at + 1..].contains([':', ','])).ok_or(wanted)?;
         let options = ["rbind", "rprivate"].into_iter().chain(readonly.then_some("rro"));
         self.0.push(Mount {
             destination: pair[at + 1..].to_owned(),
@@ -465,12 +480,12 @@ pub struct Tmpfs<'a>(pub &'a mut Vec<Mount>);
 impl Put for Tmpfs<'_> {
     fn put(self, value: &OsStr) -> PutResult {
         let text = text(value)?;
-        let wanted = "DST or DST:SIZE, with DST absolute";
+        let wanted = "DST or DST:SIZE, with DST absolute and without a comma";
         let (destination, bytes) = match text.rsplit_once(':') {
             Some((destination, bytes)) => (destination, Some(size(bytes).filter(|bytes| *bytes > 0).ok_or(wanted)?)),
             None => (text, None),
         };
-        if !destination.starts_with('/') {
+        if !destination.starts_with('/') || destination.contains(',') {
             return Err(wanted.into());
         }
         let mut options = ["nosuid", "nodev", "mode=1777"].map(str::to_owned).to_vec();

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::console::{Asked, Console, Theirs};
 use super::facts::host_for;
+use super::holder::Holder;
 use super::notify::Notify;
 use super::options::{Create, Global};
 use super::outline::OverlayChoice;
@@ -229,6 +230,7 @@ pub(super) fn make(
     if let Some(trace) = &mut trace {
         trace.mark("make the state directory");
     }
+    let holder = Holder::begin(&bundle.spec, &bundle.dir)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, record(args, &bundle, &plan)?)));
     let (lock, record) = match prepared {
@@ -244,7 +246,7 @@ pub(super) fn make(
     };
     let mut container = Container { record, dir };
     let result = notify::prepare(global, &container.dir)
-        .and_then(|()| begin(global, args, &bundle, start, console, &plan, &mut container, trace));
+        .and_then(|()| begin(global, args, &bundle, start, (console, holder.as_ref()), &plan, &mut container, trace));
     match result {
         Ok((running, notify)) => Ok(Created { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
@@ -265,7 +267,7 @@ pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Co
     if let Err(failure) = container.dir.remove() {
         (global.warn)(&failure.to_string());
     }
-    if let Err(error) = run_poststop(global, &bundle.spec, id, &bundle.dir) {
+    if let Err(error) = run_poststop(global, &bundle.spec, (id, &bundle.dir), None) {
         (global.warn)(&error.to_string());
     }
 }
@@ -276,7 +278,7 @@ fn begin(
     args: &Create,
     bundle: &Bundle,
     start: ProgramStart,
-    console: Theirs,
+    (console, holder): (Theirs, Option<&Holder>),
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,
@@ -289,7 +291,12 @@ fn begin(
     let notify = if start == ProgramStart::Now { Notify::open(global, &container.dir)? } else { None };
     let Container { dir, record } = container;
     let save = |record: &mut Record, running: &Running| -> Result<()> {
-        record.init = Some(ProcessId::of(running.pid)?);
+        let init = ProcessId::of(running.pid)?;
+        record.init = Some(init);
+        if let Some(holder) = holder {
+            // Before the state: until that is written it dies with us.
+            holder.is(&record.id, init)?;
+        }
         if let Some(cgroup) = &running.cgroup {
             record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
         }
@@ -344,9 +351,13 @@ fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     launch::open_fifo(dir, FIFO)
 }
 
-/// Runs the poststop hooks; those that fail are told.
-pub(super) fn run_poststop(global: &Global, spec: &Spec, id: &str, bundle: &Path) -> Result<()> {
-    let list = hooks::host(spec, id, bundle, HookKind::Poststop, "stopped");
+/// Runs the poststop hooks; those that fail are told. `patience` is how many milliseconds those may take that say nothing
+/// of it.
+fn run_poststop(global: &Global, spec: &Spec, (id, bundle): (&str, &Path), patience: Option<i32>) -> Result<()> {
+    let mut list = hooks::host(spec, id, bundle, HookKind::Poststop, "stopped");
+    for hook in list.hooks.iter_mut().filter(|hook| hook.timeout < 0) {
+        hook.timeout = patience.unwrap_or(hook.timeout);
+    }
     for error in launch::run_each_hook(&list, 0, &hook_output(spec)?) {
         (global.warn)(&error.to_string());
     }
@@ -354,10 +365,10 @@ pub(super) fn run_poststop(global: &Global, spec: &Spec, id: &str, bundle: &Path
 }
 
 /// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
-pub(super) fn poststop(global: &Global, record: &Record, config: &[u8]) -> Result<()> {
+pub(super) fn poststop(global: &Global, record: &Record, config: &[u8], patience: Option<i32>) -> Result<()> {
     let mut spec: Spec = spec::parse(config, "config.json")?;
     record.trust.apply(&mut spec);
-    run_poststop(global, &spec, &record.id, Path::new(&record.bundle))
+    run_poststop(global, &spec, (&record.id, Path::new(&record.bundle)), patience)
 }
 
 /// Where hooks of this container write to.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::create::poststop;
-use super::options::{Delete, Global, Selection};
+use super::options::{Delete, Global};
 use super::{Container, files, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Deed, Error, Result, Stage};
@@ -25,8 +25,11 @@ const NEXT_LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Force {
+    /// `delete --force`, which has an end.
     Yes,
     No,
+    /// A `run` removes what it has made.
+    Own,
 }
 
 /// Removes containers with everything they hold.
@@ -44,8 +47,7 @@ pub fn delete(global: &Global, args: &Delete) -> Result<()> {
 
 /// Removes a container that is not to stay, with its poststop hooks.
 pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
-    let args = Delete { which: Selection::one(id), force: true, trace: None };
-    delete(global, &args)
+    one(global, id, Force::Own, &mut None)
 }
 
 fn mark(trace: &mut Option<Trace>, what: &str) {
@@ -63,12 +65,12 @@ fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Re
 
 /// Deletes a container whose directory we have had since it was made: whatever has taken its name meanwhile stays.
 pub(super) fn own(global: &Global, id: &str, dir: Dir) -> Result<()> {
-    found(global, id, dir, Force::Yes, &mut None)
+    found(global, id, dir, Force::Own, &mut None)
 }
 
 fn gone(global: &Global, id: &str, force: Force) -> Result<()> {
     match force {
-        Force::Yes => Ok(()),
+        Force::Yes | Force::Own => Ok(()),
         Force::No => Err(does_not_exist(&global.root, id)),
     }
 }
@@ -84,7 +86,7 @@ fn found(global: &Global, id: &str, dir: Dir, force: Force, trace: &mut Option<T
         Ok(Some(record)) => record,
         // `create` was cut short before it wrote the record, so it has made nothing else.
         Ok(None) => return dir.remove().and_then(|()| gone()),
-        Err(error) if force == Force::Yes => {
+        Err(error) if force != Force::No => {
             (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
             if let Err(failure) = remove_by_config(global, id, &dir) {
                 (global.warn)(&format!("delete {id}: {failure}: processes and cgroups may be left"));
@@ -105,7 +107,7 @@ fn found(global: &Global, id: &str, dir: Dir, force: Force, trace: &mut Option<T
     container.dir.remove()?;
     mark(trace, "poststop hooks");
     if let Some(config) = config
-        && let Err(error) = poststop(global, &container.record, &config)
+        && let Err(error) = poststop(global, &container.record, &config, (force == Force::Yes).then_some(PATIENCE_MS))
     {
         // The specification: a failed poststop hook is a warning, and the container is deleted all the same.
         (global.warn)(&format!("delete {id}: {error}"));
@@ -137,7 +139,7 @@ fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Op
             interrupt(global, id, dir, &record, (force, looks))?;
         }
         looks += 1;
-        let wait = if force == Force::Yes { Wait::Within(NEXT_LOOK) } else { Wait::Forever };
+        let wait = if force == Force::No { Wait::Forever } else { Wait::Within(NEXT_LOOK) };
         match dir.lock(wait) {
             Err(error) if error.root_errno() == Some(Errno::EAGAIN) && Instant::now() < end => {}
             result => return result,
@@ -190,7 +192,7 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
     match status {
         // A created container may be deleted: engines rely on it, as runc does it.
         Status::Stopped | Status::Created => Ok(()),
-        _ if force == Force::Yes => Ok(()),
+        _ if force != Force::No => Ok(()),
         status => Err(Error::new(
             Stage::State,
             format!("cannot delete container {id} that is not stopped: {}", status.name()),

@@ -1,6 +1,6 @@
 //! The foreground of `run` and `exec`: signals are passed on, streams are relayed, children are reaped.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -40,6 +40,8 @@ struct Flow {
     from: State,
     /// How many bytes have come.
     seen: u64,
+    /// Why what came could not be passed on: no disk has room for ever.
+    lost: Option<Errno>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,15 @@ const AT_ONCE: usize = 4096;
 
 impl Flow {
     fn new(direction: Direction, caller: BorrowedFd<'static>, ours: OwnedFd) -> Flow {
-        Flow { direction, caller, ours: Some(ours), buffer: Vec::with_capacity(ROOM), from: State::Open, seen: 0 }
+        Flow {
+            direction,
+            caller,
+            ours: Some(ours),
+            buffer: Vec::with_capacity(ROOM),
+            from: State::Open,
+            seen: 0,
+            lost: None,
+        }
     }
 
     /// Where the next bytes come from, while there is room for them.
@@ -99,7 +109,12 @@ impl Flow {
         match fs::write(to, &self.buffer[..self.buffer.len().min(AT_ONCE)]) {
             Ok(len) => drop(self.buffer.drain(..len)),
             Err(Errno::EAGAIN) => {}
-            Err(_) => self.hang_up(),
+            // A reader has gone, or the program.
+            Err(Errno::EPIPE) => self.hang_up(),
+            Err(errno) => {
+                self.lost = (self.direction == Direction::ToCaller).then_some(errno);
+                self.hang_up();
+            }
         }
     }
 
@@ -146,6 +161,18 @@ impl Flows {
     /// How many bytes the program has written so far.
     fn written(&self) -> u64 {
         self.list.iter().filter(|flow| flow.direction == Direction::ToCaller).map(|flow| flow.seen).sum()
+    }
+
+    /// What the program wrote and the caller does not get. The program itself may never learn of it.
+    fn tell_lost(&self, warn: &dyn Fn(&str)) {
+        for flow in &self.list {
+            let Some(errno) = flow.lost else { continue };
+            let name = if flow.caller.as_raw_fd() == fs::STDERR.as_raw_fd() { "error" } else { "output" };
+            warn(
+                &Error::errno(Stage::Console, format!("pass standard {name} on: the rest of it is lost"), errno)
+                    .to_string(),
+            );
+        }
     }
 
     /// After something was read or written: ends are passed on.
@@ -232,9 +259,10 @@ pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>) -> Resul
     // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
     let restore = RestoreTerminal(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
-    let flows = Flows::of(master, streams)?;
-    let ended = relay(&attended, flows, own.as_ref(), notify.as_ref().map(|notify| (notify, warn)), watch);
+    let mut flows = Flows::of(master, streams)?;
+    let ended = relay(&attended, &mut flows, own.as_ref(), notify.as_ref().map(|notify| (notify, warn)), watch);
     drop(restore);
+    flows.tell_lost(warn);
     ended
 }
 
@@ -266,7 +294,7 @@ type Listener<'a> = (&'a Notify, &'a dyn Fn(&str));
 /// Relays until the process has ended and everything it wrote is written.
 fn relay(
     attended: &Attended,
-    mut flows: Flows,
+    flows: &mut Flows,
     own: Option<&OwnedFd>,
     notify: Option<Listener<'_>>,
     mut watch: Option<&mut Watch>,

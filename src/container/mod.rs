@@ -15,6 +15,7 @@ mod files;
 mod fit;
 mod foreground;
 mod freeze;
+mod holder;
 mod host_mounts;
 mod image;
 pub mod job;

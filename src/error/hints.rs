@@ -86,6 +86,12 @@ const HINTS: &[HintRow] = &[
     ),
     (
         Stage::Rootfs,
+        Some(Deed::Overlay),
+        Errno::ELOOP,
+        "the root, each --lower and the directory of --overlay are directories of their own: none is a link, is named twice, or lies in the upper layer",
+    ),
+    (
+        Stage::Rootfs,
         Some(Deed::PivotRoot),
         Errno::EINVAL,
         "the host's root is an initramfs, or brisk runs in a chroot: --no-pivot does without pivot_root",

@@ -24,6 +24,11 @@ pub fn names() -> Vec<String> {
     known.iter().map(ToString::to_string).collect()
 }
 
+/// Whether it is the name of a capability.
+pub fn is_known(name: &str) -> bool {
+    name.parse::<Capability>().is_ok()
+}
+
 /// The names in a mask; an unnamed bit is `CAP_n`.
 pub fn names_of(mask: u64) -> Vec<String> {
     if mask == 0 {

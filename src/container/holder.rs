@@ -1,0 +1,110 @@
+//! The directory of `--overlay DIR` is one container's at a time: to two overlays with one upper layer the kernel promises
+//! nothing. Who has it is written in a file there. The file outlives brisk, so nobody has to wait for the end of a container to
+//! take it away; what counts is whether the process that it names lives.
+//!
+//! Not trusted: the directory, which the child looks at once more as the container's root sees it. What is at the name of the
+//! file is followed nowhere and has to be a file with one name.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::spec::overlay::Upper;
+use crate::spec::{Spec, annotations};
+use crate::state::{Life, ProcessId, boot_id};
+use crate::sys::{fs, process};
+
+const NAME: &CStr = c".brisk-holder";
+
+/// More than an id and some numbers is none of ours.
+const MAX: usize = 4096;
+
+/// The file, locked: two that begin at once do not both find nobody there.
+#[derive(Debug)]
+pub(super) struct Holder {
+    file: File,
+    path: PathBuf,
+}
+
+/// What is written in it.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Note {
+    id: String,
+    boot_id: String,
+    init: ProcessId,
+}
+
+impl Holder {
+    /// Takes the directory, if one is asked for; an error while another container has it. One that cannot be had is left to
+    /// the child, who takes it with the rights of the container.
+    pub(super) fn begin(spec: &Spec, bundle: &Path) -> Result<Option<Holder>> {
+        let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) else { return Ok(None) };
+        let path = bundle.join(dir);
+        let what = || format!("look who has {}", path.display());
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).at(Stage::Rootfs, what)?;
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let dir = match fs::open(fs::CWD, &name, flags, 0) {
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+            dir => dir.at(Stage::Rootfs, what)?,
+        };
+        let owner = fs::stat(dir.as_fd()).at(Stage::Rootfs, what)?;
+        if owner.st_mode & 0o022 != 0 {
+            return Ok(None);
+        }
+        let file = open(&dir, owner.st_uid).at(Stage::Rootfs, what)?;
+        match fs::lock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
+            Err(Errno::EAGAIN) => return Err(taken(&path, "another is being made over it")),
+            locked => locked.at(Stage::Rootfs, what)?,
+        }
+        let holder = Holder { file: File::from(file), path };
+        match holder.who()? {
+            Some(note) => {
+                let whose = format!("container {:?} is over it, process {}", note.id, note.init.pid);
+                Err(taken(&holder.path, &whose))
+            }
+            None => Ok(Some(holder)),
+        }
+    }
+
+    /// The container that has it, if its first process lives.
+    fn who(&self) -> Result<Option<Note>> {
+        let mut text = [0; MAX];
+        let len =
+            self.file.read_at(&mut text, 0).at(Stage::Rootfs, || format!("read who has {}", self.path.display()))?;
+        // One that was cut short was written by who never came to have a container.
+        let Ok(note) = serde_json::from_slice::<Note>(&text[..len]) else { return Ok(None) };
+        let here = note.boot_id == boot_id()? && note.init.life()? == Life::Alive;
+        Ok(here.then_some(note))
+    }
+
+    /// Writes whose it is now.
+    pub(super) fn is(&self, id: &str, init: ProcessId) -> Result<()> {
+        let what = || format!("write who has {}", self.path.display());
+        let note = Note { id: id.to_owned(), boot_id: boot_id()?.to_owned(), init };
+        let text = serde_json::to_vec(&note).at(Stage::Rootfs, what)?;
+        self.file.set_len(0).and_then(|()| self.file.write_all_at(&text, 0)).at(Stage::Rootfs, what)
+    }
+}
+
+/// The file in it, made where it is missing. Who may write to the directory could have put anything there.
+fn open(dir: &OwnedFd, owner: u32) -> crate::sys::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = fs::open(dir.as_fd(), NAME, flags, 0o600)?;
+    let stat = fs::stat(file.as_fd())?;
+    let ours = [owner, process::geteuid()].contains(&stat.st_uid);
+    let plain = fs::kind(&stat) == libc::S_IFREG && stat.st_nlink == 1;
+    if ours && plain { Ok(file) } else { Err(Errno::EPERM) }
+}
+
+fn taken(path: &Path, whose: &str) -> Error {
+    Error::new(Stage::Rootfs, format!("{} is one container's at a time: {whose}", path.display()))
+        .with_hint("each container needs a directory of its own; what is below can be shared, as --lower or the root")
+}
