@@ -21,4 +21,5 @@ mod rootless;
 mod security;
 mod spec;
 mod streams;
+mod system;
 mod terminal;

@@ -15,6 +15,7 @@ fn host(uid: u32, sub_ids: SubIds) -> Host {
     Host {
         personality: 0,
         uid,
+        systemd_inside: false,
         gid: uid,
         userns: Userns::Initial,
         bounding: 0,
@@ -95,6 +96,7 @@ fn facts() -> CheckFacts {
         uid: 1000,
         name: "me".into(),
         real_root: false,
+        owns_systemd: false,
         release: "6.1.0".into(),
         features: vec![Feature { name: "openat2", since: "5.6", gives: "x", need: CheckNeed::Speed, there: true }],
         seccomp: Support::ALL,
@@ -166,7 +168,14 @@ fn what_is_only_slower_is_no_trouble() {
 
 #[test]
 fn root_is_asked_nothing_of_users() {
-    let mut facts = CheckFacts { real_root: true, uid: 0, sub_ids: SubIds::default(), runtime_dir: None, ..facts() };
+    let mut facts = CheckFacts {
+        real_root: true,
+        owns_systemd: true,
+        uid: 0,
+        sub_ids: SubIds::default(),
+        runtime_dir: None,
+        ..facts()
+    };
     facts.user_manager = None;
     assert_eq!(troubles(&facts), []);
 }

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use brisk::host::Host;
 use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::devices::DevicePolicy;
 use brisk::plan::cgroup::update::DeviceRules;
 use brisk::plan::cgroup::{self, CgroupOptions, Devices, Privilege, WhenMissing, Write};
+use brisk::plan::systemd::driver::{CgroupDriver, plan_cgroup};
 use brisk::plan::systemd::gvariant;
 use brisk::plan::systemd::properties::{devices, limits, other_devices, round_quota};
 use brisk::plan::systemd::{
-    OnUnknown, Property, Unit, expand_slice, from_annotations, scope, update, user_manager_path,
+    OnUnknown, Owner, Property, Unit, expand_slice, from_annotations, scope, update, user_manager_path,
 };
+use brisk::spec;
 use brisk::spec::resources::Resources;
 use serde_json::json;
+
+use crate::plans;
 
 fn v2() -> Layout {
     let unified = Hierarchy {
@@ -24,22 +29,22 @@ fn v2() -> Layout {
     Layout { unified: Some(unified), v1: Vec::new() }
 }
 
-fn unit(path: Option<&str>, privilege: Privilege) -> Result<(String, String), String> {
-    Unit::parse(path, "web1", privilege).map(|u| (u.name, u.slice)).map_err(|e| e.to_string())
+fn unit(path: Option<&str>, owner: Owner) -> Result<(String, String), String> {
+    Unit::parse(path, "web1", owner).map(|u| (u.name, u.slice)).map_err(|e| e.to_string())
 }
 
 #[test]
 fn paths_name_a_scope_and_a_slice() {
-    for (path, privilege, name, slice) in [
-        (None, Privilege::Root, "brisk-web1.scope", "system.slice"),
-        (Some(""), Privilege::Rootless, "brisk-web1.scope", "user.slice"),
-        (Some("machine.slice:libpod:0a1b"), Privilege::Root, "libpod-0a1b.scope", "machine.slice"),
-        (Some(":docker:x"), Privilege::Root, "docker-x.scope", "system.slice"),
-        (Some(":docker:x"), Privilege::Rootless, "docker-x.scope", "user.slice"),
-        (Some("a-b.slice:cri-containerd:x"), Privilege::Root, "cri-containerd-x.scope", "a-b.slice"),
-        (Some("-.slice:p:x"), Privilege::Root, "p-x.scope", "-.slice"),
+    for (path, owner, name, slice) in [
+        (None, Owner::System, "brisk-web1.scope", "system.slice"),
+        (Some(""), Owner::User, "brisk-web1.scope", "user.slice"),
+        (Some("machine.slice:libpod:0a1b"), Owner::System, "libpod-0a1b.scope", "machine.slice"),
+        (Some(":docker:x"), Owner::System, "docker-x.scope", "system.slice"),
+        (Some(":docker:x"), Owner::User, "docker-x.scope", "user.slice"),
+        (Some("a-b.slice:cri-containerd:x"), Owner::System, "cri-containerd-x.scope", "a-b.slice"),
+        (Some("-.slice:p:x"), Owner::System, "p-x.scope", "-.slice"),
     ] {
-        assert_eq!(unit(path, privilege), Ok((name.into(), slice.into())), "{path:?}");
+        assert_eq!(unit(path, owner), Ok((name.into(), slice.into())), "{path:?}");
     }
     for path in [
         "/a/b",
@@ -58,11 +63,11 @@ fn paths_name_a_scope_and_a_slice() {
         "a@b.slice:p:x",
         "a.slice:p:\u{e9}",
     ] {
-        assert!(unit(Some(path), Privilege::Root).is_err(), "{path} was taken");
+        assert!(unit(Some(path), Owner::System).is_err(), "{path} was taken");
     }
-    assert!(unit(Some(&format!("a.slice:p:{}", "x".repeat(250))), Privilege::Root).is_err());
+    assert!(unit(Some(&format!("a.slice:p:{}", "x".repeat(250))), Owner::System).is_err());
     assert_eq!(
-        unit(Some("/a/b"), Privilege::Root).unwrap_err(),
+        unit(Some("/a/b"), Owner::System).unwrap_err(),
         "cgroup: expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/a/b\" instead"
     );
 }
@@ -77,10 +82,10 @@ fn slices_expand() {
         assert_eq!(path(bad), None, "{bad}");
     }
     assert_eq!(
-        Unit::parse(Some("a-b.slice:p:x"), "i", Privilege::Root).unwrap().path().unwrap(),
+        Unit::parse(Some("a-b.slice:p:x"), "i", Owner::System).unwrap().path().unwrap(),
         "a.slice/a-b.slice/p-x.scope"
     );
-    assert_eq!(Unit::parse(Some("-.slice:p:x"), "i", Privilege::Root).unwrap().path().unwrap(), "p-x.scope");
+    assert_eq!(Unit::parse(Some("-.slice:p:x"), "i", Owner::System).unwrap().path().unwrap(), "p-x.scope");
 }
 
 #[test]
@@ -322,7 +327,7 @@ fn a_scope_has_everything_in_one_message() {
         "unified": { "memory.high": "1000000" },
     }))
     .unwrap();
-    let unit = Unit::parse(Some("machine.slice:libpod:a"), "a", Privilege::Root).unwrap();
+    let unit = Unit::parse(Some("machine.slice:libpod:a"), "a", Owner::System).unwrap();
     let path = format!("/{}", unit.path().unwrap());
     let options = CgroupOptions { cgroups_path: Some(&path), id: "a", privilege: Privilege::Root };
     let mut cgroup = cgroup::plan(&resources, &layout, &options).unwrap();
@@ -358,4 +363,18 @@ fn a_scope_has_everything_in_one_message() {
     unique.sort_unstable();
     unique.dedup();
     assert_eq!(unique.len(), names.len(), "{names:?}");
+}
+
+/// The container's root is root of a user namespace in both, and in one of them that of its systemd, too.
+#[test]
+fn root_of_a_system_container_asks_its_own_systemd() {
+    let spec = spec::parse(br#"{ "ociVersion": "1.0.0", "linux": {} }"#, "config.json").unwrap();
+    for (systemd_inside, owner, path) in [
+        (false, Owner::User, "user.slice/user-1000.slice/user@1000.service/user.slice/brisk-web1.scope"),
+        (true, Owner::System, "system.slice/brisk-web1.scope"),
+    ] {
+        let host = Host { systemd_inside, ..plans::host("nested-root") };
+        let (cgroup, scope) = plan_cgroup(&spec, &host, "web1", CgroupDriver::Systemd).unwrap();
+        assert_eq!((scope.unwrap().unit.owner, &cgroup.unwrap().dirs[0].path[..]), (owner, path));
+    }
 }

@@ -6,7 +6,7 @@ mod events;
 mod hybrid;
 pub mod limits;
 mod pause;
-mod systemd;
+pub mod systemd;
 mod systemd_attacks;
 mod systemd_driver;
 mod update;

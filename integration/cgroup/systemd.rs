@@ -12,14 +12,14 @@ use crate::common::{Bundle, Container, Need, host, process, runtime_name, skip_o
 use crate::rootless;
 
 /// True, with a loud word, where systemd does not run or cgroup v2 is not alone.
-pub(super) fn not_here() -> bool {
+pub fn not_here() -> bool {
     let there = Path::new("/run/systemd/system").is_dir() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let manager = host::is_root() || Path::new(&format!("/run/user/{}/systemd", nix::unistd::geteuid())).is_dir();
     skip_unless(Need::from(there), "systemd with cgroup v2 does not run here")
         || skip_unless(Need::from(manager), "this user has no service manager")
 }
 
-pub(super) fn bundle(args: &[&str]) -> Bundle {
+pub fn bundle(args: &[&str]) -> Bundle {
     let bundle = if host::is_root() { Bundle::new(args) } else { rootless::bundle(args) };
     let slice = if host::is_root() { "system.slice" } else { "user.slice" };
     let path = format!("{slice}:brisktest:{}", bundle.id);
@@ -64,7 +64,7 @@ fn file(container: &Container, name: &str) -> String {
     fs::read_to_string(cgroup(container).join(name)).unwrap().trim().to_owned()
 }
 
-pub(super) fn units() -> String {
+pub fn units() -> String {
     systemctl(&["list-units", "--all", "--plain", "--no-legend", "brisktest-*"])
 }
 

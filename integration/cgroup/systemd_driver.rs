@@ -12,7 +12,7 @@ use brisk::dbus::address::{Endpoints, Peer};
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::update::{DeviceRules, update};
 use brisk::plan::cgroup::{self, CgroupOptions, Privilege};
-use brisk::plan::systemd::{self, ScopePlan, Unit};
+use brisk::plan::systemd::{self, Owner, ScopePlan, Unit};
 use brisk::spec::resources::Resources;
 use serde_json::json;
 
@@ -52,6 +52,13 @@ impl Host {
         }
     }
 
+    fn owner(&self) -> Owner {
+        match self.privilege {
+            Privilege::Root => Owner::System,
+            Privilege::Rootless => Owner::User,
+        }
+    }
+
     fn manager(&self) -> Manager {
         Manager::connect(self.endpoints()).unwrap()
     }
@@ -73,7 +80,7 @@ impl Host {
     fn plan(&self, name: &str, resources: serde_json::Value, annotations: &[(&str, &str)]) -> Planned {
         let resources: Resources = serde_json::from_value(resources).unwrap();
         let path = format!(":brisktest:{name}");
-        let unit = Unit::parse(Some(&path), name, self.privilege).unwrap();
+        let unit = Unit::parse(Some(&path), name, self.owner()).unwrap();
         let cgroup = PathBuf::from("/").join(self.root()).join(unit.path().unwrap());
         let options = CgroupOptions { cgroups_path: cgroup.to_str(), id: name, privilege: self.privilege };
         let mut limits = cgroup::plan(&resources, &Layout::read().unwrap(), &options).unwrap();

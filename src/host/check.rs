@@ -53,6 +53,8 @@ pub struct CheckFacts {
     pub name: String,
     /// Root with authority over the machine.
     pub real_root: bool,
+    /// The system's own systemd is this user's to ask.
+    pub owns_systemd: bool,
     /// The kernel's release, as uname(1) -r.
     pub release: String,
     /// Its features.
@@ -102,6 +104,7 @@ impl CheckFacts {
             uid: host.uid,
             name: passwd::name_of(users.as_bytes(), host.uid).map_or_else(|| host.uid.to_string(), str::to_owned),
             real_root: host.is_real_root(),
+            owns_systemd: host.owns_systemd(),
             release: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             features: features()?,
             seccomp: seccomp::probe(),

@@ -138,7 +138,7 @@ fn systemd(facts: &CheckFacts) -> Finding {
     if !facts.systemd {
         return row(Verdict::Without, "systemd does not run here".to_owned());
     }
-    if facts.real_root {
+    if facts.owns_systemd {
         return row(Verdict::Yes, "scopes of the system's manager".to_owned());
     }
     let Some(given) = &facts.user_manager else {

@@ -22,6 +22,9 @@ pub struct Host {
     pub gid: u32,
     /// The user namespace we are in.
     pub userns: Userns,
+    /// We are root of a user namespace, and so is process 1's manager: this is a system container.
+    #[serde(default)]
+    pub systemd_inside: bool,
     /// Capabilities in our bounding set, as a mask.
     pub bounding: u64,
     /// Every capability the kernel knows: what a new user namespace starts with.
@@ -96,6 +99,7 @@ impl Host {
             uid,
             gid,
             userns,
+            systemd_inside: uid == 0 && userns == Userns::Nested && systemd_is_ours(),
             bounding,
             known_caps: cred::known_caps(bounding),
             ignored_signals: ignored,
@@ -113,4 +117,14 @@ impl Host {
     pub fn is_real_root(&self) -> bool {
         self.uid == 0 && self.userns == Userns::Initial
     }
+
+    /// The manager of the whole system takes orders from us, and not only one of our user.
+    pub fn owns_systemd(&self) -> bool {
+        self.is_real_root() || self.systemd_inside
+    }
+}
+
+/// systemd's own socket belongs to our root. Under rootless podman it is the machine's, whose root is nobody there.
+fn systemd_is_ours() -> bool {
+    std::fs::metadata("/run/systemd/private").is_ok_and(|socket| socket.uid() == 0)
 }

@@ -15,11 +15,12 @@ use crate::dbus::address::{Endpoints, outer_uid};
 pub fn manager(owner: Owner) -> Result<Manager> {
     let var = |name| std::env::var(name).ok();
     let euid = crate::sys::process::geteuid();
-    let map = std::fs::read_to_string("/proc/self/uid_map").at(Stage::Cgroup, || "read /proc/self/uid_map")?;
-    let uid = outer_uid(&map, euid).unwrap_or(euid);
     Manager::connect(match owner {
-        Owner::System => Endpoints::system(var("DBUS_SYSTEM_BUS_ADDRESS").as_deref(), uid),
+        // In the same user namespace, where that is not the machine's own.
+        Owner::System => Endpoints::system(var("DBUS_SYSTEM_BUS_ADDRESS").as_deref(), euid),
         Owner::User => {
+            let map = std::fs::read_to_string("/proc/self/uid_map").at(Stage::Cgroup, || "read /proc/self/uid_map")?;
+            let uid = outer_uid(&map, euid).unwrap_or(euid);
             Endpoints::user(var("XDG_RUNTIME_DIR").as_deref(), var("DBUS_SESSION_BUS_ADDRESS").as_deref(), uid)
         }
     })

@@ -1,6 +1,6 @@
 //! The cgroup driver: directories that brisk makes, or a scope that systemd is asked for. Pure; runs in the parent.
 
-use super::{ScopePlan, Unit, scope, user_manager_path};
+use super::{Owner, ScopePlan, Unit, scope, user_manager_path};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::cgroup::{self, CgroupPlan};
@@ -36,10 +36,11 @@ pub fn plan_cgroup(
             Ok(((!plan.dirs.is_empty()).then_some(plan), None))
         }
         CgroupDriver::Systemd => {
-            let unit = Unit::parse(cgroups_path, id, privilege)?;
-            let manager = match privilege {
-                cgroup::Privilege::Root => String::new(),
-                cgroup::Privilege::Rootless => {
+            let owner = if host.owns_systemd() { Owner::System } else { Owner::User };
+            let unit = Unit::parse(cgroups_path, id, owner)?;
+            let manager = match owner {
+                Owner::System => String::new(),
+                Owner::User => {
                     let own = host.cgroup.unified.as_ref().map_or("", |unified| unified.own.as_str());
                     format!("/{}", user_manager_path(own, host.uid))
                 }

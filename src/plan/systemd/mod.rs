@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, Stage};
 
 use super::cgroup::update::UpdatePlan;
-use super::cgroup::{CgroupPlan, Devices, Privilege, Version, Write};
+use super::cgroup::{CgroupPlan, Devices, Version, Write};
 use crate::dbus::value::Value;
 use crate::spec::annotations::SYSTEMD_PROPERTY;
 
@@ -31,17 +31,8 @@ const NAME_MAX: usize = 255;
 pub enum Owner {
     /// Pid 1.
     System,
-    /// The service manager of the user who runs brisk.
+    /// The service manager of the user who runs brisk, be it as root of a user namespace.
     User,
-}
-
-impl From<Privilege> for Owner {
-    fn from(privilege: Privilege) -> Owner {
-        match privilege {
-            Privilege::Root => Owner::System,
-            Privilege::Rootless => Owner::User,
-        }
-    }
 }
 
 /// A scope and the slice it is in.
@@ -58,14 +49,13 @@ pub struct Unit {
 impl Unit {
     /// The unit that linux.cgroupsPath names: `slice:prefix:name`, where an empty slice is the default one.
     /// Without a path it is `brisk-ID.scope`.
-    pub fn parse(cgroups_path: Option<&str>, id: &str, privilege: Privilege) -> Result<Unit> {
-        let default = match privilege {
-            Privilege::Root => "system.slice",
-            Privilege::Rootless => "user.slice",
+    pub fn parse(cgroups_path: Option<&str>, id: &str, owner: Owner) -> Result<Unit> {
+        let default = match owner {
+            Owner::System => "system.slice",
+            Owner::User => "user.slice",
         };
         let Some(path) = cgroups_path.filter(|path| !path.is_empty()) else {
-            return Unit { name: format!("brisk-{id}.scope"), slice: default.into(), owner: privilege.into() }
-                .checked();
+            return Unit { name: format!("brisk-{id}.scope"), slice: default.into(), owner }.checked();
         };
         let parts: Vec<&str> = path.split(':').collect();
         let &[slice, prefix, name] = parts.as_slice() else {
@@ -86,7 +76,7 @@ impl Unit {
             ));
         }
         let slice = if slice.is_empty() { default } else { slice };
-        Unit { name: format!("{prefix}-{name}.scope"), slice: slice.into(), owner: privilege.into() }.checked()
+        Unit { name: format!("{prefix}-{name}.scope"), slice: slice.into(), owner }.checked()
     }
 
     fn checked(self) -> Result<Unit> {
