@@ -17,14 +17,15 @@ fn lives(bundle: Bundle, driver: Driver) {
     let limited = "systemd-run --quiet --wait --pipe -p MemoryMax=64M -p TasksMax=7 sh -c \
          'cd /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup) && cat memory.max pids.max'";
     system.says(limited, "67108864\n7\n");
-    let killed = "systemd-run --quiet --wait -p MemoryMax=16M tail /dev/zero; systemctl show --value -p Result run-*.service";
+    let killed =
+        "systemd-run --quiet --wait -p MemoryMax=16M tail /dev/zero; systemctl show --value -p Result run-*.service";
     assert!(system.inside(killed).stdout().contains("oom-kill"), "{:?}", system.inside("journalctl -b -n 20"));
     // Of everything, wherever systemd has put it.
     system.call(&["pause", &system.container.id]).ok();
     assert_eq!(system.container.status(), "paused");
     system.call(&["resume", &system.container.id]).ok();
     system.says("systemctl is-active dbus.service", "active\n");
-    system.is_switched_off();
+    system.switch_off();
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn of_an_ordinary_user() {
 }
 
 #[test]
-fn of_an_ordinary_user_in_a_cgroup_of_files() {
+fn of_a_user_in_a_cgroup_of_files() {
     if only_user() {
         return;
     }

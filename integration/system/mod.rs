@@ -40,11 +40,10 @@ fn only_user() -> bool {
 
 /// A root directory in which nothing but /usr is missing. Its files belong to whoever runs this.
 fn tree(dir: &Path) {
-    for name in
-        ["usr", "etc", "proc", "sys", "dev", "run", "tmp", "root", "home", "mnt", "opt", "var/lib", "var/log/journal", "var/tmp"]
-    {
-        fs::create_dir_all(dir.join(name)).unwrap();
-    }
+    let dirs = "usr etc proc sys dev run tmp root home mnt opt var/lib var/log/journal var/tmp";
+    let mut mkdir = Command::new("mkdir");
+    mkdir.current_dir(dir).arg("-p").args(dirs.split(' '));
+    process::run(mkdir).ok();
     for name in ["bin", "sbin", "lib", "lib64"] {
         std::os::unix::fs::symlink(format!("usr/{name}"), dir.join(name)).unwrap();
     }
@@ -68,7 +67,10 @@ fn bundle(args: &[&str]) -> Bundle {
         .set("/root/path", json!(root))
         .set("/process/env", json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "container=oci"]))
         .set("/process/noNewPrivileges", json!(false))
-        .set("/process/capabilities", json!({ "bounding": capabilities, "effective": capabilities, "permitted": capabilities }))
+        .set(
+            "/process/capabilities",
+            json!({ "bounding": capabilities, "effective": capabilities, "permitted": capabilities }),
+        )
         .ns("cgroup")
         .mount("cgroup2", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev"])
         .mount("bind", "/usr", "/usr", &["rbind", "ro"]);
@@ -79,10 +81,12 @@ fn bundle(args: &[&str]) -> Bundle {
         return bundle;
     }
     // All ids that the user has: a system has more users than root.
-    let map = |own: u32| json!([
-        { "containerID": 0, "hostID": own, "size": 1 },
-        { "containerID": 1, "hostID": 100_000, "size": 65536 },
-    ]);
+    let map = |own: u32| {
+        json!([
+            { "containerID": 0, "hostID": own, "size": 1 },
+            { "containerID": 1, "hostID": 100_000, "size": 65536 },
+        ])
+    };
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     // Its own network, and with that a /sys that shows it.
     bundle
@@ -170,7 +174,7 @@ impl System {
 
     /// The end by the signal that stands for a poweroff, and no unit nor cgroup outlives it.
     #[track_caller]
-    fn is_switched_off(self) {
+    fn switch_off(self) {
         self.call(&["kill", &self.container.id, "SIGRTMIN+3"]).ok();
         host::wait_until(|| self.container.status() == "stopped");
         self.call(&["delete", &self.container.id]).ok();
