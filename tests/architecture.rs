@@ -444,6 +444,36 @@ const WORDS: &[(&str, &[&str])] = &[
     ("preserve_fds", &["cli/flags.rs", "container"]),
 ];
 
+/// What is read or made in one way, and where: a second one of the kind is a call of the first.
+const ONE_HOME: &[(&str, &[&str])] = &[
+    // Lists of CPUs and nodes; the others are a version and a range of an option's value.
+    ("split_once('-')", &["spec/number_list.rs", "spec/validate.rs"]),
+    // New file systems, and who owns what is in a mount.
+    ("fs_create(", &["sys/mount.rs"]),
+    ("mount_attr::IDMAP", &["sys/mount.rs"]),
+    ("{ RECURSIVE } else", &[]),
+    // Whether a namespace is made or joined.
+    ("kind == NamespaceKind", &["launch/skeleton.rs", "plan/create.rs", "plan/namespace", "plan/rootfs/id_map.rs"]),
+    ("kind != NamespaceKind", &["plan/namespace"]),
+    ("namespaces[..]", &["spec/mod.rs"]),
+    // Files that others may have made, read up to a limit (`sys::fs::RegularFile`); documents are `spec::load`'s.
+    (".take(LONGEST", &["spec/load.rs"]),
+];
+
+#[test]
+fn there_is_one_way_to_do_a_thing() {
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() != "shim") {
+        for (number, line) in file.code() {
+            let second = ONE_HOME
+                .iter()
+                .filter(|(text, homes)| line.contains(text) && !homes.iter().any(|home| file.path.starts_with(home)));
+            found.extend(second.map(|(text, _)| format!("src/{}:{number}: {text} has a home", file.name())));
+        }
+    }
+    fail(&found);
+}
+
 /// How a comment begins that cannot be read without the line above it.
 const LEANING: [&str; 9] = ["The same", "Those ", "That of", "They ", "It ", "Also", "Likewise", "As above", "Ditto"];
 
@@ -615,6 +645,7 @@ const NO_PATH: &[&str] = &[
     "dir::each_typed",
     "fs::memfd",
     "fs::set_selinux_label",
+    "mount::fs_new",
     "mount::fs_open",
     "mount::fs_set",
     "process::set_domainname",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use brisk::cgroup::systemd::{Manager, unit_path};
-use brisk::dbus::address::{Address, Endpoints, Peer, addresses, outer_uid};
+use brisk::dbus::address::{Address, Endpoints, Peer, addresses};
 use brisk::dbus::link::{Link, greeting};
 use brisk::dbus::message::{BusMessage, MessageKind, MethodCall};
 use brisk::dbus::value::Value;
@@ -95,13 +95,10 @@ fn a_big_endian_reply_is_understood() {
 }
 
 #[test]
-fn addresses_and_uids() {
+fn addresses_and_greetings() {
     let list = "tcp:host=x;unix:path=/run/b%20us,guid=1;unix:abstract=/tmp/x";
     assert_eq!(addresses(list), [Address::Path("/run/b us".into()), Address::Abstract(b"/tmp/x".to_vec())]);
     assert_eq!(addresses("unix:path=%zz"), []);
-    assert_eq!(outer_uid("0 1000 1\n1 100000 65536\n", 0), Some(1000));
-    assert_eq!(outer_uid("0 1000 1\n1 100000 65536\n", 5), Some(100_004));
-    assert_eq!(outer_uid("0 1000 1\n", 7), None);
     assert_eq!(greeting(1000), "\0AUTH EXTERNAL 31303030\r\nBEGIN\r\n");
     assert_eq!(unit_path("a-b_1.scope"), "/org/freedesktop/systemd1/unit/a_2db_5f1_2escope");
     let user = Endpoints::user(Some("/run/user/1000"), None, 1000);

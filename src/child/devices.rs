@@ -36,7 +36,7 @@ impl Child<'_> {
 
     pub(super) fn bind_device(&self, name: &CStr, source: &MountSource) -> Done {
         let dir = self.dir()?;
-        let node = self.source(source, super::root::depth(Reach::One))?;
+        let node = self.source(source, Reach::One.flag())?;
         // As crun: a node has nothing else to be good for.
         let attr = MountAttr { set: mount_attr::NOSUID | mount_attr::NOEXEC, ..MountAttr::default() };
         mount::set_attr(node.as_fd(), 0, &attr)?;

@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::copy;
-use super::root::depth;
 use super::state::{Child, Done, Trouble};
 use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What};
 use crate::plan::rootfs::options::LOCKABLE;
@@ -31,7 +30,7 @@ impl Child<'_> {
                 let tree = match self.source_with(source, *reach, link, op) {
                     Some(tree) => tree,
                     None => {
-                        let tree = self.source(source, depth(*reach) | link)?;
+                        let tree = self.source(source, reach.flag() | link)?;
                         attributes(tree.as_fd(), op)?;
                         tree
                     }
@@ -45,7 +44,7 @@ impl Child<'_> {
                     Err(Errno::EINVAL) => {}
                     Err(errno) => return Err(errno.into()),
                 }
-                let tree = mount::clone_tree(fs::CWD, source, depth(*reach))?;
+                let tree = mount::clone_tree(fs::CWD, source, reach.flag())?;
                 attributes(tree.as_fd(), op)?;
                 self.bind(op, tree, extra)?
             }
@@ -153,9 +152,7 @@ impl Child<'_> {
     fn id_map(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
         let Some((index, reach)) = op.idmap else { return Ok(()) };
         let userns = self.inherited.id_maps.get(index).ok_or(Errno::EBADF)?;
-        let userns_fd = std::os::fd::AsRawFd::as_raw_fd(userns) as u64;
-        let attr = MountAttr { set: mount_attr::IDMAP, userns_fd, ..MountAttr::default() };
-        mount::set_attr(tree, depth(reach), &attr).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
+        mount::set_id_map(tree, reach.flag(), userns.as_fd()).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
     }
 
     fn mount_new(&mut self, op: &MountOp, extra: i32) -> Done {
@@ -285,7 +282,7 @@ impl Child<'_> {
         }
         let What::New { kind, source, flags, data, copy_up, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
         // Over our root, where no path leads to it.
-        let workshop = fs_mounted(c"tmpfs")?;
+        let workshop = mount::fs_new(c"tmpfs", &[], 0)?;
         let root = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
         mount::attach(workshop.as_fd(), root.as_fd())?;
         fs::mkdir(workshop.as_fd(), NAME, 0o700)?;
@@ -347,17 +344,7 @@ fn check_proc(magic: i64, op: &MountOp) -> Done {
 
 /// A new file system that is nowhere yet, its type as its source.
 pub(super) fn detached(kind: &CStr) -> crate::sys::Result<OwnedFd> {
-    let context = mount::fs_open(kind)?;
-    mount::fs_set(context.as_fd(), c"source", Some(kind))?;
-    mount::fs_create(context.as_fd())?;
-    mount::fs_mount(context.as_fd(), 0)
-}
-
-/// A new file system with nothing said about it.
-fn fs_mounted(kind: &CStr) -> crate::sys::Result<OwnedFd> {
-    let context = mount::fs_open(kind)?;
-    mount::fs_create(context.as_fd())?;
-    mount::fs_mount(context.as_fd(), 0)
+    mount::fs_new(kind, &[(c"source", kind)], 0)
 }
 
 fn set_params(context: BorrowedFd<'_>, params: &[(CString, Option<CString>)]) -> Done {
@@ -375,8 +362,7 @@ fn fs_context(context: BorrowedFd<'_>, op: &MountOp, mode: Option<u32>) -> Resul
         mount::fs_set(context, c"mode", Some(octal(mode, &mut [0; 8])))?;
     }
     set_params(context, params)?;
-    mount::fs_create(context).map_err(|errno| explain(errno, context))?;
-    mount::fs_mount(context, op.attr.set).map_err(|errno| explain(errno, context))
+    mount::fs_make(context, op.attr.set).map_err(|errno| explain(errno, context))
 }
 
 impl Trouble {
@@ -435,7 +421,7 @@ fn own_attributes(tree: BorrowedFd<'_>, op: &MountOp) -> crate::sys::Result<()> 
 fn propagate(mounted: BorrowedFd<'_>, op: &MountOp) -> Done {
     for (flag, reach) in &op.propagation {
         let attr = MountAttr { propagation: *flag, ..MountAttr::default() };
-        mount::set_attr(mounted, depth(*reach), &attr).map_err(|errno| Trouble::from(errno).with(b"propagation"))?;
+        mount::set_attr(mounted, reach.flag(), &attr).map_err(|errno| Trouble::from(errno).with(b"propagation"))?;
     }
     Ok(())
 }

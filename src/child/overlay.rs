@@ -20,8 +20,8 @@ const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6"
 /// Where a directory that stays is attached.
 const KEPT: &CStr = c"kept";
 const UPPER: &CStr = c"upper";
-/// overlayfs empties what is in it: nobody has anything else of this name.
-const WORK: &CStr = c".brisk-work";
+/// The work directory, from inside of the upper layer. overlayfs empties what is in it: nobody has anything else of this name.
+const WORK_FROM_UPPER: &CStr = c"../.brisk-work";
 
 impl Child<'_> {
     pub(super) fn overlay(&mut self, op: &OverlayOp) -> Done {
@@ -120,13 +120,11 @@ fn flags_of(root: BorrowedFd<'_>) -> crate::sys::Result<u64> {
 
 /// A tmpfs that holds the layers, and what is written where nothing else is said.
 fn workshop(size: Option<&CStr>) -> Result<OwnedFd, Trouble> {
-    let context = mount::fs_open(c"tmpfs")?;
-    mount::fs_set(context.as_fd(), c"source", Some(c"overlay"))?;
-    if let Some(size) = size {
-        mount::fs_set(context.as_fd(), c"size", Some(size))?;
-    }
-    mount::fs_create(context.as_fd())?;
-    Ok(mount::fs_mount(context.as_fd(), 0)?)
+    let source = (c"source", c"overlay");
+    Ok(match size {
+        Some(size) => mount::fs_new(c"tmpfs", &[source, (c"size", size)], 0)?,
+        None => mount::fs_new(c"tmpfs", &[source], 0)?,
+    })
 }
 
 /// Attaches a layer under a name.
@@ -157,9 +155,10 @@ fn upper(dir: BorrowedFd<'_>, mode: u32) -> Result<OwnedFd, Trouble> {
         // mkdir(2) leaves out all but the sticky bit.
         fs::chmod_at(dir, UPPER, mode)?;
     }
-    match fs::mkdir(dir, WORK, 0o700) {
-        Err(Errno::EEXIST) if fs::kind(&fs::stat_at(dir, WORK)?) == libc::S_IFDIR => {}
-        result => result.map_err(|errno| Trouble::from(errno).with(WORK.to_bytes()))?,
+    let work = &WORK_FROM_UPPER["../".len()..];
+    match fs::mkdir(dir, work, 0o700) {
+        Err(Errno::EEXIST) if fs::kind(&fs::stat_at(dir, work)?) == libc::S_IFDIR => {}
+        result => result.map_err(|errno| Trouble::from(errno).with(work.to_bytes()))?,
     }
     Ok(upper)
 }
@@ -174,14 +173,13 @@ fn overlay(op: &OverlayOp, attr: u64) -> Result<OwnedFd, Trouble> {
     if op.userxattr {
         mount::fs_set(fs, c"userxattr", None).map_err(told)?;
     }
-    for (key, value) in [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", c"../.brisk-work")] {
+    for (key, value) in [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", WORK_FROM_UPPER)] {
         mount::fs_set(fs, key, Some(value)).map_err(told)?;
     }
-    mount::fs_create(fs).map_err(|errno| match errno {
+    let overlay = mount::fs_make(fs, attr).map_err(|errno| match errno {
         Errno::ELOOP => Trouble::from(errno).with(b"one layer is in another"),
         errno => told(errno),
     })?;
-    let overlay = mount::fs_mount(fs, attr).map_err(told)?;
     // Where the kernel cannot use the work directory it only says so in its log, and nothing could be written.
     if op.upper.is_some() && fs::mount_flags(overlay.as_fd())? & libc::ST_RDONLY != 0 {
         return Err(Trouble::from(Errno::EROFS).with(b".brisk-work cannot be used: remove it, nothing in it is needed"));

@@ -58,7 +58,7 @@ impl Child<'_> {
 
     pub(super) fn root_propagation(&self, flag: u64, reach: Reach) -> Done {
         let attr = MountAttr { propagation: flag, ..MountAttr::default() };
-        Ok(mount::set_attr(self.root()?, depth(reach), &attr)?)
+        Ok(mount::set_attr(self.root()?, reach.flag(), &attr)?)
     }
 
     /// Whether `place`, with what fstat(2) says of it, is the root itself: the mount as well, for the directory may be
@@ -250,14 +250,6 @@ fn write_label(procfs: BorrowedFd<'_>, file: &CStr, value: &CStr) -> Done {
     Ok(fs::write_all(fd.as_fd(), value.to_bytes())?)
 }
 
-/// The flag for a whole tree.
-pub(super) fn depth(reach: Reach) -> u32 {
-    match reach {
-        Reach::One => 0,
-        Reach::Tree => RECURSIVE,
-    }
-}
-
 /// Attaches the root's tree, cloned where there is none yet, to its path: over itself, or at the skeleton's place. With
 /// what fstat(2) says of it.
 pub(crate) fn attach_root(
@@ -328,8 +320,7 @@ pub(super) fn empty_directory(label: Option<&CStr>) -> Result<OwnedFd, Trouble> 
         mount::fs_set(context.as_fd(), c"context", Some(label))
             .map_err(|errno| Trouble::from(errno).with(b"context"))?;
     }
-    mount::fs_create(context.as_fd())?;
-    Ok(mount::fs_mount(context.as_fd(), mount_attr::RDONLY)?)
+    Ok(mount::fs_make(context.as_fd(), mount_attr::RDONLY)?)
 }
 
 /// The container's /dev/null, opened with these flags, if that is what it is: character device 1:3 (CVE-2025-31133).

@@ -192,11 +192,7 @@ impl Spent {
 
 /// Mounts a proc file system of our own, detached: nobody else can put anything on it (CVE-2025-52881).
 pub(super) fn private_procfs() -> Result<OwnedFd, Trouble> {
-    let made = mount::fs_open(c"proc").and_then(|context| {
-        mount::fs_create(context.as_fd())?;
-        mount::fs_mount(context.as_fd(), 0)
-    });
-    match made {
+    match mount::fs_new(c"proc", &[], 0) {
         // The pid namespace belongs to a user namespace above ours, as with an ordinary user's `--pid host`.
         Err(Errno::EPERM) => mounted_procfs(),
         made => Ok(made?),

@@ -129,7 +129,7 @@ fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], container: &[Mount
         }
     }
     let mut externals = external::saved(&sources, container)?;
-    let namespaces = Namespaces::parse(spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default())?;
+    let namespaces = Namespaces::parse(spec.namespaces())?;
     let inode = |path: &str| {
         let metadata = std::fs::metadata(path).at(Stage::Criu, || format!("look at the namespace {path}"))?;
         Ok(metadata.ino())

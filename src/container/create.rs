@@ -194,9 +194,8 @@ pub(super) fn preview(global: &Global, mut bundle: Bundle, host: Host) -> Result
 /// The namespaces (`CLONE_NEW*`) that are to be joined by path and are our own: what is allowed to a container
 /// with a namespace of its own must not be allowed there.
 fn joined_own(spec: &Spec) -> Result<u64> {
-    let list = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
     let mut own = 0;
-    for (kind, path) in Namespaces::parse(list)?.join {
+    for (kind, path) in Namespaces::parse(spec.namespaces())?.join {
         let ours = PathBuf::from(format!("/proc/self/ns/{}", kind.proc_name()));
         // setns(2) takes a namespace by what the file is, not by its name: a bind mount of ours counts too.
         let [theirs, ours] = [Path::new(&path), ours.as_path()].map(|path| {
@@ -390,10 +389,7 @@ fn pidfd_receiver(global: &Global, spec: &Spec) -> Option<PathBuf> {
 pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
     let spec = &bundle.spec;
     let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
-    let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    let own_pid = namespaces
-        .iter()
-        .any(|ns| ns.kind == NamespaceKind::Pid.name() && ns.path.as_deref().is_none_or(str::is_empty));
+    let own_pid = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_none());
     let cgroup = match &plan.cgroup {
         Some(cgroup) => serde_json::to_value(Saved::planned(cgroup, plan.scope.as_ref()))
             .at(Stage::State, || "describe the cgroup")?,

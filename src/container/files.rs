@@ -1,8 +1,7 @@
 //! The files and sockets a caller names: pid files, pidfd sockets, traces.
 
 use std::ffi::{CString, OsStr};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,6 +11,7 @@ use nix::errno::Errno;
 use super::options::Global;
 use crate::error::{Context, Result, Stage};
 use crate::launch::{self, Trace};
+use crate::sys::fs::RegularFile;
 use crate::sys::{self, fs, process, socket};
 
 /// Writes a pid file whole: whoever watches for it never reads a part.
@@ -27,12 +27,14 @@ pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
         return;
     }
     let ours = pid.to_string();
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(ours.len() as u64 + 1).read_to_end(&mut text));
+    let read = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).and_then(|name| {
+        let file = RegularFile::open(fs::CWD, &name)?;
+        file.map_or(Ok(Vec::new()), |file| file.read(ours.len() as u64 + 1))
+    });
     let gone = match read {
-        Ok(_) if text == ours.as_bytes() => std::fs::remove_file(path),
+        Ok(text) if text == ours.as_bytes() => std::fs::remove_file(path),
         Ok(_) => Ok(()),
-        Err(error) => Err(error),
+        Err(errno) => Err(errno.into()),
     };
     match gone {
         Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -16,13 +16,10 @@ use crate::sys::{last_calls, self_image};
 /// For `create` and `run`.
 pub(super) fn protect_from(spec: &Spec) -> Result<()> {
     // The child is born among the processes of a pid namespace that it joins.
-    let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
-    let joins = |ns: &crate::spec::linux::Namespace| {
-        ns.kind == NamespaceKind::Pid.name() && ns.path.as_deref().is_some_and(|path| !path.is_empty())
-    };
+    let joins = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_some());
     // These are programs of the image, run by a process that is still brisk.
     let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty());
-    if hooks || namespaces.iter().any(joins) { start_again() } else { protect() }
+    if hooks || joins { start_again() } else { protect() }
 }
 
 /// For `exec`, and for what every container has in common: the kernel may be unable to swap

@@ -226,7 +226,7 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
     if let Some(choice) = &outline.network {
         network(&mut linux.namespaces, choice)?;
         // Only who has the rights over a network may have a sysfs, which shows its devices.
-        let own = linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::Network.name());
+        let own = linux.namespace(NamespaceKind::Network.name()).is_some();
         let ordinary = outline.rootless || sys::process::geteuid() != 0;
         let (kind, source) = if own || !ordinary { ("sysfs", "sysfs") } else { ("none", "/sys") };
         for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/sys") {

@@ -4,7 +4,6 @@
 //! its own files is CRIU's to mistrust; `delete --force` ends it.
 
 use std::ffi::{CString, OsStr};
-use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +38,7 @@ use crate::proc;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{self, CONFIG, CRIU_ROOT, Dir, ProcessId, Wait};
+use crate::sys::fs::RegularFile;
 use crate::sys::path::{Missing, resolve_or_make};
 use crate::sys::{fs, process, socket};
 
@@ -194,13 +194,9 @@ impl Restoring<'_> {
     fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.images.path.join(name);
         let what = || format!("read {}", path.display());
-        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = fs::open(self.images.fd.as_fd(), &c_string(Path::new(name))?, flags, 0).at(Stage::Criu, what)?;
-        if fs::kind(&fs::stat(file.as_fd()).at(Stage::Criu, what)?) != libc::S_IFREG {
-            return Err(Error::new(Stage::Criu, format!("{} is not a file", path.display())));
-        }
-        let mut text = Vec::new();
-        std::fs::File::from(file).take(LIST_LIMIT).read_to_end(&mut text).at(Stage::Criu, what)?;
+        let file = RegularFile::open(self.images.fd.as_fd(), &c_string(Path::new(name))?).at(Stage::Criu, what)?;
+        let file = file.ok_or_else(|| Error::new(Stage::Criu, format!("{} is not a file", path.display())))?;
+        let text = file.read(LIST_LIMIT).at(Stage::Criu, what)?;
         serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))
     }
 
@@ -294,9 +290,8 @@ fn c_string(path: &Path) -> Result<CString> {
 /// Namespaces by path for CRIU to open, and descriptors of the others.
 #[expect(clippy::type_complexity, reason = "two lists, as CRIU takes them")]
 fn rejoin(spec: &Spec) -> Result<(Vec<(String, String)>, Vec<(String, OwnedFd)>)> {
-    let list = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
     let (mut joined, mut opened) = (Vec::new(), Vec::new());
-    for rejoin in external::restored_namespaces(&Namespaces::parse(list)?)? {
+    for rejoin in external::restored_namespaces(&Namespaces::parse(spec.namespaces())?)? {
         match rejoin {
             Rejoin::Path(kind, path) => joined.push((kind.to_owned(), path)),
             Rejoin::Descriptor { key, path } => {
@@ -320,7 +315,7 @@ fn cgroups_of(pid: i32) -> Result<Vec<(String, String)>> {
 
 /// The namespaces of a process that are not ours, and that config.json does not name.
 fn gained(spec: &Spec, pid: i32) -> Result<u64> {
-    let named = Namespaces::parse(spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default())?;
+    let named = Namespaces::parse(spec.namespaces())?;
     let mut gained = 0;
     for kind in NamespaceKind::ALL.into_iter().filter(|kind| !named.contains(*kind)) {
         let read = |of: &str| {

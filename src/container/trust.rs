@@ -2,18 +2,21 @@
 //!
 //! Reads the administrator's file, which counts only if nobody else can have written it. Runs in the parent.
 
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ffi::CStr;
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
 
 use super::options::Global;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::annotations::{SYSTEMD_PROPERTY, Trust};
+use crate::sys::fs::{self, RegularFile};
 
 const DIR: &str = "/etc/brisk";
 const FILE: &str = "/etc/brisk/trusted-annotations";
+const FILE_PATH: &CStr = c"/etc/brisk/trusted-annotations";
 
 /// More than all names there are.
 const LONGEST: u64 = 64 * 1024;
@@ -45,24 +48,24 @@ pub(super) fn decide(global: &Global, spec: &mut Spec) -> Result<()> {
 
 /// What /etc/brisk/trusted-annotations says: a name a line, `#` begins a comment.
 fn of_administrator(global: &Global) -> Result<Trust> {
-    let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(FILE);
-    let file = match opened {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Trust::default()),
+    let file = match RegularFile::open(fs::CWD, FILE_PATH) {
+        Err(Errno::ENOENT) => return Ok(Trust::default()),
         result => result.at(Stage::Args, || format!("open {FILE}"))?,
     };
-    let metadata = file.metadata().at(Stage::Args, || format!("look at {FILE}"))?;
     let dir = std::fs::symlink_metadata(DIR).at(Stage::Args, || format!("look at {DIR}"))?;
-    if !(metadata.is_file() && roots_alone(&metadata) && roots_alone(&dir)) {
+    let counts =
+        |file: &RegularFile| roots_alone(file.stat.st_uid, file.stat.st_mode) && roots_alone(dir.uid(), dir.mode());
+    let Some(file) = file.filter(counts) else {
         (global.warn)(&format!("{FILE} does not count: others than root may have written it"));
         return Ok(Trust::default());
-    }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).at(Stage::Args, || format!("read {FILE}"))?;
+    };
+    let text = file.read(LONGEST).at(Stage::Args, || format!("read {FILE}"))?;
+    let text = String::from_utf8(text).map_err(|_| Error::new(Stage::Args, format!("read {FILE}: it is not UTF-8")))?;
     let names: Vec<&str> = text.lines().map(|line| line.split('#').next().unwrap_or_default()).collect();
     Trust::parse(&names.join("\n"), FILE)
 }
 
 /// In a user namespace without the host's root that one's files belong to the overflow uid, and do not count.
-fn roots_alone(metadata: &Metadata) -> bool {
-    metadata.uid() == 0 && metadata.mode() & 0o022 == 0
+fn roots_alone(uid: u32, mode: u32) -> bool {
+    uid == 0 && mode & 0o022 == 0
 }

@@ -90,13 +90,3 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     }
     Some(out)
 }
-
-/// The id outside of this user namespace that `uid` inside stands for, by the text of `/proc/self/uid_map`.
-/// systemd compares what a client claims with what the kernel tells it of the client.
-pub fn outer_uid(uid_map: &str, uid: u32) -> Option<u32> {
-    uid_map.lines().find_map(|line| {
-        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
-        let (inside, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-        uid.checked_sub(inside).filter(|offset| *offset < count)?.checked_add(outside)
-    })
-}

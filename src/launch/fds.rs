@@ -37,8 +37,7 @@ pub(super) fn namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     match namespace::kind(fd.as_fd()) {
         Ok(found) if found == kind.flag() => Ok(fd),
         Ok(found) => {
-            let name =
-                NamespaceKind::ALL.into_iter().find(|kind| kind.flag() == found).map_or("another", NamespaceKind::name);
+            let name = NamespaceKind::from_flag(found).map_or("another", NamespaceKind::name);
             Err(Error::new(Stage::Namespace, format!("{}: it is a {name} namespace", what())))
         }
         Err(Errno::ENOTTY | Errno::EINVAL) => Err(Error::new(Stage::Namespace, format!("{}: not a namespace", what()))),
@@ -49,8 +48,7 @@ pub(super) fn namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
 /// A detached copy of a tree of the host.
 pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64, extra: u32) -> Result<OwnedFd> {
     let what = || format!("clone the mount {}", path.to_string_lossy());
-    let depth = if reach == Reach::Tree { RECURSIVE } else { 0 };
-    let tree = mount::clone_tree(fs::CWD, path, depth | extra).at(Stage::Rootfs, what)?;
+    let tree = mount::clone_tree(fs::CWD, path, reach.flag() | extra).at(Stage::Rootfs, what)?;
     if propagation != 0 {
         let attr = MountAttr { propagation, ..MountAttr::default() };
         mount::set_attr(tree.as_fd(), RECURSIVE, &attr).at(Stage::Rootfs, what)?;
@@ -110,11 +108,7 @@ impl Around {
     /// Back to our own, for the hooks that follow.
     pub(super) fn leave(self) -> Result<()> {
         if let Some(mounts) = self.mounts {
-            // Once more if it fails: from the skeleton neither cgroups nor state can be cleaned up.
-            mounts
-                .restore()
-                .or_else(|_| mounts.restore())
-                .at(Stage::Namespace, || "return to the runtime's mount namespace")?;
+            mounts.restore().at(Stage::Namespace, || "return to the runtime's mount namespace")?;
         }
         for (fd, kind) in self.own {
             process::setns(fd.as_fd(), kind.flag() as i32)

@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use super::idmap;
 use crate::child;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::{EndLink, Reach};
+use crate::plan::op::EndLink;
 use crate::plan::step::HostObject;
-use crate::sys::mount::{self, RECURSIVE};
+use crate::sys::mount;
 use crate::sys::namespace::MountView;
 use crate::sys::{fs, process};
 
@@ -32,8 +32,7 @@ pub(super) fn take(
         before.map_or(Ok(()), &send)
     });
     let cleared = workshop.clear();
-    // Once more if it fails: from there neither cgroups nor state can be cleaned up.
-    view.restore().or_else(|_| view.restore()).at(Stage::Namespace, || "return to the runtime's mount namespace")?;
+    view.restore().at(Stage::Namespace, || "return to the runtime's mount namespace")?;
     cleared?;
     taken?;
     last.map_or(Ok(()), &send)
@@ -47,7 +46,7 @@ fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Res
         HostObject::Tree { path, reach, end, id_map } => {
             let what = || format!("take {} for the container", path.to_string_lossy());
             let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
-            let tree = mount::clone_tree(fs::CWD, path, depth(*reach) | link).at(Stage::Rootfs, what)?;
+            let tree = mount::clone_tree(fs::CWD, path, reach.flag() | link).at(Stage::Rootfs, what)?;
             idmap::apply(&tree, path, *id_map, id_maps)?;
             Ok(tree)
         }
@@ -55,10 +54,6 @@ fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Res
             .node(*mode, *dev, (*uid, *gid), label.as_deref())
             .at(Stage::Rootfs, || "make a device for the container"),
     }
-}
-
-fn depth(reach: Reach) -> u32 {
-    if reach == Reach::Tree { RECURSIVE } else { 0 }
 }
 
 /// A tmpfs of our own, where nodes are made: one of the container's own would not let devices be opened. It lies over the
@@ -84,12 +79,8 @@ impl Workshop {
         self.nodes += 1;
         let name = CString::new(self.nodes.to_string()).map_err(|_| Errno::EINVAL)?;
         if self.dir.is_none() {
-            let context = mount::fs_open(c"tmpfs")?;
-            if label.is_some() {
-                mount::fs_set(context.as_fd(), c"context", label)?;
-            }
-            mount::fs_create(context.as_fd())?;
-            let made = mount::fs_mount(context.as_fd(), 0)?;
+            let context = label.map(|label| (c"context", label));
+            let made = mount::fs_new(c"tmpfs", context.as_slice(), 0)?;
             let root = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
             mount::attach(made.as_fd(), root.as_fd())?;
             self.dir = Some(made);

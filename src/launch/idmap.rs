@@ -1,7 +1,7 @@
 //! Id maps of user namespaces (user_namespaces(7)).
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -11,8 +11,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::sub_ids::find_program;
 use crate::plan::op::Reach;
 use crate::plan::step::MapWriter;
-use crate::sys::mount::{self, RECURSIVE};
-use crate::sys::mount_attr::{self, MountAttr};
+use crate::sys::mount;
 use crate::sys::process::{self, CloneArgs, Cloned};
 use crate::sys::{fs, socket};
 
@@ -61,9 +60,8 @@ fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
 pub(super) fn apply(tree: &OwnedFd, path: &CStr, id_map: Option<(usize, Reach)>, maps: &[OwnedFd]) -> Result<()> {
     let Some((index, reach)) = id_map else { return Ok(()) };
     let map = maps.get(index).ok_or_else(|| sync_error("the plan names an id map too many"))?;
-    let attr = MountAttr { set: mount_attr::IDMAP, userns_fd: map.as_raw_fd() as u64, ..MountAttr::default() };
-    let depth = if reach == Reach::Tree { RECURSIVE } else { 0 };
-    mount::set_attr(tree.as_fd(), depth, &attr).at(Stage::Rootfs, || format!("id-map {}", path.to_string_lossy()))
+    let what = || format!("id-map {}", path.to_string_lossy());
+    mount::set_id_map(tree.as_fd(), reach.flag(), map.as_fd()).at(Stage::Rootfs, what)
 }
 
 /// A user namespace with these maps, for an id-mapped mount. A process holds it until it is open here.

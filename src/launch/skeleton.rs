@@ -164,12 +164,8 @@ fn build(how: Pin) -> crate::sys::Result<()> {
     }
     process::unshare(NamespaceKind::Mount.flag() as i32)?;
     mount::mount(None, c"/", None, libc::MS_PRIVATE | libc::MS_REC, None)?;
-    let context = mount::fs_open(c"tmpfs")?;
-    mount::fs_set(context.as_fd(), c"source", Some(c"brisk-skeleton"))?;
-    mount::fs_set(context.as_fd(), c"mode", Some(c"0755"))?;
-    mount::fs_set(context.as_fd(), c"nr_inodes", Some(c"16"))?;
-    mount::fs_create(context.as_fd())?;
-    let tmpfs = mount::fs_mount(context.as_fd(), 0)?;
+    let params = [(c"source", c"brisk-skeleton"), (c"mode", c"0755"), (c"nr_inodes", c"16")];
+    let tmpfs = mount::fs_new(c"tmpfs", &params, 0)?;
     let name = SKELETON_ROOT.to_bytes_with_nul().strip_prefix(b"/").unwrap_or(b"\0");
     let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::EINVAL)?;
     fs::mkdir(tmpfs.as_fd(), name, 0o755)?;

@@ -299,7 +299,7 @@ impl Draft {
 
     /// The file system of this kind, if it is made beforehand and not taken yet.
     pub(super) fn take_of_joined(&mut self, kind: &str) -> Option<OfJoined> {
-        let at = self.of_joined.iter().position(|made| made.name() == kind)?;
+        let at = self.of_joined.iter().position(|made| made.kind().to_bytes() == kind.as_bytes())?;
         Some(self.of_joined.swap_remove(at))
     }
 

@@ -46,14 +46,6 @@ pub enum OfJoined {
 
 impl OfJoined {
     /// The type, as config.json and the kernel name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            OfJoined::Sysfs => "sysfs",
-            OfJoined::Mqueue => "mqueue",
-        }
-    }
-
-    /// The name of its type, as mount(2) takes it.
     pub const fn kind(self) -> &'static CStr {
         match self {
             OfJoined::Sysfs => c"sysfs",
@@ -77,6 +69,13 @@ pub enum Reach {
     One,
     /// The one that is named, and all below it.
     Tree,
+}
+
+impl Reach {
+    /// The flag of open_tree(2) and mount_setattr(2).
+    pub const fn flag(self) -> u32 {
+        if matches!(self, Reach::Tree) { libc::AT_RECURSIVE as u32 } else { 0 }
+    }
 }
 
 /// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants

@@ -10,7 +10,8 @@ use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
 use super::deed::deed;
 use super::op::{
-    ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, Reach, Refusal, SetupOp, TmpfsMode, What,
+    ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, OfJoined, Reach, Refusal, SetupOp,
+    TmpfsMode, What,
 };
 use super::step::{HostObject, MapWriter, Mounts, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
@@ -132,7 +133,7 @@ impl SetupOp {
             SetupOp::Join(_, kind, Refusal::TryAgain) => {
                 (Stage::Namespace, format!("join the {} namespace, if it is not the user namespace's", kind.name()))
             }
-            SetupOp::OfJoined(made) => (Stage::Rootfs, format!("make a {} of the joined namespace", made.name())),
+            SetupOp::OfJoined(made) => (Stage::Rootfs, format!("make a {}", of_joined(*made))),
             SetupOp::EnterTime => (Stage::Namespace, "enter the time namespace".into()),
             SetupOp::JoinInit(flags) => {
                 (Stage::Namespace, format!("join the container's namespaces ({})", namespaces(*flags)))
@@ -299,6 +300,10 @@ fn node_kind(mode: u32) -> char {
     }
 }
 
+fn of_joined(made: OfJoined) -> String {
+    format!("{} of the joined namespace", lossy(made.kind()))
+}
+
 fn lossy(text: &CStr) -> std::borrow::Cow<'_, str> {
     text.to_string_lossy()
 }
@@ -328,7 +333,7 @@ fn source_text(source: &MountSource) -> String {
         MountSource::Path(path) => lossy(path).into_owned(),
         MountSource::Tree(index) => format!("tree {index}"),
         MountSource::Asked => "what the parent has taken".into(),
-        MountSource::OfJoined(made) => format!("the {} of the joined namespace", made.name()),
+        MountSource::OfJoined(made) => format!("the {}", of_joined(*made)),
         MountSource::Late(index) => format!("tree {index} of the parent"),
     }
 }

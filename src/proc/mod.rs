@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod file;
+pub mod id_map;
 pub mod mountinfo;
 pub mod passwd;
 pub mod stat;

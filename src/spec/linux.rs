@@ -86,6 +86,20 @@ pub struct Namespace {
     pub path: Option<String>,
 }
 
+impl Namespace {
+    /// The path of the namespace to join; none where one is made.
+    pub fn joined(&self) -> Option<&str> {
+        self.path.as_deref().filter(|path| !path.is_empty())
+    }
+}
+
+impl Linux {
+    /// The entry of this type.
+    pub fn namespace(&self, kind: &str) -> Option<&Namespace> {
+        self.namespaces.iter().find(|namespace| namespace.kind == kind)
+    }
+}
+
 /// A device node.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

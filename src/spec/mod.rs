@@ -10,6 +10,7 @@ pub mod hooks;
 pub mod linux;
 mod load;
 pub mod mounts;
+pub mod number_list;
 pub mod overlay;
 pub mod path;
 pub mod process;
@@ -26,8 +27,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use load::{
-    CONFIG, Loaded, check_length, line_of, load, load_bytes, load_file, load_json, load_process, load_text, parse,
-    read_file, read_json,
+    CONFIG, LONGEST, Loaded, check_length, line_of, load, load_bytes, load_file, load_json, load_process, load_text,
+    parse, read_file, read_json,
 };
 
 /// The version of the runtime specification.
@@ -68,6 +69,18 @@ pub struct Spec {
     /// Everything specific to Linux.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linux: Option<linux::Linux>,
+}
+
+impl Spec {
+    /// The namespaces to make or join.
+    pub fn namespaces(&self) -> &[linux::Namespace] {
+        self.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default()
+    }
+
+    /// The namespace of this type.
+    pub fn namespace(&self, kind: &str) -> Option<&linux::Namespace> {
+        self.linux.as_ref()?.namespace(kind)
+    }
 }
 
 /// The container's root file system.

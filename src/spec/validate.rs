@@ -134,12 +134,8 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
     Ok(())
 }
 
-fn has_namespace(linux: &Linux, kind: &str) -> bool {
-    linux.namespaces.iter().any(|namespace| namespace.kind == kind)
-}
-
 fn check_uts(spec: &Spec) -> Result<()> {
-    let uts = spec.linux.as_ref().is_some_and(|linux| has_namespace(linux, "uts"));
+    let uts = spec.namespace("uts").is_some();
     for (name, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
         let value = value.as_deref().unwrap_or_default();
         if !value.is_empty() && !uts {
@@ -160,12 +156,11 @@ fn check_linux(linux: &Linux) -> Result<()> {
         ("netDevices", linux.net_devices.is_empty(), "network"),
     ];
     for (field, absent, kind) in needs {
-        if !absent && !has_namespace(linux, kind) {
+        if !absent && linux.namespace(kind).is_none() {
             return bad(format!("linux.{field}"), format!("linux.{field} needs a {kind} namespace"));
         }
     }
-    let new_time =
-        linux.namespaces.iter().any(|ns| ns.kind == "time" && ns.path.as_deref().unwrap_or_default().is_empty());
+    let new_time = linux.namespace("time").is_some_and(|namespace| namespace.joined().is_none());
     if !linux.time_offsets.is_empty() && !new_time {
         return bad("linux.timeOffsets", "linux.timeOffsets need a new time namespace".to_owned());
     }

@@ -13,6 +13,7 @@ use super::{CONFIG, FIFO, LOOK_AGAIN, NOTIFY, RECORD, Record, StateRoot, UNREADY
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::spec;
 use crate::sys::fs;
+use crate::sys::fs::RegularFile;
 
 const TEMPORARY: &CStr = c".new";
 /// Where `restore` mounts the root for CRIU; here to be removed after one that was cut short.
@@ -179,24 +180,14 @@ impl Dir {
     /// Reads a file; `None` when it does not exist.
     pub fn read(&self, name: &CStr) -> Result<Option<Vec<u8>>> {
         let what = || format!("read {}", name.to_string_lossy());
-        // O_NONBLOCK: a fifo in the file's place must not make us wait.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let file = match fs::open(self.fd(), name, flags.bits(), 0) {
+        let file = match RegularFile::open(self.fd(), name) {
             Err(Errno::ENOENT) => return Ok(None),
             result => result.at(Stage::State, what)?,
         };
+        let file = file.ok_or_else(|| Error::new(Stage::State, format!("{}: not a regular file", what())))?;
         // They are replaced whole, so none of them grows.
-        let size = fs::stat(file.as_fd()).at(Stage::State, what)?.st_size;
-        spec::check_length(u64::try_from(size).unwrap_or(0), &name.to_string_lossy(), Stage::State)?;
-        let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
-        let mut filled = 0;
-        while filled < text.len() {
-            match fs::read(file.as_fd(), &mut text[filled..]).at(Stage::State, what)? {
-                0 => break,
-                more => filled += more,
-            }
-        }
-        text.truncate(filled);
+        spec::check_length(file.bytes(), &name.to_string_lossy(), Stage::State)?;
+        let text = file.read(spec::LONGEST).at(Stage::State, what)?;
         Ok(Some(text))
     }
 

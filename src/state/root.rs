@@ -14,6 +14,7 @@ use nix::sys::stat::Mode;
 
 use super::check_id;
 use crate::error::{Context, Error, Result, Stage};
+use crate::proc::id_map::ProcIdMap;
 use crate::spec::path::clean_bytes;
 use crate::sys::{fs, process};
 
@@ -29,25 +30,10 @@ pub struct Caller {
 impl Caller {
     /// Reads the caller's.
     pub fn probe() -> Result<Caller> {
-        let map = "/proc/self/uid_map";
         let real_root = crate::sys::process::geteuid() == 0
-            && match crate::proc::file::read_text(map) {
-                Ok(text) => is_initial(&text),
-                // No user namespaces in this kernel, so this is the only one.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-                Err(error) => return Err(error).at(Stage::State, || format!("read {map}")),
-            };
+            && ProcIdMap::of_users().at(Stage::State, || "read /proc/self/uid_map")?.is_initial();
         Ok(Caller { real_root, runtime_dir: std::env::var_os("XDG_RUNTIME_DIR") })
     }
-}
-
-/// The map of the initial user namespace: all ids onto themselves, in one line.
-fn is_initial(uid_map: &str) -> bool {
-    let mut fields = uid_map.split_ascii_whitespace();
-    fields.next() == Some("0")
-        && fields.next() == Some("0")
-        && fields.next() == Some("4294967295")
-        && fields.next().is_none()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -41,6 +41,42 @@ pub fn open(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<O
             Err(Errno::EINTR) => {}
             result => return result.map(own),
         }
+    }
+}
+
+/// A regular file that somebody else may have made: never a link, a fifo or a device, whatever has its name.
+#[derive(Debug)]
+pub struct RegularFile {
+    fd: OwnedFd,
+    /// What fstat(2) says of it.
+    pub stat: libc::stat,
+}
+
+impl RegularFile {
+    /// Opens it without waiting for anybody; none where something else has the name.
+    pub fn open(dir: BorrowedFd<'_>, path: &CStr) -> Result<Option<RegularFile>> {
+        let fd = open(dir, path, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?;
+        let stat = stat(fd.as_fd())?;
+        Ok((kind(&stat) == libc::S_IFREG).then_some(RegularFile { fd, stat }))
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+
+    /// What it had in it when it was opened, and no more than `most` bytes of that.
+    pub fn read(&self, most: u64) -> Result<Vec<u8>> {
+        let mut text = vec![0; usize::try_from(self.bytes().min(most)).unwrap_or(0)];
+        let mut filled = 0;
+        while filled < text.len() {
+            match read(self.fd.as_fd(), &mut text[filled..])? {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        text.truncate(filled);
+        Ok(text)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::ffi::CStr;
 use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
 use super::fs::own;
-use super::mount_attr::MountAttr;
+use super::mount_attr::{self, MountAttr};
 use super::{Result, cvt, done, fs, raw};
 
 const OPEN_TREE_CLONE: u32 = 1;
@@ -59,6 +59,12 @@ pub fn set_attr(fd: BorrowedFd<'_>, flags: u32, attr: &MountAttr) -> Result<()> 
     })
 }
 
+/// mount_setattr(2): maps the owners in a detached mount (with [`RECURSIVE`]: tree) by a user namespace.
+pub fn set_id_map(tree: BorrowedFd<'_>, flags: u32, userns: BorrowedFd<'_>) -> Result<()> {
+    let userns_fd = userns.as_raw_fd() as u64;
+    set_attr(tree, flags, &MountAttr { set: mount_attr::IDMAP, userns_fd, ..MountAttr::default() })
+}
+
 /// fsopen(2): a context for a new file system.
 pub fn fs_open(kind: &CStr) -> Result<OwnedFd> {
     // SAFETY: `kind` is NUL-terminated and outlives the call.
@@ -92,7 +98,7 @@ pub fn fs_set(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> Result<()
 }
 
 /// fsconfig(2): makes the superblock.
-pub fn fs_create(fs: BorrowedFd<'_>) -> Result<()> {
+fn fs_create(fs: BorrowedFd<'_>) -> Result<()> {
     fs_config(fs, FSCONFIG_CMD_CREATE, ptr::null(), ptr::null())
 }
 
@@ -101,8 +107,22 @@ pub fn fs_reconfigure(fs: BorrowedFd<'_>) -> Result<()> {
     fs_config(fs, FSCONFIG_CMD_RECONFIGURE, ptr::null(), ptr::null())
 }
 
-/// fsmount(2): a detached mount of the superblock, with `MOUNT_ATTR_*`.
-pub fn fs_mount(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
+/// Makes the file system of a context and mounts it with `MOUNT_ATTR_*`, nowhere yet: fsconfig(2), fsmount(2).
+pub fn fs_make(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
+    fs_create(fs)?;
+    fs_mount(fs, attr)
+}
+
+/// A file system with these parameters, nowhere yet.
+pub fn fs_new(kind: &CStr, params: &[(&CStr, &CStr)], attr: u64) -> Result<OwnedFd> {
+    let context = fs_open(kind)?;
+    for (key, value) in params {
+        fs_set(context.as_fd(), key, Some(value))?;
+    }
+    fs_make(context.as_fd(), attr)
+}
+
+fn fs_mount(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
     // SAFETY: no memory is passed.
     cvt(unsafe { raw!(SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attr as libc::c_uint) }).map(own)
 }

@@ -38,8 +38,12 @@ impl MountView {
         Ok(MountView { namespace, root: directory(c"/")?, cwd: directory(c".")? })
     }
 
-    /// Takes it back.
+    /// Takes it back. Once more if it fails: from elsewhere neither cgroups nor state can be cleaned up.
     pub fn restore(&self) -> Result<()> {
+        self.enter().or_else(|_| self.enter())
+    }
+
+    fn enter(&self) -> Result<()> {
         process::setns(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
         fs::fchdir(self.root.as_fd())?;
         fs::chroot(c".")?;

@@ -6,6 +6,7 @@ use crate::plan::cgroup::files;
 use crate::cgroup::member::Member;
 use crate::cgroup::stats::read::{huge_page_sizes, number, pairs};
 use crate::cgroup::stats::types::{BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Stats};
+use crate::plan::cgroup::cpu;
 
 /// cpuacct.stat counts in USER_HZ, which is 100 on every architecture that has it.
 pub(in crate::cgroup) const NANOSECONDS_PER_TICK: u64 = 10_000_000;
@@ -67,7 +68,7 @@ fn usage(member: &Member, stats: &mut Stats) -> Result<()> {
 }
 
 fn cpuset(member: &Member, stats: &mut Stats) -> Result<()> {
-    let list = |file: &str| Result::Ok(numbers(&member.read_if_any(file)?.unwrap_or_default()));
+    let list = |file: &str| Result::Ok(cpu::numbers(&member.read_if_any(file)?.unwrap_or_default()));
     let flag = |file: &str| Ok::<u64, crate::error::Error>(number(member, file)?.unwrap_or(0));
     let cpuset = &mut stats.cpuset;
     cpuset.cpus = list(files::CPUSET_CPUS.name)?;
@@ -83,18 +84,6 @@ fn cpuset(member: &Member, stats: &mut Stats) -> Result<()> {
     let level = member.read_if_any("cpuset.sched_relax_domain_level")?;
     cpuset.sched_relax_domain_level = level.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     Ok(())
-}
-
-/// `0-2,4` as numbers.
-pub(in crate::cgroup) fn numbers(list: &str) -> Vec<u16> {
-    list.trim()
-        .split(',')
-        .filter_map(|range| {
-            let (from, to) = range.split_once('-').unwrap_or((range, range));
-            Some(from.parse().ok()?..=to.parse().ok()?)
-        })
-        .flatten()
-        .collect()
 }
 
 fn memory(member: &Member, stats: &mut Stats) -> Result<()> {

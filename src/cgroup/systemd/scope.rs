@@ -9,7 +9,8 @@ use crate::cgroup::handle::Cgroup;
 use crate::cgroup::member::Member;
 use crate::cgroup::saved::SavedScope;
 use crate::cgroup::systemd::{Manager, TIMEOUT};
-use crate::dbus::address::{Endpoints, outer_uid};
+use crate::dbus::address::Endpoints;
+use crate::proc::id_map::ProcIdMap;
 
 /// Connects to the manager of the system, or of the user this process belongs to.
 pub fn manager(owner: Owner) -> Result<Manager> {
@@ -19,8 +20,9 @@ pub fn manager(owner: Owner) -> Result<Manager> {
         // In the same user namespace, where that is not the machine's own.
         Owner::System => Endpoints::system(var("DBUS_SYSTEM_BUS_ADDRESS").as_deref(), euid),
         Owner::User => {
-            let map = std::fs::read_to_string("/proc/self/uid_map").at(Stage::Cgroup, || "read /proc/self/uid_map")?;
-            let uid = outer_uid(&map, euid).unwrap_or(euid);
+            // systemd compares what a client claims with what the kernel tells it of the client: the id outside.
+            let map = ProcIdMap::of_users().at(Stage::Cgroup, || "read /proc/self/uid_map")?;
+            let uid = map.outside(euid).unwrap_or(euid);
             Endpoints::user(var("XDG_RUNTIME_DIR").as_deref(), var("DBUS_SESSION_BUS_ADDRESS").as_deref(), uid)
         }
     })

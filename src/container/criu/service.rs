@@ -8,6 +8,7 @@ use super::opts::Opts;
 use super::protobuf::{self, FieldValue, Received};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::sub_ids::find_program;
+use crate::sys::fs::RegularFile;
 use crate::sys::{fs, socket};
 
 /// `criu_req_type`.
@@ -230,17 +231,10 @@ fn one_line(text: &str) -> String {
 }
 
 /// CRIU's log. Whoever made the directory of the images may have put anything of that name there.
-fn log_text(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
+fn log_text(path: &Path) -> Option<Vec<u8>> {
     const LONGEST: u64 = 16 << 20;
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = std::fs::File::options().read(true).custom_flags(flags).open(path)?;
-    let mut text = Vec::new();
-    if file.metadata()?.is_file() {
-        file.take(LONGEST).read_to_end(&mut text)?;
-    }
-    Ok(text)
+    let name = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())).ok()?;
+    RegularFile::open(fs::CWD, &name).ok()??.read(LONGEST).ok()
 }
 
 /// The error with the first errors of CRIU's log, and where to read on.
@@ -249,7 +243,7 @@ pub fn with_log(error: Error, dir: &Path, log: &str) -> Error {
     if error.stage() != Stage::Criu {
         return error;
     }
-    let Ok(text) = log_text(&path) else { return error };
+    let Some(text) = log_text(&path) else { return error };
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("Error")).take(4).collect();
     if lines.is_empty() {

@@ -9,6 +9,7 @@ use crate::container::create::Preview;
 use crate::plan::cgroup::{CgroupDir, CgroupPlan, Need, Version, WhenMissing, Write};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::proc::file;
+use crate::spec::number_list;
 
 pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
     let Some(cgroup) = planned.plan.cgroup.as_ref().filter(|_| planned.cgroups == CgroupDriver::Files) else {
@@ -77,7 +78,8 @@ fn limit(dir: &CgroupDir, write: &Write) -> Option<Misfit> {
             let there = [format!("{file}.effective"), format!("cpuset.effective_{}", &file[7..]), file.clone()];
             let there = there.iter().find_map(|name| file::read_text(above.join(name)).ok()).unwrap_or_default();
             let there = there.trim();
-            let inside = numbers(value)?.iter().all(|number| numbers(there).is_some_and(|list| list.contains(number)));
+            let [wanted, all] = [value, there].map(number_list::mask);
+            let inside = wanted.is_ok_and(|wanted| all.is_ok_and(|all| number_list::is_within(&wanted, &all)));
             if inside || there.is_empty() { None } else { bad(format!("those that may be used here are {there}")) }
         }
         "cpu.cfs_quota_us" if value.parse::<i64>().is_ok_and(|quota| (0..1000).contains(&quota)) => {
@@ -117,18 +119,4 @@ fn is_missing(dir: &CgroupDir, above: &Path, file: &str) -> bool {
     let Ok(entries) = std::fs::read_dir(above) else { return false };
     let child = entries.flatten().find(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     child.is_some_and(|child| !child.path().join(file).exists())
-}
-
-/// More CPUs than a kernel is built for (NR_CPUS).
-const MOST: usize = 8192;
-
-/// A list as `0-3,5`.
-fn numbers(list: &str) -> Option<Vec<usize>> {
-    let mut found = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        found.extend(first..=last.min(MOST));
-    }
-    Some(found)
 }

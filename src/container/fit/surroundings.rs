@@ -51,18 +51,15 @@ pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
 fn namespaces(linux: &Linux) -> Vec<Misfit> {
     let mut found = Vec::new();
     for (index, entry) in linux.namespaces.iter().enumerate() {
-        let Some(kind) = NamespaceKind::ALL.into_iter().find(|kind| kind.name() == entry.kind) else { continue };
+        let Some(kind) = NamespaceKind::from_name(&entry.kind) else { continue };
         let field = format!("linux.namespaces[{index}]");
         let name = kind.name();
-        if let Some(path) = entry.path.as_deref().filter(|path| !path.is_empty()) {
+        if let Some(path) = entry.joined() {
             let opened = std::fs::File::open(path);
             let what = match opened.as_ref().map(|file| namespace::kind(file.as_fd())) {
                 Ok(Ok(flag)) if flag == kind.flag() => continue,
                 Ok(Ok(flag)) => {
-                    let is = NamespaceKind::ALL
-                        .into_iter()
-                        .find(|kind| kind.flag() == flag)
-                        .map_or("other", NamespaceKind::name);
+                    let is = NamespaceKind::from_flag(flag).map_or("other", NamespaceKind::name);
                     format!("the namespace {path} is of type {is}, not {name}")
                 }
                 Ok(Err(_)) => format!("{path} is no namespace"),

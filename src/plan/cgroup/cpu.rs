@@ -6,6 +6,7 @@ use crate::spec::resources::Cpu;
 use crate::plan::cgroup::collect::{Limits, refuse};
 use crate::plan::cgroup::files;
 use crate::plan::cgroup::write::{Version, WhenMissing};
+use crate::spec::number_list;
 
 /// The kernel's default period, see Documentation/admin-guide/cgroup-v2.rst.
 const DEFAULT_PERIOD: u64 = 100_000;
@@ -116,4 +117,10 @@ pub fn weight_from_shares(shares: u64) -> u64 {
     let log2 = (shares as f64).log2();
     let log10_weight = (log2 * log2 + 125.0 * log2) / 612.0 - 7.0 / 34.0;
     10f64.powf(log10_weight).ceil() as u64
+}
+
+/// The numbers of a list that the kernel wrote, `0-2,4`.
+pub fn numbers(list: &str) -> Vec<u16> {
+    let mask = number_list::mask(list).unwrap_or_default();
+    number_list::numbers(&mask).filter_map(|number| u16::try_from(number).ok()).collect()
 }

@@ -34,7 +34,7 @@ pub enum Changed {
 /// Gives an ordinary user's bundle the user namespace it cannot do without.
 pub fn adapt(spec: &mut Spec, host: &Host) -> Result<Changed> {
     let linux = spec.linux.get_or_insert_default();
-    if host.uid == 0 || linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::User.name()) {
+    if host.uid == 0 || linux.namespace(NamespaceKind::User.name()).is_some() {
         return Ok(Changed::No);
     }
     linux.namespaces.push(Namespace { kind: NamespaceKind::User.name().to_owned(), path: None });

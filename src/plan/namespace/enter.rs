@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, Keyring, c_string, key_label};
 use crate::plan::op::{OfJoined, Refusal, SetupOp};
 use crate::plan::step::{MapWriter, Step};
+use crate::spec::mounts::Mount;
 use crate::wire::SyncPoint;
 
 /// The namespaces that are joined, and those that clone3 does not make.
@@ -46,7 +47,9 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
         // The new user namespace will have no authority over a namespace that is older.
         for made in [OfJoined::Sysfs, OfJoined::Mqueue] {
             let foreign = input.new_userns() && namespaces.joined(made.namespace()).is_some() && input.host.uid == 0;
-            if foreign && input.spec.mounts.iter().any(|mount| mount.kind.as_deref() == Some(made.name())) {
+            let shows =
+                |mount: &Mount| mount.kind.as_ref().is_some_and(|kind| kind.as_bytes() == made.kind().to_bytes());
+            if foreign && input.spec.mounts.iter().any(shows) {
                 draft.setup.push(SetupOp::OfJoined(made));
                 draft.of_joined.push(made);
             }

@@ -80,6 +80,11 @@ impl NamespaceKind {
         }
     }
 
+    /// The type of a flag.
+    pub fn from_flag(flag: u64) -> Option<NamespaceKind> {
+        NamespaceKind::ALL.into_iter().find(|kind| kind.flag() == flag)
+    }
+
     /// The type named `name` in config.json.
     pub fn from_name(name: &str) -> Option<NamespaceKind> {
         NamespaceKind::ALL.into_iter().find(|kind| kind.name() == name)
@@ -105,8 +110,8 @@ impl Namespaces {
             if namespaces.contains(kind) {
                 return Err(Error::new(Stage::Bundle, format!("namespace {} is listed twice", kind.name())));
             }
-            match entry.path.as_deref() {
-                None | Some("") => namespaces.new |= kind.flag(),
+            match entry.joined() {
+                None => namespaces.new |= kind.flag(),
                 Some(path) if path.starts_with('/') => namespaces.join.push((kind, path.to_owned())),
                 Some(path) => {
                     let what = format!("path {path:?} of the {} namespace is not absolute", kind.name());

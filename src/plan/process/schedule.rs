@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result, Stage};
 use crate::spec::linux::Personality;
+use crate::spec::number_list;
 use crate::spec::process::{IoPriority, Scheduler};
 
 /// `struct sched_attr` of sched_setattr(2), as of Linux 5.3. Older kernels accept the two fields they do not
@@ -45,9 +46,6 @@ const FLAGS: &[(&str, i32)] = &[
 ];
 
 const IO_CLASSES: &[(&str, i32)] = &[("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3), ("IOPRIO_CLASS_RT", 1)];
-
-/// CPU and node numbers above this are typing errors: the kernel's own limits are 8192 and 1024.
-const LIST_MAX: usize = 1 << 16;
 
 /// The value `name` has in `table`.
 pub(in crate::plan) fn lookup(table: &[(&str, i32)], what: &str, name: &str) -> Result<i32> {
@@ -127,29 +125,9 @@ pub fn io_priority(spec: &IoPriority) -> Result<i32> {
 /// Reads a list of CPUs or memory nodes, `0-3,7`: a mask for sched_setaffinity(2) or set_mempolicy(2), bit n
 /// of word n/64. `None` for a list that names nothing. Extra commas and spaces are allowed, as in runc.
 pub fn parse_list(what: &str, list: &str) -> Result<Option<Vec<u64>>> {
-    let mut mask: Vec<u64> = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let range = match part.split_once('-') {
-            Some((first, last)) => number(first).zip(number(last)),
-            None => number(part).map(|single| (single, single)),
-        };
-        let (first, last) = range
-            .filter(|(first, last)| first <= last && *last < LIST_MAX)
-            .ok_or_else(|| bad(format!("{what} list {list:?}: {part:?} is neither a number nor a range")))?;
-        if mask.len() <= last / 64 {
-            mask.resize(last / 64 + 1, 0);
-        }
-        for bit in first..=last {
-            mask[bit / 64] |= 1 << (bit % 64);
-        }
-    }
+    let mask = number_list::mask(list)
+        .map_err(|part| bad(format!("{what} list {list:?}: {part:?} is neither a number nor a range")))?;
     Ok((!mask.is_empty()).then_some(mask))
-}
-
-/// Digits only: `parse` alone would take `+1`.
-fn number(text: &str) -> Option<usize> {
-    let text = text.trim();
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// Reads `linux.personality`: the value for personality(2).

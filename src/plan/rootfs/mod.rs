@@ -160,9 +160,8 @@ pub(super) fn mounts(input: &Input<'_>) -> Mounts {
 /// Whether the container's mounts are made in the mount namespace of the caller, where `delete` has to take
 /// them away again: the bundle has mounts, or a root that is read-only, but no mount namespace.
 pub fn mounts_on_host(spec: &Spec) -> bool {
-    let namespaces = spec.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default();
     let any = !spec.mounts.is_empty() || spec.root.as_ref().is_some_and(|root| root.readonly);
-    any && namespaces.iter().all(|namespace| namespace.kind != NamespaceKind::Mount.name())
+    any && spec.namespace(NamespaceKind::Mount.name()).is_none()
 }
 
 /// Without a mount namespace a container can be given mounts and another root directory, read-only too, for its root is a

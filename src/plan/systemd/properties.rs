@@ -10,6 +10,7 @@ use crate::plan::cgroup::devices::{Access, DeviceEntry, DeviceKind, DevicePolicy
 use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
 use crate::plan::systemd::property::Property;
+use crate::spec::number_list;
 
 /// What systemd calls "infinity".
 const INFINITY: u64 = u64::MAX;
@@ -149,23 +150,9 @@ fn number(text: &str) -> Option<u64> {
 fn bit_mask(list: &str) -> Option<Vec<u8>> {
     /// No kernel has more CPUs or memory nodes; a longer mask is a mistake.
     const MOST: usize = 8192;
-    let mut bits = Vec::new();
-    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if first > last || last >= MOST {
-            return None;
-        }
-        if bits.len() <= last / 8 {
-            bits.resize(last / 8 + 1, 0u8);
-        }
-        for number in first..=last {
-            if let Some(byte) = bits.get_mut(number / 8) {
-                *byte |= 1 << (number % 8);
-            }
-        }
-    }
-    (!bits.is_empty()).then_some(bits)
+    let mut bits: Vec<u8> = number_list::mask(list).ok()?.into_iter().flat_map(u64::to_le_bytes).collect();
+    bits.truncate(bits.iter().rposition(|byte| *byte != 0)? + 1);
+    (bits.len() <= MOST / 8).then_some(bits)
 }
 
 /// The kernel's default period in microseconds.
