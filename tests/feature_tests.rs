@@ -31,6 +31,11 @@ pub const FEATURE_TESTS: &[(&str, &str, &str)] = &[
     ("linux.cgroup.v1", "", "integration/cgroup/limits.rs: memory"),
     ("linux.cgroup.v2", "", "integration/cgroup/v2.rs: huge_pages_and_io_weight"),
     ("linux.cgroup.systemd", "", "integration/cgroup/systemd.rs: the_whole_life"),
+    (
+        "linux.cgroup.systemd",
+        "the systemd of a container, for its root",
+        "integration/system/engines.rs: podman_in_a_system_with_a_user_namespace",
+    ),
     ("linux.cgroup.systemdUser", "", "integration/cgroup/systemd.rs: the_whole_life"),
     ("linux.cgroup.rdma", "", "integration/cgroup/limits.rs: huge_pages_rdma_and_network_classes"),
     ("linux.seccomp.enabled", "", "tests/seccomp/kernel.rs: a_rule_holds_in_the_kernel"),
