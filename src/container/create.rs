@@ -51,7 +51,7 @@ pub fn create(global: &Global, args: &Create) -> Result<()> {
     let asked = Asked { socket: args.console_socket.as_deref(), terminal, detach: true, relay: Relay::Needed };
     let (console, _) = Console::choose(&asked)?.open()?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, args, bundle, ProgramStart::OnSignal, console, trace.as_mut())?;
+    let made = make(global, args, bundle, ProgramStart::OnSignal, console, trace.as_mut(), &mut || Ok(()))?;
     drop(made);
     files::write_trace(global, args.trace.as_deref(), trace);
     Ok(())
@@ -97,6 +97,23 @@ impl Bundle {
         global.environment.tell_sockets(&mut spec);
         global.environment.name_receiver(&mut spec);
         Ok(Bundle { dir: dir.to_owned(), text, spec, warnings })
+    }
+
+    /// What a container is made of again: its copy of config.json, the annotations that were followed, and its limits
+    /// after an `update`.
+    pub(super) fn again(record: &Record, text: Vec<u8>) -> Result<Bundle> {
+        let mut spec: Spec = spec::parse(&text, "config.json")?;
+        spec.annotations = record.annotations.clone();
+        record.trust.apply(&mut spec);
+        let mut bundle = Bundle { dir: record.bundle.clone().into(), text, spec, warnings: Vec::new() };
+        bundle.change(|spec| match &record.resources {
+            Some(resources) => {
+                spec.linux.get_or_insert_default().resources = Some(resources.clone());
+                Ok(Changed::Yes)
+            }
+            None => Ok(Changed::No),
+        })?;
+        Ok(bundle)
     }
 
     /// Gives an ordinary user's bundle its user namespace.
@@ -209,7 +226,7 @@ fn joined_own(spec: &Spec) -> Result<u64> {
     Ok(own)
 }
 
-/// Makes the container; on failure nothing of it is left.
+/// Makes the container; on failure nothing of it is left. `make_room` takes away what has its name.
 pub(super) fn make(
     global: &Global,
     args: &Create,
@@ -217,6 +234,7 @@ pub(super) fn make(
     start: ProgramStart,
     console: Theirs,
     mut trace: Option<&mut Trace>,
+    make_room: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Created> {
     if let Some(trace) = &mut trace {
         trace.mark("plan");
@@ -229,9 +247,11 @@ pub(super) fn make(
     if let Some(trace) = &mut trace {
         trace.mark("make the state directory");
     }
+    // Only now: a bundle that cannot be planned replaces nothing.
+    make_room()?;
     let holder = Holder::begin(&bundle.spec, &bundle.dir)?;
     let dir = Dir::create(&global.root, &args.id)?;
-    let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, record(args, &bundle, &plan)?)));
+    let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, record(global, args, &bundle, &plan)?)));
     let (lock, record) = match prepared {
         Ok((Some(lock), record)) => (lock, record),
         // Deleted by force in this instant.
@@ -386,7 +406,7 @@ fn pidfd_receiver(global: &Global, spec: &Spec) -> Option<PathBuf> {
 }
 
 /// What is known before anything is made: enough for `delete` to clean up whatever `create` gets to.
-pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
+pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
     let spec = &bundle.spec;
     let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
     let own_pid = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_none());
@@ -413,6 +433,8 @@ pub(super) fn record(args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Reco
         host_mounts: host_mounts::find(spec, &rootfs)?,
         added_mounts: Vec::new(),
         inherits_keyring: args.no_new_keyring,
+        no_pivot: args.no_pivot,
+        has_descriptors: global.environment.preserved(args.preserve_fds) > 0,
         no_process: spec.process.is_none(),
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,

@@ -87,6 +87,8 @@ pub struct Run {
     pub detach: bool,
     /// Do not delete the container when it ends.
     pub keep: bool,
+    /// Delete a container that has its name, by force.
+    pub replace: bool,
     /// Do not adopt its orphans.
     pub no_subreaper: bool,
     /// What it may take, and who learns how it ended.

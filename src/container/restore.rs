@@ -74,7 +74,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let terminal = Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now, terminal, &host)?;
-    let record = record(&create, &bundle, &plan)?;
+    let record = record(global, &create, &bundle, &plan)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist(&global.root, &args.id)) };
     let mut container = Container { record, dir };

@@ -17,6 +17,7 @@ use crate::error::{Context, Result, Stage};
 use crate::launch::{ExecRefusal, Running, Trace};
 use crate::plan::ProgramStart;
 use crate::spec::Spec;
+use crate::state::Dir;
 use crate::sys::process::{self, Exit};
 
 /// Creates and starts a container; its exit status.
@@ -30,7 +31,29 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
 
 /// How the program ended; `None` for one that runs in the background.
 fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
-    let mut bundle = Bundle::load(global, &args.create)?;
+    let bundle = Bundle::load(global, &args.create)?;
+    let predecessor = if args.replace { Predecessor::Any } else { Predecessor::None };
+    start_bundle(global, args, bundle, predecessor, task)
+}
+
+/// What has the name of a container that is to run.
+pub(super) enum Predecessor {
+    /// Nothing, or that is an error.
+    None,
+    /// Whatever there is goes, by force.
+    Any,
+    /// The container with this directory goes; another of its name is an error.
+    This(Dir),
+}
+
+/// Runs a bundle that was read.
+pub(super) fn start_bundle(
+    global: &Global,
+    args: &Run,
+    mut bundle: Bundle,
+    predecessor: Predecessor,
+    task: Option<&mut Task<'_>>,
+) -> Result<Option<Ended>> {
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
     let asked = Asked {
@@ -51,8 +74,14 @@ fn attempt(global: &Global, args: &Run, task: Option<&mut Task<'_>>) -> Result<O
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
+    let mut predecessor = Some(predecessor);
+    let mut make_room = || match predecessor.take() {
+        Some(Predecessor::Any) => remove(global, &args.create.id),
+        Some(Predecessor::This(dir)) => delete::own(global, &args.create.id, dir),
+        Some(Predecessor::None) | None => Ok(()),
+    };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut())?;
+    let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut(), &mut make_room)?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
     let Created { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.

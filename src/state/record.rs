@@ -90,6 +90,12 @@ pub struct Record {
     /// Whether its processes keep the session keyring of whoever starts them (`--no-new-keyring`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inherits_keyring: bool,
+    /// Whether its root was moved instead of pivoted (`--no-pivot`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_pivot: bool,
+    /// Whether it was given file descriptors beyond the standard streams (`--preserve-fds`, LISTEN_FDS).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_descriptors: bool,
     /// Whether the bundle has no process, which `start` then refuses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_process: bool,
