@@ -8,7 +8,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::json;
 
 use crate::common::process::wait_readable;
-use crate::common::{Bundle, Container, host, process, skip_on, time_limit};
+use crate::common::{Bundle, Container, brisk_only, host, process, skip_on, time_limit};
 
 /// Listens where `--console-socket` will point.
 struct ConsoleSocket {
@@ -80,6 +80,25 @@ fn the_master_is_sent_over_the_console_socket() {
     container.start().ok();
     let text = read_until(&mut master, "terminal\r\n");
     assert!(text.contains("a terminal\r\n"), "{text}");
+}
+
+#[test]
+fn a_restarted_container_has_another_terminal() {
+    if brisk_only("no other runtime starts a container again") {
+        return;
+    }
+    let (container, mut master) = created(Bundle::sh("test -t 0 && echo a terminal; exit 0"));
+    container.start().ok();
+    read_until(&mut master, "terminal\r\n");
+    host::wait_until(|| container.status() == "stopped");
+    let said = container.call(&["restart", &container.id]).fails();
+    assert!(said.contains("console"), "{said}");
+    assert_eq!(container.status(), "stopped");
+    std::fs::remove_file(container.bundle.dir.join("console.sock")).unwrap();
+    let socket = ConsoleSocket::new(&container);
+    container.call(&["restart", "--console-socket", &socket.path, &container.id]).ok();
+    let text = read_until(&mut socket.receive(), "terminal\r\n");
+    assert!(text.contains("a terminal"), "{text}");
 }
 
 #[test]

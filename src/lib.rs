@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod child;
 pub mod cli;
+pub mod compose;
 pub mod container;
 pub mod dbus;
 pub mod error;

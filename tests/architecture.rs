@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // No word of OCI or systemd.
     ("dbus", &["error"]),
     ("spec", &["error"]),
+    ("compose", &["error", "spec"]),
     ("host", &["error", "sys", "proc"]),
     // Of `sys` only plain data: masks, tables of numbers, instructions. `pure_modules_touch_nothing` checks it.
     ("plan", &["error", "sys", "wire", "dbus", "spec", "host"]),
@@ -24,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("launch", &["error", "sys", "wire", "host", "plan", "child", "cgroup"]),
     ("state", &["error", "sys", "proc", "spec"]),
     ("container", &["error", "sys", "proc", "spec", "host", "plan", "cgroup", "launch", "state"]),
-    ("cli", &["error", "sys", "spec", "host", "plan", "state", "container"]),
+    ("cli", &["error", "sys", "spec", "compose", "host", "plan", "state", "container"]),
     ("main", &["cli"]),
     ("lib", &[]),
     // A program of its own, whose `crate` is itself; of brisk it knows what `shim/os.rs` lets in.

@@ -321,6 +321,8 @@ fn a_container_without_a_bundle() {
     for (line, why) in [
         ("create --lower /a ID", "need --overlay"),
         ("spec --overlay-idmap", "need --overlay"),
+        ("spec --with /etc", "needs --program"),
+        ("spec --rootfs r --program sh", "leave out --rootfs"),
         ("run --memory 64m ID", "need --rootfs"),
         ("run ID -- sh", "need --rootfs"),
         ("create --tty ID", "need --rootfs"),
@@ -597,6 +599,7 @@ fn every_flag_is_taken_in_both_forms() {
                     Some(verb @ (Verb::Create | Verb::Run)) if describes => {
                         format!("{} --rootfs /r --overlay /o {given} ID -- true", verb.row().name)
                     }
+                    Some(Verb::Spec) if flag.long == "with" => format!("spec --program sh {given}"),
                     Some(Verb::Spec) if describes => format!("spec --overlay /o {given}"),
                     Some(verb) => format!("{} {given} {}", verb.row().name, rest(verb)),
                 };

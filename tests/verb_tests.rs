@@ -11,7 +11,7 @@ const WITHOUT_FAULTS: &[(&str, &str)] = &[
     ("wait", "looks and waits"),
     ("checkpoint", "done by CRIU, which does not run on every kernel"),
     ("restore", "done by CRIU, which does not run on every kernel"),
-    ("spec", "writes one file"),
+    ("spec", "writes a bundle, and a half one keeps nobody out"),
     ("plan", "changes nothing"),
     ("check", "changes nothing"),
     ("trace", "changes nothing"),

@@ -82,6 +82,11 @@ fn a_pidfd_goes_to_a_socket() {
     container.start().ok();
     container.exec_with(&["--pidfd-socket", path], &["/bin/true"]).ok();
     assert_eq!(receive(&listener).0, "pidfd");
+    container.stop();
+    container.call(&["restart", "--pidfd-socket", path, &container.id]).ok();
+    let (payload, info) = receive(&listener);
+    assert_eq!(payload, "pidfd");
+    assert!(info.contains(&format!("Pid:\t{}\n", container.pid())), "{info}");
     let other = Bundle::sh("true").container();
     other.run_with(&["--pidfd-socket", path]).ok();
     assert_eq!(receive(&listener).0, "pidfd");

@@ -3,6 +3,7 @@
 mod check;
 mod check_bundle;
 mod completion;
+mod composed_root;
 mod each_flag;
 mod flags;
 mod outline;

@@ -25,6 +25,7 @@ pub enum Verb {
     Ps,
     Events,
     Mounts,
+    Restart,
 }
 
 /// How far a container's life must be before the verb.
@@ -38,7 +39,7 @@ enum Before {
 }
 
 impl Verb {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Create,
         Self::Start,
         Self::Run,
@@ -54,6 +55,7 @@ impl Verb {
         Self::Ps,
         Self::Events,
         Self::Mounts,
+        Self::Restart,
     ];
 
     pub fn name(self) -> &'static str {
@@ -73,6 +75,7 @@ impl Verb {
             Self::Ps => "ps",
             Self::Events => "events",
             Self::Mounts => "mounts",
+            Self::Restart => "restart",
         }
     }
 
@@ -83,7 +86,7 @@ impl Verb {
             Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce => Before::Running,
             Self::State | Self::List | Self::Ps | Self::Events | Self::Mounts => Before::Running,
             Self::Resume => Before::Paused,
-            Self::Delete => Before::Stopped,
+            Self::Delete | Self::Restart => Before::Stopped,
         }
     }
 
@@ -151,6 +154,7 @@ impl Verb {
             Self::Delete => &["delete", id],
             Self::DeleteForce => &["delete", "--force", id],
             Self::State => &["state", id],
+            Self::Restart => &["restart", id],
             Self::List => &["list"],
             Self::Ps => &["ps", id],
             Self::Events => &["events", "--stats", id],

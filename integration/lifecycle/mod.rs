@@ -4,4 +4,5 @@ mod checkpoint;
 mod clock;
 mod hard_cases;
 mod notify;
+mod restart;
 mod verbs;

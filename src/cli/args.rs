@@ -106,6 +106,10 @@ pub struct SpecArgs {
     pub file: Option<PathBuf>,
     /// What is changed in it.
     pub outline: Outline,
+    /// The program that the root is put together for.
+    pub program: Option<PathBuf>,
+    /// What else is in that root.
+    pub with: Vec<String>,
 }
 
 /// `update`, before its files are read.

@@ -9,8 +9,10 @@ use super::args::{EventsArgs, ListArgs, MountsAction, MountsArgs, PsArgs, SpecAr
 use super::put::Format;
 use super::verbs::Request;
 use super::{check, completion, features, man, output, plan};
+use crate::compose::{Composition, ReportRow, compose};
 use crate::container;
 use crate::container::options::{Global, Update};
+use crate::container::outline::Outline;
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
@@ -25,6 +27,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Wait(args) => return wait(global, args),
         Request::Create(args) => container::create(global, args),
         Request::Start(args) => container::start(global, args),
+        Request::Restart(args) => container::restart(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),
         Request::Kill(args) => container::kill(global, args),
@@ -124,9 +127,22 @@ fn read_resources(file: &Path) -> Result<Resources> {
 }
 
 fn write_spec(args: &SpecArgs) -> Result<()> {
-    let text = container::outline::file(&args.outline)?;
+    let composed = args.program.as_ref().map(|program| compose(program, &args.with)).transpose()?;
+    let mut outline = args.outline.clone();
+    if let Some(composed) = &composed {
+        add_program(&mut outline, composed)?;
+    }
+    let text = container::outline::file(&outline)?;
     let name = args.file.clone().unwrap_or_else(|| PathBuf::from("config.json"));
     let path = args.bundle.as_ref().map_or_else(|| name.clone(), |bundle| bundle.join(&name));
+    if composed.is_some()
+        && let Some(bundle) = &args.bundle
+    {
+        match std::fs::create_dir(bundle) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.at(Stage::Bundle, || format!("make {}", bundle.display()))?,
+        }
+    }
     // O_EXCL: never over what somebody has edited.
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
     let mut file = match opened {
@@ -135,7 +151,29 @@ fn write_spec(args: &SpecArgs) -> Result<()> {
         }
         result => result.at(Stage::Bundle, || format!("make {}", path.display()))?,
     };
-    file.write_all(&text).at(Stage::Bundle, || format!("write {}", path.display()))
+    let root = args.bundle.clone().unwrap_or_default().join("rootfs");
+    let done = composed.as_ref().map_or(Ok(()), |composed| composed.lay_out(&root));
+    let done = done.and_then(|()| file.write_all(&text).at(Stage::Bundle, || format!("write {}", path.display())));
+    if let Err(error) = done {
+        // Half a bundle would keep the next try out.
+        let _gone = std::fs::remove_file(&path);
+        return Err(error);
+    }
+    let Some(composed) = composed else { return Ok(()) };
+    let line = |row: &ReportRow| format!("{:<6} {} ({})\n", row.taken.word(), row.what, row.why);
+    output::print(&composed.report().iter().map(line).collect::<String>())
+}
+
+/// The program is what runs, unless a command was given; a mount over what it consists of comes first, so that it is on top.
+fn add_program(outline: &mut Outline, composed: &Composition) -> Result<()> {
+    if outline.args.is_empty() {
+        outline.args.push(composed.program().to_owned());
+    }
+    let mounts = composed.mounts()?;
+    let above = |one: &Mount| mounts.iter().any(|bind| Path::new(&bind.destination).starts_with(&one.destination));
+    let (first, last): (Vec<_>, Vec<_>) = outline.mounts.drain(..).partition(above);
+    outline.mounts = [first, mounts, last].concat();
+    Ok(())
 }
 
 fn write_pages(dir: &Path) -> Result<()> {

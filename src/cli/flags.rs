@@ -187,18 +187,19 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "console-socket" 'c', SOCKET, "send the terminal's master side to this socket":
         Create(console_socket), Run(create.console_socket);
     "console-socket", SOCKET, "send the terminal's master side to this socket":
-        Exec(console_socket), Restore(console_socket);
+        Exec(console_socket), Restore(console_socket), Restart(console_socket);
     "pidfd-socket", SOCKET, "send a pidfd of the process to this socket":
-        Create(pidfd_socket), Run(create.pidfd_socket), Exec(pidfd_socket);
+        Create(pidfd_socket), Run(create.pidfd_socket), Exec(pidfd_socket), Restart(pidfd_socket);
     "pid-file" 'p', FILE, "write the process id to this file": Create(pid_file), Run(create.pid_file);
-    "pid-file", FILE, "write the process id to this file": Exec(pid_file), Restore(pid_file);
+    "pid-file", FILE, "write the process id to this file": Exec(pid_file), Restore(pid_file), Restart(pid_file);
     "no-pivot", SWITCH, "do not use pivot_root (root file system on a ramdisk)":
         Create(no_pivot), Run(create.no_pivot), Restore(no_pivot);
     "no-new-keyring", SWITCH, "keep the caller's session keyring": Create(no_new_keyring), Run(create.no_new_keyring);
     "preserve-fds", N, "pass N more file descriptors on, after 0 to 2 and LISTEN_FDS":
-        Create(preserve_fds), Run(create.preserve_fds), Exec(preserve_fds);
+        Create(preserve_fds), Run(create.preserve_fds), Exec(preserve_fds), Restart(preserve_fds);
     "detach" 'd', SWITCH, "do not wait for the process": Run(detach), Exec(detach), Restore(detach);
     "keep", SWITCH, "do not delete the container when it ends": Run(keep);
+    "replace", SWITCH, "delete a container of this name first, by force": Run(replace);
     "no-subreaper", SWITCH, "do not adopt the container's orphans": Run(no_subreaper), Restore(no_subreaper);
     quiet "no-subreaper", SWITCH, "does nothing: create never adopts processes": Create(_o => Nothing);
     "trace", FILE, "write a timeline of every stage (Chrome trace JSON)":
@@ -240,6 +241,8 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "interval", DURATION, "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
     "stats", SWITCH, "print the statistics once and end": Events(stats);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);
+    "program", FILE, "put a root together from this program of the host and the libraries it needs": Spec(program);
+    "with", FlagValue::Many("PATH|nss|gconv"), "have this file or directory of the host in that root, too": Spec(with);
     "json", SWITCH, "the same as --format json":
         Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format));
     // update.

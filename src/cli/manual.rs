@@ -75,6 +75,7 @@ const MANUALS: &[(Verb, Manual)] = &[
             description: &[
                 "Writes a config.json that runs sh on a terminal, with the root file system in rootfs beside it. A file that is there is never overwritten.",
                 "Flags change what it says, and a command after -- takes the place of sh.",
+                "With --program the root is put together, too: the program, its loader, the libraries that they name, and what --with names, each bound read-only where it is on the host, and the links on the way to it; nothing else of the host is there. What was taken and why is printed, and what was not: a library that only a file in a directory of --with asks for, and what a link leads to out of such a directory. Libraries that a program opens by itself (dlopen(3)) are named with --with.",
             ],
             examples: &[
                 ("brisk spec --bundle web", "A configuration for the root file system in web/rootfs."),
@@ -82,9 +83,26 @@ const MANUALS: &[(Verb, Manual)] = &[
                     "brisk spec --file job.json --no-terminal --memory 64m --pids 20 -- true",
                     "Another, for a program with limits, in job.json.",
                 ),
+                (
+                    "brisk spec --bundle hello --no-terminal --program sh -- sh -c 'echo hello'",
+                    "A bundle of the host's own shell, and of nothing else.",
+                ),
             ],
             environment: &[],
             see: &["brisk-check", "brisk-run"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Restart,
+        Manual {
+            description: &[
+                "Makes a container that has stopped once more and starts it, in the background: with the config.json, the limits, the annotations and the overlay that it had, wherever the bundle's own config.json has gone meanwhile. What its last life left is deleted first, as by brisk-delete(1), poststop hooks included.",
+                "What nobody could give back is not restarted: a container that had a terminal or descriptors of its creator, unless it is given others, or to which mounts were added; run --replace is for those.",
+            ],
+            examples: &[("brisk restart web", "The container web runs again.")],
+            environment: &["LISTEN_FDS", "NOTIFY_SOCKET", "XDG_RUNTIME_DIR"],
+            see: &["brisk-run", "brisk-start", "brisk-delete"],
             ..PLAIN
         },
     ),

@@ -282,6 +282,12 @@ fn check(request: &Request) -> Result<()> {
         }
         Request::Create(args) => check_outline(args),
         Request::Run(args) => check_outline(&args.create),
+        Request::Spec(args) if args.program.is_none() && !args.with.is_empty() => {
+            Err(Error::new(Stage::Args, "--with needs --program"))
+        }
+        Request::Spec(args) if args.program.is_some() && args.outline.rootfs.is_some() => {
+            Err(Error::new(Stage::Args, "--program makes a root of its own: leave out --rootfs"))
+        }
         Request::Spec(args) => check_overlay(&args.outline),
         Request::Update(args) if args.files.len() > 1 && args.files.len() != args.ids.len() => {
             Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"))

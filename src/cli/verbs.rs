@@ -195,6 +195,8 @@ verbs! {
     Ps(PsArgs) "ps", Look, "show the processes of a container",
         [id(set!(Ps(id))), argument("OPTIONS", Arity::Remainder, "options of ps(1) (default: -ef)", set!(Ps(options)))]
         = PsArgs::default();
+    Restart(Create) "restart", Life, "start a stopped container once more",
+        [id(set!(Restart(id)))] = Create::default();
     Restore(Restore) "restore", Change, "restore a container from a checkpoint",
         [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() };
     Resume(String) "resume", Change, "thaw a paused container", [id(set!(Resume()))] = String::new();
@@ -259,6 +261,7 @@ impl Request {
             Request::Kill(args) => vec![&args.which.name],
             Request::Mounts(args) => vec![&args.id],
             Request::Ps(args) => vec![&args.id],
+            Request::Restart(args) => vec![&args.id],
             Request::Restore(args) => vec![&args.id],
             Request::Run(args) => vec![&args.create.id],
             Request::Start(args) => vec![&args.id],

@@ -1,0 +1,302 @@
+//! `spec --program`: a root that is put together from files of the host.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::common::process::Output;
+use crate::common::{Bundle, Container, Need, brisk_only, process, skip_unless};
+use crate::rootless;
+
+const ONLY: &str = "no other runtime composes a root";
+
+/// A directory to work in, and a name for a container.
+fn empty() -> Container {
+    let container = Bundle::new(&["true"]).container();
+    fs::remove_file(container.bundle.dir.join("config.json")).unwrap();
+    fs::remove_dir_all(container.bundle.rootfs()).unwrap();
+    container
+}
+
+fn spec(container: &Container, flags: &[&str], command: &[&str]) -> Output {
+    container.call(&[&["spec", "--no-terminal"], flags, &["--"], command].concat())
+}
+
+/// Runs a program with these flags of `spec`; the report and what it printed.
+#[track_caller]
+fn composed(flags: &[&str], command: &[&str]) -> (String, String) {
+    let container = empty();
+    let report = spec(&container, flags, command).ok().stdout();
+    let out = container.run().ok().stdout();
+    container.assert_nothing_left();
+    (report, out)
+}
+
+/// Compiles C; false where there is no compiler.
+fn compile(dir: &Path, name: &str, text: &str, flags: &[&str]) -> PathBuf {
+    let (source, out) = (dir.join(format!("{name}.c")), dir.join(name));
+    fs::write(&source, text).unwrap();
+    let mut command = Command::new("gcc");
+    command.arg("-o").arg(&out).arg(&source).args(flags).current_dir(dir);
+    process::run(command).ok();
+    out
+}
+
+fn no_compiler() -> bool {
+    skip_unless(Need::from(Path::new("/usr/bin/gcc").exists()), "gcc")
+}
+
+/// The line of a report about a path.
+#[track_caller]
+fn line<'a>(report: &'a str, path: &str) -> &'a str {
+    let found = report.lines().find(|line| line.split_whitespace().nth(1) == Some(path));
+    found.unwrap_or_else(|| panic!("nothing about {path}:\n{report}"))
+}
+
+#[test]
+fn nothing_else_of_the_host_is_there() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let script = "for f in /* /usr/* /etc/*; do echo $f; done; while read l; do echo \"$l\"; done </proc/self/maps; \
+                  echo x >/new || echo read-only";
+    let (report, out) = composed(&["--program", "sh"], &["sh", "-c", script]);
+    let taken: Vec<&str> = report.lines().filter(|line| line.starts_with("bind ")).collect();
+    let allowed =
+        ["/bin", "/dev", "/lib", "/lib64", "/proc", "/sys", "/usr", "/usr/bin", "/usr/lib", "/usr/lib64", "/etc/*"];
+    let listed = out.lines().take_while(|line| line.starts_with('/'));
+    let other: Vec<&str> = listed.filter(|path| !allowed.contains(path)).collect();
+    assert!(other.is_empty(), "{other:?}");
+    assert!(out.ends_with("read-only\n"), "{out}");
+    // One inode for each library: it is in memory once.
+    for path in taken.iter().filter_map(|line| line.split_whitespace().nth(1)) {
+        let found = fs::metadata(path).unwrap();
+        let mapped = out.lines().any(|line| line.split_whitespace().nth(4) == Some(&found.ino().to_string()));
+        assert!(mapped, "{path}, inode {}:\n{out}", found.ino());
+    }
+}
+
+#[test]
+fn an_interpreter_with_its_library_runs() {
+    let python = fs::read_link("/usr/bin/python3").ok();
+    let library = python.as_ref().map(|python| Path::new("/usr/lib").join(python.file_name().unwrap()));
+    let there = library.as_ref().is_some_and(|library| library.is_dir());
+    if brisk_only(ONLY) || skip_unless(Need::from(there), "python3") {
+        return;
+    }
+    let script = "import json, ctypes, zlib, os; print(json.dumps(sorted(os.listdir('/'))))";
+    let library = library.unwrap();
+    let (report, out) =
+        composed(&["--program", "/usr/bin/python3", "--with", library.to_str().unwrap()], &["python3", "-c", script]);
+    let root: Vec<String> = serde_json::from_str(&out).unwrap();
+    assert!(!root.contains(&"etc".to_owned()) && !root.contains(&"home".to_owned()), "{root:?}");
+    assert!(line(&report, library.to_str().unwrap()).contains("asked for"), "{report}");
+    // A module's library, which the interpreter itself does not need.
+    assert!(report.lines().any(|line| line.contains("libffi.so")), "{report}");
+}
+
+#[test]
+fn libraries_are_found_where_a_loader_finds_them() {
+    if brisk_only(ONLY) || no_compiler() {
+        return;
+    }
+    let container = empty();
+    let dir = &container.bundle.dir;
+    fs::create_dir(dir.join("lib")).unwrap();
+    fs::create_dir(dir.join("bin")).unwrap();
+    let library = |name: &str, text: &str, flags: &[&str]| {
+        compile(&dir.join("lib"), name, text, &[&["-shared", "-fPIC"], flags].concat())
+    };
+    library("libdeep.so", "int deep(void) { return 40; }", &[]);
+    // By its own RUNPATH; the program has an RPATH, which reaches what its libraries ask for only where they have none.
+    library(
+        "libouter.so",
+        "int deep(void); int outer(void) { return deep() + 1; }",
+        &["-L.", "-ldeep", "-Wl,-rpath,$ORIGIN"],
+    );
+    library("libplain.so", "int deep(void); int plain(void) { return deep() + 2; }", &["-L.", "-ldeep"]);
+    let text = "#include <stdio.h>\nint outer(void); int plain(void); int main(void) { printf(\"%d %d\\n\", outer(), plain()); }";
+    let flags =
+        ["-L../lib", "-louter", "-lplain", "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../lib", "-Wl,-rpath-link,../lib"];
+    compile(&dir.join("bin"), "program", text, &flags);
+    symlink("bin/program", dir.join("by-link")).unwrap();
+    let report = spec(&container, &["--program", "./by-link"], &[]).ok().stdout();
+    assert!(line(&report, dir.join("by-link").to_str().unwrap()).starts_with("link"), "{report}");
+    assert_eq!(container.run().ok().stdout(), "41 42\n");
+
+    // What no loader would find is an error that names who asks.
+    let alone = empty();
+    fs::copy(dir.join("bin/program"), alone.bundle.dir.join("program")).unwrap();
+    let said = spec(&alone, &["--program", "./program"], &[]).fails();
+    assert!(said.contains("program needs libouter.so") && said.contains("hint: "), "{said}");
+    // Nothing is left that would keep the next try out.
+    assert!(!alone.bundle.dir.join("config.json").exists() && !alone.bundle.rootfs().exists());
+    // In a directory that was asked for it is told.
+    fs::create_dir(alone.bundle.dir.join("modules")).unwrap();
+    fs::rename(alone.bundle.dir.join("program"), alone.bundle.dir.join("modules/program")).unwrap();
+    fs::write(alone.bundle.dir.join("modules/broken"), b"\x7fELF\x02\x01\x01").unwrap();
+    let report = spec(&alone, &["--program", "sh", "--with", "modules"], &[]).ok().stdout();
+    assert!(line(&report, "libouter.so").starts_with("absent"), "{report}");
+    assert!(report.lines().any(|line| line.starts_with("absent") && line.contains("modules/broken")), "{report}");
+}
+
+#[test]
+fn what_is_for_another_machine_or_c_library_is_refused() {
+    if brisk_only(ONLY) || no_compiler() {
+        return;
+    }
+    let container = empty();
+    let dir = &container.bundle.dir;
+    let refused = |flags: &[&str]| spec(&container, flags, &[]).fails();
+    let program = compile(dir, "program", "int main(void) { return 0; }", &[]);
+    let mut bytes = fs::read(&program).unwrap();
+    // e_machine: that of the architecture this is not.
+    bytes[18] = if cfg!(target_arch = "x86_64") { 183 } else { 62 };
+    fs::write(dir.join("foreign"), &bytes).unwrap();
+    let said = refused(&["--program", "./foreign"]);
+    let (theirs, ours) = if cfg!(target_arch = "x86_64") { ("aarch64", "x86_64") } else { ("x86_64", "aarch64") };
+    assert!(said.contains(&format!("it is for {theirs}")) && said.contains(ours), "{said}");
+    let said = refused(&["--program", "sh", "--with", "foreign"]);
+    assert!(said.contains(&format!("it is for {theirs}")), "{said}");
+    // Another loader is another C library.
+    let loader = dir.join("ld-musl-other.so.1");
+    fs::copy(interpreter(&program), &loader).unwrap();
+    compile(dir, "other", "int main(void) { return 0; }", &[&format!("-Wl,--dynamic-linker={}", loader.display())]);
+    let said = refused(&["--program", "sh", "--with", "other"]);
+    assert!(said.contains("its loader is") && said.contains("one C library"), "{said}");
+    let said = refused(&["--program", "./other"]);
+    assert!(said.contains("libc.so.6") || said.contains("it needs glibc, the program has musl"), "{said}");
+    fs::remove_file(&loader).unwrap();
+    let said = refused(&["--program", "./other"]);
+    assert!(said.contains("ld-musl-other.so.1"), "{said}");
+    for (wrong, told) in [
+        (&["--program", "no-such-program"][..], "no program no-such-program"),
+        (&["--program", "./missing"], "missing"),
+        (&["--program", "."], "is a directory"),
+        (&["--program", "./program.c"], "neither an ELF file nor a script"),
+        (&["--program", "sh", "--with", "/proc/self/status"], "its own /proc"),
+        (&["--program", "sh", "--with", "/"], "its own /"),
+        (&["--program", "sh", "--with", "/dev/null"], "its own /dev"),
+        (&["--with", "/etc"], "--with needs --program"),
+        (&["--program", "sh", "--rootfs", "x"], "leave out --rootfs"),
+    ] {
+        let said = refused(wrong);
+        assert!(said.contains(told), "{wrong:?}: {said}");
+    }
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let said = refused(&["--program", "sh", "--with", "fifo"]);
+    assert!(said.contains("neither a file nor a directory"), "{said}");
+    fs::create_dir(container.bundle.rootfs()).unwrap();
+    fs::create_dir(container.bundle.rootfs().join("etc")).unwrap();
+    let said = refused(&["--program", "sh"]);
+    assert!(said.contains("is not empty"), "{said}");
+    assert!(!dir.join("config.json").exists());
+}
+
+/// The loader that a program names.
+fn interpreter(program: &Path) -> String {
+    let bytes = fs::read(program).unwrap();
+    let at = bytes.windows(4).position(|four| four == b"/lib").unwrap();
+    bytes[at..].split(|byte| *byte == 0).next().map(|path| String::from_utf8(path.to_vec()).unwrap()).unwrap()
+}
+
+#[test]
+fn scripts_have_their_interpreter() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = empty();
+    for (index, first) in ["#!/bin/sh", "#!/usr/bin/env sh", "#!/usr/bin/env -S sh -e"].iter().enumerate() {
+        let dir = container.bundle.dir.join(index.to_string());
+        fs::create_dir(&dir).unwrap();
+        container.bundle.script(&format!("{index}/script"), &format!("{first}\necho \"$0 runs\"\n"));
+        let program = dir.join("script");
+        let bundle = dir.to_str().unwrap();
+        spec(&container, &["--bundle", bundle, "--program", program.to_str().unwrap()], &[]).ok();
+        let out = container.call(&["run", "--bundle", bundle, &container.id]).ok().stdout();
+        assert_eq!(out, format!("{} runs\n", program.display()));
+    }
+}
+
+#[test]
+fn more_is_there_by_name() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = empty();
+    container.bundle.host_dir("data");
+    container.bundle.host_dir("data/below");
+    fs::write(container.bundle.dir.join("data/below/file"), "kept\n").unwrap();
+    symlink("/etc/machine-id-or-what", container.bundle.dir.join("data/out")).unwrap();
+    symlink("/bin", container.bundle.dir.join("data/programs")).unwrap();
+    let file = container.bundle.dir.join("data/below/file");
+    let script = format!(
+        "read l <{}; echo $l; read l </etc/passwd; echo $l; echo x >{} || echo read-only",
+        file.display(),
+        file.display()
+    );
+    let flags = [
+        "--program",
+        "sh",
+        "--with",
+        "data",
+        "--with",
+        "nss",
+        "--tmpfs",
+        "/tmp",
+        "--env",
+        "A=B",
+        "--mount",
+        "data:/mnt:ro",
+    ];
+    let report = spec(&container, &flags, &["sh", "-c", &script]).ok().stdout();
+    // A link that leads out of what is bound.
+    assert!(
+        report.lines().any(|line| line.starts_with("absent") && line.contains("data/programs leads to it")),
+        "{report}"
+    );
+    line(&report, "/etc/passwd");
+    let out = container.run().ok().stdout();
+    let first = fs::read_to_string("/etc/passwd").unwrap().lines().next().unwrap().to_owned();
+    assert_eq!(out, format!("kept\n{first}\nread-only\n"));
+    let config: Value = serde_json::from_slice(&fs::read(container.bundle.dir.join("config.json")).unwrap()).unwrap();
+    let points: Vec<&str> =
+        config["mounts"].as_array().unwrap().iter().map(|m| m["destination"].as_str().unwrap()).collect();
+    let position = |point: &str| points.iter().position(|other| *other == point).unwrap();
+    // The tests are in /tmp or not: a tmpfs there must not hide what is bound in it.
+    if file.starts_with("/tmp") {
+        assert!(position("/tmp") < position(container.bundle.dir.join("data").to_str().unwrap()), "{points:?}");
+    }
+    assert!(position("/mnt") > position("/etc/passwd"), "{points:?}");
+    assert_eq!(config["root"], json!({ "path": "rootfs", "readonly": true }));
+}
+
+/// The root is a bundle's as any: it can have an overlay, and an ordinary user can have it.
+#[test]
+fn with_an_overlay_and_as_a_user() {
+    if brisk_only(ONLY) || rootless::not_here() {
+        return;
+    }
+    let script = "echo x >/new && read l </new && echo $l";
+    let container = empty();
+    spec(&container, &["--program", "sh", "--read-only=false"], &["sh", "-c", script]).ok();
+    let out = container.run_with(&["--overlay", "tmpfs"]).ok().stdout();
+    assert_eq!(out, "x\n");
+    assert!(!container.bundle.rootfs().join("new").exists());
+
+    let container = rootless::bundle(&["true"]).container();
+    fs::remove_file(container.bundle.dir.join("config.json")).unwrap();
+    fs::remove_dir_all(container.bundle.rootfs()).unwrap();
+    let mut line = rootless::as_user(
+        &container,
+        &["spec", "--rootless", "--no-terminal", "--program", "sh", "--", "sh", "-c", "echo mine"],
+    );
+    line.current_dir(&container.bundle.dir);
+    process::run(line).ok();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let ran = process::run(rootless::as_user(&container, &["run", "--bundle", dir, &container.id]));
+    assert_eq!(ran.ok().stdout(), "mine\n");
+}

@@ -1,0 +1,160 @@
+//! `restart` and `run --replace`: a container in the place of one.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::{Bundle, Container, brisk_only, host, process};
+
+const ONLY: &str = "no other runtime starts a container again";
+
+/// A container that has run and stopped.
+#[track_caller]
+fn stopped(bundle: Bundle) -> Container {
+    let container = bundle.container();
+    container.create().ok();
+    container.start_and_wait();
+    host::wait_until(|| container.status() == "stopped");
+    container
+}
+
+#[test]
+fn a_stopped_container_runs_again() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let bundle = Bundle::sh("echo run >>/log/runs")
+        .resources("pids", json!({ "limit": 7 }))
+        .sh_hook("poststop", "echo poststop >>$OUT");
+    let log = bundle.host_dir("log");
+    let source = log.to_str().unwrap().to_owned();
+    let container = stopped(bundle.mount("bind", &source, "/log", &["bind"]));
+    let runs = || fs::read_to_string(log.join("runs")).unwrap_or_default().lines().count();
+    assert_eq!(runs(), 1);
+    let mut pids = Vec::new();
+    for round in 2..5 {
+        let pid_file = container.bundle.dir.join("pid");
+        container.call(&["restart", "--pid-file", pid_file.to_str().unwrap(), &container.id]).ok();
+        host::wait_until(|| runs() == round && container.status() == "stopped");
+        pids.push(fs::read_to_string(&pid_file).unwrap().parse::<i32>().unwrap());
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 3);
+    // What the last life left is gone as after `delete`.
+    assert_eq!(container.bundle.hook_output().matches("poststop").count(), 3, "{}", container.bundle.hook_output());
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+/// The bundle may have changed meanwhile: it is the same container that runs again, with its limits and its overlay.
+#[test]
+fn it_is_what_it_was() {
+    if brisk_only(ONLY) || crate::common::lacks(&["pids"]) {
+        return;
+    }
+    let container = Bundle::probe(&["pause"]).resources("pids", json!({ "limit": 70 })).container();
+    container.create_with(&["--overlay", "tmpfs"]).ok();
+    container.start().ok();
+    container.call(&["update", "--pids-limit", "90", &container.id]).ok();
+    let said = container.call(&["restart", &container.id]).fails();
+    assert!(said.contains("not stopped (it is running)") && said.contains("--replace"), "{said}");
+    container.stop();
+    let config = container.bundle.dir.join("config.json");
+    let mut changed: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    changed["process"]["args"] = json!(["/missing"]);
+    fs::write(&config, changed.to_string()).unwrap();
+    container.call(&["restart", &container.id]).ok();
+    assert_eq!(container.status(), "running");
+    assert_eq!(container.cgroup_file("pids", "pids.max"), "90");
+    container.exec(&["/bin/sh", "-c", "echo x >/new"]).ok();
+    assert!(!container.bundle.rootfs().join("new").exists(), "the overlay of --overlay is there again");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn what_would_be_lost_is_told() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let refused = |container: &Container, flags: &[&str], told: &str| {
+        let before = container.state();
+        let said = container.call(&[&["restart"], flags, &[&container.id]].concat()).fails();
+        assert!(said.contains(told) && said.contains("hint: "), "{said}");
+        assert_eq!(container.state(), before, "nothing has happened");
+    };
+    let container = Bundle::idle().container();
+    container.create().ok();
+    refused(&container, &[], "it is created");
+    container.start().ok();
+    let list = container.bundle.file("mounts.json", r#"[{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]"#);
+    container.call(&["mounts", "add", &container.id, list.to_str().unwrap()]).ok();
+    container.stop();
+    refused(&container, &[], "mounts were added");
+    container.delete().ok();
+
+    let container = stopped(Bundle::sh("true").set("/process/terminal", json!(false)));
+    let hidden = container.bundle.dir.with_extension("moved");
+    fs::rename(&container.bundle.dir, &hidden).unwrap();
+    // The state root is below it, so the runtime is told where that is now.
+    let mut command = std::process::Command::new(host::resolve_program(&crate::common::runtime()));
+    command.arg("--root").arg(hidden.join("state")).args(["restart", &container.id]);
+    let said = process::run(command).fails();
+    fs::rename(&hidden, &container.bundle.dir).unwrap();
+    assert!(said.contains("the bundle is gone"), "{said}");
+    container.delete().ok();
+
+    let container = Bundle::sh("true").container();
+    container.create_with(&["--preserve-fds", "1"]).ok();
+    container.start_and_wait();
+    host::wait_until(|| container.status() == "stopped");
+    refused(&container, &[], "file descriptors");
+    container.delete().ok();
+}
+
+#[test]
+fn a_container_without_a_bundle_runs_again() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let line = ["create", "--rootfs", "rootfs", &container.id, "--", "/probe", "pause"];
+    container.call(&line).ok();
+    container.start().ok();
+    container.stop();
+    container.call(&["restart", &container.id]).ok();
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_run_takes_the_place_of_another() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    // Nothing is there, something stopped, something running, something made.
+    container.run_with(&["--replace", "--detach"]).ok();
+    let first = container.pid();
+    let said = container.run_with(&["--detach"]).fails();
+    assert!(said.contains("exists"), "{said}");
+    container.run_with(&["--replace", "--detach"]).ok();
+    assert!(container.pid() != first && fs::read_link(format!("/proc/{first}/exe")).is_err(), "killed");
+    container.stop();
+    container.run_with(&["--replace", "--detach"]).ok();
+    container.delete_force().ok();
+    container.create().ok();
+    container.run_with(&["--replace", "--detach"]).ok();
+    let running = container.pid();
+    // What cannot be made replaces nothing.
+    let config = container.bundle.dir.join("config.json");
+    let whole = fs::read_to_string(&config).unwrap();
+    for broken in [whole.replace("\"/probe\"", "7"), whole.replace("\"pid\"", "\"pidd\"")] {
+        fs::write(&config, broken).unwrap();
+        container.run_with(&["--replace", "--detach"]).fails();
+        assert_eq!((container.status(), container.pid()), ("running".into(), running));
+    }
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}

@@ -1,0 +1,154 @@
+//! What an ELF file asks of its loader (elf(5), ld.so(8)).
+//!
+//! Not trusted: the file. Every read has a bound, and what it names is only a name.
+
+use std::fs::File;
+use std::io::{Error, ErrorKind, Result};
+use std::os::unix::fs::FileExt;
+
+use elf::abi::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRTAB, EI_NIDENT, ELFMAGIC, PT_DYNAMIC, PT_INTERP, PT_LOAD};
+use elf::dynamic::DynamicTable;
+use elf::endian::AnyEndian;
+use elf::file::{Class, ELF32_EHDR_TAILSIZE, ELF64_EHDR_TAILSIZE, FileHeader, parse_ident};
+use elf::parse::{ParseAt, ParseError};
+use elf::segment::{ProgramHeader, SegmentTable};
+
+/// As long as a path may be.
+const NAME_MAX: usize = 4096;
+/// The linker writes some fifty entries of 16 bytes.
+const DYNAMIC_MAX: u64 = 1 << 20;
+
+/// Which processors a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    class: Class,
+    number: u16,
+}
+
+impl Machine {
+    /// Whether this kernel runs it without an emulator.
+    pub fn runs_here(self) -> bool {
+        use elf::abi::{EM_386, EM_AARCH64, EM_ARM, EM_X86_64};
+        match std::env::consts::ARCH {
+            "x86_64" => matches!(self.number, EM_X86_64 | EM_386),
+            "aarch64" => matches!(self.number, EM_AARCH64 | EM_ARM),
+            _ => true,
+        }
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> String {
+        use elf::abi::{EM_386, EM_AARCH64, EM_ARM, EM_RISCV, EM_X86_64};
+        let bits = if self.class == Class::ELF32 { 32 } else { 64 };
+        match self.number {
+            EM_X86_64 => format!("x86_64 ({bits} bits)"),
+            EM_386 => "i386".to_owned(),
+            EM_AARCH64 => "aarch64".to_owned(),
+            EM_ARM => "arm".to_owned(),
+            EM_RISCV => format!("riscv{bits}"),
+            other => format!("processor {other} of elf.h ({bits} bits)"),
+        }
+    }
+}
+
+/// A program or library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// For which processors.
+    pub machine: Machine,
+    /// The loader that the kernel starts in its place (PT_INTERP).
+    pub interpreter: Option<String>,
+    /// Libraries, by name (DT_NEEDED).
+    pub needed: Vec<String>,
+    /// Where its libraries and theirs are looked for (DT_RPATH), between colons.
+    pub rpath: Option<String>,
+    /// Where its own are (DT_RUNPATH); then DT_RPATH does not count.
+    pub runpath: Option<String>,
+}
+
+/// Reads it; `None` for another kind of file.
+pub fn read(file: &File) -> Result<Option<Object>> {
+    let head = at(file, 0, EI_NIDENT + ELF64_EHDR_TAILSIZE)?;
+    if !head.starts_with(&ELFMAGIC) {
+        return Ok(None);
+    }
+    let short = || Error::new(ErrorKind::InvalidData, "it ends within its header");
+    let (ident, tail) = head.split_at_checked(EI_NIDENT).ok_or_else(short)?;
+    let ident = parse_ident::<AnyEndian>(ident).map_err(broken)?;
+    let size = if ident.1 == Class::ELF32 { ELF32_EHDR_TAILSIZE } else { ELF64_EHDR_TAILSIZE };
+    let tail = tail.get(..size).ok_or_else(short)?;
+    let header = FileHeader::parse_tail(ident, tail).map_err(broken)?;
+    // What a compiler leaves for the linker is nothing that a loader takes.
+    if header.e_phnum == 0 {
+        return Ok(None);
+    }
+    let one = ProgramHeader::validate_entsize(header.class, header.e_phentsize.into()).map_err(broken)?;
+    let table = at(file, header.e_phoff, one * usize::from(header.e_phnum))?;
+    let segments: Vec<ProgramHeader> = SegmentTable::new(header.endianness, header.class, &table).iter().collect();
+    let mut object = Object {
+        machine: Machine { class: header.class, number: header.e_machine },
+        interpreter: None,
+        needed: Vec::new(),
+        rpath: None,
+        runpath: None,
+    };
+    let find = |kind| segments.iter().find(|segment| segment.p_type == kind);
+    object.interpreter = find(PT_INTERP).map(|segment| name(file, segment.p_offset)).transpose()?;
+    if let Some(dynamic) = find(PT_DYNAMIC).filter(|dynamic| dynamic.p_filesz <= DYNAMIC_MAX) {
+        let table = at(file, dynamic.p_offset, usize::try_from(dynamic.p_filesz).unwrap_or(0))?;
+        let entries = DynamicTable::new(header.endianness, header.class, &table);
+        let strings = entries.iter().find(|entry| entry.d_tag == DT_STRTAB).map(|entry| entry.d_ptr());
+        let string = |offset: u64| {
+            let address = strings.and_then(|strings| strings.checked_add(offset));
+            let offset = address.and_then(|address| offset_of(&segments, address));
+            name(file, offset.ok_or_else(|| Error::new(ErrorKind::InvalidData, "a name is outside of it"))?)
+        };
+        // DT_NULL ends the table.
+        for entry in entries.iter().take_while(|entry| entry.d_tag != 0) {
+            match entry.d_tag {
+                DT_NEEDED => object.needed.push(string(entry.d_val())?),
+                DT_RPATH => object.rpath = Some(string(entry.d_val())?),
+                DT_RUNPATH => object.runpath = Some(string(entry.d_val())?),
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(object))
+}
+
+/// Where in the file what is loaded at an address is.
+fn offset_of(segments: &[ProgramHeader], address: u64) -> Option<u64> {
+    segments.iter().filter(|segment| segment.p_type == PT_LOAD).find_map(|segment| {
+        let into = address.checked_sub(segment.p_vaddr).filter(|into| *into < segment.p_filesz)?;
+        segment.p_offset.checked_add(into)
+    })
+}
+
+/// A text that ends with a NUL.
+fn name(file: &File, offset: u64) -> Result<String> {
+    let wrong = || Error::new(ErrorKind::InvalidData, "a name in it has no end, or is not UTF-8");
+    let bytes = at(file, offset, NAME_MAX)?;
+    let end = bytes.iter().position(|byte| *byte == 0).ok_or_else(wrong)?;
+    bytes.get(..end).and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned).ok_or_else(wrong)
+}
+
+/// What is at that place, less at the end of the file.
+fn at(file: &File, offset: u64, size: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; size];
+    let mut have = 0;
+    while have < size {
+        let rest = bytes.get_mut(have..).unwrap_or_default();
+        match file.read_at(rest, offset.saturating_add(have as u64)) {
+            Ok(0) => break,
+            Ok(more) => have += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(have);
+    Ok(bytes)
+}
+
+fn broken(error: ParseError) -> Error {
+    Error::new(ErrorKind::InvalidData, error.to_string())
+}

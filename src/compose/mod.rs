@@ -1,0 +1,444 @@
+//! A root that is put together from files of the host: a program, its loader and libraries, and what else is asked for.
+//! Each is bound where it is on the host, so that it is in memory once for all who use it; nothing else of the host is
+//! there. `spec --program` writes such a root down.
+//!
+//! [`elf`] says what a file asks for, [`loader`] where that may be, [`tree`] what the root becomes.
+//!
+//! Not trusted: the files that are read, which only name others; what is taken is what the caller may read.
+
+pub mod elf;
+pub mod loader;
+pub mod tree;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use self::elf::{Machine, Object};
+use self::loader::{Libc, Search};
+use self::tree::{FileKind, RootTree, follow};
+use crate::error::{Context, Error, Result, Stage};
+use crate::spec::mounts::Mount;
+
+/// Where a program without a slash is looked for: the PATH of the config.json that `spec` writes.
+const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// `--with nss`: what getaddrinfo(3) and getpwnam(3) read.
+const NSS: [&str; 7] = [
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/protocols",
+];
+/// Longer than the kernel reads of a script's first line (execve(2)).
+const LINE_MAX: usize = 256;
+
+/// Why something is in the root, or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Bound.
+    Bind,
+    /// A link.
+    Link,
+    /// Not there, though something may ask for it.
+    Absent,
+}
+
+impl Taken {
+    /// Its word in a report.
+    pub fn word(self) -> &'static str {
+        match self {
+            Taken::Bind => "bind",
+            Taken::Link => "link",
+            Taken::Absent => "absent",
+        }
+    }
+}
+
+/// A line of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportRow {
+    /// What became of it.
+    pub taken: Taken,
+    /// The path, or the name of a library.
+    pub what: String,
+    /// Why, or where to.
+    pub why: String,
+}
+
+/// A root and its program.
+#[derive(Debug)]
+pub struct Composition {
+    program: String,
+    tree: RootTree,
+    absent: Vec<ReportRow>,
+}
+
+impl Composition {
+    /// The path of the program.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The binds.
+    pub fn mounts(&self) -> Result<Vec<Mount>> {
+        let bind = |path: &Path, kind| {
+            let path = path.to_str().ok_or_else(|| {
+                Error::new(Stage::Bundle, format!("{}: a name in config.json is UTF-8", path.display()))
+            })?;
+            let options: &[&str] = match kind {
+                FileKind::File => &["bind", "private", "ro", "nosuid", "nodev"],
+                FileKind::Dir => &["rbind", "rprivate", "rro", "rnosuid", "rnodev"],
+            };
+            Ok(Mount {
+                destination: path.to_owned(),
+                kind: Some("bind".to_owned()),
+                source: Some(path.to_owned()),
+                options: options.iter().map(|option| (*option).to_owned()).collect(),
+                ..Mount::default()
+            })
+        };
+        self.tree.binds().map(|(path, bound)| bind(path, bound.kind)).collect()
+    }
+
+    /// What is in the root and why, and what is not.
+    pub fn report(&self) -> Vec<ReportRow> {
+        let text = |path: &Path| path.display().to_string();
+        let binds = self.tree.binds();
+        let binds =
+            binds.map(|(path, bound)| ReportRow { taken: Taken::Bind, what: text(path), why: bound.why.clone() });
+        let links = self.tree.links();
+        let links = links.map(|(path, to)| ReportRow {
+            taken: Taken::Link,
+            what: text(path),
+            why: format!("to {}", to.display()),
+        });
+        binds.chain(links).chain(self.absent.iter().cloned()).collect()
+    }
+
+    /// Makes the root's directory, for `root.path`.
+    pub fn lay_out(&self, root: &Path) -> Result<()> {
+        self.tree.lay_out(root)
+    }
+}
+
+/// Finds a program and all that it needs; `with` are further paths, or `nss` or `gconv`.
+pub fn compose(program: &Path, with: &[String]) -> Result<Composition> {
+    let program = find_program(program)?;
+    let mut work = Work::default();
+    work.program(&program, "the program")?;
+    for wanted in with {
+        work.with(wanted)?;
+    }
+    let text = program.to_str();
+    let program = text.ok_or_else(|| Error::new(Stage::Args, format!("--program {}: not UTF-8", program.display())))?;
+    Ok(Composition { program: program.to_owned(), tree: work.tree, absent: work.absent })
+}
+
+/// The path that the container will know it by: a link stays one, since some programs go by their name.
+fn find_program(program: &Path) -> Result<PathBuf> {
+    if program.components().count() == 1 && !program.is_absolute() && !program.starts_with(".") {
+        let found = PATH.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file());
+        return found.ok_or_else(|| {
+            Error::new(Stage::Bundle, format!("no program {} in {}", program.display(), PATH.join(":")))
+                .with_hint("name a file with its directory, as in ./a.out")
+        });
+    }
+    absolute(program)
+}
+
+/// With a directory that has neither links nor `..`.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let what = || format!("find {}", path.display());
+    let path = std::path::absolute(path).at(Stage::Args, what)?;
+    match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) => Ok(follow(dir)?.0.join(name)),
+        _ => Ok(follow(&path)?.0),
+    }
+}
+
+/// Whether what cannot be found is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lenience {
+    /// The program cannot do without.
+    Fails,
+    /// A file in a directory that was asked for needs it: the report has it.
+    IsTold,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    tree: RootTree,
+    /// The one that the program has, and every other must.
+    loader: Option<Loader>,
+    /// What was looked at, without links.
+    seen: BTreeSet<PathBuf>,
+    absent: Vec<ReportRow>,
+}
+
+#[derive(Debug)]
+struct Loader {
+    path: PathBuf,
+    machine: Machine,
+    search: Search,
+}
+
+/// An object whose libraries are looked for.
+struct Asker<'a> {
+    path: &'a Path,
+    object: &'a Object,
+    /// The DT_RPATH of those that asked for it.
+    inherited: Vec<PathBuf>,
+}
+
+impl Work {
+    fn program(&mut self, path: &Path, why: &str) -> Result<()> {
+        let (real, kind) = self.tree.take(path, why)?;
+        let what = || format!("read {}", path.display());
+        if kind == FileKind::Dir {
+            return Err(Error::new(Stage::Bundle, format!("{} is a directory, not a program", path.display())));
+        }
+        let file = File::open(&real).at(Stage::Bundle, what)?;
+        if let Some(object) = elf::read(&file).at(Stage::Bundle, what)? {
+            return self.object(&real, &object, Vec::new(), Lenience::Fails);
+        }
+        let mut line = [0; LINE_MAX];
+        let size = file.read_at(&mut line, 0).at(Stage::Bundle, what)?;
+        match interpreter(line.get(..size).unwrap_or_default()) {
+            Some(words) if self.seen.insert(real.clone()) => {
+                let why = format!("interpreter of {}", path.display());
+                for word in words.iter().map(Path::new) {
+                    // The kernel takes it as it is written, with the links on its way.
+                    let path = if word.is_absolute() { word.to_owned() } else { find_program(word)? };
+                    self.program(&path, &why)?;
+                }
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None => Err(Error::new(Stage::Bundle, format!("{} is neither an ELF file nor a script", path.display()))
+                .with_hint("a script begins with #! and its interpreter; --with takes other files")),
+        }
+    }
+
+    fn with(&mut self, wanted: &str) -> Result<()> {
+        match wanted {
+            "nss" => return self.nss(),
+            "gconv" => return self.gconv(),
+            _ => {}
+        }
+        let path = absolute(Path::new(wanted))?;
+        let (real, kind) = self.tree.take(&path, "asked for")?;
+        match kind {
+            FileKind::File => match open_object(&real)? {
+                Some(object) => self.object(&real, &object, Vec::new(), Lenience::Fails),
+                None => Ok(()),
+            },
+            FileKind::Dir => self.libraries_of_dir(&real),
+        }
+    }
+
+    /// What converters and modules in a directory need.
+    fn libraries_of_dir(&mut self, dir: &Path) -> Result<()> {
+        let mut dirs = vec![dir.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            let what = || format!("read {}", dir.display());
+            for entry in fs::read_dir(&dir).at(Stage::Bundle, what)? {
+                let entry = entry.at(Stage::Bundle, what)?;
+                let (kind, path) = (entry.file_type().at(Stage::Bundle, what)?, entry.path());
+                if kind.is_dir() {
+                    dirs.push(path);
+                } else if kind.is_symlink() {
+                    self.tell_of_link(&path);
+                } else if kind.is_file() {
+                    match open_object(&path) {
+                        Ok(Some(object)) => self.object(&path, &object, Vec::new(), Lenience::IsTold)?,
+                        Ok(None) => {}
+                        Err(error) => self.absent("libraries", &error.to_string()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A link in a directory that is bound leads out of it, to what may not be there.
+    fn tell_of_link(&mut self, path: &Path) {
+        if let Ok((real, _)) = follow(path)
+            && !self.tree.shows(&real)
+        {
+            self.absent(&real.display().to_string(), &format!("{} leads to it", path.display()));
+        }
+    }
+
+    fn absent(&mut self, what: &str, why: &str) {
+        self.absent.push(ReportRow { taken: Taken::Absent, what: what.to_owned(), why: why.to_owned() });
+    }
+
+    fn object(&mut self, path: &Path, object: &Object, inherited: Vec<PathBuf>, missing: Lenience) -> Result<()> {
+        if !self.seen.insert(path.to_owned()) {
+            return Ok(());
+        }
+        match self.fits(path, object) {
+            Err(error) if missing == Lenience::IsTold => {
+                self.absent(&path.display().to_string(), &error.to_string());
+                return Ok(());
+            }
+            fits => fits?,
+        }
+        if let Some(interpreter) = &object.interpreter {
+            self.interpreter(path, interpreter, object.machine)?;
+        }
+        let asker = Asker { path, object, inherited };
+        for name in &object.needed {
+            self.library(name, &asker, missing)?;
+        }
+        Ok(())
+    }
+
+    /// The loader of the root is one, and everything is for its processor and its C library.
+    fn fits(&self, path: &Path, object: &Object) -> Result<()> {
+        let refuse = |what: String| Err(Error::new(Stage::Bundle, format!("{}: {what}", path.display())));
+        if !object.machine.runs_here() {
+            return refuse(format!("it is for {}, this machine is {}", object.machine.name(), std::env::consts::ARCH));
+        }
+        let Some(loader) = &self.loader else { return Ok(()) };
+        if object.machine != loader.machine {
+            return refuse(format!("it is for {}, the program for {}", object.machine.name(), loader.machine.name()));
+        }
+        let libc = Libc::of_loader(&loader.path);
+        let other = object
+            .needed
+            .iter()
+            .find_map(|name| Libc::of_library(name))
+            .filter(|own| libc.is_some_and(|libc| libc != *own));
+        match (other, libc) {
+            (Some(own), Some(libc)) => refuse(format!("it needs {}, the program has {}", own.name(), libc.name())),
+            _ => Ok(()),
+        }
+    }
+
+    fn interpreter(&mut self, path: &Path, interpreter: &str, machine: Machine) -> Result<()> {
+        let (real, _) = self.tree.take(Path::new(interpreter), &format!("loader of {}", path.display()))?;
+        match &self.loader {
+            Some(loader) if loader.path == real => Ok(()),
+            Some(loader) => {
+                let what = format!(
+                    "{}: its loader is {}, the program's {}",
+                    path.display(),
+                    real.display(),
+                    loader.path.display()
+                );
+                Err(Error::new(Stage::Bundle, what).with_hint("one root has one C library"))
+            }
+            None => {
+                self.loader = Some(Loader { search: Search::of(&real)?, path: real, machine });
+                Ok(())
+            }
+        }
+    }
+
+    fn library(&mut self, name: &str, asker: &Asker<'_>, missing: Lenience) -> Result<()> {
+        let Some(Loader { search, machine, .. }) = &self.loader else {
+            return Err(Error::new(
+                Stage::Bundle,
+                format!("{} needs {name}, and the program has no loader", asker.path.display()),
+            )
+            .with_hint("a static program loads no libraries"));
+        };
+        let origin = asker.path.parent().unwrap_or(Path::new("/"));
+        let first = search.first().map(|dir| dir.join(name));
+        for candidate in search.candidates(name, asker.object, origin, &asker.inherited) {
+            // As a loader does: one for another processor is not it.
+            let Ok((real, _)) = follow(&candidate.path) else { continue };
+            let Some(object) = open_object(&real)?.filter(|object| object.machine == *machine) else { continue };
+            self.tree.take(&candidate.path, &format!("library of {}", asker.path.display()))?;
+            if let Some(first) = first.filter(|_| candidate.by_cache) {
+                self.tree.link(first, candidate.path);
+            }
+            let inherited = loader::rpath(asker.object, origin, &asker.inherited);
+            return self.object(&real, &object, inherited, missing);
+        }
+        match missing {
+            Lenience::IsTold => {
+                self.absent(name, &format!("{} needs it", asker.path.display()));
+                Ok(())
+            }
+            Lenience::Fails => {
+                let what = format!("{} needs {name}, which is nowhere that its loader looks", asker.path.display());
+                Err(Error::new(Stage::Bundle, what)
+                    .with_hint("LD_LIBRARY_PATH does not count: install it, or link with a RUNPATH"))
+            }
+        }
+    }
+
+    /// The name service switch: the modules that nsswitch.conf names, and what they read.
+    fn nss(&mut self) -> Result<()> {
+        const CONF: &str = "/etc/nsswitch.conf";
+        let mut conf = String::new();
+        if let Ok(mut file) = File::open(CONF) {
+            file.read_to_string(&mut conf).at(Stage::Bundle, || format!("read {CONF}"))?;
+        }
+        for file in NSS.iter().map(Path::new).filter(|file| file.exists()) {
+            self.tree.take(file, "the name service switch")?;
+        }
+        let Some(loader) = self.loader.as_ref().filter(|loader| Libc::of_loader(&loader.path) == Some(Libc::Glibc))
+        else {
+            return Ok(());
+        };
+        let (path, machine) = (loader.path.clone(), loader.machine);
+        let object = Object { machine, interpreter: None, needed: Vec::new(), rpath: None, runpath: None };
+        let asker = Asker { path: &path, object: &object, inherited: Vec::new() };
+        let mut modules: BTreeSet<&str> = ["files", "dns"].into();
+        modules.extend(
+            conf.lines()
+                .filter_map(|line| line.split('#').next()?.split_once(':'))
+                .flat_map(|(_, services)| services.split_whitespace().filter(|word| !word.starts_with('['))),
+        );
+        // `files` and `dns` are in the C library itself from 2.34 on; of others a host names more than it has.
+        modules.iter().try_for_each(|module| self.library(&format!("libnss_{module}.so.2"), &asker, Lenience::IsTold))
+    }
+
+    /// The converters of iconv(3).
+    fn gconv(&mut self) -> Result<()> {
+        let dir = self.loader.as_ref().and_then(|loader| Some(loader.path.parent()?.join("gconv")));
+        match dir.filter(|dir| dir.is_dir()) {
+            Some(dir) => {
+                let (real, _) = self.tree.take(&dir, "the converters of iconv")?;
+                self.libraries_of_dir(&real)
+            }
+            None => Err(Error::new(Stage::Bundle, "--with gconv: beside the program's loader is no directory gconv")),
+        }
+    }
+}
+
+/// What an ELF file asks for, if it is one.
+fn open_object(path: &Path) -> Result<Option<Object>> {
+    let what = || format!("read {}", path.display());
+    // A fifo that has taken the place of the file is not waited for.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .at(Stage::Bundle, what)?;
+    if !file.metadata().at(Stage::Bundle, what)?.is_file() {
+        return Ok(None);
+    }
+    elf::read(&file).at(Stage::Bundle, what)
+}
+
+/// The interpreter of a script, and with env(1) the program that it will look for.
+fn interpreter(line: &[u8]) -> Option<Vec<String>> {
+    let line = line.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_whitespace().map(str::to_owned);
+    let interpreter = words.next()?;
+    let looked_for = if Path::new(&interpreter).file_name()? == "env" {
+        words.find(|word| !word.starts_with('-') && !word.contains('='))
+    } else {
+        None
+    };
+    Some([interpreter].into_iter().chain(looked_for).collect())
+}
