@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, Endian, SyscallId, compile};
+use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, Endian, SyscallId, compile, docker};
 use brisk::spec::seccomp::Seccomp;
 use brisk::sys::seccomp::Instruction;
 use serde_json::{Value, json};
@@ -243,3 +243,95 @@ fn contradicting_rules_are_ordered_as_by_libseccomp() {
     // in libseccomp goes by the order of the profile; brisk's order is that of the whole values.
     assert!(tally.ordered_differently * 1000 < tally.calls, "{tally:?}");
 }
+
+/// Docker's profile, with socketcall(2) and ipc(2), whose sub-calls libseccomp adds for the names of rules.
+#[test]
+fn dockers_profile_is_what_libseccomp_makes_of_it() {
+    // Of s390x libseccomp 2.5 writes some answers in the wrong byte order.
+    let natives = [Arch::X86_64, Arch::Aarch64];
+    let profiles: Vec<(Seccomp, Vec<Arch>)> = natives
+        .iter()
+        .map(|native| {
+            let profile = docker::profile(*native);
+            let others = profile.architectures.iter().map(|name| Arch::from_name(name).unwrap());
+            let others: Vec<Arch> = others.filter(|arch| arch != native).collect();
+            (profile, [&[*native], &others[..]].concat())
+        })
+        .collect();
+    let request: Vec<Value> = profiles.iter().map(|(seccomp, archs)| profile(seccomp, archs)).collect();
+    let Some(answers) = ask(&json!({ "profiles": request })) else { return };
+    let names: Vec<&str> = profiles.iter().flat_map(|(_, archs)| archs).map(|arch| short(*arch)).collect();
+    // An older libseccomp than brisk knows fewer.
+    let known = ask(&json!({ "numbers": names })).unwrap();
+    let mut compared = 0;
+    for ((seccomp, archs), theirs) in profiles.iter().zip(answers.as_array().unwrap()) {
+        let native = archs[0];
+        let ours = compile(seccomp, &CompileOptions { native, ..CompileOptions::default() }).unwrap().filter;
+        let theirs = decode(theirs.get("bpf").unwrap_or_else(|| panic!("{native:?}: {theirs}")), native.endian());
+        let newest = interpreter::newest(seccomp);
+        for arch in archs {
+            let known = SyscallId::all().filter(|id| known[short(*arch)].get(id.name()).is_some());
+            let numbers = known.filter_map(|id| arch.number(id));
+            for (nr, arg) in numbers.flat_map(|nr| DOCKERS_ARGS.map(|arg| (nr, arg))) {
+                let data = Data { nr, arch: arch.token(), args: [arg, arg, 0, arg, 0, arg], ..Data::default() };
+                let (a, b) = (bpf::run(&ours, &data, native.endian()), bpf::run(&theirs, &data, native.endian()));
+                if !hidden(seccomp, &newest, native, (&data, a)) {
+                    assert_eq!(a, b, "{arch:?} call {nr} with {arg:#x}");
+                }
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 50_000, "{compared}");
+}
+
+/// All sub-calls, families around those that are refused, personalities, flags of clone(2).
+const DOCKERS_ARGS: [u64; 47] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
+    23,
+    24,
+    37,
+    38,
+    39,
+    40,
+    41,
+    0x1_0000,
+    0x1_0001,
+    0x2_0000,
+    0x2_0008,
+    0x0200_0000,
+    0x0400_0000,
+    0x0800_0000,
+    0x1000_0000,
+    0x2000_0000,
+    0x4000_0000,
+    0x7e02_0000,
+    0x8000_0000,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x1_0000_0026,
+    0x8000_0000_0000_0000,
+    u64::MAX,
+];
