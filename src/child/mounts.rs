@@ -217,43 +217,50 @@ impl Child<'_> {
     }
 
     /// A link of the image may not put a mount in the place of the whole root, which nobody but config.json may, not
-    /// into proc, which is never on the root's own file system, and not over /dev.
+    /// into proc, which is never on the root's own file system, and not where devices are made.
     fn check_place(&mut self, place: BorrowedFd<'_>, stat: &libc::stat, op: &MountOp) -> Done {
         if !op.dest.is_empty() && self.is_root(place, stat)? {
             return Err(Trouble::from(Errno::EPERM).with(b"the destination leads to the root itself"));
         }
-        if self.root_file.is_none_or(|(dev, _)| dev != stat.st_dev) {
+        if !self.is_on_roots_device(stat) {
             let magic = fs::fs_magic(place)?;
             check_proc(magic, op)?;
-            // Of a sysfs nothing is a /dev: the hierarchies of cgroups are mounted there at every start.
+            // Nothing is made in a sysfs; the hierarchies of cgroups are mounted there at every start.
             if magic == libc::SYSFS_MAGIC {
                 return Ok(());
             }
-        } else if self.mounts_dev() {
-            // It is on another file system then.
-            return Ok(());
         }
-        self.check_dev(stat, op)
+        if fs::kind(stat) == libc::S_IFDIR { self.check_devices(stat, op) } else { Ok(()) }
     }
 
-    /// Whether /dev is to be a mount.
-    fn mounts_dev(&self) -> bool {
-        self.inherited.plan.setup.iter().any(|op| matches!(op, SetupOp::Mount(mount) if *mount.dest == *c"dev"))
+    /// By what [`Child::is_root`] has looked at.
+    fn is_on_roots_device(&self, stat: &libc::stat) -> bool {
+        self.root_file.is_some_and(|(dev, _)| dev == stat.st_dev)
     }
 
-    /// What a link of the image led over /dev would be given our devices and links: a directory of the host, for example.
-    fn check_dev(&self, stat: &libc::stat, op: &MountOp) -> Done {
-        let dest = op.dest.to_bytes();
-        if dest == b"dev" || dest.starts_with(b"dev/") || fs::kind(stat) != libc::S_IFDIR {
-            return Ok(());
-        }
-        let dev = match resolve(self.root()?, c"dev", 0) {
-            // The image may have none yet, or something that will not do.
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
-            found => fs::stat(found?.as_fd())?,
+    /// What a link of the image led over /dev, or another directory of devices, would be given them and our links: a
+    /// directory of the host, for example.
+    fn check_devices(&self, stat: &libc::stat, op: &MountOp) -> Done {
+        let setup = &self.inherited.plan.setup;
+        let says = |dir: &[u8]| {
+            op.dest.to_bytes().strip_prefix(dir).is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/'))
         };
-        if (dev.st_dev, dev.st_ino) == (stat.st_dev, stat.st_ino) {
-            return Err(Trouble::from(Errno::EPERM).with(b"the destination leads to /dev"));
+        for pair in setup.windows(2) {
+            let [SetupOp::OpenDir(dir), SetupOp::Mknod { .. } | SetupOp::BindDevice { .. }] = pair else { continue };
+            let in_dev = dir.to_bytes() == b"dev" || dir.to_bytes().starts_with(b"dev/");
+            // A mount of its own is on another file system.
+            let mounted = |op: &SetupOp| matches!(op, SetupOp::Mount(mount) if *mount.dest == *c"dev");
+            if says(dir.to_bytes()) || self.is_on_roots_device(stat) && in_dev && setup.iter().any(mounted) {
+                continue;
+            }
+            let found = match resolve(self.root()?, dir, 0) {
+                // The image may have none yet, or something that will not do.
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
+                found => fs::stat(found?.as_fd())?,
+            };
+            if (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino) {
+                return Err(Trouble::from(Errno::EPERM).with(b"the destination leads to where devices are made"));
+            }
         }
         Ok(())
     }
