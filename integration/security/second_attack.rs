@@ -134,6 +134,9 @@ fn a_process_that_is_stopped_at_birth_does_not_keep_delete() {
         let dir = container.bundle.dir.to_str().unwrap().to_owned();
         let create = process::start(container.command(&["create", "--bundle", &dir, &container.id]), Stdio::null());
         let pidfd = pidfd_open(create.pid()).unwrap();
+        // Before it has begun there is nothing to delete, and on a busy machine that takes its time.
+        let begun = container.bundle.state_root().join(&container.id);
+        host::wait_until(|| begun.exists() || wait_readable(pidfd.as_fd(), Duration::ZERO));
         // One that was not stopped is there within that.
         hung += u32::from(!wait_readable(pidfd.as_fd(), Duration::from_millis(400)));
         let delete = process::start(container.command(&["delete", "--force", &container.id]), Stdio::null());
