@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cgroup", &["error", "sys", "proc", "dbus", "plan"]),
     ("launch", &["error", "sys", "wire", "host", "plan", "child", "cgroup"]),
     ("state", &["error", "sys", "proc", "spec"]),
-    ("container", &["error", "sys", "proc", "spec", "host", "plan", "cgroup", "launch", "state"]),
+    ("container", &["error", "sys", "proc", "spec", "compose", "host", "plan", "cgroup", "launch", "state"]),
     ("cli", &["error", "sys", "spec", "compose", "host", "plan", "state", "container"]),
     ("main", &["cli"]),
     ("lib", &[]),

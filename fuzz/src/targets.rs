@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use brisk::compose::{elf, loader};
 use brisk::container::{Needs, criu, needs};
 use brisk::dbus::message::BusMessage;
 use brisk::host::Host;
@@ -173,7 +174,7 @@ pub fn options(data: &[u8]) {
     let _ = brisk::plan::rootfs::options::parse(&list);
 }
 
-/// A program of the image, as `check` looks at it: a script, ELF, or anything.
+/// A program, as `check` and `spec --program` look at it: a script, ELF, or anything; and a cache of libraries.
 pub fn program(data: &[u8]) {
     let read = |bytes: &mut [u8], offset: u64| {
         let rest = usize::try_from(offset).ok().and_then(|offset| data.get(offset..)).unwrap_or_default();
@@ -184,6 +185,10 @@ pub fn program(data: &[u8]) {
     if let Needs::Program(name) = needs(read) {
         // A replacement character has three bytes.
         assert!(name.len() <= 3 * 4096);
+    }
+    let _ = elf::read(&read);
+    for (name, path) in loader::parse_cache(data) {
+        assert!(name.len() + path.len() <= 2 * data.len());
     }
 }
 

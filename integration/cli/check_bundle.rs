@@ -156,7 +156,7 @@ fn links_of_the_image_lead_nowhere_else() {
     let bundle = Bundle::new(&["/bin/elf"]);
     let path = bundle.script("rootfs/bin/elf", "");
     fs::write(path, elf_with_a_loader_of(1 << 40)).unwrap();
-    misfit(bundle, "process.args[0]", "/bin/elf needs ");
+    misfit(bundle, "process.args[0]", "/bin/elf is a broken ELF file: a name in it has no end");
 }
 
 /// The head of an ELF file whose one header is a PT_INTERP at its end, of this length.

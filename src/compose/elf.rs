@@ -2,9 +2,7 @@
 //!
 //! Not trusted: the file. Every read has a bound, and what it names is only a name.
 
-use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
-use std::os::unix::fs::FileExt;
 
 use elf::abi::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRTAB, EI_NIDENT, ELFMAGIC, PT_DYNAMIC, PT_INTERP, PT_LOAD};
 use elf::dynamic::DynamicTable;
@@ -17,6 +15,8 @@ use elf::segment::{ProgramHeader, SegmentTable};
 const NAME_MAX: usize = 4096;
 /// The linker writes some fifty entries of 16 bytes.
 const DYNAMIC_MAX: u64 = 1 << 20;
+/// The largest desktop programs ask for two hundred.
+const NEEDED_MAX: usize = 4096;
 
 /// Which processors a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,11 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// e_machine of elf(5).
+    pub fn number(self) -> u16 {
+        self.number
+    }
+
     /// Whether this kernel runs it without an emulator.
     pub fn runs_here(self) -> bool {
         use elf::abi::{EM_386, EM_AARCH64, EM_ARM, EM_X86_64};
@@ -66,8 +71,36 @@ pub struct Object {
     pub runpath: Option<String>,
 }
 
-/// Reads it; `None` for another kind of file.
-pub fn read(file: &File) -> Result<Option<Object>> {
+/// How bytes are had from an offset on, as by pread(2).
+pub type ReadAt<'a> = dyn Fn(&mut [u8], u64) -> Result<usize> + 'a;
+
+/// What the kernel looks at.
+#[derive(Debug)]
+pub struct ElfHead {
+    /// For which processors.
+    pub machine: Machine,
+    /// The loader that the kernel starts in its place (PT_INTERP).
+    pub interpreter: Option<String>,
+    endianness: AnyEndian,
+    segments: Vec<ProgramHeader>,
+}
+
+impl ElfHead {
+    /// Where in the file what is loaded at an address is.
+    fn offset_of(&self, address: u64) -> Option<u64> {
+        self.segments.iter().filter(|segment| segment.p_type == PT_LOAD).find_map(|segment| {
+            let into = address.checked_sub(segment.p_vaddr).filter(|into| *into < segment.p_filesz)?;
+            segment.p_offset.checked_add(into)
+        })
+    }
+
+    fn find(&self, kind: u32) -> Option<&ProgramHeader> {
+        self.segments.iter().find(|segment| segment.p_type == kind)
+    }
+}
+
+/// Reads as much of it as the kernel does; `None` for another kind of file.
+pub fn head(file: &ReadAt<'_>) -> Result<Option<ElfHead>> {
     let head = at(file, 0, EI_NIDENT + ELF64_EHDR_TAILSIZE)?;
     if !head.starts_with(&ELFMAGIC) {
         return Ok(None);
@@ -76,56 +109,57 @@ pub fn read(file: &File) -> Result<Option<Object>> {
     let (ident, tail) = head.split_at_checked(EI_NIDENT).ok_or_else(short)?;
     let ident = parse_ident::<AnyEndian>(ident).map_err(broken)?;
     let size = if ident.1 == Class::ELF32 { ELF32_EHDR_TAILSIZE } else { ELF64_EHDR_TAILSIZE };
-    let tail = tail.get(..size).ok_or_else(short)?;
-    let header = FileHeader::parse_tail(ident, tail).map_err(broken)?;
-    // What a compiler leaves for the linker is nothing that a loader takes.
-    if header.e_phnum == 0 {
-        return Ok(None);
+    let header = FileHeader::parse_tail(ident, tail.get(..size).ok_or_else(short)?).map_err(broken)?;
+    let machine = Machine { class: header.class, number: header.e_machine };
+    let mut head = ElfHead { machine, interpreter: None, endianness: header.endianness, segments: Vec::new() };
+    // What a compiler leaves for the linker has none, and no size of them.
+    if header.e_phnum > 0 {
+        let one = ProgramHeader::validate_entsize(header.class, header.e_phentsize.into()).map_err(broken)?;
+        let table = at(file, header.e_phoff, one * usize::from(header.e_phnum))?;
+        head.segments = SegmentTable::new(header.endianness, header.class, &table).iter().collect();
+        head.interpreter = head.find(PT_INTERP).map(|segment| name(file, segment.p_offset)).transpose()?;
     }
-    let one = ProgramHeader::validate_entsize(header.class, header.e_phentsize.into()).map_err(broken)?;
-    let table = at(file, header.e_phoff, one * usize::from(header.e_phnum))?;
-    let segments: Vec<ProgramHeader> = SegmentTable::new(header.endianness, header.class, &table).iter().collect();
+    Ok(Some(head))
+}
+
+/// Reads what a loader does; `None` for what no loader takes.
+pub fn read(file: &ReadAt<'_>) -> Result<Option<Object>> {
+    let Some(head) = head(file)?.filter(|head| !head.segments.is_empty()) else { return Ok(None) };
     let mut object = Object {
-        machine: Machine { class: header.class, number: header.e_machine },
-        interpreter: None,
+        machine: head.machine,
+        interpreter: head.interpreter.clone(),
         needed: Vec::new(),
         rpath: None,
         runpath: None,
     };
-    let find = |kind| segments.iter().find(|segment| segment.p_type == kind);
-    object.interpreter = find(PT_INTERP).map(|segment| name(file, segment.p_offset)).transpose()?;
-    if let Some(dynamic) = find(PT_DYNAMIC).filter(|dynamic| dynamic.p_filesz <= DYNAMIC_MAX) {
-        let table = at(file, dynamic.p_offset, usize::try_from(dynamic.p_filesz).unwrap_or(0))?;
-        let entries = DynamicTable::new(header.endianness, header.class, &table);
-        let strings = entries.iter().find(|entry| entry.d_tag == DT_STRTAB).map(|entry| entry.d_ptr());
-        let string = |offset: u64| {
-            let address = strings.and_then(|strings| strings.checked_add(offset));
-            let offset = address.and_then(|address| offset_of(&segments, address));
-            name(file, offset.ok_or_else(|| Error::new(ErrorKind::InvalidData, "a name is outside of it"))?)
-        };
-        // DT_NULL ends the table.
-        for entry in entries.iter().take_while(|entry| entry.d_tag != 0) {
-            match entry.d_tag {
-                DT_NEEDED => object.needed.push(string(entry.d_val())?),
-                DT_RPATH => object.rpath = Some(string(entry.d_val())?),
-                DT_RUNPATH => object.runpath = Some(string(entry.d_val())?),
-                _ => {}
+    let Some(dynamic) = head.find(PT_DYNAMIC).filter(|dynamic| dynamic.p_filesz <= DYNAMIC_MAX) else {
+        return Ok(Some(object));
+    };
+    let table = at(file, dynamic.p_offset, usize::try_from(dynamic.p_filesz).unwrap_or(0))?;
+    let entries = DynamicTable::new(head.endianness, head.machine.class, &table);
+    let strings = entries.iter().find(|entry| entry.d_tag == DT_STRTAB).map(|entry| entry.d_ptr());
+    let string = |offset: u64| {
+        let address = strings.and_then(|strings| strings.checked_add(offset));
+        let offset = address.and_then(|address| head.offset_of(address));
+        name(file, offset.ok_or_else(|| Error::new(ErrorKind::InvalidData, "a name is outside of it"))?)
+    };
+    // DT_NULL ends the table.
+    for entry in entries.iter().take_while(|entry| entry.d_tag != 0) {
+        match entry.d_tag {
+            DT_NEEDED if object.needed.len() == NEEDED_MAX => {
+                return Err(Error::new(ErrorKind::InvalidData, "it needs more libraries than any program does"));
             }
+            DT_NEEDED => object.needed.push(string(entry.d_val())?),
+            DT_RPATH => object.rpath = Some(string(entry.d_val())?),
+            DT_RUNPATH => object.runpath = Some(string(entry.d_val())?),
+            _ => {}
         }
     }
     Ok(Some(object))
 }
 
-/// Where in the file what is loaded at an address is.
-fn offset_of(segments: &[ProgramHeader], address: u64) -> Option<u64> {
-    segments.iter().filter(|segment| segment.p_type == PT_LOAD).find_map(|segment| {
-        let into = address.checked_sub(segment.p_vaddr).filter(|into| *into < segment.p_filesz)?;
-        segment.p_offset.checked_add(into)
-    })
-}
-
 /// A text that ends with a NUL.
-fn name(file: &File, offset: u64) -> Result<String> {
+fn name(file: &ReadAt<'_>, offset: u64) -> Result<String> {
     let wrong = || Error::new(ErrorKind::InvalidData, "a name in it has no end, or is not UTF-8");
     let bytes = at(file, offset, NAME_MAX)?;
     let end = bytes.iter().position(|byte| *byte == 0).ok_or_else(wrong)?;
@@ -133,12 +167,12 @@ fn name(file: &File, offset: u64) -> Result<String> {
 }
 
 /// What is at that place, less at the end of the file.
-fn at(file: &File, offset: u64, size: usize) -> Result<Vec<u8>> {
+fn at(file: &ReadAt<'_>, offset: u64, size: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; size];
     let mut have = 0;
     while have < size {
         let rest = bytes.get_mut(have..).unwrap_or_default();
-        match file.read_at(rest, offset.saturating_add(have as u64)) {
+        match file(rest, offset.saturating_add(have as u64)) {
             Ok(0) => break,
             Ok(more) => have += more,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -15,6 +15,8 @@ const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 /// The part's header, and an entry.
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
+/// As long as a name in it may be, or it is none.
+const PATH_MAX: usize = 4096;
 
 /// Whose C library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +156,7 @@ pub fn parse_cache(bytes: &[u8]) -> Vec<(String, String)> {
     let number = |at: usize| Some(u32::from_ne_bytes(part.get(at..at + 4)?.try_into().ok()?));
     let text = |at: u32| {
         let rest = part.get(usize::try_from(at).ok()?..)?;
-        let end = rest.iter().position(|byte| *byte == 0)?;
+        let end = rest.iter().take(PATH_MAX).position(|byte| *byte == 0)?;
         std::str::from_utf8(rest.get(..end)?).ok().map(str::to_owned)
     };
     let count = number(MAGIC.len()).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);

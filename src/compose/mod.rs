@@ -203,7 +203,7 @@ impl Work {
             return Err(Error::new(Stage::Bundle, format!("{} is a directory, not a program", path.display())));
         }
         let file = File::open(&real).at(Stage::Bundle, what)?;
-        if let Some(object) = elf::read(&file).at(Stage::Bundle, what)? {
+        if let Some(object) = elf::read(&|bytes, offset| file.read_at(bytes, offset)).at(Stage::Bundle, what)? {
             return self.object(&real, &object, Vec::new(), Lenience::Fails);
         }
         let mut line = [0; LINE_MAX];
@@ -427,7 +427,7 @@ fn open_object(path: &Path) -> Result<Option<Object>> {
     if !file.metadata().at(Stage::Bundle, what)?.is_file() {
         return Ok(None);
     }
-    elf::read(&file).at(Stage::Bundle, what)
+    elf::read(&|bytes, offset| file.read_at(bytes, offset)).at(Stage::Bundle, what)
 }
 
 /// The interpreter of a script, and with env(1) the program that it will look for.

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::tree::{Found, Lost, Tree, by_number};
+use crate::compose::elf::{self, ReadAt};
 
 /// Why not, and what to do.
 #[derive(Debug)]
@@ -21,8 +22,6 @@ fn obstacle<T>(what: String, hint: Option<&'static str>) -> Result<T, Obstacle> 
 /// Interpreters of interpreters (BINPRM_BUF_SIZE and the depth of fs/exec.c).
 const DEEPEST: usize = 5;
 const LINE: usize = 256;
-/// Program headers of an ELF file that are looked at, and the longest name of a loader.
-const HEADERS: u64 = 128;
 
 /// Looks for the first of these that can be run. `None` where nobody can tell.
 pub(super) fn first(tree: &Tree, name: &str, path: &str, candidates: &[String]) -> Result<(), Obstacle> {
@@ -106,13 +105,14 @@ fn interpreted(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(
     let interpreter = match needs(|bytes, offset| file.read_at(bytes, offset)) {
         Needs::Program(interpreter) => interpreter,
         Needs::Nothing => return Ok(()),
-        Needs::Machine(_) | Needs::Kind if others_are_run() => return Ok(()),
+        Needs::Machine(_) | Needs::Kind | Needs::Repair(_) if others_are_run() => return Ok(()),
         Needs::Machine(machine) => {
             return obstacle(
                 format!("{path} is for another machine (ELF machine {machine})"),
                 Some("an emulator would have to be registered, see binfmt_misc"),
             );
         }
+        Needs::Repair(what) => return obstacle(format!("{path} is a broken ELF file: {what}"), None),
         Needs::Kind => {
             return obstacle(
                 format!("{path} is neither a program nor a script with a #! line"),
@@ -146,9 +146,11 @@ pub enum Needs {
     /// This interpreter or loader; an empty one is none.
     Program(String),
     /// Another machine: e_machine of elf(5).
-    Machine(u64),
+    Machine(u16),
     /// Its kind to be known to the kernel (binfmt_misc): it is neither a script nor ELF.
     Kind,
+    /// To be written anew: it is ELF that the kernel takes for broken, too (ENOEXEC).
+    Repair(String),
     /// Nothing.
     Nothing,
 }
@@ -161,7 +163,7 @@ pub fn needs(read: impl Fn(&mut [u8], u64) -> std::io::Result<usize>) -> Needs {
         let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty());
         Needs::Program(String::from_utf8_lossy(word.unwrap_or_default()).into_owned())
     } else if head.starts_with(b"\x7fELF") {
-        loader(&read, &head)
+        loader(&read)
     } else {
         Needs::Kind
     }
@@ -178,42 +180,12 @@ fn piece(read: &impl Fn(&mut [u8], u64) -> std::io::Result<usize>, offset: u64, 
     bytes
 }
 
-/// elf(5): what this machine can run, and the name in PT_INTERP.
-fn loader(read: &impl Fn(&mut [u8], u64) -> std::io::Result<usize>, head: &[u8]) -> Needs {
-    const PT_INTERP: u64 = 3;
-    let wide = head.get(4) == Some(&2);
-    let big = head.get(5) == Some(&2);
-    let number = |bytes: &[u8], at: usize, size: usize| -> u64 {
-        let Some(bytes) = bytes.get(at..at + size) else { return 0 };
-        let fold = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        if big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
-    };
-    let machine = number(head, 18, 2);
-    let natives: &[u64] = match std::env::consts::ARCH {
-        "x86_64" => &[62, 3],
-        "aarch64" => &[183, 40],
-        _ => &[],
-    };
-    if !natives.is_empty() && !natives.contains(&machine) {
-        return Needs::Machine(machine);
+/// What this machine can run, and the loader.
+fn loader(read: &ReadAt<'_>) -> Needs {
+    match elf::head(read) {
+        Ok(Some(head)) if !head.machine.runs_here() => Needs::Machine(head.machine.number()),
+        Ok(Some(head)) => head.interpreter.map_or(Needs::Nothing, Needs::Program),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Needs::Repair(error.to_string()),
+        Ok(None) | Err(_) => Needs::Nothing,
     }
-    let (table, size, count) = match wide {
-        true => (number(head, 32, 8), number(head, 54, 2), number(head, 56, 2)),
-        false => (number(head, 28, 4), number(head, 42, 2), number(head, 44, 2)),
-    };
-    for index in 0..count.min(HEADERS) {
-        let header = piece(read, table.saturating_add(index * size), 56);
-        if number(&header, 0, 4) != PT_INTERP {
-            continue;
-        }
-        let (offset, length) = match wide {
-            true => (number(&header, 8, 8), number(&header, 32, 8)),
-            false => (number(&header, 4, 4), number(&header, 16, 4)),
-        };
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(libc::PATH_MAX as usize);
-        let name = piece(read, offset, length);
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        return Needs::Program(String::from_utf8_lossy(name).into_owned());
-    }
-    Needs::Nothing
 }
