@@ -14,7 +14,7 @@ use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, Plan, ProgramStart};
 use brisk::spec::annotations::{self, Trust};
 use brisk::spec::{self, Spec};
 
@@ -197,6 +197,7 @@ fn exec_in_each_engine_container() {
             keyring: Keyring::New,
             id: "web1".to_owned(),
             bundle: PathBuf::from("/bundle"),
+            refusal: ExecRefusal::Error,
             preserved_fds: 0,
             orphan: Orphan::LivesOn,
             entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },

@@ -15,7 +15,7 @@ use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, Plan, ProgramStart};
 use brisk::proc::{cgroup, mountinfo, passwd};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
@@ -82,7 +82,7 @@ pub fn config(data: &[u8]) {
     for (host, cgroups) in
         hosts().iter().zip([CgroupDriver::Files, CgroupDriver::Systemd, CgroupDriver::Disabled].iter().cycle())
     {
-        for start in [ProgramStart::OnSignal, ProgramStart::Now] {
+        for start in [ProgramStart::OnSignal, ProgramStart::Now(ExecRefusal::Said)] {
             let options = CreateOptions {
                 id: "fuzz".into(),
                 bundle: PathBuf::from("/bundle"),
@@ -114,6 +114,7 @@ fn exec_options(remaining: Remaining) -> exec::ExecOptions {
         keyring: Keyring::New,
         id: "web1".into(),
         bundle: PathBuf::from("/bundle"),
+        refusal: ExecRefusal::Error,
         preserved_fds: 0,
         orphan: Orphan::LivesOn,
         entry,

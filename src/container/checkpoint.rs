@@ -77,9 +77,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the copy of config.json is gone"))?;
     let mut spec: Spec = spec::parse(&text, "config.json")?;
     record.trust.apply(&mut spec);
-    let mut followed = Spec { annotations: record.annotations.clone(), ..Spec::default() };
-    record.trust.apply(&mut followed);
-    if annotations::overlay(&followed)?.is_some() {
+    if annotations::overlay(&spec)?.is_some() {
         let what = "the root is an overlay that is the container's own, and CRIU does not save its layers";
         return Err(Error::new(Stage::Rootfs, what));
     }

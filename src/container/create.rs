@@ -85,8 +85,11 @@ impl Bundle {
     /// With what the caller lays over the root, who needs nobody's trust.
     fn under(mut self, overlay: &OverlayChoice) -> Result<Bundle> {
         let asked = overlay.annotations()?;
-        self.spec.annotations.extend(asked.clone());
-        self.spec.instructions.extend(asked);
+        self.change(|spec| {
+            spec.annotations.extend(asked.clone());
+            spec.instructions.extend(asked.clone());
+            Ok(if asked.is_empty() { Changed::No } else { Changed::Yes })
+        })?;
         Ok(self)
     }
 
@@ -304,10 +307,10 @@ fn begin(
 ) -> Result<(Running, Option<Notify>)> {
     let fifo = match start {
         ProgramStart::OnSignal => Some(make_fifo(container.dir.fd())?),
-        ProgramStart::Now => None,
+        ProgramStart::Now(_) => None,
     };
     // Before the program runs: what it sends must not get lost.
-    let notify = if start == ProgramStart::Now { Notify::open(global, &container.dir)? } else { None };
+    let notify = if matches!(start, ProgramStart::Now(_)) { Notify::open(global, &container.dir)? } else { None };
     let Container { dir, record } = container;
     let save = |record: &mut Record, running: &Running| -> Result<()> {
         let init = ProcessId::of(running.pid)?;
@@ -340,7 +343,6 @@ fn begin(
         warn: global.warn,
         tell: &mut tell,
         streams: console.streams,
-        refusal: console.refusal,
         console: console.socket,
         fifo,
         init: None,

@@ -14,7 +14,8 @@ use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, ExecRefusal, HookOutput, Launch, Moment, Running, Trace};
+use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
+use crate::plan::ExecRefusal;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::exec::ExecOptions;
@@ -110,6 +111,7 @@ fn join(
         entry: entry(global, &host, cgroup.as_ref()),
         gained_namespaces: container.record.gained_namespaces,
         terminal: console.terminal,
+        refusal: console.refusal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
@@ -132,7 +134,6 @@ fn join(
         warn: global.warn,
         tell: &mut tell,
         streams: console.streams,
-        refusal: console.refusal,
         console: console.socket,
         fifo: None,
         init: Some(pidfd),

@@ -9,17 +9,13 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespace::NamespaceKind;
+use crate::plan;
 use crate::spec::Spec;
 use crate::sys::{last_calls, self_image};
 
 /// For `create` and `run`.
 pub(super) fn protect_from(spec: &Spec) -> Result<()> {
-    // The child is born among the processes of a pid namespace that it joins.
-    let joins = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_some());
-    // These are programs of the image, run by a process that is still brisk.
-    let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty());
-    if hooks || joins { start_again() } else { protect() }
+    if plan::is_met_inside(spec) { start_again() } else { protect() }
 }
 
 /// For `exec`, and for what every container has in common: the kernel may be unable to swap

@@ -10,12 +10,12 @@ use super::lookup::not_running;
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, ExecRefusal, HookOutput, Launch, Running};
+use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
+use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, Plan, ProgramStart};
 use crate::proc::mountinfo;
 use crate::spec::mounts::Mount;
 use crate::spec::{self, Spec};
@@ -32,7 +32,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         bundle: PathBuf::from(&container.record.bundle),
         enter: Enter::Pivot,
         keyring: Keyring::Inherit,
-        start: ProgramStart::Now,
+        start: ProgramStart::Now(ExecRefusal::Error),
         orphan: Orphan::LivesOn,
         preserved_fds: 0,
         cgroups: CgroupDriver::Disabled,
@@ -97,7 +97,6 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         fifo: None,
         init: Some(init),
         cgroup: None,
-        refusal: ExecRefusal::Error,
         trace: None,
     })?;
     poll::one(pidfd.as_fd(), libc::POLLIN, -1).at(Stage::Rootfs, || "wait for the mounts")?;

@@ -14,8 +14,8 @@ use super::start::run_poststart;
 use super::{Container, delete, files, image, wait};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Result, Stage};
-use crate::launch::{ExecRefusal, Running, Trace};
-use crate::plan::ProgramStart;
+use crate::launch::{Running, Trace};
+use crate::plan::{ExecRefusal, ProgramStart};
 use crate::spec::Spec;
 use crate::state::Dir;
 use crate::sys::process::{self, Exit};
@@ -81,7 +81,8 @@ pub(super) fn start_bundle(
         Some(Predecessor::None) | None => Ok(()),
     };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, &args.create, bundle, ProgramStart::Now, console, trace.as_mut(), &mut make_room)?;
+    let start = ProgramStart::Now(console.refusal);
+    let made = make(global, &args.create, bundle, start, console, trace.as_mut(), &mut make_room)?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
     let Created { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.

@@ -6,11 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::running::ExecRefusal;
 use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
-use crate::plan::Plan;
 use crate::plan::op::{ChildHook, ChildOp, Filter, LastOp, SetupOp};
+use crate::plan::{ExecRefusal, Plan};
 use crate::sys::last_calls::{self, Block, Complaint, Mode};
 use crate::sys::{cred, fs};
 use crate::wire::{self, Fault, Message, SyncPoint};
@@ -37,7 +36,6 @@ pub(super) fn build(
     wire: BorrowedFd<'_>,
     fifo: Option<&OwnedFd>,
     hook_output: &[Option<OwnedFd>; 2],
-    refusal: ExecRefusal,
 ) -> Result<Built> {
     let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
     let ours = ours(plan.first_fd());
@@ -54,11 +52,9 @@ pub(super) fn build(
     let args = strings(&mut block, &plan.args, None);
     let home = plan.setup.iter().any(|op| matches!(op, SetupOp::Home(_))).then(|| block.reserve(HOME_ROOM));
     let env = strings(&mut block, &plan.env, home);
-    // After `create` has returned nobody reads the wire any more, so the container's own stderr is told, as runc
-    // does it, in the foreground, too: otherwise a script whose interpreter is missing would end without a word.
-    let alone =
-        refusal == ExecRefusal::Said || plan.last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart));
-    let complaints = if alone { complaints(&mut block, plan) } else { 0 };
+    // The container's own stderr is told, as runc does it, in the foreground, too: otherwise a script whose interpreter is
+    // missing would end without a word.
+    let complaints = if plan.refusal == ExecRefusal::Said { complaints(&mut block, plan) } else { 0 };
     let mut builder = Builder {
         block,
         wire: wire.as_raw_fd() as u64,

@@ -33,16 +33,6 @@ pub enum Moment {
     Ready,
 }
 
-/// How the caller learns that execve(2) refused the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExecRefusal {
-    /// By an error.
-    #[default]
-    Error,
-    /// By the program's own standard error, as after `start`: the caller reads that, and the status is the program's.
-    Said,
-}
-
 /// What is launched, and with what.
 pub struct Launch<'a> {
     /// The plan.
@@ -63,8 +53,6 @@ pub struct Launch<'a> {
     pub init: Option<OwnedFd>,
     /// The cgroup to join, for exec.
     pub cgroup: Option<Cgroup>,
-    /// How a program that is refused is told.
-    pub refusal: ExecRefusal,
     /// Where times are noted.
     pub trace: Option<&'a mut Trace>,
 }

@@ -4,13 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::running::{ExecRefusal, Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
+use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
+use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::{ChildOp, EndLink, LastOp};
@@ -212,7 +213,9 @@ impl<'a> Parent<'a> {
             // The program runs, or the child died before: by then it has the status that the caller will see.
             None => Ok(()),
             // It has said so itself.
-            Some(Message::Fault(fault)) if self.launch.refusal == ExecRefusal::Said && self.is_exec(&fault) => Ok(()),
+            Some(Message::Fault(fault)) if self.launch.plan.refusal == ExecRefusal::Said && self.is_exec(&fault) => {
+                Ok(())
+            }
             Some(Message::Fault(fault)) => Err(self.fault(&fault)),
             Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
         }
@@ -414,8 +417,7 @@ impl<'a> Parent<'a> {
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;
-        let built =
-            last_calls::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output, self.launch.refusal)?;
+        let built = last_calls::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output)?;
         let mut inherited = Inherited {
             plan,
             first_fd: plan.first_fd(),

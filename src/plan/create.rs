@@ -53,6 +53,7 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
         args: program.args,
         env: program.env,
         ignored_signals: input.host.ignored_signals,
+        refusal: input.options.start.refusal(),
         cgroup: input.cgroup,
         scope: input.scope,
         ..Plan::new(steps, draft)
@@ -139,7 +140,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     steps.push(Step::Publish);
     steps.push(match input.options.start {
         ProgramStart::OnSignal => Step::Await(SyncPoint::Parked),
-        ProgramStart::Now => Step::AwaitExec,
+        ProgramStart::Now(_) => Step::AwaitExec,
     });
     Ok(steps)
 }

@@ -75,7 +75,27 @@ pub enum ProgramStart {
     /// At `start`.
     OnSignal,
     /// At once (`run`, `exec`).
-    Now,
+    Now(ExecRefusal),
+}
+
+impl ProgramStart {
+    /// Who is told of a refusal. After `create` has returned nobody reads the wire any more.
+    pub const fn refusal(self) -> ExecRefusal {
+        match self {
+            ProgramStart::OnSignal => ExecRefusal::Said,
+            ProgramStart::Now(refusal) => refusal,
+        }
+    }
+}
+
+/// How the caller learns that execve(2) refused the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExecRefusal {
+    /// By an error.
+    #[default]
+    Error,
+    /// By the program's own standard error, as after `start`: the caller reads that, and the status is the program's.
+    Said,
 }
 
 /// What becomes of a program when the runtime that started it dies.
@@ -262,10 +282,17 @@ impl Draft {
     }
 
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
-    /// the container's cgroup is cloned when that is made.
-    pub(super) fn source(&mut self, input: &Input<'_>, path: CString, reach: Reach, end: EndLink) -> MountSource {
+    /// the container's cgroup is cloned when that is made. `id_map` is taken where the parent applies it: only the caller
+    /// may map what belongs to the host where the container has a user namespace.
+    pub(super) fn source(
+        &mut self,
+        input: &Input<'_>,
+        path: CString,
+        (reach, end): (Reach, EndLink),
+        id_map: &mut Option<(usize, Reach)>,
+    ) -> MountSource {
         if input.takes_from_host() && !input.is_in_cgroup(&path) {
-            return self.ask(input, HostObject::Tree { path, reach, end, id_map: None });
+            return self.ask(input, HostObject::Tree { path, reach, end, id_map: id_map.take() });
         }
         // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
         let hidden = input.host.uid == 0 && input.is_notify(&path);
@@ -275,14 +302,13 @@ impl Draft {
         let late = input.joins_cgroup && input.is_in_cgroup(&path);
         let private = matches!(input.linux.rootfs_propagation.as_deref(), Some("private" | "rprivate"));
         let propagation = if hidden || private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
-        let step = Step::CloneTree { path, reach, propagation, end, id_map: None };
         if late {
             self.needs_cgroup();
-            self.late_trees.push(step);
+            self.late_trees.push(Step::CloneTree { path, reach, propagation, end, id_map: None });
             return MountSource::Late(self.late_trees.len() - 1);
         }
         let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
-        self.before_clone.push(step);
+        self.before_clone.push(Step::CloneTree { path, reach, propagation, end, id_map: id_map.take() });
         MountSource::Tree(index)
     }
 
@@ -293,7 +319,7 @@ impl Draft {
                 together.push(HostObject::Tree { path, reach: Reach::One, end: EndLink::Keep, id_map });
                 MountSource::Late(together.len() - 1)
             }
-            None => self.source(input, path, Reach::One, EndLink::Keep),
+            None => self.source(input, path, (Reach::One, EndLink::Keep), &mut None),
         }
     }
 
@@ -301,26 +327,6 @@ impl Draft {
     pub(super) fn take_of_joined(&mut self, kind: &str) -> Option<OfJoined> {
         let at = self.of_joined.iter().position(|made| made.kind().to_bytes() == kind.as_bytes())?;
         Some(self.of_joined.swap_remove(at))
-    }
-
-    /// Where the id map of the source made just now goes, if the parent takes it: only the caller may map it where the
-    /// container has a user namespace.
-    pub(super) fn id_map_of(&mut self, source: &MountSource) -> Option<&mut Option<(usize, Reach)>> {
-        let object = match source {
-            MountSource::Late(_) => self.asked.first_mut()?.last_mut()?,
-            MountSource::Asked => self.asked.last_mut()?.last_mut()?,
-            MountSource::Tree(_) => {
-                return self.before_clone.iter_mut().rev().find_map(|step| {
-                    let Step::CloneTree { id_map, .. } = step else { return None };
-                    Some(id_map)
-                });
-            }
-            MountSource::Path(_) | MountSource::OfJoined(_) => return None,
-        };
-        match object {
-            HostObject::Tree { id_map, .. } => Some(id_map),
-            HostObject::Root(..) | HostObject::Device { .. } => None,
-        }
     }
 
     /// Asks for something of the host: with the rest of it where nothing can be mounted over it meanwhile.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, Keyring, Orphan, ProgramStart, c_string, host_path, key_label, linux};
+use super::draft::{Draft, ExecRefusal, Keyring, Orphan, ProgramStart, c_string, host_path, key_label, linux};
 use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{ComeBack, Mounts, Step};
-use crate::error::{Error, Result, Stage};
+use crate::error::Result;
 use crate::host::{Host, Userns};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::spec::Spec;
@@ -35,6 +35,8 @@ pub struct ExecOptions {
     pub gained_namespaces: u64,
     /// Its terminal.
     pub terminal: Terminal,
+    /// Who is told when it cannot be executed.
+    pub refusal: ExecRefusal,
     /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
     pub rdt: Vec<PathBuf>,
 }
@@ -71,8 +73,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         draft.setup.push(SetupOp::RootHere(c"/".into()));
     } else {
         // The root of a mount namespace that is somebody else's is not the container's, which is a directory there.
-        let root = spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
-        let path = host_path(&options.bundle, &root.path);
+        let path = host_path(&options.bundle, &spec.required_root()?.path);
         draft.setup.push(SetupOp::RootHere(c_string(path.as_os_str().as_bytes(), "root.path")?));
         draft.setup.push(SetupOp::Enter(Enter::Chroot));
     }
@@ -94,7 +95,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         fork: Fork::AtTheEnd,
         terminal: options.terminal != Terminal::None,
         own_dev: process::own_dev(spec, &options.bundle, &namespaces),
-        start: ProgramStart::Now,
+        start: ProgramStart::Now(options.refusal),
         orphan: options.orphan,
         preserved_fds: options.preserved_fds,
         userns: userns || host.userns == Userns::Nested,
@@ -108,7 +109,13 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     let left = if nested { process::rlimits(process)? } else { Vec::new() };
     let listener = process::listener(&draft.last, || hooks::state(spec, &options.id, &options.bundle, "creating"));
     let steps = steps(process, options, left, listener)?;
-    Ok(Plan { args: program.args, env: program.env, ignored_signals: host.ignored_signals, ..Plan::new(steps, draft) })
+    Ok(Plan {
+        args: program.args,
+        env: program.env,
+        ignored_signals: host.ignored_signals,
+        refusal: options.refusal,
+        ..Plan::new(steps, draft)
+    })
 }
 
 fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Vec<Step>) -> Result<Vec<Step>> {

@@ -26,11 +26,14 @@ use std::ffi::CString;
 
 use cgroup::CgroupPlan;
 use draft::Draft;
+use namespace::NamespaceKind;
 use op::{ChildOp, LastOp, SetupOp};
 use step::Step;
 use systemd::ScopePlan;
 
-pub use draft::{CreateOptions, Keyring, Orphan, ProgramStart};
+use crate::spec::Spec;
+
+pub use draft::{CreateOptions, ExecRefusal, Keyring, Orphan, ProgramStart};
 
 /// Everything that will be done to create a container, or to run one more process in it.
 #[derive(Debug)]
@@ -47,12 +50,22 @@ pub struct Plan {
     pub env: Vec<CString>,
     /// Signals that the runtime ignores and the program does not, as a mask whose bit 0 is signal 1.
     pub ignored_signals: u64,
+    /// Who is told when the program cannot be executed.
+    pub refusal: ExecRefusal,
     /// The cgroup, where the container gets one.
     pub cgroup: Option<CgroupPlan>,
     /// The systemd scope that the cgroup belongs to, with the systemd driver.
     pub scope: Option<ScopePlan>,
     /// What was asked for and will not be done, with the reason.
     pub warnings: Vec<String>,
+}
+
+/// Whether a process of the container can meet one that is still brisk, whatever its last operations do.
+pub fn is_met_inside(spec: &Spec) -> bool {
+    // The child is born among the processes of a pid namespace that it joins.
+    let joins = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_some());
+    // These are programs of the image, run by a process that is still brisk.
+    joins || spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty())
 }
 
 impl Plan {
@@ -65,6 +78,7 @@ impl Plan {
             args: Vec::new(),
             env: Vec::new(),
             ignored_signals: 0,
+            refusal: ExecRefusal::Error,
             cgroup: None,
             scope: None,
             warnings: draft.warnings,

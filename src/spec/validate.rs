@@ -17,7 +17,21 @@ const NO_ID: u32 = u32::MAX;
 
 /// `path` is the field's, as `mounts[2].destination`.
 fn bad<T>(path: impl Into<String>, what: impl Into<String>) -> Result<T> {
-    Err(Error::new(Stage::Bundle, what).doing(Deed::ReadConfig, path))
+    Err(invalid(path, what))
+}
+
+fn invalid(path: impl Into<String>, what: impl Into<String>) -> Error {
+    Error::new(Stage::Bundle, what).doing(Deed::ReadConfig, path)
+}
+
+impl Spec {
+    /// The root, which no container can do without.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn required_root(&self) -> Result<&Root> {
+        self.root.as_ref().ok_or_else(|| invalid("root", "root must be specified"))
+    }
 }
 
 /// Checks a whole config.json. A missing process is allowed: `create` needs none.
@@ -26,7 +40,9 @@ pub fn validate(spec: &Spec) -> Result<()> {
     if !spec.oci_version.is_empty() && !is_semver(&spec.oci_version) {
         return bad("ociVersion", format!("ociVersion {:?} is not a semantic version", spec.oci_version));
     }
-    check_root(spec.root.as_ref())?;
+    if spec.required_root()?.path.is_empty() {
+        return bad("root.path", "root.path must not be empty");
+    }
     if let Some(process) = &spec.process {
         validate_process(process)?;
     }
@@ -77,14 +93,6 @@ fn is_semver(version: &str) -> bool {
     let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let suffix = |text: Option<&str>| text.is_none_or(|text| text.split('.').all(word));
     numbers().count() == 3 && numbers().all(numeric) && suffix(pre) && suffix(build)
-}
-
-fn check_root(root: Option<&Root>) -> Result<()> {
-    match root {
-        None => bad("root", "root must be specified"),
-        Some(root) if root.path.is_empty() => bad("root.path", "root.path must not be empty"),
-        Some(_) => Ok(()),
-    }
 }
 
 fn check_mount(index: usize, mount: &Mount) -> Result<()> {
@@ -148,11 +156,14 @@ fn check_uts(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Fields that make no sense, or would act on the host, without a namespace of their own.
+/// Fields that make no sense, or would act on the host, without a namespace of their own. Without a mount namespace a
+/// container can be given mounts and another root directory, read-only too, for its root is a mount of its own; but what is
+/// hidden or made read-only in the host's proc and sysfs would be so for the whole host.
 fn check_linux(linux: &Linux) -> Result<()> {
     let needs = [
         ("maskedPaths", linux.masked_paths.is_empty(), "mount"),
         ("readonlyPaths", linux.readonly_paths.is_empty(), "mount"),
+        ("rootfsPropagation", linux.rootfs_propagation.is_none(), "mount"),
         ("netDevices", linux.net_devices.is_empty(), "network"),
     ];
     for (field, absent, kind) in needs {

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 
 use super::NamespaceKind;
-use crate::error::{Error, Result, Stage};
+use crate::error::Result;
 use crate::plan::draft::{Draft, Input, Keyring, c_string, key_label};
 use crate::plan::op::{OfJoined, Refusal, SetupOp};
 use crate::plan::step::{MapWriter, Step};
@@ -113,12 +113,7 @@ pub(in crate::plan) fn time_offsets(input: &Input<'_>) -> Result<Option<CString>
 /// What the new namespaces are given: names, and a loopback device that is up.
 pub(in crate::plan) fn furnish(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let spec = input.spec;
-    // `spec::validate` says the same of what is in config.json; without it the host would get another name.
-    for (field, name) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
-        if name.as_ref().is_some_and(|name| !name.is_empty()) && !input.namespaces.contains(NamespaceKind::Uts) {
-            return Err(Error::new(Stage::Bundle, format!("unable to set {field} without a private UTS namespace")));
-        }
-    }
+    // Where there is a name there is a uts namespace (`spec::validate`): the host would get it otherwise.
     if let Some(name) = spec.hostname.as_ref().filter(|name| !name.is_empty()) {
         draft.setup.push(SetupOp::Hostname(c_string(name.as_str(), "hostname")?));
     }

@@ -24,9 +24,6 @@ pub(in crate::plan) fn plan(input: &Input<'_>) -> Result<Vec<Step>> {
         return Ok(Vec::new());
     }
     let refuse = |why: &str| Err(Error::new(Stage::Bundle, format!("linux.netDevices {why}")));
-    if !input.namespaces.contains(NamespaceKind::Network) {
-        return refuse("needs a network namespace");
-    }
     if input.options.joined_own & NamespaceKind::Network.flag() != 0 {
         return refuse("needs a network namespace other than the host's");
     }

@@ -100,7 +100,7 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         (Some(process), _) => process,
         // config.md, "Process": required by `start`, which refuses; until then a container may be without.
         (None, ProgramStart::OnSignal) => &*NO_PROCESS,
-        (None, ProgramStart::Now) => return Err(Error::new(Stage::Bundle, "config.json has no process")),
+        (None, ProgramStart::Now(_)) => return Err(Error::new(Stage::Bundle, "config.json has no process")),
     };
     let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
     let startup = Startup {

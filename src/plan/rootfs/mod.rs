@@ -40,12 +40,11 @@ use crate::sys::mount_attr::MountAttr;
 /// Plans everything below the root, and the entry into it.
 pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let linux = input.linux;
-    let root = input.spec.root.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no root"))?;
+    let root = input.spec.required_root()?;
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
     overlay::check(input)?;
     if !input.namespaces.contains(NamespaceKind::Mount) {
-        refuse_restrictions(linux)?;
         if !mounts_on_host(input.spec) {
             draft.setup.push(SetupOp::RootHere(path));
             console(input, draft);
@@ -76,7 +75,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         draft.setup.push(SetupOp::AskForHost(0));
         draft.ask(input, HostObject::Root(path.clone(), below))
     } else {
-        draft.source(input, path.clone(), Reach::Tree, EndLink::Keep)
+        draft.source(input, path.clone(), (Reach::Tree, EndLink::Keep), &mut None)
     };
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.setup.push(SetupOp::Root { source, path, place, below });
@@ -164,17 +163,6 @@ pub fn mounts_on_host(spec: &Spec) -> bool {
     any && spec.namespace(NamespaceKind::Mount.name()).is_none()
 }
 
-/// Without a mount namespace a container can be given mounts and another root directory, read-only too, for its root is a
-/// mount of its own; but what is hidden or made read-only in the host's proc and sysfs would be so for the whole host.
-fn refuse_restrictions(linux: &Linux) -> Result<()> {
-    let restricted = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
-    if restricted || linux.rootfs_propagation.is_some() {
-        let what = "rootfsPropagation, masked and read-only paths need a mount namespace in linux.namespaces";
-        return Err(Error::new(Stage::Bundle, what));
-    }
-    Ok(())
-}
-
 fn root_propagation(linux: &Linux) -> Result<Option<Propagation>> {
     match linux.rootfs_propagation.as_deref() {
         None | Some("") => Ok(None),
@@ -243,7 +231,7 @@ fn device(input: &Input<'_>, node: &devices::DeviceNode, draft: &mut Draft) -> R
         }
         None => {
             let path = c_string(node.path.as_str(), "linux.devices")?;
-            Ok(draft.source(input, path, Reach::One, EndLink::Follow))
+            Ok(draft.source(input, path, (Reach::One, EndLink::Follow), &mut None))
         }
     }
 }

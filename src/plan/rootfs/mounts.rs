@@ -109,9 +109,6 @@ fn recursively(options: &MountOptions) -> MountOptions {
 }
 
 fn relative_dest(input: &Input<'_>, mount: &Mount) -> Result<CString> {
-    if mount.destination.is_empty() {
-        return Err(Error::new(Stage::Bundle, "mounts: a destination is empty"));
-    }
     c_string(mount.place(&host_root(input.spec, &input.options.bundle)), "mounts.destination")
 }
 
@@ -168,10 +165,7 @@ fn bind(
         What::BindOrLink { source, reach }
     } else {
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
-        let source = draft.source(input, source, reach, end);
-        if let Some(id_map) = draft.id_map_of(&source) {
-            *id_map = idmap.take();
-        }
+        let source = draft.source(input, source, (reach, end), &mut idmap);
         What::Bind { source, reach, end }
     };
     // Of what a container is given while it runs nothing is locked: there all flags of the host's mount stay.
