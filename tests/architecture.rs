@@ -453,6 +453,13 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("fs_create(", &["sys/mount.rs"]),
     ("mount_attr::IDMAP", &["sys/mount.rs"]),
     ("{ RECURSIVE } else", &[]),
+    // Files of limits: `plan::cgroup::files` has their names, fields and values. The statistics have an event of that name.
+    ("\"max\"", &["plan/cgroup/files.rs", "cgroup/totals.rs", "cgroup/stats/v2.rs"]),
+    ("\"cpu.max\"", &["plan/cgroup/files.rs"]),
+    ("\"cpu.cfs_", &["plan/cgroup/files.rs"]),
+    ("\"cpuset.cpus\"", &["plan/cgroup/files.rs"]),
+    ("\"memory.max\"", &["plan/cgroup/files.rs"]),
+    ("\"pids.max\"", &["plan/cgroup/files.rs"]),
     // Whether a namespace is made or joined.
     ("kind == NamespaceKind", &["launch/skeleton.rs", "plan/create.rs", "plan/namespace", "plan/rootfs/id_map.rs"]),
     ("kind != NamespaceKind", &["plan/namespace"]),

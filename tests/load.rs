@@ -7,18 +7,18 @@ use brisk::spec::{self, Spec, process::Process, resources::Resources};
 use crate::{fixture, refused};
 
 /// A bundle directory with this config.json, removed at the end.
-struct Bundle(PathBuf);
+struct ConfigDir(PathBuf);
 
-impl Bundle {
+impl ConfigDir {
     fn new(name: &str, config: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("brisk-load-{}-{name}", std::process::id()));
         std::fs::create_dir(&dir).expect("make a bundle");
         std::fs::write(dir.join(spec::CONFIG), config).expect("write config.json");
-        Bundle(dir)
+        ConfigDir(dir)
     }
 }
 
-impl Drop for Bundle {
+impl Drop for ConfigDir {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.0).expect("remove the bundle");
     }
@@ -28,14 +28,14 @@ const MINIMAL: &str = r#"{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process
 
 #[test]
 fn a_minimal_bundle() {
-    let bundle = Bundle::new("minimal", MINIMAL);
+    let bundle = ConfigDir::new("minimal", MINIMAL);
     let spec = spec::load(&bundle.0).expect("valid");
     assert_eq!(spec.process.expect("a process").args, ["true"]);
 }
 
 #[test]
 fn a_linked_config_is_read() {
-    let (real, link) = (Bundle::new("real", MINIMAL), Bundle::new("link", ""));
+    let (real, link) = (ConfigDir::new("real", MINIMAL), ConfigDir::new("link", ""));
     std::fs::remove_file(link.0.join(spec::CONFIG)).expect("remove");
     std::os::unix::fs::symlink(real.0.join(spec::CONFIG), link.0.join(spec::CONFIG)).expect("link");
     assert!(spec::load(&link.0).is_ok());
@@ -62,7 +62,7 @@ fn invalid_json_is_located() {
         ("{\"ociVersion\":\"1.0.0\",\n\"hostname\":\"a\\u0000b\"}", "NUL byte in a string at line 2 column 14"),
     ];
     for (number, (config, want)) in table.into_iter().enumerate() {
-        let bundle = Bundle::new(&format!("json{number}"), config);
+        let bundle = ConfigDir::new(&format!("json{number}"), config);
         let text = refused(spec::load(&bundle.0));
         assert!(text.contains(want), "{config:?}: {text}");
         assert!(text.contains("config.json: "), "{text}");

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use brisk::cgroup::systemd::Manager;
 use brisk::dbus::address::{Endpoints, Peer};
@@ -16,6 +15,7 @@ use brisk::plan::systemd::{self, Owner, ScopePlan, Unit};
 use brisk::spec::resources::Resources;
 use serde_json::json;
 
+use crate::common::host::wait_until;
 use crate::common::skip_here;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -135,14 +135,6 @@ fn start(manager: &mut Manager, planned: &Planned, pid: i32) -> Result<(), Strin
     manager.wait_scope(starting).map_err(|e| e.to_string())
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn a_scope_has_its_limits_and_keeps_them() {
     let Some(host) = Host::new() else { return };
@@ -188,7 +180,7 @@ fn a_scope_has_its_limits_and_keeps_them() {
     assert_eq!((planned.file("memory.max").as_str(), planned.file("cpu.max").as_str()), ("33554432", "30000 100000"));
 
     manager.stop_unit(planned.name()).unwrap();
-    eventually("the scope's cgroup goes", || !planned.cgroup.exists());
+    wait_until(|| !planned.cgroup.exists());
     assert_eq!(host.systemctl(&["list-units", "--all", "--plain", "--no-legend", planned.name()]), "");
     // Stopping what is gone is no error: delete may come twice.
     manager.stop_unit(planned.name()).unwrap();
@@ -209,7 +201,7 @@ fn a_name_that_is_taken_is_refused_and_a_failed_one_is_not() {
     let failing = host.plan("failed", json!({}), &[("RuntimeMaxUSec", "uint64 100000"), ("CollectMode", "'inactive'")]);
     let three = Sleeper::new();
     start(&mut manager, &failing, three.pid()).unwrap();
-    eventually("the scope fails", || host.systemctl(&["is-failed", failing.name()]).trim() == "failed");
+    wait_until(|| host.systemctl(&["is-failed", failing.name()]).trim() == "failed");
     let again = host.plan("failed", json!({}), &[]);
     let four = Sleeper::new();
     start(&mut manager, &again, four.pid()).unwrap();
@@ -257,7 +249,5 @@ fn two_hundred_scopes_leave_nothing() {
         }
         manager.stop_unit(planned.name()).unwrap_or_else(|e| panic!("round {round}: {e}"));
     }
-    eventually("the units go", || {
-        host.systemctl(&["list-units", "--all", "--plain", "--no-legend", "brisktest-*"]).is_empty()
-    });
+    wait_until(|| host.systemctl(&["list-units", "--all", "--plain", "--no-legend", "brisktest-*"]).is_empty());
 }

@@ -3,11 +3,12 @@
 use super::types::Psi;
 use crate::cgroup::member::Member;
 use crate::error::Result;
+use crate::plan::cgroup::files;
 
 /// A file with one number; `max` is the largest one, as in runc.
 pub(in crate::cgroup) fn number(member: &Member, file: &str) -> Result<Option<u64>> {
     Ok(member.read_if_any(file)?.as_deref().and_then(|text| match text.trim() {
-        "max" => Some(u64::MAX),
+        files::MAX => Some(u64::MAX),
         // v1 files of signed numbers: -1 is no limit.
         "-1" => Some(u64::MAX),
         number => number.parse().ok(),

@@ -6,6 +6,7 @@ use nix::unistd::{AccessFlags, eaccess};
 
 use super::misfit::Misfit;
 use crate::container::create::Preview;
+use crate::plan::cgroup::files::{self, Takes};
 use crate::plan::cgroup::{CgroupDir, CgroupPlan, Need, Version, WhenMissing, Write};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::proc::file;
@@ -46,64 +47,51 @@ fn closed(dir: &CgroupDir) -> Option<Misfit> {
     )
 }
 
-/// The field of config.json that a file of a controller stands for.
-fn field(file: &str) -> &'static str {
-    const FIELDS: [(&str, &str); 12] = [
-        ("cpu.cfs_quota_us", "linux.resources.cpu.quota"),
-        ("cpu.cfs_period_us", "linux.resources.cpu.period"),
-        ("cpu.max", "linux.resources.cpu"),
-        ("cpu.rt_", "linux.resources.cpu"),
-        ("cpu.", "linux.resources.cpu"),
-        ("cpuset.cpus", "linux.resources.cpu.cpus"),
-        ("cpuset.mems", "linux.resources.cpu.mems"),
-        ("memory.", "linux.resources.memory"),
-        ("pids.", "linux.resources.pids.limit"),
-        ("blkio.", "linux.resources.blockIO"),
-        ("io.", "linux.resources.blockIO"),
-        ("hugetlb.", "linux.resources.hugepageLimits"),
-    ];
-    FIELDS.iter().find(|(prefix, _)| file.starts_with(prefix)).map_or("linux.resources", |(_, field)| field)
-}
-
 fn limit(dir: &CgroupDir, write: &Write) -> Option<Misfit> {
     let above = nearest(dir);
     let Write { file, value, .. } = write;
-    if write.missing == WhenMissing::Fail && is_missing(dir, &above, file) {
-        let what = format!("{file} = {value}: this kernel has no such file");
-        return Some(Misfit::error(field(file), what));
+    let what = if write.missing == WhenMissing::Fail && is_missing(dir, &above, file) {
+        "this kernel has no such file".to_owned()
+    } else {
+        let takes = files::find(file)?.takes;
+        refused(takes, value).or_else(|| not_here(takes, &above, file, value))?
+    };
+    Some(Misfit::error(files::field_of(file), format!("{file} = {value}: {what}")))
+}
+
+/// Why the kernel refuses a value everywhere.
+fn refused(takes: Takes, value: &str) -> Option<String> {
+    let mut words = value.split_ascii_whitespace().map(str::parse::<u64>);
+    let (quota, period) = match takes {
+        Takes::Quota => (words.next(), None),
+        Takes::Period => (None, words.next()),
+        Takes::QuotaAndPeriod => (words.next(), words.next()),
+        Takes::Anything | Takes::PartOfAbove | Takes::Device => return None,
+    };
+    if quota.is_some_and(|quota| quota.is_ok_and(|quota| quota < files::MIN_QUOTA)) {
+        return Some(format!("the least that the kernel gives is {} microseconds", files::MIN_QUOTA));
     }
-    let bad = |why: String| Some(Misfit::error(field(file), format!("{file} = {value}: {why}")));
-    match file.as_str() {
-        "cpuset.cpus" | "cpuset.mems" => {
-            let there = [format!("{file}.effective"), format!("cpuset.effective_{}", &file[7..]), file.clone()];
+    let wrong = period.is_some_and(|period| period.is_ok_and(|period| !files::PERIODS.contains(&period)));
+    wrong.then(|| format!("a period is {} to {} microseconds", files::PERIODS.start(), files::PERIODS.end()))
+}
+
+/// Why a value cannot be had on this host.
+fn not_here(takes: Takes, above: &Path, file: &str, value: &str) -> Option<String> {
+    match takes {
+        Takes::PartOfAbove => {
+            let (controller, list) = file.split_once('.')?;
+            let there = [format!("{file}.effective"), format!("{controller}.effective_{list}"), file.to_owned()];
             let there = there.iter().find_map(|name| file::read_text(above.join(name)).ok()).unwrap_or_default();
             let there = there.trim();
             let [wanted, all] = [value, there].map(number_list::mask);
             let inside = wanted.is_ok_and(|wanted| all.is_ok_and(|all| number_list::is_within(&wanted, &all)));
-            if inside || there.is_empty() { None } else { bad(format!("those that may be used here are {there}")) }
+            (!inside && !there.is_empty()).then(|| format!("those that may be used here are {there}"))
         }
-        "cpu.cfs_quota_us" if value.parse::<i64>().is_ok_and(|quota| (0..1000).contains(&quota)) => {
-            bad("the least that the kernel gives is 1000 microseconds".to_owned())
-        }
-        "cpu.cfs_period_us" if value.parse::<u64>().is_ok_and(|period| !(1000..=1_000_000).contains(&period)) => {
-            bad("a period is 1000 to 1000000 microseconds".to_owned())
-        }
-        "cpu.max" => {
-            let mut words = value.split_ascii_whitespace().map(str::parse::<u64>);
-            match (words.next(), words.next()) {
-                (Some(Ok(..1000)), _) => bad("the least that the kernel gives is 1000 microseconds".to_owned()),
-                (_, Some(Ok(period))) if !(1000..=1_000_000).contains(&period) => {
-                    bad("a period is 1000 to 1000000 microseconds".to_owned())
-                }
-                _ => None,
-            }
-        }
-        name if name.starts_with("blkio.throttle.") || matches!(name, "io.max" | "io.latency") => {
+        Takes::Device => {
             let device = value.split_ascii_whitespace().next().filter(|word| word.contains(':'))?;
-            let there = Path::new("/sys/dev/block").join(device).exists();
-            if there { None } else { bad(format!("there is no block device {device}")) }
+            (!Path::new("/sys/dev/block").join(device).exists()).then(|| format!("there is no block device {device}"))
         }
-        _ => None,
+        Takes::Anything | Takes::Quota | Takes::Period | Takes::QuotaAndPeriod => None,
     }
 }
 

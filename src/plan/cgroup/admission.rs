@@ -28,7 +28,8 @@ fn name(capacity: Capacity) -> &'static str {
 /// The number a limit file says; `None` for no limit. `period` is the one that goes with a v1 quota.
 pub fn limit(capacity: Capacity, text: &str, period: u64) -> Option<u64> {
     let mut words = text.split_ascii_whitespace();
-    let first = words.next().filter(|word| *word != "max" && !word.starts_with('-'))?.parse::<u64>().ok()?;
+    // What says that there is no limit is no number.
+    let first = words.next()?.parse::<u64>().ok()?;
     match capacity {
         Capacity::Cpu => {
             let period = words.next().and_then(|word| word.parse().ok()).unwrap_or(period).max(1);

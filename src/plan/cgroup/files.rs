@@ -26,6 +26,61 @@ pub struct LimitFile {
     pub used: Option<&'static str>,
     /// What the kernel takes, where it refuses a value and does not say why.
     pub advice: Option<&'static str>,
+    /// What can be told of a value before it is written.
+    pub takes: Takes,
+}
+
+/// What values a file takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Whatever the kernel says.
+    Anything,
+    /// A list of what the cgroup above has.
+    PartOfAbove,
+    /// A quota of CPU time, from [`MIN_QUOTA`] on.
+    Quota,
+    /// A period, one of [`PERIODS`].
+    Period,
+    /// Quota and period, which are two fields of config.json.
+    QuotaAndPeriod,
+    /// A device that there is, and its value.
+    Device,
+}
+
+/// The least quota in microseconds (min_cfs_quota_period of kernel/sched/core.c).
+pub const MIN_QUOTA: u64 = 1000;
+
+/// Periods in microseconds (min_ and max_cfs_quota_period).
+pub const PERIODS: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
+
+/// What a v2 file says where there is no limit.
+pub const MAX: &str = "max";
+
+/// The objects of linux.resources, by controller.
+const OBJECTS: [(&str, &str); 10] = [
+    ("cpu", "cpu"),
+    ("cpuset", "cpu"),
+    ("memory", "memory"),
+    ("pids", "pids"),
+    ("blkio", "blockIO"),
+    ("io", "blockIO"),
+    ("hugetlb", "hugepageLimits"),
+    ("rdma", "rdma"),
+    ("net_cls", "network"),
+    ("net_prio", "network"),
+];
+
+/// The field of config.json that a file stands for; of a file of linux.resources.unified the nearest that is known.
+pub fn field_of(name: &str) -> String {
+    let controller = name.split_once('.').map_or(name, |(controller, _)| controller);
+    let Some((_, object)) = OBJECTS.iter().find(|(known, _)| *known == controller) else {
+        return "linux.resources".to_owned();
+    };
+    let field = find(name).filter(|file| file.takes != Takes::QuotaAndPeriod).and_then(|file| file.field);
+    match field.and_then(|field| field.strip_prefix(object)?.strip_prefix('/')) {
+        Some(key) => format!("linux.resources.{object}.{key}"),
+        None => format!("linux.resources.{object}"),
+    }
 }
 
 /// What 0 means in config.json.
@@ -109,6 +164,7 @@ impl LimitFile {
             capacity: None,
             used: None,
             advice: None,
+            takes: Takes::Anything,
         }
     }
 
@@ -120,6 +176,11 @@ impl LimitFile {
 
     const fn advice(mut self, text: &'static str) -> LimitFile {
         self.advice = Some(text);
+        self
+    }
+
+    const fn takes(mut self, takes: Takes) -> LimitFile {
+        self.takes = takes;
         self
     }
 
@@ -201,7 +262,7 @@ use Zero::{Itself, One, Unset};
 
 files! {
     PIDS_MAX = BOTH "pids.max"
-        [.field("pids/limit", One).unlimited("max").property(Number("TasksMax"))
+        [.field("pids/limit", One).unlimited(MAX).property(Number("TasksMax"))
          .capacity(Capacity::Pids, Some("pids.current"))];
 
     MEMORY_LIMIT = V1 "memory.limit_in_bytes"
@@ -217,34 +278,35 @@ files! {
         [.field("memory/disableOOMKiller", Itself).shape(Line("oom_kill_disable"))];
     SWAPPINESS = V1 "memory.swappiness" [.field("memory/swappiness", Itself).advice(advice::PERCENT)];
 
-    MEMORY_MIN = V2 "memory.min" [.unlimited("max").property(Number("MemoryMin"))];
+    MEMORY_MIN = V2 "memory.min" [.unlimited(MAX).property(Number("MemoryMin"))];
     MEMORY_LOW = V2 "memory.low"
-        [.field("memory/reservation", Unset).unlimited("max").property(Number("MemoryLow"))];
-    MEMORY_HIGH = V2 "memory.high" [.unlimited("max").property(Number("MemoryHigh"))];
+        [.field("memory/reservation", Unset).unlimited(MAX).property(Number("MemoryLow"))];
+    MEMORY_HIGH = V2 "memory.high" [.unlimited(MAX).property(Number("MemoryHigh"))];
     MEMORY_MAX = V2 "memory.max"
-        [.field("memory/limit", Unset).unlimited("max").property(Number("MemoryMax"))
+        [.field("memory/limit", Unset).unlimited(MAX).property(Number("MemoryMax"))
          .capacity(Capacity::Memory, Some("memory.current"))];
     SWAP_MAX = V2 "memory.swap.max"
-        [.field("memory/swap", Unset).unlimited("max").property(Number("MemorySwapMax"))];
-    ZSWAP_MAX = V2 "memory.zswap.max" [.unlimited("max").property(Number("MemoryZSwapMax"))];
+        [.field("memory/swap", Unset).unlimited(MAX).property(Number("MemorySwapMax"))];
+    ZSWAP_MAX = V2 "memory.zswap.max" [.unlimited(MAX).property(Number("MemoryZSwapMax"))];
     OOM_GROUP = V2 "memory.oom.group" [.property(UnitProperty::OomPolicy)];
 
     CPU_SHARES = V1 "cpu.shares" [.field("cpu/shares", Unset).property(Number("CPUShares"))];
     CFS_PERIOD = V1 "cpu.cfs_period_us"
-        [.field("cpu/period", Unset).property(UnitProperty::Bandwidth).advice(advice::BANDWIDTH)];
+        [.field("cpu/period", Unset).property(UnitProperty::Bandwidth).takes(Takes::Period).advice(advice::BANDWIDTH)];
     CFS_QUOTA = V1 "cpu.cfs_quota_us"
-        [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).advice(advice::BANDWIDTH)];
+        [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).takes(Takes::Quota).advice(advice::BANDWIDTH)];
     CFS_BURST = V1 "cpu.cfs_burst_us" [.field("cpu/burst", Itself)];
     RT_PERIOD = V1 "cpu.rt_period_us" [.field("cpu/realtimePeriod", Unset).advice(advice::REAL_TIME)];
     RT_RUNTIME = V1 "cpu.rt_runtime_us" [.field("cpu/realtimeRuntime", Unset).unlimited("-1").advice(advice::REAL_TIME)];
     CPU_WEIGHT = V2 "cpu.weight" [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
     CPU_MAX = V2 "cpu.max"
-        [.field("cpu/quota", Unset).unlimited("max").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).advice(advice::BANDWIDTH)];
+        [.field("cpu/quota", Unset).unlimited(MAX).property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None)
+         .takes(Takes::QuotaAndPeriod).advice(advice::BANDWIDTH)];
     CPU_MAX_BURST = V2 "cpu.max.burst" [.field("cpu/burst", Itself)];
     CPU_IDLE = BOTH "cpu.idle" [.field("cpu/idle", Itself).property(UnitProperty::Idle)];
 
-    CPUSET_CPUS = BOTH "cpuset.cpus" [.field("cpu/cpus", Itself).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
-    CPUSET_MEMS = BOTH "cpuset.mems" [.field("cpu/mems", Itself).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
+    CPUSET_CPUS = BOTH "cpuset.cpus" [.field("cpu/cpus", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
+    CPUSET_MEMS = BOTH "cpuset.mems" [.field("cpu/mems", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
 
     BLKIO_WEIGHT = V1 "blkio.weight"
         [.field("blockIO/weight", Unset).property(Number("BlockIOWeight")).advice(advice::WEIGHTS)];
@@ -255,29 +317,29 @@ files! {
         [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
     BLKIO_LEAF_WEIGHT_DEVICE = V1 "blkio.leaf_weight_device"
         [.field("weightDevice/leafWeight", Unset).shape(Keyed("0"))];
-    BLKIO_READ_BPS = V1 "blkio.throttle.read_bps_device" [.shape(Keyed("0"))];
-    BLKIO_WRITE_BPS = V1 "blkio.throttle.write_bps_device" [.shape(Keyed("0"))];
-    BLKIO_READ_IOPS = V1 "blkio.throttle.read_iops_device" [.shape(Keyed("0"))];
-    BLKIO_WRITE_IOPS = V1 "blkio.throttle.write_iops_device" [.shape(Keyed("0"))];
+    BLKIO_READ_BPS = V1 "blkio.throttle.read_bps_device" [.shape(Keyed("0")).takes(Takes::Device)];
+    BLKIO_WRITE_BPS = V1 "blkio.throttle.write_bps_device" [.shape(Keyed("0")).takes(Takes::Device)];
+    BLKIO_READ_IOPS = V1 "blkio.throttle.read_iops_device" [.shape(Keyed("0")).takes(Takes::Device)];
+    BLKIO_WRITE_IOPS = V1 "blkio.throttle.write_iops_device" [.shape(Keyed("0")).takes(Takes::Device)];
     IO_WEIGHT = V2 "io.weight"
         [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight).advice(advice::WEIGHTS)];
     IO_BFQ_WEIGHT = V2 "io.bfq.weight"
         [.field("blockIO/weight", Unset).shape(Keyed("default")).advice(advice::WEIGHTS)];
     IO_MAX = V2 "io.max"
-        [.unlimited("max").shape(Keyed("rbps=max wbps=max riops=max wiops=max")).property(UnitProperty::IoMax)];
-    IO_LATENCY = V2 "io.latency" [.shape(Keyed("default"))];
+        [.unlimited(MAX).shape(Keyed("rbps=max wbps=max riops=max wiops=max")).takes(Takes::Device).property(UnitProperty::IoMax)];
+    IO_LATENCY = V2 "io.latency" [.shape(Keyed("default")).takes(Takes::Device)];
 
     HUGETLB_LIMIT = V1 "hugetlb.*.limit_in_bytes";
     HUGETLB_RSVD_LIMIT = V1 "hugetlb.*.rsvd.limit_in_bytes";
-    HUGETLB_MAX = V2 "hugetlb.*.max" [.unlimited("max")];
-    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max" [.unlimited("max")];
+    HUGETLB_MAX = V2 "hugetlb.*.max" [.unlimited(MAX)];
+    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max" [.unlimited(MAX)];
 
-    RDMA_MAX = BOTH "rdma.max" [.unlimited("max").shape(Keyed("0"))];
+    RDMA_MAX = BOTH "rdma.max" [.unlimited(MAX).shape(Keyed("0"))];
     NET_CLASS = V1 "net_cls.classid" [.field("network/classID", Unset)];
     NET_PRIORITIES = V1 "net_prio.ifpriomap" [.shape(Keyed("0"))];
 
-    MISC_MAX = V2 "misc.max" [.unlimited("max").shape(Keyed("0"))];
-    DMEM_MAX = V2 "dmem.max" [.unlimited("max").shape(Keyed("0"))];
+    MISC_MAX = V2 "misc.max" [.unlimited(MAX).shape(Keyed("0"))];
+    DMEM_MAX = V2 "dmem.max" [.unlimited(MAX).shape(Keyed("0"))];
     DMEM_MIN = V2 "dmem.min" [.shape(Keyed("0"))];
     DMEM_LOW = V2 "dmem.low" [.shape(Keyed("0"))];
 }

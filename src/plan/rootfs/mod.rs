@@ -44,13 +44,11 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let path = host_path(&input.options.bundle, &root.path);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
     overlay::check(input)?;
-    if !input.namespaces.contains(NamespaceKind::Mount) {
-        if !mounts_on_host(input.spec) {
-            draft.setup.push(SetupOp::RootHere(path));
-            console(input, draft);
-            draft.setup.push(SetupOp::Enter(Enter::Chroot));
-            return Ok(());
-        }
+    if !input.namespaces.contains(NamespaceKind::Mount) && !mounts_on_host(input.spec) {
+        draft.setup.push(SetupOp::RootHere(path));
+        console(input, draft);
+        draft.setup.push(SetupOp::Enter(Enter::Chroot));
+        return Ok(());
     }
     let propagation = root_propagation(linux)?;
     // An unbindable mount could not be cloned: the host's copies are made private meanwhile, as runc does.

@@ -133,7 +133,7 @@ fn block_device(numbers: &str) -> Option<Value> {
 /// A number as cgroup files take it: `max`, or digits and a binary suffix.
 fn number(text: &str) -> Option<u64> {
     // -1 is v1's word for it.
-    if matches!(text, "max" | "-1") {
+    if matches!(text, files::MAX | "-1") {
         return Some(INFINITY);
     }
     let (digits, shift) = match text.char_indices().last()? {
