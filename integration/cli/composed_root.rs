@@ -172,6 +172,11 @@ fn what_is_for_another_machine_or_c_library_is_refused() {
     fs::remove_file(&loader).unwrap();
     let said = refused(&["--program", "./other"]);
     assert!(said.contains("ld-musl-other.so.1"), "{said}");
+    // A link below a mount is not seen, so the root would not have it.
+    let links = format!("{}/links", dir.display());
+    symlink("program", &links).unwrap();
+    let said = refused(&["--program", "./links", "--tmpfs", &dir.display().to_string()]);
+    assert!(said.contains(&format!("would hide the link {links}")), "{said}");
     for (wrong, told) in [
         (&["--program", "no-such-program"][..], "no program no-such-program"),
         (&["--program", "./missing"], "missing"),
@@ -194,6 +199,108 @@ fn what_is_for_another_machine_or_c_library_is_refused() {
     let said = refused(&["--program", "sh"]);
     assert!(said.contains("is not empty"), "{said}");
     assert!(!dir.join("config.json").exists());
+}
+
+/// Who made the program has written its names, and may want to read what is the caller's.
+#[test]
+fn a_program_does_not_choose_what_it_is_shown() {
+    if brisk_only(ONLY) || no_compiler() {
+        return;
+    }
+    let container = empty();
+    let dir = &container.bundle.dir;
+    let secret = dir.join("secret");
+    fs::write(&secret, "mine\n").unwrap();
+    for (loader, told) in [(secret.to_str().unwrap(), "is none"), ("/proc/self/exe", "its own /proc/self")] {
+        let text = "const char interpreter[] __attribute__((section(\".interp\"))) = LOADER; void start(void) {}";
+        compile(
+            dir,
+            "hostile",
+            &text.replace("LOADER", &format!("\"{loader}\"")),
+            &["-nostdlib", "-shared", "-Wl,-e,start"],
+        );
+        let said = spec(&container, &["--program", "./hostile"], &[]).fails();
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+/// Each asks for the next; one call within the other for each would be more than a stack holds.
+#[test]
+fn a_long_row_has_an_end() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    const LAST: usize = 12_000;
+    let container = empty();
+    let row = container.bundle.host_dir("row");
+    for index in 0..=LAST {
+        fs::write(row.join(format!("lib{index}.so")), library_that_needs(&row.join(format!("lib{}.so", index + 1))))
+            .unwrap();
+        let next = if index == LAST { PathBuf::from("/bin/sh") } else { row.join(format!("script{}", index + 1)) };
+        fs::write(row.join(format!("script{index}")), format!("#!{}\n", next.display())).unwrap();
+    }
+    let said = spec(&container, &["--program", "sh", "--with", "row/lib0.so"], &[]).fails();
+    assert!(said.contains(&format!("lib{LAST}.so needs")), "{said}");
+    let report = spec(&container, &["--program", "row/script0"], &[]).ok().stdout();
+    line(&report, row.join(format!("script{LAST}")).to_str().unwrap());
+}
+
+/// Nothing but ELF's header, one segment, and DT_NEEDED with a path.
+fn library_that_needs(path: &Path) -> Vec<u8> {
+    let machine: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+    let (table, dynamic): (u64, u64) = (64, 64 + 2 * 56);
+    let strings = dynamic + 3 * 16;
+    let text = [b"\0", path.to_str().unwrap().as_bytes(), b"\0"].concat();
+    let end = strings + text.len() as u64;
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    for half in [3, machine] {
+        file.extend(half.to_le_bytes());
+    }
+    file.extend(1u32.to_le_bytes());
+    for long in [0, table, 0] {
+        file.extend(long.to_le_bytes());
+    }
+    file.extend(0u32.to_le_bytes());
+    for half in [64u16, 56, 2, 0, 0, 0] {
+        file.extend(half.to_le_bytes());
+    }
+    // PT_LOAD with all of it, PT_DYNAMIC; both may be read.
+    for (kind, at, size) in [(1u32, 0, end), (2, dynamic, 3 * 16)] {
+        file.extend([kind.to_le_bytes(), 4u32.to_le_bytes()].concat());
+        for long in [at, at, at, size, size, 8] {
+            file.extend(long.to_le_bytes());
+        }
+    }
+    // DT_NEEDED, DT_STRTAB, DT_NULL.
+    for long in [1, 1, 5, strings, 0, 0] {
+        file.extend(long.to_le_bytes());
+    }
+    [file, text].concat()
+}
+
+#[test]
+fn a_report_is_true_whatever_the_names() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = empty();
+    let data = container.bundle.host_dir("data");
+    fs::write(container.bundle.host_dir("late").join("file"), "").unwrap();
+    container.bundle.script("odd\nbind   forged", "#!/bin/sh\n");
+    for (name, target) in [
+        ("self", Path::new(".")),
+        ("by-link", Path::new("/bin/sh")),
+        ("late", &container.bundle.dir.join("late/file")),
+        ("out", Path::new("/etc/passwd")),
+    ] {
+        symlink(target, data.join(name)).unwrap();
+    }
+    let flags = ["--program", "./odd\nbind   forged", "--with", "data", "--with", "late"];
+    let report = spec(&container, &flags, &[]).ok().stdout();
+    assert!(!report.lines().any(|line| line.starts_with("bind   forged")), "{report}");
+    let absent: Vec<&str> = report.lines().filter(|line| line.starts_with("absent")).collect();
+    assert!(matches!(absent[..], [out] if out.contains("data/out leads to it")), "{report}");
 }
 
 /// The loader that a program names.

@@ -102,6 +102,10 @@ fn what_would_be_lost_is_told() {
     let said = process::run(command).fails();
     fs::rename(&hidden, &container.bundle.dir).unwrap();
     assert!(said.contains("the bundle is gone"), "{said}");
+    let hidden = container.bundle.dir.join("moved");
+    fs::rename(container.bundle.rootfs(), &hidden).unwrap();
+    refused(&container, &[], "the root is gone");
+    fs::rename(&hidden, container.bundle.rootfs()).unwrap();
     container.delete().ok();
 
     let container = Bundle::sh("true").container();

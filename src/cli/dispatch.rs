@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::args::{EventsArgs, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
+use super::log::printable;
 use super::put::Format;
 use super::verbs::Request;
 use super::{check, completion, features, man, output, plan};
@@ -160,7 +161,8 @@ fn write_spec(args: &SpecArgs) -> Result<()> {
         return Err(error);
     }
     let Some(composed) = composed else { return Ok(()) };
-    let line = |row: &ReportRow| format!("{:<6} {} ({})\n", row.taken.word(), row.what, row.why);
+    // A row is a line, whatever is in a file's name.
+    let line = |row: &ReportRow| printable(&format!("{:<6} {} ({})", row.taken.word(), row.what, row.why)) + "\n";
     output::print(&composed.report().iter().map(line).collect::<String>())
 }
 
@@ -170,6 +172,11 @@ fn add_program(outline: &mut Outline, composed: &Composition) -> Result<()> {
         outline.args.push(composed.program().to_owned());
     }
     let mounts = composed.mounts()?;
+    let hidden = |one: &Mount| composed.links().find(|(link, _)| link.starts_with(&one.destination));
+    if let Some((one, (link, _))) = outline.mounts.iter().find_map(|one| Some((one, hidden(one)?))) {
+        let what = format!("{} would hide the link {}, which the program needs", one.destination, link.display());
+        return Err(Error::new(Stage::Args, what).with_hint("mount something that is further below"));
+    }
     let above = |one: &Mount| mounts.iter().any(|bind| Path::new(&bind.destination).starts_with(&one.destination));
     let (first, last): (Vec<_>, Vec<_>) = outline.mounts.drain(..).partition(above);
     outline.mounts = [first, mounts, last].concat();

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::elf::Object;
+use super::tree::follow;
 use crate::error::{Context, Result, Stage};
 
 /// glibc writes it (ldconfig(8)).
@@ -96,6 +97,13 @@ impl Search {
         self.dirs.first().map(PathBuf::as_path)
     }
 
+    /// Whether a loader finds what is in the directory of this file without its cache, too.
+    fn looks_beside(&self, path: &str) -> bool {
+        let real = |dir: &Path| Some(follow(dir).ok()?.0);
+        let beside = Path::new(path).parent().and_then(real);
+        beside.is_some() && self.dirs.iter().any(|dir| real(dir) == beside)
+    }
+
     /// Where a library may be, in the loader's order. `origin` is the directory of the object that asks; `inherited` is
     /// the DT_RPATH of those that asked for that object.
     pub fn candidates(&self, name: &str, object: &Object, origin: &Path, inherited: &[PathBuf]) -> Vec<LibraryPath> {
@@ -109,10 +117,10 @@ impl Search {
             None => dirs.extend(rpath(object, origin, inherited)),
         }
         let mut all: Vec<LibraryPath> = dirs.into_iter().map(|dir| plain(dir.join(name))).collect();
-        let standard = self.dirs.iter().map(|dir| plain(dir.join(name)));
-        all.extend(standard);
+        // The cache goes first: a library in /usr/local/lib is there to stand for the distribution's.
         let cached = self.cache.iter().filter(|(known, _)| known == name);
-        all.extend(cached.map(|(_, path)| LibraryPath { path: path.into(), by_cache: true }));
+        all.extend(cached.map(|(_, path)| LibraryPath { path: path.into(), by_cache: !self.looks_beside(path) }));
+        all.extend(self.dirs.iter().map(|dir| plain(dir.join(name))));
         all
     }
 }
@@ -171,6 +179,9 @@ pub fn parse_cache(bytes: &[u8]) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::super::elf::read;
     use super::*;
 
     fn cache(entries: &[(&str, &str, u64)]) -> Vec<u8> {
@@ -215,6 +226,21 @@ mod tests {
         let mut many = whole;
         many[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&u32::MAX.to_ne_bytes());
         assert!(parse_cache(&many).len() >= 2);
+    }
+
+    #[test]
+    fn the_cache_goes_before_the_standard_directories() {
+        let path = |text: &str| PathBuf::from(text);
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let object = read(&|bytes, offset| file.read_at(bytes, offset)).unwrap().unwrap();
+        let object = Object { rpath: None, runpath: None, ..object };
+        let cache = [("liba.so", "/usr/liba.so"), ("libb.so", "/etc/libb.so")].map(|(a, b)| (a.into(), b.into()));
+        let search = Search { cache: cache.into(), dirs: vec![path("/usr")] };
+        let found = |name| search.candidates(name, &object, Path::new("/"), &[]);
+        let beside = LibraryPath { path: path("/usr/liba.so"), by_cache: false };
+        assert_eq!(found("liba.so"), [beside.clone(), beside]);
+        let other = LibraryPath { path: path("/etc/libb.so"), by_cache: true };
+        assert_eq!(found("libb.so"), [other, LibraryPath { path: path("/usr/libb.so"), by_cache: false }]);
     }
 
     #[test]

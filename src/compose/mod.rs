@@ -10,7 +10,7 @@ pub mod elf;
 pub mod loader;
 pub mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -76,6 +76,8 @@ pub struct Composition {
     program: String,
     tree: RootTree,
     absent: Vec<ReportRow>,
+    /// Links in directories that are bound.
+    outward: Vec<PathBuf>,
 }
 
 impl Composition {
@@ -117,7 +119,22 @@ impl Composition {
             what: text(path),
             why: format!("to {}", to.display()),
         });
-        binds.chain(links).chain(self.absent.iter().cloned()).collect()
+        // Only now is it known what else was taken.
+        let outward = self.outward.iter().filter_map(|link| {
+            let (real, links) = follow(link).ok()?;
+            let there = self.tree.has(&real) && links.iter().all(|(link, _)| self.tree.has(link));
+            (!there).then(|| ReportRow {
+                taken: Taken::Absent,
+                what: text(&real),
+                why: format!("{} leads to it", link.display()),
+            })
+        });
+        binds.chain(links).chain(self.absent.iter().cloned()).chain(outward).collect()
+    }
+
+    /// The links, and where they lead to.
+    pub fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.tree.links()
     }
 
     /// Makes the root's directory, for `root.path`.
@@ -136,7 +153,7 @@ pub fn compose(program: &Path, with: &[String]) -> Result<Composition> {
     }
     let text = program.to_str();
     let program = text.ok_or_else(|| Error::new(Stage::Args, format!("--program {}: not UTF-8", program.display())))?;
-    Ok(Composition { program: program.to_owned(), tree: work.tree, absent: work.absent })
+    Ok(Composition { program: program.to_owned(), tree: work.tree, absent: work.absent, outward: work.outward })
 }
 
 /// The path that the container will know it by: a link stays one, since some programs go by their name.
@@ -178,6 +195,8 @@ struct Work {
     /// What was looked at, without links.
     seen: BTreeSet<PathBuf>,
     absent: Vec<ReportRow>,
+    /// Links in directories that are bound: they may lead out of them, to what is not there.
+    outward: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -188,15 +207,33 @@ struct Loader {
 }
 
 /// An object whose libraries are looked for.
-struct Asker<'a> {
-    path: &'a Path,
-    object: &'a Object,
+struct Asker {
+    /// Without links.
+    path: PathBuf,
+    object: Object,
     /// The DT_RPATH of those that asked for it.
     inherited: Vec<PathBuf>,
+    missing: Lenience,
+}
+
+impl Asker {
+    fn new(path: PathBuf, object: Object, missing: Lenience) -> Asker {
+        Asker { path, object, inherited: Vec::new(), missing }
+    }
 }
 
 impl Work {
     fn program(&mut self, path: &Path, why: &str) -> Result<()> {
+        let mut left = vec![(path.to_owned(), why.to_owned())];
+        while let Some((path, why)) = left.pop() {
+            let why_next = format!("interpreter of {}", path.display());
+            left.extend(self.one_program(&path, &why)?.into_iter().rev().map(|next| (next, why_next.clone())));
+        }
+        Ok(())
+    }
+
+    /// The interpreters of a script; those of a long row of scripts are not called for within each other.
+    fn one_program(&mut self, path: &Path, why: &str) -> Result<Vec<PathBuf>> {
         let (real, kind) = self.tree.take(path, why)?;
         let what = || format!("read {}", path.display());
         if kind == FileKind::Dir {
@@ -204,21 +241,17 @@ impl Work {
         }
         let file = File::open(&real).at(Stage::Bundle, what)?;
         if let Some(object) = elf::read(&|bytes, offset| file.read_at(bytes, offset)).at(Stage::Bundle, what)? {
-            return self.object(&real, &object, Vec::new(), Lenience::Fails);
+            return self.object(Asker::new(real, object, Lenience::Fails)).map(|()| Vec::new());
         }
         let mut line = [0; LINE_MAX];
         let size = file.read_at(&mut line, 0).at(Stage::Bundle, what)?;
         match interpreter(line.get(..size).unwrap_or_default()) {
             Some(words) if self.seen.insert(real.clone()) => {
-                let why = format!("interpreter of {}", path.display());
-                for word in words.iter().map(Path::new) {
-                    // The kernel takes it as it is written, with the links on its way.
-                    let path = if word.is_absolute() { word.to_owned() } else { find_program(word)? };
-                    self.program(&path, &why)?;
-                }
-                Ok(())
+                // The kernel takes it as it is written, with the links on its way.
+                let found = |word: &Path| if word.is_absolute() { Ok(word.to_owned()) } else { find_program(word) };
+                words.iter().map(|word| found(Path::new(word))).collect()
             }
-            Some(_) => Ok(()),
+            Some(_) => Ok(Vec::new()),
             None => Err(Error::new(Stage::Bundle, format!("{} is neither an ELF file nor a script", path.display()))
                 .with_hint("a script begins with #! and its interpreter; --with takes other files")),
         }
@@ -234,7 +267,7 @@ impl Work {
         let (real, kind) = self.tree.take(&path, "asked for")?;
         match kind {
             FileKind::File => match open_object(&real)? {
-                Some(object) => self.object(&real, &object, Vec::new(), Lenience::Fails),
+                Some(object) => self.object(Asker::new(real, object, Lenience::Fails)),
                 None => Ok(()),
             },
             FileKind::Dir => self.libraries_of_dir(&real),
@@ -252,10 +285,10 @@ impl Work {
                 if kind.is_dir() {
                     dirs.push(path);
                 } else if kind.is_symlink() {
-                    self.tell_of_link(&path);
+                    self.outward.push(path);
                 } else if kind.is_file() {
                     match open_object(&path) {
-                        Ok(Some(object)) => self.object(&path, &object, Vec::new(), Lenience::IsTold)?,
+                        Ok(Some(object)) => self.object(Asker::new(path, object, Lenience::IsTold))?,
                         Ok(None) => {}
                         Err(error) => self.absent("libraries", &error.to_string()),
                     }
@@ -265,36 +298,31 @@ impl Work {
         Ok(())
     }
 
-    /// A link in a directory that is bound leads out of it, to what may not be there.
-    fn tell_of_link(&mut self, path: &Path) {
-        if let Ok((real, _)) = follow(path)
-            && !self.tree.shows(&real)
-        {
-            self.absent(&real.display().to_string(), &format!("{} leads to it", path.display()));
-        }
-    }
-
     fn absent(&mut self, what: &str, why: &str) {
         self.absent.push(ReportRow { taken: Taken::Absent, what: what.to_owned(), why: why.to_owned() });
     }
 
-    fn object(&mut self, path: &Path, object: &Object, inherited: Vec<PathBuf>, missing: Lenience) -> Result<()> {
-        if !self.seen.insert(path.to_owned()) {
-            return Ok(());
-        }
-        match self.fits(path, object) {
-            Err(error) if missing == Lenience::IsTold => {
-                self.absent(&path.display().to_string(), &error.to_string());
-                return Ok(());
+    /// An object with all that it asks for: one after the other, as a loader does, since a row of them may be long.
+    fn object(&mut self, first: Asker) -> Result<()> {
+        let mut left = VecDeque::from([first]);
+        while let Some(asker) = left.pop_front() {
+            let Asker { path, object, missing, .. } = &asker;
+            if !self.seen.insert(path.clone()) {
+                continue;
             }
-            fits => fits?,
-        }
-        if let Some(interpreter) = &object.interpreter {
-            self.interpreter(path, interpreter, object.machine)?;
-        }
-        let asker = Asker { path, object, inherited };
-        for name in &object.needed {
-            self.library(name, &asker, missing)?;
+            match self.fits(path, object) {
+                Err(error) if *missing == Lenience::IsTold => {
+                    self.absent(&path.display().to_string(), &error.to_string());
+                    continue;
+                }
+                fits => fits?,
+            }
+            if let Some(interpreter) = &object.interpreter {
+                self.interpreter(path, interpreter, object.machine)?;
+            }
+            for name in &object.needed {
+                left.extend(self.library(name, &asker)?);
+            }
         }
         Ok(())
     }
@@ -322,7 +350,14 @@ impl Work {
     }
 
     fn interpreter(&mut self, path: &Path, interpreter: &str, machine: Machine) -> Result<()> {
-        let (real, _) = self.tree.take(Path::new(interpreter), &format!("loader of {}", path.display()))?;
+        // Who made the program has chosen this name. No other file than a loader of this machine is shown to it.
+        let (real, _) = follow(Path::new(interpreter))?;
+        let is_loader = |object: Object| object.machine == machine && object.interpreter.is_none();
+        if !open_object(&real)?.is_some_and(is_loader) {
+            let what = format!("{}: {interpreter}, which it names as its loader, is none", path.display());
+            return Err(Error::new(Stage::Bundle, what));
+        }
+        self.tree.take(Path::new(interpreter), &format!("loader of {}", path.display()))?;
         match &self.loader {
             Some(loader) if loader.path == real => Ok(()),
             Some(loader) => {
@@ -341,7 +376,8 @@ impl Work {
         }
     }
 
-    fn library(&mut self, name: &str, asker: &Asker<'_>, missing: Lenience) -> Result<()> {
+    /// The library of that name, which asks in its turn.
+    fn library(&mut self, name: &str, asker: &Asker) -> Result<Option<Asker>> {
         let Some(Loader { search, machine, .. }) = &self.loader else {
             return Err(Error::new(
                 Stage::Bundle,
@@ -351,7 +387,7 @@ impl Work {
         };
         let origin = asker.path.parent().unwrap_or(Path::new("/"));
         let first = search.first().map(|dir| dir.join(name));
-        for candidate in search.candidates(name, asker.object, origin, &asker.inherited) {
+        for candidate in search.candidates(name, &asker.object, origin, &asker.inherited) {
             // As a loader does: one for another processor is not it.
             let Ok((real, _)) = follow(&candidate.path) else { continue };
             let Some(object) = open_object(&real)?.filter(|object| object.machine == *machine) else { continue };
@@ -359,13 +395,13 @@ impl Work {
             if let Some(first) = first.filter(|_| candidate.by_cache) {
                 self.tree.link(first, candidate.path);
             }
-            let inherited = loader::rpath(asker.object, origin, &asker.inherited);
-            return self.object(&real, &object, inherited, missing);
+            let inherited = loader::rpath(&asker.object, origin, &asker.inherited);
+            return Ok(Some(Asker { path: real, object, inherited, missing: asker.missing }));
         }
-        match missing {
+        match asker.missing {
             Lenience::IsTold => {
                 self.absent(name, &format!("{} needs it", asker.path.display()));
-                Ok(())
+                Ok(None)
             }
             Lenience::Fails => {
                 let what = format!("{} needs {name}, which is nowhere that its loader looks", asker.path.display());
@@ -391,7 +427,7 @@ impl Work {
         };
         let (path, machine) = (loader.path.clone(), loader.machine);
         let object = Object { machine, interpreter: None, needed: Vec::new(), rpath: None, runpath: None };
-        let asker = Asker { path: &path, object: &object, inherited: Vec::new() };
+        let asker = Asker::new(path, object, Lenience::IsTold);
         let mut modules: BTreeSet<&str> = ["files", "dns"].into();
         modules.extend(
             conf.lines()
@@ -399,7 +435,12 @@ impl Work {
                 .flat_map(|(_, services)| services.split_whitespace().filter(|word| !word.starts_with('['))),
         );
         // `files` and `dns` are in the C library itself from 2.34 on; of others a host names more than it has.
-        modules.iter().try_for_each(|module| self.library(&format!("libnss_{module}.so.2"), &asker, Lenience::IsTold))
+        for module in modules {
+            if let Some(module) = self.library(&format!("libnss_{module}.so.2"), &asker)? {
+                self.object(module)?;
+            }
+        }
+        Ok(())
     }
 
     /// The converters of iconv(3).

@@ -44,11 +44,14 @@ impl RootTree {
     /// Takes what an absolute path leads to, with the links on the way; where it is without them.
     pub fn take(&mut self, path: &Path, why: &str) -> Result<(PathBuf, FileKind)> {
         let (real, links) = follow(path)?;
-        self.links.extend(links);
-        if real == Path::new("/") || OWN.iter().any(|own| real.starts_with(own)) {
-            let what = format!("{}: a container has its own {}", path.display(), real.display());
+        // A link there, like /proc/self, leads to something else in the container.
+        let passed = links.iter().map(|(link, _)| link).chain([&real]);
+        let own = |path: &Path| path == Path::new("/") || OWN.iter().any(|own| path.starts_with(own));
+        if let Some(own) = passed.map(PathBuf::as_path).find(|path| own(path)) {
+            let what = format!("{}: a container has its own {}", path.display(), own.display());
             return Err(Error::new(Stage::Bundle, what));
         }
+        self.links.extend(links);
         let found = fs::metadata(&real).at(Stage::Bundle, || format!("find {}", path.display()))?;
         let kind = match (found.is_file(), found.is_dir()) {
             (true, _) => FileKind::File,
@@ -71,6 +74,11 @@ impl RootTree {
     pub fn shows(&self, path: &Path) -> bool {
         let above = path.ancestors().skip(1);
         above.filter_map(|dir| self.binds.get(dir)).any(|bound| bound.kind == FileKind::Dir)
+    }
+
+    /// Whether the path is in the root: bound, a link, or below what is bound.
+    pub fn has(&self, path: &Path) -> bool {
+        self.binds.contains_key(path) || self.links.contains_key(path) || self.shows(path)
     }
 
     /// What is to be bound.
