@@ -104,7 +104,7 @@ fn what_would_be_lost_is_told() {
     assert!(said.contains("the bundle is gone"), "{said}");
     let hidden = container.bundle.dir.join("moved");
     fs::rename(container.bundle.rootfs(), &hidden).unwrap();
-    refused(&container, &[], "the root is gone");
+    refused(&container, &[], " is gone");
     fs::rename(&hidden, container.bundle.rootfs()).unwrap();
     container.delete().ok();
 
@@ -159,6 +159,12 @@ fn a_run_takes_the_place_of_another() {
         container.run_with(&["--replace", "--detach"]).fails();
         assert_eq!((container.status(), container.pid()), ("running".into(), running));
     }
+    fs::write(&config, whole).unwrap();
+    let moved = container.bundle.dir.join("moved");
+    fs::rename(container.bundle.rootfs(), &moved).unwrap();
+    let said = container.run_with(&["--replace", "--detach"]).fails();
+    assert!(said.contains(" is gone") && container.pid() == running, "{said}");
+    fs::rename(&moved, container.bundle.rootfs()).unwrap();
     container.delete_force().ok();
     container.assert_nothing_left();
 }

@@ -143,6 +143,11 @@ impl Bundle {
         &self.dir
     }
 
+    /// The path of the root file system; empty where config.json has none.
+    pub(super) fn rootfs(&self) -> PathBuf {
+        self.spec.root.as_ref().map(|root| self.dir.join(&root.path)).unwrap_or_default()
+    }
+
     /// The text of config.json.
     pub(super) fn text(&self) -> &[u8] {
         &self.text
@@ -410,7 +415,7 @@ fn pidfd_receiver(global: &Global, spec: &Spec) -> Option<PathBuf> {
 /// What is known before anything is made: enough for `delete` to clean up whatever `create` gets to.
 pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
     let spec = &bundle.spec;
-    let rootfs = spec.root.as_ref().map(|root| bundle.dir.join(&root.path)).unwrap_or_default();
+    let rootfs = bundle.rootfs();
     let own_pid = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_none());
     let cgroup = match &plan.cgroup {
         Some(cgroup) => serde_json::to_value(Saved::planned(cgroup, plan.scope.as_ref()))

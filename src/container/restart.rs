@@ -62,8 +62,6 @@ fn refuse_losses(global: &Global, container: &Container, args: &Create) -> Resul
         Some("mounts were added to the container, and config.json does not have them")
     } else if !Path::new(&record.bundle).is_dir() {
         Some("the bundle is gone")
-    } else if !Path::new(&record.rootfs).is_dir() {
-        Some("the root is gone")
     } else {
         None
     };

@@ -13,7 +13,7 @@ use super::options::{Create, Global, Run};
 use super::start::run_poststart;
 use super::{Container, delete, files, image, wait};
 use crate::cgroup::Cgroup;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{Running, Trace};
 use crate::plan::{ExecRefusal, ProgramStart};
 use crate::spec::Spec;
@@ -55,6 +55,11 @@ pub(super) fn start_bundle(
     task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     image::protect_from(&bundle.spec)?;
+    let root = bundle.rootfs();
+    if !matches!(predecessor, Predecessor::None) && !root.is_dir() {
+        let what = format!("the root {} is gone", root.display());
+        return Err(Error::new(Stage::Rootfs, what).with_hint("the container that is to be replaced stays"));
+    }
     let terminal = bundle.terminal();
     let asked = Asked {
         socket: args.create.console_socket.as_deref(),
