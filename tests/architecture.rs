@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Readers of small files of proc; errors are the system's.
     ("proc", &[]),
     ("wire", &["sys"]),
-    // No word of OCI or systemd.
+    // No word of OCI.
     ("dbus", &["error"]),
     ("spec", &["error"]),
     ("compose", &["error", "spec"]),
@@ -461,7 +461,7 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("\"memory.max\"", &["plan/cgroup/files.rs"]),
     ("\"pids.max\"", &["plan/cgroup/files.rs"]),
     // Whether a namespace is made or joined.
-    ("kind == NamespaceKind", &["launch/skeleton.rs", "plan/create.rs", "plan/namespace", "plan/rootfs/id_map.rs"]),
+    ("kind == NamespaceKind", &["launch/skeleton.rs", "plan/create.rs", "plan/namespace", "plan/rootfs/idmap.rs"]),
     ("kind != NamespaceKind", &["plan/namespace"]),
     ("namespaces[..]", &["spec/mod.rs"]),
     // Files that others may have made, read up to a limit (`sys::fs::RegularFile`); documents are `spec::load`'s.

@@ -26,9 +26,6 @@ pub enum Admission {
     Force,
 }
 
-/// The kernel's default period in microseconds.
-const PERIOD: u64 = 100_000;
-
 impl Cgroup {
     /// checkBeforeUpdate. Usage that cannot be read is no reason to refuse, as in runc.
     pub fn check_usage(&self, checks: &[UsageCheck]) -> Result<()> {
@@ -93,7 +90,7 @@ impl Cgroup {
 }
 
 fn period_of(member: &Member) -> Result<u64> {
-    Ok(number(member, files::CFS_PERIOD.name)?.unwrap_or(PERIOD))
+    Ok(number(member, files::CFS_PERIOD.name)?.unwrap_or(files::DEFAULT_PERIOD))
 }
 
 /// A write that gives a part of a capacity.
@@ -145,7 +142,7 @@ impl Limited<'_> {
         }
         let period = match self.capacity {
             Capacity::Cpu => period_of(member)?,
-            Capacity::Memory | Capacity::MemoryAndSwap | Capacity::Pids => PERIOD,
+            Capacity::Memory | Capacity::MemoryAndSwap | Capacity::Pids => files::DEFAULT_PERIOD,
         };
         Ok(member.read_if_any(&self.write.file)?.and_then(|text| limit(self.capacity, &text, period)))
     }

@@ -2,7 +2,7 @@
 //!
 //! Runs in the cloned process, on a copy of the parent's memory. It never allocates, never panics on input,
 //! never logs and never looks at the specification: an operation is done, or its index and errno go to the
-//! parent and the process ends. In a debug build the allocator aborts if it is called here
+//! parent and the process ends. In a debug build the allocator ends the process if it is called here
 //! (`sys::child_allocator`).
 
 mod copy;
@@ -138,7 +138,7 @@ impl<'a> Child<'a> {
             SetupOp::Overlay(op) => self.overlay(op),
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
-            SetupOp::OpenDir(path) => self.open_dir(path),
+            SetupOp::OpenDir(path) | SetupOp::OpenDeviceDir(path) => self.open_dir(path),
             SetupOp::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
             SetupOp::BindDevice { name, source } => self.bind_device(name, source),
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
@@ -281,7 +281,7 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
-    /// A tree that the parent cloned.
+    /// Root of the user namespace, whoever the caller was.
     fn become_root(&self) -> Done {
         cred::set_gid(0)?;
         cred::set_uid(0)?;

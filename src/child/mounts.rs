@@ -91,7 +91,7 @@ impl Child<'_> {
     }
 
     fn bind(&mut self, op: &MountOp, tree: OwnedFd, extra: i32) -> Result<OwnedFd, Trouble> {
-        self.id_map(tree.as_fd(), op)?;
+        self.idmap(tree.as_fd(), op)?;
         if self.attach_within(op, tree.as_fd())? {
             return Ok(tree);
         }
@@ -149,9 +149,9 @@ impl Child<'_> {
         Ok(mount::mount(Some(source), name, Some(kind), flags | mount_attr::ms_flags(op.attr.set), Some(data)).is_ok())
     }
 
-    fn id_map(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
+    fn idmap(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
         let Some((index, reach)) = op.idmap else { return Ok(()) };
-        let userns = self.inherited.id_maps.get(index).ok_or(Errno::EBADF)?;
+        let userns = self.inherited.idmaps.get(index).ok_or(Errno::EBADF)?;
         mount::set_id_map(tree, reach.flag(), userns.as_fd()).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
     }
 
@@ -209,7 +209,7 @@ impl Child<'_> {
         if op.recursive != MountAttr::default() {
             mount::set_attr(fresh.as_fd(), 0, &op.recursive)?;
         }
-        self.id_map(fresh.as_fd(), op)?;
+        self.idmap(fresh.as_fd(), op)?;
         mount::attach(fresh.as_fd(), place.as_fd())?;
         propagate(fresh.as_fd(), op)?;
         self.spent.add(place);
@@ -245,8 +245,8 @@ impl Child<'_> {
         let says = |dir: &[u8]| {
             op.dest.to_bytes().strip_prefix(dir).is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/'))
         };
-        for pair in setup.windows(2) {
-            let [SetupOp::OpenDir(dir), SetupOp::Mknod { .. } | SetupOp::BindDevice { .. }] = pair else { continue };
+        for next in setup {
+            let SetupOp::OpenDeviceDir(dir) = next else { continue };
             let in_dev = dir.to_bytes() == b"dev" || dir.to_bytes().starts_with(b"dev/");
             // A mount of its own is on another file system.
             let mounted = |op: &SetupOp| matches!(op, SetupOp::Mount(mount) if *mount.dest == *c"dev");

@@ -56,7 +56,7 @@ pub struct Inherited<'a> {
     /// Trees that the parent clones later, by index.
     pub late: Vec<Option<OwnedFd>>,
     /// User namespaces of id-mapped mounts, by index.
-    pub id_maps: Vec<OwnedFd>,
+    pub idmaps: Vec<OwnedFd>,
     /// What takes the place of the caller's standard streams, by number.
     pub streams: [Option<OwnedFd>; 3],
     /// The connected console socket.

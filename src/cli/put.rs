@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::log::{Level, LogFormat};
 use crate::container::options::{ExecUser, ResultTo};
-use crate::container::outline::{CPU_PERIOD, NetworkChoice, SeccompChoice};
+use crate::container::outline::{NetworkChoice, SeccompChoice};
+use crate::plan::cgroup::files::DEFAULT_PERIOD;
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::process::caps;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -398,7 +399,7 @@ fn cpus(text: &str) -> Option<i64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let cpus: f64 = text.parse().ok().filter(|_| plain)?;
     #[expect(clippy::cast_precision_loss, reason = "the period is small")]
-    let quota = (cpus * CPU_PERIOD as f64).round();
+    let quota = (cpus * DEFAULT_PERIOD as f64).round();
     #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
     (1e3..=1e15).contains(&quota).then_some(quota as i64)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::{Layout, LayoutKind};
+use crate::plan::cgroup::files::DEFAULT_PERIOD;
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::seccomp::{Arch, docker};
@@ -21,9 +22,6 @@ use crate::spec::seccomp::Seccomp;
 use crate::spec::template::{self, For, TemplateLayout};
 use crate::spec::{self, Loaded, Root, Spec};
 use crate::sys;
-
-/// The period that a number of CPUs is a share of, in microseconds: the kernel's default.
-pub const CPU_PERIOD: u64 = 100_000;
 
 /// What Docker hides besides what `spec` hides: interrupts tell of keys that are pressed (timing), RAPL of what is computed
 /// (CVE-2020-8694).
@@ -42,7 +40,7 @@ pub struct Outline {
     pub memory: Option<i64>,
     /// Number of tasks.
     pub pids: Option<i64>,
-    /// Microseconds of CPU time in each [`CPU_PERIOD`].
+    /// Microseconds of CPU time in each [`DEFAULT_PERIOD`].
     pub cpu_quota: Option<i64>,
     /// User and group.
     pub user: Option<(u32, u32)>,
@@ -282,7 +280,7 @@ fn limits(linux: &mut Linux, outline: &Outline) {
         resources.pids = Some(Pids { limit: Some(limit) });
     }
     if let Some(quota) = outline.cpu_quota {
-        resources.cpu = Some(Cpu { quota: Some(quota), period: Some(CPU_PERIOD), ..Cpu::default() });
+        resources.cpu = Some(Cpu { quota: Some(quota), period: Some(DEFAULT_PERIOD), ..Cpu::default() });
     }
 }
 

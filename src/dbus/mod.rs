@@ -1,6 +1,6 @@
 //! D-Bus as far as a runtime needs it: values, messages, the connection, the address of a bus.
 //!
-//! Knows nothing of OCI or systemd. `value`, `message` and `address` touch nothing; `link` is the connection.
+//! No word of OCI; whom it looks for and asks is a systemd manager. `value`, `message` and `address` touch nothing; `link` is the connection.
 
 pub mod address;
 pub mod link;

@@ -51,7 +51,7 @@ pub struct Host {
     /// What an ordinary user may map into a user namespace; root may map anything and has none here.
     #[serde(default)]
     pub sub_ids: sub_ids::SubIds,
-    /// What the kernel knows of seccomp; everything unless it was asked (see `plan::filter::is_unusual`).
+    /// What the kernel knows of seccomp; everything unless it was asked (see `plan::seccomp::filter::is_unusual`).
     #[serde(skip)]
     pub seccomp: seccomp::Support,
 }

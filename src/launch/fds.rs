@@ -19,7 +19,7 @@ use crate::sys::{fs, process};
 
 /// Everything the child keeps, in order, with what its `/proc/self/exe` will name.
 pub(super) fn kept(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
-    let lists = [&child.namespaces, &child.trees, &child.id_maps];
+    let lists = [&child.namespaces, &child.trees, &child.idmaps];
     let single = [Some(&child.wire), child.console.as_ref(), child.fifo.as_ref(), child.init.as_ref(), exe];
     let streams = child.streams.iter().map(Option::as_ref);
     let single = single.into_iter().chain(streams).chain(child.hook_output.each_ref().map(Option::as_ref));

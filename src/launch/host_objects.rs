@@ -19,7 +19,7 @@ use crate::sys::{fs, process};
 pub(super) fn take(
     child: &OwnedFd,
     objects: &[HostObject],
-    id_maps: &[OwnedFd],
+    idmaps: &[OwnedFd],
     send: impl Fn(OwnedFd) -> Result<()>,
 ) -> Result<()> {
     let view = MountView::current().at(Stage::Namespace, || "open our own root")?;
@@ -28,7 +28,7 @@ pub(super) fn take(
     // The child goes on when it has the last of them: that is sent when nothing is left of the visit.
     let mut last = None;
     let taken = objects.iter().try_for_each(|object| {
-        let before = last.replace(one(object, id_maps, &mut workshop)?);
+        let before = last.replace(one(object, idmaps, &mut workshop)?);
         before.map_or(Ok(()), &send)
     });
     let cleared = workshop.clear();
@@ -38,16 +38,16 @@ pub(super) fn take(
     last.map_or(Ok(()), &send)
 }
 
-fn one(object: &HostObject, id_maps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {
+fn one(object: &HostObject, idmaps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {
     match object {
         HostObject::Root(path, below) => child::attach_root(path, None, *below)
             .map(|(root, _)| root)
             .at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy())),
-        HostObject::Tree { path, reach, end, id_map } => {
+        HostObject::Tree { path, reach, end, idmap } => {
             let what = || format!("take {} for the container", path.to_string_lossy());
             let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
             let tree = mount::clone_tree(fs::CWD, path, reach.flag() | link).at(Stage::Rootfs, what)?;
-            idmap::apply(&tree, path, *id_map, id_maps)?;
+            idmap::apply(&tree, path, *idmap, idmaps)?;
             Ok(tree)
         }
         HostObject::Device { mode, dev, uid, gid, label } => workshop

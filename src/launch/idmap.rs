@@ -57,8 +57,8 @@ fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
 }
 
 /// Maps the owners in a copied tree by one of these user namespaces.
-pub(super) fn apply(tree: &OwnedFd, path: &CStr, id_map: Option<(usize, Reach)>, maps: &[OwnedFd]) -> Result<()> {
-    let Some((index, reach)) = id_map else { return Ok(()) };
+pub(super) fn apply(tree: &OwnedFd, path: &CStr, idmap: Option<(usize, Reach)>, maps: &[OwnedFd]) -> Result<()> {
+    let Some((index, reach)) = idmap else { return Ok(()) };
     let map = maps.get(index).ok_or_else(|| sync_error("the plan names an id map too many"))?;
     let what = || format!("id-map {}", path.to_string_lossy());
     mount::set_id_map(tree.as_fd(), reach.flag(), map.as_fd()).at(Stage::Rootfs, what)

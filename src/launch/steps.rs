@@ -27,7 +27,7 @@ pub(super) struct Parent<'a> {
     child_wire: Option<OwnedFd>,
     namespaces: Vec<OwnedFd>,
     trees: Vec<OwnedFd>,
-    id_maps: Vec<OwnedFd>,
+    idmaps: Vec<OwnedFd>,
     child: Option<(i32, OwnedFd)>,
     rdt: Option<Rdt>,
     listener_fd: Option<i32>,
@@ -57,7 +57,7 @@ impl<'a> Parent<'a> {
             child_wire: Some(child_wire),
             namespaces: Vec::new(),
             trees: Vec::new(),
-            id_maps: Vec::new(),
+            idmaps: Vec::new(),
             child: None,
             rdt: None,
             listener_fd: None,
@@ -136,25 +136,25 @@ impl<'a> Parent<'a> {
                 self.namespaces.push(fds::namespace(*kind, path)?);
                 Ok(())
             }
-            Step::CloneTree { path, reach, propagation, end, id_map } => {
+            Step::CloneTree { path, reach, propagation, end, idmap } => {
                 let extra = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
                 let tree = fds::clone_tree(path, *reach, *propagation, extra)?;
-                idmap::apply(&tree, path, *id_map, &self.id_maps)?;
+                idmap::apply(&tree, path, *idmap, &self.idmaps)?;
                 self.trees.push(tree);
                 Ok(())
             }
             Step::OpenIdMap { uids, gids } => {
-                self.id_maps.push(idmap::user_namespace(uids, gids)?);
+                self.idmaps.push(idmap::user_namespace(uids, gids)?);
                 Ok(())
             }
             Step::JoinedIdMap(index) => {
                 let joined = self.namespaces.get(*index).ok_or_else(|| sync_error("the plan joins nothing there"))?;
-                self.id_maps.push(fs::dup(joined.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor")?);
+                self.idmaps.push(fs::dup(joined.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor")?);
                 Ok(())
             }
             Step::TakeFromHost(objects) => {
                 let send = |taken: OwnedFd| self.offer(SyncPoint::Trees, &[taken]);
-                host_objects::take(&self.child()?.1, objects, &self.id_maps, send)
+                host_objects::take(&self.child()?.1, objects, &self.idmaps, send)
             }
             Step::CreateCgroup(part) => self.create_cgroup(*part),
             Step::Clone { .. } => self.clone(step),
@@ -378,7 +378,7 @@ impl<'a> Parent<'a> {
     /// Copies of the maps by which the child maps what it makes itself; what is the host's is mapped here.
     fn copies_of_id_maps(&self) -> Result<Vec<OwnedFd>> {
         let copy = |map: &OwnedFd| fs::dup(map.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor");
-        self.id_maps.iter().map(copy).collect()
+        self.idmaps.iter().map(copy).collect()
     }
 
     fn offer_cgroup(&self) -> Result<()> {
@@ -427,7 +427,7 @@ impl<'a> Parent<'a> {
             trees: std::mem::take(&mut self.trees),
             kept_mounts: (0..plan.kept_mounts()).map(|_| None).collect(),
             late: (0..plan.late_trees()).map(|_| None).collect(),
-            id_maps: self.copies_of_id_maps()?,
+            idmaps: self.copies_of_id_maps()?,
             streams: std::mem::take(&mut self.launch.streams),
             console: self.launch.console.take(),
             fifo: self.launch.fifo.take(),

@@ -90,7 +90,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::Await(SyncPoint::Launched));
     }
     if input.new_userns() {
-        steps.push(enter::id_maps(input));
+        steps.push(enter::idmaps(input));
         steps.push(Step::Answer(SyncPoint::IdMaps));
     }
     if systemd {

@@ -64,6 +64,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::Loopback
         | SetupOp::HostPropagation(_)
         | SetupOp::OpenDir(_)
+        | SetupOp::OpenDeviceDir(_)
         | SetupOp::Mknod { .. }
         | SetupOp::BindDevice { .. }
         | SetupOp::Symlink { .. }

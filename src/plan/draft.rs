@@ -270,7 +270,7 @@ pub(super) struct Draft {
     pub setup: Vec<SetupOp>,
     pub last: Vec<LastOp>,
     pub warnings: Vec<String>,
-    pub id_maps: usize,
+    pub idmaps: usize,
     /// The first operation that needs the cgroup.
     pub cgroup_from: Option<usize>,
 }
@@ -282,17 +282,17 @@ impl Draft {
     }
 
     /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
-    /// the container's cgroup is cloned when that is made. `id_map` is taken where the parent applies it: only the caller
+    /// the container's cgroup is cloned when that is made. `idmap` is taken where the parent applies it: only the caller
     /// may map what belongs to the host where the container has a user namespace.
     pub(super) fn source(
         &mut self,
         input: &Input<'_>,
         path: CString,
         (reach, end): (Reach, EndLink),
-        id_map: &mut Option<(usize, Reach)>,
+        idmap: &mut Option<(usize, Reach)>,
     ) -> MountSource {
         if input.takes_from_host() && !input.is_in_cgroup(&path) {
-            return self.ask(input, HostObject::Tree { path, reach, end, id_map: id_map.take() });
+            return self.ask(input, HostObject::Tree { path, reach, end, idmap: idmap.take() });
         }
         // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
         let hidden = input.host.uid == 0 && input.is_notify(&path);
@@ -304,19 +304,19 @@ impl Draft {
         let propagation = if hidden || private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
         if late {
             self.needs_cgroup();
-            self.late_trees.push(Step::CloneTree { path, reach, propagation, end, id_map: None });
+            self.late_trees.push(Step::CloneTree { path, reach, propagation, end, idmap: None });
             return MountSource::Late(self.late_trees.len() - 1);
         }
         let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
-        self.before_clone.push(Step::CloneTree { path, reach, propagation, end, id_map: id_map.take() });
+        self.before_clone.push(Step::CloneTree { path, reach, propagation, end, idmap: idmap.take() });
         MountSource::Tree(index)
     }
 
     /// A layer below or above the root, which is taken together with it: nothing has been mounted in it by then.
-    pub(super) fn layer(&mut self, input: &Input<'_>, path: CString, id_map: Option<(usize, Reach)>) -> MountSource {
+    pub(super) fn layer(&mut self, input: &Input<'_>, path: CString, idmap: Option<(usize, Reach)>) -> MountSource {
         match self.asked.first_mut().filter(|_| input.takes_from_host()) {
             Some(together) => {
-                together.push(HostObject::Tree { path, reach: Reach::One, end: EndLink::Keep, id_map });
+                together.push(HostObject::Tree { path, reach: Reach::One, end: EndLink::Keep, idmap });
                 MountSource::Late(together.len() - 1)
             }
             None => self.source(input, path, (Reach::One, EndLink::Keep), &mut None),

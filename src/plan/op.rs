@@ -10,7 +10,6 @@ use std::ffi::{CStr, CString};
 use super::seccomp::{Receiver, Speech};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::rlimits::Limit;
-use crate::spec::process::Process;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
@@ -316,13 +315,6 @@ pub enum Terminal {
     Foreground,
 }
 
-impl Terminal {
-    /// The terminal of a process which wants one, or does not.
-    pub fn of(process: Option<&Process>, master: Terminal) -> Terminal {
-        if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
-    }
-}
-
 /// Whether the terminal has a name in the container's /dev.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleNode {
@@ -414,6 +406,8 @@ pub enum SetupOp {
     Mount(Box<MountOp>),
     /// A directory below the root that the following devices and links are made in, made when missing.
     OpenDir(CString),
+    /// Opens a directory for devices: no mount may be led over it by a link of the image, for they would be made in what is mounted.
+    OpenDeviceDir(CString),
     /// A device node or fifo in the open directory.
     Mknod {
         /// Name.

@@ -26,7 +26,7 @@ pub enum Step {
         /// A link at the end of the path.
         end: EndLink,
         /// As of [`HostObject::Tree`].
-        id_map: Option<(usize, Reach)>,
+        idmap: Option<(usize, Reach)>,
     },
     /// Takes these things of the host for the child, in its mount namespace and with the rights of the caller, and sends
     /// them.
@@ -145,7 +145,7 @@ pub enum HostObject {
         end: EndLink,
         /// Index of the user namespace that it is mapped by, and whether the mounts below are, too. Only who has authority
         /// over the file system may do that.
-        id_map: Option<(usize, Reach)>,
+        idmap: Option<(usize, Reach)>,
     },
     /// A device node of its own: a user namespace may make none.
     Device {

@@ -33,8 +33,8 @@ impl Display for Step {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Step::OpenNamespace(kind, path) => write!(f, "open the {} namespace {path}", kind.name()),
-            Step::CloneTree { path, reach, id_map, .. } => {
-                write!(f, "clone the mount {} {}{}", lossy(path), tree(*reach), mapped(*id_map))
+            Step::CloneTree { path, reach, idmap, .. } => {
+                write!(f, "clone the mount {} {}{}", lossy(path), tree(*reach), mapped(*idmap))
             }
             Step::TakeFromHost(objects) => {
                 f.write_str("take for the child, in its mount namespace: ")?;
@@ -112,8 +112,8 @@ fn rlimit(limit: &rlimits::Limit) -> String {
 fn host_object(object: &HostObject) -> String {
     match object {
         HostObject::Root(path, _) => format!("the root {}", lossy(path)),
-        HostObject::Tree { path, reach, id_map, .. } => {
-            format!("{} {}{}", lossy(path), tree(*reach), mapped(*id_map))
+        HostObject::Tree { path, reach, idmap, .. } => {
+            format!("{} {}{}", lossy(path), tree(*reach), mapped(*idmap))
         }
         HostObject::Device { mode, dev, uid, gid, .. } => mknod(c"a device", *mode, *dev, (*uid, *gid)),
     }
@@ -154,7 +154,7 @@ impl SetupOp {
             SetupOp::Overlay(op) => (Stage::Rootfs, format!("lay an overlay: {}", op.text)),
             SetupOp::RootHere(path) => (Stage::Rootfs, format!("open the root {}", lossy(path))),
             SetupOp::Mount(op) => (Stage::Rootfs, mount(op)),
-            SetupOp::OpenDir(path) => (Stage::Rootfs, format!("open directory /{}", lossy(path))),
+            Self::OpenDir(dir) | Self::OpenDeviceDir(dir) => (Stage::Rootfs, format!("open directory /{}", lossy(dir))),
             SetupOp::Mknod { name, mode, dev, uid, gid } => (Stage::Rootfs, mknod(name, *mode, *dev, (*uid, *gid))),
             SetupOp::BindDevice { name, source } => {
                 (Stage::Rootfs, format!("bind device {} over {}", source_text(source), lossy(name)))
@@ -319,8 +319,8 @@ fn tree(reach: Reach) -> &'static str {
     }
 }
 
-fn mapped(id_map: Option<(usize, Reach)>) -> &'static str {
-    if id_map.is_some() { " id-mapped" } else { "" }
+fn mapped(idmap: Option<(usize, Reach)>) -> &'static str {
+    if idmap.is_some() { " id-mapped" } else { "" }
 }
 
 fn cap_list(mask: u64) -> String {

@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 
 use super::check_id;
 use crate::error::{Context, Error, Result, Stage};
-use crate::proc::id_map::ProcIdMap;
+use crate::proc::idmap::ProcIdMap;
 use crate::spec::path::clean_bytes;
 use crate::sys::{fs, process};
 

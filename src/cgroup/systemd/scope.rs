@@ -10,7 +10,7 @@ use crate::cgroup::member::Member;
 use crate::cgroup::saved::SavedScope;
 use crate::cgroup::systemd::{Manager, TIMEOUT};
 use crate::dbus::address::Endpoints;
-use crate::proc::id_map::ProcIdMap;
+use crate::proc::idmap::ProcIdMap;
 
 /// Connects to the manager of the system, or of the user this process belongs to.
 pub fn manager(owner: Owner) -> Result<Manager> {

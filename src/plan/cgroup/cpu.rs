@@ -8,9 +8,6 @@ use crate::plan::cgroup::files;
 use crate::plan::cgroup::write::{Version, WhenMissing};
 use crate::spec::number_list;
 
-/// The kernel's default period, see Documentation/admin-guide/cgroup-v2.rst.
-const DEFAULT_PERIOD: u64 = 100_000;
-
 /// What cpu.shares may be; the kernel silently clamps what is not.
 const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 
@@ -74,7 +71,7 @@ fn v2(cpu: &Cpu, out: &mut Limits) -> Result<()> {
     let quota = cpu.quota.filter(|q| *q != 0);
     if quota.is_some() || set(cpu.period).is_some() {
         let quota = files::CPU_MAX.text(quota.unwrap_or(-1));
-        out.put(&files::CPU_MAX, format!("{quota} {}", set(cpu.period).unwrap_or(DEFAULT_PERIOD)));
+        out.put(&files::CPU_MAX, format!("{quota} {}", set(cpu.period).unwrap_or(files::DEFAULT_PERIOD)));
     }
     if let Some(burst) = cpu.burst {
         out.put_or(&files::CPU_MAX_BURST, burst, zero_may_miss(burst.into()));

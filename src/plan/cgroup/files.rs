@@ -50,6 +50,9 @@ pub enum Takes {
 /// The least quota in microseconds (min_cfs_quota_period of kernel/sched/core.c).
 pub const MIN_QUOTA: u64 = 1000;
 
+/// The period in microseconds where none is set (default_cfs_period).
+pub const DEFAULT_PERIOD: u64 = 100_000;
+
 /// Periods in microseconds (min_ and max_cfs_quota_period).
 pub const PERIODS: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
 

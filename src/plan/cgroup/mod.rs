@@ -1,7 +1,11 @@
 //! What will be done to cgroups: which directories are made, which files are written, which devices are
 //! allowed. Pure: linux.resources and the host's layout in, data out; `brisk plan` prints the same data.
 //!
-//! [`files`] knows every file that a limit is written to. The modules come in the order in which they use each other.
+//! The modules, in the order in which they use each other: `write` is a value for a file, and [`files`] knows every such file;
+//! `options` and `collect` are how writes are gathered; `paths` names cgroups; `bpf` and `devices` make the program that
+//! allows devices; `cpu`, `io` and `memory` plan their controllers, `limits` all of them; `admission` refuses what the kernel
+//! would, before anything is made; `entry` says how a process gets in, `join` which cgroup is found already there; `rdt` plans
+//! resctrl, `update` the change of a container that runs, and `rootless` what an ordinary user can have.
 
 mod write;
 

@@ -127,7 +127,7 @@ pub(in crate::plan) fn furnish(input: &Input<'_>, draft: &mut Draft) -> Result<(
 }
 
 /// How the maps of the new user namespace are written. Whether the helpers may write them they say themselves.
-pub(in crate::plan) fn id_maps(input: &Input<'_>) -> Step {
+pub(in crate::plan) fn idmaps(input: &Input<'_>) -> Step {
     let (uids, gids, host) = (&input.uids, &input.gids, input.host);
     let writer = if host.uid == 0 {
         MapWriter::Direct

@@ -37,6 +37,13 @@ use crate::wire::SyncPoint;
 const WEAK_PERSONALITY: u64 =
     (libc::ADDR_NO_RANDOMIZE | libc::ADDR_COMPAT_LAYOUT | libc::MMAP_PAGE_ZERO | libc::READ_IMPLIES_EXEC) as u64;
 
+impl Terminal {
+    /// The terminal of a process which wants one, or does not.
+    pub fn of(process: Option<&Process>, master: Terminal) -> Terminal {
+        if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
+    }
+}
+
 /// What waits in place of a program.
 static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| Process { cwd: "/".into(), ..Process::default() });
 

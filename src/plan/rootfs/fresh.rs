@@ -106,6 +106,7 @@ fn lets_in(op: &SetupOp) -> bool {
         | SetupOp::Loopback
         | SetupOp::HostPropagation(_)
         | SetupOp::OpenDir { .. }
+        | SetupOp::OpenDeviceDir { .. }
         | SetupOp::Mknod { .. }
         | SetupOp::BindDevice { .. }
         | SetupOp::Symlink { .. }

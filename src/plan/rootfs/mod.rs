@@ -5,12 +5,12 @@
 //! what lies there may be the image's, and changes with each mount.
 //!
 //! The modules, in the order of the work: `options` reads the words of a mount (`options_idmap` those that map ids), `mounts`
-//! plans each entry of config.json (`id_map` the namespaces that map its owners), `fresh` finds what may be done by name in what this start has made, `devices` the nodes and
-//! links of /dev. `runtime_mounts` plans mounts of a container that runs (`mounts add`).
+//! plans each entry of config.json (`idmap` the namespaces that map its owners), `fresh` finds what may be done by name in what this start has made, `devices` the nodes and
+//! links of /dev, `overlay` the layers over the root. `runtime_mounts` plans mounts of a container that runs (`mounts add`).
 
 pub mod devices;
 mod fresh;
-mod id_map;
+mod idmap;
 pub mod mounts;
 pub mod options;
 mod options_idmap;
@@ -245,7 +245,7 @@ fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
 
 fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<()> {
     if open.as_deref() != Some(dir) {
-        draft.setup.push(SetupOp::OpenDir(c_string(dir, "linux.devices")?));
+        draft.setup.push(SetupOp::OpenDeviceDir(c_string(dir, "linux.devices")?));
         *open = Some(dir.to_owned());
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
     CopyUp, EndLink, Enter, FsParams, LinkRule, MountOp, MountSource, OfJoined, Reach, SetupOp, TmpfsMode, What,
 };
-use crate::plan::rootfs::id_map;
+use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
 use crate::plan::step::Mounts;
@@ -160,7 +160,7 @@ fn bind(
     reach: Reach,
     draft: &mut Draft,
 ) -> Result<()> {
-    let mut idmap = id_map::of_mount(input, mount, options, draft)?;
+    let mut idmap = idmap::of_mount(input, mount, options, draft)?;
     let what = if options.copy_symlink {
         What::BindOrLink { source, reach }
     } else {
@@ -264,7 +264,7 @@ fn new(
         attr.set &= !attr::RDONLY;
         final_attrs.push((dest.clone(), MountAttr { set: attr::RDONLY, ..MountAttr::default() }));
     }
-    let idmap = id_map::of_mount(input, mount, options, draft)?;
+    let idmap = idmap::of_mount(input, mount, options, draft)?;
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{Enter, MountSource, OverlayOp, Reach, SetupOp};
-use crate::plan::rootfs::id_map;
+use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::options::Idmap;
 use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER, overlay};
 use crate::spec::mounts::Mount;
@@ -40,7 +40,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<(
     }
     let idmap =
         if overlay.idmap { Some(Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() }) } else { None };
-    let index = idmap.map(|idmap| id_map::open(input, &Mount::default(), &idmap, draft)).transpose()?;
+    let index = idmap.map(|idmap| idmap::open(input, &Mount::default(), &idmap, draft)).transpose()?;
     let mut layer = |path: &str, field: &str| -> Result<MountSource> {
         let path = host_path(&input.options.bundle, path);
         let path = c_string(path.as_os_str().as_bytes(), field)?;

@@ -2,6 +2,9 @@
 //! properties. Pure: linux.cgroupsPath, the annotations and the cgroup plan in, data out.
 //!
 //! The names are runc's (`slice:prefix:name`), for engines compute them too.
+//!
+//! The modules, in the order of the work: `driver` decides who makes the cgroup, `gvariant` reads a property of an annotation,
+//! `properties` makes properties of limits, `property` is one of them.
 
 pub mod driver;
 pub mod gvariant;

@@ -155,22 +155,19 @@ fn bit_mask(list: &str) -> Option<Vec<u8>> {
     (bits.len() <= MOST / 8).then_some(bits)
 }
 
-/// The kernel's default period in microseconds.
-const DEFAULT_PERIOD: u64 = 100_000;
-
 /// Quota (`None`: none) and period that the writes set, where they set either.
 fn bandwidth(writes: &[Write]) -> Option<(Option<u64>, u64)> {
     let last = |file: &str| writes.iter().rev().find(|w| w.file == file).map(|w| w.value.trim());
     if let Some(line) = last(files::CPU_MAX.name) {
         let mut words = line.split_ascii_whitespace();
         let quota = words.next()?.parse().ok();
-        return Some((quota, words.next().map_or(Some(DEFAULT_PERIOD), |p| p.parse().ok()).filter(|p| *p > 0)?));
+        return Some((quota, words.next().map_or(Some(files::DEFAULT_PERIOD), |p| p.parse().ok()).filter(|p| *p > 0)?));
     }
     let quota = last(files::CFS_QUOTA.name).map(|q| q.parse::<u64>().ok());
     let period = last(files::CFS_PERIOD.name).and_then(|p| p.parse().ok()).filter(|p| *p > 0);
     match (quota, period) {
         (None, None) => None,
-        (quota, period) => Some((quota.flatten(), period.unwrap_or(DEFAULT_PERIOD))),
+        (quota, period) => Some((quota.flatten(), period.unwrap_or(files::DEFAULT_PERIOD))),
     }
 }
 

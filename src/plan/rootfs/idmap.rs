@@ -41,14 +41,14 @@ pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &Idmap, draft: &mut 
     {
         // Its maps are those of the joined namespace.
         draft.before_clone.push(Step::JoinedIdMap(index));
-        draft.id_maps += 1;
-        return Ok((draft.id_maps - 1, idmap.reach));
+        draft.idmaps += 1;
+        return Ok((draft.idmaps - 1, idmap.reach));
     }
     if uids.is_empty() || gids.is_empty() {
         let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
         return Err(Error::new(Stage::Bundle, what));
     }
     draft.before_clone.push(Step::OpenIdMap { uids, gids });
-    draft.id_maps += 1;
-    Ok((draft.id_maps - 1, idmap.reach))
+    draft.idmaps += 1;
+    Ok((draft.idmaps - 1, idmap.reach))
 }
