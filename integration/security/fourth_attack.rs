@@ -329,7 +329,7 @@ fn delete_by_force_has_an_end_whatever_poststop_hooks_do() {
         return;
     }
     let container = Bundle::idle()
-        .sh_hook("poststop", "trap '' TERM; echo first >> $OUT; sleep 1000000")
+        .sh_hook("poststop", "trap '' TERM; echo first >> $OUT; exec sleep 1000000")
         .sh_hook("poststop", "echo second >> $OUT")
         .container();
     container.create().ok();
