@@ -1,8 +1,9 @@
 //! The environment, the search for the program, HOME.
 
 use brisk::plan::process::environment;
-use brisk::plan::process::environment::{Candidate, DEFAULT_PATH, ProgramEnvironment};
+use brisk::plan::process::environment::{Candidate, ProgramEnvironment};
 use brisk::proc::passwd;
+use brisk::spec::process::DEFAULT_PATH;
 use brisk::spec::text::Text;
 
 use crate::refused;

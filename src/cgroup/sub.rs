@@ -65,8 +65,8 @@ impl Cgroup {
             return Err(Error::new(Stage::Cgroup, what).with_hint("name one with `exec --cgroup`"));
         };
         // A threaded cgroup takes a whole process only from its own domain.
-        for at in below.ancestors().filter(|at| !at.as_os_str().is_empty()) {
-            let sub = member.open_below(at)?;
+        for dir in below.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+            let sub = member.open_below(dir)?;
             let what = || format!("read {}/cgroup.type", sub.path());
             if sub.read("cgroup.type").at(Stage::Cgroup, what)?.trim() != "threaded" {
                 *member = sub;

@@ -101,7 +101,7 @@ impl ElfHead {
 
 /// Reads as much of it as the kernel does; `None` for another kind of file.
 pub fn head(file: &ReadAt<'_>) -> Result<Option<ElfHead>> {
-    let head = at(file, 0, EI_NIDENT + ELF64_EHDR_TAILSIZE)?;
+    let head = bytes_at(file, 0, EI_NIDENT + ELF64_EHDR_TAILSIZE)?;
     if !head.starts_with(&ELFMAGIC) {
         return Ok(None);
     }
@@ -115,7 +115,7 @@ pub fn head(file: &ReadAt<'_>) -> Result<Option<ElfHead>> {
     // What a compiler leaves for the linker has none, and no size of them.
     if header.e_phnum > 0 {
         let one = ProgramHeader::validate_entsize(header.class, header.e_phentsize.into()).map_err(broken)?;
-        let table = at(file, header.e_phoff, one * usize::from(header.e_phnum))?;
+        let table = bytes_at(file, header.e_phoff, one * usize::from(header.e_phnum))?;
         head.segments = SegmentTable::new(header.endianness, header.class, &table).iter().collect();
         head.interpreter = head.find(PT_INTERP).map(|segment| name(file, segment.p_offset)).transpose()?;
     }
@@ -135,7 +135,7 @@ pub fn read(file: &ReadAt<'_>) -> Result<Option<Object>> {
     let Some(dynamic) = head.find(PT_DYNAMIC).filter(|dynamic| dynamic.p_filesz <= DYNAMIC_MAX) else {
         return Ok(Some(object));
     };
-    let table = at(file, dynamic.p_offset, usize::try_from(dynamic.p_filesz).unwrap_or(0))?;
+    let table = bytes_at(file, dynamic.p_offset, usize::try_from(dynamic.p_filesz).unwrap_or(0))?;
     let entries = DynamicTable::new(head.endianness, head.machine.class, &table);
     let strings = entries.iter().find(|entry| entry.d_tag == DT_STRTAB).map(|entry| entry.d_ptr());
     let string = |offset: u64| {
@@ -161,13 +161,13 @@ pub fn read(file: &ReadAt<'_>) -> Result<Option<Object>> {
 /// A text that ends with a NUL.
 fn name(file: &ReadAt<'_>, offset: u64) -> Result<String> {
     let wrong = || Error::new(ErrorKind::InvalidData, "a name in it has no end, or is not UTF-8");
-    let bytes = at(file, offset, NAME_MAX)?;
+    let bytes = bytes_at(file, offset, NAME_MAX)?;
     let end = bytes.iter().position(|byte| *byte == 0).ok_or_else(wrong)?;
     bytes.get(..end).and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned).ok_or_else(wrong)
 }
 
 /// What is at that place, less at the end of the file.
-fn at(file: &ReadAt<'_>, offset: u64, size: usize) -> Result<Vec<u8>> {
+pub fn bytes_at(file: &ReadAt<'_>, offset: u64, size: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; size];
     let mut have = 0;
     while have < size {

@@ -2,12 +2,13 @@
 //! Each is bound where it is on the host, so that it is in memory once for all who use it; nothing else of the host is
 //! there. `spec --program` writes such a root down.
 //!
-//! [`elf`] says what a file asks for, [`loader`] where that may be, [`tree`] what the root becomes.
+//! [`elf`] says what a file asks for, and [`script`] one with `#!`, [`loader`] where that may be, [`tree`] what the root becomes.
 //!
 //! Not trusted: the files that are read, which only name others; what is taken is what the caller may read.
 
 pub mod elf;
 pub mod loader;
+pub mod script;
 pub mod tree;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,12 +19,12 @@ use std::path::{Path, PathBuf};
 
 use self::elf::{Machine, Object};
 use self::loader::{Libc, Search};
+use self::script::LINE_MAX;
 use self::tree::{FileKind, RootTree, follow};
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::mounts::Mount;
+use crate::spec::process::DEFAULT_PATH;
 
-/// Where a program without a slash is looked for: the PATH of the config.json that `spec` writes.
-const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// `--with nss`: what getaddrinfo(3) and getpwnam(3) read.
 const NSS: [&str; 7] = [
     "/etc/nsswitch.conf",
@@ -34,8 +35,6 @@ const NSS: [&str; 7] = [
     "/etc/services",
     "/etc/protocols",
 ];
-/// Longer than the kernel reads of a script's first line (execve(2)).
-const LINE_MAX: usize = 256;
 
 /// Why something is in the root, or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +158,9 @@ pub fn compose(program: &Path, with: &[String]) -> Result<Composition> {
 /// The path that the container will know it by: a link stays one, since some programs go by their name.
 fn find_program(program: &Path) -> Result<PathBuf> {
     if program.components().count() == 1 && !program.is_absolute() && !program.starts_with(".") {
-        let found = PATH.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file());
+        let found = DEFAULT_PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file());
         return found.ok_or_else(|| {
-            Error::new(Stage::Bundle, format!("no program {} in {}", program.display(), PATH.join(":")))
+            Error::new(Stage::Bundle, format!("no program {} in {}", program.display(), DEFAULT_PATH))
                 .with_hint("name a file with its directory, as in ./a.out")
         });
     }
@@ -243,9 +242,8 @@ impl Work {
         if let Some(object) = elf::read(&|bytes, offset| file.read_at(bytes, offset)).at(Stage::Bundle, what)? {
             return self.object(Asker::new(real, object, Lenience::Fails)).map(|()| Vec::new());
         }
-        let mut line = [0; LINE_MAX];
-        let size = file.read_at(&mut line, 0).at(Stage::Bundle, what)?;
-        match interpreter(line.get(..size).unwrap_or_default()) {
+        let head = elf::bytes_at(&|bytes, offset| file.read_at(bytes, offset), 0, LINE_MAX).at(Stage::Bundle, what)?;
+        match interpreter(&head) {
             Some(words) if self.seen.insert(real.clone()) => {
                 // The kernel takes it as it is written, with the links on its way.
                 let found = |word: &Path| if word.is_absolute() { Ok(word.to_owned()) } else { find_program(word) };
@@ -337,14 +335,9 @@ impl Work {
         if object.machine != loader.machine {
             return refuse(format!("it is for {}, the program for {}", object.machine.name(), loader.machine.name()));
         }
-        let libc = Libc::of_loader(&loader.path);
-        let other = object
-            .needed
-            .iter()
-            .find_map(|name| Libc::of_library(name))
-            .filter(|own| libc.is_some_and(|libc| libc != *own));
-        match (other, libc) {
-            (Some(own), Some(libc)) => refuse(format!("it needs {}, the program has {}", own.name(), libc.name())),
+        let Some(libc) = Libc::of_loader(&loader.path) else { return Ok(()) };
+        match object.needed.iter().find_map(|name| Libc::of_library(name)) {
+            Some(own) if own != libc => refuse(format!("it needs {}, the program has {}", own.name(), libc.name())),
             _ => Ok(()),
         }
     }
@@ -472,14 +465,13 @@ fn open_object(path: &Path) -> Result<Option<Object>> {
 }
 
 /// The interpreter of a script, and with env(1) the program that it will look for.
-fn interpreter(line: &[u8]) -> Option<Vec<String>> {
-    let line = line.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split_whitespace().map(str::to_owned);
-    let interpreter = words.next()?;
-    let looked_for = if Path::new(&interpreter).file_name()? == "env" {
-        words.find(|word| !word.starts_with('-') && !word.contains('='))
+fn interpreter(head: &[u8]) -> Option<Vec<String>> {
+    let words = script::words(head)?.map(|word| std::str::from_utf8(word).ok()).collect::<Option<Vec<_>>>()?;
+    let (interpreter, rest) = words.split_first()?;
+    let looked_for = if Path::new(interpreter).file_name()? == "env" {
+        rest.iter().find(|word| !word.starts_with('-') && !word.contains('='))
     } else {
         None
     };
-    Some([interpreter].into_iter().chain(looked_for).collect())
+    Some([interpreter].into_iter().chain(looked_for).map(|word| (*word).to_owned()).collect())
 }

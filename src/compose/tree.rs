@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -165,9 +164,7 @@ fn make_above(path: &Path) -> Result<()> {
 }
 
 fn make_dir(path: &Path) -> Result<()> {
+    // One that is there is no error.
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-    match made {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made.at(Stage::Bundle, || format!("make {}", path.display())),
-    }
+    made.at(Stage::Bundle, || format!("make {}", path.display()))
 }

@@ -27,10 +27,8 @@ pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
         return;
     }
     let ours = pid.to_string();
-    let read = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).and_then(|name| {
-        let file = RegularFile::open(fs::CWD, &name)?;
-        file.map_or(Ok(Vec::new()), |file| file.read(ours.len() as u64 + 1))
-    });
+    let read =
+        RegularFile::find(path).and_then(|file| file.map_or(Ok(Vec::new()), |file| file.read(ours.len() as u64 + 1)));
     let gone = match read {
         Ok(text) if text == ours.as_bytes() => std::fs::remove_file(path),
         Ok(_) => Ok(()),

@@ -2,8 +2,8 @@
 //!
 //! Reads the administrator's file, which counts only if nobody else can have written it. Runs in the parent.
 
-use std::ffi::CStr;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -12,11 +12,10 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::annotations::{SYSTEMD_PROPERTY, Trust};
-use crate::sys::fs::{self, RegularFile};
+use crate::sys::fs::RegularFile;
 
 const DIR: &str = "/etc/brisk";
 const FILE: &str = "/etc/brisk/trusted-annotations";
-const FILE_PATH: &CStr = c"/etc/brisk/trusted-annotations";
 
 /// More than all names there are.
 const LONGEST: u64 = 64 * 1024;
@@ -48,7 +47,7 @@ pub(super) fn decide(global: &Global, spec: &mut Spec) -> Result<()> {
 
 /// What /etc/brisk/trusted-annotations says: a name a line, `#` begins a comment.
 fn of_administrator(global: &Global) -> Result<Trust> {
-    let file = match RegularFile::open(fs::CWD, FILE_PATH) {
+    let file = match RegularFile::find(Path::new(FILE)) {
         Err(Errno::ENOENT) => return Ok(Trust::default()),
         result => result.at(Stage::Args, || format!("open {FILE}"))?,
     };

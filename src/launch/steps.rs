@@ -376,7 +376,7 @@ impl<'a> Parent<'a> {
     }
 
     /// Copies of the maps by which the child maps what it makes itself; what is the host's is mapped here.
-    fn copies_of_id_maps(&self) -> Result<Vec<OwnedFd>> {
+    fn copies_of_idmaps(&self) -> Result<Vec<OwnedFd>> {
         let copy = |map: &OwnedFd| fs::dup(map.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor");
         self.idmaps.iter().map(copy).collect()
     }
@@ -427,7 +427,7 @@ impl<'a> Parent<'a> {
             trees: std::mem::take(&mut self.trees),
             kept_mounts: (0..plan.kept_mounts()).map(|_| None).collect(),
             late: (0..plan.late_trees()).map(|_| None).collect(),
-            idmaps: self.copies_of_id_maps()?,
+            idmaps: self.copies_of_idmaps()?,
             streams: std::mem::take(&mut self.launch.streams),
             console: self.launch.console.take(),
             fifo: self.launch.fifo.take(),

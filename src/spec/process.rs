@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::text::Text;
 
+/// PATH of a program whose environment has none; the config.json that `spec` writes has the same.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The process to run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

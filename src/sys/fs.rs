@@ -1,8 +1,10 @@
 //! Files and directories: by a name below a directory's descriptor ([`CWD`] for none), or by a descriptor of their own.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -53,6 +55,12 @@ pub struct RegularFile {
 }
 
 impl RegularFile {
+    /// [`Self::open`] by a path as the caller has it.
+    pub fn find(path: &Path) -> Result<Option<RegularFile>> {
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+        Self::open(CWD, &name)
+    }
+
     /// Opens it without waiting for anybody; none where something else has the name.
     pub fn open(dir: BorrowedFd<'_>, path: &CStr) -> Result<Option<RegularFile>> {
         let fd = open(dir, path, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?;

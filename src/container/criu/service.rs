@@ -233,8 +233,7 @@ fn one_line(text: &str) -> String {
 /// CRIU's log. Whoever made the directory of the images may have put anything of that name there.
 fn log_text(path: &Path) -> Option<Vec<u8>> {
     const LONGEST: u64 = 16 << 20;
-    let name = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())).ok()?;
-    RegularFile::open(fs::CWD, &name).ok()??.read(LONGEST).ok()
+    RegularFile::find(path).ok()??.read(LONGEST).ok()
 }
 
 /// The error with the first errors of CRIU's log, and where to read on.

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::tree::{Found, Lost, Tree, by_number};
 use crate::compose::elf::{self, ReadAt};
+use crate::compose::script::{self, LINE_MAX};
 
 /// Why not, and what to do.
 #[derive(Debug)]
@@ -19,9 +20,8 @@ fn obstacle<T>(what: String, hint: Option<&'static str>) -> Result<T, Obstacle> 
     Err(Obstacle { what, hint })
 }
 
-/// Interpreters of interpreters (BINPRM_BUF_SIZE and the depth of fs/exec.c).
+/// Interpreters of interpreters (the depth of fs/exec.c).
 const DEEPEST: usize = 5;
-const LINE: usize = 256;
 
 /// Looks for the first of these that can be run. `None` where nobody can tell.
 pub(super) fn first(tree: &Tree, name: &str, path: &str, candidates: &[String]) -> Result<(), Obstacle> {
@@ -157,27 +157,14 @@ pub enum Needs {
 
 /// Reads with `read`, which is pread(2), in a few bounded pieces.
 pub fn needs(read: impl Fn(&mut [u8], u64) -> std::io::Result<usize>) -> Needs {
-    let head = piece(&read, 0, LINE);
-    if let Some(line) = head.strip_prefix(b"#!") {
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty());
-        Needs::Program(String::from_utf8_lossy(word.unwrap_or_default()).into_owned())
+    let head = elf::bytes_at(&read, 0, LINE_MAX).unwrap_or_default();
+    if let Some(mut words) = script::words(&head) {
+        Needs::Program(String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned())
     } else if head.starts_with(b"\x7fELF") {
         loader(&read)
     } else {
         Needs::Kind
     }
-}
-
-/// Up to `most` bytes from an offset.
-fn piece(read: &impl Fn(&mut [u8], u64) -> std::io::Result<usize>, offset: u64, most: usize) -> Vec<u8> {
-    let mut bytes = vec![0; most];
-    let mut length = 0;
-    while let Ok(more @ 1..) = read(&mut bytes[length..], offset.saturating_add(length as u64)) {
-        length += more;
-    }
-    bytes.truncate(length);
-    bytes
 }
 
 /// What this machine can run, and the loader.

@@ -10,12 +10,12 @@ use super::who::Who;
 use crate::container::create::Preview;
 use crate::plan::namespace::idmap::{IdKind, IdMaps};
 use crate::plan::op::SetupOp;
-use crate::plan::process::environment::DEFAULT_PATH;
 use crate::plan::rootfs::options;
 use crate::proc::file;
 use crate::spec::annotations;
 use crate::spec::hooks::Hook;
 use crate::spec::mounts::Mount;
+use crate::spec::process::DEFAULT_PATH;
 
 pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
     let spec = &planned.spec;

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result, Stage};
+use crate::spec::process::DEFAULT_PATH;
 use crate::spec::text::Text;
-
-/// PATH of a program whose environment has none.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A checked environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
