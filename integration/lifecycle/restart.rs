@@ -168,3 +168,21 @@ fn a_run_takes_the_place_of_another() {
     container.delete_force().ok();
     container.assert_nothing_left();
 }
+
+/// `--replace` is `delete --force` before: it does not wait for a poststop hook that hangs.
+#[test]
+fn a_hook_that_hangs_does_not_keep_who_replaces() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().sh_hook("poststop", "trap '' TERM; exec sleep 1000000").container();
+    container.create().ok();
+    let config = container.bundle.dir.join("config.json");
+    let mut harmless: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    harmless["hooks"] = json!({});
+    fs::write(&config, harmless.to_string()).unwrap();
+    let said = container.run_with(&["--replace", "--detach"]).ok().stderr();
+    assert_eq!(container.status(), "running", "{said}");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}

@@ -63,6 +63,11 @@ fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Re
     }
 }
 
+/// As `delete --force` of one name.
+pub(super) fn by_force(global: &Global, id: &str) -> Result<()> {
+    one(global, id, Force::Yes, &mut None)
+}
+
 /// Deletes a container whose directory we have had since it was made: whatever has taken its name meanwhile stays.
 pub(super) fn own(global: &Global, id: &str, dir: Dir) -> Result<()> {
     found(global, id, dir, Force::Own, &mut None)

@@ -81,7 +81,7 @@ pub(super) fn start_bundle(
     let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let mut predecessor = Some(predecessor);
     let mut make_room = || match predecessor.take() {
-        Some(Predecessor::Any) => remove(global, &args.create.id),
+        Some(Predecessor::Any) => delete::by_force(global, &args.create.id),
         Some(Predecessor::This(dir)) => delete::own(global, &args.create.id, dir),
         Some(Predecessor::None) | None => Ok(()),
     };
