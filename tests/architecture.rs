@@ -600,7 +600,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("path::make_missing", &["child/mounts.rs"]),
     ("fs::open2", &["child/program.rs", "child/root.rs"]),
     ("tty::open_pty", &["child/streams.rs"]),
-    // Names in a directory that is held: of /dev, of a copy whose upper side nobody else has, of the workshop.
+    // Names in a directory that is held: of /dev, of a copy whose upper side nobody else has, of a tmpfs that nobody else reaches.
     ("fs::mkdir", &["child/copy.rs", "child/mounts.rs", "child/overlay.rs"]),
     ("fs::mknod", &["child/copy.rs", "child/devices.rs", "launch/host_objects.rs"]),
     ("fs::symlink", &["child/copy.rs", "child/devices.rs", "child/mounts.rs"]),
@@ -667,7 +667,7 @@ const NO_PATH: &[&str] = &[
 const FROM_CWD: &[(&str, usize)] = &[
     // proc, in the namespaces of the start: of the clock, of oom_score_adj.
     ("child/mod.rs", 2),
-    // Sources of mounts, in the caller's own mounts; the root of the workshop; the directory that is returned to.
+    // Sources of mounts, in the caller's own mounts; the root of a tmpfs that nobody else reaches; the directory that is returned to.
     ("child/mounts.rs", 6),
     // The directory that hooks return to.
     ("child/overlay.rs", 1),

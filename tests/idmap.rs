@@ -1,13 +1,13 @@
 //! Id maps.
 
 use brisk::plan::namespace::idmap;
-use brisk::plan::namespace::idmap::{IdKind, IdMap, IdMaps, IdmapRange, SubRange};
+use brisk::plan::namespace::idmap::{IdKind, IdMap, IdRange, OptionRange, SubRange};
 
 use crate::refused;
 
-fn maps(list: &[(u32, u32, u32)]) -> brisk::error::Result<IdMaps> {
-    let ranges = list.iter().map(|(container, host, size)| IdMap { container: *container, host: *host, size: *size });
-    IdMaps::new(IdKind::Uid, ranges.collect())
+fn maps(list: &[(u32, u32, u32)]) -> brisk::error::Result<IdMap> {
+    let ranges = list.iter().map(|(container, host, size)| IdRange { container: *container, host: *host, size: *size });
+    IdMap::new(IdKind::Uid, ranges.collect())
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn translation_and_text() {
     }
     assert_eq!(maps.text(), "0 1000 1\n1 100000 65536\n");
     assert_eq!(maps.root(), 0);
-    assert_eq!(IdMaps::default().to_host(0), None);
+    assert_eq!(IdMap::default().to_host(0), None);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn refusals() {
 fn composition() {
     let container = maps(&[(0, 0, 1), (1, 2, 1000), (1001, 5000, 10)]).expect("valid");
     let compose = |from, to, size, relative| {
-        let composed = container.compose(IdKind::Uid, &[IdmapRange { from, to, size, relative }])?;
+        let composed = container.compose(IdKind::Uid, &[OptionRange { from, to, size, relative }])?;
         Ok(composed.ranges().iter().map(|r| (r.container, r.host, r.size)).collect::<Vec<_>>())
     };
     // The example of crun's manual.

@@ -1,6 +1,6 @@
 //! Mount options.
 
-use brisk::plan::namespace::idmap::IdmapRange;
+use brisk::plan::namespace::idmap::OptionRange;
 use brisk::plan::op::Reach;
 use brisk::plan::rootfs::options;
 use brisk::plan::rootfs::options::{MountOptions, Propagation};
@@ -166,7 +166,7 @@ fn idmap() {
     assert_eq!(parse(&["idmap"]).idmap.map(|i| (i.reach, i.uids.len())), Some((Reach::One, 0)));
     assert_eq!(parse(&["ridmap"]).idmap.map(|i| i.reach), Some(Reach::Tree));
     let idmap = parse(&["idmap=uids=0-1-10#@10-11-10;gids=0-100-10"]).idmap.expect("an idmap");
-    let plain = |r: &IdmapRange| (r.from, r.to, r.size, r.relative);
+    let plain = |r: &OptionRange| (r.from, r.to, r.size, r.relative);
     assert_eq!(idmap.uids.iter().map(plain).collect::<Vec<_>>(), [(0, 1, 10, false), (10, 11, 10, true)]);
     assert_eq!(idmap.gids.iter().map(plain).collect::<Vec<_>>(), [(0, 100, 10, false)]);
     for bad in

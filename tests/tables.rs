@@ -1,7 +1,7 @@
 //! Every table of `plan` on what engines really write.
 
 use brisk::plan::namespace::Namespaces;
-use brisk::plan::namespace::idmap::{IdKind, IdMaps};
+use brisk::plan::namespace::idmap::{IdKind, IdMap};
 use brisk::plan::namespace::sysctl;
 use brisk::plan::namespace::sysctl::Scope;
 use brisk::plan::process::environment;
@@ -36,8 +36,8 @@ fn linux_tables(linux: &Linux, name: &str) {
     let writes = sysctl::parse(&linux.sysctl, Scope::new(&namespaces, 0)).expect(name);
     assert_eq!(writes.len(), linux.sysctl.len());
     assert!(devices::all(&linux.devices).expect(name).len() >= 6);
-    IdMaps::parse(IdKind::Uid, &linux.uid_mappings).expect(name);
-    IdMaps::parse(IdKind::Gid, &linux.gid_mappings).expect(name);
+    IdMap::parse(IdKind::Uid, &linux.uid_mappings).expect(name);
+    IdMap::parse(IdKind::Gid, &linux.gid_mappings).expect(name);
     linux.memory_policy.as_ref().map(memory_policy::parse).transpose().expect(name);
     linux.personality.as_ref().map(schedule::personality).transpose().expect(name);
 }

@@ -26,7 +26,7 @@ impl Child<'_> {
     fn run_hook(&mut self, hook: &ChildHook, filter: Option<&Filter>, errors: BorrowedFd<'_>) -> Done {
         let pointers = self.inherited.hooks.get(self.next_hook).ok_or(Errno::EBADF)?;
         self.next_hook += 1;
-        if let Some(started_in) = self.away.take() {
+        if let Some(started_in) = self.started_in.take() {
             fs::fchdir(started_in.as_fd())?;
         }
         let input = fs::memfd(c"brisk-hook-state")?;

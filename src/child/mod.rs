@@ -61,12 +61,12 @@ impl<'a> Child<'a> {
             }
         }
         let mut from = self.inherited.first_fd;
-        for kept in self.inherited.kept.iter().copied().filter(|kept| *kept >= self.inherited.first_fd) {
-            if kept > from {
+        for needed in self.inherited.needed_fds.iter().copied().filter(|needed| *needed >= self.inherited.first_fd) {
+            if needed > from {
                 // The only failure is a kernel before 5.9; the walk of the plan says so when it closes the rest.
-                let _ = fs::close_range(from, kept - 1);
+                let _ = fs::close_range(from, needed - 1);
             }
-            from = kept + 1;
+            from = needed + 1;
         }
         let _ = fs::close_range(from, u32::MAX);
         self.umask = fs::umask(0);
@@ -134,7 +134,7 @@ impl<'a> Child<'a> {
                 self.unshared = unshares(*flags);
                 Ok(())
             }
-            SetupOp::Root { source, place, below, .. } => self.take_root(source, place, *below),
+            SetupOp::Root { source, place, parent, .. } => self.take_root(source, place, *parent),
             SetupOp::Overlay(op) => self.overlay(op),
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
@@ -145,7 +145,7 @@ impl<'a> Child<'a> {
             SetupOp::Unmount { dir, name, added } => self.unmount(dir, name, added),
             SetupOp::SetAttr { kept, attr, .. } => self.set_attr(*kept, attr),
             SetupOp::Mask { path, within, label } => self.mask(path, *within, label.as_deref()),
-            SetupOp::ReadonlyPath { path, leads, within } => self.readonly_path(path, *leads, *within),
+            SetupOp::ReadonlyPath { path, may_lead, within } => self.readonly_path(path, *may_lead, *within),
             SetupOp::ReadonlyRoot => self.readonly_root(),
             SetupOp::RootPropagation(flag, reach) => self.root_propagation(*flag, *reach),
             SetupOp::Procfs => self.open_procfs(),

@@ -140,9 +140,9 @@ impl Child<'_> {
         if fs::mkdir(dir, name, 0o755).is_err() {
             return Ok(false);
         }
-        if self.away.is_none() {
+        if self.started_in.is_none() {
             let Ok(here) = fs::open(fs::CWD, c".", libc::O_PATH | libc::O_DIRECTORY, 0) else { return Ok(false) };
-            self.away = Some(here);
+            self.started_in = Some(here);
         }
         let Some((dir, name)) = self.within(op.within, &op.dest) else { return Ok(false) };
         fs::fchdir(dir)?;
@@ -289,14 +289,14 @@ impl Child<'_> {
         }
         let What::New { kind, source, flags, data, copy_up, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
         // Over our root, where no path leads to it.
-        let workshop = mount::fs_new(c"tmpfs", &[], 0)?;
+        let tmpfs = mount::fs_new(c"tmpfs", &[], 0)?;
         let root = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        mount::attach(workshop.as_fd(), root.as_fd())?;
-        fs::mkdir(workshop.as_fd(), NAME, 0o700)?;
-        let dir = fs::open(workshop.as_fd(), NAME, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
+        mount::attach(tmpfs.as_fd(), root.as_fd())?;
+        fs::mkdir(tmpfs.as_fd(), NAME, 0o700)?;
+        let dir = fs::open(tmpfs.as_fd(), NAME, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
         fs::fchdir(dir.as_fd())?;
         mount::mount(Some(source), c".", Some(kind), flags | mount_attr::ms_flags(op.attr.set), Some(data))?;
-        let mounted = fs::open(workshop.as_fd(), NAME, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
+        let mounted = fs::open(tmpfs.as_fd(), NAME, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
         if let Some(mode) = mode {
             fs::chmod_at(mounted.as_fd(), c".", mode)?;
         }
@@ -308,7 +308,7 @@ impl Child<'_> {
             mount::set_attr(mounted.as_fd(), 0, &op.recursive)?;
         }
         mount::attach(mounted.as_fd(), place)?;
-        fs::fchdir(workshop.as_fd())?;
+        fs::fchdir(tmpfs.as_fd())?;
         mount::umount(c".", libc::MNT_DETACH)?;
         fs::chdir(c"/")?;
         propagate(mounted.as_fd(), op)?;

@@ -18,21 +18,21 @@ use crate::sys::{fs, mount, mount_attr, process};
 /// Of the layers below: the root is the first.
 const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"];
 /// Where a directory that stays is attached.
-const KEPT: &CStr = c"kept";
+const DIRECTORY: &CStr = c"directory";
 const UPPER: &CStr = c"upper";
 /// The work directory, from inside of the upper layer. overlayfs empties what is in it: nobody has anything else of this name.
 const WORK_FROM_UPPER: &CStr = c"../.brisk-work";
 
 impl Child<'_> {
     pub(super) fn overlay(&mut self, op: &OverlayOp) -> Done {
-        if self.away.is_none() {
+        if self.started_in.is_none() {
             // Hooks come back to it. Where a user namespace may not enter it, they find themselves at the top.
             let open = |path| fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0);
-            self.away = Some(open(c".").or_else(|_| open(c"/"))?);
+            self.started_in = Some(open(c".").or_else(|_| open(c"/"))?);
         }
         let root = fs::stat(self.root()?)?;
         let mode = root.st_mode & 0o7777;
-        let workshop = workshop(op.size.as_deref())?;
+        let tmpfs = layers_tmpfs(op.size.as_deref())?;
         // All are looked up before something lies over the root, for they may be below it. The root's own copy is without
         // what is mounted below, as layers are.
         let mut layers = Layers { trees: [const { None }; LAYERS.len()], files: [(0, 0); LAYERS.len() + 1], count: 0 };
@@ -45,28 +45,28 @@ impl Child<'_> {
         for source in &op.lower {
             layers.add(self.layer(source)?)?;
         }
-        let kept = match &op.upper {
+        let directory = match &op.upper {
             None => None,
             Some(source) => {
-                let (kept, stat) = self.layer(source)?;
+                let (directory, stat) = self.layer(source)?;
                 check_owner(&stat)?;
                 layers.is_other(&stat)?;
-                Some(kept)
+                Some(directory)
             }
         };
-        mount::attach(workshop.as_fd(), self.root()?)?;
+        mount::attach(tmpfs.as_fd(), self.root()?)?;
         for (tree, name) in layers.trees.into_iter().flatten().zip(&LAYERS) {
-            put(tree, workshop.as_fd(), name)?;
+            put(tree, tmpfs.as_fd(), name)?;
         }
-        let upper = match kept {
-            None => upper(workshop.as_fd(), mode)?,
-            Some(kept) => upper(put(kept, workshop.as_fd(), KEPT)?.as_fd(), mode)?,
+        let upper = match directory {
+            None => upper(tmpfs.as_fd(), mode)?,
+            Some(directory) => upper(put(directory, tmpfs.as_fd(), DIRECTORY)?.as_fd(), mode)?,
         };
         fs::fchdir(upper.as_fd())?;
         let overlay = overlay(op, attr)?;
         // Over the tmpfs, which goes with the host's mounts when the root is entered: to unmount it by itself would cost a wait
         // for all CPUs (namespace_unlock() of fs/namespace.c), as long as all the rest.
-        mount::attach(overlay.as_fd(), workshop.as_fd())?;
+        mount::attach(overlay.as_fd(), tmpfs.as_fd())?;
         self.root_is(overlay);
         Ok(())
     }
@@ -119,7 +119,7 @@ fn flags_of(root: BorrowedFd<'_>) -> crate::sys::Result<u64> {
 }
 
 /// A tmpfs that holds the layers, and what is written where nothing else is said.
-fn workshop(size: Option<&CStr>) -> Result<OwnedFd, Trouble> {
+fn layers_tmpfs(size: Option<&CStr>) -> Result<OwnedFd, Trouble> {
     let source = (c"source", c"overlay");
     Ok(match size {
         Some(size) => mount::fs_new(c"tmpfs", &[source, (c"size", size)], 0)?,
@@ -128,9 +128,9 @@ fn workshop(size: Option<&CStr>) -> Result<OwnedFd, Trouble> {
 }
 
 /// Attaches a layer under a name.
-fn put(tree: OwnedFd, workshop: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Trouble> {
-    fs::mkdir(workshop, name, 0o755)?;
-    mount::attach_at(tree.as_fd(), workshop, name)?;
+fn put(tree: OwnedFd, tmpfs: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Trouble> {
+    fs::mkdir(tmpfs, name, 0o755)?;
+    mount::attach_at(tree.as_fd(), tmpfs, name)?;
     Ok(tree)
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::state::{Child, Done, Trouble, mounted_procfs, private_procfs};
-use crate::plan::op::{Below, Enter, Label, Leads, MountSource, Reach};
+use crate::plan::op::{Enter, Label, MayLead, MountSource, ParentMount, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_or_make};
@@ -80,15 +80,15 @@ impl Child<'_> {
         self.root_file = None;
     }
 
-    pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr, below: Below) -> Done {
+    pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr, parent: ParentMount) -> Done {
         let (root, stat) = match source {
             // The parent has attached it already.
             MountSource::Late(_) | MountSource::Asked | MountSource::OfJoined(_) => {
                 self.root_is(self.tree(source)?);
                 return Ok(());
             }
-            MountSource::Path(_) => attach_root(path, None, below)?,
-            MountSource::Tree(_) => attach_root(path, Some(self.tree(source)?), below)?,
+            MountSource::Path(_) => attach_root(path, None, parent)?,
+            MountSource::Tree(_) => attach_root(path, Some(self.tree(source)?), parent)?,
         };
         self.root = Some(root);
         self.root_file = Some((stat.st_dev, stat.st_ino));
@@ -146,7 +146,7 @@ impl Child<'_> {
         Ok(mount::clone_tree(model.as_fd(), c"", 0)?)
     }
 
-    pub(super) fn readonly_path(&mut self, path: &CStr, leads: Leads, within: Option<usize>) -> Done {
+    pub(super) fn readonly_path(&mut self, path: &CStr, may_lead: MayLead, within: Option<usize>) -> Done {
         if let Some((proc, name)) = self.within(within, path) {
             let at_once = if self.clones_with_attributes {
                 mount::clone_tree_with(proc, name, RECURSIVE, &READONLY)
@@ -173,7 +173,7 @@ impl Child<'_> {
         }
         let Some(place) = existing(self.root()?, path)? else { return Ok(()) };
         // A mount on top of the root would not be entered.
-        if leads == Leads::Anywhere && self.is_root(place.as_fd(), &fs::stat(place.as_fd())?)? {
+        if may_lead == MayLead::Anywhere && self.is_root(place.as_fd(), &fs::stat(place.as_fd())?)? {
             return self.readonly_root();
         }
         let copy = mount::clone_tree(place.as_fd(), c"", RECURSIVE)?;
@@ -214,7 +214,7 @@ impl Child<'_> {
 
     pub(super) fn enter(&mut self, enter: Enter) -> Done {
         // Of the host's.
-        self.away = None;
+        self.started_in = None;
         match enter {
             Enter::Pivot => {
                 let old = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
@@ -255,11 +255,11 @@ fn write_label(procfs: BorrowedFd<'_>, file: &CStr, value: &CStr) -> Done {
 pub(crate) fn attach_root(
     path: &CStr,
     tree: Option<OwnedFd>,
-    below: Below,
+    parent: ParentMount,
 ) -> crate::sys::Result<(OwnedFd, libc::stat)> {
     let place = fs::open(fs::CWD, path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
     // Before the clone, which takes over the propagation.
-    if below == Below::Own {
+    if parent == ParentMount::Own {
         make_private(place.as_fd())?;
     }
     let tree = match tree {
@@ -274,12 +274,12 @@ pub(crate) fn attach_root(
     }
     mount::attach(tree.as_fd(), place.as_fd())?;
     let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    match below {
-        Below::Own | Below::Slave => {}
-        Below::Unshared => mount::set_attr(tree.as_fd(), 0, &private)?,
+    match parent {
+        ParentMount::Own | ParentMount::Slave => {}
+        ParentMount::Unshared => mount::set_attr(tree.as_fd(), 0, &private)?,
         // The clone may be a peer of the host's mount, and attached to a shared one it becomes shared: what is mounted in
         // it must not spread. Its own copies, next to the peers of the mount it is on, go when it goes.
-        Below::Others => mount::set_attr(tree.as_fd(), RECURSIVE, &private)?,
+        ParentMount::Others => mount::set_attr(tree.as_fd(), RECURSIVE, &private)?,
     }
     Ok((tree, stat))
 }

@@ -44,7 +44,7 @@ pub struct Inherited<'a> {
     pub first_fd: u32,
     /// The numbers of all descriptors below, sorted. Everything else is the parent's: its end of the wire, which
     /// must not keep the child from seeing the parent's end, and the lock of the container.
-    pub kept: Vec<u32>,
+    pub needed_fds: Vec<u32>,
     /// Our end of the wire.
     pub wire: OwnedFd,
     /// Namespaces to join, by index.
@@ -120,7 +120,7 @@ pub(super) struct Child<'a> {
     /// Descriptors that are done with.
     pub(super) spent: Spent,
     /// The directory that we were started in, while we are in a mount that is kept.
-    pub(super) away: Option<OwnedFd>,
+    pub(super) started_in: Option<OwnedFd>,
     /// `start` has said go: its end of the fifo is the only one that anybody listens to.
     pub(super) told_to_start: bool,
 }
@@ -144,7 +144,7 @@ impl<'a> Child<'a> {
             unshared: false,
             clones_with_attributes: true,
             spent: Spent::default(),
-            away: None,
+            started_in: None,
             told_to_start: false,
         }
     }

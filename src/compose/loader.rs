@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::elf::Object;
-use super::tree::follow;
+use super::root::follow;
 use crate::error::{Context, Result, Stage};
 
 /// glibc writes it (ldconfig(8)).

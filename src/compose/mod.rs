@@ -2,14 +2,14 @@
 //! Each is bound where it is on the host, so that it is in memory once for all who use it; nothing else of the host is
 //! there. `spec --program` writes such a root down.
 //!
-//! [`elf`] says what a file asks for, and [`script`] one with `#!`, [`loader`] where that may be, [`tree`] what the root becomes.
+//! [`elf`] says what a file asks for, and [`script`] one with `#!`, [`loader`] where that may be, [`root`] what the root becomes.
 //!
 //! Not trusted: the files that are read, which only name others; what is taken is what the caller may read.
 
 pub mod elf;
 pub mod loader;
+pub mod root;
 pub mod script;
-pub mod tree;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use self::elf::{Machine, Object};
 use self::loader::{Libc, Search};
+use self::root::{ComposedRoot, FileKind, follow};
 use self::script::LINE_MAX;
-use self::tree::{FileKind, RootTree, follow};
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::mounts::Mount;
 use crate::spec::process::DEFAULT_PATH;
@@ -73,7 +73,7 @@ pub struct ReportRow {
 #[derive(Debug)]
 pub struct Composition {
     program: String,
-    tree: RootTree,
+    root: ComposedRoot,
     absent: Vec<ReportRow>,
     /// Links in directories that are bound.
     outward: Vec<PathBuf>,
@@ -103,16 +103,16 @@ impl Composition {
                 ..Mount::default()
             })
         };
-        self.tree.binds().map(|(path, bound)| bind(path, bound.kind)).collect()
+        self.root.binds().map(|(path, bound)| bind(path, bound.kind)).collect()
     }
 
     /// What is in the root and why, and what is not.
     pub fn report(&self) -> Vec<ReportRow> {
         let text = |path: &Path| path.display().to_string();
-        let binds = self.tree.binds();
+        let binds = self.root.binds();
         let binds =
             binds.map(|(path, bound)| ReportRow { taken: Taken::Bind, what: text(path), why: bound.why.clone() });
-        let links = self.tree.links();
+        let links = self.root.links();
         let links = links.map(|(path, to)| ReportRow {
             taken: Taken::Link,
             what: text(path),
@@ -121,7 +121,7 @@ impl Composition {
         // Only now is it known what else was taken.
         let outward = self.outward.iter().filter_map(|link| {
             let (real, links) = follow(link).ok()?;
-            let there = self.tree.has(&real) && links.iter().all(|(link, _)| self.tree.has(link));
+            let there = self.root.has(&real) && links.iter().all(|(link, _)| self.root.has(link));
             (!there).then(|| ReportRow {
                 taken: Taken::Absent,
                 what: text(&real),
@@ -133,12 +133,12 @@ impl Composition {
 
     /// The links, and where they lead to.
     pub fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        self.tree.links()
+        self.root.links()
     }
 
     /// Makes the root's directory, for `root.path`.
     pub fn lay_out(&self, root: &Path) -> Result<()> {
-        self.tree.lay_out(root)
+        self.root.lay_out(root)
     }
 }
 
@@ -152,7 +152,7 @@ pub fn compose(program: &Path, with: &[String]) -> Result<Composition> {
     }
     let text = program.to_str();
     let program = text.ok_or_else(|| Error::new(Stage::Args, format!("--program {}: not UTF-8", program.display())))?;
-    Ok(Composition { program: program.to_owned(), tree: work.tree, absent: work.absent, outward: work.outward })
+    Ok(Composition { program: program.to_owned(), root: work.root, absent: work.absent, outward: work.outward })
 }
 
 /// The path that the container will know it by: a link stays one, since some programs go by their name.
@@ -188,7 +188,7 @@ enum Lenience {
 
 #[derive(Debug, Default)]
 struct Work {
-    tree: RootTree,
+    root: ComposedRoot,
     /// The one that the program has, and every other must.
     loader: Option<Loader>,
     /// What was looked at, without links.
@@ -233,7 +233,7 @@ impl Work {
 
     /// The interpreters of a script; those of a long row of scripts are not called for within each other.
     fn one_program(&mut self, path: &Path, why: &str) -> Result<Vec<PathBuf>> {
-        let (real, kind) = self.tree.take(path, why)?;
+        let (real, kind) = self.root.take(path, why)?;
         let what = || format!("read {}", path.display());
         if kind == FileKind::Dir {
             return Err(Error::new(Stage::Bundle, format!("{} is a directory, not a program", path.display())));
@@ -262,7 +262,7 @@ impl Work {
             _ => {}
         }
         let path = absolute(Path::new(wanted))?;
-        let (real, kind) = self.tree.take(&path, "asked for")?;
+        let (real, kind) = self.root.take(&path, "asked for")?;
         match kind {
             FileKind::File => match open_object(&real)? {
                 Some(object) => self.object(Asker::new(real, object, Lenience::Fails)),
@@ -350,7 +350,7 @@ impl Work {
             let what = format!("{}: {interpreter}, which it names as its loader, is none", path.display());
             return Err(Error::new(Stage::Bundle, what));
         }
-        self.tree.take(Path::new(interpreter), &format!("loader of {}", path.display()))?;
+        self.root.take(Path::new(interpreter), &format!("loader of {}", path.display()))?;
         match &self.loader {
             Some(loader) if loader.path == real => Ok(()),
             Some(loader) => {
@@ -384,9 +384,9 @@ impl Work {
             // As a loader does: one for another processor is not it.
             let Ok((real, _)) = follow(&candidate.path) else { continue };
             let Some(object) = open_object(&real)?.filter(|object| object.machine == *machine) else { continue };
-            self.tree.take(&candidate.path, &format!("library of {}", asker.path.display()))?;
+            self.root.take(&candidate.path, &format!("library of {}", asker.path.display()))?;
             if let Some(first) = first.filter(|_| candidate.by_cache) {
-                self.tree.link(first, candidate.path);
+                self.root.link(first, candidate.path);
             }
             let inherited = loader::rpath(&asker.object, origin, &asker.inherited);
             return Ok(Some(Asker { path: real, object, inherited, missing: asker.missing }));
@@ -412,7 +412,7 @@ impl Work {
             file.read_to_string(&mut conf).at(Stage::Bundle, || format!("read {CONF}"))?;
         }
         for file in NSS.iter().map(Path::new).filter(|file| file.exists()) {
-            self.tree.take(file, "the name service switch")?;
+            self.root.take(file, "the name service switch")?;
         }
         let Some(loader) = self.loader.as_ref().filter(|loader| Libc::of_loader(&loader.path) == Some(Libc::Glibc))
         else {
@@ -441,7 +441,7 @@ impl Work {
         let dir = self.loader.as_ref().and_then(|loader| Some(loader.path.parent()?.join("gconv")));
         match dir.filter(|dir| dir.is_dir()) {
             Some(dir) => {
-                let (real, _) = self.tree.take(&dir, "the converters of iconv")?;
+                let (real, _) = self.root.take(&dir, "the converters of iconv")?;
                 self.libraries_of_dir(&real)
             }
             None => Err(Error::new(Stage::Bundle, "--with gconv: beside the program's loader is no directory gconv")),

@@ -14,7 +14,7 @@ use crate::sys::socket;
 
 /// What the caller said.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct ConsoleRequest<'a> {
     /// `--console-socket`.
     pub socket: Option<&'a Path>,
     /// Whether the program is to have a terminal.
@@ -35,54 +35,54 @@ pub(super) enum Console {
     /// Whoever listens on this socket, which is connected.
     Socket(OwnedFd),
     /// The command itself.
-    Ours,
+    Foreground,
 }
 
 impl Console {
     /// Chooses; the refusals are runc's, in its words.
-    pub fn choose(asked: &Asked<'_>) -> Result<Console> {
-        match *asked {
-            Asked { socket: Some(path), terminal: true, detach: true, .. } => {
+    pub fn choose(request: &ConsoleRequest<'_>) -> Result<Console> {
+        match *request {
+            ConsoleRequest { socket: Some(path), terminal: true, detach: true, .. } => {
                 launch::connect(path, Stage::Console).map(Console::Socket)
             }
-            Asked { socket: Some(_), .. } => {
+            ConsoleRequest { socket: Some(_), .. } => {
                 Err(Error::new(Stage::Console, "cannot use console socket if runc will not detach or allocate tty"))
             }
-            Asked { socket: None, terminal: true, detach: true, .. } => {
+            ConsoleRequest { socket: None, terminal: true, detach: true, .. } => {
                 let what = "cannot allocate tty if runc will detach without setting console socket";
                 Err(Error::new(Stage::Console, what)
                     .with_hint("pass --console-socket, or set process.terminal to false"))
             }
-            Asked { socket: None, terminal: true, detach: false, .. } => Ok(Console::Ours),
-            Asked { socket: None, terminal: false, detach: true, .. } => Ok(Console::Callers),
-            Asked { socket: None, terminal: false, detach: false, relay } => Ok(Console::Relayed(relay)),
+            ConsoleRequest { socket: None, terminal: true, detach: false, .. } => Ok(Console::Foreground),
+            ConsoleRequest { socket: None, terminal: false, detach: true, .. } => Ok(Console::Callers),
+            ConsoleRequest { socket: None, terminal: false, detach: false, relay } => Ok(Console::Relayed(relay)),
         }
     }
 
-    /// The program's part of it, and ours.
-    pub fn open(self) -> Result<(Theirs, Ours)> {
-        let (mut theirs, mut ours) = (Theirs::default(), Ours::default());
+    /// The program's part of it, and the foreground's.
+    pub fn open(self) -> Result<(ProgramConsole, ForegroundConsole)> {
+        let (mut program, mut foreground) = (ProgramConsole::default(), ForegroundConsole::default());
         match self {
             Console::Callers => {}
             Console::Relayed(which) => {
-                (ours.streams, theirs.streams) = streams::relay(which)?;
-                theirs.refusal = ExecRefusal::Said;
+                (foreground.streams, program.streams) = streams::relay(which)?;
+                program.refusal = ExecRefusal::Said;
             }
-            Console::Socket(socket) => (theirs.socket, theirs.terminal) = (Some(socket), Terminal::Socket),
-            Console::Ours => {
+            Console::Socket(socket) => (program.socket, program.terminal) = (Some(socket), Terminal::Socket),
+            Console::Foreground => {
                 let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
-                ours.socket = Some(here);
-                (theirs.socket, theirs.terminal) = (Some(there), Terminal::Foreground);
-                theirs.refusal = ExecRefusal::Said;
+                foreground.socket = Some(here);
+                (program.socket, program.terminal) = (Some(there), Terminal::Foreground);
+                program.refusal = ExecRefusal::Said;
             }
         }
-        Ok((theirs, ours))
+        Ok((program, foreground))
     }
 }
 
 /// What the program gets.
 #[derive(Debug, Default)]
-pub(super) struct Theirs {
+pub(super) struct ProgramConsole {
     /// Its terminal, for the plan.
     pub terminal: Terminal,
     /// Where it sends the terminal's master.
@@ -95,14 +95,14 @@ pub(super) struct Theirs {
 
 /// What the foreground keeps.
 #[derive(Debug, Default)]
-pub(super) struct Ours {
+pub(super) struct ForegroundConsole {
     /// Where the terminal's master comes.
     pub socket: Option<OwnedFd>,
     /// Our ends of what takes the place of the caller's streams.
     pub streams: Relayed,
 }
 
-impl Ours {
+impl ForegroundConsole {
     /// The terminal of a program in our foreground has the size of our own before the program could ask.
     pub fn size_terminal(&self, process: &mut Process) {
         if let Some((height, width)) = self.socket.as_ref().and_then(|_| foreground::own_size()) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::console::{Asked, Console, Theirs};
+use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::holder::Holder;
 use super::notify::Notify;
@@ -48,8 +48,9 @@ pub fn create(global: &Global, args: &Create) -> Result<()> {
     let bundle = Bundle::load(global, args)?;
     image::protect_from(&bundle.spec)?;
     let terminal = bundle.terminal();
-    let asked = Asked { socket: args.console_socket.as_deref(), terminal, detach: true, relay: Relay::Needed };
-    let (console, _) = Console::choose(&asked)?.open()?;
+    let request =
+        ConsoleRequest { socket: args.console_socket.as_deref(), terminal, detach: true, relay: Relay::Needed };
+    let (console, _) = Console::choose(&request)?.open()?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let made = make(global, args, bundle, ProgramStart::OnSignal, console, trace.as_mut(), &mut || Ok(()))?;
     drop(made);
@@ -84,11 +85,11 @@ impl Bundle {
 
     /// With what the caller lays over the root, who needs nobody's trust.
     fn under(mut self, overlay: &OverlayChoice) -> Result<Bundle> {
-        let asked = overlay.annotations()?;
+        let annotations = overlay.annotations()?;
         self.change(|spec| {
-            spec.annotations.extend(asked.clone());
-            spec.instructions.extend(asked.clone());
-            Ok(if asked.is_empty() { Changed::No } else { Changed::Yes })
+            spec.annotations.extend(annotations.clone());
+            spec.instructions.extend(annotations.clone());
+            Ok(if annotations.is_empty() { Changed::No } else { Changed::Yes })
         })?;
         Ok(self)
     }
@@ -240,7 +241,7 @@ pub(super) fn make(
     args: &Create,
     mut bundle: Bundle,
     start: ProgramStart,
-    console: Theirs,
+    console: ProgramConsole,
     mut trace: Option<&mut Trace>,
     make_room: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Created> {
@@ -305,7 +306,7 @@ fn begin(
     args: &Create,
     bundle: &Bundle,
     start: ProgramStart,
-    (console, holder): (Theirs, Option<&Holder>),
+    (console, holder): (ProgramConsole, Option<&Holder>),
     plan: &Plan,
     container: &mut Container,
     trace: Option<&mut Trace>,

@@ -57,15 +57,15 @@ impl Environment {
         }
     }
 
-    /// How many descriptors after standard error are passed on, `asked` of them by `--preserve-fds`.
-    pub(super) fn preserved(&self, asked: u32) -> u32 {
-        asked.saturating_add(self.listen_fds)
+    /// How many descriptors after standard error are passed on, `by_flag` of them by `--preserve-fds`.
+    pub(super) fn preserved(&self, by_flag: u32) -> u32 {
+        by_flag.saturating_add(self.listen_fds)
     }
 
     /// Of the descriptors that are to be passed on some may not be open. What brisk opens must not take their numbers:
     /// something that closes with execve(2) does so first. Before anything else is opened.
-    pub(super) fn hold_gaps(&self, asked: u32) -> Result<()> {
-        let end = self.preserved(asked).saturating_add(3);
+    pub(super) fn hold_gaps(&self, by_flag: u32) -> Result<()> {
+        let end = self.preserved(by_flag).saturating_add(3);
         let what = || format!("open descriptors up to {end}, as --preserve-fds or LISTEN_FDS asks");
         if end == 3 {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use super::console::{Asked, Console, Theirs};
+use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
@@ -33,8 +33,8 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     global.environment.hold_gaps(args.preserve_fds)?;
     let Exec { id, job, die_with_parent, detach, .. } = args;
     let preserved = global.environment.preserved(args.preserve_fds);
-    let asked = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
-    job::run(global, &asked, |task| attempt(global, args, task))
+    let request = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    job::run(global, &request, |task| attempt(global, args, task))
 }
 
 /// How it ended; `None` for one that runs in the background.
@@ -60,8 +60,8 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     let mut process = process(args, &spec)?;
     let socket = args.console_socket.as_deref();
     let relay = job::relay(&args.job);
-    let asked = Asked { socket, terminal: process.terminal, detach: args.detach, relay };
-    let (mut console, ours) = Console::choose(&asked)?.open()?;
+    let request = ConsoleRequest { socket, terminal: process.terminal, detach: args.detach, relay };
+    let (mut console, ours) = Console::choose(&request)?.open()?;
     if task.is_some() {
         // Who asked how it ended is told that it never ran.
         console.refusal = ExecRefusal::Error;
@@ -95,7 +95,7 @@ fn join(
     container: &Container,
     spec: &Spec,
     process: &Process,
-    console: Theirs,
+    console: ProgramConsole,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
     let init = container.record.init.ok_or_else(not_running)?;

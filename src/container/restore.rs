@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
-use super::console::{Asked, Console};
+use super::console::{Console, ConsoleRequest};
 use super::create::{Bundle, give_up, hook_output, plan_of, record};
 use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
@@ -56,16 +56,16 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     };
     let bundle = Bundle::load(global, &create)?;
     let images = Directories::open(&args.criu)?;
-    let asked = Asked {
+    let request = ConsoleRequest {
         socket: args.console_socket.as_deref(),
         terminal: bundle.terminal(),
         detach: args.detach,
         relay: Relay::Needed,
     };
-    let console = match Console::choose(&asked)? {
+    let console = match Console::choose(&request)? {
         Console::Socket(socket) => Some(socket),
         // CRIU gives the terminal back to where it was; there is nothing to send.
-        Console::Callers | Console::Relayed(_) | Console::Ours => None,
+        Console::Callers | Console::Relayed(_) | Console::Foreground => None,
     };
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;

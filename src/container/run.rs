@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::console::{Asked, Console, Ours};
+use super::console::{Console, ConsoleRequest, ForegroundConsole};
 use super::create::{Bundle, Created, make};
 use super::delete::remove;
 use super::foreground::{self, Foreground};
@@ -25,8 +25,8 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     global.environment.hold_gaps(args.create.preserve_fds)?;
     let Run { create: Create { id, die_with_parent, preserve_fds, .. }, job, detach, .. } = args;
     let preserved = global.environment.preserved(*preserve_fds);
-    let asked = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
-    job::run(global, &asked, |task| attempt(global, args, task))
+    let request = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    job::run(global, &request, |task| attempt(global, args, task))
 }
 
 /// How the program ended; `None` for one that runs in the background.
@@ -61,13 +61,13 @@ pub(super) fn start_bundle(
         return Err(Error::new(Stage::Rootfs, what).with_hint("the container that is to be replaced stays"));
     }
     let terminal = bundle.terminal();
-    let asked = Asked {
+    let request = ConsoleRequest {
         socket: args.create.console_socket.as_deref(),
         terminal,
         detach: args.detach,
         relay: job::relay(&args.job),
     };
-    let (mut console, ours) = Console::choose(&asked)?.open()?;
+    let (mut console, ours) = Console::choose(&request)?.open()?;
     if task.is_some() {
         // Who asked how it ended is told that it never ran.
         console.refusal = ExecRefusal::Error;
@@ -112,7 +112,7 @@ fn attend(
     args: &Run,
     container: &Container,
     (running, spec, notify): (Running, Spec, Option<Notify>),
-    (ours, signals): (Ours, Option<OwnedFd>),
+    (ours, signals): (ForegroundConsole, Option<OwnedFd>),
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     if let Some(task) = &mut task {

@@ -58,8 +58,8 @@ pub(super) fn relay(which: Relay) -> Result<(Relayed, ForProgram)> {
         fs::set_nonblocking(end.as_fd()).at(Stage::Console, || "make a pipe non-blocking")?;
         if number == 0 {
             let regular = fs::kind(&stat) == libc::S_IFREG;
-            let kept = regular.then(|| fs::dup(reader.as_fd(), 3)).transpose();
-            ours.input = Some(InputPipe { writer, reader: kept.at(Stage::Console, || "copy a descriptor")? });
+            let copy = regular.then(|| fs::dup(reader.as_fd(), 3)).transpose();
+            ours.input = Some(InputPipe { writer, reader: copy.at(Stage::Console, || "copy a descriptor")? });
             program[number] = Some(reader);
         } else {
             ours.outputs.push((reader, caller));

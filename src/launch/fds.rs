@@ -18,15 +18,15 @@ use crate::sys::namespace::{self, MountView};
 use crate::sys::{fs, process};
 
 /// Everything the child keeps, in order, with what its `/proc/self/exe` will name.
-pub(super) fn kept(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
+pub(super) fn needed(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
     let lists = [&child.namespaces, &child.trees, &child.idmaps];
     let single = [Some(&child.wire), child.console.as_ref(), child.fifo.as_ref(), child.init.as_ref(), exe];
     let streams = child.streams.iter().map(Option::as_ref);
     let single = single.into_iter().chain(streams).chain(child.hook_output.each_ref().map(Option::as_ref));
     let all = lists.into_iter().flatten().chain(single.into_iter().flatten());
-    let mut kept: Vec<u32> = all.map(|fd| fd.as_raw_fd() as u32).collect();
-    kept.sort_unstable();
-    kept
+    let mut needed: Vec<u32> = all.map(|fd| fd.as_raw_fd() as u32).collect();
+    needed.sort_unstable();
+    needed
 }
 
 /// Opens a namespace by path and makes sure that it is one of this type.
@@ -58,23 +58,23 @@ pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64, extra: u32
 
 /// The namespaces the parent enters around the clone, so that the child is born in them: a pid namespace to
 /// join, and a new time namespace whose offsets only its maker may write. Both only count for children.
-pub(super) struct Around {
+pub(super) struct BirthNamespaces {
     own: Vec<(OwnedFd, NamespaceKind)>,
     mounts: Option<MountView>,
 }
 
-impl Around {
+impl BirthNamespaces {
     pub(super) fn enter(
         pid: Option<&OwnedFd>,
         offsets: Option<&CStr>,
         mounts: Mounts,
         warn: &dyn Fn(&str),
-    ) -> Result<Around> {
-        let mut around = Around { own: Vec::new(), mounts: None };
-        match around.go(pid, offsets, mounts, warn) {
-            Ok(()) => Ok(around),
+    ) -> Result<BirthNamespaces> {
+        let mut entered = BirthNamespaces { own: Vec::new(), mounts: None };
+        match entered.go(pid, offsets, mounts, warn) {
+            Ok(()) => Ok(entered),
             // What cleans up after the failure works by paths of our own mount namespace.
-            Err(error) => around.leave().and(Err(error)),
+            Err(error) => entered.leave().and(Err(error)),
         }
     }
 

@@ -24,23 +24,23 @@ pub(super) fn take(
 ) -> Result<()> {
     let view = MountView::current().at(Stage::Namespace, || "open our own root")?;
     process::setns(child.as_fd(), libc::CLONE_NEWNS).at(Stage::Namespace, || "enter the child's mount namespace")?;
-    let mut workshop = Workshop::default();
+    let mut devices = DeviceTmpfs::default();
     // The child goes on when it has the last of them: that is sent when nothing is left of the visit.
     let mut last = None;
     let taken = objects.iter().try_for_each(|object| {
-        let before = last.replace(one(object, idmaps, &mut workshop)?);
+        let before = last.replace(one(object, idmaps, &mut devices)?);
         before.map_or(Ok(()), &send)
     });
-    let cleared = workshop.clear();
+    let cleared = devices.clear();
     view.restore().at(Stage::Namespace, || "return to the runtime's mount namespace")?;
     cleared?;
     taken?;
     last.map_or(Ok(()), &send)
 }
 
-fn one(object: &HostObject, idmaps: &[OwnedFd], workshop: &mut Workshop) -> Result<OwnedFd> {
+fn one(object: &HostObject, idmaps: &[OwnedFd], devices: &mut DeviceTmpfs) -> Result<OwnedFd> {
     match object {
-        HostObject::Root(path, below) => child::attach_root(path, None, *below)
+        HostObject::Root(path, parent) => child::attach_root(path, None, *parent)
             .map(|(root, _)| root)
             .at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy())),
         HostObject::Tree { path, reach, end, idmap } => {
@@ -50,7 +50,7 @@ fn one(object: &HostObject, idmaps: &[OwnedFd], workshop: &mut Workshop) -> Resu
             idmap::apply(&tree, path, *idmap, idmaps)?;
             Ok(tree)
         }
-        HostObject::Device { mode, dev, uid, gid, label } => workshop
+        HostObject::Device { mode, dev, uid, gid, label } => devices
             .node(*mode, *dev, (*uid, *gid), label.as_deref())
             .at(Stage::Rootfs, || "make a device for the container"),
     }
@@ -62,12 +62,12 @@ fn one(object: &HostObject, idmaps: &[OwnedFd], workshop: &mut Workshop) -> Resu
 ///
 /// A node keeps its name: what has none any more cannot be attached (ENOENT).
 #[derive(Default)]
-struct Workshop {
+struct DeviceTmpfs {
     dir: Option<OwnedFd>,
     nodes: usize,
 }
 
-impl Workshop {
+impl DeviceTmpfs {
     /// All nodes of a container have the same label.
     fn node(
         &mut self,

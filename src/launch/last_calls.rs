@@ -265,13 +265,13 @@ impl Builder<'_> {
     /// The gaps around the descriptors that are still needed (close_range(2), Linux 5.9).
     fn close_from(&mut self, index: u32, first: u32) {
         let needed = self.fifo.into_iter().chain(self.hook_output.iter().flatten());
-        let mut kept: Vec<u64> = needed.map(|fd| fd.as_raw_fd() as u64).chain([self.wire]).collect();
-        kept.sort_unstable();
+        let mut needed: Vec<u64> = needed.map(|fd| fd.as_raw_fd() as u64).chain([self.wire]).collect();
+        needed.sort_unstable();
         for (first, last) in std::mem::take(&mut self.ours) {
             self.must(index, libc::SYS_close_range, &[first.into(), last.into(), 0]);
         }
         let mut from = u64::from(first);
-        for fd in kept {
+        for fd in needed {
             if fd > from {
                 self.must(index, libc::SYS_close_range, &[from, fd - 1, 0]);
             }

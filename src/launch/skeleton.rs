@@ -36,7 +36,7 @@ const NAME: &CStr = c"mnt";
 /// Opens the skeleton; makes and pins it first where there is none. Where it cannot be kept, for what is at the pin is not
 /// root's alone, one is made for this container: that is no reason not to make it.
 pub(super) fn open(warn: &dyn Fn(&str)) -> Result<OwnedFd> {
-    match kept() {
+    match find_or_make() {
         Ok(namespace) => Ok(namespace),
         Err(error) => {
             warn(&format!("the skeleton mount namespace is made anew for this container: {error}"));
@@ -45,7 +45,7 @@ pub(super) fn open(warn: &dyn Fn(&str)) -> Result<OwnedFd> {
     }
 }
 
-fn kept() -> Result<OwnedFd> {
+fn find_or_make() -> Result<OwnedFd> {
     let dir = open_dir()?;
     if let Some(fd) = pinned(&dir)? {
         return Ok(fd);
@@ -69,12 +69,12 @@ fn kept() -> Result<OwnedFd> {
 /// next container tries again, from the CPU that it is on.
 fn make_and_pin() -> Result<OwnedFd> {
     const ATTEMPTS: usize = 8;
-    let (mut namespace, mut kept) = make(Pin::Here)?;
+    let (mut namespace, mut pinned) = make(Pin::Here)?;
     for cpu in affinity::allowed_cpus().take(ATTEMPTS) {
-        if kept == Pinned::Yes {
+        if pinned == Pinned::Yes {
             break;
         }
-        (namespace, kept) = make(Pin::From(cpu))?;
+        (namespace, pinned) = make(Pin::From(cpu))?;
     }
     Ok(namespace)
 }

@@ -421,7 +421,7 @@ impl<'a> Parent<'a> {
         let mut inherited = Inherited {
             plan,
             first_fd: plan.first_fd(),
-            kept: Vec::new(),
+            needed_fds: Vec::new(),
             wire,
             namespaces: std::mem::take(&mut self.namespaces),
             trees: std::mem::take(&mut self.trees),
@@ -442,9 +442,9 @@ impl<'a> Parent<'a> {
             trace: self.times,
             started: self.started,
         };
-        inherited.kept = fds::kept(&inherited, built.exe.as_ref());
+        inherited.needed_fds = fds::needed(&inherited, built.exe.as_ref());
         let pid = join_pid.and_then(|index| inherited.namespaces.get(index));
-        let own = fds::Around::enter(pid, time_offsets.as_deref(), *mounts, self.launch.warn)?;
+        let own = fds::BirthNamespaces::enter(pid, time_offsets.as_deref(), *mounts, self.launch.warn)?;
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
         let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
         let what = || format!("clone3 ({} namespaces)", flags.count_ones());

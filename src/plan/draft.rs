@@ -9,7 +9,7 @@ use super::cgroup::CgroupPlan;
 use super::cgroup::entry::{Entry, Remaining};
 use super::cgroup::rootless::{self, Tolerance};
 use super::namespace::check::check;
-use super::namespace::idmap::{IdKind, IdMaps};
+use super::namespace::idmap::{IdKind, IdMap};
 use super::namespace::{NamespaceKind, Namespaces};
 use super::op::{EndLink, Enter, LastOp, MountSource, OfJoined, Reach, SetupOp, Terminal};
 use super::step::{HostObject, Mounts, Step};
@@ -124,8 +124,8 @@ pub(super) struct Input<'a> {
     pub host: &'a Host,
     pub options: &'a CreateOptions,
     pub namespaces: Namespaces,
-    pub uids: IdMaps,
-    pub gids: IdMaps,
+    pub uids: IdMap,
+    pub gids: IdMap,
     pub cgroup: Option<CgroupPlan>,
     /// The systemd scope that the cgroup belongs to.
     pub scope: Option<ScopePlan>,
@@ -147,11 +147,11 @@ impl<'a> Input<'a> {
     pub(super) fn new(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
         let linux = linux(spec);
         let namespaces = Namespaces::parse(&linux.namespaces)?;
-        let mut uids = IdMaps::parse(IdKind::Uid, &linux.uid_mappings)?;
-        let mut gids = IdMaps::parse(IdKind::Gid, &linux.gid_mappings)?;
+        let mut uids = IdMap::parse(IdKind::Uid, &linux.uid_mappings)?;
+        let mut gids = IdMap::parse(IdKind::Gid, &linux.gid_mappings)?;
         if !namespaces.contains(NamespaceKind::User) {
             // Left out with a warning, as they mean nothing.
-            (uids, gids) = (IdMaps::default(), IdMaps::default());
+            (uids, gids) = (IdMap::default(), IdMap::default());
         }
         check(spec, host, &namespaces, &uids, &gids)?;
         let (mut cgroup, scope) = driver::plan_cgroup(spec, host, &options.id, options.cgroups)?;

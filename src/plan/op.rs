@@ -80,7 +80,7 @@ impl Reach {
 /// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants
 /// that, and what is mounted in it would appear on the host otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Below {
+pub enum ParentMount {
     /// The container's, a copy of the host's: it becomes private, and with it the root.
     Own,
     /// A copy of the host's, where rootfsPropagation asks for a slave: all copies are slaves already, and so is the root.
@@ -94,7 +94,7 @@ pub enum Below {
 
 /// Where a path in the container may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leads {
+pub enum MayLead {
     /// Nowhere but to proc's own files.
     InProc,
     /// Anywhere, to the root itself too.
@@ -396,7 +396,7 @@ pub enum SetupOp {
         /// Where it is attached: over itself, or to the skeleton's mount point.
         place: CString,
         /// Whose the mount is that it is attached to.
-        below: Below,
+        parent: ParentMount,
     },
     /// An overlay over the root, which takes its place.
     Overlay(Box<OverlayOp>),
@@ -469,7 +469,7 @@ pub enum SetupOp {
         /// Below the root.
         path: CString,
         /// Where it may lead.
-        leads: Leads,
+        may_lead: MayLead,
         /// The proc it is directly in, as in [`MountOp::within`].
         within: Option<usize>,
     },

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::rdt::RdtPlan;
 use super::namespace::NamespaceKind;
-use super::op::{Below, EndLink, HookKind, Reach, StateText};
+use super::op::{EndLink, HookKind, ParentMount, Reach, StateText};
 use super::process::rlimits::Limit;
 use crate::wire::SyncPoint;
 
@@ -134,7 +134,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostObject {
     /// The container's root, cloned and attached over itself.
-    Root(CString, Below),
+    Root(CString, ParentMount),
     /// The mount tree at a path.
     Tree {
         /// Path on the host.

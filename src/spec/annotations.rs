@@ -113,8 +113,8 @@ impl Trust {
     pub fn apply(&self, spec: &mut Spec) {
         let followed =
             |(key, value): &(&String, &String)| is_harmless(key, value) || (needs_trust(key) && self.allows(key));
-        let kept = spec.annotations.iter().filter(followed);
-        spec.instructions = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let listed = spec.annotations.iter().filter(followed);
+        spec.instructions = listed.map(|(key, value)| (key.clone(), value.clone())).collect();
     }
 
     /// The annotations that are not followed for want of trust.

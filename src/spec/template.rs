@@ -34,11 +34,13 @@ pub fn config(whom: For, layout: TemplateLayout) -> String {
         For::Rootless { uid, gid } => ("rootless", uid, gid),
     };
     let holds = |word: &str| word == user || (word == "v2" && layout == TemplateLayout::V2);
-    let kept = TEMPLATE.lines().filter_map(|line| match line.strip_prefix('@').and_then(|rest| rest.split_once('@')) {
-        Some((word, rest)) => holds(word).then_some(rest),
-        None => Some(line),
-    });
-    kept.fold(String::new(), |text, line| text + line + "\n")
+    let chosen =
+        TEMPLATE.lines().filter_map(|line| match line.strip_prefix('@').and_then(|rest| rest.split_once('@')) {
+            Some((word, rest)) => holds(word).then_some(rest),
+            None => Some(line),
+        });
+    chosen
+        .fold(String::new(), |text, line| text + line + "\n")
         .replace("@VERSION@", VERSION)
         .replace("@UID@", &uid.to_string())
         .replace("@GID@", &gid.to_string())

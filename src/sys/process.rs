@@ -420,8 +420,8 @@ pub fn descriptor_limit() -> u64 {
     let mut limit = [0u64; 2];
     let none = ptr::null::<u64>();
     // SAFETY: `limit` has the layout of rlimit64; no new limit is set.
-    let asked = done(unsafe { raw!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, limit.as_mut_ptr()) });
-    asked.map_or(0, |()| limit[0])
+    let read = done(unsafe { raw!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, limit.as_mut_ptr()) });
+    read.map_or(0, |()| limit[0])
 }
 
 /// prlimit(2): sets a limit of another process.

@@ -7,12 +7,12 @@ use crate::spec::annotations::{OVERLAY, OVERLAY_LOWER};
 use crate::spec::overlay::{Overlay, Upper};
 
 pub(super) fn misfits(overlay: &Overlay, bundle: &Path) -> Vec<Misfit> {
-    let kept = match &overlay.upper {
+    let directory = match &overlay.upper {
         Upper::Dir(dir) => Some((OVERLAY, dir)),
         Upper::Tmpfs(_) => None,
     };
     let lower = overlay.lower.iter().map(|dir| (OVERLAY_LOWER, dir));
-    lower.chain(kept).filter_map(|(key, dir)| misfit(key, &bundle.join(dir))).collect()
+    lower.chain(directory).filter_map(|(key, dir)| misfit(key, &bundle.join(dir))).collect()
 }
 
 /// As it is taken: a link at the end is not followed.

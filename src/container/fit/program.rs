@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use super::tree::{Found, Lost, Tree, by_number};
+use super::files::{ContainerFiles, Found, Lost, by_number};
 use crate::compose::elf::{self, ReadAt};
 use crate::compose::script::{self, LINE_MAX};
 
@@ -24,14 +24,14 @@ fn obstacle<T>(what: String, hint: Option<&'static str>) -> Result<T, Obstacle> 
 const DEEPEST: usize = 5;
 
 /// Looks for the first of these that can be run. `None` where nobody can tell.
-pub(super) fn first(tree: &Tree, name: &str, path: &str, candidates: &[String]) -> Result<(), Obstacle> {
+pub(super) fn first(files: &ContainerFiles, name: &str, path: &str, candidates: &[String]) -> Result<(), Obstacle> {
     let mut refused = None;
     for candidate in candidates {
-        match tree.find(candidate) {
+        match files.find(candidate) {
             // Whether it will be found first cannot be told.
             Err(Lost::Unknown) => return Ok(()),
             Err(Lost::Missing(_) | Lost::NotDirectory(_)) if candidates.len() > 1 => {}
-            _ => match run(tree, candidate, 0) {
+            _ => match run(files, candidate, 0) {
                 Ok(()) => return Ok(()),
                 Err(obstacle) => drop(refused.get_or_insert(obstacle)),
             },
@@ -47,23 +47,23 @@ pub(super) fn first(tree: &Tree, name: &str, path: &str, candidates: &[String]) 
 }
 
 /// Whether this file can be run.
-pub(super) fn run(tree: &Tree, path: &str, depth: usize) -> Result<(), Obstacle> {
-    match tree.find(path) {
-        Ok(found) => examine(tree, path, &found, depth),
+pub(super) fn run(files: &ContainerFiles, path: &str, depth: usize) -> Result<(), Obstacle> {
+    match files.find(path) {
+        Ok(found) => examine(files, path, &found, depth),
         Err(Lost::Unknown) => Ok(()),
         Err(lost) => obstacle(lost_words(path, &lost), None),
     }
 }
 
 /// [`run`] for a program of the host, whose path may be a link of proc: Docker's hook is `/proc/PID/exe`.
-pub(super) fn run_on_host(host: &Tree, path: &str) -> Result<(), Obstacle> {
-    match Tree::on_host(path) {
+pub(super) fn run_on_host(host: &ContainerFiles, path: &str) -> Result<(), Obstacle> {
+    match ContainerFiles::on_host(path) {
         Ok(found) => examine(host, path, &found, 0),
         Err(lost) => obstacle(lost_words(path, &lost), None),
     }
 }
 
-fn examine(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
+fn examine(files: &ContainerFiles, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
     match found.kind() {
         libc::S_IFREG => {}
         libc::S_IFDIR => return obstacle(format!("{path} is a directory"), None),
@@ -73,7 +73,7 @@ fn examine(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(), O
         let mode = found.stat.st_mode & 0o7777;
         return obstacle(format!("{path} is not executable (mode {mode:04o})"), Some("`chmod +x` makes it so"));
     }
-    if !found.mapped && !tree.who.may_execute(&found.stat) {
+    if !found.mapped && !files.who.may_execute(&found.stat) {
         let (mode, uid, gid) = (found.stat.st_mode & 0o7777, found.stat.st_uid, found.stat.st_gid);
         let what = format!("{path} may not be executed by this user (mode {mode:04o}, owner {uid}:{gid} on the host)");
         return obstacle(what, None);
@@ -81,7 +81,7 @@ fn examine(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(), O
     if found.noexec {
         return obstacle(format!("{path} lies on a mount with noexec"), None);
     }
-    interpreted(tree, path, found, depth)
+    interpreted(files, path, found, depth)
 }
 
 /// What to say of a path that leads nowhere.
@@ -98,7 +98,7 @@ pub(super) fn lost_words(path: &str, lost: &Lost) -> String {
 }
 
 /// The interpreter of a script, the loader of an ELF file.
-fn interpreted(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
+fn interpreted(files: &ContainerFiles, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     // It may be executed without being read.
     let Ok(file) = File::options().read(true).custom_flags(flags).open(by_number(&found.fd)) else { return Ok(()) };
@@ -126,7 +126,7 @@ fn interpreted(tree: &Tree, path: &str, found: &Found, depth: usize) -> Result<(
     if depth >= DEEPEST {
         return obstacle(format!("{path}: interpreters that need interpreters"), None);
     }
-    run(tree, &interpreter, depth + 1).map_err(|inner| Obstacle {
+    run(files, &interpreter, depth + 1).map_err(|inner| Obstacle {
         what: format!("{path} needs {interpreter}: {}", inner.what),
         hint: inner
             .hint

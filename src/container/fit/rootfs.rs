@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use super::files::{ContainerFiles, Lost};
 use super::layers;
 use super::misfit::Misfit;
 use super::program::{self, Obstacle};
-use super::tree::{Lost, Tree};
 use super::who::Who;
 use crate::container::create::Preview;
-use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::op::SetupOp;
 use crate::plan::rootfs::options;
 use crate::proc::file;
@@ -34,14 +34,14 @@ pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
         }
     }
     let who = user(planned);
-    let Ok(mut tree) = Tree::new(&root, Who::anybody()) else { return found };
+    let Ok(mut files) = ContainerFiles::new(&root, Who::anybody()) else { return found };
     for (index, mount) in spec.mounts.iter().enumerate() {
-        found.extend(covers(&tree, index, mount, bundle));
-        tree.mount(mount, bundle);
+        found.extend(covers(&files, index, mount, bundle));
+        files.mount(mount, bundle);
     }
-    tree.who = who;
-    found.extend(cwd(planned, &tree));
-    found.extend(programs(planned, &tree));
+    files.who = who;
+    found.extend(cwd(planned, &files));
+    found.extend(programs(planned, &files));
     found
 }
 
@@ -64,9 +64,9 @@ fn root_misfit(root: &Path, planned: &Preview) -> Option<Misfit> {
 }
 
 /// The maps of the container's user namespace, as far as they are in config.json.
-pub(super) fn maps(planned: &Preview) -> (IdMaps, IdMaps) {
+pub(super) fn maps(planned: &Preview) -> (IdMap, IdMap) {
     let linux = planned.spec.linux.as_ref();
-    let maps = |kind, list: Option<&Vec<_>>| list.and_then(|list| IdMaps::parse(kind, list).ok()).unwrap_or_default();
+    let maps = |kind, list: Option<&Vec<_>>| list.and_then(|list| IdMap::parse(kind, list).ok()).unwrap_or_default();
     (
         maps(IdKind::Uid, linux.map(|linux| &linux.uid_mappings)),
         maps(IdKind::Gid, linux.map(|linux| &linux.gid_mappings)),
@@ -137,9 +137,9 @@ fn sources(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
 }
 
 /// A file cannot be mounted on a directory, nor a directory on a file.
-fn covers(tree: &Tree, index: usize, mount: &Mount, bundle: &Path) -> Option<Misfit> {
+fn covers(files: &ContainerFiles, index: usize, mount: &Mount, bundle: &Path) -> Option<Misfit> {
     let options = options::parse(&mount.options).ok().filter(|options| !options.remount && !options.copy_symlink)?;
-    let there = tree.find(&mount.destination).ok()?.kind() == libc::S_IFDIR;
+    let there = files.find(&mount.destination).ok()?.kind() == libc::S_IFDIR;
     let new = match mount.is_bind() {
         true => std::fs::metadata(bundle.join(mount.source.as_deref()?)).ok()?.is_dir(),
         false => true,
@@ -155,9 +155,9 @@ fn covers(tree: &Tree, index: usize, mount: &Mount, bundle: &Path) -> Option<Mis
     Some(Misfit::error(format!("mounts[{index}].destination"), what))
 }
 
-fn cwd(planned: &Preview, tree: &Tree) -> Option<Misfit> {
+fn cwd(planned: &Preview, files: &ContainerFiles) -> Option<Misfit> {
     let path = &*planned.spec.process.as_ref()?.cwd.lossy();
-    match tree.find(path) {
+    match files.find(path) {
         Ok(found) if found.kind() == libc::S_IFDIR => None,
         Ok(_) => Some(Misfit::error("process.cwd", format!("{path} is not a directory"))),
         // What is missing is made.
@@ -171,7 +171,7 @@ fn obstructed(field: String, obstacle: Obstacle) -> Misfit {
 }
 
 /// The program, and the hooks that run in the container's root.
-fn programs(planned: &Preview, tree: &Tree) -> Vec<Misfit> {
+fn programs(planned: &Preview, files: &ContainerFiles) -> Vec<Misfit> {
     let mut found = Vec::new();
     let spec = &planned.spec;
     for op in &planned.plan.setup {
@@ -187,13 +187,13 @@ fn programs(planned: &Preview, tree: &Tree) -> Vec<Misfit> {
         let candidates: Vec<String> = candidates.iter().map(from_cwd).collect();
         let path = process.env.iter().rev().find_map(|var| var.strip_prefix(b"PATH="));
         let path = String::from_utf8_lossy(path.unwrap_or(DEFAULT_PATH.as_bytes()));
-        if let Err(obstacle) = program::first(tree, &name.to_string_lossy(), &path, &candidates) {
+        if let Err(obstacle) = program::first(files, &name.to_string_lossy(), &path, &candidates) {
             found.push(obstructed("process.args[0]".to_owned(), obstacle));
         }
     }
     let hooks = spec.hooks.as_ref().map(|hooks| &hooks.start_container[..]).unwrap_or_default();
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(obstacle) = program::run(tree, &hook.path, 0) {
+        if let Err(obstacle) = program::run(files, &hook.path, 0) {
             found.push(obstructed(format!("hooks.startContainer[{index}].path"), obstacle));
         }
     }
@@ -203,7 +203,7 @@ fn programs(planned: &Preview, tree: &Tree) -> Vec<Misfit> {
 /// Hooks whose programs are the host's.
 fn host_hooks(planned: &Preview) -> Vec<Misfit> {
     let Some(hooks) = &planned.spec.hooks else { return Vec::new() };
-    let Ok(host) = Tree::new(Path::new("/"), Who::anybody()) else { return Vec::new() };
+    let Ok(host) = ContainerFiles::new(Path::new("/"), Who::anybody()) else { return Vec::new() };
     let lists: [(&str, &[Hook]); 5] = [
         ("prestart", &hooks.prestart),
         ("createRuntime", &hooks.create_runtime),

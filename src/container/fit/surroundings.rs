@@ -9,7 +9,7 @@ use super::misfit::{Misfit, Severity};
 use super::rootfs::{self, maps};
 use crate::container::create::Preview;
 use crate::host::sub_ids::SubRange;
-use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::namespace::sysctl::{Scope, parse};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::proc::file;
@@ -112,14 +112,14 @@ fn ids(planned: &Preview) -> Vec<Misfit> {
 }
 
 /// The ranges that newuidmap(1) or the kernel would refuse an ordinary user, who is given these; none without the helpers.
-fn not_given(maps: &IdMaps, own: u32, given: Option<&[SubRange]>) -> Vec<(usize, String)> {
-    let alone = maps.is_only(own);
+fn not_given(map: &IdMap, own: u32, given: Option<&[SubRange]>) -> Vec<(usize, String)> {
+    let alone = map.is_only(own);
     let allowed = |first: u32, size: u32| {
         let end = u64::from(first) + u64::from(size);
         let inside = |range: &SubRange| first >= range.start && end <= u64::from(range.start) + u64::from(range.count);
         alone || given.is_some_and(|given| (first == own && size == 1) || given.iter().any(inside))
     };
-    let refused = maps.ranges().iter().enumerate().filter(|(_, range)| !allowed(range.host, range.size));
+    let refused = map.ranges().iter().enumerate().filter(|(_, range)| !allowed(range.host, range.size));
     let last = |first: u32, size: u32| u64::from(first) + u64::from(size) - 1;
     refused
         .map(|(index, range)| {

@@ -1,6 +1,6 @@
 //! Whose rights to files a program will have.
 
-use crate::plan::namespace::idmap::IdMaps;
+use crate::plan::namespace::idmap::IdMap;
 
 const CAP_DAC_OVERRIDE: u64 = 1 << 1;
 const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
@@ -11,8 +11,8 @@ pub(super) struct Who {
     uid: Option<u32>,
     gids: Vec<u32>,
     caps: u64,
-    uids: IdMaps,
-    gid_maps: IdMaps,
+    uids: IdMap,
+    gid_map: IdMap,
 }
 
 impl Who {
@@ -22,22 +22,22 @@ impl Who {
     }
 
     /// The user of a container, whose ids are the container's.
-    pub fn inside(uid: u32, gids: &[u32], caps: u64, uids: &IdMaps, gid_maps: &IdMaps) -> Who {
-        let host = |maps: &IdMaps, id: u32| if maps.is_empty() { Some(id) } else { maps.to_host(id) };
+    pub fn inside(uid: u32, gids: &[u32], caps: u64, uids: &IdMap, gid_map: &IdMap) -> Who {
+        let host = |map: &IdMap, id: u32| if map.is_empty() { Some(id) } else { map.to_host(id) };
         Who {
             uid: host(uids, uid),
-            gids: gids.iter().filter_map(|gid| host(gid_maps, *gid)).collect(),
+            gids: gids.iter().filter_map(|gid| host(gid_map, *gid)).collect(),
             caps: if uid == 0 { u64::MAX } else { caps },
             uids: uids.clone(),
-            gid_maps: gid_maps.clone(),
+            gid_map: gid_map.clone(),
         }
     }
 
     /// Over a file whose owner or group is not mapped nobody in the user namespace has a capability (capable_wrt_inode_uidgid
     /// in the kernel).
     fn has(&self, cap: u64, stat: &libc::stat) -> bool {
-        let mapped = |maps: &IdMaps, id: u32| maps.is_empty() || maps.has_host(id);
-        self.caps & cap != 0 && mapped(&self.uids, stat.st_uid) && mapped(&self.gid_maps, stat.st_gid)
+        let mapped = |map: &IdMap, id: u32| map.is_empty() || map.has_host(id);
+        self.caps & cap != 0 && mapped(&self.uids, stat.st_uid) && mapped(&self.gid_map, stat.st_gid)
     }
 
     /// The bit of "others" for whoever this user is to the file.

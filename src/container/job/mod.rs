@@ -71,22 +71,22 @@ impl Task<'_> {
 /// Does the work of a command, which says how the program ended (nothing of one in the background); the exit status.
 pub(super) fn run(
     global: &Global,
-    asked: &JobRequest<'_>,
+    request: &JobRequest<'_>,
     work: impl FnOnce(Option<&mut Task<'_>>) -> Result<Option<Ended>>,
 ) -> Result<u8> {
-    if *asked.job == Job::default() && !asked.die_with_parent {
+    if *request.job == Job::default() && !request.die_with_parent {
         return Ok(work(None)?.map_or(0, |ended| ended.status()));
     }
-    if asked.detach {
+    if request.detach {
         let what = "the result and the limits of a job need somebody who waits: not with --detach";
         return Err(
             Error::new(Stage::Args, what).with_hint("leave --detach out, and let the shell do it: `brisk run … &`")
         );
     }
     let mut task = Task {
-        job: asked.job,
-        parent: asked.die_with_parent.then(watch::parent).transpose()?,
-        report: Report::begin(asked.id, asked.job, asked.preserved)?,
+        job: request.job,
+        parent: request.die_with_parent.then(watch::parent).transpose()?,
+        report: Report::begin(request.id, request.job, request.preserved)?,
         started: None,
         oom_kills: None,
     };

@@ -149,8 +149,8 @@ impl DeviceAddress {
             return None;
         }
         // Not the label, which begins with the old name.
-        let kept = [IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_RT_PRIORITY];
-        let mut attrs: Vec<_> = kept.into_iter().filter_map(|kind| Some((kind, attr(kind)?.to_vec()))).collect();
+        let copied = [IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_RT_PRIORITY];
+        let mut attrs: Vec<_> = copied.into_iter().filter_map(|kind| Some((kind, attr(kind)?.to_vec()))).collect();
         attrs.push((IFA_FLAGS, (flags & IFA_F_CHOSEN).to_ne_bytes().to_vec()));
         Some(DeviceAddress { family, prefix, attrs })
     }
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn an_address_comes_back_without_label_and_with_what_was_chosen() {
-        let kept = DeviceAddress::of(&address(0, 4, IFA_F_PERMANENT | 0x202), 4).unwrap();
-        let request = kept.request(9);
+        let address = DeviceAddress::of(&address(0, 4, IFA_F_PERMANENT | 0x202), 4).unwrap();
+        let request = address.request(9);
         assert_eq!(request.fixed(), Some(&[2, 24, 0, 0, 9, 0, 0, 0]));
         let attrs: Vec<_> = request.attrs(IFADDRMSG).collect();
         let ip = &[10, 0, 0, 1][..];

@@ -6,7 +6,7 @@ use super::{CgroupPlan, Version};
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, host_root};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::namespace::idmap::IdMaps;
+use crate::plan::namespace::idmap::IdMap;
 use crate::plan::op::SetupOp;
 use crate::plan::step::{Mounts, Step};
 use crate::spec::annotations;
@@ -100,7 +100,7 @@ pub(in crate::plan) fn delegation(input: &Input<'_>) -> Result<Option<Step>> {
         let what = format!("{} needs a cgroup of the container's own on cgroup v2", annotations::DELEGATE_CGROUP);
         return Err(Error::new(Stage::Cgroup, what).with_hint("a v1 hierarchy cannot be delegated safely"));
     }
-    let root = |maps: &IdMaps| if maps.is_empty() { Some(0) } else { maps.to_host(0) };
+    let root = |map: &IdMap| if map.is_empty() { Some(0) } else { map.to_host(0) };
     let (Some(uid), Some(gid)) = (root(&input.uids), root(&input.gids)) else {
         let what = format!("{}: the container has no root to delegate to", annotations::DELEGATE_CGROUP);
         return Err(Error::new(Stage::Cgroup, what));

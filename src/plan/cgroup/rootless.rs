@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::plan::cgroup::{CgroupPlan, Need, WhenMissing};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap;
-use crate::plan::namespace::idmap::{IdKind, IdMaps};
+use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::spec::Spec;
 use crate::spec::linux::{IdMapping, Linux, Namespace};
 use crate::spec::mounts::Mount;
@@ -48,22 +48,22 @@ pub fn adapt(spec: &mut Spec, host: &Host) -> Result<Changed> {
 }
 
 /// The user as root and its sub-ids from 1 on; the user alone where it has none or nothing can map them.
-fn automatic(host: &Host) -> Result<(IdMaps, IdMaps)> {
+fn automatic(host: &Host) -> Result<(IdMap, IdMap)> {
     let (uids, gids): (&[_], &[_]) =
         if host.sub_ids.usable() { (&host.sub_ids.uids, &host.sub_ids.gids) } else { (&[], &[]) };
     Ok((idmap::automatic(IdKind::Uid, host.uid, uids)?, idmap::automatic(IdKind::Gid, host.gid, gids)?))
 }
 
-fn give(linux: &mut Linux, uids: &IdMaps, gids: &IdMaps) {
-    let list = |maps: &IdMaps| {
-        let ranges = maps.ranges().iter();
+fn give(linux: &mut Linux, uids: &IdMap, gids: &IdMap) {
+    let list = |map: &IdMap| {
+        let ranges = map.ranges().iter();
         ranges.map(|map| IdMapping { container_id: map.container, host_id: map.host, size: map.size }).collect()
     };
     linux.uid_mappings = list(uids);
     linux.gid_mappings = list(gids);
 }
 
-fn drop_gid(mount: &mut Mount, gids: &IdMaps) {
+fn drop_gid(mount: &mut Mount, gids: &IdMap) {
     mount.options.retain(|option| {
         let gid = option.strip_prefix("gid=").and_then(|gid| gid.parse().ok());
         gid.is_none_or(|gid| gids.to_host(gid).is_some())

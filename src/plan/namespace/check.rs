@@ -1,13 +1,13 @@
 //! Whether namespaces and id maps fit together. Pure; runs in the parent.
 
-use super::idmap::IdMaps;
+use super::idmap::IdMap;
 use super::{NamespaceKind, Namespaces};
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::spec::Spec;
 
 /// Refuses namespaces and maps that do not fit together, or that this user cannot have.
-pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
+pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMap, gids: &IdMap) -> Result<()> {
     let bad = |what: &str| Err(Error::new(Stage::Bundle, what));
     if ns.is_new(NamespaceKind::User) && (uids.is_empty() || gids.is_empty()) {
         return bad("a new user namespace needs linux.uidMappings and linux.gidMappings");
@@ -24,7 +24,7 @@ pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &I
 }
 
 /// The user's ids must exist in the container.
-fn mapped(spec: &Spec, uids: &IdMaps, gids: &IdMaps) -> Result<()> {
+fn mapped(spec: &Spec, uids: &IdMap, gids: &IdMap) -> Result<()> {
     let Some(user) = spec.process.as_ref().map(|process| &process.user) else { return Ok(()) };
     let missing = |name: &str, id: u32| {
         Err(Error::new(Stage::Bundle, format!("process.user.{name} {id} is not mapped in the user namespace")))

@@ -9,7 +9,7 @@ pub use crate::host::sub_ids::{SubRange, parse_sub_ids};
 /// One range: `size` ids from `container` inside are those from `host` outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named in the line above")]
-pub struct IdMap {
+pub struct IdRange {
     pub container: u32,
     pub host: u32,
     pub size: u32,
@@ -17,7 +17,7 @@ pub struct IdMap {
 
 /// One range of crun's `idmap=uids=FROM-TO-SIZE#…;gids=…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdmapRange {
+pub struct OptionRange {
     /// First id in the file system.
     pub from: u32,
     /// First id it appears as: the host's, or the container's when `relative`.
@@ -48,8 +48,8 @@ impl IdKind {
 
 /// A checked list of ranges: none empty, none overflows, no two overlap on either side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdMaps {
-    ranges: Vec<IdMap>,
+pub struct IdMap {
+    ranges: Vec<IdRange>,
 }
 
 /// user_namespaces(7): the limit of lines since Linux 4.15.
@@ -67,15 +67,15 @@ fn overlap(a: u32, a_size: u32, b: u32, b_size: u32) -> bool {
     u64::from(a) < end(b, b_size) && u64::from(b) < end(a, a_size)
 }
 
-impl IdMaps {
+impl IdMap {
     /// Reads `uidMappings` or `gidMappings`.
     pub fn parse(kind: IdKind, list: &[IdMapping]) -> Result<Self> {
-        let ranges = list.iter().map(|m| IdMap { container: m.container_id, host: m.host_id, size: m.size });
-        IdMaps::new(kind, ranges.collect())
+        let ranges = list.iter().map(|m| IdRange { container: m.container_id, host: m.host_id, size: m.size });
+        IdMap::new(kind, ranges.collect())
     }
 
     /// Checks a list of ranges.
-    pub fn new(kind: IdKind, ranges: Vec<IdMap>) -> Result<Self> {
+    pub fn new(kind: IdKind, ranges: Vec<IdRange>) -> Result<Self> {
         let bad = |what: String| Err(Error::new(Stage::Bundle, format!("{} mappings: {what}", kind.name())));
         if ranges.len() > LINES_MAX {
             return bad(format!("{} lines are more than the kernel takes ({LINES_MAX})", ranges.len()));
@@ -98,19 +98,19 @@ impl IdMaps {
                 return bad(format!("{text} overlaps {} {} {}", other.container, other.host, other.size));
             }
         }
-        let maps = IdMaps { ranges };
-        let bytes = maps.text().len();
+        let map = IdMap { ranges };
+        let bytes = map.text().len();
         if bytes >= TEXT_MAX {
             return bad(format!(
                 "{} lines of {bytes} bytes are more than the kernel takes ({TEXT_MAX})",
-                maps.ranges.len()
+                map.ranges.len()
             ));
         }
-        Ok(maps)
+        Ok(map)
     }
 
     /// The ranges, in the order given.
-    pub fn ranges(&self) -> &[IdMap] {
+    pub fn ranges(&self) -> &[IdRange] {
         &self.ranges
     }
 
@@ -148,19 +148,19 @@ impl IdMaps {
     /// The maps of an id-mapped mount from crun's ranges: ids of the file system on the inside, ids of the
     /// host outside. A relative range counts in the container's user namespace, whose maps are `self`; it is
     /// cut where their ranges end.
-    pub fn compose(&self, kind: IdKind, ranges: &[IdmapRange]) -> Result<IdMaps> {
+    pub fn compose(&self, kind: IdKind, ranges: &[OptionRange]) -> Result<IdMap> {
         let mut composed = Vec::with_capacity(ranges.len());
         for range in ranges {
             if range.relative {
                 self.compose_one(kind, *range, &mut composed)?;
             } else {
-                composed.push(IdMap { container: range.from, host: range.to, size: range.size });
+                composed.push(IdRange { container: range.from, host: range.to, size: range.size });
             }
         }
-        IdMaps::new(kind, composed)
+        IdMap::new(kind, composed)
     }
 
-    fn compose_one(&self, kind: IdKind, range: IdmapRange, composed: &mut Vec<IdMap>) -> Result<()> {
+    fn compose_one(&self, kind: IdKind, range: OptionRange, composed: &mut Vec<IdRange>) -> Result<()> {
         let (mut from, mut to, mut left) = (range.from, range.to, range.size);
         while left > 0 {
             let inside =
@@ -171,7 +171,7 @@ impl IdMaps {
             };
             let offset = to - map.container;
             let size = left.min(map.size - offset);
-            composed.push(IdMap { container: from, host: map.host + offset, size });
+            composed.push(IdRange { container: from, host: map.host + offset, size });
             from += size;
             to += size;
             left -= size;
@@ -180,7 +180,7 @@ impl IdMaps {
     }
 }
 
-fn translate(ranges: &[IdMap], id: u32, sides: impl Fn(&IdMap) -> (u32, u32)) -> Option<u32> {
+fn translate(ranges: &[IdRange], id: u32, sides: impl Fn(&IdRange) -> (u32, u32)) -> Option<u32> {
     ranges.iter().find_map(|range| {
         let (from, to) = sides(range);
         let offset = id.checked_sub(from)?;
@@ -189,12 +189,12 @@ fn translate(ranges: &[IdMap], id: u32, sides: impl Fn(&IdMap) -> (u32, u32)) ->
 }
 
 /// The map crun makes for an ordinary user whose bundle has none: itself as 0, its sub-ids from 1 on.
-pub fn automatic(kind: IdKind, id: u32, sub_ids: &[SubRange]) -> Result<IdMaps> {
-    let mut ranges = vec![IdMap { container: 0, host: id, size: 1 }];
+pub fn automatic(kind: IdKind, id: u32, sub_ids: &[SubRange]) -> Result<IdMap> {
+    let mut ranges = vec![IdRange { container: 0, host: id, size: 1 }];
     let mut next: u32 = 1;
     for sub in sub_ids {
-        ranges.push(IdMap { container: next, host: sub.start, size: sub.count });
+        ranges.push(IdRange { container: next, host: sub.start, size: sub.count });
         next = next.saturating_add(sub.count);
     }
-    IdMaps::new(kind, ranges)
+    IdMap::new(kind, ranges)
 }

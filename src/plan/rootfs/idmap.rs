@@ -1,10 +1,10 @@
 //! The user namespaces by which mounts are id-mapped. Pure; runs in the parent.
 
-use super::options::{Idmap, MountOptions};
+use super::options::{IdMapOption, MountOptions};
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::namespace::idmap::{IdKind, IdMaps, IdmapRange};
+use crate::plan::namespace::idmap::{IdKind, IdMap, OptionRange};
 use crate::plan::op::Reach;
 use crate::plan::step::Step;
 use crate::spec::mounts::Mount;
@@ -17,7 +17,7 @@ pub(super) fn of_mount(
     draft: &mut Draft,
 ) -> Result<Option<(usize, Reach)>> {
     // The mounts below are other file systems, which `ridmap` asks for.
-    let plain = Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
+    let plain = IdMapOption { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
     match (&options.idmap, mount.uid_mappings.is_empty()) {
         (Some(idmap), _) => open(input, mount, idmap, draft).map(Some),
         (None, false) => open(input, mount, &plain, draft).map(Some),
@@ -26,12 +26,12 @@ pub(super) fn of_mount(
 }
 
 /// The user namespace of an id-mapped mount: its index among those the parent opens.
-pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &Idmap, draft: &mut Draft) -> Result<(usize, Reach)> {
-    let own = |kind, list: &[_], ranges: &[IdmapRange], container: &IdMaps| -> Result<String> {
+pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &IdMapOption, draft: &mut Draft) -> Result<(usize, Reach)> {
+    let own = |kind, list: &[_], ranges: &[OptionRange], container: &IdMap| -> Result<String> {
         if !ranges.is_empty() {
             return Ok(container.compose(kind, ranges)?.text());
         }
-        if list.is_empty() { Ok(container.text()) } else { Ok(IdMaps::parse(kind, list)?.text()) }
+        if list.is_empty() { Ok(container.text()) } else { Ok(IdMap::parse(kind, list)?.text()) }
     };
     let uids = own(IdKind::Uid, &mount.uid_mappings, &idmap.uids, &input.uids)?;
     let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, &input.gids)?;

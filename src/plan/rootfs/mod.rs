@@ -22,7 +22,9 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path, host_root};
-use super::op::{Below, ConsoleNode, EndLink, Enter, HookKind, Leads, LinkRule, MountSource, Reach, SetupOp, Terminal};
+use super::op::{
+    ConsoleNode, EndLink, Enter, HookKind, LinkRule, MayLead, MountSource, ParentMount, Reach, SetupOp, Terminal,
+};
 use super::process::{from_root, hooks};
 use super::step::Mounts;
 use crate::error::{Error, Result, Stage};
@@ -62,21 +64,21 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == Mounts::Copy {
         draft.setup.push(SetupOp::HostPropagation(host));
     }
-    let below = match propagation {
-        _ if !input.namespaces.is_new(NamespaceKind::Mount) => Below::Others,
-        Some(p) if p.flag == libc::MS_SLAVE => Below::Slave,
-        _ if input.mounts == Mounts::Skeleton || unshares(host) => Below::Unshared,
-        _ => Below::Own,
+    let parent = match propagation {
+        _ if !input.namespaces.is_new(NamespaceKind::Mount) => ParentMount::Others,
+        Some(p) if p.flag == libc::MS_SLAVE => ParentMount::Slave,
+        _ if input.mounts == Mounts::Skeleton || unshares(host) => ParentMount::Unshared,
+        _ => ParentMount::Own,
     };
     let source = if input.takes_from_host() {
         draft.needs_cgroup();
         draft.setup.push(SetupOp::AskForHost(0));
-        draft.ask(input, HostObject::Root(path.clone(), below))
+        draft.ask(input, HostObject::Root(path.clone(), parent))
     } else {
         draft.source(input, path.clone(), (Reach::Tree, EndLink::Keep), &mut None)
     };
     let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
-    draft.setup.push(SetupOp::Root { source, path, place, below });
+    draft.setup.push(SetupOp::Root { source, path, place, parent });
     overlay::plan(input, draft, &root.path)?;
     let mut final_attrs = Vec::new();
     for mount in &input.spec.mounts {
@@ -261,9 +263,9 @@ fn restrictions(input: &Input<'_>, draft: &mut Draft, final_attrs: Vec<(CString,
     let mut seen = BTreeSet::new();
     for path in &linux.readonly_paths {
         let in_proc = has_proc && path.starts_with("/proc/") && !path.contains("..");
-        let leads = if in_proc { Leads::InProc } else { Leads::Anywhere };
+        let may_lead = if in_proc { MayLead::InProc } else { MayLead::Anywhere };
         let path = relative(path, "linux.readonlyPaths")?;
-        draft.setup.push(SetupOp::ReadonlyPath { path, leads, within: None });
+        draft.setup.push(SetupOp::ReadonlyPath { path, may_lead, within: None });
     }
     for path in &linux.masked_paths {
         let path = relative(path, "linux.maskedPaths")?;

@@ -11,7 +11,7 @@ use libc::{
 use crate::error::Result;
 use crate::plan::op::Reach;
 use crate::plan::rootfs::options_idmap;
-pub use crate::plan::rootfs::options_idmap::Idmap;
+pub use crate::plan::rootfs::options_idmap::IdMapOption;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// One change of propagation; several apply in order.
@@ -67,7 +67,7 @@ pub struct MountOptions {
     /// Copy what the mount hides into the new tmpfs.
     pub tmpcopyup: bool,
     /// An id-mapped mount.
-    pub idmap: Option<Idmap>,
+    pub idmap: Option<IdMapOption>,
     /// Do not follow a link as the last component of the source.
     pub src_nofollow: bool,
     /// Do not follow a link as the last component of the destination.
@@ -92,7 +92,7 @@ enum Effect {
     ReadWrite,
     Propagation(Propagation),
     Bind(Reach),
-    Idmap(Reach),
+    IdMap(Reach),
     Remount,
     TmpCopyUp,
     SrcNoFollow,
@@ -123,7 +123,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("diratime", ClearAttr(One, attr::NODIRATIME)),
     ("dirsync", SetSuper(MS_DIRSYNC)),
     ("exec", ClearAttr(One, attr::NOEXEC)),
-    ("idmap", Effect::Idmap(One)),
+    ("idmap", Effect::IdMap(One)),
     ("iversion", SetSuper(MS_I_VERSION)),
     ("lazytime", SetSuper(MS_LAZYTIME)),
     ("loud", ClearSuper(MS_SILENT)),
@@ -149,7 +149,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("relatime", SetAtime(One, attr::RELATIME)),
     ("remount", Effect::Remount),
     ("rexec", ClearAttr(Tree, attr::NOEXEC)),
-    ("ridmap", Effect::Idmap(Tree)),
+    ("ridmap", Effect::IdMap(Tree)),
     ("rmand", SetSuper(MS_MANDLOCK)),
     ("rnoatime", SetAtime(Tree, attr::NOATIME)),
     ("rnodev", SetAttr(Tree, attr::NODEV)),
@@ -255,7 +255,7 @@ impl MountOptions {
             Effect::Nothing
             | Effect::Propagation(_)
             | Effect::Bind(_)
-            | Effect::Idmap(_)
+            | Effect::IdMap(_)
             | Effect::Remount
             | Effect::TmpCopyUp
             | Effect::SrcNoFollow
@@ -304,7 +304,7 @@ impl MountOptions {
                     self.bind = Some(reach);
                 }
             }
-            Effect::Idmap(reach) => self.idmap = Some(Idmap { reach, uids: Vec::new(), gids: Vec::new() }),
+            Effect::IdMap(reach) => self.idmap = Some(IdMapOption { reach, uids: Vec::new(), gids: Vec::new() }),
             Effect::Remount => self.remount = true,
             Effect::TmpCopyUp => self.tmpcopyup = true,
             Effect::SrcNoFollow => self.src_nofollow = true,

@@ -8,7 +8,7 @@ use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{Enter, MountSource, OverlayOp, Reach, SetupOp};
 use crate::plan::rootfs::idmap;
-use crate::plan::rootfs::options::Idmap;
+use crate::plan::rootfs::options::IdMapOption;
 use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER, overlay};
 use crate::spec::mounts::Mount;
 use crate::spec::overlay::Upper;
@@ -39,7 +39,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<(
         return refuse(format!("{OVERLAY_IDMAP} needs root, and a user namespace"));
     }
     let idmap =
-        if overlay.idmap { Some(Idmap { reach: Reach::One, uids: Vec::new(), gids: Vec::new() }) } else { None };
+        if overlay.idmap { Some(IdMapOption { reach: Reach::One, uids: Vec::new(), gids: Vec::new() }) } else { None };
     let index = idmap.map(|idmap| idmap::open(input, &Mount::default(), &idmap, draft)).transpose()?;
     let mut layer = |path: &str, field: &str| -> Result<MountSource> {
         let path = host_path(&input.options.bundle, path);

@@ -34,12 +34,12 @@ pub struct Bound {
 
 /// The root; every path is the host's and the container's alike.
 #[derive(Clone, Debug, Default)]
-pub struct RootTree {
+pub struct ComposedRoot {
     links: BTreeMap<PathBuf, PathBuf>,
     binds: BTreeMap<PathBuf, Bound>,
 }
 
-impl RootTree {
+impl ComposedRoot {
     /// Takes what an absolute path leads to, with the links on the way; where it is without them.
     pub fn take(&mut self, path: &Path, why: &str) -> Result<(PathBuf, FileKind)> {
         let (real, links) = follow(path)?;

@@ -66,7 +66,7 @@ pub(super) enum Lost {
 
 type Names = Vec<Vec<u8>>;
 
-pub(super) struct Tree {
+pub(super) struct ContainerFiles {
     root: Content,
     mounts: Vec<(Names, Content)>,
     pub who: Who,
@@ -88,11 +88,11 @@ fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
 }
 
-impl Tree {
+impl ContainerFiles {
     /// The files below a directory, as this user is to see them.
-    pub fn new(root: &Path, who: Who) -> Result<Tree, Lost> {
+    pub fn new(root: &Path, who: Who) -> Result<ContainerFiles, Lost> {
         let root = Content::Held { fd: Rc::new(hold(root)?), noexec: None, mapped: false };
-        Ok(Tree { root, mounts: Vec::new(), who })
+        Ok(ContainerFiles { root, mounts: Vec::new(), who })
     }
 
     /// A file of the host, as anybody finds it who opens it.
