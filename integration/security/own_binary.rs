@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ALL_CAPS, own_copy, with_caps};
 use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_unless};
@@ -181,6 +181,28 @@ fn memory_that_may_not_become_code_is_no_obstacle() {
     let mut command = container.command(&["run", "--bundle", &dir, &container.id]);
     deny_code(&mut command);
     assert_eq!(process::run(command).ok().stdout(), "done\n");
+}
+
+/// The runtime that stays is under the container's filter when it says that the program cannot be executed.
+#[test]
+fn a_program_that_cannot_be_executed_is_told_without_sockets() {
+    if skip_unless(Need::from(has_mdwe()), "no PR_SET_MDWE before Linux 6.3") {
+        return;
+    }
+    let names = ["sendto", "sendmsg"];
+    let profile =
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": names, "action": "SCMP_ACT_ERRNO" }] });
+    let container =
+        Bundle::idle().set("/linux/seccomp", profile).set("/process/noNewPrivileges", json!(false)).container();
+    container.bundle.script("rootfs/tmp/lost", "#!/no/such/interpreter");
+    container.up();
+    let id = &container.id;
+    for exec in [&["exec", "--detach", id, "/tmp/lost"][..], &["exec", id, "/tmp/lost"]] {
+        let mut command = container.command(exec);
+        deny_code(&mut command);
+        let text = process::run(command).fails();
+        assert!(text.contains("/tmp/lost"), "{text}");
+    }
 }
 
 #[allow(unsafe_code, reason = "nix has no function for it")]

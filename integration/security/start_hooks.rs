@@ -4,7 +4,37 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::common::{Bundle, host};
+use crate::common::{Bundle, host, skip_on};
+
+/// Where startContainer hooks run the runtime is still there with the filter loaded, and says what it has to say by a call
+/// that the filter lets pass.
+#[test]
+fn the_runtime_speaks_under_a_filter_that_refuses_sockets() {
+    for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] {
+        let names = ["sendto", "sendmsg", "recvfrom", "recvmsg"];
+        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": names, "action": action }] });
+        for no_new_privileges in [true, false] {
+            let bundle = |script: &str| {
+                Bundle::idle()
+                    .set("/linux/seccomp", profile.clone())
+                    .set("/process/noNewPrivileges", json!(no_new_privileges))
+                    .hook("startContainer", "/bin/sh", &["sh", "-c", script])
+            };
+            let container = bundle("echo > /tmp/made").container();
+            container.up();
+            assert!(container.bundle.rootfs().join("tmp/made").exists(), "{action} {no_new_privileges}");
+            if skip_on(&["runc", "crun"], "run does not tell how a hook failed") {
+                continue;
+            }
+            // In the foreground nobody waits at the fifo: it goes over the wire.
+            let error = bundle("exit 3").container().run().fails();
+            assert!(
+                error.contains("startContainer hook #0: /bin/sh: exit status 3"),
+                "{action} {no_new_privileges}: {error}"
+            );
+        }
+    }
+}
 
 #[test]
 fn a_start_container_hook_runs_under_the_filter() {

@@ -21,6 +21,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
+use crate::plan::Parks;
 use crate::plan::op::{LastOp, Refusal, SetupOp};
 use crate::plan::rootfs::unshares;
 use crate::sys::last_calls;
@@ -90,7 +91,7 @@ impl<'a> Child<'a> {
         // If the parent, or `start`, is gone there is nobody left to tell.
         let _ = match self.inherited.fifo.as_ref().filter(|_| self.told_to_start) {
             Some(fifo) => fs::write_all(fifo.as_fd(), record),
-            None => wire::send_bytes(self.inherited.wire.as_fd(), record),
+            None => self.inherited.block.send(record),
         };
         process::exit(255)
     }
@@ -230,16 +231,11 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
-    /// Who waits for `start` can be asked to end; a program that runs at once begins with what is the default.
     fn on_signal(&self) -> Option<u64> {
-        let last = &self.inherited.plan.last;
-        match (
-            last.contains(&LastOp::LeaveRuntime),
-            last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart)),
-        ) {
-            (true, true) => self.inherited.block.on_signal(),
-            (false, true) => last_calls::on_signal(),
-            (_, false) => None,
+        match self.inherited.plan.parks {
+            Parks::No => None,
+            Parks::InWalker => self.inherited.block.on_signal(),
+            Parks::InRuntime => last_calls::on_signal(),
         }
     }
 
@@ -314,7 +310,8 @@ impl<'a> Child<'a> {
     }
 
     fn await_start(&mut self) -> Done {
-        wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Parked, 0))?;
+        // The filter may be loaded by now.
+        self.inherited.block.send(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)))?;
         let fifo = self.inherited.fifo.as_ref().ok_or(Errno::EBADF)?;
         fs::read(fifo.as_fd(), &mut [0])?;
         self.told_to_start = true;

@@ -10,7 +10,7 @@ use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
 use crate::plan::op::{ChildHook, ChildOp, Filter, LastOp, SetupOp};
 use crate::plan::{ExecRefusal, Plan};
-use crate::sys::last_calls::{self, Block, Complaint, Mode};
+use crate::sys::last_calls::{self, Block, Complaint, Mode, Table};
 use crate::sys::{cred, fs};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
@@ -39,8 +39,9 @@ pub(super) fn build(
 ) -> Result<Built> {
     let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
     let ours = ours(plan.first_fd());
-    let calls = 16 + ours.len() + plan.last.iter().map(call_count).sum::<usize>();
-    let mut block = Block::new(wire, fault, calls, data_size(plan)).at(Stage::Process, || "map the last calls")?;
+    // A set of capabilities is a call for each, and nothing else takes as many.
+    let calls = ours.len() + plan.last.len() * u64::BITS as usize;
+    let mut table = Table::new(wire, fault, calls, data_size(plan)).at(Stage::Process, || "map the last calls")?;
     let exe = match plan.last.contains(&LastOp::LeaveRuntime) {
         true => Some(fs::memfd(c"brisk-init").at(Stage::Process, || "make a memory file")?),
         false => None,
@@ -48,15 +49,15 @@ pub(super) fn build(
     if let Some(exe) = &exe {
         fs::chmod(exe.as_fd(), 0o555).at(Stage::Process, || "make the memory file executable")?;
     }
-    let program_slot = block.reserve(libc::PATH_MAX as usize + 8);
-    let args = strings(&mut block, &plan.args, None);
-    let home = plan.setup.iter().any(|op| matches!(op, SetupOp::Home(_))).then(|| block.reserve(HOME_ROOM));
-    let env = strings(&mut block, &plan.env, home);
+    let program_slot = table.reserve(libc::PATH_MAX as usize + 8);
+    let args = strings(&mut table, &plan.args, None);
+    let home = plan.setup.iter().any(|op| matches!(op, SetupOp::Home(_))).then(|| table.reserve(HOME_ROOM));
+    let env = strings(&mut table, &plan.env, home);
     // The container's own stderr is told, as runc does it, in the foreground, too: otherwise a script whose interpreter is
     // missing would end without a word.
-    let complaints = if plan.refusal == ExecRefusal::Said { complaints(&mut block, plan) } else { 0 };
+    let complaints = if plan.refusal == ExecRefusal::Said { complaints(&mut table, plan) } else { 0 };
     let mut builder = Builder {
-        block,
+        table,
         wire: wire.as_raw_fd() as u64,
         fifo,
         exe: exe.as_ref(),
@@ -79,7 +80,7 @@ pub(super) fn build(
         ChildOp::Setup(_) | ChildOp::Last(_) => None,
     });
     let hooks = hooks.collect();
-    Ok(Built { block: builder.block, program_slot, home_slot: (home.unwrap_or(0), HOME_ROOM), hooks, exe })
+    Ok(Built { block: builder.table.finish(), program_slot, home_slot: (home.unwrap_or(0), HOME_ROOM), hooks, exe })
 }
 
 /// Among the descriptors to preserve those that are ours: the log, and what keeps the numbers of those that are not open.
@@ -94,26 +95,6 @@ fn ours(first_fd: u32) -> Vec<(u32, u32)> {
     runs
 }
 
-fn call_count(op: &LastOp) -> usize {
-    match op {
-        LastOp::DropBounding(mask) | LastOp::Ambient(mask) => mask.count_ones() as usize,
-        LastOp::LeaveRuntime => 10,
-        LastOp::CloseFrom(_) => 5,
-        LastOp::Seccomp(_) => 3,
-        LastOp::Ids(..) | LastOp::Park => 2,
-        LastOp::Fork
-        | LastOp::NewSession
-        | LastOp::ControllingTerminal
-        | LastOp::Scheduler(_)
-        | LastOp::NoNewPrivileges
-        | LastOp::DieWithRuntime
-        | LastOp::KeepCaps
-        | LastOp::Caps(_)
-        | LastOp::Exec => 1,
-        LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..) => 0,
-    }
-}
-
 fn data_size(plan: &Plan) -> usize {
     let strings: usize = plan.args.iter().chain(&plan.env).map(|text| text.count_bytes() + 24).sum();
     let filters: usize =
@@ -123,11 +104,11 @@ fn data_size(plan: &Plan) -> usize {
     complaints + strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
 }
 
-fn strings(block: &mut Block, list: &[CString], extra: Option<u64>) -> u64 {
-    let mut words: Vec<u64> = list.iter().map(|text| block.bytes(text.as_bytes_with_nul())).collect();
+fn strings(table: &mut Table, list: &[CString], extra: Option<u64>) -> u64 {
+    let mut words: Vec<u64> = list.iter().map(|text| table.bytes(text.as_bytes_with_nul())).collect();
     words.extend(extra);
     words.push(0);
-    block.words(&words)
+    table.words(&words)
 }
 
 /// What execve(2) refuses a file that was found with; anything else is told by a general text.
@@ -144,18 +125,18 @@ const COMPLAINTS: [Errno; 9] = [
 ];
 
 /// The list for [`Mode::SAY`], in runc's words.
-fn complaints(block: &mut Block, plan: &Plan) -> u64 {
+fn complaints(table: &mut Table, plan: &Plan) -> u64 {
     let program = plan.args.first().map_or(&b""[..], |program| program.to_bytes());
     let mut list = Vec::with_capacity(COMPLAINTS.len() + 1);
-    let mut say = |block: &mut Block, errno: i32, why: &str| {
+    let mut say = |table: &mut Table, errno: i32, why: &str| {
         let text = [b"exec ", program, b": ", why.as_bytes(), b"\n"].concat();
-        list.push(Complaint { errno: errno as u64, text: block.bytes(&text), len: text.len() as u64 });
+        list.push(Complaint { errno: errno as u64, text: table.bytes(&text), len: text.len() as u64 });
     };
     for errno in COMPLAINTS {
-        say(block, errno as i32, &errno_text(errno));
+        say(table, errno as i32, &errno_text(errno));
     }
-    say(block, 0, "cannot be executed");
-    block.complaints(&list)
+    say(table, 0, "cannot be executed");
+    table.complaints(&list)
 }
 
 /// A hook without an environment of its own has the program's, with its HOME.
@@ -169,7 +150,7 @@ fn pointers(hook: &ChildHook, env: &[CString], home: Option<u64>) -> HookPointer
 }
 
 struct Builder<'a> {
-    block: Block,
+    table: Table,
     wire: u64,
     fifo: Option<&'a OwnedFd>,
     exe: Option<&'a OwnedFd>,
@@ -194,7 +175,7 @@ impl Builder<'_> {
     }
 
     fn must(&mut self, op: u32, nr: libc::c_long, args: &[u64]) {
-        self.block.call(op, Mode::MUST, nr, args);
+        self.table.call(op, Mode::MUST, nr, args);
     }
 
     fn prctl(&mut self, op: u32, option: i32, a: u64, b: u64) {
@@ -205,17 +186,17 @@ impl Builder<'_> {
         match op {
             LastOp::LeaveRuntime => {
                 if let Some(exe) = self.exe {
-                    last_calls::leave(&mut self.block, index, exe.as_fd(), b"brisk: init\0");
+                    last_calls::leave(&mut self.table, index, exe.as_fd(), b"brisk: init\0");
                 }
             }
             // EPERM: a leader already, which is what is wanted.
             LastOp::NewSession => {
-                self.block.call(index, Mode::MAY, libc::SYS_setsid, &[]);
+                self.table.call(index, Mode::MAY, libc::SYS_setsid, &[]);
             }
             LastOp::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY]),
             LastOp::CloseFrom(first) => self.close_from(index, *first),
             LastOp::Scheduler(attr) => {
-                let attr = self.block.bytes(attr);
+                let attr = self.table.bytes(attr);
                 self.must(index, libc::SYS_sched_setattr, &[0, attr, 0]);
             }
             LastOp::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
@@ -239,15 +220,15 @@ impl Builder<'_> {
                 self.must(index, libc::SYS_setuid, &[uid]);
             }
             LastOp::Caps(masks) => {
-                let header = words32(&mut self.block, &[cred::CAP_VERSION, 0]);
-                let data = words32(&mut self.block, &cred::cap_words(masks));
+                let header = words32(&mut self.table, &[cred::CAP_VERSION, 0]);
+                let data = words32(&mut self.table, &cred::cap_words(masks));
                 self.must(index, libc::SYS_capset, &[header, data]);
             }
             LastOp::Seccomp(filter) => self.seccomp(index, filter),
             LastOp::Fork => self.fork(index),
             LastOp::Park => {
-                let record = self.block.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
-                let byte = self.block.reserve(8);
+                let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
+                let byte = self.table.reserve(8);
                 self.send(index, record);
                 let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
                 self.must(index, libc::SYS_read, &[fifo, byte, 1]);
@@ -255,7 +236,7 @@ impl Builder<'_> {
             LastOp::Exec => {
                 let call = [self.program, self.args, self.env, self.complaints];
                 let mode = if self.complaints == 0 { Mode::MUST } else { Mode::SAY };
-                self.block.call(index, mode, libc::SYS_execve, &call);
+                self.table.call(index, mode, libc::SYS_execve, &call);
             }
             // Between the calls, by the runtime that is still there.
             LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..) => {}
@@ -284,21 +265,21 @@ impl Builder<'_> {
     /// any call that the filter notifies of.
     fn seccomp(&mut self, index: u32, filter: &Filter) {
         const SECCOMP_SET_MODE_FILTER: u64 = 1;
-        let program = self.block.bytes(&filter.program);
-        let fprog = self.block.words(&[u64::from(filter.len), program]);
+        let program = self.table.bytes(&filter.program);
+        let fprog = self.table.words(&[u64::from(filter.len), program]);
         let args = [SECCOMP_SET_MODE_FILTER, filter.flags, fprog];
         if let Some(calls) = filter.speech {
             (self.send, self.receive) = (calls.send, calls.receive);
-            self.block.send_by(calls.send);
+            self.table.send_by(calls.send);
         }
         if filter.notify.is_none() {
             self.must(index, libc::SYS_seccomp, &args);
             return;
         }
-        let record = self.block.bytes(&wire::encode(&Message::Sync(SyncPoint::Listener, 0)));
-        let answer = self.block.reserve(wire::SIZE);
+        let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Listener, 0)));
+        let answer = self.table.reserve(wire::SIZE);
         let [set, flags, program] = args;
-        self.block.call(index, Mode::STORE, libc::SYS_seccomp, &[set, flags, program, record + wire::VALUE as u64]);
+        self.table.call(index, Mode::STORE, libc::SYS_seccomp, &[set, flags, program, record + wire::VALUE as u64]);
         self.send(index, record);
         self.must(index, self.receive, &[self.wire, answer, wire::SIZE as u64]);
     }
@@ -308,9 +289,9 @@ impl Builder<'_> {
         let size = size_of::<libc::clone_args>();
         let mut args = vec![0u64; size / 8];
         args[0] = libc::CLONE_PARENT as u64;
-        let args = self.block.words(&args);
-        self.block.set_spare(&wire::encode(&Message::Sync(SyncPoint::Launched, 0)));
-        self.block.call(index, Mode::FORK, libc::SYS_clone3, &[args, size as u64]);
+        let args = self.table.words(&args);
+        self.table.set_spare(&wire::encode(&Message::Sync(SyncPoint::Launched, 0)));
+        self.table.call(index, Mode::FORK, libc::SYS_clone3, &[args, size as u64]);
     }
 }
 
@@ -318,7 +299,7 @@ fn bits(mask: u64) -> impl Iterator<Item = u64> {
     (0..64).filter(move |bit| mask & (1 << bit) != 0)
 }
 
-fn words32(block: &mut Block, words: &[u32]) -> u64 {
+fn words32(table: &mut Table, words: &[u32]) -> u64 {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    block.bytes(&bytes)
+    table.bytes(&bytes)
 }

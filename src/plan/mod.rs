@@ -50,6 +50,8 @@ pub struct Plan {
     pub env: Vec<CString>,
     /// Signals that the runtime ignores and the program does not, as a mask whose bit 0 is signal 1.
     pub ignored_signals: u64,
+    /// Where it waits for `start`.
+    pub parks: Parks,
     /// Who is told when the program cannot be executed.
     pub refusal: ExecRefusal,
     /// The cgroup, where the container gets one.
@@ -58,6 +60,29 @@ pub struct Plan {
     pub scope: Option<ScopePlan>,
     /// What was asked for and will not be done, with the reason.
     pub warnings: Vec<String>,
+}
+
+/// Where a process waits for `start`. One that waits can be asked to end by a signal; a program that runs at once begins with
+/// what is the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parks {
+    /// It runs at once.
+    No,
+    /// In the walker of the last calls.
+    InWalker,
+    /// In the runtime's own code.
+    InRuntime,
+}
+
+impl Parks {
+    fn of(last: &[LastOp]) -> Parks {
+        let parks = last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart));
+        match (parks, last.contains(&LastOp::LeaveRuntime)) {
+            (false, _) => Parks::No,
+            (true, true) => Parks::InWalker,
+            (true, false) => Parks::InRuntime,
+        }
+    }
 }
 
 /// Whether a process of the container can meet one that is still brisk, whatever its last operations do.
@@ -74,6 +99,7 @@ impl Plan {
         Plan {
             steps,
             setup: draft.setup,
+            parks: Parks::of(&draft.last),
             last: draft.last,
             args: Vec::new(),
             env: Vec::new(),

@@ -1,7 +1,7 @@
 //! The last system calls before `execve`, made by a few dozen instructions that need nothing of brisk.
 //!
 //! A [`Block`] is one anonymous mapping: a page with a copy of the *walker*, position-independent code, and the *table*
-//! of raw system calls with everything they point to. The parent builds it; the child (a copy of the parent) jumps into
+//! of raw system calls with everything they point to. The parent writes it as a [`Table`]; the child (a copy of the parent) jumps into
 //! it. From then on nothing of the runtime is needed: the first calls of the table *leave* it ([`leave`]), which unmaps
 //! all of it and swaps `/proc/self/exe` for an empty memory file, so a container that is *parked* (waits for `start`)
 //! costs a few kB and has no path to the runtime's binary (the CVE-2019-5736 class), without a second `execve` of
@@ -43,7 +43,7 @@ impl Mode {
     pub const USE_LAST: Mode = Mode(2);
     /// The result is stored where the fourth argument says, as 32 bits.
     pub const STORE: Mode = Mode(4);
-    /// A result other than 0 becomes the value of the spare record (see [`Block::set_spare`]), which is sent, and the
+    /// A result other than 0 becomes the value of the spare record (see [`Table::set_spare`]), which is sent, and the
     /// process exits: the parent's side of a clone.
     pub const FORK: Mode = Mode(8);
     /// Before the fault is reported, say it on the standard error stream. The fourth argument is the address of
@@ -85,7 +85,7 @@ pub struct Complaint {
     pub len: u64,
 }
 
-/// What stands before the table.
+/// What stands before the calls and what they point to.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Header {
@@ -121,8 +121,9 @@ const MAX_ERRNO: u32 = 4095;
 const STDERR: i32 = libc::STDERR_FILENO;
 
 const HEADER_AT: usize = PAGE;
-const CALLS_AT: usize = HEADER_AT + HEADER;
-const SPARE_AT: usize = HEADER_AT + offset_of!(Header, spare);
+const DATA_AT: usize = (HEADER_AT + HEADER).next_multiple_of(8);
+/// Where a record has the number that goes with its kind.
+const VALUE: usize = offset_of!(WireRecord, value);
 
 /// Whether this build has a walker.
 pub const HAS_WALKER: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
@@ -177,30 +178,27 @@ pub fn on_signal() -> Option<u64> {
     None
 }
 
-/// The mapping. It is never unmapped by its owner: the child's copy outlives everything else.
+/// A block that is being written. Its calls come behind what they point to, whose size is known when all of it is there.
 #[derive(Debug)]
-pub struct Block {
+pub struct Table {
     base: usize,
     len: usize,
-    next_call: usize,
-    /// Where the room for calls ends.
-    data_at: usize,
     next_data: usize,
+    calls: Vec<Call>,
 }
 
-impl Block {
-    /// Maps a block with room for `calls` calls and `data` bytes of what they point to (each item is aligned
-    /// to 8, which the caller counts).
-    pub fn new(wire: BorrowedFd<'_>, fault: [u8; RECORD], calls: usize, data: usize) -> Result<Block> {
-        let data_at = CALLS_AT + (calls + 1) * CALL;
-        let len = (data_at + data).next_multiple_of(PAGE);
+impl Table {
+    /// Maps a block with room for `calls` calls and `data` bytes of what they point to (each item is aligned to 8, which the
+    /// caller counts). Room that is not used is no memory: nobody touches it.
+    pub fn new(wire: BorrowedFd<'_>, fault: [u8; RECORD], calls: usize, data: usize) -> Result<Table> {
+        let len = (DATA_AT + data + (calls + 1) * CALL).next_multiple_of(PAGE);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
         let base = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        let mut block = Block { base: base as usize, len, next_call: CALLS_AT, data_at, next_data: data_at };
+        let mut table = Table { base: base as usize, len, next_data: DATA_AT, calls: Vec::with_capacity(32) };
         let header = Header {
             wire: wire.as_raw_fd(),
             send: libc::SYS_sendto as u32,
@@ -208,9 +206,9 @@ impl Block {
             fault,
             spare: [0; RECORD],
         };
-        block.store(HEADER_AT, header);
-        block.copy_walker();
-        Ok(block)
+        table.store(HEADER_AT, header);
+        table.copy_walker();
+        Ok(table)
     }
 
     fn copy_walker(&mut self) {
@@ -247,14 +245,6 @@ impl Block {
         (self.base + at) as u64
     }
 
-    /// Writes bytes into memory that [`Block::reserve`] returned.
-    pub fn fill(&mut self, address: u64, bytes: &[u8]) {
-        let at = address as usize - self.base;
-        assert!(at + bytes.len() <= self.len, "within the block");
-        // SAFETY: the destination is inside our own mapping, as was just checked.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), (self.base + at) as *mut u8, bytes.len()) };
-    }
-
     /// Puts a NULL-terminated array of addresses into the block; returns its address.
     pub fn words(&mut self, words: &[u64]) -> u64 {
         let at = self.next_data;
@@ -275,22 +265,19 @@ impl Block {
         (self.base + at) as u64
     }
 
-    /// Adds a call to the table. Missing arguments are 0.
+    /// Adds a call. Missing arguments are 0.
     pub fn call(&mut self, op: u32, mode: Mode, nr: libc::c_long, args: &[u64]) {
         let mut all = [0; 6];
         all[..args.len()].copy_from_slice(args);
-        self.store(self.next_call, Call { nr: nr as u64, args: all, mode: mode.0, op });
-        self.next_call += CALL;
-        assert!(self.next_call + CALL <= self.data_at, "no more calls than were counted");
-        self.store(self.next_call, Call { nr: END, args: [0; 6], mode: 0, op: 0 });
+        self.calls.push(Call { nr: nr as u64, args: all, mode: mode.0, op });
     }
 
     /// Fills the spare record.
     pub fn set_spare(&mut self, record: &[u8; RECORD]) {
-        self.store(SPARE_AT, *record);
+        self.store(HEADER_AT + offset_of!(Header, spare), *record);
     }
 
-    /// Sends faults by this system call from now on: a filter may not let sendto(2) pass.
+    /// Sends every record by this system call: a filter that is loaded on the way may not let sendto(2) pass.
     pub fn send_by(&mut self, nr: libc::c_long) {
         self.store(HEADER_AT + offset_of!(Header, send), nr as u32);
     }
@@ -298,6 +285,36 @@ impl Block {
     /// First and last address of the mapping, for the calls that unmap everything around it.
     pub fn bounds(&self) -> (u64, u64) {
         (self.base as u64, (self.base + self.len) as u64)
+    }
+
+    /// Puts the calls behind what they point to.
+    pub fn finish(mut self) -> Block {
+        let calls_at = self.next_data;
+        let end = Call { nr: END, args: [0; 6], mode: 0, op: 0 };
+        let mut at = calls_at;
+        for call in std::mem::take(&mut self.calls).into_iter().chain([end]) {
+            self.store(at, call);
+            at += CALL;
+        }
+        Block { base: self.base, len: self.len, calls_at }
+    }
+}
+
+/// The finished mapping. It is never unmapped by its owner: the child's copy outlives everything else.
+#[derive(Debug)]
+pub struct Block {
+    base: usize,
+    len: usize,
+    calls_at: usize,
+}
+
+impl Block {
+    /// Writes bytes into memory that [`Table::reserve`] returned.
+    pub fn fill(&mut self, address: u64, bytes: &[u8]) {
+        let at = address as usize - self.base;
+        assert!(at + bytes.len() <= self.len, "within the block");
+        // SAFETY: the destination is inside our own mapping, as was just checked.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), (self.base + at) as *mut u8, bytes.len()) };
     }
 
     /// Jumps to the walker. Returns only where there is none, or where its page may not be made executable (an LSM may
@@ -313,7 +330,7 @@ impl Block {
         }
         // SAFETY: the first page holds the walker and is executable, the table ends with END, and every pointer in it
         // was put there through this type or refers to memory that the table does not unmap before its use.
-        unsafe { machine::jump(self.base, self.base + HEADER_AT, self.base + CALLS_AT, self.base + self.len) }
+        unsafe { machine::jump(self.base, self.base + HEADER_AT, self.base + self.calls_at, self.base + self.len) }
     }
 
     /// What handles the signals that ask a process to end, once the walker runs: see [`on_signal`].
@@ -323,7 +340,7 @@ impl Block {
 
     /// Makes the calls of one operation from Rust.
     pub fn run_op(&mut self, op: u32) -> Result<()> {
-        let mut at = CALLS_AT;
+        let mut at = self.calls_at;
         let mut last = 0u64;
         loop {
             // SAFETY: `at` walks the table inside our own mapping, which ends with END.
@@ -351,8 +368,10 @@ impl Block {
                         unsafe { ptr::write_unaligned(d as *mut i32, value as i32) };
                     }
                     if mode.has(Mode::FORK) && value != 0 {
-                        self.store(SPARE_AT + offset_of!(WireRecord, value), value as i32);
-                        self.send_spare();
+                        let mut record = self.header().spare;
+                        record[VALUE..VALUE + 4].copy_from_slice(&(value as i32).to_ne_bytes());
+                        // A failure means that the parent is gone, and nobody is left to tell.
+                        let _ = self.send(&record);
                         super::process::exit(0);
                     }
                 }
@@ -367,13 +386,20 @@ impl Block {
         }
     }
 
-    fn send_spare(&self) {
-        let wire = (self.base + HEADER_AT + offset_of!(Header, wire)) as *const i32;
-        // SAFETY: the header is inside our own mapping.
-        let wire = unsafe { ptr::read_unaligned(wire) };
-        // SAFETY: the header holds the whole spare record. A failure means that the parent is gone, and nobody
-        // is left to tell.
-        unsafe { raw!(SYS_sendto, wire, self.base + SPARE_AT, RECORD, libc::MSG_NOSIGNAL, 0usize, 0) };
+    /// Sends a record as the walker does: by the call that a filter, should it be loaded by now, lets pass
+    /// ([`Table::send_by`]).
+    pub fn send(&self, record: &[u8]) -> Result<()> {
+        let Header { wire, send, .. } = self.header();
+        let (at, len) = (record.as_ptr() as u64, record.len() as u64);
+        // SAFETY: the record is readable for its length. sendto(2) gets no address, and write(2) takes the first three only.
+        done(unsafe {
+            libc::syscall(send.into(), u64::from(wire as u32), at, len, libc::MSG_NOSIGNAL as u64, 0u64, 0u64)
+        })
+    }
+
+    fn header(&self) -> Header {
+        // SAFETY: `Table::new` has put a header there, inside our own mapping.
+        unsafe { ptr::read_unaligned((self.base + HEADER_AT) as *const Header) }
     }
 }
 
@@ -396,29 +422,29 @@ fn say(list: u64, errno: Errno) {
 /// about to go, and the kernel kills a process whose area faults), unmap everything but the block, and make
 /// `exe` what `/proc/self/exe` names (prctl(2) `PR_SET_MM_MAP`; needs CAP_SYS_ADMIN or
 /// CAP_CHECKPOINT_RESTORE in the user namespace).
-pub fn leave(block: &mut Block, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
+pub fn leave(table: &mut Table, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     const PR_SET_MM_MAP: u64 = 14;
     if let Some((area, len)) = rseq_area() {
         const RSEQ_FLAG_UNREGISTER: u64 = 1;
         // There is an area only where the registration succeeded. Going on with it registered would be a SIGSEGV.
-        block.call(op, Mode::MUST, libc::SYS_rseq, &[area, len, RSEQ_FLAG_UNREGISTER, machine::RSEQ_SIGNATURE]);
+        table.call(op, Mode::MUST, libc::SYS_rseq, &[area, len, RSEQ_FLAG_UNREGISTER, machine::RSEQ_SIGNATURE]);
     }
-    let (low, high) = block.bounds();
-    block.call(op, Mode::MUST, libc::SYS_munmap, &[0, low]);
+    let (low, high) = table.bounds();
+    table.call(op, Mode::MUST, libc::SYS_munmap, &[0, low]);
     // How much address space a process has differs (39 to 57 bits), and a range beyond its end is EINVAL. The stack is at
     // the end of what mmap(2) gives to who names no address (on x86_64 with 57 bits that is 47), so its own has as many.
     let on_stack = 0u8;
     let bits = u64::BITS - (&raw const on_stack as u64).leading_zeros();
     let top = (1u64 << bits) - PAGE as u64;
-    block.call(op, Mode::MUST, libc::SYS_munmap, &[high, top - high]);
-    let title_at = block.bytes(title);
+    table.call(op, Mode::MUST, libc::SYS_munmap, &[high, top - high]);
+    let title_at = table.bytes(title);
     let title_end = title_at + title.len() as u64;
     let (code_end, data) = (low + PAGE as u64, low + PAGE as u64);
     // struct prctl_mm_map: code, data, brk, stack, arguments, environment, auxv, and {auxv_size, exe_fd}.
     let exe = (exe.as_raw_fd() as u64) << 32;
     let map = [low, code_end, data, high, high, high, high, title_at, title_end, title_end, title_end, 0, exe];
-    let map = block.words(&map);
-    block.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
+    let map = table.words(&map);
+    table.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
 }
 
 /// A page of .bss, as anonymous as a block, that nobody looks at: not memory until it is touched.

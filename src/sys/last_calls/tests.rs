@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::super::socket::{self, RECORD, WireRecord};
-use super::{Block, Complaint, HEADER_AT, Mode};
+use super::{Block, Complaint, HEADER_AT, Mode, Table};
 
 const WRITTEN: usize = 4096;
 
@@ -63,18 +63,18 @@ fn a_program_that_cannot_be_executed_is_said_and_reported() {
     {
         let (ours, theirs) = socket::pair().unwrap();
         let pipe = pipe();
-        let mut block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
-        let path = block.bytes(path);
-        let none = block.words(&[0]);
+        let mut table = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+        let path = table.bytes(path);
+        let none = table.words(&[0]);
         let texts: [&[u8]; 3] = [b"not a program\n", b"not there\n", b"anything else\n"];
-        let [first, second, last] = texts.map(|text| (block.bytes(text), text.len() as u64));
+        let [first, second, last] = texts.map(|text| (table.bytes(text), text.len() as u64));
         let complaints = [(libc::ENOEXEC, first), (libc::ENOENT, second), (0, last)];
         let complaints =
-            block.complaints(&complaints.map(|(errno, (text, len))| Complaint { errno: errno as u64, text, len }));
-        block.call(1, Mode::MUST, libc::SYS_dup3, &[pipe.1.as_raw_fd() as u64, 2, 0]);
-        block.call(2, Mode::MAY, libc::SYS_close, &[u64::from(u32::MAX)]);
-        block.call(3, Mode::MUST.and(Mode::SAY), libc::SYS_execve, &[path, none, none, complaints]);
-        let (text, status) = walk(&block, pipe);
+            table.complaints(&complaints.map(|(errno, (text, len))| Complaint { errno: errno as u64, text, len }));
+        table.call(1, Mode::MUST, libc::SYS_dup3, &[pipe.1.as_raw_fd() as u64, 2, 0]);
+        table.call(2, Mode::MAY, libc::SYS_close, &[u64::from(u32::MAX)]);
+        table.call(3, Mode::MUST.and(Mode::SAY), libc::SYS_execve, &[path, none, none, complaints]);
+        let (text, status) = walk(&table.finish(), pipe);
         assert_eq!((text.as_str(), status), (said, 255));
         let mut record = [0; RECORD];
         let (length, _) = socket::receive(ours.as_fd(), &mut record).unwrap();
@@ -87,16 +87,16 @@ fn a_program_that_cannot_be_executed_is_said_and_reported() {
 fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
     let (ours, theirs) = socket::pair().unwrap();
     let pipe = pipe();
-    let mut block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
-    block.set_spare(&[9; RECORD]);
-    let text = block.bytes(b"through a copy\n");
-    block.call(0, Mode::FORK, libc::SYS_clone, &[libc::SIGCHLD as u64]);
-    let stored = block.reserve(8);
-    block.call(1, Mode::STORE, libc::SYS_dup, &[pipe.1.as_raw_fd() as u64, 0, 0, stored]);
-    block.call(1, Mode::USE_LAST, libc::SYS_write, &[0, text, 15]);
-    block.call(1, Mode::MUST, libc::SYS_write, &[pipe.1.as_raw_fd() as u64, stored, 1]);
+    let mut table = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+    table.set_spare(&[9; RECORD]);
+    let text = table.bytes(b"through a copy\n");
+    table.call(0, Mode::FORK, libc::SYS_clone, &[libc::SIGCHLD as u64]);
+    let stored = table.reserve(8);
+    table.call(1, Mode::STORE, libc::SYS_dup, &[pipe.1.as_raw_fd() as u64, 0, 0, stored]);
+    table.call(1, Mode::USE_LAST, libc::SYS_write, &[0, text, 15]);
+    table.call(1, Mode::MUST, libc::SYS_write, &[pipe.1.as_raw_fd() as u64, stored, 1]);
     // The launcher ends with 0; its child goes on to the end of the table.
-    let (written, status) = walk(&block, pipe);
+    let (written, status) = walk(&table.finish(), pipe);
     let mut record = [0; RECORD];
     let (length, _) = socket::receive(ours.as_fd(), &mut record).unwrap();
     assert_eq!((status, length), (0, RECORD));
@@ -110,8 +110,8 @@ fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
 fn the_block_is_made_of_whole_pages_of_this_kernel() {
     let page = usize::try_from(nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap()).unwrap();
     let (_ours, theirs) = socket::pair().unwrap();
-    let block = Block::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
-    let (low, high) = block.bounds();
+    let table = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+    let (low, high) = table.bounds();
     let (code, header) = (low as usize, low as usize + HEADER_AT);
     for address in [low as usize, high as usize, code, header] {
         assert_eq!(address % page, 0, "{address:#x} with pages of {page}");
