@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Readers of small files of proc; errors are the system's.
     ("proc", &[]),
     ("wire", &["sys"]),
-    // No word of OCI.
+    // Whom it speaks to, and of what, is others' business (FORBIDDEN).
     ("dbus", &["error"]),
     ("spec", &["error"]),
     ("compose", &["error", "spec"]),
@@ -453,6 +453,10 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("fs_create(", &["sys/mount.rs"]),
     ("mount_attr::IDMAP", &["sys/mount.rs"]),
     ("{ RECURSIVE } else", &[]),
+    // Into a mount namespace and back (`sys::namespace::MountView`); a list of all types of namespaces.
+    ("CLONE_NEWNS", &["sys/namespace.rs", "plan/namespace/mod.rs"]),
+    // The users of this host; a root that is put together has the file in it.
+    ("\"/etc/passwd\"", &["proc/passwd.rs", "compose/mod.rs"]),
     // Files of limits: `plan::cgroup::files` has their names, fields and values. The statistics have an event of that name.
     ("\"max\"", &["plan/cgroup/files.rs", "cgroup/totals.rs", "cgroup/stats/v2.rs"]),
     ("\"cpu.max\"", &["plan/cgroup/files.rs"]),
@@ -555,6 +559,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("child", &["panic!", ".unwrap(", ".expect(", "unreachable!", "crate::spec", "crate::host", "crate::error"]),
     ("sys", &["println!", "eprintln!", "std::fs", "std::process::exit", "std::env"]),
     ("wire", &["String", "Vec", "format!"]),
+    ("dbus", &["systemd", "systemctl", "Stage::", "cgroup", "container", "scope", "XDG_RUNTIME_DIR"]),
     ("proc", &["fs::write", "fs::remove", "fs::create", "OpenOptions", "println!"]),
     ("host", &["fs::write", "fs::remove", "fs::create", "OpenOptions"]),
 ];

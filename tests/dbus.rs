@@ -5,8 +5,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use brisk::cgroup::systemd::{Manager, unit_path};
-use brisk::dbus::address::{Address, Endpoints, Peer, addresses};
+use brisk::cgroup::systemd::endpoints::Endpoints;
+use brisk::cgroup::systemd::{Manager, SYSTEMD, unit_path};
+use brisk::dbus::address::{Address, Peer, addresses};
 use brisk::dbus::link::{Link, greeting};
 use brisk::dbus::message::{BusMessage, MessageKind, MethodCall};
 use brisk::dbus::value::Value;
@@ -102,7 +103,7 @@ fn addresses_and_greetings() {
     assert_eq!(greeting(1000), "\0AUTH EXTERNAL 31303030\r\nBEGIN\r\n");
     assert_eq!(unit_path("a-b_1.scope"), "/org/freedesktop/systemd1/unit/a_2db_5f1_2escope");
     let user = Endpoints::user(Some("/run/user/1000"), None, 1000);
-    assert_eq!(user.list[0], (Address::Path("/run/user/1000/systemd/private".into()), Peer::Manager));
+    assert_eq!(user.list[0], (Address::Path("/run/user/1000/systemd/private".into()), Peer::Service));
     assert_eq!(user.list[1], (Address::Path("/run/user/1000/bus".into()), Peer::Bus));
 }
 
@@ -233,14 +234,14 @@ fn start(name: &str, peer: Peer, says: &[Vec<u8>]) -> (Result<(), String>, Vec<S
 #[test]
 fn a_start_is_one_call() {
     let (result, calls) =
-        start("one", Peer::Manager, &[reply(1, "/j/1"), removed("/j/0", "failed"), removed("/j/1", "done")]);
+        start("one", Peer::Service, &[reply(1, "/j/1"), removed("/j/0", "failed"), removed("/j/1", "done")]);
     assert_eq!(result, Ok(()));
     assert_eq!(calls, ["StartTransientUnit"]);
 }
 
 #[test]
 fn a_job_may_end_before_it_is_known() {
-    let (result, _) = start("early", Peer::Manager, &[removed("/j/1", "done"), reply(1, "/j/1")]);
+    let (result, _) = start("early", Peer::Service, &[removed("/j/1", "done"), reply(1, "/j/1")]);
     assert_eq!(result, Ok(()));
 }
 
@@ -290,7 +291,7 @@ fn the_word_of_a_stranger_does_not_count() {
 #[test]
 fn a_failed_unit_of_the_name_is_reset_once() {
     let says = [refusal(1, EXISTS, "exists"), message(2, &[], Some(2), "", &[]), reply(3, "/j"), removed("/j", "done")];
-    let (result, calls) = start("exists", Peer::Manager, &says);
+    let (result, calls) = start("exists", Peer::Service, &says);
     assert_eq!(result, Ok(()));
     assert_eq!(calls, ["StartTransientUnit", "ResetFailedUnit", "StartTransientUnit"]);
 
@@ -299,7 +300,7 @@ fn a_failed_unit_of_the_name_is_reset_once() {
         message(2, &[], Some(2), "", &[]),
         refusal(3, EXISTS, "Unit x.scope already exists."),
     ];
-    let (result, _) = start("twice", Peer::Manager, &says);
+    let (result, _) = start("twice", Peer::Service, &says);
     assert_eq!(result.unwrap_err(), "cgroup: start unit x.scope: systemd says: Unit x.scope already exists.");
 }
 
@@ -307,18 +308,18 @@ fn a_failed_unit_of_the_name_is_reset_once() {
 fn an_old_systemd_does_without_a_limit_but_not_without_a_slice() {
     let text = "Cannot set property AllowedCPUs, or unknown property.";
     let says = [refusal(1, READ_ONLY, text), reply(2, "/j"), removed("/j", "done")];
-    let (result, calls) = start("old", Peer::Manager, &says);
+    let (result, calls) = start("old", Peer::Service, &says);
     assert_eq!(result, Ok(()));
     assert_eq!(calls, ["StartTransientUnit", "StartTransientUnit"]);
 
     let says = [refusal(1, READ_ONLY, "Cannot set property Slice, or unknown property.")];
-    assert!(start("slice", Peer::Manager, &says).0.unwrap_err().contains("Cannot set property Slice"));
+    assert!(start("slice", Peer::Service, &says).0.unwrap_err().contains("Cannot set property Slice"));
 }
 
 #[test]
 fn a_job_that_fails_is_an_error_and_the_unit_is_reset() {
     let says = [reply(1, "/j"), removed("/j", "failed"), message(2, &[], Some(2), "", &[])];
-    let (result, calls) = start("failed", Peer::Manager, &says);
+    let (result, calls) = start("failed", Peer::Service, &says);
     assert_eq!(result.unwrap_err(), "cgroup: start unit x.scope: its job ended as \"failed\"");
     assert_eq!(calls, ["StartTransientUnit", "ResetFailedUnit"]);
 }
@@ -327,7 +328,7 @@ fn a_job_that_fails_is_an_error_and_the_unit_is_reset() {
 #[test]
 fn what_is_left_in_a_unit_is_killed_before_it_is_stopped() {
     let server = Peered::new("stop");
-    let mut manager = Manager::connect(server.endpoints(Peer::Manager)).unwrap();
+    let mut manager = Manager::connect(server.endpoints(Peer::Service)).unwrap();
     let says = [
         // Nothing was left.
         refusal(1, "org.freedesktop.systemd1.NoSuchProcess", "no process"),
@@ -348,7 +349,7 @@ fn a_systemd_that_is_executed_anew_is_asked_again() {
     let done = |serial| message(2, &[], Some(serial), "", &[]);
     let before = |name: &str, says: &[Vec<u8>], then: &[Vec<u8>], act: &dyn Fn(&mut Manager)| {
         let server = Peered::new(name);
-        let mut manager = Manager::connect(server.endpoints(Peer::Manager)).unwrap();
+        let mut manager = Manager::connect(server.endpoints(Peer::Service)).unwrap();
         std::thread::scope(|scope| {
             let peer = scope.spawn(|| {
                 drop(server.accept(says));
@@ -397,7 +398,7 @@ fn a_manager_that_left_the_bus_is_asked_again() {
 #[test]
 fn properties_that_this_systemd_lacks_are_named() {
     let server = Peered::new("properties");
-    let mut manager = Manager::connect(server.endpoints(Peer::Manager)).unwrap();
+    let mut manager = Manager::connect(server.endpoints(Peer::Service)).unwrap();
     let text = "Cannot set property AllowedCPUs, or unknown property.";
     let stream = server.accept(&[refusal(1, READ_ONLY, text), message(2, &[], Some(2), "", &[])]);
     let properties =
@@ -411,7 +412,7 @@ fn properties_that_this_systemd_lacks_are_named() {
 fn silence_ends() {
     let server = Peered::new("silence");
     let deadline = Instant::now() + Duration::from_millis(50);
-    let mut link = Link::open(&Address::Path(server.path.clone()), Peer::Manager, 0, deadline).unwrap();
+    let mut link = Link::open(SYSTEMD, (&Address::Path(server.path.clone()), Peer::Service), 0, deadline).unwrap();
     let error = link.send(&start_call(), deadline).unwrap_err();
     assert_eq!(error.root_errno(), Some(nix::errno::Errno::ETIMEDOUT));
 }
@@ -420,7 +421,7 @@ fn silence_ends() {
 fn a_stranger_is_refused() {
     let server = Peered::new("stranger");
     let deadline = Instant::now() + Duration::from_secs(5);
-    let mut link = Link::open(&Address::Path(server.path.clone()), Peer::Manager, 0, deadline).unwrap();
+    let mut link = Link::open(SYSTEMD, (&Address::Path(server.path.clone()), Peer::Service), 0, deadline).unwrap();
     let (mut stream, _) = server.listener.accept().unwrap();
     stream.write_all(b"REJECTED EXTERNAL\r\n").unwrap();
     assert!(link.send(&start_call(), deadline).unwrap_err().to_string().contains("REJECTED EXTERNAL"));
@@ -429,7 +430,7 @@ fn a_stranger_is_refused() {
 #[test]
 fn nobody_there_is_an_error_with_advice() {
     let endpoints =
-        Endpoints { list: vec![(Address::Path("/nonexistent/x".into()), Peer::Manager)], uid: 0, hint: "start it" };
+        Endpoints { list: vec![(Address::Path("/nonexistent/x".into()), Peer::Service)], uid: 0, hint: "start it" };
     let error = Manager::connect(endpoints).err().unwrap();
     assert_eq!(
         error.to_string(),

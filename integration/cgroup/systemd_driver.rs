@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use brisk::cgroup::systemd::Manager;
-use brisk::dbus::address::{Endpoints, Peer};
+use brisk::cgroup::systemd::endpoints::Endpoints;
+use brisk::dbus::address::Peer;
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::update::{DeviceRules, update};
 use brisk::plan::cgroup::{self, CgroupOptions, Privilege};

@@ -37,7 +37,7 @@ pub use handle::Cgroup;
 pub use kill::Signal;
 pub use limits::Applied;
 pub use member::Absent;
-pub use oom::{End, OomEvents, OomWatch};
+pub use oom::{End, OomEvents, OomWatch, cause as oom_cause};
 pub use remove::Leftover;
 pub use saved::{Saved, SavedDir, SavedScope};
 pub use stats::Stats;

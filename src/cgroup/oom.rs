@@ -1,6 +1,7 @@
 //! Tells when a container runs out of memory.
 
 use std::ffi::CString;
+use std::fmt::Display;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -68,6 +69,14 @@ impl Cgroup {
             Some(member) => oom_kills(&member.below("", Absent::Refuse)?),
             None => Ok(None),
         }
+    }
+}
+
+/// What has run out where the kernel has killed for want of memory: a limit by its name, in bytes, or what nobody here has set.
+pub fn cause(limit: Option<(&str, &dyn Display)>) -> String {
+    match limit {
+        Some((name, bytes)) => format!("{name} is {bytes} bytes"),
+        None => "a cgroup above or the machine is out of memory".to_owned(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::plan;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::op::{Enter, HookKind, Terminal};
+use crate::plan::op::{Enter, Terminal};
 use crate::plan::process::hooks;
 use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -378,13 +378,9 @@ fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     launch::open_fifo(dir, FIFO)
 }
 
-/// Runs the poststop hooks; those that fail are told. `patience` is how many milliseconds those may take that say nothing
-/// of it.
+/// Runs the poststop hooks; those that fail are told.
 fn run_poststop(global: &Global, spec: &Spec, (id, bundle): (&str, &Path), patience: Option<i32>) -> Result<()> {
-    let mut list = hooks::host(spec, id, bundle, HookKind::Poststop, "stopped");
-    for hook in list.hooks.iter_mut().filter(|hook| hook.timeout < 0) {
-        hook.timeout = patience.unwrap_or(hook.timeout);
-    }
+    let list = hooks::poststop(spec, id, bundle, patience);
     for error in launch::run_each_hook(&list, 0, &hook_output(spec)?) {
         (global.warn)(&error.to_string());
     }

@@ -1,5 +1,6 @@
 //! `run`: create and start in one, in the foreground or detached.
 
+use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::console::{Console, ConsoleRequest, ForegroundConsole};
@@ -12,7 +13,7 @@ use super::notify::Notify;
 use super::options::{Create, Global, Run};
 use super::start::run_poststart;
 use super::{Container, delete, files, image, wait};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{Running, Trace};
 use crate::plan::{ExecRefusal, ProgramStart};
@@ -145,9 +146,7 @@ fn tell_oom(global: &Global, spec: &Spec, cgroup: Option<&Cgroup>) {
         return;
     }
     let memory = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()?.memory.as_ref());
-    let limit = match memory.and_then(|memory| memory.limit).filter(|limit| *limit > 0) {
-        Some(limit) => format!("linux.resources.memory.limit is {limit}"),
-        None => "a cgroup above or the machine is out of memory".to_owned(),
-    };
-    (global.warn)(&format!("the program was killed for want of memory (OOM): {limit}"));
+    let limit = memory.and_then(|memory| memory.limit).filter(|limit| *limit > 0);
+    let cause = oom_cause(limit.as_ref().map(|limit| ("linux.resources.memory.limit", limit as &dyn Display)));
+    (global.warn)(&format!("the program was killed for want of memory (OOM): {cause}"));
 }

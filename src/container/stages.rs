@@ -9,7 +9,7 @@ use crate::plan::step::Step;
 pub(super) fn lines(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     for step in &plan.steps {
-        if let Step::Clone { .. } = step {
+        if let Step::Clone(_) = step {
             lines.push(format!("nsexec container setup: {step}"));
         }
         if let Step::Affinity(mask) = step

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Container;
 use super::options::Global;
 use crate::error::Result;
-use crate::proc::passwd;
+use crate::proc::passwd::Users;
 use crate::state::{Dir, Status};
 
 /// A container as `state` and `list` show it: the fields of the specification and runc's.
@@ -43,12 +43,12 @@ pub struct View {
 
 /// Shows one container.
 pub fn state(global: &Global, id: &str) -> Result<View> {
-    view(&Container::load(&global.root, id)?, &Users::read())
+    view(&Container::load(&global.root, id)?, &users())
 }
 
 /// Shows all containers. One that cannot be shown is a warning; one that went away meanwhile is nothing.
 pub fn list(global: &Global) -> Result<Vec<View>> {
-    let users = Users::read();
+    let users = users();
     let mut views = Vec::new();
     for id in global.root.ids()? {
         match one(global, &id, &users) {
@@ -98,32 +98,15 @@ fn view(container: &Container, users: &Users) -> Result<View> {
         exit_status: outcome.map(|outcome| outcome.exit_status),
         finished: outcome.map(|outcome| outcome.finished.clone()),
         annotations: record.annotations.clone(),
-        owner: users.name(container.dir.owner()?),
+        owner: owner(users, container.dir.owner()?),
     })
 }
 
-/// The text of /etc/passwd.
-struct Users(Vec<u8>);
-
-impl Users {
-    fn read() -> Users {
-        // Without it users have numbers.
-        Users(std::fs::read("/etc/passwd").unwrap_or_default())
-    }
-
-    fn name(&self, uid: u32) -> String {
-        passwd::name_of(&self.0, uid).map_or_else(|| format!("#{uid}"), str::to_owned)
-    }
+/// Without names users have numbers.
+fn users() -> Users {
+    Users::of_host().unwrap_or_default()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_without_a_name_has_a_number() {
-        let users = Users(b"root:x:0:0::/:/bin/sh\nann:x:1000:1000::/:/bin/sh\n".into());
-        assert_eq!(users.name(1000), "ann");
-        assert_eq!(users.name(100), "#100");
-    }
+fn owner(users: &Users, uid: u32) -> String {
+    users.name(uid).map_or_else(|| format!("#{uid}"), str::to_owned)
 }

@@ -1,9 +1,9 @@
-//! One connection to a systemd manager or to a message bus. Runs in the parent; touches one socket.
+//! One connection to a service or to a message bus. Runs in the parent; touches one socket.
 //!
 //! No thread and no waiting without an end: every read and write has the time left until a deadline.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,33 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::dbus::address::{Address, Peer};
 use crate::dbus::message::{BusMessage, MethodCall};
 
+/// Who is spoken to, in the words of errors.
+#[derive(Clone, Copy, Debug)]
+pub struct BusService {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is asked for.
+    pub stage: Stage,
+    /// What to tell a person when it does not answer in time.
+    pub slow: &'static str,
+}
+
+impl BusService {
+    fn timed_out(self) -> Error {
+        Error::errno(self.stage, format!("wait for {}", self.name), Errno::ETIMEDOUT).with_hint(self.slow)
+    }
+
+    /// The time left; never zero, which would mean no time-out at all.
+    fn left(self, deadline: Instant) -> Result<Duration> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left < Duration::from_micros(1) { Err(self.timed_out()) } else { Ok(left) }
+    }
+}
+
 /// A connection.
 pub struct Link {
     socket: UnixStream,
+    service: BusService,
     peer: Peer,
     inbox: Vec<u8>,
     serial: u32,
@@ -53,30 +77,38 @@ impl Silence {
     }
 
     /// As an error, for callers to whom a closed connection is one.
-    pub fn into_error(self) -> Error {
+    pub fn into_error(self, service: BusService) -> Error {
         match self {
-            Silence::Closed => Error::errno(Stage::Cgroup, "read from systemd", Errno::ECONNRESET),
+            Silence::Closed => Error::errno(service.stage, format!("read from {}", service.name), Errno::ECONNRESET),
             Silence::Failed(error) => error,
         }
     }
 }
 
 impl Link {
-    /// Connects and sends the authentication, whose answer is read when it is needed: systemd works
+    /// Connects and sends the authentication, whose answer is read when it is needed: the service works
     /// while the caller does something else.
-    pub fn open(address: &Address, peer: Peer, uid: u32, deadline: Instant) -> Result<Link> {
+    pub fn open(service: BusService, (address, peer): (&Address, Peer), uid: u32, deadline: Instant) -> Result<Link> {
+        let BusService { stage, .. } = service;
         let what = || format!("connect to {}", name(address));
-        let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).at(Stage::Cgroup, what)?;
+        let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).at(stage, what)?;
         // connect(2) waits when the listener's queue is full; SO_SNDTIMEO is its time-out (socket(7)).
-        let left = left(deadline)?;
-        setsockopt(&fd, sockopt::SendTimeout, &timeval(left)).at(Stage::Cgroup, what)?;
+        let left = service.left(deadline)?;
+        setsockopt(&fd, sockopt::SendTimeout, &timeval(left)).at(stage, what)?;
         let to = match address {
             Address::Path(path) => UnixAddr::new(path.as_path()),
             Address::Abstract(name) => UnixAddr::new_abstract(name),
         }
-        .at(Stage::Cgroup, what)?;
-        connect(fd.as_raw_fd(), &to).at(Stage::Cgroup, what)?;
-        let mut link = Link { socket: stream(fd), peer, inbox: Vec::new(), serial: 0, greeting: Greeting::Sent };
+        .at(stage, what)?;
+        connect(fd.as_raw_fd(), &to).at(stage, what)?;
+        let mut link = Link {
+            socket: UnixStream::from(fd),
+            service,
+            peer,
+            inbox: Vec::new(),
+            serial: 0,
+            greeting: Greeting::Sent,
+        };
         link.write(greeting(uid).as_bytes(), deadline)?;
         Ok(link)
     }
@@ -99,7 +131,8 @@ impl Link {
 
     /// The next message.
     pub fn next(&mut self, deadline: Instant) -> std::result::Result<BusMessage, Silence> {
-        let bad = |why: &str| Silence::Failed(Error::new(Stage::Cgroup, format!("read a message from systemd: {why}")));
+        let BusService { name, stage, .. } = self.service;
+        let bad = |why: &str| Silence::Failed(Error::new(stage, format!("read a message from {name}: {why}")));
         loop {
             if let Some(length) = BusMessage::length(&self.inbox).map_err(bad)?
                 && let Some(bytes) = self.inbox.get(..length)
@@ -116,18 +149,19 @@ impl Link {
         if self.greeting == Greeting::Done {
             return Ok(());
         }
+        let BusService { name, stage, .. } = self.service;
         let line = loop {
             if let Some(end) = self.inbox.windows(2).position(|pair| pair == b"\r\n") {
                 let line: Vec<u8> = self.inbox.drain(..end + 2).take(end).collect();
                 break String::from_utf8_lossy(&line).into_owned();
             }
             if self.inbox.len() > 4096 {
-                return Err(Error::new(Stage::Cgroup, "authenticate to systemd: the answer is not D-Bus"));
+                return Err(Error::new(stage, format!("authenticate to {name}: the answer is not D-Bus")));
             }
-            self.read(deadline).map_err(Silence::into_error)?;
+            self.read(deadline).map_err(|silence| silence.into_error(self.service))?;
         };
         if !line.starts_with("OK ") {
-            return Err(Error::new(Stage::Cgroup, format!("authenticate to systemd: it answered {line:?}")));
+            return Err(Error::new(stage, format!("authenticate to {name}: it answered {line:?}")));
         }
         self.greeting = Greeting::Done;
         if self.peer == Peer::Bus {
@@ -137,7 +171,7 @@ impl Link {
         Ok(())
     }
 
-    /// Asks a bus for a kind of signal. A manager's own socket brings all of them unasked.
+    /// Asks a bus for a kind of signal. The service's own socket brings all of them unasked.
     pub fn subscribe(&mut self, rule: String, deadline: Instant) -> Result<()> {
         if self.peer == Peer::Bus {
             self.send(&bus_call("AddMatch", vec![Value::Str(rule)]), deadline)?;
@@ -147,39 +181,39 @@ impl Link {
 
     fn write(&mut self, bytes: &[u8], deadline: Instant) -> Result<()> {
         // The time-out is that of one write(2), and a reader that takes little at a time gets many.
+        let BusService { name, stage, .. } = self.service;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let left = left(deadline)?;
-            self.socket.set_write_timeout(Some(left)).at(Stage::Cgroup, || "set a time-out")?;
+            let left = self.service.left(deadline)?;
+            self.socket.set_write_timeout(Some(left)).at(stage, || "set a time-out")?;
             match self.socket.write(rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).at(Stage::Cgroup, || "write to systemd"),
+                Err(error) => return Err(error).at(stage, || format!("write to {name}")),
             }
         }
         Ok(())
     }
 
     fn read(&mut self, deadline: Instant) -> std::result::Result<(), Silence> {
-        let failed = |error: std::io::Error| {
-            Silence::Failed(match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => timed_out(),
-                _ => Err::<(), _>(error).at(Stage::Cgroup, || "read from systemd").err().unwrap_or_else(timed_out),
-            })
-        };
+        let BusService { name, stage, .. } = self.service;
         let mut chunk = [0u8; 4096];
         loop {
-            let left = left(deadline).map_err(Silence::Failed)?;
-            self.socket.set_read_timeout(Some(left)).map_err(failed)?;
-            match self.socket.read(&mut chunk) {
-                Ok(0) => return Err(Silence::Closed),
+            let left = self.service.left(deadline).map_err(Silence::Failed)?;
+            let read = self.socket.set_read_timeout(Some(left)).and_then(|()| self.socket.read(&mut chunk));
+            match read.map_err(|error| (error.kind(), error)) {
+                Ok(0) | Err((ErrorKind::ConnectionReset, _)) => return Err(Silence::Closed),
                 Ok(length) => {
                     self.inbox.extend(chunk.iter().take(length));
                     return Ok(());
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(Silence::Closed),
-                Err(error) => return Err(failed(error)),
+                Err((ErrorKind::Interrupted, _)) => {}
+                Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) => {
+                    return Err(Silence::Failed(self.service.timed_out()));
+                }
+                Err((_, error)) => {
+                    return Err(error).at(stage, || format!("read from {name}")).map_err(Silence::Failed);
+                }
             }
         }
     }
@@ -201,21 +235,6 @@ fn name(address: &Address) -> String {
         Address::Path(path) => path.display().to_string(),
         Address::Abstract(name) => format!("@{}", String::from_utf8_lossy(name)),
     }
-}
-
-fn stream(fd: OwnedFd) -> UnixStream {
-    UnixStream::from(fd)
-}
-
-fn timed_out() -> Error {
-    Error::errno(Stage::Cgroup, "wait for systemd", Errno::ETIMEDOUT)
-        .with_hint("systemd is busy or hung: see `systemctl list-jobs` and its log")
-}
-
-/// The time left; never zero, which would mean no time-out at all.
-fn left(deadline: Instant) -> Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left < Duration::from_micros(1) { Err(timed_out()) } else { Ok(left) }
 }
 
 fn timeval(left: Duration) -> TimeVal {

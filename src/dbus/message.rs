@@ -6,7 +6,7 @@
 
 use crate::dbus::value::Value;
 
-/// The largest message that is read; systemd's are a few hundred bytes.
+/// The largest message that is read; what is said here is a few hundred bytes.
 const MAX_MESSAGE: usize = 1 << 24;
 
 /// Bytes of the fixed part of a header.

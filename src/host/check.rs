@@ -12,7 +12,8 @@ use super::Host;
 use super::cgroup::Layout;
 use super::sub_ids::{SubIds, find_program};
 use crate::error::{Context, Result, Stage};
-use crate::proc::{file, passwd};
+use crate::proc::file;
+use crate::proc::passwd::Users;
 use crate::sys::mount_attr::MountAttr;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::seccomp::{self, Support};
@@ -97,12 +98,13 @@ impl CheckFacts {
     /// Asks the kernel and looks around.
     pub fn probe() -> Result<CheckFacts> {
         let host = Host::probe()?;
-        let users = read("/etc/passwd");
+        // Without them a user is its number.
+        let users = Users::of_host().unwrap_or_default();
         let switch = SWITCHES.iter().find(|(path, forbids, _)| read(path).trim() == *forbids);
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         Ok(CheckFacts {
             uid: host.uid,
-            name: passwd::name_of(users.as_bytes(), host.uid).map_or_else(|| host.uid.to_string(), str::to_owned),
+            name: users.name(host.uid).map_or_else(|| host.uid.to_string(), str::to_owned),
             real_root: host.is_real_root(),
             owns_systemd: host.owns_systemd(),
             release: read("/proc/sys/kernel/osrelease").trim().to_owned(),

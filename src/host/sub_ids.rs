@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, Stage};
-use crate::proc::{file, passwd};
+use crate::proc::file;
+use crate::proc::passwd::Users;
 
 /// What an ordinary user may map besides itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -26,8 +27,8 @@ impl SubIds {
     /// The subordinate ids of `uid`.
     pub fn read(uid: u32) -> Result<SubIds> {
         // A user that only a directory service knows has sub-ids by number.
-        let users = text("/etc/passwd")?;
-        let name = passwd::name_of(users.as_bytes(), uid);
+        let users = Users::of_host().at(Stage::Host, || "read /etc/passwd")?;
+        let name = users.name(uid);
         let ranges = |path| Ok(parse_sub_ids(&text(path)?, name, uid));
         let helpers = ["newuidmap", "newgidmap"].iter().all(|helper| find_program(helper).is_some());
         Ok(SubIds { uids: ranges("/etc/subuid")?, gids: ranges("/etc/subgid")?, helpers })

@@ -98,9 +98,8 @@ impl BirthNamespaces {
         // Last: there is no proc in the skeleton.
         if mounts == Mounts::Skeleton {
             let skeleton = skeleton::open(warn)?;
-            self.mounts = Some(MountView::current().at(Stage::Namespace, || "open our own root")?);
-            process::setns(skeleton.as_fd(), NamespaceKind::Mount.flag() as i32)
-                .at(Stage::Namespace, || "enter the skeleton mount namespace")?;
+            let view = self.mounts.insert(MountView::current().at(Stage::Namespace, || "open our own root")?);
+            view.enter(skeleton.as_fd()).at(Stage::Namespace, || "enter the skeleton mount namespace")?;
         }
         Ok(())
     }

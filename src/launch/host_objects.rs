@@ -10,9 +10,9 @@ use crate::child;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::op::EndLink;
 use crate::plan::step::HostObject;
+use crate::sys::fs;
 use crate::sys::mount;
 use crate::sys::namespace::MountView;
-use crate::sys::{fs, process};
 
 /// Takes the objects in the mount namespace of the process behind `child`, in their order, and hands each to `send`: no
 /// more than two are held, so that a limit of 32 descriptors is enough for a container.
@@ -23,7 +23,7 @@ pub(super) fn take(
     send: impl Fn(OwnedFd) -> Result<()>,
 ) -> Result<()> {
     let view = MountView::current().at(Stage::Namespace, || "open our own root")?;
-    process::setns(child.as_fd(), libc::CLONE_NEWNS).at(Stage::Namespace, || "enter the child's mount namespace")?;
+    view.enter(child.as_fd()).at(Stage::Namespace, || "enter the child's mount namespace")?;
     let mut devices = DeviceTmpfs::default();
     // The child goes on when it has the last of them: that is sent when nothing is left of the visit.
     let mut last = None;

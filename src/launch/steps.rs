@@ -1,5 +1,6 @@
 //! The steps, one after the other.
 
+use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -8,14 +9,14 @@ use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_err
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
-use crate::cgroup::{Cgroup, SavedScope, scope_manager};
+use crate::cgroup::{Cgroup, SavedScope, oom_cause, scope_manager};
 use crate::child::{self, Inherited};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::{ChildOp, EndLink, LastOp};
-use crate::plan::step::{ComeBack, Step};
+use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -115,13 +116,13 @@ impl<'a> Parent<'a> {
         });
         // A count that cannot be read is as good as none: the error is told all the same.
         let kills = self.launch.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok().flatten());
-        let what = match (kills, limit) {
+        let oom = match (kills, limit) {
             (Some(0), _) | (None, None) => return error,
-            (None, Some(limit)) => format!("most likely OOM: {} is {} bytes", limit.file, limit.value),
-            (Some(_), Some(limit)) => format!("OOM: {} is {} bytes", limit.file, limit.value),
-            (Some(_), None) => "OOM: a cgroup above or the machine is out of memory".to_owned(),
+            (None, Some(_)) => "most likely OOM",
+            (Some(_), _) => "OOM",
         };
-        let what = format!("the container's process was killed while it was set up, {what}");
+        let cause = oom_cause(limit.map(|limit| (limit.file.as_str(), &limit.value as &dyn Display)));
+        let what = format!("the container's process was killed while it was set up, {oom}: {cause}");
         let error = Error::new(Stage::Cgroup, what);
         if limit.is_some() { error.with_hint("raise linux.resources.memory.limit") } else { error }
     }
@@ -157,7 +158,7 @@ impl<'a> Parent<'a> {
                 host_objects::take(&self.child()?.1, objects, &self.idmaps, send)
             }
             Step::CreateCgroup(part) => self.create_cgroup(*part),
-            Step::Clone { .. } => self.clone(step),
+            Step::Clone(step) => self.clone(step),
             Step::Await(SyncPoint::Launched) => self.await_launched(),
             Step::Await(point) => self.wait_for(*point),
             Step::Answer(point) => self.answer(*point),
@@ -412,8 +413,8 @@ impl<'a> Parent<'a> {
         result
     }
 
-    fn clone(&mut self, step: &Step) -> Result<()> {
-        let Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets, back } = step else { return Ok(()) };
+    fn clone(&mut self, step: &CloneStep) -> Result<()> {
+        let CloneStep { flags, into_cgroup, join_pid, mounts, time_offsets, back } = step;
         let plan = self.launch.plan;
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;

@@ -6,7 +6,7 @@ use super::draft::{CreateOptions, Draft, Input, ProgramStart};
 use super::namespace::{NamespaceKind, enter, net_devices, sysctl};
 use super::op::{HookKind, SetupOp};
 use super::process::hooks;
-use super::step::{ComeBack, Step};
+use super::step::{CloneStep, ComeBack, Step};
 use super::{Plan, process, rootfs};
 use crate::error::Result;
 use crate::host::Host;
@@ -70,7 +70,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         steps.push(Step::CreateCgroup(part));
     }
     steps.append(&mut draft.before_clone);
-    steps.push(Step::Clone {
+    steps.push(Step::Clone(CloneStep {
         flags: input.clone_flags,
         into_cgroup: input.entry.clone,
         join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::Pid && !input.launches()),
@@ -81,7 +81,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         } else {
             None
         },
-    });
+    }));
     if before_clone.is_none() {
         // The child dies with us.
         steps.push(Step::SavePlanned);

@@ -8,7 +8,7 @@ use super::cgroup::entry::{Entry, Remaining};
 use super::draft::{Draft, ExecRefusal, Keyring, Orphan, ProgramStart, c_string, host_path, key_label, linux};
 use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
-use super::step::{ComeBack, Mounts, Step};
+use super::step::{CloneStep, Step};
 use crate::error::Result;
 use crate::host::{Host, Userns};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
@@ -46,6 +46,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     let linux = linux(spec);
     let namespaces = Namespaces::parse(&linux.namespaces)?;
     let userns = namespaces.contains(NamespaceKind::User);
+    let nested = userns || host.userns == Userns::Nested;
     let mut draft = Draft::default();
     let all = NamespaceKind::ALL
         .into_iter()
@@ -98,14 +99,13 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         start: ProgramStart::Now(options.refusal),
         orphan: options.orphan,
         preserved_fds: options.preserved_fds,
-        userns: userns || host.userns == Userns::Nested,
+        userns: nested,
         filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
         groups: Groups::of(spec),
         start_hooks: Vec::new(),
         host,
     };
     let program = process::plan(startup, &mut draft)?;
-    let nested = userns || host.userns == Userns::Nested;
     let left = if nested { process::rlimits(process)? } else { Vec::new() };
     let listener = process::listener(&draft.last, || hooks::state(spec, &options.id, &options.bundle, "creating"));
     let steps = steps(process, options, left, listener)?;
@@ -120,15 +120,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
 
 fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Vec<Step>) -> Result<Vec<Step>> {
     let (initial, last) = process::exec_affinity(process)?;
-    let into_cgroup = options.entry.clone;
-    let mut steps = vec![Step::Clone {
-        flags: 0,
-        into_cgroup,
-        join_pid: None,
-        mounts: Mounts::Copy,
-        back: ComeBack::May,
-        time_offsets: None,
-    }];
+    let mut steps = vec![Step::Clone(CloneStep::here(options.entry.clone))];
     let leave_cpu = initial.is_none().then_some(Step::LeaveCpu);
     steps.extend(initial.map(Step::Affinity));
     match options.entry.remaining {

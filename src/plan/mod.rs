@@ -66,7 +66,7 @@ pub struct Plan {
 /// what is the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parks {
-    /// It runs at once.
+    /// Nowhere: the program runs at once.
     No,
     /// In the walker of the last calls.
     InWalker,

@@ -42,21 +42,8 @@ pub enum Step {
     },
     /// Makes the cgroup, or part of it; with the last part the limits are written.
     CreateCgroup(Part),
-    /// clone3 with these namespaces.
-    Clone {
-        /// `CLONE_NEW*`.
-        flags: u64,
-        /// Start in the cgroup (v2).
-        into_cgroup: IntoCgroup,
-        /// The pid namespace the child is born into, when it joins one: index into the opened namespaces.
-        join_pid: Option<usize>,
-        /// Which mount namespace the child's is copied from.
-        mounts: Mounts,
-        /// Whether the parent has to come back from the namespaces that it enters for the child.
-        back: ComeBack,
-        /// Offsets of the new time namespace the child is born into, when there is one and we may make it.
-        time_offsets: Option<CString>,
-    },
+    /// Makes the child.
+    Clone(CloneStep),
     /// Waits until the child asks at this point.
     Await(SyncPoint),
     /// Lets the child go on.
@@ -124,6 +111,31 @@ pub enum Step {
     },
     /// Waits until the child has exec'd, or has reported why it could not.
     AwaitExec,
+}
+
+/// clone3 of the child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloneStep {
+    /// `CLONE_NEW*`.
+    pub flags: u64,
+    /// Start in the cgroup (v2).
+    pub into_cgroup: IntoCgroup,
+    /// The pid namespace the child is born into, when it joins one: index into the opened namespaces.
+    pub join_pid: Option<usize>,
+    /// Which mount namespace the child's is copied from.
+    pub mounts: Mounts,
+    /// Whether the parent has to come back from the namespaces that it enters for the child.
+    pub back: ComeBack,
+    /// Offsets of the new time namespace the child is born into, when there is one and we may make it.
+    pub time_offsets: Option<CString>,
+}
+
+impl CloneStep {
+    /// A process in the namespaces of this one, for which nothing is entered.
+    pub(super) fn here(into_cgroup: IntoCgroup) -> CloneStep {
+        let (mounts, back) = (Mounts::Copy, ComeBack::May);
+        CloneStep { flags: 0, into_cgroup, join_pid: None, mounts, back, time_offsets: None }
+    }
 }
 
 /// Something of the host that a container in a user namespace gets.

@@ -13,7 +13,7 @@ use super::op::{
     ChildHook, ChildOp, CopyUp, Enter, HookKind, LastOp, MountOp, MountSource, OfJoined, Reach, Refusal, SetupOp,
     TmpfsMode, What,
 };
-use super::step::{HostObject, MapWriter, Mounts, Step};
+use super::step::{CloneStep, HostObject, MapWriter, Mounts, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::caps;
@@ -57,7 +57,7 @@ impl Display for Step {
             Step::LeaveCpu => f.write_str("let the child start on another CPU, if it waits for ours"),
             Step::OfferCgroup => f.write_str("let the child join the cgroup"),
             Step::OfferTrees => f.write_str("send the child the mounts of the cgroup"),
-            Step::Clone { flags, into_cgroup, join_pid, mounts, time_offsets, back: _ } => {
+            Step::Clone(CloneStep { flags, into_cgroup, join_pid, mounts, time_offsets, back: _ }) => {
                 write!(f, "clone3 ({})", namespaces(*flags))?;
                 if *into_cgroup == IntoCgroup::Yes {
                     f.write_str(" into the cgroup")?;

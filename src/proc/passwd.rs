@@ -2,6 +2,27 @@
 //!
 //! Not trusted: the text, which may be an image's.
 
+use std::io::{ErrorKind, Result};
+
+/// The users of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users(Vec<u8>);
+
+impl Users {
+    /// Reads /etc/passwd. Where there is none nobody has a name.
+    pub fn of_host() -> Result<Users> {
+        match super::file::read("/etc/passwd") {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Users::default()),
+            text => text.map(Users),
+        }
+    }
+
+    /// The login name of `uid`: that of its first entry.
+    pub fn name(&self, uid: u32) -> Option<&str> {
+        name_of(&self.0, uid)
+    }
+}
+
 /// One user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswdUser<'a> {
@@ -22,7 +43,7 @@ pub fn users(text: &[u8]) -> impl Iterator<Item = PasswdUser<'_>> {
     })
 }
 
-/// The login name of `uid`: that of its first entry.
+/// The login name of `uid` in the text of a passwd file: that of its first entry.
 pub fn name_of(text: &[u8], uid: u32) -> Option<&str> {
     let user = users(text).find(|user| user.uid == uid)?;
     std::str::from_utf8(user.name).ok()
@@ -41,4 +62,15 @@ fn decimal(digits: &[u8]) -> Option<u32> {
         let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
         value.checked_mul(10)?.checked_add(digit)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_the_name_of_its_first_entry() {
+        let users = Users(b"root:x:0:0::/:/bin/sh\nann:x:1000:1000::/:/bin/sh\nbob:x:1000:1000::/:/bin/sh\n".into());
+        assert_eq!((users.name(1000), users.name(100)), (Some("ann"), None));
+    }
 }

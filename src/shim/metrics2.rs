@@ -56,15 +56,9 @@ const MEMORY: [(u64, &str); 35] = [
     (42, "workingset_activate_file"),
 ];
 
-/// Numbers of MemoryStat that are files of their own.
-const MEMORY_FILES: [(u64, &str); 6] = [
-    (32, "memory.current"),
-    (33, "memory.max"),
-    (34, "memory.swap.current"),
-    (35, "memory.swap.max"),
-    (36, "memory.peak"),
-    (37, "memory.swap.peak"),
-];
+/// Numbers of MemoryStat that are files of their own, `memory.` and this.
+const MEMORY_FILES: [(u64, &str); 6] =
+    [(32, "current"), (33, "max"), (34, "swap.current"), (35, "swap.max"), (36, "peak"), (37, "swap.peak")];
 
 const EVENTS: [(u64, &str); 6] =
     [(1, "low"), (2, "high"), (3, "max"), (4, "oom"), (5, "oom_kill"), (6, "oom_group_kill")];
@@ -86,8 +80,8 @@ pub fn of(directory: &Path) -> Vec<u8> {
     if let Some(table) = Table::read(directory, "memory.stat") {
         metrics.message(4, |stat| {
             fields(stat, &table, &MEMORY);
-            for (field, file) in MEMORY_FILES {
-                stat.number(field, number(directory, file, 0));
+            for (field, name) in MEMORY_FILES {
+                stat.number(field, number(directory, &format!("memory.{name}"), 0));
             }
             pressure(stat, 38, directory, "memory.pressure");
         });

@@ -17,10 +17,10 @@ pub const CWD: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FD
 // SAFETY: borrowing a standard stream by number neither closes nor owns it; where it is closed, calls fail.
 /// Standard input.
 pub const STDIN: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(0) };
-// SAFETY: as above.
+// SAFETY: borrowing a standard stream by number neither closes nor owns it; where it is closed, calls fail.
 /// Standard output.
 pub const STDOUT: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(1) };
-// SAFETY: as above.
+// SAFETY: borrowing a standard stream by number neither closes nor owns it; where it is closed, calls fail.
 /// Standard error.
 pub const STDERR: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(2) };
 
@@ -362,7 +362,7 @@ pub fn memfd(name: &CStr) -> Result<OwnedFd> {
     // SAFETY: `name` is NUL-terminated and outlives the call.
     match cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | MFD_EXEC) }) {
         // FALLBACK(linux < 6.3): the flag is unknown and its meaning the default.
-        // SAFETY: as above.
+        // SAFETY: `name` is NUL-terminated and outlives the call.
         Err(Errno::EINVAL) => cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC) }),
         result => result,
     }

@@ -1,4 +1,4 @@
-//! Namespace files: what they are (ioctl_ns(2)), and the way back from a mount namespace.
+//! Namespace files: what they are (ioctl_ns(2)), and the way into another mount namespace and back.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -38,12 +38,22 @@ impl MountView {
         Ok(MountView { namespace, root: directory(c"/")?, cwd: directory(c".")? })
     }
 
-    /// Takes it back. Once more if it fails: from elsewhere neither cgroups nor state can be cleaned up.
-    pub fn restore(&self) -> Result<()> {
-        self.enter().or_else(|_| self.enter())
+    /// Goes into the mount namespace behind a file or a pidfd.
+    pub fn enter(&self, namespace: BorrowedFd<'_>) -> Result<()> {
+        process::setns(namespace, libc::CLONE_NEWNS)
     }
 
-    fn enter(&self) -> Result<()> {
+    /// Goes into a copy of this mount namespace.
+    pub fn enter_copy(&self) -> Result<()> {
+        process::unshare(libc::CLONE_NEWNS)
+    }
+
+    /// Takes it back. Once more if it fails: from elsewhere neither cgroups nor state can be cleaned up.
+    pub fn restore(&self) -> Result<()> {
+        self.take_back().or_else(|_| self.take_back())
+    }
+
+    fn take_back(&self) -> Result<()> {
         process::setns(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
         fs::fchdir(self.root.as_fd())?;
         fs::chroot(c".")?;

@@ -338,7 +338,7 @@ pub fn forget_caller(title: &[u8]) {
     const LONGEST: usize = 6 << 20;
     // SAFETY: the C library has set it before `main`; nothing here changes the environment.
     let mut variable = unsafe { environ };
-    // SAFETY: as above.
+    // SAFETY: the C library has set both before `main`, and nothing here changes them.
     let (mut start, mut end) = unsafe { (program_invocation_name, program_invocation_name) };
     if variable.is_null() || start.is_null() {
         return;
@@ -353,7 +353,7 @@ pub fn forget_caller(title: &[u8]) {
         start = if (text as usize).checked_sub(start as usize).is_none_or(|len| len > LONGEST) { text } else { start };
         // SAFETY: a string of the environment ends in NUL.
         let len = unsafe { libc::strlen(text) };
-        // SAFETY: as above; one byte more is the end of the string.
+        // SAFETY: a string of the environment ends in NUL, and one byte more is its end.
         end = end.max(unsafe { text.add(len + 1) });
         // SAFETY: not past the NULL at the end.
         variable = unsafe { variable.add(1) };

@@ -76,7 +76,7 @@ fn sealable() -> Result<OwnedFd> {
     // SAFETY: the name is static and NUL-terminated.
     match cvt(unsafe { raw!(SYS_memfd_create, c"brisk".as_ptr(), flags | MFD_EXEC) }) {
         // FALLBACK(linux < 6.3): the flag is unknown and its meaning the default.
-        // SAFETY: as above.
+        // SAFETY: the name is static and NUL-terminated.
         Err(Errno::EINVAL) => cvt(unsafe { raw!(SYS_memfd_create, c"brisk".as_ptr(), flags) }),
         result => result,
     }

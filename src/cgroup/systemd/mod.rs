@@ -4,21 +4,31 @@
 //! A start is one message. [`Manager::start_scope`] sends it and [`Manager::wait_scope`] reads what came of it, so that
 //! everything which does not need the cgroup happens in between.
 
+pub mod endpoints;
 pub(super) mod scope;
 
 use std::time::{Duration, Instant};
+
+use endpoints::Endpoints;
 
 use crate::dbus::value::Value;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::systemd::{OnUnknown, Property, ScopePlan};
 
-use crate::dbus::address::{Endpoints, Peer};
-use crate::dbus::link::{Link, Silence};
+use crate::dbus::address::Peer;
+use crate::dbus::link::{BusService, Link, Silence};
 use crate::dbus::message::{BusMessage, MessageKind, MethodCall};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+
+/// Who is asked.
+pub const SYSTEMD: BusService = BusService {
+    name: "systemd",
+    stage: Stage::Cgroup,
+    slow: "systemd is busy or hung: see `systemctl list-jobs` and its log",
+};
 
 /// How long systemd may take for anything: what runc allows. A busy systemd was seen to need ten seconds
 /// and more (runc issue 3904); a hung one must not hang the engine.
@@ -242,7 +252,7 @@ impl Manager {
 
     fn destination(&self) -> Option<&'static str> {
         match self.link.peer() {
-            Peer::Manager => None,
+            Peer::Service => None,
             Peer::Bus => Some(NAME),
         }
     }
@@ -355,7 +365,7 @@ impl Manager {
 fn open(endpoints: &Endpoints, deadline: Instant) -> Result<Link> {
     let mut last = None;
     for (address, peer) in &endpoints.list {
-        match Link::open(address, *peer, endpoints.uid, deadline) {
+        match Link::open(SYSTEMD, (address, *peer), endpoints.uid, deadline) {
             Ok(link) => return Ok(link),
             Err(error) => last = Some(error),
         }

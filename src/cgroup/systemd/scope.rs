@@ -8,8 +8,8 @@ use crate::plan::systemd::{Owner, Property};
 use crate::cgroup::handle::Cgroup;
 use crate::cgroup::member::Member;
 use crate::cgroup::saved::SavedScope;
+use crate::cgroup::systemd::endpoints::Endpoints;
 use crate::cgroup::systemd::{Manager, TIMEOUT};
-use crate::dbus::address::Endpoints;
 use crate::proc::idmap::ProcIdMap;
 
 /// Connects to the manager of the system, or of the user this process belongs to.

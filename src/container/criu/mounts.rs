@@ -3,8 +3,8 @@
 use std::ffi::{CStr, CString};
 
 use crate::error::{Context, Result, Stage};
+use crate::sys::mount;
 use crate::sys::namespace::MountView;
-use crate::sys::{mount, process};
 
 /// Does `work` in a new mount namespace in which `from`, with everything below it, is bound onto `to`. Programs that
 /// are started and descriptors that are opened there stay there; CRIU mounts things below the directories we open
@@ -12,7 +12,7 @@ use crate::sys::{mount, process};
 pub fn with_bound<T>(from: CString, to: CString, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let what = || "enter a mount namespace for criu";
     let ours = MountView::current().at(Stage::Criu, what)?;
-    process::unshare(libc::CLONE_NEWNS).at(Stage::Criu, what)?;
+    ours.enter_copy().at(Stage::Criu, what)?;
     let result = bind(&from, &to).and_then(|()| work());
     // Whatever happened there, everything else has to happen here.
     ours.restore().at(Stage::Criu, || "go back to our mount namespace")?;

@@ -19,10 +19,25 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
     if let Some(idle) = cpu.idle.filter(|i| !(0..=1).contains(i)) {
         return Err(refuse(format!("linux.resources.cpu.idle {idle} is neither 0 nor 1")));
     }
+    let (rt_period, rt_runtime) =
+        (files::RT_PERIOD.given(cpu.realtime_period), files::RT_RUNTIME.given(cpu.realtime_runtime));
+    if !files::RT_RUNTIME.is_of(version) && (rt_period.is_some() || rt_runtime.is_some()) {
+        return Err(refuse("linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
+    }
     match version {
-        Version::V1 => v1(cpu, out),
+        Version::V1 => v1(cpu, out)?,
         Version::V2 => v2(cpu, out),
     }
+    if let Some(period) = rt_period {
+        out.put(&files::RT_PERIOD, period);
+    }
+    if let Some(runtime) = rt_runtime {
+        out.put(&files::RT_RUNTIME, runtime);
+    }
+    if let Some(idle) = cpu.idle {
+        out.put_or(&files::CPU_IDLE, idle, zero_may_miss(idle.into()));
+    }
+    Ok(())
 }
 
 /// A file that only newer kernels have, whose absence means 0.
@@ -33,7 +48,7 @@ fn zero_may_miss(value: i128) -> WhenMissing {
 // The order of period, quota and burst depends on the values they replace: whoever applies the writes
 // retries the refused ones last. The weight comes before idle: an idle cgroup refuses a weight.
 fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
-    if let Some(shares) = set(cpu.shares) {
+    if let Some(shares) = files::CPU_SHARES.given(cpu.shares) {
         if shares < *SHARES.start() {
             return Err(refuse(format!("the minimum allowed cpu-shares is {}", SHARES.start())));
         }
@@ -42,52 +57,31 @@ fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
         }
         out.put(&files::CPU_SHARES, shares);
     }
-    if let Some(period) = set(cpu.period) {
+    if let Some(period) = files::CFS_PERIOD.given(cpu.period) {
         out.put(&files::CFS_PERIOD, period);
     }
-    if let Some(quota) = cpu.quota.filter(|q| *q != 0) {
+    if let Some(quota) = files::CFS_QUOTA.given(cpu.quota) {
         out.put(&files::CFS_QUOTA, quota);
     }
     if let Some(burst) = cpu.burst {
         out.put_or(&files::CFS_BURST, burst, zero_may_miss(burst.into()));
     }
-    if let Some(period) = set(cpu.realtime_period) {
-        out.put(&files::RT_PERIOD, period);
-    }
-    if let Some(runtime) = cpu.realtime_runtime.filter(|r| *r != 0) {
-        out.put(&files::RT_RUNTIME, runtime);
-    }
-    idle(cpu, out);
     Ok(())
 }
 
-fn v2(cpu: &Cpu, out: &mut Limits) -> Result<()> {
-    if set(cpu.realtime_period).is_some() || cpu.realtime_runtime.is_some_and(|r| r != 0) {
-        return Err(refuse("linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
-    }
-    if let Some(shares) = set(cpu.shares) {
+fn v2(cpu: &Cpu, out: &mut Limits) {
+    if let Some(shares) = files::CPU_WEIGHT.given(cpu.shares) {
         out.put(&files::CPU_WEIGHT, weight_from_shares(shares));
     }
-    let quota = cpu.quota.filter(|q| *q != 0);
-    if quota.is_some() || set(cpu.period).is_some() {
+    // The period is v1's field, and means the same here.
+    let (quota, period) = (files::CPU_MAX.given(cpu.quota), files::CFS_PERIOD.given(cpu.period));
+    if quota.is_some() || period.is_some() {
         let quota = files::CPU_MAX.text(quota.unwrap_or(-1));
-        out.put(&files::CPU_MAX, format!("{quota} {}", set(cpu.period).unwrap_or(files::DEFAULT_PERIOD)));
+        out.put(&files::CPU_MAX, format!("{quota} {}", period.unwrap_or(files::DEFAULT_PERIOD)));
     }
     if let Some(burst) = cpu.burst {
         out.put_or(&files::CPU_MAX_BURST, burst, zero_may_miss(burst.into()));
     }
-    idle(cpu, out);
-    Ok(())
-}
-
-fn idle(cpu: &Cpu, out: &mut Limits) {
-    if let Some(idle) = cpu.idle {
-        out.put_or(&files::CPU_IDLE, idle, zero_may_miss(idle.into()));
-    }
-}
-
-fn set(value: Option<u64>) -> Option<u64> {
-    value.filter(|v| *v != 0)
 }
 
 /// The writes of the cpuset controller: before any process joins.

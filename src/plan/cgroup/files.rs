@@ -93,8 +93,11 @@ pub enum Zero {
     Itself,
     /// Nothing was asked for: engines send Go's zero values.
     Unset,
-    /// 1, the least that lets the first process in.
+    /// 1: both forbid any fork by the container's first process, but with 0 that process could not be cloned into its cgroup
+    /// either (systemd has no 0, and runc does the same).
     One,
+    /// There is no limit.
+    NoLimit,
 }
 
 /// How a file is read.
@@ -177,6 +180,11 @@ impl LimitFile {
         self
     }
 
+    const fn zero(mut self, zero: Zero) -> LimitFile {
+        self.zero = zero;
+        self
+    }
+
     const fn advice(mut self, text: &'static str) -> LimitFile {
         self.advice = Some(text);
         self
@@ -213,9 +221,26 @@ impl LimitFile {
         self.name.split_once('.').map_or(self.name, |(controller, _)| controller)
     }
 
+    /// Whether this version has it.
+    pub fn is_of(&self, version: Version) -> bool {
+        self.version.is_none_or(|of| of == version)
+    }
+
+    /// The number that one of config.json asks for, where it asks for any.
+    pub fn given<N: Copy + PartialEq + From<u8>>(&self, number: Option<N>) -> Option<N> {
+        let zero = number == Some(N::from(0));
+        match self.zero {
+            Zero::Unset if zero => None,
+            Zero::One if zero => Some(N::from(1)),
+            Zero::Unset | Zero::One | Zero::Itself | Zero::NoLimit => number,
+        }
+    }
+
     /// The text of a number of config.json, where what is negative is no limit.
-    pub fn text(&self, number: i64) -> String {
-        match self.unlimited.filter(|_| number < 0) {
+    pub fn text(&self, number: impl Into<i128>) -> String {
+        let number = number.into();
+        let none = number < 0 || (number == 0 && self.zero == Zero::NoLimit);
+        match self.unlimited.filter(|_| none) {
             Some(unlimited) => unlimited.to_owned(),
             None => number.to_string(),
         }
@@ -261,7 +286,7 @@ const BOTH: Option<Version> = None;
 
 use Shape::{Keyed, Line};
 use UnitProperty::{Mask, Number};
-use Zero::{Itself, One, Unset};
+use Zero::{Itself, NoLimit, One, Unset};
 
 files! {
     PIDS_MAX = BOTH "pids.max"
@@ -329,7 +354,7 @@ files! {
     IO_BFQ_WEIGHT = V2 "io.bfq.weight"
         [.field("blockIO/weight", Unset).shape(Keyed("default")).advice(advice::WEIGHTS)];
     IO_MAX = V2 "io.max"
-        [.unlimited(MAX).shape(Keyed("rbps=max wbps=max riops=max wiops=max")).takes(Takes::Device).property(UnitProperty::IoMax)];
+        [.zero(NoLimit).unlimited(MAX).shape(Keyed("rbps=max wbps=max riops=max wiops=max")).takes(Takes::Device).property(UnitProperty::IoMax)];
     IO_LATENCY = V2 "io.latency" [.shape(Keyed("default")).takes(Takes::Device)];
 
     HUGETLB_LIMIT = V1 "hugetlb.*.limit_in_bytes";

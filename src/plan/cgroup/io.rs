@@ -19,8 +19,9 @@ pub fn limits(block_io: &BlockIo, version: Version, out: &mut Limits) -> Result<
 
 fn check(block_io: &BlockIo) -> Result<()> {
     let devices = block_io.weight_device.iter().flat_map(|d| [d.weight, d.leaf_weight]);
-    for weight in devices.chain([block_io.weight, block_io.leaf_weight]).flatten() {
-        if weight != 0 && !(10..=1000).contains(&weight) {
+    let weights = devices.chain([block_io.weight, block_io.leaf_weight]);
+    for weight in weights.filter_map(|weight| files::BLKIO_WEIGHT.given(weight)) {
+        if !(10..=1000).contains(&weight) {
             return Err(refuse(format!("linux.resources.blockIO: weight {weight} is not in 10-1000")));
         }
     }
@@ -45,25 +46,21 @@ fn throttles(block_io: &BlockIo) -> impl Iterator<Item = (&'static LimitFile, &'
     .flat_map(|(v1, v2, devices)| devices.iter().map(move |device| (v1, v2, device)))
 }
 
-fn set(weight: Option<u16>) -> Option<u16> {
-    weight.filter(|w| *w != 0)
-}
-
 // blkio.weight belonged to the CFQ scheduler and went with it in Linux 5.0; BFQ has its own file.
 fn v1(block_io: &BlockIo, out: &mut Limits) {
     let bfq = |file: &LimitFile, value: String| WhenMissing::Instead { file: file.name.into(), value };
-    if let Some(weight) = set(block_io.weight) {
+    if let Some(weight) = files::BLKIO_WEIGHT.given(block_io.weight) {
         out.put_or(&files::BLKIO_WEIGHT, weight, bfq(&files::BLKIO_BFQ_WEIGHT, weight.to_string()));
     }
-    if let Some(weight) = set(block_io.leaf_weight) {
+    if let Some(weight) = files::BLKIO_LEAF_WEIGHT.given(block_io.leaf_weight) {
         out.put(&files::BLKIO_LEAF_WEIGHT, weight);
     }
     for device in &block_io.weight_device {
         let line = |weight: u16| format!("{}:{} {weight}", device.major, device.minor);
-        if let Some(weight) = set(device.weight) {
+        if let Some(weight) = files::BLKIO_WEIGHT_DEVICE.given(device.weight) {
             out.put_or(&files::BLKIO_WEIGHT_DEVICE, line(weight), bfq(&files::BLKIO_BFQ_WEIGHT_DEVICE, line(weight)));
         }
-        if let Some(weight) = set(device.leaf_weight) {
+        if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(device.leaf_weight) {
             out.put(&files::BLKIO_LEAF_WEIGHT_DEVICE, line(weight));
         }
     }
@@ -76,21 +73,21 @@ fn v1(block_io: &BlockIo, out: &mut Limits) {
 // io.bfq.weight takes the configuration's weights as they are; io.weight (iocost) needs them converted.
 fn v2(block_io: &BlockIo, out: &mut Limits) {
     let iocost = |value: String| WhenMissing::Instead { file: files::IO_WEIGHT.name.into(), value };
-    if let Some(weight) = set(block_io.weight) {
+    if let Some(weight) = files::IO_BFQ_WEIGHT.given(block_io.weight) {
         out.put_or(&files::IO_BFQ_WEIGHT, weight, iocost(io_weight(weight).to_string()));
     }
-    let leaf = block_io.weight_device.iter().any(|d| set(d.leaf_weight).is_some());
-    if leaf || set(block_io.leaf_weight).is_some() {
+    let leaf = |weight: Option<u16>| files::BLKIO_LEAF_WEIGHT.given(weight).is_some();
+    if leaf(block_io.leaf_weight) || block_io.weight_device.iter().any(|device| leaf(device.leaf_weight)) {
         out.warn("linux.resources.blockIO leaf weights are ignored: cgroup v2 has none");
     }
     for device in &block_io.weight_device {
-        if let Some(weight) = set(device.weight) {
+        if let Some(weight) = files::IO_BFQ_WEIGHT.given(device.weight) {
             let line = |weight: u64| format!("{}:{} {weight}", device.major, device.minor);
             out.put_or(&files::IO_BFQ_WEIGHT, line(weight.into()), iocost(line(io_weight(weight))));
         }
     }
     for (_, key, device) in throttles(block_io) {
-        let rate = if device.rate == 0 { files::IO_MAX.text(-1) } else { device.rate.to_string() };
+        let rate = files::IO_MAX.text(device.rate);
         out.put(&files::IO_MAX, format!("{}:{} {key}={rate}", device.major, device.minor));
     }
 }

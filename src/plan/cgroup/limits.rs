@@ -1,14 +1,14 @@
 //! Limits: linux.resources in, writes out, for whichever version has each controller. Pure.
 //!
 //! Zeros of most numbers mean "not set", in a config as in an update: engines send Go's zero values (Docker's
-//! `update` sends `"memory":{"limit":0,…}` for a change of the CPUs alone), and runc reads them so.
+//! `update` sends `"memory":{"limit":0,…}` for a change of the CPUs alone), and runc reads them so. `files` says of which.
 
 use crate::error::Result;
 use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::{HugepageLimit, Network, Pids, Rdma, Resources};
 
 use crate::plan::cgroup::collect::{Limits, refuse};
-use crate::plan::cgroup::files;
+use crate::plan::cgroup::files::{self, LimitFile};
 use crate::plan::cgroup::write::{Phase, Version, WhenMissing};
 use crate::plan::cgroup::{cpu, io, memory};
 
@@ -79,13 +79,10 @@ impl Gathering<'_> {
     }
 }
 
-/// What is negative is no limit, as with runc and crun. 0 becomes 1: both forbid any fork by the container's first process, but with 0 that
-/// process could not be cloned into its cgroup either (systemd has no 0, and runc does the same).
+/// What is negative is no limit, as with runc and crun.
 fn pids_limit(pids: &Pids, out: &mut Limits) {
-    match pids.limit {
-        None => {}
-        Some(0) => out.put(&files::PIDS_MAX, 1),
-        Some(limit) => out.put(&files::PIDS_MAX, files::PIDS_MAX.text(limit)),
+    if let Some(limit) = files::PIDS_MAX.given(pids.limit) {
+        out.put(&files::PIDS_MAX, files::PIDS_MAX.text(limit));
     }
 }
 
@@ -130,16 +127,16 @@ fn rdma(resources: &Resources, out: &mut Limits) -> Result<()> {
     Ok(())
 }
 
-fn no_network_on_v2(version: Version) -> Result<()> {
-    match version {
-        Version::V1 => Ok(()),
-        Version::V2 => Err(refuse("linux.resources.network needs the net_cls and net_prio controllers of cgroup v1")),
+fn network_has(file: &LimitFile, version: Version) -> Result<()> {
+    match file.is_of(version) {
+        true => Ok(()),
+        false => Err(refuse("linux.resources.network needs the net_cls and net_prio controllers of cgroup v1")),
     }
 }
 
 fn net_cls(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
-    if let Some(class) = network.class_id.filter(|class| *class != 0) {
-        no_network_on_v2(version)?;
+    if let Some(class) = files::NET_CLASS.given(network.class_id) {
+        network_has(&files::NET_CLASS, version)?;
         out.put(&files::NET_CLASS, class);
     }
     Ok(())
@@ -147,7 +144,7 @@ fn net_cls(network: &Network, version: Version, out: &mut Limits) -> Result<()> 
 
 fn net_prio(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
     for priority in &network.priorities {
-        no_network_on_v2(version)?;
+        network_has(&files::NET_PRIORITIES, version)?;
         if priority.name.is_empty() || priority.name.contains(char::is_whitespace) {
             return Err(refuse(format!(
                 "linux.resources.network.priorities: {:?} is not the name of an interface",

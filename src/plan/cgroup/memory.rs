@@ -4,14 +4,14 @@ use crate::error::Result;
 use crate::spec::resources::Memory;
 
 use crate::plan::cgroup::collect::{Limits, refuse};
-use crate::plan::cgroup::files;
+use crate::plan::cgroup::files::{self, LimitFile};
 use crate::plan::cgroup::write::{Phase, UsageCheck, Version, WhenMissing};
 
 /// The writes for `memory`.
 pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits) -> Result<()> {
-    let limit = bytes("limit", memory.limit)?;
-    let swap = bytes("swap", memory.swap)?;
-    let reservation = bytes("reservation", memory.reservation)?;
+    let limit = bytes(&files::MEMORY_LIMIT, memory.limit)?;
+    let swap = bytes(&files::MEMSW_LIMIT, memory.swap)?;
+    let reservation = bytes(&files::SOFT_LIMIT, memory.reservation)?;
     if limit.is_some_and(|l| l > 0 && swap.is_some_and(|s| s > 0 && s < l)) {
         return Err(refuse(
             "linux.resources.memory.swap is memory plus swap, and less than linux.resources.memory.limit",
@@ -24,41 +24,37 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
     if memory.kernel.is_some_and(|kernel| kernel != 0) {
         out.warn("linux.resources.memory.kernel is ignored: kernel memory is part of the memory limit");
     }
-    let tcp = bytes("kernelTCP", memory.kernel_tcp)?;
+    let tcp = bytes(&files::KMEM_TCP_LIMIT, memory.kernel_tcp)?;
     if memory.use_hierarchy == Some(false) {
         out.warn("linux.resources.memory.useHierarchy is ignored: accounting is always hierarchical since Linux 5.11");
     }
     match version {
-        Version::V1 => {
-            v1(limit, swap, reservation, out);
-            if let Some(tcp) = tcp {
-                out.put(&files::KMEM_TCP_LIMIT, tcp);
-            }
-            v1_only(memory, swappiness, phase, out);
-        }
-        Version::V2 => {
-            v2(limit, swap, reservation, out)?;
-            if tcp.is_some() {
-                out.warn("linux.resources.memory.kernelTCP is ignored: on cgroup v2 it is part of the memory limit");
-            }
-            if swappiness.is_some() {
-                out.warn("linux.resources.memory.swappiness is ignored: cgroup v2 has no such setting");
-            }
-            if memory.disable_oom_killer == Some(true) {
-                out.warn("linux.resources.memory.disableOOMKiller is ignored: cgroup v2 has no such setting");
-            }
-            if phase == Phase::Update && memory.check_before_update == Some(true) {
-                checks(limit, swap, out);
-            }
-        }
+        Version::V1 => v1(limit, swap, reservation, out),
+        Version::V2 => v2(limit, swap, reservation, out)?,
+    }
+    let mut put = |file: &LimitFile, value: Option<i128>, why: &str| match value {
+        None => {}
+        Some(value) if file.is_of(version) => out.put(file, value),
+        Some(_) => out.warn(format!("{} is ignored: {why}", files::field_of(file.name))),
+    };
+    put(&files::KMEM_TCP_LIMIT, tcp.map(i128::from), "on cgroup v2 it is part of the memory limit");
+    let no_killer = match (memory.disable_oom_killer, phase) {
+        (Some(true), _) => Some(1),
+        (Some(false), Phase::Update) => Some(0).filter(|_| files::OOM_CONTROL.is_of(version)),
+        (Some(false), Phase::Create) | (None, _) => None,
+    };
+    put(&files::OOM_CONTROL, no_killer, "cgroup v2 has no such setting");
+    put(&files::SWAPPINESS, swappiness.map(i128::from), "cgroup v2 has no such setting");
+    if version == Version::V2 && phase == Phase::Update && memory.check_before_update == Some(true) {
+        checks(limit, swap, out);
     }
     Ok(())
 }
 
-/// 0 is "not set", -1 is "no limit".
-fn bytes(name: &str, value: Option<i64>) -> Result<Option<i64>> {
-    match value.filter(|v| *v != 0) {
-        Some(value) if value < -1 => Err(refuse(format!("linux.resources.memory.{name} {value} is negative"))),
+/// A number of bytes; -1 is "no limit".
+fn bytes(file: &LimitFile, value: Option<i64>) -> Result<Option<i64>> {
+    match file.given(value) {
+        Some(value) if value < -1 => Err(refuse(format!("{} {value} is negative", files::field_of(file.name)))),
         other => Ok(other),
     }
 }
@@ -77,17 +73,6 @@ fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     }
     if let Some(reservation) = reservation {
         out.put(&files::SOFT_LIMIT, reservation);
-    }
-}
-
-fn v1_only(memory: &Memory, swappiness: Option<u64>, phase: Phase, out: &mut Limits) {
-    match (memory.disable_oom_killer, phase) {
-        (Some(true), _) => out.put(&files::OOM_CONTROL, 1),
-        (Some(false), Phase::Update) => out.put(&files::OOM_CONTROL, 0),
-        (Some(false), Phase::Create) | (None, _) => {}
-    }
-    if let Some(swappiness) = swappiness {
-        out.put(&files::SWAPPINESS, swappiness);
     }
 }
 

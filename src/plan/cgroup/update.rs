@@ -91,20 +91,16 @@ fn written(current: &Resources, merged: &Resources, change: &Resources) -> Resou
         cpu.shares = all.shares;
     }
     if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
-        && (is_set(cpu.quota, 0) || is_set(cpu.period, 0))
+        && (files::CFS_QUOTA.given(cpu.quota).is_some() || files::CFS_PERIOD.given(cpu.period).is_some())
     {
         *cpu = Cpu { quota: all.quota, period: all.period, ..cpu.clone() };
     }
     if let (Some(memory), Some(all)) = (&mut out.memory, &merged.memory)
-        && (is_set(memory.limit, 0) || is_set(memory.swap, 0))
+        && (files::MEMORY_LIMIT.given(memory.limit).is_some() || files::MEMSW_LIMIT.given(memory.swap).is_some())
     {
         *memory = Memory { limit: all.limit, swap: all.swap, ..memory.clone() };
     }
     out
-}
-
-fn is_set<T: PartialEq>(value: Option<T>, unset: T) -> bool {
-    value.is_some_and(|v| v != unset)
 }
 
 /// `current` with everything that `change` sets.
@@ -119,7 +115,7 @@ pub fn merge(current: &Resources, change: &Resources) -> Result<Resources> {
         // memory.limit -1 without a swap lifts both, as writing it does.
         if let Some(memory) = top.get_mut("memory").and_then(Value::as_object_mut)
             && memory.get("limit").and_then(Value::as_i64) == Some(-1)
-            && memory.get("swap").and_then(Value::as_i64).unwrap_or(0) == 0
+            && files::MEMSW_LIMIT.given(memory.get("swap").and_then(Value::as_i64)).is_none()
         {
             memory.insert("swap".into(), Value::from(-1));
         }

@@ -36,6 +36,15 @@ pub fn host(spec: &Spec, id: &str, bundle: &Path, kind: HookKind, status: &str) 
     HostHooks { kind, hooks, state: state(spec, id, bundle, status), dir }
 }
 
+/// The hooks of a container that is gone. `patience` is how many milliseconds those may take that say nothing of it.
+pub fn poststop(spec: &Spec, id: &str, bundle: &Path, patience: Option<i32>) -> HostHooks {
+    let mut list = host(spec, id, bundle, HookKind::Poststop, "stopped");
+    for hook in list.hooks.iter_mut().filter(|hook| hook.timeout < 0) {
+        hook.timeout = patience.unwrap_or(hook.timeout);
+    }
+    list
+}
+
 /// Hooks that run in the child.
 pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) -> Result<Vec<ChildHook>> {
     let strings =

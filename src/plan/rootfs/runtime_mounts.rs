@@ -18,7 +18,7 @@ use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Refusal, SetupOp};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
-use crate::plan::step::{ComeBack, Mounts, Step};
+use crate::plan::step::{CloneStep, Mounts, Step};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
@@ -143,14 +143,7 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
 fn finish(mut draft: Draft) -> Plan {
     draft.setup.push(SetupOp::End);
     let mut steps = std::mem::take(&mut draft.before_clone);
-    steps.push(Step::Clone {
-        flags: 0,
-        into_cgroup: IntoCgroup::No,
-        join_pid: None,
-        mounts: Mounts::Copy,
-        back: ComeBack::May,
-        time_offsets: None,
-    });
+    steps.push(Step::Clone(CloneStep::here(IntoCgroup::No)));
     for objects in std::mem::take(&mut draft.asked) {
         steps.extend([Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)]);
     }

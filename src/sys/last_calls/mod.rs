@@ -357,8 +357,8 @@ impl Block {
                 call.args[0] = last;
             }
             let [a, b, c, d, e, f] = call.args;
-            // SAFETY: the same calls with the same arguments as the machine code would make; the block's
-            // builder vouches for the pointers.
+            // SAFETY: call and arguments are those that the machine code would make; who built the block vouches for the
+            // pointers.
             let result = cvt(unsafe { libc::syscall(call.nr as libc::c_long, a, b, c, d, e, f) });
             match result {
                 Ok(value) => {
