@@ -1,5 +1,7 @@
 //! Jobs: limits on time, CPU time and output, and what is told of how the program ended and what it used.
 
+mod background;
+
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -397,7 +399,6 @@ fn a_result_that_nobody_could_get_is_refused_before_anything_is_made() {
         (&["--result", "fd:x"], "fd: and a number"),
         (&["--timeout", "soon"], "a duration such as"),
         (&["--output-limit", "-1"], "a size such as"),
-        (&["--timeout", "1s", "--detach"], "--detach"),
     ] {
         let output = container.run_with(flags);
         assert_eq!(output.stdout(), "");
@@ -736,6 +737,51 @@ fn a_second_program_out_of_memory() {
     conforms(&result);
     assert_eq!(result["ended"], json!("oom"), "{result}");
     container.delete_force().ok();
+}
+
+/// What is in the overlay, as the program itself sees it at its end.
+#[test]
+fn how_large_the_overlay_has_become() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let script = "mkdir /d; i=0; while [ $i -lt 20 ]; do : >/d/$i; i=$((i+1)); done; ln /d/1 /d/again; ln -s x /d/link; \
+                  dd if=/dev/zero of=/big bs=1024 count=1000 2>/dev/null; stat -f -c '%b %f %S %c %d' /";
+    let (output, result) = job(Bundle::sh(script), &["--overlay", "tmpfs:16m"]);
+    let words: Vec<u64> = output.ok().stdout().split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let [blocks, free, size, inodes, free_inodes] = words[..] else { panic!("{words:?}") };
+    assert_eq!(result["overlay"]["bytes"], json!((blocks - free) * size), "{result}");
+    assert_eq!(result["overlay"]["inodes"], json!(inodes - free_inodes), "{result}");
+    assert!(((1000 << 10)..(1100 << 10)).contains(&result["overlay"]["bytes"].as_u64().unwrap()), "{result}");
+    assert!((23..40).contains(&result["overlay"]["inodes"].as_u64().unwrap()), "{result}");
+    // In a directory that stays what is in it is counted, of this life and earlier ones; not what it is on.
+    let container = Bundle::sh(&script.replace("stat -f", ": ")).container();
+    let dir = container.bundle.dir.join("kept");
+    fs::create_dir(&dir).unwrap();
+    let (output, first) = run(&container, &["--overlay", dir.to_str().unwrap()]);
+    output.ok();
+    let du = process::run({
+        let mut du = Command::new("du");
+        du.args(["--block-size=1", "-s"]).arg(dir.join("upper"));
+        du
+    });
+    let bytes: u64 = du.ok().stdout().split_whitespace().next().unwrap().parse().unwrap();
+    assert_eq!(first["overlay"]["bytes"], json!(bytes), "{first}");
+    let inodes = first["overlay"]["inodes"].as_u64().unwrap();
+    let again = container.bundle.dir.join("more");
+    fs::create_dir(&again).unwrap();
+    // One file more is one inode more.
+    fs::write(dir.join("upper/one"), "").unwrap();
+    let (_, second) = run(&container, &["--overlay", dir.to_str().unwrap()]);
+    assert_eq!(second["overlay"]["inodes"], json!(inodes + 1), "{second}");
+    // More than anybody counts.
+    let deep = "i=0; while [ $i -lt 300 ]; do mkdir d && cd d; i=$((i+1)); done";
+    let container = Bundle::sh(deep).container();
+    let (_, result) = run(&container, &["--overlay", again.to_str().unwrap()]);
+    // It is a directory of this test's container.
+    assert_eq!((&result["ended"], &result["overlay"]["inodes"]), (&json!("exited"), &Value::Null), "{result}");
+    let (_, without) = job(Bundle::sh("true"), &[]);
+    assert_eq!(without["overlay"], json!({ "bytes": null, "inodes": null }));
 }
 
 /// What each program's first line says that it gets.

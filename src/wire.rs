@@ -46,10 +46,12 @@ pub enum SyncPoint {
     Launched = 7,
     /// Mount trees that the parent cloned after the child; descriptors come with it.
     Trees = 8,
+    /// What the upper layer of the overlay can be measured by is the descriptor that comes with it; no answer.
+    Overlay = 9,
 }
 
 impl SyncPoint {
-    const ALL: [SyncPoint; 8] = [
+    const ALL: [SyncPoint; 9] = [
         SyncPoint::IdMaps,
         SyncPoint::Cgroup,
         SyncPoint::Hooks,
@@ -58,6 +60,7 @@ impl SyncPoint {
         SyncPoint::Parked,
         SyncPoint::Launched,
         SyncPoint::Trees,
+        SyncPoint::Overlay,
     ];
 
     /// The name printed in plans and errors.
@@ -71,6 +74,7 @@ impl SyncPoint {
             SyncPoint::Parked => "parked",
             SyncPoint::Launched => "launched",
             SyncPoint::Trees => "mounts of the cgroup",
+            SyncPoint::Overlay => "overlay",
         }
     }
 }
@@ -170,20 +174,19 @@ fn gone(sent: Result<()>) -> Result<()> {
 /// Receives one record; `None` when the other side has closed (for a child: it has exec'd or is gone).
 pub fn receive(wire: BorrowedFd<'_>) -> Result<Option<Message>> {
     let mut bytes = [0; SIZE];
-    match receive_bytes(wire, &mut bytes)? {
+    match receive_bytes(wire, &mut bytes)?.0 {
         0 => Ok(None),
         len => decode(&bytes[..len]).map(Some),
     }
 }
 
-/// [`receive`] as bytes, with what follows a fault.
-pub fn receive_bytes(wire: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize> {
-    let received = match socket::receive(wire, bytes) {
+/// [`receive`] as bytes, with what follows a fault, and with a descriptor that came with it.
+pub fn receive_bytes(wire: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    match socket::receive(wire, bytes) {
         // What the peer has sent before it ended comes after the news that it has not read everything.
-        Err(Errno::ECONNRESET) => socket::receive(wire, bytes)?,
-        received => received?,
-    };
-    Ok(received.0)
+        Err(Errno::ECONNRESET) => socket::receive(wire, bytes),
+        received => received,
+    }
 }
 
 /// Sends a record with descriptors.

@@ -22,6 +22,7 @@ fn view(id: &str, pid: i32) -> View {
         created: "2026-11-20T23:38:38.5Z".into(),
         exit_status: None,
         finished: None,
+        reason: None,
         annotations: [("a".to_owned(), "/x".to_owned())].into(),
         owner: "root".into(),
     }

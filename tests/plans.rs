@@ -14,7 +14,7 @@ use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use brisk::spec::annotations::{self, Trust};
 use brisk::spec::{self, Spec};
 
@@ -67,6 +67,7 @@ pub fn options(spec: &Spec) -> CreateOptions {
         terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
         notify: None,
         joined_own: 0,
+        overlay_size: OverlaySize::NotAsked,
         oddities: Vec::new(),
     }
 }

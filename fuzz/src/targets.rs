@@ -15,7 +15,7 @@ use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use brisk::proc::{cgroup, mountinfo, passwd};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
@@ -95,6 +95,7 @@ pub fn config(data: &[u8]) {
                 terminal,
                 notify: None,
                 joined_own: 0,
+                overlay_size: OverlaySize::NotAsked,
                 oddities: Vec::new(),
                 tolerance: Tolerance::default(),
             };

@@ -14,6 +14,7 @@ use super::state::{Child, Done, Trouble};
 use crate::plan::op::{MountSource, OverlayOp};
 use crate::plan::rootfs::overlay::MAX_LOWER;
 use crate::sys::{fs, mount, mount_attr, process};
+use crate::wire::{self, SyncPoint};
 
 /// Of the layers below: the root is the first.
 const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"];
@@ -62,6 +63,10 @@ impl Child<'_> {
             None => upper(tmpfs.as_fd(), mode)?,
             Some(directory) => upper(put(directory, tmpfs.as_fd(), DIRECTORY)?.as_fd(), mode)?,
         };
+        if op.size_asked {
+            let measured = if op.upper.is_none() { workshop.as_fd() } else { upper.as_fd() };
+            wire::send_files(self.inherited.wire.as_fd(), SyncPoint::Overlay, &[measured])?;
+        }
         fs::fchdir(upper.as_fd())?;
         let overlay = overlay(op, attr)?;
         // Over the tmpfs, which goes with the host's mounts when the root is entered: to unmount it by itself would cost a wait

@@ -22,13 +22,13 @@ use crate::sys;
 pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
     let done = match request {
         Request::Run(args) => return container::run(global, args),
+        Request::Create(args) => return container::create(global, args),
+        Request::Restart(args) => return container::restart(global, args),
         Request::Exec(args) => return container::exec(global, args),
         Request::Restore(args) => return container::restore(global, args),
         Request::Check(args) => return check::check(global, args),
         Request::Wait(args) => return wait(global, args),
-        Request::Create(args) => container::create(global, args),
         Request::Start(args) => container::start(global, args),
-        Request::Restart(args) => container::restart(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),
         Request::Kill(args) => container::kill(global, args),

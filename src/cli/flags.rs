@@ -206,17 +206,21 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Create(trace), Run(create.trace), Start(trace), Exec(trace), Delete(trace);
     // What a job may take, and who learns how it ended.
     "result", FlagValue::One("FILE|fd:N"), "write how it ended and what it used, as JSON":
-        Run(job.result), Exec(job.result);
-    "timeout", DURATION, "end it after this time (1m30s, 500ms)": Run(job.timeout), Exec(job.timeout);
+        Create(job.result), Run(create.job.result), Exec(job.result), Restart(job.result);
+    "timeout", DURATION, "end it after this time (1m30s, 500ms)":
+        Create(job.timeout), Run(create.job.timeout), Exec(job.timeout), Restart(job.timeout);
     "timeout", DURATION, "wait no longer than this; exit status 124 then": Wait(timeout);
-    "cpu-time", DURATION, "end it when its processes have used this much CPU time": Run(job.cpu_time);
+    "cpu-time", DURATION, "end it when its processes have used this much CPU time":
+        Create(job.cpu_time), Run(create.job.cpu_time), Restart(job.cpu_time);
     "output-limit", BYTES, "end it when it writes more than this to standard output and error":
-        Run(o => AtMost(&mut o.job.output_limit)), Exec(o => AtMost(&mut o.job.output_limit));
+        Create(o => AtMost(&mut o.job.output_limit)), Run(o => AtMost(&mut o.create.job.output_limit)),
+        Exec(o => AtMost(&mut o.job.output_limit)), Restart(o => AtMost(&mut o.job.output_limit));
     "grace", DURATION, "how long it may take to end after SIGTERM, if it catches that (default: 2s; 0: none)":
-        Run(o => OrNone(&mut o.job.grace)), Exec(o => OrNone(&mut o.job.grace));
+        Create(o => OrNone(&mut o.job.grace)), Run(o => OrNone(&mut o.create.job.grace)),
+        Exec(o => OrNone(&mut o.job.grace)), Restart(o => OrNone(&mut o.job.grace));
     "die-with-parent", SWITCH, "end it when brisk or whoever called brisk ends":
-        Run(create.die_with_parent), Exec(die_with_parent);
-    "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(job.exit_codes), Exec(job.exit_codes);
+        Create(die_with_parent), Run(create.die_with_parent), Exec(die_with_parent), Restart(die_with_parent);
+    "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(create.job.exit_codes), Exec(job.exit_codes);
     // exec.
     "process" 'p', FILE, "take the process from this process.json": Exec(process);
     "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal": Exec(o => WhetherGiven(&mut o.tty));

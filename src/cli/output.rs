@@ -94,6 +94,7 @@ mod tests {
             status: "running",
             exit_status: None,
             finished: None,
+            reason: None,
             bundle: "/b\u{1b}[2J\n\u{202e}x".to_owned(),
             rootfs: String::new(),
             created: "\u{9b}2J".to_owned(),

@@ -292,7 +292,7 @@ impl Request {
     /// The exit status of a failure of our own.
     pub fn failure_status(&self) -> u8 {
         match self {
-            Request::Run(args) if args.job.exit_codes => FAILED,
+            Request::Run(args) if args.create.job.exit_codes => FAILED,
             Request::Exec(args) if args.job.exit_codes => FAILED,
             request => request.verb().failure_status(),
         }

@@ -42,6 +42,11 @@ impl Console {
     /// Chooses; the refusals are runc's, in its words.
     pub fn choose(request: &ConsoleRequest<'_>) -> Result<Console> {
         match *request {
+            ConsoleRequest { terminal: true, detach: true, relay: Relay::Outputs, .. } => Err(Error::new(
+                Stage::Console,
+                "--output-limit: the terminal of a program in the background is another's",
+            )
+            .with_hint("whoever has the other end of --console-socket can count")),
             ConsoleRequest { socket: Some(path), terminal: true, detach: true, .. } => {
                 launch::connect(path, Stage::Console).map(Console::Socket)
             }
@@ -54,6 +59,9 @@ impl Console {
                     .with_hint("pass --console-socket, or set process.terminal to false"))
             }
             ConsoleRequest { socket: None, terminal: true, detach: false, .. } => Ok(Console::Foreground),
+            ConsoleRequest { socket: None, terminal: false, detach: true, relay: Relay::Outputs } => {
+                Ok(Console::Relayed(Relay::OutputsAlone))
+            }
             ConsoleRequest { socket: None, terminal: false, detach: true, .. } => Ok(Console::Callers),
             ConsoleRequest { socket: None, terminal: false, detach: false, relay } => Ok(Console::Relayed(relay)),
         }

@@ -7,30 +7,31 @@ use std::time::SystemTime;
 
 use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
+use super::foreground::{self, Foreground};
 use super::holder::Holder;
+use super::job::ended::Ended;
+use super::job::{self, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
 use super::options::{Create, Global};
 use super::outline::OverlayChoice;
-use super::streams::Relay;
-use super::{Container, files, host_mounts, image, notify, outline, trust};
+use super::{Container, delete, files, host_hooks, host_mounts, image, notify, outline, trust};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
+use crate::launch::{self, Launch, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Enter, Terminal};
-use crate::plan::process::hooks;
 use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{CreateOptions, Keyring, Orphan, Plan, ProgramStart};
+use crate::plan::{CreateOptions, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use crate::spec::annotations::{self, Trust};
 use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
-use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
+use crate::state::{self, Attendance, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
 
 /// A container that has just been made.
@@ -42,20 +43,35 @@ pub(super) struct Created {
     pub notify: Option<Notify>,
 }
 
-/// Makes a container that waits for `start`.
-pub fn create(global: &Global, args: &Create) -> Result<()> {
+/// Makes a container that waits for `start`; the exit status.
+pub fn create(global: &Global, args: &Create) -> Result<u8> {
     global.environment.hold_gaps(args.preserve_fds)?;
+    job::run(global, &JobRequest::in_background(global, args), |task| attempt(global, args, task))
+}
+
+fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     let bundle = Bundle::load(global, args)?;
     image::protect_from(&bundle.spec)?;
-    let terminal = bundle.terminal();
-    let request =
-        ConsoleRequest { socket: args.console_socket.as_deref(), terminal, detach: true, relay: Relay::Needed };
-    let (console, _) = Console::choose(&request)?.open()?;
+    let request = ConsoleRequest {
+        socket: args.console_socket.as_deref(),
+        terminal: bundle.terminal(),
+        detach: true,
+        relay: job::relay(&args.job),
+    };
+    let (console, ours) = Console::choose(&request)?.open()?;
+    let signals = if task.is_some() { Some(foreground::take_signals()?) } else { None };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
-    let made = make(global, args, bundle, ProgramStart::OnSignal, console, trace.as_mut(), &mut || Ok(()))?;
-    drop(made);
+    let form = Form { start: ProgramStart::OnSignal, attended: task.as_ref().map(|task| task.attended()) };
+    let made = make(global, args, bundle, form, console, trace.as_mut(), &mut || Ok(()))?;
     files::write_trace(global, args.trace.as_deref(), trace);
-    Ok(())
+    let Created { container, running, lock, .. } = made;
+    drop(lock);
+    let (Some(signals), Some(task)) = (signals, &mut task) else { return Ok(None) };
+    let Running { pid, pidfd, cgroup, overlay, .. } = running;
+    let program =
+        Foreground { pid, pidfd, signals, master: None, streams: ours.streams, notify: None, warn: global.warn };
+    let attended = job::attend(program, Some(task), ProgramCgroup::Own(cgroup, overlay));
+    task.settle(container, attended.map(Some), |dir| delete::own(global, &args.id, dir))
 }
 
 /// config.json as text and as values.
@@ -186,6 +202,7 @@ pub(super) fn plan_of(
         terminal,
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
+        overlay_size: if args.job.result.is_some() { OverlaySize::ConsoleRequest } else { OverlaySize::NotAsked },
         oddities: bundle.warnings.clone(),
     };
     plan::create::create(&bundle.spec, host, &options)
@@ -235,12 +252,21 @@ fn joined_own(spec: &Spec) -> Result<u64> {
     Ok(own)
 }
 
+/// What a container is made to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// When its program starts.
+    pub start: ProgramStart,
+    /// Who waits for it, where that is more than to wait.
+    pub attended: Option<Attendance>,
+}
+
 /// Makes the container; on failure nothing of it is left. `make_room` takes away what has its name.
 pub(super) fn make(
     global: &Global,
     args: &Create,
     mut bundle: Bundle,
-    start: ProgramStart,
+    Form { start, attended }: Form,
     console: ProgramConsole,
     mut trace: Option<&mut Trace>,
     make_room: &mut dyn FnMut() -> Result<()>,
@@ -262,7 +288,7 @@ pub(super) fn make(
     let dir = Dir::create(&global.root, &args.id)?;
     let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, record(global, args, &bundle, &plan)?)));
     let (lock, record) = match prepared {
-        Ok((Some(lock), record)) => (lock, record),
+        Ok((Some(lock), record)) => (lock, Record { attended, ..record }),
         // Deleted by force in this instant.
         Ok((None, _)) => return Err(state::does_not_exist(&global.root, &args.id)),
         Err(error) => {
@@ -295,7 +321,7 @@ pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Co
     if let Err(failure) = container.dir.remove() {
         (global.warn)(&failure.to_string());
     }
-    if let Err(error) = run_poststop(global, &bundle.spec, (id, &bundle.dir), None) {
+    if let Err(error) = host_hooks::run_poststop(global, &bundle.spec, (id, &bundle.dir), None) {
         (global.warn)(&error.to_string());
     }
 }
@@ -345,7 +371,7 @@ fn begin(
     };
     let running = launch::launch(Launch {
         plan,
-        hook_output: hook_output(&bundle.spec)?,
+        hook_output: host_hooks::output(&bundle.spec)?,
         warn: global.warn,
         tell: &mut tell,
         streams: console.streams,
@@ -378,31 +404,6 @@ fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     launch::open_fifo(dir, FIFO)
 }
 
-/// Runs the poststop hooks; those that fail are told.
-fn run_poststop(global: &Global, spec: &Spec, (id, bundle): (&str, &Path), patience: Option<i32>) -> Result<()> {
-    let list = hooks::poststop(spec, id, bundle, patience);
-    for error in launch::run_each_hook(&list, 0, &hook_output(spec)?) {
-        (global.warn)(&error.to_string());
-    }
-    Ok(())
-}
-
-/// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
-pub(super) fn poststop(global: &Global, record: &Record, config: &[u8], patience: Option<i32>) -> Result<()> {
-    let mut spec: Spec = spec::parse(config, "config.json")?;
-    record.trust.apply(&mut spec);
-    run_poststop(global, &spec, (&record.id, Path::new(&record.bundle)), patience)
-}
-
-/// Where hooks of this container write to.
-pub(super) fn hook_output(spec: &Spec) -> Result<HookOutput> {
-    if spec.hooks.is_none() {
-        return Ok(HookOutput::default());
-    }
-    let file = |key| annotations::value(&spec.instructions, key);
-    HookOutput::open(file(annotations::HOOKS_STDOUT), file(annotations::HOOKS_STDERR))
-}
-
 /// crun's way to ask for a pidfd; the annotation goes before the environment.
 fn pidfd_receiver(global: &Global, spec: &Spec) -> Option<PathBuf> {
     let annotation = annotations::value(&spec.instructions, annotations::PIDFD_RECEIVER).map(PathBuf::from);
@@ -426,6 +427,7 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
         bundle: bundle.dir.to_string_lossy().into_owned(),
         rootfs: rootfs.to_string_lossy().into_owned(),
         created: state::rfc3339(SystemTime::now()),
+        attended: None,
         annotations: spec.annotations.clone(),
         trust: Trust::given(spec),
         boot_id: boot_id()?.to_owned(),

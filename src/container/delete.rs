@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::create::poststop;
+use super::host_hooks::poststop;
+use super::job::watch::Announcement;
 use super::options::{Delete, Global};
 use super::{Container, files, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
@@ -214,6 +215,7 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
     let init = container.record.live_init()?;
     let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
     if let Some(pidfd) = &pidfd {
+        container.announce(Announcement::Deleted)?;
         let what = || "kill the container's first process";
         sys::process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
@@ -232,6 +234,11 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
                      whoever adopted the processes of a killed exec has reaped them",
                 ));
         }
+    }
+    if let Some(monitor) = container.monitor()? {
+        mark(trace, "wait for the monitor, which reads the cgroup");
+        // One that is stopped goes without the figures.
+        sys::poll::one(monitor.as_fd(), libc::POLLIN, PATIENCE_MS).at(Stage::Signal, || "wait for the monitor")?;
     }
     mark(trace, "remove the cgroup");
     if let Some(cgroup) = cgroup {

@@ -67,7 +67,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
         console.refusal = ExecRefusal::Error;
     }
     ours.size_terminal(&mut process);
-    let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
+    let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
     files::write_trace(global, args.trace.as_deref(), trace);

@@ -7,12 +7,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::job::ended::Ended;
-use super::job::watch::{Watch, Watched};
+use super::job::watch::{Announcement, Watch, Watched};
 use super::notify::{Heard, Notify};
 use super::streams::Relayed;
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::process::{self, ChildUsage, Exit};
-use crate::sys::{fs, signal, tty};
+use crate::sys::signal::{self, Pending};
+use crate::sys::{fs, tty};
 
 /// A process that is waited for.
 pub(super) struct Foreground<'a> {
@@ -326,7 +327,8 @@ fn relay(
         let events: Vec<(bool, bool)> =
             indices.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
         notify = listen(notify);
-        let heard = match polled.is_ready(Some(0)) {
+        // What was said of its end came before it, if not before poll(2) looked.
+        let heard = match polled.is_ready(Some(0)) || ended && watch.is_some() {
             true => pass_signals(attended, watch.as_deref_mut())?,
             false => Heeded::Nothing,
         };
@@ -362,7 +364,7 @@ fn relay(
         // A process that was left behind may keep the streams open: what it will write one day is not waited for.
         if heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || ready == 0 {
             let written = flows.written();
-            let (cause, output) = watch.map_or((None, None), |watch| watch.end(written));
+            let (cause, output) = watch.map_or((None, None), |watch| watch.end(exit, written));
             return Ok(Ended { exit, usage, cause, output });
         }
     }
@@ -418,10 +420,19 @@ fn pass_signals(attended: &Attended, mut watch: Option<&mut Watch>) -> Result<He
     let mut heeded = Heeded::Nothing;
     let mut more = true;
     while more {
-        let signals = signal::pending(attended.signals.as_fd()).at(Stage::Signal, || "read the signals")?;
-        more = !signals.contains(&0);
-        for signal in signals.into_iter().filter(|signal| *signal > 0) {
-            heeded = heed(attended, signal, watch.as_deref_mut())?.unwrap_or(heeded);
+        let arrivals = signal::pending(attended.signals.as_fd()).at(Stage::Signal, || "read the signals")?;
+        more = !arrivals.contains(&None);
+        for arrival in arrivals.into_iter().flatten() {
+            match (arrival, &mut watch) {
+                (Pending::Signal(signal), _) => {
+                    heeded = heed(attended, signal, watch.as_deref_mut())?.unwrap_or(heeded);
+                }
+                (Pending::Announcement(number), Some(watch)) => {
+                    Announcement::of(number).into_iter().for_each(|said| watch.hear(said));
+                }
+                // Only who has a watch is told something.
+                (Pending::Announcement(_), None) => {}
+            }
         }
     }
     Ok(heeded)

@@ -1,5 +1,6 @@
 //! `kill`.
 
+use super::job::watch::Announcement;
 use super::lookup::not_running;
 use super::options::{Global, Kill};
 use super::{Container, select, signal};
@@ -23,6 +24,9 @@ pub fn kill(global: &Global, args: &Kill) -> Result<()> {
 }
 
 fn one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
+    if signal != 0 {
+        container.announce(Announcement::Signal(signal))?;
+    }
     let cgroup = container.cgroup()?;
     // Without a pid namespace of its own the first process does not take the others with it.
     let outlived = container.record.pid_namespace == PidNamespace::Shared && signal == libc::SIGKILL;

@@ -1,12 +1,16 @@
 //! A container that exists, and the facts about it.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use serde::Deserialize;
 
+use super::job::watch::Announcement;
 use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::spec::{self, resources::Resources};
-use crate::state::{Dir, Facts, Life, Record, StateRoot, Status, status};
+use crate::state::{Attendance, Dir, Facts, Life, Outcome, Record, StateRoot, Status, Wait, status};
+use crate::sys::process;
 
 /// A container of which there is a record.
 #[derive(Debug)]
@@ -46,6 +50,43 @@ impl Container {
     /// What it is right now.
     pub fn status(&self) -> Result<Status> {
         status_of(&self.dir, &self.record)
+    }
+
+    /// Tells whoever waits for its first process, before it is done, what another command is about to do to that.
+    pub(super) fn announce(&self, what: Announcement) -> Result<()> {
+        let Some(creator) = self.attendant(|_| true)? else { return Ok(()) };
+        process::pidfd_announce(creator.as_fd(), what.number())
+            .at(Stage::Signal, || "tell whoever waits for the container's process")
+            .map(drop)
+    }
+
+    /// Keeps with it how it ended, for `state` and whoever waits later. One that is being changed for longer than `patience`, or
+    /// was deleted meanwhile, needs none.
+    pub(super) fn keep(&self, outcome: &Outcome, patience: Wait) -> Result<()> {
+        let Ok(Some(_lock)) = self.dir.lock(patience) else { return Ok(()) };
+        let Some(mut record) = self.dir.find_record()? else { return Ok(()) };
+        if record.outcome.is_some() || record.init != self.record.init {
+            return Ok(());
+        }
+        record.outcome = Some(outcome.clone());
+        self.dir.save(&record)
+    }
+
+    /// Its monitor; none where it has none, or no longer.
+    pub(super) fn monitor(&self) -> Result<Option<OwnedFd>> {
+        self.attendant(|who| who == Attendance::Monitor)
+    }
+
+    fn attendant(&self, wanted: impl Fn(Attendance) -> bool) -> Result<Option<OwnedFd>> {
+        let Record { attended, creator, .. } = &self.record;
+        // It needs not tell itself.
+        if !attended.is_some_and(wanted)
+            || creator.pid == process::getpid()
+            || self.record.life(*creator)? == Life::Gone
+        {
+            return Ok(None);
+        }
+        creator.pidfd()
     }
 
     /// Refuses a container whose first process has ended. Engines look for the words.

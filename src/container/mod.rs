@@ -16,6 +16,7 @@ mod fit;
 mod foreground;
 mod freeze;
 mod holder;
+mod host_hooks;
 mod host_mounts;
 mod image;
 pub mod job;

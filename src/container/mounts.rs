@@ -15,7 +15,7 @@ use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, Plan, ProgramStart};
+use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use crate::proc::mountinfo;
 use crate::spec::mounts::Mount;
 use crate::spec::{self, Spec};
@@ -40,6 +40,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
         terminal: Terminal::None,
         notify: None,
         joined_own: 0,
+        overlay_size: OverlaySize::NotAsked,
         oddities: Vec::new(),
     };
     let init = container.record.live_init()?.ok_or_else(not_running)?;

@@ -70,12 +70,14 @@ pub struct Create {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// The container ends when the runtime's parent does, or the runtime itself (`run` alone, which stays).
+    /// The container ends when the runtime's parent does, or whoever waits for it: the runtime itself, or its monitor.
     pub die_with_parent: bool,
     /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
     pub preserve_fds: u32,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
+    /// What it may take, and who learns how it ended.
+    pub job: Job,
 }
 
 /// `run`.
@@ -91,11 +93,9 @@ pub struct Run {
     pub replace: bool,
     /// Do not adopt its orphans.
     pub no_subreaper: bool,
-    /// What it may take, and who learns how it ended.
-    pub job: Job,
 }
 
-/// What a foreground program may take, and who learns how it ended: `run` and `exec`.
+/// What a program may take, and who learns how it ended: of `create`, `run`, `restart` and `exec`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
     /// Gets the result, a JSON object.

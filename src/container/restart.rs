@@ -7,14 +7,20 @@ use std::path::Path;
 use super::Container;
 use super::create::Bundle;
 use super::freeze::locked;
+use super::job::ended::Ended;
+use super::job::{self, JobRequest, Task};
 use super::options::{Create, Global, Run};
 use super::run::{Predecessor, start_bundle};
 use crate::error::{Error, Result, Stage};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::state::Status;
 
-/// Makes a stopped container again and starts it, in the background.
-pub fn restart(global: &Global, args: &Create) -> Result<()> {
+/// Makes a stopped container again and starts it, in the background; the exit status.
+pub fn restart(global: &Global, args: &Create) -> Result<u8> {
+    job::run(global, &JobRequest::in_background(global, args), |task| attempt(global, args, task))
+}
+
+fn attempt(global: &Global, args: &Create, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     let (container, lock) = locked(global, &args.id)?;
     let status = container.status()?;
     if status != Status::Stopped {
@@ -46,9 +52,8 @@ pub fn restart(global: &Global, args: &Create) -> Result<()> {
         &Run { create, detach: true, ..Run::default() },
         bundle,
         Predecessor::This(container.dir),
-        None,
+        task,
     )
-    .map(drop)
 }
 
 /// What is in neither, and nobody could give back.

@@ -11,7 +11,7 @@ use std::process::Stdio;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
 use super::console::{Console, ConsoleRequest};
-use super::create::{Bundle, give_up, hook_output, plan_of, record};
+use super::create::{Bundle, give_up, plan_of, record};
 use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
 use super::criu::opts::{self, CriuFacts, Restored};
@@ -21,7 +21,7 @@ use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
 use super::streams::{Relay, Relayed};
-use super::{Container, files};
+use super::{Container, files, host_hooks};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
 use crate::error::{Context, Error, Result, Stage};
@@ -242,7 +242,7 @@ impl Restoring<'_> {
     /// The hooks that expect namespaces without processes.
     fn run_hooks(&self, pid: i32) -> Result<()> {
         let spec = self.bundle.spec();
-        let output = hook_output(spec)?;
+        let output = host_hooks::output(spec)?;
         [HookKind::Prestart, HookKind::CreateRuntime].into_iter().try_for_each(|kind| {
             let list = hooks::host(spec, &self.args.id, self.bundle.dir(), kind, "created");
             launch::run_hooks(&list, pid, &output)
@@ -268,7 +268,7 @@ impl Restoring<'_> {
     /// After a failure. CRIU kills what it has restored; what it could not is in the cgroup.
     fn clean_up(&mut self) {
         if let Some(pid) = self.pid {
-            // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it.
+            // ForegroundConsole to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it.
             if let Ok(pidfd) = process::pidfd_open(pid) {
                 let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
             }

@@ -4,29 +4,27 @@ use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::console::{Console, ConsoleRequest, ForegroundConsole};
-use super::create::{Bundle, Created, make};
+use super::create::{Bundle, Created, Form, make};
 use super::delete::remove;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
-use super::job::{self, ProgramCgroup, Task};
+use super::job::{self, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
-use super::options::{Create, Global, Run};
+use super::options::{Global, Run};
 use super::start::run_poststart;
-use super::{Container, delete, files, image, wait};
+use super::{Container, delete, files, image};
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{Running, Trace};
 use crate::plan::{ExecRefusal, ProgramStart};
 use crate::spec::Spec;
-use crate::state::Dir;
+use crate::state::{Dir, Wait};
 use crate::sys::process::{self, Exit};
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
     global.environment.hold_gaps(args.create.preserve_fds)?;
-    let Run { create: Create { id, die_with_parent, preserve_fds, .. }, job, detach, .. } = args;
-    let preserved = global.environment.preserved(*preserve_fds);
-    let request = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    let request = JobRequest { detach: args.detach, ..JobRequest::in_background(global, &args.create) };
     job::run(global, &request, |task| attempt(global, args, task))
 }
 
@@ -53,7 +51,7 @@ pub(super) fn start_bundle(
     args: &Run,
     mut bundle: Bundle,
     predecessor: Predecessor,
-    task: Option<&mut Task<'_>>,
+    mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     image::protect_from(&bundle.spec)?;
     let root = bundle.rootfs();
@@ -66,7 +64,7 @@ pub(super) fn start_bundle(
         socket: args.create.console_socket.as_deref(),
         terminal,
         detach: args.detach,
-        relay: job::relay(&args.job),
+        relay: job::relay(&args.create.job),
     };
     let (mut console, ours) = Console::choose(&request)?.open()?;
     if task.is_some() {
@@ -79,7 +77,7 @@ pub(super) fn start_bundle(
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
-    let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
+    let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
     let mut predecessor = Some(predecessor);
     let mut make_room = || match predecessor.take() {
         Some(Predecessor::Any) => delete::by_force(global, &args.create.id),
@@ -88,24 +86,36 @@ pub(super) fn start_bundle(
     };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let start = ProgramStart::Now(console.refusal);
-    let made = make(global, &args.create, bundle, start, console, trace.as_mut(), &mut make_room)?;
+    let form = Form { start, attended: task.as_ref().map(|task| task.attended()) };
+    let made = make(global, &args.create, bundle, form, console, trace.as_mut(), &mut make_room)?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
     let Created { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
-    let ended = attend(global, args, &container, (running, spec, notify), (ours, signals), task);
+    let ended = attend(global, args, &container, (running, spec, notify), (ours, signals), task.as_deref_mut());
+    if let (Some(task), true) = (&task, args.detach) {
+        let id = &args.create.id;
+        return task.settle(container, ended, |dir| delete::own(global, id, dir).or_else(|_| remove(global, id)));
+    }
     match (&ended, args.detach) {
         (Ok(_), true) => {}
         // Failed after the program ran, or done: nothing of it stays unless asked.
         _ if args.keep => {
-            if let Ok(Some(ended)) = &ended {
-                wait::keep(&container, &wait::outcome(ended.exit))?;
-            }
+            let outcome = ended.as_ref().ok().and_then(Option::as_ref).and_then(|ended| match &task {
+                Some(task) => task.outcome(ended),
+                None => Some(job::outcome(ended.exit, oom_kills(&container))),
+            });
+            outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::No))?;
         }
         // Once more if it fails: nobody else will clean up after a `run`.
         _ => delete::own(global, &args.create.id, container.dir).or_else(|_| remove(global, &args.create.id))?,
     }
     ended
+}
+
+/// How many of its processes the kernel has killed for want of memory, where that can be read.
+fn oom_kills(container: &Container) -> Option<u64> {
+    container.cgroup().ok().flatten()?.oom_kills().ok().flatten()
 }
 
 fn attend(
@@ -125,13 +135,14 @@ fn attend(
         told.unwrap_or_else(|error| (global.warn)(&error.to_string()));
     }
     run_poststart(global, container, &spec, running.pid)?;
-    let Some(signals) = signals.filter(|_| !args.detach) else { return Ok(None) };
+    let Some(signals) = signals else { return Ok(None) };
     let (master, streams) = (ours.master()?, ours.streams);
-    let program =
-        Foreground { pid: running.pid, pidfd: running.pidfd, signals, master, streams, notify, warn: global.warn };
+    let notify = notify.filter(|_| !args.detach);
+    let Running { pid, pidfd, cgroup, overlay, .. } = running;
+    let program = Foreground { pid, pidfd, signals, master, streams, notify, warn: global.warn };
     // A job has an answer of its own.
-    let (of_job, cgroup) = if task.is_some() { (running.cgroup, None) } else { (None, running.cgroup) };
-    let ended = job::attend(program, task, ProgramCgroup::Own(of_job))?;
+    let (of_job, cgroup) = if task.is_some() { (cgroup, None) } else { (None, cgroup) };
+    let ended = job::attend(program, task, ProgramCgroup::Own(of_job, overlay))?;
     if ended.exit == Exit::Signal(libc::SIGKILL) {
         tell_oom(global, &spec, cgroup.as_ref());
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::create::hook_output;
 use super::delete::remove;
 use super::freeze::locked;
+use super::job::watch::Announcement;
 use super::notify::Notify;
 use super::options::{Global, Start};
-use super::{Container, files};
+use super::{Container, files, host_hooks};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::plan::op::HookKind;
@@ -64,6 +64,8 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
         }
         result => result.at(Stage::State, || "open exec.fifo")?,
     };
+    // Its time counts from here.
+    container.announce(Announcement::Started)?;
     fs::write_all(fifo.as_fd(), b"0").at(Stage::State, || "write to exec.fifo")?;
     // The program runs: what is left to do must not make this a failure. A fifo that nobody reads means nothing.
     if let Err(errno) = fs::unlink(container.dir.fd(), FIFO, 0) {
@@ -105,7 +107,7 @@ pub(super) fn run_poststart(global: &Global, container: &Container, spec: &Spec,
     if list.hooks.is_empty() {
         return Ok(());
     }
-    launch::run_hooks(&list, pid, &hook_output(spec)?).inspect_err(|_| {
+    launch::run_hooks(&list, pid, &host_hooks::output(spec)?).inspect_err(|_| {
         if let Err(failure) = kill(container) {
             (global.warn)(&failure.to_string());
         }
@@ -115,6 +117,7 @@ pub(super) fn run_poststart(global: &Global, container: &Container, spec: &Spec,
 fn kill(container: &Container) -> Result<()> {
     // Deleted meanwhile: what has the same cgroup now is another container.
     let Some(_lock) = container.dir.lock(Wait::Forever)? else { return Ok(()) };
+    container.announce(Announcement::Signal(libc::SIGKILL))?;
     match container.cgroup()? {
         Some(cgroup) => cgroup.kill(libc::SIGKILL),
         None => container.record.init.map_or(Ok(()), |init| init.signal(libc::SIGKILL).map(drop)),

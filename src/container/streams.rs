@@ -41,6 +41,8 @@ pub(super) enum Relay {
     Needed,
     /// Both outputs as well, for they are counted.
     Outputs,
+    /// Both outputs alone: of a program in the background, which reads its input without us.
+    OutputsAlone,
 }
 
 /// Makes pipes for those of the caller's streams that are not handed over.
@@ -49,7 +51,12 @@ pub(super) fn relay(which: Relay) -> Result<(Relayed, ForProgram)> {
     let mut program: ForProgram = [None, None, None];
     for (number, caller) in CALLERS.into_iter().enumerate() {
         let stat = fs::stat(caller).at(Stage::Console, || format!("look at standard stream {number}"))?;
-        if is_harmless(&stat) && (number == 0 || which == Relay::Needed) {
+        let stays = match which {
+            Relay::Needed => is_harmless(&stat),
+            Relay::Outputs => is_harmless(&stat) && number == 0,
+            Relay::OutputsAlone => number == 0,
+        };
+        if stays {
             continue;
         }
         let (reader, writer) = fs::pipe().at(Stage::Console, || "make a pipe")?;

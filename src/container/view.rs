@@ -34,6 +34,9 @@ pub struct View {
     /// When that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<String>,
+    /// Why it has ended; `unknown` where nobody has learnt it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The bundle's annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -97,6 +100,8 @@ fn view(container: &Container, users: &Users) -> Result<View> {
         created: record.created.clone(),
         exit_status: outcome.map(|outcome| outcome.exit_status),
         finished: outcome.map(|outcome| outcome.finished.clone()),
+        reason: (status == Status::Stopped)
+            .then(|| outcome.map_or_else(|| "unknown".to_owned(), |outcome| outcome.reason.clone())),
         annotations: record.annotations.clone(),
         owner: owner(users, container.dir.owner()?),
     })

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::hooks::Output as HookOutput;
+use super::overlay::Overlay;
 use super::trace::Trace;
 use crate::cgroup::{Cgroup, rdt::Rdt};
 use crate::error::{Error, Result, Stage};
@@ -20,6 +21,8 @@ pub struct Running {
     pub cgroup: Option<Cgroup>,
     /// Its resource control group, where one was asked for.
     pub rdt: Option<Rdt>,
+    /// Its overlay, where somebody wants to know how large it becomes; not before it is ready.
+    pub overlay: Option<Overlay>,
 }
 
 /// How far a process is.

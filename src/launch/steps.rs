@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::overlay::{self, Overlay};
 use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
@@ -31,6 +32,7 @@ pub(super) struct Parent<'a> {
     idmaps: Vec<OwnedFd>,
     child: Option<(i32, OwnedFd)>,
     rdt: Option<Rdt>,
+    overlay: Option<OwnedFd>,
     listener_fd: Option<i32>,
     /// What the launched process said before its launcher did.
     early: Option<Message>,
@@ -61,6 +63,7 @@ impl<'a> Parent<'a> {
             idmaps: Vec::new(),
             child: None,
             rdt: None,
+            overlay: None,
             listener_fd: None,
             early: None,
             said: String::new(),
@@ -88,7 +91,9 @@ impl<'a> Parent<'a> {
             trace.child(self.launch.plan, times);
         }
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("the plan has no clone"))?;
-        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt })
+        let overlay =
+            self.overlay.take().zip(overlay::place(self.launch.plan)).map(|(fd, place)| Overlay { fd, place });
+        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt, overlay })
     }
 
     /// Kills the child, if there is one, and closes what was opened.
@@ -252,15 +257,21 @@ impl<'a> Parent<'a> {
     }
 
     fn next_message(&mut self) -> crate::sys::Result<Option<Message>> {
-        let mut record: wire::Long = [0; size_of::<wire::Long>()];
-        let len = wire::receive_bytes(self.wire.as_fd(), &mut record)?;
-        if len == 0 {
-            return Ok(None);
+        loop {
+            let mut record: wire::Long = [0; size_of::<wire::Long>()];
+            let (len, fd) = wire::receive_bytes(self.wire.as_fd(), &mut record)?;
+            if len == 0 {
+                return Ok(None);
+            }
+            if len > wire::SIZE {
+                self.said = String::from_utf8_lossy(wire::said(&record[..len])).into_owned();
+            }
+            match wire::decode(&record[..len])? {
+                // Whatever is waited for: the child does not wait.
+                Message::Sync(SyncPoint::Overlay, _) if self.overlay.is_none() => self.overlay = fd,
+                message => return Ok(Some(message)),
+            }
         }
-        if len > wire::SIZE {
-            self.said = String::from_utf8_lossy(wire::said(&record[..len])).into_owned();
-        }
-        wire::decode(&record[..len]).map(Some)
     }
 
     fn wait_for(&mut self, point: SyncPoint) -> Result<()> {
@@ -405,7 +416,7 @@ impl<'a> Parent<'a> {
 
     fn tell(&mut self, moment: Moment) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
-        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take() };
+        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take(), overlay: None };
         let result = (self.launch.tell)(moment, Some(&running));
         self.child = Some((running.pid, running.pidfd));
         self.launch.cgroup = running.cgroup;

@@ -50,8 +50,18 @@ pub struct CreateOptions {
     /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
     /// container nothing of its own.
     pub joined_own: u64,
+    /// Whether somebody wants to know how large the overlay has become.
+    pub overlay_size: OverlaySize,
     /// What is odd about the text of config.json.
     pub oddities: Vec<String>,
+}
+
+/// Whether the child hands out a descriptor by which the upper layer of its overlay can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum OverlaySize {
+    NotAsked,
+    Asked,
 }
 
 /// The session keyring.

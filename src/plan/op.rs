@@ -288,6 +288,8 @@ pub struct OverlayOp {
     pub layers: CString,
     /// Whether the overlay's extended attributes are `user.` ones: `trusted.` ones are of real root alone.
     pub userxattr: bool,
+    /// Whether the parent gets a descriptor of what is written to.
+    pub size_asked: bool,
     /// For the plan's reader: what lies over what.
     pub text: String,
 }

@@ -72,7 +72,7 @@ pub fn know(pid: i32) -> Event<Ended> {
 pub async fn run(signals: OwnedFd) {
     loop {
         let pending = match os::signal::pending(signals.as_fd()) {
-            Ok(pending) => pending,
+            Ok(pending) => pending.map(|arrival| arrival.map_or(0, os::signal::Pending::signal)),
             Err(errno) => return os::log("error", &format!("signals cannot be read: {errno}")),
         };
         if pending.contains(&libc::SIGCHLD) {

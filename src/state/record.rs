@@ -40,6 +40,18 @@ pub struct Outcome {
     pub exit_status: i32,
     /// When that was learnt, RFC 3339.
     pub finished: String,
+    /// Why, in the words of `ended` of a job's result (docs/job-result.schema.json).
+    pub reason: String,
+}
+
+/// Who waits for the first process, and hears what other commands do to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attendance {
+    /// The `run` that made it, in the foreground.
+    Foreground,
+    /// Its monitor, which the command that made it has left behind.
+    Monitor,
 }
 
 /// What one call leaves for the next: facts that do not change while the container lives.
@@ -68,6 +80,9 @@ pub struct Record {
     pub boot_id: String,
     /// The `create` or `run` that makes the container.
     pub creator: ProcessId,
+    /// What its creator goes on to do, where that is more than to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attended: Option<Attendance>,
     /// The container's first process, once it is cloned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessId>,

@@ -118,6 +118,17 @@ pub fn is_inherited(number: u32) -> bool {
     flags != -1 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// Closes the descriptors from 3 on that the program was started with: what they are is the caller's.
+pub fn close_inherited() -> Result<()> {
+    let list = open(CWD, c"/proc/self/fd", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let mut numbers = Vec::new();
+    super::dir::each(list.as_fd(), &mut |name| {
+        numbers.extend(name.to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+        Ok::<(), Errno>(())
+    })?;
+    numbers.into_iter().filter(|number| *number > 2 && is_inherited(*number)).try_for_each(|n| close_range(n, n))
+}
+
 /// A descriptor of our own to what the program was started with under this number.
 pub fn dup_inherited(number: u32) -> Result<OwnedFd> {
     match i32::try_from(number) {
@@ -166,13 +177,26 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> Result<i64> {
     Ok(buf.f_type)
 }
 
-/// The flags (`ST_*`) of the mount that the file is on: fstatvfs(3); works on `O_PATH` descriptors.
+/// The flags (`ST_*`) of the mount that the file is on; works on `O_PATH` descriptors.
 pub fn mount_flags(fd: BorrowedFd<'_>) -> Result<u64> {
+    Ok(statvfs(fd)?.f_flag)
+}
+
+/// The bytes and inodes in use on the file system that the file is on; works on `O_PATH` descriptors.
+pub fn in_use(fd: BorrowedFd<'_>) -> Result<(u64, u64)> {
+    let stat = statvfs(fd)?;
+    // A tmpfs without limits says 0 of all.
+    let used = |all: u64, free: u64| all.saturating_sub(free);
+    Ok((used(stat.f_blocks, stat.f_bfree) * stat.f_frsize, used(stat.f_files, stat.f_ffree)))
+}
+
+/// fstatvfs(3).
+fn statvfs(fd: BorrowedFd<'_>) -> Result<libc::statvfs> {
     let mut stat = MaybeUninit::<libc::statvfs>::zeroed();
     // SAFETY: `stat` is writable memory of the right size.
     done(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
     // SAFETY: plain data that was zeroed and then filled by the C library.
-    Ok(unsafe { stat.assume_init() }.f_flag)
+    Ok(unsafe { stat.assume_init() })
 }
 
 /// Whether the file is on a mount from which nothing is executed. One that cannot be looked at is not.

@@ -8,6 +8,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::fs::own;
+use super::signal::{ANNOUNCEMENT, ANNOUNCEMENT_CODE};
 use super::{Result, child_allocator, cvt, done, raw};
 
 /// What [`clone3`] returns, on each side.
@@ -61,6 +62,15 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     }
 }
 
+/// fork(2); `None` in the child, which goes on as the runtime. The caller has one thread.
+pub fn fork() -> Result<Option<i32>> {
+    // SAFETY: nobody else has a lock that the copy would miss: there is one thread.
+    match cvt(unsafe { libc::fork() }.into())? {
+        0 => Ok(None),
+        pid => Ok(Some(pid as i32)),
+    }
+}
+
 /// unshare(2).
 pub fn unshare(flags: i32) -> Result<()> {
     // SAFETY: no memory is passed.
@@ -83,6 +93,35 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: no siginfo is passed.
     done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0) })
+}
+
+/// Announces something to a process of ours, which reads its signals ([`super::signal::pending`]): pidfd_send_signal(2) like
+/// sigqueue(3). False: the process has ended.
+pub fn pidfd_announce(pidfd: BorrowedFd<'_>, number: i32) -> Result<bool> {
+    /// siginfo_t of asm-generic/siginfo.h, with the fields of its `_rt`. The value has the alignment of a pointer, which it
+    /// may be, and the whole at least the 128 bytes that the kernel reads.
+    #[repr(C)]
+    struct QueuedInfo {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        rt: QueuedPart,
+        rest: [u64; 14],
+    }
+    #[repr(C)]
+    struct QueuedPart {
+        pid: i32,
+        uid: u32,
+        value: i32,
+        aligned: [usize; 0],
+    }
+    let rt = QueuedPart { pid: 0, uid: 0, value: number, aligned: [] };
+    let info = QueuedInfo { signal: ANNOUNCEMENT, errno: 0, code: ANNOUNCEMENT_CODE, rt, rest: [0; 14] };
+    // SAFETY: `info` is readable for the size of a siginfo_t.
+    match done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), ANNOUNCEMENT, &raw const info, 0) }) {
+        Err(Errno::ESRCH) => Ok(false),
+        sent => sent.map(|()| true),
+    }
 }
 
 /// [`pidfd_kill`] for a process that may have ended (ESRCH), which is as good: false then.

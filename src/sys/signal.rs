@@ -1,5 +1,6 @@
 //! Signals: what a process does on them, and reading them from a descriptor (signalfd(2)) in the foreground.
 
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
@@ -21,8 +22,33 @@ pub fn take_all() -> Result<OwnedFd> {
 /// How many signals [`pending`] reads at most.
 pub const AT_ONCE: usize = 8;
 
-/// The signals that are pending, in numbers above 0; as many as there is room for, and there may be more.
-pub fn pending(fd: BorrowedFd<'_>) -> Result<[i32; AT_ONCE]> {
+/// The signal by which another command of ours announces something ([`super::process::pidfd_announce`]); without
+/// [`ANNOUNCEMENT_CODE`] it is one like others.
+pub(super) const ANNOUNCEMENT: i32 = 64;
+/// `si_code` of an announcement: below 0, as the kernel wants what a process says (rt_sigqueueinfo(2)), and nobody else's.
+pub(super) const ANNOUNCEMENT_CODE: i32 = -0x42;
+
+/// What is read from the descriptor of [`take_all`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// This signal.
+    Signal(i32),
+    /// The number of what is announced.
+    Announcement(i32),
+}
+
+impl Pending {
+    /// The signal that it came by.
+    pub fn signal(self) -> i32 {
+        match self {
+            Pending::Signal(signal) => signal,
+            Pending::Announcement(_) => ANNOUNCEMENT,
+        }
+    }
+}
+
+/// What is pending; as much as there is room for, and there may be more.
+pub fn pending(fd: BorrowedFd<'_>) -> Result<[Option<Pending>; AT_ONCE]> {
     const SIZE: usize = size_of::<libc::signalfd_siginfo>();
     let mut info = [0u8; AT_ONCE * SIZE];
     // SAFETY: `info` is writable for its length, which is that of some whole signalfd_siginfo.
@@ -30,12 +56,16 @@ pub fn pending(fd: BorrowedFd<'_>) -> Result<[i32; AT_ONCE]> {
         Err(Errno::EAGAIN | Errno::EINTR) => 0,
         read => read? as usize,
     };
-    let mut signals = [0; AT_ONCE];
-    for (signal, info) in signals.iter_mut().zip(info[..read].chunks_exact(SIZE)) {
-        // Each starts with its number.
-        *signal = i32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+    let mut arrivals = [None; AT_ONCE];
+    for (arrival, info) in arrivals.iter_mut().zip(info[..read].chunks_exact(SIZE)) {
+        let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        let signal = word(offset_of!(libc::signalfd_siginfo, ssi_signo));
+        let announced =
+            signal == ANNOUNCEMENT && word(offset_of!(libc::signalfd_siginfo, ssi_code)) == ANNOUNCEMENT_CODE;
+        let number = || Pending::Announcement(word(offset_of!(libc::signalfd_siginfo, ssi_int)));
+        *arrival = Some(if announced { number() } else { Pending::Signal(signal) });
     }
-    Ok(signals)
+    Ok(arrivals)
 }
 
 /// Gives the signals of the mask, whose bit 0 is signal 1, their default action: those that are ignored.

@@ -13,7 +13,7 @@ pub enum EndCause {
     OutputLimit,
     /// The runtime's parent is gone (`--die-with-parent`).
     ParentGone,
-    /// A signal that was sent to us, and that we passed on.
+    /// A signal that was sent to us, and that we passed on, or that another command has sent.
     Passed(i32),
 }
 

@@ -1,29 +1,38 @@
-//! What a judge, a CI or a script needs around a foreground program: limits on its time and output, and one answer to
-//! how it ended and what it used. Nothing here runs unless it was asked for.
+//! What a judge, a CI or a script needs around a program: limits on its time and output, and one answer to how it ended and
+//! what it used. Nothing here runs unless it was asked for.
 //!
 //! `watch` ends the program when a limit is reached; it has no thread and no timer, only a time until which `foreground`
-//! may wait. `report` gathers the figures while the cgroup is there, and tells them when all is over.
+//! may wait. `report` gathers the figures while the cgroup is there, and tells them when all is over. Of a program in the
+//! background a `monitor` does both.
 
 pub(super) mod ended;
 mod forbidden;
+mod monitor;
 mod report;
 pub(super) mod watch;
 
 pub use report::{Ending, FAILURE, JobResult};
 
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ended::Ended;
+use monitor::{Monitor, Side, Streams};
 use report::Report;
 use watch::Watch;
 
+use super::Container;
 use super::foreground::{self, Foreground};
-use super::options::{Global, Job};
+use super::options::{Create, Global, Job};
 use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
-use crate::sys::process::Exit;
+use crate::launch::Overlay;
+use crate::state::{Attendance, Dir, Outcome, Wait};
+use crate::sys::process::{ChildUsage, Exit};
+
+/// How long another command may change a container whose end is to be kept with it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a command that may wait for its program was asked.
 pub(super) struct JobRequest<'a> {
@@ -33,10 +42,19 @@ pub(super) struct JobRequest<'a> {
     pub job: &'a Job,
     /// `--die-with-parent`.
     pub die_with_parent: bool,
-    /// Whether it does not wait.
+    /// Whether it does not wait: a monitor does it then.
     pub detach: bool,
     /// How many descriptors from 3 on are the container's.
     pub preserved: u32,
+}
+
+impl<'a> JobRequest<'a> {
+    /// Of a command that makes a container and does not wait.
+    pub(super) fn in_background(global: &Global, args: &'a Create) -> JobRequest<'a> {
+        let Create { id, job, die_with_parent, preserve_fds, .. } = args;
+        let preserved = global.environment.preserved(*preserve_fds);
+        JobRequest { id, job, die_with_parent: *die_with_parent, detach: true, preserved }
+    }
 }
 
 /// A job that is being done.
@@ -44,16 +62,29 @@ pub(super) struct Task<'a> {
     job: &'a Job,
     parent: Option<OwnedFd>,
     report: Report,
+    who: Who,
     /// When the program was started.
     started: Option<Instant>,
     /// How many processes of the container had been killed for want of memory by then.
     oom_kills: Option<u64>,
+    /// Whether the container is being deleted by another command.
+    deleted: bool,
+}
+
+/// Who does it.
+enum Who {
+    /// The command that was called.
+    Foreground,
+    /// A process that the command waits for.
+    Monitor(Monitor),
+    /// One on its own.
+    Released,
 }
 
 /// Whose cgroup the program is in.
 pub(super) enum ProgramCgroup {
-    /// Its own, which ends with it.
-    Own(Option<Cgroup>),
+    /// Its own, which ends with it; and its overlay.
+    Own(Option<Cgroup>, Option<Overlay>),
     /// The container's, which goes on.
     Containers(Option<Cgroup>),
 }
@@ -62,9 +93,51 @@ impl Task<'_> {
     /// The program runs. A cgroup that is the container's counts from here.
     pub(super) fn started(&mut self, shared: Option<&Cgroup>) -> Result<()> {
         self.started = Some(Instant::now());
-        self.report.started();
+        self.report.started(Duration::ZERO);
         self.oom_kills = shared.map(Cgroup::oom_kills).transpose()?.flatten();
         Ok(())
+    }
+
+    /// Who waits for the program, for the container's record.
+    pub(super) fn attended(&self) -> Attendance {
+        if matches!(self.who, Who::Foreground) { Attendance::Foreground } else { Attendance::Monitor }
+    }
+
+    /// What is kept with the container; nothing of one that is being deleted.
+    pub(super) fn outcome(&self, ended: &Ended) -> Option<Outcome> {
+        (!self.deleted).then(|| self.report.outcome(ended))
+    }
+
+    /// The end of a monitor's work: the container keeps how it ended. One that failed before the caller was told that all is
+    /// well goes; after that it is the caller's, whatever became of us.
+    pub(super) fn settle(
+        &self,
+        container: Container,
+        ended: Result<Option<Ended>>,
+        remove: impl FnOnce(Dir) -> Result<()>,
+    ) -> Result<Option<Ended>> {
+        match &ended {
+            Ok(Some(ended)) => {
+                let outcome = self.outcome(ended);
+                outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::Within(PATIENCE)))?;
+            }
+            Err(_) if !matches!(self.who, Who::Released) => remove(container.dir)?,
+            Ok(None) | Err(_) => {}
+        }
+        ended
+    }
+
+    /// The program runs, or waits for `start`: the command that was called may end.
+    fn release(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.who, Who::Released) {
+            Who::Monitor(monitor) => {
+                monitor.release(if self.job.output_limit.is_some() { Streams::Outputs } else { Streams::None })
+            }
+            who => {
+                self.who = who;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -77,19 +150,14 @@ pub(super) fn run(
     if *request.job == Job::default() && !request.die_with_parent {
         return Ok(work(None)?.map_or(0, |ended| ended.status()));
     }
-    if request.detach {
-        let what = "the result and the limits of a job need somebody who waits: not with --detach";
-        return Err(
-            Error::new(Stage::Args, what).with_hint("leave --detach out, and let the shell do it: `brisk run … &`")
-        );
-    }
-    let mut task = Task {
-        job: request.job,
-        parent: request.die_with_parent.then(watch::parent).transpose()?,
-        report: Report::begin(request.id, request.job, request.preserved)?,
-        started: None,
-        oom_kills: None,
+    let parent = request.die_with_parent.then(watch::parent).transpose()?;
+    let report = Report::begin(request.id, request.job, request.preserved)?;
+    let who = match request.detach.then(Monitor::begin).transpose()? {
+        None => Who::Foreground,
+        Some(Side::Monitor(monitor)) => Who::Monitor(monitor),
+        Some(Side::Command(status)) => return Ok(status),
     };
+    let mut task = Task { job: request.job, parent, report, who, started: None, oom_kills: None, deleted: false };
     let done = work(Some(&mut task));
     let done = done.and_then(|ended| ended.ok_or_else(|| Error::new(Stage::Signal, "nobody waited for the program")));
     task.report.tell(global, done)
@@ -98,14 +166,18 @@ pub(super) fn run(
 /// Waits for the program of a command.
 pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: ProgramCgroup) -> Result<Ended> {
     let Some(task) = task else { return foreground::attend(program, None) };
-    let (own, shared) = match cgroup {
-        ProgramCgroup::Own(cgroup) => (cgroup, None),
-        ProgramCgroup::Containers(cgroup) => (None, cgroup),
+    let (own, shared, overlay) = match cgroup {
+        ProgramCgroup::Own(cgroup, overlay) => (cgroup, None, overlay),
+        ProgramCgroup::Containers(cgroup) => (None, cgroup, None),
     };
-    let started = task.started.unwrap_or_else(Instant::now);
-    let mut watch = Watch::new(task.job, started, task.parent.take(), own)?;
+    let mut watch = Watch::new(task.job, task.started, task.parent.take(), own)?;
+    task.release()?;
     let pid = program.pid;
     let ended = foreground::attend(program, Some(&mut watch))?;
+    task.deleted = watch.is_deleted();
+    if let (None, Some(started)) = (task.started, watch.started()) {
+        task.report.started(started.elapsed());
+    }
     task.report.finished(watch.ended_ago());
     if task.job.result.is_some() && ended.exit == Exit::Signal(libc::SIGSYS) {
         task.report.find_forbidden(pid);
@@ -119,8 +191,13 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
         }
         (None, None) => Totals::default(),
     };
-    task.report.used(totals);
+    task.report.used(totals, overlay.and_then(|overlay| overlay.size()));
     Ok(ended)
+}
+
+/// How a program ended that nobody has watched, as its container keeps it.
+pub(super) fn outcome(exit: Exit, oom_kills: Option<u64>) -> Outcome {
+    report::outcome(&Ended { exit, usage: ChildUsage::default(), cause: None, output: None }, oom_kills)
 }
 
 /// Which of the caller's streams a job lets through us.

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::ended::{EndCause, Ended};
 use super::forbidden;
@@ -12,7 +12,8 @@ use crate::container::files::Destination;
 use crate::container::options::{Global, Job, ResultTo};
 use crate::container::signal;
 use crate::error::{Context, Error, Result, Stage};
-use crate::state::rfc3339;
+use crate::launch::OverlayUse;
+use crate::state::{Outcome, rfc3339};
 use crate::sys::fs;
 use crate::sys::process::{ChildUsage, Exit, monotonic_ns};
 
@@ -30,8 +31,7 @@ mod status {
 }
 
 /// Why a job is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The program ended by itself; `exitCode` says how.
     Exited,
@@ -76,6 +76,7 @@ pub struct JobResult {
     pub memory: MemoryUse,
     pub pids: PidsUse,
     pub io: Io,
+    pub overlay: OverlayFigures,
     pub output_bytes: Option<u64>,
     pub limits_hit: Vec<&'static str>,
 }
@@ -125,6 +126,14 @@ pub struct PidsUse {
 pub struct Io {
     pub read_bytes: Option<u64>,
     pub written_bytes: Option<u64>,
+}
+
+/// The upper layer of the overlay.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlayFigures {
+    pub bytes: Option<u64>,
+    pub inodes: Option<u64>,
 }
 
 /// A moment, by both clocks: the one that people read, and the one that never jumps.
@@ -185,6 +194,7 @@ pub struct Report {
     finished: Option<Timestamp>,
     forbidden: Option<String>,
     totals: Totals,
+    overlay: Option<OverlayUse>,
 }
 
 impl Report {
@@ -200,12 +210,13 @@ impl Report {
             finished: None,
             forbidden: None,
             totals: Totals::default(),
+            overlay: None,
         })
     }
 
-    /// The program runs.
-    pub fn started(&mut self) {
-        self.started = Some(Timestamp::now());
+    /// The program was started that long ago.
+    pub fn started(&mut self, ago: Duration) {
+        self.started = Some(Timestamp::now().before(ago));
     }
 
     /// The program ended that long ago.
@@ -218,9 +229,15 @@ impl Report {
         self.forbidden = self.started.and_then(|started| forbidden::call(pid, started.wall));
     }
 
-    /// What was used: of its cgroup, which is still there.
-    pub fn used(&mut self, totals: Totals) {
-        self.totals = totals;
+    /// What was used: of its cgroup, which is still there, and of its overlay.
+    pub fn used(&mut self, totals: Totals, overlay: Option<OverlayUse>) {
+        (self.totals, self.overlay) = (totals, overlay);
+    }
+
+    /// What the container keeps of it.
+    pub fn outcome(&self, ended: &Ended) -> Outcome {
+        let finished = self.finished.unwrap_or_else(Timestamp::now);
+        Outcome { finished: rfc3339(finished.wall), ..outcome(ended, self.totals.oom_kills) }
     }
 
     /// Tells the result; the exit status of the command. The program's status counts for more than a result that nobody could
@@ -243,7 +260,7 @@ impl Report {
         let finished = self.finished.unwrap_or_else(Timestamp::now);
         let exit = done.as_ref().ok().map(|ended| ended.exit);
         let usage = done.as_ref().ok().map(|ended| ended.usage);
-        let ending = ending(done, &self.totals);
+        let ending = done.as_ref().map_or(Ending::RuntimeError, |ended| ending(ended, self.totals.oom_kills));
         let wall_ns = self.started.map(|started| finished.monotonic.saturating_sub(started.monotonic));
         let output = done.as_ref().ok().and_then(|ended| ended.output);
         let cpu = cpu(&self.totals, usage);
@@ -290,12 +307,37 @@ impl Report {
             },
             pids: PidsUse { peak: self.totals.pids_peak, limit_hits: self.totals.pids_limit_hits },
             io: Io { read_bytes: self.totals.read_bytes, written_bytes: self.totals.written_bytes },
+            overlay: OverlayFigures {
+                bytes: self.overlay.map(|overlay| overlay.bytes),
+                inodes: self.overlay.map(|overlay| overlay.inodes),
+            },
             output_bytes: output,
         }
     }
 }
 
+impl Serialize for Ending {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 impl Ending {
+    /// The word for it.
+    const fn name(self) -> &'static str {
+        match self {
+            Ending::Exited => "exited",
+            Ending::Signaled => "signaled",
+            Ending::Oom => "oom",
+            Ending::Timeout => "timeout",
+            Ending::CpuLimit => "cpu-limit",
+            Ending::OutputLimit => "output-limit",
+            Ending::Killed => "killed",
+            Ending::Seccomp => "seccomp",
+            Ending::RuntimeError => "runtime-error",
+        }
+    }
+
     /// The exit status of `--exit-codes`, where it has one of its own.
     const fn own_status(self) -> Option<u8> {
         match self {
@@ -313,8 +355,7 @@ impl Ending {
 /// The exit status of a runtime that failed, with `--exit-codes`.
 pub const FAILURE: u8 = status::RUNTIME;
 
-fn ending(done: &Result<Ended>, totals: &Totals) -> Ending {
-    let Ok(ended) = done else { return Ending::RuntimeError };
+fn ending(ended: &Ended, oom_kills: Option<u64>) -> Ending {
     let killed = ended.exit == Exit::Signal(libc::SIGKILL);
     match (ended.cause, ended.exit) {
         (Some(EndCause::Timeout), _) => Ending::Timeout,
@@ -324,10 +365,19 @@ fn ending(done: &Result<Ended>, totals: &Totals) -> Ending {
         // The program may have taken the signal for what it is to it, and gone on.
         (Some(EndCause::Passed(passed)), Exit::Signal(signal)) if passed == signal => Ending::Killed,
         // One that was killed, or gave up because one of its own was.
-        _ if totals.oom_kills.unwrap_or(0) > 0 && (killed || ended.status() != 0) => Ending::Oom,
+        _ if oom_kills.unwrap_or(0) > 0 && (killed || ended.status() != 0) => Ending::Oom,
         (_, Exit::Signal(libc::SIGSYS)) => Ending::Seccomp,
         (_, Exit::Signal(_)) => Ending::Signaled,
         (_, Exit::Code(_)) => Ending::Exited,
+    }
+}
+
+/// What a container keeps of its end.
+pub(super) fn outcome(ended: &Ended, oom_kills: Option<u64>) -> Outcome {
+    Outcome {
+        exit_status: ended.exit.status(),
+        finished: rfc3339(SystemTime::now()),
+        reason: ending(ended, oom_kills).name().to_owned(),
     }
 }
 

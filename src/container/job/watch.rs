@@ -10,7 +10,7 @@ use crate::cgroup::Cgroup;
 use crate::container::options::Job;
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc;
-use crate::sys::process;
+use crate::sys::process::{self, Exit};
 
 /// How long a program that heeds SIGTERM may take to end, unless told.
 const GRACE: Duration = Duration::from_secs(2);
@@ -20,8 +20,10 @@ const CPU_STEP: Duration = Duration::from_millis(5);
 
 /// Looks after the limits of one program.
 pub(in crate::container) struct Watch {
-    /// When it must be over.
-    deadline: Option<Instant>,
+    /// When the program was started; none while it waits for that.
+    started: Option<Instant>,
+    /// How long it may run.
+    timeout: Option<Duration>,
     cpu: Option<CpuWatch>,
     /// How many bytes it may write.
     output_limit: Option<u64>,
@@ -32,6 +34,10 @@ pub(in crate::container) struct Watch {
     cgroup: Option<Cgroup>,
     /// Why it is being ended.
     cause: Option<EndCause>,
+    /// The signals that the caller has sent: bit 0 is signal 1.
+    passed: u64,
+    /// Whether the container is being deleted.
+    deleted: bool,
     /// When SIGTERM has had its time.
     kill_at: Option<Instant>,
     /// When the program ended.
@@ -57,8 +63,8 @@ pub(in crate::container) fn parent() -> Result<OwnedFd> {
 }
 
 impl Watch {
-    /// The program's time counts from `started`.
-    pub fn new(job: &Job, started: Instant, parent: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Result<Watch> {
+    /// The program's time counts from `started`, or from [`Watch::hear`].
+    pub fn new(job: &Job, started: Option<Instant>, parent: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Result<Watch> {
         let cpu = job.cpu_time.map(|limit| {
             if cgroup.as_ref().map(Cgroup::cpu_ns).transpose()?.flatten().is_none() {
                 let what = "--cpu-time: nothing counts the CPU time of the container";
@@ -66,16 +72,19 @@ impl Watch {
                     Error::new(Stage::Cgroup, what).with_hint("it needs a cgroup of its own (cgroup v2 or cpuacct)")
                 );
             }
-            Ok(CpuWatch { limit: nanoseconds(limit), next: started })
+            Ok(CpuWatch { limit: nanoseconds(limit), next: Instant::now() })
         });
         Ok(Watch {
-            deadline: job.timeout.map(|time| started + time),
+            started,
+            timeout: job.timeout,
             cpu: cpu.transpose()?,
             output_limit: job.output_limit.map(i64::unsigned_abs),
             parent,
             grace: job.grace.unwrap_or(GRACE),
             cgroup,
             cause: None,
+            passed: 0,
+            deleted: false,
             kill_at: None,
             ended_at: None,
         })
@@ -88,7 +97,36 @@ impl Watch {
 
     /// A signal was passed on to the program.
     pub fn passed(&mut self, signal: i32) {
-        self.cause.get_or_insert(EndCause::Passed(signal));
+        self.passed |= 1u64.checked_shl((signal - 1).cast_unsigned()).unwrap_or(0);
+    }
+
+    /// Another command has something to say.
+    pub fn hear(&mut self, said: Announcement) {
+        match said {
+            Announcement::Started => {
+                self.started.get_or_insert_with(Instant::now);
+            }
+            Announcement::Signal(signal) => self.passed(signal),
+            Announcement::Deleted => {
+                self.deleted = true;
+                self.passed(libc::SIGKILL);
+            }
+        }
+    }
+
+    /// Whether the container is being deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// When the program was started.
+    pub fn started(&self) -> Option<Instant> {
+        self.started
+    }
+
+    /// When it must be over.
+    fn deadline(&self) -> Option<Instant> {
+        self.started?.checked_add(self.timeout?)
     }
 
     /// Becomes readable when our parent is gone.
@@ -116,18 +154,24 @@ impl Watch {
     }
 
     /// All is over: why, and how much it has written where that is counted.
-    pub fn end(&mut self, written: u64) -> (Option<EndCause>, Option<u64>) {
+    pub fn end(&mut self, exit: Exit, written: u64) -> (Option<EndCause>, Option<u64>) {
         // What it wrote last may come after its end.
         if self.kill_at.is_none() && self.is_too_much(written) {
             self.cause = Some(EndCause::OutputLimit);
+        }
+        // One that it has not died of it may have taken for what it is to it.
+        if let (None, Exit::Signal(signal)) = (self.cause, exit)
+            && self.passed & (1 << (signal - 1)) != 0
+        {
+            self.cause = Some(EndCause::Passed(signal));
         }
         (self.cause, self.output_limit.map(|_| written))
     }
 
     /// When to look again, whatever else happens.
     pub fn next(&self) -> Option<Instant> {
-        let cpu = self.cpu.as_ref().map(|cpu| cpu.next);
-        [self.kill_at.or(self.deadline), cpu].into_iter().flatten().min()
+        let cpu = self.cpu.as_ref().filter(|_| self.started.is_some()).map(|cpu| cpu.next);
+        [self.kill_at.or(self.deadline()), cpu].into_iter().flatten().min()
     }
 
     /// Our parent is gone, so the program goes too.
@@ -152,7 +196,7 @@ impl Watch {
                 self.kill(program)
             }
             (None, Some(cause)) => self.stop(program, cause, now),
-            (None, None) if self.deadline.is_some_and(|deadline| now >= deadline) => {
+            (None, None) if self.deadline().is_some_and(|deadline| now >= deadline) => {
                 self.stop(program, EndCause::Timeout, now)
             }
             _ => Ok(()),
@@ -171,7 +215,7 @@ impl Watch {
 
     fn cpu_is_used_up(&mut self, now: Instant) -> Result<bool> {
         let (Some(cpu), Some(cgroup)) = (&mut self.cpu, &self.cgroup) else { return Ok(false) };
-        if now < cpu.next {
+        if self.started.is_none() || now < cpu.next {
             return Ok(false);
         }
         let left = cpu.limit.saturating_sub(cgroup.cpu_ns()?.unwrap_or(0));
@@ -192,6 +236,41 @@ impl Watch {
 
 fn catches_term(pid: i32) -> Result<bool> {
     proc::status::catches(pid, libc::SIGTERM).at(Stage::Signal, || "ask whether the program catches SIGTERM")
+}
+
+/// What another command says to whoever waits for the program ([`process::pidfd_announce`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::container) enum Announcement {
+    /// The program is about to be started.
+    Started,
+    /// This signal is about to be sent to the program.
+    Signal(i32),
+    /// The program is about to be killed, and nothing of its container will stay.
+    Deleted,
+}
+
+impl Announcement {
+    /// Beyond every signal.
+    const DELETED: i32 = 65;
+
+    /// As a number.
+    pub fn number(self) -> i32 {
+        match self {
+            Announcement::Started => 0,
+            Announcement::Signal(signal) => signal,
+            Announcement::Deleted => Announcement::DELETED,
+        }
+    }
+
+    /// The inverse; `None` for what a later brisk may say.
+    pub fn of(number: i32) -> Option<Announcement> {
+        match number {
+            0 => Some(Announcement::Started),
+            1..Announcement::DELETED => Some(Announcement::Signal(number)),
+            Announcement::DELETED => Some(Announcement::Deleted),
+            _ => None,
+        }
+    }
 }
 
 /// The program that is watched.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input, c_string, host_path};
+use crate::plan::draft::{Draft, Input, OverlaySize, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{Enter, MountSource, OverlayOp, Reach, SetupOp};
 use crate::plan::rootfs::idmap;
@@ -71,6 +71,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<(
         size,
         layers: c_string(layers, OVERLAY)?,
         userxattr: input.in_userns(),
+        size_asked: input.options.overlay_size == OverlaySize::Asked,
         text: format!("{text} over the root{below}{mapped}"),
     })));
     Ok(())

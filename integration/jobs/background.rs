@@ -1,0 +1,492 @@
+//! A program in the background, with a monitor beside it: `run --detach`, `create`, `restart` and `exec --detach` with what a
+//! job may ask for.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::{ONLY, conforms, holds_pidfd};
+use crate::common::process::{Output, pidfd_open, wait_readable};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
+use crate::rootless;
+
+/// A bundle whose shell waits for a word in /wake before it goes on.
+fn woken(script: &str) -> (Bundle, PathBuf) {
+    let bundle = Bundle::sh(&format!("echo ready; read line < /wake; {script}"));
+    let wake = bundle.rootfs().join("wake");
+    nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    (bundle, wake)
+}
+
+fn file_of(container: &Container) -> PathBuf {
+    container.bundle.dir.join("result.json")
+}
+
+#[track_caller]
+fn result(container: &Container) -> Value {
+    let text = fs::read(file_of(container)).unwrap_or_else(|error| panic!("no result: {error}"));
+    let result = serde_json::from_slice(&text).unwrap();
+    conforms(&result);
+    result
+}
+
+/// `run --detach --result` with these flags.
+#[track_caller]
+fn begin(container: &Container, flags: &[&str]) -> Output {
+    let file = file_of(container);
+    container.run_with(&[&["--detach", "--result", file.to_str().unwrap()], flags].concat())
+}
+
+/// The monitor of a container.
+#[track_caller]
+fn monitor(container: &Container) -> i32 {
+    let state = container.bundle.state_root().join(&container.id).join("state.json");
+    let record: Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
+    assert_eq!(record["attended"], json!("monitor"));
+    i32::try_from(record["creator"]["pid"].as_i64().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn wait(container: &Container) -> String {
+    container.call(&["wait", &container.id]).ok().stdout().trim().to_owned()
+}
+
+fn kill_hard(pid: i32) -> OwnedFd {
+    let pidfd = pidfd_open(pid).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    pidfd
+}
+
+#[track_caller]
+fn ends(pidfd: &OwnedFd, what: &str) {
+    assert!(wait_readable(pidfd.as_fd(), time_limit()), "{what} runs on");
+}
+
+/// Whoever waits finds the result when told of the end, and `state` says the same.
+#[test]
+fn a_result_of_a_program_in_the_background() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, wake) = woken("exit 7");
+    let container = bundle.container();
+    let began = Instant::now();
+    begin(&container, &[]).ok();
+    assert!(!file_of(&container).exists());
+    let of_monitor = pidfd_open(monitor(&container)).unwrap();
+    let waiters: Vec<_> =
+        (0..3).map(|_| process::start(container.command(&["wait", &container.id]), Stdio::null())).collect();
+    host::wait_until(|| waiters.iter().all(|waiter| holds_pidfd(waiter.pid(), container.pid())));
+    fs::write(wake, "\n").unwrap();
+    for waiter in waiters {
+        assert_eq!(waiter.wait().ok().stdout(), "7\n");
+        assert_eq!((&result(&container)["ended"], &result(&container)["exitCode"]), (&json!("exited"), &json!(7)));
+    }
+    ends(&of_monitor, "the monitor");
+    let (state, told) = (container.state(), result(&container));
+    assert_eq!(
+        (&state["status"], &state["exitStatus"], &state["reason"]),
+        (&json!("stopped"), &json!(7), &json!("exited"))
+    );
+    assert_eq!(state["finished"], told["finished"]);
+    assert!(u128::from(told["wallNs"].as_u64().unwrap()) < began.elapsed().as_nanos(), "{told}");
+    assert_eq!(wait(&container), "7");
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+/// Everything that is the caller's is let go of: descriptors, streams, directory, session.
+#[test]
+fn a_monitor_holds_nothing_of_the_callers() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, wake) = woken("exit 0");
+    let container = bundle.container();
+    container.bundle.write();
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let foreign = container.bundle.dir.join("foreign");
+    let file = file_of(&container);
+    let flags = ["run", "--detach", "--bundle", &dir, "--result", file.to_str().unwrap(), "--preserve-fds", "1"];
+    let run = container.command(&[&flags[..], &[&container.id]].concat());
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("exec \"$@\" 3>{0} 7<>{0} 8<>{0}", foreign.display()), "sh"]);
+    shell.arg(run.get_program()).args(run.get_args()).current_dir(&container.bundle.dir);
+    process::run(shell).ok();
+    let monitor = monitor(&container);
+    let proc = |name: &str| PathBuf::from(format!("/proc/{monitor}/{name}"));
+    let link = |name: &str| fs::read_link(proc(name)).unwrap();
+    for stream in ["fd/0", "fd/1", "fd/2"] {
+        assert_eq!(link(stream), Path::new("/dev/null"));
+    }
+    for fd in fs::read_dir(proc("fd")).unwrap().flatten() {
+        assert_ne!(fs::read_link(fd.path()).unwrap(), foreign, "{:?}", fd.path());
+    }
+    assert_eq!(link("cwd"), Path::new("/"));
+    let stat = fs::read_to_string(proc("stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    // State, parent, process group, session, terminal.
+    assert_eq!(fields[2..5], [&*monitor.to_string(), &*monitor.to_string(), "0"]);
+    // The container's cgroup is killed as a whole, and it is not in it.
+    let cgroup = fs::read_to_string(proc("cgroup")).unwrap();
+    assert!(!cgroup.contains(&container.id), "{cgroup}");
+    let pidfd = pidfd_open(monitor).unwrap();
+    fs::write(wake, "\n").unwrap();
+    ends(&pidfd, "the monitor");
+    assert_eq!(wait(&container), "0");
+    container.delete().ok();
+}
+
+/// Its time counts from `start`, and what it is told of before is no start.
+#[test]
+fn a_container_that_is_created_and_started() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, wake) = woken("exit 3");
+    let container = bundle.container();
+    let file = file_of(&container);
+    let create = |flags: &[&str]| container.create_with(&[&["--result", file.to_str().unwrap()], flags].concat());
+    create(&[]).ok();
+    assert_eq!(container.status(), "created");
+    container.start().ok();
+    fs::write(&wake, "\n").unwrap();
+    assert_eq!(wait(&container), "3");
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["exitCode"]), (&json!("exited"), &json!(3)));
+    assert!(told["started"].is_string() && told["wallNs"].is_u64(), "{told}");
+    container.delete().ok();
+    // Time that passes before the start is nobody's.
+    create(&["--timeout", "300ms", "--grace", "0"]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert_eq!(container.status(), "created");
+    container.start().ok();
+    assert_eq!(wait(&container), "137");
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["limitsHit"]), (&json!("timeout"), &json!(["timeout"])), "{told}");
+    assert!(told["wallNs"].as_u64().unwrap() >= 300_000_000, "{told}");
+    assert_eq!(container.state()["reason"], json!("timeout"));
+    container.delete().ok();
+    // One that is never started.
+    create(&[]).ok();
+    container.delete_force().ok();
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["started"], &told["wallNs"]), (&json!("killed"), &Value::Null, &Value::Null));
+    container.assert_nothing_left();
+}
+
+/// A signal of `kill` or `delete` is the caller's; the figures are those of the cgroup, although that is deleted at once.
+#[test]
+fn what_the_caller_kills_is_killed() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for how in ["kill", "delete", "replace"] {
+        let (bundle, _) = woken("exit 0");
+        let container = bundle.container();
+        begin(&container, &[]).ok();
+        // A signal that it gets over is not what it dies of.
+        container.call(&["kill", &container.id, "WINCH"]).ok();
+        match how {
+            "kill" => {
+                container.kill("KILL").ok();
+                assert_eq!(wait(&container), "137");
+                assert_eq!(container.state()["reason"], json!("killed"));
+            }
+            "delete" => drop(container.delete_force().ok()),
+            _ => drop(container.run_with(&["--detach", "--replace"]).ok()),
+        }
+        let told = result(&container);
+        assert_eq!((&told["ended"], &told["signal"]), (&json!("killed"), &json!("SIGKILL")), "{how}: {told}");
+        assert!(lacks(&["cpuacct"]) || told["cpu"]["totalNs"].as_u64().unwrap() > 0, "{how}: {told}");
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
+}
+
+/// In the foreground, too: by whom a signal came is known where that was another command.
+#[test]
+fn a_foreground_program_that_is_killed_by_another_command() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, _) = woken("exit 0");
+    let container = bundle.container();
+    let file = file_of(&container);
+    let running = container.start_run(&["--result", file.to_str().unwrap()]);
+    running.wait_for_stdout(|text| text.contains("ready"));
+    container.kill("KILL").ok();
+    running.wait().exits(137);
+    assert_eq!(result(&container)["ended"], json!("killed"));
+}
+
+#[test]
+fn limits_hold_in_the_background() {
+    if brisk_only(ONLY) || lacks(&["cpuacct"]) {
+        return;
+    }
+    let told = |script: &str, flags: &[&str]| {
+        let container = Bundle::sh(script).container();
+        let output = begin(&container, flags).ok();
+        wait(&container);
+        let told = result(&container);
+        assert_eq!(container.state()["reason"], told["ended"]);
+        container.delete().ok();
+        (output, told)
+    };
+    let (_, timeout) = told("sleep 1000", &["--timeout", "200ms"]);
+    assert_eq!((&timeout["ended"], &timeout["limitsHit"]), (&json!("timeout"), &json!(["timeout"])), "{timeout}");
+    let (_, heeds) = told("trap 'exit 3' TERM; while :; do sleep 0.05; done", &["--timeout", "300ms", "--grace", "1h"]);
+    assert_eq!((&heeds["ended"], &heeds["exitCode"]), (&json!("timeout"), &json!(3)), "{heeds}");
+    let (_, cpu) = told("while :; do :; done", &["--cpu-time", "200ms"]);
+    assert_eq!((&cpu["ended"], &cpu["limitsHit"]), (&json!("cpu-limit"), &json!(["cpu-time"])), "{cpu}");
+    // What it writes goes where the caller's streams go, although the caller's command has ended.
+    let (output, much) = told("yes", &["--output-limit", "10k"]);
+    assert_eq!(much["ended"], json!("output-limit"), "{much}");
+    host::wait_until(|| output.stdout().len() == 10 << 10);
+    let (output, some) = told("echo 1234; echo 567 >&2", &["--output-limit", "9"]);
+    assert_eq!((&some["ended"], &some["outputBytes"]), (&json!("exited"), &json!(9)), "{some}");
+    assert_eq!((output.stdout(), output.stderr()), ("1234\n".into(), "567\n".into()));
+    // Nobody could count there.
+    let container = Bundle::sh("true").set("/process/terminal", json!(true)).container();
+    let socket = container.bundle.dir.join("console");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let said = begin(&container, &["--output-limit", "9", "--console-socket", socket.to_str().unwrap()]).fails();
+    drop(listener);
+    assert!(said.contains("--output-limit"), "{said}");
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_created_container_has_limits() {
+    if brisk_only(ONLY) || lacks(&["cpuacct"]) {
+        return;
+    }
+    for (script, limit, ended) in [
+        ("while :; do :; done", ["--cpu-time", "200ms"], "cpu-limit"),
+        ("yes", ["--output-limit", "1k"], "output-limit"),
+    ] {
+        let container = Bundle::sh(script).container();
+        let file = file_of(&container);
+        let output = container.create_with(&[&["--result", file.to_str().unwrap()], &limit[..]].concat()).ok();
+        container.start().ok();
+        assert_eq!(wait(&container), "137");
+        assert_eq!(result(&container)["ended"], json!(ended));
+        host::wait_until(|| output.stdout().len() == if ended == "output-limit" { 1024 } else { 0 });
+        container.delete().ok();
+    }
+}
+
+#[test]
+fn what_fails_is_told_to_whoever_called() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::new(&["/bin/nothing-here"]).container();
+    assert!(begin(&container, &[]).exits(1).fails().contains("nothing-here"));
+    assert_eq!((&result(&container)["ended"], &result(&container)["started"]), (&json!("runtime-error"), &Value::Null));
+    begin(&container, &["--exit-codes"]).exits(125);
+    container.assert_nothing_left();
+    // The program has run, and nothing of it stays.
+    let container = Bundle::idle().sh_hook("poststart", "exit 1").container();
+    begin(&container, &[]).exits(1).fails();
+    assert_eq!(result(&container)["ended"], json!("runtime-error"));
+    container.assert_nothing_left();
+    // Nothing counts that: known when the container is there, and before whoever called is told that it is.
+    if host::is_root() {
+        let container = Bundle::idle().container();
+        let dir = container.bundle.dir.to_str().unwrap().to_owned();
+        container.bundle.write();
+        for verb in [&["run", "--detach"][..], &["create"]] {
+            let flags = ["--bundle", &dir, "--cpu-time", "1s", &container.id];
+            let all = [&["--cgroup-manager", "disabled"], verb, &flags].concat();
+            assert!(container.call(&all).fails().contains("nothing counts"));
+            container.assert_nothing_left();
+        }
+    }
+}
+
+/// The command and its monitor are one until the program runs.
+#[test]
+fn a_command_that_is_killed_leaves_no_monitor() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().sh_hook("createRuntime", "echo hook >>$OUT; exec sleep 1000").container();
+    let file = file_of(&container);
+    let running = container.start_run(&["--detach", "--result", file.to_str().unwrap()]);
+    host::wait_until(|| container.bundle.hook_output().contains("hook"));
+    let monitor = pidfd_open(monitor(&container)).unwrap();
+    kill(Pid::from_raw(running.pid()), Signal::SIGKILL).unwrap();
+    running.wait().exits(137);
+    ends(&monitor, "the monitor");
+    assert!(!file_of(&container).exists());
+    container.delete_force().ok();
+    // The hook is the host's, and dies with whoever has started it.
+    host::wait_until(|| container.leftovers().is_empty());
+}
+
+/// A monitor that is killed leaves the container alone, and nobody is told a result that nobody knows.
+#[test]
+fn a_container_lives_on_without_its_monitor() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, wake) = woken("exit 5");
+    let container = bundle.container();
+    begin(&container, &["--timeout", "1h"]).ok();
+    ends(&kill_hard(monitor(&container)), "the monitor");
+    assert_eq!(container.status(), "running");
+    container.exec(&["/bin/true"]).ok();
+    let waiter = process::start(container.command(&["wait", &container.id]), Stdio::null());
+    host::wait_until(|| holds_pidfd(waiter.pid(), container.pid()));
+    fs::write(&wake, "\n").unwrap();
+    let told = waiter.wait();
+    assert!(!file_of(&container).exists());
+    if told.code == 0 {
+        assert_eq!(told.stdout(), "5\n");
+        assert_eq!(container.state()["reason"], json!("exited"));
+    } else {
+        assert!(told.stderr().contains("how is not known"), "{told:?}");
+    }
+    container.delete().ok();
+    // Nobody waited.
+    begin(&container, &[]).ok();
+    let init = pidfd_open(container.pid()).unwrap();
+    ends(&kill_hard(monitor(&container)), "the monitor");
+    fs::write(&wake, "\n").unwrap();
+    ends(&init, "the program");
+    assert_eq!(container.state()["reason"], json!("unknown"));
+    assert!(container.state().get("exitStatus").is_none());
+    assert!(container.call(&["wait", &container.id]).fails().contains("how is not known"));
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+/// With the caller, or with the monitor: also where the program is started later.
+#[test]
+fn nothing_in_the_background_outlives_who_wanted_it() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for (verb, whom) in
+        [("run", "the caller"), ("run", "the monitor"), ("create", "the caller"), ("create", "the monitor")]
+    {
+        let container = Bundle::idle().container();
+        container.bundle.write();
+        let (dir, file) = (container.bundle.dir.to_str().unwrap().to_owned(), file_of(&container));
+        let detach: &[&str] = if verb == "run" { &["--detach"] } else { &[] };
+        let flags = ["--die-with-parent", "--result", file.to_str().unwrap(), "--bundle", &dir, &container.id];
+        let command = container.command(&[&[verb], detach, &flags].concat());
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "\"$@\" && echo begun && exec sleep 1000", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args()).current_dir(&container.bundle.dir);
+        let caller = process::start(shell, Stdio::null());
+        caller.wait_for_stdout(|text| text.contains("begun"));
+        if verb == "create" && whom == "the caller" {
+            container.start().ok();
+        }
+        let (init, of_monitor) = (pidfd_open(container.pid()).unwrap(), pidfd_open(monitor(&container)).unwrap());
+        if whom == "the caller" {
+            drop(kill_hard(caller.pid()));
+            ends(&of_monitor, "the monitor");
+            assert_eq!(result(&container)["ended"], json!("killed"), "{verb}");
+        } else {
+            ends(&kill_hard(monitor(&container)), "the monitor");
+            drop(kill_hard(caller.pid()));
+        }
+        ends(&init, "the program");
+        drop(caller.wait());
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_second_program_in_the_background() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let (file, pid_file) = (file_of(&container), container.bundle.dir.join("pid"));
+    let exec = |flags: &[&str], script: &str| {
+        let flags =
+            [&["--detach", "--result", file.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap()], flags];
+        let _ = fs::remove_file(&file);
+        container.exec_with(&flags.concat(), &["/bin/sh", "-c", script])
+    };
+    exec(&[], "exit 6").ok();
+    host::wait_until(|| file.exists());
+    assert_eq!((&result(&container)["ended"], &result(&container)["exitCode"]), (&json!("exited"), &json!(6)));
+    let output = exec(&["--timeout", "200ms", "--output-limit", "1k"], "echo hello; sleep 1000").ok();
+    host::wait_until(|| file.exists());
+    assert_eq!(result(&container)["ended"], json!("timeout"));
+    assert_eq!((output.stdout().as_str(), &result(&container)["outputBytes"]), ("hello\n", &json!(6)));
+    exec(&[], "sleep 1000").ok();
+    let pid: i32 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+    drop(kill_hard(pid));
+    host::wait_until(|| file.exists());
+    assert_eq!((&result(&container)["ended"], &result(&container)["signal"]), (&json!("signaled"), &json!("SIGKILL")));
+    exec(&["--exit-codes"], "exit 1").ok();
+    let failed = container.exec_with(&["--detach", "--result", file.to_str().unwrap()], &["/bin/nothing"]);
+    failed.exits(255);
+    assert_eq!(result(&container)["ended"], json!("runtime-error"));
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    host::wait_until(|| container.leftovers().is_empty());
+}
+
+/// What is asked for is asked for again: it is the command's, not the container's.
+#[test]
+fn a_restarted_container_has_a_monitor_too() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("echo ready; sleep 1000").container();
+    begin(&container, &["--timeout", "100ms"]).ok();
+    assert_eq!(wait(&container), "137");
+    let file = file_of(&container);
+    let limits =
+        ["--timeout", "150ms", "--grace", "0", "--output-limit", "1k", "--cpu-time", "10s", "--die-with-parent"];
+    // The caller has to live for as long.
+    let flags = [&["restart", "--result", file.to_str().unwrap()], &limits[..], &[&container.id]].concat();
+    let command = container.command(&flags);
+    fs::remove_file(&file).unwrap();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "\"$@\" && exec sleep 1000", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.current_dir(&container.bundle.dir);
+    let caller = process::start(shell, Stdio::null());
+    host::wait_until(|| file.exists());
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["outputBytes"]), (&json!("timeout"), &json!(6)), "{told}");
+    drop(kill_hard(caller.pid()));
+    drop(caller.wait());
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn an_ordinary_user_has_a_monitor_too() {
+    if brisk_only(ONLY) || rootless::not_here() {
+        return;
+    }
+    let container = rootless::bundle(&["/bin/sh", "-c", "echo x > /file; sleep 0.1; exit 6"]).container();
+    container.bundle.write();
+    let (file, dir) = (file_of(&container), container.bundle.dir.to_str().unwrap().to_owned());
+    let flags = ["run", "--detach", "--overlay", "tmpfs", "--bundle", &dir, "--result", file.to_str().unwrap()];
+    process::run(rootless::as_user(&container, &[&flags[..], &[&container.id]].concat())).ok();
+    let waited = process::run(rootless::as_user(&container, &["wait", &container.id]));
+    assert_eq!(waited.ok().stdout(), "6\n");
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["exitCode"]), (&json!("exited"), &json!(6)));
+    assert!(told["overlay"]["bytes"].as_u64().unwrap() >= 4096, "{told}");
+    process::run(rootless::as_user(&container, &["delete", &container.id])).ok();
+    container.assert_nothing_left();
+}

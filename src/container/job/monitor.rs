@@ -1,0 +1,94 @@
+//! The process that stays beside a program in the background, because its result or its limits were asked for: its parent,
+//! who waits as the foreground does, while the command that was called has ended.
+//!
+//! It is a copy of that command, made before anything else is, so that it does the work itself and is the parent of what it
+//! starts. Until the program runs both are one to whoever called: one dies with the other. Then it lets go of everything that
+//! is the caller's, becomes a session of its own, and the command ends.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Error, Result, Stage};
+use crate::sys::process::{self, Exit};
+use crate::sys::{fs, signal};
+
+/// The monitor, in itself.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    /// Where the command waits for it.
+    command: OwnedFd,
+}
+
+/// Which of the two a process is afterwards.
+pub(super) enum Side {
+    /// The command that was called. It has nothing left to do but to exit with this status.
+    Command(u8),
+    /// The monitor.
+    Monitor(Monitor),
+}
+
+impl Monitor {
+    /// Divides the command in two.
+    pub fn begin() -> Result<Side> {
+        let (reader, writer) = fs::pipe().at(Stage::Sync, || "make a pipe")?;
+        let command = process::getpid();
+        match process::fork().at(Stage::Process, || "fork the monitor")? {
+            None => {
+                process::set_parent_death_signal(libc::SIGKILL).at(Stage::Process, || "die with the command")?;
+                // It may have died before.
+                if process::getppid() != command {
+                    return Err(Error::errno(Stage::Process, "find the command that was called", Errno::ESRCH));
+                }
+                Ok(Side::Monitor(Monitor { command: writer }))
+            }
+            Some(monitor) => {
+                drop(writer);
+                follow(monitor, &reader).map(Side::Command)
+            }
+        }
+    }
+
+    /// The program runs, and the command may end. `streams` says what of the caller's standard streams is still needed.
+    pub fn release(self, streams: Streams) -> Result<()> {
+        let what = || "leave the caller's session";
+        process::new_session().at(Stage::Process, what)?;
+        fs::chdir(c"/").at(Stage::Process, what)?;
+        fs::close_inherited().at(Stage::Process, || "close the caller's descriptors")?;
+        let null = fs::open(fs::CWD, c"/dev/null", libc::O_RDWR, 0).at(Stage::Process, || "open /dev/null")?;
+        let foreign: &[i32] = if streams == Streams::Outputs { &[0] } else { &[0, 1, 2] };
+        for stream in foreign {
+            fs::dup_onto(null.as_fd(), *stream).at(Stage::Process, || "let go of the caller's streams")?;
+        }
+        process::set_parent_death_signal(0).at(Stage::Process, || "outlive the command")?;
+        match fs::write_all(self.command.as_fd(), &[0]) {
+            // Killed just now: as if a moment later.
+            Err(Errno::EPIPE) => Ok(()),
+            told => told.at(Stage::Sync, || "tell the command that the program runs"),
+        }
+    }
+}
+
+/// What a monitor keeps of the caller's standard streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Streams {
+    /// None of them.
+    None,
+    /// Standard output and error, which it passes on to.
+    Outputs,
+}
+
+/// The command: waits until the program runs, or for the monitor's end, which has said then what went wrong; its status.
+fn follow(monitor: i32, said: &OwnedFd) -> Result<u8> {
+    if fs::read(said.as_fd(), &mut [0]).at(Stage::Sync, || "wait for the monitor")? != 0 {
+        return Ok(0);
+    }
+    match process::wait(monitor, 0).at(Stage::Process, || "wait for the monitor")? {
+        Some((_, Exit::Code(status))) => Ok(status as u8),
+        Some((_, Exit::Signal(number))) => {
+            let what = format!("the monitor was ended by a signal: {}", signal::words(number));
+            Err(Error::new(Stage::Process, what))
+        }
+        None => Err(Error::errno(Stage::Process, "wait for the monitor", Errno::ECHILD)),
+    }
+}
