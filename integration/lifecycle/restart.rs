@@ -104,7 +104,7 @@ fn what_would_be_lost_is_told() {
     assert!(said.contains("the bundle is gone"), "{said}");
     let hidden = container.bundle.dir.join("moved");
     fs::rename(container.bundle.rootfs(), &hidden).unwrap();
-    refused(&container, &[], " is gone");
+    refused(&container, &[], "does not exist");
     fs::rename(&hidden, container.bundle.rootfs()).unwrap();
     container.delete().ok();
 
@@ -163,8 +163,92 @@ fn a_run_takes_the_place_of_another() {
     let moved = container.bundle.dir.join("moved");
     fs::rename(container.bundle.rootfs(), &moved).unwrap();
     let said = container.run_with(&["--replace", "--detach"]).fails();
-    assert!(said.contains(" is gone") && container.pid() == running, "{said}");
+    assert!(said.contains("does not exist") && container.pid() == running, "{said}");
     fs::rename(&moved, container.bundle.rootfs()).unwrap();
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// A container that cannot come replaces nothing, as far as that can be known.
+#[test]
+fn what_would_be_in_vain_takes_nothing_away() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.bundle.write();
+    let config = container.bundle.dir.join("config.json");
+    let whole: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    let changed = |pointer: &str, value: Value| {
+        let mut changed = whole.clone();
+        let (above, key) = pointer.rsplit_once('/').unwrap();
+        changed.pointer_mut(above).unwrap()[key] = value;
+        changed
+    };
+    let missing = json!({ "destination": "/mnt", "type": "bind", "source": "/nonexistent", "options": ["bind"] });
+    let mounts = [whole["mounts"].as_array().unwrap().as_slice(), &[missing]].concat();
+    let cases = [
+        ("process.args[0]", changed("/process/args", json!(["/nothing"]))),
+        ("/nonexistent does not exist", changed("/mounts", json!(mounts))),
+        ("hooks.poststart[0].path", changed("/hooks", json!({ "poststart": [{ "path": "/no/hook" }] }))),
+        ("hooks.createRuntime[0].path", changed("/hooks", json!({ "createRuntime": [{ "path": "/no/hook" }] }))),
+        ("/nonexistent does not exist", changed("/annotations", json!({ "run.brisk.overlay": "/nonexistent" }))),
+    ];
+    let trusting = |args: &[&str]| container.call(&[&["--trust-annotations", "all"], args].concat());
+    let dir = container.bundle.dir.to_str().unwrap();
+    let pid_file = ["--pid-file", "/nonexistent/pid"];
+    container.run_with(&["--detach"]).ok();
+    let running = container.pid();
+    let replace = ["run", "--replace", "--detach", "--bundle", dir];
+    let refused = |flags: &[&str], words: &str| {
+        let said = trusting(&[&replace, flags, &[&container.id]].concat()).fails();
+        assert!(said.contains(words) && said.contains("is to be replaced stays"), "{said}");
+        assert_eq!((container.status(), container.pid()), ("running".into(), running));
+    };
+    for (words, text) in &cases {
+        fs::write(&config, text.to_string()).unwrap();
+        refused(&[], words);
+    }
+    fs::write(&config, whole.to_string()).unwrap();
+    refused(&pid_file, "/nonexistent/pid");
+    container.delete_force().ok();
+    // What a restart could not do leaves the stopped container, to be started another time.
+    for (words, text) in &cases {
+        fs::write(&config, whole.to_string()).unwrap();
+        container.run_with(&["--detach"]).ok();
+        container.stop();
+        // It goes by its copy of config.json, which somebody with the rights may change.
+        let copy = container.bundle.state_root().join(&container.id).join("config.json");
+        if !text.to_string().contains("run.brisk.overlay") {
+            fs::write(copy, text.to_string()).unwrap();
+            let before = container.state();
+            let said = container.call(&["restart", &container.id]).fails();
+            assert!(said.contains(words) && said.contains("is to be replaced stays"), "{said}");
+            assert_eq!(container.state(), before);
+        }
+        let said = container.call(&["restart", pid_file[0], pid_file[1], &container.id]).fails();
+        assert!(said.contains("is to be replaced stays"), "{said}");
+        container.delete().ok();
+    }
+    container.assert_nothing_left();
+}
+
+/// What hooks bring is not missed: whether they do is known when they have run.
+#[test]
+fn what_a_hook_makes_is_not_missed() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let bundle = Bundle::probe(&["pause"]).sh_hook("createRuntime", "mkdir -p ${OUT%/*}/made");
+    let source = bundle.dir.join("made");
+    let container = bundle.mount("bind", source.to_str().unwrap(), "/mnt", &["bind"]).container();
+    for _ in 0..2 {
+        container.run_with(&["--replace", "--detach"]).ok();
+        fs::remove_dir(&source).unwrap();
+    }
+    container.stop();
+    container.call(&["restart", &container.id]).ok();
+    assert_eq!(container.status(), "running");
     container.delete_force().ok();
     container.assert_nothing_left();
 }

@@ -64,7 +64,7 @@ impl Child<'_> {
             Some(directory) => upper(put(directory, tmpfs.as_fd(), DIRECTORY)?.as_fd(), mode)?,
         };
         if op.size_asked {
-            let measured = if op.upper.is_none() { workshop.as_fd() } else { upper.as_fd() };
+            let measured = if op.upper.is_none() { tmpfs.as_fd() } else { upper.as_fd() };
             wire::send_files(self.inherited.wire.as_fd(), SyncPoint::Overlay, &[measured])?;
         }
         fs::fchdir(upper.as_fd())?;

@@ -62,7 +62,7 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     let signals = if task.is_some() { Some(foreground::take_signals()?) } else { None };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let form = Form { start: ProgramStart::OnSignal, attended: task.as_ref().map(|task| task.attended()) };
-    let made = make(global, args, bundle, form, console, trace.as_mut(), &mut || Ok(()))?;
+    let made = make(global, args, bundle, form, console, trace.as_mut(), &mut |_| Ok(()))?;
     files::write_trace(global, args.trace.as_deref(), trace);
     let Created { container, running, lock, .. } = made;
     drop(lock);
@@ -202,7 +202,7 @@ pub(super) fn plan_of(
         terminal,
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
-        overlay_size: if args.job.result.is_some() { OverlaySize::ConsoleRequest } else { OverlaySize::NotAsked },
+        overlay_size: if args.job.result.is_some() { OverlaySize::Asked } else { OverlaySize::NotAsked },
         oddities: bundle.warnings.clone(),
     };
     plan::create::create(&bundle.spec, host, &options)
@@ -215,7 +215,7 @@ pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
     Ok((host, plan))
 }
 
-/// A plan that is only looked at, and what it was made from.
+/// A plan that is looked at, and what it was made from.
 pub(super) struct Preview {
     pub host: Host,
     pub spec: Spec,
@@ -269,7 +269,7 @@ pub(super) fn make(
     Form { start, attended }: Form,
     console: ProgramConsole,
     mut trace: Option<&mut Trace>,
-    make_room: &mut dyn FnMut() -> Result<()>,
+    make_room: &mut dyn FnMut(&Preview) -> Result<()>,
 ) -> Result<Created> {
     if let Some(trace) = &mut trace {
         trace.mark("plan");
@@ -283,7 +283,10 @@ pub(super) fn make(
         trace.mark("make the state directory");
     }
     // Only now: a bundle that cannot be planned replaces nothing.
-    make_room()?;
+    let planned = Preview { host, spec: std::mem::take(&mut bundle.spec), plan, cgroups: global.cgroups };
+    make_room(&planned)?;
+    let Preview { spec, plan, .. } = planned;
+    bundle.spec = spec;
     let holder = Holder::begin(&bundle.spec, &bundle.dir)?;
     let dir = Dir::create(&global.root, &args.id)?;
     let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, record(global, args, &bundle, &plan)?)));

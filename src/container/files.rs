@@ -19,6 +19,15 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
     write(path, pid.to_string().as_bytes(), "pid file")
 }
 
+/// An error where [`write_pid`] could not write.
+pub(super) fn writable(path: &Path) -> Result<()> {
+    let what = || format!("write the pid file {}", path.display());
+    match Destination::open(path).at(Stage::State, what)? {
+        Destination::Name(dir, _) => fs::access(dir.as_fd(), c"", libc::W_OK | libc::X_OK).at(Stage::State, what),
+        Destination::Stream(_) => Ok(()),
+    }
+}
+
 /// Takes back what [`write_pid`] wrote for a process that did not become what was asked for: nobody may take the
 /// number, which is free again, for it. A file with another number is somebody else's.
 pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {

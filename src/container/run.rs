@@ -2,22 +2,24 @@
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use super::console::{Console, ConsoleRequest, ForegroundConsole};
-use super::create::{Bundle, Created, Form, make};
+use super::create::{Bundle, Created, Form, Preview, make};
 use super::delete::remove;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
 use super::job::{self, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
-use super::options::{Global, Run};
+use super::options::{Create, Global, Run};
 use super::start::run_poststart;
-use super::{Container, delete, files, image};
+use super::{Container, delete, files, fit, image, notify};
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{Running, Trace};
 use crate::plan::{ExecRefusal, ProgramStart};
 use crate::spec::Spec;
+use crate::spec::mounts::Mount;
 use crate::state::{Dir, Wait};
 use crate::sys::process::{self, Exit};
 
@@ -54,11 +56,6 @@ pub(super) fn start_bundle(
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     image::protect_from(&bundle.spec)?;
-    let root = bundle.rootfs();
-    if !matches!(predecessor, Predecessor::None) && !root.is_dir() {
-        let what = format!("the root {} is gone", root.display());
-        return Err(Error::new(Stage::Rootfs, what).with_hint("the container that is to be replaced stays"));
-    }
     let terminal = bundle.terminal();
     let request = ConsoleRequest {
         socket: args.create.console_socket.as_deref(),
@@ -79,10 +76,17 @@ pub(super) fn start_bundle(
     }
     let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
     let mut predecessor = Some(predecessor);
-    let mut make_room = || match predecessor.take() {
-        Some(Predecessor::Any) => delete::by_force(global, &args.create.id),
-        Some(Predecessor::This(dir)) => delete::own(global, &args.create.id, dir),
-        Some(Predecessor::None) | None => Ok(()),
+    let dir = bundle.dir().to_owned();
+    let mut make_room = |planned: &Preview| {
+        let predecessor = predecessor.take().unwrap_or(Predecessor::None);
+        if !matches!(predecessor, Predecessor::None) {
+            refuse_in_vain(global, &args.create, planned, &dir)?;
+        }
+        match predecessor {
+            Predecessor::Any => delete::by_force(global, &args.create.id),
+            Predecessor::This(dir) => delete::own(global, &args.create.id, dir),
+            Predecessor::None => Ok(()),
+        }
     };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let start = ProgramStart::Now(console.refusal);
@@ -116,6 +120,24 @@ pub(super) fn start_bundle(
 /// How many of its processes the kernel has killed for want of memory, where that can be read.
 fn oom_kills(container: &Container) -> Option<u64> {
     container.cgroup().ok().flatten()?.oom_kills().ok().flatten()
+}
+
+/// An error where the container that is to come could not be made, as far as that can be known before another one goes.
+fn refuse_in_vain(global: &Global, create: &Create, planned: &Preview, bundle: &Path) -> Result<()> {
+    let stays = "the container that is to be replaced stays";
+    // The directory of the notify socket is made with the container.
+    let notify = notify::directory(global, &create.id);
+    let ours = |field: &str| {
+        let source = |mount: &Mount| notify.is_some() && mount.source.as_deref().map(Path::new) == notify.as_deref();
+        let index = planned.spec.mounts.iter().position(source);
+        index.is_some_and(|index| field == format!("mounts[{index}].source"))
+    };
+    if let Some(misfit) = fit::obstacle(planned, bundle, ours) {
+        let hint = misfit.hint.map_or_else(|| stays.to_owned(), |hint| format!("{hint}; {stays}"));
+        return Err(Error::new(Stage::Bundle, format!("{}: {}", misfit.field, misfit.what)).with_hint(hint));
+    }
+    let pid_file = create.pid_file.as_deref().map_or(Ok(()), files::writable);
+    pid_file.map_err(|error| error.with_hint(stays))
 }
 
 fn attend(

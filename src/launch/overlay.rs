@@ -18,7 +18,7 @@ const DEEPEST: usize = 200;
 
 /// The upper layer of an overlay.
 #[derive(Debug)]
-pub struct Overlay {
+pub struct UpperLayer {
     pub(super) fd: OwnedFd,
     pub(super) place: UpperPlace,
 }
@@ -49,7 +49,7 @@ pub struct OverlayUse {
     pub inodes: u64,
 }
 
-impl Overlay {
+impl UpperLayer {
     /// What it takes now; `None` where nobody may look into all of it, or it is too much to be counted.
     pub fn size(&self) -> Option<OverlayUse> {
         match self.place {

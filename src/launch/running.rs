@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::hooks::Output as HookOutput;
-use super::overlay::Overlay;
+use super::overlay::UpperLayer;
 use super::trace::Trace;
 use crate::cgroup::{Cgroup, rdt::Rdt};
 use crate::error::{Error, Result, Stage};
@@ -22,7 +22,7 @@ pub struct Running {
     /// Its resource control group, where one was asked for.
     pub rdt: Option<Rdt>,
     /// Its overlay, where somebody wants to know how large it becomes; not before it is ready.
-    pub overlay: Option<Overlay>,
+    pub overlay: Option<UpperLayer>,
 }
 
 /// How far a process is.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::overlay::{self, Overlay};
+use super::overlay::{self, UpperLayer};
 use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
@@ -92,7 +92,7 @@ impl<'a> Parent<'a> {
         }
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("the plan has no clone"))?;
         let overlay =
-            self.overlay.take().zip(overlay::place(self.launch.plan)).map(|(fd, place)| Overlay { fd, place });
+            self.overlay.take().zip(overlay::place(self.launch.plan)).map(|(fd, place)| UpperLayer { fd, place });
         Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt, overlay })
     }
 

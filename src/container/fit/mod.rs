@@ -20,6 +20,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::create::Preview;
 use super::options::Global;
 use crate::error::{Context, Result, Stage};
 use crate::spec;
@@ -27,6 +28,31 @@ use gather::Gathered;
 
 pub use misfit::{Misfit, Severity};
 pub use program::{Needs, needs};
+
+/// What only the host can tell of a bundle that can be planned.
+fn of_host(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
+    [rootfs::misfits(planned, bundle), surroundings::misfits(planned), limits::misfits(planned)].concat()
+}
+
+/// The first thing that a container could not be made for, before another is taken away for it; and not what may yet come: what
+/// hooks put into the root, or what goes back to the host with that other one.
+///
+/// `ours` are fields that we see to ourselves.
+pub(super) fn obstacle(planned: &Preview, bundle: &Path, ours: impl Fn(&str) -> bool) -> Option<Misfit> {
+    let hooks = planned.spec.hooks.as_ref();
+    let changed = hooks.is_some_and(|hooks| {
+        [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|list| !list.is_empty())
+    });
+    let of_root = ["root.", "mounts[", "process.args", "process.cwd", "hooks.startContainer"];
+    let may_come = |field: &str| {
+        ours(field)
+            || field.starts_with("linux.netDevices")
+            || changed && of_root.iter().any(|part| field.starts_with(part))
+    };
+    let mut found = of_host(planned, bundle);
+    found.retain(|misfit| misfit.severity == Severity::Error && !may_come(&misfit.field));
+    found.into_iter().next()
+}
 
 /// Looks for all that is wrong with a bundle: what `create` or `start` would fail with first, then warnings, each in the order
 /// of config.json.
@@ -48,9 +74,7 @@ pub fn misfits(global: &Global, bundle: &Path) -> Result<Vec<Misfit>> {
     };
     let Gathered { document, changes, mut misfits, planned } = gather::gather(&quiet, &dir, document)?;
     if let Some(planned) = planned {
-        let mut of_host = rootfs::misfits(&planned, &dir);
-        of_host.extend(surroundings::misfits(&planned));
-        of_host.extend(limits::misfits(&planned));
+        let mut of_host = of_host(&planned, &dir);
         let left = field::changed(&document, &changes);
         for misfit in &mut of_host {
             let field = field::find(&left, &misfit.field);

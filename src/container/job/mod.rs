@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use ended::Ended;
-use monitor::{Monitor, Side, Streams};
+use monitor::{Half, Monitor, Streams};
 use report::Report;
 use watch::Watch;
 
@@ -27,7 +27,7 @@ use super::options::{Create, Global, Job};
 use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
-use crate::launch::Overlay;
+use crate::launch::UpperLayer;
 use crate::state::{Attendance, Dir, Outcome, Wait};
 use crate::sys::process::{ChildUsage, Exit};
 
@@ -62,7 +62,7 @@ pub(super) struct Task<'a> {
     job: &'a Job,
     parent: Option<OwnedFd>,
     report: Report,
-    who: Who,
+    who: Attendant,
     /// When the program was started.
     started: Option<Instant>,
     /// How many processes of the container had been killed for want of memory by then.
@@ -71,8 +71,8 @@ pub(super) struct Task<'a> {
     deleted: bool,
 }
 
-/// Who does it.
-enum Who {
+/// Attendant does it.
+enum Attendant {
     /// The command that was called.
     Foreground,
     /// A process that the command waits for.
@@ -84,7 +84,7 @@ enum Who {
 /// Whose cgroup the program is in.
 pub(super) enum ProgramCgroup {
     /// Its own, which ends with it; and its overlay.
-    Own(Option<Cgroup>, Option<Overlay>),
+    Own(Option<Cgroup>, Option<UpperLayer>),
     /// The container's, which goes on.
     Containers(Option<Cgroup>),
 }
@@ -98,9 +98,9 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Who waits for the program, for the container's record.
+    /// Attendant waits for the program, for the container's record.
     pub(super) fn attended(&self) -> Attendance {
-        if matches!(self.who, Who::Foreground) { Attendance::Foreground } else { Attendance::Monitor }
+        if matches!(self.who, Attendant::Foreground) { Attendance::Foreground } else { Attendance::Monitor }
     }
 
     /// What is kept with the container; nothing of one that is being deleted.
@@ -121,7 +121,7 @@ impl Task<'_> {
                 let outcome = self.outcome(ended);
                 outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::Within(PATIENCE)))?;
             }
-            Err(_) if !matches!(self.who, Who::Released) => remove(container.dir)?,
+            Err(_) if !matches!(self.who, Attendant::Released) => remove(container.dir)?,
             Ok(None) | Err(_) => {}
         }
         ended
@@ -129,8 +129,8 @@ impl Task<'_> {
 
     /// The program runs, or waits for `start`: the command that was called may end.
     fn release(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.who, Who::Released) {
-            Who::Monitor(monitor) => {
+        match std::mem::replace(&mut self.who, Attendant::Released) {
+            Attendant::Monitor(monitor) => {
                 monitor.release(if self.job.output_limit.is_some() { Streams::Outputs } else { Streams::None })
             }
             who => {
@@ -153,9 +153,9 @@ pub(super) fn run(
     let parent = request.die_with_parent.then(watch::parent).transpose()?;
     let report = Report::begin(request.id, request.job, request.preserved)?;
     let who = match request.detach.then(Monitor::begin).transpose()? {
-        None => Who::Foreground,
-        Some(Side::Monitor(monitor)) => Who::Monitor(monitor),
-        Some(Side::Command(status)) => return Ok(status),
+        None => Attendant::Foreground,
+        Some(Half::Monitor(monitor)) => Attendant::Monitor(monitor),
+        Some(Half::Command(status)) => return Ok(status),
     };
     let mut task = Task { job: request.job, parent, report, who, started: None, oom_kills: None, deleted: false };
     let done = work(Some(&mut task));

@@ -21,7 +21,7 @@ pub(super) struct Monitor {
 }
 
 /// Which of the two a process is afterwards.
-pub(super) enum Side {
+pub(super) enum Half {
     /// The command that was called. It has nothing left to do but to exit with this status.
     Command(u8),
     /// The monitor.
@@ -30,7 +30,7 @@ pub(super) enum Side {
 
 impl Monitor {
     /// Divides the command in two.
-    pub fn begin() -> Result<Side> {
+    pub fn begin() -> Result<Half> {
         let (reader, writer) = fs::pipe().at(Stage::Sync, || "make a pipe")?;
         let command = process::getpid();
         match process::fork().at(Stage::Process, || "fork the monitor")? {
@@ -40,11 +40,11 @@ impl Monitor {
                 if process::getppid() != command {
                     return Err(Error::errno(Stage::Process, "find the command that was called", Errno::ESRCH));
                 }
-                Ok(Side::Monitor(Monitor { command: writer }))
+                Ok(Half::Monitor(Monitor { command: writer }))
             }
             Some(monitor) => {
                 drop(writer);
-                follow(monitor, &reader).map(Side::Command)
+                follow(monitor, &reader).map(Half::Command)
             }
         }
     }
