@@ -201,10 +201,12 @@ pub fn any(kind: &str, value: Vec<u8>) -> Any {
 
 /// Options that name the runtime under test.
 pub fn options() -> Any {
-    let options = containerd_shim_protos::shim::oci::Options {
-        binary_name: program("BRISK").to_str().unwrap().to_owned(),
-        ..Default::default()
-    };
+    options_with(program("BRISK").to_str().unwrap())
+}
+
+/// Options that name a runtime.
+pub fn options_with(runtime: &str) -> Any {
+    let options = containerd_shim_protos::shim::oci::Options { binary_name: runtime.to_owned(), ..Default::default() };
     any("containerd.runc.v1.Options", options.write_to_bytes().unwrap())
 }
 

@@ -22,7 +22,7 @@ use super::publisher::{self, Publisher};
 use super::runtime::{self, Runtime};
 use super::service::Shim;
 use super::shared::Shared;
-use super::ttrpc::Connection;
+use super::ttrpc::{self, Connection};
 use super::{console, events, logger, reactor, reaper, rootfs, sha256};
 
 /// Where shims have their sockets, unless containerd names a directory.
@@ -176,13 +176,34 @@ fn listen(directory: &Path, socket: &Path) -> Answer<Option<UnixListener>> {
     match bind() {
         Ok(listener) => Ok(Some(listener)),
         Err(Errno::EADDRINUSE) => {
-            if publisher::connect(&socket.to_string_lossy()).is_ok() {
+            if answers(socket) {
                 return Ok(None);
             }
             std::fs::remove_file(socket).map_err(Fault::doing(&what))?;
             bind().map(Some).map_err(Fault::doing(&what))
         }
         Err(errno) => Err(Fault::doing(&what)(errno)),
+    }
+}
+
+/// Whether a shim, brisk's or containerd's, is at a socket. That one can connect does not tell: a child that a dead shim
+/// had just made holds the socket until its execve. Whoever lives answers, if only that there is no such service.
+fn answers(socket: &Path) -> bool {
+    const PATIENCE: i32 = 2_000;
+    let connection = match publisher::connect(&socket.to_string_lossy()) {
+        Ok(connection) => connection,
+        // So many wait for it that it must be there.
+        Err(errno) => return errno == Errno::EAGAIN,
+    };
+    let mut request = Writer::new();
+    request.text(1, "brisk").text(2, "Alive");
+    if os::write_all(connection.as_fd(), &ttrpc::frame(1, ttrpc::REQUEST, &request.done())).is_err() {
+        return false;
+    }
+    match os::poll(connection.as_fd(), libc::POLLIN, PATIENCE) {
+        // What hangs is not ours to replace.
+        Ok(0) | Err(_) => true,
+        Ok(_) => matches!(os::read(connection.as_fd(), &mut [0]), Ok(1)),
     }
 }
 
@@ -299,7 +320,7 @@ fn delete(program: &OsStr, flags: &Flags) -> Answer<()> {
     // Of a group's shim others may be there still.
     if let Ok(address) = std::fs::read_to_string(bundle.join("address"))
         && let Some(socket) = address.trim().strip_prefix("unix://")
-        && publisher::connect(socket).is_err()
+        && !answers(Path::new(socket))
     {
         remove(Path::new(socket));
     }

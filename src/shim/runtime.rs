@@ -124,7 +124,7 @@ impl Runtime {
         command.stdin(streams.stdin.map_or_else(Stdio::null, Stdio::from));
         command.stdout(stream(streams.stdout).map_err(failed)?);
         command.stderr(stream(streams.stderr).map_err(failed)?);
-        let child = command.spawn().map_err(failed)?;
+        let child = command.spawn().map_err(|error| Failure { how: self.not_run(&error), said: String::new() })?;
         // Closes our copies of the streams: the pipe of a container that is gone must end.
         drop(command);
         let Ended { status, .. } = reaper::know(child.id().cast_signed()).wait().await;
@@ -134,6 +134,15 @@ impl Runtime {
         }
         let how = if status > 128 { format!("signal: {}", status - 128) } else { format!("exit status {status}") };
         Err(Failure { how, said: said.trim().to_owned() })
+    }
+
+    /// Why the program did not even begin, in the words of containerd's shim (Go's os/exec).
+    fn not_run(&self, error: &io::Error) -> String {
+        let program = &self.program;
+        if error.kind() == io::ErrorKind::NotFound && !program.contains('/') {
+            return format!("exec: {program:?}: executable file not found in $PATH");
+        }
+        format!("exec: {program:?}: {error}")
     }
 
     /// A call with words only.

@@ -132,13 +132,13 @@ impl Shim {
 
     async fn delete(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
         let (container, process) = self.process(request)?;
-        if Rc::ptr_eq(&process, &container.init) {
+        let ended = if Rc::ptr_eq(&process, &container.init) {
             container.delete(&self.shared).await?;
             self.containers.borrow_mut().remove(&container.id);
+            process.end()
         } else {
-            container.delete_exec(&process).await?;
-        }
-        let ended = process.end();
+            container.delete_exec(&process).await?
+        };
         Ok(answer(|writer| {
             writer.number(1, process.number()).number(2, ended.status);
             events::moment(writer, 3, ended.at);

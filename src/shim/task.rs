@@ -346,9 +346,11 @@ impl Container {
         }
         self.running.set(self.running.get() + 1);
         if let Err(fault) = self.run_exec(shim, process).await {
-            // Whoever waits for it need not wait any longer.
-            process.state.set(State::Stopped);
-            process.ended.set(super::reaper::Ended { status: 255, at: os::Moment::now() });
+            // Where it has not run it stays created, as with containerd's shim, and may be started again.
+            if process.spec.borrow().is_empty() {
+                process.state.set(State::Stopped);
+                process.ended.set(super::reaper::Ended { status: 255, at: os::Moment::now() });
+            }
             self.ran();
             return Err(fault);
         }
@@ -364,7 +366,7 @@ impl Container {
         let (prepared, streams) = process.paths.prepare(&self.options, shim.place(&self.id)).await?;
         let pid_file = self.pid_file(process);
         // Only this process can name it, and it goes with the last descriptor.
-        let spec = os::memory(&process.spec.take())?;
+        let spec = os::memory(&process.spec.borrow())?;
         let spec_path = format!("/proc/{}/fd/{}", os::getpid(), spec.as_raw_fd());
         let mut words: Vec<&OsStr> = vec!["exec".as_ref(), "--process".as_ref(), spec_path.as_ref()];
         let socket = prepared.console_socket().map(Path::to_owned);
@@ -375,6 +377,8 @@ impl Container {
         let run = self.runtime.run(&words, streams).await;
         drop(spec);
         run.map_err(|failure| self.runtime.fault("OCI runtime exec failed", &failure))?;
+        // It runs: what is wrong from here on ends it.
+        process.spec.take();
         let taken = self.take_over(shim, &maker, process, prepared, &pid_file).await;
         // Its number is known now, or never will be.
         if let Err(error) = std::fs::remove_file(&pid_file) {
@@ -387,16 +391,21 @@ impl Container {
         self.bundle.join(format!("{}.pid", process.id))
     }
 
-    pub async fn delete_exec(&self, process: &Rc<Process>) -> Answer<()> {
+    /// How it ended; all zero where it has never run.
+    pub async fn delete_exec(&self, process: &Rc<Process>) -> Answer<super::reaper::Ended> {
         let gate = process.gate.enter().await;
         deletable(process.state.get())?;
         let streams = process.streams.take();
         streams.finish().await;
         drop(streams);
-        process.state.set(State::Deleted);
+        let ended = process.end();
+        if process.state.replace(State::Deleted) == State::Created {
+            // Whoever waits for it need not wait any longer.
+            process.ended.set(super::reaper::Ended { status: 255, at: os::Moment::now() });
+        }
         self.execs.borrow_mut().remove(&process.id);
         drop(gate);
-        Ok(())
+        Ok(ended)
     }
 
     /// Deletes the container, which the caller takes off the shim's.

@@ -1,6 +1,7 @@
 //! The shim is killed: `delete` leaves nothing of the container.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use brisk_shim_tests::{Shim, bundle, command, directory, lives, until};
@@ -89,6 +90,36 @@ fn a_start_after_a_killed_shim_has_the_same_address() {
     assert_eq!(second.run(&bundle), 0);
     second.delete("again", "").unwrap();
     second.shutdown();
+}
+
+/// A child that the shim had just made holds its socket until the execve; connecting works meanwhile.
+#[test]
+fn a_socket_that_a_child_of_a_dead_shim_holds_is_nobodys() {
+    let dir = directory();
+    let bundle = bundle(&dir, "held", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    kill(Pid::from_raw(shim.pid), SIGKILL).unwrap();
+    until("the shim is gone", || (!shim.lives()).then_some(()));
+    let held_while = |work: &(dyn Fn() -> Option<Shim> + Sync)| {
+        fs::remove_file(socket(&shim)).unwrap();
+        let held = UnixListener::bind(socket(&shim)).unwrap();
+        std::thread::scope(|scope| {
+            let done = scope.spawn(work);
+            drop(held.accept().unwrap());
+            drop(held);
+            done.join().unwrap()
+        })
+    };
+    let second = held_while(&|| Some(Shim::start(&dir, &bundle))).unwrap();
+    assert_eq!(second.run(&bundle), 0);
+    second.delete("held", "").unwrap();
+    kill(Pid::from_raw(second.pid), SIGKILL).unwrap();
+    until("the shim is gone", || (!second.lives()).then_some(()));
+    held_while(&|| {
+        clean_up(&shim, &bundle);
+        None
+    });
+    assert!(!socket(&shim).exists());
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Every request, its answer and the events it makes, in the crate's types.
 
-use brisk_shim_tests::{SOON, Shim, bundle, command, context, directory, lives, options, program, start_address};
+use brisk_shim_tests::{
+    SOON, Shim, bundle, command, context, directory, lives, options, options_with, program, start_address,
+};
 use containerd_shim_protos::protobuf::{Message, MessageField};
 use containerd_shim_protos::ttrpc::{Code, Error};
 use containerd_shim_protos::{api, cgroups, cgroups_v2, events::task as task_events, shim::oci};
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 pub fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> Code {
     match result.unwrap_err() {
@@ -69,6 +74,59 @@ fn what_cannot_be_done_now_is_refused_with_containerds_codes() {
     assert_eq!(code(shim.kill("refuse", "", 9)), Code::NOT_FOUND);
     shim.delete("refuse", "e").unwrap();
     shim.delete("refuse", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn a_runtime_that_is_not_there_is_named() {
+    let dir = directory();
+    let bundle = bundle(&dir, "none", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    for (runtime, words) in [
+        ("no-runtime", "exec: \"no-runtime\": executable file not found in $PATH"),
+        ("/no/runtime", "exec: \"/no/runtime\": No such file or directory"),
+    ] {
+        let made = shim.create(&bundle, |request| request.options = Some(options_with(runtime)).into());
+        let Err(Error::RpcStatus(status)) = made else { panic!("{made:?}") };
+        assert!(status.message.contains(words), "{}", status.message);
+    }
+    shim.shutdown();
+}
+
+/// containerd's own client test for its issue 10589 wants the first half.
+#[test]
+fn a_process_that_cannot_be_started_stays_created() {
+    let dir = directory();
+    let bundle = bundle(&dir, "again", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("again", "").unwrap();
+    for name in ["e", "never"] {
+        shim.exec("again", name, &["/later"], |_| ()).unwrap();
+        assert!(shim.start_process("again", name).is_err());
+        assert_eq!(shim.state("again", name).unwrap().status.value(), 1, "created");
+    }
+    let later = bundle.path.join("rootfs/later");
+    fs::write(&later, "#!/bin/sh\nexit 3\n").unwrap();
+    fs::set_permissions(&later, fs::Permissions::from_mode(0o755)).unwrap();
+    shim.start_process("again", "e").unwrap();
+    assert_eq!(shim.wait("again", "e").unwrap(), 3);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let request = api::WaitRequest { id: "again".into(), exec_id: "never".into(), ..Default::default() };
+            shim.client.wait(context(), &request)
+        });
+        assert_eq!(shim.delete("again", "never").unwrap().exit_status, 0);
+        // It ends with the process that never was, unless it came after that.
+        match waits.join().unwrap() {
+            Ok(response) => assert_eq!(response.exit_status, 255),
+            Err(error) => assert_eq!(code(Err::<(), _>(error)), Code::NOT_FOUND),
+        }
+    });
+    shim.kill("again", "", libc::SIGKILL).unwrap();
+    shim.wait("again", "").unwrap();
+    shim.delete("again", "e").unwrap();
+    shim.delete("again", "").unwrap();
     shim.shutdown();
 }
 
