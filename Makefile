@@ -136,8 +136,9 @@ test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to 
 soak: release ## 20,000 cycles with the host the same before and after
 	integration/soak $(BRISK) 20000
 
-conformance: $(if $(RUNTIME),,release) ## SUITE=runc-bats|contest|runtime-tools DIR=built checkout: the suites of other projects
-	@RUNTIME="$(or $(RUNTIME),$(BRISK))" integration/conformance/run "$(SUITE)" "$(DIR)" $(FILES)
+# containerd's with brisk's shim, or the one that SHIM= names.
+conformance: $(if $(RUNTIME),,release) $(if $(filter containerd,$(SUITE)),shim) ## SUITE=runc-bats|contest|runtime-tools|containerd DIR=built checkout: the suites of other projects
+	@RUNTIME="$(or $(RUNTIME),$(BRISK))" SHIM="$(SHIM)" integration/conformance/run "$(SUITE)" "$(DIR)" $(FILES)
 
 bench: release shim ## time against crun and runc, and the shim against containerd's; PEER=NAME=PATH for another or a newer one
 	BRISK_SHIM=$(SHIM) contrib/bench $(BRISK) $(addprefix --peer ,$(PEER))
