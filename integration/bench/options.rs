@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 pub const USAGE: &str =
     "bench [--quick] [--only NAME,…] [--peer NAME=PATH]… [--runtime NAME=PATH]… [--rounds N] [--storm N] [--many N]
-      [--mounts N] [--out DIR]
+      [--mounts N] [--shim FILE] [--containerd DIR] [--out DIR]
   --quick     a few minutes: fewer rounds, a storm of 100
   --only      some of: run create exec seccomp mounts binds overlay rootless systemd startup storm many parallel memory
               limit density engines shims
@@ -14,6 +14,7 @@ pub const USAGE: &str =
   --rounds    rounds of each latency experiment   --storm  containers in the storm   --mounts  host mounts to add
   --many      containers that wait to be started
   --shim      brisk's shim, for `shims` (default: $BRISK_SHIM)
+  --containerd  a directory with the containerd, ctr and containerd-shim-runc-v2 that `shims` is to use (default: in PATH)
   --out       where report.txt, report.json and report.html go (default target/bench)";
 
 /// What to measure, how often, and where the report goes.
@@ -29,6 +30,8 @@ pub struct Options {
     pub mounts: usize,
     /// containerd-shim-brisk-v2, where it has been built.
     pub shim: Option<PathBuf>,
+    /// Where containerd is, if not in PATH.
+    pub containerd: Option<PathBuf>,
     pub out: PathBuf,
 }
 
@@ -51,6 +54,7 @@ impl Options {
                 "--many" => options.many = value()?.parse()?,
                 "--mounts" => options.mounts = value()?.parse()?,
                 "--shim" => options.shim = Some(value()?.into()),
+                "--containerd" => options.containerd = Some(std::path::absolute(value()?)?),
                 "--out" => options.out = value()?.into(),
                 "--runtime" => options.runtimes.push(named(&value()?)?),
                 "--peer" => peers.push(named(&value()?)?),
@@ -81,6 +85,7 @@ impl Options {
             parallel,
             mounts: 3000,
             shim: std::env::var_os("BRISK_SHIM").map(PathBuf::from),
+            containerd: None,
             out: target.join("bench"),
         }
     }

@@ -29,6 +29,15 @@ const SHIM: &str = "containerd-shim-runc-v2";
 /// The daemons' names: the index of a `Pair`'s.
 const DAEMONS: [&str; 2] = ["own", "brisk"];
 
+/// What no `ctr run --rootfs` needs, of containerd 1.x and 2.x.
+const DISABLED: [&str; 5] = [
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.images",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.nri.v1.nri",
+];
+
 /// Start, exec and memory under both, where brisk's shim has been built.
 pub fn shims(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     let Some(shim) = &options.shim else {
@@ -50,7 +59,8 @@ pub fn shims(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     type Part = fn(&Lab, &Options, &Path, &[Pair<'_>]) -> Res<Vec<Outcome>>;
     for (what, needs, part) in [("ctr", "containerd", containerd as Part), ("dkr", "dockerd", docker)] {
-        if !installed(needs) {
+        let named = needs == "containerd" && options.containerd.is_some();
+        if !named && !installed(needs) {
             eprintln!("SKIP {what}: {needs} is not installed");
             continue;
         }
@@ -61,15 +71,23 @@ pub fn shims(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn search_path(bin: &Path, daemon: usize) -> String {
+/// Where the daemons find their shim, and dockerd its containerd.
+fn search_path(options: &Options, bin: &Path, daemon: usize) -> String {
     let path = std::env::var("PATH").unwrap_or_default();
-    if daemon == 0 { path } else { format!("{}:{path}", bin.display()) }
+    let first = [(daemon == 1).then_some(bin), options.containerd.as_deref()];
+    first.into_iter().flatten().rev().fold(path, |path, dir| format!("{}:{path}", dir.display()))
+}
+
+/// containerd or ctr, of the directory that was named or of PATH.
+fn of_containerd(options: &Options, program: &str) -> Command {
+    Command::new(options.containerd.as_ref().map_or_else(|| program.into(), |dir| dir.join(program)))
 }
 
 impl Daemon {
     /// Each has a network-free configuration and directories of its own.
     fn start(
         lab: &Lab,
+        options: &Options,
         bin: &Path,
         name: &str,
         number: usize,
@@ -78,7 +96,7 @@ impl Daemon {
         let dir = lab.dir.join(format!("{name}-{}", DAEMONS[number]));
         std::fs::create_dir(&dir)?;
         let mut command = command(&dir)?;
-        command.env("PATH", search_path(bin, number));
+        command.env("PATH", search_path(options, bin, number));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create_new(dir.join("log"))?);
         Ok(Daemon { child: command.spawn()?, dir })
     }
@@ -97,11 +115,10 @@ impl Daemon {
 
 fn containerd(lab: &Lab, options: &Options, bin: &Path, pairs: &[Pair<'_>]) -> Res<Vec<Outcome>> {
     let daemons = [0, 1].map(|number| {
-        Daemon::start(lab, bin, "ctr", number, |dir| {
+        Daemon::start(lab, options, bin, "ctr", number, |dir| {
             let config = dir.join("config.toml");
-            let disabled = "disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.snapshotter.v1.btrfs\"]";
-            std::fs::write(&config, format!("version = 2\n{disabled}\n"))?;
-            let mut command = Command::new("containerd");
+            std::fs::write(&config, format!("version = 2\ndisabled_plugins = {DISABLED:?}\n"))?;
+            let mut command = of_containerd(options, "containerd");
             for (option, path) in [("-c", "config.toml"), ("-a", "sock"), ("--root", "root"), ("--state", "state")] {
                 command.arg(option).arg(dir.join(path));
             }
@@ -120,7 +137,7 @@ fn containerd(lab: &Lab, options: &Options, bin: &Path, pairs: &[Pair<'_>]) -> R
 fn containerd_rounds(lab: &Lab, options: &Options, daemons: &[Daemon; 2], pairs: &[Pair<'_>]) -> Res<Vec<Outcome>> {
     let rounds = (options.rounds / 10).max(5);
     let ctr = |pair: &Pair<'_>, args: &[&str]| -> Res<Command> {
-        let mut command = Command::new("ctr");
+        let mut command = of_containerd(options, "ctr");
         command.arg("-a").arg(daemons[pair.daemon].socket()).args(args);
         process::quiet(&mut command);
         Ok(command)
@@ -144,12 +161,9 @@ fn containerd_rounds(lab: &Lab, options: &Options, daemons: &[Daemon; 2], pairs:
     };
     let mut outcomes = Vec::new();
     let title = "ctr version (what ctr itself takes)";
-    outcomes.push(table(
-        "ctr-self",
-        title,
-        "of each of the next two",
-        each(&|pair| succeed(ctr(pair, &["version"])?), title)?,
-    ));
+    let version = of_containerd(options, "containerd").arg("--version").output()?;
+    let note = format!("of each of the next two; {}", String::from_utf8_lossy(&version.stdout).trim());
+    outcomes.push(table("ctr-self", title, &note, each(&|pair| succeed(ctr(pair, &["version"])?), title)?));
     let title = "ctr run --rm --rootfs, /bin/true";
     let samples = each(&|pair| succeed(run(pair, &["--rm"], &[text(&short)?, "bench", "/bin/true"])?), title)?;
     outcomes.push(table("ctr-run", title, "ctr, containerd and shim included", samples));
@@ -238,7 +252,7 @@ fn shim_figures(dir: &Path, id: &str) -> Res<Vec<Figure>> {
 
 fn docker(lab: &Lab, options: &Options, bin: &Path, pairs: &[Pair<'_>]) -> Res<Vec<Outcome>> {
     let daemons = [0, 1].map(|number| {
-        Daemon::start(lab, bin, "dkr", number, |dir| {
+        Daemon::start(lab, options, bin, "dkr", number, |dir| {
             let mut command = Command::new("dockerd");
             let host = format!("unix://{}", text(&dir.join("sock"))?);
             command.args(["--host", &host, "--bridge=none", "--iptables=false", "--storage-driver", "vfs"]);

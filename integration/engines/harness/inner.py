@@ -36,7 +36,7 @@ def work(order, here):
         os.makedirs(order["logs"], exist_ok=True)
         logs = os.open(order["logs"], os.O_RDONLY | os.O_DIRECTORY)
     try:
-        suite.runtime = sandbox.enter(order["runtime"], order["shim"], suite.dropin)
+        suite.runtime = sandbox.enter(order["runtime"], order["shim"], order["containerd"], suite.dropin)
         os.chdir("/")
         if order["shell"]:
             suite.phases[0].start(suite)

@@ -39,6 +39,7 @@ def arguments(argv):
     parser.add_argument("--quick", action="store_true", help="only the checks tagged `q`")
     parser.add_argument("--runtime", default=os.environ.get("RUNTIME"), help="path of the runtime (or $RUNTIME)")
     parser.add_argument("--shim", help="this program as containerd's shim, under the names of runc's and of brisk's")
+    parser.add_argument("--containerd", metavar="DIR", help="containerd, ctr and the shim of this directory, for docker too")
     parser.add_argument("--only", default="", help="only checks whose name holds one of these (comma-separated)")
     parser.add_argument("--install", action="store_true", help="install the engines and stop")
     parser.add_argument("--list", action="store_true", help="print the names of the checks and stop")
@@ -65,7 +66,7 @@ def run_suite(name, runtime, options):
     read_end, write_end = os.pipe()
     order = {
         "suite": name, "runtime": runtime, "tag": tag, "quick": options.quick, "only": options.only,
-        "shim": options.shim, "shell": options.shell, "logs": os.path.abspath(options.logs) if options.logs else None, "fd": write_end,
+        "shim": options.shim, "containerd": options.containerd, "shell": options.shell, "logs": os.path.abspath(options.logs) if options.logs else None, "fd": write_end,
     }
     process = None
 
@@ -129,6 +130,9 @@ def main(argv):
     options.shim = os.path.realpath(options.shim) if options.shim else None
     if options.shim and not os.access(options.shim, os.X_OK):
         sys.exit(f"engines: shim {options.shim} is not an executable")
+    options.containerd = os.path.realpath(options.containerd) if options.containerd else None
+    if options.containerd and not os.access(f"{options.containerd}/containerd", os.X_OK):
+        sys.exit(f"engines: there is no containerd in {options.containerd}")
     total = [0, 0, 0]
     for name in names:
         print(f"# {name}: {runtime}", flush=True)

@@ -92,9 +92,11 @@ def container_config(dropin):
     Path("/etc/containers/policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
 
 
-def enter(runtime, shim, dropin):
+def enter(runtime, shim, containerd, dropin):
     """Build it around the calling process. Returns the path of the runtime's copy."""
     programs = {os.path.basename(runtime): Path(runtime).read_bytes()}
+    if containerd:
+        programs |= {name: Path(containerd, name).read_bytes() for name in ("containerd", "ctr", "containerd-shim-runc-v2")}
     if shim:
         programs |= {f"containerd-shim-{name}-v2": Path(shim).read_bytes() for name in ("runc", "brisk")}
     mount("tmpfs", "/tmp", "mode=1777")

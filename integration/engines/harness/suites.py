@@ -1,6 +1,7 @@
 """The suites: which packages and check files each has, and how its engine is started and stopped."""
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -216,7 +217,8 @@ class Docker(Suite):
 # ---- containerd ----
 
 CTR = """
-C() { ctr -a /run/containerd/containerd.sock "$@"; }
+# ctr 2.x says on standard error what containerd would rather not support any longer, such as cgroup v1.
+C() { CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 ctr -a /run/containerd/containerd.sock "$@"; }
 export -f C
 name() { at_end "C tasks kill -s 9 $N; C tasks delete -f $N; C containers delete $N"; }
 det() { name; C run -d $RC "${opts[@]}" "$I:latest" "$N" "$@" >"$T/.out" </dev/null 2>"$T/.err" || bad "run -d: $(cat "$T/.err")"; }
@@ -230,11 +232,16 @@ opts=()
 """
 
 
+# The CRI part under the names of containerd 1.x and 2.x, and what other file systems would be for.
+NOT_NEEDED = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri",
+              "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs"]
+
+
 def containerd_start(path):
     """containerd without its CRI part; `path` comes first in the shims' PATH."""
     def start(suite):
         config = W / "containerd.toml"
-        config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs"]\n')
+        config.write_text(f"version = 2\ndisabled_plugins = {json.dumps(NOT_NEEDED)}\n")
         if path:
             os.makedirs(path, exist_ok=True)
             shutil.copy(suite.runtime, f"{path}/runc")
