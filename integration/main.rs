@@ -16,6 +16,7 @@ mod jobs;
 mod lifecycle;
 mod mount;
 mod namespace;
+mod prepared;
 mod process;
 mod rootless;
 mod security;

@@ -83,6 +83,14 @@ fn run(verb: &str, arg: &str) -> Value {
         "keys" => attack::keys::report(),
         "key-label" => attack::keys::label(),
         "make-keyring" => attack::keys::make(arg),
+        "take-descriptor" => {
+            let (pid, number) = arg.split_once('=').unwrap();
+            let take = |pidfd: i64| raw::call(libc::SYS_pidfd_getfd, &[pidfd, number.parse().unwrap(), 0]);
+            match raw::call(libc::SYS_pidfd_open, &[pid.parse().unwrap(), 0]).and_then(take) {
+                Ok(_) => json!("taken"),
+                Err(errno) => json!({ "errno": format!("{errno:?}") }),
+            }
+        }
         "exec" => result(std::process::Command::new(arg).output().map(|o| o.status.code())),
         "setuid" => nix_result(nix::unistd::setuid(arg.parse::<u32>().unwrap().into())),
         "loopback" => result(loopback()),

@@ -107,6 +107,30 @@ fn a_user_runs_a_container() {
 }
 
 #[test]
+fn a_user_starts_a_template() {
+    if crate::common::brisk_only("templates") || not_here() {
+        return;
+    }
+    let container = bundle(&["/probe", "pause"])
+        .set("/process/rlimits", json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]))
+        .container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let call = |args: &[&str]| process::run(as_user(&container, args));
+    call(&["create", "--template", "--bundle", dir, &container.id]).ok();
+    call(&["start", &container.id, "--", "/not/there"]).fails();
+    assert!(call(&["start", "--user", "5", &container.id]).fails().contains("process.user.uid 5 is not mapped"));
+    let pid = call(&["state", &container.id]).ok().json()["pid"].as_i64().unwrap();
+    let pidfd = process::pidfd_open(i32::try_from(pid).unwrap()).unwrap();
+    let start = call(&["start", "--cwd", "/tmp", &container.id, "--", "/probe", "report"]).ok();
+    assert!(process::wait_readable(std::os::fd::AsFd::as_fd(&pidfd), crate::common::time_limit()));
+    let seen = start.json()["report"].take();
+    assert_eq!((&seen["uid"], &seen["pid"], &seen["cwd"]), (&json!(0), &json!(1), &json!("/tmp")));
+    assert_eq!(seen["limits"]["Max core file size"], json!(["0", "0"]));
+    call(&["delete", &container.id]).ok();
+    container.assert_nothing_left();
+}
+
+#[test]
 fn the_user_is_root_inside() {
     if not_here() {
         return;

@@ -102,6 +102,25 @@ fn a_restarted_container_has_another_terminal() {
 }
 
 #[test]
+fn a_template_has_its_terminal_from_start() {
+    if brisk_only("templates") {
+        return;
+    }
+    let container = Bundle::idle().set("/process/consoleSize", json!({ "height": 12, "width": 34 })).container();
+    container.create_with(&["--template"]).ok();
+    let said = container.call(&["start", "--tty", &container.id]).fails();
+    assert!(said.contains("console"), "{said}");
+    let socket = ConsoleSocket::new(&container);
+    let script = "test -t 0 && test -t 1 && test -t 2 && test -c /dev/console && read line </dev/tty && echo got $line";
+    let args = ["start", "--tty", "--console-socket", &socket.path, &container.id, "--", "/bin/sh", "-c", script];
+    container.call(&args).ok();
+    let mut master = socket.receive();
+    master.write_all(b"hello\n").unwrap();
+    let text = read_until(&mut master, "got hello");
+    assert!(text.contains("got hello"), "{text}");
+}
+
+#[test]
 fn the_program_reads_from_the_terminal() {
     let (container, mut master) = created(Bundle::sh("read line; echo got $line"));
     container.start().ok();

@@ -48,10 +48,12 @@ pub enum SyncPoint {
     Trees = 8,
     /// What the upper layer of the overlay can be measured by is the descriptor that comes with it; no answer.
     Overlay = 9,
+    /// The container's process has taken its second block; no answer, unless limits are to be set.
+    Taken = 10,
 }
 
 impl SyncPoint {
-    const ALL: [SyncPoint; 9] = [
+    const ALL: [SyncPoint; 10] = [
         SyncPoint::IdMaps,
         SyncPoint::Cgroup,
         SyncPoint::Hooks,
@@ -61,6 +63,7 @@ impl SyncPoint {
         SyncPoint::Launched,
         SyncPoint::Trees,
         SyncPoint::Overlay,
+        SyncPoint::Taken,
     ];
 
     /// The name printed in plans and errors.
@@ -75,8 +78,28 @@ impl SyncPoint {
             SyncPoint::Launched => "launched",
             SyncPoint::Trees => "mounts of the cgroup",
             SyncPoint::Overlay => "overlay",
+            SyncPoint::Taken => "taken",
         }
     }
+}
+
+/// The descriptors of a template's process while it waits, which are all that it has: the socket from which it takes its
+/// second block, the end of it that `start` sends by, and the start fifo.
+pub mod waiting {
+    #![expect(missing_docs, reason = "the line above")]
+    pub const RECEIVER: i32 = 0;
+    pub const SENDER: i32 = 1;
+    pub const FIFO: i32 = 2;
+}
+
+/// The numbers of what comes with the second block, in the order in which it is sent: the lowest that are free.
+pub mod received {
+    #![expect(missing_docs, reason = "the names say it")]
+    pub const BLOCK: i32 = 3;
+    pub const STREAMS: [i32; 3] = [4, 5, 6];
+    pub const CWD: i32 = 7;
+    pub const WIRE: i32 = 8;
+    pub const COUNT: usize = 6;
 }
 
 /// What a hook said before it failed may follow its fault in the same record, this much of it.

@@ -39,7 +39,7 @@ const PLAN_FOLDERS: &[(&str, &[&str])] = &[
     ("cgroup", &["namespace"]),
     ("systemd", &["cgroup"]),
     ("seccomp", &[]),
-    ("process", &["namespace", "seccomp"]),
+    ("process", &["namespace", "cgroup", "seccomp"]),
     ("rootfs", &["namespace", "cgroup", "systemd", "process"]),
 ];
 

@@ -10,7 +10,7 @@ use brisk::cli::put::Format;
 use brisk::cli::verbs::{Request, VERBS, Verb};
 use brisk::cli::{Parsed, parse, put, scan};
 use brisk::container::options::{
-    Checkpoint, Create, Criu, Delete, Exec, ExecUser, Kill, Restore, Run, Selection, Start,
+    Checkpoint, Create, Criu, Delete, Exec, ExecUser, Kill, ProgramChoice, Restore, Run, Selection, Start,
 };
 use brisk::container::outline::{NetworkChoice, Outline, OverlayChoice, SeccompChoice};
 use brisk::container::signal;
@@ -89,7 +89,10 @@ fn containerd() {
     );
     let (global, _) = read(&format!("{globals} start ID"));
     assert_eq!((global.cgroups(), global.tolerance), (CgroupDriver::Files, Tolerance::Auto));
-    assert_eq!(request(&format!("{globals} start ID")), Request::Start(Start { id: "ID".into(), trace: None }));
+    assert_eq!(
+        request(&format!("{globals} start ID")),
+        Request::Start(Box::new(Start { id: "ID".into(), ..Start::default() }))
+    );
     for (line, force) in [("delete ID", false), ("delete --force ID", true)] {
         let delete = Delete { which: one("ID"), force, trace: None };
         assert_eq!(request(&format!("{globals} {line}")), Request::Delete(delete));
@@ -104,7 +107,7 @@ fn containerd() {
     assert_eq!(request(&format!("{globals} ps --format json ID")), Request::Ps(ps));
     let exec = Exec {
         id: "ID".into(),
-        process: Some("/tmp/runc-process1".into()),
+        program: ProgramChoice { process: Some("/tmp/runc-process1".into()), ..ProgramChoice::default() },
         console_socket: Some("/tmp/s".into()),
         detach: true,
         pid_file: Some("/b/e.pid".into()),
@@ -176,9 +179,8 @@ fn conmon_and_podman() {
     let exec = Exec {
         id: "ID".into(),
         pid_file: Some("/p".into()),
-        process: Some("/f".into()),
+        program: ProgramChoice { process: Some("/f".into()), tty: true, ..ProgramChoice::default() },
         detach: true,
-        tty: true,
         preserve_fds: 1,
         console_socket: Some("/s".into()),
         ..Exec::default()
@@ -383,21 +385,21 @@ fn sizes() {
 #[test]
 fn exec_passes_the_command_on_untouched() {
     let Request::Exec(exec) = request("exec --env A=1 -e B=2 -u 1:2 --cwd / -t ID sh -c --env -- -x") else { panic!() };
-    assert_eq!(exec.args, ["sh", "-c", "--env", "--", "-x"]);
-    assert_eq!(exec.env, ["A=1", "B=2"]);
-    assert!(exec.tty && !exec.detach);
+    assert_eq!(exec.program.args, ["sh", "-c", "--env", "--", "-x"]);
+    assert_eq!(exec.program.env, ["A=1", "B=2"]);
+    assert!(exec.program.tty && !exec.detach);
     let Request::Exec(exec) = request("exec -td -g 5 -g 6 -cCAP_KILL --cgroup cpu,memory:a --cgroup b ID ls --help")
     else {
         panic!()
     };
-    assert!(exec.tty && exec.detach);
-    assert_eq!((exec.additional_gids, exec.caps), (vec![5, 6], vec!["CAP_KILL".to_owned()]));
+    assert!(exec.program.tty && exec.detach);
+    assert_eq!((exec.program.additional_gids, exec.program.caps), (vec![5, 6], vec!["CAP_KILL".to_owned()]));
     assert_eq!(
-        (exec.cgroup, exec.args),
+        (exec.cgroup, exec.program.args),
         (vec!["cpu,memory:a".to_owned(), "b".to_owned()], vec!["ls".into(), "--help".into()])
     );
     let Request::Exec(exec) = request("exec --tty=/dev/pts/0 ID sh") else { panic!() };
-    assert!(exec.tty);
+    assert!(exec.program.tty);
     assert_eq!(refusal("exec ID"), "args: exec needs a command or --process FILE");
     let Request::Ps(ps) = request("ps ID -o pid,args --sort pid") else { panic!() };
     assert_eq!(ps.options, ["-o", "pid,args", "--sort", "pid"]);
@@ -562,6 +564,7 @@ fn sample(flag: &Flag) -> &'static str {
         ("user", _) => "1:2",
         ("env", _) => "A=B",
         ("mount", _) => "/a:/b",
+        ("stdio", _) => "0,1,null",
         ("tmpfs", _) => "/t",
         ("cap", _) => "CAP_KILL",
         ("network", _) => "host",

@@ -12,6 +12,7 @@ use brisk::plan::create::create;
 
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
+use brisk::plan::process::template::{self, StartOptions};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
@@ -179,7 +180,8 @@ fn no_golden_plan_without_a_bundle() {
     for host in names("plans", "") {
         for name in names(&format!("plans/{host}"), ".txt") {
             let found = format!("{host}/{name}");
-            assert!(wanted.contains(&found) || name.starts_with("exec-"), "plans/{found}.txt belongs to nothing");
+            let of_its_own = ["exec-", "template-", "start-"].iter().any(|kind| name.starts_with(kind));
+            assert!(wanted.contains(&found) || of_its_own, "plans/{found}.txt belongs to nothing");
         }
     }
 }
@@ -208,6 +210,37 @@ fn exec_in_each_engine_container() {
         };
         let plan = exec::exec(&process, &spec, &host, &options).unwrap();
         check(&fixture(&format!("plans/{host_name}/exec-{engine}.txt")), &printed(&plan), &mut wrong);
+    }
+    assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
+}
+
+/// The two plans of a template: that of its process, which waits, and that of its start.
+#[test]
+fn templates_and_their_starts() {
+    let mut wrong = Vec::new();
+    for (bundle, host_name) in [
+        ("default", "v1-root"),
+        ("rootless", "v2-user"),
+        ("fields", "v2-root"),
+        ("userns", "v2-root"),
+        ("terminal", "v2-root"),
+    ] {
+        let mut spec = spec(&format!("bundles/{bundle}/config.json"));
+        let host = host(host_name);
+        // The runtime's own code is gone by then, which these would need.
+        spec.hooks.iter_mut().for_each(|hooks| hooks.start_container.clear());
+        let options = CreateOptions { start: ProgramStart::Brought, terminal: Terminal::None, ..options(&spec) };
+        let plan = create(&spec, &host, &options).unwrap();
+        check(&fixture(&format!("plans/{host_name}/template-{bundle}.txt")), &printed(&plan), &mut wrong);
+        let process = spec.process.as_ref().unwrap();
+        let options = StartOptions {
+            id: "web1".to_owned(),
+            bundle: PathBuf::from("/bundle"),
+            terminal: Terminal::of(Some(process), Terminal::Socket),
+            refusal: ExecRefusal::Error,
+        };
+        let plan = template::start(process, &spec, &host, &options).unwrap();
+        check(&fixture(&format!("plans/{host_name}/start-{bundle}.txt")), &printed(&plan), &mut wrong);
     }
     assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
 }

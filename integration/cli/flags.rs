@@ -90,6 +90,12 @@ fn a_pidfd_goes_to_a_socket() {
     let other = Bundle::sh("true").container();
     other.run_with(&["--pidfd-socket", path]).ok();
     assert_eq!(receive(&listener).0, "pidfd");
+    let template = Bundle::idle().container();
+    template.create_with(&["--template"]).ok();
+    template.call(&["start", "--pidfd-socket", path, &template.id]).ok();
+    let (payload, info) = receive(&listener);
+    assert_eq!(payload, "pidfd");
+    assert!(info.contains(&format!("Pid:\t{}\n", template.pid())), "{info}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 pub enum Verb {
     Create,
     Start,
+    StartTemplate,
     Run,
     Exec,
     Kill,
@@ -33,15 +34,17 @@ pub enum Verb {
 enum Before {
     Nothing,
     Created,
+    Template,
     Running,
     Paused,
     Stopped,
 }
 
 impl Verb {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Create,
         Self::Start,
+        Self::StartTemplate,
         Self::Run,
         Self::Exec,
         Self::Kill,
@@ -62,6 +65,7 @@ impl Verb {
         match self {
             Self::Create => "create",
             Self::Start => "start",
+            Self::StartTemplate => "start-template",
             Self::Run => "run",
             Self::Exec => "exec",
             Self::Kill => "kill",
@@ -83,6 +87,7 @@ impl Verb {
         match self {
             Self::Create | Self::Run => Before::Nothing,
             Self::Start => Before::Created,
+            Self::StartTemplate => Before::Template,
             Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce => Before::Running,
             Self::State | Self::List | Self::Ps | Self::Events | Self::Mounts => Before::Running,
             Self::Resume => Before::Paused,
@@ -116,6 +121,9 @@ impl Verb {
         if before == Before::Nothing {
             return Ok(());
         }
+        if before == Before::Template {
+            return runtime.must(&["create", "--template", "--bundle", text(&bundle.dir)?, id]).map(drop);
+        }
         let pid = runtime.create(&bundle.dir, id)?;
         if before != Before::Created {
             runtime.must(&["start", id])?;
@@ -139,6 +147,7 @@ impl Verb {
             Self::Create => &["create", "--bundle", text(&bundle.dir)?, "--pid-file", text(&pid_file)?, id],
             Self::Run => &["run", "--bundle", text(&bundle.dir)?, id],
             Self::Start => &["start", id],
+            Self::StartTemplate => &["start", id, "--", "/bin/sleep", "1000000"],
             Self::Exec => &["exec", id, "/bin/true"],
             Self::Kill => &["kill", id, "KILL"],
             Self::Pause => &["pause", id],

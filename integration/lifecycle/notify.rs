@@ -77,6 +77,22 @@ fn start_waits_until_the_program_is_ready() {
 }
 
 #[test]
+fn the_program_of_a_template_has_the_socket() {
+    if brisk_only("templates") {
+        return;
+    }
+    let fixture = Fixture::new();
+    let dir = fixture.container.bundle.dir.to_str().unwrap().to_owned();
+    fixture.begin(&["create", "--template", "--bundle", &dir, &fixture.container.id]).wait().ok();
+    let script = "test -S $NOTIFY_SOCKET && echo $NOTIFY_SOCKET > /tmp/seen; exec sleep 1000";
+    let start = fixture.begin(&["start", &fixture.container.id, "--", "/bin/sh", "-c", script]);
+    assert_eq!(fixture.seen(), "/run/notify/notify.sock\n");
+    assert_eq!(fixture.say("READY=1"), format!("READY=1\nMAINPID={}", fixture.container.pid()));
+    assert_eq!(fixture.heard(), "BARRIER=1");
+    start.wait().ok();
+}
+
+#[test]
 fn start_ends_with_a_program_that_is_never_ready() {
     if brisk_only("the words passed on and the place in the container differ") {
         return;

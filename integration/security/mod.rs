@@ -30,6 +30,7 @@ mod skeleton;
 mod start_hooks;
 mod state_root;
 mod streams;
+mod templates;
 mod userns;
 
 use std::fs;

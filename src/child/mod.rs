@@ -7,6 +7,7 @@
 
 mod copy;
 mod devices;
+mod hand_over;
 mod hook;
 mod mounts;
 mod overlay;
@@ -30,7 +31,7 @@ use crate::wire::{self, Fault, Message, SyncPoint};
 
 pub(crate) use root::attach_root;
 use state::{Child, Done, Trouble};
-pub use state::{HookPointers, Inherited};
+pub use state::{HookPointers, Inherited, SecondBlock};
 
 /// Walks the operations. Never returns: it ends in `execve`, in the walker of `sys::last_calls`, or with a fault.
 pub fn run(inherited: Inherited<'_>) -> ! {
@@ -91,6 +92,8 @@ impl<'a> Child<'a> {
         // If the parent, or `start`, is gone there is nobody left to tell.
         let _ = match self.inherited.fifo.as_ref().filter(|_| self.told_to_start) {
             Some(fifo) => fs::write_all(fifo.as_fd(), record),
+            // The header of a second block is another process's.
+            None if self.inherited.second.is_some() => wire::send_bytes(self.inherited.wire.as_fd(), record),
             None => self.inherited.block.send(record),
         };
         process::exit(255)
@@ -172,6 +175,7 @@ impl<'a> Child<'a> {
             SetupOp::IoPriority(value) => Ok(process::set_io_priority(*value)?),
             SetupOp::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
             SetupOp::Personality(persona) => Ok(process::set_personality(*persona)?),
+            SetupOp::HandOver => self.hand_over(),
         }
     }
 
@@ -197,6 +201,16 @@ impl<'a> Child<'a> {
             | LastOp::Caps(_)
             | LastOp::Ambient(_)
             | LastOp::Park
+            | LastOp::AwaitBlock
+            | LastOp::Taken
+            | LastOp::AwaitLimits
+            | LastOp::TakeStreams
+            | LastOp::Cwd
+            | LastOp::CwdAs(..)
+            | LastOp::Umask(_)
+            | LastOp::Groups(_)
+            | LastOp::IoPriority(_)
+            | LastOp::Rlimit(_)
             | LastOp::Exec => self.inherited.block.run_op(index as u32).map_err(Trouble::from),
         }
     }

@@ -4,11 +4,11 @@
 //! program's name.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::state::{Child, Done, Trouble};
+use super::state::{Child, CwdBy, Done, Trouble};
 use crate::proc::passwd::home_of;
 use crate::sys::cred::CapMasks;
 use crate::sys::path::resolve;
@@ -24,14 +24,20 @@ impl Child<'_> {
     /// a path from there (CVE-2024-21626). A missing one was made with the root file system; `exec` makes none.
     pub(super) fn working_directory(&mut self, path: &CStr, uid: u32, gid: u32) -> Done {
         if !path.is_empty() {
-            let enter = |child: &mut Self| -> Done {
+            let enter = |child: &mut Self| -> Result<OwnedFd, Trouble> {
                 let dir = resolve(child.root()?, path, libc::O_DIRECTORY)?;
-                Ok(fs::fchdir(dir.as_fd())?)
+                fs::fchdir(dir.as_fd())?;
+                Ok(dir)
             };
-            match enter(self) {
+            let entered = match enter(self) {
                 // Root may be refused where the user is not: FUSE, NFS with root_squash.
-                Err(trouble) if trouble.errno == Errno::EACCES && uid != 0 => self.as_user(uid, gid, enter)?,
-                result => result?,
+                Err(trouble) if trouble.errno == Errno::EACCES && uid != 0 => {
+                    (self.as_user(uid, gid, enter)?, CwdBy::User)
+                }
+                result => (result?, CwdBy::Root),
+            };
+            if self.inherited.second.is_some() {
+                self.cwd = Some(entered);
             }
         }
         if fs::cwd_is_inside_root()? {

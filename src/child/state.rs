@@ -65,6 +65,10 @@ pub struct Inherited<'a> {
     pub fifo: Option<OwnedFd>,
     /// The pidfd of the container's init, for exec.
     pub init: Option<OwnedFd>,
+    /// The second block and where it goes, where a template is started.
+    pub second: Option<SecondBlock>,
+    /// The socket by which we are sent a second block, both ends, as a template.
+    pub pair: Option<(OwnedFd, OwnedFd)>,
     /// The table of the last system calls.
     pub block: Block,
     /// Where the program's path goes in the block.
@@ -83,6 +87,15 @@ pub struct Inherited<'a> {
     pub started: crate::sys::shared::Times,
 }
 
+/// What a template's process waits for, on its way.
+#[derive(Debug)]
+pub struct SecondBlock {
+    /// Where it is sent.
+    pub sender: OwnedFd,
+    /// The file that the block is in.
+    pub file: OwnedFd,
+}
+
 /// NULL-terminated arrays of argv and environment, built by the parent.
 #[derive(Debug)]
 pub struct HookPointers {
@@ -90,6 +103,15 @@ pub struct HookPointers {
     pub args: Vec<*const c_char>,
     /// Environment.
     pub env: Vec<*const c_char>,
+}
+
+/// Who may enter the working directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CwdBy {
+    /// The container's root.
+    Root,
+    /// Only the program's user.
+    User,
 }
 
 /// The child's state while it walks.
@@ -121,6 +143,8 @@ pub(super) struct Child<'a> {
     pub(super) spent: Spent,
     /// The directory that we were started in, while we are in a mount that is kept.
     pub(super) started_in: Option<OwnedFd>,
+    /// The working directory, and whose rights it took to enter it.
+    pub(super) cwd: Option<(OwnedFd, CwdBy)>,
     /// `start` has said go: its end of the fifo is the only one that anybody listens to.
     pub(super) told_to_start: bool,
 }
@@ -145,6 +169,7 @@ impl<'a> Child<'a> {
             clones_with_attributes: true,
             spent: Spent::default(),
             started_in: None,
+            cwd: None,
             told_to_start: false,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::log::{self, Level};
 use super::put::{Format, Word};
+use crate::container::PlanOf;
 use crate::container::outline::Outline;
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -185,6 +186,21 @@ pub struct PlanArgs {
     pub bundle: PathBuf,
     /// How to print.
     pub format: Format,
+    /// Of `create --template`.
+    pub template: bool,
+    /// Of the start of a template.
+    pub start: bool,
+}
+
+impl PlanArgs {
+    /// What is asked.
+    pub fn which(&self) -> PlanOf {
+        match (self.template, self.start) {
+            (_, true) => PlanOf::Start,
+            (true, false) => PlanOf::Template,
+            (false, false) => PlanOf::Create,
+        }
+    }
 }
 
 /// `check`.

@@ -8,7 +8,7 @@ use super::args::GlobalFlags;
 use super::log;
 use super::put::{
     Among, AtLeastOne, AtMost, Bind, Caps, Cpus, Format, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult,
-    ROOTLESS, Size, SomeBytes, Tmpfs, WhetherGiven, Word, Yes,
+    ROOTLESS, Size, SomeBytes, Stdio, Tmpfs, WhetherGiven, Word, Yes,
 };
 use super::verbs::{Request, Verb, set};
 use crate::container::options::{CGROUP_MODES, NETWORK_LOCKS};
@@ -187,11 +187,12 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "console-socket" 'c', SOCKET, "send the terminal's master side to this socket":
         Create(console_socket), Run(create.console_socket);
     "console-socket", SOCKET, "send the terminal's master side to this socket":
-        Exec(console_socket), Restore(console_socket), Restart(console_socket);
+        Exec(console_socket), Restore(console_socket), Restart(console_socket), Start(console_socket);
     "pidfd-socket", SOCKET, "send a pidfd of the process to this socket":
-        Create(pidfd_socket), Run(create.pidfd_socket), Exec(pidfd_socket), Restart(pidfd_socket);
+        Create(pidfd_socket), Run(create.pidfd_socket), Exec(pidfd_socket), Restart(pidfd_socket),
+        Start(pidfd_socket);
     "pid-file" 'p', FILE, "write the process id to this file": Create(pid_file), Run(create.pid_file);
-    "pid-file", FILE, "write the process id to this file": Exec(pid_file), Restore(pid_file), Restart(pid_file);
+    "pid-file", FILE, "write the process id to this file": Exec(pid_file), Restore(pid_file), Restart(pid_file), Start(pid_file);
     "no-pivot", SWITCH, "do not use pivot_root (root file system on a ramdisk)":
         Create(no_pivot), Run(create.no_pivot), Restore(no_pivot);
     "no-new-keyring", SWITCH, "keep the caller's session keyring": Create(no_new_keyring), Run(create.no_new_keyring);
@@ -222,18 +223,30 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Create(die_with_parent), Run(create.die_with_parent), Exec(die_with_parent), Restart(die_with_parent);
     "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(create.job.exit_codes), Exec(job.exit_codes);
     // exec.
-    "process" 'p', FILE, "take the process from this process.json": Exec(process);
-    "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal": Exec(o => WhetherGiven(&mut o.tty));
-    "cwd", DIR, "working directory in the container": Exec(cwd);
-    "env" 'e', FlagValue::Many("NAME=VALUE"), "add an environment variable": Exec(env);
-    "user" 'u', FlagValue::One("UID[:GID]"), "user and group id": Exec(user);
-    "additional-gids" 'g', FlagValue::Many("GID"), "add a supplementary group": Exec(additional_gids);
-    "cap" 'c', FlagValue::Many("CAP"), "add a capability": Exec(caps);
-    "apparmor", FlagValue::One("PROFILE"), "AppArmor profile": Exec(apparmor);
-    "process-label", FlagValue::One("LABEL"), "SELinux label": Exec(process_label);
-    "no-new-privs", SWITCH, "set no_new_privs": Exec(no_new_privs);
+    "process" 'p', FILE, "take the process from this process.json": Exec(program.process), Start(program.process);
+    "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal":
+        Exec(o => WhetherGiven(&mut o.program.tty)), Start(o => WhetherGiven(&mut o.program.tty));
+    "cwd", DIR, "working directory in the container": Exec(program.cwd), Start(program.cwd);
+    "env" 'e', FlagValue::Many("NAME=VALUE"), "add an environment variable": Exec(program.env), Start(program.env);
+    "user" 'u', FlagValue::One("UID[:GID]"), "user and group id": Exec(program.user), Start(program.user);
+    "additional-gids" 'g', FlagValue::Many("GID"), "add a supplementary group":
+        Exec(program.additional_gids), Start(program.additional_gids);
+    "cap" 'c', FlagValue::Many("CAP"), "add a capability": Exec(program.caps), Start(program.caps);
+    "apparmor", FlagValue::One("PROFILE"), "AppArmor profile": Exec(program.apparmor);
+    "process-label", FlagValue::One("LABEL"), "SELinux label": Exec(program.process_label);
+    "no-new-privs", SWITCH, "set no_new_privs": Exec(program.no_new_privs), Start(program.no_new_privs);
     "cgroup", FlagValue::Many("[CONTROLLERS:]PATH"), "run in this cgroup below the container's": Exec(cgroup);
     "ignore-paused", SWITCH, "also when the container is paused": Exec(ignore_paused);
+    // The start of a template.
+    "template", SWITCH, "what program runs is said by start": Create(template), Plan(template);
+    "start", SWITCH, "the plan of the start of a template that was made of the bundle": Plan(start);
+    "stdio", FlagValue::One("inherit|null|IN,OUT,ERR"), "the standard streams: the caller's (default), none, or descriptors":
+        Start(o => Stdio(&mut o.streams));
+    "memory", BYTES, "memory limit (64m, 2g); nothing is swapped": Start(o => SomeBytes(&mut o.outline.memory));
+    "pids", N, "number of tasks": Start(o => AtLeastOne(&mut o.outline.pids));
+    "cpus", N, "how many CPUs' time it may use (0.5)": Start(o => Cpus(&mut o.outline.cpu_quota));
+    "mount", FlagValue::Many("SRC:DST[:ro]"), "bind a file or directory of the host":
+        Start(o => Bind(&mut o.outline.mounts));
     // delete, kill, list, ps, events, spec.
     "force" 'f', SWITCH, "kill the container first if it runs; no error if it does not exist": Delete(force);
     "regex" 'r', SWITCH, "ID is an extended regular expression: every container that matches":

@@ -13,7 +13,7 @@ use crate::spec;
 
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
 pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
-    let (host, plan) = container::plan(global, &args.bundle)?;
+    let (host, plan) = container::plan(global, &args.bundle, args.which())?;
     if args.format == Format::Json {
         let lines = |list: Vec<String>| list.into_iter().map(Value::from).collect::<Vec<_>>();
         let document = json!({

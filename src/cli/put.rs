@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::log::{Level, LogFormat};
-use crate::container::options::{ExecUser, ResultTo};
+use crate::container::options::{ExecUser, ResultTo, StreamChoice};
 use crate::container::outline::{NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::files::DEFAULT_PERIOD;
 use crate::plan::cgroup::rootless::Tolerance;
@@ -349,6 +349,28 @@ impl Put for &mut Option<ResultTo> {
             Some(number) => Some(ResultTo::Descriptor(number.parse().map_err(|_| wanted)?)),
             None if value.is_empty() => return Err(wanted.into()),
             None => Some(ResultTo::File(value.into())),
+        };
+        Ok(())
+    }
+}
+
+/// `inherit`, `null`, or three of `null` and numbers of descriptors.
+pub struct Stdio<'a>(pub &'a mut Option<[StreamChoice; 3]>);
+
+impl Put for Stdio<'_> {
+    fn put(self, value: &OsStr) -> PutResult {
+        let one = |word: &str| match word {
+            "null" => Some(StreamChoice::Null),
+            number => number.parse().ok().map(StreamChoice::Descriptor),
+        };
+        *self.0 = match text(value)? {
+            "inherit" => None,
+            "null" => Some([StreamChoice::Null; 3]),
+            list => {
+                let streams: Option<Vec<_>> = list.split(',').map(one).collect();
+                let streams = streams.and_then(|streams| streams.try_into().ok());
+                Some(streams.ok_or("inherit, null, or three of null and numbers, as 0,1,null")?)
+            }
         };
         Ok(())
     }

@@ -277,8 +277,11 @@ fn check(request: &Request) -> Result<()> {
         request.ids().into_iter().try_for_each(check_id)?;
     }
     match request {
-        Request::Exec(args) if args.args.is_empty() && args.process.is_none() => {
+        Request::Exec(args) if args.program.args.is_empty() && args.program.process.is_none() => {
             Err(Error::new(Stage::Args, "exec needs a command or --process FILE"))
+        }
+        Request::Create(args) if args.template && args.job.output_limit.is_some() => {
+            Err(Error::new(Stage::Args, "--output-limit: the standard streams of a template come with start"))
         }
         Request::Create(args) => check_outline(args),
         Request::Run(args) => check_outline(&args.create),
@@ -319,7 +322,7 @@ fn check_outline(args: &Create) -> Result<()> {
         Some(_) if args.config.is_some() || args.bundle != Path::new(".") => {
             refuse("--rootfs makes a container without a bundle", "leave out --bundle and --config")
         }
-        Some(_) if args.outline.args.is_empty() => {
+        Some(_) if args.outline.args.is_empty() && !args.template => {
             refuse("--rootfs needs a command", "put it at the end: brisk run --rootfs DIR ID -- COMMAND")
         }
         _ => Ok(()),

@@ -178,7 +178,7 @@ verbs! {
     Events(EventsArgs) "events", Look, "print statistics and out-of-memory events as JSON lines",
         [id(set!(Events(id)))] = EventsArgs { interval: INTERVAL, ..EventsArgs::default() };
     Exec(Exec) "exec", Inside, "run one more process in a running container",
-        [id(set!(Exec(id))), argument("COMMAND", Arity::Remainder, "the program and its arguments", set!(Exec(args)))]
+        [id(set!(Exec(id))), argument("COMMAND", Arity::Remainder, "the program and its arguments", set!(Exec(program.args)))]
         = Exec::default();
     Features(()) "features", Tools, "print what this runtime supports as JSON", [] = ();
     Kill(Kill) "kill", Life, "send a signal to a container's first process",
@@ -205,7 +205,8 @@ verbs! {
         = Run { create: Create { bundle: ".".into(), ..Create::default() }, ..Run::default() };
     Spec(SpecArgs) "spec", Tools, "write a config.json to start from",
         [command(set!(Spec(outline.args)))] = SpecArgs::default();
-    Start(Start) "start", Life, "run the program of a created container", [id(set!(Start(id)))] = Start::default();
+    Start(Box<Start>) "start", Life, "run the program of a created container",
+        [id(set!(Start(id))), command(set!(Start(program.args)))] = Box::default();
     State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new();
     Update(Box<UpdateArgs>) "update", Change, "change the limits of containers, all or none",
         [argument("ID", Arity::Several, "names of containers", set!(Update(ids)))] = Box::default();
@@ -305,6 +306,7 @@ impl Request {
             Request::Run(args) => args.detach,
             Request::Exec(args) => args.detach,
             Request::Restore(args) => args.detach,
+            Request::Start(args) => args.brings() && args.streams.is_none(),
             _ => false,
         }
     }

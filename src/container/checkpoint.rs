@@ -39,6 +39,9 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
             return Err(Error::new(Stage::State, what));
         }
     }
+    if container.awaits_program()? {
+        return Err(Error::new(Stage::State, "a template that waits for start cannot be checkpointed"));
+    }
     if args.pre_dump {
         Service::require(CriuFeature::TrackedMemory)?;
     }

@@ -17,7 +17,7 @@ use super::outline::OverlayChoice;
 use super::{Container, delete, files, host_hooks, host_mounts, image, notify, outline, trust};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, Launch, Moment, Running, Trace};
 use crate::plan;
@@ -25,9 +25,10 @@ use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Enter, Terminal};
+use crate::plan::process::template::{self, StartOptions};
 use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{CreateOptions, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
+use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use crate::spec::annotations::{self, Trust};
 use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
@@ -52,16 +53,18 @@ pub fn create(global: &Global, args: &Create) -> Result<u8> {
 fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     let bundle = Bundle::load(global, args)?;
     image::protect_from(&bundle.spec)?;
+    // A template has no streams and no terminal: those come with `start`.
     let request = ConsoleRequest {
         socket: args.console_socket.as_deref(),
-        terminal: bundle.terminal(),
+        terminal: bundle.terminal() && !args.template,
         detach: true,
         relay: job::relay(&args.job),
     };
     let (console, ours) = Console::choose(&request)?.open()?;
     let signals = if task.is_some() { Some(foreground::take_signals()?) } else { None };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
-    let form = Form { start: ProgramStart::OnSignal, attended: task.as_ref().map(|task| task.attended()) };
+    let start = if args.template { ProgramStart::Brought } else { ProgramStart::OnSignal };
+    let form = Form { start, attended: task.as_ref().map(|task| task.attended()) };
     let made = make(global, args, bundle, form, console, trace.as_mut(), &mut |_| Ok(()))?;
     files::write_trace(global, args.trace.as_deref(), trace);
     let Created { container, running, lock, .. } = made;
@@ -208,10 +211,35 @@ pub(super) fn plan_of(
     plan::create::create(&bundle.spec, host, &options)
 }
 
-/// What `create` would do with a bundle here, and the facts it rests on.
-pub fn plan(global: &Global, bundle: &Path) -> Result<(Host, Plan)> {
+/// What is asked about a bundle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlanOf {
+    /// What `create` would do.
+    #[default]
+    Create,
+    /// What `create --template` would do.
+    Template,
+    /// What `start` would do with the program of config.json in a template that was made of it.
+    Start,
+}
+
+/// What would be done with a bundle here, and the facts it rests on.
+pub fn plan(global: &Global, bundle: &Path, which: PlanOf) -> Result<(Host, Plan)> {
     let bundle = Bundle::load(global, &Create { bundle: bundle.to_owned(), ..Create::default() })?;
-    let Preview { host, plan, .. } = preview(global, bundle, Host::probe()?)?;
+    let start = if which == PlanOf::Create { ProgramStart::OnSignal } else { ProgramStart::Brought };
+    let dir = bundle.dir.clone();
+    let Preview { host, spec, plan, .. } = preview(global, bundle, start, Host::probe()?)?;
+    if which != PlanOf::Start {
+        return Ok((host, plan));
+    }
+    let options = StartOptions {
+        id: "ID".into(),
+        bundle: dir,
+        terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
+        refusal: ExecRefusal::Error,
+    };
+    let process = spec.process.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no process"))?;
+    let plan = template::start(process, &spec, &host, &options)?;
     Ok((host, plan))
 }
 
@@ -224,13 +252,16 @@ pub(super) struct Preview {
 }
 
 /// Plans a container that nobody means to make.
-pub(super) fn preview(global: &Global, mut bundle: Bundle, host: Host) -> Result<Preview> {
+pub(super) fn preview(global: &Global, mut bundle: Bundle, start: ProgramStart, host: Host) -> Result<Preview> {
     let args = Create { id: "ID".into(), ..Create::default() };
     notify::offer(global, &args.id, &mut bundle.spec);
     let host = host_for(&bundle.spec, host)?;
     bundle.fit(&host)?;
-    let terminal = Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket);
-    let plan = plan_of(global, &args, &bundle, ProgramStart::OnSignal, terminal, &host)?;
+    let terminal = match start {
+        ProgramStart::Brought => Terminal::None,
+        ProgramStart::OnSignal | ProgramStart::Now(_) => Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket),
+    };
+    let plan = plan_of(global, &args, &bundle, start, terminal, &host)?;
     Ok(Preview { host, spec: bundle.spec, plan, cgroups: global.cgroups })
 }
 
@@ -341,7 +372,7 @@ fn begin(
     trace: Option<&mut Trace>,
 ) -> Result<(Running, Option<Notify>)> {
     let fifo = match start {
-        ProgramStart::OnSignal => Some(make_fifo(container.dir.fd())?),
+        ProgramStart::OnSignal | ProgramStart::Brought => Some(make_fifo(container.dir.fd())?),
         ProgramStart::Now(_) => None,
     };
     // Before the program runs: what it sends must not get lost.
@@ -381,6 +412,7 @@ fn begin(
         console: console.socket,
         fifo,
         init: None,
+        waiting: None,
         cgroup: None,
         trace,
     })?;
@@ -445,6 +477,7 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
         no_pivot: args.no_pivot,
         has_descriptors: global.environment.preserved(args.preserve_fds) > 0,
         no_process: spec.process.is_none(),
+        template: args.template,
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,

@@ -10,6 +10,7 @@ use super::job::ended::Ended;
 use super::job::{self, ProgramCgroup, Task};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
+use super::program::{self, Unsaid};
 use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
@@ -19,12 +20,10 @@ use crate::plan::ExecRefusal;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::exec::ExecOptions;
-use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{self, Keyring, Orphan};
-use crate::spec::process::{Capabilities, Process};
-use crate::spec::validate::validate_process;
+use crate::spec::process::Process;
 use crate::spec::{self, Spec};
 use crate::state::{CONFIG, Status};
 
@@ -52,12 +51,16 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
         }
         Status::Paused | Status::Created | Status::Running => {}
     }
+    if container.awaits_program()? {
+        // Its process has more rights than the program will have, and no filter yet.
+        return Err(Error::new(Stage::State, "cannot exec in a template that waits for start"));
+    }
     let text =
         container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
     let mut spec: Spec = spec::parse(&text, "config.json")?;
     container.record.trust.apply(&mut spec);
     global.environment.name_receiver(&mut spec);
-    let mut process = process(args, &spec)?;
+    let mut process = program::chosen(&args.program, &spec, Unsaid::Nothing)?;
     let socket = args.console_socket.as_deref();
     let relay = job::relay(&args.job);
     let request = ConsoleRequest { socket, terminal: process.terminal, detach: args.detach, relay };
@@ -137,6 +140,7 @@ fn join(
         console: console.socket,
         fifo: None,
         init: Some(pidfd),
+        waiting: None,
         cgroup: Some(cgroup.unwrap_or_default()),
         trace,
     });
@@ -180,66 +184,4 @@ fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup
         .collect();
     let what = || format!("--cgroup {}: adding pid to the cgroup", args.cgroup.join(" --cgroup "));
     cgroup.sub(&wanted, Absent::Refuse).at(Stage::Cgroup, what).map(Some)
-}
-
-/// The process to run: process.json, or the container's own, with what the command line changes.
-fn process(args: &Exec, spec: &Spec) -> Result<Process> {
-    let own = spec.process.as_ref();
-    let mut process = match &args.process {
-        Some(path) => completed(spec::load_process(path)?, own),
-        None => {
-            let own = own.cloned().unwrap_or_else(|| Process { cwd: "/".into(), ..Process::default() });
-            Process { args: Vec::new(), terminal: false, console_size: None, ..own }
-        }
-    };
-    if !args.args.is_empty() {
-        process.args.clone_from(&args.args);
-    }
-    process.terminal |= args.tty;
-    process.env.extend(args.env.iter().cloned());
-    ProgramEnvironment::parse(&process.env)?;
-    if let Some(cwd) = &args.cwd {
-        process.cwd.clone_from(cwd);
-    }
-    if let Some(user) = args.user {
-        process.user.uid = user.uid;
-        process.user.gid = user.gid.unwrap_or(process.user.gid);
-    }
-    process.user.additional_gids.extend(&args.additional_gids);
-    if !args.caps.is_empty() {
-        // Never the inheritable set (CVE-2022-29162). What is in it already is raised as ambient, too, as runc has it: a user
-        // other than root has no use for the capability otherwise.
-        let caps = process.capabilities.get_or_insert_with(Capabilities::default);
-        for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
-            set.extend(args.caps.iter().cloned());
-        }
-        caps.ambient.extend(args.caps.iter().filter(|cap| caps.inheritable.contains(cap)).cloned());
-    }
-    if args.no_new_privs {
-        process.no_new_privileges = true;
-    }
-    process.apparmor_profile = args.apparmor.clone().or(process.apparmor_profile);
-    process.selinux_label = args.process_label.clone().or(process.selinux_label);
-    validate_process(&process)?;
-    Ok(process)
-}
-
-/// What process.json does not say is as in the container: what confines a process, and what the kernel does with it.
-fn completed(given: Process, own: Option<&Process>) -> Process {
-    let Some(own) = own else { return given };
-    let filled =
-        |given: Option<String>, own: &Option<String>| given.filter(|label| !label.is_empty()).or_else(|| own.clone());
-    let mut process = Process {
-        capabilities: given.capabilities.or_else(|| own.capabilities.clone()),
-        apparmor_profile: filled(given.apparmor_profile, &own.apparmor_profile),
-        selinux_label: filled(given.selinux_label, &own.selinux_label),
-        oom_score_adj: given.oom_score_adj.or(own.oom_score_adj),
-        scheduler: given.scheduler.or_else(|| own.scheduler.clone()),
-        io_priority: given.io_priority.or_else(|| own.io_priority.clone()),
-        exec_cpu_affinity: given.exec_cpu_affinity.or_else(|| own.exec_cpu_affinity.clone()),
-        rlimits: if given.rlimits.is_empty() { own.rlimits.clone() } else { given.rlimits },
-        ..given
-    };
-    process.user.umask = process.user.umask.or(own.user.umask);
-    process
 }

@@ -89,6 +89,11 @@ impl Container {
         creator.pidfd()
     }
 
+    /// Whether it is a template that was not started yet.
+    pub fn awaits_program(&self) -> Result<bool> {
+        Ok(self.record.template && self.dir.waits_for_start()?)
+    }
+
     /// Refuses a container whose first process has ended. Engines look for the words.
     pub fn must_run(&self) -> Result<Status> {
         match self.status()? {

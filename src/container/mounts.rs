@@ -26,9 +26,15 @@ use crate::sys::process::{self, Exit};
 /// Mounts these in the container.
 pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
     let (mut container, _lock) = locked(global, id)?;
-    let spec = config(&container)?;
+    add(global, &mut container, list)
+}
+
+/// [`add_mounts`] for who has the lock.
+pub(super) fn add(global: &Global, container: &mut Container, list: &[Mount]) -> Result<()> {
+    let id = container.record.id.clone();
+    let spec = config(container)?;
     let options = CreateOptions {
-        id: id.to_owned(),
+        id,
         bundle: PathBuf::from(&container.record.bundle),
         enter: Enter::Pivot,
         keyring: Keyring::Inherit,
@@ -45,11 +51,11 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
     };
     let init = container.record.live_init()?.ok_or_else(not_running)?;
     let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options, init.pid)?;
-    let before = mounted(&container)?;
-    let done = run(global, &container, &plan);
+    let before = mounted(container)?;
+    let done = run(global, container, &plan);
     // Of a list of which a part failed, too. What a container that may mount has mounted itself meanwhile it may also
     // unmount.
-    let new = mounted(&container)?.into_iter().filter(|mount| !before.contains(mount));
+    let new = mounted(container)?.into_iter().filter(|mount| !before.contains(mount));
     container.record.added_mounts.extend(new);
     done.and(container.dir.save(&container.record))
 }
@@ -57,9 +63,14 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
 /// Unmounts what [`add_mounts`] has mounted at these destinations in the container.
 pub fn remove_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
     let (mut container, _lock) = locked(global, id)?;
-    let plan = runtime_mounts::remove(list, &config(&container)?, &container.record.added_mounts)?;
-    let done = run(global, &container, &plan);
-    let left = mounted(&container)?;
+    remove(global, &mut container, list)
+}
+
+/// [`remove_mounts`] for who has the lock.
+pub(super) fn remove(global: &Global, container: &mut Container, list: &[Mount]) -> Result<()> {
+    let plan = runtime_mounts::remove(list, &config(container)?, &container.record.added_mounts)?;
+    let done = run(global, container, &plan);
+    let left = mounted(container)?;
     container.record.added_mounts.retain(|mount| left.contains(mount));
     done.and(container.dir.save(&container.record))
 }
@@ -97,6 +108,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         console: None,
         fifo: None,
         init: Some(init),
+        waiting: None,
         cgroup: None,
         trace: None,
     })?;

@@ -20,6 +20,7 @@ use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
+use crate::spec::process::Process;
 use crate::state::{Dir, NOTIFY};
 use crate::sys::{self, fs, socket};
 
@@ -38,8 +39,7 @@ pub(super) fn directory(global: &Global, id: &str) -> Option<PathBuf> {
 /// Gives the container its socket's place, when somebody wants to be told.
 pub(super) fn offer(global: &Global, id: &str, spec: &mut Spec) {
     let (Some(directory), Some(process)) = (directory(global, id), &mut spec.process) else { return };
-    process.env.retain(|variable| !variable.starts_with(b"NOTIFY_SOCKET="));
-    process.env.push(format!("NOTIFY_SOCKET={PLACE}/{SOCKET}").into());
+    tell(process);
     spec.mounts.push(Mount {
         destination: PLACE.into(),
         kind: Some("bind".into()),
@@ -47,6 +47,12 @@ pub(super) fn offer(global: &Global, id: &str, spec: &mut Spec) {
         options: ["bind", "ro", "nosuid", "nodev", "noexec"].map(str::to_owned).into(),
         ..Mount::default()
     });
+}
+
+/// Tells the program where the container has its socket.
+pub(super) fn tell(process: &mut Process) {
+    process.env.retain(|variable| !variable.starts_with(b"NOTIFY_SOCKET="));
+    process.env.push(format!("NOTIFY_SOCKET={PLACE}/{SOCKET}").into());
 }
 
 /// Makes the directory that is mounted.

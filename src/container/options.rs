@@ -74,6 +74,8 @@ pub struct Create {
     pub die_with_parent: bool,
     /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
     pub preserve_fds: u32,
+    /// What the program is comes with `start`.
+    pub template: bool,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
     /// What it may take, and who learns how it ended.
@@ -121,45 +123,53 @@ pub enum ResultTo {
     Descriptor(u32),
 }
 
-/// `start`.
+/// `start`. All but the name and the trace is for a template alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
     /// The container's name.
     pub id: String,
+    /// What is run.
+    pub program: ProgramChoice,
+    /// Receives the terminal's master side.
+    pub console_socket: Option<PathBuf>,
+    /// Receives a pidfd of the container's first process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Gets the process id.
+    pub pid_file: Option<PathBuf>,
+    /// What the standard streams are; the caller's own where it is not said.
+    pub streams: Option<[StreamChoice; 3]>,
+    /// Limits and mounts on top of the template's; nothing else of it is asked for.
+    pub outline: Outline,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
 }
 
-/// `UID[:GID]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExecUser {
-    /// User id in the container.
-    pub uid: u32,
-    /// Group id in the container, where given.
-    pub gid: Option<u32>,
+impl Start {
+    /// Whether something is asked for that only a template can be given.
+    pub fn brings(&self) -> bool {
+        let plain = Start { id: self.id.clone(), trace: self.trace.clone(), ..Start::default() };
+        *self != plain
+    }
 }
 
-/// `exec`.
+/// A standard stream of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamChoice {
+    /// A descriptor that the caller has open.
+    Descriptor(u32),
+    /// The container's /dev/null.
+    Null,
+}
+
+/// A program, and as what it runs: of `exec`, and of the start of a template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exec {
-    /// The container's name.
-    pub id: String,
+pub struct ProgramChoice {
     /// The program and its arguments; empty with `process`.
     pub args: Vec<Text>,
     /// process.json.
     pub process: Option<PathBuf>,
-    /// Receives the terminal's master side.
-    pub console_socket: Option<PathBuf>,
-    /// Receives a pidfd of the process.
-    pub pidfd_socket: Option<PathBuf>,
-    /// Gets the process id.
-    pub pid_file: Option<PathBuf>,
-    /// Do not wait for the process.
-    pub detach: bool,
     /// Allocate a terminal.
     pub tty: bool,
-    /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
-    pub preserve_fds: u32,
     /// Working directory in the container.
     pub cwd: Option<Text>,
     /// `NAME=value`, added to the container's.
@@ -176,6 +186,34 @@ pub struct Exec {
     pub process_label: Option<String>,
     /// Set no_new_privs.
     pub no_new_privs: bool,
+}
+
+/// `UID[:GID]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecUser {
+    /// User id in the container.
+    pub uid: u32,
+    /// Group id in the container, where given.
+    pub gid: Option<u32>,
+}
+
+/// `exec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exec {
+    /// The container's name.
+    pub id: String,
+    /// What is run.
+    pub program: ProgramChoice,
+    /// Receives the terminal's master side.
+    pub console_socket: Option<PathBuf>,
+    /// Receives a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Gets the process id.
+    pub pid_file: Option<PathBuf>,
+    /// Do not wait for the process.
+    pub detach: bool,
+    /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
+    pub preserve_fds: u32,
     /// `[CONTROLLERS:]PATH` below the container's cgroup.
     pub cgroup: Vec<String>,
     /// Whether a paused container will do.

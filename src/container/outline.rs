@@ -17,7 +17,7 @@ use crate::spec::linux::{Linux, Namespace};
 use crate::spec::mounts::Mount;
 use crate::spec::overlay::{self, Upper};
 use crate::spec::process::{Capabilities, User};
-use crate::spec::resources::{Cpu, Memory, Pids};
+use crate::spec::resources::{Cpu, Memory, Pids, Resources};
 use crate::spec::seccomp::Seccomp;
 use crate::spec::template::{self, For, TemplateLayout};
 use crate::spec::{self, Loaded, Root, Spec};
@@ -268,10 +268,18 @@ fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {
 }
 
 fn limits(linux: &mut Linux, outline: &Outline) {
-    if (outline.memory, outline.pids, outline.cpu_quota) == (None, None, None) {
-        return;
+    if limits_something(outline) {
+        set_limits(linux.resources.get_or_insert_default(), outline);
     }
-    let resources = linux.resources.get_or_insert_default();
+}
+
+/// Whether there is a limit in it.
+pub(super) fn limits_something(outline: &Outline) -> bool {
+    (outline.memory, outline.pids, outline.cpu_quota) != (None, None, None)
+}
+
+/// Its limits.
+pub(super) fn set_limits(resources: &mut Resources, outline: &Outline) {
     if let Some(limit) = outline.memory {
         // The same for both together: no swap.
         resources.memory = Some(Memory { limit: Some(limit), swap: Some(limit), ..Memory::default() });

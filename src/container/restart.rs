@@ -59,7 +59,9 @@ fn attempt(global: &Global, args: &Create, task: Option<&mut Task<'_>>) -> Resul
 /// What is in neither, and nobody could give back.
 fn refuse_losses(global: &Global, container: &Container, args: &Create) -> Result<()> {
     let record = &container.record;
-    let lost = if record.no_process {
+    let lost = if record.template {
+        Some("the container was a template, and what ran in it came with start")
+    } else if record.no_process {
         Some("config.json has no process to start")
     } else if record.has_descriptors && global.environment.preserved(args.preserve_fds) == 0 {
         Some("the container was given file descriptors: --preserve-fds gives it others")

@@ -10,6 +10,7 @@ use super::freeze::locked;
 use super::job::watch::Announcement;
 use super::notify::Notify;
 use super::options::{Global, Start};
+use super::template::{self, Begun};
 use super::{Container, files, host_hooks};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
@@ -25,13 +26,24 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let Some(trace) = &mut trace {
         trace.mark("read the state");
     }
-    let (container, lock) = locked(global, &args.id)?;
+    let (mut container, lock) = locked(global, &args.id)?;
     match container.status()? {
         Status::Created => {}
         Status::Stopped => return Err(Error::new(Stage::State, "cannot start a container that has stopped")),
         Status::Creating => return Err(Error::new(Stage::State, "cannot start a container in the creating state")),
         Status::Running => return Err(Error::new(Stage::State, "cannot start an already running container")),
         Status::Paused => return Err(Error::new(Stage::State, "cannot start a paused container")),
+    }
+    if container.record.template {
+        let begun = template::start(global, args, &mut container, trace.as_mut())?;
+        drop(lock);
+        after(global, &container, begun)?;
+        files::write_trace(global, args.trace.as_deref(), trace);
+        return Ok(());
+    }
+    if args.brings() {
+        return Err(Error::new(Stage::Args, "the container is no template: config.json says what runs in it")
+            .with_hint("`create --template` makes a container whose program comes with start"));
     }
     if container.record.no_process {
         return Err(Error::new(Stage::Bundle, "config.json has no process to start"));
@@ -52,6 +64,22 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     run_hooks(global, &container, &fifo)?;
     files::write_trace(global, args.trace.as_deref(), trace);
     Ok(())
+}
+
+/// What comes when a template's program runs; it may take for ever.
+fn after(global: &Global, container: &Container, begun: Begun) -> Result<()> {
+    let Begun { spec, running, notify } = begun;
+    if let Some(notify) = &notify {
+        notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
+    }
+    run_poststart(global, container, &spec, running.pid).inspect_err(|_| tidy(global, container))
+}
+
+/// The lifecycle goes on where the container is destroyed.
+fn tidy(global: &Global, container: &Container) {
+    if let Err(failure) = remove(global, &container.record.id) {
+        (global.warn)(&failure.to_string());
+    }
 }
 
 /// One byte into the fifo, which is then gone: a fifo that somebody reads means "waits for start".
@@ -91,12 +119,7 @@ fn run_hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<(
     }
     let Some(init) = container.record.init else { return Ok(()) };
     launch::await_program(fifo.as_fd(), init.pid, init.pidfd()?.as_ref().map(AsFd::as_fd))?;
-    run_poststart(global, container, &spec, init.pid).inspect_err(|_| {
-        // The lifecycle goes on where the container is destroyed.
-        if let Err(failure) = remove(global, &container.record.id) {
-            (global.warn)(&failure.to_string());
-        }
-    })
+    run_poststart(global, container, &spec, init.pid).inspect_err(|_| tidy(global, container))
 }
 
 /// A failed poststart hook is an error and ends the container (runtime-spec 1.3, "Lifecycle", step 10). Called without

@@ -31,7 +31,7 @@ struct Change {
     /// The limits in its record until they are replaced.
     before: Option<Resources>,
     rdt: Option<RdtChange>,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 /// The part of the resctrl group.
@@ -49,13 +49,42 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
     let layout = Layout::read()?;
     let mut changes = Vec::new();
     for (id, wanted) in ordered(&args.changes)? {
-        changes.push(change(global, id, wanted, &layout, args)?);
+        let (container, lock) = locked(global, id)?;
+        changes.push(change(global, container, Some(lock), wanted, &layout, args)?);
     }
+    transact(global, changes, args).map(drop)
+}
+
+/// What has been done, as long as it may have to be taken back.
+pub(super) struct Updated(Vec<Change>, Vec<AppliedPart>);
+
+impl Updated {
+    /// The limits as they were; what cannot be undone is said.
+    pub(super) fn take_back(mut self, error: Error) -> Error {
+        let mut error = take_back(&self.0, self.1, error);
+        for change in &mut self.0 {
+            change.container.record.resources = change.before.take();
+            if let Err(failure) = change.container.dir.save(&change.container.record) {
+                error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
+            }
+        }
+        error
+    }
+}
+
+/// New limits of one container, for who has its lock.
+pub(super) fn one(global: &Global, container: Container, wanted: &Resources) -> Result<Updated> {
+    let args = Update::default();
+    let change = change(global, container, None, wanted, &Layout::read()?, &args)?;
+    transact(global, vec![change], &args)
+}
+
+fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> Result<Updated> {
     admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
     let done = announce(&mut changes).and_then(|()| apply(&changes, global.warn));
     let failed = match done {
         Ok(done) => match save(&mut changes) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Updated(changes, done)),
             Err(error) => take_back(&changes, done, error),
         },
         Err(error) => error,
@@ -127,8 +156,15 @@ fn ordered(changes: &[(String, Resources)]) -> Result<Vec<(&str, &Resources)>> {
     }
 }
 
-fn change(global: &Global, id: &str, wanted: &Resources, layout: &Layout, args: &Update) -> Result<Change> {
-    let (container, lock) = locked(global, id)?;
+fn change(
+    global: &Global,
+    container: Container,
+    lock: Option<Lock>,
+    wanted: &Resources,
+    layout: &Layout,
+    args: &Update,
+) -> Result<Change> {
+    let id = container.record.id.clone();
     if container.status()? == Status::Stopped {
         return Err(not_running());
     }

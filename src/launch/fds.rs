@@ -22,7 +22,13 @@ pub(super) fn needed(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
     let lists = [&child.namespaces, &child.trees, &child.idmaps];
     let single = [Some(&child.wire), child.console.as_ref(), child.fifo.as_ref(), child.init.as_ref(), exe];
     let streams = child.streams.iter().map(Option::as_ref);
-    let single = single.into_iter().chain(streams).chain(child.hook_output.each_ref().map(Option::as_ref));
+    let second = child.second.iter().flat_map(|second| [&second.sender, &second.file]);
+    let pair = child.pair.iter().flat_map(|(receiver, sender)| [receiver, sender]);
+    let single = single
+        .into_iter()
+        .chain(second.chain(pair).map(Some))
+        .chain(streams)
+        .chain(child.hook_output.each_ref().map(Option::as_ref));
     let all = lists.into_iter().flatten().chain(single.into_iter().flatten());
     let mut needed: Vec<u32> = all.map(|fd| fd.as_raw_fd() as u32).collect();
     needed.sort_unstable();

@@ -11,8 +11,8 @@ use crate::error::{Context, Result, Stage, errno_text};
 use crate::plan::op::{ChildHook, ChildOp, Filter, LastOp, SetupOp};
 use crate::plan::{ExecRefusal, Plan};
 use crate::sys::last_calls::{self, Block, Complaint, Mode, Table};
-use crate::sys::{cred, fs};
-use crate::wire::{self, Fault, Message, SyncPoint};
+use crate::sys::{cred, fs, socket};
+use crate::wire::{self, Fault, Message, SyncPoint, received, waiting};
 
 /// The table and what belongs to it.
 pub(super) struct Built {
@@ -22,6 +22,10 @@ pub(super) struct Built {
     pub hooks: Vec<HookPointers>,
     /// What `/proc/self/exe` will name.
     pub exe: Option<OwnedFd>,
+    /// Where the table is written, if it is for a process that waits for it.
+    pub file: Option<OwnedFd>,
+    /// The socket by which a template's process is sent its second block, both ends: it keeps them.
+    pub pair: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// Room for HOME; home directories longer than a path cannot be entered anyway.
@@ -37,11 +41,14 @@ pub(super) fn build(
     fifo: Option<&OwnedFd>,
     hook_output: &[Option<OwnedFd>; 2],
 ) -> Result<Built> {
-    let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
     let ours = ours(plan.first_fd());
     // A set of capabilities is a call for each, and nothing else takes as many.
     let calls = ours.len() + plan.last.len() * u64::BITS as usize;
-    let mut table = Table::new(wire, fault, calls, data_size(plan)).at(Stage::Process, || "map the last calls")?;
+    let (mut table, file) = table(plan, wire, calls)?;
+    let pair = match plan.last.contains(&LastOp::AwaitBlock) {
+        true => Some(socket::pair().at(Stage::Sync, || "make a socket pair")?),
+        false => None,
+    };
     let exe = match plan.last.contains(&LastOp::LeaveRuntime) {
         true => Some(fs::memfd(c"brisk-init").at(Stage::Process, || "make a memory file")?),
         false => None,
@@ -58,8 +65,9 @@ pub(super) fn build(
     let complaints = if plan.refusal == ExecRefusal::Said { complaints(&mut table, plan) } else { 0 };
     let mut builder = Builder {
         table,
-        wire: wire.as_raw_fd() as u64,
+        wire: if file.is_some() { received::WIRE as u64 } else { wire.as_raw_fd() as u64 },
         fifo,
+        pair: pair.as_ref(),
         exe: exe.as_ref(),
         hook_output,
         ours,
@@ -80,7 +88,20 @@ pub(super) fn build(
         ChildOp::Setup(_) | ChildOp::Last(_) => None,
     });
     let hooks = hooks.collect();
-    Ok(Built { block: builder.table.finish(), program_slot, home_slot: (home.unwrap_or(0), HOME_ROOM), hooks, exe })
+    let home_slot = (home.unwrap_or(0), HOME_ROOM);
+    Ok(Built { block: builder.table.finish(), program_slot, home_slot, hooks, exe, file, pair })
+}
+
+/// The child's own, or one in a file that another process goes on with.
+fn table(plan: &Plan, wire: BorrowedFd<'_>, calls: usize) -> Result<(Table, Option<OwnedFd>)> {
+    let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
+    let what = || "map the last calls";
+    if !plan.setup.contains(&SetupOp::HandOver) {
+        return Ok((Table::new(wire, fault, calls, data_size(plan)).at(Stage::Process, what)?, None));
+    }
+    let file = fs::memfd(c"brisk-start").at(Stage::Process, || "make a memory file")?;
+    let table = Table::second(file.as_fd(), received::WIRE, fault, calls, data_size(plan)).at(Stage::Process, what)?;
+    Ok((table, Some(file)))
 }
 
 /// Among the descriptors to preserve those that are ours: the log, and what keeps the numbers of those that are not open.
@@ -101,7 +122,9 @@ fn data_size(plan: &Plan) -> usize {
         plan.last.iter().map(|op| if let LastOp::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
     let complaints = (COMPLAINTS.len() + 1)
         * (size_of::<Complaint>() + 64 + plan.args.first().map_or(0, |program| program.count_bytes()));
-    complaints + strings + filters + libc::PATH_MAX as usize + HOME_ROOM + 2048
+    let groups = plan.last.iter().map(|op| if let LastOp::Groups(groups) = op { 4 * groups.len() + 8 } else { 0 });
+    let rlimits = plan.last.iter().filter(|op| matches!(op, LastOp::Rlimit(_))).count() * 16;
+    complaints + strings + filters + groups.sum::<usize>() + rlimits + libc::PATH_MAX as usize + HOME_ROOM + 2048
 }
 
 fn strings(table: &mut Table, list: &[CString], extra: Option<u64>) -> u64 {
@@ -153,6 +176,7 @@ struct Builder<'a> {
     table: Table,
     wire: u64,
     fifo: Option<&'a OwnedFd>,
+    pair: Option<&'a (OwnedFd, OwnedFd)>,
     exe: Option<&'a OwnedFd>,
     hook_output: &'a [Option<OwnedFd>; 2],
     /// Our descriptors among those to preserve, first and last of each run.
@@ -233,6 +257,25 @@ impl Builder<'_> {
                 let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
                 self.must(index, libc::SYS_read, &[fifo, byte, 1]);
             }
+            LastOp::AwaitBlock => self.await_block(index),
+            LastOp::Taken => {
+                let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Taken, 0)));
+                self.send(index, record);
+            }
+            LastOp::AwaitLimits => self.await_limits(index),
+            LastOp::TakeStreams => self.take_streams(index),
+            LastOp::Cwd => self.must(index, libc::SYS_fchdir, &[received::CWD as u64]),
+            LastOp::CwdAs(uid, gid) => self.cwd_as(index, *uid, *gid),
+            LastOp::Umask(mask) => self.must(index, libc::SYS_umask, &[u64::from(*mask)]),
+            LastOp::Groups(groups) => self.groups(index, groups),
+            LastOp::IoPriority(value) => {
+                const IOPRIO_WHO_PROCESS: u64 = 1;
+                self.must(index, libc::SYS_ioprio_set, &[IOPRIO_WHO_PROCESS, 0, u64::from(*value)]);
+            }
+            LastOp::Rlimit(limit) => {
+                let both = self.table.bytes(&[limit.soft.to_ne_bytes(), limit.hard.to_ne_bytes()].concat());
+                self.must(index, libc::SYS_prlimit64, &[0, limit.resource.into(), both, 0]);
+            }
             LastOp::Exec => {
                 let call = [self.program, self.args, self.env, self.complaints];
                 let mode = if self.complaints == 0 { Mode::MUST } else { Mode::SAY };
@@ -243,9 +286,53 @@ impl Builder<'_> {
         }
     }
 
+    /// What is kept has the lowest numbers before anybody is told that it can be used, so that those of what comes are
+    /// known: see [`wire::received`].
+    fn await_block(&mut self, index: u32) {
+        let Some(((receiver, sender), fifo)) = self.pair.zip(self.fifo) else { return };
+        for (fd, onto) in [(receiver, waiting::RECEIVER), (sender, waiting::SENDER), (fifo, waiting::FIFO)] {
+            self.must(index, libc::SYS_dup3, &[fd.as_raw_fd() as u64, onto as u64, 0]);
+        }
+        let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
+        self.send(index, record);
+        self.must(index, libc::SYS_close_range, &[3, u64::from(u32::MAX), 0]);
+        self.table.go_on(index, waiting::RECEIVER, received::BLOCK, received::COUNT - 1);
+    }
+
+    fn take_streams(&mut self, index: u32) {
+        const CLOSE_RANGE_CLOEXEC: u64 = 4;
+        for (onto, stream) in (0..).zip(received::STREAMS) {
+            self.must(index, libc::SYS_dup3, &[stream as u64, onto, 0]);
+        }
+        // The wire is still needed.
+        self.must(index, libc::SYS_close_range, &[3, u64::from(u32::MAX), CLOSE_RANGE_CLOEXEC]);
+    }
+
+    fn cwd_as(&mut self, index: u32, uid: u32, gid: u32) {
+        // setfsuid(2) and setfsgid(2) return what was before, and no errors.
+        self.must(index, libc::SYS_setfsgid, &[u64::from(gid)]);
+        self.must(index, libc::SYS_setfsuid, &[u64::from(uid)]);
+        self.must(index, libc::SYS_fchdir, &[received::CWD as u64]);
+        self.must(index, libc::SYS_setfsuid, &[0]);
+        self.must(index, libc::SYS_setfsgid, &[0]);
+    }
+
+    fn groups(&mut self, index: u32, groups: &[u32]) {
+        // As `child::Child::groups` has it.
+        let mode = if groups.is_empty() { Mode::MAY } else { Mode::MUST };
+        let list = words32(&mut self.table, groups);
+        self.table.call(index, mode, libc::SYS_setgroups, &[groups.len() as u64, list]);
+    }
+
+    fn await_limits(&mut self, index: u32) {
+        let answer = self.table.reserve(wire::SIZE);
+        self.table.call(index, Mode::SOME, self.receive, &[self.wire, answer, wire::SIZE as u64]);
+    }
+
     /// The gaps around the descriptors that are still needed (close_range(2), Linux 5.9).
     fn close_from(&mut self, index: u32, first: u32) {
-        let needed = self.fifo.into_iter().chain(self.hook_output.iter().flatten());
+        let pair = self.pair.into_iter().flat_map(|(receiver, sender)| [receiver, sender]);
+        let needed = self.fifo.into_iter().chain(self.hook_output.iter().flatten()).chain(pair);
         let mut needed: Vec<u64> = needed.map(|fd| fd.as_raw_fd() as u64).chain([self.wire]).collect();
         needed.sort_unstable();
         for (first, last) in std::mem::take(&mut self.ours) {

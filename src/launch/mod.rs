@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 pub use connect::connect;
 pub use hooks::{Output as HookOutput, run as run_hooks, run_each as run_each_hook};
 pub use overlay::{OverlayUse, UpperLayer};
-pub use running::{Launch, Moment, Running};
+pub use running::{Launch, Moment, Running, Waiting};
 pub use started::await_program;
 pub use steps::open_fifo;
 pub use trace::Trace;

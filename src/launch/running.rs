@@ -6,9 +6,10 @@ use super::hooks::Output as HookOutput;
 use super::overlay::UpperLayer;
 use super::trace::Trace;
 use crate::cgroup::{Cgroup, rdt::Rdt};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
 use crate::sys::process::{self, Exit};
+use crate::wire;
 
 /// A process that was started.
 #[derive(Debug)]
@@ -23,6 +24,26 @@ pub struct Running {
     pub rdt: Option<Rdt>,
     /// Its overlay, where somebody wants to know how large it becomes; not before it is ready.
     pub overlay: Option<UpperLayer>,
+}
+
+/// A template's process.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Its pid, as we see it.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// Its own end of the socket from which it takes the second block, until our child has it.
+    pub sender: Option<OwnedFd>,
+}
+
+impl Waiting {
+    /// Fetches the socket. That takes the rights of a debugger, which no process of the container has over it.
+    pub fn find(pid: i32, pidfd: OwnedFd) -> Result<Waiting> {
+        let what = || format!("fetch the socket of process {pid}, which waits to be started");
+        let sender = process::pidfd_getfd(pidfd.as_fd(), wire::waiting::SENDER).at(Stage::Sync, what)?;
+        Ok(Waiting { pid, pidfd, sender: Some(sender) })
+    }
 }
 
 /// How far a process is.
@@ -54,6 +75,8 @@ pub struct Launch<'a> {
     pub fifo: Option<OwnedFd>,
     /// The pidfd of the container's init, for exec.
     pub init: Option<OwnedFd>,
+    /// The process that waits for its second block, for the start of a template.
+    pub waiting: Option<Waiting>,
     /// The cgroup to join, for exec.
     pub cgroup: Option<Cgroup>,
     /// Where times are noted.

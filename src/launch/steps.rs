@@ -11,7 +11,7 @@ use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, oom_cause, scope_manager};
-use crate::child::{self, Inherited};
+use crate::child::{self, Inherited, SecondBlock};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
@@ -165,6 +165,7 @@ impl<'a> Parent<'a> {
             Step::CreateCgroup(part) => self.create_cgroup(*part),
             Step::Clone(step) => self.clone(step),
             Step::Await(SyncPoint::Launched) => self.await_launched(),
+            Step::Await(SyncPoint::Taken) => self.await_taken(),
             Step::Await(point) => self.wait_for(*point),
             Step::Answer(point) => self.answer(*point),
             Step::WriteIdMaps { uids, gids, writer } => idmap::write(self.child()?.0, uids, gids, *writer),
@@ -336,6 +337,23 @@ impl<'a> Parent<'a> {
         Ok(())
     }
 
+    /// The container's process has the second block, and our child, who has brought it, ends.
+    fn await_taken(&mut self) -> Result<()> {
+        let what = "wait for the container's process to take its last operations";
+        match self.receive(what)? {
+            Some(Message::Sync(SyncPoint::Taken, _)) => {}
+            Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
+            Some(Message::Sync(point, _)) => return Err(sync_error(format!("the child is at {}", point.name()))),
+            // Both ends of the wire that we do not have are closed.
+            None => return Err(sync_error(NOT_TAKEN)),
+        }
+        let waiting = self.launch.waiting.take().ok_or_else(|| sync_error("nobody waits to be started"))?;
+        if let Some((messenger, _)) = self.child.replace((waiting.pid, waiting.pidfd)) {
+            process::wait(messenger, 0).at(Stage::Sync, || "reap the process that has brought them")?;
+        }
+        Ok(())
+    }
+
     // The connection is made after the clone: a parked child would hold it open.
     fn start_scope(&mut self) -> Result<()> {
         let plan = self.launch.plan.scope.as_ref().ok_or_else(|| sync_error("the plan has no scope"))?;
@@ -430,6 +448,7 @@ impl<'a> Parent<'a> {
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;
         let built = last_calls::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output)?;
+        let sender = self.launch.waiting.as_mut().and_then(|waiting| waiting.sender.take());
         let mut inherited = Inherited {
             plan,
             first_fd: plan.first_fd(),
@@ -444,6 +463,8 @@ impl<'a> Parent<'a> {
             console: self.launch.console.take(),
             fifo: self.launch.fifo.take(),
             init: self.launch.init.take(),
+            second: built.file.zip(sender).map(|(file, sender)| SecondBlock { sender, file }),
+            pair: built.pair,
             block: built.block,
             program_slot: built.program_slot,
             home_slot: built.home_slot,
@@ -484,6 +505,10 @@ impl<'a> Parent<'a> {
         }
     }
 }
+
+/// Of a template's process that another `start` was quicker with, or that has ended.
+const NOT_TAKEN: &str =
+    "the container's process did not take its last operations: it has ended, or was started meanwhile";
 
 /// Opens the start fifo for the child: reading and writing, so that it neither waits nor sees an end.
 pub fn open_fifo(dir: std::os::fd::BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd> {

@@ -130,7 +130,9 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     steps.extend(process::oom_score_adj(input.spec.process.as_ref()));
     steps.push(Step::SaveState);
     let mut left: Vec<Step> = join::ownership(input).into_iter().chain(join::delegation(input)?).collect();
-    if let Some(process) = input.spec.process.as_ref().filter(|_| input.in_userns()) {
+    // Those of a template come with its program: they would be in the way of what that is brought with.
+    let limited = input.in_userns() && input.options.start != ProgramStart::Brought;
+    if let Some(process) = input.spec.process.as_ref().filter(|_| limited) {
         left.extend(process::rlimits(process)?);
     }
     steps.extend(process::ready(left));
@@ -139,7 +141,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }));
     steps.push(Step::Publish);
     steps.push(match input.options.start {
-        ProgramStart::OnSignal => Step::Await(SyncPoint::Parked),
+        ProgramStart::OnSignal | ProgramStart::Brought => Step::Await(SyncPoint::Parked),
         ProgramStart::Now(_) => Step::AwaitExec,
     });
     Ok(steps)

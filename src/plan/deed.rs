@@ -9,6 +9,7 @@ pub(super) fn deed(op: &ChildOp<'_>) -> Option<(Deed, String)> {
         ChildOp::Setup(op) => of_setup(op),
         ChildOp::Last(LastOp::Exec) => Some((Deed::Execve, String::new())),
         ChildOp::Last(LastOp::Fork) => Some((Deed::Clone, String::new())),
+        ChildOp::Last(LastOp::Rlimit(_)) => Some((Deed::Rlimit, String::new())),
         ChildOp::Last(
             LastOp::LeaveRuntime
             | LastOp::CloseFrom(_)
@@ -25,6 +26,15 @@ pub(super) fn deed(op: &ChildOp<'_>) -> Option<(Deed, String)> {
             | LastOp::DieWithRuntime
             | LastOp::Park
             | LastOp::AwaitStart
+            | LastOp::AwaitBlock
+            | LastOp::Taken
+            | LastOp::AwaitLimits
+            | LastOp::TakeStreams
+            | LastOp::Cwd
+            | LastOp::CwdAs(..)
+            | LastOp::Umask(_)
+            | LastOp::Groups(_)
+            | LastOp::IoPriority(_)
             | LastOp::Undumpable
             | LastOp::Hook(..),
         ) => None,
@@ -88,7 +98,8 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::MemoryPolicy(..)
         | SetupOp::Personality(_)
         | SetupOp::NewSession
-        | SetupOp::ControllingTerminal => return None,
+        | SetupOp::ControllingTerminal
+        | SetupOp::HandOver => return None,
     })
 }
 

@@ -84,6 +84,8 @@ pub(super) fn key_label(process: Option<&Process>, host: &Host) -> Result<Option
 pub enum ProgramStart {
     /// At `start`.
     OnSignal,
+    /// At `start`, which brings what the program is: a template.
+    Brought,
     /// At once (`run`, `exec`).
     Now(ExecRefusal),
 }
@@ -92,7 +94,7 @@ impl ProgramStart {
     /// Who is told of a refusal. After `create` has returned nobody reads the wire any more.
     pub const fn refusal(self) -> ExecRefusal {
         match self {
-            ProgramStart::OnSignal => ExecRefusal::Said,
+            ProgramStart::OnSignal | ProgramStart::Brought => ExecRefusal::Said,
             ProgramStart::Now(refusal) => refusal,
         }
     }

@@ -79,10 +79,8 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         draft.setup.push(SetupOp::Enter(Enter::Chroot));
     }
     if options.terminal != Terminal::None {
-        let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-        let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
         draft.setup.push(SetupOp::Console {
-            size,
+            size: process.terminal_size(),
             uid: process.user.uid,
             node: ConsoleNode::Nameless,
             master: options.terminal,

@@ -76,7 +76,7 @@ pub enum Parks {
 
 impl Parks {
     fn of(last: &[LastOp]) -> Parks {
-        let parks = last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart));
+        let parks = last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart | LastOp::AwaitBlock));
         match (parks, last.contains(&LastOp::LeaveRuntime)) {
             (false, _) => Parks::No,
             (true, true) => Parks::InWalker,

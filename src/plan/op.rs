@@ -14,6 +14,8 @@ use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
+pub use crate::plan::process::child_hook::{ChildHook, HookKind, StateText};
+
 /// What a file system is told before it is mounted: keys, and their values where they take one (fsconfig(2)).
 pub type FsParams = Vec<(CString, Option<CString>)>;
 
@@ -108,67 +110,6 @@ pub enum EndLink {
     Follow,
     /// The link itself is meant (`AT_SYMLINK_NOFOLLOW`).
     Keep,
-}
-
-/// The hook lists that have a place in a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "names and meaning are the specification's")]
-pub enum HookKind {
-    Prestart,
-    CreateRuntime,
-    CreateContainer,
-    StartContainer,
-    Poststart,
-    Poststop,
-}
-
-impl HookKind {
-    /// The name in config.json.
-    pub const fn name(self) -> &'static str {
-        match self {
-            HookKind::Prestart => "prestart",
-            HookKind::CreateRuntime => "createRuntime",
-            HookKind::CreateContainer => "createContainer",
-            HookKind::StartContainer => "startContainer",
-            HookKind::Poststart => "poststart",
-            HookKind::Poststop => "poststop",
-        }
-    }
-}
-
-/// A hook the child runs in the container's namespaces.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChildHook {
-    /// Which list it is from.
-    pub kind: HookKind,
-    /// Its place there.
-    pub index: usize,
-    /// The program.
-    pub path: CString,
-    /// argv.
-    pub args: Vec<CString>,
-    /// The whole environment; `None` takes the container process's.
-    pub env: Option<Vec<CString>>,
-    /// Milliseconds after which it is killed; -1 never.
-    pub timeout: i32,
-    /// The state written to its standard input.
-    pub state: StateText,
-}
-
-/// The state document of a container, around its pid: hooks in the container get the pid they see there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateText {
-    /// What comes before the pid.
-    pub before: Vec<u8>,
-    /// What comes after it.
-    pub after: Vec<u8>,
-}
-
-impl StateText {
-    /// The document.
-    pub fn with(&self, pid: i32) -> Vec<u8> {
-        [&self.before[..], pid.to_string().as_bytes(), &self.after[..]].concat()
-    }
 }
 
 /// What is mounted.
@@ -544,6 +485,9 @@ pub enum SetupOp {
     NewSession,
     /// Makes standard input, a terminal, the session's.
     ControllingTerminal,
+    /// Hands what a template's process waits for over to it, and ends: the second block with the last operations, the
+    /// standard streams, the working directory and the wire.
+    HandOver,
 }
 
 /// One of the last things the child does: a few system calls, which the walker of `sys::last_calls` makes without the
@@ -580,6 +524,27 @@ pub enum LastOp {
     DieWithRuntime,
     /// Tells the parent that only the start signal is missing, and waits for it on the fifo.
     Park,
+    /// Tells the parent that only `start` is missing, and waits for what that brings: the second block, with the other last
+    /// operations, and the descriptors that go with it. Of a template.
+    AwaitBlock,
+    /// Of the second block: tells `start` that it has come to where it was sent.
+    Taken,
+    /// Waits until `start` has set the limits that it sets.
+    AwaitLimits,
+    /// Takes the standard streams that have come with the block; all other descriptors close at execve(2).
+    TakeStreams,
+    /// Enters the working directory that has come with the block.
+    Cwd,
+    /// Enters it with the rights of this user, uid and gid, to files, where root has not the right.
+    CwdAs(u32, u32),
+    /// What [`SetupOp::Umask`] is.
+    Umask(u32),
+    /// What [`SetupOp::Groups`] is.
+    Groups(Vec<u32>),
+    /// What [`SetupOp::IoPriority`] is.
+    IoPriority(u32),
+    /// What [`SetupOp::Rlimit`] is.
+    Rlimit(Limit),
     /// Does what [`LastOp::Park`] does from the runtime's own code, where startContainer hooks follow.
     AwaitStart,
     /// What [`SetupOp::Undumpable`] is, for the hooks of the end.

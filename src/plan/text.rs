@@ -144,6 +144,7 @@ impl SetupOp {
             SetupOp::Fork(flags) => (Stage::Namespace, format!("clone3 a sibling ({})", namespaces(*flags))),
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => controlling_terminal(),
+            SetupOp::HandOver => (Stage::Sync, "hand the last operations to the container's process, and end".into()),
             SetupOp::Keyring(label) => keyring(label.as_deref()),
             SetupOp::Undumpable => undumpable(),
             SetupOp::Hostname(name) => (Stage::Namespace, format!("set hostname {}", lossy(name))),
@@ -189,15 +190,13 @@ impl SetupOp {
             SetupOp::NullStreams => {
                 (Stage::Console, "use the container's /dev/null for a standard stream that is one".into())
             }
-            SetupOp::Umask(mask) => (Stage::Process, format!("umask {mask:04o}")),
+            SetupOp::Umask(mask) => umask(*mask),
             SetupOp::Rlimit(limit) => (Stage::Process, rlimit(limit)),
-            SetupOp::Groups(groups) => (Stage::Process, format!("setgroups {groups:?}")),
+            SetupOp::Groups(groups) => set_groups(groups),
             SetupOp::Cwd { path, .. } => (Stage::Process, format!("chdir to cwd (\"/{}\")", lossy(path))),
             SetupOp::Home(uid) => (Stage::Process, format!("take HOME of uid {uid} from /etc/passwd")),
             SetupOp::Program { name, .. } => (Stage::Exec, format!("find the program {}", lossy(name))),
-            SetupOp::IoPriority(value) => {
-                (Stage::Process, format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
-            }
+            SetupOp::IoPriority(value) => io_priority(*value),
             SetupOp::MemoryPolicy(mode, _) => (Stage::Process, format!("set the memory policy {mode:#x}")),
             SetupOp::Personality(persona) => (Stage::Process, format!("set the personality {persona:#x}")),
         }
@@ -247,6 +246,16 @@ impl LastOp {
             }
             LastOp::Ambient(mask) => (Stage::Process, format!("raise ambient capabilities {}", cap_list(*mask))),
             LastOp::Park | LastOp::AwaitStart => (Stage::Sync, "wait for start".into()),
+            LastOp::AwaitBlock => (Stage::Sync, "wait for start, which brings the rest".into()),
+            LastOp::Taken => (Stage::Sync, "tell that it has come".into()),
+            LastOp::AwaitLimits => (Stage::Sync, "wait for the parent: limits".into()),
+            LastOp::TakeStreams => (Stage::Console, "take the standard streams".into()),
+            LastOp::Cwd => (Stage::Process, "chdir to what was found".into()),
+            LastOp::CwdAs(uid, _) => (Stage::Process, format!("chdir to it as uid {uid}, if root may not")),
+            LastOp::Umask(mask) => umask(*mask),
+            LastOp::Groups(groups) => set_groups(groups),
+            LastOp::IoPriority(value) => io_priority(*value),
+            LastOp::Rlimit(limit) => (Stage::Process, rlimit(limit)),
             LastOp::Undumpable => undumpable(),
             LastOp::Hook(hook, None) => run_hook(hook),
             LastOp::Hook(hook, Some(_)) => {
@@ -256,6 +265,18 @@ impl LastOp {
             LastOp::Exec => (Stage::Exec, "execve".into()),
         }
     }
+}
+
+fn umask(mask: u32) -> (Stage, String) {
+    (Stage::Process, format!("umask {mask:04o}"))
+}
+
+fn set_groups(groups: &[u32]) -> (Stage, String) {
+    (Stage::Process, format!("setgroups {groups:?}"))
+}
+
+fn io_priority(value: u32) -> (Stage, String) {
+    (Stage::Process, format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
 }
 
 fn undumpable() -> (Stage, String) {

@@ -61,6 +61,14 @@ pub struct Process {
     pub exec_cpu_affinity: Option<ExecCpuAffinity>,
 }
 
+impl Process {
+    /// Rows and columns of its terminal, where config.json says.
+    pub fn terminal_size(&self) -> Option<(u16, u16)> {
+        let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+        self.console_size.map(|size| (clamp(size.height), clamp(size.width)))
+    }
+}
+
 /// Terminal size in characters.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "names and meaning are the specification's")]

@@ -114,6 +114,9 @@ pub struct Record {
     /// Whether the bundle has no process, which `start` then refuses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_process: bool,
+    /// Whether what its program is comes with `start`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub template: bool,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,

@@ -13,6 +13,7 @@ use crate::container::create::{Bundle, Preview, preview};
 use crate::container::options::Global;
 use crate::error::{Deed, Error, Result};
 use crate::host::Host;
+use crate::plan::ProgramStart;
 use crate::spec;
 
 /// With more errors than this the document is something else.
@@ -110,7 +111,7 @@ impl Trial<'_> {
     fn attempt(&self, changes: &[FieldChange]) -> Result<Preview> {
         let document = field::changed(&self.gathered.document, changes);
         let loaded = spec::load_bytes(document.to_string().into_bytes())?;
-        preview(self.global, Bundle::of(self.global, self.dir, loaded)?, self.host.clone())
+        preview(self.global, Bundle::of(self.global, self.dir, loaded)?, ProgramStart::OnSignal, self.host.clone())
     }
 
     fn said(&self, error: &Error, changes: &[FieldChange]) -> Said {

@@ -5,6 +5,7 @@ use super::{NamespaceKind, Namespaces};
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::spec::Spec;
+use crate::spec::process::User;
 
 /// Refuses namespaces and maps that do not fit together, or that this user cannot have.
 pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMap, gids: &IdMap) -> Result<()> {
@@ -16,7 +17,8 @@ pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &I
         let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
         return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
     }
-    mapped(spec, uids, gids).map_err(|error| match host.uid {
+    let user = spec.process.as_ref().map(|process| &process.user);
+    user.map_or(Ok(()), |user| mapped(user, uids, gids)).map_err(|error| match host.uid {
         0 => error
             .with_hint("a range of linux.uidMappings or linux.gidMappings must have it as one of its container ids"),
         _ => error.with_hint("`brisk check` tells which ids this user may map, and how to get some"),
@@ -24,8 +26,7 @@ pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &I
 }
 
 /// The user's ids must exist in the container.
-fn mapped(spec: &Spec, uids: &IdMap, gids: &IdMap) -> Result<()> {
-    let Some(user) = spec.process.as_ref().map(|process| &process.user) else { return Ok(()) };
+pub(in crate::plan) fn mapped(user: &User, uids: &IdMap, gids: &IdMap) -> Result<()> {
     let missing = |name: &str, id: u32| {
         Err(Error::new(Stage::Bundle, format!("process.user.{name} {id} is not mapped in the user namespace")))
     };

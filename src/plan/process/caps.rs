@@ -29,6 +29,11 @@ pub fn is_known(name: &str) -> bool {
     name.parse::<Capability>().is_ok()
 }
 
+/// Whether both are names of one capability.
+pub fn is_same(one: &str, other: &str) -> bool {
+    one == other || matches!((one.parse::<Capability>(), other.parse::<Capability>()), (Ok(a), Ok(b)) if a == b)
+}
+
 /// The names in a mask; an unnamed bit is `CAP_n`.
 pub fn names_of(mask: u64) -> Vec<String> {
     if mask == 0 {

@@ -3,15 +3,18 @@
 //! Pure: `process` of config.json or of `exec` goes in, the last operations of the child come out, in the order in which rights
 //! are given up; what needs a right comes before the right is dropped, the filter last.
 //!
-//! The modules, in the order of the work: `environment` says what the program is told and where it is looked for, `rlimits`,
+//! The modules, in the order of the work: `template` is the process that is told by `start` what it will be, and `child_hook` a
+//! hook as data; `environment` says what the program is told and where it is looked for, `rlimits`,
 //! `schedule` and `memory_policy` what it may use and when it runs, `hooks` what runs before it, `caps` what it may do.
 
 pub mod caps;
+pub mod child_hook;
 pub mod environment;
 pub mod hooks;
 pub mod memory_policy;
 pub mod rlimits;
 pub mod schedule;
+pub mod template;
 
 use std::ffi::CString;
 use std::path::Path;
@@ -43,6 +46,9 @@ impl Terminal {
         if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
     }
 }
+
+/// Of a process of which nothing else is said, as with runc.
+const DEFAULT_UMASK: u32 = 0o022;
 
 /// What waits in place of a program.
 static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| Process { cwd: "/".into(), ..Process::default() });
@@ -106,10 +112,14 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
     let process = match (&input.spec.process, input.options.start) {
         (Some(process), _) => process,
         // config.md, "Process": required by `start`, which refuses; until then a container may be without.
-        (None, ProgramStart::OnSignal) => &*NO_PROCESS,
+        (None, ProgramStart::OnSignal | ProgramStart::Brought) => &*NO_PROCESS,
         (None, ProgramStart::Now(_)) => return Err(Error::new(Stage::Bundle, "config.json has no process")),
     };
+    let brought = input.options.start == ProgramStart::Brought;
     let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
+    if brought {
+        can_be_template(input, &start_hooks)?;
+    }
     let startup = Startup {
         process,
         linux: input.linux,
@@ -127,7 +137,46 @@ pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings
         start_hooks,
         host: input.host,
     };
-    plan(startup, draft)
+    if brought { template(startup, draft) } else { plan(startup, draft) }
+}
+
+/// Whether the process can wait without the runtime's code, and whether it gets nothing yet that it would have to keep.
+fn can_be_template(input: &Input<'_>, start_hooks: &[ChildHook]) -> Result<()> {
+    let why = if !start_hooks.is_empty() {
+        "startContainer hooks are run by the runtime's own code, which is gone from its process"
+    } else if !input.host.can_leave_runtime {
+        "the kernel or a security policy does not let the runtime leave its process (`brisk check` says why)"
+    } else if input.options.preserved_fds != 0 {
+        "its descriptors come with start: no --preserve-fds or LISTEN_FDS"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Stage::Process, format!("the container cannot be a template: {why}")))
+}
+
+/// The process of a template: what it promises whatever the program will be, and then the wait. The rest is of
+/// [`template::start`].
+fn template(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
+    let Startup { process, linux, .. } = startup;
+    ProgramEnvironment::parse(&process.env)?;
+    attributes(process, linux, startup.host, &mut draft.setup)?;
+    draft.setup.push(SetupOp::Umask(process.user.umask.unwrap_or(DEFAULT_UMASK)));
+    if startup.groups == Groups::Set {
+        draft.setup.push(SetupOp::Groups(process.user.additional_gids.clone()));
+    }
+    draft.setup.push(cwd(process)?);
+    let sets = capabilities(&startup, draft);
+    end_of_setup(&startup, draft);
+    draft.last.extend([LastOp::LeaveRuntime, LastOp::CloseFrom(3)]);
+    if process.no_new_privileges {
+        draft.last.push(LastOp::NoNewPrivileges);
+    }
+    let drop = startup.bounding & !sets.bounding;
+    if drop != 0 {
+        draft.last.push(LastOp::DropBounding(drop));
+    }
+    draft.last.push(LastOp::AwaitBlock);
+    Ok(ExecStrings::default())
 }
 
 /// Whether /dev is made by us. In one that is bound from somewhere, and in somebody else's mount namespace, nothing is.
@@ -145,24 +194,51 @@ pub(super) fn bounding(host: &Host, namespaces: &Namespaces) -> u64 {
 pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
     let Startup { process, linux, .. } = startup;
     let environment = ProgramEnvironment::parse(&process.env)?;
-    let ops = &mut draft.setup;
-    attributes(process, linux, startup.host, ops)?;
-    let umask = process.user.umask.unwrap_or(0o022);
-    ops.push(SetupOp::Umask(umask));
+    attributes(process, linux, startup.host, &mut draft.setup)?;
+    draft.setup.push(SetupOp::Umask(process.user.umask.unwrap_or(DEFAULT_UMASK)));
     if startup.groups == Groups::Set {
-        ops.push(SetupOp::Groups(process.user.additional_gids.clone()));
+        draft.setup.push(SetupOp::Groups(process.user.additional_gids.clone()));
     }
-    let cwd = from_root(&process.cwd);
-    ops.push(SetupOp::Cwd { path: c_string(cwd, "process.cwd")?, uid: process.user.uid, gid: process.user.gid });
-    if environment.get("HOME").is_none_or(<[u8]>::is_empty) {
-        ops.push(SetupOp::Home(process.user.uid));
+    let sets = capabilities(&startup, draft);
+    find(&startup, &environment, sets.effective, &mut draft.setup)?;
+    end_of_setup(&startup, draft);
+    // Not earlier: they would limit the set-up too.
+    if !startup.userns {
+        draft.setup.extend(rlimits::parse(&process.rlimits)?.into_iter().map(SetupOp::Rlimit));
     }
-    let (uid, gid) = (process.user.uid, process.user.gid);
-    let (sets, warnings) = match &process.capabilities {
+    credentials(startup, &sets, draft)?;
+    exec_strings(process, environment)
+}
+
+/// What execve(2) is told.
+fn exec_strings(process: &Process, environment: ProgramEnvironment) -> Result<ExecStrings> {
+    let strings = |list: &[Text], field| list.iter().map(|text| c_string(&text[..], field)).collect::<Result<Vec<_>>>();
+    let vars: Vec<Text> = environment.vars.into_iter().filter(|var| *var != "HOME=").collect();
+    Ok(ExecStrings { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
+}
+
+fn cwd(process: &Process) -> Result<SetupOp> {
+    let path = c_string(from_root(&process.cwd), "process.cwd")?;
+    Ok(SetupOp::Cwd { path, uid: process.user.uid, gid: process.user.gid })
+}
+
+fn capabilities(startup: &Startup<'_>, draft: &mut Draft) -> caps::CapSets {
+    let (sets, warnings) = match &startup.process.capabilities {
         Some(list) => caps::parse(list, startup.bounding),
         None => (caps::CapSets::default(), Vec::new()),
     };
     draft.warnings.extend(warnings);
+    sets
+}
+
+/// What is looked for in the container, and the standard streams.
+fn find(startup: &Startup<'_>, environment: &ProgramEnvironment, effective: u64, ops: &mut Vec<SetupOp>) -> Result<()> {
+    let process = startup.process;
+    ops.push(cwd(process)?);
+    if environment.get("HOME").is_none_or(<[u8]>::is_empty) {
+        ops.push(SetupOp::Home(process.user.uid));
+    }
+    let (uid, gid) = (process.user.uid, process.user.gid);
     // `spec::validate` refuses a process without arguments and a relative directory.
     if let Some(name) = process.args.first() {
         let mut found = Vec::new();
@@ -171,7 +247,7 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
             found.push(c_string(path, "process.args")?);
         }
         let name = c_string(&name[..], "process.args")?;
-        ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: sets.effective });
+        ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: effective });
     }
     if uid != 0 || startup.userns {
         ops.push(SetupOp::OwnStreams(uid));
@@ -180,20 +256,17 @@ pub(super) fn plan(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecString
     if startup.own_dev && startup.host.uid == 0 && !startup.userns && !startup.terminal {
         ops.push(SetupOp::NullStreams);
     }
+    Ok(())
+}
+
+fn end_of_setup(startup: &Startup<'_>, draft: &mut Draft) {
+    let ops = &mut draft.setup;
     // An ordinary user has no rights over a process that is not dumpable, and `exec` would not get into a container that
     // waits for `start`.
     if startup.host.uid == 0 && !ops.contains(&SetupOp::Undumpable) {
         ops.push(SetupOp::Undumpable);
     }
     ops.push(SetupOp::Sync(SyncPoint::Ready));
-    // Not earlier: they would limit the set-up too.
-    if !startup.userns {
-        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(SetupOp::Rlimit));
-    }
-    credentials(startup, &sets, draft)?;
-    let strings = |list: &[Text], field| list.iter().map(|text| c_string(&text[..], field)).collect::<Result<Vec<_>>>();
-    let vars: Vec<Text> = environment.vars.into_iter().filter(|var| *var != "HOME=").collect();
-    Ok(ExecStrings { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
 
 /// A path in the container, from its root.
@@ -258,8 +331,6 @@ fn scheduler_bytes(attr: &schedule::SchedAttr) -> Vec<u8> {
 
 /// The last operations, in an order that keeps each right until it is no longer needed.
 fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) -> Result<()> {
-    let Startup { process, .. } = startup;
-    let undumpable = draft.setup.contains(&SetupOp::Undumpable);
     let ops = &mut draft.last;
     if startup.leave_runtime {
         ops.push(LastOp::LeaveRuntime);
@@ -274,6 +345,13 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
             ops.push(LastOp::ControllingTerminal);
         }
     }
+    give_up_rights(startup, sets, draft)
+}
+
+fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) -> Result<()> {
+    let Startup { process, .. } = startup;
+    let undumpable = draft.setup.contains(&SetupOp::Undumpable);
+    let ops = &mut draft.last;
     if let Some(scheduler) = &process.scheduler {
         ops.push(LastOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
     }

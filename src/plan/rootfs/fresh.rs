@@ -129,7 +129,8 @@ fn lets_in(op: &SetupOp) -> bool {
         | SetupOp::MemoryPolicy { .. }
         | SetupOp::Personality(_)
         | SetupOp::NewSession
-        | SetupOp::ControllingTerminal => false,
+        | SetupOp::ControllingTerminal
+        | SetupOp::HandOver => false,
     }
 }
 

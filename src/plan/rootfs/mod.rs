@@ -176,9 +176,8 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
     let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal != Terminal::None) else {
         return;
     };
-    let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     draft.setup.push(SetupOp::Console {
-        size: process.console_size.map(|size| (clamp(size.height), clamp(size.width))),
+        size: process.terminal_size(),
         uid: process.user.uid,
         node: if input.namespaces.contains(NamespaceKind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
         master: input.options.terminal,

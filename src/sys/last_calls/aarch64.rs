@@ -17,7 +17,9 @@
 //!     if call.nr == END: exit_group(ENDED)
 //!     result = syscall(call.nr, mode & USE_LAST ? last : call.args[0], call.args[1..6])
 //!     if result is an error: goto failed
+//!     if mode & SOME and result == 0: result = -EPIPE; goto failed
 //!     last = result
+//!     if mode & GO_ON: header = result + HEADER_AT; call = header.calls; goto next_call
 //!     if mode & STORE: *call.args[3] = result
 //!     if mode & FORK and result != 0: goto report_child
 //! advance:
@@ -40,7 +42,7 @@ use std::arch::{asm, global_asm};
 use std::mem::{offset_of, size_of};
 
 use super::super::socket::WireRecord;
-use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, SIGNALLED, STDERR};
+use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, HEADER_AT, Header, MAX_ERRNO, Mode, SIGNALLED, STDERR};
 
 /// The largest page: a kernel's are of 4, 16 (Raspberry Pi 5) or 64 KiB.
 pub(super) const PAGE: usize = 65536;
@@ -69,7 +71,11 @@ global_asm!(
     "svc #0",
     "cmn x0, #{MAX_ERRNO}",
     "b.hs .Lbrisk_failed",
+    "tbz w22, #{SOME_bit}, .Lbrisk_answered",
+    "cbz x0, .Lbrisk_gone",
+    ".Lbrisk_answered:",
     "mov x21, x0",
+    "tbnz w22, #{GO_ON_bit}, .Lbrisk_go_on",
     "tbz w22, #{STORE_bit}, .Lbrisk_stored",
     "ldr x1, [x20, #{call_args}+24]",
     "str w0, [x1]",
@@ -79,6 +85,12 @@ global_asm!(
     ".Lbrisk_advance:",
     "add x20, x20, #{CALL}",
     "b .Lbrisk_next_call",
+    ".Lbrisk_go_on:",
+    "add x19, x0, #{HEADER_AT}",
+    "ldr x20, [x19, #{header_calls}]",
+    "b .Lbrisk_next_call",
+    ".Lbrisk_gone:",
+    "mov w0, #-{EPIPE}",
     ".Lbrisk_failed:",
     "tbnz w22, #{MAY_bit}, .Lbrisk_advance",
     "neg w23, w0",
@@ -146,6 +158,7 @@ global_asm!(
     fault = const offset_of!(Header, fault),
     fault_op = const offset_of!(Header, fault) + offset_of!(WireRecord, op),
     fault_value = const offset_of!(Header, fault) + offset_of!(WireRecord, value),
+    header_calls = const offset_of!(Header, calls),
     spare = const offset_of!(Header, spare),
     spare_value = const offset_of!(Header, spare) + offset_of!(WireRecord, value),
     CALL = const CALL,
@@ -161,6 +174,10 @@ global_asm!(
     STORE_bit = const Mode::STORE.0.trailing_zeros(),
     FORK_bit = const Mode::FORK.0.trailing_zeros(),
     SAY_bit = const Mode::SAY.0.trailing_zeros(),
+    GO_ON_bit = const Mode::GO_ON.0.trailing_zeros(),
+    SOME_bit = const Mode::SOME.0.trailing_zeros(),
+    HEADER_AT = const HEADER_AT,
+    EPIPE = const libc::EPIPE,
     MSG_NOSIGNAL = const libc::MSG_NOSIGNAL,
     SYS_write = const libc::SYS_write,
     SYS_exit_group = const libc::SYS_exit_group,

@@ -10,6 +10,10 @@
 //! The walker is in x86_64.rs and aarch64.rs, each with its registers and what it does in pseudo-code. It takes every
 //! offset, size, flag and number from the types and constants here, so a field can be moved without a look at it.
 //! Where it is missing (other architectures) or not wanted, [`Block::run_op`] makes the same calls from Rust.
+//!
+//! A parked process may be brought its last calls only when it is started: a *second* block, which another process writes
+//! into a memory file ([`Table::second`]), and which the walker goes on with when the first table has mapped it
+//! ([`Mode::GO_ON`]). It is data: the code stays the first block's.
 
 use std::arch::global_asm;
 use std::mem::offset_of;
@@ -49,6 +53,10 @@ impl Mode {
     /// Before the fault is reported, say it on the standard error stream. The fourth argument is the address of
     /// [`Complaint`]s.
     pub const SAY: Mode = Mode(16);
+    /// The result is the address of a second block: its header and its table are next.
+    pub const GO_ON: Mode = Mode(32);
+    /// A result of 0 is an error, EPIPE: whoever was to answer is gone.
+    pub const SOME: Mode = Mode(64);
 
     /// Both.
     #[must_use]
@@ -95,6 +103,9 @@ struct Header {
     send: u32,
     /// Of a process whose call failed.
     exit_status: u32,
+    reserved: u32,
+    /// Address of the first call.
+    calls: u64,
     /// Sent when a call fails, with operation and errno filled in.
     fault: [u8; RECORD],
     /// Its value is filled in by [`Mode::FORK`], which sends it.
@@ -107,6 +118,12 @@ const CALL: usize = size_of::<Call>();
 const COMPLAINT: usize = size_of::<Complaint>();
 /// The number of a call that is none: the table ends here.
 const END: u64 = u64::MAX;
+/// Where a second block is mapped, by who writes it and by who goes on with it: far from what a program is given that is
+/// not position-independent, and from where the kernel maps what asks for no address, on every architecture with 36 bits
+/// or more of them.
+const SECOND_AT: usize = 0x8_0000_0000;
+/// Bytes of a `struct cmsghdr`.
+const CONTROL_HEADER: usize = size_of::<libc::cmsghdr>();
 /// Exit status of a process whose call failed; the fault record says why.
 const EXIT_FAULT: u32 = 255;
 /// Exit status of a process that came to the end of the table, which no plan's table lets it do.
@@ -185,6 +202,8 @@ pub struct Table {
     len: usize,
     next_data: usize,
     calls: Vec<Call>,
+    /// Where the address of a call's second argument has to be written, and which call that is.
+    second_argument: Option<(usize, usize)>,
 }
 
 impl Table {
@@ -198,17 +217,41 @@ impl Table {
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        let mut table = Table { base: base as usize, len, next_data: DATA_AT, calls: Vec::with_capacity(32) };
+        let mut table = Table::at(base as usize, len, wire.as_raw_fd(), fault);
+        table.copy_walker();
+        Ok(table)
+    }
+
+    /// A second block, in a memory file, for a process that is parked: what is written to it goes to the file. `wire` is
+    /// the number that the wire will have there. EEXIST where something of ours has its address.
+    pub fn second(file: BorrowedFd<'_>, wire: i32, fault: [u8; RECORD], calls: usize, data: usize) -> Result<Table> {
+        let len = (DATA_AT + data + (calls + 1) * CALL).next_multiple_of(PAGE);
+        // SAFETY: no memory is passed.
+        done(unsafe { raw!(SYS_ftruncate, file.as_raw_fd(), len) })?;
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        let (at, rights) = (SECOND_AT as *mut libc::c_void, libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: MAP_FIXED_NOREPLACE maps nothing over what is there.
+        let base = unsafe { libc::mmap(at, len, rights, flags, file.as_raw_fd(), 0) };
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        Ok(Table::at(SECOND_AT, len, wire, fault))
+    }
+
+    fn at(base: usize, len: usize, wire: i32, fault: [u8; RECORD]) -> Table {
+        let calls = Vec::with_capacity(32);
+        let mut table = Table { base, len, next_data: DATA_AT, calls, second_argument: None };
         let header = Header {
-            wire: wire.as_raw_fd(),
+            wire,
             send: libc::SYS_sendto as u32,
             exit_status: EXIT_FAULT,
+            reserved: 0,
+            calls: 0,
             fault,
             spare: [0; RECORD],
         };
         table.store(HEADER_AT, header);
-        table.copy_walker();
-        Ok(table)
+        table
     }
 
     fn copy_walker(&mut self) {
@@ -272,6 +315,22 @@ impl Table {
         self.calls.push(Call { nr: nr as u64, args: all, mode: mode.0, op });
     }
 
+    /// Adds the calls by which a parked process takes the second block from the socket `from`: a message of its length,
+    /// with a memory file and `more` descriptors. They get the lowest numbers that are free, of which `file` is the first.
+    pub fn go_on(&mut self, op: u32, from: i32, file: i32, more: usize) {
+        let room = CONTROL_HEADER + 4 * (1 + more);
+        let control = self.reserve(room);
+        // The length is received where the next call has it.
+        let iov = self.words(&[0, 8]);
+        self.second_argument = Some((iov as usize - self.base, self.calls.len() + 1));
+        // struct msghdr: name and its length, vectors and their number, control data and its length, flags.
+        let message = self.words(&[0, 0, iov, 1, control, room as u64, 0]);
+        self.call(op, Mode::SOME, libc::SYS_recvmsg, &[from as u64, message, 0]);
+        let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_FIXED_NOREPLACE);
+        let map = [SECOND_AT as u64, 0, rights as u64, flags as u64, file as u64, 0];
+        self.call(op, Mode::GO_ON, libc::SYS_mmap, &map);
+    }
+
     /// Fills the spare record.
     pub fn set_spare(&mut self, record: &[u8; RECORD]) {
         self.store(HEADER_AT + offset_of!(Header, spare), *record);
@@ -291,6 +350,11 @@ impl Table {
     pub fn finish(mut self) -> Block {
         let calls_at = self.next_data;
         let end = Call { nr: END, args: [0; 6], mode: 0, op: 0 };
+        if let Some((iov, call)) = self.second_argument {
+            let argument = self.base + calls_at + call * CALL + offset_of!(Call, args) + 8;
+            self.store(iov, argument as u64);
+        }
+        self.store(HEADER_AT + offset_of!(Header, calls), (self.base + calls_at) as u64);
         let mut at = calls_at;
         for call in std::mem::take(&mut self.calls).into_iter().chain([end]) {
             self.store(at, call);
@@ -317,6 +381,38 @@ impl Block {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), (self.base + at) as *mut u8, bytes.len()) };
     }
 
+    /// Its length in bytes, as far as it is used.
+    pub fn bytes_long(&self) -> usize {
+        let mut at = self.calls_at;
+        while self.call_at(at).nr != END {
+            at += CALL;
+        }
+        at + CALL
+    }
+
+    fn call_at(&self, at: usize) -> Call {
+        assert!(at + CALL <= self.len, "within the block");
+        // SAFETY: `at` is that of a call of the table, which is inside our own mapping.
+        unsafe { ptr::read_unaligned((self.base + at) as *const Call) }
+    }
+
+    /// Makes the calls of an operation do nothing.
+    pub fn leave_out(&mut self, op: u32) {
+        let mut at = self.calls_at;
+        loop {
+            let call = self.call_at(at);
+            if call.nr == END {
+                return;
+            }
+            if call.op == op {
+                let nothing = Call { nr: libc::SYS_getpid as u64, args: [0; 6], mode: 0, op };
+                // SAFETY: `at` is that of a call of the table, which is inside our own mapping.
+                unsafe { ptr::write_unaligned((self.base + at) as *mut Call, nothing) };
+            }
+            at += CALL;
+        }
+    }
+
     /// Jumps to the walker. Returns only where there is none, or where its page may not be made executable (an LSM may
     /// refuse it).
     pub fn enter(&self) -> Errno {
@@ -338,13 +434,13 @@ impl Block {
         on_signal().map(|here| here - walker().0 as u64 + self.base as u64)
     }
 
-    /// Makes the calls of one operation from Rust.
+    /// Makes the calls of one operation from Rust. There is no second block then: who is to be brought one has left the
+    /// runtime.
     pub fn run_op(&mut self, op: u32) -> Result<()> {
         let mut at = self.calls_at;
         let mut last = 0u64;
         loop {
-            // SAFETY: `at` walks the table inside our own mapping, which ends with END.
-            let mut call = unsafe { ptr::read_unaligned((self.base + at) as *const Call) };
+            let mut call = self.call_at(at);
             if call.nr == END {
                 return Ok(());
             }
@@ -361,6 +457,7 @@ impl Block {
             // pointers.
             let result = cvt(unsafe { libc::syscall(call.nr as libc::c_long, a, b, c, d, e, f) });
             match result {
+                Ok(0) if mode.has(Mode::SOME) => return Err(Errno::EPIPE),
                 Ok(value) => {
                     last = value as u64;
                     if mode.has(Mode::STORE) {

@@ -5,6 +5,7 @@
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use super::super::fs;
 use super::super::socket::{self, RECORD, WireRecord};
 use super::{Block, Complaint, HEADER_AT, Mode, Table};
 
@@ -104,6 +105,54 @@ fn results_are_stored_and_used_and_the_launcher_reports_its_child() {
     assert_eq!(copy.len(), 1, "the stored number of the copy");
     assert!(value(&record) > 1, "the pid of the launched: {}", value(&record));
     assert_eq!(kind(&record), u32::from_ne_bytes([9; 4]));
+}
+
+/// The first table takes the second block from a socket; what that says is done, and told by its own wire.
+#[test]
+fn a_second_block_is_gone_on_with() {
+    let (ours, theirs) = socket::pair().unwrap();
+    let (sender, receiver) = socket::pair().unwrap();
+    let pipe = pipe();
+    let spare = fs::dup(receiver.as_fd(), 100).unwrap();
+    // The lowest numbers that are free are known where everything from one on is closed.
+    let mut first = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+    first.call(0, Mode::MUST, libc::SYS_close_range, &[3, 99, 0]);
+    first.go_on(1, spare.as_raw_fd(), 3, 2);
+
+    let file = fs::memfd(c"test").unwrap();
+    let mut second = Table::second(file.as_fd(), 5, [9; RECORD], 8, WRITTEN).unwrap();
+    let text = second.bytes(b"from the second block\n");
+    second.call(4, Mode::MUST, libc::SYS_write, &[0, text, 1]);
+    second.call(5, Mode::MUST, libc::SYS_write, &[4, text, 22]);
+    second.call(6, Mode::MUST, libc::SYS_close, &[u64::from(u32::MAX)]);
+    let mut second = second.finish();
+    second.leave_out(4);
+    let length = second.bytes_long() as u64;
+    let (our_wire, their_wire) = socket::pair().unwrap();
+    socket::send_fds(sender.as_fd(), &length.to_ne_bytes(), &[file.as_fd(), pipe.1.as_fd(), their_wire.as_fd()])
+        .unwrap();
+    let (text, status) = walk(&first.finish(), pipe);
+    assert_eq!((text.as_str(), status), ("from the second block\n", 255));
+    let mut record = [0; RECORD];
+    let (length, _) = socket::receive(our_wire.as_fd(), &mut record).unwrap();
+    assert_eq!((length, op(&record), value(&record)), (RECORD, 6, libc::EBADF as u32));
+    assert_eq!(kind(&record), u32::from_ne_bytes([9; 4]), "the second block's own record");
+    drop(ours);
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_a_fault() {
+    let (ours, theirs) = socket::pair().unwrap();
+    let (asked, answers) = socket::pair().unwrap();
+    let pipe = pipe();
+    let mut table = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+    let room = table.reserve(8);
+    drop(answers);
+    table.call(1, Mode::SOME, libc::SYS_read, &[asked.as_raw_fd() as u64, room, 8]);
+    let (_, status) = walk(&table.finish(), pipe);
+    let mut record = [0; RECORD];
+    socket::receive(ours.as_fd(), &mut record).unwrap();
+    assert_eq!((status, op(&record), value(&record)), (255, 1, libc::EPIPE as u32));
 }
 
 #[test]

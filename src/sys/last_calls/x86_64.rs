@@ -17,7 +17,9 @@
 //!     if call.nr == END: exit_group(ENDED)
 //!     result = syscall(call.nr, mode & USE_LAST ? last : call.args[0], call.args[1..6])
 //!     if result is an error: goto failed
+//!     if mode & SOME and result == 0: result = -EPIPE; goto failed
 //!     last = result
+//!     if mode & GO_ON: header = result + HEADER_AT; call = header.calls; goto next_call
 //!     if mode & STORE: *call.args[3] = result
 //!     if mode & FORK and result != 0: goto report_child
 //! advance:
@@ -40,7 +42,7 @@ use std::arch::{asm, global_asm};
 use std::mem::{offset_of, size_of};
 
 use super::super::socket::WireRecord;
-use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, Header, MAX_ERRNO, Mode, SIGNALLED, STDERR};
+use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, HEADER_AT, Header, MAX_ERRNO, Mode, SIGNALLED, STDERR};
 
 /// Pages of this architecture are of one size.
 pub(super) const PAGE: usize = 4096;
@@ -72,7 +74,14 @@ global_asm!(
     "syscall",
     "cmp rax, -{MAX_ERRNO}",
     "jae .Lbrisk_failed",
+    "test r14d, {SOME}",
+    "jz .Lbrisk_answered",
+    "test rax, rax",
+    "jz .Lbrisk_gone",
+    ".Lbrisk_answered:",
     "mov r13, rax",
+    "test r14d, {GO_ON}",
+    "jnz .Lbrisk_go_on",
     "test r14d, {STORE}",
     "jz .Lbrisk_stored",
     "mov rdx, [r12+{call_args}+24]",
@@ -85,6 +94,12 @@ global_asm!(
     ".Lbrisk_advance:",
     "add r12, {CALL}",
     "jmp .Lbrisk_next_call",
+    ".Lbrisk_go_on:",
+    "lea rbx, [rax+{HEADER_AT}]",
+    "mov r12, [rbx+{header_calls}]",
+    "jmp .Lbrisk_next_call",
+    ".Lbrisk_gone:",
+    "mov eax, -{EPIPE}",
     ".Lbrisk_failed:",
     "test r14d, {MAY}",
     "jnz .Lbrisk_advance",
@@ -156,6 +171,7 @@ global_asm!(
     fault = const offset_of!(Header, fault),
     fault_op = const offset_of!(Header, fault) + offset_of!(WireRecord, op),
     fault_value = const offset_of!(Header, fault) + offset_of!(WireRecord, value),
+    header_calls = const offset_of!(Header, calls),
     spare = const offset_of!(Header, spare),
     spare_value = const offset_of!(Header, spare) + offset_of!(WireRecord, value),
     CALL = const CALL,
@@ -171,6 +187,10 @@ global_asm!(
     STORE = const Mode::STORE.0,
     FORK = const Mode::FORK.0,
     SAY = const Mode::SAY.0,
+    GO_ON = const Mode::GO_ON.0,
+    SOME = const Mode::SOME.0,
+    HEADER_AT = const HEADER_AT,
+    EPIPE = const libc::EPIPE,
     MSG_NOSIGNAL = const libc::MSG_NOSIGNAL,
     SYS_write = const libc::SYS_write,
     SYS_exit_group = const libc::SYS_exit_group,

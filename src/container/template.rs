@@ -1,0 +1,215 @@
+//! The start of a template: its program, and all that is only known now.
+//!
+//! What can fail is tried before the container's process wakes: limits are written, mounts made, the program is looked for.
+//! What was changed until then is put back, and the template waits on. From the moment that it has taken its last
+//! operations there is no way back: what fails then ends it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::console::{Console, ConsoleRequest, ProgramConsole};
+use super::facts::host_for;
+use super::job::watch::Announcement;
+use super::lookup::not_running;
+use super::notify::{self, Notify};
+use super::options::{Global, Start, StreamChoice};
+use super::program::{self, Unsaid};
+use super::streams::Relay;
+use super::update::Updated;
+use super::{Container, files, mounts, outline, update};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace, Waiting};
+use crate::plan::process::template::{self, StartOptions};
+use crate::spec::process::Process;
+use crate::spec::resources::Resources;
+use crate::spec::{self, Spec};
+use crate::state::{CONFIG, Dir, FIFO};
+use crate::sys::fs;
+
+/// A template that was started.
+pub(super) struct Begun {
+    pub spec: Spec,
+    pub running: Running,
+    pub notify: Option<Notify>,
+}
+
+/// Starts a template that waits. The caller has its lock.
+pub(super) fn start(
+    global: &Global,
+    args: &Start,
+    container: &mut Container,
+    trace: Option<&mut Trace>,
+) -> Result<Begun> {
+    let (spec, mut process) = wanted(global, args, container)?;
+    let request = ConsoleRequest {
+        socket: args.console_socket.as_deref(),
+        terminal: process.terminal,
+        detach: true,
+        relay: Relay::Needed,
+    };
+    let (mut console, _) = Console::choose(&request)?.open()?;
+    if let Some(choice) = &args.streams {
+        if process.terminal {
+            return Err(Error::new(Stage::Console, "--stdio: the standard streams are the terminal"));
+        }
+        console.streams = streams(choice)?;
+    }
+    // Before the program runs: what it sends must not get lost.
+    let notify = Notify::open(global, &container.dir)?;
+    if notify.is_some() {
+        notify::tell(&mut process);
+    }
+    let changed = furnish(global, args, container)?;
+    let to = Receivers { pid_file: args.pid_file.as_deref(), pidfd_socket: args.pidfd_socket.as_deref() };
+    match begin(global, container, (&spec, &process), console, to, trace) {
+        Ok(running) => Ok(Begun { spec, running, notify }),
+        Err(error) => Err(changed.take_back(global, container, error)),
+    }
+}
+
+/// What the template is, and what is to run in it.
+fn wanted(global: &Global, args: &Start, container: &Container) -> Result<(Spec, Process)> {
+    let text =
+        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
+    let mut spec: Spec = spec::parse(&text, "config.json")?;
+    container.record.trust.apply(&mut spec);
+    global.environment.name_receiver(&mut spec);
+    let nothing = spec.process.as_ref().is_none_or(|process| process.args.is_empty());
+    if nothing && args.program.args.is_empty() && args.program.process.is_none() {
+        return Err(Error::new(Stage::Args, "the template has no program: start needs a command or --process FILE"));
+    }
+    let process = program::chosen(&args.program, &spec, Unsaid::Templates)?;
+    Ok((spec, process))
+}
+
+/// Copies of what the caller has open, numbered as they will be.
+fn streams(choice: &[StreamChoice; 3]) -> Result<[Option<OwnedFd>; 3]> {
+    let mut found = [None, None, None];
+    for (stream, choice) in found.iter_mut().zip(choice) {
+        *stream = Some(match choice {
+            StreamChoice::Descriptor(number) => fs::dup_inherited(*number)
+                .at(Stage::Args, || format!("--stdio: descriptor {number}, which must be open"))?,
+            // The container gets its own in its place.
+            StreamChoice::Null => {
+                fs::open(fs::CWD, c"/dev/null", libc::O_RDWR, 0).at(Stage::Console, || "open /dev/null")?
+            }
+        });
+    }
+    Ok(found)
+}
+
+/// What was changed for a program that does not run yet.
+struct Furnished<'a> {
+    mounts: &'a [crate::spec::mounts::Mount],
+    limits: Option<Updated>,
+}
+
+fn furnish<'a>(global: &Global, args: &'a Start, container: &mut Container) -> Result<Furnished<'a>> {
+    let mut done = Furnished { mounts: &[], limits: None };
+    if !args.outline.mounts.is_empty() {
+        let list = mounts::add(global, container, &args.outline.mounts);
+        // Of a list of which a part failed, too.
+        done.mounts = &args.outline.mounts;
+        if let Err(error) = list {
+            return Err(done.take_back(global, container, error));
+        }
+    }
+    if outline::limits_something(&args.outline) {
+        let mut resources = Resources::default();
+        outline::set_limits(&mut resources, &args.outline);
+        let limited = Container::load(&global.root, &container.record.id)
+            .and_then(|again| update::one(global, again, &resources));
+        match limited {
+            Ok(limits) => done.limits = Some(limits),
+            Err(error) => return Err(done.take_back(global, container, error)),
+        }
+    }
+    Ok(done)
+}
+
+impl Furnished<'_> {
+    fn take_back(self, global: &Global, container: &mut Container, mut error: Error) -> Error {
+        if let Some(limits) = self.limits {
+            error = limits.take_back(error);
+        }
+        // A container that has ended meanwhile has no mounts any more.
+        if !self.mounts.is_empty()
+            && !container.record.added_mounts.is_empty()
+            && container.must_run().is_ok()
+            && let Err(failure) = mounts::remove(global, container, self.mounts)
+        {
+            (global.warn)(&format!("a mount stays in the template: {failure}"));
+        }
+        error
+    }
+}
+
+/// Who is told of the process.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Receivers<'a> {
+    pub pid_file: Option<&'a Path>,
+    pub pidfd_socket: Option<&'a Path>,
+}
+
+/// Has the program run; an error leaves the template waiting, unless it had taken its last operations.
+pub(super) fn begin(
+    global: &Global,
+    container: &Container,
+    (spec, process): (&Spec, &Process),
+    console: ProgramConsole,
+    to: Receivers<'_>,
+    trace: Option<&mut Trace>,
+) -> Result<Running> {
+    let init = container.record.init.ok_or_else(not_running)?;
+    let pidfd = init.pidfd()?.ok_or_else(not_running)?;
+    let host = host_for(spec, Host::probe_for_exec()?)?;
+    let options = StartOptions {
+        id: container.record.id.clone(),
+        bundle: PathBuf::from(&container.record.bundle),
+        terminal: console.terminal,
+        refusal: console.refusal,
+    };
+    let plan = template::start(process, spec, &host, &options)?;
+    global.tell_plan(&plan);
+    let mut written = None;
+    let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
+        let Some(running) = running else { return Ok(()) };
+        // Its time counts from here.
+        container.announce(Announcement::Started)?;
+        started(global, &container.dir);
+        if let Some(path) = to.pid_file {
+            files::write_pid(path, running.pid)?;
+            written = Some((path, running.pid));
+        }
+        match to.pidfd_socket {
+            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
+            None => Ok(()),
+        }
+    };
+    let again = fs::dup(pidfd.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
+    let launched = launch::launch(Launch {
+        plan: &plan,
+        hook_output: HookOutput::default(),
+        warn: global.warn,
+        tell: &mut tell,
+        streams: console.streams,
+        console: console.socket,
+        fifo: None,
+        init: Some(again),
+        waiting: Some(Waiting::find(init.pid, pidfd)?),
+        cgroup: None,
+        trace,
+    });
+    if let (Err(_), Some((path, pid))) = (&launched, written) {
+        files::withdraw_pid(global, path, pid);
+    }
+    launched
+}
+
+/// The container does not wait any more. A fifo that nobody reads means nothing, should it stay.
+fn started(global: &Global, dir: &Dir) {
+    if let Err(errno) = fs::unlink(dir.fd(), FIFO, 0) {
+        (global.warn)(&format!("remove exec.fifo: {errno}"));
+    }
+}

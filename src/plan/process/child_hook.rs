@@ -1,0 +1,64 @@
+//! A hook that the child runs, as data. Pure.
+
+use std::ffi::CString;
+
+/// The hook lists that have a place in a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "names and meaning are the specification's")]
+pub enum HookKind {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+    Poststart,
+    Poststop,
+}
+
+impl HookKind {
+    /// The name in config.json.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HookKind::Prestart => "prestart",
+            HookKind::CreateRuntime => "createRuntime",
+            HookKind::CreateContainer => "createContainer",
+            HookKind::StartContainer => "startContainer",
+            HookKind::Poststart => "poststart",
+            HookKind::Poststop => "poststop",
+        }
+    }
+}
+
+/// A hook the child runs in the container's namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildHook {
+    /// Which list it is from.
+    pub kind: HookKind,
+    /// Its place there.
+    pub index: usize,
+    /// The program.
+    pub path: CString,
+    /// argv.
+    pub args: Vec<CString>,
+    /// The whole environment; `None` takes the container process's.
+    pub env: Option<Vec<CString>>,
+    /// Milliseconds after which it is killed; -1 never.
+    pub timeout: i32,
+    /// The state written to its standard input.
+    pub state: StateText,
+}
+
+/// The state document of a container, around its pid: hooks in the container get the pid they see there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateText {
+    /// What comes before the pid.
+    pub before: Vec<u8>,
+    /// What comes after it.
+    pub after: Vec<u8>,
+}
+
+impl StateText {
+    /// The document.
+    pub fn with(&self, pid: i32) -> Vec<u8> {
+        [&self.before[..], pid.to_string().as_bytes(), &self.after[..]].concat()
+    }
+}
