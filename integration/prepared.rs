@@ -497,6 +497,31 @@ fn both_plans_are_printed() {
     }
 }
 
+/// The limits of a job are said when the container is made, and count from the start of its program.
+#[test]
+fn the_time_of_a_job_counts_from_the_start() {
+    if brisk_only("templates") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let file = container.bundle.dir.join("result.json");
+    container.create_with(&["--template", "--timeout", "300ms", "--result", file.to_str().unwrap()]).ok();
+    let pidfd = pidfd(&container);
+    assert!(
+        !process::wait_readable(pidfd.as_fd(), std::time::Duration::from_millis(900)),
+        "it waits, and nothing counts"
+    );
+    refused(&container, &[], &["/probe", "pause"]).ok();
+    ends(&pidfd);
+    host::wait_until(|| file.exists());
+    let result: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(result["ended"], json!("timeout"), "{result}");
+    container.delete_force().ok();
+    for flags in [["--output-limit", "1k"], ["--die-with-parent", "--template"]] {
+        assert!(container.create_with(&[&["--template"], &flags[..]].concat()).fails().contains("template"));
+    }
+}
+
 #[test]
 fn what_cannot_be_a_template_is_refused() {
     if brisk_only("templates") {

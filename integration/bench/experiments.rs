@@ -5,15 +5,16 @@ use crate::lab::Lab;
 use crate::options::Options;
 use crate::result::{Outcome, Run};
 use crate::tool::{Res, os};
-use crate::{density, engines, latency, load, many, memory, shapes, shims, startup, storm};
+use crate::{density, engines, latency, load, many, memory, prepared, shapes, shims, startup, storm};
 use std::time::Instant;
 
 type Experiment = fn(&Lab, &Options) -> Res<Vec<Outcome>>;
 
-const ALL: [(&str, Experiment); 18] = [
+const ALL: [(&str, Experiment); 19] = [
     ("run", latency::run),
     ("create", latency::create_start_delete),
     ("exec", latency::exec),
+    ("prepared", prepared::prepared),
     ("seccomp", latency::seccomp),
     ("mounts", latency::mounts),
     ("binds", shapes::binds),

@@ -16,6 +16,7 @@ mod load;
 mod many;
 mod memory;
 mod options;
+mod prepared;
 mod progress;
 mod report;
 mod result;
