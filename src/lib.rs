@@ -1,5 +1,5 @@
 //! brisk, a daemonless OCI container runtime. See docs/DESIGN.md for the map of these modules and for which
-//! of them may use which (`tests/architecture.rs` checks it).
+//! of them may use which (`tests/architecture` checks it).
 
 pub mod cgroup;
 pub mod child;

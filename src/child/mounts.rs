@@ -25,7 +25,7 @@ impl Child<'_> {
         let mounted = match &op.what {
             What::New { .. } if self.mount_within(op)? => return Ok(()),
             What::New { .. } => return self.mount_new(op, extra),
-            What::Bind { source, reach, end } => {
+            What::Bind { source, reach, end, .. } => {
                 let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
                 let tree = match self.source_with(source, *reach, link, op) {
                     Some(tree) => tree,

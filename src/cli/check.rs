@@ -18,9 +18,10 @@ use crate::host::findings::{Finding, Verdict, findings};
 /// Prints all that is wrong with a bundle; without one, what this host gives this user, what would not work, and what changes
 /// that. The exit status is 1 where something is missing.
 pub fn check(global: &Global, args: &CheckArgs) -> Result<u8> {
-    match &args.bundle {
-        Some(bundle) => of_bundle(global, bundle, args.format),
-        None => of_host(args.format),
+    let CheckArgs { bundle, format } = args;
+    match bundle {
+        Some(bundle) => of_bundle(global, bundle, *format),
+        None => of_host(*format),
     }
 }
 

@@ -55,66 +55,80 @@ const TIMED_OUT: u8 = 124;
 
 /// The status is printed, as by docker and podman: as our own it could not be told from a failure.
 fn wait(global: &Global, args: &WaitArgs) -> Result<u8> {
-    match container::wait(global, &args.id, args.timeout)? {
+    let WaitArgs { id, timeout } = args;
+    match container::wait(global, id, *timeout)? {
         Some(outcome) => output::print(&format!("{}\n", outcome.exit_status)).map(|()| 0),
         None => Ok(TIMED_OUT),
     }
 }
 
-fn list(global: &Global, args: ListArgs) -> Result<()> {
-    if args.quiet {
+fn list(global: &Global, ListArgs { format, quiet }: ListArgs) -> Result<()> {
+    if quiet {
         let names = container::names(global)?;
         return output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"));
     }
-    match args.format {
+    match format {
         Format::Table => output::print(&output::table(&container::list(global)?)),
         Format::Json => output::print(&output::compact(&container::list(global)?)?),
     }
 }
 
 fn ps(global: &Global, args: &PsArgs) -> Result<()> {
-    let pids = container::pids(global, &args.id)?;
-    match args.format {
+    let PsArgs { id, format, options } = args;
+    let pids = container::pids(global, id)?;
+    match format {
         Format::Json => output::print(&output::compact(&pids)?),
-        Format::Table => output::print(&output::filter_ps(&container::ps(&args.options)?, &pids)?),
+        Format::Table => output::print(&output::filter_ps(&container::ps(options)?, &pids)?),
     }
 }
 
 fn mounts(global: &Global, args: &MountsArgs) -> Result<()> {
-    let list: Vec<Mount> = spec::load_json(&args.file)?;
-    match args.action {
-        MountsAction::Add => container::add_mounts(global, &args.id, &list),
-        MountsAction::Remove => container::remove_mounts(global, &args.id, &list),
+    let MountsArgs { action, id, file } = args;
+    let list: Vec<Mount> = spec::load_json(file)?;
+    match action {
+        MountsAction::Add => container::add_mounts(global, id, &list),
+        MountsAction::Remove => container::remove_mounts(global, id, &list),
     }
 }
 
 fn events(global: &Global, args: &EventsArgs) -> Result<()> {
-    if args.stats {
-        return output::print(&output::compact(&container::stats(global, &args.id)?)?);
+    let EventsArgs { id, interval, stats } = args;
+    if *stats {
+        return output::print(&output::compact(&container::stats(global, id)?)?);
     }
-    container::events(global, &args.id, args.interval, &mut |event| output::print(&output::compact(event)?))
+    container::events(global, id, *interval, &mut |event| output::print(&output::compact(event)?))
 }
 
 fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
-    let changes = match args.files.as_slice() {
-        [] => args.ids.iter().map(|id| (id.clone(), args.resources())).collect(),
+    // The single limits: `UpdateArgs::resources`.
+    let UpdateArgs {
+        ids,
+        files,
+        memory: _,
+        cpu: _,
+        block_io: _,
+        pids: _,
+        l3_cache_schema,
+        mem_bw_schema,
+        device_rules,
+        force,
+    } = args;
+    let changes = match files.as_slice() {
+        [] => ids.iter().map(|id| (id.clone(), args.resources())).collect(),
         [file] => {
             let resources = read_resources(file)?;
-            args.ids.iter().map(|id| (id.clone(), resources.clone())).collect()
+            ids.iter().map(|id| (id.clone(), resources.clone())).collect()
         }
-        files => args
-            .ids
-            .iter()
-            .zip(files)
-            .map(|(id, file)| Ok((id.clone(), read_resources(file)?)))
-            .collect::<Result<_>>()?,
+        files => {
+            ids.iter().zip(files).map(|(id, file)| Ok((id.clone(), read_resources(file)?))).collect::<Result<_>>()?
+        }
     };
     let update = Update {
         changes,
-        l3_cache_schema: args.l3_cache_schema.clone(),
-        mem_bw_schema: args.mem_bw_schema.clone(),
-        device_rules: args.device_rules,
-        force: args.force,
+        l3_cache_schema: l3_cache_schema.clone(),
+        mem_bw_schema: mem_bw_schema.clone(),
+        device_rules: *device_rules,
+        force: *force,
     };
     container::update(global, &update)
 }
@@ -128,16 +142,17 @@ fn read_resources(file: &Path) -> Result<Resources> {
 }
 
 fn write_spec(args: &SpecArgs) -> Result<()> {
-    let composed = args.program.as_ref().map(|program| compose(program, &args.with)).transpose()?;
-    let mut outline = args.outline.clone();
+    let SpecArgs { bundle, file, outline, program, with } = args;
+    let composed = program.as_ref().map(|program| compose(program, with)).transpose()?;
+    let mut outline = outline.clone();
     if let Some(composed) = &composed {
         add_program(&mut outline, composed)?;
     }
     let text = container::outline::file(&outline)?;
-    let name = args.file.clone().unwrap_or_else(|| PathBuf::from("config.json"));
-    let path = args.bundle.as_ref().map_or_else(|| name.clone(), |bundle| bundle.join(&name));
+    let name = file.clone().unwrap_or_else(|| PathBuf::from("config.json"));
+    let path = bundle.as_ref().map_or_else(|| name.clone(), |bundle| bundle.join(&name));
     if composed.is_some()
-        && let Some(bundle) = &args.bundle
+        && let Some(bundle) = bundle
     {
         match std::fs::create_dir(bundle) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -152,7 +167,7 @@ fn write_spec(args: &SpecArgs) -> Result<()> {
         }
         result => result.at(Stage::Bundle, || format!("make {}", path.display()))?,
     };
-    let root = args.bundle.clone().unwrap_or_default().join("rootfs");
+    let root = bundle.clone().unwrap_or_default().join("rootfs");
     let done = composed.as_ref().map_or(Ok(()), |composed| composed.lay_out(&root));
     let done = done.and_then(|()| file.write_all(&text).at(Stage::Bundle, || format!("write {}", path.display())));
     if let Err(error) = done {

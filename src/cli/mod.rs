@@ -96,6 +96,23 @@ fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport) -> Result<u
         Parsed::Text(text) => return output::print(&text).map(|()| 0),
         Parsed::Request(global, request) => (global, request),
     };
+    let args::GlobalFlags {
+        tolerance,
+        trust_annotations,
+        // `resolve`.
+        root: _,
+        // `GlobalFlags::cgroups`.
+        systemd_cgroup: _,
+        cgroup_manager: _,
+        // `main`, before the command is parsed.
+        log: _,
+        log_format: _,
+        log_level: _,
+        debug: _,
+        systemd_log: _,
+        // `scan`.
+        version: _,
+    } = &global;
     *doing = ErrorReport { subject: request.subject(), failure: request.failure_status() };
     if request.gives_stderr_away() {
         log.give_stderr_away();
@@ -105,9 +122,9 @@ fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport) -> Result<u
     let debug = |message: &str| log.message(Level::Debug, message);
     let debug: Option<&dyn Fn(&str)> = if log.shows(Level::Debug) { Some(&debug) } else { None };
     let root = resolve(&global)?;
-    let (cgroups, tolerance) = (global.cgroups(), global.tolerance);
+    let (cgroups, tolerance) = (global.cgroups(), *tolerance);
     let environment = Environment::read();
-    let trust_annotations = global.trust_annotations.clone();
+    let trust_annotations = trust_annotations.clone();
     let global = options::Global { environment, root, cgroups, tolerance, trust_annotations, warn: &warn, debug };
     let status = dispatch::dispatch(&global, &request)?;
     if log.shows(Level::Info) {

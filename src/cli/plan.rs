@@ -13,8 +13,10 @@ use crate::spec;
 
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
 pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
-    let (host, plan) = container::plan(global, &args.bundle, args.which())?;
-    if args.format == Format::Json {
+    // `PlanArgs::which`.
+    let PlanArgs { bundle, format, template: _, start: _ } = args;
+    let (host, plan) = container::plan(global, bundle, args.which())?;
+    if *format == Format::Json {
         let lines = |list: Vec<String>| list.into_iter().map(Value::from).collect::<Vec<_>>();
         let document = json!({
             "host": serde_json::to_value(&host).at(Stage::Host, || "describe the host")?,

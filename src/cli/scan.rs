@@ -268,12 +268,7 @@ fn split_value(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// What only all of the values together can tell.
 fn check(request: &Request) -> Result<()> {
-    let which = match request {
-        Request::Delete(args) => Some(&args.which),
-        Request::Kill(args) => Some(&args.which),
-        _ => None,
-    };
-    if !which.is_some_and(|which| which.regex) {
+    if !request.is_by_expression() {
         request.ids().into_iter().try_for_each(check_id)?;
     }
     match request {
@@ -298,7 +293,28 @@ fn check(request: &Request) -> Result<()> {
         Request::Update(args) if args.files.len() > 1 && args.files.len() != args.ids.len() => {
             Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"))
         }
-        _ => Ok(()),
+        Request::Checkpoint(_)
+        | Request::Delete(_)
+        | Request::Events(_)
+        | Request::Exec(_)
+        | Request::Features(())
+        | Request::Kill(_)
+        | Request::List(_)
+        | Request::Mounts(_)
+        | Request::Pause(_)
+        | Request::Ps(_)
+        | Request::Restart(_)
+        | Request::Restore(_)
+        | Request::Resume(_)
+        | Request::Start(_)
+        | Request::State(_)
+        | Request::Update(_)
+        | Request::Wait(_)
+        | Request::Plan(_)
+        | Request::Check(_)
+        | Request::Trace(_)
+        | Request::Completion(_)
+        | Request::Man(_) => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use super::args::{
 };
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
-use crate::container::options::{Checkpoint, Create, Delete, Exec, Kill, Restore, Run, Start};
+use crate::container::options::{Checkpoint, Create, Delete, Exec, Job, Kill, Restore, Run, Selection, Start};
 use crate::container::outline::Outline;
 
 /// How many values a positional argument takes.
@@ -250,8 +250,19 @@ impl Verb {
     }
 }
 
+/// What only some commands have.
+#[derive(Default)]
+struct RequestFacts<'a> {
+    /// The program may have the caller's streams and go on when the command has ended.
+    outlived: bool,
+    /// What the program may take, where somebody waits for it.
+    job: Option<&'a Job>,
+    /// Which containers are meant, where that may be an expression.
+    which: Option<&'a Selection>,
+}
+
 impl Request {
-    /// The containers that were named; none that are meant by an expression.
+    /// The containers that were named, or the expression for them.
     pub fn ids(&self) -> Vec<&str> {
         match self {
             Request::Checkpoint(args) => vec![&args.id],
@@ -286,28 +297,73 @@ impl Request {
             Request::Create(args) => &mut args.outline,
             Request::Run(args) => &mut args.create.outline,
             Request::Spec(args) => &mut args.outline,
-            _ => unreachable!("a row is looked for among those of the command"),
+            Request::Checkpoint(_)
+            | Request::Delete(_)
+            | Request::Events(_)
+            | Request::Exec(_)
+            | Request::Features(())
+            | Request::Kill(_)
+            | Request::List(_)
+            | Request::Mounts(_)
+            | Request::Pause(_)
+            | Request::Ps(_)
+            | Request::Restart(_)
+            | Request::Restore(_)
+            | Request::Resume(_)
+            | Request::Start(_)
+            | Request::State(_)
+            | Request::Update(_)
+            | Request::Wait(_)
+            | Request::Plan(_)
+            | Request::Check(_)
+            | Request::Trace(_)
+            | Request::Completion(_)
+            | Request::Man(_) => unreachable!("a row is looked for among those of the command"),
         }
     }
 
     /// The exit status of a failure of our own.
     pub fn failure_status(&self) -> u8 {
-        match self {
-            Request::Run(args) if args.create.job.exit_codes => FAILED,
-            Request::Exec(args) if args.job.exit_codes => FAILED,
-            request => request.verb().failure_status(),
-        }
+        if self.facts().job.is_some_and(|job| job.exit_codes) { FAILED } else { self.verb().failure_status() }
     }
 
     /// Whether the caller's standard error becomes that of a program which outlives the command.
     pub fn gives_stderr_away(&self) -> bool {
+        self.facts().outlived
+    }
+
+    /// Whether containers are meant by an expression.
+    pub(super) fn is_by_expression(&self) -> bool {
+        self.facts().which.is_some_and(|which| which.regex)
+    }
+
+    fn facts(&self) -> RequestFacts<'_> {
+        let of_program = |outlived, job| RequestFacts { outlived, job, which: None };
         match self {
-            Request::Create(_) => true,
-            Request::Run(args) => args.detach,
-            Request::Exec(args) => args.detach,
-            Request::Restore(args) => args.detach,
-            Request::Start(args) => args.brings() && args.streams.is_none(),
-            _ => false,
+            Request::Create(_) | Request::Restart(_) => of_program(true, None),
+            Request::Run(args) => of_program(args.detach, Some(&args.create.job)),
+            Request::Exec(args) => of_program(args.detach, Some(&args.job)),
+            Request::Restore(args) => of_program(args.detach, None),
+            Request::Start(args) => of_program(args.brings() && args.streams.is_none(), None),
+            Request::Delete(args) => RequestFacts { which: Some(&args.which), ..RequestFacts::default() },
+            Request::Kill(args) => RequestFacts { which: Some(&args.which), ..RequestFacts::default() },
+            Request::Checkpoint(_)
+            | Request::Events(_)
+            | Request::Features(())
+            | Request::List(_)
+            | Request::Mounts(_)
+            | Request::Pause(_)
+            | Request::Ps(_)
+            | Request::Resume(_)
+            | Request::Spec(_)
+            | Request::State(_)
+            | Request::Update(_)
+            | Request::Wait(_)
+            | Request::Plan(_)
+            | Request::Check(_)
+            | Request::Trace(_)
+            | Request::Completion(_)
+            | Request::Man(_) => RequestFacts::default(),
         }
     }
 

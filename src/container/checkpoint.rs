@@ -31,7 +31,19 @@ pub(super) const STREAMS: &str = "brisk-streams.json";
 
 /// Saves a running container.
 pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
-    let (container, lock) = locked(global, &args.id)?;
+    let Checkpoint {
+        id,
+        criu,
+        leave_running,
+        pre_dump,
+        status_fd,
+        // `criu::opts::dump`.
+        parent_path: _,
+        tcp_skip_in_flight: _,
+        link_remap: _,
+        page_server: _,
+    } = args;
+    let (container, lock) = locked(global, id)?;
     match container.status()? {
         Status::Running | Status::Paused => {}
         status => {
@@ -42,24 +54,24 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
     if container.awaits_program()? {
         return Err(Error::new(Stage::State, "a template that waits for start cannot be checkpointed"));
     }
-    if args.pre_dump {
+    if *pre_dump {
         Service::require(CriuFeature::TrackedMemory)?;
     }
-    if args.criu.lazy_pages {
+    if criu.lazy_pages {
         Service::require(CriuFeature::LazyPages)?;
     }
-    if let Some(fd) = args.status_fd {
+    if let Some(fd) = *status_fd {
         check_status_fd(fd)?;
     }
-    let images = Directories::make(&args.criu)?;
+    let images = Directories::make(criu)?;
     check_parent(args, &images.path)?;
     dump(args, &container, &images).map_err(|error| with_log(error, &images.log, opts::DUMP_LOG))?;
     drop(lock);
-    if args.leave_running || args.pre_dump {
+    if *leave_running || *pre_dump {
         return Ok(());
     }
     // CRIU has killed its processes: what is left is as of a container that has ended, and runc deletes it.
-    let args = Delete { which: Selection::one(&*args.id), force: true, trace: None };
+    let args = Delete { which: Selection::one(&**id), force: true, trace: None };
     delete(global, &args)
 }
 

@@ -51,22 +51,41 @@ pub fn create(global: &Global, args: &Create) -> Result<u8> {
 }
 
 fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
+    let Create {
+        id,
+        console_socket,
+        trace: file,
+        job,
+        template,
+        // `create` and its request.
+        preserve_fds: _,
+        die_with_parent: _,
+        // `Bundle::load`.
+        bundle: _,
+        config: _,
+        outline: _,
+        // `make` and what it calls.
+        pidfd_socket: _,
+        pid_file: _,
+        no_pivot: _,
+        no_new_keyring: _,
+    } = args;
     let bundle = Bundle::load(global, args)?;
     image::protect_from(&bundle.spec)?;
     // A template has no streams and no terminal: those come with `start`.
     let request = ConsoleRequest {
-        socket: args.console_socket.as_deref(),
-        terminal: bundle.terminal() && !args.template,
+        socket: console_socket.as_deref(),
+        terminal: bundle.terminal() && !template,
         detach: true,
-        relay: job::relay(&args.job),
+        relay: job::relay(job),
     };
     let (console, ours) = Console::choose(&request)?.open()?;
     let signals = if task.is_some() { Some(foreground::take_signals()?) } else { None };
-    let mut trace = args.trace.as_ref().map(|_| Trace::default());
-    let start = if args.template { ProgramStart::Brought } else { ProgramStart::OnSignal };
+    let mut trace = file.as_ref().map(|_| Trace::default());
+    let start = if *template { ProgramStart::Brought } else { ProgramStart::OnSignal };
     let form = Form { start, attended: task.as_ref().map(|task| task.attended()) };
     let made = make(global, args, bundle, form, console, trace.as_mut(), &mut |_| Ok(()))?;
-    files::write_trace(global, args.trace.as_deref(), trace);
+    files::write_trace(global, file.as_deref(), trace);
     let Created { container, running, lock, .. } = made;
     drop(lock);
     let (Some(signals), Some(task)) = (signals, &mut task) else { return Ok(None) };
@@ -74,7 +93,7 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     let program =
         Foreground { pid, pidfd, signals, master: None, streams: ours.streams, notify: None, warn: global.warn };
     let attended = job::attend(program, Some(task), ProgramCgroup::Own(cgroup, overlay));
-    task.settle(container, attended.map(Some), |dir| delete::own(global, &args.id, dir))
+    task.settle(container, attended.map(Some), |dir| delete::own(global, id, dir))
 }
 
 /// config.json as text and as values.

@@ -35,14 +35,15 @@ enum Force {
 
 /// Removes containers with everything they hold.
 pub fn delete(global: &Global, args: &Delete) -> Result<()> {
-    let ids = select::select(&global.root, &args.which)?;
-    let force = if args.force { Force::Yes } else { Force::No };
-    let mut trace = args.trace.as_ref().map(|_| Trace::default());
+    let Delete { which, force, trace: file } = args;
+    let ids = select::select(&global.root, which)?;
+    let force = if *force { Force::Yes } else { Force::No };
+    let mut trace = file.as_ref().map(|_| Trace::default());
     let done = select::each(&ids, global.warn, |id| {
         mark(&mut trace, &format!("find container {id}"));
         one(global, id, force, &mut trace)
     });
-    files::write_trace(global, args.trace.as_deref(), trace);
+    files::write_trace(global, file.as_deref(), trace);
     done
 }
 

@@ -29,9 +29,24 @@ use crate::state::{CONFIG, Status};
 
 /// Runs one more process; its exit status.
 pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
-    global.environment.hold_gaps(args.preserve_fds)?;
-    let Exec { id, job, die_with_parent, detach, .. } = args;
-    let preserved = global.environment.preserved(args.preserve_fds);
+    let Exec {
+        id,
+        preserve_fds,
+        die_with_parent,
+        detach,
+        job,
+        // `program::process`, where it is taken apart.
+        program: _,
+        // `attempt`, `join` and what they call.
+        console_socket: _,
+        pidfd_socket: _,
+        pid_file: _,
+        cgroup: _,
+        ignore_paused: _,
+        trace: _,
+    } = args;
+    global.environment.hold_gaps(*preserve_fds)?;
+    let preserved = global.environment.preserved(*preserve_fds);
     let request = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
     job::run(global, &request, |task| attempt(global, args, task))
 }

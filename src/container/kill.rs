@@ -17,9 +17,10 @@ enum Whom {
 
 /// Sends a signal.
 pub fn kill(global: &Global, args: &Kill) -> Result<()> {
-    let signal = signal::parse(args.signal.as_deref().unwrap_or("TERM"))?;
-    let whom = if args.all { Whom::Everyone } else { Whom::First };
-    let ids = select::select(&global.root, &args.which)?;
+    let Kill { which, signal, all } = args;
+    let signal = signal::parse(signal.as_deref().unwrap_or("TERM"))?;
+    let whom = if *all { Whom::Everyone } else { Whom::First };
+    let ids = select::select(&global.root, which)?;
     select::each(&ids, global.warn, |id| one(&Container::load(&global.root, id)?, signal, whom))
 }
 

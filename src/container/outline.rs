@@ -80,15 +80,16 @@ pub struct OverlayChoice {
 impl OverlayChoice {
     /// The annotations that say the same.
     pub(super) fn annotations(&self) -> Result<BTreeMap<String, String>> {
-        let upper = match &self.upper {
+        let OverlayChoice { upper, lower, idmap } = self;
+        let upper = match upper {
             Some(Upper::Tmpfs(None)) => Some("tmpfs".to_owned()),
             Some(Upper::Tmpfs(Some(bytes))) => Some(format!("tmpfs:{bytes}")),
             Some(Upper::Dir(dir)) => Some(absolute(Path::new(dir), "--overlay")?),
             None => None,
         };
-        let lower = self.lower.iter().map(|dir| absolute(dir, "--lower")).collect::<Result<Vec<_>>>()?;
+        let lower = lower.iter().map(|dir| absolute(dir, "--lower")).collect::<Result<Vec<_>>>()?;
         let lower = (!lower.is_empty()).then(|| overlay::join(&lower));
-        let idmap = self.idmap.then(|| "1".to_owned());
+        let idmap = idmap.then(|| "1".to_owned());
         let all = [(OVERLAY, upper), (OVERLAY_LOWER, lower), (OVERLAY_IDMAP, idmap)];
         Ok(all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
     }
@@ -198,18 +199,40 @@ fn begin(outline: &Outline) -> Result<String> {
 }
 
 fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
-    if let Some(rootfs) = &outline.rootfs {
+    let Outline {
+        rootfs,
+        readonly,
+        hostname,
+        mounts,
+        network: network_choice,
+        seccomp: seccomp_choice,
+        rootless,
+        // `process`.
+        terminal: _,
+        user: _,
+        env: _,
+        cwd: _,
+        caps: _,
+        args: _,
+        // `limits`.
+        memory: _,
+        pids: _,
+        cpu_quota: _,
+        // `OverlayChoice::annotations`.
+        overlay: _,
+    } = outline;
+    if let Some(rootfs) = rootfs {
         let root = spec.root.get_or_insert_with(Root::default);
         root.path = absolute(rootfs, "--rootfs")?;
     }
-    if let (Some(readonly), Some(root)) = (outline.readonly, &mut spec.root) {
-        root.readonly = readonly;
+    if let (Some(readonly), Some(root)) = (readonly, &mut spec.root) {
+        root.readonly = *readonly;
     }
     process(spec, outline)?;
-    if let Some(hostname) = &outline.hostname {
+    if let Some(hostname) = hostname {
         spec.hostname = Some(hostname.clone());
     }
-    for mount in &outline.mounts {
+    for mount in mounts {
         let source = match &mount.source {
             Some(source) if mount.is_bind() => Some(absolute(Path::new(source), "--mount")?),
             source => source.clone(),
@@ -218,14 +241,14 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
     }
     let linux = spec.linux.get_or_insert_default();
     limits(linux, outline);
-    if let Some(choice) = &outline.seccomp {
+    if let Some(choice) = seccomp_choice {
         linux.seccomp = seccomp(choice)?;
     }
-    if let Some(choice) = &outline.network {
+    if let Some(choice) = network_choice {
         network(&mut linux.namespaces, choice)?;
         // Only who has the rights over a network may have a sysfs, which shows its devices.
         let own = linux.namespace(NamespaceKind::Network.name()).is_some();
-        let ordinary = outline.rootless || sys::process::geteuid() != 0;
+        let ordinary = *rootless || sys::process::geteuid() != 0;
         let (kind, source) = if own || !ordinary { ("sysfs", "sysfs") } else { ("none", "/sys") };
         for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/sys") {
             mount.options.retain(|option| option != "rbind");

@@ -47,19 +47,33 @@ const LIST_LIMIT: u64 = 64 * 1024;
 
 /// Brings a saved container back; its exit status.
 pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
+    let Restore {
+        id,
+        criu,
+        bundle,
+        console_socket,
+        pid_file,
+        detach,
+        no_subreaper,
+        no_pivot,
+        // `criu::opts::restore`.
+        tcp_close: _,
+        lsm_profile: _,
+        lsm_mount_context: _,
+    } = args;
     let create = Create {
-        id: args.id.clone(),
-        bundle: args.bundle.clone(),
-        pid_file: args.pid_file.clone(),
-        no_pivot: args.no_pivot,
+        id: id.clone(),
+        bundle: bundle.clone(),
+        pid_file: pid_file.clone(),
+        no_pivot: *no_pivot,
         ..Create::default()
     };
     let bundle = Bundle::load(global, &create)?;
-    let images = Directories::open(&args.criu)?;
+    let images = Directories::open(criu)?;
     let request = ConsoleRequest {
-        socket: args.console_socket.as_deref(),
+        socket: console_socket.as_deref(),
         terminal: bundle.terminal(),
-        detach: args.detach,
+        detach: *detach,
         relay: Relay::Needed,
     };
     let console = match Console::choose(&request)? {
@@ -67,10 +81,10 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         // CRIU gives the terminal back to where it was; there is nothing to send.
         Console::Callers | Console::Relayed(_) | Console::Foreground => None,
     };
-    if !args.detach && !args.no_subreaper {
+    if !detach && !no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
-    let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
+    let signals = if *detach { None } else { Some(foreground::take_signals()?) };
     let terminal = Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now(ExecRefusal::Error), terminal, &host)?;

@@ -25,8 +25,10 @@ use crate::sys::process::{self, Exit};
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
-    global.environment.hold_gaps(args.create.preserve_fds)?;
-    let request = JobRequest { detach: args.detach, ..JobRequest::in_background(global, &args.create) };
+    // The rest is read by `attempt` and what it calls; `create` is taken apart by the command of that name.
+    let Run { create, detach, keep: _, replace: _, no_subreaper: _ } = args;
+    global.environment.hold_gaps(create.preserve_fds)?;
+    let request = JobRequest { detach: *detach, ..JobRequest::in_background(global, create) };
     job::run(global, &request, |task| attempt(global, args, task))
 }
 

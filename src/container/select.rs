@@ -11,8 +11,8 @@ use crate::sys::regex::Regex;
 
 /// The names that are meant. Those of an expression may be none.
 pub fn select(root: &StateRoot, which: &Selection) -> Result<Vec<String>> {
-    let pattern = &which.name;
-    if !which.regex {
+    let Selection { name: pattern, regex } = which;
+    if !regex {
         return Ok(vec![pattern.clone()]);
     }
     let invalid = || Error::new(Stage::Args, format!("{pattern:?} is not a POSIX extended regular expression"));

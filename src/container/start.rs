@@ -22,11 +22,22 @@ use crate::sys::fs;
 
 /// Lets the program of a created container run.
 pub fn start(global: &Global, args: &Start) -> Result<()> {
-    let mut trace = args.trace.as_ref().map(|_| Trace::default());
+    let Start {
+        id,
+        trace: file,
+        // `template::start`.
+        program: _,
+        console_socket: _,
+        pidfd_socket: _,
+        pid_file: _,
+        streams: _,
+        outline: _,
+    } = args;
+    let mut trace = file.as_ref().map(|_| Trace::default());
     if let Some(trace) = &mut trace {
         trace.mark("read the state");
     }
-    let (mut container, lock) = locked(global, &args.id)?;
+    let (mut container, lock) = locked(global, id)?;
     match container.status()? {
         Status::Created => {}
         Status::Stopped => return Err(Error::new(Stage::State, "cannot start a container that has stopped")),
@@ -38,7 +49,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         let begun = template::start(global, args, &mut container, trace.as_mut())?;
         drop(lock);
         after(global, &container, begun)?;
-        files::write_trace(global, args.trace.as_deref(), trace);
+        files::write_trace(global, file.as_deref(), trace);
         return Ok(());
     }
     if args.brings() {
@@ -62,7 +73,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         notify.wait(init.pid, pidfd.as_fd(), global.warn)?;
     }
     run_hooks(global, &container, &fifo)?;
-    files::write_trace(global, args.trace.as_deref(), trace);
+    files::write_trace(global, file.as_deref(), trace);
     Ok(())
 }
 

@@ -143,6 +143,8 @@ pub enum What {
         reach: Reach,
         /// A link at the end of the source.
         end: EndLink,
+        /// Where the source is on the host, for errors: what the child gets of it is a descriptor.
+        host: Option<CString>,
     },
     /// A link is made anew instead of mounting what it points to, when the source is one (`copy-symlink`).
     BindOrLink {

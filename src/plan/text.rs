@@ -472,35 +472,6 @@ impl Plan {
         self.cgroup.as_ref().is_some_and(|cgroup| cgroup.writes.iter().any(|write| write.file == CPUSET_CPUS.name))
     }
 
-    /// What a bind of the child's has the parent take: as the plan names it, and its path on the host.
-    fn taken(&self, index: usize, op: &ChildOp<'_>) -> Option<(String, String)> {
-        let ChildOp::Setup(SetupOp::Mount(mount)) = op else { return None };
-        let What::Bind { source, .. } = &mount.what else { return None };
-        let mut asked = self.steps.iter().filter_map(|step| {
-            let Step::TakeFromHost(objects) = step else { return None };
-            Some(objects)
-        });
-        let object = match source {
-            MountSource::Path(_) | MountSource::OfJoined(_) => return None,
-            MountSource::Tree(number) => {
-                let mut trees = self.steps.iter().filter_map(|step| {
-                    let Step::CloneTree { path, .. } = step else { return None };
-                    Some(path)
-                });
-                return Some((source_text(source), lossy(trees.nth(*number)?).into_owned()));
-            }
-            MountSource::Late(number) => asked.next()?.get(*number)?,
-            MountSource::Asked => {
-                let before = self.setup.iter().take(index).filter(|op| matches!(op, SetupOp::AskForOne)).count();
-                asked.nth(before)?.first()?
-            }
-        };
-        match object {
-            HostObject::Tree { path, .. } => Some((source_text(source), lossy(path).into_owned())),
-            HostObject::Root(..) | HostObject::Device { .. } => None,
-        }
-    }
-
     /// Words a fault of the child: the operation, its object, and what the kernel said, or a hook.
     pub fn fault(&self, index: usize, errno: Errno, detail: &str, said: &str) -> Error {
         let Some(op) = self.child_ops().nth(index) else {
@@ -511,7 +482,7 @@ impl Plan {
             return program_error(&name, errno, detail).doing(Deed::FindProgram, &*name);
         }
         let (stage, mut line) = op.describe();
-        if let Some((number, path)) = self.taken(index, &op) {
+        if let Some((number, path)) = taken(&op) {
             line = line.replacen(&number, &path, 1);
         }
         let mut what = if op == ChildOp::Last(&LastOp::Exec) {
@@ -535,6 +506,13 @@ impl Plan {
             None => error,
         }
     }
+}
+
+/// What a bind mounts: as the plan names it, and its path on the host.
+fn taken(op: &ChildOp<'_>) -> Option<(String, String)> {
+    let ChildOp::Setup(SetupOp::Mount(mount)) = op else { return None };
+    let What::Bind { source, host, .. } = &mount.what else { return None };
+    Some((source_text(source), lossy(host.as_ref()?).into_owned()))
 }
 
 /// What a hook of the container's process ended with, and said; `None` for what is not the hook's doing.

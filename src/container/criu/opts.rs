@@ -180,6 +180,20 @@ pub fn restore(args: &Restore, facts: &CriuFacts<'_>, restored: &Restored<'_>) -
 }
 
 fn shared(criu: &Criu, facts: &CriuFacts<'_>, log: &str) -> Result<Opts> {
+    let Criu {
+        tcp_established,
+        ext_unix_sk,
+        shell_job,
+        file_locks,
+        lazy_pages,
+        manage_cgroups_mode,
+        network_lock: lock,
+        empty_ns,
+        auto_dedup,
+        // `Directories`.
+        image_path: _,
+        work_path: _,
+    } = criu;
     let mut opts = Opts::default();
     opts.set(Field::ImagesDirFd, facts.images);
     if let Some(work) = facts.work {
@@ -192,19 +206,19 @@ fn shared(criu: &Criu, facts: &CriuFacts<'_>, log: &str) -> Result<Opts> {
     // A terminal whose master is outside of the container is not an error; at restore we get its master.
     opts.set(Field::OrphanPtsMaster, true);
     opts.set(Field::ManageCgroups, true);
-    opts.set(Field::ManageCgroupsMode, cgroup_mode(criu.manage_cgroups_mode.as_deref())?);
+    opts.set(Field::ManageCgroupsMode, cgroup_mode(manage_cgroups_mode.as_deref())?);
     for (field, given) in [
-        (Field::TcpEstablished, criu.tcp_established),
-        (Field::ExtUnixSk, criu.ext_unix_sk),
-        (Field::ShellJob, criu.shell_job),
-        (Field::FileLocks, criu.file_locks),
-        (Field::LazyPages, criu.lazy_pages),
-        (Field::AutoDedup, criu.auto_dedup),
+        (Field::TcpEstablished, tcp_established),
+        (Field::ExtUnixSk, ext_unix_sk),
+        (Field::ShellJob, shell_job),
+        (Field::FileLocks, file_locks),
+        (Field::LazyPages, lazy_pages),
+        (Field::AutoDedup, auto_dedup),
     ] {
-        opts.set(field, given);
+        opts.set(field, *given);
     }
-    opts.set(Field::EmptyNs, empty_namespaces(&criu.empty_ns)?);
-    if let Some(method) = &criu.network_lock {
+    opts.set(Field::EmptyNs, empty_namespaces(empty_ns)?);
+    if let Some(method) = lock {
         opts.set(Field::NetworkLock, network_lock(method)?);
     }
     match facts.instructions.get(CRIU_CONFIG).map(String::as_str) {

@@ -37,23 +37,27 @@ pub(super) fn settle(setup: &mut [SetupOp]) {
     // Who works in what: indices of operations.
     let mut uses: Vec<(usize, usize)> = Vec::new();
     for (index, op) in setup.iter().enumerate() {
-        if let SetupOp::Mount(mount) = op {
-            let dest = mount.dest.to_bytes();
-            let inside = holder(&fresh, dest, Kind::Tmpfs);
-            uses.extend(inside.filter(|_| by_name(mount)).map(|holder| (index, holder)));
-            let stays = inside.is_some() || keeps_its_place(&fresh, mount);
-            fresh.retain(|made| !is_at_or_below(&made.dest, dest) && (stays || made.kind == Kind::Proc));
-            let room = fresh.len() < MAX_FRESH;
-            fresh.extend(kind(mount).filter(|_| room).map(|kind| Fresh { dest: dest.to_vec(), op: index, kind }));
-        } else if let SetupOp::Mask { path, .. } | SetupOp::ReadonlyPath { path, .. } = op {
-            let path = path.to_bytes();
-            let inside = holder(&fresh, path, Kind::Proc).filter(|_| !PROC_LINKS.contains(&name(path)));
-            uses.extend(inside.map(|holder| (index, holder)));
-            if inside.is_none() && !fresh.iter().any(|made| made.kind == Kind::Sysfs && is_below(path, &made.dest)) {
-                fresh.clear();
+        match effect(op) {
+            MountEffect::Mounts(mount) => {
+                let dest = mount.dest.to_bytes();
+                let inside = holder(&fresh, dest, Kind::Tmpfs);
+                uses.extend(inside.filter(|_| by_name(mount)).map(|holder| (index, holder)));
+                let stays = inside.is_some() || keeps_its_place(&fresh, mount);
+                fresh.retain(|made| !is_at_or_below(&made.dest, dest) && (stays || made.kind == Kind::Proc));
+                let room = fresh.len() < MAX_FRESH;
+                fresh.extend(kind(mount).filter(|_| room).map(|kind| Fresh { dest: dest.to_vec(), op: index, kind }));
             }
-        } else if lets_in(op) {
-            fresh.clear();
+            MountEffect::Covers(path) => {
+                let path = path.to_bytes();
+                let inside = holder(&fresh, path, Kind::Proc).filter(|_| !PROC_LINKS.contains(&name(path)));
+                uses.extend(inside.map(|holder| (index, holder)));
+                let below_sysfs = |made: &Fresh| made.kind == Kind::Sysfs && is_below(path, &made.dest);
+                if inside.is_none() && !fresh.iter().any(below_sysfs) {
+                    fresh.clear();
+                }
+            }
+            MountEffect::LetsIn => fresh.clear(),
+            MountEffect::None => {}
         }
     }
     let mut kept = setup.iter().filter(|op| matches!(op, SetupOp::SetAttr { .. })).count();
@@ -65,15 +69,29 @@ pub(super) fn settle(setup: &mut [SetupOp]) {
         });
         if let Some(SetupOp::Mount(mount)) = setup.get_mut(user) {
             mount.within = Some(number);
-        } else if let Some(SetupOp::Mask { within, .. } | SetupOp::ReadonlyPath { within, .. }) = setup.get_mut(user) {
+        }
+        if let Some(SetupOp::Mask { within, .. } | SetupOp::ReadonlyPath { within, .. }) = setup.get_mut(user) {
             *within = Some(number);
         }
     }
 }
 
-/// Whether somebody else may have mounted after it, or the root is another one, in which nothing was made yet.
-fn lets_in(op: &SetupOp) -> bool {
+/// What an operation may do to what is mounted.
+enum MountEffect<'a> {
+    /// Mounts something.
+    Mounts(&'a MountOp),
+    /// Puts a mount over what is at a path.
+    Covers(&'a CStr),
+    /// Somebody else may have mounted after it, or the root is another one, in which nothing was made yet.
+    LetsIn,
+    /// Mounts nothing, or only on what the runtime has made itself there.
+    None,
+}
+
+fn effect(op: &SetupOp) -> MountEffect<'_> {
     match op {
+        SetupOp::Mount(mount) => MountEffect::Mounts(mount),
+        SetupOp::Mask { path, .. } | SetupOp::ReadonlyPath { path, .. } => MountEffect::Covers(path),
         SetupOp::Hook(_)
         | SetupOp::Sync(_)
         | SetupOp::Wait(_)
@@ -81,12 +99,8 @@ fn lets_in(op: &SetupOp) -> bool {
         | SetupOp::Unmount { .. }
         | SetupOp::Root { .. }
         | SetupOp::RootHere(_)
-        | SetupOp::Overlay(_) => true,
-        // These mount nothing, or only on what the runtime has made itself there; the first three are looked at one by one.
-        SetupOp::Mount(_)
-        | SetupOp::Mask { .. }
-        | SetupOp::ReadonlyPath { .. }
-        | SetupOp::End
+        | SetupOp::Overlay(_) => MountEffect::LetsIn,
+        SetupOp::End
         | SetupOp::JoinCgroup
         | SetupOp::TakeTrees(_)
         | SetupOp::AskForHost(_)
@@ -130,7 +144,7 @@ fn lets_in(op: &SetupOp) -> bool {
         | SetupOp::Personality(_)
         | SetupOp::NewSession
         | SetupOp::ControllingTerminal
-        | SetupOp::HandOver => false,
+        | SetupOp::HandOver => MountEffect::None,
     }
 }
 
@@ -219,7 +233,10 @@ mod tests {
     }
 
     fn bind(dest: &str) -> SetupOp {
-        mount(dest, What::Bind { source: MountSource::Path(c"/x".into()), reach: Reach::One, end: EndLink::Follow })
+        mount(
+            dest,
+            What::Bind { source: MountSource::Path(c"/x".into()), reach: Reach::One, end: EndLink::Follow, host: None },
+        )
     }
 
     fn mask(path: &str) -> SetupOp {

@@ -84,7 +84,7 @@ pub(in crate::plan) fn plan(
             dest,
             kept: None,
             within: None,
-            what: What::Bind { source, reach: Reach::One, end: EndLink::Keep },
+            what: What::Bind { source, reach: Reach::One, end: EndLink::Keep, host: None },
             attr: plain_attr(&options),
             unnamed: 0,
             recursive: recursive_attr(&options),
@@ -165,8 +165,9 @@ fn bind(
         What::BindOrLink { source, reach }
     } else {
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
+        let host = Some(source.clone());
         let source = draft.source(input, source, (reach, end), &mut idmap);
-        What::Bind { source, reach, end }
+        What::Bind { source, reach, end, host }
     };
     // Of what a container is given while it runs nothing is locked: there all flags of the host's mount stay.
     let added = input.in_userns() && input.mounts == Mounts::Skeleton;

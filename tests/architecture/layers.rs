@@ -1,0 +1,161 @@
+//! Which module may use which, and which folder of the plan: tables, and no circles. docs/DESIGN.md has the map.
+
+use std::collections::BTreeSet;
+
+use super::imports::imports;
+use super::{File, fail, named, sources};
+
+/// Every top-level module and those of the others it may use. A row names only rows above it, so there is no
+/// cycle.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("sys", &[]),
+    // Readers of small files of proc; errors are the system's.
+    ("proc", &[]),
+    ("wire", &["sys"]),
+    // Whom it speaks to, and of what, is others' business (FORBIDDEN).
+    ("dbus", &["error"]),
+    ("spec", &["error"]),
+    ("compose", &["error", "spec"]),
+    ("host", &["error", "sys", "proc"]),
+    // Of `sys` only plain data: masks, tables of numbers, instructions. `pure_modules_touch_nothing` checks it.
+    ("plan", &["error", "sys", "wire", "dbus", "spec", "host"]),
+    ("child", &["sys", "proc", "wire", "plan"]),
+    ("cgroup", &["error", "sys", "proc", "dbus", "plan"]),
+    ("launch", &["error", "sys", "wire", "host", "plan", "child", "cgroup"]),
+    ("state", &["error", "sys", "proc", "spec"]),
+    ("container", &["error", "sys", "proc", "spec", "compose", "host", "plan", "cgroup", "launch", "state"]),
+    ("cli", &["error", "sys", "spec", "compose", "host", "plan", "state", "container"]),
+    ("main", &["cli"]),
+    ("lib", &[]),
+    // A program of its own, whose `crate` is itself; of brisk it knows what `shim/os.rs` lets in.
+    ("shim", &[]),
+];
+
+/// The folders of plan/ and those of the others they may use; a row names only rows above it. The files that lie flat in
+/// plan/ are what all of them are written with, and what puts them together.
+const PLAN_FOLDERS: &[(&str, &[&str])] = &[
+    ("namespace", &[]),
+    ("cgroup", &["namespace"]),
+    ("systemd", &["cgroup"]),
+    ("seccomp", &[]),
+    ("process", &["namespace", "cgroup", "seccomp"]),
+    ("rootfs", &["namespace", "cgroup", "systemd", "process"]),
+];
+
+/// More than this flat in plan/ and it is a heap again.
+const MAX_FLAT: usize = 8;
+
+#[test]
+fn the_table_has_every_module_and_no_cycle() {
+    let there: BTreeSet<String> = sources().iter().map(|file| file.module().to_owned()).collect();
+    let listed: BTreeSet<String> = LAYERS.iter().map(|(module, _)| (*module).to_owned()).collect();
+    assert_eq!(there, listed);
+    for (row, (module, uses)) in LAYERS.iter().enumerate() {
+        for used in *uses {
+            let above = LAYERS[..row].iter().any(|(name, _)| name == used) || (*module == "main" && *used == "cli");
+            assert!(above, "{module} may use {used}, which is not above it");
+        }
+    }
+}
+
+#[test]
+fn modules_use_only_those_above_them() {
+    let mut found = Vec::new();
+    for file in sources() {
+        let (_, allowed) = LAYERS.iter().find(|(module, _)| *module == file.module()).unwrap();
+        for (number, line) in file.code() {
+            for used in named(line, "crate::") {
+                let known = LAYERS.iter().any(|(module, _)| *module == used);
+                if known && used != file.module() && !allowed.contains(&used.as_str()) {
+                    found.push(format!("src/{}:{number}: {} may not use {used}", file.name(), file.module()));
+                }
+            }
+        }
+    }
+    fail(&found);
+}
+
+#[test]
+fn the_folders_of_the_plan_use_only_those_above_them() {
+    let files = sources();
+    let flat = files.iter().filter(|file| file.module() == "plan" && file.path.components().count() == 2).count();
+    assert!(flat <= MAX_FLAT, "{flat} files lie flat in src/plan");
+    let mut found = Vec::new();
+    let mut used = BTreeSet::new();
+    for (file, imports) in imports(&files) {
+        let folder = |path: &[String]| match path {
+            [plan, folder, ..] if plan == "plan" => PLAN_FOLDERS.iter().position(|(name, _)| name == folder),
+            _ => None,
+        };
+        let Some(own) = folder(&file) else { continue };
+        for import in imports {
+            let Some(other) = folder(&import).filter(|other| *other != own) else { continue };
+            let (name, allowed) = PLAN_FOLDERS[own];
+            used.insert((name, PLAN_FOLDERS[other].0));
+            if other > own || !allowed.contains(&PLAN_FOLDERS[other].0) {
+                found.push(format!("{} may not use {}", file.join("::"), import.join("::")));
+            }
+        }
+    }
+    for (name, allowed) in PLAN_FOLDERS {
+        found.extend(
+            allowed
+                .iter()
+                .filter(|other| !used.contains(&(*name, **other)))
+                .map(|o| format!("{name} does not use {o}")),
+        );
+    }
+    fail(&found);
+}
+
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    let graph = imports(&sources());
+    // What nothing left in the graph uses, or what uses nothing of it, is in no circle.
+    let mut left: BTreeSet<&Vec<String>> = graph.keys().collect();
+    loop {
+        let before = left.len();
+        let used = |file: &Vec<String>| left.iter().any(|other| graph[*other].contains(file));
+        let uses = |file: &Vec<String>| graph[file].iter().any(|import| left.contains(import));
+        left = left.iter().copied().filter(|file| used(file) && uses(file)).collect();
+        if left.len() == before {
+            break;
+        }
+    }
+    let inside = |file: &Vec<String>| -> Vec<String> {
+        graph[file].iter().filter(|import| left.contains(import)).map(|import| import.join("::")).collect()
+    };
+    fail(&left.iter().map(|file| format!("{} uses {}", file.join("::"), inside(file).join(", "))).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_permission_is_used() {
+    // A permission nobody needs is a door left open.
+    let files = sources();
+    let mut unused = Vec::new();
+    for (module, uses) in LAYERS.iter().filter(|(module, _)| *module != "main") {
+        for used in *uses {
+            let of_module = files.iter().filter(|file| file.module() == *module);
+            if !of_module.flat_map(File::code).any(|(_, line)| named(line, "crate::").iter().any(|name| name == used)) {
+                unused.push(format!("{module} does not use {used}"));
+            }
+        }
+    }
+    fail(&unused);
+}
+
+#[test]
+fn the_shim_knows_brisk_in_one_place() {
+    // It is to stay small, and to be built apart: of the library only system calls, and all of them named in one file.
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() == "shim") {
+        for (number, line) in file.code() {
+            let named: Vec<String> = named(line, "brisk::");
+            if named.iter().any(|name| name != "sys" || file.name().to_string() != "shim/os.rs") {
+                found.push(format!("src/{}:{number}: {}", file.name(), line.trim()));
+            }
+        }
+    }
+    fail(&found);
+}

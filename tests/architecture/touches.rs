@@ -1,0 +1,114 @@
+//! What a module must not name: unsafe code, what only computes, the environment, the clock.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{File, fail, named, sources, whole};
+
+#[test]
+fn unsafe_code_is_in_sys_only() {
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() != "sys") {
+        for (number, line) in file.code() {
+            let word = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == "unsafe");
+            // The program's name for the C library, which is not unsafe code but has to say so.
+            let main =
+                file.path.file_name().is_some_and(|name| name == "main.rs") && line.trim() == "#[unsafe(no_mangle)]";
+            if word && !main || line.contains("allow(unsafe_code") {
+                found.push(format!("src/{}:{number}: {}", file.name(), line.trim()));
+            }
+        }
+    }
+    fail(&found);
+}
+
+/// What the modules that only compute, or run after the clone, must not name.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("plan", &["std::fs", "std::process", "std::env", "std::net", "std::time", "std::io", "println!", "libc::syscall"]),
+    ("spec", &["std::process", "std::net", "std::time", "println!"]),
+    ("child", &["std::fs", "std::process", "std::env", "std::net", "std::io", "std::thread", "println!", "eprintln!"]),
+    ("child", &["String", "Vec::new", "vec![", "format!", "Box::new", "Rc::", "Arc::", ".to_vec(", ".to_string("]),
+    ("child", &[".to_owned(", ".collect(", ".clone()", "CString::new", "Vec::with_capacity", ".push(", "HashMap"]),
+    ("child", &["panic!", ".unwrap(", ".expect(", "unreachable!", "crate::spec", "crate::host", "crate::error"]),
+    ("sys", &["println!", "eprintln!", "std::fs", "std::process::exit", "std::env"]),
+    ("wire", &["String", "Vec", "format!"]),
+    ("dbus", &["systemd", "systemctl", "Stage::", "cgroup", "container", "scope", "XDG_RUNTIME_DIR"]),
+    ("proc", &["fs::write", "fs::remove", "fs::create", "OpenOptions", "println!"]),
+    ("host", &["fs::write", "fs::remove", "fs::create", "OpenOptions"]),
+];
+
+#[test]
+fn pure_modules_touch_nothing_and_the_child_does_not_allocate() {
+    let files = sources();
+    let mut found = Vec::new();
+    for (module, words) in FORBIDDEN {
+        assert!(files.iter().any(|file| file.is_in(module)), "there is no module {module}");
+        for file in files.iter().filter(|file| file.is_in(module)) {
+            for (number, line) in file.code() {
+                for word in words.iter().filter(|word| whole(line, word)) {
+                    found.push(format!("src/{}:{number}: {word} in {module}: {}", file.name(), line.trim()));
+                }
+            }
+        }
+    }
+    fail(&found);
+}
+
+#[test]
+fn the_plan_makes_no_system_call() {
+    // What it may name of `sys` is data: types, constants, and the table of the regular expressions.
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() == "plan") {
+        for (number, line) in file.code() {
+            for used in named(line, "crate::sys::") {
+                if !matches!(used.as_str(), "cred" | "mount_attr" | "seccomp") {
+                    found.push(format!("src/{}:{number}: the plan uses sys::{used}", file.name()));
+                }
+            }
+        }
+    }
+    fail(&found);
+}
+
+/// Where brisk's own things are is asked where they are looked for, and a brisk that is started again gets all. What a container gets of the environment is in
+/// `container::environment` alone.
+const READS_ENVIRONMENT: &[&str] = &[
+    "container/environment.rs",
+    "state/root.rs",
+    "cgroup/systemd/scope.rs",
+    "host/sub_ids.rs",
+    "host/check.rs",
+    "container/image.rs",
+];
+
+#[test]
+fn the_environment_is_read_in_few_places() {
+    let mut found = Vec::new();
+    let mut used = BTreeSet::new();
+    for file in sources().iter().filter(|file| file.module() != "shim") {
+        for (number, line) in file.code().take_while(|(_, line)| *line != "#[cfg(test)]") {
+            if ["env::var", "env::vars"].iter().any(|word| line.contains(word)) {
+                match READS_ENVIRONMENT.iter().find(|name| file.path == Path::new(name)) {
+                    Some(name) => drop(used.insert(name)),
+                    None => found.push(format!("src/{}:{number}: {}", file.name(), line.trim())),
+                }
+            }
+        }
+    }
+    found.extend(READS_ENVIRONMENT.iter().filter(|name| !used.contains(name)).map(|name| format!("{name} reads none")));
+    fail(&found);
+}
+
+#[test]
+fn the_clock_of_the_wall_is_only_shown() {
+    // It jumps; whoever waits goes by CLOCK_MONOTONIC (std's Instant, poll(2)'s own time-outs). Four places tell people
+    // the time: when a container was created, when a line was logged, when a job ran, and when a process ended (the shim).
+    const CLOCKS: [&str; 6] =
+        ["SystemTime::now", "CLOCK_REALTIME", "CLOCK_TAI", "gettimeofday", "clock_settime", "TimeSpec"];
+    const SHOWN: [&str; 4] = ["cli/log.rs", "container/create.rs", "container/job/report.rs", "shim/os.rs"];
+    let files = sources();
+    let reads = |file: &File| file.code().any(|(_, line)| CLOCKS.iter().any(|clock| whole(line, clock)));
+    // Filters name calls and make none.
+    let found = files.iter().filter(|file| !file.is_in("plan/seccomp") && reads(file));
+    assert_eq!(found.map(|file| file.name().to_string()).collect::<Vec<_>>(), SHOWN);
+}

@@ -1,0 +1,162 @@
+//! Names, words and comments: one thing, one word, and one way to do it.
+
+use std::collections::BTreeMap;
+
+use super::{fail, sources, whole};
+
+/// Names that several files have: Rust's own, and those of JSON in serde's traits.
+const NAMED_TWICE: &[&str] = &["Result", "Error", "Value"];
+
+/// Private ones, too: a reader who looks for a name should find one thing.
+#[test]
+fn no_type_has_the_name_of_another() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in sources() {
+        for (_, line) in file.code() {
+            let mut words = line.trim_start().split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let mut word = words.next();
+            while let Some("pub" | "crate" | "super" | "in" | "plan" | "container" | "") = word {
+                word = words.next();
+            }
+            if !matches!(word, Some("struct" | "enum" | "trait" | "union" | "type")) {
+                continue;
+            }
+            // The shim is a program of its own, and knows no type of brisk's.
+            let program = if file.module() == "shim" { "shim " } else { "" };
+            let name = words.next().unwrap();
+            if !NAMED_TWICE.contains(&name) && name.starts_with(|c: char| c.is_ascii_uppercase()) {
+                places.entry(format!("{program}{name}")).or_default().push(file.name().to_string());
+            }
+        }
+    }
+    assert!(places.len() > 300, "only {} types found", places.len());
+    let twice = places.iter().filter(|(_, files)| files.len() > 1);
+    fail(&twice.map(|(name, files)| format!("{name}: {}", files.join(", "))).collect::<Vec<_>>());
+}
+
+/// Words of the glossary that were once used for other things, too, and where each may be a name in code.
+const WORDS: &[(&str, &[&str])] = &[
+    // Where something is mounted or made.
+    (
+        "place",
+        &[
+            "child",
+            "launch",
+            "plan/op.rs",
+            "plan/cgroup/join.rs",
+            "plan/rootfs",
+            "spec/mounts.rs",
+            "container/notify.rs",
+            "container/restore.rs",
+        ],
+    ),
+    ("places", &[]),
+    // A tree that is cloned after the child was.
+    ("late", &["child", "launch/steps.rs", "plan/draft.rs"]),
+    // What the caller said; what the program gets is `preserved_fds`.
+    ("preserve_fds", &["cli/flags.rs", "container"]),
+];
+
+/// What is read or made in one way, and where: a second one of the kind is a call of the first.
+const ONE_HOME: &[(&str, &[&str])] = &[
+    // Lists of CPUs and nodes; the others are a version and a range of an option's value.
+    ("split_once('-')", &["spec/number_list.rs", "spec/validate.rs"]),
+    // New file systems, and who owns what is in a mount.
+    ("fs_create(", &["sys/mount.rs"]),
+    ("mount_attr::IDMAP", &["sys/mount.rs"]),
+    ("{ RECURSIVE } else", &[]),
+    // Into a mount namespace and back (`sys::namespace::MountView`); a list of all types of namespaces.
+    ("CLONE_NEWNS", &["sys/namespace.rs", "plan/namespace/mod.rs"]),
+    // The users of this host; a root that is put together has the file in it.
+    ("\"/etc/passwd\"", &["proc/passwd.rs", "compose/mod.rs"]),
+    // Files of limits: `plan::cgroup::files` has their names, fields and values. The statistics have an event of that name.
+    ("\"max\"", &["plan/cgroup/files.rs", "cgroup/totals.rs", "cgroup/stats/v2.rs"]),
+    ("\"cpu.max\"", &["plan/cgroup/files.rs"]),
+    ("\"cpu.cfs_", &["plan/cgroup/files.rs"]),
+    ("\"cpuset.cpus\"", &["plan/cgroup/files.rs"]),
+    ("\"memory.max\"", &["plan/cgroup/files.rs"]),
+    ("\"pids.max\"", &["plan/cgroup/files.rs"]),
+    // Whether a namespace is made or joined.
+    ("kind == NamespaceKind", &["launch/skeleton.rs", "plan/create.rs", "plan/namespace", "plan/rootfs/idmap.rs"]),
+    ("kind != NamespaceKind", &["plan/namespace"]),
+    ("namespaces[..]", &["spec/mod.rs"]),
+    // Files that others may have made, read up to a limit (`sys::fs::RegularFile`); documents are `spec::load`'s.
+    (".take(LONGEST", &["spec/load.rs"]),
+];
+
+#[test]
+fn there_is_one_way_to_do_a_thing() {
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() != "shim") {
+        for (number, line) in file.code() {
+            let second = ONE_HOME
+                .iter()
+                .filter(|(text, homes)| line.contains(text) && !homes.iter().any(|home| file.path.starts_with(home)));
+            found.extend(second.map(|(text, _)| format!("src/{}:{number}: {text} has a home", file.name())));
+        }
+    }
+    fail(&found);
+}
+
+/// How a comment begins that cannot be read without the line above it.
+const LEANING: [&str; 9] = ["The same", "Those ", "That of", "They ", "It ", "Also", "Likewise", "As above", "Ditto"];
+
+#[test]
+fn a_word_means_one_thing_and_a_comment_stands_alone() {
+    let mut found = Vec::new();
+    let mut comments = 0;
+    for file in sources() {
+        for (number, line) in file.code() {
+            for (word, may) in WORDS.iter().filter(|(word, _)| whole(line, word)) {
+                // A text that is printed is no name.
+                if file.module() != "shim" && !line.contains('"') && !may.iter().any(|may| file.path.starts_with(may)) {
+                    found.push(format!("src/{}:{number}: {word} is another thing (docs/DESIGN.md)", file.name()));
+                }
+            }
+        }
+        let mut inside = false;
+        for (index, line) in file.text.lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("/// ").filter(|_| !inside);
+            comments += usize::from(comment.is_some());
+            inside = line.trim_start().starts_with("///");
+            if comment.is_some_and(|text| LEANING.iter().any(|start| text.starts_with(start))) {
+                found.push(format!("src/{}:{}: leans on what is above: {}", file.name(), index + 1, line.trim()));
+            }
+        }
+    }
+    assert!(comments > 3000, "only {comments} comments found");
+    fail(&found);
+}
+
+/// Longer than this and a file holds more than one noun.
+const MAX_LINES: usize = 620;
+
+#[test]
+fn every_file_says_what_it_is_and_is_short() {
+    let mut found = Vec::new();
+    for file in sources() {
+        let mut lines = file.text.lines().skip_while(|line| line.starts_with("// Generated by "));
+        if !lines.next().is_some_and(|line| line.starts_with("//! ")) {
+            found.push(format!("src/{}: no module documentation", file.name()));
+        }
+        let generated = file.text.starts_with("// Generated by ");
+        let lines = if generated { 0 } else { file.text.lines().count() };
+        if lines > MAX_LINES {
+            found.push(format!("src/{}: {lines} lines, more than {MAX_LINES}", file.name()));
+        }
+    }
+    fail(&found);
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let mut found = Vec::new();
+    for file in sources() {
+        for (index, line) in file.text.lines().enumerate() {
+            if ["TODO", "FIXME", "XXX", "todo!", "unimplemented!"].iter().any(|word| whole(line, word)) {
+                found.push(format!("src/{}:{}: {}", file.name(), index + 1, line.trim()));
+            }
+        }
+    }
+    fail(&found);
+}
