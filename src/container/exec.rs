@@ -35,7 +35,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         die_with_parent,
         detach,
         job,
-        // `program::process`, where it is taken apart.
+        // `program::chosen`.
         program: _,
         // `attempt`, `join` and what they call.
         console_socket: _,

@@ -18,9 +18,22 @@ pub(super) enum Unsaid {
 }
 
 /// The process to run: process.json, or the container's own, with what the command line changes.
-pub(super) fn chosen(args: &ProgramChoice, spec: &Spec, unsaid: Unsaid) -> Result<Process> {
+pub(super) fn chosen(choice: &ProgramChoice, spec: &Spec, unsaid: Unsaid) -> Result<Process> {
+    let ProgramChoice {
+        args,
+        process: file,
+        tty,
+        cwd,
+        env,
+        user,
+        additional_gids,
+        caps: added,
+        apparmor,
+        process_label,
+        no_new_privs,
+    } = choice;
     let own = spec.process.as_ref();
-    let mut process = match &args.process {
+    let mut process = match file {
         Some(path) => completed(spec::load_process(path)?, own),
         None => {
             let own = own.cloned().unwrap_or_else(|| Process { cwd: "/".into(), ..Process::default() });
@@ -33,34 +46,34 @@ pub(super) fn chosen(args: &ProgramChoice, spec: &Spec, unsaid: Unsaid) -> Resul
     if unsaid == Unsaid::Templates {
         process.no_new_privileges |= own.is_some_and(|own| own.no_new_privileges);
     }
-    if !args.args.is_empty() {
-        process.args.clone_from(&args.args);
+    if !args.is_empty() {
+        process.args.clone_from(args);
     }
-    process.terminal |= args.tty;
-    process.env.extend(args.env.iter().cloned());
+    process.terminal |= *tty;
+    process.env.extend(env.iter().cloned());
     ProgramEnvironment::parse(&process.env)?;
-    if let Some(cwd) = &args.cwd {
+    if let Some(cwd) = cwd {
         process.cwd.clone_from(cwd);
     }
-    if let Some(user) = args.user {
+    if let Some(user) = user {
         process.user.uid = user.uid;
         process.user.gid = user.gid.unwrap_or(process.user.gid);
     }
-    process.user.additional_gids.extend(&args.additional_gids);
-    if !args.caps.is_empty() {
+    process.user.additional_gids.extend(additional_gids);
+    if !added.is_empty() {
         // Never the inheritable set (CVE-2022-29162). What is in it already is raised as ambient, too, as runc has it: a user
         // other than root has no use for the capability otherwise.
         let caps = process.capabilities.get_or_insert_with(Capabilities::default);
         for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
-            set.extend(args.caps.iter().cloned());
+            set.extend(added.iter().cloned());
         }
-        caps.ambient.extend(args.caps.iter().filter(|cap| caps.inheritable.contains(cap)).cloned());
+        caps.ambient.extend(added.iter().filter(|cap| caps.inheritable.contains(cap)).cloned());
     }
-    if args.no_new_privs {
+    if *no_new_privs {
         process.no_new_privileges = true;
     }
-    process.apparmor_profile = args.apparmor.clone().or(process.apparmor_profile);
-    process.selinux_label = args.process_label.clone().or(process.selinux_label);
+    process.apparmor_profile = apparmor.clone().or(process.apparmor_profile);
+    process.selinux_label = process_label.clone().or(process.selinux_label);
     validate_process(&process)?;
     Ok(process)
 }
