@@ -93,7 +93,7 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     let program =
         Foreground { pid, pidfd, signals, master: None, streams: ours.streams, notify: None, warn: global.warn };
     let attended = job::attend(program, Some(task), ProgramCgroup::Own(cgroup, overlay));
-    task.settle(container, attended.map(Some), |dir| delete::own(global, id, dir))
+    task.settle(&container, attended.map(Some), |dir| delete::own(global, id, dir))
 }
 
 /// config.json as text and as values.

@@ -7,8 +7,9 @@ use nix::errno::Errno;
 
 use super::host_hooks::poststop;
 use super::job::watch::Announcement;
+use super::lookup::{announce, monitor, rdt, saved_cgroup, status_of};
 use super::options::{Delete, Global};
-use super::{Container, files, host_mounts, select};
+use super::{files, host_mounts, select};
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
@@ -47,11 +48,6 @@ pub fn delete(global: &Global, args: &Delete) -> Result<()> {
     done
 }
 
-/// Removes a container that is not to stay, with its poststop hooks.
-pub(super) fn remove(global: &Global, id: &str) -> Result<()> {
-    one(global, id, Force::Own, &mut None)
-}
-
 fn mark(trace: &mut Option<Trace>, what: &str) {
     if let Some(trace) = trace {
         trace.mark(what);
@@ -60,7 +56,7 @@ fn mark(trace: &mut Option<Trace>, what: &str) {
 
 fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Result<()> {
     match Dir::find(&global.root, id)? {
-        Some(dir) => found(global, id, dir, force, trace),
+        Some(dir) => found(global, id, &dir, force, trace),
         None => gone(global, id, force),
     }
 }
@@ -70,9 +66,16 @@ pub(super) fn by_force(global: &Global, id: &str) -> Result<()> {
     one(global, id, Force::Yes, &mut None)
 }
 
-/// Deletes a container whose directory we have had since it was made: whatever has taken its name meanwhile stays.
-pub(super) fn own(global: &Global, id: &str, dir: Dir) -> Result<()> {
-    found(global, id, dir, Force::Own, &mut None)
+/// Deletes a container whose directory we have had since it was made: whatever has taken its name meanwhile stays. Once
+/// more if it fails, for nobody else will clean up.
+pub(super) fn own(global: &Global, id: &str, dir: &Dir) -> Result<()> {
+    let delete = || found(global, id, dir, Force::Own, &mut None);
+    delete().or_else(|_| delete())
+}
+
+/// Deletes a container that has stopped and makes room for itself; hooks that hang do not keep it.
+pub(super) fn stopped(global: &Global, id: &str, dir: &Dir) -> Result<()> {
+    found(global, id, dir, Force::Yes, &mut None)
 }
 
 fn gone(global: &Global, id: &str, force: Force) -> Result<()> {
@@ -82,10 +85,10 @@ fn gone(global: &Global, id: &str, force: Force) -> Result<()> {
     }
 }
 
-fn found(global: &Global, id: &str, dir: Dir, force: Force, trace: &mut Option<Trace>) -> Result<()> {
+fn found(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option<Trace>) -> Result<()> {
     let gone = || gone(global, id, force);
     let lock = match dir.lock(Wait::No) {
-        Err(error) if error.root_errno() == Some(Errno::EAGAIN) => from_another(global, id, &dir, force)?,
+        Err(error) if error.root_errno() == Some(Errno::EAGAIN) => from_another(global, id, dir, force)?,
         result => result?,
     };
     let Some(_lock) = lock else { return gone() };
@@ -95,26 +98,25 @@ fn found(global: &Global, id: &str, dir: Dir, force: Force, trace: &mut Option<T
         Ok(None) => return dir.remove().and_then(|()| gone()),
         Err(error) if force != Force::No => {
             (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
-            if let Err(failure) = remove_by_config(global, id, &dir) {
+            if let Err(failure) = remove_by_config(global, id, dir) {
                 (global.warn)(&format!("delete {id}: {failure}: processes and cgroups may be left"));
             }
             return dir.remove();
         }
         Err(error) => return Err(error.with_hint("`delete --force` removes what the copy of config.json names")),
     };
-    let container = Container { dir, record };
-    let status = container.status()?;
+    let status = status_of(dir, &record)?;
     refuse_running(status, id, force)?;
     if status == Status::Creating {
-        kill_creator(global, id, &container.record)?;
+        kill_creator(global, id, &record)?;
     }
-    end(&container, trace)?;
+    end(&record, trace)?;
     mark(trace, "remove the state directory");
-    let config = if container.record.poststop { container.dir.config()? } else { None };
-    container.dir.remove()?;
+    let config = if record.poststop { dir.config()? } else { None };
+    dir.remove()?;
     mark(trace, "poststop hooks");
     if let Some(config) = config
-        && let Err(error) = poststop(global, &container.record, &config, (force == Force::Yes).then_some(PATIENCE_MS))
+        && let Err(error) = poststop(global, &record, &config, (force == Force::Yes).then_some(PATIENCE_MS))
     {
         // The specification: a failed poststop hook is a warning, and the container is deleted all the same.
         (global.warn)(&format!("delete {id}: {error}"));
@@ -157,7 +159,7 @@ fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Op
 /// While another command holds the lock: without force the container must not run; with force the one that creates it is
 /// killed, and after so many looks what else may keep it.
 fn interrupt(global: &Global, id: &str, dir: &Dir, record: &Record, (force, looks): (Force, u32)) -> Result<()> {
-    let status = super::lookup::status_of(dir, record)?;
+    let status = status_of(dir, record)?;
     refuse_running(status, id, force)?;
     if status == Status::Creating {
         return kill_creator(global, id, record);
@@ -210,13 +212,13 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
 }
 
 /// Kills what is left and removes the cgroup.
-fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
+fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
     mark(trace, "kill what is left");
-    let cgroup = container.saved_cgroup()?;
-    let init = container.record.live_init()?;
+    let cgroup = saved_cgroup(record)?;
+    let init = record.live_init()?;
     let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
     if let Some(pidfd) = &pidfd {
-        container.announce(Announcement::Deleted)?;
+        announce(record, Announcement::Deleted)?;
         let what = || "kill the container's first process";
         sys::process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
@@ -228,7 +230,7 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
     if let (Some(pidfd), Some(init)) = (&pidfd, init) {
         let events = sys::poll::one(pidfd.as_fd(), libc::POLLIN, PATIENCE_MS)
             .at(Stage::Signal, || "wait for the container's first process to end")?;
-        if events == 0 && container.record.life(init)? == Life::Alive {
+        if events == 0 && record.life(init)? == Life::Alive {
             return Err(Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))
                 .with_hint(
                     "a process in state D waits for a device or a network file system; a pid namespace also waits until \
@@ -236,7 +238,7 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
                 ));
         }
     }
-    if let Some(monitor) = container.monitor()? {
+    if let Some(monitor) = monitor(record)? {
         mark(trace, "wait for the monitor, which reads the cgroup");
         // One that is stopped goes without the figures.
         sys::poll::one(monitor.as_fd(), libc::POLLIN, PATIENCE_MS).at(Stage::Signal, || "wait for the monitor")?;
@@ -245,6 +247,6 @@ fn end(container: &Container, trace: &mut Option<Trace>) -> Result<()> {
     if let Some(cgroup) = cgroup {
         cgroup.remove(Leftover::Kill)?;
     }
-    host_mounts::remove(container.record.host_mounts.as_ref())?;
-    container.rdt()?.map_or(Ok(()), |rdt| rdt.remove())
+    host_mounts::remove(record.host_mounts.as_ref())?;
+    rdt(record)?.map_or(Ok(()), |rdt| rdt.remove())
 }

@@ -36,15 +36,12 @@ impl Container {
 
     /// Where its cgroup is.
     pub fn saved_cgroup(&self) -> Result<Option<Saved>> {
-        saved(&self.record)
+        saved_cgroup(&self.record)
     }
 
     /// Its resource control group (Intel RDT), where it has one.
     pub fn rdt(&self) -> Result<Option<Rdt>> {
-        if self.record.rdt.is_null() {
-            return Ok(None);
-        }
-        Rdt::deserialize(&self.record.rdt).map(Some).at(Stage::State, || "parse the resctrl group in state.json")
+        rdt(&self.record)
     }
 
     /// What it is right now.
@@ -54,10 +51,7 @@ impl Container {
 
     /// Tells whoever waits for its first process, before it is done, what another command is about to do to that.
     pub(super) fn announce(&self, what: Announcement) -> Result<()> {
-        let Some(creator) = self.attendant(|_| true)? else { return Ok(()) };
-        process::pidfd_announce(creator.as_fd(), what.number())
-            .at(Stage::Signal, || "tell whoever waits for the container's process")
-            .map(drop)
+        announce(&self.record, what)
     }
 
     /// Keeps with it how it ended, for `state` and whoever waits later. One that is being changed for longer than `patience`, or
@@ -74,19 +68,7 @@ impl Container {
 
     /// Its monitor; none where it has none, or no longer.
     pub(super) fn monitor(&self) -> Result<Option<OwnedFd>> {
-        self.attendant(|who| who == Attendance::Monitor)
-    }
-
-    fn attendant(&self, wanted: impl Fn(Attendance) -> bool) -> Result<Option<OwnedFd>> {
-        let Record { attended, creator, .. } = &self.record;
-        // It needs not tell itself.
-        if !attended.is_some_and(wanted)
-            || creator.pid == process::getpid()
-            || self.record.life(*creator)? == Life::Gone
-        {
-            return Ok(None);
-        }
-        creator.pidfd()
+        monitor(&self.record)
     }
 
     /// Whether it is a template that was not started yet.
@@ -125,31 +107,66 @@ impl Container {
     }
 }
 
+/// [`Container::announce`].
+pub(super) fn announce(record: &Record, what: Announcement) -> Result<()> {
+    let Some(creator) = attendant(record, |_| true)? else { return Ok(()) };
+    process::pidfd_announce(creator.as_fd(), what.number())
+        .at(Stage::Signal, || "tell whoever waits for the container's process")
+        .map(drop)
+}
+
+/// [`Container::monitor`].
+pub(super) fn monitor(record: &Record) -> Result<Option<OwnedFd>> {
+    attendant(record, |who| who == Attendance::Monitor)
+}
+
+fn attendant(record: &Record, wanted: impl Fn(Attendance) -> bool) -> Result<Option<OwnedFd>> {
+    let Record { attended, creator, .. } = record;
+    // It needs not tell itself.
+    if !attended.is_some_and(wanted) || creator.pid == process::getpid() || record.life(*creator)? == Life::Gone {
+        return Ok(None);
+    }
+    creator.pidfd()
+}
+
 /// The status that follows from the record and what can be observed.
 pub(super) fn status_of(dir: &Dir, record: &Record) -> Result<Status> {
-    let init = record.init.map(|init| record.life(init)).transpose()?;
+    let mut init = record.init.map(|init| record.life(init)).transpose()?;
     let alive = init == Some(Life::Alive);
     let set_up = alive && dir.is_published()?;
     let waits_for_start = alive && dir.waits_for_start()?;
     // Who made it only matters until it is made.
     let creator = if set_up { Life::Gone } else { record.life(record.creator)? };
+    if let (true, false, Life::Gone, Some(first)) = (alive, set_up, creator, record.init) {
+        // Its creator has died before it was done, and the kernel kills it for that; it may still be on its way out.
+        init = Some(if first.is_leaving()? { Life::Gone } else { Life::Alive });
+    }
     let frozen = alive && is_frozen(record)?;
     Ok(status(&Facts { creator, init, set_up, waits_for_start, frozen }))
 }
 
 /// Only the hierarchy that can freeze is opened: v1 hosts have a dozen others.
 fn is_frozen(record: &Record) -> Result<bool> {
-    let Some(mut saved) = saved(record)? else { return Ok(false) };
+    let Some(mut saved) = saved_cgroup(record)? else { return Ok(false) };
     saved.dirs.retain(|dir| dir.version == Version::V2 || dir.controllers.iter().any(|name| name == "freezer"));
     Cgroup::by_path(&saved)?.frozen()
 }
 
-fn saved(record: &Record) -> Result<Option<Saved>> {
+/// Where the cgroup of a record is.
+pub(super) fn saved_cgroup(record: &Record) -> Result<Option<Saved>> {
     if record.cgroup.is_null() {
         return Ok(None);
     }
     let saved = Saved::deserialize(&record.cgroup).at(Stage::State, || "parse the cgroup in state.json")?;
     Ok(Some(saved).filter(|saved| !saved.dirs.is_empty()))
+}
+
+/// The resource control group of a record.
+pub(super) fn rdt(record: &Record) -> Result<Option<Rdt>> {
+    if record.rdt.is_null() {
+        return Ok(None);
+    }
+    Rdt::deserialize(&record.rdt).map(Some).at(Stage::State, || "parse the resctrl group in state.json")
 }
 
 /// The first process has ended, or does not exist yet.

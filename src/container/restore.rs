@@ -16,7 +16,7 @@ use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
 use super::criu::opts::{self, CriuFacts, Restored};
 use super::criu::service::{Notice, RequestKind, Service, inherit, with_log};
-use super::delete::remove;
+use super::delete;
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
@@ -121,8 +121,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
             Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None, warn: global.warn };
         foreground::attend(program, None).map(|ended| ended.status())
     });
-    // Once more if it fails: nobody else will clean up.
-    remove(global, &args.id).or_else(|_| remove(global, &args.id))?;
+    delete::own(global, &args.id, &container.dir)?;
     status
 }
 
@@ -208,7 +207,10 @@ impl Restoring<'_> {
     fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.images.path.join(name);
         let what = || format!("read {}", path.display());
-        let file = RegularFile::open(self.images.fd.as_fd(), &c_string(Path::new(name))?).at(Stage::Criu, what)?;
+        let (dir, name) = (self.images.fd.as_fd(), c_string(Path::new(name))?);
+        // Looked at before: to open a device may do something.
+        let is_file = fs::kind(&fs::stat_at(dir, &name).at(Stage::Criu, what)?) == libc::S_IFREG;
+        let file = if is_file { RegularFile::open(dir, &name).at(Stage::Criu, what)? } else { None };
         let file = file.ok_or_else(|| Error::new(Stage::Criu, format!("{} is not a file", path.display())))?;
         let text = file.read(LIST_LIMIT).at(Stage::Criu, what)?;
         serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))

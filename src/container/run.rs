@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::console::{Console, ConsoleRequest, ForegroundConsole};
 use super::create::{Bundle, Created, Form, Preview, make};
-use super::delete::remove;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
 use super::job::{self, JobRequest, ProgramCgroup, Task};
@@ -86,7 +85,7 @@ pub(super) fn start_bundle(
         }
         match predecessor {
             Predecessor::Any => delete::by_force(global, &args.create.id),
-            Predecessor::This(dir) => delete::own(global, &args.create.id, dir),
+            Predecessor::This(dir) => delete::stopped(global, &args.create.id, &dir),
             Predecessor::None => Ok(()),
         }
     };
@@ -101,7 +100,7 @@ pub(super) fn start_bundle(
     let ended = attend(global, args, &container, (running, spec, notify), (ours, signals), task.as_deref_mut());
     if let (Some(task), true) = (&task, args.detach) {
         let id = &args.create.id;
-        return task.settle(container, ended, |dir| delete::own(global, id, dir).or_else(|_| remove(global, id)));
+        return task.settle(&container, ended, |dir| delete::own(global, id, dir));
     }
     match (&ended, args.detach) {
         (Ok(_), true) => {}
@@ -113,8 +112,7 @@ pub(super) fn start_bundle(
             });
             outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::No))?;
         }
-        // Once more if it fails: nobody else will clean up after a `run`.
-        _ => delete::own(global, &args.create.id, container.dir).or_else(|_| remove(global, &args.create.id))?,
+        _ => delete::own(global, &args.create.id, &container.dir)?,
     }
     ended
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::delete::remove;
+use super::delete;
 use super::freeze::locked;
 use super::job::watch::Announcement;
 use super::notify::Notify;
@@ -88,7 +88,7 @@ fn after(global: &Global, container: &Container, begun: Begun) -> Result<()> {
 
 /// The lifecycle goes on where the container is destroyed.
 fn tidy(global: &Global, container: &Container) {
-    if let Err(failure) = remove(global, &container.record.id) {
+    if let Err(failure) = delete::own(global, &container.record.id, &container.dir) {
         (global.warn)(&failure.to_string());
     }
 }
@@ -141,7 +141,8 @@ pub(super) fn run_poststart(global: &Global, container: &Container, spec: &Spec,
     if list.hooks.is_empty() {
         return Ok(());
     }
-    launch::run_hooks(&list, pid, &host_hooks::output(spec)?).inspect_err(|_| {
+    // The lock is not held: who deletes the container meanwhile ends them by that.
+    launch::run_hooks_while(&list, pid, &host_hooks::output(spec)?, &|| container.dir.is_there()).inspect_err(|_| {
         if let Err(failure) = kill(container) {
             (global.warn)(&failure.to_string());
         }

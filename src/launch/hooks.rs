@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::{HostHook, HostHooks};
@@ -46,23 +47,45 @@ const QUOTED: usize = 1024;
 
 /// Runs the hooks in order, with the state of process `pid` on their standard input; the first failure ends it.
 pub fn run(list: &HostHooks, pid: i32, output: &Output) -> Result<()> {
-    attempts(list, pid, output).collect()
+    attempts(list, pid, output, None).collect()
 }
+
+/// Runs the hooks in order for as long as they are wanted: the one that is at work when they are not is killed.
+pub fn run_while(list: &HostHooks, pid: i32, output: &Output, wanted: StillWanted<'_>) -> Result<()> {
+    attempts(list, pid, output, Some(wanted)).collect()
+}
+
+/// Whether hooks are still wanted.
+pub type StillWanted<'a> = &'a dyn Fn() -> Result<bool>;
+
+/// How often that is asked.
+const NEXT_LOOK: Duration = Duration::from_millis(200);
 
 /// Runs every hook; failures are returned, and stop nothing (poststop, runtime-spec "Lifecycle").
 pub fn run_each(list: &HostHooks, pid: i32, output: &Output) -> Vec<Error> {
-    attempts(list, pid, output).filter_map(Result::err).collect()
+    attempts(list, pid, output, None).filter_map(Result::err).collect()
 }
 
-fn attempts(list: &HostHooks, pid: i32, output: &Output) -> impl Iterator<Item = Result<()>> {
+fn attempts(
+    list: &HostHooks,
+    pid: i32,
+    output: &Output,
+    wanted: Option<StillWanted<'_>>,
+) -> impl Iterator<Item = Result<()>> {
     let state = list.state.with(pid);
     list.hooks.iter().enumerate().map(move |(index, hook)| {
-        one(hook, list.dir.as_deref(), &state, output)
+        one(hook, list.dir.as_deref(), &state, output, wanted)
             .at(Stage::Hook, || format!("{}: {}", failed_hook(list.kind, index), hook.path))
     })
 }
 
-fn one(hook: &HostHook, dir: Option<&Path>, state: &[u8], output: &Output) -> Result<()> {
+fn one(
+    hook: &HostHook,
+    dir: Option<&Path>,
+    state: &[u8],
+    output: &Output,
+    wanted: Option<StillWanted<'_>>,
+) -> Result<()> {
     let errors = fs::memfd(c"brisk-hook-stderr").at(Stage::Hook, || "make a memory file")?;
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
@@ -79,7 +102,7 @@ fn one(hook: &HostHook, dir: Option<&Path>, state: &[u8], output: &Output) -> Re
     let stderr = stderr.map_or_else(|| errors.try_clone().at(Stage::Hook, || "copy a descriptor"), Ok)?;
     command.stdin(input(state)?).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
     let mut child = process::die_with_parent(&mut command).spawn().at(Stage::Hook, || "start it")?;
-    match attend(&mut child, hook) {
+    match attend(&mut child, hook, wanted) {
         Ok(status) => judge(status, &errors),
         Err(error) => {
             // It must not go on after the failure; a second kill or wait of one that has ended does nothing.
@@ -98,13 +121,25 @@ fn input(state: &[u8]) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// Waits for its end, at most until its timeout.
-fn attend(child: &mut Child, hook: &HostHook) -> Result<ExitStatus> {
+/// Waits for its end, at most until its timeout, and no longer than it is wanted.
+fn attend(child: &mut Child, hook: &HostHook, wanted: Option<StillWanted<'_>>) -> Result<ExitStatus> {
     let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
-    if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout).at(Stage::Hook, || "wait for it")? == 0 {
-        return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", hook.timeout / 1000)));
+    let end = u64::try_from(hook.timeout).ok().map(|ms| Instant::now() + Duration::from_millis(ms));
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let look = left.into_iter().chain(wanted.map(|_| NEXT_LOOK)).min();
+        // Rounded up, or it would be looked a few times before the end.
+        let ms = look.map_or(-1, |look| i32::try_from(look.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+        if poll::one(pidfd.as_fd(), libc::POLLIN, ms).at(Stage::Hook, || "wait for it")? != 0 {
+            return child.wait().at(Stage::Hook, || "reap it");
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", hook.timeout / 1000)));
+        }
+        if !wanted.map_or(Ok(true), |wanted| wanted())? {
+            return Err(Error::new(Stage::Hook, "the container was deleted, and it was killed"));
+        }
     }
-    child.wait().at(Stage::Hook, || "reap it")
 }
 
 fn judge(status: ExitStatus, errors: &OwnedFd) -> Result<()> {

@@ -26,7 +26,7 @@ use crate::cgroup::{Cgroup, Leftover};
 use crate::error::{Error, Result};
 
 pub use connect::connect;
-pub use hooks::{Output as HookOutput, run as run_hooks, run_each as run_each_hook};
+pub use hooks::{Output as HookOutput, run as run_hooks, run_each as run_each_hook, run_while as run_hooks_while};
 pub use overlay::{OverlayUse, UpperLayer};
 pub use running::{Launch, Moment, Running, Waiting};
 pub use started::await_program;

@@ -15,7 +15,14 @@ pub struct Stat {
     pub dead: bool,
     /// By a signal or a tracer.
     pub stopped: bool,
+    /// On its way out: it has SIGKILL before it, or has begun to exit.
+    pub dying: bool,
 }
+
+/// `PF_EXITING` of include/linux/sched.h, of field 9.
+const EXITING: u64 = 0x4;
+/// SIGKILL among the pending signals, field 31. complete_signal() of kernel/signal.c gives it to every thread.
+const KILLED: u64 = 1 << (libc::SIGKILL - 1);
 
 /// Reads that of a process; `None` when there is no such process.
 pub fn read(pid: i32) -> Result<Option<Stat>> {
@@ -26,14 +33,18 @@ pub fn read(pid: i32) -> Result<Option<Stat>> {
     }
 }
 
-/// Fields 3, 4 and 22. The second field is the program's name in parentheses, which may itself contain anything.
+/// Fields 3, 4, 9, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
 fn parse(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let (dead, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
-    Some(Stat { parent: fields.next()?.parse().ok()?, start_time: fields.nth(17)?.parse().ok()?, dead, stopped })
+    let parent = fields.next()?.parse().ok()?;
+    let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
+    let (flags, start_time, pending) = (number(4)?, number(12)?, number(8)?);
+    let dying = flags & EXITING != 0 || pending & KILLED != 0;
+    Some(Stat { parent, start_time, dead, stopped, dying })
 }
 
 #[cfg(test)]
@@ -42,11 +53,14 @@ mod tests {
 
     #[test]
     fn the_program_name_may_contain_anything() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
+        let rest = "S 1 2 3 4 5 0 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 24 25 26 27 0 29 30";
         let stat = parse(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
-        assert_eq!((stat.parent, stat.start_time, stat.dead, stat.stopped), (1, 4242, false, false));
+        assert_eq!((stat.parent, stat.start_time, stat.dead, stat.stopped, stat.dying), (1, 4242, false, false, false));
         assert!(parse(b"77 (x) Z 1").is_none());
         assert!(parse(format!("77 (x) {}", rest.replace('S', "Z")).as_bytes()).unwrap().dead);
         assert!(parse(format!("77 (x) {}", rest.replace('S', "T")).as_bytes()).unwrap().stopped);
+        for dying in [rest.replace(" 5 0 7", " 5 4 7"), rest.replace(" 27 0 29", " 27 256 29")] {
+            assert!(parse(format!("77 (x) {dying}").as_bytes()).unwrap().dying);
+        }
     }
 }

@@ -101,6 +101,11 @@ impl Dir {
         self.fd.as_fd()
     }
 
+    /// Whether it is still there, under whatever name: `delete` removes it.
+    pub fn is_there(&self) -> Result<bool> {
+        Ok(fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?.st_nlink != 0)
+    }
+
     /// Keeps others from changing the container. `None` when it was deleted while we waited; fails with EAGAIN when
     /// it is held and we do not wait, or not longer.
     pub fn lock(&self, wait: Wait) -> Result<Option<Lock>> {
@@ -122,8 +127,7 @@ impl Dir {
                 result => break result.at(Stage::State, || "lock the state directory")?,
             }
         }
-        let stat = fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?;
-        Ok((stat.st_nlink != 0).then_some(Lock(lock)))
+        Ok(self.is_there()?.then_some(Lock(lock)))
     }
 
     /// Replaces a file whole: readers see the old text or the new, never a part. Not synced: after a crash of

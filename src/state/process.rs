@@ -47,6 +47,11 @@ impl ProcessId {
         })
     }
 
+    /// Whether it runs no more, or not for long: it was killed, or has begun to exit.
+    pub fn is_leaving(self) -> Result<bool> {
+        Ok(read(self.pid)?.is_none_or(|stat| stat.start_time != self.start_time || stat.dead || stat.dying))
+    }
+
     /// A pidfd of this very process; `None` when it is gone. The start time is read after the pidfd was
     /// opened: if it matches then, the pidfd cannot be of a later process.
     pub fn pidfd(self) -> Result<Option<OwnedFd>> {

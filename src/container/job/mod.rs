@@ -112,16 +112,16 @@ impl Task<'_> {
     /// well goes; after that it is the caller's, whatever became of us.
     pub(super) fn settle(
         &self,
-        container: Container,
+        container: &Container,
         ended: Result<Option<Ended>>,
-        remove: impl FnOnce(Dir) -> Result<()>,
+        remove: impl FnOnce(&Dir) -> Result<()>,
     ) -> Result<Option<Ended>> {
         match &ended {
             Ok(Some(ended)) => {
                 let outcome = self.outcome(ended);
                 outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::Within(PATIENCE)))?;
             }
-            Err(_) if !matches!(self.who, Attendant::Released) => remove(container.dir)?,
+            Err(_) if !matches!(self.who, Attendant::Released) => remove(&container.dir)?,
             Ok(None) | Err(_) => {}
         }
         ended
