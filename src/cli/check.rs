@@ -28,15 +28,15 @@ pub fn check(global: &Global, args: &CheckArgs) -> Result<u8> {
 fn of_bundle(global: &Global, bundle: &Path, format: Format) -> Result<u8> {
     let misfits = container::misfits(global, bundle)?;
     let errors = misfits.iter().filter(|misfit| misfit.severity == Severity::Error).count();
-    output::print(&match format {
-        Format::Table => lines(bundle, &misfits, errors),
-        Format::Json => output::pretty(&json!({
+    match format {
+        Format::Table => output::print_lines(&lines(bundle, &misfits, errors)),
+        Format::Json => output::print(&output::pretty(&json!({
             "brisk": VERSION,
             "bundle": bundle,
             "fits": errors == 0,
             "findings": misfits,
-        }))?,
-    })?;
+        }))?),
+    }?;
     Ok(u8::from(errors > 0))
 }
 

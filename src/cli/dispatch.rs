@@ -78,7 +78,7 @@ fn ps(global: &Global, args: &PsArgs) -> Result<()> {
     let pids = container::pids(global, id)?;
     match format {
         Format::Json => output::print(&output::compact(&pids)?),
-        Format::Table => output::print(&output::filter_ps(&container::ps(options)?, &pids)?),
+        Format::Table => output::print_lines(&output::filter_ps(&container::ps(options)?, &pids)?),
     }
 }
 

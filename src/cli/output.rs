@@ -17,6 +17,12 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Writes lines for people. What is in them may be somebody else's (names of an image's files, words of its annotations),
+/// and a terminal obeys some characters.
+pub fn print_lines(text: &str) -> Result<()> {
+    print(&text.lines().fold(String::with_capacity(text.len()), |out, line| out + &printable(line) + "\n"))
+}
+
 /// JSON on several lines, as `state` and `features` print it, with a newline.
 pub fn pretty(value: &impl Serialize) -> Result<String> {
     let mut text = serde_json::to_string_pretty(value).at(Stage::Args, || "write JSON")?;

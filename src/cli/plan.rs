@@ -37,7 +37,7 @@ pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
             hierarchy.controllers.join(" ")
         ));
     }
-    output::print(&format!("{text}{plan}"))
+    output::print_lines(&format!("{text}{plan}"))
 }
 
 /// Prints a timeline written by `--trace` as a table.
@@ -60,5 +60,5 @@ pub fn trace(file: &Path) -> Result<()> {
     for (start, took, side, what) in rows {
         table.push_str(&format!("{:>10.1}   {took:>10.1}  {side:<6}  {what}\n", start - first));
     }
-    output::print(&table)
+    output::print_lines(&table)
 }

@@ -1,5 +1,6 @@
 //! Where a field is in a JSON text, and what the line looks like: for errors only. Pure.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -23,7 +24,7 @@ pub fn at(text: &[u8], line: usize, column: usize) -> FieldSpan {
 /// The value that was being read when serde_json had read up to a number of bytes.
 pub fn at_offset(text: &[u8], offset: usize) -> FieldSpan {
     let end = text.len().min(offset);
-    let mut walk = JsonWalk { text: &text[..end], at: 0, path: String::new(), found: None };
+    let mut walk = JsonWalk { text: &text[..end], at: 0, depth: 0, path: String::new(), found: None };
     let mut stop = |_: &str, bytes: &Range<usize>| bytes.end >= end;
     walk.value(&mut stop);
     walk.found.unwrap_or_default()
@@ -33,7 +34,7 @@ pub fn at_offset(text: &[u8], offset: usize) -> FieldSpan {
 pub fn of(text: &[u8], path: &str) -> FieldSpan {
     let mut path = path;
     loop {
-        let mut walk = JsonWalk { text, at: 0, path: String::new(), found: None };
+        let mut walk = JsonWalk { text, at: 0, depth: 0, path: String::new(), found: None };
         walk.value(&mut |found, _| found == path);
         match (walk.found, path.rfind(['.', '['])) {
             (Some(span), _) => return span,
@@ -42,6 +43,27 @@ pub fn of(text: &[u8], path: &str) -> FieldSpan {
             (None, None) => path = "",
         }
     }
+}
+
+/// The line of each of these fields, or of the nearest that holds it and is there; in one walk over the text, however many
+/// they are.
+pub fn lines_of(text: &[u8], fields: &[impl AsRef<str>]) -> Vec<usize> {
+    let holders = |field| std::iter::successors(Some(field), |field: &&str| Some(&field[..field.rfind(['.', '['])?]));
+    let mut starts: HashMap<&str, Option<usize>> =
+        fields.iter().flat_map(|field| holders(field.as_ref())).map(|field| (field, None)).collect();
+    let mut whole = 0;
+    let mut walk = JsonWalk { text, at: 0, depth: 0, path: String::new(), found: None };
+    walk.value(&mut |path, bytes| {
+        match starts.get_mut(path) {
+            Some(start) => _ = start.get_or_insert(bytes.start),
+            None if path.is_empty() => whole = bytes.start,
+            None => {}
+        }
+        false
+    });
+    let breaks: Vec<usize> = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    let start = |field| holders(field).find_map(|field| *starts.get(field)?).unwrap_or(whole);
+    fields.iter().map(|field| breaks.partition_point(|at| *at < start(field.as_ref())) + 1).collect()
 }
 
 /// How much of a line is shown on each side: engines write config.json as one line.
@@ -69,10 +91,14 @@ pub fn excerpt(text: &[u8], span: &FieldSpan) -> String {
     out
 }
 
+/// How deep values are looked into, as by serde_json. What a document has more of is nothing that we know, and is passed over.
+const DEEPEST: usize = 128;
+
 /// A walk over the values of a text, which is valid as far as it goes.
 struct JsonWalk<'t> {
     text: &'t [u8],
     at: usize,
+    depth: usize,
     path: String,
     found: Option<FieldSpan>,
 }
@@ -93,7 +119,12 @@ impl JsonWalk<'_> {
         let Some(first) = self.peek() else { return self.note(self.at) };
         let start = self.at;
         match first {
-            b'{' | b'[' => self.members(first, is_it),
+            b'{' | b'[' if self.depth == DEEPEST => self.pass(),
+            b'{' | b'[' => {
+                self.depth += 1;
+                self.members(first, is_it);
+                self.depth -= 1;
+            }
             b'"' => drop(self.string()),
             _ => {
                 let rest = &self.text[self.at..];
@@ -150,6 +181,26 @@ impl JsonWalk<'_> {
         self.at += 1;
     }
 
+    /// Passes over an object or a list without a look at what is in it.
+    fn pass(&mut self) {
+        let mut open = 0_usize;
+        while let Some(byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.string();
+                    continue;
+                }
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            self.at += 1;
+            if open == 0 {
+                return;
+            }
+        }
+    }
+
     /// A string, without its quotes; escapes stay as they are.
     fn string(&mut self) -> String {
         let start = self.at + 1;
@@ -200,6 +251,27 @@ mod tests {
             at_offset(TEXT, cut);
             of(&TEXT[..cut], "mounts[0].options[1]");
         }
+    }
+
+    #[test]
+    fn the_deepest_is_passed_over() {
+        for (open, close) in [(r#"{"a":"#, "}"), ("[", "]")] {
+            let (open, close) = (open.repeat(200_000), close.repeat(200_000));
+            let whole = format!(r#"{{"x": {open}"}}]"{close}, "y": 5}}"#);
+            let span = of(whole.as_bytes(), "y");
+            assert_eq!((&whole[span.bytes], &span.path[..]), ("5", "y"));
+            for cut in [open.len(), open.len() + 12] {
+                assert!(at_offset(whole.as_bytes(), cut).path.starts_with('x'));
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_many_fields_are_those_of_each() {
+        let fields = ["a", "mounts[1].n", "mounts[0].options[7]", "mounts[0].options[1]", "nothing.here", "", "mounts"];
+        let lines = lines_of(TEXT, &fields);
+        let line = |field: &str| TEXT[..of(TEXT, field).bytes.start].iter().filter(|byte| **byte == b'\n').count() + 1;
+        assert_eq!(lines, fields.map(line));
     }
 
     #[test]

@@ -81,12 +81,6 @@ pub fn load_bytes(text: Vec<u8>) -> Result<Loaded> {
     check(text, Path::new(CONFIG))
 }
 
-/// The line of a field in a configuration, or of what holds it.
-pub fn line_of(text: &[u8], field: &str) -> usize {
-    let start = excerpt::of(text, field).bytes.start;
-    text[..start].iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
 fn checked(file: std::io::Result<File>, path: &Path) -> Result<Loaded> {
     check(read(file, &path.to_string_lossy(), Stage::Bundle)?, path)
 }

@@ -26,9 +26,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use excerpt::lines_of;
 pub use load::{
-    CONFIG, LONGEST, Loaded, check_length, line_of, load, load_bytes, load_file, load_json, load_process, load_text,
-    parse, read_file, read_json,
+    CONFIG, LONGEST, Loaded, check_length, load, load_bytes, load_file, load_json, load_process, load_text, parse,
+    read_file, read_json,
 };
 
 /// The version of the runtime specification.

@@ -128,6 +128,9 @@ fn without(value: &Value, at: &mut FieldPath, changes: &[FieldChange]) -> Option
 
 /// Where a field of the changed document is in the document itself: lists have become shorter.
 pub(super) fn original(document: &Value, changes: &[FieldChange], field: &[PathPart]) -> FieldPath {
+    if changes.is_empty() {
+        return field.to_vec();
+    }
     let mut found = FieldPath::new();
     for part in field {
         let part = match part {

@@ -3,6 +3,7 @@
 //! Not trusted: the image. A path is walked name by name from the root's descriptor; a link is read and followed here, so it
 //! leads nowhere but into the same tree, and a mount is crossed into its source. Nothing is opened but by `O_PATH`.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -68,7 +69,8 @@ type Names = Vec<Vec<u8>>;
 
 pub(super) struct ContainerFiles {
     root: Content,
-    mounts: Vec<(Names, Content)>,
+    /// What lies at these paths; of several the last.
+    mounts: HashMap<Names, Content>,
     pub who: Who,
 }
 
@@ -92,7 +94,7 @@ impl ContainerFiles {
     /// The files below a directory, as this user is to see them.
     pub fn new(root: &Path, who: Who) -> Result<ContainerFiles, Lost> {
         let root = Content::Held { fd: Rc::new(hold(root)?), noexec: None, mapped: false };
-        Ok(ContainerFiles { root, mounts: Vec::new(), who })
+        Ok(ContainerFiles { root, mounts: HashMap::new(), who })
     }
 
     /// A file of the host, as anybody finds it who opens it.
@@ -123,7 +125,7 @@ impl ContainerFiles {
             _ => Content::Unknown,
         };
         let at = self.names_of(mount.destination.as_bytes());
-        self.mounts.push((at, content));
+        self.mounts.insert(at, content);
     }
 
     /// Where a path leads as far as there is something; the rest is made as it is written.
@@ -162,7 +164,7 @@ impl ContainerFiles {
             let dir = at.last().map_or(&self.root, |(_, content)| content).clone();
             let mut whole: Names = at.iter().map(|(name, _)| name.clone()).collect();
             whole.push(name.clone());
-            if let Some((_, content)) = self.mounts.iter().rev().find(|(names, _)| *names == whole) {
+            if let Some(content) = self.mounts.get(&whole) {
                 at.push((name, content.clone()));
                 continue;
             }

@@ -22,8 +22,8 @@ use serde_json::Value;
 
 use super::create::Preview;
 use super::options::Global;
-use crate::error::{Context, Result, Stage};
-use crate::spec;
+use crate::error::{Context, Deed, Result, Stage};
+use crate::spec::{self, Spec};
 use gather::Gathered;
 
 pub use misfit::{Misfit, Severity};
@@ -87,9 +87,16 @@ pub fn misfits(global: &Global, bundle: &Path) -> Result<Vec<Misfit>> {
     told.sort_unstable();
     told.dedup();
     misfits.extend(told.into_iter().map(|warning| Misfit::warning("", warning)));
-    for misfit in &mut misfits {
-        misfit.line =
-            Some(misfit.field.as_str()).filter(|field| !field.is_empty()).map(|field| spec::line_of(&text, field));
+    // What a value cannot say: it has each field once.
+    if let Err(error) = spec::parse::<Spec>(&text, spec::CONFIG)
+        && error.to_string().contains(": duplicate field ")
+        && let Some((Deed::ReadConfig, Some(field))) = error.deed()
+    {
+        misfits.push(Misfit::new(Severity::Error, field.to_owned(), "it is there twice"));
+    }
+    let lines = spec::lines_of(&text, &misfits.iter().map(|misfit| &misfit.field[..]).collect::<Vec<_>>());
+    for (misfit, line) in misfits.iter_mut().zip(lines) {
+        misfit.line = Some(line).filter(|_| !misfit.field.is_empty());
     }
     misfits.sort_by_key(|misfit| (misfit.severity, misfit.line.unwrap_or(usize::MAX)));
     Ok(misfits)
