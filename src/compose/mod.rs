@@ -14,6 +14,7 @@ pub mod script;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -238,7 +239,8 @@ impl Work {
         if kind == FileKind::Dir {
             return Err(Error::new(Stage::Bundle, format!("{} is a directory, not a program", path.display())));
         }
-        let file = File::open(&real).at(Stage::Bundle, what)?;
+        // Something else has taken its place since.
+        let file = open_file(&real)?.ok_or_else(|| Error::new(Stage::Bundle, format!("{} is gone", path.display())))?;
         if let Some(object) = elf::read(&|bytes, offset| file.read_at(bytes, offset)).at(Stage::Bundle, what)? {
             return self.object(Asker::new(real, object, Lenience::Fails)).map(|()| Vec::new());
         }
@@ -452,16 +454,22 @@ impl Work {
 /// What an ELF file asks for, if it is one.
 fn open_object(path: &Path) -> Result<Option<Object>> {
     let what = || format!("read {}", path.display());
-    // A fifo that has taken the place of the file is not waited for.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .at(Stage::Bundle, what)?;
-    if !file.metadata().at(Stage::Bundle, what)?.is_file() {
+    match open_file(path)? {
+        Some(file) => elf::read(&|bytes, offset| file.read_at(bytes, offset)).at(Stage::Bundle, what),
+        None => Ok(None),
+    }
+}
+
+/// Opens a regular file; none where the path leads to something else. It is looked at before it is opened, for who made the
+/// program has chosen the name: a fifo would be waited for, and to open a device may do something (watchdog_open() of
+/// drivers/watchdog/watchdog_dev.c starts the clock that resets the machine).
+fn open_file(path: &Path) -> Result<Option<File>> {
+    let what = || format!("read {}", path.display());
+    let found = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).at(Stage::Bundle, what)?;
+    if !found.metadata().at(Stage::Bundle, what)?.is_file() {
         return Ok(None);
     }
-    elf::read(&|bytes, offset| file.read_at(bytes, offset)).at(Stage::Bundle, what)
+    File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).map(Some).at(Stage::Bundle, what)
 }
 
 /// The interpreter of a script, and with env(1) the program that it will look for.
