@@ -60,8 +60,9 @@ impl Child<'_> {
             put(tree, tmpfs.as_fd(), name)?;
         }
         let upper = match directory {
-            None => upper(tmpfs.as_fd(), mode)?,
-            Some(directory) => upper(put(directory, tmpfs.as_fd(), DIRECTORY)?.as_fd(), mode)?,
+            // Nobody else sees it.
+            None => upper(tmpfs.as_fd(), mode, Private::Is)?,
+            Some(directory) => upper(put(directory, tmpfs.as_fd(), DIRECTORY)?.as_fd(), mode, Private::Become)?,
         };
         if op.size_asked {
             let measured = if op.upper.is_none() { tmpfs.as_fd() } else { upper.as_fd() };
@@ -148,8 +149,15 @@ fn check_owner(stat: &libc::stat) -> Done {
         .with(b"the directory must belong to the container's root, and others not write to it"))
 }
 
+/// Whether the directory of the upper layer is one that only its owner may enter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Private {
+    Is,
+    Become,
+}
+
 /// The upper layer and the work directory, made where they are missing. A new one looks like the root that it lies over.
-fn upper(dir: BorrowedFd<'_>, mode: u32) -> Result<OwnedFd, Trouble> {
+fn upper(dir: BorrowedFd<'_>, mode: u32, private: Private) -> Result<OwnedFd, Trouble> {
     let made = match fs::mkdir(dir, UPPER, mode) {
         Err(Errno::EEXIST) => false,
         result => result.map(|()| true)?,
@@ -159,6 +167,12 @@ fn upper(dir: BorrowedFd<'_>, mode: u32) -> Result<OwnedFd, Trouble> {
     if made && mode & 0o7000 != 0 {
         // mkdir(2) leaves out all but the sticky bit.
         fs::chmod_at(dir, UPPER, mode)?;
+    }
+    if made && private == Private::Become {
+        // A program with the set-user-ID bit that a container leaves below would make whoever runs it on the host its owner,
+        // which is root (CVE-2021-41091 of Docker's own directory).
+        let mode = fs::stat(dir)?.st_mode & 0o700;
+        fs::chmod_at(dir, c".", mode)?;
     }
     let work = &WORK_FROM_UPPER["../".len()..];
     match fs::mkdir(dir, work, 0o700) {

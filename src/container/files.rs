@@ -107,8 +107,8 @@ impl Destination {
             Destination::Name(dir, name) => (dir.as_fd(), name),
         };
         // Nobody else's: no two processes that run have one number. What is there is of one that was cut short.
-        let temporary = [b".", name.to_bytes(), format!(".{}", process::getpid()).as_bytes()].concat();
-        let temporary = CString::new(temporary).map_err(|_| Errno::EINVAL)?;
+        // Without the name in it, which may be as long as a name can be.
+        let temporary = CString::new(format!(".brisk.{}", process::getpid())).map_err(|_| Errno::EINVAL)?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
         let make = || fs::open(dir, &temporary, flags, 0o666);
         let file = match make() {
