@@ -407,3 +407,34 @@ fn with_an_overlay_and_as_a_user() {
     let ran = process::run(rootless::as_user(&container, &["run", "--bundle", dir, &container.id]));
     assert_eq!(ran.ok().stdout(), "mine\n");
 }
+
+/// Who made a program chooses the names that are looked at: to open a device may do something, and to open a fifo lets who
+/// waits at its other end go on.
+#[test]
+fn what_a_program_names_is_not_opened_unless_it_is_a_file() {
+    if brisk_only(ONLY) || no_compiler() {
+        return;
+    }
+    let container = empty();
+    let dir = &container.bundle.dir;
+    let library = compile(dir, "libx.so", "int x(void) { return 0; }", &["-shared", "-fPIC"]);
+    let by_path = [library.to_str().unwrap()];
+    let program = compile(dir, "named", "int x(void); int main(void) { return x(); }", &by_path);
+    fs::remove_file(&library).unwrap();
+    nix::unistd::mkfifo(&library, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let mut writer = Command::new("sh");
+    writer.args(["-c", "exec >\"$1\"; true", "sh"]).arg(&library);
+    let writer = process::start(writer, std::process::Stdio::null());
+    // It waits in open(2) of the fifo.
+    let call = || fs::read_to_string(format!("/proc/{}/syscall", writer.pid())).unwrap_or_default();
+    crate::common::host::wait_until(|| call().contains(' ') && call().split(' ').next() != Some("running"));
+    for flags in [["--program", program.to_str().unwrap()], ["--program", "/bin/true"]] {
+        let with: &[&str] = if flags[1] == "/bin/true" { &["--with", program.to_str().unwrap()] } else { &[] };
+        let why = spec(&container, &[&flags[..], with].concat(), &[]).fails();
+        assert!(why.contains("nowhere that its loader looks"), "{why}");
+        assert!(!process::wait_readable(writer.pidfd(), std::time::Duration::from_millis(200)), "{flags:?}: opened");
+    }
+    // A reader, at last.
+    let _reader = fs::File::open(&library).unwrap();
+    writer.wait();
+}

@@ -111,6 +111,11 @@ impl Running {
         self.child.id().cast_signed()
     }
 
+    /// Readable when it has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
     pub fn stdout(&self) -> String {
         read_all(&self.stdout)
     }

@@ -10,6 +10,7 @@ mod bounds;
 mod cgroup_names;
 mod devices;
 mod entering;
+mod fifth_attack;
 mod files_in_proc;
 mod fourth_attack;
 mod host_fuse;
