@@ -174,6 +174,34 @@ fn podman_in_a_system_of_an_ordinary_user() {
     podman_inside(with_brisk());
 }
 
+/// An ordinary user of the system has a manager of his own, cgroups from that, and podman. The kernel lets him mount a new
+/// proc only where nothing hides parts of the one that he has.
+#[test]
+fn podman_of_a_user_in_a_system_with_a_user_namespace() {
+    if only_root() || lacks("podman") {
+        return;
+    }
+    let bundle = with_brisk();
+    let etc = bundle.dir.join("system/etc");
+    for file in ["subuid", "subgid"] {
+        fs::write(etc.join(file), "tester:10000:50000\n").unwrap();
+    }
+    let hidden = ["/linux/maskedPaths", "/linux/readonlyPaths"];
+    let bundle = hidden.iter().fold(bundle, |bundle, list| bundle.set(list, json!([])));
+    let system = System::new(with_user_namespace(bundle), Driver::Systemd).up();
+    system.has_booted();
+    system.inside("mkdir -p /home/tester && chown -R 1000:1000 /home/tester /opt/box").ok();
+    system.inside("systemctl start user@1000.service").ok();
+    let user = "cd /home/tester && setpriv --reuid 1000 --regid 1000 --init-groups env HOME=/home/tester \
+        XDG_RUNTIME_DIR=/run/user/1000 DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus";
+    for manager in ["systemd", "cgroupfs"] {
+        let podman = format!("{user} podman --log-level error --runtime /opt/brisk --cgroup-manager {manager}");
+        let run = format!("{podman} run --network none --memory 64m --rm --rootfs /opt/box");
+        system.says(&format!("{run} /bin/cat /sys/fs/cgroup/memory.max"), "67108864\n");
+    }
+    system.switch_off();
+}
+
 fn docker_inside(bundle: Bundle) {
     // It writes to /proc/sys: packets are to be forwarded.
     let system = System::new(bundle.set("/linux/readonlyPaths", json!([])), Driver::Systemd).up();
