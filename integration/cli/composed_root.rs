@@ -247,10 +247,21 @@ fn a_long_row_has_an_end() {
 
 /// Nothing but ELF's header, one segment, and DT_NEEDED with a path.
 fn library_that_needs(path: &Path) -> Vec<u8> {
+    library(&[path.to_str().unwrap().to_owned()], "")
+}
+
+/// Nothing but ELF's header, one segment, DT_NEEDED with these names, and DT_RPATH.
+fn library(needed: &[String], rpath: &str) -> Vec<u8> {
     let machine: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
     let (table, dynamic): (u64, u64) = (64, 64 + 2 * 56);
-    let strings = dynamic + 3 * 16;
-    let text = [b"\0", path.to_str().unwrap().as_bytes(), b"\0"].concat();
+    let size = (needed.len() as u64 + 3) * 16;
+    let strings = dynamic + size;
+    let (mut text, mut entries) = (b"\0".to_vec(), Vec::new());
+    for (tag, name) in needed.iter().map(|name| (1u64, name.as_str())).chain([(15, rpath)]) {
+        entries.extend([tag.to_le_bytes(), (text.len() as u64).to_le_bytes()].concat());
+        text.extend(name.as_bytes());
+        text.push(0);
+    }
     let end = strings + text.len() as u64;
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
     file.resize(16, 0);
@@ -265,18 +276,51 @@ fn library_that_needs(path: &Path) -> Vec<u8> {
     for half in [64u16, 56, 2, 0, 0, 0] {
         file.extend(half.to_le_bytes());
     }
-    // PT_LOAD with all of it, PT_DYNAMIC; both may be read.
-    for (kind, at, size) in [(1u32, 0, end), (2, dynamic, 3 * 16)] {
+    // PT_LOAD with all of it, PT_DYNAMIC; both may be read. A loader does not look at where the latter says that it is in the file.
+    for (kind, offset, at, size) in [(1u32, 0, 0, end), (2, 7, dynamic, size)] {
         file.extend([kind.to_le_bytes(), 4u32.to_le_bytes()].concat());
-        for long in [at, at, at, size, size, 8] {
+        for long in [offset, at, at, size, size, 8] {
             file.extend(long.to_le_bytes());
         }
     }
-    // DT_NEEDED, DT_STRTAB, DT_NULL.
-    for long in [1, 1, 5, strings, 0, 0] {
+    file.extend(entries);
+    // DT_STRTAB, DT_NULL.
+    for long in [5, strings, 0, 0] {
         file.extend(long.to_le_bytes());
     }
     [file, text].concat()
+}
+
+/// Whoever makes a library chooses how many names it asks for and where they are looked for.
+#[test]
+fn nobody_is_kept_by_what_a_library_asks_for() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = empty();
+    let dir = container.bundle.host_dir("many");
+    let names: Vec<String> = (0..2000).map(|index| format!("lib{index}.so")).collect();
+    let rpath = (0..700).map(|index| format!("/{index}")).collect::<Vec<_>>().join(":");
+    for index in 0..20 {
+        fs::write(dir.join(format!("a{index}.so")), library(&names, &rpath)).unwrap();
+    }
+    let began = std::time::Instant::now();
+    let said = spec(&container, &["--program", "sh", "--with", "many"], &[]).fails();
+    assert!(said.contains("more places than those of any program"), "{said}");
+    assert!(began.elapsed() < crate::common::time_limit());
+    // The number of segments is in the last half-word but two of the header; PN_XNUM says that it is elsewhere.
+    let mut odd = library(&[], "");
+    odd[56..58].copy_from_slice(&u16::MAX.to_le_bytes());
+    fs::write(dir.join("../odd.so"), odd).unwrap();
+    let said = spec(&container, &["--program", "sh", "--with", "odd.so"], &[]).fails();
+    assert!(said.contains("more segments than the kernel loads"), "{said}");
+    // Nothing ends the table: the loader would read on.
+    let mut endless = library(&[], "");
+    let end = endless.len() - 2 - 16;
+    endless[end] = 1;
+    fs::write(dir.join("../endless.so"), endless).unwrap();
+    let said = spec(&container, &["--program", "sh", "--with", "endless.so"], &[]).fails();
+    assert!(said.contains("has no end"), "{said}");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 
 use std::io::{Error, ErrorKind, Result};
 
-use elf::abi::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRTAB, EI_NIDENT, ELFMAGIC, PT_DYNAMIC, PT_INTERP, PT_LOAD};
+use elf::abi::{
+    DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_STRTAB, EI_NIDENT, ELFMAGIC, PT_DYNAMIC, PT_INTERP, PT_LOAD,
+};
 use elf::dynamic::DynamicTable;
 use elf::endian::AnyEndian;
 use elf::file::{Class, ELF32_EHDR_TAILSIZE, ELF64_EHDR_TAILSIZE, FileHeader, parse_ident};
@@ -13,6 +15,8 @@ use elf::segment::{ProgramHeader, SegmentTable};
 
 /// As long as a path may be.
 const NAME_MAX: usize = 4096;
+/// Bytes of the table of segments, as in the kernel.
+const SEGMENTS_MAX: usize = 65536;
 /// The linker writes some fifty entries of 16 bytes.
 const DYNAMIC_MAX: u64 = 1 << 20;
 /// The largest desktop programs ask for two hundred.
@@ -114,6 +118,11 @@ pub fn head(file: &ReadAt<'_>) -> Result<Option<ElfHead>> {
     let mut head = ElfHead { machine, interpreter: None, endianness: header.endianness, segments: Vec::new() };
     // What a compiler leaves for the linker has none, and no size of them.
     if header.e_phnum > 0 {
+        // So does the kernel: PN_XNUM, which says that their number is elsewhere, is more than it takes (load_elf_phdrs() of
+        // fs/binfmt_elf.c).
+        if usize::from(header.e_phnum) * usize::from(header.e_phentsize) > SEGMENTS_MAX {
+            return Err(Error::new(ErrorKind::InvalidData, "it has more segments than the kernel loads"));
+        }
         let one = ProgramHeader::validate_entsize(header.class, header.e_phentsize.into()).map_err(broken)?;
         let table = bytes_at(file, header.e_phoff, one * usize::from(header.e_phnum))?;
         head.segments = SegmentTable::new(header.endianness, header.class, &table).iter().collect();
@@ -132,10 +141,12 @@ pub fn read(file: &ReadAt<'_>) -> Result<Option<Object>> {
         rpath: None,
         runpath: None,
     };
-    let Some(dynamic) = head.find(PT_DYNAMIC).filter(|dynamic| dynamic.p_filesz <= DYNAMIC_MAX) else {
-        return Ok(Some(object));
-    };
-    let table = bytes_at(file, dynamic.p_offset, usize::try_from(dynamic.p_filesz).unwrap_or(0))?;
+    let invalid = |what| Error::new(ErrorKind::InvalidData, what);
+    let Some(dynamic) = head.find(PT_DYNAMIC) else { return Ok(Some(object)) };
+    // A loader finds it in memory; where it says that it is in the file may be somewhere else.
+    let offset = head.offset_of(dynamic.p_vaddr).ok_or_else(|| invalid("what it asks of its loader is not loaded"))?;
+    let size = usize::try_from(dynamic.p_filesz.min(DYNAMIC_MAX)).unwrap_or(0);
+    let table = bytes_at(file, offset, size)?;
     let entries = DynamicTable::new(head.endianness, head.machine.class, &table);
     let strings = entries.iter().find(|entry| entry.d_tag == DT_STRTAB).map(|entry| entry.d_ptr());
     let string = |offset: u64| {
@@ -143,8 +154,11 @@ pub fn read(file: &ReadAt<'_>) -> Result<Option<Object>> {
         let offset = address.and_then(|address| head.offset_of(address));
         name(file, offset.ok_or_else(|| Error::new(ErrorKind::InvalidData, "a name is outside of it"))?)
     };
-    // DT_NULL ends the table.
-    for entry in entries.iter().take_while(|entry| entry.d_tag != 0) {
+    // Where it ends a loader is told by the entry alone.
+    if !entries.iter().any(|entry| entry.d_tag == DT_NULL) {
+        return Err(invalid("what it asks of its loader has no end"));
+    }
+    for entry in entries.iter().take_while(|entry| entry.d_tag != DT_NULL) {
         match entry.d_tag {
             DT_NEEDED if object.needed.len() == NEEDED_MAX => {
                 return Err(Error::new(ErrorKind::InvalidData, "it needs more libraries than any program does"));

@@ -3,6 +3,7 @@
 //! A loader in the new root has no ld.so.cache: what the host's has from a directory of its own configuration gets a link
 //! where the loader looks without one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::elf::Object;
@@ -18,6 +19,8 @@ const HEADER: usize = 48;
 const ENTRY: usize = 24;
 /// As long as a name in it may be, or it is none.
 const PATH_MAX: usize = 4096;
+/// Directories of DT_RPATH that count: as many as there is room for in two of the longest.
+const DIRS_MAX: usize = 4096;
 
 /// Whose C library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +131,9 @@ impl Search {
 /// What an object that has no DT_RUNPATH passes on to the libraries it asks for.
 pub fn rpath(object: &Object, origin: &Path, inherited: &[PathBuf]) -> Vec<PathBuf> {
     let own = object.rpath.iter().filter(|_| object.runpath.is_none()).flat_map(|rpath| split(rpath, origin));
-    own.chain(inherited.iter().cloned()).collect()
+    // A row of objects that all have one would be as long as the row.
+    let mut seen = BTreeSet::new();
+    own.chain(inherited.iter().cloned()).filter(|dir| seen.insert(dir.clone())).take(DIRS_MAX).collect()
 }
 
 fn split(list: &str, origin: &Path) -> Vec<PathBuf> {

@@ -11,16 +11,17 @@ pub mod loader;
 pub mod root;
 pub mod script;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use self::elf::{Machine, Object};
 use self::loader::{Libc, Search};
-use self::root::{ComposedRoot, FileKind, follow};
+use self::root::{ComposedRoot, FileKind, Followed, follow};
 use self::script::LINE_MAX;
 use crate::error::{Context, Error, Result, Stage};
 use crate::spec::mounts::Mount;
@@ -178,6 +179,11 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// How often it is looked whether a library is at a place, in all; a browser or an office program takes some ten thousand. One
+/// that was not looked at before counts as several.
+const LOOKS_MAX: u32 = 1 << 20;
+const LOOKS_OF_NEW: u32 = 8;
+
 /// Whether what cannot be found is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lenience {
@@ -194,6 +200,9 @@ struct Work {
     loader: Option<Loader>,
     /// What was looked at, without links.
     seen: BTreeSet<PathBuf>,
+    /// Where libraries were looked for: what is there, if it is one.
+    places: BTreeMap<PathBuf, Option<Rc<Place>>>,
+    looks: u32,
     absent: Vec<ReportRow>,
     /// Links in directories that are bound: they may lead out of them, to what is not there.
     outward: Vec<PathBuf>,
@@ -204,6 +213,13 @@ struct Loader {
     path: PathBuf,
     machine: Machine,
     search: Search,
+}
+
+/// What is at a path at which a library was looked for.
+#[derive(Debug)]
+struct Place {
+    followed: Followed,
+    object: Object,
 }
 
 /// An object whose libraries are looked for.
@@ -371,7 +387,27 @@ impl Work {
         }
     }
 
-    /// The library of that name, which asks in its turn.
+    /// What is at a place, looked at once. Files have names that many others give; how many of them and how many places is up to
+    /// whoever made them.
+    fn look(&mut self, path: &Path) -> Result<Option<Rc<Place>>> {
+        let known = self.places.get(path).cloned();
+        self.looks += if known.is_some() { 1 } else { LOOKS_OF_NEW };
+        if self.looks > LOOKS_MAX {
+            let what = format!("{}: libraries are looked for in more places than those of any program", path.display());
+            return Err(Error::new(Stage::Bundle, what));
+        }
+        if let Some(place) = known {
+            return Ok(place);
+        }
+        let place = match follow(path) {
+            Ok(followed) => open_object(&followed.0)?.map(|object| Rc::new(Place { followed, object })),
+            Err(_) => None,
+        };
+        self.places.insert(path.to_owned(), place.clone());
+        Ok(place)
+    }
+
+    /// The library of that name, which asks in its turn, unless it has done so.
     fn library(&mut self, name: &str, asker: &Asker) -> Result<Option<Asker>> {
         let Some(Loader { search, machine, .. }) = &self.loader else {
             return Err(Error::new(
@@ -380,18 +416,24 @@ impl Work {
             )
             .with_hint("a static program loads no libraries"));
         };
+        let machine = *machine;
         let origin = asker.path.parent().unwrap_or(Path::new("/"));
         let first = search.first().map(|dir| dir.join(name));
         for candidate in search.candidates(name, &asker.object, origin, &asker.inherited) {
             // As a loader does: one for another processor is not it.
-            let Ok((real, _)) = follow(&candidate.path) else { continue };
-            let Some(object) = open_object(&real)?.filter(|object| object.machine == *machine) else { continue };
-            self.root.take(&candidate.path, &format!("library of {}", asker.path.display()))?;
+            let Some(place) = self.look(&candidate.path)?.filter(|place| place.object.machine == machine) else {
+                continue;
+            };
+            let why = format!("library of {}", asker.path.display());
+            let (real, _) = self.root.take_followed(&candidate.path, place.followed.clone(), &why)?;
             if let Some(first) = first.filter(|_| candidate.by_cache) {
                 self.root.link(first, candidate.path);
             }
+            if self.seen.contains(&real) {
+                return Ok(None);
+            }
             let inherited = loader::rpath(&asker.object, origin, &asker.inherited);
-            return Ok(Some(Asker { path: real, object, inherited, missing: asker.missing }));
+            return Ok(Some(Asker { path: real, object: place.object.clone(), inherited, missing: asker.missing }));
         }
         match asker.missing {
             Lenience::IsTold => {

@@ -42,7 +42,11 @@ pub struct ComposedRoot {
 impl ComposedRoot {
     /// Takes what an absolute path leads to, with the links on the way; where it is without them.
     pub fn take(&mut self, path: &Path, why: &str) -> Result<(PathBuf, FileKind)> {
-        let (real, links) = follow(path)?;
+        self.take_followed(path, follow(path)?, why)
+    }
+
+    /// [`ComposedRoot::take`] of a path that was followed.
+    pub fn take_followed(&mut self, path: &Path, (real, links): Followed, why: &str) -> Result<(PathBuf, FileKind)> {
         // A link there, like /proc/self, leads to something else in the container.
         let passed = links.iter().map(|(link, _)| link).chain([&real]);
         let own = |path: &Path| path == Path::new("/") || OWN.iter().any(|own| path.starts_with(own));
@@ -120,9 +124,12 @@ impl ComposedRoot {
     }
 }
 
+/// A path without links, and the links on the way to it with what is in them.
+pub type Followed = (PathBuf, Vec<(PathBuf, PathBuf)>);
+
 /// Where an absolute path leads to, and the links on the way. Of the host as it is now: what is bound is looked up again when
 /// the container starts, by a path without links.
-pub fn follow(path: &Path) -> Result<(PathBuf, Vec<(PathBuf, PathBuf)>)> {
+pub fn follow(path: &Path) -> Result<Followed> {
     let what = || format!("find {}", path.display());
     let mut left: VecDeque<OsString> = parts(path).collect();
     let (mut at, mut links) = (PathBuf::from("/"), Vec::new());
