@@ -1,6 +1,7 @@
 //! Jobs: limits on time, CPU time and output, and what is told of how the program ended and what it used.
 
 mod background;
+mod figures;
 
 use std::fs;
 use std::os::fd::AsFd;

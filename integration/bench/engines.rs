@@ -84,7 +84,7 @@ fn docker(lab: &Lab, rounds: usize) -> Res<Outcome> {
 }
 
 /// A daemon of our own, with nothing of the host's: no bridge, no firewall rules, its own containerd and storage.
-fn dockerd(lab: &Lab, dir: &Path, socket: &str) -> Res<Child> {
+pub fn dockerd(lab: &Lab, dir: &Path, socket: &str) -> Res<Child> {
     let mut command = Command::new("dockerd");
     command.args(["--host", socket, "--bridge=none", "--iptables=false", "--storage-driver", "vfs"]);
     command.args(["--default-ulimit", LIMITS, "--cgroup-parent", &format!("/{}", lab.id("docker"))]);

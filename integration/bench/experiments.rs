@@ -5,12 +5,12 @@ use crate::lab::Lab;
 use crate::options::Options;
 use crate::result::{Outcome, Run};
 use crate::tool::{Res, os};
-use crate::{density, engines, latency, load, many, memory, prepared, shapes, shims, startup, storm};
+use crate::{density, engines, jobs, latency, load, many, memory, prepared, shapes, shims, startup, storm};
 use std::time::Instant;
 
 type Experiment = fn(&Lab, &Options) -> Res<Vec<Outcome>>;
 
-const ALL: [(&str, Experiment); 19] = [
+const ALL: [(&str, Experiment); 21] = [
     ("run", latency::run),
     ("create", latency::create_start_delete),
     ("exec", latency::exec),
@@ -19,6 +19,7 @@ const ALL: [(&str, Experiment); 19] = [
     ("mounts", latency::mounts),
     ("binds", shapes::binds),
     ("overlay", shapes::overlay),
+    ("throwaway", jobs::throwaway),
     ("rootless", shapes::rootless),
     ("systemd", shapes::systemd),
     ("startup", startup::startup),
@@ -28,6 +29,7 @@ const ALL: [(&str, Experiment); 19] = [
     ("memory", memory::memory),
     ("limit", memory::limit),
     ("density", density::density),
+    ("judge", jobs::judge),
     ("engines", engines::engines),
     ("shims", shims::shims),
 ];

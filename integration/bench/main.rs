@@ -10,6 +10,7 @@ mod tool;
 mod density;
 mod engines;
 mod experiments;
+mod jobs;
 mod lab;
 mod latency;
 mod load;

@@ -7,8 +7,8 @@ pub const USAGE: &str =
     "bench [--quick] [--only NAME,…] [--peer NAME=PATH]… [--runtime NAME=PATH]… [--rounds N] [--storm N] [--many N]
       [--mounts N] [--shim FILE] [--containerd DIR] [--out DIR]
   --quick     a few minutes: fewer rounds, a storm of 100
-  --only      some of: run create exec prepared seccomp mounts binds overlay rootless systemd startup storm many parallel memory
-              limit density engines shims
+  --only      some of: run create exec prepared seccomp mounts binds overlay throwaway rootless systemd startup storm many parallel memory
+              limit density judge engines shims
   --peer      another runtime beside those that are found, or another program for one of them
   --runtime   these runtimes and no others, in this order (default: brisk, crun, runc, those that are found)
   --rounds    rounds of each latency experiment   --storm  containers in the storm   --mounts  host mounts to add

@@ -1,7 +1,7 @@
 //! Sizes in the forms that people write.
 
 /// Bytes: a number, with a fraction if need be, and `k`, `m`, `g`, `t` or `p`, each 1024 times the one before
-/// and each with `b` or `ib` after it if one likes. -1 lifts the limit.
+/// and each with `b`, `i` or `ib` after it if one likes. -1 lifts the limit.
 pub fn size(text: &str) -> Option<i64> {
     if text == "-1" {
         return Some(-1);
@@ -10,7 +10,7 @@ pub fn size(text: &str) -> Option<i64> {
     let split = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
     let (value, unit) = lower.split_at(split);
     let unit = unit.trim_start();
-    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
+    let letter = ["ib", "b", "i"].iter().find_map(|end| unit.strip_suffix(end)).unwrap_or(unit);
     let power = match (letter, unit) {
         ("", "" | "b") => 0,
         ("k", _) => 1,
