@@ -1,6 +1,7 @@
 //! Jobs: a judge's test case with its limits, beside the sandboxes that judges have; and what an overlay that is thrown away
 //! adds to a start.
 
+use crate::common::Bundle;
 use crate::common::leftovers;
 use crate::engines::{docker_image, dockerd, installed, ready, succeed};
 use crate::lab::Lab;
@@ -9,9 +10,10 @@ use crate::options::Options;
 use crate::result::{Figure, Outcome, Table};
 use crate::tool::runtime::{Runtime, text};
 use crate::tool::{Res, os, process};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// What a submission to the simplest of problems does.
@@ -23,7 +25,7 @@ const ID: &str = "judge";
 pub fn judge(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     let bench = Judge::new(lab)?;
     let daemon = if installed("dockerd") && installed("docker") { Some(bench.dockerd()?) } else { None };
-    let outcomes = bench.rounds(options, daemon.is_some());
+    let outcomes = bench.rounds(options, daemon.as_ref());
     if let Some(mut daemon) = daemon {
         os::kill(daemon.id() as i32, libc::SIGTERM)?;
         daemon.wait()?;
@@ -35,7 +37,8 @@ pub fn judge(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
 
 struct Judge<'a> {
     lab: &'a Lab,
-    root: PathBuf,
+    /// Its root goes with it.
+    bundle: Bundle,
     input: PathBuf,
     isolate: Option<PathBuf>,
     docker: PathBuf,
@@ -46,15 +49,15 @@ type Job<'a> = Box<dyn Fn(usize) -> Res<f64> + Sync + 'a>;
 
 impl<'a> Judge<'a> {
     fn new(lab: &'a Lab) -> Res<Self> {
-        let root = lab.bundle(ID, &["/bin/true"])?.rootfs();
+        let bundle = lab.bundle(ID, &["/bin/true"])?;
         let input = lab.dir.join("judge-input");
         std::fs::write(&input, "3 4\n")?;
         let docker = lab.dir.join("docker");
         std::fs::create_dir(&docker)?;
-        Ok(Self { lab, root, input, isolate: isolate(), docker })
+        Ok(Self { lab, bundle, input, isolate: isolate(), docker })
     }
 
-    fn dockerd(&self) -> Res<std::process::Child> {
+    fn dockerd(&self) -> Res<Child> {
         let daemon = dockerd(self.lab, &self.docker, &self.socket()?)?;
         ready(|| Ok(self.client(&["version"])?.status()?.success()))?;
         docker_image(self.lab, &self.docker, |args| self.client(args).unwrap())?;
@@ -73,7 +76,7 @@ impl<'a> Judge<'a> {
 
     /// The program's input and output are files, as a judge has them.
     fn given(&self, command: &mut Command, output: &Path) -> Res<()> {
-        command.stdin(File::open(&self.input)?).stdout(File::create(output)?).stderr(Stdio::null());
+        command.stdin(File::open(&self.input)?).stdout(create(output)?).stderr(Stdio::null());
         Ok(())
     }
 
@@ -81,7 +84,7 @@ impl<'a> Judge<'a> {
         self.lab.dir.join(format!("judge-{name}-{lane}"))
     }
 
-    fn rounds(&self, options: &Options, docker: bool) -> Res<Vec<Outcome>> {
+    fn rounds(&self, options: &Options, docker: Option<&Child>) -> Res<Vec<Outcome>> {
         let mut jobs: Vec<(String, Job<'_>)> = Vec::new();
         for runtime in self.lab.runtimes.iter().filter(|runtime| runtime.name.starts_with("brisk")) {
             jobs.push((runtime.name.clone(), Box::new(|lane| self.brisk(runtime, lane))));
@@ -90,22 +93,26 @@ impl<'a> Judge<'a> {
         match &self.isolate {
             None => absent.push("isolate is not installed (ISOLATE names it)".to_owned()),
             Some(program) => {
-                jobs.push(("isolate".into(), Box::new(|lane| self.isolate(program, &[], lane))));
+                jobs.push(("isolate".into(), Box::new(|lane| self.whole(program, &[], lane))));
                 match self.isolate(program, &["--cg"], 0) {
-                    Ok(_) => {
-                        jobs.push(("isolate --cg".into(), Box::new(|lane| self.isolate(program, &["--cg"], lane))))
-                    }
+                    Ok(_) => jobs.push(("isolate --cg".into(), Box::new(|lane| self.whole(program, &["--cg"], lane)))),
                     Err(error) => absent.push(format!("isolate --cg: {error}")),
                 }
             }
         }
-        let runc = self.lab.runtimes.iter().find(|runtime| runtime.name == "runc").filter(|_| docker);
+        let runc = self.lab.runtimes.iter().find(|runtime| runtime.name == "runc").filter(|_| docker.is_some());
         match runc {
             None => absent.push("docker with runc is not installed".to_owned()),
             Some(runc) => jobs.push(("docker + runc".into(), Box::new(|lane| self.docker(runc, lane)))),
         }
         let contestants = jobs.iter().map(|(name, job)| Contestant { name: name.clone(), once: Box::new(|| job(0)) });
-        let samples = in_turn("a judge's test case", (options.rounds / 5).max(20), contestants.collect())?;
+        // A judge that keeps its boxes makes and cleans them another time.
+        let kept = self.isolate.iter().map(|program| {
+            let once = Box::new(|| self.isolate(program, &[], 0).map(|parts| parts[1]));
+            Contestant { name: "isolate, --run alone".into(), once }
+        });
+        let contestants = contestants.chain(kept).collect();
+        let samples = in_turn("a judge's test case", (options.rounds / 5).max(20), contestants)?;
         let note = "first process to last: isolate's --init, --run and --cleanup, docker's client and daemon";
         let latency = table(ID, "a judge's test case, with limits and a result", note, samples);
         let lanes = std::thread::available_parallelism()?.get();
@@ -135,15 +142,25 @@ impl<'a> Judge<'a> {
         let (id, output, result) =
             (self.lab.id(&format!("judge{lane}")), self.output("out", lane), self.output("result", lane));
         let mut command = Command::new(&runtime.path);
-        command.arg("--root").arg(&runtime.root).args(["run", "--rootfs", text(&self.root)?, "--overlay", "tmpfs:64m"]);
+        command.arg("--root").arg(&runtime.root).args([
+            "run",
+            "--rootfs",
+            text(&self.bundle.rootfs())?,
+            "--overlay",
+            "tmpfs:64m",
+        ]);
         command.args(["--user", "65534", "--memory", "64m", "--pids", "16", "--cpu-time", "2s", "--timeout", "6s"]);
         command.args(["--output-limit", "1m", "--result", text(&result)?, &id, "--"]).args(PROGRAM);
         self.given(&mut command, &output)?;
         self.judged(&mut command, &output, &result, "\"ended\":\"exited\"")
     }
 
-    /// As CMS calls it: made, run and cleaned for each test case.
-    fn isolate(&self, program: &Path, flags: &[&str], lane: usize) -> Res<f64> {
+    fn whole(&self, program: &Path, flags: &[&str], lane: usize) -> Res<f64> {
+        Ok(self.isolate(program, flags, lane)?.iter().sum())
+    }
+
+    /// As CMS calls it: made, run and cleaned for each test case; how long each took.
+    fn isolate(&self, program: &Path, flags: &[&str], lane: usize) -> Res<[f64; 3]> {
         let (output, result) = (self.output("out", lane), self.output("meta", lane));
         let call = |more: &[&str]| {
             let mut command = Command::new(program);
@@ -158,7 +175,7 @@ impl<'a> Judge<'a> {
         self.given(&mut run, &output)?;
         let ran = self.judged(&mut run, &output, &result, "exitcode:0");
         let cleaned = succeed(call(&["--cleanup"]))?;
-        Ok(made + ran? + cleaned)
+        Ok([made, ran?, cleaned])
     }
 
     /// docker has no limit of wall-clock time; its answer is the exit status.
@@ -182,6 +199,10 @@ impl<'a> Judge<'a> {
         }
         Err(format!("{command:?}: {:#x}, {said:?}, {result:?}", done.reaped.status).into())
     }
+}
+
+fn create(path: &Path) -> Res<File> {
+    Ok(OpenOptions::new().write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW).open(path)?)
 }
 
 fn isolate() -> Option<PathBuf> {
