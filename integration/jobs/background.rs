@@ -369,6 +369,37 @@ fn a_container_lives_on_without_its_monitor() {
     container.assert_nothing_left();
 }
 
+/// A monitor that is stopped keeps nobody for longer than that one wants, and goes on where it was.
+#[test]
+fn a_monitor_that_is_stopped() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, _) = woken("exit 0");
+    let container = bundle.container();
+    begin(&container, &[]).ok();
+    let monitor = Pid::from_raw(monitor(&container));
+    kill(monitor, Signal::SIGSTOP).unwrap();
+    container.kill("KILL").ok();
+    container.call(&["wait", "--timeout", "200ms", &container.id]).exits(124);
+    // It is there as it was: a zombie, which only the monitor can reap.
+    assert_eq!(container.state()["reason"], json!("unknown"));
+    kill(monitor, Signal::SIGCONT).unwrap();
+    assert_eq!(wait(&container), "137");
+    assert_eq!(result(&container)["ended"], json!("killed"));
+    // What it has read of the cgroup is not waited for for ever.
+    container.delete().ok();
+    begin(&container, &[]).ok();
+    let monitor = Pid::from_raw(super::background::monitor(&container));
+    let of_monitor = pidfd_open(monitor.as_raw()).unwrap();
+    kill(monitor, Signal::SIGSTOP).unwrap();
+    container.delete_force().ok();
+    kill(monitor, Signal::SIGCONT).unwrap();
+    ends(&of_monitor, "the monitor");
+    assert_eq!((&result(&container)["ended"], &result(&container)["signal"]), (&json!("killed"), &json!("SIGKILL")));
+    container.assert_nothing_left();
+}
+
 /// With the caller, or with the monitor: also where the program is started later.
 #[test]
 fn nothing_in_the_background_outlives_who_wanted_it() {

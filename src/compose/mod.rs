@@ -201,7 +201,7 @@ struct Work {
     /// What was looked at, without links.
     seen: BTreeSet<PathBuf>,
     /// Where libraries were looked for: what is there, if it is one.
-    places: BTreeMap<PathBuf, Option<Rc<Place>>>,
+    looked_up: BTreeMap<PathBuf, Option<Rc<LookedUp>>>,
     looks: u32,
     absent: Vec<ReportRow>,
     /// Links in directories that are bound: they may lead out of them, to what is not there.
@@ -217,7 +217,7 @@ struct Loader {
 
 /// What is at a path at which a library was looked for.
 #[derive(Debug)]
-struct Place {
+struct LookedUp {
     followed: Followed,
     object: Object,
 }
@@ -389,22 +389,22 @@ impl Work {
 
     /// What is at a place, looked at once. Files have names that many others give; how many of them and how many places is up to
     /// whoever made them.
-    fn look(&mut self, path: &Path) -> Result<Option<Rc<Place>>> {
-        let known = self.places.get(path).cloned();
+    fn look(&mut self, path: &Path) -> Result<Option<Rc<LookedUp>>> {
+        let known = self.looked_up.get(path).cloned();
         self.looks += if known.is_some() { 1 } else { LOOKS_OF_NEW };
         if self.looks > LOOKS_MAX {
             let what = format!("{}: libraries are looked for in more places than those of any program", path.display());
             return Err(Error::new(Stage::Bundle, what));
         }
-        if let Some(place) = known {
-            return Ok(place);
+        if let Some(found) = known {
+            return Ok(found);
         }
-        let place = match follow(path) {
-            Ok(followed) => open_object(&followed.0)?.map(|object| Rc::new(Place { followed, object })),
+        let found = match follow(path) {
+            Ok(followed) => open_object(&followed.0)?.map(|object| Rc::new(LookedUp { followed, object })),
             Err(_) => None,
         };
-        self.places.insert(path.to_owned(), place.clone());
-        Ok(place)
+        self.looked_up.insert(path.to_owned(), found.clone());
+        Ok(found)
     }
 
     /// The library of that name, which asks in its turn, unless it has done so.
@@ -421,11 +421,11 @@ impl Work {
         let first = search.first().map(|dir| dir.join(name));
         for candidate in search.candidates(name, &asker.object, origin, &asker.inherited) {
             // As a loader does: one for another processor is not it.
-            let Some(place) = self.look(&candidate.path)?.filter(|place| place.object.machine == machine) else {
+            let Some(found) = self.look(&candidate.path)?.filter(|found| found.object.machine == machine) else {
                 continue;
             };
             let why = format!("library of {}", asker.path.display());
-            let (real, _) = self.root.take_followed(&candidate.path, place.followed.clone(), &why)?;
+            let (real, _) = self.root.take_followed(&candidate.path, found.followed.clone(), &why)?;
             if let Some(first) = first.filter(|_| candidate.by_cache) {
                 self.root.link(first, candidate.path);
             }
@@ -433,7 +433,7 @@ impl Work {
                 return Ok(None);
             }
             let inherited = loader::rpath(&asker.object, origin, &asker.inherited);
-            return Ok(Some(Asker { path: real, object: place.object.clone(), inherited, missing: asker.missing }));
+            return Ok(Some(Asker { path: real, object: found.object.clone(), inherited, missing: asker.missing }));
         }
         match asker.missing {
             Lenience::IsTold => {

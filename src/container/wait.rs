@@ -31,10 +31,14 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
     {
         return Ok(None);
     }
-    if let Some(monitor) = container.monitor()? {
-        // The result is written before it ends.
-        let patience = Instant::now() + REAPED;
-        happens(monitor.as_fd(), libc::POLLIN, Some(deadline.map_or(patience, |deadline| deadline.min(patience))))?;
+    let patience = Instant::now() + REAPED;
+    let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
+    // The result is written before it ends.
+    if let Some(monitor) = container.monitor()?
+        && !happens(monitor.as_fd(), libc::POLLIN, Some(patience))?
+        && deadline == Some(patience)
+    {
+        return Ok(None);
     }
     if container.record.attended.is_some()
         && let Some(outcome) = container.dir.find_record()?.and_then(|record| record.outcome)
@@ -43,7 +47,8 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
     }
     let pidfd = pidfd.ok_or_else(not_known)?;
     // POLLHUP, which is always reported: it was reaped.
-    let exit = match happens(pidfd.as_fd(), 0, Some(Instant::now() + REAPED))? {
+    let exit = match happens(pidfd.as_fd(), 0, Some(patience))? {
+        false if deadline == Some(patience) => return Ok(None),
         true => process::pidfd_exit(pidfd.as_fd()).at(Stage::Signal, || "ask how the container's process ended")?,
         false => None,
     };

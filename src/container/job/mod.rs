@@ -174,7 +174,7 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
     };
     let mut watch = Watch::new(task.job, task.started, task.parent.take(), own)?;
     task.release()?;
-    let pid = program.pid;
+    let (pid, warn) = (program.pid, program.warn);
     let ended = foreground::attend(program, Some(&mut watch))?;
     task.deleted = watch.is_deleted();
     if let (None, Some(started)) = (task.started, watch.started()) {
@@ -184,10 +184,17 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
     if task.job.result.is_some() && ended.exit == Exit::Signal(libc::SIGSYS) {
         task.report.find_forbidden(pid);
     }
+    // Whoever deletes the container has not waited for ever: what it used is not known then, how it ended is.
+    fn known<T: Default>(told: Result<T>, warn: &dyn Fn(&str)) -> T {
+        told.unwrap_or_else(|error| {
+            warn(&error.to_string());
+            T::default()
+        })
+    }
     let totals = match (watch.cgroup(), shared) {
-        (Some(cgroup), _) => cgroup.totals()?,
+        (Some(cgroup), _) => known(cgroup.totals(), warn),
         (None, Some(cgroup)) => {
-            let now = cgroup.oom_kills()?;
+            let now = known(cgroup.oom_kills(), warn);
             let oom_kills = now.zip(task.oom_kills).map(|(now, before)| now.saturating_sub(before));
             Totals { oom_kills, ..Totals::default() }
         }
