@@ -186,6 +186,8 @@ fn podman_of_a_user_in_a_system_with_a_user_namespace() {
     for file in ["subuid", "subgid"] {
         fs::write(etc.join(file), "tester:10000:50000\n").unwrap();
     }
+    // His session asks whether his account has expired; the guest's own file is root's to read.
+    fs::write(etc.join("shadow"), "root:*:1::::::\ntester:*:1::::::\n").unwrap();
     let hidden = ["/linux/maskedPaths", "/linux/readonlyPaths"];
     let bundle = hidden.iter().fold(bundle, |bundle, list| bundle.set(list, json!([])));
     let system = System::new(with_user_namespace(bundle), Driver::Systemd).up();
