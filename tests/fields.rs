@@ -156,7 +156,12 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
         "integration/process/attributes.rs: no_new_privileges",
     ),
     ("process.oomScoreAdj", "written by the parent", "", "integration/process/attributes.rs: oom_score_adj_is_set"),
-    ("process.rlimits", "prlimit by the parent", "", "integration/process/attributes.rs: resource_limits_are_set"),
+    (
+        "process.rlimits",
+        "prlimit by the child, in a new user namespace by the parent",
+        "",
+        "integration/process/attributes.rs: resource_limits_are_set",
+    ),
     ("process.scheduler", "sched_setattr, deadline included", "3.14", "integration/spec/fields.rs: a_deadline_is_set"),
     (
         "process.scheduler.nice",

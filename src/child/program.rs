@@ -10,12 +10,10 @@ use nix::errno::Errno;
 
 use super::state::{Child, CwdBy, Done, Trouble};
 use crate::proc::passwd::home_of;
-use crate::sys::cred::CapMasks;
+use crate::sys::cred::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CapMasks};
 use crate::sys::path::resolve;
 use crate::sys::{cred, fs, process};
 
-const CAP_DAC_OVERRIDE: u64 = 1 << 1;
-const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
 /// How much of /etc/passwd is looked at, in bytes: 100,000 users and more.
 const PASSWD_MAX: u64 = 16 << 20;
 

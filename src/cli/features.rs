@@ -8,13 +8,11 @@ use super::version::{COMMIT, SPEC_VERSION, VERSION};
 use crate::plan::process::{caps, memory_policy};
 use crate::plan::rootfs::options;
 use crate::plan::{namespace, seccomp};
+use crate::spec::hooks::HookKind;
 use crate::sys::seccomp::Support;
 
 /// The oldest version of the specification whose bundles are understood.
 const OLDEST_SPEC: &str = "1.0.0";
-
-/// The lists of hooks, in the order in which they run.
-const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// Annotations of config.json that are instructions: an engine must not pass them on from users it does not trust.
 const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "org.criu.config", "run.brisk.", "run.oci."];
@@ -31,7 +29,7 @@ pub fn document(kernel: Support) -> Value {
     json!({
         "ociVersionMin": OLDEST_SPEC,
         "ociVersionMax": SPEC_VERSION,
-        "hooks": HOOKS,
+        "hooks": HookKind::ALL.map(HookKind::name),
         "mountOptions": mount_options,
         "linux": {
             "namespaces": namespace::NamespaceKind::ALL.map(namespace::NamespaceKind::name),

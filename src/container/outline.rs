@@ -102,7 +102,7 @@ pub enum NetworkChoice {
     Own,
     /// The host's.
     Host,
-    /// The filter of this file.
+    /// The namespace of this path.
     Of(PathBuf),
 }
 

@@ -284,7 +284,7 @@ impl Restoring<'_> {
     /// After a failure. CRIU kills what it has restored; what it could not is in the cgroup.
     fn clean_up(&mut self) {
         if let Some(pid) = self.pid {
-            // ForegroundConsole to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it.
+            // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it.
             if let Ok(pidfd) = process::pidfd_open(pid) {
                 let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
             }

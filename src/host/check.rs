@@ -226,7 +226,7 @@ fn lsms() -> Vec<String> {
     if read("/sys/module/apparmor/parameters/enabled").trim() == "Y" {
         found.push("apparmor".to_owned());
     }
-    if Path::new("/sys/fs/selinux/enforce").exists() {
+    if super::has_selinux() {
         found.push("selinux".to_owned());
     }
     found

@@ -105,7 +105,7 @@ impl Host {
             ignored_signals: ignored,
             cgroup: cgroup::Layout::default(),
             crowded: false,
-            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+            selinux: has_selinux(),
             personality: process::personality().at(Stage::Host, || "read the personality")?,
             can_leave_runtime: last_calls::can_leave_runtime(),
             sub_ids: if uid == 0 { sub_ids::SubIds::default() } else { sub_ids::SubIds::read(uid)? },
@@ -122,6 +122,11 @@ impl Host {
     pub fn owns_systemd(&self) -> bool {
         self.is_real_root() || self.systemd_inside
     }
+}
+
+/// SELinux is in force, or would be but for its permissive mode.
+pub fn has_selinux() -> bool {
+    std::path::Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// systemd's own socket belongs to our root. Under rootless podman it is the machine's, whose root is nobody there.

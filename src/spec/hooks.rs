@@ -26,6 +26,56 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+/// The lists of hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "names and meaning are the specification's")]
+pub enum HookKind {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+    Poststart,
+    Poststop,
+}
+
+impl HookKind {
+    /// All of them, in the order in which they run.
+    pub const ALL: [HookKind; 6] = [
+        HookKind::Prestart,
+        HookKind::CreateRuntime,
+        HookKind::CreateContainer,
+        HookKind::StartContainer,
+        HookKind::Poststart,
+        HookKind::Poststop,
+    ];
+
+    /// The name in config.json.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HookKind::Prestart => "prestart",
+            HookKind::CreateRuntime => "createRuntime",
+            HookKind::CreateContainer => "createContainer",
+            HookKind::StartContainer => "startContainer",
+            HookKind::Poststart => "poststart",
+            HookKind::Poststop => "poststop",
+        }
+    }
+}
+
+impl Hooks {
+    /// One of the lists.
+    pub fn list(&self, kind: HookKind) -> &[Hook] {
+        match kind {
+            HookKind::Prestart => &self.prestart,
+            HookKind::CreateRuntime => &self.create_runtime,
+            HookKind::CreateContainer => &self.create_container,
+            HookKind::StartContainer => &self.start_container,
+            HookKind::Poststart => &self.poststart,
+            HookKind::Poststop => &self.poststop,
+        }
+    }
+}
+
 /// One hook.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Hook {

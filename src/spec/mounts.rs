@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::linux::IdMapping;
 use super::path::clean;
 
-/// One mount. Options stay text here; `plan::mounts` holds the table of what each means.
+/// One mount. Options stay text here; `plan::rootfs::options` holds the table of what each means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mount {

@@ -3,7 +3,7 @@
 //! What needs a table of names (options, capabilities, limits, devices, …) is checked by `plan`, where the
 //! table is.
 
-use super::hooks::{Hook, Hooks};
+use super::hooks::{HookKind, Hooks};
 use super::linux::Linux;
 use super::mounts::Mount;
 use super::process::Process;
@@ -109,16 +109,9 @@ fn check_mount(index: usize, mount: &Mount) -> Result<()> {
 }
 
 fn check_hooks(hooks: &Hooks) -> Result<()> {
-    let lists: [(&str, &[Hook]); 6] = [
-        ("prestart", &hooks.prestart),
-        ("createRuntime", &hooks.create_runtime),
-        ("createContainer", &hooks.create_container),
-        ("startContainer", &hooks.start_container),
-        ("poststart", &hooks.poststart),
-        ("poststop", &hooks.poststop),
-    ];
-    for (name, list) in lists {
-        for (index, hook) in list.iter().enumerate() {
+    for kind in HookKind::ALL {
+        let name = kind.name();
+        for (index, hook) in hooks.list(kind).iter().enumerate() {
             if !hook.path.starts_with('/') {
                 return bad(
                     format!("hooks.{name}[{index}].path"),

@@ -15,6 +15,13 @@ pub struct CapMasks {
     pub inheritable: u64,
 }
 
+/// The right to any file, as a bit of a mask.
+pub const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+/// The right to read any file and to look into any directory.
+pub const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
+/// The right to raise limits.
+pub const CAP_SYS_RESOURCE: u64 = 1 << 24;
+
 #[repr(C)]
 struct CapHeader {
     version: u32,

@@ -456,11 +456,16 @@ pub fn set_memory_policy(mode: u32, mask: &[u64]) -> Result<()> {
 
 /// How many descriptors this process may have (`RLIMIT_NOFILE`); 0 where that cannot be told.
 pub fn descriptor_limit() -> u64 {
+    rlimit(libc::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// prlimit(2): the soft and the hard limit of this process.
+pub fn rlimit(resource: u32) -> Result<(u64, u64)> {
     let mut limit = [0u64; 2];
     let none = ptr::null::<u64>();
     // SAFETY: `limit` has the layout of rlimit64; no new limit is set.
-    let read = done(unsafe { raw!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, limit.as_mut_ptr()) });
-    read.map_or(0, |()| limit[0])
+    done(unsafe { raw!(SYS_prlimit64, 0, resource, none, limit.as_mut_ptr()) })?;
+    Ok((limit[0], limit[1]))
 }
 
 /// prlimit(2): sets a limit of another process.

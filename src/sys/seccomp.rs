@@ -1,7 +1,5 @@
 //! seccomp(2): load a filter, and ask what the running kernel knows of it.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-
 use nix::errno::Errno;
 
 use super::Result;
@@ -86,17 +84,17 @@ impl Support {
         self.flags & flags == flags
     }
 
-    /// This kernel without one action.
+    /// And one action more.
     #[must_use]
-    pub fn without_action(self, ret: u32) -> Self {
+    pub fn with_action(self, ret: u32) -> Self {
         let bit = ALL_ACTIONS.iter().position(|&known| known == ret & 0xffff_0000).map_or(0, |i| 1 << i);
-        Support { actions: self.actions & !bit, ..self }
+        Support { actions: self.actions | bit, ..self }
     }
 
-    /// This kernel without these flags.
+    /// And these flags.
     #[must_use]
-    pub fn without_flags(self, flags: u64) -> Self {
-        Support { flags: self.flags & !flags, ..self }
+    pub fn with_flags(self, flags: u64) -> Self {
+        Support { flags: self.flags | flags, ..self }
     }
 }
 
@@ -116,20 +114,20 @@ pub fn load(program: &[u8], len: u16, flags: u64) -> Result<()> {
 /// of linux 3.5.
 pub fn probe() -> Support {
     let mut support = Support::NONE;
-    for (index, ret) in ALL_ACTIONS.iter().enumerate() {
-        match action_available(*ret) {
-            Ok(()) => support.actions |= 1 << index,
+    for ret in ALL_ACTIONS {
+        support = match action_available(ret) {
+            Ok(()) => support.with_action(ret),
             // FALLBACK(linux < 4.14)
-            Err(Errno::EINVAL) if [RET_KILL_THREAD, RET_TRAP, RET_ERRNO, RET_TRACE, RET_ALLOW].contains(ret) => {
-                support.actions |= 1 << index;
+            Err(Errno::EINVAL) if [RET_KILL_THREAD, RET_TRAP, RET_ERRNO, RET_TRACE, RET_ALLOW].contains(&ret) => {
+                support.with_action(ret)
             }
-            Err(_) => {}
+            Err(_) => support,
         }
     }
     for bit in 0..u64::BITS {
         let flag = 1 << bit;
         if ALL_FLAGS & flag != 0 && flag_available(flag) {
-            support.flags |= flag;
+            support = support.with_flags(flag);
         }
     }
     support
@@ -150,26 +148,4 @@ fn flag_available(flag: u64) -> bool {
     // SAFETY: a null program is answered with EFAULT; nothing is read, written or installed.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags as libc::c_ulong, program) };
     result == -1 && Errno::last() == Errno::EFAULT
-}
-
-/// Loads a filter for this thread. With [`FLAG_NEW_LISTENER`] the result is the listener.
-///
-/// Needs no_new_privs or CAP_SYS_ADMIN in the user namespace, else EACCES. Everything the caller does from here on
-/// is subject to the filter.
-pub fn set_filter(program: &[Instruction], flags: u64) -> Result<Option<OwnedFd>> {
-    let len = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
-    // `Instruction` has the layout of `sock_filter`; the kernel does not write to the program, though the field is
-    // not const.
-    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
-    // SAFETY: `program` points to `len` instructions that the caller's slice keeps alive during the call, and the
-    // kernel copies them.
-    let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags as libc::c_ulong, &raw const program) };
-    let result = Errno::result(result)?;
-    if flags & FLAG_NEW_LISTENER == 0 {
-        return Ok(None);
-    }
-    // SAFETY: with NEW_LISTENER the call returns a descriptor that it has just opened and nothing else owns.
-    let listener = unsafe { OwnedFd::from_raw_fd(result as RawFd) };
-    Ok(Some(listener))
 }

@@ -88,7 +88,9 @@ fn the_same_arguments_with_two_actions_are_refused() {
 #[test]
 fn an_old_kernel_is_told_apart() {
     let old = CompileOptions {
-        kernel: sys::Support::ALL.without_action(sys::RET_USER_NOTIF).without_flags(sys::FLAG_SPEC_ALLOW),
+        kernel: [sys::RET_KILL_PROCESS, sys::RET_ERRNO, sys::RET_ALLOW]
+            .into_iter()
+            .fold(sys::Support::NONE.with_flags(sys::FLAG_LOG), sys::Support::with_action),
         ..options()
     };
     let error = refused(rule(json!({"names": ["read"], "action": "SCMP_ACT_NOTIFY"})), &old);

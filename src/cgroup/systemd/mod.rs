@@ -235,13 +235,6 @@ impl Manager {
         self.property(&unit_path(unit), "org.freedesktop.systemd1.Unit", "ActiveState", deadline)
     }
 
-    /// The cgroup of the manager itself, `/` for the system's: its units' cgroups are below.
-    pub fn control_group(&mut self) -> Result<String> {
-        let deadline = Instant::now() + TIMEOUT;
-        self.property(PATH, MANAGER, "ControlGroup", deadline)
-            .map(|path| if path.is_empty() { "/".into() } else { path })
-    }
-
     fn property(&mut self, path: &str, interface: &str, name: &str, deadline: Instant) -> Result<String> {
         let what = || format!("read property {name} of {path}");
         let get = || ("Get", vec![Value::str(interface), Value::str(name)]);

@@ -3,21 +3,21 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::sys::resource::{Resource, getrlimit};
-
 use super::misfit::{Misfit, Severity};
 use super::rootfs::{self, maps};
+use crate::cgroup::rdt;
 use crate::container::create::Preview;
+use crate::host;
 use crate::host::sub_ids::SubRange;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::namespace::sysctl::{Scope, parse};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::process::rlimits::number;
 use crate::proc::file;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
-use crate::sys::{cred, namespace};
-
-const CAP_SYS_RESOURCE: u64 = 1 << 24;
+use crate::sys::cred::{self, CAP_SYS_RESOURCE};
+use crate::sys::{namespace, process};
 
 pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
     let mut found = Vec::new();
@@ -26,10 +26,10 @@ pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
         found.extend(ids(planned));
         found.extend(sysctls(linux));
         found.extend(net_devices(linux));
-        if let Some(rdt) = &linux.intel_rdt
-            && !file::read_text("/proc/mounts").unwrap_or_default().contains(" resctrl ")
+        if let Some(wanted) = &linux.intel_rdt
+            && rdt::mount_point().is_err()
         {
-            let name = rdt.clos_id.as_deref().unwrap_or("the container");
+            let name = wanted.clos_id.as_deref().unwrap_or("the container");
             let what = format!("no resctrl file system is mounted, in which {name} would get a group");
             found.push(
                 Misfit::error("linux.intelRdt", what)
@@ -178,9 +178,7 @@ fn labels(process: &Process) -> Vec<Misfit> {
             found.push(Misfit::error("process.apparmorProfile", what).hint("apparmor_parser(8) loads profiles"));
         }
     }
-    if process.selinux_label.as_ref().is_some_and(|label| !label.is_empty())
-        && !Path::new("/sys/fs/selinux/enforce").exists()
-    {
+    if process.selinux_label.as_ref().is_some_and(|label| !label.is_empty()) && !host::has_selinux() {
         let what = "a label is asked for, and SELinux is not in force here";
         found.push(
             Misfit::error("process.selinuxLabel", what).hint("/sys/kernel/security/lsm has the modules that are"),
@@ -202,36 +200,13 @@ fn rlimits(process: &Process) -> Vec<Misfit> {
             found.push(Misfit::error(field, what).hint("`sysctl fs.nr_open` is that number"));
             continue;
         }
-        let Some(own) = hard_limit(&limit.kind) else { continue };
+        let Some(Ok((_, own))) = number(&limit.kind).map(process::rlimit) else { continue };
         if !may_raise && limit.hard > own {
             let what = format!("{} of {} is above the hard limit of whoever runs this ({own})", limit.kind, limit.hard);
             found.push(Misfit::error(field, what).hint("raising a hard limit needs CAP_SYS_RESOURCE"));
         }
     }
     found
-}
-
-fn hard_limit(kind: &str) -> Option<u64> {
-    let resource = match kind {
-        "RLIMIT_AS" => Resource::RLIMIT_AS,
-        "RLIMIT_CORE" => Resource::RLIMIT_CORE,
-        "RLIMIT_CPU" => Resource::RLIMIT_CPU,
-        "RLIMIT_DATA" => Resource::RLIMIT_DATA,
-        "RLIMIT_FSIZE" => Resource::RLIMIT_FSIZE,
-        "RLIMIT_LOCKS" => Resource::RLIMIT_LOCKS,
-        "RLIMIT_MEMLOCK" => Resource::RLIMIT_MEMLOCK,
-        "RLIMIT_MSGQUEUE" => Resource::RLIMIT_MSGQUEUE,
-        "RLIMIT_NICE" => Resource::RLIMIT_NICE,
-        "RLIMIT_NOFILE" => Resource::RLIMIT_NOFILE,
-        "RLIMIT_NPROC" => Resource::RLIMIT_NPROC,
-        "RLIMIT_RSS" => Resource::RLIMIT_RSS,
-        "RLIMIT_RTPRIO" => Resource::RLIMIT_RTPRIO,
-        "RLIMIT_RTTIME" => Resource::RLIMIT_RTTIME,
-        "RLIMIT_SIGPENDING" => Resource::RLIMIT_SIGPENDING,
-        "RLIMIT_STACK" => Resource::RLIMIT_STACK,
-        _ => return None,
-    };
-    getrlimit(resource).ok().map(|(_, hard)| hard)
 }
 
 /// The kernel keeps the lowest value that was ever set with privilege, and tells nobody (oom_score_adj_min).

@@ -1,9 +1,7 @@
 //! Whose rights to files a program will have.
 
 use crate::plan::namespace::idmap::IdMap;
-
-const CAP_DAC_OVERRIDE: u64 = 1 << 1;
-const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
+use crate::sys::cred::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH};
 
 /// A user of the host.
 #[derive(Clone, Debug, Default)]

@@ -71,7 +71,7 @@ pub(super) struct Task<'a> {
     deleted: bool,
 }
 
-/// Attendant does it.
+/// Who does it.
 enum Attendant {
     /// The command that was called.
     Foreground,
@@ -98,7 +98,7 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Attendant waits for the program, for the container's record.
+    /// Who waits for the program, for the container's record.
     pub(super) fn attended(&self) -> Attendance {
         if matches!(self.who, Attendant::Foreground) { Attendance::Foreground } else { Attendance::Monitor }
     }

@@ -138,10 +138,3 @@ impl Namespaces {
         self.is_new(kind) || self.joined(kind).is_some()
     }
 }
-
-/// The types by name, sorted: `linux.namespaces` of `features`.
-pub fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = NamespaceKind::ALL.iter().map(|kind| kind.name()).collect();
-    names.sort_unstable();
-    names
-}

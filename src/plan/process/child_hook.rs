@@ -2,31 +2,7 @@
 
 use std::ffi::CString;
 
-/// The hook lists that have a place in a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "names and meaning are the specification's")]
-pub enum HookKind {
-    Prestart,
-    CreateRuntime,
-    CreateContainer,
-    StartContainer,
-    Poststart,
-    Poststop,
-}
-
-impl HookKind {
-    /// The name in config.json.
-    pub const fn name(self) -> &'static str {
-        match self {
-            HookKind::Prestart => "prestart",
-            HookKind::CreateRuntime => "createRuntime",
-            HookKind::CreateContainer => "createContainer",
-            HookKind::StartContainer => "startContainer",
-            HookKind::Poststart => "poststart",
-            HookKind::Poststop => "poststop",
-        }
-    }
-}
+pub use crate::spec::hooks::HookKind;
 
 /// A hook the child runs in the container's namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]

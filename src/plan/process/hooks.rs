@@ -68,15 +68,7 @@ pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) ->
 }
 
 fn list(spec: &Spec, kind: HookKind) -> &[Hook] {
-    let Some(hooks) = &spec.hooks else { return &[] };
-    match kind {
-        HookKind::Prestart => &hooks.prestart,
-        HookKind::CreateRuntime => &hooks.create_runtime,
-        HookKind::CreateContainer => &hooks.create_container,
-        HookKind::StartContainer => &hooks.start_container,
-        HookKind::Poststart => &hooks.poststart,
-        HookKind::Poststop => &hooks.poststop,
-    }
+    spec.hooks.as_ref().map_or(&[], |hooks| hooks.list(kind))
 }
 
 /// Milliseconds after which it is killed; -1 never.

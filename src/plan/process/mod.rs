@@ -329,7 +329,7 @@ fn scheduler_bytes(attr: &schedule::SchedAttr) -> Vec<u8> {
     bytes
 }
 
-/// The last operations, in an order that keeps each right until it is no longer needed.
+/// The last operations: what the runtime has open goes, then the rights that the program is not to have.
 fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) -> Result<()> {
     let ops = &mut draft.last;
     if startup.leave_runtime {
@@ -338,8 +338,6 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
     ops.push(LastOp::CloseFrom(startup.preserved_fds.saturating_add(3)));
     if startup.fork == Fork::AtTheEnd {
         ops.push(LastOp::Fork);
-    }
-    if startup.fork == Fork::AtTheEnd {
         ops.push(LastOp::NewSession);
         if startup.terminal {
             ops.push(LastOp::ControllingTerminal);
@@ -348,6 +346,7 @@ fn credentials(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) ->
     give_up_rights(startup, sets, draft)
 }
 
+/// In an order that keeps each right until it is no longer needed.
 fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft) -> Result<()> {
     let Startup { process, .. } = startup;
     let undumpable = draft.setup.contains(&SetupOp::Undumpable);

@@ -40,14 +40,16 @@ pub fn name(resource: u32) -> Option<&'static str> {
     TABLE.iter().find(|(_, number)| *number == resource).map(|(name, _)| *name)
 }
 
+/// The RLIMIT_* number of a name.
+pub fn number(name: &str) -> Option<u32> {
+    TABLE.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+}
+
 /// Reads `process.rlimits`.
 pub fn parse(list: &[Rlimit]) -> Result<Vec<Limit>> {
     let mut limits: Vec<Limit> = Vec::with_capacity(list.len());
     for entry in list {
-        let resource = TABLE
-            .iter()
-            .find(|(name, _)| *name == entry.kind)
-            .map(|(_, number)| *number)
+        let resource = number(&entry.kind)
             .ok_or_else(|| Error::new(Stage::Bundle, format!("rlimit {:?} does not exist", entry.kind)))?;
         if limits.iter().any(|limit| limit.resource == resource) {
             return Err(Error::new(Stage::Bundle, format!("rlimit {} is listed twice", entry.kind)));

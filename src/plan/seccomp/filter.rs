@@ -151,7 +151,7 @@ mod tests {
         let spec: Spec = serde_json::from_value(serde_json::json!({ "ociVersion": "1.3.0",
             "linux": { "seccomp": { "defaultAction": "SCMP_ACT_LOG" } } }))
         .expect("a configuration");
-        let kernel = Support::ALL.without_action(crate::sys::seccomp::RET_LOG);
+        let kernel = Support::NONE.with_action(crate::sys::seccomp::RET_ALLOW);
         assert!(filter(&spec, kernel, &mut Vec::new()).is_err());
         assert!(filter(&spec, Support::ALL, &mut Vec::new()).is_ok());
     }

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | x19 | the header |
 //! | x20 | the call that is being made |
-//! | x21 | the last result that was no error |
 //! | w22 | the mode of the call |
 //! | w23 | the errno of a failed call; then the exit status |
 //! | w9 | between two instructions |
@@ -12,13 +11,12 @@
 //! | x0 to x5 | arguments of a system call; x0 its result |
 //!
 //! ```text
-//! header = x0; call = x1; last = 0
+//! header = x0; call = x1
 //! next_call:
 //!     if call.nr == END: exit_group(ENDED)
-//!     result = syscall(call.nr, mode & USE_LAST ? last : call.args[0], call.args[1..6])
+//!     result = syscall(call.nr, call.args)
 //!     if result is an error: goto failed
 //!     if mode & SOME and result == 0: result = -EPIPE; goto failed
-//!     last = result
 //!     if mode & GO_ON: header = result + HEADER_AT; call = header.calls; goto next_call
 //!     if mode & STORE: *call.args[3] = result
 //!     if mode & FORK and result != 0: goto report_child
@@ -57,7 +55,6 @@ global_asm!(
     "brisk_walker_start:",
     "mov x19, x0",
     "mov x20, x1",
-    "mov x21, #0",
     ".Lbrisk_next_call:",
     "ldr x8, [x20, #{call_nr}]",
     "cmn x8, #{minus_END}",
@@ -66,15 +63,12 @@ global_asm!(
     "ldp x2, x3, [x20, #{call_args}+16]",
     "ldp x4, x5, [x20, #{call_args}+32]",
     "ldr w22, [x20, #{call_mode}]",
-    "tst w22, #{USE_LAST}",
-    "csel x0, x21, x0, ne",
     "svc #0",
     "cmn x0, #{MAX_ERRNO}",
     "b.hs .Lbrisk_failed",
     "tbz w22, #{SOME_bit}, .Lbrisk_answered",
     "cbz x0, .Lbrisk_gone",
     ".Lbrisk_answered:",
-    "mov x21, x0",
     "tbnz w22, #{GO_ON_bit}, .Lbrisk_go_on",
     "tbz w22, #{STORE_bit}, .Lbrisk_stored",
     "ldr x1, [x20, #{call_args}+24]",
@@ -169,7 +163,6 @@ global_asm!(
     SIGNALLED = const SIGNALLED,
     MAX_ERRNO = const MAX_ERRNO,
     STDERR = const STDERR,
-    USE_LAST = const Mode::USE_LAST.0,
     MAY_bit = const Mode::MAY.0.trailing_zeros(),
     STORE_bit = const Mode::STORE.0.trailing_zeros(),
     FORK_bit = const Mode::FORK.0.trailing_zeros(),

@@ -1,6 +1,6 @@
 //! The last system calls before `execve`, made by a few dozen instructions that need nothing of brisk.
 //!
-//! A [`Block`] is one anonymous mapping: a page with a copy of the *walker*, position-independent code, and the *table*
+//! A [`Block`] is one mapping, an anonymous one: a page with a copy of the *walker*, position-independent code, and the *table*
 //! of raw system calls with everything they point to. The parent writes it as a [`Table`]; the child (a copy of the parent) jumps into
 //! it. From then on nothing of the runtime is needed: the first calls of the table *leave* it ([`leave`]), which unmaps
 //! all of it and swaps `/proc/self/exe` for an empty memory file, so a container that is *parked* (waits for `start`)
@@ -13,7 +13,7 @@
 //!
 //! A parked process may be brought its last calls only when it is started: a *second* block, which another process writes
 //! into a memory file ([`Table::second`]), and which the walker goes on with when the first table has mapped it
-//! ([`Mode::GO_ON`]). It is data: the code stays the first block's.
+//! ([`Mode::GO_ON`]). It is data, a mapping of that file whose first page is empty: the code stays the first block's.
 
 use std::arch::global_asm;
 use std::mem::offset_of;
@@ -43,20 +43,18 @@ impl Mode {
     pub const MUST: Mode = Mode(0);
     /// An error is ignored.
     pub const MAY: Mode = Mode(1);
-    /// The first argument is the last result.
-    pub const USE_LAST: Mode = Mode(2);
     /// The result is stored where the fourth argument says, as 32 bits.
-    pub const STORE: Mode = Mode(4);
+    pub const STORE: Mode = Mode(2);
     /// A result other than 0 becomes the value of the spare record (see [`Table::set_spare`]), which is sent, and the
     /// process exits: the parent's side of a clone.
-    pub const FORK: Mode = Mode(8);
+    pub const FORK: Mode = Mode(4);
     /// Before the fault is reported, say it on the standard error stream. The fourth argument is the address of
     /// [`Complaint`]s.
-    pub const SAY: Mode = Mode(16);
+    pub const SAY: Mode = Mode(8);
     /// The result is the address of a second block: its header and its table are next.
-    pub const GO_ON: Mode = Mode(32);
+    pub const GO_ON: Mode = Mode(16);
     /// A result of 0 is an error, EPIPE: whoever was to answer is gone.
-    pub const SOME: Mode = Mode(64);
+    pub const SOME: Mode = Mode(32);
 
     /// Both.
     #[must_use]
@@ -364,7 +362,8 @@ impl Table {
     }
 }
 
-/// The finished mapping. It is never unmapped by its owner: the child's copy outlives everything else.
+/// The finished mapping. It is never unmapped by its owner: the child's copy of a first block, and the file of a second one,
+/// outlive everything else.
 #[derive(Debug)]
 pub struct Block {
     base: usize,
@@ -413,7 +412,7 @@ impl Block {
         }
     }
 
-    /// Jumps to the walker. Returns only where there is none, or where its page may not be made executable (an LSM may
+    /// Jumps to the walker, which the first block has. Returns only where there is none, or where its page may not be made executable (an LSM may
     /// refuse it).
     pub fn enter(&self) -> Errno {
         if !HAS_WALKER {
@@ -438,9 +437,8 @@ impl Block {
     /// runtime.
     pub fn run_op(&mut self, op: u32) -> Result<()> {
         let mut at = self.calls_at;
-        let mut last = 0u64;
         loop {
-            let mut call = self.call_at(at);
+            let call = self.call_at(at);
             if call.nr == END {
                 return Ok(());
             }
@@ -449,17 +447,12 @@ impl Block {
                 continue;
             }
             let mode = Mode(call.mode);
-            if mode.has(Mode::USE_LAST) {
-                call.args[0] = last;
-            }
             let [a, b, c, d, e, f] = call.args;
             // SAFETY: call and arguments are those that the machine code would make; who built the block vouches for the
             // pointers.
             let result = cvt(unsafe { libc::syscall(call.nr as libc::c_long, a, b, c, d, e, f) });
             match result {
-                Ok(0) if mode.has(Mode::SOME) => return Err(Errno::EPIPE),
                 Ok(value) => {
-                    last = value as u64;
                     if mode.has(Mode::STORE) {
                         // SAFETY: the builder of the call vouches for the address.
                         unsafe { ptr::write_unaligned(d as *mut i32, value as i32) };
@@ -495,7 +488,7 @@ impl Block {
     }
 
     fn header(&self) -> Header {
-        // SAFETY: `Table::new` has put a header there, inside our own mapping.
+        // SAFETY: `Table::at` has put a header there, inside our own mapping.
         unsafe { ptr::read_unaligned((self.base + HEADER_AT) as *const Header) }
     }
 }

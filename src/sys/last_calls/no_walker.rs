@@ -1,4 +1,5 @@
-//! For an architecture without a walker: [`Block::run_op`](super::Block::run_op) makes the calls.
+//! For an architecture without a walker: [`Block::run_op`](super::Block::run_op) makes the calls of a first block, and nobody is
+//! brought a second.
 
 /// The largest page of any architecture.
 pub(super) const PAGE: usize = 65536;

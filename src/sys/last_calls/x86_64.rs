@@ -4,7 +4,6 @@
 //! |---|---|
 //! | rbx | the header |
 //! | r12 | the call that is being made |
-//! | r13 | the last result that was no error (64 bits) |
 //! | r14d | the mode of the call |
 //! | r15d | the errno of a failed call; then the exit status |
 //! | rax | number of a system call, then its result |
@@ -12,13 +11,12 @@
 //! | rcx, r11 | overwritten by each system call |
 //!
 //! ```text
-//! header = rdi; call = rsi; last = 0
+//! header = rdi; call = rsi
 //! next_call:
 //!     if call.nr == END: exit_group(ENDED)
-//!     result = syscall(call.nr, mode & USE_LAST ? last : call.args[0], call.args[1..6])
+//!     result = syscall(call.nr, call.args)
 //!     if result is an error: goto failed
 //!     if mode & SOME and result == 0: result = -EPIPE; goto failed
-//!     last = result
 //!     if mode & GO_ON: header = result + HEADER_AT; call = header.calls; goto next_call
 //!     if mode & STORE: *call.args[3] = result
 //!     if mode & FORK and result != 0: goto report_child
@@ -57,7 +55,6 @@ global_asm!(
     "brisk_walker_start:",
     "mov rbx, rdi",
     "mov r12, rsi",
-    "xor r13d, r13d",
     ".Lbrisk_next_call:",
     "mov rax, [r12+{call_nr}]",
     "cmp rax, {END}",
@@ -69,8 +66,6 @@ global_asm!(
     "mov r8, [r12+{call_args}+32]",
     "mov r9, [r12+{call_args}+40]",
     "mov r14d, [r12+{call_mode}]",
-    "test r14d, {USE_LAST}",
-    "cmovnz rdi, r13",
     "syscall",
     "cmp rax, -{MAX_ERRNO}",
     "jae .Lbrisk_failed",
@@ -79,7 +74,6 @@ global_asm!(
     "test rax, rax",
     "jz .Lbrisk_gone",
     ".Lbrisk_answered:",
-    "mov r13, rax",
     "test r14d, {GO_ON}",
     "jnz .Lbrisk_go_on",
     "test r14d, {STORE}",
@@ -183,7 +177,6 @@ global_asm!(
     MAX_ERRNO = const MAX_ERRNO,
     STDERR = const STDERR,
     MAY = const Mode::MAY.0,
-    USE_LAST = const Mode::USE_LAST.0,
     STORE = const Mode::STORE.0,
     FORK = const Mode::FORK.0,
     SAY = const Mode::SAY.0,
