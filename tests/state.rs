@@ -4,6 +4,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use brisk::container::Container;
+use brisk::spec::annotations::{self, MOUNT_CONTEXT_TYPE, Trust};
 use brisk::state::{
     Caller, Dir, FIFO, Facts, Life, ProcessId, RECORD, Record, StateRoot, Status, Wait, boot_id, rfc3339, status,
 };
@@ -164,6 +166,23 @@ fn another_boot_has_no_processes_of_ours() {
     assert_eq!(record.life(me()).unwrap(), Life::Alive);
     record.boot_id = "00000000-0000-0000-0000-000000000000".into();
     assert_eq!(record.life(me()).unwrap(), Life::Gone);
+}
+
+/// By every command: `mounts add`, too.
+#[test]
+fn annotations_that_were_followed_are_followed_afterwards() {
+    let scratch = Scratch::new("annotations");
+    let dir = Dir::create(&scratch.root(), "a").unwrap();
+    let trust = Trust::parse(MOUNT_CONTEXT_TYPE, "test").unwrap();
+    dir.save_first(&Record { trust, ..record("a") }).unwrap();
+    dir.write_config(
+        br#"{"ociVersion": "1.3.0", "annotations": {"run.oci.mount_context_type": "rootcontext", "run.oci.keep_original_groups": "1"}}"#,
+    )
+    .unwrap();
+    dir.publish().unwrap();
+    let spec = Container::load(&scratch.root(), "a").unwrap().spec().unwrap();
+    assert_eq!(annotations::value(&spec.instructions, MOUNT_CONTEXT_TYPE), Some("rootcontext"));
+    assert_eq!(spec.instructions.len(), 1, "of the other nobody has said so: {:?}", spec.instructions);
 }
 
 #[test]

@@ -86,12 +86,12 @@ impl Cgroup {
     }
 
     /// The processes, as pids of this process's pid namespace, sorted.
-    pub fn pids(&self, depth: Reach) -> Result<Vec<i32>> {
+    pub fn pids(&self, reach: Reach) -> Result<Vec<i32>> {
         let Some(member) = self.v2().or_else(|| self.with("pids")).or_else(|| self.members.first()) else {
             return Ok(Vec::new());
         };
         let mut pids = Vec::new();
-        member.collect_pids(depth, &mut pids)?;
+        member.collect_pids(reach, &mut pids)?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)

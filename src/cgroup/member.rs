@@ -132,9 +132,9 @@ impl Member {
     }
 
     /// Adds the processes of this cgroup, and of its descendants, to `pids`.
-    pub fn collect_pids(&self, depth: Reach, pids: &mut Vec<i32>) -> Result<()> {
+    pub fn collect_pids(&self, reach: Reach, pids: &mut Vec<i32>) -> Result<()> {
         let mut listed = PidCollector(pids);
-        let done = self.fd().and_then(|fd| match depth {
+        let done = self.fd().and_then(|fd| match reach {
             Reach::One => listed.enter(fd),
             Reach::Tree => walk(fd, &mut listed),
         });

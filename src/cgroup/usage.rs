@@ -43,8 +43,8 @@ impl Cgroup {
     /// What `writes` will make of this container's limits: what others that are updated with it are measured by.
     pub fn planned(&self, writes: &[Write]) -> Result<Planned> {
         let mut planned = Planned::default();
-        for it in self.limited(writes)? {
-            planned.0.push((it.member.dir.path.clone(), it.capacity, it.new));
+        for limited in self.limited(writes)? {
+            planned.0.push((limited.member.dir.path.clone(), limited.capacity, limited.new));
         }
         Ok(planned)
     }
@@ -55,8 +55,8 @@ impl Cgroup {
         if admission == Admission::Force {
             return Ok(());
         }
-        for it in self.limited(writes)?.iter().filter(|it| it.new.is_some()) {
-            check(it.write, it.capacity, it.new, it.surroundings(planned)?)?;
+        for limited in self.limited(writes)?.iter().filter(|limited| limited.new.is_some()) {
+            check(limited.write, limited.capacity, limited.new, limited.surroundings(planned)?)?;
         }
         Ok(())
     }
@@ -65,9 +65,9 @@ impl Cgroup {
     pub fn growth(&self, writes: &[Write]) -> Result<Vec<(String, i128)>> {
         let number = |limit: Option<u64>| limit.map_or(i128::from(u64::MAX), i128::from);
         let mut growths = Vec::new();
-        for it in self.limited(writes)? {
-            let old = it.current(it.member, &Planned::default())?;
-            growths.push((it.write.controller.clone(), number(it.new) - number(old)));
+        for limited in self.limited(writes)? {
+            let old = limited.current(limited.member, &Planned::default())?;
+            growths.push((limited.write.controller.clone(), number(limited.new) - number(old)));
         }
         Ok(growths)
     }

@@ -109,13 +109,6 @@ impl Child<'_> {
         Ok(tree)
     }
 
-    /// The directory of ours that the operation works in, and the name in it.
-    pub(super) fn within<'p>(&self, within: Option<usize>, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
-        let dir = self.inherited.kept_mounts.get(within?)?.as_ref()?;
-        let start = path.to_bytes().iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
-        Some((dir.as_fd(), &path[start..]))
-    }
-
     /// Attaches the tree of a directory in a tmpfs of ours. False: the name is taken, or the tree is no directory; the way
     /// by the path knows what to do.
     fn attach_within(&self, op: &MountOp, tree: BorrowedFd<'_>) -> Result<bool, Trouble> {

@@ -10,8 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::root::empty_directory;
-use super::state::{Child, Done, Trouble};
+use super::state::{Child, Done, Trouble, empty_directory};
 use crate::proc::mountinfo;
 use crate::sys::{fs, mount};
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::state::{Child, Done, Trouble, mounted_procfs, private_procfs};
+use super::state::{Child, Done, Trouble, empty_directory, mounted_procfs, private_procfs};
 use crate::plan::op::{Enter, Label, MayLead, MountSource, ParentMount, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
@@ -59,25 +59,6 @@ impl Child<'_> {
     pub(super) fn root_propagation(&self, flag: u64, reach: Reach) -> Done {
         let attr = MountAttr { propagation: flag, ..MountAttr::default() };
         Ok(mount::set_attr(self.root()?, reach.flag(), &attr)?)
-    }
-
-    /// Whether `place`, with what fstat(2) says of it, is the root itself: the mount as well, for the directory may be
-    /// bound somewhere in it.
-    pub(super) fn is_root(&mut self, place: BorrowedFd<'_>, stat: &libc::stat) -> Result<bool, Trouble> {
-        let root_file = match self.root_file {
-            Some(file) => file,
-            None => {
-                let stat = fs::stat(self.root()?)?;
-                *self.root_file.insert((stat.st_dev, stat.st_ino))
-            }
-        };
-        Ok((stat.st_dev, stat.st_ino) == root_file && fs::mount_number(place)? == fs::mount_number(self.root()?)?)
-    }
-
-    /// What is mounted on the root is the root from now on: what follows is done in it, and it is what is entered.
-    pub(super) fn root_is(&mut self, mounted: OwnedFd) {
-        self.root = Some(mounted);
-        self.root_file = None;
     }
 
     pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr, parent: ParentMount) -> Done {
@@ -306,21 +287,6 @@ fn existing(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Troubl
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
-}
-
-/// One empty read-only tmpfs, cloned for every masked directory.
-pub(super) fn empty_directory(label: Option<&CStr>) -> Result<OwnedFd, Trouble> {
-    let context = mount::fs_open(c"tmpfs")?;
-    mount::fs_set(context.as_fd(), c"source", Some(c"tmpfs"))?;
-    mount::fs_set(context.as_fd(), c"mode", Some(c"0755"))?;
-    // Kernels of Ubuntu that have AUFS's patch refuse 1 (runc 1.5.1).
-    mount::fs_set(context.as_fd(), c"nr_inodes", Some(c"2"))?;
-    mount::fs_set(context.as_fd(), c"nr_blocks", Some(c"1"))?;
-    if let Some(label) = label {
-        mount::fs_set(context.as_fd(), c"context", Some(label))
-            .map_err(|errno| Trouble::from(errno).with(b"context"))?;
-    }
-    Ok(mount::fs_make(context.as_fd(), mount_attr::RDONLY)?)
 }
 
 /// The container's /dev/null, opened with these flags, if that is what it is: character device 1:3 (CVE-2025-31133).

@@ -1,6 +1,6 @@
 //! What the child has and becomes while it walks, and how an operation of it fails.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::plan::Plan;
 use crate::plan::op::MountSource;
 use crate::sys::last_calls::Block;
-use crate::sys::{fs, mount};
+use crate::sys::{fs, mount, mount_attr};
 use crate::wire;
 
 /// Why an operation failed, with more about the object where the plan cannot say it.
@@ -182,6 +182,32 @@ impl<'a> Child<'a> {
         self.dir.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EBADF.into())
     }
 
+    /// The directory of ours that the operation works in, and the name in it.
+    pub(super) fn within<'p>(&self, within: Option<usize>, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
+        let dir = self.inherited.kept_mounts.get(within?)?.as_ref()?;
+        let start = path.to_bytes().iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
+        Some((dir.as_fd(), &path[start..]))
+    }
+
+    /// Whether `place`, with what fstat(2) says of it, is the root itself: the mount as well, for the directory may be
+    /// bound somewhere in it.
+    pub(super) fn is_root(&mut self, place: BorrowedFd<'_>, stat: &libc::stat) -> Result<bool, Trouble> {
+        let root_file = match self.root_file {
+            Some(file) => file,
+            None => {
+                let stat = fs::stat(self.root()?)?;
+                *self.root_file.insert((stat.st_dev, stat.st_ino))
+            }
+        };
+        Ok((stat.st_dev, stat.st_ino) == root_file && fs::mount_number(place)? == fs::mount_number(self.root()?)?)
+    }
+
+    /// What is mounted on the root is the root from now on: what follows is done in it, and it is what is entered.
+    pub(super) fn root_is(&mut self, mounted: OwnedFd) {
+        self.root = Some(mounted);
+        self.root_file = None;
+    }
+
     pub(super) fn tree(&self, source: &MountSource) -> Result<OwnedFd, Trouble> {
         let tree = match source {
             MountSource::Path(_) => None,
@@ -213,6 +239,21 @@ impl Spent {
             self.count = 0;
         }
     }
+}
+
+/// One empty read-only tmpfs, cloned for every masked directory.
+pub(super) fn empty_directory(label: Option<&CStr>) -> Result<OwnedFd, Trouble> {
+    let context = mount::fs_open(c"tmpfs")?;
+    mount::fs_set(context.as_fd(), c"source", Some(c"tmpfs"))?;
+    mount::fs_set(context.as_fd(), c"mode", Some(c"0755"))?;
+    // Kernels of Ubuntu that have AUFS's patch refuse 1 (runc 1.5.1).
+    mount::fs_set(context.as_fd(), c"nr_inodes", Some(c"2"))?;
+    mount::fs_set(context.as_fd(), c"nr_blocks", Some(c"1"))?;
+    if let Some(label) = label {
+        mount::fs_set(context.as_fd(), c"context", Some(label))
+            .map_err(|errno| Trouble::from(errno).with(b"context"))?;
+    }
+    Ok(mount::fs_make(context.as_fd(), mount_attr::RDONLY)?)
 }
 
 /// Mounts a proc file system of our own, detached: nobody else can put anything on it (CVE-2025-52881).

@@ -18,8 +18,8 @@ use super::{Container, delete};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::plan::namespace::Namespaces;
-use crate::spec::{self, Spec, annotations};
-use crate::state::{CONFIG, Status};
+use crate::spec::{Spec, annotations};
+use crate::state::Status;
 use crate::sys::fs;
 
 /// Where the images are when nothing is said, in the current directory, as with runc.
@@ -88,10 +88,7 @@ fn check_parent(args: &Checkpoint, images: &Path) -> Result<()> {
 
 fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Result<()> {
     let record = &container.record;
-    let text =
-        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the copy of config.json is gone"))?;
-    let mut spec: Spec = spec::parse(&text, "config.json")?;
-    record.trust.apply(&mut spec);
+    let spec = container.spec()?;
     if annotations::overlay(&spec)?.is_some() {
         let what = "the root is an overlay that is the container's own, and CRIU does not save its layers";
         return Err(Error::new(Stage::Rootfs, what));

@@ -14,7 +14,7 @@ use super::job::{self, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
 use super::options::{Create, Global};
 use super::outline::OverlayChoice;
-use super::{Container, delete, files, host_hooks, host_mounts, image, notify, outline, trust};
+use super::{Container, delete, files, host_hooks, host_mounts, image, lookup, notify, outline, trust};
 use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
@@ -144,7 +144,8 @@ impl Bundle {
     /// What a container is made of again: its copy of config.json, the annotations that were followed, and its limits
     /// after an `update`.
     pub(super) fn again(record: &Record, text: Vec<u8>) -> Result<Bundle> {
-        let mut spec: Spec = spec::parse(&text, "config.json")?;
+        let mut spec = lookup::spec_of(record, &text)?;
+        // Those that the environment has added are in the record alone.
         spec.annotations = record.annotations.clone();
         record.trust.apply(&mut spec);
         let mut bundle = Bundle { dir: record.bundle.clone().into(), text, spec, warnings: Vec::new() };
@@ -416,7 +417,7 @@ fn begin(
         match (moment, running) {
             (Moment::Cloned, Some(running)) => save(record, running),
             (Moment::Ready, Some(running)) => publish(global, args, bundle, dir, running),
-            _ => {
+            (Moment::Planned, _) | (Moment::Cloned | Moment::Ready, None) => {
                 dir.save_first(record)?;
                 dir.write_config(&bundle.text)
             }

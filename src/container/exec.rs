@@ -23,9 +23,9 @@ use crate::plan::exec::ExecOptions;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{self, Keyring, Orphan};
+use crate::spec::Spec;
 use crate::spec::process::Process;
-use crate::spec::{self, Spec};
-use crate::state::{CONFIG, Status};
+use crate::state::Status;
 
 /// Runs one more process; its exit status.
 pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
@@ -70,10 +70,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
         // Its process has more rights than the program will have, and no filter yet.
         return Err(Error::new(Stage::State, "cannot exec in a template that waits for start"));
     }
-    let text =
-        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
-    let mut spec: Spec = spec::parse(&text, "config.json")?;
-    container.record.trust.apply(&mut spec);
+    let mut spec = container.spec()?;
     global.environment.name_receiver(&mut spec);
     let mut process = program::chosen(&args.program, &spec, Unsaid::Nothing)?;
     let socket = args.console_socket.as_deref();

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use super::lookup::spec_of;
 use super::options::Global;
 use crate::error::Result;
 use crate::launch::{self, HookOutput};
 use crate::plan::process::hooks;
-use crate::spec::{self, Spec, annotations};
+use crate::spec::{Spec, annotations};
 use crate::state::Record;
 
 /// Runs the poststop hooks; those that fail are told.
@@ -25,8 +26,7 @@ pub(super) fn run_poststop(
 
 /// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
 pub(super) fn poststop(global: &Global, record: &Record, config: &[u8], patience: Option<i32>) -> Result<()> {
-    let mut spec: Spec = spec::parse(config, "config.json")?;
-    record.trust.apply(&mut spec);
+    let spec = spec_of(record, config)?;
     run_poststop(global, &spec, (&record.id, Path::new(&record.bundle)), patience)
 }
 

@@ -8,8 +8,8 @@ use super::job::watch::Announcement;
 use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::spec::{self, resources::Resources};
-use crate::state::{Attendance, Dir, Facts, Life, Outcome, Record, StateRoot, Status, Wait, status};
+use crate::spec::{self, Spec, resources::Resources};
+use crate::state::{Attendance, CONFIG, Dir, Facts, Life, Outcome, Record, StateRoot, Status, Wait, status};
 use crate::sys::process;
 
 /// A container of which there is a record.
@@ -84,6 +84,13 @@ impl Container {
         }
     }
 
+    /// What it was made of: its config.json, of which the annotations are followed that were followed then.
+    pub fn spec(&self) -> Result<Spec> {
+        let text =
+            self.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
+        spec_of(&self.record, &text)
+    }
+
     /// Its limits: those of the last update, or else of its config.json.
     pub fn resources(&self) -> Result<Resources> {
         if let Some(resources) = &self.record.resources {
@@ -105,6 +112,13 @@ impl Container {
             None => Ok(Resources::default()),
         }
     }
+}
+
+/// [`Container::spec`] of the text of its config.json.
+pub(super) fn spec_of(record: &Record, text: &[u8]) -> Result<Spec> {
+    let mut spec: Spec = spec::parse(text, "config.json")?;
+    record.trust.apply(&mut spec);
+    Ok(spec)
 }
 
 /// [`Container::announce`].

@@ -17,9 +17,9 @@ use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use crate::proc::mountinfo;
+use crate::spec::Spec;
 use crate::spec::mounts::Mount;
-use crate::spec::{self, Spec};
-use crate::state::{CONFIG, Status};
+use crate::state::Status;
 use crate::sys::poll;
 use crate::sys::process::{self, Exit};
 
@@ -88,9 +88,7 @@ fn config(container: &Container) -> Result<Spec> {
         Status::Created | Status::Running | Status::Paused => {}
         Status::Creating | Status::Stopped => return Err(not_running()),
     }
-    let text =
-        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
-    spec::parse(&text, "config.json")
+    container.spec()
 }
 
 /// Runs the plan in a process that ends with it.

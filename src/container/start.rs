@@ -11,12 +11,12 @@ use super::job::watch::Announcement;
 use super::notify::Notify;
 use super::options::{Global, Start};
 use super::template::{self, Begun};
-use super::{Container, files, host_hooks};
+use super::{Container, files, host_hooks, lookup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::plan::op::HookKind;
 use crate::plan::process::hooks;
-use crate::spec::{self, Spec};
+use crate::spec::Spec;
 use crate::state::{FIFO, Status, Wait};
 use crate::sys::fs;
 
@@ -122,8 +122,7 @@ fn run_hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<(
     if !names(b"\"poststart\"") && !names(b"\"startContainer\"") && !text.contains(&b'\\') {
         return Ok(());
     }
-    let mut spec: Spec = spec::parse(&text, "config.json")?;
-    container.record.trust.apply(&mut spec);
+    let spec = lookup::spec_of(&container.record, &text)?;
     let Some(hooks) = spec.hooks.as_ref() else { return Ok(()) };
     if hooks.poststart.is_empty() && hooks.start_container.is_empty() {
         return Ok(());

@@ -21,10 +21,10 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace, Waiting};
 use crate::plan::process::template::{self, StartOptions};
+use crate::spec::Spec;
 use crate::spec::process::Process;
 use crate::spec::resources::Resources;
-use crate::spec::{self, Spec};
-use crate::state::{CONFIG, Dir, FIFO};
+use crate::state::{Dir, FIFO};
 use crate::sys::fs;
 
 /// A template that was started.
@@ -70,10 +70,7 @@ pub(super) fn start(
 
 /// What the template is, and what is to run in it.
 fn wanted(global: &Global, args: &Start, container: &Container) -> Result<(Spec, Process)> {
-    let text =
-        container.dir.read(CONFIG)?.ok_or_else(|| Error::new(Stage::State, "the container has no config.json"))?;
-    let mut spec: Spec = spec::parse(&text, "config.json")?;
-    container.record.trust.apply(&mut spec);
+    let mut spec = container.spec()?;
     global.environment.name_receiver(&mut spec);
     let nothing = spec.process.as_ref().is_none_or(|process| process.args.is_empty());
     if nothing && args.program.args.is_empty() && args.program.process.is_none() {

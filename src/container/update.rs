@@ -215,7 +215,7 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
     Ok(Some(RdtChange { before: before.collect(), group, made: None, after }))
 }
 
-/// What a container got, to be taken back: the writes of a phase, the schemata of its resctrl group, device rules, its
+/// What a container got, to be taken back: the writes of a pass, the schemata of its resctrl group, device rules, its
 /// unit.
 enum AppliedPart {
     Limits(usize, Applied),
@@ -233,11 +233,11 @@ enum Pass {
     Raise,
 }
 
-/// The writes of a phase. Those of one controller stay together, for they depend on each other.
-fn part(change: &Change, phase: Pass) -> Result<Vec<Write>> {
+/// The writes of a pass. Those of one controller stay together, for they depend on each other.
+fn part(change: &Change, pass: Pass) -> Result<Vec<Write>> {
     let growth = change.cgroup.growth(&change.plan.writes)?;
     let raised = |write: &Write| growth.iter().any(|(controller, by)| *controller == write.controller && *by > 0);
-    let wanted = |write: &&Write| raised(write) == (phase == Pass::Raise);
+    let wanted = |write: &&Write| raised(write) == (pass == Pass::Raise);
     Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
 }
 
@@ -251,9 +251,9 @@ fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> Result<Vec<AppliedPart>> {
 
 fn write(changes: &[Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
     let mut parts = Vec::new();
-    for phase in [Pass::Lower, Pass::Raise] {
+    for pass in [Pass::Lower, Pass::Raise] {
         for (index, change) in changes.iter().enumerate() {
-            parts.push((index, part(change, phase)?));
+            parts.push((index, part(change, pass)?));
         }
     }
     for (index, writes) in parts {

@@ -16,8 +16,19 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A file the kernel must have.
-    pub fn put(&mut self, file: &LimitFile, value: impl ToString) {
+    /// The number that config.json asks for, if it asks for any: what 0 and no limit mean is in the table of files. A file the
+    /// kernel must have.
+    pub fn put_number<N>(&mut self, file: &LimitFile, number: Option<N>)
+    where
+        N: Copy + PartialEq + From<u8> + Into<i128>,
+    {
+        if let Some(number) = file.given(number) {
+            self.put_text(file, file.text(number));
+        }
+    }
+
+    /// A value as the file has it. A file the kernel must have.
+    pub fn put_text(&mut self, file: &LimitFile, value: impl ToString) {
         self.put_or(file, value, WhenMissing::Fail);
     }
 
@@ -54,4 +65,31 @@ impl Limits {
 /// The refusal of a value.
 pub fn refuse(what: impl Into<String>) -> Error {
     Error::new(Stage::Cgroup, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::cgroup::files::{ALL, Zero};
+
+    #[test]
+    fn what_a_number_means_is_in_the_table() {
+        for file in ALL {
+            let put = |number: Option<i64>| {
+                let mut limits = Limits::default();
+                limits.put_number(file, number);
+                limits.writes.pop().map(|write| write.value)
+            };
+            let zero = match file.zero {
+                Zero::Unset => None,
+                Zero::One => Some("1"),
+                Zero::Itself => Some("0"),
+                Zero::NoLimit => file.unlimited,
+            };
+            assert_eq!(put(Some(0)).as_deref(), zero, "{}", file.name);
+            assert_eq!(put(Some(-1)).as_deref(), file.unlimited.or(Some("-1")), "{}", file.name);
+            assert_eq!(put(Some(7)).as_deref(), Some("7"), "{}", file.name);
+            assert_eq!(put(None), None, "{}", file.name);
+        }
+    }
 }

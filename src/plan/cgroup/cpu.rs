@@ -28,12 +28,8 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
         Version::V1 => v1(cpu, out)?,
         Version::V2 => v2(cpu, out),
     }
-    if let Some(period) = rt_period {
-        out.put(&files::RT_PERIOD, period);
-    }
-    if let Some(runtime) = rt_runtime {
-        out.put(&files::RT_RUNTIME, runtime);
-    }
+    out.put_number(&files::RT_PERIOD, rt_period);
+    out.put_number(&files::RT_RUNTIME, rt_runtime);
     if let Some(idle) = cpu.idle {
         out.put_or(&files::CPU_IDLE, idle, zero_may_miss(idle.into()));
     }
@@ -55,14 +51,10 @@ fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
         if shares > *SHARES.end() {
             return Err(refuse(format!("the maximum allowed cpu-shares is {}", SHARES.end())));
         }
-        out.put(&files::CPU_SHARES, shares);
     }
-    if let Some(period) = files::CFS_PERIOD.given(cpu.period) {
-        out.put(&files::CFS_PERIOD, period);
-    }
-    if let Some(quota) = files::CFS_QUOTA.given(cpu.quota) {
-        out.put(&files::CFS_QUOTA, quota);
-    }
+    out.put_number(&files::CPU_SHARES, cpu.shares);
+    out.put_number(&files::CFS_PERIOD, cpu.period);
+    out.put_number(&files::CFS_QUOTA, cpu.quota);
     if let Some(burst) = cpu.burst {
         out.put_or(&files::CFS_BURST, burst, zero_may_miss(burst.into()));
     }
@@ -71,13 +63,13 @@ fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
 
 fn v2(cpu: &Cpu, out: &mut Limits) {
     if let Some(shares) = files::CPU_WEIGHT.given(cpu.shares) {
-        out.put(&files::CPU_WEIGHT, weight_from_shares(shares));
+        out.put_text(&files::CPU_WEIGHT, weight_from_shares(shares));
     }
     // The period is v1's field, and means the same here.
     let (quota, period) = (files::CPU_MAX.given(cpu.quota), files::CFS_PERIOD.given(cpu.period));
     if quota.is_some() || period.is_some() {
         let quota = files::CPU_MAX.text(quota.unwrap_or(-1));
-        out.put(&files::CPU_MAX, format!("{quota} {}", period.unwrap_or(files::DEFAULT_PERIOD)));
+        out.put_text(&files::CPU_MAX, format!("{quota} {}", period.unwrap_or(files::DEFAULT_PERIOD)));
     }
     if let Some(burst) = cpu.burst {
         out.put_or(&files::CPU_MAX_BURST, burst, zero_may_miss(burst.into()));
@@ -88,7 +80,7 @@ fn v2(cpu: &Cpu, out: &mut Limits) {
 pub fn placement(cpu: &Cpu, out: &mut Limits) -> Result<()> {
     for (file, value) in [(&files::CPUSET_CPUS, &cpu.cpus), (&files::CPUSET_MEMS, &cpu.mems)] {
         if let Some(list) = value.as_deref().map(str::trim).filter(|list| !list.is_empty()) {
-            out.put(file, list);
+            out.put_text(file, list);
         }
     }
     Ok(())

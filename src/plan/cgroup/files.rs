@@ -14,7 +14,7 @@ pub struct LimitFile {
     pub field: Option<&'static str>,
     /// What 0 means there.
     pub zero: Zero,
-    /// What is written for no limit (-1 in config.json).
+    /// What is written for no limit, where the field can ask for it (-1 in config.json).
     pub unlimited: Option<&'static str>,
     /// How it is read.
     pub shape: Shape,
@@ -306,16 +306,16 @@ files! {
         [.field("memory/disableOOMKiller", Itself).shape(Line("oom_kill_disable"))];
     SWAPPINESS = V1 "memory.swappiness" [.field("memory/swappiness", Itself).advice(advice::PERCENT)];
 
-    MEMORY_MIN = V2 "memory.min" [.unlimited(MAX).property(Number("MemoryMin"))];
+    MEMORY_MIN = V2 "memory.min" [.property(Number("MemoryMin"))];
     MEMORY_LOW = V2 "memory.low"
         [.field("memory/reservation", Unset).unlimited(MAX).property(Number("MemoryLow"))];
-    MEMORY_HIGH = V2 "memory.high" [.unlimited(MAX).property(Number("MemoryHigh"))];
+    MEMORY_HIGH = V2 "memory.high" [.property(Number("MemoryHigh"))];
     MEMORY_MAX = V2 "memory.max"
         [.field("memory/limit", Unset).unlimited(MAX).property(Number("MemoryMax"))
          .capacity(Capacity::Memory, Some("memory.current"))];
     SWAP_MAX = V2 "memory.swap.max"
         [.field("memory/swap", Unset).unlimited(MAX).property(Number("MemorySwapMax"))];
-    ZSWAP_MAX = V2 "memory.zswap.max" [.unlimited(MAX).property(Number("MemoryZSwapMax"))];
+    ZSWAP_MAX = V2 "memory.zswap.max" [.property(Number("MemoryZSwapMax"))];
     OOM_GROUP = V2 "memory.oom.group" [.property(UnitProperty::OomPolicy)];
 
     CPU_SHARES = V1 "cpu.shares" [.field("cpu/shares", Unset).property(Number("CPUShares"))];
@@ -359,15 +359,15 @@ files! {
 
     HUGETLB_LIMIT = V1 "hugetlb.*.limit_in_bytes";
     HUGETLB_RSVD_LIMIT = V1 "hugetlb.*.rsvd.limit_in_bytes";
-    HUGETLB_MAX = V2 "hugetlb.*.max" [.unlimited(MAX)];
-    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max" [.unlimited(MAX)];
+    HUGETLB_MAX = V2 "hugetlb.*.max";
+    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max";
 
-    RDMA_MAX = BOTH "rdma.max" [.unlimited(MAX).shape(Keyed("0"))];
+    RDMA_MAX = BOTH "rdma.max" [.shape(Keyed("0"))];
     NET_CLASS = V1 "net_cls.classid" [.field("network/classID", Unset)];
     NET_PRIORITIES = V1 "net_prio.ifpriomap" [.shape(Keyed("0"))];
 
-    MISC_MAX = V2 "misc.max" [.unlimited(MAX).shape(Keyed("0"))];
-    DMEM_MAX = V2 "dmem.max" [.unlimited(MAX).shape(Keyed("0"))];
+    MISC_MAX = V2 "misc.max" [.shape(Keyed("0"))];
+    DMEM_MAX = V2 "dmem.max" [.shape(Keyed("0"))];
     DMEM_MIN = V2 "dmem.min" [.shape(Keyed("0"))];
     DMEM_LOW = V2 "dmem.low" [.shape(Keyed("0"))];
 }

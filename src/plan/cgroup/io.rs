@@ -52,21 +52,19 @@ fn v1(block_io: &BlockIo, out: &mut Limits) {
     if let Some(weight) = files::BLKIO_WEIGHT.given(block_io.weight) {
         out.put_or(&files::BLKIO_WEIGHT, weight, bfq(&files::BLKIO_BFQ_WEIGHT, weight.to_string()));
     }
-    if let Some(weight) = files::BLKIO_LEAF_WEIGHT.given(block_io.leaf_weight) {
-        out.put(&files::BLKIO_LEAF_WEIGHT, weight);
-    }
+    out.put_number(&files::BLKIO_LEAF_WEIGHT, block_io.leaf_weight);
     for device in &block_io.weight_device {
         let line = |weight: u16| format!("{}:{} {weight}", device.major, device.minor);
         if let Some(weight) = files::BLKIO_WEIGHT_DEVICE.given(device.weight) {
             out.put_or(&files::BLKIO_WEIGHT_DEVICE, line(weight), bfq(&files::BLKIO_BFQ_WEIGHT_DEVICE, line(weight)));
         }
         if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(device.leaf_weight) {
-            out.put(&files::BLKIO_LEAF_WEIGHT_DEVICE, line(weight));
+            out.put_text(&files::BLKIO_LEAF_WEIGHT_DEVICE, line(weight));
         }
     }
     for (file, _, device) in throttles(block_io) {
         let line = format!("{}:{} {}", device.major, device.minor, device.rate);
-        out.put(file, line);
+        out.put_text(file, line);
     }
 }
 
@@ -88,7 +86,7 @@ fn v2(block_io: &BlockIo, out: &mut Limits) {
     }
     for (_, key, device) in throttles(block_io) {
         let rate = files::IO_MAX.text(device.rate);
-        out.put(&files::IO_MAX, format!("{}:{} {key}={rate}", device.major, device.minor));
+        out.put_text(&files::IO_MAX, format!("{}:{} {key}={rate}", device.major, device.minor));
     }
 }
 

@@ -81,9 +81,7 @@ impl Gathering<'_> {
 
 /// What is negative is no limit, as with runc and crun.
 fn pids_limit(pids: &Pids, out: &mut Limits) {
-    if let Some(limit) = files::PIDS_MAX.given(pids.limit) {
-        out.put(&files::PIDS_MAX, files::PIDS_MAX.text(limit));
-    }
+    out.put_number(&files::PIDS_MAX, pids.limit);
 }
 
 /// Both the limit on pages in use and, where the kernel has it (5.7), the one on reservations: without the
@@ -121,7 +119,7 @@ fn rdma(resources: &Resources, out: &mut Limits) -> Result<()> {
             }
         }
         if line.len() > device.len() {
-            out.put(&files::RDMA_MAX, line);
+            out.put_text(&files::RDMA_MAX, line);
         }
     }
     Ok(())
@@ -135,10 +133,10 @@ fn network_has(file: &LimitFile, version: Version) -> Result<()> {
 }
 
 fn net_cls(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
-    if let Some(class) = files::NET_CLASS.given(network.class_id) {
+    if files::NET_CLASS.given(network.class_id).is_some() {
         network_has(&files::NET_CLASS, version)?;
-        out.put(&files::NET_CLASS, class);
     }
+    out.put_number(&files::NET_CLASS, network.class_id);
     Ok(())
 }
 
@@ -151,7 +149,7 @@ fn net_prio(network: &Network, version: Version, out: &mut Limits) -> Result<()>
                 priority.name
             )));
         }
-        out.put(&files::NET_PRIORITIES, format!("{} {}", priority.name, priority.priority));
+        out.put_text(&files::NET_PRIORITIES, format!("{} {}", priority.name, priority.priority));
     }
     Ok(())
 }

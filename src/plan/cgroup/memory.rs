@@ -34,7 +34,7 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
     }
     let mut put = |file: &LimitFile, value: Option<i128>, why: &str| match value {
         None => {}
-        Some(value) if file.is_of(version) => out.put(file, value),
+        Some(value) if file.is_of(version) => out.put_number(file, Some(value)),
         Some(_) => out.warn(format!("{} is ignored: {why}", files::field_of(file.name))),
     };
     put(&files::KMEM_TCP_LIMIT, tcp.map(i128::from), "on cgroup v2 it is part of the memory limit");
@@ -62,18 +62,13 @@ fn bytes(file: &LimitFile, value: Option<i64>) -> Result<Option<i64>> {
 fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Limits) {
     // Which of the two has to come first depends on the values they replace (the kernel refuses a
     // memory+swap limit below the memory limit); whoever applies them retries the refused one last.
-    if let Some(limit) = limit {
-        out.put(&files::MEMORY_LIMIT, limit);
-    }
+    out.put_number(&files::MEMORY_LIMIT, limit);
     match (limit, swap) {
         // No memory limit means no memory+swap limit. Swap accounting may be off: then there is none anyway.
         (Some(-1), None) | (_, Some(-1)) => out.put_or(&files::MEMSW_LIMIT, -1, WhenMissing::Skip),
-        (_, Some(swap)) => out.put(&files::MEMSW_LIMIT, swap),
-        (_, None) => {}
+        (_, swap) => out.put_number(&files::MEMSW_LIMIT, swap),
     }
-    if let Some(reservation) = reservation {
-        out.put(&files::SOFT_LIMIT, reservation);
-    }
+    out.put_number(&files::SOFT_LIMIT, reservation);
 }
 
 fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Limits) -> Result<()> {
@@ -81,15 +76,11 @@ fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     // all swap, is then what the kernel does anyway.
     match swap_max(limit, swap)? {
         Some(max @ (-1 | 0)) => out.put_or(&files::SWAP_MAX, files::SWAP_MAX.text(max), WhenMissing::Skip),
-        Some(max) => out.put(&files::SWAP_MAX, max),
+        Some(max) => out.put_text(&files::SWAP_MAX, max),
         None => {}
     }
-    if let Some(limit) = limit {
-        out.put(&files::MEMORY_MAX, files::MEMORY_MAX.text(limit));
-    }
-    if let Some(reservation) = reservation {
-        out.put(&files::MEMORY_LOW, files::MEMORY_LOW.text(reservation));
-    }
+    out.put_number(&files::MEMORY_MAX, limit);
+    out.put_number(&files::MEMORY_LOW, reservation);
     Ok(())
 }
 

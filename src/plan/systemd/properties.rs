@@ -209,7 +209,7 @@ enum Bias {
 /// both: systemd's may be looser (a deny rule, or a minor number of every major, has no word there), never
 /// tighter. On v1 there is one list, and the last writer wins: there it may be tighter, never looser.
 pub fn devices(devices: &Devices) -> Vec<Property> {
-    let (policy, side) = match devices {
+    let (policy, bias) = match devices {
         Devices::Unrestricted => return Vec::new(),
         Devices::V1(policy) => (policy, Bias::Tighter),
         Devices::Bpf(policy) => (policy, Bias::Looser),
@@ -220,13 +220,13 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
     }
     let mut entries: Vec<(String, u8)> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
-    let denied = match side {
+    let denied = match bias {
         Bias::Looser => vec![0; policy.rules.len()],
         Bias::Tighter => denied_later(policy),
     };
     for (rule, denied) in policy.rules.iter().zip(denied).filter(|(rule, _)| rule.verdict == DeviceVerdict::Allow) {
         let access = rule.access.0 & !denied;
-        let Some(name) = device_name(rule, side).filter(|_| access != 0) else { continue };
+        let Some(name) = device_name(rule, bias).filter(|_| access != 0) else { continue };
         match index.get(&name) {
             Some(&at) => entries[at].1 |= access,
             None => {
@@ -288,7 +288,7 @@ fn denied_later(policy: &DevicePolicy) -> Vec<u8> {
 }
 
 /// systemd's word for the devices of a rule (systemd.resource-control(5), DeviceAllow=); `char-MAJOR` since 240.
-fn device_name(rule: &DeviceEntry, side: Bias) -> Option<String> {
+fn device_name(rule: &DeviceEntry, bias: Bias) -> Option<String> {
     let kind = match rule.kind {
         DeviceKind::Block => "block",
         DeviceKind::Char => "char",
@@ -296,7 +296,7 @@ fn device_name(rule: &DeviceEntry, side: Bias) -> Option<String> {
     match (rule.major, rule.minor) {
         (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
         (Some(major), None) => Some(format!("{kind}-{major}")),
-        (None, Some(_)) if side == Bias::Tighter => None,
+        (None, Some(_)) if bias == Bias::Tighter => None,
         (None, _) => Some(format!("{kind}-*")),
     }
 }
