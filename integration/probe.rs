@@ -100,6 +100,7 @@ fn run(verb: &str, arg: &str) -> Value {
             let pages = vec![1u8; arg.parse().unwrap()];
             json!(pages.iter().step_by(4096).map(|b| u64::from(*b)).sum::<u64>())
         }
+        "clock" => json!(monotonic_ns()),
         "threads" => json!(spawn_children(arg.parse().unwrap())),
         "syscall" => {
             let mut numbers = arg.split(',').map(|n| n.parse::<i64>().unwrap());
@@ -310,6 +311,14 @@ fn mounts() -> Vec<Value> {
 }
 
 /// System calls the crates have no wrapper for.
+#[allow(unsafe_code, reason = "a test program outside of brisk; raw calls are its purpose")]
+fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
 #[allow(unsafe_code, reason = "a test program outside of brisk; raw calls are its purpose")]
 mod raw {
     use nix::errno::Errno;

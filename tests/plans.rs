@@ -15,7 +15,7 @@ use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::process::template::{self, StartOptions};
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use brisk::spec::annotations::{self, Trust};
 use brisk::spec::{self, Spec};
 
@@ -69,6 +69,7 @@ pub fn options(spec: &Spec) -> CreateOptions {
         notify: None,
         joined_own: 0,
         overlay_size: OverlaySize::NotAsked,
+        hold: Hold::No,
         oddities: Vec::new(),
     }
 }
@@ -203,6 +204,7 @@ fn exec_in_each_engine_container() {
             refusal: ExecRefusal::Error,
             preserved_fds: 0,
             orphan: Orphan::LivesOn,
+            hold: Hold::No,
             entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
             gained_namespaces: 0,
             terminal: Terminal::None,

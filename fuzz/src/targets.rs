@@ -15,7 +15,7 @@ use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
-use brisk::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use brisk::proc::{cgroup, mountinfo, passwd};
 use brisk::spec::process::Process;
 use brisk::spec::resources::Resources;
@@ -96,6 +96,7 @@ pub fn config(data: &[u8]) {
                 notify: None,
                 joined_own: 0,
                 overlay_size: OverlaySize::NotAsked,
+                hold: Hold::No,
                 oddities: Vec::new(),
                 tolerance: Tolerance::default(),
             };
@@ -118,6 +119,7 @@ fn exec_options(remaining: Remaining) -> exec::ExecOptions {
         refusal: ExecRefusal::Error,
         preserved_fds: 0,
         orphan: Orphan::LivesOn,
+        hold: Hold::No,
         entry,
         gained_namespaces: 0,
         terminal: Terminal::None,

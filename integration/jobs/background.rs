@@ -46,10 +46,20 @@ fn begin(container: &Container, flags: &[&str]) -> Output {
 /// The monitor of a container.
 #[track_caller]
 fn monitor(container: &Container) -> i32 {
+    assert_eq!(record(container)["attended"], json!("monitor"));
+    attendant(container)
+}
+
+/// Who waits for its first process: the monitor, or a command in the foreground.
+#[track_caller]
+fn attendant(container: &Container) -> i32 {
+    i32::try_from(record(container)["creator"]["pid"].as_i64().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn record(container: &Container) -> Value {
     let state = container.bundle.state_root().join(&container.id).join("state.json");
-    let record: Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
-    assert_eq!(record["attended"], json!("monitor"));
-    i32::try_from(record["creator"]["pid"].as_i64().unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(state).unwrap()).unwrap()
 }
 
 #[track_caller]
@@ -298,15 +308,17 @@ fn what_fails_is_told_to_whoever_called() {
     begin(&container, &[]).exits(1).fails();
     assert_eq!(result(&container)["ended"], json!("runtime-error"));
     container.assert_nothing_left();
-    // Nothing counts that: known when the container is there, and before whoever called is told that it is.
+    // Nothing counts that: known before anything is made.
     if host::is_root() {
-        let container = Bundle::idle().container();
+        let container = Bundle::sh("echo ran").sh_hook("createRuntime", "echo made >>$OUT").container();
         let dir = container.bundle.dir.to_str().unwrap().to_owned();
         container.bundle.write();
-        for verb in [&["run", "--detach"][..], &["create"]] {
+        for verb in [&["run", "--detach"][..], &["run"], &["create"]] {
             let flags = ["--bundle", &dir, "--cpu-time", "1s", &container.id];
             let all = [&["--cgroup-manager", "disabled"], verb, &flags].concat();
-            assert!(container.call(&all).fails().contains("nothing counts"));
+            let output = container.call(&all);
+            assert_eq!((output.stdout(), container.bundle.hook_output()), (String::new(), String::new()));
+            assert!(output.fails().contains("nothing counts"));
             container.assert_nothing_left();
         }
     }
@@ -382,8 +394,8 @@ fn a_monitor_that_is_stopped() {
     kill(monitor, Signal::SIGSTOP).unwrap();
     container.kill("KILL").ok();
     container.call(&["wait", "--timeout", "200ms", &container.id]).exits(124);
-    // It is there as it was: a zombie, which only the monitor can reap.
-    assert_eq!(container.state()["reason"], json!("unknown"));
+    // It is about to tell: nobody else says that it is not known.
+    assert_eq!((&container.state()["status"], container.state().get("reason")), (&json!("stopped"), None));
     kill(monitor, Signal::SIGCONT).unwrap();
     assert_eq!(wait(&container), "137");
     assert_eq!(result(&container)["ended"], json!("killed"));
@@ -520,4 +532,168 @@ fn an_ordinary_user_has_a_monitor_too() {
     assert!(told["overlay"]["bytes"].as_u64().unwrap() >= 4096, "{told}");
     process::run(rootless::as_user(&container, &["delete", &container.id])).ok();
     container.assert_nothing_left();
+}
+
+/// From its first instruction the program has somebody who looks after it, whatever becomes of the command that let it go.
+#[test]
+fn a_command_that_is_killed_leaves_no_program_without_limits() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
+        let bundle = Bundle::idle();
+        let wake = bundle.dir.join("wake");
+        nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let hook = format!("echo hook >>$OUT; read line < {}", wake.display());
+        let container = bundle.sh_hook("poststart", &hook).container();
+        let file = file_of(&container);
+        let flags = ["--detach", "--timeout", "10ms", "--result", file.to_str().unwrap()];
+        let running = container.start_run(&flags);
+        host::wait_until(|| container.bundle.hook_output().contains("hook"));
+        kill(Pid::from_raw(running.pid()), signal).unwrap();
+        running.wait().exits(128 + signal as i32);
+        fs::write(&wake, "\n").unwrap();
+        assert_eq!(wait(&container), "137");
+        assert_eq!(result(&container)["ended"], json!("timeout"));
+        container.delete().ok();
+        container.assert_nothing_left();
+    }
+}
+
+/// Whenever the command is killed: there is no program, or one with a monitor.
+#[test]
+fn an_exec_that_is_killed_leaves_no_program_without_limits() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let processes = || container.call(&["ps", &container.id]).ok().stdout().matches("sleep 1001").count();
+    for delay in 0..24 {
+        let flags = ["exec", "--detach", "--timeout", "50ms", &container.id, "/bin/sleep", "1001"];
+        let running = process::start(container.command(&flags), Stdio::null());
+        // The time at which it dies is what is tried.
+        std::thread::sleep(std::time::Duration::from_micros(500 * delay));
+        drop(kill_hard(running.pid()));
+        drop(running.wait());
+    }
+    host::wait_until(|| processes() == 0);
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Whoever does not read what the program has written keeps nobody: not the monitor, and not a command that has a limit.
+#[test]
+fn a_reader_that_does_not_read() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for detach in [&["--detach"][..], &[]] {
+        let container = Bundle::sh("yes").container();
+        container.bundle.write();
+        let (dir, file) = (container.bundle.dir.to_str().unwrap().to_owned(), file_of(&container));
+        let log = container.bundle.dir.join("log");
+        let limits = ["--output-limit", "1m", "--timeout", "300ms", "--result", file.to_str().unwrap()];
+        let all = [&["--log", log.to_str().unwrap(), "run"], detach, &limits, &["--bundle", &dir, &container.id]];
+        let mut command = container.command(&all.concat());
+        let (reader, writer) = std::io::pipe().unwrap();
+        // One and the same for both: a warning would not be read either.
+        command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let pidfd = pidfd_open(i32::try_from(child.id()).unwrap()).unwrap();
+        ends(&pidfd, "the command");
+        let status = child.wait().unwrap().code();
+        if detach.is_empty() {
+            assert_eq!(status, Some(137));
+        } else {
+            assert_eq!((status, wait(&container).as_str()), (Some(0), "137"));
+            assert_eq!(container.state()["reason"], json!("timeout"));
+        }
+        assert_eq!(result(&container)["ended"], json!("timeout"));
+        let said = fs::read_to_string(&log).unwrap();
+        assert!(said.contains("the rest of it is lost"), "{said}");
+        drop(reader);
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
+}
+
+/// What the kernel has said of the program stands, whatever goes wrong with what brisk keeps of it.
+#[test]
+fn an_error_of_brisks_own_does_not_hide_how_it_ended() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for flag in ["--detach", "--keep"] {
+        let (bundle, wake) = woken("exit 5");
+        let container = bundle.container();
+        let (file, log) = (file_of(&container), container.bundle.dir.join("log"));
+        let dir = container.bundle.dir.to_str().unwrap().to_owned();
+        container.bundle.write();
+        let flags = ["run", flag, "--bundle", &dir, "--result", file.to_str().unwrap(), &container.id];
+        let all = [&["--log", log.to_str().unwrap()], &flags[..]].concat();
+        let running = process::start(container.command(&all), Stdio::null());
+        running.wait_for_stdout(|text| text.contains("ready"));
+        let (init, of_monitor) = (pidfd_open(container.pid()).unwrap(), pidfd_open(attendant(&container)).unwrap());
+        let state = container.bundle.state_root().join(&container.id).join("state.json");
+        let record = fs::read(&state).unwrap();
+        fs::write(&state, "no record").unwrap();
+        fs::write(&wake, "\n").unwrap();
+        ends(&init, "the program");
+        ends(&of_monitor, "who waits for it");
+        running.wait().exits(if flag == "--keep" { 5 } else { 0 });
+        let told = result(&container);
+        assert_eq!((&told["ended"], &told["exitCode"], &told["error"]), (&json!("exited"), &json!(5), &Value::Null));
+        assert!(fs::read_to_string(&log).unwrap().contains("state.json"), "{flag}: nobody is warned");
+        fs::write(&state, record).unwrap();
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
+}
+
+/// A program that has closed its output is not waited for by who reads it.
+#[test]
+fn an_output_that_the_program_closes_is_closed() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("echo hello; exec >/dev/null 2>&1; sleep 1000").container();
+    container.bundle.write();
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let flags = ["run", "--detach", "--output-limit", "1m", "--bundle", &dir, &container.id];
+    let mut command = container.command(&flags);
+    let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"hello\n"[..]));
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// The time of a program begins before its first instruction.
+#[test]
+fn a_program_starts_no_earlier_than_is_told() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for how in ["--detach", "--keep", "create"] {
+        for _ in 0..5 {
+            let container = Bundle::probe(&["clock:"]).container();
+            let file = file_of(&container);
+            let output = match how {
+                "create" => {
+                    let output = container.create_with(&["--result", file.to_str().unwrap()]).ok();
+                    container.start().ok();
+                    output
+                }
+                _ => container.run_with(&[how, "--result", file.to_str().unwrap()]).ok(),
+            };
+            wait(&container);
+            let began: Value = serde_json::from_str(&output.stdout()).unwrap();
+            let told = result(&container);
+            let (began, started) = (began["clock:"].as_u64().unwrap(), told["startedMonotonicNs"].as_u64().unwrap());
+            assert!(started <= began, "{how}: {} us late", (started - began) / 1000);
+            container.delete().ok();
+        }
+    }
 }

@@ -211,6 +211,24 @@ fn what_would_be_in_vain_takes_nothing_away() {
     }
     fs::write(&config, whole.to_string()).unwrap();
     refused(&pid_file, "/nonexistent/pid");
+    refused(&["--pidfd-socket", "/nonexistent/socket"], "/nonexistent/socket");
+    refused(&["--pidfd-socket", config.to_str().unwrap()], "connect to");
+    if host::is_root() {
+        let [foreign, held] = ["foreign", "held"].map(|name| container.bundle.dir.join(name));
+        fs::create_dir(&foreign).unwrap();
+        std::os::unix::fs::chown(&foreign, Some(1000), Some(1000)).unwrap();
+        refused(&["--overlay", foreign.to_str().unwrap()], "must belong to");
+        fs::create_dir(&held).unwrap();
+        let held = held.to_str().unwrap();
+        let other = Bundle::idle().container();
+        other.run_with(&["--detach", "--overlay", held]).ok();
+        refused(&["--overlay", held], "one container's at a time");
+        other.delete_force().ok();
+        other.assert_nothing_left();
+        // Its own is free when it is gone.
+        container.run_with(&["--replace", "--detach", "--overlay", held]).ok();
+        container.run_with(&["--replace", "--detach", "--overlay", held]).ok();
+    }
     container.delete_force().ok();
     // What a restart could not do leaves the stopped container, to be started another time.
     for (words, text) in &cases {

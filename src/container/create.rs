@@ -10,7 +10,7 @@ use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::holder::Holder;
 use super::job::ended::Ended;
-use super::job::{self, JobRequest, ProgramCgroup, Task};
+use super::job::{self, Begins, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
 use super::options::{Create, Global};
 use super::outline::OverlayChoice;
@@ -32,7 +32,7 @@ use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan
 use crate::spec::annotations::{self, Trust};
 use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
-use crate::state::{self, Attendance, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
+use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
 
 /// A container that has just been made.
@@ -83,7 +83,7 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     let signals = if task.is_some() { Some(foreground::take_signals()?) } else { None };
     let mut trace = file.as_ref().map(|_| Trace::default());
     let start = if *template { ProgramStart::Brought } else { ProgramStart::OnSignal };
-    let form = Form { start, attended: task.as_ref().map(|task| task.attended()) };
+    let form = Form { start, task: task.as_deref_mut() };
     let made = make(global, args, bundle, form, console, trace.as_mut(), &mut |_| Ok(()))?;
     files::write_trace(global, file.as_deref(), trace);
     let Created { container, running, lock, .. } = made;
@@ -93,7 +93,7 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     let program =
         Foreground { pid, pidfd, signals, master: None, streams: ours.streams, notify: None, warn: global.warn };
     let attended = job::attend(program, Some(task), ProgramCgroup::Own(cgroup, overlay));
-    task.settle(&container, attended.map(Some), |dir| delete::own(global, id, dir))
+    task.settle(global, &container, attended.map(Some), |dir| delete::own(global, id, dir))
 }
 
 /// config.json as text and as values.
@@ -212,19 +212,21 @@ pub(super) fn plan_of(
     terminal: Terminal,
     host: &Host,
 ) -> Result<Plan> {
+    let orphan = if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
     let options = CreateOptions {
         id: args.id.clone(),
         bundle: bundle.dir.clone(),
         enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
-        orphan: if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn },
+        orphan,
         preserved_fds: global.environment.preserved(args.preserve_fds),
         cgroups: global.cgroups,
         tolerance: global.tolerance,
         terminal,
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
+        hold: job::hold(&args.job, orphan),
         overlay_size: if args.job.result.is_some() { OverlaySize::Asked } else { OverlaySize::NotAsked },
         oddities: bundle.warnings.clone(),
     };
@@ -304,12 +306,11 @@ fn joined_own(spec: &Spec) -> Result<u64> {
 }
 
 /// What a container is made to be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(super) struct Form<'a, 't> {
     /// When its program starts.
     pub start: ProgramStart,
-    /// Who waits for it, where that is more than to wait.
-    pub attended: Option<Attendance>,
+    /// The job that it is, if it is one.
+    pub task: Option<&'a mut Task<'t>>,
 }
 
 /// Makes the container; on failure nothing of it is left. `make_room` takes away what has its name.
@@ -317,7 +318,7 @@ pub(super) fn make(
     global: &Global,
     args: &Create,
     mut bundle: Bundle,
-    Form { start, attended }: Form,
+    Form { start, task }: Form<'_, '_>,
     console: ProgramConsole,
     mut trace: Option<&mut Trace>,
     make_room: &mut dyn FnMut(&Preview) -> Result<()>,
@@ -330,6 +331,10 @@ pub(super) fn make(
     bundle.fit(&host)?;
     let plan = plan_of(global, args, &bundle, start, console.terminal, &host)?;
     global.tell_plan(&plan);
+    if args.job.cpu_time.is_some() && plan.cgroup.is_none() {
+        return Err(job::nothing_counts());
+    }
+    let attended = task.as_ref().map(|task| task.attended());
     if let Some(trace) = &mut trace {
         trace.mark("make the state directory");
     }
@@ -353,8 +358,9 @@ pub(super) fn make(
         }
     };
     let mut container = Container { record, dir };
-    let result = notify::prepare(global, &container.dir)
-        .and_then(|()| begin(global, args, &bundle, start, (console, holder.as_ref()), &plan, &mut container, trace));
+    let result = notify::prepare(global, &container.dir).and_then(|()| {
+        begin(global, args, &bundle, (start, task), (console, holder.as_ref()), &plan, &mut container, trace)
+    });
     match result {
         Ok((running, notify)) => Ok(Created { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
@@ -385,7 +391,7 @@ fn begin(
     global: &Global,
     args: &Create,
     bundle: &Bundle,
-    start: ProgramStart,
+    (start, mut task): (ProgramStart, Option<&mut Task<'_>>),
     (console, holder): (ProgramConsole, Option<&Holder>),
     plan: &Plan,
     container: &mut Container,
@@ -416,8 +422,12 @@ fn begin(
     let mut tell = |moment: Moment, running: Option<&Running>| -> Result<()> {
         match (moment, running) {
             (Moment::Cloned, Some(running)) => save(record, running),
+            (Moment::Held, Some(running)) => task.as_mut().map_or(Ok(()), |task| {
+                let begins = if matches!(start, ProgramStart::Now(_)) { Begins::Now } else { Begins::Later };
+                task.take_charge(begins, ProgramCgroup::Own(running.cgroup.as_ref(), None))
+            }),
             (Moment::Ready, Some(running)) => publish(global, args, bundle, dir, running),
-            (Moment::Planned, _) | (Moment::Cloned | Moment::Ready, None) => {
+            (Moment::Planned, _) | (Moment::Cloned | Moment::Held | Moment::Ready, None) => {
                 dir.save_first(record)?;
                 dir.write_config(&bundle.text)
             }

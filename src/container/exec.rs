@@ -7,7 +7,7 @@ use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
-use super::job::{self, ProgramCgroup, Task};
+use super::job::{self, Begins, ProgramCgroup, Task};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
 use super::program::{self, Unsaid};
@@ -84,12 +84,13 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     ours.size_terminal(&mut process);
     let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
-    let running = join(global, args, &container, &spec, &process, console, trace.as_mut())?;
+    let shared = if task.is_some() { container.cgroup()? } else { None };
+    let attendance = (task.as_deref_mut(), shared.as_ref());
+    let running = join(global, args, &container, (&spec, &process), console, trace.as_mut(), attendance)?;
     files::write_trace(global, args.trace.as_deref(), trace);
     let Some(signals) = signals else { return Ok(None) };
-    let shared = if task.is_some() { container.cgroup()? } else { None };
     if let Some(task) = &mut task {
-        task.started(shared.as_ref())?;
+        task.started();
     }
     let Running { pid, pidfd, .. } = running;
     let program = Foreground {
@@ -108,19 +109,21 @@ fn join(
     global: &Global,
     args: &Exec,
     container: &Container,
-    spec: &Spec,
-    process: &Process,
+    (spec, process): (&Spec, &Process),
     console: ProgramConsole,
     trace: Option<&mut Trace>,
+    (mut task, shared): (Option<&mut Task<'_>>, Option<&Cgroup>),
 ) -> Result<Running> {
     let init = container.record.init.ok_or_else(not_running)?;
     let pidfd = init.pidfd()?.ok_or_else(not_running)?;
     let cgroup = cgroup(container, args, init.pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
+    let orphan = if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
     let options = ExecOptions {
         id: args.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
-        orphan: if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn },
+        orphan,
+        hold: job::hold(&args.job, orphan),
         preserved_fds: global.environment.preserved(args.preserve_fds),
         keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
         entry: entry(global, &host, cgroup.as_ref()),
@@ -132,8 +135,13 @@ fn join(
     let plan = plan::exec::exec(process, spec, &host, &options)?;
     global.tell_plan(&plan);
     let mut written = None;
-    let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
+    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<()> {
         let Some(running) = running else { return Ok(()) };
+        if moment == Moment::Held {
+            return task
+                .as_mut()
+                .map_or(Ok(()), |task| task.take_charge(Begins::Now, ProgramCgroup::Containers(shared)));
+        }
         if let Some(path) = &args.pid_file {
             files::write_pid(path, running.pid)?;
             written = Some((path, running.pid));

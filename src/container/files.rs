@@ -4,12 +4,13 @@ use std::ffi::{CString, OsStr};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::options::Global;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::sys::fs::RegularFile;
 use crate::sys::{self, fs, process, socket};
@@ -26,6 +27,13 @@ pub(super) fn writable(path: &Path) -> Result<()> {
         Destination::Name(dir, _) => fs::access(dir.as_fd(), c"", libc::W_OK | libc::X_OK).at(Stage::State, what),
         Destination::Stream(_) => Ok(()),
     }
+}
+
+/// An error where [`send_pidfd`] finds nobody. Whoever listens hears nothing of the question.
+pub(super) fn is_socket(path: &Path) -> Result<()> {
+    let what = || format!("connect to {}", path.display());
+    let found = std::fs::metadata(path).at(Stage::State, what)?;
+    if found.file_type().is_socket() { Ok(()) } else { Err(Error::errno(Stage::State, what(), Errno::ECONNREFUSED)) }
 }
 
 /// Takes back what [`write_pid`] wrote for a process that did not become what was asked for: nobody may take the

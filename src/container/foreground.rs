@@ -7,10 +7,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::job::ended::Ended;
-use super::job::watch::{Announcement, Watch, Watched};
+use super::job::watch::{self, Announcement, Watch, Watched};
 use super::notify::{Heard, Notify};
 use super::streams::Relayed;
 use crate::error::{Context, Error, Result, Stage};
+use crate::sys;
 use crate::sys::process::{self, ChildUsage, Exit};
 use crate::sys::signal::{self, Pending};
 use crate::sys::{fs, tty};
@@ -41,8 +42,18 @@ struct Flow {
     from: State,
     /// How many bytes have come.
     seen: u64,
-    /// Why what came could not be passed on: no disk has room for ever.
-    lost: Option<Errno>,
+    /// Why what came could not be passed on.
+    lost: Option<Lost>,
+    /// Whether the caller's stream is no longer ours.
+    let_go: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// No disk has room for ever.
+    Failed(Errno),
+    /// Nobody has read it for [`watch::FLUSH`].
+    Unread,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +84,7 @@ impl Flow {
             from: State::Open,
             seen: 0,
             lost: None,
+            let_go: false,
         }
     }
 
@@ -113,7 +125,7 @@ impl Flow {
             // A reader has gone, or the program.
             Err(Errno::EPIPE) => self.hang_up(),
             Err(errno) => {
-                self.lost = (self.direction == Direction::ToCaller).then_some(errno);
+                self.lost = (self.direction == Direction::ToCaller).then_some(Lost::Failed(errno));
                 self.hang_up();
             }
         }
@@ -167,13 +179,55 @@ impl Flows {
     /// What the program wrote and the caller does not get. The program itself may never learn of it.
     fn tell_lost(&self, warn: &dyn Fn(&str)) {
         for flow in &self.list {
-            let Some(errno) = flow.lost else { continue };
+            let Some(lost) = flow.lost else { continue };
             let name = if flow.caller.as_raw_fd() == fs::STDERR.as_raw_fd() { "error" } else { "output" };
-            warn(
-                &Error::errno(Stage::Console, format!("pass standard {name} on: the rest of it is lost"), errno)
-                    .to_string(),
-            );
+            let what = format!("pass standard {name} on: the rest of it is lost");
+            let error = match lost {
+                Lost::Failed(errno) => Error::errno(Stage::Console, what, errno),
+                Lost::Unread => {
+                    let seconds = watch::FLUSH.as_secs();
+                    Error::new(
+                        Stage::Console,
+                        format!("{what}: nobody read it for {seconds} s after the program's end"),
+                    )
+                }
+            };
+            warn(&error.to_string());
         }
+    }
+
+    fn outputs(&mut self) -> impl Iterator<Item = &mut Flow> {
+        self.list.iter_mut().filter(|flow| flow.direction == Direction::ToCaller)
+    }
+
+    /// Nobody reads what the program wrote, which has ended. A warning on the same stream would not be read either.
+    fn give_up(&mut self) -> Result<()> {
+        let what = || "let go of a stream that nobody reads";
+        let mut stuck = false;
+        for flow in self.outputs().filter(|flow| !flow.is_done() && !flow.buffer.is_empty()) {
+            flow.lost = Some(Lost::Unread);
+            stuck = true;
+        }
+        if !stuck {
+            return Ok(());
+        }
+        let null = fs::open(fs::CWD, c"/dev/null", libc::O_WRONLY, 0).at(Stage::Console, what)?;
+        for stream in [fs::STDOUT, fs::STDERR] {
+            if sys::poll::one(stream, libc::POLLOUT, 0).at(Stage::Console, what)? == 0 {
+                fs::dup_onto(null.as_fd(), stream.as_raw_fd()).at(Stage::Console, what)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a program in the background: whoever reads what it wrote learns of the end when it closes its stream. Standard input
+    /// is /dev/null there.
+    fn let_go(&mut self) -> Result<()> {
+        self.outputs().filter(|flow| flow.is_done() && !flow.let_go).try_for_each(|flow| {
+            flow.let_go = true;
+            let what = || "let go of a stream that the program has closed";
+            fs::dup_onto(fs::STDIN, flow.caller.as_raw_fd()).at(Stage::Console, what)
+        })
     }
 
     /// After something was read or written: ends are passed on.
@@ -255,13 +309,13 @@ impl Drop for RestoreTerminal {
 /// Waits for the process, and looks after its limits; how it ended.
 pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>) -> Result<Ended> {
     let Foreground { pid, pidfd, signals, master, streams, notify, warn } = foreground;
-    let attended = Attended { pid, pidfd, signals, on_terminal: master.is_some() };
+    let attended = Attended { pid, pidfd, signals, on_terminal: master.is_some(), warn };
     let own = if master.is_some() { own_terminal() } else { None };
     // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
     let restore = RestoreTerminal(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
     let mut flows = Flows::of(master, streams)?;
-    let ended = relay(&attended, &mut flows, own.as_ref(), notify.as_ref().map(|notify| (notify, warn)), watch);
+    let ended = relay(&attended, &mut flows, own.as_ref(), notify.as_ref(), watch);
     drop(restore);
     flows.tell_lost(warn);
     ended
@@ -277,10 +331,10 @@ fn resize(own: Option<&OwnedFd>, master: BorrowedFd<'_>) {
 
 /// Hears what the program has to say to our supervisor, until it is ready. We are what is supervised, so our own
 /// process id stands. A supervisor that cannot be told is no reason to end a program that runs, as with runc.
-fn listen<'a>(notify: Option<Listener<'a>>) -> Option<Listener<'a>> {
-    let (socket, warn) = notify?;
+fn listen<'a>(notify: Option<&'a Notify>, warn: &dyn Fn(&str)) -> Option<&'a Notify> {
+    let socket = notify?;
     match socket.hear("") {
-        Ok(Heard::Nothing) => Some((socket, warn)),
+        Ok(Heard::Nothing) => Some(socket),
         Ok(Heard::Ready) => None,
         Err(error) => {
             warn(&error.to_string());
@@ -289,23 +343,21 @@ fn listen<'a>(notify: Option<Listener<'a>>) -> Option<Listener<'a>> {
     }
 }
 
-/// The program's socket, and who takes warnings.
-type Listener<'a> = (&'a Notify, &'a dyn Fn(&str));
-
 /// Relays until the process has ended and everything it wrote is written.
 fn relay(
-    attended: &Attended,
+    attended: &Attended<'_>,
     flows: &mut Flows,
     own: Option<&OwnedFd>,
-    notify: Option<Listener<'_>>,
+    notify: Option<&Notify>,
     mut watch: Option<&mut Watch>,
 ) -> Result<Ended> {
     let (mut notify, mut status) = (notify, None);
+    let tell = |done: Result<()>| done.unwrap_or_else(|error| (attended.warn)(&error.to_string()));
     loop {
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
         let mut polled = Polled(vec![PollFd::new(attended.signals.as_fd(), PollFlags::POLLIN)]);
         let pidfd = polled.add(status.is_none().then(|| attended.pidfd.as_fd()), PollFlags::POLLIN);
-        polled.add(notify.map(|(socket, _)| socket.fd()), PollFlags::POLLIN);
+        polled.add(notify.map(Notify::fd), PollFlags::POLLIN);
         // Its limits are those of a program that runs.
         let watching = watch.as_deref().filter(|_| status.is_none());
         let parent = polled.add(watching.and_then(Watch::parent), PollFlags::POLLIN);
@@ -314,7 +366,8 @@ fn relay(
             indices.push((polled.add(flow.source(), PollFlags::POLLIN), polled.add(flow.sink(), PollFlags::POLLOUT)));
         }
         let written = flows.list.iter().all(|flow| flow.buffer.is_empty());
-        let timeout = match watching.and_then(Watch::next) {
+        let flush = status.zip(watch.as_deref()).and_then(|((exit, _), watch)| watch.flush_by(exit, flows.written()));
+        let timeout = match watching.and_then(Watch::next).or(flush) {
             _ if status.is_some() && written => PollTimeout::ZERO,
             Some(next) => until(next),
             None => PollTimeout::NONE,
@@ -326,7 +379,7 @@ fn relay(
         let (ended, parent_gone) = (polled.is_ready(pidfd), polled.is_ready(parent));
         let events: Vec<(bool, bool)> =
             indices.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
-        notify = listen(notify);
+        notify = listen(notify, attended.warn);
         // What was said of its end came before it, if not before poll(2) looked.
         let heard = match polled.is_ready(Some(0)) || ended && watch.is_some() {
             true => pass_signals(attended, watch.as_deref_mut())?,
@@ -353,16 +406,24 @@ fn relay(
                 watch.has_ended();
             }
         } else if let (None, Some(watch)) = (status, &mut watch) {
+            // It runs on, and is waited for.
             if parent_gone {
-                watch.orphaned(attended.program())?;
+                tell(watch.orphaned(attended.program()));
             }
-            watch.look(attended.program(), flows.written())?;
+            tell(watch.look(attended.program(), flows.written()));
         }
         flows.settle();
+        if watch.as_deref().is_some_and(Watch::in_background) {
+            tell(flows.let_go());
+        }
         let Some((exit, usage)) = status else { continue };
         // Nobody is left to pass a signal on to: it is for us, who wait for a reader that may never read.
         // A process that was left behind may keep the streams open: what it will write one day is not waited for.
-        if heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || ready == 0 {
+        let too_late = flush.is_some_and(|by| Instant::now() >= by);
+        if too_late {
+            tell(flows.give_up());
+        }
+        if too_late || heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || ready == 0 && written {
             let written = flows.written();
             let (cause, output) = watch.map_or((None, None), |watch| watch.end(exit, written));
             return Ok(Ended { exit, usage, cause, output });
@@ -402,21 +463,22 @@ pub(super) fn until(next: Instant) -> PollTimeout {
 }
 
 /// Whose signals and children we look after.
-struct Attended {
+struct Attended<'a> {
     pid: i32,
     pidfd: OwnedFd,
     signals: OwnedFd,
     on_terminal: bool,
+    warn: &'a dyn Fn(&str),
 }
 
-impl Attended {
+impl Attended<'_> {
     fn program(&self) -> Watched<'_> {
         Watched { pid: self.pid, pidfd: self.pidfd.as_fd() }
     }
 }
 
 /// Passes pending signals on and reaps whoever else was adopted.
-fn pass_signals(attended: &Attended, mut watch: Option<&mut Watch>) -> Result<Heeded> {
+fn pass_signals(attended: &Attended<'_>, mut watch: Option<&mut Watch>) -> Result<Heeded> {
     let mut heeded = Heeded::Nothing;
     let mut more = true;
     while more {
@@ -439,7 +501,7 @@ fn pass_signals(attended: &Attended, mut watch: Option<&mut Watch>) -> Result<He
 }
 
 /// What one signal comes to; the last that concerns us counts.
-fn heed(attended: &Attended, signal: i32, watch: Option<&mut Watch>) -> Result<Option<Heeded>> {
+fn heed(attended: &Attended<'_>, signal: i32, watch: Option<&mut Watch>) -> Result<Option<Heeded>> {
     match signal {
         libc::SIGCHLD => {
             reap_others(attended.pid);

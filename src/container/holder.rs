@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -46,6 +46,41 @@ impl Holder {
     /// Takes the directory, if one is asked for; an error while another container has it. One that cannot be had is left to
     /// the child, who takes it with the rights of the container.
     pub(super) fn begin(spec: &Spec, bundle: &Path) -> Result<Option<Holder>> {
+        let Some(holder) = Holder::open(spec, bundle)? else { return Ok(None) };
+        match holder.who()? {
+            Some(note) => Err(holder.is_anothers(&note)),
+            None => Ok(Some(holder)),
+        }
+    }
+
+    /// An error where the directory could not be had, once the container that is to be replaced is gone.
+    pub(super) fn begin_after(id: &str, spec: &Spec, bundle: &Path) -> Result<()> {
+        if let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) {
+            let path = bundle.join(dir);
+            let what = || format!("--overlay {}", path.display());
+            let found = std::fs::symlink_metadata(&path).at(Stage::Rootfs, what)?;
+            if !found.is_dir() {
+                return Err(Error::errno(Stage::Rootfs, what(), Errno::ENOTDIR));
+            }
+            // Who the root of a user namespace is, the child finds out.
+            let foreign = spec.namespace("user").is_none() && found.uid() != process::geteuid();
+            if foreign || found.mode() & 0o022 != 0 {
+                let why = "it must belong to the container's root, and nobody else may write to it";
+                return Err(Error::new(Stage::Rootfs, format!("{}: {why}", what())));
+            }
+        }
+        let Some(holder) = Holder::open(spec, bundle)? else { return Ok(()) };
+        match holder.who()? {
+            Some(note) if note.id != id => Err(holder.is_anothers(&note)),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_anothers(&self, note: &Note) -> Error {
+        taken(&self.path, &format!("container {:?} is over it, process {}", note.id, note.init.pid))
+    }
+
+    fn open(spec: &Spec, bundle: &Path) -> Result<Option<Holder>> {
         let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) else { return Ok(None) };
         let path = bundle.join(dir);
         let what = || format!("look who has {}", path.display());
@@ -64,14 +99,7 @@ impl Holder {
             Err(Errno::EAGAIN) => return Err(taken(&path, "another is being made over it")),
             locked => locked.at(Stage::Rootfs, what)?,
         }
-        let holder = Holder { file: File::from(file), path };
-        match holder.who()? {
-            Some(note) => {
-                let whose = format!("container {:?} is over it, process {}", note.id, note.init.pid);
-                Err(taken(&holder.path, &whose))
-            }
-            None => Ok(Some(holder)),
-        }
+        Ok(Some(Holder { file: File::from(file), path }))
     }
 
     /// The container that has it, if its first process lives.

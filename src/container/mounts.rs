@@ -15,7 +15,7 @@ use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
+use crate::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use crate::proc::mountinfo;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
@@ -47,6 +47,7 @@ pub(super) fn add(global: &Global, container: &mut Container, list: &[Mount]) ->
         notify: None,
         joined_own: 0,
         overlay_size: OverlaySize::NotAsked,
+        hold: Hold::No,
         oddities: Vec::new(),
     };
     let init = container.record.live_init()?.ok_or_else(not_running)?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::console::{Console, ConsoleRequest, ForegroundConsole};
 use super::create::{Bundle, Created, Form, Preview, make};
 use super::foreground::{self, Foreground};
+use super::holder::Holder;
 use super::job::ended::Ended;
 use super::job::{self, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
@@ -91,7 +92,7 @@ pub(super) fn start_bundle(
     };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let start = ProgramStart::Now(console.refusal);
-    let form = Form { start, attended: task.as_ref().map(|task| task.attended()) };
+    let form = Form { start, task: task.as_deref_mut() };
     let made = make(global, &args.create, bundle, form, console, trace.as_mut(), &mut make_room)?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
     let Created { container, running, spec, lock, notify } = made;
@@ -100,20 +101,22 @@ pub(super) fn start_bundle(
     let ended = attend(global, args, &container, (running, spec, notify), (ours, signals), task.as_deref_mut());
     if let (Some(task), true) = (&task, args.detach) {
         let id = &args.create.id;
-        return task.settle(&container, ended, |dir| delete::own(global, id, dir));
+        return task.settle(global, &container, ended, |dir| delete::own(global, id, dir));
     }
-    match (&ended, args.detach) {
-        (Ok(_), true) => {}
+    let tidied = match (&ended, args.detach) {
+        (Ok(_), true) => Ok(()),
         // Failed after the program ran, or done: nothing of it stays unless asked.
         _ if args.keep => {
             let outcome = ended.as_ref().ok().and_then(Option::as_ref).and_then(|ended| match &task {
                 Some(task) => task.outcome(ended),
                 None => Some(job::outcome(ended.exit, oom_kills(&container))),
             });
-            outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::No))?;
+            outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::No))
         }
-        _ => delete::own(global, &args.create.id, &container.dir)?,
-    }
+        _ => delete::own(global, &args.create.id, &container.dir),
+    };
+    // How it ended stands, whatever of it stays; as with runc.
+    tidied.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
     ended
 }
 
@@ -137,7 +140,9 @@ fn refuse_in_vain(global: &Global, create: &Create, planned: &Preview, bundle: &
         return Err(Error::new(Stage::Bundle, format!("{}: {}", misfit.field, misfit.what)).with_hint(hint));
     }
     let pid_file = create.pid_file.as_deref().map_or(Ok(()), files::writable);
-    pid_file.map_err(|error| error.with_hint(stays))
+    let socket = create.pidfd_socket.as_deref().map_or(Ok(()), files::is_socket);
+    let overlay = Holder::begin_after(&create.id, &planned.spec, bundle);
+    pid_file.and(socket).and(overlay).map_err(|error| error.with_hint(stays))
 }
 
 fn attend(
@@ -149,7 +154,7 @@ fn attend(
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     if let Some(task) = &mut task {
-        task.started(None)?;
+        task.started();
     }
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
         let told = notify.wait(running.pid, running.pidfd.as_fd(), global.warn);

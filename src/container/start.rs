@@ -104,7 +104,7 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
         result => result.at(Stage::State, || "open exec.fifo")?,
     };
     // Its time counts from here.
-    container.announce(Announcement::Started)?;
+    container.announce(Announcement::started())?;
     fs::write_all(fifo.as_fd(), b"0").at(Stage::State, || "write to exec.fifo")?;
     // The program runs: what is left to do must not make this a failure. A fifo that nobody reads means nothing.
     if let Err(errno) = fs::unlink(container.dir.fd(), FIFO, 0) {

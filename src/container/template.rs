@@ -172,8 +172,6 @@ pub(super) fn begin(
     let mut written = None;
     let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
         let Some(running) = running else { return Ok(()) };
-        // Its time counts from here.
-        container.announce(Announcement::Started)?;
         started(global, &container.dir);
         if let Some(path) = to.pid_file {
             files::write_pid(path, running.pid)?;
@@ -185,6 +183,9 @@ pub(super) fn begin(
         }
     };
     let again = fs::dup(pidfd.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
+    let waiting = Waiting::find(init.pid, pidfd)?;
+    // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
+    container.announce(Announcement::started())?;
     let launched = launch::launch(Launch {
         plan: &plan,
         hook_output: HookOutput::default(),
@@ -194,12 +195,18 @@ pub(super) fn begin(
         console: console.socket,
         fifo: None,
         init: Some(again),
-        waiting: Some(Waiting::find(init.pid, pidfd)?),
+        waiting: Some(waiting),
         cgroup: None,
         trace,
     });
-    if let (Err(_), Some((path, pid))) = (&launched, written) {
-        files::withdraw_pid(global, path, pid);
+    if launched.is_err() {
+        if let Some((path, pid)) = written {
+            files::withdraw_pid(global, path, pid);
+        }
+        // Whoever waits for it hears of nothing else that fails here.
+        if let Err(failure) = container.announce(Announcement::NotStarted) {
+            (global.warn)(&failure.to_string());
+        }
     }
     launched
 }

@@ -1,14 +1,19 @@
 //! `state` and `list`.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 
 use serde::Serialize;
 
 use super::Container;
 use super::options::Global;
-use crate::error::Result;
+use crate::error::{Context, Result, Stage};
 use crate::proc::passwd::Users;
-use crate::state::{Dir, Status};
+use crate::state::{Attendance, Dir, Outcome, Status};
+use crate::sys::poll;
+
+/// How long the monitor of a container that has ended is waited for.
+const MOMENT_MS: i32 = 200;
 
 /// A container as `state` and `list` show it: the fields of the specification and runc's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +39,7 @@ pub struct View {
     /// When that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<String>,
-    /// Why it has ended; `unknown` where nobody has learnt it.
+    /// Why it has ended; `unknown` where nobody has learnt it, none while somebody is about to tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The bundle's annotations.
@@ -89,7 +94,14 @@ fn record_of(global: &Global, id: &str) -> Result<Option<Container>> {
 fn view(container: &Container, users: &Users) -> Result<View> {
     let status = container.status()?;
     let record = &container.record;
-    let outcome = record.outcome.as_ref();
+    let kept = match &record.outcome {
+        None if status == Status::Stopped && record.attended == Some(Attendance::Monitor) => outcome_soon(container)?,
+        outcome => Kept::of(outcome.clone()),
+    };
+    let outcome = match &kept {
+        Kept::Outcome(outcome) => Some(outcome),
+        Kept::Nothing | Kept::NotYet => None,
+    };
     Ok(View {
         oci_version: record.oci_version.clone(),
         id: record.id.clone(),
@@ -100,11 +112,43 @@ fn view(container: &Container, users: &Users) -> Result<View> {
         created: record.created.clone(),
         exit_status: outcome.map(|outcome| outcome.exit_status),
         finished: outcome.map(|outcome| outcome.finished.clone()),
-        reason: (status == Status::Stopped)
-            .then(|| outcome.map_or_else(|| "unknown".to_owned(), |outcome| outcome.reason.clone())),
+        reason: match &kept {
+            _ if status != Status::Stopped => None,
+            Kept::Outcome(outcome) => Some(outcome.reason.clone()),
+            Kept::NotYet => None,
+            Kept::Nothing => Some("unknown".to_owned()),
+        },
         annotations: record.annotations.clone(),
         owner: owner(users, container.dir.owner()?),
     })
+}
+
+/// What is kept of a container's end.
+enum Kept {
+    Outcome(Outcome),
+    Nothing,
+    /// Its monitor, which lives, is about to.
+    NotYet,
+}
+
+impl Kept {
+    fn of(outcome: Option<Outcome>) -> Kept {
+        outcome.map_or(Kept::Nothing, Kept::Outcome)
+    }
+}
+
+/// The container has ended, and who reads its figures needs a moment more; one that is stopped, or passes on what the program
+/// wrote to somebody who does not read it, needs longer than anybody waits for an answer.
+fn outcome_soon(container: &Container) -> Result<Kept> {
+    let lives = match container.monitor()? {
+        None => false,
+        Some(monitor) => {
+            let what = || "wait for the container's monitor";
+            poll::one(monitor.as_fd(), libc::POLLIN, MOMENT_MS).at(Stage::Signal, what)? == 0
+        }
+    };
+    let outcome = container.dir.find_record()?.and_then(|record| record.outcome);
+    Ok(if lives && outcome.is_none() { Kept::NotYet } else { Kept::of(outcome) })
 }
 
 /// Without names users have numbers.

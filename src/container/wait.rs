@@ -31,8 +31,7 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
     {
         return Ok(None);
     }
-    let patience = Instant::now() + REAPED;
-    let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
+    let patience = deadline.unwrap_or_else(|| Instant::now() + REAPED);
     // The result is written before it ends.
     if let Some(monitor) = container.monitor()?
         && !happens(monitor.as_fd(), libc::POLLIN, Some(patience))?

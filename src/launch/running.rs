@@ -53,6 +53,8 @@ pub enum Moment {
     Planned,
     /// The process exists, in its cgroup, and dies with the runtime.
     Cloned,
+    /// The process is set up, dies with the runtime, and waits to be let go ([`crate::plan::Hold`]).
+    Held,
     /// The process is set up, and stands on its own.
     Ready,
 }

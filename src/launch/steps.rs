@@ -205,6 +205,7 @@ impl<'a> Parent<'a> {
             Step::Affinity(mask) => affinity::set(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
             Step::SavePlanned => (self.launch.tell)(Moment::Planned, None),
             Step::SaveState => self.tell(Moment::Cloned),
+            Step::TakeCharge => self.tell(Moment::Held),
             Step::Publish => self.tell(Moment::Ready),
             Step::SendListener { path, metadata, state } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;

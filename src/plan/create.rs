@@ -135,7 +135,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if let Some(process) = input.spec.process.as_ref().filter(|_| limited) {
         left.extend(process::rlimits(process)?);
     }
-    steps.extend(process::ready(left));
+    steps.extend(process::ready(left, input.options.hold));
     steps.extend(process::listener(&draft.last, || {
         hooks::state(input.spec, &input.options.id, &input.options.bundle, "creating")
     }));

@@ -52,6 +52,8 @@ pub struct CreateOptions {
     pub joined_own: u64,
     /// Whether somebody wants to know how large the overlay has become.
     pub overlay_size: OverlaySize,
+    /// Whether the runtime has something to do before the program is let go.
+    pub hold: Hold,
     /// What is odd about the text of config.json.
     pub oddities: Vec<String>,
 }
@@ -62,6 +64,14 @@ pub struct CreateOptions {
 pub enum OverlaySize {
     NotAsked,
     Asked,
+}
+
+/// Whether a process that is set up waits until the runtime looks after it ([`super::step::Step::TakeCharge`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Hold {
+    No,
+    Yes,
 }
 
 /// The session keyring.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, ExecRefusal, Keyring, Orphan, ProgramStart, c_string, host_path, key_label, linux};
+use super::draft::{Draft, ExecRefusal, Hold, Keyring, Orphan, ProgramStart, c_string, host_path, key_label, linux};
 use super::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use super::process::{self, Fork, Groups, Startup, hooks};
 use super::step::{CloneStep, Step};
@@ -25,6 +25,8 @@ pub struct ExecOptions {
     pub bundle: PathBuf,
     /// What becomes of it when the runtime dies.
     pub orphan: Orphan,
+    /// Whether the runtime has something to do before the program is let go.
+    pub hold: Hold,
     /// Descriptors 3 to 3 + n - 1 stay open in the container.
     pub preserved_fds: u32,
     /// A new session keyring, or the caller's.
@@ -131,7 +133,7 @@ fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Ve
         steps.push(Step::JoinRdt(options.rdt.clone()));
     }
     steps.extend(process::oom_score_adj(Some(process)));
-    steps.extend(process::ready(left));
+    steps.extend(process::ready(left, options.hold));
     steps.push(Step::Await(SyncPoint::Launched));
     steps.extend(listener);
     steps.push(Step::Publish);

@@ -33,7 +33,7 @@ use systemd::ScopePlan;
 
 use crate::spec::Spec;
 
-pub use draft::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, ProgramStart};
+pub use draft::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, ProgramStart};
 
 /// Everything that will be done to create a container, or to run one more process in it.
 #[derive(Debug)]

@@ -98,6 +98,8 @@ pub enum Step {
     SavePlanned,
     /// Writes the state, which makes the container visible.
     SaveState,
+    /// From here on somebody looks after the limits of the process, which waits to be let go, and after its end.
+    TakeCharge,
     /// Tells whoever asked that the process is set up: config.json's name, the pid file, the pidfd.
     Publish,
     /// Hands the seccomp listener to this socket.

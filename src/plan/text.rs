@@ -97,6 +97,7 @@ impl Display for Step {
             Step::Affinity(mask) => write!(f, "set the CPU affinity to {}", cpus(mask)),
             Step::SavePlanned => f.write_str("note what will be made"),
             Step::SaveState => f.write_str("save the state"),
+            Step::TakeCharge => f.write_str("take charge of the program"),
             Step::Publish => f.write_str("tell that it is set up"),
             Step::SendListener { path, .. } => write!(f, "send the seccomp listener to {path}"),
             Step::AwaitExec => f.write_str("wait until the program runs"),

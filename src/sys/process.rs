@@ -97,9 +97,9 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
 
 /// Announces something to a process of ours, which reads its signals ([`super::signal::pending`]): pidfd_send_signal(2) like
 /// sigqueue(3). False: the process has ended.
-pub fn pidfd_announce(pidfd: BorrowedFd<'_>, number: i32) -> Result<bool> {
-    /// siginfo_t of asm-generic/siginfo.h, with the fields of its `_rt`. The value has the alignment of a pointer, which it
-    /// may be, and the whole at least the 128 bytes that the kernel reads.
+pub fn pidfd_announce(pidfd: BorrowedFd<'_>, number: u64) -> Result<bool> {
+    /// siginfo_t of asm-generic/siginfo.h, with the fields of its `_rt`. The value is as large as a pointer, which it
+    /// may be, and the whole has at least the 128 bytes that the kernel reads.
     #[repr(C)]
     struct QueuedInfo {
         signal: i32,
@@ -112,10 +112,9 @@ pub fn pidfd_announce(pidfd: BorrowedFd<'_>, number: i32) -> Result<bool> {
     struct QueuedPart {
         pid: i32,
         uid: u32,
-        value: i32,
-        aligned: [usize; 0],
+        value: u64,
     }
-    let rt = QueuedPart { pid: 0, uid: 0, value: number, aligned: [] };
+    let rt = QueuedPart { pid: 0, uid: 0, value: number };
     let info = QueuedInfo { signal: ANNOUNCEMENT, errno: 0, code: ANNOUNCEMENT_CODE, rt, rest: [0; 14] };
     // SAFETY: `info` is readable for the size of a siginfo_t.
     match done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), ANNOUNCEMENT, &raw const info, 0) }) {

@@ -34,7 +34,7 @@ pub enum Pending {
     /// This signal.
     Signal(i32),
     /// The number of what is announced.
-    Announcement(i32),
+    Announcement(u64),
 }
 
 impl Pending {
@@ -62,7 +62,11 @@ pub fn pending(fd: BorrowedFd<'_>) -> Result<[Option<Pending>; AT_ONCE]> {
         let signal = word(offset_of!(libc::signalfd_siginfo, ssi_signo));
         let announced =
             signal == ANNOUNCEMENT && word(offset_of!(libc::signalfd_siginfo, ssi_code)) == ANNOUNCEMENT_CODE;
-        let number = || Pending::Announcement(word(offset_of!(libc::signalfd_siginfo, ssi_int)));
+        let number = || {
+            let at = offset_of!(libc::signalfd_siginfo, ssi_ptr);
+            let bytes = info[at..].first_chunk().copied().unwrap_or_default();
+            Pending::Announcement(u64::from_ne_bytes(bytes))
+        };
         *arrival = Some(if announced { number() } else { Pending::Signal(signal) });
     }
     Ok(arrivals)

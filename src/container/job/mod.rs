@@ -28,6 +28,7 @@ use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
 use crate::launch::UpperLayer;
+use crate::plan::{Hold, Orphan};
 use crate::state::{Attendance, Dir, Outcome, Wait};
 use crate::sys::process::{ChildUsage, Exit};
 
@@ -82,20 +83,47 @@ enum Attendant {
 }
 
 /// Whose cgroup the program is in.
-pub(super) enum ProgramCgroup {
+pub(super) enum ProgramCgroup<C = Cgroup> {
     /// Its own, which ends with it; and its overlay.
-    Own(Option<Cgroup>, Option<UpperLayer>),
+    Own(Option<C>, Option<UpperLayer>),
     /// The container's, which goes on.
-    Containers(Option<Cgroup>),
+    Containers(Option<C>),
+}
+
+/// When the program begins that is taken charge of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begins {
+    Now,
+    /// With `start`.
+    Later,
 }
 
 impl Task<'_> {
-    /// The program runs. A cgroup that is the container's counts from here.
-    pub(super) fn started(&mut self, shared: Option<&Cgroup>) -> Result<()> {
-        self.started = Some(Instant::now());
-        self.report.started(Duration::ZERO);
-        self.oom_kills = shared.map(Cgroup::oom_kills).transpose()?.flatten();
+    /// The program is set up and waits to be let go: its time counts from here, and so does a cgroup that is the container's.
+    /// A monitor is on its own from now on: from its first instruction the program has somebody who looks after it.
+    pub(super) fn take_charge(&mut self, begins: Begins, cgroup: ProgramCgroup<&Cgroup>) -> Result<()> {
+        match cgroup {
+            ProgramCgroup::Own(cgroup, _) if self.job.cpu_time.is_some() => {
+                cgroup.map(Cgroup::cpu_ns).transpose()?.flatten().ok_or_else(nothing_counts)?;
+            }
+            ProgramCgroup::Own(..) => {}
+            // What cannot be known is null.
+            ProgramCgroup::Containers(shared) => {
+                self.oom_kills = shared.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
+            }
+        }
+        if let Attendant::Monitor(monitor) = &self.who {
+            monitor.stand_alone()?;
+        }
+        self.started = (begins == Begins::Now).then(Instant::now);
         Ok(())
+    }
+
+    /// The program that was let go runs indeed.
+    pub(super) fn started(&mut self) {
+        if let Some(started) = self.started {
+            self.report.started(started.elapsed());
+        }
     }
 
     /// Who waits for the program, for the container's record.
@@ -109,21 +137,23 @@ impl Task<'_> {
     }
 
     /// The end of a monitor's work: the container keeps how it ended. One that failed before the caller was told that all is
-    /// well goes; after that it is the caller's, whatever became of us.
+    /// well goes; after that it is the caller's, whatever became of us. How it ended stands, although it could not be kept.
     pub(super) fn settle(
         &self,
+        global: &Global,
         container: &Container,
         ended: Result<Option<Ended>>,
         remove: impl FnOnce(&Dir) -> Result<()>,
     ) -> Result<Option<Ended>> {
-        match &ended {
+        let kept = match &ended {
             Ok(Some(ended)) => {
                 let outcome = self.outcome(ended);
-                outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::Within(PATIENCE)))?;
+                outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::Within(PATIENCE)))
             }
-            Err(_) if !matches!(self.who, Attendant::Released) => remove(&container.dir)?,
-            Ok(None) | Err(_) => {}
-        }
+            Err(_) if !matches!(self.who, Attendant::Released) => remove(&container.dir),
+            Ok(None) | Err(_) => Ok(()),
+        };
+        kept.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
         ended
     }
 
@@ -149,7 +179,8 @@ pub(super) fn run(
 ) -> Result<u8> {
     // `Watch`, `Report` and what they call.
     let Job { result: _, timeout: _, cpu_time: _, output_limit: _, grace: _, exit_codes: _ } = request.job;
-    if *request.job == Job::default() && !request.die_with_parent {
+    let orphan = if request.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
+    if hold(request.job, orphan) == Hold::No {
         return Ok(work(None)?.map_or(0, |ended| ended.status()));
     }
     let parent = request.die_with_parent.then(watch::parent).transpose()?;
@@ -172,7 +203,7 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
         ProgramCgroup::Own(cgroup, overlay) => (cgroup, None, overlay),
         ProgramCgroup::Containers(cgroup) => (None, cgroup, None),
     };
-    let mut watch = Watch::new(task.job, task.started, task.parent.take(), own)?;
+    let mut watch = Watch::new(task.job, task.started, task.parent.take(), own, task.attended());
     task.release()?;
     let (pid, warn) = (program.pid, program.warn);
     let ended = foreground::attend(program, Some(&mut watch))?;
@@ -202,6 +233,17 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
     };
     task.report.used(totals, overlay.and_then(|overlay| overlay.size()));
     Ok(ended)
+}
+
+/// Whether that is a job, whose program waits until somebody looks after it.
+pub(super) fn hold(job: &Job, orphan: Orphan) -> Hold {
+    if *job == Job::default() && orphan == Orphan::LivesOn { Hold::No } else { Hold::Yes }
+}
+
+/// Why `--cpu-time` cannot be had.
+pub(super) fn nothing_counts() -> Error {
+    Error::new(Stage::Cgroup, "--cpu-time: nothing counts the CPU time of the container")
+        .with_hint("it needs a cgroup of its own (cgroup v2 or cpuacct)")
 }
 
 /// How a program ended that nobody has watched, as its container keeps it.

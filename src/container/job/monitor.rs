@@ -2,8 +2,9 @@
 //! who waits as the foreground does, while the command that was called has ended.
 //!
 //! It is a copy of that command, made before anything else is, so that it does the work itself and is the parent of what it
-//! starts. Until the program runs both are one to whoever called: one dies with the other. Then it lets go of everything that
-//! is the caller's, becomes a session of its own, and the command ends.
+//! starts. Until all is set up both are one to whoever called: one dies with the other, and with both what was to be started.
+//! Before the program is let go the monitor becomes a session of its own, which lives without the command; when the program
+//! runs it lets go of everything else that is the caller's, and the command ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -49,20 +50,23 @@ impl Monitor {
         }
     }
 
+    /// Whatever becomes of the command: what is let go now has somebody who looks after it.
+    pub fn stand_alone(&self) -> Result<()> {
+        process::new_session().at(Stage::Process, || "leave the caller's session")?;
+        process::set_parent_death_signal(0).at(Stage::Process, || "outlive the command")
+    }
+
     /// The program runs, and the command may end. `streams` says what of the caller's standard streams is still needed.
     pub fn release(self, streams: Streams) -> Result<()> {
-        let what = || "leave the caller's session";
-        process::new_session().at(Stage::Process, what)?;
-        fs::chdir(c"/").at(Stage::Process, what)?;
+        fs::chdir(c"/").at(Stage::Process, || "leave the caller's directory")?;
         fs::close_inherited().at(Stage::Process, || "close the caller's descriptors")?;
         let null = fs::open(fs::CWD, c"/dev/null", libc::O_RDWR, 0).at(Stage::Process, || "open /dev/null")?;
         let foreign: &[i32] = if streams == Streams::Outputs { &[0] } else { &[0, 1, 2] };
         for stream in foreign {
             fs::dup_onto(null.as_fd(), *stream).at(Stage::Process, || "let go of the caller's streams")?;
         }
-        process::set_parent_death_signal(0).at(Stage::Process, || "outlive the command")?;
         match fs::write_all(self.command.as_fd(), &[0]) {
-            // Killed just now: as if a moment later.
+            // Killed meanwhile: as if a moment later.
             Err(Errno::EPIPE) => Ok(()),
             told => told.at(Stage::Sync, || "tell the command that the program runs"),
         }

@@ -10,10 +10,14 @@ use crate::cgroup::Cgroup;
 use crate::container::options::Job;
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc;
-use crate::sys::process::{self, Exit};
+use crate::state::Attendance;
+use crate::sys::process::{self, Exit, monotonic_ns};
 
 /// How long a program that heeds SIGTERM may take to end, unless told.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long after the end of the program somebody may take to read what it wrote.
+pub(in crate::container) const FLUSH: Duration = Duration::from_secs(3);
 
 /// CPU time is looked at no more often.
 const CPU_STEP: Duration = Duration::from_millis(5);
@@ -22,6 +26,8 @@ const CPU_STEP: Duration = Duration::from_millis(5);
 pub(in crate::container) struct Watch {
     /// When the program was started; none while it waits for that.
     started: Option<Instant>,
+    /// Who waits for the program.
+    who: Attendance,
     /// How long it may run.
     timeout: Option<Duration>,
     cpu: Option<CpuWatch>,
@@ -64,20 +70,18 @@ pub(in crate::container) fn parent() -> Result<OwnedFd> {
 
 impl Watch {
     /// The program's time counts from `started`, or from [`Watch::hear`].
-    pub fn new(job: &Job, started: Option<Instant>, parent: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Result<Watch> {
-        let cpu = job.cpu_time.map(|limit| {
-            if cgroup.as_ref().map(Cgroup::cpu_ns).transpose()?.flatten().is_none() {
-                let what = "--cpu-time: nothing counts the CPU time of the container";
-                return Err(
-                    Error::new(Stage::Cgroup, what).with_hint("it needs a cgroup of its own (cgroup v2 or cpuacct)")
-                );
-            }
-            Ok(CpuWatch { limit: nanoseconds(limit), next: Instant::now() })
-        });
-        Ok(Watch {
+    pub fn new(
+        job: &Job,
+        started: Option<Instant>,
+        parent: Option<OwnedFd>,
+        cgroup: Option<Cgroup>,
+        who: Attendance,
+    ) -> Watch {
+        Watch {
             started,
+            who,
             timeout: job.timeout,
-            cpu: cpu.transpose()?,
+            cpu: job.cpu_time.map(|limit| CpuWatch { limit: nanoseconds(limit), next: Instant::now() }),
             output_limit: job.output_limit.map(i64::unsigned_abs),
             parent,
             grace: job.grace.unwrap_or(GRACE),
@@ -87,7 +91,7 @@ impl Watch {
             deleted: false,
             kill_at: None,
             ended_at: None,
-        })
+        }
     }
 
     /// The cgroup that dies with the program.
@@ -103,9 +107,11 @@ impl Watch {
     /// Another command has something to say.
     pub fn hear(&mut self, said: Announcement) {
         match said {
-            Announcement::Started => {
-                self.started.get_or_insert_with(Instant::now);
+            Announcement::Started(at) => {
+                let ago = Duration::from_nanos(monotonic_ns().saturating_sub(at));
+                self.started = self.started.or_else(|| Instant::now().checked_sub(ago));
             }
+            Announcement::NotStarted => self.started = None,
             Announcement::Signal(signal) => self.passed(signal),
             Announcement::Deleted => {
                 self.deleted = true;
@@ -154,18 +160,33 @@ impl Watch {
     }
 
     /// All is over: why, and how much it has written where that is counted.
-    pub fn end(&mut self, exit: Exit, written: u64) -> (Option<EndCause>, Option<u64>) {
-        // What it wrote last may come after its end.
-        if self.kill_at.is_none() && self.is_too_much(written) {
-            self.cause = Some(EndCause::OutputLimit);
+    pub fn end(&self, exit: Exit, written: u64) -> (Option<EndCause>, Option<u64>) {
+        (self.cause(exit, written), self.output_limit.map(|_| written))
+    }
+
+    fn cause(&self, exit: Exit, written: u64) -> Option<EndCause> {
+        match (self.cause, exit) {
+            // What it wrote last may come after its end.
+            _ if self.kill_at.is_none() && self.is_too_much(written) => Some(EndCause::OutputLimit),
+            // One that it has not died of it may have taken for what it is to it.
+            (None, Exit::Signal(signal)) if self.passed & (1 << (signal - 1)) != 0 => Some(EndCause::Passed(signal)),
+            (cause, _) => cause,
         }
-        // One that it has not died of it may have taken for what it is to it.
-        if let (None, Exit::Signal(signal)) = (self.cause, exit)
-            && self.passed & (1 << (signal - 1)) != 0
-        {
-            self.cause = Some(EndCause::Passed(signal));
+    }
+
+    /// Until when what it wrote is passed on to somebody who does not read it; for ever where the caller waits and knows no
+    /// limit that could have ended it, as with runc.
+    pub fn flush_by(&self, exit: Exit, written: u64) -> Option<Instant> {
+        let flushed = self.ended_at?.checked_add(FLUSH);
+        match (self.who, self.cause(exit, written)) {
+            (Attendance::Monitor, _) | (_, Some(_)) => flushed,
+            (Attendance::Foreground, None) => self.deadline().max(flushed).filter(|_| self.timeout.is_some()),
         }
-        (self.cause, self.output_limit.map(|_| written))
+    }
+
+    /// Whether the caller's command has ended.
+    pub fn in_background(&self) -> bool {
+        self.who == Attendance::Monitor
     }
 
     /// When to look again, whatever else happens.
@@ -208,7 +229,8 @@ impl Watch {
         // What is used up is used up. A program that does not catch the signal either dies of it at once or, as the first
         // process of a pid namespace, never hears of it.
         let may_ask = matches!(cause, EndCause::Timeout | EndCause::ParentGone) && !self.grace.is_zero();
-        let asks = may_ask && catches_term(program.pid)?;
+        // One of which that cannot be known has ended.
+        let asks = may_ask && catches_term(program.pid).unwrap_or(false);
         self.kill_at = Some(now + if asks { self.grace } else { GRACE });
         if asks { deliver(program, libc::SIGTERM) } else { self.kill(program) }
     }
@@ -218,7 +240,15 @@ impl Watch {
         if self.started.is_none() || now < cpu.next {
             return Ok(false);
         }
-        let left = cpu.limit.saturating_sub(cgroup.cpu_ns()?.unwrap_or(0));
+        let used = match cgroup.cpu_ns() {
+            Ok(used) => used.unwrap_or(0),
+            Err(error) => {
+                // It is gone, and somebody has killed who was in it: it is said once.
+                self.cpu = None;
+                return Err(error);
+            }
+        };
+        let left = cpu.limit.saturating_sub(used);
         // With every CPU at work it is used up no sooner.
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         cpu.next = now + Duration::from_nanos(left / cpus).max(CPU_STEP);
@@ -226,11 +256,11 @@ impl Watch {
     }
 
     fn kill(&self, program: Watched<'_>) -> Result<()> {
-        match &self.cgroup {
-            Some(cgroup) if !cgroup.is_empty() => cgroup.kill(libc::SIGKILL)?,
-            _ => {}
-        }
-        deliver(program, libc::SIGKILL)
+        let everybody = match &self.cgroup {
+            Some(cgroup) if !cgroup.is_empty() => cgroup.kill(libc::SIGKILL),
+            _ => Ok(()),
+        };
+        deliver(program, libc::SIGKILL).and(everybody)
     }
 }
 
@@ -241,8 +271,10 @@ fn catches_term(pid: i32) -> Result<bool> {
 /// What another command says to whoever waits for the program ([`process::pidfd_announce`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::container) enum Announcement {
-    /// The program is about to be started.
-    Started,
+    /// The program is about to be started, now: nanoseconds of the monotonic clock.
+    Started(u64),
+    /// It was not started after all.
+    NotStarted,
     /// This signal is about to be sent to the program.
     Signal(i32),
     /// The program is about to be killed, and nothing of its container will stay.
@@ -251,23 +283,33 @@ pub(in crate::container) enum Announcement {
 
 impl Announcement {
     /// Beyond every signal.
-    const DELETED: i32 = 65;
+    const DELETED: u64 = 65;
+    const NOT_STARTED: u64 = 66;
+    /// What is more is a time: no machine has started a program so soon.
+    const TIMES: u64 = 1 << 16;
+
+    /// The program is about to be started.
+    pub fn started() -> Announcement {
+        Announcement::Started(monotonic_ns())
+    }
 
     /// As a number.
-    pub fn number(self) -> i32 {
+    pub fn number(self) -> u64 {
         match self {
-            Announcement::Started => 0,
-            Announcement::Signal(signal) => signal,
+            Announcement::Started(at) => at.max(Announcement::TIMES),
+            Announcement::NotStarted => Announcement::NOT_STARTED,
+            Announcement::Signal(signal) => u64::from(signal.unsigned_abs()),
             Announcement::Deleted => Announcement::DELETED,
         }
     }
 
     /// The inverse; `None` for what a later brisk may say.
-    pub fn of(number: i32) -> Option<Announcement> {
+    pub fn of(number: u64) -> Option<Announcement> {
         match number {
-            0 => Some(Announcement::Started),
-            1..Announcement::DELETED => Some(Announcement::Signal(number)),
+            1..Announcement::DELETED => Some(Announcement::Signal(number as i32)),
             Announcement::DELETED => Some(Announcement::Deleted),
+            Announcement::NOT_STARTED => Some(Announcement::NotStarted),
+            Announcement::TIMES.. => Some(Announcement::Started(number)),
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use super::draft::{Draft, Input, Orphan, ProgramStart, c_string, host_root};
+use super::draft::{Draft, Hold, Input, Orphan, ProgramStart, c_string, host_root};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
@@ -421,7 +421,9 @@ pub(super) fn oom_score_adj(process: Option<&Process>) -> Option<Step> {
 
 /// The end of the set-up, with what the parent has left to do for a child that waits. Where that is nothing, the child
 /// finds its answer when it gets there, and neither waits for the other.
-pub(super) fn ready(left: Vec<Step>) -> Vec<Step> {
+pub(super) fn ready(mut left: Vec<Step>, hold: Hold) -> Vec<Step> {
+    // Last: from here on its time counts.
+    left.extend((hold == Hold::Yes).then_some(Step::TakeCharge));
     let (ask, answer) = (Step::Await(SyncPoint::Ready), Step::Answer(SyncPoint::Ready));
     if left.is_empty() {
         return vec![answer, ask];
