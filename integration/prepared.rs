@@ -1,5 +1,6 @@
 //! Templates: containers whose program comes with `start`.
 
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -267,6 +268,76 @@ fn mounts_are_there_before_the_program_is() {
     still_starts(&container);
 }
 
+/// What it mounted and limited is not the next one's.
+#[test]
+fn a_start_that_was_interrupted_was_the_last() {
+    if brisk_only("templates") || lacks(&["pids"]) {
+        return;
+    }
+    let container = template(Bundle::idle());
+    // It has something to say when all is changed, and nobody listens: it stays there until it is killed.
+    let process =
+        json!({ "args": ["/bin/true"], "cwd": "/", "capabilities": { "bounding": ["CAP_OF_ANOTHER_KERNEL"] } });
+    let file = container.bundle.dir.join("process.json");
+    std::fs::write(&file, process.to_string()).unwrap();
+    let place = format!("{}:/mnt", container.bundle.host_dir("shared").display());
+    let flags = ["--process", file.to_str().unwrap(), "--mount", &place, "--pids", "7"];
+    let (_reader, mut full) = std::io::pipe().unwrap();
+    full.write_all(&[b'x'; 65536]).unwrap();
+    let mut command = container.command(&[&["start"], &flags[..], &[&container.id]].concat());
+    let mut start = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(full).spawn().unwrap();
+    host::wait_until(|| container.cgroup_file("pids", "pids.max") == "7");
+    start.kill().unwrap();
+    start.wait().unwrap();
+    assert_eq!(container.status(), "created");
+    for flags in [&[][..], &["--pids", "9"]] {
+        let error = refused(&container, flags, &["/bin/true"]).fails();
+        assert!(error.contains("an earlier start of the template was interrupted"), "{error}");
+    }
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Neither over it, nor above or below, nor by way of a link.
+#[test]
+fn no_mount_comes_over_what_is_masked_or_read_only() {
+    if brisk_only("templates") {
+        return;
+    }
+    let bundle = Bundle::idle()
+        .set("/linux/readonlyPaths", json!(["/etc/kept"]))
+        .set("/linux/maskedPaths", json!(["/srv/dark", "/by/link"]));
+    for dir in ["etc/kept/below", "srv/dark", "real/link"] {
+        std::fs::DirBuilder::new().recursive(true).create(bundle.rootfs().join(dir)).unwrap();
+    }
+    for (target, link) in [("/etc", "way"), ("/real", "by"), ("/srv/dark", "last")] {
+        std::os::unix::fs::symlink(target, bundle.rootfs().join(link)).unwrap();
+    }
+    let container = template(bundle);
+    let source = container.bundle.host_dir("shared");
+    let places = [
+        "/etc/kept",
+        "/etc/kept/below",
+        "/etc",
+        "/way/kept",
+        "/way",
+        "/way/kept/new",
+        "/srv",
+        "/srv/dark/new",
+        "/last",
+        "/real/link",
+        "/by/link",
+        "/real",
+        "/mnt/../srv",
+    ];
+    for place in places {
+        let error = refused(&container, &["--mount", &format!("{}:{place}", source.display())], &["/bin/true"]).fails();
+        assert!(error.contains("masked or read-only"), "{place}: {error}");
+    }
+    let beside = format!("{}:/etc/other", source.display());
+    assert_eq!(start(&container, &["--mount", &beside], &["/bin/echo", "beside"]).stdout(), "beside\n");
+}
+
 /// The words are those of a `create`, and the template waits on.
 #[test]
 fn a_program_that_is_not_there_is_told_and_the_template_waits_on() {
@@ -370,6 +441,26 @@ fn a_template_with_a_user_namespace() {
     assert_eq!(seen["limits"]["Max core file size"], json!(["0", "0"]));
 }
 
+/// What can be tried before, is.
+#[test]
+fn what_the_kernel_refuses_a_program_it_refuses_in_time() {
+    if brisk_only("templates") {
+        return;
+    }
+    let container = template(Bundle::idle().userns().set("/process/rlimits", json!([])));
+    let file = container.bundle.dir.join("process.json");
+    for (field, value, word) in [
+        ("scheduler", json!({ "policy": "SCHED_FIFO", "priority": 5 }), "scheduler"),
+        ("ioPriority", json!({ "class": "IOPRIO_CLASS_RT", "priority": 1 }), "io priority"),
+    ] {
+        let process = json!({ "args": ["/bin/true"], "cwd": "/", field: value });
+        std::fs::write(&file, process.to_string()).unwrap();
+        let error = refused(&container, &["--process", file.to_str().unwrap()], &[]).fails();
+        assert!(error.contains(word), "{error}");
+    }
+    still_starts(&container);
+}
+
 /// What waits has nothing of the host's, no path to the binary, and no more memory than a created container has.
 #[test]
 fn what_waits_has_nothing() {
@@ -463,10 +554,27 @@ fn who_asks_is_told_of_the_process() {
     let hook: Value = serde_json::from_str(&container.bundle.hook_output()).unwrap();
     assert_eq!((&hook["status"], &hook["pid"]), (&json!("running"), &json!(container.pid())));
     // From here on it is like any other.
+    let told = container.exec_with(&["--pid-file", "/not/there/pid"], &["/bin/echo", "ran"]);
+    assert!(told.stdout().is_empty() && told.fails().contains("/not/there/pid"));
     assert_eq!(container.exec(&["/bin/echo", "inside"]).ok().stdout(), "inside\n");
     container.kill("KILL").ok();
     host::wait_until(|| container.status() == "stopped");
     assert!(container.call(&["restart", &container.id]).fails().contains("template"));
+}
+
+/// Before the program runs.
+#[test]
+fn who_cannot_be_told_is_an_error_in_time() {
+    if brisk_only("templates") {
+        return;
+    }
+    let container = template(Bundle::idle());
+    for flag in ["--pid-file", "--pidfd-socket"] {
+        let output = refused(&container, &[flag, "/not/there/it"], &["/bin/echo", "ran"]);
+        assert_eq!(output.stdout(), "");
+        assert!(output.fails().contains("/not/there/it"));
+    }
+    still_starts(&container);
 }
 
 /// What is printed is what is done: the operations of the waiting process, and those that it is brought.

@@ -119,6 +119,7 @@ fn a_user_starts_a_template() {
     call(&["create", "--template", "--bundle", dir, &container.id]).ok();
     call(&["start", &container.id, "--", "/not/there"]).fails();
     assert!(call(&["start", "--user", "5", &container.id]).fails().contains("process.user.uid 5 is not mapped"));
+    assert!(call(&["start", "--additional-gids", "0", &container.id]).fails().contains("groups"));
     let pid = call(&["state", &container.id]).ok().json()["pid"].as_i64().unwrap();
     let pidfd = process::pidfd_open(i32::try_from(pid).unwrap()).unwrap();
     let start = call(&["start", "--cwd", "/tmp", &container.id, "--", "/probe", "report"]).ok();

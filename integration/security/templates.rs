@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{ALL_CAPS, with_caps};
-use crate::common::{Bundle, Container, brisk_only, process, time_limit};
+use crate::common::{Bundle, Container, brisk_only, host, process, time_limit};
 
 /// A template in the pid namespace of another container, all of whose processes may do everything there but trace.
 fn beside(neighbour: &Container, bundle: Bundle) -> Container {
@@ -55,6 +55,41 @@ fn a_neighbour_in_its_pid_namespace_reaches_nothing_of_it() {
         let started = container.call(&["start", &container.id, "--", "/bin/echo", "mine"]).ok();
         assert!(process::wait_readable(std::os::fd::AsFd::as_fd(&pidfd), time_limit()));
         assert_eq!(started.stdout(), "mine\n");
+    }
+}
+
+/// Its programs' bounding set, and what it needs to go on; whoever has CAP_SYS_PTRACE may take it over, and nobody else.
+#[test]
+fn what_waits_has_no_more_rights_than_it_needs() {
+    if brisk_only("templates") {
+        return;
+    }
+    let needed = [2, 6, 7, 8, 19];
+    let of_machine = [23, 24];
+    let bounding = [5, 10, 29];
+    let filtered = |own: bool| Bundle::idle().with_docker_seccomp().set("/process/noNewPrivileges", json!(own));
+    let cases = [
+        (Bundle::idle(), &of_machine[..]),
+        (filtered(true), &of_machine),
+        (filtered(false), &[21, 23, 24]),
+        (Bundle::idle().userns(), &[]),
+    ];
+    for (bundle, more) in cases {
+        let in_userns = bundle.config["linux"]["uidMappings"].is_array();
+        let container = bundle.container();
+        container.create_with(&["--template"]).ok();
+        let status = fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+        let wanted = needed.iter().chain(more).chain(&bounding);
+        let wanted = wanted.filter(|cap| in_userns || host::has_cap(**cap)).fold(0u64, |mask, cap| mask | 1 << cap);
+        for (set, wanted) in [("CapPrm:", wanted), ("CapEff:", wanted), ("CapInh:", 0), ("CapAmb:", 0)] {
+            let found = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
+            assert_eq!(u64::from_str_radix(found.trim(), 16).unwrap(), wanted, "{set} {found}");
+        }
+        let pidfd = process::pidfd_open(container.pid()).unwrap();
+        let flags = ["start", "--user", "1000:1000", "--additional-gids", "7", "--cwd", "/tmp", &container.id];
+        let done = container.call(&[&flags[..], &["--", "/bin/echo", "mine"]].concat()).ok();
+        assert!(process::wait_readable(std::os::fd::AsFd::as_fd(&pidfd), time_limit()));
+        assert_eq!(done.stdout(), "mine\n");
     }
 }
 

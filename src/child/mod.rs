@@ -173,6 +173,7 @@ impl<'a> Child<'a> {
                 self.program(name, candidates, (*uid, *gid), *caps)
             }
             SetupOp::IoPriority(value) => Ok(process::set_io_priority(*value)?),
+            SetupOp::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
             SetupOp::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
             SetupOp::Personality(persona) => Ok(process::set_personality(*persona)?),
             SetupOp::HandOver => self.hand_over(),

@@ -508,6 +508,7 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
         has_descriptors: global.environment.preserved(args.preserve_fds) > 0,
         no_process: spec.process.is_none(),
         template: args.template,
+        furnishing: false,
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,
         cgroup,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
+use super::files::Receivers;
 use super::foreground::{self, Foreground};
 use super::job::ended::Ended;
 use super::job::{self, Begins, ProgramCgroup, Task};
@@ -134,7 +135,8 @@ fn join(
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;
     global.tell_plan(&plan);
-    let mut written = None;
+    // The program may run before they are told.
+    let mut to = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
     let mut tell = |moment: Moment, running: Option<&Running>| -> Result<()> {
         let Some(running) = running else { return Ok(()) };
         if moment == Moment::Held {
@@ -142,14 +144,7 @@ fn join(
                 .as_mut()
                 .map_or(Ok(()), |task| task.take_charge(Begins::Now, ProgramCgroup::Containers(shared)));
         }
-        if let Some(path) = &args.pid_file {
-            files::write_pid(path, running.pid)?;
-            written = Some((path, running.pid));
-        }
-        match &args.pidfd_socket {
-            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
-            None => Ok(()),
-        }
+        to.tell(running.pid, running.pidfd.as_fd())
     };
     let launched = launch::launch(Launch {
         plan: &plan,
@@ -164,10 +159,7 @@ fn join(
         cgroup: Some(cgroup.unwrap_or_default()),
         trace,
     });
-    if let (Err(_), Some((path, pid))) = (&launched, written) {
-        files::withdraw_pid(global, path, pid);
-    }
-    launched
+    launched.inspect_err(|_| to.withdraw(global))
 }
 
 /// How the process gets into the cgroup.

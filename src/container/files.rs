@@ -22,10 +22,56 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
 
 /// An error where [`write_pid`] could not write.
 pub(super) fn writable(path: &Path) -> Result<()> {
+    found_writable(path).map(drop)
+}
+
+fn found_writable(path: &Path) -> Result<Destination> {
     let what = || format!("write the pid file {}", path.display());
-    match Destination::open(path).at(Stage::State, what)? {
-        Destination::Name(dir, _) => fs::access(dir.as_fd(), c"", libc::W_OK | libc::X_OK).at(Stage::State, what),
-        Destination::Stream(_) => Ok(()),
+    let found = Destination::open(path).at(Stage::State, what)?;
+    if let Destination::Name(dir, _) = &found {
+        fs::access(dir.as_fd(), c"", libc::W_OK | libc::X_OK).at(Stage::State, what)?;
+    }
+    Ok(found)
+}
+
+/// Who is told of a process: looked up before anything is done, so that what cannot be told is an error in time.
+#[derive(Default)]
+pub(super) struct Receivers<'a> {
+    pid_file: Option<(&'a Path, Destination)>,
+    pidfd_socket: Option<(&'a Path, OwnedFd)>,
+    written: Option<i32>,
+}
+
+impl<'a> Receivers<'a> {
+    /// Looks them up.
+    pub fn find(pid_file: Option<&'a Path>, pidfd_socket: Option<&'a Path>) -> Result<Receivers<'a>> {
+        let file = |path| found_writable(path).map(|destination| (path, destination));
+        let socket = |path| launch::connect(path, Stage::State).map(|socket| (path, socket));
+        Ok(Receivers {
+            pid_file: pid_file.map(file).transpose()?,
+            pidfd_socket: pidfd_socket.map(socket).transpose()?,
+            written: None,
+        })
+    }
+
+    /// Tells them.
+    pub fn tell(&mut self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+        if let Some((path, destination)) = &self.pid_file {
+            let what = || format!("write the pid file {}", path.display());
+            destination.write(pid.to_string().as_bytes()).at(Stage::State, what)?;
+            self.written = Some(pid);
+        }
+        match &self.pidfd_socket {
+            Some((path, socket)) => send_over(socket, path, pidfd, b"pidfd"),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes back the pid file of a process that is not what was asked for after all.
+    pub fn withdraw(&self, global: &Global) {
+        if let (Some((path, _)), Some(pid)) = (&self.pid_file, self.written) {
+            withdraw_pid(global, path, pid);
+        }
     }
 }
 
@@ -134,8 +180,11 @@ impl Destination {
 /// Sends a pidfd to the socket at `path`, as runc's `--pidfd-socket` (payload `pidfd`) and
 /// crun's annotation (payload of one space).
 pub(super) fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>, payload: &[u8]) -> Result<()> {
-    let socket = launch::connect(path, Stage::State)?;
-    socket::send_fds(std::os::fd::AsFd::as_fd(&socket), payload, &[pidfd])
+    send_over(&launch::connect(path, Stage::State)?, path, pidfd, payload)
+}
+
+fn send_over(socket: &OwnedFd, path: &Path, pidfd: BorrowedFd<'_>, payload: &[u8]) -> Result<()> {
+    socket::send_fds(socket.as_fd(), payload, &[pidfd])
         .at(Stage::State, || format!("send the pidfd to {}", path.display()))
 }
 

@@ -20,6 +20,7 @@ mod host_hooks;
 mod host_mounts;
 mod image;
 pub mod job;
+mod kept;
 mod kill;
 mod lookup;
 mod mounts;

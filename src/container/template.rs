@@ -5,23 +5,27 @@
 //! operations there is no way back: what fails then ends it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
+use super::files::Receivers;
 use super::job::watch::Announcement;
+use super::kept::Kept;
 use super::lookup::not_running;
 use super::notify::{self, Notify};
 use super::options::{Global, Start, StreamChoice};
+use super::outline::Outline;
 use super::program::{self, Unsaid};
 use super::streams::Relay;
-use super::update::Updated;
-use super::{Container, files, mounts, outline, update};
+use super::update::{Undone, Updated};
+use super::{Container, mounts, outline, update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace, Waiting};
 use crate::plan::process::template::{self, StartOptions};
 use crate::spec::Spec;
+use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::spec::resources::Resources;
 use crate::state::{Dir, FIFO};
@@ -60,8 +64,8 @@ pub(super) fn start(
     if notify.is_some() {
         notify::tell(&mut process);
     }
-    let changed = furnish(global, args, container)?;
-    let to = Receivers { pid_file: args.pid_file.as_deref(), pidfd_socket: args.pidfd_socket.as_deref() };
+    let to = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
+    let changed = furnish(global, args, &spec, container)?;
     match begin(global, container, (&spec, &process), console, to, trace) {
         Ok(running) => Ok(Begun { spec, running, notify }),
         Err(error) => Err(changed.take_back(global, container, error)),
@@ -98,28 +102,45 @@ fn streams(choice: &[StreamChoice; 3]) -> Result<[Option<OwnedFd>; 3]> {
 
 /// What was changed for a program that does not run yet.
 struct Furnished<'a> {
-    mounts: &'a [crate::spec::mounts::Mount],
+    mounts: &'a [Mount],
+    /// What there was before they were mounted.
+    kept: Option<Kept>,
     limits: Option<Updated>,
+    /// Whether all that is not in here is as it was.
+    whole: bool,
 }
 
-fn furnish<'a>(global: &Global, args: &'a Start, container: &mut Container) -> Result<Furnished<'a>> {
-    let mut done = Furnished { mounts: &[], limits: None };
-    if !args.outline.mounts.is_empty() {
-        let list = mounts::add(global, container, &args.outline.mounts);
+fn furnish<'a>(global: &Global, args: &'a Start, spec: &Spec, container: &mut Container) -> Result<Furnished<'a>> {
+    let Outline { mounts, .. } = &args.outline;
+    let mut done = Furnished { mounts: &[], kept: None, limits: None, whole: true };
+    let limits = outline::limits_something(&args.outline);
+    if mounts.is_empty() && !limits {
+        return Ok(done);
+    }
+    let kept = if mounts.is_empty() { None } else { Some(Kept::check(spec, container, mounts)?) };
+    // Before the first change: what a start leaves that is interrupted must not be the next one's.
+    container.record.furnishing = true;
+    container.dir.save(&container.record)?;
+    if let Some(kept) = kept {
+        let mounted = mounts::add(global, container, mounts).and_then(|()| kept.check_again(container));
         // Of a list of which a part failed, too.
-        done.mounts = &args.outline.mounts;
-        if let Err(error) = list {
+        (done.mounts, done.kept) = (mounts, Some(kept));
+        if let Err(error) = mounted {
             return Err(done.take_back(global, container, error));
         }
     }
-    if outline::limits_something(&args.outline) {
+    if limits {
         let mut resources = Resources::default();
         outline::set_limits(&mut resources, &args.outline);
         let limited = Container::load(&global.root, &container.record.id)
+            .map_err(Undone::from)
             .and_then(|again| update::one(global, again, &resources));
         match limited {
             Ok(limits) => done.limits = Some(limits),
-            Err(error) => return Err(done.take_back(global, container, error)),
+            Err(Undone { error, whole }) => {
+                done.whole = whole;
+                return Err(done.take_back(global, container, error));
+            }
         }
     }
     Ok(done)
@@ -127,26 +148,30 @@ fn furnish<'a>(global: &Global, args: &'a Start, container: &mut Container) -> R
 
 impl Furnished<'_> {
     fn take_back(self, global: &Global, container: &mut Container, mut error: Error) -> Error {
+        let mut whole = self.whole;
         if let Some(limits) = self.limits {
-            error = limits.take_back(error);
+            let undone = limits.take_back(error);
+            whole &= undone.whole;
+            error = undone.error;
         }
         // A container that has ended meanwhile has no mounts any more.
+        if !container.record.furnishing || container.must_run().is_err() {
+            return error;
+        }
         if !self.mounts.is_empty()
             && !container.record.added_mounts.is_empty()
-            && container.must_run().is_ok()
             && let Err(failure) = mounts::remove(global, container, self.mounts)
         {
             (global.warn)(&format!("a mount stays in the template: {failure}"));
         }
+        if whole && self.kept.is_none_or(|kept| kept.is_as_before(container)) {
+            container.record.furnishing = false;
+            if let Err(failure) = container.dir.save(&container.record) {
+                (global.warn)(&format!("the template cannot be started any more: {failure}"));
+            }
+        }
         error
     }
-}
-
-/// Who is told of the process.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Receivers<'a> {
-    pub pid_file: Option<&'a Path>,
-    pub pidfd_socket: Option<&'a Path>,
 }
 
 /// Has the program run; an error leaves the template waiting, unless it had taken its last operations.
@@ -155,7 +180,7 @@ pub(super) fn begin(
     container: &Container,
     (spec, process): (&Spec, &Process),
     console: ProgramConsole,
-    to: Receivers<'_>,
+    mut to: Receivers<'_>,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
     let init = container.record.init.ok_or_else(not_running)?;
@@ -169,18 +194,10 @@ pub(super) fn begin(
     };
     let plan = template::start(process, spec, &host, &options)?;
     global.tell_plan(&plan);
-    let mut written = None;
     let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
         let Some(running) = running else { return Ok(()) };
         started(global, &container.dir);
-        if let Some(path) = to.pid_file {
-            files::write_pid(path, running.pid)?;
-            written = Some((path, running.pid));
-        }
-        match to.pidfd_socket {
-            Some(path) => files::send_pidfd(path, running.pidfd.as_fd(), b"pidfd"),
-            None => Ok(()),
-        }
+        to.tell(running.pid, running.pidfd.as_fd())
     };
     let again = fs::dup(pidfd.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
     let waiting = Waiting::find(init.pid, pidfd)?;
@@ -199,16 +216,13 @@ pub(super) fn begin(
         cgroup: None,
         trace,
     });
-    if launched.is_err() {
-        if let Some((path, pid)) = written {
-            files::withdraw_pid(global, path, pid);
-        }
+    launched.inspect_err(|_| {
+        to.withdraw(global);
         // Whoever waits for it hears of nothing else that fails here.
         if let Err(failure) = container.announce(Announcement::NotStarted) {
             (global.warn)(&failure.to_string());
         }
-    }
-    launched
+    })
 }
 
 /// The container does not wait any more. A fifo that nobody reads means nothing, should it stay.

@@ -54,7 +54,28 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
         let (container, lock) = locked(global, id)?;
         changes.push(change(global, container, Some(lock), wanted, &layout, args)?);
     }
-    transact(global, changes, args).map(drop)
+    transact(global, changes, args).map(drop).map_err(|undone| undone.error)
+}
+
+/// Why limits are not changed, or no longer.
+pub(super) struct Undone {
+    pub error: Error,
+    /// Whether all is as it was.
+    pub whole: bool,
+}
+
+impl From<Error> for Undone {
+    /// Nothing was changed yet.
+    fn from(error: Error) -> Undone {
+        Undone { error, whole: true }
+    }
+}
+
+impl Undone {
+    fn and(&mut self, failure: &Error) {
+        *self =
+            Undone { error: Error::new(Stage::State, format!("{}; and then: {failure}", self.error)), whole: false };
+    }
 }
 
 /// What has been done, as long as it may have to be taken back.
@@ -62,34 +83,34 @@ pub(super) struct Updated(Vec<Change>, Vec<AppliedPart>);
 
 impl Updated {
     /// The limits as they were; what cannot be undone is said.
-    pub(super) fn take_back(mut self, error: Error) -> Error {
-        let mut error = take_back(&self.0, self.1, error);
+    pub(super) fn take_back(mut self, error: Error) -> Undone {
+        let mut undone = take_back(&self.0, self.1, error);
         for change in &mut self.0 {
             change.container.record.resources = change.before.take();
             if let Err(failure) = change.container.dir.save(&change.container.record) {
-                error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
+                undone.and(&failure);
             }
         }
-        error
+        undone
     }
 }
 
 /// New limits of one container, for who has its lock.
-pub(super) fn one(global: &Global, container: Container, wanted: &Resources) -> Result<Updated> {
+pub(super) fn one(global: &Global, container: Container, wanted: &Resources) -> std::result::Result<Updated, Undone> {
     let args = Update::default();
     let change = change(global, container, None, wanted, &Layout::read()?, &args)?;
     transact(global, vec![change], &args)
 }
 
-fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> Result<Updated> {
+fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> std::result::Result<Updated, Undone> {
     admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
-    let done = announce(&mut changes).and_then(|()| apply(&changes, global.warn));
+    let done = announce(&mut changes).map_err(Undone::from).and_then(|()| apply(&changes, global.warn));
     let failed = match done {
         Ok(done) => match save(&mut changes) {
             Ok(()) => return Ok(Updated(changes, done)),
             Err(error) => take_back(&changes, done, error),
         },
-        Err(error) => error,
+        Err(undone) => undone,
     };
     Err(forget(&mut changes, failed))
 }
@@ -107,16 +128,16 @@ fn announce(changes: &mut [Change]) -> Result<()> {
 }
 
 /// The groups that were not made after all.
-fn forget(changes: &mut [Change], mut error: Error) -> Error {
+fn forget(changes: &mut [Change], mut undone: Undone) -> Undone {
     for Change { container, rdt, .. } in changes {
         if rdt.as_ref().is_some_and(|rdt| rdt.made.is_some()) {
             container.record.rdt = serde_json::Value::Null;
             if let Err(failure) = container.dir.save(&container.record) {
-                error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
+                undone.and(&failure);
             }
         }
     }
-    error
+    undone
 }
 
 fn admit(changes: &[Change], admission: Admission) -> Result<()> {
@@ -241,7 +262,7 @@ fn part(change: &Change, pass: Pass) -> Result<Vec<Write>> {
     Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
 }
 
-fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> Result<Vec<AppliedPart>> {
+fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec<AppliedPart>, Undone> {
     let mut done = Vec::new();
     match write(changes, &mut done, warn) {
         Ok(()) => Ok(done),
@@ -298,7 +319,7 @@ fn limits_before(done: &[AppliedPart], container: usize) -> Vec<Write> {
 }
 
 /// Undoes, the newest first; what cannot be undone is said.
-fn take_back(changes: &[Change], done: Vec<AppliedPart>, error: Error) -> Error {
+fn take_back(changes: &[Change], done: Vec<AppliedPart>, error: Error) -> Undone {
     let undo = |done: AppliedPart| match done {
         AppliedPart::Limits(index, applied) => changes[index].cgroup.put_back(applied),
         AppliedPart::Schemata(index) => changes[index].rdt.as_ref().map_or(Ok(()), |rdt| match rdt.made {
@@ -314,7 +335,8 @@ fn take_back(changes: &[Change], done: Vec<AppliedPart>, error: Error) -> Error 
     };
     let failures: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
     if failures.is_empty() {
-        return error;
+        return Undone { error, whole: true };
     }
-    Error::new(Stage::Cgroup, format!("{error}; and then not all was put back: {}", failures.join("; ")))
+    let what = format!("{error}; and then not all was put back: {}", failures.join("; "));
+    Undone { error: Error::new(Stage::Cgroup, what), whole: false }
 }

@@ -95,6 +95,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::Cwd { .. }
         | SetupOp::Home(_)
         | SetupOp::IoPriority(_)
+        | SetupOp::Scheduler(_)
         | SetupOp::MemoryPolicy(..)
         | SetupOp::Personality(_)
         | SetupOp::NewSession

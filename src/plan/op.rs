@@ -479,6 +479,8 @@ pub enum SetupOp {
     },
     /// ioprio_set.
     IoPriority(u32),
+    /// What [`LastOp::Scheduler`] is.
+    Scheduler(Vec<u8>),
     /// set_mempolicy: mode with flags, and nodes.
     MemoryPolicy(u32, Vec<u64>),
     /// personality.

@@ -198,6 +198,7 @@ impl SetupOp {
             SetupOp::Home(uid) => (Stage::Process, format!("take HOME of uid {uid} from /etc/passwd")),
             SetupOp::Program { name, .. } => (Stage::Exec, format!("find the program {}", lossy(name))),
             SetupOp::IoPriority(value) => io_priority(*value),
+            SetupOp::Scheduler(_) => set_scheduler(),
             SetupOp::MemoryPolicy(mode, _) => (Stage::Process, format!("set the memory policy {mode:#x}")),
             SetupOp::Personality(persona) => (Stage::Process, format!("set the personality {persona:#x}")),
         }
@@ -231,7 +232,7 @@ impl LastOp {
             LastOp::Fork => (Stage::Sync, "clone3 a sibling into the container".into()),
             LastOp::NewSession => new_session(),
             LastOp::ControllingTerminal => controlling_terminal(),
-            LastOp::Scheduler(_) => (Stage::Process, "set the scheduler".into()),
+            LastOp::Scheduler(_) => set_scheduler(),
             LastOp::NoNewPrivileges => (Stage::Process, "set no_new_privs".into()),
             LastOp::Seccomp(filter) => {
                 (Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len))
@@ -274,6 +275,10 @@ fn umask(mask: u32) -> (Stage, String) {
 
 fn set_groups(groups: &[u32]) -> (Stage, String) {
     (Stage::Process, format!("setgroups {groups:?}"))
+}
+
+fn set_scheduler() -> (Stage, String) {
+    (Stage::Process, "set the scheduler".into())
 }
 
 fn io_priority(value: u32) -> (Stage, String) {
@@ -494,7 +499,10 @@ impl Plan {
         if !detail.is_empty() {
             what.push_str(&format!(": {detail}"));
         }
-        if matches!(op, ChildOp::Last(LastOp::Scheduler(_))) && errno == Errno::EPERM && self.limits_cpus() {
+        if matches!(op, ChildOp::Last(LastOp::Scheduler(_)) | ChildOp::Setup(SetupOp::Scheduler(_)))
+            && errno == Errno::EPERM
+            && self.limits_cpus()
+        {
             // sched_setattr(2): SCHED_DEADLINE wants all CPUs of the machine.
             what.push_str(": process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)");
         }

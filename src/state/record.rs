@@ -117,6 +117,10 @@ pub struct Record {
     /// Whether what its program is comes with `start`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub template: bool,
+    /// Whether a `start` mounts or limits something in the template, or was interrupted while it did: said before the
+    /// first change, taken back when all is as it was. Once the program runs it says nothing any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub furnishing: bool,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
     #[serde(default)]
     pub poststop: bool,

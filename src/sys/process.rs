@@ -443,6 +443,16 @@ pub fn set_io_priority(value: u32) -> Result<()> {
     done(unsafe { raw!(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
 }
 
+/// sched_setattr(2) of this thread, with the kernel's struct.
+pub fn set_scheduler(attr: &[u8]) -> Result<()> {
+    // The kernel reads as much as the struct says that it is long, which is its first word.
+    if attr.len() < 4 || attr[..4] != (attr.len() as u32).to_ne_bytes() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: `attr` is as long as it says, and outlives the call.
+    done(unsafe { raw!(SYS_sched_setattr, 0, attr.as_ptr(), 0) })
+}
+
 /// set_mempolicy(2).
 pub fn set_memory_policy(mode: u32, mask: &[u64]) -> Result<()> {
     let bits = size_of_val(mask) * 8;

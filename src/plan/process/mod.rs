@@ -20,6 +20,8 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use ::caps::Capability;
+
 use super::draft::{Draft, Hold, Input, Orphan, ProgramStart, c_string, host_root};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
 use super::step::Step;
@@ -175,8 +177,29 @@ fn template(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
     if drop != 0 {
         draft.last.push(LastOp::DropBounding(drop));
     }
+    let keeps = (sets.bounding | to_go_on(&startup)) & startup.bounding;
+    draft.last.push(LastOp::Caps(CapMasks { effective: keeps, permitted: keeps, inheritable: 0 }));
     draft.last.push(LastOp::AwaitBlock);
     Ok(ExecStrings::default())
+}
+
+/// The capabilities that a template's process needs when it goes on, whatever comes with `start`.
+fn to_go_on(startup: &Startup<'_>) -> u64 {
+    use Capability::{
+        CAP_DAC_READ_SEARCH, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_ADMIN, CAP_SYS_NICE, CAP_SYS_PTRACE,
+        CAP_SYS_RESOURCE,
+    };
+    // The ids and the capabilities; a working directory that is another user's. CAP_SYS_PTRACE for nothing but to have it:
+    // so nobody can take the process over who has not got it as well, as the kernel's rule about who may trace whom has it.
+    let mut caps = vec![CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE];
+    if !startup.userns {
+        // Priorities and limits; in a user namespace they are nothing to the kernel.
+        caps.extend([CAP_SYS_NICE, CAP_SYS_RESOURCE]);
+    }
+    if startup.filter.is_some() && !startup.process.no_new_privileges {
+        caps.push(CAP_SYS_ADMIN);
+    }
+    caps.iter().fold(0, |mask, cap| mask | cap.bitmask())
 }
 
 /// Whether /dev is made by us. In one that is bound from somewhere, and in somebody else's mount namespace, nothing is.

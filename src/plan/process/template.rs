@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use super::environment::ProgramEnvironment;
 use super::{
     Fork, Groups, Startup, bounding, capabilities, caps, exec_strings, find, give_up_rights, hooks, listener,
-    oom_score_adj, own_dev, rlimits as limits_by_parent,
+    oom_score_adj, own_dev, rlimits as limits_by_parent, scheduler_bytes,
 };
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
@@ -83,7 +83,18 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &StartOptions
     };
     let sets = capabilities(&startup, &mut draft);
     let environment = ProgramEnvironment::parse(&process.env)?;
+    // What the kernel may refuse is tried here first: when it is done it is too late.
+    if startup.groups == Groups::Set {
+        draft.setup.push(SetupOp::Groups(process.user.additional_gids.clone()));
+    }
     find(&startup, &environment, sets.effective, &mut draft.setup)?;
+    if let Some(priority) = &process.io_priority {
+        draft.setup.push(SetupOp::IoPriority(schedule::io_priority(priority)? as u32));
+    }
+    // A limit that comes with it may be what allows it (RLIMIT_RTPRIO, RLIMIT_NICE).
+    if let Some(scheduler) = process.scheduler.as_ref().filter(|_| process.rlimits.is_empty()) {
+        draft.setup.push(SetupOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
+    }
     draft.setup.push(SetupOp::HandOver);
     let mut left: Vec<Step> = oom_score_adj(Some(process))
         .filter(|_| process.oom_score_adj != own.and_then(|own| own.oom_score_adj))

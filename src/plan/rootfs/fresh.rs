@@ -140,6 +140,7 @@ fn effect(op: &SetupOp) -> MountEffect<'_> {
         | SetupOp::Home { .. }
         | SetupOp::Program { .. }
         | SetupOp::IoPriority(_)
+        | SetupOp::Scheduler(_)
         | SetupOp::MemoryPolicy { .. }
         | SetupOp::Personality(_)
         | SetupOp::NewSession
