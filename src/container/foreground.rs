@@ -43,13 +43,13 @@ struct Flow {
     /// How many bytes have come.
     seen: u64,
     /// Why what came could not be passed on.
-    lost: Option<Lost>,
+    lost: Option<LostOutput>,
     /// Whether the caller's stream is no longer ours.
     let_go: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Lost {
+enum LostOutput {
     /// No disk has room for ever.
     Failed(Errno),
     /// Nobody has read it for [`watch::FLUSH`].
@@ -125,7 +125,7 @@ impl Flow {
             // A reader has gone, or the program.
             Err(Errno::EPIPE) => self.hang_up(),
             Err(errno) => {
-                self.lost = (self.direction == Direction::ToCaller).then_some(Lost::Failed(errno));
+                self.lost = (self.direction == Direction::ToCaller).then_some(LostOutput::Failed(errno));
                 self.hang_up();
             }
         }
@@ -183,8 +183,8 @@ impl Flows {
             let name = if flow.caller.as_raw_fd() == fs::STDERR.as_raw_fd() { "error" } else { "output" };
             let what = format!("pass standard {name} on: the rest of it is lost");
             let error = match lost {
-                Lost::Failed(errno) => Error::errno(Stage::Console, what, errno),
-                Lost::Unread => {
+                LostOutput::Failed(errno) => Error::errno(Stage::Console, what, errno),
+                LostOutput::Unread => {
                     let seconds = watch::FLUSH.as_secs();
                     Error::new(
                         Stage::Console,
@@ -205,7 +205,7 @@ impl Flows {
         let what = || "let go of a stream that nobody reads";
         let mut stuck = false;
         for flow in self.outputs().filter(|flow| !flow.is_done() && !flow.buffer.is_empty()) {
-            flow.lost = Some(Lost::Unread);
+            flow.lost = Some(LostOutput::Unread);
             stuck = true;
         }
         if !stuck {

@@ -11,12 +11,12 @@ use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::files::Receivers;
 use super::job::watch::Announcement;
-use super::kept::Kept;
 use super::lookup::not_running;
 use super::notify::{self, Notify};
 use super::options::{Global, Start, StreamChoice};
 use super::outline::Outline;
 use super::program::{self, Unsaid};
+use super::protected::ProtectedPaths;
 use super::streams::Relay;
 use super::update::{Undone, Updated};
 use super::{Container, mounts, outline, update};
@@ -104,7 +104,7 @@ fn streams(choice: &[StreamChoice; 3]) -> Result<[Option<OwnedFd>; 3]> {
 struct Furnished<'a> {
     mounts: &'a [Mount],
     /// What there was before they were mounted.
-    kept: Option<Kept>,
+    protected: Option<ProtectedPaths>,
     limits: Option<Updated>,
     /// Whether all that is not in here is as it was.
     whole: bool,
@@ -112,19 +112,19 @@ struct Furnished<'a> {
 
 fn furnish<'a>(global: &Global, args: &'a Start, spec: &Spec, container: &mut Container) -> Result<Furnished<'a>> {
     let Outline { mounts, .. } = &args.outline;
-    let mut done = Furnished { mounts: &[], kept: None, limits: None, whole: true };
+    let mut done = Furnished { mounts: &[], protected: None, limits: None, whole: true };
     let limits = outline::limits_something(&args.outline);
     if mounts.is_empty() && !limits {
         return Ok(done);
     }
-    let kept = if mounts.is_empty() { None } else { Some(Kept::check(spec, container, mounts)?) };
+    let protected = if mounts.is_empty() { None } else { Some(ProtectedPaths::check(spec, container, mounts)?) };
     // Before the first change: what a start leaves that is interrupted must not be the next one's.
     container.record.furnishing = true;
     container.dir.save(&container.record)?;
-    if let Some(kept) = kept {
-        let mounted = mounts::add(global, container, mounts).and_then(|()| kept.check_again(container));
+    if let Some(protected) = protected {
+        let mounted = mounts::add(global, container, mounts).and_then(|()| protected.check_again(container));
         // Of a list of which a part failed, too.
-        (done.mounts, done.kept) = (mounts, Some(kept));
+        (done.mounts, done.protected) = (mounts, Some(protected));
         if let Err(error) = mounted {
             return Err(done.take_back(global, container, error));
         }
@@ -164,7 +164,7 @@ impl Furnished<'_> {
         {
             (global.warn)(&format!("a mount stays in the template: {failure}"));
         }
-        if whole && self.kept.is_none_or(|kept| kept.is_as_before(container)) {
+        if whole && self.protected.is_none_or(|protected| protected.is_as_before(container)) {
             container.record.furnishing = false;
             if let Err(failure) = container.dir.save(&container.record) {
                 (global.warn)(&format!("the template cannot be started any more: {failure}"));

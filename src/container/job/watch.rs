@@ -273,7 +273,7 @@ fn catches_term(pid: i32) -> Result<bool> {
 pub(in crate::container) enum Announcement {
     /// The program is about to be started, now: nanoseconds of the monotonic clock.
     Started(u64),
-    /// It was not started after all.
+    /// The start that was announced has failed.
     NotStarted,
     /// This signal is about to be sent to the program.
     Signal(i32),

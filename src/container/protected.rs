@@ -20,14 +20,14 @@ use crate::spec::path::{clean, clean_bytes};
 use crate::sys::{self, fs};
 
 /// The paths, without links, as well as by the names that config.json has for them.
-pub(super) struct Kept {
+pub(super) struct ProtectedPaths {
     paths: BTreeSet<Vec<u8>>,
     before: BTreeSet<u32>,
 }
 
-impl Kept {
+impl ProtectedPaths {
     /// The paths of the template; an error where one of `mounts` would be over a masked or read-only path, above or below it.
-    pub fn check(spec: &Spec, container: &Container, mounts: &[Mount]) -> Result<Kept> {
+    pub fn check(spec: &Spec, container: &Container, mounts: &[Mount]) -> Result<ProtectedPaths> {
         let init = container.record.live_init()?.ok_or_else(not_running)?;
         let root = CString::new(format!("/proc/{}/root", init.pid)).unwrap_or_default();
         let root = fs::open(fs::CWD, &root, libc::O_PATH | libc::O_DIRECTORY, 0)
@@ -37,17 +37,17 @@ impl Kept {
             paths.insert(clean(path).into_bytes());
             paths.insert(resolved(&root, path).at(Stage::Rootfs, || format!("look up {path} in the template"))?);
         }
-        let kept = Kept { paths, before: table(container)?.into_iter().map(|(id, _)| id).collect() };
+        let protected = ProtectedPaths { paths, before: table(container)?.into_iter().map(|(id, _)| id).collect() };
         for Mount { destination, .. } in mounts {
             let point =
                 resolved(&root, destination).at(Stage::Rootfs, || format!("look up {destination} in the template"))?;
-            kept.refuse(&clean(destination).into_bytes(), destination)?;
-            kept.refuse(&point, destination)?;
+            protected.refuse(&clean(destination).into_bytes(), destination)?;
+            protected.refuse(&point, destination)?;
         }
-        Ok(kept)
+        Ok(protected)
     }
 
-    /// [`Kept::check`] for what is mounted by now.
+    /// [`ProtectedPaths::check`] for what is mounted by now.
     pub fn check_again(&self, container: &Container) -> Result<()> {
         let new = table(container)?.into_iter().filter(|(id, _)| !self.before.contains(id));
         new.into_iter().try_for_each(|(_, point)| self.refuse(&point, &String::from_utf8_lossy(&point)))
