@@ -9,7 +9,7 @@ use super::foreground::until;
 use super::options::Global;
 use super::{Container, job};
 use crate::error::{Context, Error, Result, Stage};
-use crate::state::{Outcome, ProcessId, Wait};
+use crate::state::{Outcome, ProcessId, Record, Wait};
 use crate::sys::{poll, process};
 
 /// How long whoever reaps the process may take: the kernel tells its status only afterwards.
@@ -21,9 +21,6 @@ const REAPED: Duration = Duration::from_secs(10);
 /// whoever holds a pidfd of the process. What was learnt once is kept.
 pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Option<Outcome>> {
     let container = Container::load(&global.root, id)?;
-    if let Some(outcome) = container.record.outcome {
-        return Ok(Some(outcome));
-    }
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let pidfd = container.record.init.map_or(Ok(None), ProcessId::pidfd)?;
     if let Some(pidfd) = &pidfd
@@ -32,17 +29,21 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
         return Ok(None);
     }
     let patience = deadline.unwrap_or_else(|| Instant::now() + REAPED);
-    // The result is written before it ends.
+    // It keeps the status first, then writes the result, then ends: whoever was told of the end may read the result.
     if let Some(monitor) = container.monitor()?
         && !happens(monitor.as_fd(), libc::POLLIN, Some(patience))?
         && deadline == Some(patience)
     {
         return Ok(None);
     }
-    if container.record.attended.is_some()
-        && let Some(outcome) = container.dir.find_record()?.and_then(|record| record.outcome)
-    {
-        return Ok(Some(outcome));
+    let kept = match &container.record {
+        Record { outcome: None, attended: Some(_), .. } => {
+            container.dir.find_record()?.and_then(|record| record.outcome)
+        }
+        record => record.outcome.clone(),
+    };
+    if kept.is_some() {
+        return Ok(kept);
     }
     let pidfd = pidfd.ok_or_else(not_known)?;
     // POLLHUP, which is always reported: it was reaped.
