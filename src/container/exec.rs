@@ -1,12 +1,12 @@
 //! `exec`: one more process in a container that runs.
 
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::files::Receivers;
 use super::foreground::{self, Foreground};
+use super::inside::{self, Beginning};
 use super::job::ended::Ended;
 use super::job::{self, Begins, ProgramCgroup, Task};
 use super::lookup::not_running;
@@ -16,7 +16,7 @@ use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace};
+use crate::launch::{Moment, Running, Trace};
 use crate::plan::ExecRefusal;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
@@ -115,9 +115,8 @@ fn join(
     trace: Option<&mut Trace>,
     (mut task, shared): (Option<&mut Task<'_>>, Option<&Cgroup>),
 ) -> Result<Running> {
-    let init = container.record.init.ok_or_else(not_running)?;
-    let pidfd = init.pidfd()?.ok_or_else(not_running)?;
-    let cgroup = cgroup(container, args, init.pid)?;
+    let (pid, init) = container.first_process()?;
+    let cgroup = cgroup(container, args, pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
     let orphan = if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
     let options = ExecOptions {
@@ -136,30 +135,13 @@ fn join(
     let plan = plan::exec::exec(process, spec, &host, &options)?;
     global.tell_plan(&plan);
     // The program may run before they are told.
-    let mut to = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
-    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<()> {
-        let Some(running) = running else { return Ok(()) };
-        if moment == Moment::Held {
-            return task
-                .as_mut()
-                .map_or(Ok(()), |task| task.take_charge(Begins::Now, ProgramCgroup::Containers(shared)));
-        }
-        to.tell(running.pid, running.pidfd.as_fd())
+    let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
+    let mut take_charge = |moment| match &mut task {
+        Some(task) if moment == Moment::Held => task.take_charge(Begins::Now, ProgramCgroup::Containers(shared)),
+        _ => Ok(()),
     };
-    let launched = launch::launch(Launch {
-        plan: &plan,
-        hook_output: HookOutput::default(),
-        warn: global.warn,
-        tell: &mut tell,
-        streams: console.streams,
-        console: console.socket,
-        fifo: None,
-        init: Some(pidfd),
-        waiting: None,
-        cgroup: Some(cgroup.unwrap_or_default()),
-        trace,
-    });
-    launched.inspect_err(|_| to.withdraw(global))
+    let beginning = Beginning { plan: &plan, console, init, waiting: None, cgroup, trace };
+    inside::begin(global, beginning, receivers, &mut take_charge)
 }
 
 /// How the process gets into the cgroup.

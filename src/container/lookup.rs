@@ -84,6 +84,12 @@ impl Container {
         }
     }
 
+    /// The pid and a pidfd of its first process; refused where that has ended.
+    pub(super) fn first_process(&self) -> Result<(i32, OwnedFd)> {
+        let init = self.record.init.ok_or_else(not_running)?;
+        Ok((init.pid, init.pidfd()?.ok_or_else(not_running)?))
+    }
+
     /// What it was made of: its config.json, of which the annotations are followed that were followed then.
     pub fn spec(&self) -> Result<Spec> {
         let text =

@@ -19,6 +19,7 @@ mod holder;
 mod host_hooks;
 mod host_mounts;
 mod image;
+mod inside;
 pub mod job;
 mod kill;
 mod lookup;

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::files::Receivers;
+use super::inside::{self, Beginning};
 use super::job::watch::Announcement;
-use super::lookup::not_running;
 use super::notify::{self, Notify};
 use super::options::{Global, Start, StreamChoice};
 use super::outline::Outline;
@@ -22,7 +22,7 @@ use super::update::{Undone, Updated};
 use super::{Container, mounts, outline, update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, HookOutput, Launch, Moment, Running, Trace, Waiting};
+use crate::launch::{Running, Trace, Waiting};
 use crate::plan::process::template::{self, StartOptions};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
@@ -64,9 +64,9 @@ pub(super) fn start(
     if notify.is_some() {
         notify::tell(&mut process);
     }
-    let to = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
+    let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
     let changed = furnish(global, args, &spec, container)?;
-    match begin(global, container, (&spec, &process), console, to, trace) {
+    match begin(global, container, (&spec, &process), console, receivers, trace) {
         Ok(running) => Ok(Begun { spec, running, notify }),
         Err(error) => Err(changed.take_back(global, container, error)),
     }
@@ -180,11 +180,10 @@ pub(super) fn begin(
     container: &Container,
     (spec, process): (&Spec, &Process),
     console: ProgramConsole,
-    mut to: Receivers<'_>,
+    receivers: Receivers<'_>,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
-    let init = container.record.init.ok_or_else(not_running)?;
-    let pidfd = init.pidfd()?.ok_or_else(not_running)?;
+    let (pid, init) = container.first_process()?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
     let options = StartOptions {
         id: container.record.id.clone(),
@@ -194,30 +193,16 @@ pub(super) fn begin(
     };
     let plan = template::start(process, spec, &host, &options)?;
     global.tell_plan(&plan);
-    let mut tell = |_: Moment, running: Option<&Running>| -> Result<()> {
-        let Some(running) = running else { return Ok(()) };
-        started(global, &container.dir);
-        to.tell(running.pid, running.pidfd.as_fd())
-    };
-    let again = fs::dup(pidfd.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
-    let waiting = Waiting::find(init.pid, pidfd)?;
+    let again = fs::dup(init.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
+    let waiting = Some(Waiting::find(pid, again)?);
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
     container.announce(Announcement::started())?;
-    let launched = launch::launch(Launch {
-        plan: &plan,
-        hook_output: HookOutput::default(),
-        warn: global.warn,
-        tell: &mut tell,
-        streams: console.streams,
-        console: console.socket,
-        fifo: None,
-        init: Some(again),
-        waiting: Some(waiting),
-        cgroup: None,
-        trace,
+    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace };
+    let begun = inside::begin(global, beginning, receivers, &mut |_| {
+        started(global, &container.dir);
+        Ok(())
     });
-    launched.inspect_err(|_| {
-        to.withdraw(global);
+    begun.inspect_err(|_| {
         // Whoever waits for it hears of nothing else that fails here.
         if let Err(failure) = container.announce(Announcement::NotStarted) {
             (global.warn)(&failure.to_string());
