@@ -12,7 +12,8 @@ use brisk::plan::create::create;
 
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
-use brisk::plan::process::template::{self, StartOptions};
+use brisk::plan::process::inside::InsideOptions;
+use brisk::plan::process::template;
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
@@ -187,6 +188,10 @@ fn no_golden_plan_without_a_bundle() {
     }
 }
 
+fn inside(terminal: Terminal) -> InsideOptions {
+    InsideOptions { id: "web1".to_owned(), bundle: PathBuf::from("/bundle"), terminal, refusal: ExecRefusal::Error }
+}
+
 #[test]
 fn exec_in_each_engine_container() {
     let mut wrong = Vec::new();
@@ -199,15 +204,12 @@ fn exec_in_each_engine_container() {
         let host = host(host_name);
         let options = exec::ExecOptions {
             keyring: Keyring::New,
-            id: "web1".to_owned(),
-            bundle: PathBuf::from("/bundle"),
-            refusal: ExecRefusal::Error,
+            inside: inside(Terminal::None),
             preserved_fds: 0,
             orphan: Orphan::LivesOn,
             hold: Hold::No,
             entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
             gained_namespaces: 0,
-            terminal: Terminal::None,
             rdt: Vec::new(),
         };
         let plan = exec::exec(&process, &spec, &host, &options).unwrap();
@@ -235,12 +237,7 @@ fn templates_and_their_starts() {
         let plan = create(&spec, &host, &options).unwrap();
         check(&fixture(&format!("plans/{host_name}/template-{bundle}.txt")), &printed(&plan), &mut wrong);
         let process = spec.process.as_ref().unwrap();
-        let options = StartOptions {
-            id: "web1".to_owned(),
-            bundle: PathBuf::from("/bundle"),
-            terminal: Terminal::of(Some(process), Terminal::Socket),
-            refusal: ExecRefusal::Error,
-        };
+        let options = inside(Terminal::of(Some(process), Terminal::Socket));
         let plan = template::start(process, &spec, &host, &options).unwrap();
         check(&fixture(&format!("plans/{host_name}/start-{bundle}.txt")), &printed(&plan), &mut wrong);
     }

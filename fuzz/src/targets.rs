@@ -13,6 +13,7 @@ use brisk::plan::cgroup::rootless::Tolerance;
 use brisk::plan::cgroup::update::{self, DeviceRules};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
+use brisk::plan::process::inside::InsideOptions;
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
@@ -114,15 +115,17 @@ fn exec_options(remaining: Remaining) -> exec::ExecOptions {
     let entry = Entry { clone: IntoCgroup::No, remaining };
     exec::ExecOptions {
         keyring: Keyring::New,
-        id: "web1".into(),
-        bundle: PathBuf::from("/bundle"),
-        refusal: ExecRefusal::Error,
+        inside: InsideOptions {
+            id: "web1".into(),
+            bundle: PathBuf::from("/bundle"),
+            terminal: Terminal::None,
+            refusal: ExecRefusal::Error,
+        },
         preserved_fds: 0,
         orphan: Orphan::LivesOn,
         hold: Hold::No,
         entry,
         gained_namespaces: 0,
-        terminal: Terminal::None,
         rdt: Vec::new(),
     }
 }

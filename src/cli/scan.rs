@@ -278,9 +278,6 @@ fn check(request: &Request) -> Result<()> {
         Request::Create(args) if args.template && args.job.output_limit.is_some() => {
             Err(Error::new(Stage::Args, "--output-limit: the standard streams of a template come with start"))
         }
-        Request::Create(args) if args.template && args.die_with_parent => {
-            Err(Error::new(Stage::Args, "--die-with-parent: a template is there for others to start it"))
-        }
         Request::Create(args) => check_outline(args),
         Request::Run(args) => check_outline(&args.create),
         Request::Spec(args) if args.program.is_none() && !args.with.is_empty() => {

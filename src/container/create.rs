@@ -25,7 +25,8 @@ use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Enter, Terminal};
-use crate::plan::process::template::{self, StartOptions};
+use crate::plan::process::inside::InsideOptions;
+use crate::plan::process::template;
 use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
@@ -254,7 +255,7 @@ pub fn plan(global: &Global, bundle: &Path, which: PlanOf) -> Result<(Host, Plan
     if which != PlanOf::Start {
         return Ok((host, plan));
     }
-    let options = StartOptions {
+    let options = InsideOptions {
         id: "ID".into(),
         bundle: dir,
         terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),

@@ -21,6 +21,7 @@ use crate::plan::ExecRefusal;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::exec::ExecOptions;
+use crate::plan::process::inside::InsideOptions;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::{self, Keyring, Orphan};
@@ -119,17 +120,20 @@ fn join(
     let cgroup = cgroup(container, args, pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
     let orphan = if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
-    let options = ExecOptions {
+    let inside = InsideOptions {
         id: args.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
+        terminal: console.terminal,
+        refusal: console.refusal,
+    };
+    let options = ExecOptions {
+        inside,
         orphan,
         hold: job::hold(&args.job, orphan),
         preserved_fds: global.environment.preserved(args.preserve_fds),
         keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
         entry: entry(global, &host, cgroup.as_ref()),
         gained_namespaces: container.record.gained_namespaces,
-        terminal: console.terminal,
-        refusal: console.refusal,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
     let plan = plan::exec::exec(process, spec, &host, &options)?;

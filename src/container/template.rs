@@ -23,7 +23,8 @@ use super::{Container, mounts, outline, update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{Running, Trace, Waiting};
-use crate::plan::process::template::{self, StartOptions};
+use crate::plan::process::inside::InsideOptions;
+use crate::plan::process::template;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
@@ -185,7 +186,7 @@ pub(super) fn begin(
 ) -> Result<Running> {
     let (pid, init) = container.first_process()?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
-    let options = StartOptions {
+    let options = InsideOptions {
         id: container.record.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
         terminal: console.terminal,

@@ -5,7 +5,7 @@ use super::cgroup::{join, rdt};
 use super::draft::{CreateOptions, Draft, Input, ProgramStart};
 use super::namespace::{NamespaceKind, enter, net_devices, sysctl};
 use super::op::{HookKind, SetupOp};
-use super::process::hooks;
+use super::process::{hooks, template};
 use super::step::{CloneStep, ComeBack, Step};
 use super::{Plan, process, rootfs};
 use crate::error::Result;
@@ -47,7 +47,10 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
         draft.setup.push(SetupOp::Procfs);
     }
     draft.setup.extend(sysctls);
-    let program = process::create(&input, &mut draft)?;
+    let program = match options.start {
+        ProgramStart::Brought => template::create(&input, &mut draft)?,
+        ProgramStart::OnSignal | ProgramStart::Now(_) => process::create(&input, &mut draft)?,
+    };
     let steps = steps(&input, &mut draft)?;
     Ok(Plan {
         args: program.args,
@@ -133,7 +136,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     // Those of a template come with its program: they would be in the way of what that is brought with.
     let limited = input.in_userns() && input.options.start != ProgramStart::Brought;
     if let Some(process) = input.spec.process.as_ref().filter(|_| limited) {
-        left.extend(process::rlimits(process)?);
+        left.extend(process::limits_by_parent(process)?);
     }
     steps.extend(process::ready(left, input.options.hold));
     steps.extend(process::listener(&draft.last, || {

@@ -3,14 +3,15 @@
 //! Pure: `process` of config.json or of `exec` goes in, the last operations of the child come out, in the order in which rights
 //! are given up; what needs a right comes before the right is dropped, the filter last.
 //!
-//! The modules, in the order of the work: `template` is the process that is told by `start` what it will be, and `child_hook` a
-//! hook as data; `environment` says what the program is told and where it is looked for, `rlimits`,
+//! The modules, in the order of the work: `inside` is a process that begins in a container which is there, `template` one that
+//! is told by `start` what it will be, and `child_hook` a hook as data; `environment` says what the program is told and where it is looked for, `rlimits`,
 //! `schedule` and `memory_policy` what it may use and when it runs, `hooks` what runs before it, `caps` what it may do.
 
 pub mod caps;
 pub mod child_hook;
 pub mod environment;
 pub mod hooks;
+pub mod inside;
 pub mod memory_policy;
 pub mod rlimits;
 pub mod schedule;
@@ -19,8 +20,6 @@ pub mod template;
 use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
-
-use ::caps::Capability;
 
 use super::draft::{Draft, Hold, Input, Orphan, ProgramStart, c_string, host_root};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
@@ -111,95 +110,38 @@ pub(super) enum Fork {
 
 /// Plans the process of a new container.
 pub(super) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings> {
-    let process = match (&input.spec.process, input.options.start) {
-        (Some(process), _) => process,
-        // config.md, "Process": required by `start`, which refuses; until then a container may be without.
-        (None, ProgramStart::OnSignal | ProgramStart::Brought) => &*NO_PROCESS,
-        (None, ProgramStart::Now(_)) => return Err(Error::new(Stage::Bundle, "config.json has no process")),
-    };
-    let brought = input.options.start == ProgramStart::Brought;
-    let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
-    if brought {
-        can_be_template(input, &start_hooks)?;
-    }
-    let startup = Startup {
-        process,
-        linux: input.linux,
-        bounding: bounding(input.host, &input.namespaces),
-        leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
-        fork: Fork::No,
-        terminal: input.options.terminal != Terminal::None,
-        own_dev: own_dev(input.spec, &input.options.bundle, &input.namespaces),
-        start: input.options.start,
-        orphan: input.options.orphan,
-        preserved_fds: input.options.preserved_fds,
-        userns: input.in_userns(),
-        filter: crate::plan::seccomp::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
-        groups: Groups::of(input.spec),
-        start_hooks,
-        host: input.host,
-    };
-    if brought { template(startup, draft) } else { plan(startup, draft) }
+    let startup = Startup::of(input, draft)?;
+    plan(startup, draft)
 }
 
-/// Whether the process can wait without the runtime's code, and whether it gets nothing yet that it would have to keep.
-fn can_be_template(input: &Input<'_>, start_hooks: &[ChildHook]) -> Result<()> {
-    let why = if !start_hooks.is_empty() {
-        "startContainer hooks are run by the runtime's own code, which is gone from its process"
-    } else if !input.host.can_leave_runtime {
-        "the kernel or a security policy does not let the runtime leave its process (`brisk check` says why)"
-    } else if input.options.preserved_fds != 0 {
-        "its descriptors come with start: no --preserve-fds or LISTEN_FDS"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(Stage::Process, format!("the container cannot be a template: {why}")))
-}
-
-/// The process of a template: what it promises whatever the program will be, and then the wait. The rest is of
-/// [`template::start`].
-fn template(startup: Startup<'_>, draft: &mut Draft) -> Result<ExecStrings> {
-    let Startup { process, linux, .. } = startup;
-    ProgramEnvironment::parse(&process.env)?;
-    attributes(process, linux, startup.host, &mut draft.setup)?;
-    draft.setup.push(SetupOp::Umask(process.user.umask.unwrap_or(DEFAULT_UMASK)));
-    if startup.groups == Groups::Set {
-        draft.setup.push(SetupOp::Groups(process.user.additional_gids.clone()));
+impl<'a> Startup<'a> {
+    /// How the process of a new container is started.
+    fn of(input: &Input<'a>, draft: &mut Draft) -> Result<Startup<'a>> {
+        let process = match (&input.spec.process, input.options.start) {
+            (Some(process), _) => process,
+            // config.md, "Process": required by `start`, which refuses; until then a container may be without.
+            (None, ProgramStart::OnSignal | ProgramStart::Brought) => &*NO_PROCESS,
+            (None, ProgramStart::Now(_)) => return Err(Error::new(Stage::Bundle, "config.json has no process")),
+        };
+        let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
+        Ok(Startup {
+            process,
+            linux: input.linux,
+            bounding: bounding(input.host, &input.namespaces),
+            leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
+            fork: Fork::No,
+            terminal: input.options.terminal != Terminal::None,
+            own_dev: own_dev(input.spec, &input.options.bundle, &input.namespaces),
+            start: input.options.start,
+            orphan: input.options.orphan,
+            preserved_fds: input.options.preserved_fds,
+            userns: input.in_userns(),
+            filter: crate::plan::seccomp::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
+            groups: Groups::of(input.spec),
+            start_hooks,
+            host: input.host,
+        })
     }
-    draft.setup.push(cwd(process)?);
-    let sets = capabilities(&startup, draft);
-    end_of_setup(&startup, draft);
-    draft.last.extend([LastOp::LeaveRuntime, LastOp::CloseFrom(3)]);
-    if process.no_new_privileges {
-        draft.last.push(LastOp::NoNewPrivileges);
-    }
-    let drop = startup.bounding & !sets.bounding;
-    if drop != 0 {
-        draft.last.push(LastOp::DropBounding(drop));
-    }
-    let keeps = (sets.bounding | to_go_on(&startup)) & startup.bounding;
-    draft.last.push(LastOp::Caps(CapMasks { effective: keeps, permitted: keeps, inheritable: 0 }));
-    draft.last.push(LastOp::AwaitBlock);
-    Ok(ExecStrings::default())
-}
-
-/// The capabilities that a template's process needs when it goes on, whatever comes with `start`.
-fn to_go_on(startup: &Startup<'_>) -> u64 {
-    use Capability::{
-        CAP_DAC_READ_SEARCH, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_ADMIN, CAP_SYS_NICE, CAP_SYS_PTRACE,
-        CAP_SYS_RESOURCE,
-    };
-    // The ids and the capabilities; a working directory that is another user's. CAP_SYS_PTRACE for nothing but to have it:
-    // so nobody can take the process over who has not got it as well, as the kernel's rule about who may trace whom has it.
-    let mut caps = vec![CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE];
-    if !startup.userns {
-        // Priorities and limits; in a user namespace they are nothing to the kernel.
-        caps.extend([CAP_SYS_NICE, CAP_SYS_RESOURCE]);
-    }
-    if startup.filter.is_some() && !startup.process.no_new_privileges {
-        caps.push(CAP_SYS_ADMIN);
-    }
-    caps.iter().fold(0, |mask, cap| mask | cap.bitmask())
 }
 
 /// Whether /dev is made by us. In one that is bound from somewhere, and in somebody else's mount namespace, nothing is.
@@ -433,7 +375,7 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
 }
 
 /// Limits above the hard ones need rights that a process in a user namespace does not have: the parent sets them.
-pub(super) fn rlimits(process: &Process) -> Result<Vec<Step>> {
+pub(super) fn limits_by_parent(process: &Process) -> Result<Vec<Step>> {
     Ok(rlimits::parse(&process.rlimits)?.into_iter().map(Step::Rlimit).collect())
 }
 

@@ -1,85 +1,118 @@
-//! The plan of `start` for a template: a container that was made before it was known what will run in it.
+//! A template: a container that is made before it is known what will run in it. Its process is set up and waits (`create`)
+//! until it is told (`start`).
 //!
-//! A process of ours joins the container, as with `exec`, and looks there for what the program needs: the terminal, the
+//! Of `start`: a process of ours joins the container, as with `exec`, and looks there for what the program needs: the terminal, the
 //! working directory, HOME, the program. What is found it hands to the container's first process, which waits, with the
 //! last operations as a second block, and ends. Until then nothing has changed, and `start` can be called again.
 //!
 //! What the template has promised is refused where it is to be less, and added to where it is to be more. Pure; runs in
 //! the parent.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use ::caps::Capability;
 
 use super::environment::ProgramEnvironment;
+use super::inside::{Inside, InsideOptions};
 use super::{
-    Fork, Groups, Startup, bounding, capabilities, caps, exec_strings, find, give_up_rights, hooks, listener,
-    oom_score_adj, own_dev, rlimits as limits_by_parent, scheduler_bytes,
+    DEFAULT_UMASK, ExecStrings, Groups, Startup, attributes, bounding, capabilities, caps, cwd, end_of_setup,
+    exec_strings, find, give_up_rights, limits_by_parent, oom_score_adj, scheduler_bytes,
 };
 use crate::error::{Error, Result, Stage};
-use crate::host::{Host, Userns};
+use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
-use crate::plan::draft::{Draft, ExecRefusal, Orphan, ProgramStart, c_string, host_path, linux};
+use crate::plan::draft::{Draft, Input, Orphan, linux};
 use crate::plan::namespace::check::mapped;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::op::{ConsoleNode, Enter, LastOp, SetupOp, Terminal};
+use crate::plan::op::{ConsoleNode, LastOp, SetupOp};
 use crate::plan::process::{rlimits, schedule};
 use crate::plan::step::{CloneStep, Step};
 use crate::spec::Spec;
 use crate::spec::process::{Capabilities, Process};
+use crate::sys::cred::CapMasks;
 use crate::wire::SyncPoint;
 
-/// What the caller chose on the command line.
-#[derive(Clone, Debug)]
-pub struct StartOptions {
-    /// The container's id.
-    pub id: String,
-    /// Its bundle.
-    pub bundle: PathBuf,
-    /// The program's terminal.
-    pub terminal: Terminal,
-    /// Who is told when it cannot be executed.
-    pub refusal: ExecRefusal,
+/// Plans the process of a template: what it promises whatever the program will be, and then the wait. The rest is of
+/// [`start`].
+pub(in crate::plan) fn create(input: &Input<'_>, draft: &mut Draft) -> Result<ExecStrings> {
+    let startup = Startup::of(input, draft)?;
+    can_wait(&startup)?;
+    let Startup { process, linux, .. } = startup;
+    ProgramEnvironment::parse(&process.env)?;
+    attributes(process, linux, startup.host, &mut draft.setup)?;
+    draft.setup.push(SetupOp::Umask(process.user.umask.unwrap_or(DEFAULT_UMASK)));
+    if startup.groups == Groups::Set {
+        draft.setup.push(SetupOp::Groups(process.user.additional_gids.clone()));
+    }
+    draft.setup.push(cwd(process)?);
+    let sets = capabilities(&startup, draft);
+    end_of_setup(&startup, draft);
+    draft.last.extend([LastOp::LeaveRuntime, LastOp::CloseFrom(3)]);
+    if process.no_new_privileges {
+        draft.last.push(LastOp::NoNewPrivileges);
+    }
+    let drop = startup.bounding & !sets.bounding;
+    if drop != 0 {
+        draft.last.push(LastOp::DropBounding(drop));
+    }
+    let keeps = (sets.bounding | to_go_on(&startup)) & startup.bounding;
+    draft.last.push(LastOp::Caps(CapMasks { effective: keeps, permitted: keeps, inheritable: 0 }));
+    draft.last.push(LastOp::AwaitBlock);
+    Ok(ExecStrings::default())
+}
+
+/// Whether the process can wait without the runtime's code, and whether it gets nothing yet that it would have to keep.
+fn can_wait(startup: &Startup<'_>) -> Result<()> {
+    let why = if !startup.start_hooks.is_empty() {
+        "startContainer hooks are run by the runtime's own code, which is gone from its process"
+    } else if !startup.host.can_leave_runtime {
+        "the kernel or a security policy does not let the runtime leave its process (`brisk check` says why)"
+    } else if startup.preserved_fds != 0 {
+        "its descriptors come with start: no --preserve-fds or LISTEN_FDS"
+    } else if startup.orphan == Orphan::Dies {
+        "it is there for others to start it: no --die-with-parent"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Stage::Process, format!("the container cannot be a template: {why}")))
+}
+
+/// The capabilities that a template's process needs when it goes on, whatever comes with `start`.
+fn to_go_on(startup: &Startup<'_>) -> u64 {
+    use Capability::{
+        CAP_DAC_READ_SEARCH, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_ADMIN, CAP_SYS_NICE, CAP_SYS_PTRACE,
+        CAP_SYS_RESOURCE,
+    };
+    // The ids and the capabilities; a working directory that is another user's. CAP_SYS_PTRACE for nothing but to have it:
+    // so nobody can take the process over who has not got it as well, as the kernel's rule about who may trace whom has it.
+    let mut caps = vec![CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE];
+    if !startup.userns {
+        // Priorities and limits; in a user namespace they are nothing to the kernel.
+        caps.extend([CAP_SYS_NICE, CAP_SYS_RESOURCE]);
+    }
+    if startup.filter.is_some() && !startup.process.no_new_privileges {
+        caps.push(CAP_SYS_ADMIN);
+    }
+    caps.iter().fold(0, |mask, cap| mask | cap.bitmask())
 }
 
 /// Plans the start of `process` in the template that `spec` describes.
-pub fn start(process: &Process, spec: &Spec, host: &Host, options: &StartOptions) -> Result<Plan> {
-    let linux = linux(spec);
-    let namespaces = Namespaces::parse(&linux.namespaces)?;
+pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOptions) -> Result<Plan> {
+    let inside = Inside::new(process, spec, host, options)?;
     let own = spec.process.as_ref();
     keeps_promises(process, own)?;
-    has_ids(process, spec, &namespaces)?;
-    let userns = namespaces.contains(NamespaceKind::User);
+    has_ids(process, spec, &inside.namespaces)?;
     let mut draft = Draft::default();
-    join(spec, &namespaces, options, &mut draft)?;
-    if options.terminal != Terminal::None {
-        draft.setup.push(SetupOp::Console {
-            size: process.terminal_size(),
-            uid: process.user.uid,
-            node: if own_dev(spec, &options.bundle, &namespaces) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
-            master: options.terminal,
-        });
-    }
+    join(&inside, &mut draft)?;
+    let node = if inside.own_dev() { ConsoleNode::Bound } else { ConsoleNode::Nameless };
+    inside.console(node, &mut draft);
     let startup = Startup {
-        process,
-        linux,
         // What the template has left of it.
         bounding: own
             .and_then(|own| own.capabilities.as_ref())
-            .map_or(0, |list| caps::parse(list, bounding(host, &namespaces)).0.bounding),
+            .map_or(0, |list| caps::parse(list, bounding(host, &inside.namespaces)).0.bounding),
         leave_runtime: true,
-        fork: Fork::No,
-        terminal: options.terminal != Terminal::None,
-        own_dev: own_dev(spec, &options.bundle, &namespaces),
-        start: ProgramStart::Now(options.refusal),
-        orphan: Orphan::LivesOn,
-        preserved_fds: 0,
-        userns: userns || host.userns == Userns::Nested,
-        filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, &mut draft.warnings)?,
-        groups: Groups::of(spec),
-        start_hooks: Vec::new(),
-        host,
+        ..inside.startup(&mut draft.warnings)?
     };
     let sets = capabilities(&startup, &mut draft);
     let environment = ProgramEnvironment::parse(&process.env)?;
@@ -106,44 +139,30 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &StartOptions
     in_its_process(&startup, &left, &mut draft)?;
     give_up_rights(startup, &sets, &mut draft)?;
     let program = exec_strings(process, environment)?;
-    let listener = listener(&draft.last, || hooks::state(spec, &options.id, &options.bundle, "created"));
     let mut steps = vec![Step::Clone(CloneStep::here(IntoCgroup::No)), Step::Await(SyncPoint::Taken)];
     if !left.is_empty() {
         steps.extend(left);
         steps.push(Step::Answer(SyncPoint::Taken));
     }
-    steps.extend(listener);
+    steps.extend(inside.listener(&draft, "created"));
     steps.extend([Step::Publish, Step::AwaitExec]);
-    Ok(Plan {
-        args: program.args,
-        env: program.env,
-        ignored_signals: host.ignored_signals,
-        refusal: options.refusal,
-        ..Plan::new(steps, draft)
-    })
+    Ok(inside.plan(program, steps, draft))
 }
 
 /// The container's mounts, with the rights of its root.
-fn join(spec: &Spec, namespaces: &Namespaces, options: &StartOptions, draft: &mut Draft) -> Result<()> {
+fn join(inside: &Inside<'_>, draft: &mut Draft) -> Result<()> {
     // As with `exec` (CVE-2016-9962), although nobody should be in there yet.
     draft.setup.push(SetupOp::Undumpable);
-    let user = namespaces.contains(NamespaceKind::User);
-    let kinds = [(user, NamespaceKind::User), (namespaces.contains(NamespaceKind::Mount), NamespaceKind::Mount)];
-    let flags = kinds.iter().filter(|(has, _)| *has).fold(0, |flags, (_, kind)| flags | kind.flag());
+    let has = |kind| inside.namespaces.contains(kind);
+    let kinds = [NamespaceKind::User, NamespaceKind::Mount].into_iter().filter(|kind| has(*kind));
+    let flags = kinds.fold(0, |flags, kind| flags | kind.flag());
     if flags != 0 {
         draft.setup.push(SetupOp::JoinInit(flags));
     }
-    if user {
+    if has(NamespaceKind::User) {
         draft.setup.push(SetupOp::BecomeRoot);
     }
-    if namespaces.is_new(NamespaceKind::Mount) {
-        draft.setup.push(SetupOp::RootHere(c"/".into()));
-    } else {
-        let path = host_path(&options.bundle, &spec.required_root()?.path);
-        draft.setup.push(SetupOp::RootHere(c_string(path.as_os_str().as_bytes(), "root.path")?));
-        draft.setup.push(SetupOp::Enter(Enter::Chroot));
-    }
-    Ok(())
+    inside.enter_root(draft)
 }
 
 /// What the process does itself with what it has been brought, while it has all its rights.
@@ -161,7 +180,7 @@ fn in_its_process(startup: &Startup<'_>, left: &[Step], draft: &mut Draft) -> Re
     if startup.terminal {
         ops.push(LastOp::ControllingTerminal);
     }
-    ops.push(LastOp::Umask(process.user.umask.unwrap_or(super::DEFAULT_UMASK)));
+    ops.push(LastOp::Umask(process.user.umask.unwrap_or(DEFAULT_UMASK)));
     if let Some(priority) = &process.io_priority {
         ops.push(LastOp::IoPriority(schedule::io_priority(priority)? as u32));
     }
