@@ -12,7 +12,7 @@ use brisk::cli::{Parsed, parse, put, scan};
 use brisk::container::options::{
     Checkpoint, Create, Criu, Delete, Exec, ExecUser, Kill, ProgramChoice, Restore, Run, Selection, Start,
 };
-use brisk::container::outline::{NetworkChoice, Outline, OverlayChoice, SeccompChoice};
+use brisk::container::outline::{LimitChoice, NetworkChoice, Outline, OverlayChoice, SeccompChoice};
 use brisk::container::signal;
 use brisk::error::Stage;
 use brisk::plan::cgroup::rootless::Tolerance;
@@ -266,9 +266,7 @@ fn a_container_without_a_bundle() {
         rootfs: Some("r".into()),
         terminal: Some(true),
         readonly: Some(false),
-        memory: Some(64 << 20),
-        pids: Some(20),
-        cpu_quota: Some(150_000),
+        limits: LimitChoice { memory: Some(64 << 20), pids: Some(20), cpu_quota: Some(150_000) },
         user: Some((5, 5)),
         env: vec!["A=B".into(), "C=D".into()],
         network: Some(NetworkChoice::Of("/n".into())),

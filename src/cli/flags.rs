@@ -158,9 +158,9 @@ pub const OUTLINE: &[Row<Request>] = outline! {
     "read-only", SWITCH, "the root cannot be written; =false: it can": |o| Yes(&mut o.readonly);
     "tty", SWITCH, "allocate a terminal": |o| Yes(&mut o.terminal);
     "no-terminal", SWITCH, "allocate none": |o| No(&mut o.terminal);
-    "memory", BYTES, "memory limit (64m, 2g); nothing is swapped": |o| SomeBytes(&mut o.memory);
-    "pids", N, "number of tasks": |o| AtLeastOne(&mut o.pids);
-    "cpus", N, "how many CPUs' time it may use (0.5)": |o| Cpus(&mut o.cpu_quota);
+    "memory", BYTES, "memory limit (64m, 2g); nothing is swapped": |o| SomeBytes(&mut o.limits.memory);
+    "pids", N, "number of tasks": |o| AtLeastOne(&mut o.limits.pids);
+    "cpus", N, "how many CPUs' time it may use (0.5)": |o| Cpus(&mut o.limits.cpu_quota);
     "user", FlagValue::One("UID[:GID]"), "user and group id (default: 0; the group has the user's number)":
         |o| &mut o.user;
     "env", FlagValue::Many("NAME=VALUE"), "add an environment variable": |o| &mut o.env;
@@ -244,11 +244,11 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "start", SWITCH, "the plan of the start of a template that was made of the bundle": Plan(start);
     "stdio", FlagValue::One("inherit|null|IN,OUT,ERR"), "the standard streams: the caller's (default), none, or descriptors":
         Start(o => Stdio(&mut o.streams));
-    "memory", BYTES, "memory limit (64m, 2g); nothing is swapped": Start(o => SomeBytes(&mut o.outline.memory));
-    "pids", N, "number of tasks": Start(o => AtLeastOne(&mut o.outline.pids));
-    "cpus", N, "how many CPUs' time it may use (0.5)": Start(o => Cpus(&mut o.outline.cpu_quota));
+    "memory", BYTES, "memory limit (64m, 2g); nothing is swapped": Start(o => SomeBytes(&mut o.limits.memory));
+    "pids", N, "number of tasks": Start(o => AtLeastOne(&mut o.limits.pids));
+    "cpus", N, "how many CPUs' time it may use (0.5)": Start(o => Cpus(&mut o.limits.cpu_quota));
     "mount", FlagValue::Many("SRC:DST[:ro]"), "bind a file or directory of the host":
-        Start(o => Bind(&mut o.outline.mounts));
+        Start(o => Bind(&mut o.mounts));
     // delete, kill, list, ps, events, spec.
     "force" 'f', SWITCH, "kill the container first if it runs; no error if it does not exist": Delete(force);
     "regex" 'r', SWITCH, "ID is an extended regular expression: every container that matches":

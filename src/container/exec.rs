@@ -11,7 +11,7 @@ use super::job::ended::Ended;
 use super::job::{self, Begins, ProgramCgroup, Task};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
-use super::program::{self, Unsaid};
+use super::program::{self, Fallback};
 use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
@@ -74,7 +74,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     }
     let mut spec = container.spec()?;
     global.environment.name_receiver(&mut spec);
-    let mut process = program::chosen(&args.program, &spec, Unsaid::Nothing)?;
+    let mut process = program::chosen(&args.program, &spec, Fallback::Nothing)?;
     let socket = args.console_socket.as_deref();
     let relay = job::relay(&args.job);
     let request = ConsoleRequest { socket, terminal: process.terminal, detach: args.detach, relay };

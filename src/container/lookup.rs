@@ -5,12 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use serde::Deserialize;
 
 use super::job::watch::Announcement;
+use super::options::Global;
 use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::spec::{self, Spec, resources::Resources};
-use crate::state::{Attendance, CONFIG, Dir, Facts, Life, Outcome, Record, StateRoot, Status, Wait, status};
-use crate::sys::process;
+use crate::state::{Attendance, CONFIG, Dir, FIFO, Facts, Life, Outcome, Record, StateRoot, Status, Wait, status};
+use crate::sys::{fs, process};
 
 /// A container of which there is a record.
 #[derive(Debug)]
@@ -69,6 +70,14 @@ impl Container {
     /// Its monitor; none where it has none, or no longer.
     pub(super) fn monitor(&self) -> Result<Option<OwnedFd>> {
         monitor(&self.record)
+    }
+
+    /// Its program runs, and it does not wait for `start` any more. What is left to do must not make that a failure: a fifo that
+    /// nobody reads means nothing, should it stay.
+    pub(super) fn waits_no_more(&self, global: &Global) {
+        if let Err(errno) = fs::unlink(self.dir.fd(), FIFO, 0) {
+            (global.warn)(&format!("remove exec.fifo: {errno}"));
+        }
     }
 
     /// Whether it is a template that was not started yet.

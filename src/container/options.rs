@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::environment::Environment;
-use super::outline::Outline;
+use super::outline::{LimitChoice, Outline};
 use super::stages;
 use crate::plan::Plan;
 use crate::plan::cgroup::rootless::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
+use crate::spec::mounts::Mount;
 use crate::spec::resources::Resources;
 use crate::spec::text::Text;
 use crate::state::StateRoot;
@@ -138,8 +139,10 @@ pub struct Start {
     pub pid_file: Option<PathBuf>,
     /// What the standard streams are; the caller's own where it is not said.
     pub streams: Option<[StreamChoice; 3]>,
-    /// Limits and mounts on top of the template's; nothing else of it is asked for.
-    pub outline: Outline,
+    /// Limits in place of the template's.
+    pub limits: LimitChoice,
+    /// Mounts on top of the template's.
+    pub mounts: Vec<Mount>,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
 }

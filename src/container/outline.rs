@@ -13,7 +13,7 @@ use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::seccomp::{Arch, docker};
 use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER};
-use crate::spec::linux::{Linux, Namespace};
+use crate::spec::linux::Namespace;
 use crate::spec::mounts::Mount;
 use crate::spec::overlay::{self, Upper};
 use crate::spec::process::{Capabilities, User};
@@ -36,12 +36,8 @@ pub struct Outline {
     pub terminal: Option<bool>,
     /// The root cannot be written.
     pub readonly: Option<bool>,
-    /// Bytes of memory, swap included.
-    pub memory: Option<i64>,
-    /// Number of tasks.
-    pub pids: Option<i64>,
-    /// Microseconds of CPU time in each [`DEFAULT_PERIOD`].
-    pub cpu_quota: Option<i64>,
+    /// What it may take.
+    pub limits: LimitChoice,
     /// User and group.
     pub user: Option<(u32, u32)>,
     /// `NAME=value`, added to the environment.
@@ -64,6 +60,39 @@ pub struct Outline {
     pub overlay: OverlayChoice,
     /// The program and its arguments.
     pub args: Vec<String>,
+}
+
+/// `--memory`, `--pids` and `--cpus`: of a container, and of the program that a template gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitChoice {
+    /// Bytes of memory, swap included.
+    pub memory: Option<i64>,
+    /// Number of tasks.
+    pub pids: Option<i64>,
+    /// Microseconds of CPU time in each [`DEFAULT_PERIOD`].
+    pub cpu_quota: Option<i64>,
+}
+
+impl LimitChoice {
+    /// Whether anything is limited.
+    pub(super) fn is_some(&self) -> bool {
+        *self != LimitChoice::default()
+    }
+
+    /// Sets what is limited.
+    pub(super) fn set(&self, resources: &mut Resources) {
+        let LimitChoice { memory, pids, cpu_quota } = *self;
+        if let Some(limit) = memory {
+            // The same for both together: no swap.
+            resources.memory = Some(Memory { limit: Some(limit), swap: Some(limit), ..Memory::default() });
+        }
+        if let Some(limit) = pids {
+            resources.pids = Some(Pids { limit: Some(limit) });
+        }
+        if let Some(quota) = cpu_quota {
+            resources.cpu = Some(Cpu { quota: Some(quota), period: Some(DEFAULT_PERIOD), ..Cpu::default() });
+        }
+    }
 }
 
 /// `--overlay`, `--lower` and `--overlay-idmap`.
@@ -202,6 +231,7 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
     let Outline {
         rootfs,
         readonly,
+        limits,
         hostname,
         mounts,
         network: network_choice,
@@ -214,10 +244,6 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
         cwd: _,
         caps: _,
         args: _,
-        // `limits`.
-        memory: _,
-        pids: _,
-        cpu_quota: _,
         // `OverlayChoice::annotations`.
         overlay: _,
     } = outline;
@@ -240,7 +266,9 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
         spec.mounts.push(Mount { source, ..mount.clone() });
     }
     let linux = spec.linux.get_or_insert_default();
-    limits(linux, outline);
+    if limits.is_some() {
+        limits.set(linux.resources.get_or_insert_default());
+    }
     if let Some(choice) = seccomp_choice {
         linux.seccomp = seccomp(choice)?;
     }
@@ -288,31 +316,6 @@ fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn limits(linux: &mut Linux, outline: &Outline) {
-    if limits_something(outline) {
-        set_limits(linux.resources.get_or_insert_default(), outline);
-    }
-}
-
-/// Whether there is a limit in it.
-pub(super) fn limits_something(outline: &Outline) -> bool {
-    (outline.memory, outline.pids, outline.cpu_quota) != (None, None, None)
-}
-
-/// Its limits.
-pub(super) fn set_limits(resources: &mut Resources, outline: &Outline) {
-    if let Some(limit) = outline.memory {
-        // The same for both together: no swap.
-        resources.memory = Some(Memory { limit: Some(limit), swap: Some(limit), ..Memory::default() });
-    }
-    if let Some(limit) = outline.pids {
-        resources.pids = Some(Pids { limit: Some(limit) });
-    }
-    if let Some(quota) = outline.cpu_quota {
-        resources.cpu = Some(Cpu { quota: Some(quota), period: Some(DEFAULT_PERIOD), ..Cpu::default() });
-    }
 }
 
 fn network(namespaces: &mut Vec<Namespace>, choice: &NetworkChoice) -> Result<()> {

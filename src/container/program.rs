@@ -10,15 +10,15 @@ use crate::spec::{self, Spec};
 
 /// What counts where neither process.json nor the command line says what the program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unsaid {
-    /// That is an error.
+pub(super) enum Fallback {
+    /// Nothing: that is an error.
     Nothing,
-    /// The template's counts, whose no_new_privs holds in any case.
-    Templates,
+    /// The template's own program, whose no_new_privs holds in any case.
+    Template,
 }
 
 /// The process to run: process.json, or the container's own, with what the command line changes.
-pub(super) fn chosen(choice: &ProgramChoice, spec: &Spec, unsaid: Unsaid) -> Result<Process> {
+pub(super) fn chosen(choice: &ProgramChoice, spec: &Spec, fallback: Fallback) -> Result<Process> {
     let ProgramChoice {
         args,
         process: file,
@@ -37,13 +37,13 @@ pub(super) fn chosen(choice: &ProgramChoice, spec: &Spec, unsaid: Unsaid) -> Res
         Some(path) => completed(spec::load_process(path)?, own),
         None => {
             let own = own.cloned().unwrap_or_else(|| Process { cwd: "/".into(), ..Process::default() });
-            match unsaid {
-                Unsaid::Nothing => Process { args: Vec::new(), terminal: false, console_size: None, ..own },
-                Unsaid::Templates => own,
+            match fallback {
+                Fallback::Nothing => Process { args: Vec::new(), terminal: false, console_size: None, ..own },
+                Fallback::Template => own,
             }
         }
     };
-    if unsaid == Unsaid::Templates {
+    if fallback == Fallback::Template {
         process.no_new_privileges |= own.is_some_and(|own| own.no_new_privileges);
     }
     if !args.is_empty() {

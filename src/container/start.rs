@@ -10,7 +10,7 @@ use super::freeze::locked;
 use super::job::watch::Announcement;
 use super::notify::Notify;
 use super::options::{Global, Start};
-use super::template::{self, Begun};
+use super::template::{self, StartedTemplate};
 use super::{Container, files, host_hooks, lookup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
@@ -31,7 +31,8 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         pidfd_socket: _,
         pid_file: _,
         streams: _,
-        outline: _,
+        limits: _,
+        mounts: _,
     } = args;
     let mut trace = file.as_ref().map(|_| Trace::default());
     if let Some(trace) = &mut trace {
@@ -50,9 +51,9 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
             let what = "an earlier start of the template was interrupted: its mounts and limits may still be there";
             return Err(Error::new(Stage::State, what).with_hint("delete the template, and create it again"));
         }
-        let begun = template::start(global, args, &mut container, trace.as_mut())?;
+        let started = template::start(global, args, &mut container, trace.as_mut())?;
         drop(lock);
-        after(global, &container, begun)?;
+        after(global, &container, started)?;
         files::write_trace(global, file.as_deref(), trace);
         return Ok(());
     }
@@ -82,8 +83,8 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
 }
 
 /// What comes when a template's program runs; it may take for ever.
-fn after(global: &Global, container: &Container, begun: Begun) -> Result<()> {
-    let Begun { spec, running, notify } = begun;
+fn after(global: &Global, container: &Container, started: StartedTemplate) -> Result<()> {
+    let StartedTemplate { spec, running, notify } = started;
     if let Some(notify) = &notify {
         notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
     }
@@ -110,10 +111,7 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
     // Its time counts from here.
     container.announce(Announcement::started())?;
     fs::write_all(fifo.as_fd(), b"0").at(Stage::State, || "write to exec.fifo")?;
-    // The program runs: what is left to do must not make this a failure. A fifo that nobody reads means nothing.
-    if let Err(errno) = fs::unlink(container.dir.fd(), FIFO, 0) {
-        (global.warn)(&format!("remove exec.fifo: {errno}"));
-    }
+    container.waits_no_more(global);
     Ok(fifo)
 }
 

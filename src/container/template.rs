@@ -14,12 +14,11 @@ use super::inside::{self, Beginning};
 use super::job::watch::Announcement;
 use super::notify::{self, Notify};
 use super::options::{Global, Start, StreamChoice};
-use super::outline::Outline;
-use super::program::{self, Unsaid};
+use super::program::{self, Fallback};
 use super::protected::ProtectedPaths;
 use super::streams::Relay;
 use super::update::{Undone, Updated};
-use super::{Container, mounts, outline, update};
+use super::{Container, mounts, update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{Running, Trace, Waiting};
@@ -29,11 +28,10 @@ use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::spec::resources::Resources;
-use crate::state::{Dir, FIFO};
 use crate::sys::fs;
 
 /// A template that was started.
-pub(super) struct Begun {
+pub(super) struct StartedTemplate {
     pub spec: Spec,
     pub running: Running,
     pub notify: Option<Notify>,
@@ -45,7 +43,7 @@ pub(super) fn start(
     args: &Start,
     container: &mut Container,
     trace: Option<&mut Trace>,
-) -> Result<Begun> {
+) -> Result<StartedTemplate> {
     let (spec, mut process) = wanted(global, args, container)?;
     let request = ConsoleRequest {
         socket: args.console_socket.as_deref(),
@@ -68,7 +66,7 @@ pub(super) fn start(
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
     let changed = furnish(global, args, &spec, container)?;
     match begin(global, container, (&spec, &process), console, receivers, trace) {
-        Ok(running) => Ok(Begun { spec, running, notify }),
+        Ok(running) => Ok(StartedTemplate { spec, running, notify }),
         Err(error) => Err(changed.take_back(global, container, error)),
     }
 }
@@ -81,7 +79,7 @@ fn wanted(global: &Global, args: &Start, container: &Container) -> Result<(Spec,
     if nothing && args.program.args.is_empty() && args.program.process.is_none() {
         return Err(Error::new(Stage::Args, "the template has no program: start needs a command or --process FILE"));
     }
-    let process = program::chosen(&args.program, &spec, Unsaid::Templates)?;
+    let process = program::chosen(&args.program, &spec, Fallback::Template)?;
     Ok((spec, process))
 }
 
@@ -112,10 +110,9 @@ struct Furnished<'a> {
 }
 
 fn furnish<'a>(global: &Global, args: &'a Start, spec: &Spec, container: &mut Container) -> Result<Furnished<'a>> {
-    let Outline { mounts, .. } = &args.outline;
+    let Start { mounts, limits, .. } = args;
     let mut done = Furnished { mounts: &[], protected: None, limits: None, whole: true };
-    let limits = outline::limits_something(&args.outline);
-    if mounts.is_empty() && !limits {
+    if mounts.is_empty() && !limits.is_some() {
         return Ok(done);
     }
     let protected = if mounts.is_empty() { None } else { Some(ProtectedPaths::check(spec, container, mounts)?) };
@@ -130,9 +127,9 @@ fn furnish<'a>(global: &Global, args: &'a Start, spec: &Spec, container: &mut Co
             return Err(done.take_back(global, container, error));
         }
     }
-    if limits {
+    if limits.is_some() {
         let mut resources = Resources::default();
-        outline::set_limits(&mut resources, &args.outline);
+        limits.set(&mut resources);
         let limited = Container::load(&global.root, &container.record.id)
             .map_err(Undone::from)
             .and_then(|again| update::one(global, again, &resources));
@@ -200,7 +197,7 @@ pub(super) fn begin(
     container.announce(Announcement::started())?;
     let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace };
     let begun = inside::begin(global, beginning, receivers, &mut |_| {
-        started(global, &container.dir);
+        container.waits_no_more(global);
         Ok(())
     });
     begun.inspect_err(|_| {
@@ -209,11 +206,4 @@ pub(super) fn begin(
             (global.warn)(&failure.to_string());
         }
     })
-}
-
-/// The container does not wait any more. A fifo that nobody reads means nothing, should it stay.
-fn started(global: &Global, dir: &Dir) {
-    if let Err(errno) = fs::unlink(dir.fd(), FIFO, 0) {
-        (global.warn)(&format!("remove exec.fifo: {errno}"));
-    }
 }
