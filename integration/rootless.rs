@@ -122,8 +122,18 @@ fn a_user_starts_a_template() {
     assert!(call(&["start", "--additional-gids", "0", &container.id]).fails().contains("groups"));
     let pid = call(&["state", &container.id]).ok().json()["pid"].as_i64().unwrap();
     let pidfd = process::pidfd_open(i32::try_from(pid).unwrap()).unwrap();
-    let start = call(&["start", "--cwd", "/tmp", &container.id, "--", "/probe", "report"]).ok();
+    // What is mounted is taken with the user's own rights.
+    let shared = container.bundle.host_dir("shared");
+    fs::write(shared.join("word"), "of the host").unwrap();
+    let place = format!("{}:/mnt", shared.display());
+    call(&["start", "--mount", &place, &container.id, "--", "/not/there"]).fails();
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    assert!(!mounts.contains(" /mnt "), "{mounts}");
+    let program = ["/probe", "read:/mnt/word", "report"];
+    let args = [&["start", "--cwd", "/tmp", "--mount", &place, &container.id, "--"][..], &program].concat();
+    let start = call(&args).ok();
     assert!(process::wait_readable(std::os::fd::AsFd::as_fd(&pidfd), crate::common::time_limit()));
+    assert_eq!(start.json()["read:/mnt/word"], json!("of the host"));
     let seen = start.json()["report"].take();
     assert_eq!((&seen["uid"], &seen["pid"], &seen["cwd"]), (&json!(0), &json!(1), &json!("/tmp")));
     assert_eq!(seen["limits"]["Max core file size"], json!(["0", "0"]));

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::common::host::Cgroups;
 use crate::common::process::wait_readable;
-use crate::common::{Bundle, Need, host, skip_on, skip_unless, time_limit};
+use crate::common::{Bundle, Container, Need, host, skip_on, skip_unless, time_limit};
 
 fn annotated(bundle: Bundle, key: &str, value: &str) -> Bundle {
     // The key contains no slash, but set() splits at them.
@@ -241,19 +241,26 @@ fn a_container_of_a_user_namespace_gets_mounts_it_cannot_loosen() {
     if skip_on(&["runc", "crun"], "newer than Debian's version") {
         return;
     }
-    let bundle = Bundle::idle().userns();
-    let source = bundle.host_dir("added");
-    let container = bundle.container();
-    container.up();
-    let mount = |options: &[&str]| {
-        let file = list(
-            &container.bundle.dir,
-            &json!([
-                { "destination": "/mnt", "type": "bind", "source": source, "options": options },
-            ]),
-        );
+    let mount = |container: &Container, options: &[&str]| {
+        let source = container.bundle.dir.join("added");
+        let mounts = json!([{ "destination": "/mnt", "type": "bind", "source": source, "options": options }]);
+        let file = list(&container.bundle.dir, &mounts);
         container.call(&["mounts", "add", &container.id, &file])
     };
-    assert!(mount(&["bind", "ro"]).fails().contains("writable"));
-    mount(&["bind"]).ok();
+    let container =
+        Bundle::idle().userns().set("/process/capabilities", json!({ "bounding": ["CAP_SYS_ADMIN"] })).container();
+    container.up();
+    container.bundle.host_dir("added");
+    assert!(mount(&container, &["bind", "ro"]).fails().contains("writable"));
+    mount(&container, &["bind"]).ok();
+    container.delete_force().ok();
+    // Without the right to mount it cannot, nor in a user namespace of its own, where the flags are locked.
+    let container = Bundle::idle().userns().container();
+    container.up();
+    container.bundle.host_dir("added");
+    mount(&container, &["bind", "ro"]).ok();
+    let script = "remount='/bin/busybox mount -o remount,rw,bind /mnt'; $remount && echo loosened
+                  /bin/busybox unshare -U -r -m sh -c \"echo inside; $remount && echo loosened\"; true";
+    // Root of the first may not be mapped without CAP_SETFCAP (user_namespaces(7)).
+    assert_eq!(container.exec_with(&["--user", "1000"], &["/bin/sh", "-c", script]).ok().stdout(), "inside\n");
 }

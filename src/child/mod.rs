@@ -111,6 +111,7 @@ impl<'a> Child<'a> {
                 self.take_trees_up_to(*count)
             }
             SetupOp::AskForOne => self.ask_for_one(),
+            SetupOp::CloneTree { path, reach, end, late } => self.clone_late(path, reach.flag() | end.flag(), *late),
             SetupOp::Join(index, kind, refusal) => self.join(*index, kind.flag(), *refusal),
             SetupOp::OfJoined(made) => {
                 let mounted = mounts::detached(made.kind())?;
@@ -276,6 +277,12 @@ impl<'a> Child<'a> {
         wire::wait_files(self.inherited.wire.as_fd(), SyncPoint::Trees, &mut one)?;
         [self.asked] = one;
         if self.asked.is_some() { Ok(()) } else { Err(Errno::EBADMSG.into()) }
+    }
+
+    fn clone_late(&mut self, path: &CStr, flags: u32, late: usize) -> Done {
+        let tree = mount::clone_tree(fs::CWD, path, flags)?;
+        *self.inherited.late.get_mut(late).ok_or(Errno::EBADF)? = Some(tree);
+        Ok(())
     }
 
     fn take_trees(&mut self) -> Done {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::copy;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::{CopyUp, EndLink, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What};
+use crate::plan::op::{CopyUp, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
@@ -26,11 +26,10 @@ impl Child<'_> {
             What::New { .. } if self.mount_within(op)? => return Ok(()),
             What::New { .. } => return self.mount_new(op, extra),
             What::Bind { source, reach, end, .. } => {
-                let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
-                let tree = match self.source_with(source, *reach, link, op) {
+                let tree = match self.source_with(source, *reach, end.flag(), op) {
                     Some(tree) => tree,
                     None => {
-                        let tree = self.source(source, reach.flag() | link)?;
+                        let tree = self.source(source, reach.flag() | end.flag())?;
                         attributes(tree.as_fd(), op)?;
                         tree
                     }

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use super::idmap;
 use crate::child;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::EndLink;
 use crate::plan::step::HostObject;
 use crate::sys::fs;
 use crate::sys::mount;
@@ -45,8 +44,7 @@ fn one(object: &HostObject, idmaps: &[OwnedFd], devices: &mut DeviceTmpfs) -> Re
             .at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy())),
         HostObject::Tree { path, reach, end, idmap } => {
             let what = || format!("take {} for the container", path.to_string_lossy());
-            let link = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
-            let tree = mount::clone_tree(fs::CWD, path, reach.flag() | link).at(Stage::Rootfs, what)?;
+            let tree = mount::clone_tree(fs::CWD, path, reach.flag() | end.flag()).at(Stage::Rootfs, what)?;
             idmap::apply(&tree, path, *idmap, idmaps)?;
             Ok(tree)
         }

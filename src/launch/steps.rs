@@ -16,7 +16,7 @@ use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
-use crate::plan::op::{ChildOp, EndLink, LastOp};
+use crate::plan::op::{ChildOp, LastOp};
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
@@ -143,8 +143,7 @@ impl<'a> Parent<'a> {
                 Ok(())
             }
             Step::CloneTree { path, reach, propagation, end, idmap } => {
-                let extra = if *end == EndLink::Keep { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 };
-                let tree = fds::clone_tree(path, *reach, *propagation, extra)?;
+                let tree = fds::clone_tree(path, *reach, *propagation, end.flag())?;
                 idmap::apply(&tree, path, *idmap, &self.idmaps)?;
                 self.trees.push(tree);
                 Ok(())

@@ -63,6 +63,7 @@ fn of_setup(op: &SetupOp) -> Option<(Deed, String)> {
         | SetupOp::TakeTrees(_)
         | SetupOp::AskForHost(_)
         | SetupOp::AskForOne
+        | SetupOp::CloneTree { .. }
         | SetupOp::BecomeRoot
         | SetupOp::TimeOffsets(_)
         | SetupOp::EnterTime

@@ -120,7 +120,10 @@ impl Plan {
     pub fn late_trees(&self) -> usize {
         self.setup
             .iter()
-            .map(|op| if let SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) = op { *count } else { 0 })
+            .map(|op| match op {
+                SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) => *count,
+                op => usize::from(matches!(op, SetupOp::CloneTree { .. })),
+            })
             .sum()
     }
 

@@ -112,6 +112,13 @@ pub enum EndLink {
     Keep,
 }
 
+impl EndLink {
+    /// The flag of open_tree(2).
+    pub const fn flag(self) -> u32 {
+        if matches!(self, EndLink::Keep) { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 }
+    }
+}
+
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
@@ -304,6 +311,17 @@ pub enum SetupOp {
     AskForHost(usize),
     /// Asks the parent for one thing of the host, which may lie in the container's root, below what was mounted just now.
     AskForOne,
+    /// Clones a tree of the host while the child sees it, as the late one of this number.
+    CloneTree {
+        /// Its path on the host.
+        path: CString,
+        /// How much of it.
+        reach: Reach,
+        /// What about a link at its end.
+        end: EndLink,
+        /// Index among what comes late ([`MountSource::Late`]).
+        late: usize,
+    },
     /// setns to an opened namespace: its index and type, and what a refusal means.
     Join(usize, NamespaceKind, Refusal),
     /// Makes this file system of a namespace that was joined, with rights that the user namespace which follows lacks.

@@ -129,6 +129,7 @@ impl SetupOp {
             SetupOp::Wait(point) => (Stage::Sync, format!("wait for the parent: {}", point.name())),
             SetupOp::JoinCgroup => (Stage::Cgroup, "join the cgroup".into()),
             SetupOp::AskForHost(_) | SetupOp::AskForOne => ask_for_host(),
+            SetupOp::CloneTree { path, .. } => (Stage::Rootfs, format!("take {} of the host", path.to_string_lossy())),
             SetupOp::TakeTrees(_) => (Stage::Sync, "take the mounts of the cgroup from the parent".into()),
             SetupOp::Join(_, kind, Refusal::Error) => (Stage::Namespace, format!("join the {} namespace", kind.name())),
             SetupOp::Join(_, kind, Refusal::TryAgain) => {

@@ -105,6 +105,7 @@ fn effect(op: &SetupOp) -> MountEffect<'_> {
         | SetupOp::TakeTrees(_)
         | SetupOp::AskForHost(_)
         | SetupOp::AskForOne
+        | SetupOp::CloneTree { .. }
         | SetupOp::Join(..)
         | SetupOp::OfJoined(_)
         | SetupOp::JoinInit(_)

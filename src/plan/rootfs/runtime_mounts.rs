@@ -15,7 +15,8 @@ use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::op::{Refusal, SetupOp};
+use crate::plan::op::{MountSource, Refusal, SetupOp, What};
+use crate::plan::process::caps;
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
 use crate::plan::step::{CloneStep, Mounts, Step};
@@ -28,8 +29,8 @@ use crate::wire::SyncPoint;
 /// Plans new mounts in the container that `spec` describes, whose first process is `init`.
 pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, init: i32) -> Result<Plan> {
     let mut input = Input::new(spec, host, options)?;
-    // Otherwise the child does not see the host's mounts: the parent clones what is bound before there is a child.
-    if !input.takes_from_host() {
+    let taker = Taker::of(&input);
+    if taker == Taker::ParentBefore {
         input.mounts = Mounts::Skeleton;
     }
     let mut draft = own_namespace(&input.namespaces)?;
@@ -39,17 +40,22 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
         draft.before_clone.push(Step::OpenNamespace(NamespaceKind::User, path.clone()));
         input.namespaces.join = vec![(NamespaceKind::User, path)];
     }
-    if input.takes_from_host() {
-        copy_mounts(&mut draft, init);
-    } else {
-        enter(&input.namespaces, &mut draft);
-    }
+    let from = match taker {
+        Taker::ParentBefore => {
+            enter(&input.namespaces, &mut draft);
+            draft.setup.len()
+        }
+        Taker::Parent | Taker::Child => copy_mounts(&mut draft, taker, init),
+    };
     let mut final_attrs: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
         check(mount, &input)?;
         mounts::plan(&input, mount, &mut draft, &mut final_attrs)?;
     }
     draft.setup.extend(mounts::set_final(final_attrs));
+    if taker == Taker::Child {
+        take_by_child(&mut draft, from);
+    }
     let asked = draft.asked.first().map_or(0, Vec::len);
     draft.setup.iter_mut().for_each(|op| {
         if let SetupOp::AskForHost(count) = op {
@@ -87,23 +93,64 @@ fn own_namespace(namespaces: &Namespaces) -> Result<Draft> {
     Ok(draft)
 }
 
-/// The container's mount namespace, by way of a copy of ours in its user namespace, where the parent takes what is asked for.
-fn copy_mounts(draft: &mut Draft, init: i32) {
+/// Who clones what is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taker {
+    /// The parent, before there is a child: without a user namespace.
+    ParentBefore,
+    /// The parent, in the child's copy of the host's mounts.
+    Parent,
+    /// The child, in its copy: an ordinary user may clone in no other.
+    Child,
+}
+
+impl Taker {
+    fn of(input: &Input<'_>) -> Taker {
+        if input.takes_from_host() {
+            Taker::Parent
+        } else if input.namespaces.contains(NamespaceKind::User) && input.host.uid != 0 {
+            Taker::Child
+        } else {
+            Taker::ParentBefore
+        }
+    }
+}
+
+/// What is bound is cloned before the operation at `from`, which leaves the host's mounts.
+fn take_by_child(draft: &mut Draft, from: usize) {
+    let mut taken = Vec::new();
+    for op in &mut draft.setup {
+        let SetupOp::Mount(mount) = op else { continue };
+        let What::Bind { source, reach, end, host } = &mut mount.what else { continue };
+        if let MountSource::Path(path) = source {
+            let (path, late) = (std::mem::take(path), taken.len());
+            *host = Some(path.clone());
+            *source = MountSource::Late(late);
+            taken.push(SetupOp::CloneTree { path, reach: *reach, end: *end, late });
+        }
+    }
+    draft.setup.splice(from..from, taken);
+}
+
+/// The container's mount namespace, by way of a copy of ours in its user namespace, where what is bound is taken; the
+/// operation that leaves the copy.
+fn copy_mounts(draft: &mut Draft, taker: Taker, init: i32) -> usize {
     let user = NamespaceKind::User.flag();
     let opened = draft.before_clone.iter().filter(|step| matches!(step, Step::OpenNamespace(..))).count();
     // By a descriptor that is opened with the caller's rights: root of the user namespace may not look at every first process.
     let path = format!("/proc/{init}/ns/mnt");
     draft.before_clone.push(Step::OpenNamespace(NamespaceKind::Mount, path));
-    draft.asked.push(Vec::new());
-    draft.at_once = true;
-    draft.setup.extend([
-        SetupOp::JoinInit(user),
-        SetupOp::BecomeRoot,
-        SetupOp::Unshare(NamespaceKind::Mount.flag()),
-        SetupOp::AskForHost(0),
-        SetupOp::Join(opened, NamespaceKind::Mount, Refusal::Error),
-        SetupOp::RootHere(c"/".into()),
-    ]);
+    let copy = [SetupOp::JoinInit(user), SetupOp::BecomeRoot, SetupOp::Unshare(NamespaceKind::Mount.flag())];
+    draft.setup.extend(copy);
+    if taker == Taker::Parent {
+        draft.asked.push(Vec::new());
+        draft.at_once = true;
+        draft.setup.push(SetupOp::AskForHost(0));
+    }
+    let leaves = draft.setup.len();
+    draft.setup.push(SetupOp::Join(opened, NamespaceKind::Mount, Refusal::Error));
+    draft.setup.push(SetupOp::RootHere(c"/".into()));
+    leaves
 }
 
 /// The container's mount namespace, with its user namespace.
@@ -114,6 +161,12 @@ fn enter(namespaces: &Namespaces, draft: &mut Draft) {
         draft.setup.push(SetupOp::BecomeRoot);
     }
     draft.setup.push(SetupOp::RootHere(c"/".into()));
+}
+
+/// Whether the program may change mounts of its own.
+fn may_mount(input: &Input<'_>) -> bool {
+    let caps = input.spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
+    caps.is_some_and(|caps| caps.bounding.iter().any(|cap| caps::is_same(cap, "CAP_SYS_ADMIN")))
 }
 
 /// What can be mounted from outside so that it is what it says.
@@ -132,9 +185,9 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
         return refuse("remount, copy-symlink, src-nofollow and tmpcopyup work at creation only");
     }
     let readonly = (options.attr_set | options.rec_set) & mount_attr::RDONLY != 0;
-    if bind && readonly && input.in_userns() {
+    if bind && readonly && input.in_userns() && may_mount(input) {
         // Only the copy that a new mount namespace of a user namespace makes has its flags locked
-        // (lock_mnt_tree() in fs/namespace.c).
+        // (lock_mnt_tree() in fs/namespace.c). A user namespace that the program makes gets such a copy.
         return refuse("the container's root could make it writable, for it is root of a user namespace");
     }
     Ok(())
