@@ -300,6 +300,50 @@ fn a_start_that_was_interrupted_was_the_last() {
     container.assert_nothing_left();
 }
 
+/// What its process waits for is laid out as the brisk that made it has it.
+#[test]
+fn a_template_of_another_brisk_is_not_started() {
+    if brisk_only("templates") {
+        return;
+    }
+    let container = template(Bundle::idle());
+    let file = container.bundle.state_root().join(&container.id).join("state.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(record["version"], json!(2), "a brisk that knows no templates must not take it for a container");
+    record["build"] = json!("0.0.1 another");
+    std::fs::write(&file, record.to_string()).unwrap();
+    let error = refused(&container, &[], &["/bin/true"]).fails();
+    assert!(error.contains("made by brisk 0.0.1 another") && error.contains("create it again"), "{error}");
+    std::fs::write(&file, text).unwrap();
+    still_starts(&container);
+}
+
+/// It would take what it is sent whenever it is let go on; nobody waits for that, and nothing of it stays.
+#[test]
+fn a_process_that_is_stopped_is_told_and_the_template_waits_on() {
+    if brisk_only("templates") || lacks(&["pids"]) {
+        return;
+    }
+    let container = template(Bundle::idle());
+    let state = |letter: char| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", container.pid())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with(letter)
+    };
+    let before = container.cgroup_file("pids", "pids.max");
+    container.kill("STOP").ok();
+    host::wait_until(|| state('T'));
+    let place = format!("{}:/mnt", container.bundle.host_dir("shared").display());
+    let error = refused(&container, &["--mount", &place, "--pids", "7"], &["/bin/echo", "stopped"]).fails();
+    assert!(error.contains("process is stopped") && error.contains("it waits on"), "{error}");
+    container.kill("CONT").ok();
+    host::wait_until(|| state('S'));
+    assert_eq!(container.cgroup_file("pids", "pids.max"), before);
+    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    assert!(!mounts.contains(" /mnt "), "{mounts}");
+    still_starts(&container);
+}
+
 /// Neither over it, nor above or below, nor by way of a link.
 #[test]
 fn no_mount_comes_over_what_is_masked_or_read_only() {
@@ -348,12 +392,14 @@ fn a_program_that_is_not_there_is_told_and_the_template_waits_on() {
     }
     let bundle = Bundle::idle();
     bundle.file("etc/data", "no program");
+    nix::unistd::mkfifo(&bundle.rootfs().join("etc/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let container = template(bundle);
     let no_program = |args: &[&str]| refused(&container, &[], args).fails();
     assert!(no_program(&["nowhere"]).contains("exec: \"nowhere\": executable file not found in $PATH"));
     assert!(no_program(&["/not/there"]).contains("exec: \"/not/there\": stat /not/there: no such file or directory"));
     assert!(no_program(&["/etc/data"]).contains("exec: \"/etc/data\": permission denied"));
     assert!(no_program(&["/etc"]).contains("exec: \"/etc\": is a directory"));
+    assert!(no_program(&["/etc/pipe"]).contains("exec: \"/etc/pipe\": permission denied"));
     assert!(
         refused(&container, &["--cwd", "/not/there"], &["/bin/true"]).fails().contains("chdir to cwd (\"/not/there\")")
     );
@@ -645,6 +691,8 @@ fn what_cannot_be_a_template_is_refused() {
         container.create_with(&["--template", "--preserve-fds", "1"]).fails().contains("descriptors come with start")
     );
     container.assert_nothing_left();
+    let error = container.create_with(&["--template", "--console-socket", "/not/there"]).fails();
+    assert!(error.contains("the terminal of a template comes with start"), "{error}");
     let container = Bundle::idle().unset("/process").container();
     container.create_with(&["--template"]).ok();
     assert!(refused(&container, &[], &[]).fails().contains("the template has no program"));

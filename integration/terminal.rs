@@ -23,6 +23,13 @@ impl ConsoleSocket {
         ConsoleSocket { listener, path: path.to_str().unwrap().to_string() }
     }
 
+    /// Somebody connects, and sends nothing.
+    fn hangs_up(&self) {
+        assert!(wait_readable(self.listener.as_fd(), time_limit()), "nobody connects to the console socket");
+        let (mut stream, _) = self.listener.accept().unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "something is sent");
+    }
+
     /// Receives the master side of the terminal.
     #[allow(unsafe_code, reason = "nix hands received descriptors out as numbers")]
     fn receive(&self) -> std::fs::File {
@@ -111,6 +118,12 @@ fn a_template_has_its_terminal_from_start() {
     let said = container.call(&["start", "--tty", &container.id]).fails();
     assert!(said.contains("console"), "{said}");
     let socket = ConsoleSocket::new(&container);
+    // It is the last that can fail, so nothing of one program's is the next one's.
+    let args = ["start", "--tty", "--console-socket", &socket.path, &container.id, "--", "/not/there"];
+    container.call(&args).fails();
+    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    assert!(!mounts.contains(" /dev/console "), "{mounts}");
+    socket.hangs_up();
     let script = "test -t 0 && test -t 1 && test -t 2 && test -c /dev/console && read line </dev/tty && echo got $line";
     let args = ["start", "--tty", "--console-socket", &socket.path, &container.id, "--", "/bin/sh", "-c", script];
     container.call(&args).ok();

@@ -154,8 +154,11 @@ impl Child<'_> {
 /// Whether the path is a file that may be executed.
 fn executable(path: &CStr) -> Done {
     let fd = fs::open(fs::CWD, path, libc::O_PATH, 0)?;
-    if fs::kind(&fs::stat(fd.as_fd())?) == libc::S_IFDIR {
-        return Err(Errno::EISDIR.into());
+    match fs::kind(&fs::stat(fd.as_fd())?) {
+        libc::S_IFREG => {}
+        libc::S_IFDIR => return Err(Errno::EISDIR.into()),
+        // As execve(2) has it, which is too late for the start of a template.
+        _ => return Err(Errno::EACCES.into()),
     }
     fs::access(fd.as_fd(), c"", libc::X_OK).map_err(|errno| match errno {
         Errno::EACCES if fs::is_noexec(fd.as_fd()) => Trouble::from(errno).with(b"it is on a mount with noexec"),

@@ -278,6 +278,9 @@ fn check(request: &Request) -> Result<()> {
         Request::Create(args) if args.template && args.job.output_limit.is_some() => {
             Err(Error::new(Stage::Args, "--output-limit: the standard streams of a template come with start"))
         }
+        Request::Create(args) if args.template && args.console_socket.is_some() => {
+            Err(Error::new(Stage::Args, "--console-socket: the terminal of a template comes with start"))
+        }
         Request::Create(args) => check_outline(args),
         Request::Run(args) => check_outline(&args.create),
         Request::Spec(args) if args.program.is_none() && !args.with.is_empty() => {

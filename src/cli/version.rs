@@ -1,14 +1,10 @@
 //! Which brisk this is.
 
 pub use crate::spec::VERSION as SPEC_VERSION;
+pub use crate::state::COMMIT;
 
 /// The version of brisk.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit brisk was built from; set by the Makefile.
-pub const COMMIT: &str = match option_env!("BRISK_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
 
 /// What `--version` prints.
 pub(super) fn text() -> String {

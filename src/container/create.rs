@@ -487,7 +487,7 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
         None => serde_json::Value::Null,
     };
     Ok(Record {
-        version: Record::version(),
+        version: if args.template { Record::template_version() } else { Record::version() },
         oci_version: spec.oci_version.clone(),
         id: args.id.clone(),
         bundle: bundle.dir.to_string_lossy().into_owned(),
@@ -509,6 +509,7 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
         has_descriptors: global.environment.preserved(args.preserve_fds) > 0,
         no_process: spec.process.is_none(),
         template: args.template,
+        build: if args.template { state::build() } else { String::new() },
         furnishing: false,
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),
         resources: None,

@@ -47,10 +47,6 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         Status::Paused => return Err(Error::new(Stage::State, "cannot start a paused container")),
     }
     if container.record.template {
-        if container.record.furnishing {
-            let what = "an earlier start of the template was interrupted: its mounts and limits may still be there";
-            return Err(Error::new(Stage::State, what).with_hint("delete the template, and create it again"));
-        }
         let started = template::start(global, args, &mut container, trace.as_mut())?;
         drop(lock);
         after(global, &container, started)?;

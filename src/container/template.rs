@@ -28,6 +28,7 @@ use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::spec::resources::Resources;
+use crate::state;
 use crate::sys::fs;
 
 /// A template that was started.
@@ -37,6 +38,21 @@ pub(super) struct StartedTemplate {
     pub notify: Option<Notify>,
 }
 
+/// Whether what waits is what this brisk can start.
+fn can_be_started(container: &Container) -> Result<()> {
+    let record = &container.record;
+    let this = state::build();
+    let what = if record.build != this {
+        format!("the template was made by brisk {}, and this is {this}", record.build)
+    } else if record.furnishing {
+        "an earlier start of the template was interrupted: its mounts, limits and terminal may still be there"
+            .to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Stage::State, what).with_hint("delete the template, and create it again"))
+}
+
 /// Starts a template that waits. The caller has its lock.
 pub(super) fn start(
     global: &Global,
@@ -44,6 +60,7 @@ pub(super) fn start(
     container: &mut Container,
     trace: Option<&mut Trace>,
 ) -> Result<StartedTemplate> {
+    can_be_started(container)?;
     let (spec, mut process) = wanted(global, args, container)?;
     let request = ConsoleRequest {
         socket: args.console_socket.as_deref(),
@@ -64,7 +81,7 @@ pub(super) fn start(
         notify::tell(&mut process);
     }
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
-    let changed = furnish(global, args, &spec, container)?;
+    let changed = furnish(global, args, (&spec, &process), container)?;
     match begin(global, container, (&spec, &process), console, receivers, trace) {
         Ok(running) => Ok(StartedTemplate { spec, running, notify }),
         Err(error) => Err(changed.take_back(global, container, error)),
@@ -109,20 +126,29 @@ struct Furnished<'a> {
     whole: bool,
 }
 
-fn furnish<'a>(global: &Global, args: &'a Start, spec: &Spec, container: &mut Container) -> Result<Furnished<'a>> {
+fn furnish<'a>(
+    global: &Global,
+    args: &'a Start,
+    (spec, process): (&Spec, &Process),
+    container: &mut Container,
+) -> Result<Furnished<'a>> {
     let Start { mounts, limits, .. } = args;
     let mut done = Furnished { mounts: &[], protected: None, limits: None, whole: true };
-    if mounts.is_empty() && !limits.is_some() {
+    // A terminal is mounted on /dev/console.
+    let mounts_something = !mounts.is_empty() || process.terminal;
+    if !mounts_something && !limits.is_some() {
         return Ok(done);
     }
-    let protected = if mounts.is_empty() { None } else { Some(ProtectedPaths::check(spec, container, mounts)?) };
+    if mounts_something {
+        done.protected = Some(ProtectedPaths::check(spec, container, mounts)?);
+    }
     // Before the first change: what a start leaves that is interrupted must not be the next one's.
     container.record.furnishing = true;
     container.dir.save(&container.record)?;
-    if let Some(protected) = protected {
-        let mounted = mounts::add(global, container, mounts).and_then(|()| protected.check_again(container));
+    if let Some(protected) = done.protected.as_ref().filter(|_| !mounts.is_empty()) {
         // Of a list of which a part failed, too.
-        (done.mounts, done.protected) = (mounts, Some(protected));
+        done.mounts = mounts;
+        let mounted = mounts::add(global, container, mounts).and_then(|()| protected.check_again(container));
         if let Err(error) = mounted {
             return Err(done.take_back(global, container, error));
         }

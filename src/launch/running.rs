@@ -9,6 +9,7 @@ use crate::cgroup::{Cgroup, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
 use crate::sys::process::{self, Exit};
+use crate::sys::socket;
 use crate::wire;
 
 /// A process that was started.
@@ -43,6 +44,13 @@ impl Waiting {
         let what = || format!("fetch the socket of process {pid}, which waits to be started");
         let sender = process::pidfd_getfd(pidfd.as_fd(), wire::waiting::SENDER).at(Stage::Sync, what)?;
         Ok(Waiting { pid, pidfd, sender: Some(sender) })
+    }
+
+    /// Takes back what it was sent and has not taken; false if it has, or there was nothing.
+    pub(super) fn take_back(&self) -> Result<bool> {
+        let what = || format!("take back what process {} was sent", self.pid);
+        let receiver = process::pidfd_getfd(self.pidfd.as_fd(), wire::waiting::RECEIVER).at(Stage::Sync, what)?;
+        socket::drop_received(receiver.as_fd()).at(Stage::Sync, what)
     }
 }
 

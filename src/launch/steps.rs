@@ -1,7 +1,8 @@
 //! The steps, one after the other.
 
 use std::fmt::Display;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -18,6 +19,8 @@ use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::{ChildOp, LastOp};
 use crate::plan::step::{CloneStep, ComeBack, Step};
+use crate::proc::stat;
+use crate::sys::poll::{self, PollEvent};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -339,8 +342,8 @@ impl<'a> Parent<'a> {
 
     /// The container's process has the second block, and our child, who has brought it, ends.
     fn await_taken(&mut self) -> Result<()> {
-        let what = "wait for the container's process to take its last operations";
-        match self.receive(what)? {
+        self.until_taken()?;
+        match self.receive(WAITS_FOR_TAKEN)? {
             Some(Message::Sync(SyncPoint::Taken, _)) => {}
             Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
             Some(Message::Sync(point, _)) => return Err(sync_error(format!("the child is at {}", point.name()))),
@@ -350,6 +353,39 @@ impl<'a> Parent<'a> {
         let waiting = self.launch.waiting.take().ok_or_else(|| sync_error("nobody waits to be started"))?;
         if let Some((messenger, _)) = self.child.replace((waiting.pid, waiting.pidfd)) {
             process::wait(messenger, 0).at(Stage::Sync, || "reap the process that has brought them")?;
+        }
+        Ok(())
+    }
+
+    /// A process that is stopped, or frozen, takes nothing, and who waits for it has the container's lock. What it was sent
+    /// is taken back, and it waits as before.
+    fn until_taken(&self) -> Result<()> {
+        let (_, messenger) = self.child()?;
+        let waiting = self.launch.waiting.as_ref().ok_or_else(|| sync_error("nobody waits to be started"))?;
+        let comes =
+            |fd: BorrowedFd<'_>, wait| poll::wait(fd, PollEvent::Readable, wait).at(Stage::Sync, || WAITS_FOR_TAKEN);
+        let mut looks = 0;
+        while !comes(self.wire.as_fd(), LOOK)? {
+            // Until our child has ended it looks for the program, in file systems that may be slow.
+            if !comes(messenger.as_fd(), Duration::ZERO)? {
+                continue;
+            }
+            looks += 1;
+            let stat = stat::read(waiting.pid).at(Stage::Sync, || format!("look at process {}", waiting.pid))?;
+            let stopped = stat.is_some_and(|stat| stat.stopped);
+            if !stopped && looks < LOOKS {
+                continue;
+            }
+            let taken_back = waiting.take_back()?;
+            let why = if stopped { "is stopped" } else { "does not run" };
+            let error = sync_error(format!("the container's process {why}, and has not taken its last operations"));
+            return Err(match (taken_back, stopped) {
+                (true, true) => {
+                    error.with_hint("it waits on: `brisk kill ID CONT` lets it run, unless it is being traced")
+                }
+                (true, false) => error.with_hint("it waits on: what keeps it from running, a frozen cgroup?"),
+                (false, _) => error.with_hint("it ends as soon as it runs: delete the container"),
+            });
         }
         Ok(())
     }
@@ -505,6 +541,11 @@ impl<'a> Parent<'a> {
         }
     }
 }
+
+const WAITS_FOR_TAKEN: &str = "wait for the container's process to take its last operations";
+/// How long it may take with that, which is two system calls: so often is looked, with such a time between.
+const LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Of a template's process that another `start` was quicker with, or that has ended.
 const NOT_TAKEN: &str =

@@ -18,7 +18,7 @@ mod time;
 pub use dir::{CRIU_ROOT, Dir, Lock, Wait, does_not_exist};
 pub use id::check_id;
 pub use process::{Life, ProcessId, boot_id};
-pub use record::{Attendance, HostMounts, Outcome, PidNamespace, Record};
+pub use record::{Attendance, COMMIT, HostMounts, Outcome, PidNamespace, Record, build};
 pub use root::{Caller, StateRoot};
 pub use status::{Facts, Status, status};
 pub use time::rfc3339;

@@ -12,6 +12,19 @@ use crate::spec::resources::Resources;
 
 /// The version of the format this brisk writes. A change that an older brisk would misread gets a new one.
 const VERSION: u32 = 1;
+/// That of a template: a brisk that knows none would start it like any container, and run nothing.
+const TEMPLATE_VERSION: u32 = 2;
+
+/// The commit brisk was built from; set by the Makefile.
+pub const COMMIT: &str = match option_env!("BRISK_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// This brisk, as [`Record::build`] names it.
+pub fn build() -> String {
+    format!("{} {COMMIT}", env!("CARGO_PKG_VERSION"))
+}
 
 /// Whether the container's first process is pid 1 of a namespace of its own, so that its death is that of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -117,8 +130,11 @@ pub struct Record {
     /// Whether what its program is comes with `start`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub template: bool,
-    /// Whether a `start` mounts or limits something in the template, or was interrupted while it did: said before the
-    /// first change, taken back when all is as it was. Once the program runs it says nothing any more.
+    /// Which brisk made the template: what its process waits for is laid out as that brisk has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub build: String,
+    /// Whether a `start` mounts or limits something in the template, or gives it a terminal, or was interrupted while it
+    /// did: said before the first change, taken back when all is as it was. Once the program runs it says nothing any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub furnishing: bool,
     /// Whether the bundle has poststop hooks: spares `delete` reading config.json.
@@ -141,9 +157,14 @@ fn is_zero(flags: &u64) -> bool {
 }
 
 impl Record {
-    /// The current version of the format.
+    /// The version of the format for a container.
     pub const fn version() -> u32 {
         VERSION
+    }
+
+    /// The version of the format for a template.
+    pub const fn template_version() -> u32 {
+        TEMPLATE_VERSION
     }
 
     /// Reads state.json.
@@ -154,10 +175,10 @@ impl Record {
         }
         // The version first: a newer format may have other fields altogether.
         let probe: Probe = serde_json::from_slice(text).at(Stage::State, || "parse state.json")?;
-        if probe.version != VERSION {
+        if ![VERSION, TEMPLATE_VERSION].contains(&probe.version) {
             return Err(Error::new(
                 Stage::State,
-                format!("state.json has format {}, this brisk knows {VERSION}", probe.version),
+                format!("state.json has format {}, this brisk knows {VERSION} and {TEMPLATE_VERSION}", probe.version),
             )
             .with_hint("use the brisk that made the container, or `delete --force`"));
         }

@@ -156,6 +156,22 @@ pub fn receive_fds(socket: BorrowedFd<'_>, buf: &mut [u8], fds: &mut [Option<Own
     Ok(len as usize)
 }
 
+/// Drops the records that are there, with what was sent along; whether there were any.
+pub fn drop_received(socket: BorrowedFd<'_>) -> Result<bool> {
+    for dropped in 0.. {
+        // SAFETY: a buffer of length 0 is not touched, and no address is asked for.
+        let received =
+            cvt(unsafe { raw!(SYS_recvfrom, socket.as_raw_fd(), 0, 0, libc::MSG_DONTWAIT | libc::MSG_TRUNC, 0, 0) });
+        match received {
+            Err(Errno::EINTR) => {}
+            // The other side is gone.
+            Err(Errno::EAGAIN) | Ok(0) => return Ok(dropped != 0),
+            received => drop(received?),
+        }
+    }
+    Ok(true)
+}
+
 /// Brings the loopback device of this network namespace up (netdevice(7)).
 pub fn loopback_up() -> Result<()> {
     // SAFETY: no memory is passed.

@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["error", "sys", "wire", "dbus", "spec", "host"]),
     ("child", &["sys", "proc", "wire", "plan"]),
     ("cgroup", &["error", "sys", "proc", "dbus", "plan"]),
-    ("launch", &["error", "sys", "wire", "host", "plan", "child", "cgroup"]),
+    ("launch", &["error", "sys", "proc", "wire", "host", "plan", "child", "cgroup"]),
     ("state", &["error", "sys", "proc", "spec"]),
     ("container", &["error", "sys", "proc", "spec", "compose", "host", "plan", "cgroup", "launch", "state"]),
     ("cli", &["error", "sys", "spec", "compose", "host", "plan", "state", "container"]),

@@ -104,8 +104,6 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOption
     has_ids(process, spec, &inside.namespaces)?;
     let mut draft = Draft::default();
     join(&inside, &mut draft)?;
-    let node = if inside.own_dev() { ConsoleNode::Bound } else { ConsoleNode::Nameless };
-    inside.console(node, &mut draft);
     let startup = Startup {
         // What the template has left of it.
         bounding: own
@@ -128,6 +126,9 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOption
     if let Some(scheduler) = process.scheduler.as_ref().filter(|_| process.rlimits.is_empty()) {
         draft.setup.push(SetupOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
     }
+    // The last of them: it is mounted, and sent to who has the other side.
+    let node = if inside.own_dev() { ConsoleNode::Bound } else { ConsoleNode::Nameless };
+    inside.console(node, &mut draft);
     draft.setup.push(SetupOp::HandOver);
     let mut left: Vec<Step> = oom_score_adj(Some(process))
         .filter(|_| process.oom_score_adj != own.and_then(|own| own.oom_score_adj))
