@@ -55,6 +55,12 @@ fn report(container: &Container, flags: &[&str]) -> Value {
     start(container, flags, &["/probe", "report"]).json()["report"].take()
 }
 
+/// The command line, for a shell.
+fn quoted(command: &std::process::Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+}
+
 /// What was refused changed nothing: it can still be started.
 #[track_caller]
 fn still_starts(container: &Container) {
@@ -197,12 +203,9 @@ fn the_streams_are_those_of_start() {
         "-c",
         "echo out; echo err >&2",
     ]);
-    let words: Vec<String> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
+    let words = quoted(&command);
     let mut shell = std::process::Command::new("/bin/sh");
-    shell.arg("-c").arg(format!("{} 7>{}", words.join(" "), file.display())).current_dir(&container.bundle.dir);
+    shell.arg("-c").arg(format!("{} 7>{}", words, file.display())).current_dir(&container.bundle.dir);
     let output = process::run(shell).ok();
     ends(&pidfd);
     assert_eq!((std::fs::read_to_string(file).unwrap().as_str(), output.stdout().as_str()), ("out\n", "err\n"));
@@ -587,6 +590,51 @@ fn one_of_several_starts_wins() {
             assert!(error.contains("already running") || error.contains("has stopped"), "{error}");
         }
     }
+}
+
+/// What docs/PREPARED.md has for a shell: members are used once, by whoever is first, and one is made where none waits.
+#[test]
+fn a_pool_by_hand() {
+    if brisk_only("templates") {
+        return;
+    }
+    let text = include_str!("../docs/PREPARED.md");
+    let (_, section) = text.split_once("## A pool by hand").unwrap();
+    let code: String =
+        section.lines().filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
+    let container = Bundle::idle().unset("/linux/cgroupsPath").container();
+    let (dir, pool) = (container.bundle.dir.clone(), container.id.clone());
+    let place = format!("pool={pool} bundle=. results=.");
+    assert_eq!(code.matches("pool=job bundle=job results=/run").count(), 1, "{code}");
+    let script = format!(
+        "brisk() {{ {} \"$@\"; }}\n{}",
+        quoted(&container.command(&[])),
+        code.replace("pool=job bundle=job results=/run", &place)
+    );
+    container.bundle.script("in-pool", &script);
+    let member = format!("{pool}.1");
+    container.call(&["create", "--template", "--result", "./1.json", "--bundle", ".", &member]).ok();
+    let jobs: Vec<_> = (0..3)
+        .map(|number| {
+            let mut shell = std::process::Command::new("/bin/sh");
+            let program = format!("echo job {number}; echo $$ >&2; exit {number}");
+            shell.args(["./in-pool", "/bin/sh", "-c", &program]).current_dir(&dir);
+            shell.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
+            process::start(shell, Stdio::null())
+        })
+        .collect();
+    for (number, job) in jobs.into_iter().enumerate() {
+        let output = job.wait();
+        assert_eq!((output.code, output.stdout()), (number as i32, format!("job {number}\n")), "{output:?}");
+        assert_eq!(output.stderr(), "1\n");
+    }
+    let members = container.call(&["list", "--quiet"]).ok().stdout();
+    assert!(members.lines().any(|name| name == member), "{members}");
+    for name in members.lines() {
+        let state = container.call(&["state", name]).ok().json();
+        assert_eq!(state["status"], json!("created"), "{name}");
+    }
+    container.call(&["delete", "--force", "--regex", &format!("^{pool}\\.")]).ok();
 }
 
 #[test]
