@@ -9,7 +9,6 @@ use crate::cgroup::{Cgroup, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
 use crate::sys::process::{self, Exit};
-use crate::sys::socket;
 use crate::wire;
 
 /// A process that was started.
@@ -46,11 +45,10 @@ impl Waiting {
         Ok(Waiting { pid, pidfd, sender: Some(sender) })
     }
 
-    /// Takes back what it was sent and has not taken; false if it has, or there was nothing.
-    pub(super) fn take_back(&self) -> Result<bool> {
-        let what = || format!("take back what process {} was sent", self.pid);
-        let receiver = process::pidfd_getfd(self.pidfd.as_fd(), wire::waiting::RECEIVER).at(Stage::Sync, what)?;
-        socket::drop_received(receiver.as_fd()).at(Stage::Sync, what)
+    /// The end at which it takes what it is sent. Once it has said that it has, what it has by this number is its program's.
+    pub(super) fn receiver(&self) -> Result<OwnedFd> {
+        process::pidfd_getfd(self.pidfd.as_fd(), wire::waiting::RECEIVER)
+            .at(Stage::Sync, || format!("fetch the socket at which process {} waits", self.pid))
     }
 }
 

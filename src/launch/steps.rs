@@ -376,7 +376,12 @@ impl<'a> Parent<'a> {
             if !stopped && looks < LOOKS {
                 continue;
             }
-            let taken_back = waiting.take_back()?;
+            let receiver = waiting.receiver()?;
+            if comes(self.wire.as_fd(), Duration::ZERO)? {
+                break;
+            }
+            let taken_back =
+                socket::drop_received(receiver.as_fd()).at(Stage::Sync, || "take back what the process was sent")?;
             let why = if stopped { "is stopped" } else { "does not run" };
             let error = sync_error(format!("the container's process {why}, and has not taken its last operations"));
             return Err(match (taken_back, stopped) {
