@@ -612,12 +612,28 @@ fn an_exec_that_is_killed_leaves_no_program_without_limits() {
     container.assert_nothing_left();
 }
 
+/// A pipe that takes nothing more.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    std::io::Write::write_all(&mut &writer, &vec![0; size.unsigned_abs() as usize]).unwrap();
+    (reader, writer)
+}
+
 /// Whoever does not read what the program has written keeps nobody: not the monitor, and not a command that has a limit.
 #[test]
 fn a_reader_that_does_not_read() {
     if brisk_only(ONLY) {
         return;
     }
+    // Nor one that does not read the result. It waits while the others do.
+    let unread = Bundle::sh("exit 6").container();
+    unread.bundle.write();
+    let (reader, writer) = full_pipe();
+    let mut shell = Command::new("/bin/sh");
+    let run = unread.command(&["run", "--result", "fd:9", "--bundle", unread.bundle.dir.to_str().unwrap(), &unread.id]);
+    shell.args(["-c", "exec \"$@\" 9<&0", "sh"]).arg(run.get_program()).args(run.get_args());
+    let unread_result = process::start(shell, writer.into());
     for detach in [&["--detach"][..], &[]] {
         let container = Bundle::sh("yes").container();
         container.bundle.write();
@@ -647,6 +663,9 @@ fn a_reader_that_does_not_read() {
         container.delete_force().ok();
         container.assert_nothing_left();
     }
+    let told = unread_result.wait().exits(6).stderr();
+    assert!(told.contains("write the result of the job: nobody read it for 3 s"), "{told}");
+    drop(reader);
 }
 
 /// What the kernel has said of the program stands, whatever goes wrong with what brisk keeps of it.

@@ -19,7 +19,7 @@ use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Launch, Moment, Running, Trace};
+use crate::launch::{self, Due, Launch, Meanwhile, Moment, Running, Trace};
 use crate::plan;
 use crate::plan::cgroup::rootless;
 use crate::plan::cgroup::rootless::Changed;
@@ -420,19 +420,31 @@ fn begin(
         }
         dir.save(record)
     };
-    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<()> {
+    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<Due> {
         match (moment, running) {
-            (Moment::Cloned, Some(running)) => save(record, running),
-            (Moment::Held, Some(running)) => task.as_mut().map_or(Ok(()), |task| {
+            (Moment::Cloned, Some(running)) => save(record, running)?,
+            (Moment::Held, Some(running)) => {
                 let begins = if matches!(start, ProgramStart::Now(_)) { Begins::Now } else { Begins::Later };
-                task.take_charge(begins, ProgramCgroup::Own(running.cgroup.as_ref(), None))
-            }),
-            (Moment::Ready, Some(running)) => publish(global, args, bundle, dir, running),
-            (Moment::Planned, _) | (Moment::Cloned | Moment::Held | Moment::Ready, None) => {
+                let charge = |task: &mut &mut Task<'_>| {
+                    task.take_charge(begins, ProgramCgroup::Own(running.cgroup.as_ref(), None))?;
+                    Ok(task.meanwhile(running, global.warn).next())
+                };
+                return task.as_mut().map_or(Ok(None), charge);
+            }
+            (Moment::Due, Some(running)) => {
+                return Ok(task.as_mut().and_then(|task| {
+                    let mut meanwhile = task.meanwhile(running, global.warn);
+                    meanwhile.look();
+                    meanwhile.next()
+                }));
+            }
+            (Moment::Ready, Some(running)) => publish(global, args, bundle, dir, running)?,
+            (Moment::Planned, _) | (Moment::Cloned | Moment::Held | Moment::Ready | Moment::Due, None) => {
                 dir.save_first(record)?;
-                dir.write_config(&bundle.text)
+                dir.write_config(&bundle.text)?;
             }
         }
+        Ok(None)
     };
     let running = launch::launch(Launch {
         plan,

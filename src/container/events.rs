@@ -8,7 +8,6 @@ use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use super::Container;
-use super::foreground::until;
 use super::lookup::not_running;
 use super::options::Global;
 use crate::cgroup::rdt::Rdt;
@@ -16,6 +15,7 @@ use crate::cgroup::stats::Stats;
 use crate::cgroup::{Cgroup, OomWatch};
 use crate::error::{Context, Result, Stage};
 use crate::state::Status;
+use crate::sys::poll::until;
 
 /// One line of `events`, as runc writes it.
 #[derive(Debug, Serialize)]

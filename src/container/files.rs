@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::Instant;
 
 use nix::errno::Errno;
 
 use super::options::Global;
+use super::streams::FLUSH;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::sys::fs::RegularFile;
@@ -27,11 +29,7 @@ pub(super) fn writable(path: &Path) -> Result<()> {
 
 fn found_writable(path: &Path) -> Result<Destination> {
     let what = || format!("write the pid file {}", path.display());
-    let found = Destination::open(path).at(Stage::State, what)?;
-    if let Destination::Name(dir, _) = &found {
-        fs::access(dir.as_fd(), c"", libc::W_OK | libc::X_OK).at(Stage::State, what)?;
-    }
-    Ok(found)
+    Destination::writable(path).at(Stage::State, what)
 }
 
 /// Who is told of a process: looked up before anything is done, so that what cannot be told is an error in time.
@@ -124,7 +122,8 @@ pub(super) enum Destination {
 impl Destination {
     /// Looks it up.
     pub fn open(path: &Path) -> sys::Result<Destination> {
-        let name = path.file_name().ok_or(Errno::EISDIR)?;
+        let slash = path.as_os_str().as_bytes().ends_with(b"/");
+        let name = path.file_name().filter(|_| !slash).ok_or(Errno::EISDIR)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL);
         let dir = fs::open(fs::CWD, &text(dir.as_os_str())?, libc::O_PATH | libc::O_DIRECTORY, 0)?;
@@ -144,6 +143,15 @@ impl Destination {
         }
     }
 
+    /// Looks up one that can be written as far as that is known before.
+    pub fn writable(path: &Path) -> sys::Result<Destination> {
+        let found = Destination::open(path)?;
+        if let Destination::Name(dir, _) = &found {
+            fs::access(dir.as_fd(), c"", libc::W_OK | libc::X_OK)?;
+        }
+        Ok(found)
+    }
+
     /// Whether it is a link, which would be replaced.
     pub fn is_link(&self) -> bool {
         match self {
@@ -154,10 +162,10 @@ impl Destination {
         }
     }
 
-    /// Writes it.
+    /// Writes it; to somebody who does not read only for some time.
     pub fn write(&self, text: &[u8]) -> sys::Result<()> {
         let (dir, name) = match self {
-            Destination::Stream(file) => return fs::write_all(file.as_fd(), text),
+            Destination::Stream(file) => return write_patiently(file.as_fd(), text),
             Destination::Name(dir, name) => (dir.as_fd(), name),
         };
         // Nobody else's: no two processes that run have one number. What is there is of one that was cut short.
@@ -175,6 +183,24 @@ impl Destination {
             let _ = fs::unlink(dir, &temporary, 0);
         })
     }
+}
+
+/// Writes to whoever reads, for [`FLUSH`] at the most.
+fn write_patiently(to: BorrowedFd<'_>, mut text: &[u8]) -> sys::Result<()> {
+    let end = Instant::now() + FLUSH;
+    while !text.is_empty() {
+        let left = i32::try_from(end.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(i32::MAX);
+        if sys::poll::one(to, libc::POLLOUT, left)? == 0 {
+            return Err(Errno::ETIMEDOUT);
+        }
+        // What poll(2) promises of a pipe that can be written (pipe(7)): an inherited one waits for more.
+        match fs::write(to, &text[..text.len().min(libc::PIPE_BUF)]) {
+            Ok(len) => text = &text[len..],
+            Err(Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Sends a pidfd to the socket at `path`, as runc's `--pidfd-socket` (payload `pidfd`) and

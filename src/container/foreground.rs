@@ -7,9 +7,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::job::ended::Ended;
-use super::job::watch::{self, Announcement, Watch, Watched};
+use super::job::watch::{Announcement, Watch, Watched};
 use super::notify::{Heard, Notify};
-use super::streams::Relayed;
+use super::streams::{FLUSH, OutputPipe, Relayed};
+use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys;
 use crate::sys::process::{self, ChildUsage, Exit};
@@ -36,6 +37,8 @@ pub(super) fn take_signals() -> Result<OwnedFd> {
 struct Flow {
     direction: Direction,
     caller: BorrowedFd<'static>,
+    /// The caller's other stream, where that is the same.
+    twin: Option<BorrowedFd<'static>>,
     /// Our end; none when one side has hung up.
     ours: Option<OwnedFd>,
     buffer: Vec<u8>,
@@ -52,7 +55,7 @@ struct Flow {
 enum LostOutput {
     /// No disk has room for ever.
     Failed(Errno),
-    /// Nobody has read it for [`watch::FLUSH`].
+    /// Nobody has read it for [`FLUSH`].
     Unread,
 }
 
@@ -79,6 +82,7 @@ impl Flow {
         Flow {
             direction,
             caller,
+            twin: None,
             ours: Some(ours),
             buffer: Vec::with_capacity(ROOM),
             from: State::Open,
@@ -158,8 +162,8 @@ impl Flows {
             flows.list.push(Flow::new(Direction::ToProgram, fs::STDIN, input.writer));
             flows.unread = input.reader;
         }
-        for (reader, caller) in streams.outputs {
-            flows.list.push(Flow::new(Direction::ToCaller, caller, reader));
+        for OutputPipe { reader, to, twin } in streams.outputs {
+            flows.list.push(Flow { twin, ..Flow::new(Direction::ToCaller, to, reader) });
         }
         if let Some(master) = master {
             fs::set_nonblocking(master.as_fd()).at(Stage::Console, || "make the terminal non-blocking")?;
@@ -180,12 +184,16 @@ impl Flows {
     fn tell_lost(&self, warn: &dyn Fn(&str)) {
         for flow in &self.list {
             let Some(lost) = flow.lost else { continue };
-            let name = if flow.caller.as_raw_fd() == fs::STDERR.as_raw_fd() { "error" } else { "output" };
+            let name = match flow.caller.as_raw_fd() == fs::STDERR.as_raw_fd() {
+                true => "error",
+                false if flow.twin.is_some() => "output and error",
+                false => "output",
+            };
             let what = format!("pass standard {name} on: the rest of it is lost");
             let error = match lost {
                 LostOutput::Failed(errno) => Error::errno(Stage::Console, what, errno),
                 LostOutput::Unread => {
-                    let seconds = watch::FLUSH.as_secs();
+                    let seconds = FLUSH.as_secs();
                     Error::new(
                         Stage::Console,
                         format!("{what}: nobody read it for {seconds} s after the program's end"),
@@ -226,7 +234,8 @@ impl Flows {
         self.outputs().filter(|flow| flow.is_done() && !flow.let_go).try_for_each(|flow| {
             flow.let_go = true;
             let what = || "let go of a stream that the program has closed";
-            fs::dup_onto(fs::STDIN, flow.caller.as_raw_fd()).at(Stage::Console, what)
+            let mut streams = [Some(flow.caller), flow.twin].into_iter().flatten();
+            streams.try_for_each(|stream| fs::dup_onto(fs::STDIN, stream.as_raw_fd()).at(Stage::Console, what))
         })
     }
 
@@ -306,10 +315,10 @@ impl Drop for RestoreTerminal {
     }
 }
 
-/// Waits for the process, and looks after its limits; how it ended.
-pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>) -> Result<Ended> {
+/// Waits for the process, and looks after its limits; how it ended. The cgroup is what dies with it.
+pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>, cgroup: Option<&Cgroup>) -> Result<Ended> {
     let Foreground { pid, pidfd, signals, master, streams, notify, warn } = foreground;
-    let attended = Attended { pid, pidfd, signals, on_terminal: master.is_some(), warn };
+    let attended = Attended { pid, pidfd, cgroup, signals, on_terminal: master.is_some(), warn };
     let own = if master.is_some() { own_terminal() } else { None };
     // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
@@ -369,7 +378,7 @@ fn relay(
         let flush = status.zip(watch.as_deref()).and_then(|((exit, _), watch)| watch.flush_by(exit, flows.written()));
         let timeout = match watching.and_then(Watch::next).or(flush) {
             _ if status.is_some() && written => PollTimeout::ZERO,
-            Some(next) => until(next),
+            Some(next) => sys::poll::until(next),
             None => PollTimeout::NONE,
         };
         let ready = match poll(&mut polled.0, timeout) {
@@ -456,16 +465,11 @@ enum Heeded {
     Told,
 }
 
-/// poll(2) takes whole milliseconds; rounded up so that it does not wake too early again and again.
-pub(super) fn until(next: Instant) -> PollTimeout {
-    let left = next.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-}
-
 /// Whose signals and children we look after.
 struct Attended<'a> {
     pid: i32,
     pidfd: OwnedFd,
+    cgroup: Option<&'a Cgroup>,
     signals: OwnedFd,
     on_terminal: bool,
     warn: &'a dyn Fn(&str),
@@ -473,7 +477,7 @@ struct Attended<'a> {
 
 impl Attended<'_> {
     fn program(&self) -> Watched<'_> {
-        Watched { pid: self.pid, pidfd: self.pidfd.as_fd() }
+        Watched { pid: self.pid, pidfd: self.pidfd.as_fd(), cgroup: self.cgroup }
     }
 }
 

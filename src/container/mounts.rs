@@ -102,7 +102,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         plan,
         hook_output: HookOutput::default(),
         warn: global.warn,
-        tell: &mut |_, _| Ok(()),
+        tell: &mut |_, _| Ok(None),
         streams: [None, None, None],
         console: None,
         fifo: None,

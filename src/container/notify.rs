@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
+use crate::launch::Meanwhile;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
@@ -151,10 +152,18 @@ impl Notify {
     }
 
     /// Waits until the program is ready, or has ended; the supervisor is told its process id, for it outlives us.
-    pub(super) fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>, warn: &dyn Fn(&str)) -> Result<()> {
+    /// `meanwhile` looks after the program, which may never say that it is.
+    pub(super) fn wait(
+        &self,
+        pid: i32,
+        pidfd: BorrowedFd<'_>,
+        mut meanwhile: Option<&mut dyn Meanwhile>,
+        warn: &dyn Fn(&str),
+    ) -> Result<()> {
         loop {
+            let next = meanwhile.as_deref().and_then(Meanwhile::next);
             let mut polled = [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
-            match poll(&mut polled, PollTimeout::NONE) {
+            match poll(&mut polled, next.map_or(PollTimeout::NONE, sys::poll::until)) {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::errno(Stage::State, "wait for the container's notify socket", errno)),
                 Ok(_) => {}
@@ -168,6 +177,9 @@ impl Notify {
             }
             if ended {
                 return Ok(());
+            }
+            if let Some(meanwhile) = &mut meanwhile {
+                meanwhile.look();
             }
         }
     }

@@ -16,7 +16,7 @@ use super::start::run_poststart;
 use super::{Container, delete, files, fit, image, notify};
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::{Running, Trace};
+use crate::launch::{Meanwhile, Running, Trace};
 use crate::plan::{ExecRefusal, ProgramStart};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
@@ -157,11 +157,15 @@ fn attend(
         task.started();
     }
     if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
-        let told = notify.wait(running.pid, running.pidfd.as_fd(), global.warn);
+        let mut meanwhile = task.as_mut().map(|task| task.meanwhile(&running, global.warn));
+        let meanwhile = meanwhile.as_mut().map(|meanwhile| meanwhile as &mut dyn Meanwhile);
+        let told = notify.wait(running.pid, running.pidfd.as_fd(), meanwhile, global.warn);
         // The program runs, whoever is not told.
         told.unwrap_or_else(|error| (global.warn)(&error.to_string()));
     }
-    run_poststart(global, container, &spec, running.pid)?;
+    let mut meanwhile = task.as_mut().map(|task| task.meanwhile(&running, global.warn));
+    let meanwhile = meanwhile.as_mut().map(|meanwhile| meanwhile as &mut dyn Meanwhile);
+    run_poststart(global, container, &spec, running.pid, meanwhile)?;
     let Some(signals) = signals else { return Ok(None) };
     let (master, streams) = (ours.master()?, ours.streams);
     let notify = notify.filter(|_| !args.detach);

@@ -13,7 +13,7 @@ use super::options::{Global, Start};
 use super::template::{self, StartedTemplate};
 use super::{Container, files, host_hooks, lookup};
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::{self, Trace};
+use crate::launch::{self, BesideHooks, Meanwhile, Trace};
 use crate::plan::op::HookKind;
 use crate::plan::process::hooks;
 use crate::spec::Spec;
@@ -71,7 +71,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let (Some(notify), Some(init)) = (&notify, container.record.init)
         && let Some(pidfd) = init.pidfd()?
     {
-        notify.wait(init.pid, pidfd.as_fd(), global.warn)?;
+        notify.wait(init.pid, pidfd.as_fd(), None, global.warn)?;
     }
     run_hooks(global, &container, &fifo)?;
     files::write_trace(global, file.as_deref(), trace);
@@ -82,9 +82,9 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
 fn after(global: &Global, container: &Container, started: StartedTemplate) -> Result<()> {
     let StartedTemplate { spec, running, notify } = started;
     if let Some(notify) = &notify {
-        notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
+        notify.wait(running.pid, running.pidfd.as_fd(), None, global.warn)?;
     }
-    run_poststart(global, container, &spec, running.pid).inspect_err(|_| tidy(global, container))
+    run_poststart(global, container, &spec, running.pid, None).inspect_err(|_| tidy(global, container))
 }
 
 /// The lifecycle goes on where the container is destroyed.
@@ -127,19 +127,26 @@ fn run_hooks(global: &Global, container: &Container, fifo: &OwnedFd) -> Result<(
     }
     let Some(init) = container.record.init else { return Ok(()) };
     launch::await_program(fifo.as_fd(), init.pid, init.pidfd()?.as_ref().map(AsFd::as_fd))?;
-    run_poststart(global, container, &spec, init.pid).inspect_err(|_| tidy(global, container))
+    run_poststart(global, container, &spec, init.pid, None).inspect_err(|_| tidy(global, container))
 }
 
 /// A failed poststart hook is an error and ends the container (runtime-spec 1.3, "Lifecycle", step 10). Called without
-/// the container's lock.
-pub(super) fn run_poststart(global: &Global, container: &Container, spec: &Spec, pid: i32) -> Result<()> {
+/// the container's lock. `meanwhile` looks after the program.
+pub(super) fn run_poststart(
+    global: &Global,
+    container: &Container,
+    spec: &Spec,
+    pid: i32,
+    meanwhile: Option<&mut dyn Meanwhile>,
+) -> Result<()> {
     let record = &container.record;
     let list = hooks::host(spec, &record.id, Path::new(&record.bundle), HookKind::Poststart, "running");
     if list.hooks.is_empty() {
         return Ok(());
     }
     // The lock is not held: who deletes the container meanwhile ends them by that.
-    launch::run_hooks_while(&list, pid, &host_hooks::output(spec)?, &|| container.dir.is_there()).inspect_err(|_| {
+    let beside = BesideHooks { wanted: &|| container.dir.is_there(), meanwhile };
+    launch::run_hooks_while(&list, pid, &host_hooks::output(spec)?, beside).inspect_err(|_| {
         if let Err(failure) = kill(container) {
             (global.warn)(&failure.to_string());
         }

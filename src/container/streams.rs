@@ -6,9 +6,13 @@
 //! container's /dev/null in the place of ours (`SetupOp::NullStreams`). (runc relays every stream.)
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::error::{Context, Result, Stage};
-use crate::sys::fs;
+use crate::sys::{fs, process};
+
+/// How long after the end of the program somebody may take to read what it wrote, or what there is to say of it.
+pub(super) const FLUSH: Duration = Duration::from_secs(3);
 
 /// The caller's streams, by number.
 const CALLERS: [BorrowedFd<'static>; 3] = [fs::STDIN, fs::STDOUT, fs::STDERR];
@@ -18,8 +22,18 @@ const CALLERS: [BorrowedFd<'static>; 3] = [fs::STDIN, fs::STDOUT, fs::STDERR];
 pub(super) struct Relayed {
     /// Written by us: the program's standard input.
     pub input: Option<InputPipe>,
-    /// Read by us, with the stream that it goes to.
-    pub outputs: Vec<(OwnedFd, BorrowedFd<'static>)>,
+    /// Read by us.
+    pub outputs: Vec<OutputPipe>,
+}
+
+/// A pipe from the program's standard output, error or both.
+#[derive(Debug)]
+pub(super) struct OutputPipe {
+    pub reader: OwnedFd,
+    /// The caller's stream that it goes to.
+    pub to: BorrowedFd<'static>,
+    /// Another of the caller's streams that is the same: what goes to both keeps the order in which it was written.
+    pub twin: Option<BorrowedFd<'static>>,
 }
 
 /// The pipe to the program's standard input.
@@ -59,6 +73,14 @@ pub(super) fn relay(which: Relay) -> Result<(Relayed, ForProgram)> {
         if stays {
             continue;
         }
+        if number == 2
+            && let ([_, Some(writer), _], Some(output)) = (&program, ours.outputs.last_mut())
+            && process::is_same_description(output.to, caller)
+        {
+            output.twin = Some(caller);
+            program[number] = Some(fs::dup(writer.as_fd(), 3).at(Stage::Console, || "copy a descriptor")?);
+            continue;
+        }
         let (reader, writer) = fs::pipe().at(Stage::Console, || "make a pipe")?;
         // Only our end: the program's is an open file description of its own.
         let end = if number == 0 { &writer } else { &reader };
@@ -69,7 +91,7 @@ pub(super) fn relay(which: Relay) -> Result<(Relayed, ForProgram)> {
             ours.input = Some(InputPipe { writer, reader: copy.at(Stage::Console, || "copy a descriptor")? });
             program[number] = Some(reader);
         } else {
-            ours.outputs.push((reader, caller));
+            ours.outputs.push(OutputPipe { reader, to: caller, twin: None });
             program[number] = Some(writer);
         }
     }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
 
-use super::foreground::until;
 use super::options::Global;
 use super::{Container, job};
 use crate::error::{Context, Error, Result, Stage};
@@ -67,7 +66,7 @@ fn not_known() -> Error {
 
 fn happens(pidfd: BorrowedFd<'_>, events: i16, deadline: Option<Instant>) -> Result<bool> {
     loop {
-        let wait = deadline.map_or(PollTimeout::NONE, until);
+        let wait = deadline.map_or(PollTimeout::NONE, poll::until);
         if poll::one(pidfd, events, wait.into()).at(Stage::Signal, || "wait for the container's process")? != 0 {
             return Ok(true);
         }

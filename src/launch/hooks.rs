@@ -1,12 +1,15 @@
 //! Hooks in the runtime's namespaces.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::{HostHook, HostHooks};
@@ -51,14 +54,29 @@ pub fn run(list: &HostHooks, pid: i32, output: &Output) -> Result<()> {
 }
 
 /// Runs the hooks in order for as long as they are wanted: the one that is at work when they are not is killed.
-pub fn run_while(list: &HostHooks, pid: i32, output: &Output, wanted: StillWanted<'_>) -> Result<()> {
-    attempts(list, pid, output, Some(wanted)).collect()
+pub fn run_while(list: &HostHooks, pid: i32, output: &Output, beside: Beside<'_, '_>) -> Result<()> {
+    attempts(list, pid, output, Some(beside)).collect()
 }
 
-/// Whether hooks are still wanted.
-pub type StillWanted<'a> = &'a dyn Fn() -> Result<bool>;
+/// What is looked after while somebody else is waited for: a hook, or the word that a program is ready.
+pub trait Meanwhile {
+    /// What wakes it.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    /// When it looks again, whatever else happens.
+    fn next(&self) -> Option<Instant>;
+    /// Looks.
+    fn look(&mut self);
+}
 
-/// How often that is asked.
+/// What goes on beside hooks.
+pub struct Beside<'a, 'm> {
+    /// Whether they are still wanted, which is asked every now and then.
+    pub wanted: &'a dyn Fn() -> Result<bool>,
+    /// What else is to be looked after.
+    pub meanwhile: Option<&'m mut dyn Meanwhile>,
+}
+
+/// How often it is asked whether hooks are still wanted.
 const NEXT_LOOK: Duration = Duration::from_millis(200);
 
 /// Runs every hook; failures are returned, and stop nothing (poststop, runtime-spec "Lifecycle").
@@ -70,11 +88,11 @@ fn attempts(
     list: &HostHooks,
     pid: i32,
     output: &Output,
-    wanted: Option<StillWanted<'_>>,
+    mut beside: Option<Beside<'_, '_>>,
 ) -> impl Iterator<Item = Result<()>> {
     let state = list.state.with(pid);
     list.hooks.iter().enumerate().map(move |(index, hook)| {
-        one(hook, list.dir.as_deref(), &state, output, wanted)
+        one(hook, list.dir.as_deref(), &state, output, beside.as_mut())
             .at(Stage::Hook, || format!("{}: {}", failed_hook(list.kind, index), hook.path))
     })
 }
@@ -84,7 +102,7 @@ fn one(
     dir: Option<&Path>,
     state: &[u8],
     output: &Output,
-    wanted: Option<StillWanted<'_>>,
+    beside: Option<&mut Beside<'_, '_>>,
 ) -> Result<()> {
     let errors = fs::memfd(c"brisk-hook-stderr").at(Stage::Hook, || "make a memory file")?;
     let mut command = Command::new(&hook.path);
@@ -102,7 +120,7 @@ fn one(
     let stderr = stderr.map_or_else(|| errors.try_clone().at(Stage::Hook, || "copy a descriptor"), Ok)?;
     command.stdin(input(state)?).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
     let mut child = process::die_with_parent(&mut command).spawn().at(Stage::Hook, || "start it")?;
-    match attend(&mut child, hook, wanted) {
+    match attend(&mut child, hook, beside) {
         Ok(status) => judge(status, &errors),
         Err(error) => {
             // It must not go on after the failure; a second kill or wait of one that has ended does nothing.
@@ -122,21 +140,30 @@ fn input(state: &[u8]) -> Result<OwnedFd> {
 }
 
 /// Waits for its end, at most until its timeout, and no longer than it is wanted.
-fn attend(child: &mut Child, hook: &HostHook, wanted: Option<StillWanted<'_>>) -> Result<ExitStatus> {
+fn attend(child: &mut Child, hook: &HostHook, mut beside: Option<&mut Beside<'_, '_>>) -> Result<ExitStatus> {
     let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
     let end = u64::try_from(hook.timeout).ok().map(|ms| Instant::now() + Duration::from_millis(ms));
     loop {
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let look = left.into_iter().chain(wanted.map(|_| NEXT_LOOK)).min();
-        // Rounded up, or it would be looked a few times before the end.
-        let ms = look.map_or(-1, |look| i32::try_from(look.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
-        if poll::one(pidfd.as_fd(), libc::POLLIN, ms).at(Stage::Hook, || "wait for it")? != 0 {
+        let meanwhile = beside.as_deref().and_then(|beside| beside.meanwhile.as_deref());
+        let look = beside.as_ref().map(|_| Instant::now() + NEXT_LOOK);
+        let next = [end, look, meanwhile.and_then(Meanwhile::next)].into_iter().flatten().min();
+        let mut polled = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        polled.extend(meanwhile.and_then(Meanwhile::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match nix::poll::poll(&mut polled, next.map_or(PollTimeout::NONE, poll::until)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).at(Stage::Hook, || "wait for it"),
+        }
+        if polled[0].any() == Some(true) {
             return child.wait().at(Stage::Hook, || "reap it");
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", hook.timeout / 1000)));
         }
-        if !wanted.map_or(Ok(true), |wanted| wanted())? {
+        let Some(beside) = &mut beside else { continue };
+        if let Some(meanwhile) = &mut beside.meanwhile {
+            meanwhile.look();
+        }
+        if !(beside.wanted)()? {
             return Err(Error::new(Stage::Hook, "the container was deleted, and it was killed"));
         }
     }

@@ -26,9 +26,12 @@ use crate::cgroup::{Cgroup, Leftover};
 use crate::error::{Error, Result};
 
 pub use connect::connect;
-pub use hooks::{Output as HookOutput, run as run_hooks, run_each as run_each_hook, run_while as run_hooks_while};
+pub use hooks::{
+    Beside as BesideHooks, Meanwhile, Output as HookOutput, run as run_hooks, run_each as run_each_hook,
+    run_while as run_hooks_while,
+};
 pub use overlay::{OverlayUse, UpperLayer};
-pub use running::{Launch, Moment, Running, Waiting};
+pub use running::{Due, Launch, Moment, Running, Waiting};
 pub use started::await_program;
 pub use steps::open_fifo;
 pub use trace::Trace;

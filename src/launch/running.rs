@@ -1,6 +1,7 @@
 //! A process that is being started: what is known of it, and its end where it will not become a container.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use super::hooks::Output as HookOutput;
 use super::overlay::UpperLayer;
@@ -63,7 +64,12 @@ pub enum Moment {
     Held,
     /// The process is set up, and stands on its own.
     Ready,
+    /// The process was let go, its program does not run yet, and the time that was asked for has come.
+    Due,
 }
+
+/// When whoever was told wants to be told again, at the latest.
+pub type Due = Option<Instant>;
 
 /// What is launched, and with what.
 pub struct Launch<'a> {
@@ -73,8 +79,8 @@ pub struct Launch<'a> {
     pub hook_output: HookOutput,
     /// Warnings of hooks and others.
     pub warn: &'a dyn Fn(&str),
-    /// Told how far the process is, and what there is of it.
-    pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<()>,
+    /// Told how far the process is, and what there is of it; says when it wants to be told again at the latest.
+    pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<Due>,
     /// What the process gets in place of our standard streams, by number.
     pub streams: [Option<OwnedFd>; 3],
     /// The connected console socket.

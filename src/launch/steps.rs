@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::overlay::{self, UpperLayer};
-use super::running::{Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
+use super::running::{Due, Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
@@ -42,6 +42,8 @@ pub(super) struct Parent<'a> {
     /// What followed the last fault.
     said: String,
     reaped: Option<Exit>,
+    /// When whoever looks after the process wants to do so.
+    due: Due,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
     /// Its one slot is set by the child when it starts.
@@ -71,6 +73,7 @@ impl<'a> Parent<'a> {
             early: None,
             said: String::new(),
             reaped: None,
+            due: None,
             scope: None,
             times,
             started: Times::new(1).at(Stage::Sync, || "map memory")?,
@@ -205,7 +208,7 @@ impl<'a> Parent<'a> {
             }
             Step::OomScoreAdj(score) => self.oom_score_adj(*score),
             Step::Affinity(mask) => affinity::set(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
-            Step::SavePlanned => (self.launch.tell)(Moment::Planned, None),
+            Step::SavePlanned => (self.launch.tell)(Moment::Planned, None).map(drop),
             Step::SaveState => self.tell(Moment::Cloned),
             Step::TakeCharge => self.tell(Moment::Held),
             Step::Publish => self.tell(Moment::Ready),
@@ -219,6 +222,7 @@ impl<'a> Parent<'a> {
     }
 
     fn await_exec(&mut self) -> Result<()> {
+        self.look_after()?;
         match self.receive("wait for the program")? {
             // The program runs, or the child died before: by then it has the status that the caller will see.
             None => Ok(()),
@@ -229,6 +233,18 @@ impl<'a> Parent<'a> {
             Some(Message::Fault(fault)) => Err(self.fault(&fault)),
             Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
         }
+    }
+
+    /// Its time counts, and startContainer hooks, which are the image's, take as much of it as they like.
+    fn look_after(&mut self) -> Result<()> {
+        while let Some(due) = self.due {
+            let left = due.saturating_duration_since(Instant::now());
+            if poll::wait(self.wire.as_fd(), PollEvent::Readable, left).at(Stage::Sync, || "wait for the program")? {
+                break;
+            }
+            self.tell(Moment::Due)?;
+        }
+        Ok(())
     }
 
     fn answer(&self, point: SyncPoint) -> Result<()> {
@@ -480,7 +496,12 @@ impl<'a> Parent<'a> {
         self.child = Some((running.pid, running.pidfd));
         self.launch.cgroup = running.cgroup;
         self.rdt = running.rdt;
-        result
+        let next = result?;
+        // Ready says nothing of it.
+        if moment != Moment::Ready {
+            self.due = next;
+        }
+        Ok(())
     }
 
     fn clone(&mut self, step: &CloneStep) -> Result<()> {

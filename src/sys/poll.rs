@@ -2,9 +2,10 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::PollTimeout;
 
 use super::fs::{self, own};
 use super::{Result, cvt, done};
@@ -53,6 +54,12 @@ pub fn pause(timeout: Duration) -> Result<()> {
         Err(Errno::EINTR) => Ok(()),
         result => result,
     }
+}
+
+/// poll(2) takes whole milliseconds; rounded up so that it does not wake too early again and again.
+pub fn until(next: Instant) -> PollTimeout {
+    let left = next.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 fn milliseconds(timeout: Duration) -> libc::c_int {

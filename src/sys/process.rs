@@ -258,6 +258,16 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Whether two of our descriptors are one open file description (kcmp(2)). A kernel that does not say knows none that are.
+pub fn is_same_description(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    /// linux/kcmp.h.
+    const KCMP_FILE: libc::c_int = 0;
+    let pid = getpid();
+    // SAFETY: no memory is passed.
+    cvt(unsafe { raw!(SYS_kcmp, pid, pid, KCMP_FILE, one.as_raw_fd(), other.as_raw_fd()) })
+        .is_ok_and(|order| order == 0)
+}
+
 /// getpid(2), not cached.
 pub fn getpid() -> i32 {
     // SAFETY: no memory is passed.

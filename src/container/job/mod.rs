@@ -13,13 +13,13 @@ pub(super) mod watch;
 
 pub use report::{Ending, FAILURE, JobResult};
 
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use ended::Ended;
 use monitor::{Half, Monitor, Streams};
 use report::Report;
-use watch::Watch;
+use watch::{Watch, WatchMeanwhile, Watched};
 
 use super::Container;
 use super::foreground::{self, Foreground};
@@ -27,7 +27,7 @@ use super::options::{Create, Global, Job};
 use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
-use crate::launch::UpperLayer;
+use crate::launch::{Running, UpperLayer};
 use crate::plan::{Hold, Orphan};
 use crate::state::{Attendance, Dir, Outcome, Wait};
 use crate::sys::process::{ChildUsage, Exit};
@@ -61,15 +61,11 @@ impl<'a> JobRequest<'a> {
 /// A job that is being done.
 pub(super) struct Task<'a> {
     job: &'a Job,
-    parent: Option<OwnedFd>,
+    watch: Watch,
     report: Report,
     who: Attendant,
-    /// When the program was started.
-    started: Option<Instant>,
     /// How many processes of the container had been killed for want of memory by then.
     oom_kills: Option<u64>,
-    /// Whether the container is being deleted by another command.
-    deleted: bool,
 }
 
 /// Who does it.
@@ -115,15 +111,24 @@ impl Task<'_> {
         if let Attendant::Monitor(monitor) = &self.who {
             monitor.stand_alone()?;
         }
-        self.started = (begins == Begins::Now).then(Instant::now);
+        if begins == Begins::Now {
+            self.watch.begin();
+        }
         Ok(())
     }
 
     /// The program that was let go runs indeed.
     pub(super) fn started(&mut self) {
-        if let Some(started) = self.started {
+        if let Some(started) = self.watch.started() {
             self.report.started(started.elapsed());
         }
+    }
+
+    /// Looks after the program that was let go while something else is waited for.
+    pub(super) fn meanwhile<'a>(&'a mut self, running: &'a Running, warn: &'a dyn Fn(&str)) -> WatchMeanwhile<'a> {
+        let Running { pid, pidfd, cgroup, .. } = running;
+        let program = Watched { pid: *pid, pidfd: pidfd.as_fd(), cgroup: cgroup.as_ref() };
+        WatchMeanwhile { watch: &mut self.watch, program, warn }
     }
 
     /// Who waits for the program, for the container's record.
@@ -133,7 +138,7 @@ impl Task<'_> {
 
     /// What is kept with the container; nothing of one that is being deleted.
     pub(super) fn outcome(&self, ended: &Ended) -> Option<Outcome> {
-        (!self.deleted).then(|| self.report.outcome(ended))
+        (!self.watch.is_deleted()).then(|| self.report.outcome(ended))
     }
 
     /// The end of a monitor's work: the container keeps how it ended. One that failed before the caller was told that all is
@@ -190,7 +195,9 @@ pub(super) fn run(
         Some(Half::Monitor(monitor)) => Attendant::Monitor(monitor),
         Some(Half::Command(status)) => return Ok(status),
     };
-    let mut task = Task { job: request.job, parent, report, who, started: None, oom_kills: None, deleted: false };
+    let attendance = if request.detach { Attendance::Monitor } else { Attendance::Foreground };
+    let watch = Watch::new(request.job, parent, attendance);
+    let mut task = Task { job: request.job, watch, report, who, oom_kills: None };
     let done = work(Some(&mut task));
     let done = done.and_then(|ended| ended.ok_or_else(|| Error::new(Stage::Signal, "nobody waited for the program")));
     task.report.tell(global, done)
@@ -198,20 +205,17 @@ pub(super) fn run(
 
 /// Waits for the program of a command.
 pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: ProgramCgroup) -> Result<Ended> {
-    let Some(task) = task else { return foreground::attend(program, None) };
+    let Some(task) = task else { return foreground::attend(program, None, None) };
     let (own, shared, overlay) = match cgroup {
         ProgramCgroup::Own(cgroup, overlay) => (cgroup, None, overlay),
         ProgramCgroup::Containers(cgroup) => (None, cgroup, None),
     };
-    let mut watch = Watch::new(task.job, task.started, task.parent.take(), own, task.attended());
     task.release()?;
     let (pid, warn) = (program.pid, program.warn);
-    let ended = foreground::attend(program, Some(&mut watch))?;
-    task.deleted = watch.is_deleted();
-    if let (None, Some(started)) = (task.started, watch.started()) {
-        task.report.started(started.elapsed());
-    }
-    task.report.finished(watch.ended_ago());
+    let ended = foreground::attend(program, Some(&mut task.watch), own.as_ref())?;
+    // Of one that `start` has let go it is known now.
+    task.started();
+    task.report.finished(task.watch.ended_ago());
     if task.job.result.is_some() && ended.exit == Exit::Signal(libc::SIGSYS) {
         task.report.find_forbidden(pid);
     }
@@ -222,7 +226,7 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
             T::default()
         })
     }
-    let totals = match (watch.cgroup(), shared) {
+    let totals = match (own, shared) {
         (Some(cgroup), _) => known(cgroup.totals(), warn),
         (None, Some(cgroup)) => {
             let now = known(cgroup.oom_kills(), warn);

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use serde::{Serialize, Serializer};
 
 use super::ended::{EndCause, Ended};
@@ -11,6 +12,7 @@ use crate::cgroup::Totals;
 use crate::container::files::Destination;
 use crate::container::options::{Global, Job, ResultTo};
 use crate::container::signal;
+use crate::container::streams::FLUSH;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::OverlayUse;
 use crate::state::{Outcome, rfc3339};
@@ -162,7 +164,7 @@ fn destination(to: &ResultTo, preserved: u32) -> Result<Destination> {
     match to {
         ResultTo::File(path) => {
             let what = || format!("--result {}", path.display());
-            let destination = Destination::open(path).at(Stage::Args, what)?;
+            let destination = Destination::writable(path).at(Stage::Args, what)?;
             if destination.is_link() {
                 return Err(Error::new(Stage::Args, format!("{}: it is a link", what()))
                     .with_hint("name what it leads to, or an open descriptor as fd:N"));
@@ -214,9 +216,9 @@ impl Report {
         })
     }
 
-    /// The program was started that long ago.
+    /// The program was started that long ago; the first word of it counts.
     pub fn started(&mut self, ago: Duration) {
-        self.started = Some(Timestamp::now().before(ago));
+        self.started.get_or_insert_with(|| Timestamp::now().before(ago));
     }
 
     /// The program ended that long ago.
@@ -414,5 +416,11 @@ fn failure(error: &Error) -> Failure {
 fn tell(result: &JobResult, destination: &Destination) -> Result<()> {
     let mut text = serde_json::to_vec(result).at(Stage::State, || "describe the result")?;
     text.push(b'\n');
-    destination.write(&text).at(Stage::State, || "write the result of the job")
+    let what = "write the result of the job";
+    match destination.write(&text) {
+        Err(Errno::ETIMEDOUT) => {
+            Err(Error::new(Stage::State, format!("{what}: nobody read it for {} s", FLUSH.as_secs())))
+        }
+        written => written.at(Stage::State, || what),
+    }
 }

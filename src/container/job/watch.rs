@@ -8,16 +8,19 @@ use nix::errno::Errno;
 use super::ended::EndCause;
 use crate::cgroup::Cgroup;
 use crate::container::options::Job;
+use crate::container::streams::FLUSH;
 use crate::error::{Context, Error, Result, Stage};
+use crate::launch::Meanwhile;
 use crate::proc;
 use crate::state::Attendance;
+use crate::sys::poll;
 use crate::sys::process::{self, Exit, monotonic_ns};
 
 /// How long a program that heeds SIGTERM may take to end, unless told.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long after the end of the program somebody may take to read what it wrote.
-pub(in crate::container) const FLUSH: Duration = Duration::from_secs(3);
+/// How often it is looked, while something else is waited for, whether our parent is gone.
+const PARENT_STEP: Duration = Duration::from_millis(200);
 
 /// CPU time is looked at no more often.
 const CPU_STEP: Duration = Duration::from_millis(5);
@@ -36,8 +39,6 @@ pub(in crate::container) struct Watch {
     /// Whoever called us.
     parent: Option<OwnedFd>,
     grace: Duration,
-    /// What dies with the program; none for `exec`, whose program shares the container's.
-    cgroup: Option<Cgroup>,
     /// Why it is being ended.
     cause: Option<EndCause>,
     /// The signals that the caller has sent: bit 0 is signal 1.
@@ -48,6 +49,8 @@ pub(in crate::container) struct Watch {
     kill_at: Option<Instant>,
     /// When the program ended.
     ended_at: Option<Instant>,
+    /// Since when what it wrote is passed on to the last of it.
+    flushed_from: Option<Instant>,
 }
 
 struct CpuWatch {
@@ -69,34 +72,28 @@ pub(in crate::container) fn parent() -> Result<OwnedFd> {
 }
 
 impl Watch {
-    /// The program's time counts from `started`, or from [`Watch::hear`].
-    pub fn new(
-        job: &Job,
-        started: Option<Instant>,
-        parent: Option<OwnedFd>,
-        cgroup: Option<Cgroup>,
-        who: Attendance,
-    ) -> Watch {
+    /// The program's time counts from [`Watch::begin`], or from [`Watch::hear`].
+    pub fn new(job: &Job, parent: Option<OwnedFd>, who: Attendance) -> Watch {
         Watch {
-            started,
+            started: None,
             who,
             timeout: job.timeout,
             cpu: job.cpu_time.map(|limit| CpuWatch { limit: nanoseconds(limit), next: Instant::now() }),
             output_limit: job.output_limit.map(i64::unsigned_abs),
             parent,
             grace: job.grace.unwrap_or(GRACE),
-            cgroup,
             cause: None,
             passed: 0,
             deleted: false,
             kill_at: None,
             ended_at: None,
+            flushed_from: None,
         }
     }
 
-    /// The cgroup that dies with the program.
-    pub fn cgroup(&self) -> Option<&Cgroup> {
-        self.cgroup.as_ref()
+    /// The program is let go now.
+    pub fn begin(&mut self) {
+        self.started = Some(Instant::now());
     }
 
     /// A signal was passed on to the program.
@@ -151,7 +148,9 @@ impl Watch {
 
     /// The program has ended just now; what it wrote may take longer to get where it goes.
     pub fn has_ended(&mut self) {
-        self.ended_at = Some(Instant::now());
+        let now = Instant::now();
+        self.ended_at.get_or_insert(now);
+        self.flushed_from = Some(now);
     }
 
     /// How long ago the program ended.
@@ -177,7 +176,7 @@ impl Watch {
     /// Until when what it wrote is passed on to somebody who does not read it; for ever where the caller waits and knows no
     /// limit that could have ended it, as with runc.
     pub fn flush_by(&self, exit: Exit, written: u64) -> Option<Instant> {
-        let flushed = self.ended_at?.checked_add(FLUSH);
+        let flushed = self.flushed_from?.checked_add(FLUSH);
         match (self.who, self.cause(exit, written)) {
             (Attendance::Monitor, _) | (_, Some(_)) => flushed,
             (Attendance::Foreground, None) => self.deadline().max(flushed).filter(|_| self.timeout.is_some()),
@@ -205,7 +204,7 @@ impl Watch {
         let now = Instant::now();
         let hard = if self.is_too_much(written) {
             Some(EndCause::OutputLimit)
-        } else if self.cpu_is_used_up(now)? {
+        } else if self.cpu_is_used_up(program.cgroup, now)? {
             Some(EndCause::CpuLimit)
         } else {
             None
@@ -214,7 +213,7 @@ impl Watch {
             // Its grace is over, or it uses it for more than to end.
             (Some(at), _) if now >= at || hard.is_some() => {
                 self.kill_at = Some(now + GRACE);
-                self.kill(program)
+                kill(program)
             }
             (None, Some(cause)) => self.stop(program, cause, now),
             (None, None) if self.deadline().is_some_and(|deadline| now >= deadline) => {
@@ -232,11 +231,11 @@ impl Watch {
         // One of which that cannot be known has ended.
         let asks = may_ask && catches_term(program.pid).unwrap_or(false);
         self.kill_at = Some(now + if asks { self.grace } else { GRACE });
-        if asks { deliver(program, libc::SIGTERM) } else { self.kill(program) }
+        if asks { deliver(program, libc::SIGTERM) } else { kill(program) }
     }
 
-    fn cpu_is_used_up(&mut self, now: Instant) -> Result<bool> {
-        let (Some(cpu), Some(cgroup)) = (&mut self.cpu, &self.cgroup) else { return Ok(false) };
+    fn cpu_is_used_up(&mut self, cgroup: Option<&Cgroup>, now: Instant) -> Result<bool> {
+        let (Some(cpu), Some(cgroup)) = (&mut self.cpu, cgroup) else { return Ok(false) };
         if self.started.is_none() || now < cpu.next {
             return Ok(false);
         }
@@ -254,13 +253,56 @@ impl Watch {
         cpu.next = now + Duration::from_nanos(left / cpus).max(CPU_STEP);
         Ok(left == 0)
     }
+}
 
-    fn kill(&self, program: Watched<'_>) -> Result<()> {
-        let everybody = match &self.cgroup {
-            Some(cgroup) if !cgroup.is_empty() => cgroup.kill(libc::SIGKILL),
-            _ => Ok(()),
-        };
-        deliver(program, libc::SIGKILL).and(everybody)
+fn kill(program: Watched<'_>) -> Result<()> {
+    let everybody = match program.cgroup {
+        Some(cgroup) if !cgroup.is_empty() => cgroup.kill(libc::SIGKILL),
+        _ => Ok(()),
+    };
+    deliver(program, libc::SIGKILL).and(everybody)
+}
+
+/// Looks after the program while something else is waited for. What it writes is read by nobody meanwhile.
+pub(in crate::container) struct WatchMeanwhile<'a> {
+    pub watch: &'a mut Watch,
+    pub program: Watched<'a>,
+    pub warn: &'a dyn Fn(&str),
+}
+
+impl WatchMeanwhile<'_> {
+    fn attempt(&mut self) -> Result<()> {
+        let (watch, program) = (&mut *self.watch, self.program);
+        if watch.ended_at.is_some() {
+            return Ok(());
+        }
+        let readable = |fd| poll::one(fd, libc::POLLIN, 0).at(Stage::Signal, || "look whether somebody has ended");
+        if readable(program.pidfd)? != 0 {
+            watch.ended_at = Some(Instant::now());
+            return Ok(());
+        }
+        if watch.parent().map_or(Ok(0), readable)? != 0 {
+            return watch.orphaned(program);
+        }
+        watch.look(program, 0)
+    }
+}
+
+impl Meanwhile for WatchMeanwhile<'_> {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.ended_at.is_none().then_some(self.program.pidfd)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        if self.watch.ended_at.is_some() {
+            return None;
+        }
+        let parent = self.watch.parent().map(|_| Instant::now() + PARENT_STEP);
+        [self.watch.next(), parent].into_iter().flatten().min()
+    }
+
+    fn look(&mut self) {
+        self.attempt().unwrap_or_else(|error| (self.warn)(&error.to_string()));
     }
 }
 
@@ -322,6 +364,8 @@ pub(in crate::container) struct Watched<'a> {
     pub pid: i32,
     /// Its pidfd.
     pub pidfd: BorrowedFd<'a>,
+    /// What dies with it; none for `exec`, whose program shares the container's.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 fn deliver(program: Watched<'_>, signal: i32) -> Result<()> {

@@ -1,0 +1,156 @@
+//! Limits hold from the program's start on, whatever brisk waits for; and what goes through brisk keeps its order.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::{ONLY, conforms};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process};
+
+const BUSY: &str = "while :; do :; done";
+const LIMITS: [(&str, &str); 2] = [("--timeout", "timeout"), ("--cpu-time", "cpu-limit")];
+/// In the foreground and in the background.
+const BOTH: [&[&str]; 2] = [&[], &["--detach"]];
+
+/// `run --result` with these flags and 50 ms of this limit.
+fn begin(container: &Container, flags: &[&str], limit: &str) -> process::Running {
+    let file = container.bundle.dir.join("result.json");
+    container.start_run(&[flags, &["--result", file.to_str().unwrap(), limit, "50ms"]].concat())
+}
+
+/// The container is gone, and this is how it ended.
+#[track_caller]
+fn ended(container: &Container, flags: &[&str]) -> Value {
+    if !flags.is_empty() {
+        container.call(&["wait", &container.id]).ok();
+        container.delete().ok();
+    }
+    container.assert_nothing_left();
+    let result = serde_json::from_slice(&fs::read(container.bundle.dir.join("result.json")).unwrap()).unwrap();
+    conforms(&result);
+    result["ended"].clone()
+}
+
+/// A poststart hook is the host's, and waited for; it gives the program no time.
+#[test]
+fn limits_hold_while_a_poststart_hook_runs() {
+    if brisk_only(ONLY) || lacks(&["cpuacct"]) {
+        return;
+    }
+    for flags in BOTH {
+        for (limit, word) in LIMITS {
+            let bundle = Bundle::sh(BUSY);
+            let wake = bundle.dir.join("wake");
+            nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+            let hook = format!("echo hook >>$OUT; read line < {}", wake.display());
+            let container = bundle.sh_hook("poststart", &hook).container();
+            let running = begin(&container, flags, limit);
+            host::wait_until(|| container.bundle.hook_output().contains("hook"));
+            host::wait_until(|| container.status() == "stopped");
+            fs::write(&wake, "\n").unwrap();
+            running.wait().exits(if flags.is_empty() { 137 } else { 0 });
+            assert_eq!(ended(&container, flags), json!(word), "{flags:?}");
+        }
+    }
+}
+
+/// A startContainer hook is the image's, and may be as hostile as the program.
+#[test]
+fn limits_hold_while_a_start_container_hook_runs() {
+    if brisk_only(ONLY) || lacks(&["cpuacct"]) {
+        return;
+    }
+    for flags in BOTH {
+        for (limit, word) in LIMITS {
+            let container = Bundle::idle().hook("startContainer", "/bin/sh", &["sh", "-c", BUSY]).container();
+            begin(&container, flags, limit).wait().exits(if flags.is_empty() { 137 } else { 0 });
+            assert_eq!(ended(&container, flags), json!(word), "{flags:?}");
+        }
+    }
+}
+
+/// A program that never tells its supervisor that it is ready has no longer for that.
+#[test]
+fn limits_hold_while_a_program_does_not_say_that_it_is_ready() {
+    if brisk_only(ONLY) || lacks(&["cpuacct"]) {
+        return;
+    }
+    for (limit, word) in LIMITS {
+        let container = Bundle::sh(BUSY).container();
+        container.bundle.write();
+        let dir = &container.bundle.dir;
+        let path = dir.join("supervisor.sock");
+        let _supervisor = UnixDatagram::bind(&path).unwrap();
+        let (file, bundle) = (dir.join("result.json"), dir.to_str().unwrap());
+        let flags = ["run", "--detach", "--result", file.to_str().unwrap(), limit, "50ms", "--bundle", bundle];
+        let mut command = container.command(&[&flags[..], &[&container.id]].concat());
+        command.env("NOTIFY_SOCKET", &path);
+        process::run(command).ok();
+        assert_eq!(ended(&container, &["--detach"]), json!(word));
+    }
+}
+
+/// A poststart hook that fails under `start` ends the program as `kill` does: whoever called `start` is told why.
+#[test]
+fn a_poststart_hook_of_start_that_fails() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().sh_hook("poststart", "exit 1").container();
+    let file = container.bundle.dir.join("result.json");
+    container.create_with(&["--result", file.to_str().unwrap()]).ok();
+    assert!(container.start().fails().contains("poststart"));
+    assert_eq!(ended(&container, &[]), json!("killed"));
+}
+
+/// Where standard output and error lead to the same they are one pipe, whether it is their limit that brings them to brisk or
+/// what they lead to.
+#[test]
+fn what_is_written_to_one_stream_keeps_its_order() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let script = "for i in 1 2 3 4 5 6 7 8; do echo $i; echo -$i >&2; done; exec >&- 2>&-; read line < /wake";
+    let written: String = (1..9).map(|i| format!("{i}\n-{i}\n")).collect();
+    for flags in [&["--output-limit", "1m"][..], &["--output-limit", "1m", "--detach"], &[]] {
+        let container = Bundle::sh(script).container();
+        let wake = container.bundle.rootfs().join("wake");
+        nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        container.bundle.write();
+        let dir = container.bundle.dir.to_str().unwrap();
+        let mut command = container.command(&[&["run", "--bundle", dir][..], flags, &[&container.id]].concat());
+        command.stdin(Stdio::null());
+        let mut told = String::new();
+        let mut child = if flags.is_empty() {
+            let path = container.bundle.dir.join("out");
+            let out = fs::File::options().write(true).create_new(true).open(&path).unwrap();
+            let child = command.stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+            fs::write(&wake, "\n").unwrap();
+            host::wait_until(|| fs::read_to_string(&path).unwrap() == written);
+            child
+        } else {
+            let (mut reader, writer) = std::io::pipe().unwrap();
+            let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+            drop(command);
+            if flags.contains(&"--detach") {
+                // The end is passed on while the program runs.
+                reader.read_to_string(&mut told).unwrap();
+                fs::write(&wake, "\n").unwrap();
+            } else {
+                fs::write(&wake, "\n").unwrap();
+                reader.read_to_string(&mut told).unwrap();
+            }
+            assert_eq!(told, written, "{flags:?}");
+            child
+        };
+        assert!(child.wait().unwrap().success());
+        if flags.contains(&"--detach") {
+            container.call(&["wait", &container.id]).ok();
+            container.delete().ok();
+        }
+        container.assert_nothing_left();
+    }
+}
