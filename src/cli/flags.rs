@@ -144,10 +144,20 @@ macro_rules! outline {
         &[$(Row {
             flag: flag!($long, $value, $help),
             verbs: &[Verb::Create, Verb::Run, Verb::Spec],
-            put: |request, value| {
-                let $outline = request.outline();
-                $field.put(value)
-            },
+            put: set!(
+                Create(options => {
+                    let $outline = &mut options.outline;
+                    $field
+                }),
+                Run(options => {
+                    let $outline = &mut options.create.outline;
+                    $field
+                }),
+                Spec(options => {
+                    let $outline = &mut options.outline;
+                    $field
+                })
+            ),
         }),*]
     };
 }

@@ -9,11 +9,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::args::GlobalFlags;
+use super::args::{GlobalFlags, SpecArgs};
 use super::flags::{AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
 use super::{help, version};
-use crate::container::options::Create;
+use crate::container::options::{Create, Exec, Run};
 use crate::container::outline::{Outline, OverlayChoice};
 use crate::error::{Error, Result, Stage, nearest};
 use crate::state::check_id;
@@ -271,51 +271,40 @@ fn check(request: &Request) -> Result<()> {
     if !request.is_by_expression() {
         request.ids().into_iter().try_for_each(check_id)?;
     }
-    match request {
-        Request::Exec(args) if args.program.args.is_empty() && args.program.process.is_none() => {
-            Err(Error::new(Stage::Args, "exec needs a command or --process FILE"))
-        }
-        Request::Create(args) if args.template && args.job.output_limit.is_some() => {
-            Err(Error::new(Stage::Args, "--output-limit: the standard streams of a template come with start"))
-        }
-        Request::Create(args) if args.template && args.console_socket.is_some() => {
-            Err(Error::new(Stage::Args, "--console-socket: the terminal of a template comes with start"))
-        }
-        Request::Create(args) => check_outline(args),
-        Request::Run(args) => check_outline(&args.create),
-        Request::Spec(args) if args.program.is_none() && !args.with.is_empty() => {
-            Err(Error::new(Stage::Args, "--with needs --program"))
-        }
-        Request::Spec(args) if args.program.is_some() && args.outline.rootfs.is_some() => {
-            Err(Error::new(Stage::Args, "--program makes a root of its own: leave out --rootfs"))
-        }
-        Request::Spec(args) => check_overlay(&args.outline),
-        Request::Update(args) if args.files.len() > 1 && args.files.len() != args.ids.len() => {
-            Err(Error::new(Stage::Args, "--resources is given once for all containers, or once for each of them"))
-        }
-        Request::Checkpoint(_)
-        | Request::Delete(_)
-        | Request::Events(_)
-        | Request::Exec(_)
-        | Request::Features(())
-        | Request::Kill(_)
-        | Request::List(_)
-        | Request::Mounts(_)
-        | Request::Pause(_)
-        | Request::Ps(_)
-        | Request::Restart(_)
-        | Request::Restore(_)
-        | Request::Resume(_)
-        | Request::Start(_)
-        | Request::State(_)
-        | Request::Update(_)
-        | Request::Wait(_)
-        | Request::Plan(_)
-        | Request::Check(_)
-        | Request::Trace(_)
-        | Request::Completion(_)
-        | Request::Man(_) => Ok(()),
+    let refuse = |what: &'static str| Err(Error::new(Stage::Args, what));
+    if let Request::Exec(Exec { program, .. }) = request
+        && program.args.is_empty()
+        && program.process.is_none()
+    {
+        return refuse("exec needs a command or --process FILE");
     }
+    if let Request::Create(Create { template: true, job, console_socket, .. }) = request {
+        if job.output_limit.is_some() {
+            return refuse("--output-limit: the standard streams of a template come with start");
+        }
+        if console_socket.is_some() {
+            return refuse("--console-socket: the terminal of a template comes with start");
+        }
+    }
+    if let Request::Create(create) | Request::Run(Run { create, .. }) = request {
+        check_outline(create)?;
+    }
+    if let Request::Spec(SpecArgs { program, with, outline, .. }) = request {
+        if program.is_none() && !with.is_empty() {
+            return refuse("--with needs --program");
+        }
+        if program.is_some() && outline.rootfs.is_some() {
+            return refuse("--program makes a root of its own: leave out --rootfs");
+        }
+        check_overlay(outline)?;
+    }
+    if let Request::Update(args) = request
+        && args.files.len() > 1
+        && args.files.len() != args.ids.len()
+    {
+        return refuse("--resources is given once for all containers, or once for each of them");
+    }
+    Ok(())
 }
 
 /// Layers belong to an overlay.

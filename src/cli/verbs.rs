@@ -10,7 +10,6 @@ use super::args::{
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
 use crate::container::options::{Checkpoint, Create, Delete, Exec, Job, Kill, Restore, Run, Selection, Start};
-use crate::container::outline::Outline;
 
 /// How many values a positional argument takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +107,11 @@ macro_rules! put {
 /// A function that puts a value into the options of the request, which is one of these.
 macro_rules! set {
     ($($verb:ident $field:tt),+) => {
-        |request, value| match request {
-            $($crate::cli::verbs::Request::$verb(options) => $crate::cli::verbs::put!(options, value, $field),)+
-            _ => unreachable!("a row is looked for among those of the command"),
+        |request, value| {
+            $(if let $crate::cli::verbs::Request::$verb(options) = request {
+                return $crate::cli::verbs::put!(options, value, $field);
+            })+
+            unreachable!("a row is looked for among those of the command")
         }
     };
 }
@@ -288,37 +289,6 @@ impl Request {
             | Request::Trace(_)
             | Request::Completion(_)
             | Request::Man(_) => vec![],
-        }
-    }
-
-    /// What describes a container, where flags may say it.
-    pub(super) fn outline(&mut self) -> &mut Outline {
-        match self {
-            Request::Create(args) => &mut args.outline,
-            Request::Run(args) => &mut args.create.outline,
-            Request::Spec(args) => &mut args.outline,
-            Request::Checkpoint(_)
-            | Request::Delete(_)
-            | Request::Events(_)
-            | Request::Exec(_)
-            | Request::Features(())
-            | Request::Kill(_)
-            | Request::List(_)
-            | Request::Mounts(_)
-            | Request::Pause(_)
-            | Request::Ps(_)
-            | Request::Restart(_)
-            | Request::Restore(_)
-            | Request::Resume(_)
-            | Request::Start(_)
-            | Request::State(_)
-            | Request::Update(_)
-            | Request::Wait(_)
-            | Request::Plan(_)
-            | Request::Check(_)
-            | Request::Trace(_)
-            | Request::Completion(_)
-            | Request::Man(_) => unreachable!("a row is looked for among those of the command"),
         }
     }
 

@@ -4,7 +4,11 @@ use super::{fail, sources};
 
 /// Whether a line of code begins a match arm of one of these enumerations.
 fn is_arm_of(line: &str, enums: &[&str]) -> bool {
-    let pattern = line.trim_start().trim_start_matches("| ").trim_start_matches("Some(");
+    let pattern = line.trim_start().trim_start_matches("| ").trim_start_matches("$(").trim_start_matches("Some(");
+    // Macros and others name it by its whole path.
+    let path = pattern.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '$'))).next().unwrap();
+    let at = enums.iter().filter_map(|name| path.find(&format!("::{name}::"))).min().map_or(0, |at| at + 2);
+    let pattern = &pattern[at..];
     enums.iter().any(|name| pattern.strip_prefix(name).is_some_and(|rest| rest.starts_with("::")))
         && line.split("=>").next().is_some_and(|before| !before.contains('='))
 }
