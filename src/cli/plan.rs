@@ -23,7 +23,7 @@ pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
             "warnings": plan.warnings,
             "parent": lines(plan.steps.iter().map(ToString::to_string).collect()),
             "cgroup": plan.cgroup_lines(),
-            "child": lines(plan.child_ops().map(|op| op.describe().1).collect()),
+            "child": lines(plan.child_ops().map(|op| op.describe().line).collect()),
         });
         return output::print(&format!("{document:#}\n"));
     }

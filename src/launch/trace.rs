@@ -48,7 +48,7 @@ impl Trace {
     pub(super) fn child(&mut self, plan: &Plan, times: &Times) {
         let now = monotonic_ns();
         self.close(now);
-        let names: Vec<String> = plan.child_ops().map(|op| op.describe().1).collect();
+        let names: Vec<String> = plan.child_ops().map(|op| op.describe().line).collect();
         let started: Vec<(usize, u64)> =
             (0..names.len()).map(|index| (index, times.get(index))).filter(|(_, start)| *start != 0).collect();
         for (position, (index, start)) in started.iter().enumerate() {

@@ -6,11 +6,11 @@
 //! The modules, in the order of the work: `create`, `exec` and `rootfs::runtime_mounts` put a plan together, from top to
 //! bottom in the order of a start. They make an `Input` of the bundle, the host and the options (`draft`), and let
 //! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
-//! (`step`) and what the child does (`op`). `text` says it in words, for people and for errors.
+//! (`step`) and what the child does (`op`). `describe` and `text` say it in words, for people and for errors.
 
 pub mod cgroup;
 pub mod create;
-mod deed;
+pub mod describe;
 mod draft;
 pub mod exec;
 pub mod namespace;

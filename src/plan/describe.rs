@@ -1,0 +1,405 @@
+//! What is said of the child's operations: the one table that has the stage and the line of each, and what it does as advice
+//! and log records know it. Pure.
+
+use std::ffi::CStr;
+
+use super::op::{
+    ChildHook, ChildOp, CopyUp, Enter, LastOp, MountOp, MountSource, OfJoined, Reach, Refusal, SetupOp, TmpfsMode, What,
+};
+use crate::error::{Deed, Stage};
+use crate::plan::namespace::NamespaceKind;
+use crate::plan::process::caps;
+use crate::plan::process::rlimits::{self, Limit};
+use crate::sys::cred::CapMasks;
+use crate::sys::mount_attr::{self as attr, MountAttr};
+
+/// An operation in words.
+#[derive(Debug)]
+pub struct OpText {
+    /// The stage of the work that it belongs to.
+    pub stage: Stage,
+    /// Its line in the plan.
+    pub line: String,
+    /// What it does and to what, where advice or a record of the log depends on that.
+    pub deed: Option<(Deed, String)>,
+}
+
+impl OpText {
+    fn doing(self, deed: Deed, object: impl Into<String>) -> OpText {
+        OpText { deed: Some((deed, object.into())), ..self }
+    }
+}
+
+fn at(stage: Stage, line: impl Into<String>) -> OpText {
+    OpText { stage, line: line.into(), deed: None }
+}
+
+impl SetupOp {
+    /// What is said of it.
+    pub fn describe(&self) -> OpText {
+        match self {
+            SetupOp::End => at(Stage::Sync, "end"),
+            SetupOp::Sync(point) => at(Stage::Sync, format!("ask the parent and wait: {}", point.name())),
+            SetupOp::Wait(point) => at(Stage::Sync, format!("wait for the parent: {}", point.name())),
+            SetupOp::JoinCgroup => at(Stage::Cgroup, "join the cgroup"),
+            SetupOp::AskForHost(_) | SetupOp::AskForOne => ask_for_host(),
+            SetupOp::CloneTree { path, .. } => at(Stage::Rootfs, format!("take {} of the host", lossy(path))),
+            SetupOp::TakeTrees(_) => at(Stage::Sync, "take the mounts of the cgroup from the parent"),
+            SetupOp::Join(_, kind, refusal) => join(*kind, *refusal),
+            SetupOp::OfJoined(made) => at(Stage::Rootfs, format!("make a {}", of_joined(*made))),
+            SetupOp::EnterTime => at(Stage::Namespace, "enter the time namespace"),
+            SetupOp::JoinInit(flags) => {
+                let line = format!("join the container's namespaces ({})", namespaces(*flags));
+                at(Stage::Namespace, line).doing(Deed::Join, "")
+            }
+            SetupOp::Unshare(flags) => {
+                at(Stage::Namespace, format!("unshare ({})", namespaces(*flags))).doing(Deed::Unshare, "")
+            }
+            SetupOp::BecomeRoot => at(Stage::Namespace, "become root of the user namespace"),
+            SetupOp::TimeOffsets(text) => {
+                at(Stage::Namespace, format!("set clock offsets ({})", one_line(&lossy(text))))
+            }
+            SetupOp::Fork(flags) => {
+                at(Stage::Namespace, format!("clone3 a sibling ({})", namespaces(*flags))).doing(Deed::Clone, "")
+            }
+            SetupOp::NewSession => new_session(),
+            SetupOp::ControllingTerminal => controlling_terminal(),
+            SetupOp::HandOver => at(Stage::Sync, "hand the last operations to the container's process, and end"),
+            SetupOp::Keyring(label) => keyring(label.as_deref()),
+            SetupOp::Undumpable => undumpable(),
+            SetupOp::Hostname(name) => at(Stage::Namespace, format!("set hostname {}", lossy(name))),
+            SetupOp::Domainname(name) => at(Stage::Namespace, format!("set domainname {}", lossy(name))),
+            SetupOp::Loopback => at(Stage::Network, "bring lo up"),
+            SetupOp::HostPropagation(flags) => at(Stage::Rootfs, format!("make / {}", propagation(*flags))),
+            SetupOp::Root { path, .. } => {
+                at(Stage::Rootfs, format!("take the root {}", lossy(path))).doing(Deed::TakeRoot, lossy(path))
+            }
+            SetupOp::Overlay(op) => at(Stage::Rootfs, format!("lay an overlay: {}", op.text)).doing(Deed::Overlay, "/"),
+            SetupOp::RootHere(path) => {
+                at(Stage::Rootfs, format!("open the root {}", lossy(path))).doing(Deed::TakeRoot, lossy(path))
+            }
+            SetupOp::Mount(op) => at(Stage::Rootfs, mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
+            Self::OpenDir(dir) | Self::OpenDeviceDir(dir) => {
+                at(Stage::Rootfs, format!("open directory /{}", lossy(dir)))
+            }
+            SetupOp::Mknod { name, mode, dev, uid, gid } => at(Stage::Rootfs, mknod(name, *mode, *dev, (*uid, *gid))),
+            SetupOp::BindDevice { name, source } => {
+                at(Stage::Rootfs, format!("bind device {} over {}", source_text(source), lossy(name)))
+            }
+            SetupOp::Symlink { name, target, .. } => {
+                at(Stage::Rootfs, format!("symlink {} to {}", lossy(name), lossy(target)))
+            }
+            SetupOp::Unmount { dir, name, .. } => at(Stage::Rootfs, format!("unmount /{}/{}", lossy(dir), lossy(name))),
+            SetupOp::SetAttr { path, attr, .. } => {
+                at(Stage::Rootfs, format!("make /{} {}", lossy(path), attributes(attr).join(",")))
+            }
+            SetupOp::Mask { path, .. } => {
+                at(Stage::Rootfs, format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path)))
+            }
+            SetupOp::ReadonlyPath { path, .. } => {
+                at(Stage::Rootfs, format!("make /{} read-only, if it exists", lossy(path)))
+            }
+            SetupOp::ReadonlyRoot => at(Stage::Rootfs, "make the root read-only"),
+            SetupOp::RootPropagation(flag, reach) => {
+                at(Stage::Rootfs, format!("make the root {} {}", propagation(*flag), tree(*reach)))
+            }
+            SetupOp::Procfs => at(Stage::Rootfs, "open a private proc"),
+            SetupOp::Sysctl(path, value) => {
+                let path = format!("/proc/{}", lossy(path));
+                at(Stage::Process, format!("write {path} = {}", lossy(value))).doing(Deed::Sysctl, path)
+            }
+            SetupOp::Label(label) => {
+                let (file, value) = (lossy(&label.file), lossy(&label.value));
+                at(Stage::Lsm, format!("write `/proc/thread-self/attr/{file}` = {value}")).doing(Deed::Label, value)
+            }
+            SetupOp::Hook(hook) => run_hook(hook),
+            SetupOp::Enter(how) => entering(*how),
+            SetupOp::Console { .. } => at(Stage::Console, "open the terminal"),
+            SetupOp::OwnStreams(uid) => at(Stage::Console, format!("give the standard streams to uid {uid}")),
+            SetupOp::NullStreams => {
+                at(Stage::Console, "use the container's /dev/null for a standard stream that is one")
+            }
+            SetupOp::Umask(mask) => umask(*mask),
+            SetupOp::Rlimit(limit) => set_rlimit(limit),
+            SetupOp::Groups(groups) => set_groups(groups),
+            SetupOp::Cwd { path, .. } => at(Stage::Process, format!("chdir to cwd (\"/{}\")", lossy(path))),
+            SetupOp::Home(uid) => at(Stage::Process, format!("take HOME of uid {uid} from /etc/passwd")),
+            SetupOp::Program { name, .. } => {
+                at(Stage::Exec, format!("find the program {}", lossy(name))).doing(Deed::FindProgram, lossy(name))
+            }
+            SetupOp::IoPriority(value) => io_priority(*value),
+            SetupOp::Scheduler(_) => set_scheduler(),
+            SetupOp::MemoryPolicy(mode, _) => at(Stage::Process, format!("set the memory policy {mode:#x}")),
+            SetupOp::Personality(persona) => at(Stage::Process, format!("set the personality {persona:#x}")),
+        }
+    }
+}
+
+fn entering(how: Enter) -> OpText {
+    match how {
+        Enter::Pivot => at(Stage::Rootfs, "pivot_root").doing(Deed::PivotRoot, ""),
+        Enter::Move => at(Stage::Rootfs, "move the root over / and chroot"),
+        Enter::Chroot => at(Stage::Rootfs, "chroot"),
+    }
+}
+
+fn join(kind: NamespaceKind, refusal: Refusal) -> OpText {
+    let rest = if refusal == Refusal::TryAgain { ", if it is not the user namespace's" } else { "" };
+    at(Stage::Namespace, format!("join the {} namespace{rest}", kind.name())).doing(Deed::Join, "")
+}
+
+impl ChildOp<'_> {
+    /// What is said of it.
+    pub fn describe(&self) -> OpText {
+        match self {
+            ChildOp::Setup(op) => op.describe(),
+            ChildOp::Last(op) => op.describe(),
+        }
+    }
+}
+
+impl LastOp {
+    /// What is said of it.
+    pub fn describe(&self) -> OpText {
+        match self {
+            LastOp::LeaveRuntime => at(Stage::Sync, "unmap the runtime and swap /proc/self/exe"),
+            LastOp::CloseFrom(first) => at(Stage::Process, format!("close descriptors from {first}")),
+            LastOp::Fork => at(Stage::Sync, "clone3 a sibling into the container").doing(Deed::Clone, ""),
+            LastOp::NewSession => new_session(),
+            LastOp::ControllingTerminal => controlling_terminal(),
+            LastOp::Scheduler(_) => set_scheduler(),
+            LastOp::NoNewPrivileges => at(Stage::Process, "set no_new_privs"),
+            LastOp::Seccomp(filter) => {
+                at(Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len))
+            }
+            LastOp::DieWithRuntime => at(Stage::Process, "be killed when the runtime dies"),
+            LastOp::KeepCaps => at(Stage::Process, "keep capabilities over the change of user"),
+            LastOp::DropBounding(mask) => {
+                at(Stage::Process, format!("drop from the bounding set: {}", cap_list(*mask)))
+            }
+            LastOp::Ids(uid, gid) => at(Stage::Process, format!("become uid {uid}, gid {gid}")),
+            LastOp::Caps(CapMasks { effective, permitted, inheritable }) => {
+                let permitted = cap_list(*permitted);
+                let sets = format!("permitted {permitted}; effective {effective:#x}; inheritable {inheritable:#x}");
+                at(Stage::Process, format!("apply caps: {sets}"))
+            }
+            LastOp::Ambient(mask) => at(Stage::Process, format!("raise ambient capabilities {}", cap_list(*mask))),
+            LastOp::Park | LastOp::AwaitStart => at(Stage::Sync, "wait for start"),
+            LastOp::AwaitBlock => at(Stage::Sync, "wait for start, which brings the rest"),
+            LastOp::Taken => at(Stage::Sync, "tell that it has come"),
+            LastOp::AwaitLimits => at(Stage::Sync, "wait for the parent: limits"),
+            LastOp::TakeStreams => at(Stage::Console, "take the standard streams"),
+            LastOp::Cwd => at(Stage::Process, "chdir to what was found"),
+            LastOp::CwdAs(uid, _) => at(Stage::Process, format!("chdir to it as uid {uid}, if root may not")),
+            LastOp::Umask(mask) => umask(*mask),
+            LastOp::Groups(groups) => set_groups(groups),
+            LastOp::IoPriority(value) => io_priority(*value),
+            LastOp::Rlimit(limit) => set_rlimit(limit),
+            LastOp::Undumpable => undumpable(),
+            LastOp::Hook(hook, None) => run_hook(hook),
+            LastOp::Hook(hook, Some(_)) => {
+                let text = run_hook(hook);
+                OpText { line: format!("{} under the seccomp filter", text.line), ..text }
+            }
+            LastOp::Exec => at(Stage::Exec, "execve").doing(Deed::Execve, ""),
+        }
+    }
+}
+
+fn umask(mask: u32) -> OpText {
+    at(Stage::Process, format!("umask {mask:04o}"))
+}
+
+fn set_groups(groups: &[u32]) -> OpText {
+    at(Stage::Process, format!("setgroups {groups:?}"))
+}
+
+fn set_scheduler() -> OpText {
+    at(Stage::Process, "set the scheduler")
+}
+
+fn io_priority(value: u32) -> OpText {
+    at(Stage::Process, format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
+}
+
+fn undumpable() -> OpText {
+    at(Stage::Process, "let nobody look into the process")
+}
+
+fn ask_for_host() -> OpText {
+    at(Stage::Sync, "ask the parent for what is the host's")
+}
+
+fn keyring(label: Option<&CStr>) -> OpText {
+    const WHAT: &str = "join a new session keyring";
+    match label {
+        None => at(Stage::Process, WHAT),
+        Some(label) => at(Stage::Lsm, format!("{WHAT} labelled {}", lossy(label))).doing(Deed::Label, lossy(label)),
+    }
+}
+
+fn new_session() -> OpText {
+    at(Stage::Console, "start a session")
+}
+
+fn controlling_terminal() -> OpText {
+    at(Stage::Console, "make the terminal the session's")
+}
+
+fn run_hook(hook: &ChildHook) -> OpText {
+    at(Stage::Hook, format!("run {} hook {}", hook.kind.name(), lossy(&hook.path)))
+}
+
+pub(super) fn mknod(name: &CStr, mode: u32, dev: u64, (uid, gid): (u32, u32)) -> String {
+    let (kind, major, minor) = (node_kind(mode), libc::major(dev), libc::minor(dev));
+    format!("mknod {} {kind} {major}:{minor} {:04o} {uid}:{gid}", lossy(name), mode & 0o7777)
+}
+
+/// mknod(1)'s letter.
+fn node_kind(mode: u32) -> char {
+    match mode & libc::S_IFMT {
+        libc::S_IFCHR => 'c',
+        libc::S_IFBLK => 'b',
+        _ => 'p',
+    }
+}
+
+fn of_joined(made: OfJoined) -> String {
+    format!("{} of the joined namespace", lossy(made.kind()))
+}
+
+pub(super) fn lossy(text: &CStr) -> std::borrow::Cow<'_, str> {
+    text.to_string_lossy()
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.trim_end().replace('\n', "; ")
+}
+
+pub(super) fn tree(reach: Reach) -> &'static str {
+    match reach {
+        Reach::One => "(this mount)",
+        Reach::Tree => "(the whole tree)",
+    }
+}
+
+pub(super) fn mapped(idmap: Option<(usize, Reach)>) -> &'static str {
+    if idmap.is_some() { " id-mapped" } else { "" }
+}
+
+fn cap_list(mask: u64) -> String {
+    let names = caps::names_of(mask);
+    if names.is_empty() { "none".into() } else { names.join(" ") }
+}
+
+pub(super) fn source_text(source: &MountSource) -> String {
+    match source {
+        MountSource::Path(path) => lossy(path).into_owned(),
+        MountSource::Tree(index) => format!("tree {index}"),
+        MountSource::Asked => "what the parent has taken".into(),
+        MountSource::OfJoined(made) => format!("the {}", of_joined(*made)),
+        MountSource::Late(index) => format!("tree {index} of the parent"),
+    }
+}
+
+fn propagation(flags: u64) -> String {
+    const NAMES: &[(u64, &str)] = &[
+        (libc::MS_SHARED, "shared"),
+        (libc::MS_SLAVE, "slave"),
+        (libc::MS_PRIVATE, "private"),
+        (libc::MS_UNBINDABLE, "unbindable"),
+    ];
+    let name = NAMES.iter().find(|(flag, _)| flags & flag != 0).map_or("unchanged", |(_, name)| name);
+    if flags & libc::MS_REC != 0 { format!("r{name}") } else { name.to_owned() }
+}
+
+fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
+    const SET: &[(u64, &str, &str)] = &[
+        (attr::RDONLY, "ro", "rw"),
+        (attr::NOSUID, "nosuid", "suid"),
+        (attr::NODEV, "nodev", "dev"),
+        (attr::NOEXEC, "noexec", "exec"),
+        (attr::NOATIME, "noatime", "relatime"),
+        (attr::STRICTATIME, "strictatime", "relatime"),
+        (attr::NODIRATIME, "nodiratime", "diratime"),
+        (attr::NOSYMFOLLOW, "nosymfollow", "symfollow"),
+    ];
+    let mut names: Vec<&str> =
+        SET.iter().filter(|(bit, ..)| attributes.set & bit != 0).map(|(_, name, _)| *name).collect();
+    let atime = attributes.set & attr::ATIME_MASK != 0 || attributes.clear & attr::ATIME_MASK == 0;
+    let plain = |bit: u64| bit & attr::ATIME_MASK == 0;
+    names.extend(SET.iter().filter(|(bit, ..)| attributes.clear & bit != 0 && plain(*bit)).map(|(.., name)| *name));
+    if !atime {
+        names.push("relatime");
+    }
+    names
+}
+
+fn mount(op: &MountOp) -> String {
+    let named = MountAttr { clear: op.attr.clear & !op.unnamed, ..op.attr };
+    let mut options: Vec<String> = attributes(&named).into_iter().map(str::to_owned).collect();
+    if op.unnamed != 0 {
+        options.push("no other flags".into());
+    }
+    options.extend(attributes(&op.recursive).into_iter().map(|name| format!("r{name}")));
+    for (flag, reach) in &op.propagation {
+        options.push(propagation(flag | if *reach == Reach::Tree { libc::MS_REC } else { 0 }));
+    }
+    if op.idmap.is_some() {
+        options.push("idmap".into());
+    }
+    let what = match &op.what {
+        What::New { kind, source, params, copy_up, mode, .. } => {
+            for (key, value) in params {
+                let value = value.as_ref().map(|value| format!("={}", lossy(value))).unwrap_or_default();
+                options.push(format!("{}{value}", lossy(key)));
+            }
+            if *copy_up == CopyUp::Yes {
+                options.push("tmpcopyup".into());
+            }
+            if *mode == TmpfsMode::OfMountPoint {
+                options.push("mode of the directory".into());
+            }
+            let source = if source == kind { String::new() } else { format!("{} ", lossy(source)) };
+            format!("mount {} {source}", lossy(kind))
+        }
+        What::Bind { source, reach, .. } => format!("{} {} ", bind_word(*reach), source_text(source)),
+        What::BindOrLink { source, reach } => format!("{} (or copy the link) {} ", bind_word(*reach), lossy(source)),
+        What::Remount { .. } => "remount ".into(),
+    };
+    let options = if options.is_empty() { String::new() } else { format!(" ({})", options.join(",")) };
+    format!("{what}on /{}{options}", lossy(&op.dest))
+}
+
+fn mount_deed(op: &MountOp) -> Deed {
+    match &op.what {
+        What::New { kind, .. } if kind.as_c_str() == c"proc" => Deed::MountProc,
+        What::New { kind, .. } if kind.as_c_str() == c"sysfs" => Deed::MountSysfs,
+        What::Bind { .. } | What::BindOrLink { .. } => Deed::Bind,
+        What::New { .. } | What::Remount { .. } => Deed::Mount,
+    }
+}
+
+fn bind_word(reach: Reach) -> &'static str {
+    match reach {
+        Reach::One => "bind mount",
+        Reach::Tree => "rbind mount",
+    }
+}
+
+fn set_rlimit(limit: &Limit) -> OpText {
+    at(Stage::Process, rlimit(limit)).doing(Deed::Rlimit, "")
+}
+
+/// What is set of a limit; the parent does that, too.
+pub(super) fn rlimit(limit: &Limit) -> String {
+    let name = rlimits::name(limit.resource).unwrap_or("?");
+    format!("set rlimit {name} to {}/{}", limit.soft, limit.hard)
+}
+
+/// Names of the namespaces in a mask of `CLONE_NEW*`.
+pub(super) fn namespaces(flags: u64) -> String {
+    let names: Vec<&str> =
+        NamespaceKind::ALL.into_iter().filter(|k| flags & k.flag() != 0).map(NamespaceKind::name).collect();
+    if names.is_empty() { "no namespaces".into() } else { names.join(", ") }
+}
