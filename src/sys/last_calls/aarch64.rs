@@ -9,172 +9,111 @@
 //! | w9 | between two instructions |
 //! | x8 | number of a system call |
 //! | x0 to x5 | arguments of a system call; x0 its result |
-//!
-//! ```text
-//! header = x0; call = x1
-//! next_call:
-//!     if call.nr == END: exit_group(ENDED)
-//!     result = syscall(call.nr, call.args)
-//!     if result is an error: goto failed
-//!     if mode & SOME and result == 0: result = -EPIPE; goto failed
-//!     if mode & GO_ON: header = result + HEADER_AT; call = header.calls; goto next_call
-//!     if mode & STORE: *call.args[3] = result
-//!     if mode & FORK and result != 0: goto report_child
-//! advance:
-//!     call += 1; goto next_call
-//! failed:
-//!     if mode & MAY: goto advance
-//!     if mode & SAY: for complaint in call.args[3]..:
-//!         if complaint.errno == errno or complaint.errno == 0: write(2, complaint.text, complaint.len); break
-//!     header.fault.op = call.op; header.fault.value = errno
-//!     record = header.fault; status = header.exit_status; goto send
-//! report_child:
-//!     header.spare.value = result; record = header.spare; status = 0
-//! send:
-//!     header.send(header.wire, record, size of a record, MSG_NOSIGNAL, 0, 0); exit_group(status)
-//! signalled:
-//!     exit_group(SIGNALLED + number)
-//! ```
 
-use std::arch::{asm, global_asm};
-use std::mem::{offset_of, size_of};
+use std::arch::asm;
 
-use super::super::socket::WireRecord;
-use super::{CALL, COMPLAINT, Call, Complaint, END, ENDED, HEADER_AT, Header, MAX_ERRNO, Mode, SIGNALLED, STDERR};
+use super::assembly::walker_assembly;
+use super::{END, Mode};
 
 /// The largest page: a kernel's are of 4, 16 (Raspberry Pi 5) or 64 KiB.
 pub(super) const PAGE: usize = 65536;
 /// What has to stand before an abort handler of restartable sequences; the kernel asks for it to unregister an area.
 pub(super) const RSEQ_SIGNATURE: u64 = 0xd428_bc00;
 
-global_asm!(
-    ".pushsection .text.brisk_walker,\"ax\",@progbits",
-    ".balign 64",
-    ".globl brisk_walker_start",
-    ".hidden brisk_walker_start",
-    "brisk_walker_start:",
-    "mov x19, x0",
-    "mov x20, x1",
-    ".Lbrisk_next_call:",
-    "ldr x8, [x20, #{call_nr}]",
-    "cmn x8, #{minus_END}",
-    "b.eq .Lbrisk_ended",
-    "ldp x0, x1, [x20, #{call_args}]",
-    "ldp x2, x3, [x20, #{call_args}+16]",
-    "ldp x4, x5, [x20, #{call_args}+32]",
-    "ldr w22, [x20, #{call_mode}]",
-    "svc #0",
-    "cmn x0, #{MAX_ERRNO}",
-    "b.hs .Lbrisk_failed",
-    "tbz w22, #{SOME_bit}, .Lbrisk_answered",
-    "cbz x0, .Lbrisk_gone",
-    ".Lbrisk_answered:",
-    "tbnz w22, #{GO_ON_bit}, .Lbrisk_go_on",
-    "tbz w22, #{STORE_bit}, .Lbrisk_stored",
-    "ldr x1, [x20, #{call_args}+24]",
-    "str w0, [x1]",
-    ".Lbrisk_stored:",
-    "tbz w22, #{FORK_bit}, .Lbrisk_advance",
-    "cbnz x0, .Lbrisk_report_child",
-    ".Lbrisk_advance:",
-    "add x20, x20, #{CALL}",
-    "b .Lbrisk_next_call",
-    ".Lbrisk_go_on:",
-    "add x19, x0, #{HEADER_AT}",
-    "ldr x20, [x19, #{header_calls}]",
-    "b .Lbrisk_next_call",
-    ".Lbrisk_gone:",
-    "mov w0, #-{EPIPE}",
-    ".Lbrisk_failed:",
-    "tbnz w22, #{MAY_bit}, .Lbrisk_advance",
-    "neg w23, w0",
-    "tbz w22, #{SAY_bit}, .Lbrisk_fault",
-    "ldr x1, [x20, #{call_args}+24]",
-    ".Lbrisk_next_complaint:",
-    "ldr x2, [x1, #{complaint_errno}]",
-    "cbz x2, .Lbrisk_say",
-    "cmp w2, w23",
-    "b.eq .Lbrisk_say",
-    "add x1, x1, #{COMPLAINT}",
-    "b .Lbrisk_next_complaint",
-    ".Lbrisk_say:",
-    "ldr x2, [x1, #{complaint_len}]",
-    "ldr x1, [x1, #{complaint_text}]",
-    "mov x0, #{STDERR}",
-    "mov x8, #{SYS_write}",
-    "svc #0",
-    ".Lbrisk_fault:",
-    "ldr w9, [x20, #{call_op}]",
-    "str w9, [x19, #{fault_op}]",
-    "str w23, [x19, #{fault_value}]",
-    "add x1, x19, #{fault}",
-    "ldr w23, [x19, #{exit_status}]",
-    "b .Lbrisk_send",
-    ".Lbrisk_report_child:",
-    "str w0, [x19, #{spare_value}]",
-    "add x1, x19, #{spare}",
-    "mov w23, #0",
-    ".Lbrisk_send:",
-    "ldr w0, [x19, #{wire}]",
-    "mov x2, #{RECORD}",
-    "mov x3, #{MSG_NOSIGNAL}",
-    "mov x4, #0",
-    "mov x5, #0",
-    "ldr w8, [x19, #{send}]",
-    "svc #0",
-    "mov w0, w23",
-    "b .Lbrisk_exit",
-    ".Lbrisk_ended:",
-    "mov x0, #{ENDED}",
-    ".Lbrisk_exit:",
-    "mov x8, #{SYS_exit_group}",
-    "svc #0",
-    "brk #1",
-    ".globl brisk_walker_signalled",
-    ".hidden brisk_walker_signalled",
-    "brisk_walker_signalled:",
-    "add w0, w0, #{SIGNALLED}",
-    "b .Lbrisk_exit",
-    ".globl brisk_walker_end",
-    ".hidden brisk_walker_end",
-    "brisk_walker_end:",
-    ".popsection",
-    call_nr = const offset_of!(Call, nr),
-    call_args = const offset_of!(Call, args),
-    call_mode = const offset_of!(Call, mode),
-    call_op = const offset_of!(Call, op),
-    complaint_errno = const offset_of!(Complaint, errno),
-    complaint_text = const offset_of!(Complaint, text),
-    complaint_len = const offset_of!(Complaint, len),
-    wire = const offset_of!(Header, wire),
-    send = const offset_of!(Header, send),
-    exit_status = const offset_of!(Header, exit_status),
-    fault = const offset_of!(Header, fault),
-    fault_op = const offset_of!(Header, fault) + offset_of!(WireRecord, op),
-    fault_value = const offset_of!(Header, fault) + offset_of!(WireRecord, value),
-    header_calls = const offset_of!(Header, calls),
-    spare = const offset_of!(Header, spare),
-    spare_value = const offset_of!(Header, spare) + offset_of!(WireRecord, value),
-    CALL = const CALL,
-    COMPLAINT = const COMPLAINT,
-    RECORD = const size_of::<WireRecord>(),
-    minus_END = const END.wrapping_neg(),
-    ENDED = const ENDED,
-    SIGNALLED = const SIGNALLED,
-    MAX_ERRNO = const MAX_ERRNO,
-    STDERR = const STDERR,
-    MAY_bit = const Mode::MAY.0.trailing_zeros(),
-    STORE_bit = const Mode::STORE.0.trailing_zeros(),
-    FORK_bit = const Mode::FORK.0.trailing_zeros(),
-    SAY_bit = const Mode::SAY.0.trailing_zeros(),
-    GO_ON_bit = const Mode::GO_ON.0.trailing_zeros(),
-    SOME_bit = const Mode::SOME.0.trailing_zeros(),
-    HEADER_AT = const HEADER_AT,
-    EPIPE = const libc::EPIPE,
-    MSG_NOSIGNAL = const libc::MSG_NOSIGNAL,
-    SYS_write = const libc::SYS_write,
-    SYS_exit_group = const libc::SYS_exit_group,
-);
+walker_assembly! {
+    walks: [
+        "mov x19, x0",
+        "mov x20, x1",
+        ".Lbrisk_next_call:",
+        "ldr x8, [x20, #{call_nr}]",
+        "cmn x8, #{minus_END}",
+        "b.eq .Lbrisk_ended",
+        "ldp x0, x1, [x20, #{call_args}]",
+        "ldp x2, x3, [x20, #{call_args}+16]",
+        "ldp x4, x5, [x20, #{call_args}+32]",
+        "ldr w22, [x20, #{call_mode}]",
+        "svc #0",
+        "cmn x0, #{MAX_ERRNO}",
+        "b.hs .Lbrisk_failed",
+        "tbz w22, #{SOME_bit}, .Lbrisk_answered",
+        "cbz x0, .Lbrisk_gone",
+        ".Lbrisk_answered:",
+        "tbnz w22, #{GO_ON_bit}, .Lbrisk_go_on",
+        "tbz w22, #{STORE_bit}, .Lbrisk_stored",
+        "ldr x1, [x20, #{call_args}+24]",
+        "str w0, [x1]",
+        ".Lbrisk_stored:",
+        "tbz w22, #{FORK_bit}, .Lbrisk_advance",
+        "cbnz x0, .Lbrisk_report_child",
+        ".Lbrisk_advance:",
+        "add x20, x20, #{CALL}",
+        "b .Lbrisk_next_call",
+        ".Lbrisk_go_on:",
+        "add x19, x0, #{HEADER_AT}",
+        "ldr x20, [x19, #{header_calls}]",
+        "b .Lbrisk_next_call",
+        ".Lbrisk_gone:",
+        "mov w0, #-{EPIPE}",
+        ".Lbrisk_failed:",
+        "tbnz w22, #{MAY_bit}, .Lbrisk_advance",
+        "neg w23, w0",
+        "tbz w22, #{SAY_bit}, .Lbrisk_fault",
+        "ldr x1, [x20, #{call_args}+24]",
+        ".Lbrisk_next_complaint:",
+        "ldr x2, [x1, #{complaint_errno}]",
+        "cbz x2, .Lbrisk_say",
+        "cmp w2, w23",
+        "b.eq .Lbrisk_say",
+        "add x1, x1, #{COMPLAINT}",
+        "b .Lbrisk_next_complaint",
+        ".Lbrisk_say:",
+        "ldr x2, [x1, #{complaint_len}]",
+        "ldr x1, [x1, #{complaint_text}]",
+        "mov x0, #{STDERR}",
+        "mov x8, #{SYS_write}",
+        "svc #0",
+        ".Lbrisk_fault:",
+        "ldr w9, [x20, #{call_op}]",
+        "str w9, [x19, #{fault_op}]",
+        "str w23, [x19, #{fault_value}]",
+        "add x1, x19, #{fault}",
+        "ldr w23, [x19, #{exit_status}]",
+        "b .Lbrisk_send",
+        ".Lbrisk_report_child:",
+        "str w0, [x19, #{spare_value}]",
+        "add x1, x19, #{spare}",
+        "mov w23, #0",
+        ".Lbrisk_send:",
+        "ldr w0, [x19, #{wire}]",
+        "mov x2, #{RECORD}",
+        "mov x3, #{MSG_NOSIGNAL}",
+        "mov x4, #0",
+        "mov x5, #0",
+        "ldr w8, [x19, #{send}]",
+        "svc #0",
+        "mov w0, w23",
+        "b .Lbrisk_exit",
+        ".Lbrisk_ended:",
+        "mov x0, #{ENDED}",
+        ".Lbrisk_exit:",
+        "mov x8, #{SYS_exit_group}",
+        "svc #0",
+        "brk #1",
+    ],
+    signalled: [
+        "add w0, w0, #{SIGNALLED}",
+        "b .Lbrisk_exit",
+    ],
+    operands: [
+        minus_END = END.wrapping_neg(),
+        MAY_bit = Mode::MAY.0.trailing_zeros(),
+        STORE_bit = Mode::STORE.0.trailing_zeros(),
+        FORK_bit = Mode::FORK.0.trailing_zeros(),
+        SAY_bit = Mode::SAY.0.trailing_zeros(),
+        GO_ON_bit = Mode::GO_ON.0.trailing_zeros(),
+        SOME_bit = Mode::SOME.0.trailing_zeros(),
+    ],
+}
 
 /// Jumps to the walker, after the instruction cache has seen the copy of it, with a stack for the frame of a signal.
 ///

@@ -7,8 +7,9 @@
 //! costs a few kB and has no path to the runtime's binary (the CVE-2019-5736 class), without a second `execve` of
 //! ourselves.
 //!
-//! The walker is in x86_64.rs and aarch64.rs, each with its registers and what it does in pseudo-code. It takes every
-//! offset, size, flag and number from the types and constants here, so a field can be moved without a look at it.
+//! What the walker does is said in assembly.rs in pseudo-code; its instructions are in x86_64.rs and aarch64.rs, each with its
+//! registers. It takes every offset, size, flag and number from the types and constants here, so a field can be moved
+//! without a look at it.
 //! Where it is missing (other architectures) or not wanted, [`Block::run_op`] makes the same calls from Rust.
 //!
 //! A parked process may be brought its last calls only when it is started: a *second* block, which another process writes
@@ -25,6 +26,8 @@ use std::sync::atomic::AtomicU8;
 
 use nix::errno::Errno;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod assembly;
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
 #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), path = "no_walker.rs")]
