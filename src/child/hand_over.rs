@@ -27,7 +27,7 @@ impl Child<'_> {
             Some((dir, _)) => dir.as_fd(),
             None => self.root()?,
         };
-        let length = self.inherited.block.bytes_long() as u64;
+        let length = self.inherited.block.used_len() as u64;
         let wire = self.inherited.wire.as_fd();
         let files = [second.file.as_fd(), fs::STDIN, fs::STDOUT, fs::STDERR, cwd, wire];
         socket::send_fds(second.sender.as_fd(), &length.to_ne_bytes(), &files)?;

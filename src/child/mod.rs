@@ -143,7 +143,7 @@ impl<'a> Child<'a> {
             SetupOp::Overlay(op) => self.overlay(op),
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
-            SetupOp::OpenDir(path) | SetupOp::OpenDeviceDir(path) => self.open_dir(path),
+            SetupOp::OpenDir(path) => self.open_dir(path),
             SetupOp::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
             SetupOp::BindDevice { name, source } => self.bind_device(name, source),
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::copy;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::{CopyUp, MountOp, MountSource, Reach, SetupOp, TmpfsMode, What};
+use crate::plan::op::{CopyUp, MountOp, MountSource, Reach, TmpfsMode, What};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
@@ -230,22 +230,13 @@ impl Child<'_> {
         self.root_file.is_some_and(|(dev, _)| dev == stat.st_dev)
     }
 
-    /// What a link of the image led over /dev, or another directory of devices, would be given them and our links: a
-    /// directory of the host, for example.
+    /// See [`MountOp::keeps_off`].
     fn check_devices(&self, stat: &libc::stat, op: &MountOp) -> Done {
-        let setup = &self.inherited.plan.setup;
-        let says = |dir: &[u8]| {
-            op.dest.to_bytes().strip_prefix(dir).is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/'))
-        };
-        for next in setup {
-            let SetupOp::OpenDeviceDir(dir) = next else { continue };
-            let in_dev = dir.to_bytes() == b"dev" || dir.to_bytes().starts_with(b"dev/");
-            // A mount of its own is on another file system.
-            let mounted = |op: &SetupOp| matches!(op, SetupOp::Mount(mount) if *mount.dest == *c"dev");
-            if says(dir.to_bytes()) || self.is_on_roots_device(stat) && in_dev && setup.iter().any(mounted) {
+        for dir in &op.keeps_off {
+            if dir.apart && self.is_on_roots_device(stat) {
                 continue;
             }
-            let found = match resolve(self.root()?, dir, 0) {
+            let found = match resolve(self.root()?, &dir.path, 0) {
                 // The image may have none yet, or something that will not do.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
                 found => fs::stat(found?.as_fd())?,

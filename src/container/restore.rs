@@ -29,7 +29,7 @@ use crate::host::Host;
 use crate::launch;
 use crate::plan::Plan;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::op::{HookKind, Terminal};
+use crate::plan::op::Terminal;
 use crate::plan::process::hooks;
 use crate::plan::rootfs::options;
 use crate::plan::step::Step;
@@ -259,10 +259,8 @@ impl Restoring<'_> {
     fn run_hooks(&self, pid: i32) -> Result<()> {
         let spec = self.bundle.spec();
         let output = host_hooks::output(spec)?;
-        [HookKind::Prestart, HookKind::CreateRuntime].into_iter().try_for_each(|kind| {
-            let list = hooks::host(spec, &self.args.id, self.bundle.dir(), kind, "created");
-            launch::run_hooks(&list, pid, &output)
-        })
+        hooks::runtime(spec, &self.args.id, self.bundle.dir())
+            .try_for_each(|list| launch::run_hooks(&list, pid, &output))
     }
 
     /// All processes are there and stopped: from here on it is a running container.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::running::sync_error;
 use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
 use crate::plan::op::{ChildHook, ChildOp, Filter, LastOp, SetupOp};
@@ -79,7 +80,7 @@ pub(super) fn build(
         receive: libc::SYS_read,
     };
     for (index, op) in plan.last.iter().enumerate() {
-        builder.op((plan.setup.len() + index) as u32, op);
+        builder.op((plan.setup.len() + index) as u32, op)?;
     }
     let hooks = plan.child_ops().filter_map(|op| match op {
         ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) => {
@@ -192,7 +193,7 @@ struct Builder<'a> {
     receive: libc::c_long,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     /// A record to the parent.
     fn send(&mut self, op: u32, record: u64) {
         self.must(op, self.send, &[self.wire, record, wire::SIZE as u64, MSG_NOSIGNAL]);
@@ -206,12 +207,11 @@ impl Builder<'_> {
         self.must(op, libc::SYS_prctl, &[option as u64, a, b]);
     }
 
-    fn op(&mut self, index: u32, op: &LastOp) {
+    fn op(&mut self, index: u32, op: &LastOp) -> Result<()> {
         match op {
             LastOp::LeaveRuntime => {
-                if let Some(exe) = self.exe {
-                    last_calls::leave(&mut self.table, index, exe.as_fd(), b"brisk: init\0");
-                }
+                let exe = self.exe.ok_or_else(|| sync_error("the plan leaves the runtime for no file"))?;
+                last_calls::leave(&mut self.table, index, exe.as_fd(), b"brisk: init\0");
             }
             // EPERM: a leader already, which is what is wanted.
             LastOp::NewSession => {
@@ -254,10 +254,10 @@ impl Builder<'_> {
                 let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
                 let byte = self.table.reserve(8);
                 self.send(index, record);
-                let fifo = self.fifo.map_or(-1, AsRawFd::as_raw_fd) as u64;
+                let fifo = self.start_fifo()?.as_raw_fd() as u64;
                 self.must(index, libc::SYS_read, &[fifo, byte, 1]);
             }
-            LastOp::AwaitBlock => self.await_block(index),
+            LastOp::AwaitBlock => self.await_block(index)?,
             LastOp::Taken => {
                 let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Taken, 0)));
                 self.send(index, record);
@@ -284,19 +284,27 @@ impl Builder<'_> {
             // Between the calls, by the runtime that is still there.
             LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..) => {}
         }
+        Ok(())
+    }
+
+    fn start_fifo(&self) -> Result<BorrowedFd<'a>> {
+        self.fifo.map(AsFd::as_fd).ok_or_else(|| sync_error("the plan waits for start, and there is no fifo"))
     }
 
     /// What is kept has the lowest numbers before anybody is told that it can be used, so that those of what comes are
     /// known: see [`wire::received`].
-    fn await_block(&mut self, index: u32) {
-        let Some(((receiver, sender), fifo)) = self.pair.zip(self.fifo) else { return };
-        for (fd, onto) in [(receiver, waiting::RECEIVER), (sender, waiting::SENDER), (fifo, waiting::FIFO)] {
+    fn await_block(&mut self, index: u32) -> Result<()> {
+        let (receiver, sender) =
+            self.pair.ok_or_else(|| sync_error("the plan waits for a block, and nobody can send it"))?;
+        let fds = [receiver.as_fd(), sender.as_fd(), self.start_fifo()?];
+        for (fd, onto) in fds.into_iter().zip([waiting::RECEIVER, waiting::SENDER, waiting::FIFO]) {
             self.must(index, libc::SYS_dup3, &[fd.as_raw_fd() as u64, onto as u64, 0]);
         }
         let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Parked, 0)));
         self.send(index, record);
         self.must(index, libc::SYS_close_range, &[3, u64::from(u32::MAX), 0]);
         self.table.go_on(index, waiting::RECEIVER, received::BLOCK, received::COUNT - 1);
+        Ok(())
     }
 
     fn take_streams(&mut self, index: u32) {

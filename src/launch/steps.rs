@@ -142,6 +142,10 @@ impl<'a> Parent<'a> {
         self.child.as_ref().ok_or_else(|| sync_error("there is no child yet"))
     }
 
+    fn cgroup(&self) -> Result<&Cgroup> {
+        self.launch.cgroup.as_ref().ok_or_else(no_cgroup)
+    }
+
     fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::OpenNamespace(kind, path) => {
@@ -187,10 +191,9 @@ impl<'a> Parent<'a> {
             Step::JoinScope => self.join_scope(),
             Step::DelegateCgroup { path, uid, gid } => {
                 let pid = self.child()?.0;
-                let cgroup = self.launch.cgroup.as_ref().ok_or_else(|| sync_error("there is no cgroup to delegate"))?;
-                cgroup.delegate_below(path, pid, (*uid, *gid))
+                self.cgroup()?.delegate_below(path, pid, (*uid, *gid))
             }
-            Step::ChownCgroup(uid) => self.launch.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.delegate(*uid, None)),
+            Step::ChownCgroup(uid) => self.cgroup()?.delegate(*uid, None),
             Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
             Step::Rdt(plan) => {
                 let group = Rdt::create(&rdt::mount_point()?, plan)?;
@@ -257,7 +260,7 @@ impl<'a> Parent<'a> {
 
     fn attach_cgroup(&mut self) -> Result<()> {
         let pid = self.child()?.0;
-        self.launch.cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.attach(pid))
+        self.launch.cgroup.as_mut().ok_or_else(no_cgroup)?.attach(pid)
     }
 
     fn is_exec(&self, fault: &wire::Fault) -> bool {
@@ -469,7 +472,7 @@ impl<'a> Parent<'a> {
     }
 
     fn offer_cgroup(&self) -> Result<()> {
-        let files = self.launch.cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::join_files)?;
+        let files = self.cgroup()?.join_files()?;
         let sent = self.offer(SyncPoint::Cgroup, &files);
         fs::close_all(&mut files.into_iter().map(Some).collect::<Vec<_>>());
         sent
@@ -572,6 +575,10 @@ const WAITS_FOR_TAKEN: &str = "wait for the container's process to take its last
 /// How long it may take with that, which is two system calls: so often is looked, with such a time between.
 const LOOKS: u32 = 100;
 const LOOK: Duration = Duration::from_millis(100);
+
+fn no_cgroup() -> Error {
+    sync_error("there is no cgroup yet")
+}
 
 /// Of a template's process that another `start` was quicker with, or that has ended.
 const NOT_TAKEN: &str =

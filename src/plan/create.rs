@@ -4,7 +4,7 @@ use super::cgroup::entry::Remaining;
 use super::cgroup::{join, rdt};
 use super::draft::{CreateOptions, Draft, Input, ProgramStart};
 use super::namespace::{NamespaceKind, enter, net_devices, sysctl};
-use super::op::{HookKind, SetupOp};
+use super::op::SetupOp;
 use super::process::{hooks, template};
 use super::step::{CloneStep, ComeBack, Step};
 use super::{Plan, process, rootfs};
@@ -118,15 +118,14 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if input.stops_for_hooks {
         steps.push(Step::Await(SyncPoint::Hooks));
         steps.extend(net_devices::plan(input)?);
-        steps.extend(runtime_hooks(input));
+        let CreateOptions { id, bundle, .. } = input.options;
+        steps.extend(hooks::runtime(input.spec, id, bundle).map(Step::Hooks));
         steps.push(Step::Answer(SyncPoint::Hooks));
     }
     if waits {
         steps.push(Step::Answer(SyncPoint::Cgroup));
     }
-    for objects in std::mem::take(&mut draft.asked) {
-        steps.extend([Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)]);
-    }
+    steps.extend(draft.take_asked());
     if systemd && !(waits || input.stops_for_hooks) {
         steps.push(Step::JoinScope);
     }
@@ -148,16 +147,6 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         ProgramStart::Now(_) => Step::AwaitExec,
     });
     Ok(steps)
-}
-
-/// The hooks of the runtime's namespaces that go before the container's root.
-fn runtime_hooks(input: &Input<'_>) -> impl Iterator<Item = Step> {
-    let CreateOptions { id, bundle, .. } = input.options;
-    // prestart hooks were defined to run in `start`, so their state says "created"; crun says so, too, and the
-    // programs of runtime-tools ask for it.
-    let lists = [(HookKind::Prestart, "created"), (HookKind::CreateRuntime, "creating")];
-    let lists = lists.map(|(kind, status)| hooks::host(input.spec, id, bundle, kind, status));
-    lists.into_iter().filter(|list| !list.hooks.is_empty()).map(Step::Hooks)
 }
 
 /// Of what follows the clone only hooks are forked.

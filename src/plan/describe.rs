@@ -79,9 +79,7 @@ impl SetupOp {
                 at(Stage::Rootfs, format!("open the root {}", lossy(path))).doing(Deed::TakeRoot, lossy(path))
             }
             SetupOp::Mount(op) => at(Stage::Rootfs, mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
-            Self::OpenDir(dir) | Self::OpenDeviceDir(dir) => {
-                at(Stage::Rootfs, format!("open directory /{}", lossy(dir)))
-            }
+            SetupOp::OpenDir(dir) => at(Stage::Rootfs, format!("open directory /{}", lossy(dir))),
             SetupOp::Mknod { name, mode, dev, uid, gid } => at(Stage::Rootfs, mknod(name, *mode, *dev, (*uid, *gid))),
             SetupOp::BindDevice { name, source } => {
                 at(Stage::Rootfs, format!("bind device {} over {}", source_text(source), lossy(name)))

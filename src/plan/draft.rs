@@ -21,6 +21,7 @@ use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
+use crate::wire::SyncPoint;
 
 /// What the caller chose on the command line.
 #[derive(Clone, Debug)]
@@ -349,6 +350,18 @@ impl Draft {
     pub(super) fn take_of_joined(&mut self, kind: &str) -> Option<OfJoined> {
         let at = self.of_joined.iter().position(|made| made.kind().to_bytes() == kind.as_bytes())?;
         Some(self.of_joined.swap_remove(at))
+    }
+
+    /// What the parent does for the child that asks, which is told here how much comes together.
+    pub(super) fn take_asked(&mut self) -> impl Iterator<Item = Step> {
+        let together = self.asked.first().map_or(0, Vec::len);
+        for op in &mut self.setup {
+            if let SetupOp::AskForHost(count) = op {
+                *count = together;
+            }
+        }
+        let asked = std::mem::take(&mut self.asked).into_iter();
+        asked.flat_map(|objects| [Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)])
     }
 
     /// Asks for something of the host: with the rest of it where nothing can be mounted over it meanwhile.

@@ -221,6 +221,37 @@ pub struct MountOp {
     /// `O_NOFOLLOW` for the destination's last component: `dest-nofollow`, and always for proc and sysfs
     /// (CVE-2019-19921, CVE-2023-27561).
     pub no_follow: bool,
+    /// Directories where devices are made and that the destination does not name: no link of the image may lead the mount over
+    /// one, for what is mounted would be given them and our links, a directory of the host for example.
+    pub keeps_off: Vec<DeviceDir>,
+}
+
+impl MountOp {
+    /// A mount as it is, at a place whose links are followed.
+    pub fn new(dest: CString, what: What) -> MountOp {
+        MountOp {
+            dest,
+            what,
+            attr: MountAttr::default(),
+            unnamed: 0,
+            recursive: MountAttr::default(),
+            propagation: Vec::new(),
+            idmap: None,
+            kept: None,
+            within: None,
+            no_follow: false,
+            keeps_off: Vec::new(),
+        }
+    }
+}
+
+/// A directory where devices are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceDir {
+    /// Below the root, without a leading slash.
+    pub path: CString,
+    /// Whether it has a file system of its own, and no place on the root's is in it.
+    pub apart: bool,
 }
 
 /// An overlay over the root.
@@ -369,8 +400,6 @@ pub enum SetupOp {
     Mount(Box<MountOp>),
     /// A directory below the root that the following devices and links are made in, made when missing.
     OpenDir(CString),
-    /// Opens a directory for devices: no mount may be led over it by a link of the image, for they would be made in what is mounted.
-    OpenDeviceDir(CString),
     /// A device node or fifo in the open directory.
     Mknod {
         /// Name.

@@ -57,7 +57,7 @@ pub struct Process {
     pub gate: Gate,
     pub streams: RefCell<Attached>,
     /// Streams of a process that is to be restored, until it is started.
-    pub prepared: RefCell<Option<(Prepared, super::runtime::Streams)>>,
+    pub prepared: RefCell<Option<(Prepared, super::runtime::CommandStreams)>>,
     /// What an added process is to run, as JSON.
     pub spec: RefCell<Vec<u8>>,
 }

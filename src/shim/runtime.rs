@@ -34,7 +34,7 @@ pub struct Runtime {
 
 /// Standard streams for a call. Where all are missing, what the runtime says is kept for the error.
 #[derive(Debug, Default)]
-pub struct Streams {
+pub struct CommandStreams {
     pub stdin: Option<OwnedFd>,
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,
@@ -109,7 +109,7 @@ impl Runtime {
     }
 
     /// Runs it to its end. Its standard streams are those given, or, when there are none, kept and returned.
-    pub async fn run(&self, words: &[&OsStr], streams: Streams) -> Result<String, Failure> {
+    pub async fn run(&self, words: &[&OsStr], streams: CommandStreams) -> Result<String, Failure> {
         let failed = |how: io::Error| Failure { how: format!("{}: {how}", self.program), said: String::new() };
         let mut command = self.command(words);
         let keep = streams.stdout.is_none() && streams.stderr.is_none();
@@ -148,7 +148,7 @@ impl Runtime {
     /// A call with words only.
     pub async fn call(&self, words: &[&str]) -> Result<String, Failure> {
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        self.run(&words, Streams::default()).await
+        self.run(&words, CommandStreams::default()).await
     }
 
     /// The error for the client: the runtime's last one in its log, or what there is instead.

@@ -22,7 +22,7 @@ use super::logger::Logger;
 use super::options::Options;
 use super::os;
 use super::reactor::{self, Event, IN, OUT, Task};
-use super::runtime::Streams;
+use super::runtime::CommandStreams;
 use super::shared::Place;
 
 /// What is copied at once: as much as a pipe holds.
@@ -62,26 +62,29 @@ impl Paths {
     }
 
     /// Opens what the process will be given.
-    pub async fn prepare(&self, options: &Options, place: Place<'_>) -> Answer<(Prepared, Streams)> {
+    pub async fn prepare(&self, options: &Options, place: Place<'_>) -> Answer<(Prepared, CommandStreams)> {
         if self.terminal {
             let listener = Listener::new(place.sockets, place.number).map_err(Fault::doing("console socket"))?;
-            return Ok((Prepared::Terminal(listener), Streams::default()));
+            return Ok((Prepared::Terminal(listener), CommandStreams::default()));
         }
         if self.is_null() {
             let null = || os::open("/dev/null", libc::O_RDWR).map(Some).map_err(Fault::doing("/dev/null"));
-            return Ok((Prepared::Null, Streams { stdin: None, stdout: null()?, stderr: null()? }));
+            return Ok((Prepared::Null, CommandStreams { stdin: None, stdout: null()?, stderr: null()? }));
         }
         match scheme(&self.stdout) {
             ("fifo" | "file", _) => self.pipes(options).map_err(Fault::doing("failed to create init process I/O")),
             ("binary" | "binary-v2", _) => {
                 let (logger, stdout, stderr) = Logger::start(&self.stdout, place).await?;
-                Ok((Prepared::Logger(logger), Streams { stdin: None, stdout: Some(stdout), stderr: Some(stderr) }))
+                Ok((
+                    Prepared::Logger(logger),
+                    CommandStreams { stdin: None, stdout: Some(stdout), stderr: Some(stderr) },
+                ))
             }
             (other, _) => Err(Fault::unknown(format!("unknown STDIO scheme {other}"))),
         }
     }
 
-    fn pipes(&self, options: &Options) -> io::Result<(Prepared, Streams)> {
+    fn pipes(&self, options: &Options) -> io::Result<(Prepared, CommandStreams)> {
         let owner = (options.io_uid, options.io_gid);
         let output =
             |path: &str| if path.is_empty() { Ok((None, None)) } else { pipe(owner).map(|(r, w)| (Some(r), Some(w))) };
@@ -91,7 +94,7 @@ impl Paths {
         for ours in [&stdin, &stdout, &stderr].into_iter().flatten() {
             os::set_nonblocking(ours)?;
         }
-        let streams = Streams { stdin: stdin_end, stdout: stdout_end, stderr: stderr_end };
+        let streams = CommandStreams { stdin: stdin_end, stdout: stdout_end, stderr: stderr_end };
         Ok((Prepared::Pipes { stdin, stdout, stderr }, streams))
     }
 }

@@ -18,7 +18,7 @@ use super::process::{Process, State};
 use super::protobuf::{Message, Writer, answer};
 use super::reactor::{self, Task};
 use super::reaper::Maker;
-use super::runtime::{Runtime, Streams, Whom};
+use super::runtime::{CommandStreams, Runtime, Whom};
 use super::shared::Shared;
 use super::stdio::{Paths, Prepared};
 use super::{metrics, rootfs};
@@ -478,7 +478,7 @@ impl Container {
             return Err(Fault::unknown("cannot update a stopped container"));
         }
         let resources = request.message(2)?.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default();
-        let streams = Streams { stdin: Some(os::memory(resources)?), ..Streams::default() };
+        let streams = CommandStreams { stdin: Some(os::memory(resources)?), ..CommandStreams::default() };
         let words = ["update", "--resources", "-", &self.id].map(OsStr::new);
         let run = self.runtime.run(&words, streams).await;
         run.map_err(|failure| failure.into_fault())?;

@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ended::Ended;
-use monitor::{Half, Monitor, Streams};
+use monitor::{KeptStreams, Monitor, Role};
 use report::Report;
 use watch::{Watch, WatchMeanwhile, Watched};
 
@@ -166,7 +166,7 @@ impl Task<'_> {
     fn release(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.who, Attendant::Released) {
             Attendant::Monitor(monitor) => {
-                monitor.release(if self.job.output_limit.is_some() { Streams::Outputs } else { Streams::None })
+                monitor.release(if self.job.output_limit.is_some() { KeptStreams::Outputs } else { KeptStreams::None })
             }
             who => {
                 self.who = who;
@@ -192,8 +192,8 @@ pub(super) fn run(
     let report = Report::begin(request.id, request.job, request.preserved)?;
     let who = match request.detach.then(Monitor::begin).transpose()? {
         None => Attendant::Foreground,
-        Some(Half::Monitor(monitor)) => Attendant::Monitor(monitor),
-        Some(Half::Command(status)) => return Ok(status),
+        Some(Role::Monitor(monitor)) => Attendant::Monitor(monitor),
+        Some(Role::Command(status)) => return Ok(status),
     };
     let attendance = if request.detach { Attendance::Monitor } else { Attendance::Foreground };
     let watch = Watch::new(request.job, parent, attendance);

@@ -21,8 +21,8 @@ pub(super) struct Monitor {
     command: OwnedFd,
 }
 
-/// Which of the two a process is afterwards.
-pub(super) enum Half {
+/// Which of the two processes this is, after the fork.
+pub(super) enum Role {
     /// The command that was called. It has nothing left to do but to exit with this status.
     Command(u8),
     /// The monitor.
@@ -31,7 +31,7 @@ pub(super) enum Half {
 
 impl Monitor {
     /// Divides the command in two.
-    pub fn begin() -> Result<Half> {
+    pub fn begin() -> Result<Role> {
         let (reader, writer) = fs::pipe().at(Stage::Sync, || "make a pipe")?;
         let command = process::getpid();
         match process::fork().at(Stage::Process, || "fork the monitor")? {
@@ -41,11 +41,11 @@ impl Monitor {
                 if process::getppid() != command {
                     return Err(Error::errno(Stage::Process, "find the command that was called", Errno::ESRCH));
                 }
-                Ok(Half::Monitor(Monitor { command: writer }))
+                Ok(Role::Monitor(Monitor { command: writer }))
             }
             Some(monitor) => {
                 drop(writer);
-                follow(monitor, &reader).map(Half::Command)
+                follow(monitor, &reader).map(Role::Command)
             }
         }
     }
@@ -57,11 +57,11 @@ impl Monitor {
     }
 
     /// The program runs, and the command may end. `streams` says what of the caller's standard streams is still needed.
-    pub fn release(self, streams: Streams) -> Result<()> {
+    pub fn release(self, streams: KeptStreams) -> Result<()> {
         fs::chdir(c"/").at(Stage::Process, || "leave the caller's directory")?;
         fs::close_inherited().at(Stage::Process, || "close the caller's descriptors")?;
         let null = fs::open(fs::CWD, c"/dev/null", libc::O_RDWR, 0).at(Stage::Process, || "open /dev/null")?;
-        let foreign: &[i32] = if streams == Streams::Outputs { &[0] } else { &[0, 1, 2] };
+        let foreign: &[i32] = if streams == KeptStreams::Outputs { &[0] } else { &[0, 1, 2] };
         for stream in foreign {
             fs::dup_onto(null.as_fd(), *stream).at(Stage::Process, || "let go of the caller's streams")?;
         }
@@ -75,7 +75,7 @@ impl Monitor {
 
 /// What a monitor keeps of the caller's standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Streams {
+pub(super) enum KeptStreams {
     /// None of them.
     None,
     /// Standard output and error, which it passes on to.

@@ -36,6 +36,16 @@ pub fn host(spec: &Spec, id: &str, bundle: &Path, kind: HookKind, status: &str) 
     HostHooks { kind, hooks, state: state(spec, id, bundle, status), dir }
 }
 
+/// The hooks of the runtime's namespaces that go before the container's root. prestart hooks were defined to run in `start`,
+/// so their state says "created"; crun says so, too, and the programs of runtime-tools ask for it.
+pub fn runtime(spec: &Spec, id: &str, bundle: &Path) -> impl Iterator<Item = HostHooks> {
+    let lists = [(HookKind::Prestart, "created"), (HookKind::CreateRuntime, "creating")];
+    lists
+        .into_iter()
+        .map(move |(kind, status)| host(spec, id, bundle, kind, status))
+        .filter(|list| !list.hooks.is_empty())
+}
+
 /// The hooks of a container that is gone. `patience` is how many milliseconds those may take that say nothing of it.
 pub fn poststop(spec: &Spec, id: &str, bundle: &Path, patience: Option<i32>) -> HostHooks {
     let mut list = host(spec, id, bundle, HookKind::Poststop, "stopped");

@@ -121,7 +121,6 @@ fn effect(op: &SetupOp) -> MountEffect<'_> {
         | SetupOp::Loopback
         | SetupOp::HostPropagation(_)
         | SetupOp::OpenDir { .. }
-        | SetupOp::OpenDeviceDir { .. }
         | SetupOp::Mknod { .. }
         | SetupOp::BindDevice { .. }
         | SetupOp::Symlink { .. }
@@ -211,18 +210,7 @@ mod tests {
 
     fn mount(dest: &str, what: What) -> SetupOp {
         let no_follow = matches!(&what, What::New { kind, .. } if **kind != *c"tmpfs");
-        SetupOp::Mount(Box::new(MountOp {
-            dest: CString::new(dest).unwrap(),
-            what,
-            attr: MountAttr::default(),
-            recursive: MountAttr::default(),
-            propagation: Vec::new(),
-            idmap: None,
-            unnamed: 0,
-            kept: None,
-            within: None,
-            no_follow,
-        }))
+        SetupOp::Mount(Box::new(MountOp { no_follow, ..MountOp::new(CString::new(dest).unwrap(), what) }))
     }
 
     fn new(dest: &str, kind: &CStr) -> SetupOp {

@@ -23,7 +23,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path, host_root};
 use super::op::{
-    ConsoleNode, EndLink, Enter, HookKind, LinkRule, MayLead, MountSource, ParentMount, Reach, SetupOp, Terminal,
+    ConsoleNode, DeviceDir, EndLink, Enter, HookKind, LinkRule, MayLead, MountSource, ParentMount, Reach, SetupOp,
+    Terminal,
 };
 use super::process::{from_root, hooks};
 use super::step::Mounts;
@@ -84,15 +85,8 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     for mount in &input.spec.mounts {
         mounts::plan(input, mount, draft, &mut final_attrs)?;
     }
-    device_nodes(input, linux, draft)?;
-    if let Some(together) = draft.asked.first() {
-        let count = together.len();
-        draft.setup.iter_mut().for_each(|op| {
-            if let SetupOp::AskForHost(asked) = op {
-                *asked = count;
-            }
-        });
-    }
+    let device_dirs = device_nodes(input, linux, draft)?;
+    keep_off(&mut draft.setup, &device_dirs);
     console(input, draft);
     working_directory(input, draft)?;
     draft.needs_cgroup();
@@ -186,17 +180,17 @@ fn console(input: &Input<'_>, draft: &mut Draft) {
 }
 
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
-/// bound from somewhere: it is not the container's own.
-fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
+/// bound from somewhere: it is not the container's own. The directories that something is made in.
+fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<Vec<CString>> {
     let root = host_root(input.spec, &input.options.bundle);
+    let mut opened = Vec::new();
     if input.spec.mounts.iter().any(|mount| mount.binds_dev(&root)) {
-        return Ok(());
+        return Ok(opened);
     }
-    let mut open = None;
     // /dev/ptmx is a link to the container's own.
     for node in devices::all(&linux.devices)?.into_iter().filter(|node| node.relative() != "dev/ptmx") {
         let (dir, name) = node.relative().rsplit_once('/').unwrap_or((".", node.relative()));
-        open_dir(&mut open, dir, draft)?;
+        open_dir(&mut opened, dir, draft)?;
         let name = c_string(name, "linux.devices")?;
         if input.in_userns() && node.kind != NodeKind::Fifo {
             let source = device(input, &node, draft)?;
@@ -206,7 +200,7 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             draft.setup.push(SetupOp::Mknod { name, mode, dev, uid: node.uid, gid: node.gid });
         }
     }
-    open_dir(&mut open, "dev", draft)?;
+    open_dir(&mut opened, "dev", draft)?;
     for (name, target) in devices::LINKS.iter().copied() {
         let rule = match name {
             "ptmx" => LinkRule::Replace,
@@ -215,7 +209,30 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
         };
         draft.setup.push(SetupOp::Symlink { name: c_string(name, "link")?, target: c_string(target, "link")?, rule });
     }
+    Ok(opened)
+}
+
+fn open_dir(opened: &mut Vec<CString>, dir: &str, draft: &mut Draft) -> Result<()> {
+    let dir = c_string(dir, "linux.devices")?;
+    if opened.last() != Some(&dir) {
+        draft.setup.push(SetupOp::OpenDir(dir.clone()));
+        opened.push(dir);
+    }
     Ok(())
+}
+
+/// Tells each mount where devices are made, as far as its destination does not say so.
+fn keep_off(setup: &mut [SetupOp], device_dirs: &[CString]) {
+    let own_dev = setup.iter().any(|op| matches!(op, SetupOp::Mount(mount) if *mount.dest == *c"dev"));
+    let in_dir = |path: &CStr, dir: &[u8]| {
+        path.to_bytes().strip_prefix(dir).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+    };
+    for op in setup {
+        let SetupOp::Mount(mount) = op else { continue };
+        let others = device_dirs.iter().filter(|dir| !in_dir(&mount.dest, dir.to_bytes()));
+        let others = others.map(|dir| DeviceDir { path: dir.clone(), apart: own_dev && in_dir(dir, b"dev") });
+        mount.keeps_off = others.collect();
+    }
 }
 
 /// A device in a user namespace, which may make none: a node that the caller makes, with the mode and the owner that are
@@ -240,14 +257,6 @@ fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let cwd = input.spec.process.as_ref().map_or(&b"/"[..], |process| &process.cwd);
     if let Some(last) = cwd.iter().rposition(|byte| *byte != b'/') {
         draft.setup.push(SetupOp::OpenDir(c_string(from_root(&cwd[..=last]), "process.cwd")?));
-    }
-    Ok(())
-}
-
-fn open_dir(open: &mut Option<String>, dir: &str, draft: &mut Draft) -> Result<()> {
-    if open.as_deref() != Some(dir) {
-        draft.setup.push(SetupOp::OpenDeviceDir(c_string(dir, "linux.devices")?));
-        *open = Some(dir.to_owned());
     }
     Ok(())
 }

@@ -80,18 +80,11 @@ pub(in crate::plan) fn plan(
     }
     if let Some(made) = draft.take_of_joined(kind) {
         let source = MountSource::OfJoined(made);
+        let what = What::Bind { source, reach: Reach::One, end: EndLink::Keep, host: None };
         draft.setup.push(SetupOp::Mount(Box::new(MountOp {
-            dest,
-            kept: None,
-            within: None,
-            what: What::Bind { source, reach: Reach::One, end: EndLink::Keep, host: None },
-            attr: plain_attr(&options),
-            unnamed: 0,
-            recursive: recursive_attr(&options),
-            propagation: propagation(&options),
-            idmap: None,
             // As for a new one.
             no_follow: options.dest_nofollow || made == OfJoined::Sysfs,
+            ..mount_op(dest, what, &options)
         })));
         return Ok(());
     }
@@ -143,12 +136,15 @@ fn plain_attr(options: &MountOptions) -> MountAttr {
     MountAttr { set: options.attr_set, clear: options.attr_clr, ..MountAttr::default() }
 }
 
-fn recursive_attr(options: &MountOptions) -> MountAttr {
-    MountAttr { set: options.rec_set, clear: options.rec_clr, ..MountAttr::default() }
-}
-
-fn propagation(options: &MountOptions) -> Vec<(u64, Reach)> {
-    options.propagation.iter().map(|p| (p.flag, p.reach)).collect()
+/// A mount with what its options say of it alone.
+fn mount_op(dest: CString, what: What, options: &MountOptions) -> MountOp {
+    MountOp {
+        attr: plain_attr(options),
+        recursive: MountAttr { set: options.rec_set, clear: options.rec_clr, ..MountAttr::default() },
+        propagation: options.propagation.iter().map(|p| (p.flag, p.reach)).collect(),
+        no_follow: options.dest_nofollow,
+        ..MountOp::new(dest, what)
+    }
 }
 
 fn bind(
@@ -173,16 +169,11 @@ fn bind(
     let added = input.in_userns() && input.mounts == Mounts::Skeleton;
     let (attr, unnamed) = if added { (plain_attr(options), 0) } else { options.of_bind() };
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
-        dest,
-        kept: None,
-        within: None,
-        what,
         attr,
         unnamed,
-        recursive: recursive_attr(options),
-        propagation: propagation(options),
         idmap,
         no_follow: options.dest_nofollow || options.copy_symlink,
+        ..mount_op(dest, what, options)
     })));
     Ok(())
 }
@@ -268,27 +259,23 @@ fn new(
     let idmap = idmap::of_mount(input, mount, options, draft)?;
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
+    let what = What::New {
+        kind: c_string(kind, "mounts.type")?,
+        source: c_string(source, "mounts.source")?,
+        params,
+        flags: options.sb_set & !libc::MS_RDONLY,
+        data: c_string(data, "mounts.options")?,
+        copy_up: if options.tmpcopyup { CopyUp::Yes } else { CopyUp::No },
+        mode: if kind == "tmpfs" && !has_mode { TmpfsMode::OfMountPoint } else { TmpfsMode::AsGiven },
+        label,
+    };
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
-        dest,
         kept,
-        within: None,
-        what: What::New {
-            kind: c_string(kind, "mounts.type")?,
-            source: c_string(source, "mounts.source")?,
-            params,
-            flags: options.sb_set & !libc::MS_RDONLY,
-            data: c_string(data, "mounts.options")?,
-            copy_up: if options.tmpcopyup { CopyUp::Yes } else { CopyUp::No },
-            mode: if kind == "tmpfs" && !has_mode { TmpfsMode::OfMountPoint } else { TmpfsMode::AsGiven },
-            label,
-        },
         attr,
-        unnamed: 0,
-        recursive: recursive_attr(options),
-        propagation: propagation(options),
         idmap,
         // A link at /proc or /sys would put the real one elsewhere (CVE-2019-19921, CVE-2023-27561).
         no_follow: options.dest_nofollow || matches!(kind, "proc" | "sysfs"),
+        ..mount_op(dest, what, options)
     })));
     Ok(())
 }
@@ -309,18 +296,7 @@ fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Dra
         let cleared = CLEARED.iter().filter(|(flag, _)| options.sb_clr & flag != 0);
         params.extend(cleared.map(|(_, name)| ((*name).into(), None)));
     }
-    draft.setup.push(SetupOp::Mount(Box::new(MountOp {
-        dest,
-        kept: None,
-        within: None,
-        what: What::Remount { params },
-        attr: plain_attr(options),
-        unnamed: 0,
-        recursive: recursive_attr(options),
-        propagation: propagation(options),
-        idmap: None,
-        no_follow: options.dest_nofollow,
-    })));
+    draft.setup.push(SetupOp::Mount(Box::new(mount_op(dest, What::Remount { params }, options))));
     Ok(())
 }
 

@@ -24,7 +24,6 @@ use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
 use crate::sys::mount_attr::{self, MountAttr};
-use crate::wire::SyncPoint;
 
 /// Plans new mounts in the container that `spec` describes, whose first process is `init`.
 pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, init: i32) -> Result<Plan> {
@@ -56,12 +55,6 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
     if taker == Taker::Child {
         take_by_child(&mut draft, from);
     }
-    let asked = draft.asked.first().map_or(0, Vec::len);
-    draft.setup.iter_mut().for_each(|op| {
-        if let SetupOp::AskForHost(count) = op {
-            *count = asked;
-        }
-    });
     Ok(finish(draft))
 }
 
@@ -197,9 +190,7 @@ fn finish(mut draft: Draft) -> Plan {
     draft.setup.push(SetupOp::End);
     let mut steps = std::mem::take(&mut draft.before_clone);
     steps.push(Step::Clone(CloneStep::here(IntoCgroup::No)));
-    for objects in std::mem::take(&mut draft.asked) {
-        steps.extend([Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)]);
-    }
+    steps.extend(draft.take_asked());
     steps.push(Step::AwaitExec);
     Plan::new(steps, draft)
 }

@@ -383,8 +383,8 @@ impl Block {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), (self.base + at) as *mut u8, bytes.len()) };
     }
 
-    /// Its length in bytes, as far as it is used.
-    pub fn bytes_long(&self) -> usize {
+    /// The bytes of it that are used.
+    pub fn used_len(&self) -> usize {
         let mut at = self.calls_at;
         while self.call_at(at).nr != END {
             at += CALL;

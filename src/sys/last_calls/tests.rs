@@ -129,7 +129,7 @@ fn a_second_block_is_gone_on_with() {
     second.call(6, Mode::MUST, libc::SYS_close, &[u64::from(u32::MAX)]);
     let mut second = second.finish();
     second.leave_out(4);
-    let length = second.bytes_long() as u64;
+    let length = second.used_len() as u64;
     let (our_wire, their_wire) = socket::pair().unwrap();
     socket::send_fds(sender.as_fd(), &length.to_ne_bytes(), &[file.as_fd(), pipe.1.as_fd(), their_wire.as_fd()])
         .unwrap();
