@@ -1,6 +1,7 @@
 //! Checkpoint and restore with CRIU, where CRIU can work: its 3.17 (Debian 12) knows no kernel after 6.x's change of
 //! the vDSO. `integration/vm` with the `criu` package has a kernel it knows.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -367,6 +368,57 @@ fn a_status_descriptor_that_tells_nobody_is_refused() {
         assert!(!images.exists(), "before anything is made");
     }
     assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn flags_of_restore_that_criu_is_not_told() {
+    if brisk_only("the texts are its own") {
+        return;
+    }
+    let mut bundle = Bundle::idle();
+    let images = bundle.host_dir("images");
+    let socket = bundle.dir.join("socket");
+    let root = json!({ "destination": "/", "type": "tmpfs", "source": "tmpfs", "options": [] });
+    bundle.config["mounts"].as_array_mut().unwrap().push(root);
+    let container = bundle.container();
+    container.bundle.write();
+    let said = |flags: &[&str]| container.call(&restore(&container, images.to_str().unwrap(), flags)).fails();
+    assert!(said(&["--no-pivot"]).contains("cannot be had with --no-pivot"));
+    assert!(said(&["--console-socket", socket.to_str().unwrap()]).contains("cannot use console socket"));
+    container.assert_nothing_left();
+}
+
+/// In place of CRIU: a program that leaves an orphan behind, which says whose child it has become.
+#[test]
+fn a_restore_adopts_orphans_unless_told_not_to() {
+    if brisk_only("the texts are its own") || skip_unless(Need::from(host::is_root()), "root: its cgroups are made by then") {
+        return;
+    }
+    let bundle = Bundle::idle();
+    let (images, programs) = (bundle.host_dir("images"), bundle.host_dir("programs"));
+    std::fs::write(images.join("descriptors.json"), "[]").unwrap();
+    let look =
+        "while read -r _ _ _ parent _ </proc/$$/stat && [ $parent = $1 ]; do :; done; echo $parent $2 >../parent";
+    std::fs::write(programs.join("look"), look).unwrap();
+    let criu = programs.join("criu");
+    let text =
+        "#!/bin/sh\ncd \"${0%/*}\" || exit\nsh -c 'sh ./look $$ $1 &' sh $PPID\nwhile [ ! -s ../parent ]; do :; done\n";
+    std::fs::write(&criu, text).unwrap();
+    std::fs::set_permissions(&criu, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let container = bundle.container();
+    container.bundle.write();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    for (flags, adopts) in [(&[][..], true), (&["--no-subreaper"], false)] {
+        let mut command = container.command(&restore(&container, images.to_str().unwrap(), flags));
+        command.env("PATH", &path);
+        process::run(command).fails();
+        let file = container.bundle.dir.join("parent");
+        let told = std::fs::read_to_string(&file).unwrap();
+        let (parent, brisk) = told.trim().split_once(' ').unwrap();
+        assert_eq!(parent == brisk, adopts, "{told}");
+        std::fs::remove_file(file).unwrap();
+    }
+    container.assert_nothing_left();
 }
 
 #[test]
