@@ -391,7 +391,9 @@ fn flags_of_restore_that_criu_is_not_told() {
 /// In place of CRIU: a program that leaves an orphan behind, which says whose child it has become.
 #[test]
 fn a_restore_adopts_orphans_unless_told_not_to() {
-    if brisk_only("the texts are its own") || skip_unless(Need::from(host::is_root()), "root: its cgroups are made by then") {
+    if brisk_only("the texts are its own")
+        || skip_unless(Need::from(host::is_root()), "root: its cgroups are made by then")
+    {
         return;
     }
     let bundle = Bundle::idle();

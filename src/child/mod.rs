@@ -279,12 +279,6 @@ impl<'a> Child<'a> {
         if self.asked.is_some() { Ok(()) } else { Err(Errno::EBADMSG.into()) }
     }
 
-    fn clone_late(&mut self, path: &CStr, flags: u32, late: usize) -> Done {
-        let tree = mount::clone_tree(fs::CWD, path, flags)?;
-        *self.inherited.late.get_mut(late).ok_or(Errno::EBADF)? = Some(tree);
-        Ok(())
-    }
-
     fn take_trees(&mut self) -> Done {
         self.take_trees_up_to(self.inherited.late.len())
     }

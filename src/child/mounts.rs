@@ -76,6 +76,13 @@ impl Child<'_> {
         }
     }
 
+    /// A source of the host, while its mounts are seen.
+    pub(super) fn clone_late(&mut self, path: &CStr, flags: u32, late: usize) -> Done {
+        let tree = mount::clone_tree(fs::CWD, path, flags)?;
+        *self.inherited.late.get_mut(late).ok_or(Errno::EBADF)? = Some(tree);
+        Ok(())
+    }
+
     /// The source with its attributes at once, where they are those of all that is cloned. If that fails, two calls say what
     /// was wrong.
     fn source_with(&mut self, source: &MountSource, reach: Reach, link: u32, op: &MountOp) -> Option<OwnedFd> {

@@ -4,7 +4,8 @@
 use std::ffi::CStr;
 
 use super::op::{
-    ChildHook, ChildOp, CopyUp, Enter, LastOp, MountOp, MountSource, OfJoined, Reach, Refusal, SetupOp, TmpfsMode, What,
+    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountOp, MountSource, OfJoined, Reach, Refusal, SetupOp,
+    TmpfsMode, What,
 };
 use crate::error::{Deed, Stage};
 use crate::plan::namespace::NamespaceKind;
@@ -34,6 +35,18 @@ fn at(stage: Stage, line: impl Into<String>) -> OpText {
     OpText { stage, line: line.into(), deed: None }
 }
 
+fn namespace(line: impl Into<String>) -> OpText {
+    at(Stage::Namespace, line)
+}
+
+fn rootfs(line: impl Into<String>) -> OpText {
+    at(Stage::Rootfs, line)
+}
+
+fn process(line: impl Into<String>) -> OpText {
+    at(Stage::Process, line)
+}
+
 impl SetupOp {
     /// What is said of it.
     pub fn describe(&self) -> OpText {
@@ -43,73 +56,58 @@ impl SetupOp {
             SetupOp::Wait(point) => at(Stage::Sync, format!("wait for the parent: {}", point.name())),
             SetupOp::JoinCgroup => at(Stage::Cgroup, "join the cgroup"),
             SetupOp::AskForHost(_) | SetupOp::AskForOne => ask_for_host(),
-            SetupOp::CloneTree { path, .. } => at(Stage::Rootfs, format!("take {} of the host", lossy(path))),
+            SetupOp::CloneTree { path, .. } => rootfs(format!("take {} of the host", lossy(path))),
             SetupOp::TakeTrees(_) => at(Stage::Sync, "take the mounts of the cgroup from the parent"),
             SetupOp::Join(_, kind, refusal) => join(*kind, *refusal),
-            SetupOp::OfJoined(made) => at(Stage::Rootfs, format!("make a {}", of_joined(*made))),
-            SetupOp::EnterTime => at(Stage::Namespace, "enter the time namespace"),
+            SetupOp::OfJoined(made) => rootfs(format!("make a {}", of_joined(*made))),
+            SetupOp::EnterTime => namespace("enter the time namespace"),
             SetupOp::JoinInit(flags) => {
                 let line = format!("join the container's namespaces ({})", namespaces(*flags));
-                at(Stage::Namespace, line).doing(Deed::Join, "")
+                namespace(line).doing(Deed::Join, "")
             }
-            SetupOp::Unshare(flags) => {
-                at(Stage::Namespace, format!("unshare ({})", namespaces(*flags))).doing(Deed::Unshare, "")
-            }
-            SetupOp::BecomeRoot => at(Stage::Namespace, "become root of the user namespace"),
-            SetupOp::TimeOffsets(text) => {
-                at(Stage::Namespace, format!("set clock offsets ({})", one_line(&lossy(text))))
-            }
+            SetupOp::Unshare(flags) => namespace(format!("unshare ({})", namespaces(*flags))).doing(Deed::Unshare, ""),
+            SetupOp::BecomeRoot => namespace("become root of the user namespace"),
+            SetupOp::TimeOffsets(text) => namespace(format!("set clock offsets ({})", one_line(&lossy(text)))),
             SetupOp::Fork(flags) => {
-                at(Stage::Namespace, format!("clone3 a sibling ({})", namespaces(*flags))).doing(Deed::Clone, "")
+                namespace(format!("clone3 a sibling ({})", namespaces(*flags))).doing(Deed::Clone, "")
             }
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => controlling_terminal(),
             SetupOp::HandOver => at(Stage::Sync, "hand the last operations to the container's process, and end"),
             SetupOp::Keyring(label) => keyring(label.as_deref()),
             SetupOp::Undumpable => undumpable(),
-            SetupOp::Hostname(name) => at(Stage::Namespace, format!("set hostname {}", lossy(name))),
-            SetupOp::Domainname(name) => at(Stage::Namespace, format!("set domainname {}", lossy(name))),
+            SetupOp::Hostname(name) => namespace(format!("set hostname {}", lossy(name))),
+            SetupOp::Domainname(name) => namespace(format!("set domainname {}", lossy(name))),
             SetupOp::Loopback => at(Stage::Network, "bring lo up"),
-            SetupOp::HostPropagation(flags) => at(Stage::Rootfs, format!("make / {}", propagation(*flags))),
-            SetupOp::Root { path, .. } => {
-                at(Stage::Rootfs, format!("take the root {}", lossy(path))).doing(Deed::TakeRoot, lossy(path))
-            }
-            SetupOp::Overlay(op) => at(Stage::Rootfs, format!("lay an overlay: {}", op.text)).doing(Deed::Overlay, "/"),
-            SetupOp::RootHere(path) => {
-                at(Stage::Rootfs, format!("open the root {}", lossy(path))).doing(Deed::TakeRoot, lossy(path))
-            }
-            SetupOp::Mount(op) => at(Stage::Rootfs, mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
-            SetupOp::OpenDir(dir) => at(Stage::Rootfs, format!("open directory /{}", lossy(dir))),
-            SetupOp::Mknod { name, mode, dev, uid, gid } => at(Stage::Rootfs, mknod(name, *mode, *dev, (*uid, *gid))),
+            SetupOp::HostPropagation(flags) => rootfs(format!("make / {}", propagation(*flags))),
+            SetupOp::Root { path, .. } => root("take", path),
+            SetupOp::Overlay(op) => rootfs(format!("lay an overlay: {}", op.text)).doing(Deed::Overlay, "/"),
+            SetupOp::RootHere(path) => root("open", path),
+            SetupOp::Mount(op) => rootfs(mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
+            SetupOp::OpenDir(dir) => rootfs(format!("open directory /{}", lossy(dir))),
+            SetupOp::Mknod { name, mode, dev, uid, gid } => rootfs(mknod(name, *mode, *dev, (*uid, *gid))),
             SetupOp::BindDevice { name, source } => {
-                at(Stage::Rootfs, format!("bind device {} over {}", source_text(source), lossy(name)))
+                rootfs(format!("bind device {} over {}", source_text(source), lossy(name)))
             }
-            SetupOp::Symlink { name, target, .. } => {
-                at(Stage::Rootfs, format!("symlink {} to {}", lossy(name), lossy(target)))
-            }
-            SetupOp::Unmount { dir, name, .. } => at(Stage::Rootfs, format!("unmount /{}/{}", lossy(dir), lossy(name))),
+            SetupOp::Symlink { name, target, .. } => rootfs(format!("symlink {} to {}", lossy(name), lossy(target))),
+            SetupOp::Unmount { dir, name, .. } => rootfs(format!("unmount /{}/{}", lossy(dir), lossy(name))),
             SetupOp::SetAttr { path, attr, .. } => {
-                at(Stage::Rootfs, format!("make /{} {}", lossy(path), attributes(attr).join(",")))
+                rootfs(format!("make /{} {}", lossy(path), attributes(attr).join(",")))
             }
             SetupOp::Mask { path, .. } => {
-                at(Stage::Rootfs, format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path)))
+                rootfs(format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path)))
             }
-            SetupOp::ReadonlyPath { path, .. } => {
-                at(Stage::Rootfs, format!("make /{} read-only, if it exists", lossy(path)))
-            }
-            SetupOp::ReadonlyRoot => at(Stage::Rootfs, "make the root read-only"),
+            SetupOp::ReadonlyPath { path, .. } => rootfs(format!("make /{} read-only, if it exists", lossy(path))),
+            SetupOp::ReadonlyRoot => rootfs("make the root read-only"),
             SetupOp::RootPropagation(flag, reach) => {
-                at(Stage::Rootfs, format!("make the root {} {}", propagation(*flag), tree(*reach)))
+                rootfs(format!("make the root {} {}", propagation(*flag), tree(*reach)))
             }
-            SetupOp::Procfs => at(Stage::Rootfs, "open a private proc"),
+            SetupOp::Procfs => rootfs("open a private proc"),
             SetupOp::Sysctl(path, value) => {
                 let path = format!("/proc/{}", lossy(path));
-                at(Stage::Process, format!("write {path} = {}", lossy(value))).doing(Deed::Sysctl, path)
+                process(format!("write {path} = {}", lossy(value))).doing(Deed::Sysctl, path)
             }
-            SetupOp::Label(label) => {
-                let (file, value) = (lossy(&label.file), lossy(&label.value));
-                at(Stage::Lsm, format!("write `/proc/thread-self/attr/{file}` = {value}")).doing(Deed::Label, value)
-            }
+            SetupOp::Label(label) => set_label(label),
             SetupOp::Hook(hook) => run_hook(hook),
             SetupOp::Enter(how) => entering(*how),
             SetupOp::Console { .. } => at(Stage::Console, "open the terminal"),
@@ -120,30 +118,39 @@ impl SetupOp {
             SetupOp::Umask(mask) => umask(*mask),
             SetupOp::Rlimit(limit) => set_rlimit(limit),
             SetupOp::Groups(groups) => set_groups(groups),
-            SetupOp::Cwd { path, .. } => at(Stage::Process, format!("chdir to cwd (\"/{}\")", lossy(path))),
-            SetupOp::Home(uid) => at(Stage::Process, format!("take HOME of uid {uid} from /etc/passwd")),
+            SetupOp::Cwd { path, .. } => process(format!("chdir to cwd (\"/{}\")", lossy(path))),
+            SetupOp::Home(uid) => process(format!("take HOME of uid {uid} from /etc/passwd")),
             SetupOp::Program { name, .. } => {
                 at(Stage::Exec, format!("find the program {}", lossy(name))).doing(Deed::FindProgram, lossy(name))
             }
             SetupOp::IoPriority(value) => io_priority(*value),
             SetupOp::Scheduler(_) => set_scheduler(),
-            SetupOp::MemoryPolicy(mode, _) => at(Stage::Process, format!("set the memory policy {mode:#x}")),
-            SetupOp::Personality(persona) => at(Stage::Process, format!("set the personality {persona:#x}")),
+            SetupOp::MemoryPolicy(mode, _) => process(format!("set the memory policy {mode:#x}")),
+            SetupOp::Personality(persona) => process(format!("set the personality {persona:#x}")),
         }
     }
 }
 
 fn entering(how: Enter) -> OpText {
     match how {
-        Enter::Pivot => at(Stage::Rootfs, "pivot_root").doing(Deed::PivotRoot, ""),
-        Enter::Move => at(Stage::Rootfs, "move the root over / and chroot"),
-        Enter::Chroot => at(Stage::Rootfs, "chroot"),
+        Enter::Pivot => rootfs("pivot_root").doing(Deed::PivotRoot, ""),
+        Enter::Move => rootfs("move the root over / and chroot"),
+        Enter::Chroot => rootfs("chroot"),
     }
+}
+
+fn root(verb: &str, path: &CStr) -> OpText {
+    rootfs(format!("{verb} the root {}", lossy(path))).doing(Deed::TakeRoot, lossy(path))
+}
+
+fn set_label(label: &Label) -> OpText {
+    let (file, value) = (lossy(&label.file), lossy(&label.value));
+    at(Stage::Lsm, format!("write `/proc/thread-self/attr/{file}` = {value}")).doing(Deed::Label, value)
 }
 
 fn join(kind: NamespaceKind, refusal: Refusal) -> OpText {
     let rest = if refusal == Refusal::TryAgain { ", if it is not the user namespace's" } else { "" };
-    at(Stage::Namespace, format!("join the {} namespace{rest}", kind.name())).doing(Deed::Join, "")
+    namespace(format!("join the {} namespace{rest}", kind.name())).doing(Deed::Join, "")
 }
 
 impl ChildOp<'_> {
@@ -161,34 +168,32 @@ impl LastOp {
     pub fn describe(&self) -> OpText {
         match self {
             LastOp::LeaveRuntime => at(Stage::Sync, "unmap the runtime and swap /proc/self/exe"),
-            LastOp::CloseFrom(first) => at(Stage::Process, format!("close descriptors from {first}")),
+            LastOp::CloseFrom(first) => process(format!("close descriptors from {first}")),
             LastOp::Fork => at(Stage::Sync, "clone3 a sibling into the container").doing(Deed::Clone, ""),
             LastOp::NewSession => new_session(),
             LastOp::ControllingTerminal => controlling_terminal(),
             LastOp::Scheduler(_) => set_scheduler(),
-            LastOp::NoNewPrivileges => at(Stage::Process, "set no_new_privs"),
+            LastOp::NoNewPrivileges => process("set no_new_privs"),
             LastOp::Seccomp(filter) => {
                 at(Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len))
             }
-            LastOp::DieWithRuntime => at(Stage::Process, "be killed when the runtime dies"),
-            LastOp::KeepCaps => at(Stage::Process, "keep capabilities over the change of user"),
-            LastOp::DropBounding(mask) => {
-                at(Stage::Process, format!("drop from the bounding set: {}", cap_list(*mask)))
-            }
-            LastOp::Ids(uid, gid) => at(Stage::Process, format!("become uid {uid}, gid {gid}")),
+            LastOp::DieWithRuntime => process("be killed when the runtime dies"),
+            LastOp::KeepCaps => process("keep capabilities over the change of user"),
+            LastOp::DropBounding(mask) => process(format!("drop from the bounding set: {}", cap_list(*mask))),
+            LastOp::Ids(uid, gid) => process(format!("become uid {uid}, gid {gid}")),
             LastOp::Caps(CapMasks { effective, permitted, inheritable }) => {
                 let permitted = cap_list(*permitted);
                 let sets = format!("permitted {permitted}; effective {effective:#x}; inheritable {inheritable:#x}");
-                at(Stage::Process, format!("apply caps: {sets}"))
+                process(format!("apply caps: {sets}"))
             }
-            LastOp::Ambient(mask) => at(Stage::Process, format!("raise ambient capabilities {}", cap_list(*mask))),
+            LastOp::Ambient(mask) => process(format!("raise ambient capabilities {}", cap_list(*mask))),
             LastOp::Park | LastOp::AwaitStart => at(Stage::Sync, "wait for start"),
             LastOp::AwaitBlock => at(Stage::Sync, "wait for start, which brings the rest"),
             LastOp::Taken => at(Stage::Sync, "tell that it has come"),
             LastOp::AwaitLimits => at(Stage::Sync, "wait for the parent: limits"),
             LastOp::TakeStreams => at(Stage::Console, "take the standard streams"),
-            LastOp::Cwd => at(Stage::Process, "chdir to what was found"),
-            LastOp::CwdAs(uid, _) => at(Stage::Process, format!("chdir to it as uid {uid}, if root may not")),
+            LastOp::Cwd => process("chdir to what was found"),
+            LastOp::CwdAs(uid, _) => process(format!("chdir to it as uid {uid}, if root may not")),
             LastOp::Umask(mask) => umask(*mask),
             LastOp::Groups(groups) => set_groups(groups),
             LastOp::IoPriority(value) => io_priority(*value),
@@ -205,23 +210,23 @@ impl LastOp {
 }
 
 fn umask(mask: u32) -> OpText {
-    at(Stage::Process, format!("umask {mask:04o}"))
+    process(format!("umask {mask:04o}"))
 }
 
 fn set_groups(groups: &[u32]) -> OpText {
-    at(Stage::Process, format!("setgroups {groups:?}"))
+    process(format!("setgroups {groups:?}"))
 }
 
 fn set_scheduler() -> OpText {
-    at(Stage::Process, "set the scheduler")
+    process("set the scheduler")
 }
 
 fn io_priority(value: u32) -> OpText {
-    at(Stage::Process, format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
+    process(format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
 }
 
 fn undumpable() -> OpText {
-    at(Stage::Process, "let nobody look into the process")
+    process("let nobody look into the process")
 }
 
 fn ask_for_host() -> OpText {
@@ -231,7 +236,7 @@ fn ask_for_host() -> OpText {
 fn keyring(label: Option<&CStr>) -> OpText {
     const WHAT: &str = "join a new session keyring";
     match label {
-        None => at(Stage::Process, WHAT),
+        None => process(WHAT),
         Some(label) => at(Stage::Lsm, format!("{WHAT} labelled {}", lossy(label))).doing(Deed::Label, lossy(label)),
     }
 }
@@ -386,7 +391,7 @@ fn bind_word(reach: Reach) -> &'static str {
 }
 
 fn set_rlimit(limit: &Limit) -> OpText {
-    at(Stage::Process, rlimit(limit)).doing(Deed::Rlimit, "")
+    process(rlimit(limit)).doing(Deed::Rlimit, "")
 }
 
 /// What is set of a limit; the parent does that, too.

@@ -120,9 +120,11 @@ impl Plan {
     pub fn late_trees(&self) -> usize {
         self.setup
             .iter()
-            .map(|op| match op {
-                SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) => *count,
-                op => usize::from(matches!(op, SetupOp::CloneTree { .. })),
+            .map(|op| {
+                if let SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) = op {
+                    return *count;
+                }
+                usize::from(matches!(op, SetupOp::CloneTree { .. }))
             })
             .sum()
     }

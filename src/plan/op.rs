@@ -5,7 +5,7 @@
 //! nor looks at the specification; what only the container's root can answer (is a masked path a file or a
 //! directory?) is left open in the operation and said in its text form (`plan::text`).
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 use super::seccomp::{Receiver, Speech};
 use crate::plan::namespace::NamespaceKind;
@@ -15,69 +15,9 @@ use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
 pub use crate::plan::process::child_hook::{ChildHook, HookKind, StateText};
-
-/// What a file system is told before it is mounted: keys, and their values where they take one (fsconfig(2)).
-pub type FsParams = Vec<(CString, Option<CString>)>;
-
-/// Where the source of a mount comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MountSource {
-    /// The child opens this path in its own mount namespace.
-    Path(CString),
-    /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`](super::step::Step::CloneTree).
-    Tree(usize),
-    /// The parent can clone this tree only once the cgroup is made: index into those of
-    /// [`Step::OfferTrees`](super::step::Step::OfferTrees).
-    Late(usize),
-    /// What [`SetupOp::AskForOne`] has just brought.
-    Asked,
-    /// What [`SetupOp::OfJoined`] has made.
-    OfJoined(OfJoined),
-}
-
-/// A file system that shows a namespace, and may be mounted only by who has authority over the user namespace which that
-/// belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OfJoined {
-    /// sysfs, of a network namespace.
-    Sysfs,
-    /// mqueue, of an ipc namespace.
-    Mqueue,
-}
-
-impl OfJoined {
-    /// The type, as config.json and the kernel name it.
-    pub const fn kind(self) -> &'static CStr {
-        match self {
-            OfJoined::Sysfs => c"sysfs",
-            OfJoined::Mqueue => c"mqueue",
-        }
-    }
-
-    /// The namespace that it shows.
-    pub const fn namespace(self) -> NamespaceKind {
-        match self {
-            OfJoined::Sysfs => NamespaceKind::Network,
-            OfJoined::Mqueue => NamespaceKind::Ipc,
-        }
-    }
-}
-
-/// How far something reaches in a tree of mounts or cgroups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// The one that is named.
-    One,
-    /// The one that is named, and all below it.
-    Tree,
-}
-
-impl Reach {
-    /// The flag of open_tree(2) and mount_setattr(2).
-    pub const fn flag(self) -> u32 {
-        if matches!(self, Reach::Tree) { libc::AT_RECURSIVE as u32 } else { 0 }
-    }
-}
+pub use crate::plan::rootfs::mount_op::{
+    CopyUp, DeviceDir, EndLink, FsParams, MountOp, MountSource, OfJoined, Reach, TmpfsMode, What,
+};
 
 /// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants
 /// that, and what is mounted in it would appear on the host otherwise.
@@ -103,88 +43,6 @@ pub enum MayLead {
     Anywhere,
 }
 
-/// What is done with a symbolic link that is the last component of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndLink {
-    /// What it leads to is meant.
-    Follow,
-    /// The link itself is meant (`AT_SYMLINK_NOFOLLOW`).
-    Keep,
-}
-
-impl EndLink {
-    /// The flag of open_tree(2).
-    pub const fn flag(self) -> u32 {
-        if matches!(self, EndLink::Keep) { libc::AT_SYMLINK_NOFOLLOW as u32 } else { 0 }
-    }
-}
-
-/// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A new file system.
-    New {
-        /// Its type.
-        kind: CString,
-        /// The device, or any name.
-        source: CString,
-        /// Parameters for fsconfig(2), in order; one without a value is a flag.
-        params: FsParams,
-        /// What mount(2) takes: flags and data. Used where fsopen(2) is missing, or where a value is longer
-        /// than the 255 bytes fsconfig(2) takes (overlay's lowerdir).
-        flags: u64,
-        /// Comma-separated data for mount(2).
-        data: CString,
-        /// Copy what the mount point holds into the new tmpfs before it is attached.
-        copy_up: CopyUp,
-        /// Permissions of a tmpfs's root.
-        mode: TmpfsMode,
-        /// SELinux label of its root, where the file system is older than this mount and takes none as it is made.
-        label: Option<CString>,
-    },
-    /// A bind mount.
-    Bind {
-        /// What is bound.
-        source: MountSource,
-        /// With the mounts below it?
-        reach: Reach,
-        /// A link at the end of the source.
-        end: EndLink,
-        /// Where the source is on the host, for errors: what the child gets of it is a descriptor.
-        host: Option<CString>,
-    },
-    /// A link is made anew instead of mounting what it points to, when the source is one (`copy-symlink`).
-    BindOrLink {
-        /// What is bound or copied.
-        source: CString,
-        /// With the mounts below it?
-        reach: Reach,
-    },
-    /// Nothing new: attributes of the mount that is there.
-    Remount {
-        /// Superblock parameters to change.
-        params: FsParams,
-    },
-}
-
-/// `tmpcopyup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyUp {
-    /// The new tmpfs starts empty.
-    No,
-    /// The new tmpfs starts with a copy of what it hides.
-    Yes,
-}
-
-/// Permissions of a new tmpfs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TmpfsMode {
-    /// By the parameters, or the kernel's default.
-    AsGiven,
-    /// The permissions of the directory it is mounted on, sticky bit included.
-    OfMountPoint,
-}
-
 /// What a link does about things that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkRule {
@@ -194,64 +52,6 @@ pub enum LinkRule {
     Replace,
     /// What is there stays, and a link to nothing is not made.
     IfTargetExists,
-}
-
-/// One mount below the container's root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountOp {
-    /// Below the root, without a leading slash.
-    pub dest: CString,
-    /// What.
-    pub what: What,
-    /// Attributes of the mount itself.
-    pub attr: MountAttr,
-    /// The cleared attributes that the options do not name: they stay where a user namespace may not clear them.
-    pub unnamed: u64,
-    /// Attributes of the mount and all below it.
-    pub recursive: MountAttr,
-    /// Changes of propagation, in order.
-    pub propagation: Vec<(u64, Reach)>,
-    /// Index of the user namespace of an id-mapped mount, and whether it reaches the mounts below.
-    pub idmap: Option<(usize, Reach)>,
-    /// Where its descriptor is kept for [`SetupOp::SetAttr`] and for what works in it.
-    pub kept: Option<usize>,
-    /// The tmpfs it is directly in, if that is one that this start has made and nobody else has been in
-    /// (`plan::rootfs::fresh`): index among those that are kept.
-    pub within: Option<usize>,
-    /// `O_NOFOLLOW` for the destination's last component: `dest-nofollow`, and always for proc and sysfs
-    /// (CVE-2019-19921, CVE-2023-27561).
-    pub no_follow: bool,
-    /// Directories where devices are made and that the destination does not name: no link of the image may lead the mount over
-    /// one, for what is mounted would be given them and our links, a directory of the host for example.
-    pub keeps_off: Vec<DeviceDir>,
-}
-
-impl MountOp {
-    /// A mount as it is, at a place whose links are followed.
-    pub fn new(dest: CString, what: What) -> MountOp {
-        MountOp {
-            dest,
-            what,
-            attr: MountAttr::default(),
-            unnamed: 0,
-            recursive: MountAttr::default(),
-            propagation: Vec::new(),
-            idmap: None,
-            kept: None,
-            within: None,
-            no_follow: false,
-            keeps_off: Vec::new(),
-        }
-    }
-}
-
-/// A directory where devices are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceDir {
-    /// Below the root, without a leading slash.
-    pub path: CString,
-    /// Whether it has a file system of its own, and no place on the root's is in it.
-    pub apart: bool,
 }
 
 /// An overlay over the root.

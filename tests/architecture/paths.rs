@@ -82,7 +82,7 @@ const FROM_CWD: &[(&str, usize)] = &[
     // proc, in the namespaces of the start: of the clock, of oom_score_adj.
     ("child/mod.rs", 2),
     // Sources of mounts, in the caller's own mounts; the root of a tmpfs that nobody else reaches; the directory that is returned to.
-    ("child/mounts.rs", 6),
+    ("child/mounts.rs", 7),
     // The directory that hooks return to.
     ("child/overlay.rs", 1),
     // The program, in the container's root as its user: what execve(2) itself looks up once more.

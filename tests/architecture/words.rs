@@ -52,7 +52,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ),
     ("places", &[]),
     // A tree that is cloned after the child was.
-    ("late", &["child", "launch/steps.rs", "plan/draft.rs"]),
+    ("late", &["child", "launch/steps.rs", "plan/draft.rs", "plan/op.rs", "plan/rootfs/runtime_mounts.rs"]),
     // What the caller said; what the program gets is `preserved_fds`.
     ("preserve_fds", &["cli/flags.rs", "container"]),
 ];

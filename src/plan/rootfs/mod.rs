@@ -4,13 +4,15 @@
 //! for what the child may not open. Every destination is resolved below the root by the child itself, never beforehand:
 //! what lies there may be the image's, and changes with each mount.
 //!
-//! The modules, in the order of the work: `options` reads the words of a mount (`options_idmap` those that map ids), `mounts`
-//! plans each entry of config.json (`idmap` the namespaces that map its owners), `fresh` finds what may be done by name in what this start has made, `devices` the nodes and
-//! links of /dev, `overlay` the layers over the root. `runtime_mounts` plans mounts of a container that runs (`mounts add`).
+//! The modules, in the order of the work: `mount_op` is a mount as data, `options` reads its words (`options_idmap` those that
+//! map ids), `mounts` plans each entry of config.json (`idmap` the namespaces that map its owners), `fresh` finds what may be
+//! done by name in what this start has made, `devices` the nodes and links of /dev, `overlay` the layers over the root.
+//! `runtime_mounts` plans mounts of a container that runs (`mounts add`).
 
 pub mod devices;
 mod fresh;
 mod idmap;
+pub mod mount_op;
 pub mod mounts;
 pub mod options;
 mod options_idmap;
