@@ -12,7 +12,7 @@ use crate::spec::resources::Resources;
 
 /// The version of the format this brisk writes. A change that an older brisk would misread gets a new one.
 const VERSION: u32 = 1;
-/// That of a template: a brisk that knows none would start it like any container, and run nothing.
+/// The version of a template's record: a brisk that knows no templates would start one like any container, and run nothing.
 const TEMPLATE_VERSION: u32 = 2;
 
 /// The commit brisk was built from; set by the Makefile.
