@@ -509,8 +509,8 @@ fn a_wrong_command_line_of_exec_is_no_status_of_the_program() {
 }
 
 /// A systemd in the container moves itself to init.scope and gives the controllers to its units: the container's own
-/// cgroup takes no process any more (EBUSY), and runc and crun go to where init is. brisk goes there before, too: a process
-/// in the container's own cgroup would keep systemd from giving controllers at all.
+/// cgroup takes no process any more (EBUSY), and runc and crun go to where init is. brisk goes there before, too, where it
+/// is named init.scope: a process in the container's own cgroup would keep systemd from giving controllers at all.
 #[test]
 fn a_container_that_manages_its_own_cgroups() {
     if Cgroups::detect() == Cgroups::V1 {
@@ -536,6 +536,9 @@ fn a_container_that_manages_its_own_cgroups() {
     let expected =
         if runtime_name() == "brisk" { format!("{}/init.scope", container.id) } else { container.id.clone() };
     assert!(is_at(&expected), "{}", where_it_is());
+    enter("another");
+    assert!(is_at(&container.id), "{}", where_it_is());
+    enter("init.scope");
     give("");
     assert!(is_at(&format!("{}/init.scope", container.id)));
     fs::create_dir(dir.join("user.slice")).unwrap();

@@ -14,6 +14,9 @@ use crate::plan::cgroup::paths::clean;
 use crate::proc;
 use crate::sys::{self, fs};
 
+/// Where systemd is as the first process (systemd.special(7)).
+const INIT_SCOPE: &str = "init.scope";
+
 impl Cgroup {
     /// The cgroups below these that are wanted: each a path, and the hierarchies with one of these controllers (a
     /// comma-separated list as in `exec --cgroup`), or all. The last counts; where none does, it is the cgroup itself. A path
@@ -39,10 +42,10 @@ impl Cgroup {
         Ok(Cgroup { members, scope: self.scope.clone() })
     }
 
-    /// Where another process is put: on v2 where the container's first process has moved to, below this one, otherwise here.
-    /// A container that manages its own cgroups (a systemd, a runtime of its own) empties the one it was given and then gives
-    /// controllers to those below, which the kernel allows only while there is no process in it (cgroups(7), "no internal
-    /// processes"): a process added while such a container comes up would keep its units without limits for good.
+    /// Where another process is put: here, or on v2, once this one gives controllers to those below it and takes no process any
+    /// more (cgroups(7), "no internal processes"), where the container's first process is. A systemd goes to [`INIT_SCOPE`] before
+    /// it gives controllers, asks the kernel once, and a process that was added here meanwhile would keep its units without limits
+    /// for good: there it is the first process's at once.
     pub fn for_another(mut self, init: i32) -> Result<Cgroup> {
         let Some(member) = self.members.iter_mut().find(|m| m.is_v2()) else { return Ok(self) };
         let what = || format!("read /proc/{init}/cgroup");
@@ -51,19 +54,22 @@ impl Cgroup {
         let at = memberships.iter().find(|own| own.unified()).map_or(&b"/"[..], |own| own.path);
         let own = member.dir.path.strip_prefix(&member.dir.mount_point).unwrap_or(&member.dir.path);
         let at = Path::new(OsStr::from_bytes(at));
-        let Ok(below) = at.strip_prefix("/").unwrap_or(at).strip_prefix(own) else {
-            // Somebody else has moved it, or this process sees another part of the hierarchy.
+        // None: somebody else has moved it, or this process sees another part of the hierarchy.
+        let below = at.strip_prefix("/").unwrap_or(at).strip_prefix(own).ok();
+        if below.is_none_or(|below| !below.ends_with(INIT_SCOPE)) {
             let what = || format!("read {}/cgroup.subtree_control", member.path());
             if member.read("cgroup.subtree_control").at(Stage::Cgroup, what)?.trim().is_empty() {
                 return Ok(self);
             }
+        }
+        let below = below.ok_or_else(|| {
             let what = format!(
                 "cgroup {} gives controllers to its sub-cgroups, and the container's first process is in none of them but in {}",
                 member.path(),
                 at.display()
             );
-            return Err(Error::new(Stage::Cgroup, what).with_hint("name one with `exec --cgroup`"));
-        };
+            Error::new(Stage::Cgroup, what).with_hint("name one with `exec --cgroup`")
+        })?;
         // A threaded cgroup takes a whole process only from its own domain.
         for dir in below.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
             let sub = member.open_below(dir)?;
