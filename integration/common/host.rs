@@ -63,7 +63,8 @@ pub fn cgroup_dir(controller: &str, path: &str) -> PathBuf {
     }
 }
 
-/// True if containers can have limits of this controller, by its name in cgroup v2.
+/// True if containers can have limits of this controller, by its name in cgroup v2; what it counts or freezes by itself is
+/// called as on v1.
 pub fn has_controller(name: &str) -> bool {
     let offered = |file: &str| fs::read_to_string(file).is_ok_and(|text| text.split_whitespace().any(|c| c == name));
     match Cgroups::detect() {
@@ -72,7 +73,7 @@ pub fn has_controller(name: &str) -> bool {
             // On a hybrid host cgroup2 has what no v1 hierarchy has taken.
             cgroup_dir(v1, "/").exists() || offered("/sys/fs/cgroup/unified/cgroup.controllers")
         }
-        Cgroups::V2 => offered("/sys/fs/cgroup/cgroup.controllers"),
+        Cgroups::V2 => ["cpuacct", "freezer"].contains(&name) || offered("/sys/fs/cgroup/cgroup.controllers"),
     }
 }
 

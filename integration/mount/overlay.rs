@@ -305,6 +305,26 @@ fn a_directory_with_traps() {
     }
 }
 
+/// What others enter for something else is not closed to them.
+#[test]
+fn a_directory_that_is_there_for_something_else() {
+    if not_here() {
+        return;
+    }
+    let container = Bundle::sh("true").container();
+    let kept = container.bundle.host_dir("kept");
+    fs::write(kept.join("note"), "").unwrap();
+    let set = |mode| fs::set_permissions(&kept, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o711);
+    let why = container.run_with(&["--overlay", kept.to_str().unwrap()]).fails();
+    assert!(why.contains("the directory has other files"), "{why}");
+    assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o7777, 0o711);
+    assert!(!kept.join("upper").exists());
+    set(0o700);
+    container.run_with(&["--overlay", kept.to_str().unwrap()]).ok();
+    assert!(kept.join("note").exists());
+}
+
 /// overlayfs empties its work directory, whatever it is.
 #[test]
 fn what_was_in_the_directory_stays() {
@@ -313,9 +333,7 @@ fn what_was_in_the_directory_stays() {
     }
     let container = Bundle::sh("true").container();
     let kept = container.bundle.host_dir("kept");
-    if !host::is_root() {
-        fs::set_permissions(&kept, fs::Permissions::from_mode(0o700)).unwrap();
-    }
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o700)).unwrap();
     fs::create_dir(kept.join("work")).unwrap();
     for dir in ["work/work", "work/index", "work/incompat"] {
         fs::create_dir(kept.join(dir)).unwrap();

@@ -13,7 +13,7 @@ use super::mounts::explain;
 use super::state::{Child, Done, Trouble};
 use crate::plan::op::{MountSource, OverlayOp};
 use crate::plan::rootfs::overlay::MAX_LOWER;
-use crate::sys::{fs, mount, mount_attr, process};
+use crate::sys::{dir, fs, mount, mount_attr, process};
 use crate::wire::{self, SyncPoint};
 
 /// Of the layers below: the root is the first.
@@ -21,6 +21,8 @@ const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6"
 /// Where a directory that stays is attached.
 const DIRECTORY: &CStr = c"directory";
 const UPPER: &CStr = c"upper";
+/// Who has it, which the runtime has made before.
+const HOLDER: &CStr = c".brisk-holder";
 /// The work directory, from inside of the upper layer. overlayfs empties what is in it: nobody has anything else of this name.
 const WORK_FROM_UPPER: &CStr = c"../.brisk-work";
 
@@ -158,6 +160,15 @@ enum Private {
 
 /// The upper layer and the work directory, made where they are missing. A new one looks like the root that it lies over.
 fn upper(dir: BorrowedFd<'_>, mode: u32, private: Private) -> Result<OwnedFd, Trouble> {
+    if private == Private::Become && fs::stat_at(dir, UPPER).is_err_and(|errno| errno == Errno::ENOENT) {
+        // A program with the set-user-ID bit that a container leaves below would make whoever runs it on the host its owner,
+        // which is root (CVE-2021-41091 of Docker's own directory).
+        let mode = fs::stat(dir)?.st_mode & 0o7777;
+        if mode & 0o077 != 0 {
+            has_nothing_else(dir)?;
+            fs::chmod_at(dir, c".", mode & 0o700)?;
+        }
+    }
     let made = match fs::mkdir(dir, UPPER, mode) {
         Err(Errno::EEXIST) => false,
         result => result.map(|()| true)?,
@@ -168,18 +179,25 @@ fn upper(dir: BorrowedFd<'_>, mode: u32, private: Private) -> Result<OwnedFd, Tr
         // mkdir(2) leaves out all but the sticky bit.
         fs::chmod_at(dir, UPPER, mode)?;
     }
-    if made && private == Private::Become {
-        // A program with the set-user-ID bit that a container leaves below would make whoever runs it on the host its owner,
-        // which is root (CVE-2021-41091 of Docker's own directory).
-        let mode = fs::stat(dir)?.st_mode & 0o700;
-        fs::chmod_at(dir, c".", mode)?;
-    }
     let work = &WORK_FROM_UPPER["../".len()..];
     match fs::mkdir(dir, work, 0o700) {
         Err(Errno::EEXIST) if fs::kind(&fs::stat_at(dir, work)?) == libc::S_IFDIR => {}
         result => result.map_err(|errno| Trouble::from(errno).with(work.to_bytes()))?,
     }
     Ok(upper)
+}
+
+/// A directory that others enter for what is in it is not closed to them: /home, / itself.
+fn has_nothing_else(dir: BorrowedFd<'_>) -> Done {
+    let list = fs::open(dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    dir::each(list.as_fd(), &mut |name| {
+        // A file system that was made for it has the last of them.
+        if [&WORK_FROM_UPPER["../".len()..], HOLDER, c"lost+found"].contains(&name) {
+            return Ok(());
+        }
+        Err(Trouble::from(Errno::ENOTEMPTY)
+            .with(b"the directory has other files: one that only its owner may enter, or an empty one, is needed"))
+    })
 }
 
 /// The overlay, nowhere yet; made from inside of its upper layer.
