@@ -701,6 +701,33 @@ fn an_error_of_brisks_own_does_not_hide_how_it_ended() {
     }
 }
 
+/// Whoever waits is told what the kernel says, whether or not it can be kept with the container.
+#[test]
+fn a_status_that_cannot_be_kept_is_told() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, wake) = woken("exit 5");
+    let container = bundle.container();
+    container.run_with(&["--detach"]).ok();
+    let waiter = process::start(container.command(&["wait", &container.id]), Stdio::null());
+    host::wait_until(|| holds_pidfd(waiter.pid(), container.pid()));
+    let state = container.bundle.state_root().join(&container.id).join("state.json");
+    let record = fs::read(&state).unwrap();
+    fs::write(&state, "no record").unwrap();
+    fs::write(&wake, "\n").unwrap();
+    let told = waiter.wait();
+    if told.code == 0 {
+        assert_eq!(told.stdout(), "5\n");
+        assert!(told.stderr().contains("state.json"), "{told:?}");
+    } else {
+        assert!(told.stderr().contains("how is not known"), "{told:?}");
+    }
+    fs::write(&state, record).unwrap();
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
 /// A program that has closed its output is not waited for by who reads it.
 #[test]
 fn an_output_that_the_program_closes_is_closed() {

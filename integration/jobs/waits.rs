@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -104,6 +105,23 @@ fn a_poststart_hook_of_start_that_fails() {
     container.create_with(&["--result", file.to_str().unwrap()]).ok();
     assert!(container.start().fails().contains("poststart"));
     assert_eq!(ended(&container, &[]), json!("killed"));
+}
+
+/// A monitor that waits for a poststart hook has no figures to wait for: the hook ends with the container's directory.
+#[test]
+fn delete_does_not_wait_for_a_hook_that_hangs() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().sh_hook("poststart", "echo hook >>$OUT; exec sleep 1000").container();
+    let running = container.start_run(&["--detach", "--timeout", "1h"]);
+    host::wait_until(|| container.bundle.hook_output().contains("hook"));
+    let begun = Instant::now();
+    container.delete_force().ok();
+    // It was ten seconds, for which a monitor that is stopped is waited for.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(running.wait().fails().contains("the container was deleted"));
+    container.assert_nothing_left();
 }
 
 /// Where standard output and error lead to the same they are one pipe, whether it is their limit that brings them to brisk or

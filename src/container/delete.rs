@@ -1,6 +1,6 @@
 //! `delete`. Works from every point at which a `create` or an earlier `delete` may have been cut short.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -211,6 +211,27 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
     }
 }
 
+/// One that is stopped goes without the figures, and so does one that waits for a poststart hook, which ends with the container's
+/// directory: that goes later.
+fn await_monitor(record: &Record, monitor: &OwnedFd) -> Result<()> {
+    let ended = |process: &OwnedFd, patience: Duration| {
+        let ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        sys::poll::one(process.as_fd(), libc::POLLIN, ms)
+            .map(|event| event != 0)
+            .at(Stage::Signal, || "wait for the monitor")
+    };
+    if ended(monitor, NEXT_LOOK)? {
+        return Ok(());
+    }
+    // The program, which is its child as well, has ended.
+    for child in record.creator.children()? {
+        if !ended(&child, Duration::ZERO)? {
+            return Ok(());
+        }
+    }
+    ended(monitor, Duration::from_millis(PATIENCE_MS.unsigned_abs().into())).map(drop)
+}
+
 /// Kills what is left and removes the cgroup.
 fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
     mark(trace, "kill what is left");
@@ -240,8 +261,7 @@ fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
     }
     if let Some(monitor) = monitor(record)? {
         mark(trace, "wait for the monitor, which reads the cgroup");
-        // One that is stopped goes without the figures.
-        sys::poll::one(monitor.as_fd(), libc::POLLIN, PATIENCE_MS).at(Stage::Signal, || "wait for the monitor")?;
+        await_monitor(record, &monitor)?;
     }
     mark(trace, "remove the cgroup");
     if let Some(cgroup) = cgroup {

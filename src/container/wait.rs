@@ -54,7 +54,8 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
     // Whoever deletes it takes the count away.
     let oom_kills = container.cgroup().ok().flatten().and_then(|cgroup| cgroup.oom_kills().ok().flatten());
     let outcome = job::outcome(exit.ok_or_else(not_known)?, oom_kills);
-    container.keep(&outcome, Wait::No)?;
+    // The status is known, whoever else will be told of it.
+    container.keep(&outcome, Wait::No).unwrap_or_else(|error| (global.warn)(&error.to_string()));
     Ok(Some(outcome))
 }
 
