@@ -43,7 +43,7 @@ impl Cgroup {
     }
 
     /// Where another process is put: here, or on v2, once this one gives controllers to those below it and takes no process any
-    /// more (cgroups(7), "no internal processes"), where the container's first process is. A systemd goes to [`INIT_SCOPE`] before
+    /// more (cgroups(7), "no internal processes"), where the container's first process is. A systemd goes to `init.scope` before
     /// it gives controllers, asks the kernel once, and a process that was added here meanwhile would keep its units without limits
     /// for good: there it is the first process's at once.
     pub fn for_another(mut self, init: i32) -> Result<Cgroup> {
