@@ -184,9 +184,7 @@ fn a_user_joins_namespaces_of_another_container() {
         return;
     }
     let first = bundle(&["/probe", "pause"]).container();
-    let dir = first.bundle.dir.to_str().unwrap();
-    process::run(as_user(&first, &["create", "--bundle", dir, &first.id])).ok();
-    process::run(as_user(&first, &["start", &first.id])).ok();
+    up(&first);
     let pid = process::run(as_user(&first, &["state", &first.id])).ok().json()["pid"].to_string();
     let of = |file: &str| format!("/proc/{pid}/ns/{file}");
     let expected = ["user", "pid", "net", "ipc", "uts"].map(|file| host::ns_of(&pid, file));
@@ -210,16 +208,22 @@ fn a_user_joins_namespaces_of_another_container() {
     process::run(as_user(&first, &["delete", "--force", &first.id])).ok();
 }
 
+/// Creates and starts it as the user.
+#[track_caller]
+fn up(container: &Container) {
+    let dir = container.bundle.dir.to_str().unwrap();
+    process::run(as_user(container, &["create", "--bundle", dir, &container.id])).ok();
+    process::run(as_user(container, &["start", &container.id])).ok();
+}
+
 #[test]
 fn the_whole_life_as_a_user() {
     if not_here() {
         return;
     }
     let container = bundle(&["/probe", "pause"]).container();
+    up(&container);
     let call = |args: &[&str]| process::run(as_user(&container, args));
-    let dir = container.bundle.dir.to_str().unwrap();
-    call(&["create", "--bundle", dir, &container.id]).ok();
-    call(&["start", &container.id]).ok();
     let state = call(&["state", &container.id]).ok().json();
     assert_eq!(state["status"], "running");
     let out = call(&["exec", &container.id, "/probe", "report"]).ok().json();
@@ -385,10 +389,8 @@ fn a_bundle_without_a_user_namespace_gets_one() {
         return;
     }
     let container = roots_bundle(&["/probe", "pause"]).container();
+    up(&container);
     let call = |args: &[&str]| process::run(as_user(&container, args));
-    let dir = container.bundle.dir.to_str().unwrap();
-    call(&["create", "--bundle", dir, &container.id]).ok();
-    call(&["start", &container.id]).ok();
     let report = call(&["exec", &container.id, "/probe", "report"]).ok().json()["report"].clone();
     assert_eq!(report["uid"], 0);
     let uid = if host::is_root() { UID } else { nix::unistd::geteuid().as_raw() };

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::json;
 
-use crate::common::process::wait_readable;
+use crate::common::process::{Output, wait_readable};
 use crate::common::{Bundle, Container, brisk_only, host, process, skip_on, time_limit};
 
 /// Listens where `--console-socket` will point.
@@ -228,11 +228,16 @@ fn a_detached_run_sends_its_terminal() {
     assert!(text.contains("a terminal\r\n"), "{text}");
 }
 
+#[track_caller]
+fn refused(bundle: Bundle, flags: &[&str]) {
+    let container = bundle.container();
+    container.create_with(flags).fails();
+    container.assert_nothing_left();
+}
+
 #[test]
 fn a_terminal_needs_a_console_socket_when_detached() {
-    let container = Bundle::idle().set("/process/terminal", json!(true)).container();
-    container.create().fails();
-    container.assert_nothing_left();
+    refused(Bundle::idle().set("/process/terminal", json!(true)), &[]);
 }
 
 #[test]
@@ -248,17 +253,12 @@ fn a_console_socket_without_a_terminal_is_refused() {
 
 #[test]
 fn a_console_socket_nobody_listens_on_fails() {
-    let container = Bundle::idle().set("/process/terminal", json!(true)).container();
-    container.create_with(&["--console-socket", "/no/such/socket"]).fails();
-    container.assert_nothing_left();
+    let flags = ["--console-socket", "/no/such/socket"];
+    refused(Bundle::idle().set("/process/terminal", json!(true)), &flags);
 }
 
-#[test]
-fn run_in_the_foreground_passes_a_terminal_through() {
-    // script(1) gives the runtime a terminal.
-    let container = Bundle::sh("test -t 0 && test -t 1 && echo in a terminal; exit 5")
-        .set("/process/terminal", json!(true))
-        .container();
+/// script(1) gives the runtime a terminal.
+fn run_in_a_terminal(container: &Container) -> Output {
     let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
     let line: Vec<String> = std::iter::once(runtime.get_program())
         .chain(runtime.get_args())
@@ -266,7 +266,15 @@ fn run_in_the_foreground_passes_a_terminal_through() {
         .collect();
     let mut command = std::process::Command::new("script");
     command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
-    let output = process::run(command).exits(5);
+    process::run(command)
+}
+
+#[test]
+fn run_in_the_foreground_passes_a_terminal_through() {
+    let container = Bundle::sh("test -t 0 && test -t 1 && echo in a terminal; exit 5")
+        .set("/process/terminal", json!(true))
+        .container();
+    let output = run_in_a_terminal(&container).exits(5);
     assert!(output.stdout().contains("in a terminal\r\n"), "{output:?}");
     container.assert_nothing_left();
 }
@@ -276,14 +284,7 @@ fn run_in_the_foreground_loses_no_byte_at_the_end() {
     let container = Bundle::sh("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo the end")
         .set("/process/terminal", json!(true))
         .container();
-    let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let line: Vec<String> = std::iter::once(runtime.get_program())
-        .chain(runtime.get_args())
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
-    let mut command = std::process::Command::new("script");
-    command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
-    let text = process::run(command).ok().stdout();
+    let text = run_in_a_terminal(&container).ok().stdout();
     assert_eq!(text.matches("line ").count(), 3000);
     assert!(text.contains("the end\r\n"));
 }

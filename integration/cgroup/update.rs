@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cgroup::limits::{misc_devices, node};
 use crate::common::host::{self, Cgroups};
 use crate::common::process::Output;
-use crate::common::{Bundle, Container, Need, brisk_only, lacks, skip_unless};
+use crate::common::{Bundle, Container, brisk_only, lacks};
 
 const MIB: u64 = 1 << 20;
 
@@ -194,10 +194,7 @@ fn device_rules_are_replaced_only_when_that_is_asked_for() {
     if brisk_only("runc never replaces them, crun always does") || lacks(&["pids"]) {
         return;
     }
-    let Some((first, second)) = misc_devices() else {
-        let _ = skip_unless(Need::Missing, "no two harmless devices in /proc/misc");
-        return;
-    };
+    let Some((first, second)) = misc_devices() else { return };
     let rules = |minor: u32| {
         json!([
             { "allow": false, "access": "rwm" },

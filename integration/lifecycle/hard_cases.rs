@@ -57,26 +57,14 @@ fn a_fork_bomb_against_the_pids_limit_is_deleted() {
     if lacks(&["pids"]) {
         return;
     }
-    let container = Bundle::sh("b() { b | b & }; b; while true; do sleep 1; done")
-        .resources("pids", json!({ "limit": 60 }))
-        .container();
-    container.up();
-    container.delete_force().ok();
-    container.assert_nothing_left();
-}
-
-#[test]
-fn a_fork_bomb_without_a_pid_namespace_is_deleted() {
-    if lacks(&["pids"]) {
-        return;
+    let bomb =
+        || Bundle::sh("b() { b | b & }; b; while true; do sleep 1; done").resources("pids", json!({ "limit": 60 }));
+    for bundle in [bomb(), bomb().without_ns("pid")] {
+        let container = bundle.container();
+        container.up();
+        container.delete_force().ok();
+        container.assert_nothing_left();
     }
-    let container = Bundle::sh("b() { b | b & }; b; while true; do sleep 1; done")
-        .without_ns("pid")
-        .resources("pids", json!({ "limit": 60 }))
-        .container();
-    container.up();
-    container.delete_force().ok();
-    container.assert_nothing_left();
 }
 
 #[test]

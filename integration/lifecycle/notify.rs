@@ -29,6 +29,17 @@ impl Fixture {
         Fixture { supervisor, path, container: bundle.container(), inside }
     }
 
+    /// Where the words that are passed on, and the place in the container, are brisk's own.
+    fn of_brisk() -> Option<Fixture> {
+        (!brisk_only("the words passed on and the place in the container differ")).then(Fixture::new)
+    }
+
+    fn create_and_start(&self) -> Running {
+        let dir = self.container.bundle.dir.to_str().unwrap();
+        self.begin(&["create", "--bundle", dir, &self.container.id]).wait().ok();
+        self.begin(&["start", &self.container.id])
+    }
+
     fn begin(&self, args: &[&str]) -> Running {
         let mut command = self.container.command(args);
         command.env("NOTIFY_SOCKET", &self.path);
@@ -59,13 +70,8 @@ impl Fixture {
 
 #[test]
 fn start_waits_until_the_program_is_ready() {
-    if brisk_only("the words passed on and the place in the container differ") {
-        return;
-    }
-    let fixture = Fixture::new();
-    let dir = fixture.container.bundle.dir.to_str().unwrap().to_owned();
-    fixture.begin(&["create", "--bundle", &dir, &fixture.container.id]).wait().ok();
-    let start = fixture.begin(&["start", &fixture.container.id]);
+    let Some(fixture) = Fixture::of_brisk() else { return };
+    let start = fixture.create_and_start();
     assert_eq!(fixture.seen(), "/run/notify/notify.sock\n");
     let told = fixture.say("STATUS=ready soon\nREADY=1\nMAINPID=1");
     assert_eq!(told, format!("READY=1\nMAINPID={}", fixture.container.pid()));
@@ -94,13 +100,8 @@ fn the_program_of_a_template_has_the_socket() {
 
 #[test]
 fn start_ends_with_a_program_that_is_never_ready() {
-    if brisk_only("the words passed on and the place in the container differ") {
-        return;
-    }
-    let fixture = Fixture::new();
-    let dir = fixture.container.bundle.dir.to_str().unwrap().to_owned();
-    fixture.begin(&["create", "--bundle", &dir, &fixture.container.id]).wait().ok();
-    let start = fixture.begin(&["start", &fixture.container.id]);
+    let Some(fixture) = Fixture::of_brisk() else { return };
+    let start = fixture.create_and_start();
     fixture.seen();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(fixture.container.pid()), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
@@ -109,10 +110,7 @@ fn start_ends_with_a_program_that_is_never_ready() {
 
 #[test]
 fn run_in_the_foreground_passes_it_on() {
-    if brisk_only("the words passed on and the place in the container differ") {
-        return;
-    }
-    let fixture = Fixture::new();
+    let Some(fixture) = Fixture::of_brisk() else { return };
     let dir = fixture.container.bundle.dir.to_str().unwrap().to_owned();
     let run = fixture.begin(&["run", "--bundle", &dir, &fixture.container.id]);
     fixture.seen();

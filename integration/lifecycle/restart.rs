@@ -18,6 +18,16 @@ fn stopped(bundle: Bundle) -> Container {
     container
 }
 
+/// A container that runs is stopped, runs once more, and goes.
+#[track_caller]
+fn runs_again(container: &Container) {
+    container.stop();
+    container.call(&["restart", &container.id]).ok();
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
 #[test]
 fn a_stopped_container_runs_again() {
     if brisk_only(ONLY) {
@@ -125,11 +135,7 @@ fn a_container_without_a_bundle_runs_again() {
     let line = ["create", "--rootfs", "rootfs", &container.id, "--", "/probe", "pause"];
     container.call(&line).ok();
     container.start().ok();
-    container.stop();
-    container.call(&["restart", &container.id]).ok();
-    assert_eq!(container.status(), "running");
-    container.delete_force().ok();
-    container.assert_nothing_left();
+    runs_again(&container);
 }
 
 #[test]
@@ -264,11 +270,7 @@ fn what_a_hook_makes_is_not_missed() {
         container.run_with(&["--replace", "--detach"]).ok();
         fs::remove_dir(&source).unwrap();
     }
-    container.stop();
-    container.call(&["restart", &container.id]).ok();
-    assert_eq!(container.status(), "running");
-    container.delete_force().ok();
-    container.assert_nothing_left();
+    runs_again(&container);
 }
 
 /// `--replace` is `delete --force` before: it does not wait for a poststop hook that hangs.

@@ -5,24 +5,16 @@ use std::os::fd::AsRawFd;
 
 use serde_json::{Value, json};
 
-use super::{secret, with_caps};
+use super::{bag, hunting, secret};
 use crate::common::{Bundle, Container, host, skip_on};
 
-fn hunting(caps: &[&str]) -> Container {
-    let bundle = Bundle::sh("/probe hunt:/stop > /out.tmp; /bin/busybox mv /out.tmp /out; exec /probe pause");
-    let bundle = with_caps(bundle, caps);
+/// A container in which somebody hunts, and a secret beside it.
+fn hunter(caps: &[&str]) -> Container {
+    let bundle = hunting(caps);
     secret(&bundle);
     let container = bundle.container();
     container.up();
     container
-}
-
-fn bag(container: &Container) -> Value {
-    container.bundle.file("stop", "");
-    let out = container.bundle.rootfs().join("out");
-    host::wait_until(|| out.exists());
-    let report: Value = serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap();
-    report["hunt:/stop"].clone()
 }
 
 /// The process is undumpable before it joins anything, holds no directory of the host, and enters the pid
@@ -30,7 +22,7 @@ fn bag(container: &Container) -> Value {
 #[test]
 fn cve_2016_9962_descriptors_of_the_entering_process() {
     for caps in [&["CAP_SYS_PTRACE"][..], &["CAP_KILL"]] {
-        let container = hunting(caps);
+        let container = hunter(caps);
         for _ in 0..20 {
             container.exec(&["/bin/true"]).ok();
         }
@@ -49,7 +41,7 @@ fn cve_2016_9962_descriptors_of_the_entering_process() {
 /// The same for a container that joins the pid namespace of another one with ordinary capabilities.
 #[test]
 fn cve_2016_9962_descriptors_of_an_init_in_a_joined_pid_namespace() {
-    let container = hunting(&["CAP_KILL", "CAP_DAC_OVERRIDE"]);
+    let container = hunter(&["CAP_KILL", "CAP_DAC_OVERRIDE"]);
     let pid_ns = format!("/proc/{}/ns/pid", container.pid());
     for _ in 0..8 {
         let victim = Bundle::sh("true").join("pid", &pid_ns).container();

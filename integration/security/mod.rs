@@ -40,9 +40,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::{Bundle, Container, host};
+
+/// A container whose program hunts what comes in, with these capabilities.
+fn hunting(caps: &[&str]) -> Bundle {
+    // Output of its own: the container outlives the command that starts it.
+    let script = "/probe hunt:/stop > /out.tmp; /bin/busybox mv /out.tmp /out; exec /probe pause";
+    with_caps(Bundle::sh(script), caps)
+}
+
+/// Ends the hunt and returns what was found.
+fn bag(container: &Container) -> Value {
+    container.bundle.file("stop", "");
+    let out = container.bundle.rootfs().join("out");
+    host::wait_until(|| out.exists());
+    let report: Value = serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap();
+    report["hunt:/stop"].clone()
+}
 
 /// How long a race is tried.
 fn race() -> Duration {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{ALL_CAPS, own_copy, with_caps};
+use super::{ALL_CAPS, bag, hunting, own_copy, with_caps};
 use crate::common::{Bundle, Container, Need, brisk_only, host, process, skip_unless};
 
 /// A running container whose program hunts the runtime, and the bytes of the runtime's copy.
@@ -16,21 +16,6 @@ fn hunter(bundle: Bundle) -> (Container, PathBuf, Vec<u8>) {
     let (copy, text) = own_copy(&mut container);
     container.up();
     (container, copy, text)
-}
-
-fn hunting() -> Bundle {
-    // Output of its own: the container outlives the command that starts it.
-    let script = "/probe hunt:/stop > /out.tmp; /bin/busybox mv /out.tmp /out; exec /probe pause";
-    with_caps(Bundle::sh(script), ALL_CAPS)
-}
-
-/// Ends the hunt and returns what was found.
-fn bag(container: &Container) -> Value {
-    container.bundle.file("stop", "");
-    let out = container.bundle.rootfs().join("out");
-    host::wait_until(|| out.exists());
-    let report: Value = serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap();
-    report["hunt:/stop"].clone()
 }
 
 fn unchanged(copy: &PathBuf, before: &[u8], found: &Value) {
@@ -60,7 +45,7 @@ fn attack_by_exec(bundle: Bundle, prepare: impl FnOnce(&mut Container)) -> Value
 /// before the fork into the pid namespace (`LastOp::LeaveRuntime` before `LastOp::Fork`).
 #[test]
 fn cve_2019_5736_exec_into_a_privileged_container() {
-    let found = attack_by_exec(hunting(), |_| {});
+    let found = attack_by_exec(hunting(ALL_CAPS), |_| {});
     if !brisk_only("the others show a copy of themselves") {
         let exes = found["exes"].as_array().unwrap();
         assert!(exes.iter().all(|exe| !exe.as_str().unwrap().contains("/runtime")), "{exes:?}");
@@ -70,20 +55,20 @@ fn cve_2019_5736_exec_into_a_privileged_container() {
 /// CAP_SYS_PTRACE alone opens every `/proc/PID/exe` and `/proc/PID/fd`.
 #[test]
 fn cve_2019_5736_exec_with_cap_sys_ptrace() {
-    attack_by_exec(with_caps(hunting(), &["CAP_SYS_PTRACE"]), |_| {});
+    attack_by_exec(with_caps(hunting(ALL_CAPS), &["CAP_SYS_PTRACE"]), |_| {});
 }
 
 /// Where the kernel cannot swap the exe, brisk runs from a read-only clone of its mount.
 #[test]
 fn cve_2019_5736_exec_without_pr_set_mm() {
-    attack_by_exec(hunting(), |container| on_lesser_kernel(container, "on-lesser-kernel"));
+    attack_by_exec(hunting(ALL_CAPS), |container| on_lesser_kernel(container, "on-lesser-kernel"));
 }
 
 /// Where the kernel has no mount_setattr(2) either, from a sealed copy in memory. (The container itself is made
 /// without this restriction: brisk needs that system call for other things.)
 #[test]
 fn cve_2019_5736_exec_without_pr_set_mm_and_mount_setattr() {
-    attack_by_exec(hunting(), |container| on_lesser_kernel(container, "on-lesser-kernel:no-clones"));
+    attack_by_exec(hunting(ALL_CAPS), |container| on_lesser_kernel(container, "on-lesser-kernel:no-clones"));
 }
 
 fn on_lesser_kernel(container: &mut Container, how: &str) {
@@ -112,7 +97,7 @@ fn cve_2019_5736_init_is_proc_self_exe() {
 /// still brisk, so brisk runs from a read-only clone (`container::image`).
 #[test]
 fn cve_2019_5736_create_in_a_joined_pid_namespace() {
-    let (container, copy, before) = hunter(with_caps(hunting(), &["CAP_SYS_PTRACE"]));
+    let (container, copy, before) = hunter(with_caps(hunting(ALL_CAPS), &["CAP_SYS_PTRACE"]));
     let pid_ns = format!("/proc/{}/ns/pid", container.pid());
     for _ in 0..6 {
         let mut victim = Bundle::sh("true").join("pid", &pid_ns).container();
@@ -147,7 +132,7 @@ fn cve_2019_5736_start_container_hook() {
 /// would do.
 #[test]
 fn cve_2019_5736_exec_with_a_user_namespace() {
-    let bundle = hunting().userns();
+    let bundle = hunting(ALL_CAPS).userns();
     let mut container = bundle.container();
     let (copy, _) = own_copy(&mut container);
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o777)).unwrap();
@@ -168,7 +153,7 @@ fn memory_that_may_not_become_code_is_no_obstacle() {
     if skip_unless(Need::from(has_mdwe()), "no PR_SET_MDWE before Linux 6.3") {
         return;
     }
-    let (container, copy, before) = hunter(hunting());
+    let (container, copy, before) = hunter(hunting(ALL_CAPS));
     for program in ["/bin/true", "/proc/self/exe", "/bin/true"] {
         let mut command = container.command(&["exec", &container.id, program]);
         deny_code(&mut command);

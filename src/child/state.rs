@@ -63,7 +63,7 @@ pub struct Inherited<'a> {
     pub console: Option<OwnedFd>,
     /// The start fifo, open for reading and writing.
     pub fifo: Option<OwnedFd>,
-    /// The pidfd of the container's init, for exec.
+    /// The pidfd of the container's first process, for one more that joins it.
     pub init: Option<OwnedFd>,
     /// The second block and where it goes, where a template is started.
     pub second: Option<SecondBlock>,

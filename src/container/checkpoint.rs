@@ -12,7 +12,7 @@ use super::criu::external::{self, Identity, Mounted, Source};
 use super::criu::opts::{self, CriuFacts};
 use super::criu::service::{CriuFeature, Notice, RequestKind, Service, with_log};
 use super::criu::streams::{self, Stream};
-use super::freeze::locked;
+use super::lookup::locked;
 use super::options::{Checkpoint, Criu, Delete, Global, Selection};
 use super::{Container, delete};
 use crate::error::{Context, Error, Result, Stage};

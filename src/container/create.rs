@@ -407,16 +407,10 @@ fn begin(
     let Container { dir, record } = container;
     let save = |record: &mut Record, running: &Running| -> Result<()> {
         let init = ProcessId::of(running.pid)?;
-        record.init = Some(init);
+        lookup::note(record, init, running.cgroup.as_ref(), running.rdt.as_ref())?;
         if let Some(holder) = holder {
             // Before the state: until that is written it dies with us.
             holder.is(&record.id, init)?;
-        }
-        if let Some(cgroup) = &running.cgroup {
-            record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
-        }
-        if let Some(rdt) = &running.rdt {
-            record.rdt = serde_json::to_value(rdt).at(Stage::State, || "describe the resctrl group")?;
         }
         dir.save(record)
     };
@@ -494,8 +488,7 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
     let rootfs = bundle.rootfs();
     let own_pid = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_none());
     let cgroup = match &plan.cgroup {
-        Some(cgroup) => serde_json::to_value(Saved::planned(cgroup, plan.scope.as_ref()))
-            .at(Stage::State, || "describe the cgroup")?,
+        Some(cgroup) => lookup::cgroup_value(&Saved::planned(cgroup, plan.scope.as_ref()))?,
         None => serde_json::Value::Null,
     };
     Ok(Record {
@@ -534,6 +527,5 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
 fn planned_rdt(plan: &Plan) -> Result<serde_json::Value> {
     let wanted = plan.steps.iter().find_map(|step| if let Step::Rdt(plan) = step { Some(plan) } else { None });
     let Some(wanted) = wanted else { return Ok(serde_json::Value::Null) };
-    let planned = Rdt::planned(&rdt::mount_point()?, wanted);
-    serde_json::to_value(planned).at(Stage::State, || "describe the resctrl group")
+    lookup::rdt_value(&Rdt::planned(&rdt::mount_point()?, wanted))
 }

@@ -1,11 +1,11 @@
 //! `pause` and `resume`.
 
 use super::Container;
-use super::lookup::not_running;
+use super::lookup::{locked, not_running};
 use super::options::Global;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Stage};
-use crate::state::{Lock, Status, Wait, does_not_exist};
+use crate::state::Status;
 
 /// Freezes all processes.
 pub fn pause(global: &Global, id: &str) -> Result<()> {
@@ -24,14 +24,6 @@ pub fn resume(global: &Global, id: &str) -> Result<()> {
         Status::Paused => freezer(&container)?.thaw(),
         _ => Err(Error::new(Stage::Cgroup, "container not paused")),
     }
-}
-
-/// A container nobody else is changing.
-pub(super) fn locked(global: &Global, id: &str) -> Result<(Container, Lock)> {
-    let container = Container::load(&global.root, id)?;
-    let lock = container.dir.lock(Wait::Forever)?.ok_or_else(|| does_not_exist(&global.root, id))?;
-    let record = container.dir.load()?;
-    Ok((Container { dir: container.dir, record }, lock))
 }
 
 fn freezer(container: &Container) -> Result<Cgroup> {

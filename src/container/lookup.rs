@@ -10,7 +10,10 @@ use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::spec::{self, Spec, resources::Resources};
-use crate::state::{Attendance, CONFIG, Dir, FIFO, Facts, Life, Outcome, Record, StateRoot, Status, Wait, status};
+use crate::state::{
+    Attendance, CONFIG, Dir, FIFO, Facts, Life, Lock, Outcome, ProcessId, Record, StateRoot, Status, Wait,
+    does_not_exist, status,
+};
 use crate::sys::{fs, process};
 
 /// A container of which there is a record.
@@ -33,6 +36,12 @@ impl Container {
     /// Its cgroup; `None` when it has none of its own.
     pub fn cgroup(&self) -> Result<Option<Cgroup>> {
         self.saved_cgroup()?.map(|saved| Cgroup::open(&saved)).transpose()
+    }
+
+    /// How many of its processes the kernel has killed for want of memory, where that can be read: whoever deletes it takes the
+    /// count away.
+    pub(super) fn oom_kills(&self) -> Option<u64> {
+        self.cgroup().ok().flatten()?.oom_kills().ok().flatten()
     }
 
     /// Where its cgroup is.
@@ -129,6 +138,14 @@ impl Container {
     }
 }
 
+/// A container that nobody else is changing.
+pub(super) fn locked(global: &Global, id: &str) -> Result<(Container, Lock)> {
+    let container = Container::load(&global.root, id)?;
+    let lock = container.dir.lock(Wait::Forever)?.ok_or_else(|| does_not_exist(&global.root, id))?;
+    let record = container.dir.load()?;
+    Ok((Container { dir: container.dir, record }, lock))
+}
+
 /// [`Container::spec`] of the text of its config.json.
 pub(super) fn spec_of(record: &Record, text: &[u8]) -> Result<Spec> {
     let mut spec: Spec = spec::parse(text, "config.json")?;
@@ -188,6 +205,28 @@ pub(super) fn saved_cgroup(record: &Record) -> Result<Option<Saved>> {
     }
     let saved = Saved::deserialize(&record.cgroup).at(Stage::State, || "parse the cgroup in state.json")?;
     Ok(Some(saved).filter(|saved| !saved.dirs.is_empty()))
+}
+
+/// Where a cgroup is, for the record.
+pub(super) fn cgroup_value(saved: &Saved) -> Result<serde_json::Value> {
+    serde_json::to_value(saved).at(Stage::State, || "describe the cgroup")
+}
+
+/// A resource control group, for the record.
+pub(super) fn rdt_value(rdt: &Rdt) -> Result<serde_json::Value> {
+    serde_json::to_value(rdt).at(Stage::State, || "describe the resctrl group")
+}
+
+/// What a record is told of a first process and of what was made for it.
+pub(super) fn note(record: &mut Record, init: ProcessId, cgroup: Option<&Cgroup>, rdt: Option<&Rdt>) -> Result<()> {
+    record.init = Some(init);
+    if let Some(cgroup) = cgroup {
+        record.cgroup = cgroup_value(&cgroup.saved())?;
+    }
+    if let Some(rdt) = rdt {
+        record.rdt = rdt_value(rdt)?;
+    }
+    Ok(())
 }
 
 /// The resource control group of a record.

@@ -5,8 +5,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::Container;
-use super::freeze::locked;
-use super::lookup::not_running;
+use super::lookup::{locked, not_running};
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
@@ -19,7 +18,6 @@ use crate::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize
 use crate::proc::mountinfo;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
-use crate::state::Status;
 use crate::sys::poll;
 use crate::sys::process::{self, Exit};
 
@@ -85,16 +83,13 @@ fn mounted(container: &Container) -> Result<BTreeSet<u64>> {
 }
 
 fn config(container: &Container) -> Result<Spec> {
-    match container.status()? {
-        Status::Created | Status::Running | Status::Paused => {}
-        Status::Creating | Status::Stopped => return Err(not_running()),
-    }
+    container.must_run()?;
     container.spec()
 }
 
 /// Runs the plan in a process that ends with it.
 fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
-    let Some(init) = container.record.init.map_or(Ok(None), |init| init.pidfd())? else { return Err(not_running()) };
+    let (_, init) = container.first_process()?;
     for warning in &plan.warnings {
         (global.warn)(warning);
     }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::Container;
 use super::create::Bundle;
-use super::freeze::locked;
 use super::job::ended::Ended;
 use super::job::{self, JobRequest, Task};
+use super::lookup::locked;
 use super::options::{Create, Global, Run};
 use super::run::{Predecessor, start_bundle};
 use crate::error::{Error, Result, Stage};

@@ -21,7 +21,7 @@ use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::options::{Create, Global, Restore};
 use super::streams::{Relay, Relayed};
-use super::{Container, files, host_hooks};
+use super::{Container, files, host_hooks, lookup};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
 use crate::error::{Context, Error, Result, Stage};
@@ -267,14 +267,8 @@ impl Restoring<'_> {
     fn save(&mut self, container: &mut Container, pid: i32) -> Result<()> {
         self.pid = Some(pid);
         let record = &mut container.record;
-        record.init = Some(ProcessId::of(pid)?);
+        lookup::note(record, ProcessId::of(pid)?, self.cgroup.as_ref(), self.rdt.as_ref())?;
         record.gained_namespaces = gained(self.bundle.spec(), pid)?;
-        if let Some(cgroup) = &self.cgroup {
-            record.cgroup = serde_json::to_value(cgroup.saved()).at(Stage::State, || "describe the cgroup")?;
-        }
-        if let Some(rdt) = &self.rdt {
-            record.rdt = serde_json::to_value(rdt).at(Stage::State, || "describe the resctrl group")?;
-        }
         container.dir.save(record)?;
         self.args.pid_file.as_ref().map_or(Ok(()), |path| files::write_pid(path, pid))
     }

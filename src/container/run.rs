@@ -109,7 +109,7 @@ pub(super) fn start_bundle(
         _ if args.keep => {
             let outcome = ended.as_ref().ok().and_then(Option::as_ref).and_then(|ended| match &task {
                 Some(task) => task.outcome(ended),
-                None => Some(job::outcome(ended.exit, oom_kills(&container))),
+                None => Some(job::outcome(ended.exit, container.oom_kills())),
             });
             outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::No))
         }
@@ -118,11 +118,6 @@ pub(super) fn start_bundle(
     // How it ended stands, whatever of it stays; as with runc.
     tidied.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
     ended
-}
-
-/// How many of its processes the kernel has killed for want of memory, where that can be read.
-fn oom_kills(container: &Container) -> Option<u64> {
-    container.cgroup().ok().flatten()?.oom_kills().ok().flatten()
 }
 
 /// An error where the container that is to come could not be made, as far as that can be known before another one goes.

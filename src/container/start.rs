@@ -6,7 +6,6 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::delete;
-use super::freeze::locked;
 use super::job::watch::Announcement;
 use super::notify::Notify;
 use super::options::{Global, Start};
@@ -38,7 +37,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let Some(trace) = &mut trace {
         trace.mark("read the state");
     }
-    let (mut container, lock) = locked(global, id)?;
+    let (mut container, lock) = lookup::locked(global, id)?;
     match container.status()? {
         Status::Created => {}
         Status::Stopped => return Err(Error::new(Stage::State, "cannot start a container that has stopped")),

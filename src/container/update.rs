@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use super::Container;
-use super::freeze::locked;
-use super::lookup::not_running;
+use super::lookup::{locked, not_running, rdt_value};
 use super::options::{Global, Update};
 use crate::cgroup::rdt::{self as groups, Rdt};
 use crate::cgroup::{Admission, Applied, Cgroup, Planned};
@@ -104,7 +103,7 @@ pub(super) fn one(global: &Global, container: Container, wanted: &Resources) -> 
 
 fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> std::result::Result<Updated, Undone> {
     admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
-    let done = announce(&mut changes).map_err(Undone::from).and_then(|()| apply(&changes, global.warn));
+    let done = note_groups(&mut changes).map_err(Undone::from).and_then(|()| apply(&changes, global.warn));
     let failed = match done {
         Ok(done) => match save(&mut changes) {
             Ok(()) => return Ok(Updated(changes, done)),
@@ -116,11 +115,10 @@ fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> std::re
 }
 
 /// Notes the resctrl groups that are about to be made, so that `delete` finds them whatever happens.
-fn announce(changes: &mut [Change]) -> Result<()> {
+fn note_groups(changes: &mut [Change]) -> Result<()> {
     for Change { container, rdt, .. } in changes {
         if let Some(rdt) = rdt.as_ref().filter(|rdt| rdt.made.is_some()) {
-            container.record.rdt =
-                serde_json::to_value(&rdt.group).at(Stage::State, || "describe the resctrl group")?;
+            container.record.rdt = rdt_value(&rdt.group)?;
             container.dir.save(&container.record)?;
         }
     }

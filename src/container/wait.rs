@@ -51,9 +51,7 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
         true => process::pidfd_exit(pidfd.as_fd()).at(Stage::Signal, || "ask how the container's process ended")?,
         false => None,
     };
-    // Whoever deletes it takes the count away.
-    let oom_kills = container.cgroup().ok().flatten().and_then(|cgroup| cgroup.oom_kills().ok().flatten());
-    let outcome = job::outcome(exit.ok_or_else(not_known)?, oom_kills);
+    let outcome = job::outcome(exit.ok_or_else(not_known)?, container.oom_kills());
     // The status is known, whoever else will be told of it.
     container.keep(&outcome, Wait::No).unwrap_or_else(|error| (global.warn)(&error.to_string()));
     Ok(Some(outcome))

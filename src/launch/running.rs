@@ -87,7 +87,7 @@ pub struct Launch<'a> {
     pub console: Option<OwnedFd>,
     /// The start fifo, open for reading and writing.
     pub fifo: Option<OwnedFd>,
-    /// The pidfd of the container's init, for exec.
+    /// The pidfd of the container's first process, for one more that joins it.
     pub init: Option<OwnedFd>,
     /// The process that waits for its second block, for the start of a template.
     pub waiting: Option<Waiting>,

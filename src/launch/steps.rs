@@ -488,7 +488,7 @@ impl<'a> Parent<'a> {
         match wire::send_files(self.wire.as_fd(), point, &files) {
             // The child is gone: what follows finds out how.
             Err(Errno::EPIPE) => Ok(()),
-            sent => sent.at(Stage::Sync, || format!("send the child the files of its cgroup ({})", point.name())),
+            sent => sent.at(Stage::Sync, || format!("send the child what it waits for ({})", point.name())),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::sys::shared::Times;
 
 /// One thing that was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct TraceEvent {
     /// `parent` or `child`.
     pub who: &'static str,
     /// Its line in the plan.
@@ -23,7 +23,7 @@ pub struct Span {
 /// The events so far, in the order they began on each side.
 #[derive(Debug, Default)]
 pub struct Trace {
-    events: Vec<Span>,
+    events: Vec<TraceEvent>,
 }
 
 impl Trace {
@@ -31,7 +31,7 @@ impl Trace {
     pub fn mark(&mut self, name: &str) {
         let now = monotonic_ns();
         self.close(now);
-        self.events.push(Span { who: "parent", name: name.into(), start: now, duration: 0 });
+        self.events.push(TraceEvent { who: "parent", name: name.into(), start: now, duration: 0 });
     }
 
     pub(super) fn step(&mut self, step: &Step) {
@@ -54,12 +54,12 @@ impl Trace {
         for (position, (index, start)) in started.iter().enumerate() {
             let end = started.get(position + 1).map_or(now, |(_, next)| *next);
             let name = names[*index].clone();
-            self.events.push(Span { who: "child", name, start: *start, duration: end.saturating_sub(*start) });
+            self.events.push(TraceEvent { who: "child", name, start: *start, duration: end.saturating_sub(*start) });
         }
     }
 
     /// Everything noted.
-    pub fn events(&self) -> &[Span] {
+    pub fn events(&self) -> &[TraceEvent] {
         &self.events
     }
 
