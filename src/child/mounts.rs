@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::copy;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::{CopyUp, MountOp, MountSource, Reach, TmpfsMode, What};
+use crate::plan::op::{CopyUp, MountOp, MountSource, NewFileSystem, Reach, TmpfsMode, What};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
@@ -23,8 +23,8 @@ impl Child<'_> {
     pub(super) fn mount(&mut self, op: &MountOp) -> Done {
         let extra = if op.no_follow { libc::O_NOFOLLOW } else { 0 };
         let mounted = match &op.what {
-            What::New { .. } if self.mount_within(op)? => return Ok(()),
-            What::New { .. } => return self.mount_new(op, extra),
+            What::New(new) if self.mount_within(op, new)? => return Ok(()),
+            What::New(new) => return self.mount_new(op, new, extra),
             What::Bind { source, reach, end, .. } => {
                 let tree = match self.source_with(source, *reach, end.flag(), op) {
                     Some(tree) => tree,
@@ -133,8 +133,8 @@ impl Child<'_> {
 
     /// A new file system in a tmpfs of ours, by one call where that can say all: mount(2) takes a path, and from inside the
     /// tmpfs this one is a name that we have just made. False: it did not come to that; the way by the path knows why.
-    fn mount_within(&mut self, op: &MountOp) -> Result<bool, Trouble> {
-        let What::New { kind, source, flags, data, label: None, .. } = &op.what else { return Ok(false) };
+    fn mount_within(&mut self, op: &MountOp, new: &NewFileSystem) -> Result<bool, Trouble> {
+        let NewFileSystem { kind, source, flags, data, label: None, .. } = new else { return Ok(false) };
         let Some((dir, name)) = self.within(op.within, &op.dest) else { return Ok(false) };
         if fs::mkdir(dir, name, 0o755).is_err() {
             return Ok(false);
@@ -154,10 +154,14 @@ impl Child<'_> {
         mount::set_id_map(tree, reach.flag(), userns.as_fd()).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
     }
 
-    fn mount_new(&mut self, op: &MountOp, extra: i32) -> Done {
-        let What::New { kind, params, copy_up, mode, label, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
-        let mut inherited = None;
-        let place = match resolve(self.root()?, &op.dest, extra) {
+    /// Where a new file system is mounted, and the permissions of that which it takes over.
+    fn place_of_new(
+        &mut self,
+        op: &MountOp,
+        new: &NewFileSystem,
+        extra: i32,
+    ) -> Result<(OwnedFd, Option<u32>), Trouble> {
+        match resolve(self.root()?, &op.dest, extra) {
             Ok(fd) => {
                 let stat = fs::stat(fd.as_fd())?;
                 if fs::kind(&stat) != libc::S_IFDIR {
@@ -169,39 +173,41 @@ impl Child<'_> {
                     });
                 }
                 self.check_place(fd.as_fd(), &stat, op)?;
-                inherited = (*mode == TmpfsMode::OfMountPoint).then_some(stat.st_mode & 0o7777);
-                fd
+                Ok((fd, (new.mode == TmpfsMode::OfMountPoint).then_some(stat.st_mode & 0o7777)))
             }
             Err(Errno::ENOENT) => {
                 let made = make_missing(self.root()?, &op.dest, Missing::Directory, 0o755, extra)?;
                 check_proc(fs::fs_magic(made.as_fd())?, op)?;
-                made
+                Ok((made, None))
             }
-            Err(errno) => return Err(errno.into()),
-        };
-        let long = params.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > FSCONFIG_MAX));
-        let What::New { flags, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn mount_new(&mut self, op: &MountOp, new: &NewFileSystem, extra: i32) -> Done {
+        let (place, mode) = self.place_of_new(op, new, extra)?;
+        let long = new.params.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > FSCONFIG_MAX));
         // fsconfig(2) has no names for these.
-        let classic = flags & (libc::MS_SILENT | libc::MS_I_VERSION) != 0;
-        let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(kind) };
+        let classic = new.flags & (libc::MS_SILENT | libc::MS_I_VERSION) != 0;
+        let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(&new.kind) };
         let fresh = match context {
             Ok(context) => {
-                let made = fs_context(context.as_fd(), op, inherited);
+                let made = fs_context(context.as_fd(), new, op.attr.set, mode);
                 self.spent.add(context);
                 made?
             }
             // Values that fsconfig(2) cannot take; and a filter of the caller's may say that there is no fsopen(2).
             Err(Errno::ENOSYS) => {
-                let mounted = self.mount_classic(op, place.as_fd(), inherited)?;
+                let mounted = self.mount_classic(op, new, place.as_fd(), mode)?;
                 return self.keep(op, mounted);
             }
             Err(errno) => return Err(errno.into()),
         };
-        if let Some(label) = label {
+        if let Some(label) = &new.label {
             let root = fs::open(fresh.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
             fs::set_selinux_label(root.as_fd(), label).map_err(|errno| Trouble::from(errno).with(b"label"))?;
         }
-        if *copy_up == CopyUp::Yes {
+        if new.copy_up == CopyUp::Yes {
             copy::tree(place.as_fd(), fresh.as_fd(), &mut self.inherited.scratch)?;
         }
         // After what was written to it: it may be read-only.
@@ -269,7 +275,13 @@ impl Child<'_> {
 
     /// mount(2), which takes a path: on a directory of our own that nobody else can reach, from where the finished mount is
     /// moved to its place by descriptor. What another container does to a shared volume meanwhile changes nothing of it.
-    fn mount_classic(&mut self, op: &MountOp, place: BorrowedFd<'_>, mode: Option<u32>) -> Result<OwnedFd, Trouble> {
+    fn mount_classic(
+        &mut self,
+        op: &MountOp,
+        new: &NewFileSystem,
+        place: BorrowedFd<'_>,
+        mode: Option<u32>,
+    ) -> Result<OwnedFd, Trouble> {
         const NAME: &CStr = c"m";
         if op.idmap.is_some() {
             // Only what is in no mount namespace can be mapped.
@@ -277,7 +289,7 @@ impl Child<'_> {
                 Trouble::from(Errno::EINVAL).with(b"an id mapping needs fsopen(2), which cannot take these options")
             );
         }
-        let What::New { kind, source, flags, data, copy_up, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
+        let NewFileSystem { kind, source, flags, data, copy_up, .. } = new;
         // Over our root, where no path leads to it.
         let tmpfs = mount::fs_new(c"tmpfs", &[], 0)?;
         let root = fs::open(fs::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
@@ -352,14 +364,13 @@ fn set_params(context: BorrowedFd<'_>, params: &[(CString, Option<CString>)]) ->
     Ok(())
 }
 
-fn fs_context(context: BorrowedFd<'_>, op: &MountOp, mode: Option<u32>) -> Result<OwnedFd, Trouble> {
-    let What::New { source, params, .. } = &op.what else { return Err(Errno::EINVAL.into()) };
-    mount::fs_set(context, c"source", Some(source))?;
+fn fs_context(context: BorrowedFd<'_>, new: &NewFileSystem, attr: u64, mode: Option<u32>) -> Result<OwnedFd, Trouble> {
+    mount::fs_set(context, c"source", Some(&new.source))?;
     if let Some(mode) = mode {
         mount::fs_set(context, c"mode", Some(octal(mode, &mut [0; 8])))?;
     }
-    set_params(context, params)?;
-    mount::fs_make(context, op.attr.set).map_err(|errno| explain(errno, context))
+    set_params(context, &new.params)?;
+    mount::fs_make(context, attr).map_err(|errno| explain(errno, context))
 }
 
 impl Trouble {

@@ -4,8 +4,8 @@
 use std::ffi::CStr;
 
 use super::op::{
-    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountOp, MountSource, OfJoined, Reach, Refusal, SetupOp,
-    TmpfsMode, What,
+    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountOp, MountSource, NewFileSystem, OfJoined, Reach, Refusal,
+    SetupOp, TmpfsMode, What,
 };
 use crate::error::{Deed, Stage};
 use crate::plan::namespace::NamespaceKind;
@@ -352,7 +352,7 @@ fn mount(op: &MountOp) -> String {
         options.push("idmap".into());
     }
     let what = match &op.what {
-        What::New { kind, source, params, copy_up, mode, .. } => {
+        What::New(NewFileSystem { kind, source, params, copy_up, mode, .. }) => {
             for (key, value) in params {
                 let value = value.as_ref().map(|value| format!("={}", lossy(value))).unwrap_or_default();
                 options.push(format!("{}{value}", lossy(key)));
@@ -376,10 +376,10 @@ fn mount(op: &MountOp) -> String {
 
 fn mount_deed(op: &MountOp) -> Deed {
     match &op.what {
-        What::New { kind, .. } if kind.as_c_str() == c"proc" => Deed::MountProc,
-        What::New { kind, .. } if kind.as_c_str() == c"sysfs" => Deed::MountSysfs,
+        What::New(new) if *new.kind == *c"proc" => Deed::MountProc,
+        What::New(new) if *new.kind == *c"sysfs" => Deed::MountSysfs,
         What::Bind { .. } | What::BindOrLink { .. } => Deed::Bind,
-        What::New { .. } | What::Remount { .. } => Deed::Mount,
+        What::New(_) | What::Remount { .. } => Deed::Mount,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::wire::SyncPoint;
 
 pub use crate::plan::process::child_hook::{ChildHook, HookKind, StateText};
 pub use crate::plan::rootfs::mount_op::{
-    CopyUp, DeviceDir, EndLink, FsParams, MountOp, MountSource, OfJoined, Reach, TmpfsMode, What,
+    CopyUp, DeviceDir, EndLink, FsParams, MountOp, MountSource, NewFileSystem, OfJoined, Reach, TmpfsMode, What,
 };
 
 /// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants

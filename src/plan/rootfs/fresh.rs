@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 
-use crate::plan::op::{CopyUp, MountOp, SetupOp, TmpfsMode, What};
+use crate::plan::op::{CopyUp, MountOp, NewFileSystem, SetupOp, TmpfsMode, What};
 use crate::sys::mount_attr::{self, MountAttr};
 
 /// A file system made by an operation of the plan.
@@ -172,9 +172,9 @@ fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
 /// attributes from those of its superblock where it is read-only, and gives no descriptor for what follows.
 fn by_name(mount: &MountOp) -> bool {
     match &mount.what {
-        What::New { copy_up, mode, .. } => {
-            *copy_up == CopyUp::No
-                && *mode == TmpfsMode::AsGiven
+        What::New(new) => {
+            new.copy_up == CopyUp::No
+                && new.mode == TmpfsMode::AsGiven
                 && mount.attr.set & mount_attr::RDONLY == 0
                 && mount.recursive == MountAttr::default()
                 && (mount.kept, mount.idmap) == (None, None)
@@ -194,7 +194,7 @@ fn keeps_its_place(fresh: &[Fresh], mount: &MountOp) -> bool {
 }
 
 fn kind(mount: &MountOp) -> Option<Kind> {
-    let What::New { kind, copy_up: CopyUp::No, .. } = &mount.what else { return None };
+    let What::New(NewFileSystem { kind, copy_up: CopyUp::No, .. }) = &mount.what else { return None };
     let known: &[(&CStr, Kind)] = &[(c"tmpfs", Kind::Tmpfs), (c"proc", Kind::Proc), (c"sysfs", Kind::Sysfs)];
     // What was attached elsewhere by a link of the image is none of ours.
     let here = *kind == *c"tmpfs" || mount.no_follow && !mount.dest.to_bytes().contains(&b'/');
@@ -209,17 +209,15 @@ mod tests {
     use crate::plan::op::{EndLink, MountSource, Reach};
 
     fn mount(dest: &str, what: What) -> SetupOp {
-        let no_follow = matches!(&what, What::New { kind, .. } if **kind != *c"tmpfs");
+        let no_follow = matches!(&what, What::New(new) if *new.kind != *c"tmpfs");
         SetupOp::Mount(Box::new(MountOp { no_follow, ..MountOp::new(CString::new(dest).unwrap(), what) }))
     }
 
     fn new(dest: &str, kind: &CStr) -> SetupOp {
         let (params, data) = (Vec::new(), c"".into());
         let (copy_up, mode) = (CopyUp::No, TmpfsMode::AsGiven);
-        mount(
-            dest,
-            What::New { kind: kind.into(), source: kind.into(), params, flags: 0, data, copy_up, mode, label: None },
-        )
+        let (kind, source) = (kind.into(), kind.into());
+        mount(dest, What::New(NewFileSystem { kind, source, params, flags: 0, data, copy_up, mode, label: None }))
     }
 
     fn bind(dest: &str) -> SetupOp {

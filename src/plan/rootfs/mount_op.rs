@@ -88,25 +88,7 @@ impl EndLink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A new file system.
-    New {
-        /// Its type.
-        kind: CString,
-        /// The device, or any name.
-        source: CString,
-        /// Parameters for fsconfig(2), in order; one without a value is a flag.
-        params: FsParams,
-        /// What mount(2) takes: flags and data. Used where fsopen(2) is missing, or where a value is longer
-        /// than the 255 bytes fsconfig(2) takes (overlay's lowerdir).
-        flags: u64,
-        /// Comma-separated data for mount(2).
-        data: CString,
-        /// Copy what the mount point holds into the new tmpfs before it is attached.
-        copy_up: CopyUp,
-        /// Permissions of a tmpfs's root.
-        mode: TmpfsMode,
-        /// SELinux label of its root, where the file system is older than this mount and takes none as it is made.
-        label: Option<CString>,
-    },
+    New(NewFileSystem),
     /// A bind mount.
     Bind {
         /// What is bound.
@@ -130,6 +112,28 @@ pub enum What {
         /// Superblock parameters to change.
         params: FsParams,
     },
+}
+
+/// A file system that is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFileSystem {
+    /// Its type.
+    pub kind: CString,
+    /// The device, or any name.
+    pub source: CString,
+    /// Parameters for fsconfig(2), in order; one without a value is a flag.
+    pub params: FsParams,
+    /// What mount(2) takes: flags and data. Used where fsopen(2) is missing, or where a value is longer
+    /// than the 255 bytes fsconfig(2) takes (overlay's lowerdir).
+    pub flags: u64,
+    /// Comma-separated data for mount(2).
+    pub data: CString,
+    /// Copy what the mount point holds into the new tmpfs before it is attached.
+    pub copy_up: CopyUp,
+    /// Permissions of a tmpfs's root.
+    pub mode: TmpfsMode,
+    /// SELinux label of its root, where the file system is older than this mount and takes none as it is made.
+    pub label: Option<CString>,
 }
 
 /// `tmpcopyup`.

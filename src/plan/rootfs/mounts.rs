@@ -9,7 +9,8 @@ use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path, host_root};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
-    CopyUp, EndLink, Enter, FsParams, LinkRule, MountOp, MountSource, OfJoined, Reach, SetupOp, TmpfsMode, What,
+    CopyUp, EndLink, Enter, FsParams, LinkRule, MountOp, MountSource, NewFileSystem, OfJoined, Reach, SetupOp,
+    TmpfsMode, What,
 };
 use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::options;
@@ -259,7 +260,7 @@ fn new(
     let idmap = idmap::of_mount(input, mount, options, draft)?;
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
-    let what = What::New {
+    let what = What::New(NewFileSystem {
         kind: c_string(kind, "mounts.type")?,
         source: c_string(source, "mounts.source")?,
         params,
@@ -268,7 +269,7 @@ fn new(
         copy_up: if options.tmpcopyup { CopyUp::Yes } else { CopyUp::No },
         mode: if kind == "tmpfs" && !has_mode { TmpfsMode::OfMountPoint } else { TmpfsMode::AsGiven },
         label,
-    };
+    });
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         kept,
         attr,
