@@ -6,7 +6,7 @@ use brisk::plan::cgroup::admission::{Surroundings, check, limit};
 use brisk::plan::cgroup::cpu::weight_from_shares;
 use brisk::plan::cgroup::files::{self, Capacity, Zero};
 use brisk::plan::cgroup::io::io_weight;
-use brisk::plan::cgroup::limits::limits;
+use brisk::plan::cgroup::limits::plan_limits;
 use brisk::plan::cgroup::memory::swap_max;
 use brisk::plan::cgroup::update::{DeviceRules, merge, update};
 use brisk::plan::cgroup::{CgroupOptions, Devices, Need, Phase, Privilege, plan};
@@ -21,7 +21,7 @@ fn resources(json: &str) -> Resources {
 /// `FILE=VALUE`, with `?` where the file may be missing and `|FILE=VALUE` for its stand-in.
 fn writes_in(json: &str, layout: &Layout, phase: Phase) -> Result<Vec<String>, String> {
     use brisk::plan::cgroup::WhenMissing;
-    let limits = limits(&resources(json), layout, phase).map_err(|e| e.to_string())?;
+    let limits = plan_limits(&resources(json), layout, phase).map_err(|e| e.to_string())?;
     let text = |w: &brisk::plan::cgroup::Write| match &w.missing {
         WhenMissing::Fail => format!("{}={}", w.file, w.value),
         WhenMissing::Skip => format!("{}={}?", w.file, w.value),
@@ -110,7 +110,7 @@ fn memory() {
 fn what_is_ignored_is_told() {
     let json = r#"{"memory":{"kernel":1,"kernelTCP":1,"swappiness":1,"disableOOMKiller":true,"useHierarchy":false},
         "blockIO":{"leafWeight":20}}"#;
-    let warnings = limits(&resources(json), &v2(), Phase::Create).unwrap().warnings;
+    let warnings = plan_limits(&resources(json), &v2(), Phase::Create).unwrap().warnings;
     assert_eq!(warnings.len(), 6, "{warnings:?}");
 }
 
@@ -317,7 +317,7 @@ fn check_before_update_is_a_check_of_updates_on_v2() {
 }
 
 fn limits_of_create(resources: &Resources) -> Vec<brisk::plan::cgroup::UsageCheck> {
-    limits(resources, &v2(), Phase::Create).unwrap().checks
+    plan_limits(resources, &v2(), Phase::Create).unwrap().checks
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn zeros_mean_what_the_registry_says() {
         let more =
             serde_json::from_str(&json.to_string().replace(&format!("\"{key}\":0"), &format!("\"{key}\":64"))).unwrap();
         for host in [host("v1"), v2()] {
-            let writes = limits(&zero, &host, Phase::Create).unwrap().writes;
+            let writes = plan_limits(&zero, &host, Phase::Create).unwrap().writes;
             assert!(writes.is_empty(), "{json}: {writes:?}");
         }
         assert_eq!(merge(&more, &zero).unwrap(), more, "{json}");
@@ -426,7 +426,7 @@ fn no_limit_is_written_where_its_file_is_not() {
     for (layout, version) in [(host("v1"), Version::V1), (v2(), Version::V2)] {
         for wanted in &single {
             let wanted: Resources = serde_json::from_value(wanted.clone()).unwrap();
-            let Ok(limits) = limits(&wanted, &layout, Phase::Create) else { continue };
+            let Ok(limits) = plan_limits(&wanted, &layout, Phase::Create) else { continue };
             for write in limits.writes {
                 let Some(file) = files::find(&write.file) else { continue };
                 assert!(file.version.is_none_or(|of| of == version), "{} on {version:?}", write.file);

@@ -15,7 +15,7 @@ use brisk::container::options::{
 use brisk::container::outline::{LimitChoice, NetworkChoice, Outline, OverlayChoice, SeccompChoice};
 use brisk::container::signal;
 use brisk::error::Stage;
-use brisk::plan::cgroup::rootless::Tolerance;
+use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::spec::overlay::Upper;
 use brisk::spec::size;

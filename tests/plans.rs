@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use brisk::host::Host;
 use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
-use brisk::plan::cgroup::rootless::Tolerance;
+use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::create::create;
 
 use brisk::plan::exec;

@@ -5,7 +5,7 @@ use brisk::host::check::{CheckFacts, CheckNeed, Feature};
 use brisk::host::findings::{Finding, Verdict, findings};
 use brisk::host::sub_ids::{SubIds, SubRange};
 use brisk::host::{Host, Userns};
-use brisk::plan::cgroup::rootless::{Changed, adapt};
+use brisk::plan::namespace::rootless::{Changed, adapt};
 use brisk::proc::passwd;
 use brisk::spec::Spec;
 use brisk::sys::seccomp::Support;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use brisk::error::Result;
 use brisk::plan::namespace::sysctl;
-use brisk::plan::namespace::sysctl::{Scope, Sysctl};
+use brisk::plan::namespace::sysctl::{OwnNamespaces, Sysctl};
 use brisk::plan::namespace::{NamespaceKind, Namespaces};
 use brisk::spec::linux::Namespace;
 
 use crate::refused;
 
 fn parse_in(kinds: &[NamespaceKind], name: &str, value: &str) -> Result<Vec<Sysctl>> {
-    let scope = Scope { own: kinds.iter().fold(0, |flags, kind| flags | kind.flag()) };
+    let scope = OwnNamespaces { flags: kinds.iter().fold(0, |flags, kind| flags | kind.flag()) };
     sysctl::parse(&BTreeMap::from([(name.to_owned(), value.to_owned())]), scope)
 }
 
@@ -90,13 +90,15 @@ fn a_value_stays_a_value() {
 fn one_parameter_under_two_names() {
     let names = ["net.ipv4.ip_forward", "net/ipv4/ip_forward"];
     let list = names.into_iter().map(|name| (name.to_owned(), "1".to_owned())).collect();
-    assert!(refused(sysctl::parse(&list, Scope { own: NamespaceKind::Network.flag() })).contains("listed twice"));
+    assert!(
+        refused(sysctl::parse(&list, OwnNamespaces { flags: NamespaceKind::Network.flag() })).contains("listed twice")
+    );
 }
 
 #[test]
 fn a_joined_namespace_may_be_the_runtimes_own() {
     let joined = Namespace { kind: "network".to_owned(), path: Some("/run/netns/a".to_owned()) };
     let namespaces = Namespaces::parse(&[joined]).expect("valid");
-    assert_eq!(Scope::new(&namespaces, 0).own, NamespaceKind::Network.flag());
-    assert_eq!(Scope::new(&namespaces, NamespaceKind::Network.flag()).own, 0);
+    assert_eq!(OwnNamespaces::new(&namespaces, 0).flags, NamespaceKind::Network.flag());
+    assert_eq!(OwnNamespaces::new(&namespaces, NamespaceKind::Network.flag()).flags, 0);
 }

@@ -3,7 +3,7 @@
 use brisk::plan::namespace::Namespaces;
 use brisk::plan::namespace::idmap::{IdKind, IdMap};
 use brisk::plan::namespace::sysctl;
-use brisk::plan::namespace::sysctl::Scope;
+use brisk::plan::namespace::sysctl::OwnNamespaces;
 use brisk::plan::process::environment;
 use brisk::plan::process::environment::ProgramEnvironment;
 use brisk::plan::process::{caps, memory_policy, rlimits, schedule};
@@ -33,7 +33,7 @@ fn process_tables(process: &Process, name: &str) {
 
 fn linux_tables(linux: &Linux, name: &str) {
     let namespaces = Namespaces::parse(&linux.namespaces).expect(name);
-    let writes = sysctl::parse(&linux.sysctl, Scope::new(&namespaces, 0)).expect(name);
+    let writes = sysctl::parse(&linux.sysctl, OwnNamespaces::new(&namespaces, 0)).expect(name);
     assert_eq!(writes.len(), linux.sysctl.len());
     assert!(devices::all(&linux.devices).expect(name).len() >= 6);
     IdMap::parse(IdKind::Uid, &linux.uid_mappings).expect(name);

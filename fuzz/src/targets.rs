@@ -9,7 +9,7 @@ use brisk::dbus::message::BusMessage;
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
-use brisk::plan::cgroup::rootless::Tolerance;
+use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::cgroup::update::{self, DeviceRules};
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};

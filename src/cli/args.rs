@@ -9,7 +9,7 @@ use super::log::{self, Level};
 use super::put::{Format, Word};
 use crate::container::PlanOf;
 use crate::container::outline::Outline;
-use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::{BlockIo, Cpu, Memory, Pids, Resources};
 

@@ -12,7 +12,7 @@ use super::log::{Level, LogFormat};
 use crate::container::options::{ExecUser, ResultTo, StreamChoice};
 use crate::container::outline::{NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::files::DEFAULT_PERIOD;
-use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::process::caps;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::mounts::Mount;

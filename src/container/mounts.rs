@@ -10,7 +10,7 @@ use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Running};
-use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;

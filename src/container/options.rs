@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::outline::{LimitChoice, Outline};
 use super::stages;
 use crate::plan::Plan;
-use crate::plan::cgroup::rootless::Tolerance;
+use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::mounts::Mount;
 use crate::spec::resources::Resources;

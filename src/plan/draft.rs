@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::cgroup::CgroupPlan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::cgroup::rootless::{self, Tolerance};
+use super::cgroup::tolerance::{Tolerance, tolerate};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMap};
 use super::namespace::{NamespaceKind, Namespaces};
@@ -180,7 +180,7 @@ impl<'a> Input<'a> {
         let (mut cgroup, scope) = driver::plan_cgroup(spec, host, &options.id, options.cgroups)?;
         if let Some(cgroup) = &mut cgroup {
             let wanted = annotations::is_on(&spec.instructions, annotations::CGROUP_BEST_EFFORT);
-            rootless::tolerate(cgroup, if wanted { Tolerance::Everything } else { options.tolerance });
+            tolerate(cgroup, if wanted { Tolerance::Everything } else { options.tolerance });
         }
         let entry = Entry::of(cgroup.as_ref().filter(|_| options.cgroups == CgroupDriver::Files));
         let systemd = options.cgroups == CgroupDriver::Systemd;

@@ -41,10 +41,6 @@ pub struct ExecOptions {
 pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) -> Result<Plan> {
     let inside = Inside::new(process, spec, host, &options.inside)?;
     let mut draft = Draft::default();
-    let all = NamespaceKind::ALL
-        .into_iter()
-        .filter(|kind| inside.namespaces.contains(*kind))
-        .fold(options.gained_namespaces, |flags, kind| flags | kind.flag());
     if process::has_labels(process) {
         // Before anything is joined: in a user namespace the launcher, whose pid namespace is still the host's,
         // could not mount proc (EPERM).
@@ -56,7 +52,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     }
     // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
     draft.setup.push(SetupOp::Undumpable);
-    draft.setup.push(SetupOp::JoinInit(all));
+    draft.setup.push(SetupOp::JoinInit(inside.namespaces.named() | options.gained_namespaces));
     if inside.namespaces.contains(NamespaceKind::User) {
         draft.setup.push(SetupOp::BecomeRoot);
     }

@@ -10,7 +10,7 @@ use crate::container::create::Preview;
 use crate::host;
 use crate::host::sub_ids::SubRange;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
-use crate::plan::namespace::sysctl::{Scope, parse};
+use crate::plan::namespace::sysctl::{OwnNamespaces, parse};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::process::rlimits::number;
 use crate::proc::file;
@@ -134,7 +134,7 @@ fn not_given(map: &IdMap, own: u32, given: Option<&[SubRange]>) -> Vec<(usize, S
 /// Parameters that this kernel does not have. Those of networks may come with a device.
 fn sysctls(linux: &Linux) -> Vec<Misfit> {
     let Ok(namespaces) = Namespaces::parse(&linux.namespaces) else { return Vec::new() };
-    let Ok(writes) = parse(&linux.sysctl, Scope::new(&namespaces, 0)) else { return Vec::new() };
+    let Ok(writes) = parse(&linux.sysctl, OwnNamespaces::new(&namespaces, 0)) else { return Vec::new() };
     let mut found = Vec::new();
     for (write, name) in writes.iter().zip(linux.sysctl.keys()) {
         if Path::new("/proc/sys").join(&write.path).exists() {

@@ -372,7 +372,7 @@ pub enum Devices {
 ///
 /// An ordinary user may neither write the v1 devices controller nor load a device program, and needs neither:
 /// without CAP_MKNOD on the host there are only the devices that were bound in.
-pub fn devices(resources: &Resources, layout: &Layout, privilege: Privilege) -> Result<Devices> {
+pub fn plan_devices(resources: &Resources, layout: &Layout, privilege: Privilege) -> Result<Devices> {
     let policy = DevicePolicy::new(&resources.devices)?;
     if privilege == Privilege::Rootless || policy.allows_all() {
         return Ok(Devices::Unrestricted);

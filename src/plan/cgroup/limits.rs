@@ -13,7 +13,7 @@ use crate::plan::cgroup::write::{Phase, Version, WhenMissing};
 use crate::plan::cgroup::{cpu, io, memory};
 
 /// All limits of `resources`; devices are not among them.
-pub fn limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
+pub fn plan_limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
     let mut all = Limits::default();
     let mut gathering = Gathering { layout, all: &mut all };
     if let Some(pids) = &resources.pids {

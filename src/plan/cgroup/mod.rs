@@ -5,7 +5,7 @@
 //! `options` and `collect` are how writes are gathered; `paths` names cgroups; `bpf` and `devices` make the program that
 //! allows devices; `cpu`, `io` and `memory` plan their controllers, `limits` all of them; `admission` refuses what the kernel
 //! would, before anything is made; `entry` says how a process gets in, `join` which cgroup is found already there; `rdt` plans
-//! resctrl, `update` the change of a container that runs, and `rootless` what an ordinary user can have.
+//! resctrl, `update` the change of a container that runs, and `tolerance` is what an ordinary user can do without.
 
 mod write;
 
@@ -29,7 +29,7 @@ pub(super) mod join;
 pub mod rdt;
 pub mod update;
 
-pub mod rootless;
+pub mod tolerance;
 
 use std::fmt;
 
@@ -39,8 +39,8 @@ use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::Resources;
 
-pub use crate::plan::cgroup::devices::{DevicePolicy, Devices, devices};
-use crate::plan::cgroup::limits::limits;
+pub use crate::plan::cgroup::devices::{DevicePolicy, Devices, plan_devices};
+use crate::plan::cgroup::limits::plan_limits;
 pub use crate::plan::cgroup::options::{CgroupOptions, Privilege};
 pub use crate::plan::cgroup::write::{CgroupDir, Phase, UsageCheck, Version, WhenMissing, Write};
 
@@ -71,7 +71,7 @@ pub struct CgroupPlan {
 
 /// Plans the cgroups of a new container.
 pub fn plan(resources: &Resources, layout: &Layout, options: &CgroupOptions) -> Result<CgroupPlan> {
-    let mut limits = limits(resources, layout, Phase::Create)?;
+    let mut limits = plan_limits(resources, layout, Phase::Create)?;
     limits.warnings.extend(DevicePolicy::odd(&resources.devices));
     let need = match (options.privilege, options.cgroups_path.filter(|path| !path.is_empty())) {
         (Privilege::Rootless, None) => Need::BestEffort,
@@ -92,7 +92,7 @@ pub fn plan(resources: &Resources, layout: &Layout, options: &CgroupOptions) -> 
         dirs,
         need,
         writes: limits.writes,
-        devices: devices(resources, layout, options.privilege)?,
+        devices: plan_devices(resources, layout, options.privilege)?,
         warnings: limits.warnings,
     })
 }

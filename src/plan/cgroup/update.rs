@@ -6,9 +6,9 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::spec::resources::{Cpu, Memory, Resources};
 
-use crate::plan::cgroup::devices::{Devices, devices};
+use crate::plan::cgroup::devices::{Devices, plan_devices};
 use crate::plan::cgroup::files::{self, Zero};
-use crate::plan::cgroup::limits::limits;
+use crate::plan::cgroup::limits::plan_limits;
 use crate::plan::cgroup::options::Privilege;
 use crate::plan::cgroup::write::{Phase, UsageCheck, Write};
 
@@ -49,7 +49,7 @@ pub struct Replaced {
 /// Plans an update. `change` has only what is to change; `current` is what the container has.
 pub fn update(current: &Resources, change: &Resources, layout: &Layout, rules: DeviceRules) -> Result<UpdatePlan> {
     let mut resources = merge(current, change)?;
-    let mut limits = limits(&written(current, &resources, change), layout, Phase::Update)?;
+    let mut limits = plan_limits(&written(current, &resources, change), layout, Phase::Update)?;
     let devices = match rules {
         DeviceRules::Replace(privilege) => {
             let replaced = replace_devices(current, change, layout, privilege)?;
@@ -73,7 +73,7 @@ fn replace_devices(current: &Resources, change: &Resources, layout: &Layout, pri
     if privilege == Privilege::Rootless {
         return Err(Error::new(Stage::Cgroup, "replace the device rules: that takes root on the host"));
     }
-    let rules = |resources| devices(resources, layout, privilege);
+    let rules = |resources| plan_devices(resources, layout, privilege);
     Ok(Replaced { before: rules(current)?, after: rules(change)? })
 }
 
@@ -120,7 +120,7 @@ pub fn merge(current: &Resources, change: &Resources) -> Result<Resources> {
             memory.insert("swap".into(), Value::from(-1));
         }
     }
-    overlay(&mut base, &top, "");
+    put_over(&mut base, &top, "");
     serde_json::from_value(base).at(Stage::Cgroup, || "merge linux.resources")
 }
 
@@ -131,28 +131,28 @@ fn zero_is_unset(field: &str) -> bool {
 }
 
 /// Puts `top` over `base`; `field` is the name of the parent object or list and the key, as above.
-fn overlay(base: &mut Value, top: &Value, field: &str) {
+fn put_over(base: &mut Value, top: &Value, field: &str) {
     match (base, top) {
         (_, Value::Number(n)) if n.as_i64() == Some(0) && zero_is_unset(field) => {}
         (_, Value::String(s)) if s.is_empty() => {}
         (Value::Object(base), Value::Object(top)) => {
             let parent = field.rsplit('/').next().unwrap_or(field);
             for (key, value) in top {
-                overlay(base.entry(key.clone()).or_insert(Value::Null), value, &format!("{parent}/{key}"));
+                put_over(base.entry(key.clone()).or_insert(Value::Null), value, &format!("{parent}/{key}"));
             }
             base.retain(|_, value| !value.is_null());
         }
         (Value::Array(base), Value::Array(top)) => {
             for item in top {
                 match base.iter_mut().find(|known| identity(known) == identity(item)) {
-                    Some(known) => overlay(known, item, field),
+                    Some(known) => put_over(known, item, field),
                     None => base.push(item.clone()),
                 }
             }
         }
         (base @ Value::Null, Value::Object(_)) => {
             *base = Value::Object(Map::new());
-            overlay(base, top, field);
+            put_over(base, top, field);
         }
         (base, top) => *base = top.clone(),
     }

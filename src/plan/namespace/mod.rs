@@ -1,12 +1,14 @@
 //! Namespaces: which are made, which are joined, and what is done with them. Pure; runs in the parent.
 //!
-//! The modules, in the order of the work: `idmap` reads the maps of ids, `check` refuses what does not fit together,
+//! The modules, in the order of the work: `rootless` gives an ordinary user's bundle the user namespace that it lacks, `idmap`
+//! reads the maps of ids, `check` refuses what does not fit together,
 //! `enter` takes the child into its namespaces, `net_devices` and `sysctl` furnish them.
 
 pub(super) mod check;
 pub(super) mod enter;
 pub mod idmap;
 pub(super) mod net_devices;
+pub mod rootless;
 pub mod sysctl;
 
 use libc::{
@@ -131,6 +133,11 @@ impl Namespaces {
     /// The path of the namespace of this type that the container joins.
     pub fn joined(&self, kind: NamespaceKind) -> Option<&str> {
         self.join.iter().find(|(joined, _)| *joined == kind).map(|(_, path)| path.as_str())
+    }
+
+    /// CLONE_NEW* flags of all that config.json names, new or joined.
+    pub fn named(&self) -> u64 {
+        self.join.iter().fold(self.new, |flags, (kind, _)| flags | kind.flag())
     }
 
     /// Whether the container has a namespace of this type, new or joined, that config.json names.

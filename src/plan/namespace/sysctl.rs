@@ -22,21 +22,20 @@ pub struct Sysctl {
 
 /// Namespaces of its own that the container has, new or joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
+pub struct OwnNamespaces {
     /// CLONE_NEW* flags.
-    pub own: u64,
+    pub flags: u64,
 }
 
-impl Scope {
+impl OwnNamespaces {
     /// All namespaces of config.json but those whose `path` is the runtime's own, which only a look at the
     /// files can tell: the caller gives their flags.
     pub fn new(namespaces: &Namespaces, joined_own: u64) -> Self {
-        let named = NamespaceKind::ALL.into_iter().filter(|kind| namespaces.contains(*kind));
-        Scope { own: named.fold(0, |flags, kind| flags | kind.flag()) & !joined_own }
+        OwnNamespaces { flags: namespaces.named() & !joined_own }
     }
 
     fn has(self, kind: NamespaceKind) -> bool {
-        self.own & kind.flag() != 0
+        self.flags & kind.flag() != 0
     }
 }
 
@@ -54,20 +53,20 @@ const IPC: &[&str] = &[
 
 /// The writes of `linux.sysctl`.
 pub(in crate::plan) fn ops(input: &Input<'_>) -> Result<Vec<SetupOp>> {
-    let scope = Scope::new(&input.namespaces, input.options.joined_own);
+    let own = OwnNamespaces::new(&input.namespaces, input.options.joined_own);
     let text = |text: String| c_string(text, "linux.sysctl");
     let write = |sysctl: Sysctl| Ok(SetupOp::Sysctl(text(format!("sys/{}", sysctl.path))?, text(sysctl.value)?));
-    parse(&input.linux.sysctl, scope)?.into_iter().map(write).collect()
+    parse(&input.linux.sysctl, own)?.into_iter().map(write).collect()
 }
 
 /// Reads `linux.sysctl`.
-pub fn parse(list: &BTreeMap<String, String>, scope: Scope) -> Result<Vec<Sysctl>> {
+pub fn parse(list: &BTreeMap<String, String>, own: OwnNamespaces) -> Result<Vec<Sysctl>> {
     let mut writes: Vec<Sysctl> = Vec::with_capacity(list.len());
     let mut paths = BTreeSet::new();
     for (name, value) in list {
         let bad = |why: &str| Error::new(Stage::Bundle, format!("sysctl {name:?} {why}"));
         let path = to_path(name).ok_or_else(|| bad("is not a valid name"))?;
-        check(&path, scope).map_err(|why| bad(&why))?;
+        check(&path, own).map_err(|why| bad(&why))?;
         let value = value.strip_suffix('\n').unwrap_or(value);
         if value.contains(['\n', '\0']) {
             return Err(bad("has a value of more than one line"));
@@ -98,7 +97,7 @@ fn to_path(name: &str) -> Option<String> {
     path.split('/').all(plain).then_some(path)
 }
 
-fn check(path: &str, scope: Scope) -> std::result::Result<(), String> {
+fn check(path: &str, own: OwnNamespaces) -> std::result::Result<(), String> {
     let kind = match path.split_once('/') {
         Some(("net", _)) => NamespaceKind::Network,
         Some(("user", _)) => NamespaceKind::User,
@@ -108,7 +107,7 @@ fn check(path: &str, scope: Scope) -> std::result::Result<(), String> {
         _ if IPC.contains(&path) => NamespaceKind::Ipc,
         _ => return Err("does not belong to a namespace".to_owned()),
     };
-    if scope.has(kind) {
+    if own.has(kind) {
         return Ok(());
     }
     Err(format!("is not allowed without a {} namespace of the container's own", kind.name()))

@@ -154,13 +154,11 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOption
 fn join(inside: &Inside<'_>, draft: &mut Draft) -> Result<()> {
     // As with `exec` (CVE-2016-9962), although nobody should be in there yet.
     draft.setup.push(SetupOp::Undumpable);
-    let has = |kind| inside.namespaces.contains(kind);
-    let kinds = [NamespaceKind::User, NamespaceKind::Mount].into_iter().filter(|kind| has(*kind));
-    let flags = kinds.fold(0, |flags, kind| flags | kind.flag());
+    let flags = inside.namespaces.named() & (NamespaceKind::User.flag() | NamespaceKind::Mount.flag());
     if flags != 0 {
         draft.setup.push(SetupOp::JoinInit(flags));
     }
-    if has(NamespaceKind::User) {
+    if inside.namespaces.contains(NamespaceKind::User) {
         draft.setup.push(SetupOp::BecomeRoot);
     }
     inside.enter_root(draft)

@@ -3,25 +3,12 @@
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::plan::cgroup::{CgroupPlan, Need, WhenMissing};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::spec::Spec;
 use crate::spec::linux::{IdMapping, Linux, Namespace};
 use crate::spec::mounts::Mount;
-
-/// `--rootless`: what is done about cgroups that this user may not write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tolerance {
-    /// An ordinary user who asks for no limit and names no cgroup does without.
-    #[default]
-    Auto,
-    /// Cgroups and limits are set where they can be.
-    Everything,
-    /// The cgroup must be there.
-    Nothing,
-}
 
 /// Whether the specification was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,19 +55,4 @@ fn drop_gid(mount: &mut Mount, gids: &IdMap) {
         let gid = option.strip_prefix("gid=").and_then(|gid| gid.parse().ok());
         gid.is_none_or(|gid| gids.to_host(gid).is_some())
     });
-}
-
-/// Applies the tolerance to a plan.
-pub(in crate::plan) fn tolerate(plan: &mut CgroupPlan, tolerance: Tolerance) {
-    match tolerance {
-        Tolerance::Auto => {}
-        Tolerance::Nothing => plan.need = Need::Required,
-        Tolerance::Everything => {
-            plan.need = Need::BestEffort;
-            plan.writes
-                .iter_mut()
-                .filter(|w| w.missing == WhenMissing::Fail)
-                .for_each(|w| w.missing = WhenMissing::Skip);
-        }
-    }
 }
