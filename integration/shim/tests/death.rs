@@ -4,13 +4,15 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use brisk_shim_tests::{Shim, bundle, command, directory, lives, until};
+use brisk_shim_tests::{Shim, TaskBundle, bundle, command, directory, lives, until};
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::{Client, TaskClient, api};
+use nix::sys::ptrace;
 use nix::sys::signal::{SIGKILL, SIGTERM, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-fn clean_up(shim: &Shim, bundle: &brisk_shim_tests::TaskBundle) -> api::DeleteResponse {
+fn clean_up(shim: &Shim, bundle: &TaskBundle) -> api::DeleteResponse {
     let output = command(&shim.dir, &bundle.path, &bundle.id, "delete").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     api::DeleteResponse::parse_from_bytes(&output.stdout).unwrap()
@@ -39,42 +41,90 @@ fn delete_cleans_up_after_a_shim_that_was_killed() {
     clean_up(&shim, &bundle);
 }
 
+/// Everything that is asked of a shim in the life of a container with a second process. Each answer may be that it is gone.
+fn life(shim: &Shim, bundle: &TaskBundle) -> Option<()> {
+    shim.create(bundle, |_| ()).ok()?;
+    shim.start_process("any", "").ok()?;
+    shim.exec("any", "second", &["true"], |_| ()).ok()?;
+    shim.start_process("any", "second").ok()?;
+    shim.wait("any", "second").ok()?;
+    shim.delete("any", "second").ok()?;
+    shim.kill("any", "", libc::SIGKILL).ok()?;
+    shim.wait("any", "").ok()?;
+    shim.delete("any", "").ok()?;
+    Some(())
+}
+
+/// Kills the shim where it begins its system call of this number, while it is asked; false where it makes fewer.
+fn killed_at_call(shim: &Shim, bundle: &TaskBundle, number: usize) -> bool {
+    let pid = Pid::from_raw(shim.pid);
+    let mut reached = false;
+    std::thread::scope(|scope| {
+        // Whoever follows a process has to be one thread.
+        ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD).unwrap();
+        ptrace::interrupt(pid).unwrap();
+        scope.spawn(|| {
+            life(shim, bundle);
+            // It may sleep for ever when all is answered.
+            let _ = kill(pid, SIGKILL);
+        });
+        let mut stops = 0;
+        loop {
+            match waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap() {
+                WaitStatus::PtraceSyscall(_) => {
+                    // Each call stops twice: where it begins and where it ends.
+                    stops += 1;
+                    if stops == 2 * number + 1 {
+                        reached = true;
+                        kill(pid, SIGKILL).unwrap();
+                        continue;
+                    }
+                    let _ = ptrace::syscall(pid, None);
+                }
+                WaitStatus::Stopped(_, signal) => drop(ptrace::syscall(pid, signal)),
+                WaitStatus::Signaled(..) | WaitStatus::Exited(..) => break,
+                _ => drop(ptrace::syscall(pid, None)),
+            }
+        }
+    });
+    reached
+}
+
+/// What the container's cgroup has in it.
+fn left() -> Vec<String> {
+    let cgroup = format!("{}/any", brisk_shim_tests::cgroups());
+    let command = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.ok()?.path();
+        let cgroups = fs::read_to_string(path.join("cgroup")).ok()?;
+        cgroups.contains(&cgroup).then(|| fs::read_to_string(path.join("cmdline")).unwrap_or_default())
+    };
+    fs::read_dir("/proc").unwrap().filter_map(command).collect()
+}
+
+/// A sample of its system calls, or with SOAK every one.
 #[test]
-fn a_shim_may_die_at_any_moment_of_a_start() {
-    // Killed a little later each time, from before the runtime is called until after the container runs.
-    for step in 0..24u64 {
+fn a_shim_may_die_at_any_system_call() {
+    let every = if std::env::var_os("SOAK").is_some() { 1 } else { 16 };
+    let mut calls = 0;
+    loop {
         let dir = directory();
         let bundle = bundle(&dir, "any", &["sleep", "1000"]);
         let shim = Shim::start(&dir, &bundle);
-        let pid = shim.pid;
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                if shim.create(&bundle, |_| ()).is_ok() {
-                    let _ = shim.start_process("any", "");
-                }
-            });
-            std::thread::park_timeout(std::time::Duration::from_micros(400 * step));
-            kill(Pid::from_raw(pid), SIGKILL).unwrap();
-        });
+        let reached = killed_at_call(&shim, &bundle, calls);
         until("the shim is gone", || (!shim.lives()).then_some(()));
         clean_up(&shim, &bundle);
-        let left = || {
-            let cgroup = format!("{}/any", brisk_shim_tests::cgroups());
-            fs::read_dir("/proc")
-                .unwrap()
-                .filter_map(|entry| {
-                    let path = entry.ok()?.path();
-                    let cgroups = fs::read_to_string(path.join("cgroup")).ok()?;
-                    cgroups.contains(&cgroup).then(|| fs::read_to_string(path.join("cmdline")).unwrap_or_default())
-                })
-                .collect::<Vec<_>>()
-        };
-        until(&format!("nothing of the container is left at step {step}: {:?}", left()), || {
+        until(&format!("nothing of the container is left at call {calls}: {:?}", left()), || {
             left().is_empty().then_some(())
         });
-        assert!(!Path::new("/run/containerd/runc/brisk-shim-tests/any").exists(), "state is left at step {step}");
-        assert!(!socket(&shim).exists());
+        assert!(!Path::new("/run/containerd/runc/brisk-shim-tests/any").exists(), "state is left at call {calls}");
+        assert!(!socket(&shim).exists(), "its socket is left at call {calls}");
+        if !reached {
+            break;
+        }
+        calls += every;
     }
+    println!("killed at {} of {calls} calls", calls / every);
+    assert!(calls > 100, "only {calls} calls");
 }
 
 #[test]
