@@ -30,7 +30,8 @@ fn after_many_processes_the_shim_is_as_it_was() {
     let (fds_after, threads_after, children_after, after) = shim.usage();
     assert_eq!((fds_after, threads_after, children_after), (fds, threads, children));
     println!("{} processes: {before} kB of anonymous memory before, {after} kB after", rounds());
-    assert!(after <= before + 16, "{before} kB before, {after} kB after");
+    // Seven pages are taken once, somewhere in the first thousands: 30,000 processes take as many as 10,000.
+    assert!(after <= before + 32, "{before} kB before, {after} kB after");
     shim.kill("many", "", libc::SIGKILL).unwrap();
     shim.wait("many", "").unwrap();
     shim.delete("many", "").unwrap();
