@@ -13,7 +13,7 @@ use super::test_files;
 pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("", "root", "integration/cli/each_flag.rs: the_state_is_kept_where_it_is_said"),
     ("", "log log-level debug", "integration/cli/flags.rs: how_much_is_logged"),
-    ("", "log-format", "integration/lifecycle/verbs.rs: json_log_has_level_msg_and_time"),
+    ("", "log-format", "integration/lifecycle/logs.rs: json_log_has_level_msg_and_time"),
     ("", "systemd-cgroup", "integration/cli/each_flag.rs: the_systemd_driver_needs_systemd"),
     ("", "cgroup-manager", "integration/cli/each_flag.rs: no_cgroups_where_they_are_disabled"),
     ("", "rootless", "integration/rootless.rs: limits_are_left_out_where_that_is_asked_for"),
@@ -56,7 +56,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("create", "no-new-keyring", "integration/cli/each_flag.rs: the_session_keyring_of_create"),
     ("run", "no-new-keyring", "integration/process/attributes.rs: the_session_keyring_is_new_unless_asked_otherwise"),
     ("create exec", "preserve-fds", "integration/cli/each_flag.rs: descriptors_that_are_not_there_cannot_be_preserved"),
-    ("run", "preserve-fds", "integration/lifecycle/verbs.rs: preserve_fds_passes_that_many_and_no_more"),
+    ("run", "preserve-fds", "integration/lifecycle/descriptors.rs: preserve_fds_passes_that_many_and_no_more"),
     ("create", "no-subreaper", "tests/cli.rs: every_flag_is_taken_in_both_forms"),
     ("run", "no-subreaper", "integration/cli/each_flag.rs: a_run_adopts_orphans_unless_told_not_to"),
     ("create run start exec delete", "trace", "integration/cli/flags.rs: every_verb_that_takes_one_writes_a_trace"),

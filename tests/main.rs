@@ -7,6 +7,7 @@ mod cgroup_devices;
 mod cgroup_layout;
 mod cgroup_limits;
 mod cli;
+mod cli_engines;
 mod cli_output;
 mod criu;
 mod dbus;

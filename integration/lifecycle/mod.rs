@@ -2,7 +2,11 @@
 
 mod checkpoint;
 mod clock;
+mod descriptors;
 mod hard_cases;
+mod logs;
 mod notify;
+mod pid_file;
 mod restart;
+mod signals;
 mod verbs;

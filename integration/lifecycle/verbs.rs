@@ -1,7 +1,6 @@
-//! create, start, state, kill, delete, run and list, and the flags they share.
+//! create, start, state, delete, run and list.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -166,90 +165,6 @@ fn commands_on_an_unknown_id_fail() {
 }
 
 #[test]
-fn kill_takes_names_and_numbers() {
-    for (spelling, printed) in
-        [("TERM", "SIGTERM"), ("SIGHUP", "SIGHUP"), ("10", "SIGUSR1"), ("usr1", "SIGUSR1"), ("SIGWINCH", "SIGWINCH")]
-    {
-        if spelling == "usr1" && skip_on(&["crun"], "signal names in lower case") {
-            continue;
-        }
-        let container = Bundle::probe(&["signals"]).container();
-        let output = container.create().ok();
-        container.start().ok();
-        wait_for_line(&output, "ready");
-        container.kill(spelling).ok();
-        wait_for_line(&output, printed);
-        container_ends(&container, || container.kill("USR2").ok());
-        assert_eq!(output.stdout(), format!("ready\n{printed}\nSIGUSR2\n"), "kill {spelling}");
-    }
-}
-
-#[test]
-fn kill_without_a_signal_sends_term() {
-    let container = Bundle::probe(&["signals"]).container();
-    let output = container.create().ok();
-    container.start().ok();
-    wait_for_line(&output, "ready");
-    container.call(&["kill", &container.id]).ok();
-    wait_for_line(&output, "SIGTERM");
-    // What a script has from a variable that is not set.
-    if skip_on(&["crun"], "an empty name is none") {
-        return;
-    }
-    container.kill("").ok();
-    host::wait_until(|| output.stdout().matches("SIGTERM").count() == 2);
-    container_ends(&container, || container.kill("USR2").ok());
-    assert_eq!(output.stdout(), "ready\nSIGTERM\nSIGTERM\nSIGUSR2\n");
-}
-
-#[test]
-fn kill_all_reaches_every_process() {
-    let container = Bundle::sh("sleep 1000 & sleep 1000 & wait").without_ns("pid").container();
-    container.up();
-    let output = container.call(&["kill", "--all", &container.id, "KILL"]);
-    output.ok();
-    wait_until(|| container.status() == "stopped");
-    container.delete().ok();
-    container.assert_nothing_left();
-}
-
-#[test]
-fn kill_of_a_created_container_is_allowed() {
-    let container = Bundle::idle().container();
-    container.create().ok();
-    container.stop();
-    assert_eq!(container.status(), "stopped");
-    container.delete().ok();
-}
-
-#[test]
-fn kill_of_a_stopped_container_fails_with_the_words_engines_look_for() {
-    let container = Bundle::new(&["/bin/true"]).container();
-    container.create().ok();
-    container.start_and_wait();
-    let text = container.kill("TERM").fails();
-    assert!(
-        ["container not running", "no such process", "process already finished"]
-            .iter()
-            .any(|words| text.to_lowercase().contains(words)),
-        "{text}"
-    );
-}
-
-#[test]
-fn kill_refuses_an_unknown_signal() {
-    if skip_on(&["crun"], "not checked") {
-        return;
-    }
-    let container = Bundle::idle().container();
-    container.up();
-    for signal in ["SIGNOTHING", "4711"] {
-        container.kill(signal).fails();
-    }
-    assert_eq!(container.status(), "running");
-}
-
-#[test]
 fn run_deletes_the_container_and_keep_leaves_it() {
     let container = Bundle::sh("exit 3").container();
     container.run().exits(3);
@@ -270,80 +185,10 @@ fn run_detached_returns_while_the_container_runs() {
 }
 
 #[test]
-fn run_forwards_signals() {
-    let container = Bundle::probe(&["signals"]).container();
-    let running = container.start_run(&[]);
-    running.wait_for_stdout(|text| text.contains("ready"));
-    // About a terminal that the program does not have.
-    send(running.pid(), "WINCH");
-    for (signal, name) in [("HUP", "SIGHUP"), ("TERM", "SIGTERM"), ("INT", "SIGINT")] {
-        send(running.pid(), signal);
-        running.wait_for_stdout(|text| text.contains(name));
-    }
-    send(running.pid(), "USR2");
-    let output = running.wait().ok();
-    // Go's scheduler sends SIGURG to itself, and runc forwards it.
-    let text = output.stdout().replace("SIGURG\n", "");
-    assert_eq!(text, "ready\nSIGHUP\nSIGTERM\nSIGINT\nSIGUSR2\n");
-    container.assert_nothing_left();
-}
-
-#[test]
 fn run_reaps_the_orphans_of_a_container_without_a_pid_namespace() {
     let container = Bundle::sh("(sleep 0 &) ; (sleep 0 &) ; exit 4").without_ns("pid").container();
     container.run().exits(4);
     container.assert_nothing_left();
-}
-
-#[test]
-fn pid_file_holds_the_pid() {
-    let container = Bundle::idle().container();
-    let file = container.bundle.dir.join("the.pid");
-    container.create_with(&["--pid-file", file.to_str().unwrap()]).ok();
-    assert_eq!(fs::read_to_string(&file).unwrap(), container.pid().to_string());
-    container.delete_force().ok();
-    container.run_with(&["--detach", "--pid-file", file.to_str().unwrap()]).ok();
-    assert_eq!(fs::read_to_string(&file).unwrap(), container.pid().to_string());
-}
-
-#[test]
-fn a_pid_file_that_cannot_be_written_leaves_nothing_beside_it() {
-    let container = Bundle::idle().container();
-    let place = container.bundle.host_dir("place");
-    container.create_with(&["--pid-file", place.to_str().unwrap()]).fails();
-    assert!(!container.bundle.dir.join(".place").exists());
-    if skip_on(&["runc", "crun"], "fails, or writes in place") {
-        return;
-    }
-    // A link in the way of the temporary file is not written through.
-    let victim = container.bundle.dir.join("victim");
-    fs::write(&victim, "old").unwrap();
-    std::os::unix::fs::symlink(&victim, place.join(".pid")).unwrap();
-    container.create_with(&["--pid-file", place.join("pid").to_str().unwrap()]).ok();
-    assert_eq!(fs::read_to_string(victim).unwrap(), "old");
-    assert_eq!(fs::read_to_string(place.join("pid")).unwrap(), container.pid().to_string());
-}
-
-#[test]
-fn a_pid_file_that_cannot_be_written_fails_the_create() {
-    let container = Bundle::idle().container();
-    container.create_with(&["--pid-file", "/no/such/directory/pid"]).fails();
-    container.assert_nothing_left();
-}
-
-/// Whoever finds the file takes the number for the container's, and it is free again.
-#[test]
-fn a_create_that_fails_late_leaves_no_pid_file() {
-    // More than fs.nr_open: refused by the kernel when the container is all but done.
-    let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 1_u64 << 40, "hard": 1_u64 << 40 }]);
-    let container = Bundle::idle().set("/process/rlimits", limit).container();
-    let file = container.bundle.dir.join("pid");
-    container.create_with(&["--pid-file", file.to_str().unwrap()]).fails();
-    assert!(!file.exists());
-    // Somebody else's stays.
-    fs::write(&file, "1").unwrap();
-    container.create_with(&["--pid-file", "/no/such/directory/pid"]).fails();
-    assert_eq!(fs::read_to_string(&file).unwrap(), "1");
 }
 
 #[test]
@@ -397,85 +242,6 @@ fn list_of_no_containers_in_json_is_empty() {
 }
 
 #[test]
-fn preserve_fds_passes_that_many_and_no_more() {
-    let container = Bundle::probe(&["report"]).container();
-    let fds = |args: &[&str]| -> Vec<String> {
-        let mut all = vec!["run", "--bundle", container.bundle.dir.to_str().unwrap()];
-        all.extend(args);
-        all.push(&container.id);
-        let output = process::run(with_open_fds(&container, &all)).ok();
-        output.json()["report"]["fds"].as_object().unwrap().keys().cloned().collect()
-    };
-    assert_eq!(fds(&[]), ["0", "1", "2"]);
-    assert_eq!(fds(&["--preserve-fds", "1"]), ["0", "1", "2", "3"]);
-    assert_eq!(fds(&["--preserve-fds=2"]), ["0", "1", "2", "3", "4"]);
-}
-
-/// What is not open stays closed, and nothing of the runtime takes its number: not the log, nor the console socket.
-#[test]
-fn preserve_fds_of_closed_descriptors_passes_the_open_ones() {
-    if skip_on(&["runc"], "refuses") {
-        return;
-    }
-    let container = Bundle::probe(&["report"]).container();
-    let log = container.bundle.dir.join("log");
-    let dir = container.bundle.dir.to_str().unwrap();
-    let args = ["--log", log.to_str().unwrap(), "run", "--bundle", dir, "--preserve-fds", "50", &container.id];
-    let output = process::run(with_open_fds(&container, &args)).ok();
-    let report = output.json();
-    let fds = report["report"]["fds"].as_object().unwrap();
-    for (number, link) in fds.iter().filter(|(number, _)| !["0", "1", "2"].contains(&number.as_str())) {
-        // Of the shell above, or of whoever runs the tests.
-        let ours = fs::read_link(format!("/proc/self/fd/{number}")).ok();
-        assert!(link == "/dev/null" || ours.is_some_and(|ours| *link == json!(ours)), "{number} is {link}");
-    }
-    assert!(["3", "4", "5", "9"].iter().all(|number| fds[*number] == "/dev/null"), "{fds:?}");
-    let container = Bundle::idle().container();
-    container.create_with(&["--preserve-fds", "20"]).ok();
-    // Nor are they there while it waits for `start`.
-    let open = fs::read_dir(format!("/proc/{}/fd", container.pid())).unwrap();
-    let numbers: Vec<u32> = open.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
-    let ours = |number: &u32| std::path::Path::new(&format!("/proc/self/fd/{number}")).exists();
-    assert!(numbers.iter().all(|number| *number < 3 || *number > 22 || ours(number)), "{numbers:?}");
-}
-
-#[test]
-fn listen_fds_are_passed_on() {
-    let container = Bundle::probe(&["report"]).container();
-    let args = ["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id];
-    let runtime = container.command(&args);
-    let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-c", r#"export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3</dev/null 4</dev/null"#, "sh"]);
-    command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-    let report = process::run(command).ok().json();
-    let report = &report["report"];
-    assert!(report["fds"].get("3").is_some(), "{report}");
-    assert!(report["fds"].get("4").is_none(), "{report}");
-    if skip_on(&["crun"], "sets no environment") {
-        return;
-    }
-    assert_eq!(report["env"]["LISTEN_FDS"], "1");
-    assert_eq!(report["env"]["LISTEN_PID"], "1");
-}
-
-#[test]
-fn no_descriptor_of_the_runtime_reaches_the_program() {
-    let container = Bundle::probe(&["report"]).container();
-    let report = container.run().ok().json();
-    let fds: Vec<&String> = report["report"]["fds"].as_object().unwrap().keys().collect();
-    assert_eq!(fds, ["0", "1", "2"], "{report}");
-}
-
-/// The runtime with descriptors 3, 4, 5 and 9 open and inheritable (a shell opens them).
-fn with_open_fds(container: &Container, args: &[&str]) -> std::process::Command {
-    let runtime = container.command(args);
-    let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-c", r#"exec "$@" 3</dev/null 4</dev/null 5</dev/null 9</dev/null"#, "sh"]);
-    shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-    shell
-}
-
-#[test]
 fn version_has_three_lines() {
     let container = Bundle::idle().container();
     let text = container.call(&["--version"]).ok().stdout();
@@ -483,54 +249,6 @@ fn version_has_three_lines() {
     assert!(lines[0].contains(" version "), "{text}");
     assert!(lines[1].starts_with("commit: "), "{text}");
     assert!(lines.iter().any(|l| l.starts_with("spec: 1.")), "{text}");
-}
-
-#[test]
-fn json_log_has_level_msg_and_time() {
-    let container = Bundle::idle().container();
-    let log = container.bundle.dir.join("log.json");
-    let log = log.to_str().unwrap();
-    container.call(&["--log", log, "--log-format", "json", "state", "no-such-container"]).fails();
-    let line = last_error(log);
-    assert!(
-        line["msg"].as_str().unwrap().contains("does not exist") || line["msg"].as_str().unwrap().contains("No such")
-    );
-    assert!(line["time"].as_str().unwrap().contains('T'), "{line}");
-}
-
-#[test]
-fn the_log_file_exists_even_for_argument_errors() {
-    if skip_on(&["runc", "crun"], "they parse arguments before they open the log") {
-        return;
-    }
-    let container = Bundle::idle().container();
-    let log = container.bundle.dir.join("log.json");
-    let log = log.to_str().unwrap();
-    container.call(&["--log", log, "--log-format", "json", "create", "--no-such-flag", "x"]).fails();
-    assert!(last_error(log)["msg"].as_str().unwrap().contains("no-such-flag"));
-}
-
-#[test]
-fn text_log_is_text() {
-    let container = Bundle::idle().container();
-    let log = container.bundle.dir.join("log");
-    container.call(&["--log", log.to_str().unwrap(), "state", "no-such-container"]).fails();
-    let text = fs::read_to_string(&log).unwrap();
-    assert!(text.contains("does not exist") || text.contains("No such"), "{text}");
-    assert!(serde_json::from_str::<Value>(text.lines().next().unwrap()).is_err(), "{text}");
-}
-
-#[test]
-fn a_failed_run_logs_an_error_with_its_cause() {
-    let container = Bundle::new(&["/no/such/program"]).container();
-    let log = container.bundle.dir.join("log.json");
-    let log = log.to_str().unwrap();
-    let dir = container.bundle.dir.to_str().unwrap();
-    container.call(&["--log", log, "--log-format=json", "run", "--bundle", dir, &container.id]).fails();
-    let message = last_error(log)["msg"].as_str().unwrap().to_lowercase();
-    // What podman's regular expression for exit status 127 looks for.
-    assert!(message.contains("no such file or directory"), "{message}");
-    container.assert_nothing_left();
 }
 
 #[test]
@@ -586,55 +304,6 @@ fn containers_in_parallel_do_not_disturb_each_other() {
         running.wait().exits(i32::try_from(i).unwrap());
     }
 }
-
-#[test]
-fn a_created_container_holds_no_pipe_of_its_creator() {
-    // A caller that reads the output of create until its end must not wait for the container.
-    let container = Bundle::idle().container();
-    let fifo = container.bundle.dir.join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let reader = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
-    let runtime = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let mut shell = std::process::Command::new("/bin/sh");
-    // Descriptor 3 of the runtime is the pipe, without --preserve-fds.
-    shell.args(["-c", r#"exec "$@" 3>fifo"#, "sh"]).current_dir(&container.bundle.dir);
-    shell.arg(runtime.get_program()).args(runtime.get_args());
-    process::run(shell).ok();
-    use std::os::fd::AsFd;
-    let limit = std::time::Duration::from_secs(5);
-    // crun and runc keep such a descriptor open in the waiting init until start.
-    if skip_on(&["runc", "crun"], "init keeps foreign descriptors until start") {
-        return;
-    }
-    assert!(process::wait_readable(reader.as_fd(), limit), "someone still holds the pipe");
-}
-
-fn last_error(log: &str) -> Value {
-    let text = fs::read_to_string(log).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-        .rfind(|line| line["level"] == "error" || line["level"] == "fatal")
-        .unwrap_or_else(|| panic!("no error in {text}"))
-}
-
-fn send(pid: i32, signal: &str) {
-    let signal: nix::sys::signal::Signal = format!("SIG{signal}").parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
-}
-
-fn wait_for_line(output: &process::Output, line: &str) {
-    wait_until(|| output.stdout().lines().any(|l| l == line));
-}
-
-/// Runs `action`, which makes the container's program end, and waits for that.
-fn container_ends<T>(container: &Container, action: impl FnOnce() -> T) {
-    use std::os::fd::AsFd;
-    let pidfd = process::pidfd_open(container.pid()).unwrap();
-    action();
-    assert!(process::wait_readable(pidfd.as_fd(), crate::common::time_limit()));
-}
-
-use crate::common::host::wait_until;
 
 #[test]
 fn host_is_clean_between_tests() {
@@ -695,52 +364,6 @@ fn create_does_without_a_process_and_start_does_not() {
         assert!(text.contains("config.json has no process"), "{text}");
     }
     container.assert_nothing_left();
-}
-
-/// Without a log daemon a container runs all the same.
-#[test]
-fn a_log_that_is_not_there_does_not_keep_a_container() {
-    if brisk_only("crun says nothing, runc knows no such log") {
-        return;
-    }
-    let container = Bundle::sh("echo fine").container();
-    let dir = container.bundle.dir.to_str().unwrap();
-    for (log, path) in [("journald:x", "/run/systemd/journal/socket"), ("syslog:x", "/dev/log")] {
-        if std::path::Path::new(path).exists() {
-            continue;
-        }
-        let output = container.call(&["--log", log, "run", "--bundle", dir, &container.id]).ok();
-        assert_eq!(output.stdout(), "fine\n");
-        assert!(output.stderr().contains("warning: ") && output.stderr().contains(path), "{output:?}");
-    }
-    container.call(&["--log", "/no/such/directory/log", "run", "--bundle", dir, &container.id]).fails();
-}
-
-/// As the first process of a pid namespace what waits for `start` would get no signal without a handler, but SIGKILL.
-#[test]
-fn a_created_container_can_be_asked_to_end() {
-    if skip_on(&["crun"], "only SIGKILL ends it") {
-        return;
-    }
-    for signal in ["TERM", "INT", "HUP", "QUIT"] {
-        let container = Bundle::idle().container();
-        container.create().ok();
-        container.kill(signal).ok();
-        host::wait_until(|| container.status() == "stopped");
-        container.delete().ok();
-        container.assert_nothing_left();
-    }
-    let hook = Bundle::idle().hook("startContainer", "/bin/true", &["true"]).container();
-    hook.create().ok();
-    hook.kill("TERM").ok();
-    host::wait_until(|| hook.status() == "stopped");
-    // The program has what is the default again: for the first process of a namespace that is to ignore it.
-    let container = Bundle::sh("kill -TERM $$; echo on > /tmp/on").container();
-    container.create().ok();
-    container.start_and_wait();
-    assert!(container.bundle.rootfs().join("tmp/on").exists());
-    let status = Bundle::new(&["/bin/cat", "/proc/self/status"]).container().run().ok().stdout();
-    assert!(status.contains("SigCgt:\t0000000000000000") && status.contains("SigIgn:\t0000000000000000"), "{status}");
 }
 
 /// Another command may be at the container when its program ends; the `run` that deletes it then is not what keeps it.
