@@ -590,6 +590,29 @@ fn the_end_is_told_after_the_result() {
     container.assert_nothing_left();
 }
 
+/// One without a monitor is no job, and whoever asked for the result is told so.
+#[test]
+fn no_process_is_left_for_the_monitor() {
+    if brisk_only(ONLY) || rootless::not_here() {
+        return;
+    }
+    let container = rootless::bundle(&["/bin/true"]).container();
+    container.bundle.write();
+    let (dir, file) = (container.bundle.dir.to_str().unwrap().to_owned(), file_of(&container));
+    let flags = ["run", "--detach", "--bundle", &dir, "--result", file.to_str().unwrap(), &container.id];
+    let run = rootless::as_user(&container, &flags);
+    let args: Vec<_> = run.get_args().collect();
+    let runtime = args.iter().position(|arg| *arg == "--").map_or(0, |at| at + 1);
+    let mut command = Command::new(run.get_program());
+    // Itself is one.
+    command.args(&args[..runtime]).args(["prlimit", "--nproc=1"]).args(&args[runtime..]).current_dir(&dir);
+    let why = process::run(command).fails();
+    assert!(why.contains("fork the monitor") && why.contains("RLIMIT_NPROC"), "{why}");
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["error"]["errno"]), (&json!("runtime-error"), &json!("EAGAIN")), "{told}");
+    container.assert_nothing_left();
+}
+
 /// Whenever the command is killed: there is no program, or one with a monitor.
 #[test]
 fn an_exec_that_is_killed_leaves_no_program_without_limits() {

@@ -6,6 +6,7 @@ use super::kinds::{Deed, Stage};
 
 const TOO_MANY_NAMESPACES: &str =
     "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";
+const TOO_MANY_PROCESSES: &str = "a limit on the number of processes was reached: see RLIMIT_NPROC, pids.max of the cgroup, and sysctl kernel.pid_max";
 const NO_SUCH_NAMESPACE: &str = "the kernel lacks one of the namespace types asked for: see /proc/self/ns";
 const NO_PROFILE: &str = "the profile is not loaded, the policy has no such label, or this kernel runs without the security module: see \
     /sys/kernel/security/lsm, and apparmor_parser(8) to load one";
@@ -30,12 +31,8 @@ const HINTS: &[HintRow] = &[
         Errno::ENOMEM,
         "the first process of the pid namespace that is joined may have ended: nothing can be started in it any more",
     ),
-    (
-        Stage::Namespace,
-        Some(Deed::Clone),
-        Errno::EAGAIN,
-        "a limit on the number of processes was reached: see RLIMIT_NPROC, pids.max of the cgroup, and sysctl kernel.pid_max",
-    ),
+    (Stage::Namespace, Some(Deed::Clone), Errno::EAGAIN, TOO_MANY_PROCESSES),
+    (Stage::Process, Some(Deed::Clone), Errno::EAGAIN, TOO_MANY_PROCESSES),
     (
         Stage::Rootfs,
         Some(Deed::MountProc),

@@ -188,12 +188,18 @@ pub(super) fn run(
     if hold(request.job, orphan) == Hold::No {
         return Ok(work(None)?.map_or(0, |ended| ended.status()));
     }
-    let parent = request.die_with_parent.then(watch::parent).transpose()?;
     let report = Report::begin(request.id, request.job, request.preserved)?;
-    let who = match request.detach.then(Monitor::begin).transpose()? {
-        None => Attendant::Foreground,
-        Some(Role::Monitor(monitor)) => Attendant::Monitor(monitor),
-        Some(Role::Command(status)) => return Ok(status),
+    let parent = request.die_with_parent.then(watch::parent).transpose();
+    let begun = parent.and_then(|parent| Ok((parent, request.detach.then(Monitor::begin).transpose()?)));
+    let (parent, who) = match begun {
+        Ok((parent, None)) => (parent, Attendant::Foreground),
+        Ok((parent, Some(Role::Monitor(monitor)))) => {
+            monitor.die_with_command()?;
+            (parent, Attendant::Monitor(monitor))
+        }
+        // What becomes of the program is the monitor's to tell.
+        Ok((_, Some(Role::Command(follower)))) => return follower.follow(),
+        Err(error) => return report.tell(global, Err(error)),
     };
     let attendance = if request.detach { Attendance::Monitor } else { Attendance::Foreground };
     let watch = Watch::new(request.job, parent, attendance);

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::sys::process::{self, Exit};
 use crate::sys::{fs, signal};
 
@@ -19,12 +19,22 @@ use crate::sys::{fs, signal};
 pub(super) struct Monitor {
     /// Where the command waits for it.
     command: OwnedFd,
+    /// The command.
+    parent: i32,
+}
+
+/// The command that was called, in itself. It has nothing left to do but to exit as the monitor says.
+#[derive(Debug)]
+pub(super) struct Follower {
+    monitor: i32,
+    /// What the monitor says.
+    said: OwnedFd,
 }
 
 /// Which of the two processes this is, after the fork.
 pub(super) enum Role {
-    /// The command that was called. It has nothing left to do but to exit with this status.
-    Command(u8),
+    /// The command that was called.
+    Command(Follower),
     /// The monitor.
     Monitor(Monitor),
 }
@@ -34,20 +44,20 @@ impl Monitor {
     pub fn begin() -> Result<Role> {
         let (reader, writer) = fs::pipe().at(Stage::Sync, || "make a pipe")?;
         let command = process::getpid();
-        match process::fork().at(Stage::Process, || "fork the monitor")? {
-            None => {
-                process::set_parent_death_signal(libc::SIGKILL).at(Stage::Process, || "die with the command")?;
-                // It may have died before.
-                if process::getppid() != command {
-                    return Err(Error::errno(Stage::Process, "find the command that was called", Errno::ESRCH));
-                }
-                Ok(Role::Monitor(Monitor { command: writer }))
-            }
-            Some(monitor) => {
-                drop(writer);
-                follow(monitor, &reader).map(Role::Command)
-            }
+        match process::fork().at(Stage::Process, || "fork the monitor").doing(Deed::Clone, || "")? {
+            None => Ok(Role::Monitor(Monitor { command: writer, parent: command })),
+            Some(monitor) => Ok(Role::Command(Follower { monitor, said: reader })),
         }
+    }
+
+    /// Until it stands alone it ends with the command.
+    pub fn die_with_command(&self) -> Result<()> {
+        process::set_parent_death_signal(libc::SIGKILL).at(Stage::Process, || "die with the command")?;
+        // It may have died before.
+        if process::getppid() != self.parent {
+            return Err(Error::errno(Stage::Process, "find the command that was called", Errno::ESRCH));
+        }
+        Ok(())
     }
 
     /// Whatever becomes of the command: what is let go now has somebody who looks after it.
@@ -82,17 +92,19 @@ pub(super) enum KeptStreams {
     Outputs,
 }
 
-/// The command: waits until the program runs, or for the monitor's end, which has said then what went wrong; its status.
-fn follow(monitor: i32, said: &OwnedFd) -> Result<u8> {
-    if fs::read(said.as_fd(), &mut [0]).at(Stage::Sync, || "wait for the monitor")? != 0 {
-        return Ok(0);
-    }
-    match process::wait(monitor, 0).at(Stage::Process, || "wait for the monitor")? {
-        Some((_, Exit::Code(status))) => Ok(status as u8),
-        Some((_, Exit::Signal(number))) => {
-            let what = format!("the monitor was ended by a signal: {}", signal::words(number));
-            Err(Error::new(Stage::Process, what))
+impl Follower {
+    /// Waits until the program runs, or for the monitor's end, which has said then what went wrong; the command's status.
+    pub fn follow(self) -> Result<u8> {
+        if fs::read(self.said.as_fd(), &mut [0]).at(Stage::Sync, || "wait for the monitor")? != 0 {
+            return Ok(0);
         }
-        None => Err(Error::errno(Stage::Process, "wait for the monitor", Errno::ECHILD)),
+        match process::wait(self.monitor, 0).at(Stage::Process, || "wait for the monitor")? {
+            Some((_, Exit::Code(status))) => Ok(status as u8),
+            Some((_, Exit::Signal(number))) => {
+                let what = format!("the monitor was ended by a signal: {}", signal::words(number));
+                Err(Error::new(Stage::Process, what))
+            }
+            None => Err(Error::errno(Stage::Process, "wait for the monitor", Errno::ECHILD)),
+        }
     }
 }
