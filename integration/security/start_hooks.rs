@@ -54,3 +54,15 @@ fn a_start_container_hook_runs_under_the_filter() {
         assert!(!tmp.join("made").exists(), "noNewPrivileges {no_new_privileges}: it did what is forbidden");
     }
 }
+
+/// Where its output was the program's, a pipe of ours that is read when the program runs (its output goes to a file here), a hook
+/// that wrote more than there is room in a pipe kept `run` for ever, and what it wrote was outside of every limit.
+#[test]
+fn what_a_hook_of_the_container_prints_is_not_the_programs() {
+    for kind in ["createContainer", "startContainer"] {
+        let script = format!("i=0; while [ $i -lt 1000 ]; do echo {}; i=$((i+1)); done", "x".repeat(100));
+        let hooked = Bundle::new(&["/bin/echo", "program"]).hook(kind, "/bin/sh", &["sh", "-c", &script]);
+        let container = hooked.container();
+        assert_eq!(container.start_run(&[]).wait().ok().stdout(), "program\n", "{kind}");
+    }
+}

@@ -36,7 +36,10 @@ impl Child<'_> {
         fs::write_all(input.as_fd(), &hook.state.after)?;
         fs::rewind(input.as_fd())?;
         let [stdout, stderr] = self.inherited.hook_output.each_ref().map(|file| file.as_ref().map(AsFd::as_fd));
-        let streams = [Some(input.as_fd()), stdout, stderr.or(Some(errors))];
+        // The program's may be a pipe that nobody reads before the program runs: a hook that fills it would wait for ever. A
+        // file, since a hook of the image must not depend on what the image has for /dev/null.
+        let unheard = fs::memfd(c"brisk-hook-stdout")?;
+        let streams = [Some(input.as_fd()), stdout.or(Some(unheard.as_fd())), stderr.or(Some(errors))];
         let dir = if hook.kind == HookKind::CreateContainer { self.root.as_ref().map(AsFd::as_fd) } else { None };
         match process::clone3(&CloneArgs::default())? {
             Cloned::Child => {

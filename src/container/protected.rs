@@ -19,10 +19,14 @@ use crate::spec::mounts::Mount;
 use crate::spec::path::{clean, clean_bytes};
 use crate::sys::{self, fs};
 
+/// The container's mounts, by number and point. A number alone says little: whoever else has a directory can have a mount
+/// that is on one in it unmounted by removing that (rmdir(2) since Linux 3.18), and the kernel gives the number to the next.
+type MountTable = BTreeSet<(u32, Vec<u8>)>;
+
 /// The paths, without links, as well as by the names that config.json has for them.
 pub(super) struct ProtectedPaths {
     paths: BTreeSet<Vec<u8>>,
-    before: BTreeSet<u32>,
+    before: MountTable,
 }
 
 impl ProtectedPaths {
@@ -37,7 +41,7 @@ impl ProtectedPaths {
             paths.insert(clean(path).into_bytes());
             paths.insert(resolved(&root, path).at(Stage::Rootfs, || format!("look up {path} in the template"))?);
         }
-        let protected = ProtectedPaths { paths, before: table(container)?.into_iter().map(|(id, _)| id).collect() };
+        let protected = ProtectedPaths { paths, before: table(container)? };
         for Mount { destination, .. } in mounts {
             let point =
                 resolved(&root, destination).at(Stage::Rootfs, || format!("look up {destination} in the template"))?;
@@ -49,13 +53,16 @@ impl ProtectedPaths {
 
     /// [`ProtectedPaths::check`] for what is mounted by now.
     pub fn check_again(&self, container: &Container) -> Result<()> {
-        let new = table(container)?.into_iter().filter(|(id, _)| !self.before.contains(id));
-        new.into_iter().try_for_each(|(_, point)| self.refuse(&point, &String::from_utf8_lossy(&point)))
+        self.refuse_new(&table(container)?)
+    }
+
+    fn refuse_new(&self, now: &MountTable) -> Result<()> {
+        now.difference(&self.before).try_for_each(|(_, point)| self.refuse(point, &String::from_utf8_lossy(point)))
     }
 
     /// Whether no mount is there that was not there before.
     pub fn is_as_before(&self, container: &Container) -> bool {
-        table(container).is_ok_and(|table| table.iter().all(|(id, _)| self.before.contains(id)))
+        table(container).is_ok_and(|now| now.is_subset(&self.before))
     }
 
     fn refuse(&self, point: &[u8], destination: &str) -> Result<()> {
@@ -94,8 +101,7 @@ fn resolved(root: &OwnedFd, path: &str) -> sys::Result<Vec<u8>> {
     }
 }
 
-/// The container's mounts, by number and point.
-fn table(container: &Container) -> Result<Vec<(u32, Vec<u8>)>> {
+fn table(container: &Container) -> Result<MountTable> {
     let init = container.record.live_init()?.ok_or_else(not_running)?;
     let table = mountinfo::read(&init.pid.to_string()).at(Stage::Rootfs, || "read the mounts of the template")?;
     Ok(mountinfo::parse(&table).map(|mount| (mount.id, clean_bytes(&mountinfo::unescape(mount.point)))).collect())
@@ -103,11 +109,20 @@ fn table(container: &Container) -> Result<Vec<(u32, Vec<u8>)>> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_within;
+    use super::{MountTable, ProtectedPaths, is_within};
 
     #[test]
     fn a_path_is_within_itself_and_what_is_above_it() {
         assert!(is_within(b"proc/sys", b"proc/sys") && is_within(b"proc/sys", b"proc") && is_within(b"proc", b""));
         assert!(!is_within(b"proc/system", b"proc/sys") && !is_within(b"proc", b"proc/sys"));
+    }
+
+    #[test]
+    fn a_number_that_the_kernel_gives_again_is_a_new_mount() {
+        let table = |point: &str| MountTable::from([(7, b"data".to_vec()), (8, point.as_bytes().to_vec())]);
+        let protected = ProtectedPaths { paths: [b"data/kept".to_vec()].into(), before: table("data/gone") };
+        assert!(protected.refuse_new(&table("data/gone")).is_ok());
+        assert!(protected.refuse_new(&table("data/new")).is_ok());
+        assert!(protected.refuse_new(&table("data/kept/in")).is_err());
     }
 }
