@@ -706,7 +706,8 @@ fn an_error_of_brisks_own_does_not_hide_how_it_ended() {
         let flags = ["run", flag, "--bundle", &dir, "--result", file.to_str().unwrap(), &container.id];
         let all = [&["--log", log.to_str().unwrap()], &flags[..]].concat();
         let running = process::start(container.command(&all), Stdio::null());
-        running.wait_for_stdout(|text| text.contains("ready"));
+        // The command of a program in the background may end before the program has said it.
+        host::wait_until(|| running.stdout().contains("ready"));
         let (init, of_monitor) = (pidfd_open(container.pid()).unwrap(), pidfd_open(attendant(&container)).unwrap());
         let state = container.bundle.state_root().join(&container.id).join("state.json");
         let record = fs::read(&state).unwrap();
