@@ -215,8 +215,7 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
 /// directory: that goes later.
 fn await_monitor(record: &Record, monitor: &OwnedFd) -> Result<()> {
     let ended = |process: &OwnedFd, patience: Duration| {
-        let ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
-        sys::poll::one(process.as_fd(), libc::POLLIN, ms)
+        sys::poll::one(process.as_fd(), libc::POLLIN, sys::poll::within(patience).into())
             .map(|event| event != 0)
             .at(Stage::Signal, || "wait for the monitor")
     };

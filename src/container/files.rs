@@ -189,8 +189,7 @@ impl Destination {
 fn write_patiently(to: BorrowedFd<'_>, mut text: &[u8]) -> sys::Result<()> {
     let end = Instant::now() + FLUSH;
     while !text.is_empty() {
-        let left = i32::try_from(end.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(i32::MAX);
-        if sys::poll::one(to, libc::POLLOUT, left)? == 0 {
+        if sys::poll::one(to, libc::POLLOUT, sys::poll::until(end).into())? == 0 {
             return Err(Errno::ETIMEDOUT);
         }
         // What poll(2) promises of a pipe that can be written (pipe(7)): an inherited one waits for more.

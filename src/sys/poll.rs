@@ -40,7 +40,7 @@ pub fn wait(fd: BorrowedFd<'_>, event: PollEvent, timeout: Duration) -> Result<b
     };
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one pollfd is passed.
-    match cvt(unsafe { libc::poll(&raw mut poll, 1, milliseconds(timeout)) }.into()) {
+    match cvt(unsafe { libc::poll(&raw mut poll, 1, within(timeout).into()) }.into()) {
         Err(Errno::EINTR) => Ok(false),
         result => result.map(|ready| ready > 0),
     }
@@ -50,21 +50,20 @@ pub fn wait(fd: BorrowedFd<'_>, event: PollEvent, timeout: Duration) -> Result<b
 /// task is between exit and release).
 pub fn pause(timeout: Duration) -> Result<()> {
     // SAFETY: no pollfd is passed.
-    match done(unsafe { libc::poll(std::ptr::null_mut(), 0, milliseconds(timeout)) }.into()) {
+    match done(unsafe { libc::poll(std::ptr::null_mut(), 0, within(timeout).into()) }.into()) {
         Err(Errno::EINTR) => Ok(()),
         result => result,
     }
 }
 
-/// poll(2) takes whole milliseconds; rounded up so that it does not wake too early again and again.
-pub fn until(next: Instant) -> PollTimeout {
-    let left = next.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+/// poll(2) takes whole milliseconds; rounded up: one that returns just before a deadline would spin.
+pub fn within(time: Duration) -> PollTimeout {
+    PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
-fn milliseconds(timeout: Duration) -> libc::c_int {
-    // Rounded up: a poll that returns just before a deadline would spin.
-    libc::c_int::try_from((timeout + Duration::from_micros(999)).as_millis()).unwrap_or(libc::c_int::MAX)
+/// [`within`] the time that is left.
+pub fn until(next: Instant) -> PollTimeout {
+    within(next.saturating_duration_since(Instant::now()))
 }
 
 /// A new eventfd(2), close-on-exec and non-blocking.
