@@ -40,6 +40,21 @@ fn run(container: &Container, flags: &[&str]) -> (Output, Value) {
     (output, result)
 }
 
+/// The fifo /wake in the container, where its program waits for a word.
+fn wake_of(bundle: &Bundle) -> PathBuf {
+    let wake = bundle.rootfs().join("wake");
+    nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    wake
+}
+
+/// With a poststart hook that says `hook` and then waits for a word in this fifo.
+fn hook_that_waits(bundle: Bundle) -> (Bundle, PathBuf) {
+    let wake = bundle.dir.join("wake");
+    nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let hook = format!("echo hook >>$OUT; read line < {}", wake.display());
+    (bundle.sh_hook("poststart", &hook), wake)
+}
+
 /// Every field of the schema is there, each of a type that the schema allows, and no other.
 #[track_caller]
 fn conforms(result: &Value) {
@@ -555,8 +570,7 @@ fn a_container_is_waited_for() {
         return;
     }
     let container = Bundle::sh("read line < /wake; exit 9").container();
-    let wake = container.bundle.rootfs().join("wake");
-    nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let wake = wake_of(&container.bundle);
     container.up();
     assert_eq!(container.call(&["wait", "--timeout", "100ms", &container.id]).exits(124).stdout(), "");
     let waiters: Vec<_> =
@@ -653,8 +667,7 @@ fn the_result_goes_to_the_directory_that_was_named() {
         return;
     }
     let container = Bundle::sh("echo ready; read line < /wake").container();
-    nix::unistd::mkfifo(&container.bundle.rootfs().join("wake"), nix::sys::stat::Mode::from_bits_truncate(0o666))
-        .unwrap();
+    let wake = wake_of(&container.bundle);
     let [dir, moved, evil] = ["results", "moved", "evil"].map(|name| container.bundle.dir.join(name));
     fs::create_dir(&dir).unwrap();
     fs::create_dir(&evil).unwrap();
@@ -662,7 +675,7 @@ fn the_result_goes_to_the_directory_that_was_named() {
     running.wait_for_stdout(|text| text.contains("ready"));
     fs::rename(&dir, &moved).unwrap();
     std::os::unix::fs::symlink(&evil, &dir).unwrap();
-    fs::write(container.bundle.rootfs().join("wake"), "\n").unwrap();
+    fs::write(wake, "\n").unwrap();
     running.wait().ok();
     assert!(moved.join("r.json").exists() && !evil.join("r.json").exists());
 }
@@ -674,14 +687,13 @@ fn a_result_that_cannot_be_written_is_a_warning() {
         return;
     }
     let container = Bundle::sh("echo ready; read line < /wake; exit 5").container();
-    nix::unistd::mkfifo(&container.bundle.rootfs().join("wake"), nix::sys::stat::Mode::from_bits_truncate(0o666))
-        .unwrap();
+    let wake = wake_of(&container.bundle);
     let dir = container.bundle.dir.join("results");
     fs::create_dir(&dir).unwrap();
     let running = container.start_run(&["--result", dir.join("r.json").to_str().unwrap()]);
     running.wait_for_stdout(|text| text.contains("ready"));
     fs::remove_dir(&dir).unwrap();
-    fs::write(container.bundle.rootfs().join("wake"), "\n").unwrap();
+    fs::write(wake, "\n").unwrap();
     let output = running.wait().exits(5);
     assert!(output.stderr().contains("write the result"), "{output:?}");
     container.assert_nothing_left();

@@ -267,7 +267,7 @@ fn mounts_are_there_before_the_program_is() {
     let container = template(Bundle::idle());
     let place = format!("{}:/mnt", container.bundle.host_dir("other").display());
     try_start(&container, &["--mount", &place], &["/not/there"]).fails();
-    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    let mounts = container.mountinfo();
     assert!(!mounts.contains(" /mnt "), "{mounts}");
     still_starts(&container);
 }

@@ -121,7 +121,7 @@ fn a_template_has_its_terminal_from_start() {
     // It is the last that can fail, so nothing of one program's is the next one's.
     let args = ["start", "--tty", "--console-socket", &socket.path, &container.id, "--", "/not/there"];
     container.call(&args).fails();
-    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    let mounts = container.mountinfo();
     assert!(!mounts.contains(" /dev/console "), "{mounts}");
     socket.hangs_up();
     let script = "test -t 0 && test -t 1 && test -t 2 && test -c /dev/console && read line </dev/tty && echo got $line";

@@ -157,6 +157,17 @@ impl Container {
         i32::try_from(self.state()["pid"].as_i64().unwrap()).unwrap()
     }
 
+    /// What is kept of it between commands.
+    pub fn record_file(&self) -> PathBuf {
+        self.bundle.state_root().join(&self.id).join("state.json")
+    }
+
+    /// The mounts of its first process (proc_pid_mountinfo(5)).
+    #[track_caller]
+    pub fn mountinfo(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/mountinfo", self.pid())).unwrap()
+    }
+
     /// `exec [args] ID command…`
     #[track_caller]
     pub fn exec_with(&self, args: &[&str], command: &[&str]) -> Output {

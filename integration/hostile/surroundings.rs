@@ -123,7 +123,7 @@ fn a_hook_that_does_not_read_a_long_state_is_ended_by_its_timeout() {
 
 /// state.json of a container, changed.
 fn edit_state(container: &Container, edit: impl FnOnce(&mut Value)) {
-    let path = container.bundle.state_root().join(&container.id).join("state.json");
+    let path = container.record_file();
     let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     edit(&mut state);
     fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();

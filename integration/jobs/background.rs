@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::{ONLY, conforms, holds_pidfd};
+use super::{ONLY, conforms, holds_pidfd, hook_that_waits, wake_of};
 use crate::common::process::{Output, pidfd_open, wait_readable};
 use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
 use crate::rootless;
@@ -21,8 +21,7 @@ use crate::rootless;
 /// A bundle whose shell waits for a word in /wake before it goes on.
 fn woken(script: &str) -> (Bundle, PathBuf) {
     let bundle = Bundle::sh(&format!("echo ready; read line < /wake; {script}"));
-    let wake = bundle.rootfs().join("wake");
-    nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let wake = wake_of(&bundle);
     (bundle, wake)
 }
 
@@ -60,7 +59,7 @@ fn attendant(container: &Container) -> i32 {
 
 #[track_caller]
 fn record(container: &Container) -> Value {
-    let state = container.bundle.state_root().join(&container.id).join("state.json");
+    let state = container.record_file();
     serde_json::from_slice(&fs::read(state).unwrap()).unwrap()
 }
 
@@ -543,11 +542,8 @@ fn a_command_that_is_killed_leaves_no_program_without_limits() {
         return;
     }
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
-        let bundle = Bundle::idle();
-        let wake = bundle.dir.join("wake");
-        nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-        let hook = format!("echo hook >>$OUT; read line < {}", wake.display());
-        let container = bundle.sh_hook("poststart", &hook).container();
+        let (bundle, wake) = hook_that_waits(Bundle::idle());
+        let container = bundle.container();
         let file = file_of(&container);
         let flags = ["--detach", "--timeout", "10ms", "--result", file.to_str().unwrap()];
         let running = container.start_run(&flags);
@@ -709,7 +705,7 @@ fn an_error_of_brisks_own_does_not_hide_how_it_ended() {
         // The command of a program in the background may end before the program has said it.
         host::wait_until(|| running.stdout().contains("ready"));
         let (init, of_monitor) = (pidfd_open(container.pid()).unwrap(), pidfd_open(attendant(&container)).unwrap());
-        let state = container.bundle.state_root().join(&container.id).join("state.json");
+        let state = container.record_file();
         let record = fs::read(&state).unwrap();
         fs::write(&state, "no record").unwrap();
         fs::write(&wake, "\n").unwrap();
@@ -736,7 +732,7 @@ fn a_status_that_cannot_be_kept_is_told() {
     container.run_with(&["--detach"]).ok();
     let waiter = process::start(container.command(&["wait", &container.id]), Stdio::null());
     host::wait_until(|| holds_pidfd(waiter.pid(), container.pid()));
-    let state = container.bundle.state_root().join(&container.id).join("state.json");
+    let state = container.record_file();
     let record = fs::read(&state).unwrap();
     fs::write(&state, "no record").unwrap();
     fs::write(&wake, "\n").unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{ONLY, conforms};
+use super::{ONLY, conforms, hook_that_waits, wake_of};
 use crate::common::{Bundle, Container, brisk_only, host, lacks, process};
 
 const BUSY: &str = "while :; do :; done";
@@ -43,11 +43,8 @@ fn limits_hold_while_a_poststart_hook_runs() {
     }
     for flags in BOTH {
         for (limit, word) in LIMITS {
-            let bundle = Bundle::sh(BUSY);
-            let wake = bundle.dir.join("wake");
-            nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-            let hook = format!("echo hook >>$OUT; read line < {}", wake.display());
-            let container = bundle.sh_hook("poststart", &hook).container();
+            let (bundle, wake) = hook_that_waits(Bundle::sh(BUSY));
+            let container = bundle.container();
             let running = begin(&container, flags, limit);
             host::wait_until(|| container.bundle.hook_output().contains("hook"));
             host::wait_until(|| container.status() == "stopped");
@@ -135,8 +132,7 @@ fn what_is_written_to_one_stream_keeps_its_order() {
     let written: String = (1..9).map(|i| format!("{i}\n-{i}\n")).collect();
     for flags in [&["--output-limit", "1m"][..], &["--output-limit", "1m", "--detach"], &[]] {
         let container = Bundle::sh(script).container();
-        let wake = container.bundle.rootfs().join("wake");
-        nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        let wake = wake_of(&container.bundle);
         container.bundle.write();
         let dir = container.bundle.dir.to_str().unwrap();
         let mut command = container.command(&[&["run", "--bundle", dir][..], flags, &[&container.id]].concat());

@@ -47,7 +47,7 @@ fn a_template_of_another_brisk_is_not_started() {
         return;
     }
     let container = template(Bundle::idle());
-    let file = container.bundle.state_root().join(&container.id).join("state.json");
+    let file = container.record_file();
     let text = std::fs::read_to_string(&file).unwrap();
     let mut record: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(record["version"], json!(2), "a brisk that knows no templates must not take it for a container");
@@ -79,7 +79,7 @@ fn a_process_that_is_stopped_is_told_and_the_template_waits_on() {
     container.kill("CONT").ok();
     host::wait_until(|| state('S'));
     assert_eq!(container.cgroup_file("pids", "pids.max"), before);
-    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    let mounts = container.mountinfo();
     assert!(!mounts.contains(" /mnt "), "{mounts}");
     still_starts(&container);
 }

@@ -104,7 +104,7 @@ fn cve_2025_52565_the_terminal_comes_from_no_name() {
         let container = with_terminal(bundle);
         let state = container.call(&["state", &container.id]);
         if state.code == 0 && container.status() == "running" {
-            let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+            let mounts = container.mountinfo();
             let console = mounts.lines().find(|line| line.contains(" /dev/console "));
             assert!(console.is_none_or(|line| line.contains(" - devpts ")), "{console:?}");
         }

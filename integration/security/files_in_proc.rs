@@ -10,7 +10,7 @@ use crate::common::{Bundle, Container, skip_on};
 
 /// What is mounted where in the container: (point, file system, root within it).
 fn mounts(container: &Container) -> Vec<(String, String, String)> {
-    let text = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    let text = container.mountinfo();
     let split = |line: &str| {
         let (left, right) = line.split_once(" - ").unwrap();
         let left: Vec<&str> = left.split(' ').collect();

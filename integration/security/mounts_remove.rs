@@ -16,7 +16,7 @@ fn list(container: &Container, destination: &str) -> PathBuf {
 }
 
 fn has(container: &Container, point: &str, source: Option<&str>) -> bool {
-    let table = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    let table = container.mountinfo();
     table.lines().any(|line| {
         let (left, right) = line.split_once(" - ").unwrap();
         left.split(' ').nth(4) == Some(point) && source.is_none_or(|source| right.split(' ').nth(1) == Some(source))

@@ -146,7 +146,7 @@ fn delete_by_force_wins_while_create_hangs() {
     }
     for (what, container, _deaf, args, environment) in ways() {
         let create = begin(&container, "create", &args, &environment);
-        let state = container.bundle.state_root().join(&container.id).join("state.json");
+        let state = container.record_file();
         // A console is asked for before there is anything.
         let there = what != "--console-socket";
         if there {

@@ -138,7 +138,7 @@ fn what_is_copied_up_goes_to_the_new_file_system_alone() {
 
 /// Flags and source of each mount in the container.
 fn mounts(container: &Container) -> Vec<(String, String, String)> {
-    let text = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+    let text = container.mountinfo();
     let split = |line: &str| {
         let (left, right) = line.split_once(" - ").unwrap();
         let left: Vec<&str> = left.split(' ').collect();
