@@ -82,7 +82,8 @@ fn what_is_typed_afterwards_is_the_callers() {
     }
     let terminal = Terminal::new();
     let container = idle();
-    let script = "exec 3<&0; (: >/tmp/there; exec cat <&3 >/stolen 2>/dev/null) & until [ -e /tmp/there ]; do :; done";
+    // The file is there before the process that stays, so its absence is never taken for an empty one.
+    let script = ": >/stolen; exec 3<&0; (: >/tmp/there; exec cat <&3 >>/stolen 2>/dev/null) & until [ -e /tmp/there ]; do :; done";
     let mut command = container.command(&["exec", &container.id, "/bin/sh", "-c", script]);
     command.stdin(terminal.stream()).stdout(Stdio::null()).stderr(Stdio::null());
     assert_eq!(finish(command), Some(0));
