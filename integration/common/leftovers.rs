@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Result;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,20 +17,23 @@ pub fn cgroups(mark: &str) -> Vec<PathBuf> {
     found
 }
 
+/// A machine may have thousands of cgroups with forty files each: whatever has no directory in it is not read.
 fn walk(dir: &Path, mark: &str, depth: usize, found: &mut Vec<PathBuf>) {
+    // Of a cgroup, as of a tmpfs, the links count the directories in it: its name, its `.`, and each one's `..`.
+    if depth > 5 || fs::metadata(dir).is_ok_and(|dir| dir.nlink() == 2) {
+        return;
+    }
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         let path = entry.path();
         // crun without cgroup2 leaves plain directories with a plain cgroup.procs in the tmpfs; they are not cgroups.
-        let is_cgroup = path.join("tasks").exists() || path.join("cgroup.controllers").exists();
-        if is_cgroup && path.to_string_lossy().contains(mark) {
+        let is_cgroup = || path.join("tasks").exists() || path.join("cgroup.controllers").exists();
+        if path.to_string_lossy().contains(mark) && is_cgroup() {
             found.push(path.clone());
         }
-        if depth < 5 {
-            walk(&path, mark, depth + 1, found);
-        }
+        walk(&path, mark, depth + 1, found);
     }
 }
 

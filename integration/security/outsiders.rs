@@ -192,12 +192,11 @@ fn exec_ends_where_nobody_answers() {
         &["exec", "--detach", "--pidfd-socket", deaf.text(), id, "/bin/true"],
         &["exec", "--detach", "--tty", "--console-socket", deaf.text(), id, "/bin/true"],
     ];
-    for args in ways {
-        ends(call(&container, args), BOUND, &format!("{args:?}")).fails();
-        // And nobody else has to wait meanwhile.
-        let running = call(&container, args);
-        ends(call(&container, &["kill", id, "0"]), DELETE, &format!("kill while {args:?} hangs"));
-        ends(running, BOUND, &format!("{args:?}"));
+    let running = ways.map(|args| call(&container, args));
+    // And nobody else has to wait meanwhile.
+    ends(call(&container, &["kill", id, "0"]), DELETE, "kill while they hang");
+    for (running, args) in running.into_iter().zip(ways) {
+        ends(running, BOUND, &format!("{args:?}")).fails();
     }
 }
 
