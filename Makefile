@@ -65,8 +65,8 @@ check: ## format, lints, documentation: no warnings
 # Lanes beside each other: packages come from the network while the compiler works, linking is for one CPU, a guest often waits.
 test: ## every suite, in less than 15 minutes; the last line says what passed, failed and was skipped
 	@integration/all \
-		test-programs,unit,integration@release@test-deps,counts,faults,soak-quick,test-engines-quick@test-engines-deps \
-		release,integration-checked@test-programs@test-deps,unit-aarch64 \
+		test-programs,unit,integration@release@test-deps,soak-quick,test-engines-quick@test-engines-deps \
+		release,integration-checked@test-programs@test-deps,counts,faults,unit-aarch64 \
 		test-deps,test-engines-deps,vm-image,vm-core@release@test-programs
 
 # Installs by apt what the tests need and the machine lacks.
