@@ -25,25 +25,41 @@ pub struct OpText {
     pub deed: Option<(Deed, String)>,
 }
 
-impl OpText {
+/// Stage and line of an operation, of which it has yet to be said whether it has a deed: each row decides that.
+struct StageLine {
+    stage: Stage,
+    line: String,
+}
+
+impl StageLine {
+    /// Advice or a record of the log depends on what it does, or to what.
     fn doing(self, deed: Deed, object: impl Into<String>) -> OpText {
-        OpText { deed: Some((deed, object.into())), ..self }
+        OpText { stage: self.stage, line: self.line, deed: Some((deed, object.into())) }
+    }
+
+    /// Its stage and an errno say all that advice depends on.
+    fn no_deed(self) -> OpText {
+        OpText { stage: self.stage, line: self.line, deed: None }
     }
 }
 
-fn at(stage: Stage, line: impl Into<String>) -> OpText {
-    OpText { stage, line: line.into(), deed: None }
+fn at(stage: Stage, line: impl Into<String>) -> StageLine {
+    StageLine { stage, line: line.into() }
 }
 
-fn namespace(line: impl Into<String>) -> OpText {
+fn sync(line: impl Into<String>) -> StageLine {
+    at(Stage::Sync, line)
+}
+
+fn namespace(line: impl Into<String>) -> StageLine {
     at(Stage::Namespace, line)
 }
 
-fn rootfs(line: impl Into<String>) -> OpText {
+fn rootfs(line: impl Into<String>) -> StageLine {
     at(Stage::Rootfs, line)
 }
 
-fn process(line: impl Into<String>) -> OpText {
+fn process(line: impl Into<String>) -> StageLine {
     at(Stage::Process, line)
 }
 
@@ -51,58 +67,59 @@ impl SetupOp {
     /// What is said of it.
     pub fn describe(&self) -> OpText {
         match self {
-            SetupOp::End => at(Stage::Sync, "end"),
-            SetupOp::Sync(point) => at(Stage::Sync, format!("ask the parent and wait: {}", point.name())),
-            SetupOp::Wait(point) => at(Stage::Sync, format!("wait for the parent: {}", point.name())),
-            SetupOp::JoinCgroup => at(Stage::Cgroup, "join the cgroup"),
+            SetupOp::End => sync("end").no_deed(),
+            SetupOp::Sync(point) => sync(format!("ask the parent and wait: {}", point.name())).no_deed(),
+            SetupOp::Wait(point) => sync(format!("wait for the parent: {}", point.name())).no_deed(),
+            SetupOp::JoinCgroup => at(Stage::Cgroup, "join the cgroup").no_deed(),
             SetupOp::AskForHost(_) | SetupOp::AskForOne => ask_for_host(),
-            SetupOp::CloneTree { path, .. } => rootfs(format!("take {} of the host", lossy(path))),
-            SetupOp::TakeTrees(_) => at(Stage::Sync, "take the mounts of the cgroup from the parent"),
+            SetupOp::CloneTree { path, .. } => rootfs(format!("take {} of the host", lossy(path))).no_deed(),
+            SetupOp::TakeTrees(_) => sync("take the mounts of the cgroup from the parent").no_deed(),
             SetupOp::Join(_, kind, refusal) => join(*kind, *refusal),
-            SetupOp::OfJoined(made) => rootfs(format!("make a {}", of_joined(*made))),
-            SetupOp::EnterTime => namespace("enter the time namespace"),
-            SetupOp::JoinInit(flags) => {
-                let line = format!("join the container's namespaces ({})", namespaces(*flags));
-                namespace(line).doing(Deed::Join, "")
-            }
+            SetupOp::OfJoined(made) => rootfs(format!("make a {}", of_joined(*made))).no_deed(),
+            SetupOp::EnterTime => namespace("enter the time namespace").no_deed(),
+            SetupOp::JoinInit(flags) => join_init(*flags),
             SetupOp::Unshare(flags) => namespace(format!("unshare ({})", namespaces(*flags))).doing(Deed::Unshare, ""),
-            SetupOp::BecomeRoot => namespace("become root of the user namespace"),
-            SetupOp::TimeOffsets(text) => namespace(format!("set clock offsets ({})", one_line(&lossy(text)))),
-            SetupOp::Fork(flags) => {
-                namespace(format!("clone3 a sibling ({})", namespaces(*flags))).doing(Deed::Clone, "")
+            SetupOp::BecomeRoot => namespace("become root of the user namespace").no_deed(),
+            SetupOp::TimeOffsets(text) => {
+                namespace(format!("set clock offsets ({})", one_line(&lossy(text)))).no_deed()
             }
+            SetupOp::Fork(flags) => fork(*flags),
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => controlling_terminal(),
-            SetupOp::HandOver => at(Stage::Sync, "hand the last operations to the container's process, and end"),
+            SetupOp::HandOver => sync("hand the last operations to the container's process, and end").no_deed(),
             SetupOp::Keyring(label) => keyring(label.as_deref()),
             SetupOp::Undumpable => undumpable(),
-            SetupOp::Hostname(name) => namespace(format!("set hostname {}", lossy(name))),
-            SetupOp::Domainname(name) => namespace(format!("set domainname {}", lossy(name))),
-            SetupOp::Loopback => at(Stage::Network, "bring lo up"),
-            SetupOp::HostPropagation(flags) => rootfs(format!("make / {}", propagation(*flags))),
+            SetupOp::Hostname(name) => namespace(format!("set hostname {}", lossy(name))).no_deed(),
+            SetupOp::Domainname(name) => namespace(format!("set domainname {}", lossy(name))).no_deed(),
+            SetupOp::Loopback => at(Stage::Network, "bring lo up").no_deed(),
+            SetupOp::HostPropagation(flags) => rootfs(format!("make / {}", propagation(*flags))).no_deed(),
             SetupOp::Root { path, .. } => root("take", path),
             SetupOp::Overlay(op) => rootfs(format!("lay an overlay: {}", op.text)).doing(Deed::Overlay, "/"),
             SetupOp::RootHere(path) => root("open", path),
             SetupOp::Mount(op) => rootfs(mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
-            SetupOp::OpenDir(dir) => rootfs(format!("open directory /{}", lossy(dir))),
-            SetupOp::Mknod { name, mode, dev, uid, gid } => rootfs(mknod(name, *mode, *dev, (*uid, *gid))),
+            SetupOp::OpenDir(dir) => rootfs(format!("open directory /{}", lossy(dir))).no_deed(),
+            SetupOp::Mknod { name, mode, dev, uid, gid } => rootfs(mknod(name, *mode, *dev, (*uid, *gid))).no_deed(),
             SetupOp::BindDevice { name, source } => {
-                rootfs(format!("bind device {} over {}", source_text(source), lossy(name)))
+                rootfs(format!("bind device {} over {}", source_text(source), lossy(name))).no_deed()
             }
-            SetupOp::Symlink { name, target, .. } => rootfs(format!("symlink {} to {}", lossy(name), lossy(target))),
-            SetupOp::Unmount { dir, name, .. } => rootfs(format!("unmount /{}/{}", lossy(dir), lossy(name))),
+            SetupOp::Symlink { name, target, .. } => {
+                rootfs(format!("symlink {} to {}", lossy(name), lossy(target))).no_deed()
+            }
+            SetupOp::Unmount { dir, name, .. } => rootfs(format!("unmount /{}/{}", lossy(dir), lossy(name))).no_deed(),
             SetupOp::SetAttr { path, attr, .. } => {
-                rootfs(format!("make /{} {}", lossy(path), attributes(attr).join(",")))
+                rootfs(format!("make /{} {}", lossy(path), attributes(attr).join(","))).no_deed()
             }
             SetupOp::Mask { path, .. } => {
-                rootfs(format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path)))
+                rootfs(format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path))).no_deed()
             }
-            SetupOp::ReadonlyPath { path, .. } => rootfs(format!("make /{} read-only, if it exists", lossy(path))),
-            SetupOp::ReadonlyRoot => rootfs("make the root read-only"),
+            SetupOp::ReadonlyPath { path, .. } => {
+                rootfs(format!("make /{} read-only, if it exists", lossy(path))).no_deed()
+            }
+            SetupOp::ReadonlyRoot => rootfs("make the root read-only").no_deed(),
             SetupOp::RootPropagation(flag, reach) => {
-                rootfs(format!("make the root {} {}", propagation(*flag), tree(*reach)))
+                rootfs(format!("make the root {} {}", propagation(*flag), tree(*reach))).no_deed()
             }
-            SetupOp::Procfs => rootfs("open a private proc"),
+            SetupOp::Procfs => rootfs("open a private proc").no_deed(),
             SetupOp::Sysctl(path, value) => {
                 let path = format!("/proc/{}", lossy(path));
                 process(format!("write {path} = {}", lossy(value))).doing(Deed::Sysctl, path)
@@ -110,23 +127,21 @@ impl SetupOp {
             SetupOp::Label(label) => set_label(label),
             SetupOp::Hook(hook) => run_hook(hook),
             SetupOp::Enter(how) => entering(*how),
-            SetupOp::Console { .. } => at(Stage::Console, "open the terminal"),
-            SetupOp::OwnStreams(uid) => at(Stage::Console, format!("give the standard streams to uid {uid}")),
+            SetupOp::Console { .. } => at(Stage::Console, "open the terminal").no_deed(),
+            SetupOp::OwnStreams(uid) => at(Stage::Console, format!("give the standard streams to uid {uid}")).no_deed(),
             SetupOp::NullStreams => {
-                at(Stage::Console, "use the container's /dev/null for a standard stream that is one")
+                at(Stage::Console, "use the container's /dev/null for a standard stream that is one").no_deed()
             }
             SetupOp::Umask(mask) => umask(*mask),
             SetupOp::Rlimit(limit) => set_rlimit(limit),
             SetupOp::Groups(groups) => set_groups(groups),
-            SetupOp::Cwd { path, .. } => process(format!("chdir to cwd (\"/{}\")", lossy(path))),
-            SetupOp::Home(uid) => process(format!("take HOME of uid {uid} from /etc/passwd")),
-            SetupOp::Program { name, .. } => {
-                at(Stage::Exec, format!("find the program {}", lossy(name))).doing(Deed::FindProgram, lossy(name))
-            }
+            SetupOp::Cwd { path, .. } => process(format!("chdir to cwd (\"/{}\")", lossy(path))).no_deed(),
+            SetupOp::Home(uid) => process(format!("take HOME of uid {uid} from /etc/passwd")).no_deed(),
+            SetupOp::Program { name, .. } => find_program(name),
             SetupOp::IoPriority(value) => io_priority(*value),
             SetupOp::Scheduler(_) => set_scheduler(),
-            SetupOp::MemoryPolicy(mode, _) => process(format!("set the memory policy {mode:#x}")),
-            SetupOp::Personality(persona) => process(format!("set the personality {persona:#x}")),
+            SetupOp::MemoryPolicy(mode, _) => process(format!("set the memory policy {mode:#x}")).no_deed(),
+            SetupOp::Personality(persona) => process(format!("set the personality {persona:#x}")).no_deed(),
         }
     }
 }
@@ -134,8 +149,8 @@ impl SetupOp {
 fn entering(how: Enter) -> OpText {
     match how {
         Enter::Pivot => rootfs("pivot_root").doing(Deed::PivotRoot, ""),
-        Enter::Move => rootfs("move the root over / and chroot"),
-        Enter::Chroot => rootfs("chroot"),
+        Enter::Move => rootfs("move the root over / and chroot").no_deed(),
+        Enter::Chroot => rootfs("chroot").no_deed(),
     }
 }
 
@@ -153,6 +168,18 @@ fn join(kind: NamespaceKind, refusal: Refusal) -> OpText {
     namespace(format!("join the {} namespace{rest}", kind.name())).doing(Deed::Join, "")
 }
 
+fn join_init(flags: u64) -> OpText {
+    namespace(format!("join the container's namespaces ({})", namespaces(flags))).doing(Deed::Join, "")
+}
+
+fn fork(flags: u64) -> OpText {
+    namespace(format!("clone3 a sibling ({})", namespaces(flags))).doing(Deed::Clone, "")
+}
+
+fn find_program(name: &CStr) -> OpText {
+    at(Stage::Exec, format!("find the program {}", lossy(name))).doing(Deed::FindProgram, lossy(name))
+}
+
 impl ChildOp<'_> {
     /// What is said of it.
     pub fn describe(&self) -> OpText {
@@ -167,33 +194,33 @@ impl LastOp {
     /// What is said of it.
     pub fn describe(&self) -> OpText {
         match self {
-            LastOp::LeaveRuntime => at(Stage::Sync, "unmap the runtime and swap /proc/self/exe"),
-            LastOp::CloseFrom(first) => process(format!("close descriptors from {first}")),
-            LastOp::Fork => at(Stage::Sync, "clone3 a sibling into the container").doing(Deed::Clone, ""),
+            LastOp::LeaveRuntime => sync("unmap the runtime and swap /proc/self/exe").no_deed(),
+            LastOp::CloseFrom(first) => process(format!("close descriptors from {first}")).no_deed(),
+            LastOp::Fork => sync("clone3 a sibling into the container").doing(Deed::Clone, ""),
             LastOp::NewSession => new_session(),
             LastOp::ControllingTerminal => controlling_terminal(),
             LastOp::Scheduler(_) => set_scheduler(),
-            LastOp::NoNewPrivileges => process("set no_new_privs"),
+            LastOp::NoNewPrivileges => process("set no_new_privs").no_deed(),
             LastOp::Seccomp(filter) => {
-                at(Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len))
+                at(Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len)).no_deed()
             }
-            LastOp::DieWithRuntime => process("be killed when the runtime dies"),
-            LastOp::KeepCaps => process("keep capabilities over the change of user"),
-            LastOp::DropBounding(mask) => process(format!("drop from the bounding set: {}", cap_list(*mask))),
-            LastOp::Ids(uid, gid) => process(format!("become uid {uid}, gid {gid}")),
+            LastOp::DieWithRuntime => process("be killed when the runtime dies").no_deed(),
+            LastOp::KeepCaps => process("keep capabilities over the change of user").no_deed(),
+            LastOp::DropBounding(mask) => process(format!("drop from the bounding set: {}", cap_list(*mask))).no_deed(),
+            LastOp::Ids(uid, gid) => process(format!("become uid {uid}, gid {gid}")).no_deed(),
             LastOp::Caps(CapMasks { effective, permitted, inheritable }) => {
                 let permitted = cap_list(*permitted);
                 let sets = format!("permitted {permitted}; effective {effective:#x}; inheritable {inheritable:#x}");
-                process(format!("apply caps: {sets}"))
+                process(format!("apply caps: {sets}")).no_deed()
             }
-            LastOp::Ambient(mask) => process(format!("raise ambient capabilities {}", cap_list(*mask))),
-            LastOp::Park | LastOp::AwaitStart => at(Stage::Sync, "wait for start"),
-            LastOp::AwaitBlock => at(Stage::Sync, "wait for start, which brings the rest"),
-            LastOp::Taken => at(Stage::Sync, "tell that it has come"),
-            LastOp::AwaitLimits => at(Stage::Sync, "wait for the parent: limits"),
-            LastOp::TakeStreams => at(Stage::Console, "take the standard streams"),
-            LastOp::Cwd => process("chdir to what was found"),
-            LastOp::CwdAs(uid, _) => process(format!("chdir to it as uid {uid}, if root may not")),
+            LastOp::Ambient(mask) => process(format!("raise ambient capabilities {}", cap_list(*mask))).no_deed(),
+            LastOp::Park | LastOp::AwaitStart => sync("wait for start").no_deed(),
+            LastOp::AwaitBlock => sync("wait for start, which brings the rest").no_deed(),
+            LastOp::Taken => sync("tell that it has come").no_deed(),
+            LastOp::AwaitLimits => sync("wait for the parent: limits").no_deed(),
+            LastOp::TakeStreams => at(Stage::Console, "take the standard streams").no_deed(),
+            LastOp::Cwd => process("chdir to what was found").no_deed(),
+            LastOp::CwdAs(uid, _) => process(format!("chdir to it as uid {uid}, if root may not")).no_deed(),
             LastOp::Umask(mask) => umask(*mask),
             LastOp::Groups(groups) => set_groups(groups),
             LastOp::IoPriority(value) => io_priority(*value),
@@ -210,47 +237,47 @@ impl LastOp {
 }
 
 fn umask(mask: u32) -> OpText {
-    process(format!("umask {mask:04o}"))
+    process(format!("umask {mask:04o}")).no_deed()
 }
 
 fn set_groups(groups: &[u32]) -> OpText {
-    process(format!("setgroups {groups:?}"))
+    process(format!("setgroups {groups:?}")).no_deed()
 }
 
 fn set_scheduler() -> OpText {
-    process("set the scheduler")
+    process("set the scheduler").no_deed()
 }
 
 fn io_priority(value: u32) -> OpText {
-    process(format!("set the io priority to {}:{}", value >> 13, value & 0x1fff))
+    process(format!("set the io priority to {}:{}", value >> 13, value & 0x1fff)).no_deed()
 }
 
 fn undumpable() -> OpText {
-    process("let nobody look into the process")
+    process("let nobody look into the process").no_deed()
 }
 
 fn ask_for_host() -> OpText {
-    at(Stage::Sync, "ask the parent for what is the host's")
+    sync("ask the parent for what is the host's").no_deed()
 }
 
 fn keyring(label: Option<&CStr>) -> OpText {
     const WHAT: &str = "join a new session keyring";
     match label {
-        None => process(WHAT),
+        None => process(WHAT).no_deed(),
         Some(label) => at(Stage::Lsm, format!("{WHAT} labelled {}", lossy(label))).doing(Deed::Label, lossy(label)),
     }
 }
 
 fn new_session() -> OpText {
-    at(Stage::Console, "start a session")
+    at(Stage::Console, "start a session").no_deed()
 }
 
 fn controlling_terminal() -> OpText {
-    at(Stage::Console, "make the terminal the session's")
+    at(Stage::Console, "make the terminal the session's").no_deed()
 }
 
 fn run_hook(hook: &ChildHook) -> OpText {
-    at(Stage::Hook, format!("run {} hook {}", hook.kind.name(), lossy(&hook.path)))
+    at(Stage::Hook, format!("run {} hook {}", hook.kind.name(), lossy(&hook.path))).no_deed()
 }
 
 pub(super) fn mknod(name: &CStr, mode: u32, dev: u64, (uid, gid): (u32, u32)) -> String {
