@@ -17,6 +17,7 @@ pub mod output;
 pub mod plan;
 pub mod put;
 pub mod scan;
+mod validate;
 pub mod verbs;
 mod version;
 

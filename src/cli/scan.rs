@@ -7,16 +7,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-use super::args::{GlobalFlags, SpecArgs};
+use super::args::GlobalFlags;
 use super::flags::{AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
-use super::{help, version};
-use crate::container::options::{Create, Exec, Run};
-use crate::container::outline::{Outline, OverlayChoice};
+use super::{help, validate, version};
 use crate::error::{Error, Result, Stage, nearest};
-use crate::state::check_id;
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -101,7 +97,7 @@ impl Head<'_> {
             return Ok(Parsed::Text(help::text(Some(verb))));
         }
         assign(verb, &arguments, before, &mut request)?;
-        check(&request)?;
+        validate::check(&request)?;
         Ok(Parsed::Request(self.global, Box::new(request)))
     }
 }
@@ -263,76 +259,5 @@ fn split_value(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == b'=') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
-    }
-}
-
-/// What only all of the values together can tell.
-fn check(request: &Request) -> Result<()> {
-    if !request.is_by_expression() {
-        request.ids().into_iter().try_for_each(check_id)?;
-    }
-    let refuse = |what: &'static str| Err(Error::new(Stage::Args, what));
-    if let Request::Exec(Exec { program, .. }) = request
-        && program.args.is_empty()
-        && program.process.is_none()
-    {
-        return refuse("exec needs a command or --process FILE");
-    }
-    if let Request::Create(Create { template: true, job, console_socket, .. }) = request {
-        if job.output_limit.is_some() {
-            return refuse("--output-limit: the standard streams of a template come with start");
-        }
-        if console_socket.is_some() {
-            return refuse("--console-socket: the terminal of a template comes with start");
-        }
-    }
-    if let Request::Create(create) | Request::Run(Run { create, .. }) = request {
-        check_outline(create)?;
-    }
-    if let Request::Spec(SpecArgs { program, with, outline, .. }) = request {
-        if program.is_none() && !with.is_empty() {
-            return refuse("--with needs --program");
-        }
-        if program.is_some() && outline.rootfs.is_some() {
-            return refuse("--program makes a root of its own: leave out --rootfs");
-        }
-        check_overlay(outline)?;
-    }
-    if let Request::Update(args) = request
-        && args.files.len() > 1
-        && args.files.len() != args.ids.len()
-    {
-        return refuse("--resources is given once for all containers, or once for each of them");
-    }
-    Ok(())
-}
-
-/// Layers belong to an overlay.
-fn check_overlay(outline: &Outline) -> Result<()> {
-    let OverlayChoice { upper, lower, idmap } = &outline.overlay;
-    if upper.is_none() && (*idmap || !lower.is_empty()) {
-        return Err(Error::new(Stage::Args, "--lower and --overlay-idmap need --overlay"));
-    }
-    Ok(())
-}
-
-/// A container is of a bundle, or of a root and what the flags say.
-fn check_outline(args: &Create) -> Result<()> {
-    check_overlay(&args.outline)?;
-    let refuse = |what: &'static str, hint: &'static str| Err(Error::new(Stage::Args, what).with_hint(hint));
-    // An overlay lies over a bundle's root, too.
-    let alone = Outline { overlay: args.outline.overlay.clone(), ..Outline::default() };
-    match &args.outline.rootfs {
-        None if args.outline != alone => refuse(
-            "a bundle says itself what runs in which limits: flags and a command need --rootfs DIR",
-            "`brisk spec` takes the same flags and writes them into a bundle's config.json",
-        ),
-        Some(_) if args.config.is_some() || args.bundle != Path::new(".") => {
-            refuse("--rootfs makes a container without a bundle", "leave out --bundle and --config")
-        }
-        Some(_) if args.outline.args.is_empty() && !args.template => {
-            refuse("--rootfs needs a command", "put it at the end: brisk run --rootfs DIR ID -- COMMAND")
-        }
-        _ => Ok(()),
     }
 }

@@ -1,0 +1,115 @@
+//! What only all of the values of a command line together can tell.
+
+use std::path::Path;
+
+use super::args::{SpecArgs, UpdateArgs};
+use super::verbs::Request;
+use crate::container::options::{Create, Exec, Run};
+use crate::container::outline::{Outline, OverlayChoice};
+use crate::error::{Error, Result, Stage};
+use crate::state::check_id;
+
+/// Whether its values can go together.
+pub(super) fn check(request: &Request) -> Result<()> {
+    if !request.is_by_expression() {
+        request.ids().into_iter().try_for_each(check_id)?;
+    }
+    match request {
+        Request::Create(args) => check_template(args).and_then(|()| check_outline(args)),
+        Request::Run(Run { create, .. }) => check_outline(create),
+        Request::Exec(args) => check_exec(args),
+        Request::Spec(args) => check_spec(args),
+        Request::Update(args) => check_update(args),
+        Request::Checkpoint(_)
+        | Request::Delete(_)
+        | Request::Events(_)
+        | Request::Features(())
+        | Request::Kill(_)
+        | Request::List(_)
+        | Request::Mounts(_)
+        | Request::Pause(_)
+        | Request::Ps(_)
+        | Request::Restart(_)
+        | Request::Restore(_)
+        | Request::Resume(_)
+        | Request::Start(_)
+        | Request::State(_)
+        | Request::Wait(_)
+        | Request::Plan(_)
+        | Request::Check(_)
+        | Request::Trace(_)
+        | Request::Completion(_)
+        | Request::Man(_) => Ok(()),
+    }
+}
+
+fn refuse(what: &'static str) -> Result<()> {
+    Err(Error::new(Stage::Args, what))
+}
+
+fn check_exec(args: &Exec) -> Result<()> {
+    if args.program.args.is_empty() && args.program.process.is_none() {
+        return refuse("exec needs a command or --process FILE");
+    }
+    Ok(())
+}
+
+fn check_template(args: &Create) -> Result<()> {
+    if !args.template {
+        return Ok(());
+    }
+    if args.job.output_limit.is_some() {
+        return refuse("--output-limit: the standard streams of a template come with start");
+    }
+    if args.console_socket.is_some() {
+        return refuse("--console-socket: the terminal of a template comes with start");
+    }
+    Ok(())
+}
+
+fn check_spec(args: &SpecArgs) -> Result<()> {
+    if args.program.is_none() && !args.with.is_empty() {
+        return refuse("--with needs --program");
+    }
+    if args.program.is_some() && args.outline.rootfs.is_some() {
+        return refuse("--program makes a root of its own: leave out --rootfs");
+    }
+    check_overlay(&args.outline)
+}
+
+fn check_update(args: &UpdateArgs) -> Result<()> {
+    if args.files.len() > 1 && args.files.len() != args.ids.len() {
+        return refuse("--resources is given once for all containers, or once for each of them");
+    }
+    Ok(())
+}
+
+/// Layers belong to an overlay.
+fn check_overlay(outline: &Outline) -> Result<()> {
+    let OverlayChoice { upper, lower, idmap } = &outline.overlay;
+    if upper.is_none() && (*idmap || !lower.is_empty()) {
+        return refuse("--lower and --overlay-idmap need --overlay");
+    }
+    Ok(())
+}
+
+/// A container is of a bundle, or of a root and what the flags say.
+fn check_outline(args: &Create) -> Result<()> {
+    check_overlay(&args.outline)?;
+    let refuse = |what: &'static str, hint: &'static str| Err(Error::new(Stage::Args, what).with_hint(hint));
+    // An overlay lies over a bundle's root, too.
+    let alone = Outline { overlay: args.outline.overlay.clone(), ..Outline::default() };
+    match &args.outline.rootfs {
+        None if args.outline != alone => refuse(
+            "a bundle says itself what runs in which limits: flags and a command need --rootfs DIR",
+            "`brisk spec` takes the same flags and writes them into a bundle's config.json",
+        ),
+        Some(_) if args.config.is_some() || args.bundle != Path::new(".") => {
+            refuse("--rootfs makes a container without a bundle", "leave out --bundle and --config")
+        }
+        Some(_) if args.outline.args.is_empty() && !args.template => {
+            refuse("--rootfs needs a command", "put it at the end: brisk run --rootfs DIR ID -- COMMAND")
+        }
+        _ => Ok(()),
+    }
+}
