@@ -117,15 +117,51 @@ fn ours(first_fd: u32) -> Vec<(u32, u32)> {
     runs
 }
 
+/// How much the table has to point to.
 fn data_size(plan: &Plan) -> usize {
     let strings: usize = plan.args.iter().chain(&plan.env).map(|text| text.count_bytes() + 24).sum();
-    let filters: usize =
-        plan.last.iter().map(|op| if let LastOp::Seccomp(f) = op { f.program.len() + 512 } else { 0 }).sum();
     let complaints = (COMPLAINTS.len() + 1)
         * (size_of::<Complaint>() + 64 + plan.args.first().map_or(0, |program| program.count_bytes()));
-    let groups = plan.last.iter().map(|op| if let LastOp::Groups(groups) = op { 4 * groups.len() + 8 } else { 0 });
-    let rlimits = plan.last.iter().filter(|op| matches!(op, LastOp::Rlimit(_))).count() * 16;
-    complaints + strings + filters + groups.sum::<usize>() + rlimits + libc::PATH_MAX as usize + HOME_ROOM + 2048
+    let ops: usize = plan.last.iter().map(op_data).sum();
+    complaints + strings + ops + libc::PATH_MAX as usize + HOME_ROOM + ONCE
+}
+
+/// For the data of those operations that a plan has once, and that have little.
+const ONCE: usize = 2048;
+
+/// How much an operation has, beside [`ONCE`].
+fn op_data(op: &LastOp) -> usize {
+    match op {
+        LastOp::Seccomp(filter) => filter.program.len() + 512,
+        LastOp::Groups(groups) => 4 * groups.len() + 8,
+        LastOp::Rlimit(_) => 16,
+        LastOp::LeaveRuntime
+        | LastOp::CloseFrom(_)
+        | LastOp::Fork
+        | LastOp::NewSession
+        | LastOp::ControllingTerminal
+        | LastOp::Scheduler(_)
+        | LastOp::NoNewPrivileges
+        | LastOp::KeepCaps
+        | LastOp::DropBounding(_)
+        | LastOp::Ids(..)
+        | LastOp::Caps(_)
+        | LastOp::Ambient(_)
+        | LastOp::DieWithRuntime
+        | LastOp::Park
+        | LastOp::AwaitBlock
+        | LastOp::Taken
+        | LastOp::AwaitLimits
+        | LastOp::TakeStreams
+        | LastOp::Cwd
+        | LastOp::CwdAs(..)
+        | LastOp::Umask(_)
+        | LastOp::IoPriority(_)
+        | LastOp::AwaitStart
+        | LastOp::Undumpable
+        | LastOp::Hook(..)
+        | LastOp::Exec => 0,
+    }
 }
 
 fn strings(table: &mut Table, list: &[CString], extra: Option<u64>) -> u64 {

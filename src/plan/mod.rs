@@ -28,6 +28,7 @@ use cgroup::CgroupPlan;
 use draft::Draft;
 use namespace::NamespaceKind;
 use op::{ChildOp, LastOp, SetupOp};
+use rootfs::mount_effect::{MountEffect, effect};
 use step::Step;
 use systemd::ScopePlan;
 
@@ -118,20 +119,13 @@ impl Plan {
 
     /// How many trees the child gets while it works.
     pub fn late_trees(&self) -> usize {
-        self.setup
-            .iter()
-            .map(|op| {
-                if let SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) = op {
-                    return *count;
-                }
-                usize::from(matches!(op, SetupOp::CloneTree { .. }))
-            })
-            .sum()
+        let taken = self.setup.iter().map(|op| if let MountEffect::TakesTrees(count) = effect(op) { count } else { 0 });
+        taken.sum()
     }
 
     /// How many mounts the child keeps, to set their attributes later or to work in them.
     pub fn kept_mounts(&self) -> usize {
-        let kept = |op: &SetupOp| if let SetupOp::Mount(mount) = op { mount.kept } else { None };
+        let kept = |op: &SetupOp| if let MountEffect::Mounts(mount) = effect(op) { mount.kept } else { None };
         self.setup.iter().filter_map(kept).max().map_or(0, |last| last + 1)
     }
 

@@ -7,6 +7,7 @@
 
 use std::ffi::CStr;
 
+use super::mount_effect::{MountEffect, effect};
 use crate::plan::op::{CopyUp, MountOp, NewFileSystem, SetupOp, TmpfsMode, What};
 use crate::sys::mount_attr::{self, MountAttr};
 
@@ -57,7 +58,7 @@ pub(super) fn settle(setup: &mut [SetupOp]) {
                 }
             }
             MountEffect::LetsIn => fresh.clear(),
-            MountEffect::None => {}
+            MountEffect::TakesTrees(_) | MountEffect::None => {}
         }
     }
     let mut kept = setup.iter().filter(|op| matches!(op, SetupOp::SetAttr { .. })).count();
@@ -73,79 +74,6 @@ pub(super) fn settle(setup: &mut [SetupOp]) {
         if let Some(SetupOp::Mask { within, .. } | SetupOp::ReadonlyPath { within, .. }) = setup.get_mut(user) {
             *within = Some(number);
         }
-    }
-}
-
-/// What an operation may do to what is mounted.
-enum MountEffect<'a> {
-    /// Mounts something.
-    Mounts(&'a MountOp),
-    /// Puts a mount over what is at a path.
-    Covers(&'a CStr),
-    /// Somebody else may have mounted after it, or the root is another one, in which nothing was made yet.
-    LetsIn,
-    /// Mounts nothing, or only on what the runtime has made itself there.
-    None,
-}
-
-fn effect(op: &SetupOp) -> MountEffect<'_> {
-    match op {
-        SetupOp::Mount(mount) => MountEffect::Mounts(mount),
-        SetupOp::Mask { path, .. } | SetupOp::ReadonlyPath { path, .. } => MountEffect::Covers(path),
-        SetupOp::Hook(_)
-        | SetupOp::Sync(_)
-        | SetupOp::Wait(_)
-        | SetupOp::Enter(_)
-        | SetupOp::Unmount { .. }
-        | SetupOp::Root { .. }
-        | SetupOp::RootHere(_)
-        | SetupOp::Overlay(_) => MountEffect::LetsIn,
-        SetupOp::End
-        | SetupOp::JoinCgroup
-        | SetupOp::TakeTrees(_)
-        | SetupOp::AskForHost(_)
-        | SetupOp::AskForOne
-        | SetupOp::CloneTree { .. }
-        | SetupOp::Join(..)
-        | SetupOp::OfJoined(_)
-        | SetupOp::JoinInit(_)
-        | SetupOp::Unshare(_)
-        | SetupOp::BecomeRoot
-        | SetupOp::TimeOffsets(_)
-        | SetupOp::EnterTime
-        | SetupOp::Fork(_)
-        | SetupOp::Keyring(_)
-        | SetupOp::Undumpable
-        | SetupOp::Hostname(_)
-        | SetupOp::Domainname(_)
-        | SetupOp::Loopback
-        | SetupOp::HostPropagation(_)
-        | SetupOp::OpenDir { .. }
-        | SetupOp::Mknod { .. }
-        | SetupOp::BindDevice { .. }
-        | SetupOp::Symlink { .. }
-        | SetupOp::SetAttr { .. }
-        | SetupOp::ReadonlyRoot
-        | SetupOp::RootPropagation(..)
-        | SetupOp::Procfs
-        | SetupOp::Sysctl { .. }
-        | SetupOp::Label { .. }
-        | SetupOp::Console { .. }
-        | SetupOp::OwnStreams(_)
-        | SetupOp::NullStreams
-        | SetupOp::Umask(_)
-        | SetupOp::Rlimit(..)
-        | SetupOp::Groups(_)
-        | SetupOp::Cwd { .. }
-        | SetupOp::Home { .. }
-        | SetupOp::Program { .. }
-        | SetupOp::IoPriority(_)
-        | SetupOp::Scheduler(_)
-        | SetupOp::MemoryPolicy { .. }
-        | SetupOp::Personality(_)
-        | SetupOp::NewSession
-        | SetupOp::ControllingTerminal
-        | SetupOp::HandOver => MountEffect::None,
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod devices;
 mod fresh;
 mod idmap;
+pub(super) mod mount_effect;
 pub mod mount_op;
 pub mod mounts;
 pub mod options;

@@ -1,0 +1,81 @@
+//! What each operation does to what is mounted: what the child has to keep, and what `fresh` may do by name, follow
+//! from it. Pure.
+
+use std::ffi::CStr;
+
+use crate::plan::op::{MountOp, SetupOp};
+
+/// What an operation may do to what is mounted.
+pub enum MountEffect<'a> {
+    /// Mounts something.
+    Mounts(&'a MountOp),
+    /// Puts a mount over what is at a path.
+    Covers(&'a CStr),
+    /// Somebody else may have mounted after it, or the root is another one, in which nothing was made yet.
+    LetsIn,
+    /// Takes so many trees that are mounted later, or never.
+    TakesTrees(usize),
+    /// Mounts nothing, or only on what the runtime has made itself there.
+    None,
+}
+
+/// Of this one.
+pub fn effect(op: &SetupOp) -> MountEffect<'_> {
+    match op {
+        SetupOp::Mount(mount) => MountEffect::Mounts(mount),
+        SetupOp::Mask { path, .. } | SetupOp::ReadonlyPath { path, .. } => MountEffect::Covers(path),
+        SetupOp::Hook(_)
+        | SetupOp::Sync(_)
+        | SetupOp::Wait(_)
+        | SetupOp::Enter(_)
+        | SetupOp::Unmount { .. }
+        | SetupOp::Root { .. }
+        | SetupOp::RootHere(_)
+        | SetupOp::Overlay(_) => MountEffect::LetsIn,
+        SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) => MountEffect::TakesTrees(*count),
+        SetupOp::CloneTree { .. } => MountEffect::TakesTrees(1),
+        SetupOp::End
+        | SetupOp::JoinCgroup
+        | SetupOp::AskForOne
+        | SetupOp::Join(..)
+        | SetupOp::OfJoined(_)
+        | SetupOp::JoinInit(_)
+        | SetupOp::Unshare(_)
+        | SetupOp::BecomeRoot
+        | SetupOp::TimeOffsets(_)
+        | SetupOp::EnterTime
+        | SetupOp::Fork(_)
+        | SetupOp::Keyring(_)
+        | SetupOp::Undumpable
+        | SetupOp::Hostname(_)
+        | SetupOp::Domainname(_)
+        | SetupOp::Loopback
+        | SetupOp::HostPropagation(_)
+        | SetupOp::OpenDir(..)
+        | SetupOp::Mknod { .. }
+        | SetupOp::BindDevice { .. }
+        | SetupOp::Symlink { .. }
+        | SetupOp::SetAttr { .. }
+        | SetupOp::ReadonlyRoot
+        | SetupOp::RootPropagation(..)
+        | SetupOp::Procfs
+        | SetupOp::Sysctl(..)
+        | SetupOp::Label(..)
+        | SetupOp::Console { .. }
+        | SetupOp::OwnStreams(_)
+        | SetupOp::NullStreams
+        | SetupOp::Umask(_)
+        | SetupOp::Rlimit(..)
+        | SetupOp::Groups(_)
+        | SetupOp::Cwd { .. }
+        | SetupOp::Home(..)
+        | SetupOp::Program { .. }
+        | SetupOp::IoPriority(_)
+        | SetupOp::Scheduler(_)
+        | SetupOp::MemoryPolicy(..)
+        | SetupOp::Personality(_)
+        | SetupOp::NewSession
+        | SetupOp::ControllingTerminal
+        | SetupOp::HandOver => MountEffect::None,
+    }
+}
