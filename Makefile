@@ -31,7 +31,7 @@ TEST_PROGRAM = $(PROGRAMS)/tests/integration
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
 BUILD_TESTS = $(STATIC) integration/build $(PROGRAMS) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
 
-.PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check test-all msrv parity soak soak-quick bench \
+.PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check lint test-all msrv parity soak soak-quick bench \
 	conformance man install uninstall dist deb fuzz shim test-shim test-attacks test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
 
 all: release
@@ -56,7 +56,9 @@ shim: ## the static release build of containerd's shim, see docs/ENGINES.md
 demo: release ## build, then show what brisk does: plan, run, a limit, errors, trace, peers
 	contrib/demo $(BRISK)
 
-check: ## format, lints, documentation: no warnings
+check: lint unit ## what is to pass before each commit: the lints and the tests that need no root
+
+lint: ## format, lints, documentation: no warnings
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features shim -- -D warnings
 	$(CARGO) clippy --locked --manifest-path integration/shim/Cargo.toml --all-targets -- -D warnings
