@@ -26,61 +26,55 @@ const KIND: usize = offset_of!(WireRecord, kind);
 const OP: usize = offset_of!(WireRecord, op);
 const DETAIL: usize = offset_of!(WireRecord, detail);
 
-/// A point at which the child waits for the parent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum SyncPoint {
-    /// The id maps of the child's user namespace have to be written.
-    IdMaps = 1,
-    /// The child must be in its cgroup before it goes on (cgroup namespace, cgroup mounts).
-    Cgroup = 2,
-    /// Namespaces exist: network devices are moved in, prestart and createRuntime hooks run.
-    Hooks = 3,
-    /// The container is set up; limits are set and the state is written before the child goes on.
-    Ready = 4,
-    /// The filter is loaded; its listener (descriptor in `value`) is to be fetched and handed over.
-    Listener = 5,
-    /// Nothing is left but the start signal; no answer.
-    Parked = 6,
-    /// The launcher's child has this pid (`value`); no answer.
-    Launched = 7,
-    /// Mount trees that the parent cloned after the child; descriptors come with it.
-    Trees = 8,
-    /// What the upper layer of the overlay can be measured by is the descriptor that comes with it; no answer.
-    Overlay = 9,
-    /// The container's process has taken its second block; no answer, unless limits are to be set.
-    Taken = 10,
+/// The points: number, name, and what they are for.
+macro_rules! sync_points {
+    ($($(#[$doc:meta])* $point:ident = $number:literal, $name:literal;)*) => {
+        /// A point at which the child waits for the parent.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum SyncPoint {
+            $($(#[$doc])* $point = $number,)*
+        }
+
+        impl SyncPoint {
+            const fn from_number(number: u32) -> Option<SyncPoint> {
+                match number {
+                    $($number => Some(SyncPoint::$point),)*
+                    _ => None,
+                }
+            }
+
+            /// The name printed in plans and errors.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(SyncPoint::$point => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl SyncPoint {
-    const ALL: [SyncPoint; 10] = [
-        SyncPoint::IdMaps,
-        SyncPoint::Cgroup,
-        SyncPoint::Hooks,
-        SyncPoint::Ready,
-        SyncPoint::Listener,
-        SyncPoint::Parked,
-        SyncPoint::Launched,
-        SyncPoint::Trees,
-        SyncPoint::Overlay,
-        SyncPoint::Taken,
-    ];
-
-    /// The name printed in plans and errors.
-    pub const fn name(self) -> &'static str {
-        match self {
-            SyncPoint::IdMaps => "id maps",
-            SyncPoint::Cgroup => "cgroup",
-            SyncPoint::Hooks => "hooks",
-            SyncPoint::Ready => "ready",
-            SyncPoint::Listener => "listener",
-            SyncPoint::Parked => "parked",
-            SyncPoint::Launched => "launched",
-            SyncPoint::Trees => "mounts of the cgroup",
-            SyncPoint::Overlay => "overlay",
-            SyncPoint::Taken => "taken",
-        }
-    }
+sync_points! {
+    /// The id maps of the child's user namespace have to be written.
+    IdMaps = 1, "id maps";
+    /// The child must be in its cgroup before it goes on (cgroup namespace, cgroup mounts).
+    Cgroup = 2, "cgroup";
+    /// Namespaces exist: network devices are moved in, prestart and createRuntime hooks run.
+    Hooks = 3, "hooks";
+    /// The container is set up; limits are set and the state is written before the child goes on.
+    Ready = 4, "ready";
+    /// The filter is loaded; its listener (descriptor in `value`) is to be fetched and handed over.
+    Listener = 5, "listener";
+    /// Nothing is left but the start signal; no answer.
+    Parked = 6, "parked";
+    /// The launcher's child has this pid (`value`); no answer.
+    Launched = 7, "launched";
+    /// Mount trees that the parent cloned after the child; descriptors come with it.
+    Trees = 8, "mounts of the cgroup";
+    /// What the upper layer of the overlay can be measured by is the descriptor that comes with it; no answer.
+    Overlay = 9, "overlay";
+    /// The container's process has taken its second block; no answer, unless limits are to be set.
+    Taken = 10, "taken";
 }
 
 /// The descriptors of a template's process while it waits, which are all that it has: the socket from which it takes its
@@ -175,7 +169,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message> {
         detail.copy_from_slice(bytes.get(DETAIL..DETAIL + DETAIL_SIZE).ok_or(Errno::EBADMSG)?);
         return Ok(Message::Fault(Fault { op: u32::from_ne_bytes(word(OP)?), errno: Errno::from_raw(value), detail }));
     }
-    let point = SyncPoint::ALL.into_iter().find(|point| *point as u32 == kind).ok_or(Errno::EBADMSG)?;
+    let point = SyncPoint::from_number(kind).ok_or(Errno::EBADMSG)?;
     Ok(Message::Sync(point, value))
 }
 

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::Container;
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
-use crate::host::sub_ids::find_program;
+use crate::host::programs::find_program;
 use crate::plan::op::Reach;
 use crate::state::{PidNamespace, Status};
 use crate::sys::process;

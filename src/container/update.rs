@@ -15,7 +15,7 @@ use crate::plan::cgroup::update;
 use crate::plan::cgroup::update::{DeviceRules, UpdatePlan};
 use crate::plan::cgroup::{Privilege, Write};
 use crate::plan::op::Reach;
-use crate::plan::systemd::{self, Property};
+use crate::plan::systemd::{self, Property, properties};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
 use crate::state::{Caller, Lock, Status};
@@ -294,8 +294,8 @@ fn write(changes: &[Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -
     // Only once the kernel has accepted every value.
     for (index, change) in changes.iter().enumerate().filter(|(_, change)| !change.properties.is_empty()) {
         // Also when it fails: the unit may have got some, systemd does not say.
-        let mut before = systemd::properties(&limits_before(done, index));
-        before.extend(change.plan.devices.iter().flat_map(|rules| systemd::device_update(&rules.before)));
+        let mut before = properties::limits(&limits_before(done, index));
+        before.extend(change.plan.devices.iter().flat_map(|rules| properties::other_devices(&rules.before)));
         done.push(AppliedPart::Unit(index, before));
         for name in change.cgroup.set_unit_properties(&change.properties)? {
             let id = &change.container.record.id;

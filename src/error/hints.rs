@@ -8,6 +8,8 @@ const TOO_MANY_NAMESPACES: &str =
     "a limit on namespaces was reached: see sysctl user.max_*_namespaces, or namespaces are nested more than 32 deep";
 const TOO_MANY_PROCESSES: &str = "a limit on the number of processes was reached: see RLIMIT_NPROC, pids.max of the cgroup, and sysctl kernel.pid_max";
 const NO_SUCH_NAMESPACE: &str = "the kernel lacks one of the namespace types asked for: see /proc/self/ns";
+/// Where the state is kept is not the user's.
+pub const OWN_ROOT: &str = "an ordinary user needs XDG_RUNTIME_DIR, or --root DIR";
 const NO_PROFILE: &str = "the profile is not loaded, the policy has no such label, or this kernel runs without the security module: see \
     /sys/kernel/security/lsm, and apparmor_parser(8) to load one";
 
@@ -152,7 +154,7 @@ const HINTS: &[HintRow] = &[
     ),
     (Stage::Lsm, Some(Deed::Label), Errno::ENOENT, NO_PROFILE),
     (Stage::Lsm, Some(Deed::Label), Errno::EINVAL, NO_PROFILE),
-    (Stage::State, Some(Deed::MakeState), Errno::EACCES, "an ordinary user needs XDG_RUNTIME_DIR, or --root DIR"),
+    (Stage::State, Some(Deed::MakeState), Errno::EACCES, OWN_ROOT),
     (Stage::Exec, None, Errno::ENOEXEC, "the file is not a program for this machine, or a script without a #! line"),
     (
         Stage::Exec,

@@ -12,6 +12,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+pub use hints::OWN_ROOT;
 pub use kinds::{Deed, Stage};
 pub use nearest::nearest;
 

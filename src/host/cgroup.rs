@@ -126,7 +126,7 @@ impl Layout {
                 Err(error) if error.root_errno() == Some(Errno::ENOENT) && !layout.v1.is_empty() => {
                     layout.unified = None;
                 }
-                controllers => unified.controllers = words(&controllers?),
+                controllers => unified.controllers = file::words(&controllers?),
             }
         }
         Ok(layout)
@@ -157,10 +157,6 @@ fn read_controllers(mount_point: &Path) -> Result<String> {
     file::read_record_text(&path).at(Stage::Host, || format!("read {}", path.display()))
 }
 
-fn words(text: &str) -> Vec<String> {
-    text.split_ascii_whitespace().map(str::to_owned).collect()
-}
-
 /// The layout of a host where cgroup2 is mounted on `/sys/fs/cgroup` itself. `controllers` is the text of
 /// `cgroup.controllers` there.
 ///
@@ -172,7 +168,7 @@ pub fn unified_only(self_cgroup: &str, controllers: &str) -> Result<Layout> {
         mount_point: PathBuf::from(UNIFIED),
         root: "/".into(),
         own: own_below("/", &path_of(memberships(self_cgroup)?.iter().find(|o| o.unified()))),
-        controllers: words(controllers),
+        controllers: file::words(controllers),
         name: None,
     };
     Ok(Layout { unified: Some(unified), v1: Vec::new() })

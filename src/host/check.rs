@@ -10,7 +10,8 @@ use nix::errno::Errno;
 
 use super::Host;
 use super::cgroup::Layout;
-use super::sub_ids::{SubIds, find_program};
+use super::programs::find_program;
+use super::sub_ids::SubIds;
 use crate::error::{Context, Result, Stage};
 use crate::proc::file;
 use crate::proc::passwd::Users;
@@ -232,10 +233,6 @@ fn lsms() -> Vec<String> {
     found
 }
 
-fn words(text: &str) -> Vec<String> {
-    text.split_ascii_whitespace().map(str::to_owned).collect()
-}
-
 fn may_write(path: &Path) -> bool {
     nix::unistd::eaccess(path, nix::unistd::AccessFlags::W_OK).is_ok()
 }
@@ -251,7 +248,7 @@ fn own_controllers(layout: &Layout) -> Option<Vec<String>> {
         let parent = unified.own.rsplit_once('/').map_or("", |(parent, _)| parent);
         let dir = unified.mount_point.join(parent);
         if writable(&dir) {
-            found.get_or_insert_with(Vec::new).extend(words(&read(dir.join("cgroup.controllers"))));
+            found.get_or_insert_with(Vec::new).extend(file::words(&read(dir.join("cgroup.controllers"))));
         }
     }
     found
@@ -261,5 +258,5 @@ fn own_controllers(layout: &Layout) -> Option<Vec<String>> {
 fn user_manager(layout: &Layout, uid: u32) -> Option<Vec<String>> {
     let unified = layout.unified.as_ref()?;
     let dir = unified.mount_point.join(format!("user.slice/user-{uid}.slice/user@{uid}.service"));
-    dir.is_dir().then(|| words(&read(dir.join("cgroup.controllers"))))
+    dir.is_dir().then(|| file::words(&read(dir.join("cgroup.controllers"))))
 }

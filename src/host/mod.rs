@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod check;
 pub mod findings;
+pub mod programs;
 pub mod sub_ids;
 
 use std::os::unix::fs::MetadataExt;

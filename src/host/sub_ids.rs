@@ -1,12 +1,9 @@
-//! The subordinate ids of a user (subuid(5), subgid(5)) and the programs that map them. Reads only; runs in the
-//! parent.
-
-use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+//! The subordinate ids of a user (subuid(5), subgid(5)), and whether the programs that map them are there. Reads only; runs in
+//! the parent.
 
 use serde::{Deserialize, Serialize};
 
+use super::programs::find_program;
 use crate::error::{Context, Result, Stage};
 use crate::proc::file;
 use crate::proc::passwd::Users;
@@ -48,22 +45,6 @@ fn text(path: &str) -> Result<String> {
     }
 }
 
-/// The program of this name in PATH, as execvp(3) would find it, but in no directory that depends on where we are: a
-/// bundle, or a directory of somebody else's.
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-    find_in(&path, name)
-}
-
-fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
-    let absolute = std::env::split_paths(path).filter(|dir| dir.is_absolute());
-    absolute.map(|dir| dir.join(name)).find(|file| is_program(file))
-}
-
-fn is_program(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
-
 /// Ids that a user may map through newuidmap(1): a line of /etc/subuid or /etc/subgid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "named in the line above")]
@@ -87,20 +68,4 @@ pub fn parse_sub_ids(text: &str, name: Option<&str>, uid: u32) -> Vec<SubRange> 
             (range.count > 0 && range.start.checked_add(range.count).is_some()).then_some(range)
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_are_not_looked_for_where_we_happen_to_be() {
-        assert!(find_in(OsStr::new("/nowhere:/bin"), "sh").is_some());
-        for path in ["", ".", ":", ".:", "..", "bin"] {
-            let here: Vec<_> = std::env::split_paths(path).collect();
-            assert!(here.iter().all(|dir| !dir.is_absolute()), "{here:?}");
-            assert_eq!(find_in(OsStr::new(path), "Cargo.toml"), None, "{path:?}");
-        }
-        assert_eq!(find_in(OsStr::new("../../../../../../../../../../../../bin"), "sh"), None);
-    }
 }

@@ -18,6 +18,7 @@ use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::{ChildOp, LastOp};
+use crate::plan::process::rlimits;
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::proc::stat;
 use crate::sys::poll::{self, PollEvent};
@@ -203,13 +204,14 @@ impl<'a> Parent<'a> {
             }
             Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
             Step::Hooks(list) => hooks::run(list, self.child()?.0, &self.launch.hook_output),
-            Step::Rlimit(limit) => {
-                let name = crate::plan::process::rlimits::name(limit.resource).unwrap_or("?");
-                process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
-                    .at(Stage::Process, || format!("set rlimit {name} to {}/{}", limit.soft, limit.hard))
-                    .doing(Deed::Rlimit, || name)
+            Step::Rlimit(limit) => process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
+                .at(Stage::Process, || step.to_string())
+                .doing(Deed::Rlimit, || rlimits::name(limit.resource).unwrap_or("?")),
+            Step::OomScoreAdj(score) => {
+                std::fs::write(format!("/proc/{}/oom_score_adj", self.child()?.0), score.to_string())
+                    .at(Stage::Process, || step.to_string())
+                    .doing(Deed::OomScoreAdj, || score.to_string())
             }
-            Step::OomScoreAdj(score) => self.oom_score_adj(*score),
             Step::Affinity(mask) => affinity::set(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
             Step::SavePlanned => (self.launch.tell)(Moment::Planned, None).map(drop),
             Step::SaveState => self.tell(Moment::Cloned),
@@ -456,13 +458,6 @@ impl<'a> Parent<'a> {
             },
         }
         Ok(())
-    }
-
-    fn oom_score_adj(&self, score: i64) -> Result<()> {
-        let path = format!("/proc/{}/oom_score_adj", self.child()?.0);
-        std::fs::write(&path, score.to_string())
-            .at(Stage::Process, || format!("set oom_score_adj to {score}"))
-            .doing(Deed::OomScoreAdj, || score.to_string())
     }
 
     /// Copies of the maps by which the child maps what it makes itself; what is the host's is mapped here.

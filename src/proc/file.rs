@@ -48,3 +48,8 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
 fn text(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData.into())
 }
+
+/// What spaces part in a file of the kernel.
+pub fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}

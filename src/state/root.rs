@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::check_id;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, OWN_ROOT, Result, Stage};
 use crate::proc::idmap::ProcIdMap;
 use crate::spec::path::clean_bytes;
 use crate::sys::{fs, process};
@@ -108,7 +108,7 @@ impl StateRoot {
         let failed = |verb: &str, errno| {
             let error = Error::errno(Stage::State, format!("{verb} {}", self.path.display()), errno);
             match self.origin {
-                Origin::Default => error.with_hint("an ordinary user needs XDG_RUNTIME_DIR, or --root DIR"),
+                Origin::Default => error.with_hint(OWN_ROOT),
                 Origin::Flag | Origin::RuntimeDir => error,
             }
         };

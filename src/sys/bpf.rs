@@ -6,11 +6,12 @@
 //! knows fewer fields accepts the excess because it is zero (bpf_check_uarg_tail_zero).
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::Result;
+use super::fs::own;
+use super::{Result, cvt, raw};
 
 const PROG_LOAD: libc::c_long = 5;
 const PROG_ATTACH: libc::c_long = 8;
@@ -60,16 +61,10 @@ impl Attr {
 
 /// # Safety
 /// Every address in `attr` must be valid for what `command` does with it until the call returns.
-unsafe fn bpf(command: libc::c_long, attr: &mut Attr) -> Result<i32> {
+unsafe fn bpf(command: libc::c_long, attr: &mut Attr) -> Result<libc::c_long> {
     // SAFETY: `attr` is initialised memory of the size that is passed, writable for the kernel's answers;
     // the caller vouches for the addresses inside.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) };
-    Errno::result(result).map(|value| i32::try_from(value).unwrap_or(0))
-}
-
-fn owned(fd: i32) -> OwnedFd {
-    // SAFETY: the kernel has just returned this descriptor to us and nothing else owns it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+    cvt(unsafe { raw!(SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) })
 }
 
 /// Loads a device program; `code` is a sequence of encoded instructions.
@@ -83,7 +78,7 @@ pub fn load_device_program(code: &[[u8; 8]]) -> Result<OwnedFd> {
         .u64(16, license.as_ptr().expose_provenance() as u64);
     // SAFETY: `code` has `count` instructions of 8 bytes, `license` is NUL-terminated; both outlive the call
     // and the kernel only reads them. No log buffer is given.
-    unsafe { bpf(PROG_LOAD, &mut attr) }.map(owned)
+    unsafe { bpf(PROG_LOAD, &mut attr) }.map(own)
 }
 
 /// Attaches `program` to `cgroup`, in the place of `old` if that is given.
@@ -122,5 +117,5 @@ pub fn query_device_programs(cgroup: BorrowedFd, ids: &mut [u32]) -> Result<usiz
 pub fn open_program(id: u32) -> Result<OwnedFd> {
     let mut attr = Attr::new().u32(0, id);
     // SAFETY: the attribute of BPF_PROG_GET_FD_BY_ID has no addresses.
-    unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr) }.map(owned)
+    unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr) }.map(own)
 }

@@ -382,12 +382,22 @@ pub fn rewind(fd: BorrowedFd<'_>) -> Result<()> {
 
 /// memfd_create(2), close-on-exec and executable (`MFD_EXEC` where the kernel, since 6.3, wants to be told).
 pub fn memfd(name: &CStr) -> Result<OwnedFd> {
+    memfd_with(name, 0)
+}
+
+/// [`memfd`] that can be sealed.
+pub(super) fn sealable_memfd(name: &CStr) -> Result<OwnedFd> {
+    memfd_with(name, libc::MFD_ALLOW_SEALING)
+}
+
+fn memfd_with(name: &CStr, flags: u32) -> Result<OwnedFd> {
     const MFD_EXEC: u32 = 0x10;
+    let flags = flags | libc::MFD_CLOEXEC;
     // SAFETY: `name` is NUL-terminated and outlives the call.
-    match cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | MFD_EXEC) }) {
+    match cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), flags | MFD_EXEC) }) {
         // FALLBACK(linux < 6.3): the flag is unknown and its meaning the default.
         // SAFETY: `name` is NUL-terminated and outlives the call.
-        Err(Errno::EINVAL) => cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC) }),
+        Err(Errno::EINVAL) => cvt(unsafe { raw!(SYS_memfd_create, name.as_ptr(), flags) }),
         result => result,
     }
     .map(own)

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::Result;
+use super::{Result, done, raw};
 
 /// One instruction of a classic BPF program, laid out as the kernel's `struct sock_filter`.
 #[repr(C)]
@@ -105,7 +105,7 @@ pub fn load(program: &[u8], len: u16, flags: u64) -> Result<()> {
     }
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: `program` points to `len` instructions, which the kernel copies and does not write to.
-    super::done(unsafe { super::raw!(SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) })
+    done(unsafe { raw!(SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) })
 }
 
 /// Asks the running kernel what it knows; [`Support::NONE`] where there are no filters at all.
@@ -136,8 +136,7 @@ pub fn probe() -> Support {
 fn action_available(ret: u32) -> Result<()> {
     // SAFETY: the kernel reads 4 bytes at `&ret`, which lives on this stack frame until the call returns, and
     // writes nothing.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0, &raw const ret) };
-    Errno::result(result).map(drop)
+    done(unsafe { raw!(SYS_seccomp, GET_ACTION_AVAIL, 0, &raw const ret) })
 }
 
 /// The kernel checks the flags before it reads the program: EFAULT for a null program means that it knows them.
@@ -146,6 +145,5 @@ fn flag_available(flag: u64) -> bool {
     let flags = if flag == FLAG_WAIT_KILLABLE_RECV { flag | FLAG_NEW_LISTENER } else { flag };
     let program = std::ptr::null::<libc::sock_fprog>();
     // SAFETY: a null program is answered with EFAULT; nothing is read, written or installed.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags as libc::c_ulong, program) };
-    result == -1 && Errno::last() == Errno::EFAULT
+    done(unsafe { raw!(SYS_seccomp, SET_MODE_FILTER, flags as libc::c_ulong, program) }) == Err(Errno::EFAULT)
 }

@@ -9,7 +9,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use super::fs::{self, own};
+use super::fs;
 use super::mount;
 use super::mount_attr::{self, MountAttr};
 use super::{Result, cvt, done, raw};
@@ -55,7 +55,7 @@ fn read_only_clone(file: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 fn sealed_copy(file: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let copy = sealable()?;
+    let copy = fs::sealable_memfd(c"brisk")?;
     let mut left = usize::try_from(fs::stat(file)?.st_size).map_err(|_| Errno::EFBIG)?;
     while left > 0 {
         let none = ptr::null_mut::<libc::off_t>();
@@ -68,19 +68,6 @@ fn sealed_copy(file: BorrowedFd<'_>) -> Result<OwnedFd> {
     // SAFETY: no memory is passed.
     done(unsafe { raw!(SYS_fcntl, copy.as_raw_fd(), libc::F_ADD_SEALS, SEALS) })?;
     Ok(copy)
-}
-
-fn sealable() -> Result<OwnedFd> {
-    const MFD_EXEC: u32 = 0x10;
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: the name is static and NUL-terminated.
-    match cvt(unsafe { raw!(SYS_memfd_create, c"brisk".as_ptr(), flags | MFD_EXEC) }) {
-        // FALLBACK(linux < 6.3): the flag is unknown and its meaning the default.
-        // SAFETY: the name is static and NUL-terminated.
-        Err(Errno::EINVAL) => cvt(unsafe { raw!(SYS_memfd_create, c"brisk".as_ptr(), flags) }),
-        result => result,
-    }
-    .map(own)
 }
 
 /// execveat(2) of an open file, with arrays of pointers that end in NULL. Returns only on failure.

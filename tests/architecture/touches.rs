@@ -76,7 +76,7 @@ const READS_ENVIRONMENT: &[&str] = &[
     "container/environment.rs",
     "state/root.rs",
     "cgroup/systemd/scope.rs",
-    "host/sub_ids.rs",
+    "host/programs.rs",
     "host/check.rs",
     "container/image.rs",
 ];

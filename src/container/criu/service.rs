@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use super::opts::Opts;
 use super::protobuf::{self, FieldValue, Received};
 use crate::error::{Context, Error, Result, Stage};
-use crate::host::sub_ids::find_program;
+use crate::host::programs::find_program;
 use crate::sys::fs::RegularFile;
 use crate::sys::{fs, socket};
 

@@ -77,13 +77,12 @@ fn v2(cpu: &Cpu, out: &mut Limits) {
 }
 
 /// The writes of the cpuset controller: before any process joins.
-pub fn placement(cpu: &Cpu, out: &mut Limits) -> Result<()> {
+pub fn placement(cpu: &Cpu, out: &mut Limits) {
     for (file, value) in [(&files::CPUSET_CPUS, &cpu.cpus), (&files::CPUSET_MEMS, &cpu.mems)] {
         if let Some(list) = value.as_deref().map(str::trim).filter(|list| !list.is_empty()) {
             out.put_text(file, list);
         }
     }
-    Ok(())
 }
 
 /// cpu.weight (1 to 10000, default 100) from cpu.shares (2 to 262144, default 1024).

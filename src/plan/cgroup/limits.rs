@@ -3,6 +3,8 @@
 //! Zeros of most numbers mean "not set", in a config as in an update: engines send Go's zero values (Docker's
 //! `update` sends `"memory":{"limit":0,…}` for a change of the CPUs alone), and runc reads them so. `files` says of which.
 
+use std::collections::BTreeMap;
+
 use crate::error::Result;
 use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::{HugepageLimit, Network, Pids, Rdma, Resources};
@@ -14,32 +16,36 @@ use crate::plan::cgroup::{cpu, io, memory};
 
 /// All limits of `resources`; devices are not among them.
 pub fn plan_limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
+    let Resources { devices: _, memory, cpu, pids, block_io, hugepage_limits, network, rdma, unified } = resources;
     let mut all = Limits::default();
     let mut gathering = Gathering { layout, all: &mut all };
-    if let Some(pids) = &resources.pids {
+    if let Some(pids) = pids {
         gathering.group("pids", "pids", |_, out| {
             pids_limit(pids, out);
             Ok(())
         })?;
     }
-    if let Some(memory) = &resources.memory {
+    if let Some(memory) = memory {
         gathering.group("memory", "memory", |version, out| memory::limits(memory, version, phase, out))?;
     }
-    if let Some(block_io) = &resources.block_io {
+    if let Some(block_io) = block_io {
         gathering.group("blkio", "io", |version, out| io::limits(block_io, version, out))?;
     }
-    if let Some(cpu) = &resources.cpu {
+    if let Some(cpu) = cpu {
         gathering.group("cpu", "cpu", |version, out| cpu::bandwidth(cpu, version, out))?;
-        gathering.group("cpuset", "cpuset", |_, out| cpu::placement(cpu, out))?;
+        gathering.group("cpuset", "cpuset", |_, out| {
+            cpu::placement(cpu, out);
+            Ok(())
+        })?;
     }
-    gathering.group("hugetlb", "hugetlb", |version, out| hugetlb(&resources.hugepage_limits, version, out))?;
-    gathering.group("rdma", "rdma", |_, out| rdma(resources, out))?;
-    if let Some(network) = &resources.network {
+    gathering.group("hugetlb", "hugetlb", |version, out| hugetlb(hugepage_limits, version, out))?;
+    gathering.group("rdma", "rdma", |_, out| rdma_limits(rdma, out))?;
+    if let Some(network) = network {
         let version = if layout.v1.is_empty() { Version::V2 } else { Version::V1 };
         gathering.group("net_cls", "net_cls", |_, out| net_cls(network, version, out))?;
         gathering.group("net_prio", "net_prio", |_, out| net_prio(network, version, out))?;
     }
-    unified(resources, layout, &mut all)?;
+    unified_files(unified, layout, &mut all)?;
     Ok(all)
 }
 
@@ -107,8 +113,8 @@ fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Resu
     Ok(())
 }
 
-fn rdma(resources: &Resources, out: &mut Limits) -> Result<()> {
-    for (device, Rdma { hca_handles, hca_objects }) in &resources.rdma {
+fn rdma_limits(devices: &BTreeMap<String, Rdma>, out: &mut Limits) -> Result<()> {
+    for (device, Rdma { hca_handles, hca_objects }) in devices {
         if device.is_empty() || device.contains(char::is_whitespace) {
             return Err(refuse(format!("linux.resources.rdma: {device:?} is not the name of a device")));
         }
@@ -159,8 +165,8 @@ const NOT_LIMITS: &[&str] =
     &["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.subtree_control", "cgroup.type"];
 
 /// Files of cgroup2 by name. Each line is a write of its own: the kernel takes one device per write.
-fn unified(resources: &Resources, layout: &Layout, out: &mut Limits) -> Result<()> {
-    for (file, value) in &resources.unified {
+fn unified_files(files: &BTreeMap<String, String>, layout: &Layout, out: &mut Limits) -> Result<()> {
+    for (file, value) in files {
         let what = || format!("linux.resources.unified {file:?}");
         let Some(hierarchy) = &layout.unified else {
             return Err(refuse(format!(

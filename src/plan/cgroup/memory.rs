@@ -9,23 +9,34 @@ use crate::plan::cgroup::write::{Phase, UsageCheck, Version, WhenMissing};
 
 /// The writes for `memory`.
 pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits) -> Result<()> {
-    let limit = bytes(&files::MEMORY_LIMIT, memory.limit)?;
-    let swap = bytes(&files::MEMSW_LIMIT, memory.swap)?;
-    let reservation = bytes(&files::SOFT_LIMIT, memory.reservation)?;
+    let Memory {
+        limit,
+        reservation,
+        swap,
+        kernel,
+        kernel_tcp,
+        swappiness,
+        disable_oom_killer,
+        use_hierarchy,
+        check_before_update,
+    } = *memory;
+    let limit = bytes(&files::MEMORY_LIMIT, limit)?;
+    let swap = bytes(&files::MEMSW_LIMIT, swap)?;
+    let reservation = bytes(&files::SOFT_LIMIT, reservation)?;
     if limit.is_some_and(|l| l > 0 && swap.is_some_and(|s| s > 0 && s < l)) {
         return Err(refuse(
             "linux.resources.memory.swap is memory plus swap, and less than linux.resources.memory.limit",
         ));
     }
-    let swappiness = memory.swappiness.filter(|s| *s != u64::MAX);
+    let swappiness = swappiness.filter(|s| *s != u64::MAX);
     if let Some(swappiness) = swappiness.filter(|s| *s > 100) {
         return Err(refuse(format!("linux.resources.memory.swappiness {swappiness} is not in 0-100")));
     }
-    if memory.kernel.is_some_and(|kernel| kernel != 0) {
+    if kernel.is_some_and(|kernel| kernel != 0) {
         out.warn("linux.resources.memory.kernel is ignored: kernel memory is part of the memory limit");
     }
-    let tcp = bytes(&files::KMEM_TCP_LIMIT, memory.kernel_tcp)?;
-    if memory.use_hierarchy == Some(false) {
+    let tcp = bytes(&files::KMEM_TCP_LIMIT, kernel_tcp)?;
+    if use_hierarchy == Some(false) {
         out.warn("linux.resources.memory.useHierarchy is ignored: accounting is always hierarchical since Linux 5.11");
     }
     match version {
@@ -38,14 +49,14 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
         Some(_) => out.warn(format!("{} is ignored: {why}", files::field_of(file.name))),
     };
     put(&files::KMEM_TCP_LIMIT, tcp.map(i128::from), "on cgroup v2 it is part of the memory limit");
-    let no_killer = match (memory.disable_oom_killer, phase) {
+    let no_killer = match (disable_oom_killer, phase) {
         (Some(true), _) => Some(1),
         (Some(false), Phase::Update) => Some(0).filter(|_| files::OOM_CONTROL.is_of(version)),
         (Some(false), Phase::Create) | (None, _) => None,
     };
     put(&files::OOM_CONTROL, no_killer, "cgroup v2 has no such setting");
     put(&files::SWAPPINESS, swappiness.map(i128::from), "cgroup v2 has no such setting");
-    if version == Version::V2 && phase == Phase::Update && memory.check_before_update == Some(true) {
+    if version == Version::V2 && phase == Phase::Update && check_before_update == Some(true) {
         checks(limit, swap, out);
     }
     Ok(())

@@ -2,35 +2,6 @@
 
 use super::tables;
 
-/// An architecture as seccomp sees it. x32 is one of its own in profiles, though the kernel gives it x86_64's token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the SCMP_ARCH_ name in the table below")]
-pub enum Arch {
-    X86_64,
-    X86,
-    X32,
-    Arm,
-    Aarch64,
-    Loongarch64,
-    M68k,
-    Mips,
-    Mips64,
-    Mips64n32,
-    Mipsel,
-    Mipsel64,
-    Mipsel64n32,
-    Parisc,
-    Parisc64,
-    Ppc,
-    Ppc64,
-    Ppc64le,
-    Riscv64,
-    S390,
-    S390x,
-    Sh,
-    Sheb,
-}
-
 /// Whether the high half of an argument comes first in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endian {
@@ -50,7 +21,6 @@ pub enum Width {
 }
 
 struct Traits {
-    name: &'static str,
     /// `AUDIT_ARCH_*` of linux/audit.h.
     token: u32,
     endian: Endian,
@@ -69,81 +39,73 @@ const BITS_64: u32 = 0x8000_0000;
 const LITTLE: u32 = 0x4000_0000;
 const N32: u32 = 0x2000_0000;
 
-const fn row(name: &'static str, token: u32, width: Width, column: usize, base: u32) -> Traits {
+const fn row(token: u32, width: Width, column: usize, base: u32) -> Traits {
     let endian = if token & LITTLE == 0 { Endian::Big } else { Endian::Little };
-    Traits { name, token, endian, width, column, base, multiplexed: false }
+    Traits { token, endian, width, column, base, multiplexed: false }
 }
 
 const fn muxed(row: Traits) -> Traits {
     Traits { multiplexed: true, ..row }
 }
 
-/// One row per [`Arch`], in its order. The machine numbers are those of linux/elf-em.h.
-const ROWS: [Traits; 23] = [
-    row("SCMP_ARCH_X86_64", 62 | BITS_64 | LITTLE, Width::Full, 0, 0),
-    muxed(row("SCMP_ARCH_X86", 3 | LITTLE, Width::Half, 1, 0)),
-    row("SCMP_ARCH_X32", 62 | BITS_64 | LITTLE, Width::Half, 2, X32_BIT),
-    row("SCMP_ARCH_ARM", 40 | LITTLE, Width::Half, 3, 0),
-    row("SCMP_ARCH_AARCH64", 183 | BITS_64 | LITTLE, Width::Full, 4, 0),
-    row("SCMP_ARCH_LOONGARCH64", 258 | BITS_64 | LITTLE, Width::Full, 5, 0),
-    muxed(row("SCMP_ARCH_M68K", 4, Width::Half, 6, 0)),
-    muxed(row("SCMP_ARCH_MIPS", 8, Width::Half, 7, 4000)),
-    row("SCMP_ARCH_MIPS64", 8 | BITS_64, Width::Full, 8, 5000),
-    row("SCMP_ARCH_MIPS64N32", 8 | BITS_64 | N32, Width::Half, 9, 6000),
-    muxed(row("SCMP_ARCH_MIPSEL", 8 | LITTLE, Width::Half, 7, 4000)),
-    row("SCMP_ARCH_MIPSEL64", 8 | BITS_64 | LITTLE, Width::Full, 8, 5000),
-    row("SCMP_ARCH_MIPSEL64N32", 8 | BITS_64 | LITTLE | N32, Width::Half, 9, 6000),
-    row("SCMP_ARCH_PARISC", 15, Width::Half, 10, 0),
-    row("SCMP_ARCH_PARISC64", 15 | BITS_64, Width::Full, 11, 0),
-    muxed(row("SCMP_ARCH_PPC", 20, Width::Half, 12, 0)),
-    muxed(row("SCMP_ARCH_PPC64", 21 | BITS_64, Width::Full, 13, 0)),
-    muxed(row("SCMP_ARCH_PPC64LE", 21 | BITS_64 | LITTLE, Width::Full, 13, 0)),
-    row("SCMP_ARCH_RISCV64", 243 | BITS_64 | LITTLE, Width::Full, 14, 0),
-    muxed(row("SCMP_ARCH_S390", 22, Width::Half, 15, 0)),
-    muxed(row("SCMP_ARCH_S390X", 22 | BITS_64, Width::Full, 16, 0)),
-    muxed(row("SCMP_ARCH_SH", 42 | LITTLE, Width::Half, 17, 0)),
-    muxed(row("SCMP_ARCH_SHEB", 42, Width::Half, 17, 0)),
-];
+macro_rules! archs {
+    ($($arch:ident $name:literal: $traits:expr;)*) => {
+        /// An architecture as seccomp sees it. x32 is one of its own in profiles, though the kernel gives it x86_64's token.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[expect(missing_docs, reason = "each is the SCMP_ARCH_ name of its row")]
+        pub enum Arch {
+            $($arch),*
+        }
 
-static TRAITS: [Traits; 23] = ROWS;
+        /// The architectures that a profile may name, in the order of the table.
+        pub const ARCHS: [&str; [$($name),*].len()] = [$($name),*];
 
-/// The architectures that a profile may name, in the order of the table.
-pub const ARCHS: [&str; 23] = {
-    let mut names = [""; 23];
-    let mut i = 0;
-    while i < names.len() {
-        names[i] = ROWS[i].name;
-        i += 1;
-    }
-    names
-};
+        /// Every [`Arch`], in the order of the table.
+        pub const ALL: [Arch; ARCHS.len()] = [$(Arch::$arch),*];
 
-/// Every [`Arch`], in the order of the table.
-pub const ALL: [Arch; 23] = [
-    Arch::X86_64,
-    Arch::X86,
-    Arch::X32,
-    Arch::Arm,
-    Arch::Aarch64,
-    Arch::Loongarch64,
-    Arch::M68k,
-    Arch::Mips,
-    Arch::Mips64,
-    Arch::Mips64n32,
-    Arch::Mipsel,
-    Arch::Mipsel64,
-    Arch::Mipsel64n32,
-    Arch::Parisc,
-    Arch::Parisc64,
-    Arch::Ppc,
-    Arch::Ppc64,
-    Arch::Ppc64le,
-    Arch::Riscv64,
-    Arch::S390,
-    Arch::S390x,
-    Arch::Sh,
-    Arch::Sheb,
-];
+        impl Arch {
+            /// The `SCMP_ARCH_*` name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Arch::$arch => $name),*
+                }
+            }
+
+            const fn traits(self) -> Traits {
+                match self {
+                    $(Arch::$arch => $traits),*
+                }
+            }
+        }
+    };
+}
+
+// The machine numbers are those of linux/elf-em.h.
+archs! {
+    X86_64 "SCMP_ARCH_X86_64": row(62 | BITS_64 | LITTLE, Width::Full, 0, 0);
+    X86 "SCMP_ARCH_X86": muxed(row(3 | LITTLE, Width::Half, 1, 0));
+    X32 "SCMP_ARCH_X32": row(62 | BITS_64 | LITTLE, Width::Half, 2, X32_BIT);
+    Arm "SCMP_ARCH_ARM": row(40 | LITTLE, Width::Half, 3, 0);
+    Aarch64 "SCMP_ARCH_AARCH64": row(183 | BITS_64 | LITTLE, Width::Full, 4, 0);
+    Loongarch64 "SCMP_ARCH_LOONGARCH64": row(258 | BITS_64 | LITTLE, Width::Full, 5, 0);
+    M68k "SCMP_ARCH_M68K": muxed(row(4, Width::Half, 6, 0));
+    Mips "SCMP_ARCH_MIPS": muxed(row(8, Width::Half, 7, 4000));
+    Mips64 "SCMP_ARCH_MIPS64": row(8 | BITS_64, Width::Full, 8, 5000);
+    Mips64n32 "SCMP_ARCH_MIPS64N32": row(8 | BITS_64 | N32, Width::Half, 9, 6000);
+    Mipsel "SCMP_ARCH_MIPSEL": muxed(row(8 | LITTLE, Width::Half, 7, 4000));
+    Mipsel64 "SCMP_ARCH_MIPSEL64": row(8 | BITS_64 | LITTLE, Width::Full, 8, 5000);
+    Mipsel64n32 "SCMP_ARCH_MIPSEL64N32": row(8 | BITS_64 | LITTLE | N32, Width::Half, 9, 6000);
+    Parisc "SCMP_ARCH_PARISC": row(15, Width::Half, 10, 0);
+    Parisc64 "SCMP_ARCH_PARISC64": row(15 | BITS_64, Width::Full, 11, 0);
+    Ppc "SCMP_ARCH_PPC": muxed(row(20, Width::Half, 12, 0));
+    Ppc64 "SCMP_ARCH_PPC64": muxed(row(21 | BITS_64, Width::Full, 13, 0));
+    Ppc64le "SCMP_ARCH_PPC64LE": muxed(row(21 | BITS_64 | LITTLE, Width::Full, 13, 0));
+    Riscv64 "SCMP_ARCH_RISCV64": row(243 | BITS_64 | LITTLE, Width::Full, 14, 0);
+    S390 "SCMP_ARCH_S390": muxed(row(22, Width::Half, 15, 0));
+    S390x "SCMP_ARCH_S390X": muxed(row(22 | BITS_64, Width::Full, 16, 0));
+    Sh "SCMP_ARCH_SH": muxed(row(42 | LITTLE, Width::Half, 17, 0));
+    Sheb "SCMP_ARCH_SHEB": muxed(row(42, Width::Half, 17, 0));
+}
 
 impl Arch {
     /// The architecture that this program was built for.
@@ -152,11 +114,6 @@ impl Arch {
     /// The architecture of an `SCMP_ARCH_*` name.
     pub fn from_name(name: &str) -> Option<Arch> {
         ALL.into_iter().find(|arch| arch.name() == name)
-    }
-
-    /// The `SCMP_ARCH_*` name.
-    pub fn name(self) -> &'static str {
-        self.traits().name
     }
 
     /// What the kernel puts into `seccomp_data.arch`.
@@ -195,10 +152,6 @@ impl Arch {
             call @ 0x80.. => Some((117 + traits.base, u32::from(call & 0x7f))),
             call => Some((102 + traits.base, u32::from(call))),
         }
-    }
-
-    fn traits(self) -> &'static Traits {
-        &TRAITS[self as usize]
     }
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, Stage};
 
 use super::cgroup::update::UpdatePlan;
-use super::cgroup::{CgroupPlan, Devices, Version, Write};
+use super::cgroup::{CgroupPlan, Version};
 use crate::dbus::value::Value;
 use crate::spec::annotations::SYSTEMD_PROPERTY;
 
@@ -184,18 +184,8 @@ pub fn scope(
 pub fn update(mut plan: UpdatePlan) -> (UpdatePlan, Vec<Property>) {
     properties::round_quota(&mut plan.writes);
     let mut list = properties::limits(&plan.writes);
-    list.extend(plan.devices.iter().flat_map(|rules| device_update(&rules.after)));
+    list.extend(plan.devices.iter().flat_map(|rules| properties::other_devices(&rules.after)));
     (plan, list)
-}
-
-/// The properties of other device rules, for a unit that has some.
-pub fn device_update(devices: &Devices) -> Vec<Property> {
-    properties::other_devices(devices)
-}
-
-/// The properties that stand for writes as they are.
-pub fn properties(writes: &[Write]) -> Vec<Property> {
-    properties::limits(writes)
 }
 
 /// A later property takes the place of an earlier one: systemd would add up the lists of some.
