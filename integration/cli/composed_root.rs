@@ -201,7 +201,7 @@ fn what_is_for_another_machine_or_c_library_is_refused() {
     assert!(!dir.join("config.json").exists());
 }
 
-/// Who made the program has written its names, and may want to read what is the caller's.
+/// Whoever made the program has written its names, and may want to read what is the caller's.
 #[test]
 fn a_program_does_not_choose_what_it_is_shown() {
     if brisk_only(ONLY) || no_compiler() {

@@ -61,7 +61,7 @@ impl Drop for Podman {
     }
 }
 
-/// What `--systemd=always` promises: systemd's own expectations of who starts it (its CONTAINER_INTERFACE.md).
+/// What `--systemd=always` promises: systemd's own expectations of whoever starts it (its CONTAINER_INTERFACE.md).
 #[test]
 fn podman_starts_a_system() {
     if not_here() || lacks("podman") {

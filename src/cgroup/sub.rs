@@ -1,4 +1,4 @@
-//! Cgroups below the container's own, and giving it away to who manages them.
+//! Cgroups below the container's own, and giving it away to whoever manages them.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

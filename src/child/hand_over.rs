@@ -1,4 +1,4 @@
-//! The end of who starts a template: what was found goes to the container's process, which goes on with it.
+//! The end of the process that starts a template: what was found goes to the container's process, which goes on with it.
 
 use std::os::fd::AsFd;
 

@@ -142,7 +142,7 @@ fn put(tree: OwnedFd, tmpfs: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Tro
     Ok(tree)
 }
 
-/// Who may write to the directory could change the layer under the kernel, and put links in the place of what is in it.
+/// Whoever may write to the directory could change the layer under the kernel, and put links in the place of what is in it.
 fn check_owner(stat: &libc::stat) -> Done {
     if stat.st_uid == process::geteuid() && stat.st_mode & 0o022 == 0 {
         return Ok(());

@@ -361,7 +361,7 @@ impl Work {
     }
 
     fn interpreter(&mut self, path: &Path, interpreter: &str, machine: Machine) -> Result<()> {
-        // Who made the program has chosen this name. No other file than a loader of this machine is shown to it.
+        // Whoever made the program has chosen this name. No other file than a loader of this machine is shown to it.
         let (real, _) = follow(Path::new(interpreter))?;
         let is_loader = |object: Object| object.machine == machine && object.interpreter.is_none();
         if !open_object(&real)?.is_some_and(is_loader) {
@@ -502,7 +502,7 @@ fn open_object(path: &Path) -> Result<Option<Object>> {
     }
 }
 
-/// Opens a regular file; none where the path leads to something else. It is looked at before it is opened, for who made the
+/// Opens a regular file; none where the path leads to something else. It is looked at before it is opened, for whoever made the
 /// program has chosen the name: a fifo would be waited for, and to open a device may do something (watchdog_open() of
 /// drivers/watchdog/watchdog_dev.c starts the clock that resets the machine).
 fn open_file(path: &Path) -> Result<Option<File>> {

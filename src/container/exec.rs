@@ -80,7 +80,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     let request = ConsoleRequest { socket, terminal: process.terminal, detach: args.detach, relay };
     let (mut console, ours) = Console::choose(&request)?.open()?;
     if task.is_some() {
-        // Who asked how it ended is told that it never ran.
+        // Whoever asked how it ended is told that it never ran.
         console.refusal = ExecRefusal::Error;
     }
     ours.size_terminal(&mut process);

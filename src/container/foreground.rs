@@ -260,7 +260,7 @@ impl Flows {
         }
     }
 
-    /// The program has ended: what it did not read of a file is there for who reads next, as it would be without us.
+    /// The program has ended: what it did not read of a file is there for whoever reads next, as it would be without us.
     fn close_input(&mut self) {
         for flow in self.list.iter_mut().filter(|flow| flow.direction == Direction::ToProgram) {
             if let Some(unread) = self.unread.take() {

@@ -107,7 +107,7 @@ impl Holder {
         let mut text = [0; MAX];
         let len =
             self.file.read_at(&mut text, 0).at(Stage::Rootfs, || format!("read who has {}", self.path.display()))?;
-        // One that was cut short was written by who never came to have a container.
+        // One that was cut short was written by a command that never came to have a container.
         let Ok(note) = serde_json::from_slice::<Note>(&text[..len]) else { return Ok(None) };
         let here = note.boot_id == boot_id()? && note.init.life()? == Life::Alive;
         Ok(here.then_some(note))

@@ -27,7 +27,7 @@ pub fn add_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
     add(global, &mut container, list)
 }
 
-/// [`add_mounts`] for who has the lock.
+/// [`add_mounts`] for whoever has the lock.
 pub(super) fn add(global: &Global, container: &mut Container, list: &[Mount]) -> Result<()> {
     let id = container.record.id.clone();
     let spec = config(container)?;
@@ -65,7 +65,7 @@ pub fn remove_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
     remove(global, &mut container, list)
 }
 
-/// [`remove_mounts`] for who has the lock.
+/// [`remove_mounts`] for whoever has the lock.
 pub(super) fn remove(global: &Global, container: &mut Container, list: &[Mount]) -> Result<()> {
     let plan = runtime_mounts::remove(list, &config(container)?, &container.record.added_mounts)?;
     let done = run(global, container, &plan);

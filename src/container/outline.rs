@@ -274,7 +274,7 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
     }
     if let Some(choice) = network_choice {
         network(&mut linux.namespaces, choice)?;
-        // Only who has the rights over a network may have a sysfs, which shows its devices.
+        // Only one who has the rights over a network may have a sysfs, which shows its devices.
         let own = linux.namespace(NamespaceKind::Network.name()).is_some();
         let ordinary = *rootless || sys::process::geteuid() != 0;
         let (kind, source) = if own || !ordinary { ("sysfs", "sysfs") } else { ("none", "/sys") };

@@ -45,7 +45,7 @@ fn attempt(global: &Global, args: &Create, task: Option<&mut Task<'_>>) -> Resul
         ..*global
     };
     let create = Create { no_pivot: record.no_pivot, no_new_keyring: record.inherits_keyring, ..args.clone() };
-    // Who deletes it from now on has it; then there is nothing to be replaced, and one of its name is not touched.
+    // A `delete` that comes between may have it; then there is nothing to be replaced, and one of its name is not touched.
     drop(lock);
     start_bundle(
         &global,

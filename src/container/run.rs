@@ -67,7 +67,7 @@ pub(super) fn start_bundle(
     };
     let (mut console, ours) = Console::choose(&request)?.open()?;
     if task.is_some() {
-        // Who asked how it ended is told that it never ran.
+        // Whoever asked how it ended is told that it never ran.
         console.refusal = ExecRefusal::Error;
     }
     if let Some(process) = &mut bundle.spec.process {

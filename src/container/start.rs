@@ -143,7 +143,7 @@ pub(super) fn run_poststart(
     if list.hooks.is_empty() {
         return Ok(());
     }
-    // The lock is not held: who deletes the container meanwhile ends them by that.
+    // The lock is not held: whoever deletes the container meanwhile ends them by that.
     let beside = BesideHooks { wanted: &|| container.dir.is_there(), meanwhile };
     launch::run_hooks_while(&list, pid, &host_hooks::output(spec)?, beside).inspect_err(|_| {
         if let Err(failure) = kill(container) {

@@ -94,7 +94,7 @@ impl Updated {
     }
 }
 
-/// New limits of one container, for who has its lock.
+/// New limits of one container, for whoever has its lock.
 pub(super) fn one(global: &Global, container: Container, wanted: &Resources) -> std::result::Result<Updated, Undone> {
     let args = Update::default();
     let change = change(global, container, None, wanted, &Layout::read()?, &args)?;

@@ -137,7 +137,7 @@ impl Kept {
     }
 }
 
-/// The container has ended, and who reads its figures needs a moment more; one that is stopped, or passes on what the program
+/// The container has ended, and whoever reads its figures needs a moment more; one that is stopped, or passes on what the program
 /// wrote to somebody who does not read it, needs longer than anybody waits for an answer.
 fn outcome_soon(container: &Container) -> Result<Kept> {
     let lives = match container.monitor()? {

@@ -3,7 +3,7 @@
 //!
 //! Nothing here decides or executes. Every path, name and mask is final, so that the child neither allocates
 //! nor looks at the specification; what only the container's root can answer (is a masked path a file or a
-//! directory?) is left open in the operation and said in its text form (`plan::text`).
+//! directory?) is left open in the operation and said in its text form (`plan::describe`).
 
 use std::ffi::CString;
 

@@ -157,7 +157,7 @@ pub enum HostObject {
         reach: Reach,
         /// A link at the end of the path.
         end: EndLink,
-        /// Index of the user namespace that it is mapped by, and whether the mounts below are, too. Only who has authority
+        /// Index of the user namespace that it is mapped by, and whether the mounts below are, too. Only one who has authority
         /// over the file system may do that.
         idmap: Option<(usize, Reach)>,
     },

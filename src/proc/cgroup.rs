@@ -1,6 +1,6 @@
 //! /proc/PID/cgroup (cgroups(7)).
 //!
-//! Not trusted: the paths: a container with a cgroup of its own names those below it.
+//! The paths are not trusted: a container with a cgroup namespace of its own names what is below its cgroup.
 
 use std::io::{Error, ErrorKind, Result};
 

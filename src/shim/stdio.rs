@@ -126,7 +126,7 @@ impl Output {
     /// Waits until the reader of a fifo has everything, or has gone. Whoever hears of the end may give up reading
     /// (containerd's clients do, when they have not even come to open their end).
     async fn taken(mut self) -> Result<(), Errno> {
-        /// As many pages as a pipe may have; more are only had by who asks for them.
+        /// As many pages as a pipe may have; more are only had by whoever asks for them.
         const MOST: i32 = 1 << 8;
         if self.keeper.take().is_none() {
             return Ok(());

@@ -162,7 +162,7 @@ fn a_reader_may_go_and_another_come() {
     assert_eq!(&word, b"one\n");
     drop(first);
     let mut input = fs::OpenOptions::new().write(true).open(&stdin).unwrap();
-    // With nobody there to read it, it is neither lost nor an error for who writes.
+    // With nobody there to read it, it is neither lost nor an error for whoever writes.
     input.write_all(b"\n\n").unwrap();
     assert_eq!(shim.wait("gone", "").unwrap(), 0);
     finish(shim, "gone");

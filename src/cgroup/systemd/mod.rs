@@ -287,7 +287,7 @@ impl Manager {
         let call = MethodCall { destination: self.destination(), path, interface, member, body };
         let serial = self.link.send(&call, deadline).map_err(Silence::of)?;
         match self.answer(serial, deadline)? {
-            // It left the bus before it could answer; who connects anew is kept waiting until it is back.
+            // It left the bus before it could answer; whoever connects anew is kept waiting until it is back.
             Reply::Refused { error, .. } if error == "org.freedesktop.DBus.Error.NoReply" => Err(Silence::Closed),
             answer => Ok(answer),
         }
@@ -342,7 +342,7 @@ impl Manager {
     }
 
     /// Waits for the end of the job that `answer` names: `done`, `failed`, `canceled`, `timeout`, `dependency` or `skipped`.
-    /// The word of others than who has answered does not count.
+    /// Only the word of the one that has answered counts.
     fn job_result(&mut self, answer: &BusMessage, deadline: Instant) -> std::result::Result<String, Silence> {
         let job = answer.strings().into_iter().next().unwrap_or_default();
         loop {

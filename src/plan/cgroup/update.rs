@@ -85,7 +85,7 @@ fn written(current: &Resources, merged: &Resources, change: &Resources) -> Resou
     out.devices.clear();
     if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
         && let Some(idle) = cpu.idle
-        // An idle cgroup refuses shares. One that becomes idle gets them for the sake of who takes it back.
+        // An idle cgroup refuses shares. One that becomes idle gets them for the sake of whoever takes it back.
         && (idle == 0 || current.cpu.as_ref().and_then(|cpu| cpu.idle).unwrap_or(0) == 0)
     {
         cpu.shares = all.shares;

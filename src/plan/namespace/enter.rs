@@ -13,11 +13,11 @@ use crate::wire::SyncPoint;
 
 /// The namespaces that are joined, and those that clone3 does not make.
 ///
-/// A namespace may be joined by who has authority over the user namespace that it belongs to (setns(2)). Where the
+/// A namespace may be joined by whoever has authority over the user namespace that it belongs to (setns(2)). Where the
 /// container has a user namespace, others that it joins may belong to the caller's, to that one, or to a third: so they are
 /// joined with the caller's rights first, then the user namespace is entered, then the rest is joined.
 pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
-    // Before a user namespace: keys are charged to who makes them, and an id of the host that many containers map has
+    // Before a user namespace: keys are charged to whoever makes them, and an id of the host that many containers map has
     // room for 200.
     if input.options.keyring == Keyring::New {
         let label = key_label(input.spec.process.as_ref(), input.host)?;

@@ -126,7 +126,7 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOption
     if let Some(scheduler) = process.scheduler.as_ref().filter(|_| process.rlimits.is_empty()) {
         draft.setup.push(SetupOp::Scheduler(scheduler_bytes(&schedule::scheduler(scheduler)?)));
     }
-    // The last of them: it is mounted, and sent to who has the other side.
+    // The last of them: it is mounted, and sent to whoever has the other side.
     let node = if inside.own_dev() { ConsoleNode::Bound } else { ConsoleNode::Nameless };
     inside.console(node, &mut draft);
     draft.setup.push(SetupOp::HandOver);

@@ -24,7 +24,7 @@ pub enum MountSource {
     OfJoined(OfJoined),
 }
 
-/// A file system that shows a namespace, and may be mounted only by who has authority over the user namespace which that
+/// A file system that shows a namespace, and may be mounted only by whoever has authority over the user namespace which that
 /// belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfJoined {

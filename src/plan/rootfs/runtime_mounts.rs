@@ -167,7 +167,7 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
     let refuse = |why: &str| Err(Error::new(Stage::Args, format!("mount {}: {why}", mount.destination)));
     let bind = mount.is_bind();
     if !bind && mount.kind.as_deref() != Some("tmpfs") {
-        // proc, sysfs and mqueue show the namespaces of who mounts them, which are the host's here.
+        // proc, sysfs and mqueue show the namespaces of whoever mounts them, which are the host's here.
         return refuse("a container that runs can be given binds and tmpfs only");
     }
     if clean(&mount.destination).is_empty() {

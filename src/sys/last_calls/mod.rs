@@ -119,7 +119,7 @@ const CALL: usize = size_of::<Call>();
 const COMPLAINT: usize = size_of::<Complaint>();
 /// The number of a call that is none: the table ends here.
 const END: u64 = u64::MAX;
-/// Where a second block is mapped, by who writes it and by who goes on with it: far from what a program is given that is
+/// Where a second block is mapped, by whoever writes it and by whoever goes on with it: far from what a program is given that is
 /// not position-independent, and from where the kernel maps what asks for no address, on every architecture with 36 bits
 /// or more of them.
 const SECOND_AT: usize = 0x8_0000_0000;
@@ -436,7 +436,7 @@ impl Block {
         on_signal().map(|here| here - walker().0 as u64 + self.base as u64)
     }
 
-    /// Makes the calls of one operation from Rust. There is no second block then: who is to be brought one has left the
+    /// Makes the calls of one operation from Rust. There is no second block then: a process that is to be brought one has left the
     /// runtime.
     pub fn run_op(&mut self, op: u32) -> Result<()> {
         let mut at = self.calls_at;
@@ -451,7 +451,7 @@ impl Block {
             }
             let mode = Mode(call.mode);
             let [a, b, c, d, e, f] = call.args;
-            // SAFETY: call and arguments are those that the machine code would make; who built the block vouches for the
+            // SAFETY: call and arguments are those that the machine code would make; whoever built the block vouches for the
             // pointers.
             let result = cvt(unsafe { libc::syscall(call.nr as libc::c_long, a, b, c, d, e, f) });
             match result {
@@ -525,7 +525,7 @@ pub fn leave(table: &mut Table, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     let (low, high) = table.bounds();
     table.call(op, Mode::MUST, libc::SYS_munmap, &[0, low]);
     // How much address space a process has differs (39 to 57 bits), and a range beyond its end is EINVAL. The stack is at
-    // the end of what mmap(2) gives to who names no address (on x86_64 with 57 bits that is 47), so its own has as many.
+    // the end of what mmap(2) gives to whoever names no address (on x86_64 with 57 bits that is 47), so its own has as many.
     let on_stack = 0u8;
     let bits = u64::BITS - (&raw const on_stack as u64).leading_zeros();
     let top = (1u64 << bits) - PAGE as u64;

@@ -117,7 +117,7 @@ fn a_second_block_is_gone_on_with() {
     // The lowest numbers that are free are known where everything from one on is closed.
     let mut first = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
     first.call(0, Mode::MUST, libc::SYS_close_range, &[3, 99, 0]);
-    // The child is a copy of who has written the second block; one that has left the runtime has no mapping there.
+    // The child is a copy of the process that has written the second block; one that has left the runtime has no mapping there.
     first.call(0, Mode::MUST, libc::SYS_munmap, &[SECOND_AT as u64, 1 << 20]);
     first.go_on(1, spare.as_raw_fd(), 3, 2);
 
