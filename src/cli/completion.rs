@@ -23,17 +23,49 @@ fn words(list: &[&str]) -> Fits {
     Fits::Words(list.iter().map(|word| (*word).to_owned()).collect())
 }
 
+/// What a value of this name may be, of a flag or an argument; `None` for a name that is not here, which no test lets pass.
+fn of_name(name: &str) -> Option<Fits> {
+    Some(match name {
+        "ACTION" => words(MountsAction::WORDS),
+        "CAP" => Fits::Words(caps::names()),
+        "SHELL" => words(Shell::WORDS),
+        "SIGNAL" => Fits::Words(signal::names().map(str::to_owned).collect()),
+        "ID" => Fits::Ids,
+        "BUNDLE" | "DIR" => Fits::Dirs,
+        "COMMAND" | "DEST" | "FILE" | "FILE|docker|unconfined" | "FILE|fd:N" | "OPTIONS" | "SOCKET" => Fits::Files,
+        "ADDRESS:PORT"
+        | "BYTES"
+        | "CONTEXT"
+        | "DST[:SIZE]"
+        | "DURATION"
+        | "GID"
+        | "LABEL"
+        | "LIST"
+        | "N"
+        | "NAME"
+        | "NAME=VALUE"
+        | "NAMESPACE"
+        | "PATH|nss|gconv"
+        | "PROFILE"
+        | "SRC:DST[:ro]"
+        | "TYPE:NAME"
+        | "UID[:GID]"
+        | "VALUE"
+        | "[CONTROLLERS:]PATH"
+        | "inherit|null|IN,OUT,ERR"
+        | "none|host|ns:PATH"
+        | "tmpfs[:SIZE]|DIR" => Fits::Anything,
+        _ => return None,
+    })
+}
+
 /// What may follow a flag; `None` where nothing does.
 fn after(flag: &Flag) -> Option<Fits> {
-    Some(match flag.value {
-        FlagValue::Switch | FlagValue::Maybe(_) => return None,
-        FlagValue::Word(_, list) => words(list),
-        FlagValue::Many("CAP") => Fits::Words(caps::names()),
-        FlagValue::One("DIR") => Fits::Dirs,
-        FlagValue::One("FILE" | "SOCKET" | "DEST" | "FILE|fd:N" | "FILE|docker|unconfined")
-        | FlagValue::Many("FILE") => Fits::Files,
-        FlagValue::One(_) | FlagValue::Many(_) => Fits::Anything,
-    })
+    match flag.value {
+        FlagValue::Switch | FlagValue::Maybe(_) => None,
+        FlagValue::Word(_, list) => Some(words(list)),
+        FlagValue::One(name) | FlagValue::Many(name) => Some(of_name(name).unwrap_or(Fits::Anything)),
+    }
 }
 
 /// What an argument may be.
@@ -41,12 +73,7 @@ fn fits(row: &VerbRow, positional: &Positional) -> Fits {
     match positional.name {
         // The name of a container that is yet to be made.
         "ID" if matches!(row.verb, Verb::Create | Verb::Run | Verb::Restore) => Fits::Anything,
-        "ID" => Fits::Ids,
-        "SIGNAL" => Fits::Words(signal::names().map(str::to_owned).collect()),
-        "SHELL" => words(Shell::WORDS),
-        "ACTION" => words(MountsAction::WORDS),
-        "BUNDLE" | "DIR" => Fits::Dirs,
-        _ => Fits::Files,
+        name => of_name(name).unwrap_or(Fits::Anything),
     }
 }
 
@@ -290,4 +317,21 @@ fn fish_flag(when: &str, flag: &Flag) -> String {
 
 fn fish_quoted(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\'', "\\'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_every_value_says_what_it_may_be() {
+        let flags = std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb))).flat_map(flags::of);
+        let of_flags = flags.filter_map(|flag| match flag.value {
+            FlagValue::One(name) | FlagValue::Many(name) => Some(name),
+            FlagValue::Switch | FlagValue::Maybe(_) | FlagValue::Word(..) => None,
+        });
+        let of_arguments = VERBS.iter().flat_map(|row| row.positionals).map(|positional| positional.name);
+        let unknown: Vec<&str> = of_flags.chain(of_arguments).filter(|name| of_name(name).is_none()).collect();
+        assert!(unknown.is_empty(), "`of_name` lacks {unknown:?}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Runs in the parent.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Container;
 use super::create::Bundle;
@@ -10,6 +10,7 @@ use super::job::ended::Ended;
 use super::job::{self, JobRequest, Task};
 use super::lookup::locked;
 use super::options::{Create, Global, Run};
+use super::outline::Outline;
 use super::run::{Predecessor, start_bundle};
 use crate::error::{Error, Result, Stage};
 use crate::plan::systemd::driver::CgroupDriver;
@@ -44,7 +45,23 @@ fn attempt(global: &Global, args: &Create, task: Option<&mut Task<'_>>) -> Resul
         trust_annotations: None,
         ..*global
     };
-    let create = Create { no_pivot: record.no_pivot, no_new_keyring: record.inherits_keyring, ..args.clone() };
+    // `restart` has no flag for what makes it another container: that is as the record has it, or the copy of config.json.
+    let create = Create {
+        id: args.id.clone(),
+        bundle: PathBuf::new(),
+        config: None,
+        outline: Outline::default(),
+        no_pivot: record.no_pivot,
+        no_new_keyring: record.inherits_keyring,
+        template: false,
+        console_socket: args.console_socket.clone(),
+        pidfd_socket: args.pidfd_socket.clone(),
+        pid_file: args.pid_file.clone(),
+        die_with_parent: args.die_with_parent,
+        preserve_fds: args.preserve_fds,
+        trace: args.trace.clone(),
+        job: args.job.clone(),
+    };
     // A `delete` that comes between may have it; then there is nothing to be replaced, and one of its name is not touched.
     drop(lock);
     start_bundle(
