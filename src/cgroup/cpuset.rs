@@ -1,4 +1,4 @@
-//! A new v1 cpuset is empty and admits no process.
+//! Gives a new v1 cpuset the CPUs and memory nodes of its parent: an empty one admits no process (cpuset(7)).
 
 use std::path::Path;
 

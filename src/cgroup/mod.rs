@@ -4,7 +4,10 @@
 //! One directory descriptor per hierarchy is opened once and everything else is relative to it. The
 //! systemd driver differs only in who makes the directories: once its scope exists, the same handle opens them.
 //!
-//! Each file uses only those above it.
+//! The modules, each of which uses only those above it: `file` and `walk` read and write below a descriptor, `saved` is what
+//! state.json remembers; `cpuset`, `member` and `handle` open what is there; `devices`, `freeze`, `kill`, `limits`, `oom`,
+//! `stats`, `totals` and `usage` work on it; `systemd` has a scope made; `attach`, `controllers`, `make`, `remove` and `sub`
+//! make the directories, fill and remove them. `rdt` is resctrl, a file system of its own.
 
 mod file;
 mod saved;

@@ -97,7 +97,7 @@ const MANUALS: &[(Verb, Manual)] = &[
         Verb::Restart,
         Manual {
             description: &[
-                "Makes a container that has stopped once more and starts it, in the background: with the config.json, the limits, the annotations and the overlay that it had, wherever the bundle's own config.json has gone meanwhile. What its last life left is deleted first, as by brisk-delete(1), poststop hooks included.",
+                "Makes a container that has stopped once more and starts it, in the background: with the config.json, the limits, the annotations and the overlay that it had, wherever the bundle's own config.json has gone meanwhile. What its last life left is deleted first, as by brisk-delete(8), poststop hooks included.",
                 "What nobody could give back is not restarted: a container that had a terminal or descriptors of its creator, unless it is given others, or to which mounts were added; run --replace is for those.",
             ],
             examples: &[("brisk restart web", "The container web runs again.")],

@@ -1,4 +1,4 @@
-//! `kill`.
+//! `kill`: a signal for the first process of a container, or of each that an expression names.
 
 use super::job::watch::Announcement;
 use super::lookup::not_running;

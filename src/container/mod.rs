@@ -1,6 +1,12 @@
 //! The verbs: what can be done to a container. Each takes options as values and returns data.
 //!
 //! Runs in the parent. Prints nothing and never exits; warnings go to the caller's [`options::Global::warn`].
+//!
+//! A verb is in the file of its name; `state` and `list` are in `view`, `pause` and `resume` in `freeze`, `check BUNDLE` in
+//! `fit`. What they share, in the order of a start: `options` and `outline` are what was asked; `environment`, `trust` and
+//! `facts` what the plan rests on beside that; `lookup` and `select` find containers that are there; `console`, `streams`,
+//! `program`, `holder`, `host_mounts` and `image` see to what a program needs; `inside` begins one in a container that is
+//! there already; `foreground` and `job` stay with it; `host_hooks` are what comes after the end.
 
 mod checkpoint;
 mod console;

@@ -1,4 +1,4 @@
-//! `ps`.
+//! `ps`: the processes of a container, as numbers or as the lines of ps(1).
 //!
 //! Not trusted: the names of cgroups below the container's.
 

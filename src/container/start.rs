@@ -1,4 +1,4 @@
-//! `start`.
+//! `start`: lets the program of a created container begin, and says how that went.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The steps, one after the other.
+//! Walks the parent's steps, one after the other, and answers the child meanwhile.
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

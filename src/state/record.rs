@@ -1,4 +1,4 @@
-//! state.json.
+//! state.json: what the commands after `create` have to know of a container.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
