@@ -253,7 +253,7 @@ fn limits_hold_in_the_background() {
     };
     let (_, timeout) = told("sleep 1000", &["--timeout", "200ms"]);
     assert_eq!((&timeout["ended"], &timeout["limitsHit"]), (&json!("timeout"), &json!(["timeout"])), "{timeout}");
-    let (_, heeds) = told("trap 'exit 3' TERM; while :; do sleep 0.05; done", &["--timeout", "300ms", "--grace", "1h"]);
+    let (_, heeds) = told("trap 'exit 3' TERM; while :; do sleep 0.05; done", &["--timeout", "2s", "--grace", "1h"]);
     assert_eq!((&heeds["ended"], &heeds["exitCode"]), (&json!("timeout"), &json!(3)), "{heeds}");
     let (_, cpu) = told("while :; do :; done", &["--cpu-time", "200ms"]);
     assert_eq!((&cpu["ended"], &cpu["limitsHit"]), (&json!("cpu-limit"), &json!(["cpu-time"])), "{cpu}");
@@ -469,7 +469,7 @@ fn a_second_program_in_the_background() {
     exec(&[], "exit 6").ok();
     host::wait_until(|| file.exists());
     assert_eq!((&result(&container)["ended"], &result(&container)["exitCode"]), (&json!("exited"), &json!(6)));
-    let output = exec(&["--timeout", "200ms", "--output-limit", "1k"], "echo hello; sleep 1000").ok();
+    let output = exec(&["--timeout", "2s", "--output-limit", "1k"], "echo hello; sleep 1000").ok();
     host::wait_until(|| file.exists());
     assert_eq!(result(&container)["ended"], json!("timeout"));
     assert_eq!((output.stdout().as_str(), &result(&container)["outputBytes"]), ("hello\n", &json!(6)));
@@ -497,8 +497,7 @@ fn a_restarted_container_has_a_monitor_too() {
     begin(&container, &["--timeout", "100ms"]).ok();
     assert_eq!(wait(&container), "137");
     let file = file_of(&container);
-    let limits =
-        ["--timeout", "150ms", "--grace", "0", "--output-limit", "1k", "--cpu-time", "10s", "--die-with-parent"];
+    let limits = ["--timeout", "2s", "--grace", "0", "--output-limit", "1k", "--cpu-time", "10s", "--die-with-parent"];
     // The caller has to live for as long.
     let flags = [&["restart", "--result", file.to_str().unwrap()], &limits[..], &[&container.id]].concat();
     let command = container.command(&flags);
@@ -658,7 +657,7 @@ fn a_reader_that_does_not_read() {
         container.bundle.write();
         let (dir, file) = (container.bundle.dir.to_str().unwrap().to_owned(), file_of(&container));
         let log = container.bundle.dir.join("log");
-        let limits = ["--output-limit", "1m", "--timeout", "300ms", "--result", file.to_str().unwrap()];
+        let limits = ["--output-limit", "1m", "--timeout", "1s", "--result", file.to_str().unwrap()];
         let all = [&["--log", log.to_str().unwrap(), "run"], detach, &limits, &["--bundle", &dir, &container.id]];
         let mut command = container.command(&all.concat());
         let (reader, writer) = std::io::pipe().unwrap();
