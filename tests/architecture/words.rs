@@ -68,7 +68,7 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     // Into a mount namespace and back (`sys::namespace::MountView`); a list of all types of namespaces.
     ("CLONE_NEWNS", &["sys/namespace.rs", "plan/namespace/mod.rs"]),
     // The users of this host; a root that is put together has the file in it.
-    ("\"/etc/passwd\"", &["proc/passwd.rs", "compose/mod.rs"]),
+    ("\"/etc/passwd\"", &["proc/passwd.rs", "compose/gather.rs"]),
     // Files of limits: `plan::cgroup::files` has their names, fields and values. The statistics have an event of that name.
     ("\"max\"", &["plan/cgroup/files.rs", "cgroup/totals.rs", "cgroup/stats/v2.rs"]),
     ("\"cpu.max\"", &["plan/cgroup/files.rs"]),
