@@ -14,6 +14,7 @@ mod dbus;
 mod devices;
 mod environment;
 mod feature_tests;
+mod field_tests;
 mod fields;
 mod flag_tests;
 mod fuzz_corpus;

@@ -1,7 +1,7 @@
 //! Resource limits.
 
 use brisk::plan::process::rlimits;
-use brisk::plan::process::rlimits::Limit;
+use brisk::plan::process::rlimits::ParsedRlimit;
 use brisk::spec::process::Rlimit;
 
 use crate::refused;
@@ -16,7 +16,7 @@ fn every_name_has_its_number() {
     let names = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME";
     for (number, name) in names.split(' ').enumerate() {
         let name = format!("RLIMIT_{name}");
-        let want = Limit { resource: number as u32, soft: 1, hard: u64::MAX };
+        let want = ParsedRlimit { resource: number as u32, soft: 1, hard: u64::MAX };
         assert_eq!(rlimits::parse(&[limit(&name, 1, u64::MAX)]).expect("valid"), [want]);
         assert_eq!(rlimits::name(number as u32), Some(name.as_str()));
     }
