@@ -100,11 +100,11 @@ pub mod received {
 pub const SAID_MAX: usize = 1024;
 
 /// A record that a fault came in, with what follows it.
-pub type Long = [u8; SIZE + SAID_MAX];
+pub type LongRecord = [u8; SIZE + SAID_MAX];
 
 /// A detail that begins with this byte is all that there is to say, whatever the errno: a hook's number, a space, and how it
 /// ended.
-pub const VERDICT: u8 = 1;
+pub const HOOK_ENDED: u8 = 1;
 
 /// `kind` of a fault record.
 pub const FAULT: u32 = 100;

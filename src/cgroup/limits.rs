@@ -111,7 +111,7 @@ impl Writer<'_> {
             let mut refused = Vec::new();
             let before = pending.len();
             for write in pending {
-                match self.one(write) {
+                match self.write_one(write) {
                     Ok(()) => {}
                     Err((Errno::EINVAL | Errno::EBUSY, error)) => refused.push((write, error)),
                     Err((_, error)) => return Err(error),
@@ -127,7 +127,7 @@ impl Writer<'_> {
         }
     }
 
-    fn one(&mut self, write: &Write) -> std::result::Result<(), (Errno, Error)> {
+    fn write_one(&mut self, write: &Write) -> std::result::Result<(), (Errno, Error)> {
         let Some(index) = self.find(&write.controller) else {
             if write.missing == WhenMissing::Skip {
                 return Ok(());

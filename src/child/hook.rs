@@ -72,7 +72,7 @@ impl Child<'_> {
 fn failed(hook: &ChildHook, how: &[&[u8]]) -> Trouble {
     let mut text = HookText { bytes: [0; wire::DETAIL_SIZE], len: 0 };
     let mut digits = [0; 12];
-    text.add(&[wire::VERDICT]);
+    text.add(&[wire::HOOK_ENDED]);
     text.add(decimal(hook.index as i32, &mut digits));
     text.add(b" ");
     let path = hook.path.to_bytes();

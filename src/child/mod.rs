@@ -83,7 +83,7 @@ impl<'a> Child<'a> {
     fn fail(&self, index: usize, trouble: &Trouble) -> ! {
         let mut fault = Fault::new(index as u32, trouble.errno);
         fault.detail = trouble.detail;
-        let mut long: wire::Long = [0; size_of::<wire::Long>()];
+        let mut long: wire::LongRecord = [0; size_of::<wire::LongRecord>()];
         let (record, said) = long.split_at_mut(wire::SIZE);
         record.copy_from_slice(&wire::encode(&Message::Fault(fault)));
         // What cannot be read is not quoted.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::copy;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::{CopyUp, MountOp, MountSource, NewFileSystem, Reach, TmpfsMode, What};
+use crate::plan::op::{CopyUp, MountKind, MountOp, MountSource, NewFileSystem, Reach, TmpfsMode};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
@@ -23,9 +23,9 @@ impl Child<'_> {
     pub(super) fn mount(&mut self, op: &MountOp) -> Done {
         let extra = if op.no_follow { libc::O_NOFOLLOW } else { 0 };
         let mounted = match &op.what {
-            What::New(new) if self.mount_within(op, new)? => return Ok(()),
-            What::New(new) => return self.mount_new(op, new, extra),
-            What::Bind { source, reach, end, .. } => {
+            MountKind::New(new) if self.mount_within(op, new)? => return Ok(()),
+            MountKind::New(new) => return self.mount_new(op, new, extra),
+            MountKind::Bind { source, reach, end, .. } => {
                 let tree = match self.source_with(source, *reach, end.flag(), op) {
                     Some(tree) => tree,
                     None => {
@@ -36,7 +36,7 @@ impl Child<'_> {
                 };
                 self.bind(op, tree, extra)?
             }
-            What::BindOrLink { source, reach } => {
+            MountKind::BindOrLink { source, reach } => {
                 let mut buf = [0; libc::PATH_MAX as usize];
                 match fs::readlink(fs::CWD, source, &mut buf[..libc::PATH_MAX as usize - 1]) {
                     Ok(_) => return self.copy_link(&op.dest, &buf),
@@ -47,7 +47,7 @@ impl Child<'_> {
                 attributes(tree.as_fd(), op)?;
                 self.bind(op, tree, extra)?
             }
-            What::Remount { params } => {
+            MountKind::Remount { params } => {
                 let fd = resolve(self.root()?, &op.dest, extra)?;
                 if !params.is_empty() {
                     let context = mount::fs_pick(fd.as_fd())?;

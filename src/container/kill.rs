@@ -21,10 +21,10 @@ pub fn kill(global: &Global, args: &Kill) -> Result<()> {
     let signal = signal::parse(signal.as_deref().unwrap_or("TERM"))?;
     let whom = if *all { Whom::Everyone } else { Whom::First };
     let ids = select::select(&global.root, which)?;
-    select::each(&ids, global.warn, |id| one(&Container::load(&global.root, id)?, signal, whom))
+    select::each(&ids, global.warn, |id| kill_one(&Container::load(&global.root, id)?, signal, whom))
 }
 
-fn one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
+fn kill_one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
     if signal != 0 {
         container.announce(Announcement::Signal(signal))?;
     }

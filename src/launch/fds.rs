@@ -77,14 +77,20 @@ impl BirthNamespaces {
         warn: &dyn Fn(&str),
     ) -> Result<BirthNamespaces> {
         let mut entered = BirthNamespaces { own: Vec::new(), mounts: None };
-        match entered.go(pid, offsets, mounts, warn) {
+        match entered.enter_each(pid, offsets, mounts, warn) {
             Ok(()) => Ok(entered),
             // What cleans up after the failure works by paths of our own mount namespace.
             Err(error) => entered.leave().and(Err(error)),
         }
     }
 
-    fn go(&mut self, pid: Option<&OwnedFd>, offsets: Option<&CStr>, mounts: Mounts, warn: &dyn Fn(&str)) -> Result<()> {
+    fn enter_each(
+        &mut self,
+        pid: Option<&OwnedFd>,
+        offsets: Option<&CStr>,
+        mounts: Mounts,
+        warn: &dyn Fn(&str),
+    ) -> Result<()> {
         if let Some(pid) = pid {
             self.own.push((namespace(NamespaceKind::Pid, "/proc/self/ns/pid")?, NamespaceKind::Pid));
             // The child takes it over: it is born where others can see it (CVE-2016-9962).

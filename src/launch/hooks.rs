@@ -50,12 +50,12 @@ const QUOTED: usize = 1024;
 
 /// Runs the hooks in order, with the state of process `pid` on their standard input; the first failure ends it.
 pub fn run(list: &HostHooks, pid: i32, output: &Output) -> Result<()> {
-    attempts(list, pid, output, None).collect()
+    run_all(list, pid, output, None).collect()
 }
 
 /// Runs the hooks in order for as long as they are wanted: the one that is at work when they are not is killed.
 pub fn run_while(list: &HostHooks, pid: i32, output: &Output, beside: Beside<'_, '_>) -> Result<()> {
-    attempts(list, pid, output, Some(beside)).collect()
+    run_all(list, pid, output, Some(beside)).collect()
 }
 
 /// What is looked after while somebody else is waited for: a hook, or the word that a program is ready.
@@ -81,10 +81,10 @@ const NEXT_LOOK: Duration = Duration::from_millis(200);
 
 /// Runs every hook; failures are returned, and stop nothing (poststop, runtime-spec "Lifecycle").
 pub fn run_each(list: &HostHooks, pid: i32, output: &Output) -> Vec<Error> {
-    attempts(list, pid, output, None).filter_map(Result::err).collect()
+    run_all(list, pid, output, None).filter_map(Result::err).collect()
 }
 
-fn attempts(
+fn run_all(
     list: &HostHooks,
     pid: i32,
     output: &Output,
@@ -92,12 +92,12 @@ fn attempts(
 ) -> impl Iterator<Item = Result<()>> {
     let state = list.state.with(pid);
     list.hooks.iter().enumerate().map(move |(index, hook)| {
-        one(hook, list.dir.as_deref(), &state, output, beside.as_mut())
+        run_one(hook, list.dir.as_deref(), &state, output, beside.as_mut())
             .at(Stage::Hook, || format!("{}: {}", failed_hook(list.kind, index), hook.path))
     })
 }
 
-fn one(
+fn run_one(
     hook: &HostHook,
     dir: Option<&Path>,
     state: &[u8],

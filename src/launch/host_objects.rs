@@ -27,7 +27,7 @@ pub(super) fn take(
     // The child goes on when it has the last of them: that is sent when nothing is left of the visit.
     let mut last = None;
     let taken = objects.iter().try_for_each(|object| {
-        let before = last.replace(one(object, idmaps, &mut devices)?);
+        let before = last.replace(take_one(object, idmaps, &mut devices)?);
         before.map_or(Ok(()), &send)
     });
     let cleared = devices.clear();
@@ -37,7 +37,7 @@ pub(super) fn take(
     last.map_or(Ok(()), &send)
 }
 
-fn one(object: &HostObject, idmaps: &[OwnedFd], devices: &mut DeviceTmpfs) -> Result<OwnedFd> {
+fn take_one(object: &HostObject, idmaps: &[OwnedFd], devices: &mut DeviceTmpfs) -> Result<OwnedFd> {
     match object {
         HostObject::Root(path, parent) => child::attach_root(path, None, *parent)
             .map(|(root, _)| root)

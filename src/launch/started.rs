@@ -54,7 +54,7 @@ fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<(Fault, String)>> {
     // A number has no NUL byte.
     let path = CString::new(format!("/proc/self/fd/{}", fifo.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
     let fifo = fs::open(fs::CWD, &path, libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
-    let mut record: wire::Long = [0; size_of::<wire::Long>()];
+    let mut record: wire::LongRecord = [0; size_of::<wire::LongRecord>()];
     match fs::read(fifo.as_fd(), &mut record) {
         // Empty, but for somebody else who has it open: a second `start` that came too late.
         Ok(0) | Err(Errno::EAGAIN) => Ok(None),

@@ -283,7 +283,7 @@ impl<'a> Parent<'a> {
 
     fn next_message(&mut self) -> crate::sys::Result<Option<Message>> {
         loop {
-            let mut record: wire::Long = [0; size_of::<wire::Long>()];
+            let mut record: wire::LongRecord = [0; size_of::<wire::LongRecord>()];
             let (len, fd) = wire::receive_bytes(self.wire.as_fd(), &mut record)?;
             if len == 0 {
                 return Ok(None);

@@ -4,13 +4,13 @@
 use std::ffi::CStr;
 
 use super::op::{
-    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountOp, MountSource, NewFileSystem, OfJoined, Reach, Refusal,
-    SetupOp, TmpfsMode, What,
+    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountKind, MountOp, MountSource, NewFileSystem, OfJoined, Reach,
+    Refusal, SetupOp, TmpfsMode,
 };
 use crate::error::{Deed, Stage};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::process::caps;
-use crate::plan::process::rlimits::{self, Limit};
+use crate::plan::process::rlimits::{self, ParsedRlimit};
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
@@ -379,7 +379,7 @@ fn mount(op: &MountOp) -> String {
         options.push("idmap".into());
     }
     let what = match &op.what {
-        What::New(NewFileSystem { kind, source, params, copy_up, mode, .. }) => {
+        MountKind::New(NewFileSystem { kind, source, params, copy_up, mode, .. }) => {
             for (key, value) in params {
                 let value = value.as_ref().map(|value| format!("={}", lossy(value))).unwrap_or_default();
                 options.push(format!("{}{value}", lossy(key)));
@@ -393,9 +393,11 @@ fn mount(op: &MountOp) -> String {
             let source = if source == kind { String::new() } else { format!("{} ", lossy(source)) };
             format!("mount {} {source}", lossy(kind))
         }
-        What::Bind { source, reach, .. } => format!("{} {} ", bind_word(*reach), source_text(source)),
-        What::BindOrLink { source, reach } => format!("{} (or copy the link) {} ", bind_word(*reach), lossy(source)),
-        What::Remount { .. } => "remount ".into(),
+        MountKind::Bind { source, reach, .. } => format!("{} {} ", bind_word(*reach), source_text(source)),
+        MountKind::BindOrLink { source, reach } => {
+            format!("{} (or copy the link) {} ", bind_word(*reach), lossy(source))
+        }
+        MountKind::Remount { .. } => "remount ".into(),
     };
     let options = if options.is_empty() { String::new() } else { format!(" ({})", options.join(",")) };
     format!("{what}on /{}{options}", lossy(&op.dest))
@@ -403,10 +405,10 @@ fn mount(op: &MountOp) -> String {
 
 fn mount_deed(op: &MountOp) -> Deed {
     match &op.what {
-        What::New(new) if *new.kind == *c"proc" => Deed::MountProc,
-        What::New(new) if *new.kind == *c"sysfs" => Deed::MountSysfs,
-        What::Bind { .. } | What::BindOrLink { .. } => Deed::Bind,
-        What::New(_) | What::Remount { .. } => Deed::Mount,
+        MountKind::New(new) if *new.kind == *c"proc" => Deed::MountProc,
+        MountKind::New(new) if *new.kind == *c"sysfs" => Deed::MountSysfs,
+        MountKind::Bind { .. } | MountKind::BindOrLink { .. } => Deed::Bind,
+        MountKind::New(_) | MountKind::Remount { .. } => Deed::Mount,
     }
 }
 
@@ -417,12 +419,12 @@ fn bind_word(reach: Reach) -> &'static str {
     }
 }
 
-fn set_rlimit(limit: &Limit) -> OpText {
+fn set_rlimit(limit: &ParsedRlimit) -> OpText {
     process(rlimit(limit)).doing(Deed::Rlimit, "")
 }
 
 /// What is set of a limit; the parent does that, too.
-pub(super) fn rlimit(limit: &Limit) -> String {
+pub(super) fn rlimit(limit: &ParsedRlimit) -> String {
     let name = rlimits::name(limit.resource).unwrap_or("?");
     format!("set rlimit {name} to {}/{}", limit.soft, limit.hard)
 }

@@ -9,14 +9,14 @@ use std::ffi::CString;
 
 use super::seccomp::{Receiver, Speech};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::process::rlimits::Limit;
+use crate::plan::process::rlimits::ParsedRlimit;
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
 pub use crate::plan::process::child_hook::{ChildHook, HookKind, StateText};
 pub use crate::plan::rootfs::mount_op::{
-    CopyUp, DeviceDir, EndLink, FsParams, MountOp, MountSource, NewFileSystem, OfJoined, Reach, TmpfsMode, What,
+    CopyUp, DeviceDir, EndLink, FsParams, MountKind, MountOp, MountSource, NewFileSystem, OfJoined, Reach, TmpfsMode,
 };
 
 /// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants
@@ -297,7 +297,7 @@ pub enum SetupOp {
     /// Sets the umask.
     Umask(u32),
     /// prlimit.
-    Rlimit(Limit),
+    Rlimit(ParsedRlimit),
     /// Supplementary groups.
     Groups(Vec<u32>),
     /// Enters the working directory, made when missing.
@@ -395,7 +395,7 @@ pub enum LastOp {
     /// What [`SetupOp::IoPriority`] is.
     IoPriority(u32),
     /// What [`SetupOp::Rlimit`] is.
-    Rlimit(Limit),
+    Rlimit(ParsedRlimit),
     /// Does what [`LastOp::Park`] does from the runtime's own code, where startContainer hooks follow.
     AwaitStart,
     /// What [`SetupOp::Undumpable`] is, for the hooks of the end.

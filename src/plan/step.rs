@@ -7,7 +7,7 @@ use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::rdt::RdtPlan;
 use super::namespace::NamespaceKind;
 use super::op::{EndLink, HookKind, ParentMount, Reach, StateText};
-use super::process::rlimits::Limit;
+use super::process::rlimits::ParsedRlimit;
 use crate::wire::SyncPoint;
 
 /// One thing the parent does.
@@ -83,7 +83,7 @@ pub enum Step {
     /// Runs these hooks in the runtime's namespaces.
     Hooks(HostHooks),
     /// prlimit of the child.
-    Rlimit(Limit),
+    Rlimit(ParsedRlimit),
     /// Writes the child's oom_score_adj.
     OomScoreAdj(i64),
     /// sched_setaffinity of the child.

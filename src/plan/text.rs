@@ -8,7 +8,7 @@ use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
 use super::describe::{OpText, lossy, mapped, mknod, namespaces, one_line, rlimit, source_text, tree};
-use super::op::{ChildOp, HookKind, LastOp, SetupOp, What};
+use super::op::{ChildOp, HookKind, LastOp, MountKind, SetupOp};
 use super::step::{CloneStep, HostObject, MapWriter, Mounts, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
 use crate::wire;
@@ -197,13 +197,13 @@ impl Plan {
 /// What a bind mounts: as the plan names it, and its path on the host.
 fn taken(op: &ChildOp<'_>) -> Option<(String, String)> {
     let ChildOp::Setup(SetupOp::Mount(mount)) = op else { return None };
-    let What::Bind { source, host, .. } = &mount.what else { return None };
+    let MountKind::Bind { source, host, .. } = &mount.what else { return None };
     Some((source_text(source), lossy(host.as_ref()?).into_owned()))
 }
 
 /// What a hook of the container's process ended with, and said; `None` for what is not the hook's doing.
 pub fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
-    let verdict = detail.strip_prefix(char::from(wire::VERDICT))?;
+    let verdict = detail.strip_prefix(char::from(wire::HOOK_ENDED))?;
     let (index, how) = verdict.split_once(' ')?;
     let mut what = format!("{}: {how}", failed_hook(kind, index));
     if !said.trim().is_empty() {

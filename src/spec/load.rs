@@ -45,13 +45,13 @@ pub fn load_text(bundle: &Path) -> Result<Loaded> {
         Err(error) if error.kind() == ErrorKind::NotFound && bundle.is_dir() => {
             Err(error).at(Stage::Bundle, || format!("{CONFIG} not found in bundle {}", bundle.display()))
         }
-        opened => checked(opened, &path),
+        opened => read_and_check(opened, &path),
     }
 }
 
 /// Reads and checks a configuration under another name (`--config`).
 pub fn load_file(path: &Path) -> Result<Loaded> {
-    checked(File::open(path), path)
+    read_and_check(File::open(path), path)
 }
 
 /// The bytes of a document's file.
@@ -78,14 +78,14 @@ pub fn check_length(bytes: u64, name: &str, stage: Stage) -> Result<()> {
 
 /// Checks a configuration that is in memory.
 pub fn load_bytes(text: Vec<u8>) -> Result<Loaded> {
-    check(text, Path::new(CONFIG))
+    parse_and_check(text, Path::new(CONFIG))
 }
 
-fn checked(file: std::io::Result<File>, path: &Path) -> Result<Loaded> {
-    check(read(file, &path.to_string_lossy(), Stage::Bundle)?, path)
+fn read_and_check(file: std::io::Result<File>, path: &Path) -> Result<Loaded> {
+    parse_and_check(read(file, &path.to_string_lossy(), Stage::Bundle)?, path)
 }
 
-fn check(text: Vec<u8>, path: &Path) -> Result<Loaded> {
+fn parse_and_check(text: Vec<u8>, path: &Path) -> Result<Loaded> {
     let name = path.to_string_lossy();
     let notes = Notes::default();
     let spec: Spec = parse_with(&text, &name, &notes)?;

@@ -5,7 +5,7 @@ use crate::spec::process::Rlimit;
 
 /// One limit for prlimit(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct ParsedRlimit {
     /// RLIMIT_*.
     pub resource: u32,
     /// Soft limit; `u64::MAX` is RLIM_INFINITY.
@@ -46,8 +46,8 @@ pub fn number(name: &str) -> Option<u32> {
 }
 
 /// Reads `process.rlimits`.
-pub fn parse(list: &[Rlimit]) -> Result<Vec<Limit>> {
-    let mut limits: Vec<Limit> = Vec::with_capacity(list.len());
+pub fn parse(list: &[Rlimit]) -> Result<Vec<ParsedRlimit>> {
+    let mut limits: Vec<ParsedRlimit> = Vec::with_capacity(list.len());
     for entry in list {
         let resource = number(&entry.kind)
             .ok_or_else(|| Error::new(Stage::Bundle, format!("rlimit {:?} does not exist", entry.kind)))?;
@@ -58,7 +58,7 @@ pub fn parse(list: &[Rlimit]) -> Result<Vec<Limit>> {
             let what = format!("rlimit {}: soft limit {} is above hard limit {}", entry.kind, entry.soft, entry.hard);
             return Err(Error::new(Stage::Bundle, what));
         }
-        limits.push(Limit { resource, soft: entry.soft, hard: entry.hard });
+        limits.push(ParsedRlimit { resource, soft: entry.soft, hard: entry.hard });
     }
     Ok(limits)
 }

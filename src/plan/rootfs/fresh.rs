@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 
 use super::mount_effect::{MountEffect, effect};
-use crate::plan::op::{CopyUp, MountOp, NewFileSystem, SetupOp, TmpfsMode, What};
+use crate::plan::op::{CopyUp, MountKind, MountOp, NewFileSystem, SetupOp, TmpfsMode};
 use crate::sys::mount_attr::{self, MountAttr};
 
 /// A file system made by an operation of the plan.
@@ -100,7 +100,7 @@ fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
 /// attributes from those of its superblock where it is read-only, and gives no descriptor for what follows.
 fn by_name(mount: &MountOp) -> bool {
     match &mount.what {
-        What::New(new) => {
+        MountKind::New(new) => {
             new.copy_up == CopyUp::No
                 && new.mode == TmpfsMode::AsGiven
                 && mount.attr.set & mount_attr::RDONLY == 0
@@ -108,8 +108,8 @@ fn by_name(mount: &MountOp) -> bool {
                 && (mount.kept, mount.idmap) == (None, None)
                 && mount.propagation.is_empty()
         }
-        What::Bind { .. } => true,
-        What::BindOrLink { .. } | What::Remount { .. } => false,
+        MountKind::Bind { .. } => true,
+        MountKind::BindOrLink { .. } | MountKind::Remount { .. } => false,
     }
 }
 
@@ -122,7 +122,7 @@ fn keeps_its_place(fresh: &[Fresh], mount: &MountOp) -> bool {
 }
 
 fn kind(mount: &MountOp) -> Option<Kind> {
-    let What::New(NewFileSystem { kind, copy_up: CopyUp::No, .. }) = &mount.what else { return None };
+    let MountKind::New(NewFileSystem { kind, copy_up: CopyUp::No, .. }) = &mount.what else { return None };
     let known: &[(&CStr, Kind)] = &[(c"tmpfs", Kind::Tmpfs), (c"proc", Kind::Proc), (c"sysfs", Kind::Sysfs)];
     // What was attached elsewhere by a link of the image is none of ours.
     let here = *kind == *c"tmpfs" || mount.no_follow && !mount.dest.to_bytes().contains(&b'/');
@@ -136,8 +136,8 @@ mod tests {
     use super::*;
     use crate::plan::op::{EndLink, MountSource, Reach};
 
-    fn mount(dest: &str, what: What) -> SetupOp {
-        let no_follow = matches!(&what, What::New(new) if *new.kind != *c"tmpfs");
+    fn mount(dest: &str, what: MountKind) -> SetupOp {
+        let no_follow = matches!(&what, MountKind::New(new) if *new.kind != *c"tmpfs");
         SetupOp::Mount(Box::new(MountOp { no_follow, ..MountOp::new(CString::new(dest).unwrap(), what) }))
     }
 
@@ -145,13 +145,18 @@ mod tests {
         let (params, data) = (Vec::new(), c"".into());
         let (copy_up, mode) = (CopyUp::No, TmpfsMode::AsGiven);
         let (kind, source) = (kind.into(), kind.into());
-        mount(dest, What::New(NewFileSystem { kind, source, params, flags: 0, data, copy_up, mode, label: None }))
+        mount(dest, MountKind::New(NewFileSystem { kind, source, params, flags: 0, data, copy_up, mode, label: None }))
     }
 
     fn bind(dest: &str) -> SetupOp {
         mount(
             dest,
-            What::Bind { source: MountSource::Path(c"/x".into()), reach: Reach::One, end: EndLink::Follow, host: None },
+            MountKind::Bind {
+                source: MountSource::Path(c"/x".into()),
+                reach: Reach::One,
+                end: EndLink::Follow,
+                host: None,
+            },
         )
     }
 

@@ -86,7 +86,7 @@ impl EndLink {
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum MountKind {
     /// A new file system.
     New(NewFileSystem),
     /// A bind mount.
@@ -160,7 +160,7 @@ pub struct MountOp {
     /// Below the root, without a leading slash.
     pub dest: CString,
     /// What.
-    pub what: What,
+    pub what: MountKind,
     /// Attributes of the mount itself.
     pub attr: MountAttr,
     /// The cleared attributes that the options do not name: they stay where a user namespace may not clear them.
@@ -186,7 +186,7 @@ pub struct MountOp {
 
 impl MountOp {
     /// A mount as it is, at a place whose links are followed.
-    pub fn new(dest: CString, what: What) -> MountOp {
+    pub fn new(dest: CString, what: MountKind) -> MountOp {
         MountOp {
             dest,
             what,

@@ -9,8 +9,8 @@ use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path, host_root};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
-    CopyUp, EndLink, Enter, FsParams, LinkRule, MountOp, MountSource, NewFileSystem, OfJoined, Reach, SetupOp,
-    TmpfsMode, What,
+    CopyUp, EndLink, Enter, FsParams, LinkRule, MountKind, MountOp, MountSource, NewFileSystem, OfJoined, Reach,
+    SetupOp, TmpfsMode,
 };
 use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::options;
@@ -81,7 +81,7 @@ pub(in crate::plan) fn plan(
     }
     if let Some(made) = draft.take_of_joined(kind) {
         let source = MountSource::OfJoined(made);
-        let what = What::Bind { source, reach: Reach::One, end: EndLink::Keep, host: None };
+        let what = MountKind::Bind { source, reach: Reach::One, end: EndLink::Keep, host: None };
         draft.setup.push(SetupOp::Mount(Box::new(MountOp {
             // As for a new one.
             no_follow: options.dest_nofollow || made == OfJoined::Sysfs,
@@ -138,7 +138,7 @@ fn plain_attr(options: &MountOptions) -> MountAttr {
 }
 
 /// A mount with what its options say of it alone.
-fn mount_op(dest: CString, what: What, options: &MountOptions) -> MountOp {
+fn mount_op(dest: CString, what: MountKind, options: &MountOptions) -> MountOp {
     MountOp {
         attr: plain_attr(options),
         recursive: MountAttr { set: options.rec_set, clear: options.rec_clr, ..MountAttr::default() },
@@ -159,12 +159,12 @@ fn bind(
 ) -> Result<()> {
     let mut idmap = idmap::of_mount(input, mount, options, draft)?;
     let what = if options.copy_symlink {
-        What::BindOrLink { source, reach }
+        MountKind::BindOrLink { source, reach }
     } else {
         let end = if options.src_nofollow { EndLink::Keep } else { EndLink::Follow };
         let host = Some(source.clone());
         let source = draft.source(input, source, (reach, end), &mut idmap);
-        What::Bind { source, reach, end, host }
+        MountKind::Bind { source, reach, end, host }
     };
     // Of what a container is given while it runs nothing is locked: there all flags of the host's mount stay.
     let added = input.in_userns() && input.mounts == Mounts::Skeleton;
@@ -260,7 +260,7 @@ fn new(
     let idmap = idmap::of_mount(input, mount, options, draft)?;
     let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
     let has_mode = options.data.iter().any(|item| item.starts_with("mode="));
-    let what = What::New(NewFileSystem {
+    let what = MountKind::New(NewFileSystem {
         kind: c_string(kind, "mounts.type")?,
         source: c_string(source, "mounts.source")?,
         params,
@@ -297,7 +297,7 @@ fn remount(mount: &Mount, options: &MountOptions, dest: CString, draft: &mut Dra
         let cleared = CLEARED.iter().filter(|(flag, _)| options.sb_clr & flag != 0);
         params.extend(cleared.map(|(_, name)| ((*name).into(), None)));
     }
-    draft.setup.push(SetupOp::Mount(Box::new(mount_op(dest, What::Remount { params }, options))));
+    draft.setup.push(SetupOp::Mount(Box::new(mount_op(dest, MountKind::Remount { params }, options))));
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::{CreateOptions, Draft, Input, c_string, linux};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
-use crate::plan::op::{MountSource, Refusal, SetupOp, What};
+use crate::plan::op::{MountKind, MountSource, Refusal, SetupOp};
 use crate::plan::process::caps;
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
@@ -114,7 +114,7 @@ fn take_by_child(draft: &mut Draft, from: usize) {
     let mut taken = Vec::new();
     for op in &mut draft.setup {
         let SetupOp::Mount(mount) = op else { continue };
-        let What::Bind { source, reach, end, host } = &mut mount.what else { continue };
+        let MountKind::Bind { source, reach, end, host } = &mut mount.what else { continue };
         if let MountSource::Path(path) = source {
             let (path, late) = (std::mem::take(path), taken.len());
             *host = Some(path.clone());
