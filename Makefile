@@ -8,6 +8,7 @@ export CARGO_TARGET_DIR
 OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
 BRISK = $(OUT)/brisk
 SHIM = $(OUT)/containerd-shim-brisk-v2
+INSIGHT = $(OUT)/brisk-insight
 # Not position-independent: relocating a static program at every start costs a tenth of a container's start (docs/DESIGN).
 STATIC = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
 # What `brisk --version` calls the commit; "unknown" outside of a checkout.
@@ -29,10 +30,10 @@ TESTS ?=
 PROGRAMS = $(CARGO_TARGET_DIR)/$(TARGET)/integration
 TEST_PROGRAM = $(PROGRAMS)/tests/integration
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
-BUILD_TESTS = $(STATIC) integration/build $(PROGRAMS) $(CARGO) build --profile integration --locked --target $(TARGET) --bin brisk --example probe
+BUILD_TESTS = $(STATIC) integration/build $(PROGRAMS) $(CARGO) build --profile integration --locked --target $(TARGET) --features insight --bin brisk --bin brisk-insight --example probe
 
 .PHONY: all build quick release demo test test-deps test-engines-deps test-programs unit unit-aarch64 integration integration-checked integration-v2 counts faults check lint test-all msrv parity soak soak-quick bench \
-	conformance man install uninstall dist deb fuzz shim test-shim test-attacks test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
+	conformance man install uninstall dist deb fuzz shim insight test-shim test-attacks test-deaf test-engines test-engines-quick test-vm test-arm64 vm-image vm-core test-faults clean help
 
 all: release
 
@@ -53,6 +54,10 @@ shim: ## the static release build of containerd's shim, see docs/ENGINES.md
 	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --features shim --bin containerd-shim-brisk-v2
 	@ls -l $(SHIM)
 
+insight: ## the static release build of brisk-insight, which brisk executes for top, stats and the like
+	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --features insight --bin brisk-insight
+	@ls -l $(INSIGHT)
+
 demo: release ## build, then show what brisk does: plan, run, a limit, errors, trace, peers
 	contrib/demo $(BRISK)
 
@@ -60,7 +65,7 @@ check: lint unit ## what is to pass before each commit: the lints and the tests 
 
 lint: ## format, lints, documentation: no warnings
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets --features shim -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features shim,insight -- -D warnings
 	$(CARGO) clippy --locked --manifest-path integration/shim/Cargo.toml --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
@@ -81,6 +86,7 @@ test-engines-deps:
 unit: test-programs ## tests without root
 	$(PROGRAMS)/tests/lib
 	$(PROGRAMS)/tests/unit
+	$(PROGRAMS)/tests/brisk_insight
 
 unit-aarch64: ## the same tests built for arm64, under qemu-user (skipped, loudly, where the tools are missing)
 	integration/aarch64
@@ -129,7 +135,7 @@ MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' '$(CURDIR)/Cargo.toml
 msrv: ## build with the oldest compiler that is promised (skipped, loudly, without rustup)
 	@if command -v rustup > /dev/null; then \
 		rustup toolchain install $(MSRV).0 --profile minimal --no-self-update && \
-		CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/msrv' rustup run $(MSRV).0 cargo check --locked --features shim --bins; \
+		CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/msrv' rustup run $(MSRV).0 cargo check --locked --features shim,insight --bins; \
 	else echo 'SKIP msrv: rustup is not installed'; fi
 
 test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag
@@ -149,16 +155,16 @@ man: release ## manual pages into $(OUT)/man
 	mkdir -p $(OUT)/man
 	$(BRISK) man $(OUT)/man
 
-install: release ## binary, pages, completions, podman's drop-in into $(DESTDIR)$(PREFIX)
+install: release insight ## binaries, pages, completions, podman's drop-in into $(DESTDIR)$(PREFIX)
 	contrib/install $(BRISK) '$(DESTDIR)' '$(PREFIX)'
 
-uninstall: release ## take away what `make install` with the same DESTDIR and PREFIX has laid out
+uninstall: release insight ## take away what `make install` with the same DESTDIR and PREFIX has laid out
 	contrib/uninstall $(BRISK) '$(DESTDIR)' '$(PREFIX)'
 
-dist: release ## archive with the program, pages and notices, SBOM and checksums into $(OUT)/dist
+dist: release insight ## archive with the program, pages and notices, SBOM and checksums into $(OUT)/dist
 	contrib/dist $(BRISK) $(OUT)/dist
 
-deb: release ## a Debian package
+deb: release insight ## a Debian package
 	contrib/deb/build $(BRISK)
 
 fuzz: ## every parser under a coverage-guided fuzzer, FUZZ_SECONDS (60) each

@@ -12,6 +12,7 @@ mod common;
 mod exec;
 mod hooks;
 mod hostile;
+mod insight;
 mod jobs;
 mod lifecycle;
 mod mount;

@@ -20,6 +20,7 @@ mod member;
 mod devices;
 mod freeze;
 mod kill;
+mod levels;
 mod limits;
 mod oom;
 pub mod stats;
@@ -38,6 +39,7 @@ pub mod rdt;
 
 pub use handle::Cgroup;
 pub use kill::Signal;
+pub use levels::{Amount, Levels};
 pub use limits::Applied;
 pub use member::Absent;
 pub use oom::{End, OomEvents, OomWatch, cause as oom_cause};

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::filter::ListFilter;
 use super::log::{self, Level};
 use super::put::{Format, Word};
 use crate::container::PlanOf;
@@ -65,6 +66,82 @@ pub struct ListArgs {
     pub format: Format,
     /// Names only.
     pub quiet: bool,
+}
+
+/// `stats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatsArgs {
+    /// Which containers; all of them where none is named.
+    pub ids: Vec<String>,
+    /// How to print.
+    pub format: StatsFormat,
+    /// Which of them.
+    pub filters: Vec<ListFilter>,
+    /// Neither colours nor other characters than ASCII.
+    pub plain: bool,
+}
+
+/// How statistics are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum StatsFormat {
+    #[default]
+    Table,
+    Json,
+    OpenMetrics,
+}
+
+impl Word for StatsFormat {
+    const WORDS: &'static [&'static str] = &["table", "json", "openmetrics"];
+    const VALUES: &'static [Self] = &[StatsFormat::Table, StatsFormat::Json, StatsFormat::OpenMetrics];
+}
+
+/// `top`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopArgs {
+    /// Which containers; all of them where none is named.
+    pub ids: Vec<String>,
+    /// Time between two looks.
+    pub interval: Duration,
+    /// What comes first.
+    pub sort: SortKey,
+    /// Which of them.
+    pub filters: Vec<ListFilter>,
+    /// One table, then end.
+    pub once: bool,
+    /// How to print.
+    pub format: Format,
+    /// Neither colours nor other characters than ASCII.
+    pub plain: bool,
+}
+
+/// What the containers of `top` are sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum SortKey {
+    #[default]
+    Cpu,
+    Memory,
+    Pids,
+    Io,
+    Throttled,
+    Oom,
+    Pressure,
+    Name,
+}
+
+impl Word for SortKey {
+    const WORDS: &'static [&'static str] = &["cpu", "memory", "pids", "io", "throttled", "oom", "pressure", "name"];
+    const VALUES: &'static [Self] = &[
+        SortKey::Cpu,
+        SortKey::Memory,
+        SortKey::Pids,
+        SortKey::Io,
+        SortKey::Throttled,
+        SortKey::Oom,
+        SortKey::Pressure,
+        SortKey::Name,
+    ];
 }
 
 /// `ps`.

@@ -138,7 +138,7 @@ fn finder() -> String {
         for (position, positional) in row.positionals.iter().enumerate() {
             let pattern = match positional.arity {
                 Arity::One | Arity::Optional => format!("'{} {position}'", row.name),
-                Arity::Several | Arity::Remainder | Arity::Command => format!("'{} '*", row.name),
+                Arity::Several | Arity::Any | Arity::Remainder | Arity::Command => format!("'{} '*", row.name),
             };
             positions += &branch(&pattern, &fits(row, positional));
         }
@@ -285,7 +285,7 @@ complete -c brisk -f
         text += &format!("complete -c brisk -n __brisk_at -a {} -d '{about}'\n", row.name);
         text += &format!("complete -c brisk -n '__brisk_at help 0 0' -a {} -d '{about}'\n", row.name);
         for (position, positional) in row.positionals.iter().enumerate() {
-            let last = if matches!(positional.arity, Arity::Several | Arity::Remainder | Arity::Command) {
+            let last = if matches!(positional.arity, Arity::Several | Arity::Any | Arity::Remainder | Arity::Command) {
                 99
             } else {
                 position

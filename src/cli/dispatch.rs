@@ -9,7 +9,7 @@ use super::args::{EventsArgs, ListArgs, MountsAction, MountsArgs, PsArgs, SpecAr
 use super::log::printable;
 use super::put::Format;
 use super::verbs::Request;
-use super::{check, completion, features, man, output, plan};
+use super::{check, completion, features, insight, man, output, plan};
 use crate::compose::{Composition, ReportRow, compose};
 use crate::container;
 use crate::container::options::{Global, Update};
@@ -28,6 +28,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Restore(args) => return container::restore(global, args),
         Request::Check(args) => return check::check(global, args),
         Request::Wait(args) => return wait(global, args),
+        Request::Stats(_) | Request::Top(_) => return insight::execute(),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 
-use super::args::GlobalFlags;
+use super::args::{GlobalFlags, SortKey, StatsFormat};
 use super::log;
 use super::put::{
     Among, AtLeastOne, AtMost, Bind, Caps, Cpus, Format, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult,
@@ -265,15 +265,25 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Delete(which.regex), Kill(which.regex);
     "all" 'a', SWITCH, "signal every process of the container": Kill(all);
     "format" 'f', FORMAT, "table (default) or json":
-        List(format), Ps(format), Plan(format), Check(format);
+        List(format), Ps(format), Plan(format), Check(format), Top(format);
     "quiet" 'q', SWITCH, "print names only": List(quiet);
     "interval", DURATION, "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
     "stats", SWITCH, "print the statistics once and end": Events(stats);
+    // stats, top.
+    "format" 'f', FlagValue::Word("FORMAT", StatsFormat::WORDS), "table (default), json or openmetrics": Stats(format);
+    "interval", DURATION, "time between two looks (default: 1s)": Top(interval);
+    "sort", FlagValue::Word("KEY", SortKey::WORDS), "cpu (default), memory, pids, io, throttled, oom, pressure or name":
+        Top(sort);
+    "once", SWITCH, "print one table and end": Top(once);
+    "filter", FlagValue::Many("FIELD=VALUE"), "only containers of this id, status, bundle, owner, runtime or annotation.NAME; ~ instead of = for a part of it":
+        Stats(filters), Top(filters);
+    "plain", SWITCH, "neither colours nor other characters than ASCII": Stats(plain), Top(plain);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);
     "program", FILE, "put a root together from this program of the host and the libraries it needs": Spec(program);
     "with", FlagValue::Many("PATH|nss|gconv"), "have this file or directory of the host in that root, too": Spec(with);
     "json", SWITCH, "the same as --format json":
-        Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format));
+        Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format)), Stats(o => Json(&mut o.format)),
+        Top(o => Json(&mut o.format));
     // update.
     "resources" 'r', FILES,
         "read linux.resources as JSON; - is standard input; once for all containers, or once for each":

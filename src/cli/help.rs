@@ -62,7 +62,7 @@ fn shown(row: &Positional) -> String {
         Arity::One => row.name.to_owned(),
         Arity::Optional => format!("[{}]", row.name),
         Arity::Several => format!("{}...", row.name),
-        Arity::Remainder => format!("[{}...]", row.name),
+        Arity::Any | Arity::Remainder => format!("[{}...]", row.name),
         Arity::Command => format!("[-- {}...]", row.name),
     }
 }

@@ -257,7 +257,7 @@ fn journal_record(level: Level, message: &str, id: &str) -> Vec<u8> {
 }
 
 /// What a terminal would obey instead of showing it escaped: a message may quote what a container chose.
-pub(super) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
         if is_unseen(c) {
             line.extend(c.escape_default())

@@ -118,7 +118,7 @@ fn usage(positional: &Positional) -> String {
         Arity::One => name,
         Arity::Optional => format!("[{name}]"),
         Arity::Several => format!("{name}..."),
-        Arity::Remainder => format!("[{name}...]"),
+        Arity::Any | Arity::Remainder => format!("[{name}...]"),
         Arity::Command => format!("[\\-\\- {name}...]"),
     }
 }

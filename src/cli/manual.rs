@@ -27,6 +27,7 @@ const CREATES: &[&str] = &[
     "RUN_OCI_SECCOMP_RECEIVER",
     "XDG_RUNTIME_DIR",
 ];
+const LOOKS: &[&str] = &["LANG", "NO_COLOR", "PATH", "TERM", "XDG_RUNTIME_DIR"];
 const FAILS: &str = "1 when something went wrong, which is told on standard error and in the log.";
 
 /// What is read from the environment.
@@ -39,13 +40,16 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "LISTEN_FDS",
         "How many sockets from descriptor 3 on are passed to the container, see sd_listen_fds(3); of LISTEN_PID, if it is set.",
     ),
+    ("LANG", "Whether the terminal shows more than ASCII; LC_ALL and LC_CTYPE count for more."),
+    ("NO_COLOR", "Nothing is coloured where it is set, see https://no-color.org."),
     ("NOTIFY_SOCKET", "The socket of a supervisor that is told when the program is ready, see sd_notify(3)."),
     (
         "PATH",
-        "Where ps(1), criu(8), newuidmap(1) and newgidmap(1) are found. The program of a container is looked for in the PATH of its own environment.",
+        "Where ps(1), criu(8), newuidmap(1), newgidmap(1) and, if it is not beside brisk, brisk-insight are found. The program of a container is looked for in the PATH of its own environment.",
     ),
     ("RUN_OCI_PIDFD_RECEIVER", "A socket that gets a pidfd of the container's process."),
     ("RUN_OCI_SECCOMP_RECEIVER", "A socket that gets the seccomp listener where the profile names none."),
+    ("TERM", "What the terminal obeys: nothing, where it is dumb or not set."),
     ("XDG_RUNTIME_DIR", "Where an ordinary user's state is kept, without --root."),
 ];
 
@@ -244,8 +248,43 @@ const MANUALS: &[(Verb, Manual)] = &[
                 "Prints statistics of the container's cgroup at an interval, and a line when a process of it was killed for want of memory, until the container ends.",
             ],
             examples: &[("brisk events --stats web1", "Statistics, once.")],
-            see: &["brisk-update"],
+            see: &["brisk-stats", "brisk-top", "brisk-update"],
             ..PLAIN
+        },
+    ),
+    (
+        Verb::Stats,
+        Manual {
+            description: &[
+                "Prints what the cgroups of containers have used and use: time on CPUs, memory and its limit, tasks, bytes read and written, throttling, processes that were killed for want of memory, and pressure. What this kernel or this cgroup does not tell is a dash, null in JSON, and no metric.",
+                "Without --root, containers of runc and crun are shown, too, and those that Docker and containerd keep, as far as the caller may read their state.",
+                "The format openmetrics is for the textfile collector of Prometheus's node exporter, or for any other that reads OpenMetrics.",
+            ],
+            examples: &[
+                ("brisk stats", "All containers, once."),
+                ("brisk stats --json web1", "One, as JSON."),
+                ("brisk stats --format openmetrics > brisk.prom", "For Prometheus."),
+            ],
+            environment: LOOKS,
+            see: &["brisk-top", "brisk-events"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Top,
+        Manual {
+            description: &[
+                "Shows what brisk-stats(8) prints, with rates in place of sums, again at each interval. On a terminal keys sort, filter and scroll; ? lists them, q quits. Elsewhere, and on a terminal that is dumb, one table follows the other.",
+                "CPU%, THROTTLED% are parts of one CPU's time; the columns of WAIT% are shares of the last ten seconds in which some process waited (PSI).",
+            ],
+            examples: &[
+                ("brisk top", "Until q."),
+                ("brisk top --sort memory --filter status=running", "What runs, the largest first."),
+                ("brisk top --once --json", "One look, as JSON."),
+            ],
+            status: "1 when something went wrong; 128 + n when signal n has ended it.",
+            environment: LOOKS,
+            see: &["brisk-stats", "brisk-events"],
         },
     ),
     (

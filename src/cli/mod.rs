@@ -8,8 +8,10 @@ mod check;
 pub mod completion;
 mod dispatch;
 pub mod features;
+pub mod filter;
 pub mod flags;
 mod help;
+mod insight;
 pub mod log;
 pub mod man;
 pub mod manual;
@@ -24,7 +26,7 @@ mod version;
 use std::ffi::OsString;
 
 use log::{Level, Log};
-use verbs::Verb;
+use verbs::{Request, Verb};
 
 pub use scan::Parsed;
 pub use version::{COMMIT, VERSION};
@@ -45,6 +47,14 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
 
 /// The whole program; its exit status.
 pub fn main() -> u8 {
+    main_of(dispatch::dispatch)
+}
+
+/// What does a command; the exit status.
+pub type Dispatch = fn(&options::Global, &Request) -> Result<u8>;
+
+/// A program with this command line, which does what `dispatch` says; its exit status.
+pub fn main_of(dispatch: Dispatch) -> u8 {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
     let head = scan::head(&argv);
     let global = &head.global;
@@ -64,7 +74,7 @@ pub fn main() -> u8 {
             return doing.failure;
         }
     };
-    match run(head, &mut log, &mut doing) {
+    match run(head, &mut log, &mut doing, dispatch) {
         Ok(status) => status,
         Err(error) => {
             log.error(&doing.subject, &error);
@@ -92,7 +102,7 @@ fn refuse_setuid() -> Result<()> {
 }
 
 /// `doing` gets what an error is reported as, as soon as it is known.
-fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport) -> Result<u8> {
+fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport, dispatch: Dispatch) -> Result<u8> {
     let (global, request) = match head.parse()? {
         Parsed::Text(text) => return output::print(&text).map(|()| 0),
         Parsed::Request(global, request) => (global, request),
@@ -127,7 +137,7 @@ fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport) -> Result<u
     let environment = Environment::read();
     let trust_annotations = trust_annotations.clone();
     let global = options::Global { environment, root, cgroups, tolerance, trust_annotations, warn: &warn, debug };
-    let status = dispatch::dispatch(&global, &request)?;
+    let status = dispatch(&global, &request)?;
     if log.shows(Level::Info) {
         log.message(Level::Info, &format!("{}: done", doing.subject));
     }

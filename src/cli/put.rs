@@ -212,14 +212,13 @@ impl Word for Format {
 }
 
 /// `--json`, which is `--format json`.
-pub struct Json<'a>(pub &'a mut Format);
+pub struct Json<'a, T>(pub &'a mut T);
 
-impl Put for Json<'_> {
+impl<T: Word> Put for Json<'_, T> {
     fn put(self, value: &OsStr) -> PutResult {
         let mut json = false;
         (&mut json).put(value)?;
-        *self.0 = if json { Format::Json } else { Format::Table };
-        Ok(())
+        self.0.put(OsStr::new(if json { "json" } else { "" }))
     }
 }
 

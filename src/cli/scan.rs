@@ -108,7 +108,7 @@ fn assign(verb: Verb, given: &[&OsStr], before: usize, request: &mut Request) ->
     for positional in verb.row().positionals {
         let most = match positional.arity {
             Arity::One | Arity::Optional => 1,
-            Arity::Several | Arity::Remainder => usize::MAX,
+            Arity::Several | Arity::Any | Arity::Remainder => usize::MAX,
             Arity::Command if given.clone().next().is_some_and(|(at, _)| at < before) => 0,
             Arity::Command => usize::MAX,
         };

@@ -3,9 +3,11 @@
 //! from these rows and those of [`super::flags`].
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use super::args::{
-    CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, UpdateArgs, WaitArgs,
+    CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, StatsArgs, TopArgs, UpdateArgs,
+    WaitArgs,
 };
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
@@ -20,6 +22,8 @@ pub enum Arity {
     Optional,
     /// One or more.
     Several,
+    /// Any number, or none.
+    Any,
     /// Everything that is left, taken as it is: flags in it belong to somebody else.
     Remainder,
     /// What stands after `--`, if anything does.
@@ -209,6 +213,11 @@ verbs! {
     Start(Box<Start>) "start", Life, "run the program of a created container",
         [id(set!(Start(id))), command(set!(Start(program.args)))] = Box::default();
     State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new();
+    Stats(StatsArgs) "stats", Look, "print what containers use, once",
+        [argument("ID", Arity::Any, "names of containers (default: all)", set!(Stats(ids)))] = StatsArgs::default();
+    Top(TopArgs) "top", Look, "show what containers use, as it changes",
+        [argument("ID", Arity::Any, "names of containers (default: all)", set!(Top(ids)))]
+        = TopArgs { interval: Duration::from_secs(1), ..TopArgs::default() };
     Update(Box<UpdateArgs>) "update", Change, "change the limits of containers, all or none",
         [argument("ID", Arity::Several, "names of containers", set!(Update(ids)))] = Box::default();
     Wait(WaitArgs) "wait", Life, "wait until a container's program has ended, and print its exit status",
@@ -281,6 +290,8 @@ impl Request {
             Request::Wait(args) => vec![&args.id],
             Request::Pause(id) | Request::Resume(id) | Request::State(id) => vec![id],
             Request::Update(args) => args.ids.iter().map(String::as_str).collect(),
+            Request::Stats(args) => args.ids.iter().map(String::as_str).collect(),
+            Request::Top(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Features(())
             | Request::List(_)
             | Request::Spec(_)
@@ -327,6 +338,8 @@ impl Request {
             | Request::Resume(_)
             | Request::Spec(_)
             | Request::State(_)
+            | Request::Stats(_)
+            | Request::Top(_)
             | Request::Update(_)
             | Request::Wait(_)
             | Request::Plan(_)

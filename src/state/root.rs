@@ -71,6 +71,11 @@ impl StateRoot {
         }
     }
 
+    /// Whether the caller has named it.
+    pub fn is_given(&self) -> bool {
+        self.origin == Origin::Flag
+    }
+
     /// Its path, absolute.
     pub fn path(&self) -> &Path {
         &self.path

@@ -30,7 +30,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     // A program of its own, whose `crate` is itself; of brisk it knows what `shim/os.rs` lets in.
     ("shim", &[]),
+    // Another, which has brisk's command line and readers (INSIGHT).
+    ("insight", &[]),
 ];
+
+/// What `brisk-insight` may name of brisk: what reads, and nothing that makes, enters or ends.
+const INSIGHT: &[&str] = &["cgroup", "cli", "container", "error", "host", "plan", "proc", "state", "sys"];
 
 /// The folders of plan/ and those of the others they may use; a row names only rows above it. The files that lie flat in
 /// plan/ are what all of them are written with, and what puts them together.
@@ -153,6 +158,23 @@ fn the_shim_knows_brisk_in_one_place() {
         for (number, line) in file.code() {
             let named: Vec<String> = named(line, "brisk::");
             if named.iter().any(|name| name != "sys" || file.name().to_string() != "shim/os.rs") {
+                found.push(format!("src/{}:{number}: {}", file.name(), line.trim()));
+            }
+        }
+    }
+    fail(&found);
+}
+
+#[test]
+fn insight_takes_what_reads() {
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() == "insight") {
+        for (number, line) in file.code() {
+            let strange = named(line, "brisk::").into_iter().find(|name| !INSIGHT.contains(&name.as_str()));
+            let verbs = line.contains("brisk::container::")
+                && !line.contains("::Container")
+                && !line.contains("::options::Global");
+            if strange.is_some() || verbs {
                 found.push(format!("src/{}:{number}: {}", file.name(), line.trim()));
             }
         }

@@ -79,6 +79,8 @@ const READS_ENVIRONMENT: &[&str] = &[
     "host/programs.rs",
     "host/check.rs",
     "container/image.rs",
+    // What the terminal can show.
+    "insight/looks.rs",
 ];
 
 #[test]

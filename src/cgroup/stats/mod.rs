@@ -3,7 +3,7 @@
 pub(super) mod read;
 mod types;
 pub(super) mod v1;
-mod v2;
+pub(super) mod v2;
 
 use super::handle::Cgroup;
 use crate::error::Result;

@@ -198,3 +198,14 @@ record!(
         total: u64,
     }
 );
+
+/// The pressure files of one cgroup. `None`: this kernel, or this cgroup, has none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pressure {
+    /// Processes that could run and had no CPU.
+    pub cpu: Option<Psi>,
+    /// Processes that waited for memory.
+    pub memory: Option<Psi>,
+    /// Processes that waited for block devices.
+    pub io: Option<Psi>,
+}

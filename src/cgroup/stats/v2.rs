@@ -5,7 +5,7 @@ use crate::plan::cgroup::files;
 
 use crate::cgroup::member::Member;
 use crate::cgroup::stats::read::{huge_page_sizes, number, pairs, psi};
-use crate::cgroup::stats::types::{BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Stats};
+use crate::cgroup::stats::types::{BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Pressure, Stats};
 
 /// Adds what the v2 cgroup tells. On a hybrid host that is pressure alone: the numbers come from v1, whose
 /// controllers have them.
@@ -26,10 +26,18 @@ pub(in crate::cgroup) fn read(member: &Member, stats: &mut Stats) -> Result<()> 
     if stats.cpu.usage.total == 0 {
         cpu(member, stats)?;
     }
-    stats.cpu.psi = psi(member, "cpu.pressure")?;
-    stats.memory.psi = psi(member, "memory.pressure")?;
-    stats.blkio.psi = psi(member, "io.pressure")?;
+    let Pressure { cpu, memory, io } = pressure(member)?;
+    (stats.cpu.psi, stats.memory.psi, stats.blkio.psi) = (cpu, memory, io);
     Ok(())
+}
+
+/// Who has waited for what.
+pub(in crate::cgroup) fn pressure(member: &Member) -> Result<Pressure> {
+    Ok(Pressure {
+        cpu: psi(member, "cpu.pressure")?,
+        memory: psi(member, "memory.pressure")?,
+        io: psi(member, "io.pressure")?,
+    })
 }
 
 fn cpu(member: &Member, stats: &mut Stats) -> Result<()> {

@@ -1,0 +1,170 @@
+//! `stats`: the numbers are the kernel's, for whoever has made the container.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{call, cannot_look, command, only};
+use crate::common::{Bundle, Container, Need, lacks, process, skip_unless};
+
+/// A container whose numbers stand still: its process sleeps.
+fn sleeper() -> Bundle {
+    Bundle::idle().resources("memory", json!({ "limit": 64 << 20 })).resources("pids", json!({ "limit": 20 }))
+}
+
+fn number(container: &Container, controller: &str, v1: &str, v2: &str) -> u64 {
+    let v2_only = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    container.cgroup_file(controller, if v2_only { v2 } else { v1 }).trim().parse().unwrap()
+}
+
+#[test]
+fn the_numbers_are_the_kernels() {
+    if cannot_look() || lacks(&["memory", "pids"]) {
+        return;
+    }
+    let container = sleeper().container();
+    container.up().ok();
+    let memory = || number(&container, "memory", "memory.usage_in_bytes", "memory.current");
+    let before = memory();
+    let value = call(&container, &["stats", "--json", &container.id]).ok().json();
+    let after = memory();
+    let row = only(&value);
+    assert_eq!(
+        (&row["id"], &row["runtime"], &row["status"]),
+        (&json!(container.id), &json!("brisk"), &json!("running"))
+    );
+    assert_eq!(row["pid"], container.pid());
+    let told = row["memory"]["bytes"].as_u64().unwrap();
+    // Freeing what its start has used may still be under way.
+    assert!((before.min(after)..=before.max(after)).contains(&told), "{before} {told} {after}");
+    assert_eq!(row["memory"]["limitBytes"], 64 << 20);
+    assert_eq!(row["memory"]["peakBytes"], number(&container, "memory", "memory.max_usage_in_bytes", "memory.peak"));
+    assert_eq!(row["memory"]["oomKills"], 0);
+    assert_eq!(row["pids"], json!({ "tasks": 1, "limit": 20, "limitHits": 0 }));
+    if std::path::Path::new("/sys/fs/cgroup/cpuacct").exists() {
+        assert_eq!(row["cpu"]["totalNs"].to_string(), container.cgroup_file("cpuacct", "cpuacct.usage").trim());
+    }
+}
+
+#[test]
+fn what_cannot_be_known_is_null() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    container.call(&["--cgroup-manager", "disabled", "create", "--bundle", dir, &container.id]).ok();
+    let value = call(&container, &["stats", "--json"]).ok().json();
+    let row = only(&value);
+    for field in ["cpu", "memory", "pids", "io"] {
+        assert_eq!(row[field], Value::Null, "{row}");
+    }
+    assert_eq!(row["pressure"], json!({ "cpu": null, "memory": null, "io": null }));
+    let table = call(&container, &["stats"]).ok().stdout();
+    let cells: Vec<&str> = table.lines().nth(1).unwrap().split_ascii_whitespace().collect();
+    assert_eq!(&cells[..3], [container.id.as_str(), "brisk", "created"], "{table}");
+    assert!(cells[3..].iter().all(|cell| *cell == "-") && cells.len() == 15, "{table}");
+}
+
+/// Reads it as Prometheus's own library does, and prints the samples as JSON.
+const PARSER: &str = "
+import json, sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+print(json.dumps([[s.name, s.labels, s.value, f.type, f.unit] for f in parse(sys.stdin.read()) for s in f.samples]))";
+
+#[test]
+fn prometheus_reads_the_metrics() {
+    if cannot_look() || lacks(&["memory", "pids"]) {
+        return;
+    }
+    let there =
+        Command::new("/usr/bin/python3").args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    if skip_unless(Need::from(there.is_ok_and(|status| status.success())), "no python3-prometheus-client") {
+        return;
+    }
+    let container = sleeper().container();
+    container.up().ok();
+    let text = call(&container, &["stats", "--format", "openmetrics"]).ok().stdout();
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", PARSER]);
+    let samples = process::run_with_input(python, &text).ok().json();
+    let of = |name: &str| samples.as_array().unwrap().iter().find(|sample| sample[0] == name).unwrap_or(&Value::Null);
+    let limit = of("brisk_container_memory_limit_bytes");
+    assert_eq!(limit[2], f64::from(64 << 20), "{text}");
+    assert_eq!((&limit[3], &limit[4]), (&json!("gauge"), &json!("bytes")), "{text}");
+    let root = container.bundle.state_root();
+    assert_eq!(limit[1], json!({ "id": container.id, "runtime": "brisk", "root": root }), "{text}");
+    assert!(of("brisk_container_cpu_seconds_total")[2].as_f64().unwrap() > 0.0, "{text}");
+    let states = samples.as_array().unwrap().iter().filter(|sample| sample[0] == "brisk_container_state");
+    let on: Vec<&Value> =
+        states.filter(|sample| sample[2] == 1.0).map(|sample| &sample[1]["brisk_container_state"]).collect();
+    assert_eq!(on, ["running"], "{text}");
+}
+
+#[test]
+fn containers_are_chosen() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().set("/annotations", json!({ "team": "a b" })).container();
+    container.create().ok();
+    let count = |args: &[&str]| {
+        let value = call(&container, &[&["stats", "--json"], args].concat()).ok().json();
+        value["containers"].as_array().unwrap().len()
+    };
+    assert_eq!(count(&[]), 1);
+    for (filter, shown) in [
+        ("status=created", 1),
+        ("status~creat", 1),
+        ("status=creat", 0),
+        ("annotation.team=a b", 1),
+        ("annotation.other=a b", 0),
+        ("runtime=runc", 0),
+        (container.id.as_str(), 1),
+    ] {
+        assert_eq!(count(&["--filter", filter]), shown, "{filter}");
+    }
+    assert_eq!(count(&["--filter", "status=created", "--filter", "runtime=runc"]), 0, "all have to hold");
+    let once = ["top", "--once", "--json", "--interval", "1ms", "--filter", "status=paused"];
+    assert_eq!(call(&container, &once).ok().json()["containers"], json!([]));
+    let said = call(&container, &["stats", "--filter", "size=3"]).fails();
+    assert!(said.contains("must be FIELD=VALUE"), "{said}");
+    let said = call(&container, &["stats", "nobody"]).fails();
+    assert!(said.contains("container does not exist"), "{said}");
+}
+
+#[test]
+fn containers_of_others_are_read() {
+    if cannot_look() || lacks(&["memory", "pids"]) {
+        return;
+    }
+    let on_hybrid = "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified";
+    for (runtime, before) in [("runc", ":"), ("crun", on_hybrid)] {
+        let there = Command::new(runtime).arg("--version").stdout(Stdio::null()).status();
+        if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {runtime}")) {
+            continue;
+        }
+        let mut bundle = sleeper().set("/annotations", json!({ "team": "a" }));
+        bundle.config["ociVersion"] = json!("1.0.2");
+        let mut container = bundle.container();
+        // crun gives up on a host with cgroup2 beside v1 (see integration/run), so it gets one without.
+        let hybrid = std::path::Path::new("/sys/fs/cgroup/unified").exists();
+        let script = format!("{}; exec {runtime} \"$@\"", if hybrid { before } else { ":" });
+        let shell = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script, runtime].map(Into::into);
+        let brisk = std::mem::replace(&mut container.program, shell.to_vec());
+        container.create_with(&[]).ok();
+        container.start().ok();
+        let theirs = std::mem::replace(&mut container.program, brisk);
+        let value = process::run(command(&container, &["stats", "--json"])).ok().json();
+        container.program = theirs;
+        let row = only(&value);
+        assert_eq!((&row["runtime"], &row["status"]), (&json!(runtime), &json!("running")), "{value}");
+        assert_eq!(row["pid"], container.pid(), "{value}");
+        assert_eq!((&row["memory"]["limitBytes"], &row["pids"]["limit"]), (&json!(64 << 20), &json!(20)), "{value}");
+        assert_eq!(row["annotations"]["team"], "a", "{value}");
+        // Threads of runc's own process may be on their way out yet.
+        assert!(row["pids"]["tasks"].as_u64().unwrap() >= 1 && row["memory"]["bytes"].as_u64().unwrap() > 0, "{value}");
+        assert_eq!(row["bundle"], container.bundle.dir.to_str().unwrap(), "{value}");
+        container.delete_force().ok();
+    }
+}

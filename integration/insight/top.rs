@@ -1,0 +1,209 @@
+//! `top`, in a pseudo-terminal and without one.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command};
+use std::time::Instant;
+
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{Termios, tcgetattr};
+use nix::unistd::Pid;
+
+use super::{call, cannot_look, command, only};
+use crate::common::process::wait_readable;
+use crate::common::{Bundle, Container, lacks, time_limit};
+
+/// A program in a terminal.
+struct Terminal {
+    master: File,
+    slave: OwnedFd,
+    child: Child,
+    /// What it has written so far.
+    text: String,
+    /// How the terminal was before.
+    before: Termios,
+}
+
+impl Terminal {
+    /// Starts it as the leader of a session that has this terminal.
+    fn start(container: &Container, args: &[&str], environment: &[(&str, &str)]) -> Terminal {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let mut inner = command(container, args);
+        inner.envs(environment.iter().copied());
+        let mut outer = Command::new("setsid");
+        outer.arg("--ctty").arg(inner.get_program()).args(inner.get_args()).current_dir(&container.bundle.dir);
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => outer.env(name, value),
+                None => outer.env_remove(name),
+            };
+        }
+        let end = || pty.slave.try_clone().unwrap();
+        let before = tcgetattr(&pty.slave).unwrap();
+        let child = outer.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        Terminal { master: pty.master.into(), slave: pty.slave, child, text: String::new(), before }
+    }
+
+    /// Reads until that was written; the terminal stays open on our side.
+    #[track_caller]
+    fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) {
+        let end = Instant::now() + time_limit();
+        while !wanted(&self.text) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero() && wait_readable(self.master.as_fd(), left), "time limit, so far: {:?}", self.text);
+            let mut buffer = [0; 65536];
+            let count = self.master.read(&mut buffer).unwrap();
+            self.text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.text.clear();
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn resize(&mut self, rows: u16, columns: u16) {
+        self.text.clear();
+        let (rows, columns) = (rows.to_string(), columns.to_string());
+        let mut stty = Command::new("stty");
+        stty.args(["rows", &rows, "cols", &columns]).stdin(self.slave.try_clone().unwrap());
+        assert!(stty.status().unwrap().success());
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Of a test that has failed; it has ended otherwise.
+        let _ended = self.child.kill();
+    }
+}
+
+const ENTERS: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVES: &str = "\x1b[?25h\x1b[?1049l";
+const XTERM: [(&str, &str); 2] = [("TERM", "xterm"), ("LANG", "C.UTF-8")];
+
+#[test]
+fn a_terminal_is_ours_until_we_quit() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    for (keys, signal) in [("q", None), ("\x03", None), ("", Some(Signal::SIGTERM)), ("", Some(Signal::SIGHUP))] {
+        let mut top = Terminal::start(&container, &["top", "--interval", "100ms"], &XTERM);
+        top.wait_for(|text| text.contains("q quit") && text.contains("1 containers"));
+        assert!(top.text.contains(ENTERS), "{:?}", top.text);
+        match signal {
+            Some(signal) => kill(Pid::from_raw(top.child.id().cast_signed()), signal).unwrap(),
+            None => top.types(keys),
+        }
+        top.wait_for(|text| text.ends_with(LEAVES));
+        let status = top.child.wait().unwrap();
+        assert_eq!(status.code(), Some(signal.map_or(0, |signal| 128 + signal as i32)), "{status}");
+        assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
+    }
+}
+
+#[test]
+fn a_terminal_is_resized_sorted_and_filtered() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let mut top = Terminal::start(&container, &["top", "--interval", "100ms"], &XTERM);
+    top.wait_for(|text| text.contains("by cpu") && text.contains("MEM%"));
+    top.types("m");
+    top.wait_for(|text| text.contains("by memory"));
+    top.types("/zzz");
+    top.wait_for(|text| text.contains("filter: zzz_") && text.contains("0 containers"));
+    top.types("\x1b");
+    top.wait_for(|text| text.contains("1 containers"));
+    top.types("?");
+    top.wait_for(|text| text.contains("sort by OOM kills"));
+    top.types("?");
+    top.resize(8, 40);
+    // Less fits, in as many lines as there are now.
+    top.wait_for(|text| text.contains("q quit  ? help  / filter  r reverse  c …"));
+    let last = top.text.rsplit("\x1b[H").next().unwrap();
+    assert!(last.contains("CPU%") && !last.contains("MEM%") && last.matches('\n').count() == 7, "{last:?}");
+    top.types("q");
+    top.wait_for(|text| text.ends_with(LEAVES));
+    assert!(top.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_dumb_terminal_gets_one_table_after_the_other() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let mut top = Terminal::start(&container, &["top", "--interval", "20ms"], &[("TERM", "dumb"), ("LANG", "C.UTF-8")]);
+    top.wait_for(|text| text.matches("CPU%").count() >= 3);
+    assert!(!top.text.contains('\x1b') && top.text.is_ascii(), "{:?}", top.text);
+    // Ctrl-C of a terminal in its usual mode.
+    top.types("\x03");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&top.child.wait().unwrap()), Some(libc::SIGINT));
+}
+
+#[test]
+fn plain_is_without_orders_to_the_terminal() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    for args in [&["stats"][..], &["top", "--once", "--interval", "1ms"]] {
+        for (plain, environment) in [(false, None), (true, None), (false, Some(("NO_COLOR", "1")))] {
+            let args = [args, if plain { &["--plain"][..] } else { &[] }].concat();
+            let environment: Vec<_> = XTERM.into_iter().chain(environment).collect();
+            let mut shown = Terminal::start(&container, &args, &environment);
+            shown.wait_for(|text| text.lines().count() >= 2 && text.ends_with('\n'));
+            assert!(shown.child.wait().unwrap().success());
+            let coloured = !plain && environment.len() == 2;
+            assert_eq!(shown.text.contains('\x1b'), coloured, "{args:?} {:?}", shown.text);
+            assert!(!plain || shown.text.is_ascii(), "{:?}", shown.text);
+        }
+    }
+}
+
+#[test]
+fn one_look_has_rates() {
+    if cannot_look() || lacks(&["cpu"]) {
+        return;
+    }
+    let container = Bundle::sh("while :; do :; done").container();
+    container.up().ok();
+    for flag in [&["--json"][..], &["--format", "json"]] {
+        let value = call(&container, &[&["top", "--once", "--interval", "100ms"], flag].concat()).ok().json();
+        let row = only(&value);
+        // Whatever else this machine does.
+        assert!(row["perSecond"]["cpus"].as_f64().is_some_and(|cpus| cpus >= 0.0), "{value}");
+        assert!(row["cpu"]["totalNs"].as_u64().unwrap() > 0, "{value}");
+    }
+}
+
+#[test]
+fn the_order_is_as_asked_for() {
+    if cannot_look() || lacks(&["pids"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    // One without a cgroup, whose numbers are not known: last by any of them, and first by its name.
+    let (dir, other) = (container.bundle.dir.to_str().unwrap(), format!("a-{}", container.id));
+    container.call(&["--cgroup-manager", "disabled", "create", "--bundle", dir, &other]).ok();
+    let order = |args: &[&str]| -> Vec<String> {
+        let table = call(&container, &[&["top", "--once", "--interval", "1ms"], args].concat()).ok().stdout();
+        table.lines().skip(1).map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(order(&[]), [&*container.id, &*other]);
+    assert_eq!(order(&["--sort", "name"]), [&*other, &*container.id]);
+    let said = call(&container, &["top", "--once", "--interval", "never"]).fails();
+    assert!(said.contains("must be a duration"), "{said}");
+    container.call(&["delete", "--force", &other]).ok();
+}

@@ -1,0 +1,212 @@
+//! The containers of this host, whoever has made them.
+//!
+//! Not trusted: what is in a state root that others may write ([`StateRoot`] refuses it), and the words of images in
+//! annotations.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use brisk::cgroup::{Cgroup, Saved};
+use brisk::cli::filter::ListFilter;
+use brisk::container::Container;
+use brisk::container::options::Global;
+use brisk::error::Result;
+use brisk::proc::passwd::Users;
+use brisk::state::{Caller, Dir, ProcessId, RECORD, Record, StateRoot, Status, does_not_exist};
+use nix::errno::Errno;
+
+use crate::foreign;
+
+/// Who has made a container, as its state tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeKind {
+    Brisk,
+    Runc,
+    Crun,
+}
+
+impl RuntimeKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            RuntimeKind::Brisk => "brisk",
+            RuntimeKind::Runc => "runc",
+            RuntimeKind::Crun => "crun",
+        }
+    }
+}
+
+/// A container, as far as its state tells.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub id: String,
+    pub maker: RuntimeKind,
+    /// The directory that its state is in.
+    pub root: PathBuf,
+    pub status: Status,
+    /// Its first process, while that runs.
+    pub init: Option<ProcessId>,
+    pub created: String,
+    pub bundle: String,
+    pub owner: String,
+    pub annotations: BTreeMap<String, String>,
+    pub cgroup: Option<Saved>,
+}
+
+impl Subject {
+    /// Its cgroup; `None` where it has none, or none any more.
+    pub fn open_cgroup(&self) -> Result<Option<Cgroup>> {
+        let opened = self.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        Ok(opened.filter(|cgroup| !cgroup.is_empty()))
+    }
+
+    fn is_wanted(&self, filters: &[ListFilter]) -> bool {
+        let field = |name: &str| {
+            Some(Cow::Borrowed(match name {
+                "id" => self.id.as_str(),
+                "status" => self.status.name(),
+                "bundle" => &self.bundle,
+                "owner" => &self.owner,
+                "runtime" => self.maker.name(),
+                _ => return None,
+            }))
+        };
+        let annotation = |name: &str| self.annotations.get(name).map(String::as_str);
+        filters.iter().all(|filter| filter.holds(field, annotation))
+    }
+}
+
+/// Where containers are looked for, and which are meant.
+pub struct Finder<'a> {
+    roots: Vec<StateRoot>,
+    users: Users,
+    /// Only containers of these names; all where there are none.
+    ids: &'a [String],
+    own: &'a StateRoot,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// Sorted by name.
+    pub subjects: Vec<Subject>,
+    /// What could not be read.
+    pub problems: Vec<String>,
+}
+
+impl<'a> Finder<'a> {
+    /// In `--root`, or wherever runtimes and engines keep containers of this user.
+    pub fn new(global: &'a Global<'_>, ids: &'a [String]) -> Result<Finder<'a>> {
+        let mut roots = vec![global.root.clone()];
+        if !global.root.is_given() {
+            for path in usual_roots(&Caller::probe()?) {
+                let root = StateRoot::choose(Some(&path), Path::new("/"), &Caller::default())?;
+                if root.path() != global.root.path() {
+                    roots.push(root);
+                }
+            }
+        }
+        // Without names users have numbers.
+        Ok(Finder { roots, users: Users::of_host().unwrap_or_default(), ids, own: &global.root })
+    }
+
+    /// Looks. A container that went away meanwhile is none; one that cannot be read is told of.
+    pub fn look(&self, filters: &[ListFilter]) -> Result<Discovery> {
+        let mut found = Discovery::default();
+        for root in &self.roots {
+            let ids = match root.ids() {
+                // Of other users, and of runtimes that were never used here.
+                Err(error) if !std::ptr::eq(root, &raw const self.roots[0]) && is_not_ours(error.root_errno()) => {
+                    continue;
+                }
+                ids => ids,
+            };
+            match ids {
+                Ok(ids) => self.look_in(root, &ids, filters, &mut found),
+                Err(error) if self.roots.len() > 1 => found.problems.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        found.subjects.sort_by(|one, other| (&one.id, &one.root).cmp(&(&other.id, &other.root)));
+        Ok(found)
+    }
+
+    /// [`Self::look`] where each name has to be that of a container.
+    pub fn look_for_all(&self, filters: &[ListFilter]) -> Result<Discovery> {
+        let found = self.look(filters)?;
+        let missing = |id: &&String| !found.subjects.iter().any(|subject| subject.id == **id);
+        match self.ids.iter().filter(|_| filters.is_empty()).find(missing) {
+            Some(id) if !found.problems.iter().any(|problem| problem.starts_with(&format!("{id}: "))) => {
+                Err(does_not_exist(self.own, id))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn look_in(&self, root: &StateRoot, ids: &[String], filters: &[ListFilter], found: &mut Discovery) {
+        for id in ids.iter().filter(|id| self.ids.is_empty() || self.ids.contains(id)) {
+            match self.read(root, id) {
+                Ok(Some(subject)) if subject.is_wanted(filters) => found.subjects.push(subject),
+                Ok(_) => {}
+                Err(error) => found.problems.push(format!("{id}: {error}")),
+            }
+        }
+    }
+
+    fn read(&self, root: &StateRoot, id: &str) -> Result<Option<Subject>> {
+        let Some(dir) = Dir::find(root, id)? else { return Ok(None) };
+        let uid = dir.owner()?;
+        let owner = self.users.name(uid).map_or_else(|| format!("#{uid}"), str::to_owned);
+        let subject = match dir.read(RECORD)? {
+            Some(text) => match foreign::runc(&dir, &text)? {
+                Some(subject) => Some(subject),
+                None => Some(own(Container { record: Record::parse(&text)?, dir })?),
+            },
+            None => foreign::crun(&dir)?,
+        };
+        // The name is that of the directory, whatever is written in it.
+        Ok(subject.map(|subject| Subject { id: id.to_owned(), root: root.path().to_owned(), owner, ..subject }))
+    }
+}
+
+fn own(container: Container) -> Result<Subject> {
+    let (status, cgroup) = (container.status()?, container.saved_cgroup()?);
+    let record = container.record;
+    Ok(Subject {
+        id: record.id.clone(),
+        maker: RuntimeKind::Brisk,
+        root: PathBuf::new(),
+        status,
+        init: record.live_init()?,
+        created: record.created,
+        bundle: record.bundle,
+        owner: String::new(),
+        annotations: record.annotations,
+        cgroup,
+    })
+}
+
+fn is_not_ours(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::ENOENT | Errno::EACCES | Errno::ENOTDIR))
+}
+
+/// Where runtimes keep their state by themselves, and where Docker and containerd have them keep it: with a directory for
+/// each runtime and namespace.
+fn usual_roots(caller: &Caller) -> Vec<PathBuf> {
+    if !caller.real_root {
+        let dir = caller.runtime_dir.as_deref().map(Path::new).filter(|dir| dir.is_absolute());
+        return dir.into_iter().flat_map(|dir| ["runc", "crun"].map(|name| dir.join(name))).collect();
+    }
+    let mut roots = ["/run/runc", "/run/crun"].map(PathBuf::from).to_vec();
+    roots.extend(below("/run/containerd/runc", ""));
+    roots.extend(below("/run/docker", "runtime-").into_iter().map(|runtime| runtime.join("moby")));
+    roots.sort();
+    roots
+}
+
+/// The directories in `dir` whose names begin so. Where there is none, that engine is not here.
+fn below(dir: &str, prefix: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)));
+    named.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}

@@ -1,0 +1,145 @@
+//! A terminal that shows one picture after the other: it is as it was before when this ends, however that is.
+
+use std::io::{IsTerminal, stdin, stdout};
+use std::os::fd::AsFd;
+
+use brisk::error::{Context, Result, Stage};
+use brisk::sys::{fs, tty};
+
+use crate::looks::{Audience, write};
+
+/// The other screen, without a cursor.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+/// How high and wide a terminal is that does not say.
+const USUAL: (usize, usize) = (24, 80);
+
+/// Held while the terminal is ours.
+pub struct Screen {
+    /// How the terminal that keys come from was before; `None` where none come.
+    before: Option<libc::termios>,
+}
+
+impl Screen {
+    pub fn enter() -> Result<Screen> {
+        let stdin = stdin();
+        let keys = stdin.is_terminal();
+        let raw = || tty::make_raw(stdin.as_fd()).at(Stage::Console, || "set the terminal to raw mode");
+        let screen = Screen { before: keys.then(raw).transpose()? };
+        write(ENTER)?;
+        Ok(screen)
+    }
+
+    /// Whether keys come.
+    pub fn has_keys(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Lines and columns.
+    pub fn size() -> (usize, usize) {
+        let size = tty::size(stdout().as_fd()).ok().filter(|(rows, columns)| *rows > 0 && *columns > 0);
+        size.map_or(USUAL, |(rows, columns)| (rows.into(), columns.into()))
+    }
+
+    /// Shows these lines, which fit.
+    pub fn show(lines: &[String]) -> Result<Audience> {
+        let picture = lines.iter().map(|line| format!("{line}\x1b[K")).collect::<Vec<_>>().join("\r\n");
+        write(&format!("\x1b[H{picture}\x1b[J"))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // A terminal that takes neither is gone.
+        let _audience = write(LEAVE);
+        if let Some(before) = &self.before {
+            let _gone = tty::set_attributes(stdin().as_fd(), before);
+        }
+    }
+}
+
+/// What somebody has typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keystroke {
+    Char(char),
+    Enter,
+    Escape,
+    Erase,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    /// Ctrl-C and Ctrl-D.
+    Quit,
+    /// Ctrl-Z.
+    Stop,
+}
+
+/// The keys that are there; `None` when there will be none any more.
+pub fn keys() -> Result<Option<Vec<Keystroke>>> {
+    let mut buffer = [0; 256];
+    match fs::read(stdin().as_fd(), &mut buffer) {
+        Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => Ok(Some(Vec::new())),
+        Ok(0) | Err(nix::errno::Errno::EIO) => Ok(None),
+        read => {
+            let count = read.at(Stage::Console, || "read the keyboard")?;
+            Ok(Some(parse(&buffer[..count])))
+        }
+    }
+}
+
+/// What the bytes of a terminal mean (console_codes(4), xterm's sequences). What means nothing here is left out.
+fn parse(mut bytes: &[u8]) -> Vec<Keystroke> {
+    let mut keys = Vec::new();
+    while let [first, rest @ ..] = bytes {
+        bytes = rest;
+        keys.push(match first {
+            0x03 | 0x04 => Keystroke::Quit,
+            0x1a => Keystroke::Stop,
+            b'\r' | b'\n' => Keystroke::Enter,
+            0x7f | 0x08 => Keystroke::Erase,
+            0x1b => match rest {
+                [b'[' | b'O', sequence @ ..] => {
+                    let end = sequence.iter().position(|byte| (0x40..=0x7e).contains(byte)).unwrap_or(sequence.len());
+                    let name = &sequence[..sequence.len().min(end + 1)];
+                    bytes = &sequence[name.len()..];
+                    match name {
+                        b"A" => Keystroke::Up,
+                        b"B" => Keystroke::Down,
+                        b"5~" => Keystroke::PageUp,
+                        b"6~" => Keystroke::PageDown,
+                        _ => continue,
+                    }
+                }
+                _ => Keystroke::Escape,
+            },
+            byte if byte.is_ascii_graphic() || *byte == b' ' => Keystroke::Char(char::from(*byte)),
+            _ => continue,
+        });
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_keys() {
+        let keys = parse(b"q\x1b[A\x1bOB\x1b[5~\x1b[6~\x1b[1;5C\x1b\x7f\r\xc3\xa4/");
+        let known = [
+            Keystroke::Char('q'),
+            Keystroke::Up,
+            Keystroke::Down,
+            Keystroke::PageUp,
+            Keystroke::PageDown,
+            Keystroke::Escape,
+            Keystroke::Erase,
+            Keystroke::Enter,
+            Keystroke::Char('/'),
+        ];
+        assert_eq!(keys, known);
+        assert_eq!(parse(b"\x03\x04\x1a"), [Keystroke::Quit, Keystroke::Quit, Keystroke::Stop]);
+        assert_eq!(parse(b"\x1b["), [], "a sequence that is cut off");
+    }
+}
