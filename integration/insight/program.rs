@@ -19,7 +19,7 @@ fn it_is_found_beside_brisk_and_missed_with_advice() {
     let container = Bundle::idle().container();
     let dir = container.bundle.host_dir("programs");
     // What is under test may be a script that stands for brisk.
-    lay(&std::fs::canonicalize(runtime()).unwrap(), &dir.join("brisk"));
+    lay(&host::resolve_program(&runtime()), &dir.join("brisk"));
     let call = || {
         let mut command = std::process::Command::new(dir.join("brisk"));
         command.arg("--root").arg(host::work_dir()).args(["stats", "nobody"]).env("PATH", "/nowhere");

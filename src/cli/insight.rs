@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::host::sub_ids::find_program;
+use crate::host::programs::find_program;
 
 /// Its name.
 pub const PROGRAM: &str = "brisk-insight";

@@ -23,7 +23,7 @@ impl Looks {
     /// A file, a pipe, a terminal of paper.
     pub const PLAIN: Looks = Looks { screen: false, colours: false, unicode: false, width: None };
 
-    pub fn of_stdout(plain: bool) -> Looks {
+    pub fn of_stdout() -> Looks {
         let out = stdout();
         if !out.is_terminal() {
             return Looks::PLAIN;
@@ -38,10 +38,15 @@ impl Looks {
         Looks {
             screen,
             // https://no-color.org
-            colours: screen && !plain && word("NO_COLOR").is_none(),
-            unicode: screen && !plain && unicode,
+            colours: screen && word("NO_COLOR").is_none(),
+            unicode: screen && unicode,
             width: width.or(Some(80)),
         }
+    }
+
+    /// Without colours, and with ASCII alone.
+    pub fn plain(self) -> Looks {
+        Looks { colours: false, unicode: false, ..self }
     }
 
     /// What stands for a number that is not known.

@@ -23,7 +23,8 @@ pub fn stats(global: &Global<'_>, args: &StatsArgs) -> Result<()> {
         StatsFormat::Json => output::print(&output::pretty(&json::look(&look, json::Rated::No))?),
         StatsFormat::OpenMetrics => output::print(&openmetrics::text(&look)),
         StatsFormat::Table => {
-            let lines = table(&look, Looks::of_stdout(*plain));
+            let looks = Looks::of_stdout();
+            let lines = table(&look, if *plain { looks.plain() } else { looks });
             output::print(&(lines.join("\n") + "\n"))
         }
     }

@@ -28,7 +28,8 @@ use crate::{json, units};
 pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
     let TopArgs { ids, interval, sort, filters, once, format, plain } = args;
     let search = Finder::new(global, ids)?;
-    let looks = Looks::of_stdout(*plain);
+    let looks = Looks::of_stdout();
+    let looks = if *plain { looks.plain() } else { looks };
     let mut ui = Ui { sort: *sort, given: filters.clone(), interval: *interval, ..Ui::default() };
     let first = Look::at(search.look_for_all(filters)?, None);
     if looks.screen && *format == Format::Table && !once {
@@ -161,8 +162,7 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
         if Screen::show(&picture)? == Audience::Gone {
             return Ok(0);
         }
-        let has_keys = screen.as_ref().is_some_and(Screen::has_keys);
-        let after = match wait(&signals, has_keys, next)? {
+        let after = match wait(&signals, screen.as_ref(), next)? {
             Woken::Time => After::LookAgain,
             Woken::Signals(signals) => match told(&signals) {
                 Told::End(signal) => return Ok(128u8.saturating_add(u8::try_from(signal).unwrap_or(0))),
@@ -220,10 +220,10 @@ enum Woken {
     Signals(Vec<i32>),
 }
 
-fn wait(signals: &OwnedFd, has_keys: bool, next: Instant) -> Result<Woken> {
+fn wait(signals: &OwnedFd, screen: Option<&Screen>, next: Instant) -> Result<Woken> {
     let stdin = stdin();
     let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-    if has_keys {
+    if screen.is_some_and(Screen::has_keys) {
         fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
     }
     match poll(&mut fds, until(next)) {
