@@ -41,6 +41,7 @@ fn of_name(name: &str) -> Option<Fits> {
         | "GID"
         | "LABEL"
         | "LIST"
+        | "FIELD=VALUE"
         | "N"
         | "NAME"
         | "NAME=VALUE"
