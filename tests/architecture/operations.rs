@@ -1,6 +1,6 @@
 //! What the compiler is to say of a new operation, command or option: no match hides it.
 
-use super::{fail, sources};
+use super::{fail, sources, whole};
 
 /// Whether a line of code begins a match arm of one of these enumerations.
 fn is_arm_of(line: &str, enums: &[&str]) -> bool {
@@ -97,4 +97,40 @@ fn takes_apart(code: &str, name: &str) -> bool {
         let pattern = after.starts_with(" = ") || after.starts_with(&format!(": {name}"));
         whole && pattern && !fields.contains("..")
     })
+}
+
+/// The fields that a line of a pattern passes over: `name: _`.
+fn passed_over(line: &str) -> impl Iterator<Item = &str> {
+    let parts = if line.contains("=>") { "" } else { line }.split([',', '{', '}']);
+    parts.filter_map(|part| part.trim().strip_suffix(": _")).filter(|name| !name.contains(' '))
+}
+
+/// Whether a line reads this field of something; to copy options as they are does not count.
+fn reads(line: &str, field: &str) -> bool {
+    let copies = line.trim().starts_with(&format!("{field}: args.{field}"));
+    !copies && whole(line, &format!(".{field}")) && !line.contains(&format!(".{field}("))
+}
+
+/// A field that a pattern passes over, because somebody else looks at it, is looked at by somebody else.
+#[test]
+fn options_that_are_passed_over_are_read() {
+    let files = sources();
+    // There they are set.
+    let set = ["cli/flags.rs", "cli/verbs.rs"].map(std::path::Path::new);
+    let readers: Vec<_> =
+        files.iter().filter(|file| file.module() != "shim" && !set.contains(&file.path.as_path())).collect();
+    let mut found = Vec::new();
+    let mut seen = 0;
+    for file in files.iter().filter(|file| matches!(file.module(), "container" | "cli")) {
+        for (number, line) in file.code() {
+            for field in passed_over(line) {
+                seen += 1;
+                if !readers.iter().any(|file| file.code().any(|(_, line)| reads(line, field))) {
+                    found.push(format!("src/{}:{number}: nobody reads {field}", file.name()));
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} fields");
+    fail(&found);
 }
