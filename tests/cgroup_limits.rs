@@ -338,19 +338,6 @@ fn who_asks_decides_about_need_and_devices() {
 }
 
 #[test]
-fn the_plan_reads_as_text() {
-    let resources = resources(r#"{"memory":{"limit":4096,"swap":4096},"devices":[{"allow":true,"access":"rwm"}]}"#);
-    let options = CgroupOptions { cgroups_path: Some("/a/b"), id: "c", privilege: Privilege::Root };
-    assert_eq!(
-        plan(&resources, &v2(), &options).unwrap().to_string(),
-        "cgroup mkdir /sys/fs/cgroup/a/b enabling cpuset,cpu,io,memory,hugetlb,pids,rdma,misc\n\
-         cgroup write memory.swap.max = 0 (where the file exists)\n\
-         cgroup write memory.max = 4096\n\
-         cgroup devices unrestricted\n"
-    );
-}
-
-#[test]
 fn admission() {
     let write = |file: &str, value: &str| brisk::plan::cgroup::Write {
         controller: "memory".into(),

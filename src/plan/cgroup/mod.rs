@@ -31,8 +31,6 @@ pub mod update;
 
 pub mod tolerance;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
@@ -95,14 +93,4 @@ pub fn plan(resources: &Resources, layout: &Layout, options: &CgroupOptions) -> 
         devices: plan_devices(resources, layout, options.privilege)?,
         warnings: limits.warnings,
     })
-}
-
-/// One line per operation.
-impl fmt::Display for CgroupPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let effort = if self.need == Need::BestEffort { " (where this user may)" } else { "" };
-        self.dirs.iter().try_for_each(|dir| writeln!(f, "{dir}{effort}"))?;
-        self.writes.iter().try_for_each(|write| writeln!(f, "{write}"))?;
-        writeln!(f, "{}", self.devices)
-    }
 }

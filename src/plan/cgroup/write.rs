@@ -89,12 +89,6 @@ pub struct UsageCheck {
     pub name: String,
 }
 
-impl fmt::Display for UsageCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cgroup check {} < {} = {}", self.file, self.name, self.limit)
-    }
-}
-
 /// When the limits are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -102,12 +96,4 @@ pub enum Phase {
     Create,
     /// Into the cgroup of a running container.
     Update,
-}
-
-impl fmt::Display for CgroupDir {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.version == Version::V2 { "enabling" } else { "of" };
-        write!(f, "cgroup mkdir {}", self.full_path().display())?;
-        if self.controllers.is_empty() { Ok(()) } else { write!(f, " {verb} {}", self.controllers.join(",")) }
-    }
 }
