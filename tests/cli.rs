@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use brisk::cli::args::{EventsArgs, GlobalFlags, ListArgs, MountsAction, PlanArgs, SpecArgs};
+use brisk::cli::filter::ListFormat;
 use brisk::cli::flags::{self, Flag, FlagValue};
 use brisk::cli::log::{self, Level};
 use brisk::cli::put::Format;
@@ -57,7 +58,8 @@ pub(crate) fn one(id: &str) -> Selection {
 #[test]
 fn people() {
     assert_eq!(request("list"), Request::List(ListArgs::default()));
-    assert_eq!(request("list -f json"), Request::List(ListArgs { format: Format::Json, quiet: false }));
+    let json = ListArgs { format: ListFormat::Json, ..ListArgs::default() };
+    assert_eq!(request("list -f json"), Request::List(json));
     assert_eq!(request("list -q"), Request::List(ListArgs { quiet: true, ..ListArgs::default() }));
     let seconds = |text: &str| match request(&format!("events {text} ID")) {
         Request::Events(EventsArgs { interval, .. }) => interval,
@@ -458,7 +460,10 @@ fn one_sentence_for_every_value_that_cannot_be_read() {
         ("--rootless maybe list", "invalid value \"maybe\" for --rootless: must be true, false or auto"),
         ("completion tcsh", "invalid value \"tcsh\" for SHELL: must be bash, zsh or fish"),
         ("mounts move ID f", "invalid value \"move\" for ACTION: must be add or remove"),
-        ("list --format yaml", "invalid value \"yaml\" for --format: must be table or json"),
+        (
+            "list --format yaml",
+            "invalid value \"yaml\" for --format: must be table, json, or fields such as id,status,age,annotation.NAME",
+        ),
         (
             "create --preserve-fds many ID",
             "invalid value \"many\" for --preserve-fds: must be a whole number from 0 to 4294967295",

@@ -74,6 +74,8 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("start", "pid-file", "integration/prepared.rs: who_asks_is_told_of_the_process"),
     ("start", "pidfd-socket", "integration/cli/flags.rs: a_pidfd_goes_to_a_socket"),
     ("start", "tty console-socket", "integration/terminal.rs: a_template_has_its_terminal_from_start"),
+    ("diff", "format json", "integration/insight/diff.rs: what_was_written_is_told"),
+    ("list", "filter", "integration/insight/list.rs: fields_of_chosen_containers"),
     ("stats", "json", "integration/insight/stats.rs: the_numbers_are_the_kernels"),
     ("stats", "format", "integration/insight/stats.rs: prometheus_reads_the_metrics"),
     ("stats top", "filter", "integration/insight/stats.rs: containers_are_chosen"),

@@ -20,7 +20,7 @@ const LINES: &[&str] = &[
     "crate web1",
     "delet web1",
     "frobnicate",
-    "inspect web1",
+    "logs web1",
     "help strat",
     "Run web1",
     "--rot /r list",

@@ -15,6 +15,8 @@ const WITHOUT_FAULTS: &[(&str, &str)] = &[
     ("plan", "changes nothing"),
     ("check", "changes nothing"),
     ("trace", "changes nothing"),
+    ("diff", "changes nothing"),
+    ("inspect", "changes nothing"),
     ("stats", "changes nothing"),
     ("top", "changes nothing"),
     ("features", "changes nothing"),

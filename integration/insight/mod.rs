@@ -1,5 +1,8 @@
 //! `brisk-insight`, which brisk executes for the commands that look at what is there.
 
+mod diff;
+mod inspect;
+mod list;
 mod program;
 mod stats;
 mod top;

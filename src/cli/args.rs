@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::filter::ListFilter;
+use super::filter::{ListFilter, ListFormat};
 use super::log::{self, Level};
 use super::put::{Format, Word};
 use crate::container::PlanOf;
@@ -60,12 +60,23 @@ impl GlobalFlags {
 }
 
 /// `list`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListArgs {
     /// How to print.
-    pub format: Format,
+    pub format: ListFormat,
+    /// Which containers.
+    pub filters: Vec<ListFilter>,
     /// Names only.
     pub quiet: bool,
+}
+
+/// `diff`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiffArgs {
+    /// The container's name.
+    pub id: String,
+    /// How to print.
+    pub format: Format,
 }
 
 /// `stats`.

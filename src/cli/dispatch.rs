@@ -6,10 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::args::{EventsArgs, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
+use super::filter::ListFormat;
 use super::log::printable;
 use super::put::Format;
 use super::verbs::Request;
-use super::{check, completion, features, insight, man, output, plan};
+use super::{check, completion, features, insight, list, man, output, plan};
 use crate::compose::{Composition, ReportRow, compose};
 use crate::container;
 use crate::container::options::{Global, Update};
@@ -28,7 +29,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Restore(args) => return container::restore(global, args),
         Request::Check(args) => return check::check(global, args),
         Request::Wait(args) => return wait(global, args),
-        Request::Stats(_) | Request::Top(_) => return insight::execute(),
+        Request::Stats(_) | Request::Top(_) | Request::Inspect(_) | Request::Diff(_) => return insight::execute(),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),
@@ -37,7 +38,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Resume(id) => container::resume(global, id),
         Request::Update(args) => update(global, args),
         Request::State(id) => output::print(&output::pretty(&container::state(global, id)?)?),
-        Request::List(args) => list(global, *args),
+        Request::List(args) => list(global, args),
         Request::Ps(args) => ps(global, args),
         Request::Events(args) => events(global, args),
         Request::Features(()) => output::print(&output::pretty(&features::document(sys::seccomp::probe()))?),
@@ -63,15 +64,22 @@ fn wait(global: &Global, args: &WaitArgs) -> Result<u8> {
     }
 }
 
-fn list(global: &Global, ListArgs { format, quiet }: ListArgs) -> Result<()> {
-    if quiet {
+fn list(global: &Global, args: &ListArgs) -> Result<()> {
+    let ListArgs { format, filters, quiet } = args;
+    if *quiet && filters.is_empty() {
         let names = container::names(global)?;
         return output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"));
     }
-    match format {
-        Format::Table => output::print(&output::table(&container::list(global)?)),
-        Format::Json => output::print(&output::compact(&container::list(global)?)?),
-    }
+    let mut shown = container::list(global)?;
+    shown.retain(|view| filters.iter().all(|filter| list::holds(filter, view)));
+    output::print(&match format {
+        _ if *quiet => {
+            list::fields(&["id".to_owned()], &shown).lines().skip(1).fold(String::new(), |text, id| text + id + "\n")
+        }
+        ListFormat::Table => output::table(&shown),
+        ListFormat::Json => output::compact(&shown)?,
+        ListFormat::Fields(fields) => list::fields(fields, &shown),
+    })
 }
 
 fn ps(global: &Global, args: &PsArgs) -> Result<()> {

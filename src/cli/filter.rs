@@ -1,4 +1,4 @@
-//! `--filter`: which containers are shown.
+//! Which containers are shown (`--filter`), and what of them (`list --format`).
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -22,15 +22,15 @@ enum Matching {
 
 /// What may be asked for; any annotation besides.
 const FIELDS: [&str; 5] = ["id", "status", "bundle", "owner", "runtime"];
-/// What the name of an annotation stands behind.
-const ANNOTATION: &str = "annotation.";
+/// What stands before the name of an annotation.
+pub const ANNOTATION: &str = "annotation.";
 
 impl ListFilter {
     /// `FIELD=VALUE`, `FIELD~PART`, or a part of an id.
     pub fn parse(text: &str) -> Option<ListFilter> {
         let parted = text.find(['=', '~']).map(|at| (&text[..at], &text[at..=at], &text[at + 1..]));
         let (field, how, value) = parted.unwrap_or(("id", "~", text));
-        let known = FIELDS.contains(&field) || field.strip_prefix(ANNOTATION).is_some_and(|name| !name.is_empty());
+        let known = FIELDS.contains(&field) || is_annotation(field);
         let matching = if how == "=" { Matching::Equal } else { Matching::Contains };
         known.then(|| ListFilter { field: field.to_owned(), matching, value: value.to_owned() })
     }
@@ -50,6 +50,49 @@ impl ListFilter {
             Matching::Contains => found.contains(&self.value),
         })
     }
+}
+
+/// How `list` prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ListFormat {
+    /// runc's table.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+    /// A table of these fields.
+    Fields(Vec<String>),
+}
+
+impl ListFormat {
+    /// What completions offer.
+    pub const WORDS: &'static [&'static str] = &[
+        "table", "json", "id", "pid", "status", "age", "exit", "reason", "owner", "bundle", "rootfs", "created",
+        "finished",
+    ];
+}
+
+impl Put for &mut ListFormat {
+    fn put(self, value: &OsStr) -> PutResult {
+        let wanted = "table, json, or fields such as id,status,age,annotation.NAME";
+        *self = match value.to_str().ok_or(wanted)? {
+            "" | "table" => ListFormat::Table,
+            "json" => ListFormat::Json,
+            list => {
+                let known = |field: &str| ListFormat::WORDS[2..].contains(&field) || is_annotation(field);
+                let fields: Vec<String> = list.split(',').map(str::to_owned).collect();
+                if !fields.iter().all(|field| known(field)) {
+                    return Err(wanted.into());
+                }
+                ListFormat::Fields(fields)
+            }
+        };
+        Ok(())
+    }
+}
+
+fn is_annotation(field: &str) -> bool {
+    field.strip_prefix(ANNOTATION).is_some_and(|name| !name.is_empty())
 }
 
 impl Put for &mut Vec<ListFilter> {

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 
 use super::args::{GlobalFlags, SortKey, StatsFormat};
+use super::filter::ListFormat;
 use super::log;
 use super::put::{
     Among, AtLeastOne, AtMost, Bind, Caps, Cpus, Format, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult,
@@ -265,7 +266,9 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Delete(which.regex), Kill(which.regex);
     "all" 'a', SWITCH, "signal every process of the container": Kill(all);
     "format" 'f', FORMAT, "table (default) or json":
-        List(format), Ps(format), Plan(format), Check(format), Top(format);
+        Ps(format), Plan(format), Check(format), Top(format), Diff(format);
+    "format" 'f', FlagValue::Word("FORMAT", ListFormat::WORDS), "table (default), json, or fields as id,status,age,annotation.NAME":
+        List(format);
     "quiet" 'q', SWITCH, "print names only": List(quiet);
     "interval", DURATION, "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
     "stats", SWITCH, "print the statistics once and end": Events(stats);
@@ -276,14 +279,14 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Top(sort);
     "once", SWITCH, "print one table and end": Top(once);
     "filter", FlagValue::Many("FIELD=VALUE"), "only containers of this id, status, bundle, owner, runtime or annotation.NAME; ~ instead of = for a part of it":
-        Stats(filters), Top(filters);
+        Stats(filters), Top(filters), List(filters);
     "plain", SWITCH, "neither colours nor other characters than ASCII": Stats(plain), Top(plain);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);
     "program", FILE, "put a root together from this program of the host and the libraries it needs": Spec(program);
     "with", FlagValue::Many("PATH|nss|gconv"), "have this file or directory of the host in that root, too": Spec(with);
     "json", SWITCH, "the same as --format json":
         Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format)), Stats(o => Json(&mut o.format)),
-        Top(o => Json(&mut o.format));
+        Top(o => Json(&mut o.format)), Diff(o => Json(&mut o.format));
     // update.
     "resources" 'r', FILES,
         "read linux.resources as JSON; - is standard input; once for all containers, or once for each":

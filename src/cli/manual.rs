@@ -198,7 +198,11 @@ const MANUALS: &[(Verb, Manual)] = &[
         Verb::List,
         Manual {
             description: &["Lists the containers whose state is below --root."],
-            examples: &[("brisk list", "A table."), ("brisk list --quiet", "Names for a script.")],
+            examples: &[
+                ("brisk list", "A table, which has runc's columns."),
+                ("brisk list --quiet", "Names for a script."),
+                ("brisk list --filter status=running --format id,age,annotation.team", "Fields of some of them."),
+            ],
             see: &["brisk-state"],
             ..PLAIN
         },
@@ -249,6 +253,35 @@ const MANUALS: &[(Verb, Manual)] = &[
             ],
             examples: &[("brisk events --stats web1", "Statistics, once.")],
             see: &["brisk-stats", "brisk-top", "brisk-update"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Diff,
+        Manual {
+            description: &[
+                "Prints what a container has changed in its root file system: A for what is added, C for what is changed, D for what is deleted, as the upper layer of the overlay has it. A directory in which something has changed is changed.",
+                "The root has to be an overlay: one that an engine has mounted there, or that of run --overlay DIR. A tmpfs of run --overlay tmpfs is reached by nobody but the container.",
+            ],
+            examples: &[
+                ("brisk diff web1", "A line for each path."),
+                ("brisk diff --json web1", "The same for a program."),
+            ],
+            environment: &["PATH", "XDG_RUNTIME_DIR"],
+            see: &["brisk-run", "brisk-inspect"],
+            ..PLAIN
+        },
+    ),
+    (
+        Verb::Inspect,
+        Manual {
+            description: &[
+                "Prints what the state of a container says, the configuration that it was made of, its cgroups with their files of limits and what is used of them, its namespaces and which of them are the caller's too, its mounts as it sees them, and the credentials and limits of its first process. What is not known is null.",
+                "Containers of runc and crun are found as by brisk-stats(8).",
+            ],
+            examples: &[("brisk inspect web1", "All of it.")],
+            environment: &["PATH", "XDG_RUNTIME_DIR"],
+            see: &["brisk-state", "brisk-plan", "brisk-stats"],
             ..PLAIN
         },
     ),

@@ -12,6 +12,7 @@ pub mod filter;
 pub mod flags;
 mod help;
 mod insight;
+mod list;
 pub mod log;
 pub mod man;
 pub mod manual;

@@ -54,14 +54,16 @@ pub fn table(containers: &[View]) -> String {
 }
 
 /// Left-aligned columns at least 12 wide with three spaces between; the last is not padded.
-fn align<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or(0).max(12);
-    let widths: Vec<usize> = (0..N.saturating_sub(1)).map(width).collect();
-    rows.iter().fold(String::new(), |mut text, row| {
-        for (cell, width) in row.iter().zip(&widths) {
-            text.push_str(&format!("{cell:width$}"));
+pub(super) fn align(rows: &[impl AsRef<[String]>]) -> String {
+    let cell = |row: usize, column: usize| rows[row].as_ref().get(column).map_or("", String::as_str);
+    let columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+    let width = |column| (0..rows.len()).map(|row| cell(row, column).chars().count() + 3).max().unwrap_or(0).max(12);
+    let widths: Vec<usize> = (0..columns.saturating_sub(1)).map(width).collect();
+    (0..rows.len()).fold(String::new(), |mut text, row| {
+        for (column, width) in widths.iter().enumerate() {
+            text.push_str(&format!("{:width$}", cell(row, column)));
         }
-        text.push_str(&row[N - 1]);
+        text.push_str(cell(row, widths.len()));
         text.push('\n');
         text
     })

@@ -34,6 +34,8 @@ pub(super) fn check(request: &Request) -> Result<()> {
         | Request::Resume(_)
         | Request::Start(_)
         | Request::State(_)
+        | Request::Diff(_)
+        | Request::Inspect(_)
         | Request::Stats(_)
         | Request::Top(_)
         | Request::Wait(_)

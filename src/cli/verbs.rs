@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::args::{
-    CheckArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, StatsArgs, TopArgs, UpdateArgs,
-    WaitArgs,
+    CheckArgs, DiffArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, StatsArgs, TopArgs,
+    UpdateArgs, WaitArgs,
 };
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
@@ -213,6 +213,10 @@ verbs! {
     Start(Box<Start>) "start", Life, "run the program of a created container",
         [id(set!(Start(id))), command(set!(Start(program.args)))] = Box::default();
     State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new();
+    Diff(DiffArgs) "diff", Look, "print what a container has changed in its root, where that is an overlay",
+        [id(set!(Diff(id)))] = DiffArgs::default();
+    Inspect(String) "inspect", Look, "print all that is known of a container as JSON",
+        [id(set!(Inspect()))] = String::new();
     Stats(StatsArgs) "stats", Look, "print what containers use, once",
         [argument("ID", Arity::Any, "names of containers (default: all)", set!(Stats(ids)))] = StatsArgs::default();
     Top(TopArgs) "top", Look, "show what containers use, as it changes",
@@ -288,8 +292,9 @@ impl Request {
             Request::Run(args) => vec![&args.create.id],
             Request::Start(args) => vec![&args.id],
             Request::Wait(args) => vec![&args.id],
-            Request::Pause(id) | Request::Resume(id) | Request::State(id) => vec![id],
+            Request::Pause(id) | Request::Resume(id) | Request::State(id) | Request::Inspect(id) => vec![id],
             Request::Update(args) => args.ids.iter().map(String::as_str).collect(),
+            Request::Diff(args) => vec![&args.id],
             Request::Stats(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Top(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Features(())
@@ -338,6 +343,8 @@ impl Request {
             | Request::Resume(_)
             | Request::Spec(_)
             | Request::State(_)
+            | Request::Diff(_)
+            | Request::Inspect(_)
             | Request::Stats(_)
             | Request::Top(_)
             | Request::Update(_)

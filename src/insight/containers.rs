@@ -11,7 +11,7 @@ use brisk::cgroup::{Cgroup, Saved};
 use brisk::cli::filter::ListFilter;
 use brisk::container::Container;
 use brisk::container::options::Global;
-use brisk::error::Result;
+use brisk::error::{Error, Result, Stage};
 use brisk::proc::passwd::Users;
 use brisk::state::{Caller, Dir, ProcessId, RECORD, Record, StateRoot, Status, does_not_exist};
 use nix::errno::Errno;
@@ -48,6 +48,8 @@ pub struct Subject {
     pub init: Option<ProcessId>,
     pub created: String,
     pub bundle: String,
+    /// The path of its root.
+    pub rootfs: PathBuf,
     pub owner: String,
     pub annotations: BTreeMap<String, String>,
     pub cgroup: Option<Saved>,
@@ -143,6 +145,18 @@ impl<'a> Finder<'a> {
         }
     }
 
+    /// The one container of this name.
+    pub fn one(&self, global: &Global<'_>, id: &str) -> Result<Subject> {
+        let mut found = self.look_for_all(&[])?;
+        found.problems.iter().for_each(|problem| (global.warn)(problem));
+        match (found.subjects.pop(), found.subjects.is_empty()) {
+            (Some(subject), true) => Ok(subject),
+            (Some(_), false) => Err(Error::new(Stage::Args, format!("{id} is the name of several containers"))
+                .with_hint("--root says which; `brisk stats --json` shows the roots of all")),
+            (None, _) => Err(Error::new(Stage::State, format!("{id} cannot be read"))),
+        }
+    }
+
     fn look_in(&self, root: &StateRoot, ids: &[String], filters: &[ListFilter], found: &mut Discovery) {
         for id in ids.iter().filter(|id| self.ids.is_empty() || self.ids.contains(id)) {
             match self.read(root, id) {
@@ -180,6 +194,7 @@ fn own(container: Container) -> Result<Subject> {
         init: record.live_init()?,
         created: record.created,
         bundle: record.bundle,
+        rootfs: record.rootfs.into(),
         owner: String::new(),
         annotations: record.annotations,
         cgroup,

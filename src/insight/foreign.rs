@@ -35,6 +35,7 @@ struct RuncState {
 struct RuncConfig {
     /// `name=value`: the bundle and the annotations.
     labels: Option<Vec<String>>,
+    rootfs: PathBuf,
 }
 
 /// What crun (1.0 to 1.29) writes into `status`.
@@ -48,6 +49,8 @@ struct CrunStatus {
     cgroup_path: Option<String>,
     #[serde(default)]
     bundle: String,
+    #[serde(default)]
+    rootfs: String,
     #[serde(default)]
     created: String,
 }
@@ -64,12 +67,19 @@ pub fn runc(dir: &Dir, text: &[u8]) -> Result<Option<Subject>> {
     }
     let state: RuncState = serde_json::from_slice(text).at(Stage::State, || "parse runc's state.json")?;
     let cgroup = Saved { dirs: state.cgroup_paths.iter().map(dir_of_runc).collect::<Result<_>>()?, scope: None };
-    let labels = state.config.labels.unwrap_or_default();
+    let labels = state.config.labels.as_deref().unwrap_or_default();
     let mut annotations: BTreeMap<String, String> =
         labels.iter().filter_map(|label| label.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     let bundle = annotations.remove("bundle").unwrap_or_default();
     let init = ProcessId { pid: state.init_process_pid, start_time: state.init_process_start };
-    subject(dir, RuntimeKind::Runc, init, cgroup, (state.created, bundle, annotations)).map(Some)
+    subject(
+        dir,
+        RuntimeKind::Runc,
+        init,
+        cgroup,
+        Words { created: state.created, bundle, rootfs: state.config.rootfs, annotations },
+    )
+    .map(Some)
 }
 
 /// A container of crun's; `None` where there is no state of it.
@@ -83,7 +93,8 @@ pub fn crun(dir: &Dir) -> Result<Option<Subject>> {
     };
     let annotations = annotations_of_crun(dir)?;
     let init = ProcessId { pid: state.pid, start_time: state.process_start_time };
-    let words = (state.created, state.bundle, annotations);
+    let rootfs = Path::new(&state.bundle).join(&state.rootfs);
+    let words = Words { created: state.created, bundle: state.bundle, rootfs, annotations };
     subject(dir, RuntimeKind::Crun, init, Saved { dirs, scope: None }, words).map(Some)
 }
 
@@ -98,12 +109,20 @@ fn annotations_of_crun(dir: &Dir) -> Result<BTreeMap<String, String>> {
     Ok(config.annotations.unwrap_or_default())
 }
 
+/// What is only shown.
+struct Words {
+    created: String,
+    bundle: String,
+    rootfs: PathBuf,
+    annotations: BTreeMap<String, String>,
+}
+
 fn subject(
     dir: &Dir,
     maker: RuntimeKind,
     init: ProcessId,
     cgroup: Saved,
-    (created, bundle, annotations): (String, String, BTreeMap<String, String>),
+    Words { created, bundle, rootfs, annotations }: Words,
 ) -> Result<Subject> {
     let alive = init.pid > 0 && init.life()? == Life::Alive;
     let cgroup = Some(cgroup).filter(|saved| !saved.dirs.is_empty());
@@ -125,6 +144,7 @@ fn subject(
         init: alive.then_some(init),
         created,
         bundle,
+        rootfs,
         owner: String::new(),
         annotations,
         cgroup,

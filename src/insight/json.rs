@@ -2,12 +2,36 @@
 
 use brisk::cgroup::Amount;
 use brisk::cgroup::stats::Psi;
+use brisk::cli::output;
+use brisk::error::{Result, is_unseen};
 use serde_json::{Value, json};
 
 use crate::figures::{Look, Reading};
 
 /// The version of the format.
 const VERSION: u32 = 1;
+
+/// JSON on several lines. What a terminal would obey is escaped: JSON itself asks for that of some of it only.
+pub fn text(value: &Value) -> Result<String> {
+    Ok(escaped(&output::pretty(value)?))
+}
+
+/// JSON on one line.
+pub fn line(value: &Value) -> Result<String> {
+    Ok(escaped(&output::compact(value)?))
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
+        // Those that are ASCII are escaped already, or between values; all of the others have four digits.
+        if !c.is_ascii() && is_unseen(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+        text
+    })
+}
 
 /// A look; with rates where there was one before it.
 pub fn look(look: &Look, rates: Rated) -> Value {
@@ -22,7 +46,8 @@ pub enum Rated {
     No,
 }
 
-fn row(row: &Reading, rated: Rated) -> Value {
+/// One container.
+pub fn row(row: &Reading, rated: Rated) -> Value {
     let Reading { subject, totals, levels, rates } = row;
     let mut value = json!({
         "id": subject.id,
@@ -33,6 +58,7 @@ fn row(row: &Reading, rated: Rated) -> Value {
         "created": subject.created,
         "owner": subject.owner,
         "bundle": subject.bundle,
+        "rootfs": subject.rootfs.to_string_lossy(),
         "annotations": subject.annotations,
         "cpu": totals.cpu_ns.map(|total| json!({
             "totalNs": total,

@@ -6,11 +6,14 @@
 #![cfg_attr(test, allow(dead_code, reason = "the tests have a main function of their own"))]
 
 mod containers;
+mod diff;
 mod figures;
 mod foreign;
+mod inspect;
 mod json;
 mod looks;
 mod openmetrics;
+mod procdir;
 mod screen;
 mod stats;
 mod table;
@@ -36,6 +39,12 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
     }
     if let Request::Top(args) = request {
         return top::top(global, args);
+    }
+    if let Request::Diff(args) = request {
+        return diff::diff(global, args).map(|()| 0);
+    }
+    if let Request::Inspect(id) = request {
+        return inspect::inspect(global, id).map(|()| 0);
     }
     Err(Error::new(Stage::Args, "brisk-insight does what brisk calls it for, and nothing else").with_hint("call brisk"))
 }

@@ -20,7 +20,7 @@ pub fn stats(global: &Global<'_>, args: &StatsArgs) -> Result<()> {
         look.problems.iter().for_each(|problem| (global.warn)(problem));
     }
     match format {
-        StatsFormat::Json => output::print(&output::pretty(&json::look(&look, json::Rated::No))?),
+        StatsFormat::Json => output::print(&json::text(&json::look(&look, json::Rated::No))?),
         StatsFormat::OpenMetrics => output::print(&openmetrics::text(&look)),
         StatsFormat::Table => {
             let looks = Looks::of_stdout();
@@ -188,6 +188,7 @@ pub mod tests {
             init: (status != Status::Stopped).then_some(ProcessId { pid: 42, start_time: 7 }),
             created: "2026-01-02T03:04:05Z".to_owned(),
             bundle: "/b\"\\".to_owned(),
+            rootfs: "/b/rootfs".into(),
             owner: "root".to_owned(),
             annotations: BTreeMap::new(),
             cgroup: None,

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use brisk::cli::args::{SortKey, TopArgs};
 use brisk::cli::filter::ListFilter;
-use brisk::cli::output;
 use brisk::cli::put::{Format, Word};
 use brisk::container::options::Global;
 use brisk::error::{Context, Result, Stage};
@@ -43,7 +42,7 @@ pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
         let mut look = Look::at(search.look(filters)?, Some(&before));
         sort_rows(&mut look.rows, ui.sort, ui.order);
         let text = match format {
-            Format::Json => output::compact(&json::look(&look, json::Rated::Yes))?,
+            Format::Json => json::line(&json::look(&look, json::Rated::Yes))?,
             Format::Table => {
                 look.problems.iter().for_each(|problem| (global.warn)(problem));
                 let end = if *once { "\n" } else { "\n\n" };

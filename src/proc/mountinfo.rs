@@ -43,6 +43,34 @@ fn line(line: &[u8]) -> Option<MountLine<'_>> {
     Some(MountLine { id, device, root, point, fs_type: fields.next()?, options: fields.nth(1)? })
 }
 
+/// What else a line says of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MountDetails<'a> {
+    /// The id of the mount that it lies on.
+    pub parent: u32,
+    /// The options of the mount.
+    pub attributes: &'a [u8],
+    /// What it shares with others (`shared:1`, `master:2`), apart by spaces.
+    pub propagation: &'a [u8],
+    /// What was mounted.
+    pub source: &'a [u8],
+}
+
+/// The mounts in the text with all that is said of them.
+pub fn parse_whole(text: &[u8]) -> impl Iterator<Item = (MountLine<'_>, MountDetails<'_>)> {
+    text.split(|byte| *byte == b'\n').filter_map(|text| Some((line(text)?, details(text)?)))
+}
+
+fn details(line: &[u8]) -> Option<MountDetails<'_>> {
+    let end = line.windows(3).position(|part| part == b" - ")?;
+    let mut fields = line[..end].splitn(7, |byte| *byte == b' ');
+    let parent = std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
+    let attributes = fields.nth(3)?;
+    let propagation = fields.next().unwrap_or_default();
+    let source = line[end + 3..].split(|byte| *byte == b' ').nth(1)?;
+    Some(MountDetails { parent, attributes, propagation, source })
+}
+
 /// Undoes the kernel's octal escapes of space, tab, newline and backslash.
 pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'\\') {
@@ -92,6 +120,9 @@ mod tests {
         assert_eq!((mounts[0].device, mounts[0].fs_type), (&b"98:0"[..], &b"ext4"[..]));
         assert_eq!(mounts[0].options, b"rw,errors=continue");
         assert_eq!((&*unescape(mounts[0].root), &*unescape(mounts[0].point)), (&b"/a\\b"[..], &b"/c d"[..]));
+        let (_, whole) = parse_whole(text).next().unwrap();
+        assert_eq!((whole.parent, whole.attributes), (35, &b"rw,noatime"[..]));
+        assert_eq!((whole.propagation, whole.source), (&b"shared:1 master:2"[..], &b"/dev/sda"[..]));
         assert_eq!(&*unescape(b"/\\777\\04"), b"/\\777\\04", "no escapes");
     }
 }

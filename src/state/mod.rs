@@ -21,7 +21,7 @@ pub use process::{Life, ProcessId, boot_id};
 pub use record::{Attendance, COMMIT, HostMounts, Outcome, PidNamespace, Record, build};
 pub use root::{Caller, StateRoot};
 pub use status::{Facts, Status, status};
-pub use time::rfc3339;
+pub use time::{parse_rfc3339, rfc3339};
 
 /// How often what is waited for is looked at, where nothing tells of it.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);

@@ -356,6 +356,13 @@ pub fn write_all(fd: BorrowedFd<'_>, mut buf: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// fgetxattr(2): the length of the attribute, which fills the beginning of `value`.
+pub fn xattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> Result<usize> {
+    // SAFETY: `name` is NUL-terminated and `value` writable for the length given; both outlive the call.
+    let length = unsafe { raw!(SYS_fgetxattr, fd.as_raw_fd(), name.as_ptr(), value.as_mut_ptr(), value.len()) };
+    cvt(length).map(|length| length as usize)
+}
+
 /// fsetxattr(2): the SELinux label of an open file or directory.
 pub fn set_selinux_label(fd: BorrowedFd<'_>, label: &CStr) -> Result<()> {
     let (name, value) = (c"security.selinux".as_ptr(), label.to_bytes_with_nul());

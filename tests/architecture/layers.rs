@@ -35,7 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What `brisk-insight` may name of brisk: what reads, and nothing that makes, enters or ends.
-const INSIGHT: &[&str] = &["cgroup", "cli", "container", "error", "host", "plan", "proc", "state", "sys"];
+const INSIGHT: &[&str] = &["cgroup", "cli", "container", "error", "host", "plan", "proc", "spec", "state", "sys"];
 
 /// The folders of plan/ and those of the others they may use; a row names only rows above it. The files that lie flat in
 /// plan/ are what all of them are written with, and what puts them together.

@@ -67,6 +67,7 @@ const NO_PATH: &[&str] = &[
     "dir::each_typed",
     "fs::memfd",
     "fs::set_selinux_label",
+    "fs::xattr",
     "mount::fs_new",
     "mount::fs_open",
     "mount::fs_set",

@@ -1,0 +1,340 @@
+//! `diff`: what a container has changed in its root, as the upper layer of its overlay has it.
+//!
+//! Not trusted: everything in the layers: names, links, how deep they are. Each directory is opened by a name in the one above,
+//! and no link is followed.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use brisk::cli::args::DiffArgs;
+use brisk::cli::output;
+use brisk::cli::put::Format;
+use brisk::container::Container;
+use brisk::container::options::Global;
+use brisk::error::{Context, Error, Result, Stage};
+use brisk::proc::mountinfo::{self, parse, unescape};
+use brisk::spec::annotations;
+use brisk::spec::overlay::{Upper, split};
+use brisk::state::{Caller, StateRoot};
+use brisk::sys::{dir, fs};
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+use crate::containers::{Finder, RuntimeKind, Subject};
+use crate::json;
+
+/// Deeper than this nobody builds, and each level holds a descriptor.
+const DEEPEST: usize = 500;
+/// What nobody reads any more.
+const MOST: usize = 1_000_000;
+
+/// Prints the changes.
+pub fn diff(global: &Global<'_>, args: &DiffArgs) -> Result<()> {
+    let DiffArgs { id, format } = args;
+    let subject = Finder::new(global, std::slice::from_ref(id))?.one(global, id)?;
+    let layers = RootLayers::of(&subject)?;
+    let mut changes = Vec::new();
+    let upper = open_dir(fs::CWD, &c_path(&layers.upper)?)
+        .at(Stage::Rootfs, || format!("open the upper layer {}", layers.upper.display()))?;
+    let walk = Walk { lower: layers.open_lower()? };
+    walk.enter(upper.as_fd(), &mut Vec::new(), &mut changes)?;
+    match format {
+        Format::Json => {
+            let list: Vec<Value> =
+                changes.iter().map(|change| json!({ "change": change.kind.word(), "path": change.path() })).collect();
+            output::print(&json::text(&json!(list))?)
+        }
+        Format::Table => {
+            let line = |change: &PathChange| {
+                format!("{} {}\n", change.kind.letter(), brisk::cli::log::printable(&change.path()))
+            };
+            output::print(&changes.iter().map(line).collect::<String>())
+        }
+    }
+}
+
+/// Of an overlay.
+struct RootLayers {
+    upper: PathBuf,
+    /// The uppermost first.
+    lower: Vec<PathBuf>,
+}
+
+impl RootLayers {
+    fn of(subject: &Subject) -> Result<RootLayers> {
+        if subject.maker == RuntimeKind::Brisk
+            && let Some(layers) = RootLayers::made_by_brisk(subject)?
+        {
+            return Ok(layers);
+        }
+        RootLayers::made_by_an_engine(&subject.rootfs)
+    }
+
+    /// The layers of `--overlay`.
+    fn made_by_brisk(subject: &Subject) -> Result<Option<RootLayers>> {
+        let root = StateRoot::choose(Some(&subject.root), Path::new("/"), &Caller::default())?;
+        let spec = Container::load(&root, &subject.id)?.spec()?;
+        let Some(overlay) = annotations::overlay(&spec)? else { return Ok(None) };
+        let bundle = Path::new(&subject.bundle);
+        let Upper::Dir(upper) = overlay.upper else {
+            return Err(Error::new(
+                Stage::Rootfs,
+                "what it writes is in a tmpfs that nobody but the container reaches",
+            )
+            .with_hint("--overlay DIR keeps it where it can be looked at"));
+        };
+        let below = overlay.lower.iter().map(|path| bundle.join(path));
+        let lower = std::iter::once(subject.rootfs.clone()).chain(below).collect();
+        Ok(Some(RootLayers { upper: bundle.join(upper).join("upper"), lower }))
+    }
+
+    /// The layers of an overlay that was mounted on the root before the container was made.
+    fn made_by_an_engine(root: &Path) -> Result<RootLayers> {
+        let what = || "read /proc/self/mountinfo";
+        let text = mountinfo::read("self").at(Stage::Host, what)?;
+        let here = |line: &mountinfo::MountLine<'_>| unescape(line.point) == root.as_os_str().as_bytes();
+        let mount = parse(&text).filter(here).last().filter(|line| line.fs_type == b"overlay");
+        let none = || {
+            Error::new(Stage::Rootfs, format!("the root {} is no overlay with an upper layer", root.display()))
+                .with_hint(
+                    "changes are known of a root that is one: of an engine's image, or of `brisk run --overlay DIR`",
+                )
+        };
+        let mount = mount.ok_or_else(none)?;
+        let options = unescape(mount.options).into_owned();
+        let value = |name: &[u8]| options.split(|byte| *byte == b',').find_map(|option| option.strip_prefix(name));
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let upper = value(b"upperdir=").map(path).ok_or_else(none)?;
+        let lower: Vec<PathBuf> = match value(b"lowerdir=").map(std::str::from_utf8) {
+            Some(Ok(list)) => split(list).into_iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
+            _ => options
+                .split(|byte| *byte == b',')
+                .filter_map(|option| option.strip_prefix(b"lowerdir+="))
+                .map(path)
+                .collect(),
+        };
+        if let Some(path) = lower.iter().chain([&upper]).find(|path| !path.is_absolute()) {
+            return Err(Error::new(Stage::Rootfs, format!("where the layer {} begins is not known", path.display())));
+        }
+        Ok(RootLayers { upper, lower })
+    }
+
+    fn open_lower(&self) -> Result<Vec<OwnedFd>> {
+        let open = |path: &PathBuf| {
+            c_path(path)
+                .and_then(|name| open_dir(fs::CWD, &name).at(Stage::Rootfs, || format!("open {}", path.display())))
+        };
+        self.lower.iter().map(open).collect()
+    }
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new(Stage::Rootfs, "a path with a NUL byte"))
+}
+
+/// A directory by its name; of the operator's own paths the links above it are meant.
+fn open_dir(at: BorrowedFd<'_>, name: &CStr) -> brisk::sys::Result<OwnedFd> {
+    fs::open(at, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)
+}
+
+/// What has become of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChangeKind {
+    Added,
+    Changed,
+    Deleted,
+}
+
+impl ChangeKind {
+    fn letter(self) -> char {
+        match self {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            ChangeKind::Added => "added",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Deleted => "deleted",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PathChange {
+    kind: ChangeKind,
+    /// Without a slash at its beginning.
+    names: Vec<u8>,
+}
+
+impl PathChange {
+    fn path(&self) -> String {
+        format!("/{}", String::from_utf8_lossy(&self.names))
+    }
+}
+
+struct Walk {
+    lower: Vec<OwnedFd>,
+}
+
+impl Walk {
+    /// Looks at a directory of the upper layer, whose path in the root is `above`.
+    fn enter(&self, upper: BorrowedFd<'_>, above: &mut Vec<CString>, changes: &mut Vec<PathChange>) -> Result<()> {
+        let what = |above: &[CString]| format!("read {} of the upper layer", String::from_utf8_lossy(&joined(above)));
+        if above.len() > DEEPEST {
+            return Err(Error::new(Stage::Rootfs, format!("{}: more than {DEEPEST} levels", what(above))));
+        }
+        let names = names_in(upper).at(Stage::Rootfs, || what(above))?;
+        if !above.is_empty() && is_opaque(upper).at(Stage::Rootfs, || what(above))? {
+            for name in self.lower_names(above)?.into_iter().filter(|name| !names.contains(name)) {
+                above.push(name);
+                note(changes, ChangeKind::Deleted, above)?;
+                above.pop();
+            }
+        }
+        for name in names {
+            let stat = match fs::stat_at(upper, &name) {
+                // It went away meanwhile.
+                Err(Errno::ENOENT) => continue,
+                stat => stat.at(Stage::Rootfs, || what(above))?,
+            };
+            above.push(name);
+            let was = self.is_in_lower(above)?;
+            let is_dir = fs::kind(&stat) == libc::S_IFDIR;
+            match (is_whiteout(&stat), was) {
+                (true, true) => note(changes, ChangeKind::Deleted, above)?,
+                (true, false) => {}
+                (false, was) => note(changes, if was { ChangeKind::Changed } else { ChangeKind::Added }, above)?,
+            }
+            if is_dir && let Some(name) = above.last() {
+                match open_dir(upper, name) {
+                    Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
+                    below => {
+                        let below = below.at(Stage::Rootfs, || what(above))?;
+                        self.enter(below.as_fd(), above, changes)?;
+                    }
+                }
+            }
+            above.pop();
+        }
+        Ok(())
+    }
+
+    /// Whether the layers below have something there.
+    fn is_in_lower(&self, path: &[CString]) -> Result<bool> {
+        for layer in &self.lower {
+            match look_up(layer.as_fd(), path).at(Stage::Rootfs, || "look into the layers below")? {
+                Seen::There(_) => return Ok(true),
+                Seen::Hidden => return Ok(false),
+                Seen::Missing => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// What the layers below have in a directory.
+    fn lower_names(&self, path: &[CString]) -> Result<Vec<CString>> {
+        let mut found = Vec::new();
+        let mut hidden = Vec::new();
+        let what = || "look into the layers below";
+        for layer in &self.lower {
+            match look_up(layer.as_fd(), path).at(Stage::Rootfs, what)? {
+                Seen::There(dir) => {
+                    let Ok(dir) = open_dir(dir.as_fd(), c".") else { break };
+                    for name in names_in(dir.as_fd()).at(Stage::Rootfs, what)? {
+                        let gone = fs::stat_at(dir.as_fd(), &name).is_ok_and(|stat| is_whiteout(&stat));
+                        match gone {
+                            true => hidden.push(name),
+                            false if !found.contains(&name) && !hidden.contains(&name) => found.push(name),
+                            false => {}
+                        }
+                    }
+                    if is_opaque(dir.as_fd()).at(Stage::Rootfs, what)? {
+                        break;
+                    }
+                }
+                Seen::Hidden => break,
+                Seen::Missing => {}
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// What a layer says of a path.
+enum Seen {
+    There(OwnedFd),
+    /// Nothing is there, and it does not matter whether a layer below has it.
+    Hidden,
+    Missing,
+}
+
+fn look_up(layer: BorrowedFd<'_>, path: &[CString]) -> brisk::sys::Result<Seen> {
+    let mut at = open_dir(layer, c".")?;
+    let mut hides = false;
+    for (depth, name) in path.iter().enumerate() {
+        let stat = match fs::stat_at(at.as_fd(), name) {
+            Err(Errno::ENOENT) => return Ok(if hides { Seen::Hidden } else { Seen::Missing }),
+            stat => stat?,
+        };
+        if is_whiteout(&stat) {
+            return Ok(Seen::Hidden);
+        }
+        if depth + 1 == path.len() {
+            return Ok(Seen::There(fs::open(at.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?));
+        }
+        if fs::kind(&stat) != libc::S_IFDIR {
+            return Ok(Seen::Hidden);
+        }
+        at = open_dir(at.as_fd(), name)?;
+        hides |= is_opaque(at.as_fd())?;
+    }
+    Ok(Seen::There(at))
+}
+
+/// How overlayfs notes that a name is gone (its documentation, "whiteouts and opaque directories").
+fn is_whiteout(stat: &libc::stat) -> bool {
+    fs::kind(stat) == libc::S_IFCHR && stat.st_rdev == 0
+}
+
+/// Whether what is below this directory in other layers is not seen.
+fn is_opaque(dir: BorrowedFd<'_>) -> brisk::sys::Result<bool> {
+    for name in [c"trusted.overlay.opaque", c"user.overlay.opaque"] {
+        let mut value = [0; 2];
+        match fs::xattr(dir, name, &mut value) {
+            Ok(1) => return Ok(value[0] == b'y'),
+            // Not set, not on this file system, not for us; or longer than the one that is meant.
+            Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EPERM | Errno::ERANGE) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(false)
+}
+
+fn names_in(dir: BorrowedFd<'_>) -> brisk::sys::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    dir::each(dir, &mut |name| {
+        names.push(name.to_owned());
+        if names.len() > MOST { Err(Errno::E2BIG) } else { Ok(()) }
+    })?;
+    names.sort();
+    Ok(names)
+}
+
+fn joined(names: &[CString]) -> Vec<u8> {
+    names.iter().map(|name| name.to_bytes()).collect::<Vec<_>>().join(&b'/')
+}
+
+fn note(changes: &mut Vec<PathChange>, kind: ChangeKind, names: &[CString]) -> Result<()> {
+    if changes.len() >= MOST {
+        return Err(Error::new(Stage::Rootfs, format!("more than {MOST} changes")));
+    }
+    changes.push(PathChange { kind, names: joined(names) });
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The files of one process in proc, by a descriptor that stays with this process, whoever has its number later.
+//!
+//! Not trusted: what a container's process may choose: its name, its mounts, the links in its root. Nothing of it is followed.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use brisk::error::{Context, Error, Result, Stage};
+use brisk::state::{Life, ProcessId};
+use brisk::sys::fs;
+use nix::errno::Errno;
+
+/// A directory of proc.
+pub struct ProcDir {
+    fd: OwnedFd,
+    pid: i32,
+}
+
+impl ProcDir {
+    /// The directory of a process; `None` where it has ended.
+    pub fn open(process: ProcessId) -> Result<Option<ProcDir>> {
+        let path = CString::new(format!("/proc/{}", process.pid)).unwrap_or_default();
+        let fd = match fs::open(fs::CWD, &path, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
+            Err(Errno::ENOENT | Errno::ESRCH) => return Ok(None),
+            fd => fd.at(Stage::State, || format!("open /proc/{}", process.pid))?,
+        };
+        // Looked at when it was open: it is of this process and of no later one.
+        Ok((process.life()? == Life::Alive).then_some(ProcDir { fd, pid: process.pid }))
+    }
+
+    /// The text of a file; `None` where we may not read it, the kernel has none, or the process has ended. An error where
+    /// it is longer than `most`.
+    pub fn read(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>> {
+        let what = || format!("read /proc/{}/{name}", self.pid);
+        let path = CString::new(name).map_err(|_| Error::new(Stage::State, what()))?;
+        let file = match fs::open(self.fd.as_fd(), &path, libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
+            Err(errno) if is_untold(errno) => return Ok(None),
+            file => file.at(Stage::State, what)?,
+        };
+        let mut text = Vec::new();
+        let mut part = vec![0; 64 << 10];
+        loop {
+            match fs::read(file.as_fd(), &mut part) {
+                Ok(0) => return Ok(Some(text)),
+                Err(errno) if is_untold(errno) => return Ok(None),
+                count => text.extend(&part[..count.at(Stage::State, what)?]),
+            }
+            if text.len() > most {
+                return Err(Error::new(Stage::State, format!("{}: more than {most} bytes", what())));
+            }
+        }
+    }
+
+    /// [`Self::read`] as text; what is no UTF-8 is replaced.
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
+        /// Such files are a page or two.
+        const MOST: usize = 1 << 20;
+        Ok(self.read(name, MOST)?.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Where a link of the kernel's leads, as text.
+    pub fn link(&self, name: &str) -> Result<Option<String>> {
+        let what = || format!("read /proc/{}/{name}", self.pid);
+        let path = CString::new(name).map_err(|_| Error::new(Stage::State, what()))?;
+        let mut buffer = [0; libc::PATH_MAX as usize];
+        match fs::readlink(self.fd.as_fd(), &path, &mut buffer) {
+            Err(errno) if is_untold(errno) => Ok(None),
+            target => Ok(Some(String::from_utf8_lossy(target.at(Stage::State, what)?).into_owned())),
+        }
+    }
+}
+
+fn is_untold(errno: Errno) -> bool {
+    // EINVAL: attr/current of a kernel without a security module.
+    matches!(errno, Errno::ENOENT | Errno::ESRCH | Errno::EACCES | Errno::EPERM | Errno::EINVAL)
+}
