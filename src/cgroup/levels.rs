@@ -41,7 +41,7 @@ impl Cgroup {
         let mut levels =
             Levels { memory: self.level(Capacity::Memory)?, pids: self.level(Capacity::Pids)?, ..Levels::default() };
         if let Some(member) = self.with("memory").filter(|_| levels.memory.is_some()) {
-            // Those of v1 are of its descendants, too, as all numbers of v2 are.
+            // In v1 the names with `total_` count the descendants, too, as all names of v2 do.
             let (cache, inactive) =
                 if member.is_v2() { ("file", "inactive_file") } else { ("total_cache", "total_inactive_file") };
             levels.cache = member.keyed("memory.stat", cache)?;

@@ -91,7 +91,7 @@ impl Rdt {
         let Some(monitoring) = self.monitoring_dir() else { return Ok(()) };
         let made = std::fs::create_dir(&monitoring);
         if made.is_err() {
-            // It is not ours to remove.
+            // A monitoring group that we have not made is not ours to remove.
             self.monitoring = None;
         }
         made.at(Stage::Cgroup, || format!("make the resctrl group {}", monitoring.display()))

@@ -118,8 +118,8 @@ pub fn head(file: &ReadAt<'_>) -> Result<Option<ElfHead>> {
     let mut head = ElfHead { machine, interpreter: None, endianness: header.endianness, segments: Vec::new() };
     // What a compiler leaves for the linker has none, and no size of them.
     if header.e_phnum > 0 {
-        // So does the kernel: PN_XNUM, which says that their number is elsewhere, is more than it takes (load_elf_phdrs() of
-        // fs/binfmt_elf.c).
+        // The kernel takes no more, either: PN_XNUM, which says that their number is elsewhere, is too many for it
+        // (load_elf_phdrs() of fs/binfmt_elf.c).
         if usize::from(header.e_phnum) * usize::from(header.e_phentsize) > SEGMENTS_MAX {
             return Err(Error::new(ErrorKind::InvalidData, "it has more segments than the kernel loads"));
         }

@@ -155,7 +155,7 @@ fn expand(text: &str, origin: &Path) -> Vec<PathBuf> {
 fn read_cache() -> Result<Vec<(String, String)>> {
     match std::fs::read(CACHE) {
         Ok(bytes) => Ok(parse_cache(&bytes)),
-        // Then a loader does without.
+        // A loader does without a cache that is not there.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).at(Stage::Bundle, || format!("read {CACHE}")),
     }

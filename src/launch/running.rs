@@ -108,7 +108,7 @@ pub(super) fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
 pub(super) fn destroy_unnamed(pid: i32) {
     // ESRCH: it is gone already, which is what is wanted.
     let _ = process::kill(pid, libc::SIGKILL);
-    // It goes to whoever reaps for us if this fails.
+    // If this fails, whoever reaps for us gets the child.
     let _ = process::wait(pid, libc::__WALL);
 }
 

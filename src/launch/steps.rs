@@ -231,7 +231,7 @@ impl<'a> Parent<'a> {
         match self.receive("wait for the program")? {
             // The program runs, or the child died before: by then it has the status that the caller will see.
             None => Ok(()),
-            // It has said so itself.
+            // The child has said so itself, on the program's standard error.
             Some(Message::Fault(fault)) if self.launch.plan.refusal == ExecRefusal::Said && self.is_exec(&fault) => {
                 Ok(())
             }

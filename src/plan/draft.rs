@@ -187,7 +187,7 @@ impl<'a> Input<'a> {
         let enters_cgroup_after_clone = cgroup.is_some() && (systemd || entry.remaining != Remaining::Nothing);
         let mut clone_flags = clone_flags(&namespaces);
         if enters_cgroup_after_clone {
-            // It would show the runtime's own cgroup as the container's root.
+            // A cgroup namespace from clone3 would show the runtime's own cgroup as the container's root.
             clone_flags &= !NamespaceKind::Cgroup.flag();
         }
         let hooks = spec.hooks.as_ref();

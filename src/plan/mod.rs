@@ -90,7 +90,7 @@ impl Parks {
 pub fn is_met_inside(spec: &Spec) -> bool {
     // The child is born among the processes of a pid namespace that it joins.
     let joins = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_some());
-    // These are programs of the image, run by a process that is still brisk.
+    // startContainer hooks are programs of the image, run by a process that is still brisk.
     joins || spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty())
 }
 

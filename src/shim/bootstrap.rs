@@ -192,7 +192,7 @@ fn answers(socket: &Path) -> bool {
     const PATIENCE: i32 = 2_000;
     let connection = match publisher::connect(&socket.to_string_lossy()) {
         Ok(connection) => connection,
-        // So many wait for it that it must be there.
+        // The socket is full of others who wait: somebody must be there.
         Err(errno) => return errno == Errno::EAGAIN,
     };
     let mut request = Writer::new();

@@ -38,7 +38,7 @@ pub fn reserve() -> Result<(), Errno> {
         os::set_cloexec(number, libc::FD_CLOEXEC)?;
     }
     if NUMBERS.contains(&null.as_raw_fd()) {
-        // It is to stay.
+        // The number stays occupied.
         std::mem::forget(null);
     }
     Ok(())

@@ -110,7 +110,7 @@ pub fn clear(rootfs: &Path) -> io::Result<()> {
         match os::umount(&path, libc::UMOUNT_NOFOLLOW) {
             // Somebody still looks into it; it goes when he has looked.
             Err(Errno::EBUSY) => os::umount(&path, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)?,
-            // It has gone with another.
+            // The mount has gone with another.
             Err(Errno::EINVAL | Errno::ENOENT) => {}
             result => result?,
         }

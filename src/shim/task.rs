@@ -377,7 +377,7 @@ impl Container {
         let run = self.runtime.run(&words, streams).await;
         drop(spec);
         run.map_err(|failure| self.runtime.fault("OCI runtime exec failed", &failure))?;
-        // It runs: what is wrong from here on ends it.
+        // The process runs: what goes wrong from here on ends it.
         process.spec.take();
         let taken = self.take_over(shim, &maker, process, prepared, &pid_file).await;
         // Its number is known now, or never will be.

@@ -67,7 +67,7 @@ impl ProcessId {
     pub fn children(self) -> Result<Vec<OwnedFd>> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid);
         let text = match file::read_text(&path) {
-            // It has ended, or a kernel without CONFIG_PROC_CHILDREN.
+            // The process has ended, or the kernel was built without CONFIG_PROC_CHILDREN.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(Vec::new()),
             text => text.at(Stage::State, || format!("read {path}"))?,
         };

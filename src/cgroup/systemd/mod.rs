@@ -287,7 +287,7 @@ impl Manager {
         let call = MethodCall { destination: self.destination(), path, interface, member, body };
         let serial = self.link.send(&call, deadline).map_err(Silence::of)?;
         match self.answer(serial, deadline)? {
-            // It left the bus before it could answer; whoever connects anew is kept waiting until it is back.
+            // systemd left the bus before it could answer; whoever connects anew is kept waiting until it is back.
             Reply::Refused { error, .. } if error == "org.freedesktop.DBus.Error.NoReply" => Err(Silence::Closed),
             answer => Ok(answer),
         }

@@ -179,7 +179,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It ends when nobody is there to talk to; how, does not matter any more.
+        // CRIU ends when nobody is there to talk to; how it ends does not matter any more.
         self.socket = None;
         let _ = self.child.wait();
     }

@@ -284,7 +284,7 @@ impl Exceptions {
 
     fn subtract(&mut self, rule: &DeviceEntry) -> Result<()> {
         if rule.major.is_some() && rule.minor.is_some() {
-            // It covers itself alone, and meets what is wider.
+            // A rule for a single device covers that alone, and meets those that are wider.
             let wider = wider(rule.devices()).filter_map(|devices| self.index.get(&devices));
             if let Some(known) = wider.map(|at| &self.rules[*at]).find(|known| known.access.0 & rule.access.0 != 0) {
                 return Err(hole(rule, known));
