@@ -69,6 +69,9 @@ fn people() {
     assert_eq!(seconds("--interval=5s"), Duration::from_secs(5));
     assert_eq!(seconds("--interval 2"), Duration::from_secs(2));
     assert_eq!(seconds("--interval 1m30s"), Duration::from_secs(90));
+    // Go takes the micro sign and the Greek letter.
+    assert_eq!(seconds("--interval 3\u{b5}s"), Duration::from_micros(3));
+    assert_eq!(seconds("--interval 3\u{3bc}s"), Duration::from_micros(3));
     assert_eq!(seconds("--interval 1.5h"), Duration::from_secs(5400));
     assert_eq!(seconds("--interval 250ms"), Duration::from_millis(250));
     for bad in ["0s", "-1s", "5x", "s", "1e9h", "9223372037s", "10000000000000000000"] {

@@ -96,8 +96,9 @@ fn a_name_is_taken_once() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(root.path()), 0o700);
     assert_eq!(mode(&root.path().join("a")), 0o711);
-    let error = Dir::create(&root, "a").unwrap_err().to_string();
-    assert_eq!(error, "state: container with given ID already exists");
+    let error = Dir::create(&root, "a").unwrap_err();
+    assert_eq!(error.to_string(), "state: container with given ID already exists");
+    assert!(error.hint().unwrap().contains("after `--replace` another command has made it since"));
     dir.save(&record("a")).unwrap();
     assert_eq!(Dir::open(&root, "a").unwrap().load().unwrap(), record("a"));
     assert_eq!(root.ids().unwrap(), ["a"]);

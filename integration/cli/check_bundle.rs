@@ -250,6 +250,24 @@ fn layers_that_are_not_there() {
     assert!(found[1].1.contains("lower2 does not exist"), "{found:?}");
     assert!(found[2].1.contains("config.json is not a directory"), "{found:?}");
     missing.run().fails();
+    for (upper, lower, words) in [
+        ("tmpfs", "rootfs", "rootfs is named twice"),
+        ("tmpfs", "lower:lower/../lower", "is named twice"),
+        ("tmpfs", "lower:rootfs/bin", "rootfs/bin is in another layer"),
+        ("tmpfs", "lower:.", "has another layer in it"),
+        ("rootfs/kept", "lower", "rootfs/kept is in another layer"),
+        ("lower", "lower/upper/below", "has another layer in it"),
+    ] {
+        let entangled = layered(upper, lower);
+        for dir in ["rootfs/kept", "lower/upper", "lower/upper/below"] {
+            fs::create_dir(entangled.bundle.dir.join(dir)).unwrap();
+            fs::set_permissions(entangled.bundle.dir.join(dir), fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let found = errors(&entangled);
+        assert!(found.iter().any(|(_, what)| what.contains(words)), "{upper} {lower}: {found:?}");
+        entangled.run().fails();
+        entangled.assert_nothing_left();
+    }
     // The program is in a layer below.
     let fits = layered("tmpfs", "lower");
     assert_eq!(errors(&fits), []);

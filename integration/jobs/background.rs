@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{ONLY, conforms, holds_pidfd, hook_that_waits, wake_of};
 use crate::common::process::{Output, pidfd_open, wait_readable};
-use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, leftovers, process, time_limit};
 use crate::rootless;
 
 /// A bundle whose shell waits for a word in /wake before it goes on.
@@ -346,6 +346,21 @@ fn a_command_that_is_killed_leaves_no_monitor() {
 }
 
 /// A monitor that is killed leaves the container alone, and nobody is told a result that nobody knows.
+/// Whoever is told that its monitor was killed learns what does that.
+#[test]
+fn a_command_whose_container_is_deleted_meanwhile() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::idle().sh_hook("createRuntime", "echo hook >>$OUT; exec sleep 1000").container();
+    let running = container.start_run(&["--detach", "--timeout", "1h"]);
+    host::wait_until(|| container.bundle.hook_output().contains("hook"));
+    container.delete_force().ok();
+    let said = running.wait().fails();
+    assert!(said.contains("`run --replace` and `delete --force` of the same name"), "{said}");
+    container.assert_nothing_left();
+}
+
 #[test]
 fn a_container_lives_on_without_its_monitor() {
     if brisk_only(ONLY) {
@@ -371,10 +386,10 @@ fn a_container_lives_on_without_its_monitor() {
     container.delete().ok();
     // Nobody waited.
     begin(&container, &[]).ok();
-    let init = pidfd_open(container.pid()).unwrap();
+    let init = container.pid();
     ends(&kill_hard(monitor(&container)), "the monitor");
     fs::write(&wake, "\n").unwrap();
-    ends(&init, "the program");
+    host::wait_until(|| leftovers::run_state(init).is_none());
     assert_eq!(container.state()["reason"], json!("unknown"));
     assert!(container.state().get("exitStatus").is_none());
     assert!(container.call(&["wait", &container.id]).fails().contains("how is not known"));

@@ -75,6 +75,24 @@ fn what_the_cgroup_says_after_the_end() {
     container.assert_nothing_left();
 }
 
+/// Where memory and swap together may be no more than memory, it is their limit that is reached, and Linux 6.15 and later do not
+/// count how often.
+#[test]
+fn how_often_memory_was_at_its_limit_is_never_wrong() {
+    if brisk_only(ONLY) || lacks(&["memory"]) {
+        return;
+    }
+    // More than it may have, of files, which can be given back.
+    let bundle = Bundle::sh("dd if=/dev/zero of=/big bs=1024 count=24576 2>/dev/null; rm /big");
+    let limit = 16 << 20;
+    let (_, told) = super::job(bundle.resources("memory", json!({ "limit": limit, "swap": limit })), &[]);
+    assert!(told["memory"]["peakBytes"].as_u64().unwrap() > limit * 9 / 10, "{told}");
+    assert_ne!(told["memory"]["limitHits"], json!(0), "{told}");
+    // One that was far from it has not reached it.
+    let (_, told) = super::job(Bundle::sh("true").resources("memory", json!({ "limit": limit, "swap": limit })), &[]);
+    assert_eq!(told["memory"]["limitHits"], json!(0), "{told}");
+}
+
 /// Containers over one tree share what of its files is in memory: it is charged to who reads it first.
 #[test]
 fn files_of_a_tree_are_in_memory_once() {

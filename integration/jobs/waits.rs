@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{ONLY, conforms, hook_that_waits, wake_of};
-use crate::common::{Bundle, Container, brisk_only, host, lacks, process};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
 
 const BUSY: &str = "while :; do :; done";
 const LIMITS: [(&str, &str); 2] = [("--timeout", "timeout"), ("--cpu-time", "cpu-limit")];
@@ -89,6 +90,40 @@ fn limits_hold_while_a_program_does_not_say_that_it_is_ready() {
         process::run(command).ok();
         assert_eq!(ended(&container, &["--detach"]), json!(word));
     }
+}
+
+/// What a program in the background writes before it says that it is ready goes through brisk, which reads it meanwhile.
+#[test]
+fn a_program_may_write_before_it_is_ready() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    // More than a pipe holds.
+    let container = Bundle::sh("head -c 300000 /dev/zero; exec sleep 1000").container();
+    container.bundle.write();
+    let dir = &container.bundle.dir;
+    let path = dir.join("supervisor.sock");
+    let supervisor = UnixDatagram::bind(&path).unwrap();
+    let (file, bundle) = (dir.join("result.json"), dir.to_str().unwrap());
+    let flags = ["run", "--detach", "--result", file.to_str().unwrap(), "--output-limit", "1m", "--bundle", bundle];
+    let mut command = container.command(&[&flags[..], &[&container.id]].concat());
+    command.env("NOTIFY_SOCKET", &path);
+    let running = process::start(command, Stdio::null());
+    host::wait_until(|| running.stdout().len() == 300_000);
+    let program = container.pid();
+    // The command waits for the word.
+    assert!(!process::wait_readable(running.pidfd(), Duration::ZERO));
+    let inside = container.bundle.state_root().join(&container.id).join("notify/notify.sock");
+    UnixDatagram::unbound().unwrap().send_to(b"READY=1", inside).unwrap();
+    let mut text = [0; 256];
+    assert!(process::wait_readable(supervisor.as_fd(), time_limit()));
+    let len = supervisor.recv(&mut text).unwrap();
+    assert_eq!(String::from_utf8_lossy(&text[..len]), format!("READY=1\nMAINPID={program}"));
+    // The barrier (sd_notify_barrier(3)), whose descriptor goes with it.
+    supervisor.recv(&mut text).unwrap();
+    running.wait().ok();
+    container.kill("KILL").ok();
+    assert_eq!(ended(&container, &["--detach"]), json!("killed"));
 }
 
 /// A poststart hook that fails under `start` ends the program as `kill` does: whoever called `start` is told why.

@@ -199,6 +199,7 @@ fn what_would_be_in_vain_takes_nothing_away() {
         ("hooks.poststart[0].path", changed("/hooks", json!({ "poststart": [{ "path": "/no/hook" }] }))),
         ("hooks.createRuntime[0].path", changed("/hooks", json!({ "createRuntime": [{ "path": "/no/hook" }] }))),
         ("/nonexistent does not exist", changed("/annotations", json!({ "run.brisk.overlay": "/nonexistent" }))),
+        ("is named twice", changed("/annotations", json!({ "run.brisk.overlay": "rootfs" }))),
     ];
     let trusting = |args: &[&str]| container.call(&[&["--trust-annotations", "all"], args].concat());
     let dir = container.bundle.dir.to_str().unwrap();
@@ -229,6 +230,10 @@ fn what_would_be_in_vain_takes_nothing_away() {
         let other = Bundle::idle().container();
         other.run_with(&["--detach", "--overlay", held]).ok();
         refused(&["--overlay", held], "one container's at a time");
+        let used = container.bundle.host_dir("used");
+        fs::write(used.join("note"), "").unwrap();
+        refused(&["--overlay", used.to_str().unwrap()], "has other files");
+        assert_eq!(fs::read_dir(&used).unwrap().count(), 1);
         other.delete_force().ok();
         other.assert_nothing_left();
         // Its own is free when it is gone.

@@ -98,6 +98,21 @@ fn v2(member: &Member, totals: &mut Totals) -> Result<()> {
     Ok(())
 }
 
+/// Where the limit of memory and swap together is no higher than that of memory, it is the one that is reached. How often that
+/// was nobody counts from Linux 6.15 on (`track_failcnt` of struct page_counter).
+fn v1_memory_limit_hits(member: &Member) -> Result<Option<u64>> {
+    // Memory is charged 64 pages at a time (MEMCG_CHARGE_BATCH): the last of them may not have fitted.
+    const BATCH: u64 = 64 * 4096;
+    let hits = number(member, "memory.failcnt")?;
+    let with_swap = |file: &str| number(member, &format!("memory.memsw.{file}"));
+    let both = hits.map(|hits| Ok(hits + with_swap("failcnt")?.unwrap_or(0))).transpose()?;
+    if both != Some(0) {
+        return Ok(both);
+    }
+    let reached = with_swap("limit_in_bytes")?.zip(with_swap("max_usage_in_bytes")?);
+    Ok(both.filter(|_| reached.is_none_or(|(limit, peak)| peak.saturating_add(BATCH) < limit)))
+}
+
 fn v1(member: &Member, totals: &mut Totals) -> Result<()> {
     if member.has("cpuacct") {
         totals.cpu_ns = number(member, "cpuacct.usage")?;
@@ -110,7 +125,7 @@ fn v1(member: &Member, totals: &mut Totals) -> Result<()> {
     }
     if member.has("memory") {
         totals.memory_peak = number(member, "memory.max_usage_in_bytes")?;
-        totals.memory_limit_hits = number(member, "memory.failcnt")?;
+        totals.memory_limit_hits = v1_memory_limit_hits(member)?;
     }
     if member.has("blkio") {
         // What the throttling policy counts is all there is, whatever the scheduler.

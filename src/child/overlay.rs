@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::mounts::explain;
 use super::state::{Child, Done, Trouble};
 use crate::plan::op::{MountSource, OverlayOp};
-use crate::plan::rootfs::overlay::MAX_LOWER;
+use crate::plan::rootfs::overlay::{MAX_LOWER, OURS, UPPER, WORK};
 use crate::sys::{dir, fs, mount, mount_attr, process};
 use crate::wire::{self, SyncPoint};
 
@@ -20,10 +20,7 @@ use crate::wire::{self, SyncPoint};
 const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"];
 /// Where a directory that stays is attached.
 const DIRECTORY: &CStr = c"directory";
-const UPPER: &CStr = c"upper";
-/// Who has it, which the runtime has made before.
-const HOLDER: &CStr = c".brisk-holder";
-/// The work directory, from inside of the upper layer. overlayfs empties what is in it: nobody has anything else of this name.
+/// [`WORK`], from inside of the upper layer.
 const WORK_FROM_UPPER: &CStr = c"../.brisk-work";
 
 impl Child<'_> {
@@ -179,10 +176,9 @@ fn upper(dir: BorrowedFd<'_>, mode: u32, private: Private) -> Result<OwnedFd, Tr
         // mkdir(2) leaves out all but the sticky bit.
         fs::chmod_at(dir, UPPER, mode)?;
     }
-    let work = &WORK_FROM_UPPER["../".len()..];
-    match fs::mkdir(dir, work, 0o700) {
-        Err(Errno::EEXIST) if fs::kind(&fs::stat_at(dir, work)?) == libc::S_IFDIR => {}
-        result => result.map_err(|errno| Trouble::from(errno).with(work.to_bytes()))?,
+    match fs::mkdir(dir, WORK, 0o700) {
+        Err(Errno::EEXIST) if fs::kind(&fs::stat_at(dir, WORK)?) == libc::S_IFDIR => {}
+        result => result.map_err(|errno| Trouble::from(errno).with(WORK.to_bytes()))?,
     }
     Ok(upper)
 }
@@ -191,8 +187,7 @@ fn upper(dir: BorrowedFd<'_>, mode: u32, private: Private) -> Result<OwnedFd, Tr
 fn has_nothing_else(dir: BorrowedFd<'_>) -> Done {
     let list = fs::open(dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     dir::each(list.as_fd(), &mut |name| {
-        // A file system that was made for it has the last of them.
-        if [&WORK_FROM_UPPER["../".len()..], HOLDER, c"lost+found"].contains(&name) {
+        if OURS.contains(&name) {
             return Ok(());
         }
         Err(Trouble::from(Errno::ENOTEMPTY)

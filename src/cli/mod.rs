@@ -27,7 +27,7 @@ mod version;
 use std::ffi::OsString;
 
 use log::{Level, Log};
-use verbs::{Request, Verb};
+use verbs::Request;
 
 pub use scan::Parsed;
 pub use version::{COMMIT, VERSION};
@@ -37,9 +37,6 @@ use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Caller, StateRoot};
 use crate::sys::process;
-
-/// Exit status where there is no command.
-const FAILURE: u8 = 1;
 
 /// Parses argv without the program's name.
 pub fn parse(argv: &[OsString]) -> Result<Parsed> {
@@ -66,7 +63,7 @@ pub fn main_of(dispatch: Dispatch) -> u8 {
     let verb = head.verb();
     let mut doing = ErrorReport {
         subject: verb.map_or_else(String::new, |verb| verb.row().name.to_owned()),
-        failure: verb.map_or(FAILURE, Verb::failure_status),
+        failure: head.failure_status(),
     };
     let mut log = match opened {
         Ok(log) => log,

@@ -85,6 +85,9 @@ impl Put for &mut Option<OsString> {
 
 impl Put for &mut Vec<PathBuf> {
     fn put(self, value: &OsStr) -> PutResult {
+        if value.is_empty() {
+            return Err("a path".into());
+        }
         self.push(value.into());
         Ok(())
     }
@@ -566,7 +569,7 @@ fn interval(text: &str) -> Option<Duration> {
 
 fn go_duration(text: &str) -> Option<f64> {
     const UNITS: &[(&str, f64)] =
-        &[("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+        &[("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("μs", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
     let mut rest = text;
     let mut sum = 0.0;
     while !rest.is_empty() {

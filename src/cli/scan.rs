@@ -9,10 +9,17 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::args::GlobalFlags;
-use super::flags::{AFTER, Flag, FlagValue, GLOBAL, Row};
+use super::flags::{self, AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
 use super::{help, validate, version};
+use crate::container::job;
 use crate::error::{Error, Result, Stage, nearest};
+
+/// Exit status where there is no command.
+const FAILURE: u8 = 1;
+
+/// What has its own exit status for that.
+const EXIT_CODES: &str = "exit-codes";
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -55,6 +62,17 @@ impl Head<'_> {
     /// The command, where there is one of that name.
     pub fn verb(&self) -> Option<Verb> {
         self.command.and_then(OsStr::to_str).and_then(Verb::named)
+    }
+
+    /// The exit status where something of the command line is wrong: what it asks of brisk's own failures holds for that, too.
+    pub fn failure_status(&self) -> u8 {
+        let Some(verb) = self.verb() else { return FAILURE };
+        let takes = || flags::of(Some(verb)).any(|flag| flag.long == EXIT_CODES);
+        let mut ours = self.tokens.iter().take_while(|token| *token != "--");
+        if ours.any(|token| token.to_str().and_then(|token| token.strip_prefix("--")) == Some(EXIT_CODES)) && takes() {
+            return job::FAILURE;
+        }
+        verb.failure_status()
     }
 
     /// Reads what follows.

@@ -315,8 +315,14 @@ impl Drop for RestoreTerminal {
     }
 }
 
-/// Waits for the process, and looks after its limits; how it ended. The cgroup is what dies with it.
-pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>, cgroup: Option<&Cgroup>) -> Result<Ended> {
+/// Waits for the process, and looks after its limits; how it ended. The cgroup is what dies with it. `release` lets the command
+/// end that was called, where we are another process: once the program is ready, if somebody wants to be told of that.
+pub(super) fn attend(
+    foreground: Foreground,
+    watch: Option<&mut Watch>,
+    cgroup: Option<&Cgroup>,
+    release: &mut dyn FnMut() -> Result<()>,
+) -> Result<Ended> {
     let Foreground { pid, pidfd, signals, master, streams, notify, warn } = foreground;
     let attended = Attended { pid, pidfd, cgroup, signals, on_terminal: master.is_some(), warn };
     let own = if master.is_some() { own_terminal() } else { None };
@@ -324,7 +330,11 @@ pub(super) fn attend(foreground: Foreground, watch: Option<&mut Watch>, cgroup: 
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
     let restore = RestoreTerminal(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
     let mut flows = Flows::of(master, streams)?;
-    let ended = relay(&attended, &mut flows, own.as_ref(), notify.as_ref(), watch);
+    let mut listener = Listener { socket: notify, survivor: None, release: Some(release) };
+    if watch.as_deref().is_some_and(Watch::in_background) {
+        listener.survivor = Some(pid);
+    }
+    let ended = relay(&attended, &mut flows, own.as_ref(), &mut listener, watch);
     drop(restore);
     flows.tell_lost(warn);
     ended
@@ -338,17 +348,42 @@ fn resize(own: Option<&OwnedFd>, master: BorrowedFd<'_>) {
     }
 }
 
-/// Hears what the program has to say to our supervisor, until it is ready. We are what is supervised, so our own
-/// process id stands. A supervisor that cannot be told is no reason to end a program that runs, as with runc.
-fn listen<'a>(notify: Option<&'a Notify>, warn: &dyn Fn(&str)) -> Option<&'a Notify> {
-    let socket = notify?;
-    match socket.hear("") {
-        Ok(Heard::Nothing) => Some(socket),
-        Ok(Heard::Ready) => None,
-        Err(error) => {
+/// Who listens to what the program has to say to our supervisor, until it is ready.
+struct Listener<'a> {
+    /// Where; none any more when there is no more to be heard.
+    socket: Option<Notify>,
+    /// The program, where it is what is supervised. Else that is us, and our own process id stands.
+    survivor: Option<i32>,
+    /// Lets the command end that was called, in the background not before the program is ready.
+    release: Option<&'a mut dyn FnMut() -> Result<()>>,
+}
+
+impl Listener<'_> {
+    /// A supervisor that cannot be told is no reason to end a program that runs, as with runc.
+    fn listen(&mut self, warn: &dyn Fn(&str)) {
+        let Some(socket) = &self.socket else { return };
+        let heard = socket.hear(self.survivor, warn).unwrap_or_else(|error| {
             warn(&error.to_string());
-            None
+            Heard::Ready
+        });
+        if heard == Heard::Ready {
+            self.socket = None;
         }
+    }
+
+    /// Lets the command go if it waits for nothing more.
+    fn settle(&mut self) -> Result<()> {
+        if self.holds() { Ok(()) } else { self.let_go() }
+    }
+
+    /// Lets the command go, if it has not gone.
+    fn let_go(&mut self) -> Result<()> {
+        self.release.take().map_or(Ok(()), |release| release())
+    }
+
+    /// Whether the command waits until the program is ready.
+    fn holds(&self) -> bool {
+        self.socket.is_some() && self.survivor.is_some()
     }
 }
 
@@ -357,16 +392,17 @@ fn relay(
     attended: &Attended<'_>,
     flows: &mut Flows,
     own: Option<&OwnedFd>,
-    notify: Option<&Notify>,
+    listener: &mut Listener<'_>,
     mut watch: Option<&mut Watch>,
 ) -> Result<Ended> {
-    let (mut notify, mut status) = (notify, None);
+    let mut status = None;
+    listener.settle()?;
     let tell = |done: Result<()>| done.unwrap_or_else(|error| (attended.warn)(&error.to_string()));
     loop {
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
         let mut polled = Polled(vec![PollFd::new(attended.signals.as_fd(), PollFlags::POLLIN)]);
         let pidfd = polled.add(status.is_none().then(|| attended.pidfd.as_fd()), PollFlags::POLLIN);
-        polled.add(notify.map(Notify::fd), PollFlags::POLLIN);
+        polled.add(listener.socket.as_ref().map(Notify::fd), PollFlags::POLLIN);
         // Its limits are those of a program that runs.
         let watching = watch.as_deref().filter(|_| status.is_none());
         let parent = polled.add(watching.and_then(Watch::parent), PollFlags::POLLIN);
@@ -385,12 +421,19 @@ fn relay(
             Err(Errno::EINTR) => continue,
             result => result.at(Stage::Signal, || "wait for the container")?,
         };
-        let (ended, parent_gone) = (polled.is_ready(pidfd), polled.is_ready(parent));
+        let (ended, parent_gone, signalled) =
+            (polled.is_ready(pidfd), polled.is_ready(parent), polled.is_ready(Some(0)));
         let events: Vec<(bool, bool)> =
             indices.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
-        notify = listen(notify, attended.warn);
+        listener.listen(attended.warn);
+        // It waits for no program that has ended.
+        if ended {
+            listener.let_go()?
+        } else {
+            listener.settle()?
+        }
         // What was said of its end came before it, if not before poll(2) looked.
-        let heard = match polled.is_ready(Some(0)) || ended && watch.is_some() {
+        let heard = match signalled || ended && watch.is_some() {
             true => pass_signals(attended, watch.as_deref_mut())?,
             false => Heeded::Nothing,
         };
@@ -422,7 +465,7 @@ fn relay(
             tell(watch.look(attended.program(), flows.written()));
         }
         flows.settle();
-        if watch.as_deref().is_some_and(Watch::in_background) {
+        if listener.release.is_none() && watch.as_deref().is_some_and(Watch::in_background) {
             tell(flows.let_go());
         }
         let Some((exit, usage)) = status else { continue };

@@ -5,7 +5,7 @@
 //! Not trusted: the directory, which the child looks at once more as the container's root sees it. What is at the name of the
 //! file is followed nowhere and has to be a file with one name.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,12 +16,11 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::rootfs::overlay::{HOLDER, OURS, UPPER};
 use crate::spec::overlay::Upper;
 use crate::spec::{Spec, annotations};
 use crate::state::{Life, ProcessId, boot_id};
-use crate::sys::{fs, process};
-
-const NAME: &CStr = c".brisk-holder";
+use crate::sys::{dir, fs, process};
 
 /// More than an id and some numbers is none of ours.
 const MAX: usize = 4096;
@@ -69,7 +68,15 @@ impl Holder {
                 return Err(Error::new(Stage::Rootfs, format!("{}: {why}", what())));
             }
         }
-        let Some(holder) = Holder::open(spec, bundle)? else { return Ok(()) };
+        let Some(holder) = Holder::open(spec, bundle)? else {
+            let why = "it has other files: one that only its owner may enter, or an empty one, is needed";
+            return match annotations::overlay(spec)?.map(|overlay| overlay.upper) {
+                Some(Upper::Dir(dir)) => {
+                    Err(Error::new(Stage::Rootfs, format!("--overlay {}: {why}", bundle.join(dir).display())))
+                }
+                _ => Ok(()),
+            };
+        };
         match holder.who()? {
             Some(note) if note.id != id => Err(holder.is_anothers(&note)),
             _ => Ok(()),
@@ -94,7 +101,16 @@ impl Holder {
         if owner.st_mode & 0o022 != 0 {
             return Ok(None);
         }
-        let file = open(&dir, owner.st_uid).at(Stage::Rootfs, what)?;
+        let file = match open(&dir, owner.st_uid, 0).at(Stage::Rootfs, what) {
+            Err(error) if error.root_errno() == Some(Errno::ENOENT) => {
+                // The child refuses it, and nothing of ours is left there.
+                if !may_become_private(&dir, owner.st_mode).at(Stage::Rootfs, what)? {
+                    return Ok(None);
+                }
+                open(&dir, owner.st_uid, libc::O_CREAT).at(Stage::Rootfs, what)?
+            }
+            file => file?,
+        };
         match fs::lock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
             Err(Errno::EAGAIN) => return Err(taken(&path, "another is being made over it")),
             locked => locked.at(Stage::Rootfs, what)?,
@@ -122,10 +138,23 @@ impl Holder {
     }
 }
 
-/// The file in it, made where it is missing. Who may write to the directory could have put anything there.
-fn open(dir: &OwnedFd, owner: u32) -> crate::sys::Result<OwnedFd> {
-    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = fs::open(dir.as_fd(), NAME, flags, 0o600)?;
+/// Whether the child takes the directory: one that others may enter for something else stays open to them.
+fn may_become_private(dir: &OwnedFd, mode: u32) -> crate::sys::Result<bool> {
+    if mode & 0o077 == 0 || fs::stat_at(dir.as_fd(), UPPER).is_ok() {
+        return Ok(true);
+    }
+    let mut only_ours = true;
+    dir::each(dir.as_fd(), &mut |name| {
+        only_ours &= OURS.contains(&name);
+        Ok::<(), Errno>(())
+    })?;
+    Ok(only_ours)
+}
+
+/// The file in it, made where `flags` say so. Who may write to the directory could have put anything there.
+fn open(dir: &OwnedFd, owner: u32, flags: i32) -> crate::sys::Result<OwnedFd> {
+    let flags = flags | libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = fs::open(dir.as_fd(), HOLDER, flags, 0o600)?;
     let stat = fs::stat(file.as_fd())?;
     let ours = [owner, process::geteuid()].contains(&stat.st_uid);
     let plain = fs::kind(&stat) == libc::S_IFREG && stat.st_nlink == 1;

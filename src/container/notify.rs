@@ -18,7 +18,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::Meanwhile;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
@@ -106,8 +105,9 @@ impl Notify {
         self.socket.as_fd()
     }
 
-    /// Reads one message; when it says that the program is ready, the supervisor is told, with `more`.
-    pub(super) fn hear(&self, more: &str) -> Result<Heard> {
+    /// Reads one message; when it says that the program is ready, the supervisor is told. Of a `survivor`, which outlives the
+    /// command that was called, it is told the number, too, and has read that when we return.
+    pub(super) fn hear(&self, survivor: Option<i32>, warn: &dyn Fn(&str)) -> Result<Heard> {
         let mut text = [0; 4096];
         let len = match self.socket.recv(&mut text) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Heard::Nothing),
@@ -117,7 +117,12 @@ impl Notify {
             return Ok(Heard::Nothing);
         }
         let what = || self.telling();
+        let more = survivor.map(|pid| format!("\nMAINPID={pid}")).unwrap_or_default();
         self.connected()?.send(format!("READY=1{more}").as_bytes()).at(Stage::State, what)?;
+        if survivor.is_some() {
+            // The program runs, and the supervisor will hear of it: no reason to fail.
+            self.barrier().unwrap_or_else(|error| warn(&error.to_string()));
+        }
         Ok(Heard::Ready)
     }
 
@@ -152,34 +157,18 @@ impl Notify {
     }
 
     /// Waits until the program is ready, or has ended; the supervisor is told its process id, for it outlives us.
-    /// `meanwhile` looks after the program, which may never say that it is.
-    pub(super) fn wait(
-        &self,
-        pid: i32,
-        pidfd: BorrowedFd<'_>,
-        mut meanwhile: Option<&mut dyn Meanwhile>,
-        warn: &dyn Fn(&str),
-    ) -> Result<()> {
+    pub(super) fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>, warn: &dyn Fn(&str)) -> Result<()> {
         loop {
-            let next = meanwhile.as_deref().and_then(Meanwhile::next);
             let mut polled = [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
-            match poll(&mut polled, next.map_or(PollTimeout::NONE, sys::poll::until)) {
+            match poll(&mut polled, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::errno(Stage::State, "wait for the container's notify socket", errno)),
                 Ok(_) => {}
             }
             let ended = polled[1].any() == Some(true);
             // What was sent just before the end counts.
-            if self.hear(&format!("\nMAINPID={pid}"))? == Heard::Ready {
-                // The program runs, and the supervisor will hear of it: no reason to fail.
-                self.barrier().unwrap_or_else(|error| warn(&error.to_string()));
+            if self.hear(Some(pid), warn)? == Heard::Ready || ended {
                 return Ok(());
-            }
-            if ended {
-                return Ok(());
-            }
-            if let Some(meanwhile) = &mut meanwhile {
-                meanwhile.look();
             }
         }
     }

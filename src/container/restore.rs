@@ -119,7 +119,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let status = pidfd.and_then(|pidfd| {
         let program =
             Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None, warn: global.warn };
-        foreground::attend(program, None, None).map(|ended| ended.status())
+        foreground::attend(program, None, None, &mut || Ok(())).map(|ended| ended.status())
     });
     delete::own(global, &args.id, &container.dir)?;
     status

@@ -98,7 +98,7 @@ pub(super) fn start_bundle(
     let Created { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
-    let ended = attend(global, args, &container, (running, spec, notify), (ours, signals), task.as_deref_mut());
+    let ended = attend(global, &container, (running, spec, notify), (ours, signals), task.as_deref_mut());
     if let (Some(task), true) = (&task, args.detach) {
         let id = &args.create.id;
         return task.settle(global, &container, ended, |dir| delete::own(global, id, dir));
@@ -142,7 +142,6 @@ fn refuse_in_vain(global: &Global, create: &Create, planned: &Preview, bundle: &
 
 fn attend(
     global: &Global,
-    args: &Run,
     container: &Container,
     (running, spec, notify): (Running, Spec, Option<Notify>),
     (ours, signals): (ForegroundConsole, Option<OwnedFd>),
@@ -151,19 +150,16 @@ fn attend(
     if let Some(task) = &mut task {
         task.started();
     }
-    if let Some(notify) = notify.as_ref().filter(|_| args.detach) {
-        let mut meanwhile = task.as_mut().map(|task| task.meanwhile(&running, global.warn));
-        let meanwhile = meanwhile.as_mut().map(|meanwhile| meanwhile as &mut dyn Meanwhile);
-        let told = notify.wait(running.pid, running.pidfd.as_fd(), meanwhile, global.warn);
-        // The program runs, whoever is not told.
-        told.unwrap_or_else(|error| (global.warn)(&error.to_string()));
-    }
     let mut meanwhile = task.as_mut().map(|task| task.meanwhile(&running, global.warn));
     let meanwhile = meanwhile.as_mut().map(|meanwhile| meanwhile as &mut dyn Meanwhile);
     run_poststart(global, container, &spec, running.pid, meanwhile)?;
-    let Some(signals) = signals else { return Ok(None) };
+    let Some(signals) = signals else {
+        let told = notify.map_or(Ok(()), |notify| notify.wait(running.pid, running.pidfd.as_fd(), global.warn));
+        // The program runs, whoever is not told.
+        told.unwrap_or_else(|error| (global.warn)(&error.to_string()));
+        return Ok(None);
+    };
     let (master, streams) = (ours.master()?, ours.streams);
-    let notify = notify.filter(|_| !args.detach);
     let Running { pid, pidfd, cgroup, overlay, .. } = running;
     let program = Foreground { pid, pidfd, signals, master, streams, notify, warn: global.warn };
     // A job has an answer of its own.

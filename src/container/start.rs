@@ -70,7 +70,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
     if let (Some(notify), Some(init)) = (&notify, container.record.init)
         && let Some(pidfd) = init.pidfd()?
     {
-        notify.wait(init.pid, pidfd.as_fd(), None, global.warn)?;
+        notify.wait(init.pid, pidfd.as_fd(), global.warn)?;
     }
     run_hooks(global, &container, &fifo)?;
     files::write_trace(global, file.as_deref(), trace);
@@ -81,7 +81,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
 fn after(global: &Global, container: &Container, started: StartedTemplate) -> Result<()> {
     let StartedTemplate { spec, running, notify } = started;
     if let Some(notify) = &notify {
-        notify.wait(running.pid, running.pidfd.as_fd(), None, global.warn)?;
+        notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
     }
     run_poststart(global, container, &spec, running.pid, None).inspect_err(|_| tidy(global, container))
 }

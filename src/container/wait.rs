@@ -9,6 +9,7 @@ use super::options::Global;
 use super::{Container, job};
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Outcome, ProcessId, Record, Wait};
+use crate::sys::process::ToldExit;
 use crate::sys::{poll, process};
 
 /// How long whoever reaps the process may take: the kernel tells its status only afterwards.
@@ -21,7 +22,8 @@ const REAPED: Duration = Duration::from_secs(10);
 pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Option<Outcome>> {
     let container = Container::load(&global.root, id)?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let pidfd = container.record.init.map_or(Ok(None), ProcessId::pidfd)?;
+    // One that has ended as well, as long as it can tell how.
+    let pidfd = container.record.init.map_or(Ok(None), ProcessId::pidfd_until_reaped)?;
     if let Some(pidfd) = &pidfd
         && !happens(pidfd.as_fd(), libc::POLLIN, deadline)?
     {
@@ -45,13 +47,18 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
         return Ok(kept);
     }
     let pidfd = pidfd.ok_or_else(not_known)?;
-    // POLLHUP, which is always reported: it was reaped.
-    let exit = match happens(pidfd.as_fd(), 0, Some(patience))? {
-        false if deadline == Some(patience) => return Ok(None),
-        true => process::pidfd_exit(pidfd.as_fd()).at(Stage::Signal, || "ask how the container's process ended")?,
-        false => None,
-    };
-    let outcome = job::outcome(exit.ok_or_else(not_known)?, container.oom_kills());
+    let ask = || process::pidfd_exit(pidfd.as_fd()).at(Stage::Signal, || "ask how the container's process ended");
+    let mut told = ask()?;
+    if told == ToldExit::NotYet {
+        // POLLHUP, which is always reported: it was reaped.
+        let reaped = happens(pidfd.as_fd(), 0, Some(patience))?;
+        if !reaped && deadline == Some(patience) {
+            return Ok(None);
+        }
+        told = ask()?;
+    }
+    let ToldExit::Known(exit) = told else { return Err(not_known()) };
+    let outcome = job::outcome(exit, container.oom_kills());
     // The status is known, whoever else will be told of it.
     container.keep(&outcome, Wait::No).unwrap_or_else(|error| (global.warn)(&error.to_string()));
     Ok(Some(outcome))

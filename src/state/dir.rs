@@ -57,8 +57,9 @@ impl Dir {
         let root = root.open_or_make()?;
         match fs::mkdir(root.as_fd(), &name, 0o711) {
             Err(Errno::EEXIST) => {
-                return Err(Error::new(Stage::State, "container with given ID already exists")
-                    .with_hint("`brisk delete` removes a container that has ended"));
+                return Err(Error::new(Stage::State, "container with given ID already exists").with_hint(
+                    "`brisk delete` removes one that has ended; after `--replace` another command has made it since",
+                ));
             }
             result => {
                 result.at(Stage::State, || format!("make the state directory of {id}")).doing(Deed::MakeState, || id)?

@@ -55,12 +55,22 @@ impl ProcessId {
     /// A pidfd of this very process; `None` when it is gone. The start time is read after the pidfd was
     /// opened: if it matches then, the pidfd cannot be of a later process.
     pub fn pidfd(self) -> Result<Option<OwnedFd>> {
+        self.pidfd_where(|stat| !stat.dead)
+    }
+
+    /// A pidfd of this very process, also when it has ended and nobody has reaped it yet: it will tell how.
+    pub fn pidfd_until_reaped(self) -> Result<Option<OwnedFd>> {
+        self.pidfd_where(|_| true)
+    }
+
+    fn pidfd_where(self, fits: impl FnOnce(&stat::Stat) -> bool) -> Result<Option<OwnedFd>> {
         let pidfd = match sys::process::pidfd_open(self.pid) {
             // EINVAL: no thread-group leader of this number (any more).
             Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
             result => result.at(Stage::Signal, || format!("open a pidfd of process {}", self.pid))?,
         };
-        Ok((self.life()? == Life::Alive).then_some(pidfd))
+        let there = read(self.pid)?.is_some_and(|stat| stat.start_time == self.start_time && fits(&stat));
+        Ok(there.then_some(pidfd))
     }
 
     /// Pidfds of its children, without those it has made while we looked.

@@ -162,9 +162,19 @@ impl Exit {
     }
 }
 
-/// How the process of a pidfd ended, once it was reaped (`PIDFD_GET_INFO`, Linux 6.15). `None`: it was not yet, or this
-/// kernel does not tell.
-pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
+/// What the kernel tells of the end of a pidfd's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToldExit {
+    /// How it ended.
+    Known(Exit),
+    /// Nothing, for nobody has reaped it yet. (Nothing ever before Linux 6.15, if it has GET_INFO.)
+    NotYet,
+    /// Nothing, whatever becomes of it.
+    Never,
+}
+
+/// How the process of a pidfd ended, once it was reaped (`PIDFD_GET_INFO`, Linux 6.15).
+pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> Result<ToldExit> {
     // struct pidfd_info of include/uapi/linux/pidfd.h, in its first size.
     const EXIT: u64 = 1 << 3;
     const GET_INFO: libc::c_ulong = 0xc040_ff0b;
@@ -178,13 +188,14 @@ pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
     // SAFETY: `info` is writable memory of the size that the number of the call says.
     match done(unsafe { raw!(SYS_ioctl, pidfd.as_raw_fd(), GET_INFO, &raw mut info) }) {
         // ENOTTY, EINVAL: an older kernel. ESRCH: one that has forgotten it.
-        Err(Errno::ENOTTY | Errno::EINVAL | Errno::ESRCH) => return Ok(None),
+        Err(Errno::ENOTTY | Errno::EINVAL | Errno::ESRCH) => return Ok(ToldExit::Never),
         result => result?,
     }
-    Ok((info.mask & EXIT != 0).then(|| match info.exit_code {
-        status if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),
-        status => Exit::Code(libc::WEXITSTATUS(status)),
-    }))
+    Ok(match info.exit_code {
+        _ if info.mask & EXIT == 0 => ToldExit::NotYet,
+        status if libc::WIFSIGNALED(status) => ToldExit::Known(Exit::Signal(libc::WTERMSIG(status))),
+        status => ToldExit::Known(Exit::Code(libc::WEXITSTATUS(status))),
+    })
 }
 
 /// What a child has used, with those of its own children that it has waited for.

@@ -1,18 +1,68 @@
 //! The layers of an overlay over the root: whether they are there.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::misfit::Misfit;
 use crate::spec::annotations::{OVERLAY, OVERLAY_LOWER};
 use crate::spec::overlay::{Overlay, Upper};
 
-pub(super) fn misfits(overlay: &Overlay, bundle: &Path) -> Vec<Misfit> {
+pub(super) fn misfits(overlay: &Overlay, root: &Path, bundle: &Path) -> Vec<Misfit> {
     let directory = match &overlay.upper {
-        Upper::Dir(dir) => Some((OVERLAY, dir)),
+        Upper::Dir(dir) => Some((OVERLAY, bundle.join(dir))),
         Upper::Tmpfs(_) => None,
     };
-    let lower = overlay.lower.iter().map(|dir| (OVERLAY_LOWER, dir));
-    lower.chain(directory).filter_map(|(key, dir)| misfit(key, &bundle.join(dir))).collect()
+    let lower = overlay.lower.iter().map(|dir| (OVERLAY_LOWER, bundle.join(dir)));
+    let named: Vec<(&str, PathBuf)> = lower.chain(directory).collect();
+    let mut found: Vec<Misfit> = named.iter().filter_map(|(key, dir)| misfit(key, dir)).collect();
+    if found.is_empty() {
+        found.extend(entangled(root, &named));
+    }
+    found
+}
+
+/// Device and inode of a directory.
+type Id = (u64, u64);
+
+/// A layer that is named twice, or that is in another: the kernel takes neither.
+fn entangled(root: &Path, named: &[(&str, PathBuf)]) -> Option<Misfit> {
+    let mut before = vec![above(root)];
+    for (key, dir) in named {
+        let (chain, shown) = (above(dir), dir.display());
+        let own = chain.first()?;
+        // Of a directory that stays a part is the upper layer.
+        let outer = if *key == OVERLAY { id(&dir.join("upper")) } else { Some(*own) };
+        for other in &before {
+            let how = match other.first() {
+                Some(others) if others == own => "is named twice",
+                Some(others) if chain.contains(others) => "is in another layer",
+                _ if outer.is_some_and(|outer| other.contains(&outer)) => "has another layer in it",
+                _ => continue,
+            };
+            return Some(Misfit::error(format!("annotations.{key}"), format!("{shown} {how}")));
+        }
+        before.push(chain);
+    }
+    None
+}
+
+/// A directory and those above it in its file system, of which alone a layer is.
+fn above(dir: &Path) -> Vec<Id> {
+    let mut chain: Vec<Id> = Vec::new();
+    let mut path = dir.to_path_buf();
+    while let Some(found) = id(&path) {
+        // Above the topmost one is itself.
+        if chain.last() == Some(&found) || chain.first().is_some_and(|first| first.0 != found.0) {
+            break;
+        }
+        chain.push(found);
+        path.push("..");
+    }
+    chain
+}
+
+fn id(dir: &Path) -> Option<Id> {
+    std::fs::metadata(dir).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// As it is taken: a link at the end is not followed.

@@ -28,7 +28,7 @@ pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
     }
     // A plan was made of it, so it can be read.
     if let Some(overlay) = annotations::overlay(spec).ok().flatten() {
-        found.extend(layers::misfits(&overlay, bundle));
+        found.extend(layers::misfits(&overlay, &root, bundle));
         if !layers::hide_nothing(&overlay) {
             return found;
         }

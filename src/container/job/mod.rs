@@ -161,15 +161,17 @@ impl Task<'_> {
         kept.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
         ended
     }
+}
 
+impl Attendant {
     /// The program runs, or waits for `start`: the command that was called may end.
-    fn release(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.who, Attendant::Released) {
+    fn release(&mut self, job: &Job) -> Result<()> {
+        match std::mem::replace(self, Attendant::Released) {
             Attendant::Monitor(monitor) => {
-                monitor.release(if self.job.output_limit.is_some() { KeptStreams::Outputs } else { KeptStreams::None })
+                monitor.release(if job.output_limit.is_some() { KeptStreams::Outputs } else { KeptStreams::None })
             }
             who => {
-                self.who = who;
+                *self = who;
                 Ok(())
             }
         }
@@ -211,14 +213,14 @@ pub(super) fn run(
 
 /// Waits for the program of a command.
 pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: ProgramCgroup) -> Result<Ended> {
-    let Some(task) = task else { return foreground::attend(program, None, None) };
+    let Some(task) = task else { return foreground::attend(program, None, None, &mut || Ok(())) };
     let (own, shared, overlay) = match cgroup {
         ProgramCgroup::Own(cgroup, overlay) => (cgroup, None, overlay),
         ProgramCgroup::Containers(cgroup) => (None, cgroup, None),
     };
-    task.release()?;
     let (pid, warn) = (program.pid, program.warn);
-    let ended = foreground::attend(program, Some(&mut task.watch), own.as_ref())?;
+    let (who, job) = (&mut task.who, task.job);
+    let ended = foreground::attend(program, Some(&mut task.watch), own.as_ref(), &mut || who.release(job))?;
     // Of one that `start` has let go it is known now.
     task.started();
     task.report.finished(task.watch.ended_ago());

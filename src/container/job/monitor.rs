@@ -102,7 +102,8 @@ impl Follower {
             Some((_, Exit::Code(status))) => Ok(status as u8),
             Some((_, Exit::Signal(number))) => {
                 let what = format!("the monitor was ended by a signal: {}", signal::words(number));
-                Err(Error::new(Stage::Process, what))
+                Err(Error::new(Stage::Process, what)
+                    .with_hint("`run --replace` and `delete --force` of the same name end whoever is making it"))
             }
             None => Err(Error::errno(Stage::Process, "wait for the monitor", Errno::ECHILD)),
         }

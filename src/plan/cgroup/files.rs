@@ -45,7 +45,12 @@ pub enum Takes {
     QuotaAndPeriod,
     /// A device that there is, and its value.
     Device,
+    /// A number of tasks, up to [`MAX_TASKS`].
+    Tasks,
 }
+
+/// The most tasks (PID_MAX_LIMIT of include/linux/threads.h, on machines of 64 bits).
+pub const MAX_TASKS: u64 = 4 << 20;
 
 /// The least quota in microseconds (min_cfs_quota_period of kernel/sched/core.c).
 pub const MIN_QUOTA: u64 = 1000;
@@ -290,7 +295,7 @@ use Zero::{Itself, NoLimit, One, Unset};
 
 files! {
     PIDS_MAX = BOTH "pids.max"
-        [.field("pids/limit", One).unlimited(MAX).property(Number("TasksMax"))
+        [.field("pids/limit", One).unlimited(MAX).takes(Takes::Tasks).property(Number("TasksMax"))
          .capacity(Capacity::Pids, Some("pids.current"))];
 
     MEMORY_LIMIT = V1 "memory.limit_in_bytes"

@@ -1,5 +1,6 @@
 //! An overlay over the root: the root becomes a layer that nothing is written to, and the overlay the root. Pure.
 
+use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
@@ -15,6 +16,15 @@ use crate::spec::overlay::Upper;
 
 /// The names of layers, one digit each, and descriptors are few.
 pub const MAX_LOWER: usize = 8;
+
+/// The upper layer in a directory that stays.
+pub const UPPER: &CStr = c"upper";
+/// The work directory beside it. overlayfs empties what is in it: nobody has anything else of this name.
+pub const WORK: &CStr = c".brisk-work";
+/// Who has the directory, which the runtime makes before.
+pub const HOLDER: &CStr = c".brisk-holder";
+/// What is in a directory that is there for nothing else than an overlay. A file system that was made for it has the last.
+pub const OURS: [&CStr; 3] = [WORK, HOLDER, c"lost+found"];
 
 /// What is mounted in a namespace that is not the container's own would stay there.
 pub(super) fn check(input: &Input<'_>) -> Result<()> {
