@@ -37,11 +37,23 @@ struct Counter {
     counts: Counts,
     /// By process: how many calls of that step were its last.
     step: BTreeMap<String, usize>,
+    /// By process: its signalfd(2).
+    signals: BTreeMap<String, u64>,
 }
 
 impl Counter {
-    /// Whether this call is one of that step.
-    fn by_chance(&mut self, process: &str, name: &str) -> bool {
+    /// Whether this call is one of that step, or of a signal that may not have come yet when a pidfd has told the same: the
+    /// kernel wakes who waits for the pidfd before it sends SIGCHLD.
+    fn by_chance(&mut self, site: &Site, name: &str) -> bool {
+        let of_signal = match name {
+            "read" => self.signals.get(&site.process) == Some(&site.args[0]),
+            "waitid" => site.args[0] == u64::from(libc::P_ALL),
+            _ => false,
+        };
+        of_signal || self.of_step(&site.process, name)
+    }
+
+    fn of_step(&mut self, process: &str, name: &str) -> bool {
         let step = self.step.entry(process.to_owned()).or_default();
         let next = if name == BY_CHANCE[0] { 1 } else { *step + 1 };
         *step = if name == BY_CHANCE[0] || (*step > 0 && BY_CHANCE.get(*step) == Some(&name)) { next } else { 0 };
@@ -52,7 +64,7 @@ impl Counter {
 impl Observer for Counter {
     fn entry(&mut self, site: &Site) -> Verdict {
         let name = syscalls::name(site.nr);
-        if self.by_chance(&site.process, &name) {
+        if self.by_chance(site, &name) {
             self.counts.by_chance += 1;
             return Verdict::Go;
         }
@@ -63,6 +75,9 @@ impl Observer for Counter {
     }
 
     fn result(&mut self, site: &Site, result: i64) {
+        if let ("signalfd4", Ok(fd)) = (&*syscalls::name(site.nr), u64::try_from(result)) {
+            self.signals.insert(site.process.clone(), fd);
+        }
         let writes = ["write", "writev", "pwrite64", "sendmsg", "sendto", "sendfile", "copy_file_range"];
         if writes.contains(&syscalls::name(site.nr).as_str()) {
             self.counts.bytes_written += u64::try_from(result).unwrap_or(0);
@@ -165,7 +180,10 @@ pub fn print(name: &str, verbs: &Verbs) {
     let apart: Vec<String> =
         verbs.iter().filter(|(_, c)| c.by_chance > 0).map(|(verb, c)| format!("{verb} {}", c.by_chance)).collect();
     if !apart.is_empty() {
-        println!("  besides, because a child waited for a CPU: {}", apart.join(", "));
+        println!(
+            "  besides, by chance (a child that waits for a CPU; a signal of what a pidfd has told): {}",
+            apart.join(", ")
+        );
     }
 }
 
