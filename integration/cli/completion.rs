@@ -105,11 +105,12 @@ fn every_shell_offers_what_fits() {
             found.dedup();
             assert_eq!(found, wanted, "{name}: {line}");
         };
-        is("brisk st", &["start", "state"]);
+        is("brisk st", &["start", "state", "stats"]);
         is("brisk --log-format ", &["json", "text"]);
-        is("brisk --log-format json st", &["start", "state"]);
+        is("brisk --log-format json st", &["start", "state", "stats"]);
         is("brisk --log-level=d", &["debug"]);
-        is("brisk list --format ", &["json", "table"]);
+        is("brisk list --format p", &["pid"]);
+        is("brisk list --format j", &["json"]);
         is("brisk list -f j", &["json"]);
         is("brisk list --format=t", &["table"]);
         is("brisk completion ", &["bash", "fish", "zsh"]);
