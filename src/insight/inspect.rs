@@ -206,9 +206,9 @@ mod tests {
 
     #[test]
     fn no_json_gives_a_terminal_orders() {
-        let text = json::text(&json!({ "a\u{9b}": "\u{1b}[2J\u{202e}\n\u{85}" })).unwrap();
+        let text = json::text(&json!({ "a\u{9b}": "\u{1b}[2J\u{202e}\n\u{85}\u{7f}" })).unwrap();
         assert!(text.trim_end().lines().all(|line| !line.chars().any(brisk::error::is_unseen)), "{text}");
         let again: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(again, json!({ "a\u{9b}": "\u{1b}[2J\u{202e}\n\u{85}" }));
+        assert_eq!(again, json!({ "a\u{9b}": "\u{1b}[2J\u{202e}\n\u{85}\u{7f}" }));
     }
 }

@@ -23,8 +23,8 @@ pub fn line(value: &Value) -> Result<String> {
 
 fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
-        // Those that are ASCII are escaped already, or between values; all of the others have four digits.
-        if !c.is_ascii() && is_unseen(c) {
+        // Those that are ASCII are escaped already, but for DEL, or between values; all of the others have four digits.
+        if (!c.is_ascii() || c == '\u{7f}') && is_unseen(c) {
             text.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             text.push(c);

@@ -25,13 +25,14 @@ const GAUGE: &str = "gauge";
 const FAMILIES: &[Family] = &[
     Family {
         name: "brisk_container_state",
-        kind: "stateset",
+        // Not a stateset, which node exporter's textfile collector refuses, with the whole file.
+        kind: GAUGE,
         unit: "",
         help: "What the container is doing.",
         samples: |row| {
             let all = [Status::Creating, Status::Created, Status::Running, Status::Paused, Status::Stopped];
             let is = |status: Status| u8::from(status == row.subject.status).to_string();
-            all.map(|status| (format!(",brisk_container_state=\"{}\"", status.name()), is(status))).to_vec()
+            all.map(|status| (format!(",state=\"{}\"", status.name()), is(status))).to_vec()
         },
     },
     Family {

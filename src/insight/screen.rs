@@ -43,8 +43,9 @@ impl Screen {
 
     /// Shows these lines, which fit.
     pub fn show(lines: &[String]) -> Result<Audience> {
-        let picture = lines.iter().map(|line| format!("{line}\x1b[K")).collect::<Vec<_>>().join("\r\n");
-        write(&format!("\x1b[H{picture}\x1b[J"))
+        // Erased before it is written: behind a line that is full, the cursor still stands on its last character.
+        let picture = lines.iter().map(|line| format!("\x1b[K{line}")).collect::<Vec<_>>().join("\r\n");
+        write(&format!("\x1b[H{picture}"))
     }
 }
 
