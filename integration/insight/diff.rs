@@ -76,6 +76,33 @@ fn what_was_written_is_told() {
     container.delete().ok();
 }
 
+/// It may go deep, and say with an attribute of its own that the root's files are gone; a kernel that has none for a tmpfs
+/// (before Linux 6.6) lets nobody say it.
+#[test]
+fn a_container_hides_nothing_that_it_has_changed() {
+    if cannot_look() {
+        return;
+    }
+    let script = format!("echo x > /tree/other; mkdir -p /deep/{}; echo y > /last", "d/".repeat(600));
+    let mut container = with_files(Bundle::sh(&script)).set("/root/readonly", json!(false)).container();
+    let layers = container.bundle.host_dir("layers");
+    container.bundle.mount_on_host(Path::new("tmpfs"), &layers, "tmpfs", MsFlags::empty(), "mode=755");
+    let bundle = container.bundle.dir.to_str().unwrap().to_owned();
+    container.call(&["create", "--overlay", layers.to_str().unwrap(), "--bundle", &bundle, &container.id]).ok();
+    container.start_and_wait();
+    let mut python = std::process::Command::new("python3");
+    let set = "import os, sys; os.setxattr(sys.argv[1], 'user.overlay.opaque', b'y')";
+    python.args(["-c", set]).arg(layers.join("upper/tree"));
+    let set = crate::common::process::run(python);
+    assert!(set.code == 0 || set.stderr().contains("not supported"), "{set:?}");
+    let out = call(&container, &["diff", &container.id]).ok();
+    let (lines, warnings) = (out.stdout(), out.stderr());
+    assert!(lines.contains("A /last\n") && lines.contains("A /tree/other\n"), "{lines}");
+    assert!(!lines.contains("D /tree"), "{lines}");
+    assert!(warnings.contains("deeper than 500 levels are not looked into: 1"), "{warnings}");
+    container.delete().ok();
+}
+
 #[test]
 fn an_engines_overlay_is_found_and_others_are_refused() {
     if cannot_look() {

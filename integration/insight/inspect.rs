@@ -60,3 +60,22 @@ fn all_of_a_container() {
         (&json!("stopped"), &Value::Null, &Value::Null)
     );
 }
+
+/// A container may have as many arguments as the kernel takes; whoever asks for the rest gets it.
+#[test]
+fn a_part_that_cannot_be_read_is_null() {
+    if cannot_look() {
+        return;
+    }
+    let long = "x".repeat(100_000);
+    let mut args = vec!["/bin/sh", "-c", "while :; do sleep 1000; done"];
+    args.extend([long.as_str(); 12]);
+    let container = Bundle::new(&args).container();
+    container.up().ok();
+    let out = call(&container, &["inspect", &container.id]).ok();
+    let all: Value = out.json();
+    assert_eq!((&all["status"], &all["process"]["arguments"]), (&json!("running"), &Value::Null));
+    assert_eq!(all["process"]["pid"], json!(container.pid()));
+    assert!(out.stderr().contains("cmdline: more than 1048576 bytes"), "{}", out.stderr());
+    container.stop();
+}

@@ -105,8 +105,7 @@ fn prometheus_reads_the_metrics() {
     assert_eq!(limit[1], json!({ "id": container.id, "runtime": "brisk", "root": root }), "{text}");
     assert!(of("brisk_container_cpu_seconds_total")[2].as_f64().unwrap() > 0.0, "{text}");
     let states = samples.as_array().unwrap().iter().filter(|sample| sample[0] == "brisk_container_state");
-    let on: Vec<&Value> =
-        states.filter(|sample| sample[2] == 1.0).map(|sample| &sample[1]["brisk_container_state"]).collect();
+    let on: Vec<&Value> = states.filter(|sample| sample[2] == 1.0).map(|sample| &sample[1]["state"]).collect();
     assert_eq!(on, ["running"], "{text}");
 }
 

@@ -14,6 +14,7 @@ use brisk::cli::put::Format;
 use brisk::container::Container;
 use brisk::container::options::Global;
 use brisk::error::{Context, Error, Result, Stage};
+use brisk::host::{Host, Userns};
 use brisk::proc::mountinfo::{self, parse, unescape};
 use brisk::spec::annotations;
 use brisk::spec::overlay::{Upper, split};
@@ -38,8 +39,11 @@ pub fn diff(global: &Global<'_>, args: &DiffArgs) -> Result<()> {
     let mut changes = Vec::new();
     let upper = open_dir(fs::CWD, &c_path(&layers.upper)?)
         .at(Stage::Rootfs, || format!("open the upper layer {}", layers.upper.display()))?;
-    let walk = Walk { lower: layers.open_lower()? };
-    walk.enter(upper.as_fd(), &mut Vec::new(), &mut changes)?;
+    let walk = Walk { lower: layers.open_lower()?, opaque: layers.opaque() };
+    let unseen = walk.enter(upper.as_fd(), &mut Vec::new(), &mut changes)?;
+    if unseen > 0 {
+        (global.warn)(&format!("directories that lie deeper than {DEEPEST} levels are not looked into: {unseen}"));
+    }
     match format {
         Format::Json => {
             let list: Vec<Value> =
@@ -60,9 +64,17 @@ struct RootLayers {
     upper: PathBuf,
     /// The uppermost first.
     lower: Vec<PathBuf>,
+    /// How it is mounted, or will be.
+    userxattr: bool,
 }
 
 impl RootLayers {
+    /// The attribute of an opaque directory (overlayfs' documentation). The one of users can be set by whoever owns the files,
+    /// and means nothing to an overlay that was not mounted with `userxattr`.
+    fn opaque(&self) -> &'static CStr {
+        if self.userxattr { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" }
+    }
+
     fn of(subject: &Subject) -> Result<RootLayers> {
         if subject.maker == RuntimeKind::Brisk
             && let Some(layers) = RootLayers::made_by_brisk(subject)?
@@ -87,7 +99,10 @@ impl RootLayers {
         };
         let below = overlay.lower.iter().map(|path| bundle.join(path));
         let lower = std::iter::once(subject.rootfs.clone()).chain(below).collect();
-        Ok(Some(RootLayers { upper: bundle.join(upper).join("upper"), lower }))
+        // As the plan has mounted it.
+        let host = Host::probe_for_exec()?;
+        let userxattr = spec.namespace("user").is_some() || host.userns == Userns::Nested || host.uid != 0;
+        Ok(Some(RootLayers { upper: bundle.join(upper).join("upper"), lower, userxattr }))
     }
 
     /// The layers of an overlay that was mounted on the root before the container was made.
@@ -118,7 +133,8 @@ impl RootLayers {
         if let Some(path) = lower.iter().chain([&upper]).find(|path| !path.is_absolute()) {
             return Err(Error::new(Stage::Rootfs, format!("where the layer {} begins is not known", path.display())));
         }
-        Ok(RootLayers { upper, lower })
+        let userxattr = options.split(|byte| *byte == b',').any(|option| option == b"userxattr");
+        Ok(RootLayers { upper, lower, userxattr })
     }
 
     fn open_lower(&self) -> Result<Vec<OwnedFd>> {
@@ -180,17 +196,19 @@ impl PathChange {
 
 struct Walk {
     lower: Vec<OwnedFd>,
+    opaque: &'static CStr,
 }
 
 impl Walk {
-    /// Looks at a directory of the upper layer, whose path in the root is `above`.
-    fn enter(&self, upper: BorrowedFd<'_>, above: &mut Vec<CString>, changes: &mut Vec<PathChange>) -> Result<()> {
+    /// Looks at a directory of the upper layer, whose path in the root is `above`. The directories that lie too deep are counted.
+    fn enter(&self, upper: BorrowedFd<'_>, above: &mut Vec<CString>, changes: &mut Vec<PathChange>) -> Result<usize> {
         let what = |above: &[CString]| format!("read {} of the upper layer", String::from_utf8_lossy(&joined(above)));
         if above.len() > DEEPEST {
-            return Err(Error::new(Stage::Rootfs, format!("{}: more than {DEEPEST} levels", what(above))));
+            return Ok(1);
         }
+        let mut unseen = 0;
         let names = names_in(upper).at(Stage::Rootfs, || what(above))?;
-        if !above.is_empty() && is_opaque(upper).at(Stage::Rootfs, || what(above))? {
+        if !above.is_empty() && is_opaque(upper, self.opaque).at(Stage::Rootfs, || what(above))? {
             for name in self.lower_names(above)?.into_iter().filter(|name| !names.contains(name)) {
                 above.push(name);
                 note(changes, ChangeKind::Deleted, above)?;
@@ -216,19 +234,19 @@ impl Walk {
                     Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
                     below => {
                         let below = below.at(Stage::Rootfs, || what(above))?;
-                        self.enter(below.as_fd(), above, changes)?;
+                        unseen += self.enter(below.as_fd(), above, changes)?;
                     }
                 }
             }
             above.pop();
         }
-        Ok(())
+        Ok(unseen)
     }
 
     /// Whether the layers below have something there.
     fn is_in_lower(&self, path: &[CString]) -> Result<bool> {
         for layer in &self.lower {
-            match look_up(layer.as_fd(), path).at(Stage::Rootfs, || "look into the layers below")? {
+            match look_up(layer.as_fd(), path, self.opaque).at(Stage::Rootfs, || "look into the layers below")? {
                 Seen::There(_) => return Ok(true),
                 Seen::Hidden => return Ok(false),
                 Seen::Missing => {}
@@ -243,7 +261,7 @@ impl Walk {
         let mut hidden = Vec::new();
         let what = || "look into the layers below";
         for layer in &self.lower {
-            match look_up(layer.as_fd(), path).at(Stage::Rootfs, what)? {
+            match look_up(layer.as_fd(), path, self.opaque).at(Stage::Rootfs, what)? {
                 Seen::There(dir) => {
                     let Ok(dir) = open_dir(dir.as_fd(), c".") else { break };
                     for name in names_in(dir.as_fd()).at(Stage::Rootfs, what)? {
@@ -254,7 +272,7 @@ impl Walk {
                             false => {}
                         }
                     }
-                    if is_opaque(dir.as_fd()).at(Stage::Rootfs, what)? {
+                    if is_opaque(dir.as_fd(), self.opaque).at(Stage::Rootfs, what)? {
                         break;
                     }
                 }
@@ -275,7 +293,7 @@ enum Seen {
     Missing,
 }
 
-fn look_up(layer: BorrowedFd<'_>, path: &[CString]) -> brisk::sys::Result<Seen> {
+fn look_up(layer: BorrowedFd<'_>, path: &[CString], opaque: &CStr) -> brisk::sys::Result<Seen> {
     let mut at = open_dir(layer, c".")?;
     let mut hides = false;
     for (depth, name) in path.iter().enumerate() {
@@ -293,7 +311,7 @@ fn look_up(layer: BorrowedFd<'_>, path: &[CString]) -> brisk::sys::Result<Seen> 
             return Ok(Seen::Hidden);
         }
         at = open_dir(at.as_fd(), name)?;
-        hides |= is_opaque(at.as_fd())?;
+        hides |= is_opaque(at.as_fd(), opaque)?;
     }
     Ok(Seen::There(at))
 }
@@ -304,17 +322,14 @@ fn is_whiteout(stat: &libc::stat) -> bool {
 }
 
 /// Whether what is below this directory in other layers is not seen.
-fn is_opaque(dir: BorrowedFd<'_>) -> brisk::sys::Result<bool> {
-    for name in [c"trusted.overlay.opaque", c"user.overlay.opaque"] {
-        let mut value = [0; 2];
-        match fs::xattr(dir, name, &mut value) {
-            Ok(1) => return Ok(value[0] == b'y'),
-            // Not set, not on this file system, not for us; or longer than the one that is meant.
-            Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EPERM | Errno::ERANGE) => {}
-            Err(errno) => return Err(errno),
-        }
+fn is_opaque(dir: BorrowedFd<'_>, name: &CStr) -> brisk::sys::Result<bool> {
+    let mut value = [0; 2];
+    match fs::xattr(dir, name, &mut value) {
+        Ok(1) => Ok(value[0] == b'y'),
+        // Not set, not on this file system, not for us; or longer than the one that is meant.
+        Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EPERM | Errno::ERANGE) => Ok(false),
+        Err(errno) => Err(errno),
     }
-    Ok(false)
 }
 
 fn names_in(dir: BorrowedFd<'_>) -> brisk::sys::Result<Vec<CString>> {

@@ -49,9 +49,21 @@ pub fn inspect(global: &Global<'_>, id: &String) -> Result<()> {
     value["config"] = json!(parse(dir.config()?)?);
     value["cgroups"] = json!(cgroups(subject)?);
     let proc = subject.init.map(ProcDir::open).transpose()?.flatten();
-    value["namespaces"] = json!(proc.as_ref().map(namespaces).transpose()?);
-    value["mounts"] = json!(proc.as_ref().map(mounts).transpose()?.flatten());
-    value["process"] = json!(proc.as_ref().map(first_process).transpose()?);
+    // One part that cannot be read, which may be the container's doing, keeps nobody from the others.
+    let part = |part: Result<Value>| {
+        part.unwrap_or_else(|error| {
+            (global.warn)(&error.to_string());
+            Value::Null
+        })
+    };
+    if let Some(proc) = proc {
+        value["namespaces"] = part(namespaces(&proc).map(Value::Object));
+        value["mounts"] = part(mounts(&proc).map(|mounts| json!(mounts)));
+        value["process"] = part(first_process(&proc));
+        value["process"]["arguments"] = part(arguments(&proc).map(|arguments| json!(arguments)));
+    } else {
+        ["namespaces", "mounts", "process"].into_iter().for_each(|name| value[name] = Value::Null);
+    }
     output::print(&json::text(&value)?)
 }
 
@@ -162,11 +174,14 @@ fn first_process(proc: &ProcDir) -> Result<Value> {
         "oomScoreAdj": line("oom_score_adj")?.and_then(|text| text.parse::<i64>().ok()),
         "uidMappings": map(line("uid_map")?),
         "gidMappings": map(line("gid_map")?),
-        "arguments": proc.text("cmdline")?.map(|text| {
-            text.trim_end_matches('\0').split('\0').map(str::to_owned).collect::<Vec<_>>()
-        }),
         "rlimits": proc.text("limits")?.map(|text| rlimits(&text)),
     }))
+}
+
+/// What its program was given.
+fn arguments(proc: &ProcDir) -> Result<Option<Vec<String>>> {
+    let words = |text: String| text.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
+    Ok(proc.text("cmdline")?.map(words))
 }
 
 /// A line of uid_map: ids inside, outside, and how many.
