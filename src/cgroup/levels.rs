@@ -1,5 +1,6 @@
 //! What a container uses now, and how much it may.
 
+use super::file::lookup;
 use super::handle::Cgroup;
 use super::stats::read::number;
 use super::stats::{Pressure, v2};
@@ -44,13 +45,12 @@ impl Cgroup {
             // In v1 the names with `total_` count the descendants, too, as all names of v2 do.
             let (cache, inactive) =
                 if member.is_v2() { ("file", "inactive_file") } else { ("total_cache", "total_inactive_file") };
-            levels.cache = member.keyed("memory.stat", cache)?;
-            levels.inactive_file = member.keyed("memory.stat", inactive)?;
-            levels.kernel = if member.is_v2() {
-                member.keyed("memory.stat", "kernel")?
-            } else {
-                number(member, "memory.kmem.usage_in_bytes")?
-            };
+            // Read once: the kernel sums it up over all CPUs and descendants each time.
+            let stat = member.read_if_any("memory.stat")?.unwrap_or_default();
+            levels.cache = lookup(&stat, cache);
+            levels.inactive_file = lookup(&stat, inactive);
+            levels.kernel =
+                if member.is_v2() { lookup(&stat, "kernel") } else { number(member, "memory.kmem.usage_in_bytes")? };
         }
         if let Some(member) = self.v2() {
             levels.pressure = v2::pressure(member)?;

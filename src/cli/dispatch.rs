@@ -73,9 +73,7 @@ fn list(global: &Global, args: &ListArgs) -> Result<()> {
     let mut shown = container::list(global)?;
     shown.retain(|view| filters.iter().all(|filter| list::holds(filter, view)));
     output::print(&match format {
-        _ if *quiet => {
-            list::fields(&["id".to_owned()], &shown).lines().skip(1).fold(String::new(), |text, id| text + id + "\n")
-        }
+        _ if *quiet => shown.iter().fold(String::new(), |text, view| text + &view.id + "\n"),
         ListFormat::Table => output::table(&shown),
         ListFormat::Json => output::compact(&shown)?,
         ListFormat::Fields(fields) => list::fields(fields, &shown),

@@ -5,7 +5,7 @@
 //! Not trusted: the directory, which the child looks at once more as the container's root sees it. What is at the name of the
 //! file is followed nowhere and has to be a file with one name.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -54,28 +54,21 @@ impl Holder {
 
     /// An error where the directory could not be had, once the container that is to be replaced is gone.
     pub(super) fn begin_after(id: &str, spec: &Spec, bundle: &Path) -> Result<()> {
-        if let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) {
-            let path = bundle.join(dir);
-            let what = || format!("--overlay {}", path.display());
-            let found = std::fs::symlink_metadata(&path).at(Stage::Rootfs, what)?;
-            if !found.is_dir() {
-                return Err(Error::errno(Stage::Rootfs, what(), Errno::ENOTDIR));
-            }
-            // Who the root of a user namespace is, the child finds out.
-            let foreign = spec.namespace("user").is_none() && found.uid() != process::geteuid();
-            if foreign || found.mode() & 0o022 != 0 {
-                let why = "it must belong to the container's root, and nobody else may write to it";
-                return Err(Error::new(Stage::Rootfs, format!("{}: {why}", what())));
-            }
+        let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) else { return Ok(()) };
+        let path = bundle.join(dir);
+        let what = || format!("--overlay {}", path.display());
+        let refuse = |why: &str| Err(Error::new(Stage::Rootfs, format!("{}: {why}", what())));
+        let found = std::fs::symlink_metadata(&path).at(Stage::Rootfs, what)?;
+        if !found.is_dir() {
+            return Err(Error::errno(Stage::Rootfs, what(), Errno::ENOTDIR));
+        }
+        // Who the root of a user namespace is, the child finds out.
+        let foreign = spec.namespace("user").is_none() && found.uid() != process::geteuid();
+        if foreign || found.mode() & 0o022 != 0 {
+            return refuse("it must belong to the container's root, and nobody else may write to it");
         }
         let Some(holder) = Holder::open(spec, bundle)? else {
-            let why = "it has other files: one that only its owner may enter, or an empty one, is needed";
-            return match annotations::overlay(spec)?.map(|overlay| overlay.upper) {
-                Some(Upper::Dir(dir)) => {
-                    Err(Error::new(Stage::Rootfs, format!("--overlay {}: {why}", bundle.join(dir).display())))
-                }
-                _ => Ok(()),
-            };
+            return refuse("it has other files: one that only its owner may enter, or an empty one, is needed");
         };
         match holder.who()? {
             Some(note) if note.id != id => Err(holder.is_anothers(&note)),
@@ -143,12 +136,11 @@ fn may_become_private(dir: &OwnedFd, mode: u32) -> crate::sys::Result<bool> {
     if mode & 0o077 == 0 || fs::stat_at(dir.as_fd(), UPPER).is_ok() {
         return Ok(true);
     }
-    let mut only_ours = true;
-    dir::each(dir.as_fd(), &mut |name| {
-        only_ours &= OURS.contains(&name);
-        Ok::<(), Errno>(())
-    })?;
-    Ok(only_ours)
+    let ours = |name: &CStr| if OURS.contains(&name) { Ok(()) } else { Err(Errno::ENOTEMPTY) };
+    match dir::each(dir.as_fd(), &mut |name| ours(name)) {
+        Err(Errno::ENOTEMPTY) => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// The file in it, made where `flags` say so. Who may write to the directory could have put anything there.

@@ -9,6 +9,7 @@ use brisk::cgroup::{Cgroup, Saved, SavedDir};
 use brisk::error::{Context, Result, Stage};
 use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::Version;
+use brisk::proc::file::words;
 use brisk::state::{Dir, FIFO, Life, ProcessId, Status};
 use brisk::sys::fs;
 use nix::errno::Errno;
@@ -182,7 +183,7 @@ fn dirs_of_crun(path: &Path) -> Result<Vec<SavedDir>> {
 fn controllers_in(path: &Path) -> Result<Vec<String>> {
     let file = path.join("cgroup.controllers");
     match std::fs::read_to_string(&file) {
-        Ok(text) => Ok(text.split_ascii_whitespace().map(str::to_owned).collect()),
+        Ok(text) => Ok(words(&text)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(Vec::new()),
         Err(error) => Err(error).at(Stage::Cgroup, || format!("read {}", file.display())),
     }

@@ -59,34 +59,22 @@ fn table(look: &Look, looks: Looks) -> Vec<String> {
         .iter()
         .map(|row| {
             let shown = Shown { row, looks };
-            let [id, runtime, status] = shown.names();
-            let [memory, limit, share] = shown.memory();
-            let [cpu_wait, memory_wait, io_wait] = shown.pressure();
             let totals = &row.totals;
-            let (read, written) = (totals.read_bytes.map(units::bytes), totals.written_bytes.map(units::bytes));
-            let cpu = shown.known(totals.cpu_ns.map(units::time));
-            let throttled = shown.known(totals.throttled_ns.map(units::time));
-            let (read, written, pids, oom) = (shown.known(read), shown.known(written), shown.pids(), shown.oom());
-            vec![
-                id,
-                runtime,
-                status,
-                cpu,
-                memory,
-                limit,
-                share,
-                pids,
-                read,
-                written,
-                throttled,
-                oom,
-                cpu_wait,
-                memory_wait,
-                io_wait,
-            ]
+            let [cpu, throttled] = [totals.cpu_ns, totals.throttled_ns].map(|ns| shown.known(ns.map(units::time)));
+            let [read, written] =
+                [totals.read_bytes, totals.written_bytes].map(|count| shown.known(count.map(units::bytes)));
+            shown.cells(Growing { cpu, read, written, throttled })
         })
         .collect();
     lines(COLUMNS, &rows, looks)
+}
+
+/// What grows as long as a container runs: a table has the sums, or by how much they grow.
+pub struct Growing {
+    pub cpu: Cell,
+    pub read: Cell,
+    pub written: Cell,
+    pub throttled: Cell,
 }
 
 /// A row as the cells that several tables have.
@@ -102,8 +90,33 @@ impl Shown<'_> {
         text.map_or_else(|| Cell::new(self.looks.unknown()).toned(Tone::Faint), Cell::new)
     }
 
+    /// The whole row, in the order of the columns of `stats` and `top`.
+    pub fn cells(self, Growing { cpu, read, written, throttled }: Growing) -> Vec<Cell> {
+        let [id, runtime, status] = self.names();
+        let [memory, limit, share] = self.memory();
+        let (pids, oom) = (self.pids(), self.oom());
+        let [cpu_wait, memory_wait, io_wait] = self.pressure();
+        vec![
+            id,
+            runtime,
+            status,
+            cpu,
+            memory,
+            limit,
+            share,
+            pids,
+            read,
+            written,
+            throttled,
+            oom,
+            cpu_wait,
+            memory_wait,
+            io_wait,
+        ]
+    }
+
     /// Id, runtime, status.
-    pub fn names(self) -> [Cell; 3] {
+    fn names(self) -> [Cell; 3] {
         let subject = &self.row.subject;
         let tone = match subject.status {
             Status::Stopped => Tone::Faint,
@@ -118,7 +131,7 @@ impl Shown<'_> {
     }
 
     /// Memory, its limit, and how much of that is used.
-    pub fn memory(self) -> [Cell; 3] {
+    fn memory(self) -> [Cell; 3] {
         let memory = self.row.levels.memory;
         let limit = memory.map(|memory| memory.limit.map_or_else(|| "none".to_owned(), units::bytes));
         #[expect(clippy::cast_precision_loss, reason = "shown with a digit behind the point")]
@@ -136,19 +149,19 @@ impl Shown<'_> {
     }
 
     /// Tasks.
-    pub fn pids(self) -> Cell {
+    fn pids(self) -> Cell {
         self.known(self.row.levels.pids.map(|pids| pids.now.to_string()))
     }
 
     /// OOM kills.
-    pub fn oom(self) -> Cell {
+    fn oom(self) -> Cell {
         let kills = self.row.totals.oom_kills;
         let cell = self.known(kills.map(|kills| kills.to_string()));
         if kills.is_some_and(|kills| kills > 0) { cell.toned(Tone::Alarm) } else { cell }
     }
 
     /// The share of the last ten seconds in which some process waited for CPU, memory, block devices.
-    pub fn pressure(self) -> [Cell; 3] {
+    fn pressure(self) -> [Cell; 3] {
         let pressure = &self.row.levels.pressure;
         [&pressure.cpu, &pressure.memory, &pressure.io].map(|psi| {
             let share = psi.as_ref().map(|psi| psi.some.avg10 / 100.0);

@@ -19,7 +19,7 @@ use crate::containers::Finder;
 use crate::figures::{Look, Reading};
 use crate::looks::{Audience, Looks, Tone, write};
 use crate::screen::{Keystroke, Screen, keys};
-use crate::stats::{Shown, number};
+use crate::stats::{Growing, Shown, number};
 use crate::table::{Align, Cell, Column, cut, lines};
 use crate::{json, units};
 
@@ -193,7 +193,7 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
     }
 }
 
-/// The figures of now with the rates of the look before, whose time counts on.
+/// The containers of now. Those that were there before keep the figures of then, from which the next rates are measured.
 fn keep_rates(now: Look, before: Look) -> Look {
     let known = |row: &Reading| {
         before.rows.iter().find(|old| (&old.subject.id, &old.subject.root) == (&row.subject.id, &row.subject.root))
@@ -366,9 +366,6 @@ fn table(rows: &[Reading], looks: Looks) -> Vec<String> {
         .iter()
         .map(|row| {
             let shown = Shown { row, looks };
-            let [id, runtime, status] = shown.names();
-            let [memory, limit, share] = shown.memory();
-            let [cpu_wait, memory_wait, io_wait] = shown.pressure();
             let rates = &row.rates;
             let cpu = shown.known(rates.cpus.map(units::percent));
             let (read, written) =
@@ -376,24 +373,7 @@ fn table(rows: &[Reading], looks: Looks) -> Vec<String> {
             let throttled = shown.known(rates.throttled.map(units::percent));
             let held = rates.throttled.is_some_and(|share| share >= 0.05);
             let throttled = if held { throttled.toned(Tone::Warning) } else { throttled };
-            let (pids, oom) = (shown.pids(), shown.oom());
-            vec![
-                id,
-                runtime,
-                status,
-                cpu,
-                memory,
-                limit,
-                share,
-                pids,
-                read,
-                written,
-                throttled,
-                oom,
-                cpu_wait,
-                memory_wait,
-                io_wait,
-            ]
+            shown.cells(Growing { cpu, read, written, throttled })
         })
         .collect();
     lines(COLUMNS, &cells, looks)

@@ -433,8 +433,8 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { raw!(SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
 }
 
-/// close_range(2), Linux 5.9: closes these descriptors, inclusive. For a process that has given up what owned them, and for a process
-/// that is a copy and will never use (or drop) it.
+/// close_range(2), Linux 5.9: closes these descriptors, inclusive. For a process that has given up what owned them, or that is
+/// a copy and will never use (or drop) it.
 pub fn close_range(first: u32, last: u32) -> Result<()> {
     // SAFETY: no memory is passed. Nobody drops an owner of them: the callers have none, or are the child.
     done(unsafe { raw!(SYS_close_range, first, last, 0) })
