@@ -22,7 +22,7 @@ const USAGE: &str = "counts [--update] [--list] [--lives N] [--runtime NAME=PATH
   --runtime  default: brisk at $BRISK or target/TRIPLE/release/brisk; peers' budgets are kept too, for comparison
   --lives    how many containers' lives the counts are the fewest of";
 
-/// An exec has one signal to read or two, by chance: with so many lives a run without the fewer is one of thousands.
+/// An exec wakes once for two signals or once for each, by chance: with so many lives a run without the fewer is one of thousands.
 const LIVES: usize = 12;
 
 struct Options {

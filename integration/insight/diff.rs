@@ -1,6 +1,6 @@
 //! `diff`: the upper layer of an overlay, as lines and as JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
@@ -12,14 +12,33 @@ use crate::common::{Bundle, Container};
 const CHANGES: &str = "echo more >> /keep; rm /gone; rm -r /old; mkdir /old; echo c > /old/c; mkdir -p /new/deep; \
     echo x > \"/new/$(printf 'bad\\033[2J\\nname')\"; ln -s /etc/passwd /new/deep/link; echo y > /tree/other";
 
-fn with_files(bundle: Bundle) -> Bundle {
+/// A container whose shell script changes these.
+fn writes(script: &str) -> Container {
+    let bundle = Bundle::sh(script).set("/root/readonly", json!(false));
     for dir in ["old", "tree"] {
         std::fs::create_dir(bundle.rootfs().join(dir)).unwrap();
     }
     for (path, text) in [("keep", "k"), ("gone", "g"), ("old/a", "a"), ("old/b", "b"), ("tree/leaf", "l")] {
         bundle.file(path, text);
     }
-    bundle
+    bundle.container()
+}
+
+/// A directory for layers: overlayfs lies on no overlay, which this machine's root may be.
+fn layers_of(container: &mut Container) -> PathBuf {
+    let layers = container.bundle.host_dir("layers");
+    container.bundle.mount_on_host(Path::new("tmpfs"), &layers, "tmpfs", MsFlags::empty(), "mode=755");
+    layers
+}
+
+/// One that has done so in an overlay of `--overlay DIR`, and that directory.
+fn changed_by(script: &str) -> (Container, PathBuf) {
+    let mut container = writes(script);
+    let layers = layers_of(&mut container);
+    let bundle = container.bundle.dir.to_str().unwrap().to_owned();
+    container.call(&["create", "--overlay", layers.to_str().unwrap(), "--bundle", &bundle, &container.id]).ok();
+    container.start_and_wait();
+    (container, layers)
 }
 
 /// The changes but for the directories of the container's own mounts.
@@ -65,13 +84,7 @@ fn what_was_written_is_told() {
     if cannot_look() {
         return;
     }
-    // overlayfs lies on no overlay, which this machine's root may be.
-    let mut container = with_files(Bundle::sh(CHANGES)).set("/root/readonly", json!(false)).container();
-    let layers = container.bundle.host_dir("layers");
-    container.bundle.mount_on_host(Path::new("tmpfs"), &layers, "tmpfs", MsFlags::empty(), "mode=755");
-    let bundle = container.bundle.dir.to_str().unwrap().to_owned();
-    container.call(&["create", "--overlay", layers.to_str().unwrap(), "--bundle", &bundle, &container.id]).ok();
-    container.start_and_wait();
+    let (container, _) = changed_by(CHANGES);
     is_told(&container);
     container.delete().ok();
 }
@@ -84,12 +97,7 @@ fn a_container_hides_nothing_that_it_has_changed() {
         return;
     }
     let script = format!("echo x > /tree/other; mkdir -p /deep/{}; echo y > /last", "d/".repeat(600));
-    let mut container = with_files(Bundle::sh(&script)).set("/root/readonly", json!(false)).container();
-    let layers = container.bundle.host_dir("layers");
-    container.bundle.mount_on_host(Path::new("tmpfs"), &layers, "tmpfs", MsFlags::empty(), "mode=755");
-    let bundle = container.bundle.dir.to_str().unwrap().to_owned();
-    container.call(&["create", "--overlay", layers.to_str().unwrap(), "--bundle", &bundle, &container.id]).ok();
-    container.start_and_wait();
+    let (container, layers) = changed_by(&script);
     let mut python = std::process::Command::new("python3");
     let set = "import os, sys; os.setxattr(sys.argv[1], 'user.overlay.opaque', b'y')";
     python.args(["-c", set]).arg(layers.join("upper/tree"));
@@ -108,7 +116,7 @@ fn an_engines_overlay_is_found_and_others_are_refused() {
     if cannot_look() {
         return;
     }
-    let mut container = with_files(Bundle::sh(CHANGES)).set("/root/readonly", json!(false)).container();
+    let mut container = writes(CHANGES);
     let said = {
         container.create().ok();
         let said = call(&container, &["diff", &container.id]).fails();
@@ -116,8 +124,7 @@ fn an_engines_overlay_is_found_and_others_are_refused() {
         said
     };
     assert!(said.contains("is no overlay with an upper layer"), "{said}");
-    let layers = container.bundle.host_dir("layers");
-    container.bundle.mount_on_host(Path::new("tmpfs"), &layers, "tmpfs", MsFlags::empty(), "mode=755");
+    let layers = layers_of(&mut container);
     for name in ["upper", "work"] {
         std::fs::create_dir(layers.join(name)).unwrap();
     }

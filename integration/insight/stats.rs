@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::{call, cannot_look, command, only};
+use crate::common::host::Cgroups;
 use crate::common::{Bundle, Container, Need, lacks, process, skip_unless};
 
 /// A container with limits, whose process sleeps.
@@ -13,8 +14,11 @@ fn sleeper() -> Bundle {
 }
 
 fn number(container: &Container, controller: &str, v1: &str, v2: &str) -> u64 {
-    let v2_only = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    container.cgroup_file(controller, if v2_only { v2 } else { v1 }).trim().parse().unwrap()
+    let file = match Cgroups::detect() {
+        Cgroups::V1 => v1,
+        Cgroups::V2 => v2,
+    };
+    container.cgroup_file(controller, file).trim().parse().unwrap()
 }
 
 #[test]

@@ -345,7 +345,6 @@ fn a_command_that_is_killed_leaves_no_monitor() {
     host::wait_until(|| container.leftovers().is_empty());
 }
 
-/// A monitor that is killed leaves the container alone, and nobody is told a result that nobody knows.
 /// Whoever is told that its monitor was killed learns what does that.
 #[test]
 fn a_command_whose_container_is_deleted_meanwhile() {
@@ -361,6 +360,7 @@ fn a_command_whose_container_is_deleted_meanwhile() {
     container.assert_nothing_left();
 }
 
+/// A monitor that is killed leaves the container alone, and nobody is told a result that nobody knows.
 #[test]
 fn a_container_lives_on_without_its_monitor() {
     if brisk_only(ONLY) {
