@@ -56,12 +56,6 @@ fn report(container: &Container, flags: &[&str]) -> Value {
     start(container, flags, &["/probe", "report"]).json()["report"].take()
 }
 
-/// The command line, for a shell.
-fn quoted(command: &std::process::Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ")
-}
-
 /// What was refused changed nothing: it can still be started.
 #[track_caller]
 fn still_starts(container: &Container) {
@@ -204,7 +198,7 @@ fn the_streams_are_those_of_start() {
         "-c",
         "echo out; echo err >&2",
     ]);
-    let words = quoted(&command);
+    let words = process::line(&command);
     let mut shell = std::process::Command::new("/bin/sh");
     shell.arg("-c").arg(format!("{} 7>{}", words, file.display())).current_dir(&container.bundle.dir);
     let output = process::run(shell).ok();
@@ -369,7 +363,7 @@ fn a_pool_by_hand() {
     assert_eq!(code.matches("pool=job bundle=job results=/run").count(), 1, "{code}");
     let script = format!(
         "brisk() {{ {} \"$@\"; }}\n{}",
-        quoted(&container.command(&[])),
+        process::line(&container.command(&[])),
         code.replace("pool=job bundle=job results=/run", &place)
     );
     container.bundle.script("in-pool", &script);

@@ -313,11 +313,9 @@ fn a_cgroup_that_root_gave_is_used() {
         }
     }
     let call = |args: &[&str]| {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(login.join("cgroup.procs"));
-        let user = as_user(&container, args);
-        command.arg(user.get_program()).args(user.get_args());
-        process::run(command)
+        let procs = login.join("cgroup.procs");
+        let shell = ["sh", "-c", "echo $$ >\"$0\" && exec \"$@\"", procs.to_str().unwrap()];
+        process::run(process::under(&shell, &as_user(&container, args)))
     };
     let dir = container.bundle.dir.to_str().unwrap();
     call(&["--rootless", "false", "create", "--bundle", dir, &container.id]).ok();
@@ -353,10 +351,8 @@ fn limits_in_a_delegated_scope_of_the_users_own() {
     let container = bundle(&["/probe", "pause"]).resources("pids", json!({ "limit": 30 })).container();
     let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
     let user = as_user(&container, &["create", "--bundle", dir, id]);
-    let mut command = Command::new("systemd-run");
-    command.args(["--user", "--scope", "-q", "--collect", "-p", "Delegate=yes", "--"]);
-    command.arg(user.get_program()).args(user.get_args()).current_dir(dir);
-    process::run(command).ok();
+    let scope = ["systemd-run", "--user", "--scope", "-q", "--collect", "-p", "Delegate=yes", "--"];
+    process::run(process::under(&scope, &user)).ok();
     let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
     let cgroup = Path::new("/sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
     assert!(cgroup.ends_with(id), "{}", cgroup.display());

@@ -260,12 +260,8 @@ fn a_console_socket_nobody_listens_on_fails() {
 /// script(1) gives the runtime a terminal.
 fn run_in_a_terminal(container: &Container) -> Output {
     let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let line: Vec<String> = std::iter::once(runtime.get_program())
-        .chain(runtime.get_args())
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
     let mut command = std::process::Command::new("script");
-    command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+    command.args(["--quiet", "--return", "--command", &process::line(&runtime), "/dev/null"]);
     process::run(command)
 }
 

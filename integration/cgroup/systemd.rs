@@ -361,14 +361,13 @@ fn no_bus_daemon_is_needed() {
     let container = bundle(&["/bin/true"]).container();
     let dir = container.bundle.dir.to_str().unwrap();
     let runtime = container.command(&["--systemd-cgroup", "run", "--bundle", dir, &container.id]);
-    let mut command = Command::new("env");
-    command.args(["DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere"]);
+    let mut words =
+        vec!["env", "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere"];
     if host::is_root() {
         // What hides the directory is the program's own, and gone with it.
-        command.args(["unshare", "--mount", "sh", "-c", "mount -t tmpfs hidden /run/dbus && exec \"$0\" \"$@\""]);
+        words.extend(["unshare", "--mount", "sh", "-c", "mount -t tmpfs hidden /run/dbus && exec \"$0\" \"$@\""]);
     }
-    command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-    process::run(command).ok();
+    process::run(process::under(&words, &runtime)).ok();
     assert_eq!(units(), "");
 }
 

@@ -306,11 +306,9 @@ fn a_delegated_cgroup_is_the_containers() {
 /// The system calls of the runtime with these arguments, with paths for descriptors.
 fn traced(container: &Container, calls: &str, args: &[&str]) -> String {
     let file = container.bundle.dir.join("trace");
-    let mut command = Command::new("strace");
-    command.args(["-y", "-s", "200", "-e", &format!("trace={calls}"), "-o"]).arg(&file);
-    let runtime = container.command(args);
-    command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-    process::run(command).ok();
+    let calls = format!("trace={calls}");
+    let strace = ["strace", "-y", "-s", "200", "-e", &calls, "-o", file.to_str().unwrap()];
+    process::run(process::under(&strace, &container.command(args))).ok();
     fs::read_to_string(file).unwrap()
 }
 

@@ -1,7 +1,6 @@
 //! `brisk plan` against what really ran: without this comparison the printed plan would be decoration.
 
 use std::os::unix::net::UnixListener;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -32,9 +31,7 @@ fn plan_matches_trace_in(bundle: Bundle, environment: &[(&str, &str)]) -> Lists 
     args.insert(0, "create");
     // With a socket to pass on, as LISTEN_FDS may say.
     let create = container.command(&args);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", r#"exec "$@" 3</dev/null"#, "sh"]).arg(create.get_program()).args(create.get_args());
-    command.current_dir(&container.bundle.dir);
+    let mut command = process::in_shell(r#"exec "$@" 3</dev/null"#, &create);
     for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "XDG_RUNTIME_DIR"] {
         command.env_remove(name);
     }

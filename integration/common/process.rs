@@ -151,6 +151,33 @@ pub fn run(command: Command) -> Output {
     start(command, Stdio::null()).wait()
 }
 
+/// `inner`, begun by another program: these words, and after them its own; in its directory, with its environment.
+pub fn under(words: &[&str], inner: &Command) -> Command {
+    let mut outer = Command::new(words[0]);
+    outer.args(&words[1..]).arg(inner.get_program()).args(inner.get_args());
+    if let Some(dir) = inner.get_current_dir() {
+        outer.current_dir(dir);
+    }
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
+/// `inner`, begun by a shell: in the script it is `"$@"`.
+pub fn in_shell(script: &str, inner: &Command) -> Command {
+    under(&["/bin/sh", "-c", script, "sh"], inner)
+}
+
+/// The command line, for a shell.
+pub fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+}
+
 /// Runs `command` with `input` on standard input.
 #[track_caller]
 pub fn run_with_input(command: Command, input: &str) -> Output {

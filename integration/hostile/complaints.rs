@@ -197,8 +197,5 @@ fn a_hundred_devices_and_mounts_with_few_descriptors() {
 fn limited(container: &Container) -> serde_json::Value {
     let dir: &Path = &container.bundle.dir;
     let runtime = container.command(&["run", "--bundle", dir.to_str().unwrap(), &container.id]);
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", r#"ulimit -n 32; exec "$@""#, "sh"]);
-    shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(dir);
-    process::run(shell).ok().json()
+    process::run(process::in_shell(r#"ulimit -n 32; exec "$@""#, &runtime)).ok().json()
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -65,19 +65,9 @@ fn a_proc_without_sys_is_enough() {
     let container = Bundle::idle().container();
     let dir = container.bundle.dir.to_str().unwrap();
     let hidden = |args: &[&str]| {
-        let command = container.command(args);
-        let mut shell = Command::new("unshare");
-        shell.args([
-            "-m",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            "mount -t tmpfs none /proc/sys && exec \"$@\"",
-            "sh",
-        ]);
-        shell.arg(command.get_program()).args(command.get_args()).current_dir(&container.bundle.dir);
-        process::run(shell)
+        let unshare = ["unshare", "-m", "--propagation", "private"];
+        let hide = "mount -t tmpfs none /proc/sys && exec \"$@\"";
+        process::run(process::under(&unshare, &process::in_shell(hide, &container.command(args))))
     };
     hidden(&["create", "--bundle", dir, &container.id]).ok();
     hidden(&["start", &container.id]).ok();
@@ -218,10 +208,7 @@ fn few_open_files_are_enough_or_leave_nothing() {
     for limit in (4..20).chain([64]) {
         let container = Bundle::new(&["/bin/true"]).container();
         let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &format!(r#"ulimit -n {limit}; exec "$@""#), "sh"]);
-        shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-        let output = process::run(shell);
+        let output = process::run(process::in_shell(&format!(r#"ulimit -n {limit}; exec "$@""#), &runtime));
         if skip_on(&["crun", "runc"], "leave things behind") {
             crate::common::leftovers::clean_up(&container.leftovers());
             return;

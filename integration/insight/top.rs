@@ -12,7 +12,7 @@ use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
 use super::{call, cannot_look, command, only};
-use crate::common::process::wait_readable;
+use crate::common::process::{self, wait_readable};
 use crate::common::{Bundle, Container, lacks, time_limit};
 
 /// A program in a terminal.
@@ -33,14 +33,7 @@ impl Terminal {
         let pty = openpty(&size, None).unwrap();
         let mut inner = command(container, args);
         inner.envs(environment.iter().copied());
-        let mut outer = Command::new("setsid");
-        outer.arg("--ctty").arg(inner.get_program()).args(inner.get_args()).current_dir(&container.bundle.dir);
-        for (name, value) in inner.get_envs() {
-            match value {
-                Some(value) => outer.env(name, value),
-                None => outer.env_remove(name),
-            };
-        }
+        let mut outer = process::under(&["setsid", "--ctty"], &inner);
         let end = || pty.slave.try_clone().unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let child = outer.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();

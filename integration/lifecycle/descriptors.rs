@@ -55,10 +55,12 @@ fn listen_fds_are_passed_on() {
     let container = Bundle::probe(&["report"]).container();
     let args = ["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id];
     let runtime = container.command(&args);
-    let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-c", r#"export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3</dev/null 4</dev/null"#, "sh"]);
-    command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-    let report = process::run(command).ok().json();
+    let report = process::run(process::in_shell(
+        r#"export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3</dev/null 4</dev/null"#,
+        &runtime,
+    ))
+    .ok()
+    .json();
     let report = &report["report"];
     assert!(report["fds"].get("3").is_some(), "{report}");
     assert!(report["fds"].get("4").is_none(), "{report}");
@@ -80,10 +82,7 @@ fn no_descriptor_of_the_runtime_reaches_the_program() {
 /// The runtime with descriptors 3, 4, 5 and 9 open and inheritable (a shell opens them).
 fn with_open_fds(container: &Container, args: &[&str]) -> std::process::Command {
     let runtime = container.command(args);
-    let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-c", r#"exec "$@" 3</dev/null 4</dev/null 5</dev/null 9</dev/null"#, "sh"]);
-    shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-    shell
+    process::in_shell(r#"exec "$@" 3</dev/null 4</dev/null 5</dev/null 9</dev/null"#, &runtime)
 }
 
 #[test]
@@ -94,11 +93,8 @@ fn a_created_container_holds_no_pipe_of_its_creator() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let reader = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
     let runtime = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let mut shell = std::process::Command::new("/bin/sh");
     // Descriptor 3 of the runtime is the pipe, without --preserve-fds.
-    shell.args(["-c", r#"exec "$@" 3>fifo"#, "sh"]).current_dir(&container.bundle.dir);
-    shell.arg(runtime.get_program()).args(runtime.get_args());
-    process::run(shell).ok();
+    process::run(process::in_shell(r#"exec "$@" 3>fifo"#, &runtime)).ok();
     use std::os::fd::AsFd;
     let limit = std::time::Duration::from_secs(5);
     // crun and runc keep such a descriptor open in the waiting init until start.

@@ -146,9 +146,7 @@ fn standard_error_that_nobody_reads_does_not_hang() {
 fn closed_standard_descriptors() {
     let container = Bundle::probe(&["create:/tmp/ran"]).container();
     let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-c", r#"exec "$@" <&- >&- 2>&-"#, "sh"]);
-    shell.arg(runtime.get_program()).args(runtime.get_args());
+    let shell = process::in_shell(r#"exec "$@" <&- >&- 2>&-"#, &runtime);
     if skip_on(&["runc", "crun"], "descriptors 0 to 2 end up elsewhere") {
         return;
     }
@@ -167,10 +165,7 @@ fn a_small_limit_on_open_files() {
     }
     let container = bundle.container();
     let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-c", r#"ulimit -n 32; exec "$@""#, "sh"]);
-    shell.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-    process::run(shell).ok();
+    process::run(process::in_shell(r#"ulimit -n 32; exec "$@""#, &runtime)).ok();
 }
 
 #[test]
@@ -403,12 +398,8 @@ fn fifty_cycles_leave_nothing() {
 /// What ignores SIGCHLD hands that down, and cannot wait for its children (wait(2)).
 #[test]
 fn a_caller_that_ignores_sigchld() {
-    let ignoring = |command: std::process::Command| {
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
-        shell.current_dir(command.get_current_dir().unwrap());
-        process::run(shell)
-    };
+    let ignoring =
+        |command: std::process::Command| process::run(process::in_shell("trap '' CHLD; exec \"$@\"", &command));
     let container = Bundle::sh("exit 7").sh_hook("createRuntime", "cat > /dev/null").container();
     let dir = container.bundle.dir.to_str().unwrap();
     ignoring(container.command(&["run", "--bundle", dir, &container.id])).exits(7);

@@ -1,7 +1,6 @@
 //! Namespaces: new, joined by path, absent, and in combination.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -388,10 +387,8 @@ fn a_limit_on_namespaces_is_named() {
     for kind in ["pid", "net"] {
         let container = Bundle::probe(&["report"]).container();
         let runtime = container.command(&["run", &container.id]);
-        let mut command = Command::new("unshare");
-        command.args(["-Urm", "sh", "-c"]).arg(format!("echo 0 >/proc/sys/user/max_{kind}_namespaces; exec \"$@\""));
-        command.arg("sh").arg(runtime.get_program()).args(runtime.get_args()).current_dir(&container.bundle.dir);
-        let error = process::run(command).fails();
+        let none = format!("echo 0 >/proc/sys/user/max_{kind}_namespaces; exec \"$@\"");
+        let error = process::run(process::under(&["unshare", "-Urm", "sh", "-c", &none, "sh"], &runtime)).fails();
         assert!(error.contains("user.max_*_namespaces"), "{error}");
         container.assert_nothing_left();
     }

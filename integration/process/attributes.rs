@@ -1,7 +1,6 @@
 //! The attributes of the container's process: user, groups, umask, environment, directory, limits, flags.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -318,12 +317,7 @@ fn signals_that_the_caller_ignores_are_not_ignored_by_the_program() {
     }
     let container = Bundle::new(&["/bin/cat", "/proc/self/status"]).container();
     let inner = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "trap '' HUP USR1 TERM CHLD; exec \"$@\"", "sh"])
-        .arg(inner.get_program())
-        .args(inner.get_args());
-    let text = process::run(command).ok().stdout();
+    let text = process::run(process::in_shell("trap '' HUP USR1 TERM CHLD; exec \"$@\"", &inner)).ok().stdout();
     let line = text.lines().find(|l| l.starts_with("SigIgn:")).unwrap();
     assert_eq!(line.split_whitespace().nth(1), Some("0000000000000000"), "{line}");
 }
@@ -383,9 +377,7 @@ fn the_callers_weak_personality_is_not_inherited() {
     }
     let run = |verb: &str| {
         let container = Bundle::idle().container();
-        let mut command = std::process::Command::new("setarch");
-        let program = container.command(&[]);
-        command.arg("-RXL").arg(program.get_program()).args(program.get_args()).arg(verb);
+        let mut command = process::under(&["setarch", "-RXL"], &container.command(&[verb]));
         if verb == "run" {
             let dir = container.bundle.dir.clone();
             let mut config = container.bundle.config.clone();

@@ -31,8 +31,7 @@ fn listen_fds_of_another_process_are_not_passed_on() {
     File::create_new(&secret).unwrap();
     let script = format!("exec \"$@\" 3<{}", secret.display());
     let inner = container.command(&["run", "--bundle", dir, &container.id]);
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    let mut command = process::in_shell(&script, &inner);
     command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
     let out = process::run(command).ok().json();
     let fds = out["report"]["fds"].as_object().unwrap();

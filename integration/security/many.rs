@@ -1,7 +1,5 @@
 //! Long lists in config.json are planned in a time that grows with their length.
 
-use std::process::Command;
-
 use serde_json::json;
 
 use crate::common::{Bundle, brisk_only, process};
@@ -28,9 +26,7 @@ fn long_lists_of_devices_are_planned_at_once() {
     for (what, bundle) in cases {
         let container = bundle.container();
         let plan = container.command(&["plan", container.bundle.dir.to_str().unwrap()]);
-        let mut command = Command::new("prlimit");
-        command.arg(format!("--cpu={BOUND}")).arg(plan.get_program()).args(plan.get_args());
-        let output = process::run(command);
+        let output = process::run(process::under(&["prlimit", &format!("--cpu={BOUND}")], &plan));
         assert!(output.code < 128, "{what}: killed for its time: {output:?}");
     }
 }

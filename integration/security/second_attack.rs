@@ -106,10 +106,7 @@ fn hooks_have_the_callers_umask() {
         let container = bundle.hook(kind, "/bin/sh", &["sh", "-c", &script]).container();
         let dir = container.bundle.dir.to_str().unwrap();
         let inner = container.command(&["run", "--bundle", dir, &container.id]);
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "umask 0027; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
-        command.current_dir(&container.bundle.dir);
-        process::run(command).ok();
+        process::run(process::in_shell("umask 0027; exec \"$@\"", &inner)).ok();
         // The container's own is 0022.
         let expected = if inside { "0022\n" } else { "0027\n" };
         assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{kind}");

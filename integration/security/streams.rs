@@ -287,12 +287,8 @@ fn a_relayed_file_arrives_byte_by_byte() {
 fn a_reader_that_goes_away_ends_the_program() {
     for args in ["", "-t"] {
         let container = idle();
-        let exec = container.command(&["exec"]);
-        let line: Vec<String> = std::iter::once(exec.get_program())
-            .chain(exec.get_args())
-            .map(|arg| arg.to_string_lossy().into_owned())
-            .collect();
-        let script = format!("{} {args} {} /bin/busybox yes | head -n 1", line.join(" "), container.id);
+        let exec = process::line(&container.command(&["exec"]));
+        let script = format!("{exec} {args} {} /bin/busybox yes | head -n 1", container.id);
         let mut command = Command::new("sh");
         command.args(["-c", &script]);
         let terminal = Terminal::new();
