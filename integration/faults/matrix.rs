@@ -2,7 +2,7 @@
 
 use crate::options::{Mode, Options};
 use crate::tool::runtime::Runtime;
-use crate::trial::{Fault, Verdicts};
+use crate::trial::{Fault, TrialResult};
 use crate::verbs::Verb;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -45,23 +45,23 @@ impl Row {
         }
     }
 
-    pub fn add(&mut self, fault: &Fault, verdicts: Option<Verdicts>) {
-        let Some(verdicts) = verdicts else {
+    pub fn add(&mut self, fault: &Fault, result: Option<TrialResult>) {
+        let Some(result) = result else {
             self.missed += 1;
             return;
         };
         self.tried += 1;
-        if verdicts.succeeded {
+        if result.succeeded {
             self.survived += 1;
         } else {
             self.refused += 1;
         }
-        self.bad += usize::from(!verdicts.findings.is_empty());
-        self.left += usize::from(verdicts.left);
-        if !verdicts.succeeded {
-            *self.said.entry(format!("{}: {}", fault.short(), general(&verdicts.said))).or_default() += 1;
+        self.bad += usize::from(!result.findings.is_empty());
+        self.left += usize::from(result.left);
+        if !result.succeeded {
+            *self.said.entry(format!("{}: {}", fault.short(), general(&result.said))).or_default() += 1;
         }
-        for finding in verdicts.findings {
+        for finding in result.findings {
             let key = format!("{} {}: {}", self.verb.name(), fault.short(), finding.kind);
             let example = || format!("{}: {}", fault.long(), finding.detail);
             self.findings.entry(key).or_insert_with(|| (0, example())).0 += 1;

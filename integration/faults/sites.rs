@@ -1,7 +1,7 @@
 //! Finding the sites, and choosing among them.
 
 use crate::bench::Bench;
-use crate::tool::trace::{Observer, Site, Verdict};
+use crate::tool::trace::{Injection, Observer, Site};
 use crate::tool::{Res, syscalls};
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ struct Recorder {
 }
 
 impl Observer for Recorder {
-    fn entry(&mut self, site: &Site) -> Verdict {
+    fn entry(&mut self, site: &Site) -> Injection {
         let name = syscalls::name(site.nr);
         // The first call that neither a loader nor a C library nor std makes before main; the last that Rust's std
         // makes there are the signal stack and the handlers that run on it.
@@ -47,7 +47,7 @@ impl Observer for Recorder {
             startup: !self.own,
             last: false,
         });
-        Verdict::Go
+        Injection::Go
     }
 }
 

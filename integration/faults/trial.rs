@@ -7,31 +7,31 @@ use crate::questions::{Finding, finding};
 use crate::sites::Point;
 use crate::tool::Res;
 use crate::tool::os::Reaped;
-use crate::tool::trace::{Observer, Site, Verdict};
+use crate::tool::trace::{Injection, Observer, Site};
 use crate::verbs::{self, Verb};
 
 /// What is done where.
 #[derive(Clone, Debug)]
 pub struct Fault {
     point: Point,
-    verdict: Verdict,
+    injection: Injection,
 }
 
 impl Fault {
     /// All faults of a mode at one site.
     pub fn all(point: &Point, mode: Mode) -> Vec<Self> {
-        let fault = |verdict| Self { point: point.clone(), verdict };
+        let fault = |injection| Self { point: point.clone(), injection };
         match mode {
-            Mode::Kill => vec![fault(Verdict::Kill)],
-            Mode::Fail => errnos::plausible(&point.call()).iter().map(|errno| fault(Verdict::Fail(*errno))).collect(),
+            Mode::Kill => vec![fault(Injection::Kill)],
+            Mode::Fail => errnos::plausible(&point.call()).iter().map(|errno| fault(Injection::Fail(*errno))).collect(),
         }
     }
 
     /// For grouping.
     pub fn short(&self) -> String {
         let name = self.point.call();
-        match self.verdict {
-            Verdict::Fail(errno) => format!("{name} fails {}", errnos::name(errno)),
+        match self.injection {
+            Injection::Fail(errno) => format!("{name} fails {}", errnos::name(errno)),
             _ => format!("killed at {name}"),
         }
     }
@@ -43,7 +43,7 @@ impl Fault {
 }
 
 /// What a trial found.
-pub struct Verdicts {
+pub struct TrialResult {
     pub succeeded: bool,
     pub left: bool,
     /// What a command that failed said.
@@ -58,13 +58,13 @@ struct Saboteur<'a> {
 }
 
 impl Observer for Saboteur<'_> {
-    fn entry(&mut self, site: &Site) -> Verdict {
+    fn entry(&mut self, site: &Site) -> Injection {
         let Point { process, nth, nr, .. } = &self.fault.point;
         if self.done || site.process != *process || site.nr != *nr || site.nth != *nth {
-            return Verdict::Go;
+            return Injection::Go;
         }
         self.done = true;
-        self.fault.verdict
+        self.fault.injection
     }
 }
 
@@ -76,7 +76,7 @@ pub struct Trial<'a> {
 
 impl Trial<'_> {
     /// `None`: the site was not reached in three attempts (timing chose another path).
-    pub fn run(&self) -> Res<Option<Verdicts>> {
+    pub fn run(&self) -> Res<Option<TrialResult>> {
         let bench = self.bench;
         for _ in 0..3 {
             let id = bench.next_id();
@@ -84,28 +84,28 @@ impl Trial<'_> {
             bench.verb.prepare(bench.runtime, &bench.bundle, &id)?;
             let mut saboteur = Saboteur { fault: self.fault, done: false };
             let main = bench.traced(&id, &mut saboteur)?;
-            let verdicts = if saboteur.done { Some(self.judge(&id, &before, main)?) } else { None };
+            let result = if saboteur.done { Some(self.judge(&id, &before, main)?) } else { None };
             bench.clear(&id)?;
             remove(&verbs::pid_file(bench.place, &id))?;
             for path in bench.scene()?.files.difference(&before.files) {
                 remove(path)?;
             }
-            if verdicts.is_some() {
-                return Ok(verdicts);
+            if result.is_some() {
+                return Ok(result);
             }
         }
         Ok(None)
     }
 
-    fn judge(&self, id: &str, before: &Scene, main: Option<Reaped>) -> Res<Verdicts> {
+    fn judge(&self, id: &str, before: &Scene, main: Option<Reaped>) -> Res<TrialResult> {
         let mut findings = Vec::new();
         let Some(main) = main else {
             findings.push(finding("hangs", format!("not over after {:?}", patience())));
-            return Ok(Verdicts { succeeded: false, left: true, said: String::new(), findings });
+            return Ok(TrialResult { succeeded: false, left: true, said: String::new(), findings });
         };
         let (succeeded, verb) = (main.status == 0, self.bench.verb);
         let said = if succeeded { String::new() } else { self.bench.stderr()? };
-        if !succeeded && self.fault.verdict != Verdict::Kill && !self.fault.point.startup {
+        if !succeeded && self.fault.injection != Injection::Kill && !self.fault.point.startup {
             findings.extend(bad_error(main, &said));
             if verb.makes() {
                 findings.extend(self.bench.stayed(before, "leaves behind when it fails")?);
@@ -120,19 +120,19 @@ impl Trial<'_> {
         }
         // Frozen by a command that then failed, it would stay so.
         let thawed = matches!(verb, Verb::Pause | Verb::Kill | Verb::Delete | Verb::DeleteForce);
-        if thawed && !succeeded && self.fault.verdict != Verdict::Kill && status == "paused" {
+        if thawed && !succeeded && self.fault.injection != Injection::Kill && status == "paused" {
             findings.push(finding("left frozen by a command that failed", said.clone()));
         }
         // The container's process may be killed when it is made already, or its wait for `start` may fail when `create`
         // has ended: then it is stopped.
         let point = &self.fault.point;
-        let over = self.fault.verdict == Verdict::Kill || point.last;
+        let over = self.fault.injection == Injection::Kill || point.last;
         let ended = over && point.process != "0" && status == "stopped";
         if verb == Verb::Create && succeeded && status != "created" && !ended {
             findings.push(finding("create succeeded, state differs", format!("status {status}")));
         }
         findings.extend(aftermath.findings);
-        Ok(Verdicts { succeeded, left: aftermath.left, said, findings })
+        Ok(TrialResult { succeeded, left: aftermath.left, said, findings })
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Site {
 
 /// What is to happen at a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Injection {
     Go,
     Fail(i32),
     Kill,
@@ -33,7 +33,7 @@ pub enum Verdict {
 
 /// Sees every call; the results of the calls that ran come to `result`.
 pub trait Observer {
-    fn entry(&mut self, site: &Site) -> Verdict;
+    fn entry(&mut self, site: &Site) -> Injection;
     fn result(&mut self, _site: &Site, _result: i64) {}
 }
 
@@ -205,9 +205,9 @@ impl Tracer<'_> {
                 let verdict = self.observer.entry(&site);
                 tracee.site = Some(site);
                 match verdict {
-                    Verdict::Go => {}
-                    Verdict::Kill => return os::kill(pid, libc::SIGKILL),
-                    Verdict::Fail(errno) => {
+                    Injection::Go => {}
+                    Injection::Kill => return os::kill(pid, libc::SIGKILL),
+                    Injection::Fail(errno) => {
                         tracee.inject = Some(errno);
                         if !acts_all_the_same(nr) {
                             ptrace::skip_call(pid)?;

@@ -4,7 +4,7 @@ use crate::common::Bundle;
 use crate::tool::lab::Place;
 use crate::tool::runtime::{Runtime, text};
 use crate::tool::syscalls;
-use crate::tool::trace::{self, Observer, Site, Verdict};
+use crate::tool::trace::{self, Injection, Observer, Site};
 use crate::tool::{Res, os, process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,16 +62,16 @@ impl Counter {
 }
 
 impl Observer for Counter {
-    fn entry(&mut self, site: &Site) -> Verdict {
+    fn entry(&mut self, site: &Site) -> Injection {
         let name = syscalls::name(site.nr);
         if self.by_chance(site, &name) {
             self.counts.by_chance += 1;
-            return Verdict::Go;
+            return Injection::Go;
         }
         self.counts.syscalls += 1;
         self.counts.execs += u64::from(name.starts_with("execve"));
         *self.counts.by_name.entry(name).or_default() += 1;
-        Verdict::Go
+        Injection::Go
     }
 
     fn result(&mut self, site: &Site, result: i64) {
