@@ -27,6 +27,7 @@ mod namespaces;
 mod options;
 mod packaging;
 mod plans;
+mod plans_with;
 mod rlimits;
 mod rootless;
 mod schedule;

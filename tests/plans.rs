@@ -9,7 +9,6 @@ use brisk::host::Host;
 use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::create::create;
-
 use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::process::inside::InsideOptions;
@@ -20,7 +19,7 @@ use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize
 use brisk::spec::annotations::{self, Trust};
 use brisk::spec::{self, Spec};
 
-use crate::{fixture, refused};
+use crate::{fixture, plans_with, refused};
 
 /// What engines send is planned for these only: what depends on the host is in the bundles made by hand.
 /// Rootless podman calls its runtime as root of a user namespace.
@@ -84,7 +83,7 @@ fn text(spec: &Spec, host: &Host) -> String {
 }
 
 /// The plan's text without the one number that depends on the architecture brisk was built for.
-fn printed(plan: &Plan) -> String {
+pub fn printed(plan: &Plan) -> String {
     let text = plan.to_string();
     let lines = text.lines().map(|line| match line.split_once("load the seccomp filter (") {
         Some((head, _)) => format!("{head}load the seccomp filter\n"),
@@ -94,7 +93,7 @@ fn printed(plan: &Plan) -> String {
 }
 
 /// Compares with, or writes, one golden file. What differs is said line by line.
-fn check(path: &Path, text: &str, wrong: &mut Vec<String>) {
+pub fn check(path: &Path, text: &str, wrong: &mut Vec<String>) {
     if std::env::var_os("UPDATE_PLANS").is_some() {
         std::fs::create_dir(path.parent().unwrap()).or_else(exists).unwrap();
         std::fs::write(path, text).unwrap();
@@ -182,66 +181,125 @@ fn no_golden_plan_without_a_bundle() {
     for host in names("plans", "") {
         for name in names(&format!("plans/{host}"), ".txt") {
             let found = format!("{host}/{name}");
-            let of_its_own = ["exec-", "template-", "start-"].iter().any(|kind| name.starts_with(kind));
+            let of_its_own = ["exec-", "template-", "start-", "with-"].iter().any(|kind| name.starts_with(kind));
             assert!(wanted.contains(&found) || of_its_own, "plans/{found}.txt belongs to nothing");
         }
     }
 }
 
-fn inside(terminal: Terminal) -> InsideOptions {
+pub fn inside(terminal: Terminal) -> InsideOptions {
     InsideOptions { id: "web1".to_owned(), bundle: PathBuf::from("/bundle"), terminal, refusal: ExecRefusal::Error }
+}
+
+/// The engines whose `exec` has a golden plan, and the host of each.
+const EXECS: [(&str, &str); 3] =
+    [("docker", "v2-root"), ("podman-rootful", "v1-root"), ("podman-rootless", "nested-root")];
+
+fn exec_plan(engine: &str, host_name: &str) -> Plan {
+    exec_plan_with(engine, host_name, |_| {})
+}
+
+pub fn exec_plan_with(engine: &str, host_name: &str, choose: impl Fn(&mut exec::ExecOptions)) -> Plan {
+    let text = std::fs::read(fixture(&format!("engines/{engine}-exec-process.json"))).unwrap();
+    let process = spec::parse::<spec::process::Process>(&text, "process.json").unwrap();
+    let mut options = exec::ExecOptions {
+        keyring: Keyring::New,
+        inside: inside(Terminal::None),
+        preserved_fds: 0,
+        orphan: Orphan::LivesOn,
+        hold: Hold::No,
+        entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
+        gained_namespaces: 0,
+        rdt: Vec::new(),
+    };
+    choose(&mut options);
+    let spec = spec(&format!("engines/{engine}-default-config.json"));
+    exec::exec(&process, &spec, &host(host_name), &options).unwrap()
 }
 
 #[test]
 fn exec_in_each_engine_container() {
     let mut wrong = Vec::new();
-    for (engine, host_name) in
-        [("docker", "v2-root"), ("podman-rootful", "v1-root"), ("podman-rootless", "nested-root")]
-    {
-        let text = std::fs::read(fixture(&format!("engines/{engine}-exec-process.json"))).unwrap();
-        let process = spec::parse::<spec::process::Process>(&text, "process.json").unwrap();
-        let spec = spec(&format!("engines/{engine}-default-config.json"));
-        let host = host(host_name);
-        let options = exec::ExecOptions {
-            keyring: Keyring::New,
-            inside: inside(Terminal::None),
-            preserved_fds: 0,
-            orphan: Orphan::LivesOn,
-            hold: Hold::No,
-            entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
-            gained_namespaces: 0,
-            rdt: Vec::new(),
-        };
-        let plan = exec::exec(&process, &spec, &host, &options).unwrap();
-        check(&fixture(&format!("plans/{host_name}/exec-{engine}.txt")), &printed(&plan), &mut wrong);
+    for (engine, host_name) in EXECS {
+        let path = fixture(&format!("plans/{host_name}/exec-{engine}.txt"));
+        check(&path, &printed(&exec_plan(engine, host_name)), &mut wrong);
     }
     assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
 }
 
+/// The bundles of which a template has golden plans, and the host of each.
+const TEMPLATES: [(&str, &str); 5] = [
+    ("default", "v1-root"),
+    ("rootless", "v2-user"),
+    ("fields", "v2-root"),
+    ("userns", "v2-root"),
+    ("terminal", "v2-root"),
+];
+
 /// The two plans of a template: that of its process, which waits, and that of its start.
+fn template_plans(bundle: &str, host_name: &str) -> [(&'static str, Plan); 2] {
+    let mut spec = spec(&format!("bundles/{bundle}/config.json"));
+    let host = host(host_name);
+    // The runtime's own code is gone by then, which these would need.
+    spec.hooks.iter_mut().for_each(|hooks| hooks.start_container.clear());
+    let options = CreateOptions { start: ProgramStart::Brought, terminal: Terminal::None, ..options(&spec) };
+    let waiting = create(&spec, &host, &options).unwrap();
+    let process = spec.process.as_ref().unwrap();
+    let options = inside(Terminal::of(Some(process), Terminal::Socket));
+    [("template", waiting), ("start", template::start(process, &spec, &host, &options).unwrap())]
+}
+
 #[test]
 fn templates_and_their_starts() {
     let mut wrong = Vec::new();
-    for (bundle, host_name) in [
-        ("default", "v1-root"),
-        ("rootless", "v2-user"),
-        ("fields", "v2-root"),
-        ("userns", "v2-root"),
-        ("terminal", "v2-root"),
-    ] {
-        let mut spec = spec(&format!("bundles/{bundle}/config.json"));
-        let host = host(host_name);
-        // The runtime's own code is gone by then, which these would need.
-        spec.hooks.iter_mut().for_each(|hooks| hooks.start_container.clear());
-        let options = CreateOptions { start: ProgramStart::Brought, terminal: Terminal::None, ..options(&spec) };
-        let plan = create(&spec, &host, &options).unwrap();
-        check(&fixture(&format!("plans/{host_name}/template-{bundle}.txt")), &printed(&plan), &mut wrong);
-        let process = spec.process.as_ref().unwrap();
-        let options = inside(Terminal::of(Some(process), Terminal::Socket));
-        let plan = template::start(process, &spec, &host, &options).unwrap();
-        check(&fixture(&format!("plans/{host_name}/start-{bundle}.txt")), &printed(&plan), &mut wrong);
+    for (bundle, host_name) in TEMPLATES {
+        for (kind, plan) in template_plans(bundle, host_name) {
+            check(&fixture(&format!("plans/{host_name}/{kind}-{bundle}.txt")), &printed(&plan), &mut wrong);
+        }
     }
     assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
+}
+
+/// An operation that no plan has would be dead code which the compiler cannot see: each is matched by the tables of text, child
+/// and effects.
+#[test]
+fn every_step_and_operation_is_in_a_golden_plan() {
+    let created = pairs().into_iter().filter_map(|(host_name, _, config)| {
+        let spec = spec(&config);
+        create(&spec, &host(&host_name), &options(&spec)).ok()
+    });
+    let execs = EXECS.into_iter().map(|(engine, host_name)| exec_plan(engine, host_name));
+    let templates = TEMPLATES.into_iter().flat_map(|(bundle, host_name)| template_plans(bundle, host_name));
+    let mut seen = BTreeSet::new();
+    let others = plans_with::all().into_iter().map(|(_, _, plan)| plan);
+    for plan in created.chain(execs).chain(templates.map(|(_, plan)| plan)).chain(others) {
+        seen.extend(plan.steps.iter().map(|step| named("Step", step)));
+        seen.extend(plan.setup.iter().map(|op| named("SetupOp", op)));
+        seen.extend(plan.last.iter().map(|op| named("LastOp", op)));
+    }
+    let op = include_str!("../src/plan/op.rs");
+    let known =
+        [variants("Step", include_str!("../src/plan/step.rs")), variants("SetupOp", op), variants("LastOp", op)];
+    let known: BTreeSet<String> = known.concat().into_iter().collect();
+    let unseen: Vec<&String> = known.difference(&seen).collect();
+    assert!(unseen.is_empty(), "a bundle in fixtures/ or a row of plans_with.rs should have {unseen:?}");
+}
+
+/// The variant of this value, by its name in the source.
+fn named(kind: &str, value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
+    format!("{kind}::{}", &text[..end])
+}
+
+/// The variants that the source of an enumeration has.
+fn variants(kind: &str, source: &str) -> Vec<String> {
+    let body = source.split_once(&format!("pub enum {kind} {{")).unwrap().1.split("\n}").next().unwrap();
+    let names =
+        body.lines().filter_map(|line| line.strip_prefix("    ").filter(|name| name.starts_with(char::is_uppercase)));
+    let found: Vec<String> = names.map(|name| named(kind, &format_args!("{name}"))).collect();
+    assert!(found.len() > 20, "{kind}: {found:?}");
+    found
 }
 
 /// The same input gives the same plan: nothing of the clock, the environment or a hash table's order is in it.

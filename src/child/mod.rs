@@ -113,9 +113,9 @@ impl<'a> Child<'a> {
             SetupOp::AskForOne => self.ask_for_one(),
             SetupOp::CloneTree { path, reach, end, late } => self.clone_late(path, reach.flag() | end.flag(), *late),
             SetupOp::Join(index, kind, refusal) => self.join(*index, kind.flag(), *refusal),
-            SetupOp::OfJoined(made) => {
+            SetupOp::MakeNamespaceFs(made) => {
                 let mounted = mounts::detached(made.kind())?;
-                *self.of_joined.get_mut(*made as usize).ok_or(Errno::EBADF)? = Some(mounted);
+                *self.namespace_fs.get_mut(*made as usize).ok_or(Errno::EBADF)? = Some(mounted);
                 Ok(())
             }
             SetupOp::EnterTime => {

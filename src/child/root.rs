@@ -64,7 +64,7 @@ impl Child<'_> {
     pub(super) fn take_root(&mut self, source: &MountSource, path: &CStr, parent: ParentMount) -> Done {
         let (root, stat) = match source {
             // The parent has attached it already.
-            MountSource::Late(_) | MountSource::Asked | MountSource::OfJoined(_) => {
+            MountSource::Late(_) | MountSource::Asked | MountSource::NamespaceFs(_) => {
                 self.root_is(self.tree(source)?);
                 return Ok(());
             }

@@ -131,8 +131,8 @@ pub(super) struct Child<'a> {
     pub(super) joined: u64,
     /// What was asked for last.
     pub(super) asked: Option<OwnedFd>,
-    /// File systems of joined namespaces, in the order of [`crate::plan::op::OfJoined`].
-    pub(super) of_joined: [Option<OwnedFd>; 2],
+    /// File systems of joined namespaces, in the order of [`crate::plan::op::NamespaceFs`].
+    pub(super) namespace_fs: [Option<OwnedFd>; 2],
     /// What a hook that failed has said.
     pub(super) said: Option<OwnedFd>,
     /// No mount that we were born with is shared any more.
@@ -163,7 +163,7 @@ impl<'a> Child<'a> {
             umask: 0,
             joined: 0,
             asked: None,
-            of_joined: [None, None],
+            namespace_fs: [None, None],
             said: None,
             unshared: false,
             clones_with_attributes: true,
@@ -214,7 +214,7 @@ impl<'a> Child<'a> {
             MountSource::Tree(index) => self.inherited.trees.get(*index),
             MountSource::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
             MountSource::Asked => self.asked.as_ref(),
-            MountSource::OfJoined(made) => self.of_joined.get(*made as usize).and_then(Option::as_ref),
+            MountSource::NamespaceFs(made) => self.namespace_fs.get(*made as usize).and_then(Option::as_ref),
         };
         Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
     }

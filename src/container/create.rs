@@ -19,7 +19,7 @@ use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Due, Launch, Meanwhile, Moment, Running, Trace};
+use crate::launch::{self, Launch, Meanwhile, Moment, Running, TellAgain, Trace};
 use crate::plan;
 use crate::plan::namespace::rootless::{self, Changed};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
@@ -413,7 +413,7 @@ fn begin(
         }
         dir.save(record)
     };
-    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<Due> {
+    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<TellAgain> {
         match (moment, running) {
             (Moment::Cloned, Some(running)) => save(record, running)?,
             (Moment::Held, Some(running)) => {

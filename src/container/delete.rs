@@ -42,7 +42,7 @@ pub fn delete(global: &Global, args: &Delete) -> Result<()> {
     let mut trace = file.as_ref().map(|_| Trace::default());
     let done = select::each(&ids, global.warn, |id| {
         mark(&mut trace, &format!("find container {id}"));
-        one(global, id, force, &mut trace)
+        delete_one(global, id, force, &mut trace)
     });
     files::write_trace(global, file.as_deref(), trace);
     done
@@ -54,7 +54,7 @@ fn mark(trace: &mut Option<Trace>, what: &str) {
     }
 }
 
-fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Result<()> {
+fn delete_one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Result<()> {
     match Dir::find(&global.root, id)? {
         Some(dir) => found(global, id, &dir, force, trace),
         None => gone(global, id, force),
@@ -63,7 +63,7 @@ fn one(global: &Global, id: &str, force: Force, trace: &mut Option<Trace>) -> Re
 
 /// As `delete --force` of one name.
 pub(super) fn by_force(global: &Global, id: &str) -> Result<()> {
-    one(global, id, Force::Yes, &mut None)
+    delete_one(global, id, Force::Yes, &mut None)
 }
 
 /// Deletes a container whose directory we have had since it was made: whatever has taken its name meanwhile stays. Once

@@ -246,7 +246,7 @@ impl Flows {
             match &self.master {
                 // A terminal has one end for both directions.
                 Some(_) if gone => flow.hang_up(),
-                // It stays open for the output: its end of input is a character.
+                // The terminal stays open for the output: its end of input is a character.
                 Some(master) if flow.from == State::Ended && flow.ours.is_some() && flow.buffer.is_empty() => {
                     end_of_input(master.as_fd());
                     flow.hang_up();
@@ -426,7 +426,7 @@ fn relay(
         let events: Vec<(bool, bool)> =
             indices.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
         listener.listen(attended.warn);
-        // It waits for no program that has ended.
+        // The listener waits for no program that has ended.
         if ended {
             listener.let_go()?
         } else {
@@ -458,7 +458,7 @@ fn relay(
                 watch.has_ended();
             }
         } else if let (None, Some(watch)) = (status, &mut watch) {
-            // It runs on, and is waited for.
+            // The program runs on, and is waited for.
             if parent_gone {
                 tell(watch.orphaned(attended.program()));
             }

@@ -9,7 +9,7 @@ use super::files::Receivers;
 use super::options::Global;
 use crate::cgroup::Cgroup;
 use crate::error::Result;
-use crate::launch::{self, Due, HookOutput, Launch, Moment, Running, Trace, Waiting};
+use crate::launch::{self, HookOutput, Launch, Moment, Running, TellAgain, Trace, Waiting};
 use crate::plan::Plan;
 
 /// What begins, and with what.
@@ -33,7 +33,7 @@ pub(super) fn begin(
     mut receivers: Receivers<'_>,
     tell: &mut dyn FnMut(Moment) -> Result<()>,
 ) -> Result<Running> {
-    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<Due> {
+    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<TellAgain> {
         tell(moment)?;
         if let Some(running) = running.filter(|_| moment == Moment::Ready) {
             receivers.tell(running.pid, running.pidfd.as_fd())?;

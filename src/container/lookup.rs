@@ -168,7 +168,7 @@ pub(super) fn monitor(record: &Record) -> Result<Option<OwnedFd>> {
 
 fn attendant(record: &Record, wanted: impl Fn(Attendance) -> bool) -> Result<Option<OwnedFd>> {
     let Record { attended, creator, .. } = record;
-    // It needs not tell itself.
+    // The creator needs not tell itself.
     if !attended.is_some_and(wanted) || creator.pid == process::getpid() || record.life(*creator)? == Life::Gone {
         return Ok(None);
     }

@@ -158,7 +158,7 @@ fn furnish<'a>(
         limits.set(&mut resources);
         let limited = Container::load(&global.root, &container.record.id)
             .map_err(Undone::from)
-            .and_then(|again| update::one(global, again, &resources));
+            .and_then(|again| update::limit(global, again, &resources));
         match limited {
             Ok(limits) => done.limits = Some(limits),
             Err(Undone { error, whole }) => {

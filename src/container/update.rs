@@ -95,7 +95,7 @@ impl Updated {
 }
 
 /// New limits of one container, for whoever has its lock.
-pub(super) fn one(global: &Global, container: Container, wanted: &Resources) -> std::result::Result<Updated, Undone> {
+pub(super) fn limit(global: &Global, container: Container, wanted: &Resources) -> std::result::Result<Updated, Undone> {
     let args = Update::default();
     let change = change(global, container, None, wanted, &Layout::read()?, &args)?;
     transact(global, vec![change], &args)

@@ -59,7 +59,7 @@ pub fn list(global: &Global) -> Result<Vec<View>> {
     let users = users();
     let mut views = Vec::new();
     for id in global.root.ids()? {
-        match one(global, &id, &users) {
+        match view_of(global, &id, &users) {
             Ok(Some(shown)) => views.push(shown),
             Ok(None) => {}
             Err(error) => (global.warn)(&format!("list {id}: {error}")),
@@ -81,7 +81,7 @@ pub fn names(global: &Global) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn one(global: &Global, id: &str, users: &Users) -> Result<Option<View>> {
+fn view_of(global: &Global, id: &str, users: &Users) -> Result<Option<View>> {
     record_of(global, id)?.map(|container| view(&container, users)).transpose()
 }
 

@@ -30,7 +30,7 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
         return Ok(None);
     }
     let patience = deadline.unwrap_or_else(|| Instant::now() + REAPED);
-    // It keeps the status first, then writes the result, then ends: whoever was told of the end may read the result.
+    // The monitor keeps the status first, then writes the result, then ends: whoever is told of the end may read it.
     if let Some(monitor) = container.monitor()?
         && !happens(monitor.as_fd(), libc::POLLIN, Some(patience))?
         && deadline == Some(patience)

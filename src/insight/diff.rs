@@ -217,7 +217,7 @@ impl Walk {
         }
         for name in names {
             let stat = match fs::stat_at(upper, &name) {
-                // It went away meanwhile.
+                // The file went away meanwhile.
                 Err(Errno::ENOENT) => continue,
                 stat => stat.at(Stage::Rootfs, || what(above))?,
             };

@@ -123,7 +123,7 @@ fn run_one(
     match attend(&mut child, hook, beside) {
         Ok(status) => judge(status, &errors),
         Err(error) => {
-            // It must not go on after the failure; a second kill or wait of one that has ended does nothing.
+            // The hook must not go on after the failure; a second kill or wait of one that has ended does nothing.
             let _ = child.kill();
             let _ = child.wait();
             Err(error)

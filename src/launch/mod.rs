@@ -31,7 +31,7 @@ pub use hooks::{
     run_while as run_hooks_while,
 };
 pub use overlay::{OverlayUse, UpperLayer};
-pub use running::{Due, Launch, Moment, Running, Waiting};
+pub use running::{Launch, Moment, Running, TellAgain, Waiting};
 pub use started::await_program;
 pub use steps::open_fifo;
 pub use trace::Trace;

@@ -69,7 +69,7 @@ pub enum Moment {
 }
 
 /// When whoever was told wants to be told again, at the latest.
-pub type Due = Option<Instant>;
+pub type TellAgain = Option<Instant>;
 
 /// What is launched, and with what.
 pub struct Launch<'a> {
@@ -80,7 +80,7 @@ pub struct Launch<'a> {
     /// Warnings of hooks and others.
     pub warn: &'a dyn Fn(&str),
     /// Told how far the process is, and what there is of it; says when it wants to be told again at the latest.
-    pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<Due>,
+    pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<TellAgain>,
     /// What the process gets in place of our standard streams, by number.
     pub streams: [Option<OwnedFd>; 3],
     /// The connected console socket.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::overlay::{self, UpperLayer};
-use super::running::{Due, Launch, Moment, Running, destroy, destroy_unnamed, sync_error};
+use super::running::{Launch, Moment, Running, TellAgain, destroy, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
@@ -44,7 +44,7 @@ pub(super) struct Parent<'a> {
     said: String,
     reaped: Option<Exit>,
     /// When whoever looks after the process wants to do so.
-    due: Due,
+    due: TellAgain,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
     /// Its one slot is set by the child when it starts.

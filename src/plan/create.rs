@@ -2,9 +2,10 @@
 
 use super::cgroup::entry::Remaining;
 use super::cgroup::{join, rdt};
-use super::draft::{CreateOptions, Draft, Input, ProgramStart};
+use super::draft::{Draft, Input};
 use super::namespace::{NamespaceKind, enter, net_devices, sysctl};
 use super::op::SetupOp;
+use super::options::{CreateOptions, ProgramStart};
 use super::process::{hooks, template};
 use super::step::{CloneStep, ComeBack, Step};
 use super::{Plan, process, rootfs};

@@ -11,7 +11,8 @@ use super::cgroup::tolerance::{Tolerance, tolerate};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMap};
 use super::namespace::{NamespaceKind, Namespaces};
-use super::op::{EndLink, Enter, LastOp, MountSource, OfJoined, Reach, SetupOp, Terminal};
+use super::op::{EndLink, LastOp, MountSource, NamespaceFs, Reach, SetupOp};
+use super::options::CreateOptions;
 use super::step::{HostObject, Mounts, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
@@ -23,112 +24,11 @@ use crate::spec::linux::Linux;
 use crate::spec::process::Process;
 use crate::wire::SyncPoint;
 
-/// What the caller chose on the command line.
-#[derive(Clone, Debug)]
-pub struct CreateOptions {
-    /// The container's id.
-    pub id: String,
-    /// The bundle's directory, absolute.
-    pub bundle: PathBuf,
-    /// How the root is entered.
-    pub enter: Enter,
-    /// A new session keyring, or the caller's.
-    pub keyring: Keyring,
-    /// When the program starts.
-    pub start: ProgramStart,
-    /// What becomes of the program when the runtime dies.
-    pub orphan: Orphan,
-    /// Descriptors 3 to 3 + n - 1 stay open in the container.
-    pub preserved_fds: u32,
-    /// Which cgroup driver.
-    pub cgroups: CgroupDriver,
-    /// What is done about cgroups that cannot be written.
-    pub tolerance: Tolerance,
-    /// The program's terminal.
-    pub terminal: Terminal,
-    /// The directory with the notify socket, where the container gets one: in the runtime's state.
-    pub notify: Option<PathBuf>,
-    /// Namespaces (`CLONE_NEW*`) whose path in config.json is that of the runtime's own: joining them gives the
-    /// container nothing of its own.
-    pub joined_own: u64,
-    /// Whether somebody wants to know how large the overlay has become.
-    pub overlay_size: OverlaySize,
-    /// Whether the runtime has something to do before the program is let go.
-    pub hold: Hold,
-    /// What is odd about the text of config.json.
-    pub oddities: Vec<String>,
-}
-
-/// Whether the child hands out a descriptor by which the upper layer of its overlay can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum OverlaySize {
-    NotAsked,
-    Asked,
-}
-
-/// Whether a process that is set up waits until the runtime looks after it ([`super::step::Step::TakeCharge`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Hold {
-    No,
-    Yes,
-}
-
-/// The session keyring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Keyring {
-    New,
-    Inherit,
-}
-
 /// The SELinux label that the container's keys are made with. Without one they would have that of the runtime's process,
 /// and the program, whose label may do nothing with the runtime's keys, could not use its own session keyring.
 pub(super) fn key_label(process: Option<&Process>, host: &Host) -> Result<Option<CString>> {
     let label = process.and_then(|process| process.selinux_label.as_deref()).filter(|label| !label.is_empty());
     label.filter(|_| host.selinux).map(|label| c_string(label, "selinuxLabel")).transpose()
-}
-
-/// When the program starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProgramStart {
-    /// At `start`.
-    OnSignal,
-    /// At `start`, which brings what the program is: a template.
-    Brought,
-    /// At once (`run`, `exec`).
-    Now(ExecRefusal),
-}
-
-impl ProgramStart {
-    /// Who is told of a refusal. After `create` has returned nobody reads the wire any more.
-    pub const fn refusal(self) -> ExecRefusal {
-        match self {
-            ProgramStart::OnSignal | ProgramStart::Brought => ExecRefusal::Said,
-            ProgramStart::Now(refusal) => refusal,
-        }
-    }
-}
-
-/// How the caller learns that execve(2) refused the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExecRefusal {
-    /// By an error.
-    #[default]
-    Error,
-    /// By the program's own standard error, as after `start`: the caller reads that, and the status is the program's.
-    Said,
-}
-
-/// What becomes of a program when the runtime that started it dies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Orphan {
-    /// The container runs on.
-    #[default]
-    LivesOn,
-    /// The kernel kills it (`PR_SET_PDEATHSIG`).
-    Dies,
 }
 
 /// A configuration without a `linux` part.
@@ -284,8 +184,8 @@ pub(super) struct Draft {
     pub before_clone: Vec<Step>,
     /// [`Step::CloneTree`]s of what is made after the clone.
     pub late_trees: Vec<Step>,
-    /// What [`SetupOp::OfJoined`] makes, for the first mount of each kind.
-    pub of_joined: Vec<OfJoined>,
+    /// What [`SetupOp::MakeNamespaceFs`] makes, for the first mount of each kind.
+    pub namespace_fs: Vec<NamespaceFs>,
     /// What the child asks for: together before the root is taken, then each at its turn.
     pub asked: Vec<Vec<HostObject>>,
     /// Nothing is asked for at its turn.
@@ -347,9 +247,9 @@ impl Draft {
     }
 
     /// The file system of this kind, if it is made beforehand and not taken yet.
-    pub(super) fn take_of_joined(&mut self, kind: &str) -> Option<OfJoined> {
-        let at = self.of_joined.iter().position(|made| made.kind().to_bytes() == kind.as_bytes())?;
-        Some(self.of_joined.swap_remove(at))
+    pub(super) fn take_namespace_fs(&mut self, kind: &str) -> Option<NamespaceFs> {
+        let at = self.namespace_fs.iter().position(|made| made.kind().to_bytes() == kind.as_bytes())?;
+        Some(self.namespace_fs.swap_remove(at))
     }
 
     /// What the parent does for the child that asks, which is told here how much comes together.

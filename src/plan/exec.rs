@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::Plan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, Hold, Keyring, Orphan, key_label};
+use super::draft::{Draft, key_label};
 use super::op::{ConsoleNode, SetupOp};
+use super::options::{Hold, Keyring, Orphan};
 use super::process::inside::{Inside, InsideOptions};
 use super::process::{self, Fork, Startup};
 use super::step::{CloneStep, Step};

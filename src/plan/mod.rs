@@ -4,17 +4,17 @@
 //! specification writes as text into the numbers the kernel takes.
 //!
 //! The modules, in the order of the work: `create`, `exec` and `rootfs::runtime_mounts` put a plan together, from top to
-//! bottom in the order of a start. They make an `Input` of the bundle, the host and the options (`draft`), and let
+//! bottom in the order of a start. They make an `Input` of the bundle, the host and the `options` (`draft`), and let
 //! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
-//! (`step`) and what the child does (`op`). `describe` and `text` say it in words, for people and for errors.
+//! (`step`) and what the child does (`op`). `text` says it in words, for people and for errors.
 
 pub mod cgroup;
 pub mod create;
-pub mod describe;
 mod draft;
 pub mod exec;
 pub mod namespace;
 pub mod op;
+mod options;
 pub mod process;
 pub mod rootfs;
 pub mod seccomp;
@@ -34,7 +34,7 @@ use systemd::ScopePlan;
 
 use crate::spec::Spec;
 
-pub use draft::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, ProgramStart};
+pub use options::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, ProgramStart};
 
 /// Everything that will be done to create a container, or to run one more process in it.
 #[derive(Debug)]

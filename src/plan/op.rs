@@ -16,7 +16,7 @@ use crate::wire::SyncPoint;
 
 pub use crate::plan::process::child_hook::{ChildHook, HookKind, StateText};
 pub use crate::plan::rootfs::mount_op::{
-    CopyUp, DeviceDir, EndLink, FsParams, MountKind, MountOp, MountSource, NewFileSystem, OfJoined, Reach, TmpfsMode,
+    CopyUp, DeviceDir, EndLink, FsParams, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem, Reach, TmpfsMode,
 };
 
 /// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants
@@ -156,7 +156,7 @@ pub enum SetupOp {
     /// setns to an opened namespace: its index and type, and what a refusal means.
     Join(usize, NamespaceKind, Refusal),
     /// Makes this file system of a namespace that was joined, with rights that the user namespace which follows lacks.
-    OfJoined(OfJoined),
+    MakeNamespaceFs(NamespaceFs),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.
     JoinInit(u64),
     /// unshare.

@@ -170,7 +170,7 @@ impl Shim {
         match (process.pid.get(), process.ended.get()) {
             (0, _) => Err(Fault::new(Code::FailedPrecondition, "process not created")),
             (_, Some(_)) => Err(Fault::not_found("process already finished")),
-            // It has not been reaped, so the number is still its own.
+            // The process has not been reaped, so the number is still its own.
             (pid, None) => Ok(os::kill(pid, signal.cast_signed()).map_err(Fault::doing("exec kill error"))?),
         }
     }

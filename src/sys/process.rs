@@ -326,7 +326,7 @@ pub fn die_with_parent(command: &mut std::process::Command) -> &mut std::process
     let parent = getpid();
     let prepare = move || {
         set_parent_death_signal(libc::SIGKILL)?;
-        // It may have died before.
+        // The parent may have died before.
         if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
     };
     // SAFETY: `prepare` makes two system calls, and neither allocates nor takes a lock.
@@ -339,7 +339,7 @@ pub fn run(mut command: std::process::Command) -> std::io::Result<(std::process:
     let (mut said, writer) = std::io::pipe()?;
     command.stdin(std::process::Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
-    // It holds the writing ends, too.
+    // The command holds the writing ends, too.
     drop(command);
     let mut text = Vec::new();
     let read = said.read_to_end(&mut text);

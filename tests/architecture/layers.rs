@@ -46,6 +46,7 @@ const PLAN_FOLDERS: &[(&str, &[&str])] = &[
     ("seccomp", &[]),
     ("process", &["namespace", "cgroup", "seccomp"]),
     ("rootfs", &["namespace", "cgroup", "systemd", "process"]),
+    ("text", &["namespace", "cgroup", "process"]),
 ];
 
 /// More than this flat in plan/ and it is a heap again.

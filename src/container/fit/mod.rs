@@ -58,7 +58,7 @@ pub(super) fn obstacle(planned: &Preview, bundle: &Path, ours: impl Fn(&str) -> 
 /// of config.json.
 pub fn misfits(global: &Global, bundle: &Path) -> Result<Vec<Misfit>> {
     let dir = std::path::absolute(bundle).at(Stage::Bundle, || format!("find the bundle {}", bundle.display()))?;
-    // It belongs to the caller: links are followed, as by `create`.
+    // The bundle belongs to the caller: links are followed, as by `create`.
     let text = spec::read_file(&dir.join(spec::CONFIG), Stage::Bundle)?;
     let document: Value = spec::parse(&text, spec::CONFIG)?;
     let warnings = std::cell::RefCell::new(Vec::new());

@@ -100,7 +100,7 @@ pub(super) fn lost_words(path: &str, lost: &Lost) -> String {
 /// The interpreter of a script, the loader of an ELF file.
 fn interpreted(files: &ContainerFiles, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    // It may be executed without being read.
+    // A program may be executed without being read.
     let Ok(file) = File::options().read(true).custom_flags(flags).open(by_number(&found.fd)) else { return Ok(()) };
     let interpreter = match needs(|bytes, offset| file.read_at(bytes, offset)) {
         Needs::Program(interpreter) => interpreter,

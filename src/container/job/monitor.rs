@@ -1,7 +1,7 @@
 //! The process that stays beside a program in the background, because its result or its limits were asked for: its parent,
 //! who waits as the foreground does, while the command that was called has ended.
 //!
-//! It is a copy of that command, made before anything else is, so that it does the work itself and is the parent of what it
+//! The monitor is a copy of that command, made before anything else is, so that it does the work itself and is the parent of what it
 //! starts. Until all is set up both are one to whoever called: one dies with the other, and with both what was to be started.
 //! Before the program is let go the monitor becomes a session of its own, which lives without the command; when the program
 //! runs it lets go of everything else that is the caller's, and the command ends.
@@ -53,7 +53,7 @@ impl Monitor {
     /// Until it stands alone it ends with the command.
     pub fn die_with_command(&self) -> Result<()> {
         process::set_parent_death_signal(libc::SIGKILL).at(Stage::Process, || "die with the command")?;
-        // It may have died before.
+        // The command may have died before.
         if process::getppid() != self.parent {
             return Err(Error::errno(Stage::Process, "find the command that was called", Errno::ESRCH));
         }

@@ -67,7 +67,7 @@ pub(in crate::container) fn parent() -> Result<OwnedFd> {
         return Err(Error::new(Stage::Signal, "--die-with-parent: the parent is in another pid namespace"));
     }
     let parent = process::pidfd_open(pid).at(Stage::Signal, what)?;
-    // It may have died before, and its number may be somebody else's.
+    // The parent may have died before, and its number may be somebody else's.
     if process::getppid() == pid { Ok(parent) } else { Err(Error::errno(Stage::Signal, what(), Errno::ESRCH)) }
 }
 
@@ -242,7 +242,7 @@ impl Watch {
         let used = match cgroup.cpu_ns() {
             Ok(used) => used.unwrap_or(0),
             Err(error) => {
-                // It is gone, and somebody has killed who was in it: it is said once.
+                // The cgroup is gone, and somebody has killed who was in it: it is said once.
                 self.cpu = None;
                 return Err(error);
             }

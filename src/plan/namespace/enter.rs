@@ -5,8 +5,9 @@ use std::ffi::CString;
 
 use super::NamespaceKind;
 use crate::error::Result;
-use crate::plan::draft::{Draft, Input, Keyring, c_string, key_label};
-use crate::plan::op::{OfJoined, Refusal, SetupOp};
+use crate::plan::draft::{Draft, Input, c_string, key_label};
+use crate::plan::op::{NamespaceFs, Refusal, SetupOp};
+use crate::plan::options::Keyring;
 use crate::plan::step::{MapWriter, Step};
 use crate::spec::mounts::Mount;
 use crate::wire::SyncPoint;
@@ -45,13 +46,13 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
             join(input, draft, Refusal::Error, |kind| kind != NamespaceKind::User);
         }
         // The new user namespace will have no authority over a namespace that is older.
-        for made in [OfJoined::Sysfs, OfJoined::Mqueue] {
+        for made in [NamespaceFs::Sysfs, NamespaceFs::Mqueue] {
             let foreign = input.new_userns() && namespaces.joined(made.namespace()).is_some() && input.host.uid == 0;
             let shows =
                 |mount: &Mount| mount.kind.as_ref().is_some_and(|kind| kind.as_bytes() == made.kind().to_bytes());
             if foreign && input.spec.mounts.iter().any(shows) {
-                draft.setup.push(SetupOp::OfJoined(made));
-                draft.of_joined.push(made);
+                draft.setup.push(SetupOp::MakeNamespaceFs(made));
+                draft.namespace_fs.push(made);
             }
         }
         let user = rest & NamespaceKind::User.flag();

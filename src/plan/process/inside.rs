@@ -8,9 +8,10 @@ use super::{ExecStrings, Fork, Groups, Startup, bounding, hooks, listener, own_d
 use crate::error::Result;
 use crate::host::{Host, Userns};
 use crate::plan::Plan;
-use crate::plan::draft::{Draft, ExecRefusal, Orphan, ProgramStart, c_string, host_path, linux};
+use crate::plan::draft::{Draft, c_string, host_path, linux};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{ConsoleNode, Enter, SetupOp, Terminal};
+use crate::plan::options::{ExecRefusal, Orphan, ProgramStart};
 use crate::plan::step::Step;
 use crate::spec::Spec;
 use crate::spec::process::Process;

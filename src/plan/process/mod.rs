@@ -21,8 +21,9 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use super::draft::{Draft, Hold, Input, Orphan, ProgramStart, c_string, host_root};
+use super::draft::{Draft, Input, c_string, host_root};
 use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
+use super::options::{Hold, Orphan, ProgramStart};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;

@@ -38,7 +38,7 @@ pub fn effect(op: &SetupOp) -> MountEffect<'_> {
         | SetupOp::JoinCgroup
         | SetupOp::AskForOne
         | SetupOp::Join(..)
-        | SetupOp::OfJoined(_)
+        | SetupOp::MakeNamespaceFs(_)
         | SetupOp::JoinInit(_)
         | SetupOp::Unshare(_)
         | SetupOp::BecomeRoot

@@ -20,34 +20,34 @@ pub enum MountSource {
     Late(usize),
     /// What [`SetupOp::AskForOne`](crate::plan::op::SetupOp::AskForOne) has just brought.
     Asked,
-    /// What [`SetupOp::OfJoined`](crate::plan::op::SetupOp::OfJoined) has made.
-    OfJoined(OfJoined),
+    /// What [`SetupOp::MakeNamespaceFs`](crate::plan::op::SetupOp::MakeNamespaceFs) has made.
+    NamespaceFs(NamespaceFs),
 }
 
 /// A file system that shows a namespace, and may be mounted only by whoever has authority over the user namespace which that
 /// belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OfJoined {
+pub enum NamespaceFs {
     /// sysfs, of a network namespace.
     Sysfs,
     /// mqueue, of an ipc namespace.
     Mqueue,
 }
 
-impl OfJoined {
+impl NamespaceFs {
     /// The type, as config.json and the kernel name it.
     pub const fn kind(self) -> &'static CStr {
         match self {
-            OfJoined::Sysfs => c"sysfs",
-            OfJoined::Mqueue => c"mqueue",
+            NamespaceFs::Sysfs => c"sysfs",
+            NamespaceFs::Mqueue => c"mqueue",
         }
     }
 
     /// The namespace that it shows.
     pub const fn namespace(self) -> NamespaceKind {
         match self {
-            OfJoined::Sysfs => NamespaceKind::Network,
-            OfJoined::Mqueue => NamespaceKind::Ipc,
+            NamespaceFs::Sysfs => NamespaceKind::Network,
+            NamespaceFs::Mqueue => NamespaceKind::Ipc,
         }
     }
 }

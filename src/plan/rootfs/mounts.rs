@@ -9,7 +9,7 @@ use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{Draft, Input, c_string, host_path, host_root};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
-    CopyUp, EndLink, Enter, FsParams, LinkRule, MountKind, MountOp, MountSource, NewFileSystem, OfJoined, Reach,
+    CopyUp, EndLink, Enter, FsParams, LinkRule, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem, Reach,
     SetupOp, TmpfsMode,
 };
 use crate::plan::rootfs::idmap;
@@ -79,12 +79,12 @@ pub(in crate::plan) fn plan(
     if kind.is_empty() {
         return Err(Error::new(Stage::Bundle, format!("mount {}: the type is missing", mount.destination)));
     }
-    if let Some(made) = draft.take_of_joined(kind) {
-        let source = MountSource::OfJoined(made);
+    if let Some(made) = draft.take_namespace_fs(kind) {
+        let source = MountSource::NamespaceFs(made);
         let what = MountKind::Bind { source, reach: Reach::One, end: EndLink::Keep, host: None };
         draft.setup.push(SetupOp::Mount(Box::new(MountOp {
             // As for a new one.
-            no_follow: options.dest_nofollow || made == OfJoined::Sysfs,
+            no_follow: options.dest_nofollow || made == NamespaceFs::Sysfs,
             ..mount_op(dest, what, &options)
         })));
         return Ok(());

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input, OverlaySize, c_string, host_path};
+use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{Enter, MountSource, OverlayOp, Reach, SetupOp};
+use crate::plan::options::OverlaySize;
 use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::options::IdMapOption;
 use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER, overlay};

@@ -3,12 +3,12 @@
 
 use std::ffi::CStr;
 
-use super::op::{
-    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountKind, MountOp, MountSource, NewFileSystem, OfJoined, Reach,
-    Refusal, SetupOp, TmpfsMode,
-};
 use crate::error::{Deed, Stage};
 use crate::plan::namespace::NamespaceKind;
+use crate::plan::op::{
+    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem,
+    Reach, Refusal, SetupOp, TmpfsMode,
+};
 use crate::plan::process::caps;
 use crate::plan::process::rlimits::{self, ParsedRlimit};
 use crate::sys::cred::CapMasks;
@@ -75,7 +75,7 @@ impl SetupOp {
             SetupOp::CloneTree { path, .. } => rootfs(format!("take {} of the host", lossy(path))).no_deed(),
             SetupOp::TakeTrees(_) => sync("take the mounts of the cgroup from the parent").no_deed(),
             SetupOp::Join(_, kind, refusal) => join(*kind, *refusal),
-            SetupOp::OfJoined(made) => rootfs(format!("make a {}", of_joined(*made))).no_deed(),
+            SetupOp::MakeNamespaceFs(made) => rootfs(format!("make a {}", namespace_fs(*made))).no_deed(),
             SetupOp::EnterTime => namespace("enter the time namespace").no_deed(),
             SetupOp::JoinInit(flags) => join_init(*flags),
             SetupOp::Unshare(flags) => namespace(format!("unshare ({})", namespaces(*flags))).doing(Deed::Unshare, ""),
@@ -294,7 +294,7 @@ fn node_kind(mode: u32) -> char {
     }
 }
 
-fn of_joined(made: OfJoined) -> String {
+fn namespace_fs(made: NamespaceFs) -> String {
     format!("{} of the joined namespace", lossy(made.kind()))
 }
 
@@ -327,7 +327,7 @@ pub(super) fn source_text(source: &MountSource) -> String {
         MountSource::Path(path) => lossy(path).into_owned(),
         MountSource::Tree(index) => format!("tree {index}"),
         MountSource::Asked => "what the parent has taken".into(),
-        MountSource::OfJoined(made) => format!("the {}", of_joined(*made)),
+        MountSource::NamespaceFs(made) => format!("the {}", namespace_fs(*made)),
         MountSource::Late(index) => format!("tree {index} of the parent"),
     }
 }

@@ -1,13 +1,15 @@
 //! Plans as text: one line for each step and operation, and the error line of a failed one.
 
+pub mod describe;
+
 use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 
+use self::describe::{OpText, lossy, mapped, mknod, namespaces, one_line, rlimit, source_text, tree};
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
-use super::describe::{OpText, lossy, mapped, mknod, namespaces, one_line, rlimit, source_text, tree};
 use super::op::{ChildOp, HookKind, LastOp, MountKind, SetupOp};
 use super::step::{CloneStep, HostObject, MapWriter, Mounts, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
@@ -203,8 +205,8 @@ fn taken(op: &ChildOp<'_>) -> Option<(String, String)> {
 
 /// What a hook of the container's process ended with, and said; `None` for what is not the hook's doing.
 pub fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
-    let verdict = detail.strip_prefix(char::from(wire::HOOK_ENDED))?;
-    let (index, how) = verdict.split_once(' ')?;
+    let ending = detail.strip_prefix(char::from(wire::HOOK_ENDED))?;
+    let (index, how) = ending.split_once(' ')?;
     let mut what = format!("{}: {how}", failed_hook(kind, index));
     if !said.trim().is_empty() {
         what = what + ", stderr: " + said.trim();

@@ -1,7 +1,7 @@
 //! What the walker is on every architecture: what it does, its names for the linker, and what its instructions are told of the
 //! block.
 //!
-//! It begins with the addresses of a header and of a call as its arguments.
+//! The walker begins with the addresses of a header and of a call as its arguments.
 //!
 //! ```text
 //! next_call:
