@@ -46,12 +46,12 @@ fn wake_of(bundle: &Bundle) -> PathBuf {
     wake
 }
 
-/// With a poststart hook that says `hook` and then waits for a word in this fifo.
-fn hook_that_waits(bundle: Bundle) -> (Bundle, PathBuf) {
+/// With a hook of this kind that says `hook` and then waits for a word in this fifo.
+fn hook_that_waits(bundle: Bundle, kind: &str) -> (Bundle, PathBuf) {
     let wake = bundle.dir.join("wake");
     nix::unistd::mkfifo(&wake, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let hook = format!("echo hook >>$OUT; read line < {}", wake.display());
-    (bundle.sh_hook("poststart", &hook), wake)
+    (bundle.sh_hook(kind, &hook), wake)
 }
 
 /// Every field of the schema is there, each of a type that the schema allows, and no other.

@@ -90,7 +90,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("restart", "pidfd-socket", "integration/cli/flags.rs: a_pidfd_goes_to_a_socket"),
     ("restart", "preserve-fds", "integration/lifecycle/restart.rs: what_would_be_lost_is_told"),
     ("spec", "program with", "integration/cli/composed_root.rs: more_is_there_by_name"),
-    ("run", "result", "integration/jobs/endings.rs: a_program_that_ends_by_itself"),
+    ("run", "result", "integration/jobs/result_file.rs: the_result_through_a_descriptor"),
     ("run", "timeout", "integration/jobs/limits.rs: a_program_that_takes_too_long"),
     ("wait", "timeout", "integration/jobs/wait_command.rs: a_container_is_waited_for"),
     ("run", "grace", "integration/jobs/limits.rs: a_program_that_heeds_sigterm_has_time_to_end"),

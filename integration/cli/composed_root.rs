@@ -98,6 +98,30 @@ fn an_interpreter_with_its_library_runs() {
     assert!(report.lines().any(|line| line.contains("libffi.so")), "{report}");
 }
 
+/// A program of C++ has its library, and what that needs.
+#[test]
+fn a_program_of_cpp_runs() {
+    let compiler = Path::new("/usr/bin/g++").exists();
+    if brisk_only(ONLY) || skip_unless(Need::from(compiler), "g++") {
+        return;
+    }
+    let place = empty();
+    let (source, program) = (place.bundle.dir.join("program.cpp"), place.bundle.dir.join("program"));
+    let text = "#include <string>\n#include <cstdio>\n#include <stdexcept>\n\
+                int main(int, char **argv) {\n\
+                    try { throw std::runtime_error(std::to_string(6 * std::stoi(argv[1]))); }\n\
+                    catch (std::exception &e) { std::puts(e.what()); }\n\
+                }\n";
+    fs::write(&source, text).unwrap();
+    let mut command = Command::new("g++");
+    command.arg("-o").arg(&program).arg(&source);
+    process::run(command).ok();
+    let program = program.to_str().unwrap();
+    let (report, out) = composed(&["--program", program], &[program, "7"]);
+    assert_eq!(out, "42\n");
+    assert!(report.lines().any(|line| line.contains("libstdc++.so.6")), "{report}");
+}
+
 #[test]
 fn libraries_are_found_where_a_loader_finds_them() {
     if brisk_only(ONLY) || no_compiler() {

@@ -189,6 +189,15 @@ fn a_container_that_is_created_and_started() {
     container.delete_force().ok();
     let told = result(&container);
     assert_eq!((&told["ended"], &told["started"], &told["wallNs"]), (&json!("killed"), &Value::Null, &Value::Null));
+    // What waits there heeds the signals that end a program, with the status that a shell gives them.
+    let container = Bundle::idle().container();
+    container.create_with(&["--result", file_of(&container).to_str().unwrap()]).ok();
+    container.kill("TERM").ok();
+    assert_eq!(wait(&container), "143");
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["started"]), (&json!("killed"), &Value::Null), "{told}");
+    assert_eq!(container.state()["reason"], json!("killed"));
+    container.delete().ok();
     container.assert_nothing_left();
 }
 

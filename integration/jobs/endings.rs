@@ -124,6 +124,9 @@ fn no_program_at_all() {
     assert_eq!((&result["ended"], &result["started"]), (&json!("runtime-error"), &Value::Null), "{result}");
     assert!(result["error"]["message"].as_str().unwrap().contains("nothing-here"), "{result}");
     assert!(!result["error"]["stage"].as_str().unwrap().is_empty());
+    assert_eq!(result["error"]["errno"], json!("ENOENT"));
+    let (_, hinted) = job(Bundle::new(&["nothing-here"]), &[]);
+    assert!(hinted["error"]["hint"].as_str().unwrap().contains("PATH"), "{hinted}");
     job(Bundle::new(&["/bin/nothing-here"]), &["--exit-codes"]).0.exits(125);
     // Also where not even the bundle can be read.
     let container = Bundle::idle().container();

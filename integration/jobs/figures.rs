@@ -62,6 +62,24 @@ fn what_the_cgroup_says_after_the_end() {
     assert_eq!(told["memory"]["peakBytes"], number(file("memory", memory)));
     assert_eq!(told["pids"]["peak"], number(file("pids", "pids.peak")));
     assert_eq!(told["pids"]["limitHits"], keyed(file("pids", "pids.events"), "max", 1));
+    // Four megabytes were written out.
+    let sum = |text: Option<String>, word: &str| {
+        let all = text.map(|text| {
+            let words = text.split_whitespace().collect::<Vec<_>>();
+            let after = words.windows(2).filter(|pair| pair[0] == word).map(|pair| pair[1].to_owned());
+            let with = words.iter().filter_map(|one| one.strip_prefix(word)?.strip_prefix('=')).map(str::to_owned);
+            after.chain(with).map(|number| number.parse::<u64>().unwrap()).sum::<u64>()
+        });
+        json!(all)
+    };
+    let v1 = host::Cgroups::detect() == host::Cgroups::V1;
+    let (io, words) = match v1 {
+        true => (file("blkio", "blkio.throttle.io_service_bytes"), ["Read", "Write"]),
+        false => (file("io", "io.stat"), ["rbytes", "wbytes"]),
+    };
+    for (field, word) in [("readBytes", words[0]), ("writtenBytes", words[1])] {
+        assert_eq!(told["io"][field], sum(io.clone(), word), "{field}: {io:?}");
+    }
     // A fifth of a CPU was not enough.
     if host::has_controller("cpu") {
         assert!(told["cpu"]["throttledPeriods"].as_u64().unwrap() > 0, "{told}");

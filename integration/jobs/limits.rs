@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{ONLY, conforms, job};
 use crate::common::process::{pidfd_open, wait_readable};
-use crate::common::{Bundle, brisk_only, host, lacks, process, time_limit};
+use crate::common::{Bundle, Need, brisk_only, host, lacks, process, skip_unless, time_limit};
 
 #[test]
 fn a_program_that_takes_too_long() {
@@ -238,4 +239,36 @@ fn a_poststart_hook_takes_of_the_programs_time() {
     let (_, result) = job(Bundle::idle().sh_hook("poststart", "exit 1"), &[]);
     assert_eq!(result["ended"], json!("runtime-error"), "{result}");
     assert!(result["started"].is_string(), "{result}");
+}
+
+/// Nothing polls: whoever waits for the program asks the kernel once, until the limit could be reached.
+#[test]
+fn a_limit_that_is_far_is_waited_for_in_one_call() {
+    // Of x86-64; others have ppoll(2) alone, whose time is in memory.
+    const POLL: &str = "7";
+    let told = cfg!(target_arch = "x86_64") && Path::new("/proc/self/syscall").exists();
+    if brisk_only(ONLY) || skip_unless(Need::from(told && host::is_root()), "root, x86-64 and /proc/PID/syscall") {
+        return;
+    }
+    let hour = 3_600_000;
+    for detach in [&[][..], &["--detach"]] {
+        let container = Bundle::idle().container();
+        let running = container.start_run(&[detach, &["--timeout", "1h", "--output-limit", "1m"]].concat());
+        host::wait_until(|| container.record_file().exists() && container.status() == "running");
+        let record: Value = serde_json::from_slice(&fs::read(container.record_file()).unwrap()).unwrap();
+        let who = record["creator"]["pid"].as_i64().unwrap();
+        host::wait_until(|| {
+            let call = fs::read_to_string(format!("/proc/{who}/syscall")).unwrap();
+            let words: Vec<&str> = call.split_whitespace().collect();
+            let number = |index: usize| i64::from_str_radix(words[index].trim_start_matches("0x"), 16).unwrap();
+            words[0] == POLL && (hour * 9 / 10..=hour).contains(&number(3))
+        });
+        container.kill("KILL").ok();
+        running.wait();
+        if !detach.is_empty() {
+            container.call(&["wait", &container.id]).ok();
+            container.delete().ok();
+        }
+        container.assert_nothing_left();
+    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
-use super::{ONLY, conforms, run, wake_of};
+use super::{ONLY, conforms, hook_that_waits, run, wake_of};
 use crate::common::process::wait_readable;
 use crate::common::{Bundle, brisk_only, host, process, time_limit};
 
@@ -162,4 +162,29 @@ fn a_result_that_cannot_be_written_is_a_warning() {
     let output = running.wait().exits(5);
     assert!(output.stderr().contains("write the result"), "{output:?}");
     container.assert_nothing_left();
+}
+
+/// The program has ended, and brisk is killed before it has told so.
+#[test]
+fn a_result_that_was_not_told_is_not_there() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let (bundle, wake) = hook_that_waits(Bundle::sh("exit 3"), "poststop");
+    let container = bundle.container();
+    let file = container.bundle.dir.join("result.json");
+    fs::write(&file, "of before").unwrap();
+    let running = container.start_run(&["--result", file.to_str().unwrap()]);
+    host::wait_until(|| container.bundle.hook_output().contains("hook"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    running.wait().exits(137);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "of before");
+    // The hook goes on where it was not killed with brisk, and `delete` runs it once more.
+    let mut words = fs::File::options().read(true).write(true).open(&wake).unwrap();
+    std::io::Write::write_all(&mut words, b"\n\n").unwrap();
+    container.delete_force().ok();
+    host::wait_until(|| container.leftovers().is_empty());
+    let names = fs::read_dir(&container.bundle.dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let of_ours: Vec<_> = names.filter(|name| name.to_string_lossy().contains("result")).collect();
+    assert_eq!(of_ours, ["result.json"]);
 }

@@ -44,7 +44,7 @@ fn limits_hold_while_a_poststart_hook_runs() {
     }
     for flags in BOTH {
         for (limit, word) in LIMITS {
-            let (bundle, wake) = hook_that_waits(Bundle::sh(BUSY));
+            let (bundle, wake) = hook_that_waits(Bundle::sh(BUSY), "poststart");
             let container = bundle.container();
             let running = begin(&container, flags, limit);
             host::wait_until(|| container.bundle.hook_output().contains("hook"));
@@ -202,4 +202,61 @@ fn what_is_written_to_one_stream_keeps_its_order() {
         }
         container.assert_nothing_left();
     }
+}
+
+/// What `exec` does for a paused container waits; its time does not, and the container stays as it is.
+#[test]
+fn a_second_program_that_cannot_begin_has_its_time_all_the_same() {
+    if brisk_only(ONLY) || lacks(&["freezer"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    container.call(&["pause", &container.id]).ok();
+    let file = container.bundle.dir.join("result.json");
+    for flags in BOTH {
+        let limits = ["--ignore-paused", "--timeout", "100ms", "--exit-codes", "--result", file.to_str().unwrap()];
+        let output = container.exec_with(&[flags, &limits].concat(), &["/bin/sh", "-c", "echo ran"]).exits(124);
+        assert_eq!(output.stdout(), "");
+        // Standard error of a command that does not wait is the program's.
+        let told = output.stderr().contains("ended before it began");
+        assert_eq!(told, flags.is_empty(), "{output:?}");
+        let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        conforms(&result);
+        assert_eq!((&result["ended"], &result["limitsHit"]), (&json!("timeout"), &json!(["timeout"])), "{result}");
+        let of_a_program = [&result["started"], &result["wallNs"], &result["cpu"]["totalNs"], &result["exitCode"]];
+        assert_eq!(of_a_program, [&Value::Null; 4], "{result}");
+        fs::remove_file(&file).unwrap();
+        assert_eq!(container.status(), "paused");
+    }
+    container.call(&["resume", &container.id]).ok();
+    assert_eq!(container.exec(&["/bin/echo", "on"]).ok().stdout(), "on\n");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// A paused program of `exec` ends with its caller, and nobody else of the container hears of it.
+#[test]
+fn a_second_program_that_is_paused_ends() {
+    if brisk_only(ONLY) || lacks(&["freezer"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let exec = container.command(&["exec", "--die-with-parent", &container.id, "/bin/sh", "-c", "echo $PPID; read x"]);
+    let (input, _open) = std::io::pipe().unwrap();
+    // A shell that does not become brisk.
+    let running = process::start(process::in_shell("\"$@\"; echo over", &exec), Stdio::from(input));
+    running.wait_for_stdout(|text| text.ends_with('\n'));
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap();
+    let brisk = process::pidfd_open(children.trim().parse().unwrap()).unwrap();
+    container.call(&["pause", &container.id]).ok();
+    let shell = nix::unistd::Pid::from_raw(running.pid());
+    nix::sys::signal::kill(shell, nix::sys::signal::Signal::SIGKILL).unwrap();
+    drop(running.wait());
+    // Which it does when it has reaped the program.
+    assert!(process::wait_readable(brisk.as_fd(), time_limit()), "the program outlives its caller");
+    assert_eq!(container.status(), "paused");
+    container.delete_force().ok();
+    container.assert_nothing_left();
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, brisk_only, host, process};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process};
 
 const ONLY: &str = "no other runtime starts a container again";
 
@@ -263,6 +263,24 @@ fn what_would_be_in_vain_takes_nothing_away() {
 }
 
 /// What hooks bring is not missed: whether they do is known when they have run.
+/// The kernel takes a limit of memory in which not even the set-up fits.
+#[test]
+fn memory_in_which_nothing_runs_takes_nothing_away() {
+    if brisk_only(ONLY) || lacks(&["memory"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.run_with(&["--detach"]).ok();
+    let running = container.pid();
+    let root = container.bundle.rootfs();
+    let replace = ["run", "--replace", "--detach", "--rootfs", root.to_str().unwrap(), "--memory", "31k"];
+    let said = container.call(&[&replace[..], &[&container.id, "--", "/probe", "pause"]].concat()).fails();
+    assert!(said.contains("no program runs in less") && said.contains("is to be replaced stays"), "{said}");
+    assert_eq!((container.status(), container.pid()), ("running".into(), running));
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
 #[test]
 fn what_a_hook_makes_is_not_missed() {
     if brisk_only(ONLY) {

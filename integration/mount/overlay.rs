@@ -305,6 +305,42 @@ fn a_directory_with_traps() {
     }
 }
 
+/// What a container writes to is no layer of another's while it lives, under whatever name; afterwards it is.
+#[test]
+fn what_another_writes_to_is_no_layer() {
+    if not_here() {
+        return;
+    }
+    let writer = Bundle::idle().container();
+    let kept = writer.bundle.host_dir("kept");
+    fs::create_dir(kept.join("beside")).unwrap();
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o700)).unwrap();
+    symlink("kept/upper", writer.bundle.dir.join("link")).unwrap();
+    writer.run_with(&["--detach", "--overlay", kept.to_str().unwrap()]).ok();
+    let container = Bundle::sh("true").container();
+    let [dir, upper, link, beside] =
+        ["kept", "kept/upper", "link/.", "kept/beside"].map(|name| writer.bundle.dir.join(name));
+    let upper_of = |layer: &Path| container.run_with(&["--overlay", "tmpfs", "--lower", layer.to_str().unwrap()]);
+    for layer in [&dir, &upper, &link] {
+        let why = upper_of(layer).fails();
+        assert!(why.contains("cannot be a layer") && why.contains(&writer.id), "{why}");
+        let root = ["run", "--rootfs", layer.to_str().unwrap(), "--overlay", "tmpfs", &container.id, "--", "true"];
+        let why = container.call(&root).fails();
+        assert!(why.contains("cannot be a layer"), "{why}");
+        container.assert_nothing_left();
+    }
+    // What lies beside it nobody writes to.
+    upper_of(&beside).ok();
+    // A container that is to be replaced writes nothing any more.
+    let replaced =
+        writer.run_with(&["--replace", "--detach", "--overlay", "tmpfs", "--lower", upper.to_str().unwrap()]);
+    replaced.ok();
+    upper_of(&upper).ok();
+    writer.delete_force().ok();
+    upper_of(&dir).ok();
+    writer.assert_nothing_left();
+}
+
 /// What others enter for something else is not closed to them.
 #[test]
 fn a_directory_that_is_there_for_something_else() {

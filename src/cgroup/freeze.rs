@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::sys::fs;
 use crate::sys::poll::{self, PollEvent};
 
 use super::file::{self, FileAccess, lookup, read_all};
@@ -70,6 +71,38 @@ impl Cgroup {
             // On cgroup2 SIGKILL reaches a frozen process; only what is shown of the container is left.
             None if self.frozen()? => self.thaw(),
             None => Ok(()),
+        }
+    }
+
+    /// A process that was sent SIGKILL ends now, although a v1 freezer holds it and the others stay frozen: it is moved to the
+    /// nearest cgroup above that is not frozen. What is pending is dealt with before it runs another instruction of its program. On
+    /// cgroup2 SIGKILL reaches a frozen process.
+    pub fn let_end(&self, pid: i32) -> Result<()> {
+        let Some(member) = self.v1_freezer() else { return Ok(()) };
+        let moved = || -> crate::sys::Result<()> {
+            let mut cgroup = file::open_dir(&member.dir.path)?;
+            let hierarchy = fs::stat(cgroup.as_fd())?.st_dev;
+            loop {
+                // The topmost cgroup has no such file.
+                match file::read_below(cgroup.as_fd(), "freezer.state") {
+                    Ok(state) if state.trim() != "THAWED" => {}
+                    Ok(_) | Err(Errno::ENOENT) => break,
+                    Err(errno) => return Err(errno),
+                }
+                cgroup = file::open_dir_at(cgroup.as_fd(), "..")?;
+                if fs::stat(cgroup.as_fd())?.st_dev != hierarchy {
+                    // Only a part of the hierarchy is mounted here, and all of it is frozen.
+                    return Err(Errno::EBUSY);
+                }
+            }
+            file::write_below(cgroup.as_fd(), "cgroup.procs", &pid.to_string())
+        };
+        match moved() {
+            // The process is gone, or the container's cgroup.
+            Ok(()) | Err(Errno::ESRCH | Errno::ENODEV | Errno::ENOENT) => Ok(()),
+            Err(errno) => {
+                Err(errno).at(Stage::Cgroup, || format!("take process {pid}, which is to end, out of the freezer"))
+            }
         }
     }
 

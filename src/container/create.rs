@@ -10,6 +10,7 @@ use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::holder::Holder;
 use super::job::ended::Ended;
+use super::job::watch::Watched;
 use super::job::{self, Begins, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
 use super::options::{Create, Global};
@@ -420,13 +421,13 @@ fn begin(
                 let begins = if matches!(start, ProgramStart::Now(_)) { Begins::Now } else { Begins::Later };
                 let charge = |task: &mut &mut Task<'_>| {
                     task.take_charge(begins, ProgramCgroup::Own(running.cgroup.as_ref(), None))?;
-                    Ok(task.meanwhile(running, global.warn).next())
+                    Ok(task.meanwhile(Watched::first(running), global.warn).next())
                 };
                 return task.as_mut().map_or(Ok(None), charge);
             }
             (Moment::Due, Some(running)) => {
                 return Ok(task.as_mut().and_then(|task| {
-                    let mut meanwhile = task.meanwhile(running, global.warn);
+                    let mut meanwhile = task.meanwhile(Watched::first(running), global.warn);
                     meanwhile.look();
                     meanwhile.next()
                 }));
@@ -451,6 +452,7 @@ fn begin(
         waiting: None,
         cgroup: None,
         trace,
+        due: None,
     })?;
     Ok((running, notify))
 }

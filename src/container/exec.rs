@@ -8,6 +8,7 @@ use super::files::Receivers;
 use super::foreground::{self, Foreground};
 use super::inside::{self, Beginning};
 use super::job::ended::Ended;
+use super::job::watch::Watched;
 use super::job::{self, Begins, ProgramCgroup, Task};
 use super::lookup::not_running;
 use super::options::{Exec, Global};
@@ -16,7 +17,7 @@ use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{Moment, Running, Trace};
+use crate::launch::{Meanwhile, Moment, Running, TellAgain, Trace};
 use crate::plan::ExecRefusal;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
@@ -88,11 +89,19 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let shared = if task.is_some() { container.cgroup()? } else { None };
     let attendance = (task.as_deref_mut(), shared.as_ref());
-    let running = join(global, args, &container, (&spec, &process), console, trace.as_mut(), attendance)?;
+    let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), attendance);
+    let running = match (joined, task.as_deref().and_then(Task::ended_before_it_began)) {
+        (Err(error), Some(ended)) => {
+            // It was we who ended it.
+            (global.warn)(&format!("the program was ended before it began: {error}"));
+            return Ok(Some(ended));
+        }
+        (joined, _) => joined?,
+    };
     files::write_trace(global, args.trace.as_deref(), trace);
     let Some(signals) = signals else { return Ok(None) };
     if let Some(task) = &mut task {
-        task.started();
+        task.launched();
     }
     let Running { pid, pidfd, .. } = running;
     let program = Foreground {
@@ -140,12 +149,21 @@ fn join(
     global.tell_plan(&plan);
     // The program may run before they are told.
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
-    let mut take_charge = |moment| match &mut task {
-        Some(task) if moment == Moment::Held => task.take_charge(Begins::Now, ProgramCgroup::Containers(shared)),
-        _ => Ok(()),
+    // A paused container lets nothing be set up, and somebody may pause it at any moment.
+    let due = task.as_mut().and_then(|task| task.begin_set_up());
+    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<TellAgain> {
+        let (Some(task), Some(running)) = (&mut task, running) else { return Ok(None) };
+        if moment == Moment::Held {
+            task.take_charge(Begins::Now, ProgramCgroup::Containers(shared))?;
+        }
+        let mut meanwhile = task.meanwhile(Watched::added(running, shared), global.warn);
+        if moment == Moment::Due {
+            meanwhile.look();
+        }
+        Ok(meanwhile.next())
     };
-    let beginning = Beginning { plan: &plan, console, init, waiting: None, cgroup, trace };
-    inside::begin(global, beginning, receivers, &mut take_charge)
+    let beginning = Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due };
+    inside::begin(global, beginning, receivers, &mut tell)
 }
 
 /// How the process gets into the cgroup.

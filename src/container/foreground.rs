@@ -7,10 +7,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::job::ended::Ended;
-use super::job::watch::{Announcement, Watch, Watched};
+use super::job::watch::{Announcement, Watch, Watched, WatchedCgroup};
 use super::notify::{Heard, Notify};
 use super::streams::{FLUSH, OutputPipe, Relayed};
-use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys;
 use crate::sys::process::{self, ChildUsage, Exit};
@@ -315,12 +314,12 @@ impl Drop for RestoreTerminal {
     }
 }
 
-/// Waits for the process, and looks after its limits; how it ended. The cgroup is what dies with it. `release` lets the command
+/// Waits for the process, and looks after its limits; how it ended. `release` lets the command
 /// end that was called, where we are another process: once the program is ready, if somebody wants to be told of that.
 pub(super) fn attend(
     foreground: Foreground,
     watch: Option<&mut Watch>,
-    cgroup: Option<&Cgroup>,
+    cgroup: WatchedCgroup<'_>,
     release: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Ended> {
     let Foreground { pid, pidfd, signals, master, streams, notify, warn } = foreground;
@@ -478,7 +477,7 @@ fn relay(
         if too_late || heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || ready == 0 && written {
             let written = flows.written();
             let (cause, output) = watch.map_or((None, None), |watch| watch.end(exit, written));
-            return Ok(Ended { exit, usage, cause, output });
+            return Ok(Ended { exit, usage: Some(usage), cause, output });
         }
     }
 }
@@ -512,7 +511,7 @@ enum Heeded {
 struct Attended<'a> {
     pid: i32,
     pidfd: OwnedFd,
-    cgroup: Option<&'a Cgroup>,
+    cgroup: WatchedCgroup<'a>,
     signals: OwnedFd,
     on_terminal: bool,
     warn: &'a dyn Fn(&str),

@@ -41,10 +41,23 @@ struct Note {
     init: ProcessId,
 }
 
+impl Note {
+    /// What is written there, if the first process of that container lives.
+    fn read(file: &File, path: &Path) -> Result<Option<Note>> {
+        let mut text = [0; MAX];
+        let len = file.read_at(&mut text, 0).at(Stage::Rootfs, || format!("read who has {}", path.display()))?;
+        // One that was cut short was written by a command that never came to have a container.
+        let Ok(note) = serde_json::from_slice::<Note>(&text[..len]) else { return Ok(None) };
+        let here = note.boot_id == boot_id()? && note.init.life()? == Life::Alive;
+        Ok(here.then_some(note))
+    }
+}
+
 impl Holder {
     /// Takes the directory, if one is asked for; an error while another container has it. One that cannot be had is left to
     /// the child, who takes it with the rights of the container.
     pub(super) fn begin(spec: &Spec, bundle: &Path) -> Result<Option<Holder>> {
+        refuse_layers_in_use(None, spec, bundle)?;
         let Some(holder) = Holder::open(spec, bundle)? else { return Ok(None) };
         match holder.who()? {
             Some(note) => Err(holder.is_anothers(&note)),
@@ -54,6 +67,7 @@ impl Holder {
 
     /// An error where the directory could not be had, once the container that is to be replaced is gone.
     pub(super) fn begin_after(id: &str, spec: &Spec, bundle: &Path) -> Result<()> {
+        refuse_layers_in_use(Some(id), spec, bundle)?;
         let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) else { return Ok(()) };
         let path = bundle.join(dir);
         let what = || format!("--overlay {}", path.display());
@@ -113,13 +127,7 @@ impl Holder {
 
     /// The container that has it, if its first process lives.
     fn who(&self) -> Result<Option<Note>> {
-        let mut text = [0; MAX];
-        let len =
-            self.file.read_at(&mut text, 0).at(Stage::Rootfs, || format!("read who has {}", self.path.display()))?;
-        // One that was cut short was written by a command that never came to have a container.
-        let Ok(note) = serde_json::from_slice::<Note>(&text[..len]) else { return Ok(None) };
-        let here = note.boot_id == boot_id()? && note.init.life()? == Life::Alive;
-        Ok(here.then_some(note))
+        Note::read(&self.file, &self.path)
     }
 
     /// Writes whose it is now.
@@ -128,6 +136,52 @@ impl Holder {
         let note = Note { id: id.to_owned(), boot_id: boot_id()?.to_owned(), init };
         let text = serde_json::to_vec(&note).at(Stage::Rootfs, what)?;
         self.file.set_len(0).and_then(|()| self.file.write_all_at(&text, 0)).at(Stage::Rootfs, what)
+    }
+}
+
+/// An error where a layer of the overlay is what another container than `id` writes to: all of its `--overlay DIR`, or the upper
+/// layer in it. Of what changes below an overlay the kernel promises nothing.
+fn refuse_layers_in_use(id: Option<&str>, spec: &Spec, bundle: &Path) -> Result<()> {
+    let Some(overlay) = annotations::overlay(spec)? else { return Ok(()) };
+    let root = spec.root.iter().map(|root| &root.path);
+    for layer in root.chain(&overlay.lower).map(|layer| bundle.join(layer)) {
+        for dir in [layer.clone(), layer.join("..")] {
+            let what = || format!("look who writes to {}", layer.display());
+            let Some(file) = note_in(&dir).at(Stage::Rootfs, what)? else { continue };
+            let is_upper = || {
+                let [upper, own] = [dir.join("upper"), layer.clone()].map(|path| std::fs::metadata(path).ok());
+                upper.zip(own).is_some_and(|(upper, own)| (upper.dev(), upper.ino()) == (own.dev(), own.ino()))
+            };
+            if let Some(note) = Note::read(&file, &dir)?
+                && id != Some(note.id.as_str())
+                && (dir == layer || is_upper())
+            {
+                let error = format!(
+                    "{} cannot be a layer: container {:?}, process {}, writes to it",
+                    layer.display(),
+                    note.id,
+                    note.init.pid
+                );
+                return Err(Error::new(Stage::Rootfs, error).with_hint("delete that container first, or take a copy"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The note of a directory that may be anybody's. What cannot be read of it says nothing to us.
+fn note_in(dir: &Path) -> crate::sys::Result<Option<File>> {
+    let path = dir.join(std::ffi::OsStr::from_bytes(HOLDER.to_bytes()));
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    match fs::open(fs::CWD, &name, flags, 0) {
+        Ok(file) => {
+            let stat = fs::stat(file.as_fd())?;
+            Ok(Some(File::from(file)).filter(|_| fs::kind(&stat) == libc::S_IFREG))
+        }
+        // Those that are no directory, or not there, the child complains of.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES | Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -23,23 +23,24 @@ pub(super) struct Beginning<'a> {
     /// What the new process joins.
     pub cgroup: Option<Cgroup>,
     pub trace: Option<&'a mut Trace>,
+    /// When `tell` wants to hear of it although it is not set up yet.
+    pub due: TellAgain,
 }
 
-/// Has it begin. `tell` hears how far it is, and then the receivers of its pid and pidfd do; of one that comes to nothing
-/// the pid file is taken back.
+/// Has it begin. `tell` hears how far it is, and says when it wants to hear again; then the receivers of its pid and pidfd are
+/// told. Of one that comes to nothing the pid file is taken back.
 pub(super) fn begin(
     global: &Global,
-    Beginning { plan, console, init, waiting, cgroup, trace }: Beginning<'_>,
+    Beginning { plan, console, init, waiting, cgroup, trace, due }: Beginning<'_>,
     mut receivers: Receivers<'_>,
-    tell: &mut dyn FnMut(Moment) -> Result<()>,
+    tell: &mut dyn FnMut(Moment, Option<&Running>) -> Result<TellAgain>,
 ) -> Result<Running> {
     let mut tell = |moment: Moment, running: Option<&Running>| -> Result<TellAgain> {
-        tell(moment)?;
+        let due = tell(moment, running)?;
         if let Some(running) = running.filter(|_| moment == Moment::Ready) {
             receivers.tell(running.pid, running.pidfd.as_fd())?;
         }
-        // No code of the container's runs before the program.
-        Ok(None)
+        Ok(due)
     };
     let launched = launch::launch(Launch {
         plan,
@@ -53,6 +54,7 @@ pub(super) fn begin(
         waiting,
         cgroup: Some(cgroup.unwrap_or_default()),
         trace,
+        due,
     });
     launched.inspect_err(|_| receivers.withdraw(global))
 }

@@ -105,6 +105,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         waiting: None,
         cgroup: None,
         trace: None,
+        due: None,
     })?;
     poll::one(pidfd.as_fd(), libc::POLLIN, -1).at(Stage::Rootfs, || "wait for the mounts")?;
     match process::wait(pid, 0).at(Stage::Rootfs, || "reap the process that mounts")? {

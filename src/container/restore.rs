@@ -19,6 +19,7 @@ use super::criu::service::{Notice, RequestKind, Service, inherit, with_log};
 use super::delete;
 use super::facts::host_for;
 use super::foreground::{self, Foreground};
+use super::job::watch::WatchedCgroup;
 use super::options::{Create, Global, Restore};
 use super::streams::{Relay, Relayed};
 use super::{Container, files, host_hooks, lookup};
@@ -119,7 +120,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let status = pidfd.and_then(|pidfd| {
         let program =
             Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None, warn: global.warn };
-        foreground::attend(program, None, None, &mut || Ok(())).map(|ended| ended.status())
+        foreground::attend(program, None, WatchedCgroup::Own(None), &mut || Ok(())).map(|ended| ended.status())
     });
     delete::own(global, &args.id, &container.dir)?;
     status

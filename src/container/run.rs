@@ -9,6 +9,7 @@ use super::create::{Bundle, Created, Form, Preview, make};
 use super::foreground::{self, Foreground};
 use super::holder::Holder;
 use super::job::ended::Ended;
+use super::job::watch::Watched;
 use super::job::{self, JobRequest, ProgramCgroup, Task};
 use super::notify::Notify;
 use super::options::{Create, Global, Run};
@@ -150,7 +151,7 @@ fn attend(
     if let Some(task) = &mut task {
         task.started();
     }
-    let mut meanwhile = task.as_mut().map(|task| task.meanwhile(&running, global.warn));
+    let mut meanwhile = task.as_mut().map(|task| task.meanwhile(Watched::first(&running), global.warn));
     let meanwhile = meanwhile.as_mut().map(|meanwhile| meanwhile as &mut dyn Meanwhile);
     run_poststart(global, container, &spec, running.pid, meanwhile)?;
     let Some(signals) = signals else {

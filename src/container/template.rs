@@ -221,10 +221,10 @@ pub(super) fn begin(
     let waiting = Some(Waiting::find(pid, again)?);
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
     container.announce(Announcement::started())?;
-    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace };
-    let begun = inside::begin(global, beginning, receivers, &mut |_| {
+    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due: None };
+    let begun = inside::begin(global, beginning, receivers, &mut |_, _| {
         container.waits_no_more(global);
-        Ok(())
+        Ok(None)
     });
     begun.inspect_err(|_| {
         // Whoever waits for it hears of nothing else that fails here.

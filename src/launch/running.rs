@@ -64,7 +64,7 @@ pub enum Moment {
     Held,
     /// The process is set up, and stands on its own.
     Ready,
-    /// The process was let go, its program does not run yet, and the time that was asked for has come.
+    /// The program does not run yet, and the time that was asked for has come.
     Due,
 }
 
@@ -95,12 +95,23 @@ pub struct Launch<'a> {
     pub cgroup: Option<Cgroup>,
     /// Where times are noted.
     pub trace: Option<&'a mut Trace>,
+    /// When whoever is told wants to be told at the latest although nothing has come of it yet; until [`Moment::Held`].
+    pub due: TellAgain,
 }
 
 /// Kills and reaps a child that will not become a container.
 pub(super) fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
+    destroy_in(pid, pidfd, None)
+}
+
+/// [`destroy`] for a child that may be in this cgroup, whose freezer would keep it.
+pub(super) fn destroy_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> Option<Exit> {
     // ESRCH: it is gone already, which is what is wanted.
     let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+    if cgroup.is_some_and(|cgroup| cgroup.let_end(pid).is_err()) {
+        // It is waited for by nobody then, and ends when it is thawed.
+        return None;
+    }
     process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::overlay::{self, UpperLayer};
-use super::running::{Launch, Moment, Running, TellAgain, destroy, destroy_unnamed, sync_error};
+use super::running::{Launch, Moment, Running, TellAgain, destroy_in, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
@@ -53,6 +53,7 @@ pub(super) struct Parent<'a> {
 
 impl<'a> Parent<'a> {
     pub(super) fn new(launch: Launch<'a>) -> Result<Parent<'a>> {
+        let due = launch.due;
         let (wire, child_wire) = socket::pair().at(Stage::Sync, || "make a socket pair")?;
         let times = match &launch.trace {
             Some(_) => {
@@ -74,7 +75,7 @@ impl<'a> Parent<'a> {
             early: None,
             said: String::new(),
             reaped: None,
-            due: None,
+            due,
             scope: None,
             times,
             started: Times::new(1).at(Stage::Sync, || "map memory")?,
@@ -108,7 +109,7 @@ impl<'a> Parent<'a> {
         if let Some((pid, pidfd)) = &self.child
             && self.reaped.is_none()
         {
-            self.reaped = destroy(*pid, pidfd);
+            self.reaped = destroy_in(*pid, pidfd, self.launch.cgroup.as_ref());
         }
         if let Some(Err(error)) = self.rdt.as_ref().map(Rdt::remove) {
             (self.launch.warn)(&error.to_string());
@@ -227,7 +228,6 @@ impl<'a> Parent<'a> {
     }
 
     fn await_exec(&mut self) -> Result<()> {
-        self.look_after()?;
         match self.receive("wait for the program")? {
             // The program runs, or the child died before: by then it has the status that the caller will see.
             None => Ok(()),
@@ -240,16 +240,21 @@ impl<'a> Parent<'a> {
         }
     }
 
-    /// Its time counts, and startContainer hooks, which are the image's, take as much of it as they like.
-    fn look_after(&mut self) -> Result<()> {
+    /// Its time counts, and startContainer hooks, which are the image's, take as much of it as they like; a frozen process does
+    /// nothing at all. False when it has ended, and who it has launched keeps the wire without a word.
+    fn look_after(&mut self, what: &str) -> Result<bool> {
+        let comes =
+            |fd: BorrowedFd<'_>, wait| poll::wait(fd, PollEvent::Readable, wait).at(Stage::Sync, || what.to_owned());
         while let Some(due) = self.due {
-            let left = due.saturating_duration_since(Instant::now());
-            if poll::wait(self.wire.as_fd(), PollEvent::Readable, left).at(Stage::Sync, || "wait for the program")? {
+            if comes(self.wire.as_fd(), due.saturating_duration_since(Instant::now()))? {
                 break;
             }
             self.tell(Moment::Due)?;
+            if comes(self.child()?.1.as_fd(), Duration::ZERO)? {
+                return comes(self.wire.as_fd(), Duration::ZERO);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn answer(&self, point: SyncPoint) -> Result<()> {
@@ -277,11 +282,18 @@ impl<'a> Parent<'a> {
     fn receive(&mut self, what: &str) -> Result<Option<Message>> {
         match self.early.take() {
             Some(message) => Ok(Some(message)),
-            None => self.next_message().at(Stage::Sync, || what.to_owned()),
+            None => self.next_message(what),
         }
     }
 
-    fn next_message(&mut self) -> crate::sys::Result<Option<Message>> {
+    fn next_message(&mut self, what: &str) -> Result<Option<Message>> {
+        if !self.look_after(what)? {
+            return Ok(None);
+        }
+        self.next_record().at(Stage::Sync, || what.to_owned())
+    }
+
+    fn next_record(&mut self) -> crate::sys::Result<Option<Message>> {
         loop {
             let mut record: wire::LongRecord = [0; size_of::<wire::LongRecord>()];
             let (len, fd) = wire::receive_bytes(self.wire.as_fd(), &mut record)?;
@@ -313,7 +325,7 @@ impl<'a> Parent<'a> {
             }
             None => {
                 let (pid, pidfd) = self.child()?;
-                let exit = destroy(*pid, pidfd);
+                let exit = destroy_in(*pid, pidfd, self.launch.cgroup.as_ref());
                 self.reaped = exit;
                 let how = match exit {
                     Some(Exit::Code(code)) => format!("exited with status {code}"),
@@ -332,7 +344,7 @@ impl<'a> Parent<'a> {
     /// nothing orders them: on a busy machine the child's first record, or its fault, is there first.
     fn await_launched(&mut self) -> Result<()> {
         let pid = loop {
-            match self.next_message().at(Stage::Sync, || "wait for the launcher")? {
+            match self.next_message("wait for the launcher")? {
                 Some(Message::Sync(SyncPoint::Launched, pid)) => break pid,
                 // The launched process may be quicker than its launcher; it says one thing and waits.
                 Some(message) if self.early.is_none() => self.early = Some(message),
@@ -495,8 +507,8 @@ impl<'a> Parent<'a> {
         self.launch.cgroup = running.cgroup;
         self.rdt = running.rdt;
         let next = result?;
-        // Ready says nothing of it.
-        if moment != Moment::Ready {
+        // The others say nothing of it.
+        if matches!(moment, Moment::Held | Moment::Due) {
             self.due = next;
         }
         Ok(())

@@ -207,7 +207,7 @@ fn a_command_that_is_killed_leaves_no_program_without_limits() {
         return;
     }
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
-        let (bundle, wake) = hook_that_waits(Bundle::idle());
+        let (bundle, wake) = hook_that_waits(Bundle::idle(), "poststart");
         let container = bundle.container();
         let file = file_of(&container);
         let flags = ["--detach", "--timeout", "10ms", "--result", file.to_str().unwrap()];

@@ -59,13 +59,17 @@ fn limit(dir: &CgroupDir, write: &Write) -> Option<Misfit> {
     Some(Misfit::error(files::field_of(file), format!("{file} = {value}: {what}")))
 }
 
-/// Why the kernel refuses a value everywhere.
+/// Why the kernel refuses a value everywhere, or lets nothing run with it.
 fn refused(takes: Takes, value: &str) -> Option<String> {
     let mut words = value.split_ascii_whitespace().map(str::parse::<u64>);
     let (quota, period) = match takes {
         Takes::Tasks => {
             let many = words.next().is_some_and(|tasks| tasks.is_ok_and(|tasks| tasks > files::MAX_TASKS));
             return many.then(|| format!("there are never more than {} tasks", files::MAX_TASKS));
+        }
+        Takes::Memory => {
+            let little = words.next().is_some_and(|bytes| bytes.is_ok_and(|bytes| bytes < files::MIN_MEMORY));
+            return little.then(|| format!("no program runs in less than {} bytes", files::MIN_MEMORY));
         }
         Takes::Quota => (words.next(), None),
         Takes::Period => (None, words.next()),
@@ -95,7 +99,7 @@ fn not_here(takes: Takes, above: &Path, file: &str, value: &str) -> Option<Strin
             let device = value.split_ascii_whitespace().next().filter(|word| word.contains(':'))?;
             (!Path::new("/sys/dev/block").join(device).exists()).then(|| format!("there is no block device {device}"))
         }
-        Takes::Anything | Takes::Quota | Takes::Period | Takes::QuotaAndPeriod | Takes::Tasks => None,
+        Takes::Anything | Takes::Quota | Takes::Period | Takes::QuotaAndPeriod | Takes::Tasks | Takes::Memory => None,
     }
 }
 

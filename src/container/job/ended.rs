@@ -13,7 +13,7 @@ pub enum EndCause {
     OutputLimit,
     /// The runtime's parent is gone (`--die-with-parent`).
     ParentGone,
-    /// A signal that was sent to us, and that we passed on, or that another command has sent.
+    /// A signal that was sent to us, and that we passed on, or that another command has sent; it has died of it.
     Passed(i32),
 }
 
@@ -22,8 +22,8 @@ pub enum EndCause {
 pub(in crate::container) struct Ended {
     /// As the kernel tells it.
     pub exit: Exit,
-    /// What it has used, as the kernel tells the parent of a process.
-    pub usage: ChildUsage,
+    /// What it has used, as the kernel tells the parent of a process; `None` of one that we have not reaped as a program.
+    pub usage: Option<ChildUsage>,
     /// What we had to do with it.
     pub cause: Option<EndCause>,
     /// How many bytes it wrote that went through us; `None` where its streams are its own.

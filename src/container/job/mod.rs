@@ -13,13 +13,12 @@ pub(super) mod watch;
 
 pub use report::{Ending, FAILURE, JobResult};
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ended::Ended;
 use monitor::{KeptStreams, Monitor, Role};
 use report::Report;
-use watch::{Watch, WatchMeanwhile, Watched};
+use watch::{Watch, WatchMeanwhile, Watched, WatchedCgroup};
 
 use super::Container;
 use super::foreground::{self, Foreground};
@@ -27,10 +26,10 @@ use super::options::{Create, Global, Job};
 use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
-use crate::launch::{Running, UpperLayer};
+use crate::launch::{TellAgain, UpperLayer};
 use crate::plan::{Hold, Orphan};
 use crate::state::{Attendance, Dir, Outcome, Wait};
-use crate::sys::process::{ChildUsage, Exit};
+use crate::sys::process::Exit;
 
 /// How long another command may change a container whose end is to be kept with it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -124,10 +123,25 @@ impl Task<'_> {
         }
     }
 
-    /// Looks after the program that was let go while something else is waited for.
-    pub(super) fn meanwhile<'a>(&'a mut self, running: &'a Running, warn: &'a dyn Fn(&str)) -> WatchMeanwhile<'a> {
-        let Running { pid, pidfd, cgroup, .. } = running;
-        let program = Watched { pid: *pid, pidfd: pidfd.as_fd(), cgroup: cgroup.as_ref() };
+    /// The program is set up from now on, which may take no longer than it may itself; when to look after it.
+    pub(super) fn begin_set_up(&mut self) -> TellAgain {
+        self.watch.begin_set_up();
+        self.watch.next_meanwhile()
+    }
+
+    /// [`Self::begin_set_up`] has come to its end, and the program runs.
+    pub(super) fn launched(&mut self) {
+        self.watch.launched();
+        self.started();
+    }
+
+    /// Of a program that was ended while it was set up.
+    pub(super) fn ended_before_it_began(&self) -> Option<Ended> {
+        self.watch.ended_before_it_began()
+    }
+
+    /// Looks after the program while something else is waited for.
+    pub(super) fn meanwhile<'a>(&'a mut self, program: Watched<'a>, warn: &'a dyn Fn(&str)) -> WatchMeanwhile<'a> {
         WatchMeanwhile { watch: &mut self.watch, program, warn }
     }
 
@@ -213,14 +227,18 @@ pub(super) fn run(
 
 /// Waits for the program of a command.
 pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: ProgramCgroup) -> Result<Ended> {
-    let Some(task) = task else { return foreground::attend(program, None, None, &mut || Ok(())) };
+    let Some(task) = task else { return foreground::attend(program, None, WatchedCgroup::Own(None), &mut || Ok(())) };
     let (own, shared, overlay) = match cgroup {
         ProgramCgroup::Own(cgroup, overlay) => (cgroup, None, overlay),
         ProgramCgroup::Containers(cgroup) => (None, cgroup, None),
     };
     let (pid, warn) = (program.pid, program.warn);
     let (who, job) = (&mut task.who, task.job);
-    let ended = foreground::attend(program, Some(&mut task.watch), own.as_ref(), &mut || who.release(job))?;
+    let watched = match &own {
+        Some(own) => WatchedCgroup::Own(Some(own)),
+        None => WatchedCgroup::Containers(shared.as_ref()),
+    };
+    let ended = foreground::attend(program, Some(&mut task.watch), watched, &mut || who.release(job))?;
     // Of one that `start` has let go it is known now.
     task.started();
     task.report.finished(task.watch.ended_ago());
@@ -260,7 +278,7 @@ pub(super) fn nothing_counts() -> Error {
 
 /// How a program ended that nobody has watched, as its container keeps it.
 pub(super) fn outcome(exit: Exit, oom_kills: Option<u64>) -> Outcome {
-    report::outcome(&Ended { exit, usage: ChildUsage::default(), cause: None, output: None }, oom_kills)
+    report::outcome(&Ended { exit, usage: None, cause: None, output: None }, oom_kills)
 }
 
 /// Which of the caller's streams a job lets through us.

@@ -261,7 +261,7 @@ impl Report {
     fn result(self, done: &Result<Ended>) -> JobResult {
         let finished = self.finished.unwrap_or_else(Timestamp::now);
         let exit = done.as_ref().ok().map(|ended| ended.exit);
-        let usage = done.as_ref().ok().map(|ended| ended.usage);
+        let usage = done.as_ref().ok().and_then(|ended| ended.usage);
         let ending = done.as_ref().map_or(Ending::RuntimeError, |ended| ending(ended, self.totals.oom_kills));
         let wall_ns = self.started.map(|started| finished.monotonic.saturating_sub(started.monotonic));
         let output = done.as_ref().ok().and_then(|ended| ended.output);
@@ -363,9 +363,7 @@ fn ending(ended: &Ended, oom_kills: Option<u64>) -> Ending {
         (Some(EndCause::Timeout), _) => Ending::Timeout,
         (Some(EndCause::CpuLimit), _) | (None, Exit::Signal(libc::SIGXCPU)) => Ending::CpuLimit,
         (Some(EndCause::OutputLimit), _) => Ending::OutputLimit,
-        (Some(EndCause::ParentGone), _) => Ending::Killed,
-        // The program may have taken the signal for what it is to it, and gone on.
-        (Some(EndCause::Passed(passed)), Exit::Signal(signal)) if passed == signal => Ending::Killed,
+        (Some(EndCause::ParentGone | EndCause::Passed(_)), _) => Ending::Killed,
         // One that was killed, or gave up because one of its own was.
         _ if oom_kills.unwrap_or(0) > 0 && (killed || ended.status() != 0) => Ending::Oom,
         (_, Exit::Signal(libc::SIGSYS)) => Ending::Seccomp,

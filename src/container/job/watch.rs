@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::ended::EndCause;
+use super::ended::{EndCause, Ended};
 use crate::cgroup::Cgroup;
 use crate::container::options::Job;
 use crate::container::streams::FLUSH;
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::Meanwhile;
+use crate::launch::{Meanwhile, Running};
 use crate::proc;
+use crate::spec::number_list;
 use crate::state::Attendance;
 use crate::sys::poll;
 use crate::sys::process::{self, Exit, monotonic_ns};
@@ -29,6 +30,8 @@ const CPU_STEP: Duration = Duration::from_millis(5);
 pub(in crate::container) struct Watch {
     /// When the program was started; none while it waits for that.
     started: Option<Instant>,
+    /// When it is to be set up at the latest, where that is not ours alone.
+    set_up_by: Option<Instant>,
     /// Who waits for the program.
     who: Attendance,
     /// How long it may run.
@@ -55,8 +58,23 @@ pub(in crate::container) struct Watch {
 
 struct CpuWatch {
     limit: u64,
-    /// Until then the limit cannot have been reached, whatever the number of CPUs.
+    /// Until then the limit cannot have been reached, with every CPU at work.
     next: Instant,
+    /// How many there are; `None` where nobody tells.
+    cpus: Option<u64>,
+}
+
+impl CpuWatch {
+    fn new(limit: Duration) -> CpuWatch {
+        CpuWatch { limit: nanoseconds(limit), next: Instant::now(), cpus: online_cpus() }
+    }
+}
+
+/// The CPUs of the machine. Those that we may use ourselves, and our own cgroup's quota, say nothing of the container.
+fn online_cpus() -> Option<u64> {
+    let list = proc::file::read_text("/sys/devices/system/cpu/online").ok()?;
+    let mask = number_list::mask(list.trim()).ok()?;
+    Some(mask.iter().map(|word| u64::from(word.count_ones())).sum()).filter(|cpus| *cpus > 0)
 }
 
 /// A descriptor of our parent, taken before anything is made.
@@ -76,9 +94,10 @@ impl Watch {
     pub fn new(job: &Job, parent: Option<OwnedFd>, who: Attendance) -> Watch {
         Watch {
             started: None,
+            set_up_by: None,
             who,
             timeout: job.timeout,
-            cpu: job.cpu_time.map(|limit| CpuWatch { limit: nanoseconds(limit), next: Instant::now() }),
+            cpu: job.cpu_time.map(CpuWatch::new),
             output_limit: job.output_limit.map(i64::unsigned_abs),
             parent,
             grace: job.grace.unwrap_or(GRACE),
@@ -94,6 +113,22 @@ impl Watch {
     /// The program is let go now.
     pub fn begin(&mut self) {
         self.started = Some(Instant::now());
+    }
+
+    /// The program is being set up in a container that is there already, where somebody may keep it from that.
+    pub fn begin_set_up(&mut self) {
+        self.set_up_by = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    }
+
+    /// The program is set up: what has ended until now was a process that launched it.
+    pub fn launched(&mut self) {
+        self.ended_at = None;
+    }
+
+    /// How a program ended that we have killed while it was set up.
+    pub fn ended_before_it_began(&self) -> Option<Ended> {
+        let exit = Exit::Signal(libc::SIGKILL);
+        self.cause.map(|cause| Ended { exit, usage: None, cause: Some(cause), output: None })
     }
 
     /// A signal was passed on to the program.
@@ -129,7 +164,7 @@ impl Watch {
 
     /// When it must be over.
     fn deadline(&self) -> Option<Instant> {
-        self.started?.checked_add(self.timeout?)
+        self.started.map_or(self.set_up_by, |started| started.checked_add(self.timeout?))
     }
 
     /// Becomes readable when our parent is gone.
@@ -168,9 +203,17 @@ impl Watch {
             // What it wrote last may come after its end.
             _ if self.kill_at.is_none() && self.is_too_much(written) => Some(EndCause::OutputLimit),
             // One that it has not died of it may have taken for what it is to it.
-            (None, Exit::Signal(signal)) if self.passed & (1 << (signal - 1)) != 0 => Some(EndCause::Passed(signal)),
+            (None, Exit::Signal(signal)) if self.was_passed(signal) => Some(EndCause::Passed(signal)),
+            // What waits for `start` ends by itself with the status of the signal.
+            (None, Exit::Code(code)) if self.started.is_none() && self.was_passed(code - 128) => {
+                Some(EndCause::Passed(code - 128))
+            }
             (cause, _) => cause,
         }
+    }
+
+    fn was_passed(&self, signal: i32) -> bool {
+        (1..=64).contains(&signal) && self.passed & (1 << (signal - 1)) != 0
     }
 
     /// Until when what it wrote is passed on to somebody who does not read it; for ever where the caller waits and knows no
@@ -194,6 +237,12 @@ impl Watch {
         [self.kill_at.or(self.deadline()), cpu].into_iter().flatten().min()
     }
 
+    /// [`Watch::next`], while something else is waited for.
+    pub fn next_meanwhile(&self) -> Option<Instant> {
+        let parent = self.parent().map(|_| Instant::now() + PARENT_STEP);
+        [self.next(), parent].into_iter().flatten().min()
+    }
+
     /// Our parent is gone, so the program goes too.
     pub fn orphaned(&mut self, program: Watched<'_>) -> Result<()> {
         if self.kill_at.is_some() { Ok(()) } else { self.stop(program, EndCause::ParentGone, Instant::now()) }
@@ -204,7 +253,7 @@ impl Watch {
         let now = Instant::now();
         let hard = if self.is_too_much(written) {
             Some(EndCause::OutputLimit)
-        } else if self.cpu_is_used_up(program.cgroup, now)? {
+        } else if self.cpu_is_used_up(program.cgroup.own(), now)? {
             Some(EndCause::CpuLimit)
         } else {
             None
@@ -248,19 +297,22 @@ impl Watch {
             }
         };
         let left = cpu.limit.saturating_sub(used);
-        // With every CPU at work it is used up no sooner.
-        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-        cpu.next = now + Duration::from_nanos(left / cpus).max(CPU_STEP);
+        cpu.next = now + cpu.cpus.map_or(CPU_STEP, |cpus| Duration::from_nanos(left / cpus).max(CPU_STEP));
         Ok(left == 0)
     }
 }
 
 fn kill(program: Watched<'_>) -> Result<()> {
-    let everybody = match program.cgroup {
+    let everybody = match program.cgroup.own() {
         Some(cgroup) if !cgroup.is_empty() => cgroup.kill(libc::SIGKILL),
         _ => Ok(()),
     };
-    deliver(program, libc::SIGKILL).and(everybody)
+    let killed = deliver(program, libc::SIGKILL).and(everybody);
+    match program.cgroup {
+        // It may be paused, and goes on to be.
+        WatchedCgroup::Containers(Some(cgroup)) => killed.and(cgroup.let_end(program.pid)),
+        WatchedCgroup::Containers(None) | WatchedCgroup::Own(_) => killed,
+    }
 }
 
 /// Looks after the program while something else is waited for. What it writes is read by nobody meanwhile.
@@ -297,8 +349,7 @@ impl Meanwhile for WatchMeanwhile<'_> {
         if self.watch.ended_at.is_some() {
             return None;
         }
-        let parent = self.watch.parent().map(|_| Instant::now() + PARENT_STEP);
-        [self.watch.next(), parent].into_iter().flatten().min()
+        self.watch.next_meanwhile()
     }
 
     fn look(&mut self) {
@@ -364,8 +415,39 @@ pub(in crate::container) struct Watched<'a> {
     pub pid: i32,
     /// Its pidfd.
     pub pidfd: BorrowedFd<'a>,
-    /// What dies with it; none for `exec`, whose program shares the container's.
-    pub cgroup: Option<&'a Cgroup>,
+    /// Its cgroup.
+    pub cgroup: WatchedCgroup<'a>,
+}
+
+impl<'a> Watched<'a> {
+    /// The first process of a container.
+    pub fn first(running: &'a Running) -> Watched<'a> {
+        let Running { pid, pidfd, cgroup, .. } = running;
+        Watched { pid: *pid, pidfd: pidfd.as_fd(), cgroup: WatchedCgroup::Own(cgroup.as_ref()) }
+    }
+
+    /// One more of a container with this cgroup.
+    pub fn added(running: &'a Running, cgroup: Option<&'a Cgroup>) -> Watched<'a> {
+        Watched { pid: running.pid, pidfd: running.pidfd.as_fd(), cgroup: WatchedCgroup::Containers(cgroup) }
+    }
+}
+
+/// Whose cgroup the program is in.
+#[derive(Clone, Copy)]
+pub(in crate::container) enum WatchedCgroup<'a> {
+    /// Its own, and everybody there ends with it.
+    Own(Option<&'a Cgroup>),
+    /// The container's, which goes on.
+    Containers(Option<&'a Cgroup>),
+}
+
+impl<'a> WatchedCgroup<'a> {
+    fn own(self) -> Option<&'a Cgroup> {
+        match self {
+            WatchedCgroup::Own(cgroup) => cgroup,
+            WatchedCgroup::Containers(_) => None,
+        }
+    }
 }
 
 fn deliver(program: Watched<'_>, signal: i32) -> Result<()> {
@@ -374,4 +456,21 @@ fn deliver(program: Watched<'_>, signal: i32) -> Result<()> {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::affinity;
+
+    /// The container may use more CPUs than whoever waits for it.
+    #[test]
+    fn cpus_are_those_of_the_machine() {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        let numbered = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '));
+        let all = stat.lines().filter(numbered).count() as u64;
+        // Of this thread.
+        affinity::stay_on_cpu(affinity::allowed_cpus().next().unwrap()).unwrap();
+        assert_eq!(online_cpus(), Some(all));
+    }
 }
