@@ -272,3 +272,28 @@ fn a_limit_that_is_far_is_waited_for_in_one_call() {
         container.assert_nothing_left();
     }
 }
+
+/// A program that is to end with its caller is asked first, and may take its time.
+#[test]
+fn a_program_whose_caller_is_gone_has_time_to_end() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let script = "trap 'exit 4' TERM; sleep 1000000 & echo ready; while :; do wait; done";
+    let container = Bundle::sh(script).container();
+    container.bundle.write();
+    let (file, dir) = (container.bundle.dir.join("result.json"), container.bundle.dir.to_str().unwrap());
+    let flags = ["--die-with-parent", "--grace", "1h", "--result", file.to_str().unwrap()];
+    let run = container.command(&[&["run", "--bundle", dir], &flags[..], &[&container.id]].concat());
+    // A shell that does not become brisk.
+    let running = process::start(process::in_shell("\"$@\"; echo over", &run), Stdio::null());
+    running.wait_for_stdout(|text| text.contains("ready"));
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap();
+    let brisk = pidfd_open(children.trim().parse().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    drop(running.wait());
+    assert!(wait_readable(brisk.as_fd(), time_limit()), "it runs on");
+    let result: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!((&result["ended"], &result["exitCode"]), (&json!("killed"), &json!(4)), "{result}");
+    container.assert_nothing_left();
+}
