@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -103,9 +103,20 @@ __asm__(".section .data.a,\"aw\",@nobits\n.skip 100 << 20\n.section .data.b,\"aw
 /// Ctrl-C ends the judge, and with it the program, which would else run for ever without limits.
 #[test]
 fn an_interrupted_judge_leaves_no_program() {
+    ended_by(|judge| killpg(judge, Signal::SIGINT));
+}
+
+/// So does who loses patience with it, as timeout(1).
+#[test]
+fn a_judge_that_is_ended_leaves_nothing() {
+    ended_by(|judge| kill(judge, Signal::SIGTERM));
+}
+
+fn ended_by(end: impl Fn(Pid) -> nix::Result<()>) {
     let Some(judge) = Judge::new() else { return };
+    let temporary = judge.place.bundle.host_dir("temporary");
     let mut command = judge.of(&judge.programs.join("sleeps.c"));
-    command.process_group(0);
+    command.process_group(0).env("TMPDIR", &temporary);
     let running = process::start(command, Stdio::null());
     let is_program = |id: &String| {
         let output = judge.place.call(&["state", id]);
@@ -113,7 +124,8 @@ fn an_interrupted_judge_leaves_no_program() {
         pid.is_some_and(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "program\n"))
     };
     host::wait_until(|| judge.containers().iter().any(is_program));
-    killpg(Pid::from_raw(running.pid()), Signal::SIGINT).unwrap();
+    end(Pid::from_raw(running.pid())).unwrap();
     running.wait().fails();
     host::wait_until(|| judge.containers().is_empty());
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
 }
