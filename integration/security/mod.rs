@@ -25,6 +25,7 @@ mod own_binary;
 mod paths;
 mod propagation;
 mod second_attack;
+mod seventh_attack;
 mod shared_mount_namespace;
 mod shared_volume;
 mod skeleton;

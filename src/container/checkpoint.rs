@@ -3,12 +3,14 @@
 //! Not trusted: the mounts and streams of the container, which it may have changed: they are told by identity, never by
 //! name.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::criu::external::{self, Identity, Mounted, Source};
+use super::criu::images::{check_images, check_written, write};
 use super::criu::opts::{self, CriuFacts};
 use super::criu::service::{CriuFeature, Notice, RequestKind, Service, with_log};
 use super::criu::streams::{self, Stream};
@@ -25,9 +27,9 @@ use crate::sys::fs;
 /// Where the images are when nothing is said, in the current directory, as with runc.
 const DEFAULT_IMAGES: &str = "checkpoint";
 /// Beside the images: what the standard streams of the first process were (runc's format; engines read it).
-pub(super) const DESCRIPTORS: &str = "descriptors.json";
+pub(super) const DESCRIPTORS: &CStr = c"descriptors.json";
 /// Beside it: the keys of those streams that were files of the host.
-pub(super) const STREAMS: &str = "brisk-streams.json";
+pub(super) const STREAMS: &CStr = c"brisk-streams.json";
 
 /// Saves a running container.
 pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
@@ -64,6 +66,7 @@ pub fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
         check_status_fd(fd)?;
     }
     let images = Directories::make(criu)?;
+    images.check()?;
     check_parent(args, &images.path)?;
     dump(args, &container, &images).map_err(|error| with_log(error, &images.log, opts::DUMP_LOG))?;
     drop(lock);
@@ -102,7 +105,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         let dirs: Vec<PathBuf> = saved.dirs.iter().map(|dir| dir.path.clone()).collect();
         let mounts = external::mounts_of(&init.pid.to_string())?;
         let mut externals = externals(&spec, Path::new(&record.bundle), &dirs, &mounts)?;
-        externals.extend(write_streams(&images.path, streams::of(init.pid, &mounts, cgroup.as_ref())?)?);
+        externals.extend(write_streams(images.fd.as_fd(), streams::of(init.pid, &mounts, cgroup.as_ref())?)?);
         externals
     };
     let freezes = |dir: &&crate::cgroup::SavedDir| {
@@ -149,7 +152,7 @@ fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], container: &[Mount
 }
 
 /// Writes down what the standard streams are; the keys of those that are files outside of the container.
-fn write_streams(images: &Path, streams: [Stream; 3]) -> Result<Vec<String>> {
+fn write_streams(images: BorrowedFd<'_>, streams: [Stream; 3]) -> Result<Vec<String>> {
     let (names, keys): (Vec<_>, Vec<_>) = streams.into_iter().map(|stream| (stream.name, stream.key)).unzip();
     write_json(images, DESCRIPTORS, &names)?;
     write_json(images, STREAMS, &keys)?;
@@ -158,10 +161,10 @@ fn write_streams(images: &Path, streams: [Stream; 3]) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-fn write_json(images: &Path, name: &str, value: &impl serde::Serialize) -> Result<()> {
-    let path = images.join(name);
-    let text = serde_json::to_vec(value).at(Stage::Criu, || format!("describe {name}"))?;
-    std::fs::write(&path, text).at(Stage::Criu, || format!("write {}", path.display()))
+fn write_json(images: BorrowedFd<'_>, name: &CStr, value: &impl serde::Serialize) -> Result<()> {
+    let what = || format!("write {} beside the images", name.to_string_lossy());
+    let text = serde_json::to_vec(value).at(Stage::Criu, what)?;
+    write(images, name, &text).at(Stage::Criu, what)
 }
 
 fn check_status_fd(fd: i32) -> Result<()> {
@@ -208,6 +211,12 @@ impl Directories {
         };
         let log = criu.work_path.clone().unwrap_or_else(|| path.clone());
         Ok(Directories { path, fd, work, log })
+    }
+
+    /// Refuses what CRIU would follow to somewhere else.
+    pub fn check(&self) -> Result<()> {
+        check_written(self.work.as_ref().unwrap_or(&self.fd).as_fd(), &self.log)?;
+        check_images(self.fd.as_fd(), &self.path)
     }
 }
 

@@ -173,10 +173,18 @@ fn interrupt(global: &Global, id: &str, dir: &Dir, record: &Record, (force, look
     }
 }
 
+/// Its first process and all others, thawed: in a v1 cgroup a frozen process does not die, and whoever waits for it, or for a file
+/// system that it serves, has the lock that thawing it would need.
 fn kill_init(global: &Global, id: &str, record: &Record) -> Result<()> {
     let Some(init) = record.live_init()? else { return Ok(()) };
     (global.warn)(&format!("delete {id}: another command waits for it: killing process {}", init.pid));
-    init.signal(libc::SIGKILL).map(drop)
+    init.signal(libc::SIGKILL)?;
+    let Some(cgroup) = saved_cgroup(record)? else { return Ok(()) };
+    if let Err(error) = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.kill(libc::SIGKILL)) {
+        // Whoever has the lock may be removing it.
+        (global.warn)(&format!("delete {id}: {error}"));
+    }
+    Ok(())
 }
 
 fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {

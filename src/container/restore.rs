@@ -1,9 +1,9 @@
 //! `restore`: a container is brought back from what `checkpoint` saved.
 //!
-//! Not trusted: the lists of streams in the image directory, which may have come from another machine. What CRIU reads of
-//! its own files is CRIU's to mistrust; `delete --force` ends it.
+//! Not trusted: the lists of streams in the image directory, which may have come from another machine, and links there. What
+//! CRIU reads of its own files is CRIU's to mistrust; `delete --force` ends it.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use super::facts::host_for;
 use super::foreground::{self, Foreground};
 use super::job::watch::WatchedCgroup;
 use super::options::{Create, Global, Restore};
-use super::streams::{Relay, Relayed};
+use super::streams::{self, ForProgram, Relay};
 use super::{Container, files, host_hooks, lookup};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
@@ -71,16 +71,18 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     };
     let bundle = Bundle::load(global, &create)?;
     let images = Directories::open(criu)?;
+    images.check()?;
     let request = ConsoleRequest {
         socket: console_socket.as_deref(),
         terminal: bundle.terminal(),
         detach: *detach,
         relay: Relay::Needed,
     };
-    let console = match Console::choose(&request)? {
-        Console::Socket(socket) => Some(socket),
+    let (console, (relayed, streams)) = match Console::choose(&request)? {
+        Console::Socket(socket) => (Some(socket), Default::default()),
+        Console::Relayed(which) => (None, streams::relay(which)?),
         // CRIU gives the terminal back to where it was; there is nothing to send.
-        Console::Callers | Console::Relayed(_) | Console::Foreground => None,
+        Console::Callers | Console::Foreground => (None, Default::default()),
     };
     if !detach && !no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
@@ -100,6 +102,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         plan: &plan,
         images: &images,
         console,
+        streams,
         pid: None,
         master: None,
         cgroup: None,
@@ -117,9 +120,10 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let (Some(signals), Some(pid)) = (signals, restoring.pid) else { return Ok(0) };
     let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
     let master = restoring.master.take();
+    // A pipe of which we have the program's end, too, would never end.
+    drop(std::mem::take(&mut restoring.streams));
     let status = pidfd.and_then(|pidfd| {
-        let program =
-            Foreground { pid, pidfd, signals, master, streams: Relayed::default(), notify: None, warn: global.warn };
+        let program = Foreground { pid, pidfd, signals, master, streams: relayed, notify: None, warn: global.warn };
         foreground::attend(program, None, WatchedCgroup::Own(None), &mut || Ok(())).map(|ended| ended.status())
     });
     delete::own(global, &args.id, &container.dir)?;
@@ -133,6 +137,8 @@ struct Restoring<'a> {
     plan: &'a Plan,
     images: &'a Directories,
     console: Option<OwnedFd>,
+    /// What takes the place of the caller's streams.
+    streams: ForProgram,
     pid: Option<i32>,
     master: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
@@ -188,15 +194,17 @@ impl Restoring<'_> {
         }
     }
 
-    /// The standard streams that came from outside come from us: CRIU's key of each, and a copy of ours.
+    /// The standard streams that came from outside come from us: CRIU's key of each, and a copy of ours or of what stands in for it.
     fn streams(&self) -> Result<Vec<(String, OwnedFd)>> {
         let names: Vec<String> = self.read_json(DESCRIPTORS)?;
         let keys: Vec<Option<String>> =
-            if self.images.path.join(STREAMS).exists() { self.read_json(STREAMS)? } else { Vec::new() };
+            if fs::stat_at(self.images.fd.as_fd(), STREAMS).is_ok() { self.read_json(STREAMS)? } else { Vec::new() };
         let pipes = names.into_iter().map(|name| Some(name).filter(|name| name.contains("pipe:")));
         let mut streams: Vec<(String, OwnedFd)> = Vec::new();
         for list in [pipes.collect(), keys] {
-            for (key, stream) in list.into_iter().zip([fs::STDIN, fs::STDOUT, fs::STDERR]) {
+            let callers = [fs::STDIN, fs::STDOUT, fs::STDERR].into_iter().zip(&self.streams);
+            let callers = callers.map(|(caller, other)| other.as_ref().map_or(caller, AsFd::as_fd));
+            for (key, stream) in list.into_iter().zip(callers) {
                 let Some(key) = key.filter(|key| streams.iter().all(|(known, _)| known != key)) else { continue };
                 // Not 0 to 2: CRIU's own standard error is a file of ours.
                 streams.push((key, fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
@@ -205,13 +213,11 @@ impl Restoring<'_> {
         Ok(streams)
     }
 
-    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let path = self.images.path.join(name);
+    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &CStr) -> Result<T> {
+        let path = self.images.path.join(OsStr::from_bytes(name.to_bytes()));
         let what = || format!("read {}", path.display());
-        let (dir, name) = (self.images.fd.as_fd(), c_string(Path::new(name))?);
-        // Looked at before: to open a device may do something.
-        let is_file = fs::kind(&fs::stat_at(dir, &name).at(Stage::Criu, what)?) == libc::S_IFREG;
-        let file = if is_file { RegularFile::open(dir, &name).at(Stage::Criu, what)? } else { None };
+        // Nothing but files is there ([`Directories::check`]).
+        let file = RegularFile::open(self.images.fd.as_fd(), name).at(Stage::Criu, what)?;
         let file = file.ok_or_else(|| Error::new(Stage::Criu, format!("{} is not a file", path.display())))?;
         let text = file.read(LIST_LIMIT).at(Stage::Criu, what)?;
         serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))

@@ -278,13 +278,25 @@ pub fn mount_number(fd: BorrowedFd<'_>) -> Result<u64> {
     mount_of(fd, c"", STATX_MNT_ID)
 }
 
+/// What is known of the file that a path leads to, without asking a server for it (`AT_STATX_DONT_SYNC`): one of FUSE may not
+/// answer. The last name may be a link of /proc/PID/fd, for which nothing is looked up.
+pub fn stat_known(path: &CStr) -> Result<libc::statx> {
+    let flags = libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
+    statx(CWD, path, flags, libc::STATX_BASIC_STATS)
+}
+
 fn mount_of(dir: BorrowedFd<'_>, name: &CStr, mask: u32) -> Result<u64> {
-    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_STATX_DONT_SYNC;
+    let stat = statx(dir, name, flags, mask)?;
+    if stat.stx_mask & mask != 0 { Ok(stat.stx_mnt_id) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mask: u32) -> Result<libc::statx> {
     // SAFETY: statx is plain data, for which all zeros is a valid value.
     let mut stat: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: `name` is NUL-terminated and outlives the call; `stat` is a writable struct statx.
     done(unsafe { raw!(SYS_statx, dir.as_raw_fd(), name.as_ptr(), flags, mask, &raw mut stat) })?;
-    if stat.stx_mask & mask != 0 { Ok(stat.stx_mnt_id) } else { Err(Errno::EOPNOTSUPP) }
+    Ok(stat)
 }
 
 /// fchownat(2) on the descriptor itself or on a name below it, never following a final link.

@@ -12,6 +12,8 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ),
     ("path::resolve_or_make", &["child/mounts.rs", "child/root.rs"]),
     ("path::make_missing", &["child/mounts.rs"]),
+    // The number of the mount that is found there is compared.
+    ("path::resolve_last", &["child/root.rs"]),
     ("fs::open2", &["child/program.rs", "child/root.rs"]),
     ("tty::open_pty", &["child/streams.rs"]),
     // Names in a directory that is held: of /dev, of a copy whose upper side nobody else has, of a tmpfs that nobody else reaches.
@@ -56,6 +58,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::rename", &[]),
     ("fs::exchange", &[]),
     ("fs::mount_id", &[]),
+    ("fs::stat_known", &[]),
     ("fs::mkfifo", &[]),
     ("mount::below", &[]),
     ("poll::inotify_modified", &[]),

@@ -175,14 +175,13 @@ pub fn identify(path: &Path, host: &[Mounted]) -> Result<Option<Identity>> {
 
 /// The key of an open file that is on no mount of the container, such as the host's /dev/null as standard input;
 /// `None` for those CRIU knows otherwise: files inside, pipes, sockets, and terminals (`--shell-job`).
-pub fn open_file(mount: u32, stat: &std::fs::Metadata, container: &[Mounted]) -> Option<String> {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let kind = stat.file_type();
+pub fn open_file(mount: u32, stat: &libc::statx, container: &[Mounted]) -> Option<String> {
+    let kind = u32::from(stat.stx_mode) & libc::S_IFMT;
     // tty(4) and pts(4) in the kernel's list of device numbers.
-    let terminal = kind.is_char_device() && matches!(libc::major(stat.rdev()), 4 | 5 | 136..=143);
-    let named = kind.is_file() || kind.is_char_device() && !terminal;
+    let terminal = kind == libc::S_IFCHR && matches!(stat.stx_rdev_major, 4 | 5 | 136..=143);
+    let named = kind == libc::S_IFREG || kind == libc::S_IFCHR && !terminal;
     let outside = container.iter().all(|mounted| mounted.id != mount);
-    (named && outside).then(|| format!("file[{mount:x}:{:x}]", stat.ino()))
+    (named && outside).then(|| format!("file[{mount:x}:{:x}]", stat.stx_ino))
 }
 
 /// The id of the mount that a descriptor's file is on, from the text of its fdinfo file.

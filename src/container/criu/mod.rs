@@ -3,6 +3,7 @@
 //! `criu swrk` is started for one request and speaks Protocol Buffers over a socket pair. Runs in the parent.
 
 pub mod external;
+pub(super) mod images;
 pub(super) mod mounts;
 pub mod opts;
 pub mod protobuf;

@@ -1,12 +1,13 @@
 //! What the standard streams of the container's first process are: at a restore others take their place. Runs in the
 //! parent.
 //!
-//! Not trusted: the links in /proc/PID/fd, some of whose names a container chooses.
+//! Not trusted: the links in /proc/PID/fd, some of whose names a container chooses, and the files behind them, which it may serve itself.
 
-use std::path::Path;
+use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Result, Stage};
+use crate::sys::fs;
 
 use super::external::{self, Mounted};
 
@@ -71,7 +72,9 @@ fn stream(pid: i32, fd: i32, container: &[Mounted]) -> Stream {
     // A stream that was closed has no name.
     let name = std::fs::read_link(&path).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
     let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-    let key = match (external::mount_id(&info), std::fs::metadata(Path::new(&path))) {
+    // The file may be of a server that is frozen with the container.
+    let known = std::ffi::CString::new(path).map_err(|_| Errno::EINVAL).and_then(|path| fs::stat_known(&path));
+    let key = match (external::mount_id(&info), known) {
         (Some(mount), Ok(stat)) => external::open_file(mount, &stat, container),
         _ => None,
     };
