@@ -1,5 +1,7 @@
 //! `inspect`: all of a container in one JSON.
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 use super::{call, cannot_look};
@@ -78,4 +80,30 @@ fn a_part_that_cannot_be_read_is_null() {
     assert_eq!(all["process"]["pid"], json!(container.pid()));
     assert!(out.stderr().contains("cmdline: more than 1048576 bytes"), "{}", out.stderr());
     container.stop();
+}
+
+/// A state names the paths of its cgroups, and what is there now is looked at, not waited for.
+#[test]
+fn a_fifo_where_a_cgroup_is_said_to_be_is_not_waited_for() {
+    if cannot_look() || lacks(&["memory", "pids"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up().ok();
+    let file = container.record_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut state: Value = serde_json::from_str(&text).unwrap();
+    for (index, dir) in state["cgroup"]["dirs"].as_array_mut().unwrap().iter_mut().enumerate() {
+        let false_dir = container.bundle.host_dir(&format!("cgroup{index}"));
+        for entry in std::fs::read_dir(dir["path"].as_str().unwrap()).unwrap() {
+            mkfifo(&false_dir.join(entry.unwrap().file_name()), Mode::S_IRWXU).unwrap();
+        }
+        dir["path"] = json!(false_dir);
+    }
+    std::fs::write(&file, state.to_string()).unwrap();
+    for args in [&["state", &container.id][..], &["inspect", &container.id], &["stats", &container.id], &["stats"]] {
+        // That it ends; the call has a limit of time.
+        call(&container, args);
+    }
+    std::fs::write(&file, text).unwrap();
 }

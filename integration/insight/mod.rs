@@ -7,11 +7,11 @@ mod program;
 mod stats;
 mod top;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::process::{self, Output};
-use crate::common::{Container, brisk_only, host, skip};
+use crate::common::{Container, brisk_only, host, runtime, skip};
 
 /// Where the program is: beside the probe's directory, as they are built together.
 fn directory() -> PathBuf {
@@ -32,15 +32,34 @@ fn cannot_look() -> bool {
     !there
 }
 
-/// A command of brisk that finds the program.
+/// A command of a brisk that has the program beside it.
 fn command(container: &Container, args: &[&str]) -> Command {
-    let mut command = container.command(args);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", directory().display()));
+    let dir = container.bundle.dir.join("programs");
+    if !dir.exists() {
+        container.bundle.host_dir("programs");
+        // What is under test may be a script that stands for brisk.
+        lay(&host::resolve_program(&runtime()), &dir.join("brisk"));
+        lay(&directory().join("brisk-insight"), &dir.join("brisk-insight"));
+    }
+    let usual = container.command(args);
+    let mut command = Command::new(dir.join("brisk"));
+    command.args(usual.get_args()).current_dir(&container.bundle.dir);
+    for (name, value) in usual.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     for name in ["LC_ALL", "LC_CTYPE", "LANG", "NO_COLOR", "TERM"] {
         command.env_remove(name);
     }
     command
+}
+
+fn lay(from: &Path, to: &Path) {
+    if std::fs::hard_link(from, to).is_err() {
+        std::fs::copy(from, to).unwrap();
+    }
 }
 
 #[track_caller]

@@ -40,7 +40,8 @@ pub(super) fn open_dir_at(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>) -> sys::
 /// Opens the file `path` below `dir`.
 pub(super) fn open(dir: BorrowedFd<'_>, path: impl AsRef<OsStr>, access: FileAccess) -> sys::Result<OwnedFd> {
     let flags = match access {
-        FileAccess::Read => libc::O_RDONLY,
+        // A fifo where a cgroup is said to be is not waited for; files of cgroups are read as ever.
+        FileAccess::Read => libc::O_RDONLY | libc::O_NONBLOCK,
         FileAccess::Write => libc::O_WRONLY,
         FileAccess::ReadWrite => libc::O_RDWR,
     };

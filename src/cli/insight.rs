@@ -1,23 +1,38 @@
 //! The commands that look at what is there, which are another program's: it is larger than what a start may cost.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
+
 use crate::error::{Context, Error, Result, Stage};
-use crate::host::programs::find_program;
+use crate::sys::process::geteuid;
 
 /// Its name.
 pub const PROGRAM: &str = "brisk-insight";
 
-/// Becomes that program, with the same command line: it is looked for beside this one, and then in PATH. Returns only where
-/// it cannot be run.
+/// Becomes that program, with the same command line. It is looked for beside this one only: PATH may name a directory of
+/// somebody else's, and who has put this one into a directory of everybody's may not be the only one to put something there.
+/// Returns only where it cannot be run.
 pub fn execute() -> Result<u8> {
-    let own = std::env::current_exe().ok();
-    let beside = own.and_then(|own| Some(own.parent()?.join(PROGRAM))).filter(|path| path.is_file());
-    let Some(program) = beside.or_else(|| find_program(PROGRAM)) else {
-        return Err(Error::new(Stage::Host, format!("{PROGRAM} is neither beside brisk nor in PATH"))
-            .with_hint("the commands that look at containers are a program of their own: `make insight` builds it"));
+    let own = std::env::current_exe().at(Stage::Host, || "find where brisk is")?;
+    let program = own.with_file_name(PROGRAM);
+    let what = || format!("run {}", program.display());
+    let found = match std::fs::metadata(&program) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::new(Stage::Host, format!("{PROGRAM} is not beside brisk ({})", own.display()))
+                .with_hint(
+                    "the commands that look at containers are a program of their own: `make insight` builds it",
+                ));
+        }
+        found => found.at(Stage::Host, what)?,
     };
-    Err(Command::new(&program).args(std::env::args_os().skip(1)).exec())
-        .at(Stage::Host, || format!("run {}", program.display()))
+    // Of a brisk that was installed by its user the other one is, too.
+    let brisks = std::fs::metadata("/proc/self/exe").map(|own| own.uid()).unwrap_or_default();
+    if ![0, brisks, geteuid()].contains(&found.uid()) || found.mode() & 0o002 != 0 {
+        return Err(Error::errno(Stage::Host, what(), Errno::EPERM)
+            .with_hint("it belongs to somebody else, or anybody may write to it"));
+    }
+    Err(Command::new(&program).args(std::env::args_os().skip(1)).exec()).at(Stage::Host, what)
 }

@@ -3,6 +3,7 @@
 //! Not trusted: everything in the layers: names, links, how deep they are. Each directory is opened by a name in the one above,
 //! and no link is followed.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -208,26 +209,11 @@ impl Walk {
         }
         let mut unseen = 0;
         let names = names_in(upper).at(Stage::Rootfs, || what(above))?;
-        if !above.is_empty() && is_opaque(upper, self.opaque).at(Stage::Rootfs, || what(above))? {
-            for name in self.lower_names(above)?.into_iter().filter(|name| !names.contains(name)) {
-                above.push(name);
-                note(changes, ChangeKind::Deleted, above)?;
-                above.pop();
-            }
-        }
-        for name in names {
-            let stat = match fs::stat_at(upper, &name) {
-                // The file went away meanwhile.
-                Err(Errno::ENOENT) => continue,
-                stat => stat.at(Stage::Rootfs, || what(above))?,
-            };
+        for entry in self.compare(upper, above, names)? {
+            let LookedAt { name, change, is_dir } = entry;
             above.push(name);
-            let was = self.is_in_lower(above)?;
-            let is_dir = fs::kind(&stat) == libc::S_IFDIR;
-            match (is_whiteout(&stat), was) {
-                (true, true) => note(changes, ChangeKind::Deleted, above)?,
-                (true, false) => {}
-                (false, was) => note(changes, if was { ChangeKind::Changed } else { ChangeKind::Added }, above)?,
+            if let Some(kind) = change {
+                note(changes, kind, above)?;
             }
             if is_dir && let Some(name) = above.last() {
                 match open_dir(upper, name) {
@@ -243,51 +229,93 @@ impl Walk {
         Ok(unseen)
     }
 
-    /// Whether the layers below have something there.
-    fn is_in_lower(&self, path: &[CString]) -> Result<bool> {
-        for layer in &self.lower {
-            match look_up(layer.as_fd(), path, self.opaque).at(Stage::Rootfs, || "look into the layers below")? {
-                Seen::There(_) => return Ok(true),
-                Seen::Hidden => return Ok(false),
-                Seen::Missing => {}
-            }
+    /// What has become of each name in a directory. Done before anything below is looked at: the descriptors of the layers below are held
+    /// for one directory at a time.
+    fn compare(&self, upper: BorrowedFd<'_>, above: &[CString], names: Vec<CString>) -> Result<Vec<LookedAt>> {
+        let what = || format!("compare {} with the layers below", String::from_utf8_lossy(&joined(above)));
+        let lower = self.lower_dirs(above).at(Stage::Rootfs, what)?;
+        let mut found = Vec::with_capacity(names.len());
+        // A layer's own root is not told to be.
+        if !above.is_empty() && is_opaque(upper, self.opaque).at(Stage::Rootfs, what)? {
+            let gone = seen_in(&lower).at(Stage::Rootfs, what)?.into_iter();
+            let gone = gone.filter(|name| names.binary_search(name).is_err());
+            found.extend(gone.map(|name| LookedAt { name, change: Some(ChangeKind::Deleted), is_dir: false }));
         }
-        Ok(false)
+        for name in names {
+            let stat = match fs::stat_at(upper, &name) {
+                // The file went away meanwhile.
+                Err(Errno::ENOENT) => continue,
+                stat => stat.at(Stage::Rootfs, what)?,
+            };
+            let was = is_in(&lower, &name).at(Stage::Rootfs, what)?;
+            let change = match (is_whiteout(&stat), was) {
+                (true, true) => Some(ChangeKind::Deleted),
+                (true, false) => None,
+                (false, true) => Some(ChangeKind::Changed),
+                (false, false) => Some(ChangeKind::Added),
+            };
+            found.push(LookedAt { name, change, is_dir: fs::kind(&stat) == libc::S_IFDIR });
+        }
+        Ok(found)
     }
 
-    /// What the layers below have in a directory.
-    fn lower_names(&self, path: &[CString]) -> Result<Vec<CString>> {
-        let mut found = Vec::new();
-        let mut hidden = Vec::new();
-        let what = || "look into the layers below";
+    /// What the layers below show at the path of a directory: their directories there, as far as none hides the next.
+    fn lower_dirs(&self, path: &[CString]) -> brisk::sys::Result<Vec<OwnedFd>> {
+        let mut dirs = Vec::new();
         for layer in &self.lower {
-            match look_up(layer.as_fd(), path, self.opaque).at(Stage::Rootfs, what)? {
-                Seen::There(dir) => {
-                    let Ok(dir) = open_dir(dir.as_fd(), c".") else { break };
-                    for name in names_in(dir.as_fd()).at(Stage::Rootfs, what)? {
-                        let gone = fs::stat_at(dir.as_fd(), &name).is_ok_and(|stat| is_whiteout(&stat));
-                        match gone {
-                            true => hidden.push(name),
-                            false if !found.contains(&name) && !hidden.contains(&name) => found.push(name),
-                            false => {}
-                        }
-                    }
-                    if is_opaque(dir.as_fd(), self.opaque).at(Stage::Rootfs, what)? {
-                        break;
-                    }
+            match look_up(layer.as_fd(), path, self.opaque)? {
+                Seen::Dir(dir) => dirs.push(dir),
+                Seen::Last(dir) => {
+                    dirs.push(dir);
+                    break;
                 }
                 Seen::Hidden => break,
                 Seen::Missing => {}
             }
         }
-        found.sort();
-        Ok(found)
+        Ok(dirs)
     }
 }
 
-/// What a layer says of a path.
+/// A name in a directory of the upper layer, or one that was in those below.
+struct LookedAt {
+    name: CString,
+    change: Option<ChangeKind>,
+    is_dir: bool,
+}
+
+/// Whether the directories of the layers below have such a name.
+fn is_in(lower: &[OwnedFd], name: &CStr) -> brisk::sys::Result<bool> {
+    for dir in lower {
+        match fs::stat_at(dir.as_fd(), name) {
+            Err(Errno::ENOENT) => {}
+            stat => return Ok(!is_whiteout(&stat?)),
+        }
+    }
+    Ok(false)
+}
+
+/// The names that they show together.
+fn seen_in(lower: &[OwnedFd]) -> brisk::sys::Result<BTreeSet<CString>> {
+    let (mut found, mut hidden) = (BTreeSet::new(), BTreeSet::new());
+    for dir in lower {
+        for name in names_in(dir.as_fd())? {
+            let gone = fs::stat_at(dir.as_fd(), &name).is_ok_and(|stat| is_whiteout(&stat));
+            if gone {
+                hidden.insert(name);
+            } else if !hidden.contains(&name) {
+                found.insert(name);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What a layer says of the path of a directory.
 enum Seen {
-    There(OwnedFd),
+    Dir(OwnedFd),
+    /// A directory, and nothing of the layers below it is seen.
+    Last(OwnedFd),
     /// Nothing is there, and it does not matter whether a layer below has it.
     Hidden,
     Missing,
@@ -296,24 +324,16 @@ enum Seen {
 fn look_up(layer: BorrowedFd<'_>, path: &[CString], opaque: &CStr) -> brisk::sys::Result<Seen> {
     let mut at = open_dir(layer, c".")?;
     let mut hides = false;
-    for (depth, name) in path.iter().enumerate() {
-        let stat = match fs::stat_at(at.as_fd(), name) {
+    for name in path {
+        at = match open_dir(at.as_fd(), name) {
             Err(Errno::ENOENT) => return Ok(if hides { Seen::Hidden } else { Seen::Missing }),
-            stat => stat?,
+            // A whiteout, or another file in the place of the directory.
+            Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(Seen::Hidden),
+            dir => dir?,
         };
-        if is_whiteout(&stat) {
-            return Ok(Seen::Hidden);
-        }
-        if depth + 1 == path.len() {
-            return Ok(Seen::There(fs::open(at.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?));
-        }
-        if fs::kind(&stat) != libc::S_IFDIR {
-            return Ok(Seen::Hidden);
-        }
-        at = open_dir(at.as_fd(), name)?;
         hides |= is_opaque(at.as_fd(), opaque)?;
     }
-    Ok(Seen::There(at))
+    Ok(if hides { Seen::Last(at) } else { Seen::Dir(at) })
 }
 
 /// How overlayfs notes that a name is gone (its documentation, "whiteouts and opaque directories").

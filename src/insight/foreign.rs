@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use serde::Deserialize;
 
 use crate::containers::{RuntimeKind, Subject};
+use crate::procdir::read_small;
 
 /// What runc (1.0 to 1.5) writes into state.json, as far as it is of use.
 #[derive(Deserialize)]
@@ -182,7 +183,7 @@ fn dirs_of_crun(path: &Path) -> Result<Vec<SavedDir>> {
 /// The controllers of a cgroup of v2; none where it is gone.
 fn controllers_in(path: &Path) -> Result<Vec<String>> {
     let file = path.join("cgroup.controllers");
-    match std::fs::read_to_string(&file) {
+    match read_small(&file) {
         Ok(text) => Ok(words(&text)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(Vec::new()),
         Err(error) => Err(error).at(Stage::Cgroup, || format!("read {}", file.display())),

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::containers::{Discovery, Finder, RuntimeKind, Subject};
 use crate::figures::Look;
 use crate::json;
-use crate::procdir::ProcDir;
+use crate::procdir::{ProcDir, read_small};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -86,7 +86,7 @@ fn limits(dir: &SavedDir) -> Result<Map<String, Value>> {
     };
     for file in files::ALL.iter().filter(here) {
         let path = dir.path.join(file.name);
-        match std::fs::read_to_string(&path) {
+        match read_small(&path) {
             Ok(text) => drop(limits.insert(file.name.to_owned(), text.trim_end().into())),
             // Gone, not of this kernel, not readable at all, or not by us.
             Err(error)

@@ -3,7 +3,11 @@
 //! Not trusted: what a container's process may choose: its name, its mounts, the links in its root. Nothing of it is followed.
 
 use std::ffi::CString;
+use std::fs::OpenOptions;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use brisk::error::{Context, Error, Result, Stage};
 use brisk::state::{Life, ProcessId};
@@ -68,6 +72,15 @@ impl ProcDir {
             target => Ok(Some(String::from_utf8_lossy(target.at(Stage::State, what)?).into_owned())),
         }
     }
+}
+
+/// The text of a file of a cgroup whose path is in a state: what is there is not waited for, and has an end.
+pub fn read_small(path: &Path) -> std::io::Result<String> {
+    const MOST: u64 = 1 << 20;
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut text = String::new();
+    file.take(MOST).read_to_string(&mut text).map(|_| text)
 }
 
 fn is_untold(errno: Errno) -> bool {
