@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::os;
+
 /// The cgroups of a container.
 #[derive(Clone, Debug, Default)]
 pub struct Cgroups {
@@ -14,7 +16,7 @@ pub struct Cgroups {
 impl Cgroups {
     /// The cgroups of a process.
     pub fn of(pid: u32) -> io::Result<Cgroups> {
-        let table = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+        let table = os::read_names(&format!("/proc/{pid}/cgroup"))?;
         // Where v1 hierarchies are mounted too, the controllers are theirs: containerd calls only the pure layout v2.
         let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         Ok(Cgroups { table, v2 })
@@ -39,7 +41,7 @@ impl Cgroups {
         if self.v2 {
             return Some(Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')));
         }
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mounts = os::read_names("/proc/self/mountinfo").ok()?;
         mounts.lines().find_map(|line| mounted(line, name, path))
     }
 }

@@ -60,6 +60,11 @@ pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// A file of the kernel's that lists names of others: mount points, cgroups, which need not be UTF-8. What is none is replaced.
+pub fn read_names(path: &str) -> io::Result<String> {
+    std::fs::read(path).map(|text| String::from_utf8_lossy(&text).into_owned())
+}
+
 /// Writes a small file that only root reads, whole or not at all: a reader after a full disk must not find half of it.
 pub fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

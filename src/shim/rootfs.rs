@@ -1,7 +1,8 @@
 //! The root file system's mounts, which containerd's snapshotter describes and the shim makes (and takes away).
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -102,10 +103,9 @@ pub fn make(bundle: &Path, mounts: &[&[u8]]) -> Answer<()> {
 
 /// Takes away everything that is mounted on the root file system or in it, the last first.
 pub fn clear(rootfs: &Path) -> io::Result<()> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    let below: Vec<PathBuf> = points.map(PathBuf::from).filter(|point| point.starts_with(rootfs)).collect();
-    for point in below.iter().rev() {
+    // Not text: anybody who may mount anything on the host may give the place any name.
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    for point in points_below(&table, rootfs).iter().rev() {
         let path = os::c_string(point.as_os_str().as_encoded_bytes())?;
         match os::umount(&path, libc::UMOUNT_NOFOLLOW) {
             // Somebody still looks into it; it goes when he has looked.
@@ -118,10 +118,17 @@ pub fn clear(rootfs: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The mount points in a table like mountinfo at a path and below it, in their order.
+fn points_below(table: &[u8], path: &Path) -> Vec<PathBuf> {
+    let points = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    let points = points.map(|point| PathBuf::from(OsString::from_vec(unescape(point))));
+    points.filter(|point| point.starts_with(path)).collect()
+}
+
 /// A path as mountinfo writes it: blanks and backslashes are three octal digits behind a backslash (proc(5)).
-fn unescape(text: &str) -> String {
+fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((first, behind)) = rest.split_first() {
         let octal = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\') {
@@ -135,7 +142,7 @@ fn unescape(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 impl Mount<'_> {
@@ -241,9 +248,11 @@ fn shorten(options: &[&str]) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::{Path, PathBuf};
 
-    use super::{Mount, shorten, unescape};
+    use super::{Mount, points_below, shorten, unescape};
 
     #[test]
     fn options_become_flags_and_data() {
@@ -275,8 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn a_strangers_mount_point_hides_no_other() {
+        let table = b"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /home/\xff rw - fuse b rw\n\
+            3 1 0:3 / /b/rootfs rw - overlay c rw\n4 3 0:4 / /b/rootfs/\xfe\\040d rw - tmpfs d rw\n";
+        let below: Vec<_> = points_below(table, Path::new("/b/rootfs"));
+        let odd = PathBuf::from(OsString::from_vec(b"/b/rootfs/\xfe d".to_vec()));
+        assert_eq!(below, [PathBuf::from("/b/rootfs"), odd]);
+    }
+
+    #[test]
     fn mount_points_with_blanks_are_read() {
-        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
-        assert_eq!(unescape(r"/plain\9"), r"/plain\9");
+        assert_eq!(unescape(br"/a\040b\134c"), br"/a b\c");
+        assert_eq!(unescape(br"/plain\9"), br"/plain\9");
+        assert_eq!(unescape(b"/\xff\\011"), b"/\xff\t");
     }
 }
