@@ -250,3 +250,39 @@ fn a_copy_with_the_setuid_bit_is_refused() {
         assert!(!written.exists(), "mode {mode:o}: root wrote a log where an ordinary user said");
     }
 }
+
+/// As much as that bit: every file of the host is had through a log, a pid file or a volume.
+#[test]
+fn a_copy_with_capabilities_of_its_own_is_refused() {
+    if brisk_only("the others' own") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let copy = container.bundle.dir.join("runtime");
+    crate::common::bundle::copy(&host::resolve_program(&crate::common::runtime()), &copy);
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&container.bundle.dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let call = |caps: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=1000", "--regid=1000", "--clear-groups"]).args(caps).arg(&copy).arg("--version");
+        process::run(command)
+    };
+    // Those that its caller has are its own.
+    call(&["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]).ok();
+    give_dac_override(&copy);
+    let output = call(&[]);
+    assert_ne!(output.code, 0, "{output:?}");
+    assert!(output.stderr().contains("rights than its caller's"), "{output:?}");
+}
+
+/// As `setcap cap_dac_override+ep` (`struct vfs_cap_data` of linux/capability.h).
+#[allow(unsafe_code, reason = "nix has no setxattr")]
+fn give_dac_override(file: &Path) {
+    let path = std::ffi::CString::new(file.as_os_str().as_encoded_bytes()).unwrap();
+    let words: [u32; 5] = [0x0200_0001, 1 << 1, 0, 0, 0];
+    let value: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let name = c"security.capability".as_ptr();
+    // SAFETY: both names are NUL-terminated, and the value is as long as said.
+    let done = unsafe { libc::setxattr(path.as_ptr(), name, value.as_ptr().cast(), value.len(), 0) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}

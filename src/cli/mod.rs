@@ -93,7 +93,7 @@ struct ErrorReport {
 fn refuse_setuid() -> Result<()> {
     if process::is_setuid() {
         return Err(Error::new(Stage::Host, "brisk has another user's rights than its caller's").with_hint(
-            "`chmod ug-s` brisk: whoever could run it so would be root; without the bit, brisk is rootless",
+            "`chmod ug-s` and `setcap -r` brisk: whoever could run it so would be root; without, brisk is rootless",
         ));
     }
     Ok(())

@@ -353,12 +353,21 @@ pub fn set_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
-/// Whether we have rights that our caller has not, by a set-user-ID or set-group-ID bit: getauxval(3), without a system
-/// call. Capabilities of the file are not looked at, nor is AT_SECURE, which a transition of SELinux sets as well.
+/// Whether we have rights that our caller has not, by a set-user-ID or set-group-ID bit or capabilities of the file.
+/// getauxval(3) tells without a system call; AT_SECURE alone does not, which a transition of SELinux sets as well. Of an
+/// ordinary user whose execve made it secure all capabilities but the ambient ones, the caller's, are the file's (capabilities(7)).
 pub fn is_setuid() -> bool {
     // SAFETY: no memory is passed.
     let value = |kind| unsafe { libc::getauxval(kind) };
-    value(libc::AT_UID) != value(libc::AT_EUID) || value(libc::AT_GID) != value(libc::AT_EGID)
+    if value(libc::AT_UID) != value(libc::AT_EUID) || value(libc::AT_GID) != value(libc::AT_EGID) {
+        return true;
+    }
+    if value(libc::AT_SECURE) == 0 || value(libc::AT_EUID) == 0 {
+        return false;
+    }
+    let ambient = |cap| prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET as u64, cap) == Ok(1);
+    // What cannot be told is not ours to use.
+    super::cred::caps().map_or(true, |caps| (0..64).any(|cap| caps.permitted >> cap & 1 == 1 && !ambient(cap)))
 }
 
 /// What a program needs before it opens anything: /dev/null for every closed standard stream, or the next file
