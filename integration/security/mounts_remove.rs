@@ -57,3 +57,38 @@ fn only_what_was_added_is_removed() {
     let gone = !has(&container, "/data", Some("added"));
     assert!(output.code != 0 || gone, "said to be removed, and still there: {output:?}");
 }
+
+/// `mounts add` follows links of the image, and `mounts remove` as well.
+#[test]
+fn what_a_link_of_the_image_leads_to_is_removed() {
+    if brisk_only("mounts remove") {
+        return;
+    }
+    let bundle = Bundle::idle();
+    for (link, target) in [("there", "data"), ("way", "/there"), ("name", "data/file"), ("far", "there/../name")] {
+        std::os::unix::fs::symlink(target, bundle.rootfs().join(link)).unwrap();
+    }
+    let container = bundle.container();
+    let data = container.bundle.rootfs().join("data");
+    if !data.exists() {
+        fs::create_dir(&data).unwrap();
+    }
+    fs::write(container.bundle.rootfs().join("data/file"), "").unwrap();
+    fs::write(container.bundle.dir.join("source"), "").unwrap();
+    container.up();
+    let source = container.bundle.dir.join("source");
+    let file = container.bundle.dir.join("file.json");
+    for (place, point) in [("/there", "/data"), ("/way", "/data"), ("/name", "/data/file"), ("/far", "/data/file")] {
+        let list = if point == "/data" {
+            list(&container, place)
+        } else {
+            let mounts = json!([{ "destination": place, "type": "bind", "source": source, "options": ["bind"] }]);
+            fs::write(&file, mounts.to_string()).unwrap();
+            file.clone()
+        };
+        container.call(&["mounts", "add", &container.id, list.to_str().unwrap()]).ok();
+        assert!(has(&container, point, None), "{place}: nothing at {point}");
+        container.call(&["mounts", "remove", &container.id, list.to_str().unwrap()]).ok();
+        assert!(!has(&container, point, None), "{place}: still at {point}");
+    }
+}

@@ -147,7 +147,7 @@ impl<'a> Child<'a> {
             SetupOp::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
             SetupOp::BindDevice { name, source } => self.bind_device(name, source),
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
-            SetupOp::Unmount { dir, name, added } => self.unmount(dir, name, added),
+            SetupOp::Unmount { path, added } => self.unmount(path, added),
             SetupOp::SetAttr { kept, attr, .. } => self.set_attr(*kept, attr),
             SetupOp::Mask { path, within, label } => self.mask(path, *within, label.as_deref()),
             SetupOp::ReadonlyPath { path, may_lead, within } => self.readonly_path(path, *may_lead, *within),

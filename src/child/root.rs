@@ -11,7 +11,7 @@ use super::state::{Child, Done, Trouble, empty_directory, mounted_procfs, privat
 use crate::plan::op::{Enter, Label, MayLead, MountSource, ParentMount, Reach};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
-use crate::sys::path::{Missing, resolve, resolve_or_make};
+use crate::sys::path::{Missing, resolve, resolve_last, resolve_or_make};
 use crate::sys::{fs, mount, process};
 
 const READONLY: MountAttr = MountAttr { set: mount_attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
@@ -32,16 +32,27 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// Only if it is one of those: the container may have put something else on top, or a link in the way to where another
-    /// mount of the same name hides something from it.
-    pub(super) fn unmount(&self, dir: &CStr, name: &CStr, added: &[u64]) -> Done {
-        let dir = resolve(self.root()?, dir, libc::O_DIRECTORY)?;
-        let top = fs::open(dir.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-        if !added.contains(&fs::mount_number(top.as_fd())?) {
+    /// Where the path leads to, by way of links as when it was added, and only if it is one of those: the container may have put
+    /// something else on top, or a link in the way to where another mount of the same name hides something from it.
+    pub(super) fn unmount(&self, path: &CStr, added: &[u64]) -> Done {
+        let top = resolve(self.root()?, path, 0)?;
+        let ours = |mount: BorrowedFd<'_>| Ok::<_, Errno>(added.contains(&fs::mount_number(mount)?));
+        if !ours(top.as_fd())? {
             return Err(Trouble::from(Errno::EINVAL).with(b"no mount that was added is there"));
         }
-        // From inside the directory, so that nothing but the last name is looked up again: only who may mount anyway could
-        // have changed what is mounted there.
+        if fs::kind(&fs::stat(top.as_fd())?) == libc::S_IFDIR {
+            // umount2(2) takes a path, and this is one that nobody can change.
+            fs::fchdir(top.as_fd())?;
+            return Ok(mount::umount(c".", libc::MNT_DETACH)?);
+        }
+        // A file: by its name in the directory, so that nothing but the last name is looked up again: only who may mount anyway
+        // could have changed what is mounted there.
+        let mut buffer = [0; libc::PATH_MAX as usize];
+        let (dir, name) = resolve_last(self.root()?, path, &mut buffer)?;
+        let again = fs::open(dir.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+        if !ours(again.as_fd())? {
+            return Err(Trouble::from(Errno::EINVAL).with(b"no mount that was added is there"));
+        }
         fs::fchdir(dir.as_fd())?;
         Ok(mount::umount(name, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)?)
     }

@@ -229,12 +229,10 @@ pub enum SetupOp {
         /// What about things that are there.
         rule: LinkRule,
     },
-    /// Unmounts what is mounted at a name, itself never followed, in a directory below the root.
+    /// Unmounts what is mounted where a path leads to below the root.
     Unmount {
-        /// Directory.
-        dir: CString,
-        /// Name.
-        name: CString,
+        /// The path.
+        path: CString,
         /// The numbers of the mounts that it may be.
         added: Vec<u64>,
     },

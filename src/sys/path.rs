@@ -29,8 +29,31 @@ pub fn resolve(root: BorrowedFd<'_>, path: &CStr, extra: i32) -> Result<OwnedFd>
     fs::open2(root, path, libc::O_PATH | extra, 0, fs::IN_ROOT)
 }
 
-/// Links that lead to something missing are followed this often.
+/// Links that lead to something missing, and those that are the last name, are followed this often.
 const MAX_LINKS: u32 = 40;
+
+/// The directory that holds what `path` leads to below `root`, and its name there, which is no link.
+pub fn resolve_last<'a>(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    buffer: &'a mut [u8; libc::PATH_MAX as usize],
+) -> Result<(OwnedFd, &'a CStr)> {
+    let (mut at, mut joined): (PathBuffer, PathBuffer) = ([0; libc::PATH_MAX as usize], [0; libc::PATH_MAX as usize]);
+    let mut length = terminated(&mut at, &[path.to_bytes()])?.count_bytes();
+    for _ in 0..MAX_LINKS {
+        let start = at[..length].iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1);
+        let dir = resolve(root, terminated(&mut joined, &[&at[..start]])?, libc::O_DIRECTORY)?;
+        let target = match fs::readlink(dir.as_fd(), terminated(&mut joined, &[&at[start..length]])?, buffer) {
+            // EINVAL: it is no link.
+            Err(Errno::EINVAL) => return Ok((dir, terminated(buffer, &[&at[start..length]])?)),
+            target => target?,
+        };
+        let before: &[u8] = if target.starts_with(b"/") { b"" } else { &at[..start] };
+        length = terminated(&mut joined, &[before, target])?.count_bytes();
+        at = joined;
+    }
+    Err(Errno::ELOOP)
+}
 
 /// Like [`resolve`], making what is missing with mode `mode` (parents 0755). Each step starts again from a
 /// descriptor: the deepest part that exists is resolved, then one name is made below it, so a link that is

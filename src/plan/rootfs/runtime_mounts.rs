@@ -66,12 +66,10 @@ pub fn remove(list: &[Mount], spec: &Spec, added: &[u64]) -> Result<Plan> {
     enter(&namespaces, &mut draft);
     for mount in list {
         let path = clean(&mount.destination);
-        let (dir, name) = path.rsplit_once('/').unwrap_or((".", &path));
-        if name.is_empty() {
+        if path.is_empty() {
             return Err(Error::new(Stage::Args, format!("mount {:?}: not the place of a mount", mount.destination)));
         }
-        let (dir, name) = (c_string(dir, "destination")?, c_string(name, "destination")?);
-        draft.setup.push(SetupOp::Unmount { dir, name, added: added.to_vec() });
+        draft.setup.push(SetupOp::Unmount { path: c_string(path, "destination")?, added: added.to_vec() });
     }
     Ok(finish(draft))
 }

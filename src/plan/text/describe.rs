@@ -105,7 +105,7 @@ impl SetupOp {
             SetupOp::Symlink { name, target, .. } => {
                 rootfs(format!("symlink {} to {}", lossy(name), lossy(target))).no_deed()
             }
-            SetupOp::Unmount { dir, name, .. } => rootfs(format!("unmount /{}/{}", lossy(dir), lossy(name))).no_deed(),
+            SetupOp::Unmount { path, .. } => rootfs(format!("unmount /{}", lossy(path))).no_deed(),
             SetupOp::SetAttr { path, attr, .. } => {
                 rootfs(format!("make /{} {}", lossy(path), attributes(attr).join(","))).no_deed()
             }
