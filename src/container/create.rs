@@ -359,9 +359,9 @@ pub(super) fn make(
         }
     };
     let mut container = Container { record, dir };
-    let result = notify::prepare(global, &container.dir).and_then(|()| {
-        begin(global, args, &bundle, (start, task), (console, holder.as_ref()), &plan, &mut container, trace)
-    });
+    let new = NewContainer { global, args, bundle: &bundle, plan: &plan, start, task, holder: holder.as_ref() };
+    let result =
+        notify::prepare(global, &container.dir).and_then(|()| new.launch(console, &mut container, trace));
     match result {
         Ok((running, notify)) => Ok(Created { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {
@@ -387,74 +387,82 @@ pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Co
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the one place where the parts of a create come together")]
-fn begin(
-    global: &Global,
-    args: &Create,
-    bundle: &Bundle,
-    (start, mut task): (ProgramStart, Option<&mut Task<'_>>),
-    (console, holder): (ProgramConsole, Option<&Holder>),
-    plan: &Plan,
-    container: &mut Container,
-    trace: Option<&mut Trace>,
-) -> Result<(Running, Option<Notify>)> {
-    let fifo = match start {
-        ProgramStart::OnSignal | ProgramStart::Brought => Some(make_fifo(container.dir.fd())?),
-        ProgramStart::Now(_) => None,
-    };
-    // Before the program runs: what it sends must not get lost.
-    let notify = if matches!(start, ProgramStart::Now(_)) { Notify::open(global, &container.dir)? } else { None };
-    let Container { dir, record } = container;
-    let save = |record: &mut Record, running: &Running| -> Result<()> {
+/// A container that has a state directory and a plan, and nothing else yet.
+struct NewContainer<'a, 't> {
+    global: &'a Global<'a>,
+    args: &'a Create,
+    bundle: &'a Bundle,
+    plan: &'a Plan,
+    start: ProgramStart,
+    task: Option<&'a mut Task<'t>>,
+    holder: Option<&'a Holder>,
+}
+
+impl NewContainer<'_, '_> {
+    fn launch(
+        mut self,
+        console: ProgramConsole,
+        container: &mut Container,
+        trace: Option<&mut Trace>,
+    ) -> Result<(Running, Option<Notify>)> {
+        let now = matches!(self.start, ProgramStart::Now(_));
+        let fifo = if now { None } else { Some(make_fifo(container.dir.fd())?) };
+        // Before the program runs: what it sends must not get lost.
+        let notify = if now { Notify::open(self.global, &container.dir)? } else { None };
+        let (plan, warn, hook_output) = (self.plan, self.global.warn, host_hooks::output(&self.bundle.spec)?);
+        let running = launch::launch(Launch {
+            plan,
+            hook_output,
+            warn,
+            tell: &mut |moment, running| self.told(moment, running, container),
+            streams: console.streams,
+            console: console.socket,
+            fifo,
+            init: None,
+            waiting: None,
+            cgroup: None,
+            trace,
+            due: None,
+        })?;
+        Ok((running, notify))
+    }
+
+    /// What is done when the process is so far.
+    fn told(&mut self, moment: Moment, running: Option<&Running>, container: &mut Container) -> Result<TellAgain> {
+        let Container { dir, record } = container;
+        match (moment, running) {
+            (Moment::Cloned, Some(running)) => self.save(record, dir, running)?,
+            (Moment::Held, Some(running)) => {
+                let begins = if matches!(self.start, ProgramStart::Now(_)) { Begins::Now } else { Begins::Later };
+                let Some(task) = &mut self.task else { return Ok(None) };
+                task.take_charge(begins, ProgramCgroup::Own(running.cgroup.as_ref(), None))?;
+                return Ok(task.meanwhile(Watched::first(running), self.global.warn).next());
+            }
+            (Moment::Due, Some(running)) => {
+                let Some(task) = &mut self.task else { return Ok(None) };
+                let mut meanwhile = task.meanwhile(Watched::first(running), self.global.warn);
+                meanwhile.look();
+                return Ok(meanwhile.next());
+            }
+            (Moment::Ready, Some(running)) => publish(self.global, self.args, self.bundle, dir, running)?,
+            (Moment::Planned, _) | (Moment::Cloned | Moment::Held | Moment::Ready | Moment::Due, None) => {
+                dir.save_first(record)?;
+                dir.write_config(&self.bundle.text)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The process exists: it is noted as the container's first.
+    fn save(&self, record: &mut Record, dir: &Dir, running: &Running) -> Result<()> {
         let init = ProcessId::of(running.pid)?;
         lookup::note(record, init, running.cgroup.as_ref(), running.rdt.as_ref())?;
-        if let Some(holder) = holder {
+        if let Some(holder) = self.holder {
             // Before the state: until that is written it dies with us.
             holder.is(&record.id, init)?;
         }
         dir.save(record)
-    };
-    let mut tell = |moment: Moment, running: Option<&Running>| -> Result<TellAgain> {
-        match (moment, running) {
-            (Moment::Cloned, Some(running)) => save(record, running)?,
-            (Moment::Held, Some(running)) => {
-                let begins = if matches!(start, ProgramStart::Now(_)) { Begins::Now } else { Begins::Later };
-                let charge = |task: &mut &mut Task<'_>| {
-                    task.take_charge(begins, ProgramCgroup::Own(running.cgroup.as_ref(), None))?;
-                    Ok(task.meanwhile(Watched::first(running), global.warn).next())
-                };
-                return task.as_mut().map_or(Ok(None), charge);
-            }
-            (Moment::Due, Some(running)) => {
-                return Ok(task.as_mut().and_then(|task| {
-                    let mut meanwhile = task.meanwhile(Watched::first(running), global.warn);
-                    meanwhile.look();
-                    meanwhile.next()
-                }));
-            }
-            (Moment::Ready, Some(running)) => publish(global, args, bundle, dir, running)?,
-            (Moment::Planned, _) | (Moment::Cloned | Moment::Held | Moment::Ready | Moment::Due, None) => {
-                dir.save_first(record)?;
-                dir.write_config(&bundle.text)?;
-            }
-        }
-        Ok(None)
-    };
-    let running = launch::launch(Launch {
-        plan,
-        hook_output: host_hooks::output(&bundle.spec)?,
-        warn: global.warn,
-        tell: &mut tell,
-        streams: console.streams,
-        console: console.socket,
-        fifo,
-        init: None,
-        waiting: None,
-        cgroup: None,
-        trace,
-        due: None,
-    })?;
-    Ok((running, notify))
+    }
 }
 
 /// The container is set up: whoever asked to be told learns of it.
