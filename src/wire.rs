@@ -69,8 +69,8 @@ sync_points! {
     Parked = 6, "parked";
     /// The launcher's child has this pid (`value`); no answer.
     Launched = 7, "launched";
-    /// Mount trees that the parent cloned after the child; descriptors come with it.
-    Trees = 8, "mounts of the cgroup";
+    /// Mount trees that the parent has cloned after the child, or takes in the child's mount namespace; descriptors come with it.
+    Trees = 8, "mount trees";
     /// What the upper layer of the overlay can be measured by is the descriptor that comes with it; no answer.
     Overlay = 9, "overlay";
     /// The container's process has taken its second block; no answer, unless limits are to be set.

@@ -6,7 +6,7 @@
 //!
 //! The modules, each of which uses only those above it: `file` and `walk` read and write below a descriptor, `saved` is what
 //! state.json remembers; `cpuset`, `member` and `handle` open what is there; `devices`, `freeze`, `kill`, `limits`, `oom`,
-//! `stats`, `totals` and `usage` work on it; `systemd` has a scope made; `attach`, `controllers`, `make`, `remove` and `sub`
+//! `stats`, `totals`, `usage` and `levels` work on it; `systemd` has a scope made; `attach`, `controllers`, `make`, `remove` and `sub`
 //! make the directories, fill and remove them. `rdt` is resctrl, a file system of its own.
 
 mod file;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::state::{Child, Done, HookPointers, Trouble};
-use crate::plan::op::{ChildHook, Filter, HookKind};
+use crate::plan::op::{ChildHook, Filter, HookDir};
 use crate::sys::process::{CloneArgs, Cloned, Exit};
 use crate::sys::{fs, poll, process, seccomp, signal};
 use crate::wire;
@@ -40,7 +40,7 @@ impl Child<'_> {
         // file, since a hook of the image must not depend on what the image has for /dev/null.
         let unheard = fs::memfd(c"brisk-hook-stdout")?;
         let streams = [Some(input.as_fd()), stdout.or(Some(unheard.as_fd())), stderr.or(Some(errors))];
-        let dir = if hook.kind == HookKind::CreateContainer { self.root.as_ref().map(AsFd::as_fd) } else { None };
+        let dir = self.root.as_ref().filter(|_| hook.dir == HookDir::Root).map(AsFd::as_fd);
         match process::clone3(&CloneArgs::default())? {
             Cloned::Child => {
                 fs::umask(self.umask);

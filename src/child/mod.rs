@@ -4,6 +4,11 @@
 //! never logs and never looks at the specification: an operation is done, or its index and errno go to the
 //! parent and the process ends. In a debug build the allocator ends the process if it is called here
 //! (`sys::child_allocator`).
+//!
+//! The modules, in the order of the work: `state` is what the child has, and how an operation fails; `root` takes the container's
+//! root and enters it, `overlay` lays layers over it, `mounts` (with `copy`) and `devices` furnish it, `reveal` looks at what a moved root leaves
+//! open; `hook` runs what is run in the container, `program` finds what will be run, `streams` gives it its streams and
+//! terminal; `hand_over` ends the start of a template.
 
 mod copy;
 mod devices;
@@ -185,7 +190,7 @@ impl<'a> Child<'a> {
     fn last(&mut self, index: usize, op: &LastOp) -> Done {
         match op {
             // Returns only where an LSM forbids executable anonymous memory.
-            LastOp::LeaveRuntime => Err(Trouble::from(self.inherited.block.enter())),
+            LastOp::LeaveRuntime => Err(Trouble::from(self.inherited.block.walk())),
             LastOp::AwaitStart => self.await_start(),
             LastOp::Undumpable => Ok(process::set_undumpable()?),
             LastOp::Hook(hook, filter) => self.hook(hook, filter.as_deref()),

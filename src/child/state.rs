@@ -53,7 +53,7 @@ pub struct Inherited<'a> {
     pub trees: Vec<OwnedFd>,
     /// Room for mounts whose attributes are set later, by index.
     pub kept_mounts: Vec<Option<OwnedFd>>,
-    /// Trees that the parent clones later, by index.
+    /// Trees that come later ([`MountSource::Late`]), by index.
     pub late: Vec<Option<OwnedFd>>,
     /// User namespaces of id-mapped mounts, by index.
     pub idmaps: Vec<OwnedFd>,

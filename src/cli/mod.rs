@@ -2,6 +2,11 @@
 //!
 //! The only module that prints. It decides nothing about containers. Tables of commands ([`verbs`]) and flags
 //! ([`flags`]) are the single source of the parser, help, manual pages and completions.
+//!
+//! The modules, in the order of the work: `args` and the options of `container` are what a command is told; `scan` reads argv by
+//! the tables, `put` a value by the type of its field, `validate` all of them together; `log` is where errors and
+//! warnings go; `dispatch` calls the verb, and `output`, `list` (with `filter`), `plan`, `check`, `features`, `version`, `help`,
+//! `man` (of `manual`) and `completion` print; `insight` executes the program that has the rest.
 
 pub mod args;
 mod check;

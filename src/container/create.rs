@@ -360,8 +360,7 @@ pub(super) fn make(
     };
     let mut container = Container { record, dir };
     let new = NewContainer { global, args, bundle: &bundle, plan: &plan, start, task, holder: holder.as_ref() };
-    let result =
-        notify::prepare(global, &container.dir).and_then(|()| new.launch(console, &mut container, trace));
+    let result = notify::prepare(global, &container.dir).and_then(|()| new.launch(console, &mut container, trace));
     match result {
         Ok((running, notify)) => Ok(Created { container, running, spec: bundle.spec, lock, notify }),
         Err(error) => {

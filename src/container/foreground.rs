@@ -329,11 +329,11 @@ pub(super) fn attend(
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
     let restore = RestoreTerminal(if raw { tty::make_raw(fs::STDIN).ok() } else { None });
     let mut flows = Flows::of(master, streams)?;
-    let mut listener = Listener { socket: notify, survivor: None, release: Some(release) };
+    let mut readiness = ReadyWatch { socket: notify, survivor: None, release: Some(release) };
     if watch.as_deref().is_some_and(Watch::in_background) {
-        listener.survivor = Some(pid);
+        readiness.survivor = Some(pid);
     }
-    let ended = relay(&attended, &mut flows, own.as_ref(), &mut listener, watch);
+    let ended = relay(&attended, &mut flows, own.as_ref(), &mut readiness, watch);
     drop(restore);
     flows.tell_lost(warn);
     ended
@@ -347,17 +347,17 @@ fn resize(own: Option<&OwnedFd>, master: BorrowedFd<'_>) {
     }
 }
 
-/// Who listens to what the program has to say to our supervisor, until it is ready.
-struct Listener<'a> {
+/// Who listens to what the program has to say to our supervisor, until it is readiness.
+struct ReadyWatch<'a> {
     /// Where; none any more when there is no more to be heard.
     socket: Option<Notify>,
     /// The program, where it is what is supervised. Else that is us, and our own process id stands.
     survivor: Option<i32>,
-    /// Lets the command end that was called, in the background not before the program is ready.
+    /// Lets the command end that was called, in the background not before the program is readiness.
     release: Option<&'a mut dyn FnMut() -> Result<()>>,
 }
 
-impl Listener<'_> {
+impl ReadyWatch<'_> {
     /// A supervisor that cannot be told is no reason to end a program that runs, as with runc.
     fn listen(&mut self, warn: &dyn Fn(&str)) {
         let Some(socket) = &self.socket else { return };
@@ -380,7 +380,7 @@ impl Listener<'_> {
         self.release.take().map_or(Ok(()), |release| release())
     }
 
-    /// Whether the command waits until the program is ready.
+    /// Whether the command waits until the program is readiness.
     fn holds(&self) -> bool {
         self.socket.is_some() && self.survivor.is_some()
     }
@@ -391,17 +391,17 @@ fn relay(
     attended: &Attended<'_>,
     flows: &mut Flows,
     own: Option<&OwnedFd>,
-    listener: &mut Listener<'_>,
+    readiness: &mut ReadyWatch<'_>,
     mut watch: Option<&mut Watch>,
 ) -> Result<Ended> {
     let mut status = None;
-    listener.settle()?;
+    readiness.settle()?;
     let tell = |done: Result<()>| done.unwrap_or_else(|error| (attended.warn)(&error.to_string()));
     loop {
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
         let mut polled = Polled(vec![PollFd::new(attended.signals.as_fd(), PollFlags::POLLIN)]);
         let pidfd = polled.add(status.is_none().then(|| attended.pidfd.as_fd()), PollFlags::POLLIN);
-        polled.add(listener.socket.as_ref().map(Notify::fd), PollFlags::POLLIN);
+        polled.add(readiness.socket.as_ref().map(Notify::fd), PollFlags::POLLIN);
         // Its limits are those of a program that runs.
         let watching = watch.as_deref().filter(|_| status.is_none());
         let parent = polled.add(watching.and_then(Watch::parent), PollFlags::POLLIN);
@@ -416,7 +416,7 @@ fn relay(
             Some(next) => sys::poll::until(next),
             None => PollTimeout::NONE,
         };
-        let ready = match poll(&mut polled.0, timeout) {
+        let count = match poll(&mut polled.0, timeout) {
             Err(Errno::EINTR) => continue,
             result => result.at(Stage::Signal, || "wait for the container")?,
         };
@@ -424,12 +424,12 @@ fn relay(
             (polled.is_ready(pidfd), polled.is_ready(parent), polled.is_ready(Some(0)));
         let events: Vec<(bool, bool)> =
             indices.into_iter().map(|(source, sink)| (polled.is_ready(source), polled.is_ready(sink))).collect();
-        listener.listen(attended.warn);
-        // The listener waits for no program that has ended.
+        readiness.listen(attended.warn);
+        // The watch waits for no program that has ended.
         if ended {
-            listener.let_go()?
+            readiness.let_go()?
         } else {
-            listener.settle()?
+            readiness.settle()?
         }
         // What was said of its end came before it, if not before poll(2) looked.
         let heard = match signalled || ended && watch.is_some() {
@@ -464,7 +464,7 @@ fn relay(
             tell(watch.look(attended.program(), flows.written()));
         }
         flows.settle();
-        if listener.release.is_none() && watch.as_deref().is_some_and(Watch::in_background) {
+        if readiness.release.is_none() && watch.as_deref().is_some_and(Watch::in_background) {
             tell(flows.let_go());
         }
         let Some((exit, usage)) = status else { continue };
@@ -474,7 +474,7 @@ fn relay(
         if too_late {
             tell(flows.give_up());
         }
-        if too_late || heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || ready == 0 && written {
+        if too_late || heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || count == 0 && written {
             let written = flows.written();
             let (cause, output) = watch.map_or((None, None), |watch| watch.end(exit, written));
             return Ok(Ended { exit, usage: Some(usage), cause, output });

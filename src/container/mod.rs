@@ -4,9 +4,11 @@
 //!
 //! A verb is in the file of its name; `state` and `list` are in `view`, `pause` and `resume` in `freeze`, `check BUNDLE` in
 //! `fit`. What they share, in the order of a start: `options` and `outline` are what was asked; `environment`, `trust` and
-//! `facts` what the plan rests on beside that; `lookup` and `select` find containers that are there; `console`, `streams`,
-//! `program`, `holder`, `host_mounts` and `image` see to what a program needs; `inside` begins one in a container that is
-//! there already; `foreground` and `job` stay with it; `host_hooks` are what comes after the end.
+//! `facts` what the plan rests on beside that, `stages` its words in a debug log; `lookup` and `select` find containers that are
+//! there; `files`, `console`, `streams`, `notify`, `program`, `holder`, `host_mounts` and `image` see to what a program and its
+//! caller need; `inside` begins one in a container that is there already, `template` one for `start` (`protected` is what such
+//! a container keeps from it); `foreground` and `job` stay with it, `signal` has its names; `host_hooks` are what comes after the
+//! end. `criu` is how `checkpoint` and `restore` speak to CRIU.
 
 mod checkpoint;
 mod console;

@@ -1,4 +1,7 @@
 //! Facts about this machine and this user, as plain data. Reads, never changes anything; runs in the parent.
+//!
+//! The modules: `cgroup` is the layout of the hierarchies, `sub_ids` what newuidmap(1) would allow, `programs` where helpers are;
+//! `check` asks everything that `brisk check` tells, and `findings` is what that means.
 
 pub mod cgroup;
 pub mod check;

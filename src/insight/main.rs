@@ -34,17 +34,38 @@ pub extern "C" fn main() -> i32 {
 
 /// Does a command; the exit status.
 fn dispatch(global: &Global, request: &Request) -> Result<u8> {
-    if let Request::Stats(args) = request {
-        return stats::stats(global, args).map(|()| 0);
+    match request {
+        Request::Stats(args) => stats::stats(global, args).map(|()| 0),
+        Request::Top(args) => top::top(global, args),
+        Request::Diff(args) => diff::diff(global, args).map(|()| 0),
+        Request::Inspect(id) => inspect::inspect(global, id).map(|()| 0),
+        Request::Checkpoint(_)
+        | Request::Create(_)
+        | Request::Delete(_)
+        | Request::Events(_)
+        | Request::Exec(_)
+        | Request::Features(())
+        | Request::Kill(_)
+        | Request::List(_)
+        | Request::Mounts(_)
+        | Request::Pause(_)
+        | Request::Ps(_)
+        | Request::Restart(_)
+        | Request::Restore(_)
+        | Request::Resume(_)
+        | Request::Run(_)
+        | Request::Spec(_)
+        | Request::Start(_)
+        | Request::State(_)
+        | Request::Update(_)
+        | Request::Wait(_)
+        | Request::Plan(_)
+        | Request::Check(_)
+        | Request::Trace(_)
+        | Request::Completion(_)
+        | Request::Man(_) => {
+            let what = "brisk-insight does what brisk calls it for, and nothing else";
+            Err(Error::new(Stage::Args, what).with_hint("call brisk"))
+        }
     }
-    if let Request::Top(args) = request {
-        return top::top(global, args);
-    }
-    if let Request::Diff(args) = request {
-        return diff::diff(global, args).map(|()| 0);
-    }
-    if let Request::Inspect(id) = request {
-        return inspect::inspect(global, id).map(|()| 0);
-    }
-    Err(Error::new(Stage::Args, "brisk-insight does what brisk calls it for, and nothing else").with_hint("call brisk"))
 }

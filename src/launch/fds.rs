@@ -11,7 +11,7 @@ use crate::child::Inherited;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::Reach;
-use crate::plan::step::Mounts;
+use crate::plan::step::MountsFrom;
 use crate::sys::mount::{self, RECURSIVE};
 use crate::sys::mount_attr::MountAttr;
 use crate::sys::namespace::{self, MountView};
@@ -73,7 +73,7 @@ impl BirthNamespaces {
     pub(super) fn enter(
         pid: Option<&OwnedFd>,
         offsets: Option<&CStr>,
-        mounts: Mounts,
+        mounts: MountsFrom,
         warn: &dyn Fn(&str),
     ) -> Result<BirthNamespaces> {
         let mut entered = BirthNamespaces { own: Vec::new(), mounts: None };
@@ -88,7 +88,7 @@ impl BirthNamespaces {
         &mut self,
         pid: Option<&OwnedFd>,
         offsets: Option<&CStr>,
-        mounts: Mounts,
+        mounts: MountsFrom,
         warn: &dyn Fn(&str),
     ) -> Result<()> {
         if let Some(pid) = pid {
@@ -108,7 +108,7 @@ impl BirthNamespaces {
             }
         }
         // Last: there is no proc in the skeleton.
-        if mounts == Mounts::Skeleton {
+        if mounts == MountsFrom::Skeleton {
             let skeleton = skeleton::open(warn)?;
             let view = self.mounts.insert(MountView::current().at(Stage::Namespace, || "open our own root")?);
             view.enter(skeleton.as_fd()).at(Stage::Namespace, || "enter the skeleton mount namespace")?;

@@ -80,7 +80,11 @@ pub(super) fn build(
         receive: libc::SYS_read,
     };
     for (index, op) in plan.last.iter().enumerate() {
+        let before = builder.table.calls();
         builder.op((plan.setup.len() + index) as u32, op)?;
+        if (builder.table.calls() == before) != op.is_by_runtime() {
+            return Err(sync_error(format!("nobody would do this: {}", op.describe().line)));
+        }
     }
     let hooks = plan.child_ops().filter_map(|op| match op {
         ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) => {
@@ -317,7 +321,7 @@ impl<'a> Builder<'a> {
                 let mode = if self.complaints == 0 { Mode::MUST } else { Mode::SAY };
                 self.table.call(index, mode, libc::SYS_execve, &call);
             }
-            // Between the calls, by the runtime that is still there.
+            // `LastOp::is_by_runtime`.
             LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..) => {}
         }
         Ok(())
@@ -403,7 +407,7 @@ impl<'a> Builder<'a> {
             (self.send, self.receive) = (calls.send, calls.receive);
             self.table.send_by(calls.send);
         }
-        if filter.notify.is_none() {
+        if filter.receiver.is_none() {
             self.must(index, libc::SYS_seccomp, &args);
             return;
         }

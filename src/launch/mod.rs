@@ -3,9 +3,9 @@
 //! Runs in the process that was called. Looks at the plan and at descriptors, never at the specification. If
 //! a step fails, the child is killed and reaped and the cgroup is removed before the error is returned.
 //!
-//! The modules, in the order of the work: `running` is what is launched, `fds`, `skeleton`, `idmap`, `netdev`, `hooks`,
-//! `listener` and `last_calls` each do what one kind of step asks, `steps` walks them and `trace` notes when; `started`
-//! is the end of it, in `start`.
+//! The modules, in the order of the work: `running` is what is launched; `fds`, `skeleton`, `idmap`, `host_objects`, `netdev`,
+//! `hooks`, `listener` (with `connect`) and `last_calls` each do what one kind of step asks; `steps` walks them and `trace` notes
+//! when; `overlay` measures what the program has written, and `started` is the end of it, in `start`.
 
 mod connect;
 mod fds;

@@ -218,10 +218,11 @@ impl<'a> Parent<'a> {
             Step::SaveState => self.tell(Moment::Cloned),
             Step::TakeCharge => self.tell(Moment::Held),
             Step::Publish => self.tell(Moment::Ready),
-            Step::SendListener { path, metadata, state } => {
+            Step::SendListener { path, metadata, oci_version, state } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
                 let (pid, pidfd) = self.child()?;
-                listener::send(pidfd, number, path, metadata, &state.with(*pid), *pid)
+                let message = listener::message(*pid, oci_version, metadata, &state.with(*pid));
+                listener::send(pidfd, number, path, &message)
             }
             Step::AwaitExec => self.await_exec(),
         }

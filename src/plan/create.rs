@@ -17,7 +17,7 @@ use crate::wire::SyncPoint;
 /// Plans the container of `spec`.
 pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
     let mut input = Input::new(spec, host, options)?;
-    input.mounts = rootfs::mounts(&input);
+    input.start_from(rootfs::starts_from(&input));
     let mut draft = Draft { warnings: options.oddities.clone(), ..Draft::default() };
     if let Some(cgroup) = &input.cgroup {
         draft.warnings.extend(cgroup.warnings.iter().cloned());
@@ -139,7 +139,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         left.extend(process::limits_by_parent(process)?);
     }
     steps.extend(process::ready(left, input.options.hold));
-    steps.extend(process::listener(&draft.last, || {
+    steps.extend(process::listener(&draft.last, input.spec, || {
         hooks::state(input.spec, &input.options.id, &input.options.bundle, "creating")
     }));
     steps.push(Step::Publish);

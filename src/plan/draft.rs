@@ -13,7 +13,7 @@ use super::namespace::idmap::{IdKind, IdMap};
 use super::namespace::{NamespaceKind, Namespaces};
 use super::op::{EndLink, LastOp, MountSource, NamespaceFs, Reach, SetupOp};
 use super::options::CreateOptions;
-use super::step::{HostObject, Mounts, Step};
+use super::step::{HostObject, MountsFrom, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
 use crate::error::{Error, Result, Stage};
@@ -37,6 +37,15 @@ static NO_LINUX: LazyLock<Linux> = LazyLock::new(Linux::default);
 /// The `linux` part, or an empty one.
 pub(super) fn linux(spec: &Spec) -> &Linux {
     spec.linux.as_ref().unwrap_or(&NO_LINUX)
+}
+
+/// Who opens the source of a bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BindSources {
+    /// The child, by its path.
+    Paths,
+    /// The parent, who clones it before there is a child.
+    Trees,
 }
 
 /// The values every part of the plan looks at. What follows from them in more than one place is decided once, here.
@@ -63,7 +72,9 @@ pub(super) struct Input<'a> {
     /// The child waits for the parent before the root is set up.
     pub stops_for_hooks: bool,
     /// What the mount namespace starts from; a copy, unless it is found that the skeleton will do.
-    pub mounts: Mounts,
+    pub mounts: MountsFrom,
+    /// What binds are made of that the parent does not take in the child's copy.
+    pub sources: BindSources,
 }
 
 impl<'a> Input<'a> {
@@ -96,7 +107,8 @@ impl<'a> Input<'a> {
             stops_for_hooks: !linux.net_devices.is_empty()
                 || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()),
             joins_cgroup: entry.remaining == Remaining::ChildJoins,
-            mounts: Mounts::Copy,
+            mounts: MountsFrom::Copy,
+            sources: BindSources::Paths,
             spec,
             linux,
             host,
@@ -111,6 +123,15 @@ impl<'a> Input<'a> {
         })
     }
 
+    /// The skeleton has no paths of the host.
+    pub(super) fn start_from(&mut self, mounts: MountsFrom) {
+        self.mounts = mounts;
+        self.sources = match mounts {
+            MountsFrom::Copy => BindSources::Paths,
+            MountsFrom::Skeleton => BindSources::Trees,
+        };
+    }
+
     /// A first process joins namespaces and clones the container's: in a user namespace of its own it could not.
     pub(super) fn launches(&self) -> bool {
         launches(&self.namespaces)
@@ -121,7 +142,7 @@ impl<'a> Input<'a> {
     pub(super) fn takes_from_host(&self) -> bool {
         self.namespaces.contains(NamespaceKind::User)
             && self.namespaces.is_new(NamespaceKind::Mount)
-            && self.mounts == Mounts::Copy
+            && self.mounts == MountsFrom::Copy
             && self.host.uid == 0
             && self.host.returns
     }
@@ -219,7 +240,7 @@ impl Draft {
         }
         // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
         let hidden = input.host.uid == 0 && input.is_notify(&path);
-        if input.mounts == Mounts::Copy && !hidden {
+        if input.sources == BindSources::Paths && !hidden {
             return MountSource::Path(path);
         }
         let late = input.joins_cgroup && input.is_in_cgroup(&path);

@@ -4,7 +4,8 @@
 //! specification writes as text into the numbers the kernel takes.
 //!
 //! The modules, in the order of the work: `create`, `exec` and `rootfs::runtime_mounts` put a plan together, from top to
-//! bottom in the order of a start. They make an `Input` of the bundle, the host and the `options` (`draft`), and let
+//! bottom in the order of a start. They make an `Input` of the bundle, the host and the `options` (`draft`; for a process in a container
+//! which is there an `Inside`, of `process::inside`), and let
 //! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
 //! (`step`) and what the child does (`op`). `text` says it in words, for people and for errors.
 

@@ -3,7 +3,7 @@
 //!
 //! Nothing here decides or executes. Every path, name and mask is final, so that the child neither allocates
 //! nor looks at the specification; what only the container's root can answer (is a masked path a file or a
-//! directory?) is left open in the operation and said in its text form (`plan::describe`).
+//! directory?) is left open in the operation and said in its text form (`plan::text::describe`).
 
 use std::ffi::CString;
 
@@ -14,7 +14,7 @@ use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
-pub use crate::plan::process::child_hook::{ChildHook, HookKind, StateText};
+pub use crate::plan::process::child_hook::{ChildHook, HookDir, HookKind, StateText};
 pub use crate::plan::rootfs::mount_op::{
     CopyUp, DeviceDir, EndLink, FsParams, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem, Reach, TmpfsMode,
 };
@@ -405,6 +405,13 @@ pub enum LastOp {
     Exec,
 }
 
+impl LastOp {
+    /// Whether the runtime does it, which is still there, between the calls of the block. All others have calls in there.
+    pub const fn is_by_runtime(&self) -> bool {
+        matches!(self, LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..))
+    }
+}
+
 /// An operation of either list, as plans and errors number them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the types say it")]
@@ -423,7 +430,7 @@ pub struct Filter {
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u64,
     /// A listener is made and has to be handed over.
-    pub notify: Option<Receiver>,
+    pub receiver: Option<Receiver>,
     /// How the process can still speak under it, where it can.
     pub speech: Option<Speech>,
 }

@@ -108,6 +108,8 @@ pub enum Step {
         path: String,
         /// listenerMetadata.
         metadata: String,
+        /// The specification's version that the container names.
+        oci_version: String,
         /// The container's state, which is sent along.
         state: StateText,
     },
@@ -125,7 +127,7 @@ pub struct CloneStep {
     /// The pid namespace the child is born into, when it joins one: index into the opened namespaces.
     pub join_pid: Option<usize>,
     /// Which mount namespace the child's is copied from.
-    pub mounts: Mounts,
+    pub mounts: MountsFrom,
     /// Whether the parent has to come back from the namespaces that it enters for the child.
     pub back: ComeBack,
     /// Offsets of the new time namespace the child is born into, when there is one and we may make it.
@@ -135,7 +137,7 @@ pub struct CloneStep {
 impl CloneStep {
     /// A process in the namespaces of this one, for which nothing is entered.
     pub(super) fn here(into_cgroup: IntoCgroup) -> CloneStep {
-        let (mounts, back) = (Mounts::Copy, ComeBack::May);
+        let (mounts, back) = (MountsFrom::Copy, ComeBack::May);
         CloneStep { flags: 0, into_cgroup, join_pid: None, mounts, back, time_offsets: None }
     }
 }
@@ -178,7 +180,7 @@ pub enum HostObject {
 
 /// What a new mount namespace starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mounts {
+pub enum MountsFrom {
     /// A copy of the host's mounts, thrown away when the root is entered.
     Copy,
     /// The skeleton namespace, which holds next to nothing (`launch::skeleton`). What is needed of the host

@@ -3,6 +3,10 @@
 //! The types here are brisk's own rather than `oci-spec`'s: every field of the specification and nothing
 //! else, no invented defaults, no regex engine in the binary (docs/DESIGN.md has the measurement). A test
 //! reads every fixture with both and compares. Unknown properties are ignored, as the specification asks.
+//!
+//! The modules: `load` reads a file, `strict` its JSON, and `excerpt` shows the line that an error is about. One has the types of each part:
+//! `process`, `mounts`, `overlay`, `linux`, `resources`, `seccomp`, `hooks`, `annotations`, of values in the forms of `text`, `path`, `size` and
+//! `number_list`. `validate` is what the types cannot say, and `template` what `spec` writes.
 
 pub mod annotations;
 mod excerpt;

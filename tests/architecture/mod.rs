@@ -5,6 +5,7 @@ mod imports;
 mod layers;
 mod operations;
 mod paths;
+mod references;
 mod touches;
 mod words;
 

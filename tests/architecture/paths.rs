@@ -83,7 +83,7 @@ const NO_PATH: &[&str] = &[
 /// Where the child, or who takes the host's objects for it, begins a path at its working directory or its root, and how
 /// often. All else begins at a descriptor.
 const FROM_CWD: &[(&str, usize)] = &[
-    // proc, in the namespaces of the start: of the clock, of oom_score_adj.
+    // proc, in the namespaces of the start.
     ("child/mod.rs", 2),
     // Sources of mounts, in the caller's own mounts; the root of a tmpfs that nobody else reaches; the directory that is returned to.
     ("child/mounts.rs", 7),

@@ -163,3 +163,26 @@ fn nothing_is_left_to_do() {
     }
     fail(&found);
 }
+
+/// A head that lists the modules lists all of them.
+#[test]
+fn a_list_of_the_modules_has_each() {
+    let mut found = Vec::new();
+    let mut lists = 0;
+    for file in sources().iter().filter(|file| file.path.ends_with("mod.rs")) {
+        let (heads, rest): (Vec<&str>, Vec<&str>) = file.text.lines().partition(|line| line.starts_with("//!"));
+        let head = heads.join(" ");
+        if !head.contains("The modules") {
+            continue;
+        }
+        lists += 1;
+        let names = rest.iter().filter_map(|line| {
+            let (before, name) = line.strip_suffix(';')?.rsplit_once("mod ")?;
+            (before.is_empty() || before.starts_with("pub")).then_some(name)
+        });
+        let missing = names.filter(|name| !head.contains(&format!("`{name}`")));
+        found.extend(missing.map(|name| format!("src/{}: `{name}` is not in the list", file.name())));
+    }
+    assert!(lists > 10, "only {lists} lists found");
+    fail(&found);
+}

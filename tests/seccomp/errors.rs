@@ -124,13 +124,13 @@ fn the_listener_goes_where_the_profile_says() {
     let mut profile = rule(notify);
     profile["listenerMetadata"] = json!("who");
     let program = compiled(profile.clone());
-    let listener = program.notify.as_ref().unwrap();
+    let listener = program.receiver.as_ref().unwrap();
     assert_eq!((listener.path.as_str(), listener.metadata.as_deref()), ("/run/agent", Some("who")));
     assert_eq!(answer(&program, 83), sys::RET_USER_NOTIF);
     profile["listenerPath"] = json!("");
     let options = CompileOptions { receiver: Some("/run/other".to_owned()), ..options() };
-    assert_eq!(compile(&parse(profile), &options).unwrap().notify.unwrap().path, "/run/other");
-    assert_eq!(compiled(rule(json!({"names": ["mkdir"], "action": "SCMP_ACT_ALLOW"}))).notify, None);
+    assert_eq!(compile(&parse(profile), &options).unwrap().receiver.unwrap().path, "/run/other");
+    assert_eq!(compiled(rule(json!({"names": ["mkdir"], "action": "SCMP_ACT_ALLOW"}))).receiver, None);
 }
 
 #[test]

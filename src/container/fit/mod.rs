@@ -1,7 +1,8 @@
 //! `check BUNDLE`: everything that is wrong with a bundle on this host, told at once. Reads; changes nothing.
 //!
-//! The modules, in the order of the work: `field` finds a field in config.json, `gather` finds every error of the plan;
-//! what only the host can tell is asked by `rootfs` (with `files`, `who` and `program`), `surroundings` and `limits`.
+//! The modules, in the order of the work: `misfit` is what is said, `field` finds a field in config.json, `gather` finds every
+//! error of the plan; what only the host can tell is asked by `rootfs` (with `files`, `who` and `program`), `layers`,
+//! `surroundings` and `limits`.
 //!
 //! Not trusted: config.json and the image. What is read of either is bounded, and no path of the image leads out of it.
 

@@ -8,7 +8,7 @@ use crate::plan::draft::{Draft, Input, host_root};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::IdMap;
 use crate::plan::op::SetupOp;
-use crate::plan::step::{Mounts, Step};
+use crate::plan::step::{MountsFrom, Step};
 use crate::spec::annotations;
 use crate::spec::mounts::Mount;
 use crate::wire::SyncPoint;
@@ -49,7 +49,9 @@ pub(in crate::plan) fn parts(input: &Input<'_>) -> (Option<Part>, Option<Part>) 
         return (None, None);
     }
     match input.entry {
-        Entry { remaining: Remaining::ParentMoves, .. } if input.mounts == Mounts::Skeleton => (Some(Part::All), None),
+        Entry { remaining: Remaining::ParentMoves, .. } if input.mounts == MountsFrom::Skeleton => {
+            (Some(Part::All), None)
+        }
         Entry { remaining: Remaining::Nothing, .. } => (Some(Part::All), None),
         Entry { clone: IntoCgroup::Yes, .. } => (Some(Part::V2), Some(Part::V1)),
         _ => (None, Some(Part::All)),

@@ -20,9 +20,12 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
         use_hierarchy,
         check_before_update,
     } = *memory;
-    let limit = bytes(&files::MEMORY_LIMIT, limit)?;
-    let swap = bytes(&files::MEMSW_LIMIT, swap)?;
-    let reservation = bytes(&files::SOFT_LIMIT, reservation)?;
+    let (of_limit, of_swap, of_reservation) = match version {
+        Version::V1 => (&files::MEMORY_LIMIT, &files::MEMSW_LIMIT, &files::SOFT_LIMIT),
+        Version::V2 => (&files::MEMORY_MAX, &files::SWAP_MAX, &files::MEMORY_LOW),
+    };
+    let (limit, swap, reservation) =
+        (bytes(of_limit, limit)?, bytes(of_swap, swap)?, bytes(of_reservation, reservation)?);
     if limit.is_some_and(|l| l > 0 && swap.is_some_and(|s| s > 0 && s < l)) {
         return Err(refuse(
             "linux.resources.memory.swap is memory plus swap, and less than linux.resources.memory.limit",

@@ -4,7 +4,7 @@
 //! The modules, in the order in which they use each other: `write` is a value for a file, and [`files`] knows every such file;
 //! `options` and `collect` are how writes are gathered; `paths` names cgroups; `bpf` and `devices` make the program that
 //! allows devices; `cpu`, `io` and `memory` plan their controllers, `limits` all of them; `admission` refuses what the kernel
-//! would, before anything is made; `entry` says how a process gets in, `join` which cgroup is found already there; `rdt` plans
+//! would, before anything is made; `entry` says how a process gets in, `join` when in a start, and whose the cgroup is then; `rdt` plans
 //! resctrl, `update` the change of a container that runs, and `tolerance` is what an ordinary user can do without.
 
 mod write;

@@ -21,6 +21,17 @@ pub struct ChildHook {
     pub timeout: i32,
     /// The state written to its standard input.
     pub state: StateText,
+    /// Where it is started.
+    pub dir: HookDir,
+}
+
+/// The working directory of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookDir {
+    /// The container's root, which is not entered yet.
+    Root,
+    /// What the child has.
+    Own,
 }
 
 /// The state document of a container, around its pid: hooks in the container get the pid they see there.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::plan::draft::{Input, c_string};
-use crate::plan::op::{ChildHook, HookKind, StateText};
+use crate::plan::op::{ChildHook, HookDir, HookKind, StateText};
 use crate::plan::step::{HostHook, HostHooks};
 use crate::spec::Spec;
 use crate::spec::hooks::Hook;
@@ -59,6 +59,7 @@ pub fn poststop(spec: &Spec, id: &str, bundle: &Path, patience: Option<i32>) -> 
 pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) -> Result<Vec<ChildHook>> {
     let strings =
         |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
+    let dir = if kind == HookKind::CreateContainer { HookDir::Root } else { HookDir::Own };
     let mut found = Vec::new();
     for (index, hook) in list(input.spec, kind).iter().enumerate() {
         let mut args = strings(&hook.args)?;
@@ -72,7 +73,7 @@ pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) ->
         };
         let state = state(input.spec, &input.options.id, &input.options.bundle, status);
         let path = c_string(hook.path.as_str(), "hooks")?;
-        found.push(ChildHook { kind, index, path, args, env, timeout: timeout(hook), state });
+        found.push(ChildHook { kind, index, path, args, env, timeout: timeout(hook), state, dir });
     }
     Ok(found)
 }

@@ -106,7 +106,7 @@ impl<'a> Inside<'a> {
 
     /// The hand-over of a seccomp listener, whose receiver is told that the container has this status.
     pub(in crate::plan) fn listener(&self, draft: &Draft, status: &str) -> Vec<Step> {
-        listener(&draft.last, || hooks::state(self.spec, &self.options.id, &self.options.bundle, status))
+        listener(&draft.last, self.spec, || hooks::state(self.spec, &self.options.id, &self.options.bundle, status))
     }
 
     /// The plan.

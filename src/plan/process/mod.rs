@@ -1,11 +1,13 @@
-//! What the container's process gets before its program: one list for `create` and `exec` alike.
+//! What the container's process gets before its program: one list for `create` and `exec` alike, and one for a template, whose
+//! program comes with `start`.
 //!
 //! Pure: `process` of config.json or of `exec` goes in, the last operations of the child come out, in the order in which rights
 //! are given up; what needs a right comes before the right is dropped, the filter last.
 //!
-//! The modules, in the order of the work: `inside` is a process that begins in a container which is there, `template` one that
-//! is told by `start` what it will be, and `child_hook` a hook as data; `environment` says what the program is told and where it is looked for, `rlimits`,
-//! `schedule` and `memory_policy` what it may use and when it runs, `hooks` what runs before it, `caps` what it may do.
+//! The modules: `inside` is a process that begins in a container which is there, `template` one that is told by `start` what it
+//! will be. In the order of the work `hooks` are what runs before it, each as data in `child_hook`; `environment` says what the
+//! program is told and where it is looked for, `rlimits`, `schedule` and `memory_policy` what it may use and when it runs, `caps`
+//! what it may do.
 
 pub mod caps;
 pub mod child_hook;
@@ -205,7 +207,7 @@ fn find(startup: &Startup<'_>, environment: &ProgramEnvironment, effective: u64,
         ops.push(SetupOp::Home(process.user.uid));
     }
     let (uid, gid) = (process.user.uid, process.user.gid);
-    // `spec::validate` refuses a process without arguments and a relative directory.
+    // `spec::validate` refuses a process without arguments and a relative directory; what waits in place of a program has none.
     if let Some(name) = process.args.first() {
         let mut found = Vec::new();
         for candidate in candidates(name, environment.path())? {
@@ -323,7 +325,7 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
     if process.no_new_privileges {
         ops.push(LastOp::NoNewPrivileges);
     }
-    let listener = startup.filter.as_ref().is_some_and(|filter| filter.notify.is_some());
+    let listener = startup.filter.as_ref().is_some_and(|filter| filter.receiver.is_some());
     let mut filter_at_end = None;
     if let Some(filter) = startup.filter {
         if process.no_new_privileges && !listener {
@@ -418,10 +420,11 @@ pub(super) fn any_cpu() -> Step {
 }
 
 /// The hand-over of a seccomp listener, where a filter has one: a profile may name a socket and never notify.
-pub(super) fn listener(ops: &[LastOp], state: impl FnOnce() -> StateText) -> Vec<Step> {
-    let notify = ops.iter().find_map(|op| if let LastOp::Seccomp(filter) = op { filter.notify.as_ref() } else { None });
-    let Some(notify) = notify else { return Vec::new() };
-    let (path, metadata) = (notify.path.clone(), notify.metadata.clone().unwrap_or_default());
-    let send = Step::SendListener { path, metadata, state: state() };
+pub(super) fn listener(ops: &[LastOp], spec: &Spec, state: impl FnOnce() -> StateText) -> Vec<Step> {
+    let receiver =
+        ops.iter().find_map(|op| if let LastOp::Seccomp(filter) = op { filter.receiver.as_ref() } else { None });
+    let Some(receiver) = receiver else { return Vec::new() };
+    let (path, metadata) = (receiver.path.clone(), receiver.metadata.clone().unwrap_or_default());
+    let send = Step::SendListener { path, metadata, oci_version: spec.oci_version.clone(), state: state() };
     vec![Step::Await(SyncPoint::Listener), send, Step::Answer(SyncPoint::Listener)]
 }

@@ -167,28 +167,50 @@ fn join(inside: &Inside<'_>, draft: &mut Draft) -> Result<()> {
 
 /// What the process does itself with what it has been brought, while it has all its rights.
 fn in_its_process(startup: &Startup<'_>, left: &[Step], draft: &mut Draft) -> Result<()> {
-    let Startup { process, .. } = startup;
+    let Process {
+        user,
+        io_priority,
+        rlimits,
+        // What is brought, and what `start` has looked for with it.
+        args: _,
+        env: _,
+        cwd: _,
+        terminal: _,
+        console_size: _,
+        // When rights are given up.
+        capabilities: _,
+        no_new_privileges: _,
+        scheduler: _,
+        // By the parent.
+        oom_score_adj: _,
+        // Promised by the template.
+        apparmor_profile: _,
+        selinux_label: _,
+        exec_cpu_affinity: _,
+        // Of Windows.
+        command_line: _,
+    } = startup.process;
     let ops = &mut draft.last;
     ops.push(LastOp::Taken);
     if !left.is_empty() {
         ops.push(LastOp::AwaitLimits);
     }
     ops.extend([LastOp::TakeStreams, LastOp::Cwd]);
-    if process.user.uid != 0 {
-        ops.push(LastOp::CwdAs(process.user.uid, process.user.gid));
+    if user.uid != 0 {
+        ops.push(LastOp::CwdAs(user.uid, user.gid));
     }
     if startup.terminal {
         ops.push(LastOp::ControllingTerminal);
     }
-    ops.push(LastOp::Umask(process.user.umask.unwrap_or(DEFAULT_UMASK)));
-    if let Some(priority) = &process.io_priority {
+    ops.push(LastOp::Umask(user.umask.unwrap_or(DEFAULT_UMASK)));
+    if let Some(priority) = io_priority {
         ops.push(LastOp::IoPriority(schedule::io_priority(priority)? as u32));
     }
     if startup.groups == Groups::Set {
-        ops.push(LastOp::Groups(process.user.additional_gids.clone()));
+        ops.push(LastOp::Groups(user.additional_gids.clone()));
     }
     if !startup.userns {
-        ops.extend(rlimits::parse(&process.rlimits)?.into_iter().map(LastOp::Rlimit));
+        ops.extend(rlimits::parse(rlimits)?.into_iter().map(LastOp::Rlimit));
     }
     Ok(())
 }

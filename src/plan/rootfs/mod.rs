@@ -5,8 +5,8 @@
 //! what lies there may be the image's, and changes with each mount.
 //!
 //! The modules, in the order of the work: `mount_op` is a mount as data, `options` reads its words (`options_idmap` those that
-//! map ids), `mounts` plans each entry of config.json (`idmap` the namespaces that map its owners), `fresh` finds what may be
-//! done by name in what this start has made, `devices` the nodes and links of /dev, `overlay` the layers over the root.
+//! map ids), `mounts` plans each entry of config.json (`idmap` the namespaces that map its owners), `mount_effect` says what an
+//! operation does to mounts, and `fresh` by that what may be done by name in what this start has made, `devices` the nodes and links of /dev, `overlay` the layers over the root.
 //! `runtime_mounts` plans mounts of a container that runs (`mounts add`).
 
 pub mod devices;
@@ -30,7 +30,7 @@ use super::op::{
     Terminal,
 };
 use super::process::{from_root, hooks};
-use super::step::Mounts;
+use super::step::MountsFrom;
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::rootfs::devices::NodeKind;
@@ -65,13 +65,13 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         // What is mounted below, and by the container on it, is not to appear on the host either.
         Some(p) => p.flag | libc::MS_REC,
     };
-    if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == Mounts::Copy {
+    if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == MountsFrom::Copy {
         draft.setup.push(SetupOp::HostPropagation(host));
     }
     let parent = match propagation {
         _ if !input.namespaces.is_new(NamespaceKind::Mount) => ParentMount::Others,
         Some(p) if p.flag == libc::MS_SLAVE => ParentMount::Slave,
-        _ if input.mounts == Mounts::Skeleton || unshares(host) => ParentMount::Unshared,
+        _ if input.mounts == MountsFrom::Skeleton || unshares(host) => ParentMount::Unshared,
         _ => ParentMount::Own,
     };
     let source = if input.takes_from_host() {
@@ -81,7 +81,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     } else {
         draft.source(input, path.clone(), (Reach::Tree, EndLink::Keep), &mut None)
     };
-    let place = if input.mounts == Mounts::Copy { path.clone() } else { SKELETON_ROOT.into() };
+    let place = if input.mounts == MountsFrom::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.setup.push(SetupOp::Root { source, path, place, parent });
     overlay::plan(input, draft, &root.path)?;
     let mut final_attrs = Vec::new();
@@ -131,7 +131,7 @@ const MAX_TREES: usize = 256;
 /// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
 /// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
 /// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
-pub(super) fn mounts(input: &Input<'_>) -> Mounts {
+pub(super) fn starts_from(input: &Input<'_>) -> MountsFrom {
     let Input { spec, linux, host, namespaces, options, .. } = input;
     let plain = |mount: &Mount| {
         let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
@@ -150,7 +150,7 @@ pub(super) fn mounts(input: &Input<'_>) -> Mounts {
         && !hooks
         && spec.mounts.len() <= MAX_TREES
         && spec.mounts.iter().all(plain);
-    if suits { Mounts::Skeleton } else { Mounts::Copy }
+    if suits { MountsFrom::Skeleton } else { MountsFrom::Copy }
 }
 
 /// Whether the container's mounts are made in the mount namespace of the caller, where `delete` has to take

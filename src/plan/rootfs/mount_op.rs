@@ -15,8 +15,10 @@ pub enum MountSource {
     Path(CString),
     /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`](crate::plan::step::Step::CloneTree).
     Tree(usize),
-    /// The parent can clone this tree only once the cgroup is made: index into those of
-    /// [`Step::OfferTrees`](crate::plan::step::Step::OfferTrees).
+    /// A tree that comes after the child was made: index into those that the parent offers once the cgroup is made
+    /// ([`Step::OfferTrees`](crate::plan::step::Step::OfferTrees)) or takes in the child's mount namespace
+    /// ([`Step::TakeFromHost`](crate::plan::step::Step::TakeFromHost)), or that the child has cloned itself
+    /// ([`SetupOp::CloneTree`](crate::plan::op::SetupOp::CloneTree)).
     Late(usize),
     /// What [`SetupOp::AskForOne`](crate::plan::op::SetupOp::AskForOne) has just brought.
     Asked,

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
-use crate::plan::draft::{Draft, Input, c_string, host_path, host_root};
+use crate::plan::draft::{BindSources, Draft, Input, c_string, host_path, host_root};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
     CopyUp, EndLink, Enter, FsParams, LinkRule, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem, Reach,
@@ -15,7 +15,6 @@ use crate::plan::op::{
 use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
-use crate::plan::step::Mounts;
 use crate::spec::annotations;
 use crate::spec::mounts::Mount;
 use crate::sys::mount_attr::{self as attr, MountAttr};
@@ -167,7 +166,7 @@ fn bind(
         MountKind::Bind { source, reach, end, host }
     };
     // Of what a container is given while it runs nothing is locked: there all flags of the host's mount stay.
-    let added = input.in_userns() && input.mounts == Mounts::Skeleton;
+    let added = input.in_userns() && input.sources == BindSources::Trees;
     let (attr, unnamed) = if added { (plain_attr(options), 0) } else { options.of_bind() };
     draft.setup.push(SetupOp::Mount(Box::new(MountOp {
         attr,

@@ -13,14 +13,14 @@ use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
-use crate::plan::draft::{Draft, Input, c_string, linux};
+use crate::plan::draft::{BindSources, Draft, Input, c_string, linux};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{MountKind, MountSource, Refusal, SetupOp};
 use crate::plan::options::CreateOptions;
 use crate::plan::process::caps;
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options;
-use crate::plan::step::{CloneStep, Mounts, Step};
+use crate::plan::step::{CloneStep, Step};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
@@ -31,7 +31,7 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
     let mut input = Input::new(spec, host, options)?;
     let taker = Taker::of(&input);
     if taker == Taker::ParentBefore {
-        input.mounts = Mounts::Skeleton;
+        input.sources = BindSources::Trees;
     }
     let mut draft = own_namespace(&input.namespaces)?;
     if input.namespaces.joined(NamespaceKind::User).is_some() {

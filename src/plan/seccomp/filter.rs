@@ -50,7 +50,7 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
         None => program.filter,
     };
     let speech = speech(&instructions);
-    if program.notify.is_some() && speech.is_none() {
+    if program.receiver.is_some() && speech.is_none() {
         let what = "linux.seccomp: its listener cannot be handed over: the profile lets neither write nor sendto pass, or \
                     neither read nor recvfrom";
         return Err(Error::new(Stage::Seccomp, what));
@@ -63,7 +63,7 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
     }
     let len = u16::try_from(bytes.len() / INSTRUCTION)
         .map_err(|_| Error::new(Stage::Seccomp, "linux.seccomp: the filter has too many instructions"))?;
-    Ok(Some(Filter { program: bytes, len, flags: program.flags, notify: program.notify, speech }))
+    Ok(Some(Filter { program: bytes, len, flags: program.flags, receiver: program.receiver, speech }))
 }
 
 /// The program of `run.oci.seccomp_bpf_data`. What it does is nobody's business but the kernel's, which checks it.

@@ -18,7 +18,8 @@
 //! - Several conditions on one argument make every condition of the rule an alternative.
 //! - The order among rules for one call is in `verdicts`.
 //!
-//! The modules, in the order of the work: `words`, `arch` and `tables` know names and numbers, `profile` reads,
+//! The modules, in the order of the work: `options` is what a profile does not say itself, `docker` a profile that brisk brings;
+//! `words`, `arch` and `tables` know names and numbers, `profile` reads,
 //! `verdicts` and `graph` decide, `ranges` groups, `assemble` writes; `speech` asks the program what is still allowed under
 //! it, and `filter` makes what a plan has of it all.
 
@@ -56,7 +57,7 @@ pub struct Program {
     /// `SECCOMP_FILTER_FLAG_*`, `NEW_LISTENER` included where a rule notifies.
     pub flags: u64,
     /// Where the listener goes, if there is one.
-    pub notify: Option<Receiver>,
+    pub receiver: Option<Receiver>,
     /// What the user may want to know.
     pub warnings: Vec<String>,
 }
@@ -85,5 +86,5 @@ pub fn compile(profile: &Seccomp, options: &CompileOptions) -> Result<Program> {
             format!("the profile takes {} instructions, the kernel has room for {MAX_INSTRUCTIONS}", filter.len());
         return Err(Error::new(Stage::Seccomp, what));
     }
-    Ok(Program { filter, flags: profile.flags, notify: profile.notify, warnings: profile.warnings })
+    Ok(Program { filter, flags: profile.flags, receiver: profile.receiver, warnings: profile.warnings })
 }

@@ -17,7 +17,7 @@ pub(super) struct Profile {
     pub(super) archs: Vec<Arch>,
     pub(super) rules: Vec<ParsedRule>,
     pub(super) flags: u64,
-    pub(super) notify: Option<Receiver>,
+    pub(super) receiver: Option<Receiver>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profi
         archs: archs(seccomp, options.native)?,
         rules: Vec::with_capacity(seccomp.syscalls.len()),
         flags: flags(seccomp, options)?,
-        notify: None,
+        receiver: None,
         warnings: Vec::new(),
     };
     for rule in &seccomp.syscalls {
@@ -50,7 +50,7 @@ pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profi
         profile.rules.push(parsed);
     }
     if seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY" && !rule.names.is_empty()) {
-        profile.notify = Some(notify(seccomp, options)?);
+        profile.receiver = Some(receiver(seccomp, options)?);
     }
     load_flags(&mut profile, options)?;
     Ok(profile)
@@ -117,7 +117,7 @@ fn flags(seccomp: &Seccomp, options: &CompileOptions) -> Result<u64> {
 /// The flags as seccomp(2) takes them: the kernel refuses some combinations.
 fn load_flags(profile: &mut Profile, options: &CompileOptions) -> Result<()> {
     let flags = &mut profile.flags;
-    if profile.notify.is_none() {
+    if profile.receiver.is_none() {
         if *flags & sys::FLAG_WAIT_KILLABLE_RECV != 0 {
             *flags &= !sys::FLAG_WAIT_KILLABLE_RECV;
             let what = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV has no effect without SCMP_ACT_NOTIFY";
@@ -132,7 +132,7 @@ fn load_flags(profile: &mut Profile, options: &CompileOptions) -> Result<()> {
     Ok(())
 }
 
-fn notify(seccomp: &Seccomp, options: &CompileOptions) -> Result<Receiver> {
+fn receiver(seccomp: &Seccomp, options: &CompileOptions) -> Result<Receiver> {
     let path = seccomp.listener_path.as_ref().filter(|path| !path.is_empty()).or(options.receiver.as_ref());
     match path {
         Some(path) => Ok(Receiver { path: path.clone(), metadata: seccomp.listener_metadata.clone() }),

@@ -13,6 +13,7 @@ use crate::plan::process::caps;
 use crate::plan::process::rlimits::{self, ParsedRlimit};
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::{self as attr, MountAttr};
+use crate::wire::SyncPoint;
 
 /// An operation in words.
 #[derive(Debug)]
@@ -68,6 +69,9 @@ impl SetupOp {
     pub fn describe(&self) -> OpText {
         match self {
             SetupOp::End => sync("end").no_deed(),
+            SetupOp::Sync(SyncPoint::Ready) => {
+                sync("ask the parent and wait: ready; then outlive it, with the program's signals").no_deed()
+            }
             SetupOp::Sync(point) => sync(format!("ask the parent and wait: {}", point.name())).no_deed(),
             SetupOp::Wait(point) => sync(format!("wait for the parent: {}", point.name())).no_deed(),
             SetupOp::JoinCgroup => at(Stage::Cgroup, "join the cgroup").no_deed(),

@@ -1,4 +1,6 @@
 //! Plans as text: one line for each step and operation, and the error line of a failed one.
+//!
+//! The modules: `describe` is the table of the child's operations.
 
 pub mod describe;
 
@@ -11,7 +13,7 @@ use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
 use super::op::{ChildOp, HookKind, LastOp, MountKind, SetupOp};
-use super::step::{CloneStep, HostObject, MapWriter, Mounts, Step};
+use super::step::{CloneStep, HostObject, MapWriter, MountsFrom, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
 use crate::wire;
 
@@ -48,7 +50,7 @@ impl Display for Step {
                 if *into_cgroup == IntoCgroup::Yes {
                     f.write_str(" into the cgroup")?;
                 }
-                if *mounts == Mounts::Skeleton {
+                if *mounts == MountsFrom::Skeleton {
                     f.write_str(" from the skeleton mount namespace")?;
                 }
                 if join_pid.is_some() {

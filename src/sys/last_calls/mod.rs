@@ -208,6 +208,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// How many calls it has so far.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Maps a block with room for `calls` calls and `data` bytes of what they point to (each item is aligned to 8, which the
     /// caller counts). Room that is not used is no memory: nobody touches it.
     pub fn new(wire: BorrowedFd<'_>, fault: [u8; RECORD], calls: usize, data: usize) -> Result<Table> {
@@ -417,7 +422,7 @@ impl Block {
 
     /// Jumps to the walker, which the first block has. Returns only where there is none, or where its page may not be made executable (an LSM may
     /// refuse it).
-    pub fn enter(&self) -> Errno {
+    pub fn walk(&self) -> Errno {
         if !HAS_WALKER {
             return Errno::ENOSYS;
         }
@@ -436,19 +441,21 @@ impl Block {
         on_signal().map(|here| here - walker().0 as u64 + self.base as u64)
     }
 
-    /// Makes the calls of one operation from Rust. There is no second block then: a process that is to be brought one has left the
-    /// runtime.
+    /// Makes the calls of one operation from Rust; ENOSYS for one that has none. There is no second block then: a process that is to
+    /// be brought one has left the runtime.
     pub fn run_op(&mut self, op: u32) -> Result<()> {
         let mut at = self.calls_at;
+        let mut found = false;
         loop {
             let call = self.call_at(at);
             if call.nr == END {
-                return Ok(());
+                return if found { Ok(()) } else { Err(Errno::ENOSYS) };
             }
             at += CALL;
             if call.op != op {
                 continue;
             }
+            found = true;
             let mode = Mode(call.mode);
             let [a, b, c, d, e, f] = call.args;
             // SAFETY: call and arguments are those that the machine code would make; whoever built the block vouches for the

@@ -16,7 +16,7 @@ fn walk(block: &Block, pipe: (OwnedFd, OwnedFd)) -> (String, i32) {
     // SAFETY: the child makes raw system calls only.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        block.enter();
+        block.walk();
         // SAFETY: ends the child, which must not return into the test.
         unsafe { libc::_exit(99) };
     }

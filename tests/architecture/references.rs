@@ -1,0 +1,87 @@
+//! What the documents and comments point to is there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Of others, or made up.
+const NOT_OURS: &[&str] = &["std", "core", "libc", "nix", "serde", "serde_json", "u64", "Self", "a"];
+
+/// A file as a module path, and the words of its code.
+struct Module {
+    path: Vec<String>,
+    words: BTreeSet<String>,
+}
+
+/// A name in backquotes with `::` in it is a module, or what is in one: `plan::create`, `text::describe`, `Child::groups`, or a test.
+#[test]
+fn what_is_named_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut texts, mut modules) = (Vec::new(), Vec::new());
+    for base in ["src", "integration", "tests", "docs", "."] {
+        for path in files(&root.join(base), base != ".") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                modules.push(module(path.strip_prefix(root.join(base)).unwrap(), &text));
+            }
+            texts.push((path, text));
+        }
+    }
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    for (path, text) in &texts {
+        let prose = path.extension().is_some_and(|extension| extension == "md");
+        for (line, number) in text.lines().zip(1..) {
+            let said = if prose { line } else { line.split_once("//").map_or("", |(_, comment)| comment) };
+            for name in said.split('`').skip(1).step_by(2).filter(|name| is_path(name)) {
+                looked_at += 1;
+                let segments: Vec<&str> =
+                    name.split("::").filter(|part| !matches!(*part, "crate" | "super" | "self" | "brisk")).collect();
+                if !NOT_OURS.contains(&segments[0]) && !modules.iter().any(|module| has(module, &segments)) {
+                    found.push(format!("{}:{number}: {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(looked_at > 250, "only {looked_at} names found");
+    super::fail(&found);
+}
+
+fn files(dir: &Path, deep: bool) -> Vec<PathBuf> {
+    let mut list = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && deep {
+            list.extend(files(&path, true));
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "md") {
+            list.push(path);
+        }
+    }
+    list
+}
+
+fn module(path: &Path, text: &str) -> Module {
+    let path = path.with_extension("");
+    let mut path: Vec<String> = path.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    path.pop_if(|last| last == "mod");
+    let code = text.lines().map(super::before_comment);
+    let words = code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+    Module { path, words: words.map(str::to_owned).collect() }
+}
+
+fn is_path(name: &str) -> bool {
+    name.contains("::")
+        && name.split("::").all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        })
+}
+
+/// Whether it is this module, or in it; of a type's the modules before its name are not asked.
+fn has(module: &Module, segments: &[&str]) -> bool {
+    let Some((last, before)) = segments.split_last() else { return true };
+    let Some(owner) = before.last() else { return true };
+    module.path.iter().map(String::as_str).collect::<Vec<_>>().ends_with(segments)
+        || module.words.contains(*last)
+            && (module.path.iter().map(String::as_str).collect::<Vec<_>>().ends_with(before)
+                || owner.starts_with(|c: char| c.is_ascii_uppercase()) && module.words.contains(*owner))
+}
