@@ -1,8 +1,5 @@
 //! From a parsed command to the call that does it, and from its result to text.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::args::{EventsArgs, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
@@ -11,11 +8,10 @@ use super::log::printable;
 use super::put::Format;
 use super::verbs::Request;
 use super::{check, completion, features, insight, list, man, output, plan};
-use crate::compose::{Composition, ReportRow, compose};
+use crate::compose::{ReportRow, compose};
 use crate::container;
 use crate::container::options::{Global, Update};
-use crate::container::outline::Outline;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
 
@@ -150,59 +146,14 @@ fn read_resources(file: &Path) -> Result<Resources> {
 
 fn write_spec(args: &SpecArgs) -> Result<()> {
     let SpecArgs { bundle, file, outline, program, with } = args;
-    let composed = program.as_ref().map(|program| compose(program, with)).transpose()?;
-    let mut outline = outline.clone();
-    if let Some(composed) = &composed {
-        add_program(&mut outline, composed)?;
-    }
-    let text = container::outline::file(&outline)?;
     let name = file.clone().unwrap_or_else(|| PathBuf::from("config.json"));
-    let path = bundle.as_ref().map_or_else(|| name.clone(), |bundle| bundle.join(&name));
-    if composed.is_some()
-        && let Some(bundle) = bundle
-    {
-        match std::fs::create_dir(bundle) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made.at(Stage::Bundle, || format!("make {}", bundle.display()))?,
-        }
-    }
-    // O_EXCL: never over what somebody has edited.
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
-    let mut file = match opened {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::new(Stage::Bundle, format!("{} exists: remove it first", path.display())));
-        }
-        result => result.at(Stage::Bundle, || format!("make {}", path.display()))?,
+    let Some(program) = program else {
+        return container::write_spec(bundle.as_deref(), &name, outline);
     };
-    let root = bundle.clone().unwrap_or_default().join("rootfs");
-    let done = composed.as_ref().map_or(Ok(()), |composed| composed.lay_out(&root));
-    let done = done.and_then(|()| file.write_all(&text).at(Stage::Bundle, || format!("write {}", path.display())));
-    if let Err(error) = done {
-        // Half a bundle would keep the next try out.
-        let _gone = std::fs::remove_file(&path);
-        return Err(error);
-    }
-    let Some(composed) = composed else { return Ok(()) };
+    let report = container::compose_bundle(bundle.as_deref(), &name, outline, &compose(program, with)?)?;
     // A row is a line, whatever is in a file's name.
     let line = |row: &ReportRow| printable(&format!("{:<6} {} ({})", row.taken.word(), row.what, row.why)) + "\n";
-    output::print(&composed.report().iter().map(line).collect::<String>())
-}
-
-/// The program is what runs, unless a command was given; a mount over what it consists of comes first, so that it is on top.
-fn add_program(outline: &mut Outline, composed: &Composition) -> Result<()> {
-    if outline.args.is_empty() {
-        outline.args.push(composed.program().to_owned());
-    }
-    let mounts = composed.mounts()?;
-    let hidden = |one: &Mount| composed.links().find(|(link, _)| link.starts_with(&one.destination));
-    if let Some((one, (link, _))) = outline.mounts.iter().find_map(|one| Some((one, hidden(one)?))) {
-        let what = format!("{} would hide the link {}, which the program needs", one.destination, link.display());
-        return Err(Error::new(Stage::Args, what).with_hint("mount something that is further below"));
-    }
-    let above = |one: &Mount| mounts.iter().any(|bind| Path::new(&bind.destination).starts_with(&one.destination));
-    let (first, last): (Vec<_>, Vec<_>) = outline.mounts.drain(..).partition(above);
-    outline.mounts = [first, mounts, last].concat();
-    Ok(())
+    output::print(&report.iter().map(line).collect::<String>())
 }
 
 fn write_pages(dir: &Path) -> Result<()> {

@@ -15,7 +15,8 @@ use brisk::cli::put::Format;
 use brisk::container::Container;
 use brisk::container::options::Global;
 use brisk::error::{Context, Error, Result, Stage};
-use brisk::host::{Host, Userns};
+use brisk::host::Host;
+use brisk::plan::namespace::Namespaces;
 use brisk::proc::mountinfo::{self, parse, unescape};
 use brisk::spec::annotations;
 use brisk::spec::overlay::{Upper, split};
@@ -101,8 +102,7 @@ impl RootLayers {
         let below = overlay.lower.iter().map(|path| bundle.join(path));
         let lower = std::iter::once(subject.rootfs.clone()).chain(below).collect();
         // As the plan has mounted it.
-        let host = Host::probe_for_exec()?;
-        let userxattr = spec.namespace("user").is_some() || host.userns == Userns::Nested || host.uid != 0;
+        let userxattr = Namespaces::parse(spec.namespaces())?.in_userns(&Host::probe_for_exec()?);
         Ok(Some(RootLayers { upper: bundle.join(upper).join("upper"), lower, userxattr }))
     }
 

@@ -17,7 +17,7 @@ use super::step::{HostObject, MountsFrom, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
 use crate::error::{Error, Result, Stage};
-use crate::host::{Host, Userns};
+use crate::host::Host;
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::linux::Linux;
@@ -153,7 +153,7 @@ impl<'a> Input<'a> {
 
     /// Whether the container's root has authority only over a user namespace.
     pub(super) fn in_userns(&self) -> bool {
-        self.namespaces.contains(NamespaceKind::User) || self.host.userns == Userns::Nested
+        self.namespaces.in_userns(self.host)
     }
 
     /// Whether systemd makes the cgroup.

@@ -17,8 +17,13 @@ struct Module {
 fn what_is_named_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut texts, mut modules) = (Vec::new(), Vec::new());
-    for base in ["src", "integration", "tests", "docs", "."] {
-        for path in files(&root.join(base), base != ".") {
+    texts.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| {
+        let path = root.join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    }));
+    for base in ["src", "integration", "tests", "docs"] {
+        for path in files(&root.join(base)) {
             let text = std::fs::read_to_string(&path).unwrap();
             if path.extension().is_some_and(|extension| extension == "rs") {
                 modules.push(module(path.strip_prefix(root.join(base)).unwrap(), &text));
@@ -46,12 +51,12 @@ fn what_is_named_is_there() {
     super::fail(&found);
 }
 
-fn files(dir: &Path, deep: bool) -> Vec<PathBuf> {
+fn files(dir: &Path) -> Vec<PathBuf> {
     let mut list = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && deep {
-            list.extend(files(&path, true));
+        if path.is_dir() {
+            list.extend(files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "md") {
             list.push(path);
         }

@@ -16,6 +16,7 @@ use libc::{
 };
 
 use crate::error::{Error, Result, Stage};
+use crate::host::{Host, Userns};
 use crate::spec::linux::Namespace;
 
 /// A type of namespace.
@@ -103,6 +104,11 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
+    /// Whether the container's root has authority only over a user namespace.
+    pub fn in_userns(&self, host: &Host) -> bool {
+        self.contains(NamespaceKind::User) || host.userns == Userns::Nested
+    }
+
     /// Reads `linux.namespaces`.
     pub fn parse(list: &[Namespace]) -> Result<Self> {
         let mut namespaces = Namespaces::default();

@@ -4,9 +4,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::{ExecStrings, Fork, Groups, Startup, bounding, hooks, listener, own_dev};
+use super::{ExecStrings, Fork, Groups, Startup, bounding, console, hooks, listener, own_dev};
 use crate::error::Result;
-use crate::host::{Host, Userns};
+use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::draft::{Draft, c_string, host_path, linux};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
@@ -50,7 +50,7 @@ impl<'a> Inside<'a> {
 
     /// Whether the container's root has authority only over a user namespace.
     pub(in crate::plan) fn in_userns(&self) -> bool {
-        self.namespaces.contains(NamespaceKind::User) || self.host.userns == Userns::Nested
+        self.namespaces.in_userns(self.host)
     }
 
     /// Whether /dev is one that was made for the container.
@@ -73,14 +73,7 @@ impl<'a> Inside<'a> {
 
     /// The terminal, where it is to have one.
     pub(in crate::plan) fn console(&self, node: ConsoleNode, draft: &mut Draft) {
-        if self.options.terminal != Terminal::None {
-            draft.setup.push(SetupOp::Console {
-                size: self.process.terminal_size(),
-                uid: self.process.user.uid,
-                node,
-                master: self.options.terminal,
-            });
-        }
+        draft.setup.extend(console(self.process, self.options.terminal, node));
     }
 
     /// How it is started, as far as nothing else was asked for.

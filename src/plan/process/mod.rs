@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::draft::{Draft, Input, c_string, host_root};
-use super::op::{ChildHook, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
+use super::op::{ChildHook, ConsoleNode, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
 use super::options::{Hold, Orphan, ProgramStart};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
@@ -49,6 +49,12 @@ impl Terminal {
     pub fn of(process: Option<&Process>, master: Terminal) -> Terminal {
         if process.is_some_and(|process| process.terminal) { master } else { Terminal::None }
     }
+}
+
+/// The terminal of a process that is to have one.
+pub(super) fn console(process: &Process, master: Terminal, node: ConsoleNode) -> Option<SetupOp> {
+    let (size, uid) = (process.terminal_size(), process.user.uid);
+    (master != Terminal::None).then_some(SetupOp::Console { size, uid, node, master })
 }
 
 /// Of a process of which nothing else is said, as with runc.

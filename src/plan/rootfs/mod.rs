@@ -27,9 +27,8 @@ use std::os::unix::ffi::OsStrExt;
 use super::draft::{Draft, Input, c_string, host_path, host_root};
 use super::op::{
     ConsoleNode, DeviceDir, EndLink, Enter, HookKind, LinkRule, MayLead, MountSource, ParentMount, Reach, SetupOp,
-    Terminal,
 };
-use super::process::{from_root, hooks};
+use super::process::{self, from_root, hooks};
 use super::step::MountsFrom;
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
@@ -170,16 +169,11 @@ fn root_propagation(linux: &Linux) -> Result<Option<Propagation>> {
 }
 
 fn console(input: &Input<'_>, draft: &mut Draft) {
-    let Some(process) = input.spec.process.as_ref().filter(|_| input.options.terminal != Terminal::None) else {
-        return;
-    };
-    draft.setup.push(SetupOp::Console {
-        size: process.terminal_size(),
-        uid: process.user.uid,
-        node: if input.namespaces.contains(NamespaceKind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless },
-        master: input.options.terminal,
-    });
-    draft.setup.push(SetupOp::ControllingTerminal);
+    let node = if input.namespaces.contains(NamespaceKind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless };
+    let process = input.spec.process.as_ref();
+    if let Some(console) = process.and_then(|process| process::console(process, input.options.terminal, node)) {
+        draft.setup.extend([console, SetupOp::ControllingTerminal]);
+    }
 }
 
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
