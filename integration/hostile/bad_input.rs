@@ -215,13 +215,14 @@ fn an_empty_program_name() {
 fn a_missing_program() {
     refused_at_start(&Bundle::new(&["no-such-program"]).container(), &["executable file not found in $PATH"]);
     refused_at_start(&Bundle::new(&["/no/such/program"]).container(), &["no such file or directory"]);
+    refused_at_start(&Bundle::new(&[""]).container(), &["exec: \"\": executable file not found in $PATH"]);
 }
 
 #[test]
 fn a_program_that_is_not_executable() {
     let bundle = Bundle::new(&["/etc/passwd"]);
     refused_at_start(&bundle.container(), &["permission denied"]);
-    refused_at_start(&Bundle::new(&["/etc"]).container(), &["permission denied", "is a directory"]);
+    refused_at_start(&Bundle::new(&["/etc"]).container(), &["exec: \"/etc\": is a directory: permission denied"]);
 }
 
 #[test]

@@ -63,7 +63,9 @@ class Suite:
     def environment(user=0):
         """A plain environment: what a login has."""
         home = W / "home" if user else W
-        own = {"PATH": PATH, "HOME": str(home), "SHELL": "/bin/bash", "TERM": "xterm", "LANG": "C.UTF-8", "BRISK_ENGINES": os.environ["BRISK_ENGINES"]}
+        own = {"PATH": PATH, "HOME": str(home), "SHELL": "/bin/bash", "TERM": "xterm", "LANG": "C.UTF-8", "BRISK_ENGINES": os.environ["BRISK_ENGINES"],
+               # Podman 5 says on standard error, at every command, what it thinks of cgroup v1.
+               "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
         return own | ({"XDG_RUNTIME_DIR": f"/run/user/{user}", "USER": sandbox.USER} if user else {"USER": "root"})
 
     def prelude(self, phase, name):

@@ -61,7 +61,9 @@ pub enum Candidate {
 /// working directory.
 pub fn candidates(name: &[u8], path: &[u8]) -> Result<Vec<Candidate>> {
     if name.is_empty() {
-        return Err(Error::new(Stage::Bundle, "process.args: the program's name is empty"));
+        // runc's words, which engines make status 127 of.
+        return Err(Error::new(Stage::Exec, "exec: \"\": executable file not found in $PATH")
+            .with_hint("the first of process.args is empty"));
     }
     if name.contains(&b'/') {
         return Ok(vec![Candidate::Take(name.to_owned())]);

@@ -236,7 +236,12 @@ fn program_error(name: &str, errno: Errno, detail: &str) -> Error {
         Errno::EACCES if !detail.is_empty() => {
             Error::new(Stage::Exec, format!("exec: {name:?}: {}: {detail}", errno_text(errno))).told(errno)
         }
-        Errno::EACCES | Errno::EISDIR => Error::errno(Stage::Exec, plain(), errno),
+        Errno::EACCES => Error::errno(Stage::Exec, plain(), errno),
+        // runc's words, and behind them what execve(2) would say: Docker before 23 and Podman tell 126 by that alone.
+        Errno::EISDIR => {
+            let denied = errno_text(Errno::EACCES);
+            Error::new(Stage::Exec, format!("{}: {}: {denied}", plain(), errno_text(errno))).told(errno)
+        }
         errno => Error::errno(Stage::Exec, format!("exec: {name:?}: stat {name}"), errno),
     }
 }
