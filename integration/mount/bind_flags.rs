@@ -47,6 +47,19 @@ const CASES: &[Case] = &[
         in_userns: Some(&["ro", "nosuid", "nodev", "relatime"]),
     },
     Case { source: &[STRICTATIME], options: &["bind"], shown: &[], in_userns: Some(&[]) },
+    // What is asked for all of the tree holds for its top as well, whatever is named beside it, in any order.
+    Case {
+        source: &[],
+        options: &["rbind", "ro", "rnoexec", "rnosuid"],
+        shown: &["ro", "nosuid", "noexec", "relatime"],
+        in_userns: Some(&["ro", "nosuid", "noexec", "relatime"]),
+    },
+    Case {
+        source: &[NODEV],
+        options: &["rbind", "rnodev", "rro", "rw", "noexec"],
+        shown: &["ro", "nodev", "noexec", "relatime"],
+        in_userns: Some(&["ro", "nodev", "noexec", "relatime"]),
+    },
     // What is not named goes, with a name that sets or that clears; locked flags stay.
     Case {
         source: &[RO, NOEXEC, NOSYMFOLLOW, NODIRATIME],

@@ -399,11 +399,12 @@ fn octal(mode: u32, buf: &mut [u8; 8]) -> &CStr {
 
 /// Sets what the operation asks for, before the mount can be seen.
 fn attributes(tree: BorrowedFd<'_>, op: &MountOp) -> Done {
-    if op.recursive != MountAttr::default() {
-        mount::set_attr(tree, mount::RECURSIVE, &op.recursive)?;
-    }
     if op.attr != MountAttr::default() {
         own_attributes(tree, op).map_err(|errno| Trouble::from(errno).with(b"attributes"))?;
+    }
+    // After them, as in runc: of the mount itself, too, they clear nothing that was asked for all of the tree.
+    if op.recursive != MountAttr::default() {
+        mount::set_attr(tree, mount::RECURSIVE, &op.recursive)?;
     }
     Ok(())
 }
