@@ -56,7 +56,7 @@ fn hook_that_waits(bundle: Bundle, kind: &str) -> (Bundle, PathBuf) {
 
 /// Every field of the schema is there, each of a type that the schema allows, and no other.
 #[track_caller]
-fn conforms(result: &Value) {
+pub fn conforms(result: &Value) {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/job-result.schema.json");
     let schema =
         std::env::var("BRISK_FIXTURES").map_or_else(|_| schema.into(), |dir| format!("{dir}/job-result.schema.json"));

@@ -1,10 +1,10 @@
 //! Templates: containers whose program comes with `start`.
 
+mod pools;
 mod refusals;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -345,51 +345,6 @@ fn what_waits_has_nothing() {
     let container = template(Bundle::idle());
     container.delete_force().ok();
     container.assert_nothing_left();
-}
-
-/// What docs/PREPARED.md has for a shell: members are used once, by whoever is first, and one is made where none waits.
-#[test]
-fn a_pool_by_hand() {
-    if brisk_only("templates") {
-        return;
-    }
-    let text = include_str!("../docs/PREPARED.md");
-    let (_, section) = text.split_once("## A pool by hand").unwrap();
-    let code: String =
-        section.lines().filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
-    let container = Bundle::idle().unset("/linux/cgroupsPath").container();
-    let (dir, pool) = (container.bundle.dir.clone(), container.id.clone());
-    let place = format!("pool={pool} bundle=. results=.");
-    assert_eq!(code.matches("pool=job bundle=job results=/run").count(), 1, "{code}");
-    let script = format!(
-        "brisk() {{ {} \"$@\"; }}\n{}",
-        process::line(&container.command(&[])),
-        code.replace("pool=job bundle=job results=/run", &place)
-    );
-    container.bundle.script("in-pool", &script);
-    let member = format!("{pool}.1");
-    container.call(&["create", "--template", "--result", "./1.json", "--bundle", ".", &member]).ok();
-    let jobs: Vec<_> = (0..3)
-        .map(|number| {
-            let mut shell = std::process::Command::new("/bin/sh");
-            let program = format!("echo job {number}; echo $$ >&2; exit {number}");
-            shell.args(["./in-pool", "/bin/sh", "-c", &program]).current_dir(&dir);
-            shell.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
-            process::start(shell, Stdio::null())
-        })
-        .collect();
-    for (number, job) in jobs.into_iter().enumerate() {
-        let output = job.wait();
-        assert_eq!((output.code, output.stdout()), (number as i32, format!("job {number}\n")), "{output:?}");
-        assert_eq!(output.stderr(), "1\n");
-    }
-    let members = container.call(&["list", "--quiet"]).ok().stdout();
-    assert!(members.lines().any(|name| name == member), "{members}");
-    for name in members.lines() {
-        let state = container.call(&["state", name]).ok().json();
-        assert_eq!(state["status"], json!("created"), "{name}");
-    }
-    container.call(&["delete", "--force", "--regex", &format!("^{pool}\\.")]).ok();
 }
 
 #[test]

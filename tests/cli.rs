@@ -420,6 +420,7 @@ fn rest(verb: Verb) -> &'static str {
         Verb::List | Verb::Spec | Verb::Check | Verb::Features => "",
         Verb::Exec => "ID true",
         Verb::Mounts => "add ID FILE",
+        Verb::Pool => "create ID",
         Verb::Completion => "bash",
         _ => "ID",
     }
@@ -440,6 +441,10 @@ fn every_flag_is_taken_in_both_forms() {
             for given in [spelled(" "), spelled("=")] {
                 let line = |given: &str| match scope {
                     None => format!("{given} list"),
+                    Some(Verb::Run) if ["process", "additional-gids", "no-new-privs"].contains(&flag.long) => {
+                        format!("run --pool p {given} ID")
+                    }
+                    Some(Verb::Pool) if flag.long == "format" => format!("pool {given} list"),
                     Some(verb @ (Verb::Create | Verb::Run)) if describes => {
                         format!("{} --rootfs /r --overlay /o {given} ID -- true", verb.row().name)
                     }
@@ -534,6 +539,8 @@ fn a_command_that_takes_an_id_gives_it() {
         let takes = row.positionals.iter().any(|positional| positional.name == "ID");
         let words = row.positionals.iter().map(|positional| match positional.name {
             "ID" => "some-id",
+            "ACTION" if row.verb == Verb::Pool => "create",
+            "NAME" => "x",
             "ACTION" => "add",
             "SHELL" => "bash",
             "SIGNAL" => "TERM",

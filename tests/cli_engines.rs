@@ -163,10 +163,10 @@ fn buildah_and_buildkit() {
     let (_, run) = read("--log /l --log-format json run --bundle /b --no-pivot --keep ID");
     assert_eq!(
         run,
-        Request::Run(Run {
+        Request::Run(Box::new(Run {
             create: Create { pid_file: None, no_pivot: true, ..created("ID") },
             keep: true,
             ..Run::default()
-        })
+        }))
     );
 }

@@ -1,6 +1,5 @@
 //! Several containers at a time: how many a second, and does any fail?
 
-use crate::common::Bundle;
 use crate::lab::Lab;
 use crate::options::Options;
 use crate::progress::Progress;
@@ -20,7 +19,9 @@ pub fn parallel(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     let mut figures: HashMap<&str, Vec<Figure>> = HashMap::new();
     for level in LEVELS {
         for runtime in &lab.runtimes {
-            let (rate, failed) = flood(lab, runtime, &bundle, level, options.parallel)?;
+            let dir = text(&bundle.dir)?;
+            let run = |id: &str| ["run", "--bundle", dir, id].map(str::to_owned).to_vec();
+            let (rate, failed) = flood(lab, runtime, level, options.parallel, &run)?;
             let rows = figures.entry(&runtime.name).or_default();
             rows.push(Figure::new(format!("{level} at a time"), "containers/s", rate));
             rows.push(Figure::new(format!("{level} at a time: failed"), "", failed as f64));
@@ -32,16 +33,24 @@ pub fn parallel(lab: &Lab, options: &Options) -> Res<Vec<Outcome>> {
     Ok(vec![Outcome::Figures(table)])
 }
 
-fn flood(lab: &Lab, runtime: &Runtime, bundle: &Bundle, level: usize, total: usize) -> Res<(f64, usize)> {
+/// So many runs, `level` at a time: how many a second, and how many failed.
+pub fn flood(
+    lab: &Lab,
+    runtime: &Runtime,
+    level: usize,
+    total: usize,
+    run: &dyn Fn(&str) -> Vec<String>,
+) -> Res<(f64, usize)> {
     let mut progress = Progress::new(&format!("parallel {level} {}", runtime.name), total);
-    let dir = text(&bundle.dir)?;
     let mut flying = HashMap::new();
     let (mut started, mut failed) = (0, 0);
     let begin = Instant::now();
     while started < total || !flying.is_empty() {
         if started < total && flying.len() < level {
             let id = lab.id(&format!("par{started}"));
-            let child = runtime.command(&["run", "--bundle", dir, &id]).spawn()?;
+            let args = run(&id);
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let child = runtime.command(&args).spawn()?;
             flying.insert(child.id() as i32, id);
             started += 1;
             continue;

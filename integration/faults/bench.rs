@@ -106,6 +106,9 @@ impl<'a> Bench<'a> {
     /// Forces the container away by all means; for between trials.
     pub fn clear(&self, id: &str) -> Res<()> {
         self.runtime.force_delete(id)?;
+        if self.verb.has_pool() {
+            process::bounded(&mut self.runtime.command(&["pool", "delete", id]), patience())?;
+        }
         for pid in leftovers::children()? {
             if os::kill(pid, libc::SIGKILL).is_ok() {
                 process::wait(pid)?;

@@ -67,7 +67,9 @@ fn run(options: &Options) -> Res<bool> {
         }
         let mut rows = Vec::new();
         matrix::head(name, options);
-        for verb in Verb::ALL.into_iter().filter(|verb| options.wants(verb.name())) {
+        // A pool's bundle has no hooks.
+        let can_be = |verb: &Verb| options.variant != Variant::Hook || !verb.has_pool();
+        for verb in Verb::ALL.into_iter().filter(|verb| options.wants(verb.name())).filter(can_be) {
             for mode in Mode::ALL.into_iter().filter(|mode| options.modes.contains(mode)) {
                 match cell(&place, &runtime, options, verb, mode, end) {
                     Ok(row) => {

@@ -92,7 +92,7 @@ pub fn head(name: &str, options: &Options) {
     let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" };
     println!("{name}, cgroup {cgroups}, {variant}");
     println!(
-        "  {:<13}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
+        "  {:<15}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
         "verb",
         "mode",
         "sites",
@@ -111,7 +111,7 @@ pub fn head(name: &str, options: &Options) {
 /// Printed as it ends, so that a run that is stopped has shown what it found.
 pub fn line(row: &Row) {
     println!(
-        "  {:<13}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
+        "  {:<15}{:<6}{:>7}{:>8}{:>8}{:>7}{:>8}{:>10}{:>9}{:>10}{:>5}{:>9}",
         row.verb.name(),
         row.mode.name(),
         row.sites,

@@ -25,10 +25,16 @@ impl Bench<'_> {
     /// All the questions, in order; afterwards a second container with the id may exist.
     pub fn aftermath(&self, id: &str, before: &Scene) -> Res<Aftermath> {
         let (status, mut findings) = self.truth(id)?;
+        if self.verb.has_pool() {
+            findings.extend(self.pool_is_whole(id)?);
+        }
         match self.command(&["delete", "--force", id])? {
             Some((0, _)) => {}
             Some(_) => findings.push(finding("delete --force fails", self.stderr()?)),
             None => findings.push(finding("delete --force hangs", self.whereabouts(before)?)),
+        }
+        if self.verb.has_pool() && !matches!(self.command(&["pool", "delete", id])?, Some((0, _))) {
+            findings.push(finding("pool delete fails", self.stderr()?));
         }
         let stayed = self.stayed(before, "stays after delete --force")?;
         let left = !stayed.is_empty();
@@ -40,6 +46,23 @@ impl Bench<'_> {
             None => findings.push(finding("second create hangs", self.stderr()?)),
         }
         Ok(Aftermath { status, left, findings })
+    }
+
+    /// No member is lost: what was disturbed is replaced, what was claimed and never started is taken away.
+    fn pool_is_whole(&self, id: &str) -> Res<Vec<Finding>> {
+        if !matches!(self.command(&["pool", "fill", id])?, Some((0, _))) {
+            return Ok(vec![finding("pool fill fails", self.stderr()?)]);
+        }
+        let Some((0, text)) = self.command(&["pool", "stats", id])? else {
+            return Ok(vec![finding("pool stats fails", self.stderr()?)]);
+        };
+        let stats: Value = serde_json::from_str(&text)?;
+        let whole = stats["waiting"] == 2 && stats["stale"] == 0;
+        let after = self.command(&["state", id])?.map(|(_, text)| status_of(&text).0);
+        let orphan = after.as_deref() == Some("created");
+        let wrong =
+            [(!whole, "the pool is not whole", text), (orphan, "a claim that was cut short stays", String::new())];
+        Ok(wrong.into_iter().filter(|(is, ..)| *is).map(|(_, kind, detail)| finding(kind, detail)).collect())
     }
 
     /// Of every process that was not there before: its state, where it waits, who traces it.

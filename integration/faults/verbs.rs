@@ -13,6 +13,8 @@ pub enum Verb {
     Create,
     Start,
     StartTemplate,
+    RunPool,
+    PoolFill,
     Run,
     Exec,
     Kill,
@@ -35,16 +37,20 @@ enum Before {
     Nothing,
     Created,
     Template,
+    Pool,
+    DrainedPool,
     Running,
     Paused,
     Stopped,
 }
 
 impl Verb {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Create,
         Self::Start,
         Self::StartTemplate,
+        Self::RunPool,
+        Self::PoolFill,
         Self::Run,
         Self::Exec,
         Self::Kill,
@@ -66,6 +72,8 @@ impl Verb {
             Self::Create => "create",
             Self::Start => "start",
             Self::StartTemplate => "start-template",
+            Self::RunPool => "run-pool",
+            Self::PoolFill => "pool-fill",
             Self::Run => "run",
             Self::Exec => "exec",
             Self::Kill => "kill",
@@ -88,6 +96,8 @@ impl Verb {
             Self::Create | Self::Run => Before::Nothing,
             Self::Start => Before::Created,
             Self::StartTemplate => Before::Template,
+            Self::RunPool => Before::Pool,
+            Self::PoolFill => Before::DrainedPool,
             Self::Exec | Self::Kill | Self::Pause | Self::Update | Self::DeleteForce => Before::Running,
             Self::State | Self::List | Self::Ps | Self::Events | Self::Mounts => Before::Running,
             Self::Resume => Before::Paused,
@@ -98,6 +108,11 @@ impl Verb {
     /// Whether both begin with a container that is as far.
     pub fn begins_like(self, other: Self) -> bool {
         self.before() == other.before()
+    }
+
+    /// Whether there is a pool of the container's name.
+    pub fn has_pool(self) -> bool {
+        matches!(self, Self::RunPool | Self::PoolFill)
     }
 
     /// Whether a failure must leave nothing at all, because nothing was there before.
@@ -124,6 +139,14 @@ impl Verb {
         if before == Before::Template {
             return runtime.must(&["create", "--template", "--bundle", text(&bundle.dir)?, id]).map(drop);
         }
+        if matches!(before, Before::Pool | Before::DrainedPool) {
+            // Called as the container, which is what is looked for afterwards.
+            runtime.must(&["pool", "create", id, "--bundle", text(&bundle.dir)?, "--size", "2"])?;
+            return match before {
+                Before::Pool => Ok(()),
+                _ => runtime.must(&["pool", "drain", id]).map(drop),
+            };
+        }
         let pid = runtime.create(&bundle.dir, id)?;
         if before != Before::Created {
             runtime.must(&["start", id])?;
@@ -148,6 +171,8 @@ impl Verb {
             Self::Run => &["run", "--bundle", text(&bundle.dir)?, id],
             Self::Start => &["start", id],
             Self::StartTemplate => &["start", id, "--", "/bin/sleep", "1000000"],
+            Self::RunPool => &["run", "--pool", id, id, "--", "/bin/true"],
+            Self::PoolFill => &["pool", "fill", id],
             Self::Exec => &["exec", id, "/bin/true"],
             Self::Kill => &["kill", id, "KILL"],
             Self::Pause => &["pause", id],

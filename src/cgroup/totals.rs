@@ -56,6 +56,16 @@ impl Cgroup {
         Ok(totals)
     }
 
+    /// How much memory the kernel has for it, where that is counted (v2: all of it since Linux 5.18).
+    pub fn kernel_memory(&self) -> Result<Option<u64>> {
+        let Some(member) = self.with("memory") else { return Ok(None) };
+        if !member.is_v2() {
+            return number(member, "memory.kmem.usage_in_bytes");
+        }
+        let all = member.keyed("memory.stat", "kernel")?;
+        if all.is_some() { Ok(all) } else { member.keyed("memory.stat", "slab") }
+    }
+
     /// The CPU time used so far, in nanoseconds.
     pub fn cpu_ns(&self) -> Result<Option<u64>> {
         if let Some(member) = self.with("cpuacct") {

@@ -267,6 +267,46 @@ impl Word for MountsAction {
     const VALUES: &'static [Self] = &[MountsAction::Add, MountsAction::Remove];
 }
 
+/// `pool`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolArgs {
+    /// What is done.
+    pub action: PoolAction,
+    /// The pool's name; none for all of them.
+    pub name: Option<String>,
+    /// Of a new one: the bundle directory.
+    pub bundle: Option<PathBuf>,
+    /// Of a new one: how many members wait when it has been filled.
+    pub size: Option<u32>,
+    /// How to print the list.
+    pub format: Format,
+}
+
+/// What is done with a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PoolAction {
+    Create,
+    #[default]
+    List,
+    Fill,
+    Drain,
+    Stats,
+    Delete,
+}
+
+impl Word for PoolAction {
+    const WORDS: &'static [&'static str] = &["create", "list", "fill", "drain", "stats", "delete"];
+    const VALUES: &'static [Self] = &[
+        PoolAction::Create,
+        PoolAction::List,
+        PoolAction::Fill,
+        PoolAction::Drain,
+        PoolAction::Stats,
+        PoolAction::Delete,
+    ];
+}
+
 /// `plan`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanArgs {

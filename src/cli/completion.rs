@@ -3,7 +3,7 @@
 //! What fits where is decided once, by `fits` and `after`. bash and zsh have one function that finds the position of the
 //! cursor among the words, in what the two languages have in common; fish has conditions.
 
-use super::args::{MountsAction, Shell};
+use super::args::{MountsAction, PoolAction, Shell};
 use super::flags::{self, Flag, FlagValue};
 use super::put::Word;
 use super::verbs::{Arity, Positional, VERBS, Verb, VerbRow};
@@ -72,6 +72,7 @@ fn after(flag: &Flag) -> Option<Fits> {
 /// What an argument may be.
 fn fits(row: &VerbRow, positional: &Positional) -> Fits {
     match positional.name {
+        "ACTION" if row.verb == Verb::Pool => words(PoolAction::WORDS),
         // The name of a container that is yet to be made.
         "ID" if matches!(row.verb, Verb::Create | Verb::Run | Verb::Restore) => Fits::Anything,
         name => of_name(name).unwrap_or(Fits::Anything),

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{EventsArgs, ListArgs, MountsAction, MountsArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs};
+use super::args::{
+    EventsArgs, ListArgs, MountsAction, MountsArgs, PoolAction, PoolArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs,
+};
 use super::filter::ListFormat;
 use super::log::printable;
 use super::put::Format;
@@ -10,7 +12,7 @@ use super::verbs::Request;
 use super::{check, completion, features, insight, list, man, output, plan};
 use crate::compose::{ReportRow, compose};
 use crate::container;
-use crate::container::options::{Global, Update};
+use crate::container::options::{Global, NewPool, Update};
 use crate::error::{Context, Result, Stage};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
@@ -18,7 +20,9 @@ use crate::sys;
 /// Does it; the exit status.
 pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
     let done = match request {
+        Request::Run(args) if args.pool.is_some() => return container::pool::run(global, args),
         Request::Run(args) => return container::run(global, args),
+        Request::Pool(args) => return pool(global, args),
         Request::Create(args) => return container::create(global, args),
         Request::Restart(args) => return container::restart(global, args),
         Request::Exec(args) => return container::exec(global, args),
@@ -83,6 +87,27 @@ fn ps(global: &Global, args: &PsArgs) -> Result<()> {
         Format::Json => output::print(&output::compact(&pids)?),
         Format::Table => output::print_lines(&output::filter_ps(&container::ps(options)?, &pids)?),
     }
+}
+
+fn pool(global: &Global, args: &PoolArgs) -> Result<u8> {
+    let PoolArgs { action, name, bundle, size, format } = args;
+    let name = name.as_deref().unwrap_or_default();
+    let done = match action {
+        PoolAction::Create => {
+            let bundle = bundle.clone().unwrap_or_else(|| ".".into());
+            let new = NewPool { name: name.to_owned(), bundle, size: size.unwrap_or(1) };
+            return container::pool::create(global, &new);
+        }
+        PoolAction::Fill => return container::pool::fill(global, name),
+        PoolAction::Drain => container::pool::drain(global, name),
+        PoolAction::Delete => container::pool::delete(global, name),
+        PoolAction::Stats => output::print(&output::pretty(&container::pool::stats(global, name)?)?),
+        PoolAction::List => match format {
+            Format::Table => output::print(&output::pools(&container::pool::list(global)?)),
+            Format::Json => output::print(&output::compact(&container::pool::list(global)?)?),
+        },
+    };
+    done.map(|()| 0)
 }
 
 fn mounts(global: &Global, args: &MountsArgs) -> Result<()> {

@@ -237,17 +237,19 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(create.job.exit_codes), Exec(job.exit_codes);
     // exec.
     "process" 'p', FILE, "take the process from this process.json": Exec(program.process), Start(program.process);
+    "process", FILE, "take the process from this process.json": Run(program.process);
     "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal":
         Exec(o => WhetherGiven(&mut o.program.tty)), Start(o => WhetherGiven(&mut o.program.tty));
     "cwd", DIR, "working directory in the container": Exec(program.cwd), Start(program.cwd);
     "env" 'e', FlagValue::Many("NAME=VALUE"), "add an environment variable": Exec(program.env), Start(program.env);
     "user" 'u', FlagValue::One("UID[:GID]"), "user and group id": Exec(program.user), Start(program.user);
     "additional-gids" 'g', FlagValue::Many("GID"), "add a supplementary group":
-        Exec(program.additional_gids), Start(program.additional_gids);
+        Exec(program.additional_gids), Start(program.additional_gids), Run(program.additional_gids);
     "cap" 'c', FlagValue::Many("CAP"), "add a capability": Exec(program.caps), Start(program.caps);
     "apparmor", FlagValue::One("PROFILE"), "AppArmor profile": Exec(program.apparmor);
     "process-label", FlagValue::One("LABEL"), "SELinux label": Exec(program.process_label);
-    "no-new-privs", SWITCH, "set no_new_privs": Exec(program.no_new_privs), Start(program.no_new_privs);
+    "no-new-privs", SWITCH, "set no_new_privs": Exec(program.no_new_privs), Start(program.no_new_privs),
+        Run(program.no_new_privs);
     "cgroup", FlagValue::Many("[CONTROLLERS:]PATH"), "run in this cgroup below the container's": Exec(cgroup);
     "ignore-paused", SWITCH, "also when the container is paused": Exec(ignore_paused);
     // The start of a template.
@@ -260,13 +262,17 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "cpus", N, "how many CPUs' time it may use (0.5)": Start(o => Cpus(&mut o.limits.cpu_quota));
     "mount", FlagValue::Many("SRC:DST[:ro]"), "bind a file or directory of the host":
         Start(o => Bind(&mut o.mounts));
+    // Pools.
+    "pool", FlagValue::One("NAME"), "run in a container of this pool: a new one where none waits": Run(pool);
+    "bundle" 'b', DIR, "the bundle directory of a new pool (default: .)": Pool(bundle);
+    "size", N, "how many containers wait when create or fill is done (default: 1)": Pool(size);
     // delete, kill, list, ps, events, spec.
     "force" 'f', SWITCH, "kill the container first if it runs; no error if it does not exist": Delete(force);
     "regex" 'r', SWITCH, "ID is an extended regular expression: every container that matches":
         Delete(which.regex), Kill(which.regex);
     "all" 'a', SWITCH, "signal every process of the container": Kill(all);
     "format" 'f', FORMAT, "table (default) or json":
-        Ps(format), Plan(format), Check(format), Top(format), Diff(format);
+        Ps(format), Plan(format), Check(format), Top(format), Diff(format), Pool(format);
     "format" 'f', FlagValue::Word("FORMAT", ListFormat::WORDS), "table (default), json, or fields as id,status,age,annotation.NAME":
         List(format);
     "quiet" 'q', SWITCH, "print names only": List(quiet);

@@ -111,6 +111,24 @@ const MANUALS: &[(Verb, Manual)] = &[
         },
     ),
     (
+        Verb::Pool,
+        Manual {
+            description: &[
+                "Keeps containers of a bundle that wait, made up to the program, so that run --pool has next to nothing left to do. Each is used once and thrown away. There is no daemon: create and fill make as many as --size says; a run makes none.",
+                "create makes a pool and fills it. fill replaces what does not fit any more (the bundle, brisk or the machine is another one, its process was killed) and what was claimed and never started; a timer may call it. It has to be called as create was: with the same namespaces, limits, rights, priorities and options, and so has run --pool, or it makes a new container. drain deletes what waits. stats prints, as JSON, how many wait, were claimed or do not fit, and the memory of those that wait. delete drains the pool and deletes it; programs that run go on.",
+                "The cgroup that the bundle names (linux.cgroupsPath) is above those of its containers. It must have no hooks, no network devices and no directory of an overlay.",
+            ],
+            examples: &[
+                ("brisk pool create judge --bundle job --size 16", "Sixteen wait."),
+                ("brisk run --pool judge --memory 64m --timeout 2s -- /work/a.out", "One of them runs a program."),
+                ("brisk pool fill judge", "Sixteen wait again."),
+            ],
+            environment: CREATES,
+            see: &["brisk-run", "brisk-create", "brisk-start"],
+            ..PLAIN
+        },
+    ),
+    (
         Verb::Check,
         Manual {
             description: &[
@@ -146,6 +164,7 @@ const MANUALS: &[(Verb, Manual)] = &[
             description: &[
                 "Makes a container, starts its program, waits for it and deletes the container. Signals are passed on. With --detach it returns when the program has been started, and the container is to be deleted by brisk-delete(8).",
                 "With --rootfs and a command after -- it needs no bundle: flags say what the container is, which else is as brisk-spec(8) writes it, without a terminal, with a root that can be written and with Docker's filter of system calls.",
+                "With --pool the program runs in a container of that pool (brisk-pool(8)) where one waits, and in a new one of its bundle where none does; then ID may be left out.",
             ],
             examples: &[
                 ("brisk run --bundle web once", "Run the program of the bundle in web."),
@@ -157,7 +176,7 @@ const MANUALS: &[(Verb, Manual)] = &[
             ],
             status: "That of the program; 128 + n when signal n has killed it; 1 when it could not be run.",
             environment: CREATES,
-            see: &["brisk-create", "brisk-spec"],
+            see: &["brisk-create", "brisk-pool", "brisk-spec"],
         },
     ),
     (

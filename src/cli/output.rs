@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::log::printable;
 use crate::container::View;
+use crate::container::pool::PoolView;
 use crate::error::{Context, Result, Stage};
 
 /// Writes to standard output. A reader that went away (`brisk list | head`) is no error.
@@ -50,6 +51,15 @@ pub fn table(containers: &[View]) -> String {
             view.owner.clone(),
         ]
     });
+    align(&std::iter::once(title).chain(rows).collect::<Vec<_>>())
+}
+
+/// The table of `pool list`.
+pub fn pools(pools: &[PoolView]) -> String {
+    let title = ["NAME", "WAITING", "SIZE", "BUNDLE"].map(str::to_owned);
+    let rows = pools
+        .iter()
+        .map(|pool| [pool.name.clone(), pool.waiting.to_string(), pool.size.to_string(), printable(&pool.bundle)]);
     align(&std::iter::once(title).chain(rows).collect::<Vec<_>>())
 }
 

@@ -125,12 +125,13 @@ fn assign(verb: Verb, given: &[&OsStr], before: usize, request: &mut Request) ->
     let mut given = given.iter().enumerate();
     for positional in verb.row().positionals {
         let most = match positional.arity {
+            Arity::One if before == 0 && request.names_itself() => 0,
             Arity::One | Arity::Optional => 1,
             Arity::Several | Arity::Any | Arity::Remainder => usize::MAX,
             Arity::Command if given.clone().next().is_some_and(|(at, _)| at < before) => 0,
             Arity::Command => usize::MAX,
         };
-        let mut missing = matches!(positional.arity, Arity::One | Arity::Several);
+        let mut missing = matches!(positional.arity, Arity::One | Arity::Several) && most > 0;
         for (_, value) in given.by_ref().take(most) {
             missing = false;
             (positional.put)(request, value).map_err(|wanted| invalid(positional.name, value, &wanted))?;

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::args::{SpecArgs, UpdateArgs};
+use super::args::{PoolAction, PoolArgs, SpecArgs, UpdateArgs};
+use super::put::Format;
 use super::verbs::Request;
-use crate::container::options::{Create, Exec, Run};
+use crate::container::options::{Create, Exec, ProgramChoice, Run};
 use crate::container::outline::{Outline, OverlayChoice};
 use crate::error::{Error, Result, Stage};
-use crate::state::check_id;
+use crate::state::{check_id, check_pool_name};
 
 /// Whether its values can go together.
 pub(super) fn check(request: &Request) -> Result<()> {
@@ -16,7 +17,8 @@ pub(super) fn check(request: &Request) -> Result<()> {
     }
     match request {
         Request::Create(args) => check_template(args).and_then(|()| check_outline(args)),
-        Request::Run(Run { create, .. }) => check_outline(create),
+        Request::Run(args) => check_run(args),
+        Request::Pool(args) => check_pool(args),
         Request::Exec(args) => check_exec(args),
         Request::Spec(args) => check_spec(args),
         Request::Update(args) => check_update(args),
@@ -67,6 +69,46 @@ fn check_template(args: &Create) -> Result<()> {
     }
     if args.console_socket.is_some() {
         return refuse("--console-socket: the terminal of a template comes with start");
+    }
+    Ok(())
+}
+
+fn check_run(args: &Run) -> Result<()> {
+    if let Some(pool) = &args.pool {
+        check_pool_name(pool)?;
+        return check_program(&args.create);
+    }
+    if args.program != ProgramChoice::default() {
+        return refuse("--process, --additional-gids and --no-new-privs need --pool");
+    }
+    check_outline(&args.create)
+}
+
+/// What a pool is says its bundle; what comes with a program is no more than a template can be told.
+fn check_program(args: &Create) -> Result<()> {
+    let Create { bundle, config, outline, .. } = args;
+    let Outline { terminal, limits, user, env, cwd, caps, mounts, args, .. } = outline.clone();
+    let can_be_told = Outline { terminal, limits, user, env, cwd, caps, mounts, args, ..Outline::default() };
+    if bundle == Path::new(".") && config.is_none() && *outline == can_be_told && terminal != Some(false) {
+        return Ok(());
+    }
+    Err(Error::new(Stage::Args, "--pool: what its containers are was said when the pool was made").with_hint(
+        "with --pool come the program's limits, mounts, environment, directory, user, capabilities and terminal",
+    ))
+}
+
+/// What each action takes.
+fn check_pool(args: &PoolArgs) -> Result<()> {
+    let PoolArgs { action, name, bundle, size, format } = args;
+    if (*action == PoolAction::List) == name.is_some() {
+        return refuse(if name.is_some() { "pool list shows all of them" } else { "missing argument: NAME" });
+    }
+    name.as_deref().map_or(Ok(()), check_pool_name)?;
+    if *action != PoolAction::Create && (bundle.is_some() || size.is_some()) {
+        return refuse("--bundle and --size are of pool create");
+    }
+    if *action != PoolAction::List && *format != Format::default() {
+        return refuse("--format is of pool list");
     }
     Ok(())
 }

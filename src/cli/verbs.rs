@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::args::{
-    CheckArgs, DiffArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PsArgs, Shell, SpecArgs, StatsArgs, TopArgs,
-    UpdateArgs, WaitArgs,
+    CheckArgs, DiffArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PoolArgs, PsArgs, Shell, SpecArgs, StatsArgs,
+    TopArgs, UpdateArgs, WaitArgs,
 };
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
@@ -197,6 +197,10 @@ verbs! {
          argument("FILE", Arity::One, "JSON list of mounts", set!(Mounts(file)))]
         = MountsArgs::default();
     Pause(String) "pause", Change, "freeze all processes of a container", [id(set!(Pause()))] = String::new();
+    Pool(PoolArgs) "pool", Life, "keep containers that wait for a program: `run --pool` takes one",
+        [argument("ACTION", Arity::One, "create, list, fill, drain, stats or delete", set!(Pool(action))),
+         argument("NAME", Arity::Optional, "the pool's name; list needs none", set!(Pool(name)))]
+        = PoolArgs::default();
     Ps(PsArgs) "ps", Look, "show the processes of a container",
         [id(set!(Ps(id))), argument("OPTIONS", Arity::Remainder, "options of ps(1) (default: -ef)", set!(Ps(options)))]
         = PsArgs::default();
@@ -205,9 +209,9 @@ verbs! {
     Restore(Restore) "restore", Change, "restore a container from a checkpoint",
         [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() };
     Resume(String) "resume", Change, "thaw a paused container", [id(set!(Resume()))] = String::new();
-    Run(Run) "run", Life, "create and start a container, and wait for it",
+    Run(Box<Run>) "run", Life, "create and start a container, and wait for it",
         [id(set!(Run(create.id))), command(set!(Run(create.outline.args)))]
-        = Run { create: Create { bundle: ".".into(), ..Create::default() }, ..Run::default() };
+        = Box::new(Run { create: Create { bundle: ".".into(), ..Create::default() }, ..Run::default() });
     Spec(SpecArgs) "spec", Tools, "write a config.json to start from",
         [command(set!(Spec(outline.args)))] = SpecArgs::default();
     Start(Box<Start>) "start", Life, "run the program of a created container",
@@ -289,6 +293,8 @@ impl Request {
             Request::Ps(args) => vec![&args.id],
             Request::Restart(args) => vec![&args.id],
             Request::Restore(args) => vec![&args.id],
+            // A container of a pool may have a name that is made for it.
+            Request::Run(args) if args.pool.is_some() && args.create.id.is_empty() => vec![],
             Request::Run(args) => vec![&args.create.id],
             Request::Start(args) => vec![&args.id],
             Request::Wait(args) => vec![&args.id],
@@ -299,6 +305,7 @@ impl Request {
             Request::Top(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Features(())
             | Request::List(_)
+            | Request::Pool(_)
             | Request::Spec(_)
             | Request::Plan(_)
             | Request::Check(_)
@@ -316,6 +323,11 @@ impl Request {
     /// Whether the caller's standard error becomes that of a program which outlives the command.
     pub fn gives_stderr_away(&self) -> bool {
         self.facts().outlived
+    }
+
+    /// Whether a container may be called what the command makes up.
+    pub(super) fn names_itself(&self) -> bool {
+        matches!(self, Request::Run(args) if args.pool.is_some())
     }
 
     /// Whether containers are meant by an expression.
@@ -339,6 +351,7 @@ impl Request {
             | Request::List(_)
             | Request::Mounts(_)
             | Request::Pause(_)
+            | Request::Pool(_)
             | Request::Ps(_)
             | Request::Resume(_)
             | Request::Spec(_)

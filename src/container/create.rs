@@ -33,7 +33,7 @@ use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan
 use crate::spec::annotations::{self, Trust};
 use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
-use crate::state::{self, Dir, FIFO, Lock, PidNamespace, ProcessId, Record, Wait, boot_id};
+use crate::state::{self, Dir, FIFO, Lock, PidNamespace, PoolMember, ProcessId, Record, Wait, boot_id};
 use crate::sys::fs;
 
 /// A container that has just been made.
@@ -84,15 +84,14 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     let signals = if task.is_some() { Some(foreground::take_signals()?) } else { None };
     let mut trace = file.as_ref().map(|_| Trace::default());
     let start = if *template { ProgramStart::Brought } else { ProgramStart::OnSignal };
-    let form = Form { start, task: task.as_deref_mut() };
+    let form = Form { start, task: task.as_deref_mut(), member: None };
     let made = make(global, args, bundle, form, console, trace.as_mut(), &mut |_| Ok(()))?;
     files::write_trace(global, file.as_deref(), trace);
     let Created { container, running, lock, .. } = made;
     drop(lock);
     let (Some(signals), Some(task)) = (signals, &mut task) else { return Ok(None) };
     let Running { pid, pidfd, cgroup, overlay, .. } = running;
-    let program =
-        Foreground { pid, pidfd, signals, master: None, streams: ours.streams, notify: None, warn: global.warn };
+    let program = Foreground { streams: ours.streams, ..Foreground::of_child(pid, pidfd, signals, global.warn) };
     let attended = job::attend(program, Some(task), ProgramCgroup::Own(cgroup, overlay));
     task.settle(global, &container, attended.map(Some), |dir| delete::own(global, id, dir))
 }
@@ -167,7 +166,7 @@ impl Bundle {
 
     /// Changes what config.json says, as if it had been written there: it is looked at again, and the copy that `exec` and
     /// others read has the change, too.
-    fn change(&mut self, change: impl Fn(&mut Spec) -> Result<Changed>) -> Result<()> {
+    pub(super) fn change(&mut self, change: impl Fn(&mut Spec) -> Result<Changed>) -> Result<()> {
         if change(&mut self.spec)? == Changed::No {
             return Ok(());
         }
@@ -175,6 +174,15 @@ impl Bundle {
         // From the text: the environment was added to the values meanwhile.
         let mut copy: Spec = spec::parse(&self.text, "config.json")?;
         change(&mut copy)?;
+        self.text = serde_json::to_vec(&copy).at(Stage::State, || "describe the bundle")?;
+        Ok(())
+    }
+
+    /// Has the copy alone say which cgroup it is: where the record is damaged, `delete --force` goes by that, and the container may
+    /// have another name by then.
+    pub(super) fn name_cgroup(&mut self, path: String) -> Result<()> {
+        let mut copy: Spec = spec::parse(&self.text, "config.json")?;
+        copy.linux.get_or_insert_default().cgroups_path = Some(path);
         self.text = serde_json::to_vec(&copy).at(Stage::State, || "describe the bundle")?;
         Ok(())
     }
@@ -312,6 +320,8 @@ pub(super) struct Form<'a, 't> {
     pub start: ProgramStart,
     /// The job that it is, if it is one.
     pub task: Option<&'a mut Task<'t>>,
+    /// Whose member it is, if a pool makes it.
+    pub member: Option<PoolMember>,
 }
 
 /// Makes the container; on failure nothing of it is left. `make_room` takes away what has its name.
@@ -319,7 +329,7 @@ pub(super) fn make(
     global: &Global,
     args: &Create,
     mut bundle: Bundle,
-    Form { start, task }: Form<'_, '_>,
+    Form { start, task, member }: Form<'_, '_>,
     console: ProgramConsole,
     mut trace: Option<&mut Trace>,
     make_room: &mut dyn FnMut(&Preview) -> Result<()>,
@@ -348,7 +358,7 @@ pub(super) fn make(
     let dir = Dir::create(&global.root, &args.id)?;
     let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, record(global, args, &bundle, &plan)?)));
     let (lock, record) = match prepared {
-        Ok((Some(lock), record)) => (lock, Record { attended, ..record }),
+        Ok((Some(lock), record)) => (lock, Record { attended, member, ..record }),
         // Deleted by force in this instant.
         Ok((None, _)) => return Err(state::does_not_exist(&global.root, &args.id)),
         Err(error) => {
@@ -522,6 +532,7 @@ pub(super) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Pla
         has_descriptors: global.environment.preserved(args.preserve_fds) > 0,
         no_process: spec.process.is_none(),
         template: args.template,
+        member: None,
         build: if args.template { state::build() } else { String::new() },
         furnishing: false,
         poststop: spec.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty()),

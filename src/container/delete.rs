@@ -91,7 +91,23 @@ fn found(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option<
         Err(error) if error.root_errno() == Some(Errno::EAGAIN) => from_another(global, id, dir, force)?,
         result => result?,
     };
-    let Some(_lock) = lock else { return gone() };
+    let Some(lock) = lock else { return gone() };
+    locked(global, id, (dir, lock), force, trace)
+}
+
+/// Removes one by force, for who has the lock.
+pub(super) fn with_lock(global: &Global, id: &str, dir: &Dir, lock: Lock) -> Result<()> {
+    locked(global, id, (dir, lock), Force::Own, &mut None)
+}
+
+fn locked(
+    global: &Global,
+    id: &str,
+    (dir, _lock): (&Dir, Lock),
+    force: Force,
+    trace: &mut Option<Trace>,
+) -> Result<()> {
+    let gone = || gone(global, id, force);
     let record = match dir.find_record() {
         Ok(Some(record)) => record,
         // `create` was cut short before it wrote the record, so it has made nothing else.

@@ -105,13 +105,9 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     }
     let Running { pid, pidfd, .. } = running;
     let program = Foreground {
-        pid,
-        pidfd,
-        signals,
         master: ours.master()?,
         streams: ours.streams,
-        notify: None,
-        warn: global.warn,
+        ..Foreground::of_child(pid, pidfd, signals, global.warn)
     };
     job::attend(program, task, ProgramCgroup::Containers(shared)).map(Some)
 }

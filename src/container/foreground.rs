@@ -1,7 +1,7 @@
 //! The foreground of `run` and `exec`: signals are passed on, streams are relayed, children are reaped.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,8 +11,9 @@ use super::job::watch::{Announcement, Watch, Watched, WatchedCgroup};
 use super::notify::{Heard, Notify};
 use super::streams::{FLUSH, OutputPipe, Relayed};
 use crate::error::{Context, Error, Result, Stage};
+use crate::launch;
 use crate::sys;
-use crate::sys::process::{self, ChildUsage, Exit};
+use crate::sys::process::{self, ChildUsage, Exit, ToldExit};
 use crate::sys::signal::{self, Pending};
 use crate::sys::{fs, tty};
 
@@ -24,7 +25,16 @@ pub(super) struct Foreground<'a> {
     pub master: Option<OwnedFd>,
     pub streams: Relayed,
     pub notify: Option<Notify>,
+    /// Where its keeper says how it ended, where its parent is not us.
+    pub end: Option<OwnedFd>,
     pub warn: &'a dyn Fn(&str),
+}
+
+impl<'a> Foreground<'a> {
+    /// A child whose streams are its own.
+    pub fn of_child(pid: i32, pidfd: OwnedFd, signals: OwnedFd, warn: &'a dyn Fn(&str)) -> Foreground<'a> {
+        Foreground { pid, pidfd, signals, master: None, streams: Relayed::default(), notify: None, end: None, warn }
+    }
 }
 
 /// From now on signals are read from a descriptor. Before the clone, so that none is lost.
@@ -69,6 +79,9 @@ enum State {
     Open,
     Ended,
 }
+
+/// How long a keeper may take to say how its program ended, which it was told when we were.
+const KEEPER: Duration = Duration::from_secs(10);
 
 /// How much is read before it has to be written: a reader that stops makes the writer wait, not us grow.
 const ROOM: usize = 32 * 1024;
@@ -322,8 +335,8 @@ pub(super) fn attend(
     cgroup: WatchedCgroup<'_>,
     release: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Ended> {
-    let Foreground { pid, pidfd, signals, master, streams, notify, warn } = foreground;
-    let attended = Attended { pid, pidfd, cgroup, signals, on_terminal: master.is_some(), warn };
+    let Foreground { pid, pidfd, signals, master, streams, notify, end, warn } = foreground;
+    let attended = Attended { pid, pidfd, cgroup, signals, on_terminal: master.is_some(), end, warn };
     let own = if master.is_some() { own_terminal() } else { None };
     // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
     let raw = master.is_some() && tty::is_tty(fs::STDIN);
@@ -451,7 +464,7 @@ fn relay(
             room = room.saturating_sub(flow.seen - before);
         }
         if ended {
-            status = Some(reap(attended.pid)?);
+            status = Some(how_it_ended(attended)?);
             flows.close_input();
             if let Some(watch) = &mut watch {
                 watch.has_ended();
@@ -514,6 +527,7 @@ struct Attended<'a> {
     cgroup: WatchedCgroup<'a>,
     signals: OwnedFd,
     on_terminal: bool,
+    end: Option<OwnedFd>,
     warn: &'a dyn Fn(&str),
 }
 
@@ -579,9 +593,26 @@ fn reap_others(init: i32) {
     }
 }
 
-fn reap(pid: i32) -> Result<(Exit, ChildUsage)> {
-    match process::wait_usage(pid).at(Stage::Signal, || "wait for the container")? {
-        Some(ended) => Ok(ended),
-        None => Err(Error::new(Stage::Signal, "the container has ended, but nobody knows how")),
+fn how_it_ended(attended: &Attended<'_>) -> Result<(Exit, ChildUsage)> {
+    let what = || "wait for the container";
+    let Some(end) = &attended.end else {
+        return process::wait_usage(attended.pid).at(Stage::Signal, what)?.ok_or_else(nobody_knows);
+    };
+    let patience = Instant::now() + KEEPER;
+    if let Some(ended) = launch::end_of(end.as_fd(), KEEPER)? {
+        return Ok(ended);
     }
+    // Killed, or stopped. Linux 6.15 tells it once somebody else has reaped the program, which makes the pidfd hang up (6.9).
+    let pidfd = attended.pidfd.as_fd();
+    let mut told = process::pidfd_exit(pidfd).at(Stage::Signal, what)?;
+    if told == ToldExit::NotYet {
+        sys::poll::one(pidfd, 0, sys::poll::until(patience).into()).at(Stage::Signal, what)?;
+        told = process::pidfd_exit(pidfd).at(Stage::Signal, what)?;
+    }
+    let ToldExit::Known(exit) = told else { return Err(nobody_knows()) };
+    Ok((exit, ChildUsage::default()))
+}
+
+fn nobody_knows() -> Error {
+    Error::new(Stage::Signal, "the container has ended, but nobody knows how")
 }

@@ -35,6 +35,7 @@ mod mounts;
 mod notify;
 pub mod options;
 pub mod outline;
+pub mod pool;
 mod program;
 mod protected;
 mod ps;

@@ -38,6 +38,15 @@ pub struct Global<'a> {
 }
 
 impl Global<'_> {
+    /// The annotations that are trusted, by flag and by environment.
+    pub(super) fn trusted_annotations(&self) -> Vec<&str> {
+        [&self.trust_annotations, &self.environment.trust_annotations]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
+    }
+
     /// Tells the warnings of a plan, and what is about to be done.
     pub(super) fn tell_plan(&self, plan: &Plan) {
         for warning in &plan.warnings {
@@ -96,6 +105,10 @@ pub struct Run {
     pub replace: bool,
     /// Do not adopt its orphans.
     pub no_subreaper: bool,
+    /// The pool whose member it is to be, if one waits; what it shares with `create` is of the program alone then.
+    pub pool: Option<String>,
+    /// What only a program that comes late is told: process.json, groups, no_new_privs.
+    pub program: ProgramChoice,
 }
 
 /// What a program may take, and who learns how it ended: of `create`, `run`, `restart` and `exec`.
@@ -198,6 +211,17 @@ pub struct ExecUser {
     pub uid: u32,
     /// Group id in the container, where given.
     pub gid: Option<u32>,
+}
+
+/// `pool create`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewPool {
+    /// The pool's name, valid.
+    pub name: String,
+    /// The bundle directory, as typed.
+    pub bundle: PathBuf,
+    /// How many members wait when it has been filled.
+    pub size: u32,
 }
 
 /// `exec`.

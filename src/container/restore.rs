@@ -123,7 +123,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     // A pipe of which we have the program's end, too, would never end.
     drop(std::mem::take(&mut restoring.streams));
     let status = pidfd.and_then(|pidfd| {
-        let program = Foreground { pid, pidfd, signals, master, streams: relayed, notify: None, warn: global.warn };
+        let program = Foreground { master, streams: relayed, ..Foreground::of_child(pid, pidfd, signals, global.warn) };
         foreground::attend(program, None, WatchedCgroup::Own(None), &mut || Ok(())).map(|ended| ended.status())
     });
     delete::own(global, &args.id, &container.dir)?;

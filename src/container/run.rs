@@ -27,7 +27,16 @@ use crate::sys::process::{self, Exit};
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
     // The rest is read by `attempt` and what it calls; `create` is taken apart by the command of that name.
-    let Run { create, detach, keep: _, replace: _, no_subreaper: _ } = args;
+    let Run {
+        create,
+        detach,
+        keep: _,
+        replace: _,
+        no_subreaper: _,
+        // `pool::run`.
+        pool: _,
+        program: _,
+    } = args;
     global.environment.hold_gaps(create.preserve_fds)?;
     let request = JobRequest { detach: *detach, ..JobRequest::in_background(global, create) };
     job::run(global, &request, |task| attempt(global, args, task))
@@ -93,16 +102,38 @@ pub(super) fn start_bundle(
     };
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let start = ProgramStart::Now(console.refusal);
-    let form = Form { start, task: task.as_deref_mut() };
+    let form = Form { start, task: task.as_deref_mut(), member: None };
     let made = make(global, &args.create, bundle, form, console, trace.as_mut(), &mut make_room)?;
     files::write_trace(global, args.create.trace.as_deref(), trace);
     let Created { container, running, spec, lock, notify } = made;
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
-    let ended = attend(global, &container, (running, spec, notify), (ours, signals), task.as_deref_mut());
+    see_through(global, args, &container, Begun { running, spec, notify, ours, end: None }, signals, task)
+}
+
+/// A program that runs.
+pub(super) struct Begun {
+    pub running: Running,
+    pub spec: Spec,
+    pub notify: Option<Notify>,
+    pub ours: ForegroundConsole,
+    /// Where its keeper says how it ended.
+    pub end: Option<OwnedFd>,
+}
+
+/// What is left to do of a container whose program runs, up to its deletion.
+pub(super) fn see_through(
+    global: &Global,
+    args: &Run,
+    container: &Container,
+    begun: Begun,
+    signals: Option<OwnedFd>,
+    mut task: Option<&mut Task<'_>>,
+) -> Result<Option<Ended>> {
+    let ended = attend(global, container, begun, signals, task.as_deref_mut());
     if let (Some(task), true) = (&task, args.detach) {
         let id = &args.create.id;
-        return task.settle(global, &container, ended, |dir| delete::own(global, id, dir));
+        return task.settle(global, container, ended, |dir| delete::own(global, id, dir));
     }
     let tidied = match (&ended, args.detach) {
         (Ok(_), true) => Ok(()),
@@ -144,8 +175,8 @@ fn refuse_in_vain(global: &Global, create: &Create, planned: &Preview, bundle: &
 fn attend(
     global: &Global,
     container: &Container,
-    (running, spec, notify): (Running, Spec, Option<Notify>),
-    (ours, signals): (ForegroundConsole, Option<OwnedFd>),
+    Begun { running, spec, notify, ours, end }: Begun,
+    signals: Option<OwnedFd>,
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     if let Some(task) = &mut task {
@@ -162,7 +193,7 @@ fn attend(
     };
     let (master, streams) = (ours.master()?, ours.streams);
     let Running { pid, pidfd, cgroup, overlay, .. } = running;
-    let program = Foreground { pid, pidfd, signals, master, streams, notify, warn: global.warn };
+    let program = Foreground { pid, pidfd, signals, master, streams, notify, end, warn: global.warn };
     // A job has an answer of its own.
     let (of_job, cgroup) = if task.is_some() { (cgroup, None) } else { (None, cgroup) };
     let ended = job::attend(program, task, ProgramCgroup::Own(of_job, overlay))?;

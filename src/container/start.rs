@@ -9,7 +9,8 @@ use super::delete;
 use super::job::watch::Announcement;
 use super::notify::Notify;
 use super::options::{Global, Start};
-use super::template::{self, StartedTemplate};
+use super::streams::Relay;
+use super::template::{self, StartedTemplate, Starter};
 use super::{Container, files, host_hooks, lookup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, BesideHooks, Meanwhile, Trace};
@@ -46,7 +47,9 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         Status::Paused => return Err(Error::new(Stage::State, "cannot start a paused container")),
     }
     if container.record.template {
-        let started = template::start(global, args, &mut container, trace.as_mut())?;
+        let let_go = &mut || Ok(());
+        let starter = Starter { detach: true, relay: Relay::Needed, is_job: false, let_go };
+        let started = template::start(global, args, &mut container, starter, trace.as_mut())?;
         drop(lock);
         after(global, &container, started)?;
         files::write_trace(global, file.as_deref(), trace);
@@ -79,7 +82,7 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
 
 /// What comes when a template's program runs; it may take for ever.
 fn after(global: &Global, container: &Container, started: StartedTemplate) -> Result<()> {
-    let StartedTemplate { spec, running, notify } = started;
+    let StartedTemplate { spec, running, notify, ours: _ } = started;
     if let Some(notify) = &notify {
         notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
     }

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::console::{Console, ConsoleRequest, ProgramConsole};
+use super::console::{Console, ConsoleRequest, ForegroundConsole, ProgramConsole};
 use super::facts::host_for;
 use super::files::Receivers;
 use super::inside::{self, Beginning};
@@ -22,6 +22,7 @@ use super::{Container, mounts, update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{Running, Trace, Waiting};
+use crate::plan::ExecRefusal;
 use crate::plan::process::inside::InsideOptions;
 use crate::plan::process::template;
 use crate::spec::Spec;
@@ -36,6 +37,19 @@ pub(super) struct StartedTemplate {
     pub spec: Spec,
     pub running: Running,
     pub notify: Option<Notify>,
+    pub ours: ForegroundConsole,
+}
+
+/// Who starts a template.
+pub(super) struct Starter<'a> {
+    /// Whether the command ends while the program runs.
+    pub detach: bool,
+    /// What is done with the caller's streams.
+    pub relay: Relay,
+    /// Whether somebody wants to be told how it ended, though it never ran.
+    pub is_job: bool,
+    /// Told just before the program is let go, when all is there that can be tried before.
+    pub let_go: &'a mut dyn FnMut() -> Result<()>,
 }
 
 /// Whether what waits is what this brisk can start.
@@ -58,17 +72,19 @@ pub(super) fn start(
     global: &Global,
     args: &Start,
     container: &mut Container,
+    starter: Starter<'_>,
     trace: Option<&mut Trace>,
 ) -> Result<StartedTemplate> {
     can_be_started(container)?;
+    let Starter { detach, relay, is_job, let_go } = starter;
     let (spec, mut process) = wanted(global, args, container)?;
-    let request = ConsoleRequest {
-        socket: args.console_socket.as_deref(),
-        terminal: process.terminal,
-        detach: true,
-        relay: Relay::Needed,
-    };
-    let (mut console, _) = Console::choose(&request)?.open()?;
+    let socket = args.console_socket.as_deref();
+    let request = ConsoleRequest { socket, terminal: process.terminal, detach, relay };
+    let (mut console, ours) = Console::choose(&request)?.open()?;
+    if is_job {
+        console.refusal = ExecRefusal::Error;
+    }
+    ours.size_terminal(&mut process);
     if let Some(choice) = &args.streams {
         if process.terminal {
             return Err(Error::new(Stage::Console, "--stdio: the standard streams are the terminal"));
@@ -82,8 +98,8 @@ pub(super) fn start(
     }
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
     let changed = furnish(global, args, (&spec, &process), container)?;
-    match begin(global, container, (&spec, &process), console, receivers, trace) {
-        Ok(running) => Ok(StartedTemplate { spec, running, notify }),
+    match begin(global, container, (&spec, &process), console, receivers, let_go, trace) {
+        Ok(running) => Ok(StartedTemplate { spec, running, notify, ours }),
         Err(error) => Err(changed.take_back(global, container, error)),
     }
 }
@@ -199,12 +215,13 @@ impl Furnished<'_> {
 }
 
 /// Has the program run; an error leaves the template waiting, unless it had taken its last operations.
-pub(super) fn begin(
+fn begin(
     global: &Global,
     container: &Container,
     (spec, process): (&Spec, &Process),
     console: ProgramConsole,
     receivers: Receivers<'_>,
+    let_go: &mut dyn FnMut() -> Result<()>,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
     let (pid, init) = container.first_process()?;
@@ -220,6 +237,7 @@ pub(super) fn begin(
     let again = fs::dup(init.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
     let waiting = Some(Waiting::find(pid, again)?);
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
+    let_go()?;
     container.announce(Announcement::started())?;
     let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due: None };
     let begun = inside::begin(global, beginning, receivers, &mut |_, _| {

@@ -60,6 +60,7 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         | Request::Update(_)
         | Request::Wait(_)
         | Request::Plan(_)
+        | Request::Pool(_)
         | Request::Check(_)
         | Request::Trace(_)
         | Request::Completion(_)

@@ -5,13 +5,15 @@
 //!
 //! The modules, in the order of the work: `running` is what is launched; `fds`, `skeleton`, `idmap`, `host_objects`, `netdev`,
 //! `hooks`, `listener` (with `connect`) and `last_calls` each do what one kind of step asks; `steps` walks them and `trace` notes
-//! when; `overlay` measures what the program has written, and `started` is the end of it, in `start`.
+//! when; `overlay` measures what the program has written, and `started` is the end of it, in `start`; `keeper`
+//! is the parent of a pool's member.
 
 mod connect;
 mod fds;
 mod hooks;
 mod host_objects;
 mod idmap;
+mod keeper;
 mod last_calls;
 mod listener;
 mod netdev;
@@ -30,6 +32,7 @@ pub use hooks::{
     Beside as BesideHooks, Meanwhile, Output as HookOutput, run as run_hooks, run_each as run_each_hook,
     run_while as run_hooks_while,
 };
+pub use keeper::{end_of, keep};
 pub use overlay::{OverlayUse, UpperLayer};
 pub use running::{Launch, Moment, Running, TellAgain, Waiting};
 pub use started::await_program;

@@ -71,6 +71,11 @@ fn details(line: &[u8]) -> Option<MountDetails<'_>> {
     Some(MountDetails { parent, attributes, propagation, source })
 }
 
+/// The mount points in the text, each with its line.
+pub fn points(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, &[u8])> {
+    text.split(|byte| *byte == b'\n').filter_map(|text| Some((unescape(line(text)?.point), text)))
+}
+
 /// Undoes the kernel's octal escapes of space, tab, newline and backslash.
 pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'\\') {
@@ -117,6 +122,8 @@ mod tests {
             37 36 0:5 / /x rw - proc proc rw\n";
         let mounts: Vec<_> = parse(text).collect();
         assert_eq!(mounts.iter().map(|mount| mount.id).collect::<Vec<_>>(), [36, 37]);
+        let last = points(text).nth(1).map(|(point, line)| (point.into_owned(), line));
+        assert_eq!(last, Some((b"/x".to_vec(), &b"37 36 0:5 / /x rw - proc proc rw"[..])));
         assert_eq!((mounts[0].device, mounts[0].fs_type), (&b"98:0"[..], &b"ext4"[..]));
         assert_eq!(mounts[0].options, b"rw,errors=continue");
         assert_eq!((&*unescape(mounts[0].root), &*unescape(mounts[0].point)), (&b"/a\\b"[..], &b"/c d"[..]));

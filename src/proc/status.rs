@@ -24,6 +24,12 @@ pub fn read() -> Result<SelfStatus> {
     parse(&text).ok_or_else(|| Error::new(ErrorKind::InvalidData, "a field of /proc/self/status is missing"))
 }
 
+/// Of this process, what the fields of these names say; of one that this kernel has not, nothing.
+pub fn fields(names: &[&'static str]) -> Result<Vec<(&'static str, String)>> {
+    let text = file::read_record_text("/proc/self/status")?;
+    Ok(names.iter().map(|name| (*name, field(&text, name).unwrap_or_default().trim().to_owned())).collect())
+}
+
 /// Whether the process has a handler for the signal; no process has none.
 pub fn catches(pid: i32, signal: i32) -> Result<bool> {
     match file::read_record_text(format!("/proc/{pid}/status")) {
@@ -33,6 +39,18 @@ pub fn catches(pid: i32, signal: i32) -> Result<bool> {
             mask(&text?, "SigCgt").map(|set| set >> (signal - 1) & 1 == 1).ok_or_else(|| ErrorKind::InvalidData.into())
         }
     }
+}
+
+/// How many bytes of the process are in memory; 0 of one that is gone.
+pub fn resident(pid: i32) -> Result<u64> {
+    match file::read_record_text(format!("/proc/{pid}/status")) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(0),
+        text => Ok(kilobytes(&text?, "VmRSS").unwrap_or(0) * 1024),
+    }
+}
+
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    field(text, name)?.trim().strip_suffix("kB")?.trim_end().parse().ok()
 }
 
 fn parse(text: &str) -> Option<SelfStatus> {
@@ -62,6 +80,14 @@ mod tests {
         assert!(catches(std::process::id() as i32, libc::SIGSEGV).unwrap());
         assert!(!catches(std::process::id() as i32, libc::SIGUSR2).unwrap());
         assert!(!catches(i32::MAX, libc::SIGTERM).unwrap());
+    }
+
+    #[test]
+    fn memory_is_in_bytes() {
+        assert_eq!(kilobytes("VmHWM:\t      99 kB\nVmRSS:\t      12 kB\n", "VmRSS"), Some(12));
+        assert_eq!(kilobytes("Name:\tx\n", "VmRSS"), None);
+        assert!(resident(std::process::id() as i32).unwrap() > 65_536);
+        assert_eq!(resident(i32::MAX).unwrap(), 0);
     }
 
     #[test]

@@ -26,6 +26,16 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+impl Hooks {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } = self;
+        [prestart, create_runtime, create_container, start_container, poststart, poststop]
+            .iter()
+            .all(|list| list.is_empty())
+    }
+}
+
 /// The lists of hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "names and meaning are the specification's")]

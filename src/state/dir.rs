@@ -56,11 +56,7 @@ impl Dir {
         let name = name_of(id)?;
         let root = root.open_or_make()?;
         match fs::mkdir(root.as_fd(), &name, 0o711) {
-            Err(Errno::EEXIST) => {
-                return Err(Error::new(Stage::State, "container with given ID already exists").with_hint(
-                    "`brisk delete` removes one that has ended; after `--replace` another command has made it since",
-                ));
-            }
+            Err(Errno::EEXIST) => return Err(exists()),
             result => {
                 result.at(Stage::State, || format!("make the state directory of {id}")).doing(Deed::MakeState, || id)?
             }
@@ -105,6 +101,32 @@ impl Dir {
     /// Whether it is still there, under whatever name: `delete` removes it.
     pub fn is_there(&self) -> Result<bool> {
         Ok(fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?.st_nlink != 0)
+    }
+
+    /// Whether it still has the name under which it was opened. For who has its lock, which nobody renames it without.
+    pub fn is_named(&self) -> Result<bool> {
+        let what = || "examine the state directory";
+        match fs::stat_at(self.root.as_fd(), &self.name) {
+            Err(Errno::ENOENT) => Ok(false),
+            named => {
+                let (named, own) = (named.at(Stage::State, what)?, fs::stat(self.fd()).at(Stage::State, what)?);
+                Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino))
+            }
+        }
+    }
+
+    /// Gives it the name `id` in another root, where nothing may have it: one system call, which exactly one of several
+    /// callers makes. The caller has the lock.
+    pub fn move_to(&mut self, root: &StateRoot, id: &str) -> Result<()> {
+        let (name, root) = (name_of(id)?, root.open_or_make()?);
+        match fs::rename_new((self.root.as_fd(), &self.name), (root.as_fd(), &name)) {
+            Err(Errno::EEXIST) => Err(exists()),
+            moved => {
+                moved.at(Stage::State, || format!("move the state directory to {id}"))?;
+                (self.root, self.name) = (root, name);
+                Ok(())
+            }
+        }
     }
 
     /// Keeps others from changing the container. `None` when it was deleted while we waited; fails with EAGAIN when
@@ -306,6 +328,11 @@ pub fn does_not_exist(root: &StateRoot, id: &str) -> Error {
         ),
     };
     gone().doing(Deed::FindContainer, id).with_hint(hint)
+}
+
+fn exists() -> Error {
+    Error::new(Stage::State, "container with given ID already exists")
+        .with_hint("`brisk delete` removes one that has ended; after `--replace` another command has made it since")
 }
 
 /// What is said of a container that was deleted meanwhile.

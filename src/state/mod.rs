@@ -16,9 +16,9 @@ mod status;
 mod time;
 
 pub use dir::{CRIU_ROOT, Dir, Lock, Wait, does_not_exist};
-pub use id::check_id;
+pub use id::{check_id, check_pool_name};
 pub use process::{Life, ProcessId, boot_id};
-pub use record::{Attendance, COMMIT, HostMounts, Outcome, PidNamespace, Record, build};
+pub use record::{Attendance, COMMIT, HostMounts, MadeOf, Outcome, PidNamespace, PoolMember, Record, build};
 pub use root::{Caller, StateRoot};
 pub use status::{Facts, Status, status};
 pub use time::{parse_rfc3339, rfc3339};
@@ -34,5 +34,7 @@ pub const CONFIG: &std::ffi::CStr = c"config.json";
 pub const UNREADY_CONFIG: &std::ffi::CStr = c"config.json.unready";
 /// The name of the fifo that a created container waits on.
 pub const FIFO: &std::ffi::CStr = c"exec.fifo";
+/// The name of the fifo by which a pool's member tells how it has ended.
+pub const END: &std::ffi::CStr = c"end.fifo";
 /// The name of the directory with the socket that the container tells its readiness to (sd_notify(3)).
 pub const NOTIFY: &std::ffi::CStr = c"notify";

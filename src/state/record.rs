@@ -67,6 +67,36 @@ pub enum Attendance {
     Monitor,
 }
 
+/// What a file or directory was that a container was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct MadeOf {
+    /// Where.
+    pub path: PathBuf,
+    /// Where that led.
+    pub real: Option<PathBuf>,
+    /// Device and inode; none where there was nothing.
+    pub inode: Option<(u64, u64)>,
+    /// Length, and when content and inode were changed, in seconds and nanoseconds; of what is read once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<[i64; 5]>,
+}
+
+/// A template that a pool has made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolMember {
+    /// The pool's name.
+    pub pool: String,
+    /// The process that is the parent of its first one, and waits for that.
+    pub keeper: ProcessId,
+    /// Which of all pools of that name.
+    pub generation: String,
+    /// What has to be as it was.
+    pub made_of: Vec<MadeOf>,
+    /// The mounts there, as /proc/self/mountinfo had them.
+    pub mounts: Vec<String>,
+}
+
 /// What one call leaves for the next: facts that do not change while the container lives.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,6 +163,9 @@ pub struct Record {
     /// Which brisk made the template: what its process waits for is laid out as that brisk has it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub build: String,
+    /// Of a pool's: what the pool has to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<PoolMember>,
     /// Whether a `start` mounts or limits something in the template, or gives it a terminal, or was interrupted while it
     /// did: said before the first change, taken back when all is as it was. Once the program runs it says nothing any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -41,6 +41,8 @@ enum Origin {
     Flag,
     Default,
     RuntimeDir,
+    /// Below another one.
+    Below,
 }
 
 /// The state root.
@@ -74,6 +76,12 @@ impl StateRoot {
     /// Whether the caller has named it.
     pub fn is_given(&self) -> bool {
         self.origin == Origin::Flag
+    }
+
+    /// A root of its own below this one. No container of this one has a name that begins with a dot.
+    #[must_use]
+    pub fn below(&self, name: &str) -> StateRoot {
+        StateRoot { path: self.path.join(name), origin: Origin::Below }
     }
 
     /// Its path, absolute.
@@ -114,7 +122,7 @@ impl StateRoot {
             let error = Error::errno(Stage::State, format!("{verb} {}", self.path.display()), errno);
             match self.origin {
                 Origin::Default => error.with_hint(OWN_ROOT),
-                Origin::Flag | Origin::RuntimeDir => error,
+                Origin::Flag | Origin::RuntimeDir | Origin::Below => error,
             }
         };
         match open_dir(&self.path) {

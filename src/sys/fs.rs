@@ -235,17 +235,23 @@ pub fn unlink(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<()> {
 
 /// renameat2(2) with no flags.
 pub fn rename(dir: BorrowedFd<'_>, from: &CStr, to: &CStr) -> Result<()> {
-    rename2(dir, from, to, 0)
+    rename2((dir, from), (dir, to), 0)
+}
+
+/// renameat2(2) to a name, in another directory, that nothing has; EEXIST where something does.
+pub fn rename_new(from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr)) -> Result<()> {
+    rename2(from, to, libc::RENAME_NOREPLACE)
 }
 
 /// renameat2(2) that exchanges two names.
 pub fn exchange(dir: BorrowedFd<'_>, from: &CStr, to: &CStr) -> Result<()> {
-    rename2(dir, from, to, libc::RENAME_EXCHANGE)
+    rename2((dir, from), (dir, to), libc::RENAME_EXCHANGE)
 }
 
-fn rename2(dir: BorrowedFd<'_>, from: &CStr, to: &CStr, flags: u32) -> Result<()> {
+fn rename2(from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr), flags: u32) -> Result<()> {
+    let ((from, old), (to, new)) = (from, to);
     // SAFETY: both strings are NUL-terminated and outlive the call.
-    done(unsafe { raw!(SYS_renameat2, dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), to.as_ptr(), flags) })
+    done(unsafe { raw!(SYS_renameat2, from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr(), flags) })
 }
 
 /// readlinkat(2) into `buf`; returns the part that was filled.

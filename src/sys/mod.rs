@@ -11,6 +11,7 @@ pub mod child_allocator;
 pub mod cred;
 pub mod dir;
 pub mod fs;
+pub mod inheritance;
 pub mod klog;
 pub mod last_calls;
 pub mod mount;

@@ -191,11 +191,7 @@ pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> Result<ToldExit> {
         Err(Errno::ENOTTY | Errno::EINVAL | Errno::ESRCH) => return Ok(ToldExit::Never),
         result => result?,
     }
-    Ok(match info.exit_code {
-        _ if info.mask & EXIT == 0 => ToldExit::NotYet,
-        status if libc::WIFSIGNALED(status) => ToldExit::Known(Exit::Signal(libc::WTERMSIG(status))),
-        status => ToldExit::Known(Exit::Code(libc::WEXITSTATUS(status))),
-    })
+    Ok(if info.mask & EXIT == 0 { ToldExit::NotYet } else { ToldExit::Known(exit_of(info.exit_code)) })
 }
 
 /// What a child has used, with those of its own children that it has waited for.
@@ -219,11 +215,32 @@ pub fn wait_usage(pid: i32) -> Result<Option<(Exit, ChildUsage)>> {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     let Some((_, exit)) = wait4(pid, 0, usage.as_mut_ptr())? else { return Ok(None) };
     // SAFETY: plain data that was zeroed and then filled by the kernel.
-    let usage = unsafe { usage.assume_init() };
+    Ok(Some((exit, usage_of(&unsafe { usage.assume_init() }))))
+}
+
+fn usage_of(usage: &libc::rusage) -> ChildUsage {
     let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
     // ru_maxrss counts in units of 1024 bytes.
-    let (user_ns, system_ns, max_rss) = (ns(usage.ru_utime), ns(usage.ru_stime), usage.ru_maxrss as u64 * 1024);
-    Ok(Some((exit, ChildUsage { user_ns, system_ns, max_rss })))
+    let max_rss = usage.ru_maxrss as u64 * 1024;
+    ChildUsage { user_ns: ns(usage.ru_utime), system_ns: ns(usage.ru_stime), max_rss }
+}
+
+/// What wait4(2) has told another process, as that process's memory has it: the status in eight bytes, and the usage.
+pub type Reaped = [u8; REAPED];
+/// Bytes of [`Reaped`].
+pub const REAPED: usize = 8 + size_of::<libc::rusage>();
+
+/// How a child of another process has ended, which that has reaped.
+pub fn reaped(record: &Reaped) -> (Exit, ChildUsage) {
+    let (status, usage) = record.split_at(8);
+    // SAFETY: `usage` is as long as the type, which is plain data that any bytes are a value of.
+    let usage: libc::rusage = unsafe { ptr::read_unaligned(usage.as_ptr().cast()) };
+    let status = status.first_chunk().map_or(0, |status| i32::from_ne_bytes(*status));
+    (exit_of(status), usage_of(&usage))
+}
+
+fn exit_of(status: i32) -> Exit {
+    if libc::WIFSIGNALED(status) { Exit::Signal(libc::WTERMSIG(status)) } else { Exit::Code(libc::WEXITSTATUS(status)) }
 }
 
 fn wait4(pid: i32, options: i32, usage: *mut libc::rusage) -> Result<Option<(i32, Exit)>> {
@@ -234,10 +251,7 @@ fn wait4(pid: i32, options: i32, usage: *mut libc::rusage) -> Result<Option<(i32
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
             Ok(0) => return Ok(None),
-            Ok(pid) if libc::WIFSIGNALED(status) => {
-                return Ok(Some((pid as i32, Exit::Signal(libc::WTERMSIG(status)))));
-            }
-            Ok(pid) => return Ok(Some((pid as i32, Exit::Code(libc::WEXITSTATUS(status))))),
+            Ok(pid) => return Ok(Some((pid as i32, exit_of(status)))),
         }
     }
 }

@@ -20,6 +20,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     ("fs::mkdir", &["child/copy.rs", "child/mounts.rs", "child/overlay.rs"]),
     ("fs::mknod", &["child/copy.rs", "child/devices.rs", "launch/host_objects.rs"]),
     ("fs::symlink", &["child/copy.rs", "child/devices.rs", "child/mounts.rs"]),
+    ("fs::rename_new", &[]),
     ("fs::unlink", &["child/devices.rs", "child/mounts.rs"]),
     ("fs::stat_at", &["child/copy.rs", "child/devices.rs", "child/overlay.rs", "child/root.rs"]),
     ("fs::readlink", &["child/copy.rs", "child/mounts.rs"]),

@@ -7,11 +7,11 @@
 
 pub(super) mod ended;
 mod forbidden;
-mod monitor;
+pub(super) mod monitor;
 mod report;
 pub(super) mod watch;
 
-pub use report::{Ending, FAILURE, JobResult};
+pub use report::{Ending, FAILURE, JobResult, PoolUse};
 
 use std::time::Duration;
 
@@ -143,6 +143,11 @@ impl Task<'_> {
     /// Looks after the program while something else is waited for.
     pub(super) fn meanwhile<'a>(&'a mut self, program: Watched<'a>, warn: &'a dyn Fn(&str)) -> WatchMeanwhile<'a> {
         WatchMeanwhile { watch: &mut self.watch, program, warn }
+    }
+
+    /// What a pool has done for it, for its result.
+    pub(super) fn of_pool(&mut self, used: PoolUse) {
+        self.report.pool = Some(used);
     }
 
     /// Who waits for the program, for the container's record.

@@ -16,7 +16,7 @@ use crate::sys::{fs, signal};
 
 /// The monitor, in itself.
 #[derive(Debug)]
-pub(super) struct Monitor {
+pub(in crate::container) struct Monitor {
     /// Where the command waits for it.
     command: OwnedFd,
     /// The command.
@@ -25,14 +25,14 @@ pub(super) struct Monitor {
 
 /// The command that was called, in itself. It has nothing left to do but to exit as the monitor says.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(in crate::container) struct Follower {
     monitor: i32,
     /// What the monitor says.
     said: OwnedFd,
 }
 
 /// Which of the two processes this is, after the fork.
-pub(super) enum Role {
+pub(in crate::container) enum Role {
     /// The command that was called.
     Command(Follower),
     /// The monitor.
@@ -66,6 +66,11 @@ impl Monitor {
         process::set_parent_death_signal(0).at(Stage::Process, || "outlive the command")
     }
 
+    /// Where the command is told: a byte lets it end.
+    pub fn into_command(self) -> OwnedFd {
+        self.command
+    }
+
     /// The program runs, and the command may end. `streams` says what of the caller's standard streams is still needed.
     pub fn release(self, streams: KeptStreams) -> Result<()> {
         fs::chdir(c"/").at(Stage::Process, || "leave the caller's directory")?;
@@ -85,7 +90,7 @@ impl Monitor {
 
 /// What a monitor keeps of the caller's standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeptStreams {
+pub(in crate::container) enum KeptStreams {
     /// None of them.
     None,
     /// Standard output and error, which it passes on to.

@@ -81,6 +81,16 @@ pub struct JobResult {
     pub overlay: OverlayFigures,
     pub output_bytes: Option<u64>,
     pub limits_hit: Vec<&'static str>,
+    pub pool: Option<PoolUse>,
+}
+
+/// What a pool has done for it.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "docs/job-result.schema.json describes every field")]
+pub struct PoolUse {
+    pub name: String,
+    pub claimed: bool,
+    pub reason: Option<&'static str>,
 }
 
 /// What went wrong before the program ran.
@@ -197,6 +207,8 @@ pub struct Report {
     forbidden: Option<String>,
     totals: Totals,
     overlay: Option<OverlayUse>,
+    /// What a pool has done for it.
+    pub pool: Option<PoolUse>,
 }
 
 impl Report {
@@ -213,6 +225,7 @@ impl Report {
             forbidden: None,
             totals: Totals::default(),
             overlay: None,
+            pool: None,
         })
     }
 
@@ -299,10 +312,12 @@ impl Report {
             finished_monotonic_ns: finished.monotonic,
             wall_ns,
             limits_hit: hits.into_iter().filter_map(|(name, hit)| hit.then_some(name)).collect(),
+            pool: self.pool,
             cpu,
             memory: MemoryUse {
                 peak_bytes: self.totals.memory_peak,
-                largest_process_bytes: usage.map(|usage| usage.max_rss),
+                // Nothing is known of one whose keeper was killed.
+                largest_process_bytes: usage.map(|usage| usage.max_rss).filter(|bytes| *bytes > 0),
                 swap_peak_bytes: self.totals.swap_peak,
                 limit_hits: self.totals.memory_limit_hits,
                 oom_kills: self.totals.oom_kills,

@@ -1,9 +1,12 @@
 //! What is done about cgroups that cannot be written. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::cgroup::{CgroupPlan, Need, WhenMissing};
 
 /// `--rootless`: what is done about cgroups that this user may not write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tolerance {
     /// An ordinary user who asks for no limit and names no cgroup does without.
     #[default]

@@ -216,7 +216,7 @@ fn in_its_process(startup: &Startup<'_>, left: &[Step], draft: &mut Draft) -> Re
 }
 
 /// What a template has promised, its program cannot be without.
-fn keeps_promises(process: &Process, own: Option<&Process>) -> Result<()> {
+pub fn keeps_promises(process: &Process, own: Option<&Process>) -> Result<()> {
     let refuse = |what: String| {
         Err(Error::new(Stage::Process, what).with_hint("the template decides what its programs may do at most"))
     };

@@ -1,5 +1,7 @@
 //! The cgroup driver: directories that brisk makes, or a scope that systemd is asked for. Pure; runs in the parent.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Owner, ScopePlan, Unit, scope, user_manager_path};
 use crate::error::Result;
 use crate::host::Host;
@@ -7,7 +9,8 @@ use crate::plan::cgroup::{self, CgroupPlan};
 use crate::spec::Spec;
 
 /// Who makes cgroups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CgroupDriver {
     /// Directories are made by brisk.
     #[default]

@@ -518,12 +518,9 @@ fn say(list: u64, errno: Errno) {
     }
 }
 
-/// The calls that leave the runtime: unregister the C library's rseq area (its memory is
-/// about to go, and the kernel kills a process whose area faults), unmap everything but the block, and make
-/// `exe` what `/proc/self/exe` names (prctl(2) `PR_SET_MM_MAP`; needs CAP_SYS_ADMIN or
-/// CAP_CHECKPOINT_RESTORE in the user namespace).
-pub fn leave(table: &mut Table, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
-    const PR_SET_MM_MAP: u64 = 14;
+/// The calls that unregister the C library's rseq area (its memory is about to go, and the kernel kills a process whose area
+/// faults) and unmap everything but the block.
+pub fn unmap_rest(table: &mut Table, op: u32) {
     if let Some((area, len)) = rseq_area() {
         const RSEQ_FLAG_UNREGISTER: u64 = 1;
         // There is an area only where the registration succeeded. Going on with it registered would be a SIGSEGV.
@@ -537,6 +534,14 @@ pub fn leave(table: &mut Table, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     let bits = u64::BITS - (&raw const on_stack as u64).leading_zeros();
     let top = (1u64 << bits) - PAGE as u64;
     table.call(op, Mode::MUST, libc::SYS_munmap, &[high, top - high]);
+}
+
+/// The calls that leave the runtime: [`unmap_rest`], and make `exe` what `/proc/self/exe` names (prctl(2) `PR_SET_MM_MAP`;
+/// needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in the user namespace).
+pub fn leave(table: &mut Table, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
+    const PR_SET_MM_MAP: u64 = 14;
+    unmap_rest(table, op);
+    let (low, high) = table.bounds();
     let title_at = table.bytes(title);
     let title_end = title_at + title.len() as u64;
     let (code_end, data) = (low + PAGE as u64, low + PAGE as u64);

@@ -1,0 +1,202 @@
+//! `run --pool`: the program runs in a member of the pool, or in a container that is made for it where none waits or what is asked
+//! for is more than a member can be.
+
+use std::os::fd::OwnedFd;
+
+use super::claim::{Claim, claim};
+use super::fill::put_below;
+use super::store::{Definition, Pool, new_name};
+use crate::container::create::Bundle;
+use crate::container::job::ended::Ended;
+use crate::container::job::{self, Begins, JobRequest, PoolUse, ProgramCgroup, Task};
+use crate::container::options::{Create, ExecUser, Global, ProgramChoice, Run, Start};
+use crate::container::outline::Outline;
+use crate::container::program::{self, Fallback};
+use crate::container::run::{Begun, Predecessor, see_through, start_bundle};
+use crate::container::template::{self, StartedTemplate, Starter};
+use crate::container::{Container, delete, files, foreground};
+use crate::error::{Context, Error, Result, Stage};
+use crate::launch::{Running, Trace};
+use crate::plan::namespace::rootless::Changed;
+use crate::plan::process::template::keeps_promises;
+use crate::spec::mounts::Mount;
+use crate::state::Dir;
+
+/// Runs a program in a container of the pool; its exit status.
+pub fn run(global: &Global, args: &Run) -> Result<u8> {
+    global.environment.hold_gaps(args.create.preserve_fds)?;
+    let name = args.pool.as_deref().unwrap_or_default();
+    let pool = Pool::find(global, name)?;
+    let definition = pool.defined()?;
+    let mut args = args.clone();
+    args.create.bundle.clone_from(&definition.bundle);
+    if args.create.id.is_empty() {
+        args.create.id = new_name(name);
+    }
+    let request = JobRequest { detach: args.detach, ..JobRequest::in_background(global, &args.create) };
+    job::run(global, &request, |task| attempt(global, &args, (&pool, &definition), task))
+}
+
+fn attempt(
+    global: &Global,
+    args: &Run,
+    (pool, definition): (&Pool, &Definition),
+    mut task: Option<&mut Task<'_>>,
+) -> Result<Option<Ended>> {
+    let start = given(args)?;
+    let mut reason = "options";
+    let mut why = None;
+    // What has to make room goes only when it is known that a new one can be made: `start_bundle` sees to that.
+    let replaces = args.replace && Dir::find(&global.root, &args.create.id)?.is_some();
+    if !replaces && !asks_for_more(global, args) {
+        let attended = task.as_ref().map(|task| task.attended());
+        let claimed = claim(global, (pool, definition), &args.create.id, attended)?;
+        reason = if claimed.stale { "stale" } else { "empty" };
+        if let Some(other) = claimed.other {
+            (reason, why) = ("caller", Some(format!("the pool was created with another {other}")));
+        }
+        if let Some(claim) = claimed.claim {
+            tell(task.as_deref_mut(), pool, None);
+            match in_member(global, args, &start, claim, task.as_deref_mut())? {
+                Tried::Ran(ended) => return Ok(ended),
+                Tried::Refused(error) => (reason, why) = ("refused", Some(error.to_string())),
+            }
+        }
+    }
+    if let Some(debug) = global.debug {
+        debug(&format!("no member of pool {} is used: {}", pool.name, why.as_deref().unwrap_or(reason)));
+    }
+    tell(task.as_deref_mut(), pool, Some(reason));
+    in_new(global, args, &start, task)
+}
+
+/// Whether it ran in a member, for its result.
+fn tell(task: Option<&mut Task<'_>>, pool: &Pool, reason: Option<&'static str>) {
+    if let Some(task) = task {
+        task.of_pool(PoolUse { name: pool.name.clone(), claimed: reason.is_none(), reason });
+    }
+}
+
+/// What came of a member.
+enum Tried {
+    Ran(Option<Ended>),
+    /// What comes with the program could not be had in it; the program was not about to run.
+    Refused(Error),
+}
+
+/// What has to be known when a container is made, and a member was made without.
+fn asks_for_more(global: &Global, args: &Run) -> bool {
+    let Create { die_with_parent, preserve_fds, no_pivot, no_new_keyring, .. } = args.create;
+    let environment = &global.environment;
+    die_with_parent
+        || no_pivot
+        || no_new_keyring
+        || environment.preserved(preserve_fds) > 0
+        || environment.notify_socket.is_some()
+        || environment.seccomp_receiver.is_some()
+        || environment.pidfd_receiver.is_some()
+}
+
+/// What comes with the program.
+fn given(args: &Run) -> Result<Start> {
+    let Run { create, program, .. } = args;
+    // The others are refused with the command line.
+    let Outline { terminal, limits, user, env, cwd, caps, mounts, args, .. } = &create.outline;
+    let program = ProgramChoice {
+        args: args.iter().map(|arg| arg.as_str().into()).collect(),
+        tty: *terminal == Some(true),
+        cwd: cwd.as_deref().map(Into::into),
+        env: env.iter().map(|variable| variable.as_str().into()).collect(),
+        user: user.map(|(uid, gid)| ExecUser { uid, gid: Some(gid) }),
+        caps: caps.clone(),
+        ..program.clone()
+    };
+    Ok(Start {
+        id: create.id.clone(),
+        program,
+        console_socket: create.console_socket.clone(),
+        pidfd_socket: create.pidfd_socket.clone(),
+        pid_file: create.pid_file.clone(),
+        streams: None,
+        limits: limits.clone(),
+        mounts: mounts.iter().map(absolute).collect::<Result<_>>()?,
+        trace: None,
+    })
+}
+
+/// A mount whose source does not depend on where we are.
+fn absolute(mount: &Mount) -> Result<Mount> {
+    let Some(source) = mount.source.as_ref().filter(|_| mount.is_bind()) else { return Ok(mount.clone()) };
+    let path = std::path::absolute(source).at(Stage::Args, || format!("find {source}"))?;
+    let source = path.to_str().map(str::to_owned);
+    source
+        .map(|source| Mount { source: Some(source), ..mount.clone() })
+        .ok_or_else(|| Error::new(Stage::Args, "--mount: not UTF-8"))
+}
+
+fn in_member(
+    global: &Global,
+    args: &Run,
+    start: &Start,
+    Claim { mut container, lock, end }: Claim,
+    mut task: Option<&mut Task<'_>>,
+) -> Result<Tried> {
+    let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
+    let mut let_go = false;
+    let begun = begin(global, args, start, &mut container, task.as_deref_mut(), (trace.as_mut(), &mut let_go));
+    drop(lock);
+    let (StartedTemplate { spec, running, notify, ours }, signals) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            let gone = delete::own(global, &args.create.id, &container.dir);
+            if !let_go && gone.is_ok() {
+                return Ok(Tried::Refused(error));
+            }
+            gone.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
+            return Err(error);
+        }
+    };
+    files::write_trace(global, args.create.trace.as_deref(), trace);
+    let begun = Begun { running, spec, notify, ours, end: Some(end) };
+    see_through(global, args, &container, begun, signals, task).map(Tried::Ran)
+}
+
+fn begin(
+    global: &Global,
+    args: &Run,
+    start: &Start,
+    container: &mut Container,
+    mut task: Option<&mut Task<'_>>,
+    (trace, is_let_go): (Option<&mut Trace>, &mut bool),
+) -> Result<(StartedTemplate, Option<OwnedFd>)> {
+    let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
+    let cgroup = container.cgroup()?;
+    let is_job = task.is_some();
+    let mut let_go = || {
+        *is_let_go = true;
+        let charge =
+            |task: &mut &mut Task<'_>| task.take_charge(Begins::Now, ProgramCgroup::Own(cgroup.as_ref(), None));
+        task.as_mut().map_or(Ok(()), charge)
+    };
+    let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, let_go: &mut let_go };
+    let started = template::start(global, start, container, starter, trace)?;
+    let running = Running { cgroup, ..started.running };
+    Ok((StartedTemplate { running, ..started }, signals))
+}
+
+/// What a member would have been made of, with what comes with the program; nothing that a member refuses is had here.
+fn in_new(global: &Global, args: &Run, start: &Start, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
+    let mut bundle = Bundle::load(global, &Create { bundle: args.create.bundle.clone(), ..Create::default() })?;
+    bundle.change(|spec| {
+        let process = program::chosen(&start.program, spec, Fallback::Template)?;
+        keeps_promises(&process, spec.process.as_ref())?;
+        spec.process = Some(process);
+        start.limits.set(spec.linux.get_or_insert_default().resources.get_or_insert_default());
+        spec.mounts.extend(start.mounts.iter().cloned());
+        put_below(spec, global.cgroups, &args.create.id);
+        Ok(Changed::Yes)
+    })?;
+    let create = Create { outline: Outline::default(), ..args.create.clone() };
+    let predecessor = if args.replace { Predecessor::Any } else { Predecessor::None };
+    start_bundle(global, &Run { create, ..args.clone() }, bundle, predecessor, task)
+}
