@@ -109,7 +109,10 @@ fn an_interrupted_judge_leaves_no_program() {
 /// So does who loses patience with it, as timeout(1).
 #[test]
 fn a_judge_that_is_ended_leaves_nothing() {
-    ended_by(|judge| kill(judge, Signal::SIGTERM));
+    // A closed terminal sends SIGHUP.
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        ended_by(|judge| kill(judge, signal));
+    }
 }
 
 fn ended_by(end: impl Fn(Pid) -> nix::Result<()>) {
