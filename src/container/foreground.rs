@@ -360,13 +360,13 @@ fn resize(own: Option<&OwnedFd>, master: BorrowedFd<'_>) {
     }
 }
 
-/// Who listens to what the program has to say to our supervisor, until it is readiness.
+/// Who listens to what the program has to say to our supervisor, until it is ready.
 struct ReadyWatch<'a> {
     /// Where; none any more when there is no more to be heard.
     socket: Option<Notify>,
     /// The program, where it is what is supervised. Else that is us, and our own process id stands.
     survivor: Option<i32>,
-    /// Lets the command end that was called, in the background not before the program is readiness.
+    /// Lets the command end that was called, in the background not before the program is ready.
     release: Option<&'a mut dyn FnMut() -> Result<()>>,
 }
 
@@ -393,7 +393,7 @@ impl ReadyWatch<'_> {
         self.release.take().map_or(Ok(()), |release| release())
     }
 
-    /// Whether the command waits until the program is readiness.
+    /// Whether the command waits until the program is ready.
     fn holds(&self) -> bool {
         self.socket.is_some() && self.survivor.is_some()
     }

@@ -37,7 +37,7 @@ pub fn time_stamp_counter() -> Result<i32> {
 /// prctl(2) `PR_GET_SPECULATION_CTRL`: whether the L1 data cache is flushed when this thread is switched away from (Linux 5.15);
 /// of the others /proc/self/status tells.
 pub fn flushes_cache() -> Result<i64> {
-    // linux/prctl.h; the crate lacks it.
+    // linux/prctl.h; the crate has not both for every architecture.
     const PR_GET_SPECULATION_CTRL: i32 = 52;
     const PR_SPEC_L1D_FLUSH: i32 = 2;
     // SAFETY: no memory is passed; nothing is changed.

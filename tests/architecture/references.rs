@@ -85,8 +85,9 @@ fn is_path(name: &str) -> bool {
 fn has(module: &Module, segments: &[&str]) -> bool {
     let Some((last, before)) = segments.split_last() else { return true };
     let Some(owner) = before.last() else { return true };
-    module.path.iter().map(String::as_str).collect::<Vec<_>>().ends_with(segments)
+    let path: Vec<&str> = module.path.iter().map(String::as_str).collect();
+    path.ends_with(segments)
         || module.words.contains(*last)
-            && (module.path.iter().map(String::as_str).collect::<Vec<_>>().ends_with(before)
+            && (path.ends_with(before)
                 || owner.starts_with(|c: char| c.is_ascii_uppercase()) && module.words.contains(*owner))
 }
