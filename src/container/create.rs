@@ -20,7 +20,7 @@ use crate::cgroup::Saved;
 use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{self, Launch, Meanwhile, Moment, Running, TellAgain, Trace};
+use crate::launch::{self, Launch, Moment, Running, TellAgain, Trace};
 use crate::plan;
 use crate::plan::namespace::rootless::{self, Changed};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
@@ -441,17 +441,10 @@ impl NewContainer<'_, '_> {
         let Container { dir, record } = container;
         match (moment, running) {
             (Moment::Cloned, Some(running)) => self.save(record, dir, running)?,
-            (Moment::Held, Some(running)) => {
+            (Moment::Held | Moment::Due, Some(running)) => {
                 let begins = if matches!(self.start, ProgramStart::Now(_)) { Begins::Now } else { Begins::Later };
                 let Some(task) = &mut self.task else { return Ok(None) };
-                task.take_charge(begins, ProgramCgroup::Own(running.cgroup.as_ref(), None))?;
-                return Ok(task.meanwhile(Watched::first(running), self.global.warn).next());
-            }
-            (Moment::Due, Some(running)) => {
-                let Some(task) = &mut self.task else { return Ok(None) };
-                let mut meanwhile = task.meanwhile(Watched::first(running), self.global.warn);
-                meanwhile.look();
-                return Ok(meanwhile.next());
+                return task.told(moment, begins, Watched::first(running), self.global.warn);
             }
             (Moment::Ready, Some(running)) => publish(self.global, self.args, self.bundle, dir, running)?,
             (Moment::Planned, _) | (Moment::Cloned | Moment::Held | Moment::Ready | Moment::Due, None) => {

@@ -17,7 +17,7 @@ use super::{Container, files, image};
 use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{Meanwhile, Moment, Running, TellAgain, Trace};
+use crate::launch::{Moment, Running, TellAgain, Trace};
 use crate::plan::ExecRefusal;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
@@ -149,14 +149,7 @@ fn join(
     let due = task.as_mut().and_then(|task| task.begin_set_up());
     let mut tell = |moment: Moment, running: Option<&Running>| -> Result<TellAgain> {
         let (Some(task), Some(running)) = (&mut task, running) else { return Ok(None) };
-        if moment == Moment::Held {
-            task.take_charge(Begins::Now, ProgramCgroup::Containers(shared))?;
-        }
-        let mut meanwhile = task.meanwhile(Watched::added(running, shared), global.warn);
-        if moment == Moment::Due {
-            meanwhile.look();
-        }
-        Ok(meanwhile.next())
+        task.told(moment, Begins::Now, Watched::added(running, shared), global.warn)
     };
     let beginning = Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due };
     inside::begin(global, beginning, receivers, &mut tell)

@@ -26,7 +26,7 @@ use super::options::{Create, Global, Job};
 use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
 use crate::error::{Error, Result, Stage};
-use crate::launch::{TellAgain, UpperLayer};
+use crate::launch::{Meanwhile, Moment, TellAgain, UpperLayer};
 use crate::plan::{Hold, Orphan};
 use crate::state::{Attendance, Dir, Outcome, Wait};
 use crate::sys::process::Exit;
@@ -78,11 +78,11 @@ enum Attendant {
 }
 
 /// Whose cgroup the program is in.
-pub(super) enum ProgramCgroup<C = Cgroup> {
+pub(super) enum ProgramCgroup {
     /// Its own, which ends with it; and its overlay.
-    Own(Option<C>, Option<UpperLayer>),
+    Own(Option<Cgroup>, Option<UpperLayer>),
     /// The container's, which goes on.
-    Containers(Option<C>),
+    Containers(Option<Cgroup>),
 }
 
 /// When the program begins that is taken charge of.
@@ -96,14 +96,14 @@ pub(super) enum Begins {
 impl Task<'_> {
     /// The program is set up and waits to be let go: its time counts from here, and so does a cgroup that is the container's.
     /// A monitor is on its own from now on: from its first instruction the program has somebody who looks after it.
-    pub(super) fn take_charge(&mut self, begins: Begins, cgroup: ProgramCgroup<&Cgroup>) -> Result<()> {
+    pub(super) fn take_charge(&mut self, begins: Begins, cgroup: WatchedCgroup<'_>) -> Result<()> {
         match cgroup {
-            ProgramCgroup::Own(cgroup, _) if self.job.cpu_time.is_some() => {
+            WatchedCgroup::Own(cgroup) if self.job.cpu_time.is_some() => {
                 cgroup.map(Cgroup::cpu_ns).transpose()?.flatten().ok_or_else(nothing_counts)?;
             }
-            ProgramCgroup::Own(..) => {}
+            WatchedCgroup::Own(_) => {}
             // What cannot be known is null.
-            ProgramCgroup::Containers(shared) => {
+            WatchedCgroup::Containers(shared) => {
                 self.oom_kills = shared.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
             }
         }
@@ -114,6 +114,24 @@ impl Task<'_> {
             self.watch.begin();
         }
         Ok(())
+    }
+
+    /// What is done when a process is so far; when to be told again.
+    pub(super) fn told(
+        &mut self,
+        moment: Moment,
+        begins: Begins,
+        program: Watched<'_>,
+        warn: &dyn Fn(&str),
+    ) -> Result<TellAgain> {
+        if moment == Moment::Held {
+            self.take_charge(begins, program.cgroup)?;
+        }
+        let mut meanwhile = self.meanwhile(program, warn);
+        if moment == Moment::Due {
+            meanwhile.look();
+        }
+        Ok(meanwhile.next())
     }
 
     /// The program that was let go runs indeed.

@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use super::store::{Definition, Pool, fits, made_of, mounts_of, new_name, read_once};
 use crate::container::console::ProgramConsole;
 use crate::container::create::{Bundle, Created, Form, make};
-use crate::container::environment::Environment;
 use crate::container::job::monitor::{Monitor, Role};
 use crate::container::options::{Create, Global};
 use crate::container::{Container, delete, image};
@@ -28,7 +27,7 @@ use crate::sys::{fs, process, self_image};
 
 /// Sees to it that as many wait as the pool's definition says; the exit status. The caller has the pool's lock.
 pub(super) fn fill(global: &Global, pool: &Pool, definition: &Definition) -> Result<u8> {
-    let inside = definition.global(global, pool.root.clone(), Environment::default());
+    let inside = definition.inside(global, pool);
     sweep(&inside, pool, definition)?;
     while pool.members()?.len() < definition.size as usize {
         let status = make_member(&inside, pool, definition)?;
@@ -137,7 +136,7 @@ fn become_keeper(
     let form = Form { start: ProgramStart::Brought, task: None, member: Some(member) };
     let made = make(inside, &args, bundle, form, ProgramConsole::default(), None, &mut |_| Ok(()))?;
     let Created { container, running, lock, .. } = made;
-    let failed = match open_end(&container.dir).and_then(|end| keeper.stand_alone().map(|()| end)) {
+    let failed = match make_end(&container.dir).and_then(|end| keeper.stand_alone().map(|()| end)) {
         Ok(end) => launch::keep(running.pid, &end, &keeper.into_command()),
         Err(error) => error,
     };
@@ -212,7 +211,7 @@ fn suits(spec: &Spec) -> Result<()> {
 }
 
 /// The fifo by which a keeper says how its member has ended: it has both ends, so it waits for nobody.
-fn open_end(dir: &Dir) -> Result<OwnedFd> {
+fn make_end(dir: &Dir) -> Result<OwnedFd> {
     let what = || "make end.fifo";
     fs::mkfifo(dir.fd(), END, 0o600).at(Stage::State, what)?;
     fs::open(dir.fd(), END, libc::O_RDWR | libc::O_NOFOLLOW, 0).at(Stage::State, what)

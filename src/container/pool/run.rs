@@ -8,7 +8,8 @@ use super::fill::put_below;
 use super::store::{Definition, Pool, new_name};
 use crate::container::create::Bundle;
 use crate::container::job::ended::Ended;
-use crate::container::job::{self, Begins, JobRequest, PoolUse, ProgramCgroup, Task};
+use crate::container::job::watch::WatchedCgroup;
+use crate::container::job::{self, Begins, JobRequest, PoolUse, Task};
 use crate::container::options::{Create, ExecUser, Global, ProgramChoice, Run, Start};
 use crate::container::outline::Outline;
 use crate::container::program::{self, Fallback};
@@ -174,9 +175,8 @@ fn begin(
     let is_job = task.is_some();
     let mut let_go = || {
         *is_let_go = true;
-        let charge =
-            |task: &mut &mut Task<'_>| task.take_charge(Begins::Now, ProgramCgroup::Own(cgroup.as_ref(), None));
-        task.as_mut().map_or(Ok(()), charge)
+        let cgroup = WatchedCgroup::Own(cgroup.as_ref());
+        task.as_mut().map_or(Ok(()), |task| task.take_charge(Begins::Now, cgroup))
     };
     let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, let_go: &mut let_go };
     let started = template::start(global, start, container, starter, trace)?;

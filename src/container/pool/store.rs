@@ -72,11 +72,16 @@ impl Definition {
         }
     }
 
-    /// What holds for its containers: said when it was made, but for where they are and what the environment asks for.
-    pub fn global<'a>(&self, global: &Global<'a>, root: StateRoot, environment: Environment) -> Global<'a> {
+    /// What holds for its members: said when it was made, but for where they are; nothing that the environment asks for.
+    pub fn inside<'a>(&self, global: &Global<'a>, pool: &Pool) -> Global<'a> {
+        Global { root: pool.root.clone(), ..self.outside(global) }
+    }
+
+    /// What holds for a member that has become a container of this root.
+    pub fn outside<'a>(&self, global: &Global<'a>) -> Global<'a> {
         Global {
-            environment,
-            root,
+            environment: Environment::default(),
+            root: global.root.clone(),
             cgroups: self.cgroups,
             tolerance: self.tolerance,
             trust_annotations: self.trust_annotations.clone(),

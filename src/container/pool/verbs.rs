@@ -8,7 +8,6 @@ use super::fill::{self as filling, remove, remove_orphans};
 use super::inherited::{self, Inheritance};
 use super::store::{Definition, Pool, fits, names};
 use crate::container::Container;
-use crate::container::environment::Environment;
 use crate::container::options::{Global, NewPool};
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc;
@@ -50,7 +49,7 @@ pub fn create(global: &Global, args: &NewPool) -> Result<u8> {
     let all = inherited::all(global)?;
     inherited::refuse_what_cannot_be_compared(&all)?;
     let definition = Definition::new(global, dir, *size, all);
-    let spec = filling::prepare(&definition.global(global, global.root.clone(), Environment::default()), &definition)?;
+    let spec = filling::prepare(&definition.outside(global), &definition)?;
     let inherited = inherited::kept(definition.inherited, &spec, global.cgroups);
     let definition = Definition { inherited, ..definition };
     if spec.root.as_ref().is_some_and(|root| !root.readonly) && annotations::overlay(&spec)?.is_none() {
@@ -77,15 +76,13 @@ pub fn create(global: &Global, args: &NewPool) -> Result<u8> {
 /// Makes as many members wait as the pool is to have, in place of those that do not fit any more; the exit status.
 pub fn fill(global: &Global, name: &str) -> Result<u8> {
     let pool = Pool::find(global, name)?;
-    let prepare = |definition: &Definition| {
-        filling::prepare(&definition.global(global, global.root.clone(), Environment::default()), definition)
-    };
+    let prepare = |definition: &Definition| filling::prepare(&definition.outside(global), definition);
     // Before the lock: this may start brisk again.
     prepare(&pool.defined()?)?;
     let _lock = pool.lock(Wait::Forever)?;
     let definition = pool.defined()?;
     inherited::refuse_others(&definition.inherited, &prepare(&definition)?, global)?;
-    remove_orphans(&definition.global(global, global.root.clone(), Environment::default()), &pool)?;
+    remove_orphans(&definition.outside(global), &pool)?;
     filling::fill(global, &pool, &definition)
 }
 
@@ -97,12 +94,12 @@ pub fn drain(global: &Global, name: &str) -> Result<()> {
 }
 
 fn empty(global: &Global, pool: &Pool, definition: &Definition) -> Result<()> {
-    let inside = definition.global(global, pool.root.clone(), Environment::default());
+    let inside = definition.inside(global, pool);
     for member in pool.members()? {
         // One that is being claimed is a container by then.
         remove(&inside, pool, &member, Wait::Within(CLAIMED), |_| Ok(false))?;
     }
-    remove_orphans(&definition.global(global, global.root.clone(), Environment::default()), pool)
+    remove_orphans(&definition.outside(global), pool)
 }
 
 /// Deletes a pool. Containers whose program runs are containers as any other.
