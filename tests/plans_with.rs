@@ -41,6 +41,10 @@ struct With {
     choose: fn(&mut CreateOptions),
 }
 
+const OWN_CGROUP_NAMESPACE: (&str, &str) =
+    ("/linux/namespaces", r#"[{ "type": "mount" }, { "type": "pid" }, { "type": "uts" }, { "type": "cgroup" }]"#);
+const START_HOOK: (&str, &str) = ("/hooks", r#"{ "startContainer": [{ "path": "/hook" }] }"#);
+
 const CREATED: &[With] = &[
     With {
         name: "systemd",
@@ -89,10 +93,7 @@ const CREATED: &[With] = &[
                 "/mounts/-",
                 r#"{ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"] }"#,
             ),
-            (
-                "/linux/namespaces",
-                r#"[{ "type": "mount" }, { "type": "pid" }, { "type": "uts" }, { "type": "cgroup" }]"#,
-            ),
+            OWN_CGROUP_NAMESPACE,
             ("/process/user/uid", "1000"),
         ],
         choose: |_| {},
@@ -101,13 +102,7 @@ const CREATED: &[With] = &[
         name: "delegated-cgroup",
         host: "v2-root",
         bundle: "default",
-        changes: &[
-            (
-                "/linux/namespaces",
-                r#"[{ "type": "mount" }, { "type": "pid" }, { "type": "uts" }, { "type": "cgroup" }]"#,
-            ),
-            ("/annotations", r#"{ "run.oci.delegate-cgroup": "inner" }"#),
-        ],
+        changes: &[OWN_CGROUP_NAMESPACE, ("/annotations", r#"{ "run.oci.delegate-cgroup": "inner" }"#)],
         choose: |_| {},
     },
     With {
@@ -147,20 +142,8 @@ const CREATED: &[With] = &[
         )],
         choose: |_| {},
     },
-    With {
-        name: "start-hook",
-        host: "v2-root",
-        bundle: "default",
-        changes: &[("/hooks", r#"{ "startContainer": [{ "path": "/hook" }] }"#)],
-        choose: |_| {},
-    },
-    With {
-        name: "start-hook",
-        host: "v2-user",
-        bundle: "rootless",
-        changes: &[("/hooks", r#"{ "startContainer": [{ "path": "/hook" }] }"#)],
-        choose: |_| {},
-    },
+    With { name: "start-hook", host: "v2-root", bundle: "default", changes: &[START_HOOK], choose: |_| {} },
+    With { name: "start-hook", host: "v2-user", bundle: "rootless", changes: &[START_HOOK], choose: |_| {} },
     With {
         name: "scheduler-template",
         host: "v2-root",
