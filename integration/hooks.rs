@@ -320,8 +320,8 @@ fn a_fault_around_a_hook_is_not_taken_for_the_hooks() {
     if brisk_only("its wire") {
         return;
     }
-    use brisk::plan::op::HookKind;
     use brisk::plan::text::hook_error;
+    use brisk::spec::hooks::HookKind;
     assert!(hook_error(HookKind::StartContainer, "", "").is_none());
     assert!(hook_error(HookKind::StartContainer, "/bin/true", "words").is_none());
     let error = hook_error(HookKind::StartContainer, "\u{1}3 /bin/x: exit status 1", "why\n").unwrap();

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use brisk::cli::parse;
 use brisk::error::{Deed, Error, Stage};
-use brisk::plan::create::create;
+use brisk::plan::verbs::create::create;
 use brisk::spec::validate::{validate, validate_process};
 use brisk::spec::{self, Spec};
 use nix::errno::Errno;

@@ -1,7 +1,7 @@
 //! Mount options.
 
 use brisk::plan::namespace::idmap::OptionRange;
-use brisk::plan::op::Reach;
+use brisk::plan::reach::Reach;
 use brisk::plan::rootfs::options;
 use brisk::plan::rootfs::options::{MountOptions, Propagation};
 use brisk::sys::mount_attr as attr;

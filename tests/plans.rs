@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use brisk::host::Host;
 use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::tolerance::Tolerance;
-use brisk::plan::create::create;
-use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::process::inside::InsideOptions;
-use brisk::plan::process::template;
 use brisk::plan::step::Step;
 use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::plan::verbs::create::create;
+use brisk::plan::verbs::exec;
+use brisk::plan::verbs::start;
 use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use brisk::spec::annotations::{self, Trust};
 use brisk::spec::{self, Spec};
@@ -246,7 +246,7 @@ fn template_plans(bundle: &str, host_name: &str) -> [(&'static str, Plan); 2] {
     let waiting = create(&spec, &host, &options).unwrap();
     let process = spec.process.as_ref().unwrap();
     let options = inside(Terminal::of(Some(process), Terminal::Socket));
-    [("template", waiting), ("start", template::start(process, &spec, &host, &options).unwrap())]
+    [("template", waiting), ("start", start::start(process, &spec, &host, &options).unwrap())]
 }
 
 #[test]

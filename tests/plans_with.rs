@@ -1,11 +1,10 @@
 //! Golden plans of what no bundle of fixtures/bundles/ has alone: what the caller chooses, what is joined, and what comes later.
 
-use brisk::plan::create::create;
-use brisk::plan::exec::ExecOptions;
 use brisk::plan::op::Terminal;
-use brisk::plan::process::template;
-use brisk::plan::rootfs::runtime_mounts;
 use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::plan::verbs::create::create;
+use brisk::plan::verbs::exec::ExecOptions;
+use brisk::plan::verbs::{mounts, start};
 use brisk::plan::{CreateOptions, ExecRefusal, Hold, Orphan, OverlaySize, Plan, ProgramStart};
 use brisk::spec::annotations::Trust;
 use brisk::spec::mounts::Mount;
@@ -160,7 +159,7 @@ const SCHEDULER: &[(&str, &str)] =
 fn later() -> Vec<(&'static str, &'static str, Plan)> {
     let scheduled = changed("default", SCHEDULER);
     let process = scheduled.process.as_ref().unwrap();
-    let start = template::start(process, &scheduled, &host("v2-root"), &inside(Terminal::None));
+    let start = start::start(process, &scheduled, &host("v2-root"), &inside(Terminal::None));
     let rdt = |options: &mut ExecOptions| options.rdt = vec!["/sys/fs/resctrl/guaranteed/tasks".into()];
     let mount: [Mount; 1] = [serde_json::from_value(
         json!({ "destination": "/mnt", "type": "bind", "source": "/srv", "options": ["bind", "ro"] }),
@@ -168,7 +167,7 @@ fn later() -> Vec<(&'static str, &'static str, Plan)> {
     .unwrap()];
     let add = |host_name: &str, bundle: &str| {
         let spec = changed(bundle, &[]);
-        runtime_mounts::add(&mount, &spec, &host(host_name), &options(&spec), 7).unwrap()
+        mounts::add(&mount, &spec, &host(host_name), &options(&spec), 7).unwrap()
     };
     vec![
         ("v2-root", "scheduler-start", start.unwrap()),
@@ -176,7 +175,7 @@ fn later() -> Vec<(&'static str, &'static str, Plan)> {
         ("v2-root", "mounts-add", add("v2-root", "default")),
         ("v2-root", "mounts-add-userns", add("v2-root", "userns")),
         ("v2-user", "mounts-add-userns", add("v2-user", "rootless")),
-        ("v2-root", "mounts-remove", runtime_mounts::remove(&mount, &changed("default", &[]), &[3]).unwrap()),
+        ("v2-root", "mounts-remove", mounts::remove(&mount, &changed("default", &[]), &[3]).unwrap()),
     ]
 }
 

@@ -11,11 +11,11 @@ use brisk::host::cgroup::{Layout, probe, unified_only};
 use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::cgroup::update::{self, DeviceRules};
-use brisk::plan::exec;
 use brisk::plan::op::{Enter, Terminal};
 use brisk::plan::process::inside::InsideOptions;
 use brisk::plan::seccomp::{ALL_ARCHS, Arch, CompileOptions, SyscallId, compile};
 use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::plan::verbs::exec;
 use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use brisk::proc::{cgroup, mountinfo, passwd};
 use brisk::spec::process::Process;
@@ -101,7 +101,7 @@ pub fn config(data: &[u8]) {
                 oddities: Vec::new(),
                 tolerance: Tolerance::default(),
             };
-            print(brisk::plan::create::create(&spec, host, &options).ok());
+            print(brisk::plan::verbs::create::create(&spec, host, &options).ok());
         }
         if let Some(process) = &spec.process {
             for rest in [Remaining::Nothing, Remaining::ChildJoins, Remaining::ParentMoves] {

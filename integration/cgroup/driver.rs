@@ -14,7 +14,7 @@ use brisk::plan::cgroup::update::{DeviceRules, update};
 use brisk::plan::cgroup::{
     CgroupOptions, CgroupPlan, DevicePolicy, Devices, Privilege, Version, WhenMissing, Write, plan,
 };
-use brisk::plan::op::Reach;
+use brisk::plan::reach::Reach;
 use brisk::spec::resources::{DeviceRule, Resources};
 use brisk::sys::poll::{self, PollEvent};
 

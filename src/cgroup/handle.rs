@@ -9,7 +9,7 @@ use super::member::Member;
 use super::saved::{Saved, SavedScope};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 
 /// The cgroups of one container, one in each hierarchy.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::sys::process;
 
 use super::handle::Cgroup;

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::{CgroupDir, CgroupPlan, Devices, Need, Version, WhenMissing};
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::sys::{self, fs};
 
 use super::controllers::enable;

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::Version;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::sys::{self, fs};
 
 use super::cpuset::{self, WasThere};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::files;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::sys::poll;
 
 use super::file::{FileAccess, lookup};

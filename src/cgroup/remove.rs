@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::sys::poll::{self, PollEvent};
 use crate::sys::{fs, process};
 

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::state::{Child, Done};
-use crate::plan::op::{LinkRule, MountSource, Reach};
+use crate::plan::op::LinkRule;
+use crate::plan::reach::Reach;
+use crate::plan::rootfs::mount_op::MountSource;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::{fs, mount, path};
 

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::state::{Child, Done, HookPointers, Trouble};
-use crate::plan::op::{ChildHook, Filter, HookDir};
+use crate::plan::op::Filter;
+use crate::plan::process::child_hook::{ChildHook, HookDir};
 use crate::sys::process::{CloneArgs, Cloned, Exit};
 use crate::sys::{fs, poll, process, seccomp, signal};
 use crate::wire;

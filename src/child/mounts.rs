@@ -10,7 +10,8 @@ use nix::errno::Errno;
 
 use super::copy;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::{CopyUp, MountKind, MountOp, MountSource, NewFileSystem, Reach, TmpfsMode};
+use crate::plan::reach::Reach;
+use crate::plan::rootfs::mount_op::{CopyUp, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode};
 use crate::plan::rootfs::options::LOCKABLE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};

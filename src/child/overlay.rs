@@ -11,7 +11,8 @@ use nix::errno::Errno;
 
 use super::mounts::explain;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::{MountSource, OverlayOp};
+use crate::plan::op::OverlayOp;
+use crate::plan::rootfs::mount_op::MountSource;
 use crate::plan::rootfs::overlay::{MAX_LOWER, OURS, UPPER, WORK};
 use crate::sys::{dir, fs, mount, mount_attr, process};
 use crate::wire::{self, SyncPoint};

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::state::{Child, Done, Trouble, empty_directory, mounted_procfs, private_procfs};
-use crate::plan::op::{Enter, Label, MayLead, MountSource, ParentMount, Reach};
+use crate::plan::op::{Enter, Label, MayLead, ParentMount};
+use crate::plan::reach::Reach;
+use crate::plan::rootfs::mount_op::MountSource;
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_last, resolve_or_make};

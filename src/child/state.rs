@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 
 use crate::plan::Plan;
-use crate::plan::op::MountSource;
+use crate::plan::rootfs::mount_op::MountSource;
 use crate::sys::last_calls::Block;
 use crate::sys::{fs, mount, mount_attr};
 use crate::wire;
@@ -131,7 +131,7 @@ pub(super) struct Child<'a> {
     pub(super) joined: u64,
     /// What was asked for last.
     pub(super) asked: Option<OwnedFd>,
-    /// File systems of joined namespaces, in the order of [`crate::plan::op::NamespaceFs`].
+    /// File systems of joined namespaces, in the order of [`crate::plan::namespace::NamespaceFs`].
     pub(super) namespace_fs: [Option<OwnedFd>; 2],
     /// What a hook that failed has said.
     pub(super) said: Option<OwnedFd>,

@@ -21,14 +21,13 @@ use crate::cgroup::rdt::{self, Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, Launch, Moment, Running, TellAgain, Trace};
-use crate::plan;
 use crate::plan::namespace::rootless::{self, Changed};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::process::inside::InsideOptions;
-use crate::plan::process::template;
 use crate::plan::step::Step;
 use crate::plan::systemd::driver::CgroupDriver;
+use crate::plan::verbs;
 use crate::plan::{CreateOptions, ExecRefusal, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use crate::spec::annotations::{self, Trust};
 use crate::spec::validate::validate;
@@ -239,7 +238,7 @@ pub(super) fn plan_of(
         overlay_size: if args.job.result.is_some() { OverlaySize::Asked } else { OverlaySize::NotAsked },
         oddities: bundle.warnings.clone(),
     };
-    plan::create::create(&bundle.spec, host, &options)
+    verbs::create::create(&bundle.spec, host, &options)
 }
 
 /// What is asked about a bundle.
@@ -270,7 +269,7 @@ pub fn plan(global: &Global, bundle: &Path, which: PlanOf) -> Result<(Host, Plan
         refusal: ExecRefusal::Error,
     };
     let process = spec.process.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no process"))?;
-    let plan = template::start(process, &spec, &host, &options)?;
+    let plan = verbs::start::start(process, &spec, &host, &options)?;
     Ok((host, plan))
 }
 

@@ -18,14 +18,13 @@ use crate::cgroup::{Absent, Cgroup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{Moment, Running, TellAgain, Trace};
-use crate::plan::ExecRefusal;
 use crate::plan::cgroup::Version;
 use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
-use crate::plan::exec::ExecOptions;
 use crate::plan::process::inside::InsideOptions;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::{self, Keyring, Orphan};
+use crate::plan::verbs::exec::ExecOptions;
+use crate::plan::{self, ExecRefusal, Keyring, Orphan};
 use crate::spec::Spec;
 use crate::spec::process::Process;
 use crate::state::Status;
@@ -141,7 +140,7 @@ fn join(
         gained_namespaces: container.record.gained_namespaces,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
-    let plan = plan::exec::exec(process, spec, &host, &options)?;
+    let plan = plan::verbs::exec::exec(process, spec, &host, &options)?;
     global.tell_plan(&plan);
     // The program may run before they are told.
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;

@@ -5,7 +5,7 @@ use super::lookup::not_running;
 use super::options::{Global, Kill};
 use super::{Container, select, signal};
 use crate::error::Result;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::state::{Life, PidNamespace};
 
 /// Whom a signal goes to.

@@ -12,8 +12,8 @@ use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::op::{Enter, Terminal};
-use crate::plan::rootfs::runtime_mounts;
 use crate::plan::systemd::driver::CgroupDriver;
+use crate::plan::verbs;
 use crate::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
 use crate::proc::mountinfo;
 use crate::spec::Spec;
@@ -49,7 +49,7 @@ pub(super) fn add(global: &Global, container: &mut Container, list: &[Mount]) ->
         oddities: Vec::new(),
     };
     let init = container.record.live_init()?.ok_or_else(not_running)?;
-    let plan = runtime_mounts::add(list, &spec, &Host::probe()?, &options, init.pid)?;
+    let plan = verbs::mounts::add(list, &spec, &Host::probe()?, &options, init.pid)?;
     let before = mounted(container)?;
     let done = run(global, container, &plan);
     // Of a list of which a part failed, too. What a container that may mount has mounted itself meanwhile it may also
@@ -67,7 +67,7 @@ pub fn remove_mounts(global: &Global, id: &str, list: &[Mount]) -> Result<()> {
 
 /// [`remove_mounts`] for whoever has the lock.
 pub(super) fn remove(global: &Global, container: &mut Container, list: &[Mount]) -> Result<()> {
-    let plan = runtime_mounts::remove(list, &config(container)?, &container.record.added_mounts)?;
+    let plan = verbs::mounts::remove(list, &config(container)?, &container.record.added_mounts)?;
     let done = run(global, container, &plan);
     let left = mounted(container)?;
     container.record.added_mounts.retain(|mount| left.contains(mount));

@@ -12,7 +12,7 @@ use super::Container;
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::programs::find_program;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::state::{PidNamespace, Status};
 use crate::sys::process;
 

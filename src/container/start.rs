@@ -14,9 +14,9 @@ use super::template::{self, StartedTemplate, Starter};
 use super::{Container, files, host_hooks, lookup};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, BesideHooks, Meanwhile, Trace};
-use crate::plan::op::HookKind;
 use crate::plan::process::hooks;
 use crate::spec::Spec;
+use crate::spec::hooks::HookKind;
 use crate::state::{FIFO, Status, Wait};
 use crate::sys::fs;
 

@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::launch::{Running, Trace, Waiting};
 use crate::plan::ExecRefusal;
 use crate::plan::process::inside::InsideOptions;
-use crate::plan::process::template;
+use crate::plan::verbs;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
@@ -232,7 +232,7 @@ fn begin(
         terminal: console.terminal,
         refusal: console.refusal,
     };
-    let plan = template::start(process, spec, &host, &options)?;
+    let plan = verbs::start::start(process, spec, &host, &options)?;
     global.tell_plan(&plan);
     let again = fs::dup(init.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
     let waiting = Some(Waiting::find(pid, again)?);

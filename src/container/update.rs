@@ -14,7 +14,7 @@ use crate::plan::cgroup::rdt::RdtPlan;
 use crate::plan::cgroup::update;
 use crate::plan::cgroup::update::{DeviceRules, UpdatePlan};
 use crate::plan::cgroup::{Privilege, Write};
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::plan::systemd::{self, Property, properties};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;

@@ -10,7 +10,7 @@ use super::skeleton;
 use crate::child::Inherited;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::plan::step::MountsFrom;
 use crate::sys::mount::{self, RECURSIVE};
 use crate::sys::mount_attr::MountAttr;

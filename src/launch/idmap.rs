@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::programs::find_program;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::plan::step::MapWriter;
 use crate::sys::mount;
 use crate::sys::process::{self, CloneArgs, Cloned};

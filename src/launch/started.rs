@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::op::HookKind;
+use crate::plan::process::child_hook::HookKind;
 use crate::plan::text::hook_error;
 use crate::sys::{fs, poll};
 use crate::wire::{self, Fault, Message};

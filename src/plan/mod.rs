@@ -3,25 +3,25 @@
 //! Touches nothing: no system call, no file, no environment, no clock. Runs in the parent. The tables turn what the
 //! specification writes as text into the numbers the kernel takes.
 //!
-//! The modules, in the order of the work: `create`, `exec` and `rootfs::runtime_mounts` put a plan together, from top to
-//! bottom in the order of a start. They make an `Input` of the bundle, the host and the `options` (`draft`; for a process in a container
-//! which is there an `Inside`, of `process::inside`), and let
+//! The modules, in the order of the work: `verbs` puts a plan together, for each command from top to bottom in the order in which
+//! it is done. It makes an `Input` of the bundle, the host and the `options` (`draft`; for a process in a container
+//! which is there an `Inside`, of `process::inside`), and lets
 //! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
-//! (`step`) and what the child does (`op`). `text` says it in words, for people and for errors.
+//! (`step`) and what the child does (`op`; `reach` says how far). `text` says it in words, for people and for errors.
 
 pub mod cgroup;
-pub mod create;
 mod draft;
-pub mod exec;
 pub mod namespace;
 pub mod op;
 mod options;
 pub mod process;
+pub mod reach;
 pub mod rootfs;
 pub mod seccomp;
 pub mod step;
 pub mod systemd;
 pub mod text;
+pub mod verbs;
 
 use std::ffi::CString;
 

@@ -8,16 +8,14 @@
 use std::ffi::CString;
 
 use super::seccomp::{Receiver, Speech};
-use crate::plan::namespace::NamespaceKind;
+use crate::plan::namespace::{NamespaceFs, NamespaceKind};
+use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::rlimits::ParsedRlimit;
+use crate::plan::reach::Reach;
+use crate::plan::rootfs::mount_op::{EndLink, MountOp, MountSource};
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
-
-pub use crate::plan::process::child_hook::{ChildHook, HookDir, HookKind, StateText};
-pub use crate::plan::rootfs::mount_op::{
-    CopyUp, DeviceDir, EndLink, FsParams, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem, Reach, TmpfsMode,
-};
 
 /// Whose the mount is that the root is attached to, and with that how the root becomes nobody's peer: pivot_root(2) wants
 /// that, and what is mounted in it would appear on the host otherwise.

@@ -6,8 +6,12 @@ use std::path::PathBuf;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::rdt::RdtPlan;
 use super::namespace::NamespaceKind;
-use super::op::{EndLink, HookKind, ParentMount, Reach, StateText};
+use super::op::ParentMount;
 use super::process::rlimits::ParsedRlimit;
+use crate::plan::process::child_hook::StateText;
+use crate::plan::reach::Reach;
+use crate::plan::rootfs::mount_op::EndLink;
+use crate::spec::hooks::HookKind;
 use crate::wire::SyncPoint;
 
 /// One thing the parent does.

@@ -12,7 +12,7 @@ struct Module {
     words: BTreeSet<String>,
 }
 
-/// A name in backquotes with `::` in it is a module, or what is in one: `plan::create`, `text::describe`, `Child::groups`, or a test.
+/// A name in backquotes with `::` in it is a module, or what is in one: `plan::verbs`, `text::describe`, `Child::groups`, or a test.
 #[test]
 fn what_is_named_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -52,7 +52,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ),
     ("places", &[]),
     // A tree that is cloned after the child was.
-    ("late", &["child", "launch/steps.rs", "plan/draft.rs", "plan/op.rs", "plan/rootfs/runtime_mounts.rs"]),
+    ("late", &["child", "launch/steps.rs", "plan/draft.rs", "plan/op.rs", "plan/verbs/mounts.rs"]),
     // What the caller said; what the program gets is `preserved_fds`.
     ("preserve_fds", &["cli/flags.rs", "container"]),
 ];
@@ -77,7 +77,10 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("\"memory.max\"", &["plan/cgroup/files.rs"]),
     ("\"pids.max\"", &["plan/cgroup/files.rs"]),
     // Whether a namespace is made or joined.
-    ("kind == NamespaceKind", &["launch/skeleton.rs", "plan/create.rs", "plan/namespace", "plan/rootfs/idmap.rs"]),
+    (
+        "kind == NamespaceKind",
+        &["launch/skeleton.rs", "plan/verbs/create.rs", "plan/namespace", "plan/rootfs/idmap.rs"],
+    ),
     ("kind != NamespaceKind", &["plan/namespace"]),
     ("namespaces[..]", &["spec/mod.rs"]),
     // What a container was made of, with the annotations that were followed (`Container::spec`).

@@ -248,7 +248,7 @@ pub(super) fn devices(planned: &Preview) -> Vec<Misfit> {
 
 /// Whether devices are bound from the host.
 pub(super) fn binds_devices(planned: &Preview) -> bool {
-    use crate::plan::op::MountSource;
+    use crate::plan::rootfs::mount_op::MountSource;
     let is_path = |op: &SetupOp| matches!(op, SetupOp::BindDevice { source: MountSource::Path(_), .. });
     planned.plan.setup.iter().any(is_path)
 }

@@ -11,6 +11,8 @@ pub(super) mod net_devices;
 pub mod rootless;
 pub mod sysctl;
 
+use std::ffi::CStr;
+
 use libc::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS,
 };
@@ -91,6 +93,34 @@ impl NamespaceKind {
     /// The type named `name` in config.json.
     pub fn from_name(name: &str) -> Option<NamespaceKind> {
         NamespaceKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A file system that shows a namespace, and may be mounted only by whoever has authority over the user namespace which that
+/// belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceFs {
+    /// sysfs, of a network namespace.
+    Sysfs,
+    /// mqueue, of an ipc namespace.
+    Mqueue,
+}
+
+impl NamespaceFs {
+    /// The type, as config.json and the kernel name it.
+    pub const fn kind(self) -> &'static CStr {
+        match self {
+            NamespaceFs::Sysfs => c"sysfs",
+            NamespaceFs::Mqueue => c"mqueue",
+        }
+    }
+
+    /// The namespace that it shows.
+    pub const fn namespace(self) -> NamespaceKind {
+        match self {
+            NamespaceFs::Sysfs => NamespaceKind::Network,
+            NamespaceFs::Mqueue => NamespaceKind::Ipc,
+        }
     }
 }
 

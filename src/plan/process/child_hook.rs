@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+// Who carries a plan out may not name the specification.
 pub use crate::spec::hooks::HookKind;
 
 /// A hook the child runs in the container's namespaces.

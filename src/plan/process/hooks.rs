@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::plan::draft::{Input, c_string};
-use crate::plan::op::{ChildHook, HookDir, HookKind, StateText};
+use crate::plan::process::child_hook::{ChildHook, HookDir, StateText};
 use crate::plan::step::{HostHook, HostHooks};
 use crate::spec::Spec;
-use crate::spec::hooks::Hook;
+use crate::spec::hooks::{Hook, HookKind};
 
 /// The state document of the specification ("State"), of a container that has this status.
 pub fn state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> StateText {

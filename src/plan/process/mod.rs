@@ -24,15 +24,17 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::draft::{Draft, Input, c_string, host_root};
-use super::op::{ChildHook, ConsoleNode, Filter, HookKind, Label, LastOp, SetupOp, StateText, Terminal};
+use super::op::{ConsoleNode, Filter, Label, LastOp, SetupOp, Terminal};
 use super::options::{Hold, Orphan, ProgramStart};
 use super::step::Step;
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::process::child_hook::{ChildHook, StateText};
 use crate::plan::process::environment::{Candidate, ProgramEnvironment, candidates};
 use crate::spec::Spec;
 use crate::spec::annotations;
+use crate::spec::hooks::HookKind;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
 use crate::spec::text::Text;

@@ -1,9 +1,10 @@
 //! A template: a container that is made before it is known what will run in it. Its process is set up and waits (`create`)
 //! until it is told (`start`).
 //!
-//! Of `start`: a process of ours joins the container, as with `exec`, and looks there for what the program needs: the terminal, the
-//! working directory, HOME, the program. What is found it hands to the container's first process, which waits, with the
-//! last operations as a second block, and ends. Until then nothing has changed, and `start` can be called again.
+//! Of `start` (`plan::verbs::start`): a process of ours joins the container, as with `exec`, and looks there for what the program
+//! needs: the terminal, the working directory, HOME, the program. What is found it hands to the container's first process,
+//! which waits, with the last operations as a second block, and ends. Until then nothing has changed, and `start` can be called
+//! again.
 //!
 //! What the template has promised is refused where it is to be less, and added to where it is to be more. Pure; runs in
 //! the parent.
@@ -11,27 +12,22 @@
 use ::caps::Capability;
 
 use super::environment::ProgramEnvironment;
-use super::inside::{Inside, InsideOptions};
+use super::inside::Inside;
 use super::{
     DEFAULT_UMASK, ExecStrings, Groups, Startup, attributes, bounding, capabilities, caps, cwd, end_of_setup,
     exec_strings, find, give_up_rights, limits_by_parent, oom_score_adj, scheduler_bytes,
 };
 use crate::error::{Error, Result, Stage};
-use crate::host::Host;
-use crate::plan::Plan;
-use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::{Draft, Input, linux};
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::check::mapped;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
-use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{ConsoleNode, LastOp, SetupOp};
 use crate::plan::options::Orphan;
 use crate::plan::process::{rlimits, schedule};
-use crate::plan::step::{CloneStep, Step};
-use crate::spec::Spec;
+use crate::plan::step::Step;
 use crate::spec::process::{Capabilities, Process};
 use crate::sys::cred::CapMasks;
-use crate::wire::SyncPoint;
 
 /// Plans the process of a template: what it promises whatever the program will be, and then the wait. The rest is of
 /// [`start`].
@@ -97,14 +93,18 @@ fn to_go_on(startup: &Startup<'_>) -> u64 {
     caps.iter().fold(0, |mask, cap| mask | cap.bitmask())
 }
 
-/// Plans the start of `process` in the template that `spec` describes.
-pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOptions) -> Result<Plan> {
-    let inside = Inside::new(process, spec, host, options)?;
+/// What is brought to a template's process.
+pub(in crate::plan) struct Brought {
+    /// What it becomes.
+    pub program: ExecStrings,
+    /// What the parent changes of it before it goes on.
+    pub by_parent: Vec<Step>,
+}
+
+/// Plans what the process that joins looks for, and what the one that waits does with it. Nothing of the latter is undone.
+pub(in crate::plan) fn start(inside: &Inside<'_>, draft: &mut Draft) -> Result<Brought> {
+    let Inside { process, spec, host, .. } = *inside;
     let own = spec.process.as_ref();
-    keeps_promises(process, own)?;
-    has_ids(process, spec, &inside.namespaces)?;
-    let mut draft = Draft::default();
-    join(&inside, &mut draft)?;
     let startup = Startup {
         // What the template has left of it.
         bounding: own
@@ -113,7 +113,7 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOption
         leave_runtime: true,
         ..inside.startup(&mut draft.warnings)?
     };
-    let sets = capabilities(&startup, &mut draft);
+    let sets = capabilities(&startup, draft);
     let environment = ProgramEnvironment::parse(&process.env)?;
     // What the kernel may refuse is tried here first: when it is done it is too late.
     if startup.groups == Groups::Set {
@@ -129,40 +129,18 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOption
     }
     // The last of them: it is mounted, and sent to whoever has the other side.
     let node = if inside.own_dev() { ConsoleNode::Bound } else { ConsoleNode::Nameless };
-    inside.console(node, &mut draft);
+    inside.console(node, draft);
     draft.setup.push(SetupOp::HandOver);
-    let mut left: Vec<Step> = oom_score_adj(Some(process))
+    let mut by_parent: Vec<Step> = oom_score_adj(Some(process))
         .filter(|_| process.oom_score_adj != own.and_then(|own| own.oom_score_adj))
         .into_iter()
         .collect();
     if startup.userns {
-        left.extend(limits_by_parent(process)?);
+        by_parent.extend(limits_by_parent(process)?);
     }
-    in_its_process(&startup, &left, &mut draft)?;
-    give_up_rights(startup, &sets, &mut draft)?;
-    let program = exec_strings(process, environment)?;
-    let mut steps = vec![Step::Clone(CloneStep::here(IntoCgroup::No)), Step::Await(SyncPoint::Taken)];
-    if !left.is_empty() {
-        steps.extend(left);
-        steps.push(Step::Answer(SyncPoint::Taken));
-    }
-    steps.extend(inside.listener(&draft, "created"));
-    steps.extend([Step::Publish, Step::AwaitExec]);
-    Ok(inside.plan(program, steps, draft))
-}
-
-/// The container's mounts, with the rights of its root.
-fn join(inside: &Inside<'_>, draft: &mut Draft) -> Result<()> {
-    // As with `exec` (CVE-2016-9962), although nobody should be in there yet.
-    draft.setup.push(SetupOp::Undumpable);
-    let flags = inside.namespaces.named() & (NamespaceKind::User.flag() | NamespaceKind::Mount.flag());
-    if flags != 0 {
-        draft.setup.push(SetupOp::JoinInit(flags));
-    }
-    if inside.namespaces.contains(NamespaceKind::User) {
-        draft.setup.push(SetupOp::BecomeRoot);
-    }
-    inside.enter_root(draft)
+    in_its_process(&startup, &by_parent, draft)?;
+    give_up_rights(startup, &sets, draft)?;
+    Ok(Brought { program: exec_strings(process, environment)?, by_parent })
 }
 
 /// What the process does itself with what it has been brought, while it has all its rights.
@@ -247,12 +225,12 @@ pub fn keeps_promises(process: &Process, own: Option<&Process>) -> Result<()> {
 }
 
 /// A user that is not mapped could not be become, and it would be too late to say so.
-fn has_ids(process: &Process, spec: &Spec, namespaces: &Namespaces) -> Result<()> {
-    if !namespaces.is_new(NamespaceKind::User) {
+pub(in crate::plan) fn has_ids(inside: &Inside<'_>) -> Result<()> {
+    if !inside.namespaces.is_new(NamespaceKind::User) {
         return Ok(());
     }
-    let linux = linux(spec);
+    let linux = linux(inside.spec);
     let uids = IdMap::parse(IdKind::Uid, &linux.uid_mappings)?;
     let gids = IdMap::parse(IdKind::Gid, &linux.gid_mappings)?;
-    mapped(&process.user, &uids, &gids)
+    mapped(&inside.process.user, &uids, &gids)
 }

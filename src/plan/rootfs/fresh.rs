@@ -8,7 +8,8 @@
 use std::ffi::CStr;
 
 use super::mount_effect::{MountEffect, effect};
-use crate::plan::op::{CopyUp, MountKind, MountOp, NewFileSystem, SetupOp, TmpfsMode};
+use crate::plan::op::SetupOp;
+use crate::plan::rootfs::mount_op::{CopyUp, MountKind, MountOp, NewFileSystem, TmpfsMode};
 use crate::sys::mount_attr::{self, MountAttr};
 
 /// A file system made by an operation of the plan.
@@ -134,7 +135,8 @@ mod tests {
     use std::ffi::CString;
 
     use super::*;
-    use crate::plan::op::{EndLink, MountSource, Reach};
+    use crate::plan::reach::Reach;
+    use crate::plan::rootfs::mount_op::{EndLink, MountSource};
 
     fn mount(dest: &str, what: MountKind) -> SetupOp {
         let no_follow = matches!(&what, MountKind::New(new) if *new.kind != *c"tmpfs");

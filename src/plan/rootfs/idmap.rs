@@ -5,7 +5,7 @@ use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::{IdKind, IdMap, OptionRange};
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::plan::step::Step;
 use crate::spec::mounts::Mount;
 

@@ -7,7 +7,6 @@
 //! The modules, in the order of the work: `mount_op` is a mount as data, `options` reads its words (`options_idmap` those that
 //! map ids), `mounts` plans each entry of config.json (`idmap` the namespaces that map its owners), `mount_effect` says what an
 //! operation does to mounts, and `fresh` by that what may be done by name in what this start has made, `devices` the nodes and links of /dev, `overlay` the layers over the root.
-//! `runtime_mounts` plans mounts of a container that runs (`mounts add`).
 
 pub mod devices;
 mod fresh;
@@ -18,25 +17,25 @@ pub mod mounts;
 pub mod options;
 mod options_idmap;
 pub mod overlay;
-pub mod runtime_mounts;
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::{Draft, Input, c_string, host_path, host_root};
-use super::op::{
-    ConsoleNode, DeviceDir, EndLink, Enter, HookKind, LinkRule, MayLead, MountSource, ParentMount, Reach, SetupOp,
-};
+use super::op::{ConsoleNode, Enter, LinkRule, MayLead, ParentMount, SetupOp};
 use super::process::{self, from_root, hooks};
 use super::step::MountsFrom;
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
+use crate::plan::reach::Reach;
 use crate::plan::rootfs::devices::NodeKind;
+use crate::plan::rootfs::mount_op::{DeviceDir, EndLink, MountSource};
 use crate::plan::rootfs::options::Propagation;
 use crate::plan::step::HostObject;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
+use crate::spec::hooks::HookKind;
 use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;

@@ -3,7 +3,8 @@
 
 use std::ffi::CStr;
 
-use crate::plan::op::{MountOp, SetupOp};
+use crate::plan::op::SetupOp;
+use crate::plan::rootfs::mount_op::MountOp;
 
 /// What an operation may do to what is mounted.
 pub enum MountEffect<'a> {

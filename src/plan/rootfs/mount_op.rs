@@ -1,8 +1,9 @@
 //! A mount as data: where it comes from, where it goes, and what it is told.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
-use crate::plan::namespace::NamespaceKind;
+use crate::plan::namespace::NamespaceFs;
+use crate::plan::reach::Reach;
 use crate::sys::mount_attr::MountAttr;
 
 /// What a file system is told before it is mounted: keys, and their values where they take one (fsconfig(2)).
@@ -24,50 +25,6 @@ pub enum MountSource {
     Asked,
     /// What [`SetupOp::MakeNamespaceFs`](crate::plan::op::SetupOp::MakeNamespaceFs) has made.
     NamespaceFs(NamespaceFs),
-}
-
-/// A file system that shows a namespace, and may be mounted only by whoever has authority over the user namespace which that
-/// belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamespaceFs {
-    /// sysfs, of a network namespace.
-    Sysfs,
-    /// mqueue, of an ipc namespace.
-    Mqueue,
-}
-
-impl NamespaceFs {
-    /// The type, as config.json and the kernel name it.
-    pub const fn kind(self) -> &'static CStr {
-        match self {
-            NamespaceFs::Sysfs => c"sysfs",
-            NamespaceFs::Mqueue => c"mqueue",
-        }
-    }
-
-    /// The namespace that it shows.
-    pub const fn namespace(self) -> NamespaceKind {
-        match self {
-            NamespaceFs::Sysfs => NamespaceKind::Network,
-            NamespaceFs::Mqueue => NamespaceKind::Ipc,
-        }
-    }
-}
-
-/// How far something reaches in a tree of mounts or cgroups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// The one that is named.
-    One,
-    /// The one that is named, and all below it.
-    Tree,
-}
-
-impl Reach {
-    /// The flag of open_tree(2) and mount_setattr(2).
-    pub const fn flag(self) -> u32 {
-        if matches!(self, Reach::Tree) { libc::AT_RECURSIVE as u32 } else { 0 }
-    }
 }
 
 /// What is done with a symbolic link that is the last component of a source.

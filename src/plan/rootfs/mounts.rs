@@ -7,12 +7,13 @@ use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
 use crate::plan::draft::{BindSources, Draft, Input, c_string, host_path, host_root};
-use crate::plan::namespace::NamespaceKind;
-use crate::plan::op::{
-    CopyUp, EndLink, Enter, FsParams, LinkRule, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem, Reach,
-    SetupOp, TmpfsMode,
-};
+use crate::plan::namespace::{NamespaceFs, NamespaceKind};
+use crate::plan::op::{Enter, LinkRule, SetupOp};
+use crate::plan::reach::Reach;
 use crate::plan::rootfs::idmap;
+use crate::plan::rootfs::mount_op::{
+    CopyUp, EndLink, FsParams, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode,
+};
 use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
 use crate::spec::annotations;
@@ -23,7 +24,7 @@ use crate::sys::mount_attr::{self as attr, MountAttr};
 pub(super) type FinalAttrs = Vec<(CString, MountAttr)>;
 
 /// Sets them, by the descriptors that the mounts were attached with.
-pub(super) fn set_final(final_attrs: FinalAttrs) -> impl Iterator<Item = SetupOp> {
+pub(in crate::plan) fn set_final(final_attrs: FinalAttrs) -> impl Iterator<Item = SetupOp> {
     final_attrs.into_iter().enumerate().map(|(kept, (path, attr))| SetupOp::SetAttr { path, kept, attr })
 }
 

@@ -9,7 +9,7 @@ use libc::{
 };
 
 use crate::error::Result;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 use crate::plan::rootfs::options_idmap;
 pub use crate::plan::rootfs::options_idmap::IdMapOption;
 use crate::sys::mount_attr::{self as attr, MountAttr};

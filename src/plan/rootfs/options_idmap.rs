@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result, Stage};
 use crate::plan::namespace::idmap::OptionRange;
-use crate::plan::op::Reach;
+use crate::plan::reach::Reach;
 
 /// An id-mapped mount. Without ranges the mount's own mappings count, or the container's user namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,13 +4,13 @@
 use std::ffi::CStr;
 
 use crate::error::{Deed, Stage};
-use crate::plan::namespace::NamespaceKind;
-use crate::plan::op::{
-    ChildHook, ChildOp, CopyUp, Enter, Label, LastOp, MountKind, MountOp, MountSource, NamespaceFs, NewFileSystem,
-    Reach, Refusal, SetupOp, TmpfsMode,
-};
+use crate::plan::namespace::{NamespaceFs, NamespaceKind};
+use crate::plan::op::{ChildOp, Enter, Label, LastOp, Refusal, SetupOp};
 use crate::plan::process::caps;
+use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::rlimits::{self, ParsedRlimit};
+use crate::plan::reach::Reach;
+use crate::plan::rootfs::mount_op::{CopyUp, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode};
 use crate::sys::cred::CapMasks;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 use crate::wire::SyncPoint;

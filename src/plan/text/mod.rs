@@ -12,9 +12,11 @@ use self::describe::{OpText, lossy, mapped, mknod, namespaces, one_line, rlimit,
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
-use super::op::{ChildOp, HookKind, LastOp, MountKind, SetupOp};
+use super::op::{ChildOp, LastOp, SetupOp};
 use super::step::{CloneStep, HostObject, MapWriter, MountsFrom, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
+use crate::plan::rootfs::mount_op::MountKind;
+use crate::spec::hooks::HookKind;
 use crate::wire;
 
 impl Display for Step {

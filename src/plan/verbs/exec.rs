@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::Plan;
-use super::cgroup::entry::{Entry, Remaining};
-use super::draft::{Draft, key_label};
-use super::op::{ConsoleNode, SetupOp};
-use super::options::{Hold, Keyring, Orphan};
-use super::process::inside::{Inside, InsideOptions};
-use super::process::{self, Fork, Startup};
-use super::step::{CloneStep, Step};
 use crate::error::Result;
 use crate::host::Host;
+use crate::plan::Plan;
+use crate::plan::cgroup::entry::{Entry, Remaining};
+use crate::plan::draft::{Draft, key_label};
 use crate::plan::namespace::NamespaceKind;
+use crate::plan::op::{ConsoleNode, SetupOp};
+use crate::plan::options::{Hold, Keyring, Orphan};
+use crate::plan::process::inside::{Inside, InsideOptions};
+use crate::plan::process::{self, Fork, Startup};
+use crate::plan::step::{CloneStep, Step};
 use crate::spec::Spec;
 use crate::spec::process::Process;
 use crate::wire::SyncPoint;

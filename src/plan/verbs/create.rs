@@ -1,16 +1,16 @@
 //! The plan of a new container: every step of the parent and every operation of the child, in the order of a start.
 
-use super::cgroup::entry::Remaining;
-use super::cgroup::{join, rdt};
-use super::draft::{Draft, Input};
-use super::namespace::{NamespaceKind, enter, net_devices, sysctl};
-use super::op::SetupOp;
-use super::options::{CreateOptions, ProgramStart};
-use super::process::{hooks, template};
-use super::step::{CloneStep, ComeBack, Step};
-use super::{Plan, process, rootfs};
 use crate::error::Result;
 use crate::host::Host;
+use crate::plan::cgroup::entry::Remaining;
+use crate::plan::cgroup::{join, rdt};
+use crate::plan::draft::{Draft, Input};
+use crate::plan::namespace::{NamespaceKind, enter, net_devices, sysctl};
+use crate::plan::op::SetupOp;
+use crate::plan::options::{CreateOptions, ProgramStart};
+use crate::plan::process::{hooks, template};
+use crate::plan::step::{CloneStep, ComeBack, Step};
+use crate::plan::{Plan, process, rootfs};
 use crate::spec::Spec;
 use crate::wire::SyncPoint;
 
