@@ -4,68 +4,89 @@ use std::ffi::{CString, OsStr};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::options::Global;
+use super::options::{Create, Global};
 use super::streams::FLUSH;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::launch::{self, Trace};
+use crate::spec::Spec;
+use crate::spec::annotations;
 use crate::sys::fs::RegularFile;
 use crate::sys::{self, fs, process, socket};
-
-/// Writes a pid file whole: whoever watches for it never reads a part.
-pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
-    write(path, pid.to_string().as_bytes(), "pid file")
-}
-
-/// An error where [`write_pid`] could not write.
-pub(super) fn writable(path: &Path) -> Result<()> {
-    found_writable(path).map(drop)
-}
-
-fn found_writable(path: &Path) -> Result<Destination> {
-    let what = || format!("write the pid file {}", path.display());
-    Destination::writable(path).at(Stage::State, what)
-}
 
 /// Who is told of a process: looked up before anything is done, so that what cannot be told is an error in time.
 #[derive(Default)]
 pub(super) struct Receivers<'a> {
+    /// The pid file is written whole: whoever watches for it never reads a part.
     pid_file: Option<(&'a Path, Destination)>,
-    pidfd_socket: Option<(&'a Path, OwnedFd)>,
+    sockets: Vec<PidfdSocket>,
     written: Option<i32>,
 }
 
+/// A socket that a pidfd is sent to, with this beside it.
+struct PidfdSocket {
+    path: PathBuf,
+    socket: OwnedFd,
+    payload: &'static [u8],
+}
+
+impl PidfdSocket {
+    fn connect(path: &Path, payload: &'static [u8]) -> Result<PidfdSocket> {
+        Ok(PidfdSocket { path: path.to_owned(), socket: launch::connect(path, Stage::State)?, payload })
+    }
+}
+
 impl<'a> Receivers<'a> {
-    /// Looks them up.
-    pub fn find(pid_file: Option<&'a Path>, pidfd_socket: Option<&'a Path>) -> Result<Receivers<'a>> {
-        let file = |path| found_writable(path).map(|destination| (path, destination));
-        let socket = |path| launch::connect(path, Stage::State).map(|socket| (path, socket));
+    /// Looks up those that runc's options name.
+    pub fn find(pid_file: Option<&'a Path>, pidfd_socket: Option<&Path>) -> Result<Receivers<'a>> {
+        let file = |path: &'a Path| {
+            let what = || format!("write the pid file {}", path.display());
+            Destination::writable(path).at(Stage::State, what).map(|destination| (path, destination))
+        };
+        let socket = pidfd_socket.map(|path| PidfdSocket::connect(path, b"pidfd"));
         Ok(Receivers {
             pid_file: pid_file.map(file).transpose()?,
-            pidfd_socket: pidfd_socket.map(socket).transpose()?,
+            sockets: socket.transpose()?.into_iter().collect(),
             written: None,
         })
     }
 
+    /// Looks up those of a new container: crun's annotation, which goes before the environment, may name one more.
+    pub fn of_container(global: &Global, args: &'a Create, spec: &Spec) -> Result<Receivers<'a>> {
+        let mut receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
+        let annotation = annotations::value(&spec.instructions, annotations::PIDFD_RECEIVER).map(Path::new);
+        if let Some(path) = annotation.or(global.environment.pidfd_receiver.as_deref()) {
+            receivers.sockets.insert(0, PidfdSocket::connect(path, b" ")?);
+        }
+        Ok(receivers)
+    }
+
     /// Tells them.
     pub fn tell(&mut self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+        self.tell_pid(pid)?;
+        for PidfdSocket { path, socket, payload } in &self.sockets {
+            socket::send_fds(socket.as_fd(), payload, &[pidfd])
+                .at(Stage::State, || format!("send the pidfd to {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the pid file.
+    pub fn tell_pid(&mut self, pid: i32) -> Result<()> {
         if let Some((path, destination)) = &self.pid_file {
             let what = || format!("write the pid file {}", path.display());
             destination.write(pid.to_string().as_bytes()).at(Stage::State, what)?;
             self.written = Some(pid);
         }
-        match &self.pidfd_socket {
-            Some((path, socket)) => send_over(socket, path, pidfd, b"pidfd"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// Takes back the pid file of a process that is not what was asked for after all.
+    /// Takes back the pid file of a process that is not what was asked for after all: nobody may take the number, which is free
+    /// again, for it.
     pub fn withdraw(&self, global: &Global) {
         if let (Some((path, _)), Some(pid)) = (&self.pid_file, self.written) {
             withdraw_pid(global, path, pid);
@@ -73,16 +94,8 @@ impl<'a> Receivers<'a> {
     }
 }
 
-/// An error where [`send_pidfd`] finds nobody. Whoever listens hears nothing of the question.
-pub(super) fn is_socket(path: &Path) -> Result<()> {
-    let what = || format!("connect to {}", path.display());
-    let found = std::fs::metadata(path).at(Stage::State, what)?;
-    if found.file_type().is_socket() { Ok(()) } else { Err(Error::errno(Stage::State, what(), Errno::ECONNREFUSED)) }
-}
-
-/// Takes back what [`write_pid`] wrote for a process that did not become what was asked for: nobody may take the
-/// number, which is free again, for it. A file with another number is somebody else's.
-pub(super) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
+/// A file with another number is somebody else's.
+fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
     // What it was written to may be a fifo.
     if !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
         return;
@@ -200,17 +213,6 @@ fn write_patiently(to: BorrowedFd<'_>, mut text: &[u8]) -> sys::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Sends a pidfd to the socket at `path`, as runc's `--pidfd-socket` (payload `pidfd`) and
-/// crun's annotation (payload of one space).
-pub(super) fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>, payload: &[u8]) -> Result<()> {
-    send_over(&launch::connect(path, Stage::State)?, path, pidfd, payload)
-}
-
-fn send_over(socket: &OwnedFd, path: &Path, pidfd: BorrowedFd<'_>, payload: &[u8]) -> Result<()> {
-    socket::send_fds(socket.as_fd(), payload, &[pidfd])
-        .at(Stage::State, || format!("send the pidfd to {}", path.display()))
 }
 
 /// Writes the timeline, where one was asked for. What it is about is done: that cannot fail any more.

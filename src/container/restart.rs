@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Container;
-use super::create::Bundle;
+use super::bundle::Bundle;
 use super::job::ended::Ended;
 use super::job::{self, JobRequest, Task};
 use super::lookup::locked;

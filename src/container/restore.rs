@@ -9,20 +9,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::bundle::Bundle;
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
 use super::console::{Console, ConsoleRequest};
-use super::create::{Bundle, give_up, plan_of, record};
 use super::criu::external::{self, Rejoin};
 use super::criu::mounts::with_bound;
 use super::criu::opts::{self, CriuFacts, Restored};
 use super::criu::service::{Notice, RequestKind, Service, inherit, with_log};
 use super::delete;
 use super::facts::host_for;
+use super::files::Receivers;
 use super::foreground::{self, Foreground};
 use super::job::watch::WatchedCgroup;
+use super::make::{give_up, record};
 use super::options::{Create, Global, Restore};
+use super::planned::plan_of;
 use super::streams::{self, ForProgram, Relay};
-use super::{Container, files, host_hooks, lookup};
+use super::{Container, host_hooks, lookup};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
 use crate::error::{Context, Error, Result, Stage};
@@ -62,14 +65,9 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         lsm_profile: _,
         lsm_mount_context: _,
     } = args;
-    let create = Create {
-        id: id.clone(),
-        bundle: bundle.clone(),
-        pid_file: pid_file.clone(),
-        no_pivot: *no_pivot,
-        ..Create::default()
-    };
+    let create = Create { id: id.clone(), bundle: bundle.clone(), no_pivot: *no_pivot, ..Create::default() };
     let bundle = Bundle::load(global, &create)?;
+    let receivers = Receivers::find(pid_file.as_deref(), None)?;
     let images = Directories::open(criu)?;
     images.check()?;
     let request = ConsoleRequest {
@@ -88,7 +86,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if *detach { None } else { Some(foreground::take_signals()?) };
-    let terminal = Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket);
+    let terminal = Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket);
     let host = host_for(&bundle.spec, Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now(ExecRefusal::Error), terminal, &host)?;
     let record = record(global, &create, &bundle, &plan)?;
@@ -101,6 +99,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         bundle: &bundle,
         plan: &plan,
         images: &images,
+        receivers,
         console,
         streams,
         pid: None,
@@ -110,9 +109,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     };
     if let Err(error) = restoring.bring_back(&mut container) {
         restoring.clean_up();
-        if let (Some(path), Some(init)) = (&args.pid_file, container.record.init) {
-            files::withdraw_pid(global, path, init.pid);
-        }
+        restoring.receivers.withdraw(global);
         give_up(global, &args.id, &bundle, &container);
         return Err(with_log(error, &images.log, opts::RESTORE_LOG));
     }
@@ -136,6 +133,7 @@ struct Restoring<'a> {
     bundle: &'a Bundle,
     plan: &'a Plan,
     images: &'a Directories,
+    receivers: Receivers<'a>,
     console: Option<OwnedFd>,
     /// What takes the place of the caller's streams.
     streams: ForProgram,
@@ -149,7 +147,7 @@ impl Restoring<'_> {
     fn bring_back(&mut self, container: &mut Container) -> Result<()> {
         container.dir.save(&container.record)?;
         container.dir.write(CONFIG, self.bundle.text())?;
-        make_mount_points(&container.record.rootfs, self.bundle.spec(), self.bundle.dir())?;
+        make_mount_points(&container.record.rootfs, &self.bundle.spec, self.bundle.dir())?;
         // In CRIU's mount namespace only: it wants a mount point whose parent nothing covers.
         let root = self.global.root.path().join(&self.args.id).join(OsStr::from_bytes(CRIU_ROOT.to_bytes()));
         fs::mkdir(container.dir.fd(), CRIU_ROOT, 0o755).at(Stage::Criu, || format!("make {}", root.display()))?;
@@ -162,7 +160,7 @@ impl Restoring<'_> {
     fn with_root(&mut self, container: &mut Container, root: &Path) -> Result<()> {
         let streams = self.streams()?;
         fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
-        let (joined, opened) = rejoin(self.bundle.spec())?;
+        let (joined, opened) = rejoin(&self.bundle.spec)?;
         let mut inherited = Vec::new();
         for (key, fd) in streams.iter().chain(&opened) {
             inherit(fd)?;
@@ -175,14 +173,14 @@ impl Restoring<'_> {
         self.enter_cgroups(service.pid())?;
         let dirs: Vec<PathBuf> =
             self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
-        let sources = external::sources(self.bundle.spec(), self.bundle.dir(), &dirs)?;
+        let sources = external::sources(&self.bundle.spec, self.bundle.dir(), &dirs)?;
         let facts = CriuFacts {
             images: images.fd.as_raw_fd(),
             work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
             externals: &external::restored(&sources),
             config: &opts::configuration(opts::CONFIGS),
-            instructions: &self.bundle.spec().instructions,
+            instructions: &self.bundle.spec.instructions,
         };
         let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };
         let opts =
@@ -264,7 +262,7 @@ impl Restoring<'_> {
 
     /// The hooks that expect namespaces without processes.
     fn run_hooks(&self, pid: i32) -> Result<()> {
-        let spec = self.bundle.spec();
+        let spec = &self.bundle.spec;
         let output = host_hooks::output(spec)?;
         hooks::runtime(spec, &self.args.id, self.bundle.dir())
             .try_for_each(|list| launch::run_hooks(&list, pid, &output))
@@ -275,9 +273,9 @@ impl Restoring<'_> {
         self.pid = Some(pid);
         let record = &mut container.record;
         lookup::note(record, ProcessId::of(pid)?, self.cgroup.as_ref(), self.rdt.as_ref())?;
-        record.gained_namespaces = gained(self.bundle.spec(), pid)?;
+        record.gained_namespaces = gained(&self.bundle.spec, pid)?;
         container.dir.save(record)?;
-        self.args.pid_file.as_ref().map_or(Ok(()), |path| files::write_pid(path, pid))
+        self.receivers.tell_pid(pid)
     }
 
     /// After a failure. CRIU kills what it has restored; what it could not is in the cgroup.

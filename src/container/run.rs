@@ -4,15 +4,18 @@ use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use super::bundle::Bundle;
 use super::console::{Console, ConsoleRequest, ForegroundConsole};
-use super::create::{Bundle, Created, Form, Preview, make};
+use super::files::Receivers;
 use super::foreground::{self, Foreground};
 use super::holder::Holder;
 use super::job::ended::Ended;
 use super::job::watch::Watched;
 use super::job::{self, JobRequest, ProgramCgroup, Task};
+use super::make::{Created, NewContainer};
 use super::notify::Notify;
 use super::options::{Create, Global, Run};
+use super::planned::PlannedContainer;
 use super::start::run_poststart;
 use super::{Container, delete, files, fit, image, notify};
 use crate::cgroup::{Cgroup, oom_cause};
@@ -59,6 +62,27 @@ pub(super) enum Predecessor {
     This(Dir),
 }
 
+/// What becomes of it where the new one could not be made.
+const STAYS: &str = "the container that is to be replaced stays";
+
+impl Predecessor {
+    fn is_there(&self) -> bool {
+        !matches!(self, Predecessor::None)
+    }
+
+    /// Takes the old container away, where the new one can be made as far as that is known.
+    fn make_room(self, global: &Global, create: &Create, planned: &PlannedContainer) -> Result<()> {
+        if self.is_there() {
+            refuse_in_vain(global, create, planned)?;
+        }
+        match self {
+            Predecessor::Any => delete::by_force(global, &create.id),
+            Predecessor::This(dir) => delete::stopped(global, &create.id, &dir),
+            Predecessor::None => Ok(()),
+        }
+    }
+}
+
 /// Runs a bundle that was read.
 pub(super) fn start_bundle(
     global: &Global,
@@ -87,25 +111,17 @@ pub(super) fn start_bundle(
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
-    let mut predecessor = Some(predecessor);
-    let dir = bundle.dir().to_owned();
-    let mut make_room = |planned: &Preview| {
-        let predecessor = predecessor.take().unwrap_or(Predecessor::None);
-        if !matches!(predecessor, Predecessor::None) {
-            refuse_in_vain(global, &args.create, planned, &dir)?;
-        }
-        match predecessor {
-            Predecessor::Any => delete::by_force(global, &args.create.id),
-            Predecessor::This(dir) => delete::stopped(global, &args.create.id, &dir),
-            Predecessor::None => Ok(()),
-        }
-    };
-    let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
+    let create = &args.create;
+    let mut trace = create.trace.as_ref().map(|_| Trace::default());
+    let receivers = Receivers::of_container(global, create, &bundle.spec)
+        .map_err(|error| if predecessor.is_there() { error.with_hint(STAYS) } else { error })?;
     let start = ProgramStart::Now(console.refusal);
-    let form = Form { start, task: task.as_deref_mut(), member: None };
-    let made = make(global, &args.create, bundle, form, console, trace.as_mut(), &mut make_room)?;
-    files::write_trace(global, args.create.trace.as_deref(), trace);
-    let Created { container, running, spec, lock, notify } = made;
+    // A bundle that cannot be planned replaces nothing.
+    let planned = PlannedContainer::to_make(global, create, bundle, start, console.terminal, trace.as_mut())?;
+    predecessor.make_room(global, create, &planned)?;
+    let new = NewContainer { global, args: create, planned, task: task.as_deref_mut(), member: None, receivers };
+    let Created { container, running, spec, lock, notify } = new.make(console, trace.as_mut())?;
+    files::write_trace(global, create.trace.as_deref(), trace);
     // What comes now may take for ever, and the container must be deletable then.
     drop(lock);
     see_through(global, args, &container, Begun { running, spec, notify, ours, end: None }, signals, task)
@@ -153,23 +169,20 @@ pub(super) fn see_through(
 }
 
 /// An error where the container that is to come could not be made, as far as that can be known before another one goes.
-fn refuse_in_vain(global: &Global, create: &Create, planned: &Preview, bundle: &Path) -> Result<()> {
-    let stays = "the container that is to be replaced stays";
+fn refuse_in_vain(global: &Global, create: &Create, planned: &PlannedContainer) -> Result<()> {
+    let bundle = planned.bundle.dir();
     // The directory of the notify socket is made with the container.
     let notify = notify::directory(global, &create.id);
     let ours = |field: &str| {
         let source = |mount: &Mount| notify.is_some() && mount.source.as_deref().map(Path::new) == notify.as_deref();
-        let index = planned.spec.mounts.iter().position(source);
+        let index = planned.spec().mounts.iter().position(source);
         index.is_some_and(|index| field == format!("mounts[{index}].source"))
     };
     if let Some(misfit) = fit::obstacle(planned, bundle, ours) {
-        let hint = misfit.hint.map_or_else(|| stays.to_owned(), |hint| format!("{hint}; {stays}"));
+        let hint = misfit.hint.map_or_else(|| STAYS.to_owned(), |hint| format!("{hint}; {STAYS}"));
         return Err(Error::new(Stage::Bundle, format!("{}: {}", misfit.field, misfit.what)).with_hint(hint));
     }
-    let pid_file = create.pid_file.as_deref().map_or(Ok(()), files::writable);
-    let socket = create.pidfd_socket.as_deref().map_or(Ok(()), files::is_socket);
-    let overlay = Holder::begin_after(&create.id, &planned.spec, bundle);
-    pid_file.and(socket).and(overlay).map_err(|error| error.with_hint(stays))
+    Holder::begin_after(&create.id, planned.spec(), bundle).map_err(|error| error.with_hint(STAYS))
 }
 
 fn attend(

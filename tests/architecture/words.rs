@@ -85,7 +85,7 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("namespaces[..]", &["spec/mod.rs"]),
     // What a container was made of, with the annotations that were followed (`Container::spec`).
     ("read(CONFIG)", &["state/dir.rs", "container/lookup.rs"]),
-    ("trust.apply(", &["spec/annotations.rs", "container/lookup.rs", "container/create.rs", "container/trust.rs"]),
+    ("trust.apply(", &["spec/annotations.rs", "container/lookup.rs", "container/bundle.rs", "container/trust.rs"]),
     // Files that others may have made, read up to a limit (`sys::fs::RegularFile`); documents are `spec::load`'s.
     (".take(LONGEST", &["spec/load.rs"]),
 ];

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::field::{self, FieldChange, FieldPath, PathPart};
 use super::misfit::{Misfit, Severity};
-use crate::container::create::{Bundle, Preview, preview};
+use crate::container::bundle::Bundle;
 use crate::container::options::Global;
+use crate::container::planned::PlannedContainer;
 use crate::error::{Deed, Error, Result};
 use crate::host::Host;
 use crate::plan::ProgramStart;
@@ -52,7 +53,7 @@ pub(super) struct Gathered {
     pub changes: Vec<FieldChange>,
     pub misfits: Vec<Misfit>,
     /// The bundle without what is wrong with it; none where that cannot be told.
-    pub planned: Option<Preview>,
+    pub planned: Option<PlannedContainer>,
 }
 
 pub(super) fn gather(global: &Global, dir: &Path, document: Value) -> Result<Gathered> {
@@ -108,10 +109,15 @@ impl Trial<'_> {
         self.gathered.misfits.push(Misfit::warning("", what));
     }
 
-    fn attempt(&self, changes: &[FieldChange]) -> Result<Preview> {
+    fn attempt(&self, changes: &[FieldChange]) -> Result<PlannedContainer> {
         let document = field::changed(&self.gathered.document, changes);
         let loaded = spec::load_bytes(document.to_string().into_bytes())?;
-        preview(self.global, Bundle::of(self.global, self.dir, loaded)?, ProgramStart::OnSignal, self.host.clone())
+        PlannedContainer::preview(
+            self.global,
+            Bundle::of(self.global, self.dir, loaded)?,
+            ProgramStart::OnSignal,
+            self.host.clone(),
+        )
     }
 
     fn said(&self, error: &Error, changes: &[FieldChange]) -> Said {

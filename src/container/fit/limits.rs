@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::misfit::Misfit;
-use crate::container::create::Preview;
+use crate::container::planned::PlannedContainer;
 use crate::plan::cgroup::files::{self, Takes};
 use crate::plan::cgroup::{CgroupDir, CgroupPlan, Need, Version, WhenMissing, Write};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::proc::file;
 use crate::spec::number_list;
 
-pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
+pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
     let Some(cgroup) = planned.plan.cgroup.as_ref().filter(|_| planned.cgroups == CgroupDriver::Files) else {
         return Vec::new();
     };

@@ -21,8 +21,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::create::Preview;
 use super::options::Global;
+use super::planned::PlannedContainer;
 use crate::error::{Context, Deed, Result, Stage};
 use crate::spec::{self, Spec};
 use gather::Gathered;
@@ -31,7 +31,7 @@ pub use misfit::{Misfit, Severity};
 pub use program::{Needs, needs};
 
 /// What only the host can tell of a bundle that can be planned.
-fn of_host(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
+fn of_host(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
     [rootfs::misfits(planned, bundle), surroundings::misfits(planned), limits::misfits(planned)].concat()
 }
 
@@ -39,8 +39,8 @@ fn of_host(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
 /// hooks put into the root, or what goes back to the host with that other one.
 ///
 /// `ours` are fields that we see to ourselves.
-pub(super) fn obstacle(planned: &Preview, bundle: &Path, ours: impl Fn(&str) -> bool) -> Option<Misfit> {
-    let hooks = planned.spec.hooks.as_ref();
+pub(super) fn obstacle(planned: &PlannedContainer, bundle: &Path, ours: impl Fn(&str) -> bool) -> Option<Misfit> {
+    let hooks = planned.spec().hooks.as_ref();
     let changed = hooks.is_some_and(|hooks| {
         [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|list| !list.is_empty())
     });

@@ -7,7 +7,7 @@ use super::layers;
 use super::misfit::Misfit;
 use super::program::{self, Obstacle};
 use super::who::Who;
-use crate::container::create::Preview;
+use crate::container::planned::PlannedContainer;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::op::SetupOp;
 use crate::plan::rootfs::options;
@@ -17,8 +17,8 @@ use crate::spec::hooks::Hook;
 use crate::spec::mounts::Mount;
 use crate::spec::process::DEFAULT_PATH;
 
-pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
-    let spec = &planned.spec;
+pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
+    let spec = planned.spec();
     let mut found = sources(planned, bundle);
     found.extend(host_hooks(planned));
     let root = bundle.join(spec.root.as_ref().map_or("", |root| &root.path));
@@ -45,7 +45,7 @@ pub(super) fn misfits(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
     found
 }
 
-fn root_misfit(root: &Path, planned: &Preview) -> Option<Misfit> {
+fn root_misfit(root: &Path, planned: &PlannedContainer) -> Option<Misfit> {
     let shown = root.display();
     // A tree is cloned, of what is at the path itself; without a mount namespace it is only entered.
     let cloned = planned.plan.setup.iter().any(|op| matches!(op, SetupOp::Root { .. }));
@@ -64,8 +64,8 @@ fn root_misfit(root: &Path, planned: &Preview) -> Option<Misfit> {
 }
 
 /// The maps of the container's user namespace, as far as they are in config.json.
-pub(super) fn maps(planned: &Preview) -> (IdMap, IdMap) {
-    let linux = planned.spec.linux.as_ref();
+pub(super) fn maps(planned: &PlannedContainer) -> (IdMap, IdMap) {
+    let linux = planned.spec().linux.as_ref();
     let maps = |kind, list: Option<&Vec<_>>| list.and_then(|list| IdMap::parse(kind, list).ok()).unwrap_or_default();
     (
         maps(IdKind::Uid, linux.map(|linux| &linux.uid_mappings)),
@@ -73,9 +73,9 @@ pub(super) fn maps(planned: &Preview) -> (IdMap, IdMap) {
     )
 }
 
-fn user(planned: &Preview) -> Who {
+fn user(planned: &PlannedContainer) -> Who {
     let (uids, gids) = maps(planned);
-    let Some(process) = &planned.spec.process else { return Who::anybody() };
+    let Some(process) = &planned.spec().process else { return Who::anybody() };
     let caps = planned
         .plan
         .setup
@@ -86,12 +86,12 @@ fn user(planned: &Preview) -> Who {
 }
 
 /// Sources of binds, types of file systems, owners.
-fn sources(planned: &Preview, bundle: &Path) -> Vec<Misfit> {
+fn sources(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
     let known = file::read_text("/proc/filesystems").unwrap_or_default();
     let known: Vec<&str> = known.lines().filter_map(|line| line.split_whitespace().last()).collect();
     let (uids, gids) = maps(planned);
     let mut found = Vec::new();
-    for (index, mount) in planned.spec.mounts.iter().enumerate() {
+    for (index, mount) in planned.spec().mounts.iter().enumerate() {
         let Ok(options) = options::parse(&mount.options) else { continue };
         if options.remount {
             continue;
@@ -155,8 +155,8 @@ fn covers(files: &ContainerFiles, index: usize, mount: &Mount, bundle: &Path) ->
     Some(Misfit::error(format!("mounts[{index}].destination"), what))
 }
 
-fn cwd(planned: &Preview, files: &ContainerFiles) -> Option<Misfit> {
-    let path = &*planned.spec.process.as_ref()?.cwd.lossy();
+fn cwd(planned: &PlannedContainer, files: &ContainerFiles) -> Option<Misfit> {
+    let path = &*planned.spec().process.as_ref()?.cwd.lossy();
     match files.find(path) {
         Ok(found) if found.kind() == libc::S_IFDIR => None,
         Ok(_) => Some(Misfit::error("process.cwd", format!("{path} is not a directory"))),
@@ -171,9 +171,9 @@ fn obstructed(field: String, obstacle: Obstacle) -> Misfit {
 }
 
 /// The program, and the hooks that run in the container's root.
-fn programs(planned: &Preview, files: &ContainerFiles) -> Vec<Misfit> {
+fn programs(planned: &PlannedContainer, files: &ContainerFiles) -> Vec<Misfit> {
     let mut found = Vec::new();
-    let spec = &planned.spec;
+    let spec = planned.spec();
     for op in &planned.plan.setup {
         let (SetupOp::Program { name, candidates, .. }, Some(process)) = (op, &spec.process) else { continue };
         let from_cwd = |path: &std::ffi::CString| {
@@ -201,8 +201,8 @@ fn programs(planned: &Preview, files: &ContainerFiles) -> Vec<Misfit> {
 }
 
 /// Hooks whose programs are the host's.
-fn host_hooks(planned: &Preview) -> Vec<Misfit> {
-    let Some(hooks) = &planned.spec.hooks else { return Vec::new() };
+fn host_hooks(planned: &PlannedContainer) -> Vec<Misfit> {
+    let Some(hooks) = &planned.spec().hooks else { return Vec::new() };
     let Ok(host) = ContainerFiles::new(Path::new("/"), Who::anybody()) else { return Vec::new() };
     let lists: [(&str, &[Hook]); 5] = [
         ("prestart", &hooks.prestart),
@@ -228,8 +228,8 @@ fn host_hooks(planned: &Preview) -> Vec<Misfit> {
 }
 
 /// Devices of the host that stand for the container's, which can make none.
-pub(super) fn devices(planned: &Preview) -> Vec<Misfit> {
-    let linux = planned.spec.linux.as_ref();
+pub(super) fn devices(planned: &PlannedContainer) -> Vec<Misfit> {
+    let linux = planned.spec().linux.as_ref();
     let mut found = Vec::new();
     for (index, device) in linux.map(|linux| &linux.devices[..]).unwrap_or_default().iter().enumerate() {
         if device.kind == "p" {
@@ -247,7 +247,7 @@ pub(super) fn devices(planned: &Preview) -> Vec<Misfit> {
 }
 
 /// Whether devices are bound from the host.
-pub(super) fn binds_devices(planned: &Preview) -> bool {
+pub(super) fn binds_devices(planned: &PlannedContainer) -> bool {
     use crate::plan::rootfs::mount_op::MountSource;
     let is_path = |op: &SetupOp| matches!(op, SetupOp::BindDevice { source: MountSource::Path(_), .. });
     planned.plan.setup.iter().any(is_path)

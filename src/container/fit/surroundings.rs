@@ -6,7 +6,7 @@ use std::path::Path;
 use super::misfit::{Misfit, Severity};
 use super::rootfs::{self, maps};
 use crate::cgroup::rdt;
-use crate::container::create::Preview;
+use crate::container::planned::PlannedContainer;
 use crate::host;
 use crate::host::sub_ids::SubRange;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
@@ -19,9 +19,9 @@ use crate::spec::process::Process;
 use crate::sys::cred::{self, CAP_SYS_RESOURCE};
 use crate::sys::{namespace, process};
 
-pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
+pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
     let mut found = Vec::new();
-    if let Some(linux) = &planned.spec.linux {
+    if let Some(linux) = &planned.spec().linux {
         found.extend(namespaces(linux));
         found.extend(ids(planned));
         found.extend(sysctls(linux));
@@ -40,7 +40,7 @@ pub(super) fn misfits(planned: &Preview) -> Vec<Misfit> {
     if rootfs::binds_devices(planned) {
         found.extend(rootfs::devices(planned));
     }
-    if let Some(process) = &planned.spec.process {
+    if let Some(process) = &planned.spec().process {
         found.extend(labels(process));
         found.extend(rlimits(process));
         found.extend(oom_score(process));
@@ -83,7 +83,7 @@ fn namespaces(linux: &Linux) -> Vec<Misfit> {
 }
 
 /// Maps that may not be written, and what they leave out.
-fn ids(planned: &Preview) -> Vec<Misfit> {
+fn ids(planned: &PlannedContainer) -> Vec<Misfit> {
     let (uids, gids) = maps(planned);
     let host = &planned.host;
     let mut found = Vec::new();

@@ -9,10 +9,13 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use super::store::{Definition, Pool, fits, made_of, mounts_of, new_name, read_once};
+use crate::container::bundle::Bundle;
 use crate::container::console::ProgramConsole;
-use crate::container::create::{Bundle, Created, Form, make};
+use crate::container::files::Receivers;
 use crate::container::job::monitor::{Monitor, Role};
+use crate::container::make::{Created, NewContainer};
 use crate::container::options::{Create, Global};
+use crate::container::planned::PlannedContainer;
 use crate::container::{Container, delete, image};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
@@ -115,13 +118,13 @@ fn become_keeper(
     let config = config_of(&definition.bundle);
     let (args, mut bundle) = bundle(inside, definition, &id)?;
     // One that the bundle does not name is called as the container, which has another name once it is claimed.
-    if parent(bundle.spec()).is_none() {
+    if parent(&bundle.spec).is_none() {
         bundle.name_cgroup(match inside.cgroups {
             CgroupDriver::Systemd => format!(":brisk:{id}"),
             CgroupDriver::Files | CgroupDriver::Disabled => id.clone(),
         })?;
     }
-    if plan::is_met_inside(bundle.spec())
+    if plan::is_met_inside(&bundle.spec)
         && !self_image::is_protected().at(Stage::Process, || "look at brisk's own file")?
     {
         return Err(Error::new(
@@ -129,13 +132,15 @@ fn become_keeper(
             "the pool is filled by `pool fill` alone: brisk's own binary needs protection",
         ));
     }
-    let made_of = made_of(bundle.spec(), &definition.bundle, config)?;
+    let made_of = made_of(&bundle.spec, &definition.bundle, config)?;
     let mounts = mounts_of(&made_of)?;
     let (name, generation) = (pool.name.clone(), definition.generation.clone());
     let member = PoolMember { pool: name, generation, keeper: own, made_of, mounts };
-    let form = Form { start: ProgramStart::Brought, task: None, member: Some(member) };
-    let made = make(inside, &args, bundle, form, ProgramConsole::default(), None, &mut |_| Ok(()))?;
-    let Created { container, running, lock, .. } = made;
+    let console = ProgramConsole::default();
+    let planned = PlannedContainer::to_make(inside, &args, bundle, ProgramStart::Brought, console.terminal, None)?;
+    let receivers = Receivers::default();
+    let new = NewContainer { global: inside, args: &args, planned, task: None, member: Some(member), receivers };
+    let Created { container, running, lock, .. } = new.make(console, None)?;
     let failed = match make_end(&container.dir).and_then(|end| keeper.stand_alone().map(|()| end)) {
         Ok(end) => launch::keep(running.pid, &end, &keeper.into_command()),
         Err(error) => error,
@@ -157,7 +162,7 @@ fn bundle(inside: &Global, definition: &Definition, id: &str) -> Result<(Create,
     let bundle = definition.bundle.clone();
     let args = Create { id: id.to_owned(), bundle, template: true, ..Create::default() };
     let mut bundle = Bundle::load(inside, &args)?;
-    suits(bundle.spec())?;
+    suits(&bundle.spec)?;
     bundle.change(|spec| Ok(put_below(spec, inside.cgroups, id)))?;
     Ok((args, bundle))
 }
@@ -182,8 +187,8 @@ fn parent(spec: &Spec) -> Option<&str> {
 /// made.
 pub(super) fn prepare(inside: &Global, definition: &Definition) -> Result<Spec> {
     let (_, bundle) = bundle(inside, definition, "ID")?;
-    image::protect_from(bundle.spec())?;
-    Ok(bundle.spec().clone())
+    image::protect_from(&bundle.spec)?;
+    Ok(bundle.spec.clone())
 }
 
 /// Refuses what several containers cannot have at once, and what depends on an ID before there is one.

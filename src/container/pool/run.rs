@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use super::claim::{Claim, claim};
 use super::fill::put_below;
 use super::store::{Definition, Pool, new_name};
-use crate::container::create::Bundle;
+use crate::container::bundle::Bundle;
 use crate::container::job::ended::Ended;
 use crate::container::job::watch::WatchedCgroup;
 use crate::container::job::{self, Begins, JobRequest, PoolUse, Task};
