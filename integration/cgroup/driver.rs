@@ -16,7 +16,7 @@ use brisk::plan::cgroup::{
 };
 use brisk::plan::reach::Reach;
 use brisk::spec::resources::{DeviceRule, Resources};
-use brisk::sys::poll::{self, PollEvent};
+use brisk::sys::poll::{self, PollFlags};
 
 use crate::common::{Need, host, lacks, skip_unless};
 
@@ -476,7 +476,7 @@ fn the_oom_killer_is_noticed() {
     let start = Instant::now();
     let mut kills = 0;
     while kills == 0 && start.elapsed() < Duration::from_secs(20) {
-        poll::wait(watch.as_fd(), PollEvent::Readable, Duration::from_secs(5)).unwrap();
+        poll::one(watch.as_fd(), PollFlags::POLLIN, poll::within(Duration::from_secs(5))).unwrap();
         kills = watch.drain().unwrap().kills;
     }
     assert!(kills > 0, "no OOM kill was seen");

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::fs;
-use crate::sys::poll::{self, PollEvent};
+use crate::sys::poll::{self, PollFlags};
 
 use super::file::{self, FileAccess, lookup, read_all};
 use super::handle::Cgroup;
@@ -152,7 +152,7 @@ fn freeze_v2(member: &Member, limit: Duration) -> Result<()> {
     let start = Instant::now();
     while lookup(&read_all(events.as_fd()).at(Stage::Cgroup, what)?, "frozen") != Some(1) {
         let left = limit.checked_sub(start.elapsed()).ok_or_else(|| timed_out(member, limit))?;
-        poll::wait(events.as_fd(), PollEvent::Changed, left).at(Stage::Cgroup, what)?;
+        poll::one(events.as_fd(), PollFlags::POLLPRI, poll::within(left)).at(Stage::Cgroup, what)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::reach::Reach;
-use crate::sys::poll::{self, PollEvent};
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::{fs, process};
 
 use super::file::{FileAccess, lookup, read_all, remove_dir};
@@ -132,7 +132,7 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
         if lookup(&text, "populated") != Some(1) {
             return Ok(false);
         }
-        poll::wait(events.as_fd(), PollEvent::Changed, left).at(Stage::Cgroup, what)?;
+        poll::one(events.as_fd(), PollFlags::POLLPRI, poll::within(left)).at(Stage::Cgroup, what)?;
         return Ok(true);
     }
     let mut pids = Vec::new();
@@ -141,9 +141,9 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
         match process::pidfd_open(pid) {
             Ok(process) => {
                 // A process that has ended is readable at once until it is reaped.
-                let ended = poll::wait(process.as_fd(), PollEvent::Readable, Duration::ZERO).at(Stage::Cgroup, what)?;
+                let ended = poll::one(process.as_fd(), PollFlags::POLLIN, poll::now()).at(Stage::Cgroup, what)?;
                 if !ended {
-                    poll::wait(process.as_fd(), PollEvent::Readable, left).at(Stage::Cgroup, what)?;
+                    poll::one(process.as_fd(), PollFlags::POLLIN, poll::within(left)).at(Stage::Cgroup, what)?;
                     return Ok(true);
                 }
             }

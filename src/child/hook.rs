@@ -5,14 +5,16 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::state::{Child, Done, HookPointers, Trouble};
 use crate::plan::op::Filter;
 use crate::plan::process::child_hook::{ChildHook, HookDir};
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{CloneArgs, Cloned, Exit};
-use crate::sys::{fs, poll, process, seccomp, signal};
+use crate::sys::{fs, process, seccomp, signal};
 use crate::wire;
 
 impl Child<'_> {
@@ -48,7 +50,8 @@ impl Child<'_> {
                 run(&hook.path, pointers, streams, dir, (filter, self.inherited.plan.ignored_signals))
             }
             Cloned::Parent { pid, pidfd } => {
-                if poll::one(pidfd.as_fd(), libc::POLLIN, hook.timeout)? == 0 {
+                let end = u64::try_from(hook.timeout).ok().map(|ms| Instant::now() + Duration::from_millis(ms));
+                if !poll::one(pidfd.as_fd(), PollFlags::POLLIN, end)? {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
                     process::wait(pid, 0)?;
                     return Err(failed(hook, &[b": timed out and was killed"]));

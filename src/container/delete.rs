@@ -18,10 +18,11 @@ use crate::plan::systemd::driver::plan_cgroup;
 use crate::spec::Spec;
 use crate::state::{Dir, Life, Lock, Record, Status, Wait, does_not_exist};
 use crate::sys;
+use crate::sys::poll::{self, PollFlags};
 
 /// How long a killed process may take to be gone; runc waits as long. One that is stuck in the kernel (a
 /// dead NFS server) takes longer.
-const PATIENCE_MS: i32 = 10_000;
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How soon it is looked again at a command that holds the lock.
 const NEXT_LOOK: Duration = Duration::from_millis(200);
 
@@ -92,21 +93,17 @@ fn found(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option<
         result => result?,
     };
     let Some(lock) = lock else { return gone() };
-    locked(global, id, (dir, lock), force, trace)
+    let _held = lock;
+    locked(global, id, dir, force, trace)
 }
 
 /// Removes one by force, for who has the lock.
-pub(super) fn with_lock(global: &Global, id: &str, dir: &Dir, lock: Lock) -> Result<()> {
-    locked(global, id, (dir, lock), Force::Own, &mut None)
+pub(super) fn with_lock(global: &Global, id: &str, dir: &Dir, _held: &Lock) -> Result<()> {
+    locked(global, id, dir, Force::Own, &mut None)
 }
 
-fn locked(
-    global: &Global,
-    id: &str,
-    (dir, _lock): (&Dir, Lock),
-    force: Force,
-    trace: &mut Option<Trace>,
-) -> Result<()> {
+/// The caller has the lock.
+fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option<Trace>) -> Result<()> {
     let gone = || gone(global, id, force);
     let record = match dir.find_record() {
         Ok(Some(record)) => record,
@@ -132,7 +129,7 @@ fn locked(
     dir.remove()?;
     mark(trace, "poststop hooks");
     if let Some(config) = config
-        && let Err(error) = poststop(global, &record, &config, (force == Force::Yes).then_some(PATIENCE_MS))
+        && let Err(error) = poststop(global, &record, &config, (force == Force::Yes).then_some(PATIENCE))
     {
         // The specification: a failed poststop hook is a warning, and the container is deleted all the same.
         (global.warn)(&format!("delete {id}: {error}"));
@@ -156,12 +153,12 @@ fn remove_by_config(global: &Global, id: &str, dir: &Dir) -> Result<()> {
 /// Takes the lock from a command that has it. A `create` that hangs in a hook would hold it for ever; one that has just
 /// begun, and has written nothing that tells who it is, is found at the next look.
 fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Option<Lock>> {
-    let end = Instant::now() + Duration::from_millis(PATIENCE_MS.unsigned_abs().into());
+    let end = Instant::now() + PATIENCE;
     let mut looks = 0;
     loop {
         // Without a readable record there is nothing to tell yet.
         if let Ok(Some(record)) = dir.find_record() {
-            interrupt(global, id, dir, &record, (force, looks))?;
+            interrupt(global, id, dir, &record, force, looks)?;
         }
         looks += 1;
         let wait = if force == Force::No { Wait::Forever } else { Wait::Within(NEXT_LOOK) };
@@ -174,7 +171,7 @@ fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Op
 
 /// While another command holds the lock: without force the container must not run; with force the one that creates it is
 /// killed, and after so many looks what else may keep it.
-fn interrupt(global: &Global, id: &str, dir: &Dir, record: &Record, (force, looks): (Force, u32)) -> Result<()> {
+fn interrupt(global: &Global, id: &str, dir: &Dir, record: &Record, force: Force, looks: u32) -> Result<()> {
     let status = status_of(dir, record)?;
     refuse_running(status, id, force)?;
     if status == Status::Creating {
@@ -239,8 +236,7 @@ fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {
 /// directory: that goes later.
 fn await_monitor(record: &Record, monitor: &OwnedFd) -> Result<()> {
     let ended = |process: &OwnedFd, patience: Duration| {
-        sys::poll::one(process.as_fd(), libc::POLLIN, sys::poll::within(patience).into())
-            .map(|event| event != 0)
+        poll::one(process.as_fd(), PollFlags::POLLIN, poll::within(patience))
             .at(Stage::Signal, || "wait for the monitor")
     };
     if ended(monitor, NEXT_LOOK)? {
@@ -252,7 +248,7 @@ fn await_monitor(record: &Record, monitor: &OwnedFd) -> Result<()> {
             return Ok(());
         }
     }
-    ended(monitor, Duration::from_millis(PATIENCE_MS.unsigned_abs().into())).map(drop)
+    ended(monitor, PATIENCE).map(drop)
 }
 
 /// Kills what is left and removes the cgroup.
@@ -272,9 +268,9 @@ fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
     }
     mark(trace, "wait for the first process to end");
     if let (Some(pidfd), Some(init)) = (&pidfd, init) {
-        let events = sys::poll::one(pidfd.as_fd(), libc::POLLIN, PATIENCE_MS)
+        let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE))
             .at(Stage::Signal, || "wait for the container's first process to end")?;
-        if events == 0 && record.life(init)? == Life::Alive {
+        if !ended && record.life(init)? == Life::Alive {
             return Err(Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))
                 .with_hint(
                     "a process in state D waits for a device or a network file system; a pid namespace also waits until \

@@ -3,8 +3,6 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use super::Container;
@@ -15,7 +13,7 @@ use crate::cgroup::stats::Stats;
 use crate::cgroup::{Cgroup, OomWatch};
 use crate::error::{Context, Result, Stage};
 use crate::state::Status;
-use crate::sys::poll::until;
+use crate::sys::poll::{self, PollFd, PollFlags};
 
 /// One line of `events`, as runc writes it.
 #[derive(Debug, Serialize)]
@@ -62,10 +60,8 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
             let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN)];
             fds.extend(watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
             let again = watch.as_ref().and_then(OomWatch::look_again).map(|soon| Instant::now() + soon);
-            match poll(&mut fds, until(again.map_or(next, |again| again.min(next)))) {
-                Err(Errno::EINTR) => continue,
-                result => result.at(Stage::Cgroup, || "wait for events")?,
-            };
+            poll::any(&mut fds, Some(again.map_or(next, |again| again.min(next))))
+                .at(Stage::Cgroup, || "wait for events")?;
             fds.first().and_then(PollFd::any) == Some(true)
         };
         // The last time after the end: what killed the container was counted before it died.

@@ -16,6 +16,7 @@ use crate::launch::{self, Trace};
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::sys::fs::RegularFile;
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::{self, fs, process, socket};
 
 /// Who is told of a process: looked up before anything is done, so that what cannot be told is an error in time.
@@ -202,7 +203,7 @@ impl Destination {
 fn write_patiently(to: BorrowedFd<'_>, mut text: &[u8]) -> sys::Result<()> {
     let end = Instant::now() + FLUSH;
     while !text.is_empty() {
-        if sys::poll::one(to, libc::POLLOUT, sys::poll::until(end).into())? == 0 {
+        if !poll::one(to, PollFlags::POLLOUT, Some(end))? {
             return Err(Errno::ETIMEDOUT);
         }
         // What poll(2) promises of a pipe that can be written (pipe(7)): an inherited one waits for more.

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::job::ended::Ended;
 use super::job::watch::{Announcement, Watch, Watched, WatchedCgroup};
@@ -12,7 +11,7 @@ use super::notify::{Heard, Notify};
 use super::streams::{FLUSH, OutputPipe, Relayed};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
-use crate::sys;
+use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, ChildUsage, Exit, ToldExit};
 use crate::sys::signal::{self, Pending};
 use crate::sys::{fs, tty};
@@ -233,7 +232,7 @@ impl Flows {
         }
         let null = fs::open(fs::CWD, c"/dev/null", libc::O_WRONLY, 0).at(Stage::Console, what)?;
         for stream in [fs::STDOUT, fs::STDERR] {
-            if sys::poll::one(stream, libc::POLLOUT, 0).at(Stage::Console, what)? == 0 {
+            if !poll::one(stream, PollFlags::POLLOUT, poll::now()).at(Stage::Console, what)? {
                 fs::dup_onto(null.as_fd(), stream.as_raw_fd()).at(Stage::Console, what)?;
             }
         }
@@ -424,15 +423,11 @@ fn relay(
         }
         let written = flows.list.iter().all(|flow| flow.buffer.is_empty());
         let flush = status.zip(watch.as_deref()).and_then(|((exit, _), watch)| watch.flush_by(exit, flows.written()));
-        let timeout = match watching.and_then(Watch::next).or(flush) {
-            _ if status.is_some() && written => PollTimeout::ZERO,
-            Some(next) => sys::poll::until(next),
-            None => PollTimeout::NONE,
+        let by = match watching.and_then(Watch::next).or(flush) {
+            _ if status.is_some() && written => poll::now(),
+            next => next,
         };
-        let count = match poll(&mut polled.0, timeout) {
-            Err(Errno::EINTR) => continue,
-            result => result.at(Stage::Signal, || "wait for the container")?,
-        };
+        let something = poll::any(&mut polled.0, by).at(Stage::Signal, || "wait for the container")?;
         let (ended, parent_gone, signalled) =
             (polled.is_ready(pidfd), polled.is_ready(parent), polled.is_ready(Some(0)));
         let events: Vec<(bool, bool)> =
@@ -487,7 +482,7 @@ fn relay(
         if too_late {
             tell(flows.give_up());
         }
-        if too_late || heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || count == 0 && written {
+        if too_late || heard == Heeded::Told || flows.list.iter().all(Flow::is_done) || !something && written {
             let written = flows.written();
             let (cause, output) = watch.map_or((None, None), |watch| watch.end(exit, written));
             return Ok(Ended { exit, usage: Some(usage), cause, output });
@@ -606,7 +601,7 @@ fn how_it_ended(attended: &Attended<'_>) -> Result<(Exit, ChildUsage)> {
     let pidfd = attended.pidfd.as_fd();
     let mut told = process::pidfd_exit(pidfd).at(Stage::Signal, what)?;
     if told == ToldExit::NotYet {
-        sys::poll::one(pidfd, 0, sys::poll::until(patience).into()).at(Stage::Signal, what)?;
+        poll::one(pidfd, PollFlags::empty(), Some(patience)).at(Stage::Signal, what)?;
         told = process::pidfd_exit(pidfd).at(Stage::Signal, what)?;
     }
     let ToldExit::Known(exit) = told else { return Err(nobody_knows()) };

@@ -1,6 +1,7 @@
 //! The hooks that run when a container is gone, and where those of the host write to.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::lookup::spec_of;
 use super::options::Global;
@@ -14,9 +15,11 @@ use crate::state::Record;
 pub(super) fn run_poststop(
     global: &Global,
     spec: &Spec,
-    (id, bundle): (&str, &Path),
-    patience: Option<i32>,
+    id: &str,
+    bundle: &Path,
+    patience: Option<Duration>,
 ) -> Result<()> {
+    let patience = patience.map(|patience| i32::try_from(patience.as_millis()).unwrap_or(i32::MAX));
     let list = hooks::poststop(spec, id, bundle, patience);
     for error in launch::run_each_hook(&list, 0, &output(spec)?) {
         (global.warn)(&error.to_string());
@@ -25,9 +28,9 @@ pub(super) fn run_poststop(
 }
 
 /// Runs the poststop hooks of a container that was deleted; `config` is its config.json.
-pub(super) fn poststop(global: &Global, record: &Record, config: &[u8], patience: Option<i32>) -> Result<()> {
+pub(super) fn poststop(global: &Global, record: &Record, config: &[u8], patience: Option<Duration>) -> Result<()> {
     let spec = spec_of(record, config)?;
-    run_poststop(global, &spec, (&record.id, Path::new(&record.bundle)), patience)
+    run_poststop(global, &spec, &record.id, Path::new(&record.bundle), patience)
 }
 
 /// Where hooks of this container write to.

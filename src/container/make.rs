@@ -176,7 +176,7 @@ pub(super) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Co
     if let Err(failure) = container.dir.remove() {
         (global.warn)(&failure.to_string());
     }
-    if let Err(error) = host_hooks::run_poststop(global, &bundle.spec, (id, bundle.dir()), None) {
+    if let Err(error) = host_hooks::run_poststop(global, &bundle.spec, id, bundle.dir(), None) {
         (global.warn)(&error.to_string());
     }
 }

@@ -18,7 +18,7 @@ use crate::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize
 use crate::proc::mountinfo;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
-use crate::sys::poll;
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
 
 /// Mounts these in the container.
@@ -107,7 +107,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         trace: None,
         due: None,
     })?;
-    poll::one(pidfd.as_fd(), libc::POLLIN, -1).at(Stage::Rootfs, || "wait for the mounts")?;
+    poll::one(pidfd.as_fd(), PollFlags::POLLIN, None).at(Stage::Rootfs, || "wait for the mounts")?;
     match process::wait(pid, 0).at(Stage::Rootfs, || "reap the process that mounts")? {
         Some((_, Exit::Code(0))) => Ok(()),
         _ => Err(Error::new(Stage::Rootfs, "the process that mounts was killed")),

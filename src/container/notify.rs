@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::options::Global;
 use crate::error::{Context, Error, Result, Stage};
@@ -22,7 +21,8 @@ use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::state::{Dir, NOTIFY};
-use crate::sys::{self, fs, socket};
+use crate::sys::poll::{self, PollFd, PollFlags};
+use crate::sys::{fs, socket};
 
 /// Where the directory is in the container, as with runc.
 const PLACE: &str = "/run/notify";
@@ -150,9 +150,9 @@ impl Notify {
         let (reader, writer) = fs::pipe().at(Stage::State, what)?;
         socket::send_fds(self.connected()?.as_fd(), b"BARRIER=1", &[writer.as_fd()]).at(Stage::State, what)?;
         drop(writer);
-        match sys::poll::one(reader.as_fd(), libc::POLLIN, PATIENCE.as_millis() as i32).at(Stage::State, what)? {
-            0 => Err(Error::errno(Stage::State, what(), Errno::ETIMEDOUT)),
-            _ => Ok(()),
+        match poll::one(reader.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)).at(Stage::State, what)? {
+            false => Err(Error::errno(Stage::State, what(), Errno::ETIMEDOUT)),
+            true => Ok(()),
         }
     }
 
@@ -160,11 +160,7 @@ impl Notify {
     pub(super) fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>, warn: &dyn Fn(&str)) -> Result<()> {
         loop {
             let mut polled = [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
-            match poll(&mut polled, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Error::errno(Stage::State, "wait for the container's notify socket", errno)),
-                Ok(_) => {}
-            }
+            poll::any(&mut polled, None).at(Stage::State, || "wait for the container's notify socket")?;
             let ended = polled[1].any() == Some(true);
             // What was sent just before the end counts.
             if self.hear(Some(pid), warn)? == Heard::Ready || ended {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,10 +11,10 @@ use super::options::Global;
 use crate::error::{Context, Result, Stage};
 use crate::proc::passwd::Users;
 use crate::state::{Attendance, Dir, Outcome, Status};
-use crate::sys::poll;
+use crate::sys::poll::{self, PollFlags};
 
 /// How long the monitor of a container that has ended is waited for.
-const MOMENT_MS: i32 = 200;
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// A container as `state` and `list` show it: the fields of the specification and runc's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -144,7 +145,7 @@ fn outcome_soon(container: &Container) -> Result<Kept> {
         None => false,
         Some(monitor) => {
             let what = || "wait for the container's monitor";
-            poll::one(monitor.as_fd(), libc::POLLIN, MOMENT_MS).at(Stage::Signal, what)? == 0
+            !poll::one(monitor.as_fd(), PollFlags::POLLIN, poll::within(MOMENT)).at(Stage::Signal, what)?
         }
     };
     let outcome = container.dir.find_record()?.and_then(|record| record.outcome);

@@ -3,14 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use nix::poll::PollTimeout;
-
 use super::options::Global;
 use super::{Container, job};
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Outcome, ProcessId, Record, Wait};
+use crate::sys::poll::{self, PollFlags};
+use crate::sys::process;
 use crate::sys::process::ToldExit;
-use crate::sys::{poll, process};
 
 /// How long whoever reaps the process may take: the kernel tells its status only afterwards.
 const REAPED: Duration = Duration::from_secs(10);
@@ -25,14 +24,14 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
     // One that has ended as well, as long as it can tell how.
     let pidfd = container.record.init.map_or(Ok(None), ProcessId::pidfd_until_reaped)?;
     if let Some(pidfd) = &pidfd
-        && !happens(pidfd.as_fd(), libc::POLLIN, deadline)?
+        && !happens(pidfd.as_fd(), PollFlags::POLLIN, deadline)?
     {
         return Ok(None);
     }
     let patience = deadline.unwrap_or_else(|| Instant::now() + REAPED);
     // The monitor keeps the status first, then writes the result, then ends: whoever is told of the end may read it.
     if let Some(monitor) = container.monitor()?
-        && !happens(monitor.as_fd(), libc::POLLIN, Some(patience))?
+        && !happens(monitor.as_fd(), PollFlags::POLLIN, Some(patience))?
         && deadline == Some(patience)
     {
         return Ok(None);
@@ -51,7 +50,7 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
     let mut told = ask()?;
     if told == ToldExit::NotYet {
         // POLLHUP, which is always reported: it was reaped.
-        let reaped = happens(pidfd.as_fd(), 0, Some(patience))?;
+        let reaped = happens(pidfd.as_fd(), PollFlags::empty(), Some(patience))?;
         if !reaped && deadline == Some(patience) {
             return Ok(None);
         }
@@ -70,15 +69,6 @@ fn not_known() -> Error {
     )
 }
 
-fn happens(pidfd: BorrowedFd<'_>, events: i16, deadline: Option<Instant>) -> Result<bool> {
-    loop {
-        let wait = deadline.map_or(PollTimeout::NONE, poll::until);
-        if poll::one(pidfd, events, wait.into()).at(Stage::Signal, || "wait for the container's process")? != 0 {
-            return Ok(true);
-        }
-        // poll(2) waits for 24 days at most.
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Ok(false);
-        }
-    }
+fn happens(pidfd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> Result<bool> {
+    poll::one(pidfd, events, deadline).at(Stage::Signal, || "wait for the container's process")
 }

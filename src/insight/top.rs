@@ -10,10 +10,8 @@ use brisk::cli::filter::ListFilter;
 use brisk::cli::put::{Format, Word};
 use brisk::container::options::Global;
 use brisk::error::{Context, Result, Stage};
-use brisk::sys::poll::{pause, until};
+use brisk::sys::poll::{self, PollFd, PollFlags};
 use brisk::sys::{process, signal};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::containers::Finder;
 use crate::figures::{Look, Reading};
@@ -38,7 +36,7 @@ pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
     let mut next = Instant::now();
     loop {
         next += *interval;
-        pause(next.saturating_duration_since(Instant::now())).at(Stage::Console, || "wait")?;
+        poll::pause(next.saturating_duration_since(Instant::now())).at(Stage::Console, || "wait")?;
         let mut look = Look::at(search.look(filters)?, Some(&before));
         sort_rows(&mut look.rows, ui.sort, ui.order);
         let text = match format {
@@ -225,10 +223,7 @@ fn wait(signals: &OwnedFd, screen: Option<&Screen>, next: Instant) -> Result<Wok
     if screen.is_some_and(Screen::has_keys) {
         fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
     }
-    match poll(&mut fds, until(next)) {
-        Err(Errno::EINTR) => return Ok(Woken::Signals(Vec::new())),
-        result => result.at(Stage::Console, || "wait for keys")?,
-    };
+    poll::any(&mut fds, Some(next)).at(Stage::Console, || "wait for keys")?;
     let has = |index: usize| fds.get(index).and_then(PollFd::any) == Some(true);
     if has(0) {
         let arrived = signal::pending(signals.as_fd()).at(Stage::Signal, || "read the signals")?;

@@ -8,13 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
-
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::{HostHook, HostHooks};
 use crate::plan::text::failed_hook;
-use crate::sys::{fs, poll, process, signal};
+use crate::sys::poll::{self, PollFd, PollFlags};
+use crate::sys::{fs, process, signal};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
 #[derive(Debug, Default)]
@@ -149,10 +147,7 @@ fn attend(child: &mut Child, hook: &HostHook, mut beside: Option<&mut Beside<'_,
         let next = [end, look, meanwhile.and_then(Meanwhile::next)].into_iter().flatten().min();
         let mut polled = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         polled.extend(meanwhile.and_then(Meanwhile::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match nix::poll::poll(&mut polled, next.map_or(PollTimeout::NONE, poll::until)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).at(Stage::Hook, || "wait for it"),
-        }
+        poll::any(&mut polled, next).at(Stage::Hook, || "wait for it")?;
         if polled[0].any() == Some(true) {
             return child.wait().at(Stage::Hook, || "reap it");
         }

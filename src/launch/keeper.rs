@@ -11,8 +11,9 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::last_calls::{self, Mode, Table};
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, ChildUsage, Exit, REAPED, Reaped};
-use crate::sys::{Result as SysResult, fs, poll};
+use crate::sys::{Result as SysResult, fs};
 use crate::wire::{self, Fault, Message};
 
 /// Where what was learnt goes, and where it is told that the member is there.
@@ -49,7 +50,7 @@ fn become_keeper(member: i32, end: &OwnedFd, command: &OwnedFd) -> SysResult<Err
 /// How a member ended, when its first process has; `None` where its keeper is gone and nobody will say it.
 pub fn end_of(end: BorrowedFd<'_>, patience: Duration) -> Result<Option<(Exit, ChildUsage)>> {
     let what = || "read how the program has ended";
-    if poll::one(end, libc::POLLIN, poll::within(patience).into()).at(Stage::Signal, what)? == 0 {
+    if !poll::one(end, PollFlags::POLLIN, poll::within(patience)).at(Stage::Signal, what)? {
         return Ok(None);
     }
     let mut record: Reaped = [0; REAPED];

@@ -3,18 +3,19 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::process::child_hook::HookKind;
 use crate::plan::text::hook_error;
-use crate::sys::{fs, poll};
+use crate::sys::fs;
+use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::wire::{self, Fault, Message};
 
 /// How often it is looked whether the program runs although somebody keeps the fifo open.
-const TICK_MS: i32 = 1000;
+const TICK: Duration = Duration::from_secs(1);
 
 /// Waits until the container's process, which has been told by `fifo` to go on, runs its program. What it could not
 /// do before that it has written to the fifo, which closes with execve or with the process.
@@ -28,15 +29,13 @@ pub fn await_program(fifo: BorrowedFd<'_>, pid: i32, pidfd: Option<BorrowedFd<'_
     let before = executable(pid);
     loop {
         let mut polled = [PollFd::new(fifo, PollFlags::empty()), PollFd::new(pidfd, PollFlags::POLLIN)];
-        let ready = match nix::poll::poll(&mut polled, TICK_MS as u16) {
-            Err(Errno::EINTR) => continue,
-            result => result.at(Stage::State, what)?,
-        };
-        if ready == 0 && executable(pid) == before {
+        let something = poll::any(&mut polled, poll::within(TICK)).at(Stage::State, what)?;
+        if !something && executable(pid) == before {
             continue;
         }
+        let ended = || poll::one(pidfd, PollFlags::POLLIN, poll::within(TICK)).at(Stage::State, what);
         return match read()? {
-            Some(fault) if poll::one(pidfd, libc::POLLIN, TICK_MS).at(Stage::State, what)? != 0 => Err(worded(fault)),
+            Some(fault) if ended()? => Err(worded(fault)),
             _ => Ok(()),
         };
     }

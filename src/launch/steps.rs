@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -21,7 +21,7 @@ use crate::plan::op::{ChildOp, LastOp};
 use crate::plan::process::rlimits;
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::proc::stat;
-use crate::sys::poll::{self, PollEvent};
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -244,15 +244,14 @@ impl<'a> Parent<'a> {
     /// Its time counts, and startContainer hooks, which are the image's, take as much of it as they like; a frozen process does
     /// nothing at all. False when it has ended, and who it has launched keeps the wire without a word.
     fn look_after(&mut self, what: &str) -> Result<bool> {
-        let comes =
-            |fd: BorrowedFd<'_>, wait| poll::wait(fd, PollEvent::Readable, wait).at(Stage::Sync, || what.to_owned());
+        let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || what.to_owned());
         while let Some(due) = self.due {
-            if comes(self.wire.as_fd(), due.saturating_duration_since(Instant::now()))? {
+            if comes(self.wire.as_fd(), Some(due))? {
                 break;
             }
             self.tell(Moment::Due)?;
-            if comes(self.child()?.1.as_fd(), Duration::ZERO)? {
-                return comes(self.wire.as_fd(), Duration::ZERO);
+            if comes(self.child()?.1.as_fd(), poll::now())? {
+                return comes(self.wire.as_fd(), poll::now());
             }
         }
         Ok(true)
@@ -396,12 +395,11 @@ impl<'a> Parent<'a> {
     fn until_taken(&self) -> Result<()> {
         let (_, messenger) = self.child()?;
         let waiting = self.launch.waiting.as_ref().ok_or_else(|| sync_error("nobody waits to be started"))?;
-        let comes =
-            |fd: BorrowedFd<'_>, wait| poll::wait(fd, PollEvent::Readable, wait).at(Stage::Sync, || WAITS_FOR_TAKEN);
+        let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || WAITS_FOR_TAKEN);
         let mut looks = 0;
-        while !comes(self.wire.as_fd(), LOOK)? {
+        while !comes(self.wire.as_fd(), poll::within(LOOK))? {
             // Until our child has ended it looks for the program, in file systems that may be slow.
-            if !comes(messenger.as_fd(), Duration::ZERO)? {
+            if !comes(messenger.as_fd(), poll::now())? {
                 continue;
             }
             looks += 1;
@@ -411,7 +409,7 @@ impl<'a> Parent<'a> {
                 continue;
             }
             let receiver = waiting.receiver()?;
-            if comes(self.wire.as_fd(), Duration::ZERO)? {
+            if comes(self.wire.as_fd(), poll::now())? {
                 break;
             }
             let taken_back =

@@ -189,7 +189,7 @@ fn listen(directory: &Path, socket: &Path) -> Answer<Option<UnixListener>> {
 /// Whether a shim, brisk's or containerd's, is at a socket. That one can connect does not tell: a child that a dead shim
 /// had just made holds the socket until its execve. Whoever lives answers, if only that there is no such service.
 fn answers(socket: &Path) -> bool {
-    const PATIENCE: i32 = 2_000;
+    const PATIENCE: Duration = Duration::from_secs(2);
     let connection = match publisher::connect(&socket.to_string_lossy()) {
         Ok(connection) => connection,
         // The socket is full of others who wait: somebody must be there.
@@ -200,10 +200,10 @@ fn answers(socket: &Path) -> bool {
     if os::write_all(connection.as_fd(), &ttrpc::frame(1, ttrpc::REQUEST, &request.done())).is_err() {
         return false;
     }
-    match os::poll(connection.as_fd(), libc::POLLIN, PATIENCE) {
+    match os::poll::one(connection.as_fd(), os::poll::PollFlags::POLLIN, os::poll::within(PATIENCE)) {
         // What hangs is not ours to replace.
-        Ok(0) | Err(_) => true,
-        Ok(_) => matches!(os::read(connection.as_fd(), &mut [0]), Ok(1)),
+        Ok(false) | Err(_) => true,
+        Ok(true) => matches!(os::read(connection.as_fd(), &mut [0]), Ok(1)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use brisk::sys::fs::{chdir, close_range, dup_onto, lock, memfd, read, rewind, set_cloexec, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
-pub use brisk::sys::poll::{drain, eventfd, inotify, inotify_modified, one as poll};
+pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};
 pub use brisk::sys::process::{
     CloneArgs, Cloned, Exit, clone3, die_with_parent, exit, getpid, getppid, is_child, kill, prepare, set_subreaper,
     wait,

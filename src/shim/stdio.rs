@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::console::Listener;
@@ -21,6 +20,7 @@ use super::fault::{Answer, Fault};
 use super::logger::Logger;
 use super::options::Options;
 use super::os;
+use super::os::poll::{PollFd, PollFlags};
 use super::reactor::{self, Event, IN, OUT, Task};
 use super::runtime::CommandStreams;
 use super::shared::Place;
@@ -154,7 +154,7 @@ impl Output {
 /// Whether the fifo could be written to, and whether it has no reader (POLLERR).
 fn look(writer: &OwnedFd) -> Result<PollFlags, Errno> {
     let mut fds = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut fds, PollTimeout::ZERO)?;
+    os::poll::any(&mut fds, os::poll::now())?;
     Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
 }
 

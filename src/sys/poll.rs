@@ -7,63 +7,57 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
 
+pub use nix::poll::{PollFd, PollFlags};
+
 use super::fs::{self, own};
 use super::{Result, cvt, done};
 
-/// poll(2) on one descriptor for `events`; returns what happened, 0 on time-out. `timeout` in ms, -1 forever.
-pub fn one(fd: BorrowedFd<'_>, events: i16, timeout: i32) -> Result<i16> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+/// Waits until something that is asked of a descriptor has happened (or its other end has hung up), at the latest until `by`, and
+/// without one for ever; false when the time has come. A signal does not end the wait.
+pub fn any(fds: &mut [PollFd<'_>], by: Option<Instant>) -> Result<bool> {
     loop {
-        // SAFETY: one pollfd is passed.
-        match cvt(unsafe { libc::poll(&raw mut poll, 1, timeout) }.into()) {
+        match nix::poll::poll(fds, by.map_or(PollTimeout::NONE, until)) {
+            // poll(2) waits for 24 days at most.
+            Ok(0) if by.is_some_and(|by| Instant::now() < by) => {}
             Err(Errno::EINTR) => {}
-            result => return result.map(|_| poll.revents),
+            result => return result.map(|ready| ready > 0),
         }
     }
 }
 
-/// What to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollEvent {
-    /// Something can be read, or a process (pidfd) has ended.
-    Readable,
-    /// A cgroup file has changed since it was last read (kernfs(5): POLLPRI).
-    Changed,
+/// [`any`] of one descriptor. [`PollFlags::POLLIN`] also says that a process (pidfd) has ended, and `POLLPRI` that a cgroup file has
+/// changed since it was last read (kernfs(5)).
+pub fn one(fd: BorrowedFd<'_>, events: PollFlags, by: Option<Instant>) -> Result<bool> {
+    any(&mut [PollFd::new(fd, events)], by)
 }
 
-/// Waits for an event, at most `timeout`; false when it did not come. A signal ends the wait like a timeout does:
-/// callers look again at what they wait for.
-pub fn wait(fd: BorrowedFd<'_>, event: PollEvent, timeout: Duration) -> Result<bool> {
-    let events = match event {
-        PollEvent::Readable => libc::POLLIN,
-        PollEvent::Changed => libc::POLLPRI,
-    };
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-    // SAFETY: one pollfd is passed.
-    match cvt(unsafe { libc::poll(&raw mut poll, 1, within(timeout).into()) }.into()) {
-        Err(Errno::EINTR) => Ok(false),
-        result => result.map(|ready| ready > 0),
-    }
+/// The end of a wait that begins now.
+pub fn within(time: Duration) -> Option<Instant> {
+    Some(Instant::now() + time)
+}
+
+/// The end of a wait that looks and does not wait.
+pub fn now() -> Option<Instant> {
+    within(Duration::ZERO)
 }
 
 /// Gives up the processor for `timeout` where the kernel offers nothing to wait on (the v1 freezer, a v1 cgroup whose last
 /// task is between exit and release).
 pub fn pause(timeout: Duration) -> Result<()> {
     // SAFETY: no pollfd is passed.
-    match done(unsafe { libc::poll(std::ptr::null_mut(), 0, within(timeout).into()) }.into()) {
+    match done(unsafe { libc::poll(std::ptr::null_mut(), 0, rounded(timeout).into()) }.into()) {
         Err(Errno::EINTR) => Ok(()),
         result => result,
     }
 }
 
 /// poll(2) takes whole milliseconds; rounded up: one that returns just before a deadline would spin.
-pub fn within(time: Duration) -> PollTimeout {
+fn rounded(time: Duration) -> PollTimeout {
     PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
-/// [`within`] the time that is left.
-pub fn until(next: Instant) -> PollTimeout {
-    within(next.saturating_duration_since(Instant::now()))
+fn until(by: Instant) -> PollTimeout {
+    rounded(by.saturating_duration_since(Instant::now()))
 }
 
 /// A new eventfd(2), close-on-exec and non-blocking.

@@ -7,7 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::plan::seccomp::{ALL_ARCHS, SyscallId};
-use crate::sys::{klog, poll};
+use crate::sys::klog;
+use crate::sys::poll::{self, PollFlags};
 
 /// How much of the log is looked at: some hundreds of messages.
 const ROOM: usize = 64 << 10;
@@ -36,8 +37,7 @@ pub(super) fn call(pid: i32, started: SystemTime) -> Option<String> {
         if let Some(found) = log.lines().rev().find_map(|line| call_in(line, pid, since)) {
             return Some(found);
         }
-        let left = end.checked_duration_since(Instant::now())?;
-        if !poll::wait(news.as_fd(), poll::PollEvent::Readable, left).ok()? {
+        if !poll::one(news.as_fd(), PollFlags::POLLIN, Some(end)).ok()? {
             return None;
         }
         // One at a time; whatever it is, the whole log is looked at again.

@@ -14,7 +14,7 @@ use crate::launch::{Meanwhile, Running};
 use crate::proc;
 use crate::spec::number_list;
 use crate::state::Attendance;
-use crate::sys::poll;
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit, monotonic_ns};
 
 /// How long a program that heeds SIGTERM may take to end, unless told.
@@ -328,12 +328,13 @@ impl WatchMeanwhile<'_> {
         if watch.ended_at.is_some() {
             return Ok(());
         }
-        let readable = |fd| poll::one(fd, libc::POLLIN, 0).at(Stage::Signal, || "look whether somebody has ended");
-        if readable(program.pidfd)? != 0 {
+        let readable =
+            |fd| poll::one(fd, PollFlags::POLLIN, poll::now()).at(Stage::Signal, || "look whether somebody has ended");
+        if readable(program.pidfd)? {
             watch.ended_at = Some(Instant::now());
             return Ok(());
         }
-        if watch.parent().map_or(Ok(0), readable)? != 0 {
+        if watch.parent().map_or(Ok(false), readable)? {
             return watch.orphaned(program);
         }
         watch.look(program, 0)

@@ -37,7 +37,8 @@ pub(super) struct Claimed {
 /// Takes a member that nobody else takes and that fits, and calls it `id`.
 pub(super) fn claim(
     global: &Global,
-    (pool, definition): (&Pool, &Definition),
+    pool: &Pool,
+    definition: &Definition,
     id: &str,
     attended: Option<Attendance>,
 ) -> Result<Claimed> {

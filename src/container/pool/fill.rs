@@ -69,9 +69,9 @@ pub(super) fn remove(
 ) -> Result<()> {
     let Some((dir, lock)) = pool.hold(name, wait)? else { return Ok(()) };
     // One without a record, or with a damaged one, goes by what is there of it.
-    let Ok(Some(record)) = dir.find_record() else { return delete::with_lock(inside, name, &dir, lock) };
+    let Ok(Some(record)) = dir.find_record() else { return delete::with_lock(inside, name, &dir, &lock) };
     let container = Container { dir, record };
-    if stays(&container)? { Ok(()) } else { delete::with_lock(inside, name, &container.dir, lock) }
+    if stays(&container)? { Ok(()) } else { delete::with_lock(inside, name, &container.dir, &lock) }
 }
 
 /// Deletes what was claimed and never started: it waits among the containers, and nobody holds it.
@@ -90,7 +90,7 @@ pub(super) fn remove_orphans(global: &Global, pool: &Pool) -> Result<()> {
         let (Some(lock), Some(record)) = (lock, dir.find_record()?) else { continue };
         let container = Container { dir, record };
         if ours(&container.record) && container.status()? == Status::Created {
-            delete::with_lock(global, &id, &container.dir, lock)?;
+            delete::with_lock(global, &id, &container.dir, &lock)?;
         }
     }
     Ok(())

@@ -35,13 +35,14 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
         args.create.id = new_name(name);
     }
     let request = JobRequest { detach: args.detach, ..JobRequest::in_background(global, &args.create) };
-    job::run(global, &request, |task| attempt(global, &args, (&pool, &definition), task))
+    job::run(global, &request, |task| attempt(global, &args, &pool, &definition, task))
 }
 
 fn attempt(
     global: &Global,
     args: &Run,
-    (pool, definition): (&Pool, &Definition),
+    pool: &Pool,
+    definition: &Definition,
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     let start = given(args)?;
@@ -51,7 +52,7 @@ fn attempt(
     let replaces = args.replace && Dir::find(&global.root, &args.create.id)?.is_some();
     if !replaces && !asks_for_more(global, args) {
         let attended = task.as_ref().map(|task| task.attended());
-        let claimed = claim(global, (pool, definition), &args.create.id, attended)?;
+        let claimed = claim(global, pool, definition, &args.create.id, attended)?;
         reason = if claimed.stale { "stale" } else { "empty" };
         if let Some(other) = claimed.other {
             (reason, why) = ("caller", Some(format!("the pool was created with another {other}")));
@@ -144,7 +145,7 @@ fn in_member(
 ) -> Result<Tried> {
     let mut trace = args.create.trace.as_ref().map(|_| Trace::default());
     let mut let_go = false;
-    let begun = begin(global, args, start, &mut container, task.as_deref_mut(), (trace.as_mut(), &mut let_go));
+    let begun = begin(global, args, start, &mut container, task.as_deref_mut(), trace.as_mut(), &mut let_go);
     drop(lock);
     let (StartedTemplate { spec, running, notify, ours }, signals) = match begun {
         Ok(begun) => begun,
@@ -168,7 +169,8 @@ fn begin(
     start: &Start,
     container: &mut Container,
     mut task: Option<&mut Task<'_>>,
-    (trace, is_let_go): (Option<&mut Trace>, &mut bool),
+    trace: Option<&mut Trace>,
+    is_let_go: &mut bool,
 ) -> Result<(StartedTemplate, Option<OwnedFd>)> {
     let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
     let cgroup = container.cgroup()?;
