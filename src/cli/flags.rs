@@ -233,7 +233,7 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Create(o => OrNone(&mut o.job.grace)), Run(o => OrNone(&mut o.create.job.grace)),
         Exec(o => OrNone(&mut o.job.grace)), Restart(o => OrNone(&mut o.job.grace));
     "die-with-parent", SWITCH, "end it when brisk or whoever called brisk ends":
-        Create(die_with_parent), Run(create.die_with_parent), Exec(die_with_parent), Restart(die_with_parent);
+        Create(job.die_with_parent), Run(create.job.die_with_parent), Exec(job.die_with_parent), Restart(job.die_with_parent);
     "exit-codes", SWITCH, "exit with 120 to 125 where a limit or brisk itself ended it": Run(create.job.exit_codes), Exec(job.exit_codes);
     // exec.
     "process" 'p', FILE, "take the process from this process.json": Exec(program.process), Start(program.process);

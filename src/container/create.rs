@@ -29,7 +29,6 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
         template,
         // `create` and its request.
         preserve_fds: _,
-        die_with_parent: _,
         // `Bundle::load`.
         bundle: _,
         config: _,

@@ -24,7 +24,7 @@ use crate::plan::process::inside::InsideOptions;
 use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::verbs::exec::ExecOptions;
-use crate::plan::{self, ExecRefusal, Keyring, Orphan};
+use crate::plan::{self, ExecRefusal, Keyring};
 use crate::spec::Spec;
 use crate::spec::process::Process;
 use crate::state::Status;
@@ -34,7 +34,6 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     let Exec {
         id,
         preserve_fds,
-        die_with_parent,
         detach,
         job,
         // `program::chosen`.
@@ -49,7 +48,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
     } = args;
     global.environment.hold_gaps(*preserve_fds)?;
     let preserved = global.environment.preserved(*preserve_fds);
-    let request = job::JobRequest { id, job, die_with_parent: *die_with_parent, detach: *detach, preserved };
+    let request = job::JobRequest { id, job, detach: *detach, preserved };
     job::run(global, &request, |task| attempt(global, args, task))
 }
 
@@ -123,7 +122,6 @@ fn join(
     let (pid, init) = container.first_process()?;
     let cgroup = cgroup(container, args, pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
-    let orphan = if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
     let inside = InsideOptions {
         id: args.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
@@ -132,8 +130,8 @@ fn join(
     };
     let options = ExecOptions {
         inside,
-        orphan,
-        hold: job::hold(&args.job, orphan),
+        orphan: job::orphan(&args.job),
+        hold: job::hold(&args.job),
         preserved_fds: global.environment.preserved(args.preserve_fds),
         keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
         entry: entry(global, &host, cgroup.as_ref()),

@@ -80,8 +80,6 @@ pub struct Create {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// The container ends when the runtime's parent does, or whoever waits for it: the runtime itself, or its monitor.
-    pub die_with_parent: bool,
     /// File descriptors passed on beyond 0 to 2 and LISTEN_FDS.
     pub preserve_fds: u32,
     /// What the program is comes with `start`.
@@ -126,6 +124,8 @@ pub struct Job {
     pub grace: Option<Duration>,
     /// Exit statuses tell apart why it ended.
     pub exit_codes: bool,
+    /// The program ends when the runtime's parent does, or whoever waits for it: the runtime itself, or its monitor.
+    pub die_with_parent: bool,
 }
 
 /// Where the result of a job goes.
@@ -247,8 +247,6 @@ pub struct Exec {
     pub ignore_paused: bool,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
-    /// The process ends when the runtime's parent does, or the runtime itself.
-    pub die_with_parent: bool,
     /// What it may take, and who learns how it ended.
     pub job: Job,
 }

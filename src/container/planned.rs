@@ -17,7 +17,7 @@ use crate::plan::namespace::Namespaces;
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::verbs::create::create;
-use crate::plan::{CreateOptions, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
+use crate::plan::{CreateOptions, Keyring, OverlaySize, Plan, ProgramStart};
 use crate::spec::Spec;
 
 /// One that could be made.
@@ -101,21 +101,20 @@ pub(super) fn plan_of(
     terminal: Terminal,
     host: &Host,
 ) -> Result<Plan> {
-    let orphan = if args.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
     let options = CreateOptions {
         id: args.id.clone(),
         bundle: bundle.dir().to_owned(),
         enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
         keyring: if args.no_new_keyring { Keyring::Inherit } else { Keyring::New },
         start,
-        orphan,
+        orphan: job::orphan(&args.job),
         preserved_fds: global.environment.preserved(args.preserve_fds),
         cgroups: global.cgroups,
         tolerance: global.tolerance,
         terminal,
         notify: notify::directory(global, &args.id),
         joined_own: joined_own(&bundle.spec)?,
-        hold: job::hold(&args.job, orphan),
+        hold: job::hold(&args.job),
         overlay_size: if args.job.result.is_some() { OverlaySize::Asked } else { OverlaySize::NotAsked },
         oddities: bundle.warnings.clone(),
     };

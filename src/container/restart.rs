@@ -57,7 +57,6 @@ fn attempt(global: &Global, args: &Create, task: Option<&mut Task<'_>>) -> Resul
         console_socket: args.console_socket.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         pid_file: args.pid_file.clone(),
-        die_with_parent: args.die_with_parent,
         preserve_fds: args.preserve_fds,
         trace: args.trace.clone(),
         job: args.job.clone(),

@@ -40,8 +40,6 @@ pub(super) struct JobRequest<'a> {
     pub id: &'a str,
     /// Limits, and who learns the result.
     pub job: &'a Job,
-    /// `--die-with-parent`.
-    pub die_with_parent: bool,
     /// Whether it does not wait: a monitor does it then.
     pub detach: bool,
     /// How many descriptors from 3 on are the container's.
@@ -51,9 +49,9 @@ pub(super) struct JobRequest<'a> {
 impl<'a> JobRequest<'a> {
     /// Of a command that makes a container and does not wait.
     pub(super) fn in_background(global: &Global, args: &'a Create) -> JobRequest<'a> {
-        let Create { id, job, die_with_parent, preserve_fds, .. } = args;
+        let Create { id, job, preserve_fds, .. } = args;
         let preserved = global.environment.preserved(*preserve_fds);
-        JobRequest { id, job, die_with_parent: *die_with_parent, detach: true, preserved }
+        JobRequest { id, job, detach: true, preserved }
     }
 }
 
@@ -170,7 +168,7 @@ impl Task<'_> {
 
     /// Who waits for the program, for the container's record.
     pub(super) fn attended(&self) -> Attendance {
-        if matches!(self.who, Attendant::Foreground) { Attendance::Foreground } else { Attendance::Monitor }
+        self.watch.attendance()
     }
 
     /// What is kept with the container; nothing of one that is being deleted.
@@ -222,14 +220,14 @@ pub(super) fn run(
     work: impl FnOnce(Option<&mut Task<'_>>) -> Result<Option<Ended>>,
 ) -> Result<u8> {
     // `Watch`, `Report` and what they call.
-    let Job { result: _, timeout: _, cpu_time: _, output_limit: _, grace: _, exit_codes: _ } = request.job;
-    let orphan = if request.die_with_parent { Orphan::Dies } else { Orphan::LivesOn };
-    if hold(request.job, orphan) == Hold::No {
+    let JobRequest { id, job, detach, preserved } = *request;
+    let Job { result: _, timeout: _, cpu_time: _, output_limit: _, grace: _, exit_codes: _, die_with_parent } = job;
+    if hold(job) == Hold::No {
         return Ok(work(None)?.map_or(0, |ended| ended.status()));
     }
-    let report = Report::begin(request.id, request.job, request.preserved)?;
-    let parent = request.die_with_parent.then(watch::parent).transpose();
-    let begun = parent.and_then(|parent| Ok((parent, request.detach.then(Monitor::begin).transpose()?)));
+    let report = Report::begin(id, job, preserved)?;
+    let parent = die_with_parent.then(watch::parent).transpose();
+    let begun = parent.and_then(|parent| Ok((parent, detach.then(Monitor::begin).transpose()?)));
     let (parent, who) = match begun {
         Ok((parent, None)) => (parent, Attendant::Foreground),
         Ok((parent, Some(Role::Monitor(monitor)))) => {
@@ -240,9 +238,9 @@ pub(super) fn run(
         Ok((_, Some(Role::Command(follower)))) => return follower.follow(),
         Err(error) => return report.tell(global, Err(error)),
     };
-    let attendance = if request.detach { Attendance::Monitor } else { Attendance::Foreground };
-    let watch = Watch::new(request.job, parent, attendance);
-    let mut task = Task { job: request.job, watch, report, who, oom_kills: None };
+    let attendance = if detach { Attendance::Monitor } else { Attendance::Foreground };
+    let watch = Watch::new(job, parent, attendance);
+    let mut task = Task { job, watch, report, who, oom_kills: None };
     let done = work(Some(&mut task));
     let done = done.and_then(|ended| ended.ok_or_else(|| Error::new(Stage::Signal, "nobody waited for the program")));
     task.report.tell(global, done)
@@ -289,8 +287,13 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
 }
 
 /// Whether that is a job, whose program waits until somebody looks after it.
-pub(super) fn hold(job: &Job, orphan: Orphan) -> Hold {
-    if *job == Job::default() && orphan == Orphan::LivesOn { Hold::No } else { Hold::Yes }
+pub(super) fn hold(job: &Job) -> Hold {
+    if *job == Job::default() { Hold::No } else { Hold::Yes }
+}
+
+/// What becomes of it when whoever waits for it dies.
+pub(super) fn orphan(job: &Job) -> Orphan {
+    if job.die_with_parent { Orphan::Dies } else { Orphan::LivesOn }
 }
 
 /// Why `--cpu-time` cannot be had.

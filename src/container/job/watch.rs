@@ -33,7 +33,7 @@ pub(in crate::container) struct Watch {
     /// When it is to be set up at the latest, where that is not ours alone.
     set_up_by: Option<Instant>,
     /// Who waits for the program.
-    who: Attendance,
+    attendance: Attendance,
     /// How long it may run.
     timeout: Option<Duration>,
     cpu: Option<CpuWatch>,
@@ -91,11 +91,11 @@ pub(in crate::container) fn parent() -> Result<OwnedFd> {
 
 impl Watch {
     /// The program's time counts from [`Watch::begin`], or from [`Watch::hear`].
-    pub fn new(job: &Job, parent: Option<OwnedFd>, who: Attendance) -> Watch {
+    pub fn new(job: &Job, parent: Option<OwnedFd>, attendance: Attendance) -> Watch {
         Watch {
             started: None,
             set_up_by: None,
-            who,
+            attendance,
             timeout: job.timeout,
             cpu: job.cpu_time.map(CpuWatch::new),
             output_limit: job.output_limit.map(i64::unsigned_abs),
@@ -220,15 +220,20 @@ impl Watch {
     /// limit that could have ended it, as with runc.
     pub fn flush_by(&self, exit: Exit, written: u64) -> Option<Instant> {
         let flushed = self.flushed_from?.checked_add(FLUSH);
-        match (self.who, self.cause(exit, written)) {
+        match (self.attendance, self.cause(exit, written)) {
             (Attendance::Monitor, _) | (_, Some(_)) => flushed,
             (Attendance::Foreground, None) => self.deadline().max(flushed).filter(|_| self.timeout.is_some()),
         }
     }
 
+    /// Who waits for the program.
+    pub fn attendance(&self) -> Attendance {
+        self.attendance
+    }
+
     /// Whether the caller's command has ended.
     pub fn in_background(&self) -> bool {
-        self.who == Attendance::Monitor
+        self.attendance == Attendance::Monitor
     }
 
     /// When to look again, whatever else happens.

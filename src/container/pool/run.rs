@@ -88,12 +88,12 @@ enum Tried {
 
 /// What has to be known when a container is made, and a member was made without.
 fn asks_for_more(global: &Global, args: &Run) -> bool {
-    let Create { die_with_parent, preserve_fds, no_pivot, no_new_keyring, .. } = args.create;
+    let Create { job, preserve_fds, no_pivot, no_new_keyring, .. } = &args.create;
     let environment = &global.environment;
-    die_with_parent
-        || no_pivot
-        || no_new_keyring
-        || environment.preserved(preserve_fds) > 0
+    job.die_with_parent
+        || *no_pivot
+        || *no_new_keyring
+        || environment.preserved(*preserve_fds) > 0
         || environment.notify_socket.is_some()
         || environment.seccomp_receiver.is_some()
         || environment.pidfd_receiver.is_some()

@@ -257,9 +257,33 @@ pub(super) fn has_labels(process: &Process) -> bool {
 
 /// Scheduling, memory policy, personality and labels.
 fn attributes(process: &Process, linux: &Linux, host: &Host, ops: &mut Vec<SetupOp>) -> Result<()> {
-    // Only `exec` uses it, but a list that makes no sense is refused with the container.
+    let Process {
+        apparmor_profile,
+        selinux_label,
+        io_priority,
+        // Only `exec` uses it, but a list that makes no sense is refused with the container.
+        exec_cpu_affinity: _,
+        // `plan` and `find`.
+        args: _,
+        env: _,
+        cwd: _,
+        user: _,
+        // By the parent in a user namespace, else at the end of the set-up.
+        rlimits: _,
+        // When rights are given up.
+        capabilities: _,
+        no_new_privileges: _,
+        scheduler: _,
+        // By the parent.
+        oom_score_adj: _,
+        // `console`.
+        terminal: _,
+        console_size: _,
+        // Of Windows.
+        command_line: _,
+    } = process;
     exec_affinity(process)?;
-    if let Some(priority) = &process.io_priority {
+    if let Some(priority) = io_priority {
         ops.push(SetupOp::IoPriority(schedule::io_priority(priority)? as u32));
     }
     if let Some(policy) = &linux.memory_policy {
@@ -273,13 +297,13 @@ fn attributes(process: &Process, linux: &Linux, host: &Host, ops: &mut Vec<Setup
         ops.push(SetupOp::Personality(host.personality & !WEAK_PERSONALITY));
     }
     let mut labels = Vec::new();
-    if let Some(profile) = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
+    if let Some(profile) = apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) {
         labels.push(Label {
             file: c"apparmor/exec".into(),
             value: c_string(format!("exec {profile}"), "apparmorProfile")?,
         });
     }
-    if let Some(label) = process.selinux_label.as_deref().filter(|label| !label.is_empty()) {
+    if let Some(label) = selinux_label.as_deref().filter(|label| !label.is_empty()) {
         labels.push(Label { file: c"exec".into(), value: c_string(label, "selinuxLabel")? });
     }
     if !labels.is_empty() && !ops.contains(&SetupOp::Procfs) {
