@@ -2,6 +2,7 @@
 
 mod bind_flags;
 mod devices;
+mod in_use;
 mod links;
 mod options;
 mod overlay;

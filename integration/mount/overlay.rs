@@ -13,7 +13,7 @@ use crate::rootless;
 const ONLY: &str = "no other runtime lays an overlay over the root";
 
 /// True where there is nothing to test.
-fn not_here() -> bool {
+pub fn not_here() -> bool {
     let known = fs::read_to_string("/proc/filesystems").unwrap().contains("\toverlay\n");
     if !known {
         skip_here("this kernel has no overlayfs");
@@ -315,13 +315,11 @@ fn what_another_writes_to_is_no_layer() {
     let kept = writer.bundle.host_dir("kept");
     fs::create_dir(kept.join("beside")).unwrap();
     fs::set_permissions(&kept, fs::Permissions::from_mode(0o700)).unwrap();
-    symlink("kept/upper", writer.bundle.dir.join("link")).unwrap();
     writer.run_with(&["--detach", "--overlay", kept.to_str().unwrap()]).ok();
     let container = Bundle::sh("true").container();
-    let [dir, upper, link, beside] =
-        ["kept", "kept/upper", "link/.", "kept/beside"].map(|name| writer.bundle.dir.join(name));
+    let [dir, upper, beside] = ["kept", "kept/upper", "kept/beside"].map(|name| writer.bundle.dir.join(name));
     let upper_of = |layer: &Path| container.run_with(&["--overlay", "tmpfs", "--lower", layer.to_str().unwrap()]);
-    for layer in [&dir, &upper, &link] {
+    for layer in [&dir, &upper] {
         let why = upper_of(layer).fails();
         assert!(why.contains("cannot be a layer") && why.contains(&writer.id), "{why}");
         let root = ["run", "--rootfs", layer.to_str().unwrap(), "--overlay", "tmpfs", &container.id, "--", "true"];

@@ -6,21 +6,35 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::mounts::explain;
 use super::state::{Child, Done, Trouble};
-use crate::plan::op::OverlayOp;
+use crate::plan::op::{InUse, OverlayOp};
 use crate::plan::rootfs::mount_op::MountSource;
 use crate::plan::rootfs::overlay::{MAX_LOWER, OURS, UPPER, WORK};
-use crate::sys::{dir, fs, mount, mount_attr, process};
+use crate::sys::{dir, fs, mount, mount_attr, poll, process};
 use crate::wire::{self, SyncPoint};
 
 /// Of the layers below: the root is the first.
 const LAYERS: [&CStr; MAX_LOWER + 1] = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"];
 /// Where a directory that stays is attached.
 const DIRECTORY: &CStr = c"directory";
+/// Below the tmpfs of the layers: the upper layer and the work directory of the overlay that only asks.
+const ASKED_UPPER: &CStr = c"asked";
+const ASKED_WORK: &CStr = c"asked-work";
+/// How they are named from inside of the upper layer of a directory that stays.
+const ASKED_UPPER_FROM_UPPER: &CStr = c"../../asked";
+const ASKED_WORK_FROM_UPPER: &CStr = c"../../asked-work";
+/// Of an overlay, with its value.
+type Param = (&'static CStr, &'static CStr);
+
+const INDEX: Param = (c"index", c"on");
+/// The longest pause between two tries; half a second is waited in all.
+const PATIENCE: Duration = Duration::from_millis(512);
+const IN_USE: &[u8] = b"another overlay writes to a layer of it";
 /// [`WORK`], from inside of the upper layer.
 const WORK_FROM_UPPER: &CStr = c"../.brisk-work";
 
@@ -36,7 +50,12 @@ impl Child<'_> {
         let tmpfs = layers_tmpfs(op.size.as_deref())?;
         // All are looked up before something lies over the root, for they may be below it. The root's own copy is without
         // what is mounted below, as layers are.
-        let mut layers = Layers { trees: [const { None }; LAYERS.len()], files: [(0, 0); LAYERS.len() + 1], count: 0 };
+        let mut layers = Layers {
+            trees: [const { None }; LAYERS.len()],
+            files: [(0, 0); LAYERS.len() + 1],
+            count: 0,
+            have_handles: matches!(op.in_use, InUse::Itself | InUse::Another),
+        };
         let first = match &op.mapped_root {
             Some(source) => self.layer(source)?.0,
             None => mount::clone_tree(self.root()?, c"", 0)?,
@@ -69,7 +88,18 @@ impl Child<'_> {
             wire::send_files(self.inherited.wire.as_fd(), SyncPoint::Overlay, &[measured])?;
         }
         fs::fchdir(upper.as_fd())?;
-        let overlay = overlay(op, attr)?;
+        let index = match op.in_use {
+            InUse::Itself => layers.have_handles.then_some(INDEX),
+            InUse::ItselfUpper => Some(INDEX),
+            InUse::Another => {
+                fs::mkdir(tmpfs.as_fd(), ASKED_UPPER, 0o700)?;
+                fs::mkdir(tmpfs.as_fd(), ASKED_WORK, 0o700)?;
+                when_free(|| ask_who_writes(if layers.have_handles { &op.all_layers } else { c"." }))?;
+                None
+            }
+            InUse::NotAsked => None,
+        };
+        let overlay = when_free(|| overlay(op, attr, index))?;
         // Over the tmpfs, which goes with the host's mounts when the root is entered: to unmount it by itself would cost a wait
         // for all CPUs (namespace_unlock() of fs/namespace.c), as long as all the rest.
         mount::attach(overlay.as_fd(), tmpfs.as_fd())?;
@@ -93,11 +123,14 @@ struct Layers {
     trees: [Option<OwnedFd>; MAX_LOWER + 1],
     files: [(u64, u64); MAX_LOWER + 2],
     count: usize,
+    /// An index wants handles of all files. What has none is another overlay, for example. False where nobody asks.
+    have_handles: bool,
 }
 
 impl Layers {
     fn add(&mut self, (tree, stat): (OwnedFd, libc::stat)) -> Done {
         self.is_other(&stat)?;
+        self.have_handles = self.have_handles && fs::has_handle(tree.as_fd());
         self.files[self.count] = (stat.st_dev, stat.st_ino);
         self.trees[self.count] = Some(tree);
         self.count += 1;
@@ -196,8 +229,36 @@ fn has_nothing_else(dir: BorrowedFd<'_>) -> Done {
     })
 }
 
+/// Tries to make an overlay until no other one writes to a layer of it. That of a container that has just ended may live a
+/// moment longer: the kernel closes what was in a ring of io_uring(7), or on its way through a socket, when it comes to it.
+fn when_free<T>(mut make: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match make() {
+            Err(trouble) if trouble.errno == Errno::EBUSY && pause < PATIENCE => {
+                poll::pause(pause)?;
+                pause *= 2;
+            }
+            Err(trouble) if trouble.errno == Errno::EBUSY => return Err(trouble.with(IN_USE)),
+            made => return made,
+        }
+    }
+}
+
+/// Asks the kernel whether somebody writes to what is to be a layer, by an overlay that has them all below. It is made, and is
+/// gone, without a trace: its own upper layer is in our tmpfs. What else is wrong with the layers is told when the overlay
+/// itself is made.
+fn ask_who_writes(layers: &CStr) -> Done {
+    let params =
+        [(c"lowerdir", layers), (c"upperdir", ASKED_UPPER_FROM_UPPER), (c"workdir", ASKED_WORK_FROM_UPPER), INDEX];
+    match mount::fs_try(c"overlay", &params) {
+        Err(errno @ Errno::EBUSY) => Err(errno.into()),
+        _ => Ok(()),
+    }
+}
+
 /// The overlay, nowhere yet; made from inside of its upper layer.
-fn overlay(op: &OverlayOp, attr: u64) -> Result<OwnedFd, Trouble> {
+fn overlay(op: &OverlayOp, attr: u64, index: Option<Param>) -> Result<OwnedFd, Trouble> {
     let context = mount::fs_open(c"overlay")?;
     let fs = context.as_fd();
     let told = |errno| explain(errno, fs);
@@ -209,7 +270,11 @@ fn overlay(op: &OverlayOp, attr: u64) -> Result<OwnedFd, Trouble> {
     for (key, value) in [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", WORK_FROM_UPPER)] {
         mount::fs_set(fs, key, Some(value)).map_err(told)?;
     }
+    if let Some((key, value)) = index {
+        mount::fs_set(fs, key, Some(value)).map_err(told)?;
+    }
     let overlay = mount::fs_make(fs, attr).map_err(|errno| match errno {
+        Errno::EBUSY => errno.into(),
         Errno::ELOOP => Trouble::from(errno).with(b"one layer is in another"),
         errno => told(errno),
     })?;

@@ -1,13 +1,16 @@
-//! The directory of `--overlay DIR` is one container's at a time: to two overlays with one upper layer the kernel promises
-//! nothing. Who has it is written in a file there. The file outlives brisk, so nobody has to wait for the end of a container to
-//! take it away; what counts is whether the process that it names lives.
+//! The directory of `--overlay DIR` is one container's at a time, and what a container writes to is no layer of another's: to two
+//! overlays with one upper layer, and of one whose layers change, the kernel promises nothing. It knows itself what an
+//! overlay writes to, and the child asks it (`child::overlay`). What is here is for what the kernel does not say: who that is,
+//! before anything is made; of two that begin at once which was first; and, to who has no right to ask of layers below,
+//! whether one is written to. A file in the directory says whose it is. It outlives brisk, so nobody has to wait for the end
+//! of a container to take it away; what counts is whether the process that it names lives, as far as we see that.
 //!
 //! Not trusted: the directory, which the child looks at once more as the container's root sees it. What is at the name of the
 //! file is followed nowhere and has to be a file with one name.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -15,12 +18,17 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Error, Result, Stage};
-use crate::plan::rootfs::overlay::{HOLDER, OURS, UPPER};
+use crate::error::{Context, Deed, Error, Result, Stage};
+use crate::plan::Plan;
+use crate::plan::op::{InUse, SetupOp};
+use crate::plan::rootfs::overlay::{HOLDER, OURS, UPPER, WORK};
 use crate::spec::overlay::Upper;
 use crate::spec::{Spec, annotations};
 use crate::state::{Life, ProcessId, boot_id};
 use crate::sys::{dir, fs, process};
+
+/// To go from a directory to the one above it.
+const ABOVE: i32 = libc::O_PATH | libc::O_DIRECTORY;
 
 /// More than an id and some numbers is none of ours.
 const MAX: usize = 4096;
@@ -56,8 +64,13 @@ impl Note {
 impl Holder {
     /// Takes the directory, if one is asked for; an error while another container has it. One that cannot be had is left to
     /// the child, who takes it with the rights of the container.
-    pub(super) fn begin(spec: &Spec, bundle: &Path) -> Result<Option<Holder>> {
-        refuse_layers_in_use(None, spec, bundle)?;
+    pub(super) fn begin(plan: &Plan, spec: &Spec, bundle: &Path) -> Result<Option<Holder>> {
+        let Some(in_use) = in_use(plan) else { return Ok(None) };
+        let ancestry = match in_use {
+            InUse::Itself | InUse::Another => Ancestry::Ignored,
+            InUse::ItselfUpper | InUse::NotAsked => Ancestry::Counts,
+        };
+        refuse_in_use(None, spec, bundle, ancestry)?;
         let Some(holder) = Holder::open(spec, bundle)? else { return Ok(None) };
         match holder.who()? {
             Some(note) => Err(holder.is_anothers(&note)),
@@ -67,7 +80,7 @@ impl Holder {
 
     /// An error where the directory could not be had, once the container that is to be replaced is gone.
     pub(super) fn begin_after(id: &str, spec: &Spec, bundle: &Path) -> Result<()> {
-        refuse_layers_in_use(Some(id), spec, bundle)?;
+        refuse_in_use(Some(id), spec, bundle, Ancestry::Counts)?;
         let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) else { return Ok(()) };
         let path = bundle.join(dir);
         let what = || format!("--overlay {}", path.display());
@@ -139,49 +152,99 @@ impl Holder {
     }
 }
 
-/// An error where a layer of the overlay is what another container than `id` writes to: all of its `--overlay DIR`, or the upper
-/// layer in it. Of what changes below an overlay the kernel promises nothing.
-fn refuse_layers_in_use(id: Option<&str>, spec: &Spec, bundle: &Path) -> Result<()> {
+/// Whether the directories above a layer count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ancestry {
+    /// The kernel says of them, but not that an upper layer lies below a layer.
+    Ignored,
+    /// All of them, and the layer.
+    Counts,
+    /// The directories above it alone.
+    Only,
+}
+
+/// How the kernel is asked, where there is an overlay.
+fn in_use(plan: &Plan) -> Option<InUse> {
+    let mut all = plan.setup.iter();
+    all.find_map(|op| if let SetupOp::Overlay(op) = op { Some(op.in_use) } else { None })
+}
+
+/// The error of a start with who it is that writes to a layer, where the kernel has said that somebody does and a file tells.
+pub(super) fn name_writer(error: Error, spec: &Spec, bundle: &Path) -> Error {
+    let of_overlay = error.deed().is_some_and(|(deed, _)| deed == Deed::Overlay);
+    if !of_overlay || error.root_errno() != Some(Errno::EBUSY) {
+        return error;
+    }
+    refuse_in_use(None, spec, bundle, Ancestry::Counts).err().unwrap_or(error)
+}
+
+/// An error where a layer of the overlay is, or lies in, what another container than `id` writes to, or all of its
+/// `--overlay DIR`; and where the directory of this one lies there.
+fn refuse_in_use(id: Option<&str>, spec: &Spec, bundle: &Path, ancestry: Ancestry) -> Result<()> {
     let Some(overlay) = annotations::overlay(spec)? else { return Ok(()) };
     let root = spec.root.iter().map(|root| &root.path);
-    for layer in root.chain(&overlay.lower).map(|layer| bundle.join(layer)) {
-        for dir in [layer.clone(), layer.join("..")] {
-            let what = || format!("look who writes to {}", layer.display());
-            let Some(file) = note_in(&dir).at(Stage::Rootfs, what)? else { continue };
-            let is_upper = || {
-                let [upper, own] = [dir.join("upper"), layer.clone()].map(|path| std::fs::metadata(path).ok());
-                upper.zip(own).is_some_and(|(upper, own)| (upper.dev(), upper.ino()) == (own.dev(), own.ino()))
-            };
-            if let Some(note) = Note::read(&file, &dir)?
-                && id != Some(note.id.as_str())
-                && (dir == layer || is_upper())
-            {
-                let error = format!(
-                    "{} cannot be a layer: container {:?}, process {}, writes to it",
-                    layer.display(),
-                    note.id,
-                    note.init.pid
-                );
-                return Err(Error::new(Stage::Rootfs, error).with_hint("delete that container first, or take a copy"));
-            }
+    let mut layers: Vec<(&String, Ancestry)> = root.chain(&overlay.lower).map(|layer| (layer, ancestry)).collect();
+    if let (Upper::Dir(dir), Ancestry::Counts) = (&overlay.upper, ancestry) {
+        // Who has it itself is asked when it is taken.
+        layers.push((dir, Ancestry::Only));
+    }
+    for (layer, ancestry) in layers {
+        let layer = bundle.join(layer);
+        let note = writer(&layer, ancestry)?.filter(|note| id != Some(note.id.as_str()));
+        if let Some(Note { id, init, .. }) = note {
+            let error =
+                format!("{} cannot be a layer: container {id:?}, process {}, writes to it", layer.display(), init.pid);
+            return Err(Error::new(Stage::Rootfs, error).with_hint("delete that container first, or take a copy"));
         }
     }
     Ok(())
 }
 
-/// The note of a directory that may be anybody's. What cannot be read of it says nothing to us.
-fn note_in(dir: &Path) -> crate::sys::Result<Option<File>> {
-    let path = dir.join(std::ffi::OsStr::from_bytes(HOLDER.to_bytes()));
-    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    match fs::open(fs::CWD, &name, flags, 0) {
-        Ok(file) => {
-            let stat = fs::stat(file.as_fd())?;
-            Ok(Some(File::from(file)).filter(|_| fs::kind(&stat) == libc::S_IFREG))
+/// The container that writes to a directory. Of what a mount shows in another place it is not seen where that lies.
+fn writer(layer: &Path, ancestry: Ancestry) -> Result<Option<Note>> {
+    let what = || format!("look who writes to {}", layer.display());
+    let c_path =
+        |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).at(Stage::Rootfs, what);
+    if ancestry == Ancestry::Ignored {
+        let path = c_path(&layer.join(OsStr::from_bytes(HOLDER.to_bytes())))?;
+        return note_in(fs::CWD, &path, layer);
+    }
+    let id = |dir: &OwnedFd| fs::stat(dir.as_fd()).map(|stat| (stat.st_dev, stat.st_ino)).at(Stage::Rootfs, what);
+    let above = |dir: BorrowedFd<'_>, name: &CStr| there(fs::open(dir, name, ABOVE, 0)).at(Stage::Rootfs, what);
+    let Some(mut dir) = above(fs::CWD, &c_path(layer)?)? else { return Ok(None) };
+    let mut from = None;
+    loop {
+        if let Some(note) = note_in(dir.as_fd(), HOLDER, layer)? {
+            let written = [UPPER, WORK].map(|name| fs::stat_at(dir.as_fd(), name).ok());
+            let mut written = written.iter().flatten().map(|stat| (stat.st_dev, stat.st_ino));
+            if from.map_or(ancestry == Ancestry::Counts, |from| written.any(|id| id == from)) {
+                return Ok(Some(note));
+            }
         }
-        // Those that are no directory, or not there, the child complains of.
+        let (here, Some(next)) = (id(&dir)?, above(dir.as_fd(), c"..")?) else { return Ok(None) };
+        if id(&next)? == here {
+            return Ok(None);
+        }
+        (from, dir) = (Some(here), next);
+    }
+}
+
+/// The note at a name that may be anybody's, if its container lives.
+fn note_in(dir: BorrowedFd<'_>, name: &CStr, layer: &Path) -> Result<Option<Note>> {
+    let what = || format!("look who writes to {}", layer.display());
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let Some(file) = there(fs::open(dir, name, flags, 0)).at(Stage::Rootfs, what)? else { return Ok(None) };
+    if fs::kind(&fs::stat(file.as_fd()).at(Stage::Rootfs, what)?) != libc::S_IFREG {
+        return Ok(None);
+    }
+    Note::read(&File::from(file), layer)
+}
+
+/// What cannot be read, or is not there, says nothing to us; the child complains of it.
+fn there(opened: crate::sys::Result<OwnedFd>) -> crate::sys::Result<Option<OwnedFd>> {
+    match opened {
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES | Errno::ENXIO) => Ok(None),
-        Err(errno) => Err(errno),
+        opened => opened.map(Some),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::bundle::Bundle;
 use super::console::ProgramConsole;
 use super::files::Receivers;
-use super::holder::Holder;
+use super::holder::{self, Holder};
 use super::job::watch::Watched;
 use super::job::{Begins, Task};
 use super::notify::Notify;
@@ -57,7 +57,7 @@ impl NewContainer<'_, '_> {
             trace.mark("make the state directory");
         }
         let (global, args) = (self.global, self.args);
-        let holder = Holder::begin(self.planned.spec(), self.planned.bundle.dir())?;
+        let holder = Holder::begin(&self.planned.plan, self.planned.spec(), self.planned.bundle.dir())?;
         let dir = Dir::create(&global.root, &args.id)?;
         let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, self.record()?)));
         let (lock, record) = match prepared {
@@ -78,8 +78,9 @@ impl NewContainer<'_, '_> {
             Ok((running, notify)) => Ok(Created { container, running, spec: self.planned.bundle.spec, lock, notify }),
             Err(error) => {
                 self.receivers.withdraw(global);
-                give_up(global, &args.id, &self.planned.bundle, &container);
-                Err(error)
+                let bundle = &self.planned.bundle;
+                give_up(global, &args.id, bundle, &container);
+                Err(holder::name_writer(error, &bundle.spec, bundle.dir()))
             }
         }
     }

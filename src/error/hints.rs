@@ -86,6 +86,12 @@ const HINTS: &[HintRow] = &[
     (
         Stage::Rootfs,
         Some(Deed::Overlay),
+        Errno::EBUSY,
+        "each --overlay DIR is one container's at a time, and what is written to is no layer of another's: delete the container that does, or take a copy",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::Overlay),
         Errno::ELOOP,
         "the root, each --lower and the directory of --overlay are directories of their own: none is a link, is named twice, or lies in the upper layer",
     ),

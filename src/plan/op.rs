@@ -65,12 +65,33 @@ pub struct OverlayOp {
     pub size: Option<CString>,
     /// The lower layers as the kernel is told them, from inside of the upper one.
     pub layers: CString,
+    /// The upper one and the lower ones, for [`InUse::Another`].
+    pub all_layers: CString,
+    /// How the kernel is asked whether somebody else writes to them.
+    pub in_use: InUse,
     /// Whether the overlay's extended attributes are `user.` ones: `trusted.` ones are of real root alone.
     pub userxattr: bool,
     /// Whether the parent gets a descriptor of what is written to.
     pub size_asked: bool,
     /// For the plan's reader: what lies over what.
     pub text: String,
+}
+
+/// How the kernel is asked whether a layer is, or lies in, what another overlay writes to, whoever made that and in whatever
+/// namespaces: it marks upper layers and work directories while an overlay lives, and refuses what is marked with
+/// `index=on` (Linux 4.13), where it otherwise goes on and says so in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// By the overlay itself, of all layers.
+    Itself,
+    /// By the overlay itself, of its upper layer: without CAP_DAC_READ_SEARCH of the host's there is no index, and the kernel
+    /// goes on without before it looks at the others.
+    ItselfUpper,
+    /// By an overlay that is made before and thrown away, of all layers: with an index of its own the directory could be used
+    /// over no other root than the first, and no copy of it.
+    Another,
+    /// Nothing could be had of it.
+    NotAsked,
 }
 
 /// How the root is entered.

@@ -177,6 +177,20 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> Result<i64> {
     Ok(buf.f_type)
 }
 
+/// Whether the file has a handle: name_to_handle_at(2) gives one; works on `O_PATH` descriptors.
+pub fn has_handle(file: BorrowedFd<'_>) -> bool {
+    /// The longest that there is (MAX_HANDLE_SZ).
+    const LONGEST: u32 = 128;
+    // struct file_handle: its length, its type, and what it is.
+    let mut handle = [0u32; 2 + LONGEST as usize / 4];
+    handle[0] = LONGEST;
+    let mut mount = 0i32;
+    let (fd, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: the path is static and NUL-terminated; `handle` is writable for the length it begins with, `mount` for an int.
+    let done = unsafe { raw!(SYS_name_to_handle_at, fd, c"".as_ptr(), handle.as_mut_ptr(), &raw mut mount, flags) };
+    done == 0
+}
+
 /// The flags (`ST_*`) of the mount that the file is on; works on `O_PATH` descriptors.
 pub fn mount_flags(fd: BorrowedFd<'_>) -> Result<u64> {
     Ok(statvfs(fd)?.f_flag)

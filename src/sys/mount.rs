@@ -122,6 +122,15 @@ pub fn fs_new(kind: &CStr, params: &[(&CStr, &CStr)], attr: u64) -> Result<Owned
     fs_make(context.as_fd(), attr)
 }
 
+/// Makes a file system with these parameters, and throws it away.
+pub fn fs_try(kind: &CStr, params: &[(&CStr, &CStr)]) -> Result<()> {
+    let context = fs_open(kind)?;
+    for (key, value) in params {
+        fs_set(context.as_fd(), key, Some(value))?;
+    }
+    fs_create(context.as_fd())
+}
+
 fn fs_mount(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
     // SAFETY: no memory is passed.
     cvt(unsafe { raw!(SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attr as libc::c_uint) }).map(own)

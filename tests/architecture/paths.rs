@@ -75,6 +75,7 @@ const NO_PATH: &[&str] = &[
     "mount::fs_new",
     "mount::fs_open",
     "mount::fs_set",
+    "mount::fs_try",
     "process::set_domainname",
     "process::set_hostname",
     "regex::is_match",

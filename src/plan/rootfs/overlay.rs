@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::{Draft, Input, c_string, host_path};
 use crate::plan::namespace::NamespaceKind;
-use crate::plan::op::{Enter, OverlayOp, SetupOp};
+use crate::plan::op::{Enter, InUse, OverlayOp, SetupOp};
 use crate::plan::options::OverlaySize;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::idmap;
@@ -16,6 +16,7 @@ use crate::plan::rootfs::options::IdMapOption;
 use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER, overlay};
 use crate::spec::mounts::Mount;
 use crate::spec::overlay::Upper;
+use crate::sys::cred::CAP_DAC_READ_SEARCH;
 
 /// The names of layers, one digit each, and descriptors are few.
 pub const MAX_LOWER: usize = 8;
@@ -77,12 +78,21 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<(
     }
     let below: String = overlay.lower.iter().map(|path| format!(", {path}")).collect();
     let mapped = if overlay.idmap { ", id-mapped" } else { "" };
+    let may_index = !input.in_userns() && input.host.bounding & CAP_DAC_READ_SEARCH != 0;
+    let in_use = match (may_index, &upper) {
+        (true, None) => InUse::Itself,
+        (true, Some(_)) => InUse::Another,
+        (false, Some(_)) => InUse::ItselfUpper,
+        (false, None) => InUse::NotAsked,
+    };
     draft.setup.push(SetupOp::Overlay(Box::new(OverlayOp {
         mapped_root,
         lower,
         upper,
         size,
+        all_layers: c_string(format!(".:{layers}"), OVERLAY)?,
         layers: c_string(layers, OVERLAY)?,
+        in_use,
         userxattr: input.in_userns(),
         size_asked: input.options.overlay_size == OverlaySize::Asked,
         text: format!("{text} over the root{below}{mapped}"),
