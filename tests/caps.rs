@@ -33,10 +33,17 @@ fn names_become_masks() {
 
 #[test]
 fn a_name_that_does_not_exist_is_left_out_with_one_warning() {
-    for name in ["CAP_NOPE", "chown", "cap_chown", ""] {
+    let advised = |near: &str| format!(": did you mean {near}?");
+    for (name, advice) in [
+        ("CAP_NOPE", String::new()),
+        ("chown", advised("CAP_CHOWN")),
+        ("cap_chown", advised("CAP_CHOWN")),
+        ("CAP_NET_AMIN", advised("CAP_NET_ADMIN")),
+        ("", String::new()),
+    ] {
         let (sets, warnings) = caps::parse(&every_set(&[name, "CAP_CHOWN"]), ALL);
         assert_eq!((sets.bounding, sets.permitted), (CHOWN, CHOWN));
-        assert_eq!(warnings, [format!("ignoring unknown or unavailable capabilities: [{name}]")]);
+        assert_eq!(warnings, [format!("ignoring unknown or unavailable capabilities: [{name}]{advice}")]);
     }
 }
 

@@ -74,30 +74,30 @@ fn invalid_json_is_located() {
 fn a_list_is_no_object() {
     let root = r#""ociVersion":"1.0.2","root":{"path":"rootfs"}"#;
     let table = [
-        (r#"["1.0.2"]"#.to_owned(), "expected struct Spec at line 1 column 0"),
-        (format!("{{{root},\n\"process\":[false]}}"), "expected struct Process at line 2 column 10"),
-        (format!("{{{root},\"process\":{{\"args\":[\"a\"],\"cwd\":\"/\",\"user\":[0,0]}}}}"), "expected struct User"),
-        (r#"{"ociVersion":"1.0.2","root":["rootfs"]}"#.to_owned(), "expected struct Root"),
-        (format!("{{{root},\"mounts\":[[\"/tmp\"]]}}"), "expected struct Mount"),
-        (format!("{{{root},\"hooks\":[]}}"), "expected struct Hooks"),
-        (format!("{{{root},\"hooks\":{{\"poststop\":[[\"/bin/true\"]]}}}}"), "expected struct Hook"),
-        (format!("{{{root},\"linux\":[]}}"), "expected struct Linux"),
-        (format!("{{{root},\"linux\":{{\"namespaces\":[[\"pid\"]]}}}}"), "expected struct Namespace"),
-        (format!("{{{root},\"linux\":{{\"resources\":{{\"memory\":[1000]}}}}}}"), "expected struct Memory"),
-        (format!("{{{root},\"linux\":{{\"netDevices\":{{\"eth0\":[]}}}}}}"), "expected struct NetDevice"),
-        (format!("{{{root},\"annotations\":[]}}"), "expected a map"),
+        (r#"["1.0.2"]"#.to_owned(), "expected an object at line 1 column 0"),
+        (format!("{{{root},\n\"process\":[false]}}"), "expected an object at line 2 column 10"),
+        (format!("{{{root},\"process\":{{\"args\":[\"a\"],\"cwd\":\"/\",\"user\":[0,0]}}}}"), "expected an object"),
+        (r#"{"ociVersion":"1.0.2","root":["rootfs"]}"#.to_owned(), "expected an object"),
+        (format!("{{{root},\"mounts\":[[\"/tmp\"]]}}"), "expected an object"),
+        (format!("{{{root},\"hooks\":[]}}"), "expected an object"),
+        (format!("{{{root},\"hooks\":{{\"poststop\":[[\"/bin/true\"]]}}}}"), "expected an object"),
+        (format!("{{{root},\"linux\":[]}}"), "expected an object"),
+        (format!("{{{root},\"linux\":{{\"namespaces\":[[\"pid\"]]}}}}"), "expected an object"),
+        (format!("{{{root},\"linux\":{{\"resources\":{{\"memory\":[1000]}}}}}}"), "expected an object"),
+        (format!("{{{root},\"linux\":{{\"netDevices\":{{\"eth0\":[]}}}}}}"), "expected an object"),
+        (format!("{{{root},\"annotations\":[]}}"), "expected an object"),
     ];
     for (config, want) in table {
         let text = refused(spec::parse::<Spec>(config.as_bytes(), "config.json"));
         assert!(
-            text.contains("parse config.json: ") && text.contains("invalid type: sequence, ") && text.contains(want),
+            text.contains("parse config.json: ") && text.contains("invalid type: ") && text.contains(want),
             "{config}: {text}"
         );
     }
     let text = refused(spec::parse::<Process>(br#"[false]"#, "process.json"));
-    assert!(text.contains("expected struct Process"), "{text}");
+    assert!(text.contains("expected an object"), "{text}");
     let text = refused(spec::parse::<Resources>(br#"{"pids":[5]}"#, "resources"));
-    assert!(text.contains("expected struct Pids"), "{text}");
+    assert!(text.contains("expected an object"), "{text}");
 }
 
 #[test]
@@ -110,11 +110,11 @@ fn an_escaped_backslash_is_not_a_nul() {
 
 #[test]
 fn a_process_file() {
-    let process = spec::load_process(&fixture("engines/docker-exec-process.json")).expect("valid");
+    let process = spec::load_process(&fixture("engines/docker-exec-process.json"), &|_| {}).expect("valid");
     assert!(!process.args.is_empty());
-    let text = refused(spec::load_process(&fixture("nowhere.json")));
+    let text = refused(spec::load_process(&fixture("nowhere.json"), &|_| {}));
     assert!(text.contains("nowhere.json: no such file or directory"), "{text}");
-    let text = refused(spec::read_json::<Process>(&b"[]"[..], "standard input"));
+    let text = refused(spec::read_json::<Process>(&b"[]"[..], "standard input", &|_| {}));
     assert!(text.contains("parse standard input"), "{text}");
 }
 
@@ -130,7 +130,7 @@ fn every_sample_of_an_engine_is_valid() {
             spec::validate::validate(&spec).expect(&name);
             seen += 1;
         } else if name.ends_with("-process.json") {
-            spec::load_process(&path).expect(&name);
+            spec::load_process(&path, &|_| {}).expect(&name);
             seen += 1;
         }
     }

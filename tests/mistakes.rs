@@ -82,6 +82,15 @@ const LINES: &[&str] = &[
     "restore --lsm-mount-context",
     "check --jason",
     "plan /b /c",
+    "ls",
+    "rm web1",
+    "stop web1",
+    "stat web1",
+    "kill -9 web1",
+    "kill -KILL web1",
+    "kill --signal 9 web1",
+    "exec web1 -- sh",
+    "exec web1 --cwd / sh",
 ];
 
 /// Texts that are no configuration.
@@ -143,6 +152,39 @@ fn changes() -> Vec<(&'static str, Value)> {
         ("/linux/seccomp/defaultAction", json!("SCMP_ACT_FORBID")),
         ("/linux/seccomp/architectures/0", json!("SCMP_ARCH_VAX")),
         ("/linux/personality/domain", json!("BSD")),
+        ("/linux/personality/flags", json!(["ADDR_NO_RANDOMIZE"])),
+        ("/process/env/1", json!("=x")),
+        ("/process/user/additionalGids", json!([4_294_967_295_u32])),
+        ("/process/capabilities", json!(["CAP_KILL"])),
+        ("/process/rlimits/0/hard", json!(-1)),
+        ("/process/rlimits/1/type", json!("RLIMIT_NOFILE")),
+        ("/process/scheduler/nice", json!(99)),
+        ("/process/scheduler/flags", json!(["SCHED_FLAG_RESET_ON_FRK"])),
+        ("/process/ioPriority/priority", json!(14)),
+        ("/process/execCPUAffinity/initial", json!("0-")),
+        ("/mounts/0/options", json!("ro")),
+        ("/linux/namespaces/0/type", json!("net")),
+        ("/linux/uidMappings/0/size", json!(0)),
+        ("/linux/gidMappings", json!([])),
+        ("/linux/devices/0/major", json!(-1)),
+        ("/linux/netDevices", json!({"eth0": {"name": "a-name-that-is-too-long"}})),
+        ("/linux/memoryPolicy/mode", json!("MPOL_BIN")),
+        ("/linux/memoryPolicy/nodes", json!("x")),
+        ("/linux/resources/cpu/shares", json!(1)),
+        ("/linux/resources/memory", json!({"limit": 1 << 26, "swap": 1 << 25})),
+        ("/linux/resources/devices/0/type", json!("d")),
+        ("/linux/resources/unified", json!({"memory.high": "1000"})),
+        ("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_TSYNCC"])),
+        ("/linux/seccomp/syscalls", json!([{"names": ["open"], "action": "SCMP_ACT_ERNO"}])),
+        (
+            "/linux/seccomp/syscalls",
+            json!([{"names": ["open"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 7, "value": 1, "op": "SCMP_CMP_EQ"}]}]),
+        ),
+        (
+            "/linux/seccomp/syscalls",
+            json!([{"names": ["open"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EEQ"}]}]),
+        ),
+        ("/linux/seccomp/defaultErrnoRet", json!(99_999)),
     ]
 }
 
@@ -194,8 +236,10 @@ fn config_error(text: &str) -> Option<Error> {
     std::fs::write(dir.join("config.json"), text).unwrap();
     let loaded = spec::load_text(&dir);
     std::fs::remove_dir_all(&dir).unwrap();
-    let planned = loaded
-        .and_then(|loaded| create(&loaded.spec, &plans::host("v1-root"), &plans::options(&loaded.spec)).map(drop));
+    let planned = loaded.and_then(|loaded| {
+        let planned = create(&loaded.spec, &plans::host("v1-root"), &plans::options(&loaded.spec)).map(drop);
+        planned.map_err(|error| spec::shown(error, &loaded.text))
+    });
     planned.err()
 }
 
@@ -230,9 +274,21 @@ fn all() -> (String, usize) {
     }
     for (pointer, value) in changes() {
         let mut config = everything.clone();
-        *config.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value.clone();
+        let (above, last) = pointer.rsplit_once('/').unwrap();
+        match config.pointer_mut(above).unwrap_or_else(|| panic!("{pointer}")) {
+            Value::Object(map) => drop(map.insert(last.to_owned(), value.clone())),
+            list => *list.pointer_mut(&format!("/{last}")).unwrap_or_else(|| panic!("{pointer}")) = value.clone(),
+        }
         let shown: String = value.to_string().chars().take(60).collect();
-        add(&format!("{pointer} = {shown}"), config_error(&serde_json::to_string_pretty(&config).unwrap()));
+        let error = config_error(&serde_json::to_string_pretty(&config).unwrap());
+        // Wherever it was noticed: in reading, in looking at it, or in planning.
+        if let Some(error) = &error {
+            let Some((Deed::ReadConfig, Some(field))) = error.deed() else { panic!("{pointer}: no field: {error}") };
+            let told = error.to_string();
+            assert!(told.contains(field), "{pointer}: {field} is not named: {told}");
+            assert!(error.excerpt().is_some_and(|lines| lines.contains('^')), "{pointer}: no line: {told}");
+        }
+        add(&format!("{pointer} = {shown}"), error);
     }
     for error in failures() {
         add("the kernel says", Some(error));
@@ -302,12 +358,37 @@ fn misspelled_fields_are_told() {
     assert_eq!(told, expected);
 }
 
+/// Nor in the other documents.
+#[test]
+fn misspelled_fields_of_other_documents_are_told() {
+    use brisk::spec::mounts::Mount;
+    use brisk::spec::resources::Resources;
+
+    let told = std::cell::RefCell::new(Vec::new());
+    let warn = |text: &str| told.borrow_mut().push(text.to_owned());
+    let path = std::env::temp_dir().join(format!("brisk-documents-{}", std::process::id()));
+    let name = path.display().to_string();
+    std::fs::write(&path, r#"[{"destination": "/x", "option": ["ro"]}]"#).unwrap();
+    spec::load_json::<Vec<Mount>>(&path, &warn).unwrap();
+    std::fs::write(&path, r#"{"cwd": "/", "args": ["a"], "usr": {"uid": 5}}"#).unwrap();
+    spec::load_process(&path, &warn).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    spec::read_json::<Resources>(&br#"{"memory": {"limt": 1}, "later": 1}"#[..], "standard input", &warn).unwrap();
+    let said = |of: &str, text: &str| format!("{of}: the field {text}?");
+    let expected = [
+        said(&name, "\"option\" is unknown and ignored: did you mean options"),
+        said(&name, "\"usr\" is unknown and ignored: did you mean user"),
+        said("standard input", "\"limt\" of memory is unknown and ignored: did you mean limit"),
+    ];
+    assert_eq!(told.into_inner(), expected);
+}
+
 /// process.json is shown as well, by its own lines.
 #[test]
 fn a_process_shows_its_line() {
     let path = std::env::temp_dir().join(format!("brisk-process-{}", std::process::id()));
     std::fs::write(&path, "{\n  \"cwd\": \"x\",\n  \"args\": [\"a\"]\n}").unwrap();
-    let error = spec::load_process(&path).unwrap_err();
+    let error = spec::load_process(&path, &|_| {}).unwrap_err();
     std::fs::remove_file(&path).unwrap();
     assert_eq!(error.excerpt(), Some("     2 |   \"cwd\": \"x\",\n       |          ^^^\n"));
     assert!(validate_process(&Default::default()).is_err() && validate(&Spec::default()).is_err());

@@ -1,7 +1,7 @@
 //! Namespaces.
 
 use brisk::plan::namespace::{NamespaceKind, Namespaces};
-use brisk::spec::linux::Namespace;
+use brisk::spec::linux::{NAMESPACES, Namespace};
 
 use crate::refused;
 
@@ -23,6 +23,7 @@ fn names_flags_and_files() {
         ("time", 0x0000_0080, "time"),
     ];
     assert_eq!(table.len(), NamespaceKind::ALL.len());
+    assert_eq!(table.map(|(name, _, _)| name), NAMESPACES);
     for (name, flag, file) in table {
         let kind = NamespaceKind::from_name(name).expect(name);
         assert_eq!((kind.name(), kind.flag(), kind.proc_name()), (name, flag, file));

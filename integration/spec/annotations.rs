@@ -225,7 +225,7 @@ fn an_added_mount_stays_below_the_root() {
     let refused = [
         (json!([{ "destination": "/mnt", "type": "proc", "source": "proc" }]), "tmpfs only"),
         (json!([{ "destination": "/mnt", "type": "tmpfs", "options": ["remount"] }]), "creation only"),
-        (json!({}), "expected a sequence"),
+        (json!({}), "expected a list"),
     ];
     for (mounts, word) in refused {
         let file = list(&container.bundle.dir, &mounts);

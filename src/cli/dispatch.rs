@@ -112,7 +112,7 @@ fn pool(global: &Global, args: &PoolArgs) -> Result<u8> {
 
 fn mounts(global: &Global, args: &MountsArgs) -> Result<()> {
     let MountsArgs { action, id, file } = args;
-    let list: Vec<Mount> = spec::load_json(file)?;
+    let list: Vec<Mount> = spec::load_json(file, global.warn)?;
     match action {
         MountsAction::Add => container::add_mounts(global, id, &list),
         MountsAction::Remove => container::remove_mounts(global, id, &list),
@@ -144,12 +144,14 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
     let changes = match files.as_slice() {
         [] => ids.iter().map(|id| (id.clone(), args.resources())).collect(),
         [file] => {
-            let resources = read_resources(file)?;
+            let resources = read_resources(file, global.warn)?;
             ids.iter().map(|id| (id.clone(), resources.clone())).collect()
         }
-        files => {
-            ids.iter().zip(files).map(|(id, file)| Ok((id.clone(), read_resources(file)?))).collect::<Result<_>>()?
-        }
+        files => ids
+            .iter()
+            .zip(files)
+            .map(|(id, file)| Ok((id.clone(), read_resources(file, global.warn)?)))
+            .collect::<Result<_>>()?,
     };
     let update = Update {
         changes,
@@ -162,10 +164,10 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
 }
 
 /// linux.resources as JSON; `-` is standard input.
-fn read_resources(file: &Path) -> Result<Resources> {
+fn read_resources(file: &Path, warn: &dyn Fn(&str)) -> Result<Resources> {
     match file.to_str() {
-        Some("-") => spec::read_json(std::io::stdin(), "standard input"),
-        _ => spec::load_json(file),
+        Some("-") => spec::read_json(std::io::stdin(), "standard input", warn),
+        _ => spec::load_json(file, warn),
     }
 }
 

@@ -12,7 +12,7 @@ use super::args::GlobalFlags;
 use super::flags::{self, AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
 use super::{help, validate, version};
-use crate::container::job;
+use crate::container::{job, signal};
 use crate::error::{Error, Result, Stage, nearest};
 
 /// Exit status where there is no command.
@@ -152,10 +152,27 @@ fn invalid(name: &str, value: &OsStr, wanted: &str) -> Error {
     Error::new(Stage::Args, format!("invalid value {value:?} for {name}: must be {wanted}"))
 }
 
+/// What commands are called in Docker and Podman.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("attach", "exec"),
+    ("ls", "list"),
+    ("remove", "delete"),
+    ("rm", "delete"),
+    ("stop", "kill"),
+    ("unpause", "resume"),
+];
+
 fn named(name: &OsStr) -> Result<Verb> {
     name.to_str().and_then(Verb::named).ok_or_else(|| {
         let known = VERBS.iter().filter(|row| row.listed()).map(|row| row.name);
-        let hint = match nearest(&name.to_string_lossy(), known) {
+        let other = |(other, _): &&(&str, &str)| *name == **other;
+        let known = || known.clone();
+        let hint = match ELSEWHERE
+            .iter()
+            .find(other)
+            .map(|(_, ours)| *ours)
+            .or_else(|| nearest(&name.to_string_lossy(), known()))
+        {
             Some(near) => format!("did you mean {near}? `brisk help` lists the commands"),
             None => "`brisk help` lists the commands".to_owned(),
         };
@@ -261,6 +278,12 @@ impl<'a, T> TokenWalk<'a, '_, T> {
         let after = self.verb.is_none() && AFTER.iter().copied().flatten().any(|row| typed(&row));
         let before = self.verb.is_some() && GLOBAL.iter().any(|row| row.flag.long.as_bytes() == name);
         hint += &match self.verb {
+            Some(Verb::Kill) if signal::parse(&String::from_utf8_lossy(name)).is_ok() => {
+                return Error::new(Stage::Args, format!("unknown flag {token:?}")).with_hint(format!(
+                    "the signal is named after the container: brisk kill ID {}",
+                    String::from_utf8_lossy(name)
+                ));
+            }
             None if after => "it is taken after the command: see `brisk help COMMAND`".to_owned(),
             Some(verb) if before => format!(
                 "it is taken before the command: brisk --{} … {}",

@@ -57,6 +57,11 @@ fn check_exec(args: &Exec) -> Result<()> {
     if args.program.args.is_empty() && args.program.process.is_none() {
         return refuse("exec needs a command or --process FILE");
     }
+    // What comes after the name is the program's; to look for one that is called `--` would help nobody.
+    if let Some(first) = args.program.args.first().filter(|first| first.starts_with(b"-")) {
+        return Err(Error::new(Stage::Args, format!("{first:?} is no program"))
+            .with_hint("flags are named before the container, and no -- after it: brisk exec [FLAGS] ID COMMAND..."));
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::options::{Create, Global};
 use super::outline::OverlayChoice;
 use super::{lookup, outline, trust};
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::rootless::{self, Changed};
 use crate::spec::validate::validate;
@@ -59,6 +59,11 @@ impl Bundle {
         global.environment.tell_sockets(&mut spec);
         global.environment.name_receiver(&mut spec);
         Ok(Bundle { dir: dir.to_owned(), text, spec, warnings })
+    }
+
+    /// An error of a value in config.json with its line.
+    pub(super) fn shown(&self, error: Error) -> Error {
+        spec::shown(error, &self.text)
     }
 
     /// What a container is made of again: its copy of config.json, the annotations that were followed, and its limits

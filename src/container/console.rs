@@ -51,7 +51,7 @@ impl Console {
                 launch::connect(path, Stage::Console).map(Console::Socket)
             }
             ConsoleRequest { socket: Some(_), .. } => {
-                Err(Error::new(Stage::Console, "cannot use console socket if runc will not detach or allocate tty"))
+                Err(Error::new(Stage::Console, "cannot use console socket if brisk will not detach or allocate tty"))
             }
             ConsoleRequest { socket: None, terminal: true, detach: true, .. } => {
                 let what = "cannot allocate tty if runc will detach without setting console socket";

@@ -73,7 +73,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     }
     let mut spec = container.spec()?;
     global.environment.name_receiver(&mut spec);
-    let mut process = program::chosen(&args.program, &spec, Fallback::Nothing)?;
+    let mut process = program::chosen(global, &args.program, &spec, Fallback::Nothing)?;
     let socket = args.console_socket.as_deref();
     let relay = job::relay(&args.job);
     let request = ConsoleRequest { socket, terminal: process.terminal, detach: args.detach, relay };

@@ -10,7 +10,7 @@ use super::bundle::Bundle;
 use super::facts::host_for;
 use super::options::{Create, Global};
 use super::{job, notify};
-use crate::error::{Context, Result, Stage};
+use crate::error::{Below, Context, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::namespace::Namespaces;
@@ -101,7 +101,20 @@ pub(super) fn plan_of(
     terminal: Terminal,
     host: &Host,
 ) -> Result<Plan> {
-    let options = CreateOptions {
+    let planned =
+        options_of(global, args, bundle, start, terminal).and_then(|options| create(&bundle.spec, host, &options));
+    // What comes from flags has no lines.
+    if args.outline.rootfs.is_some() { planned } else { planned.map_err(|error| bundle.shown(error)) }
+}
+
+fn options_of(
+    global: &Global,
+    args: &Create,
+    bundle: &Bundle,
+    start: ProgramStart,
+    terminal: Terminal,
+) -> Result<CreateOptions> {
+    Ok(CreateOptions {
         id: args.id.clone(),
         bundle: bundle.dir().to_owned(),
         enter: if args.no_pivot { Enter::Move } else { Enter::Pivot },
@@ -117,8 +130,7 @@ pub(super) fn plan_of(
         hold: job::hold(&args.job),
         overlay_size: if args.job.result.is_some() { OverlaySize::Asked } else { OverlaySize::NotAsked },
         oddities: bundle.warnings.clone(),
-    };
-    create(&bundle.spec, host, &options)
+    })
 }
 
 /// The namespaces (`CLONE_NEW*`) that are to be joined by path and are our own: what is allowed to a container
@@ -131,6 +143,8 @@ fn joined_own(spec: &Spec) -> Result<u64> {
         let [theirs, ours] = [Path::new(&path), ours.as_path()].map(|path| {
             std::fs::metadata(path).at(Stage::Namespace, || format!("look at the namespace {}", path.display()))
         });
+        let index = spec.namespaces().iter().position(|entry| entry.joined() == Some(&path));
+        let theirs = theirs.below(|| format!("linux.namespaces[{}].path", index.unwrap_or_default()));
         let (theirs, ours) = (theirs?, ours?);
         if (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()) {
             own |= kind.flag();

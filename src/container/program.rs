@@ -1,7 +1,7 @@
 //! What the program of `exec`, or of the start of a template, is: what the command line says on top of process.json or of
 //! the container's own process.
 
-use super::options::ProgramChoice;
+use super::options::{Global, ProgramChoice};
 use crate::error::Result;
 use crate::plan::process::environment::ProgramEnvironment;
 use crate::spec::process::{Capabilities, Process};
@@ -18,7 +18,7 @@ pub(super) enum Fallback {
 }
 
 /// The process to run: process.json, or the container's own, with what the command line changes.
-pub(super) fn chosen(choice: &ProgramChoice, spec: &Spec, fallback: Fallback) -> Result<Process> {
+pub(super) fn chosen(global: &Global, choice: &ProgramChoice, spec: &Spec, fallback: Fallback) -> Result<Process> {
     let ProgramChoice {
         args,
         process: file,
@@ -34,7 +34,7 @@ pub(super) fn chosen(choice: &ProgramChoice, spec: &Spec, fallback: Fallback) ->
     } = choice;
     let own = spec.process.as_ref();
     let mut process = match file {
-        Some(path) => completed(spec::load_process(path)?, own),
+        Some(path) => completed(spec::load_process(path, global.warn)?, own),
         None => {
             let own = own.cloned().unwrap_or_else(|| Process { cwd: "/".into(), ..Process::default() });
             match fallback {

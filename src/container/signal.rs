@@ -15,7 +15,12 @@ const LAST: i32 = 64;
 /// The number of a signal given as a number, or as a name in any case with or without `SIG`, `RTMIN+n` and
 /// `RTMAX-n` among them. 0 only asks whether the process is there, as with kill(2).
 pub fn parse(text: &str) -> Result<i32> {
-    let unknown = || Error::new(Stage::Args, format!("unknown signal {text:?}"));
+    let unknown = || {
+        let name = text.to_ascii_uppercase();
+        let error = Error::new(Stage::Args, format!("unknown signal {text:?}"));
+        let advice = format!("`kill -l` lists the names, and a number is 0 to {LAST}");
+        error.with_hint(advice).meant(name.strip_prefix("SIG").unwrap_or(&name), names())
+    };
     if let Ok(number) = text.parse::<i32>() {
         return if (0..=LAST).contains(&number) { Ok(number) } else { Err(unknown()) };
     }

@@ -112,7 +112,7 @@ fn wanted(global: &Global, args: &Start, container: &Container) -> Result<(Spec,
     if nothing && args.program.args.is_empty() && args.program.process.is_none() {
         return Err(Error::new(Stage::Args, "the template has no program: start needs a command or --process FILE"));
     }
-    let process = program::chosen(&args.program, &spec, Fallback::Template)?;
+    let process = program::chosen(global, &args.program, &spec, Fallback::Template)?;
     Ok((spec, process))
 }
 

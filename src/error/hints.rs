@@ -18,6 +18,13 @@ type HintRow = (Stage, Option<Deed>, Errno, &'static str);
 
 const HINTS: &[HintRow] = &[
     (
+        Stage::Bundle,
+        Some(Deed::FindBundle),
+        Errno::ENOENT,
+        "`brisk spec --bundle DIR` writes one; a bundle is a directory with a config.json, the working directory if --bundle names none",
+    ),
+    (Stage::Bundle, Some(Deed::FindBundle), Errno::ENOTDIR, "a bundle is the directory that has the config.json in it"),
+    (
         Stage::Namespace,
         Some(Deed::Clone),
         Errno::EPERM,

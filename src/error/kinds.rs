@@ -82,6 +82,7 @@ macro_rules! deeds {
 
 deeds! {
     ReadConfig "read the configuration";
+    FindBundle "find the bundle";
     FindContainer "find the container";
     MakeState "make the state directory";
     Delete "delete";

@@ -30,7 +30,7 @@ enum Cause {
     Errno(Errno),
     #[error("{}", io_text(.0))]
     Io(std::io::Error),
-    #[error("{0}")]
+    #[error("{}", json_text(.0))]
     Json(serde_json::Error),
     #[error("{0}")]
     Error(Box<Error>),
@@ -59,6 +59,12 @@ impl Error {
         Error { stage, deed: None, object: None, what: what.into(), cause: None, told: None, hint: None, excerpt: None }
     }
 
+    /// An error of a value in config.json, which stands at `field`: its path, as `mounts[2].options`, or what of that the
+    /// caller knows ([`Below::below`] has the rest).
+    pub fn of_field(stage: Stage, field: impl Into<String>, what: impl Into<String>) -> Self {
+        Error::new(stage, what).doing(Deed::ReadConfig, field)
+    }
+
     /// An error caused by a failed system call.
     pub fn errno(stage: Stage, what: impl Into<String>, errno: Errno) -> Self {
         Error { cause: Some(Cause::Errno(errno)), ..Error::new(stage, what) }
@@ -76,6 +82,15 @@ impl Error {
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// This error with the word that may have been meant for the one that was typed.
+    #[must_use]
+    pub fn meant<'a>(self, typed: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(typed, known.into_iter()) {
+            Some(near) => self.with_hint(format!("did you mean {near}?")),
+            None => self,
+        }
     }
 
     /// This error as one of something that was done to an object; both are fields of log records, and advice is looked
@@ -154,16 +169,52 @@ pub fn errno_text(errno: Errno) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-fn io_text(error: &std::io::Error) -> String {
+/// The text of an error of std, in the words of [`errno_text`].
+pub fn io_text(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(raw) => errno_text(Errno::from_raw(raw)),
         None => error.to_string(),
     }
 }
 
+/// The parser's text in the words of JSON: whoever wrote the document knows lists and objects, and no types of ours.
+fn json_text(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let Some((found, expected)) = text.rsplit_once(", expected ") else { return text };
+    let (expected, line) = match expected.rsplit_once(" at line ") {
+        Some((expected, line)) => (expected, format!(" at line {line}")),
+        None => (expected, String::new()),
+    };
+    let expected = match expected {
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a boolean" => "true or false",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u8" | "u64" | "usize" => "a whole number from 0",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    let found = match found {
+        "invalid type: map" => "invalid type: object",
+        "invalid type: sequence" => "invalid type: list",
+        other => other,
+    };
+    let found = found.replacen("invalid type: floating point `", "invalid type: number `", 1);
+    format!("{found}, expected {expected}{line}")
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.stage.name(), self.what)?;
+        write!(f, "{}: ", self.stage.name())?;
+        // Whatever the words are: the field is among them.
+        if let Some((Deed::ReadConfig, Some(field))) = self.own_deed()
+            && !self.what.contains(field)
+        {
+            write!(f, "{field}: ")?;
+        }
+        write!(f, "{}", self.what)?;
         match &self.cause {
             Some(cause) => write!(f, ": {cause}"),
             None => Ok(()),
@@ -189,6 +240,27 @@ pub trait Doing {
 impl<T> Doing for Result<T> {
     fn doing<S: Into<String>>(self, deed: Deed, object: impl FnOnce() -> S) -> Self {
         self.map_err(|error| error.doing(deed, object()))
+    }
+}
+
+/// Says where a value of config.json is.
+pub trait Below {
+    /// What an error says of a field is one of a field below this one; what says nothing of any is of this one.
+    #[must_use]
+    fn below<S: Into<String>>(self, above: impl FnOnce() -> S) -> Self;
+}
+
+impl<T> Below for Result<T> {
+    fn below<S: Into<String>>(self, above: impl FnOnce() -> S) -> Self {
+        self.map_err(|error| match error.deed() {
+            None | Some((Deed::ReadConfig, None)) => error.doing(Deed::ReadConfig, above()),
+            Some((Deed::ReadConfig, Some(field))) => {
+                let dot = if field.starts_with('[') { "" } else { "." };
+                let field = format!("{}{dot}{field}", above().into());
+                error.doing(Deed::ReadConfig, field)
+            }
+            Some(_) => error,
+        })
     }
 }
 

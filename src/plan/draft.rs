@@ -15,7 +15,7 @@ use super::options::CreateOptions;
 use super::step::{HostObject, MountsFrom, Step};
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::{NamespaceFs, NamespaceKind, Namespaces};
 use crate::plan::reach::Reach;
@@ -83,8 +83,8 @@ impl<'a> Input<'a> {
     pub(super) fn new(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
         let linux = linux(spec);
         let namespaces = Namespaces::parse(&linux.namespaces)?;
-        let mut uids = IdMap::parse(IdKind::Uid, &linux.uid_mappings)?;
-        let mut gids = IdMap::parse(IdKind::Gid, &linux.gid_mappings)?;
+        let mut uids = IdMap::parse(IdKind::Uid, &linux.uid_mappings).below(|| "linux")?;
+        let mut gids = IdMap::parse(IdKind::Gid, &linux.gid_mappings).below(|| "linux")?;
         if !namespaces.contains(NamespaceKind::User) {
             // Left out with a warning, as they mean nothing.
             (uids, gids) = (IdMap::default(), IdMap::default());

@@ -100,6 +100,9 @@ impl Linux {
     }
 }
 
+/// The types of namespaces.
+pub const NAMESPACES: [&str; 8] = ["user", "pid", "network", "mount", "ipc", "uts", "cgroup", "time"];
+
 /// A device node.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

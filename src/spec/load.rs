@@ -13,7 +13,7 @@ use super::excerpt::{self, FieldSpan};
 use super::process::Process;
 use super::strict::{Notes, Strict, UnknownField};
 use super::{Spec, validate};
-use crate::error::{Context, Deed, Error, Result, Stage, nearest};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage, nearest};
 
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
@@ -40,13 +40,19 @@ pub fn load(bundle: &Path) -> Result<Spec> {
 
 /// The configuration of a bundle, with the text it was made from.
 pub fn load_text(bundle: &Path) -> Result<Loaded> {
+    parse_and_check(read_config(bundle)?, &bundle.join(CONFIG))
+}
+
+/// The bytes of a bundle's config.json.
+pub fn read_config(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join(CONFIG);
-    match File::open(&path) {
+    let text = match File::open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound && bundle.is_dir() => {
             Err(error).at(Stage::Bundle, || format!("{CONFIG} not found in bundle {}", bundle.display()))
         }
-        opened => read_and_check(opened, &path),
-    }
+        opened => read(opened, &path.to_string_lossy(), Stage::Bundle),
+    };
+    text.doing(Deed::FindBundle, || bundle.to_string_lossy())
 }
 
 /// Reads and checks a configuration under another name (`--config`).
@@ -91,7 +97,7 @@ fn parse_and_check(text: Vec<u8>, path: &Path) -> Result<Loaded> {
     let spec: Spec = parse_with(&text, &name, &notes)?;
     validate::validate(&spec)
         .at(Stage::Bundle, || format!("invalid {}", path.display()))
-        .map_err(|error| shown(error, &text, ""))?;
+        .map_err(|error| shown(error, &text))?;
     let mut warnings = if notes.unknown.get() { misspelled::<Spec>(&text, &name)? } else { Vec::new() };
     if spec.oci_version.is_empty() {
         warnings.push(format!("{name}: ociVersion is missing"));
@@ -99,8 +105,13 @@ fn parse_and_check(text: Vec<u8>, path: &Path) -> Result<Loaded> {
     Ok(Loaded { text, spec, warnings })
 }
 
-/// The error with the line that it is about. `above` is the path of the document among the fields of config.json.
-fn shown(error: Error, text: &[u8], above: &str) -> Error {
+/// The error with the line of config.json that it is about.
+pub fn shown(error: Error, text: &[u8]) -> Error {
+    shown_in(error, text, "")
+}
+
+/// `above` is the path of the document among the fields of config.json.
+fn shown_in(error: Error, text: &[u8], above: &str) -> Error {
     let Some((Deed::ReadConfig, Some(path))) = error.deed() else { return error };
     let span = excerpt::of(text, path.strip_prefix(above).unwrap_or(path));
     error.with_excerpt(excerpt::excerpt(text, &span))
@@ -113,31 +124,42 @@ fn misspelled<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<Vec<String
     parse_with::<T>(text, name, &notes)?;
     let sentence = |unknown: UnknownField| {
         let near = nearest(&unknown.field, unknown.known.iter().copied())?;
-        let of = if unknown.of.is_empty() { String::new() } else { format!(" of {}", unknown.of) };
+        // An item of a list that is the whole document is of nothing.
+        let of = unknown.of.trim_start_matches("[]").trim_start_matches('.');
+        let of = if of.is_empty() { String::new() } else { format!(" of {of}") };
         Some(format!("{name}: the field {:?}{of} is unknown and ignored: did you mean {near}?", unknown.field))
     };
     Ok(notes.into_found().into_iter().filter_map(sentence).collect())
 }
 
-/// Reads and checks process.json.
-pub fn load_process(path: &Path) -> Result<Process> {
+/// Reads and checks process.json. What is odd about it goes to `warn`.
+pub fn load_process(path: &Path, warn: &dyn Fn(&str)) -> Result<Process> {
     let text = read_file(path, Stage::Bundle)?;
-    let process: Process = parse(&text, &path.to_string_lossy())?;
+    let process: Process = parse_telling(&text, &path.to_string_lossy(), warn)?;
     validate::validate_process(&process)
         .at(Stage::Bundle, || format!("invalid {}", path.display()))
-        .map_err(|error| shown(error, &text, "process."))?;
+        .map_err(|error| shown_in(error, &text, "process."))?;
     Ok(process)
 }
 
-/// Reads any other JSON file, such as that of `mounts add`.
-pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+/// Reads any other JSON file, such as that of `mounts add`. What is odd about it goes to `warn`.
+pub fn load_json<T: DeserializeOwned>(path: &Path, warn: &dyn Fn(&str)) -> Result<T> {
     let text = read_file(path, Stage::Bundle)?;
-    parse(&text, &path.to_string_lossy())
+    parse_telling(&text, &path.to_string_lossy(), warn)
 }
 
 /// Reads JSON that is no file, such as that of `update --resources -`; `name` is for messages.
-pub fn read_json<T: DeserializeOwned>(input: impl Read, name: &str) -> Result<T> {
-    parse(&read(Ok(input), name, Stage::Bundle)?, name)
+pub fn read_json<T: DeserializeOwned>(input: impl Read, name: &str, warn: &dyn Fn(&str)) -> Result<T> {
+    parse_telling(&read(Ok(input), name, Stage::Bundle)?, name, warn)
+}
+
+fn parse_telling<T: DeserializeOwned>(text: &[u8], name: &str, warn: &dyn Fn(&str)) -> Result<T> {
+    let notes = Notes::default();
+    let value = parse_with(text, name, &notes)?;
+    if notes.unknown.get() {
+        misspelled::<T>(text, name)?.iter().for_each(|warning| warn(warning));
+    }
+    Ok(value)
 }
 
 /// Parses `text`; an error names the field and shows its line. Refuses NUL in any string: paths, arguments and names all
@@ -162,8 +184,10 @@ fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Re
             let before = &text[..offset];
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-            let what = format!("parse {name}: NUL byte in a string at line {line} column {column}");
-            Err(about(Error::new(Stage::Bundle, what), text, &excerpt::at_offset(text, offset + 1)))
+            let span = excerpt::at_offset(text, offset + 1);
+            let field = if span.path.is_empty() { String::new() } else { format!("{}: ", span.path) };
+            let what = format!("parse {name}: {field}NUL byte in a string at line {line} column {column}");
+            Err(about(Error::new(Stage::Bundle, what), text, &span))
         }
     }
 }

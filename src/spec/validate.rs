@@ -4,7 +4,7 @@
 //! table is.
 
 use super::hooks::{HookKind, Hooks};
-use super::linux::Linux;
+use super::linux::{Linux, NAMESPACES};
 use super::mounts::Mount;
 use super::process::Process;
 use super::{Root, Spec};
@@ -53,6 +53,10 @@ pub fn validate(spec: &Spec) -> Result<()> {
     if spec.annotations.contains_key("") {
         return bad("annotations", "annotations: a key must not be empty");
     }
+    // The plan refuses a type that there is not: to miss one that is misspelled would lead astray.
+    if spec.namespaces().iter().any(|namespace| !NAMESPACES.contains(&&*namespace.kind)) {
+        return Ok(());
+    }
     check_uts(spec)?;
     spec.linux.as_ref().map_or(Ok(()), check_linux)
 }
@@ -69,8 +73,10 @@ pub fn validate_process(process: &Process) -> Result<()> {
         return bad("process.cwd", format!("process.cwd {:?} must be an absolute path", process.cwd));
     }
     let user = &process.user;
-    if user.uid == NO_ID || user.gid == NO_ID || user.additional_gids.contains(&NO_ID) {
-        return bad("process.user", format!("process.user: {NO_ID} is not an id"));
+    let ids = [("uid".to_owned(), user.uid), ("gid".to_owned(), user.gid)].into_iter();
+    let more = user.additional_gids.iter().enumerate().map(|(index, gid)| (format!("additionalGids[{index}]"), *gid));
+    if let Some((name, _)) = ids.chain(more).find(|(_, id)| *id == NO_ID) {
+        return bad(format!("process.user.{name}"), format!("process.user: {NO_ID} is not an id"));
     }
     if user.umask.is_some_and(|umask| umask > 0o777) {
         return bad("process.user.umask", "process.user.umask is above 0777");

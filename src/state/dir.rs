@@ -332,7 +332,7 @@ pub fn does_not_exist(root: &StateRoot, id: &str) -> Error {
 
 fn exists() -> Error {
     Error::new(Stage::State, "container with given ID already exists")
-        .with_hint("`brisk delete` removes one that has ended; after `--replace` another command has made it since")
+        .with_hint("`brisk delete` removes one that has ended, and with --force one that has not; `brisk run --replace` does so first")
 }
 
 /// What is said of a container that was deleted meanwhile.

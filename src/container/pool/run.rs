@@ -190,7 +190,7 @@ fn begin(
 fn in_new(global: &Global, args: &Run, start: &Start, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     let mut bundle = Bundle::load(global, &Create { bundle: args.create.bundle.clone(), ..Create::default() })?;
     bundle.change(|spec| {
-        let process = program::chosen(&start.program, spec, Fallback::Template)?;
+        let process = program::chosen(global, &start.program, spec, Fallback::Template)?;
         keeps_promises(&process, spec.process.as_ref())?;
         spec.process = Some(process);
         start.limits.set(spec.linux.get_or_insert_default().resources.get_or_insert_default());

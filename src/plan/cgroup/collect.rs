@@ -62,9 +62,9 @@ impl Limits {
     }
 }
 
-/// The refusal of a value.
-pub fn refuse(what: impl Into<String>) -> Error {
-    Error::new(Stage::Cgroup, what)
+/// The refusal of a value of `linux.resources`: `field` is its path there.
+pub fn refuse(field: &str, what: impl Into<String>) -> Error {
+    Error::of_field(Stage::Cgroup, format!("linux.resources.{field}"), what)
 }
 
 #[cfg(test)]

@@ -14,15 +14,20 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// The writes of the cpu controller.
 pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
     if let Some(quota) = cpu.quota.filter(|q| *q < -1) {
-        return Err(refuse(format!("linux.resources.cpu.quota {quota} is negative")));
+        return Err(refuse("cpu.quota", format!("linux.resources.cpu.quota {quota} is negative")));
     }
     if let Some(idle) = cpu.idle.filter(|i| !(0..=1).contains(i)) {
-        return Err(refuse(format!("linux.resources.cpu.idle {idle} is neither 0 nor 1")));
+        return Err(refuse("cpu.idle", format!("linux.resources.cpu.idle {idle} is neither 0 nor 1")));
+    }
+    if let (Some(quota @ 1..), Some(burst)) = (cpu.quota, cpu.burst)
+        && burst > quota as u64
+    {
+        return Err(refuse("cpu.burst", format!("linux.resources.cpu.burst {burst} is above the quota {quota}")));
     }
     let (rt_period, rt_runtime) =
         (files::RT_PERIOD.given(cpu.realtime_period), files::RT_RUNTIME.given(cpu.realtime_runtime));
     if !files::RT_RUNTIME.is_of(version) && (rt_period.is_some() || rt_runtime.is_some()) {
-        return Err(refuse("linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
+        return Err(refuse("cpu", "linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
     }
     match version {
         Version::V1 => v1(cpu, out)?,
@@ -46,10 +51,10 @@ fn zero_may_miss(value: i128) -> WhenMissing {
 fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
     if let Some(shares) = files::CPU_SHARES.given(cpu.shares) {
         if shares < *SHARES.start() {
-            return Err(refuse(format!("the minimum allowed cpu-shares is {}", SHARES.start())));
+            return Err(refuse("cpu.shares", format!("the minimum allowed cpu-shares is {}", SHARES.start())));
         }
         if shares > *SHARES.end() {
-            return Err(refuse(format!("the maximum allowed cpu-shares is {}", SHARES.end())));
+            return Err(refuse("cpu.shares", format!("the maximum allowed cpu-shares is {}", SHARES.end())));
         }
     }
     out.put_number(&files::CPU_SHARES, cpu.shares);

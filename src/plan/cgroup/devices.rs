@@ -172,7 +172,13 @@ impl DevicePolicy {
     }
 
     fn push(&mut self, index: usize, rule: &DeviceRule) -> Result<()> {
-        let bad = |what: String| Error::new(Stage::Cgroup, format!("linux.resources.devices[{index}]: {what}"));
+        let bad = |what: String| {
+            Error::of_field(
+                Stage::Cgroup,
+                format!("linux.resources.devices[{index}]"),
+                format!("linux.resources.devices[{index}]: {what}"),
+            )
+        };
         let verdict = if rule.allow { DeviceVerdict::Allow } else { DeviceVerdict::Deny };
         let access = match rule.access.as_deref() {
             None => Access::ALL,

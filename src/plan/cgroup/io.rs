@@ -22,13 +22,13 @@ fn check(block_io: &BlockIo) -> Result<()> {
     let weights = devices.chain([block_io.weight, block_io.leaf_weight]);
     for weight in weights.filter_map(|weight| files::BLKIO_WEIGHT.given(weight)) {
         if !(10..=1000).contains(&weight) {
-            return Err(refuse(format!("linux.resources.blockIO: weight {weight} is not in 10-1000")));
+            return Err(refuse("blockIO", format!("linux.resources.blockIO: weight {weight} is not in 10-1000")));
         }
     }
     let numbers = block_io.weight_device.iter().map(|d| (d.major, d.minor));
     for (major, minor) in numbers.chain(throttles(block_io).map(|(_, _, d)| (d.major, d.minor))) {
         if u32::try_from(major).is_err() || u32::try_from(minor).is_err() {
-            return Err(refuse(format!("linux.resources.blockIO: {major}:{minor} is not a device number")));
+            return Err(refuse("blockIO", format!("linux.resources.blockIO: {major}:{minor} is not a device number")));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
+use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::{HugepageLimit, Network, Pids, Rdma, Resources};
 
@@ -71,10 +71,9 @@ impl Gathering<'_> {
         if found.is_none() {
             let controller = if assumed == Version::V2 { v2 } else { v1 };
             if let Some(write) = made.writes.iter().find(|w| w.missing != WhenMissing::Skip) {
-                return Err(refuse(format!(
-                    "cannot set {} to {}: this host has no {controller} controller",
-                    write.file, write.value
-                )));
+                let what =
+                    format!("cannot set {} to {}: this host has no {controller} controller", write.file, write.value);
+                return Err(Error::of_field(Stage::Cgroup, files::field_of(&write.file), what));
             }
             made.writes.clear();
         }
@@ -100,7 +99,10 @@ fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Resu
             && !digits.starts_with('0')
             && digits.bytes().all(|b| b.is_ascii_digit());
         if !well_formed {
-            return Err(refuse(format!("linux.resources.hugepageLimits: page size {page_size:?} is not like 2MB")));
+            return Err(refuse(
+                "hugepageLimits",
+                format!("linux.resources.hugepageLimits: page size {page_size:?} is not like 2MB"),
+            ));
         }
         let (used, reserved) = match version {
             Version::V1 => (files::HUGETLB_LIMIT, files::HUGETLB_RSVD_LIMIT),
@@ -116,7 +118,7 @@ fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Resu
 fn rdma_limits(devices: &BTreeMap<String, Rdma>, out: &mut Limits) -> Result<()> {
     for (device, Rdma { hca_handles, hca_objects }) in devices {
         if device.is_empty() || device.contains(char::is_whitespace) {
-            return Err(refuse(format!("linux.resources.rdma: {device:?} is not the name of a device")));
+            return Err(refuse("rdma", format!("linux.resources.rdma: {device:?} is not the name of a device")));
         }
         let mut line = device.clone();
         for (name, value) in [("hca_handle", hca_handles), ("hca_object", hca_objects)] {
@@ -134,7 +136,9 @@ fn rdma_limits(devices: &BTreeMap<String, Rdma>, out: &mut Limits) -> Result<()>
 fn network_has(file: &LimitFile, version: Version) -> Result<()> {
     match file.is_of(version) {
         true => Ok(()),
-        false => Err(refuse("linux.resources.network needs the net_cls and net_prio controllers of cgroup v1")),
+        false => {
+            Err(refuse("network", "linux.resources.network needs the net_cls and net_prio controllers of cgroup v1"))
+        }
     }
 }
 
@@ -150,10 +154,10 @@ fn net_prio(network: &Network, version: Version, out: &mut Limits) -> Result<()>
     for priority in &network.priorities {
         network_has(&files::NET_PRIORITIES, version)?;
         if priority.name.is_empty() || priority.name.contains(char::is_whitespace) {
-            return Err(refuse(format!(
-                "linux.resources.network.priorities: {:?} is not the name of an interface",
-                priority.name
-            )));
+            return Err(refuse(
+                "network.priorities",
+                format!("linux.resources.network.priorities: {:?} is not the name of an interface", priority.name),
+            ));
         }
         out.put_text(&files::NET_PRIORITIES, format!("{} {}", priority.name, priority.priority));
     }
@@ -168,26 +172,27 @@ const NOT_LIMITS: &[&str] =
 fn unified_files(files: &BTreeMap<String, String>, layout: &Layout, out: &mut Limits) -> Result<()> {
     for (file, value) in files {
         let what = || format!("linux.resources.unified {file:?}");
+        let field = || format!("unified.{file}");
         let Some(hierarchy) = &layout.unified else {
-            return Err(refuse(format!(
-                "invalid configuration: {} needs cgroup v2, which this host has not mounted",
-                what()
-            )));
+            return Err(refuse(
+                &field(),
+                format!("invalid configuration: {} needs cgroup v2, which this host has not mounted", what()),
+            ));
         };
         if file.contains('/') || file.contains("..") {
-            return Err(refuse(format!("{} is not the name of a file", what())));
+            return Err(refuse(&field(), format!("{} is not the name of a file", what())));
         }
         let Some((controller, _)) = file.split_once('.').filter(|(c, p)| !c.is_empty() && !p.is_empty()) else {
-            return Err(refuse(format!("{} is not of the form CONTROLLER.PARAMETER", what())));
+            return Err(refuse(&field(), format!("{} is not of the form CONTROLLER.PARAMETER", what())));
         };
         if NOT_LIMITS.contains(&file.as_str()) {
-            return Err(refuse(format!("{} is not a limit: the runtime itself writes that file", what())));
+            return Err(refuse(&field(), format!("{} is not a limit: the runtime itself writes that file", what())));
         }
         if controller != "cgroup" && !hierarchy.has(controller) {
-            return Err(refuse(format!(
-                "invalid configuration: {}: cgroup v2 has no controller {controller} here",
-                what()
-            )));
+            return Err(refuse(
+                &field(),
+                format!("invalid configuration: {}: cgroup v2 has no controller {controller} here", what()),
+            ));
         }
         for line in value.split('\n').filter(|line| !line.is_empty()) {
             out.put_unified(controller, file, line);

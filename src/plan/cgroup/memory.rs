@@ -1,6 +1,6 @@
 //! Memory limits. Pure.
 
-use crate::error::Result;
+use crate::error::{Error, Result, Stage};
 use crate::spec::resources::Memory;
 
 use crate::plan::cgroup::collect::{Limits, refuse};
@@ -28,12 +28,20 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
         (bytes(of_limit, limit)?, bytes(of_swap, swap)?, bytes(of_reservation, reservation)?);
     if limit.is_some_and(|l| l > 0 && swap.is_some_and(|s| s > 0 && s < l)) {
         return Err(refuse(
+            "memory.swap",
             "linux.resources.memory.swap is memory plus swap, and less than linux.resources.memory.limit",
         ));
     }
+    // That of memory and swap cannot be below that of memory, which there is none of.
+    if version == Version::V1 && phase == Phase::Create && limit.is_none_or(|l| l < 0) && swap.is_some_and(|s| s > 0) {
+        return Err(refuse("memory.swap", "unable to set swap limit without memory limit"));
+    }
     let swappiness = swappiness.filter(|s| *s != u64::MAX);
     if let Some(swappiness) = swappiness.filter(|s| *s > 100) {
-        return Err(refuse(format!("linux.resources.memory.swappiness {swappiness} is not in 0-100")));
+        return Err(refuse(
+            "memory.swappiness",
+            format!("linux.resources.memory.swappiness {swappiness} is not in 0-100"),
+        ));
     }
     if kernel.is_some_and(|kernel| kernel != 0) {
         out.warn("linux.resources.memory.kernel is ignored: kernel memory is part of the memory limit");
@@ -68,7 +76,10 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
 /// A number of bytes; -1 is "no limit".
 fn bytes(file: &LimitFile, value: Option<i64>) -> Result<Option<i64>> {
     match file.given(value) {
-        Some(value) if value < -1 => Err(refuse(format!("{} {value} is negative", files::field_of(file.name)))),
+        Some(value) if value < -1 => {
+            let field = files::field_of(file.name);
+            Err(Error::of_field(Stage::Cgroup, field.clone(), format!("{field} {value} is negative")))
+        }
         other => Ok(other),
     }
 }
@@ -105,7 +116,7 @@ pub fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
         (_, None) => Ok(None),
         (_, Some(-1)) => Ok(Some(-1)),
         (Some(-1), Some(swap)) => Ok(Some(swap)),
-        (None, Some(_)) => Err(refuse("unable to set swap limit without memory limit")),
+        (None, Some(_)) => Err(refuse("memory.swap", "unable to set swap limit without memory limit")),
         (Some(limit), Some(swap)) => Ok(Some(swap - limit)),
     }
 }

@@ -42,7 +42,11 @@ pub fn plan(rdt: &IntelRdt, id: &str) -> Result<RdtPlan> {
         None => id,
     };
     if group.contains(['/', '\n', '\0']) || RESERVED.contains(&group) {
-        return Err(Error::new(Stage::Bundle, format!("linux.intelRdt.closID {group:?} is not the name of a group")));
+        return Err(Error::of_field(
+            Stage::Bundle,
+            "linux.intelRdt.closID",
+            format!("linux.intelRdt.closID {group:?} is not the name of a group"),
+        ));
     }
     let schemas = schemas(rdt.l3_cache_schema.as_deref(), rdt.mem_bw_schema.as_deref());
     let schemata: Vec<String> = rdt.schemata.iter().flat_map(|lines| lines.lines()).map(str::to_owned).collect();

@@ -9,12 +9,17 @@ use crate::spec::process::User;
 
 /// Refuses namespaces and maps that do not fit together, or that this user cannot have.
 pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &IdMap, gids: &IdMap) -> Result<()> {
-    let bad = |what: &str| Err(Error::new(Stage::Bundle, what));
     if ns.is_new(NamespaceKind::User) && (uids.is_empty() || gids.is_empty()) {
-        return bad("a new user namespace needs linux.uidMappings and linux.gidMappings");
+        let missing = if uids.is_empty() { "linux.uidMappings" } else { "linux.gidMappings" };
+        let what = "a new user namespace needs linux.uidMappings and linux.gidMappings";
+        return Err(Error::of_field(Stage::Bundle, missing, what));
     }
     if host.uid != 0 && !ns.contains(NamespaceKind::User) {
-        let error = Error::new(Stage::Namespace, "an ordinary user needs a user namespace in linux.namespaces");
+        let error = Error::of_field(
+            Stage::Namespace,
+            "linux.namespaces",
+            "an ordinary user needs a user namespace in linux.namespaces",
+        );
         return Err(error.with_hint("`brisk spec --rootless` writes a bundle for an ordinary user"));
     }
     let user = spec.process.as_ref().map(|process| &process.user);
@@ -28,7 +33,8 @@ pub(in crate::plan) fn check(spec: &Spec, host: &Host, ns: &Namespaces, uids: &I
 /// The user's ids must exist in the container.
 pub(in crate::plan) fn mapped(user: &User, uids: &IdMap, gids: &IdMap) -> Result<()> {
     let missing = |name: &str, id: u32| {
-        Err(Error::new(Stage::Bundle, format!("process.user.{name} {id} is not mapped in the user namespace")))
+        let what = format!("process.user.{name} {id} is not mapped in the user namespace");
+        Err(Error::of_field(Stage::Bundle, format!("process.user.{name}"), what))
     };
     if !uids.is_empty() && uids.to_host(user.uid).is_none() {
         return missing("uid", user.uid);

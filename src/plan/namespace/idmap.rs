@@ -76,35 +76,39 @@ impl IdMap {
 
     /// Checks a list of ranges.
     pub fn new(kind: IdKind, ranges: Vec<IdRange>) -> Result<Self> {
-        let bad = |what: String| Err(Error::new(Stage::Bundle, format!("{} mappings: {what}", kind.name())));
+        let bad = |index: &str, what: String| {
+            let field = format!("{}Mappings{index}", kind.name());
+            Err(Error::of_field(Stage::Bundle, field, format!("{} mappings: {what}", kind.name())))
+        };
         if ranges.len() > LINES_MAX {
-            return bad(format!("{} lines are more than the kernel takes ({LINES_MAX})", ranges.len()));
+            return bad("", format!("{} lines are more than the kernel takes ({LINES_MAX})", ranges.len()));
         }
         // The id 2^32-1 means "no id": a range ends before it.
         let limit = u64::from(u32::MAX);
         for (index, range) in ranges.iter().enumerate() {
+            let at = format!("[{index}]");
             let text = format!("{} {} {}", range.container, range.host, range.size);
             if range.size == 0 {
-                return bad(format!("{text} is empty"));
+                return bad(&at, format!("{text} is empty"));
             }
             if end(range.container, range.size) > limit || end(range.host, range.size) > limit {
-                return bad(format!("{text} exceeds the largest id"));
+                return bad(&at, format!("{text} exceeds the largest id"));
             }
             let clash = ranges[..index].iter().find(|other| {
                 overlap(range.container, range.size, other.container, other.size)
                     || overlap(range.host, range.size, other.host, other.size)
             });
             if let Some(other) = clash {
-                return bad(format!("{text} overlaps {} {} {}", other.container, other.host, other.size));
+                return bad(&at, format!("{text} overlaps {} {} {}", other.container, other.host, other.size));
             }
         }
         let map = IdMap { ranges };
         let bytes = map.text().len();
         if bytes >= TEXT_MAX {
-            return bad(format!(
-                "{} lines of {bytes} bytes are more than the kernel takes ({TEXT_MAX})",
-                map.ranges.len()
-            ));
+            return bad(
+                "",
+                format!("{} lines of {bytes} bytes are more than the kernel takes ({TEXT_MAX})", map.ranges.len()),
+            );
         }
         Ok(map)
     }
@@ -167,7 +171,7 @@ impl IdMap {
                 self.ranges.iter().find(|map| map.container <= to && u64::from(to) < end(map.container, map.size));
             let Some(map) = inside else {
                 let what = format!("idmap: {} {to} is not mapped in the container's user namespace", kind.name());
-                return Err(Error::new(Stage::Bundle, what));
+                return Err(Error::of_field(Stage::Bundle, "", what));
             };
             let offset = to - map.container;
             let size = left.min(map.size - offset);

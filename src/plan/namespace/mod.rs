@@ -142,18 +142,23 @@ impl Namespaces {
     /// Reads `linux.namespaces`.
     pub fn parse(list: &[Namespace]) -> Result<Self> {
         let mut namespaces = Namespaces::default();
-        for entry in list {
-            let kind = NamespaceKind::from_name(&entry.kind)
-                .ok_or_else(|| Error::new(Stage::Bundle, format!("namespace {:?} does not exist", entry.kind)))?;
+        for (index, entry) in list.iter().enumerate() {
+            let bad = |field: &str, what: String| {
+                Error::of_field(Stage::Bundle, format!("linux.namespaces[{index}]{field}"), what)
+            };
+            let kind = NamespaceKind::from_name(&entry.kind).ok_or_else(|| {
+                bad(".type", format!("namespace {:?} does not exist", entry.kind))
+                    .meant(&entry.kind, NamespaceKind::ALL.iter().map(|kind| kind.name()))
+            })?;
             if namespaces.contains(kind) {
-                return Err(Error::new(Stage::Bundle, format!("namespace {} is listed twice", kind.name())));
+                return Err(bad("", format!("namespace {} is listed twice", kind.name())));
             }
             match entry.joined() {
                 None => namespaces.new |= kind.flag(),
                 Some(path) if path.starts_with('/') => namespaces.join.push((kind, path.to_owned())),
                 Some(path) => {
                     let what = format!("path {path:?} of the {} namespace is not absolute", kind.name());
-                    return Err(Error::new(Stage::Bundle, what));
+                    return Err(bad(".path", what));
                 }
             }
         }

@@ -23,7 +23,7 @@ pub(in crate::plan) fn plan(input: &Input<'_>) -> Result<Vec<Step>> {
     if devices.is_empty() {
         return Ok(Vec::new());
     }
-    let refuse = |why: &str| Err(Error::new(Stage::Bundle, format!("linux.netDevices {why}")));
+    let refuse = |why: &str| Err(Error::of_field(Stage::Bundle, "linux.netDevices", format!("linux.netDevices {why}")));
     if input.options.joined_own & NamespaceKind::Network.flag() != 0 {
         return refuse("needs a network namespace other than the host's");
     }
@@ -33,9 +33,9 @@ pub(in crate::plan) fn plan(input: &Input<'_>) -> Result<Vec<Step>> {
     let mut inside: Vec<&str> = Vec::with_capacity(devices.len());
     let mut steps = Vec::with_capacity(devices.len());
     for (name, device) in devices {
-        check(name, Side::Host).map_err(|why| invalid(name, &why))?;
+        check(name, Side::Host).map_err(|why| invalid(name, "", name, &why))?;
         let new = device.name.as_deref().filter(|new| !new.is_empty()).unwrap_or(name);
-        check(new, Side::Inside).map_err(|why| invalid(new, &why))?;
+        check(new, Side::Inside).map_err(|why| invalid(name, ".name", new, &why))?;
         if inside.contains(&new) && !new.contains('%') {
             return refuse(&format!("names two devices {new}"));
         }
@@ -45,8 +45,9 @@ pub(in crate::plan) fn plan(input: &Input<'_>) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-fn invalid(name: &str, why: &str) -> Error {
-    Error::new(Stage::Bundle, format!("linux.netDevices: device name {name:?} {why}"))
+fn invalid(device: &str, field: &str, name: &str, why: &str) -> Error {
+    let field = format!("linux.netDevices.{device}{field}");
+    Error::of_field(Stage::Bundle, field, format!("linux.netDevices: device name {name:?} {why}"))
 }
 
 /// What the kernel takes as a name (dev_valid_name() and dev_alloc_name() in net/core/dev.c): one `%d`, in the

@@ -64,7 +64,9 @@ pub fn parse(list: &BTreeMap<String, String>, own: OwnNamespaces) -> Result<Vec<
     let mut writes: Vec<Sysctl> = Vec::with_capacity(list.len());
     let mut paths = BTreeSet::new();
     for (name, value) in list {
-        let bad = |why: &str| Error::new(Stage::Bundle, format!("sysctl {name:?} {why}"));
+        let bad = |why: &str| {
+            Error::of_field(Stage::Bundle, format!("linux.sysctl.{name}"), format!("sysctl {name:?} {why}"))
+        };
         let path = to_path(name).ok_or_else(|| bad("is not a valid name"))?;
         check(&path, own).map_err(|why| bad(&why))?;
         let value = value.strip_suffix('\n').unwrap_or(value);

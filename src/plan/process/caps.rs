@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use caps::Capability;
 
+use crate::error::nearest;
 use crate::spec::process::Capabilities;
 
 /// The five sets, bit n for capability n.
@@ -70,14 +71,23 @@ pub fn parse(list: &Capabilities, host_bounding: u64) -> (CapSets, Vec<String>) 
         permitted: read(&list.permitted),
         ambient: read(&list.ambient),
     };
-    let left_out: Vec<String> = unknown.into_iter().chain(names_of(unavailable)).collect();
+    let left_out: Vec<String> = unknown.iter().cloned().chain(names_of(unavailable)).collect();
     let mut warnings = Vec::new();
     if !left_out.is_empty() {
         // runc's words, which tests look for.
-        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]", left_out.join(" ")));
+        let near = unknown.iter().filter_map(|name| meant(name)).collect::<Vec<_>>();
+        let advice = if near.is_empty() { String::new() } else { format!(": did you mean {}?", near.join(", ")) };
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]{advice}", left_out.join(" ")));
     }
     sets.restrict(&mut warnings);
     (sets, warnings)
+}
+
+/// The capability that may have been meant: `CAP_` is often left out.
+fn meant(name: &str) -> Option<String> {
+    let known = names();
+    let near = |name: &str| nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    near(name).or_else(|| near(&format!("CAP_{name}")))
 }
 
 /// The mask of some names; those that are no capability's go to `unknown`.

@@ -16,15 +16,18 @@ pub struct ProgramEnvironment {
 impl ProgramEnvironment {
     /// Reads `process.env`. The last value of a name wins and keeps its place in the order, as in runc 1.3.
     pub fn parse(list: &[Text]) -> Result<Self> {
-        let bad = |what: String| Err(Error::new(Stage::Bundle, format!("environment variable {what}")));
+        let bad = |index: usize, what: String| {
+            let what = format!("environment variable {what}");
+            Err(Error::of_field(Stage::Bundle, format!("process.env[{index}]"), what))
+        };
         // Not hashed: the keys of a hash come from getrandom(2), and std panics when that fails.
         let mut seen = BTreeSet::new();
         let mut vars = Vec::with_capacity(list.len());
-        for var in list.iter().rev() {
+        for (index, var) in list.iter().enumerate().rev() {
             match var.iter().position(|byte| *byte == b'=') {
-                None => return bad(format!("{var:?} has no =")),
-                Some(0) => return bad(format!("{var:?} has no name")),
-                Some(_) if var.contains(&0) => return bad(format!("{var:?} contains a NUL byte")),
+                None => return bad(index, format!("{var:?} has no =")),
+                Some(0) => return bad(index, format!("{var:?} has no name")),
+                Some(_) if var.contains(&0) => return bad(index, format!("{var:?} contains a NUL byte")),
                 Some(end) => {
                     if seen.insert(&var[..end]) {
                         vars.push(var.clone());

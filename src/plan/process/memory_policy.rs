@@ -2,7 +2,7 @@
 
 use libc::{MPOL_BIND, MPOL_DEFAULT, MPOL_INTERLEAVE, MPOL_LOCAL, MPOL_PREFERRED};
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::plan::process::schedule;
 use crate::spec::linux::MemoryPolicy;
 
@@ -47,13 +47,18 @@ pub fn flags() -> impl Iterator<Item = &'static str> {
 
 /// Reads `linux.memoryPolicy`. Checks what set_mempolicy(2) answers with a bare EINVAL.
 pub fn parse(spec: &MemoryPolicy) -> Result<Policy> {
-    let bad = |why: &str| Err(Error::new(Stage::Bundle, format!("invalid memory policy {}: {why}", spec.mode)));
-    let mode = schedule::lookup(MODES, "invalid memory policy mode", &spec.mode)?;
+    let bad = |why: &str| {
+        Err(Error::of_field(Stage::Bundle, "linux.memoryPolicy", format!("invalid memory policy {}: {why}", spec.mode)))
+    };
+    let mode = schedule::lookup(MODES, "invalid memory policy mode", &spec.mode).below(|| "linux.memoryPolicy.mode")?;
     let mut flags = 0;
-    for name in &spec.flags {
-        flags |= schedule::lookup(FLAGS, "invalid memory policy flag", name)?;
+    for (index, name) in spec.flags.iter().enumerate() {
+        flags |= schedule::lookup(FLAGS, "invalid memory policy flag", name)
+            .below(|| format!("linux.memoryPolicy.flags[{index}]"))?;
     }
-    let nodes = schedule::parse_list("invalid memory policy node", &spec.nodes)?.unwrap_or_default();
+    let nodes = schedule::parse_list("invalid memory policy node", &spec.nodes)
+        .below(|| "linux.memoryPolicy.nodes")?
+        .unwrap_or_default();
     let placed = libc::MPOL_F_STATIC_NODES | libc::MPOL_F_RELATIVE_NODES;
     match mode {
         MPOL_DEFAULT if flags != 0 => return bad("takes no flags"),

@@ -27,7 +27,7 @@ use super::draft::{Draft, Input, c_string, host_root};
 use super::op::{ConsoleNode, Filter, Label, LastOp, SetupOp, Terminal};
 use super::options::{Hold, Orphan, ProgramStart};
 use super::step::Step;
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::process::child_hook::{ChildHook, StateText};
@@ -132,7 +132,9 @@ impl<'a> Startup<'a> {
             (Some(process), _) => process,
             // config.md, "Process": required by `start`, which refuses; until then a container may be without.
             (None, ProgramStart::OnSignal | ProgramStart::Brought) => &*NO_PROCESS,
-            (None, ProgramStart::Now(_)) => return Err(Error::new(Stage::Bundle, "config.json has no process")),
+            (None, ProgramStart::Now(_)) => {
+                return Err(Error::of_field(Stage::Bundle, "process", "config.json has no process"));
+            }
         };
         let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
         Ok(Startup {
@@ -437,7 +439,9 @@ type CpuMask = Option<Vec<u64>>;
 /// The CPUs of a process of `exec` before and after it is in the cgroup, where config.json names some.
 pub(super) fn exec_affinity(process: &Process) -> Result<(CpuMask, CpuMask)> {
     let Some(affinity) = &process.exec_cpu_affinity else { return Ok((None, None)) };
-    let list = |what, list: &Option<String>| schedule::parse_list(what, list.as_deref().unwrap_or_default());
+    let list = |what, list: &Option<String>| {
+        schedule::parse_list(what, list.as_deref().unwrap_or_default()).below(|| format!("process.{what}"))
+    };
     let initial = list("execCPUAffinity.initial", &affinity.initial)?;
     // Without a final list the first one stays, as it does with runc on kernels that keep it (6.2): CRI-O's
     // `exec_cpu_affinity = "first"` sets it alone.

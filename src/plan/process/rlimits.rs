@@ -40,6 +40,11 @@ pub fn name(resource: u32) -> Option<&'static str> {
     TABLE.iter().find(|(_, number)| *number == resource).map(|(name, _)| *name)
 }
 
+/// Every name.
+fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
 /// The RLIMIT_* number of a name.
 pub fn number(name: &str) -> Option<u32> {
     TABLE.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
@@ -48,15 +53,19 @@ pub fn number(name: &str) -> Option<u32> {
 /// Reads `process.rlimits`.
 pub fn parse(list: &[Rlimit]) -> Result<Vec<ParsedRlimit>> {
     let mut limits: Vec<ParsedRlimit> = Vec::with_capacity(list.len());
-    for entry in list {
-        let resource = number(&entry.kind)
-            .ok_or_else(|| Error::new(Stage::Bundle, format!("rlimit {:?} does not exist", entry.kind)))?;
+    for (index, entry) in list.iter().enumerate() {
+        let bad = |field: &str, what: String| {
+            Error::of_field(Stage::Bundle, format!("process.rlimits[{index}]{field}"), what)
+        };
+        let resource = number(&entry.kind).ok_or_else(|| {
+            bad(".type", format!("rlimit {:?} does not exist", entry.kind)).meant(&entry.kind, names())
+        })?;
         if limits.iter().any(|limit| limit.resource == resource) {
-            return Err(Error::new(Stage::Bundle, format!("rlimit {} is listed twice", entry.kind)));
+            return Err(bad("", format!("rlimit {} is listed twice", entry.kind)));
         }
         if entry.soft > entry.hard {
             let what = format!("rlimit {}: soft limit {} is above hard limit {}", entry.kind, entry.soft, entry.hard);
-            return Err(Error::new(Stage::Bundle, what));
+            return Err(bad("", what));
         }
         limits.push(ParsedRlimit { resource, soft: entry.soft, hard: entry.hard });
     }

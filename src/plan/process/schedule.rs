@@ -1,7 +1,7 @@
 //! Scheduling attributes, I/O priority, CPU affinity and execution domain as the kernel's numbers. Pure;
 //! runs in the parent.
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::spec::linux::Personality;
 use crate::spec::number_list;
 use crate::spec::process::{IoPriority, Scheduler};
@@ -51,30 +51,41 @@ const IO_CLASSES: &[(&str, i32)] = &[("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE
 pub(in crate::plan) fn lookup(table: &[(&str, i32)], what: &str, name: &str) -> Result<i32> {
     match table.iter().find(|(known, _)| *known == name) {
         Some((_, value)) => Ok(*value),
-        None => Err(Error::new(Stage::Bundle, format!("{what} {name:?} does not exist"))),
+        None => Err(Error::of_field(Stage::Bundle, "", format!("{what} {name:?} does not exist"))
+            .meant(name, table.iter().map(|(known, _)| *known))),
     }
 }
 
-fn bad(what: impl Into<String>) -> Error {
-    Error::new(Stage::Bundle, what)
+fn bad(field: &str, what: impl Into<String>) -> Error {
+    Error::of_field(Stage::Bundle, field, what)
 }
 
 /// Reads `process.scheduler`.
 pub fn scheduler(spec: &Scheduler) -> Result<SchedAttr> {
-    let policy = lookup(POLICIES, "scheduler policy", &spec.policy)?;
+    scheduler_of(spec).below(|| "process.scheduler")
+}
+
+fn scheduler_of(spec: &Scheduler) -> Result<SchedAttr> {
+    let policy = lookup(POLICIES, "scheduler policy", &spec.policy).below(|| "policy")?;
     let mut flags = 0;
-    for name in &spec.flags {
-        flags |= lookup(FLAGS, "scheduler flag", name)? as u64;
+    for (index, name) in spec.flags.iter().enumerate() {
+        flags |= lookup(FLAGS, "scheduler flag", name).below(|| format!("flags[{index}]"))? as u64;
     }
     if !(-20..=19).contains(&spec.nice) {
-        return Err(bad(format!("scheduler nice {} is not between -20 and 19", spec.nice)));
+        return Err(bad("nice", format!("scheduler nice {} is not between -20 and 19", spec.nice)));
     }
     let realtime = matches!(policy, libc::SCHED_FIFO | libc::SCHED_RR);
     if realtime && !(1..=99).contains(&spec.priority) {
-        return Err(bad(format!("scheduler priority {} of {} is not between 1 and 99", spec.priority, spec.policy)));
+        return Err(bad(
+            "priority",
+            format!("scheduler priority {} of {} is not between 1 and 99", spec.priority, spec.policy),
+        ));
     }
     if !realtime && spec.priority != 0 {
-        return Err(bad(format!("scheduler priority is for SCHED_FIFO and SCHED_RR, not for {}", spec.policy)));
+        return Err(bad(
+            "priority",
+            format!("scheduler priority is for SCHED_FIFO and SCHED_RR, not for {}", spec.policy),
+        ));
     }
     check_deadline(policy, spec)?;
     Ok(SchedAttr {
@@ -97,17 +108,17 @@ fn check_deadline(policy: i32, spec: &Scheduler) -> Result<()> {
     if policy != libc::SCHED_DEADLINE {
         return match (runtime, deadline, period) {
             (0, 0, 0) => Ok(()),
-            _ => Err(bad(format!(
-                "scheduler runtime, deadline and period are for SCHED_DEADLINE, not for {}",
-                spec.policy
-            ))),
+            _ => Err(bad(
+                "",
+                format!("scheduler runtime, deadline and period are for SCHED_DEADLINE, not for {}", spec.policy),
+            )),
         };
     }
     if runtime == 0 || runtime > deadline || (period != 0 && deadline > period) {
         let what = format!(
             "scheduler runtime {runtime}, deadline {deadline}, period {period}: want 0 < runtime <= deadline <= period"
         );
-        return Err(bad(what));
+        return Err(bad("", what));
     }
     Ok(())
 }
@@ -115,10 +126,10 @@ fn check_deadline(policy: i32, spec: &Scheduler) -> Result<()> {
 /// Reads `process.ioPriority`: the value for ioprio_set(2).
 pub fn io_priority(spec: &IoPriority) -> Result<i32> {
     const CLASS_SHIFT: i32 = 13;
-    let class = lookup(IO_CLASSES, "I/O priority class", &spec.class)?;
+    let class = lookup(IO_CLASSES, "I/O priority class", &spec.class).below(|| "process.ioPriority.class")?;
     match spec.priority {
         level @ 0..=7 => Ok(class << CLASS_SHIFT | level as i32),
-        level => Err(bad(format!("I/O priority {level} is not between 0 and 7"))),
+        level => Err(bad("process.ioPriority.priority", format!("I/O priority {level} is not between 0 and 7"))),
     }
 }
 
@@ -126,7 +137,7 @@ pub fn io_priority(spec: &IoPriority) -> Result<i32> {
 /// of word n/64. `None` for a list that names nothing. Extra commas and spaces are allowed, as in runc.
 pub fn parse_list(what: &str, list: &str) -> Result<Option<Vec<u64>>> {
     let mask = number_list::mask(list)
-        .map_err(|part| bad(format!("{what} list {list:?}: {part:?} is neither a number nor a range")))?;
+        .map_err(|part| bad("", format!("{what} list {list:?}: {part:?} is neither a number nor a range")))?;
     Ok((!mask.is_empty()).then_some(mask))
 }
 
@@ -135,7 +146,9 @@ pub fn personality(spec: &Personality) -> Result<u64> {
     const PER_LINUX: i32 = 0;
     const PER_LINUX32: i32 = 8;
     if let Some(flag) = spec.flags.first() {
-        return Err(bad(format!("personality flag {flag:?} does not exist")));
+        return Err(bad("linux.personality.flags[0]", format!("personality flag {flag:?} does not exist")));
     }
-    lookup(&[("LINUX", PER_LINUX), ("LINUX32", PER_LINUX32)], "personality", &spec.domain).map(|value| value as u64)
+    lookup(&[("LINUX", PER_LINUX), ("LINUX32", PER_LINUX32)], "personality", &spec.domain)
+        .below(|| "linux.personality.domain")
+        .map(|value| value as u64)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::spec::linux::Device;
 
 /// What kind of node.
@@ -118,22 +118,23 @@ pub fn all(list: &[Device]) -> Result<Vec<DeviceNode>> {
 pub fn parse(list: &[Device]) -> Result<Vec<DeviceNode>> {
     let mut nodes: Vec<DeviceNode> = Vec::with_capacity(list.len());
     let mut index: BTreeMap<String, usize> = BTreeMap::new();
-    for device in list {
-        let node = parse_one(device)?;
+    for (number, device) in list.iter().enumerate() {
+        let field = || format!("linux.devices[{number}]");
+        let node = parse_one(device).below(field)?;
         match index.get(&node.path).map(|at| &nodes[*at]) {
             None => {
                 index.insert(node.path.clone(), nodes.len());
                 nodes.push(node);
             }
             Some(known) if *known == node => {}
-            Some(_) => return Err(bad(device, "another device has this path")),
+            Some(_) => return Err(bad(device, "path", "another device has this path")).below(field),
         }
     }
     Ok(nodes)
 }
 
-fn bad(device: &Device, why: &str) -> Error {
-    Error::new(Stage::Bundle, format!("device {:?}: {why}", device.path))
+fn bad(device: &Device, field: &str, why: &str) -> Error {
+    Error::of_field(Stage::Bundle, field, format!("device {:?}: {why}", device.path))
 }
 
 fn parse_one(device: &Device) -> Result<DeviceNode> {
@@ -141,7 +142,7 @@ fn parse_one(device: &Device) -> Result<DeviceNode> {
         "c" | "u" => NodeKind::Char,
         "b" => NodeKind::Block,
         "p" => NodeKind::Fifo,
-        other => return Err(bad(device, &format!("type {other:?} is none of c, b, u, p"))),
+        other => return Err(bad(device, "type", &format!("type {other:?} is none of c, b, u, p"))),
     };
     let (major, minor) = match kind {
         NodeKind::Fifo => (0, 0),
@@ -161,26 +162,26 @@ fn parse_one(device: &Device) -> Result<DeviceNode> {
 
 fn number(device: &Device, what: &str, value: Option<i64>, max: i64) -> Result<u32> {
     match value {
-        None => Err(bad(device, &format!("{what} is missing"))),
+        None => Err(bad(device, "", &format!("{what} is missing"))),
         Some(value @ 0..) if value <= max => Ok(value as u32),
-        Some(value) => Err(bad(device, &format!("{what} {value} is out of range"))),
+        Some(value) => Err(bad(device, what, &format!("{what} {value} is out of range"))),
     }
 }
 
 fn normalise(device: &Device) -> Result<String> {
     if !device.path.starts_with('/') {
-        return Err(bad(device, "path is not absolute"));
+        return Err(bad(device, "path", "path is not absolute"));
     }
     let mut path = String::with_capacity(device.path.len());
     for component in device.path.split('/').filter(|component| !matches!(*component, "" | ".")) {
         if component == ".." {
-            return Err(bad(device, "path contains .."));
+            return Err(bad(device, "path", "path contains .."));
         }
         path.push('/');
         path.push_str(component);
     }
     if path.is_empty() {
-        return Err(bad(device, "path is the root"));
+        return Err(bad(device, "path", "path is the root"));
     }
     Ok(path)
 }

@@ -46,7 +46,7 @@ pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &IdMapOption, draft:
     }
     if uids.is_empty() || gids.is_empty() {
         let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
-        return Err(Error::new(Stage::Bundle, what));
+        return Err(Error::of_field(Stage::Bundle, "", what));
     }
     draft.before_clone.push(Step::OpenIdMap { uids, gids });
     draft.idmaps += 1;

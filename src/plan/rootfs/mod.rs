@@ -26,7 +26,7 @@ use super::draft::{Draft, Input, c_string, host_path, host_root};
 use super::op::{ConsoleNode, Enter, LinkRule, MayLead, ParentMount, SetupOp};
 use super::process::{self, from_root, hooks};
 use super::step::MountsFrom;
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::devices::NodeKind;
@@ -83,8 +83,8 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     draft.setup.push(SetupOp::Root { source, path, place, parent });
     overlay::plan(input, draft, &root.path)?;
     let mut final_attrs = Vec::new();
-    for mount in &input.spec.mounts {
-        mounts::plan(input, mount, draft, &mut final_attrs)?;
+    for (index, mount) in input.spec.mounts.iter().enumerate() {
+        mounts::plan(input, mount, draft, &mut final_attrs).below(|| format!("mounts[{index}]"))?;
     }
     let device_dirs = device_nodes(input, linux, draft)?;
     keep_off(&mut draft.setup, &device_dirs);
@@ -161,9 +161,10 @@ pub fn mounts_on_host(spec: &Spec) -> bool {
 fn root_propagation(linux: &Linux) -> Result<Option<Propagation>> {
     match linux.rootfs_propagation.as_deref() {
         None | Some("") => Ok(None),
-        Some(name) => Propagation::parse(name)
-            .map(Some)
-            .ok_or_else(|| Error::new(Stage::Bundle, format!("linux.rootfsPropagation {name:?} does not exist"))),
+        Some(name) => Propagation::parse(name).map(Some).ok_or_else(|| {
+            let what = format!("linux.rootfsPropagation {name:?} does not exist");
+            Error::of_field(Stage::Bundle, "linux.rootfsPropagation", what).meant(name, Propagation::names())
+        }),
     }
 }
 

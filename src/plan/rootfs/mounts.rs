@@ -63,7 +63,8 @@ pub(in crate::plan) fn plan(
     }
     if mount.is_bind() {
         let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
-            return Err(Error::new(Stage::Bundle, format!("mount {}: a bind mount needs a source", mount.destination)));
+            let what = format!("mount {}: a bind mount needs a source", mount.destination);
+            return Err(Error::new(Stage::Bundle, what));
         };
         if let Some(first) = options.data.first() {
             // mount(2) ignores them, so runc and crun do, and bundles have them.

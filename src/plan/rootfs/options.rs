@@ -32,6 +32,11 @@ impl Propagation {
         }
     }
 
+    /// Every name.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TABLE.iter().filter(|(_, effect)| matches!(effect, Effect::Propagation(_))).map(|(name, _)| *name)
+    }
+
     /// The flags for mount(2).
     pub fn ms_flags(self) -> u64 {
         match self.reach {

@@ -33,7 +33,11 @@ pub const OURS: [&CStr; 3] = [WORK, HOLDER, c"lost+found"];
 /// What is mounted in a namespace that is not the container's own would stay there.
 pub(super) fn check(input: &Input<'_>) -> Result<()> {
     if overlay(input.spec)?.is_some() && !input.namespaces.is_new(NamespaceKind::Mount) {
-        return Err(Error::new(Stage::Bundle, format!("{OVERLAY} needs a mount namespace of the container's own")));
+        return Err(Error::of_field(
+            Stage::Bundle,
+            "annotations",
+            format!("{OVERLAY} needs a mount namespace of the container's own"),
+        ));
     }
     Ok(())
 }
@@ -41,7 +45,7 @@ pub(super) fn check(input: &Input<'_>) -> Result<()> {
 /// Plans the overlay, if one is asked for. `root` is the path of the root.
 pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<()> {
     let Some(overlay) = overlay(input.spec)? else { return Ok(()) };
-    let refuse = |what: String| Err(Error::new(Stage::Bundle, what));
+    let refuse = |what: String| Err(Error::of_field(Stage::Bundle, "annotations", what));
     if input.options.enter == Enter::Move {
         // The root that it covers would stay (`mounts::plan`).
         return refuse(format!("{OVERLAY} cannot be had with --no-pivot"));

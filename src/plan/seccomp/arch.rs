@@ -111,6 +111,11 @@ impl Arch {
     /// The architecture that this program was built for.
     pub const NATIVE: Arch = native();
 
+    /// Every `SCMP_ARCH_*` name.
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        ALL.into_iter().map(Arch::name)
+    }
+
     /// The architecture of an `SCMP_ARCH_*` name.
     pub fn from_name(name: &str) -> Option<Arch> {
         ALL.into_iter().find(|arch| arch.name() == name)

@@ -1,7 +1,7 @@
 //! The seccomp filter of a container's processes: the profile, compiled, or the program that an annotation has.
 
 use super::speech::speech;
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::plan::op::Filter;
 use crate::plan::seccomp;
 use crate::spec::Spec;
@@ -43,7 +43,7 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
     if annotations::is_on(&spec.instructions, annotations::FAIL_UNKNOWN_SYSCALL) {
         options.unknown_syscalls = seccomp::UnknownSyscalls::Refuse;
     }
-    let program = seccomp::compile(profile, &options)?;
+    let program = seccomp::compile(profile, &options).below(|| "linux.seccomp")?;
     warnings.extend(program.warnings);
     let instructions = match annotations::value(&spec.instructions, annotations::SECCOMP_BPF_DATA) {
         Some(text) => ready_made(text)?,
@@ -53,7 +53,7 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
     if program.receiver.is_some() && speech.is_none() {
         let what = "linux.seccomp: its listener cannot be handed over: the profile lets neither write nor sendto pass, or \
                     neither read nor recvfrom";
-        return Err(Error::new(Stage::Seccomp, what));
+        return Err(Error::of_field(Stage::Seccomp, "linux.seccomp", what));
     }
     let mut bytes = Vec::with_capacity(instructions.len() * INSTRUCTION);
     for instruction in &instructions {

@@ -1,6 +1,6 @@
 //! Reads `linux.seccomp`: every name resolved, every value checked, nothing decided about numbers yet.
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::spec::seccomp::{Arg, Rule, Seccomp};
 use crate::sys::seccomp as sys;
 
@@ -32,10 +32,10 @@ pub(super) struct ParsedRule {
 const EPERM: u32 = 1;
 
 pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profile> {
-    let default = action(&seccomp.default_action, seccomp.default_errno_ret, options)?;
+    let default = action("default", &seccomp.default_action, seccomp.default_errno_ret, options)?;
     if default == sys::RET_USER_NOTIF {
         // The runtime itself would be stopped before it could hand the listener over.
-        return Err(invalid("SCMP_ACT_NOTIFY cannot be the default action"));
+        return Err(invalid("defaultAction", "SCMP_ACT_NOTIFY cannot be the default action"));
     }
     let mut profile = Profile {
         default,
@@ -45,8 +45,8 @@ pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profi
         receiver: None,
         warnings: Vec::new(),
     };
-    for rule in &seccomp.syscalls {
-        let parsed = parse_rule(rule, options, &mut profile.warnings)?;
+    for (index, rule) in seccomp.syscalls.iter().enumerate() {
+        let parsed = parse_rule(rule, options, &mut profile.warnings).below(|| format!("syscalls[{index}]"))?;
         profile.rules.push(parsed);
     }
     if seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY" && !rule.names.is_empty()) {
@@ -56,38 +56,42 @@ pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profi
     Ok(profile)
 }
 
-fn invalid(what: impl Into<String>) -> Error {
-    Error::new(Stage::Seccomp, what)
+fn invalid(field: impl Into<String>, what: impl Into<String>) -> Error {
+    Error::of_field(Stage::Seccomp, field, what)
 }
 
-/// The kernel's value of an action with its data.
-fn action(name: &str, data: Option<u32>, options: &CompileOptions) -> Result<u32> {
-    let value = words::action(name).ok_or_else(|| invalid(format!("unknown action {name:?}")))?;
+/// The kernel's value of an action with its data. `which` is `default`, or nothing for the action of a rule.
+fn action(which: &str, name: &str, data: Option<u32>, options: &CompileOptions) -> Result<u32> {
+    let [field, errno] = if which.is_empty() { ["action", "errnoRet"] } else { ["defaultAction", "defaultErrnoRet"] };
+    let value = words::action(name)
+        .ok_or_else(|| invalid(field, format!("unknown action {name:?}")).meant(name, words::ACTIONS))?;
     if !options.kernel.has_action(value) {
-        return Err(invalid(format!("the kernel does not know {name}")));
+        return Err(invalid(field, format!("the kernel does not know {name}")));
     }
     if !matches!(value, sys::RET_ERRNO | sys::RET_TRACE) {
         // runtime-spec: an errno for an action that has none must be an error.
         return match data {
             None => Ok(value),
-            Some(errno) => Err(invalid(format!("{name} has no errno, but {errno} is given"))),
+            Some(given) => Err(invalid(errno, format!("{name} has no errno, but {given} is given"))),
         };
     }
     let data = data.unwrap_or(EPERM);
     // The kernel makes 4095 of a greater errno (MAX_ERRNO; kernel/seccomp.c); what a tracer gets is any 16 bits.
     let most = if value == sys::RET_ERRNO { 4095 } else { 0xffff };
     if data > most {
-        return Err(invalid(format!("errno {data} of {name} is above {most}")));
+        return Err(invalid(errno, format!("errno {data} of {name} is above {most}")));
     }
     Ok(value | data)
 }
 
 fn archs(seccomp: &Seccomp, native: Arch) -> Result<Vec<Arch>> {
     let mut archs = vec![native];
-    for name in &seccomp.architectures {
-        let arch = Arch::from_name(name).ok_or_else(|| invalid(format!("unknown architecture {name:?}")))?;
+    for (index, name) in seccomp.architectures.iter().enumerate() {
+        let field = || format!("architectures[{index}]");
+        let arch = Arch::from_name(name)
+            .ok_or_else(|| invalid(field(), format!("unknown architecture {name:?}")).meant(name, Arch::names()))?;
         if arch.endian() != native.endian() {
-            return Err(invalid(format!("{name} and {} differ in byte order", native.name())));
+            return Err(invalid(field(), format!("{name} and {} differ in byte order", native.name())));
         }
         if !archs.contains(&arch) {
             archs.push(arch);
@@ -103,10 +107,12 @@ fn flags(seccomp: &Seccomp, options: &CompileOptions) -> Result<u64> {
         return Ok(if options.kernel.has_flags(default) { default } else { 0 });
     };
     let mut flags = 0;
-    for name in names {
-        let flag = words::flag(name).ok_or_else(|| invalid(format!("unknown flag {name:?}")))?;
+    for (index, name) in names.iter().enumerate() {
+        let field = || format!("flags[{index}]");
+        let flag = words::flag(name)
+            .ok_or_else(|| invalid(field(), format!("unknown flag {name:?}")).meant(name, words::FLAGS))?;
         if !options.kernel.has_flags(flag) {
-            return Err(invalid(format!("the kernel does not know {name}")));
+            return Err(invalid(field(), format!("the kernel does not know {name}")));
         }
         flags |= flag;
     }
@@ -126,7 +132,7 @@ fn load_flags(profile: &mut Profile, options: &CompileOptions) -> Result<()> {
         return Ok(());
     }
     if !options.kernel.has_flags(sys::FLAG_NEW_LISTENER) {
-        return Err(invalid("SCMP_ACT_NOTIFY needs linux 5.0"));
+        return Err(invalid("", "SCMP_ACT_NOTIFY needs linux 5.0"));
     }
     *flags |= sys::FLAG_NEW_LISTENER;
     Ok(())
@@ -136,31 +142,36 @@ fn receiver(seccomp: &Seccomp, options: &CompileOptions) -> Result<Receiver> {
     let path = seccomp.listener_path.as_ref().filter(|path| !path.is_empty()).or(options.receiver.as_ref());
     match path {
         Some(path) => Ok(Receiver { path: path.clone(), metadata: seccomp.listener_metadata.clone() }),
-        None => Err(invalid("SCMP_ACT_NOTIFY needs a listenerPath")),
+        None => Err(invalid("listenerPath", "SCMP_ACT_NOTIFY needs a listenerPath")),
     }
 }
 
 fn parse_rule(rule: &Rule, options: &CompileOptions, warnings: &mut Vec<String>) -> Result<ParsedRule> {
-    let action = action(&rule.action, rule.errno_ret, options)?;
+    let action = action("", &rule.action, rule.errno_ret, options)?;
     let mut ids = Vec::with_capacity(rule.names.len());
-    for name in &rule.names {
+    for (index, name) in rule.names.iter().enumerate() {
+        let field = || format!("names[{index}]");
         if name.is_empty() {
-            return Err(invalid("a rule has an empty system call name"));
+            return Err(invalid(field(), "a rule has an empty system call name"));
         }
         if action == sys::RET_USER_NOTIF && name == "write" {
             // The listener's number has yet to be written to the parent, which would wait for the listener.
-            return Err(invalid("SCMP_ACT_NOTIFY cannot be used for the write syscall"));
+            return Err(invalid(field(), "SCMP_ACT_NOTIFY cannot be used for the write syscall"));
         }
         match (SyscallId::from_name(name), options.unknown_syscalls) {
             (Some(id), _) => ids.push(id),
             (None, UnknownSyscalls::Ignore) => warnings.push(format!("unknown system call {name:?} ignored")),
-            (None, UnknownSyscalls::Refuse) => return Err(invalid(format!("unknown system call {name:?}"))),
+            (None, UnknownSyscalls::Refuse) => {
+                return Err(invalid(field(), format!("unknown system call {name:?}")));
+            }
         }
     }
     if rule.names.is_empty() {
         warnings.push(format!("a rule with {} names no system call", rule.action));
     }
-    let conditions = rule.args.iter().map(condition).collect::<Result<Vec<_>>>()?;
+    let conditions = rule.args.iter().enumerate();
+    let conditions =
+        conditions.map(|(index, arg)| condition(arg).below(|| format!("args[{index}]"))).collect::<Result<Vec<_>>>()?;
     Ok(ParsedRule { ids, action, alternatives: alternatives(conditions) })
 }
 
@@ -185,9 +196,10 @@ fn alternatives(mut conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
 fn condition(arg: &Arg) -> Result<Condition> {
     let index = match u8::try_from(arg.index) {
         Ok(index @ 0..=5) => index,
-        _ => return Err(invalid(format!("argument {} of a condition is not one of 0 to 5", arg.index))),
+        _ => return Err(invalid("index", format!("argument {} of a condition is not one of 0 to 5", arg.index))),
     };
-    let operator = words::operator(&arg.op).ok_or_else(|| invalid(format!("unknown operator {:?}", arg.op)))?;
+    let operator = words::operator(&arg.op)
+        .ok_or_else(|| invalid("op", format!("unknown operator {:?}", arg.op)).meant(&arg.op, words::OPERATORS))?;
     let (value, mask) = match operator {
         // libseccomp clears what the mask hides, so that stray bits cannot make a condition impossible.
         Operator::MaskedEqual => (arg.value_two & arg.value, arg.value),
