@@ -320,6 +320,101 @@ fn what_this_host_does_not_give() {
     misfit(plain().set("/linux/netDevices/nosuch0", json!({})), "linux.netDevices.nosuch0", "no network device");
 }
 
+/// A mistake is told once, where it is, and nothing of what it brings with it.
+#[test]
+fn one_mistake_is_one_error() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let namespaces = |more: Value| {
+        let mut bundle = plain();
+        let list = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.push(more);
+        list.rotate_right(1);
+        bundle
+    };
+    misfit(namespaces(json!({"type": "cgruop"})), "linux.namespaces[0].type", "\"cgruop\" does not exist");
+    misfit(namespaces(json!({"type": "pid"})), "linux.namespaces[1]", "listed twice");
+    // One that others ask for.
+    let mut typo = plain().set("/hostname", json!("h"));
+    let uts = typo.config["linux"]["namespaces"].as_array().unwrap().iter().position(|entry| entry["type"] == "uts");
+    let uts = uts.unwrap_or_else(|| {
+        typo.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "uts"}));
+        typo.config["linux"]["namespaces"].as_array().unwrap().len() - 1
+    });
+    typo.config["linux"]["namespaces"][uts]["type"] = json!("utss");
+    misfit(typo, &format!("linux.namespaces[{uts}].type"), "\"utss\" does not exist");
+    let scheduler = json!({"policy": "SCHED_DEADLINE", "runtime": 10, "deadline": 5, "period": 1});
+    misfit(plain().set("/process/scheduler", scheduler), "process.scheduler", "runtime 10, deadline 5, period 1");
+    let policy = json!({"mode": "MPOL_BIN", "nodes": "0"});
+    misfit(plain().set("/linux/memoryPolicy", policy), "linux.memoryPolicy.mode", "\"MPOL_BIN\" does not exist");
+    let rules = json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "d", "access": "r"}]);
+    misfit(plain().set("/linux/resources/devices", rules), "linux.resources.devices[1]", "type is \"d\"");
+    // What is looked for in the root is not missed where there is none.
+    misfit(plain().set("/root", Value::Null), "root", "must be specified");
+    misfit(plain().set("/root", json!({"readonly": true})), "root", "missing field `path`");
+    misfit(plain().set("/process/args", json!([])), "process.args", "must not be empty");
+    // Nor what a mount would have brought that cannot be made.
+    let bound = Bundle::new(&["/mnt/x/busybox", "true"]);
+    let source = bound.rootfs().join("bin").to_str().unwrap().to_owned();
+    let field = format!("mounts[{}]", bound.config["mounts"].as_array().unwrap().len());
+    misfit(bound.mount("bind", &source, "/mnt/x", &["bind", "idmap"]), &field, "idmap needs uidMappings");
+    misfit(plain().set("/process", Value::Null), "process", "there is none");
+}
+
+#[test]
+fn maps_that_do_not_fit_are_one_error() {
+    if brisk_only("no other runtime has it") || skip_unless(Need::from(host::is_root()), "maps of more than one id") {
+        return;
+    }
+    let range = |container: u32, host: u32, size: u32| json!({"containerID": container, "hostID": host, "size": size});
+    let maps = |uids: Value, gids: Value| {
+        plain().userns().set("/linux/uidMappings", uids).set("/linux/gidMappings", gids).set("/hostname", json!("h"))
+    };
+    let all = || json!([range(0, 100_000, 65_536)]);
+    misfit(maps(json!([]), json!([])), "linux.uidMappings", "needs linux.uidMappings");
+    misfit(maps(all(), json!([])), "linux.gidMappings", "needs linux.uidMappings");
+    misfit(maps(json!([range(0, 0, 0)]), all()), "linux.uidMappings[0]", "is empty");
+    misfit(maps(json!([range(0, 100_000, 10), range(5, 300_000, 10)]), all()), "linux.uidMappings[1]", "overlaps");
+    misfit(maps(json!([range(0, u32::MAX - 5, 10)]), all()), "linux.uidMappings[0]", "exceeds the largest id");
+    misfit(maps(json!([{"containerId": 0, "hostID": 0, "size": 1}]), all()), "linux.uidMappings[0]", "containerID");
+    misfit(maps(json!([range(1000, 100_000, 10)]), all()), "process.user.uid", "is not mapped");
+    let device = json!([{"path": "/dev/brisk-nope", "type": "c", "major": 1, "minor": 3, "uid": 99_999}]);
+    misfit(maps(all(), all()).set("/linux/devices", device), "linux.devices[0].path", "no such file or directory");
+}
+
+/// What only the kernel knows is asked of it, without making anything.
+#[test]
+fn what_the_kernel_would_not_take() {
+    if brisk_only("no other runtime has it") || skip_unless(Need::from(host::is_root()), "fsopen(2)") {
+        return;
+    }
+    let option = |option| plain().mount("tmpfs", "tmpfs", "/mnt", &[option]);
+    let index = plain().config["mounts"].as_array().unwrap().len();
+    let field = format!("mounts[{index}].options");
+    misfit(option("nosiud"), &field, "does not take the option \"nosiud\"");
+    misfit(option("size=abc"), &field, "does not take the option \"size=abc\"");
+    misfit(option("mode=999"), &field, "does not take the option \"mode=999\"");
+    let lower = plain().mount("overlay", "overlay", "/mnt", &["lowerdir=/brisk-nope"]);
+    misfit(lower, &field, "no such file or directory");
+    if fs::read_to_string("/proc/filesystems").unwrap().lines().any(|line| line == "\text4") {
+        let source = format!("mounts[{index}].source");
+        misfit(plain().mount("ext4", "/dev/null", "/mnt", &[]), &source, "is on a block device");
+    }
+    let listener = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/brisk-nope.sock",
+        "syscalls": [{"names": ["open"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    misfit(plain().set("/linux/seccomp", listener), "linux.seccomp.listenerPath", "no such file or directory");
+    let policy = json!({"mode": "MPOL_BIND", "nodes": "1023"});
+    misfit(plain().set("/linux/memoryPolicy", policy), "linux.memoryPolicy.nodes", "none of them is there");
+    let mut clocks = plain().set("/linux/timeOffsets", json!({"monotonic": {"secs": 1_u64 << 60}}));
+    clocks.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+    misfit(clocks, "linux.timeOffsets.monotonic.secs", "clocks run from 0");
+    let cpu = json!({"quota": 5000, "period": 100_000, "burst": 900_000});
+    misfit(plain().set("/linux/resources/cpu", cpu), "linux.resources.cpu.burst", "above the quota 5000");
+}
+
 #[test]
 fn everything_is_told_at_once() {
     if brisk_only("no other runtime has it") {
@@ -352,7 +447,7 @@ fn everything_is_told_at_once() {
         "process.cwd",
         "process.args[0]",
         "process.user.umask",
-        "process.rlimits[0]",
+        "process.rlimits[0].type",
         "linux.resources.memory.limit",
         "linux.sysctl.kernel.core_pattern",
         "linux.sysctl.kernel.panic",
@@ -420,4 +515,11 @@ fn an_ordinary_user_learns_what_it_may_not() {
     let out = process::run(as_user(&container, &["check", "--format", "json", &path])).exits(1).json();
     let text = out["findings"].to_string();
     assert!(text.contains("may not map the ids 0 to 9 of the host"), "{text}");
+    // A limit that nobody has delegated: as `run` has it, so has `check`.
+    let container = crate::rootless::bundle(&["/bin/true"]).resources("memory", json!({"limit": 64 << 20})).container();
+    let path = container.bundle.dir.to_str().unwrap().to_owned();
+    let out = process::run(as_user(&container, &["check", "--format", "json", &path])).json();
+    let ran = process::run(as_user(&container, &["run", "--bundle", &path, &container.id]));
+    assert_eq!(out["fits"], ran.code == 0, "{out}\n{}", ran.stderr());
+    assert!(ran.code == 0 || out["findings"][0]["field"] == "linux.resources.memory.limit", "{out}");
 }

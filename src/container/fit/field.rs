@@ -86,7 +86,8 @@ pub(super) fn children(document: &Value, field: &[PathPart]) -> Vec<FieldPath> {
 /// The document with these changes, whose fields are those of the document as it is.
 pub(super) fn changed(document: &Value, changes: &[FieldChange]) -> Value {
     let mut copy = without(document, &mut FieldPath::new(), changes).unwrap_or_default();
-    for change in changes {
+    // A value in a list is exchanged where it stands.
+    for change in changes.iter().filter(|change| !is_in_list(&change.field)) {
         let Some(new) = &change.new else { continue };
         let keys: Vec<&String> = change
             .field
@@ -104,9 +105,13 @@ pub(super) fn changed(document: &Value, changes: &[FieldChange]) -> Value {
     copy
 }
 
+fn is_in_list(field: &[PathPart]) -> bool {
+    field.iter().any(|part| matches!(part, PathPart::Index(_)))
+}
+
 fn without(value: &Value, at: &mut FieldPath, changes: &[FieldChange]) -> Option<Value> {
-    if changes.iter().any(|change| change.field == *at) {
-        return None;
+    if let Some(change) = changes.iter().find(|change| change.field == *at) {
+        return change.new.clone().filter(|_| is_in_list(at));
     }
     let mut copy = |part: PathPart, value: &Value| {
         at.push(part);

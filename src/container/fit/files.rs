@@ -128,6 +128,12 @@ impl ContainerFiles {
         self.mounts.insert(at, content);
     }
 
+    /// Something lies at this path, and nobody knows what.
+    pub fn cover(&mut self, destination: &str) {
+        let at = self.names_of(destination.as_bytes());
+        self.mounts.insert(at, Content::Unknown);
+    }
+
     /// Where a path leads as far as there is something; the rest is made as it is written.
     fn names_of(&self, path: &[u8]) -> Names {
         let (mut at, left, _) = self.walk(path);

@@ -12,9 +12,10 @@ use super::misfit::{Misfit, Severity};
 use crate::container::bundle::Bundle;
 use crate::container::options::Global;
 use crate::container::planned::PlannedContainer;
-use crate::error::{Deed, Error, Result};
+use crate::error::{Deed, Error, Result, nearest};
 use crate::host::Host;
 use crate::plan::ProgramStart;
+use crate::plan::namespace::NamespaceKind;
 use crate::spec;
 
 /// With more errors than this the document is something else.
@@ -23,9 +24,12 @@ const MOST: usize = 100;
 /// How long causes are looked for: a document may be made so that the search has no end that anybody waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a part that a bundle cannot do without is replaced by.
-fn stand_ins() -> [(&'static str, Value); 7] {
+/// What a part that a bundle cannot do without is replaced by. Maps of all ids leave nothing out.
+fn stand_ins() -> [(&'static str, Value); 9] {
+    let all_ids = json!([{"containerID": 0, "hostID": 0, "size": u32::MAX}]);
     [
+        ("linux.uidMappings", all_ids.clone()),
+        ("linux.gidMappings", all_ids),
         ("ociVersion", json!("1.0.2")),
         ("root", json!({"path": "."})),
         ("root.path", json!(".")),
@@ -96,8 +100,9 @@ impl Trial<'_> {
             };
             let said = self.said(&error, &self.gathered.changes);
             let culprit = self.culprit(&said);
+            // An error that names its field is about that, whatever had to go for others to be seen.
             let field = match &culprit {
-                Some(culprit) if !said.field.starts_with(&culprit.field) => culprit.field.clone(),
+                Some(culprit) if said.field.is_empty() => culprit.field.clone(),
                 _ => said.field,
             };
             let hint = error.hint().map(str::to_owned);
@@ -159,6 +164,16 @@ impl Trial<'_> {
         }
     }
 
+    /// The namespace that a name was meant for: without it others would be missed that are only misspelled.
+    fn meant(&self, field: &[PathPart]) -> Option<Value> {
+        let name = field::name(field);
+        if !name.starts_with("linux.namespaces[") || !name.ends_with("].type") {
+            return None;
+        }
+        let typed = field::get(&self.gathered.document, field)?.as_str()?;
+        nearest(typed, NamespaceKind::ALL.iter().map(|kind| kind.name())).filter(|near| *near != typed).map(Value::from)
+    }
+
     /// Takes this out; the culprit, if the error goes with it and none comes that says just that.
     fn helps(&self, field: FieldPath, said: &Said) -> Option<Culprit> {
         let document = &self.gathered.document;
@@ -171,13 +186,17 @@ impl Trial<'_> {
             changes.retain(|old| !old.field.starts_with(&field));
             changes.push(FieldChange { field, new });
         };
-        if is_linux(&field) {
+        let name = field::name(&field);
+        if MAPS.iter().any(|list| name.starts_with(list)) {
+            // Both, for neither goes without the other; and whole, for what a map lacks others ask for.
+            let lists = stand_ins().into_iter().filter(|(part, _)| MAPS.contains(part));
+            lists.for_each(|(part, new)| take_out(field::find(&Value::Null, part), Some(new)));
+        } else if is_linux(&field) {
             let below = field::children(document, &field).into_iter().filter(|field| !is_structure(field));
             below.for_each(|field| take_out(field, None));
         } else {
-            let name = field::name(&field);
             let stand_in = stand_ins().into_iter().find(|(part, _)| *part == name).map(|(_, value)| value);
-            take_out(field.clone(), stand_in);
+            take_out(field.clone(), stand_in.or_else(|| self.meant(&field)));
         }
         match self.attempt(&changes) {
             Ok(_) => Some(Culprit { field, changes }),
@@ -189,6 +208,9 @@ impl Trial<'_> {
         }
     }
 }
+
+/// The lists that no user namespace does without.
+const MAPS: [&str; 2] = ["linux.uidMappings", "linux.gidMappings"];
 
 /// What an error is about, and all changes that there are without it.
 struct Culprit {

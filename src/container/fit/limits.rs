@@ -21,6 +21,15 @@ pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
         found.extend(cgroup.dirs.iter().filter_map(closed));
     }
     for write in &cgroup.writes {
+        // What was asked for is refused, where a cgroup as such would be done without.
+        if let Some(dir) = dir_of(cgroup, write)
+            && cgroup.need == Need::BestEffort
+            && write.missing != WhenMissing::Skip
+            && let Some(closed) = closed(dir)
+        {
+            found.push(Misfit { field: files::field_of(&write.file), ..closed });
+            continue;
+        }
         found.extend(dir_of(cgroup, write).and_then(|dir| limit(dir, write)));
     }
     found
@@ -49,9 +58,16 @@ fn closed(dir: &CgroupDir) -> Option<Misfit> {
 
 fn limit(dir: &CgroupDir, write: &Write) -> Option<Misfit> {
     let above = nearest(dir);
-    let Write { file, value, .. } = write;
+    let (mut file, mut value) = (&write.file, &write.value);
+    if let WhenMissing::Instead { file: other, value: its } = &write.missing
+        && is_missing(dir, &above, file)
+    {
+        (file, value) = (other, its);
+    }
     let what = if write.missing == WhenMissing::Fail && is_missing(dir, &above, file) {
         "this kernel has no such file".to_owned()
+    } else if let Some(what) = no_pages(write).or_else(|| no_scheduler(file, value)) {
+        what
     } else {
         let takes = files::find(file)?.takes;
         refused(takes, value).or_else(|| not_here(takes, &above, file, value))?
@@ -81,6 +97,26 @@ fn refused(takes: Takes, value: &str) -> Option<String> {
     }
     let wrong = period.is_some_and(|period| period.is_ok_and(|period| !files::PERIODS.contains(&period)));
     wrong.then(|| format!("a period is {} to {} microseconds", files::PERIODS.start(), files::PERIODS.end()))
+}
+
+/// Huge pages of a size that this kernel does not have.
+fn no_pages(write: &Write) -> Option<String> {
+    let size = write.file.strip_prefix("hugetlb.").filter(|_| write.missing == WhenMissing::Fail)?.split('.').next()?;
+    let (number, unit) = size.strip_suffix('B')?.split_at_checked(size.len() - 2)?;
+    let kilo = match unit {
+        "K" => 1,
+        "M" => 1 << 10,
+        _ => 1 << 20,
+    };
+    let dir = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", number.parse::<u64>().ok()?.checked_mul(kilo)?);
+    (!Path::new(&dir).exists()).then(|| format!("this kernel has no huge pages of {size}"))
+}
+
+/// A weight of a device is BFQ's, if the file is.
+fn no_scheduler(file: &str, value: &str) -> Option<String> {
+    let device = value.split_ascii_whitespace().next().filter(|word| file.contains(".bfq.") && word.contains(':'))?;
+    let there = file::read_text(Path::new("/sys/dev/block").join(device).join("queue/scheduler")).ok()?;
+    (!there.contains("[bfq]")).then(|| format!("the I/O scheduler of {device} is not bfq: {}", there.trim()))
 }
 
 /// Why a value cannot be had on this host.

@@ -3,21 +3,22 @@
 use std::path::Path;
 
 use super::files::{ContainerFiles, Lost};
+use super::filesystems::Known;
 use super::layers;
 use super::misfit::Misfit;
 use super::program::{self, Obstacle};
 use super::who::Who;
 use crate::container::planned::PlannedContainer;
+use crate::error::io_text;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::op::SetupOp;
 use crate::plan::rootfs::options;
-use crate::proc::file;
 use crate::spec::annotations;
 use crate::spec::hooks::Hook;
 use crate::spec::mounts::Mount;
 use crate::spec::process::DEFAULT_PATH;
 
-pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
+pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path, covered: &[&str]) -> Vec<Misfit> {
     let spec = planned.spec();
     let mut found = sources(planned, bundle);
     found.extend(host_hooks(planned));
@@ -39,6 +40,7 @@ pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> 
         found.extend(covers(&files, index, mount, bundle));
         files.mount(mount, bundle);
     }
+    covered.iter().for_each(|destination| files.cover(destination));
     files.who = who;
     found.extend(cwd(planned, &files));
     found.extend(programs(planned, &files));
@@ -59,7 +61,7 @@ fn root_misfit(root: &Path, planned: &PlannedContainer) -> Option<Misfit> {
             let misfit = Misfit::error("root.path", format!("{shown} does not exist"));
             Some(misfit.hint("a path that does not begin with / is below the bundle"))
         }
-        Err(error) => Some(Misfit::error("root.path", format!("{shown}: {error}"))),
+        Err(error) => Some(Misfit::error("root.path", format!("{shown}: {}", io_text(&error)))),
     }
 }
 
@@ -87,8 +89,7 @@ fn user(planned: &PlannedContainer) -> Who {
 
 /// Sources of binds, types of file systems, owners.
 fn sources(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
-    let known = file::read_text("/proc/filesystems").unwrap_or_default();
-    let known: Vec<&str> = known.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let known = Known::read();
     let (uids, gids) = maps(planned);
     let mut found = Vec::new();
     for (index, mount) in planned.spec().mounts.iter().enumerate() {
@@ -110,18 +111,13 @@ fn sources(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
                     std::io::ErrorKind::NotFound => {
                         format!("{} does not exist, and is to be bound to {to}", source.display())
                     }
-                    _ => format!("{}: {error}", source.display()),
+                    _ => format!("{}: {}", source.display(), io_text(&error)),
                 };
                 found.push(Misfit::error(field("source"), what).hint("the source of a bind mount must be on the host"));
             }
             continue;
         }
-        let kind = mount.kind.as_deref().unwrap_or_default();
-        if kind != "cgroup" && !known.contains(&kind) {
-            let what =
-                format!("the kernel does not know the file system {kind:?} of {to}, unless it can load a module");
-            found.push(Misfit::warning(field("type"), what).hint("/proc/filesystems has those that it knows"));
-        }
+        found.extend(known.misfits(mount, &options, field));
         for (key, maps) in [("uid=", &uids), ("gid=", &gids)] {
             let ids = options.data.iter().filter_map(|option| option.strip_prefix(key)?.parse::<u32>().ok());
             for id in ids.filter(|id| !maps.is_empty() && maps.to_host(*id).is_none()) {
@@ -230,15 +226,21 @@ fn host_hooks(planned: &PlannedContainer) -> Vec<Misfit> {
 /// Devices of the host that stand for the container's, which can make none.
 pub(super) fn devices(planned: &PlannedContainer) -> Vec<Misfit> {
     let linux = planned.spec().linux.as_ref();
+    let (uids, gids) = maps(planned);
+    // Real root makes one itself, where the container has somebody for whom it is.
+    let made = |uid: Option<u32>, gid: Option<u32>| {
+        let owner = uids.to_host(uid.unwrap_or_default()).zip(gids.to_host(gid.unwrap_or_default()));
+        planned.host.is_real_root() && owner.is_some()
+    };
     let mut found = Vec::new();
     for (index, device) in linux.map(|linux| &linux.devices[..]).unwrap_or_default().iter().enumerate() {
-        if device.kind == "p" {
+        if device.kind == "p" || made(device.uid, device.gid) {
             continue;
         }
         match std::fs::symlink_metadata(&device.path) {
             Ok(_) => {}
             Err(error) => {
-                let what = format!("{}: {}, and a user namespace cannot make it", device.path, error.kind());
+                let what = format!("{}: {}, and a user namespace cannot make it", device.path, io_text(&error));
                 found.push(Misfit::error(format!("linux.devices[{index}].path"), what));
             }
         }
@@ -248,7 +250,5 @@ pub(super) fn devices(planned: &PlannedContainer) -> Vec<Misfit> {
 
 /// Whether devices are bound from the host.
 pub(super) fn binds_devices(planned: &PlannedContainer) -> bool {
-    use crate::plan::rootfs::mount_op::MountSource;
-    let is_path = |op: &SetupOp| matches!(op, SetupOp::BindDevice { source: MountSource::Path(_), .. });
-    planned.plan.setup.iter().any(is_path)
+    planned.plan.setup.iter().any(|op| matches!(op, SetupOp::BindDevice { .. }))
 }

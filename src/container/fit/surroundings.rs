@@ -7,6 +7,7 @@ use super::misfit::{Misfit, Severity};
 use super::rootfs::{self, maps};
 use crate::cgroup::rdt;
 use crate::container::planned::PlannedContainer;
+use crate::error::io_text;
 use crate::host;
 use crate::host::sub_ids::SubRange;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
@@ -15,6 +16,7 @@ use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::process::rlimits::number;
 use crate::proc::file;
 use crate::spec::linux::Linux;
+use crate::spec::number_list;
 use crate::spec::process::Process;
 use crate::sys::cred::{self, CAP_SYS_RESOURCE};
 use crate::sys::{namespace, process};
@@ -26,6 +28,9 @@ pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
         found.extend(ids(planned));
         found.extend(sysctls(linux));
         found.extend(net_devices(linux));
+        found.extend(listener(linux));
+        found.extend(memory_nodes(linux));
+        found.extend(clocks(linux));
         if let Some(wanted) = &linux.intel_rdt
             && rdt::mount_point().is_err()
         {
@@ -63,7 +68,7 @@ fn namespaces(linux: &Linux) -> Vec<Misfit> {
                     format!("the namespace {path} is of type {is}, not {name}")
                 }
                 Ok(Err(_)) => format!("{path} is no namespace"),
-                Err(error) => format!("{path}: {error}"),
+                Err(error) => format!("{path}: {}", io_text(error)),
             };
             found.push(Misfit::error(field + ".path", what));
             continue;
@@ -152,6 +157,43 @@ fn net_devices(linux: &Linux) -> Vec<Misfit> {
     let missing = linux.net_devices.keys().filter(|name| !Path::new("/sys/class/net").join(name).exists());
     missing
         .map(|name| Misfit::error(format!("linux.netDevices.{name}"), format!("there is no network device {name}")))
+        .collect()
+}
+
+/// Whom the listener of the filter goes to.
+fn listener(linux: &Linux) -> Option<Misfit> {
+    let seccomp = linux.seccomp.as_ref()?;
+    let path = seccomp.listener_path.as_deref().filter(|path| !path.is_empty())?;
+    let notifies = seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY" && !rule.names.is_empty());
+    let missing = std::fs::metadata(path).err().filter(|_| notifies)?;
+    let misfit = Misfit::error("linux.seccomp.listenerPath", format!("{path}: {}", io_text(&missing)));
+    Some(misfit.hint("the agent that takes the filter's listener has to wait there"))
+}
+
+/// The kernel forgets nodes that there are not, and wants one to be left.
+fn memory_nodes(linux: &Linux) -> Option<Misfit> {
+    let wanted = number_list::mask(&linux.memory_policy.as_ref()?.nodes).ok().filter(|mask| !mask.is_empty())?;
+    let online = file::read_text("/sys/devices/system/node/online").ok()?;
+    let there = number_list::mask(online.trim()).ok()?;
+    let none = wanted.iter().zip(&there).all(|(wanted, there)| wanted & there == 0);
+    none.then(|| {
+        Misfit::error(
+            "linux.memoryPolicy.nodes",
+            format!("none of them is there: those of this host are {}", online.trim()),
+        )
+    })
+}
+
+/// Clocks run from 0 to half of what 64 bits of nanoseconds hold (proc_timens_set_offset() in kernel/time/namespace.c).
+fn clocks(linux: &Linux) -> Vec<Misfit> {
+    const LAST: i64 = i64::MAX / 1_000_000_000 / 2;
+    let text = file::read_text("/proc/uptime").unwrap_or_default();
+    let up: i64 = text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
+    let impossible = linux.time_offsets.iter().filter(|(_, offset)| !(-up..=LAST - up).contains(&offset.secs));
+    let what =
+        |secs| format!("an offset of {secs} seconds: clocks run from 0 to {LAST}, and this host's has come to {up}");
+    impossible
+        .map(|(clock, offset)| Misfit::error(format!("linux.timeOffsets.{clock}.secs"), what(offset.secs)))
         .collect()
 }
 
