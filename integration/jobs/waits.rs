@@ -7,6 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{ONLY, conforms, hook_that_waits, wake_of};
@@ -228,6 +229,44 @@ fn a_second_program_that_cannot_begin_has_its_time_all_the_same() {
         assert_eq!(of_a_program, [&Value::Null; 4], "{result}");
         fs::remove_file(&file).unwrap();
         assert_eq!(container.status(), "paused");
+    }
+    container.call(&["resume", &container.id]).ok();
+    assert_eq!(container.exec(&["/bin/echo", "on"]).ok().stdout(), "on\n");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Whoever waits for it may lose patience: nothing of it stays in the container, which does not have to be resumed for that.
+#[test]
+fn a_second_program_that_cannot_begin_ends_when_it_is_asked_to() {
+    if brisk_only(ONLY) || lacks(&["freezer"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let inside = || container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len();
+    let alone = inside();
+    container.call(&["pause", &container.id]).ok();
+    let file = container.bundle.dir.join("result.json");
+    let result_file = ["--result", file.to_str().unwrap()];
+    let ways = [&[][..], &["--detach"], &result_file, &["--detach", "--result", file.to_str().unwrap()]];
+    for (flags, signal) in ways.into_iter().zip([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM]) {
+        let line = [&["exec", "--ignore-paused"], flags, &[&container.id, "/bin/sh", "-c", "echo ran"]].concat();
+        let running = process::start(container.command(&line), Stdio::null());
+        // It is there, and does nothing.
+        host::wait_until(|| inside() > alone);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), signal).unwrap();
+        assert_eq!(running.wait().exits(128 + signal as i32).stdout(), "");
+        host::wait_until(|| inside() == alone);
+        assert_eq!(container.status(), "paused");
+        if flags.contains(&"--result") {
+            host::wait_until(|| file.exists());
+            let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            conforms(&result);
+            let told = [&result["ended"], &result["signal"], &result["started"]];
+            assert_eq!(told, [&json!("killed"), &json!(signal.as_str()), &Value::Null], "{result}");
+            fs::remove_file(&file).unwrap();
+        }
     }
     container.call(&["resume", &container.id]).ok();
     assert_eq!(container.exec(&["/bin/echo", "on"]).ok().stdout(), "on\n");

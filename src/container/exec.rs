@@ -1,11 +1,12 @@
 //! `exec`: one more process in a container that runs.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::files::Receivers;
-use super::foreground::{self, Foreground};
+use super::foreground::{self, AskedToEnd, Foreground};
 use super::inside::{self, Beginning};
 use super::job::ended::Ended;
 use super::job::watch::Watched;
@@ -83,12 +84,18 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
         console.refusal = ExecRefusal::Error;
     }
     ours.size_terminal(&mut process);
-    let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
+    // A paused container lets nothing be set up. That it is, is looked at once: who has said what is to be done then, or
+    // wants to be told how it ended, has a command that can be ended at any moment.
+    let may_wait = args.ignore_paused || task.is_some();
+    let signals = if args.detach && !may_wait { None } else { Some(foreground::take_signals()?) };
+    let asked = may_wait.then(AskedToEnd::listen).transpose()?;
+    task.as_deref().map_or(Ok(()), Task::ends_with_command_in_order)?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let shared = if task.is_some() { container.cgroup()? } else { None };
     let attendance = (task.as_deref_mut(), shared.as_ref());
-    let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), attendance);
-    let running = match (joined, task.as_deref().and_then(Task::ended_before_it_began)) {
+    let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), attendance, asked.as_ref());
+    let limited = task.as_deref().and_then(Task::ended_before_it_began);
+    let running = match (joined, limited.or(asked.and_then(|asked| asked.ended()))) {
         (Err(error), Some(ended)) => {
             // It was we who ended it.
             (global.warn)(&format!("the program was ended before it began: {error}"));
@@ -97,7 +104,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
         (joined, _) => joined?,
     };
     files::write_trace(global, args.trace.as_deref(), trace);
-    let Some(signals) = signals else { return Ok(None) };
+    let Some(signals) = signals.filter(|_| !args.detach || task.is_some()) else { return Ok(None) };
     if let Some(task) = &mut task {
         task.launched();
     }
@@ -118,6 +125,7 @@ fn join(
     console: ProgramConsole,
     trace: Option<&mut Trace>,
     (mut task, shared): (Option<&mut Task<'_>>, Option<&Cgroup>),
+    asked: Option<&AskedToEnd>,
 ) -> Result<Running> {
     let (pid, init) = container.first_process()?;
     let cgroup = cgroup(container, args, pid)?;
@@ -145,10 +153,14 @@ fn join(
     // A paused container lets nothing be set up, and somebody may pause it at any moment.
     let due = task.as_mut().and_then(|task| task.begin_set_up());
     let mut tell = |moment: Moment, running: Option<&Running>| -> Result<TellAgain> {
+        if let (Moment::Due, Some(asked)) = (moment, asked) {
+            asked.look()?;
+        }
         let (Some(task), Some(running)) = (&mut task, running) else { return Ok(None) };
         task.told(moment, Begins::Now, Watched::added(running, shared), global.warn)
     };
-    let beginning = Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due };
+    let beginning =
+        Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due, interrupt: asked.map(AsFd::as_fd) };
     inside::begin(global, beginning, receivers, &mut tell)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Runs in the parent.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::console::ProgramConsole;
 use super::files::Receivers;
@@ -25,13 +25,15 @@ pub(super) struct Beginning<'a> {
     pub trace: Option<&'a mut Trace>,
     /// When `tell` wants to hear of it although it is not set up yet.
     pub due: TellAgain,
+    /// When this can be read, too.
+    pub interrupt: Option<BorrowedFd<'a>>,
 }
 
 /// Has it begin. `tell` hears how far it is, and says when it wants to hear again; then the receivers of its pid and pidfd are
 /// told. Of one that comes to nothing the pid file is taken back.
 pub(super) fn begin(
     global: &Global,
-    Beginning { plan, console, init, waiting, cgroup, trace, due }: Beginning<'_>,
+    Beginning { plan, console, init, waiting, cgroup, trace, due, interrupt }: Beginning<'_>,
     mut receivers: Receivers<'_>,
     tell: &mut dyn FnMut(Moment, Option<&Running>) -> Result<TellAgain>,
 ) -> Result<Running> {
@@ -55,6 +57,7 @@ pub(super) fn begin(
         cgroup: Some(cgroup.unwrap_or_default()),
         trace,
         due,
+        interrupt,
     });
     launched.inspect_err(|_| receivers.withdraw(global))
 }

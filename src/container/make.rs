@@ -118,6 +118,7 @@ impl NewContainer<'_, '_> {
             cgroup: None,
             trace,
             due: None,
+            interrupt: None,
         })?;
         Ok((running, notify))
     }

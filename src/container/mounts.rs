@@ -106,6 +106,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         cgroup: None,
         trace: None,
         due: None,
+        interrupt: None,
     })?;
     poll::one(pidfd.as_fd(), PollFlags::POLLIN, None).at(Stage::Rootfs, || "wait for the mounts")?;
     match process::wait(pid, 0).at(Stage::Rootfs, || "reap the process that mounts")? {

@@ -239,7 +239,7 @@ fn begin(
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
     let_go()?;
     container.announce(Announcement::started())?;
-    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due: None };
+    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due: None, interrupt: None };
     let begun = inside::begin(global, beginning, receivers, &mut |_, _| {
         container.waits_no_more(global);
         Ok(None)

@@ -1,6 +1,6 @@
 //! A process that is being started: what is known of it, and its end where it will not become a container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::hooks::Output as HookOutput;
@@ -64,7 +64,7 @@ pub enum Moment {
     Held,
     /// The process is set up, and stands on its own.
     Ready,
-    /// The program does not run yet, and the time that was asked for has come.
+    /// The program does not run yet, and the time that was asked for has come, or what was to interrupt it.
     Due,
 }
 
@@ -97,6 +97,8 @@ pub struct Launch<'a> {
     pub trace: Option<&'a mut Trace>,
     /// When whoever is told wants to be told at the latest although nothing has come of it yet; until [`Moment::Held`].
     pub due: TellAgain,
+    /// Whoever is told wants to be told ([`Moment::Due`]) when this can be read.
+    pub interrupt: Option<BorrowedFd<'a>>,
 }
 
 /// Kills and reaps a child that will not become a container.

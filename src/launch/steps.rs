@@ -21,7 +21,7 @@ use crate::plan::op::{ChildOp, LastOp};
 use crate::plan::process::rlimits;
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::proc::stat;
-use crate::sys::poll::{self, PollFlags};
+use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -245,8 +245,11 @@ impl<'a> Parent<'a> {
     /// nothing at all. False when it has ended, and who it has launched keeps the wire without a word.
     fn look_after(&mut self, what: &str) -> Result<bool> {
         let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || what.to_owned());
-        while let Some(due) = self.due {
-            if comes(self.wire.as_fd(), Some(due))? {
+        while self.due.is_some() || self.launch.interrupt.is_some() {
+            let waited = [Some(self.wire.as_fd()), self.launch.interrupt];
+            let mut fds: Vec<_> = waited.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            poll::any(&mut fds, self.due).at(Stage::Sync, || what.to_owned())?;
+            if fds[0].any().unwrap_or(false) {
                 break;
             }
             self.tell(Moment::Due)?;

@@ -14,9 +14,14 @@ pub fn take_all() -> Result<OwnedFd> {
     let all = u64::MAX;
     // SAFETY: the mask is 8 readable bytes.
     done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, ptr::null_mut::<u64>(), 8) })?;
+    descriptor(all)
+}
+
+/// signalfd(2).
+fn descriptor(mask: u64) -> Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the mask is 8 readable bytes.
-    cvt(unsafe { raw!(SYS_signalfd4, -1, &raw const all, 8, flags) }).map(own)
+    cvt(unsafe { raw!(SYS_signalfd4, -1, &raw const mask, 8, flags) }).map(own)
 }
 
 /// How many signals [`pending`] reads at most.
@@ -80,6 +85,12 @@ pub fn set_default(ignored: u64) -> Result<()> {
 
 /// The signals by which somebody asks a process to end.
 const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// A descriptor that becomes readable when somebody asks us to end, of signals that were taken ([`take_all`]).
+pub fn asks_to_end() -> Result<OwnedFd> {
+    let mask = ASKS_TO_END.iter().fold(0u64, |mask, signal| mask | 1 << (signal - 1));
+    descriptor(mask)
+}
 
 /// [`set_default`], but those signals which ask for the end go to a handler that does not return.
 pub fn set_default_but(ignored: u64, end: Option<u64>) -> Result<()> {

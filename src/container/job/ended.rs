@@ -31,6 +31,12 @@ pub(in crate::container) struct Ended {
 }
 
 impl Ended {
+    /// Of a program that was ended while it was set up.
+    pub fn before_it_began(cause: EndCause) -> Ended {
+        let signal = if let EndCause::Passed(signal) = cause { signal } else { libc::SIGKILL };
+        Ended { exit: Exit::Signal(signal), usage: None, cause: Some(cause), output: None }
+    }
+
     /// The exit status that runc gives.
     pub fn status(&self) -> u8 {
         self.exit.status() as u8

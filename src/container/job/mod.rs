@@ -145,6 +145,11 @@ impl Task<'_> {
         self.watch.next_meanwhile()
     }
 
+    /// Who is the parent of what is set up asks it to end, instead of killing it and leaving the process to a freezer.
+    pub(super) fn ends_with_command_in_order(&self) -> Result<()> {
+        if let Attendant::Monitor(monitor) = &self.who { monitor.end_with_command() } else { Ok(()) }
+    }
+
     /// [`Self::begin_set_up`] has come to its end, and the program runs.
     pub(super) fn launched(&mut self) {
         self.watch.launched();

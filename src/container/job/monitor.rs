@@ -60,6 +60,11 @@ impl Monitor {
         Ok(())
     }
 
+    /// [`Monitor::die_with_command`], but it hears of it and does what it has to do first. It has taken the signals.
+    pub fn end_with_command(&self) -> Result<()> {
+        process::set_parent_death_signal(libc::SIGTERM).at(Stage::Process, || "end with the command")
+    }
+
     /// Whatever becomes of the command: what is let go now has somebody who looks after it.
     pub fn stand_alone(&self) -> Result<()> {
         process::new_session().at(Stage::Process, || "leave the caller's session")?;

@@ -127,8 +127,7 @@ impl Watch {
 
     /// How a program ended that we have killed while it was set up.
     pub fn ended_before_it_began(&self) -> Option<Ended> {
-        let exit = Exit::Signal(libc::SIGKILL);
-        self.cause.map(|cause| Ended { exit, usage: None, cause: Some(cause), output: None })
+        self.cause.map(Ended::before_it_began)
     }
 
     /// A signal was passed on to the program.
