@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::wait_command::holds_pidfd;
 use super::{ONLY, conforms, wake_of};
 use crate::common::process::{Output, pidfd_open, wait_readable};
-use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, leftovers, process, time_limit};
 use crate::rootless;
 
 /// A bundle whose shell waits for a word in /wake before it goes on.
@@ -196,9 +196,49 @@ fn a_container_that_is_created_and_started() {
     assert_eq!(wait(&container), "143");
     let told = result(&container);
     assert_eq!((&told["ended"], &told["started"]), (&json!("killed"), &Value::Null), "{told}");
+    assert_eq!((&told["exitCode"], &told["signal"]), (&Value::Null, &json!("SIGTERM")), "{told}");
     assert_eq!(container.state()["reason"], json!("killed"));
     container.delete().ok();
     container.assert_nothing_left();
+}
+
+/// A signal that comes when `start` has said that it starts, and before the program has begun.
+#[test]
+fn a_start_that_a_signal_overtakes() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for (signal, by_brisk) in [(Signal::SIGTERM, true), (Signal::SIGHUP, true), (Signal::SIGINT, false)] {
+        let container = Bundle::idle().container();
+        container.create_with(&["--result", file_of(&container).to_str().unwrap()]).ok();
+        let waiting = Pid::from_raw(container.pid());
+        kill(waiting, Signal::SIGSTOP).unwrap();
+        host::wait_until(|| leftovers::run_state(waiting.as_raw()) == Some('T'));
+        container.start().ok();
+        match by_brisk {
+            true => drop(container.kill(&signal.as_str()[3..]).ok()),
+            false => kill(waiting, signal).unwrap(),
+        }
+        kill(waiting, Signal::SIGCONT).unwrap();
+        assert_eq!(wait(&container), (128 + signal as i32).to_string());
+        let told = result(&container);
+        let ended = if by_brisk { "killed" } else { "signaled" };
+        assert_eq!((&told["ended"], &told["signal"]), (&json!(ended), &json!(signal.as_str())), "{told}");
+        assert_eq!((&told["started"], &told["exitCode"]), (&Value::Null, &Value::Null), "{told}");
+        assert_eq!(container.state()["reason"], json!(ended));
+        container.delete().ok();
+        container.assert_nothing_left();
+    }
+    // A program that ends by itself with such a status has done just that.
+    let container = Bundle::sh("trap 'exit 143' TERM; echo > /ready; while :; do sleep 0.01; done").container();
+    container.create_with(&["--result", file_of(&container).to_str().unwrap()]).ok();
+    container.start().ok();
+    host::wait_until(|| container.bundle.rootfs().join("ready").exists());
+    container.kill("TERM").ok();
+    assert_eq!(wait(&container), "143");
+    let told = result(&container);
+    assert_eq!((&told["ended"], &told["exitCode"]), (&json!("exited"), &json!(143)), "{told}");
+    container.delete().ok();
 }
 
 #[test]

@@ -87,6 +87,33 @@ pub(super) fn holds_pidfd(waiter: i32, of: i32) -> bool {
     fds.flatten().any(|fd| fs::read_to_string(fd.path()).is_ok_and(|text| text.contains(&wanted)))
 }
 
+/// One that is never started ends by the signal, as one that runs would: who sent it nobody has heard.
+#[test]
+fn a_container_that_is_killed_before_it_is_started() {
+    if brisk_only("no other runtime has wait") {
+        return;
+    }
+    for started in [false, true] {
+        let container = Bundle::idle().container();
+        container.create().ok();
+        if started {
+            container.start().ok();
+        }
+        let waiter = process::start(container.command(&["wait", &container.id]), Stdio::null());
+        host::wait_until(|| holds_pidfd(waiter.pid(), container.pid()));
+        let signal = if started { ("KILL", 137) } else { ("TERM", 143) };
+        container.kill(signal.0).ok();
+        let told = waiter.wait();
+        if tells_exits() {
+            assert_eq!(told.ok().stdout(), format!("{}\n", signal.1));
+            let state = container.state();
+            assert_eq!((&state["reason"], &state["exitStatus"]), (&json!("signaled"), &json!(signal.1)), "{state}");
+        }
+        container.delete().ok();
+        container.assert_nothing_left();
+    }
+}
+
 #[test]
 fn nobody_waited_and_nobody_knows() {
     if brisk_only("no other runtime has wait") {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::console::{Console, ConsoleRequest, ProgramConsole};
 use super::facts::host_for;
 use super::files::Receivers;
-use super::foreground::{self, AskedToEnd, Foreground};
-use super::inside::{self, Beginning};
+use super::foreground::{self, Foreground};
+use super::inside::{self, AskedToEnd, Beginning};
 use super::job::ended::Ended;
 use super::job::watch::Watched;
 use super::job::{self, Begins, ProgramCgroup, Task};
@@ -92,8 +92,8 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     task.as_deref().map_or(Ok(()), Task::ends_with_command_in_order)?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let shared = if task.is_some() { container.cgroup()? } else { None };
-    let attendance = (task.as_deref_mut(), shared.as_ref());
-    let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), attendance, asked.as_ref());
+    let attendance = SetUpAttendance { task: task.as_deref_mut(), shared: shared.as_ref(), asked: asked.as_ref() };
+    let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), attendance);
     let limited = task.as_deref().and_then(Task::ended_before_it_began);
     let running = match (joined, limited.or(asked.and_then(|asked| asked.ended()))) {
         (Err(error), Some(ended)) => {
@@ -117,6 +117,14 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     job::attend(program, task, ProgramCgroup::Containers(shared)).map(Some)
 }
 
+/// Who looks after a program while it is set up.
+struct SetUpAttendance<'a, 't> {
+    task: Option<&'a mut Task<'t>>,
+    /// The container's cgroup, for the task.
+    shared: Option<&'a Cgroup>,
+    asked: Option<&'a AskedToEnd>,
+}
+
 fn join(
     global: &Global,
     args: &Exec,
@@ -124,9 +132,9 @@ fn join(
     (spec, process): (&Spec, &Process),
     console: ProgramConsole,
     trace: Option<&mut Trace>,
-    (mut task, shared): (Option<&mut Task<'_>>, Option<&Cgroup>),
-    asked: Option<&AskedToEnd>,
+    attendance: SetUpAttendance<'_, '_>,
 ) -> Result<Running> {
+    let SetUpAttendance { mut task, shared, asked } = attendance;
     let (pid, init) = container.first_process()?;
     let cgroup = cgroup(container, args, pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;

@@ -1,12 +1,11 @@
 //! The foreground of `run` and `exec`: signals are passed on, streams are relayed, children are reaped.
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::job::ended::{EndCause, Ended};
+use super::job::ended::Ended;
 use super::job::watch::{Announcement, Watch, Watched, WatchedCgroup};
 use super::notify::{Heard, Notify};
 use super::streams::{FLUSH, OutputPipe, Relayed};
@@ -40,39 +39,6 @@ impl<'a> Foreground<'a> {
 /// From now on signals are read from a descriptor. Before the clone, so that none is lost.
 pub(super) fn take_signals() -> Result<OwnedFd> {
     signal::take_all().at(Stage::Signal, || "take the signals")
-}
-
-/// Who asks us to end while a program is set up, of the signals that were taken.
-pub(super) struct AskedToEnd {
-    fd: OwnedFd,
-    /// The signal that has.
-    by: Cell<Option<i32>>,
-}
-
-impl AskedToEnd {
-    pub(super) fn listen() -> Result<AskedToEnd> {
-        let fd = signal::asks_to_end().at(Stage::Signal, || "take the signals")?;
-        Ok(AskedToEnd { fd, by: Cell::new(None) })
-    }
-
-    /// Looks whether somebody has; an error then.
-    pub(super) fn look(&self) -> Result<()> {
-        let arrivals = signal::pending(self.fd.as_fd()).at(Stage::Signal, || "read the signals")?;
-        let Some(signal) = arrivals.into_iter().flatten().next().map(Pending::signal) else { return Ok(()) };
-        self.by.set(Some(signal));
-        Err(Error::new(Stage::Signal, format!("asked to end: {}", signal::words(signal))))
-    }
-
-    /// How what was set up has ended of it, if that was so.
-    pub(super) fn ended(&self) -> Option<Ended> {
-        self.by.get().map(|signal| Ended::before_it_began(EndCause::Passed(signal)))
-    }
-}
-
-impl AsFd for AskedToEnd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
 }
 
 /// Bytes on their way between one of the caller's streams and our end of the program's.
@@ -493,7 +459,7 @@ fn relay(
             room = room.saturating_sub(flow.seen - before);
         }
         if ended {
-            status = Some(how_it_ended(attended)?);
+            status = Some(how_it_ended(attended, watch.as_deref_mut())?);
             flows.close_input();
             if let Some(watch) = &mut watch {
                 watch.has_ended();
@@ -622,7 +588,13 @@ fn reap_others(init: i32) {
     }
 }
 
-fn how_it_ended(attended: &Attended<'_>) -> Result<(Exit, ChildUsage)> {
+fn how_it_ended(attended: &Attended<'_>, watch: Option<&mut Watch>) -> Result<(Exit, ChildUsage)> {
+    let parked = watch.filter(|watch| watch.was_parked(attended.pid));
+    let (exit, usage) = reap(attended)?;
+    Ok((parked.map_or(exit, |watch| watch.never_began(exit)), usage))
+}
+
+fn reap(attended: &Attended<'_>) -> Result<(Exit, ChildUsage)> {
     let what = || "wait for the container";
     let Some(end) = &attended.end else {
         return process::wait_usage(attended.pid).at(Stage::Signal, what)?.ok_or_else(nobody_knows);

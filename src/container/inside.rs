@@ -2,15 +2,18 @@
 //!
 //! Runs in the parent.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::console::ProgramConsole;
 use super::files::Receivers;
+use super::job::ended::{EndCause, Ended};
 use super::options::Global;
 use crate::cgroup::Cgroup;
-use crate::error::Result;
+use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, HookOutput, Launch, Moment, Running, TellAgain, Trace, Waiting};
 use crate::plan::Plan;
+use crate::sys::signal::{self, Pending};
 
 /// What begins, and with what.
 pub(super) struct Beginning<'a> {
@@ -27,6 +30,39 @@ pub(super) struct Beginning<'a> {
     pub due: TellAgain,
     /// When this can be read, too.
     pub interrupt: Option<BorrowedFd<'a>>,
+}
+
+/// Who asks us to end while a program is set up, of the signals that were taken.
+pub(super) struct AskedToEnd {
+    fd: OwnedFd,
+    /// The signal that has.
+    by: Cell<Option<i32>>,
+}
+
+impl AskedToEnd {
+    pub(super) fn listen() -> Result<AskedToEnd> {
+        let fd = signal::asks_to_end().at(Stage::Signal, || "take the signals")?;
+        Ok(AskedToEnd { fd, by: Cell::new(None) })
+    }
+
+    /// Looks whether somebody has; an error then.
+    pub(super) fn look(&self) -> Result<()> {
+        let arrivals = signal::pending(self.fd.as_fd()).at(Stage::Signal, || "read the signals")?;
+        let Some(signal) = arrivals.into_iter().flatten().next().map(Pending::signal) else { return Ok(()) };
+        self.by.set(Some(signal));
+        Err(Error::new(Stage::Signal, format!("asked to end: {}", signal::words(signal))))
+    }
+
+    /// How what was set up has ended of it, if that was so.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        self.by.get().map(|signal| Ended::before_it_began(EndCause::Passed(signal)))
+    }
+}
+
+impl AsFd for AskedToEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 /// Has it begin. `tell` hears how far it is, and says when it wants to hear again; then the receivers of its pid and pidfd are

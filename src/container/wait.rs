@@ -57,6 +57,8 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
         told = ask()?;
     }
     let ToldExit::Known(exit) = told else { return Err(not_known()) };
+    // One whose program has not begun still has the fifo: `start` takes that away. Nobody has heard who sent the signal.
+    let exit = if container.dir.has_fifo()? { exit.of_parked() } else { exit };
     let outcome = job::outcome(exit, container.oom_kills());
     // The status is known, whoever else will be told of it.
     container.keep(&outcome, Wait::No).unwrap_or_else(|error| (global.warn)(&error.to_string()));

@@ -15,12 +15,16 @@ pub struct Stat {
     pub dead: bool,
     /// By a signal or a tracer.
     pub stopped: bool,
+    /// Whether execve(2) has made a program of what was forked.
+    pub executed: bool,
     /// On its way out: it has SIGKILL before it, or has begun to exit.
     pub dying: bool,
 }
 
 /// `PF_EXITING` of include/linux/sched.h, of field 9.
 const EXITING: u64 = 0x4;
+/// `PF_FORKNOEXEC`, of the same.
+const FORKED: u64 = 0x40;
 /// SIGKILL among the pending signals, field 31. complete_signal() of kernel/signal.c gives it to every thread.
 const KILLED: u64 = 1 << (libc::SIGKILL - 1);
 
@@ -44,7 +48,8 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
     let (flags, start_time, pending) = (number(4)?, number(12)?, number(8)?);
     let dying = flags & EXITING != 0 || pending & KILLED != 0;
-    Some(Stat { parent, start_time, dead, stopped, dying })
+    let executed = flags & FORKED == 0;
+    Some(Stat { parent, start_time, dead, stopped, executed, dying })
 }
 
 #[cfg(test)]
@@ -56,6 +61,10 @@ mod tests {
         let rest = "S 1 2 3 4 5 0 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 24 25 26 27 0 29 30";
         let stat = parse(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
         assert_eq!((stat.parent, stat.start_time, stat.dead, stat.stopped, stat.dying), (1, 4242, false, false, false));
+        assert!(
+            stat.executed
+                && !parse(format!("77 (x) {}", rest.replace(" 5 0 7", " 5 64 7")).as_bytes()).unwrap().executed
+        );
         assert!(parse(b"77 (x) Z 1").is_none());
         assert!(parse(format!("77 (x) {}", rest.replace('S', "Z")).as_bytes()).unwrap().dead);
         assert!(parse(format!("77 (x) {}", rest.replace('S', "T")).as_bytes()).unwrap().stopped);

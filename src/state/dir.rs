@@ -249,6 +249,14 @@ impl Dir {
         }
     }
 
+    /// Whether nobody has started it, alive or not.
+    pub fn has_fifo(&self) -> Result<bool> {
+        match fs::stat_at(self.fd(), FIFO) {
+            Err(Errno::ENOENT) => Ok(false),
+            found => found.map(|_| true).at(Stage::State, || "look at exec.fifo"),
+        }
+    }
+
     /// The user id that owns the container.
     pub fn owner(&self) -> Result<u32> {
         Ok(fs::stat(self.fd()).at(Stage::State, || "examine the state directory")?.st_uid)

@@ -8,7 +8,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::fs::own;
-use super::signal::{ANNOUNCEMENT, ANNOUNCEMENT_CODE};
+use super::signal::{ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END};
 use super::{Result, child_allocator, cvt, done, raw};
 
 /// What [`clone3`] returns, on each side.
@@ -158,6 +158,16 @@ impl Exit {
         match self {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal,
+        }
+    }
+
+    /// What ended a process that was waiting for `start`: no signal ends the first process of a pid namespace that does not
+    /// catch it, so it catches those that ask for the end ([`super::signal::set_default_but`]) and exits as if by one.
+    #[must_use]
+    pub fn of_parked(self) -> Exit {
+        match self {
+            Exit::Code(code) if ASKS_TO_END.contains(&(code - 128)) => Exit::Signal(code - 128),
+            exit => exit,
         }
     }
 }

@@ -84,7 +84,7 @@ pub fn set_default(ignored: u64) -> Result<()> {
 }
 
 /// The signals by which somebody asks a process to end.
-const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+pub(super) const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// A descriptor that becomes readable when somebody asks us to end, of signals that were taken ([`take_all`]).
 pub fn asks_to_end() -> Result<OwnedFd> {

@@ -151,6 +151,19 @@ impl Watch {
         }
     }
 
+    /// Whether the program has ended while it waited for `start`, or on the way from there to its own first instruction. The kernel
+    /// knows until its process is reaped.
+    pub fn was_parked(&self, pid: i32) -> bool {
+        let executed = || proc::stat::read(pid).ok().flatten().is_none_or(|stat| stat.executed);
+        self.in_background() && (self.started.is_none() || !executed())
+    }
+
+    /// How it has ended then.
+    pub fn never_began(&mut self, exit: Exit) -> Exit {
+        self.started = None;
+        exit.of_parked()
+    }
+
     /// Whether the container is being deleted.
     pub fn is_deleted(&self) -> bool {
         self.deleted
@@ -203,10 +216,6 @@ impl Watch {
             _ if self.kill_at.is_none() && self.is_too_much(written) => Some(EndCause::OutputLimit),
             // One that it has not died of it may have taken for what it is to it.
             (None, Exit::Signal(signal)) if self.was_passed(signal) => Some(EndCause::Passed(signal)),
-            // What waits for `start` ends by itself with the status of the signal.
-            (None, Exit::Code(code)) if self.started.is_none() && self.was_passed(code - 128) => {
-                Some(EndCause::Passed(code - 128))
-            }
             (cause, _) => cause,
         }
     }
