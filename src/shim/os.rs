@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -84,6 +84,18 @@ pub fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
 pub fn open(path: &str, flags: i32) -> io::Result<OwnedFd> {
     let path = c_string(path)?;
     Ok(brisk::sys::fs::open(brisk::sys::fs::CWD, &path, flags | libc::O_CLOEXEC, 0)?)
+}
+
+/// What `path` leads to below the directory `root`: every link counts from there.
+pub fn resolve(root: &Path, path: &str) -> io::Result<OwnedFd> {
+    let (root, path) = (c_string(root.as_os_str().as_encoded_bytes())?, c_string(path)?);
+    let root = brisk::sys::fs::open(brisk::sys::fs::CWD, &root, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    Ok(brisk::sys::path::resolve(root.as_fd(), &path, 0)?)
+}
+
+/// A path for what a descriptor is of, for calls that take none.
+pub fn number_as_path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Makes reads and writes return at once.

@@ -128,6 +128,61 @@ fn nothing_of_the_shim_is_in_the_container() {
     shim.shutdown();
 }
 
+/// The first mount of a root shows the image, whose links may name any directory of the host.
+#[test]
+fn a_link_of_the_image_leads_no_mount_of_the_root_out_of_it() {
+    let dir = directory();
+    let bundle = bundle(&dir, "links", &["cat", "/kept/mark"]);
+    let (image, host, evil) = (dir.join("image"), dir.join("host"), dir.join("evil"));
+    std::fs::rename(bundle.path.join("rootfs"), &image).unwrap();
+    for made in [&host, &evil, &image.join("kept")] {
+        std::fs::create_dir(made).unwrap();
+    }
+    std::fs::write(evil.join("mark"), "evil").unwrap();
+    // What these lead to in the image is there, too, but for one.
+    std::fs::create_dir_all(image.join(host.strip_prefix("/").unwrap())).unwrap();
+    std::os::unix::fs::symlink(&host, image.join("absolute")).unwrap();
+    std::os::unix::fs::symlink(dir.parent().unwrap(), image.join("above")).unwrap();
+    std::os::unix::fs::symlink(dir.join("none"), image.join("nowhere")).unwrap();
+    let bind = |source: &std::path::Path, target: &str, options: &[&str]| api::Mount {
+        type_: "bind".into(),
+        source: source.to_str().unwrap().into(),
+        target: target.into(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..Default::default()
+    };
+    let shim = Shim::start(&dir, &bundle);
+    let host_name = host.strip_prefix(dir.parent().unwrap()).unwrap().display();
+    let (above, climbing) = (format!("/above/{host_name}"), format!("../../..{}", host.display()));
+    for target in ["/absolute", &above, "/nowhere", &climbing] {
+        for options in [&["rbind"][..], &["rbind", "ro", "rprivate"]] {
+            let mounts = vec![bind(&image, "", &["rbind"]), bind(&evil, target, options)];
+            let made = shim.create(&bundle, |request| request.rootfs = mounts);
+            let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+            assert!(!host.join("mark").exists(), "{target} led out of the root:\n{table}");
+            assert_eq!(made.is_ok(), target != "/nowhere", "{target}: {made:?}");
+            if made.is_ok() {
+                shim.kill("links", "", libc::SIGKILL).unwrap();
+                shim.wait("links", "").unwrap();
+                shim.delete("links", "").unwrap();
+            }
+            let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+            assert!(!table.contains(bundle.path.to_str().unwrap()), "{target}:\n{table}");
+        }
+    }
+    // One that is there is mounted on, and with what was asked for.
+    let mounts = vec![bind(&image, "", &["rbind"]), bind(&evil, "/kept", &["rbind", "ro"])];
+    shim.create(&bundle, |request| request.rootfs = mounts).unwrap();
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let kept = bundle.path.join("rootfs/kept");
+    let line = table.lines().find(|line| line.contains(kept.to_str().unwrap())).expect("no mount is there");
+    assert!(line.split(' ').nth(5).unwrap().split(',').any(|option| option == "ro"), "{line}");
+    shim.start_process("links", "").unwrap();
+    assert_eq!(shim.wait("links", "").unwrap(), 0);
+    shim.delete("links", "").unwrap();
+    shim.shutdown();
+}
+
 #[test]
 fn a_shim_without_descriptors_recovers() {
     let dir = directory();
