@@ -1,8 +1,8 @@
 //! The files and sockets a caller names: pid files, pidfd sockets, traces.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::options::{Create, Global};
 use super::streams::FLUSH;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Trace};
 use crate::spec::Spec;
 use crate::spec::annotations;
@@ -46,7 +46,7 @@ impl<'a> Receivers<'a> {
     pub fn find(pid_file: Option<&'a Path>, pidfd_socket: Option<&Path>) -> Result<Receivers<'a>> {
         let file = |path: &'a Path| {
             let what = || format!("write the pid file {}", path.display());
-            Destination::writable(path).at(Stage::State, what).map(|destination| (path, destination))
+            Destination::writable(path).at(Stage::State, what).map(|destination| (path, destination)).map_err(explained)
         };
         let socket = pidfd_socket.map(|path| PidfdSocket::connect(path, b"pidfd"));
         Ok(Receivers {
@@ -120,7 +120,7 @@ fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
 /// Writes a file whole, or not at all.
 fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
     let what = || format!("write the {kind} {}", path.display());
-    Destination::open(path).and_then(|destination| destination.write(text)).at(Stage::State, what)
+    Destination::open(path).and_then(|destination| destination.write(text)).at(Stage::State, what).map_err(explained)
 }
 
 /// A file that will be written: looked up once, so that nobody who may change the path's directories meanwhile can have it
@@ -129,7 +129,7 @@ fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
 pub(super) enum Destination {
     /// A name in this directory. It is replaced as a whole, a link as well: never through one that somebody else has put there.
     Name(OwnedFd, CString),
-    /// A device or a fifo, which is written to: a new file in its place would be nothing to whoever uses it.
+    /// A fifo or a device, which is written to: a new file in its place would be nothing to whoever uses it.
     Stream(OwnedFd),
 }
 
@@ -148,11 +148,7 @@ impl Destination {
             Ok(stat) => match fs::kind(&stat) {
                 libc::S_IFREG | libc::S_IFLNK => Ok(Destination::Name(dir, name)),
                 libc::S_IFDIR => Err(Errno::EISDIR),
-                // Neither to open it nor to write to it waits for anybody.
-                _ => {
-                    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
-                    fs::open(dir.as_fd(), &name, flags, 0).map(Destination::Stream)
-                }
+                _ => stream(dir.as_fd(), &name).map(Destination::Stream),
             },
         }
     }
@@ -196,6 +192,37 @@ impl Destination {
             // The error is what counts; this is only tidy.
             let _ = fs::unlink(dir, &temporary, 0);
         })
+    }
+}
+
+/// Opens a fifo, or a device that loses or shows what is written to it. Neither to open it nor to write to it waits for anybody.
+///
+/// A container that writes to the directory can have put any other device of the host's there, a disk among them; and to
+/// open some is an order to them already.
+fn stream(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<OwnedFd> {
+    let found = fs::open(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let stat = fs::stat(found.as_fd())?;
+    match fs::kind(&stat) {
+        libc::S_IFIFO => {}
+        // null, zero, full, and terminals (Documentation/admin-guide/devices.txt).
+        libc::S_IFCHR
+            if matches!(
+                (libc::major(stat.st_rdev), libc::minor(stat.st_rdev)),
+                (1, 3 | 5 | 7) | (4 | 5 | 136..=143, _)
+            ) => {}
+        // A socket cannot be opened.
+        libc::S_IFSOCK => return Err(Errno::ENXIO),
+        _ => return Err(Errno::EPERM),
+    }
+    let link = CString::new(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
+    fs::open(fs::CWD, &link, libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0)
+}
+
+/// What there is to say of an error of [`Destination`].
+pub(super) fn explained(error: Error) -> Error {
+    match error.root_errno() {
+        Some(Errno::EPERM) => error.with_hint("of devices only terminals, null, zero and full are written to"),
+        _ => error,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::ended::{EndCause, Ended};
 use super::forbidden;
 use crate::cgroup::Totals;
-use crate::container::files::Destination;
+use crate::container::files::{Destination, explained};
 use crate::container::options::{Global, Job, ResultTo};
 use crate::container::signal;
 use crate::container::streams::FLUSH;
@@ -174,7 +174,7 @@ fn destination(to: &ResultTo, preserved: u32) -> Result<Destination> {
     match to {
         ResultTo::File(path) => {
             let what = || format!("--result {}", path.display());
-            let destination = Destination::writable(path).at(Stage::Args, what)?;
+            let destination = Destination::writable(path).at(Stage::Args, what).map_err(explained)?;
             if destination.is_link() {
                 return Err(Error::new(Stage::Args, format!("{}: it is a link", what()))
                     .with_hint("name what it leads to, or an open descriptor as fd:N"));
