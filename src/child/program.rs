@@ -77,7 +77,9 @@ impl Child<'_> {
         let flags = libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK;
         let passwd = match fs::open2(self.root()?, c"etc/passwd", flags, 0, fs::IN_ROOT) {
             Ok(fd) => fd,
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => return Ok(false),
+            // EAGAIN: somebody has a lease on it (fcntl(2)), who may be in another container with the same root, and gives it up
+            // when it suits him.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES | Errno::EAGAIN) => return Ok(false),
             Err(errno) => return Err(errno.into()),
         };
         if fs::kind(&fs::stat(passwd.as_fd())?) != libc::S_IFREG {
