@@ -13,7 +13,7 @@ use super::streams::Relay;
 use super::template::{self, StartedTemplate, Starter};
 use super::{Container, files, host_hooks, lookup};
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::{self, BesideHooks, Meanwhile, Trace};
+use crate::launch::{self, BesideHooks, Meanwhile, Moment, Running, Trace};
 use crate::plan::process::hooks;
 use crate::spec::Spec;
 use crate::spec::hooks::HookKind;
@@ -47,8 +47,8 @@ pub fn start(global: &Global, args: &Start) -> Result<()> {
         Status::Paused => return Err(Error::new(Stage::State, "cannot start a paused container")),
     }
     if container.record.template {
-        let let_go = &mut || Ok(());
-        let starter = Starter { detach: true, relay: Relay::Needed, is_job: false, let_go };
+        let attend = &mut |_: Moment, _: Option<&Running>| Ok(None);
+        let starter = Starter { detach: true, relay: Relay::Needed, is_job: false, attend };
         let started = template::start(global, args, &mut container, starter, trace.as_mut())?;
         drop(lock);
         after(global, &container, started)?;

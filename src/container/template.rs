@@ -21,7 +21,7 @@ use super::update::{Undone, Updated};
 use super::{Container, mounts, update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
-use crate::launch::{Running, Trace, Waiting};
+use crate::launch::{Moment, Running, TellAgain, Trace, Waiting};
 use crate::plan::ExecRefusal;
 use crate::plan::process::inside::InsideOptions;
 use crate::plan::verbs;
@@ -40,6 +40,9 @@ pub(super) struct StartedTemplate {
     pub ours: ForegroundConsole,
 }
 
+/// Told how far the process is; says when it wants to be told again.
+pub(super) type Attend<'a> = dyn FnMut(Moment, Option<&Running>) -> Result<TellAgain> + 'a;
+
 /// Who starts a template.
 pub(super) struct Starter<'a> {
     /// Whether the command ends while the program runs.
@@ -48,8 +51,9 @@ pub(super) struct Starter<'a> {
     pub relay: Relay,
     /// Whether somebody wants to be told how it ended, though it never ran.
     pub is_job: bool,
-    /// Told just before the program is let go, when all is there that can be tried before.
-    pub let_go: &'a mut dyn FnMut() -> Result<()>,
+    /// Told just before the program is let go ([`Moment::Held`]), when all is there that can be tried before, and when it has
+    /// asked for that and the program does not run yet ([`Moment::Due`]).
+    pub attend: &'a mut Attend<'a>,
 }
 
 /// Whether what waits is what this brisk can start.
@@ -76,7 +80,7 @@ pub(super) fn start(
     trace: Option<&mut Trace>,
 ) -> Result<StartedTemplate> {
     can_be_started(container)?;
-    let Starter { detach, relay, is_job, let_go } = starter;
+    let Starter { detach, relay, is_job, attend } = starter;
     let (spec, mut process) = wanted(global, args, container)?;
     let socket = args.console_socket.as_deref();
     let request = ConsoleRequest { socket, terminal: process.terminal, detach, relay };
@@ -98,7 +102,7 @@ pub(super) fn start(
     }
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
     let changed = furnish(global, args, (&spec, &process), container)?;
-    match begin(global, container, (&spec, &process), console, receivers, let_go, trace) {
+    match begin(global, container, (&spec, &process), console, receivers, attend, trace) {
         Ok(running) => Ok(StartedTemplate { spec, running, notify, ours }),
         Err(error) => Err(changed.take_back(global, container, error)),
     }
@@ -221,7 +225,7 @@ fn begin(
     (spec, process): (&Spec, &Process),
     console: ProgramConsole,
     receivers: Receivers<'_>,
-    let_go: &mut dyn FnMut() -> Result<()>,
+    attend: &mut Attend<'_>,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
     let (pid, init) = container.first_process()?;
@@ -237,10 +241,14 @@ fn begin(
     let again = fs::dup(init.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
     let waiting = Some(Waiting::find(pid, again)?);
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
-    let_go()?;
+    let due = attend(Moment::Held, None)?;
     container.announce(Announcement::started())?;
-    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due: None, interrupt: None };
-    let begun = inside::begin(global, beginning, receivers, &mut |_, _| {
+    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due, interrupt: None };
+    let begun = inside::begin(global, beginning, receivers, &mut |moment, running| {
+        // Whoever has the program's file open, or serves its file system, keeps it from running.
+        if moment == Moment::Due {
+            return attend(moment, running);
+        }
         container.waits_no_more(global);
         Ok(None)
     });

@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::overlay::{self, UpperLayer};
-use super::running::{Launch, Moment, Running, TellAgain, destroy_in, destroy_unnamed, sync_error};
+use super::running::{Launch, Moment, Running, TellAgain, Waiting, destroy_in, destroy_unnamed, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
@@ -395,12 +395,19 @@ impl<'a> Parent<'a> {
 
     /// A process that is stopped, or frozen, takes nothing, and who waits for it has the container's lock. What it was sent
     /// is taken back, and it waits as before.
-    fn until_taken(&self) -> Result<()> {
-        let (_, messenger) = self.child()?;
-        let waiting = self.launch.waiting.as_ref().ok_or_else(|| sync_error("nobody waits to be started"))?;
+    fn until_taken(&mut self) -> Result<()> {
         let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || WAITS_FOR_TAKEN);
         let mut looks = 0;
         while !comes(self.wire.as_fd(), poll::within(LOOK))? {
+            self.tell_of_waiting()?;
+            let (_, messenger) = self.child()?;
+            let waiting = self.launch.waiting.as_ref().ok_or_else(|| sync_error("nobody waits to be started"))?;
+            if comes(waiting.pidfd.as_fd(), poll::now())? {
+                if comes(self.wire.as_fd(), poll::now())? {
+                    break;
+                }
+                return Err(sync_error(NOT_TAKEN));
+            }
             // Until our child has ended it looks for the program, in file systems that may be slow.
             if !comes(messenger.as_fd(), poll::now())? {
                 continue;
@@ -427,6 +434,19 @@ impl<'a> Parent<'a> {
                 (false, _) => error.with_hint("it ends as soon as it runs: delete the container"),
             });
         }
+        Ok(())
+    }
+
+    /// The time that was asked for has come, and it has taken nothing yet.
+    fn tell_of_waiting(&mut self) -> Result<()> {
+        if self.due.is_none_or(|due| due > Instant::now()) {
+            return Ok(());
+        }
+        let Some(Waiting { pid, pidfd, sender }) = self.launch.waiting.take() else { return Ok(()) };
+        let running = Running { pid, pidfd, cgroup: None, rdt: None, overlay: None };
+        let next = (self.launch.tell)(Moment::Due, Some(&running));
+        self.launch.waiting = Some(Waiting { pid, pidfd: running.pidfd, sender });
+        self.due = next?;
         Ok(())
     }
 

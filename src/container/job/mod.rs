@@ -93,8 +93,9 @@ pub(super) enum Begins {
 
 impl Task<'_> {
     /// The program is set up and waits to be let go: its time counts from here, and so does a cgroup that is the container's.
-    /// A monitor is on its own from now on: from its first instruction the program has somebody who looks after it.
-    pub(super) fn take_charge(&mut self, begins: Begins, cgroup: WatchedCgroup<'_>) -> Result<()> {
+    /// A monitor is on its own from now on: from its first instruction the program has somebody who looks after it. When to be
+    /// told of it though it does not run yet.
+    pub(super) fn take_charge(&mut self, begins: Begins, cgroup: WatchedCgroup<'_>) -> Result<TellAgain> {
         match cgroup {
             WatchedCgroup::Own(cgroup) if self.job.cpu_time.is_some() => {
                 cgroup.map(Cgroup::cpu_ns).transpose()?.flatten().ok_or_else(nothing_counts)?;
@@ -111,7 +112,7 @@ impl Task<'_> {
         if begins == Begins::Now {
             self.watch.begin();
         }
-        Ok(())
+        Ok(self.watch.next_meanwhile())
     }
 
     /// What is done when a process is so far; when to be told again.

@@ -1,14 +1,14 @@
 //! `run --pool`: the program runs in a member of the pool, or in a container that is made for it where none waits or what is asked
 //! for is more than a member can be.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::claim::{Claim, claim};
 use super::fill::put_below;
 use super::store::{Definition, Pool, new_name};
 use crate::container::bundle::Bundle;
 use crate::container::job::ended::Ended;
-use crate::container::job::watch::WatchedCgroup;
+use crate::container::job::watch::{Watched, WatchedCgroup};
 use crate::container::job::{self, Begins, JobRequest, PoolUse, Task};
 use crate::container::options::{Create, ExecUser, Global, ProgramChoice, Run, Start};
 use crate::container::outline::Outline;
@@ -17,7 +17,7 @@ use crate::container::run::{Begun, Predecessor, see_through, start_bundle};
 use crate::container::template::{self, StartedTemplate, Starter};
 use crate::container::{Container, delete, files, foreground};
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::{Running, Trace};
+use crate::launch::{Moment, Running, Trace};
 use crate::plan::namespace::rootless::Changed;
 use crate::plan::process::template::keeps_promises;
 use crate::spec::mounts::Mount;
@@ -155,7 +155,10 @@ fn in_member(
                 return Ok(Tried::Refused(error));
             }
             gone.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
-            return Err(error);
+            let Some(ended) = task.as_deref().and_then(Task::ended_before_it_began) else { return Err(error) };
+            // It was we who ended it.
+            (global.warn)(&format!("the program was ended before it began: {error}"));
+            return Ok(Tried::Ran(Some(ended)));
         }
     };
     files::write_trace(global, args.create.trace.as_deref(), trace);
@@ -175,12 +178,19 @@ fn begin(
     let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
     let cgroup = container.cgroup()?;
     let is_job = task.is_some();
-    let mut let_go = || {
+    let mut attend = |moment: Moment, running: Option<&Running>| {
         *is_let_go = true;
+        let Some(task) = task.as_mut() else { return Ok(None) };
         let cgroup = WatchedCgroup::Own(cgroup.as_ref());
-        task.as_mut().map_or(Ok(()), |task| task.take_charge(Begins::Now, cgroup))
+        match running {
+            None => task.take_charge(Begins::Now, cgroup),
+            Some(Running { pid, pidfd, .. }) => {
+                let program = Watched { pid: *pid, pidfd: pidfd.as_fd(), cgroup };
+                task.told(moment, Begins::Now, program, global.warn)
+            }
+        }
     };
-    let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, let_go: &mut let_go };
+    let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, attend: &mut attend };
     let started = template::start(global, start, container, starter, trace)?;
     let running = Running { cgroup, ..started.running };
     Ok((StartedTemplate { running, ..started }, signals))
