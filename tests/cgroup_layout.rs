@@ -12,7 +12,7 @@ pub fn host(name: &str) -> Layout {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/hosts/{name}.{kind}"));
         std::fs::read_to_string(path).unwrap()
     };
-    probe(&read("mountinfo"), &read("cgroup")).unwrap()
+    probe(read("mountinfo").as_bytes(), &read("cgroup")).unwrap()
 }
 
 pub fn v2() -> Layout {
@@ -71,14 +71,14 @@ fn a_nested_container_sees_its_own_part_and_prefers_a_whole_mount() {
 #[test]
 fn a_foreign_cgroup_namespace_shows_no_own_path() {
     let line = "34 30 0:32 /../.. /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
-    let layout = probe(line, "4:memory:/../other\n").unwrap();
+    let layout = probe(line.as_bytes(), "4:memory:/../other\n").unwrap();
     assert_eq!(layout.v1_with("memory").unwrap().own, "");
 }
 
 #[test]
 fn garbage_in_self_cgroup_is_an_error() {
-    assert!(probe("", "nonsense\n").unwrap_err().to_string().contains("/proc/self/cgroup"));
-    assert_eq!(probe("", "").unwrap().kind(), LayoutKind::None);
+    assert!(probe(b"", "nonsense\n").unwrap_err().to_string().contains("/proc/self/cgroup"));
+    assert_eq!(probe(b"", "").unwrap().kind(), LayoutKind::None);
 }
 
 #[test]
@@ -148,6 +148,6 @@ fn this_host_is_told_alike_by_statmount_and_mountinfo() {
         layout.unified.iter_mut().for_each(|unified| unified.controllers.clear());
         layout
     };
-    let whole = probe(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup")).unwrap();
+    let whole = probe(text("/proc/self/mountinfo").as_bytes(), &text("/proc/self/cgroup")).unwrap();
     assert_eq!(sorted(Layout::read().unwrap()), sorted(whole));
 }

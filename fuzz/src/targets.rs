@@ -48,9 +48,9 @@ fn layouts() -> &'static [Layout; 3] {
     static LAYOUTS: OnceLock<[Layout; 3]> = OnceLock::new();
     LAYOUTS.get_or_init(|| {
         let v1 =
-            probe(include_str!("../../fixtures/hosts/v1.mountinfo"), include_str!("../../fixtures/hosts/v1.cgroup"));
+            probe(include_bytes!("../../fixtures/hosts/v1.mountinfo"), include_str!("../../fixtures/hosts/v1.cgroup"));
         let hybrid = probe(
-            include_str!("../../fixtures/hosts/hybrid.mountinfo"),
+            include_bytes!("../../fixtures/hosts/hybrid.mountinfo"),
             include_str!("../../fixtures/hosts/hybrid.cgroup"),
         );
         let v2 = unified_only(include_str!("../../fixtures/hosts/v2.cgroup"), "cpuset cpu io memory hugetlb pids\n");

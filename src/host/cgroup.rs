@@ -118,7 +118,10 @@ impl Layout {
         }
         let mut layout = match listed(&own) {
             Some(layout) => layout,
-            None => probe(&mountinfo()?, &own)?,
+            None => {
+                let table = mountinfo::read("self").at(Stage::Host, || "read /proc/self/mountinfo")?;
+                probe(&table, &own)?
+            }
         };
         if let Some(unified) = &mut layout.unified {
             match read_controllers(&unified.mount_point) {
@@ -142,14 +145,10 @@ fn is_cgroup2(path: &Path) -> bool {
 fn listed(own: &str) -> Option<Layout> {
     let mounts = mount::below(c"/sys/fs/cgroup").ok()?;
     let lines = mounts.iter().map(|m| format!("0 0 0:0 {} {} - {} none {}\n", m.root, m.point, m.fs_type, m.options));
-    let layout = probe(&lines.collect::<String>(), own).ok()?;
+    let layout = probe(lines.collect::<String>().as_bytes(), own).ok()?;
     let named = memberships(own).ok()?.into_iter().filter(|own| !own.unified());
     let all = named.into_iter().all(|own| layout.v1.iter().any(|hierarchy| matches(&own, hierarchy)));
     (all && !layout.v1.is_empty()).then_some(layout)
-}
-
-fn mountinfo() -> Result<String> {
-    file::read_text("/proc/self/mountinfo").at(Stage::Host, || "read /proc/self/mountinfo")
 }
 
 fn read_controllers(mount_point: &Path) -> Result<String> {
@@ -174,15 +173,16 @@ pub fn unified_only(self_cgroup: &str, controllers: &str) -> Result<Layout> {
     Ok(Layout { unified: Some(unified), v1: Vec::new() })
 }
 
-/// Parses the text of `/proc/self/mountinfo` and `/proc/self/cgroup` (proc(5), cgroups(7)).
+/// Parses `/proc/self/mountinfo`, where anybody's mount may have any name, and the text of `/proc/self/cgroup` (proc(5),
+/// cgroups(7)).
 ///
 /// The controllers of cgroup2 are not in there: [`Layout::read`] fills them in. Hierarchies that are in
 /// `self_cgroup` but not mounted are left out; of several mounts of one hierarchy the one that shows its
 /// root wins, then the first.
-pub fn probe(mountinfo: &str, self_cgroup: &str) -> Result<Layout> {
+pub fn probe(mountinfo: &[u8], self_cgroup: &str) -> Result<Layout> {
     let own = memberships(self_cgroup)?;
     let mut layout = Layout::default();
-    for mount in mountinfo::parse(mountinfo.as_bytes()) {
+    for mount in mountinfo::parse(mountinfo) {
         let Some(mut found) = hierarchy(&mount) else { continue };
         if mount.fs_type == b"cgroup2" {
             found.own = own_below(&found.root, &path_of(own.iter().find(|o| o.unified())));

@@ -37,11 +37,11 @@ impl SubIds {
     }
 }
 
-/// A file that need not be there.
+/// A file that need not be there. The names of others in it need not be text.
 fn text(path: &str) -> Result<String> {
-    match file::read_text(path) {
+    match file::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        result => result.at(Stage::Host, || format!("read {path}")),
+        result => Ok(String::from_utf8_lossy(&result.at(Stage::Host, || format!("read {path}"))?).into_owned()),
     }
 }
 
