@@ -9,6 +9,7 @@ mod bound_for_new;
 mod bounds;
 mod cgroup_names;
 mod devices;
+mod eighth_attack;
 mod entering;
 mod fifth_attack;
 mod files_in_proc;
