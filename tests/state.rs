@@ -98,7 +98,7 @@ fn a_name_is_taken_once() {
     assert_eq!(mode(&root.path().join("a")), 0o711);
     let error = Dir::create(&root, "a").unwrap_err();
     assert_eq!(error.to_string(), "state: container with given ID already exists");
-    assert!(error.hint().unwrap().contains("after `--replace` another command has made it since"));
+    assert!(error.hint().unwrap().contains("`brisk run --replace` does so first"));
     dir.save(&record("a")).unwrap();
     assert_eq!(Dir::open(&root, "a").unwrap().load().unwrap(), record("a"));
     assert_eq!(root.ids().unwrap(), ["a"]);
