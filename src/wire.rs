@@ -29,7 +29,7 @@ const DETAIL: usize = offset_of!(WireRecord, detail);
 /// The points: number, name, and what they are for.
 macro_rules! sync_points {
     ($($(#[$doc:meta])* $point:ident = $number:literal, $name:literal;)*) => {
-        /// A point at which the child waits for the parent.
+        /// A point that the child tells the parent it has reached; at most of them it waits for the answer.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         pub enum SyncPoint {

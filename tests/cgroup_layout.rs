@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use brisk::host::cgroup::{Layout, LayoutKind, probe, unified_only};
-use brisk::plan::cgroup::paths::{clean, dirs};
+use brisk::plan::cgroup::paths::dirs;
 use brisk::plan::cgroup::{CgroupDir, CgroupOptions, Privilege, Version};
+use brisk::spec::path::clean;
 
 pub fn host(name: &str) -> Layout {
     let read = |kind: &str| {

@@ -1,7 +1,8 @@
 //! Id maps.
 
+use brisk::host::sub_ids::{SubRange, parse_sub_ids};
 use brisk::plan::namespace::idmap;
-use brisk::plan::namespace::idmap::{IdKind, IdMap, IdRange, OptionRange, SubRange};
+use brisk::plan::namespace::idmap::{IdKind, IdMap, IdRange, OptionRange};
 
 use crate::refused;
 
@@ -18,13 +19,7 @@ fn translation_and_text() {
         assert_eq!(maps.to_host(id), host, "{id}");
     }
     assert_eq!(maps.text(), "0 1000 1\n1 100000 65536\n");
-    assert_eq!(maps.root(), 0);
     assert_eq!(IdMap::default().to_host(0), None);
-}
-
-#[test]
-fn root_is_the_lowest_id_where_zero_is_not_mapped() {
-    assert_eq!(maps(&[(20, 0, 1), (10, 5, 5)]).expect("valid").root(), 10);
 }
 
 #[test]
@@ -70,9 +65,9 @@ fn composition() {
 #[test]
 fn sub_ids() {
     let text = "alice:100000:65536\n1000:200000:10\nbob:1:1\nalice:x:1\nalice:5\n\nalice:7:0\nalice:4294967295:2\n";
-    let got = idmap::parse_sub_ids(text, Some("alice"), 1000);
+    let got = parse_sub_ids(text, Some("alice"), 1000);
     assert_eq!(got, [SubRange { start: 100_000, count: 65_536 }, SubRange { start: 200_000, count: 10 }]);
-    assert_eq!(idmap::parse_sub_ids(text, None, 7), []);
+    assert_eq!(parse_sub_ids(text, None, 7), []);
 }
 
 #[test]

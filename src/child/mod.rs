@@ -28,7 +28,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use crate::plan::Parks;
-use crate::plan::op::{LastOp, Refusal, SetupOp};
+use crate::plan::op::{LastOp, Refusal, RuntimeOp, SetupOp};
 use crate::plan::rootfs::unshares;
 use crate::sys::last_calls;
 use crate::sys::{cred, fs, mount, process, signal, socket, tty};
@@ -70,7 +70,7 @@ impl<'a> Child<'a> {
         let mut from = self.inherited.first_fd;
         for needed in self.inherited.needed_fds.iter().copied().filter(|needed| *needed >= self.inherited.first_fd) {
             if needed > from {
-                // The only failure is a kernel before 5.9; the walk of the plan says so when it closes the rest.
+                // Fails on kernels only that `check` refuses; the walk of the plan says so when it closes the rest.
                 let _ = fs::close_range(from, needed - 1);
             }
             from = needed + 1;
@@ -191,9 +191,9 @@ impl<'a> Child<'a> {
         match op {
             // Returns only where an LSM forbids executable anonymous memory.
             LastOp::LeaveRuntime => Err(Trouble::from(self.inherited.block.walk())),
-            LastOp::AwaitStart => self.await_start(),
-            LastOp::Undumpable => Ok(process::set_undumpable()?),
-            LastOp::Hook(hook, filter) => self.hook(hook, filter.as_deref()),
+            LastOp::ByRuntime(RuntimeOp::AwaitStart) => self.await_start(),
+            LastOp::ByRuntime(RuntimeOp::Undumpable) => Ok(process::set_undumpable()?),
+            LastOp::ByRuntime(RuntimeOp::Hook(hook, filter)) => self.hook(hook, filter.as_deref()),
             LastOp::CloseFrom(_)
             | LastOp::Fork
             | LastOp::NewSession

@@ -4,11 +4,13 @@
 
 use serde_json::{Value, json};
 
-use super::version::{COMMIT, SPEC_VERSION, VERSION};
+use super::version::VERSION;
 use crate::plan::process::{caps, memory_policy};
 use crate::plan::rootfs::options;
 use crate::plan::{namespace, seccomp};
+use crate::spec::VERSION as SPEC_VERSION;
 use crate::spec::hooks::HookKind;
+use crate::state::COMMIT;
 use crate::sys::seccomp::Support;
 
 /// The oldest version of the specification whose bundles are understood.

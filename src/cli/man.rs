@@ -4,7 +4,8 @@
 use super::flags::{self, Flag, FlagValue};
 use super::manual::{self, Manual};
 use super::verbs::{Arity, Group, Positional, VERBS, Verb, VerbRow};
-use super::version::{SPEC_VERSION, VERSION};
+use super::version::VERSION;
+use crate::spec::VERSION as SPEC_VERSION;
 
 /// File names and texts of all pages.
 pub fn pages() -> Vec<(String, String)> {

@@ -35,7 +35,7 @@ use log::{Level, Log};
 use verbs::Request;
 
 pub use scan::Parsed;
-pub use version::{COMMIT, VERSION};
+pub use version::VERSION;
 
 use crate::container::environment::Environment;
 use crate::container::options;

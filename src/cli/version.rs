@@ -1,7 +1,7 @@
 //! Which brisk this is.
 
-pub use crate::spec::VERSION as SPEC_VERSION;
-pub use crate::state::COMMIT;
+use crate::spec::VERSION as SPEC_VERSION;
+use crate::state::COMMIT;
 
 /// The version of brisk.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

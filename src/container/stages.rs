@@ -2,7 +2,7 @@
 //! plan itself. Pure.
 
 use crate::plan::Plan;
-use crate::plan::op::{LastOp, SetupOp};
+use crate::plan::op::{LastOp, RuntimeOp, SetupOp};
 use crate::plan::step::Step;
 
 /// A line for each.
@@ -25,7 +25,7 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         lines.push(format!("exeseal: /proc/self/exe becomes an empty memory file (instead of {runcs})"));
     }
     for op in &plan.last {
-        if let LastOp::Seccomp(filter) | LastOp::Hook(_, Some(filter)) = op {
+        if let LastOp::Seccomp(filter) | LastOp::ByRuntime(RuntimeOp::Hook(_, Some(filter))) = op {
             lines.push(format!("seccomp filter flags: {}", filter.flags));
         }
     }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::running::sync_error;
 use crate::child::HookPointers;
 use crate::error::{Context, Result, Stage, errno_text};
-use crate::plan::op::{ChildOp, Filter, LastOp, SetupOp};
+use crate::plan::op::{ChildOp, Filter, LastOp, RuntimeOp, SetupOp};
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::{ExecRefusal, Plan};
 use crate::sys::last_calls::{self, Block, Complaint, Mode, Table};
@@ -83,12 +83,12 @@ pub(super) fn build(
     for (index, op) in plan.last.iter().enumerate() {
         let before = builder.table.calls();
         builder.op((plan.setup.len() + index) as u32, op)?;
-        if (builder.table.calls() == before) != op.is_by_runtime() {
+        if (builder.table.calls() == before) != matches!(op, LastOp::ByRuntime(_)) {
             return Err(sync_error(format!("nobody would do this: {}", op.describe().line)));
         }
     }
     let hooks = plan.child_ops().filter_map(|op| match op {
-        ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) => {
+        ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::ByRuntime(RuntimeOp::Hook(hook, _))) => {
             Some(pointers(hook, &plan.env, home))
         }
         ChildOp::Setup(_) | ChildOp::Last(_) => None,
@@ -162,9 +162,7 @@ fn op_data(op: &LastOp) -> usize {
         | LastOp::CwdAs(..)
         | LastOp::Umask(_)
         | LastOp::IoPriority(_)
-        | LastOp::AwaitStart
-        | LastOp::Undumpable
-        | LastOp::Hook(..)
+        | LastOp::ByRuntime(_)
         | LastOp::Exec => 0,
     }
 }
@@ -322,8 +320,8 @@ impl<'a> Builder<'a> {
                 let mode = if self.complaints == 0 { Mode::MUST } else { Mode::SAY };
                 self.table.call(index, mode, libc::SYS_execve, &call);
             }
-            // `LastOp::is_by_runtime`.
-            LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..) => {}
+            // Between the calls of the block, by `child::Child::last`.
+            LastOp::ByRuntime(_) => {}
         }
         Ok(())
     }
@@ -417,7 +415,8 @@ impl<'a> Builder<'a> {
         let [set, flags, program] = args;
         self.table.call(index, Mode::STORE, libc::SYS_seccomp, &[set, flags, program, record + wire::VALUE as u64]);
         self.send(index, record);
-        self.must(index, self.receive, &[self.wire, answer, wire::SIZE as u64]);
+        // The parent may be gone, and is not yet dead enough for the signal of its death.
+        self.table.call(index, Mode::SOME, self.receive, &[self.wire, answer, wire::SIZE as u64]);
     }
 
     /// clone3 as the parent's sibling; the launcher says the pid and ends.

@@ -28,7 +28,7 @@ use std::ffi::CString;
 use cgroup::CgroupPlan;
 use draft::Draft;
 use namespace::NamespaceKind;
-use op::{ChildOp, LastOp, SetupOp};
+use op::{ChildOp, LastOp, RuntimeOp, SetupOp};
 use rootfs::mount_effect::{MountEffect, effect};
 use step::Step;
 use systemd::ScopePlan;
@@ -78,7 +78,9 @@ pub enum Parks {
 
 impl Parks {
     fn of(last: &[LastOp]) -> Parks {
-        let parks = last.iter().any(|op| matches!(op, LastOp::Park | LastOp::AwaitStart | LastOp::AwaitBlock));
+        let parks = last
+            .iter()
+            .any(|op| matches!(op, LastOp::Park | LastOp::AwaitBlock | LastOp::ByRuntime(RuntimeOp::AwaitStart)));
         match (parks, last.contains(&LastOp::LeaveRuntime)) {
             (false, _) => Parks::No,
             (true, true) => Parks::InWalker,

@@ -359,7 +359,7 @@ pub enum SetupOp {
 }
 
 /// One of the last things the child does: a few system calls, which the walker of `sys::last_calls` makes without the
-/// runtime once that is gone. Where it stays, startContainer hooks run between them.
+/// runtime once that is gone. Where the runtime stays it does more between them ([`RuntimeOp`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LastOp {
     /// Unmaps the runtime and swaps `/proc/self/exe`; the walker goes on.
@@ -413,22 +413,22 @@ pub enum LastOp {
     IoPriority(u32),
     /// What [`SetupOp::Rlimit`] is.
     Rlimit(ParsedRlimit),
-    /// Does what [`LastOp::Park`] does from the runtime's own code, where startContainer hooks follow.
-    AwaitStart,
-    /// What [`SetupOp::Undumpable`] is, for the hooks of the end.
-    Undumpable,
-    /// Runs a startContainer hook, a program of the image, which loads the filter first that the container's own
-    /// program will have.
-    Hook(Box<ChildHook>, Option<Box<Filter>>),
+    /// What the runtime's own code does, which is still there.
+    ByRuntime(RuntimeOp),
     /// execve.
     Exec,
 }
 
-impl LastOp {
-    /// Whether the runtime does it, which is still there, between the calls of the block. All others have calls in there.
-    pub const fn is_by_runtime(&self) -> bool {
-        matches!(self, LastOp::AwaitStart | LastOp::Undumpable | LastOp::Hook(..))
-    }
+/// What is done among the last operations, and not by calls of the block: there are startContainer hooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeOp {
+    /// Does what [`LastOp::Park`] does, where hooks follow.
+    AwaitStart,
+    /// What [`SetupOp::Undumpable`] is, for the hooks.
+    Undumpable,
+    /// Runs a startContainer hook, a program of the image, which loads the filter first that the container's own
+    /// program will have.
+    Hook(Box<ChildHook>, Option<Box<Filter>>),
 }
 
 /// An operation of either list, as plans and errors number them.

@@ -28,7 +28,7 @@ impl Spec {
     /// The root, which no container can do without.
     ///
     /// # Errors
-    /// There is none.
+    /// config.json has no root.
     pub fn required_root(&self) -> Result<&Root> {
         self.root.as_ref().ok_or_else(|| invalid("root", "root must be specified"))
     }

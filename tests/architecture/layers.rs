@@ -134,6 +134,23 @@ fn what_lies_flat_in_the_plan_lends_no_names() {
 }
 
 #[test]
+fn no_module_lends_the_names_of_another() {
+    // A name has one path. Who carries a plan out may not name the specification, and of it needs these words.
+    let lent = [
+        "plan/cgroup/paths.rs: pub use crate::spec::path::clean;",
+        "plan/process/child_hook.rs: pub use crate::spec::hooks::HookKind;",
+    ];
+    let mut found = Vec::new();
+    for file in sources() {
+        for (_, line) in file.code().filter(|(_, line)| line.trim_start().starts_with("pub use crate::")) {
+            let of_another = named(line, "crate::").iter().any(|module| module != file.module());
+            found.extend(of_another.then(|| format!("{}: {}", file.name(), line.trim())));
+        }
+    }
+    assert_eq!(found, lent);
+}
+
+#[test]
 fn no_file_uses_one_that_uses_it() {
     let graph = imports(&sources());
     // What nothing left in the graph uses, or what uses nothing of it, is in no circle.

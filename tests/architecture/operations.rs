@@ -14,7 +14,7 @@ fn is_arm_of(line: &str, enums: &[&str]) -> bool {
 }
 
 /// Enumerations whose new variants must be looked at wherever variants are told apart.
-const ENUMS: &[&str] = &["SetupOp", "LastOp", "Step", "ChildOp", "Request"];
+const ENUMS: &[&str] = &["SetupOp", "LastOp", "RuntimeOp", "Step", "ChildOp", "Request"];
 
 /// Whether a line begins an arm of whatever is left: `_`, or a name for it.
 fn takes_all(line: &str) -> bool {

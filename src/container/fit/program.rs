@@ -23,7 +23,7 @@ fn obstacle<T>(what: String, hint: Option<&'static str>) -> Result<T, Obstacle> 
 /// Interpreters of interpreters (the depth of fs/exec.c).
 const DEEPEST: usize = 5;
 
-/// Looks for the first of these that can be run. `None` where nobody can tell.
+/// Looks for the first of these that can be run; what keeps them all from it is the error. Where nobody can tell there is none.
 pub(super) fn first(files: &ContainerFiles, name: &str, path: &str, candidates: &[String]) -> Result<(), Obstacle> {
     let mut refused = None;
     for candidate in candidates {

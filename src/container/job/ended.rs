@@ -1,4 +1,4 @@
-//! How a foreground program ended.
+//! How a program ended that somebody waited for.
 
 use crate::sys::process::{ChildUsage, Exit};
 

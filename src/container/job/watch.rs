@@ -1,4 +1,5 @@
-//! The limits of a foreground program that no cgroup has: time, CPU time, output, and that somebody wants the result.
+//! The limits of a program that no cgroup has: time, CPU time, output, and that its caller lives. Whoever waits for the program looks
+//! after them, in the foreground or as its monitor.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ use crate::sys::process::{self, Exit, monotonic_ns};
 
 /// How long a program that heeds SIGTERM may take to end, unless told.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How soon what was killed, and is still there, is killed again.
+const KILL_AGAIN: Duration = Duration::from_secs(2);
 
 /// How often it is looked, while something else is waited for, whether our parent is gone.
 const PARENT_STEP: Duration = Duration::from_millis(200);
@@ -274,7 +278,7 @@ impl Watch {
         match (self.kill_at, hard) {
             // Its grace is over, or it uses it for more than to end.
             (Some(at), _) if now >= at || hard.is_some() => {
-                self.kill_at = Some(now + GRACE);
+                self.kill_at = Some(now + KILL_AGAIN);
                 kill(program)
             }
             (None, Some(cause)) => self.stop(program, cause, now),
@@ -292,7 +296,7 @@ impl Watch {
         let may_ask = matches!(cause, EndCause::Timeout | EndCause::ParentGone) && !self.grace.is_zero();
         // One of which that cannot be known has ended.
         let asks = may_ask && catches_term(program.pid).unwrap_or(false);
-        self.kill_at = Some(now + if asks { self.grace } else { GRACE });
+        self.kill_at = Some(now + if asks { self.grace } else { KILL_AGAIN });
         if asks { deliver(program, libc::SIGTERM) } else { kill(program) }
     }
 

@@ -13,19 +13,32 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 
 /// The writes of the cpu controller.
 pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
-    if let Some(quota) = cpu.quota.filter(|q| *q < -1) {
+    let Cpu {
+        quota,
+        burst,
+        idle,
+        realtime_period,
+        realtime_runtime,
+        // `v1` and `v2`.
+        shares: _,
+        period: _,
+        // `placement`.
+        cpus: _,
+        mems: _,
+    } = cpu;
+    if let Some(quota) = quota.filter(|q| *q < -1) {
         return Err(refuse("cpu.quota", format!("linux.resources.cpu.quota {quota} is negative")));
     }
-    if let Some(idle) = cpu.idle.filter(|i| !(0..=1).contains(i)) {
+    if let Some(idle) = idle.filter(|i| !(0..=1).contains(i)) {
         return Err(refuse("cpu.idle", format!("linux.resources.cpu.idle {idle} is neither 0 nor 1")));
     }
-    if let (Some(quota @ 1..), Some(burst)) = (cpu.quota, cpu.burst)
+    if let (Some(quota @ 1..), Some(burst)) = (*quota, *burst)
         && burst > quota as u64
     {
         return Err(refuse("cpu.burst", format!("linux.resources.cpu.burst {burst} is above the quota {quota}")));
     }
     let (rt_period, rt_runtime) =
-        (files::RT_PERIOD.given(cpu.realtime_period), files::RT_RUNTIME.given(cpu.realtime_runtime));
+        (files::RT_PERIOD.given(*realtime_period), files::RT_RUNTIME.given(*realtime_runtime));
     if !files::RT_RUNTIME.is_of(version) && (rt_period.is_some() || rt_runtime.is_some()) {
         return Err(refuse("cpu", "linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
     }
@@ -35,7 +48,7 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
     }
     out.put_number(&files::RT_PERIOD, rt_period);
     out.put_number(&files::RT_RUNTIME, rt_runtime);
-    if let Some(idle) = cpu.idle {
+    if let Some(idle) = *idle {
         out.put_or(&files::CPU_IDLE, idle, zero_may_miss(idle.into()));
     }
     Ok(())

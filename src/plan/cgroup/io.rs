@@ -18,14 +18,24 @@ pub fn limits(block_io: &BlockIo, version: Version, out: &mut Limits) -> Result<
 }
 
 fn check(block_io: &BlockIo) -> Result<()> {
-    let devices = block_io.weight_device.iter().flat_map(|d| [d.weight, d.leaf_weight]);
-    let weights = devices.chain([block_io.weight, block_io.leaf_weight]);
+    let BlockIo {
+        weight,
+        leaf_weight,
+        weight_device,
+        // `throttles`.
+        throttle_read_bps_device: _,
+        throttle_write_bps_device: _,
+        throttle_read_iops_device: _,
+        throttle_write_iops_device: _,
+    } = block_io;
+    let devices = weight_device.iter().flat_map(|d| [d.weight, d.leaf_weight]);
+    let weights = devices.chain([*weight, *leaf_weight]);
     for weight in weights.filter_map(|weight| files::BLKIO_WEIGHT.given(weight)) {
         if !(10..=1000).contains(&weight) {
             return Err(refuse("blockIO", format!("linux.resources.blockIO: weight {weight} is not in 10-1000")));
         }
     }
-    let numbers = block_io.weight_device.iter().map(|d| (d.major, d.minor));
+    let numbers = weight_device.iter().map(|d| (d.major, d.minor));
     for (major, minor) in numbers.chain(throttles(block_io).map(|(_, _, d)| (d.major, d.minor))) {
         if u32::try_from(major).is_err() || u32::try_from(minor).is_err() {
             return Err(refuse("blockIO", format!("linux.resources.blockIO: {major}:{minor} is not a device number")));

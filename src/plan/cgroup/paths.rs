@@ -4,6 +4,7 @@
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::{Hierarchy, Layout, LayoutKind};
 // No component of a cgroup path can be a link, so resolving by name is exact.
+// `cgroup` cleans its paths by the same rule, and may not name the specification.
 pub use crate::spec::path::clean;
 
 use crate::plan::cgroup::options::CgroupOptions;

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result, Stage};
 use crate::spec::linux::IdMapping;
 
-pub use crate::host::sub_ids::{SubRange, parse_sub_ids};
+use crate::host::sub_ids::SubRange;
 
 /// One range: `size` ids from `container` inside are those from `host` outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +131,6 @@ impl IdMap {
     /// Whether an id of the host has one inside.
     pub fn has_host(&self, id: u32) -> bool {
         translate(&self.ranges, id, |range| (range.host, range.container)).is_some()
-    }
-
-    /// The id inside that sets the container up: 0, or the lowest one where 0 is not mapped (as runc).
-    pub fn root(&self) -> u32 {
-        self.ranges.iter().map(|range| range.container).min().unwrap_or(0)
     }
 
     /// Whether nothing but this one id of the host is mapped, which its owner may do without privilege

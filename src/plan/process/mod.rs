@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::draft::{Draft, Input, c_string, host_root};
-use super::op::{ConsoleNode, Filter, Label, LastOp, SetupOp, Terminal};
+use super::op::{ConsoleNode, Filter, Label, LastOp, RuntimeOp, SetupOp, Terminal};
 use super::options::{Hold, Orphan, ProgramStart};
 use super::step::Step;
 use crate::error::{Below, Error, Result, Stage};
@@ -399,13 +399,14 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
         }
         ops.push(LastOp::Park);
     } else if startup.start == ProgramStart::OnSignal {
-        ops.push(LastOp::AwaitStart);
+        ops.push(LastOp::ByRuntime(RuntimeOp::AwaitStart));
     }
     if !startup.start_hooks.is_empty() && !undumpable {
-        ops.push(LastOp::Undumpable);
+        ops.push(LastOp::ByRuntime(RuntimeOp::Undumpable));
     }
     let filter_at_end = filter_at_end.map(Box::new);
-    ops.extend(startup.start_hooks.into_iter().map(|hook| LastOp::Hook(Box::new(hook), filter_at_end.clone())));
+    let run = |hook| RuntimeOp::Hook(Box::new(hook), filter_at_end.clone());
+    ops.extend(startup.start_hooks.into_iter().map(run).map(LastOp::ByRuntime));
     ops.extend(filter_at_end.map(LastOp::Seccomp));
     ops.push(LastOp::Exec);
     Ok(())

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use crate::error::{Deed, Stage};
 use crate::plan::namespace::{NamespaceFs, NamespaceKind};
-use crate::plan::op::{ChildOp, Enter, Label, LastOp, Refusal, SetupOp};
+use crate::plan::op::{ChildOp, Enter, Label, LastOp, Refusal, RuntimeOp, SetupOp};
 use crate::plan::process::caps;
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::rlimits::{self, ParsedRlimit};
@@ -218,7 +218,7 @@ impl LastOp {
                 process(format!("apply caps: {sets}")).no_deed()
             }
             LastOp::Ambient(mask) => process(format!("raise ambient capabilities {}", cap_list(*mask))).no_deed(),
-            LastOp::Park | LastOp::AwaitStart => sync("wait for start").no_deed(),
+            LastOp::Park | LastOp::ByRuntime(RuntimeOp::AwaitStart) => sync("wait for start").no_deed(),
             LastOp::AwaitBlock => sync("wait for start, which brings the rest").no_deed(),
             LastOp::Taken => sync("tell that it has come").no_deed(),
             LastOp::AwaitLimits => sync("wait for the parent: limits").no_deed(),
@@ -229,9 +229,9 @@ impl LastOp {
             LastOp::Groups(groups) => set_groups(groups),
             LastOp::IoPriority(value) => io_priority(*value),
             LastOp::Rlimit(limit) => set_rlimit(limit),
-            LastOp::Undumpable => undumpable(),
-            LastOp::Hook(hook, None) => run_hook(hook),
-            LastOp::Hook(hook, Some(_)) => {
+            LastOp::ByRuntime(RuntimeOp::Undumpable) => undumpable(),
+            LastOp::ByRuntime(RuntimeOp::Hook(hook, None)) => run_hook(hook),
+            LastOp::ByRuntime(RuntimeOp::Hook(hook, Some(_))) => {
                 let text = run_hook(hook);
                 OpText { line: format!("{} under the seccomp filter", text.line), ..text }
             }

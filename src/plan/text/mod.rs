@@ -12,7 +12,7 @@ use self::describe::{OpText, lossy, mapped, mknod, namespaces, one_line, rlimit,
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
-use super::op::{ChildOp, LastOp, SetupOp};
+use super::op::{ChildOp, LastOp, RuntimeOp, SetupOp};
 use super::step::{CloneStep, HostObject, MapWriter, MountsFrom, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
 use crate::plan::rootfs::mount_op::MountKind;
@@ -189,7 +189,7 @@ impl Plan {
             // sched_setattr(2): SCHED_DEADLINE wants all CPUs of the machine.
             what.push_str(": process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)");
         }
-        if let ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::Hook(hook, _)) = op {
+        if let ChildOp::Setup(SetupOp::Hook(hook)) | ChildOp::Last(LastOp::ByRuntime(RuntimeOp::Hook(hook, _))) = op {
             return hook_error(hook.kind, detail, said).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
         }
         let error = Error::errno(stage, what, errno);

@@ -462,6 +462,7 @@ impl Block {
             // pointers.
             let result = cvt(unsafe { libc::syscall(call.nr as libc::c_long, a, b, c, d, e, f) });
             match result {
+                Ok(0) if mode.has(Mode::SOME) => return Err(Errno::EPIPE),
                 Ok(value) => {
                     if mode.has(Mode::STORE) {
                         // SAFETY: the builder of the call vouches for the address.

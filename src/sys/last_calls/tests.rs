@@ -158,6 +158,17 @@ fn an_answer_that_does_not_come_is_a_fault() {
 }
 
 #[test]
+fn the_runtime_also_takes_an_answer_that_does_not_come_for_a_fault() {
+    let (_ours, theirs) = socket::pair().unwrap();
+    let (asked, answers) = socket::pair().unwrap();
+    let mut table = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
+    let room = table.reserve(8);
+    drop(answers);
+    table.call(1, Mode::SOME, libc::SYS_read, &[asked.as_raw_fd() as u64, room, 8]);
+    assert_eq!(table.finish().run_op(1), Err(nix::errno::Errno::EPIPE));
+}
+
+#[test]
 fn the_block_is_made_of_whole_pages_of_this_kernel() {
     let page = usize::try_from(nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap()).unwrap();
     let (_ours, theirs) = socket::pair().unwrap();
