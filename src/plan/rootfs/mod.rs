@@ -100,15 +100,19 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     }
     let enter = if input.namespaces.is_new(NamespaceKind::Mount) { input.options.enter } else { Enter::Chroot };
     draft.setup.push(SetupOp::Enter(enter));
-    if input.namespaces.is_new(NamespaceKind::Mount) {
-        fresh::settle(&mut draft.setup);
-    }
     // Afterwards: pivot_root(2) refuses a shared root. A private one, or a slave, it is already, and mounts keep what their
     // options say.
     if let Some(propagation) = propagation.filter(|p| p.flag & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0) {
         draft.setup.push(SetupOp::RootPropagation(propagation.flag, propagation.reach));
     }
     Ok(())
+}
+
+/// What may be done by a name, of the whole list as it will be done.
+pub(super) fn settle(input: &Input<'_>, draft: &mut Draft) {
+    if input.namespaces.is_new(NamespaceKind::Mount) {
+        fresh::settle(&mut draft.setup);
+    }
 }
 
 /// Whether no mount is shared with another namespace after this change of propagation.

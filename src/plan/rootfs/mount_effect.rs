@@ -27,7 +27,6 @@ pub fn effect(op: &SetupOp) -> MountEffect<'_> {
         SetupOp::Mask { path, .. } | SetupOp::ReadonlyPath { path, .. } => MountEffect::Covers(path),
         SetupOp::Hook(_)
         | SetupOp::Sync(_)
-        | SetupOp::Wait(_)
         | SetupOp::Enter(_)
         | SetupOp::Unmount { .. }
         | SetupOp::Root { .. }
@@ -35,7 +34,9 @@ pub fn effect(op: &SetupOp) -> MountEffect<'_> {
         | SetupOp::Overlay(_) => MountEffect::LetsIn,
         SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) => MountEffect::TakesTrees(*count),
         SetupOp::CloneTree { .. } => MountEffect::TakesTrees(1),
-        SetupOp::End
+        // The parent answers, and lets nobody in: hooks have a point of their own (`Sync`).
+        SetupOp::Wait(_)
+        | SetupOp::End
         | SetupOp::JoinCgroup
         | SetupOp::AskForOne
         | SetupOp::Join(..)

@@ -52,6 +52,7 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
         ProgramStart::Brought => template::create(&input, &mut draft)?,
         ProgramStart::OnSignal | ProgramStart::Now(_) => process::create(&input, &mut draft)?,
     };
+    rootfs::settle(&input, &mut draft);
     let steps = steps(&input, &mut draft)?;
     Ok(Plan {
         args: program.args,
