@@ -1,6 +1,7 @@
 //! `restart` and `run --replace`: a container in the place of one.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -262,7 +263,6 @@ fn what_would_be_in_vain_takes_nothing_away() {
     container.assert_nothing_left();
 }
 
-/// What hooks bring is not missed: whether they do is known when they have run.
 /// The kernel takes a limit of memory in which not even the set-up fits.
 #[test]
 fn memory_in_which_nothing_runs_takes_nothing_away() {
@@ -281,6 +281,41 @@ fn memory_in_which_nothing_runs_takes_nothing_away() {
     container.assert_nothing_left();
 }
 
+/// What the kernel refuses, or lets nothing begin with, is found out with a cgroup of its own that goes again.
+#[test]
+fn limits_that_cannot_be_had_take_nothing_away() {
+    if brisk_only(ONLY) || lacks(&["memory"]) {
+        return;
+    }
+    let small = |kilo: u64| json!({ "memory": { "limit": kilo << 10, "swap": kilo << 10 } });
+    let mut wrong = vec![small(32), small(40), small(48), small(52)];
+    if ["unified/cgroup.procs", "cgroup.controllers"].iter().any(|name| Path::new("/sys/fs/cgroup").join(name).exists())
+    {
+        wrong.push(json!({ "unified": { "cgroup.max.depth": "deep" } }));
+    }
+    if !lacks(&["cpu"]) {
+        wrong.push(json!({ "cpu": { "realtimeRuntime": 2000, "realtimePeriod": 1000 } }));
+    }
+    let idle = Bundle::idle().container();
+    idle.run_with(&["--detach"]).ok();
+    let running = idle.pid();
+    let dir = idle.bundle.dir.to_str().unwrap();
+    for limits in wrong {
+        let text = fs::read_to_string(idle.bundle.dir.join("config.json")).unwrap();
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config["linux"]["resources"] = limits.clone();
+        let other = idle.bundle.dir.join("other.json");
+        fs::write(&other, config.to_string()).unwrap();
+        let line = ["run", "--replace", "--detach", "--bundle", dir, "--config", other.to_str().unwrap(), &idle.id];
+        let said = idle.call(&line).fails();
+        assert_eq!((idle.status(), idle.pid()), ("running".into(), running), "{limits}: {said}");
+    }
+    idle.run_with(&["--replace", "--detach"]).ok();
+    idle.delete_force().ok();
+    idle.assert_nothing_left();
+}
+
+/// What hooks bring is not missed: whether they do is known when they have run.
 #[test]
 fn what_a_hook_makes_is_not_missed() {
     if brisk_only(ONLY) {

@@ -9,7 +9,7 @@ use super::host_hooks::poststop;
 use super::job::watch::Announcement;
 use super::lookup::{announce, monitor, rdt, saved_cgroup, status_of};
 use super::options::{Delete, Global};
-use super::{files, host_mounts, select};
+use super::{files, host_mounts, select, trial};
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
@@ -124,6 +124,9 @@ fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option
         kill_creator(global, id, &record)?;
     }
     end(&record, trace)?;
+    if let (Force::Yes, Some(cgroup)) = (force, saved_cgroup(&record)?) {
+        trial::sweep(&cgroup);
+    }
     mark(trace, "remove the state directory");
     let config = if record.poststop { dir.config()? } else { None };
     dir.remove()?;

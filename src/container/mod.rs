@@ -4,7 +4,7 @@
 //!
 //! A verb is in the file of its name; `state` and `list` are in `view`, `pause` and `resume` in `freeze`, `check BUNDLE` in
 //! `fit`. What they share, in the order of a start: `options` and `outline` are what was asked, `bundle` what config.json says; `environment`, `trust` and
-//! `facts` what the plan rests on beside that, `planned` is what it comes to (`stages` its words in a debug log), and `make` does it; `lookup` and `select` find containers that are
+//! `facts` what the plan rests on beside that, `planned` is what it comes to (`stages` its words in a debug log), `trial` tries its limits, and `make` does it; `lookup` and `select` find containers that are
 //! there; `files`, `console`, `streams`, `notify`, `program`, `holder`, `host_mounts` and `image` see to what a program and its
 //! caller need; `inside` begins one in a container that is there already, `template` one for `start` (`protected` is what such
 //! a container keeps from it); `foreground` and `job` stay with it, `signal` has its names; `host_hooks` are what comes after the
@@ -53,6 +53,7 @@ mod stages;
 mod start;
 mod streams;
 mod template;
+mod trial;
 mod trust;
 mod update;
 mod view;

@@ -17,7 +17,7 @@ use super::notify::Notify;
 use super::options::{Create, Global, Run};
 use super::planned::PlannedContainer;
 use super::start::run_poststart;
-use super::{Container, delete, files, fit, image, notify};
+use super::{Container, delete, files, fit, image, notify, trial};
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{Meanwhile, Running, Trace};
@@ -182,7 +182,8 @@ fn refuse_in_vain(global: &Global, create: &Create, planned: &PlannedContainer) 
         let hint = misfit.hint.map_or_else(|| STAYS.to_owned(), |hint| format!("{hint}; {STAYS}"));
         return Err(Error::new(Stage::Bundle, format!("{}: {}", misfit.field, misfit.what)).with_hint(hint));
     }
-    Holder::begin_after(&create.id, planned.spec(), bundle).map_err(|error| error.with_hint(STAYS))
+    let overlay = Holder::begin_after(&create.id, planned.spec(), bundle);
+    overlay.and_then(|()| trial::limits(planned, global.warn)).map_err(|error| error.with_hint(STAYS))
 }
 
 fn attend(

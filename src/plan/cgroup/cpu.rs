@@ -11,6 +11,9 @@ use crate::spec::number_list;
 /// What cpu.shares may be; the kernel silently clamps what is not.
 const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 
+/// The period of real-time scheduling where none is given, in microseconds (kernel/sched/rt.c).
+const RT_PERIOD: u64 = 1_000_000;
+
 /// The writes of the cpu controller.
 pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
     let Cpu {
@@ -39,6 +42,13 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
     }
     let (rt_period, rt_runtime) =
         (files::RT_PERIOD.given(*realtime_period), files::RT_RUNTIME.given(*realtime_runtime));
+    let period = realtime_period.filter(|period| *period > 0).unwrap_or(RT_PERIOD);
+    if let Some(runtime @ 1..) = *realtime_runtime
+        && runtime as u64 > period
+    {
+        let what = format!("linux.resources.cpu.realtimeRuntime {runtime} is above the period {period}");
+        return Err(refuse("cpu.realtimeRuntime", what));
+    }
     if !files::RT_RUNTIME.is_of(version) && (rt_period.is_some() || rt_runtime.is_some()) {
         return Err(refuse("cpu", "linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
     }
