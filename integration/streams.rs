@@ -275,6 +275,20 @@ fn lines_end_as_the_program_ends_them() {
     }
 }
 
+/// A shell that lets a line be edited reads keys, and what was typed before it came to that is lost: it ends all the same.
+#[test]
+fn a_shell_with_nobody_at_its_terminal_ends() {
+    if skip_on(&["runc", "crun"], "an error, and waits") {
+        return;
+    }
+    let container = Bundle::new(&["/bin/busybox", "sh"]).set("/process/terminal", json!(true)).container();
+    let bundle = container.bundle.dir.to_str().unwrap().to_owned();
+    let mut command = container.command(&["run", "--timeout", "30s", "--bundle", &bundle, &container.id]);
+    command.stdin(Stdio::null());
+    process::run(command).ok();
+    container.assert_nothing_left();
+}
+
 #[test]
 fn the_terminal_is_found_on_any_stream() {
     if skip_on(&["crun"], "only standard input is looked at") {

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::job::ended::Ended;
 use super::job::watch::{Announcement, Watch, Watched, WatchedCgroup};
 use super::notify::{Heard, Notify};
-use super::streams::{FLUSH, OutputPipe, Relayed};
+use super::streams::{FLUSH, OutputPipe, Relayed, TerminalReading, end_of_input};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
 use crate::sys::poll::{self, PollFd, PollFlags};
@@ -162,13 +162,15 @@ struct Flows {
     list: Vec<Flow>,
     /// The master side of the program's terminal.
     master: Option<OwnedFd>,
+    /// How the program reads its terminal, which the end of the caller's input was typed for.
+    typed_end: Option<TerminalReading>,
     /// The reading end of the program's input, where what it leaves is given back.
     unread: Option<OwnedFd>,
 }
 
 impl Flows {
     fn of(master: Option<OwnedFd>, streams: Relayed) -> Result<Flows> {
-        let mut flows = Flows { list: Vec::new(), master: None, unread: None };
+        let mut flows = Flows { list: Vec::new(), master: None, typed_end: None, unread: None };
         if let Some(input) = streams.input {
             flows.list.push(Flow::new(Direction::ToProgram, fs::STDIN, input.writer));
             flows.unread = input.reader;
@@ -257,9 +259,10 @@ impl Flows {
             match &self.master {
                 // A terminal has one end for both directions.
                 Some(_) if gone => flow.hang_up(),
-                // The terminal stays open for the output: its end of input is a character.
-                Some(master) if flow.from == State::Ended && flow.ours.is_some() && flow.buffer.is_empty() => {
-                    end_of_input(master.as_fd());
+                // The terminal stays open for the output: its end of input is a character. Whatever turns to reading it in
+                // another way has it typed once more, for what was typed in the old way is lost with that.
+                Some(master) if flow.from == State::Ended && flow.buffer.is_empty() => {
+                    self.typed_end = end_of_input(master.as_fd(), self.typed_end);
                     flow.hang_up();
                 }
                 None if flow.is_done() => flow.hang_up(),
@@ -281,17 +284,6 @@ impl Flows {
             }
             flow.hang_up();
         }
-    }
-}
-
-/// Types the character that ends the input, as somebody at the terminal would; where the program has made the
-/// terminal raw there is none. One in the middle of a line only ends that, so there are two.
-fn end_of_input(master: BorrowedFd<'_>) {
-    let Ok(termios) = tty::attributes(master) else { return };
-    if termios.c_lflag & libc::ICANON != 0 {
-        let end = termios.c_cc[libc::VEOF];
-        // The program's side may be gone.
-        let _ = fs::write(master, &[end, end]);
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::error::{Context, Result, Stage};
-use crate::sys::{fs, process};
+use crate::sys::{fs, process, tty};
 
 /// How long after the end of the program somebody may take to read what it wrote, or what there is to say of it.
 pub(super) const FLUSH: Duration = Duration::from_secs(3);
@@ -103,4 +103,37 @@ fn is_harmless(stat: &libc::stat) -> bool {
         libc::S_IFIFO | libc::S_IFSOCK => true,
         _ => fs::is_null_device(stat),
     }
+}
+
+/// How a program has its terminal read (termios(3)).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TerminalReading {
+    /// Line by line.
+    Lines,
+    /// Key by key, as shells do that let a line be edited; what they write is still made lines.
+    Keys,
+    /// As it comes.
+    Raw,
+}
+
+/// Types the character that ends the input, as somebody at the terminal would, unless it was typed for this way of reading; where
+/// the program has made the terminal raw there is none. One in the middle of a line only ends that, so there are two.
+pub(super) fn end_of_input(master: BorrowedFd<'_>, typed: Option<TerminalReading>) -> Option<TerminalReading> {
+    let Ok(termios) = tty::attributes(master) else { return typed };
+    let reading = match (termios.c_lflag & libc::ICANON != 0, termios.c_oflag & libc::OPOST != 0) {
+        (true, _) => TerminalReading::Lines,
+        (false, true) => TerminalReading::Keys,
+        (false, false) => TerminalReading::Raw,
+    };
+    if typed != Some(reading) {
+        let end = termios.c_cc[libc::VEOF];
+        let times = match reading {
+            TerminalReading::Lines => 2,
+            TerminalReading::Keys => 1,
+            TerminalReading::Raw => 0,
+        };
+        // The program's side may be gone.
+        let _ = fs::write(master, &[end, end][..times]);
+    }
+    Some(reading)
 }
