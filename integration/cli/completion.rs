@@ -97,6 +97,8 @@ fn every_shell_offers_what_fits() {
     container.create().ok();
     let (id, root) = (container.id.clone(), container.bundle.state_root());
     let root = root.to_str().unwrap();
+    let bundle = container.bundle.dir.to_str().unwrap();
+    container.call(&["pool", "create", "--size", "0", "--bundle", bundle, "pool-1"]).ok();
     for name in SHELLS.into_iter().filter(|shell| is_there(shell)) {
         let shell = Shell::new(name, &container);
         let is = |line: &str, wanted: &[&str]| {
@@ -119,6 +121,15 @@ fn every_shell_offers_what_fits() {
         is("brisk run --det", &["--detach"]);
         is("brisk exec --cap CAP_SYS_PT", &["CAP_SYS_PTRACE"]);
         is("brisk check roo", &["rootfs"]);
+        is("brisk run --network ho", &["host"]);
+        is("brisk run --network ", &["host", "none", "ns:"]);
+        is("brisk run --seccomp doc", &["docker"]);
+        is("brisk run --seccomp conf", &["config.json"]);
+        is("brisk run --overlay tmp", &["tmpfs"]);
+        is("brisk run --overlay roo", &["rootfs"]);
+        is("brisk spec --with ns", &["nss"]);
+        is(&format!("brisk --root {root} run --pool "), &["pool-1"]);
+        is(&format!("brisk --root {root} pool fill "), &["pool-1"]);
         is(&format!("brisk --root {root} start "), &[&id]);
         is(&format!("brisk --root={root} state "), &[&id]);
         is(&format!("brisk --root {root} kill {id} USR"), &["USR1", "USR2"]);
@@ -126,6 +137,7 @@ fn every_shell_offers_what_fits() {
         // A name that is not there yet.
         is(&format!("brisk --root {root} create "), &[]);
     }
+    container.call(&["pool", "delete", "pool-1"]).ok();
 }
 
 #[test]

@@ -14,8 +14,11 @@ use crate::plan::process::caps;
 enum Fits {
     Words(Vec<String>),
     Ids,
-    Files,
-    Dirs,
+    Pools,
+    /// And these words.
+    Files(&'static str),
+    /// And these words.
+    Dirs(&'static str),
     Anything,
 }
 
@@ -31,31 +34,16 @@ fn of_name(name: &str) -> Option<Fits> {
         "SHELL" => words(Shell::WORDS),
         "SIGNAL" => Fits::Words(signal::names().map(str::to_owned).collect()),
         "ID" => Fits::Ids,
-        "BUNDLE" | "DIR" => Fits::Dirs,
-        "COMMAND" | "DEST" | "FILE" | "FILE|docker|unconfined" | "FILE|fd:N" | "OPTIONS" | "SOCKET" => Fits::Files,
-        "ADDRESS:PORT"
-        | "BYTES"
-        | "CONTEXT"
-        | "DST[:SIZE]"
-        | "DURATION"
-        | "GID"
-        | "LABEL"
-        | "LIST"
-        | "FIELD=VALUE"
-        | "N"
-        | "NAME"
-        | "NAME=VALUE"
-        | "NAMESPACE"
-        | "PATH|nss|gconv"
-        | "PROFILE"
-        | "SRC:DST[:ro]"
-        | "TYPE:NAME"
-        | "UID[:GID]"
-        | "VALUE"
-        | "[CONTROLLERS:]PATH"
-        | "inherit|null|IN,OUT,ERR"
-        | "none|host|ns:PATH"
-        | "tmpfs[:SIZE]|DIR" => Fits::Anything,
+        "BUNDLE" | "DIR" => Fits::Dirs(""),
+        "tmpfs[:SIZE]|DIR" => Fits::Dirs("tmpfs"),
+        "COMMAND" | "DEST" | "FILE" | "FILE|fd:N" | "OPTIONS" | "SOCKET" => Fits::Files(""),
+        "FILE|docker|unconfined" => Fits::Files("docker unconfined"),
+        "PATH|nss|gconv" => Fits::Files("nss gconv"),
+        "inherit|null|IN,OUT,ERR" => words(&["inherit", "null"]),
+        "none|host|ns:PATH" => words(&["none", "host", "ns:"]),
+        "ADDRESS:PORT" | "BYTES" | "CONTEXT" | "DST[:SIZE]" | "DURATION" | "GID" | "LABEL" | "LIST" | "FIELD=VALUE"
+        | "N" | "NAME" | "NAME=VALUE" | "NAMESPACE" | "PROFILE" | "SRC:DST[:ro]" | "TYPE:NAME" | "UID[:GID]"
+        | "VALUE" | "[CONTROLLERS:]PATH" => Fits::Anything,
         _ => return None,
     })
 }
@@ -65,6 +53,7 @@ fn after(flag: &Flag) -> Option<Fits> {
     match flag.value {
         FlagValue::Switch | FlagValue::Maybe(_) => None,
         FlagValue::Word(_, list) => Some(words(list)),
+        FlagValue::One("NAME") if flag.long == "pool" => Some(Fits::Pools),
         FlagValue::One(name) | FlagValue::Many(name) => Some(of_name(name).unwrap_or(Fits::Anything)),
     }
 }
@@ -73,6 +62,7 @@ fn after(flag: &Flag) -> Option<Fits> {
 fn fits(row: &VerbRow, positional: &Positional) -> Fits {
     match positional.name {
         "ACTION" if row.verb == Verb::Pool => words(PoolAction::WORDS),
+        "NAME" if row.verb == Verb::Pool => Fits::Pools,
         // The name of a container that is yet to be made.
         "ID" if matches!(row.verb, Verb::Create | Verb::Run | Verb::Restore) => Fits::Anything,
         name => of_name(name).unwrap_or(Fits::Anything),
@@ -111,8 +101,11 @@ fn branch(pattern: &str, fits: &Fits) -> String {
     let does = match fits {
         Fits::Words(list) => format!("kind=words list='{}'", list.join(" ")),
         Fits::Ids => "kind=ids".to_owned(),
-        Fits::Files => "kind=files".to_owned(),
-        Fits::Dirs => "kind=dirs".to_owned(),
+        Fits::Pools => "kind=pools".to_owned(),
+        Fits::Files("") => "kind=files".to_owned(),
+        Fits::Files(list) => format!("kind=files list='{list}'"),
+        Fits::Dirs("") => "kind=dirs".to_owned(),
+        Fits::Dirs(list) => format!("kind=dirs list='{list}'"),
         Fits::Anything => "kind=none".to_owned(),
     };
     format!("        {pattern}) {does} ;;\n")
@@ -207,8 +200,9 @@ const BASH: &str = r#"_brisk() {
     case $kind in
     words) mapfile -t COMPREPLY < <(compgen -W "$list" -- "$current") ;;
     ids) mapfile -t COMPREPLY < <(compgen -W "$(brisk ${root:+--root "$root"} list --quiet 2>/dev/null)" -- "$current") ;;
-    files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
-    dirs) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    pools) mapfile -t COMPREPLY < <(compgen -W "$(brisk ${root:+--root "$root"} pool list 2>/dev/null | sed '1d; s/ .*//')" -- "$current") ;;
+    files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -W "$list" -f -- "$current") ;;
+    dirs) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -W "$list" -d -- "$current") ;;
     *) COMPREPLY=() ;;
     esac
 }
@@ -222,8 +216,9 @@ const ZSH: &str = r#"_brisk() {
     case $kind in
     words) compadd -- ${=list} ;;
     ids) compadd -- ${(f)"$(brisk ${root:+--root=$root} list --quiet 2>/dev/null)"} ;;
-    files) _files ;;
-    dirs) _files -/ ;;
+    pools) compadd -- ${(f)"$(brisk ${root:+--root=$root} pool list 2>/dev/null | sed '1d; s/ .*//')"} ;;
+    files) [ -z "$list" ] || compadd -- ${=list}; _files ;;
+    dirs) [ -z "$list" ] || compadd -- ${=list}; _files -/ ;;
     esac
 }
 if [ "${funcstack[1]-}" = _brisk ]; then _brisk "$@"; else compdef _brisk brisk; fi
@@ -258,7 +253,7 @@ function __brisk_at
     end
     test $position -ge $argv[2] -a $position -le $argv[3]
 end
-function __brisk_ids
+function __brisk_root
     set -l words (commandline -opc)
     set -l root
     for index in (seq (count $words))
@@ -269,7 +264,13 @@ function __brisk_ids
                 set root $words[$index]
         end
     end
-    brisk $root list --quiet 2>/dev/null
+    printf '%s\n' $root
+end
+function __brisk_ids
+    brisk (__brisk_root) list --quiet 2>/dev/null
+end
+function __brisk_pools
+    brisk (__brisk_root) pool list 2>/dev/null | sed '1d; s/ .*//'
 end
 complete -c brisk -f
 ",
@@ -297,8 +298,9 @@ complete -c brisk -f
                 Fits::Anything => continue,
                 Fits::Words(list) => format!("complete -c brisk -n {when} -a '{}'\n", list.join(" ")),
                 Fits::Ids => format!("complete -c brisk -n {when} -a '(__brisk_ids)'\n"),
-                Fits::Files => format!("complete -c brisk -n {when} -F\n"),
-                Fits::Dirs => format!("complete -c brisk -n {when} -a '(__fish_complete_directories)'\n"),
+                Fits::Pools => format!("complete -c brisk -n {when} -a '(__brisk_pools)'\n"),
+                Fits::Files(_) => format!("complete -c brisk -n {when} -F\n"),
+                Fits::Dirs(_) => format!("complete -c brisk -n {when} -a '(__fish_complete_directories)'\n"),
             };
         }
     }
@@ -310,8 +312,10 @@ fn fish_flag(when: &str, flag: &Flag) -> String {
     let value = match after(flag) {
         None => String::new(),
         Some(Fits::Words(list)) => format!(" -x -a '{}'", list.join(" ")),
-        Some(Fits::Files) => " -r -F".to_owned(),
-        Some(Fits::Dirs) => " -x -a '(__fish_complete_directories)'".to_owned(),
+        Some(Fits::Pools) => " -x -a '(__brisk_pools)'".to_owned(),
+        Some(Fits::Files("")) => " -r -F".to_owned(),
+        Some(Fits::Files(list)) => format!(" -r -F -a '{list}'"),
+        Some(Fits::Dirs(list)) => format!(" -x -a '{list} (__fish_complete_directories)'"),
         Some(Fits::Ids | Fits::Anything) => " -x".to_owned(),
     };
     format!("complete -c brisk -n {when} -l {}{short}{value} -d '{}'\n", flag.long, fish_quoted(flag.help))
