@@ -1,4 +1,4 @@
-//! The examples of the manual pages, run one after the other.
+//! What is written for people is true: the examples of the manual pages and of README.md, run one after the other, and the demo.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use brisk::cli::manual;
 use brisk::cli::verbs::Verb;
 
-use crate::common::{Bundle, Need, brisk_only, host, lacks, process, runtime, skip_here, skip_unless};
+use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, runtime, skip_here, skip_unless};
 
 /// In the order of a container's life; of those that need CRIU integration/lifecycle/checkpoint.rs has more.
 const ORDER: [Verb; 20] = [
@@ -40,17 +40,9 @@ fn examples_of_the_manual_work() {
     if !host::is_root() || lacks(&["memory", "pids"]) {
         return skip_here("root, and controllers that the examples name");
     }
-    let container = Bundle::idle().container();
+    let container = beside_a_root();
     let dir = &container.bundle.dir;
     let web = dir.join("web");
-    std::fs::create_dir(&web).unwrap();
-    let copied = Command::new("cp").arg("-a").arg(container.bundle.rootfs()).arg(&web).status().unwrap();
-    assert!(copied.success());
-    std::fs::create_dir(dir.join("bin")).unwrap();
-    let brisk = host::resolve_program(&runtime());
-    let state = container.bundle.state_root();
-    let text = format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", brisk.display(), state.display());
-    container.bundle.script("bin/brisk", &text);
     let source = container.bundle.host_dir("source");
     let mounts = serde_json::json!([{ "destination": "/mnt", "type": "bind", "source": source, "options": ["bind"] }]);
     std::fs::write(dir.join("mounts.json"), mounts.to_string()).unwrap();
@@ -71,6 +63,55 @@ fn examples_of_the_manual_work() {
             let may_be_missing = line == "brisk check";
             assert!(out.code == 0 || (may_be_missing && out.code == 1), "{line}: {out:?}");
         }
+    }
+}
+
+/// A container in whose directory are a root, in `web`, and a `brisk` that keeps what it makes there.
+fn beside_a_root() -> Container {
+    let container = Bundle::idle().container();
+    let dir = &container.bundle.dir;
+    let web = dir.join("web");
+    std::fs::create_dir(&web).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(container.bundle.rootfs()).arg(&web).status().unwrap();
+    assert!(copied.success());
+    std::fs::create_dir(dir.join("bin")).unwrap();
+    let brisk = host::resolve_program(&runtime());
+    let state = container.bundle.state_root();
+    let text = format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", brisk.display(), state.display());
+    container.bundle.script("bin/brisk", &text);
+    container
+}
+
+/// Whoever begins types what README.md says, line by line; a script does, too, with nobody at the terminal.
+#[test]
+fn what_the_readme_begins_with_works() {
+    if brisk_only("its own README") {
+        return;
+    }
+    if !host::is_root() || lacks(&["memory", "pids"]) {
+        return skip_here("root, and controllers that the examples name");
+    }
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, begin) = readme.split_once("\n## Begin\n").unwrap();
+    let (begin, _) = begin.split_once("\n## ").unwrap();
+    let lines: Vec<&str> = begin.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    assert!(lines.len() >= 8, "{lines:?}");
+    let container = beside_a_root();
+    let names = ["web1", "web2", "job1"].map(|name| (name, format!("{}-{name}", container.id)));
+    for line in lines.into_iter().filter(|line| *line != "brisk top") {
+        let line = names.iter().fold(line.to_owned(), |line, (name, own)| line.replace(name, own));
+        let mut command = shell(&line, &container.bundle.dir);
+        command.stdin(std::process::Stdio::null());
+        let out = process::run(command);
+        let may_be_missing = line.starts_with("brisk check  ");
+        let done = out.code == 0 || (may_be_missing && out.code == 1);
+        if !done {
+            names.iter().for_each(|(_, own)| drop(container.call(&["delete", "--force", own])));
+        }
+        assert!(done, "{line}: {out:?}");
+    }
+    for (_, own) in names {
+        container.call(&["delete", "--force", &own]).ok();
     }
 }
 

@@ -54,7 +54,7 @@ impl Console {
                 Err(Error::new(Stage::Console, "cannot use console socket if brisk will not detach or allocate tty"))
             }
             ConsoleRequest { socket: None, terminal: true, detach: true, .. } => {
-                let what = "cannot allocate tty if runc will detach without setting console socket";
+                let what = "cannot allocate tty if brisk will detach without setting console socket";
                 Err(Error::new(Stage::Console, what)
                     .with_hint("pass --console-socket, or set process.terminal to false"))
             }
