@@ -252,6 +252,22 @@ fn a_bus_is_greeted_and_asked_for_signals() {
     assert_eq!(calls, ["Hello", "AddMatch", "StartTransientUnit"]);
 }
 
+/// Fields and kinds of messages that are not known are to be ignored, and any user of a bus may send some.
+#[test]
+fn what_cannot_be_read_counts_only_in_an_answer() {
+    let odd = |kind: u8, serial: Option<u32>| {
+        let mut bytes = message(kind, &[(77, "x")], serial, "", &[]);
+        let field = bytes.windows(4).position(|bytes| bytes == [77, 1, b's', 0]).unwrap();
+        bytes[field + 2] = b't';
+        bytes
+    };
+    let strangers = [odd(4, None), odd(1, None), message(9, &[], None, "", &[])];
+    let says = [&strangers[..], &[reply(3, "/j/1")], &strangers, &[removed("/j/1", "done")]].concat();
+    assert_eq!(start("strange", Peer::Bus, &says).0, Ok(()));
+    let answered = start("odd", Peer::Bus, &[odd(2, Some(3))]).0;
+    assert!(answered.unwrap_err().contains("of an unknown type"));
+}
+
 /// On the system's bus any user may send brisk a signal that says it is systemd's, and the numbers of jobs can be guessed.
 #[test]
 fn the_word_of_a_stranger_does_not_count() {

@@ -137,9 +137,14 @@ impl Link {
             if let Some(length) = BusMessage::length(&self.inbox).map_err(bad)?
                 && let Some(bytes) = self.inbox.get(..length)
             {
-                let message = BusMessage::decode(bytes).map_err(bad)?;
+                let message = BusMessage::decode(bytes);
+                let is_answer = BusMessage::is_answer(bytes);
                 self.inbox.drain(..length);
-                return Ok(message);
+                match message {
+                    // On a bus anybody may send anybody a signal, of a kind or with fields that are not known.
+                    Err(_) if !is_answer => continue,
+                    message => return message.map_err(bad),
+                }
             }
             self.read(deadline)?;
         }

@@ -201,6 +201,11 @@ impl BusMessage {
         if length > MAX_MESSAGE { Err("it is too long") } else { Ok(Some(length)) }
     }
 
+    /// Whether it says that it answers a call.
+    pub fn is_answer(bytes: &[u8]) -> bool {
+        matches!(bytes.get(1), Some(2 | 3))
+    }
+
     /// Decodes one whole message.
     pub fn decode(bytes: &[u8]) -> Result<BusMessage, &'static str> {
         let endian = endian(bytes)?;
