@@ -383,6 +383,35 @@ fn maps_that_do_not_fit_are_one_error() {
     misfit(maps(all(), all()).set("/linux/devices", device), "linux.devices[0].path", "no such file or directory");
 }
 
+/// What a random search found that `run` knew and `check` did not.
+#[test]
+fn what_run_knows_check_knows() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let index = plain().config["mounts"].as_array().unwrap().len();
+    let field = format!("mounts[{index}].destination");
+    misfit(plain().mount("tmpfs", "tmpfs", "/proc/cpuinfo", &[]), &field, "is a file in the root");
+    let device = json!([{"path": "/bin", "type": "c", "major": 1, "minor": 3}]);
+    misfit(plain().set("/linux/devices", device), "linux.devices[0].path", "is a directory in the root");
+    let relative = Bundle::new(&["true"]).set("/process/env", json!(["PATH=bin"]));
+    misfit(relative, "process.args[0]", "relative to the working directory");
+    // The first that is found counts.
+    let container = Bundle::new(&["true"]).set("/process/env", json!(["PATH=/bin:bin"])).container();
+    assert_eq!(errors(&container), []);
+    container.run().ok();
+    // What is run when the container is gone keeps nothing from starting.
+    let container = plain().hook("poststop", "/nope", &[]).container();
+    assert_eq!(errors(&container), []);
+    container.run().ok();
+    if host::is_root() {
+        let mut shared = plain().userns();
+        shared.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "pid");
+        let proc = shared.config["mounts"].as_array().unwrap().iter().position(|mount| mount["type"] == "proc");
+        misfit(shared, &format!("mounts[{}].type", proc.unwrap()), "needs a pid namespace");
+    }
+}
+
 /// What only the kernel knows is asked of it, without making anything.
 #[test]
 fn what_the_kernel_would_not_take() {

@@ -32,6 +32,13 @@ pub(super) fn first(files: &ContainerFiles, name: &str, path: &str, candidates: 
             Err(Lost::Unknown) => return Ok(()),
             Err(Lost::Missing(_) | Lost::NotDirectory(_)) if candidates.len() > 1 => {}
             _ => match run(files, candidate, 0) {
+                // Whoever can write to the working directory could have put it there.
+                Ok(()) if !name.contains('/') && !path_of(candidate, path) => {
+                    return obstacle(
+                        format!("the program {name:?} is found relative to the working directory, which is refused"),
+                        Some("PATH in process.env names a directory that is not absolute"),
+                    );
+                }
                 Ok(()) => return Ok(()),
                 Err(obstacle) => drop(refused.get_or_insert(obstacle)),
             },
@@ -44,6 +51,12 @@ pub(super) fn first(files: &ContainerFiles, name: &str, path: &str, candidates: 
             Some("PATH is that of process.env, and the directories are the container's"),
         ),
     }
+}
+
+/// Whether a directory that PATH names by its whole path has this file.
+fn path_of(candidate: &str, path: &str) -> bool {
+    let dir = candidate.rsplit_once('/').map_or("", |(dir, _)| dir);
+    path.split(':').filter(|part| part.starts_with('/')).any(|part| part.trim_end_matches('/') == dir)
 }
 
 /// Whether this file can be run.

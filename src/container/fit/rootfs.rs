@@ -5,13 +5,14 @@ use std::path::Path;
 use super::files::{ContainerFiles, Lost};
 use super::filesystems::Known;
 use super::layers;
-use super::misfit::Misfit;
+use super::misfit::{Misfit, Severity};
 use super::program::{self, Obstacle};
 use super::who::Who;
 use crate::container::planned::PlannedContainer;
 use crate::error::io_text;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::op::SetupOp;
+use crate::plan::rootfs::mounts::OVER_PROC;
 use crate::plan::rootfs::options;
 use crate::spec::annotations;
 use crate::spec::hooks::Hook;
@@ -41,6 +42,12 @@ pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path, covered: &[&str
         files.mount(mount, bundle);
     }
     covered.iter().for_each(|destination| files.cover(destination));
+    for (index, device) in spec.linux.iter().flat_map(|linux| &linux.devices).enumerate() {
+        if files.find(&device.path).is_ok_and(|found| found.kind() == libc::S_IFDIR) {
+            let what = format!("{} is a directory in the root, and a device is to be made there", device.path);
+            found.push(Misfit::error(format!("linux.devices[{index}].path"), what));
+        }
+    }
     files.who = who;
     found.extend(cwd(planned, &files));
     found.extend(programs(planned, &files));
@@ -118,6 +125,7 @@ fn sources(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
             continue;
         }
         found.extend(known.misfits(mount, &options, field));
+        found.extend(foreign(planned, mount).map(|what| Misfit::error(field("type"), what)));
         for (key, maps) in [("uid=", &uids), ("gid=", &gids)] {
             let ids = options.data.iter().filter_map(|option| option.strip_prefix(key)?.parse::<u32>().ok());
             for id in ids.filter(|id| !maps.is_empty() && maps.to_host(*id).is_none()) {
@@ -132,15 +140,37 @@ fn sources(planned: &PlannedContainer, bundle: &Path) -> Vec<Misfit> {
     found
 }
 
+/// What shows a namespace is mounted by whoever that namespace belongs to.
+fn foreign(planned: &PlannedContainer, mount: &Mount) -> Option<String> {
+    let spec = planned.spec();
+    let (kind, namespace) = match mount.kind.as_deref()? {
+        "proc" => ("proc", "pid"),
+        "mqueue" => ("mqueue", "ipc"),
+        _ => return None,
+    };
+    let made = spec.namespace("user").is_some_and(|user| user.joined().is_none());
+    (made && spec.namespace(namespace).is_none()).then(|| {
+        format!(
+            "{kind} on {} needs a {namespace} namespace of the container's own in a user namespace",
+            mount.destination
+        )
+    })
+}
+
 /// A file cannot be mounted on a directory, nor a directory on a file.
 fn covers(files: &ContainerFiles, index: usize, mount: &Mount, bundle: &Path) -> Option<Misfit> {
     let options = options::parse(&mount.options).ok().filter(|options| !options.remount && !options.copy_symlink)?;
-    let there = files.find(&mount.destination).ok()?.kind() == libc::S_IFDIR;
     let new = match mount.is_bind() {
         true => std::fs::metadata(bundle.join(mount.source.as_deref()?)).ok()?.is_dir(),
         false => true,
     };
     let to = &mount.destination;
+    let there = match files.find(to) {
+        Ok(found) => found.kind() == libc::S_IFDIR,
+        // All that may be covered in proc are files.
+        Err(Lost::Unknown) if OVER_PROC.contains(&to.trim_start_matches('/')) => false,
+        Err(_) => return None,
+    };
     let what = match (new, there) {
         (true, false) if !options.dest_nofollow => {
             format!("{to} is a file in the root, and a directory is to be mounted there")
@@ -212,6 +242,9 @@ fn host_hooks(planned: &PlannedContainer) -> Vec<Misfit> {
         for (index, hook) in list.iter().enumerate() {
             if let Err(obstacle) = program::run_on_host(&host, &hook.path) {
                 let misfit = obstructed(format!("hooks.{name}[{index}].path"), obstacle);
+                // The container is gone by then, and a warning says so.
+                let severity = if name == "poststop" { Severity::Warning } else { misfit.severity };
+                let misfit = Misfit { severity, ..misfit };
                 found.push(if misfit.hint.is_some() {
                     misfit
                 } else {

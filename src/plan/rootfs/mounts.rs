@@ -110,7 +110,7 @@ fn relative_dest(input: &Input<'_>, mount: &Mount) -> Result<CString> {
 /// What may be mounted below /proc, as in runc: files that lxcfs emulates, and a few that programs need to see.
 /// Anything else there could stand in for the files that labels and parameters are written to
 /// (CVE-2019-16884).
-const OVER_PROC: &[&str] = &[
+pub const OVER_PROC: &[&str] = &[
     "proc/cpuinfo",
     "proc/diskstats",
     "proc/loadavg",
