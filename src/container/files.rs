@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -31,24 +32,50 @@ pub(super) struct Receivers<'a> {
 /// A socket that a pidfd is sent to, with this beside it.
 struct PidfdSocket {
     path: PathBuf,
-    socket: OwnedFd,
     payload: &'static [u8],
+    /// None until it is connected to.
+    socket: Option<OwnedFd>,
 }
 
 impl PidfdSocket {
-    fn connect(path: &Path, payload: &'static [u8]) -> Result<PidfdSocket> {
-        Ok(PidfdSocket { path: path.to_owned(), socket: launch::connect(path, Stage::State)?, payload })
+    /// One that is there. Whether somebody listens is found out when he is told.
+    fn find(path: &Path, payload: &'static [u8]) -> Result<PidfdSocket> {
+        let what = || format!("connect to {}", path.display());
+        let found = std::fs::metadata(path).at(Stage::State, what)?;
+        if !found.file_type().is_socket() {
+            return Err(Error::errno(Stage::State, what(), Errno::ECONNREFUSED));
+        }
+        Ok(PidfdSocket { path: path.to_owned(), payload, socket: None })
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        self.socket = Some(launch::connect(&self.path, Stage::State)?);
+        Ok(())
+    }
+
+    fn tell(&mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
+        let socket = self.socket.take().map_or_else(|| launch::connect(&self.path, Stage::State), Ok)?;
+        socket::send_fds(socket.as_fd(), self.payload, &[pidfd])
+            .at(Stage::State, || format!("send the pidfd to {}", self.path.display()))
     }
 }
 
 impl<'a> Receivers<'a> {
-    /// Looks up those that runc's options name.
+    /// Looks up those of a process that begins in a container which is there: it may run before they are told, so the sockets are
+    /// connected to.
     pub fn find(pid_file: Option<&'a Path>, pidfd_socket: Option<&Path>) -> Result<Receivers<'a>> {
+        let mut receivers = Receivers::named(pid_file, pidfd_socket)?;
+        receivers.sockets.iter_mut().try_for_each(PidfdSocket::connect)?;
+        Ok(receivers)
+    }
+
+    /// Those that runc's options name.
+    fn named(pid_file: Option<&'a Path>, pidfd_socket: Option<&Path>) -> Result<Receivers<'a>> {
         let file = |path: &'a Path| {
             let what = || format!("write the pid file {}", path.display());
             Destination::writable(path).at(Stage::State, what).map(|destination| (path, destination)).map_err(explained)
         };
-        let socket = pidfd_socket.map(|path| PidfdSocket::connect(path, b"pidfd"));
+        let socket = pidfd_socket.map(|path| PidfdSocket::find(path, b"pidfd"));
         Ok(Receivers {
             pid_file: pid_file.map(file).transpose()?,
             sockets: socket.transpose()?.into_iter().collect(),
@@ -56,12 +83,13 @@ impl<'a> Receivers<'a> {
         })
     }
 
-    /// Looks up those of a new container: crun's annotation, which goes before the environment, may name one more.
+    /// Looks up those of a new container, which is there to be deleted while one of them keeps us waiting. crun's annotation, which
+    /// goes before the environment, may name one more.
     pub fn of_container(global: &Global, args: &'a Create, spec: &Spec) -> Result<Receivers<'a>> {
-        let mut receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
+        let mut receivers = Receivers::named(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
         let annotation = annotations::value(&spec.instructions, annotations::PIDFD_RECEIVER).map(Path::new);
         if let Some(path) = annotation.or(global.environment.pidfd_receiver.as_deref()) {
-            receivers.sockets.insert(0, PidfdSocket::connect(path, b" ")?);
+            receivers.sockets.insert(0, PidfdSocket::find(path, b" ")?);
         }
         Ok(receivers)
     }
@@ -69,11 +97,7 @@ impl<'a> Receivers<'a> {
     /// Tells them.
     pub fn tell(&mut self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
         self.tell_pid(pid)?;
-        for PidfdSocket { path, socket, payload } in &self.sockets {
-            socket::send_fds(socket.as_fd(), payload, &[pidfd])
-                .at(Stage::State, || format!("send the pidfd to {}", path.display()))?;
-        }
-        Ok(())
+        self.sockets.iter_mut().try_for_each(|socket| socket.tell(pidfd))
     }
 
     /// Writes the pid file.
