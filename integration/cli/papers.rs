@@ -1,12 +1,13 @@
 //! What is written for people is true: the examples of the manual pages and of README.md, run one after the other, and the demo.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use brisk::cli::manual;
 use brisk::cli::verbs::Verb;
 
 use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, runtime, skip_here, skip_unless};
+use crate::insight::{self, cannot_look};
 
 /// In the order of a container's life; of those that need CRIU integration/lifecycle/checkpoint.rs has more.
 const ORDER: [Verb; 20] = [
@@ -40,7 +41,7 @@ fn examples_of_the_manual_work() {
     if !host::is_root() || lacks(&["memory", "pids"]) {
         return skip_here("root, and controllers that the examples name");
     }
-    let container = beside_a_root();
+    let container = beside_a_root(|_| host::resolve_program(&runtime()));
     let dir = &container.bundle.dir;
     let web = dir.join("web");
     let source = container.bundle.host_dir("source");
@@ -67,7 +68,7 @@ fn examples_of_the_manual_work() {
 }
 
 /// A container in whose directory are a root, in `web`, and a `brisk` that keeps what it makes there.
-fn beside_a_root() -> Container {
+fn beside_a_root(brisk: impl Fn(&Container) -> PathBuf) -> Container {
     let container = Bundle::idle().container();
     let dir = &container.bundle.dir;
     let web = dir.join("web");
@@ -75,7 +76,7 @@ fn beside_a_root() -> Container {
     let copied = Command::new("cp").arg("-a").arg(container.bundle.rootfs()).arg(&web).status().unwrap();
     assert!(copied.success());
     std::fs::create_dir(dir.join("bin")).unwrap();
-    let brisk = host::resolve_program(&runtime());
+    let brisk = brisk(&container);
     let state = container.bundle.state_root();
     let text = format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", brisk.display(), state.display());
     container.bundle.script("bin/brisk", &text);
@@ -85,7 +86,7 @@ fn beside_a_root() -> Container {
 /// Whoever begins types what README.md says, line by line; a script does, too, with nobody at the terminal.
 #[test]
 fn what_the_readme_begins_with_works() {
-    if brisk_only("its own README") {
+    if cannot_look() {
         return;
     }
     if !host::is_root() || lacks(&["memory", "pids"]) {
@@ -96,7 +97,7 @@ fn what_the_readme_begins_with_works() {
     let (begin, _) = begin.split_once("\n## ").unwrap();
     let lines: Vec<&str> = begin.lines().filter_map(|line| line.strip_prefix("# ")).collect();
     assert!(lines.len() >= 8, "{lines:?}");
-    let container = beside_a_root();
+    let container = beside_a_root(insight::brisk);
     let names = ["web1", "web2", "job1"].map(|name| (name, format!("{}-{name}", container.id)));
     for line in lines.into_iter().filter(|line| *line != "brisk top") {
         let line = names.iter().fold(line.to_owned(), |line, (name, own)| line.replace(name, own));

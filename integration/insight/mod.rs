@@ -20,7 +20,7 @@ fn directory() -> PathBuf {
 
 /// Whether a test of it cannot be: of another runtime, or in a guest without it.
 #[must_use]
-fn cannot_look() -> bool {
+pub(crate) fn cannot_look() -> bool {
     if brisk_only("it looks at what brisk has made") {
         return true;
     }
@@ -32,8 +32,8 @@ fn cannot_look() -> bool {
     !there
 }
 
-/// A command of a brisk that has the program beside it.
-fn command(container: &Container, args: &[&str]) -> Command {
+/// A brisk that has the program beside it.
+pub(crate) fn brisk(container: &Container) -> PathBuf {
     let dir = container.bundle.dir.join("programs");
     if !dir.exists() {
         container.bundle.host_dir("programs");
@@ -41,8 +41,13 @@ fn command(container: &Container, args: &[&str]) -> Command {
         lay(&host::resolve_program(&runtime()), &dir.join("brisk"));
         lay(&directory().join("brisk-insight"), &dir.join("brisk-insight"));
     }
+    dir.join("brisk")
+}
+
+/// A command of it.
+fn command(container: &Container, args: &[&str]) -> Command {
     let usual = container.command(args);
-    let mut command = Command::new(dir.join("brisk"));
+    let mut command = Command::new(brisk(container));
     command.args(usual.get_args()).current_dir(&container.bundle.dir);
     for (name, value) in usual.get_envs() {
         match value {

@@ -69,7 +69,7 @@ impl<'a> Receivers<'a> {
         Ok(receivers)
     }
 
-    /// Those that runc's options name.
+    /// Looks up those that runc's options name.
     fn named(pid_file: Option<&'a Path>, pidfd_socket: Option<&Path>) -> Result<Receivers<'a>> {
         let file = |path: &'a Path| {
             let what = || format!("write the pid file {}", path.display());
