@@ -102,8 +102,9 @@ fn a_warning_is_not_part_of_what_the_program_says() {
     container.start_and_wait();
     assert_eq!(created.stderr(), "of the program\n");
     host::wait_until(|| container.status() == "stopped");
-    assert_eq!(container.call(&["restart", &container.id]).ok().stderr(), "of the program\n");
+    let restarted = container.call(&["restart", &container.id]).ok();
     host::wait_until(|| container.status() == "stopped");
+    assert_eq!(restarted.stderr(), "of the program\n");
     container.delete().ok();
     let dir = container.bundle.dir.to_str().unwrap().to_owned();
     let warned = container.run().ok().stderr();

@@ -23,10 +23,37 @@ use crate::sys::{self, fs, process, socket};
 /// Who is told of a process: looked up before anything is done, so that what cannot be told is an error in time.
 #[derive(Default)]
 pub(super) struct Receivers<'a> {
-    /// The pid file is written whole: whoever watches for it never reads a part.
-    pid_file: Option<(&'a Path, Destination)>,
+    pid_file: Option<PidFile<'a>>,
     sockets: Vec<PidfdSocket>,
     written: Option<i32>,
+}
+
+/// A file that a pid is written to, whole: whoever watches for it never reads a part.
+struct PidFile<'a> {
+    path: &'a Path,
+    /// None until it is looked up again.
+    destination: Option<Destination>,
+}
+
+impl<'a> PidFile<'a> {
+    fn find(path: &'a Path) -> Result<PidFile<'a>> {
+        let what = || format!("write the pid file {}", path.display());
+        let destination = Destination::writable(path).at(Stage::State, what).map_err(explained)?;
+        Ok(PidFile { path, destination: Some(destination) })
+    }
+
+    /// Lets a directory go, which would be open over the clone: what is, is closed by the child, and by how many calls that
+    /// depends on chance. A fifo stays: whoever reads it would take that for the end.
+    fn let_go(&mut self) {
+        self.destination.take_if(|destination| matches!(destination, Destination::Name(..)));
+    }
+
+    fn write(&mut self, pid: i32) -> Result<()> {
+        let what = || format!("write the pid file {}", self.path.display());
+        let destination =
+            self.destination.take().map_or_else(|| Destination::open(self.path), Ok).at(Stage::State, what)?;
+        destination.write(pid.to_string().as_bytes()).at(Stage::State, what)
+    }
 }
 
 /// A socket that a pidfd is sent to, with this beside it.
@@ -71,13 +98,9 @@ impl<'a> Receivers<'a> {
 
     /// Looks up those that runc's options name.
     fn named(pid_file: Option<&'a Path>, pidfd_socket: Option<&Path>) -> Result<Receivers<'a>> {
-        let file = |path: &'a Path| {
-            let what = || format!("write the pid file {}", path.display());
-            Destination::writable(path).at(Stage::State, what).map(|destination| (path, destination)).map_err(explained)
-        };
         let socket = pidfd_socket.map(|path| PidfdSocket::find(path, b"pidfd"));
         Ok(Receivers {
-            pid_file: pid_file.map(file).transpose()?,
+            pid_file: pid_file.map(PidFile::find).transpose()?,
             sockets: socket.transpose()?.into_iter().collect(),
             written: None,
         })
@@ -87,6 +110,7 @@ impl<'a> Receivers<'a> {
     /// goes before the environment, may name one more.
     pub fn of_container(global: &Global, args: &'a Create, spec: &Spec) -> Result<Receivers<'a>> {
         let mut receivers = Receivers::named(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
+        receivers.pid_file.iter_mut().for_each(PidFile::let_go);
         let annotation = annotations::value(&spec.instructions, annotations::PIDFD_RECEIVER).map(Path::new);
         if let Some(path) = annotation.or(global.environment.pidfd_receiver.as_deref()) {
             receivers.sockets.insert(0, PidfdSocket::find(path, b" ")?);
@@ -102,9 +126,8 @@ impl<'a> Receivers<'a> {
 
     /// Writes the pid file.
     pub fn tell_pid(&mut self, pid: i32) -> Result<()> {
-        if let Some((path, destination)) = &self.pid_file {
-            let what = || format!("write the pid file {}", path.display());
-            destination.write(pid.to_string().as_bytes()).at(Stage::State, what)?;
+        if let Some(file) = &mut self.pid_file {
+            file.write(pid)?;
             self.written = Some(pid);
         }
         Ok(())
@@ -113,8 +136,8 @@ impl<'a> Receivers<'a> {
     /// Takes back the pid file of a process that is not what was asked for after all: nobody may take the number, which is free
     /// again, for it.
     pub fn withdraw(&self, global: &Global) {
-        if let (Some((path, _)), Some(pid)) = (&self.pid_file, self.written) {
-            withdraw_pid(global, path, pid);
+        if let (Some(file), Some(pid)) = (&self.pid_file, self.written) {
+            withdraw_pid(global, file.path, pid);
         }
     }
 }
