@@ -5,7 +5,6 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -50,8 +49,7 @@ impl Child<'_> {
                 run(&hook.path, pointers, streams, dir, (filter, self.inherited.plan.ignored_signals))
             }
             Cloned::Parent { pid, pidfd } => {
-                let end = u64::try_from(hook.timeout).ok().map(|ms| Instant::now() + Duration::from_millis(ms));
-                if !poll::one(pidfd.as_fd(), PollFlags::POLLIN, end)? {
+                if !poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within_ms(hook.timeout))? {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
                     process::wait(pid, 0)?;
                     return Err(failed(hook, &[b": timed out and was killed"]));

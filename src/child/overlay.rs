@@ -267,10 +267,8 @@ fn overlay(op: &OverlayOp, attr: u64, index: Option<Param>) -> Result<OwnedFd, T
     if op.userxattr {
         mount::fs_set(fs, c"userxattr", None).map_err(told)?;
     }
-    for (key, value) in [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", WORK_FROM_UPPER)] {
-        mount::fs_set(fs, key, Some(value)).map_err(told)?;
-    }
-    if let Some((key, value)) = index {
+    let layers = [(c"lowerdir", &*op.layers), (c"upperdir", c"."), (c"workdir", WORK_FROM_UPPER)];
+    for (key, value) in layers.into_iter().chain(index) {
         mount::fs_set(fs, key, Some(value)).map_err(told)?;
     }
     let overlay = mount::fs_make(fs, attr).map_err(|errno| match errno {

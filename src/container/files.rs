@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -261,8 +261,7 @@ fn stream(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<OwnedFd> {
         libc::S_IFSOCK => return Err(Errno::ENXIO),
         _ => return Err(Errno::EPERM),
     }
-    let link = CString::new(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
-    fs::open(fs::CWD, &link, libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0)
+    fs::reopen(found.as_fd(), libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
 /// What there is to say of an error of [`Destination`].

@@ -8,8 +8,7 @@ use super::{Container, job};
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Outcome, ProcessId, Record, Wait};
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::process;
-use crate::sys::process::ToldExit;
+use crate::sys::process::{self, ToldExit};
 
 /// How long whoever reaps the process may take: the kernel tells its status only afterwards.
 const REAPED: Duration = Duration::from_secs(10);

@@ -140,7 +140,7 @@ fn input(state: &[u8]) -> Result<OwnedFd> {
 /// Waits for its end, at most until its timeout, and no longer than it is wanted.
 fn attend(child: &mut Child, hook: &HostHook, mut beside: Option<&mut Beside<'_, '_>>) -> Result<ExitStatus> {
     let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
-    let end = u64::try_from(hook.timeout).ok().map(|ms| Instant::now() + Duration::from_millis(ms));
+    let end = poll::within_ms(hook.timeout);
     loop {
         let meanwhile = beside.as_deref().and_then(|beside| beside.meanwhile.as_deref());
         let look = beside.as_ref().map(|_| Instant::now() + NEXT_LOOK);

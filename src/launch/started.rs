@@ -2,7 +2,7 @@
 //! Runs in `start`.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -50,9 +50,7 @@ fn executable(pid: i32) -> Option<(u64, u64)> {
 
 /// The record in the fifo, of which we have the writing end only: it is opened once more.
 fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<(Fault, String)>> {
-    // A number has no NUL byte.
-    let path = CString::new(format!("/proc/self/fd/{}", fifo.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
-    let fifo = fs::open(fs::CWD, &path, libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
+    let fifo = fs::reopen(fifo, libc::O_RDONLY | libc::O_NONBLOCK)?;
     let mut record: wire::LongRecord = [0; size_of::<wire::LongRecord>()];
     match fs::read(fifo.as_fd(), &mut record) {
         // Empty, but for somebody else who has it open: a second `start` that came too late.

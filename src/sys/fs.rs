@@ -275,13 +275,21 @@ pub fn readlink<'a>(dir: BorrowedFd<'_>, path: &CStr, buf: &'a mut [u8]) -> Resu
     Ok(&buf[..len as usize])
 }
 
+/// The link of an open file in /proc; allocates nothing.
+fn link_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8; 32]) -> Result<&'a CStr> {
+    use std::io::Write;
+    write!(&mut buf[..31], "/proc/self/fd/{}", fd.as_raw_fd()).map_err(|_| Errno::ENAMETOOLONG)?;
+    CStr::from_bytes_until_nul(buf).map_err(|_| Errno::EINVAL)
+}
+
 /// The path of an open file, as /proc tells it; allocates nothing.
 pub fn path_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8]> {
-    use std::io::Write;
-    let mut link = [0u8; 32];
-    write!(&mut link[..31], "/proc/self/fd/{}", fd.as_raw_fd()).map_err(|_| Errno::ENAMETOOLONG)?;
-    let link = CStr::from_bytes_until_nul(&link).map_err(|_| Errno::EINVAL)?;
-    readlink(CWD, link, buf)
+    readlink(CWD, link_of(fd, &mut [0; 32])?, buf)
+}
+
+/// Opens the file that a descriptor is of once more: one that was opened to be looked at (`O_PATH`), or for something else.
+pub fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd> {
+    open(CWD, link_of(fd, &mut [0; 32])?, flags, 0)
 }
 
 /// The id of the mount that `name` in `dir`, or `dir` itself, is on; it is never used again while the machine is up

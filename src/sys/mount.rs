@@ -113,22 +113,23 @@ pub fn fs_make(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
     fs_mount(fs, attr)
 }
 
-/// A file system with these parameters, nowhere yet.
-pub fn fs_new(kind: &CStr, params: &[(&CStr, &CStr)], attr: u64) -> Result<OwnedFd> {
+/// A context with these parameters.
+fn fs_context(kind: &CStr, params: &[(&CStr, &CStr)]) -> Result<OwnedFd> {
     let context = fs_open(kind)?;
     for (key, value) in params {
         fs_set(context.as_fd(), key, Some(value))?;
     }
-    fs_make(context.as_fd(), attr)
+    Ok(context)
+}
+
+/// A file system with these parameters, nowhere yet.
+pub fn fs_new(kind: &CStr, params: &[(&CStr, &CStr)], attr: u64) -> Result<OwnedFd> {
+    fs_make(fs_context(kind, params)?.as_fd(), attr)
 }
 
 /// Makes a file system with these parameters, and throws it away.
 pub fn fs_try(kind: &CStr, params: &[(&CStr, &CStr)]) -> Result<()> {
-    let context = fs_open(kind)?;
-    for (key, value) in params {
-        fs_set(context.as_fd(), key, Some(value))?;
-    }
-    fs_create(context.as_fd())
+    fs_create(fs_context(kind, params)?.as_fd())
 }
 
 fn fs_mount(fs: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {

@@ -36,6 +36,11 @@ pub fn within(time: Duration) -> Option<Instant> {
     Some(Instant::now() + time)
 }
 
+/// The end of a wait that is given in milliseconds, -1 for one without.
+pub fn within_ms(time: i32) -> Option<Instant> {
+    u64::try_from(time).ok().and_then(|ms| within(Duration::from_millis(ms)))
+}
+
 /// The end of a wait that looks and does not wait.
 pub fn now() -> Option<Instant> {
     within(Duration::ZERO)

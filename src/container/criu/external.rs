@@ -7,7 +7,7 @@
 //! it is.
 
 use std::collections::HashMap;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
@@ -161,8 +161,7 @@ pub fn identify(path: &Path, host: &[Mounted]) -> Result<Option<Identity>> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).at(Stage::Criu, what)?;
     let Some(mount) = host.iter().find(|mount| Some(mount.id) == mount_id(&info)) else { return Ok(None) };
     let mut buffer = [0; libc::PATH_MAX as usize];
-    let name = std::ffi::CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default();
-    let real = fs::readlink(fs::CWD, &name, &mut buffer).at(Stage::Criu, what)?;
+    let real = fs::path_of(fd.as_fd(), &mut buffer).at(Stage::Criu, what)?;
     let real = String::from_utf8_lossy(real);
     let Ok(below) = Path::new(real.as_ref()).strip_prefix(&mount.point) else { return Ok(None) };
     let path = Path::new(&mount.what.path).join(below);

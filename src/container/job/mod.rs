@@ -225,8 +225,8 @@ pub(super) fn run(
     request: &JobRequest<'_>,
     work: impl FnOnce(Option<&mut Task<'_>>) -> Result<Option<Ended>>,
 ) -> Result<u8> {
-    // `Watch`, `Report` and what they call.
     let JobRequest { id, job, detach, preserved } = *request;
+    // `Watch`, `Report` and what they call.
     let Job { result: _, timeout: _, cpu_time: _, output_limit: _, grace: _, exit_codes: _, die_with_parent } = job;
     if hold(job) == Hold::No {
         return Ok(work(None)?.map_or(0, |ended| ended.status()));

@@ -19,9 +19,9 @@ use libc::{
 
 use crate::error::{Error, Result, Stage};
 use crate::host::{Host, Userns};
-use crate::spec::linux::Namespace;
+use crate::spec::linux::{NAMESPACES, Namespace};
 
-/// A type of namespace.
+/// A type of namespace, in the order of [`NAMESPACES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "names and meaning are namespaces(7)'s")]
 pub enum NamespaceKind {
@@ -50,16 +50,7 @@ impl NamespaceKind {
 
     /// The name in config.json and in `features`.
     pub const fn name(self) -> &'static str {
-        match self {
-            NamespaceKind::User => "user",
-            NamespaceKind::Pid => "pid",
-            NamespaceKind::Network => "network",
-            NamespaceKind::Mount => "mount",
-            NamespaceKind::Ipc => "ipc",
-            NamespaceKind::Uts => "uts",
-            NamespaceKind::Cgroup => "cgroup",
-            NamespaceKind::Time => "time",
-        }
+        NAMESPACES[self as usize]
     }
 
     /// The flag of clone3(2), unshare(2), setns(2) and ioctl NS_GET_NSTYPE.
