@@ -94,7 +94,7 @@ fn cve_2019_5736_init_is_proc_self_exe() {
 }
 
 /// A container that joins the pid namespace of a hostile one: its init is born among strangers while it is
-/// still brisk, so brisk runs from a read-only clone (`container::image`).
+/// still brisk, so brisk runs from a read-only clone (`container::make::image`).
 #[test]
 fn cve_2019_5736_create_in_a_joined_pid_namespace() {
     let (container, copy, before) = hunter(with_caps(hunting(ALL_CAPS), &["CAP_SYS_PTRACE"]));

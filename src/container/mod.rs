@@ -2,80 +2,47 @@
 //!
 //! Runs in the parent. Prints nothing and never exits; warnings go to the caller's [`options::Global::warn`].
 //!
-//! A verb is in the file of its name; `state` and `list` are in `view`, `pause` and `resume` in `freeze`, `check BUNDLE` in
-//! `fit`. What they share, in the order of a start: `options` and `outline` are what was asked, `bundle` what config.json says; `environment`, `trust` and
-//! `facts` what the plan rests on beside that, `planned` is what it comes to (`stages` its words in a debug log), `trial` tries its limits, and `make` does it; `lookup` and `select` find containers that are
-//! there; `files`, `console`, `streams`, `notify`, `program`, `holder`, `host_mounts` and `image` see to what a program and its
-//! caller need; `inside` begins one in a container that is there already, `template` one for `start` (`protected` is what such
-//! a container keeps from it); `foreground` and `job` stay with it, `signal` has its names; `host_hooks` are what comes after the
-//! end. `criu` is how `checkpoint` and `restore` speak to CRIU.
+//! The folders, each of which uses only those before it: `caller` is what the caller has handed over and is told; `attend` stays with
+//! a program up to its end, and `job` answers for it; `lookup` finds containers that are there; `make` is how one comes to be, from the
+//! bundle to its process; `inside` begins a process in one that is there already; `fit` is `check BUNDLE`; `criu` is how a
+//! checkpoint speaks to CRIU; `verbs` has a file for each command; `pool` keeps containers that were made before anybody asked.
+//!
+//! Flat lies what all of them are asked with: `options` and `outline` are what was asked, `environment` what the caller's variables
+//! add, `signal` has the names of signals, and `runc_log` the words of runc's debug log.
 
-mod bundle;
-mod checkpoint;
-mod console;
-mod create;
+mod attend;
+mod caller;
 pub mod criu;
-mod delete;
 pub mod environment;
-mod events;
-mod exec;
-mod facts;
-mod files;
 mod fit;
-mod foreground;
-mod freeze;
-mod holder;
-mod host_hooks;
-mod host_mounts;
-mod image;
 mod inside;
 pub mod job;
-mod kill;
 mod lookup;
 mod make;
-mod mounts;
-mod notify;
 pub mod options;
 pub mod outline;
-mod plan;
-mod planned;
 pub mod pool;
-mod program;
-mod protected;
-mod ps;
-mod restart;
-mod restore;
-mod run;
-mod select;
+mod runc_log;
 pub mod signal;
-mod spec;
-mod stages;
-mod start;
-mod streams;
-mod template;
-mod trial;
-mod trust;
-mod update;
-mod view;
-mod wait;
+mod verbs;
 
-pub use checkpoint::checkpoint;
-pub use create::create;
-pub use delete::delete;
-pub use events::{Event, events, stats};
-pub use exec::exec;
 pub use fit::{Misfit, Needs, Severity, misfits, needs};
-pub use freeze::{pause, resume};
-pub use kill::kill;
 pub use lookup::Container;
-pub use mounts::{add_mounts, remove_mounts};
-pub use plan::{PlanOf, plan};
-pub use ps::{pids, ps};
-pub use restart::restart;
-pub use restore::restore;
-pub use run::run;
-pub use spec::{compose_bundle, write_spec};
-pub use start::start;
-pub use update::update;
-pub use view::{View, list, names, state};
-pub use wait::wait;
+pub use verbs::checkpoint::checkpoint;
+pub use verbs::create::create;
+pub use verbs::delete::delete;
+pub use verbs::events::{Event, events, stats};
+pub use verbs::exec::exec;
+pub use verbs::freeze::{pause, resume};
+pub use verbs::kill::kill;
+pub use verbs::mounts::{add_mounts, remove_mounts};
+pub use verbs::plan::{PlanOf, plan};
+pub use verbs::ps::{pids, ps};
+pub use verbs::restart::restart;
+pub use verbs::restore::restore;
+pub use verbs::run::run;
+pub use verbs::spec::{compose_bundle, write_spec};
+pub use verbs::start::start;
+pub use verbs::update::update;
+pub use verbs::view::{View, list, names, state};
+pub use verbs::wait::wait;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::environment::Environment;
-use super::outline::{LimitChoice, Outline};
-use super::stages;
+use crate::container::environment::Environment;
+use crate::container::outline::{LimitChoice, Outline};
+use crate::container::runc_log;
 use crate::plan::Plan;
 use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -54,7 +54,7 @@ impl Global<'_> {
         }
         if let Some(debug) = self.debug {
             plan.to_string().lines().for_each(debug);
-            stages::lines(plan).iter().for_each(|line| debug(line));
+            runc_log::lines(plan).iter().for_each(|line| debug(line));
         }
     }
 }

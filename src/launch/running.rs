@@ -53,19 +53,19 @@ impl Waiting {
     }
 }
 
-/// How far a process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Nothing outlives the runtime yet.
+/// How far a process is, and what there is of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment<'a> {
+    /// There is none, and nothing outlives the runtime yet.
     Planned,
     /// The process exists, in its cgroup, and dies with the runtime.
-    Cloned,
+    Cloned(&'a Running),
     /// The process is set up, dies with the runtime, and waits to be let go ([`crate::plan::Hold`]).
-    Held,
+    Held(&'a Running),
     /// The process is set up, and stands on its own.
-    Ready,
+    Ready(&'a Running),
     /// The program does not run yet, and the time that was asked for has come, or what was to interrupt it.
-    Due,
+    Due(&'a Running),
 }
 
 /// When whoever was told wants to be told again, at the latest.
@@ -79,8 +79,8 @@ pub struct Launch<'a> {
     pub hook_output: HookOutput,
     /// Warnings of hooks and others.
     pub warn: &'a dyn Fn(&str),
-    /// Told how far the process is, and what there is of it; says when it wants to be told again at the latest.
-    pub tell: &'a mut dyn FnMut(Moment, Option<&Running>) -> Result<TellAgain>,
+    /// Told how far the process is; says when it wants to be told again at the latest.
+    pub tell: &'a mut dyn FnMut(Moment<'_>) -> Result<TellAgain>,
     /// What the process gets in place of our standard streams, by number.
     pub streams: [Option<OwnedFd>; 3],
     /// The connected console socket.

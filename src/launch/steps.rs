@@ -214,10 +214,10 @@ impl<'a> Parent<'a> {
                     .doing(Deed::OomScoreAdj, || score.to_string())
             }
             Step::Affinity(mask) => affinity::set(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
-            Step::SavePlanned => (self.launch.tell)(Moment::Planned, None).map(drop),
-            Step::SaveState => self.tell(Moment::Cloned),
-            Step::TakeCharge => self.tell(Moment::Held),
-            Step::Publish => self.tell(Moment::Ready),
+            Step::SavePlanned => (self.launch.tell)(Moment::Planned).map(drop),
+            Step::SaveState => self.tell(|running| Moment::Cloned(running)),
+            Step::TakeCharge => self.tell(|running| Moment::Held(running)),
+            Step::Publish => self.tell(|running| Moment::Ready(running)),
             Step::SendListener { path, metadata, oci_version, state } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
                 let (pid, pidfd) = self.child()?;
@@ -252,7 +252,7 @@ impl<'a> Parent<'a> {
             if fds[0].any().unwrap_or(false) {
                 break;
             }
-            self.tell(Moment::Due)?;
+            self.tell(|running| Moment::Due(running))?;
             if comes(self.child()?.1.as_fd(), poll::now())? {
                 return comes(self.wire.as_fd(), poll::now());
             }
@@ -444,7 +444,7 @@ impl<'a> Parent<'a> {
         }
         let Some(Waiting { pid, pidfd, sender }) = self.launch.waiting.take() else { return Ok(()) };
         let running = Running { pid, pidfd, cgroup: None, rdt: None, overlay: None };
-        let next = (self.launch.tell)(Moment::Due, Some(&running));
+        let next = (self.launch.tell)(Moment::Due(&running));
         self.launch.waiting = Some(Waiting { pid, pidfd: running.pidfd, sender });
         self.due = next?;
         Ok(())
@@ -521,18 +521,18 @@ impl<'a> Parent<'a> {
         }
     }
 
-    fn tell(&mut self, moment: Moment) -> Result<()> {
+    fn tell(&mut self, moment: impl FnOnce(&Running) -> Moment<'_>) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take(), overlay: None };
-        let result = (self.launch.tell)(moment, Some(&running));
+        let moment = moment(&running);
+        // The others say nothing of it.
+        let asks = matches!(moment, Moment::Held(_) | Moment::Due(_));
+        let result = (self.launch.tell)(moment);
         self.child = Some((running.pid, running.pidfd));
         self.launch.cgroup = running.cgroup;
         self.rdt = running.rdt;
         let next = result?;
-        // The others say nothing of it.
-        if matches!(moment, Moment::Held | Moment::Due) {
-            self.due = next;
-        }
+        self.due = if asks { next } else { self.due };
         Ok(())
     }
 

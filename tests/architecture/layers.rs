@@ -37,9 +37,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// What `brisk-insight` may name of brisk: what reads, and nothing that makes, enters or ends.
 const INSIGHT: &[&str] = &["cgroup", "cli", "container", "error", "host", "plan", "proc", "spec", "state", "sys"];
 
-/// The folders of plan/ and those of the others they may use; a row names only rows above it. The files that lie flat in
-/// plan/ are what all of them are written with, and what puts them together.
-const PLAN_FOLDERS: &[(&str, &[&str])] = &[
+/// A module's folders and those of the others they may use; a row names only rows above it. The files that lie flat beside them
+/// are what all of them are written with, and what puts them together.
+type Folders = &'static [(&'static str, &'static [&'static str])];
+
+/// The modules that are divided so, and how many files may lie flat: with more it is a heap again.
+const DIVIDED: &[(&str, usize, Folders)] = &[("plan", 8, PLAN_FOLDERS), ("container", 6, CONTAINER_FOLDERS)];
+
+const PLAN_FOLDERS: Folders = &[
     ("namespace", &[]),
     ("cgroup", &["namespace"]),
     ("systemd", &["cgroup"]),
@@ -50,8 +55,18 @@ const PLAN_FOLDERS: &[(&str, &[&str])] = &[
     ("verbs", &["namespace", "cgroup", "process", "rootfs"]),
 ];
 
-/// More than this flat in plan/ and it is a heap again.
-const MAX_FLAT: usize = 8;
+const CONTAINER_FOLDERS: Folders = &[
+    ("caller", &[]),
+    ("attend", &["caller"]),
+    ("lookup", &["attend"]),
+    ("job", &["caller", "attend", "lookup"]),
+    ("make", &["caller", "attend", "job", "lookup"]),
+    ("inside", &["caller", "attend"]),
+    ("fit", &["make"]),
+    ("criu", &[]),
+    ("verbs", &["caller", "attend", "job", "lookup", "make", "inside", "fit", "criu"]),
+    ("pool", &["caller", "attend", "job", "lookup", "make", "inside", "verbs"]),
+];
 
 #[test]
 fn the_table_has_every_module_and_no_cycle() {
@@ -84,34 +99,39 @@ fn modules_use_only_those_above_them() {
 }
 
 #[test]
-fn the_folders_of_the_plan_use_only_those_above_them() {
+fn folders_use_only_those_above_them() {
     let files = sources();
-    let flat = files.iter().filter(|file| file.module() == "plan" && file.path.components().count() == 2).count();
-    assert!(flat <= MAX_FLAT, "{flat} files lie flat in src/plan");
+    let imports = imports(&files);
     let mut found = Vec::new();
-    let mut used = BTreeSet::new();
-    for (file, imports) in imports(&files) {
+    for (module, max_flat, folders) in DIVIDED {
+        let flat = files.iter().filter(|file| file.module() == *module && file.path.components().count() == 2).count();
+        assert!(flat <= *max_flat, "{flat} files lie flat in src/{module}");
         let folder = |path: &[String]| match path {
-            [plan, folder, ..] if plan == "plan" => PLAN_FOLDERS.iter().position(|(name, _)| name == folder),
+            [of, folder, ..] if of == module => folders.iter().position(|(name, _)| name == folder),
             _ => None,
         };
-        let Some(own) = folder(&file) else { continue };
-        for import in imports {
-            let Some(other) = folder(&import).filter(|other| *other != own) else { continue };
-            let (name, allowed) = PLAN_FOLDERS[own];
-            used.insert((name, PLAN_FOLDERS[other].0));
-            if other > own || !allowed.contains(&PLAN_FOLDERS[other].0) {
-                found.push(format!("{} may not use {}", file.join("::"), import.join("::")));
+        let there: BTreeSet<&str> = files
+            .iter()
+            .filter(|file| file.module() == *module && file.path.components().count() > 2)
+            .map(|file| file.path.components().nth(1).unwrap().as_os_str().to_str().unwrap())
+            .collect();
+        assert_eq!(there, folders.iter().map(|(name, _)| *name).collect(), "the folders of src/{module}");
+        let mut used = BTreeSet::new();
+        for (file, imports) in &imports {
+            let Some(own) = folder(file) else { continue };
+            for import in imports {
+                let Some(other) = folder(import).filter(|other| *other != own) else { continue };
+                let (name, allowed) = folders[own];
+                used.insert((name, folders[other].0));
+                if other > own || !allowed.contains(&folders[other].0) {
+                    found.push(format!("{} may not use {}", file.join("::"), import.join("::")));
+                }
             }
         }
-    }
-    for (name, allowed) in PLAN_FOLDERS {
-        found.extend(
-            allowed
-                .iter()
-                .filter(|other| !used.contains(&(*name, **other)))
-                .map(|o| format!("{name} does not use {o}")),
-        );
+        for (name, allowed) in *folders {
+            let unused = allowed.iter().filter(|other| !used.contains(&(*name, **other)));
+            found.extend(unused.map(|other| format!("{module}: {name} does not use {other}")));
+        }
     }
     fail(&found);
 }

@@ -46,8 +46,8 @@ const WORDS: &[(&str, &[&str])] = &[
             "plan/cgroup/join.rs",
             "plan/rootfs",
             "spec/mounts.rs",
-            "container/notify.rs",
-            "container/restore.rs",
+            "container/caller/notify.rs",
+            "container/verbs/restore.rs",
         ],
     ),
     ("places", &[]),
@@ -84,8 +84,11 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("kind != NamespaceKind", &["plan/namespace"]),
     ("namespaces[..]", &["spec/mod.rs"]),
     // What a container was made of, with the annotations that were followed (`Container::spec`).
-    ("read(CONFIG)", &["state/dir.rs", "container/lookup.rs"]),
-    ("trust.apply(", &["spec/annotations.rs", "container/lookup.rs", "container/bundle.rs", "container/trust.rs"]),
+    ("read(CONFIG)", &["state/dir.rs", "container/lookup/mod.rs"]),
+    (
+        "trust.apply(",
+        &["spec/annotations.rs", "container/lookup/mod.rs", "container/make/bundle.rs", "container/make/trust.rs"],
+    ),
     // Files that others may have made, read up to a limit (`sys::fs::RegularFile`); documents are `spec::load`'s.
     (".take(LONGEST", &["spec/load.rs"]),
 ];

@@ -5,11 +5,10 @@
 
 use nix::errno::Errno;
 
+use super::external::{self, Mounted};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Result, Stage};
 use crate::sys::fs;
-
-use super::external::{self, Mounted};
 
 /// An open file, as far as CRIU must be told about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::field::{self, FieldChange, FieldPath, PathPart};
 use super::misfit::{Misfit, Severity};
-use crate::container::bundle::Bundle;
+use crate::container::make::bundle::Bundle;
+use crate::container::make::planned::PlannedContainer;
 use crate::container::options::Global;
-use crate::container::planned::PlannedContainer;
 use crate::error::{Deed, Error, Result, nearest};
 use crate::host::Host;
 use crate::plan::ProgramStart;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::misfit::Misfit;
-use crate::container::planned::PlannedContainer;
+use crate::container::make::planned::PlannedContainer;
 use crate::plan::cgroup::files::{self, Takes};
 use crate::plan::cgroup::{CgroupDir, CgroupPlan, Need, Version, WhenMissing, Write};
 use crate::plan::systemd::driver::CgroupDriver;

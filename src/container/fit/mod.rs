@@ -22,12 +22,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::options::Global;
-use super::planned::PlannedContainer;
-use crate::error::{Context, Deed, Result, Stage};
-use crate::spec::{self, Spec};
 use field::{FieldChange, FieldPath, PathPart};
 use gather::Gathered;
+
+use crate::container::make::planned::PlannedContainer;
+use crate::container::options::Global;
+use crate::error::{Context, Deed, Result, Stage};
+use crate::spec::{self, Spec};
 
 pub use misfit::{Misfit, Severity};
 pub use program::{Needs, needs};

@@ -8,7 +8,7 @@ use super::layers;
 use super::misfit::{Misfit, Severity};
 use super::program::{self, Obstacle};
 use super::who::Who;
-use crate::container::planned::PlannedContainer;
+use crate::container::make::planned::PlannedContainer;
 use crate::error::io_text;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::op::SetupOp;

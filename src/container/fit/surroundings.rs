@@ -6,7 +6,7 @@ use std::path::Path;
 use super::misfit::{Misfit, Severity};
 use super::rootfs::{self, maps};
 use crate::cgroup::rdt;
-use crate::container::planned::PlannedContainer;
+use crate::container::make::planned::PlannedContainer;
 use crate::error::io_text;
 use crate::host;
 use crate::host::sub_ids::SubRange;

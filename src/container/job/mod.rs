@@ -5,28 +5,26 @@
 //! may wait. `report` gathers the figures while the cgroup is there, and tells them when all is over. Of a program in the
 //! background a `monitor` does both.
 
-pub(super) mod ended;
 mod forbidden;
 pub(super) mod monitor;
 mod report;
-pub(super) mod watch;
 
 pub use report::{Ending, FAILURE, JobResult, PoolUse};
 
 use std::time::Duration;
 
-use ended::Ended;
 use monitor::{KeptStreams, Monitor, Role};
 use report::Report;
-use watch::{Watch, WatchMeanwhile, Watched, WatchedCgroup};
 
-use super::Container;
-use super::foreground::{self, Foreground};
-use super::options::{Create, Global, Job};
-use super::streams::Relay;
 use crate::cgroup::{Cgroup, Totals};
+use crate::container::attend::ended::Ended;
+use crate::container::attend::watch::{self, ProgramCgroup, Watch, WatchMeanwhile, WatchedProgram};
+use crate::container::attend::{self, Attended};
+use crate::container::caller::streams::Relay;
+use crate::container::lookup::Container;
+use crate::container::options::{Create, Global, Job};
 use crate::error::{Error, Result, Stage};
-use crate::launch::{Meanwhile, Moment, TellAgain, UpperLayer};
+use crate::launch::{Meanwhile, TellAgain, UpperLayer};
 use crate::plan::{Hold, Orphan};
 use crate::state::{Attendance, Dir, Outcome, Wait};
 use crate::sys::process::Exit;
@@ -75,14 +73,6 @@ enum Attendant {
     Released,
 }
 
-/// Whose cgroup the program is in.
-pub(super) enum ProgramCgroup {
-    /// Its own, which ends with it; and its overlay.
-    Own(Option<Cgroup>, Option<UpperLayer>),
-    /// The container's, which goes on.
-    Containers(Option<Cgroup>),
-}
-
 /// When the program begins that is taken charge of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begins {
@@ -95,14 +85,14 @@ impl Task<'_> {
     /// The program is set up and waits to be let go: its time counts from here, and so does a cgroup that is the container's.
     /// A monitor is on its own from now on: from its first instruction the program has somebody who looks after it. When to be
     /// told of it though it does not run yet.
-    pub(super) fn take_charge(&mut self, begins: Begins, cgroup: WatchedCgroup<'_>) -> Result<TellAgain> {
+    pub(super) fn take_charge(&mut self, begins: Begins, cgroup: ProgramCgroup<&Cgroup>) -> Result<TellAgain> {
         match cgroup {
-            WatchedCgroup::Own(cgroup) if self.job.cpu_time.is_some() => {
+            ProgramCgroup::Own(cgroup) if self.job.cpu_time.is_some() => {
                 cgroup.map(Cgroup::cpu_ns).transpose()?.flatten().ok_or_else(nothing_counts)?;
             }
-            WatchedCgroup::Own(_) => {}
+            ProgramCgroup::Own(_) => {}
             // What cannot be known is null.
-            WatchedCgroup::Containers(shared) => {
+            ProgramCgroup::Containers(shared) => {
                 self.oom_kills = shared.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
             }
         }
@@ -115,22 +105,11 @@ impl Task<'_> {
         Ok(self.watch.next_meanwhile())
     }
 
-    /// What is done when a process is so far; when to be told again.
-    pub(super) fn told(
-        &mut self,
-        moment: Moment,
-        begins: Begins,
-        program: Watched<'_>,
-        warn: &dyn Fn(&str),
-    ) -> Result<TellAgain> {
-        if moment == Moment::Held {
-            self.take_charge(begins, program.cgroup)?;
-        }
+    /// Looks after the program, which is set up and does not run yet; when to look again.
+    pub(in crate::container) fn look(&mut self, program: WatchedProgram<'_>, warn: &dyn Fn(&str)) -> TellAgain {
         let mut meanwhile = self.meanwhile(program, warn);
-        if moment == Moment::Due {
-            meanwhile.look();
-        }
-        Ok(meanwhile.next())
+        meanwhile.look();
+        meanwhile.next()
     }
 
     /// The program that was let go runs indeed.
@@ -163,7 +142,11 @@ impl Task<'_> {
     }
 
     /// Looks after the program while something else is waited for.
-    pub(super) fn meanwhile<'a>(&'a mut self, program: Watched<'a>, warn: &'a dyn Fn(&str)) -> WatchMeanwhile<'a> {
+    pub(super) fn meanwhile<'a>(
+        &'a mut self,
+        program: WatchedProgram<'a>,
+        warn: &'a dyn Fn(&str),
+    ) -> WatchMeanwhile<'a> {
         WatchMeanwhile { watch: &mut self.watch, program, warn }
     }
 
@@ -173,7 +156,7 @@ impl Task<'_> {
     }
 
     /// Who waits for the program, for the container's record.
-    pub(super) fn attended(&self) -> Attendance {
+    pub(super) fn attendance(&self) -> Attendance {
         self.watch.attendance()
     }
 
@@ -252,20 +235,17 @@ pub(super) fn run(
     task.report.tell(global, done)
 }
 
-/// Waits for the program of a command.
-pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: ProgramCgroup) -> Result<Ended> {
-    let Some(task) = task else { return foreground::attend(program, None, WatchedCgroup::Own(None), &mut || Ok(())) };
-    let (own, shared, overlay) = match cgroup {
-        ProgramCgroup::Own(cgroup, overlay) => (cgroup, None, overlay),
-        ProgramCgroup::Containers(cgroup) => (None, cgroup, None),
-    };
+/// Stays with the program of a command up to its end; what it used goes into the result.
+pub(in crate::container) fn to_end(
+    program: Attended,
+    task: Option<&mut Task<'_>>,
+    cgroup: ProgramCgroup<Cgroup>,
+    overlay: Option<UpperLayer>,
+) -> Result<Ended> {
+    let Some(task) = task else { return attend::to_end(program) };
     let (pid, warn) = (program.pid, program.warn);
     let (who, job) = (&mut task.who, task.job);
-    let watched = match &own {
-        Some(own) => WatchedCgroup::Own(Some(own)),
-        None => WatchedCgroup::Containers(shared.as_ref()),
-    };
-    let ended = foreground::attend(program, Some(&mut task.watch), watched, &mut || who.release(job))?;
+    let ended = attend::to_end_within(program, Some(&mut task.watch), cgroup.as_ref(), &mut || who.release(job))?;
     // Of one that `start` has let go it is known now.
     task.started();
     task.report.finished(task.watch.ended_ago());
@@ -279,14 +259,14 @@ pub(super) fn attend(program: Foreground, task: Option<&mut Task<'_>>, cgroup: P
             T::default()
         })
     }
-    let totals = match (own, shared) {
-        (Some(cgroup), _) => known(cgroup.totals(), warn),
-        (None, Some(cgroup)) => {
+    let totals = match cgroup {
+        ProgramCgroup::Own(Some(cgroup)) => known(cgroup.totals(), warn),
+        ProgramCgroup::Containers(Some(cgroup)) => {
             let now = known(cgroup.oom_kills(), warn);
             let oom_kills = now.zip(task.oom_kills).map(|(now, before)| now.saturating_sub(before));
             Totals { oom_kills, ..Totals::default() }
         }
-        (None, None) => Totals::default(),
+        ProgramCgroup::Own(None) | ProgramCgroup::Containers(None) => Totals::default(),
     };
     task.report.used(totals, overlay.and_then(|overlay| overlay.size()));
     Ok(ended)

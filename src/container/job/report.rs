@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use serde::{Serialize, Serializer};
 
-use super::ended::{EndCause, Ended};
 use super::forbidden;
 use crate::cgroup::Totals;
-use crate::container::files::{Destination, explained};
+use crate::container::attend::ended::{EndCause, Ended};
+use crate::container::caller::files::{Destination, explained};
+use crate::container::caller::streams::FLUSH;
 use crate::container::options::{Global, Job, ResultTo};
 use crate::container::signal;
-use crate::container::streams::FLUSH;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::OverlayUse;
 use crate::state::{Outcome, rfc3339};

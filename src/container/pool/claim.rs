@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::inherited::first_other;
 use super::store::{Definition, Pool, fits, open_end};
-use crate::container::Container;
+use crate::container::lookup::Container;
 use crate::container::options::Global;
 use crate::error::{Context, Result, Stage};
 use crate::state::{Attendance, END, Lock, ProcessId, Wait};

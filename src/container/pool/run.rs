@@ -6,18 +6,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::claim::{Claim, claim};
 use super::fill::put_below;
 use super::store::{Definition, Pool, new_name};
-use crate::container::bundle::Bundle;
-use crate::container::job::ended::Ended;
-use crate::container::job::watch::{Watched, WatchedCgroup};
+use crate::container::attend::ended::Ended;
+use crate::container::attend::signals;
+use crate::container::attend::watch::{ProgramCgroup, WatchedProgram};
+use crate::container::caller::files;
+use crate::container::inside::program::{self, Fallback};
 use crate::container::job::{self, Begins, JobRequest, PoolUse, Task};
+use crate::container::lookup::Container;
+use crate::container::make::bundle::Bundle;
 use crate::container::options::{Create, ExecUser, Global, ProgramChoice, Run, Start};
 use crate::container::outline::Outline;
-use crate::container::program::{self, Fallback};
-use crate::container::run::{Begun, Predecessor, see_through, start_bundle};
-use crate::container::template::{self, StartedTemplate, Starter};
-use crate::container::{Container, delete, files, foreground};
+use crate::container::verbs::delete;
+use crate::container::verbs::run::{Begun, Predecessor, see_through, start_bundle};
+use crate::container::verbs::start::template::{self, StartMoment, StartedTemplate, Starter};
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::{Moment, Running, Trace};
+use crate::launch::{Running, Trace};
 use crate::plan::namespace::rootless::Changed;
 use crate::plan::process::template::keeps_promises;
 use crate::spec::mounts::Mount;
@@ -51,7 +54,7 @@ fn attempt(
     // What has to make room goes only when it is known that a new one can be made: `start_bundle` sees to that.
     let replaces = args.replace && Dir::find(&global.root, &args.create.id)?.is_some();
     if !replaces && !asks_for_more(global, args) {
-        let attended = task.as_ref().map(|task| task.attended());
+        let attended = task.as_ref().map(|task| task.attendance());
         let claimed = claim(global, pool, definition, &args.create.id, attended)?;
         reason = if claimed.stale { "stale" } else { "empty" };
         if let Some(other) = claimed.other {
@@ -175,22 +178,21 @@ fn begin(
     trace: Option<&mut Trace>,
     is_let_go: &mut bool,
 ) -> Result<(StartedTemplate, Option<OwnedFd>)> {
-    let signals = if args.detach && task.is_none() { None } else { Some(foreground::take_signals()?) };
+    let signals = if args.detach && task.is_none() { None } else { Some(signals::take()?) };
     let cgroup = container.cgroup()?;
     let is_job = task.is_some();
-    let mut attend = |moment: Moment, running: Option<&Running>| {
+    let mut tell = |moment: StartMoment<'_>| {
         *is_let_go = true;
         let Some(task) = task.as_mut() else { return Ok(None) };
-        let cgroup = WatchedCgroup::Own(cgroup.as_ref());
-        match running {
-            None => task.take_charge(Begins::Now, cgroup),
-            Some(Running { pid, pidfd, .. }) => {
-                let program = Watched { pid: *pid, pidfd: pidfd.as_fd(), cgroup };
-                task.told(moment, Begins::Now, program, global.warn)
+        let cgroup = ProgramCgroup::Own(cgroup.as_ref());
+        match moment {
+            StartMoment::Held => task.take_charge(Begins::Now, cgroup),
+            StartMoment::Due(Running { pid, pidfd, .. }) => {
+                Ok(task.look(WatchedProgram { pid: *pid, pidfd: pidfd.as_fd(), cgroup }, global.warn))
             }
         }
     };
-    let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, attend: &mut attend };
+    let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, tell: &mut tell };
     let started = template::start(global, start, container, starter, trace)?;
     let running = Running { cgroup, ..started.running };
     Ok((StartedTemplate { running, ..started }, signals))

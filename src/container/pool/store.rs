@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::inherited::Inheritance;
 use crate::cgroup::Cgroup;
-use crate::container::Container;
 use crate::container::environment::Environment;
+use crate::container::lookup::Container;
 use crate::container::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::tolerance::Tolerance;

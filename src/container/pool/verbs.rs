@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::fill::{self as filling, remove, remove_orphans};
+use super::fill as filling;
+use super::fill::{remove, remove_orphans};
 use super::inherited::{self, Inheritance};
 use super::store::{Definition, Pool, fits, names};
-use crate::container::Container;
+use crate::container::lookup::Container;
 use crate::container::options::{Global, NewPool};
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc;

@@ -1,0 +1,70 @@
+//! Signals that are sent to us are the program's.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::announcement::Announcement;
+use super::watch::{Watch, WatchedProgram};
+use crate::error::{Context, Result, Stage};
+use crate::sys::process;
+use crate::sys::signal::{self, Pending};
+
+/// From now on signals are read from a descriptor. Before the clone, so that none is lost.
+pub(in crate::container) fn take() -> Result<OwnedFd> {
+    signal::take_all().at(Stage::Signal, || "take the signals")
+}
+
+/// What of the signals concerns us.
+#[derive(Default)]
+pub(super) struct News {
+    /// The window has another size.
+    pub resized: bool,
+    /// One was passed on, or could not be since nobody is there any more.
+    pub passed: bool,
+}
+
+/// Passes pending signals on and reaps whoever else was adopted.
+pub(super) fn pass(
+    program: WatchedProgram<'_>,
+    signals: BorrowedFd<'_>,
+    mut watch: Option<&mut Watch>,
+) -> Result<News> {
+    let mut heard = News::default();
+    let mut more = true;
+    while more {
+        let arrivals = signal::pending(signals).at(Stage::Signal, || "read the signals")?;
+        more = !arrivals.contains(&None);
+        for arrival in arrivals.into_iter().flatten() {
+            match (arrival, &mut watch) {
+                (Pending::Signal(libc::SIGCHLD), _) => reap_others(program.pid),
+                (Pending::Signal(libc::SIGWINCH), _) => heard.resized = true,
+                (Pending::Signal(libc::SIGPIPE), _) => {}
+                (Pending::Signal(signal), watch) => {
+                    // To one that has ended, too: its status is about to be read.
+                    let what = || format!("pass signal {signal} on");
+                    process::pidfd_signal(program.pidfd, signal).at(Stage::Signal, what)?;
+                    if let Some(watch) = watch {
+                        watch.passed(signal);
+                    }
+                    heard.passed = true;
+                }
+                (Pending::Announcement(number), Some(watch)) => {
+                    Announcement::of(number).into_iter().for_each(|said| watch.hear(said));
+                }
+                // Only who has a watch is told something.
+                (Pending::Announcement(_), None) => {}
+            }
+        }
+    }
+    Ok(heard)
+}
+
+/// Orphans of the container that came to us as their subreaper.
+fn reap_others(init: i32) {
+    let peek = libc::WNOHANG | libc::WEXITED | libc::WNOWAIT;
+    while let Ok(Some(pid)) = process::peek_dead(peek) {
+        // The one that is waited for is reaped where its status is wanted.
+        if pid == init || process::wait(pid, libc::WNOHANG).is_err() {
+            return;
+        }
+    }
+}

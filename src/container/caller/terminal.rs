@@ -1,0 +1,56 @@
+//! The terminal that the caller has called us on.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::sys::{fs, tty};
+
+/// The terminal that we were called on: one of our streams, else the session's. While it is held what is typed comes as it is.
+pub(in crate::container) struct CallersTerminal {
+    terminal: Option<OwnedFd>,
+    /// How it was.
+    before: Option<libc::termios>,
+}
+
+impl CallersTerminal {
+    /// Takes it, if there is one.
+    pub fn take() -> CallersTerminal {
+        // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
+        let before = if tty::is_tty(fs::STDIN) { tty::make_raw(fs::STDIN).ok() } else { None };
+        CallersTerminal { terminal: own_terminal(), before }
+    }
+
+    /// Its size becomes that of the container's.
+    pub fn resize(&self, master: BorrowedFd<'_>) {
+        if let Some((rows, columns)) = self.terminal.as_ref().and_then(size) {
+            // The container's side may be gone already.
+            let _ = tty::set_size(master, rows, columns);
+        }
+    }
+}
+
+impl Drop for CallersTerminal {
+    fn drop(&mut self) {
+        if let Some(termios) = &self.before {
+            // A terminal that is gone needs no restoring.
+            let _ = tty::set_attributes(fs::STDIN, termios);
+        }
+    }
+}
+
+fn own_terminal() -> Option<OwnedFd> {
+    let stream = [fs::STDIN, fs::STDOUT, fs::STDERR].into_iter().find(|stream| tty::is_tty(*stream));
+    match stream {
+        Some(stream) => fs::dup(stream, 3).ok(),
+        None => fs::open(fs::CWD, c"/dev/tty", libc::O_RDWR | libc::O_NOCTTY, 0).ok(),
+    }
+}
+
+/// The size of the terminal that we were called on.
+pub(in crate::container) fn own_size() -> Option<(u16, u16)> {
+    own_terminal().as_ref().and_then(size)
+}
+
+/// The size of a terminal that has one.
+fn size(terminal: &OwnedFd) -> Option<(u16, u16)> {
+    tty::size(terminal.as_fd()).ok().filter(|size| *size != (0, 0))
+}

@@ -1,0 +1,135 @@
+//! The bundle of a container: config.json as it is read, with what the caller and its environment have to say about it, and the
+//! copy that the container keeps. Not trusted: what an image may have brought into it (`trust`).
+//!
+//! Runs in the parent.
+
+use std::path::{Path, PathBuf};
+
+use super::trust;
+use crate::container::lookup;
+use crate::container::options::{Create, Global};
+use crate::container::outline::{self, OverlayChoice};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::plan::namespace::rootless::{self, Changed};
+use crate::spec::validate::validate;
+use crate::spec::{self, Loaded, Spec};
+use crate::state::Record;
+
+/// config.json as text and as values.
+pub(in crate::container) struct Bundle {
+    dir: PathBuf,
+    /// The copy that the container keeps.
+    text: Vec<u8>,
+    pub(in crate::container) spec: Spec,
+    /// What is odd about the text.
+    pub(in crate::container) warnings: Vec<String>,
+}
+
+impl Bundle {
+    pub(in crate::container) fn load(global: &Global, args: &Create) -> Result<Bundle> {
+        if args.outline.rootfs.is_some() {
+            // The state directory has config.json, and goes with the container.
+            let dir = global.root.path().join(&args.id);
+            return Bundle::of(global, &dir, outline::loaded(&args.outline)?)?.under(&args.outline.overlay);
+        }
+        let what = || format!("find the bundle {}", args.bundle.display());
+        let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
+        let loaded = match &args.config {
+            Some(file) => spec::load_file(file)?,
+            None => spec::load_text(&dir)?,
+        };
+        Bundle::of(global, &dir, loaded)?.under(&args.outline.overlay)
+    }
+
+    /// With what the caller lays over the root, who needs nobody's trust.
+    fn under(mut self, overlay: &OverlayChoice) -> Result<Bundle> {
+        let annotations = overlay.annotations()?;
+        self.change(|spec| {
+            spec.annotations.extend(annotations.clone());
+            spec.instructions.extend(annotations.clone());
+            Ok(if annotations.is_empty() { Changed::No } else { Changed::Yes })
+        })?;
+        Ok(self)
+    }
+
+    /// What was read, with what the caller and its environment have to say about it.
+    pub(in crate::container) fn of(global: &Global, dir: &Path, loaded: Loaded) -> Result<Bundle> {
+        let Loaded { text, mut spec, warnings } = loaded;
+        trust::decide(global, &mut spec)?;
+        global.environment.tell_sockets(&mut spec);
+        global.environment.name_receiver(&mut spec);
+        Ok(Bundle { dir: dir.to_owned(), text, spec, warnings })
+    }
+
+    /// An error of a value in config.json with its line.
+    pub(in crate::container) fn shown(&self, error: Error) -> Error {
+        spec::shown(error, &self.text)
+    }
+
+    /// What a container is made of again: its copy of config.json, the annotations that were followed, and its limits
+    /// after an `update`.
+    pub(in crate::container) fn again(record: &Record, text: Vec<u8>) -> Result<Bundle> {
+        let mut spec = lookup::spec_of(record, &text)?;
+        // Those that the environment has added are in the record alone.
+        spec.annotations = record.annotations.clone();
+        record.trust.apply(&mut spec);
+        let mut bundle = Bundle { dir: record.bundle.clone().into(), text, spec, warnings: Vec::new() };
+        bundle.change(|spec| match &record.resources {
+            Some(resources) => {
+                spec.linux.get_or_insert_default().resources = Some(resources.clone());
+                Ok(Changed::Yes)
+            }
+            None => Ok(Changed::No),
+        })?;
+        Ok(bundle)
+    }
+
+    /// Gives an ordinary user's bundle its user namespace.
+    pub(in crate::container) fn fit(&mut self, host: &Host) -> Result<()> {
+        self.change(|spec| rootless::adapt(spec, host))
+    }
+
+    /// Changes what config.json says, as if it had been written there: it is looked at again, and the copy that `exec` and
+    /// others read has the change, too.
+    pub(in crate::container) fn change(&mut self, change: impl Fn(&mut Spec) -> Result<Changed>) -> Result<()> {
+        if change(&mut self.spec)? == Changed::No {
+            return Ok(());
+        }
+        validate(&self.spec)?;
+        // From the text: the environment was added to the values meanwhile.
+        let mut copy: Spec = spec::parse(&self.text, "config.json")?;
+        change(&mut copy)?;
+        self.text = serde_json::to_vec(&copy).at(Stage::State, || "describe the bundle")?;
+        Ok(())
+    }
+
+    /// Has the copy alone say which cgroup it is: where the record is damaged, `delete --force` goes by that, and the container may
+    /// have another name by then.
+    pub(in crate::container) fn name_cgroup(&mut self, path: String) -> Result<()> {
+        let mut copy: Spec = spec::parse(&self.text, "config.json")?;
+        copy.linux.get_or_insert_default().cgroups_path = Some(path);
+        self.text = serde_json::to_vec(&copy).at(Stage::State, || "describe the bundle")?;
+        Ok(())
+    }
+
+    /// Where it is.
+    pub(in crate::container) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The path of the root file system; empty where config.json has none.
+    pub(in crate::container) fn rootfs(&self) -> PathBuf {
+        self.spec.root.as_ref().map(|root| self.dir.join(&root.path)).unwrap_or_default()
+    }
+
+    /// The text of config.json.
+    pub(in crate::container) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether its program is to have a terminal.
+    pub(in crate::container) fn terminal(&self) -> bool {
+        self.spec.process.as_ref().is_some_and(|process| process.terminal)
+    }
+}

@@ -1,0 +1,113 @@
+//! Whether the kernel gives a container its limits, before another one goes for it: they are written to a cgroup beside the one that
+//! it will have, and a process begins there. Changes nothing that stays; one that was killed meanwhile is swept up by `delete --force`.
+//!
+//! Runs in the parent.
+
+use std::fmt::Display;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::planned::PlannedContainer;
+use crate::cgroup::{Cgroup, Leftover, Saved, oom_cause};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::files::{self, Capacity};
+use crate::plan::cgroup::{CgroupPlan, Devices, Version, Write};
+use crate::plan::systemd::driver::CgroupDriver;
+use crate::sys::fs;
+use crate::sys::poll::{self, PollFlags};
+use crate::sys::process::{self, CloneArgs, Cloned, Exit};
+
+/// What its name ends with.
+const SUFFIX: &str = ".brisk-trial";
+/// What is shared out among cgroups: the container that is to go still has its part.
+const SHARED_OUT: [&str; 3] = ["cpu.rt_", "cpuset.cpu", "cpuset.mem"];
+/// What the process writes to, in bytes: less than any takes that is set up or calls execve(2), on pages of 4 KiB.
+const WRITTEN: usize = 64 << 10;
+/// How long it may take. One that may not be killed for want of memory waits for some.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An error where the limits cannot be had.
+pub(in crate::container) fn limits(planned: &PlannedContainer, warn: &dyn Fn(&str)) -> Result<()> {
+    let Some(plan) = planned.plan.cgroup.as_ref().filter(|_| planned.cgroups == CgroupDriver::Files) else {
+        return Ok(());
+    };
+    let mut trial = plan.clone();
+    trial.devices = Devices::Unrestricted;
+    trial.writes.retain(|write| !SHARED_OUT.iter().any(|part| write.file.starts_with(part)));
+    if trial.writes.is_empty() {
+        return Ok(());
+    }
+    trial.dirs.iter_mut().for_each(|dir| dir.path.push_str(SUFFIX));
+    if trial.dirs.iter().any(|dir| !remove_empty(&dir.full_path())) {
+        // Another command tries the same.
+        return Ok(());
+    }
+    let mut cgroup = Cgroup::create(&trial)?;
+    let begun = begins(&mut cgroup, &trial);
+    cgroup.remove(Leftover::Kill).unwrap_or_else(|error| warn(&error.to_string()));
+    begun
+}
+
+/// Takes away what a command has left that was killed while it tried.
+pub(in crate::container) fn sweep(saved: &Saved) {
+    let mut left = saved.dirs.iter().map(|dir| {
+        let mut path = dir.path.clone().into_os_string();
+        path.push(SUFFIX);
+        PathBuf::from(path)
+    });
+    // They are made and removed in one order: some are there only where the first is, or the last.
+    let ends = [left.next(), left.next_back()];
+    if ends.iter().flatten().any(|path| path.exists()) {
+        for path in ends.iter().flatten().cloned().chain(left) {
+            remove_empty(&path);
+        }
+    }
+}
+
+/// False where it is in use. Names of cgroups are no links.
+fn remove_empty(cgroup: &Path) -> bool {
+    std::fs::remove_dir(cgroup).map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true)
+}
+
+/// An error where no process can begin there.
+fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
+    let what = || "try the limits with a process";
+    let (reader, writer) = fs::pipe().at(Stage::Cgroup, what)?;
+    let only_v2 = plan.dirs.iter().all(|dir| dir.version == Version::V2);
+    let args = CloneArgs { flags: 0, cgroup: cgroup.v2_dir().filter(|_| only_v2) };
+    let (pid, pidfd) = match process::clone3(&args).at(Stage::Cgroup, what)? {
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        Cloned::Child => {
+            drop(writer);
+            let _ = process::set_parent_death_signal(libc::SIGKILL);
+            let told = fs::read(reader.as_fd(), &mut [0]);
+            let mut pages = [1u8; WRITTEN];
+            std::hint::black_box(&mut pages);
+            process::exit(i32::from(told != Ok(1)));
+        }
+    };
+    drop(reader);
+    let joined = if only_v2 { Ok(()) } else { cgroup.attach(pid) };
+    // One that is dead has been killed for want of memory already.
+    let _ = fs::write_all(writer.as_fd(), &[0]);
+    let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)).at(Stage::Cgroup, what);
+    if !matches!(ended, Ok(true)) {
+        let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+    }
+    let exit = process::wait(pid, libc::__WALL).at(Stage::Cgroup, what)?;
+    joined?;
+    match (ended?, exit) {
+        (true, Some((_, Exit::Signal(libc::SIGKILL)))) => Err(no_memory(plan)),
+        _ => Ok(()),
+    }
+}
+
+fn no_memory(plan: &CgroupPlan) -> Error {
+    let of_memory =
+        |write: &&Write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory));
+    let limit = plan.writes.iter().find(of_memory);
+    let cause = oom_cause(limit.map(|limit| (limit.file.as_str(), &limit.value as &dyn Display)));
+    Error::new(Stage::Cgroup, format!("no process can begin with these limits: {cause}"))
+}

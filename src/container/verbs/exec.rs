@@ -1,0 +1,213 @@
+//! `exec`: one more process in a container that runs.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use crate::cgroup::{Absent, Cgroup};
+use crate::container::attend::ended::Ended;
+use crate::container::attend::watch::{ProgramCgroup, WatchedProgram};
+use crate::container::attend::{Attended, signals};
+use crate::container::caller::console::{Console, ConsoleRequest, ProgramConsole};
+use crate::container::caller::files::{self, Receivers};
+use crate::container::inside::program::{self, Fallback};
+use crate::container::inside::{self, AskedToEnd, Beginning};
+use crate::container::job::{self, Begins, Task};
+use crate::container::lookup::{Container, not_running};
+use crate::container::make::facts::host_for;
+use crate::container::make::image;
+use crate::container::options::{Exec, Global};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::launch::{Moment, Running, TellAgain, Trace};
+use crate::plan::cgroup::Version;
+use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
+use crate::plan::process::inside::InsideOptions;
+use crate::plan::systemd::Owner;
+use crate::plan::systemd::driver::CgroupDriver;
+use crate::plan::verbs::exec::ExecOptions;
+use crate::plan::{self, ExecRefusal, Keyring};
+use crate::spec::Spec;
+use crate::spec::process::Process;
+use crate::state::Status;
+
+/// Runs one more process; its exit status.
+pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
+    let Exec {
+        id,
+        preserve_fds,
+        detach,
+        job,
+        // `program::chosen`.
+        program: _,
+        // `attempt`, `join` and what they call.
+        console_socket: _,
+        pidfd_socket: _,
+        pid_file: _,
+        cgroup: _,
+        ignore_paused: _,
+        trace: _,
+    } = args;
+    global.environment.hold_gaps(*preserve_fds)?;
+    let preserved = global.environment.preserved(*preserve_fds);
+    let request = job::JobRequest { id, job, detach: *detach, preserved };
+    job::run(global, &request, |task| attempt(global, args, task))
+}
+
+/// How it ended; `None` for one that runs in the background.
+fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
+    image::protect()?;
+    let container = Container::load(&global.root, &args.id)?;
+    match container.status()? {
+        Status::Stopped => return Err(Error::new(Stage::State, "cannot exec in a stopped container")),
+        Status::Creating => return Err(not_running()),
+        Status::Paused if !args.ignore_paused => {
+            return Err(Error::new(
+                Stage::State,
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            ));
+        }
+        Status::Paused | Status::Created | Status::Running => {}
+    }
+    if container.awaits_program()? {
+        // Its process has more rights than the program will have, and no filter yet.
+        return Err(Error::new(Stage::State, "cannot exec in a template that waits for start"));
+    }
+    let mut spec = container.spec()?;
+    global.environment.name_receiver(&mut spec);
+    let mut process = program::chosen(global, &args.program, &spec, Fallback::Nothing)?;
+    let socket = args.console_socket.as_deref();
+    let relay = job::relay(&args.job);
+    let request = ConsoleRequest { socket, terminal: process.terminal, detach: args.detach, relay };
+    let (mut console, ours) = Console::choose(&request)?.open()?;
+    if task.is_some() {
+        // Whoever asked how it ended is told that it never ran.
+        console.refusal = ExecRefusal::Error;
+    }
+    ours.size_terminal(&mut process);
+    // A paused container lets nothing be set up. That it is, is looked at once: who has said what is to be done then, or
+    // wants to be told how it ended, has a command that can be ended at any moment.
+    let may_wait = args.ignore_paused || task.is_some();
+    let signals = if args.detach && !may_wait { None } else { Some(signals::take()?) };
+    let asked = may_wait.then(AskedToEnd::listen).transpose()?;
+    task.as_deref().map_or(Ok(()), Task::ends_with_command_in_order)?;
+    let mut trace = args.trace.as_ref().map(|_| Trace::default());
+    let shared = if task.is_some() { container.cgroup()? } else { None };
+    let looks = WhileSetUp { task: task.as_deref_mut(), shared: shared.as_ref(), asked: asked.as_ref() };
+    let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), looks);
+    let limited = task.as_deref().and_then(Task::ended_before_it_began);
+    let running = match (joined, limited.or(asked.and_then(|asked| asked.ended()))) {
+        (Err(error), Some(ended)) => {
+            // It was we who ended it.
+            (global.warn)(&format!("the program was ended before it began: {error}"));
+            return Ok(Some(ended));
+        }
+        (joined, _) => joined?,
+    };
+    files::write_trace(global, args.trace.as_deref(), trace);
+    let Some(signals) = signals.filter(|_| !args.detach || task.is_some()) else { return Ok(None) };
+    if let Some(task) = &mut task {
+        task.launched();
+    }
+    let Running { pid, pidfd, .. } = running;
+    let program = Attended {
+        master: ours.master()?,
+        streams: ours.streams,
+        ..Attended::of_child(pid, pidfd, signals, global.warn)
+    };
+    job::to_end(program, task, ProgramCgroup::Containers(shared), None).map(Some)
+}
+
+/// Who looks after a program while it is set up.
+struct WhileSetUp<'a, 't> {
+    task: Option<&'a mut Task<'t>>,
+    /// The container's cgroup, for the task.
+    shared: Option<&'a Cgroup>,
+    asked: Option<&'a AskedToEnd>,
+}
+
+fn join(
+    global: &Global,
+    args: &Exec,
+    container: &Container,
+    (spec, process): (&Spec, &Process),
+    console: ProgramConsole,
+    trace: Option<&mut Trace>,
+    looks: WhileSetUp<'_, '_>,
+) -> Result<Running> {
+    let WhileSetUp { mut task, shared, asked } = looks;
+    let (pid, init) = container.first_process()?;
+    let cgroup = cgroup(container, args, pid)?;
+    let host = host_for(spec, Host::probe_for_exec()?)?;
+    let inside = InsideOptions {
+        id: args.id.clone(),
+        bundle: PathBuf::from(&container.record.bundle),
+        terminal: console.terminal,
+        refusal: console.refusal,
+    };
+    let options = ExecOptions {
+        inside,
+        orphan: job::orphan(&args.job),
+        hold: job::hold(&args.job),
+        preserved_fds: global.environment.preserved(args.preserve_fds),
+        keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
+        entry: entry(global, &host, cgroup.as_ref()),
+        gained_namespaces: container.record.gained_namespaces,
+        rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
+    };
+    let plan = plan::verbs::exec::exec(process, spec, &host, &options)?;
+    global.tell_plan(&plan);
+    // The program may run before they are told.
+    let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
+    // A paused container lets nothing be set up, and somebody may pause it at any moment.
+    let due = task.as_mut().and_then(|task| task.begin_set_up());
+    let mut tell = |moment: Moment<'_>| -> Result<TellAgain> {
+        if let (Moment::Due(_), Some(asked)) = (moment, asked) {
+            asked.look()?;
+        }
+        let Some(task) = &mut task else { return Ok(None) };
+        match moment {
+            Moment::Held(running) => task.take_charge(Begins::Now, WatchedProgram::added(running, shared).cgroup),
+            Moment::Due(running) => Ok(task.look(WatchedProgram::added(running, shared), global.warn)),
+            Moment::Planned | Moment::Cloned(_) | Moment::Ready(_) => Ok(None),
+        }
+    };
+    let beginning =
+        Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due, interrupt: asked.map(AsFd::as_fd) };
+    inside::begin(global, beginning, receivers, &mut tell)
+}
+
+/// How the process gets into the cgroup.
+fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
+    let Some(cgroup) = cgroup.filter(|_| global.cgroups != CgroupDriver::Disabled) else {
+        return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing };
+    };
+    let only_v2 = cgroup.versions().all(|version| version == Version::V2);
+    // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
+    let own = cgroup.scope().is_none_or(|scope| scope.owner == Owner::System);
+    let clone = if own && (only_v2 || host.is_real_root()) { IntoCgroup::Yes } else { IntoCgroup::No };
+    Entry::choose(cgroup.versions(), clone, Remaining::ChildJoins)
+}
+
+/// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names, or the one its first process
+/// has moved to where the container's own takes no processes any more.
+fn cgroup(container: &Container, args: &Exec, init: i32) -> Result<Option<Cgroup>> {
+    if args.cgroup.is_empty() {
+        let saved = container.saved_cgroup()?;
+        return saved.map(|saved| Cgroup::by_path(&saved)?.for_another(init)).transpose();
+    }
+    let Some(cgroup) = container.cgroup()? else {
+        return match args.cgroup.first() {
+            Some(path) => {
+                Err(Error::new(Stage::Cgroup, format!("--cgroup {path}: the container has no cgroup of its own")))
+            }
+            None => Ok(None),
+        };
+    };
+    let wanted: Vec<_> = args
+        .cgroup
+        .iter()
+        .map(|entry| entry.split_once(':').map_or((None, entry.as_str()), |(list, path)| (Some(list), path)))
+        .collect();
+    let what = || format!("--cgroup {}: adding pid to the cgroup", args.cgroup.join(" --cgroup "));
+    cgroup.sub(&wanted, Absent::Refuse).at(Stage::Cgroup, what).map(Some)
+}

@@ -1,0 +1,60 @@
+//! `kill`: a signal for the first process of a container, or of each that an expression names.
+
+use crate::container::attend::announcement::Announcement;
+use crate::container::lookup::{Container, not_running, select};
+use crate::container::options::{Global, Kill};
+use crate::container::signal;
+use crate::error::Result;
+use crate::plan::reach::Reach;
+use crate::state::{Life, PidNamespace};
+
+/// Whom a signal goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    First,
+    Everyone,
+}
+
+/// Sends a signal.
+pub fn kill(global: &Global, args: &Kill) -> Result<()> {
+    let Kill { which, signal, all } = args;
+    let signal = signal::parse(signal.as_deref().unwrap_or("TERM"))?;
+    let whom = if *all { Whom::Everyone } else { Whom::First };
+    let ids = select::select(&global.root, which)?;
+    select::each(&ids, global.warn, |id| kill_one(&Container::load(&global.root, id)?, signal, whom))
+}
+
+fn kill_one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
+    if signal != 0 {
+        container.announce(Announcement::Signal(signal))?;
+    }
+    let cgroup = container.cgroup()?;
+    // Without a pid namespace of its own the first process does not take the others with it.
+    let outlived = container.record.pid_namespace == PidNamespace::Shared && signal == libc::SIGKILL;
+    if whom == Whom::Everyone || outlived {
+        if let Some(cgroup) =
+            cgroup.as_ref().filter(|cgroup| cgroup.pids(Reach::Tree).is_ok_and(|pids| !pids.is_empty()))
+        {
+            return cgroup.kill(signal);
+        }
+        // containerd sends `kill --all` once more when the container has ended; runc calls that a success.
+        if whom == Whom::Everyone && container.record.live_init()?.is_none() {
+            return Ok(());
+        }
+    }
+    let delivered = container.record.init.map_or(Ok(Life::Gone), |init| match container.record.life(init)? {
+        Life::Alive => init.signal(signal),
+        Life::Gone => Ok(Life::Gone),
+    })?;
+    if delivered == Life::Gone {
+        return Err(not_running());
+    }
+    if signal == libc::SIGKILL
+        && let Some(cgroup) = cgroup
+        && cgroup.frozen()?
+    {
+        // A frozen process of a v1 cgroup dies only once it is thawed.
+        cgroup.thaw()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,371 @@
+//! `restore`: a container is brought back from what `checkpoint` saved.
+//!
+//! Not trusted: the lists of streams in the image directory, which may have come from another machine, and links there. What
+//! CRIU reads of its own files is CRIU's to mistrust; `delete --force` ends it.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
+use super::delete;
+use crate::cgroup::rdt::{self, Rdt};
+use crate::cgroup::{Cgroup, Leftover, SavedScope, scope_manager};
+use crate::container::attend::{self, Attended, signals};
+use crate::container::caller::console::{Console, ConsoleRequest};
+use crate::container::caller::files::Receivers;
+use crate::container::caller::streams::{self, ForProgram, Relay};
+use crate::container::criu::external::{self, Rejoin};
+use crate::container::criu::mounts::with_bound;
+use crate::container::criu::opts::{self, CriuFacts, Restored};
+use crate::container::criu::service::{Notice, RequestKind, Service, inherit, with_log};
+use crate::container::lookup::{self, Container};
+use crate::container::make::bundle::Bundle;
+use crate::container::make::facts::host_for;
+use crate::container::make::planned::plan_of;
+use crate::container::make::{give_up, host_hooks, record};
+use crate::container::options::{Create, Global, Restore};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
+use crate::launch;
+use crate::plan::Plan;
+use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::op::Terminal;
+use crate::plan::process::hooks;
+use crate::plan::rootfs::options;
+use crate::plan::step::Step;
+use crate::plan::{ExecRefusal, ProgramStart};
+use crate::proc;
+use crate::spec::Spec;
+use crate::spec::mounts::Mount;
+use crate::state::{self, CONFIG, CRIU_ROOT, Dir, ProcessId, Wait};
+use crate::sys::fs::RegularFile;
+use crate::sys::path::{Missing, resolve_or_make};
+use crate::sys::{fs, process, socket};
+
+/// More than any list of streams has.
+const LIST_LIMIT: u64 = 64 * 1024;
+
+/// Brings a saved container back; its exit status.
+pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
+    let Restore {
+        id,
+        criu,
+        bundle,
+        console_socket,
+        pid_file,
+        detach,
+        no_subreaper,
+        no_pivot,
+        // `criu::opts::restore`.
+        tcp_close: _,
+        lsm_profile: _,
+        lsm_mount_context: _,
+    } = args;
+    let create = Create { id: id.clone(), bundle: bundle.clone(), no_pivot: *no_pivot, ..Create::default() };
+    let bundle = Bundle::load(global, &create)?;
+    let receivers = Receivers::find(pid_file.as_deref(), None)?;
+    let images = Directories::open(criu)?;
+    images.check()?;
+    let request = ConsoleRequest {
+        socket: console_socket.as_deref(),
+        terminal: bundle.terminal(),
+        detach: *detach,
+        relay: Relay::Needed,
+    };
+    let (console, (relayed, streams)) = match Console::choose(&request)? {
+        Console::Socket(socket) => (Some(socket), Default::default()),
+        Console::Relayed(which) => (None, streams::relay(which)?),
+        // CRIU gives the terminal back to where it was; there is nothing to send.
+        Console::Callers | Console::Foreground => (None, Default::default()),
+    };
+    if !detach && !no_subreaper {
+        process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
+    }
+    let signals = if *detach { None } else { Some(signals::take()?) };
+    let terminal = Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket);
+    let host = host_for(&bundle.spec, Host::probe()?)?;
+    let plan = plan_of(global, &create, &bundle, ProgramStart::Now(ExecRefusal::Error), terminal, &host)?;
+    let record = record(global, &create, &bundle, &plan)?;
+    let dir = Dir::create(&global.root, &args.id)?;
+    let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist(&global.root, &args.id)) };
+    let mut container = Container { record, dir };
+    let mut restoring = Restoring {
+        global,
+        args,
+        bundle: &bundle,
+        plan: &plan,
+        images: &images,
+        receivers,
+        console,
+        streams,
+        pid: None,
+        master: None,
+        cgroup: None,
+        rdt: None,
+    };
+    if let Err(error) = restoring.bring_back(&mut container) {
+        restoring.clean_up();
+        restoring.receivers.withdraw(global);
+        give_up(global, &args.id, &bundle, &container);
+        return Err(with_log(error, &images.log, opts::RESTORE_LOG));
+    }
+    drop(lock);
+    let (Some(signals), Some(pid)) = (signals, restoring.pid) else { return Ok(0) };
+    let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
+    let master = restoring.master.take();
+    // A pipe of which we have the program's end, too, would never end.
+    drop(std::mem::take(&mut restoring.streams));
+    let status = pidfd.and_then(|pidfd| {
+        let program = Attended { master, streams: relayed, ..Attended::of_child(pid, pidfd, signals, global.warn) };
+        attend::to_end(program).map(|ended| ended.status())
+    });
+    delete::own(global, &args.id, &container.dir)?;
+    status
+}
+
+struct Restoring<'a> {
+    global: &'a Global<'a>,
+    args: &'a Restore,
+    bundle: &'a Bundle,
+    plan: &'a Plan,
+    images: &'a Directories,
+    receivers: Receivers<'a>,
+    console: Option<OwnedFd>,
+    /// What takes the place of the caller's streams.
+    streams: ForProgram,
+    pid: Option<i32>,
+    master: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
+    rdt: Option<Rdt>,
+}
+
+impl Restoring<'_> {
+    fn bring_back(&mut self, container: &mut Container) -> Result<()> {
+        container.dir.save(&container.record)?;
+        container.dir.write(CONFIG, self.bundle.text())?;
+        make_mount_points(&container.record.rootfs, &self.bundle.spec, self.bundle.dir())?;
+        // In CRIU's mount namespace only: it wants a mount point whose parent nothing covers.
+        let root = self.global.root.path().join(&self.args.id).join(OsStr::from_bytes(CRIU_ROOT.to_bytes()));
+        fs::mkdir(container.dir.fd(), CRIU_ROOT, 0o755).at(Stage::Criu, || format!("make {}", root.display()))?;
+        let result = self.with_root(container, &root);
+        // In our mount namespace nothing was ever mounted on it.
+        let removed = fs::unlink(container.dir.fd(), CRIU_ROOT, libc::AT_REMOVEDIR);
+        result.and(removed.at(Stage::Criu, || format!("remove {}", root.display())))
+    }
+
+    fn with_root(&mut self, container: &mut Container, root: &Path) -> Result<()> {
+        let streams = self.streams()?;
+        fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
+        let (joined, opened) = rejoin(&self.bundle.spec)?;
+        let mut inherited = Vec::new();
+        for (key, fd) in streams.iter().chain(&opened) {
+            inherit(fd)?;
+            inherited.push((key.clone(), fd.as_raw_fd()));
+        }
+        let (from, to) = (c_string(Path::new(&container.record.rootfs))?, c_string(root)?);
+        let (mut service, images) =
+            with_bound(from, to, || Ok((Service::start(Stdio::inherit())?, Directories::open(&self.args.criu)?)))?;
+        // What CRIU restores are its children: they are in its cgroups from the start.
+        self.enter_cgroups(service.pid())?;
+        let dirs: Vec<PathBuf> =
+            self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
+        let sources = external::sources(&self.bundle.spec, self.bundle.dir(), &dirs)?;
+        let facts = CriuFacts {
+            images: images.fd.as_raw_fd(),
+            work: images.work.as_ref().map(AsRawFd::as_raw_fd),
+            root: &root.to_string_lossy(),
+            externals: &external::restored(&sources),
+            config: &opts::configuration(opts::CONFIGS),
+            instructions: &self.bundle.spec.instructions,
+        };
+        let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };
+        let opts =
+            opts::restore(self.args, &facts, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups })?;
+        service.call(RequestKind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
+        match self.pid {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Stage::Criu, "criu has not told the container's process")),
+        }
+    }
+
+    /// The standard streams that came from outside come from us: CRIU's key of each, and a copy of ours or of what stands in for it.
+    fn streams(&self) -> Result<Vec<(String, OwnedFd)>> {
+        let names: Vec<String> = self.read_json(DESCRIPTORS)?;
+        let keys: Vec<Option<String>> =
+            if fs::stat_at(self.images.fd.as_fd(), STREAMS).is_ok() { self.read_json(STREAMS)? } else { Vec::new() };
+        let pipes = names.into_iter().map(|name| Some(name).filter(|name| name.contains("pipe:")));
+        let mut streams: Vec<(String, OwnedFd)> = Vec::new();
+        for list in [pipes.collect(), keys] {
+            let callers = [fs::STDIN, fs::STDOUT, fs::STDERR].into_iter().zip(&self.streams);
+            let callers = callers.map(|(caller, other)| other.as_ref().map_or(caller, AsFd::as_fd));
+            for (key, stream) in list.into_iter().zip(callers) {
+                let Some(key) = key.filter(|key| streams.iter().all(|(known, _)| known != key)) else { continue };
+                // Not 0 to 2: CRIU's own standard error is a file of ours.
+                streams.push((key, fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
+            }
+        }
+        Ok(streams)
+    }
+
+    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &CStr) -> Result<T> {
+        let path = self.images.path.join(OsStr::from_bytes(name.to_bytes()));
+        let what = || format!("read {}", path.display());
+        // Nothing but files is there ([`Directories::check`]).
+        let file = RegularFile::open(self.images.fd.as_fd(), name).at(Stage::Criu, what)?;
+        let file = file.ok_or_else(|| Error::new(Stage::Criu, format!("{} is not a file", path.display())))?;
+        let text = file.read(LIST_LIMIT).at(Stage::Criu, what)?;
+        serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))
+    }
+
+    fn enter_cgroups(&mut self, pid: i32) -> Result<()> {
+        match (&self.plan.cgroup, &self.plan.scope) {
+            (Some(plan), Some(scope)) => {
+                let mut manager = scope_manager(scope.unit.owner)?;
+                let starting = manager.start_scope(scope, pid)?;
+                manager.wait_scope(starting)?;
+                self.cgroup = Some(Cgroup::adopt(plan, SavedScope::of(scope), pid)?);
+            }
+            (Some(plan), None) => {
+                let cgroup = self.cgroup.insert(Cgroup::create(plan)?);
+                cgroup.attach(pid)?;
+            }
+            (None, _) => {}
+        }
+        for step in &self.plan.steps {
+            if let Step::Rdt(plan) = step {
+                let group = self.rdt.insert(Rdt::create(&rdt::mount_point()?, plan)?);
+                rdt::join(&group.task_files(), pid)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, container: &mut Container, notice: Notice) -> Result<()> {
+        match notice.script.as_str() {
+            "setup-namespaces" => self.run_hooks(notice.pid),
+            "post-restore" => self.save(container, notice.pid),
+            "orphan-pts-master" => match (notice.fd, &self.console) {
+                (Some(master), Some(socket)) => socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])
+                    .at(Stage::Console, || "send the terminal to the console socket"),
+                (master, _) => {
+                    self.master = master;
+                    Ok(())
+                }
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The hooks that expect namespaces without processes.
+    fn run_hooks(&self, pid: i32) -> Result<()> {
+        let spec = &self.bundle.spec;
+        let output = host_hooks::output(spec)?;
+        hooks::runtime(spec, &self.args.id, self.bundle.dir())
+            .try_for_each(|list| launch::run_hooks(&list, pid, &output))
+    }
+
+    /// All processes are there and stopped: from here on it is a running container.
+    fn save(&mut self, container: &mut Container, pid: i32) -> Result<()> {
+        self.pid = Some(pid);
+        let record = &mut container.record;
+        lookup::note(record, ProcessId::of(pid)?, self.cgroup.as_ref(), self.rdt.as_ref())?;
+        record.gained_namespaces = gained(&self.bundle.spec, pid)?;
+        container.dir.save(record)?;
+        self.receivers.tell_pid(pid)
+    }
+
+    /// After a failure. CRIU kills what it has restored; what it could not is in the cgroup.
+    fn clean_up(&mut self) {
+        if let Some(pid) = self.pid {
+            // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it.
+            if let Ok(pidfd) = process::pidfd_open(pid) {
+                let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+            }
+            let _ = process::wait(pid, libc::__WALL);
+        }
+        let cgroup = self.cgroup.take().map(|cgroup| cgroup.remove(Leftover::Kill));
+        let rdt = self.rdt.take().map(|rdt| rdt.remove());
+        for failure in [cgroup, rdt].into_iter().flatten().filter_map(Result::err) {
+            (self.global.warn)(&failure.to_string());
+        }
+    }
+}
+
+fn c_string(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::new(Stage::Criu, format!("{} contains a NUL byte", path.display())))
+}
+
+/// Namespaces by path for CRIU to open, and descriptors of the others.
+#[expect(clippy::type_complexity, reason = "two lists, as CRIU takes them")]
+fn rejoin(spec: &Spec) -> Result<(Vec<(String, String)>, Vec<(String, OwnedFd)>)> {
+    let (mut joined, mut opened) = (Vec::new(), Vec::new());
+    for rejoin in external::restored_namespaces(&Namespaces::parse(spec.namespaces())?)? {
+        match rejoin {
+            Rejoin::Path(kind, path) => joined.push((kind.to_owned(), path)),
+            Rejoin::Descriptor { key, path } => {
+                let file = std::fs::File::open(&path).at(Stage::Namespace, || format!("open the namespace {path}"))?;
+                opened.push((key.to_owned(), file.into()));
+            }
+        }
+    }
+    Ok((joined, opened))
+}
+
+/// The cgroups of a process: controllers and path. CRIU moves the saved ones there, whatever they were called.
+fn cgroups_of(pid: i32) -> Result<Vec<(String, String)>> {
+    let what = || format!("read /proc/{pid}/cgroup");
+    let text = proc::cgroup::read(&pid.to_string()).at(Stage::Criu, what)?;
+    let memberships = proc::cgroup::parse(&text).at(Stage::Criu, what)?;
+    let path = |own: &proc::cgroup::Membership<'_>| String::from_utf8_lossy(own.path).into_owned();
+    let roots = memberships.iter().flat_map(|own| own.controllers.split(',').map(|name| (name.to_owned(), path(own))));
+    Ok(roots.collect())
+}
+
+/// The namespaces of a process that are not ours, and that config.json does not name.
+fn gained(spec: &Spec, pid: i32) -> Result<u64> {
+    let named = Namespaces::parse(spec.namespaces())?;
+    let mut gained = 0;
+    for kind in NamespaceKind::ALL.into_iter().filter(|kind| !named.contains(*kind)) {
+        let read = |of: &str| {
+            let path = format!("/proc/{of}/ns/{}", kind.proc_name());
+            std::fs::read_link(&path).at(Stage::Namespace, || format!("read {path}"))
+        };
+        if read("self")? != read(&pid.to_string())? {
+            gained |= kind.flag();
+        }
+    }
+    Ok(gained)
+}
+
+/// CRIU mounts, but does not make what it mounts on. What a file system of the container's own held it brings back; what lies
+/// in a bind mount is made in its source.
+fn make_mount_points(rootfs: &str, spec: &Spec, bundle: &Path) -> Result<()> {
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let root = Path::new(rootfs);
+        let dest = mount.place(root);
+        let dest = dest.as_str();
+        let below = |other: &Mount| dest.strip_prefix(&*other.place(root))?.strip_prefix('/');
+        // The last one that was mounted there is what is seen.
+        let covering = spec.mounts[..index].iter().rev().find_map(|other| Some((other, below(other)?)));
+        let (place, dest) = match covering {
+            None => (PathBuf::from(rootfs), dest),
+            Some((other, rest)) if other.is_bind() && !options::parse(&other.options)?.is_read_only() => {
+                (bundle.join(other.source.as_deref().unwrap_or_default()), rest)
+            }
+            Some(_) => continue,
+        };
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let place = fs::open(fs::CWD, &c_string(&place)?, flags, 0)
+            .at(Stage::Rootfs, || format!("open {} for mount points", place.display()))?;
+        let source = bundle.join(mount.source.as_deref().unwrap_or_default());
+        let is_file = mount.is_bind() && std::fs::metadata(source).is_ok_and(|metadata| !metadata.is_dir());
+        let (missing, mode) = if is_file { (Missing::File, 0o644) } else { (Missing::Directory, 0o755) };
+        resolve_or_make(place.as_fd(), &c_string(Path::new(dest))?, missing, mode, 0)
+            .at(Stage::Rootfs, || format!("make the mount point {}", mount.destination))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,343 @@
+//! `update`: new limits for one container or several, all or none.
+
+use std::path::PathBuf;
+
+use crate::cgroup::rdt::{self as groups, Rdt};
+use crate::cgroup::{Admission, Applied, Cgroup, Planned};
+use crate::container::lookup::{Container, locked, not_running, rdt_value};
+use crate::container::options::{Global, Update};
+use crate::error::{Context, Error, Result, Stage};
+use crate::host::cgroup::Layout;
+use crate::plan::cgroup::rdt;
+use crate::plan::cgroup::rdt::RdtPlan;
+use crate::plan::cgroup::update;
+use crate::plan::cgroup::update::{DeviceRules, UpdatePlan};
+use crate::plan::cgroup::{Privilege, Write};
+use crate::plan::reach::Reach;
+use crate::plan::systemd::{self, Property, properties};
+use crate::spec::linux::IntelRdt;
+use crate::spec::resources::Resources;
+use crate::state::{Caller, Lock, Status};
+
+/// One container's part.
+struct Change {
+    container: Container,
+    cgroup: Cgroup,
+    plan: UpdatePlan,
+    /// The limits for the container's systemd unit, where it has one.
+    properties: Vec<Property>,
+    /// The limits in its record until they are replaced.
+    before: Option<Resources>,
+    rdt: Option<RdtChange>,
+    _lock: Option<Lock>,
+}
+
+/// The part of the resctrl group.
+struct RdtChange {
+    group: Rdt,
+    /// The container was in none so far: where resctrl is, and what is made there, as by runc.
+    made: Option<(PathBuf, RdtPlan)>,
+    before: Vec<String>,
+    after: Vec<String>,
+}
+
+/// Changes limits. Everything is planned and checked before the first write, each container against what the others
+/// will have; when a write is refused, what was written before is taken back, in every container.
+pub fn update(global: &Global, args: &Update) -> Result<()> {
+    // `change` of each, and `transact`.
+    let Update { changes: wanted, force: _, device_rules: _, l3_cache_schema: _, mem_bw_schema: _ } = args;
+    let layout = Layout::read()?;
+    let mut changes = Vec::new();
+    for (id, wanted) in ordered(wanted)? {
+        let (container, lock) = locked(global, id)?;
+        changes.push(change(global, container, Some(lock), wanted, &layout, args)?);
+    }
+    transact(global, changes, args).map(drop).map_err(|undone| undone.error)
+}
+
+/// Why limits are not changed, or no longer.
+pub(in crate::container) struct Undone {
+    pub error: Error,
+    /// Whether all is as it was.
+    pub whole: bool,
+}
+
+impl From<Error> for Undone {
+    /// Nothing was changed yet.
+    fn from(error: Error) -> Undone {
+        Undone { error, whole: true }
+    }
+}
+
+impl Undone {
+    fn and(&mut self, failure: &Error) {
+        *self =
+            Undone { error: Error::new(Stage::State, format!("{}; and then: {failure}", self.error)), whole: false };
+    }
+}
+
+/// What has been done, as long as it may have to be taken back.
+pub(in crate::container) struct Updated(Vec<Change>, Vec<AppliedPart>);
+
+impl Updated {
+    /// The limits as they were; what cannot be undone is said.
+    pub(in crate::container) fn take_back(mut self, error: Error) -> Undone {
+        let mut undone = take_back(&self.0, self.1, error);
+        for change in &mut self.0 {
+            change.container.record.resources = change.before.take();
+            if let Err(failure) = change.container.dir.save(&change.container.record) {
+                undone.and(&failure);
+            }
+        }
+        undone
+    }
+}
+
+/// New limits of one container, for whoever has its lock.
+pub(in crate::container) fn limit(
+    global: &Global,
+    container: Container,
+    wanted: &Resources,
+) -> std::result::Result<Updated, Undone> {
+    let args = Update::default();
+    let change = change(global, container, None, wanted, &Layout::read()?, &args)?;
+    transact(global, vec![change], &args)
+}
+
+fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> std::result::Result<Updated, Undone> {
+    admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
+    let done = note_groups(&mut changes).map_err(Undone::from).and_then(|()| apply(&changes, global.warn));
+    let failed = match done {
+        Ok(done) => match save(&mut changes) {
+            Ok(()) => return Ok(Updated(changes, done)),
+            Err(error) => take_back(&changes, done, error),
+        },
+        Err(undone) => undone,
+    };
+    Err(forget(&mut changes, failed))
+}
+
+/// Notes the resctrl groups that are about to be made, so that `delete` finds them whatever happens.
+fn note_groups(changes: &mut [Change]) -> Result<()> {
+    for Change { container, rdt, .. } in changes {
+        if let Some(rdt) = rdt.as_ref().filter(|rdt| rdt.made.is_some()) {
+            container.record.rdt = rdt_value(&rdt.group)?;
+            container.dir.save(&container.record)?;
+        }
+    }
+    Ok(())
+}
+
+/// The groups that were not made after all.
+fn forget(changes: &mut [Change], mut undone: Undone) -> Undone {
+    for Change { container, rdt, .. } in changes {
+        if rdt.as_ref().is_some_and(|rdt| rdt.made.is_some()) {
+            container.record.rdt = serde_json::Value::Null;
+            if let Err(failure) = container.dir.save(&container.record) {
+                undone.and(&failure);
+            }
+        }
+    }
+    undone
+}
+
+fn admit(changes: &[Change], admission: Admission) -> Result<()> {
+    let mut planned = Planned::default();
+    for change in changes {
+        planned.add(change.cgroup.planned(&change.plan.writes)?);
+    }
+    changes.iter().try_for_each(|change| change.cgroup.admission(&change.plan.writes, admission, &planned))
+}
+
+/// Writes the new limits to every record. When one cannot be written, those before it get the old ones again.
+fn save(changes: &mut [Change]) -> Result<()> {
+    for index in 0..changes.len() {
+        let change = &mut changes[index];
+        let before = change.container.record.resources.replace(change.plan.resources.clone());
+        let saved = change.container.dir.save(&change.container.record);
+        change.before = before;
+        if let Err(mut error) = saved {
+            change.container.record.resources = change.before.take();
+            for change in &mut changes[..index] {
+                change.container.record.resources = change.before.take();
+                if let Err(failure) = change.container.dir.save(&change.container.record) {
+                    error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
+                }
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// By name, so that two updates of the same containers lock them in the same order; each named once.
+fn ordered(changes: &[(String, Resources)]) -> Result<Vec<(&str, &Resources)>> {
+    let mut sorted: Vec<_> = changes.iter().map(|(id, wanted)| (id.as_str(), wanted)).collect();
+    sorted.sort_by_key(|(id, _)| *id);
+    match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(Error::new(Stage::Args, format!("update names container {} twice", pair[0].0))),
+        None => Ok(sorted),
+    }
+}
+
+fn change(
+    global: &Global,
+    container: Container,
+    lock: Option<Lock>,
+    wanted: &Resources,
+    layout: &Layout,
+    args: &Update,
+) -> Result<Change> {
+    let id = container.record.id.clone();
+    if container.status()? == Status::Stopped {
+        return Err(not_running());
+    }
+    let Some(cgroup) = container.cgroup()? else {
+        return Err(Error::new(Stage::Cgroup, format!("container {id} has no cgroup of its own"))
+            .with_hint("limits need a cgroup; an ordinary user needs a delegated one"));
+    };
+    let current = container.resources()?;
+    let rules = match args.device_rules {
+        true if Caller::probe()?.real_root => DeviceRules::Replace(Privilege::Root),
+        true => DeviceRules::Replace(Privilege::Rootless),
+        false => DeviceRules::Keep,
+    };
+    let plan = update::update(&current, wanted, layout, rules)?;
+    let (plan, properties) = if cgroup.scope().is_some() { systemd::update(plan) } else { (plan, Vec::new()) };
+    for warning in &plan.warnings {
+        (global.warn)(&format!("update {id}: {warning}"));
+    }
+    cgroup.check_usage(&plan.checks)?;
+    let rdt = rdt_change(&container, args)?;
+    Ok(Change { container, cgroup, plan, properties, before: None, rdt, _lock: lock })
+}
+
+/// The new schemata, where some are given, and what they replace.
+fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>> {
+    let after = rdt::schemas(args.l3_cache_schema.as_deref(), args.mem_bw_schema.as_deref());
+    if after.is_empty() {
+        return Ok(None);
+    }
+    let Some(group) = container.rdt()? else {
+        let what = || "make a resctrl group, for the container has none".to_owned();
+        let root = groups::mount_point().at(Stage::Cgroup, what)?;
+        let wanted = IntelRdt {
+            l3_cache_schema: args.l3_cache_schema.clone(),
+            mem_bw_schema: args.mem_bw_schema.clone(),
+            ..IntelRdt::default()
+        };
+        let plan = rdt::plan(&wanted, &container.record.id)?;
+        let group = Rdt::planned(&root, &plan);
+        return Ok(Some(RdtChange { group, made: Some((root, plan)), before: Vec::new(), after }));
+    };
+    let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
+    let changed: Vec<String> = after.iter().map(|line| resource(line)).collect();
+    let before = group.schemata()?;
+    let before = before.lines().map(str::trim).filter(|line| changed.contains(&resource(line))).map(str::to_owned);
+    Ok(Some(RdtChange { before: before.collect(), group, made: None, after }))
+}
+
+/// What a container got, to be taken back: the writes of a pass, the schemata of its resctrl group, device rules, its
+/// unit.
+enum AppliedPart {
+    Limits(usize, Applied),
+    Schemata(usize),
+    Devices(usize),
+    /// The limits its systemd unit had.
+    Unit(usize, Vec<Property>),
+}
+
+/// What is lowered comes first, in all containers: so the sum of a limit is at no time above what it was before or
+/// will be after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Lower,
+    Raise,
+}
+
+/// The writes of a pass. Those of one controller stay together, for they depend on each other.
+fn part(change: &Change, pass: Pass) -> Result<Vec<Write>> {
+    let growth = change.cgroup.growth(&change.plan.writes)?;
+    let raised = |write: &Write| growth.iter().any(|(controller, by)| *controller == write.controller && *by > 0);
+    let wanted = |write: &&Write| raised(write) == (pass == Pass::Raise);
+    Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
+}
+
+fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec<AppliedPart>, Undone> {
+    let mut done = Vec::new();
+    match write(changes, &mut done, warn) {
+        Ok(()) => Ok(done),
+        Err(error) => Err(take_back(changes, done, error)),
+    }
+}
+
+fn write(changes: &[Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
+    let mut parts = Vec::new();
+    for pass in [Pass::Lower, Pass::Raise] {
+        for (index, change) in changes.iter().enumerate() {
+            parts.push((index, part(change, pass)?));
+        }
+    }
+    for (index, writes) in parts {
+        done.push(AppliedPart::Limits(index, changes[index].cgroup.apply(&writes)?));
+    }
+    for (index, change) in changes.iter().enumerate() {
+        if let Some(rules) = &change.plan.devices {
+            done.push(AppliedPart::Devices(index));
+            change.cgroup.set_devices(&rules.after)?;
+        }
+        if let Some(rdt) = &change.rdt {
+            done.push(AppliedPart::Schemata(index));
+            match &rdt.made {
+                Some((root, plan)) => Rdt::create(root, plan)?.take_in(&change.cgroup.pids(Reach::Tree)?)?,
+                None => rdt.group.write_schemata(&rdt.after)?,
+            }
+        }
+    }
+    // Only once the kernel has accepted every value.
+    for (index, change) in changes.iter().enumerate().filter(|(_, change)| !change.properties.is_empty()) {
+        // Also when it fails: the unit may have got some, systemd does not say.
+        let mut before = properties::limits(&limits_before(done, index));
+        before.extend(change.plan.devices.iter().flat_map(|rules| properties::other_devices(&rules.before)));
+        done.push(AppliedPart::Unit(index, before));
+        for name in change.cgroup.set_unit_properties(&change.properties)? {
+            let id = &change.container.record.id;
+            warn(&format!("update {id}: this systemd has no {name}: the limit holds until it writes the cgroup again"));
+        }
+        // What systemd made of a property is not always what was asked: an OOMPolicy, a period without a quota.
+        change.cgroup.apply_again(&change.plan.writes)?;
+    }
+    Ok(())
+}
+
+/// The limits that one container had.
+fn limits_before(done: &[AppliedPart], container: usize) -> Vec<Write> {
+    let limits = |done: &AppliedPart| match done {
+        AppliedPart::Limits(index, applied) if *index == container => applied.before(),
+        _ => Vec::new(),
+    };
+    done.iter().flat_map(limits).collect()
+}
+
+/// Undoes, the newest first; what cannot be undone is said.
+fn take_back(changes: &[Change], done: Vec<AppliedPart>, error: Error) -> Undone {
+    let undo = |done: AppliedPart| match done {
+        AppliedPart::Limits(index, applied) => changes[index].cgroup.put_back(applied),
+        AppliedPart::Schemata(index) => changes[index].rdt.as_ref().map_or(Ok(()), |rdt| match rdt.made {
+            Some(_) => rdt.group.remove(),
+            None => rdt.group.write_schemata(&rdt.before),
+        }),
+        AppliedPart::Devices(index) => changes[index]
+            .plan
+            .devices
+            .as_ref()
+            .map_or(Ok(()), |rules| changes[index].cgroup.set_devices(&rules.before)),
+        AppliedPart::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties).map(drop),
+    };
+    let failures: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
+    if failures.is_empty() {
+        return Undone { error, whole: true };
+    }
+    let what = format!("{error}; and then not all was put back: {}", failures.join("; "));
+    Undone { error: Error::new(Stage::Cgroup, what), whole: false }
+}

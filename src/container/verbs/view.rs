@@ -1,0 +1,162 @@
+//! `state` and `list`.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::container::lookup::Container;
+use crate::container::options::Global;
+use crate::error::{Context, Result, Stage};
+use crate::proc::passwd::Users;
+use crate::state::{Attendance, Dir, Outcome, Status};
+use crate::sys::poll::{self, PollFlags};
+
+/// How long the monitor of a container that has ended is waited for.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// A container as `state` and `list` show it: the fields of the specification and runc's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// The bundle's ociVersion.
+    pub oci_version: String,
+    /// Its name.
+    pub id: String,
+    /// Its first process; 0 when it has ended.
+    pub pid: i32,
+    /// The word of [`Status`].
+    pub status: &'static str,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root file system.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// Its exit status, when it has ended and somebody has learnt it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
+    /// When that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// Why it has ended; `unknown` where nobody has learnt it, none while somebody is about to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The bundle's annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Name of the user it belongs to, or `#` and the number.
+    pub owner: String,
+}
+
+/// Shows one container.
+pub fn state(global: &Global, id: &str) -> Result<View> {
+    view(&Container::load(&global.root, id)?, &users())
+}
+
+/// Shows all containers. One that cannot be shown is a warning; one that went away meanwhile is nothing.
+pub fn list(global: &Global) -> Result<Vec<View>> {
+    let users = users();
+    let mut views = Vec::new();
+    for id in global.root.ids()? {
+        match view_of(global, &id, &users) {
+            Ok(Some(shown)) => views.push(shown),
+            Ok(None) => {}
+            Err(error) => (global.warn)(&format!("list {id}: {error}")),
+        }
+    }
+    Ok(views)
+}
+
+/// The names of all containers. A directory without a record is none, as for runc.
+pub fn names(global: &Global) -> Result<Vec<String>> {
+    let mut names = global.root.ids()?;
+    names.retain(|id| match record_of(global, id) {
+        Ok(found) => found.is_some(),
+        Err(error) => {
+            (global.warn)(&format!("list {id}: {error}"));
+            false
+        }
+    });
+    Ok(names)
+}
+
+fn view_of(global: &Global, id: &str, users: &Users) -> Result<Option<View>> {
+    record_of(global, id)?.map(|container| view(&container, users)).transpose()
+}
+
+/// `None` for a directory without a record: `create` has just begun, or `delete` is about to end.
+fn record_of(global: &Global, id: &str) -> Result<Option<Container>> {
+    let Some(dir) = Dir::find(&global.root, id)? else { return Ok(None) };
+    Ok(dir.find_record()?.map(|record| Container { dir, record }))
+}
+
+fn view(container: &Container, users: &Users) -> Result<View> {
+    let status = container.status()?;
+    let record = &container.record;
+    let kept = match &record.outcome {
+        None if status == Status::Stopped && record.attended == Some(Attendance::Monitor) => outcome_soon(container)?,
+        outcome => Kept::of(outcome.clone()),
+    };
+    let outcome = match &kept {
+        Kept::Outcome(outcome) => Some(outcome),
+        Kept::Nothing | Kept::NotYet => None,
+    };
+    Ok(View {
+        oci_version: record.oci_version.clone(),
+        id: record.id.clone(),
+        pid: if status == Status::Stopped { 0 } else { record.init.map_or(0, |init| init.pid) },
+        status: status.name(),
+        bundle: record.bundle.clone(),
+        rootfs: record.rootfs.clone(),
+        created: record.created.clone(),
+        exit_status: outcome.map(|outcome| outcome.exit_status),
+        finished: outcome.map(|outcome| outcome.finished.clone()),
+        reason: match &kept {
+            _ if status != Status::Stopped => None,
+            Kept::Outcome(outcome) => Some(outcome.reason.clone()),
+            Kept::NotYet => None,
+            Kept::Nothing => Some("unknown".to_owned()),
+        },
+        annotations: record.annotations.clone(),
+        owner: owner(users, container.dir.owner()?),
+    })
+}
+
+/// What is kept of a container's end.
+enum Kept {
+    Outcome(Outcome),
+    Nothing,
+    /// Its monitor, which lives, is about to.
+    NotYet,
+}
+
+impl Kept {
+    fn of(outcome: Option<Outcome>) -> Kept {
+        outcome.map_or(Kept::Nothing, Kept::Outcome)
+    }
+}
+
+/// The container has ended, and whoever reads its figures needs a moment more; one that is stopped, or passes on what the program
+/// wrote to somebody who does not read it, needs longer than anybody waits for an answer.
+fn outcome_soon(container: &Container) -> Result<Kept> {
+    let lives = match container.monitor()? {
+        None => false,
+        Some(monitor) => {
+            let what = || "wait for the container's monitor";
+            !poll::one(monitor.as_fd(), PollFlags::POLLIN, poll::within(MOMENT)).at(Stage::Signal, what)?
+        }
+    };
+    let outcome = container.dir.find_record()?.and_then(|record| record.outcome);
+    Ok(if lives && outcome.is_none() { Kept::NotYet } else { Kept::of(outcome) })
+}
+
+/// Without names users have numbers.
+fn users() -> Users {
+    Users::of_host().unwrap_or_default()
+}
+
+fn owner(users: &Users, uid: u32) -> String {
+    users.name(uid).map_or_else(|| format!("#{uid}"), str::to_owned)
+}
