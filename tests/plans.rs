@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use brisk::host::Host;
-use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
+use brisk::plan::cgroup::Version;
+use brisk::plan::cgroup::entry::IntoCgroup;
 use brisk::plan::cgroup::tolerance::Tolerance;
-use brisk::plan::op::{Enter, Terminal};
+use brisk::plan::op::{Enter, SetupOp, Terminal};
 use brisk::plan::process::inside::InsideOptions;
 use brisk::plan::step::Step;
+use brisk::plan::systemd::Owner;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::verbs::create::create;
 use brisk::plan::verbs::exec;
@@ -208,7 +210,8 @@ pub fn exec_plan_with(engine: &str, host_name: &str, choose: impl Fn(&mut exec::
         preserved_fds: 0,
         orphan: Orphan::LivesOn,
         hold: Hold::No,
-        entry: Entry { clone: IntoCgroup::Yes, remaining: Remaining::Nothing },
+        cgroup: Some(exec::CgroupToJoin { versions: vec![Version::V2], owner: None }),
+        cgroups: CgroupDriver::Files,
         gained_namespaces: 0,
         rdt: Vec::new(),
     };
@@ -225,6 +228,38 @@ fn exec_in_each_engine_container() {
         check(&path, &printed(&exec_plan(engine, host_name)), &mut wrong);
     }
     assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_exec_gets_into_the_cgroup_by_the_quick_way_that_is_allowed() {
+    let hybrid = [Version::V1, Version::V2];
+    // Host, versions, owner of the scope, driver; how it gets into cgroup2, and whether the child joins the others.
+    type Case<'a> = (&'a str, &'a [Version], Option<Owner>, CgroupDriver, &'a str, bool);
+    let cases: [Case; 8] = [
+        ("v2-root", &[Version::V2], None, CgroupDriver::Files, "cgroup", false),
+        ("v2-root", &[Version::V2], Some(Owner::System), CgroupDriver::Systemd, "cgroup", false),
+        ("v2-user", &[Version::V2], Some(Owner::User), CgroupDriver::Systemd, "attach", false),
+        ("v1-root", &[Version::V1], None, CgroupDriver::Files, "", true),
+        ("v1-root", &hybrid, None, CgroupDriver::Files, "cgroup", true),
+        ("v2-user", &hybrid, None, CgroupDriver::Files, "attach", false),
+        ("v2-root", &[Version::V2], None, CgroupDriver::Disabled, "", false),
+        ("v2-root", &[], None, CgroupDriver::Files, "", false),
+    ];
+    for (host_name, versions, owner, cgroups, way, joins) in cases {
+        let plan = exec_plan_with("docker", host_name, |options| {
+            options.cgroup = Some(exec::CgroupToJoin { versions: versions.to_vec(), owner });
+            options.cgroups = cgroups;
+        });
+        let clones =
+            plan.steps.iter().any(|step| matches!(step, Step::Clone(clone) if clone.into_cgroup == IntoCgroup::Yes));
+        let attaches = plan.steps.iter().any(|step| matches!(step, Step::AttachCgroup));
+        let joined = plan.setup.iter().any(|op| matches!(op, SetupOp::JoinCgroup));
+        assert_eq!(
+            (clones, attaches, joined),
+            (way == "cgroup", way == "attach", joins),
+            "{host_name} {versions:?} {owner:?}"
+        );
+    }
 }
 
 /// The bundles of which a template has golden plans, and the host of each.

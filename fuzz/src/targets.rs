@@ -8,7 +8,7 @@ use brisk::container::{Needs, criu, needs};
 use brisk::dbus::message::BusMessage;
 use brisk::host::Host;
 use brisk::host::cgroup::{Layout, probe, unified_only};
-use brisk::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
+use brisk::plan::cgroup::Version;
 use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::cgroup::update::{self, DeviceRules};
 use brisk::plan::op::{Enter, Terminal};
@@ -104,15 +104,15 @@ pub fn config(data: &[u8]) {
             print(brisk::plan::verbs::create::create(&spec, host, &options).ok());
         }
         if let Some(process) = &spec.process {
-            for rest in [Remaining::Nothing, Remaining::ChildJoins, Remaining::ParentMoves] {
-                print(exec::exec(process, &spec, host, &exec_options(rest)).ok());
+            for versions in [&[][..], &[Version::V1], &[Version::V2], &[Version::V1, Version::V2]] {
+                print(exec::exec(process, &spec, host, &exec_options(versions)).ok());
             }
         }
     }
 }
 
-fn exec_options(remaining: Remaining) -> exec::ExecOptions {
-    let entry = Entry { clone: IntoCgroup::No, remaining };
+fn exec_options(versions: &[Version]) -> exec::ExecOptions {
+    let cgroup = exec::CgroupToJoin { versions: versions.to_vec(), owner: None };
     exec::ExecOptions {
         keyring: Keyring::New,
         inside: InsideOptions {
@@ -124,7 +124,8 @@ fn exec_options(remaining: Remaining) -> exec::ExecOptions {
         preserved_fds: 0,
         orphan: Orphan::LivesOn,
         hold: Hold::No,
-        entry,
+        cgroup: Some(cgroup),
+        cgroups: CgroupDriver::Files,
         gained_namespaces: 0,
         rdt: Vec::new(),
     }
@@ -151,7 +152,7 @@ pub fn process(data: &[u8]) {
         parse(include_bytes!("../../fixtures/engines/docker-default-config.json"), "config.json").unwrap()
     });
     for host in hosts() {
-        print(exec::exec(&process, spec, host, &exec_options(Remaining::ChildJoins)).ok());
+        print(exec::exec(&process, spec, host, &exec_options(&[Version::V1])).ok());
     }
 }
 

@@ -4,13 +4,14 @@
 //! specification writes as text into the numbers the kernel takes.
 //!
 //! The modules, in the order of the work: `verbs` puts a plan together, for each command from top to bottom in the order in which
-//! it is done. It makes an `Input` of the bundle, the host and the `options` (`draft`; for a process in a container
+//! it is done. It makes an `Input` (`input`) of the bundle, the host and the `options` (for a process in a container
 //! which is there an `Inside`, of `process::inside`), and lets
-//! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` with what the parent does
-//! (`step`) and what the child does (`op`; `reach` says how far). `text` says it in words, for people and for errors.
+//! `namespace`, `cgroup` with `systemd`, `rootfs` and `process` with `seccomp` fill a `Draft` (`draft`) with what the parent does
+//! (`step`) and what the child does (`op`; `reach` says how far, `strings` are its words). `text` says it in words, for people and for errors.
 
 pub mod cgroup;
 mod draft;
+mod input;
 pub mod namespace;
 pub mod op;
 mod options;
@@ -19,6 +20,7 @@ pub mod reach;
 pub mod rootfs;
 pub mod seccomp;
 pub mod step;
+mod strings;
 pub mod systemd;
 pub mod text;
 pub mod verbs;

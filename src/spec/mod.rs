@@ -27,6 +27,7 @@ pub mod text;
 pub mod validate;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +77,15 @@ pub struct Spec {
     pub linux: Option<linux::Linux>,
 }
 
+/// A configuration without a `linux` part.
+static NO_LINUX: LazyLock<linux::Linux> = LazyLock::new(linux::Linux::default);
+
 impl Spec {
+    /// The `linux` part, or an empty one.
+    pub fn linux_or_empty(&self) -> &linux::Linux {
+        self.linux.as_ref().unwrap_or(&NO_LINUX)
+    }
+
     /// The namespaces to make or join.
     pub fn namespaces(&self) -> &[linux::Namespace] {
         self.linux.as_ref().map(|linux| &linux.namespaces[..]).unwrap_or_default()

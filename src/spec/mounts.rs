@@ -37,6 +37,11 @@ impl Mount {
             || self.options.iter().any(|o| o == "bind" || o == "rbind")
     }
 
+    /// Whether the entry shows cgroups, of either version.
+    pub fn is_cgroup(&self) -> bool {
+        matches!(self.kind.as_deref(), Some("cgroup" | "cgroup2"))
+    }
+
     /// Where it is, as a path below the container's root, however it is spelled. As with runc, a destination that begins
     /// with the path of the root on the host, `root`, is meant to be in it.
     pub fn place(&self, root: &Path) -> String {

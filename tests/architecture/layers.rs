@@ -52,7 +52,7 @@ const PLAN_FOLDERS: Folders = &[
     ("process", &["namespace", "seccomp"]),
     ("rootfs", &["namespace", "cgroup", "systemd", "process"]),
     ("text", &["namespace", "cgroup", "process", "rootfs"]),
-    ("verbs", &["namespace", "cgroup", "process", "rootfs"]),
+    ("verbs", &["namespace", "cgroup", "systemd", "process", "rootfs"]),
 ];
 
 const CONTAINER_FOLDERS: Folders = &[

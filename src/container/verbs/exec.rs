@@ -19,12 +19,8 @@ use crate::container::options::{Exec, Global};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{Moment, Running, TellAgain, Trace};
-use crate::plan::cgroup::Version;
-use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
 use crate::plan::process::inside::InsideOptions;
-use crate::plan::systemd::Owner;
-use crate::plan::systemd::driver::CgroupDriver;
-use crate::plan::verbs::exec::ExecOptions;
+use crate::plan::verbs::exec::{CgroupToJoin, ExecOptions};
 use crate::plan::{self, ExecRefusal, Keyring};
 use crate::spec::Spec;
 use crate::spec::process::Process;
@@ -150,7 +146,11 @@ fn join(
         hold: job::hold(&args.job),
         preserved_fds: global.environment.preserved(args.preserve_fds),
         keyring: if container.record.inherits_keyring { Keyring::Inherit } else { Keyring::New },
-        entry: entry(global, &host, cgroup.as_ref()),
+        cgroup: cgroup.as_ref().map(|cgroup| CgroupToJoin {
+            versions: cgroup.versions().collect(),
+            owner: cgroup.scope().map(|scope| scope.owner),
+        }),
+        cgroups: global.cgroups,
         gained_namespaces: container.record.gained_namespaces,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
@@ -174,18 +174,6 @@ fn join(
     let beginning =
         Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due, interrupt: asked.map(AsFd::as_fd) };
     inside::begin(global, beginning, receivers, &mut tell)
-}
-
-/// How the process gets into the cgroup.
-fn entry(global: &Global, host: &Host, cgroup: Option<&Cgroup>) -> Entry {
-    let Some(cgroup) = cgroup.filter(|_| global.cgroups != CgroupDriver::Disabled) else {
-        return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing };
-    };
-    let only_v2 = cgroup.versions().all(|version| version == Version::V2);
-    // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
-    let own = cgroup.scope().is_none_or(|scope| scope.owner == Owner::System);
-    let clone = if own && (only_v2 || host.is_real_root()) { IntoCgroup::Yes } else { IntoCgroup::No };
-    Entry::choose(cgroup.versions(), clone, Remaining::ChildJoins)
 }
 
 /// The container's cgroup, or the one below it that `--cgroup [CONTROLLERS:]PATH` names, or the one its first process

@@ -4,13 +4,14 @@
 use super::entry::{Entry, IntoCgroup, Part, Remaining};
 use super::{CgroupPlan, Version};
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input, host_root};
+use crate::plan::draft::Draft;
+use crate::plan::input::Input;
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::IdMap;
 use crate::plan::op::SetupOp;
 use crate::plan::step::{MountsFrom, Step};
+use crate::plan::strings::host_root;
 use crate::spec::annotations;
-use crate::spec::mounts::Mount;
 use crate::wire::SyncPoint;
 
 /// The operations for which the child has to be in its cgroup. They go as late as possible, to where the first
@@ -35,11 +36,8 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) {
 
 /// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
 fn matters(input: &Input<'_>) -> bool {
-    let mounts = |mount: &Mount| {
-        mount.kind.as_deref().is_some_and(|kind| kind.starts_with("cgroup"))
-            || mount.options.iter().any(|o| o == "tmpcopyup")
-    };
-    input.namespaces.is_new(NamespaceKind::Cgroup) || input.spec.mounts.iter().any(mounts)
+    input.namespaces.is_new(NamespaceKind::Cgroup)
+        || input.mounts().any(|(mount, options)| mount.is_cgroup() || options.tmpcopyup)
 }
 
 /// What of the cgroup is made before the child, which is cloned into it, and what while the child mounts. One that is
@@ -49,7 +47,7 @@ pub(in crate::plan) fn parts(input: &Input<'_>) -> (Option<Part>, Option<Part>) 
         return (None, None);
     }
     match input.entry {
-        Entry { remaining: Remaining::ParentMoves, .. } if input.mounts == MountsFrom::Skeleton => {
+        Entry { remaining: Remaining::ParentMoves, .. } if input.mounts_from == MountsFrom::Skeleton => {
             (Some(Part::All), None)
         }
         Entry { remaining: Remaining::Nothing, .. } => (Some(Part::All), None),
@@ -73,16 +71,13 @@ pub(in crate::plan) fn offers(trees: &mut Vec<Step>) -> Vec<Step> {
 pub(in crate::plan) fn ownership(input: &Input<'_>) -> Option<Step> {
     let only_v2 = input.cgroup.as_ref().is_some_and(is_only_v2);
     let root = host_root(input.spec, &input.options.bundle);
-    let writable = |mount: &Mount| {
-        let cgroup = mount.kind.as_deref().is_some_and(|kind| kind == "cgroup" || kind == "cgroup2");
-        let last = mount.options.iter().rev().find(|option| matches!(option.as_str(), "ro" | "rro" | "rw" | "rrw"));
-        let there = mount.place(&root) == "sys/fs/cgroup";
-        cgroup && there && last.is_none_or(|option| option.ends_with('w'))
-    };
+
     let wanted = only_v2
         && input.host.uid == 0
         && input.namespaces.is_new(NamespaceKind::Cgroup)
-        && input.spec.mounts.iter().any(writable);
+        && input.mounts().any(|(mount, options)| {
+            mount.is_cgroup() && mount.place(&root) == "sys/fs/cgroup" && !options.is_read_only()
+        });
     let uid = input.spec.process.as_ref().map_or(0, |process| process.user.uid);
     let owner = match (input.uids.is_empty(), input.namespaces.contains(NamespaceKind::User)) {
         (false, _) => input.uids.to_host(uid),

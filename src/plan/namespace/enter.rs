@@ -5,12 +5,16 @@ use std::ffi::CString;
 
 use super::NamespaceKind;
 use crate::error::Result;
-use crate::plan::draft::{Draft, Input, c_string, key_label};
+use crate::host::Host;
+use crate::plan::draft::Draft;
+use crate::plan::input::Input;
 use crate::plan::namespace::NamespaceFs;
 use crate::plan::op::{Refusal, SetupOp};
 use crate::plan::options::Keyring;
 use crate::plan::step::{MapWriter, Step};
+use crate::plan::strings::c_string;
 use crate::spec::mounts::Mount;
+use crate::spec::process::Process;
 use crate::wire::SyncPoint;
 
 /// The namespaces that are joined, and those that clone3 does not make.
@@ -139,4 +143,11 @@ pub(in crate::plan) fn idmaps(input: &Input<'_>) -> Step {
         MapWriter::Helpers
     };
     Step::WriteIdMaps { uids: uids.text(), gids: gids.text(), writer }
+}
+
+/// The SELinux label that the container's keys are made with. Without one they would have that of the runtime's process,
+/// and the program, whose label may do nothing with the runtime's keys, could not use its own session keyring.
+pub(in crate::plan) fn key_label(process: Option<&Process>, host: &Host) -> Result<Option<CString>> {
+    let label = process.and_then(|process| process.selinux_label.as_deref()).filter(|label| !label.is_empty());
+    label.filter(|_| host.selinux).map(|label| c_string(label, "selinuxLabel")).transpose()
 }

@@ -3,7 +3,7 @@
 //! Pure; runs in the parent. Whether a device exists, and which number a template gets, is found out by `launch`.
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::Input;
+use crate::plan::input::Input;
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::step::Step;
 

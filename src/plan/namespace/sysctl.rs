@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Input, c_string};
+use crate::plan::input::Input;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::SetupOp;
+use crate::plan::strings::c_string;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::plan::draft::{Input, c_string};
+use crate::plan::input::Input;
 use crate::plan::process::child_hook::{ChildHook, HookDir, StateText};
 use crate::plan::step::{HostHook, HostHooks};
+use crate::plan::strings::c_string;
 use crate::spec::Spec;
 use crate::spec::hooks::{Hook, HookKind};
 

@@ -8,11 +8,12 @@ use super::{ExecStrings, Fork, Groups, Startup, bounding, console, hooks, listen
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::Plan;
-use crate::plan::draft::{Draft, c_string, host_path, linux};
+use crate::plan::draft::Draft;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{ConsoleNode, Enter, SetupOp, Terminal};
 use crate::plan::options::{ExecRefusal, Orphan, ProgramStart};
 use crate::plan::step::Step;
+use crate::plan::strings::{c_string, host_path};
 use crate::spec::Spec;
 use crate::spec::process::Process;
 
@@ -45,7 +46,7 @@ impl<'a> Inside<'a> {
         host: &'a Host,
         options: &'a InsideOptions,
     ) -> Result<Inside<'a>> {
-        Ok(Inside { process, spec, host, options, namespaces: Namespaces::parse(&linux(spec).namespaces)? })
+        Ok(Inside { process, spec, host, options, namespaces: Namespaces::parse(spec.namespaces())? })
     }
 
     /// Whether the container's root has authority only over a user namespace.
@@ -80,7 +81,7 @@ impl<'a> Inside<'a> {
     pub(in crate::plan) fn startup(&self, warnings: &mut Vec<String>) -> Result<Startup<'a>> {
         Ok(Startup {
             process: self.process,
-            linux: linux(self.spec),
+            linux: self.spec.linux_or_empty(),
             bounding: bounding(self.host, &self.namespaces),
             leave_runtime: self.host.can_leave_runtime,
             fork: Fork::No,

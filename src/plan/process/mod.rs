@@ -23,10 +23,12 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use super::draft::{Draft, Input, c_string, host_root};
+use super::draft::Draft;
+use super::input::Input;
 use super::op::{ConsoleNode, Filter, Label, LastOp, RuntimeOp, SetupOp, Terminal};
 use super::options::{Hold, Orphan, ProgramStart};
 use super::step::Step;
+use super::strings::{c_string, host_root};
 use crate::error::{Below, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::{NamespaceKind, Namespaces};

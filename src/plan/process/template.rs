@@ -18,7 +18,8 @@ use super::{
     exec_strings, find, give_up_rights, limits_by_parent, oom_score_adj, scheduler_bytes,
 };
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input, linux};
+use crate::plan::draft::Draft;
+use crate::plan::input::Input;
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::check::mapped;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
@@ -229,7 +230,7 @@ pub(in crate::plan) fn has_ids(inside: &Inside<'_>) -> Result<()> {
     if !inside.namespaces.is_new(NamespaceKind::User) {
         return Ok(());
     }
-    let linux = linux(inside.spec);
+    let linux = inside.spec.linux_or_empty();
     let uids = IdMap::parse(IdKind::Uid, &linux.uid_mappings)?;
     let gids = IdMap::parse(IdKind::Gid, &linux.gid_mappings)?;
     mapped(&inside.process.user, &uids, &gids)

@@ -2,7 +2,8 @@
 
 use super::options::{IdMapOption, MountOptions};
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input};
+use crate::plan::draft::Draft;
+use crate::plan::input::Input;
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::{IdKind, IdMap, OptionRange};
 use crate::plan::reach::Reach;

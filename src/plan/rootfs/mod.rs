@@ -22,16 +22,18 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::draft::{Draft, Input, c_string, host_path, host_root};
+use super::draft::Draft;
+use super::input::Input;
 use super::op::{ConsoleNode, Enter, LinkRule, MayLead, ParentMount, SetupOp};
 use super::process::{self, from_root, hooks};
 use super::step::MountsFrom;
-use crate::error::{Below, Error, Result, Stage};
+use super::strings::{c_string, host_path, host_root};
+use crate::error::{Below, Result};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::devices::NodeKind;
 use crate::plan::rootfs::mount_op::{DeviceDir, EndLink, MountSource};
-use crate::plan::rootfs::options::Propagation;
+use crate::plan::rootfs::options::{MountOptions, Propagation};
 use crate::plan::step::HostObject;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
@@ -54,7 +56,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         draft.setup.push(SetupOp::Enter(Enter::Chroot));
         return Ok(());
     }
-    let propagation = root_propagation(linux)?;
+    let propagation = input.root_propagation;
     // An unbindable mount could not be cloned: the host's copies are made private meanwhile, as runc does.
     let host = match propagation {
         None => libc::MS_SLAVE | libc::MS_REC,
@@ -63,13 +65,13 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         // What is mounted below, and by the container on it, is not to appear on the host either.
         Some(p) => p.flag | libc::MS_REC,
     };
-    if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts == MountsFrom::Copy {
+    if input.namespaces.is_new(NamespaceKind::Mount) && input.mounts_from == MountsFrom::Copy {
         draft.setup.push(SetupOp::HostPropagation(host));
     }
     let parent = match propagation {
         _ if !input.namespaces.is_new(NamespaceKind::Mount) => ParentMount::Others,
         Some(p) if p.flag == libc::MS_SLAVE => ParentMount::Slave,
-        _ if input.mounts == MountsFrom::Skeleton || unshares(host) => ParentMount::Unshared,
+        _ if input.mounts_from == MountsFrom::Skeleton || unshares(host) => ParentMount::Unshared,
         _ => ParentMount::Own,
     };
     let source = if input.takes_from_host() {
@@ -79,12 +81,12 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     } else {
         draft.source(input, path.clone(), (Reach::Tree, EndLink::Keep), &mut None)
     };
-    let place = if input.mounts == MountsFrom::Copy { path.clone() } else { SKELETON_ROOT.into() };
+    let place = if input.mounts_from == MountsFrom::Copy { path.clone() } else { SKELETON_ROOT.into() };
     draft.setup.push(SetupOp::Root { source, path, place, parent });
     overlay::plan(input, draft, &root.path)?;
     let mut final_attrs = Vec::new();
-    for (index, mount) in input.spec.mounts.iter().enumerate() {
-        mounts::plan(input, mount, draft, &mut final_attrs).below(|| format!("mounts[{index}]"))?;
+    for (index, (mount, options)) in input.mounts().enumerate() {
+        mounts::plan(input, (mount, options), draft, &mut final_attrs).below(|| format!("mounts[{index}]"))?;
     }
     let device_dirs = device_nodes(input, linux, draft)?;
     keep_off(&mut draft.setup, &device_dirs);
@@ -134,12 +136,12 @@ const MAX_TREES: usize = 256;
 /// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
 /// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
 pub(super) fn starts_from(input: &Input<'_>) -> MountsFrom {
-    let Input { spec, linux, host, namespaces, options, .. } = input;
-    let plain = |mount: &Mount| {
+    let Input { spec, host, namespaces, options, .. } = input;
+    let plain = |(mount, options): (&Mount, &MountOptions)| {
         let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
-        (known || mount.is_bind()) && !mount.options.iter().any(|o| o == "copy-symlink")
+        (known || mount.is_bind()) && !options.copy_symlink
     };
-    let propagation = linux.rootfs_propagation.as_deref().unwrap_or("");
+    let stays = |root: Propagation| root.flag & (libc::MS_SLAVE | libc::MS_PRIVATE) != 0;
     let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
     let suits = host.crowded
         && host.is_real_root()
@@ -148,10 +150,10 @@ pub(super) fn starts_from(input: &Input<'_>) -> MountsFrom {
         && options.enter == Enter::Pivot
         // Its cgroup exists only after the clone, too late for a tree of it.
         && options.cgroups != CgroupDriver::Systemd
-        && matches!(propagation, "" | "slave" | "rslave" | "private" | "rprivate")
+        && input.root_propagation.is_none_or(stays)
         && !hooks
         && spec.mounts.len() <= MAX_TREES
-        && spec.mounts.iter().all(plain);
+        && input.mounts().all(plain);
     if suits { MountsFrom::Skeleton } else { MountsFrom::Copy }
 }
 
@@ -160,16 +162,6 @@ pub(super) fn starts_from(input: &Input<'_>) -> MountsFrom {
 pub fn mounts_on_host(spec: &Spec) -> bool {
     let any = !spec.mounts.is_empty() || spec.root.as_ref().is_some_and(|root| root.readonly);
     any && spec.namespace(NamespaceKind::Mount.name()).is_none()
-}
-
-fn root_propagation(linux: &Linux) -> Result<Option<Propagation>> {
-    match linux.rootfs_propagation.as_deref() {
-        None | Some("") => Ok(None),
-        Some(name) => Propagation::parse(name).map(Some).ok_or_else(|| {
-            let what = format!("linux.rootfsPropagation {name:?} does not exist");
-            Error::of_field(Stage::Bundle, "linux.rootfsPropagation", what).meant(name, Propagation::names())
-        }),
-    }
 }
 
 fn console(input: &Input<'_>, draft: &mut Draft) {

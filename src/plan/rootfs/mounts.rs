@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::{Need, Version};
-use crate::plan::draft::{BindSources, Draft, Input, c_string, host_path, host_root};
+use crate::plan::draft::Draft;
+use crate::plan::input::{BindSources, Input};
 use crate::plan::namespace::{NamespaceFs, NamespaceKind};
 use crate::plan::op::{Enter, LinkRule, SetupOp};
 use crate::plan::reach::Reach;
@@ -14,8 +15,8 @@ use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::mount_op::{
     CopyUp, EndLink, FsParams, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode,
 };
-use crate::plan::rootfs::options;
 use crate::plan::rootfs::options::MountOptions;
+use crate::plan::strings::{c_string, host_path, host_root};
 use crate::spec::annotations;
 use crate::spec::mounts::Mount;
 use crate::sys::mount_attr::{self as attr, MountAttr};
@@ -31,11 +32,11 @@ pub(in crate::plan) fn set_final(final_attrs: FinalAttrs) -> impl Iterator<Item 
 /// Plans one mount.
 pub(in crate::plan) fn plan(
     input: &Input<'_>,
-    mount: &Mount,
+    (mount, options): (&Mount, &MountOptions),
     draft: &mut Draft,
     final_attrs: &mut FinalAttrs,
 ) -> Result<()> {
-    let mut options = options::parse(&mount.options)?;
+    let mut options = options.clone();
     let dest = relative_dest(input, mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
     if options.copy_symlink && (options.src_nofollow || options.dest_nofollow) {

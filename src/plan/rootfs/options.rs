@@ -8,10 +8,11 @@ use libc::{
     MS_SYNCHRONOUS, MS_UNBINDABLE,
 };
 
-use crate::error::Result;
+use crate::error::{Error, Result, Stage};
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::options_idmap;
 pub use crate::plan::rootfs::options_idmap::IdMapOption;
+use crate::spec::linux::Linux;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// One change of propagation; several apply in order.
@@ -29,6 +30,17 @@ impl Propagation {
         match find(name) {
             Some(Effect::Propagation(propagation)) => Some(propagation),
             _ => None,
+        }
+    }
+
+    /// What rootfsPropagation says.
+    pub(in crate::plan) fn of_root(linux: &Linux) -> Result<Option<Propagation>> {
+        match linux.rootfs_propagation.as_deref() {
+            None | Some("") => Ok(None),
+            Some(name) => Propagation::parse(name).map(Some).ok_or_else(|| {
+                let what = format!("linux.rootfsPropagation {name:?} does not exist");
+                Error::of_field(Stage::Bundle, "linux.rootfsPropagation", what).meant(name, Propagation::names())
+            }),
         }
     }
 

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::{Draft, Input, c_string, host_path};
+use crate::plan::draft::Draft;
+use crate::plan::input::Input;
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{Enter, InUse, OverlayOp, SetupOp};
 use crate::plan::options::OverlaySize;
@@ -13,7 +14,8 @@ use crate::plan::reach::Reach;
 use crate::plan::rootfs::idmap;
 use crate::plan::rootfs::mount_op::MountSource;
 use crate::plan::rootfs::options::IdMapOption;
-use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER, overlay};
+use crate::plan::strings::{c_string, host_path};
+use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER};
 use crate::spec::mounts::Mount;
 use crate::spec::overlay::Upper;
 use crate::sys::cred::CAP_DAC_READ_SEARCH;
@@ -32,7 +34,7 @@ pub const OURS: [&CStr; 3] = [WORK, HOLDER, c"lost+found"];
 
 /// What is mounted in a namespace that is not the container's own would stay there.
 pub(super) fn check(input: &Input<'_>) -> Result<()> {
-    if overlay(input.spec)?.is_some() && !input.namespaces.is_new(NamespaceKind::Mount) {
+    if input.overlay.is_some() && !input.namespaces.is_new(NamespaceKind::Mount) {
         return Err(Error::of_field(
             Stage::Bundle,
             "annotations",
@@ -44,7 +46,7 @@ pub(super) fn check(input: &Input<'_>) -> Result<()> {
 
 /// Plans the overlay, if one is asked for. `root` is the path of the root.
 pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<()> {
-    let Some(overlay) = overlay(input.spec)? else { return Ok(()) };
+    let Some(overlay) = &input.overlay else { return Ok(()) };
     let refuse = |what: String| Err(Error::of_field(Stage::Bundle, "annotations", what));
     if input.options.enter == Enter::Move {
         // The root that it covers would stay (`mounts::plan`).

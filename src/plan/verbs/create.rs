@@ -4,7 +4,8 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::plan::cgroup::entry::Remaining;
 use crate::plan::cgroup::{join, rdt};
-use crate::plan::draft::{Draft, Input};
+use crate::plan::draft::Draft;
+use crate::plan::input::Input;
 use crate::plan::namespace::{NamespaceKind, enter, net_devices, sysctl};
 use crate::plan::op::SetupOp;
 use crate::plan::options::{CreateOptions, ProgramStart};
@@ -79,7 +80,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         flags: input.clone_flags,
         into_cgroup: input.entry.clone,
         join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::Pid && !input.launches()),
-        mounts: input.mounts,
+        mounts: input.mounts_from,
         back: come_back(input),
         time_offsets: if enter::time_in_parent(input) {
             Some(enter::time_offsets(input)?.unwrap_or_default())

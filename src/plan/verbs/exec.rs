@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::Plan;
-use crate::plan::cgroup::entry::{Entry, Remaining};
-use crate::plan::draft::{Draft, key_label};
+use crate::plan::cgroup::Version;
+use crate::plan::cgroup::entry::{Entry, IntoCgroup, Remaining};
+use crate::plan::draft::Draft;
 use crate::plan::namespace::NamespaceKind;
+use crate::plan::namespace::enter::key_label;
 use crate::plan::op::{ConsoleNode, SetupOp};
 use crate::plan::options::{Hold, Keyring, Orphan};
 use crate::plan::process::inside::{Inside, InsideOptions};
 use crate::plan::process::{self, Fork, Startup};
 use crate::plan::step::{CloneStep, Step};
+use crate::plan::systemd::Owner;
+use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::process::Process;
 use crate::wire::SyncPoint;
@@ -30,12 +34,23 @@ pub struct ExecOptions {
     pub preserved_fds: u32,
     /// A new session keyring, or the caller's.
     pub keyring: Keyring,
-    /// How it gets into the container's cgroup, where there is one.
-    pub entry: Entry,
+    /// The container's cgroup, which it gets into.
+    pub cgroup: Option<CgroupToJoin>,
+    /// Who makes cgroups.
+    pub cgroups: CgroupDriver,
     /// Namespaces (`CLONE_NEW*`) of the container's first process that config.json does not name.
     pub gained_namespaces: u64,
     /// The `tasks` files of the container's resource control group (Intel RDT), where it has one.
     pub rdt: Vec<PathBuf>,
+}
+
+/// A cgroup that is there.
+#[derive(Clone, Debug)]
+pub struct CgroupToJoin {
+    /// The version of each of its hierarchies.
+    pub versions: Vec<Version>,
+    /// Whose systemd has made it, if it was one.
+    pub owner: Option<Owner>,
 }
 
 /// Plans `process` in the container that `spec` describes.
@@ -47,7 +62,8 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
         // could not mount proc (EPERM).
         draft.setup.push(SetupOp::Procfs);
     }
-    if options.entry.remaining == Remaining::ChildJoins {
+    let entry = entry(options, host);
+    if entry.remaining == Remaining::ChildJoins {
         // Before anybody in the container could get hold of the files.
         draft.setup.push(SetupOp::JoinCgroup);
     }
@@ -70,16 +86,34 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     };
     let program = process::plan(startup, &mut draft)?;
     let left = if inside.in_userns() { process::limits_by_parent(process)? } else { Vec::new() };
-    let steps = steps(process, options, left, inside.listener(&draft, "creating"))?;
+    let steps = steps(process, options, entry, left, inside.listener(&draft, "creating"))?;
     Ok(inside.plan(program, steps, draft))
 }
 
-fn steps(process: &Process, options: &ExecOptions, left: Vec<Step>, listener: Vec<Step>) -> Result<Vec<Step>> {
+/// How the process gets into the cgroup.
+fn entry(options: &ExecOptions, host: &Host) -> Entry {
+    let Some(cgroup) = options.cgroup.as_ref().filter(|_| options.cgroups != CgroupDriver::Disabled) else {
+        return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing };
+    };
+    let only_v2 = cgroup.versions.iter().all(|version| *version == Version::V2);
+    // A user's process outside of the delegated tree may not be cloned into it; systemd moves it there.
+    let own = cgroup.owner.is_none_or(|owner| owner == Owner::System);
+    let clone = if own && (only_v2 || host.is_real_root()) { IntoCgroup::Yes } else { IntoCgroup::No };
+    Entry::choose(cgroup.versions.iter().copied(), clone, Remaining::ChildJoins)
+}
+
+fn steps(
+    process: &Process,
+    options: &ExecOptions,
+    entry: Entry,
+    left: Vec<Step>,
+    listener: Vec<Step>,
+) -> Result<Vec<Step>> {
     let (initial, last) = process::exec_affinity(process)?;
-    let mut steps = vec![Step::Clone(CloneStep::here(options.entry.clone))];
+    let mut steps = vec![Step::Clone(CloneStep::here(entry.clone))];
     let leave_cpu = initial.is_none().then_some(Step::LeaveCpu);
     steps.extend(initial.map(Step::Affinity));
-    match options.entry.remaining {
+    match entry.remaining {
         Remaining::Nothing => {}
         Remaining::ChildJoins => steps.extend(leave_cpu.into_iter().chain([Step::OfferCgroup])),
         Remaining::ParentMoves => steps.push(Step::AttachCgroup),

@@ -13,15 +13,17 @@ use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
-use crate::plan::draft::{BindSources, Draft, Input, c_string, linux};
+use crate::plan::draft::Draft;
+use crate::plan::input::{BindSources, Input};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Refusal, SetupOp};
 use crate::plan::options::CreateOptions;
 use crate::plan::process::caps;
 use crate::plan::rootfs::mount_op::{MountKind, MountSource};
 use crate::plan::rootfs::mounts;
-use crate::plan::rootfs::options;
+use crate::plan::rootfs::options::{self, MountOptions};
 use crate::plan::step::{CloneStep, Step};
+use crate::plan::strings::c_string;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
@@ -50,8 +52,9 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
     };
     let mut final_attrs: Vec<(CString, MountAttr)> = Vec::new();
     for mount in list {
-        check(mount, &input)?;
-        mounts::plan(&input, mount, &mut draft, &mut final_attrs)?;
+        let options = options::parse(&mount.options)?;
+        check((mount, &options), &input)?;
+        mounts::plan(&input, (mount, &options), &mut draft, &mut final_attrs)?;
     }
     draft.setup.extend(mounts::set_final(final_attrs));
     if taker == Taker::Child {
@@ -62,7 +65,7 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
 
 /// Plans the end of mounts; `added` are the numbers of those that [`add`] has made.
 pub fn remove(list: &[Mount], spec: &Spec, added: &[u64]) -> Result<Plan> {
-    let namespaces = Namespaces::parse(&linux(spec).namespaces)?;
+    let namespaces = Namespaces::parse(spec.namespaces())?;
     let mut draft = own_namespace(&namespaces)?;
     enter(&namespaces, &mut draft);
     for mount in list {
@@ -163,7 +166,7 @@ fn may_mount(input: &Input<'_>) -> bool {
 }
 
 /// What can be mounted from outside so that it is what it says.
-fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
+fn check((mount, options): (&Mount, &MountOptions), input: &Input<'_>) -> Result<()> {
     let refuse = |why: &str| Err(Error::new(Stage::Args, format!("mount {}: {why}", mount.destination)));
     let bind = mount.is_bind();
     if !bind && mount.kind.as_deref() != Some("tmpfs") {
@@ -173,7 +176,6 @@ fn check(mount: &Mount, input: &Input<'_>) -> Result<()> {
     if clean(&mount.destination).is_empty() {
         return refuse("what runs in the container would stay in the root below it");
     }
-    let options = options::parse(&mount.options)?;
     if options.remount || options.copy_symlink || options.src_nofollow || options.tmpcopyup {
         return refuse("remount, copy-symlink, src-nofollow and tmpcopyup work at creation only");
     }
