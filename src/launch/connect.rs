@@ -1,13 +1,13 @@
 //! Connects to sockets of whoever called.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::socket;
+use crate::sys::{fs, socket};
 
 /// Connects to a console or pidfd socket. A path longer than a socket address takes is reached through a
 /// descriptor of its directory.
@@ -21,6 +21,6 @@ pub fn connect(path: &Path, stage: Stage) -> Result<OwnedFd> {
         return Err(Error::errno(stage, what(), Errno::ENAMETOOLONG));
     };
     let dir = std::fs::File::open(parent).at(stage, what)?;
-    let short = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    let short = fs::by_number(dir.as_fd()).join(name);
     socket::connect(short.as_os_str().as_bytes()).at(stage, what)
 }

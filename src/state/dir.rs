@@ -1,7 +1,7 @@
 //! One container's directory.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -310,8 +310,7 @@ impl Dir {
 
     /// The directory that the container sees, and that its root may have written to where it is our own user.
     fn remove_notify(&self) -> Result<()> {
-        let path = format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), NOTIFY.to_string_lossy());
-        match std::fs::remove_dir_all(path) {
+        match std::fs::remove_dir_all(fs::by_number(self.fd()).join(NOTIFY.to_string_lossy().as_ref())) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             result => result.at(Stage::State, || "remove the directory of the notify socket"),
         }

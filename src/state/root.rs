@@ -4,7 +4,7 @@
 //! belong to the caller or to root, and to nobody else.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -146,7 +146,7 @@ impl StateRoot {
             }
             result => result?,
         };
-        let entries = std::fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+        let entries = std::fs::read_dir(fs::by_number(dir.as_fd()))
             .at(Stage::State, || format!("list {}", self.path.display()))?;
         let mut ids = Vec::new();
         for entry in entries {

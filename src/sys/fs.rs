@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -280,6 +280,11 @@ fn link_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8; 32]) -> Result<&'a CStr> {
     use std::io::Write;
     write!(&mut buf[..31], "/proc/self/fd/{}", fd.as_raw_fd()).map_err(|_| Errno::ENAMETOOLONG)?;
     CStr::from_bytes_until_nul(buf).map_err(|_| Errno::EINVAL)
+}
+
+/// A path to what a descriptor is of, for calls that take none (proc(5)).
+pub fn by_number(fd: BorrowedFd<'_>) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
 /// The path of an open file, as /proc tells it; allocates nothing.

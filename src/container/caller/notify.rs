@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::Permissions;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -88,7 +88,7 @@ impl Notify {
             result => result.at(Stage::State, what)?,
         };
         // A socket's address is short, a path is not.
-        let path = format!("/proc/self/fd/{}/{SOCKET}", place.as_raw_fd());
+        let path = fs::by_number(place.as_fd()).join(SOCKET);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             result => result.at(Stage::State, what)?,

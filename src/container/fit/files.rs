@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -246,9 +246,4 @@ fn noexec(options: &MountOptions) -> Option<bool> {
     let set = (options.attr_set | options.rec_set) & mount_attr::NOEXEC != 0;
     let clear = (options.attr_clr | options.rec_clr) & mount_attr::NOEXEC != 0;
     if set { Some(true) } else { clear.then_some(false) }
-}
-
-/// The path by which a held file can be opened to be read.
-pub(super) fn by_number(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }

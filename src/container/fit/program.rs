@@ -3,11 +3,13 @@
 //! Not trusted: the file, which is the image's. Of it a few bounded pieces are read, and only if it is a regular file.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use super::files::{ContainerFiles, Found, Lost, by_number};
+use super::files::{ContainerFiles, Found, Lost};
 use crate::compose::elf::{self, ReadAt};
 use crate::compose::script::{self, LINE_MAX};
+use crate::sys::fs;
 
 /// Why not, and what to do.
 #[derive(Debug)]
@@ -114,7 +116,9 @@ pub(super) fn lost_words(path: &str, lost: &Lost) -> String {
 fn interpreted(files: &ContainerFiles, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     // A program may be executed without being read.
-    let Ok(file) = File::options().read(true).custom_flags(flags).open(by_number(&found.fd)) else { return Ok(()) };
+    let Ok(file) = File::options().read(true).custom_flags(flags).open(fs::by_number(found.fd.as_fd())) else {
+        return Ok(());
+    };
     let interpreter = match needs(|bytes, offset| file.read_at(bytes, offset)) {
         Needs::Program(interpreter) => interpreter,
         Needs::Nothing => return Ok(()),

@@ -2,7 +2,7 @@
 //! mount on the root file system, and go with it. runc and crun leave them there.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -23,8 +23,7 @@ pub(in crate::container) fn find(spec: &Spec, rootfs: &Path) -> Result<Option<Ho
     let what = || format!("find the root file system {}", rootfs.display());
     let name = c_path(rootfs)?;
     let dir = fs::open(fs::CWD, &name, libc::O_PATH | libc::O_DIRECTORY, 0).at(Stage::Rootfs, what)?;
-    let link = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
-    let path = std::fs::read_link(link).at(Stage::Rootfs, what)?;
+    let path = std::fs::read_link(fs::by_number(dir.as_fd())).at(Stage::Rootfs, what)?;
     let before = stacked(&path)?;
     Ok(Some(HostMounts { path, before }))
 }

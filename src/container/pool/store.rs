@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
 use std::fs::OpenOptions;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -241,7 +241,7 @@ pub(super) fn read_once(path: PathBuf) -> MadeOf {
     let Ok(object) = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&missing.path) else {
         return missing;
     };
-    let real = std::fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd()));
+    let real = std::fs::read_link(fs::by_number(object.as_fd()));
     let (Ok(found), Ok(real)) = (object.metadata(), real) else { return missing };
     let content = [found.len().cast_signed(), found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
     MadeOf { real: Some(real), inode: Some((found.dev(), found.ino())), content: Some(content), ..missing }
