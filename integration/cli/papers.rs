@@ -125,7 +125,7 @@ fn shell(line: &str, dir: &Path) -> Command {
 
 #[test]
 fn the_demo_shows_what_runs() {
-    if brisk_only("its own demo") {
+    if brisk_only("its own demo") || lacks(&["memory"]) {
         return;
     }
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/demo");
