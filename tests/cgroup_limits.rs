@@ -137,6 +137,8 @@ fn cpu() {
         ],
     );
     expect(r#"{"cpu":{"quota":-1}}"#, &["cpu.cfs_quota_us=-1"], &["cpu.max=max 100000"]);
+    // What is negative is no limit, as for the kernel on v1 and for runc.
+    expect(r#"{"cpu":{"quota":-5}}"#, &["cpu.cfs_quota_us=-1"], &["cpu.max=max 100000"]);
     expect(r#"{"cpu":{"period":50000}}"#, &["cpu.cfs_period_us=50000"], &["cpu.max=max 50000"]);
     expect(
         r#"{"cpu":{"burst":0,"idle":0}}"#,

@@ -29,9 +29,6 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
         cpus: _,
         mems: _,
     } = cpu;
-    if let Some(quota) = quota.filter(|q| *q < -1) {
-        return Err(refuse("cpu.quota", format!("linux.resources.cpu.quota {quota} is negative")));
-    }
     if let Some(idle) = idle.filter(|i| !(0..=1).contains(i)) {
         return Err(refuse("cpu.idle", format!("linux.resources.cpu.idle {idle} is neither 0 nor 1")));
     }
