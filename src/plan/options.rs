@@ -90,10 +90,10 @@ impl ProgramStart {
 /// How the caller learns that execve(2) refused the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExecRefusal {
-    /// By an error.
-    #[default]
+    /// By an error: who asked for a result is told that the program never ran.
     Error,
-    /// By the program's own standard error, as after `start`: the caller reads that, and the status is the program's.
+    /// By the program's own standard error and its status, as after `start`, detached or not.
+    #[default]
     Said,
 }
 

@@ -74,14 +74,12 @@ impl Console {
             Console::Callers => {}
             Console::Relayed(which) => {
                 (foreground.streams, program.streams) = streams::relay(which)?;
-                program.refusal = ExecRefusal::Said;
             }
             Console::Socket(socket) => (program.socket, program.terminal) = (Some(socket), Terminal::Socket),
             Console::Foreground => {
                 let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
                 foreground.socket = Some(here);
                 (program.socket, program.terminal) = (Some(there), Terminal::Foreground);
-                program.refusal = ExecRefusal::Said;
             }
         }
         Ok((program, foreground))

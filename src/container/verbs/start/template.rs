@@ -94,7 +94,8 @@ pub(in crate::container) fn start(
     let socket = args.console_socket.as_deref();
     let request = ConsoleRequest { socket, terminal: process.terminal, detach, relay };
     let (mut console, ours) = Console::choose(&request)?.open()?;
-    if is_job {
+    if is_job || detach {
+        // `start` tells what it has started.
         console.refusal = ExecRefusal::Error;
     }
     ours.size_terminal(&mut process);
