@@ -30,6 +30,13 @@ pub fn probe() -> PathBuf {
     path
 }
 
+/// Whether the kernel is of this version or a later one.
+pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (major, minor)
+}
+
 /// How the host mounts its cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cgroups {

@@ -74,11 +74,9 @@ fn a_container_that_is_not_reaped_yet_is_waited_for() {
     container.assert_nothing_left();
 }
 
-/// Whether the kernel tells others than a parent how a process ended (Linux 6.15).
+/// Whether the kernel tells others than a parent how a process ended.
 fn tells_exits() -> bool {
-    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
-    (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 15)
+    host::kernel_is_at_least(6, 15)
 }
 
 pub(super) fn holds_pidfd(waiter: i32, of: i32) -> bool {

@@ -2,6 +2,7 @@
 //! system call, for the caller to word. The child uses [`passwd`] and the
 //! lines of [`mountinfo`], which do not allocate; what reads a file does.
 
+pub mod binfmt;
 pub mod cgroup;
 pub mod file;
 pub mod idmap;

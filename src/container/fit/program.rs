@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use super::files::{ContainerFiles, Found, Lost};
 use crate::compose::elf::{self, ReadAt};
 use crate::compose::script::{self, LINE_MAX};
+use crate::proc::binfmt;
 use crate::sys::fs;
 
 /// Why not, and what to do.
@@ -122,7 +123,7 @@ fn interpreted(files: &ContainerFiles, path: &str, found: &Found, depth: usize) 
     let interpreter = match needs(|bytes, offset| file.read_at(bytes, offset)) {
         Needs::Program(interpreter) => interpreter,
         Needs::Nothing => return Ok(()),
-        Needs::Machine(_) | Needs::Kind | Needs::Repair(_) if others_are_run() => return Ok(()),
+        Needs::Machine(_) | Needs::Kind | Needs::Repair(_) if is_registered(path, &file) => return Ok(()),
         Needs::Machine(machine) => {
             return obstacle(
                 format!("{path} is for another machine (ELF machine {machine})"),
@@ -151,10 +152,10 @@ fn interpreted(files: &ContainerFiles, path: &str, found: &Found, depth: usize) 
     })
 }
 
-/// Whether the kernel runs files of other kinds.
-fn others_are_run() -> bool {
-    let Ok(entries) = std::fs::read_dir("/proc/sys/fs/binfmt_misc") else { return false };
-    entries.flatten().any(|entry| !matches!(entry.file_name().to_str(), Some("register" | "status")))
+/// Whether the kernel has it run by an interpreter of the host's.
+fn is_registered(path: &str, file: &File) -> bool {
+    elf::bytes_at(&|bytes, offset| file.read_at(bytes, offset), 0, LINE_MAX)
+        .is_ok_and(|head| binfmt::takes(path, &head))
 }
 
 /// What a file needs in order to be run.
