@@ -30,6 +30,23 @@ fn what_is_denied_where_all_else_is_allowed_stays_denied() {
     }
 }
 
+/// Who may make nodes makes one of the host's console, and gets nothing of it.
+#[test]
+fn the_hosts_console_is_not_the_containers() {
+    if skip_on(&["crun"], "its default rules have it") {
+        return;
+    }
+    let container = Bundle::sh("mknod /tmp/console c 5 1 && { : </tmp/console; } 2>&1")
+        .resources("devices", json!([{ "allow": false, "access": "rwm" }]))
+        .push("/process/capabilities/bounding", json!("CAP_MKNOD"))
+        .push("/process/capabilities/effective", json!("CAP_MKNOD"))
+        .push("/process/capabilities/permitted", json!("CAP_MKNOD"))
+        .mount("tmpfs", "tmpfs", "/tmp", &["mode=1777"])
+        .container();
+    let said = container.run().stdout();
+    assert!(said.contains("Operation not permitted"), "{said}");
+}
+
 /// With a container whose systemd has made cgroups, and that nobody could delete.
 #[test]
 fn cgroups_that_were_left_below_are_told_of() {

@@ -373,3 +373,31 @@ fn new_device_rules_leave_no_gap() {
     container.call_with_input(&["update", "--resources", "-", "--device-rules", &container.id], &all.to_string()).ok();
     host::wait_until(|| rootfs.join("leaked").exists());
 }
+
+/// A new mount in the host's cgroup namespace takes options away from everybody's file system, and with `nsdelegate` what keeps
+/// containers with cgroups of their own apart.
+#[test]
+fn the_hosts_cgroup2_keeps_its_options() {
+    if skip_on(&["runc", "crun"], "they mount it anew") || !host::is_root() {
+        return;
+    }
+    let of_host = || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let all = mounts.lines().filter_map(|line| line.split_once(" - cgroup2 ")).map(|(_, rest)| rest.to_owned());
+        all.collect::<Vec<_>>()
+    };
+    let before = of_host();
+    let has_any =
+        before.iter().any(|options| options.contains("nsdelegate") || options.contains("memory_recursiveprot"));
+    if skip_unless(Need::from(has_any), "the host's cgroup2 has no options to lose") {
+        return;
+    }
+    for kind in ["cgroup", "cgroup2"] {
+        let mut bundle = Bundle::sh("test -e /sys/fs/cgroup/cgroup.controllers");
+        let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+        let container = bundle.mount(kind, "cgroup", "/sys/fs/cgroup", &["ro", "nosuid"]).container();
+        container.run().ok();
+        assert_eq!(of_host(), before, "{kind}");
+    }
+}

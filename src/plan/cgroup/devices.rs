@@ -113,7 +113,7 @@ pub struct DevicePolicy {
 
 /// What every container may use, whatever its rules say: the devices and terminals of runtime-spec
 /// (config-linux, default devices), `mknod` of any node (a node alone gives no access) and, as runc and
-/// crun do since ever, `/dev/net/tun`.
+/// crun do since ever, `/dev/net/tun`. A container's `/dev/console` is a terminal (136): 5:1 is the host's console.
 const DEFAULT: &[(DeviceKind, Option<u32>, Option<u32>, Access)] = &[
     (DeviceKind::Char, None, None, Access::MKNOD),
     (DeviceKind::Block, None, None, Access::MKNOD),
@@ -123,7 +123,6 @@ const DEFAULT: &[(DeviceKind, Option<u32>, Option<u32>, Access)] = &[
     (DeviceKind::Char, Some(5), Some(0), Access::ALL),
     (DeviceKind::Char, Some(1), Some(5), Access::ALL),
     (DeviceKind::Char, Some(1), Some(9), Access::ALL),
-    (DeviceKind::Char, Some(5), Some(1), Access::ALL),
     (DeviceKind::Char, Some(136), None, Access::ALL),
     (DeviceKind::Char, Some(5), Some(2), Access::ALL),
     (DeviceKind::Char, Some(10), Some(200), Access::ALL),

@@ -56,6 +56,8 @@ pub(in crate::plan) fn plan(
     match kind {
         _ if options.remount => return remount(mount, &options, dest, draft),
         "cgroup" => return cgroup(input, mount, &options, dest, draft, final_attrs),
+        // Options of the file system that are named are meant.
+        "cgroup2" if options.data.is_empty() => return cgroup2(input, mount, &options, dest, draft, final_attrs),
         "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !mount.is_bind() => {
             // A new sysfs shows the network namespace, which must belong to our user namespace: the host's does not.
             return bind(input, mount, &recursively(&options), dest, c"/sys".into(), Reach::Tree, draft);
@@ -333,7 +335,7 @@ fn cgroup(
                 let options = recursively(&options);
                 bind(input, mount, &options, dest, c"/sys/fs/cgroup".into(), Reach::Tree, draft)
             }
-            _ => new(input, mount, &fixed(options), dest, "cgroup2", draft, final_attrs),
+            _ => cgroup2(input, mount, &fixed(options), dest, draft, final_attrs),
         };
     }
     let mut holder = fixed(options);
@@ -374,6 +376,27 @@ fn cgroup(
         bind(input, mount, &options, inner, source, Reach::One, draft)?;
     }
     links_of_controllers(layout, dest, draft)
+}
+
+/// cgroup2. In the host's cgroup namespace a new mount would change the file system of the whole host: it takes the mount's options,
+/// and `nsdelegate` and `memory_recursiveprot` go where they are not named (cgroup_get_tree() of kernel/cgroup/cgroup.c). So
+/// the host's mount is bound there, which shows the same.
+fn cgroup2(
+    input: &Input<'_>,
+    mount: &Mount,
+    options: &MountOptions,
+    dest: CString,
+    draft: &mut Draft,
+    final_attrs: &mut FinalAttrs,
+) -> Result<()> {
+    match &input.host.cgroup.unified {
+        Some(there) if !input.namespaces.contains(NamespaceKind::Cgroup) && !input.in_userns() => {
+            let source = c_string(there.mount_point.as_os_str().as_bytes(), "mounts.source")?;
+            let options = MountOptions { named: false, ..options.clone() };
+            bind(input, mount, &options, dest, source, Reach::One, draft)
+        }
+        _ => new(input, mount, options, dest, "cgroup2", draft, final_attrs),
+    }
 }
 
 /// Programs look for `/sys/fs/cgroup/cpu` where the host has `cpu,cpuacct`: links, as on the host and as runc makes them.
