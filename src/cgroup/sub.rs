@@ -48,6 +48,10 @@ impl Cgroup {
     /// for good: there it is the first process's at once.
     pub fn for_another(mut self, init: i32) -> Result<Cgroup> {
         let Some(member) = self.members.iter_mut().find(|m| m.is_v2()) else { return Ok(self) };
+        // kernfs counts a directory's sub-directories as links. Without any the first process can be in none.
+        if member.fd().and_then(fs::stat).at(Stage::Cgroup, || format!("stat {}", member.path()))?.st_nlink <= 2 {
+            return Ok(self);
+        }
         let what = || format!("read /proc/{init}/cgroup");
         let text = proc::cgroup::read(&init.to_string()).at(Stage::Cgroup, what)?;
         let memberships = proc::cgroup::parse(&text).at(Stage::Cgroup, what)?;

@@ -62,7 +62,7 @@ impl Container {
     }
 
     /// Tells whoever waits for its first process, before it is done, what another command is about to do to that.
-    pub(in crate::container) fn announce(&self, what: Announcement) -> Result<()> {
+    pub(in crate::container) fn announce(&self, what: impl FnOnce() -> Announcement) -> Result<()> {
         announce(&self.record, what)
     }
 
@@ -156,9 +156,9 @@ pub(in crate::container) fn spec_of(record: &Record, text: &[u8]) -> Result<Spec
 }
 
 /// [`Container::announce`].
-pub(in crate::container) fn announce(record: &Record, what: Announcement) -> Result<()> {
+pub(in crate::container) fn announce(record: &Record, what: impl FnOnce() -> Announcement) -> Result<()> {
     let Some(creator) = attendant(record, |_| true)? else { return Ok(()) };
-    process::pidfd_announce(creator.as_fd(), what.number())
+    process::pidfd_announce(creator.as_fd(), what().number())
         .at(Stage::Signal, || "tell whoever waits for the container's process")
         .map(drop)
 }

@@ -262,7 +262,7 @@ fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
     let init = record.live_init()?;
     let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
     if let Some(pidfd) = &pidfd {
-        announce(record, Announcement::Deleted)?;
+        announce(record, || Announcement::Deleted)?;
         let what = || "kill the container's first process";
         sys::process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }

@@ -26,7 +26,7 @@ pub fn kill(global: &Global, args: &Kill) -> Result<()> {
 
 fn kill_one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
     if signal != 0 {
-        container.announce(Announcement::Signal(signal))?;
+        container.announce(|| Announcement::Signal(signal))?;
     }
     let cgroup = container.cgroup()?;
     // Without a pid namespace of its own the first process does not take the others with it.

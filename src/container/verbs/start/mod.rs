@@ -113,7 +113,7 @@ fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
         result => result.at(Stage::State, || "open exec.fifo")?,
     };
     // Its time counts from here.
-    container.announce(Announcement::started())?;
+    container.announce(Announcement::started)?;
     fs::write_all(fifo.as_fd(), b"0").at(Stage::State, || "write to exec.fifo")?;
     container.waits_no_more(global);
     Ok(fifo)
@@ -164,7 +164,7 @@ pub(in crate::container) fn run_poststart(
 fn kill(container: &Container) -> Result<()> {
     // Deleted meanwhile: what has the same cgroup now is another container.
     let Some(_lock) = container.dir.lock(Wait::Forever)? else { return Ok(()) };
-    container.announce(Announcement::Signal(libc::SIGKILL))?;
+    container.announce(|| Announcement::Signal(libc::SIGKILL))?;
     match container.cgroup()? {
         Some(cgroup) => cgroup.kill(libc::SIGKILL),
         None => container.record.init.map_or(Ok(()), |init| init.signal(libc::SIGKILL).map(drop)),

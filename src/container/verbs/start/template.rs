@@ -252,7 +252,7 @@ fn begin(
     let waiting = Some(Waiting::find(pid, again)?);
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
     let due = tell(StartMoment::Held)?;
-    container.announce(Announcement::started())?;
+    container.announce(Announcement::started)?;
     let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due, interrupt: None };
     let begun = inside::begin(global, beginning, receivers, &mut |moment| {
         // Whoever has the program's file open, or serves its file system, keeps it from running.
@@ -264,7 +264,7 @@ fn begin(
     });
     begun.inspect_err(|_| {
         // Whoever waits for it hears of nothing else that fails here.
-        if let Err(failure) = container.announce(Announcement::NotStarted) {
+        if let Err(failure) = container.announce(|| Announcement::NotStarted) {
             (global.warn)(&failure.to_string());
         }
     })
