@@ -187,7 +187,8 @@ impl Child<'_> {
 
     fn mount_new(&mut self, op: &MountOp, new: &NewFileSystem, extra: i32) -> Done {
         let (place, mode) = self.place_of_new(op, new, extra)?;
-        let long = new.params.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > FSCONFIG_MAX));
+        let any_value = |is: fn(&CStr) -> bool| new.params.iter().any(|(_, value)| value.as_deref().is_some_and(is));
+        let long = any_value(|value| value.count_bytes() > FSCONFIG_MAX);
         // fsconfig(2) has no names for these.
         let classic = new.flags & (libc::MS_SILENT | libc::MS_I_VERSION) != 0;
         let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(&new.kind) };
@@ -195,7 +196,18 @@ impl Child<'_> {
             Ok(context) => {
                 let made = fs_context(context.as_fd(), new, op.attr.set, mode);
                 self.spent.add(context);
-                made?
+                match made {
+                    // A file system that knows no fsopen(2) (overlayfs before Linux 6.5) is given no value with a comma by it.
+                    Err(told)
+                        if told.errno == Errno::EINVAL
+                            && op.idmap.is_none()
+                            && any_value(|value| value.to_bytes().contains(&b',')) =>
+                    {
+                        let mounted = self.mount_classic(op, new, place.as_fd(), mode).map_err(|_| told)?;
+                        return self.keep(op, mounted);
+                    }
+                    made => made?,
+                }
             }
             // Values that fsconfig(2) cannot take; and a filter of the caller's may say that there is no fsopen(2).
             Err(Errno::ENOSYS) => {
