@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
 use crate::common::container::{Container, mount_at};
@@ -340,9 +341,11 @@ fn mounts_without_a_mount_namespace_go_with_the_container() {
         .unset("/linux/maskedPaths")
         .unset("/linux/readonlyPaths")
         .set("/root/readonly", json!(false));
-    // An engine's own mount there, which has to stay.
-    let root = bundle.rootfs();
-    bundle.mount_on_host(&root, &root, "", nix::mount::MsFlags::MS_BIND, "");
+    // An engine's own mount there, which has to stay. Where mounts are shared the kernel would take it along (docs/COMPAT.md).
+    let (root, dir) = (bundle.rootfs(), bundle.dir.clone());
+    bundle.mount_on_host(&dir, &dir, "", MsFlags::MS_BIND, "");
+    nix::mount::mount(None::<&str>, &dir, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    bundle.mount_on_host(&root, &root, "", MsFlags::MS_BIND, "");
     let container = bundle.container();
     container.up();
     assert!(mounted(&container.bundle.rootfs()) > 1, "the mounts are on the host");
