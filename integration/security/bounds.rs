@@ -9,17 +9,19 @@ use std::time::Duration;
 
 use super::while_swapping;
 use crate::common::process::{self, Output, pidfd_open, wait_readable};
-use crate::common::{Bundle, Container, brisk_only, skip_on};
+use crate::common::{Bundle, Container, brisk_only, skip_on, time_limit};
 
 /// Far more than any of this takes.
-const BOUND: Duration = Duration::from_secs(10);
+fn bound() -> Duration {
+    time_limit() / 3
+}
 
 /// Runs it to its end; kills it and fails at the bound.
 #[track_caller]
 fn bounded(command: Command, what: &str) -> Output {
     let running = process::start(command, Stdio::null());
     let pidfd = pidfd_open(running.pid()).unwrap();
-    if !wait_readable(pidfd.as_fd(), BOUND) {
+    if !wait_readable(pidfd.as_fd(), bound()) {
         let pid = nix::unistd::Pid::from_raw(running.pid());
         nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
         running.wait();
