@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -12,6 +12,13 @@ use serde_json::{Value, json};
 
 use super::{ONLY, conforms, hook_that_waits, wake_of};
 use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
+
+#[path = "../tool/os.rs"]
+#[allow(dead_code, reason = "one call of it is wanted here")]
+mod os;
+#[path = "../tool/ptrace.rs"]
+#[allow(dead_code, reason = "nothing fails here")]
+mod ptrace;
 
 const BUSY: &str = "while :; do :; done";
 const LIMITS: [(&str, &str); 2] = [("--timeout", "timeout"), ("--cpu-time", "cpu-limit")];
@@ -272,6 +279,84 @@ fn a_second_program_that_cannot_begin_ends_when_it_is_asked_to() {
     assert_eq!(container.exec(&["/bin/echo", "on"]).ok().stdout(), "on\n");
     container.delete_force().ok();
     container.assert_nothing_left();
+}
+
+/// Where the process is held that launches a program of `exec`, as a freezer would hold it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Held {
+    /// It has cloned the program, and has not said so.
+    AtItsClone,
+    /// It has said so.
+    AtItsEnd,
+}
+
+/// Asks brisk to end while its launcher is held; brisk's exit status, `None` where it does not end.
+fn asked_to_end(mut command: Command, held: Held) -> Option<i32> {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let brisk = ptrace::trace_me(quiet).spawn().unwrap().id() as i32;
+    let (mut launcher, mut options) = (None, false);
+    let end = Instant::now() + time_limit();
+    while Instant::now() < end {
+        // Tests beside this one have children, too.
+        let Some(stop) = os::wait4(-1, libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG).unwrap() else { continue };
+        let (pid, signal, event) = (stop.pid, libc::WSTOPSIG(stop.status), stop.status >> 16);
+        if !libc::WIFSTOPPED(stop.status) {
+            if pid == brisk {
+                return Some(libc::WEXITSTATUS(stop.status));
+            }
+            continue;
+        }
+        if !std::mem::replace(&mut options, true) {
+            ptrace::follow(brisk).unwrap();
+        }
+        let clones = [libc::PTRACE_EVENT_FORK, libc::PTRACE_EVENT_VFORK, libc::PTRACE_EVENT_CLONE].contains(&event);
+        if clones && pid == brisk {
+            launcher = launcher.or(ptrace::event_message(pid).ok());
+        }
+        let is_call = signal == libc::SIGTRAP | 0x80;
+        let here = launcher == Some(pid)
+            && match held {
+                Held::AtItsClone => clones,
+                Held::AtItsEnd => is_call && ends(ptrace::syscall_stop(pid).unwrap()),
+            };
+        if here {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(brisk), Signal::SIGTERM).unwrap();
+            continue;
+        }
+        let ours = is_call || event != 0 || [libc::SIGTRAP, libc::SIGSTOP].contains(&signal);
+        // Who was killed meanwhile is not there to go on.
+        let _ = ptrace::resume(pid, if ours { 0 } else { signal });
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(brisk), Signal::SIGKILL).unwrap();
+    None
+}
+
+fn ends(stop: ptrace::Stop) -> bool {
+    let calls = [libc::SYS_exit, libc::SYS_exit_group].map(|call| call as u64);
+    matches!(stop, ptrace::Stop::Entry { nr, .. } if calls.contains(&nr))
+}
+
+/// Whoever freezes the container may do so at any moment of a set-up, and the program may be there already.
+#[test]
+fn a_second_program_that_was_just_launched_ends_when_that_is_asked_for() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for held in [Held::AtItsClone, Held::AtItsEnd] {
+        let container = Bundle::idle().container();
+        container.up();
+        let inside =
+            || container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len();
+        let alone = inside();
+        let file = container.bundle.dir.join("result.json");
+        let line = ["exec", "--result", file.to_str().unwrap(), &container.id, "/bin/sleep", "1000"];
+        assert_eq!(asked_to_end(container.command(&line), held), Some(143), "{held:?}");
+        let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(result["ended"], json!("killed"), "{result}");
+        host::wait_until(|| inside() == alone);
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
 }
 
 /// A paused program of `exec` ends with its caller, and nobody else of the container hears of it.

@@ -1,6 +1,5 @@
 //! Walks the parent's steps, one after the other, and answers the child meanwhile.
 
-use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -8,20 +7,19 @@ use nix::errno::Errno;
 
 use super::overlay::{self, UpperLayer};
 use super::running::{Launch, Moment, Running, TellAgain, Waiting, destroy_in, destroy_unnamed, sync_error};
-use super::{fds, hooks, host_objects, idmap, last_calls, listener, netdev};
+use super::{fds, hooks, host_objects, idmap, last_calls, launcher, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
-use crate::cgroup::{Cgroup, SavedScope, oom_cause, scope_manager};
+use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited, SecondBlock};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
-use crate::plan::cgroup::files::{self, Capacity};
 use crate::plan::op::{ChildOp, LastOp};
 use crate::plan::process::rlimits;
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::proc::stat;
-use crate::sys::poll::{self, PollFd, PollFlags};
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -35,6 +33,8 @@ pub(super) struct Parent<'a> {
     trees: Vec<OwnedFd>,
     idmaps: Vec<OwnedFd>,
     child: Option<(i32, OwnedFd)>,
+    /// Whether that is what its launcher has made, where the plan has one.
+    launched: bool,
     rdt: Option<Rdt>,
     overlay: Option<OwnedFd>,
     listener_fd: Option<i32>,
@@ -69,6 +69,7 @@ impl<'a> Parent<'a> {
             trees: Vec::new(),
             idmaps: Vec::new(),
             child: None,
+            launched: false,
             rdt: None,
             overlay: None,
             listener_fd: None,
@@ -109,7 +110,11 @@ impl<'a> Parent<'a> {
         if let Some((pid, pidfd)) = &self.child
             && self.reaped.is_none()
         {
-            self.reaped = destroy_in(*pid, pidfd, self.launch.cgroup.as_ref());
+            let (launch, awaited) = (&self.launch, Step::Await(SyncPoint::Launched));
+            self.reaped = match !self.launched && launch.plan.steps.contains(&awaited) {
+                true => launcher::destroy(*pid, pidfd, launch.cgroup.as_ref(), launch.warn),
+                false => destroy_in(*pid, pidfd, launch.cgroup.as_ref()),
+            };
         }
         if let Some(Err(error)) = self.rdt.as_ref().map(Rdt::remove) {
             (self.launch.warn)(&error.to_string());
@@ -122,22 +127,7 @@ impl<'a> Parent<'a> {
         if self.reaped != Some(Exit::Signal(libc::SIGKILL)) {
             return error;
         }
-        let limit = self.launch.plan.cgroup.as_ref().and_then(|plan| {
-            plan.writes
-                .iter()
-                .find(|write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory)))
-        });
-        // A count that cannot be read is as good as none: the error is told all the same.
-        let kills = self.launch.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok().flatten());
-        let oom = match (kills, limit) {
-            (Some(0), _) | (None, None) => return error,
-            (None, Some(_)) => "most likely OOM",
-            (Some(_), _) => "OOM",
-        };
-        let cause = oom_cause(limit.map(|limit| (limit.file.as_str(), &limit.value as &dyn Display)));
-        let what = format!("the container's process was killed while it was set up, {oom}: {cause}");
-        let error = Error::new(Stage::Cgroup, what);
-        if limit.is_some() { error.with_hint("raise linux.resources.memory.limit") } else { error }
+        launcher::killed(error, self.launch.plan, self.launch.cgroup.as_ref())
     }
 
     fn child(&self) -> Result<&(i32, OwnedFd)> {
@@ -246,10 +236,8 @@ impl<'a> Parent<'a> {
     fn look_after(&mut self, what: &str) -> Result<bool> {
         let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || what.to_owned());
         while self.due.is_some() || self.launch.interrupt.is_some() {
-            let waited = [Some(self.wire.as_fd()), self.launch.interrupt];
-            let mut fds: Vec<_> = waited.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            poll::any(&mut fds, self.due).at(Stage::Sync, || what.to_owned())?;
-            if fds[0].any().unwrap_or(false) {
+            let until = launcher::Until { due: self.due, interrupt: self.launch.interrupt };
+            if until.comes(self.wire.as_fd(), what)? {
                 break;
             }
             self.tell(|running| Moment::Due(running))?;
@@ -370,8 +358,10 @@ impl<'a> Parent<'a> {
                 return Err(errno).at(Stage::Sync, || format!("open a pidfd of process {pid}"));
             }
         };
-        if let Some((launcher, _)) = self.child.replace((pid, pidfd)) {
-            process::wait(launcher, 0).at(Stage::Sync, || "reap the launcher")?;
+        self.launched = true;
+        if let Some((launcher, pidfd)) = self.child.replace((pid, pidfd)) {
+            let until = launcher::Until { due: self.due, interrupt: self.launch.interrupt };
+            until.reaped(launcher, &pidfd, self.launch.cgroup.as_ref())?;
         }
         Ok(())
     }

@@ -37,6 +37,15 @@ pub fn read(pid: i32) -> Result<Option<Stat>> {
     }
 }
 
+/// The children of a process, whose numbers hold until it has reaped them. None of one that has ended, and none where the
+/// kernel was built without CONFIG_PROC_CHILDREN.
+pub fn children(pid: i32) -> Result<Vec<i32>> {
+    match file::read_text(format!("/proc/{pid}/task/{pid}/children")) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(Vec::new()),
+        text => Ok(text?.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),
+    }
+}
+
 /// Fields 3, 4, 9, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
 fn parse(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;

@@ -75,14 +75,8 @@ impl ProcessId {
 
     /// Pidfds of its children, without those it has made while we looked.
     pub fn children(self) -> Result<Vec<OwnedFd>> {
-        let path = format!("/proc/{0}/task/{0}/children", self.pid);
-        let text = match file::read_text(&path) {
-            // The process has ended, or the kernel was built without CONFIG_PROC_CHILDREN.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(Vec::new()),
-            text => text.at(Stage::State, || format!("read {path}"))?,
-        };
         let mut children = Vec::new();
-        for pid in text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        for pid in stat::children(self.pid).at(Stage::State, || format!("find the children of process {}", self.pid))? {
             let child = ProcessId { pid, start_time: read(pid)?.map_or(0, |stat| stat.start_time) };
             let Some(pidfd) = child.pidfd()? else { continue };
             // Still its child, and itself still the process that we mean, after the pidfd was opened.

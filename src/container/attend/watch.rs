@@ -125,9 +125,10 @@ impl Watch {
         self.set_up_by = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     }
 
-    /// The program is set up: what has ended until now was a process that launched it.
+    /// The program is set up: what has ended until now, or was killed, was a process that launched it.
     pub fn launched(&mut self) {
         self.ended_at = None;
+        self.kill_at = self.kill_at.map(|_| Instant::now());
     }
 
     /// How a program ended that we have killed while it was set up.

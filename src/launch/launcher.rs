@@ -1,0 +1,88 @@
+//! The end of what was cloned: of a launcher, which may have made a process that nobody has heard of, and of whoever was killed while
+//! it was set up.
+
+use std::fmt::Display;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use super::running::{TellAgain, destroy_in};
+use crate::cgroup::{Cgroup, oom_cause};
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::Plan;
+use crate::plan::cgroup::files::{self, Capacity};
+use crate::proc::stat;
+use crate::sys::poll::{self, PollFd, PollFlags};
+use crate::sys::process::{self, Exit};
+
+/// What may end a wait.
+pub(super) struct Until<'a> {
+    pub due: TellAgain,
+    pub interrupt: Option<BorrowedFd<'a>>,
+}
+
+impl Until<'_> {
+    /// Waits until `fd` can be read; false where something else has come first.
+    pub fn comes(&self, fd: BorrowedFd<'_>, what: &str) -> Result<bool> {
+        let waited = [Some(fd), self.interrupt];
+        let mut fds: Vec<_> = waited.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        poll::any(&mut fds, self.due).at(Stage::Sync, || what.to_owned())?;
+        Ok(fds[0].any().unwrap_or(false))
+    }
+
+    /// Reaps a launcher that has said what it has made. Nothing is left for it to do but to end, and a frozen one does not do
+    /// that: who is to hear of something else meanwhile does not wait for it.
+    pub fn reaped(&self, pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> Result<()> {
+        let what = "reap the launcher";
+        if (self.due.is_some() || self.interrupt.is_some()) && !self.comes(pidfd.as_fd(), what)? {
+            destroy_in(pid, pidfd, cgroup);
+            return Ok(());
+        }
+        process::wait(pid, 0).at(Stage::Sync, || what.to_owned()).map(drop)
+    }
+}
+
+/// Kills and reaps a launcher that has not said what it has made, and that as well.
+pub(super) fn destroy(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>, warn: &dyn Fn(&str)) -> Option<Exit> {
+    // A dead one tells when it began until it is reaped.
+    let launcher = stat::read(pid).ok().flatten();
+    let exit = destroy_in(pid, pidfd, cgroup);
+    if let Some(Err(error)) = launcher.map(|launcher| destroy_unsaid(launcher.start_time, cgroup)) {
+        warn(&format!("find what the launcher has made: {error}"));
+    }
+    exit
+}
+
+/// The children of ours that are no older than the launcher, in another pid namespace than we are. Whoever called us by
+/// execve(2) may have left us children of its own.
+fn destroy_unsaid(launcher_start: u64, cgroup: Option<&Cgroup>) -> std::io::Result<()> {
+    let own = process::getpid();
+    let namespace = |pid: i32| Ok::<_, std::io::Error>(std::fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino());
+    let ours = namespace(own)?;
+    for pid in stat::children(own)? {
+        let is_new = stat::read(pid)?.is_some_and(|stat| !stat.dead && stat.start_time >= launcher_start);
+        if is_new && namespace(pid).is_ok_and(|inode| inode != ours) {
+            destroy_in(pid, &process::pidfd_open(pid)?, cgroup);
+        }
+    }
+    Ok(())
+}
+
+/// The error of a child that was killed while it was set up; the kernel knows whether it was for want of memory.
+pub(super) fn killed(error: Error, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
+    let limit = plan.cgroup.as_ref().and_then(|plan| {
+        plan.writes
+            .iter()
+            .find(|write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory)))
+    });
+    // A count that cannot be read is as good as none: the error is told all the same.
+    let kills = cgroup.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
+    let oom = match (kills, limit) {
+        (Some(0), _) | (None, None) => return error,
+        (None, Some(_)) => "most likely OOM",
+        (Some(_), _) => "OOM",
+    };
+    let cause = oom_cause(limit.map(|limit| (limit.file.as_str(), &limit.value as &dyn Display)));
+    let what = format!("the container's process was killed while it was set up, {oom}: {cause}");
+    let error = Error::new(Stage::Cgroup, what);
+    if limit.is_some() { error.with_hint("raise linux.resources.memory.limit") } else { error }
+}
