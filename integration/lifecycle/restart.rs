@@ -316,6 +316,32 @@ fn limits_that_cannot_be_had_take_nothing_away() {
     idle.assert_nothing_left();
 }
 
+/// Each tries its limits beside the others, and one container is there in the end.
+#[test]
+fn of_several_that_replace_one_stays() {
+    if brisk_only(ONLY) || lacks(&["pids"]) {
+        return;
+    }
+    let container = Bundle::idle().resources("pids", json!({ "limit": 70 })).container();
+    container.run_with(&["--detach"]).ok();
+    let mut last = container.pid();
+    for _ in 0..12 {
+        let all: Vec<_> = (0..6).map(|_| container.start_run(&["--replace", "--detach"])).collect();
+        let ended: Vec<_> = all.into_iter().map(process::Running::wait).collect();
+        assert!(ended.iter().any(|output| output.code == 0), "{ended:?}");
+        assert!(ended.iter().all(|output| !output.stderr().contains("trial")), "{ended:?}");
+        assert!(container.status() == "running" && container.pid() != last);
+        last = container.pid();
+    }
+    container.delete_force().ok();
+    container.assert_nothing_left();
+    let pids = host::cgroup_dir("pids", &container.bundle.cgroup());
+    let tried = format!("{}.brisk-trial", pids.file_name().unwrap().to_str().unwrap());
+    let beside = fs::read_dir(pids.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = beside.filter(|name| name.to_str().is_some_and(|name| name.starts_with(&tried))).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// What hooks bring is not missed: whether they do is known when they have run.
 #[test]
 fn what_a_hook_makes_is_not_missed() {

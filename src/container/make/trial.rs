@@ -3,11 +3,15 @@
 //!
 //! Runs in the parent.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
+
+use nix::errno::Errno;
 
 use super::planned::PlannedContainer;
 use crate::cgroup::{Cgroup, Leftover, Saved, oom_cause};
@@ -19,8 +23,10 @@ use crate::sys::fs;
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 
-/// What its name ends with.
-const SUFFIX: &str = ".brisk-trial";
+/// What its name ends with, and when that was: several may try at once, each by itself.
+const SUFFIX: &str = ".brisk-trial-";
+/// How often it is tried where somebody sweeps up between its making and its process.
+const TRIES: u32 = 10;
 /// What is shared out among cgroups: the container that is to go still has its part.
 const SHARED_OUT: [&str; 3] = ["cpu.rt_", "cpuset.cpu", "cpuset.mem"];
 /// What the process writes to, in bytes: less than any takes that is set up or calls execve(2), on pages of 4 KiB.
@@ -39,11 +45,20 @@ pub(in crate::container) fn limits(planned: &PlannedContainer, warn: &dyn Fn(&st
     if trial.writes.is_empty() {
         return Ok(());
     }
-    trial.dirs.iter_mut().for_each(|dir| dir.path.push_str(SUFFIX));
-    if trial.dirs.iter().any(|dir| !remove_empty(&dir.full_path())) {
-        // Another command tries the same.
-        return Ok(());
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        match limits_once(trial.clone(), warn) {
+            // ENODEV: its files are open, and it is gone.
+            Err(error) if left > 0 && matches!(error.root_errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {}
+            tried => return tried,
+        }
     }
+}
+
+fn limits_once(mut trial: CgroupPlan, warn: &dyn Fn(&str)) -> Result<()> {
+    let suffix = format!("{SUFFIX}{:016x}", process::monotonic_ns());
+    trial.dirs.iter_mut().for_each(|dir| dir.path.push_str(&suffix));
     let mut cgroup = Cgroup::create(&trial)?;
     let begun = begins(&mut cgroup, &trial);
     cgroup.remove(Leftover::Kill).unwrap_or_else(|error| warn(&error.to_string()));
@@ -52,23 +67,21 @@ pub(in crate::container) fn limits(planned: &PlannedContainer, warn: &dyn Fn(&st
 
 /// Takes away what a command has left that was killed while it tried.
 pub(in crate::container) fn sweep(saved: &Saved) {
-    let mut left = saved.dirs.iter().map(|dir| {
-        let mut path = dir.path.clone().into_os_string();
-        path.push(SUFFIX);
-        PathBuf::from(path)
-    });
     // They are made and removed in one order: some are there only where the first is, or the last.
-    let ends = [left.next(), left.next_back()];
-    if ends.iter().flatten().any(|path| path.exists()) {
-        for path in ends.iter().flatten().cloned().chain(left) {
-            remove_empty(&path);
-        }
+    let ends = [saved.dirs.first(), saved.dirs.last()];
+    let names: BTreeSet<OsString> = ends.into_iter().flatten().flat_map(|dir| left(&dir.path)).collect();
+    for (dir, name) in saved.dirs.iter().flat_map(|dir| names.iter().map(move |name| (dir, name))) {
+        // One that is in use stays.
+        let _ = std::fs::remove_dir(dir.path.with_file_name(name));
     }
 }
 
-/// False where it is in use. Names of cgroups are no links.
-fn remove_empty(cgroup: &Path) -> bool {
-    std::fs::remove_dir(cgroup).map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true)
+/// The names of those beside a cgroup. What cannot be read has none.
+fn left(cgroup: &Path) -> Vec<OsString> {
+    let (Some(above), Some(name)) = (cgroup.parent(), cgroup.file_name()) else { return Vec::new() };
+    let begins = [name.as_bytes(), SUFFIX.as_bytes()].concat();
+    let names = std::fs::read_dir(above).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.as_bytes().starts_with(&begins)).collect()
 }
 
 /// An error where no process can begin there.
