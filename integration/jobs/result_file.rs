@@ -87,6 +87,29 @@ fn a_result_is_whole_or_not_there() {
     assert_eq!(result["exitCode"], json!(1));
 }
 
+/// A brisk in another pid namespace may have the same number, and write to the same directory at the same moment.
+#[test]
+fn what_another_is_writing_is_not_touched() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = Bundle::sh("exit 4").container();
+    container.bundle.write();
+    let results = container.bundle.host_dir("results");
+    // As one does that is process 1 there, as this is here.
+    let anothers = results.join(".brisk.1");
+    fs::write(&anothers, "half of it").unwrap();
+    let file = results.join("result.json");
+    let dir = container.bundle.dir.to_str().unwrap();
+    let line = ["run", "--bundle", dir, "--result", file.to_str().unwrap(), &container.id];
+    let namespace = ["unshare", "--pid", "--fork", "--mount-proc"];
+    process::run(process::under(&namespace, &container.command(&line))).exits(4);
+    assert_eq!(fs::read_to_string(&anothers).unwrap(), "half of it");
+    conforms(&serde_json::from_slice(&fs::read(&file).unwrap()).unwrap());
+    assert_eq!(fs::read_dir(&results).unwrap().count(), 2, "something else is left");
+    container.assert_nothing_left();
+}
+
 /// A device or a fifo stays what it is and gets the result; a link is nobody's to replace; the user's own files stay.
 #[test]
 fn what_is_there_is_not_replaced_by_a_result() {

@@ -225,15 +225,11 @@ impl Destination {
             Destination::Stream(file) => return write_patiently(file.as_fd(), text),
             Destination::Name(dir, name) => (dir.as_fd(), name),
         };
-        // Nobody else's: no two processes that run have one number. What is there is of one that was cut short.
+        // Nobody else's: a brisk in another pid namespace may have our number, and write to the same directory now.
         // Without the name in it, which may be as long as a name can be.
-        let temporary = CString::new(format!(".brisk.{}", process::getpid())).map_err(|_| Errno::EINVAL)?;
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
-        let make = || fs::open(dir, &temporary, flags, 0o666);
-        let file = match make() {
-            Err(Errno::EEXIST) => fs::unlink(dir, &temporary, 0).and_then(|()| make()),
-            result => result,
-        }?;
+        let temporary = format!(".brisk.{:016x}.{}", process::monotonic_ns(), process::getpid());
+        let temporary = CString::new(temporary).map_err(|_| Errno::EINVAL)?;
+        let file = fs::open(dir, &temporary, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o666)?;
         let written = fs::write_all(file.as_fd(), text).and_then(|()| fs::rename(dir, &temporary, name));
         written.inspect_err(|_| {
             // The error is what counts; this is only tidy.
