@@ -381,6 +381,34 @@ fn a_frozen_container_is_killed() {
     container.assert_nothing_left();
 }
 
+/// Who holds a killed process in a v1 freezer below its own cgroup: the first process ends after all others of its pid namespace.
+#[test]
+fn what_a_container_has_frozen_itself_is_killed() {
+    if skip_on(&["runc", "crun"], "thaw the container's own cgroup alone") || lacks(&["freezer"]) {
+        return;
+    }
+    for frozen in ["the first process", "its child"] {
+        let container = Bundle::sh("sleep 1000 & wait").container();
+        container.up();
+        let first = container.pid();
+        let children = || fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+        wait_until(|| !children().is_empty());
+        let pid = if frozen == "its child" { children().trim().to_owned() } else { first.to_string() };
+        let dir = host::cgroup_dir("freezer", &container.bundle.cgroup()).join("below");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("cgroup.procs"), pid).unwrap();
+        let (file, text) = match Cgroups::detect() {
+            Cgroups::V1 => ("freezer.state", "FROZEN"),
+            Cgroups::V2 => ("cgroup.freeze", "1"),
+        };
+        fs::write(dir.join(file), text).unwrap();
+        container.kill("KILL").ok();
+        wait_until(|| container.status() == "stopped");
+        container.delete().ok();
+        container.assert_nothing_left();
+    }
+}
+
 #[test]
 fn fifty_cycles_leave_nothing() {
     let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();

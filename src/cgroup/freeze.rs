@@ -53,7 +53,7 @@ impl Cgroup {
 
     /// Thaws all processes, those too that the container itself has frozen in a cgroup below: a v1 freezer keeps a killed
     /// process from ending.
-    pub(super) fn thaw_tree(&self) -> Result<()> {
+    pub fn thaw_tree(&self) -> Result<()> {
         struct Thaw;
         impl Visitor for Thaw {
             fn enter(&mut self, cgroup: BorrowedFd<'_>) -> crate::sys::Result<()> {

@@ -49,12 +49,10 @@ fn kill_one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
     if delivered == Life::Gone {
         return Err(not_running());
     }
-    if signal == libc::SIGKILL
-        && let Some(cgroup) = cgroup
-        && cgroup.frozen()?
-    {
-        // A frozen process of a v1 cgroup dies only once it is thawed.
-        cgroup.thaw()?;
+    match cgroup.filter(|_| signal == libc::SIGKILL) {
+        // A frozen process of a v1 cgroup dies only once it is thawed, and the first one not before all others of its pid
+        // namespace. The container may have frozen some itself, in cgroups below its own.
+        Some(cgroup) => cgroup.thaw_tree(),
+        None => Ok(()),
     }
-    Ok(())
 }
