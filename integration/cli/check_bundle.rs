@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -424,11 +425,8 @@ fn what_the_kernel_would_not_take() {
     misfit(option("nosiud"), &field, "does not take the option \"nosiud\"");
     misfit(option("size=abc"), &field, "does not take the option \"size=abc\"");
     misfit(option("mode=999"), &field, "does not take the option \"mode=999\"");
-    // Before, overlayfs looked at its options in the mount only.
-    if host::kernel_is_at_least(6, 5) {
-        let lower = plain().mount("overlay", "overlay", "/mnt", &["lowerdir=/brisk-nope"]);
-        misfit(lower, &field, "no such file or directory");
-    }
+    let lower = plain().mount("overlay", "overlay", "/mnt", &["lowerdir=/brisk-nope"]);
+    misfit(lower, &field, "no such file or directory");
     if fs::read_to_string("/proc/filesystems").unwrap().lines().any(|line| line == "\text4") {
         let source = format!("mounts[{index}].source");
         misfit(plain().mount("ext4", "/dev/null", "/mnt", &[]), &source, "is on a block device");
@@ -508,11 +506,11 @@ fn where_it_ends_it_says_so() {
     if brisk_only("no other runtime has it") {
         return;
     }
-    // More errors than are looked for.
-    let many = (0..150).fold(plain(), |bundle, _| bundle.mount("bind", "/nope", "", &["rbind"])).container();
+    // More errors than are looked for, in their time: on a busy machine that may be over first.
+    let many = (0..101).fold(plain(), |bundle, _| bundle.mount("bind", "/nope", "", &["rbind"])).container();
+    let begun = Instant::now();
     let found = errors(&many).len();
-    // An emulated processor may not get that far in ten seconds.
-    assert!(found == 100 || (std::env::var_os("BRISK_GUEST").is_some() && (1..100).contains(&found)), "{found}");
+    assert!(found == 100 || found > 1 && begun.elapsed() > Duration::from_secs(10), "{found} in {:?}", begun.elapsed());
     let told = findings(&many, "warning");
     assert!(told.iter().any(|(_, what)| what.starts_with("what else is wrong cannot be told")), "{told:?}");
     assert!(!findings(&plain().container(), "warning").iter().any(|(_, what)| what.contains("what else")));
