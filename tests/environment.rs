@@ -1,5 +1,7 @@
 //! The environment, the search for the program, HOME.
 
+use std::ffi::CString;
+
 use brisk::plan::process::environment;
 use brisk::plan::process::environment::{Candidate, ProgramEnvironment};
 use brisk::proc::passwd;
@@ -31,8 +33,8 @@ fn refusals() {
 
 #[test]
 fn the_search_for_the_program() {
-    let take = |path: &str| Candidate::Take(path.into());
-    let refuse = |path: &str| Candidate::Refuse(path.into());
+    let take = |path: &str| Candidate::Take(CString::new(path).unwrap());
+    let refuse = |path: &str| Candidate::Refuse(CString::new(path).unwrap());
     let table = [
         ("/bin/sh", "/x", vec![take("/bin/sh")]),
         ("./run", "/x", vec![take("./run")]),

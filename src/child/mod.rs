@@ -175,9 +175,7 @@ impl<'a> Child<'a> {
             SetupOp::Groups(groups) => self.groups(groups),
             SetupOp::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
             SetupOp::Home(uid) => self.home(*uid),
-            SetupOp::Program { name, candidates, uid, gid, caps } => {
-                self.program(name, candidates, (*uid, *gid), *caps)
-            }
+            SetupOp::Program { name: _, candidates, uid, gid, caps } => self.program(candidates, (*uid, *gid), *caps),
             SetupOp::IoPriority(value) => Ok(process::set_io_priority(*value)?),
             SetupOp::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
             SetupOp::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),

@@ -3,12 +3,13 @@
 //! Not trusted: passwd, which is the image's: it is read only if it is a file, without waiting; and what is at the
 //! program's name.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use super::state::{Child, CwdBy, Done, Trouble};
+use crate::plan::process::environment::Candidate;
 use crate::proc::passwd::home_of;
 use crate::sys::cred::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CapMasks};
 use crate::sys::path::resolve;
@@ -111,10 +112,10 @@ impl Child<'_> {
     }
 
     /// The first candidate that is a file the user may execute. EACCES when one was found but none may be.
-    pub(super) fn program(&mut self, name: &CStr, candidates: &[CString], (uid, gid): (u32, u32), caps: u64) -> Done {
+    pub(super) fn program(&mut self, candidates: &[Candidate], (uid, gid): (u32, u32), caps: u64) -> Done {
         // With CAP_DAC_OVERRIDE it does not matter whose the file is (capabilities(7)).
         if uid == 0 || caps & CAP_DAC_OVERRIDE != 0 {
-            return self.find(name, candidates);
+            return self.find(candidates);
         }
         self.as_user(uid, gid, |child| {
             // What setfsuid(2) has just taken away; it comes back with root's id.
@@ -122,21 +123,19 @@ impl Child<'_> {
                 let now = cred::caps()?;
                 cred::set_caps(&CapMasks { effective: now.effective | CAP_DAC_READ_SEARCH, ..now })?;
             }
-            child.find(name, candidates)
+            child.find(candidates)
         })
     }
 
-    fn find(&mut self, name: &CStr, candidates: &[CString]) -> Done {
+    fn find(&mut self, candidates: &[Candidate]) -> Done {
         let mut last = Trouble::from(Errno::ENOENT);
-        for path in candidates {
-            match executable(path) {
+        for candidate in candidates {
+            match executable(candidate.path()) {
                 Ok(()) => {
-                    let found = path.to_bytes_with_nul();
-                    // Go's LookPath refuses what it found through a relative element of PATH.
-                    let relative = !found.starts_with(b"/") && !name.to_bytes().contains(&b'/');
-                    if relative {
+                    let Candidate::Take(path) = candidate else {
                         return Err(Trouble::from(Errno::EPERM).with(b"found relative to the working directory"));
-                    }
+                    };
+                    let found = path.to_bytes_with_nul();
                     if found.len() > libc::PATH_MAX as usize {
                         return Err(Errno::ENAMETOOLONG.into());
                     }

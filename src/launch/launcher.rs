@@ -9,7 +9,7 @@ use super::running::{TellAgain, destroy_in};
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
-use crate::plan::cgroup::files::{self, Capacity};
+use crate::plan::cgroup::CgroupPlan;
 use crate::proc::stat;
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, Exit};
@@ -69,11 +69,7 @@ fn destroy_unsaid(launcher_start: u64, cgroup: Option<&Cgroup>) -> std::io::Resu
 
 /// The error of a child that was killed while it was set up; the kernel knows whether it was for want of memory.
 pub(super) fn killed(error: Error, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
-    let limit = plan.cgroup.as_ref().and_then(|plan| {
-        plan.writes
-            .iter()
-            .find(|write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory)))
-    });
+    let limit = plan.cgroup.as_ref().and_then(CgroupPlan::memory_limit);
     // A count that cannot be read is as good as none: the error is told all the same.
     let kills = cgroup.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
     let oom = match (kills, limit) {
@@ -81,7 +77,7 @@ pub(super) fn killed(error: Error, plan: &Plan, cgroup: Option<&Cgroup>) -> Erro
         (None, Some(_)) => "most likely OOM",
         (Some(_), _) => "OOM",
     };
-    let cause = oom_cause(limit.map(|limit| (limit.file.as_str(), &limit.value as &dyn Display)));
+    let cause = oom_cause(limit.as_ref().map(|(file, bytes)| (*file, bytes as &dyn Display)));
     let what = format!("the container's process was killed while it was set up, {oom}: {cause}");
     let error = Error::new(Stage::Cgroup, what);
     if limit.is_some() { error.with_hint("raise linux.resources.memory.limit") } else { error }

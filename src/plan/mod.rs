@@ -30,7 +30,7 @@ use std::ffi::CString;
 use cgroup::CgroupPlan;
 use draft::Draft;
 use namespace::NamespaceKind;
-use op::{ChildOp, LastOp, RuntimeOp, SetupOp};
+use op::{ChildOp, LastOp, SetupOp};
 use rootfs::mount_effect::{MountEffect, effect};
 use step::Step;
 use systemd::ScopePlan;
@@ -80,10 +80,7 @@ pub enum Parks {
 
 impl Parks {
     fn of(last: &[LastOp]) -> Parks {
-        let parks = last
-            .iter()
-            .any(|op| matches!(op, LastOp::Park | LastOp::AwaitBlock | LastOp::ByRuntime(RuntimeOp::AwaitStart)));
-        match (parks, last.contains(&LastOp::LeaveRuntime)) {
+        match (last.iter().any(LastOp::awaits_start), last.contains(&LastOp::LeaveRuntime)) {
             (false, _) => Parks::No,
             (true, true) => Parks::InWalker,
             (true, false) => Parks::InRuntime,

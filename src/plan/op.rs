@@ -10,6 +10,7 @@ use std::ffi::CString;
 use super::seccomp::{Receiver, Speech};
 use crate::plan::namespace::{NamespaceFs, NamespaceKind};
 use crate::plan::process::child_hook::ChildHook;
+use crate::plan::process::environment::Candidate;
 use crate::plan::process::rlimits::ParsedRlimit;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::mount_op::{EndLink, MountOp, MountSource};
@@ -332,8 +333,8 @@ pub enum SetupOp {
     Program {
         /// As it was given.
         name: CString,
-        /// Absolute paths, or relative to the working directory.
-        candidates: Vec<CString>,
+        /// Where it may be, in order.
+        candidates: Vec<Candidate>,
         /// Who must be able to execute it.
         uid: u32,
         /// Whose group.
@@ -417,6 +418,40 @@ pub enum LastOp {
     ByRuntime(RuntimeOp),
     /// execve.
     Exec,
+}
+
+impl LastOp {
+    /// Whether it waits for `start`, and may be asked to end meanwhile.
+    pub fn awaits_start(&self) -> bool {
+        match self {
+            LastOp::Park | LastOp::AwaitBlock | LastOp::ByRuntime(RuntimeOp::AwaitStart) => true,
+            LastOp::LeaveRuntime
+            | LastOp::CloseFrom(_)
+            | LastOp::Fork
+            | LastOp::NewSession
+            | LastOp::ControllingTerminal
+            | LastOp::Scheduler(_)
+            | LastOp::NoNewPrivileges
+            | LastOp::Seccomp(_)
+            | LastOp::KeepCaps
+            | LastOp::DropBounding(_)
+            | LastOp::Ids(..)
+            | LastOp::Caps(_)
+            | LastOp::Ambient(_)
+            | LastOp::DieWithRuntime
+            | LastOp::Taken
+            | LastOp::AwaitLimits
+            | LastOp::TakeStreams
+            | LastOp::Cwd
+            | LastOp::CwdAs(..)
+            | LastOp::Umask(_)
+            | LastOp::Groups(_)
+            | LastOp::IoPriority(_)
+            | LastOp::Rlimit(_)
+            | LastOp::ByRuntime(RuntimeOp::Undumpable | RuntimeOp::Hook(..))
+            | LastOp::Exec => false,
+        }
+    }
 }
 
 /// What is done among the last operations, and not by calls of the block: there are startContainer hooks.

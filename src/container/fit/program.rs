@@ -2,6 +2,7 @@
 //!
 //! Not trusted: the file, which is the image's. Of it a few bounded pieces are read, and only if it is a regular file.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -9,6 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use super::files::{ContainerFiles, Found, Lost};
 use crate::compose::elf::{self, ReadAt};
 use crate::compose::script::{self, LINE_MAX};
+use crate::plan::process::environment::Candidate;
 use crate::proc::binfmt;
 use crate::sys::fs;
 
@@ -26,24 +28,41 @@ fn obstacle<T>(what: String, hint: Option<&'static str>) -> Result<T, Obstacle> 
 /// Interpreters of interpreters (the depth of fs/exec.c).
 const DEEPEST: usize = 5;
 
-/// Looks for the first of these that can be run; what keeps them all from it is the error. Where nobody can tell there is none.
-pub(super) fn first(files: &ContainerFiles, name: &str, path: &str, candidates: &[String]) -> Result<(), Obstacle> {
+/// A program that is looked for.
+pub(super) struct WantedProgram<'a> {
+    pub name: &'a CStr,
+    /// Where it may be, in order.
+    pub candidates: &'a [Candidate],
+    /// From where those count that are not absolute.
+    pub cwd: &'a str,
+    /// Where they are from, to be told.
+    pub path: &'a str,
+}
+
+/// Looks for the first of the candidates that can be run; what keeps them all from it is the error. Where nobody can tell there is
+/// none.
+pub(super) fn first(files: &ContainerFiles, wanted: &WantedProgram<'_>) -> Result<(), Obstacle> {
+    let WantedProgram { name, candidates, cwd, path } = wanted;
     let mut refused = None;
-    for candidate in candidates {
-        match files.find(candidate) {
+    for candidate in *candidates {
+        let mut at = candidate.path().to_string_lossy().into_owned();
+        if !at.starts_with('/') {
+            at = format!("{}/{at}", cwd.trim_end_matches('/'));
+        }
+        match files.find(&at) {
             // Whether it will be found first cannot be told.
             Err(Lost::Unknown) => return Ok(()),
             Err(Lost::Missing(_) | Lost::NotDirectory(_)) if candidates.len() > 1 => {}
-            _ => match run(files, candidate, 0) {
+            _ => match (run(files, &at, 0), candidate) {
                 // Whoever can write to the working directory could have put it there.
-                Ok(()) if !name.contains('/') && !path_of(candidate, path) => {
+                (Ok(()), Candidate::Refuse(_)) => {
                     return obstacle(
                         format!("the program {name:?} is found relative to the working directory, which is refused"),
                         Some("PATH in process.env names a directory that is not absolute"),
                     );
                 }
-                Ok(()) => return Ok(()),
-                Err(obstacle) => drop(refused.get_or_insert(obstacle)),
+                (Ok(()), Candidate::Take(_)) => return Ok(()),
+                (Err(obstacle), _) => drop(refused.get_or_insert(obstacle)),
             },
         }
     }
@@ -54,12 +73,6 @@ pub(super) fn first(files: &ContainerFiles, name: &str, path: &str, candidates: 
             Some("PATH is that of process.env, and the directories are the container's"),
         ),
     }
-}
-
-/// Whether a directory that PATH names by its whole path has this file.
-fn path_of(candidate: &str, path: &str) -> bool {
-    let dir = candidate.rsplit_once('/').map_or("", |(dir, _)| dir);
-    path.split(':').filter(|part| part.starts_with('/')).any(|part| part.trim_end_matches('/') == dir)
 }
 
 /// Whether this file can be run.

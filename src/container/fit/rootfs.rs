@@ -12,12 +12,12 @@ use crate::container::make::planned::PlannedContainer;
 use crate::error::io_text;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::op::SetupOp;
+use crate::plan::process::environment::ProgramEnvironment;
 use crate::plan::rootfs::mounts::OVER_PROC;
 use crate::plan::rootfs::options;
 use crate::spec::annotations;
 use crate::spec::hooks::Hook;
 use crate::spec::mounts::Mount;
-use crate::spec::process::DEFAULT_PATH;
 
 pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path, covered: &[&str]) -> Vec<Misfit> {
     let spec = planned.spec();
@@ -202,18 +202,15 @@ fn programs(planned: &PlannedContainer, files: &ContainerFiles) -> Vec<Misfit> {
     let spec = planned.spec();
     for op in &planned.plan.setup {
         let (SetupOp::Program { name, candidates, .. }, Some(process)) = (op, &spec.process) else { continue };
-        let from_cwd = |path: &std::ffi::CString| {
-            let path = path.to_string_lossy();
-            if path.starts_with('/') {
-                path.into_owned()
-            } else {
-                format!("{}/{path}", process.cwd.lossy().trim_end_matches('/'))
-            }
+        let path = ProgramEnvironment::parse(&process.env).map(|environment| environment.path().to_owned());
+        let path = path.unwrap_or_default();
+        let wanted = program::WantedProgram {
+            name,
+            candidates,
+            cwd: &process.cwd.lossy(),
+            path: &String::from_utf8_lossy(&path),
         };
-        let candidates: Vec<String> = candidates.iter().map(from_cwd).collect();
-        let path = process.env.iter().rev().find_map(|var| var.strip_prefix(b"PATH="));
-        let path = String::from_utf8_lossy(path.unwrap_or(DEFAULT_PATH.as_bytes()));
-        if let Err(obstacle) = program::first(files, &name.to_string_lossy(), &path, &candidates) {
+        if let Err(obstacle) = program::first(files, &wanted) {
             found.push(obstructed("process.args[0]".to_owned(), obstacle));
         }
     }

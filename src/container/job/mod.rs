@@ -1,9 +1,10 @@
 //! What a judge, a CI or a script needs around a program: limits on its time and output, and one answer to how it ended and
 //! what it used. Nothing here runs unless it was asked for.
 //!
-//! `watch` ends the program when a limit is reached; it has no thread and no timer, only a time until which `foreground`
-//! may wait. `report` gathers the figures while the cgroup is there, and tells them when all is over. Of a program in the
-//! background a `monitor` does both.
+//! A `Task` has a `Watch` of the limits (`attend::watch`), which has no thread and no timer, only a time until which whoever stays
+//! with the program may wait: while it is set up (`begin_set_up`, where that is not ours alone), and from `take_charge` on while it
+//! runs. `report` gathers the figures while the cgroup is there, and tells them when all is over; `forbidden` finds the call that a
+//! filter has killed it for. Of a program in the background a `monitor` does all of it.
 
 mod forbidden;
 pub(super) mod monitor;

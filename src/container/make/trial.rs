@@ -16,8 +16,7 @@ use nix::errno::Errno;
 use super::planned::PlannedContainer;
 use crate::cgroup::{Cgroup, Leftover, Saved, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::cgroup::files::{self, Capacity};
-use crate::plan::cgroup::{CgroupPlan, Devices, Version, Write};
+use crate::plan::cgroup::{CgroupPlan, Devices, Version};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::sys::fs;
 use crate::sys::poll::{self, PollFlags};
@@ -118,9 +117,7 @@ fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
 }
 
 fn no_memory(plan: &CgroupPlan) -> Error {
-    let of_memory =
-        |write: &&Write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory));
-    let limit = plan.writes.iter().find(of_memory);
-    let cause = oom_cause(limit.map(|limit| (limit.file.as_str(), &limit.value as &dyn Display)));
+    let limit = plan.memory_limit();
+    let cause = oom_cause(limit.as_ref().map(|(file, bytes)| (*file, bytes as &dyn Display)));
     Error::new(Stage::Cgroup, format!("no process can begin with these limits: {cause}"))
 }

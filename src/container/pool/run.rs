@@ -104,9 +104,52 @@ fn asks_for_more(global: &Global, args: &Run) -> bool {
 
 /// What comes with the program.
 fn given(args: &Run) -> Result<Start> {
-    let Run { create, program, .. } = args;
-    // The others are refused with the command line.
-    let Outline { terminal, limits, user, env, cwd, caps, mounts, args, .. } = &create.outline;
+    let Run {
+        create,
+        program,
+        // `see_through`.
+        detach: _,
+        keep: _,
+        replace: _,
+        no_subreaper: _,
+        pool: _,
+    } = args;
+    let Create {
+        id,
+        outline,
+        console_socket,
+        pidfd_socket,
+        pid_file,
+        // Said when the pool was made, and refused with the command line (`cli::validate`).
+        bundle: _,
+        config: _,
+        template: _,
+        // `asks_for_more`.
+        no_pivot: _,
+        no_new_keyring: _,
+        preserve_fds: _,
+        // `in_member`, and the job.
+        trace: _,
+        job: _,
+    } = create;
+    let Outline {
+        terminal,
+        limits,
+        user,
+        env,
+        cwd,
+        caps,
+        mounts,
+        args,
+        // Said when the pool was made.
+        rootfs: _,
+        readonly: _,
+        hostname: _,
+        network: _,
+        seccomp: _,
+        rootless: _,
+        overlay: _,
+    } = outline;
     let program = ProgramChoice {
         args: args.iter().map(|arg| arg.as_str().into()).collect(),
         tty: *terminal == Some(true),
@@ -117,11 +160,11 @@ fn given(args: &Run) -> Result<Start> {
         ..program.clone()
     };
     Ok(Start {
-        id: create.id.clone(),
+        id: id.clone(),
         program,
-        console_socket: create.console_socket.clone(),
-        pidfd_socket: create.pidfd_socket.clone(),
-        pid_file: create.pid_file.clone(),
+        console_socket: console_socket.clone(),
+        pidfd_socket: pidfd_socket.clone(),
+        pid_file: pid_file.clone(),
         streams: None,
         limits: limits.clone(),
         mounts: mounts.iter().map(absolute).collect::<Result<_>>()?,

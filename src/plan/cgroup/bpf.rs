@@ -7,7 +7,7 @@
 //! that no rule has allowed yet. A program is a straight line with short forward jumps, some five
 //! instructions a rule.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::plan::cgroup::devices::{Access, DeviceEntry, DeviceKind, DevicePolicy, DeviceSet, DeviceVerdict, wider};
 
@@ -87,7 +87,7 @@ pub fn program(policy: &DevicePolicy) -> Vec<Insn> {
         load(MINOR, 8),
     ];
     // A later rule that says the last word on all of these devices leaves nothing to say.
-    let mut said: HashSet<DeviceSet> = HashSet::new();
+    let mut said: BTreeSet<DeviceSet> = BTreeSet::new();
     for rule in policy.rules.iter().rev() {
         let own = rule.devices();
         if !said.contains(&own) && !wider(own).any(|devices| said.contains(&devices)) {

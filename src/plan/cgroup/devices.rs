@@ -178,8 +178,9 @@ impl DevicePolicy {
                 format!("linux.resources.devices[{index}]: {what}"),
             )
         };
-        let verdict = if rule.allow { DeviceVerdict::Allow } else { DeviceVerdict::Deny };
-        let access = match rule.access.as_deref() {
+        let DeviceRule { allow, kind, major, minor, access } = rule;
+        let verdict = if *allow { DeviceVerdict::Allow } else { DeviceVerdict::Deny };
+        let access = match access.as_deref() {
             None => Access::ALL,
             Some(text) => Some(Access::parse(text))
                 .filter(|access| access.0 != 0)
@@ -191,8 +192,8 @@ impl DevicePolicy {
                 u32::try_from(value).map(Some).map_err(|_| bad(format!("{name} number {value} is out of range")))
             }
         };
-        let (major, minor) = (parse("major", rule.major)?, parse("minor", rule.minor)?);
-        let kinds: &[DeviceKind] = match rule.kind.as_deref() {
+        let (major, minor) = (parse("major", *major)?, parse("minor", *minor)?);
+        let kinds: &[DeviceKind] = match kind.as_deref() {
             None | Some("a" | "") => &[DeviceKind::Char, DeviceKind::Block],
             Some("c" | "u") => &[DeviceKind::Char],
             Some("b") => &[DeviceKind::Block],

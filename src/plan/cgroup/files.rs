@@ -1,5 +1,5 @@
 //! Every file that a limit is written to, and what is known of it. What computes limits, admits them, gives them to systemd
-//! and puts them back asks here, and names a file nowhere else. (Statistics read other files, and name those.)
+//! and puts them back asks here. Statistics read other files, and name those; so does what makes, freezes and kills a cgroup.
 
 use crate::plan::cgroup::write::Version;
 

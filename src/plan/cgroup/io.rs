@@ -1,7 +1,7 @@
 //! Block device weights and throttling. Pure.
 
 use crate::error::Result;
-use crate::spec::resources::{BlockIo, ThrottleDevice};
+use crate::spec::resources::{BlockIo, ThrottleDevice, WeightDevice};
 
 use crate::plan::cgroup::collect::{Limits, refuse};
 use crate::plan::cgroup::files::{self, LimitFile};
@@ -63,18 +63,17 @@ fn v1(block_io: &BlockIo, out: &mut Limits) {
         out.put_or(&files::BLKIO_WEIGHT, weight, bfq(&files::BLKIO_BFQ_WEIGHT, weight.to_string()));
     }
     out.put_number(&files::BLKIO_LEAF_WEIGHT, block_io.leaf_weight);
-    for device in &block_io.weight_device {
-        let line = |weight: u16| format!("{}:{} {weight}", device.major, device.minor);
-        if let Some(weight) = files::BLKIO_WEIGHT_DEVICE.given(device.weight) {
+    for WeightDevice { major, minor, weight, leaf_weight } in &block_io.weight_device {
+        let line = |weight: u16| format!("{major}:{minor} {weight}");
+        if let Some(weight) = files::BLKIO_WEIGHT_DEVICE.given(*weight) {
             out.put_or(&files::BLKIO_WEIGHT_DEVICE, line(weight), bfq(&files::BLKIO_BFQ_WEIGHT_DEVICE, line(weight)));
         }
-        if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(device.leaf_weight) {
+        if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(*leaf_weight) {
             out.put_text(&files::BLKIO_LEAF_WEIGHT_DEVICE, line(weight));
         }
     }
-    for (file, _, device) in throttles(block_io) {
-        let line = format!("{}:{} {}", device.major, device.minor, device.rate);
-        out.put_text(file, line);
+    for (file, _, ThrottleDevice { major, minor, rate }) in throttles(block_io) {
+        out.put_text(file, format!("{major}:{minor} {rate}"));
     }
 }
 
@@ -94,9 +93,9 @@ fn v2(block_io: &BlockIo, out: &mut Limits) {
             out.put_or(&files::IO_BFQ_WEIGHT, line(weight.into()), iocost(line(io_weight(weight))));
         }
     }
-    for (_, key, device) in throttles(block_io) {
-        let rate = files::IO_MAX.text(device.rate);
-        out.put_text(&files::IO_MAX, format!("{}:{} {key}={rate}", device.major, device.minor));
+    for (_, key, ThrottleDevice { major, minor, rate }) in throttles(block_io) {
+        let rate = files::IO_MAX.text(*rate);
+        out.put_text(&files::IO_MAX, format!("{major}:{minor} {key}={rate}"));
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::{Layout, LayoutKind};
-use crate::spec::resources::{HugepageLimit, Network, Pids, Rdma, Resources};
+use crate::spec::resources::{HugepageLimit, InterfacePriority, Network, Pids, Rdma, Resources};
 
 use crate::plan::cgroup::collect::{Limits, refuse};
 use crate::plan::cgroup::files::{self, LimitFile};
@@ -85,8 +85,8 @@ impl Gathering<'_> {
 }
 
 /// What is negative is no limit, as with runc and crun.
-fn pids_limit(pids: &Pids, out: &mut Limits) {
-    out.put_number(&files::PIDS_MAX, pids.limit);
+fn pids_limit(Pids { limit }: &Pids, out: &mut Limits) {
+    out.put_number(&files::PIDS_MAX, *limit);
 }
 
 /// Both the limit on pages in use and, where the kernel has it (5.7), the one on reservations: without the
@@ -143,23 +143,25 @@ fn network_has(file: &LimitFile, version: Version) -> Result<()> {
 }
 
 fn net_cls(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
-    if files::NET_CLASS.given(network.class_id).is_some() {
+    // `net_prio`.
+    let Network { class_id, priorities: _ } = network;
+    if files::NET_CLASS.given(*class_id).is_some() {
         network_has(&files::NET_CLASS, version)?;
     }
-    out.put_number(&files::NET_CLASS, network.class_id);
+    out.put_number(&files::NET_CLASS, *class_id);
     Ok(())
 }
 
 fn net_prio(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
-    for priority in &network.priorities {
+    for InterfacePriority { name, priority } in &network.priorities {
         network_has(&files::NET_PRIORITIES, version)?;
-        if priority.name.is_empty() || priority.name.contains(char::is_whitespace) {
+        if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(refuse(
                 "network.priorities",
-                format!("linux.resources.network.priorities: {:?} is not the name of an interface", priority.name),
+                format!("linux.resources.network.priorities: {name:?} is not the name of an interface"),
             ));
         }
-        out.put_text(&files::NET_PRIORITIES, format!("{} {}", priority.name, priority.priority));
+        out.put_text(&files::NET_PRIORITIES, format!("{name} {priority}"));
     }
     Ok(())
 }

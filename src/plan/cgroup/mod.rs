@@ -31,6 +31,7 @@ pub mod update;
 
 pub mod tolerance;
 
+use files::Capacity;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
@@ -65,6 +66,16 @@ pub struct CgroupPlan {
     pub devices: Devices,
     /// Settings of the configuration that have no effect here.
     pub warnings: Vec<String>,
+}
+
+impl CgroupPlan {
+    /// The limit of memory, if there is one: its file and the bytes.
+    pub fn memory_limit(&self) -> Option<(&str, u64)> {
+        let of_memory =
+            |write: &&Write| files::find(&write.file).is_some_and(|file| file.capacity == Some(Capacity::Memory));
+        // The word for no limit is no number.
+        self.writes.iter().filter(of_memory).find_map(|write| Some((&*write.file, write.value.parse().ok()?)))
+    }
 }
 
 /// Plans the cgroups of a new container.

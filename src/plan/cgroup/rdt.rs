@@ -35,7 +35,8 @@ const RESERVED: &[&str] = &[".", "..", "info", "mon_groups", "mon_data"];
 
 /// Plans the group of container `id`.
 pub fn plan(rdt: &IntelRdt, id: &str) -> Result<RdtPlan> {
-    let clos = rdt.clos_id.as_deref().filter(|clos| !clos.is_empty());
+    let IntelRdt { clos_id, l3_cache_schema, mem_bw_schema, schemata, enable_cmt, enable_mbm, enable_monitoring } = rdt;
+    let clos = clos_id.as_deref().filter(|clos| !clos.is_empty());
     let group = match clos {
         Some("/") => "",
         Some(name) => name,
@@ -48,11 +49,11 @@ pub fn plan(rdt: &IntelRdt, id: &str) -> Result<RdtPlan> {
             format!("linux.intelRdt.closID {group:?} is not the name of a group"),
         ));
     }
-    let schemas = schemas(rdt.l3_cache_schema.as_deref(), rdt.mem_bw_schema.as_deref());
-    let schemata: Vec<String> = rdt.schemata.iter().flat_map(|lines| lines.lines()).map(str::to_owned).collect();
+    let schemas = schemas(l3_cache_schema.as_deref(), mem_bw_schema.as_deref());
+    let schemata: Vec<String> = schemata.iter().flat_map(|lines| lines.lines()).map(str::to_owned).collect();
     let nothing = schemas.is_empty() && schemata.is_empty();
     let presence = if group.is_empty() || (clos.is_some() && nothing) { Presence::Existing } else { Presence::Any };
-    let watched = rdt.enable_monitoring || rdt.enable_cmt || rdt.enable_mbm;
+    let watched = *enable_monitoring || *enable_cmt || *enable_mbm;
     Ok(RdtPlan { group: group.to_owned(), presence, schemas, schemata, monitoring: watched.then(|| id.to_owned()) })
 }
 

@@ -1,8 +1,10 @@
 //! The environment of the container's program, and the search for the program. Pure; runs in the parent.
 
 use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 
 use crate::error::{Error, Result, Stage};
+use crate::plan::strings::c_string;
 use crate::spec::process::DEFAULT_PATH;
 use crate::spec::text::Text;
 
@@ -54,10 +56,18 @@ impl ProgramEnvironment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Candidate {
     /// May be executed.
-    Take(Vec<u8>),
+    Take(CString),
     /// Found through a relative element of PATH: if it is there, it ends the search with an error (as Go's
     /// exec.LookPath), since anyone who can write the working directory could have put it there.
-    Refuse(Vec<u8>),
+    Refuse(CString),
+}
+
+impl Candidate {
+    /// Where it is: absolute, or counted from the working directory.
+    pub fn path(&self) -> &CStr {
+        let (Candidate::Take(path) | Candidate::Refuse(path)) = self;
+        path
+    }
 }
 
 /// Where to look for program `name`, in order. A name with a slash stands for itself, counted from the
@@ -69,16 +79,16 @@ pub fn candidates(name: &[u8], path: &[u8]) -> Result<Vec<Candidate>> {
             .with_hint("the first of process.args is empty"));
     }
     if name.contains(&b'/') {
-        return Ok(vec![Candidate::Take(name.to_owned())]);
+        return Ok(vec![Candidate::Take(c_string(name, "process.args")?)]);
     }
-    let in_dir = |dir: &[u8]| [dir, b"/", name].concat();
+    let in_dir = |dir: &[u8]| c_string([dir, b"/", name].concat(), "process.args");
     let candidate = |dir: &[u8]| match dir {
-        b"" => Candidate::Refuse(in_dir(b".")),
+        b"" => in_dir(b".").map(Candidate::Refuse),
         [b'/', ..] => {
             let end = dir.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-            Candidate::Take(in_dir(&dir[..end]))
+            in_dir(&dir[..end]).map(Candidate::Take)
         }
-        dir => Candidate::Refuse(in_dir(dir)),
+        dir => in_dir(dir).map(Candidate::Refuse),
     };
-    Ok(path.split(|byte| *byte == b':').map(candidate).collect())
+    path.split(|byte| *byte == b':').map(candidate).collect()
 }

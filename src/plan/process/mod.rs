@@ -33,7 +33,7 @@ use crate::error::{Below, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::process::child_hook::{ChildHook, StateText};
-use crate::plan::process::environment::{Candidate, ProgramEnvironment, candidates};
+use crate::plan::process::environment::{ProgramEnvironment, candidates};
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::hooks::HookKind;
@@ -221,13 +221,9 @@ fn find(startup: &Startup<'_>, environment: &ProgramEnvironment, effective: u64,
     let (uid, gid) = (process.user.uid, process.user.gid);
     // `spec::validate` refuses a process without arguments and a relative directory; what waits in place of a program has none.
     if let Some(name) = process.args.first() {
-        let mut found = Vec::new();
-        for candidate in candidates(name, environment.path())? {
-            let (Candidate::Take(path) | Candidate::Refuse(path)) = candidate;
-            found.push(c_string(path, "process.args")?);
-        }
+        let candidates = candidates(name, environment.path())?;
         let name = c_string(&name[..], "process.args")?;
-        ops.push(SetupOp::Program { name, candidates: found, uid, gid, caps: effective });
+        ops.push(SetupOp::Program { name, candidates, uid, gid, caps: effective });
     }
     if uid != 0 || startup.userns {
         ops.push(SetupOp::OwnStreams(uid));

@@ -3,7 +3,7 @@
 //! Everything here is written to the cgroup's files as well. The property is what makes it last: on
 //! `systemctl daemon-reload`, or when a sibling changes, systemd writes the files again from what it knows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::dbus::value::Value;
 use crate::plan::cgroup::devices::{Access, DeviceEntry, DeviceKind, DevicePolicy, DeviceVerdict, wider};
@@ -219,7 +219,7 @@ pub fn devices(devices: &Devices) -> Vec<Property> {
         return Vec::new();
     }
     let mut entries: Vec<(String, u8)> = Vec::new();
-    let mut index: HashMap<String, usize> = HashMap::new();
+    let mut index: BTreeMap<String, usize> = BTreeMap::new();
     let denied = match bias {
         Bias::Looser => vec![0; policy.rules.len()],
         Bias::Tighter => denied_later(policy),
@@ -256,8 +256,8 @@ pub fn other_devices(rules: &Devices) -> Vec<Property> {
 /// For each rule the access bits that later rules take away from some device of it.
 fn denied_later(policy: &DevicePolicy) -> Vec<u8> {
     // Of the denials so far: by their numbers, and what those of one major, or of one minor, come to.
-    let (mut exact, mut by_kind) = (HashMap::new(), HashMap::new());
-    let (mut by_major, mut by_minor) = (HashMap::new(), HashMap::new());
+    let (mut exact, mut by_kind) = (BTreeMap::new(), BTreeMap::new());
+    let (mut by_major, mut by_minor) = (BTreeMap::new(), BTreeMap::new());
     let mut denied = vec![0; policy.rules.len()];
     for (at, rule) in policy.rules.iter().enumerate().rev() {
         let (kind, major, minor) = rule.devices();
