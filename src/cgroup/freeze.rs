@@ -39,7 +39,7 @@ impl Cgroup {
         }
     }
 
-    /// Thaws all processes.
+    /// Thaws all processes; once more if that fails, for nobody else would where it is what we have frozen ourselves.
     pub fn thaw(&self) -> Result<()> {
         let (member, file, value) = match (self.v1_freezer(), self.v2()) {
             (Some(member), _) => (member, "freezer.state", "THAWED"),
@@ -48,7 +48,8 @@ impl Cgroup {
                 return Err(Error::new(Stage::Cgroup, "cannot thaw: the container has no cgroup with a freezer"));
             }
         };
-        member.write(file, value).at(Stage::Cgroup, || format!("write {value} to {}/{file}", member.path()))
+        let thawed = member.write(file, value).or_else(|_| member.write(file, value));
+        thawed.at(Stage::Cgroup, || format!("write {value} to {}/{file}", member.path()))
     }
 
     /// Thaws all processes, those too that the container itself has frozen in a cgroup below: a v1 freezer keeps a killed

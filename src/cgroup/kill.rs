@@ -34,8 +34,7 @@ impl Cgroup {
         let froze = !was_frozen && self.freeze_within(FREEZE_LIMIT).is_ok();
         let outcome = self.signal_all(signal);
         if froze {
-            // Once more if it fails: nobody else would.
-            self.thaw().or_else(|_| self.thaw())?;
+            self.thaw()?;
         }
         outcome?;
         if signal == libc::SIGKILL { self.thaw_tree() } else { Ok(()) }

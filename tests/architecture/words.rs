@@ -89,7 +89,7 @@ const ONE_HOME: &[(&str, &[&str])] = &[
         "trust.apply(",
         &["spec/annotations.rs", "container/lookup/mod.rs", "container/make/bundle.rs", "container/make/trust.rs"],
     ),
-    // A path to what a descriptor is of (`sys::fs::by_number`); `compose` knows no system calls, and the links of /dev say so.
+    // A path to what a descriptor is of (`sys::fs::by_number`); `compose` knows no system calls.
     ("/proc/self/fd/{}", &["sys/fs.rs", "compose/gather.rs"]),
     // Files that others may have made, read up to a limit (`sys::fs::RegularFile`); documents are `spec::load`'s.
     (".take(LONGEST", &["spec/load.rs"]),

@@ -67,22 +67,22 @@ impl Console {
         }
     }
 
-    /// The program's part of it, and the foreground's.
+    /// The program's part of it, and ours.
     pub fn open(self) -> Result<(ProgramConsole, OurConsole)> {
-        let (mut program, mut foreground) = (ProgramConsole::default(), OurConsole::default());
+        let (mut program, mut ours) = (ProgramConsole::default(), OurConsole::default());
         match self {
             Console::Callers => {}
             Console::Relayed(which) => {
-                (foreground.streams, program.streams) = streams::relay(which)?;
+                (ours.streams, program.streams) = streams::relay(which)?;
             }
             Console::Socket(socket) => (program.socket, program.terminal) = (Some(socket), Terminal::Socket),
             Console::Foreground => {
                 let (here, there) = socket::pair().at(Stage::Console, || "make a socket pair")?;
-                foreground.socket = Some(here);
+                ours.socket = Some(here);
                 (program.socket, program.terminal) = (Some(there), Terminal::Foreground);
             }
         }
-        Ok((program, foreground))
+        Ok((program, ours))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 
 use super::files::{ContainerFiles, Found, Lost};
 use crate::compose::elf::{self, ReadAt};
@@ -128,11 +128,9 @@ pub(super) fn lost_words(path: &str, lost: &Lost) -> String {
 
 /// The interpreter of a script, the loader of an ELF file.
 fn interpreted(files: &ContainerFiles, path: &str, found: &Found, depth: usize) -> Result<(), Obstacle> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     // A program may be executed without being read.
-    let Ok(file) = File::options().read(true).custom_flags(flags).open(fs::by_number(found.fd.as_fd())) else {
-        return Ok(());
-    };
+    let Ok(file) = fs::reopen(found.fd.as_fd(), flags).map(File::from) else { return Ok(()) };
     let interpreter = match needs(|bytes, offset| file.read_at(bytes, offset)) {
         Needs::Program(interpreter) => interpreter,
         Needs::Nothing => return Ok(()),

@@ -25,7 +25,7 @@ use crate::container::caller::streams::Relay;
 use crate::container::lookup::Container;
 use crate::container::options::{Create, Global, Job};
 use crate::error::{Error, Result, Stage};
-use crate::launch::{Meanwhile, TellAgain, UpperLayer};
+use crate::launch::{Meanwhile, Moment, Running, TellAgain, UpperLayer};
 use crate::plan::{Hold, Orphan};
 use crate::state::{Attendance, Dir, Outcome, Wait};
 use crate::sys::process::Exit;
@@ -104,6 +104,21 @@ impl Task<'_> {
             self.watch.begin();
         }
         Ok(self.watch.next_meanwhile())
+    }
+
+    /// What a launch has to tell of the program of a job; when to be told again.
+    pub(in crate::container) fn told<'r>(
+        &mut self,
+        moment: Moment<'r>,
+        begins: Begins,
+        program: impl Fn(&'r Running) -> WatchedProgram<'r>,
+        warn: &dyn Fn(&str),
+    ) -> Result<TellAgain> {
+        match moment {
+            Moment::Held(running) => self.take_charge(begins, program(running).cgroup),
+            Moment::Due(running) => Ok(self.look(program(running), warn)),
+            Moment::Planned | Moment::Cloned(_) | Moment::Ready(_) => Ok(None),
+        }
     }
 
     /// Looks after the program, which is set up and does not run yet; when to look again.

@@ -158,15 +158,11 @@ impl Telling<'_, '_, '_> {
                 dir.write_config(self.planned.bundle.text())?;
             }
             Moment::Cloned(running) => self.save(record, dir, running)?,
-            Moment::Held(running) => {
+            Moment::Held(_) | Moment::Due(_) => {
                 let now = matches!(self.planned.start, ProgramStart::Now(_));
                 let begins = if now { Begins::Now } else { Begins::Later };
                 let Some(task) = &mut self.task else { return Ok(None) };
-                return task.take_charge(begins, WatchedProgram::first(running).cgroup);
-            }
-            Moment::Due(running) => {
-                let Some(task) = &mut self.task else { return Ok(None) };
-                return Ok(task.look(WatchedProgram::first(running), self.global.warn));
+                return task.told(moment, begins, WatchedProgram::first, self.global.warn);
             }
             Moment::Ready(running) => {
                 self.receivers.tell(running.pid, running.pidfd.as_fd())?;

@@ -165,11 +165,7 @@ fn join(
             asked.look()?;
         }
         let Some(task) = &mut task else { return Ok(None) };
-        match moment {
-            Moment::Held(running) => task.take_charge(Begins::Now, WatchedProgram::added(running, shared).cgroup),
-            Moment::Due(running) => Ok(task.look(WatchedProgram::added(running, shared), global.warn)),
-            Moment::Planned | Moment::Cloned(_) | Moment::Ready(_) => Ok(None),
-        }
+        task.told(moment, Begins::Now, |running| WatchedProgram::added(running, shared), global.warn)
     };
     let beginning =
         Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due, interrupt: asked.map(AsFd::as_fd) };

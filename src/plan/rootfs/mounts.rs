@@ -1,5 +1,6 @@
 //! One entry of `mounts` as operations.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -36,7 +37,7 @@ pub(in crate::plan) fn plan(
     draft: &mut Draft,
     final_attrs: &mut FinalAttrs,
 ) -> Result<()> {
-    let mut options = options.clone();
+    let mut options = Cow::Borrowed(options);
     let dest = relative_dest(input, mount)?;
     let kind = mount.kind.as_deref().unwrap_or("");
     if options.copy_symlink && (options.src_nofollow || options.dest_nofollow) {
@@ -45,7 +46,7 @@ pub(in crate::plan) fn plan(
     }
     if options.tmpcopyup && (kind != "tmpfs" || mount.is_bind()) {
         draft.warnings.push(format!("mount {}: tmpcopyup is for tmpfs only, and left out", mount.destination));
-        options.tmpcopyup = false;
+        options.to_mut().tmpcopyup = false;
     }
     if dest.is_empty() && !options.remount && input.options.enter == Enter::Move {
         // The root that it covers would stay, and a whole proc in it would let a new one be mounted (`child::reveal`).
