@@ -1,6 +1,7 @@
 //! contrib/judge: its verdicts, and what hostile programs and impatient callers can do to it.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -127,8 +128,16 @@ fn ended_by(end: impl Fn(Pid) -> nix::Result<()>) {
         pid.is_some_and(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "program\n"))
     };
     host::wait_until(|| judge.containers().iter().any(is_program));
+    // The container is gone before its brisk is.
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap();
+    let brisks: Vec<_> =
+        children.split_whitespace().map(|pid| process::pidfd_open(pid.parse().unwrap()).unwrap()).collect();
     end(Pid::from_raw(running.pid())).unwrap();
     running.wait().fails();
-    host::wait_until(|| judge.containers().is_empty());
+    assert!(
+        !brisks.is_empty()
+            && brisks.iter().all(|brisk| process::wait_readable(brisk.as_fd(), crate::common::time_limit()))
+    );
+    assert!(judge.containers().is_empty());
     assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
 }

@@ -51,7 +51,23 @@ pub enum Wait {
 pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] OwnedFd);
 
 impl Dir {
-    /// Makes the directory; exactly one of several callers succeeds. The caller locks it next.
+    /// The directory of a new container, locked; exactly one of several callers gets it. Whoever finds that it is gone when he first
+    /// writes to it has been overtaken by a `delete --force`.
+    pub fn claim(root: &StateRoot, id: &str) -> Result<(Dir, Lock)> {
+        let dir = Dir::create(root, id)?;
+        let lock = dir.hold(Wait::Forever).inspect_err(|_| {
+            // Empty, or another's.
+            let _ = fs::unlink(dir.root.as_fd(), &dir.name, libc::AT_REMOVEDIR);
+        })?;
+        // Between the making of a directory and its opening another may have taken it away and made one of his own. Whose it is
+        // says the lock: who has it first, and nobody but him, finds no record.
+        match fs::access(dir.fd(), RECORD, libc::F_OK) {
+            Err(Errno::ENOENT) => Ok((dir, lock)),
+            found => found.at(Stage::State, || "look for state.json").and_then(|()| Err(exists())),
+        }
+    }
+
+    /// Makes the directory, or an error where there is one. What is opened may by then be another's, of that name.
     pub fn create(root: &StateRoot, id: &str) -> Result<Dir> {
         let name = name_of(id)?;
         let root = root.open_or_make()?;
@@ -132,6 +148,11 @@ impl Dir {
     /// Keeps others from changing the container. `None` when it was deleted while we waited; fails with EAGAIN when
     /// it is held and we do not wait, or not longer.
     pub fn lock(&self, wait: Wait) -> Result<Option<Lock>> {
+        let lock = self.hold(wait)?;
+        Ok(self.is_there()?.then_some(lock))
+    }
+
+    fn hold(&self, wait: Wait) -> Result<Lock> {
         let (how, patience) = match wait {
             Wait::Forever => (libc::LOCK_EX, Duration::ZERO),
             Wait::Within(patience) => (libc::LOCK_EX | libc::LOCK_NB, patience),
@@ -153,10 +174,9 @@ impl Dir {
                 Err(Errno::EAGAIN) => {
                     return Err(Error::errno(Stage::State, "another command is changing the container", Errno::EAGAIN));
                 }
-                result => break result.at(Stage::State, || "lock the state directory")?,
+                result => return result.map(|()| Lock(lock)).at(Stage::State, || "lock the state directory"),
             }
         }
-        Ok(self.is_there()?.then_some(Lock(lock)))
     }
 
     /// Replaces a file whole: readers see the old text or the new, never a part. Not synced: after a crash of

@@ -29,14 +29,14 @@ use crate::container::caller::notify::{self, Notify};
 use crate::container::job::{Begins, Task};
 use crate::container::lookup::{self, Container};
 use crate::container::options::{Create, Global};
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{self, Launch, Moment, Running, TellAgain, Trace};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::step::Step;
 use crate::plan::{Plan, ProgramStart};
 use crate::spec::Spec;
 use crate::spec::annotations::Trust;
-use crate::state::{self, Dir, FIFO, Lock, PidNamespace, PoolMember, ProcessId, Record, Wait, boot_id};
+use crate::state::{self, Dir, FIFO, Lock, PidNamespace, PoolMember, ProcessId, Record, boot_id};
 use crate::sys::fs;
 
 /// A container that has just been made.
@@ -73,19 +73,8 @@ impl NewContainer<'_, '_> {
         }
         let (global, args) = (self.global, self.args);
         let holder = Holder::begin(&self.planned.plan, self.planned.spec(), self.planned.bundle.dir())?;
-        let dir = Dir::create(&global.root, &args.id)?;
-        let prepared = dir.lock(Wait::Forever).and_then(|lock| Ok((lock, self.record()?)));
-        let (lock, record) = match prepared {
-            Ok((Some(lock), record)) => (lock, record),
-            // Deleted by force in this instant.
-            Ok((None, _)) => return Err(state::does_not_exist(&global.root, &args.id)),
-            Err(error) => {
-                if let Err(failure) = dir.remove() {
-                    (global.warn)(&failure.to_string());
-                }
-                return Err(error);
-            }
-        };
+        let record = self.record()?;
+        let (dir, lock) = Dir::claim(&global.root, &args.id)?;
         let mut container = Container { record, dir };
         let launched = notify::prepare(global, &container.dir)
             .and_then(|()| self.launch(console, &mut container, holder.as_ref(), trace));
@@ -94,7 +83,7 @@ impl NewContainer<'_, '_> {
             Err(error) => {
                 self.receivers.withdraw(global);
                 let bundle = &self.planned.bundle;
-                give_up(global, &args.id, bundle, &container);
+                let error = give_up(global, &args.id, bundle, &container, error);
                 Err(holder::name_writer(error, &bundle.spec, bundle.dir()))
             }
         }
@@ -185,17 +174,26 @@ impl Telling<'_, '_, '_> {
     }
 }
 
-/// Removes the record of a container that could not be made, and runs its poststop hooks.
-pub(in crate::container) fn give_up(global: &Global, id: &str, bundle: &Bundle, container: &Container) {
+/// Removes the record of a container that could not be made, and runs its poststop hooks. Why it could not.
+pub(in crate::container) fn give_up(
+    global: &Global,
+    id: &str,
+    bundle: &Bundle,
+    container: &Container,
+    why: Error,
+) -> Error {
     if let Err(failure) = host_mounts::remove(container.record.host_mounts.as_ref()) {
         (global.warn)(&failure.to_string());
     }
-    if let Err(failure) = container.dir.remove() {
+    let deleted = container.dir.is_there().is_ok_and(|there| !there);
+    // What has its name by now is another's.
+    if !deleted && let Err(failure) = container.dir.remove() {
         (global.warn)(&failure.to_string());
     }
     if let Err(error) = host_hooks::run_poststop(global, &bundle.spec, id, bundle.dir(), None) {
         (global.warn)(&error.to_string());
     }
+    if deleted { state::does_not_exist(&global.root, id) } else { why }
 }
 
 fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {

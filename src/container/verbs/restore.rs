@@ -40,7 +40,7 @@ use crate::plan::{ExecRefusal, ProgramStart};
 use crate::proc;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
-use crate::state::{self, CONFIG, CRIU_ROOT, Dir, ProcessId, Wait};
+use crate::state::{CONFIG, CRIU_ROOT, Dir, ProcessId};
 use crate::sys::fs::RegularFile;
 use crate::sys::path::{Missing, resolve_or_make};
 use crate::sys::{fs, process, socket};
@@ -89,8 +89,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let host = host_for(&bundle.spec, Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now(ExecRefusal::Error), terminal, &host)?;
     let record = record(global, &create, &bundle, &plan)?;
-    let dir = Dir::create(&global.root, &args.id)?;
-    let Some(lock) = dir.lock(Wait::Forever)? else { return Err(state::does_not_exist(&global.root, &args.id)) };
+    let (dir, lock) = Dir::claim(&global.root, &args.id)?;
     let mut container = Container { record, dir };
     let mut restoring = Restoring {
         global,
@@ -109,7 +108,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     if let Err(error) = restoring.bring_back(&mut container) {
         restoring.clean_up();
         restoring.receivers.withdraw(global);
-        give_up(global, &args.id, &bundle, &container);
+        let error = give_up(global, &args.id, &bundle, &container, error);
         return Err(with_log(error, &images.log, opts::RESTORE_LOG));
     }
     drop(lock);
