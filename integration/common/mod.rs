@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod container;
 pub mod host;
 pub mod keys;
+pub mod leases;
 pub mod leftovers;
 pub mod plan;
 pub mod process;

@@ -201,6 +201,13 @@ pub fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     }
 }
 
+/// A set of signals in /proc/PID/status, whose bit 0 is signal 1.
+pub fn signal_mask(pid: i32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap()
+}
+
 /// A pidfd of any process.
 #[allow(unsafe_code, reason = "nix has no pidfd_open")]
 pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {

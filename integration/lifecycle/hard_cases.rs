@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::common::host::{Cgroups, wait_until};
@@ -35,6 +36,10 @@ fn start_of_a_container_whose_init_was_killed_fails() {
 fn init_that_ignores_signals_is_killed() {
     let container = Bundle::sh("trap '' TERM INT HUP; while true; do sleep 1000; done").container();
     container.up();
+    // Until its program runs, and has said so, it can be asked to end.
+    let pid = container.pid();
+    let ignored = || process::signal_mask(pid, "SigIgn:") >> (Signal::SIGTERM as i32 - 1) & 1 == 1;
+    wait_until(ignored);
     container.kill("TERM").ok();
     assert_eq!(container.status(), "running");
     container.delete_force().ok();

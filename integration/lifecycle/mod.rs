@@ -1,5 +1,6 @@
 //! A container from create to delete.
 
+pub mod asked_to_end;
 mod checkpoint;
 mod clock;
 mod descriptors;

@@ -9,8 +9,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::mount::MsFlags;
+use nix::sys::signal::Signal;
 
 use crate::common::{Bundle, Need, brisk_only, process, skip_unless};
+use crate::lifecycle::asked_to_end;
 
 /// What `delete --force` waits for a creator that does not die, with room for the rest.
 const BOUND: Duration = Duration::from_secs(15);
@@ -69,6 +71,32 @@ fn a_silent_file_system_of_the_host_keeps_no_command_for_ever() {
     silent.dies();
     let create = create.wait();
     assert_ne!(create.code, 0, "{create:?}");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Who is asked to end leaves the process that cannot, and what tells of it.
+#[test]
+fn who_is_asked_to_end_does_not_wait_for_it_either() {
+    if skip_unless(Need::from(Path::new("/dev/fuse").exists()), "no FUSE") || brisk_only("they end where they are") {
+        return;
+    }
+    let mut bundle = Bundle::idle();
+    let dir = bundle.host_dir("silent");
+    let mut silent = Silent::new(&mut bundle, &dir);
+    let source = dir.join("below");
+    let container = bundle.mount("bind", source.to_str().unwrap(), "/mnt", &["rbind"]).container();
+    let create = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let create = process::start(create, Stdio::null());
+    silent.takes_a_question();
+    let began = Instant::now();
+    let error = asked_to_end::end(create, Signal::SIGTERM, "FUSE").stderr();
+    assert!(began.elapsed() < BOUND, "{:?}: {error}", began.elapsed());
+    assert!(error.contains("was killed and does not end"), "{error}");
+    // What is left can be found.
+    let error = container.delete_force().fails();
+    assert!(error.contains("state D waits for a device or a network file system"), "{error}");
+    silent.dies();
     container.delete_force().ok();
     container.assert_nothing_left();
 }

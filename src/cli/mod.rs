@@ -41,7 +41,8 @@ use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Caller, StateRoot};
-use crate::sys::process;
+use crate::sys::interrupt;
+use crate::sys::process::{self, Exit};
 
 /// Parses argv without the program's name.
 pub fn parse(argv: &[OsString]) -> Result<Parsed> {
@@ -80,8 +81,9 @@ pub fn main_of(dispatch: Dispatch) -> u8 {
     match run(head, &mut log, &mut doing, dispatch) {
         Ok(status) => status,
         Err(error) => {
-            log.error(&doing.subject, &error);
-            doing.failure
+            log.error(&doing.subject, &error.asked_to_end(interrupt::words()));
+            // As a shell shows the signal's own action.
+            interrupt::by().map_or(doing.failure, |signal| Exit::Signal(signal).status() as u8)
         }
     }
 }

@@ -13,6 +13,7 @@ use nix::sys::time::TimeVal;
 
 use crate::dbus::value::Value;
 use crate::error::{Context, Error, Result, Stage};
+use crate::sys::interrupt;
 
 use crate::dbus::address::{Address, Peer};
 use crate::dbus::message::{BusMessage, MethodCall};
@@ -37,6 +38,11 @@ impl BusService {
     fn left(self, deadline: Instant) -> Result<Duration> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left < Duration::from_micros(1) { Err(self.timed_out()) } else { Ok(left) }
+    }
+
+    /// What of that is waited before it is looked whether somebody asks us to end.
+    fn piece(self, deadline: Instant) -> Result<Duration> {
+        self.left(deadline).map(|left| left.min(interrupt::WAIT))
     }
 }
 
@@ -93,14 +99,19 @@ impl Link {
         let what = || format!("connect to {}", name(address));
         let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).at(stage, what)?;
         // connect(2) waits when the listener's queue is full; SO_SNDTIMEO is its time-out (socket(7)).
-        let left = service.left(deadline)?;
-        setsockopt(&fd, sockopt::SendTimeout, &timeval(left)).at(stage, what)?;
+        setsockopt(&fd, sockopt::SendTimeout, &timeval(service.piece(deadline)?)).at(stage, what)?;
         let to = match address {
             Address::Path(path) => UnixAddr::new(path.as_path()),
             Address::Abstract(name) => UnixAddr::new_abstract(name),
         }
         .at(stage, what)?;
-        connect(fd.as_raw_fd(), &to).at(stage, what)?;
+        while let Err(errno) = connect(fd.as_raw_fd(), &to) {
+            if errno != Errno::EAGAIN {
+                return Err(errno).at(stage, what);
+            }
+            service.left(deadline)?;
+            interrupt::look().at(stage, what)?;
+        }
         let mut link = Link {
             socket: UnixStream::from(fd),
             service,
@@ -189,11 +200,14 @@ impl Link {
         let BusService { name, stage, .. } = self.service;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let left = self.service.left(deadline)?;
-            self.socket.set_write_timeout(Some(left)).at(stage, || "set a time-out")?;
+            let piece = self.service.piece(deadline)?;
+            self.socket.set_write_timeout(Some(piece)).at(stage, || "set a time-out")?;
             match self.socket.write(rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    interrupt::look().at(stage, || format!("write to {name}"))?;
+                }
                 Err(error) => return Err(error).at(stage, || format!("write to {name}")),
             }
         }
@@ -204,8 +218,8 @@ impl Link {
         let BusService { name, stage, .. } = self.service;
         let mut chunk = [0u8; 4096];
         loop {
-            let left = self.service.left(deadline).map_err(Silence::Failed)?;
-            let read = self.socket.set_read_timeout(Some(left)).and_then(|()| self.socket.read(&mut chunk));
+            let piece = self.service.piece(deadline).map_err(Silence::Failed)?;
+            let read = self.socket.set_read_timeout(Some(piece)).and_then(|()| self.socket.read(&mut chunk));
             match read.map_err(|error| (error.kind(), error)) {
                 Ok(0) | Err((ErrorKind::ConnectionReset, _)) => return Err(Silence::Closed),
                 Ok(length) => {
@@ -214,7 +228,7 @@ impl Link {
                 }
                 Err((ErrorKind::Interrupted, _)) => {}
                 Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) => {
-                    return Err(Silence::Failed(self.service.timed_out()));
+                    interrupt::look().at(stage, || format!("wait for {name}")).map_err(Silence::Failed)?;
                 }
                 Err((_, error)) => {
                     return Err(error).at(stage, || format!("read from {name}")).map_err(Silence::Failed);

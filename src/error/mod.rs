@@ -32,6 +32,8 @@ enum Cause {
     Io(std::io::Error),
     #[error("{}", json_text(.0))]
     Json(serde_json::Error),
+    #[error("asked to end: {0}")]
+    AskedToEnd(&'static str),
     #[error("{0}")]
     Error(Box<Error>),
 }
@@ -74,6 +76,18 @@ impl Error {
     #[must_use]
     pub fn told(mut self, errno: Errno) -> Self {
         self.told = Some(errno);
+        self
+    }
+
+    /// This error in the words of the signal, if one has come, by which somebody ended the wait that failed.
+    #[must_use]
+    pub fn asked_to_end(mut self, signal: Option<&'static str>) -> Self {
+        let ended = self.root_errno() == Some(Errno::EINTR);
+        self.cause = match (self.cause, signal) {
+            (Some(Cause::Error(inner)), _) => Some(Cause::Error(Box::new(inner.asked_to_end(signal)))),
+            (Some(_), Some(signal)) if ended => Some(Cause::AskedToEnd(signal)),
+            (cause, _) => cause,
+        };
         self
     }
 
@@ -141,6 +155,7 @@ impl Error {
             Some(Cause::Errno(errno)) => Some(*errno),
             Some(Cause::Io(error)) => error.raw_os_error().map(Errno::from_raw),
             Some(Cause::Error(error)) => error.root_errno(),
+            Some(Cause::AskedToEnd(_)) => Some(Errno::EINTR),
             Some(Cause::Json(_)) | None => self.told,
         }
     }

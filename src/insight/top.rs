@@ -36,7 +36,7 @@ pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
     let mut next = Instant::now();
     loop {
         next += *interval;
-        poll::pause(next.saturating_duration_since(Instant::now())).at(Stage::Console, || "wait")?;
+        poll::undisturbed(&mut [], Some(next)).at(Stage::Console, || "wait")?;
         let mut look = Look::at(search.look(filters)?, Some(&before));
         sort_rows(&mut look.rows, ui.sort, ui.order);
         let text = match format {
@@ -223,7 +223,7 @@ fn wait(signals: &OwnedFd, screen: Option<&Screen>, next: Instant) -> Result<Wok
     if screen.is_some_and(Screen::has_keys) {
         fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
     }
-    poll::any(&mut fds, Some(next)).at(Stage::Console, || "wait for keys")?;
+    poll::undisturbed(&mut fds, Some(next)).at(Stage::Console, || "wait for keys")?;
     let has = |index: usize| fds.get(index).and_then(PollFd::any) == Some(true);
     if has(0) {
         let arrived = signal::pending(signals.as_fd()).at(Stage::Signal, || "read the signals")?;

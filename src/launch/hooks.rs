@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::{HostHook, HostHooks};
 use crate::plan::text::failed_hook;
 use crate::sys::poll::{self, PollFd, PollFlags};
-use crate::sys::{fs, process, signal};
+use crate::sys::{fs, interrupt, process, signal};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
 #[derive(Debug, Default)]
@@ -102,6 +102,8 @@ fn run_one(
     output: &Output,
     beside: Option<&mut Beside<'_, '_>>,
 ) -> Result<()> {
+    // However short each of several is.
+    interrupt::listen();
     let errors = fs::memfd(c"brisk-hook-stderr").at(Stage::Hook, || "make a memory file")?;
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {

@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::sys::last_calls::{self, Mode, Table};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, ChildUsage, Exit, REAPED, Reaped};
-use crate::sys::{Result as SysResult, fs};
+use crate::sys::{Result as SysResult, fs, interrupt};
 use crate::wire::{self, Fault, Message};
 
 /// Where what was learnt goes, and where it is told that the member is there.
@@ -33,6 +33,7 @@ fn become_keeper(member: i32, end: &OwnedFd, command: &OwnedFd) -> SysResult<Err
     fs::dup_onto(end.as_fd(), END)?;
     fs::dup_onto(command.as_fd(), COMMAND)?;
     process::forget_caller(b"brisk: keeper");
+    interrupt::cease()?;
     let fault = wire::encode(&Message::Fault(Fault::new(0, Errno::EIO)));
     let mut table = Table::new(fs::STDIN, fault, 16, 512)?;
     let (byte, record) = (table.bytes(&[0]), table.reserve(REAPED));

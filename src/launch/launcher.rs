@@ -2,7 +2,7 @@
 //! it was set up.
 
 use std::fmt::Display;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use super::running::{TellAgain, destroy_in};
@@ -11,34 +11,22 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
 use crate::plan::cgroup::CgroupPlan;
 use crate::proc::stat;
-use crate::sys::poll::{self, PollFd, PollFlags};
+use crate::sys::interrupt;
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
 
-/// What may end a wait.
-pub(super) struct Until<'a> {
-    pub due: TellAgain,
-    pub interrupt: Option<BorrowedFd<'a>>,
-}
-
-impl Until<'_> {
-    /// Waits until `fd` can be read; false where something else has come first.
-    pub fn comes(&self, fd: BorrowedFd<'_>, what: &str) -> Result<bool> {
-        let waited = [Some(fd), self.interrupt];
-        let mut fds: Vec<_> = waited.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        poll::any(&mut fds, self.due).at(Stage::Sync, || what.to_owned())?;
-        Ok(fds[0].any().unwrap_or(false))
-    }
-
-    /// Reaps a launcher that has said what it has made. Nothing is left for it to do but to end, and a frozen one does not do
-    /// that: who is to hear of something else meanwhile does not wait for it.
-    pub fn reaped(&self, pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> Result<()> {
-        let what = "reap the launcher";
-        if (self.due.is_some() || self.interrupt.is_some()) && !self.comes(pidfd.as_fd(), what)? {
+/// Reaps a launcher that has said what it has made. Nothing is left for it to do but to end, and a frozen one does not do
+/// that: who is to hear of something else meanwhile does not wait for it.
+pub(super) fn reap(pid: i32, pidfd: &OwnedFd, due: TellAgain, cgroup: Option<&Cgroup>) -> Result<()> {
+    let what = || "reap the launcher";
+    if due.is_some() || interrupt::listens() {
+        let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, due).at(Stage::Sync, what);
+        if !matches!(ended, Ok(true)) {
             destroy_in(pid, pidfd, cgroup);
-            return Ok(());
+            return ended.map(drop);
         }
-        process::wait(pid, 0).at(Stage::Sync, || what.to_owned()).map(drop)
     }
+    process::wait(pid, 0).at(Stage::Sync, what).map(drop)
 }
 
 /// Kills and reaps a launcher that has not said what it has made, and that as well.

@@ -40,7 +40,7 @@ pub use started::await_program;
 pub use steps::open_fifo;
 pub use trace::Trace;
 
-/// Launches; on failure nothing of it is left.
+/// Launches; on failure nothing of it is left, unless its process does not end by SIGKILL.
 pub fn launch(launch: Launch<'_>) -> Result<Running> {
     let made_cgroup = launch.cgroup.is_none();
     let mut parent = steps::Parent::new(launch)?;
@@ -48,8 +48,8 @@ pub fn launch(launch: Launch<'_>) -> Result<Running> {
         Ok(()) => parent.finish(),
         Err(error) => {
             let error = parent.explain(error);
-            let launch = parent.abandon();
-            if let Some(cgroup) = launch.cgroup.as_ref().filter(|_| made_cgroup)
+            let (launch, ended) = parent.abandon();
+            if let Some(cgroup) = launch.cgroup.as_ref().filter(|_| made_cgroup && ended)
                 && let Some(error) = remove_cgroup(cgroup)
             {
                 (launch.warn)(&error.to_string());

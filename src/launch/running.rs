@@ -1,7 +1,7 @@
 //! A process that is being started: what is known of it, and its end where it will not become a container.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use super::hooks::Output as HookOutput;
 use super::overlay::UpperLayer;
@@ -9,6 +9,7 @@ use super::trace::Trace;
 use crate::cgroup::{Cgroup, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
+use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, Exit};
 use crate::wire;
 
@@ -64,7 +65,7 @@ pub enum Moment<'a> {
     Held(&'a Running),
     /// The process is set up, and stands on its own.
     Ready(&'a Running),
-    /// The program does not run yet, and the time that was asked for has come, or what was to interrupt it.
+    /// The program does not run yet, and the time that was asked for has come.
     Due(&'a Running),
 }
 
@@ -97,8 +98,6 @@ pub struct Launch<'a> {
     pub trace: Option<&'a mut Trace>,
     /// When whoever is told wants to be told at the latest although nothing has come of it yet; until [`Moment::Held`].
     pub due: TellAgain,
-    /// Whoever is told wants to be told ([`Moment::Due`]) when this can be read.
-    pub interrupt: Option<BorrowedFd<'a>>,
 }
 
 /// Kills and reaps a child that will not become a container.
@@ -108,14 +107,33 @@ pub(super) fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
 
 /// [`destroy`] for a child that may be in this cgroup, whose freezer would keep it.
 pub(super) fn destroy_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> Option<Exit> {
+    if kill_in(pid, pidfd, cgroup) { reap(pid) } else { None }
+}
+
+/// Kills a child that may be in this cgroup; whether it has ended.
+pub(super) fn kill_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> bool {
     // ESRCH: it is gone already, which is what is wanted.
     let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
     if cgroup.is_some_and(|cgroup| cgroup.let_end(pid).is_err()) {
         // It is waited for by nobody then, and ends when it is thawed.
-        return None;
+        return false;
     }
+    // A process in a call that the kernel lets nobody leave, of a file system that does not answer, ends when that ends.
+    has_ended(pidfd, poll::within(PATIENCE))
+}
+
+/// How a child ended, which has; not of a template's process, which is another's.
+pub(super) fn reap(pid: i32) -> Option<Exit> {
     process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
 }
+
+/// Whether a process ends until then; also where that cannot be told.
+pub(super) fn has_ended(pidfd: &OwnedFd, by: Option<Instant>) -> bool {
+    poll::undisturbed(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], by) != Ok(false)
+}
+
+/// How long a process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// [`destroy`] for a child of which there is no pidfd: its pid is its own until it is reaped.
 pub(super) fn destroy_unnamed(pid: i32) {

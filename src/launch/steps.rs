@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::overlay::{self, UpperLayer};
-use super::running::{Launch, Moment, Running, TellAgain, Waiting, destroy_in, destroy_unnamed, sync_error};
+use super::running::{Launch, Moment, Running, TellAgain, Waiting, destroy_in, destroy_unnamed, has_ended, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, launcher, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
@@ -55,6 +55,7 @@ impl<'a> Parent<'a> {
     pub(super) fn new(launch: Launch<'a>) -> Result<Parent<'a>> {
         let due = launch.due;
         let (wire, child_wire) = socket::pair().at(Stage::Sync, || "make a socket pair")?;
+        socket::receive_in_pieces(wire.as_fd()).at(Stage::Sync, || "limit the time of a receive")?;
         let times = match &launch.trace {
             Some(_) => {
                 Some(Times::new(launch.plan.child_ops().count()).at(Stage::Sync, || "map memory for the trace")?)
@@ -105,8 +106,8 @@ impl<'a> Parent<'a> {
         Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt, overlay })
     }
 
-    /// Kills the child, if there is one, and closes what was opened.
-    pub(super) fn abandon(mut self) -> Launch<'a> {
+    /// Kills the child, if there is one, and closes what was opened; whether it has ended.
+    pub(super) fn abandon(mut self) -> (Launch<'a>, bool) {
         if let Some((pid, pidfd)) = &self.child
             && self.reaped.is_none()
         {
@@ -119,7 +120,8 @@ impl<'a> Parent<'a> {
         if let Some(Err(error)) = self.rdt.as_ref().map(Rdt::remove) {
             (self.launch.warn)(&error.to_string());
         }
-        self.launch
+        let ended = self.child.as_ref().is_none_or(|(_, pidfd)| has_ended(pidfd, poll::now()));
+        (self.launch, ended)
     }
 
     /// Of a child that was killed while it was set up the kernel knows whether it was for want of memory.
@@ -235,11 +237,7 @@ impl<'a> Parent<'a> {
     /// nothing at all. False when it has ended, and who it has launched keeps the wire without a word.
     fn look_after(&mut self, what: &str) -> Result<bool> {
         let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || what.to_owned());
-        while self.due.is_some() || self.launch.interrupt.is_some() {
-            let until = launcher::Until { due: self.due, interrupt: self.launch.interrupt };
-            if until.comes(self.wire.as_fd(), what)? {
-                break;
-            }
+        while self.due.is_some() && !comes(self.wire.as_fd(), self.due)? {
             self.tell(|running| Moment::Due(running))?;
             if comes(self.child()?.1.as_fd(), poll::now())? {
                 return comes(self.wire.as_fd(), poll::now());
@@ -287,7 +285,11 @@ impl<'a> Parent<'a> {
     fn next_record(&mut self) -> crate::sys::Result<Option<Message>> {
         loop {
             let mut record: wire::LongRecord = [0; size_of::<wire::LongRecord>()];
-            let (len, fd) = wire::receive_bytes(self.wire.as_fd(), &mut record)?;
+            let (len, fd) = match wire::receive_bytes(self.wire.as_fd(), &mut record) {
+                // Nothing has come in one piece of time: somebody may have had enough.
+                Err(Errno::EAGAIN) if poll::one(self.wire.as_fd(), PollFlags::POLLIN, None)? => continue,
+                received => received?,
+            };
             if len == 0 {
                 return Ok(None);
             }
@@ -360,8 +362,7 @@ impl<'a> Parent<'a> {
         };
         self.launched = true;
         if let Some((launcher, pidfd)) = self.child.replace((pid, pidfd)) {
-            let until = launcher::Until { due: self.due, interrupt: self.launch.interrupt };
-            until.reaped(launcher, &pidfd, self.launch.cgroup.as_ref())?;
+            launcher::reap(launcher, &pidfd, self.due, self.launch.cgroup.as_ref())?;
         }
         Ok(())
     }
@@ -569,6 +570,8 @@ impl<'a> Parent<'a> {
             Ok(Cloned::Child) => child::run(inherited),
             Ok(Cloned::Parent { pid, pidfd }) => {
                 self.child = Some((pid, pidfd));
+                // Never touched here; to give it back is a system call.
+                std::mem::forget(std::mem::take(&mut inherited.scratch));
                 drop(inherited);
                 drop(built.exe);
                 match own.leave() {

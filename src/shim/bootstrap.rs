@@ -200,7 +200,8 @@ fn answers(socket: &Path) -> bool {
     if os::write_all(connection.as_fd(), &ttrpc::frame(1, ttrpc::REQUEST, &request.done())).is_err() {
         return false;
     }
-    match os::poll::one(connection.as_fd(), os::poll::PollFlags::POLLIN, os::poll::within(PATIENCE)) {
+    let mut polled = [os::poll::PollFd::new(connection.as_fd(), os::poll::PollFlags::POLLIN)];
+    match os::poll::undisturbed(&mut polled, os::poll::within(PATIENCE)) {
         // What hangs is not ours to replace.
         Ok(false) | Err(_) => true,
         Ok(true) => matches!(os::read(connection.as_fd(), &mut [0]), Ok(1)),

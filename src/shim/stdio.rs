@@ -154,7 +154,7 @@ impl Output {
 /// Whether the fifo could be written to, and whether it has no reader (POLLERR).
 fn look(writer: &OwnedFd) -> Result<PollFlags, Errno> {
     let mut fds = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
-    os::poll::any(&mut fds, os::poll::now())?;
+    os::poll::undisturbed(&mut fds, os::poll::now())?;
     Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
 }
 

@@ -12,8 +12,8 @@ use nix::fcntl::OFlag;
 use super::{CONFIG, FIFO, LOOK_AGAIN, NOTIFY, RECORD, Record, StateRoot, UNREADY_CONFIG, check_id};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::spec;
-use crate::sys::fs;
-use crate::sys::fs::RegularFile;
+use crate::sys::fs::{self, RegularFile};
+use crate::sys::poll;
 
 const TEMPORARY: &CStr = c".new";
 /// Where `restore` mounts the root for CRIU; here to be removed after one that was cut short.
@@ -153,26 +153,27 @@ impl Dir {
     }
 
     fn hold(&self, wait: Wait) -> Result<Lock> {
-        let (how, patience) = match wait {
-            Wait::Forever => (libc::LOCK_EX, Duration::ZERO),
-            Wait::Within(patience) => (libc::LOCK_EX | libc::LOCK_NB, patience),
-            Wait::No => (libc::LOCK_EX | libc::LOCK_NB, Duration::ZERO),
+        let patience = match wait {
+            Wait::Forever => Duration::MAX,
+            Wait::Within(patience) => patience,
+            Wait::No => Duration::ZERO,
         };
-        // An open file of its own: the lock goes when this one is closed.
+        // An open file of its own: the lock goes when this one is closed. flock(2) knows no time, and ends by a signal only where that
+        // comes while it waits.
         let lock = open(self.fd(), c".").at(Stage::State, || "open the state directory")?;
         // Without a vDSO clock each look at the time is a system call, and most locks are free.
-        let mut end = None;
+        let mut start = None;
         loop {
-            match fs::lock(lock.as_fd(), how) {
-                // flock(2) knows no time.
-                Err(Errno::EAGAIN)
-                    if !patience.is_zero()
-                        && Instant::now() < *end.get_or_insert_with(|| Instant::now() + patience) =>
-                {
-                    std::thread::sleep(LOOK_AGAIN);
-                }
+            match fs::lock(lock.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
                 Err(Errno::EAGAIN) => {
-                    return Err(Error::errno(Stage::State, "another command is changing the container", Errno::EAGAIN));
+                    let waited = start.get_or_insert_with(Instant::now).elapsed();
+                    if waited >= patience {
+                        let what = "another command is changing the container";
+                        return Err(Error::errno(Stage::State, what, Errno::EAGAIN));
+                    }
+                    // Ever more seldom, but for ever often enough to come before one who has just begun.
+                    poll::pause((waited / 16).clamp(LOOK_AGAIN, LOOK_AGAIN * 10))
+                        .at(Stage::State, || "wait for the command that is changing the container")?;
                 }
                 result => return result.map(|()| Lock(lock)).at(Stage::State, || "lock the state directory"),
             }

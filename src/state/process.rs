@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::LOOK_AGAIN;
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc::{file, stat};
-use crate::sys;
+use crate::sys::{self, poll};
 
 /// A pid and when its process started: together they name one process of this boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -93,7 +93,7 @@ impl ProcessId {
         self.signal(libc::SIGSTOP)?;
         let end = Instant::now() + patience;
         while self.life()? == Life::Alive && read(self.pid)?.is_some_and(|stat| !stat.stopped) && Instant::now() < end {
-            std::thread::sleep(LOOK_AGAIN);
+            poll::pause(LOOK_AGAIN).at(Stage::State, || "wait for a process to stop")?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ pub mod cred;
 pub mod dir;
 pub mod fs;
 pub mod inheritance;
+pub mod interrupt;
 pub mod klog;
 pub mod last_calls;
 pub mod mount;

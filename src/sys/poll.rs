@@ -10,11 +10,36 @@ use nix::poll::PollTimeout;
 pub use nix::poll::{PollFd, PollFlags};
 
 use super::fs::{self, own};
-use super::{Result, cvt, done};
+use super::{Result, cvt, done, interrupt};
 
 /// Waits until something that is asked of a descriptor has happened (or its other end has hung up), at the latest until `by`, and
-/// without one for ever; false when the time has come. A signal does not end the wait.
+/// without one for ever; false when the time has come. EINTR: somebody asks us to end ([`interrupt`]).
 pub fn any(fds: &mut [PollFd<'_>], by: Option<Instant>) -> Result<bool> {
+    if interrupt::may_listen() {
+        let piece = by.map_or(PollTimeout::MAX, until).min(rounded(interrupt::WAIT));
+        match nix::poll::poll(fds, piece) {
+            Ok(0) if by.is_some_and(|by| by <= Instant::now()) => return Ok(false),
+            Ok(0) => interrupt::listen(),
+            Err(Errno::EINTR) => {}
+            result => return result.map(|ready| ready > 0),
+        }
+    }
+    loop {
+        let source = if by.is_some() { interrupt::source_of_bounded() } else { interrupt::source() };
+        let Some(source) = source else { return undisturbed(fds, by) };
+        let mut polled = fds.to_vec();
+        polled.push(PollFd::new(source, PollFlags::POLLIN));
+        let something = undisturbed(&mut polled, by)?;
+        fds.clone_from_slice(&polled[..fds.len()]);
+        if fds.iter().any(|fd| fd.any() == Some(true)) || !something {
+            return Ok(something);
+        }
+        interrupt::heed(source)?;
+    }
+}
+
+/// [`any`] for who reads the signals himself, or leaves them their own action.
+pub fn undisturbed(fds: &mut [PollFd<'_>], by: Option<Instant>) -> Result<bool> {
     loop {
         match nix::poll::poll(fds, by.map_or(PollTimeout::NONE, until)) {
             // poll(2) waits for 24 days at most.
@@ -47,12 +72,14 @@ pub fn now() -> Option<Instant> {
 }
 
 /// Gives up the processor for `timeout` where the kernel offers nothing to wait on (the v1 freezer, a v1 cgroup whose last
-/// task is between exit and release).
+/// task is between exit and release). EINTR as of [`any`].
 pub fn pause(timeout: Duration) -> Result<()> {
-    // SAFETY: no pollfd is passed.
-    match done(unsafe { libc::poll(std::ptr::null_mut(), 0, rounded(timeout).into()) }.into()) {
-        Err(Errno::EINTR) => Ok(()),
-        result => result,
+    interrupt::paused(timeout);
+    let source = interrupt::source_of_bounded();
+    let mut polled = source.map(|source| PollFd::new(source, PollFlags::POLLIN));
+    match nix::poll::poll(polled.as_mut_slice(), rounded(timeout)) {
+        Ok(0) | Err(Errno::EINTR) => Ok(()),
+        result => result.and_then(|_| source.map_or(Ok(()), interrupt::heed)),
     }
 }
 

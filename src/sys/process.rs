@@ -2,14 +2,15 @@
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
 use super::fs::own;
+use super::poll::{self, PollFlags};
 use super::signal::{ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END};
-use super::{Result, child_allocator, cvt, done, raw};
+use super::{Result, child_allocator, cvt, done, interrupt, raw};
 
 /// What [`clone3`] returns, on each side.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     match cvt(unsafe { raw!(SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })? {
         0 => {
             child_allocator::forbid();
+            interrupt::leave_to_parent();
             Ok(Cloned::Child)
         }
         pid => Ok(Cloned::Parent { pid: pid as i32, pidfd: own(pidfd.into()) }),
@@ -357,7 +359,7 @@ pub fn die_with_parent(command: &mut std::process::Command) -> &mut std::process
     unsafe { command.pre_exec(prepare) }
 }
 
-/// Runs a program to its end; all that it says, on both streams, is one text. (std's `output` panics where it cannot read.)
+/// Runs a program to its end, or to ours (it is killed, and EINTR); all that it says, on both streams, is one text. (std's `output` panics where it cannot read.)
 pub fn run(mut command: std::process::Command) -> std::io::Result<(std::process::ExitStatus, String)> {
     use std::io::Read;
     let (mut said, writer) = std::io::pipe()?;
@@ -366,10 +368,27 @@ pub fn run(mut command: std::process::Command) -> std::io::Result<(std::process:
     // The command holds the writing ends, too.
     drop(command);
     let mut text = Vec::new();
-    let read = said.read_to_end(&mut text);
-    drop(said);
+    let mut read = || loop {
+        poll::one(said.as_fd(), PollFlags::POLLIN, None)?;
+        let mut some = [0; 4096];
+        match said.read(&mut some)? {
+            0 => return Ok(()),
+            len => text.extend_from_slice(&some[..len]),
+        }
+    };
+    let read: std::io::Result<()> = read();
+    if read.is_err() {
+        // It has ended, or nobody hears it any more.
+        let _ = child.kill();
+    }
     let status = child.wait()?;
-    read.map(|_| (status, String::from_utf8_lossy(&text).into_owned()))
+    read.map(|()| (status, String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Whether a process has begun a session of its own (getsid(2)).
+pub fn leads_session(pid: i32) -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::getsid(pid) == pid }
 }
 
 /// `PR_SET_CHILD_SUBREAPER`.

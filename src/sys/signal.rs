@@ -1,7 +1,7 @@
 //! Signals: what a process does on them, and reading them from a descriptor (signalfd(2)) in the foreground.
 
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -86,10 +86,22 @@ pub fn set_default(ignored: u64) -> Result<()> {
 /// The signals by which somebody asks a process to end.
 pub(super) const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// A descriptor that becomes readable when somebody asks us to end, of signals that were taken ([`take_all`]).
-pub fn asks_to_end() -> Result<OwnedFd> {
-    let mask = ASKS_TO_END.iter().fold(0u64, |mask, signal| mask | 1 << (signal - 1));
-    descriptor(mask)
+/// Blocks the signals by which somebody asks us to end, unless they are ignored, and opens a descriptor, non-blocking, that they are
+/// read from. One that is blocked would be read although it is ignored (signal(7)).
+pub(super) fn take_those_that_ask_to_end() -> Result<RawFd> {
+    let mut mask = 0u64;
+    for signal in ASKS_TO_END {
+        let mut action = [0u64; 4];
+        // SAFETY: `action` has room for a kernel sigaction with a mask of 8 bytes.
+        done(unsafe { raw!(SYS_rt_sigaction, signal, ptr::null::<u64>(), action.as_mut_ptr(), 8) })?;
+        if action[0] != libc::SIG_IGN as u64 {
+            mask |= 1 << (signal - 1);
+        }
+    }
+    let fd = descriptor(mask)?.into_raw_fd();
+    // SAFETY: the mask is 8 readable bytes.
+    done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const mask, ptr::null_mut::<u64>(), 8) })?;
+    Ok(fd)
 }
 
 /// [`set_default`], but those signals which ask for the end go to a handler that does not return.

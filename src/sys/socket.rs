@@ -1,13 +1,13 @@
 //! Unix sockets: pairs, records, and descriptors in flight (SCM_RIGHTS).
 
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
 use super::fs::own;
-use super::{Result, cvt, done, raw};
+use super::{Result, cvt, done, interrupt, raw};
 
 /// One record between parent and child as it lies in memory. `wire` gives the fields their meaning, the walker of
 /// `last_calls` fills in two of them.
@@ -39,8 +39,33 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     Ok((own(fds[0].into()), own(fds[1].into())))
 }
 
-/// How long whoever listens may take to accept a connection, or to make room for what is sent.
-static PATIENCE: libc::timeval = libc::timeval { tv_sec: 10, tv_usec: 0 };
+/// How long whoever listens may take to accept a connection, or to make room for what is sent: so often such a time.
+const PIECES: u32 = 100;
+static PIECE: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 100_000 };
+
+/// One system call that waits for somebody who may not answer, on a socket that lets it wait for one piece; ETIMEDOUT after all of
+/// them, EINTR when somebody asks us to end.
+fn patiently(mut call: impl FnMut() -> libc::c_long) -> Result<libc::c_long> {
+    for _ in 0..PIECES {
+        match cvt(call()) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => interrupt::look()?,
+            result => return result,
+        }
+    }
+    Err(Errno::ETIMEDOUT)
+}
+
+fn wait_in_pieces(fd: BorrowedFd<'_>, option: i32) -> Result<()> {
+    let size = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: PIECE is a timeval of the size given.
+    done(unsafe { raw!(SYS_setsockopt, fd.as_raw_fd(), libc::SOL_SOCKET, option, &raw const PIECE, size) })
+}
+
+/// Has [`receive`] and its kin fail with EAGAIN when nothing has come for a tenth of a second.
+pub fn receive_in_pieces(fd: BorrowedFd<'_>) -> Result<()> {
+    wait_in_pieces(fd, libc::SO_RCVTIMEO)
+}
 
 /// Connects to the stream socket at `path` (at most 107 bytes). ETIMEDOUT when nobody accepts for ten seconds: connect(2)
 /// waits while the queue is full, and sendmsg(2) while the buffer is, for as long as SO_SNDTIMEO says (socket(7)).
@@ -56,14 +81,10 @@ pub fn connect(path: &[u8]) -> Result<OwnedFd> {
     for (to, from) in addr.sun_path.iter_mut().zip(path) {
         *to = *from as libc::c_char;
     }
-    let size = size_of::<libc::timeval>() as libc::socklen_t;
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_SNDTIMEO);
-    // SAFETY: PATIENCE is a timeval of the size given.
-    done(unsafe { raw!(SYS_setsockopt, fd.as_raw_fd(), level, option, &raw const PATIENCE, size) })?;
+    wait_in_pieces(fd.as_fd(), libc::SO_SNDTIMEO)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     // SAFETY: `addr` is a whole sockaddr_un of the length given.
-    let connected = done(unsafe { libc::connect(fd.as_raw_fd(), (&raw const addr).cast(), len) }.into());
-    connected.map(|()| fd).map_err(|errno| if errno == Errno::EAGAIN { Errno::ETIMEDOUT } else { errno })
+    patiently(|| unsafe { libc::connect(fd.as_raw_fd(), (&raw const addr).cast(), len) }.into()).map(|_| fd)
 }
 
 /// Sends one record; no SIGPIPE when the other side is gone.
@@ -107,13 +128,8 @@ pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) 
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = (HEADER + 4 * fds.len()) as _;
-    loop {
-        // SAFETY: `message` points at one iovec over `payload` and at a control buffer of the length given.
-        match cvt(unsafe { raw!(SYS_sendmsg, socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }) {
-            Err(Errno::EINTR) => {}
-            result => return result.map(drop),
-        }
-    }
+    // SAFETY: `message` points at one iovec over `payload` and at a control buffer of the length given.
+    patiently(|| unsafe { raw!(SYS_sendmsg, socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
 }
 
 /// Receives a record; 0 bytes when the other side is gone. A descriptor sent along is returned too.

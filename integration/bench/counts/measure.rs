@@ -7,7 +7,7 @@ use crate::tool::syscalls;
 use crate::tool::trace::{self, Injection, Observer, Site};
 use crate::tool::{Res, os, process};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ struct Counter {
     step: BTreeMap<String, usize>,
     /// By process: its signalfd(2).
     signals: BTreeMap<String, u64>,
+    /// Those whose last call was a receive that nothing came to in its time.
+    waiting: BTreeSet<String>,
 }
 
 impl Counter {
@@ -48,6 +50,8 @@ impl Counter {
         let of_signal = match name {
             "read" => self.signals.get(&site.process) == Some(&site.args[0]),
             "waitid" => site.args[0] == u64::from(libc::P_ALL),
+            // The child takes longer than that where the machine has other work.
+            "poll" => self.waiting.remove(&site.process),
             _ => false,
         };
         of_signal || self.of_step(&site.process, name)
@@ -77,6 +81,12 @@ impl Observer for Counter {
     fn result(&mut self, site: &Site, result: i64) {
         if let ("signalfd4", Ok(fd)) = (&*syscalls::name(site.nr), u64::try_from(result)) {
             self.signals.insert(site.process.clone(), fd);
+        }
+        if ("recvmsg", -i64::from(libc::EAGAIN)) == (&*syscalls::name(site.nr), result) {
+            self.waiting.insert(site.process.clone());
+            self.counts.by_chance += 1;
+            self.counts.syscalls -= 1;
+            *self.counts.by_name.entry("recvmsg".into()).or_default() -= 1;
         }
         let writes = ["write", "writev", "pwrite64", "sendmsg", "sendto", "sendfile", "copy_file_range"];
         if writes.contains(&syscalls::name(site.nr).as_str()) {

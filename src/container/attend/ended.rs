@@ -1,5 +1,6 @@
 //! How a program ended that somebody waited for.
 
+use crate::sys::interrupt;
 use crate::sys::process::{ChildUsage, Exit};
 
 /// Why a program was ended by us.
@@ -35,6 +36,11 @@ impl Ended {
     pub fn before_it_began(cause: EndCause) -> Ended {
         let signal = if let EndCause::Passed(signal) = cause { signal } else { libc::SIGKILL };
         Ended { exit: Exit::Signal(signal), usage: None, cause: Some(cause), output: None }
+    }
+
+    /// Of one whose set-up somebody has asked us to end, if that is so.
+    pub fn of_interrupt() -> Option<Ended> {
+        interrupt::by().map(|signal| Ended::before_it_began(EndCause::Passed(signal)))
     }
 
     /// The exit status that runc gives.

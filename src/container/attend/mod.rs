@@ -109,7 +109,7 @@ fn relay(
             _ if status.is_some() && written => poll::now(),
             next => next,
         };
-        let something = poll::any(&mut polled.0, by).at(Stage::Signal, || "wait for the container")?;
+        let something = poll::undisturbed(&mut polled.0, by).at(Stage::Signal, || "wait for the container")?;
         let (ended, parent_gone, signalled) =
             (polled.is_ready(pidfd), polled.is_ready(parent), polled.is_ready(Some(0)));
         let events: Vec<(bool, bool)> =

@@ -29,6 +29,8 @@ const PLACE: &str = "/run/notify";
 const SOCKET: &str = "notify.sock";
 /// How long the supervisor may take to read.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a send may wait for who has had room a moment before.
+const PIECE: Duration = Duration::from_millis(100);
 
 /// The directory on the host that becomes [`PLACE`], where somebody wants to be told.
 pub(in crate::container) fn directory(global: &Global, id: &str) -> Option<PathBuf> {
@@ -139,8 +141,11 @@ impl Notify {
         let host = UnixDatagram::unbound().at(Stage::State, what)?;
         host.connect_addr(&address.at(Stage::State, what)?).at(Stage::State, what)?;
         // A supervisor that does not read does not keep us.
-        host.set_write_timeout(Some(PATIENCE)).at(Stage::State, what)?;
-        Ok(host)
+        host.set_write_timeout(Some(PIECE)).at(Stage::State, what)?;
+        match poll::one(host.as_fd(), PollFlags::POLLOUT, poll::within(PATIENCE)).at(Stage::State, what)? {
+            false => Err(Error::errno(Stage::State, what(), Errno::ETIMEDOUT)),
+            true => Ok(host),
+        }
     }
 
     /// Waits until the supervisor has read what we have said: afterwards it could not tell whose words they were, because

@@ -3,13 +3,15 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::opts::Opts;
 use super::protobuf::{self, FieldValue, Received};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::programs::find_program;
 use crate::sys::fs::RegularFile;
-use crate::sys::{fs, socket};
+use crate::sys::poll::{self, PollFlags};
+use crate::sys::{fs, interrupt, process, socket};
 
 /// `criu_req_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,9 @@ pub struct Service {
     socket: Option<OwnedFd>,
     errors: OwnedFd,
 }
+
+/// How long CRIU may take to undo what it has done when somebody has enough of waiting; then it does so on its own.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much of what CRIU said an error quotes.
 const QUOTED: usize = 1024;
@@ -118,6 +123,7 @@ impl Service {
         loop {
             let mut buffer = vec![0; 64 * 1024];
             let socket = self.socket.as_ref().ok_or_else(|| Error::new(Stage::Criu, "the service has ended"))?;
+            poll::one(socket.as_fd(), PollFlags::POLLIN, None).at(Stage::Criu, || "wait for criu")?;
             let (len, fd) = socket::receive(socket.as_fd(), &mut buffer).unwrap_or((0, None));
             buffer.truncate(len);
             if len == 0 {
@@ -181,7 +187,11 @@ impl Drop for Service {
     fn drop(&mut self) {
         // CRIU ends when nobody is there to talk to; how it ends does not matter any more.
         self.socket = None;
-        let _ = self.child.wait();
+        let may_hang = interrupt::by().is_some().then(|| process::pidfd_open(self.pid()).ok()).flatten();
+        let hangs = |pidfd: OwnedFd| poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)) != Ok(true);
+        if !may_hang.is_some_and(hangs) {
+            let _ = self.child.wait();
+        }
     }
 }
 

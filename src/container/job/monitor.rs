@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
+use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
-use crate::sys::{fs, signal};
+use crate::sys::{fs, interrupt, signal};
 
 /// The monitor, in itself.
 #[derive(Debug)]
@@ -105,10 +106,19 @@ pub(in crate::container) enum KeptStreams {
 impl Follower {
     /// Waits until the program runs, or for the monitor's end, which has said then what went wrong; the command's status.
     pub fn follow(self) -> Result<u8> {
-        if fs::read(self.said.as_fd(), &mut [0]).at(Stage::Sync, || "wait for the monitor")? != 0 {
+        let what = || "wait for the monitor";
+        // Who asks the command to end has it ask the monitor, who has something to undo, unless that stands alone.
+        while let Err(errno) = poll::one(self.said.as_fd(), PollFlags::POLLIN, None) {
+            let signal = interrupt::by().filter(|_| errno == Errno::EINTR).ok_or(errno).at(Stage::Sync, what)?;
+            if process::leads_session(self.monitor) {
+                return Err(Error::errno(Stage::Sync, what(), errno).with_hint("the monitor stays with the program"));
+            }
+            process::kill(self.monitor, signal).at(Stage::Signal, || "ask the monitor to end")?;
+        }
+        if fs::read(self.said.as_fd(), &mut [0]).at(Stage::Sync, what)? != 0 {
             return Ok(0);
         }
-        match process::wait(self.monitor, 0).at(Stage::Process, || "wait for the monitor")? {
+        match process::wait(self.monitor, 0).at(Stage::Process, what)? {
             Some((_, Exit::Code(status))) => Ok(status as u8),
             Some((_, Exit::Signal(number))) => {
                 let what = format!("the monitor was ended by a signal: {}", signal::words(number));

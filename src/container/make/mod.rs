@@ -122,7 +122,6 @@ impl NewContainer<'_, '_> {
             cgroup: None,
             trace,
             due: None,
-            interrupt: None,
         })?;
         Ok((running, notify))
     }
@@ -184,6 +183,14 @@ pub(in crate::container) fn give_up(
 ) -> Error {
     if let Err(failure) = host_mounts::remove(container.record.host_mounts.as_ref()) {
         (global.warn)(&failure.to_string());
+    }
+    if let Ok(Some(init)) = container.record.live_init() {
+        // It is in a call that the kernel lets nobody leave.
+        let pid = init.pid;
+        (global.warn)(&format!(
+            "process {pid} was killed and does not end: `delete --force {id}` removes what is left when it has"
+        ));
+        return why;
     }
     let deleted = container.dir.is_there().is_ok_and(|there| !there);
     // What has its name by now is another's.

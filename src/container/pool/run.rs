@@ -25,6 +25,7 @@ use crate::plan::namespace::rootless::Changed;
 use crate::plan::process::template::keeps_promises;
 use crate::spec::mounts::Mount;
 use crate::state::Dir;
+use crate::sys::interrupt;
 
 /// Runs a program in a container of the pool; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
@@ -197,7 +198,7 @@ fn in_member(
         Ok(begun) => begun,
         Err(error) => {
             let gone = delete::own(global, &args.create.id, &container.dir);
-            if !let_go && gone.is_ok() {
+            if !let_go && gone.is_ok() && interrupt::by().is_none() {
                 return Ok(Tried::Refused(error));
             }
             gone.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));

@@ -59,7 +59,7 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
             let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN)];
             fds.extend(watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
             let again = watch.as_ref().and_then(OomWatch::look_again).map(|soon| Instant::now() + soon);
-            poll::any(&mut fds, Some(again.map_or(next, |again| again.min(next))))
+            poll::undisturbed(&mut fds, Some(again.map_or(next, |again| again.min(next))))
                 .at(Stage::Cgroup, || "wait for events")?;
             fds.first().and_then(PollFd::any) == Some(true)
         };

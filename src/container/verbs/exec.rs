@@ -1,6 +1,5 @@
 //! `exec`: one more process in a container that runs.
 
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::cgroup::{Absent, Cgroup};
@@ -10,7 +9,7 @@ use crate::container::attend::{Attended, signals};
 use crate::container::caller::console::{Console, ConsoleRequest, ProgramConsole};
 use crate::container::caller::files::{self, Receivers};
 use crate::container::inside::program::{self, Fallback};
-use crate::container::inside::{self, AskedToEnd, Beginning};
+use crate::container::inside::{self, Beginning};
 use crate::container::job::{self, Begins, Task};
 use crate::container::lookup::{Container, not_running};
 use crate::container::make::facts::host_for;
@@ -25,6 +24,7 @@ use crate::plan::{self, ExecRefusal, Keyring};
 use crate::spec::Spec;
 use crate::spec::process::Process;
 use crate::state::Status;
+use crate::sys::interrupt;
 
 /// Runs one more process; its exit status.
 pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
@@ -80,21 +80,25 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
         console.refusal = ExecRefusal::Error;
     }
     ours.size_terminal(&mut process);
-    // A paused container lets nothing be set up. That it is, is looked at once: who has said what is to be done then, or
-    // wants to be told how it ended, has a command that can be ended at any moment.
-    let may_wait = args.ignore_paused || task.is_some();
-    let signals = if args.detach && !may_wait { None } else { Some(signals::take()?) };
-    let asked = may_wait.then(AskedToEnd::listen).transpose()?;
+    let signals = if args.detach && task.is_none() { None } else { Some(signals::take()?) };
+    if args.ignore_paused || task.is_some() {
+        // It may wait from the first moment on: a paused container lets nothing be set up.
+        interrupt::listen();
+    }
     task.as_deref().map_or(Ok(()), Task::ends_with_command_in_order)?;
     let mut trace = args.trace.as_ref().map(|_| Trace::default());
     let shared = if task.is_some() { container.cgroup()? } else { None };
-    let looks = WhileSetUp { task: task.as_deref_mut(), shared: shared.as_ref(), asked: asked.as_ref() };
+    let looks = WhileSetUp { task: task.as_deref_mut(), shared: shared.as_ref() };
     let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), looks);
     let limited = task.as_deref().and_then(Task::ended_before_it_began);
-    let running = match (joined, limited.or(asked.and_then(|asked| asked.ended()))) {
+    let asked = task.as_deref().and_then(|_| Ended::of_interrupt());
+    let running = match (joined, limited.or(asked)) {
         (Err(error), Some(ended)) => {
             // It was we who ended it.
-            (global.warn)(&format!("the program was ended before it began: {error}"));
+            (global.warn)(&format!(
+                "the program was ended before it began: {}",
+                error.asked_to_end(interrupt::words())
+            ));
             return Ok(Some(ended));
         }
         (joined, _) => joined?,
@@ -118,7 +122,6 @@ struct WhileSetUp<'a, 't> {
     task: Option<&'a mut Task<'t>>,
     /// The container's cgroup, for the task.
     shared: Option<&'a Cgroup>,
-    asked: Option<&'a AskedToEnd>,
 }
 
 fn join(
@@ -130,7 +133,7 @@ fn join(
     trace: Option<&mut Trace>,
     looks: WhileSetUp<'_, '_>,
 ) -> Result<Running> {
-    let WhileSetUp { mut task, shared, asked } = looks;
+    let WhileSetUp { mut task, shared } = looks;
     let (pid, init) = container.first_process()?;
     let cgroup = cgroup(container, args, pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
@@ -161,14 +164,10 @@ fn join(
     // A paused container lets nothing be set up, and somebody may pause it at any moment.
     let due = task.as_mut().and_then(|task| task.begin_set_up());
     let mut tell = |moment: Moment<'_>| -> Result<TellAgain> {
-        if let (Moment::Due(_), Some(asked)) = (moment, asked) {
-            asked.look()?;
-        }
         let Some(task) = &mut task else { return Ok(None) };
         task.told(moment, Begins::Now, |running| WatchedProgram::added(running, shared), global.warn)
     };
-    let beginning =
-        Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due, interrupt: asked.map(AsFd::as_fd) };
+    let beginning = Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due };
     inside::begin(global, beginning, receivers, &mut tell)
 }
 

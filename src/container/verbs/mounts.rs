@@ -105,9 +105,13 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         cgroup: None,
         trace: None,
         due: None,
-        interrupt: None,
     })?;
-    poll::one(pidfd.as_fd(), PollFlags::POLLIN, None).at(Stage::Rootfs, || "wait for the mounts")?;
+    let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, None).at(Stage::Rootfs, || "wait for the mounts");
+    if let Err(error) = ended {
+        // ESRCH: it has ended.
+        let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+        return Err(error);
+    }
     match process::wait(pid, 0).at(Stage::Rootfs, || "reap the process that mounts")? {
         Some((_, Exit::Code(0))) => Ok(()),
         _ => Err(Error::new(Stage::Rootfs, "the process that mounts was killed")),

@@ -27,6 +27,7 @@ use crate::plan::{ExecRefusal, ProgramStart};
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{Dir, Wait};
+use crate::sys::interrupt;
 use crate::sys::process::{self, Exit};
 
 /// Creates and starts a container; its exit status.
@@ -203,9 +204,14 @@ fn to_end(
     run_poststart(global, container, &spec, running.pid, meanwhile)?;
     let Some(signals) = signals else {
         let told = notify.map_or(Ok(()), |notify| notify.wait(running.pid, running.pidfd.as_fd(), global.warn));
-        // The program runs, whoever is not told.
-        told.unwrap_or_else(|error| (global.warn)(&error.to_string()));
-        return Ok(None);
+        // The program runs, whoever is not told, unless somebody has enough of waiting.
+        return told.map(|()| None).or_else(|error| match interrupt::by() {
+            Some(_) => Err(error),
+            None => {
+                (global.warn)(&error.to_string());
+                Ok(None)
+            }
+        });
     };
     let (master, streams) = (ours.master()?, ours.streams);
     let Running { pid, pidfd, cgroup, overlay, .. } = running;

@@ -24,10 +24,21 @@ use crate::plan::process::hooks;
 use crate::spec::Spec;
 use crate::spec::hooks::HookKind;
 use crate::state::{FIFO, Status, Wait};
-use crate::sys::fs;
+use crate::sys::{fs, interrupt};
 
 /// Lets the program of a created container run.
 pub fn start(global: &Global, args: &Start) -> Result<()> {
+    attempt(global, args).map_err(|error| match interrupt::by() {
+        None => error,
+        // Not everything that it has begun can be undone: what is said is how far it got.
+        Some(_) => error.with_hint(match Container::load(&global.root, &args.id).and_then(|found| found.status()) {
+            Ok(status) => format!("the container is {}", status.name()),
+            Err(_) => "the container is gone".to_owned(),
+        }),
+    })
+}
+
+fn attempt(global: &Global, args: &Start) -> Result<()> {
     let Start {
         id,
         trace: file,

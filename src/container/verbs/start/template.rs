@@ -253,7 +253,7 @@ fn begin(
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
     let due = tell(StartMoment::Held)?;
     container.announce(Announcement::started)?;
-    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due, interrupt: None };
+    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due };
     let begun = inside::begin(global, beginning, receivers, &mut |moment| {
         // Whoever has the program's file open, or serves its file system, keeps it from running.
         if let Moment::Due(running) = moment {
