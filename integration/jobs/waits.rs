@@ -342,8 +342,11 @@ fn a_second_program_that_was_just_launched_ends_when_that_is_asked_for() {
     if brisk_only(ONLY) {
         return;
     }
-    for held in [Held::AtItsClone, Held::AtItsEnd] {
-        let container = Bundle::idle().container();
+    let bundles = || [Bundle::idle(), Bundle::idle().without_ns("pid")];
+    for (held, bundle) in
+        [Held::AtItsClone, Held::AtItsEnd].into_iter().flat_map(|held| bundles().map(|bundle| (held, bundle)))
+    {
+        let container = bundle.container();
         container.up();
         let inside =
             || container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len();

@@ -3,9 +3,8 @@
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 
-use super::running::{TellAgain, destroy_in};
+use super::running::{self, TellAgain, destroy_in, kill_in};
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
@@ -31,28 +30,30 @@ pub(super) fn reap(pid: i32, pidfd: &OwnedFd, due: TellAgain, cgroup: Option<&Cg
 
 /// Kills and reaps a launcher that has not said what it has made, and that as well.
 pub(super) fn destroy(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>, warn: &dyn Fn(&str)) -> Option<Exit> {
-    // A dead one tells when it began until it is reaped.
-    let launcher = stat::read(pid).ok().flatten();
-    let exit = destroy_in(pid, pidfd, cgroup);
-    if let Some(Err(error)) = launcher.map(|launcher| destroy_unsaid(launcher.start_time, cgroup)) {
+    let ended = kill_in(pid, pidfd, cgroup);
+    // Before it is reaped: until then it has its place among our children, and when it began can be read.
+    let made = made_by(pid);
+    let exit = if ended { running::reap(pid) } else { None };
+    let destroyed = made.and_then(|made| {
+        for pid in made {
+            destroy_in(pid, &process::pidfd_open(pid)?, cgroup);
+        }
+        Ok(())
+    });
+    if let Err(error) = destroyed {
         warn(&format!("find what the launcher has made: {error}"));
     }
     exit
 }
 
-/// The children of ours that are no older than the launcher, in another pid namespace than we are. Whoever called us by
-/// execve(2) may have left us children of its own.
-fn destroy_unsaid(launcher_start: u64, cgroup: Option<&Cgroup>) -> std::io::Result<()> {
-    let own = process::getpid();
-    let namespace = |pid: i32| Ok::<_, std::io::Error>(std::fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino());
-    let ours = namespace(own)?;
-    for pid in stat::children(own)? {
-        let is_new = stat::read(pid)?.is_some_and(|stat| !stat.dead && stat.start_time >= launcher_start);
-        if is_new && namespace(pid).is_ok_and(|inode| inode != ours) {
-            destroy_in(pid, &process::pidfd_open(pid)?, cgroup);
-        }
-    }
-    Ok(())
+/// Our children that come after the launcher where the kernel lists them, which is in the order of their making, and are no older than it:
+/// an orphan that was given to us, as to a subreaper, comes last, too. Whatever its namespaces are: it may have those of the host.
+fn made_by(launcher: i32) -> std::io::Result<Vec<i32>> {
+    let Some(began) = stat::read(launcher)?.map(|stat| stat.start_time) else { return Ok(Vec::new()) };
+    let mut made: Vec<i32> =
+        stat::children(process::getpid())?.into_iter().skip_while(|pid| *pid != launcher).skip(1).collect();
+    made.retain(|pid| stat::read(*pid).ok().flatten().is_some_and(|stat| !stat.dead && stat.start_time >= began));
+    Ok(made)
 }
 
 /// The error of a child that was killed while it was set up; the kernel knows whether it was for want of memory.
