@@ -17,6 +17,7 @@ const WITHOUT_FAULTS: &[(&str, &str)] = &[
     ("trace", "changes nothing"),
     ("diff", "changes nothing"),
     ("inspect", "changes nothing"),
+    ("memory", "changes nothing"),
     ("stats", "changes nothing"),
     ("top", "changes nothing"),
     ("features", "changes nothing"),

@@ -3,6 +3,7 @@
 mod diff;
 mod inspect;
 mod list;
+mod memory;
 mod program;
 mod stats;
 mod top;

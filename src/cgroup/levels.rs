@@ -26,6 +26,8 @@ pub struct Levels {
     pub memory: Option<Amount>,
     /// Of it page cache and tmpfs.
     pub cache: Option<u64>,
+    /// Of that tmpfs and shared memory.
+    pub shmem: Option<u64>,
     /// Of it files that nobody has used lately: what is given up first.
     pub inactive_file: Option<u64>,
     /// Of it what the kernel keeps for the container: stacks, page tables, inodes.
@@ -43,11 +45,15 @@ impl Cgroup {
             Levels { memory: self.level(Capacity::Memory)?, pids: self.level(Capacity::Pids)?, ..Levels::default() };
         if let Some(member) = self.with("memory").filter(|_| levels.memory.is_some()) {
             // In v1 the names with `total_` count the descendants, too, as all names of v2 do.
-            let (cache, inactive) =
-                if member.is_v2() { ("file", "inactive_file") } else { ("total_cache", "total_inactive_file") };
+            let (cache, shmem, inactive) = if member.is_v2() {
+                ("file", "shmem", "inactive_file")
+            } else {
+                ("total_cache", "total_shmem", "total_inactive_file")
+            };
             // Read once: the kernel sums it up over all CPUs and descendants each time.
             let stat = member.read_if_any("memory.stat")?.unwrap_or_default();
             levels.cache = lookup(&stat, cache);
+            levels.shmem = lookup(&stat, shmem);
             levels.inactive_file = lookup(&stat, inactive);
             levels.kernel =
                 if member.is_v2() { lookup(&stat, "kernel") } else { number(member, "memory.kmem.usage_in_bytes")? };

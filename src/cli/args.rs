@@ -92,6 +92,21 @@ pub struct StatsArgs {
     pub plain: bool,
 }
 
+/// `memory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryArgs {
+    /// Which containers; all of them where none is named.
+    pub ids: Vec<String>,
+    /// How to print.
+    pub format: Format,
+    /// Which of them.
+    pub filters: Vec<ListFilter>,
+    /// Neither colours nor other characters than ASCII.
+    pub plain: bool,
+    /// Where a picture of it is written.
+    pub svg: Option<PathBuf>,
+}
+
 /// How statistics are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]

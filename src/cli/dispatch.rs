@@ -29,7 +29,9 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Restore(args) => return container::restore(global, args),
         Request::Check(args) => return check::check(global, args),
         Request::Wait(args) => return wait(global, args),
-        Request::Stats(_) | Request::Top(_) | Request::Inspect(_) | Request::Diff(_) => return insight::execute(),
+        Request::Stats(_) | Request::Top(_) | Request::Inspect(_) | Request::Diff(_) | Request::Memory(_) => {
+            return insight::execute();
+        }
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),

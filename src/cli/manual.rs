@@ -305,6 +305,24 @@ const MANUALS: &[(Verb, Manual)] = &[
         },
     ),
     (
+        Verb::Memory,
+        Manual {
+            description: &[
+                "Shows the memory of containers by process and by file: resident (RSS), of that shared with whomever and private, the share (PSS: each page divided by the number of those who have it mapped), and what their cgroups say of page cache, tmpfs and the kernel's memory.",
+                "Between containers it shows files that several of them have mapped, and files that are the same and in memory more than once, with what one file in their place would save. Files are compared by size and then by content; those over 256 MiB, and more than 1 GiB in all, are not.",
+                "Containers of runc and crun are found as by brisk-stats(8). Only root may know which files are one where overlays are mounted over the same layers, and compare files.",
+            ],
+            examples: &[
+                ("brisk memory web1 web2", "Two containers, and what they share."),
+                ("brisk memory --json", "All of them, as JSON."),
+                ("brisk memory --svg memory.svg", "And as a picture."),
+            ],
+            environment: LOOKS,
+            see: &["brisk-stats", "brisk-top"],
+            ..PLAIN
+        },
+    ),
+    (
         Verb::Stats,
         Manual {
             description: &[

@@ -38,6 +38,7 @@ pub(super) fn check(request: &Request) -> Result<()> {
         | Request::State(_)
         | Request::Diff(_)
         | Request::Inspect(_)
+        | Request::Memory(_)
         | Request::Stats(_)
         | Request::Top(_)
         | Request::Wait(_)

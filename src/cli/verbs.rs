@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::args::{
-    CheckArgs, DiffArgs, EventsArgs, ListArgs, MountsArgs, PlanArgs, PoolArgs, PsArgs, Shell, SpecArgs, StatsArgs,
-    TopArgs, UpdateArgs, WaitArgs,
+    CheckArgs, DiffArgs, EventsArgs, ListArgs, MemoryArgs, MountsArgs, PlanArgs, PoolArgs, PsArgs, Shell, SpecArgs,
+    StatsArgs, TopArgs, UpdateArgs, WaitArgs,
 };
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
@@ -221,6 +221,8 @@ verbs! {
         [id(set!(Diff(id)))] = DiffArgs::default();
     Inspect(String) "inspect", Look, "print all that is known of a container as JSON",
         [id(set!(Inspect()))] = String::new();
+    Memory(MemoryArgs) "memory", Look, "show which memory containers share, and which they could",
+        [argument("ID", Arity::Any, "names of containers (default: all)", set!(Memory(ids)))] = MemoryArgs::default();
     Stats(StatsArgs) "stats", Look, "print what containers use, once",
         [argument("ID", Arity::Any, "names of containers (default: all)", set!(Stats(ids)))] = StatsArgs::default();
     Top(TopArgs) "top", Look, "show what containers use, as it changes",
@@ -301,6 +303,7 @@ impl Request {
             Request::Pause(id) | Request::Resume(id) | Request::State(id) | Request::Inspect(id) => vec![id],
             Request::Update(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Diff(args) => vec![&args.id],
+            Request::Memory(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Stats(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Top(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Features(())
@@ -358,6 +361,7 @@ impl Request {
             | Request::State(_)
             | Request::Diff(_)
             | Request::Inspect(_)
+            | Request::Memory(_)
             | Request::Stats(_)
             | Request::Top(_)
             | Request::Update(_)

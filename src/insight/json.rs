@@ -67,16 +67,7 @@ pub fn row(row: &Reading, rated: Rated) -> Value {
             "throttledNs": totals.throttled_ns,
             "throttledPeriods": totals.throttled_periods,
         })),
-        "memory": levels.memory.map(|Amount { now, limit }| json!({
-            "bytes": now,
-            "limitBytes": limit,
-            "peakBytes": totals.memory_peak,
-            "cacheBytes": levels.cache,
-            "workingSetBytes": levels.inactive_file.map(|inactive| now.saturating_sub(inactive)),
-            "kernelBytes": levels.kernel,
-            "limitHits": totals.memory_limit_hits,
-            "oomKills": totals.oom_kills,
-        })),
+        "memory": memory(row),
         "pids": levels.pids.map(|Amount { now, limit }| json!({
             "tasks": now,
             "limit": limit,
@@ -101,6 +92,23 @@ pub fn row(row: &Reading, rated: Rated) -> Value {
         });
     }
     value
+}
+
+/// What its cgroup says of memory.
+pub fn memory(Reading { totals, levels, .. }: &Reading) -> Option<Value> {
+    levels.memory.map(|Amount { now, limit }| {
+        json!({
+            "bytes": now,
+            "limitBytes": limit,
+            "peakBytes": totals.memory_peak,
+            "cacheBytes": levels.cache,
+            "tmpfsBytes": levels.shmem,
+            "workingSetBytes": levels.inactive_file.map(|inactive| now.saturating_sub(inactive)),
+            "kernelBytes": levels.kernel,
+            "limitHits": totals.memory_limit_hits,
+            "oomKills": totals.oom_kills,
+        })
+    })
 }
 
 /// Shares of time in percent, as the kernel has them, and the whole time in microseconds.

@@ -12,10 +12,14 @@ mod foreign;
 mod inspect;
 mod json;
 mod looks;
+mod memory;
 mod openmetrics;
 mod procdir;
 mod screen;
+#[path = "../shim/sha256.rs"]
+mod sha256;
 mod stats;
+mod svg;
 mod table;
 mod top;
 mod units;
@@ -36,6 +40,7 @@ pub extern "C" fn main() -> i32 {
 fn dispatch(global: &Global, request: &Request) -> Result<u8> {
     match request {
         Request::Stats(args) => stats::stats(global, args).map(|()| 0),
+        Request::Memory(args) => memory::memory(global, args).map(|()| 0),
         Request::Top(args) => top::top(global, args),
         Request::Diff(args) => diff::diff(global, args).map(|()| 0),
         Request::Inspect(id) => inspect::inspect(global, id).map(|()| 0),

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -32,15 +33,45 @@ impl ProcDir {
         Ok((process.life()? == Life::Alive).then_some(ProcDir { fd, pid: process.pid }))
     }
 
+    /// A file; `None` where we may not read it, the kernel has none, or the process has ended.
+    pub fn open_file(&self, name: &str) -> Result<Option<OwnedFd>> {
+        let what = || format!("open /proc/{}/{name}", self.pid);
+        let path = CString::new(name).map_err(|_| Error::new(Stage::State, what()))?;
+        match fs::open(self.fd.as_fd(), &path, libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
+            Err(errno) if is_untold(errno) => Ok(None),
+            file => file.map(Some).at(Stage::State, what),
+        }
+    }
+
+    /// What is known of the file that a link of the kernel's is of, without asking anybody.
+    pub fn stat_behind(&self, name: &str) -> brisk::sys::Result<libc::statx> {
+        let path = fs::by_number(self.fd.as_fd()).join(name);
+        fs::stat_known(&CString::new(path.into_os_string().into_vec()).map_err(|_| Errno::EINVAL)?)
+    }
+
+    /// The regular file that a link of the kernel's is of, to be read; `None` where it is none. A server may be asked, and may
+    /// not answer.
+    pub fn open_behind(&self, name: &str) -> brisk::sys::Result<Option<OwnedFd>> {
+        // Looked at first: to open a device may do something.
+        if u32::from(self.stat_behind(name)?.stx_mode) & libc::S_IFMT != libc::S_IFREG {
+            return Ok(None);
+        }
+        let path = CString::new(name).map_err(|_| Errno::EINVAL)?;
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = match fs::open(self.fd.as_fd(), &path, flags | libc::O_NOATIME, 0) {
+            // For those who do not own it.
+            Err(Errno::EPERM) => fs::open(self.fd.as_fd(), &path, flags, 0)?,
+            file => file?,
+        };
+        let stat = fs::stat(file.as_fd())?;
+        Ok((fs::kind(&stat) == libc::S_IFREG).then_some(file))
+    }
+
     /// The text of a file; `None` where we may not read it, the kernel has none, or the process has ended. An error where
     /// it is longer than `most`.
     pub fn read(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let what = || format!("read /proc/{}/{name}", self.pid);
-        let path = CString::new(name).map_err(|_| Error::new(Stage::State, what()))?;
-        let file = match fs::open(self.fd.as_fd(), &path, libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
-            Err(errno) if is_untold(errno) => return Ok(None),
-            file => file.at(Stage::State, what)?,
-        };
+        let Some(file) = self.open_file(name)? else { return Ok(None) };
         let mut text = Vec::new();
         let mut part = vec![0; 64 << 10];
         loop {

@@ -230,6 +230,7 @@ pub mod tests {
             levels: Levels {
                 memory: Some(Amount { now: 62 << 20, limit: Some(64 << 20) }),
                 cache: Some(1 << 20),
+                shmem: Some(1 << 16),
                 inactive_file: Some(1 << 19),
                 kernel: Some(300_000),
                 pids: Some(Amount { now: 7, limit: None }),

@@ -17,6 +17,8 @@ pub struct Column {
 pub enum Align {
     /// Names: they are cut where nothing else helps.
     Left,
+    /// Paths: what is cut of them is the beginning.
+    Path,
     /// Numbers.
     Right,
 }
@@ -58,7 +60,8 @@ pub fn lines(columns: &[Column], rows: &[Vec<Cell>], looks: Looks) -> Vec<String
         let mut line = String::new();
         for (position, (index, width)) in shown.iter().enumerate() {
             let (text, tone) = cell(*index);
-            let text = cut(&text, *width, looks);
+            let path = columns[*index].side == Align::Path;
+            let text = if path { cut_front(&text, *width, looks) } else { cut(&text, *width, looks) };
             let padding = " ".repeat(width - text.chars().count());
             if position > 0 {
                 line.push_str(&" ".repeat(GAP));
@@ -67,8 +70,8 @@ pub fn lines(columns: &[Column], rows: &[Vec<Cell>], looks: Looks) -> Vec<String
             let last = position + 1 == shown.len();
             match columns[*index].side {
                 Align::Right => line = line + &padding + &painted,
-                Align::Left if last => line.push_str(&painted),
-                Align::Left => line = line + &painted + &padding,
+                Align::Left | Align::Path if last => line.push_str(&painted),
+                Align::Left | Align::Path => line = line + &painted + &padding,
             }
         }
         line
@@ -87,7 +90,7 @@ fn fit(columns: &[Column], shown: &mut Vec<(usize, usize)>, room: usize) {
     if total(shown) <= room {
         return;
     }
-    let name = shown.iter().position(|(index, _)| columns[*index].side == Align::Left);
+    let name = shown.iter().position(|(index, _)| columns[*index].side != Align::Right);
     let whole = name.map_or(0, |at| shown[at].1);
     if let Some(at) = name {
         shown[at].1 = whole.min(SHORT_NAME);
@@ -111,4 +114,12 @@ pub fn cut(text: &str, width: usize, looks: Looks) -> String {
         return text.to_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain([looks.ellipsis()]).take(width).collect()
+}
+
+/// The text, or as much of its end as fits.
+fn cut_front(text: &str, width: usize, looks: Looks) -> String {
+    match text.chars().count() {
+        length if length <= width => text.to_owned(),
+        length => [looks.ellipsis()].into_iter().chain(text.chars().skip(length - width + 1)).take(width).collect(),
+    }
 }

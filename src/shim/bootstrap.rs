@@ -140,7 +140,9 @@ fn start(program: &OsStr, flags: &Flags) -> Answer<()> {
     }
     let directory = PathBuf::from(if params.sockets.is_empty() { SOCKETS } else { &params.sockets });
     let key = format!("{}/{}/{group}", flags.address.trim_end_matches('/'), flags.namespace);
-    let socket = directory.join(sha256::hex(key.as_bytes()));
+    let mut digest = sha256::Digest::default();
+    digest.update(key.as_bytes());
+    let socket = directory.join(digest.hex());
     let address = format!("unix://{}", socket.display());
     os::write_file(Path::new("address"), address.as_bytes()).map_err(Fault::doing("write the address"))?;
     let say = || os::write_all(io::stdout().as_fd(), &params.answer(&address)).map_err(Fault::from);

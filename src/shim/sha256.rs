@@ -1,5 +1,6 @@
-//! SHA-256 (FIPS 180-4), for the name of the socket: containerd's shims take it from the container or pod in this way, and the
-//! second container of a pod has to come to the same name.
+//! SHA-256 (FIPS 180-4). In the shim for the name of the socket: containerd's shims take it from the container or pod in this way,
+//! and the second container of a pod has to come to the same name. In `brisk-insight`, which is compiled with this file as well, to
+//! find files with the same content.
 
 const ROUNDS: [u32; 64] = [
     0x428a_2f98,
@@ -68,19 +69,43 @@ const ROUNDS: [u32; 64] = [
     0xc671_78f2,
 ];
 
-/// The digest, in hexadecimal digits.
-pub fn hex(text: &[u8]) -> String {
-    let mut state =
-        [0x6a09_e667u32, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-    let mut padded = text.to_vec();
-    padded.push(0x80);
-    padded.resize((text.len() + 9).next_multiple_of(64), 0);
-    let end = padded.len() - 8;
-    padded[end..].copy_from_slice(&(text.len() as u64 * 8).to_be_bytes());
-    for block in padded.as_chunks::<64>().0 {
-        mix(&mut state, block);
+/// Takes a text in pieces.
+pub struct Digest {
+    state: [u32; 8],
+    /// What does not fill a block yet.
+    rest: Vec<u8>,
+    length: u64,
+}
+
+impl Default for Digest {
+    fn default() -> Digest {
+        let state =
+            [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+        Digest { state, rest: Vec::new(), length: 0 }
     }
-    state.iter().map(|word| format!("{word:08x}")).collect()
+}
+
+impl Digest {
+    /// Takes the next piece.
+    pub fn update(&mut self, text: &[u8]) {
+        self.length += text.len() as u64;
+        self.rest.extend(text);
+        let (blocks, rest) = self.rest.as_chunks::<64>();
+        for block in blocks {
+            mix(&mut self.state, block);
+        }
+        self.rest = rest.to_vec();
+    }
+
+    /// The digest, in hexadecimal digits.
+    pub fn hex(mut self) -> String {
+        let bits = self.length * 8;
+        let mut end = vec![0x80];
+        end.resize((self.rest.len() + 9).next_multiple_of(64) - self.rest.len() - 8, 0);
+        end.extend(bits.to_be_bytes());
+        self.update(&end);
+        self.state.iter().map(|word| format!("{word:08x}")).collect()
+    }
 }
 
 fn mix(state: &mut [u32; 8], block: &[u8; 64]) {
@@ -110,22 +135,26 @@ fn mix(state: &mut [u32; 8], block: &[u8; 64]) {
 
 #[cfg(test)]
 mod tests {
+    fn hex(text: &[u8]) -> String {
+        // In pieces that fit no block.
+        let mut digest = super::Digest::default();
+        text.chunks(7).for_each(|piece| digest.update(piece));
+        digest.hex()
+    }
+
     #[test]
     fn digests_of_the_standard_and_of_each_length_of_padding() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(super::hex(b""), empty);
-        assert_eq!(super::hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(hex(b""), empty);
+        assert_eq!(hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         let two = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
-        assert_eq!(super::hex(two), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+        assert_eq!(hex(two), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
         // 55, 56, 63, 64 and 65 bytes: around the place where the length no longer fits.
         for (length, start) in
             [(55, "9f4390f8"), (56, "b35439a4"), (63, "7d3e74a0"), (64, "ffe054fe"), (65, "635361c4")]
         {
-            assert!(
-                super::hex(&vec![b'a'; length]).starts_with(start),
-                "{length}: {}",
-                super::hex(&vec![b'a'; length])
-            );
+            let digest = hex(&vec![b'a'; length]);
+            assert!(digest.starts_with(start), "{length}: {digest}");
         }
     }
 }

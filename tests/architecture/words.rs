@@ -59,8 +59,8 @@ const WORDS: &[(&str, &[&str])] = &[
 
 /// What is read or made in one way, and where: a second one of the kind is a call of the first.
 const ONE_HOME: &[(&str, &[&str])] = &[
-    // Lists of CPUs and nodes; the others are a version and a range of an option's value.
-    ("split_once('-')", &["spec/number_list.rs", "spec/validate.rs"]),
+    // Lists of CPUs and nodes; the others are a version and a range of an option's value, and the addresses of a mapping.
+    ("split_once('-')", &["spec/number_list.rs", "spec/validate.rs", "insight/memory/smaps.rs"]),
     // New file systems, and who owns what is in a mount.
     ("fs_create(", &["sys/mount.rs"]),
     ("mount_attr::IDMAP", &["sys/mount.rs"]),

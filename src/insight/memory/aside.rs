@@ -1,0 +1,75 @@
+//! Work that may never end, done by a child that can be ended: to read the maps of a process waits for whoever holds them, and to
+//! read a file for the server of its file system, and both may be the container's.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use brisk::error::{Context, Result, Stage};
+use brisk::sys::poll::{self, PollFlags};
+use brisk::sys::{fs, process};
+use nix::errno::Errno;
+
+/// What has come of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aside {
+    Done(Vec<u8>),
+    /// The time was over first.
+    TooLate,
+    /// More than may be taken.
+    TooMuch,
+}
+
+/// Does it in a copy of this process, which has one thread; what it gives is taken until `by`, and no more than `most` bytes.
+pub fn aside(by: Instant, most: usize, work: impl FnOnce() -> Vec<u8>) -> Result<Aside> {
+    let what = || "work in a process of its own";
+    let (from, to) = fs::pipe().at(Stage::Process, what)?;
+    let Some(pid) = process::fork().at(Stage::Process, what)? else {
+        drop(from);
+        // Without it an interrupted command would leave it where it waits.
+        let alone = process::set_parent_death_signal(libc::SIGKILL);
+        let status = alone.and_then(|()| fs::write_all(to.as_fd(), &work()));
+        process::exit(status.is_err().into());
+    };
+    drop(to);
+    let mut given = Vec::new();
+    let mut part = vec![0; 64 << 10];
+    let end = loop {
+        match poll::one(from.as_fd(), PollFlags::POLLIN, Some(by)) {
+            Ok(true) => {}
+            Ok(false) => break Ok(Aside::TooLate),
+            Err(errno) => break Err(errno),
+        }
+        match fs::read(from.as_fd(), &mut part) {
+            Ok(0) => break Ok(Aside::Done(given)),
+            Ok(count) if given.len() + count > most => break Ok(Aside::TooMuch),
+            Ok(count) => given.extend(&part[..count]),
+            Err(errno) => break Err(errno),
+        }
+    };
+    // One that is in a system call which no signal ends is nobody's when we have ended.
+    match process::kill(pid, libc::SIGKILL) {
+        Err(Errno::ESRCH) => {}
+        ended => ended.at(Stage::Process, what)?,
+    }
+    let options = if matches!(end, Ok(Aside::Done(_))) { 0 } else { libc::WNOHANG };
+    process::wait(pid, options).at(Stage::Process, what)?;
+    end.at(Stage::Process, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_end_or_is_endless_is_ended() {
+        let soon = |ms| Instant::now() + Duration::from_millis(ms);
+        assert_eq!(aside(soon(60_000), 10, || b"ten bytes.".to_vec()).unwrap(), Aside::Done(b"ten bytes.".to_vec()));
+        assert_eq!(aside(soon(60_000), 9, || b"ten bytes.".to_vec()).unwrap(), Aside::TooMuch);
+        let endless = || loop {
+            let _ = poll::pause(Duration::from_secs(60));
+        };
+        assert_eq!(aside(soon(1), 9, endless).unwrap(), Aside::TooLate);
+    }
+}

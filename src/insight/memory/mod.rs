@@ -1,0 +1,45 @@
+//! `memory`: which memory of containers is shared, which is theirs alone, and which would be shared if files were.
+
+mod aside;
+mod caches;
+mod look;
+mod picture;
+mod smaps;
+mod tables;
+
+use brisk::cli::args::MemoryArgs;
+use brisk::cli::output;
+use brisk::cli::put::Format;
+use brisk::container::options::Global;
+use brisk::error::Result;
+
+use crate::containers::Finder;
+use crate::json;
+use crate::looks::Looks;
+use crate::svg;
+
+use look::MemoryLook;
+
+/// Shows it.
+pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
+    let MemoryArgs { ids, format, filters, plain, svg } = args;
+    let found = Finder::new(global, ids)?.look_for_all(filters)?;
+    let look = MemoryLook::at(found)?;
+    if *format != Format::Json {
+        look.problems.iter().for_each(|problem| (global.warn)(problem));
+    }
+    if let Some(file) = svg {
+        svg::write(file, &picture::draw(&look))?;
+        if file.as_os_str() == "-" {
+            return Ok(());
+        }
+    }
+    match format {
+        Format::Json => output::print(&json::text(&look.json())?),
+        Format::Table => {
+            let looks = Looks::of_stdout();
+            let looks = if *plain { looks.plain() } else { looks };
+            output::print(&(tables::all(&look, looks).join("\n") + "\n"))
+        }
+    }
+}

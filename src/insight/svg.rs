@@ -1,0 +1,147 @@
+//! Pictures as SVG, and files that are pictures.
+//!
+//! Not trusted: the texts in them, which may be an image's.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use brisk::cli::log::printable;
+use brisk::cli::output;
+use brisk::error::{Context, Error, Result, Stage};
+
+/// How wide every picture is, in the units of its coordinates.
+pub const WIDTH: f64 = 960.0;
+
+/// Colours by what they are for, of a light and of a dark page; both can be told apart by those who see no red or no green.
+const STYLE: &str = "\
+text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-size:15px;font-weight:600}.faint{fill:#59636e}.end{text-anchor:end}\
+.back{fill:#fff}.rule{fill:#d1d9e0}.a{fill:#0969da}.b{fill:#bc4c00}.c{fill:#8c959f}.mark{fill:none;stroke:#cf222e;stroke-width:2}\
+.hand{fill:none;stroke:#8250df;stroke-width:1.2}\
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.back{fill:#0d1117}.rule{fill:#3d444d}.a{fill:#4493f8}\
+.b{fill:#f0883e}.c{fill:#656c76}.mark{stroke:#f85149}.hand{stroke:#ab7df8}}";
+
+/// A picture that grows downwards.
+#[derive(Debug, Default)]
+pub struct Svg {
+    body: String,
+    /// Where the next line begins.
+    pub y: f64,
+}
+
+impl Svg {
+    /// A box; what is said of it where a pointer rests on it may be empty.
+    pub fn bar(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), class: &str, said: &str) {
+        let shape =
+            format!("<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" class=\"{class}\"");
+        match said {
+            "" => self.body.push_str(&format!("{shape}/>\n")),
+            said => self.body.push_str(&format!("{shape}><title>{}</title></rect>\n", escaped(said))),
+        }
+    }
+
+    /// A line of text that stands on `y`.
+    pub fn text(&mut self, (x, y): (f64, f64), class: &str, text: &str) {
+        self.body.push_str(&format!("<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{}</text>\n", escaped(text)));
+    }
+
+    /// The picture; `title` is what it is called where nobody sees it.
+    pub fn finish(self, title: &str) -> String {
+        let height = self.y + 12.0;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" width=\"{WIDTH}\" height=\"{height:.0}\" \
+             role=\"img\">\n<title>{}</title>\n<style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" class=\"back\"/>\n{}</svg>\n",
+            escaped(title),
+            self.body
+        )
+    }
+}
+
+/// Text as XML and HTML have it, without what neither has a way to write.
+pub fn escaped(text: &str) -> String {
+    printable(text).chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // Not allowed in XML.
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+        out
+    })
+}
+
+/// As many characters at the end of a path as fit: what it is called matters more than where it is.
+pub fn short_path(text: &str, most: usize) -> String {
+    let text = printable(text);
+    let length = text.chars().count();
+    if length <= most {
+        text
+    } else {
+        text.chars().skip(length - most + 1).fold("…".to_owned(), |out, c| out + &c.to_string())
+    }
+}
+
+/// Writes it as a whole: to standard output for `-`, else into a new file that takes the name from one that was there. A link, a
+/// device, a fifo keeps the name, and is not written to.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    if path == Path::new("-") {
+        return output::print(text);
+    }
+    let what = || format!("write {}", path.display());
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => {
+            return Err(Error::new(Stage::Args, format!("{}: {} is no regular file", what(), path.display()))
+                .with_hint("a picture becomes a new file; - is standard output"));
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).at(Stage::Args, what),
+        _ => {}
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).custom_flags(libc::O_NOFOLLOW);
+    let written = options.open(&new).and_then(|mut file| file.write_all(text.as_bytes()));
+    let done = written.and_then(|()| std::fs::rename(&new, path));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    done.at(Stage::Args, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_a_text_in_a_picture() {
+        let mut picture = Svg::default();
+        picture.text((0.0, 0.0), "a", "<script>\u{1b}[2J\u{202e}&\"'\n");
+        picture.bar((0.0, 0.0), (1.0, 1.0), "a", "</title><x>");
+        let text = picture.finish("]]><x>");
+        assert!(text.contains("&lt;script&gt;") && !text.contains("<x>") && !text.contains('\u{1b}'), "{text}");
+        assert!(!text.contains('\u{202e}'), "{text}");
+        assert_eq!(short_path("/usr/lib/libc.so.6", 10), "…libc.so.6");
+        assert_eq!(short_path("/libc.so.6", 10), "/libc.so.6");
+    }
+
+    #[test]
+    fn a_link_is_not_written_through() {
+        let dir = std::env::temp_dir().join(format!("brisk-svg-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let (link, file) = (dir.join("link"), dir.join("file"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let said = write(&link, "x").unwrap_err().to_string();
+        assert!(said.contains("is no regular file") && !file.exists(), "{said}");
+        for text in ["one", "another"] {
+            write(&file, text).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2, "nothing else is left");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
