@@ -1,9 +1,10 @@
 //! Checkpoint and restore with CRIU, where CRIU can work: its 3.17 (Debian 12) knows no kernel after 6.x's change of
 //! the vDSO. `integration/vm` with the `criu` package has a kernel it knows.
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::stat::Mode;
 use serde_json::json;
@@ -113,12 +114,48 @@ fn a_foreground_restore_returns_the_status() {
         return;
     }
     let container = counter();
-    container.up();
+    container.bundle.write();
+    // Not to files, which pipes could not stand in for.
+    let mut run =
+        container.command(&["run", "--detach", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    assert!(run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     counts_beyond(&container, 1);
     checkpoint(&container, &[]);
     std::fs::write(container.bundle.dir.join("shared/stop"), "").unwrap();
     let images = images(&container);
     container.call(&restore(&container, images.to_str().unwrap(), &[])).exits(7);
+    container.assert_nothing_left();
+}
+
+/// CRIU wants back the length and the position of a file, which a pipe in its place does not have.
+#[test]
+fn a_foreground_restore_goes_on_in_the_file_it_wrote_to() {
+    if skip_on(&["runc", "crun"], "its CRIU knows no file of the host") || skip_without_criu() {
+        return;
+    }
+    let bundle =
+        Bundle::sh("i=0; while [ ! -e /mnt/stop ]; do i=$((i+1)); echo $i; sleep 0.05; done; echo end; exit 7");
+    let shared = bundle.host_dir("shared");
+    let container = bundle.mount("bind", shared.to_str().unwrap(), "/mnt", &["rbind", "rw"]).container();
+    container.bundle.write();
+    let file = container.bundle.dir.join("output");
+    let written = || std::fs::read_to_string(&file).unwrap();
+    let with_file = |args: &[&str]| {
+        let output = || File::options().create(true).append(true).open(&file).unwrap();
+        container.command(args).stdin(Stdio::null()).stdout(output()).stderr(output()).status().unwrap()
+    };
+    let bundle = container.bundle.dir.to_str().unwrap();
+    assert!(with_file(&["run", "--detach", "--bundle", bundle, &container.id]).success());
+    host::wait_until(|| written().lines().count() > 2);
+    checkpoint(&container, &[]);
+    let before = written();
+    std::fs::write(shared.join("stop"), "").unwrap();
+    let images = images(&container);
+    let error = container.call(&restore(&container, images.to_str().unwrap(), &[])).fails();
+    assert!(error.contains("give the same file"), "another file is relayed, and not given to the container: {error}");
+    assert_eq!(with_file(&restore(&container, images.to_str().unwrap(), &[])).code(), Some(7), "{}", written());
+    let after = written();
+    assert!(after.starts_with(&before) && after.ends_with("end\n"), "{before:?}, {after:?}");
     container.assert_nothing_left();
 }
 

@@ -1,7 +1,7 @@
 //! create, start, state, delete, run and list.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
@@ -124,6 +124,38 @@ fn delete_of_a_running_container_is_refused() {
     let text = container.delete().fails();
     assert!(["not stopped", "running", "`stopped` state"].iter().any(|words| text.contains(words)), "{text}");
     assert_eq!(container.status(), "running");
+}
+
+/// As one that was killed a moment ago, or has just said its last word: the kernel may not have ended it yet.
+#[test]
+fn delete_waits_a_moment_for_a_program_that_ends() {
+    let container = Bundle::idle().container();
+    container.up();
+    let waits = |delete: &Child| {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", delete.id()));
+        open.is_ok_and(|open| {
+            open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+                .any(|link| link.ends_with("anon_inode:[pidfd]"))
+        })
+    };
+    // On a busy machine we may be too late, or not see it.
+    let deleted = (0..20).any(|_| {
+        let mut delete = container.command(&["delete", &container.id]).stderr(Stdio::null()).spawn().unwrap();
+        while !waits(&delete) {
+            if delete.try_wait().unwrap().is_some() {
+                return false;
+            }
+        }
+        container.kill("KILL").ok();
+        if delete.wait().unwrap().success() {
+            return true;
+        }
+        container.delete_force().ok();
+        container.up();
+        false
+    });
+    assert!(deleted, "it is refused at once");
+    container.assert_nothing_left();
 }
 
 #[test]

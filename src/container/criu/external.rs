@@ -183,6 +183,12 @@ pub fn open_file(mount: u32, stat: &libc::statx, container: &[Mounted]) -> Optio
     (named && outside).then(|| format!("file[{mount:x}:{:x}]", stat.stx_ino))
 }
 
+/// The inode number in such a key.
+pub fn inode_of(key: &str) -> Option<u64> {
+    let (_, inode) = key.strip_prefix("file[")?.strip_suffix(']')?.split_once(':')?;
+    u64::from_str_radix(inode, 16).ok()
+}
+
 /// The id of the mount that a descriptor's file is on, from the text of its fdinfo file.
 pub fn mount_id(fdinfo: &str) -> Option<u32> {
     fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())

@@ -24,6 +24,9 @@ use crate::sys::poll::{self, PollFlags};
 /// How long a killed process may take to be gone; runc waits as long. One that is stuck in the kernel (a
 /// dead NFS server) takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a program that still runs may take to end before the container is refused: who has killed it, or has seen its last
+/// output, is quicker here than the kernel on a busy machine (runc needs longer than this to begin).
+const ENDING: Duration = Duration::from_millis(100);
 /// How soon it is looked again at a command that holds the lock.
 const NEXT_LOOK: Duration = Duration::from_millis(200);
 
@@ -119,7 +122,7 @@ fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option
         }
         Err(error) => return Err(error.with_hint("`delete --force` removes what the copy of config.json names")),
     };
-    let status = status_of(dir, &record)?;
+    let status = status_to_delete(dir, &record, force)?;
     refuse_running(status, id, force)?;
     if status == Status::Creating {
         kill_creator(global, id, &record)?;
@@ -176,7 +179,7 @@ fn from_another(global: &Global, id: &str, dir: &Dir, force: Force) -> Result<Op
 /// While another command holds the lock: without force the container must not run; with force the one that creates it is
 /// killed, and after so many looks what else may keep it.
 fn interrupt(global: &Global, id: &str, dir: &Dir, record: &Record, force: Force, looks: u32) -> Result<()> {
-    let status = status_of(dir, record)?;
+    let status = status_to_delete(dir, record, force)?;
     refuse_running(status, id, force)?;
     if status == Status::Creating {
         return kill_creator(global, id, record);
@@ -220,6 +223,19 @@ fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
         sys::process::pidfd_signal(child.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
     Ok(())
+}
+
+/// What the container is, once one that is about to end has had the time for it.
+fn status_to_delete(dir: &Dir, record: &Record, force: Force) -> Result<Status> {
+    let status = status_of(dir, record)?;
+    if (status, force) != (Status::Running, Force::No) {
+        return Ok(status);
+    }
+    if let Some(pidfd) = record.live_init()?.map_or(Ok(None), |init| init.pidfd())? {
+        poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(ENDING))
+            .at(Stage::Signal, || "wait for the container's first process to end")?;
+    }
+    status_of(dir, record)
 }
 
 fn refuse_running(status: Status, id: &str, force: Force) -> Result<()> {

@@ -75,12 +75,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         detach: *detach,
         relay: Relay::Needed,
     };
-    let (console, (relayed, streams)) = match Console::choose(&request)? {
-        Console::Socket(socket) => (Some(socket), Default::default()),
-        Console::Relayed(which) => (None, streams::relay(which)?),
-        // CRIU gives the terminal back to where it was; there is nothing to send.
-        Console::Callers | Console::Foreground => (None, Default::default()),
-    };
+    let console = Console::choose(&request)?;
     if !detach && !no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
@@ -89,6 +84,13 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let host = host_for(&bundle.spec, Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now(ExecRefusal::Error), terminal, &host)?;
     let record = record(global, &create, &bundle, &plan)?;
+    let saved = SavedStreams::read(&images)?;
+    let (console, (relayed, streams)) = match console {
+        Console::Socket(socket) => (Some(socket), Default::default()),
+        Console::Relayed(_) => (None, streams::relay(Relay::Restored(saved.inodes()))?),
+        // CRIU gives the terminal back to where it was; there is nothing to send.
+        Console::Callers | Console::Foreground => (None, Default::default()),
+    };
     let (dir, lock) = Dir::claim(&global.root, &args.id)?;
     let mut container = Container { record, dir };
     let mut restoring = Restoring {
@@ -96,7 +98,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         args,
         bundle: &bundle,
         plan: &plan,
-        images: &images,
+        saved,
         receivers,
         console,
         streams,
@@ -105,7 +107,13 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         cgroup: None,
         rdt: None,
     };
-    if let Err(error) = restoring.bring_back(&mut container) {
+    if let Err(mut error) = restoring.bring_back(&mut container) {
+        if restoring.lacks_a_file() && error.hint().is_none() {
+            error = error.with_hint(
+                "a standard stream was a file when this was saved: give the same file to standard output or error again \
+                 (`>>FILE`), or use --detach with one of the same length",
+            );
+        }
         restoring.clean_up();
         restoring.receivers.withdraw(global);
         let error = give_up(global, &args.id, &bundle, &container, error);
@@ -130,7 +138,7 @@ struct Restoring<'a> {
     args: &'a Restore,
     bundle: &'a Bundle,
     plan: &'a Plan,
-    images: &'a Directories,
+    saved: SavedStreams,
     receivers: Receivers<'a>,
     console: Option<OwnedFd>,
     /// What takes the place of the caller's streams.
@@ -190,33 +198,26 @@ impl Restoring<'_> {
         }
     }
 
+    /// Whether a pipe stands in for what was a file.
+    fn lacks_a_file(&self) -> bool {
+        self.saved.inodes().iter().zip(&self.streams).any(|(inode, other)| inode.is_some() && other.is_some())
+    }
+
     /// The standard streams that came from outside come from us: CRIU's key of each, and a copy of ours or of what stands in for it.
     fn streams(&self) -> Result<Vec<(String, OwnedFd)>> {
-        let names: Vec<String> = self.read_json(DESCRIPTORS)?;
-        let keys: Vec<Option<String>> =
-            if fs::stat_at(self.images.fd.as_fd(), STREAMS).is_ok() { self.read_json(STREAMS)? } else { Vec::new() };
-        let pipes = names.into_iter().map(|name| Some(name).filter(|name| name.contains("pipe:")));
         let mut streams: Vec<(String, OwnedFd)> = Vec::new();
-        for list in [pipes.collect(), keys] {
+        for list in [&self.saved.pipes, &self.saved.files] {
             let callers = [fs::STDIN, fs::STDOUT, fs::STDERR].into_iter().zip(&self.streams);
             let callers = callers.map(|(caller, other)| other.as_ref().map_or(caller, AsFd::as_fd));
-            for (key, stream) in list.into_iter().zip(callers) {
-                let Some(key) = key.filter(|key| streams.iter().all(|(known, _)| known != key)) else { continue };
+            for (key, stream) in list.iter().zip(callers) {
+                let Some(key) = key.as_ref().filter(|key| streams.iter().all(|(known, _)| known != *key)) else {
+                    continue;
+                };
                 // Not 0 to 2: CRIU's own standard error is a file of ours.
-                streams.push((key, fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
+                streams.push((key.clone(), fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
             }
         }
         Ok(streams)
-    }
-
-    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &CStr) -> Result<T> {
-        let path = self.images.path.join(OsStr::from_bytes(name.to_bytes()));
-        let what = || format!("read {}", path.display());
-        // Nothing but files is there ([`Directories::check`]).
-        let file = RegularFile::open(self.images.fd.as_fd(), name).at(Stage::Criu, what)?;
-        let file = file.ok_or_else(|| Error::new(Stage::Criu, format!("{} is not a file", path.display())))?;
-        let text = file.read(LIST_LIMIT).at(Stage::Criu, what)?;
-        serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))
     }
 
     fn enter_cgroups(&mut self, pid: i32) -> Result<()> {
@@ -291,6 +292,38 @@ impl Restoring<'_> {
             (self.global.warn)(&failure.to_string());
         }
     }
+}
+
+/// What `checkpoint` has noted of the standard streams: CRIU's keys of those that come from outside, by number.
+struct SavedStreams {
+    pipes: Vec<Option<String>>,
+    /// And devices.
+    files: Vec<Option<String>>,
+}
+
+impl SavedStreams {
+    fn read(images: &Directories) -> Result<SavedStreams> {
+        let names: Vec<String> = read_json(images, DESCRIPTORS)?;
+        let pipes = names.into_iter().map(|name| Some(name).filter(|name| name.contains("pipe:"))).collect();
+        let is_there = fs::stat_at(images.fd.as_fd(), STREAMS).is_ok();
+        let files = if is_there { read_json(images, STREAMS)? } else { Vec::new() };
+        Ok(SavedStreams { pipes, files })
+    }
+
+    /// The inode numbers of the files.
+    fn inodes(&self) -> [Option<u64>; 3] {
+        [0, 1, 2].map(|number| external::inode_of(self.files.get(number)?.as_deref()?))
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(images: &Directories, name: &CStr) -> Result<T> {
+    let path = images.path.join(OsStr::from_bytes(name.to_bytes()));
+    let what = || format!("read {}", path.display());
+    // Nothing but files is there ([`Directories::check`]).
+    let file = RegularFile::open(images.fd.as_fd(), name).at(Stage::Criu, what)?;
+    let file = file.ok_or_else(|| Error::new(Stage::Criu, format!("{} is not a file", path.display())))?;
+    let text = file.read(LIST_LIMIT).at(Stage::Criu, what)?;
+    serde_json::from_slice(&text).at(Stage::Criu, || format!("parse {}", path.display()))
 }
 
 fn c_string(path: &Path) -> Result<CString> {
