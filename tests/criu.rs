@@ -7,7 +7,7 @@ use brisk::container::criu::opts::{self, CriuFacts, Dumped, Field, Opts, Restore
 use brisk::container::criu::protobuf::{self, FieldValue, Received};
 use brisk::container::criu::streams::{Stream, originals};
 use brisk::container::options::{Checkpoint, Criu, Restore};
-use brisk::plan::namespace::Namespaces;
+use brisk::plan::namespace::{JoinedNamespace, NamespaceKind, Namespaces};
 use brisk::spec::Spec;
 use serde_json::json;
 
@@ -276,7 +276,7 @@ fn joined_namespaces_have_fixed_names() {
     assert!(restored.contains(&Rejoin::Descriptor { key: "extRootNetNS", path: "/n".into() }), "{restored:?}");
     assert!(restored.contains(&Rejoin::Path("ipc", "/i".into())) && restored.len() == 3, "{restored:?}");
     let cgroup = Namespaces {
-        join: vec![(brisk::plan::namespace::NamespaceKind::Cgroup, "/c".into())],
+        join: vec![JoinedNamespace { kind: NamespaceKind::Cgroup, path: "/c".into() }],
         ..Namespaces::default()
     };
     assert!(refused(external::restored_namespaces(&cgroup)).contains("cgroup namespace"));

@@ -41,7 +41,7 @@ fn new_and_joined() {
     ];
     let namespaces = Namespaces::parse(&list).expect("valid");
     assert_eq!(namespaces.new, NamespaceKind::Pid.flag() | NamespaceKind::Uts.flag());
-    let joined: Vec<_> = namespaces.join.iter().map(|(kind, _)| *kind).collect();
+    let joined: Vec<_> = namespaces.join.iter().map(|joined| joined.kind).collect();
     assert_eq!(joined, [NamespaceKind::User, NamespaceKind::Network], "the user namespace is joined first");
     assert!(
         namespaces.is_new(NamespaceKind::Pid)

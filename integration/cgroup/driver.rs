@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use brisk::cgroup::{Absent, Admission, Cgroup, Leftover, Planned};
+use brisk::cgroup::{Absent, Admission, Cgroup, Leftover, LimitsToBe};
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::update::{DeviceRules, update};
 use brisk::plan::cgroup::{
@@ -372,7 +372,7 @@ fn admission_refuses_what_cannot_be_given() {
     let ask = |limit: u64, admission| {
         let change = resources(&format!(r#"{{"pids":{{"limit":{limit}}}}}"#));
         let plan = update(&Resources::default(), &change, &layout, DeviceRules::Keep).unwrap();
-        guard.cgroup.admission(&plan.writes, admission, &Planned::default()).map_err(|e| e.to_string())
+        guard.cgroup.admission(&plan.writes, admission, &LimitsToBe::default()).map_err(|e| e.to_string())
     };
     assert!(ask(40, Admission::Check).is_ok());
     assert!(ask(41, Admission::Check).unwrap_err().contains("60 is given to others"));

@@ -82,7 +82,7 @@ impl Cgroup {
 
     /// The member that has `controller`. Files of cgroup2 that belong to no controller are found under `cgroup`.
     pub(super) fn with(&self, controller: &str) -> Option<&Member> {
-        self.members.iter().find(|m| m.has(controller)).or_else(|| (controller == "cgroup").then(|| self.v2())?)
+        self.members.get(position_with(&self.members, controller)?)
     }
 
     /// The processes, as pids of this process's pid namespace, sorted.
@@ -96,4 +96,10 @@ impl Cgroup {
         pids.dedup();
         Ok(pids)
     }
+}
+
+/// Which of the members has `controller`, or stands for it ([`Cgroup::with`]).
+pub(super) fn position_with(members: &[Member], controller: &str) -> Option<usize> {
+    let has = members.iter().position(|member| member.has(controller));
+    has.or_else(|| members.iter().position(|member| controller == "cgroup" && member.is_v2()))
 }

@@ -10,7 +10,7 @@ use crate::plan::cgroup::{WhenMissing, Write};
 use crate::sys;
 
 use super::file::{self, FileAccess, read_all};
-use super::handle::Cgroup;
+use super::handle::{Cgroup, position_with};
 use super::member::Member;
 
 /// Whether old values are kept.
@@ -30,7 +30,7 @@ impl Applied {
     /// The writes that say what was there before, the newest first: of two to one file the last is the original.
     pub fn before(&self) -> Vec<Write> {
         let write = |undo: &Undo| Write {
-            controller: undo.file.split('.').next().unwrap_or_default().to_owned(),
+            controller: files::controller_of(&undo.file).to_owned(),
             file: undo.file.clone(),
             value: undo.value.clone(),
             missing: WhenMissing::Skip,
@@ -128,7 +128,7 @@ impl Writer<'_> {
     }
 
     fn write_one(&mut self, write: &Write) -> std::result::Result<(), (Errno, Error)> {
-        let Some(index) = self.find(&write.controller) else {
+        let Some(index) = position_with(self.members, &write.controller) else {
             if write.missing == WhenMissing::Skip {
                 return Ok(());
             }
@@ -148,11 +148,6 @@ impl Writer<'_> {
             (Err(errno), Some(member)) => Err((errno, failed(member, file, value, errno))),
             _ => Ok(()),
         }
-    }
-
-    fn find(&self, controller: &str) -> Option<usize> {
-        let has = self.members.iter().position(|m| m.has(controller));
-        has.or_else(|| self.members.iter().position(|m| controller == "cgroup" && m.is_v2()))
     }
 
     fn write(&mut self, index: usize, file: &str, value: &str) -> sys::Result<()> {

@@ -57,8 +57,7 @@ impl Cgroup {
     /// Takes over the cgroup of a scope that was started with process `pid` in it: writes the limits, restricts the
     /// devices, and moves the process into the v1 hierarchies systemd does not manage.
     pub fn adopt(plan: &CgroupPlan, scope: SavedScope, pid: i32) -> Result<Cgroup> {
-        let needed: Vec<&str> =
-            plan.writes.iter().filter(|w| w.missing != WhenMissing::Skip).map(|w| w.controller.as_str()).collect();
+        let needed = plan.needed();
         let mut members = Vec::with_capacity(plan.dirs.len());
         for dir in &plan.dirs {
             members.push(adopt(dir, &needed)?);
@@ -84,9 +83,8 @@ fn undo(made: MadeDirs, error: Error) -> Error {
 
 fn create(plan: &CgroupPlan, made: &mut MadeDirs, wanted: impl Fn(&CgroupDir) -> bool) -> Result<Vec<Member>> {
     let mut members = Vec::with_capacity(plan.dirs.len());
+    let needed = plan.needed();
     for dir in plan.dirs.iter().filter(|dir| wanted(dir)) {
-        let needed: Vec<&str> =
-            plan.writes.iter().filter(|w| w.missing != WhenMissing::Skip).map(|w| w.controller.as_str()).collect();
         match make(dir, &needed, made) {
             Ok(mut member) => {
                 member.optional = plan.need == Need::BestEffort && !needed.iter().any(|c| member.has(c));

@@ -73,7 +73,7 @@ impl Cgroup {
 }
 
 /// What has run out where the kernel has killed for want of memory: a limit by its name, in bytes, or what nobody here has set.
-pub fn cause(limit: Option<(&str, &dyn Display)>) -> String {
+pub fn oom_cause(limit: Option<(&str, &dyn Display)>) -> String {
     match limit {
         Some((name, bytes)) => format!("{name} is {bytes} bytes"),
         None => "a cgroup above or the machine is out of memory".to_owned(),

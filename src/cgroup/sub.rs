@@ -12,6 +12,7 @@ use super::member::{Absent, Member};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::paths::clean;
 use crate::proc;
+use crate::sys::cred::Ids;
 use crate::sys::{self, fs};
 
 /// Where systemd is as the first process (systemd.special(7)).
@@ -88,7 +89,7 @@ impl Cgroup {
 
     /// Makes the cgroup `path` below this one (v2), moves the process there, gives it every controller there is,
     /// and gives it away.
-    pub fn delegate_below(&self, path: &str, pid: i32, owner: (u32, u32)) -> Result<()> {
+    pub fn delegate_below(&self, path: &str, pid: i32, owner: Ids) -> Result<()> {
         let mut target = self.sub(&[(None, path)], Absent::Make)?;
         // First of all: a cgroup with processes cannot give controllers to those below it (cgroups(7), "no
         // internal processes").
@@ -103,7 +104,7 @@ impl Cgroup {
             let all: Vec<String> = there.split_ascii_whitespace().map(|controller| format!("+{controller}")).collect();
             member.write("cgroup.subtree_control", &all.join(" ")).at(Stage::Cgroup, what)?;
         }
-        target.delegate(owner.0, Some(owner.1))
+        target.delegate(owner.uid, Some(owner.gid))
     }
 
     /// Gives the v2 cgroup to the owner of a container that may manage its own sub-tree: the directory and the files the

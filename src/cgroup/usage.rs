@@ -41,8 +41,8 @@ impl Cgroup {
     }
 
     /// What `writes` will make of this container's limits: what others that are updated with it are measured by.
-    pub fn planned(&self, writes: &[Write]) -> Result<Planned> {
-        let mut planned = Planned::default();
+    pub fn planned(&self, writes: &[Write]) -> Result<LimitsToBe> {
+        let mut planned = LimitsToBe::default();
         for limited in self.limited(writes)? {
             planned.0.push((limited.member.dir.path.clone(), limited.capacity, limited.new));
         }
@@ -51,7 +51,7 @@ impl Cgroup {
 
     /// Whether all of `writes` can be given: none below what is in use, and all within what the parents
     /// have left once everything that is `planned` is done. Nothing is written.
-    pub fn admission(&self, writes: &[Write], admission: Admission, planned: &Planned) -> Result<()> {
+    pub fn admission(&self, writes: &[Write], admission: Admission, planned: &LimitsToBe) -> Result<()> {
         if admission == Admission::Force {
             return Ok(());
         }
@@ -66,7 +66,7 @@ impl Cgroup {
         let number = |limit: Option<u64>| limit.map_or(i128::from(u64::MAX), i128::from);
         let mut growths = Vec::new();
         for limited in self.limited(writes)? {
-            let old = limited.current(limited.member, &Planned::default())?;
+            let old = limited.current(limited.member, &LimitsToBe::default())?;
             growths.push((limited.write.controller.clone(), number(limited.new) - number(old)));
         }
         Ok(growths)
@@ -104,11 +104,11 @@ struct Limited<'a> {
 
 /// Limits that several containers will have: cgroup directory, capacity, limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Planned(Vec<(PathBuf, Capacity, Option<u64>)>);
+pub struct LimitsToBe(Vec<(PathBuf, Capacity, Option<u64>)>);
 
-impl Planned {
+impl LimitsToBe {
     /// Adds those of another container.
-    pub fn add(&mut self, other: Planned) {
+    pub fn add(&mut self, other: LimitsToBe) {
         self.0.extend(other.0);
     }
 
@@ -120,7 +120,7 @@ impl Planned {
 }
 
 impl Limited<'_> {
-    fn surroundings(&self, planned: &Planned) -> Result<Surroundings> {
+    fn surroundings(&self, planned: &LimitsToBe) -> Result<Surroundings> {
         let used = self.file.used.map_or(Ok(None), |file| number(self.member, file))?;
         let mut around = Surroundings { used, above: None, siblings: 0 };
         let mut child = self.member.dir.path.as_path();
@@ -136,7 +136,7 @@ impl Limited<'_> {
         Ok(around)
     }
 
-    fn current(&self, member: &Member, planned: &Planned) -> Result<Option<u64>> {
+    fn current(&self, member: &Member, planned: &LimitsToBe) -> Result<Option<u64>> {
         if let Some(limit) = planned.limit(&member.dir.path, self.capacity) {
             return Ok(limit);
         }
@@ -149,7 +149,7 @@ impl Limited<'_> {
 
     /// What the limits of the children of `parent` other than `but` add up to. Those without a limit count nothing:
     /// nobody promised them anything.
-    fn given(&self, parent: &Member, but: &Path, planned: &Planned) -> Result<u64> {
+    fn given(&self, parent: &Member, but: &Path, planned: &LimitsToBe) -> Result<u64> {
         let mut sum: u64 = 0;
         for name in parent.fd().and_then(names_in).unwrap_or_default() {
             let path = parent.dir.path.join(OsStr::from_bytes(name.to_bytes()));

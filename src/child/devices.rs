@@ -11,13 +11,14 @@ use super::state::{Child, Done};
 use crate::plan::op::LinkRule;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::mount_op::MountSource;
+use crate::sys::cred::Ids;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::{fs, mount, path};
 
 impl Child<'_> {
     /// A node of the right kind that is there already stays, with its mode and owner, as with runc; anything else but a
     /// directory is replaced, so that no image decides what /dev/null is (CVE-2025-31133, CVE-2026-88265).
-    pub(super) fn mknod(&self, name: &CStr, mode: u32, dev: u64, owner: (u32, u32)) -> Done {
+    pub(super) fn mknod(&self, name: &CStr, mode: u32, dev: u64, owner: Ids) -> Done {
         let dir = self.dir()?;
         match fs::mknod(dir, name, mode, dev) {
             Err(Errno::EEXIST) => {
@@ -30,8 +31,8 @@ impl Child<'_> {
             }
             result => result?,
         }
-        if owner != (0, 0) {
-            fs::chown(dir, name, owner.0, owner.1)?;
+        if owner != (Ids { uid: 0, gid: 0 }) {
+            fs::chown(dir, name, owner.uid, owner.gid)?;
         }
         Ok(())
     }

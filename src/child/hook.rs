@@ -49,7 +49,7 @@ impl Child<'_> {
                 run(&hook.path, pointers, streams, dir, (filter, self.inherited.plan.ignored_signals))
             }
             Cloned::Parent { pid, pidfd } => {
-                if !poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within_ms(hook.timeout))? {
+                if !poll::one(pidfd.as_fd(), PollFlags::POLLIN, hook.timeout.and_then(poll::within))? {
                     process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
                     process::wait(pid, 0)?;
                     return Err(failed(hook, &[b": timed out and was killed"]));

@@ -28,6 +28,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use crate::plan::Parks;
+use crate::plan::namespace::NamespaceIndex;
 use crate::plan::op::{LastOp, Refusal, RuntimeOp, SetupOp};
 use crate::plan::rootfs::unshares;
 use crate::sys::last_calls;
@@ -110,13 +111,13 @@ impl<'a> Child<'a> {
             SetupOp::Sync(point) => self.sync(*point),
             SetupOp::Wait(point) => Ok(wire::wait(self.inherited.wire.as_fd(), *point)?),
             SetupOp::JoinCgroup => self.join_cgroup(),
-            SetupOp::TakeTrees(_) => self.take_trees(),
-            SetupOp::AskForHost(count) => {
+            SetupOp::TakeTrees => self.take_trees(),
+            SetupOp::AskForHost => {
                 wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Trees, 0))?;
-                self.take_trees_up_to(*count)
+                self.take_trees()
             }
             SetupOp::AskForOne => self.ask_for_one(),
-            SetupOp::CloneTree { path, reach, end, late } => self.clone_late(path, reach.flag() | end.flag(), *late),
+            SetupOp::CloneTree { tree, late } => self.clone_late(tree, *late),
             SetupOp::Join(index, kind, refusal) => self.join(*index, kind.flag(), *refusal),
             SetupOp::MakeNamespaceFs(made) => {
                 let mounted = mounts::detached(made.kind())?;
@@ -149,7 +150,7 @@ impl<'a> Child<'a> {
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
             SetupOp::OpenDir(path) => self.open_dir(path),
-            SetupOp::Mknod { name, mode, dev, uid, gid } => self.mknod(name, *mode, *dev, (*uid, *gid)),
+            SetupOp::Mknod { name, mode, dev, owner } => self.mknod(name, *mode, *dev, *owner),
             SetupOp::BindDevice { name, source } => self.bind_device(name, source),
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
             SetupOp::Unmount { path, added } => self.unmount(path, added),
@@ -173,9 +174,9 @@ impl<'a> Child<'a> {
             }
             SetupOp::Rlimit(limit) => Ok(process::set_rlimit(0, limit.resource, limit.soft, limit.hard)?),
             SetupOp::Groups(groups) => self.groups(groups),
-            SetupOp::Cwd { path, uid, gid } => self.working_directory(path, *uid, *gid),
+            SetupOp::Cwd { path, user } => self.working_directory(path, *user),
             SetupOp::Home(uid) => self.home(*uid),
-            SetupOp::Program { name: _, candidates, uid, gid, caps } => self.program(candidates, (*uid, *gid), *caps),
+            SetupOp::Program { name: _, candidates, user, caps } => self.program(candidates, *user, *caps),
             SetupOp::IoPriority(value) => Ok(process::set_io_priority(*value)?),
             SetupOp::Scheduler(attr) => Ok(process::set_scheduler(attr)?),
             SetupOp::MemoryPolicy(mode, nodes) => Ok(process::set_memory_policy(*mode, nodes)?),
@@ -220,11 +221,11 @@ impl<'a> Child<'a> {
         }
     }
 
-    fn join(&mut self, index: usize, flag: u64, refusal: Refusal) -> Done {
+    fn join(&mut self, index: NamespaceIndex, flag: u64, refusal: Refusal) -> Done {
         if self.joined & flag != 0 {
             return Ok(());
         }
-        let namespace = self.inherited.namespaces.get(index).ok_or(Errno::EBADF)?;
+        let namespace = self.inherited.namespaces.get(index.0).ok_or(Errno::EBADF)?;
         match process::setns(namespace.as_fd(), flag as i32) {
             Err(Errno::EPERM) if refusal == Refusal::TryAgain => Ok(()),
             result => {
@@ -283,11 +284,7 @@ impl<'a> Child<'a> {
     }
 
     fn take_trees(&mut self) -> Done {
-        self.take_trees_up_to(self.inherited.late.len())
-    }
-
-    fn take_trees_up_to(&mut self, count: usize) -> Done {
-        while let Some(next) = self.inherited.late.iter().take(count).position(Option::is_none) {
+        while let Some(next) = self.inherited.late.iter().position(Option::is_none) {
             wire::wait_files(self.inherited.wire.as_fd(), SyncPoint::Trees, &mut self.inherited.late[next..])?;
             if self.inherited.late[next].is_none() {
                 return Err(Errno::EBADMSG.into());

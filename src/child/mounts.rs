@@ -11,8 +11,10 @@ use nix::errno::Errno;
 use super::copy;
 use super::state::{Child, Done, Trouble};
 use crate::plan::reach::Reach;
-use crate::plan::rootfs::mount_op::{CopyUp, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode};
-use crate::plan::rootfs::options::LOCKABLE;
+use crate::plan::rootfs::mount_op::{
+    CopyUp, HostTree, LateIndex, MountIdMap, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode,
+};
+use crate::plan::rootfs::options::{LOCKABLE, Propagation};
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
 use crate::sys::{fs, mount};
@@ -78,9 +80,9 @@ impl Child<'_> {
     }
 
     /// A source of the host, while its mounts are seen.
-    pub(super) fn clone_late(&mut self, path: &CStr, flags: u32, late: usize) -> Done {
-        let tree = mount::clone_tree(fs::CWD, path, flags)?;
-        *self.inherited.late.get_mut(late).ok_or(Errno::EBADF)? = Some(tree);
+    pub(super) fn clone_late(&mut self, tree: &HostTree, late: LateIndex) -> Done {
+        let tree = mount::clone_tree(fs::CWD, &tree.path, tree.reach.flag() | tree.end.flag())?;
+        *self.inherited.late.get_mut(late.0).ok_or(Errno::EBADF)? = Some(tree);
         Ok(())
     }
 
@@ -150,8 +152,8 @@ impl Child<'_> {
     }
 
     fn idmap(&self, tree: BorrowedFd<'_>, op: &MountOp) -> Done {
-        let Some((index, reach)) = op.idmap else { return Ok(()) };
-        let userns = self.inherited.idmaps.get(index).ok_or(Errno::EBADF)?;
+        let Some(MountIdMap { userns, reach }) = op.idmap else { return Ok(()) };
+        let userns = self.inherited.idmaps.get(userns.0).ok_or(Errno::EBADF)?;
         mount::set_id_map(tree, reach.flag(), userns.as_fd()).map_err(|errno| Trouble::from(errno).with(b"id mapping"))
     }
 
@@ -280,7 +282,7 @@ impl Child<'_> {
             self.root_is(fs::dup(mounted.as_fd(), 3)?);
         }
         match op.kept {
-            Some(kept) => *self.inherited.kept_mounts.get_mut(kept).ok_or(Errno::EBADF)? = Some(mounted),
+            Some(kept) => *self.inherited.kept_mounts.get_mut(kept.0).ok_or(Errno::EBADF)? = Some(mounted),
             None => self.spent.add(mounted),
         }
         Ok(())
@@ -441,7 +443,7 @@ fn own_attributes(tree: BorrowedFd<'_>, op: &MountOp) -> crate::sys::Result<()> 
 }
 
 fn propagate(mounted: BorrowedFd<'_>, op: &MountOp) -> Done {
-    for (flag, reach) in &op.propagation {
+    for Propagation { flag, reach } in &op.propagation {
         let attr = MountAttr { propagation: *flag, ..MountAttr::default() };
         mount::set_attr(mounted, reach.flag(), &attr).map_err(|errno| Trouble::from(errno).with(b"propagation"))?;
     }

@@ -14,7 +14,9 @@ use super::mounts::explain;
 use super::state::{Child, Done, Trouble};
 use crate::plan::op::{InUse, OverlayOp};
 use crate::plan::rootfs::mount_op::MountSource;
-use crate::plan::rootfs::overlay::{MAX_LOWER, OURS, UPPER, WORK};
+use crate::plan::rootfs::overlay::{
+    IS_USED, MAX_LOWER, NOT_THEIRS_ALONE, OURS, UPPER, WORK, others_enter, others_write,
+};
 use crate::sys::{dir, fs, mount, mount_attr, poll, process};
 use crate::wire::{self, SyncPoint};
 
@@ -173,13 +175,11 @@ fn put(tree: OwnedFd, tmpfs: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Tro
     Ok(tree)
 }
 
-/// Whoever may write to the directory could change the layer under the kernel, and put links in the place of what is in it.
 fn check_owner(stat: &libc::stat) -> Done {
-    if stat.st_uid == process::geteuid() && stat.st_mode & 0o022 == 0 {
+    if stat.st_uid == process::geteuid() && !others_write(stat.st_mode) {
         return Ok(());
     }
-    Err(Trouble::from(Errno::EPERM)
-        .with(b"the directory must belong to the container's root, and others not write to it"))
+    Err(Trouble::from(Errno::EPERM).with(NOT_THEIRS_ALONE.as_bytes()))
 }
 
 /// Whether the directory of the upper layer is one that only its owner may enter.
@@ -192,10 +192,8 @@ enum Private {
 /// The upper layer and the work directory, made where they are missing. A new one looks like the root that it lies over.
 fn upper(dir: BorrowedFd<'_>, mode: u32, private: Private) -> Result<OwnedFd, Trouble> {
     if private == Private::Become && fs::stat_at(dir, UPPER).is_err_and(|errno| errno == Errno::ENOENT) {
-        // A program with the set-user-ID bit that a container leaves below would make whoever runs it on the host its owner,
-        // which is root (CVE-2021-41091 of Docker's own directory).
         let mode = fs::stat(dir)?.st_mode & 0o7777;
-        if mode & 0o077 != 0 {
+        if others_enter(mode) {
             has_nothing_else(dir)?;
             fs::chmod_at(dir, c".", mode & 0o700)?;
         }
@@ -217,15 +215,13 @@ fn upper(dir: BorrowedFd<'_>, mode: u32, private: Private) -> Result<OwnedFd, Tr
     Ok(upper)
 }
 
-/// A directory that others enter for what is in it is not closed to them: /home, / itself.
 fn has_nothing_else(dir: BorrowedFd<'_>) -> Done {
     let list = fs::open(dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     dir::each(list.as_fd(), &mut |name| {
         if OURS.contains(&name) {
             return Ok(());
         }
-        Err(Trouble::from(Errno::ENOTEMPTY)
-            .with(b"the directory has other files: one that only its owner may enter, or an empty one, is needed"))
+        Err(Trouble::from(Errno::ENOTEMPTY).with(IS_USED.as_bytes()))
     })
 }
 

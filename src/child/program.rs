@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::state::{Child, CwdBy, Done, Trouble};
 use crate::plan::process::environment::Candidate;
 use crate::proc::passwd::home_of;
-use crate::sys::cred::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CapMasks};
+use crate::sys::cred::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CapMasks, Ids};
 use crate::sys::path::resolve;
 use crate::sys::{cred, fs, process};
 
@@ -21,7 +21,7 @@ const PASSWD_MAX: u64 = 16 << 20;
 impl Child<'_> {
     /// Enters the working directory through a descriptor resolved below the root, and makes sure that it has
     /// a path from there (CVE-2024-21626). A missing one was made with the root file system; `exec` makes none.
-    pub(super) fn working_directory(&mut self, path: &CStr, uid: u32, gid: u32) -> Done {
+    pub(super) fn working_directory(&mut self, path: &CStr, user: Ids) -> Done {
         if !path.is_empty() {
             let enter = |child: &mut Self| -> Result<OwnedFd, Trouble> {
                 let dir = resolve(child.root()?, path, libc::O_DIRECTORY)?;
@@ -30,8 +30,8 @@ impl Child<'_> {
             };
             let entered = match enter(self) {
                 // Root may be refused where the user is not: FUSE, NFS with root_squash.
-                Err(trouble) if trouble.errno == Errno::EACCES && uid != 0 => {
-                    (self.as_user(uid, gid, enter)?, CwdBy::User)
+                Err(trouble) if trouble.errno == Errno::EACCES && user.uid != 0 => {
+                    (self.as_user(user, enter)?, CwdBy::User)
                 }
                 result => (result?, CwdBy::Root),
             };
@@ -47,14 +47,9 @@ impl Child<'_> {
     }
 
     /// Does something with the user's rights to files.
-    fn as_user<T>(
-        &mut self,
-        uid: u32,
-        gid: u32,
-        what: impl FnOnce(&mut Self) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+    fn as_user<T>(&mut self, user: Ids, what: impl FnOnce(&mut Self) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let (own_uid, own_gid) = (process::geteuid(), process::getegid());
-        cred::set_fs_ids(uid, gid)?;
+        cred::set_fs_ids(user.uid, user.gid)?;
         let result = what(self);
         cred::set_fs_ids(own_uid, own_gid)?;
         result
@@ -112,12 +107,12 @@ impl Child<'_> {
     }
 
     /// The first candidate that is a file the user may execute. EACCES when one was found but none may be.
-    pub(super) fn program(&mut self, candidates: &[Candidate], (uid, gid): (u32, u32), caps: u64) -> Done {
+    pub(super) fn program(&mut self, candidates: &[Candidate], user: Ids, caps: u64) -> Done {
         // With CAP_DAC_OVERRIDE it does not matter whose the file is (capabilities(7)).
-        if uid == 0 || caps & CAP_DAC_OVERRIDE != 0 {
+        if user.uid == 0 || caps & CAP_DAC_OVERRIDE != 0 {
             return self.find(candidates);
         }
-        self.as_user(uid, gid, |child| {
+        self.as_user(user, |child| {
             // What setfsuid(2) has just taken away; it comes back with root's id.
             if caps & CAP_DAC_READ_SEARCH != 0 {
                 let now = cred::caps()?;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::state::{Child, Done, Trouble, empty_directory, mounted_procfs, private_procfs};
 use crate::plan::op::{Enter, Label, MayLead, ParentMount};
 use crate::plan::reach::Reach;
-use crate::plan::rootfs::mount_op::MountSource;
+use crate::plan::rootfs::mount_op::{KeptIndex, MountSource};
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_last, resolve_or_make};
@@ -60,8 +60,8 @@ impl Child<'_> {
     }
 
     /// By the descriptor that it was attached with: its path may lead elsewhere by now.
-    pub(super) fn set_attr(&self, kept: usize, attr: &MountAttr) -> Done {
-        let mounted = self.inherited.kept_mounts.get(kept).and_then(Option::as_ref).ok_or(Errno::EBADF)?;
+    pub(super) fn set_attr(&self, kept: KeptIndex, attr: &MountAttr) -> Done {
+        let mounted = self.inherited.kept_mounts.get(kept.0).and_then(Option::as_ref).ok_or(Errno::EBADF)?;
         Ok(mount::set_attr(mounted.as_fd(), 0, attr)?)
     }
 
@@ -89,7 +89,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn mask(&mut self, path: &CStr, within: Option<usize>, label: Option<&CStr>) -> Done {
+    pub(super) fn mask(&mut self, path: &CStr, within: Option<KeptIndex>, label: Option<&CStr>) -> Done {
         let by_name = match self.within(within, path) {
             Some((proc, name)) => match fs::stat_at(proc, name) {
                 Err(Errno::ENOENT) => return Ok(()),
@@ -140,7 +140,7 @@ impl Child<'_> {
         Ok(mount::clone_tree(model.as_fd(), c"", 0)?)
     }
 
-    pub(super) fn readonly_path(&mut self, path: &CStr, may_lead: MayLead, within: Option<usize>) -> Done {
+    pub(super) fn readonly_path(&mut self, path: &CStr, may_lead: MayLead, within: Option<KeptIndex>) -> Done {
         if let Some((proc, name)) = self.within(within, path) {
             let at_once = if self.clones_with_attributes {
                 mount::clone_tree_with(proc, name, RECURSIVE, &READONLY)

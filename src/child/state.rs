@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 
 use crate::plan::Plan;
-use crate::plan::rootfs::mount_op::MountSource;
+use crate::plan::rootfs::mount_op::{KeptIndex, MountSource};
 use crate::sys::last_calls::Block;
 use crate::sys::{fs, mount, mount_attr};
 use crate::wire;
@@ -183,8 +183,8 @@ impl<'a> Child<'a> {
     }
 
     /// The directory of ours that the operation works in, and the name in it.
-    pub(super) fn within<'p>(&self, within: Option<usize>, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
-        let dir = self.inherited.kept_mounts.get(within?)?.as_ref()?;
+    pub(super) fn within<'p>(&self, within: Option<KeptIndex>, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
+        let dir = self.inherited.kept_mounts.get(within?.0)?.as_ref()?;
         let start = path.to_bytes().iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
         Some((dir.as_fd(), &path[start..]))
     }
@@ -211,8 +211,8 @@ impl<'a> Child<'a> {
     pub(super) fn tree(&self, source: &MountSource) -> Result<OwnedFd, Trouble> {
         let tree = match source {
             MountSource::Path(_) => None,
-            MountSource::Tree(index) => self.inherited.trees.get(*index),
-            MountSource::Late(index) => self.inherited.late.get(*index).and_then(Option::as_ref),
+            MountSource::Tree(index) => self.inherited.trees.get(index.0),
+            MountSource::Late(index) => self.inherited.late.get(index.0).and_then(Option::as_ref),
             MountSource::Asked => self.asked.as_ref(),
             MountSource::NamespaceFs(made) => self.namespace_fs.get(*made as usize).and_then(Option::as_ref),
         };

@@ -4,13 +4,13 @@ use brisk::cli::args::{StatsArgs, StatsFormat};
 use brisk::cli::output;
 use brisk::container::options::Global;
 use brisk::error::Result;
-use brisk::state::Status;
 
 use crate::containers::Finder;
 use crate::figures::{Look, Reading};
 use crate::looks::{Looks, Tone};
 use crate::table::{Align, Cell, Column, lines};
 use crate::{json, openmetrics, units};
+use brisk::spec::status::Status;
 
 /// Prints it.
 pub fn stats(global: &Global<'_>, args: &StatsArgs) -> Result<()> {

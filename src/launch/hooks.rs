@@ -16,14 +16,14 @@ use crate::sys::{fs, interrupt, process, signal};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct HookOutput {
     stdout: Option<File>,
     stderr: Option<File>,
 }
 
-impl Output {
+impl HookOutput {
     /// Opens the files to add to them; they are made when missing.
-    pub fn open(stdout: Option<&str>, stderr: Option<&str>) -> Result<Output> {
+    pub fn open(stdout: Option<&str>, stderr: Option<&str>) -> Result<HookOutput> {
         let open = |path: Option<&str>| {
             path.map(|path| {
                 let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
@@ -31,7 +31,7 @@ impl Output {
             })
             .transpose()
         };
-        Ok(Output { stdout: open(stdout)?, stderr: open(stderr)? })
+        Ok(HookOutput { stdout: open(stdout)?, stderr: open(stderr)? })
     }
 
     /// Copies for the hooks that the child runs.
@@ -47,13 +47,18 @@ impl Output {
 const QUOTED: usize = 1024;
 
 /// Runs the hooks in order, with the state of process `pid` on their standard input; the first failure ends it.
-pub fn run(list: &HostHooks, pid: i32, output: &Output) -> Result<()> {
+pub fn run_hooks(list: &HostHooks, pid: i32, output: &HookOutput) -> Result<()> {
     run_all(list, pid, output, None).collect()
 }
 
 /// Runs the hooks in order for as long as they are wanted: the one that is at work when they are not is killed.
-pub fn run_while(list: &HostHooks, pid: i32, output: &Output, beside: Beside<'_, '_>) -> Result<()> {
-    run_all(list, pid, output, Some(beside)).collect()
+pub fn run_hooks_while(
+    list: &HostHooks,
+    pid: i32,
+    output: &HookOutput,
+    while_they_run: WhileHooksRun<'_, '_>,
+) -> Result<()> {
+    run_all(list, pid, output, Some(while_they_run)).collect()
 }
 
 /// What is looked after while somebody else is waited for: a hook, or the word that a program is ready.
@@ -66,8 +71,8 @@ pub trait Meanwhile {
     fn look(&mut self);
 }
 
-/// What goes on beside hooks.
-pub struct Beside<'a, 'm> {
+/// What is done while hooks run.
+pub struct WhileHooksRun<'a, 'm> {
     /// Whether they are still wanted, which is asked every now and then.
     pub wanted: &'a dyn Fn() -> Result<bool>,
     /// What else is to be looked after.
@@ -78,19 +83,19 @@ pub struct Beside<'a, 'm> {
 const NEXT_LOOK: Duration = Duration::from_millis(200);
 
 /// Runs every hook; failures are returned, and stop nothing (poststop, runtime-spec "Lifecycle").
-pub fn run_each(list: &HostHooks, pid: i32, output: &Output) -> Vec<Error> {
+pub fn run_each_hook(list: &HostHooks, pid: i32, output: &HookOutput) -> Vec<Error> {
     run_all(list, pid, output, None).filter_map(Result::err).collect()
 }
 
 fn run_all(
     list: &HostHooks,
     pid: i32,
-    output: &Output,
-    mut beside: Option<Beside<'_, '_>>,
+    output: &HookOutput,
+    mut while_they_run: Option<WhileHooksRun<'_, '_>>,
 ) -> impl Iterator<Item = Result<()>> {
     let state = list.state.with(pid);
     list.hooks.iter().enumerate().map(move |(index, hook)| {
-        run_one(hook, list.dir.as_deref(), &state, output, beside.as_mut())
+        run_one(hook, list.dir.as_deref(), &state, output, while_they_run.as_mut())
             .at(Stage::Hook, || format!("{}: {}", failed_hook(list.kind, index), hook.path))
     })
 }
@@ -99,8 +104,8 @@ fn run_one(
     hook: &HostHook,
     dir: Option<&Path>,
     state: &[u8],
-    output: &Output,
-    beside: Option<&mut Beside<'_, '_>>,
+    output: &HookOutput,
+    while_they_run: Option<&mut WhileHooksRun<'_, '_>>,
 ) -> Result<()> {
     // However short each of several is.
     interrupt::listen();
@@ -120,7 +125,7 @@ fn run_one(
     let stderr = stderr.map_or_else(|| errors.try_clone().at(Stage::Hook, || "copy a descriptor"), Ok)?;
     command.stdin(input(state)?).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
     let mut child = process::die_with_parent(&mut command).spawn().at(Stage::Hook, || "start it")?;
-    match attend(&mut child, hook, beside) {
+    match attend(&mut child, hook, while_they_run) {
         Ok(status) => judge(status, &errors),
         Err(error) => {
             // The hook must not go on after the failure; a second kill or wait of one that has ended does nothing.
@@ -140,12 +145,16 @@ fn input(state: &[u8]) -> Result<OwnedFd> {
 }
 
 /// Waits for its end, at most until its timeout, and no longer than it is wanted.
-fn attend(child: &mut Child, hook: &HostHook, mut beside: Option<&mut Beside<'_, '_>>) -> Result<ExitStatus> {
+fn attend(
+    child: &mut Child,
+    hook: &HostHook,
+    mut while_they_run: Option<&mut WhileHooksRun<'_, '_>>,
+) -> Result<ExitStatus> {
     let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
-    let end = poll::within_ms(hook.timeout);
+    let end = hook.timeout.and_then(poll::within);
     loop {
-        let meanwhile = beside.as_deref().and_then(|beside| beside.meanwhile.as_deref());
-        let look = beside.as_ref().map(|_| Instant::now() + NEXT_LOOK);
+        let meanwhile = while_they_run.as_deref().and_then(|while_they_run| while_they_run.meanwhile.as_deref());
+        let look = while_they_run.as_ref().map(|_| Instant::now() + NEXT_LOOK);
         let next = [end, look, meanwhile.and_then(Meanwhile::next)].into_iter().flatten().min();
         let mut polled = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         polled.extend(meanwhile.and_then(Meanwhile::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -154,13 +163,14 @@ fn attend(child: &mut Child, hook: &HostHook, mut beside: Option<&mut Beside<'_,
             return child.wait().at(Stage::Hook, || "reap it");
         }
         if end.is_some_and(|end| Instant::now() >= end) {
-            return Err(Error::new(Stage::Hook, format!("timed out after {} s and was killed", hook.timeout / 1000)));
+            let seconds = hook.timeout.unwrap_or_default().as_secs();
+            return Err(Error::new(Stage::Hook, format!("timed out after {seconds} s and was killed")));
         }
-        let Some(beside) = &mut beside else { continue };
-        if let Some(meanwhile) = &mut beside.meanwhile {
+        let Some(while_they_run) = &mut while_they_run else { continue };
+        if let Some(meanwhile) = &mut while_they_run.meanwhile {
             meanwhile.look();
         }
-        if !(beside.wanted)()? {
+        if !(while_they_run.wanted)()? {
             return Err(Error::new(Stage::Hook, "the container was deleted, and it was killed"));
         }
     }

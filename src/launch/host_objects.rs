@@ -8,7 +8,9 @@ use nix::errno::Errno;
 use super::idmap;
 use crate::child;
 use crate::error::{Context, Error, Result, Stage};
+use crate::plan::rootfs::mount_op::HostTree;
 use crate::plan::step::HostObject;
+use crate::sys::cred::Ids;
 use crate::sys::fs;
 use crate::sys::mount;
 use crate::sys::namespace::MountView;
@@ -42,15 +44,15 @@ fn take_one(object: &HostObject, idmaps: &[OwnedFd], devices: &mut DeviceTmpfs) 
         HostObject::Root(path, parent) => child::attach_root(path, None, *parent)
             .map(|(root, _)| root)
             .at(Stage::Rootfs, || format!("take the root {}", path.to_string_lossy())),
-        HostObject::Tree { path, reach, end, idmap } => {
+        HostObject::Tree(HostTree { path, reach, end, idmap }) => {
             let what = || format!("take {} for the container", path.to_string_lossy());
             let tree = mount::clone_tree(fs::CWD, path, reach.flag() | end.flag()).at(Stage::Rootfs, what)?;
             idmap::apply(&tree, path, *idmap, idmaps)?;
             Ok(tree)
         }
-        HostObject::Device { mode, dev, uid, gid, label } => devices
-            .node(*mode, *dev, (*uid, *gid), label.as_deref())
-            .at(Stage::Rootfs, || "make a device for the container"),
+        HostObject::Device { mode, dev, owner, label } => {
+            devices.node(*mode, *dev, *owner, label.as_deref()).at(Stage::Rootfs, || "make a device for the container")
+        }
     }
 }
 
@@ -71,7 +73,7 @@ impl DeviceTmpfs {
         &mut self,
         mode: u32,
         dev: u64,
-        (uid, gid): (u32, u32),
+        Ids { uid, gid }: Ids,
         label: Option<&CStr>,
     ) -> std::result::Result<OwnedFd, Errno> {
         self.nodes += 1;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::programs::find_program;
-use crate::plan::reach::Reach;
+use crate::plan::rootfs::mount_op::MountIdMap;
 use crate::plan::step::MapWriter;
 use crate::sys::mount;
 use crate::sys::process::{self, CloneArgs, Cloned};
@@ -57,9 +57,9 @@ fn helper(program: &str, pid: i32, map: &str) -> Result<()> {
 }
 
 /// Maps the owners in a copied tree by one of these user namespaces.
-pub(super) fn apply(tree: &OwnedFd, path: &CStr, idmap: Option<(usize, Reach)>, maps: &[OwnedFd]) -> Result<()> {
-    let Some((index, reach)) = idmap else { return Ok(()) };
-    let map = maps.get(index).ok_or_else(|| sync_error("the plan names an id map too many"))?;
+pub(super) fn apply(tree: &OwnedFd, path: &CStr, idmap: Option<MountIdMap>, maps: &[OwnedFd]) -> Result<()> {
+    let Some(MountIdMap { userns, reach }) = idmap else { return Ok(()) };
+    let map = maps.get(userns.0).ok_or_else(|| sync_error("the plan names an id map too many"))?;
     let what = || format!("id-map {}", path.to_string_lossy());
     mount::set_id_map(tree.as_fd(), reach.flag(), map.as_fd()).at(Stage::Rootfs, what)
 }

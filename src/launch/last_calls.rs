@@ -12,6 +12,7 @@ use crate::error::{Context, Result, Stage, errno_text};
 use crate::plan::op::{ChildOp, Filter, LastOp, RuntimeOp, SetupOp};
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::{ExecRefusal, Plan};
+use crate::sys::cred::Ids;
 use crate::sys::last_calls::{self, Block, Complaint, Mode, Table};
 use crate::sys::{cred, fs, socket};
 use crate::wire::{self, Fault, Message, SyncPoint, received, waiting};
@@ -275,8 +276,8 @@ impl<'a> Builder<'a> {
                     self.prctl(index, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, cap);
                 }
             }
-            LastOp::Ids(uid, gid) => {
-                let (uid, gid) = (u64::from(*uid), u64::from(*gid));
+            LastOp::Ids(ids) => {
+                let (uid, gid) = (u64::from(ids.uid), u64::from(ids.gid));
                 // The same as setresgid and setresuid for root, and what profiles written for runc allow: a filter
                 // may be loaded already.
                 self.must(index, libc::SYS_setgid, &[gid]);
@@ -304,7 +305,7 @@ impl<'a> Builder<'a> {
             LastOp::AwaitLimits => self.await_limits(index),
             LastOp::TakeStreams => self.take_streams(index),
             LastOp::Cwd => self.must(index, libc::SYS_fchdir, &[received::CWD as u64]),
-            LastOp::CwdAs(uid, gid) => self.cwd_as(index, *uid, *gid),
+            LastOp::CwdAs(user) => self.cwd_as(index, *user),
             LastOp::Umask(mask) => self.must(index, libc::SYS_umask, &[u64::from(*mask)]),
             LastOp::Groups(groups) => self.groups(index, groups),
             LastOp::IoPriority(value) => {
@@ -355,7 +356,7 @@ impl<'a> Builder<'a> {
         self.must(index, libc::SYS_close_range, &[3, u64::from(u32::MAX), CLOSE_RANGE_CLOEXEC]);
     }
 
-    fn cwd_as(&mut self, index: u32, uid: u32, gid: u32) {
+    fn cwd_as(&mut self, index: u32, Ids { uid, gid }: Ids) {
         // setfsuid(2) and setfsgid(2) return what was before, and no errors.
         self.must(index, libc::SYS_setfsgid, &[u64::from(gid)]);
         self.must(index, libc::SYS_setfsuid, &[u64::from(uid)]);

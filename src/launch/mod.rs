@@ -29,10 +29,7 @@ use crate::cgroup::{Cgroup, Leftover};
 use crate::error::{Error, Result};
 
 pub use connect::connect;
-pub use hooks::{
-    Beside as BesideHooks, Meanwhile, Output as HookOutput, run as run_hooks, run_each as run_each_hook,
-    run_while as run_hooks_while,
-};
+pub use hooks::{HookOutput, Meanwhile, WhileHooksRun, run_each_hook, run_hooks, run_hooks_while};
 pub use keeper::{end_of, keep};
 pub use overlay::{OverlayUse, UpperLayer};
 pub use running::{Launch, Moment, Running, TellAgain, Waiting};

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::hooks::Output as HookOutput;
+use super::hooks::HookOutput;
 use super::overlay::UpperLayer;
 use super::trace::Trace;
 use crate::cgroup::{Cgroup, rdt::Rdt};

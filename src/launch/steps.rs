@@ -17,6 +17,7 @@ use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::op::{ChildOp, LastOp};
 use crate::plan::process::rlimits;
+use crate::plan::rootfs::mount_op::HostTree;
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::proc::stat;
 use crate::sys::poll::{self, PollFlags};
@@ -146,7 +147,7 @@ impl<'a> Parent<'a> {
                 self.namespaces.push(fds::namespace(*kind, path)?);
                 Ok(())
             }
-            Step::CloneTree { path, reach, propagation, end, idmap } => {
+            Step::CloneTree { tree: HostTree { path, reach, end, idmap }, propagation } => {
                 let tree = fds::clone_tree(path, *reach, *propagation, end.flag())?;
                 idmap::apply(&tree, path, *idmap, &self.idmaps)?;
                 self.trees.push(tree);
@@ -157,7 +158,7 @@ impl<'a> Parent<'a> {
                 Ok(())
             }
             Step::JoinedIdMap(index) => {
-                let joined = self.namespaces.get(*index).ok_or_else(|| sync_error("the plan joins nothing there"))?;
+                let joined = self.namespaces.get(index.0).ok_or_else(|| sync_error("the plan joins nothing there"))?;
                 self.idmaps.push(fs::dup(joined.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor")?);
                 Ok(())
             }
@@ -183,9 +184,9 @@ impl<'a> Parent<'a> {
             Step::OfferTrees => self.offer_trees(),
             Step::StartScope => self.start_scope(),
             Step::JoinScope => self.join_scope(),
-            Step::DelegateCgroup { path, uid, gid } => {
+            Step::DelegateCgroup { path, owner } => {
                 let pid = self.child()?.0;
-                self.cgroup()?.delegate_below(path, pid, (*uid, *gid))
+                self.cgroup()?.delegate_below(path, pid, *owner)
             }
             Step::ChownCgroup(uid) => self.cgroup()?.delegate(*uid, None),
             Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
@@ -196,7 +197,7 @@ impl<'a> Parent<'a> {
                 joined
             }
             Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
-            Step::Hooks(list) => hooks::run(list, self.child()?.0, &self.launch.hook_output),
+            Step::Hooks(list) => hooks::run_hooks(list, self.child()?.0, &self.launch.hook_output),
             Step::Rlimit(limit) => process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
                 .at(Stage::Process, || step.to_string())
                 .doing(Deed::Rlimit, || rlimits::name(limit.resource).unwrap_or("?")),
@@ -541,8 +542,8 @@ impl<'a> Parent<'a> {
             wire,
             namespaces: std::mem::take(&mut self.namespaces),
             trees: std::mem::take(&mut self.trees),
-            kept_mounts: (0..plan.kept_mounts()).map(|_| None).collect(),
-            late: (0..plan.late_trees()).map(|_| None).collect(),
+            kept_mounts: (0..plan.kept_mounts).map(|_| None).collect(),
+            late: (0..plan.late_trees).map(|_| None).collect(),
             idmaps: self.copies_of_idmaps()?,
             streams: std::mem::take(&mut self.launch.streams),
             console: self.launch.console.take(),
@@ -561,7 +562,7 @@ impl<'a> Parent<'a> {
             started: self.started,
         };
         inherited.needed_fds = fds::needed(&inherited, built.exe.as_ref());
-        let pid = join_pid.and_then(|index| inherited.namespaces.get(index));
+        let pid = join_pid.and_then(|index| inherited.namespaces.get(index.0));
         let own = fds::BirthNamespaces::enter(pid, time_offsets.as_deref(), *mounts, self.launch.warn)?;
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
         let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };

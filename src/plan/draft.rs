@@ -1,81 +1,150 @@
 //! What the parts of a plan fill in: the steps of the parent and the operations of the child, under construction.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
-use super::input::{BindSources, Input};
+use super::input::{Input, Taker};
 use super::op::{LastOp, SetupOp};
 use super::step::{HostObject, Step};
-use crate::plan::namespace::NamespaceFs;
-use crate::plan::reach::Reach;
-use crate::plan::rootfs::mount_op::{EndLink, MountSource};
+use crate::plan::cgroup::join;
+use crate::plan::namespace::{NamespaceFs, NamespaceIndex, NamespaceKind};
+use crate::plan::rootfs::mount_op::{HostTree, IdMapIndex, KeptIndex, LateIndex, MountIdMap, MountSource, TreeIndex};
+use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
-/// Parent steps and child operations under construction.
+/// Parent steps and child operations under construction. What one makes and another takes has a number, which is given out
+/// here: each list has a type of its own for it.
 #[derive(Default)]
 pub(super) struct Draft {
     pub before_clone: Vec<Step>,
-    /// [`Step::CloneTree`]s of what is made after the clone.
-    pub late_trees: Vec<Step>,
+    /// Of each namespace that the parent opens.
+    opened: Vec<NamespaceKind>,
+    trees: usize,
+    idmaps: usize,
+    kept: usize,
+    late: usize,
+    /// [`Step::CloneTree`]s of what is in the cgroup, and made after the clone with that.
+    pub cgroup_trees: Vec<Step>,
     /// What [`SetupOp::MakeNamespaceFs`] makes, for the first mount of each kind.
     pub namespace_fs: Vec<NamespaceFs>,
     /// What the child asks for: together before the root is taken, then each at its turn.
-    pub asked: Vec<Vec<HostObject>>,
+    asked: Vec<Vec<HostObject>>,
     /// Nothing is asked for at its turn.
-    pub at_once: bool,
+    at_once: bool,
+    /// Attributes that are set when nothing more is made in a mount.
+    final_attrs: Vec<SetupOp>,
     pub setup: Vec<SetupOp>,
     pub last: Vec<LastOp>,
     pub warnings: Vec<String>,
-    pub idmaps: usize,
-    /// The first operation that needs the cgroup.
-    pub cgroup_from: Option<usize>,
+    /// Where devices are made.
+    pub device_dirs: Vec<CString>,
+    /// The operations that get the child into its cgroup are there.
+    in_cgroup: bool,
+}
+
+/// A tree of the host that a mount is made of.
+pub(super) struct TreeSource {
+    pub source: MountSource,
+    /// What is left for the child to map.
+    pub idmap: Option<MountIdMap>,
 }
 
 impl Draft {
-    /// What comes next needs the cgroup.
-    pub(super) fn needs_cgroup(&mut self) {
-        self.cgroup_from.get_or_insert(self.setup.len());
+    /// What comes next needs the cgroup. The child gets into it as late as possible: meanwhile the parent makes it.
+    pub(super) fn needs_cgroup(&mut self, input: &Input<'_>) {
+        if !std::mem::replace(&mut self.in_cgroup, true) {
+            self.setup.extend(join::enter(input));
+        }
     }
 
-    /// A source on the host: opened by the child, or cloned by the parent for a child that will not see it. What is in
-    /// the container's cgroup is cloned when that is made. `idmap` is taken where the parent applies it: only the caller
-    /// may map what belongs to the host where the container has a user namespace.
-    pub(super) fn source(
-        &mut self,
-        input: &Input<'_>,
-        path: CString,
-        (reach, end): (Reach, EndLink),
-        idmap: &mut Option<(usize, Reach)>,
-    ) -> MountSource {
-        if input.takes_from_host() && !input.is_in_cgroup(&path) {
-            return self.ask(input, HostObject::Tree { path, reach, end, idmap: idmap.take() });
+    /// Has the parent open this namespace.
+    pub(super) fn open_namespace(&mut self, kind: NamespaceKind, path: String) -> NamespaceIndex {
+        self.before_clone.push(Step::OpenNamespace(kind, path));
+        self.opened.push(kind);
+        NamespaceIndex(self.opened.len() - 1)
+    }
+
+    /// The opened namespaces.
+    pub(super) fn opened(&self) -> impl Iterator<Item = (NamespaceIndex, NamespaceKind)> {
+        self.opened.iter().enumerate().map(|(index, kind)| (NamespaceIndex(index), *kind))
+    }
+
+    /// The opened namespace of this type.
+    pub(super) fn opened_of(&self, kind: NamespaceKind) -> Option<NamespaceIndex> {
+        self.opened().find(|(_, opened)| *opened == kind).map(|(index, _)| index)
+    }
+
+    /// Has the parent open a user namespace for an id-mapped mount: by this step.
+    pub(super) fn open_idmap(&mut self, step: Step) -> IdMapIndex {
+        self.before_clone.push(step);
+        self.idmaps += 1;
+        IdMapIndex(self.idmaps - 1)
+    }
+
+    /// Room for the descriptor of a mount.
+    pub(super) fn keep(&mut self) -> KeptIndex {
+        self.kept += 1;
+        KeptIndex(self.kept - 1)
+    }
+
+    /// How many mounts the child keeps, to set their attributes later or to work in them.
+    pub(super) fn kept_mounts(&self) -> usize {
+        self.kept
+    }
+
+    /// Sets these attributes of a mount later, by the descriptor that it was attached with.
+    pub(super) fn set_finally(&mut self, path: &CStr, attr: MountAttr) -> KeptIndex {
+        let kept = self.keep();
+        self.final_attrs.push(SetupOp::SetAttr { path: path.into(), kept, attr });
+        kept
+    }
+
+    /// Now: nothing more is made in these mounts.
+    pub(super) fn set_now(&mut self) {
+        self.setup.append(&mut self.final_attrs);
+    }
+
+    /// Room for a tree that comes when there is a child.
+    pub(super) fn comes_late(&mut self) -> LateIndex {
+        self.late += 1;
+        LateIndex(self.late - 1)
+    }
+
+    /// How many trees the child gets while it works.
+    pub(super) fn late_trees(&self) -> usize {
+        self.late
+    }
+
+    /// A source on the host, taken by whom the plan has chosen for it. Whoever opens it maps it, but the child, which does
+    /// that when it mounts.
+    pub(super) fn source(&mut self, input: &Input<'_>, mut tree: HostTree) -> TreeSource {
+        match input.taker(&tree.path) {
+            Taker::Child => TreeSource { source: MountSource::Path(tree.path), idmap: tree.idmap },
+            Taker::ParentInCopy => TreeSource { source: self.ask(input, HostObject::Tree(tree)), idmap: None },
+            Taker::ParentBefore => {
+                let propagation = input.tree_propagation(&tree.path);
+                self.before_clone.push(Step::CloneTree { tree, propagation });
+                self.trees += 1;
+                TreeSource { source: MountSource::Tree(TreeIndex(self.trees - 1)), idmap: None }
+            }
+            Taker::ParentWithCgroup => {
+                self.needs_cgroup(input);
+                if self.cgroup_trees.is_empty() {
+                    self.setup.push(SetupOp::TakeTrees);
+                }
+                let idmap = tree.idmap.take();
+                let propagation = input.tree_propagation(&tree.path);
+                self.cgroup_trees.push(Step::CloneTree { tree, propagation });
+                TreeSource { source: MountSource::Late(self.comes_late()), idmap }
+            }
         }
-        // As root of a user namespace it could not look into the runtime's state. An ordinary user's can.
-        let hidden = input.host.uid == 0 && input.is_notify(&path);
-        if input.sources == BindSources::Paths && !hidden {
-            return MountSource::Path(path);
-        }
-        let late = input.joins_cgroup && input.is_in_cgroup(&path);
-        let private = hidden || input.root_propagation.is_some_and(|root| root.flag == libc::MS_PRIVATE);
-        let propagation = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
-        if late {
-            self.needs_cgroup();
-            self.late_trees.push(Step::CloneTree { path, reach, propagation, end, idmap: None });
-            return MountSource::Late(self.late_trees.len() - 1);
-        }
-        let index = self.before_clone.iter().filter(|step| matches!(step, Step::CloneTree { .. })).count();
-        self.before_clone.push(Step::CloneTree { path, reach, propagation, end, idmap: idmap.take() });
-        MountSource::Tree(index)
     }
 
     /// A layer below or above the root, which is taken together with it: nothing has been mounted in it by then.
-    pub(super) fn layer(&mut self, input: &Input<'_>, path: CString, idmap: Option<(usize, Reach)>) -> MountSource {
-        match self.asked.first_mut().filter(|_| input.takes_from_host()) {
-            Some(together) => {
-                together.push(HostObject::Tree { path, reach: Reach::One, end: EndLink::Keep, idmap });
-                MountSource::Late(together.len() - 1)
-            }
-            None => self.source(input, path, (Reach::One, EndLink::Keep), &mut None),
+    pub(super) fn layer(&mut self, input: &Input<'_>, tree: HostTree) -> MountSource {
+        if input.takes == Taker::ParentInCopy {
+            return self.ask_together(HostObject::Tree(tree));
         }
+        self.source(input, HostTree { idmap: None, ..tree }).source
     }
 
     /// The file system of this kind, if it is made beforehand and not taken yet.
@@ -84,14 +153,20 @@ impl Draft {
         Some(self.namespace_fs.swap_remove(at))
     }
 
-    /// What the parent does for the child that asks, which is told here how much comes together.
+    /// Where the child asks for what comes together.
+    pub(super) fn ask_here(&mut self) {
+        self.asked.push(Vec::new());
+        self.setup.push(SetupOp::AskForHost);
+    }
+
+    /// Where the child asks for everything.
+    pub(super) fn ask_all_here(&mut self) {
+        self.at_once = true;
+        self.ask_here();
+    }
+
+    /// What the parent does for the child that asks.
     pub(super) fn take_asked(&mut self) -> impl Iterator<Item = Step> {
-        let together = self.asked.first().map_or(0, Vec::len);
-        for op in &mut self.setup {
-            if let SetupOp::AskForHost(count) = op {
-                *count = together;
-            }
-        }
         let asked = std::mem::take(&mut self.asked).into_iter();
         asked.flat_map(|objects| [Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)])
     }
@@ -99,25 +174,25 @@ impl Draft {
     /// Asks for something of the host: with the rest of it where nothing can be mounted over it meanwhile.
     pub(super) fn ask(&mut self, input: &Input<'_>, object: HostObject) -> MountSource {
         let inside = match &object {
-            HostObject::Tree { path, .. } => input.is_in_root(path),
+            HostObject::Tree(tree) => input.is_in_root(&tree.path),
             HostObject::Root(..) | HostObject::Device { .. } => false,
         };
-        match self.asked.first_mut() {
-            // The root of a container that runs is not what a path of the host leads to.
-            Some(together) if self.at_once || !inside && together.len() < TOGETHER => {
-                together.push(object);
-                MountSource::Late(together.len() - 1)
-            }
-            None => {
-                self.asked.push(vec![object]);
-                MountSource::Late(0)
-            }
-            Some(_) => {
-                self.asked.push(vec![object]);
-                self.setup.push(SetupOp::AskForOne);
-                MountSource::Asked
-            }
+        let room = self.asked.first().is_none_or(|together| together.len() < TOGETHER);
+        // The root of a container that runs is not what a path of the host leads to.
+        if self.at_once || !inside && room {
+            return self.ask_together(object);
         }
+        self.asked.push(vec![object]);
+        self.setup.push(SetupOp::AskForOne);
+        MountSource::Asked
+    }
+
+    fn ask_together(&mut self, object: HostObject) -> MountSource {
+        match self.asked.first_mut() {
+            Some(together) => together.push(object),
+            None => self.asked.push(vec![object]),
+        }
+        MountSource::Late(self.comes_late())
     }
 }
 

@@ -10,6 +10,7 @@ use super::cgroup::entry::{Entry, Remaining};
 use super::cgroup::tolerance::{Tolerance, tolerate};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMap};
+use super::op::Enter;
 use super::options::CreateOptions;
 use super::step::MountsFrom;
 use super::strings::host_path;
@@ -25,13 +26,18 @@ use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
 use crate::spec::overlay::Overlay;
 
-/// Who opens the source of a bind.
+/// Who takes what belongs to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BindSources {
+pub(super) enum Taker {
     /// The child, by its path.
-    Paths,
-    /// The parent, who clones it before there is a child.
-    Trees,
+    Child,
+    /// The parent, in the child's copy of the host's mounts ([`HostObject`](super::step::HostObject)), with the caller's
+    /// rights: the root of the container's user namespace may not look into the caller's directories.
+    ParentInCopy,
+    /// The parent, before there is a child, which will not see it.
+    ParentBefore,
+    /// The parent, when the cgroup is made that it is in.
+    ParentWithCgroup,
 }
 
 /// The values every part of the plan looks at. What follows from them in more than one place is decided once, here.
@@ -65,12 +71,38 @@ pub(super) struct Input<'a> {
     pub stops_for_hooks: bool,
     /// What the mount namespace starts from; a copy, unless it is found that the skeleton will do.
     pub mounts_from: MountsFrom,
-    /// What binds are made of that the parent does not take in the child's copy.
-    pub sources: BindSources,
+    /// Who takes what is mounted from the host; [`Input::taker`] knows the exceptions.
+    pub takes: Taker,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
+    /// For a new container.
+    pub(super) fn for_creation(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
+        let input = Input::new(spec, host, options)?;
+        let (mounts_from, takes) = match starts_from(&input) {
+            MountsFrom::Copy if input.may_take_in_copy() => (MountsFrom::Copy, Taker::ParentInCopy),
+            MountsFrom::Copy => (MountsFrom::Copy, Taker::Child),
+            // It has no paths of the host.
+            MountsFrom::Skeleton => (MountsFrom::Skeleton, Taker::ParentBefore),
+        };
+        Ok(Input { mounts_from, takes, ..input })
+    }
+
+    /// For mounts of a container that runs: what is bound is taken before the container's namespaces are entered.
+    pub(super) fn for_mounts(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
+        let input = Input::new(spec, host, options)?;
+        let takes = if input.may_take_in_copy() {
+            Taker::ParentInCopy
+        } else if input.namespaces.contains(NamespaceKind::User) && host.uid != 0 {
+            // An ordinary user may clone in no other copy than the child's.
+            Taker::Child
+        } else {
+            Taker::ParentBefore
+        };
+        Ok(Input { takes, ..input })
+    }
+
+    fn new(spec: &'a Spec, host: &'a Host, options: &'a CreateOptions) -> Result<Input<'a>> {
         let linux = spec.linux_or_empty();
         let namespaces = Namespaces::parse(&linux.namespaces)?;
         let mut uids = IdMap::parse(IdKind::Uid, &linux.uid_mappings).below(|| "linux")?;
@@ -107,7 +139,7 @@ impl<'a> Input<'a> {
                 || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()),
             joins_cgroup: entry.remaining == Remaining::ChildJoins,
             mounts_from: MountsFrom::Copy,
-            sources: BindSources::Paths,
+            takes: Taker::Child,
             spec,
             linux,
             host,
@@ -122,15 +154,6 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// The skeleton has no paths of the host.
-    pub(super) fn start_from(&mut self, mounts_from: MountsFrom) {
-        self.mounts_from = mounts_from;
-        self.sources = match mounts_from {
-            MountsFrom::Copy => BindSources::Paths,
-            MountsFrom::Skeleton => BindSources::Trees,
-        };
-    }
-
     /// Every mount, and what its options say.
     pub(super) fn mounts(&self) -> impl Iterator<Item = (&'a Mount, &MountOptions)> {
         self.spec.mounts.iter().zip(&self.mount_options)
@@ -141,14 +164,41 @@ impl<'a> Input<'a> {
         launches(&self.namespaces)
     }
 
-    /// What is the host's is taken by the parent, in the child's mount namespace ([`super::step::HostObject`]). An ordinary user could
-    /// not enter that, and has no more rights than the root of his user namespace.
-    pub(super) fn takes_from_host(&self) -> bool {
+    /// Whether the parent may enter the child's mount namespace, and has more rights there than the child. An ordinary user
+    /// could not enter it, and has no more rights than the root of his user namespace.
+    fn may_take_in_copy(&self) -> bool {
         self.namespaces.contains(NamespaceKind::User)
             && self.namespaces.is_new(NamespaceKind::Mount)
-            && self.mounts_from == MountsFrom::Copy
             && self.host.uid == 0
             && self.host.returns
+    }
+
+    /// Who takes what is at this path of the host.
+    pub(super) fn taker(&self, path: &CStr) -> Taker {
+        match self.takes {
+            // When things are asked for the cgroup may not have been made.
+            Taker::ParentInCopy if self.is_in_cgroup(path) => Taker::Child,
+            Taker::Child if self.is_hidden(path) => Taker::ParentBefore,
+            Taker::ParentBefore if self.joins_cgroup && self.is_in_cgroup(path) => Taker::ParentWithCgroup,
+            taker => taker,
+        }
+    }
+
+    /// As root of a user namespace the child could not look into the runtime's state. An ordinary user's can.
+    fn is_hidden(&self, path: &CStr) -> bool {
+        self.host.uid == 0 && self.is_notify(path)
+    }
+
+    /// Propagation of a tree that the parent has cloned of this path.
+    pub(super) fn tree_propagation(&self, path: &CStr) -> u64 {
+        let private = self.is_hidden(path) || self.root_propagation.is_some_and(|root| root.flag == libc::MS_PRIVATE);
+        if private { libc::MS_PRIVATE } else { libc::MS_SLAVE }
+    }
+
+    /// Whether the flags of the host's mounts are locked in what is bound, so that they can only be added to. What the parent
+    /// has cloned before there was a child has all of them, and none is locked.
+    pub(super) fn flags_are_locked(&self) -> bool {
+        !(self.in_userns() && self.takes == Taker::ParentBefore)
     }
 
     pub(super) fn new_userns(&self) -> bool {
@@ -171,7 +221,7 @@ impl<'a> Input<'a> {
         root.is_some_and(|root| Path::new(OsStr::from_bytes(path.to_bytes())).starts_with(root))
     }
 
-    pub(super) fn is_notify(&self, path: &CStr) -> bool {
+    fn is_notify(&self, path: &CStr) -> bool {
         self.options.notify.as_ref().is_some_and(|notify| notify.as_os_str().as_bytes() == path.to_bytes())
     }
 
@@ -180,6 +230,38 @@ impl<'a> Input<'a> {
         let path = Path::new(OsStr::from_bytes(path.to_bytes()));
         self.cgroup.as_ref().is_some_and(|cgroup| cgroup.dirs.iter().any(|dir| path.starts_with(dir.full_path())))
     }
+}
+
+/// File systems that take nothing from the host but their name.
+const SELF_CONTAINED: &[&str] = &["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+
+/// For more the descriptors might not be enough (`host::ROOMY`).
+const MAX_TREES: usize = 256;
+
+/// What the mount namespace starts from. The skeleton is for a crowded host, and for containers that need
+/// nothing of the host but trees which can be cloned beforehand: no hook that expects the host's root, no file
+/// system whose source or options are paths, no propagation back to the host. In a user namespace trees that
+/// are attached directly are not locked (mount_namespaces(7)), so such containers copy as well.
+fn starts_from(input: &Input<'_>) -> MountsFrom {
+    let Input { spec, host, namespaces, options, .. } = input;
+    let plain = |(mount, options): (&Mount, &MountOptions)| {
+        let known = mount.kind.as_deref().is_none_or(|kind| SELF_CONTAINED.contains(&kind));
+        (known || mount.is_bind()) && !options.copy_symlink
+    };
+    let stays = |root: Propagation| root.flag & (libc::MS_SLAVE | libc::MS_PRIVATE) != 0;
+    let hooks = spec.hooks.as_ref().is_some_and(|hooks| !hooks.create_container.is_empty());
+    let suits = host.crowded
+        && host.is_real_root()
+        && namespaces.is_new(NamespaceKind::Mount)
+        && !namespaces.contains(NamespaceKind::User)
+        && options.enter == Enter::Pivot
+        // Its cgroup exists only after the clone, too late for a tree of it.
+        && options.cgroups != CgroupDriver::Systemd
+        && input.root_propagation.is_none_or(stays)
+        && !hooks
+        && spec.mounts.len() <= MAX_TREES
+        && input.mounts().all(plain);
+    if suits { MountsFrom::Skeleton } else { MountsFrom::Copy }
 }
 
 fn launches(namespaces: &Namespaces) -> bool {

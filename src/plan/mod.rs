@@ -31,7 +31,6 @@ use cgroup::CgroupPlan;
 use draft::Draft;
 use namespace::NamespaceKind;
 use op::{ChildOp, LastOp, SetupOp};
-use rootfs::mount_effect::{MountEffect, effect};
 use step::Step;
 use systemd::ScopePlan;
 
@@ -48,6 +47,10 @@ pub struct Plan {
     pub setup: Vec<SetupOp>,
     /// What it does last.
     pub last: Vec<LastOp>,
+    /// How many trees the child gets while it works.
+    pub late_trees: usize,
+    /// How many mounts it keeps, to set their attributes later or to work in them.
+    pub kept_mounts: usize,
     /// The program's argv, NUL-terminated strings.
     pub args: Vec<CString>,
     /// The program's environment without HOME, where the container's passwd decides it.
@@ -101,6 +104,8 @@ impl Plan {
     fn new(steps: Vec<Step>, draft: Draft) -> Plan {
         Plan {
             steps,
+            late_trees: draft.late_trees(),
+            kept_mounts: draft.kept_mounts(),
             setup: draft.setup,
             parks: Parks::of(&draft.last),
             last: draft.last,
@@ -117,18 +122,6 @@ impl Plan {
     /// What the child does, in order. Errors and traces count from its first operation.
     pub fn child_ops(&self) -> impl Iterator<Item = ChildOp<'_>> {
         self.setup.iter().map(ChildOp::Setup).chain(self.last.iter().map(ChildOp::Last))
-    }
-
-    /// How many trees the child gets while it works.
-    pub fn late_trees(&self) -> usize {
-        let taken = self.setup.iter().map(|op| if let MountEffect::TakesTrees(count) = effect(op) { count } else { 0 });
-        taken.sum()
-    }
-
-    /// How many mounts the child keeps, to set their attributes later or to work in them.
-    pub fn kept_mounts(&self) -> usize {
-        let kept = |op: &SetupOp| if let MountEffect::Mounts(mount) = effect(op) { mount.kept } else { None };
-        self.setup.iter().filter_map(kept).max().map_or(0, |last| last + 1)
     }
 
     /// Descriptors from this number on are not the program's.

@@ -8,13 +8,13 @@
 use std::ffi::CString;
 
 use super::seccomp::{Receiver, Speech};
-use crate::plan::namespace::{NamespaceFs, NamespaceKind};
+use crate::plan::namespace::{NamespaceFs, NamespaceIndex, NamespaceKind};
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::environment::Candidate;
 use crate::plan::process::rlimits::ParsedRlimit;
 use crate::plan::reach::Reach;
-use crate::plan::rootfs::mount_op::{EndLink, MountOp, MountSource};
-use crate::sys::cred::CapMasks;
+use crate::plan::rootfs::mount_op::{HostTree, KeptIndex, LateIndex, MountOp, MountSource};
+use crate::sys::cred::{CapMasks, Ids};
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
 
@@ -156,25 +156,21 @@ pub enum SetupOp {
     Wait(SyncPoint),
     /// Takes the files of the v1 cgroups from the parent and joins them.
     JoinCgroup,
-    /// Takes this many trees from the parent.
-    TakeTrees(usize),
-    /// Asks the parent for this many things of the host ([`HostObject`](super::step::HostObject)) and takes them.
-    AskForHost(usize),
+    /// Takes the trees that come late from the parent.
+    TakeTrees,
+    /// Asks the parent for the things of the host ([`HostObject`](super::step::HostObject)) that come together, and takes them.
+    AskForHost,
     /// Asks the parent for one thing of the host, which may lie in the container's root, below what was mounted just now.
     AskForOne,
     /// Clones a tree of the host while the child sees it, as the late one of this number.
     CloneTree {
-        /// Its path on the host.
-        path: CString,
-        /// How much of it.
-        reach: Reach,
-        /// What about a link at its end.
-        end: EndLink,
-        /// Index among what comes late ([`MountSource::Late`]).
-        late: usize,
+        /// Which.
+        tree: HostTree,
+        /// Where it is kept.
+        late: LateIndex,
     },
-    /// setns to an opened namespace: its index and type, and what a refusal means.
-    Join(usize, NamespaceKind, Refusal),
+    /// setns to an opened namespace: its type, and what a refusal means.
+    Join(NamespaceIndex, NamespaceKind, Refusal),
     /// Makes this file system of a namespace that was joined, with rights that the user namespace which follows lacks.
     MakeNamespaceFs(NamespaceFs),
     /// setns to these namespaces (`CLONE_NEW*`) of the container's init, by its pidfd.
@@ -229,9 +225,7 @@ pub enum SetupOp {
         /// Device number.
         dev: u64,
         /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
+        owner: Ids,
     },
     /// A device of the host bound over an empty file in the open directory (user namespaces may not mknod).
     BindDevice {
@@ -260,8 +254,8 @@ pub enum SetupOp {
     SetAttr {
         /// Its path below the root, for people.
         path: CString,
-        /// Index among the mounts that are kept ([`MountOp::kept`]).
-        kept: usize,
+        /// Which ([`MountOp::kept`]).
+        kept: KeptIndex,
         /// What is set.
         attr: MountAttr,
     },
@@ -270,7 +264,7 @@ pub enum SetupOp {
         /// Below the root.
         path: CString,
         /// The proc it is directly in, as in [`MountOp::within`].
-        within: Option<usize>,
+        within: Option<KeptIndex>,
         /// SELinux label of the empty directory.
         label: Option<CString>,
     },
@@ -281,7 +275,7 @@ pub enum SetupOp {
         /// Where it may lead.
         may_lead: MayLead,
         /// The proc it is directly in, as in [`MountOp::within`].
-        within: Option<usize>,
+        within: Option<KeptIndex>,
     },
     /// Makes the root mount read-only.
     ReadonlyRoot,
@@ -323,9 +317,7 @@ pub enum SetupOp {
         /// Below the root, without a leading slash.
         path: CString,
         /// Who must be able to.
-        uid: u32,
-        /// Whose group.
-        gid: u32,
+        user: Ids,
     },
     /// Takes HOME of this user from the container's /etc/passwd.
     Home(u32),
@@ -336,9 +328,7 @@ pub enum SetupOp {
         /// Where it may be, in order.
         candidates: Vec<Candidate>,
         /// Who must be able to execute it.
-        uid: u32,
-        /// Whose group.
-        gid: u32,
+        user: Ids,
         /// The capabilities it will have.
         caps: u64,
     },
@@ -383,8 +373,8 @@ pub enum LastOp {
     KeepCaps,
     /// Drops these from the bounding set.
     DropBounding(u64),
-    /// The user's ids: uid, gid.
-    Ids(u32, u32),
+    /// The user's ids.
+    Ids(Ids),
     /// capset.
     Caps(CapMasks),
     /// Raises these in the ambient set.
@@ -404,8 +394,8 @@ pub enum LastOp {
     TakeStreams,
     /// Enters the working directory that has come with the block.
     Cwd,
-    /// Enters it with the rights of this user, uid and gid, to files, where root has not the right.
-    CwdAs(u32, u32),
+    /// Enters it with the rights of this user to files, where root has not the right.
+    CwdAs(Ids),
     /// What [`SetupOp::Umask`] is.
     Umask(u32),
     /// What [`SetupOp::Groups`] is.

@@ -2,16 +2,17 @@
 
 use std::ffi::CString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::rdt::RdtPlan;
-use super::namespace::NamespaceKind;
+use super::namespace::{NamespaceIndex, NamespaceKind};
 use super::op::ParentMount;
 use super::process::rlimits::ParsedRlimit;
 use crate::plan::process::child_hook::StateText;
-use crate::plan::reach::Reach;
-use crate::plan::rootfs::mount_op::EndLink;
+use crate::plan::rootfs::mount_op::HostTree;
 use crate::spec::hooks::HookKind;
+use crate::sys::cred::Ids;
 use crate::wire::SyncPoint;
 
 /// One thing the parent does.
@@ -21,22 +22,16 @@ pub enum Step {
     OpenNamespace(NamespaceKind, String),
     /// Clones the mount tree at a path of the host, for a child that could not reach it or will not see it.
     CloneTree {
-        /// Path on the host.
-        path: CString,
-        /// How much of it.
-        reach: Reach,
+        /// Which.
+        tree: HostTree,
         /// Propagation given to the copy, `MS_*`, or 0.
         propagation: u64,
-        /// A link at the end of the path.
-        end: EndLink,
-        /// As of [`HostObject::Tree`].
-        idmap: Option<(usize, Reach)>,
     },
     /// Takes these things of the host for the child, in its mount namespace and with the rights of the caller, and sends
     /// them.
     TakeFromHost(Vec<HostObject>),
-    /// Takes the joined user namespace (index into the opened namespaces) for an id-mapped mount.
-    JoinedIdMap(usize),
+    /// Takes the joined user namespace for an id-mapped mount.
+    JoinedIdMap(NamespaceIndex),
     /// Opens the user namespace of an id-mapped mount: one made for these maps.
     OpenIdMap {
         /// Text for uid_map.
@@ -72,9 +67,7 @@ pub enum Step {
         /// Below the container's cgroup.
         path: String,
         /// Owner, as the host sees it.
-        uid: u32,
-        /// Group.
-        gid: u32,
+        owner: Ids,
     },
     /// Gives the container's cgroup (v2) to this user of the host: its directory and the files that may be delegated.
     ChownCgroup(u32),
@@ -128,8 +121,8 @@ pub struct CloneStep {
     pub flags: u64,
     /// Start in the cgroup (v2).
     pub into_cgroup: IntoCgroup,
-    /// The pid namespace the child is born into, when it joins one: index into the opened namespaces.
-    pub join_pid: Option<usize>,
+    /// The pid namespace the child is born into, when it joins one.
+    pub join_pid: Option<NamespaceIndex>,
     /// Which mount namespace the child's is copied from.
     pub mounts: MountsFrom,
     /// Whether the parent has to come back from the namespaces that it enters for the child.
@@ -155,18 +148,8 @@ impl CloneStep {
 pub enum HostObject {
     /// The container's root, cloned and attached over itself.
     Root(CString, ParentMount),
-    /// The mount tree at a path.
-    Tree {
-        /// Path on the host.
-        path: CString,
-        /// How much of it.
-        reach: Reach,
-        /// A link at the end of the path.
-        end: EndLink,
-        /// Index of the user namespace that it is mapped by, and whether the mounts below are, too. Only one who has authority
-        /// over the file system may do that.
-        idmap: Option<(usize, Reach)>,
-    },
+    /// A mount tree.
+    Tree(HostTree),
     /// A device node of its own: a user namespace may make none.
     Device {
         /// Type and permissions.
@@ -174,9 +157,7 @@ pub enum HostObject {
         /// Device number.
         dev: u64,
         /// Owner, as the host sees it.
-        uid: u32,
-        /// Group.
-        gid: u32,
+        owner: Ids,
         /// SELinux label.
         label: Option<CString>,
     },
@@ -235,6 +216,6 @@ pub struct HostHook {
     pub args: Vec<String>,
     /// The whole environment; `None` takes the runtime's.
     pub env: Option<Vec<String>>,
-    /// Milliseconds after which it is killed; -1 never.
-    pub timeout: i32,
+    /// After which it is killed.
+    pub timeout: Option<Duration>,
 }

@@ -5,7 +5,7 @@
 //! reads every fixture with both and compares. Unknown properties are ignored, as the specification asks.
 //!
 //! The modules: `load` reads a file, `strict` its JSON, and `excerpt` shows the line that an error is about. One has the types of each part:
-//! `process`, `mounts`, `overlay`, `linux`, `resources`, `seccomp`, `hooks`, `annotations`, of values in the forms of `text`, `path`, `size` and
+//! `process`, `mounts`, `overlay`, `linux`, `resources`, `seccomp`, `hooks`, `annotations`, `status`, of values in the forms of `text`, `path`, `size` and
 //! `number_list`. `validate` is what the types cannot say, and `template` what `spec` writes.
 
 pub mod annotations;
@@ -21,6 +21,7 @@ pub mod process;
 pub mod resources;
 pub mod seccomp;
 pub mod size;
+pub mod status;
 mod strict;
 pub mod template;
 pub mod text;

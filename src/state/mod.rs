@@ -20,7 +20,7 @@ pub use id::{check_id, check_pool_name};
 pub use process::{Life, ProcessId, boot_id};
 pub use record::{Attendance, COMMIT, HostMounts, MadeOf, Outcome, PidNamespace, PoolMember, Record, build};
 pub use root::{Caller, StateRoot};
-pub use status::{Facts, Status, status};
+pub use status::{Facts, status};
 pub use time::{parse_rfc3339, rfc3339};
 
 /// How often what is waited for is looked at, where nothing tells of it.

@@ -4,6 +4,14 @@ use nix::errno::Errno;
 
 use super::{Result, cvt, done, raw};
 
+/// A user and a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Ids {
+    pub uid: u32,
+    pub gid: u32,
+}
+
 /// The three capability sets of capset(2) as masks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapMasks {

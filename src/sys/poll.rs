@@ -56,14 +56,9 @@ pub fn one(fd: BorrowedFd<'_>, events: PollFlags, by: Option<Instant>) -> Result
     any(&mut [PollFd::new(fd, events)], by)
 }
 
-/// The end of a wait that begins now.
+/// The end of a wait that begins now; none where the clock does not go that far.
 pub fn within(time: Duration) -> Option<Instant> {
-    Some(Instant::now() + time)
-}
-
-/// The end of a wait that is given in milliseconds, -1 for one without.
-pub fn within_ms(time: i32) -> Option<Instant> {
-    u64::try_from(time).ok().and_then(|ms| within(Duration::from_millis(ms)))
+    Instant::now().checked_add(time)
 }
 
 /// The end of a wait that looks and does not wait.

@@ -50,7 +50,7 @@ const PLAN_FOLDERS: Folders = &[
     ("systemd", &["cgroup"]),
     ("seccomp", &[]),
     ("process", &["namespace", "seccomp"]),
-    ("rootfs", &["namespace", "cgroup", "systemd", "process"]),
+    ("rootfs", &["namespace", "cgroup"]),
     ("text", &["namespace", "cgroup", "process", "rootfs"]),
     ("verbs", &["namespace", "cgroup", "systemd", "process", "rootfs"]),
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{fail, sources, whole};
+use super::{File, fail, sources, whole};
 
 /// Names that several files have: Rust's own, and those of JSON in serde's traits.
 const NAMED_TWICE: &[&str] = &["Result", "Error", "Value"];
@@ -71,11 +71,6 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("\"/etc/passwd\"", &["proc/passwd.rs", "compose/gather.rs"]),
     // Files of limits: `plan::cgroup::files` has their names, fields and values. The statistics have an event of that name.
     ("\"max\"", &["plan/cgroup/files.rs", "cgroup/totals.rs", "cgroup/stats/v2.rs"]),
-    ("\"cpu.max\"", &["plan/cgroup/files.rs"]),
-    ("\"cpu.cfs_", &["plan/cgroup/files.rs"]),
-    ("\"cpuset.cpus\"", &["plan/cgroup/files.rs"]),
-    ("\"memory.max\"", &["plan/cgroup/files.rs"]),
-    ("\"pids.max\"", &["plan/cgroup/files.rs"]),
     // Whether a namespace is made or joined.
     (
         "kind == NamespaceKind",
@@ -105,6 +100,36 @@ fn there_is_one_way_to_do_a_thing() {
                 .filter(|(text, homes)| line.contains(text) && !homes.iter().any(|home| file.path.starts_with(home)));
             found.extend(second.map(|(text, _)| format!("src/{}:{number}: {text} has a home", file.name())));
         }
+    }
+    fail(&found);
+}
+
+/// A file that a limit is written to is named in the registry of those files, and nowhere else.
+#[test]
+fn files_of_limits_are_named_in_one_place() {
+    use brisk::plan::cgroup::files;
+    let mut found = Vec::new();
+    let sources = sources();
+    let others = |file: &&File| file.module() != "shim" && file.path != std::path::Path::new("plan/cgroup/files.rs");
+    for limit in files::ALL {
+        let field = limit.field.unwrap_or_default().replace('/', ".");
+        // The field of config.json that has the name of its file is named where it is refused.
+        if field == limit.name {
+            continue;
+        }
+        let text = format!("\"{}", limit.name.split('*').next().unwrap_or_default());
+        let text = if limit.name.contains('*') { text } else { text + "\"" };
+        for file in sources.iter().filter(others) {
+            // Statistics of huge pages are in files beside.
+            let stats = file.path.starts_with("cgroup/stats") && limit.name.contains('*');
+            let lines = file.code().filter(|(_, line)| line.contains(&text) && !stats);
+            found.extend(lines.map(|(number, _)| format!("src/{}:{number}: {} has a home", file.name(), limit.name)));
+        }
+    }
+    for throttle in files::THROTTLES {
+        let text = format!("\"{}", throttle.key);
+        let named = sources.iter().filter(others).filter(|file| file.code().any(|(_, line)| line.contains(&text)));
+        found.extend(named.map(|file| format!("src/{}: {} has a home", file.name(), throttle.key)));
     }
     fail(&found);
 }

@@ -13,7 +13,7 @@ use crate::cgroup::systemd::{Manager, TIMEOUT};
 use crate::proc::idmap::ProcIdMap;
 
 /// Connects to the manager of the system, or of the user this process belongs to.
-pub fn manager(owner: Owner) -> Result<Manager> {
+pub fn scope_manager(owner: Owner) -> Result<Manager> {
     let var = |name| std::env::var(name).ok();
     let euid = crate::sys::process::geteuid();
     Manager::connect(match owner {
@@ -42,7 +42,7 @@ impl Cgroup {
     pub fn set_unit_properties(&self, properties: &[Property]) -> Result<Vec<String>> {
         match &self.scope {
             Some(scope) if !properties.is_empty() => {
-                let mut manager = manager(scope.owner)?;
+                let mut manager = scope_manager(scope.owner)?;
                 let dropped = manager.set_properties(&scope.unit, properties)?;
                 manager.active_state(&scope.unit, Instant::now() + TIMEOUT)?;
                 Ok(dropped)
@@ -53,7 +53,7 @@ impl Cgroup {
 
     pub(in crate::cgroup) fn stop_scope(&self) -> Result<()> {
         match &self.scope {
-            Some(scope) => manager(scope.owner)?.stop_unit(&scope.unit),
+            Some(scope) => scope_manager(scope.owner)?.stop_unit(&scope.unit),
             None => Ok(()),
         }
     }
@@ -63,6 +63,6 @@ impl Cgroup {
         let Some(scope) = &self.scope else { return Ok(()) };
         let path = member.path();
         let below = path.split_once(&format!("/{}", scope.unit)).map_or("", |(_, below)| below);
-        manager(scope.owner)?.attach(&scope.unit, if below.is_empty() { "/" } else { below }, pid)
+        scope_manager(scope.owner)?.attach(&scope.unit, if below.is_empty() { "/" } else { below }, pid)
     }
 }

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::namespace::{JoinedNamespace, NamespaceKind, Namespaces};
 use crate::proc::mountinfo::{self, MountLine};
 use crate::spec::Spec;
 use crate::spec::path::clean;
@@ -225,7 +225,7 @@ pub enum Rejoin {
 
 /// Namespaces that the restored container is to join.
 pub fn restored_namespaces(namespaces: &Namespaces) -> Result<Vec<Rejoin>> {
-    let rejoin = |(kind, path): &(NamespaceKind, String)| match kind {
+    let rejoin = |JoinedNamespace { kind, path }: &JoinedNamespace| match kind {
         NamespaceKind::Cgroup | NamespaceKind::Time | NamespaceKind::Mount => {
             Err(Error::new(Stage::Criu, format!("criu cannot restore into an existing {} namespace", kind.name())))
         }

@@ -1,9 +1,12 @@
 //! The layers of an overlay over the root: whether they are there.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::misfit::Misfit;
+use crate::plan::rootfs::overlay::UPPER;
 use crate::spec::annotations::{OVERLAY, OVERLAY_LOWER};
 use crate::spec::overlay::{Overlay, Upper};
 
@@ -31,7 +34,7 @@ fn entangled(root: &Path, named: &[(&str, PathBuf)]) -> Option<Misfit> {
         let (chain, shown) = (above(dir), dir.display());
         let own = chain.first()?;
         // Of a directory that stays a part is the upper layer.
-        let outer = if *key == OVERLAY { id(&dir.join("upper")) } else { Some(*own) };
+        let outer = if *key == OVERLAY { id(&dir.join(OsStr::from_bytes(UPPER.to_bytes()))) } else { Some(*own) };
         for other in &before {
             let how = match other.first() {
                 Some(others) if others == own => "is named twice",

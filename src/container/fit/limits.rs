@@ -101,7 +101,7 @@ fn refused(takes: Takes, value: &str) -> Option<String> {
 
 /// Huge pages of a size that this kernel does not have.
 fn no_pages(write: &Write) -> Option<String> {
-    let size = write.file.strip_prefix("hugetlb.").filter(|_| write.missing == WhenMissing::Fail)?.split('.').next()?;
+    let size = files::page_size(&write.file).filter(|_| write.missing == WhenMissing::Fail)?;
     let (number, unit) = size.strip_suffix('B')?.split_at_checked(size.len() - 2)?;
     let kilo = match unit {
         "K" => 1,
@@ -112,11 +112,13 @@ fn no_pages(write: &Write) -> Option<String> {
     (!Path::new(&dir).exists()).then(|| format!("this kernel has no huge pages of {size}"))
 }
 
-/// A weight of a device is BFQ's, if the file is.
+/// A weight of a device whose scheduler is another.
 fn no_scheduler(file: &str, value: &str) -> Option<String> {
-    let device = value.split_ascii_whitespace().next().filter(|word| file.contains(".bfq.") && word.contains(':'))?;
+    let wanted = files::find(file)?.scheduler?;
+    let device = value.split_ascii_whitespace().next().filter(|word| word.contains(':'))?;
     let there = file::read_text(Path::new("/sys/dev/block").join(device).join("queue/scheduler")).ok()?;
-    (!there.contains("[bfq]")).then(|| format!("the I/O scheduler of {device} is not bfq: {}", there.trim()))
+    let is_it = there.contains(&format!("[{wanted}]"));
+    (!is_it).then(|| format!("the I/O scheduler of {device} is not {wanted}: {}", there.trim()))
 }
 
 /// Why a value cannot be had on this host.

@@ -11,10 +11,11 @@ use crate::container::attend::announcement::Announcement;
 use crate::container::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
+use crate::spec::status::Status;
 use crate::spec::{self, Spec, resources::Resources};
 use crate::state::{
-    Attendance, CONFIG, Dir, FIFO, Facts, Life, Lock, Outcome, ProcessId, Record, StateRoot, Status, Wait,
-    does_not_exist, status,
+    Attendance, CONFIG, Dir, FIFO, Facts, Life, Lock, Outcome, ProcessId, Record, StateRoot, Wait, does_not_exist,
+    status,
 };
 use crate::sys::{fs, process};
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::plan::Plan;
 use crate::plan::op::{InUse, SetupOp};
-use crate::plan::rootfs::overlay::{HOLDER, OURS, UPPER, WORK};
+use crate::plan::rootfs::overlay::{HOLDER, IS_USED, NOT_THEIRS_ALONE, OURS, UPPER, WORK, others_enter, others_write};
 use crate::spec::overlay::Upper;
 use crate::spec::{Spec, annotations};
 use crate::state::{Life, ProcessId, boot_id};
@@ -91,11 +91,11 @@ impl Holder {
         }
         // Who the root of a user namespace is, the child finds out.
         let foreign = spec.namespace("user").is_none() && found.uid() != process::geteuid();
-        if foreign || found.mode() & 0o022 != 0 {
-            return refuse("it must belong to the container's root, and nobody else may write to it");
+        if foreign || others_write(found.mode()) {
+            return refuse(NOT_THEIRS_ALONE);
         }
         let Some(holder) = Holder::open(spec, bundle)? else {
-            return refuse("it has other files: one that only its owner may enter, or an empty one, is needed");
+            return refuse(IS_USED);
         };
         match holder.who()? {
             Some(note) if note.id != id => Err(holder.is_anothers(&note)),
@@ -118,7 +118,7 @@ impl Holder {
             dir => dir.at(Stage::Rootfs, what)?,
         };
         let owner = fs::stat(dir.as_fd()).at(Stage::Rootfs, what)?;
-        if owner.st_mode & 0o022 != 0 {
+        if others_write(owner.st_mode) {
             return Ok(None);
         }
         let file = match open(&dir, owner.st_uid, 0).at(Stage::Rootfs, what) {
@@ -250,7 +250,7 @@ fn there(opened: crate::sys::Result<OwnedFd>) -> crate::sys::Result<Option<Owned
 
 /// Whether the child takes the directory: one that others may enter for something else stays open to them.
 fn may_become_private(dir: &OwnedFd, mode: u32) -> crate::sys::Result<bool> {
-    if mode & 0o077 == 0 || fs::stat_at(dir.as_fd(), UPPER).is_ok() {
+    if !others_enter(mode) || fs::stat_at(dir.as_fd(), UPPER).is_ok() {
         return Ok(true);
     }
     let ours = |name: &CStr| if OURS.contains(&name) { Ok(()) } else { Err(Errno::ENOTEMPTY) };

@@ -19,7 +19,6 @@ pub(in crate::container) fn run_poststop(
     bundle: &Path,
     patience: Option<Duration>,
 ) -> Result<()> {
-    let patience = patience.map(|patience| i32::try_from(patience.as_millis()).unwrap_or(i32::MAX));
     let list = hooks::poststop(spec, id, bundle, patience);
     for error in launch::run_each_hook(&list, 0, &output(spec)?) {
         (global.warn)(&error.to_string());

@@ -14,7 +14,7 @@ use crate::container::options::{Create, Global};
 use crate::error::{Below, Context, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
-use crate::plan::namespace::Namespaces;
+use crate::plan::namespace::{JoinedNamespace, Namespaces};
 use crate::plan::op::{Enter, Terminal};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::plan::verbs::create::create;
@@ -138,7 +138,7 @@ fn options_of(
 /// with a namespace of its own must not be allowed there.
 fn joined_own(spec: &Spec) -> Result<u64> {
     let mut own = 0;
-    for (kind, path) in Namespaces::parse(spec.namespaces())?.join {
+    for JoinedNamespace { kind, path } in Namespaces::parse(spec.namespaces())?.join {
         let ours = PathBuf::from(format!("/proc/self/ns/{}", kind.proc_name()));
         // setns(2) takes a namespace by what the file is, not by its name: a bind mount of ours counts too.
         let [theirs, ours] = [Path::new(&path), ours.as_path()].map(|path| {

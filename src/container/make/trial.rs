@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use super::planned::PlannedContainer;
 use crate::cgroup::{Cgroup, Leftover, Saved, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::cgroup::{CgroupPlan, Devices, Version};
+use crate::plan::cgroup::{CgroupPlan, Devices, files};
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::sys::fs;
 use crate::sys::poll::{self, PollFlags};
@@ -26,8 +26,6 @@ use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 const SUFFIX: &str = ".brisk-trial-";
 /// How often it is tried where somebody sweeps up between its making and its process.
 const TRIES: u32 = 10;
-/// What is shared out among cgroups: the container that is to go still has its part.
-const SHARED_OUT: [&str; 3] = ["cpu.rt_", "cpuset.cpu", "cpuset.mem"];
 /// What the process writes to, in bytes: less than any takes that is set up or calls execve(2), on pages of 4 KiB.
 const WRITTEN: usize = 64 << 10;
 /// How long it may take. One that may not be killed for want of memory waits for some.
@@ -40,7 +38,8 @@ pub(in crate::container) fn limits(planned: &PlannedContainer, warn: &dyn Fn(&st
     };
     let mut trial = plan.clone();
     trial.devices = Devices::Unrestricted;
-    trial.writes.retain(|write| !SHARED_OUT.iter().any(|part| write.file.starts_with(part)));
+    // The container that is to go still has its part.
+    trial.writes.retain(|write| !files::find(&write.file).is_some_and(|file| file.shared_out));
     if trial.writes.is_empty() {
         return Ok(());
     }
@@ -87,7 +86,7 @@ fn left(cgroup: &Path) -> Vec<OsString> {
 fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
     let what = || "try the limits with a process";
     let (reader, writer) = fs::pipe().at(Stage::Cgroup, what)?;
-    let only_v2 = plan.dirs.iter().all(|dir| dir.version == Version::V2);
+    let only_v2 = plan.is_v2_alone();
     let args = CloneArgs { flags: 0, cgroup: cgroup.v2_dir().filter(|_| only_v2) };
     let (pid, pidfd) = match process::clone3(&args).at(Stage::Cgroup, what)? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),

@@ -26,7 +26,8 @@ use crate::plan::{self, ProgramStart};
 use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::spec::overlay::Upper;
-use crate::state::{CONFIG, Dir, END, PoolMember, ProcessId, Record, Status, Wait};
+use crate::spec::status::Status;
+use crate::state::{CONFIG, Dir, END, PoolMember, ProcessId, Record, Wait};
 use crate::sys::{fs, process, self_image};
 
 /// Sees to it that as many wait as the pool's definition says; the exit status. The caller has the pool's lock.

@@ -25,8 +25,9 @@ use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::proc::mountinfo;
 use crate::spec::linux::Namespace;
+use crate::spec::status::Status;
 use crate::spec::{Spec, annotations};
-use crate::state::{self, Dir, END, Lock, MadeOf, Record, StateRoot, Status, Wait};
+use crate::state::{self, Dir, END, Lock, MadeOf, Record, StateRoot, Wait};
 use crate::sys::{fs, process};
 
 /// Where the pools of a state root are; no container has a name that begins with a dot.

@@ -20,8 +20,8 @@ use crate::container::options::{Checkpoint, Criu, Delete, Global, Selection};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
 use crate::plan::namespace::Namespaces;
+use crate::spec::status::Status;
 use crate::spec::{Spec, annotations};
-use crate::state::Status;
 use crate::sys::fs;
 
 /// Where the images are when nothing is said, in the current directory, as with runc.

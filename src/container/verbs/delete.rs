@@ -17,7 +17,8 @@ use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::systemd::driver::plan_cgroup;
 use crate::spec::Spec;
-use crate::state::{Dir, Life, Lock, Record, Status, Wait, does_not_exist};
+use crate::spec::status::Status;
+use crate::state::{Dir, Life, Lock, Record, Wait, does_not_exist};
 use crate::sys;
 use crate::sys::poll::{self, PollFlags};
 

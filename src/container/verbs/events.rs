@@ -11,7 +11,7 @@ use crate::cgroup::{Cgroup, OomWatch};
 use crate::container::lookup::{Container, not_running};
 use crate::container::options::Global;
 use crate::error::{Context, Result, Stage};
-use crate::state::Status;
+use crate::spec::status::Status;
 use crate::sys::poll::{self, PollFd, PollFlags};
 
 /// One line of `events`, as runc writes it.

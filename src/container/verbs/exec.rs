@@ -23,7 +23,7 @@ use crate::plan::verbs::exec::{CgroupToJoin, ExecOptions};
 use crate::plan::{self, ExecRefusal, Keyring};
 use crate::spec::Spec;
 use crate::spec::process::Process;
-use crate::state::Status;
+use crate::spec::status::Status;
 use crate::sys::interrupt;
 
 /// Runs one more process; its exit status.

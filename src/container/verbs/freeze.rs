@@ -4,7 +4,7 @@ use crate::cgroup::Cgroup;
 use crate::container::lookup::{Container, locked, not_running};
 use crate::container::options::Global;
 use crate::error::{Error, Result, Stage};
-use crate::state::Status;
+use crate::spec::status::Status;
 
 /// Freezes all processes.
 pub fn pause(global: &Global, id: &str) -> Result<()> {

@@ -13,7 +13,8 @@ use crate::container::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::programs::find_program;
 use crate::plan::reach::Reach;
-use crate::state::{PidNamespace, Status};
+use crate::spec::status::Status;
+use crate::state::PidNamespace;
 use crate::sys::process;
 
 /// The processes of a container, by their numbers on the host, ascending. One that has ended has none, as with runc.

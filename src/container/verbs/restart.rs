@@ -13,7 +13,7 @@ use crate::container::options::{Create, Global, Run};
 use crate::container::outline::Outline;
 use crate::error::{Error, Result, Stage};
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::state::Status;
+use crate::spec::status::Status;
 
 /// Makes a stopped container again and starts it, in the background; the exit status.
 pub fn restart(global: &Global, args: &Create) -> Result<u8> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cgroup::rdt::{self as groups, Rdt};
-use crate::cgroup::{Admission, Applied, Cgroup, Planned};
+use crate::cgroup::{Admission, Applied, Cgroup, LimitsToBe};
 use crate::container::lookup::{Container, locked, not_running, rdt_value};
 use crate::container::options::{Global, Update};
 use crate::error::{Context, Error, Result, Stage};
@@ -17,7 +17,8 @@ use crate::plan::reach::Reach;
 use crate::plan::systemd::{self, Property, properties};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
-use crate::state::{Caller, Lock, Status};
+use crate::spec::status::Status;
+use crate::state::{Caller, Lock};
 
 /// One container's part.
 struct Change {
@@ -142,7 +143,7 @@ fn forget(changes: &mut [Change], mut undone: Undone) -> Undone {
 }
 
 fn admit(changes: &[Change], admission: Admission) -> Result<()> {
-    let mut planned = Planned::default();
+    let mut planned = LimitsToBe::default();
     for change in changes {
         planned.add(change.cgroup.planned(&change.plan.writes)?);
     }

@@ -10,7 +10,8 @@ use crate::container::lookup::Container;
 use crate::container::options::Global;
 use crate::error::{Context, Result, Stage};
 use crate::proc::passwd::Users;
-use crate::state::{Attendance, Dir, Outcome, Status};
+use crate::spec::status::Status;
+use crate::state::{Attendance, Dir, Outcome};
 use crate::sys::poll::{self, PollFlags};
 
 /// How long the monitor of a container that has ended is waited for.

@@ -1,7 +1,7 @@
 //! The tables of `memory`.
 
 use brisk::cli::log::printable;
-use brisk::state::Status;
+use brisk::spec::status::Status;
 
 use super::look::{ContainerMemory, MemoryLook};
 use super::smaps::Mapped;

@@ -42,12 +42,14 @@ impl Entry {
     /// Into the cgroups of a new container, which brisk makes, if it gets any.
     pub(in crate::plan) fn of(cgroup: Option<&CgroupPlan>) -> Entry {
         let Some(cgroup) = cgroup else { return Entry { clone: IntoCgroup::No, remaining: Remaining::Nothing } };
-        let versions = || cgroup.dirs.iter().map(|dir| dir.version);
         // Where a hierarchy may be left out, only the attempt tells.
         let all = cgroup.need == Need::Required;
-        let only_v2 = versions().all(|version| version == Version::V2);
-        let clone = if only_v2 || all { IntoCgroup::Yes } else { IntoCgroup::No };
-        Entry::choose(versions(), clone, if all { Remaining::ChildJoins } else { Remaining::ParentMoves })
+        let clone = if cgroup.is_v2_alone() || all { IntoCgroup::Yes } else { IntoCgroup::No };
+        Entry::choose(
+            cgroup.dirs.iter().map(|dir| dir.version),
+            clone,
+            if all { Remaining::ChildJoins } else { Remaining::ParentMoves },
+        )
     }
 
     /// Into cgroups of these versions, given whether `CLONE_INTO_CGROUP` and joining are allowed.

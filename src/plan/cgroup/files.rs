@@ -28,6 +28,10 @@ pub struct LimitFile {
     pub advice: Option<&'static str>,
     /// What can be told of a value before it is written.
     pub takes: Takes,
+    /// Whether what one cgroup has the others beside it have not.
+    pub shared_out: bool,
+    /// The I/O scheduler whose file it is.
+    pub scheduler: Option<&'static str>,
 }
 
 /// What values a file takes.
@@ -86,7 +90,7 @@ const OBJECTS: [(&str, &str); 10] = [
 
 /// The field of config.json that a file stands for; of a file of linux.resources.unified the nearest that is known.
 pub fn field_of(name: &str) -> String {
-    let controller = name.split_once('.').map_or(name, |(controller, _)| controller);
+    let controller = controller_of(name);
     let Some((_, object)) = OBJECTS.iter().find(|(known, _)| *known == controller) else {
         return "linux.resources".to_owned();
     };
@@ -182,6 +186,8 @@ impl LimitFile {
             used: None,
             advice: None,
             takes: Takes::Anything,
+            shared_out: false,
+            scheduler: None,
         }
     }
 
@@ -203,6 +209,16 @@ impl LimitFile {
 
     const fn takes(mut self, takes: Takes) -> LimitFile {
         self.takes = takes;
+        self
+    }
+
+    const fn shared_out(mut self) -> LimitFile {
+        self.shared_out = true;
+        self
+    }
+
+    const fn scheduler(mut self, name: &'static str) -> LimitFile {
+        self.scheduler = Some(name);
         self
     }
 
@@ -229,7 +245,7 @@ impl LimitFile {
 
     /// The controller it belongs to.
     pub fn controller(&self) -> &'static str {
-        self.name.split_once('.').map_or(self.name, |(controller, _)| controller)
+        controller_of(self.name)
     }
 
     /// Whether this version has it.
@@ -264,15 +280,45 @@ impl LimitFile {
 
     /// Whether it is called so.
     fn is(&self, name: &str) -> bool {
-        match self.name.split_once('*') {
-            None => self.name == name,
-            Some((before, after)) => {
-                let size = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-                size.is_some_and(|size| !size.is_empty() && !size.contains('.'))
-            }
-        }
+        self.name == name || self.size_in(name).is_some()
+    }
+
+    /// The size of huge pages in a name of this file.
+    fn size_in<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let (before, after) = self.name.split_once('*')?;
+        let size = name.strip_prefix(before)?.strip_suffix(after)?;
+        Some(size).filter(|size| !size.is_empty() && !size.contains('.'))
     }
 }
+
+/// The controller that a file of this name belongs to.
+pub fn controller_of(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(controller, _)| controller)
+}
+
+/// The size of the huge pages that a file of this name limits.
+pub fn page_size(name: &str) -> Option<&str> {
+    ALL.iter().find_map(|file| file.size_in(name))
+}
+
+/// A limit of [`IO_MAX`], which v1 has a file for.
+#[derive(Clone, Copy, Debug)]
+pub struct Throttle {
+    /// Its key.
+    pub key: &'static str,
+    /// The file of v1.
+    pub v1: LimitFile,
+    /// The property of a systemd unit.
+    pub property: &'static str,
+}
+
+/// All of them: of bytes and of operations, in a second.
+pub const THROTTLES: [Throttle; 4] = [
+    Throttle { key: "rbps", v1: BLKIO_READ_BPS, property: "IOReadBandwidthMax" },
+    Throttle { key: "wbps", v1: BLKIO_WRITE_BPS, property: "IOWriteBandwidthMax" },
+    Throttle { key: "riops", v1: BLKIO_READ_IOPS, property: "IOReadIOPSMax" },
+    Throttle { key: "wiops", v1: BLKIO_WRITE_IOPS, property: "IOWriteIOPSMax" },
+];
 
 /// The file of this name. Others may be written too (linux.resources.unified), of which nothing is known.
 pub fn find(name: &str) -> Option<&'static LimitFile> {
@@ -335,8 +381,8 @@ files! {
     CFS_QUOTA = V1 "cpu.cfs_quota_us"
         [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).takes(Takes::Quota).advice(advice::BANDWIDTH)];
     CFS_BURST = V1 "cpu.cfs_burst_us" [.field("cpu/burst", Itself)];
-    RT_PERIOD = V1 "cpu.rt_period_us" [.field("cpu/realtimePeriod", Unset).advice(advice::REAL_TIME)];
-    RT_RUNTIME = V1 "cpu.rt_runtime_us" [.field("cpu/realtimeRuntime", Unset).unlimited("-1").advice(advice::REAL_TIME)];
+    RT_PERIOD = V1 "cpu.rt_period_us" [.field("cpu/realtimePeriod", Unset).shared_out().advice(advice::REAL_TIME)];
+    RT_RUNTIME = V1 "cpu.rt_runtime_us" [.field("cpu/realtimeRuntime", Unset).shared_out().unlimited("-1").advice(advice::REAL_TIME)];
     CPU_WEIGHT = V2 "cpu.weight" [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
     CPU_MAX = V2 "cpu.max"
         [.field("cpu/quota", Unset).unlimited(MAX).property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None)
@@ -344,16 +390,19 @@ files! {
     CPU_MAX_BURST = V2 "cpu.max.burst" [.field("cpu/burst", Itself)];
     CPU_IDLE = BOTH "cpu.idle" [.field("cpu/idle", Itself).property(UnitProperty::Idle)];
 
-    CPUSET_CPUS = BOTH "cpuset.cpus" [.field("cpu/cpus", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
-    CPUSET_MEMS = BOTH "cpuset.mems" [.field("cpu/mems", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
+    CPUSET_CPUS = BOTH "cpuset.cpus" [.shared_out().field("cpu/cpus", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
+    CPUSET_MEMS = BOTH "cpuset.mems" [.shared_out().field("cpu/mems", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
+
+    CPUSET_EXCLUSIVE = V2 "cpuset.cpus.exclusive" [.shared_out()];
+    CPUSET_PARTITION = V2 "cpuset.cpus.partition" [.shared_out()];
 
     BLKIO_WEIGHT = V1 "blkio.weight"
         [.field("blockIO/weight", Unset).property(Number("BlockIOWeight")).advice(advice::WEIGHTS)];
-    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" [.field("blockIO/weight", Unset).advice(advice::WEIGHTS)];
+    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" [.scheduler("bfq").field("blockIO/weight", Unset).advice(advice::WEIGHTS)];
     BLKIO_LEAF_WEIGHT = V1 "blkio.leaf_weight" [.field("blockIO/leafWeight", Unset)];
     BLKIO_WEIGHT_DEVICE = V1 "blkio.weight_device" [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
     BLKIO_BFQ_WEIGHT_DEVICE = V1 "blkio.bfq.weight_device"
-        [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
+        [.scheduler("bfq").field("weightDevice/weight", Unset).shape(Keyed("0"))];
     BLKIO_LEAF_WEIGHT_DEVICE = V1 "blkio.leaf_weight_device"
         [.field("weightDevice/leafWeight", Unset).shape(Keyed("0"))];
     BLKIO_READ_BPS = V1 "blkio.throttle.read_bps_device" [.shape(Keyed("0")).takes(Takes::Device)];
@@ -363,7 +412,7 @@ files! {
     IO_WEIGHT = V2 "io.weight"
         [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight).advice(advice::WEIGHTS)];
     IO_BFQ_WEIGHT = V2 "io.bfq.weight"
-        [.field("blockIO/weight", Unset).shape(Keyed("default")).advice(advice::WEIGHTS)];
+        [.scheduler("bfq").field("blockIO/weight", Unset).shape(Keyed("default")).advice(advice::WEIGHTS)];
     IO_MAX = V2 "io.max"
         [.zero(NoLimit).unlimited(MAX).shape(Keyed("rbps=max wbps=max riops=max wiops=max")).takes(Takes::Device).property(UnitProperty::IoMax)];
     IO_LATENCY = V2 "io.latency" [.shape(Keyed("default")).takes(Takes::Device)];

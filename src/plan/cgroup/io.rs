@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::spec::resources::{BlockIo, ThrottleDevice, WeightDevice};
 
 use crate::plan::cgroup::collect::{Limits, refuse};
-use crate::plan::cgroup::files::{self, LimitFile};
+use crate::plan::cgroup::files::{self, LimitFile, Throttle};
 use crate::plan::cgroup::write::{Version, WhenMissing};
 
 /// The writes of the blkio (v1) or io (v2) controller.
@@ -36,7 +36,7 @@ fn check(block_io: &BlockIo) -> Result<()> {
         }
     }
     let numbers = weight_device.iter().map(|d| (d.major, d.minor));
-    for (major, minor) in numbers.chain(throttles(block_io).map(|(_, _, d)| (d.major, d.minor))) {
+    for (major, minor) in numbers.chain(throttles(block_io).map(|(_, d)| (d.major, d.minor))) {
         if u32::try_from(major).is_err() || u32::try_from(minor).is_err() {
             return Err(refuse("blockIO", format!("linux.resources.blockIO: {major}:{minor} is not a device number")));
         }
@@ -44,16 +44,17 @@ fn check(block_io: &BlockIo) -> Result<()> {
     Ok(())
 }
 
-/// Every throttle, with its v1 file and its v2 key.
-fn throttles(block_io: &BlockIo) -> impl Iterator<Item = (&'static LimitFile, &'static str, &ThrottleDevice)> {
+/// Every device of every throttle.
+fn throttles(block_io: &BlockIo) -> impl Iterator<Item = (&'static Throttle, &ThrottleDevice)> {
+    let [read_bps, write_bps, read_iops, write_iops] = &files::THROTTLES;
     [
-        (&files::BLKIO_READ_BPS, "rbps", &block_io.throttle_read_bps_device),
-        (&files::BLKIO_WRITE_BPS, "wbps", &block_io.throttle_write_bps_device),
-        (&files::BLKIO_READ_IOPS, "riops", &block_io.throttle_read_iops_device),
-        (&files::BLKIO_WRITE_IOPS, "wiops", &block_io.throttle_write_iops_device),
+        (read_bps, &block_io.throttle_read_bps_device),
+        (write_bps, &block_io.throttle_write_bps_device),
+        (read_iops, &block_io.throttle_read_iops_device),
+        (write_iops, &block_io.throttle_write_iops_device),
     ]
     .into_iter()
-    .flat_map(|(v1, v2, devices)| devices.iter().map(move |device| (v1, v2, device)))
+    .flat_map(|(throttle, devices)| devices.iter().map(move |device| (throttle, device)))
 }
 
 // blkio.weight belonged to the CFQ scheduler and went with it in Linux 5.0; BFQ has its own file.
@@ -72,8 +73,8 @@ fn v1(block_io: &BlockIo, out: &mut Limits) {
             out.put_text(&files::BLKIO_LEAF_WEIGHT_DEVICE, line(weight));
         }
     }
-    for (file, _, ThrottleDevice { major, minor, rate }) in throttles(block_io) {
-        out.put_text(file, format!("{major}:{minor} {rate}"));
+    for (throttle, ThrottleDevice { major, minor, rate }) in throttles(block_io) {
+        out.put_text(&throttle.v1, format!("{major}:{minor} {rate}"));
     }
 }
 
@@ -93,7 +94,7 @@ fn v2(block_io: &BlockIo, out: &mut Limits) {
             out.put_or(&files::IO_BFQ_WEIGHT, line(weight.into()), iocost(line(io_weight(weight))));
         }
     }
-    for (_, key, ThrottleDevice { major, minor, rate }) in throttles(block_io) {
+    for (Throttle { key, .. }, ThrottleDevice { major, minor, rate }) in throttles(block_io) {
         let rate = files::IO_MAX.text(*rate);
         out.put_text(&files::IO_MAX, format!("{major}:{minor} {key}={rate}"));
     }

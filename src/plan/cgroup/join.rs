@@ -1,10 +1,9 @@
 //! The container's cgroup among the steps and operations of a start: what is made of it before the child and what
 //! after, where the child has to be in it, and whose it becomes. Pure; runs in the parent.
 
+use super::CgroupPlan;
 use super::entry::{Entry, IntoCgroup, Part, Remaining};
-use super::{CgroupPlan, Version};
 use crate::error::{Error, Result, Stage};
-use crate::plan::draft::Draft;
 use crate::plan::input::Input;
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::IdMap;
@@ -12,17 +11,14 @@ use crate::plan::op::SetupOp;
 use crate::plan::step::{MountsFrom, Step};
 use crate::plan::strings::host_root;
 use crate::spec::annotations;
+use crate::sys::cred::Ids;
 use crate::wire::SyncPoint;
 
-/// The operations for which the child has to be in its cgroup. They go as late as possible, to where the first
-/// mount depends on them: meanwhile the parent makes the cgroup.
-pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) {
+/// How the child gets into its cgroup, and makes the namespace of it.
+pub(in crate::plan) fn enter(input: &Input<'_>) -> Vec<SetupOp> {
     let mut ops = Vec::new();
     if input.joins_cgroup {
         ops.push(SetupOp::JoinCgroup);
-        if !draft.late_trees.is_empty() {
-            ops.push(SetupOp::TakeTrees(draft.late_trees.len()));
-        }
     } else if input.enters_cgroup_after_clone && matters(input) {
         ops.push(SetupOp::Wait(SyncPoint::Cgroup));
     }
@@ -30,8 +26,7 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) {
     if flag != 0 {
         ops.push(SetupOp::Unshare(flag));
     }
-    let at = draft.cgroup_from.unwrap_or(draft.setup.len());
-    draft.setup.splice(at..at, ops);
+    ops
 }
 
 /// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
@@ -56,20 +51,18 @@ pub(in crate::plan) fn parts(input: &Input<'_>) -> (Option<Part>, Option<Part>) 
     }
 }
 
-/// What the child gets of a cgroup that is made after it.
-pub(in crate::plan) fn offers(trees: &mut Vec<Step>) -> Vec<Step> {
-    let mut steps = vec![Step::OfferCgroup];
+/// The trees that the child gets of a cgroup which is made after it.
+pub(in crate::plan) fn trees(mut trees: Vec<Step>) -> Vec<Step> {
     if !trees.is_empty() {
-        steps.append(trees);
-        steps.push(Step::OfferTrees);
+        trees.push(Step::OfferTrees);
     }
-    steps
+    trees
 }
 
 /// The cgroup belongs to the container's user where it can be written from inside ("Cgroup ownership" of the
 /// specification): cgroup v2 only, a new cgroup namespace, and a writable mount of it. Only root can give away files.
 pub(in crate::plan) fn ownership(input: &Input<'_>) -> Option<Step> {
-    let only_v2 = input.cgroup.as_ref().is_some_and(is_only_v2);
+    let only_v2 = input.cgroup.as_ref().is_some_and(CgroupPlan::is_v2_alone);
     let root = host_root(input.spec, &input.options.bundle);
 
     let wanted = only_v2
@@ -92,7 +85,7 @@ pub(in crate::plan) fn ownership(input: &Input<'_>) -> Option<Step> {
 /// above it, as with crun.
 pub(in crate::plan) fn delegation(input: &Input<'_>) -> Result<Option<Step>> {
     let Some(path) = annotations::delegate_cgroup(input.spec)? else { return Ok(None) };
-    let only_v2 = input.cgroup.as_ref().is_some_and(is_only_v2);
+    let only_v2 = input.cgroup.as_ref().is_some_and(CgroupPlan::is_v2_alone);
     if !only_v2 {
         let what = format!("{} needs a cgroup of the container's own on cgroup v2", annotations::DELEGATE_CGROUP);
         return Err(Error::new(Stage::Cgroup, what).with_hint("a v1 hierarchy cannot be delegated safely"));
@@ -102,9 +95,5 @@ pub(in crate::plan) fn delegation(input: &Input<'_>) -> Result<Option<Step>> {
         let what = format!("{}: the container has no root to delegate to", annotations::DELEGATE_CGROUP);
         return Err(Error::new(Stage::Cgroup, what));
     };
-    Ok(Some(Step::DelegateCgroup { path: path.to_owned(), uid, gid }))
-}
-
-fn is_only_v2(cgroup: &CgroupPlan) -> bool {
-    cgroup.dirs.iter().all(|dir| dir.version == Version::V2)
+    Ok(Some(Step::DelegateCgroup { path: path.to_owned(), owner: Ids { uid, gid } }))
 }

@@ -76,6 +76,17 @@ impl CgroupPlan {
         // The word for no limit is no number.
         self.writes.iter().filter(of_memory).find_map(|write| Some((&*write.file, write.value.parse().ok()?)))
     }
+
+    /// Whether the cgroup is in cgroup2 and nowhere else.
+    pub fn is_v2_alone(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.version == Version::V2)
+    }
+
+    /// The controllers without which something could not be written that has to be.
+    pub fn needed(&self) -> Vec<&str> {
+        let needed = self.writes.iter().filter(|write| write.missing != WhenMissing::Skip);
+        needed.map(|write| write.controller.as_str()).collect()
+    }
 }
 
 /// Plans the cgroups of a new container.

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use super::NamespaceKind;
+use super::{JoinedNamespace, NamespaceKind};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::draft::Draft;
@@ -30,12 +30,12 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
         draft.setup.push(SetupOp::Keyring(label));
     }
     let namespaces = &input.namespaces;
-    if namespaces.join.iter().any(|(kind, _)| input.launches() || *kind != NamespaceKind::Pid) {
+    if namespaces.join.iter().any(|joined| input.launches() || joined.kind != NamespaceKind::Pid) {
         // Whoever is in there already has no business with our memory and descriptors (CVE-2016-9962).
         draft.setup.push(SetupOp::Undumpable);
     }
-    for (kind, path) in &namespaces.join {
-        draft.before_clone.push(Step::OpenNamespace(*kind, path.clone()));
+    for JoinedNamespace { kind, path } in &namespaces.join {
+        draft.open_namespace(*kind, path.clone());
     }
     let joined_user = namespaces.joined(NamespaceKind::User).is_some();
     let mut rest = namespaces.new & !input.clone_flags;
@@ -43,12 +43,12 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
     let pid = rest & NamespaceKind::Pid.flag();
     if input.launches() {
         let refusal = if joined_user { Refusal::TryAgain } else { Refusal::Error };
-        join(input, draft, refusal, |kind| kind != NamespaceKind::User);
+        join(draft, refusal, |kind| kind != NamespaceKind::User);
         if joined_user {
-            join(input, draft, Refusal::Error, |kind| kind == NamespaceKind::User);
+            join(draft, Refusal::Error, |kind| kind == NamespaceKind::User);
             make_time(input, draft)?;
             draft.setup.push(SetupOp::BecomeRoot);
-            join(input, draft, Refusal::Error, |kind| kind != NamespaceKind::User);
+            join(draft, Refusal::Error, |kind| kind != NamespaceKind::User);
         }
         // The new user namespace will have no authority over a namespace that is older.
         for made in [NamespaceFs::Sysfs, NamespaceFs::Mqueue] {
@@ -67,7 +67,7 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
         rest &= !(user | pid);
     } else {
         // The parent has joined the pid namespace around the clone.
-        join(input, draft, Refusal::Error, |kind| kind != NamespaceKind::Pid);
+        join(draft, Refusal::Error, |kind| kind != NamespaceKind::Pid);
     }
     if input.new_userns() {
         draft.setup.push(SetupOp::Wait(SyncPoint::IdMaps));
@@ -93,9 +93,11 @@ fn make_time(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     Ok(())
 }
 
-fn join(input: &Input<'_>, draft: &mut Draft, refusal: Refusal, which: impl Fn(NamespaceKind) -> bool) {
-    let chosen = input.namespaces.join.iter().enumerate().filter(|(_, (kind, _))| which(*kind));
-    draft.setup.extend(chosen.map(|(index, (kind, _))| SetupOp::Join(index, *kind, refusal)));
+/// Joins these of the opened namespaces.
+fn join(draft: &mut Draft, refusal: Refusal, which: impl Fn(NamespaceKind) -> bool) {
+    let chosen = draft.opened().filter(|(_, kind)| which(*kind));
+    let joins: Vec<_> = chosen.map(|(index, kind)| SetupOp::Join(index, kind, refusal)).collect();
+    draft.setup.extend(joins);
 }
 
 /// A time namespace whose offsets the parent writes, so that the child is born in it: on every kernel the

@@ -115,13 +115,26 @@ impl NamespaceFs {
     }
 }
 
+/// A place among the namespaces that the parent opens for the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceIndex(pub usize);
+
+/// A namespace that is joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedNamespace {
+    /// Its type.
+    pub kind: NamespaceKind,
+    /// Where it is, absolute.
+    pub path: String,
+}
+
 /// The container's namespaces. A type in neither list is shared with the runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
     /// CLONE_NEW* flags of those to make.
     pub new: u64,
-    /// The namespaces to join, by absolute path, in the order of [`NamespaceKind::ALL`].
-    pub join: Vec<(NamespaceKind, String)>,
+    /// The namespaces to join, in the order of [`NamespaceKind::ALL`].
+    pub join: Vec<JoinedNamespace>,
 }
 
 impl Namespaces {
@@ -146,14 +159,16 @@ impl Namespaces {
             }
             match entry.joined() {
                 None => namespaces.new |= kind.flag(),
-                Some(path) if path.starts_with('/') => namespaces.join.push((kind, path.to_owned())),
+                Some(path) if path.starts_with('/') => {
+                    namespaces.join.push(JoinedNamespace { kind, path: path.to_owned() });
+                }
                 Some(path) => {
                     let what = format!("path {path:?} of the {} namespace is not absolute", kind.name());
                     return Err(bad(".path", what));
                 }
             }
         }
-        namespaces.join.sort_by_key(|(kind, _)| *kind);
+        namespaces.join.sort_by_key(|joined| joined.kind);
         Ok(namespaces)
     }
 
@@ -164,12 +179,12 @@ impl Namespaces {
 
     /// The path of the namespace of this type that the container joins.
     pub fn joined(&self, kind: NamespaceKind) -> Option<&str> {
-        self.join.iter().find(|(joined, _)| *joined == kind).map(|(_, path)| path.as_str())
+        self.join.iter().find(|joined| joined.kind == kind).map(|joined| joined.path.as_str())
     }
 
     /// CLONE_NEW* flags of all that config.json names, new or joined.
     pub fn named(&self) -> u64 {
-        self.join.iter().fold(self.new, |flags, (kind, _)| flags | kind.flag())
+        self.join.iter().fold(self.new, |flags, joined| flags | joined.kind.flag())
     }
 
     /// Whether the container has a namespace of this type, new or joined, that config.json names.

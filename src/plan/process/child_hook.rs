@@ -1,6 +1,7 @@
 //! A hook that the child runs, as data. Pure.
 
 use std::ffi::CString;
+use std::time::Duration;
 
 // Who carries a plan out may not name the specification.
 pub use crate::spec::hooks::HookKind;
@@ -18,8 +19,8 @@ pub struct ChildHook {
     pub args: Vec<CString>,
     /// The whole environment; `None` takes the container process's.
     pub env: Option<Vec<CString>>,
-    /// Milliseconds after which it is killed; -1 never.
-    pub timeout: i32,
+    /// After which it is killed.
+    pub timeout: Option<Duration>,
     /// The state written to its standard input.
     pub state: StateText,
     /// Where it is started.

@@ -2,6 +2,7 @@
 //! container's. Pure; runs in the parent.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::plan::input::Input;
@@ -10,12 +11,13 @@ use crate::plan::step::{HostHook, HostHooks};
 use crate::plan::strings::c_string;
 use crate::spec::Spec;
 use crate::spec::hooks::{Hook, HookKind};
+use crate::spec::status::Status;
 
 /// The state document of the specification ("State"), of a container that has this status.
-pub fn state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> StateText {
+pub fn state(spec: &Spec, id: &str, bundle: &Path, status: Status) -> StateText {
     let quote = |text: &str| serde_json::Value::from(text).to_string();
     let version = quote(&spec.oci_version);
-    let head = format!("{{\"ociVersion\":{version},\"id\":{},\"status\":{},\"pid\":", quote(id), quote(status));
+    let head = format!("{{\"ociVersion\":{version},\"id\":{},\"status\":{},\"pid\":", quote(id), quote(status.name()));
     let annotations: serde_json::Map<String, serde_json::Value> =
         spec.annotations.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
     let bundle = quote(&bundle.to_string_lossy());
@@ -24,7 +26,7 @@ pub fn state(spec: &Spec, id: &str, bundle: &Path, status: &str) -> StateText {
 }
 
 /// One list of hooks in the runtime's namespaces, of a container that has this status.
-pub fn host(spec: &Spec, id: &str, bundle: &Path, kind: HookKind, status: &str) -> HostHooks {
+pub fn host(spec: &Spec, id: &str, bundle: &Path, kind: HookKind, status: Status) -> HostHooks {
     let hook = |hook: &Hook| HostHook {
         path: hook.path.clone(),
         args: hook.args.clone(),
@@ -40,24 +42,24 @@ pub fn host(spec: &Spec, id: &str, bundle: &Path, kind: HookKind, status: &str) 
 /// The hooks of the runtime's namespaces that go before the container's root. prestart hooks were defined to run in `start`,
 /// so their state says "created"; crun says so, too, and the programs of runtime-tools ask for it.
 pub fn runtime(spec: &Spec, id: &str, bundle: &Path) -> impl Iterator<Item = HostHooks> {
-    let lists = [(HookKind::Prestart, "created"), (HookKind::CreateRuntime, "creating")];
+    let lists = [(HookKind::Prestart, Status::Created), (HookKind::CreateRuntime, Status::Creating)];
     lists
         .into_iter()
         .map(move |(kind, status)| host(spec, id, bundle, kind, status))
         .filter(|list| !list.hooks.is_empty())
 }
 
-/// The hooks of a container that is gone. `patience` is how many milliseconds those may take that say nothing of it.
-pub fn poststop(spec: &Spec, id: &str, bundle: &Path, patience: Option<i32>) -> HostHooks {
-    let mut list = host(spec, id, bundle, HookKind::Poststop, "stopped");
-    for hook in list.hooks.iter_mut().filter(|hook| hook.timeout < 0) {
-        hook.timeout = patience.unwrap_or(hook.timeout);
+/// The hooks of a container that is gone. `patience` is how long those may take that say nothing of it.
+pub fn poststop(spec: &Spec, id: &str, bundle: &Path, patience: Option<Duration>) -> HostHooks {
+    let mut list = host(spec, id, bundle, HookKind::Poststop, Status::Stopped);
+    for hook in &mut list.hooks {
+        hook.timeout = hook.timeout.or(patience);
     }
     list
 }
 
 /// Hooks that run in the child.
-pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: &str) -> Result<Vec<ChildHook>> {
+pub(in crate::plan) fn child(input: &Input<'_>, kind: HookKind, status: Status) -> Result<Vec<ChildHook>> {
     let strings =
         |list: &[String]| list.iter().map(|text| c_string(text.as_str(), "hooks")).collect::<Result<Vec<_>>>();
     let dir = if kind == HookKind::CreateContainer { HookDir::Root } else { HookDir::Own };
@@ -83,7 +85,7 @@ fn list(spec: &Spec, kind: HookKind) -> &[Hook] {
     spec.hooks.as_ref().map_or(&[], |hooks| hooks.list(kind))
 }
 
-/// Milliseconds after which it is killed; -1 never.
-fn timeout(hook: &Hook) -> i32 {
-    hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX))
+/// After which it is killed. `spec::validate` refuses what is less than a second.
+fn timeout(hook: &Hook) -> Option<Duration> {
+    hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
 }

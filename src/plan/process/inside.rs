@@ -16,6 +16,7 @@ use crate::plan::step::Step;
 use crate::plan::strings::{c_string, host_path};
 use crate::spec::Spec;
 use crate::spec::process::Process;
+use crate::spec::status::Status;
 
 /// What the caller chose on the command line, of `exec` and of `start` alike.
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ impl<'a> Inside<'a> {
     }
 
     /// The hand-over of a seccomp listener, whose receiver is told that the container has this status.
-    pub(in crate::plan) fn listener(&self, draft: &Draft, status: &str) -> Vec<Step> {
+    pub(in crate::plan) fn listener(&self, draft: &Draft, status: Status) -> Vec<Step> {
         listener(&draft.last, self.spec, || hooks::state(self.spec, &self.options.id, &self.options.bundle, status))
     }
 

@@ -39,8 +39,9 @@ use crate::spec::annotations;
 use crate::spec::hooks::HookKind;
 use crate::spec::linux::Linux;
 use crate::spec::process::Process;
+use crate::spec::status::Status;
 use crate::spec::text::Text;
-use crate::sys::cred::CapMasks;
+use crate::sys::cred::{CapMasks, Ids};
 use crate::wire::SyncPoint;
 
 /// The flags of personality(2) that weaken a program's protection: what the kernel takes away where execve gives rights
@@ -59,6 +60,24 @@ impl Terminal {
 pub(super) fn console(process: &Process, master: Terminal, node: ConsoleNode) -> Option<SetupOp> {
     let (size, uid) = (process.terminal_size(), process.user.uid);
     (master != Terminal::None).then_some(SetupOp::Console { size, uid, node, master })
+}
+
+/// The terminal of a new container's process, where it is to have one.
+pub(super) fn terminal(input: &Input<'_>, draft: &mut Draft) {
+    let node = if input.namespaces.contains(NamespaceKind::Mount) { ConsoleNode::Bound } else { ConsoleNode::Nameless };
+    let process = input.spec.process.as_ref();
+    if let Some(console) = process.and_then(|process| console(process, input.options.terminal, node)) {
+        draft.setup.extend([console, SetupOp::ControllingTerminal]);
+    }
+}
+
+/// A working directory that is missing is made, as runc does, while the root can still be written.
+pub(super) fn working_directory(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
+    let cwd = input.spec.process.as_ref().map_or(&b"/"[..], |process| &process.cwd);
+    if let Some(last) = cwd.iter().rposition(|byte| *byte != b'/') {
+        draft.setup.push(SetupOp::OpenDir(c_string(from_root(&cwd[..=last]), "process.cwd")?));
+    }
+    Ok(())
 }
 
 /// Of a process of which nothing else is said, as with runc.
@@ -138,7 +157,7 @@ impl<'a> Startup<'a> {
                 return Err(Error::of_field(Stage::Bundle, "process", "config.json has no process"));
             }
         };
-        let start_hooks = hooks::child(input, HookKind::StartContainer, "created")?;
+        let start_hooks = hooks::child(input, HookKind::StartContainer, Status::Created)?;
         Ok(Startup {
             process,
             linux: input.linux,
@@ -197,9 +216,14 @@ fn exec_strings(process: &Process, environment: ProgramEnvironment) -> Result<Ex
     Ok(ExecStrings { args: strings(&process.args, "process.args")?, env: strings(&vars, "process.env")? })
 }
 
+/// Whose the program is.
+fn ids(process: &Process) -> Ids {
+    Ids { uid: process.user.uid, gid: process.user.gid }
+}
+
 fn cwd(process: &Process) -> Result<SetupOp> {
     let path = c_string(from_root(&process.cwd), "process.cwd")?;
-    Ok(SetupOp::Cwd { path, uid: process.user.uid, gid: process.user.gid })
+    Ok(SetupOp::Cwd { path, user: ids(process) })
 }
 
 fn capabilities(startup: &Startup<'_>, draft: &mut Draft) -> caps::CapSets {
@@ -218,15 +242,15 @@ fn find(startup: &Startup<'_>, environment: &ProgramEnvironment, effective: u64,
     if environment.get("HOME").is_none_or(<[u8]>::is_empty) {
         ops.push(SetupOp::Home(process.user.uid));
     }
-    let (uid, gid) = (process.user.uid, process.user.gid);
+    let user = ids(process);
     // `spec::validate` refuses a process without arguments and a relative directory; what waits in place of a program has none.
     if let Some(name) = process.args.first() {
         let candidates = candidates(name, environment.path())?;
         let name = c_string(&name[..], "process.args")?;
-        ops.push(SetupOp::Program { name, candidates, uid, gid, caps: effective });
+        ops.push(SetupOp::Program { name, candidates, user, caps: effective });
     }
-    if uid != 0 || startup.userns {
-        ops.push(SetupOp::OwnStreams(uid));
+    if user.uid != 0 || startup.userns {
+        ops.push(SetupOp::OwnStreams(user.uid));
     }
     // Only who owns the host's node, or has authority over its owner, could change it.
     if startup.own_dev && startup.host.uid == 0 && !startup.userns && !startup.terminal {
@@ -374,7 +398,7 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
     if process.user.uid != 0 {
         ops.push(LastOp::KeepCaps);
     }
-    ops.push(LastOp::Ids(process.user.uid, process.user.gid));
+    ops.push(LastOp::Ids(ids(process)));
     ops.push(LastOp::Caps(CapMasks {
         effective: sets.effective,
         permitted: sets.permitted,

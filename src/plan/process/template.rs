@@ -15,7 +15,7 @@ use super::environment::ProgramEnvironment;
 use super::inside::Inside;
 use super::{
     DEFAULT_UMASK, ExecStrings, Groups, Startup, attributes, bounding, capabilities, caps, cwd, end_of_setup,
-    exec_strings, find, give_up_rights, limits_by_parent, oom_score_adj, scheduler_bytes,
+    exec_strings, find, give_up_rights, ids, limits_by_parent, oom_score_adj, scheduler_bytes,
 };
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::Draft;
@@ -176,7 +176,7 @@ fn in_its_process(startup: &Startup<'_>, left: &[Step], draft: &mut Draft) -> Re
     }
     ops.extend([LastOp::TakeStreams, LastOp::Cwd]);
     if user.uid != 0 {
-        ops.push(LastOp::CwdAs(user.uid, user.gid));
+        ops.push(LastOp::CwdAs(ids(startup.process)));
     }
     if startup.terminal {
         ops.push(LastOp::ControllingTerminal);

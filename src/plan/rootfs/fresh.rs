@@ -9,7 +9,7 @@ use std::ffi::CStr;
 
 use super::mount_effect::{MountEffect, effect};
 use crate::plan::op::SetupOp;
-use crate::plan::rootfs::mount_op::{CopyUp, MountKind, MountOp, NewFileSystem, TmpfsMode};
+use crate::plan::rootfs::mount_op::{CopyUp, KeptIndex, MountKind, MountOp, NewFileSystem, TmpfsMode};
 use crate::sys::mount_attr::{self, MountAttr};
 
 /// A file system made by an operation of the plan.
@@ -34,7 +34,7 @@ const PROC_LINKS: &[&[u8]] = &[b".", b"..", b"self", b"thread-self", b"mounts", 
 const MAX_FRESH: usize = 32;
 
 /// Tells the operations that work in such file systems so; their makers keep a descriptor for them.
-pub(super) fn settle(setup: &mut [SetupOp]) {
+pub(super) fn settle(setup: &mut [SetupOp], mut keep: impl FnMut() -> KeptIndex) {
     let mut fresh: Vec<Fresh> = Vec::new();
     // Who works in what: indices of operations.
     let mut uses: Vec<(usize, usize)> = Vec::new();
@@ -59,16 +59,12 @@ pub(super) fn settle(setup: &mut [SetupOp]) {
                 }
             }
             MountEffect::LetsIn => fresh.clear(),
-            MountEffect::TakesTrees(_) | MountEffect::None => {}
+            MountEffect::None => {}
         }
     }
-    let mut kept = setup.iter().filter(|op| matches!(op, SetupOp::SetAttr { .. })).count();
     for (user, holder) in uses {
         let Some(SetupOp::Mount(mount)) = setup.get_mut(holder) else { continue };
-        let number = *mount.kept.get_or_insert_with(|| {
-            kept += 1;
-            kept - 1
-        });
+        let number = *mount.kept.get_or_insert_with(&mut keep);
         if let Some(SetupOp::Mount(mount)) = setup.get_mut(user) {
             mount.within = Some(number);
         }
@@ -137,6 +133,7 @@ mod tests {
     use super::*;
     use crate::plan::reach::Reach;
     use crate::plan::rootfs::mount_op::{EndLink, MountSource};
+    use crate::plan::rootfs::options::Propagation;
 
     fn mount(dest: &str, what: MountKind) -> SetupOp {
         let no_follow = matches!(&what, MountKind::New(new) if *new.kind != *c"tmpfs");
@@ -168,7 +165,8 @@ mod tests {
 
     /// Which of the operations work by a name.
     fn by_name(mut setup: Vec<SetupOp>) -> Vec<bool> {
-        settle(&mut setup);
+        let mut kept = 0..;
+        settle(&mut setup, || KeptIndex(kept.next().unwrap()));
         let within = |op: &SetupOp| match op {
             SetupOp::Mount(mount) => mount.within,
             SetupOp::Mask { within, .. } | SetupOp::ReadonlyPath { within, .. } => *within,
@@ -213,7 +211,7 @@ mod tests {
     fn what_mount_cannot_say_at_once_is_made_the_long_way() {
         let mut shared = new("dev/x", c"tmpfs");
         if let SetupOp::Mount(mount) = &mut shared {
-            mount.propagation.push((libc::MS_SHARED, Reach::One));
+            mount.propagation.push(Propagation { flag: libc::MS_SHARED, reach: Reach::One });
         }
         assert_eq!(by_name(vec![new("dev", c"tmpfs"), shared]), [false, false]);
     }

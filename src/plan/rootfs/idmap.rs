@@ -1,5 +1,6 @@
 //! The user namespaces by which mounts are id-mapped. Pure; runs in the parent.
 
+use super::mount_op::MountIdMap;
 use super::options::{IdMapOption, MountOptions};
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::Draft;
@@ -16,7 +17,7 @@ pub(super) fn of_mount(
     mount: &Mount,
     options: &MountOptions,
     draft: &mut Draft,
-) -> Result<Option<(usize, Reach)>> {
+) -> Result<Option<MountIdMap>> {
     // The mounts below are other file systems, which `ridmap` asks for.
     let plain = IdMapOption { reach: Reach::One, uids: Vec::new(), gids: Vec::new() };
     match (&options.idmap, mount.uid_mappings.is_empty()) {
@@ -26,8 +27,8 @@ pub(super) fn of_mount(
     }
 }
 
-/// The user namespace of an id-mapped mount: its index among those the parent opens.
-pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &IdMapOption, draft: &mut Draft) -> Result<(usize, Reach)> {
+/// Has the parent open the user namespace of an id-mapped mount.
+pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &IdMapOption, draft: &mut Draft) -> Result<MountIdMap> {
     let own = |kind, list: &[_], ranges: &[OptionRange], container: &IdMap| -> Result<String> {
         if !ranges.is_empty() {
             return Ok(container.compose(kind, ranges)?.text());
@@ -38,18 +39,14 @@ pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &IdMapOption, draft:
     let gids = own(IdKind::Gid, &mount.gid_mappings, &idmap.gids, &input.gids)?;
     if uids.is_empty()
         && gids.is_empty()
-        && let Some(index) = input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::User)
+        && let Some(joined) = draft.opened_of(NamespaceKind::User)
     {
         // Its maps are those of the joined namespace.
-        draft.before_clone.push(Step::JoinedIdMap(index));
-        draft.idmaps += 1;
-        return Ok((draft.idmaps - 1, idmap.reach));
+        return Ok(MountIdMap { userns: draft.open_idmap(Step::JoinedIdMap(joined)), reach: idmap.reach });
     }
     if uids.is_empty() || gids.is_empty() {
         let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
         return Err(Error::of_field(Stage::Bundle, "", what));
     }
-    draft.before_clone.push(Step::OpenIdMap { uids, gids });
-    draft.idmaps += 1;
-    Ok((draft.idmaps - 1, idmap.reach))
+    Ok(MountIdMap { userns: draft.open_idmap(Step::OpenIdMap { uids, gids }), reach: idmap.reach })
 }

@@ -1,5 +1,4 @@
-//! What each operation does to what is mounted: what the child has to keep, and what `fresh` may do by name, follow
-//! from it. Pure.
+//! What each operation does to what is mounted: what `fresh` may do by name follows from it. Pure.
 
 use std::ffi::CStr;
 
@@ -14,13 +13,11 @@ pub enum MountEffect<'a> {
     Covers(&'a CStr),
     /// Somebody else may have mounted after it, or the root is another one, in which nothing was made yet.
     LetsIn,
-    /// Takes so many trees that are mounted later, or never.
-    TakesTrees(usize),
     /// Mounts nothing, or only on what the runtime has made itself there.
     None,
 }
 
-/// Of this one.
+/// What an operation does to what is mounted.
 pub fn effect(op: &SetupOp) -> MountEffect<'_> {
     match op {
         SetupOp::Mount(mount) => MountEffect::Mounts(mount),
@@ -32,12 +29,13 @@ pub fn effect(op: &SetupOp) -> MountEffect<'_> {
         | SetupOp::Root { .. }
         | SetupOp::RootHere(_)
         | SetupOp::Overlay(_) => MountEffect::LetsIn,
-        SetupOp::TakeTrees(count) | SetupOp::AskForHost(count) => MountEffect::TakesTrees(*count),
-        SetupOp::CloneTree { .. } => MountEffect::TakesTrees(1),
         // The parent answers, and lets nobody in: hooks have a point of their own (`Sync`).
         SetupOp::Wait(_)
         | SetupOp::End
         | SetupOp::JoinCgroup
+        | SetupOp::TakeTrees
+        | SetupOp::AskForHost
+        | SetupOp::CloneTree { .. }
         | SetupOp::AskForOne
         | SetupOp::Join(..)
         | SetupOp::MakeNamespaceFs(_)

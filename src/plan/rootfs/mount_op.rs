@@ -4,23 +4,62 @@ use std::ffi::CString;
 
 use crate::plan::namespace::NamespaceFs;
 use crate::plan::reach::Reach;
+use crate::plan::rootfs::options::Propagation;
 use crate::sys::mount_attr::MountAttr;
 
 /// What a file system is told before it is mounted: keys, and their values where they take one (fsconfig(2)).
 pub type FsParams = Vec<(CString, Option<CString>)>;
+
+/// A place among the trees that [`Step::CloneTree`](crate::plan::step::Step::CloneTree) clones before there is a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TreeIndex(pub usize);
+
+/// A place among the trees that come when there is a child ([`MountSource::Late`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateIndex(pub usize);
+
+/// A place among the user namespaces that the parent opens for id-mapped mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdMapIndex(pub usize);
+
+/// A place among the mounts whose descriptors the child keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptIndex(pub usize);
+
+/// How the ids of a mount are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MountIdMap {
+    /// By the maps of this user namespace.
+    pub userns: IdMapIndex,
+    /// Whether those of the mounts below it are, too.
+    pub reach: Reach,
+}
+
+/// A tree of mounts of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTree {
+    /// Its path.
+    pub path: CString,
+    /// How much of it.
+    pub reach: Reach,
+    /// A link at the end of the path.
+    pub end: EndLink,
+    /// How it is mapped by whoever takes it: only one who has authority over the file system may do that.
+    pub idmap: Option<MountIdMap>,
+}
 
 /// Where the source of a mount comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountSource {
     /// The child opens this path in its own mount namespace.
     Path(CString),
-    /// The parent cloned this tree: index into the descriptors of [`Step::CloneTree`](crate::plan::step::Step::CloneTree).
-    Tree(usize),
-    /// A tree that comes after the child was made: index into those that the parent offers once the cgroup is made
+    /// The parent has cloned this tree.
+    Tree(TreeIndex),
+    /// A tree that comes after the child was made: one that the parent offers once the cgroup is made
     /// ([`Step::OfferTrees`](crate::plan::step::Step::OfferTrees)) or takes in the child's mount namespace
     /// ([`Step::TakeFromHost`](crate::plan::step::Step::TakeFromHost)), or that the child has cloned itself
     /// ([`SetupOp::CloneTree`](crate::plan::op::SetupOp::CloneTree)).
-    Late(usize),
+    Late(LateIndex),
     /// What [`SetupOp::AskForOne`](crate::plan::op::SetupOp::AskForOne) has just brought.
     Asked,
     /// What [`SetupOp::MakeNamespaceFs`](crate::plan::op::SetupOp::MakeNamespaceFs) has made.
@@ -56,7 +95,7 @@ pub enum MountKind {
         reach: Reach,
         /// A link at the end of the source.
         end: EndLink,
-        /// Where the source is on the host, for errors: what the child gets of it is a descriptor.
+        /// Where the source is on the host, for people: what the child gets of it may be a descriptor.
         host: Option<CString>,
     },
     /// A link is made anew instead of mounting what it points to, when the source is one (`copy-symlink`).
@@ -127,14 +166,14 @@ pub struct MountOp {
     /// Attributes of the mount and all below it.
     pub recursive: MountAttr,
     /// Changes of propagation, in order.
-    pub propagation: Vec<(u64, Reach)>,
-    /// Index of the user namespace of an id-mapped mount, and whether it reaches the mounts below.
-    pub idmap: Option<(usize, Reach)>,
+    pub propagation: Vec<Propagation>,
+    /// How the child maps its ids.
+    pub idmap: Option<MountIdMap>,
     /// Where its descriptor is kept for [`SetupOp::SetAttr`](crate::plan::op::SetupOp::SetAttr) and for what works in it.
-    pub kept: Option<usize>,
+    pub kept: Option<KeptIndex>,
     /// The tmpfs it is directly in, if that is one that this start has made and nobody else has been in
-    /// (`plan::rootfs::fresh`): index among those that are kept.
-    pub within: Option<usize>,
+    /// (`plan::rootfs::fresh`).
+    pub within: Option<KeptIndex>,
     /// `O_NOFOLLOW` for the destination's last component: `dest-nofollow`, and always for proc and sysfs
     /// (CVE-2019-19921, CVE-2023-27561).
     pub no_follow: bool,

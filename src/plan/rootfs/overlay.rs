@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result, Stage};
 use crate::plan::draft::Draft;
-use crate::plan::input::Input;
+use crate::plan::input::{Input, Taker};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{Enter, InUse, OverlayOp, SetupOp};
 use crate::plan::options::OverlaySize;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::idmap;
-use crate::plan::rootfs::mount_op::MountSource;
+use crate::plan::rootfs::mount_op::{EndLink, HostTree, MountSource};
 use crate::plan::rootfs::options::IdMapOption;
 use crate::plan::strings::{c_string, host_path};
 use crate::spec::annotations::{OVERLAY, OVERLAY_IDMAP, OVERLAY_LOWER};
@@ -31,6 +31,25 @@ pub const WORK: &CStr = c".brisk-work";
 pub const HOLDER: &CStr = c".brisk-holder";
 /// What is in a directory that is there for nothing else than an overlay. A file system that was made for it has the last.
 pub const OURS: [&CStr; 3] = [WORK, HOLDER, c"lost+found"];
+
+/// Whether others than its owner may write to a directory of this mode: they could change the layer under the kernel, and put
+/// links in the place of what is in it.
+pub const fn others_write(mode: u32) -> bool {
+    mode & 0o022 != 0
+}
+
+/// Whether others than its owner may enter a directory of this mode. A program with the set-user-ID bit that a container
+/// leaves below would make whoever runs it on the host its owner, which is root (CVE-2021-41091 of Docker's own directory).
+pub const fn others_enter(mode: u32) -> bool {
+    mode & 0o077 != 0
+}
+
+/// What is said of a directory that [`others_write`] to, or that is not the container's root's.
+pub const NOT_THEIRS_ALONE: &str = "the directory must belong to the container's root, and others not write to it";
+
+/// What is said of a directory that [`others_enter`] for something else: /home, / itself. It is not closed to them.
+pub const IS_USED: &str =
+    "the directory has other files: one that only its owner may enter, or an empty one, is needed";
 
 /// What is mounted in a namespace that is not the container's own would stay there.
 pub(super) fn check(input: &Input<'_>) -> Result<()> {
@@ -55,16 +74,16 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft, root: &str) -> Result<(
     if overlay.lower.len() > MAX_LOWER {
         return refuse(format!("{OVERLAY_LOWER} has {} paths, more than {MAX_LOWER}", overlay.lower.len()));
     }
-    if overlay.idmap && !input.takes_from_host() {
+    if overlay.idmap && input.takes != Taker::ParentInCopy {
         return refuse(format!("{OVERLAY_IDMAP} needs root, and a user namespace"));
     }
     let idmap =
         if overlay.idmap { Some(IdMapOption { reach: Reach::One, uids: Vec::new(), gids: Vec::new() }) } else { None };
-    let index = idmap.map(|idmap| idmap::open(input, &Mount::default(), &idmap, draft)).transpose()?;
+    let idmap = idmap.map(|idmap| idmap::open(input, &Mount::default(), &idmap, draft)).transpose()?;
     let mut layer = |path: &str, field: &str| -> Result<MountSource> {
         let path = host_path(&input.options.bundle, path);
         let path = c_string(path.as_os_str().as_bytes(), field)?;
-        Ok(draft.layer(input, path, index))
+        Ok(draft.layer(input, HostTree { path, reach: Reach::One, end: EndLink::Keep, idmap }))
     };
     // As it is on the disk its files would belong to nobody.
     let mapped_root = if overlay.idmap { Some(layer(root, "root.path")?) } else { None };

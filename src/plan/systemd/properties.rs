@@ -105,20 +105,14 @@ impl Collected {
         }
     }
 
-    /// `MAJOR:MINOR rbps=… wiops=…`
+    /// A line of [`files::IO_MAX`].
     fn io_max(&mut self, line: &str) {
         let mut words = line.split_ascii_whitespace();
         let Some(device) = words.next().and_then(block_device) else { return };
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
-            let name = match key {
-                "rbps" => "IOReadBandwidthMax",
-                "wbps" => "IOWriteBandwidthMax",
-                "riops" => "IOReadIOPSMax",
-                "wiops" => "IOWriteIOPSMax",
-                _ => continue,
-            };
-            if let Some(rate) = number(value) {
-                self.push(name, Value::Struct(vec![device.clone(), Value::U64(rate)]));
+            let throttle = files::THROTTLES.iter().find(|throttle| throttle.key == key);
+            if let Some((throttle, rate)) = throttle.zip(number(value)) {
+                self.push(throttle.property, Value::Struct(vec![device.clone(), Value::U64(rate)]));
             }
         }
     }

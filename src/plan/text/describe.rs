@@ -10,8 +10,8 @@ use crate::plan::process::caps;
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::rlimits::{self, ParsedRlimit};
 use crate::plan::reach::Reach;
-use crate::plan::rootfs::mount_op::{CopyUp, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode};
-use crate::sys::cred::CapMasks;
+use crate::plan::rootfs::mount_op::{CopyUp, HostTree, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode};
+use crate::sys::cred::{CapMasks, Ids};
 use crate::sys::mount_attr::{self as attr, MountAttr};
 use crate::wire::SyncPoint;
 
@@ -75,9 +75,9 @@ impl SetupOp {
             SetupOp::Sync(point) => sync(format!("ask the parent and wait: {}", point.name())).no_deed(),
             SetupOp::Wait(point) => sync(format!("wait for the parent: {}", point.name())).no_deed(),
             SetupOp::JoinCgroup => at(Stage::Cgroup, "join the cgroup").no_deed(),
-            SetupOp::AskForHost(_) | SetupOp::AskForOne => ask_for_host(),
-            SetupOp::CloneTree { path, .. } => rootfs(format!("take {} of the host", lossy(path))).no_deed(),
-            SetupOp::TakeTrees(_) => sync("take the mounts of the cgroup from the parent").no_deed(),
+            SetupOp::AskForHost | SetupOp::AskForOne => ask_for_host(),
+            SetupOp::CloneTree { tree, .. } => rootfs(format!("take {} of the host", lossy(&tree.path))).no_deed(),
+            SetupOp::TakeTrees => sync("take the mounts of the cgroup from the parent").no_deed(),
             SetupOp::Join(_, kind, refusal) => join(*kind, *refusal),
             SetupOp::MakeNamespaceFs(made) => rootfs(format!("make a {}", namespace_fs(*made))).no_deed(),
             SetupOp::EnterTime => namespace("enter the time namespace").no_deed(),
@@ -102,7 +102,7 @@ impl SetupOp {
             SetupOp::RootHere(path) => root("open", path),
             SetupOp::Mount(op) => rootfs(mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
             SetupOp::OpenDir(dir) => rootfs(format!("open directory /{}", lossy(dir))).no_deed(),
-            SetupOp::Mknod { name, mode, dev, uid, gid } => rootfs(mknod(name, *mode, *dev, (*uid, *gid))).no_deed(),
+            SetupOp::Mknod { name, mode, dev, owner } => rootfs(mknod(name, *mode, *dev, *owner)).no_deed(),
             SetupOp::BindDevice { name, source } => {
                 rootfs(format!("bind device {} over {}", source_text(source), lossy(name))).no_deed()
             }
@@ -211,7 +211,7 @@ impl LastOp {
             LastOp::DieWithRuntime => process("be killed when the runtime dies").no_deed(),
             LastOp::KeepCaps => process("keep capabilities over the change of user").no_deed(),
             LastOp::DropBounding(mask) => process(format!("drop from the bounding set: {}", cap_list(*mask))).no_deed(),
-            LastOp::Ids(uid, gid) => process(format!("become uid {uid}, gid {gid}")).no_deed(),
+            LastOp::Ids(ids) => process(format!("become uid {}, gid {}", ids.uid, ids.gid)).no_deed(),
             LastOp::Caps(CapMasks { effective, permitted, inheritable }) => {
                 let permitted = cap_list(*permitted);
                 let sets = format!("permitted {permitted}; effective {effective:#x}; inheritable {inheritable:#x}");
@@ -224,7 +224,7 @@ impl LastOp {
             LastOp::AwaitLimits => sync("wait for the parent: limits").no_deed(),
             LastOp::TakeStreams => at(Stage::Console, "take the standard streams").no_deed(),
             LastOp::Cwd => process("chdir to what was found").no_deed(),
-            LastOp::CwdAs(uid, _) => process(format!("chdir to it as uid {uid}, if root may not")).no_deed(),
+            LastOp::CwdAs(user) => process(format!("chdir to it as uid {}, if root may not", user.uid)).no_deed(),
             LastOp::Umask(mask) => umask(*mask),
             LastOp::Groups(groups) => set_groups(groups),
             LastOp::IoPriority(value) => io_priority(*value),
@@ -284,7 +284,7 @@ fn run_hook(hook: &ChildHook) -> OpText {
     at(Stage::Hook, format!("run {} hook {}", hook.kind.name(), lossy(&hook.path))).no_deed()
 }
 
-pub(super) fn mknod(name: &CStr, mode: u32, dev: u64, (uid, gid): (u32, u32)) -> String {
+pub(super) fn mknod(name: &CStr, mode: u32, dev: u64, Ids { uid, gid }: Ids) -> String {
     let (kind, major, minor) = (node_kind(mode), libc::major(dev), libc::minor(dev));
     format!("mknod {} {kind} {major}:{minor} {:04o} {uid}:{gid}", lossy(name), mode & 0o7777)
 }
@@ -310,15 +310,16 @@ pub(super) fn one_line(text: &str) -> String {
     text.trim_end().replace('\n', "; ")
 }
 
-pub(super) fn tree(reach: Reach) -> &'static str {
+fn tree(reach: Reach) -> &'static str {
     match reach {
         Reach::One => "(this mount)",
         Reach::Tree => "(the whole tree)",
     }
 }
 
-pub(super) fn mapped(idmap: Option<(usize, Reach)>) -> &'static str {
-    if idmap.is_some() { " id-mapped" } else { "" }
+pub(super) fn host_tree(of: &HostTree) -> String {
+    let mapped = if of.idmap.is_some() { " id-mapped" } else { "" };
+    format!("{} {}{mapped}", lossy(&of.path), tree(of.reach))
 }
 
 fn cap_list(mask: u64) -> String {
@@ -329,10 +330,10 @@ fn cap_list(mask: u64) -> String {
 pub(super) fn source_text(source: &MountSource) -> String {
     match source {
         MountSource::Path(path) => lossy(path).into_owned(),
-        MountSource::Tree(index) => format!("tree {index}"),
+        MountSource::Tree(index) => format!("tree {}", index.0),
         MountSource::Asked => "what the parent has taken".into(),
         MountSource::NamespaceFs(made) => format!("the {}", namespace_fs(*made)),
-        MountSource::Late(index) => format!("tree {index} of the parent"),
+        MountSource::Late(index) => format!("tree {} of the parent", index.0),
     }
 }
 
@@ -376,9 +377,7 @@ fn mount(op: &MountOp) -> String {
         options.push("no other flags".into());
     }
     options.extend(attributes(&op.recursive).into_iter().map(|name| format!("r{name}")));
-    for (flag, reach) in &op.propagation {
-        options.push(propagation(flag | if *reach == Reach::Tree { libc::MS_REC } else { 0 }));
-    }
+    options.extend(op.propagation.iter().map(|change| propagation(change.ms_flags())));
     if op.idmap.is_some() {
         options.push("idmap".into());
     }
@@ -397,7 +396,10 @@ fn mount(op: &MountOp) -> String {
             let source = if source == kind { String::new() } else { format!("{} ", lossy(source)) };
             format!("mount {} {source}", lossy(kind))
         }
-        MountKind::Bind { source, reach, .. } => format!("{} {} ", bind_word(*reach), source_text(source)),
+        MountKind::Bind { source, reach, host, .. } => {
+            let source = host.as_ref().map_or_else(|| source_text(source), |path| lossy(path).into_owned());
+            format!("{} {source} ", bind_word(*reach))
+        }
         MountKind::BindOrLink { source, reach } => {
             format!("{} (or copy the link) {} ", bind_word(*reach), lossy(source))
         }

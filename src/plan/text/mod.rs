@@ -8,14 +8,13 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 
-use self::describe::{OpText, lossy, mapped, mknod, namespaces, one_line, rlimit, source_text, tree};
+use self::describe::{OpText, host_tree, lossy, mknod, namespaces, one_line, rlimit};
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
 use super::op::{ChildOp, LastOp, RuntimeOp, SetupOp};
 use super::step::{CloneStep, HostObject, MapWriter, MountsFrom, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
-use crate::plan::rootfs::mount_op::MountKind;
 use crate::spec::hooks::HookKind;
 use crate::wire;
 
@@ -23,9 +22,7 @@ impl Display for Step {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Step::OpenNamespace(kind, path) => write!(f, "open the {} namespace {path}", kind.name()),
-            Step::CloneTree { path, reach, idmap, .. } => {
-                write!(f, "clone the mount {} {}{}", lossy(path), tree(*reach), mapped(*idmap))
-            }
+            Step::CloneTree { tree, .. } => write!(f, "clone the mount {}", host_tree(tree)),
             Step::TakeFromHost(objects) => {
                 f.write_str("take for the child, in its mount namespace: ")?;
                 f.write_str(&objects.iter().map(host_object).collect::<Vec<_>>().join(", "))
@@ -77,7 +74,7 @@ impl Display for Step {
             Step::StartScope => f.write_str("ask systemd for the scope"),
             Step::JoinScope => f.write_str("wait for the scope and write its limits"),
             Step::ChownCgroup(uid) => write!(f, "chown the cgroup to {uid}"),
-            Step::DelegateCgroup { path, uid, gid } => write!(f, "delegate cgroup {path} to {uid}:{gid}"),
+            Step::DelegateCgroup { path, owner } => write!(f, "delegate cgroup {path} to {}:{}", owner.uid, owner.gid),
             Step::MoveNetDevice(name, inside) => write!(f, "move network device {name} into the container as {inside}"),
             Step::Rdt(rdt) => write!(f, "move the child into resource control group /{}", rdt.group),
             Step::JoinRdt(_) => f.write_str("move the child into the container's resource control group"),
@@ -98,10 +95,8 @@ impl Display for Step {
 fn host_object(object: &HostObject) -> String {
     match object {
         HostObject::Root(path, _) => format!("the root {}", lossy(path)),
-        HostObject::Tree { path, reach, idmap, .. } => {
-            format!("{} {}{}", lossy(path), tree(*reach), mapped(*idmap))
-        }
-        HostObject::Device { mode, dev, uid, gid, .. } => mknod(c"a device", *mode, *dev, (*uid, *gid)),
+        HostObject::Tree(tree) => host_tree(tree),
+        HostObject::Device { mode, dev, owner, .. } => mknod(c"a device", *mode, *dev, *owner),
     }
 }
 
@@ -170,10 +165,7 @@ impl Plan {
             let name = name.to_string_lossy();
             return program_error(&name, errno, detail).doing(Deed::FindProgram, &*name);
         }
-        let OpText { stage, mut line, deed } = op.describe();
-        if let Some((number, path)) = taken(&op) {
-            line = line.replacen(&number, &path, 1);
-        }
+        let OpText { stage, line, deed } = op.describe();
         let mut what = if op == ChildOp::Last(&LastOp::Exec) {
             format!("exec {:?}", self.args.first().map(|arg| arg.to_string_lossy()).unwrap_or_default())
         } else {
@@ -198,13 +190,6 @@ impl Plan {
             None => error,
         }
     }
-}
-
-/// What a bind mounts: as the plan names it, and its path on the host.
-fn taken(op: &ChildOp<'_>) -> Option<(String, String)> {
-    let ChildOp::Setup(SetupOp::Mount(mount)) = op else { return None };
-    let MountKind::Bind { source, host, .. } = &mount.what else { return None };
-    Some((source_text(source), lossy(host.as_ref()?).into_owned()))
 }
 
 /// What a hook of the container's process ended with, and said; `None` for what is not the hook's doing.

@@ -13,26 +13,21 @@ use crate::plan::process::{hooks, template};
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::plan::{Plan, process, rootfs};
 use crate::spec::Spec;
+use crate::spec::hooks::HookKind;
+use crate::spec::status::Status;
 use crate::wire::SyncPoint;
 
 /// Plans the container of `spec`.
 pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan> {
-    let mut input = Input::new(spec, host, options)?;
-    input.start_from(rootfs::starts_from(&input));
-    let mut draft = Draft { warnings: options.oddities.clone(), ..Draft::default() };
-    if let Some(cgroup) = &input.cgroup {
-        draft.warnings.extend(cgroup.warnings.iter().cloned());
-    }
-    let mapped = !(input.linux.uid_mappings.is_empty() && input.linux.gid_mappings.is_empty());
-    if mapped && !input.namespaces.contains(NamespaceKind::User) {
-        draft.warnings.push("linux.uidMappings and gidMappings have no effect without a user namespace".to_owned());
-    }
+    let input = Input::for_creation(spec, host, options)?;
+    let mut draft = Draft::default();
+    draft.warnings = warnings(&input);
     enter::enter(&input, &mut draft)?;
     enter::furnish(&input, &mut draft)?;
     if input.stops_for_hooks {
         if input.joins_cgroup {
             // Hooks look at the cgroup of the pid they are told.
-            draft.needs_cgroup();
+            draft.needs_cgroup(&input);
         }
         draft.setup.push(SetupOp::Sync(SyncPoint::Hooks));
     }
@@ -44,7 +39,14 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
         draft.setup.push(SetupOp::Procfs);
     }
     rootfs::plan(&input, &mut draft)?;
-    join::enter(&input, &mut draft);
+    process::terminal(&input, &mut draft);
+    process::working_directory(&input, &mut draft)?;
+    draft.needs_cgroup(&input);
+    for hook in hooks::child(&input, HookKind::CreateContainer, Status::Creating)? {
+        draft.setup.push(SetupOp::Hook(Box::new(hook)));
+    }
+    rootfs::restrict(&input, &mut draft)?;
+    rootfs::enter(&input, &mut draft);
     if !mounted_proc && !sysctls.is_empty() {
         draft.setup.push(SetupOp::Procfs);
     }
@@ -66,6 +68,17 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
     })
 }
 
+/// What was asked for and will not be done.
+fn warnings(input: &Input<'_>) -> Vec<String> {
+    let mut warnings = input.options.oddities.clone();
+    warnings.extend(input.cgroup.iter().flat_map(|cgroup| cgroup.warnings.iter().cloned()));
+    let mapped = !(input.linux.uid_mappings.is_empty() && input.linux.gid_mappings.is_empty());
+    if mapped && !input.namespaces.contains(NamespaceKind::User) {
+        warnings.push("linux.uidMappings and gidMappings have no effect without a user namespace".to_owned());
+    }
+    warnings
+}
+
 /// The parent's list: it serves the points at which the child asks, in the same order.
 fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(24);
@@ -79,7 +92,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     steps.push(Step::Clone(CloneStep {
         flags: input.clone_flags,
         into_cgroup: input.entry.clone,
-        join_pid: input.namespaces.join.iter().position(|(kind, _)| *kind == NamespaceKind::Pid && !input.launches()),
+        join_pid: draft.opened_of(NamespaceKind::Pid).filter(|_| !input.launches()),
         mounts: input.mounts_from,
         back: come_back(input),
         time_offsets: if enter::time_in_parent(input) {
@@ -106,7 +119,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     match input.entry.remaining {
         Remaining::Nothing => {}
-        Remaining::ChildJoins => steps.extend(join::offers(&mut draft.late_trees)),
+        Remaining::ChildJoins => steps.push(Step::OfferCgroup),
         Remaining::ParentMoves => steps.push(Step::AttachCgroup),
     }
     steps.push(process::any_cpu());
@@ -128,6 +141,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     if waits {
         steps.push(Step::Answer(SyncPoint::Cgroup));
     }
+    steps.extend(join::trees(std::mem::take(&mut draft.cgroup_trees)));
     steps.extend(draft.take_asked());
     if systemd && !(waits || input.stops_for_hooks) {
         steps.push(Step::JoinScope);
@@ -142,7 +156,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     }
     steps.extend(process::ready(left, input.options.hold));
     steps.extend(process::listener(&draft.last, input.spec, || {
-        hooks::state(input.spec, &input.options.id, &input.options.bundle, "creating")
+        hooks::state(input.spec, &input.options.id, &input.options.bundle, Status::Creating)
     }));
     steps.push(Step::Publish);
     steps.push(match input.options.start {

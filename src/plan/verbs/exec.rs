@@ -19,6 +19,7 @@ use crate::plan::systemd::Owner;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::Spec;
 use crate::spec::process::Process;
+use crate::spec::status::Status;
 use crate::wire::SyncPoint;
 
 /// What the caller chose on the command line.
@@ -86,7 +87,7 @@ pub fn exec(process: &Process, spec: &Spec, host: &Host, options: &ExecOptions) 
     };
     let program = process::plan(startup, &mut draft)?;
     let left = if inside.in_userns() { process::limits_by_parent(process)? } else { Vec::new() };
-    let steps = steps(process, options, entry, left, inside.listener(&draft, "creating"))?;
+    let steps = steps(process, options, entry, left, inside.listener(&draft, Status::Creating))?;
     Ok(inside.plan(program, steps, draft))
 }
 

@@ -7,19 +7,17 @@
 //!
 //! Not trusted: where a destination leads to, which the container may have changed since it was added.
 
-use std::ffi::CString;
-
 use crate::error::{Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
 use crate::plan::draft::Draft;
-use crate::plan::input::{BindSources, Input};
+use crate::plan::input::{Input, Taker};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Refusal, SetupOp};
 use crate::plan::options::CreateOptions;
 use crate::plan::process::caps;
-use crate::plan::rootfs::mount_op::{MountKind, MountSource};
+use crate::plan::rootfs::mount_op::{HostTree, MountKind, MountSource};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options::{self, MountOptions};
 use crate::plan::step::{CloneStep, Step};
@@ -27,38 +25,30 @@ use crate::plan::strings::c_string;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::path::clean;
-use crate::sys::mount_attr::{self, MountAttr};
+use crate::sys::mount_attr;
 
 /// Plans new mounts in the container that `spec` describes, whose first process is `init`.
 pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, init: i32) -> Result<Plan> {
-    let mut input = Input::new(spec, host, options)?;
-    let taker = Taker::of(&input);
-    if taker == Taker::ParentBefore {
-        input.sources = BindSources::Trees;
-    }
+    let input = Input::for_mounts(spec, host, options)?;
     let mut draft = own_namespace(&input.namespaces)?;
     if input.namespaces.joined(NamespaceKind::User).is_some() {
         // Mounts without maps of their own get its: the container's, for what its path leads to now nobody knows.
-        let path = format!("/proc/{init}/ns/user");
-        draft.before_clone.push(Step::OpenNamespace(NamespaceKind::User, path.clone()));
-        input.namespaces.join = vec![(NamespaceKind::User, path)];
+        draft.open_namespace(NamespaceKind::User, format!("/proc/{init}/ns/user"));
     }
-    let from = match taker {
-        Taker::ParentBefore => {
-            enter(&input.namespaces, &mut draft);
-            draft.setup.len()
-        }
-        Taker::Parent | Taker::Child => copy_mounts(&mut draft, taker, init),
-    };
-    let mut final_attrs: Vec<(CString, MountAttr)> = Vec::new();
+    if input.takes == Taker::ParentBefore {
+        enter(&input.namespaces, &mut draft);
+    } else {
+        copy_mounts(&input, &mut draft, init);
+    }
+    let copied = draft.setup.len();
     for mount in list {
         let options = options::parse(&mount.options)?;
         check((mount, &options), &input)?;
-        mounts::plan(&input, (mount, &options), &mut draft, &mut final_attrs)?;
+        mounts::plan(&input, (mount, &options), &mut draft)?;
     }
-    draft.setup.extend(mounts::set_final(final_attrs));
-    if taker == Taker::Child {
-        take_by_child(&mut draft, from);
+    draft.set_now();
+    if input.takes != Taker::ParentBefore {
+        leave_copy(&input, &mut draft, copied);
     }
     Ok(finish(draft))
 }
@@ -89,64 +79,43 @@ fn own_namespace(namespaces: &Namespaces) -> Result<Draft> {
     Ok(draft)
 }
 
-/// Who clones what is bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taker {
-    /// The parent, before there is a child: without a user namespace.
-    ParentBefore,
-    /// The parent, in the child's copy of the host's mounts.
-    Parent,
-    /// The child, in its copy: an ordinary user may clone in no other.
-    Child,
-}
-
-impl Taker {
-    fn of(input: &Input<'_>) -> Taker {
-        if input.takes_from_host() {
-            Taker::Parent
-        } else if input.namespaces.contains(NamespaceKind::User) && input.host.uid != 0 {
-            Taker::Child
-        } else {
-            Taker::ParentBefore
-        }
-    }
-}
-
-/// What is bound is cloned before the operation at `from`, which leaves the host's mounts.
-fn take_by_child(draft: &mut Draft, from: usize) {
-    let mut taken = Vec::new();
-    for op in &mut draft.setup {
-        let SetupOp::Mount(mount) = op else { continue };
-        let MountKind::Bind { source, reach, end, host } = &mut mount.what else { continue };
-        if let MountSource::Path(path) = source {
-            let (path, late) = (std::mem::take(path), taken.len());
-            *host = Some(path.clone());
-            *source = MountSource::Late(late);
-            taken.push(SetupOp::CloneTree { path, reach: *reach, end: *end, late });
-        }
-    }
-    draft.setup.splice(from..from, taken);
-}
-
-/// The container's mount namespace, by way of a copy of ours in its user namespace, where what is bound is taken; the
-/// operation that leaves the copy.
-fn copy_mounts(draft: &mut Draft, taker: Taker, init: i32) -> usize {
-    let user = NamespaceKind::User.flag();
-    let opened = draft.before_clone.iter().filter(|step| matches!(step, Step::OpenNamespace(..))).count();
+/// A copy of our mounts that belongs to the container's user namespace, where what is bound is taken.
+fn copy_mounts(input: &Input<'_>, draft: &mut Draft, init: i32) {
     // By a descriptor that is opened with the caller's rights: root of the user namespace may not look at every first process.
-    let path = format!("/proc/{init}/ns/mnt");
-    draft.before_clone.push(Step::OpenNamespace(NamespaceKind::Mount, path));
+    draft.open_namespace(NamespaceKind::Mount, format!("/proc/{init}/ns/mnt"));
+    let user = NamespaceKind::User.flag();
     let copy = [SetupOp::JoinInit(user), SetupOp::BecomeRoot, SetupOp::Unshare(NamespaceKind::Mount.flag())];
     draft.setup.extend(copy);
-    if taker == Taker::Parent {
-        draft.asked.push(Vec::new());
-        draft.at_once = true;
-        draft.setup.push(SetupOp::AskForHost(0));
+    if input.takes == Taker::ParentInCopy {
+        draft.ask_all_here();
     }
-    let leaves = draft.setup.len();
-    draft.setup.push(SetupOp::Join(opened, NamespaceKind::Mount, Refusal::Error));
+}
+
+/// Into the container's mount namespace, where what follows is mounted: `mounts` are the operations from there on. The child
+/// takes what is bound before, if that is left to it.
+fn leave_copy(input: &Input<'_>, draft: &mut Draft, mounts: usize) {
+    let mut mounts = draft.setup.split_off(mounts);
+    if input.takes == Taker::Child {
+        take_by_child(&mut mounts, draft);
+    }
+    let joins = draft.opened_of(NamespaceKind::Mount);
+    draft.setup.extend(joins.map(|index| SetupOp::Join(index, NamespaceKind::Mount, Refusal::Error)));
     draft.setup.push(SetupOp::RootHere(c"/".into()));
-    leaves
+    draft.setup.append(&mut mounts);
+}
+
+fn take_by_child(mounts: &mut [SetupOp], draft: &mut Draft) {
+    for op in mounts {
+        let SetupOp::Mount(mount) = op else { continue };
+        let MountKind::Bind { source, reach, end, .. } = &mut mount.what else { continue };
+        if let MountSource::Path(path) = source {
+            // Mapped when it is mounted.
+            let tree = HostTree { path: std::mem::take(path), reach: *reach, end: *end, idmap: None };
+            let late = draft.comes_late();
+            *source = MountSource::Late(late);
+            draft.setup.push(SetupOp::CloneTree { tree, late });
+        }
+    }
 }
 
 /// The container's mount namespace, with its user namespace.

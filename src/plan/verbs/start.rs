@@ -12,6 +12,7 @@ use crate::plan::process::template::{self, Brought};
 use crate::plan::step::{CloneStep, Step};
 use crate::spec::Spec;
 use crate::spec::process::Process;
+use crate::spec::status::Status;
 use crate::wire::SyncPoint;
 
 /// Plans the start of `process` in the template that `spec` describes.
@@ -27,7 +28,7 @@ pub fn start(process: &Process, spec: &Spec, host: &Host, options: &InsideOption
         steps.extend(by_parent);
         steps.push(Step::Answer(SyncPoint::Taken));
     }
-    steps.extend(inside.listener(&draft, "created"));
+    steps.extend(inside.listener(&draft, Status::Created));
     steps.extend([Step::Publish, Step::AwaitExec]);
     Ok(inside.plan(program, steps, draft))
 }

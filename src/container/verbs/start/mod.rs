@@ -19,11 +19,12 @@ use crate::container::make::host_hooks;
 use crate::container::options::{Global, Start};
 use crate::container::verbs::delete;
 use crate::error::{Context, Error, Result, Stage};
-use crate::launch::{self, BesideHooks, Meanwhile, Trace};
+use crate::launch::{self, Meanwhile, Trace, WhileHooksRun};
 use crate::plan::process::hooks;
 use crate::spec::Spec;
 use crate::spec::hooks::HookKind;
-use crate::state::{FIFO, Status, Wait};
+use crate::spec::status::Status;
+use crate::state::{FIFO, Wait};
 use crate::sys::{fs, interrupt};
 
 /// Lets the program of a created container run.
@@ -159,13 +160,13 @@ pub(in crate::container) fn run_poststart(
     meanwhile: Option<&mut dyn Meanwhile>,
 ) -> Result<()> {
     let record = &container.record;
-    let list = hooks::host(spec, &record.id, Path::new(&record.bundle), HookKind::Poststart, "running");
+    let list = hooks::host(spec, &record.id, Path::new(&record.bundle), HookKind::Poststart, Status::Running);
     if list.hooks.is_empty() {
         return Ok(());
     }
     // The lock is not held: whoever deletes the container meanwhile ends them by that.
-    let beside = BesideHooks { wanted: &|| container.dir.is_there(), meanwhile };
-    launch::run_hooks_while(&list, pid, &host_hooks::output(spec)?, beside).inspect_err(|_| {
+    let while_they_run = WhileHooksRun { wanted: &|| container.dir.is_there(), meanwhile };
+    launch::run_hooks_while(&list, pid, &host_hooks::output(spec)?, while_they_run).inspect_err(|_| {
         if let Err(failure) = kill(container) {
             (global.warn)(&failure.to_string());
         }
