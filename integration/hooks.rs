@@ -177,6 +177,19 @@ fn create_container_hook_runs_before_the_root_is_read_only() {
     assert_eq!(container.run().ok().stdout(), "written\n");
 }
 
+/// Where nothing is mounted, and the root stays where it is.
+#[test]
+fn create_container_hook_runs_without_a_mount_namespace() {
+    let mut bundle = Bundle::sh("pwd").sh_hook("createContainer", "cat > /dev/null; echo ran > $OUT");
+    bundle.config["mounts"] = json!([]);
+    bundle.config["linux"] = json!({ "namespaces": [{ "type": "pid" }] });
+    bundle.config["hostname"] = json!(null);
+    bundle.config["process"]["cwd"] = "/made/for/it".into();
+    let container = bundle.container();
+    assert_eq!(container.run().ok().stdout(), "/made/for/it\n");
+    assert_eq!(container.bundle.hook_output(), "ran\n");
+}
+
 #[test]
 fn create_runtime_hook_sees_the_containers_namespaces_through_its_pid() {
     let bundle = Bundle::probe(&["report"]).sh_hook(
