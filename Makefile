@@ -58,7 +58,7 @@ insight: ## the static release build of brisk-insight, which brisk executes for 
 	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --features insight --bin brisk-insight
 	@ls -l $(INSIGHT)
 
-demo: release ## build, then show what brisk does: plan, run, a limit, errors, trace, peers
+demo: release insight ## build, then show what brisk does: plan, run, a limit, errors, trace, peers
 	contrib/demo $(BRISK)
 
 check: lint unit ## what is to pass before each commit: the lints and the tests that need no root

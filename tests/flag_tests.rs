@@ -82,6 +82,11 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("stats top", "plain", "integration/insight/top.rs: plain_is_without_orders_to_the_terminal"),
     ("memory", "json format", "integration/insight/memory.rs: one_file_is_shared_and_copies_are_not"),
     ("memory", "filter plain svg", "integration/insight/memory.rs: it_is_drawn_and_chosen"),
+    (
+        "trace",
+        "json format compare plain svg html",
+        "integration/insight/trace.rs: a_start_is_shown_compared_and_drawn",
+    ),
     ("top", "once format json", "integration/insight/top.rs: one_look_has_rates"),
     ("top", "sort interval", "integration/insight/top.rs: the_order_is_as_asked_for"),
     ("run", "pool", "integration/prepared/pools.rs: a_member_is_used_once_and_thrown_away"),

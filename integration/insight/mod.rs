@@ -7,6 +7,7 @@ mod memory;
 mod program;
 mod stats;
 mod top;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

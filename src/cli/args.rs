@@ -107,6 +107,23 @@ pub struct MemoryArgs {
     pub svg: Option<PathBuf>,
 }
 
+/// `trace`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceArgs {
+    /// What `--trace` has written.
+    pub file: PathBuf,
+    /// Another one.
+    pub compare: Option<PathBuf>,
+    /// How to print.
+    pub format: Format,
+    /// Neither colours nor other characters than ASCII.
+    pub plain: bool,
+    /// Where a picture of it is written.
+    pub svg: Option<PathBuf>,
+    /// Where a page with the picture and a table is written.
+    pub html: Option<PathBuf>,
+}
+
 /// How statistics are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]

@@ -29,9 +29,12 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Restore(args) => return container::restore(global, args),
         Request::Check(args) => return check::check(global, args),
         Request::Wait(args) => return wait(global, args),
-        Request::Stats(_) | Request::Top(_) | Request::Inspect(_) | Request::Diff(_) | Request::Memory(_) => {
-            return insight::execute();
-        }
+        Request::Stats(_)
+        | Request::Top(_)
+        | Request::Inspect(_)
+        | Request::Diff(_)
+        | Request::Memory(_)
+        | Request::Trace(_) => return insight::execute(),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),
@@ -49,7 +52,6 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Man(dir) => write_pages(dir),
         Request::Mounts(args) => mounts(global, args),
         Request::Plan(args) => plan::plan(global, args),
-        Request::Trace(file) => plan::trace(file),
     };
     done.map(|()| 0)
 }

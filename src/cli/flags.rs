@@ -272,7 +272,8 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Delete(which.regex), Kill(which.regex);
     "all" 'a', SWITCH, "signal every process of the container": Kill(all);
     "format" 'f', FORMAT, "table (default) or json":
-        Ps(format), Plan(format), Check(format), Top(format), Diff(format), Pool(format), Memory(format);
+        Ps(format), Plan(format), Check(format), Top(format), Diff(format), Pool(format), Memory(format),
+        Trace(format);
     "format" 'f', FlagValue::Word("FORMAT", ListFormat::WORDS), "table (default), json, or fields as id,status,age,annotation.NAME":
         List(format);
     "quiet" 'q', SWITCH, "print names only": List(quiet);
@@ -286,15 +287,17 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "once", SWITCH, "print one table and end": Top(once);
     "filter", FlagValue::Many("FIELD=VALUE"), "only containers of this id, status, bundle, owner, runtime or annotation.NAME; ~ instead of = for a part of it":
         Stats(filters), Top(filters), List(filters), Memory(filters);
-    "plain", SWITCH, "neither colours nor other characters than ASCII": Stats(plain), Top(plain), Memory(plain);
-    "svg", FILE, "draw it, too, and write the picture to this file": Memory(svg);
+    "plain", SWITCH, "neither colours nor other characters than ASCII": Stats(plain), Top(plain), Memory(plain), Trace(plain);
+    "svg", FILE, "draw it, too, and write the picture to this file": Memory(svg), Trace(svg);
+    "html", FILE, "write a page with the picture and a table to this file": Trace(html);
+    "compare", FILE, "compare it with this one": Trace(compare);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);
     "program", FILE, "put a root together from this program of the host and the libraries it needs": Spec(program);
     "with", FlagValue::Many("PATH|nss|gconv"), "have this file or directory of the host in that root, too": Spec(with);
     "json", SWITCH, "the same as --format json":
         Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format)), Stats(o => Json(&mut o.format)),
         Top(o => Json(&mut o.format)), Diff(o => Json(&mut o.format)),
-        Memory(o => Json(&mut o.format));
+        Memory(o => Json(&mut o.format)), Trace(o => Json(&mut o.format));
     // update.
     "resources" 'r', FILES,
         "read linux.resources as JSON; - is standard input; once for all containers, or once for each":

@@ -183,10 +183,17 @@ const MANUALS: &[(Verb, Manual)] = &[
         Verb::Trace,
         Manual {
             description: &[
-                "Prints a timeline that was written by --trace as a table: when each step began, how long it took, and who did it. The file is in the format of Chrome's trace viewer, and of Perfetto.",
+                "Shows a timeline that was written by --trace: in one sentence where the time went between the request and the program's first instruction, then each step with when it began and how long it took, in microseconds, its share of the whole time, and who did it. * marks the slowest, w what waits. Both sides work at once, so shares add up to more than 100%.",
+                "With --compare the steps of two such files are set against each other, by name and without regard to paths and numbers in it.",
+                "The file is in the format of Chrome's trace viewer, and of Perfetto.",
             ],
-            examples: &[("brisk trace once.trace", "Where the time of a start went.")],
-            environment: &[],
+            examples: &[
+                ("brisk trace once.trace", "Where the time of a start went."),
+                ("brisk run --bundle web --trace new.trace once", "The same once more."),
+                ("brisk trace --compare new.trace once.trace", "What has changed."),
+                ("brisk trace --html once.html once.trace", "A page with a picture."),
+            ],
+            environment: &["LANG", "NO_COLOR", "TERM"],
             see: &["brisk-plan", "brisk-run"],
             ..PLAIN
         },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::args::{
     CheckArgs, DiffArgs, EventsArgs, ListArgs, MemoryArgs, MountsArgs, PlanArgs, PoolArgs, PsArgs, Shell, SpecArgs,
-    StatsArgs, TopArgs, UpdateArgs, WaitArgs,
+    StatsArgs, TopArgs, TraceArgs, UpdateArgs, WaitArgs,
 };
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
@@ -239,8 +239,8 @@ verbs! {
         "print what this host can do, or all that is wrong with a bundle here",
         [argument("BUNDLE", Arity::Optional, "a bundle directory (default: the host alone)", set!(Check(bundle)))]
         = CheckArgs::default();
-    Trace(std::path::PathBuf) "trace", Before, "print a trace as a table",
-        [argument("FILE", Arity::One, "a file written by --trace", set!(Trace()))] = std::path::PathBuf::new();
+    Trace(TraceArgs) "trace", Before, "show where the time of a command went, or compare two",
+        [argument("FILE", Arity::One, "a file written by --trace", set!(Trace(file)))] = TraceArgs::default();
     Completion(Shell) "completion", Tools, "print the completion script of a shell",
         [argument("SHELL", Arity::One, "bash, zsh or fish", set!(Completion()))] = Shell::default();
     Man(std::path::PathBuf) "man", Hidden, "write the manual pages",

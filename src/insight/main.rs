@@ -22,6 +22,7 @@ mod stats;
 mod svg;
 mod table;
 mod top;
+mod trace;
 mod units;
 
 use brisk::cli::verbs::Request;
@@ -41,6 +42,7 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
     match request {
         Request::Stats(args) => stats::stats(global, args).map(|()| 0),
         Request::Memory(args) => memory::memory(global, args).map(|()| 0),
+        Request::Trace(args) => trace::trace(args).map(|()| 0),
         Request::Top(args) => top::top(global, args),
         Request::Diff(args) => diff::diff(global, args).map(|()| 0),
         Request::Inspect(id) => inspect::inspect(global, id).map(|()| 0),
@@ -67,7 +69,6 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         | Request::Plan(_)
         | Request::Pool(_)
         | Request::Check(_)
-        | Request::Trace(_)
         | Request::Completion(_)
         | Request::Man(_) => {
             let what = "brisk-insight does what brisk calls it for, and nothing else";

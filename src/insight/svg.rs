@@ -16,11 +16,11 @@ pub const WIDTH: f64 = 960.0;
 
 /// Colours by what they are for, of a light and of a dark page; both can be told apart by those who see no red or no green.
 const STYLE: &str = "\
-text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-size:15px;font-weight:600}.faint{fill:#59636e}.end{text-anchor:end}\
+text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-size:15px;font-weight:600}.faint{fill:#59636e}.end{text-anchor:end}.mid{text-anchor:middle}.strong{font-weight:600}.on{fill:#fff;font-size:11px;pointer-events:none}\
 .back{fill:#fff}.rule{fill:#d1d9e0}.a{fill:#0969da}.b{fill:#bc4c00}.c{fill:#8c959f}.mark{fill:none;stroke:#cf222e;stroke-width:2}\
-.hand{fill:none;stroke:#8250df;stroke-width:1.2}\
+.hand{fill:none;stroke:#8250df;stroke-width:1.2}.tip{fill:#8250df}.tick{fill:#59636e}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.back{fill:#0d1117}.rule{fill:#3d444d}.a{fill:#4493f8}\
-.b{fill:#f0883e}.c{fill:#656c76}.mark{stroke:#f85149}.hand{stroke:#ab7df8}}";
+.b{fill:#f0883e}.c{fill:#656c76}.mark{stroke:#f85149}.hand{stroke:#ab7df8}.tip{fill:#ab7df8}.tick{fill:#9198a1}}";
 
 /// A picture that grows downwards.
 #[derive(Debug, Default)]
@@ -39,6 +39,16 @@ impl Svg {
             "" => self.body.push_str(&format!("{shape}/>\n")),
             said => self.body.push_str(&format!("{shape}><title>{}</title></rect>\n", escaped(said))),
         }
+    }
+
+    /// An arrow, up or down.
+    pub fn arrow(&mut self, (x, y): (f64, f64), (to_x, to_y): (f64, f64)) {
+        let back = if to_y > y { -6.0 } else { 6.0 };
+        self.body.push_str(&format!(
+            "<path d=\"M{x:.1} {y:.1}L{to_x:.1} {:.1}\" class=\"hand\"/>\n\
+             <path d=\"M{to_x:.1} {to_y:.1}l-3.5 {back:.1}h7z\" class=\"tip\"/>\n",
+            to_y + back
+        ));
     }
 
     /// A line of text that stands on `y`.

@@ -102,7 +102,8 @@ fn fit(columns: &[Column], shown: &mut Vec<(usize, usize)>, room: usize) {
             None => break,
         }
     }
-    if let Some(at) = name {
+    // Columns before it may be gone.
+    if let Some(at) = shown.iter().position(|(index, _)| columns[*index].side != Align::Right) {
         let others = total(shown) - shown[at].1;
         shown[at].1 = whole.min(room.saturating_sub(others)).max(LEAST_NAME);
     }

@@ -63,20 +63,28 @@ impl Trace {
         &self.events
     }
 
-    /// The trace event format that Chrome's and Perfetto's viewers read: complete events, times in µs.
+    /// The trace event format that Chrome's and Perfetto's viewers read: the names of the two processes, and complete events, times in
+    /// µs. No real process ids: those of a run would make two files differ.
     pub fn to_json(&mut self) -> Value {
         self.close(monotonic_ns());
         let micros = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
-        let events: Vec<Value> = self
-            .events
-            .iter()
-            .map(|event| {
-                json!({
-                    "ph": "X", "pid": 1, "tid": if event.who == "parent" { 1 } else { 2 }, "cat": event.who,
-                    "name": event.name, "ts": micros(event.start), "dur": micros(event.duration),
-                })
+        let names = [
+            (1, "process_name", "brisk"),
+            (1, "thread_name", "parent"),
+            (2, "process_name", "container"),
+            (2, "thread_name", "child"),
+        ];
+        let names = names
+            .into_iter()
+            .map(|(id, kind, name)| json!({ "ph": "M", "pid": id, "tid": id, "name": kind, "args": { "name": name } }));
+        let steps = self.events.iter().map(|event| {
+            let id = if event.who == "parent" { 1 } else { 2 };
+            json!({
+                "ph": "X", "pid": id, "tid": id, "cat": event.who,
+                "name": event.name, "ts": micros(event.start), "dur": micros(event.duration),
             })
-            .collect();
+        });
+        let events: Vec<Value> = names.chain(steps).collect();
         json!({ "traceEvents": events, "displayTimeUnit": "ms" })
     }
 }
