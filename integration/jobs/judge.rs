@@ -45,6 +45,15 @@ impl Judge {
         command
     }
 
+    /// The name of the container in which the program runs that is judged.
+    fn program(&self) -> Option<String> {
+        self.containers().into_iter().find(|id| {
+            let output = self.place.call(&["state", id]);
+            let pid = serde_json::from_str::<Value>(&output.stdout()).ok().and_then(|state| state["pid"].as_i64());
+            pid.is_some_and(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "program\n"))
+        })
+    }
+
     /// The names of the containers that there are.
     fn containers(&self) -> Vec<String> {
         let entries = fs::read_dir(self.place.bundle.state_root()).into_iter().flatten().flatten();
@@ -101,6 +110,18 @@ __asm__(".section .data.a,\"aw\",@nobits\n.skip 100 << 20\n.section .data.b,\"aw
     assert_eq!(output.stdout().trim(), "compile error", "{output:?}");
 }
 
+/// It is nobody's fault but his who did it.
+#[test]
+fn what_somebody_kills_gets_no_verdict() {
+    let Some(judge) = Judge::new() else { return };
+    let running = process::start(judge.of(&judge.programs.join("sleeps.c")), Stdio::null());
+    host::wait_until(|| judge.program().is_some());
+    judge.place.call(&["kill", &judge.program().unwrap(), "KILL"]).ok();
+    let output = running.wait();
+    assert_eq!((output.code, &*output.stdout()), (1, ""), "{output:?}");
+    assert!(output.stderr().contains("judge: killed"), "{output:?}");
+}
+
 /// Ctrl-C ends the judge, and with it the program, which would else run for ever without limits.
 #[test]
 fn an_interrupted_judge_leaves_no_program() {
@@ -122,12 +143,7 @@ fn ended_by(end: impl Fn(Pid) -> nix::Result<()>) {
     let mut command = judge.of(&judge.programs.join("sleeps.c"));
     command.process_group(0).env("TMPDIR", &temporary);
     let running = process::start(command, Stdio::null());
-    let is_program = |id: &String| {
-        let output = judge.place.call(&["state", id]);
-        let pid = serde_json::from_str::<Value>(&output.stdout()).ok().and_then(|state| state["pid"].as_i64());
-        pid.is_some_and(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "program\n"))
-    };
-    host::wait_until(|| judge.containers().iter().any(is_program));
+    host::wait_until(|| judge.program().is_some());
     // The container is gone before its brisk is.
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap();
     let brisks: Vec<_> =
