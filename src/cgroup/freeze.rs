@@ -53,26 +53,34 @@ impl Cgroup {
     }
 
     /// Thaws all processes, those too that the container itself has frozen in a cgroup below: a v1 freezer keeps a killed
-    /// process from ending.
-    pub fn thaw_tree(&self) -> Result<()> {
-        struct Thaw;
+    /// process from ending. Whether it may have done so, and may go on with it.
+    pub(super) fn thaw_tree(&self) -> Result<bool> {
+        #[derive(Default)]
+        struct Thaw {
+            cgroups: usize,
+            frozen: bool,
+        }
         impl Visitor for Thaw {
             fn enter(&mut self, cgroup: BorrowedFd<'_>) -> crate::sys::Result<()> {
+                self.cgroups += 1;
                 if file::read_below(cgroup, "freezer.self_freezing")?.trim() == "1" {
+                    self.frozen = true;
                     file::write_below(cgroup, "freezer.state", "THAWED")?;
                 }
                 Ok(())
             }
         }
+        let mut thaw = Thaw::default();
         match self.v1_freezer() {
-            Some(member) => match member.fd().and_then(|fd| walk(fd, &mut Thaw)) {
-                Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
-                result => result.at(Stage::Cgroup, || format!("thaw {}", member.path())),
+            Some(member) => match member.fd().and_then(|fd| walk(fd, &mut thaw)) {
+                Err(Errno::ENOENT | Errno::ENODEV) => {}
+                result => result.at(Stage::Cgroup, || format!("thaw {}", member.path()))?,
             },
             // On cgroup2 SIGKILL reaches a frozen process; only what is shown of the container is left.
-            None if self.frozen()? => self.thaw(),
-            None => Ok(()),
+            None if self.frozen()? => self.thaw()?,
+            None => {}
         }
+        Ok(thaw.frozen || thaw.cgroups > 1)
     }
 
     /// A process that was sent SIGKILL ends now, although a v1 freezer holds it and the others stay frozen: it is moved to the

@@ -1,12 +1,13 @@
 //! Sends a signal to every process of a container.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::reach::Reach;
+use crate::sys::poll;
 use crate::sys::process;
 
 use super::handle::Cgroup;
@@ -21,12 +22,15 @@ const ROUNDS: usize = 64;
 /// dead device would keep all others from being killed.
 const FREEZE_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long whoever may be frozen again is thawed. Who has not ended then waits for something else.
+const LET_DIE_LIMIT: Duration = Duration::from_secs(2);
+
 impl Cgroup {
     /// Sends `signal` to all processes, descendants' cgroups included, so that none forked meanwhile is left out.
     /// SIGKILL reaches a frozen container too: it ends up thawed.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         if signal == libc::SIGKILL && self.kill_at_once()? {
-            return self.thaw_tree();
+            return self.let_die();
         }
         let was_frozen = self.frozen()?;
         // Frozen processes neither fork nor end, so the list stays true while it is worked through. Without a
@@ -37,7 +41,20 @@ impl Cgroup {
             self.thaw()?;
         }
         outcome?;
-        if signal == libc::SIGKILL { self.thaw_tree() } else { Ok(()) }
+        if signal == libc::SIGKILL { self.let_die() } else { Ok(()) }
+    }
+
+    /// Lets those end that were sent SIGKILL. A v1 freezer keeps them, and the first one of a pid namespace ends after all others: one
+    /// that is not frozen may write to it again until it dies itself, so all are killed, and thawed until they are gone.
+    pub fn let_die(&self) -> Result<()> {
+        let end = Instant::now() + LET_DIE_LIMIT;
+        let mut delay = Duration::from_millis(1);
+        while self.thaw_tree()? && !self.pids(Reach::Tree)?.is_empty() && Instant::now() < end {
+            self.signal_all(libc::SIGKILL)?;
+            poll::pause(delay).at(Stage::Cgroup, || "wait for processes to end")?;
+            delay = (delay * 2).min(Duration::from_millis(16));
+        }
+        Ok(())
     }
 
     /// cgroup.kill (Linux 5.14): one write, and no fork escapes. False where there is none.

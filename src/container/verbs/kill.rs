@@ -50,9 +50,8 @@ fn kill_one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
         return Err(not_running());
     }
     match cgroup.filter(|_| signal == libc::SIGKILL) {
-        // A frozen process of a v1 cgroup dies only once it is thawed, and the first one not before all others of its pid
-        // namespace. The container may have frozen some itself, in cgroups below its own.
-        Some(cgroup) => cgroup.thaw_tree(),
+        // The container may be frozen, or have frozen some of its processes itself.
+        Some(cgroup) => cgroup.let_die(),
         None => Ok(()),
     }
 }
