@@ -10,6 +10,7 @@ mod cgroup;
 mod cli;
 mod common;
 mod exec;
+mod held;
 mod hooks;
 mod hostile;
 mod insight;

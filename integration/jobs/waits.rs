@@ -12,13 +12,7 @@ use serde_json::{Value, json};
 
 use super::{ONLY, conforms, hook_that_waits, wake_of};
 use crate::common::{Bundle, Container, brisk_only, host, lacks, process, time_limit};
-
-#[path = "../tool/os.rs"]
-#[allow(dead_code, reason = "one call of it is wanted here")]
-mod os;
-#[path = "../tool/ptrace.rs"]
-#[allow(dead_code, reason = "nothing fails here")]
-mod ptrace;
+use crate::held::{os, ptrace};
 
 const BUSY: &str = "while :; do :; done";
 const LIMITS: [(&str, &str); 2] = [("--timeout", "timeout"), ("--cpu-time", "cpu-limit")];

@@ -1,6 +1,7 @@
 //! What makes runtimes hang, leak or lie: init that dies early, odd environments, damaged state, races.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
@@ -8,6 +9,7 @@ use serde_json::json;
 
 use crate::common::host::{Cgroups, wait_until};
 use crate::common::{Bundle, Container, brisk_only, host, lacks, leftovers, process, skip_on};
+use crate::held;
 
 #[test]
 fn init_that_exits_at_once() {
@@ -24,7 +26,6 @@ fn start_of_a_container_whose_init_was_killed_fails() {
     container.create().ok();
     let pidfd = process::pidfd_open(container.pid()).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(container.pid()), nix::sys::signal::SIGKILL).unwrap();
-    use std::os::fd::AsFd;
     assert!(process::wait_readable(pidfd.as_fd(), crate::common::time_limit()));
     container.start().fails();
     assert_eq!(container.status(), "stopped");
@@ -43,6 +44,60 @@ fn init_that_ignores_signals_is_killed() {
     container.kill("TERM").ok();
     assert_eq!(container.status(), "running");
     container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Its process has died between the opening of the fifo that it waits at and the byte.
+#[test]
+fn a_start_that_is_overtaken_by_the_end_of_its_container_says_so() {
+    if brisk_only("others may take other calls") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let init = process::pidfd_open(container.pid()).unwrap();
+    let start = container.command(&["start", &container.id]);
+    let is_byte = |call: &held::Call| call.number == libc::SYS_write && call.file().ends_with("exec.fifo");
+    let output = held::at_call(start, is_byte, || {
+        container.kill("KILL").ok();
+        assert!(process::wait_readable(init.as_fd(), crate::common::time_limit()));
+    });
+    let error = output.fails();
+    assert!(error.contains("cannot start a container that has stopped"), "{error}");
+    container.delete().ok();
+    container.assert_nothing_left();
+}
+
+/// A name is free again for as long as another command is about to open the directory that it has made under it.
+#[test]
+fn of_two_that_make_a_container_one_takes_nothing_from_the_other() {
+    if brisk_only("others may take other calls") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.bundle.write();
+    let create = || container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    // Between the making and the opening.
+    let held = |meanwhile: &dyn Fn()| {
+        let mut made = false;
+        let next = |call: &held::Call| {
+            let next = made;
+            made |= call.number == libc::SYS_mkdirat && call.path(1) == container.id;
+            next
+        };
+        held::at_call(create(), next, meanwhile).fails()
+    };
+    let error = held(&|| {
+        container.delete_force().ok();
+        process::run(create()).ok();
+    });
+    assert!(error.contains("container with given ID already exists"), "{error}");
+    assert_eq!(container.status(), "created");
+    container.start().ok();
+    container.delete_force().ok();
+    // Nobody else has it.
+    let error = held(&|| drop(container.delete_force().ok()));
+    assert!(error.contains("open the state directory"), "{error}");
     container.assert_nothing_left();
 }
 
@@ -411,6 +466,33 @@ fn what_a_container_has_frozen_itself_is_killed() {
         wait_until(|| container.status() == "stopped");
         container.delete().ok();
         container.assert_nothing_left();
+    }
+}
+
+/// Who is not frozen freezes the others again and again, until it dies itself.
+#[test]
+fn what_freezes_again_and_again_is_killed() {
+    // On cgroup2 SIGKILL reaches a frozen process.
+    if skip_on(&["runc", "crun"], "thaw once") || Cgroups::detect() == Cgroups::V2 || !host::is_root() {
+        return;
+    }
+    let below = "/sys/fs/cgroup/freezer/below";
+    let procs = format!("{below}/cgroup.procs");
+    for first in [":".to_owned(), format!("echo 1 >{procs}")] {
+        let script = format!(
+            "mkdir {below}; (while :; do echo FROZEN >{below}/freezer.state; done) & \
+             for i in 1 2 3 4 5 6 7 8; do sleep 1000 & echo $! >{procs}; done; mkdir /sys/fs/cgroup/freezer/done; {first}; wait"
+        );
+        for _ in 0..12 {
+            let container = Bundle::sh(&script).mount("cgroup", "cgroup", "/sys/fs/cgroup", &["rw"]).container();
+            container.up();
+            let done = host::cgroup_dir("freezer", &container.bundle.cgroup()).join("done");
+            wait_until(|| done.exists());
+            container.kill("KILL").ok();
+            wait_until(|| container.status() == "stopped");
+            container.delete().ok();
+            container.assert_nothing_left();
+        }
     }
 }
 

@@ -66,6 +66,11 @@ pub fn follow(pid: i32) -> io::Result<()> {
     request(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
 }
 
+/// Marks system call stops, and follows nobody.
+pub fn mark_calls(pid: i32) -> io::Result<()> {
+    request(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_TRACESYSGOOD as usize).map(drop)
+}
+
 /// On to the next system call stop, with a signal or none (0).
 pub fn resume(pid: i32, signal: i32) -> io::Result<()> {
     request(libc::PTRACE_SYSCALL, pid, 0, signal as usize).map(drop)

@@ -59,7 +59,7 @@ fn attempt(global: &Global, args: &Start) -> Result<()> {
     let (mut container, lock) = lookup::locked(global, id)?;
     match container.status()? {
         Status::Created => {}
-        Status::Stopped => return Err(Error::new(Stage::State, "cannot start a container that has stopped")),
+        Status::Stopped => return Err(has_stopped()),
         Status::Creating => return Err(Error::new(Stage::State, "cannot start a container in the creating state")),
         Status::Running => return Err(Error::new(Stage::State, "cannot start an already running container")),
         Status::Paused => return Err(Error::new(Stage::State, "cannot start a paused container")),
@@ -114,19 +114,25 @@ fn tidy(global: &Global, container: &Container) {
     }
 }
 
+fn has_stopped() -> Error {
+    Error::new(Stage::State, "cannot start a container that has stopped")
+}
+
 /// One byte into the fifo, which is then gone: a fifo that somebody reads means "waits for start".
 fn signal(global: &Global, container: &Container) -> Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    // Nobody reads (any more): the process died between the look at it and now.
+    let died = |errno: &Errno| matches!(errno, Errno::ENXIO | Errno::ENOENT | Errno::EPIPE);
     let fifo = match fs::open(container.dir.fd(), FIFO, flags, 0) {
-        // Nobody reads: the process died between the look at it and now.
-        Err(Errno::ENXIO | Errno::ENOENT) => {
-            return Err(Error::new(Stage::State, "cannot start a container that has stopped"));
-        }
+        Err(errno) if died(&errno) => return Err(has_stopped()),
         result => result.at(Stage::State, || "open exec.fifo")?,
     };
     // Its time counts from here.
     container.announce(Announcement::started)?;
-    fs::write_all(fifo.as_fd(), b"0").at(Stage::State, || "write to exec.fifo")?;
+    match fs::write_all(fifo.as_fd(), b"0") {
+        Err(errno) if died(&errno) => return Err(has_stopped()),
+        result => result.at(Stage::State, || "write to exec.fifo")?,
+    }
     container.waits_no_more(global);
     Ok(fifo)
 }
