@@ -53,19 +53,26 @@ fn a_start_that_is_overtaken_by_the_end_of_its_container_says_so() {
     if brisk_only("others may take other calls") {
         return;
     }
-    let container = Bundle::idle().container();
-    container.create().ok();
-    let init = process::pidfd_open(container.pid()).unwrap();
-    let start = container.command(&["start", &container.id]);
+    let overtaken = |flags: &[&str], program: &[&str], wanted: &dyn Fn(&held::Call) -> bool| {
+        let container = Bundle::idle().container();
+        container.create_with(flags).ok();
+        let init = process::pidfd_open(container.pid()).unwrap();
+        let start = container.command(&[&["start", &container.id], program].concat());
+        let output = held::at_call(start, wanted, || {
+            container.kill("KILL").ok();
+            assert!(process::wait_readable(init.as_fd(), crate::common::time_limit()));
+        });
+        container.delete().ok();
+        container.assert_nothing_left();
+        output.fails()
+    };
     let is_byte = |call: &held::Call| call.number == libc::SYS_write && call.file().ends_with("exec.fifo");
-    let output = held::at_call(start, is_byte, || {
-        container.kill("KILL").ok();
-        assert!(process::wait_readable(init.as_fd(), crate::common::time_limit()));
-    });
-    let error = output.fails();
+    let error = overtaken(&[], &[], &is_byte);
     assert!(error.contains("cannot start a container that has stopped"), "{error}");
-    container.delete().ok();
-    container.assert_nothing_left();
+    for number in [libc::SYS_pidfd_getfd, libc::SYS_clone3] {
+        let error = overtaken(&["--template"], &["--", "/probe", "pause"], &|call| call.number == number);
+        assert!(error.contains("the container has ended meanwhile"), "{error}");
+    }
 }
 
 /// A name is free again for as long as another command is about to open the directory that it has made under it.

@@ -30,6 +30,8 @@ use crate::sys::{fs, interrupt};
 /// Lets the program of a created container run.
 pub fn start(global: &Global, args: &Start) -> Result<()> {
     attempt(global, args).map_err(|error| match interrupt::by() {
+        // A template's process is reached by several calls.
+        None if error.root_errno() == Some(Errno::ESRCH) => error.with_hint("the container has ended meanwhile"),
         None => error,
         // Not everything that it has begun can be undone: what is said is how far it got.
         Some(_) => error.with_hint(match Container::load(&global.root, &args.id).and_then(|found| found.status()) {
