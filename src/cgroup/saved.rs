@@ -20,6 +20,13 @@ pub struct SavedDir {
     pub version: Version,
 }
 
+impl SavedDir {
+    /// Whether it may freeze the container: on v1 the hierarchy of that controller does, whatever cgroup2 beside it could.
+    pub fn may_freeze(&self) -> bool {
+        self.version == Version::V2 || self.controllers.iter().any(|controller| controller == "freezer")
+    }
+}
+
 /// A container's cgroups as state.json remembers them. Empty: the container has none of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]

@@ -7,7 +7,6 @@ mod hints;
 mod kinds;
 mod nearest;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use nix::errno::Errno;
@@ -32,11 +31,16 @@ enum Cause {
     Io(std::io::Error),
     #[error("{}", json_text(.0))]
     Json(serde_json::Error),
+    #[error("{NUL} at line {line} column {column}")]
+    Nul { line: usize, column: usize },
     #[error("asked to end: {0}")]
     AskedToEnd(&'static str),
     #[error("{0}")]
     Error(Box<Error>),
 }
+
+/// What no string may have that ends up as one of C.
+const NUL: &str = "NUL byte in a string";
 
 /// A failed operation: its stage, what was done to which object, and the cause.
 #[derive(Debug)]
@@ -44,11 +48,13 @@ pub struct Error {
     stage: Stage,
     deed: Option<Deed>,
     object: Option<Box<str>>,
-    what: String,
+    /// The path of what it is about in config.json, as `mounts[2].options`.
+    field: Option<Box<str>>,
+    what: Box<str>,
     cause: Option<Cause>,
     /// What `what` tells in words already.
     told: Option<Errno>,
-    hint: Option<Cow<'static, str>>,
+    hint: Option<Box<str>>,
     excerpt: Option<Box<str>>,
 }
 
@@ -58,13 +64,32 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error that is its own cause. `what` is lower case, with no full stop.
     pub fn new(stage: Stage, what: impl Into<String>) -> Self {
-        Error { stage, deed: None, object: None, what: what.into(), cause: None, told: None, hint: None, excerpt: None }
+        let (deed, object, field, cause, told, hint, excerpt) = (None, None, None, None, None, None, None);
+        let what = what.into().into_boxed_str();
+        Error { stage, deed, object, field, what, cause, told, hint, excerpt }
     }
 
-    /// An error of a value in config.json, which stands at `field`: its path, as `mounts[2].options`, or what of that the
-    /// caller knows ([`Below::below`] has the rest).
+    /// An error of a value in config.json, which stands at `field`: its path, as `mounts[2].options`, or what of that is
+    /// known here ([`Below::below`] has the rest).
     pub fn of_field(stage: Stage, field: impl Into<String>, what: impl Into<String>) -> Self {
-        Error::new(stage, what).doing(Deed::ReadConfig, field)
+        Error::of_value(stage, what).at_field(field)
+    }
+
+    /// An error of a value in config.json whose place the caller knows, who says it by [`Below::below`].
+    pub fn of_value(stage: Stage, what: impl Into<String>) -> Self {
+        Error { deed: Some(Deed::ReadConfig), ..Error::new(stage, what) }
+    }
+
+    /// This error as one of the value at `field` in config.json, if that says anything.
+    #[must_use]
+    pub fn at_field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into().into_boxed_str()).filter(|field| !field.is_empty());
+        self
+    }
+
+    /// An error of a string with a NUL byte in it, at this place in a text.
+    pub fn nul(stage: Stage, what: impl Into<String>, line: usize, column: usize) -> Self {
+        Error { cause: Some(Cause::Nul { line, column }), ..Error::new(stage, what) }
     }
 
     /// An error caused by a failed system call.
@@ -93,7 +118,7 @@ impl Error {
 
     /// This error with a piece of advice.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -118,14 +143,47 @@ impl Error {
 
     /// What was being done, and to what: the innermost error that says so.
     pub fn deed(&self) -> Option<(Deed, Option<&str>)> {
-        match &self.cause {
-            Some(Cause::Error(inner)) => inner.deed().or_else(|| self.own_deed()),
-            _ => self.own_deed(),
+        match self.innermost_deed()? {
+            (Deed::ReadConfig, object) => Some((Deed::ReadConfig, self.field().or(object))),
+            other => Some(other),
         }
     }
 
-    fn own_deed(&self) -> Option<(Deed, Option<&str>)> {
-        Some((self.deed?, self.object.as_deref()))
+    fn innermost_deed(&self) -> Option<(Deed, Option<&str>)> {
+        let own = || Some((self.deed?, self.object.as_deref()));
+        match &self.cause {
+            Some(Cause::Error(inner)) => inner.innermost_deed().or_else(own),
+            _ => own(),
+        }
+    }
+
+    /// The field of config.json that it is about, where that is known.
+    pub fn field(&self) -> Option<&str> {
+        match (&self.field, &self.cause) {
+            (Some(field), _) => Some(field),
+            (None, Some(Cause::Error(inner))) => inner.field(),
+            (None, _) => None,
+        }
+    }
+
+    /// What is wrong, without the stage, the file, and the position in a text: for who says those himself.
+    pub fn words(&self) -> String {
+        match &self.cause {
+            Some(Cause::Error(inner)) => inner.words(),
+            Some(Cause::Json(error)) => json_words(error).0,
+            Some(Cause::Nul { .. }) => NUL.to_owned(),
+            Some(cause) => format!("{}: {cause}", self.what),
+            None => self.what.to_string(),
+        }
+    }
+
+    /// Whether a key of an object was there twice.
+    pub fn is_of_repeated_key(&self) -> bool {
+        match &self.cause {
+            Some(Cause::Error(inner)) => inner.is_of_repeated_key(),
+            Some(Cause::Json(error)) => json_words(error).0.starts_with("duplicate field "),
+            _ => false,
+        }
     }
 
     /// This error with the lines of a text that it is about, each with a newline.
@@ -156,7 +214,7 @@ impl Error {
             Some(Cause::Io(error)) => error.raw_os_error().map(Errno::from_raw),
             Some(Cause::Error(error)) => error.root_errno(),
             Some(Cause::AskedToEnd(_)) => Some(Errno::EINTR),
-            Some(Cause::Json(_)) | None => self.told,
+            Some(Cause::Json(_) | Cause::Nul { .. }) | None => self.told,
         }
     }
 
@@ -192,14 +250,21 @@ pub fn io_text(error: &std::io::Error) -> String {
     }
 }
 
-/// The parser's text in the words of JSON: whoever wrote the document knows lists and objects, and no types of ours.
 fn json_text(error: &serde_json::Error) -> String {
+    let (words, position) = json_words(error);
+    words + &position
+}
+
+/// The parser's text in the words of JSON, and the position: whoever wrote the document knows lists and objects, and no types of
+/// ours.
+fn json_words(error: &serde_json::Error) -> (String, String) {
     let text = error.to_string();
-    let Some((found, expected)) = text.rsplit_once(", expected ") else { return text };
-    let (expected, line) = match expected.rsplit_once(" at line ") {
-        Some((expected, line)) => (expected, format!(" at line {line}")),
-        None => (expected, String::new()),
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let (text, position) = match text.strip_suffix(&position) {
+        Some(text) => (text, position),
+        None => (&*text, String::new()),
     };
+    let Some((found, expected)) = text.rsplit_once(", expected ") else { return (text.to_owned(), position) };
     let expected = match expected {
         "a sequence" => "a list",
         "a map" => "an object",
@@ -217,15 +282,15 @@ fn json_text(error: &serde_json::Error) -> String {
         other => other,
     };
     let found = found.replacen("invalid type: floating point `", "invalid type: number `", 1);
-    format!("{found}, expected {expected}{line}")
+    (format!("{found}, expected {expected}"), position)
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.stage.name())?;
         // Whatever the words are: the field is among them.
-        if let Some((Deed::ReadConfig, Some(field))) = self.own_deed()
-            && !self.what.contains(field)
+        if let Some(field) = &self.field
+            && !self.what.contains(&**field)
         {
             write!(f, "{field}: ")?;
         }
@@ -267,14 +332,17 @@ pub trait Below {
 
 impl<T> Below for Result<T> {
     fn below<S: Into<String>>(self, above: impl FnOnce() -> S) -> Self {
-        self.map_err(|error| match error.deed() {
-            None | Some((Deed::ReadConfig, None)) => error.doing(Deed::ReadConfig, above()),
-            Some((Deed::ReadConfig, Some(field))) => {
+        self.map_err(|error| match (error.field(), error.deed()) {
+            (Some(field), _) => {
                 let dot = if field.starts_with('[') { "" } else { "." };
                 let field = format!("{}{dot}{field}", above().into());
-                error.doing(Deed::ReadConfig, field)
+                error.at_field(field)
             }
-            Some(_) => error,
+            (None, None | Some((Deed::ReadConfig, None))) => {
+                Error { deed: Some(Deed::ReadConfig), ..error }.at_field(above())
+            }
+            // Of the host, not of a value.
+            (None, Some(_)) => error,
         })
     }
 }

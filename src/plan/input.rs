@@ -13,7 +13,6 @@ use super::namespace::idmap::{IdKind, IdMap};
 use super::op::Enter;
 use super::options::CreateOptions;
 use super::step::MountsFrom;
-use super::strings::host_path;
 use super::systemd::ScopePlan;
 use super::systemd::driver::{self, CgroupDriver};
 use crate::error::{Below, Result};
@@ -217,8 +216,8 @@ impl<'a> Input<'a> {
 
     /// Whether this path of the host is in the container's root.
     pub(super) fn is_in_root(&self, path: &CStr) -> bool {
-        let root = self.spec.root.as_ref().map(|root| host_path(&self.options.bundle, &root.path));
-        root.is_some_and(|root| Path::new(OsStr::from_bytes(path.to_bytes())).starts_with(root))
+        let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+        self.spec.root.is_some() && path.starts_with(self.spec.root_dir(&self.options.bundle))
     }
 
     fn is_notify(&self, path: &CStr) -> bool {

@@ -112,7 +112,7 @@ pub fn shown(error: Error, text: &[u8]) -> Error {
 
 /// `above` is the path of the document among the fields of config.json.
 fn shown_in(error: Error, text: &[u8], above: &str) -> Error {
-    let Some((Deed::ReadConfig, Some(path))) = error.deed() else { return error };
+    let Some(path) = error.field() else { return error };
     let span = excerpt::of(text, path.strip_prefix(above).unwrap_or(path));
     error.with_excerpt(excerpt::excerpt(text, &span))
 }
@@ -175,8 +175,9 @@ fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Re
             // No value is wrong but the text itself, at the last byte that was read.
             span.bytes = span.bytes.end.saturating_sub(1)..span.bytes.end;
         }
-        let field = if span.path.is_empty() { String::new() } else { format!(": {}", span.path) };
-        Err(error).at(Stage::Bundle, || format!("parse {name}{field}")).map_err(|error| about(error, text, &span))
+        Err(error)
+            .at(Stage::Bundle, || format!("parse {name}{}", of_field(&span)))
+            .map_err(|error| about(error, text, &span))
     })?;
     match find_nul(text) {
         None => Ok(value),
@@ -185,15 +186,18 @@ fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Re
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
             let span = excerpt::at_offset(text, offset + 1);
-            let field = if span.path.is_empty() { String::new() } else { format!("{}: ", span.path) };
-            let what = format!("parse {name}: {field}NUL byte in a string at line {line} column {column}");
-            Err(about(Error::new(Stage::Bundle, what), text, &span))
+            let what = format!("parse {name}{}", of_field(&span));
+            Err(about(Error::nul(Stage::Bundle, what, line, column), text, &span))
         }
     }
 }
 
+fn of_field(span: &FieldSpan) -> String {
+    if span.path.is_empty() { String::new() } else { format!(": {}", span.path) }
+}
+
 fn about(error: Error, text: &[u8], span: &FieldSpan) -> Error {
-    error.doing(Deed::ReadConfig, &*span.path).with_excerpt(excerpt::excerpt(text, span))
+    error.doing(Deed::ReadConfig, "").at_field(&*span.path).with_excerpt(excerpt::excerpt(text, span))
 }
 
 fn strict<T: DeserializeOwned>(text: &[u8], notes: &Notes) -> serde_json::Result<T> {

@@ -8,7 +8,9 @@ use super::linux::{Linux, NAMESPACES};
 use super::mounts::Mount;
 use super::process::Process;
 use super::{Root, Spec};
-use crate::error::{Deed, Error, Result, Stage};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result, Stage};
 
 /// uname(2): __NEW_UTS_LEN.
 const UTS_MAX: usize = 64;
@@ -21,7 +23,7 @@ fn bad<T>(path: impl Into<String>, what: impl Into<String>) -> Result<T> {
 }
 
 fn invalid(path: impl Into<String>, what: impl Into<String>) -> Error {
-    Error::new(Stage::Bundle, what).doing(Deed::ReadConfig, path)
+    Error::of_field(Stage::Bundle, path, what)
 }
 
 impl Spec {
@@ -31,6 +33,11 @@ impl Spec {
     /// config.json has no root.
     pub fn required_root(&self) -> Result<&Root> {
         self.root.as_ref().ok_or_else(|| invalid("root", "root must be specified"))
+    }
+
+    /// Where the root is on the host, for a bundle in this directory; nowhere, the empty path, where there is none.
+    pub fn root_dir(&self, bundle: &Path) -> PathBuf {
+        self.root.as_ref().map(|root| bundle.join(&root.path)).unwrap_or_default()
     }
 }
 

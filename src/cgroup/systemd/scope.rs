@@ -62,7 +62,9 @@ impl Cgroup {
     pub(in crate::cgroup) fn attach_by_systemd(&self, member: &Member, pid: i32) -> Result<()> {
         let Some(scope) = &self.scope else { return Ok(()) };
         let path = member.path();
-        let below = path.split_once(&format!("/{}", scope.unit)).map_or("", |(_, below)| below);
-        scope_manager(scope.owner)?.attach(&scope.unit, if below.is_empty() { "/" } else { below }, pid)
+        let mut parts = path.split('/').skip_while(|part| *part != scope.unit).skip(1).peekable();
+        let below =
+            if parts.peek().is_some() { parts.map(|part| format!("/{part}")).collect() } else { "/".to_owned() };
+        scope_manager(scope.owner)?.attach(&scope.unit, &below, pid)
     }
 }

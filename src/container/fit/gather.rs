@@ -12,7 +12,7 @@ use super::misfit::{Misfit, Severity};
 use crate::container::make::bundle::Bundle;
 use crate::container::make::planned::PlannedContainer;
 use crate::container::options::Global;
-use crate::error::{Deed, Error, Result, nearest};
+use crate::error::{Error, Result, nearest};
 use crate::host::Host;
 use crate::plan::ProgramStart;
 use crate::plan::namespace::NamespaceKind;
@@ -127,10 +127,7 @@ impl Trial<'_> {
 
     fn said(&self, error: &Error, changes: &[FieldChange]) -> Said {
         let document = &self.gathered.document;
-        let named = match error.deed() {
-            Some((Deed::ReadConfig, Some(name))) => name,
-            _ => "",
-        };
+        let named = error.field().unwrap_or_default();
         let field = field::find(&field::changed(document, changes), named);
         Said { field: field::original(document, changes, &field), what: sentence(error, named) }
     }
@@ -227,17 +224,9 @@ fn is_linux(field: &[PathPart]) -> bool {
     matches!(field, [PathPart::Key(linux)] if linux == "linux")
 }
 
-/// An error without what the list of findings says anyway: the stage, the file, the field, and a position in a text that
-/// nobody has seen.
+/// An error without what the list of findings says anyway: the field.
 fn sentence(error: &Error, field: &str) -> String {
-    let text = error.to_string();
-    let mut text = text.strip_prefix(error.stage().name()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
-    for prefix in ["parse config.json: ", "invalid config.json: bundle: ", field] {
-        text = text.strip_prefix(prefix).unwrap_or(text);
-    }
-    let text = text.trim_start_matches([':', ' ']);
-    match text.rsplit_once(" at line ") {
-        Some((before, _)) => before.to_owned(),
-        None => text.to_owned(),
-    }
+    let words = error.words();
+    let words = words.strip_prefix(field).unwrap_or(&words);
+    words.trim_start_matches([':', ' ']).to_owned()
 }

@@ -27,7 +27,7 @@ use gather::Gathered;
 
 use crate::container::make::planned::PlannedContainer;
 use crate::container::options::Global;
-use crate::error::{Context, Deed, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::spec::{self, Spec};
 
 pub use misfit::{Misfit, Severity};
@@ -120,8 +120,8 @@ pub fn misfits(global: &Global, bundle: &Path) -> Result<Vec<Misfit>> {
     }
     // What a value cannot say: it has each field once.
     if let Err(error) = spec::parse::<Spec>(&text, spec::CONFIG)
-        && error.to_string().contains(": duplicate field ")
-        && let Some((Deed::ReadConfig, Some(field))) = error.deed()
+        && error.is_of_repeated_key()
+        && let Some(field) = error.field()
     {
         misfits.push(Misfit::new(Severity::Error, field.to_owned(), "it is there twice"));
     }

@@ -23,7 +23,7 @@ pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path, covered: &[&str
     let spec = planned.spec();
     let mut found = sources(planned, bundle);
     found.extend(host_hooks(planned));
-    let root = bundle.join(spec.root.as_ref().map_or("", |root| &root.path));
+    let root = spec.root_dir(bundle);
     if let Some(misfit) = root_misfit(&root, planned) {
         found.push(misfit);
         return found;

@@ -6,11 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::Deserialize;
 
-use crate::cgroup::{Cgroup, Saved, rdt::Rdt};
+use crate::cgroup::{Cgroup, Saved, SavedDir, rdt::Rdt};
 use crate::container::attend::announcement::Announcement;
 use crate::container::options::Global;
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::cgroup::Version;
 use crate::spec::status::Status;
 use crate::spec::{self, Spec, resources::Resources};
 use crate::state::{
@@ -197,7 +196,7 @@ pub(in crate::container) fn status_of(dir: &Dir, record: &Record) -> Result<Stat
 /// Only the hierarchy that can freeze is opened: v1 hosts have a dozen others.
 fn is_frozen(record: &Record) -> Result<bool> {
     let Some(mut saved) = saved_cgroup(record)? else { return Ok(false) };
-    saved.dirs.retain(|dir| dir.version == Version::V2 || dir.controllers.iter().any(|name| name == "freezer"));
+    saved.dirs.retain(SavedDir::may_freeze);
     Cgroup::by_path(&saved)?.frozen()
 }
 

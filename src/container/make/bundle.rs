@@ -120,7 +120,7 @@ impl Bundle {
 
     /// The path of the root file system; empty where config.json has none.
     pub(in crate::container) fn rootfs(&self) -> PathBuf {
-        self.spec.root.as_ref().map(|root| self.dir.join(&root.path)).unwrap_or_default()
+        self.spec.root_dir(&self.dir)
     }
 
     /// The text of config.json.

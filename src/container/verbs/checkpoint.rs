@@ -108,11 +108,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
         externals.extend(write_streams(images.fd.as_fd(), streams::of(init.pid, &mounts, cgroup.as_ref())?)?);
         externals
     };
-    let freezes = |dir: &&crate::cgroup::SavedDir| {
-        dir.version == Version::V2 || dir.controllers.iter().any(|controller| controller == "freezer")
-    };
-    // On v1 the freezer is the hierarchy of that name, whatever cgroup2 beside it could do.
-    let freezer = saved.dirs.iter().filter(freezes).min_by_key(|dir| dir.version == Version::V2);
+    let freezer = saved.dirs.iter().filter(|dir| dir.may_freeze()).min_by_key(|dir| dir.version == Version::V2);
     let facts = CriuFacts {
         images: images.fd.as_raw_fd(),
         work: images.work.as_ref().map(AsRawFd::as_raw_fd),

@@ -7,6 +7,7 @@ use crate::cgroup::{Admission, Applied, Cgroup, LimitsToBe};
 use crate::container::lookup::{Container, locked, not_running, rdt_value};
 use crate::container::options::{Global, Update};
 use crate::error::{Context, Error, Result, Stage};
+use crate::host::Host;
 use crate::host::cgroup::Layout;
 use crate::plan::cgroup::rdt;
 use crate::plan::cgroup::rdt::RdtPlan;
@@ -18,7 +19,7 @@ use crate::plan::systemd::{self, Property, properties};
 use crate::spec::linux::IntelRdt;
 use crate::spec::resources::Resources;
 use crate::spec::status::Status;
-use crate::state::{Caller, Lock};
+use crate::state::Lock;
 
 /// One container's part.
 struct Change {
@@ -199,8 +200,7 @@ fn change(
     };
     let current = container.resources()?;
     let rules = match args.device_rules {
-        true if Caller::probe()?.real_root => DeviceRules::Replace(Privilege::Root),
-        true => DeviceRules::Replace(Privilege::Rootless),
+        true => DeviceRules::Replace(Privilege::of(&Host::probe()?)),
         false => DeviceRules::Keep,
     };
     let plan = update::update(&current, wanted, layout, rules)?;

@@ -9,7 +9,6 @@ use crate::plan::namespace::NamespaceKind;
 use crate::plan::namespace::idmap::IdMap;
 use crate::plan::op::SetupOp;
 use crate::plan::step::{MountsFrom, Step};
-use crate::plan::strings::host_root;
 use crate::spec::annotations;
 use crate::sys::cred::Ids;
 use crate::wire::SyncPoint;
@@ -63,7 +62,7 @@ pub(in crate::plan) fn trees(mut trees: Vec<Step>) -> Vec<Step> {
 /// specification): cgroup v2 only, a new cgroup namespace, and a writable mount of it. Only root can give away files.
 pub(in crate::plan) fn ownership(input: &Input<'_>) -> Option<Step> {
     let only_v2 = input.cgroup.as_ref().is_some_and(CgroupPlan::is_v2_alone);
-    let root = host_root(input.spec, &input.options.bundle);
+    let root = input.spec.root_dir(&input.options.bundle);
 
     let wanted = only_v2
         && input.host.uid == 0

@@ -1,5 +1,7 @@
 //! What the plan of cgroups depends on besides the resources and the layout.
 
+use crate::host::Host;
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Privilege {
@@ -7,6 +9,13 @@ pub enum Privilege {
     Root,
     /// An ordinary user, or root in a user namespace: no device control, and cgroups only where delegated.
     Rootless,
+}
+
+impl Privilege {
+    /// Who asks on this host.
+    pub fn of(host: &Host) -> Privilege {
+        if host.is_real_root() { Privilege::Root } else { Privilege::Rootless }
+    }
 }
 
 /// Who asks, and for which cgroup.

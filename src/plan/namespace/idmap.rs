@@ -166,7 +166,7 @@ impl IdMap {
                 self.ranges.iter().find(|map| map.container <= to && u64::from(to) < end(map.container, map.size));
             let Some(map) = inside else {
                 let what = format!("idmap: {} {to} is not mapped in the container's user namespace", kind.name());
-                return Err(Error::of_field(Stage::Bundle, "", what));
+                return Err(Error::of_value(Stage::Bundle, what));
             };
             let offset = to - map.container;
             let size = left.min(map.size - offset);

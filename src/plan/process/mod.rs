@@ -28,7 +28,7 @@ use super::input::Input;
 use super::op::{ConsoleNode, Filter, Label, LastOp, RuntimeOp, SetupOp, Terminal};
 use super::options::{Hold, Orphan, ProgramStart};
 use super::step::Step;
-use super::strings::{c_string, host_root};
+use super::strings::c_string;
 use crate::error::{Below, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
@@ -180,7 +180,7 @@ impl<'a> Startup<'a> {
 
 /// Whether /dev is made by us. In one that is bound from somewhere, and in somebody else's mount namespace, nothing is.
 pub(super) fn own_dev(spec: &Spec, bundle: &Path, namespaces: &Namespaces) -> bool {
-    let root = host_root(spec, bundle);
+    let root = spec.root_dir(bundle);
     namespaces.is_new(NamespaceKind::Mount) && !spec.mounts.iter().any(|mount| mount.binds_dev(&root))
 }
 

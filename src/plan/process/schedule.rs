@@ -51,7 +51,7 @@ const IO_CLASSES: &[(&str, i32)] = &[("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE
 pub(in crate::plan) fn lookup(table: &[(&str, i32)], what: &str, name: &str) -> Result<i32> {
     match table.iter().find(|(known, _)| *known == name) {
         Some((_, value)) => Ok(*value),
-        None => Err(Error::of_field(Stage::Bundle, "", format!("{what} {name:?} does not exist"))
+        None => Err(Error::of_value(Stage::Bundle, format!("{what} {name:?} does not exist"))
             .meant(name, table.iter().map(|(known, _)| *known))),
     }
 }
@@ -108,8 +108,8 @@ fn check_deadline(policy: i32, spec: &Scheduler) -> Result<()> {
     if policy != libc::SCHED_DEADLINE {
         return match (runtime, deadline, period) {
             (0, 0, 0) => Ok(()),
-            _ => Err(bad(
-                "",
+            _ => Err(Error::of_value(
+                Stage::Bundle,
                 format!("scheduler runtime, deadline and period are for SCHED_DEADLINE, not for {}", spec.policy),
             )),
         };
@@ -118,7 +118,7 @@ fn check_deadline(policy: i32, spec: &Scheduler) -> Result<()> {
         let what = format!(
             "scheduler runtime {runtime}, deadline {deadline}, period {period}: want 0 < runtime <= deadline <= period"
         );
-        return Err(bad("", what));
+        return Err(Error::of_value(Stage::Bundle, what));
     }
     Ok(())
 }
@@ -137,7 +137,8 @@ pub fn io_priority(spec: &IoPriority) -> Result<i32> {
 /// of word n/64. `None` for a list that names nothing. Extra commas and spaces are allowed, as in runc.
 pub fn parse_list(what: &str, list: &str) -> Result<Option<Vec<u64>>> {
     let mask = number_list::mask(list)
-        .map_err(|part| bad("", format!("{what} list {list:?}: {part:?} is neither a number nor a range")))?;
+        .map_err(|part| format!("{what} list {list:?}: {part:?} is neither a number nor a range"))
+        .map_err(|what| Error::of_value(Stage::Bundle, what))?;
     Ok((!mask.is_empty()).then_some(mask))
 }
 

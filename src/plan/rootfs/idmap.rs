@@ -46,7 +46,7 @@ pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &IdMapOption, draft:
     }
     if uids.is_empty() || gids.is_empty() {
         let what = format!("mount {}: idmap needs uidMappings and gidMappings", mount.destination);
-        return Err(Error::of_field(Stage::Bundle, "", what));
+        return Err(Error::of_value(Stage::Bundle, what));
     }
     Ok(MountIdMap { userns: draft.open_idmap(Step::OpenIdMap { uids, gids }), reach: idmap.reach })
 }

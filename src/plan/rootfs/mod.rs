@@ -28,7 +28,7 @@ use super::draft::Draft;
 use super::input::{Input, Taker};
 use super::op::{Enter, LinkRule, MayLead, ParentMount, SetupOp};
 use super::step::MountsFrom;
-use super::strings::{c_string, host_path, host_root};
+use super::strings::c_string;
 use crate::error::{Below, Result};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::reach::Reach;
@@ -45,7 +45,7 @@ use crate::sys::cred::Ids;
 /// The container's root, and everything in it.
 pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
     let root = input.spec.required_root()?;
-    let path = host_path(&input.options.bundle, &root.path);
+    let path = input.spec.root_dir(&input.options.bundle);
     let path = c_string(path.as_os_str().as_bytes(), "root.path")?;
     overlay::check(input)?;
     if is_used_as_it_is(input) {
@@ -152,7 +152,7 @@ pub fn mounts_on_host(spec: &Spec) -> bool {
 /// The default devices, those of the configuration, and the usual links. Nothing is made in a /dev that is
 /// bound from somewhere: it is not the container's own.
 fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<()> {
-    let root = host_root(input.spec, &input.options.bundle);
+    let root = input.spec.root_dir(&input.options.bundle);
     if input.spec.mounts.iter().any(|mount| mount.binds_dev(&root)) {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::Enter;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::options::MountOptions;
-use crate::plan::strings::{c_string, host_root};
+use crate::plan::strings::c_string;
 use crate::spec::mounts::Mount;
 
 /// Plans one mount.
@@ -20,7 +20,7 @@ pub(in crate::plan) fn plan(
     (mount, options): (&Mount, &MountOptions),
     draft: &mut Draft,
 ) -> Result<()> {
-    let dest = c_string(mount.place(&host_root(input.spec, &input.options.bundle)), "mounts.destination")?;
+    let dest = c_string(mount.place(&input.spec.root_dir(&input.options.bundle)), "mounts.destination")?;
     let mut one = OneMount { input, mount, options: options.clone(), dest };
     check(&one)?;
     if one.options.tmpcopyup && (one.kind() != "tmpfs" || mount.is_bind()) {

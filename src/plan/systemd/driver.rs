@@ -31,7 +31,7 @@ pub fn plan_cgroup(
     let linux = spec.linux.as_ref();
     let resources = linux.and_then(|l| l.resources.clone()).unwrap_or_default();
     let cgroups_path = linux.and_then(|l| l.cgroups_path.as_deref());
-    let privilege = if host.is_real_root() { cgroup::Privilege::Root } else { cgroup::Privilege::Rootless };
+    let privilege = cgroup::Privilege::of(host);
     match driver {
         CgroupDriver::Disabled => Ok((None, None)),
         CgroupDriver::Files => {

@@ -426,7 +426,7 @@ fn bind_word(reach: Reach) -> &'static str {
 }
 
 fn set_rlimit(limit: &ParsedRlimit) -> OpText {
-    process(rlimit(limit)).doing(Deed::Rlimit, "")
+    process(rlimit(limit)).doing(Deed::Rlimit, rlimits::name(limit.resource).unwrap_or("?"))
 }
 
 /// What is set of a limit; the parent does that, too.
