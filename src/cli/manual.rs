@@ -316,7 +316,7 @@ const MANUALS: &[(Verb, Manual)] = &[
         Manual {
             description: &[
                 "Shows the memory of containers by process and by file: resident (RSS), of that shared with whomever and private, the share (PSS: each page divided by the number of those who have it mapped), and what their cgroups say of page cache, tmpfs and the kernel's memory.",
-                "Between containers it shows files that several of them have mapped, and files that are the same and in memory more than once, with what one file in their place would save. Files are compared by size and then by content; those over 256 MiB, and more than 1 GiB in all, are not.",
+                "Between containers it shows files that several of them have mapped, and files that are the same and in memory more than once, with what one file in their place would save. Files are compared by size and then by content; those over 256 MiB, those of FUSE, and more than 1 GiB in all, are not.",
                 "Containers of runc and crun are found as by brisk-stats(8). Only root may know which files are one where overlays are mounted over the same layers, and compare files.",
             ],
             examples: &[

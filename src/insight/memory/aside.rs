@@ -2,12 +2,14 @@
 //! read a file for the server of its file system, and both may be the container's.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use brisk::error::{Context, Result, Stage};
 use brisk::sys::poll::{self, PollFlags};
 use brisk::sys::{fs, process};
-use nix::errno::Errno;
+
+/// What a killed process may take to end: whoever waits for a page or for a server does at once.
+const TO_END: Duration = Duration::from_secs(1);
 
 /// What has come of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,20 +48,17 @@ pub fn aside(by: Instant, most: usize, work: impl FnOnce() -> Vec<u8>) -> Result
             Err(errno) => break Err(errno),
         }
     };
+    let child = process::pidfd_open(pid).at(Stage::Process, what)?;
+    process::pidfd_kill(child.as_fd(), libc::SIGKILL).at(Stage::Process, what)?;
     // One that is in a system call which no signal ends is nobody's when we have ended.
-    match process::kill(pid, libc::SIGKILL) {
-        Err(Errno::ESRCH) => {}
-        ended => ended.at(Stage::Process, what)?,
+    if poll::one(child.as_fd(), PollFlags::POLLIN, poll::within(TO_END)).at(Stage::Process, what)? {
+        process::wait(pid, libc::WNOHANG).at(Stage::Process, what)?;
     }
-    let options = if matches!(end, Ok(Aside::Done(_))) { 0 } else { libc::WNOHANG };
-    process::wait(pid, options).at(Stage::Process, what)?;
     end.at(Stage::Process, what)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

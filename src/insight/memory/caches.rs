@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use brisk::error::Result;
+use brisk::proc::mountinfo::parse;
 use brisk::state::ProcessId;
 use brisk::sys::fs;
 
@@ -27,6 +28,8 @@ const READ_AT_MOST: u64 = 1 << 30;
 /// How long that may take: one of them, and all.
 const TIME_OF_ONE: Duration = Duration::from_secs(5);
 const TIME_OF_ALL: Duration = Duration::from_secs(20);
+/// A container may have mounted as much as the kernel allows it.
+const LONGEST_MOUNTINFO: usize = 64 << 20;
 
 /// A file whose pages are in memory once, whatever devices and inodes it is known by.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,6 +199,11 @@ fn digest(cache: &PageCache, bytes: u64, end: Instant) -> Result<Option<String>>
 fn content(cache: &PageCache, bytes: u64) -> Option<String> {
     let (process, range) = cache.seen;
     let proc = ProcDir::open(process).ok()??;
+    let mounts = proc.read("mountinfo", LONGEST_MOUNTINFO).ok()??;
+    // To open a file of FUSE may throw away what is cached of it, from under whoever has it mapped.
+    if cache.inodes.iter().any(|(device, _)| is_of_fuse(&mounts, *device)) {
+        return None;
+    }
     let file = proc.open_behind(&map_file(range)).ok()??;
     let stat = fs::stat(file.as_fd()).ok()?;
     let still = Behind::of_stat(&stat);
@@ -218,6 +226,12 @@ fn content(cache: &PageCache, bytes: u64) -> Option<String> {
     Some(digest.hex())
 }
 
+/// Whether a device is a FUSE file system, as far as mountinfo tells: to ask itself would be to ask its server.
+fn is_of_fuse(mountinfo: &[u8], device: u64) -> bool {
+    let number = format!("{}:{}", device >> 32, device & 0xffff_ffff);
+    parse(mountinfo).any(|line| line.device == number.as_bytes() && line.fs_type.starts_with(b"fuse"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::smaps::Mapped;
@@ -233,6 +247,14 @@ mod tests {
             behind: behind.map(|(device, inode)| Behind { device, inode, bytes: 100, regular: true }),
             frames: frames.to_vec(),
         }
+    }
+
+    #[test]
+    fn fuse_is_told_by_its_mount() {
+        let text = b"36 1 0:44 / /srv/a rw - fuse.sshfs a rw\n37 1 8:1 / / rw - ext4 fuse rw\n38 1 0:4 / /b rw - fuseblk b rw\n";
+        let device = |major: u64, minor: u64| major << 32 | minor;
+        assert!(is_of_fuse(text, device(0, 44)) && is_of_fuse(text, device(0, 4)));
+        assert!(!is_of_fuse(text, device(8, 1)) && !is_of_fuse(text, device(0, 5)));
     }
 
     #[test]
