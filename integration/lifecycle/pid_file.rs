@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::common::{Bundle, skip_on};
+use crate::common::{Bundle, brisk_only, skip_on};
 
 #[test]
 fn pid_file_holds_the_pid() {
@@ -55,4 +55,19 @@ fn a_create_that_fails_late_leaves_no_pid_file() {
     fs::write(&file, "1").unwrap();
     container.create_with(&["--pid-file", "/no/such/directory/pid"]).fails();
     assert_eq!(fs::read_to_string(&file).unwrap(), "1");
+}
+
+/// Its poststart hook takes the program with it.
+#[test]
+fn a_run_that_fails_after_its_program_has_begun_leaves_no_pid_file() {
+    if brisk_only("that was looked at with brisk alone") {
+        return;
+    }
+    for flags in [&[][..], &["--detach"], &["--detach", "--timeout", "1h"]] {
+        let container = Bundle::idle().hook("poststart", "/bin/false", &["false"]).container();
+        let file = container.bundle.dir.join("pid");
+        container.run_with(&[flags, &["--pid-file", file.to_str().unwrap()]].concat()).fails();
+        assert!(!file.exists(), "{flags:?}");
+        container.assert_nothing_left();
+    }
 }

@@ -142,8 +142,8 @@ impl<'a> Receivers<'a> {
     }
 }
 
-/// A file with another number is somebody else's.
-fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
+/// Takes back the pid file of a process that has ended, though it was to run on. A file with another number is somebody else's.
+pub(in crate::container) fn withdraw_pid(global: &Global, path: &Path, pid: i32) {
     // What it was written to may be a fifo.
     if !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
         return;

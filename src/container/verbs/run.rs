@@ -149,10 +149,18 @@ pub(in crate::container) fn see_through(
     signals: Option<OwnedFd>,
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
+    let pid = begun.running.pid;
     let ended = to_end(global, container, begun, signals, task.as_deref_mut());
+    let withdraw = || args.create.pid_file.iter().for_each(|file| files::withdraw_pid(global, file, pid));
     if let (Some(task), true) = (&task, args.detach) {
         let id = &args.create.id;
-        return task.settle(global, container, ended, |dir| delete::own(global, id, dir));
+        return task.settle(global, container, ended, |dir| {
+            withdraw();
+            delete::own(global, id, dir)
+        });
+    }
+    if ended.is_err() {
+        withdraw();
     }
     let tidied = match (&ended, args.detach) {
         (Ok(_), true) => Ok(()),
