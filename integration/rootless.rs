@@ -285,6 +285,10 @@ fn a_configured_limit_that_cannot_be_set_is_refused() {
         let container = bundle(&["/bin/true"]).resources("pids", json!({ "limit": 10 })).container();
         let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
         let said = process::run(as_user(&container, &[flags, &["run", "--bundle", dir, id]].concat())).fails();
+        assert!(
+            said.contains("cannot set pids limit: container could not join or create cgroup"),
+            "runc's words: {said}"
+        );
         assert!(said.contains("pids.max") && said.contains("hint: delegate"), "{said}");
         container.assert_nothing_left();
     }
@@ -490,6 +494,8 @@ fn a_cgroup_that_must_be_there() {
     let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
     let said = process::run(as_user(&container, &["--rootless", "false", "run", "--bundle", dir, id])).fails();
     assert!(said.contains("hint: delegate a cgroup"), "{said}");
+    let words = said.split_once("unable to apply cgroup configuration");
+    assert!(words.is_some_and(|(_, rest)| rest.contains("permission denied")), "runc's words, in its order: {said}");
     process::run(as_user(&container, &["run", "--bundle", dir, id])).ok();
 }
 

@@ -103,7 +103,11 @@ fn finish(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
         if cgroup.with(&write.controller).is_none() && write.missing != WhenMissing::Skip {
             return Err(Error::new(
                 Stage::Cgroup,
-                format!("cannot set {} to {}: this user may not make a cgroup for it", write.file, write.value),
+                // runc's words, which callers look for.
+                format!(
+                    "cannot set {} limit: container could not join or create cgroup for {} {}",
+                    write.controller, write.file, write.value
+                ),
             )
             .with_hint(
                 "delegate the controller to this user (systemd: Delegate=yes for user@.service), or drop the limit",
@@ -159,8 +163,15 @@ fn adopt(dir: &CgroupDir, needed: &[&str]) -> Result<Member> {
 
 fn make_dir(dir: &CgroupDir, made: &mut MadeDirs) -> Result<WasThere> {
     make_path(&dir.mount_point, &dir.path, made).map_err(|errno| {
-        let error = Error::errno(Stage::Cgroup, format!("mkdir {}", dir.full_path().display()), errno);
-        if matches!(errno, Errno::EACCES | Errno::EPERM) { error.with_hint(DELEGATE) } else { error }
+        let what = format!("mkdir {}", dir.full_path().display());
+        match errno {
+            // runc's words, which callers look for.
+            Errno::EACCES | Errno::EPERM => {
+                let what = format!("unable to apply cgroup configuration: {what}");
+                Error::errno(Stage::Cgroup, what, errno).with_hint(DELEGATE)
+            }
+            _ => Error::errno(Stage::Cgroup, what, errno),
+        }
     })
 }
 
