@@ -177,6 +177,23 @@ fn create_container_hook_runs_before_the_root_is_read_only() {
     assert_eq!(container.run().ok().stdout(), "written\n");
 }
 
+/// Those that brisk has blocked are for itself to read. No shell is asked: some unblock signals as they begin.
+#[test]
+fn hooks_of_the_host_have_no_signal_blocked() {
+    if skip_on(&["runc"], "crun's annotation") {
+        return;
+    }
+    for kind in ["prestart", "createRuntime", "poststart", "poststop"] {
+        let bundle = Bundle::sh("true").hook(kind, "/usr/bin/grep", &["grep", "-H", "SigBlk", "/proc/self/status"]);
+        let out = bundle.dir.join("hook.out");
+        let bundle = bundle.set("/annotations/run.oci.hooks.stdout", out.to_str().unwrap().into());
+        let container = bundle.container().trusting();
+        container.run().ok();
+        let blocked = container.bundle.hook_output();
+        assert!(blocked.ends_with("SigBlk:\t0000000000000000\n"), "{kind}: {blocked:?}");
+    }
+}
+
 /// Where nothing is mounted, and the root stays where it is.
 #[test]
 fn create_container_hook_runs_without_a_mount_namespace() {

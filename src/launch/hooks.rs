@@ -124,7 +124,7 @@ fn run_one(
     let [stdout, stderr] = output.for_child()?;
     let stderr = stderr.map_or_else(|| errors.try_clone().at(Stage::Hook, || "copy a descriptor"), Ok)?;
     command.stdin(input(state)?).stdout(stdout.map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
-    let mut child = process::die_with_parent(&mut command).spawn().at(Stage::Hook, || "start it")?;
+    let mut child = process::spawn(process::die_with_parent(&mut command)).at(Stage::Hook, || "start it")?;
     match attend(&mut child, hook, while_they_run) {
         Ok(status) => judge(status, &errors),
         Err(error) => {

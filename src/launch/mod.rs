@@ -27,6 +27,7 @@ pub mod trace;
 
 use crate::cgroup::{Cgroup, Leftover};
 use crate::error::{Error, Result};
+use crate::sys::interrupt;
 
 pub use connect::connect;
 pub use hooks::{HookOutput, Meanwhile, WhileHooksRun, run_each_hook, run_hooks, run_hooks_while};
@@ -44,6 +45,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Running> {
     match parent.walk() {
         Ok(()) => parent.finish(),
         Err(error) => {
+            interrupt::undo();
             let error = parent.explain(error);
             let (launch, ended) = parent.abandon();
             if let Some(cgroup) = launch.cgroup.as_ref().filter(|_| made_cgroup && ended)

@@ -55,9 +55,12 @@ impl Dir {
     /// writes to it has been overtaken by a `delete --force`.
     pub fn claim(root: &StateRoot, id: &str) -> Result<(Dir, Lock)> {
         let dir = Dir::create(root, id)?;
-        let lock = dir.hold(Wait::Forever).inspect_err(|_| {
-            // Empty, or another's.
-            let _ = fs::unlink(dir.root.as_fd(), &dir.name, libc::AT_REMOVEDIR);
+        let lock = dir.hold(Wait::Forever).inspect_err(|error| {
+            // Who waits for the lock waits for somebody whose the directory is.
+            if error.root_errno() != Some(Errno::EINTR) {
+                // Empty, or another's.
+                let _ = fs::unlink(dir.root.as_fd(), &dir.name, libc::AT_REMOVEDIR);
+            }
         })?;
         // Between the making of a directory and its opening another may have taken it away and made one of his own. Whose it is
         // says the lock: who has it first, and nobody but him, finds no record.

@@ -5,10 +5,11 @@
 //! whatever waits ([`super::poll`]) fails with EINTR when one has come, by which the command fails as by any other error: what it
 //! has done is undone, and the error is told. Nothing else fails with EINTR.
 //!
-//! What undoes it may wait, too: a wait that has an end of its own is not cut short any more, one that has none is by the next signal.
+//! What undoes it may wait, too ([`undo`]): a wait that has an end of its own is not cut short any more, one that has none is by
+//! the next signal. Once a program runs in our foreground the signals are for that ([`hand_over`]).
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -22,10 +23,12 @@ pub const WAIT: Duration = Duration::from_millis(50);
 /// The descriptor that the signals are read from; or one of these. It stays open.
 static SIGNALS: AtomicI32 = AtomicI32::new(NOT_YET);
 const NOT_YET: i32 = -1;
-/// A child, which ends with its parent.
+/// A child, which ends with its parent; or they are somebody else's.
 const NEVER: i32 = -2;
 /// The signal that has come; 0 for none.
 static BY: AtomicI32 = AtomicI32::new(0);
+/// What was done is being undone.
+static UNDOES: AtomicBool = AtomicBool::new(false);
 /// Milliseconds that were spent in short waits.
 static PAUSED: AtomicU64 = AtomicU64::new(0);
 
@@ -34,6 +37,17 @@ pub fn listen() {
     if SIGNALS.load(Relaxed) == NOT_YET {
         SIGNALS.store(signal::take_those_that_ask_to_end().unwrap_or(NEVER), Relaxed);
     }
+}
+
+/// Leaves them to who passes them on to a program, for the rest of the command: no wait is cut short any more, and none of them is
+/// taken from the program. They stay blocked.
+pub fn hand_over() {
+    SIGNALS.store(NEVER, Relaxed);
+}
+
+/// What follows undoes what was done, for whatever reason.
+pub fn undo() {
+    UNDOES.store(true, Relaxed);
 }
 
 /// Gives them back, for a process that becomes something else.
@@ -75,7 +89,7 @@ pub(super) fn source() -> Option<BorrowedFd<'static>> {
 
 /// [`source`] for one that has.
 pub(super) fn source_of_bounded() -> Option<BorrowedFd<'static>> {
-    if by().is_none() { source() } else { None }
+    if by().is_none() && !UNDOES.load(Relaxed) { source() } else { None }
 }
 
 /// Takes what has come: EINTR then.

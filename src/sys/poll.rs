@@ -15,7 +15,7 @@ use super::{Result, cvt, done, interrupt};
 /// Waits until something that is asked of a descriptor has happened (or its other end has hung up), at the latest until `by`, and
 /// without one for ever; false when the time has come. EINTR: somebody asks us to end ([`interrupt`]).
 pub fn any(fds: &mut [PollFd<'_>], by: Option<Instant>) -> Result<bool> {
-    if interrupt::may_listen() {
+    while interrupt::may_listen() {
         let piece = by.map_or(PollTimeout::MAX, until).min(rounded(interrupt::WAIT));
         match nix::poll::poll(fds, piece) {
             Ok(0) if by.is_some_and(|by| by <= Instant::now()) => return Ok(false),

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::fs::own;
 use super::poll::{self, PollFlags};
-use super::signal::{ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END};
+use super::signal::{self, ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END};
 use super::{Result, child_allocator, cvt, done, interrupt, raw};
 
 /// What [`clone3`] returns, on each side.
@@ -359,12 +359,19 @@ pub fn die_with_parent(command: &mut std::process::Command) -> &mut std::process
     unsafe { command.pre_exec(prepare) }
 }
 
+/// Starts a program. No signal is blocked in it: std hands on the mask, and those that we have blocked are for us to read.
+pub fn spawn(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: one system call, which neither allocates nor takes a lock.
+    unsafe { command.pre_exec(|| signal::unblock().map_err(Into::into)) }.spawn()
+}
+
 /// Runs a program to its end, or to ours (it is killed, and EINTR); all that it says, on both streams, is one text. (std's `output` panics where it cannot read.)
 pub fn run(mut command: std::process::Command) -> std::io::Result<(std::process::ExitStatus, String)> {
     use std::io::Read;
     let (mut said, writer) = std::io::pipe()?;
     command.stdin(std::process::Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn()?;
+    let mut child = spawn(&mut command)?;
     // The command holds the writing ends, too.
     drop(command);
     let mut text = Vec::new();

@@ -129,7 +129,20 @@ pub fn send_fds(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) 
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = (HEADER + 4 * fds.len()) as _;
     // SAFETY: `message` points at one iovec over `payload` and at a control buffer of the length given.
-    patiently(|| unsafe { raw!(SYS_sendmsg, socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
+    let sent = patiently(|| unsafe { raw!(SYS_sendmsg, socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })?;
+    send_rest(socket, payload.get(sent as usize..).unwrap_or_default())
+}
+
+/// What a stream had no room for when the first of it was sent.
+fn send_rest(socket: BorrowedFd<'_>, mut rest: &[u8]) -> Result<()> {
+    while !rest.is_empty() {
+        // SAFETY: `rest` is readable for the length given; no address is passed.
+        let sent = patiently(|| unsafe {
+            raw!(SYS_sendto, socket.as_raw_fd(), rest.as_ptr(), rest.len(), libc::MSG_NOSIGNAL, ptr::null::<u8>(), 0)
+        })?;
+        rest = rest.get(sent as usize..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Receives a record; 0 bytes when the other side is gone. A descriptor sent along is returned too.
@@ -199,4 +212,29 @@ pub fn loopback_up() -> Result<()> {
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING | libc::IFF_LOOPBACK) as libc::c_short;
     // SAFETY: `request` is a whole ifreq, as SIOCSIFFLAGS wants.
     done(unsafe { raw!(SYS_ioctl, fd.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    use super::super::process;
+    use super::*;
+
+    #[test]
+    fn who_reads_a_stream_slowly_gets_all() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        wait_in_pieces(ours.as_fd(), libc::SO_SNDTIMEO).unwrap();
+        // For longer than one piece nothing is read from a buffer that is full.
+        let mut reader = Command::new("/bin/sh");
+        reader.args(["-c", "sleep 0.25; wc -c"]).stdin(OwnedFd::from(theirs)).stdout(Stdio::piped());
+        let reader_runs = process::spawn(&mut reader).unwrap();
+        drop(reader);
+        let payload = vec![7; 4 << 20];
+        send_fds(ours.as_fd(), &payload, &[std::io::stderr().as_fd()]).unwrap();
+        drop(ours);
+        let output = reader_runs.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), payload.len().to_string());
+    }
 }

@@ -86,6 +86,8 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ),
     // A path to what a descriptor is of (`sys::fs::by_number`); `compose` knows no system calls.
     ("/proc/self/fd/{}", &["sys/fs.rs", "compose/gather.rs"]),
+    // Programs, which get no mask of signals (`sys::process::spawn`); the others are of tests.
+    (".spawn()", &["sys/process.rs", "state/process.rs", "cgroup/rdt.rs"]),
     // Files that others may have made, read up to a limit (`sys::fs::RegularFile`); documents are `spec::load`'s.
     (".take(LONGEST", &["spec/load.rs"]),
 ];

@@ -25,6 +25,7 @@ use crate::container::caller::streams::Relayed;
 use crate::container::caller::terminal::CallersTerminal;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
+use crate::sys::interrupt;
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, ChildUsage, Exit, ToldExit};
 
@@ -68,6 +69,7 @@ pub(in crate::container) fn to_end_within(
     cgroup: ProgramCgroup<&Cgroup>,
     release: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Ended> {
+    interrupt::hand_over();
     let own = attended.master.is_some().then(CallersTerminal::take);
     let mut flows = Flows::of(attended.master.take(), std::mem::take(&mut attended.streams))?;
     let survivor = watch.as_deref().is_some_and(Watch::in_background).then_some(attended.pid);

@@ -76,7 +76,7 @@ impl Service {
         let missing = || Error::new(Stage::Criu, "criu: executable file not found in $PATH").with_hint("install CRIU");
         let mut command = Command::new(find_program("criu").ok_or_else(missing)?);
         command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdin(input).stdout(Stdio::null()).stderr(copy);
-        let child = command.spawn().map_err(|error| match error.kind() {
+        let child = process::spawn(&mut command).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => missing(),
             _ => Error::new(Stage::Criu, format!("start criu: {error}")),
         })?;

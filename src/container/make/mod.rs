@@ -37,7 +37,7 @@ use crate::plan::{Plan, ProgramStart};
 use crate::spec::Spec;
 use crate::spec::annotations::Trust;
 use crate::state::{self, Dir, FIFO, Lock, PidNamespace, PoolMember, ProcessId, Record, boot_id};
-use crate::sys::fs;
+use crate::sys::{fs, interrupt};
 
 /// A container that has just been made.
 pub(in crate::container) struct Created {
@@ -181,6 +181,7 @@ pub(in crate::container) fn give_up(
     container: &Container,
     why: Error,
 ) -> Error {
+    interrupt::undo();
     if let Err(failure) = host_mounts::remove(container.record.host_mounts.as_ref()) {
         (global.warn)(&failure.to_string());
     }
