@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use brisk::error::{Context, Result, Stage};
+use brisk::sys::fs;
 use brisk::sys::poll::{self, PollFlags};
-use brisk::sys::{fs, process};
+use brisk::sys::process::{self, Exit};
 
 /// What a killed process may take to end: whoever waits for a page or for a server does at once.
 const TO_END: Duration = Duration::from_secs(1);
@@ -19,6 +20,8 @@ pub enum Aside {
     TooLate,
     /// More than may be taken.
     TooMuch,
+    /// Somebody has killed it.
+    Killed,
 }
 
 /// Does it in a copy of this process, which has one thread; what it gives is taken until `by`, and no more than `most` bytes.
@@ -51,10 +54,15 @@ pub fn aside(by: Instant, most: usize, work: impl FnOnce() -> Vec<u8>) -> Result
     let child = process::pidfd_open(pid).at(Stage::Process, what)?;
     process::pidfd_kill(child.as_fd(), libc::SIGKILL).at(Stage::Process, what)?;
     // One that is in a system call which no signal ends is nobody's when we have ended.
+    let mut exit = None;
     if poll::one(child.as_fd(), PollFlags::POLLIN, poll::within(TO_END)).at(Stage::Process, what)? {
-        process::wait(pid, libc::WNOHANG).at(Stage::Process, what)?;
+        exit = process::wait(pid, libc::WNOHANG).at(Stage::Process, what)?.map(|(_, exit)| exit);
     }
-    end.at(Stage::Process, what)
+    match end {
+        // Half of it may be missing. Our own SIGKILL comes to one that is ending and has its status.
+        Ok(Aside::Done(_)) if exit != Some(Exit::Code(0)) => Ok(Aside::Killed),
+        end => end.at(Stage::Process, what),
+    }
 }
 
 #[cfg(test)]
@@ -66,9 +74,17 @@ mod tests {
         let soon = |ms| Instant::now() + Duration::from_millis(ms);
         assert_eq!(aside(soon(60_000), 10, || b"ten bytes.".to_vec()).unwrap(), Aside::Done(b"ten bytes.".to_vec()));
         assert_eq!(aside(soon(60_000), 9, || b"ten bytes.".to_vec()).unwrap(), Aside::TooMuch);
-        let endless = || loop {
-            let _ = poll::pause(Duration::from_secs(60));
+        let endless = || -> Vec<u8> {
+            loop {
+                let _ = poll::pause(Duration::from_secs(60));
+            }
         };
         assert_eq!(aside(soon(1), 9, endless).unwrap(), Aside::TooLate);
+        let killed = || {
+            let me = process::pidfd_open(process::getpid()).unwrap();
+            let _ = process::pidfd_kill(me.as_fd(), libc::SIGKILL);
+            endless()
+        };
+        assert_eq!(aside(soon(60_000), 9, killed).unwrap(), Aside::Killed);
     }
 }

@@ -192,7 +192,7 @@ fn digest(cache: &PageCache, bytes: u64, end: Instant) -> Result<Option<String>>
     let done = aside(by, 64, || content(cache, bytes).unwrap_or_default().into_bytes())?;
     Ok(match done {
         Aside::Done(digest) if digest.len() == 64 => String::from_utf8(digest).ok(),
-        Aside::Done(_) | Aside::TooLate | Aside::TooMuch => None,
+        Aside::Done(_) | Aside::TooLate | Aside::TooMuch | Aside::Killed => None,
     })
 }
 

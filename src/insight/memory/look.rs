@@ -80,7 +80,11 @@ impl MemoryLook {
         let first = Look::at(found, None);
         let mut look = MemoryLook { at_ns: first.at_ns, problems: first.problems, ..MemoryLook::default() };
         for reading in first.rows {
-            look.take(reading)?;
+            let id = reading.subject.id.clone();
+            // Of one alone, as when its cgroup is read.
+            if let Err(error) = look.take(reading) {
+                look.problems.push(format!("{id}: {error}"));
+            }
         }
         look.settle()?;
         Ok(look)
@@ -92,16 +96,19 @@ impl MemoryLook {
         let before = pids(&reading.subject)?;
         let mut taken = Vec::new();
         let mut unread = 0;
+        // What all of them tell, who are the container's.
+        let mut room = MOST;
         for pid in before {
             // One that has ended meanwhile has no memory.
             let Ok(process) = ProcessId::of(pid) else { continue };
             let work = || from_proc(process).and_then(|taken| serde_json::to_vec(&taken).ok()).unwrap_or_default();
-            let done = aside(end.min(Instant::now() + TIME_OF_ONE), MOST, work)?;
+            let done = aside(end.min(Instant::now() + TIME_OF_ONE), room, work)?;
             let Aside::Done(text) = done else {
                 unread += 1;
                 continue;
             };
             if !text.is_empty() {
+                room -= text.len();
                 let told: TakenFromProc = serde_json::from_slice(&text).at(Stage::State, || "take what was read")?;
                 taken.push((process, told));
             } else if process.life()? == Life::Alive {
