@@ -18,6 +18,7 @@ use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::spec::overlay::Upper;
 use brisk::spec::size;
+use brisk::sys::cred::Ids;
 
 fn argv(line: &str) -> Vec<OsString> {
     line.split_ascii_whitespace().map(OsString::from).collect()
@@ -109,7 +110,7 @@ fn a_container_without_a_bundle() {
         terminal: Some(true),
         readonly: Some(false),
         limits: LimitChoice { memory: Some(64 << 20), pids: Some(20), cpu_quota: Some(150_000) },
-        user: Some((5, 5)),
+        user: Some(Ids { uid: 5, gid: 5 }),
         env: vec!["A=B".into(), "C=D".into()],
         network: Some(NetworkChoice::Of("/n".into())),
         seccomp: Some(SeccompChoice::File("f".into())),

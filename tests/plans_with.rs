@@ -63,6 +63,13 @@ const CREATED: &[With] = &[
         },
     },
     With {
+        name: "hooks-and-trees",
+        host: "v1-root-crowded",
+        bundle: "default",
+        changes: &[("/hooks", r#"{ "createRuntime": [{ "path": "/usr/bin/hook" }] }"#)],
+        choose: |_| {},
+    },
+    With {
         name: "rdt",
         host: "v2-root",
         bundle: "default",

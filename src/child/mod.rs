@@ -158,7 +158,7 @@ impl<'a> Child<'a> {
             SetupOp::Mask { path, within, label } => self.mask(path, *within, label.as_deref()),
             SetupOp::ReadonlyPath { path, may_lead, within } => self.readonly_path(path, *may_lead, *within),
             SetupOp::ReadonlyRoot => self.readonly_root(),
-            SetupOp::RootPropagation(flag, reach) => self.root_propagation(*flag, *reach),
+            SetupOp::RootPropagation(propagation) => self.root_propagation(*propagation),
             SetupOp::Procfs => self.open_procfs(),
             SetupOp::Sysctl(path, value) => self.sysctl(path, value),
             SetupOp::Label(label) => self.label(label),

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 
 use super::state::{Child, Done, Trouble, empty_directory, mounted_procfs, private_procfs};
 use crate::plan::op::{Enter, Label, MayLead, ParentMount};
-use crate::plan::reach::Reach;
 use crate::plan::rootfs::mount_op::{KeptIndex, MountSource};
+use crate::plan::rootfs::options::Propagation;
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_last, resolve_or_make};
@@ -69,7 +69,7 @@ impl Child<'_> {
         Ok(mount::set_attr(self.root()?, 0, &READONLY)?)
     }
 
-    pub(super) fn root_propagation(&self, flag: u64, reach: Reach) -> Done {
+    pub(super) fn root_propagation(&self, Propagation { flag, reach }: Propagation) -> Done {
         let attr = MountAttr { propagation: flag, ..MountAttr::default() };
         Ok(mount::set_attr(self.root()?, reach.flag(), &attr)?)
     }

@@ -19,6 +19,7 @@ use crate::spec::mounts::Mount;
 use crate::spec::overlay::Upper;
 use crate::spec::size::size;
 use crate::spec::text::Text;
+use crate::sys::cred::Ids;
 
 /// Nothing, or what the value must be instead.
 pub type PutResult = Result<(), Cow<'static, str>>;
@@ -429,10 +430,10 @@ fn cpus(text: &str) -> Option<i64> {
 }
 
 /// `UID[:GID]`; the group has the user's number where none is given, and never becomes root's by omission.
-impl Put for &mut Option<(u32, u32)> {
+impl Put for &mut Option<Ids> {
     fn put(self, value: &OsStr) -> PutResult {
         let ExecUser { uid, gid } = user(text(value)?).ok_or("UID or UID:GID in numbers")?;
-        *self = Some((uid, gid.unwrap_or(uid)));
+        *self = Some(Ids { uid, gid: gid.unwrap_or(uid) });
         Ok(())
     }
 }

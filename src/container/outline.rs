@@ -22,6 +22,7 @@ use crate::spec::seccomp::Seccomp;
 use crate::spec::template::{self, For, TemplateLayout};
 use crate::spec::{self, Loaded, Root, Spec};
 use crate::sys;
+use crate::sys::cred::Ids;
 
 /// What Docker hides besides what `spec` hides: interrupts tell of keys that are pressed (timing), RAPL of what is computed
 /// (CVE-2020-8694).
@@ -39,7 +40,7 @@ pub struct Outline {
     /// What it may take.
     pub limits: LimitChoice,
     /// User and group.
-    pub user: Option<(u32, u32)>,
+    pub user: Option<Ids>,
     /// `NAME=value`, added to the environment.
     pub env: Vec<String>,
     /// Working directory.
@@ -296,7 +297,7 @@ fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {
         // A configuration is JSON, so these are UTF-8.
         process.args = outline.args.iter().map(|arg| arg.as_str().into()).collect();
     }
-    if let Some((uid, gid)) = outline.user {
+    if let Some(Ids { uid, gid }) = outline.user {
         process.user = User { uid, gid, ..User::default() };
     }
     if let Some(cwd) = &outline.cwd {
@@ -309,7 +310,7 @@ fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {
     for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
         set.extend(outline.caps.iter().cloned());
     }
-    if outline.user.is_some_and(|(uid, _)| uid != 0) {
+    if outline.user.is_some_and(|user| user.uid != 0) {
         // What was asked for by name is meant for the program, which as another user than root has it by this alone.
         for set in [&mut caps.inheritable, &mut caps.ambient] {
             set.extend(outline.caps.iter().cloned());

@@ -26,8 +26,12 @@ pub(super) struct Draft {
     pub cgroup_trees: Vec<Step>,
     /// What [`SetupOp::MakeNamespaceFs`] makes, for the first mount of each kind.
     pub namespace_fs: Vec<NamespaceFs>,
-    /// What the child asks for: together before the root is taken, then each at its turn.
-    asked: Vec<Vec<HostObject>>,
+    /// What the child asks for together, before the root is taken.
+    asked_together: Option<Vec<HostObject>>,
+    /// What it asks for each at its turn.
+    asked_alone: Vec<HostObject>,
+    /// What the child takes before it leaves its copy of the host's mounts.
+    pub taken_in_copy: Vec<SetupOp>,
     /// Nothing is asked for at its turn.
     at_once: bool,
     /// Attributes that are set when nothing more is made in a mount.
@@ -119,6 +123,11 @@ impl Draft {
     pub(super) fn source(&mut self, input: &Input<'_>, mut tree: HostTree) -> TreeSource {
         match input.taker(&tree.path) {
             Taker::Child => TreeSource { source: MountSource::Path(tree.path), idmap: tree.idmap },
+            Taker::ChildInCopy => {
+                let (idmap, late) = (tree.idmap.take(), self.comes_late());
+                self.taken_in_copy.push(SetupOp::CloneTree { tree, late });
+                TreeSource { source: MountSource::Late(late), idmap }
+            }
             Taker::ParentInCopy => TreeSource { source: self.ask(input, HostObject::Tree(tree)), idmap: None },
             Taker::ParentBefore => {
                 let propagation = input.tree_propagation(&tree.path);
@@ -155,7 +164,7 @@ impl Draft {
 
     /// Where the child asks for what comes together.
     pub(super) fn ask_here(&mut self) {
-        self.asked.push(Vec::new());
+        self.asked_together = Some(Vec::new());
         self.setup.push(SetupOp::AskForHost);
     }
 
@@ -167,7 +176,8 @@ impl Draft {
 
     /// What the parent does for the child that asks.
     pub(super) fn take_asked(&mut self) -> impl Iterator<Item = Step> {
-        let asked = std::mem::take(&mut self.asked).into_iter();
+        let alone = std::mem::take(&mut self.asked_alone).into_iter().map(|object| vec![object]);
+        let asked = self.asked_together.take().into_iter().chain(alone);
         asked.flat_map(|objects| [Step::Await(SyncPoint::Trees), Step::TakeFromHost(objects)])
     }
 
@@ -177,21 +187,18 @@ impl Draft {
             HostObject::Tree(tree) => input.is_in_root(&tree.path),
             HostObject::Root(..) | HostObject::Device { .. } => false,
         };
-        let room = self.asked.first().is_none_or(|together| together.len() < TOGETHER);
+        let room = self.asked_together.as_ref().is_none_or(|together| together.len() < TOGETHER);
         // The root of a container that runs is not what a path of the host leads to.
         if self.at_once || !inside && room {
             return self.ask_together(object);
         }
-        self.asked.push(vec![object]);
+        self.asked_alone.push(object);
         self.setup.push(SetupOp::AskForOne);
         MountSource::Asked
     }
 
     fn ask_together(&mut self, object: HostObject) -> MountSource {
-        match self.asked.first_mut() {
-            Some(together) => together.push(object),
-            None => self.asked.push(vec![object]),
-        }
+        self.asked_together.get_or_insert_default().push(object);
         MountSource::Late(self.comes_late())
     }
 }

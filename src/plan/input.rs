@@ -30,6 +30,8 @@ use crate::spec::overlay::Overlay;
 pub(super) enum Taker {
     /// The child, by its path.
     Child,
+    /// The child, in its copy of the host's mounts, before it leaves that for the container's.
+    ChildInCopy,
     /// The parent, in the child's copy of the host's mounts ([`HostObject`](super::step::HostObject)), with the caller's
     /// rights: the root of the container's user namespace may not look into the caller's directories.
     ParentInCopy,
@@ -68,7 +70,7 @@ pub(super) struct Input<'a> {
     pub clone_flags: u64,
     /// The child waits for the parent before the root is set up.
     pub stops_for_hooks: bool,
-    /// What the mount namespace starts from; a copy, unless it is found that the skeleton will do.
+    /// What the mount namespace starts from.
     pub mounts_from: MountsFrom,
     /// Who takes what is mounted from the host; [`Input::taker`] knows the exceptions.
     pub takes: Taker,
@@ -94,7 +96,7 @@ impl<'a> Input<'a> {
             Taker::ParentInCopy
         } else if input.namespaces.contains(NamespaceKind::User) && host.uid != 0 {
             // An ordinary user may clone in no other copy than the child's.
-            Taker::Child
+            Taker::ChildInCopy
         } else {
             Taker::ParentBefore
         };

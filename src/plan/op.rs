@@ -12,8 +12,8 @@ use crate::plan::namespace::{NamespaceFs, NamespaceIndex, NamespaceKind};
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::environment::Candidate;
 use crate::plan::process::rlimits::ParsedRlimit;
-use crate::plan::reach::Reach;
 use crate::plan::rootfs::mount_op::{HostTree, KeptIndex, LateIndex, MountOp, MountSource};
+use crate::plan::rootfs::options::Propagation;
 use crate::sys::cred::{CapMasks, Ids};
 use crate::sys::mount_attr::MountAttr;
 use crate::wire::SyncPoint;
@@ -280,7 +280,7 @@ pub enum SetupOp {
     /// Makes the root mount read-only.
     ReadonlyRoot,
     /// Propagation of the root mount.
-    RootPropagation(u64, Reach),
+    RootPropagation(Propagation),
     /// Opens a proc file system of the child's own for the writes below.
     Procfs,
     /// Writes a kernel parameter below proc/sys.

@@ -25,6 +25,7 @@ use crate::plan::namespace::rootless::Changed;
 use crate::plan::process::template::keeps_promises;
 use crate::spec::mounts::Mount;
 use crate::state::Dir;
+use crate::sys::cred::Ids;
 use crate::sys::interrupt;
 
 /// Runs a program in a container of the pool; its exit status.
@@ -156,7 +157,7 @@ fn given(args: &Run) -> Result<Start> {
         tty: *terminal == Some(true),
         cwd: cwd.as_deref().map(Into::into),
         env: env.iter().map(|variable| variable.as_str().into()).collect(),
-        user: user.map(|(uid, gid)| ExecUser { uid, gid: Some(gid) }),
+        user: user.map(|Ids { uid, gid }| ExecUser { uid, gid: Some(gid) }),
         caps: caps.clone(),
         ..program.clone()
     };

@@ -119,7 +119,7 @@ pub(super) fn enter(input: &Input<'_>, draft: &mut Draft) {
     // options say.
     let refused = |p: &Propagation| p.flag & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0;
     if let Some(propagation) = input.root_propagation.filter(refused).filter(|_| !is_used_as_it_is(input)) {
-        draft.setup.push(SetupOp::RootPropagation(propagation.flag, propagation.reach));
+        draft.setup.push(SetupOp::RootPropagation(propagation));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::plan::rootfs::options::MountOptions;
 use crate::plan::strings::c_string;
 use crate::spec::mounts::Mount;
 
-/// Plans one mount.
+/// Plans one entry.
 pub(in crate::plan) fn plan(
     input: &Input<'_>,
     (mount, options): (&Mount, &MountOptions),

@@ -11,6 +11,7 @@ use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::rlimits::{self, ParsedRlimit};
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::mount_op::{CopyUp, HostTree, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode};
+use crate::plan::rootfs::options::Propagation;
 use crate::sys::cred::{CapMasks, Ids};
 use crate::sys::mount_attr::{self as attr, MountAttr};
 use crate::wire::SyncPoint;
@@ -120,7 +121,7 @@ impl SetupOp {
                 rootfs(format!("make /{} read-only, if it exists", lossy(path))).no_deed()
             }
             SetupOp::ReadonlyRoot => rootfs("make the root read-only").no_deed(),
-            SetupOp::RootPropagation(flag, reach) => {
+            SetupOp::RootPropagation(Propagation { flag, reach }) => {
                 rootfs(format!("make the root {} {}", propagation(*flag), tree(*reach))).no_deed()
             }
             SetupOp::Procfs => rootfs("open a private proc").no_deed(),

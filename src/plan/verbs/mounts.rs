@@ -1,7 +1,7 @@
 //! `mounts add` and `mounts remove`: mounts of a container that runs. Pure; runs in the parent.
 //!
 //! A process of ours joins the container's mount namespace and does the same operations as at creation. What
-//! it binds the parent has cloned on the host before, so no path of the host is looked up in the container. With a user
+//! it binds is taken on the host before (`plan::input::Taker`), so no path of the host is looked up in the container. With a user
 //! namespace it is cloned in a copy of the host's mounts that belongs to that, which locks their flags and places
 //! (mount_namespaces(7)): as at creation, the container's root may not loosen them.
 //!
@@ -17,7 +17,6 @@ use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{Refusal, SetupOp};
 use crate::plan::options::CreateOptions;
 use crate::plan::process::caps;
-use crate::plan::rootfs::mount_op::{HostTree, MountKind, MountSource};
 use crate::plan::rootfs::mounts;
 use crate::plan::rootfs::options::{self, MountOptions};
 use crate::plan::step::{CloneStep, Step};
@@ -40,16 +39,19 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
     } else {
         copy_mounts(&input, &mut draft, init);
     }
-    let copied = draft.setup.len();
+    // Planned first: what of it is taken in the copy comes before the way into the container.
+    let way = std::mem::take(&mut draft.setup);
     for mount in list {
         let options = options::parse(&mount.options)?;
         check((mount, &options), &input)?;
         mounts::plan(&input, (mount, &options), &mut draft)?;
     }
     draft.set_now();
+    let mut mounts = std::mem::replace(&mut draft.setup, way);
     if input.takes != Taker::ParentBefore {
-        leave_copy(&input, &mut draft, copied);
+        leave_copy(&mut draft);
     }
+    draft.setup.append(&mut mounts);
     Ok(finish(draft))
 }
 
@@ -91,31 +93,12 @@ fn copy_mounts(input: &Input<'_>, draft: &mut Draft, init: i32) {
     }
 }
 
-/// Into the container's mount namespace, where what follows is mounted: `mounts` are the operations from there on. The child
-/// takes what is bound before, if that is left to it.
-fn leave_copy(input: &Input<'_>, draft: &mut Draft, mounts: usize) {
-    let mut mounts = draft.setup.split_off(mounts);
-    if input.takes == Taker::Child {
-        take_by_child(&mut mounts, draft);
-    }
+/// Takes what the child is to take in the copy, and goes into the container's mount namespace.
+fn leave_copy(draft: &mut Draft) {
+    draft.setup.append(&mut draft.taken_in_copy);
     let joins = draft.opened_of(NamespaceKind::Mount);
     draft.setup.extend(joins.map(|index| SetupOp::Join(index, NamespaceKind::Mount, Refusal::Error)));
     draft.setup.push(SetupOp::RootHere(c"/".into()));
-    draft.setup.append(&mut mounts);
-}
-
-fn take_by_child(mounts: &mut [SetupOp], draft: &mut Draft) {
-    for op in mounts {
-        let SetupOp::Mount(mount) = op else { continue };
-        let MountKind::Bind { source, reach, end, .. } = &mut mount.what else { continue };
-        if let MountSource::Path(path) = source {
-            // Mapped when it is mounted.
-            let tree = HostTree { path: std::mem::take(path), reach: *reach, end: *end, idmap: None };
-            let late = draft.comes_late();
-            *source = MountSource::Late(late);
-            draft.setup.push(SetupOp::CloneTree { tree, late });
-        }
-    }
 }
 
 /// The container's mount namespace, with its user namespace.
