@@ -342,3 +342,38 @@ fn a_helper_for_id_maps_that_hangs() {
         container.assert_nothing_left();
     });
 }
+
+/// By a hook in the container, at whose end all is done in no time.
+#[test]
+fn a_signal_that_comes_while_the_last_of_it_is_done_is_not_the_programs() {
+    each("the end of a createContainer hook", |signal, what| {
+        for verb in
+            [&["create", "--timeout", "50s"][..], &["create", "--result", "r"], &["run", "-d", "--timeout", "50s"]]
+        {
+            // The parent of the container's process is the monitor.
+            let script = format!("set -- $(grep PPid: /proc/$PPID/status); kill -{} $2", signal as i32);
+            let mut bundle = Bundle::idle().sh_hook("createContainer", &script);
+            bundle.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "pid");
+            let container = bundle.container();
+            let output = begin_new(&container, verb).wait().exits(128 + signal as i32);
+            assert!(output.stderr().contains("asked to end: "), "{what}, {signal}: {output:?}");
+            container.assert_nothing_left();
+        }
+    });
+}
+
+#[test]
+fn what_a_program_wrote_is_passed_on_whatever_signal_comes_after_its_end() {
+    if brisk_only("--output-limit") {
+        return;
+    }
+    let container = Bundle::sh("echo begin; sleep 0.2; echo end; exit 7").container();
+    let running = begin_new(&container, &["run", "--output-limit", "64k"]);
+    running.wait_for_stdout(|text| text.contains("begin"));
+    let (brisk, program) = (Pid::from_raw(running.pid()), container.pid());
+    kill(brisk, Signal::SIGSTOP).unwrap();
+    host::wait_until(|| fs::read_to_string(format!("/proc/{program}/stat")).is_ok_and(|stat| stat.contains(") Z ")));
+    kill(brisk, Signal::SIGTERM).unwrap();
+    kill(brisk, Signal::SIGCONT).unwrap();
+    assert_eq!(running.wait().exits(7).stdout(), "begin\nend\n");
+}

@@ -56,6 +56,10 @@ impl<'a> Attended<'a> {
 /// How long a keeper may take to say how its program ended, which it was told when we were.
 const KEEPER: Duration = Duration::from_secs(10);
 
+/// How long what a program has written is passed on once it has ended and a signal has come: nobody is left to pass that on to, so it
+/// is for us, who wait for a reader that may never read. What he takes at once he gets, however much is written by what was left behind.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Waits for the program of a command that knows no limits; how it ended.
 pub(in crate::container) fn to_end(attended: Attended) -> Result<Ended> {
     to_end_within(attended, None, ProgramCgroup::Own(None), &mut || Ok(()))
@@ -92,6 +96,7 @@ fn relay(
     let mut status = None;
     let program = attended.program(cgroup);
     readiness.settle()?;
+    let mut last_words: Option<Instant> = None;
     let tell = |done: Result<()>| done.unwrap_or_else(|error| (attended.warn)(&error.to_string()));
     loop {
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
@@ -108,7 +113,7 @@ fn relay(
         let written = flows.list.iter().all(|flow| flow.buffer.is_empty());
         let flush = status.zip(watch.as_deref()).and_then(|((exit, _), watch)| watch.flush_by(exit, flows.written()));
         let by = match watching.and_then(Watch::next).or(flush) {
-            _ if status.is_some() && written => poll::now(),
+            _ if status.is_some() && (written || last_words.is_some()) => poll::now(),
             next => next,
         };
         let something = poll::undisturbed(&mut polled.0, by).at(Stage::Signal, || "wait for the container")?;
@@ -160,13 +165,14 @@ fn relay(
             tell(flows.let_go());
         }
         let Some((exit, usage)) = status else { continue };
-        // Nobody is left to pass a signal on to: it is for us, who wait for a reader that may never read.
         // A process that was left behind may keep the streams open: what it will write one day is not waited for.
-        let too_late = flush.is_some_and(|by| Instant::now() >= by);
+        let over = last_words.is_some_and(|by| heard.passed || !something || Instant::now() >= by);
+        last_words = last_words.or_else(|| heard.passed.then(|| poll::within(LAST_WORDS))?);
+        let too_late = over || flush.is_some_and(|by| Instant::now() >= by);
         if too_late {
             tell(flows.give_up());
         }
-        if too_late || heard.passed || flows.list.iter().all(Flow::is_done) || !something && written {
+        if too_late || flows.list.iter().all(Flow::is_done) || !something && written {
             let written = flows.written();
             let (cause, output) = watch.map_or((None, None), |watch| watch.end(exit, written));
             return Ok(Ended { exit, usage: Some(usage), cause, output });

@@ -24,10 +24,11 @@ use crate::container::attend::{self, Attended};
 use crate::container::caller::streams::Relay;
 use crate::container::lookup::Container;
 use crate::container::options::{Create, Global, Job};
-use crate::error::{Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{Meanwhile, Moment, Running, TellAgain, UpperLayer};
 use crate::plan::{Hold, Orphan};
 use crate::state::{Attendance, Dir, Outcome, Wait};
+use crate::sys::interrupt;
 use crate::sys::process::Exit;
 
 /// How long another command may change a container whose end is to be kept with it.
@@ -98,6 +99,8 @@ impl Task<'_> {
             }
         }
         if let Attendant::Monitor(monitor) = &self.who {
+            // From here on signals are the program's. One that has come before was for us, whatever we were just doing.
+            interrupt::look().at(Stage::Signal, || "take charge of the program")?;
             monitor.stand_alone()?;
         }
         if begins == Begins::Now {
