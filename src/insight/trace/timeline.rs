@@ -77,6 +77,9 @@ pub struct TimeSplit {
     pub neither: f64,
 }
 
+/// What is read of a file, in bytes: a step takes some 150, and as a value many times that.
+const LONGEST_TRACE: usize = 8 << 20;
+
 /// The steps of both sides, by their beginning.
 #[derive(Debug)]
 pub struct Timeline {
@@ -89,6 +92,10 @@ impl Timeline {
     /// Reads a file of `--trace`.
     pub fn read(file: &Path) -> Result<Timeline> {
         let text = spec::read_file(file, Stage::Args)?;
+        if text.len() > LONGEST_TRACE {
+            let what = format!("{} has {} bytes, more than any trace of a start", file.display(), text.len());
+            return Err(Error::new(Stage::Args, what));
+        }
         let document: Value = serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))?;
         Timeline::of(&document).ok_or_else(|| Error::new(Stage::Args, format!("{} is not a trace", file.display())))
     }
