@@ -1,12 +1,12 @@
 //! The state directory: the table of states, names, files, locks, damage.
 
-use brisk::spec::status::Status;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use brisk::container::Container;
 use brisk::spec::annotations::{self, MOUNT_CONTEXT_TYPE, Trust};
+use brisk::spec::status::Status;
 use brisk::state::{
     Caller, Dir, FIFO, Facts, Life, ProcessId, RECORD, Record, StateRoot, Wait, boot_id, rfc3339, status,
 };

@@ -1,13 +1,13 @@
 //! `memory`: its numbers are those of smaps, and what is shared is what the kernel shares.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{brisk, call, cannot_look};
+use super::{call, cannot_look, of_others};
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, Need, lacks, process, skip_unless, time_limit};
+use crate::common::{Bundle, Container, lacks, process, time_limit};
 
 /// What is mapped of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -308,30 +308,10 @@ fn memory_of_others_is_read() {
     if cannot_look() || lacks(&["memory", "pids"]) {
         return;
     }
-    let on_hybrid = "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified";
-    for (runtime, before) in [("runc", ":"), ("crun", on_hybrid)] {
-        let there = Command::new(runtime).arg("--version").stdout(Stdio::null()).status();
-        if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {runtime}")) {
-            continue;
-        }
-        let mut bundle = Bundle::idle();
-        bundle.config["ociVersion"] = json!("1.0.2");
-        let mut container = bundle.container();
-        drop(brisk(&container));
-        // crun gives up on a host with cgroup2 beside v1 (see integration/run), so it gets one without.
-        let hybrid = std::path::Path::new("/sys/fs/cgroup/unified").exists();
-        let script = format!("{}; exec {runtime} \"$@\"", if hybrid { before } else { ":" });
-        let shell = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script, runtime].map(Into::into);
-        let brisk = std::mem::replace(&mut container.program, shell.to_vec());
-        container.create_with(&[]).ok();
-        container.start().ok();
-        let pid = container.pid();
-        let theirs = std::mem::replace(&mut container.program, brisk);
-        let value = look(&container);
-        container.program = theirs;
+    of_others(Bundle::idle, |runtime, container, pid| {
+        let value = look(container);
         let one = of(&value, &container.id);
         assert_eq!((&one["runtime"], &one["processes"][0]["pid"]), (&json!(runtime), &json!(pid)), "{value}");
         assert!(one["mapped"]["rssBytes"].as_u64().unwrap() > 0, "{value}");
-        container.delete_force().ok();
-    }
+    });
 }

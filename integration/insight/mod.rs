@@ -10,10 +10,12 @@ mod top;
 mod trace;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
 
 use crate::common::process::{self, Output};
-use crate::common::{Container, brisk_only, host, runtime, skip};
+use crate::common::{Bundle, Container, Need, brisk_only, host, runtime, skip, skip_unless};
 
 /// Where the program is: beside the probe's directory, as they are built together.
 fn directory() -> PathBuf {
@@ -79,4 +81,32 @@ fn only(value: &serde_json::Value) -> &serde_json::Value {
     assert_eq!(value["containers"].as_array().unwrap().len(), 1, "{value}");
     assert_eq!(value["problems"], serde_json::json!([]), "{value}");
     &value["containers"][0]
+}
+
+/// Looks at a container of this bundle that runc runs, and at one that crun does, below their own roots as here: with its runtime
+/// and its first process.
+fn of_others(bundle: impl Fn() -> Bundle, look: impl Fn(&str, &Container, i32)) {
+    let on_hybrid = "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified";
+    for (runtime, before) in [("runc", ":"), ("crun", on_hybrid)] {
+        let there = Command::new(runtime).arg("--version").stdout(Stdio::null()).status();
+        if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {runtime}")) {
+            continue;
+        }
+        let mut bundle = bundle();
+        bundle.config["ociVersion"] = json!("1.0.2");
+        let mut container = bundle.container();
+        drop(brisk(&container));
+        // crun gives up on a host with cgroup2 beside v1 (see integration/run), so it gets one without.
+        let hybrid = Path::new("/sys/fs/cgroup/unified").exists();
+        let script = format!("{}; exec {runtime} \"$@\"", if hybrid { before } else { ":" });
+        let shell = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script, runtime].map(Into::into);
+        let brisk = std::mem::replace(&mut container.program, shell.to_vec());
+        container.create_with(&[]).ok();
+        container.start().ok();
+        let pid = container.pid();
+        let theirs = std::mem::replace(&mut container.program, brisk);
+        look(runtime, &container, pid);
+        container.program = theirs;
+        container.delete_force().ok();
+    }
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{call, cannot_look, command, only};
+use super::{call, cannot_look, command, of_others, only};
 use crate::common::host::Cgroups;
 use crate::common::{Bundle, Container, Need, lacks, process, skip_unless};
 
@@ -150,33 +150,16 @@ fn containers_of_others_are_read() {
     if cannot_look() || lacks(&["memory", "pids"]) {
         return;
     }
-    let on_hybrid = "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified";
-    for (runtime, before) in [("runc", ":"), ("crun", on_hybrid)] {
-        let there = Command::new(runtime).arg("--version").stdout(Stdio::null()).status();
-        if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {runtime}")) {
-            continue;
-        }
-        let mut bundle = sleeper().set("/annotations", json!({ "team": "a" }));
-        bundle.config["ociVersion"] = json!("1.0.2");
-        let mut container = bundle.container();
-        // crun gives up on a host with cgroup2 beside v1 (see integration/run), so it gets one without.
-        let hybrid = std::path::Path::new("/sys/fs/cgroup/unified").exists();
-        let script = format!("{}; exec {runtime} \"$@\"", if hybrid { before } else { ":" });
-        let shell = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script, runtime].map(Into::into);
-        let brisk = std::mem::replace(&mut container.program, shell.to_vec());
-        container.create_with(&[]).ok();
-        container.start().ok();
-        let theirs = std::mem::replace(&mut container.program, brisk);
-        let value = process::run(command(&container, &["stats", "--json"])).ok().json();
-        container.program = theirs;
+    let bundle = || sleeper().set("/annotations", json!({ "team": "a" }));
+    of_others(bundle, |runtime, container, pid| {
+        let value = process::run(command(container, &["stats", "--json"])).ok().json();
         let row = only(&value);
         assert_eq!((&row["runtime"], &row["status"]), (&json!(runtime), &json!("running")), "{value}");
-        assert_eq!(row["pid"], container.pid(), "{value}");
+        assert_eq!(row["pid"], pid, "{value}");
         assert_eq!((&row["memory"]["limitBytes"], &row["pids"]["limit"]), (&json!(64 << 20), &json!(20)), "{value}");
         assert_eq!(row["annotations"]["team"], "a", "{value}");
         // Threads of runc's own process may be on their way out yet.
         assert!(row["pids"]["tasks"].as_u64().unwrap() >= 1 && row["memory"]["bytes"].as_u64().unwrap() > 0, "{value}");
         assert_eq!(row["bundle"], container.bundle.dir.to_str().unwrap(), "{value}");
-        container.delete_force().ok();
-    }
+    });
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::mount::MsFlags;
 use nix::sys::signal::Signal;
 
-use crate::common::{Bundle, Need, brisk_only, process, skip_unless};
+use crate::common::{Bundle, Container, Need, brisk_only, process, skip_unless};
 use crate::lifecycle::asked_to_end;
 
 /// What `delete --force` waits for a creator that does not die, with room for the rest.
@@ -50,11 +50,8 @@ impl Silent {
     }
 }
 
-#[test]
-fn a_silent_file_system_of_the_host_keeps_no_command_for_ever() {
-    if skip_unless(Need::from(Path::new("/dev/fuse").exists()), "no FUSE") || brisk_only("they have no bound") {
-        return;
-    }
+/// A `create` that waits for a silent file system.
+fn create_that_waits() -> (Container, process::Running, Silent) {
     let mut bundle = Bundle::idle();
     let dir = bundle.host_dir("silent");
     let mut silent = Silent::new(&mut bundle, &dir);
@@ -63,6 +60,15 @@ fn a_silent_file_system_of_the_host_keeps_no_command_for_ever() {
     let create = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
     let create = process::start(create, Stdio::null());
     silent.takes_a_question();
+    (container, create, silent)
+}
+
+#[test]
+fn a_silent_file_system_of_the_host_keeps_no_command_for_ever() {
+    if skip_unless(Need::from(Path::new("/dev/fuse").exists()), "no FUSE") || brisk_only("they have no bound") {
+        return;
+    }
+    let (container, create, mut silent) = create_that_waits();
     assert_eq!(container.status(), "creating");
     let began = Instant::now();
     let error = container.delete_force().fails();
@@ -81,14 +87,7 @@ fn who_is_asked_to_end_does_not_wait_for_it_either() {
     if skip_unless(Need::from(Path::new("/dev/fuse").exists()), "no FUSE") || brisk_only("they end where they are") {
         return;
     }
-    let mut bundle = Bundle::idle();
-    let dir = bundle.host_dir("silent");
-    let mut silent = Silent::new(&mut bundle, &dir);
-    let source = dir.join("below");
-    let container = bundle.mount("bind", source.to_str().unwrap(), "/mnt", &["rbind"]).container();
-    let create = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
-    let create = process::start(create, Stdio::null());
-    silent.takes_a_question();
+    let (container, create, mut silent) = create_that_waits();
     let began = Instant::now();
     let error = asked_to_end::end(create, Signal::SIGTERM, "FUSE").stderr();
     assert!(began.elapsed() < BOUND, "{:?}: {error}", began.elapsed());

@@ -143,47 +143,41 @@ impl Error {
 
     /// What was being done, and to what: the innermost error that says so.
     pub fn deed(&self) -> Option<(Deed, Option<&str>)> {
-        match self.innermost_deed()? {
-            (Deed::ReadConfig, object) => Some((Deed::ReadConfig, self.field().or(object))),
-            other => Some(other),
-        }
+        let (deed, object) = self.chain().filter_map(|error| Some((error.deed?, error.object.as_deref()))).last()?;
+        Some((deed, if deed == Deed::ReadConfig { self.field().or(object) } else { object }))
     }
 
-    fn innermost_deed(&self) -> Option<(Deed, Option<&str>)> {
-        let own = || Some((self.deed?, self.object.as_deref()));
-        match &self.cause {
-            Some(Cause::Error(inner)) => inner.innermost_deed().or_else(own),
-            _ => own(),
-        }
+    /// This error and those below it.
+    fn chain(&self) -> impl Iterator<Item = &Error> {
+        std::iter::successors(Some(self), |error| match &error.cause {
+            Some(Cause::Error(inner)) => Some(inner),
+            _ => None,
+        })
+    }
+
+    fn innermost(&self) -> &Error {
+        self.chain().last().unwrap_or(self)
     }
 
     /// The field of config.json that it is about, where that is known.
     pub fn field(&self) -> Option<&str> {
-        match (&self.field, &self.cause) {
-            (Some(field), _) => Some(field),
-            (None, Some(Cause::Error(inner))) => inner.field(),
-            (None, _) => None,
-        }
+        self.chain().find_map(|error| error.field.as_deref())
     }
 
     /// What is wrong, without the stage, the file, and the position in a text: for who says those himself.
     pub fn words(&self) -> String {
-        match &self.cause {
-            Some(Cause::Error(inner)) => inner.words(),
+        let Error { what, cause, .. } = self.innermost();
+        match cause {
             Some(Cause::Json(error)) => json_words(error).0,
             Some(Cause::Nul { .. }) => NUL.to_owned(),
-            Some(cause) => format!("{}: {cause}", self.what),
-            None => self.what.to_string(),
+            Some(cause) => format!("{what}: {cause}"),
+            None => what.to_string(),
         }
     }
 
     /// Whether a key of an object was there twice.
     pub fn is_of_repeated_key(&self) -> bool {
-        match &self.cause {
-            Some(Cause::Error(inner)) => inner.is_of_repeated_key(),
-            Some(Cause::Json(error)) => json_words(error).0.starts_with("duplicate field "),
-            _ => false,
-        }
+        matches!(&self.innermost().cause, Some(Cause::Json(error)) if json_words(error).0.starts_with("duplicate field "))
     }
 
     /// This error with the lines of a text that it is about, each with a newline.
@@ -195,11 +189,7 @@ impl Error {
 
     /// Lines of a text that the error is about.
     pub fn excerpt(&self) -> Option<&str> {
-        match (&self.excerpt, &self.cause) {
-            (Some(excerpt), _) => Some(excerpt),
-            (None, Some(Cause::Error(inner))) => inner.excerpt(),
-            (None, _) => None,
-        }
+        self.chain().find_map(|error| error.excerpt.as_deref())
     }
 
     /// The stage that failed.
@@ -209,26 +199,22 @@ impl Error {
 
     /// The errno at the bottom of the chain, where there is one.
     pub fn root_errno(&self) -> Option<Errno> {
-        match &self.cause {
+        let Error { cause, told, .. } = self.innermost();
+        match cause {
             Some(Cause::Errno(errno)) => Some(*errno),
             Some(Cause::Io(error)) => error.raw_os_error().map(Errno::from_raw),
-            Some(Cause::Error(error)) => error.root_errno(),
             Some(Cause::AskedToEnd(_)) => Some(Errno::EINTR),
-            Some(Cause::Json(_) | Cause::Nul { .. }) | None => self.told,
+            Some(Cause::Json(_) | Cause::Nul { .. } | Cause::Error(_)) | None => *told,
         }
     }
 
     /// Advice for the person who reads the error, if there is any.
     pub fn hint(&self) -> Option<&str> {
-        if let Some(hint) = &self.hint {
-            return Some(hint);
-        }
-        if let Some(Cause::Error(inner)) = &self.cause
-            && let Some(hint) = inner.hint()
-        {
-            return Some(hint);
-        }
-        hints::find(self.stage, self.deed, self.root_errno()?)
+        let own = self.chain().find_map(|error| error.hint.as_deref());
+        own.or_else(|| {
+            let errno = self.root_errno()?;
+            self.chain().filter_map(|error| hints::find(error.stage, error.deed, errno)).last()
+        })
     }
 }
 

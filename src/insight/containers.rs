@@ -13,11 +13,11 @@ use brisk::container::Container;
 use brisk::container::options::Global;
 use brisk::error::{Error, Result, Stage};
 use brisk::proc::passwd::Users;
+use brisk::spec::status::Status;
 use brisk::state::{Caller, Dir, ProcessId, RECORD, Record, StateRoot, does_not_exist};
 use nix::errno::Errno;
 
 use crate::foreign;
-use brisk::spec::status::Status;
 
 /// Who has made a container, as its state tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use brisk::error::{Context, Result, Stage};
 use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::Version;
 use brisk::proc::file::words;
+use brisk::spec::status::Status;
 use brisk::state::{Dir, FIFO, Life, ProcessId};
 use brisk::sys::fs;
 use nix::errno::Errno;
@@ -17,7 +18,6 @@ use serde::Deserialize;
 
 use crate::containers::{RuntimeKind, Subject};
 use crate::procdir::read_small;
-use brisk::spec::status::Status;
 
 /// What runc (1.0 to 1.5) writes into state.json, as far as it is of use.
 #[derive(Deserialize)]

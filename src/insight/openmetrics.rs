@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use brisk::cgroup::stats::{Psi, PsiData};
+use brisk::spec::status::Status;
 
 use crate::figures::{Look, Reading};
-use brisk::spec::status::Status;
 
 /// A family of metrics.
 struct Family {

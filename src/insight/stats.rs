@@ -4,13 +4,13 @@ use brisk::cli::args::{StatsArgs, StatsFormat};
 use brisk::cli::output;
 use brisk::container::options::Global;
 use brisk::error::Result;
+use brisk::spec::status::Status;
 
 use crate::containers::Finder;
 use crate::figures::{Look, Reading};
 use crate::looks::{Looks, Tone};
-use crate::table::{Align, Cell, Column, lines};
+use crate::table::{Align, Cell, Column, lines, number};
 use crate::{json, openmetrics, units};
-use brisk::spec::status::Status;
 
 /// Prints it.
 pub fn stats(global: &Global<'_>, args: &StatsArgs) -> Result<()> {
@@ -47,11 +47,6 @@ const COLUMNS: &[Column] = &[
     number("MEM WAIT%", 8),
     number("IO WAIT%", 8),
 ];
-
-/// A column of numbers.
-pub const fn number(title: &'static str, spare: u8) -> Column {
-    Column { title, spare, least: 0, side: Align::Right }
-}
 
 fn table(look: &Look, looks: Looks) -> Vec<String> {
     let rows: Vec<Vec<Cell>> = look

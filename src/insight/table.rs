@@ -23,6 +23,21 @@ pub enum Align {
     Right,
 }
 
+/// A column of numbers.
+pub const fn number(title: &'static str, spare: u8) -> Column {
+    Column { title, spare, least: 0, side: Align::Right }
+}
+
+/// A column of names.
+pub const fn text(title: &'static str, spare: u8) -> Column {
+    Column { title, spare, least: 0, side: Align::Left }
+}
+
+/// A column of paths, which stays.
+pub const fn path(title: &'static str) -> Column {
+    Column { title, spare: 0, least: 0, side: Align::Path }
+}
+
 /// What stands in a line and a column. Its text is ours or was made printable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {

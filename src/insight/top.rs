@@ -17,8 +17,8 @@ use crate::containers::Finder;
 use crate::figures::{Look, Reading};
 use crate::looks::{Audience, Looks, Tone, write};
 use crate::screen::{Keystroke, Screen, keys};
-use crate::stats::{Growing, Shown, number};
-use crate::table::{Align, Cell, Column, cut, lines};
+use crate::stats::{Growing, Shown};
+use crate::table::{Align, Cell, Column, cut, lines, number};
 use crate::{json, units};
 
 /// Shows them until somebody has seen enough; the exit status.

@@ -153,7 +153,7 @@ impl Draft {
         if input.takes == Taker::ParentInCopy {
             return self.ask_together(HostObject::Tree(tree));
         }
-        self.source(input, HostTree { idmap: None, ..tree }).source
+        self.source(input, tree).source
     }
 
     /// The file system of this kind, if it is made beforehand and not taken yet.

@@ -39,8 +39,8 @@ pub fn listen() {
     }
 }
 
-/// Leaves them to who passes them on to a program, for the rest of the command: no wait is cut short any more, and none of them is
-/// taken from the program. They stay blocked.
+/// Leaves them to somebody else: in a new child to its parent; for the rest of a command to who passes them on to a program, so that
+/// no wait is cut short any more and none of them is taken from the program. They stay as they are, blocked or not.
 pub fn hand_over() {
     SIGNALS.store(NEVER, Relaxed);
 }
@@ -53,11 +53,6 @@ pub fn undo() {
 /// Gives them back, for a process that becomes something else.
 pub fn cease() -> Result<()> {
     if SIGNALS.swap(NEVER, Relaxed) < 0 { Ok(()) } else { signal::unblock() }
-}
-
-/// In a new child, whose descriptors are others.
-pub(super) fn leave_to_parent() {
-    SIGNALS.store(NEVER, Relaxed);
 }
 
 /// Whether [`listen`] has yet to be called.

@@ -57,7 +57,7 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     match cvt(unsafe { raw!(SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })? {
         0 => {
             child_allocator::forbid();
-            interrupt::leave_to_parent();
+            interrupt::hand_over();
             Ok(Cloned::Child)
         }
         pid => Ok(Cloned::Parent { pid: pid as i32, pidfd: own(pidfd.into()) }),

@@ -6,8 +6,7 @@ use brisk::spec::status::Status;
 use super::look::{ContainerMemory, MemoryLook};
 use super::smaps::Mapped;
 use crate::looks::{Looks, Tone};
-use crate::stats::number;
-use crate::table::{Align, Cell, Column, cut, lines};
+use crate::table::{Cell, Column, cut, lines, number, path, text};
 use crate::units;
 
 /// Files of one container that a table has; the others are summed up.
@@ -42,7 +41,7 @@ const PROCESSES: &[Column] = &[
 ];
 
 const FILES: &[Column] = &[
-    Column { title: "FILE", spare: 0, least: 0, side: Align::Path },
+    path("FILE"),
     text("ID", 4),
     number("PROCS", 6),
     number("RSS", 1),
@@ -53,17 +52,13 @@ const FILES: &[Column] = &[
 ];
 
 const BETWEEN: &[Column] = &[
-    Column { title: "FILE", spare: 0, least: 0, side: Align::Path },
+    path("FILE"),
     text("IS", 1),
     number("INODES", 3),
     number("CONTAINERS", 2),
     number("PSS", 0),
     number("WOULD SAVE", 0),
 ];
-
-const fn text(title: &'static str, spare: u8) -> Column {
-    Column { title, spare, least: 0, side: Align::Left }
-}
 
 /// All of them, with a line between two.
 pub fn all(look: &MemoryLook, looks: Looks) -> Vec<String> {

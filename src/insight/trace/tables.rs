@@ -5,8 +5,7 @@ use brisk::cli::log::printable;
 use super::compare::{ComparedStep, largest};
 use super::timeline::{Emphasis, Timeline, TracedStep};
 use crate::looks::{Looks, Tone};
-use crate::stats::number;
-use crate::table::{Align, Cell, Column, lines};
+use crate::table::{Cell, Column, lines, number, text};
 use crate::units;
 
 /// The longest bar.
@@ -19,7 +18,7 @@ const STEPS: &[Column] = &[
     number("", 1),
     number("", 4),
     number("SIDE", 2),
-    Column { title: "WHAT", spare: 0, least: 0, side: Align::Left },
+    text("WHAT", 0),
 ];
 
 const CHANGES: &[Column] = &[
@@ -29,7 +28,7 @@ const CHANGES: &[Column] = &[
     number("", 1),
     number("", 4),
     number("SIDE", 2),
-    Column { title: "WHAT", spare: 0, least: 0, side: Align::Left },
+    text("WHAT", 0),
 ];
 
 /// Microseconds.

@@ -34,7 +34,8 @@ pub(super) fn v1(one: &OneMount<'_>, draft: &mut Draft) -> Result<()> {
         let Some(name) = hierarchy.mount_point.file_name() else { continue };
         let dest = [one.dest.to_bytes(), b"/", name.as_bytes()].concat();
         let dest = c_string(dest, "mounts.destination")?;
-        one_hierarchy(&OneMount { options: fixed(&one.options), dest, ..one.clone() }, hierarchy, draft)?;
+        let part = OneMount { input: one.input, mount: one.mount, options: fixed(&one.options), dest };
+        one_hierarchy(&part, hierarchy, draft)?;
     }
     links_of_controllers(layout, one.dest.clone(), draft)
 }

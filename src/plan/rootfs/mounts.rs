@@ -39,7 +39,10 @@ pub(in crate::plan) fn plan(
         _ if mount.is_bind() => one.bind_source(draft),
         "" => Err(Error::new(Stage::Bundle, format!("mount {}: the type is missing", mount.destination))),
         kind => match draft.take_namespace_fs(kind) {
-            Some(made) => one.attach(made, draft),
+            Some(made) => {
+                one.attach(made, draft);
+                Ok(())
+            }
             None => one.new_file_system(kind, draft),
         },
     }

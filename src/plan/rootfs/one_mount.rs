@@ -20,7 +20,6 @@ use crate::spec::mounts::Mount;
 use crate::sys::mount_attr::{self as attr, MountAttr};
 
 /// One mount on its way into operations: as config.json has it, or a part of what stands in for that.
-#[derive(Clone)]
 pub(super) struct OneMount<'a> {
     pub input: &'a Input<'a>,
     pub mount: &'a Mount,
@@ -36,7 +35,7 @@ impl OneMount<'_> {
 
     /// With these options in place of its own.
     pub(super) fn with(&self, options: MountOptions) -> Self {
-        OneMount { options, ..self.clone() }
+        OneMount { input: self.input, mount: self.mount, options, dest: self.dest.clone() }
     }
 
     /// What config.json names as the source of a bind.
@@ -82,7 +81,7 @@ impl OneMount<'_> {
     }
 
     /// The file system of a namespace that was joined.
-    pub(super) fn attach(&self, made: NamespaceFs, draft: &mut Draft) -> Result<()> {
+    pub(super) fn attach(&self, made: NamespaceFs, draft: &mut Draft) {
         let source = MountSource::NamespaceFs(made);
         let what = MountKind::Bind { source, reach: Reach::One, end: EndLink::Keep, host: None };
         draft.setup.push(SetupOp::Mount(Box::new(MountOp {
@@ -90,7 +89,6 @@ impl OneMount<'_> {
             no_follow: self.options.dest_nofollow || made == NamespaceFs::Sysfs,
             ..mount_op(self.dest.clone(), what, &self.options)
         })));
-        Ok(())
     }
 
     /// A new file system of this type.
