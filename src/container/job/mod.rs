@@ -18,9 +18,10 @@ use monitor::{KeptStreams, Monitor, Role};
 use report::Report;
 
 use crate::cgroup::{Cgroup, Totals};
+use crate::container::attend;
+use crate::container::attend::attended::Attended;
 use crate::container::attend::ended::Ended;
 use crate::container::attend::watch::{self, ProgramCgroup, Watch, WatchMeanwhile, WatchedProgram};
-use crate::container::attend::{self, Attended};
 use crate::container::caller::streams::Relay;
 use crate::container::lookup::Container;
 use crate::container::options::{Create, Global, Job};

@@ -1,9 +1,10 @@
 //! `create`: makes a container that waits for `start`.
 
 use super::delete;
+use crate::container::attend::attended::Attended;
 use crate::container::attend::ended::Ended;
+use crate::container::attend::signals;
 use crate::container::attend::watch::ProgramCgroup;
-use crate::container::attend::{Attended, signals};
 use crate::container::caller::console::{Console, ConsoleRequest};
 use crate::container::caller::files::{self, Receivers};
 use crate::container::job::{self, JobRequest, Task};

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use crate::cgroup::{Absent, Cgroup};
+use crate::container::attend::attended::Attended;
 use crate::container::attend::ended::Ended;
+use crate::container::attend::signals;
 use crate::container::attend::watch::{ProgramCgroup, WatchedProgram};
-use crate::container::attend::{Attended, signals};
 use crate::container::caller::console::{Console, ConsoleRequest, ProgramConsole};
 use crate::container::caller::files::{self, Receivers};
 use crate::container::inside::program::{self, Fallback};
