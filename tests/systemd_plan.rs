@@ -9,7 +9,7 @@ use brisk::plan::cgroup::update::DeviceRules;
 use brisk::plan::cgroup::{self, CgroupOptions, Devices, Privilege, WhenMissing, Write};
 use brisk::plan::systemd::driver::{CgroupDriver, plan_cgroup};
 use brisk::plan::systemd::gvariant;
-use brisk::plan::systemd::properties::{devices, limits, other_devices, round_quota};
+use brisk::plan::systemd::properties::{devices, limits, other_devices, with_rounded_quota};
 use brisk::plan::systemd::{
     OnUnknown, Owner, Property, Unit, expand_slice, from_annotations, scope, update, user_manager_path,
 };
@@ -260,8 +260,7 @@ fn a_quota_is_rounded_up_to_a_percent_in_the_files_too() {
         ("max 50000", "max 50000", "uint64 18446744073709551615"),
         ("20000", "20000", "uint64 200000"),
     ] {
-        let mut writes = [write("cpu.max", before)];
-        round_quota(&mut writes);
+        let writes = with_rounded_quota(vec![write("cpu.max", before)]);
         assert_eq!(writes[0].value, after);
         let found: Vec<String> = limits(&writes).iter().map(Property::to_string).collect();
         assert!(found.contains(&format!("CPUQuotaPerSecUSec={per_second}")), "{before}: {found:?}");
@@ -275,8 +274,8 @@ fn a_quota_is_rounded_up_to_a_percent_in_the_files_too() {
     );
     let quota = plan.writes.iter().find(|write| write.file == "cpu.max").unwrap();
     assert_eq!(quota.value, "13000 100000");
-    let mut v1 = [write("cpu.cfs_period_us", "100000"), write("cpu.cfs_quota_us", "12345")];
-    round_quota(&mut v1);
+    let v1 = vec![write("cpu.cfs_period_us", "100000"), write("cpu.cfs_quota_us", "12345")];
+    let v1 = with_rounded_quota(v1);
     assert_eq!(v1[1].value, "13000");
 }
 
@@ -330,12 +329,12 @@ fn a_scope_has_everything_in_one_message() {
     let unit = Unit::parse(Some("machine.slice:libpod:a"), "a", Owner::System).unwrap();
     let path = format!("/{}", unit.path().unwrap());
     let options = CgroupOptions { cgroups_path: Some(&path), id: "a", privilege: Privilege::Root };
-    let mut cgroup = cgroup::plan(&resources, &layout, &options).unwrap();
+    let cgroup = cgroup::plan(&resources, &layout, &options).unwrap();
     let annotations = BTreeMap::from([
         ("org.systemd.property.TasksMax".to_owned(), "uint64 5".to_owned()),
         ("org.systemd.property.CollectMode".to_owned(), "'inactive'".to_owned()),
     ]);
-    let plan = scope(unit, "a", &annotations, &mut cgroup).unwrap();
+    let (cgroup, plan) = scope(unit, "a", &annotations, cgroup).unwrap();
     let text = plan.to_string();
     for line in [
         "systemd scope libpod-a.scope in machine.slice",

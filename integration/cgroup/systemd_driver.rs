@@ -85,10 +85,10 @@ impl Host {
         let unit = Unit::parse(Some(&path), name, self.owner()).unwrap();
         let cgroup = PathBuf::from("/").join(self.root()).join(unit.path().unwrap());
         let options = CgroupOptions { cgroups_path: cgroup.to_str(), id: name, privilege: self.privilege };
-        let mut limits = cgroup::plan(&resources, &Layout::read().unwrap(), &options).unwrap();
+        let limits = cgroup::plan(&resources, &Layout::read().unwrap(), &options).unwrap();
         let annotations: BTreeMap<String, String> =
             annotations.iter().map(|(k, v)| (format!("org.systemd.property.{k}"), (*v).to_owned())).collect();
-        let plan = systemd::scope(unit, name, &annotations, &mut limits).unwrap();
+        let (_, plan) = systemd::scope(unit, name, &annotations, limits).unwrap();
         Planned { plan, cgroup: PathBuf::from(format!("{CGROUPS}{}", cgroup.display())) }
     }
 }

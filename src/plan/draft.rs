@@ -150,7 +150,7 @@ impl Draft {
 
     /// A layer below or above the root, which is taken together with it: nothing has been mounted in it by then.
     pub(super) fn layer(&mut self, input: &Input<'_>, tree: HostTree) -> MountSource {
-        if input.takes == Taker::ParentInCopy {
+        if input.asks() {
             return self.ask_together(HostObject::Tree(tree));
         }
         self.source(input, tree).source

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::cgroup::CgroupPlan;
 use super::cgroup::entry::{Entry, Remaining};
-use super::cgroup::tolerance::{Tolerance, tolerate};
+use super::cgroup::tolerance::{Tolerance, with_tolerance};
 use super::namespace::check::check;
 use super::namespace::idmap::{IdKind, IdMap};
 use super::op::Enter;
@@ -62,8 +62,6 @@ pub(super) struct Input<'a> {
     pub scope: Option<ScopePlan>,
     /// How the child gets into its cgroup. With systemd as the driver that is systemd's business.
     pub entry: Entry,
-    /// The child is cloned before its cgroup is made, and joins it.
-    pub joins_cgroup: bool,
     /// The child is cloned outside of (a part of) its cgroup.
     pub enters_cgroup_after_clone: bool,
     /// The namespaces made by clone3 itself.
@@ -113,11 +111,10 @@ impl<'a> Input<'a> {
             (uids, gids) = (IdMap::default(), IdMap::default());
         }
         check(spec, host, &namespaces, &uids, &gids)?;
-        let (mut cgroup, scope) = driver::plan_cgroup(spec, host, &options.id, options.cgroups)?;
-        if let Some(cgroup) = &mut cgroup {
-            let wanted = annotations::is_on(&spec.instructions, annotations::CGROUP_BEST_EFFORT);
-            tolerate(cgroup, if wanted { Tolerance::Everything } else { options.tolerance });
-        }
+        let (cgroup, scope) = driver::plan_cgroup(spec, host, &options.id, options.cgroups)?;
+        let best_effort = annotations::is_on(&spec.instructions, annotations::CGROUP_BEST_EFFORT);
+        let tolerance = if best_effort { Tolerance::Everything } else { options.tolerance };
+        let cgroup = cgroup.map(|cgroup| with_tolerance(cgroup, tolerance));
         let entry = Entry::of(cgroup.as_ref().filter(|_| options.cgroups == CgroupDriver::Files));
         let systemd = options.cgroups == CgroupDriver::Systemd;
         let enters_cgroup_after_clone = cgroup.is_some() && (systemd || entry.remaining != Remaining::Nothing);
@@ -138,7 +135,6 @@ impl<'a> Input<'a> {
             clone_flags,
             stops_for_hooks: !linux.net_devices.is_empty()
                 || hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()),
-            joins_cgroup: entry.remaining == Remaining::ChildJoins,
             mounts_from: MountsFrom::Copy,
             takes: Taker::Child,
             spec,
@@ -165,6 +161,16 @@ impl<'a> Input<'a> {
         launches(&self.namespaces)
     }
 
+    /// Whether the child asks the parent for what belongs to the host.
+    pub(super) fn asks(&self) -> bool {
+        self.takes == Taker::ParentInCopy
+    }
+
+    /// Whether the child is cloned before its cgroup is made, and joins it.
+    pub(super) fn joins_cgroup(&self) -> bool {
+        self.entry.remaining == Remaining::ChildJoins
+    }
+
     /// Whether the parent may enter the child's mount namespace, and has more rights there than the child. An ordinary user
     /// could not enter it, and has no more rights than the root of his user namespace.
     fn may_take_in_copy(&self) -> bool {
@@ -180,7 +186,7 @@ impl<'a> Input<'a> {
             // When things are asked for the cgroup may not have been made.
             Taker::ParentInCopy if self.is_in_cgroup(path) => Taker::Child,
             Taker::Child if self.is_hidden(path) => Taker::ParentBefore,
-            Taker::ParentBefore if self.joins_cgroup && self.is_in_cgroup(path) => Taker::ParentWithCgroup,
+            Taker::ParentBefore if self.joins_cgroup() && self.is_in_cgroup(path) => Taker::ParentWithCgroup,
             taker => taker,
         }
     }

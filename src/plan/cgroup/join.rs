@@ -16,9 +16,9 @@ use crate::wire::SyncPoint;
 /// How the child gets into its cgroup, and makes the namespace of it.
 pub(in crate::plan) fn enter(input: &Input<'_>) -> Vec<SetupOp> {
     let mut ops = Vec::new();
-    if input.joins_cgroup {
+    if input.joins_cgroup() {
         ops.push(SetupOp::JoinCgroup);
-    } else if input.enters_cgroup_after_clone && matters(input) {
+    } else if waits(input) {
         ops.push(SetupOp::Wait(SyncPoint::Cgroup));
     }
     let flag = input.namespaces.new & !input.clone_flags & NamespaceKind::Cgroup.flag();
@@ -28,10 +28,14 @@ pub(in crate::plan) fn enter(input: &Input<'_>) -> Vec<SetupOp> {
     ops
 }
 
-/// Whether what follows depends on the cgroup: its namespace, mounts of it, or memory that is charged.
-fn matters(input: &Input<'_>) -> bool {
-    input.namespaces.is_new(NamespaceKind::Cgroup)
-        || input.mounts().any(|(mount, options)| mount.is_cgroup() || options.tmpcopyup)
+/// Whether the child waits until it has been put into its cgroup: what follows depends on that, by the cgroup's namespace,
+/// mounts of it, or memory that is charged.
+pub(in crate::plan) fn waits(input: &Input<'_>) -> bool {
+    let depends = || {
+        input.namespaces.is_new(NamespaceKind::Cgroup)
+            || input.mounts().any(|(mount, options)| mount.is_cgroup() || options.tmpcopyup)
+    };
+    input.enters_cgroup_after_clone && !input.joins_cgroup() && depends()
 }
 
 /// What of the cgroup is made before the child, which is cloned into it, and what while the child mounts. One that is

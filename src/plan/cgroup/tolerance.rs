@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::cgroup::{CgroupPlan, Need, WhenMissing};
+use crate::plan::cgroup::{CgroupPlan, Need, WhenMissing, Write};
 
 /// `--rootless`: what is done about cgroups that this user may not write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -17,17 +17,21 @@ pub enum Tolerance {
     Nothing,
 }
 
-/// Applies the tolerance to a plan.
-pub(in crate::plan) fn tolerate(plan: &mut CgroupPlan, tolerance: Tolerance) {
+/// This plan, carried out with this tolerance.
+pub(in crate::plan) fn with_tolerance(plan: CgroupPlan, tolerance: Tolerance) -> CgroupPlan {
     match tolerance {
-        Tolerance::Auto => {}
-        Tolerance::Nothing => plan.need = Need::Required,
+        Tolerance::Auto => plan,
+        Tolerance::Nothing => CgroupPlan { need: Need::Required, ..plan },
         Tolerance::Everything => {
-            plan.need = Need::BestEffort;
-            plan.writes
-                .iter_mut()
-                .filter(|w| w.missing == WhenMissing::Fail)
-                .for_each(|w| w.missing = WhenMissing::Skip);
+            CgroupPlan { need: Need::BestEffort, writes: plan.writes.into_iter().map(where_possible).collect(), ..plan }
         }
+    }
+}
+
+/// This write, which is left out where its file is missing.
+fn where_possible(write: Write) -> Write {
+    match write.missing {
+        WhenMissing::Fail => Write { missing: WhenMissing::Skip, ..write },
+        _ => write,
     }
 }

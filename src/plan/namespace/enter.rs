@@ -39,8 +39,6 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
     }
     let joined_user = namespaces.joined(NamespaceKind::User).is_some();
     let mut rest = namespaces.new & !input.clone_flags;
-    // The session's leader has to be the last of the processes.
-    let pid = rest & NamespaceKind::Pid.flag();
     if input.launches() {
         let refusal = if joined_user { Refusal::TryAgain } else { Refusal::Error };
         join(draft, refusal, |kind| kind != NamespaceKind::User);
@@ -60,11 +58,8 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
                 draft.namespace_fs.push(made);
             }
         }
-        let user = rest & NamespaceKind::User.flag();
-        if user | pid != 0 || namespaces.joined(NamespaceKind::Pid).is_some() {
-            draft.setup.push(SetupOp::Fork(user | pid));
-        }
-        rest &= !(user | pid);
+        draft.setup.extend(fork(input).map(SetupOp::Fork));
+        rest &= !FORKED;
     } else {
         // The parent has joined the pid namespace around the clone.
         join(draft, Refusal::Error, |kind| kind != NamespaceKind::Pid);
@@ -80,6 +75,17 @@ pub(in crate::plan) fn enter(input: &Input<'_>, draft: &mut Draft) -> Result<()>
         draft.setup.push(SetupOp::Unshare(unshare));
     }
     Ok(())
+}
+
+/// The namespaces that a first process can make for a second one alone, or has to leave its own id for.
+const FORKED: u64 = NamespaceKind::User.flag() | NamespaceKind::Pid.flag();
+
+/// With which of the namespaces the process that joins those of others clones the container's, if it does: the session's leader
+/// has to be the last of the processes.
+pub(in crate::plan) fn fork(input: &Input<'_>) -> Option<u64> {
+    let made = input.namespaces.new & FORKED;
+    let forks = input.launches() && (made != 0 || input.namespaces.joined(NamespaceKind::Pid).is_some());
+    forks.then_some(made)
 }
 
 /// Makes the time namespace that the parent does not make. Before the process takes the user's ids: afterwards the file

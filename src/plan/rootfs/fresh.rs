@@ -20,6 +20,12 @@ struct Fresh {
     kind: Kind,
 }
 
+/// Which operation works in a file system that which has made.
+struct Use {
+    user: usize,
+    maker: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Tmpfs,
@@ -36,14 +42,13 @@ const MAX_FRESH: usize = 32;
 /// Tells the operations that work in such file systems so; their makers keep a descriptor for them.
 pub(super) fn settle(setup: &mut [SetupOp], mut keep: impl FnMut() -> KeptIndex) {
     let mut fresh: Vec<Fresh> = Vec::new();
-    // Who works in what: indices of operations.
-    let mut uses: Vec<(usize, usize)> = Vec::new();
+    let mut uses: Vec<Use> = Vec::new();
     for (index, op) in setup.iter().enumerate() {
         match effect(op) {
             MountEffect::Mounts(mount) => {
                 let dest = mount.dest.to_bytes();
                 let inside = holder(&fresh, dest, Kind::Tmpfs);
-                uses.extend(inside.filter(|_| by_name(mount)).map(|holder| (index, holder)));
+                uses.extend(inside.filter(|_| by_name(mount)).map(|maker| Use { user: index, maker }));
                 let stays = inside.is_some() || keeps_its_place(&fresh, mount);
                 fresh.retain(|made| !is_at_or_below(&made.dest, dest) && (stays || made.kind == Kind::Proc));
                 let room = fresh.len() < MAX_FRESH;
@@ -52,7 +57,7 @@ pub(super) fn settle(setup: &mut [SetupOp], mut keep: impl FnMut() -> KeptIndex)
             MountEffect::Covers(path) => {
                 let path = path.to_bytes();
                 let inside = holder(&fresh, path, Kind::Proc).filter(|_| !PROC_LINKS.contains(&name(path)));
-                uses.extend(inside.map(|holder| (index, holder)));
+                uses.extend(inside.map(|maker| Use { user: index, maker }));
                 let below_sysfs = |made: &Fresh| made.kind == Kind::Sysfs && is_below(path, &made.dest);
                 if inside.is_none() && !fresh.iter().any(below_sysfs) {
                     fresh.clear();
@@ -62,8 +67,8 @@ pub(super) fn settle(setup: &mut [SetupOp], mut keep: impl FnMut() -> KeptIndex)
             MountEffect::None => {}
         }
     }
-    for (user, holder) in uses {
-        let Some(SetupOp::Mount(mount)) = setup.get_mut(holder) else { continue };
+    for Use { user, maker } in uses {
+        let Some(SetupOp::Mount(mount)) = setup.get_mut(maker) else { continue };
         let number = *mount.kept.get_or_insert_with(&mut keep);
         if let Some(SetupOp::Mount(mount)) = setup.get_mut(user) {
             mount.within = Some(number);

@@ -25,7 +25,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::draft::Draft;
-use super::input::{Input, Taker};
+use super::input::Input;
 use super::op::{Enter, LinkRule, MayLead, ParentMount, SetupOp};
 use super::step::MountsFrom;
 use super::strings::c_string;
@@ -86,7 +86,7 @@ fn take_root(input: &Input<'_>, path: CString, draft: &mut Draft) {
         _ if input.mounts_from == MountsFrom::Skeleton || unshares(host) => ParentMount::Unshared,
         _ => ParentMount::Own,
     };
-    let source = if input.takes == Taker::ParentInCopy {
+    let source = if input.asks() {
         draft.needs_cgroup(input);
         draft.ask_here();
         draft.ask(input, HostObject::Root(path.clone(), parent))
@@ -208,7 +208,7 @@ fn keep_off(setup: &mut [SetupOp], device_dirs: &[CString]) {
 /// asked for, or the host's own where the caller may make none either.
 fn device(input: &Input<'_>, node: &devices::DeviceNode, draft: &mut Draft) -> Result<MountSource> {
     let owner = input.uids.to_host(node.uid).zip(input.gids.to_host(node.gid));
-    match owner.filter(|_| input.takes == Taker::ParentInCopy && input.host.is_real_root()) {
+    match owner.filter(|_| input.asks() && input.host.is_real_root()) {
         Some((uid, gid)) => {
             let (mode, dev, label) = (node.full_mode(), node.rdev(), one_mount::mount_label(input, "tmpfs")?);
             Ok(draft.ask(input, HostObject::Device { mode, dev, owner: Ids { uid, gid }, label }))

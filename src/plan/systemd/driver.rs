@@ -50,8 +50,8 @@ pub fn plan_cgroup(
             };
             let path = format!("{manager}/{}", unit.path()?);
             let cgroup_options = cgroup::CgroupOptions { cgroups_path: Some(&path), id, privilege };
-            let mut plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
-            let scope = scope(unit, id, &spec.instructions, &mut plan)?;
+            let plan = cgroup::plan(&resources, &host.cgroup, &cgroup_options)?;
+            let (plan, scope) = scope(unit, id, &spec.instructions, plan)?;
             Ok((Some(plan), Some(scope)))
         }
     }

@@ -150,15 +150,15 @@ pub struct ScopePlan {
     pub properties: Vec<Property>,
 }
 
-/// Plans a container's scope. Rounds the CPU quota in `cgroup` to what systemd can hold (see
-/// [`properties::round_quota`]), so that the files and the unit agree.
+/// The cgroup of a container with a scope, and the scope. The CPU quota is one that systemd can hold
+/// ([`properties::with_rounded_quota`]): the files and the unit agree.
 pub fn scope(
     unit: Unit,
     id: &str,
     annotations: &BTreeMap<String, String>,
-    cgroup: &mut CgroupPlan,
-) -> Result<ScopePlan> {
-    properties::round_quota(&mut cgroup.writes);
+    cgroup: CgroupPlan,
+) -> Result<(CgroupPlan, ScopePlan)> {
+    let cgroup = CgroupPlan { writes: properties::with_rounded_quota(cgroup.writes), ..cgroup };
     let v1 = cgroup.dirs.iter().any(|dir| dir.version == Version::V1 && dir.controllers.iter().any(|c| c == "memory"));
     let io = if v1 { "BlockIOAccounting" } else { "IOAccounting" };
     let mut properties = vec![
@@ -177,12 +177,12 @@ pub fn scope(
     override_with(&mut properties, from_annotations(annotations)?);
     override_with(&mut properties, properties::devices(&cgroup.devices));
     override_with(&mut properties, properties::limits(&cgroup.writes));
-    Ok(ScopePlan { unit, properties })
+    Ok((cgroup, ScopePlan { unit, properties }))
 }
 
-/// The properties of an update; rounds the quota as [`scope`] does.
-pub fn update(mut plan: UpdatePlan) -> (UpdatePlan, Vec<Property>) {
-    properties::round_quota(&mut plan.writes);
+/// The update of a container with a scope, and the properties that go with it.
+pub fn update(plan: UpdatePlan) -> (UpdatePlan, Vec<Property>) {
+    let plan = UpdatePlan { writes: properties::with_rounded_quota(plan.writes), ..plan };
     let mut list = properties::limits(&plan.writes);
     list.extend(plan.devices.iter().flat_map(|rules| properties::other_devices(&rules.after)));
     (plan, list)

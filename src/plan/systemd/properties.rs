@@ -172,22 +172,21 @@ fn per_second(quota: u64, period: u64) -> u64 {
     (u128::from(quota) * 1_000_000 / u128::from(period)).try_into().unwrap_or(INFINITY)
 }
 
-/// Rounds a CPU quota up to a whole percent. systemd stores percents in the unit's file: after a
+/// These writes, with the CPU quota rounded up to a whole percent. systemd stores percents in the unit's file: after a
 /// daemon-reload any other quota would be a different one, and lower than asked.
-pub fn round_quota(writes: &mut [Write]) {
-    let Some((Some(quota), period)) = bandwidth(writes) else { return };
+pub fn with_rounded_quota(writes: Vec<Write>) -> Vec<Write> {
+    let Some((Some(quota), period)) = bandwidth(&writes) else { return writes };
     let exact = per_second(quota, period);
     if exact.is_multiple_of(PERCENT) || exact == INFINITY {
-        return;
+        return writes;
     }
     let rounded = u128::from(exact.next_multiple_of(PERCENT)) * u128::from(period) / 1_000_000;
-    for write in writes {
-        match write.file.as_str() {
-            file if file == files::CPU_MAX.name => write.value = format!("{rounded} {period}"),
-            file if file == files::CFS_QUOTA.name => write.value = rounded.to_string(),
-            _ => {}
-        }
-    }
+    let round = |write: Write| match write.file.as_str() {
+        file if file == files::CPU_MAX.name => Write { value: format!("{rounded} {period}"), ..write },
+        file if file == files::CFS_QUOTA.name => Write { value: rounded.to_string(), ..write },
+        _ => write,
+    };
+    writes.into_iter().map(round).collect()
 }
 
 /// Which way to err where systemd has no word for a rule.

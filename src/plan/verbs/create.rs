@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::plan::cgroup::entry::Remaining;
+use crate::plan::cgroup::entry::{Part, Remaining};
 use crate::plan::cgroup::{join, rdt};
 use crate::plan::draft::Draft;
 use crate::plan::input::Input;
@@ -25,7 +25,7 @@ pub fn create(spec: &Spec, host: &Host, options: &CreateOptions) -> Result<Plan>
     enter::enter(&input, &mut draft)?;
     enter::furnish(&input, &mut draft)?;
     if input.stops_for_hooks {
-        if input.joins_cgroup {
+        if input.joins_cgroup() {
             // Hooks look at the cgroup of the pid they are told.
             draft.needs_cgroup(&input);
         }
@@ -82,12 +82,47 @@ fn warnings(input: &Input<'_>) -> Vec<String> {
 /// The parent's list: it serves the points at which the child asks, in the same order.
 fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(24);
-    let systemd = input.has_scope();
     let (before_clone, after_clone) = join::parts(input);
-    if let Some(part) = before_clone {
-        steps.push(Step::SavePlanned);
-        steps.push(Step::CreateCgroup(part));
+    clone(input, draft, before_clone, &mut steps)?;
+    cgroup(input, after_clone, &mut steps);
+    steps.push(process::any_cpu());
+    if let Some(rdt) = &input.linux.intel_rdt {
+        steps.push(Step::Rdt(Box::new(rdt::plan(rdt, &input.options.id)?)));
     }
+    let child_waits = join::waits(input);
+    // As late as possible: systemd and the child work at the same time.
+    let mut scope = input.has_scope().then_some(Step::JoinScope);
+    if child_waits || input.stops_for_hooks {
+        steps.extend(scope.take());
+    }
+    if input.stops_for_hooks {
+        steps.push(Step::Await(SyncPoint::Hooks));
+        steps.extend(net_devices::plan(input)?);
+        let CreateOptions { id, bundle, .. } = input.options;
+        steps.extend(hooks::runtime(input.spec, id, bundle).map(Step::Hooks));
+        steps.push(Step::Answer(SyncPoint::Hooks));
+    }
+    if child_waits {
+        steps.push(Step::Answer(SyncPoint::Cgroup));
+    }
+    steps.extend(join::trees(std::mem::take(&mut draft.cgroup_trees)));
+    steps.extend(draft.take_asked());
+    steps.extend(scope);
+    steps.extend(process::oom_score_adj(input.spec.process.as_ref()));
+    steps.push(Step::SaveState);
+    ready(input, draft, &mut steps)?;
+    Ok(steps)
+}
+
+/// The child, and its ids.
+fn clone(input: &Input<'_>, draft: &mut Draft, cgroup: Option<Part>, steps: &mut Vec<Step>) -> Result<()> {
+    // Without a cgroup to be cloned into nothing is left of us if we die: the child dies with us.
+    let planned = if let Some(part) = cgroup {
+        steps.extend([Step::SavePlanned, Step::CreateCgroup(part)]);
+        None
+    } else {
+        Some(Step::SavePlanned)
+    };
     steps.append(&mut draft.before_clone);
     steps.push(Step::Clone(CloneStep {
         flags: input.clone_flags,
@@ -101,18 +136,19 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
             None
         },
     }));
-    if before_clone.is_none() {
-        // The child dies with us.
-        steps.push(Step::SavePlanned);
-    }
-    if draft.setup.iter().any(|op| matches!(op, SetupOp::Fork(_))) {
+    steps.extend(planned);
+    if enter::fork(input).is_some() {
         steps.push(Step::Await(SyncPoint::Launched));
     }
     if input.new_userns() {
-        steps.push(enter::idmaps(input));
-        steps.push(Step::Answer(SyncPoint::IdMaps));
+        steps.extend([enter::idmaps(input), Step::Answer(SyncPoint::IdMaps)]);
     }
-    if systemd {
+    Ok(())
+}
+
+/// What of the cgroup is made after the clone, and how the child gets there.
+fn cgroup(input: &Input<'_>, after_clone: Option<Part>, steps: &mut Vec<Step>) {
+    if input.has_scope() {
         steps.push(Step::StartScope);
     } else if let Some(part) = after_clone {
         steps.extend([Step::LeaveCpu, Step::CreateCgroup(part)]);
@@ -122,32 +158,10 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         Remaining::ChildJoins => steps.push(Step::OfferCgroup),
         Remaining::ParentMoves => steps.push(Step::AttachCgroup),
     }
-    steps.push(process::any_cpu());
-    if let Some(rdt) = &input.linux.intel_rdt {
-        steps.push(Step::Rdt(Box::new(rdt::plan(rdt, &input.options.id)?)));
-    }
-    let waits = draft.setup.contains(&SetupOp::Wait(SyncPoint::Cgroup));
-    // As late as possible: systemd and the child work at the same time.
-    if systemd && (waits || input.stops_for_hooks) {
-        steps.push(Step::JoinScope);
-    }
-    if input.stops_for_hooks {
-        steps.push(Step::Await(SyncPoint::Hooks));
-        steps.extend(net_devices::plan(input)?);
-        let CreateOptions { id, bundle, .. } = input.options;
-        steps.extend(hooks::runtime(input.spec, id, bundle).map(Step::Hooks));
-        steps.push(Step::Answer(SyncPoint::Hooks));
-    }
-    if waits {
-        steps.push(Step::Answer(SyncPoint::Cgroup));
-    }
-    steps.extend(join::trees(std::mem::take(&mut draft.cgroup_trees)));
-    steps.extend(draft.take_asked());
-    if systemd && !(waits || input.stops_for_hooks) {
-        steps.push(Step::JoinScope);
-    }
-    steps.extend(process::oom_score_adj(input.spec.process.as_ref()));
-    steps.push(Step::SaveState);
+}
+
+/// What is done when the child has everything, up to its program or the wait for `start`.
+fn ready(input: &Input<'_>, draft: &Draft, steps: &mut Vec<Step>) -> Result<()> {
     let mut left: Vec<Step> = join::ownership(input).into_iter().chain(join::delegation(input)?).collect();
     // Those of a template come with its program: they would be in the way of what that is brought with.
     let limited = input.in_userns() && input.options.start != ProgramStart::Brought;
@@ -163,7 +177,7 @@ fn steps(input: &Input<'_>, draft: &mut Draft) -> Result<Vec<Step>> {
         ProgramStart::OnSignal | ProgramStart::Brought => Step::Await(SyncPoint::Parked),
         ProgramStart::Now(_) => Step::AwaitExec,
     });
-    Ok(steps)
+    Ok(())
 }
 
 /// Of what follows the clone only hooks are forked.

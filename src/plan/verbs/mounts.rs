@@ -88,7 +88,7 @@ fn copy_mounts(input: &Input<'_>, draft: &mut Draft, init: i32) {
     let user = NamespaceKind::User.flag();
     let copy = [SetupOp::JoinInit(user), SetupOp::BecomeRoot, SetupOp::Unshare(NamespaceKind::Mount.flag())];
     draft.setup.extend(copy);
-    if input.takes == Taker::ParentInCopy {
+    if input.asks() {
         draft.ask_all_here();
     }
 }
