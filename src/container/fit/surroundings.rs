@@ -106,18 +106,26 @@ fn ids(planned: &PlannedContainer) -> Vec<Misfit> {
         if host.uid == 0 {
             continue;
         }
-        found.extend(not_given(maps, own, Some(given.as_slice()).filter(|_| host.sub_ids.helpers)).into_iter().map(
-            |(index, what)| {
-                Misfit::error(format!("{field}[{index}]"), what)
-                    .hint("`brisk check` tells which ids this user may map, and how to get some")
-            },
-        ));
+        let given = Some(given.as_slice()).filter(|_| host.sub_ids.helpers);
+        found.extend(not_given(maps, own, given).into_iter().map(|refused| {
+            let last = u64::from(refused.first) + u64::from(refused.size) - 1;
+            let what = format!("this user may not map the ids {} to {last} of the host", refused.first);
+            Misfit::error(format!("{field}[{}]", refused.index), what)
+                .hint("`brisk check` tells which ids this user may map, and how to get some")
+        }));
     }
     found
 }
 
-/// The ranges that newuidmap(1) or the kernel would refuse an ordinary user, who is given these; none without the helpers.
-fn not_given(map: &IdMap, own: u32, given: Option<&[SubRange]>) -> Vec<(usize, String)> {
+/// Ids of the host that may not be mapped: those of which entry of the map.
+struct RefusedRange {
+    index: usize,
+    first: u32,
+    size: u32,
+}
+
+/// What newuidmap(1) or the kernel would refuse an ordinary user, who is given these ranges; none without the helpers.
+fn not_given(map: &IdMap, own: u32, given: Option<&[SubRange]>) -> Vec<RefusedRange> {
     let alone = map.is_only(own);
     let allowed = |first: u32, size: u32| {
         let end = u64::from(first) + u64::from(size);
@@ -125,15 +133,7 @@ fn not_given(map: &IdMap, own: u32, given: Option<&[SubRange]>) -> Vec<(usize, S
         alone || given.is_some_and(|given| (first == own && size == 1) || given.iter().any(inside))
     };
     let refused = map.ranges().iter().enumerate().filter(|(_, range)| !allowed(range.host, range.size));
-    let last = |first: u32, size: u32| u64::from(first) + u64::from(size) - 1;
-    refused
-        .map(|(index, range)| {
-            (
-                index,
-                format!("this user may not map the ids {} to {} of the host", range.host, last(range.host, range.size)),
-            )
-        })
-        .collect()
+    refused.map(|(index, range)| RefusedRange { index, first: range.host, size: range.size }).collect()
 }
 
 /// Parameters that this kernel does not have. Those of networks may come with a device.

@@ -4,14 +4,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::{ExecStrings, Fork, Groups, Startup, bounding, console, hooks, listener, own_dev};
+use super::{ExecStrings, StartedIn, Startup, console, hooks, listener, own_dev};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::draft::Draft;
 use crate::plan::namespace::{NamespaceKind, Namespaces};
 use crate::plan::op::{ConsoleNode, Enter, SetupOp, Terminal};
-use crate::plan::options::{ExecRefusal, Orphan, ProgramStart};
+use crate::plan::options::{ExecRefusal, ProgramStart};
 use crate::plan::step::Step;
 use crate::plan::strings::{c_string, host_path};
 use crate::spec::Spec;
@@ -80,23 +80,14 @@ impl<'a> Inside<'a> {
 
     /// How it is started, as far as nothing else was asked for.
     pub(in crate::plan) fn startup(&self, warnings: &mut Vec<String>) -> Result<Startup<'a>> {
-        Ok(Startup {
-            process: self.process,
-            linux: self.spec.linux_or_empty(),
-            bounding: bounding(self.host, &self.namespaces),
-            leave_runtime: self.host.can_leave_runtime,
-            fork: Fork::No,
-            terminal: self.options.terminal != Terminal::None,
-            own_dev: self.own_dev(),
-            start: ProgramStart::Now(self.options.refusal),
-            orphan: Orphan::LivesOn,
-            preserved_fds: 0,
-            userns: self.in_userns(),
-            filter: crate::plan::seccomp::filter::filter(self.spec, self.host.seccomp, warnings)?,
-            groups: Groups::of(self.spec),
-            start_hooks: Vec::new(),
+        let started_in = StartedIn {
+            spec: self.spec,
             host: self.host,
-        })
+            namespaces: &self.namespaces,
+            bundle: &self.options.bundle,
+            terminal: self.options.terminal,
+        };
+        Startup::usual(self.process, ProgramStart::Now(self.options.refusal), started_in, warnings)
     }
 
     /// The hand-over of a seccomp listener, whose receiver is told that the container has this status.

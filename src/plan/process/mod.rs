@@ -26,7 +26,7 @@ use std::sync::LazyLock;
 use super::draft::Draft;
 use super::input::Input;
 use super::op::{ConsoleNode, Filter, Label, LastOp, RuntimeOp, SetupOp, Terminal};
-use super::options::{Hold, Orphan, ProgramStart};
+use super::options::{CreateOptions, Hold, Orphan, ProgramStart};
 use super::step::Step;
 use super::strings::c_string;
 use crate::error::{Below, Error, Result, Stage};
@@ -115,6 +115,15 @@ pub(super) struct Startup<'a> {
     pub host: &'a Host,
 }
 
+/// What a process is started in: a new container, or one that runs.
+struct StartedIn<'a, 'n> {
+    spec: &'a Spec,
+    host: &'a Host,
+    namespaces: &'n Namespaces,
+    bundle: &'n Path,
+    terminal: Terminal,
+}
+
 /// What becomes of the supplementary groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Groups {
@@ -158,22 +167,47 @@ impl<'a> Startup<'a> {
             }
         };
         let start_hooks = hooks::child(input, HookKind::StartContainer, Status::Created)?;
+        let CreateOptions { bundle, terminal, start, orphan, preserved_fds, .. } = input.options;
+        let started_in = StartedIn {
+            spec: input.spec,
+            host: input.host,
+            namespaces: &input.namespaces,
+            bundle,
+            terminal: *terminal,
+        };
+        Ok(Startup {
+            leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
+            orphan: *orphan,
+            preserved_fds: *preserved_fds,
+            start_hooks,
+            ..Startup::usual(process, *start, started_in, &mut draft.warnings)?
+        })
+    }
+
+    /// How a process is started, as far as nothing else was asked for.
+    fn usual(
+        process: &'a Process,
+        start: ProgramStart,
+        started_in: StartedIn<'a, '_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Startup<'a>> {
+        let StartedIn { spec, host, namespaces, bundle, terminal } = started_in;
         Ok(Startup {
             process,
-            linux: input.linux,
-            bounding: bounding(input.host, &input.namespaces),
-            leave_runtime: input.host.can_leave_runtime && start_hooks.is_empty(),
+            linux: spec.linux_or_empty(),
+            bounding: bounding(host, namespaces),
+            leave_runtime: host.can_leave_runtime,
             fork: Fork::No,
-            terminal: input.options.terminal != Terminal::None,
-            own_dev: own_dev(input.spec, &input.options.bundle, &input.namespaces),
-            start: input.options.start,
-            orphan: input.options.orphan,
-            preserved_fds: input.options.preserved_fds,
-            userns: input.in_userns(),
-            filter: crate::plan::seccomp::filter::filter(input.spec, input.host.seccomp, &mut draft.warnings)?,
-            groups: Groups::of(input.spec),
-            start_hooks,
-            host: input.host,
+            terminal: terminal != Terminal::None,
+            own_dev: own_dev(spec, bundle, namespaces),
+            start,
+            orphan: Orphan::LivesOn,
+            preserved_fds: 0,
+            userns: namespaces.in_userns(host),
+            filter: crate::plan::seccomp::filter::filter(spec, host.seccomp, warnings)?,
+            groups: Groups::of(spec),
+            start_hooks: Vec::new(),
+            host,
         })
     }
 }
