@@ -214,8 +214,10 @@ impl LastOp {
             LastOp::DropBounding(mask) => process(format!("drop from the bounding set: {}", cap_list(*mask))).no_deed(),
             LastOp::Ids(ids) => process(format!("become uid {}, gid {}", ids.uid, ids.gid)).no_deed(),
             LastOp::Caps(CapMasks { effective, permitted, inheritable }) => {
+                let like = |mask: u64| if mask == *permitted && mask != 0 { "the same".into() } else { cap_list(mask) };
+                let (effective, inheritable) = (like(*effective), like(*inheritable));
                 let permitted = cap_list(*permitted);
-                let sets = format!("permitted {permitted}; effective {effective:#x}; inheritable {inheritable:#x}");
+                let sets = format!("permitted {permitted}; effective {effective}; inheritable {inheritable}");
                 process(format!("apply caps: {sets}")).no_deed()
             }
             LastOp::Ambient(mask) => process(format!("raise ambient capabilities {}", cap_list(*mask))).no_deed(),
