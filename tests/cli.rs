@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use brisk::cli::args::{EventsArgs, GlobalFlags, ListArgs, MountsAction, PlanArgs, SpecArgs};
+use brisk::cli::args::{EventsArgs, GlobalFlags, ListArgs, MountsAction, PlanArgs, PlanFormat, SpecArgs};
 use brisk::cli::filter::ListFormat;
 use brisk::cli::flags::{self, Flag, FlagValue};
 use brisk::cli::log::{self, Level};
-use brisk::cli::put::Format;
 use brisk::cli::verbs::{Request, VERBS, Verb};
 use brisk::cli::{Parsed, parse, put, scan};
 use brisk::container::options::{ExecUser, Kill, Selection};
@@ -88,7 +87,7 @@ fn people() {
     );
     let Request::Mounts(mounts) = request("mounts remove ID /m.json") else { panic!() };
     assert_eq!((mounts.action, mounts.id.as_str()), (MountsAction::Remove, "ID"));
-    assert!(matches!(request("plan /b --json"), Request::Plan(PlanArgs { format: Format::Json, .. })));
+    assert!(matches!(request("plan /b --json"), Request::Plan(PlanArgs { format: PlanFormat::Json, .. })));
     assert!(matches!(request("kill -r ^web"), Request::Kill(Kill { which: Selection { regex: true, .. }, .. })));
     assert_eq!(refusal("kill"), "args: missing argument: ID");
     assert_eq!(refusal("state a b"), "args: unexpected argument: \"b\"");

@@ -184,6 +184,9 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("update", "kernel-memory kernel-memory-tcp", "tests/cli.rs: every_flag_is_taken_in_both_forms"),
     ("plan", "json", "integration/cli/each_flag.rs: a_plan_in_json"),
     ("plan", "format", "integration/cli/each_flag.rs: a_plan_in_json"),
+    ("plan", "plain", "integration/insight/plan.rs: a_plan_by_subject_and_as_a_tree"),
+    ("plan", "diff", "integration/insight/plan.rs: two_plans_are_compared"),
+    ("plan", "host", "integration/insight/plan.rs: a_saved_plan_is_as_good_as_its_host"),
     ("check", "json", "integration/cli/check.rs: it_says_what_is_true_of_the_kernel"),
     ("check", "format", "integration/cli/check_bundle.rs: everything_is_told_at_once"),
 ];

@@ -26,6 +26,7 @@ mod mistakes;
 mod namespaces;
 mod options;
 mod packaging;
+mod plan_schema;
 mod plans;
 mod plans_with;
 mod rlimits;

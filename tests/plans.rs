@@ -295,19 +295,26 @@ fn templates_and_their_starts() {
     assert!(wrong.is_empty(), "UPDATE_PLANS=1 accepts these:\n{}", wrong.join("\n"));
 }
 
+/// All of them, with the names of their hosts.
+pub fn every_plan() -> Vec<(String, Plan)> {
+    let created = pairs().into_iter().filter_map(|(host_name, _, config)| {
+        let spec = spec(&config);
+        Some((host_name.clone(), create(&spec, &host(&host_name), &options(&spec)).ok()?))
+    });
+    let execs = EXECS.into_iter().map(|(engine, host)| (host.to_owned(), exec_plan(engine, host)));
+    let templates = TEMPLATES
+        .into_iter()
+        .flat_map(|(bundle, host)| template_plans(bundle, host).map(|(_, plan)| (host.to_owned(), plan)));
+    let others = plans_with::all().into_iter().map(|(host, _, plan)| (host.to_owned(), plan));
+    created.chain(execs).chain(templates).chain(others).collect()
+}
+
 /// An operation that no plan has would be dead code which the compiler cannot see: each is matched by the tables of text, child
 /// and effects.
 #[test]
 fn every_step_and_operation_is_in_a_golden_plan() {
-    let created = pairs().into_iter().filter_map(|(host_name, _, config)| {
-        let spec = spec(&config);
-        create(&spec, &host(&host_name), &options(&spec)).ok()
-    });
-    let execs = EXECS.into_iter().map(|(engine, host_name)| exec_plan(engine, host_name));
-    let templates = TEMPLATES.into_iter().flat_map(|(bundle, host_name)| template_plans(bundle, host_name));
     let mut seen = BTreeSet::new();
-    let others = plans_with::all().into_iter().map(|(_, _, plan)| plan);
-    for plan in created.chain(execs).chain(templates.map(|(_, plan)| plan)).chain(others) {
+    for (_, plan) in every_plan() {
         seen.extend(plan.steps.iter().map(|step| named("Step", step)));
         seen.extend(plan.setup.iter().map(|op| named("SetupOp", op)));
         seen.extend(plan.last.iter().map(|op| named("LastOp", op)));

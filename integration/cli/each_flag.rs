@@ -171,7 +171,8 @@ fn a_plan_in_json() {
     for flags in [&["--json"][..], &["--format", "json"]] {
         let dir = container.bundle.dir.to_str().unwrap();
         let plan = container.call(&[&["plan"], flags, &[dir]].concat()).ok().json();
-        assert!(plan["child"].as_array().unwrap().iter().any(|op| op == "pivot_root"), "{plan}");
+        assert!(plan["child"].as_array().unwrap().iter().any(|op| op["by"] == "pivot_root"), "{plan}");
+        assert_eq!((&plan["version"], &plan["of"]), (&serde_json::json!(1), &serde_json::json!("create")), "{plan}");
     }
 }
 

@@ -44,7 +44,7 @@ impl Lists {
         let with_id =
             |line: &str| line.replace("/ID ", &format!("/{id} ")).replace("/ID/notify ", &format!("/{id}/notify "));
         let named = |list: &Value| {
-            let lines = list.as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+            let lines = list.as_array().unwrap().iter().map(|op| op["text"].as_str().unwrap());
             lines.map(with_id).collect()
         };
         Some(Lists { parent: named(&plan["parent"]), child: named(&plan["child"]) })

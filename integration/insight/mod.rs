@@ -4,6 +4,7 @@ mod diff;
 mod inspect;
 mod list;
 mod memory;
+mod plan;
 mod program;
 mod stats;
 mod top;

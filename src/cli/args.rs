@@ -342,17 +342,44 @@ impl Word for PoolAction {
 /// `plan`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanArgs {
-    /// The bundle directory.
+    /// The bundle directory, or a plan that was saved.
     pub bundle: PathBuf,
     /// How to print.
-    pub format: Format,
+    pub format: PlanFormat,
     /// Of `create --template`.
     pub template: bool,
     /// Of the start of a template.
     pub start: bool,
+    /// A saved plan, whose facts about a host are taken.
+    pub host: Option<PathBuf>,
+    /// What it is compared with.
+    pub diff: Option<PathBuf>,
+    /// Neither colours nor other characters than ASCII.
+    pub plain: bool,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PlanFormat {
+    #[default]
+    Table,
+    Json,
+    Groups,
+    Tree,
+}
+
+impl Word for PlanFormat {
+    const WORDS: &'static [&'static str] = &["table", "json", "groups", "tree"];
+    const VALUES: &'static [Self] = &[PlanFormat::Table, PlanFormat::Json, PlanFormat::Groups, PlanFormat::Tree];
 }
 
 impl PlanArgs {
+    /// Whether it is the other program that prints it: it has the pictures, and reads what was saved.
+    pub fn is_drawn(&self) -> bool {
+        self.host.is_some() || self.diff.is_some() || matches!(self.format, PlanFormat::Groups | PlanFormat::Tree)
+    }
+
     /// What is asked.
     pub fn which(&self) -> PlanOf {
         match (self.template, self.start) {

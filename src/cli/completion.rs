@@ -36,7 +36,7 @@ fn of_name(name: &str) -> Option<Fits> {
         "ID" => Fits::Ids,
         "BUNDLE" | "DIR" => Fits::Dirs(""),
         "tmpfs[:SIZE]|DIR" => Fits::Dirs("tmpfs"),
-        "COMMAND" | "DEST" | "FILE" | "FILE|fd:N" | "OPTIONS" | "SOCKET" => Fits::Files(""),
+        "COMMAND" | "DEST" | "FILE" | "FILE|fd:N" | "OPTIONS" | "OTHER" | "SOCKET" => Fits::Files(""),
         "FILE|docker|unconfined" => Fits::Files("docker unconfined"),
         "PATH|nss|gconv" => Fits::Files("nss gconv"),
         "inherit|null|IN,OUT,ERR" => words(&["inherit", "null"]),

@@ -35,6 +35,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         | Request::Diff(_)
         | Request::Memory(_)
         | Request::Trace(_) => return insight::execute(),
+        Request::Plan(args) if args.is_drawn() => return insight::execute(),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),
@@ -51,7 +52,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Completion(shell) => output::print(&completion::script(*shell)),
         Request::Man(dir) => write_pages(dir),
         Request::Mounts(args) => mounts(global, args),
-        Request::Plan(args) => plan::plan(global, args),
+        Request::Plan(args) => plan::plan(global, args, None),
     };
     done.map(|()| 0)
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 
-use super::args::{GlobalFlags, SortKey, StatsFormat};
+use super::args::{GlobalFlags, PlanFormat, SortKey, StatsFormat};
 use super::filter::ListFormat;
 use super::log;
 use super::put::{
@@ -272,10 +272,14 @@ pub const FLAGS: &[Row<Request>] = flags! {
         Delete(which.regex), Kill(which.regex);
     "all" 'a', SWITCH, "signal every process of the container": Kill(all);
     "format" 'f', FORMAT, "table (default) or json":
-        Ps(format), Plan(format), Check(format), Top(format), Diff(format), Pool(format), Memory(format),
+        Ps(format), Check(format), Top(format), Diff(format), Pool(format), Memory(format),
         Trace(format);
     "format" 'f', FlagValue::Word("FORMAT", ListFormat::WORDS), "table (default), json, or fields as id,status,age,annotation.NAME":
         List(format);
+    "format" 'f', FlagValue::Word("FORMAT", PlanFormat::WORDS), "table (default: in order), json, groups (by subject) or tree (of the root)":
+        Plan(format);
+    "diff", FlagValue::One("OTHER"), "what is different from this bundle, or from this plan that was saved as JSON": Plan(diff);
+    "host", FILE, "plan for the host whose facts are in this plan, saved as JSON": Plan(host);
     "quiet" 'q', SWITCH, "print names only": List(quiet);
     "interval", DURATION, "time between statistics, as in 5s or 500ms (default: 5s)": Events(interval);
     "stats", SWITCH, "print the statistics once and end": Events(stats);
@@ -287,7 +291,8 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "once", SWITCH, "print one table and end": Top(once);
     "filter", FlagValue::Many("FIELD=VALUE"), "only containers of this id, status, bundle, owner, runtime or annotation.NAME; ~ instead of = for a part of it":
         Stats(filters), Top(filters), List(filters), Memory(filters);
-    "plain", SWITCH, "neither colours nor other characters than ASCII": Stats(plain), Top(plain), Memory(plain), Trace(plain);
+    "plain", SWITCH, "neither colours nor other characters than ASCII": Stats(plain), Top(plain), Memory(plain), Trace(plain),
+        Plan(plain);
     "svg", FILE, "draw it, too, and write the picture to this file": Memory(svg), Trace(svg);
     "html", FILE, "write a page with the picture and a table to this file": Trace(html);
     "compare", FILE, "compare it with this one": Trace(compare);

@@ -151,8 +151,15 @@ const MANUALS: &[(Verb, Manual)] = &[
             description: &[
                 "Prints every step of the runtime and every operation of the container's process that create would make of a bundle on this host, in order. It makes none of them, and needs no privilege.",
                 "Lines begin with who does it: host (facts that the plan rests on), parent (the runtime), cgroup, child (the container's process before its program).",
+                "With --format groups the same lines stand below what they are about: namespaces, identity, cgroup, mounts, devices, security. With --format tree the root file system that will be is shown: what is mounted where, with which options, what is masked, and which mounts are hidden by later ones. With --format json each line is an object with fields.",
+                "With --diff OTHER it is shown what is different from OTHER, which like BUNDLE is a bundle or a file that plan --json has written, on this host or on another. With --host FILE the bundle is planned for the host on which FILE was written.",
             ],
-            examples: &[("brisk plan web", "What would be done.")],
+            examples: &[
+                ("brisk plan web", "What would be done."),
+                ("brisk plan --format tree web", "The root that its program would see."),
+                ("brisk plan --json web > here.json", "Save it, for a program or for another host."),
+                ("brisk plan --diff here.json web", "What has changed since, or is different on this host."),
+            ],
             environment: CREATES,
             see: &["brisk-check", "brisk-trace"],
             ..PLAIN

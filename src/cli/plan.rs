@@ -1,29 +1,30 @@
 //! `plan`: what would be done.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::args::PlanArgs;
+use super::args::{PlanArgs, PlanFormat};
 use super::output;
-use super::put::Format;
-use crate::container::{self, options::Global};
+use crate::container::options::Global;
+use crate::container::{self, PlanOf};
 use crate::error::{Context, Result, Stage};
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::plan::text::fields::PlanItems;
+
+/// The version of the JSON (docs/plan.schema.json).
+pub const VERSION: u32 = 1;
 
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
-pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
-    // `PlanArgs::which`.
-    let PlanArgs { bundle, format, template: _, start: _ } = args;
-    let (host, plan) = container::plan(global, bundle, args.which())?;
-    if *format == Format::Json {
-        let lines = |list: Vec<String>| list.into_iter().map(Value::from).collect::<Vec<_>>();
-        let document = json!({
-            "host": serde_json::to_value(&host).at(Stage::Host, || "describe the host")?,
-            "warnings": plan.warnings,
-            "parent": lines(plan.steps.iter().map(ToString::to_string).collect()),
-            "cgroup": plan.cgroup_lines(),
-            "child": lines(plan.child_ops().map(|op| op.describe().line).collect()),
-        });
+pub fn plan(global: &Global, args: &PlanArgs, elsewhere: Option<Host>) -> Result<()> {
+    // `PlanArgs::which`; `brisk-insight`.
+    let PlanArgs { bundle, format, template: _, start: _, host: _, diff: _, plain: _ } = args;
+    if *format == PlanFormat::Json {
+        let document = document_of(global, bundle, args.which(), elsewhere)?;
         return output::print(&format!("{document:#}\n"));
     }
+    let (host, plan) = container::plan(global, bundle, args.which(), elsewhere)?;
     let userns = if host.is_real_root() { "root" } else { "not root of the machine" };
     let mut text = format!("host         uid {} ({userns}), cgroups {:?}\n", host.uid, host.cgroup.kind());
     for hierarchy in host.cgroup.v1.iter().chain(&host.cgroup.unified) {
@@ -35,4 +36,24 @@ pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
         ));
     }
     output::print_lines(&format!("{text}{plan}"))
+}
+
+/// The plan of a bundle as a document.
+pub fn document_of(global: &Global, bundle: &Path, which: PlanOf, elsewhere: Option<Host>) -> Result<Value> {
+    let (host, plan) = container::plan(global, bundle, which, elsewhere)?;
+    document(&host, &plan, which)
+}
+
+/// A plan as docs/plan.schema.json describes it.
+pub fn document(host: &Host, plan: &Plan, which: PlanOf) -> Result<Value> {
+    let PlanItems { parent, cgroup, child } = plan.items();
+    Ok(json!({
+        "version": VERSION,
+        "of": which.name(),
+        "host": serde_json::to_value(host).at(Stage::Host, || "describe the host")?,
+        "warnings": plan.warnings,
+        "parent": parent,
+        "cgroup": cgroup,
+        "child": child,
+    }))
 }

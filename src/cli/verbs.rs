@@ -233,7 +233,7 @@ verbs! {
     Wait(WaitArgs) "wait", Life, "wait until a container's program has ended, and print its exit status",
         [id(set!(Wait(id)))] = WaitArgs::default();
     Plan(PlanArgs) "plan", Before, "print what `create` would do, without doing it",
-        [argument("BUNDLE", Arity::Optional, "the bundle directory (default: .)", set!(Plan(bundle)))]
+        [argument("BUNDLE", Arity::Optional, "the bundle directory (default: .), or a plan that was saved as JSON", set!(Plan(bundle)))]
         = PlanArgs { bundle: ".".into(), ..PlanArgs::default() };
     Check(CheckArgs) "check" or "info", Before,
         "print what this host can do, or all that is wrong with a bundle here",

@@ -14,6 +14,7 @@ mod json;
 mod looks;
 mod memory;
 mod openmetrics;
+mod plan;
 mod procdir;
 mod screen;
 #[path = "../shim/sha256.rs"]
@@ -43,6 +44,7 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Stats(args) => stats::stats(global, args).map(|()| 0),
         Request::Memory(args) => memory::memory(global, args).map(|()| 0),
         Request::Trace(args) => trace::trace(args).map(|()| 0),
+        Request::Plan(args) => plan::plan(global, args).map(|()| 0),
         Request::Top(args) => top::top(global, args),
         Request::Diff(args) => diff::diff(global, args).map(|()| 0),
         Request::Inspect(id) => inspect::inspect(global, id).map(|()| 0),
@@ -66,7 +68,6 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         | Request::State(_)
         | Request::Update(_)
         | Request::Wait(_)
-        | Request::Plan(_)
         | Request::Pool(_)
         | Request::Check(_)
         | Request::Completion(_)

@@ -51,7 +51,7 @@ const PLAN_FOLDERS: Folders = &[
     ("seccomp", &[]),
     ("process", &["namespace", "seccomp"]),
     ("rootfs", &["namespace", "cgroup"]),
-    ("text", &["namespace", "cgroup", "process", "rootfs"]),
+    ("text", &["namespace", "cgroup", "seccomp", "process", "rootfs"]),
     ("verbs", &["namespace", "cgroup", "systemd", "process", "rootfs"]),
 ];
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::field::{self, FieldChange, FieldPath, PathPart};
 use super::misfit::{Misfit, Severity};
 use crate::container::make::bundle::Bundle;
+use crate::container::make::facts::host_for;
 use crate::container::make::planned::PlannedContainer;
 use crate::container::options::Global;
 use crate::error::{Error, Result, nearest};
@@ -117,12 +118,9 @@ impl Trial<'_> {
     fn attempt(&self, changes: &[FieldChange]) -> Result<PlannedContainer> {
         let document = field::changed(&self.gathered.document, changes);
         let loaded = spec::load_bytes(document.to_string().into_bytes())?;
-        PlannedContainer::preview(
-            self.global,
-            Bundle::of(self.global, self.dir, loaded)?,
-            ProgramStart::OnSignal,
-            self.host.clone(),
-        )
+        let bundle = Bundle::of(self.global, self.dir, loaded)?;
+        let host = host_for(&bundle.spec, self.host.clone())?;
+        PlannedContainer::preview(self.global, bundle, ProgramStart::OnSignal, host)
     }
 
     fn said(&self, error: &Error, changes: &[FieldChange]) -> Said {

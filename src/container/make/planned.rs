@@ -43,7 +43,6 @@ impl PlannedContainer {
         host: Host,
     ) -> Result<PlannedContainer> {
         notify::offer(global, &args.id, &mut bundle.spec);
-        let host = host_for(&bundle.spec, host)?;
         bundle.fit(&host)?;
         let plan = plan_of(global, args, &bundle, start, terminal, &host)?;
         Ok(PlannedContainer { bundle, host, plan, start, cgroups: global.cgroups })
@@ -62,7 +61,8 @@ impl PlannedContainer {
         if let Some(trace) = trace {
             trace.mark("plan");
         }
-        let planned = PlannedContainer::of(global, args, bundle, start, terminal, Host::probe()?)?;
+        let host = host_for(&bundle.spec, Host::probe()?)?;
+        let planned = PlannedContainer::of(global, args, bundle, start, terminal, host)?;
         global.tell_plan(&planned.plan);
         if args.job.cpu_time.is_some() && planned.plan.cgroup.is_none() {
             return Err(job::nothing_counts());
@@ -70,7 +70,7 @@ impl PlannedContainer {
         Ok(planned)
     }
 
-    /// Plans one that nobody means to make.
+    /// Plans one that nobody means to make, on a host of which this is known.
     pub(in crate::container) fn preview(
         global: &Global,
         bundle: Bundle,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::container::make::bundle::Bundle;
+use crate::container::make::facts::host_for;
 use crate::container::make::planned::PlannedContainer;
 use crate::container::options::{Create, Global};
 use crate::error::{Error, Result, Stage};
@@ -24,11 +25,27 @@ pub enum PlanOf {
     Start,
 }
 
-/// What would be done with a bundle here, and the facts it rests on.
-pub fn plan(global: &Global, bundle: &Path, which: PlanOf) -> Result<(Host, Plan)> {
+impl PlanOf {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PlanOf::Create => "create",
+            PlanOf::Template => "template",
+            PlanOf::Start => "start",
+        }
+    }
+}
+
+/// What would be done with a bundle here, or on the host of which these facts are, and the facts it rests on. Of another host it is
+/// taken that its kernel knows all of seccomp, which its facts do not say.
+pub fn plan(global: &Global, bundle: &Path, which: PlanOf, elsewhere: Option<Host>) -> Result<(Host, Plan)> {
     let bundle = Bundle::load(global, &Create { bundle: bundle.to_owned(), ..Create::default() })?;
     let when = if which == PlanOf::Create { ProgramStart::OnSignal } else { ProgramStart::Brought };
-    let PlannedContainer { bundle, host, plan, .. } = PlannedContainer::preview(global, bundle, when, Host::probe()?)?;
+    let host = match elsewhere {
+        Some(host) => host,
+        None => host_for(&bundle.spec, Host::probe()?)?,
+    };
+    let PlannedContainer { bundle, host, plan, .. } = PlannedContainer::preview(global, bundle, when, host)?;
     if which != PlanOf::Start {
         return Ok((host, plan));
     }

@@ -1,6 +1,10 @@
 //! Scheduling attributes, I/O priority, CPU affinity and execution domain as the kernel's numbers. Pure;
 //! runs in the parent.
 
+use std::mem::offset_of;
+
+use serde_json::Value;
+
 use crate::error::{Below, Error, Result, Stage};
 use crate::spec::linux::Personality;
 use crate::spec::number_list;
@@ -22,6 +26,28 @@ pub struct SchedAttr {
     pub period: u64,
     pub util_min: u32,
     pub util_max: u32,
+}
+
+/// What the bytes of a [`SchedAttr`] say, as values for `brisk plan --json`.
+pub(in crate::plan) fn values_of(bytes: &[u8]) -> [(&'static str, Value); 6] {
+    let word = |at: usize| {
+        let part = bytes.get(at..at + 4).and_then(|part| part.try_into().ok());
+        part.map(u32::from_ne_bytes).unwrap_or_default()
+    };
+    let long = |at: usize| {
+        let part = bytes.get(at..at + 8).and_then(|part| part.try_into().ok());
+        Value::from(part.map(u64::from_ne_bytes).unwrap_or_default())
+    };
+    let policy = word(offset_of!(SchedAttr, policy)).cast_signed();
+    let policy = POLICIES.iter().find(|(_, number)| *number == policy).map(|(name, _)| *name);
+    [
+        ("policy", policy.into()),
+        ("nice", word(offset_of!(SchedAttr, nice)).cast_signed().into()),
+        ("priority", word(offset_of!(SchedAttr, priority)).into()),
+        ("runtimeNs", long(offset_of!(SchedAttr, runtime))),
+        ("deadlineNs", long(offset_of!(SchedAttr, deadline))),
+        ("periodNs", long(offset_of!(SchedAttr, period))),
+    ]
 }
 
 const POLICIES: &[(&str, i32)] = &[

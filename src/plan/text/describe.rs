@@ -340,7 +340,7 @@ pub(super) fn source_text(source: &MountSource) -> String {
     }
 }
 
-fn propagation(flags: u64) -> String {
+pub(super) fn propagation(flags: u64) -> String {
     const NAMES: &[(u64, &str)] = &[
         (libc::MS_SHARED, "shared"),
         (libc::MS_SLAVE, "slave"),
@@ -351,7 +351,7 @@ fn propagation(flags: u64) -> String {
     if flags & libc::MS_REC != 0 { format!("r{name}") } else { name.to_owned() }
 }
 
-fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
+pub(super) fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
     const SET: &[(u64, &str, &str)] = &[
         (attr::RDONLY, "ro", "rw"),
         (attr::NOSUID, "nosuid", "suid"),
@@ -373,7 +373,8 @@ fn attributes(attributes: &MountAttr) -> Vec<&'static str> {
     names
 }
 
-fn mount(op: &MountOp) -> String {
+/// The options of a mount, as config.json could have them.
+pub(super) fn options(op: &MountOp) -> Vec<String> {
     let named = MountAttr { clear: op.attr.clear & !op.unnamed, ..op.attr };
     let mut options: Vec<String> = attributes(&named).into_iter().map(str::to_owned).collect();
     if op.unnamed != 0 {
@@ -384,18 +385,24 @@ fn mount(op: &MountOp) -> String {
     if op.idmap.is_some() {
         options.push("idmap".into());
     }
+    if let MountKind::New(NewFileSystem { params, copy_up, mode, .. }) = &op.what {
+        for (key, value) in params {
+            let value = value.as_ref().map(|value| format!("={}", lossy(value))).unwrap_or_default();
+            options.push(format!("{}{value}", lossy(key)));
+        }
+        if *copy_up == CopyUp::Yes {
+            options.push("tmpcopyup".into());
+        }
+        if *mode == TmpfsMode::OfMountPoint {
+            options.push("mode of the directory".into());
+        }
+    }
+    options
+}
+
+fn mount(op: &MountOp) -> String {
     let what = match &op.what {
-        MountKind::New(NewFileSystem { kind, source, params, copy_up, mode, .. }) => {
-            for (key, value) in params {
-                let value = value.as_ref().map(|value| format!("={}", lossy(value))).unwrap_or_default();
-                options.push(format!("{}{value}", lossy(key)));
-            }
-            if *copy_up == CopyUp::Yes {
-                options.push("tmpcopyup".into());
-            }
-            if *mode == TmpfsMode::OfMountPoint {
-                options.push("mode of the directory".into());
-            }
+        MountKind::New(NewFileSystem { kind, source, .. }) => {
             let source = if source == kind { String::new() } else { format!("{} ", lossy(source)) };
             format!("mount {} {source}", lossy(kind))
         }
@@ -408,6 +415,7 @@ fn mount(op: &MountOp) -> String {
         }
         MountKind::Remount { .. } => "remount ".into(),
     };
+    let options = options(op);
     let options = if options.is_empty() { String::new() } else { format!(" ({})", options.join(",")) };
     format!("{what}on /{}{options}", lossy(&op.dest))
 }

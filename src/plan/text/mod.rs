@@ -1,8 +1,9 @@
 //! Plans as text: one line for each step and operation, and the error line of a failed one.
 //!
-//! The modules: `describe` is the table of the child's operations.
+//! The modules: `describe` is the table of the child's operations, `fields` has all of it as values.
 
 pub mod describe;
+pub mod fields;
 
 use std::fmt::{self, Display, Formatter};
 

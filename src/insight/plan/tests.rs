@@ -1,0 +1,165 @@
+//! What is printed of plans, at three widths.
+
+use std::path::PathBuf;
+
+use brisk::cli::args::PlanArgs;
+use brisk::cli::plan::document;
+use brisk::host::Host;
+use brisk::plan::cgroup::tolerance::Tolerance;
+use brisk::plan::op::{Enter, Terminal};
+use brisk::plan::systemd::driver::CgroupDriver;
+use brisk::plan::verbs::create::create;
+use brisk::plan::{CreateOptions, Hold, Keyring, Orphan, OverlaySize, ProgramStart};
+use brisk::spec::{self, Spec};
+use serde_json::{Value, json};
+
+use super::document::PlanDocument;
+use super::{changes, groups, tree};
+use crate::looks::Looks;
+use crate::stats::tests::view;
+
+fn fixture(path: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/fixtures/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The plan of a bundle of fixtures/ on a host of fixtures/, changed before it is read.
+fn planned(host: &str, bundle: &str, change: impl Fn(&mut Value)) -> Value {
+    let host: Host = serde_json::from_slice(&fixture(&format!("hosts/{host}.json"))).unwrap();
+    let mut config: Value = serde_json::from_slice(&fixture(&format!("bundles/{bundle}/config.json"))).unwrap();
+    change(&mut config);
+    let spec: Spec = spec::parse(config.to_string().as_bytes(), bundle).unwrap();
+    let options = CreateOptions {
+        id: "web1".to_owned(),
+        bundle: PathBuf::from("/bundle"),
+        enter: Enter::Pivot,
+        keyring: Keyring::New,
+        start: ProgramStart::OnSignal,
+        preserved_fds: 0,
+        orphan: Orphan::LivesOn,
+        cgroups: CgroupDriver::Files,
+        tolerance: Tolerance::Auto,
+        terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
+        notify: None,
+        joined_own: 0,
+        overlay_size: OverlaySize::NotAsked,
+        hold: Hold::No,
+        oddities: Vec::new(),
+    };
+    document(&host, &create(&spec, &host, &options).unwrap(), PlanArgs::default().which()).unwrap()
+}
+
+fn plan(document: &Value) -> PlanDocument {
+    PlanDocument::of(document, "it").unwrap()
+}
+
+/// A container that is another: mounts one of which another hides, capabilities, a host name, limits, a variable.
+fn other() -> Value {
+    planned("v2-root", "default", |config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let tmpfs = |at: &str| json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["noexec"] });
+        mounts.extend([tmpfs("/srv/data"), tmpfs("/srv")]);
+        mounts.swap(2, 3);
+        config["hostname"] = json!("other");
+        config["process"]["user"]["uid"] = json!(1000);
+        config["process"]["env"] = json!(["PATH=/bin", "MORE=1"]);
+        for set in ["bounding", "permitted", "effective"] {
+            config["process"]["capabilities"][set] = json!(["CAP_KILL"]);
+        }
+        config["linux"]["resources"] = json!({ "memory": { "limit": 67_108_864 } });
+    })
+}
+
+#[test]
+fn what_is_said_of_plans_fits_its_width() {
+    let first = plan(&planned("v2-root", "default", |_| {}));
+    let second = plan(&other());
+    let [here, there] = ["v2-root", "v2-user"].map(|host| plan(&planned(host, "rootless", |_| {})));
+    for width in [40, 80, 160] {
+        let looks = Looks { width: Some(width), ..Looks::PLAIN };
+        let views = [
+            ("groups", groups::lines(&first, looks)),
+            ("tree", tree::lines(&second, looks)),
+            ("diff", changes::lines(&first, &second, looks)),
+            ("diff-tree", tree::changes(&first, &second, looks)),
+            ("diff-hosts", changes::lines(&here, &there, looks)),
+        ];
+        for (name, lines) in views {
+            let wide = lines.iter().find(|line| line.chars().count() > width || !line.is_ascii());
+            assert_eq!(wide, None, "{name} {width}");
+            view(&format!("plan-{name}-{width}.txt"), &(lines.join("\n") + "\n"));
+        }
+    }
+    let json = serde_json::to_string_pretty(&changes::json(&first, &second)).unwrap();
+    view("plan-diff.json", &(json + "\n"));
+}
+
+#[test]
+fn a_terminal_that_has_them_gets_colours_and_lines() {
+    let looks = Looks { colours: true, unicode: true, width: Some(80), ..Looks::PLAIN };
+    let (first, second) = (plan(&planned("v2-root", "default", |_| {})), plan(&other()));
+    let text = tree::lines(&second, looks).join("\n");
+    assert!(text.contains("├── proc") && text.contains("└── urandom") || text.contains("│   └── zero"), "{text}");
+    assert!(tree::changes(&first, &second, looks).iter().any(|line| line.contains("\x1b[1m")), "added");
+    let plain = tree::lines(&second, looks.plain()).join("\n");
+    assert!(plain.is_ascii() && !plain.contains('\x1b') && plain.contains("|-- proc"), "{plain}");
+}
+
+#[test]
+fn a_plan_is_like_itself_and_a_turn_is_no_change() {
+    let first = planned("v2-root", "default", |_| {});
+    assert_eq!(changes::changes(&plan(&first), &plan(&first)).0, []);
+    let mut second = first.clone();
+    second["child"].as_array_mut().unwrap().swap(7, 8);
+    let (first, second) = (plan(&first), plan(&second));
+    let (changes, same) = changes::changes(&first, &second);
+    assert!(matches!(changes[..], [changes::ItemChange::Moved(..)]), "{changes:?}");
+    assert_eq!(same + 1, first.items.len());
+}
+
+/// The line of a filter is the same for two that let other calls pass.
+#[test]
+fn what_no_line_tells_is_told_as_a_field() {
+    let with = |call: &str| {
+        plan(&planned("v2-root", "default", |config| {
+            let rule = json!({ "names": [call], "action": "SCMP_ACT_ERRNO" });
+            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+        }))
+    };
+    let lines = changes::lines(&with("mkdir"), &with("rmdir"), Looks::PLAIN).join("\n");
+    assert!(lines.contains("load the seccomp filter") && lines.contains("; fingerprint: "), "{lines}");
+}
+
+#[test]
+fn what_comes_from_elsewhere_gives_a_terminal_no_orders() {
+    let mut document = planned("v2-root", "default", |_| {});
+    document["child"][8]["text"] = json!("\x1b[2J\u{202e}");
+    document["child"][8]["destination"] = json!("/\x1b[2J\u{202e}");
+    document["host"]["userns"] = json!("\x1b[2J");
+    document["warnings"] = json!(["\x1b[2J"]);
+    let (strange, known) = (plan(&document), plan(&planned("v2-root", "default", |_| {})));
+    let looks = Looks { width: Some(60), ..Looks::PLAIN };
+    let all = [
+        groups::lines(&strange, looks),
+        tree::lines(&strange, looks),
+        changes::lines(&known, &strange, looks),
+        tree::changes(&known, &strange, looks),
+    ];
+    let text = all.concat().join("\n");
+    assert!(!text.contains('\x1b') && !text.contains('\u{202e}'), "{text}");
+}
+
+#[test]
+fn what_is_no_plan_is_refused() {
+    let document = planned("v2-root", "default", |_| {});
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut changed = document.clone();
+        change(&mut changed);
+        PlanDocument::of(&changed, "it").unwrap_err();
+    };
+    changed(&|plan| plan["version"] = json!(2));
+    changed(&|plan| plan["child"] = json!("x"));
+    changed(&|plan| plan["parent"] = json!([1]));
+    changed(&|plan| plan["cgroup"] = json!([{ "op": "x", "group": "y" }]));
+    changed(&|plan| plan["child"] = vec![plan["child"][0].clone(); 50_001].into());
+    PlanDocument::of(&json!({}), "it").unwrap_err();
+}
