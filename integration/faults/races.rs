@@ -20,8 +20,8 @@ fn pairs(options: &Options) -> Vec<(Verb, Verb)> {
     let all = || Verb::ALL.into_iter().enumerate();
     let every = all().flat_map(|first| all().map(move |second| (first, second)));
     let wanted = every.filter(|((a, first), (b, second))| {
-        let twice = a > b && first.begins_like(*second) && *first != Verb::Run;
-        !twice && *second != Verb::Run && options.wants(first.name())
+        let twice = a > b && first.begins_like(*second) && !first.is_foreground();
+        !twice && !second.is_foreground() && options.wants(first.name())
     });
     wanted.map(|((_, first), (_, second))| (first, second)).collect()
 }
@@ -94,7 +94,7 @@ fn meet(bench: &Bench<'_>, second: Verb, round: usize) -> Res<(usize, Vec<Findin
 /// foreground returns the status of the killed program.
 fn was_killed(verb: Verb, other: Verb, reaped: &Reaped) -> bool {
     let killer = matches!(other, Verb::Kill | Verb::Delete | Verb::DeleteForce);
-    let foreground = matches!(verb, Verb::Run | Verb::Exec);
+    let foreground = verb.is_foreground() || verb == Verb::Exec;
     let signalled = libc::WIFSIGNALED(reaped.status) && libc::WTERMSIG(reaped.status) == libc::SIGKILL;
     let code = libc::WIFEXITED(reaped.status) && libc::WEXITSTATUS(reaped.status) == 128 + libc::SIGKILL;
     killer && ((verb.makes() && other != Verb::Kill && signalled) || (foreground && code))

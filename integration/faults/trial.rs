@@ -87,6 +87,7 @@ impl Trial<'_> {
             let result = if saboteur.done { Some(self.judge(&id, &before, main)?) } else { None };
             bench.clear(&id)?;
             remove(&verbs::pid_file(bench.place, &id))?;
+            remove(&verbs::results(bench.place)?)?;
             for path in bench.scene()?.files.difference(&before.files) {
                 remove(path)?;
             }
@@ -113,6 +114,7 @@ impl Trial<'_> {
                 findings.extend(pid_file.exists().then(|| finding("leaves its pid file when it fails", String::new())));
             }
         }
+        findings.extend(self.half_results()?);
         let aftermath = self.bench.aftermath(id, before)?;
         let status = aftermath.status;
         if verb.spares() && status != "running" {
@@ -133,6 +135,23 @@ impl Trial<'_> {
         }
         findings.extend(aftermath.findings);
         Ok(TrialResult { succeeded, left: aftermath.left, said, findings })
+    }
+}
+
+impl Trial<'_> {
+    /// A result is whole or not there, and nothing else is where it goes.
+    fn half_results(&self) -> Res<Vec<Finding>> {
+        let entries = std::fs::read_dir(verbs::results(self.bench.place)?)?;
+        let mut findings = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            let text = std::fs::read(&path)?;
+            let whole = serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|result| result["version"] == 1);
+            if !whole || path.extension().is_none_or(|extension| extension != "json") {
+                findings.push(finding("a result that is none", format!("{}: {} bytes", path.display(), text.len())));
+            }
+        }
+        Ok(findings)
     }
 }
 

@@ -16,6 +16,7 @@ pub enum Verb {
     RunPool,
     PoolFill,
     Run,
+    RunJob,
     Exec,
     Kill,
     Pause,
@@ -45,13 +46,14 @@ enum Before {
 }
 
 impl Verb {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Create,
         Self::Start,
         Self::StartTemplate,
         Self::RunPool,
         Self::PoolFill,
         Self::Run,
+        Self::RunJob,
         Self::Exec,
         Self::Kill,
         Self::Pause,
@@ -75,6 +77,7 @@ impl Verb {
             Self::RunPool => "run-pool",
             Self::PoolFill => "pool-fill",
             Self::Run => "run",
+            Self::RunJob => "run-job",
             Self::Exec => "exec",
             Self::Kill => "kill",
             Self::Pause => "pause",
@@ -93,7 +96,7 @@ impl Verb {
 
     fn before(self) -> Before {
         match self {
-            Self::Create | Self::Run => Before::Nothing,
+            Self::Create | Self::Run | Self::RunJob => Before::Nothing,
             Self::Start => Before::Created,
             Self::StartTemplate => Before::Template,
             Self::RunPool => Before::Pool,
@@ -125,9 +128,14 @@ impl Verb {
         matches!(self, Self::Exec | Self::Update | Self::State | Self::List | Self::Ps | Self::Events | Self::Mounts)
     }
 
+    /// Whether it is there until the program has ended, and the container with it.
+    pub fn is_foreground(self) -> bool {
+        matches!(self, Self::Run | Self::RunJob)
+    }
+
     /// The program of the container.
     pub fn program(self) -> &'static [&'static str] {
-        if self == Self::Run { &["/bin/true"] } else { &["/bin/sleep", "1000000"] }
+        if self.is_foreground() { &["/bin/true"] } else { &["/bin/sleep", "1000000"] }
     }
 
     /// Brings a new container to where the verb begins.
@@ -164,11 +172,17 @@ impl Verb {
     /// The command line after the global options.
     pub fn arguments(self, place: &Place, bundle: &Bundle, id: &str) -> Res<Vec<String>> {
         let pid_file = pid_file(place, id);
+        let result = results(place)?.join(format!("{id}.json"));
         let limits = place.dir.join("limits");
         let mounts = place.dir.join("mounts");
         let args: &[&str] = match self {
             Self::Create => &["create", "--bundle", text(&bundle.dir)?, "--pid-file", text(&pid_file)?, id],
             Self::Run => &["run", "--bundle", text(&bundle.dir)?, id],
+            Self::RunJob => {
+                let limits = ["--timeout", "1m", "--output-limit", "1k"];
+                let head = ["run", "--result", text(&result)?, "--bundle", text(&bundle.dir)?];
+                &[&head[..], &limits, &[id]].concat()
+            }
             Self::Start => &["start", id],
             Self::StartTemplate => &["start", id, "--", "/bin/sleep", "1000000"],
             Self::RunPool => &["run", "--pool", id, id, "--", "/bin/true"],
@@ -206,4 +220,13 @@ impl Verb {
 /// Where `create` is told to write the pid.
 pub fn pid_file(place: &Place, id: &str) -> PathBuf {
     place.dir.join(format!("{id}.pid"))
+}
+
+/// The directory in which `run` is told to write its result.
+pub fn results(place: &Place) -> Res<PathBuf> {
+    let dir = place.dir.join("results");
+    match fs::create_dir(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(dir),
+    }
 }

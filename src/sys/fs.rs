@@ -276,7 +276,7 @@ pub fn readlink<'a>(dir: BorrowedFd<'_>, path: &CStr, buf: &'a mut [u8]) -> Resu
 }
 
 /// The link of an open file in /proc; allocates nothing.
-fn link_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8; 32]) -> Result<&'a CStr> {
+pub(super) fn link_of<'a>(fd: BorrowedFd<'_>, buf: &'a mut [u8; 32]) -> Result<&'a CStr> {
     use std::io::Write;
     write!(&mut buf[..31], "/proc/self/fd/{}", fd.as_raw_fd()).map_err(|_| Errno::ENAMETOOLONG)?;
     CStr::from_bytes_until_nul(buf).map_err(|_| Errno::EINVAL)

@@ -2,7 +2,7 @@
 //! the kernel.
 //!
 //! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `regex`,
-//! `self_image`, `mount::below`, `process::run` and `fs::RegularFile` are the parent's.
+//! `self_image`, `unnamed`, `mount::below`, `process::run` and `fs::RegularFile` are the parent's.
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
 pub mod affinity;
@@ -28,6 +28,7 @@ pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod tty;
+pub mod unnamed;
 
 use nix::errno::Errno;
 

@@ -58,6 +58,7 @@ const PATH_CALLS: &[(&str, &[&str])] = &[
     // The parent's, among files that are its own.
     ("fs::rename", &[]),
     ("fs::exchange", &[]),
+    ("unnamed::write", &[]),
     ("fs::mount_id", &[]),
     ("fs::stat_known", &[]),
     ("fs::mkfifo", &[]),

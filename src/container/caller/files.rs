@@ -18,7 +18,7 @@ use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::sys::fs::RegularFile;
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::{self, fs, process, socket};
+use crate::sys::{self, fs, process, socket, unnamed};
 
 /// Who is told of a process: looked up before anything is done, so that what cannot be told is an error in time.
 #[derive(Default)]
@@ -225,6 +225,10 @@ impl Destination {
             Destination::Stream(file) => return write_patiently(file.as_fd(), text),
             Destination::Name(dir, name) => (dir.as_fd(), name),
         };
+        if unnamed::write(dir, name, text).is_ok() {
+            return Ok(());
+        }
+        // Something has the name, which only a rename replaces, or the file system gives every file one.
         // Nobody else's: a brisk in another pid namespace may have our number, and write to the same directory now.
         // Without the name in it, which may be as long as a name can be.
         let temporary = format!(".brisk.{:016x}.{}", process::monotonic_ns(), process::getpid());
