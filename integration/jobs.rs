@@ -66,6 +66,21 @@ pub fn conforms(result: &Value) {
 
 #[track_caller]
 fn check(value: &Value, schema: &Value, path: &str) {
+    // A word of JSON schema that is not looked at here would say nothing.
+    const KNOWN: &[&str] = &[
+        "$schema",
+        "title",
+        "description",
+        "type",
+        "enum",
+        "const",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+    ];
+    let unknown: Vec<_> = schema.as_object().unwrap().keys().filter(|word| !KNOWN.contains(&word.as_str())).collect();
+    assert!(unknown.is_empty(), "{path}: {unknown:?}");
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -82,10 +97,16 @@ fn check(value: &Value, schema: &Value, path: &str) {
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         assert!(words.contains(value), "{path} is {value}, not one of {words:?}");
     }
+    if let Some(constant) = schema.get("const") {
+        assert_eq!(value, constant, "{path}");
+    }
     if let Some(object) = value.as_object() {
         let fields = schema["properties"].as_object().unwrap();
         assert_eq!(object.keys().collect::<Vec<_>>(), fields.keys().collect::<Vec<_>>(), "{path}");
-        assert_eq!(schema["required"].as_array().unwrap().len(), fields.len(), "{path}: all are required");
+        let required = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+        let all: std::collections::BTreeSet<_> = fields.keys().map(String::as_str).collect();
+        assert_eq!(required.collect::<std::collections::BTreeSet<_>>(), all, "{path}: all are required");
+        assert_eq!(schema["additionalProperties"], json!(false), "{path}");
         for (key, value) in object {
             check(value, &fields[key], &format!("{path}.{key}"));
         }

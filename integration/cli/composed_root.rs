@@ -98,6 +98,19 @@ fn an_interpreter_with_its_library_runs() {
     assert!(report.lines().any(|line| line.contains("libffi.so")), "{report}");
 }
 
+/// One whose libraries are in the program: nothing has to be named.
+#[test]
+fn a_program_of_node_runs() {
+    if brisk_only(ONLY) || skip_unless(Need::from(Path::new("/usr/bin/node").exists()), "node") {
+        return;
+    }
+    let script =
+        "console.log(6 * 7, require('fs').readdirSync('/').filter(name => !/^(dev|lib.*|proc|sys|usr)$/.test(name)))";
+    let (report, out) = composed(&["--program", "/usr/bin/node"], &["node", "-e", script]);
+    assert_eq!(out, "42 []\n");
+    assert!(line(&report, "/usr/bin/node").contains("the program"), "{report}");
+}
+
 /// A program of C++ has its library, and what that needs.
 #[test]
 fn a_program_of_cpp_runs() {

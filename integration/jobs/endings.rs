@@ -279,3 +279,104 @@ fn how_large_the_overlay_has_become() {
     let (_, without) = job(Bundle::sh("true"), &[]);
     assert_eq!(without["overlay"], json!({ "bytes": null, "inodes": null }));
 }
+
+/// The kernel's own limit of CPU time says so by a signal.
+#[test]
+fn too_much_cpu_time_by_a_resource_limit() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let limit = json!([{ "type": "RLIMIT_CPU", "soft": 1, "hard": 60 }]);
+    // As process 1 of a pid namespace it would not hear of the signal.
+    let bundle = Bundle::sh("while :; do :; done").without_ns("pid").set("/process/rlimits", limit);
+    let (output, result) = job(bundle, &["--exit-codes"]);
+    output.exits(123);
+    assert_eq!((&result["ended"], &result["signal"]), (&json!("cpu-limit"), &json!("SIGXCPU")), "{result}");
+    assert!(result["cpu"]["totalNs"].as_u64().is_none_or(|used| used >= 900_000_000), "{result}");
+}
+
+/// Moments are the host's, by both clocks, and in the order in which things happened.
+#[test]
+fn moments_are_those_of_the_clocks() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let wall = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let monotonic = || u128::from(brisk::sys::process::monotonic_ns());
+    // date(1) reads what was told, and so does not share a mistake of ours.
+    let read = |moment: &Value| -> u128 {
+        let mut date = Command::new("date");
+        date.args(["-d", moment.as_str().unwrap(), "+%s%N"]);
+        process::run(date).ok().stdout().trim().parse().unwrap()
+    };
+    let begin = (wall(), monotonic());
+    let (output, result) = job(Bundle::sh("date +%s; sleep 0.3; date +%s"), &[]);
+    let end = (wall(), monotonic());
+    let told = ["requested", "started", "finished"].map(|name| {
+        let number = result[format!("{name}MonotonicNs")].as_u64().unwrap();
+        (read(&result[name]), u128::from(number))
+    });
+    let moments = [&[begin][..], &told, &[end]].concat();
+    // RFC 3339 has been rounded down to what it has digits for.
+    let order = |of: fn(&(u128, u128)) -> u128, rounded: u128| {
+        moments.windows(2).all(|pair| of(&pair[0]) <= of(&pair[1]) + rounded)
+    };
+    assert!(order(|moment| moment.0, 1_000_000) && order(|moment| moment.1, 0), "{moments:?}: {result}");
+    let [_, (started, _), (finished, _)] = told;
+    let said: Vec<u128> = output.ok().stdout().lines().map(|line| line.parse().unwrap()).collect();
+    assert!(started / 1_000_000_000 <= said[0] && said[1] <= finished / 1_000_000_000, "{said:?}: {result}");
+    assert!(result["wallNs"].as_u64().unwrap() >= 300_000_000, "{result}");
+}
+
+/// Each end of an ordinary user's program; what nobody counts for him is null, not zero.
+#[test]
+fn every_end_of_a_users_program() {
+    if brisk_only(ONLY) || rootless::not_here() {
+        return;
+    }
+    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" }] });
+    let xcpu = json!([{ "type": "RLIMIT_CPU", "soft": 1, "hard": 60 }]);
+    let plain = |script: &str| rootless::bundle(&["/bin/sh", "-c", script]);
+    // A new proc needs a pid namespace of one's own, in which process 1 does not hear of its own signals.
+    let mortal = |script: &str| plain(script).without_ns("pid").without_mount("/proc");
+    for (bundle, flags, code, ended) in [
+        (plain("exit 6"), &[][..], 6, "exited"),
+        (mortal("kill -SEGV $$"), &[], 139, "signaled"),
+        (mortal("while :; do :; done").set("/process/rlimits", xcpu), &[], 123, "cpu-limit"),
+        (plain("sleep 1000"), &["--timeout", "300ms"], 124, "timeout"),
+        (plain("yes"), &["--output-limit", "1k"], 121, "output-limit"),
+        (plain("exec mkdir /tmp/x").set("/linux/seccomp", profile), &[], 122, "seccomp"),
+        (rootless::bundle(&["/bin/nothing-here"]), &[], 125, "runtime-error"),
+    ] {
+        let container = bundle.container();
+        container.bundle.write();
+        let (file, dir) = (container.bundle.dir.join("result.json"), container.bundle.dir.to_str().unwrap());
+        let line = ["run", "--bundle", dir, "--exit-codes", "--result", file.to_str().unwrap()];
+        let line = [&line[..], flags, &[&container.id]].concat();
+        process::run(rootless::as_user(&container, &line)).exits(code);
+        let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        conforms(&result);
+        assert_eq!(result["ended"], json!(ended), "{result}");
+        // He has no cgroup here.
+        for figure in ["/memory/peakBytes", "/memory/oomKills", "/pids/peak", "/cpu/throttledNs", "/io/writtenBytes"] {
+            assert_eq!(result.pointer(figure), Some(&Value::Null), "{figure}: {result}");
+        }
+        let ran = ended != "runtime-error";
+        for figure in ["/cpu/totalNs", "/memory/largestProcessBytes", "/wallNs"] {
+            assert_eq!(result.pointer(figure).unwrap().is_u64(), ran, "{figure}: {result}");
+        }
+        container.assert_nothing_left();
+    }
+    let container = plain("trap 'exit 4' TERM; echo ready; while :; do sleep 0.05; done").container();
+    container.bundle.write();
+    let (file, dir) = (container.bundle.dir.join("result.json"), container.bundle.dir.to_str().unwrap());
+    let line = ["run", "--bundle", dir, "--result", file.to_str().unwrap(), &container.id];
+    let running = process::start(rootless::as_user(&container, &line), std::process::Stdio::null());
+    running.wait_for_stdout(|text| text.contains("ready"));
+    process::run(rootless::as_user(&container, &["kill", &container.id, "KILL"])).ok();
+    running.wait().exits(137);
+    let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    conforms(&result);
+    assert_eq!((&result["ended"], &result["signal"]), (&json!("killed"), &json!("SIGKILL")), "{result}");
+}

@@ -401,46 +401,35 @@ fn where_it_cannot_be() {
     }
 }
 
-/// What is read of the layers below is in memory once, whoever reads it.
+/// What is read of the layers below is in memory once, whoever reads it: by a hundred containers at the same time, too.
 #[test]
 fn containers_over_one_tree_share_what_is_read() {
     if not_here() || lacks(&["memory"]) {
         return;
     }
     const SIZE: u64 = 8 << 20;
-    let first = Bundle::idle().container();
-    let big = first.bundle.rootfs().join("big");
-    fs::write(&big, vec![7; SIZE as usize]).unwrap();
-    let others: Vec<Container> = (0..8).map(|_| Bundle::idle().container()).collect();
-    let root = first.bundle.rootfs();
-    let cached: Vec<u64> = std::iter::once(&first)
-        .chain(&others)
-        .map(|container| {
-            let line = [
-                "run",
-                "--detach",
-                "--rootfs",
-                root.to_str().unwrap(),
-                "--overlay",
-                "tmpfs",
-                "--memory",
-                "64m",
-                &container.id,
-                "--",
-                "/probe",
-                "pause",
-            ];
-            container.call(&line).ok();
-            container.exec(&["/bin/cat", "/big"]).ok();
-            let pid = container.pid();
-            let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-            let path = own.lines().find_map(|line| line.split_once(":memory:")).map(|(_, path)| path);
-            let path = path.unwrap_or_else(|| host::unified_path(&own));
-            let stat = fs::read_to_string(host::cgroup_dir("memory", path).join("memory.stat")).unwrap();
-            let field = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-            field("total_cache ").or_else(|| field("file ")).unwrap()
-        })
-        .collect();
+    let container = Bundle::idle().container();
+    fs::write(container.bundle.rootfs().join("big"), vec![7; SIZE as usize]).unwrap();
+    let root = container.bundle.rootfs();
+    let ids: Vec<String> = (0..100).map(|number| format!("{}-{number}", container.id)).collect();
+    let script = "cat /big >/dev/null; echo read; exec /probe pause";
+    let cached = ids.iter().map(|id| -> u64 {
+        let flags = ["--detach", "--rootfs", root.to_str().unwrap(), "--overlay", "tmpfs", "--memory", "64m"];
+        let line = [&["run"], &flags[..], &[id, "--", "/bin/sh", "-c", script]].concat();
+        let output = container.call(&line).ok();
+        host::wait_until(|| output.stdout().starts_with("read"));
+        let pid = container.call(&["state", id]).ok().json()["pid"].as_i64().unwrap();
+        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let path = own.lines().find_map(|line| line.split_once(":memory:")).map(|(_, path)| path);
+        let path = path.unwrap_or_else(|| host::unified_path(&own));
+        let stat = fs::read_to_string(host::cgroup_dir("memory", path).join("memory.stat")).unwrap();
+        let field = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        field("total_cache ").or_else(|| field("file ")).unwrap()
+    });
+    let cached: Vec<u64> = cached.collect();
+    for id in &ids {
+        container.call(&["delete", "--force", id]).ok();
+    }
     assert!(cached[1..].iter().all(|bytes| *bytes < SIZE / 4), "{cached:?}");
-    drop(others);
+    container.assert_nothing_left();
 }
