@@ -120,6 +120,10 @@ impl Running {
         read_all(&self.stdout)
     }
 
+    pub fn stderr(&self) -> String {
+        read_all(&self.stderr)
+    }
+
     /// Waits until what it has printed is as wanted; panics with its words if it ends before.
     #[track_caller]
     pub fn wait_for_stdout(&self, wanted: impl Fn(&str) -> bool) {

@@ -41,7 +41,7 @@ pub fn until_it_waits(running: &Running) {
         let file = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", running.pid())).unwrap();
         let stat = file("stat");
         let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        assert_ne!(fields[0], "Z", "it has ended");
+        assert_ne!(fields[0], "Z", "it has ended: {:?}", running.stderr());
         // utime and stime (proc_pid_stat(5)).
         let now = fields[11..13].join(" ");
         if now != used {

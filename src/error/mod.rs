@@ -33,11 +33,14 @@ enum Cause {
     Json(serde_json::Error),
     #[error("{NUL} at line {line} column {column}")]
     Nul { line: usize, column: usize },
-    #[error("asked to end: {0}")]
+    #[error("{ASKED_TO_END}: {0}")]
     AskedToEnd(&'static str),
     #[error("{0}")]
     Error(Box<Error>),
 }
+
+/// Why a wait has failed that somebody has ended by a signal.
+const ASKED_TO_END: &str = "asked to end";
 
 /// What no string may have that ends up as one of C.
 const NUL: &str = "NUL byte in a string";
@@ -221,6 +224,10 @@ impl Error {
 /// The C library's text for `errno` in lower case, as Go prints it: engines match these texts. (nix has texts of its
 /// own, "Try again" for EAGAIN.)
 pub fn errno_text(errno: Errno) -> String {
+    // Nothing else fails so (`sys::interrupt`); which signal it was [`Error::asked_to_end`] knows.
+    if errno == Errno::EINTR {
+        return ASKED_TO_END.to_owned();
+    }
     let mut text = std::io::Error::from_raw_os_error(errno as i32).to_string();
     // What std adds: " (os error 34)".
     text.truncate(text.rfind(" (").unwrap_or(text.len()));

@@ -160,7 +160,9 @@ fn attend(
         polled.extend(meanwhile.and_then(Meanwhile::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         poll::any(&mut polled, next).at(Stage::Hook, || "wait for it")?;
         if polled[0].any() == Some(true) {
-            return child.wait().at(Stage::Hook, || "reap it");
+            let status = child.wait().at(Stage::Hook, || "reap it")?;
+            status.signal().map_or(Ok(()), interrupt::shared).at(Stage::Hook, || "wait for it")?;
+            return Ok(status);
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             let seconds = hook.timeout.unwrap_or_default().as_secs();

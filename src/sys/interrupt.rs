@@ -9,13 +9,13 @@
 //! the next signal. Once a program runs in our foreground the signals are for that ([`hand_over`]).
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::Result;
-use super::signal;
+use super::signal::{self, Pending};
 
 /// A wait of this length is one that somebody may want to end.
 pub const WAIT: Duration = Duration::from_millis(50);
@@ -27,6 +27,10 @@ const NOT_YET: i32 = -1;
 const NEVER: i32 = -2;
 /// The signal that has come; 0 for none.
 static BY: AtomicI32 = AtomicI32::new(0);
+/// How many have come: to us, and to the command whose work we do, which hands them on. What a terminal sends to the process group comes
+/// both ways, and is one.
+static SENT: AtomicU32 = AtomicU32::new(0);
+static FORWARDED: AtomicU32 = AtomicU32::new(0);
 /// What was done is being undone.
 static UNDOES: AtomicBool = AtomicBool::new(false);
 /// Milliseconds that were spent in short waits.
@@ -87,21 +91,33 @@ pub(super) fn source_of_bounded() -> Option<BorrowedFd<'static>> {
     if by().is_none() && !UNDOES.load(Relaxed) { source() } else { None }
 }
 
-/// Takes what has come: EINTR then.
+/// Takes what has come: EINTR then, if it is not what has come the other way before.
 pub(super) fn heed(source: BorrowedFd<'_>) -> Result<()> {
-    match signal::pending(source)?.into_iter().flatten().next() {
-        None => Ok(()),
-        Some(pending) => {
+    let mut heard = Ok(());
+    for pending in signal::pending(source)?.into_iter().flatten() {
+        let (this, other) = match pending {
+            Pending::Forwarded(_) => (&FORWARDED, &SENT),
+            Pending::Signal(_) | Pending::Announcement(_) => (&SENT, &FORWARDED),
+        };
+        if this.fetch_add(1, Relaxed) >= other.load(Relaxed) {
             BY.store(pending.signal(), Relaxed);
-            Err(Errno::EINTR)
+            heard = Err(Errno::EINTR);
         }
     }
+    heard
 }
 
 /// For who waits in short pieces: EINTR when one has come.
 pub fn look() -> Result<()> {
     listen();
     source_of_bounded().map_or(Ok(()), heed)
+}
+
+/// Somebody whom we waited for has been ended by this signal. What is sent to the process group ends him, too, and may be seen so first:
+/// EINTR then, and it is not heard once more.
+pub fn shared(signal: i32) -> Result<()> {
+    let source = if signal::ASKS_TO_END.contains(&signal) { source() } else { None };
+    source.map_or(Ok(()), heed)
 }
 
 /// So much time goes by in one of many short waits.

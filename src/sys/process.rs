@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::fs::own;
 use super::poll::{self, PollFlags};
-use super::signal::{self, ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END};
+use super::signal::{self, ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END, FORWARDED_CODE};
 use super::{Result, child_allocator, cvt, done, interrupt, raw};
 
 /// What [`clone3`] returns, on each side.
@@ -97,32 +97,47 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0) })
 }
 
+/// siginfo_t of asm-generic/siginfo.h, with the fields of its `_rt`. The value is as large as a pointer, which it may be, and the
+/// whole has at least the 128 bytes that the kernel reads.
+#[repr(C)]
+struct QueuedInfo {
+    signal: i32,
+    errno: i32,
+    code: i32,
+    rt: QueuedPart,
+    rest: [u64; 14],
+}
+
+#[repr(C)]
+struct QueuedPart {
+    pid: i32,
+    uid: u32,
+    value: u64,
+}
+
+impl QueuedInfo {
+    fn new(signal: i32, code: i32, value: u64) -> QueuedInfo {
+        QueuedInfo { signal, errno: 0, code, rt: QueuedPart { pid: 0, uid: 0, value }, rest: [0; 14] }
+    }
+}
+
 /// Announces something to a process of ours, which reads its signals ([`super::signal::pending`]): pidfd_send_signal(2) like
 /// sigqueue(3). False: the process has ended.
 pub fn pidfd_announce(pidfd: BorrowedFd<'_>, number: u64) -> Result<bool> {
-    /// siginfo_t of asm-generic/siginfo.h, with the fields of its `_rt`. The value is as large as a pointer, which it
-    /// may be, and the whole has at least the 128 bytes that the kernel reads.
-    #[repr(C)]
-    struct QueuedInfo {
-        signal: i32,
-        errno: i32,
-        code: i32,
-        rt: QueuedPart,
-        rest: [u64; 14],
-    }
-    #[repr(C)]
-    struct QueuedPart {
-        pid: i32,
-        uid: u32,
-        value: u64,
-    }
-    let rt = QueuedPart { pid: 0, uid: 0, value: number };
-    let info = QueuedInfo { signal: ANNOUNCEMENT, errno: 0, code: ANNOUNCEMENT_CODE, rt, rest: [0; 14] };
+    let info = QueuedInfo::new(ANNOUNCEMENT, ANNOUNCEMENT_CODE, number);
     // SAFETY: `info` is readable for the size of a siginfo_t.
     match done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), ANNOUNCEMENT, &raw const info, 0) }) {
         Err(Errno::ESRCH) => Ok(false),
         sent => sent.map(|()| true),
     }
+}
+
+/// Hands a signal that was sent to us on to a child that does our work (rt_sigqueueinfo(2)), which hears that it is no other one than
+/// what it may have got itself.
+pub fn forward(child: i32, signal: i32) -> Result<()> {
+    let info = QueuedInfo::new(signal, FORWARDED_CODE, 0);
+    // SAFETY: `info` is readable for the size of a siginfo_t.
+    done(unsafe { raw!(SYS_rt_sigqueueinfo, child, signal, &raw const info) })
 }
 
 /// [`pidfd_kill`] for a process that may have ended (ESRCH), which is as good: false then.

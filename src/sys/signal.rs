@@ -33,11 +33,17 @@ pub(super) const ANNOUNCEMENT: i32 = 64;
 /// `si_code` of an announcement: below 0, as the kernel wants what a process says (rt_sigqueueinfo(2)), and nobody else's.
 pub(super) const ANNOUNCEMENT_CODE: i32 = -0x42;
 
+/// `si_code` of a signal that a command of ours has got and hands on to the process that does its work ([`super::process::forward`]).
+pub(super) const FORWARDED_CODE: i32 = -0x43;
+
 /// What is read from the descriptor of [`take_all`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
     /// This signal.
     Signal(i32),
+    /// This signal, which was sent to the command whose work we do. Whoever sent it to the process group, as a terminal does, has
+    /// sent it to us as well.
+    Forwarded(i32),
     /// The number of what is announced.
     Announcement(u64),
 }
@@ -46,7 +52,7 @@ impl Pending {
     /// The signal that it came by.
     pub fn signal(self) -> i32 {
         match self {
-            Pending::Signal(signal) => signal,
+            Pending::Signal(signal) | Pending::Forwarded(signal) => signal,
             Pending::Announcement(_) => ANNOUNCEMENT,
         }
     }
@@ -65,14 +71,17 @@ pub fn pending(fd: BorrowedFd<'_>) -> Result<[Option<Pending>; AT_ONCE]> {
     for (arrival, info) in arrivals.iter_mut().zip(info[..read].chunks_exact(SIZE)) {
         let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
         let signal = word(offset_of!(libc::signalfd_siginfo, ssi_signo));
-        let announced =
-            signal == ANNOUNCEMENT && word(offset_of!(libc::signalfd_siginfo, ssi_code)) == ANNOUNCEMENT_CODE;
+        let code = word(offset_of!(libc::signalfd_siginfo, ssi_code));
         let number = || {
             let at = offset_of!(libc::signalfd_siginfo, ssi_ptr);
             let bytes = info[at..].first_chunk().copied().unwrap_or_default();
             Pending::Announcement(u64::from_ne_bytes(bytes))
         };
-        *arrival = Some(if announced { number() } else { Pending::Signal(signal) });
+        *arrival = Some(match (signal, code) {
+            (ANNOUNCEMENT, ANNOUNCEMENT_CODE) => number(),
+            (_, FORWARDED_CODE) => Pending::Forwarded(signal),
+            _ => Pending::Signal(signal),
+        });
     }
     Ok(arrivals)
 }

@@ -3,16 +3,18 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
 use super::{begin, ends, file_of, kill_hard, monitor, result, wait, woken};
-use crate::common::process::pidfd_open;
+use crate::common::process::{pidfd_open, wait_readable};
 use crate::common::{Bundle, brisk_only, host, lacks, leftovers, process};
 use crate::jobs::wait_command::holds_pidfd;
 use crate::jobs::{ONLY, hook_that_waits};
+use crate::lifecycle::asked_to_end::until_it_waits;
 use crate::rootless;
 
 /// A signal of `kill` or `delete` is the caller's; the figures are those of the cgroup, although that is deleted at once.
@@ -266,4 +268,52 @@ fn an_exec_that_is_killed_leaves_no_program_without_limits() {
     host::wait_until(|| processes() == 0);
     container.delete_force().ok();
     container.assert_nothing_left();
+}
+
+/// What a terminal sends to the process group comes to the command and to its monitor, and is one signal: the hooks that undo what was
+/// done are not cut short, as by a second one.
+#[test]
+fn a_signal_to_the_group_is_one() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for second in [false, true] {
+        let (bundle, wake) = hook_that_waits(Bundle::idle(), "poststop");
+        let bundle =
+            bundle.sh_hook("poststop", "echo whole >>$OUT").hook("createRuntime", "/bin/sleep", &["sleep", "1000"]);
+        let container = bundle.container();
+        container.bundle.write();
+        let dir = container.bundle.dir.to_str().unwrap();
+        let mut command = container.command(&["run", "--detach", "--timeout", "1h", "--bundle", dir, &container.id]);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let running = process::start(command, Stdio::null());
+        until_it_waits(&running);
+        let (group, of_monitor) = (Pid::from_raw(running.pid()), Pid::from_raw(monitor(&container)));
+        let pending = || process::signal_mask(of_monitor.as_raw(), "ShdPnd:") >> (Signal::SIGINT as i32 - 1) & 1;
+        // The command gets it last, so that it is told twice for sure.
+        kill(group, Signal::SIGSTOP).unwrap();
+        host::wait_until(|| leftovers::run_state(group.as_raw()) == Some('T'));
+        nix::sys::signal::killpg(group, Signal::SIGINT).unwrap();
+        host::wait_until(|| container.bundle.hook_output().contains("hook"));
+        kill(group, Signal::SIGCONT).unwrap();
+        until_it_waits(&running);
+        host::wait_until(|| pending() == 0);
+        if second {
+            kill(group, Signal::SIGINT).unwrap();
+        } else {
+            // Nobody reads what has cut it short.
+            let mut words = fs::OpenOptions::new();
+            host::wait_until(|| {
+                let opened = std::os::unix::fs::OpenOptionsExt::custom_flags(words.write(true), libc::O_NONBLOCK);
+                opened.open(&wake).is_ok_and(|mut wake| std::io::Write::write_all(&mut wake, b"\n").is_ok())
+                    || wait_readable(running.pidfd(), Duration::ZERO)
+            });
+        }
+        let output = running.wait().exits(130);
+        let cut_short =
+            output.stderr().lines().any(|line| line.contains("poststop hook #0") && line.contains("asked to end"));
+        assert_eq!((cut_short, output.stderr().contains("poststop")), (second, second), "{output:?}");
+        assert!(container.bundle.hook_output().contains("whole"), "{output:?}");
+        container.assert_nothing_left();
+    }
 }

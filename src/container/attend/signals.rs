@@ -38,7 +38,7 @@ pub(super) fn pass(
                 (Pending::Signal(libc::SIGCHLD), _) => reap_others(program.pid),
                 (Pending::Signal(libc::SIGWINCH), _) => heard.resized = true,
                 (Pending::Signal(libc::SIGPIPE), _) => {}
-                (Pending::Signal(signal), watch) => {
+                (Pending::Signal(signal) | Pending::Forwarded(signal), watch) => {
                     // To one that has ended, too: its status is about to be read.
                     let what = || format!("pass signal {signal} on");
                     process::pidfd_signal(program.pidfd, signal).at(Stage::Signal, what)?;

@@ -113,7 +113,7 @@ impl Follower {
             if process::leads_session(self.monitor) {
                 return Err(Error::errno(Stage::Sync, what(), errno).with_hint("the monitor stays with the program"));
             }
-            process::kill(self.monitor, signal).at(Stage::Signal, || "ask the monitor to end")?;
+            process::forward(self.monitor, signal).at(Stage::Signal, || "ask the monitor to end")?;
         }
         if fs::read(self.said.as_fd(), &mut [0]).at(Stage::Sync, what)? != 0 {
             return Ok(0);
