@@ -831,3 +831,47 @@ fn a_root_that_others_may_write_has_no_pools() {
     refused(&pool.arguments(&[], &["/bin/true"]));
     mode(0o700);
 }
+
+/// Who makes a pool, and waits for somebody who is deleting one of that name, gets the name; who looks meanwhile is told of none.
+#[test]
+fn a_pool_is_made_where_one_is_being_deleted() {
+    if brisk_only("pools") {
+        return;
+    }
+    let pool = pool(bundle(), "1");
+    let held = File::open(pool.dir()).unwrap();
+    held.lock().unwrap();
+    let begin = |action: &str, flags: &[&str]| {
+        process::start(pool.0.command(&[&["pool", action, &pool.0.id], flags].concat()), Stdio::null())
+    };
+    let deleting = begin("delete", &[]);
+    // Whoever waits for the lock has the directory open.
+    let waits = |running: &process::Running| {
+        let fds = fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap();
+        fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|path| *path == pool.dir()).count() >= 2
+    };
+    host::wait_until(|| waits(&deleting));
+    let bundle = pool.0.bundle.dir.to_str().unwrap();
+    let making = begin("create", &["--bundle", bundle, "--size", "1"]);
+    host::wait_until(|| waits(&making));
+    drop(held);
+    deleting.wait();
+    let made = making.wait();
+    // Which of the two was first is nobody's choice.
+    assert!(made.code == 0 || made.stderr().contains("exists already"), "{made:?}");
+    // Several at once: each is told what is so, of a pool.
+    for _ in 0..30 {
+        let all = ["create", "delete", "create"].map(|action| {
+            let flags: &[&str] = if action == "create" { &["--bundle", bundle, "--size", "1"] } else { &[] };
+            (action, begin(action, flags))
+        });
+        let list = process::start(pool.0.command(&["pool", "list"]), Stdio::null());
+        for (action, running) in all {
+            let output = running.wait();
+            let refusal = if action == "create" { "exists already" } else { "does not exist" };
+            let told = output.stderr().contains(&format!("pool {} {refusal}", pool.0.id));
+            assert!(output.code == 0 || told, "{action}: {output:?}");
+        }
+        list.wait().ok();
+    }
+}

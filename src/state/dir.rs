@@ -74,18 +74,34 @@ impl Dir {
     pub fn create(root: &StateRoot, id: &str) -> Result<Dir> {
         let name = name_of(id)?;
         let root = root.open_or_make()?;
-        match fs::mkdir(root.as_fd(), &name, 0o711) {
-            Err(Errno::EEXIST) => return Err(exists()),
-            result => {
-                result.at(Stage::State, || format!("make the state directory of {id}")).doing(Deed::MakeState, || id)?
-            }
+        if !make(root.as_fd(), &name, id)? {
+            return Err(exists());
         }
         match open(root.as_fd(), &name) {
             Ok(fd) => Ok(Dir { root, name, fd }),
             Err(errno) => {
-                // Empty, so it says nothing about anything. If this fails too, `delete` finds it.
-                let _ = fs::unlink(root.as_fd(), &name, libc::AT_REMOVEDIR);
+                // Empty, so it says nothing about anything. If this fails too, `delete` finds it. One that is gone was taken away, and
+                // what has its name now is another's.
+                if errno != Errno::ENOENT {
+                    let _ = fs::unlink(root.as_fd(), &name, libc::AT_REMOVEDIR);
+                }
                 Err(errno).at(Stage::State, || format!("open the state directory of {id}"))
+            }
+        }
+    }
+
+    /// The directory of this name, made where there is none: whose it is says the lock, and what is found in it then. Others may
+    /// make and remove it meanwhile.
+    pub fn find_or_make(root: &StateRoot, id: &str) -> Result<Dir> {
+        let name = name_of(id)?;
+        let root = root.open_or_make()?;
+        loop {
+            match open(root.as_fd(), &name) {
+                Err(Errno::ENOENT) => drop(make(root.as_fd(), &name, id)?),
+                found => {
+                    let fd = found.at(Stage::State, || format!("open the state directory of {id}"))?;
+                    return Ok(Dir { root, name, fd });
+                }
             }
         }
     }
@@ -381,6 +397,17 @@ fn name_of(id: &str) -> Result<CString> {
     check_id(id)?;
     // A valid id has no NUL byte.
     CString::new(id).map_err(|_| Error::new(Stage::Args, "container id with a NUL byte"))
+}
+
+/// Makes a state directory; false where the name is taken.
+fn make(root: BorrowedFd<'_>, name: &CStr, id: &str) -> Result<bool> {
+    match fs::mkdir(root, name, 0o711) {
+        Err(Errno::EEXIST) => Ok(false),
+        made => {
+            made.at(Stage::State, || format!("make the state directory of {id}")).doing(Deed::MakeState, || id)?;
+            Ok(true)
+        }
+    }
 }
 
 fn open(dir: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {

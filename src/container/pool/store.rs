@@ -102,22 +102,32 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Makes its directory, or takes one in which nobody has come to define a pool.
-    pub fn make(global: &Global, name: &str) -> Result<Pool> {
+    /// The directory of a new pool, locked: made, or one in which nobody has come to define a pool; an error where there is one.
+    pub fn claim(global: &Global, name: &str) -> Result<(Pool, Lock)> {
         global.root.open_or_make()?;
         let pools = pools(global)?;
-        let dir = match Dir::find(&pools, name)? {
-            Some(dir) => dir,
-            None => Dir::create(&pools, name)?,
-        };
-        Ok(Pool { name: name.to_owned(), dir, root: pools.below(name) })
+        loop {
+            let dir = Dir::find_or_make(&pools, name)?;
+            // Deleted while we waited for whoever does that: the name is free again.
+            let Some(lock) = dir.lock(Wait::Forever)? else { continue };
+            let pool = Pool { name: name.to_owned(), dir, root: pools.below(name) };
+            return match pool.definition()? {
+                None => Ok((pool, lock)),
+                Some(_) => Err(Error::new(Stage::State, format!("pool {name} exists already"))),
+            };
+        }
+    }
+
+    /// Finds it by name, if it is there.
+    pub fn look_up(global: &Global, name: &str) -> Result<Option<Pool>> {
+        let pools = pools(global)?;
+        let dir = Dir::find(&pools, name)?;
+        Ok(dir.map(|dir| Pool { name: name.to_owned(), dir, root: pools.below(name) }))
     }
 
     /// Finds it by name.
     pub fn find(global: &Global, name: &str) -> Result<Pool> {
-        let pools = pools(global)?;
-        let dir = Dir::find(&pools, name)?.ok_or_else(|| no_pool(name))?;
-        Ok(Pool { name: name.to_owned(), dir, root: pools.below(name) })
+        Pool::look_up(global, name)?.ok_or_else(|| no_pool(name))
     }
 
     /// Keeps others from changing it; an error where it was deleted meanwhile.

@@ -10,7 +10,7 @@ use super::inherited::{self, Inheritance};
 use super::store::{Definition, Pool, fits, names};
 use crate::container::lookup::Container;
 use crate::container::options::{Global, NewPool};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Result, Stage};
 use crate::proc;
 use crate::spec::annotations;
 use crate::state::{Dir, Lock, ProcessId, Wait};
@@ -59,11 +59,7 @@ pub fn create(global: &Global, args: &NewPool) -> Result<u8> {
              root.readonly, or an overlay (`spec --overlay tmpfs`), keeps them apart",
         );
     }
-    let pool = Pool::make(global, name)?;
-    let lock = pool.lock(Wait::Forever)?;
-    if pool.definition()?.is_some() {
-        return Err(Error::new(Stage::State, format!("pool {name} exists already")));
-    }
+    let (pool, lock) = Pool::claim(global, name)?;
     pool.define(&definition)?;
     let own = process::getpid();
     let filled = filling::fill(global, &pool, &definition);
@@ -121,7 +117,7 @@ fn end(global: &Global, pool: &Pool, _lock: Lock) -> Result<()> {
 pub fn list(global: &Global) -> Result<Vec<PoolView>> {
     let mut views = Vec::new();
     for name in names(global)? {
-        let pool = Pool::find(global, &name)?;
+        let Some(pool) = Pool::look_up(global, &name)? else { continue };
         // One that is being made or deleted is none.
         let Some(definition) = pool.definition()? else { continue };
         views.push(view(&pool, &definition)?.0);
