@@ -5,7 +5,7 @@ use std::path::Path;
 use brisk::container::criu::external::{self, Identity, Mounted, Rejoin, Source};
 use brisk::container::criu::opts::{self, CriuFacts, Dumped, Field, Opts, Restored};
 use brisk::container::criu::protobuf::{self, FieldValue, Received};
-use brisk::container::criu::streams::{Stream, originals};
+use brisk::container::criu::streams::{OutsideFile, Stream, originals};
 use brisk::container::options::{Checkpoint, Criu, Restore};
 use brisk::plan::namespace::{JoinedNamespace, NamespaceKind, Namespaces};
 use brisk::spec::Spec;
@@ -250,7 +250,8 @@ fn open_files_of_the_host_have_a_key() {
 
 #[test]
 fn a_redirected_stream_is_found_where_the_shell_keeps_it() {
-    let stream = |name: &str, key: Option<&str>| Stream { name: name.into(), key: key.map(str::to_owned) };
+    let file = |key: &str| OutsideFile { key: key.to_owned(), device: None };
+    let stream = |name: &str, key: Option<&str>| Stream { name: name.into(), file: key.map(file) };
     let (null, log) = (stream("/dev/null", Some("file[1:2]")), stream("/log", Some("file[1:3]")));
     let (pipe, inside, closed) = (stream("pipe:[7]", None), stream("/tmp/new", None), stream("", None));
     let plain = [null.clone(), log.clone(), pipe.clone()];
@@ -261,6 +262,19 @@ fn a_redirected_stream_is_found_where_the_shell_keeps_it() {
     // What was opened beside streams that are as they were is none of ours.
     let closed = [closed.clone(), log.clone(), closed];
     assert_eq!(originals(closed.clone(), &[stream("/other", Some("file[1:4]"))]), closed);
+}
+
+/// A file of another file system may have its number.
+#[test]
+fn the_file_of_a_stream_is_known_by_device_and_inode() {
+    let read = |text: &str| serde_json::from_str::<Option<OutsideFile>>(text).unwrap();
+    let noted = OutsideFile { key: "file[7:1f]".to_owned(), device: Some(2049) };
+    assert!(noted.is(2049, 0x1f) && !noted.is(2050, 0x1f) && !noted.is(2049, 0x1e));
+    assert_eq!(read(&serde_json::to_string(&noted).unwrap()), Some(noted));
+    // As it was written before.
+    let old = read("\"file[7:1f]\"").unwrap();
+    assert!(old.is(2049, 0x1f) && old.is(2050, 0x1f) && !old.is(2049, 0x1e));
+    assert_eq!(read("null"), None);
 }
 
 #[test]

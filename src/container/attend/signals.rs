@@ -36,6 +36,7 @@ pub(super) fn pass(
         for arrival in arrivals.into_iter().flatten() {
             match (arrival, &mut watch) {
                 (Pending::Signal(libc::SIGCHLD), _) => reap_others(program.pid),
+                // It is of the caller's terminal; the program hears of its own, and without one of none, as with runc and crun.
                 (Pending::Signal(libc::SIGWINCH), _) => heard.resized = true,
                 (Pending::Signal(libc::SIGPIPE), _) => {}
                 (Pending::Signal(signal) | Pending::Forwarded(signal), watch) => {

@@ -15,7 +15,7 @@ use crate::sys::{fs, process, tty};
 pub(in crate::container) const FLUSH: Duration = Duration::from_secs(3);
 
 /// The caller's streams, by number.
-const CALLERS: [BorrowedFd<'static>; 3] = [fs::STDIN, fs::STDOUT, fs::STDERR];
+pub(in crate::container) const CALLERS: [BorrowedFd<'static>; 3] = [fs::STDIN, fs::STDOUT, fs::STDERR];
 
 /// Our ends of the pipes that stand in for the caller's streams.
 #[derive(Debug, Default)]
@@ -57,9 +57,9 @@ pub(in crate::container) enum Relay {
     Outputs,
     /// Both outputs alone: of a program in the background, which reads its input without us.
     OutputsAlone,
-    /// What `Needed` relays, except for the output file that the program had when it was saved, known by its inode number:
+    /// What `Needed` relays, except for the output file that the program had when it was saved, where the caller's stream is that:
     /// CRIU looks for the length and the position of then, which no pipe has, and the file is no news to the program.
-    Restored([Option<u64>; 3]),
+    Restored([bool; 3]),
 }
 
 /// Makes pipes for those of the caller's streams that are not handed over.
@@ -72,10 +72,7 @@ pub(in crate::container) fn relay(which: Relay) -> Result<(Relayed, ForProgram)>
             Relay::Needed => is_harmless(&stat),
             Relay::Outputs => is_harmless(&stat) && number == 0,
             Relay::OutputsAlone => number == 0,
-            Relay::Restored(files) => {
-                let is_the_same = fs::kind(&stat) == libc::S_IFREG && files[number] == Some(stat.st_ino);
-                is_harmless(&stat) || number != 0 && is_the_same
-            }
+            Relay::Restored(same) => is_harmless(&stat) || number != 0 && same[number],
         };
         if stays {
             continue;

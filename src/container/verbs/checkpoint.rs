@@ -149,10 +149,10 @@ fn externals(spec: &Spec, bundle: &Path, cgroups: &[PathBuf], container: &[Mount
 
 /// Writes down what the standard streams are; the keys of those that are files outside of the container.
 fn write_streams(images: BorrowedFd<'_>, streams: [Stream; 3]) -> Result<Vec<String>> {
-    let (names, keys): (Vec<_>, Vec<_>) = streams.into_iter().map(|stream| (stream.name, stream.key)).unzip();
+    let (names, files): (Vec<_>, Vec<_>) = streams.into_iter().map(|stream| (stream.name, stream.file)).unzip();
     write_json(images, DESCRIPTORS, &names)?;
-    write_json(images, STREAMS, &keys)?;
-    let mut keys: Vec<String> = keys.into_iter().flatten().collect();
+    write_json(images, STREAMS, &files)?;
+    let mut keys: Vec<String> = files.into_iter().flatten().map(|file| file.key).collect();
     keys.dedup();
     Ok(keys)
 }

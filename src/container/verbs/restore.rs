@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
 use super::delete;
@@ -17,11 +18,12 @@ use crate::container::attend::attended::Attended;
 use crate::container::attend::{self, signals};
 use crate::container::caller::console::{Console, ConsoleRequest};
 use crate::container::caller::files::Receivers;
-use crate::container::caller::streams::{self, ForProgram, Relay};
+use crate::container::caller::streams::{self, CALLERS, ForProgram, Relay};
 use crate::container::criu::external::{self, Rejoin};
 use crate::container::criu::mounts::with_bound;
 use crate::container::criu::opts::{self, CriuFacts, Restored};
 use crate::container::criu::service::{Notice, RequestKind, Service, inherit, with_log};
+use crate::container::criu::streams::OutsideFile;
 use crate::container::lookup::{self, Container};
 use crate::container::make::bundle::Bundle;
 use crate::container::make::facts::host_for;
@@ -44,6 +46,7 @@ use crate::spec::mounts::Mount;
 use crate::state::{CONFIG, CRIU_ROOT, Dir, ProcessId};
 use crate::sys::fs::RegularFile;
 use crate::sys::path::{Missing, resolve_or_make};
+use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::{fs, process, socket};
 
 /// More than any list of streams has.
@@ -88,7 +91,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     let saved = SavedStreams::read(&images)?;
     let (console, (relayed, streams)) = match console {
         Console::Socket(socket) => (Some(socket), Default::default()),
-        Console::Relayed(_) => (None, streams::relay(Relay::Restored(saved.inodes()))?),
+        Console::Relayed(_) => (None, streams::relay(Relay::Restored(saved.are_callers()))?),
         // CRIU gives the terminal back to where it was; there is nothing to send.
         Console::Callers | Console::Foreground => (None, Default::default()),
     };
@@ -201,17 +204,20 @@ impl Restoring<'_> {
 
     /// Whether a pipe stands in for what was a file.
     fn lacks_a_file(&self) -> bool {
-        self.saved.inodes().iter().zip(&self.streams).any(|(inode, other)| inode.is_some() && other.is_some())
+        self.saved.files.iter().zip(&self.streams).any(|(file, other)| file.is_some() && other.is_some())
     }
 
     /// The standard streams that came from outside come from us: CRIU's key of each, and a copy of ours or of what stands in for it.
     fn streams(&self) -> Result<Vec<(String, OwnedFd)>> {
         let mut streams: Vec<(String, OwnedFd)> = Vec::new();
-        for list in [&self.saved.pipes, &self.saved.files] {
-            let callers = [fs::STDIN, fs::STDOUT, fs::STDERR].into_iter().zip(&self.streams);
+        let SavedStreams { pipes, files } = &self.saved;
+        let files = files.iter().map(|file| file.as_ref().map(|file| &file.key)).collect();
+        for list in [pipes.iter().map(Option::as_ref).collect(), files] {
+            let list: Vec<Option<&String>> = list;
+            let callers = CALLERS.into_iter().zip(&self.streams);
             let callers = callers.map(|(caller, other)| other.as_ref().map_or(caller, AsFd::as_fd));
-            for (key, stream) in list.iter().zip(callers) {
-                let Some(key) = key.as_ref().filter(|key| streams.iter().all(|(known, _)| known != *key)) else {
+            for (key, stream) in list.into_iter().zip(callers) {
+                let Some(key) = key.filter(|key| streams.iter().all(|(known, _)| known != *key)) else {
                     continue;
                 };
                 // Not 0 to 2: CRIU's own standard error is a file of ours.
@@ -281,11 +287,13 @@ impl Restoring<'_> {
     /// After a failure. CRIU kills what it has restored; what it could not is in the cgroup.
     fn clean_up(&mut self) {
         if let Some(pid) = self.pid {
-            // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it.
+            // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it. One in a call that the
+            // kernel lets nobody leave stays with its container.
             if let Ok(pidfd) = process::pidfd_open(pid) {
                 let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+                let _ = poll::undisturbed(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], poll::within(PATIENCE));
             }
-            let _ = process::wait(pid, libc::__WALL);
+            let _ = process::wait(pid, libc::__WALL | libc::WNOHANG);
         }
         let cgroup = self.cgroup.take().map(|cgroup| cgroup.remove(Leftover::Kill));
         let rdt = self.rdt.take().map(|rdt| rdt.remove());
@@ -295,11 +303,14 @@ impl Restoring<'_> {
     }
 }
 
+/// How long what was killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What `checkpoint` has noted of the standard streams: CRIU's keys of those that come from outside, by number.
 struct SavedStreams {
     pipes: Vec<Option<String>>,
     /// And devices.
-    files: Vec<Option<String>>,
+    files: Vec<Option<OutsideFile>>,
 }
 
 impl SavedStreams {
@@ -311,9 +322,14 @@ impl SavedStreams {
         Ok(SavedStreams { pipes, files })
     }
 
-    /// The inode numbers of the files.
-    fn inodes(&self) -> [Option<u64>; 3] {
-        [0, 1, 2].map(|number| external::inode_of(self.files.get(number)?.as_deref()?))
+    /// Which of the caller's streams are the files that the program had.
+    fn are_callers(&self) -> [bool; 3] {
+        [0, 1, 2].map(|number| {
+            let (saved, stat) = (self.files.get(number).and_then(Option::as_ref), fs::stat(CALLERS[number]));
+            saved
+                .zip(stat.ok())
+                .is_some_and(|(file, stat)| fs::kind(&stat) == libc::S_IFREG && file.is(stat.st_dev, stat.st_ino))
+        })
     }
 }
 
