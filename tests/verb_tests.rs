@@ -15,6 +15,7 @@ const WITHOUT_FAULTS: &[(&str, &str)] = &[
     ("plan", "changes nothing"),
     ("check", "changes nothing"),
     ("trace", "changes nothing"),
+    ("record", "what it does is `run`'s; when it dies that ends the container, see integration/insight/record.rs"),
     ("diff", "changes nothing"),
     ("inspect", "changes nothing"),
     ("memory", "changes nothing"),

@@ -10,12 +10,13 @@ use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, r
 use crate::insight::{self, cannot_look};
 
 /// In the order of a container's life; of those that need CRIU integration/lifecycle/checkpoint.rs has more.
-const ORDER: [Verb; 20] = [
+const ORDER: [Verb; 21] = [
     Verb::Spec,
     Verb::Check,
     Verb::Plan,
     Verb::Run,
     Verb::Trace,
+    Verb::Record,
     Verb::Create,
     Verb::State,
     Verb::List,
@@ -50,7 +51,8 @@ fn examples_of_the_manual_work() {
     let source = container.bundle.host_dir("source");
     let mounts = serde_json::json!([{ "destination": "/mnt", "type": "bind", "source": source, "options": ["bind"] }]);
     std::fs::write(dir.join("mounts.json"), mounts.to_string()).unwrap();
-    for verb in ORDER.iter().copied().filter(|verb| !(alone && matches!(verb, Verb::Trace | Verb::Plan))) {
+    for verb in ORDER.iter().copied().filter(|verb| !(alone && matches!(verb, Verb::Trace | Verb::Plan | Verb::Record)))
+    {
         let mut config = container.bundle.config.clone();
         match verb {
             Verb::Check => config["process"]["args"] = serde_json::json!(["/bin/true"]),

@@ -6,6 +6,7 @@ mod list;
 mod memory;
 mod plan;
 mod program;
+mod record;
 mod stats;
 mod top;
 mod trace;

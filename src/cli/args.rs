@@ -124,6 +124,45 @@ pub struct TraceArgs {
     pub html: Option<PathBuf>,
 }
 
+/// `record`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordArgs {
+    /// The container's name.
+    pub id: String,
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// A file used instead of the bundle's config.json.
+    pub config: Option<PathBuf>,
+    /// Where the profile is written.
+    pub output: PathBuf,
+    /// What the file has already stays in it.
+    pub merge: bool,
+    /// A profile of which is said what was not used.
+    pub compare: Option<PathBuf>,
+    /// Where what was seen is written, as JSON.
+    pub report: Option<PathBuf>,
+    /// Which runtimes the profile is for.
+    pub runtime: RecordFor,
+    /// Neither colours nor other characters than ASCII.
+    pub plain: bool,
+}
+
+/// Whose own system calls a recorded profile allows as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum RecordFor {
+    #[default]
+    Brisk,
+    Crun,
+    Runc,
+    Any,
+}
+
+impl Word for RecordFor {
+    const WORDS: &'static [&'static str] = &["brisk", "crun", "runc", "any"];
+    const VALUES: &'static [Self] = &[RecordFor::Brisk, RecordFor::Crun, RecordFor::Runc, RecordFor::Any];
+}
+
 /// How statistics are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]

@@ -64,7 +64,7 @@ fn fits(row: &VerbRow, positional: &Positional) -> Fits {
         "ACTION" if row.verb == Verb::Pool => words(PoolAction::WORDS),
         "NAME" if row.verb == Verb::Pool => Fits::Pools,
         // The name of a container that is yet to be made.
-        "ID" if matches!(row.verb, Verb::Create | Verb::Run | Verb::Restore) => Fits::Anything,
+        "ID" if matches!(row.verb, Verb::Create | Verb::Run | Verb::Restore | Verb::Record) => Fits::Anything,
         name => of_name(name).unwrap_or(Fits::Anything),
     }
 }

@@ -34,7 +34,8 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         | Request::Inspect(_)
         | Request::Diff(_)
         | Request::Memory(_)
-        | Request::Trace(_) => return insight::execute(),
+        | Request::Trace(_)
+        | Request::Record(_) => return insight::execute(),
         Request::Plan(args) if args.is_drawn() => return insight::execute(),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),

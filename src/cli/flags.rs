@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 
-use super::args::{GlobalFlags, PlanFormat, SortKey, StatsFormat};
+use super::args::{GlobalFlags, PlanFormat, RecordFor, SortKey, StatsFormat};
 use super::filter::ListFormat;
 use super::log;
 use super::put::{
@@ -195,8 +195,9 @@ pub const OUTLINE: &[Row<Request>] = outline! {
 pub const FLAGS: &[Row<Request>] = flags! {
     // create, run, restore.
     "bundle" 'b', DIR, "the bundle directory (default: .)":
-        Create(bundle), Run(create.bundle), Restore(bundle), Spec(bundle);
-    "config" 'f', FILE, "use this file instead of the bundle's config.json": Create(config), Run(create.config);
+        Create(bundle), Run(create.bundle), Restore(bundle), Spec(bundle), Record(bundle);
+    "config" 'f', FILE, "use this file instead of the bundle's config.json":
+        Create(config), Run(create.config), Record(config);
     "console-socket" 'c', SOCKET, "send the terminal's master side to this socket":
         Create(console_socket), Run(create.console_socket);
     "console-socket", SOCKET, "send the terminal's master side to this socket":
@@ -292,10 +293,17 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "filter", FlagValue::Many("FIELD=VALUE"), "only containers of this id, status, bundle, owner, runtime or annotation.NAME; ~ instead of = for a part of it":
         Stats(filters), Top(filters), List(filters), Memory(filters);
     "plain", SWITCH, "neither colours nor other characters than ASCII": Stats(plain), Top(plain), Memory(plain), Trace(plain),
-        Plan(plain);
+        Plan(plain), Record(plain);
     "svg", FILE, "draw it, too, and write the picture to this file": Memory(svg), Trace(svg);
     "html", FILE, "write a page with the picture and a table to this file": Trace(html);
     "compare", FILE, "compare it with this one": Trace(compare);
+    // record.
+    "output" 'o', FILE, "write the profile to this file (default: seccomp.json)": Record(output);
+    "merge", SWITCH, "add to the profile that is in that file": Record(merge);
+    "compare", FILE, "say what of this profile was never used (default: of the bundle's own)": Record(compare);
+    "report", FILE, "write what was seen to this file, as JSON": Record(report);
+    "for", FlagValue::Word("RUNTIME", RecordFor::WORDS), "allow what this runtime itself needs: brisk (default), crun, runc or any":
+        Record(runtime);
     "file" 'f', FILE, "write this file instead of config.json": Spec(file);
     "program", FILE, "put a root together from this program of the host and the libraries it needs": Spec(program);
     "with", FlagValue::Many("PATH|nss|gconv"), "have this file or directory of the host in that root, too": Spec(with);

@@ -206,6 +206,39 @@ const MANUALS: &[(Verb, Manual)] = &[
         },
     ),
     (
+        Verb::Record,
+        Manual {
+            description: &[
+                "Runs the container of a bundle as brisk-run(8) does, and writes the seccomp profile that it needed: the names of the system calls that its programs made, and of those that the runtime makes itself under the filter. Everything else is refused with EPERM. Arguments are not looked at.",
+                "A profile that the bundle has holds while it is recorded: what it refuses is refused, and told. What it allows and nobody called is told as well, or of the profile that --compare names.",
+                "On standard error is said what was seen, with the capabilities that the kernel looked for where it tells them (Linux 6.14; root). With --report the same goes to a file, as JSON.",
+            ],
+            examples: &[
+                (
+                    "brisk record --bundle web --output web.json once",
+                    "Run the program of the bundle in web, and write its profile.",
+                ),
+                ("brisk record --bundle web --output web.json --merge once", "Add what another run needs."),
+                (
+                    "brisk record --bundle web --output any.json --for any once",
+                    "A profile with which crun and runc work, too.",
+                ),
+            ],
+            status: "That of the program; 128 + n when signal n has killed it; 1 when it could not be run.",
+            environment: &[
+                "BRISK_TRUST_ANNOTATIONS",
+                "LANG",
+                "NO_COLOR",
+                "NOTIFY_SOCKET",
+                "LISTEN_FDS",
+                "RUN_OCI_PIDFD_RECEIVER",
+                "TERM",
+                "XDG_RUNTIME_DIR",
+            ],
+            see: &["brisk-run", "brisk-spec"],
+        },
+    ),
+    (
         Verb::Create,
         Manual {
             description: &[

@@ -58,6 +58,12 @@ pub fn head(argv: &[OsString]) -> Head<'_> {
     Head { global, command, asks_help, wrong, tokens }
 }
 
+/// What of argv stands before the command, for another brisk that is to have the same.
+pub fn before_the_command(argv: &[OsString]) -> &[OsString] {
+    let left = head(argv).tokens.len();
+    argv.get(..argv.len().saturating_sub(left + 1)).unwrap_or_default()
+}
+
 impl Head<'_> {
     /// The command, where there is one of that name.
     pub fn verb(&self) -> Option<Verb> {

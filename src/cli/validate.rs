@@ -45,6 +45,7 @@ pub(super) fn check(request: &Request) -> Result<()> {
         | Request::Plan(_)
         | Request::Check(_)
         | Request::Trace(_)
+        | Request::Record(_)
         | Request::Completion(_)
         | Request::Man(_) => Ok(()),
     }

@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::args::{
-    CheckArgs, DiffArgs, EventsArgs, ListArgs, MemoryArgs, MountsArgs, PlanArgs, PoolArgs, PsArgs, Shell, SpecArgs,
-    StatsArgs, TopArgs, TraceArgs, UpdateArgs, WaitArgs,
+    CheckArgs, DiffArgs, EventsArgs, ListArgs, MemoryArgs, MountsArgs, PlanArgs, PoolArgs, PsArgs, RecordArgs, Shell,
+    SpecArgs, StatsArgs, TopArgs, TraceArgs, UpdateArgs, WaitArgs,
 };
 use super::put::{INTERVAL, Put, PutResult};
 use crate::container::job::FAILURE as FAILED;
@@ -241,6 +241,8 @@ verbs! {
         = CheckArgs::default();
     Trace(TraceArgs) "trace", Before, "show where the time of a command went, or compare two",
         [argument("FILE", Arity::One, "a file written by --trace", set!(Trace(file)))] = TraceArgs::default();
+    Record(RecordArgs) "record", Before, "run a container and write the seccomp profile that it needs",
+        [id(set!(Record(id)))] = RecordArgs { bundle: ".".into(), output: "seccomp.json".into(), ..RecordArgs::default() };
     Completion(Shell) "completion", Tools, "print the completion script of a shell",
         [argument("SHELL", Arity::One, "bash, zsh or fish", set!(Completion()))] = Shell::default();
     Man(std::path::PathBuf) "man", Hidden, "write the manual pages",
@@ -303,6 +305,7 @@ impl Request {
             Request::Pause(id) | Request::Resume(id) | Request::State(id) | Request::Inspect(id) => vec![id],
             Request::Update(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Diff(args) => vec![&args.id],
+            Request::Record(args) => vec![&args.id],
             Request::Memory(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Stats(args) => args.ids.iter().map(String::as_str).collect(),
             Request::Top(args) => args.ids.iter().map(String::as_str).collect(),
@@ -369,6 +372,7 @@ impl Request {
             | Request::Plan(_)
             | Request::Check(_)
             | Request::Trace(_)
+            | Request::Record(_)
             | Request::Completion(_)
             | Request::Man(_) => RequestFacts::default(),
         }

@@ -1,6 +1,6 @@
-//! What standard output can show.
+//! What standard output can show, and standard error.
 
-use std::io::{ErrorKind, IsTerminal, Write, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::os::fd::AsFd;
 
 use brisk::error::{Context, Result, Stage};
@@ -24,7 +24,14 @@ impl Looks {
     pub const PLAIN: Looks = Looks { screen: false, colours: false, unicode: false, width: None };
 
     pub fn of_stdout() -> Looks {
-        let out = stdout();
+        Looks::of(&stdout())
+    }
+
+    pub fn of_stderr() -> Looks {
+        Looks::of(&stderr())
+    }
+
+    fn of(out: &(impl IsTerminal + AsFd)) -> Looks {
         if !out.is_terminal() {
             return Looks::PLAIN;
         }

@@ -16,6 +16,7 @@ mod memory;
 mod openmetrics;
 mod plan;
 mod procdir;
+mod record;
 mod screen;
 #[path = "../shim/sha256.rs"]
 mod sha256;
@@ -47,6 +48,7 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         Request::Plan(args) => plan::plan(global, args).map(|()| 0),
         Request::Top(args) => top::top(global, args),
         Request::Diff(args) => diff::diff(global, args).map(|()| 0),
+        Request::Record(args) => record::record(global, args),
         Request::Inspect(id) => inspect::inspect(global, id).map(|()| 0),
         Request::Checkpoint(_)
         | Request::Create(_)

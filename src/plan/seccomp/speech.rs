@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::arch::Arch;
 use crate::sys::seccomp::{Instruction, RET_ALLOW, RET_LOG, RET_USER_NOTIF};
+use crate::wire;
 
 /// Numbers of system calls that a filter lets pass. Both take a descriptor, an address and a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +24,31 @@ const ACTION: u32 = 0xffff_0000;
 /// Calls for a record in memory: descriptor, address, length; zeros are right for what else they take.
 const SEND: [i64; 2] = [libc::SYS_write, libc::SYS_sendto];
 const RECEIVE: [i64; 2] = [libc::SYS_read, libc::SYS_recvfrom];
+/// What else is the same whenever one is sent: its length, the flag by which nobody gets SIGPIPE, and zeros. write(2) ignores all
+/// but the length, so by these a filter can tell our records from what programs write.
+pub const RECORD_SENT: [(u8, u32); 4] = [(2, wire::SIZE as u32), (3, libc::MSG_NOSIGNAL as u32), (4, 0), (5, 0)];
 
 /// The calls to use under this filter. One that has to be answered by the owner of the listener will do to receive with,
 /// because the listener is handed over by then.
-pub(super) fn speech(program: &[Instruction]) -> Option<Speech> {
-    let first = |calls: [i64; 2], actions: &[u32]| {
-        calls.into_iter().find(|call| u32::try_from(*call).is_ok_and(|nr| passes(program, nr, actions)))
+pub fn speech(program: &[Instruction]) -> Option<Speech> {
+    let first = |calls: [i64; 2], actions: &[u32], known: &[(u8, u32)]| {
+        calls.into_iter().find(|call| u32::try_from(*call).is_ok_and(|nr| passes(program, nr, actions, known)))
     };
     let (free, answered) = ([RET_ALLOW, RET_LOG], [RET_ALLOW, RET_LOG, RET_USER_NOTIF]);
-    let send = first(SEND, &free)?;
-    let receive = first(RECEIVE, &free).or_else(|| first(RECEIVE, &answered))?;
-    Some(Speech { send, receive, answered: first(RECEIVE, &free).is_none() })
+    let send = first(SEND, &free, &RECORD_SENT)?;
+    let receive = first(RECEIVE, &free, &[]).or_else(|| first(RECEIVE, &answered, &[]))?;
+    Some(Speech { send, receive, answered: first(RECEIVE, &free, &[]).is_none() })
+}
+
+/// Where `struct seccomp_data` has the low half of an argument, and the high one.
+pub const fn halves(index: u8) -> (u32, u32) {
+    let at = 16 + 8 * index as u32;
+    if cfg!(target_endian = "big") { (at + 4, at) } else { (at, at + 4) }
 }
 
 /// Whether the program answers a call of the native architecture with nothing but these actions. Both ways are gone where a
-/// comparison depends on arguments.
-fn passes(program: &[Instruction], nr: u32, actions: &[u32]) -> bool {
+/// comparison depends on arguments other than those that are known.
+fn passes(program: &[Instruction], nr: u32, actions: &[u32], known: &[(u8, u32)]) -> bool {
     let mut seen = BTreeSet::new();
     // Where to go on, and what is loaded where that is known.
     let mut left = vec![(0, None)];
@@ -61,7 +71,11 @@ fn passes(program: &[Instruction], nr: u32, actions: &[u32]) -> bool {
                 let word = match k {
                     0 => Some(nr),
                     4 => Some(Arch::NATIVE.token()),
-                    _ => None,
+                    _ => known.iter().find_map(|(index, value)| match halves(*index) {
+                        (low, _) if low == k => Some(*value),
+                        (_, high) if high == k => Some(0),
+                        _ => None,
+                    }),
                 };
                 vec![(next, word)]
             }
@@ -115,5 +129,12 @@ mod tests {
         let only_stdout =
             json!({ "names": ["write"], "action": allow, "args": [{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }] });
         assert_eq!(under(errno, &[rule(&["read"], allow), only_stdout]), None, "some writes only");
+        let conditions =
+            RECORD_SENT.map(|(index, value)| json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" }));
+        let only_records = json!({ "names": ["write"], "action": allow, "args": conditions });
+        assert_eq!(under(errno, &[rule(&["read"], allow), only_records.clone()]), Some((write, read, false)));
+        let mut longer = only_records;
+        longer["args"][0]["value"] = json!(wire::SIZE + 1);
+        assert_eq!(under(errno, &[rule(&["read"], allow), longer]), None, "other lengths only");
     }
 }

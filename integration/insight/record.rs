@@ -1,0 +1,542 @@
+//! `record`: the profile is what a tracer sees of the same program, with it the program works, and nothing else does.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::{brisk, call, cannot_look, command};
+use crate::common::process::{self, Output};
+use crate::common::{Bundle, Container, Need, host, lacks, skip_here, skip_unless};
+
+/// A file in the bundle's directory.
+fn file(container: &Container, name: &str) -> String {
+    container.bundle.dir.join(name).to_str().unwrap().to_owned()
+}
+
+fn read(path: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Records into p.json and r.json with these flags.
+#[track_caller]
+fn record(container: &Container, flags: &[&str]) -> Output {
+    drop(brisk(container));
+    let (profile, report) = (file(container, "p.json"), file(container, "r.json"));
+    let dir = container.bundle.dir.to_str().unwrap();
+    let mut args = vec!["record", "--bundle", dir, "--output", &profile, "--report", &report];
+    args.extend(flags);
+    args.push(&container.id);
+    call(container, &args)
+}
+
+/// A container of a bundle with this profile.
+fn under(mut bundle: Bundle, profile: &Value) -> Container {
+    bundle.config["linux"]["seccomp"] = profile.clone();
+    bundle.container()
+}
+
+fn names(list: &Value) -> BTreeSet<String> {
+    let name = |item: &Value| item.as_str().or_else(|| item["name"].as_str()).unwrap().to_owned();
+    list.as_array().unwrap().iter().map(name).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// What programs called, by the first rule.
+fn recorded(container: &Container) -> BTreeSet<String> {
+    names(&read(&file(container, "p.json"))["syscalls"][0]["names"])
+}
+
+/// What strace(1) sees of a program in this root, from its execve(2) on; none where it is not installed.
+fn traced(root: &Path, args: &[&str]) -> Option<BTreeSet<String>> {
+    let there = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    if skip_unless(Need::from(there), "strace is not installed") {
+        return None;
+    }
+    let out = host::work_dir().join(format!("{}.strace", host::unique_name()));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "signal=none", "-o"]).arg(&out).arg("chroot").arg(root).args(args);
+    strace.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TERM", "xterm");
+    process::run(strace);
+    let text = std::fs::read_to_string(&out).unwrap();
+    std::fs::remove_file(out).unwrap();
+    let begins = format!("execve(\"{}\"", args[0]);
+    let after = text.lines().skip_while(|line| !line.contains(&begins)).skip(1);
+    let name = |line: &str| {
+        let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').trim_start_matches("<... ");
+        call.split(['(', ' ']).next().unwrap().to_owned()
+    };
+    Some(after.filter(|line| !line.contains("+++")).map(name).collect())
+}
+
+/// A program of 64 bits that is these bytes of machine code.
+fn elf(code: &[u8]) -> Vec<u8> {
+    const AT: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let mut file = Vec::new();
+    file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    file.extend([2u16, 62].map(u16::to_le_bytes).concat());
+    file.extend(1u32.to_le_bytes());
+    file.extend([AT + HEADERS, 64, 0].map(u64::to_le_bytes).concat());
+    file.extend(0u32.to_le_bytes());
+    file.extend([64u16, 56, 1, 0, 0, 0].map(u16::to_le_bytes).concat());
+    // PT_LOAD, readable and executable.
+    file.extend([1u32, 5].map(u32::to_le_bytes).concat());
+    let len = HEADERS + code.len() as u64;
+    file.extend([0, AT, AT, len, len, 4096].map(u64::to_le_bytes).concat());
+    file.extend(code);
+    file
+}
+
+/// `mov eax, nr; mov edi, first; mov esi, second; xor edx, edx; xor r10, r10; xor r8, r8; syscall`
+fn syscall(nr: u32, first: u32, second: u32) -> Vec<u8> {
+    let mut code = vec![0xb8];
+    code.extend(nr.to_le_bytes());
+    code.push(0xbf);
+    code.extend(first.to_le_bytes());
+    code.push(0xbe);
+    code.extend(second.to_le_bytes());
+    code.extend([0x31, 0xd2, 0x4d, 0x31, 0xd2, 0x4d, 0x31, 0xc0, 0x0f, 0x05]);
+    code
+}
+
+/// `mov eax, nr; mov ebx, 0; int 0x80`: by the calls of i386.
+fn int80(nr: u32) -> Vec<u8> {
+    let mut code = vec![0xb8];
+    code.extend(nr.to_le_bytes());
+    code.extend([0xbb, 0, 0, 0, 0, 0xcd, 0x80]);
+    code
+}
+
+/// `neg eax; mov edi, eax; mov eax, exit_group; syscall`: ends with the errno of the last call.
+fn end_with_errno() -> Vec<u8> {
+    let mut code = vec![0xf7, 0xd8, 0x89, 0xc7, 0xb8];
+    code.extend((libc::SYS_exit_group as u32).to_le_bytes());
+    code.extend([0x0f, 0x05]);
+    code
+}
+
+fn end() -> Vec<u8> {
+    syscall(libc::SYS_exit_group as u32, 0, 0)
+}
+
+/// A bundle whose program is this machine code.
+fn of_code(code: &[Vec<u8>]) -> Bundle {
+    use std::os::unix::fs::PermissionsExt;
+    let bundle = Bundle::new(&["/program"]);
+    let path = bundle.rootfs().join("program");
+    std::fs::write(&path, elf(&code.concat())).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    bundle
+}
+
+fn cannot_run_code() -> bool {
+    cannot_look() || skip_unless(Need::from(cfg!(target_arch = "x86_64")), "the programs are for x86_64")
+}
+
+#[test]
+fn it_is_what_a_tracer_sees() {
+    if cannot_look() {
+        return;
+    }
+    // Children, other programs, pipes, a signal.
+    let script = "cd /tmp; echo a | cat; (exec sleep 0); trap : USR2; kill -USR2 $$; ls / > /tmp/x; id; exec true";
+    let args = ["/bin/sh", "-c", script];
+    let container = Bundle::new(&args).container();
+    let Some(traced) = traced(&container.bundle.rootfs(), &args) else { return };
+    record(&container, &[]).ok();
+    let report = read(&file(&container, "r.json"));
+    assert_eq!(recorded(&container), traced, "{report}");
+    assert_eq!(names(&report["syscalls"]), traced);
+    assert!(traced.len() > 20 && traced.contains("execve"), "{traced:?}");
+    // What is known of a thread is nothing but what it calls.
+    let calls = report["syscalls"].as_array().unwrap().iter();
+    assert!(calls.clone().all(|call| call["calls"].as_u64().unwrap() > 0), "{report}");
+}
+
+#[test]
+fn threads_and_children_that_no_tracer_sees_are_recorded() {
+    if cannot_run_code() {
+        return;
+    }
+    let call = |nr: libc::c_long, first: u32| syscall(nr as u32, first, 0);
+    // clone(flags, NULL); test eax, eax; jnz over what the child does
+    let clone = |flags: i32, child: Vec<u8>| {
+        let over = [vec![0x85, 0xc0, 0x0f, 0x85], (child.len() as u32).to_le_bytes().to_vec()].concat();
+        [call(libc::SYS_clone, flags.cast_unsigned()), over, child].concat()
+    };
+    let child = || [call(libc::SYS_getuid, 0), end()].concat();
+    // A thread, which outlives the first; it needs no stack.
+    let thread = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+    let container = of_code(&[clone(thread, child()), call(libc::SYS_exit, 0)]).container();
+    record(&container, &[]).ok();
+    assert_eq!(recorded(&container), set(&["clone", "getuid", "exit", "exit_group"]));
+    let wait = call(libc::SYS_wait4, u32::MAX);
+    let container = of_code(&[clone(libc::CLONE_UNTRACED | libc::SIGCHLD, child()), wait, end()]).container();
+    record(&container, &[]).ok();
+    assert_eq!(recorded(&container), set(&["clone", "getuid", "wait4", "exit_group"]));
+}
+
+#[test]
+fn with_the_profile_the_program_works_and_nothing_else_does() {
+    if cannot_run_code() {
+        return;
+    }
+    let getpid = || syscall(libc::SYS_getpid as u32, 0, 0);
+    let one_more = || [getpid(), syscall(libc::SYS_getppid as u32, 0, 0), end_with_errno()];
+    let container = of_code(&[getpid(), end()]).container();
+    record(&container, &[]).ok();
+    assert_eq!(recorded(&container), set(&["getpid", "exit_group"]));
+    let profile = read(&file(&container, "p.json"));
+    assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+    assert!(!profile.to_string().contains("args"), "{profile}");
+    let runtime = set(&["execve", "exit", "restart_syscall", "rt_sigreturn"]);
+    assert_eq!(names(&profile["syscalls"][1]["names"]), runtime);
+    under(of_code(&[getpid(), end()]), &profile).run().ok();
+    of_code(&one_more()).container().run().ok();
+    under(of_code(&one_more()), &profile).run().exits(libc::EPERM);
+    // In two steps: who waits for `start` has the filter already, or gets it then.
+    let container = under(of_code(&[getpid(), end()]), &profile);
+    container.create_with(&[]).ok();
+    container.start().ok();
+    host::wait_until(|| container.status() == "stopped");
+    container.delete().ok();
+}
+
+#[test]
+fn it_works_with_each_runtime_it_is_for() {
+    if cannot_look() {
+        return;
+    }
+    let bundle = |privileged: bool| {
+        let bundle = Bundle::sh("id; ls /")
+            .set("/process/noNewPrivileges", json!(!privileged))
+            .set("/ociVersion", json!("1.0.2"));
+        if privileged {
+            bundle.set("/process/user", json!({ "uid": 1000, "gid": 1000, "additionalGids": [5] }))
+        } else {
+            bundle
+        }
+    };
+    for (runtime, privileged) in
+        ["brisk", "crun", "runc", "any"].into_iter().flat_map(|name| [(name, false), (name, true)])
+    {
+        let container = bundle(privileged).container();
+        let said = record(&container, &["--for", runtime]).ok().stdout();
+        let profile = read(&file(&container, "p.json"));
+        assert_eq!(read(&file(&container, "r.json"))["for"], runtime);
+        for other in ["brisk", "crun", "runc"].into_iter().filter(|other| [*other, "any"].contains(&runtime)) {
+            let mut again = under(bundle(privileged), &profile);
+            if other != "brisk" {
+                let there = Command::new(other).arg("--version").stdout(Stdio::null()).status();
+                if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {other}")) {
+                    continue;
+                }
+                // As `of_others` has it.
+                let hybrid = other == "crun" && Path::new("/sys/fs/cgroup/unified").exists();
+                let before = if hybrid {
+                    "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified;"
+                } else {
+                    ""
+                };
+                let script = format!("{before} exec {other} \"$@\"");
+                again.program = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script, other]
+                    .map(PathBuf::from)
+                    .to_vec();
+            }
+            // The Go runtime calls other things at other times.
+            for _ in 0..if other == "runc" { 5 } else { 1 } {
+                assert_eq!(again.run_with(&[]).ok().stdout(), said, "{other}, privileged: {privileged}");
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_of_another_architecture_have_their_own_names() {
+    if cannot_run_code() {
+        return;
+    }
+    // getgid16 of i386 and getgid of x86_64 have other numbers: 47 and 104; 47 of x86_64 is recvmsg.
+    let code = || [int80(47), syscall(libc::SYS_getuid as u32, 0, 0), end()];
+    let container = of_code(&code()).container();
+    if container.run().code != 0 {
+        return skip_here("a kernel that has the calls of i386");
+    }
+    record(&container, &[]).ok();
+    let report = read(&file(&container, "r.json"));
+    let profile = read(&file(&container, "p.json"));
+    assert_eq!(recorded(&container), set(&["getgid", "getuid", "exit_group"]));
+    let calls = report["syscalls"].as_array().unwrap();
+    let of = |name: &str| calls.iter().find(|call| call["name"] == name).unwrap()["architectures"].clone();
+    assert_eq!((of("getgid"), of("getuid")), (json!(["SCMP_ARCH_X86"]), json!(["SCMP_ARCH_X86_64"])), "{report}");
+    assert_eq!(profile["architectures"], json!(["SCMP_ARCH_X86", "SCMP_ARCH_X86_64"]));
+    under(of_code(&code()), &profile).run().ok();
+    // Without, whoever calls so is killed.
+    let mut native = profile;
+    native["architectures"] = json!(["SCMP_ARCH_X86_64"]);
+    assert_ne!(under(of_code(&code()), &native).run().code, 0);
+}
+
+#[test]
+fn runs_are_merged() {
+    if cannot_run_code() {
+        return;
+    }
+    let call = |nr: libc::c_long| syscall(nr as u32, 0, 0);
+    let container = of_code(&[call(libc::SYS_getpid), end()]).container();
+    record(&container, &[]).ok();
+    let first = file(&container, "p.json");
+    let mut other = of_code(&[call(libc::SYS_getuid), end()]).container();
+    other.bundle.config["process"]["noNewPrivileges"] = json!(false);
+    other.bundle.write();
+    std::fs::copy(&first, file(&other, "p.json")).unwrap();
+    let said = record(&other, &["--merge", "--plain"]).ok().stderr();
+    assert_eq!(recorded(&other), set(&["getpid", "getuid", "exit_group"]));
+    let report = read(&file(&other, "r.json"));
+    assert_eq!(names(&report["added"]), set(&["getuid"]));
+    assert!(said.contains("new\n    getuid\n"), "{said}");
+    // The other run was without no_new_privs, and the runtime needs more then.
+    assert!(names(&report["runtime"]).is_superset(&set(&["execve", "capset", "setuid"])), "{report}");
+    let profile = read(&file(&other, "p.json"));
+    under(of_code(&[call(libc::SYS_getpid), end()]), &profile).run().ok();
+    under(of_code(&[call(libc::SYS_getuid), end()]).set("/process/noNewPrivileges", json!(false)), &profile).run().ok();
+    // Without the flag it takes the place of the other.
+    record(&container, &[]).ok();
+    assert_eq!(recorded(&container), set(&["getpid", "exit_group"]));
+    let docker = json!({ "defaultAction": "SCMP_ACT_ALLOW" }).to_string();
+    std::fs::write(&first, &docker).unwrap();
+    let said = record(&container, &["--merge"]).fails();
+    assert!(said.contains("is no profile that record has written"), "{said}");
+    assert_eq!(std::fs::read_to_string(&first).unwrap(), docker);
+}
+
+/// The profile of the bundle holds while it is recorded.
+#[test]
+fn what_is_refused_stays_refused_and_is_told() {
+    if cannot_run_code() {
+        return;
+    }
+    let allow = |names: &[&str]| json!({ "names": names, "action": "SCMP_ACT_ALLOW" });
+    let own = |default: &str| {
+        let conditional = json!({ "names": ["setpriority"], "action": "SCMP_ACT_ALLOW",
+            "args": [{ "index": 0, "value": 0, "op": "SCMP_CMP_EQ" }] });
+        json!({ "defaultAction": default, "syscalls": [
+            allow(&["getpid", "exit_group", "execve", "read", "write", "acct", "mount"]), conditional,
+            { "names": ["getppid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 42 }] })
+    };
+    let getpid = || syscall(libc::SYS_getpid as u32, 0, 0);
+    let getppid = || syscall(libc::SYS_getppid as u32, 0, 0);
+    let container = under(of_code(&[getpid(), getppid(), end_with_errno()]), &own("SCMP_ACT_ERRNO"));
+    let said = record(&container, &["--plain"]).exits(42).stderr();
+    let report = read(&file(&container, "r.json"));
+    assert_eq!(recorded(&container), set(&["getpid", "exit_group"]));
+    let refused = json!([{ "name": "getppid", "architecture": "SCMP_ARCH_X86_64", "errno": "ENOMSG", "calls": 1 }]);
+    assert_eq!(report["refused"], refused);
+    assert!(said.contains("refused\n    getppid (ENOMSG, 1)\n"), "{said}");
+    // What it was given and never used; the runtime has used execve and read.
+    assert_eq!(report["neverUsed"]["profile"], "config.json");
+    assert_eq!(names(&report["neverUsed"]["names"]), set(&["acct", "mount", "setpriority", "write"]));
+    // Of another profile, which does not hold.
+    let other = file(&container, "other.json");
+    std::fs::write(
+        &other,
+        json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [allow(&["getpid", "swapon"])] }).to_string(),
+    )
+    .unwrap();
+    record(&container, &["--compare", &other]).exits(42);
+    let report = read(&file(&container, "r.json"));
+    assert_eq!(report["neverUsed"], json!({ "profile": other, "names": ["swapon"] }));
+    // By an argument: PRIO_PROCESS passes, PRIO_USER does not.
+    for (which, status) in [(0, 0), (2, libc::EPERM)] {
+        let code = [syscall(libc::SYS_setpriority as u32, which, 0), end_with_errno()];
+        let container = under(of_code(&code), &own("SCMP_ACT_ERRNO"));
+        record(&container, &[]).exits(status);
+        assert_eq!(recorded(&container).contains("setpriority"), status == 0);
+    }
+    // What it kills is killed.
+    let container =
+        under(of_code(&[getpid(), syscall(libc::SYS_getuid as u32, 0, 0), end()]), &own("SCMP_ACT_KILL_PROCESS"));
+    record(&container, &[]).exits(128 + libc::SIGKILL);
+    let report = read(&file(&container, "r.json"));
+    assert_eq!((&report["refused"][0]["name"], &report["refused"][0]["errno"]), (&json!("getuid"), &Value::Null));
+    assert_eq!(recorded(&container), set(&["getpid"]));
+}
+
+#[test]
+fn numbers_without_a_name_are_kept_up_to_a_limit() {
+    if cannot_run_code() {
+        return;
+    }
+    let mut code: Vec<Vec<u8>> = (0..200).map(|number| syscall(5000 + number, 0, 0)).collect();
+    code.push(end());
+    let container = of_code(&code).container();
+    record(&container, &[]).ok();
+    let report = read(&file(&container, "r.json"));
+    assert_eq!(report["unknown"].as_array().unwrap().len(), 64, "{report}");
+    assert_eq!(report["unknown"][0]["number"], 5000);
+    assert!(report["problems"].to_string().contains("more calls without a name"), "{report}");
+    assert_eq!(recorded(&container), set(&["exit_group"]));
+}
+
+#[test]
+fn capabilities_that_are_exercised_are_told() {
+    if cannot_look() {
+        return;
+    }
+    // Linux 6.14.
+    if !host::is_root() || !host::kernel_is_at_least(6, 14) {
+        return skip_here("root, and the trace point cap_capable");
+    }
+    let caps = json!(["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETUID"]);
+    let bundle = |ops: &[&str]| {
+        let sets = ["bounding", "effective", "permitted"].map(|set| (set.to_owned(), caps.clone()));
+        let bundle = Bundle::probe(ops).set("/process/capabilities", Value::Object(sets.into_iter().collect()));
+        bundle.file("tmp/f", "");
+        bundle.container()
+    };
+    let container = bundle(&["chown:/tmp/f", "setuid:7"]);
+    record(&container, &[]).ok();
+    let report = read(&file(&container, "r.json"));
+    if report["capabilities"].is_null() {
+        return skip_here(&report["problems"].to_string());
+    }
+    let used = names(&report["capabilities"]["used"]);
+    assert!(used.is_superset(&set(&["CAP_CHOWN", "CAP_SETUID"])), "{report}");
+    assert_eq!(names(&report["capabilities"]["neverUsed"]), set(&["CAP_KILL", "CAP_NET_BIND_SERVICE"]), "{report}");
+    assert!(!names(&report["capabilities"]["denied"]).contains("CAP_SYS_CHROOT"));
+    let chroot = ["/bin/busybox", "chroot", "/", "/bin/true"];
+    let mut container = bundle(&[]);
+    container.bundle.config["process"]["args"] = json!(chroot);
+    container.bundle.write();
+    record(&container, &[]).fails();
+    let report = read(&file(&container, "r.json"));
+    assert!(names(&report["capabilities"]["denied"]).contains("CAP_SYS_CHROOT"), "{report}");
+    assert_eq!(names(&report["capabilities"]["used"]), BTreeSet::new(), "{report}");
+}
+
+#[test]
+fn what_exec_adds_is_recorded() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::sh("echo ready; read line").container();
+    drop(brisk(&container));
+    let profile = file(&container, "p.json");
+    let report = file(&container, "r.json");
+    let (input, writer) = std::io::pipe().unwrap();
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let args = ["record", "--bundle", &dir, "--output", &profile, "--report", &report, &container.id];
+    let running = process::start(command(&container, &args), Stdio::from(input));
+    running.wait_for_stdout(|text| text.contains("ready"));
+    container.exec(&["/bin/mkdir", "/tmp/made"]).ok();
+    drop(writer);
+    // `read` has found no line.
+    running.wait().exits(1);
+    assert!(recorded(&container).contains("mkdir"), "{:?}", recorded(&container));
+}
+
+/// Whoever is killed, and whenever.
+#[test]
+fn nothing_lives_on_when_it_is_killed() {
+    if cannot_look() || lacks(&["pids"]) {
+        return;
+    }
+    for both in [false, true] {
+        let container = Bundle::sh("echo ready; while :; do sleep 1; done").container();
+        drop(brisk(&container));
+        let dir = container.bundle.dir.to_str().unwrap().to_owned();
+        let profile = file(&container, "p.json");
+        let args = ["record", "--bundle", &dir, "--output", &profile, &container.id];
+        let running = process::start(command(&container, &args), Stdio::null());
+        running.wait_for_stdout(|text| text.contains("ready"));
+        let init = container.pid();
+        let pidfd = process::pidfd_open(init).unwrap();
+        if both {
+            // The `run` as well, before it could do anything.
+            let run = children_of(running.pid());
+            for pid in &run {
+                kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
+            }
+            kill(Pid::from_raw(running.pid()), Signal::SIGKILL).unwrap();
+            for pid in run {
+                kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            }
+        } else {
+            kill(Pid::from_raw(running.pid()), Signal::SIGKILL).unwrap();
+        }
+        running.wait().exits(128 + libc::SIGKILL);
+        assert!(process::wait_readable(std::os::fd::AsFd::as_fd(&pidfd), std::time::Duration::from_secs(10)), "{both}");
+        assert!(!Path::new(&profile).exists());
+        if both {
+            container.delete_force().ok();
+        } else {
+            host::wait_until(|| !container.bundle.state_root().join(&container.id).exists());
+        }
+        let left = |dir: &Path| {
+            std::fs::read_dir(dir)
+                .unwrap()
+                .flatten()
+                .any(|entry| entry.file_name().to_string_lossy().starts_with(".brisk-record"))
+        };
+        assert!(!left(&std::env::temp_dir()) && !left(&container.bundle.dir));
+    }
+}
+
+fn children_of(pid: i32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[test]
+fn signals_and_the_status_are_the_programs() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::sh("trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done").container();
+    drop(brisk(&container));
+    let dir = container.bundle.dir.to_str().unwrap().to_owned();
+    let profile = file(&container, "p.json");
+    // --config in place of the bundle's own.
+    let config = file(&container, "other-config.json");
+    let mut other = container.bundle.config.clone();
+    other["hostname"] = json!("recorded");
+    other["process"]["args"][2] =
+        json!("busybox hostname; trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done");
+    std::fs::write(&config, other.to_string()).unwrap();
+    let args = ["record", "-b", &dir, "-f", &config, "-o", &profile, &container.id];
+    let running = process::start(command(&container, &args), Stdio::null());
+    running.wait_for_stdout(|text| text.contains("ready"));
+    kill(Pid::from_raw(running.pid()), Signal::SIGTERM).unwrap();
+    let out = running.wait().exits(7);
+    assert!(out.stdout().starts_with("recorded\n"), "{out:?}");
+    assert!(recorded(&container).contains("rt_sigaction"), "{out:?}");
+}
+
+#[test]
+fn what_cannot_be_recorded_is_said() {
+    if cannot_look() {
+        return;
+    }
+    let never = |bundle: Bundle, words: &str| {
+        let container = bundle.container();
+        let said = record(&container, &[]).fails();
+        assert!(said.contains(words), "{said}");
+        assert!(!Path::new(&file(&container, "p.json")).exists());
+    };
+    let notify = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent",
+        "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_NOTIFY" }] });
+    never(Bundle::sh("true").set("/linux/seccomp", notify), "has a listener already");
+    let mute =
+        json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{ "names": ["execve"], "action": "SCMP_ACT_ALLOW" }] });
+    never(Bundle::sh("true").set("/linux/seccomp", mute), "lets neither write nor sendto pass");
+    let ready_made = json!({ "run.oci.seccomp_bpf_data": "BgAAAAAA/38=" });
+    never(Bundle::sh("true").set("/annotations", ready_made), "a filter of its own");
+    never(Bundle::new(&["/no-such-program"]), "no program was run");
+}

@@ -1,0 +1,94 @@
+//! The profile that is written: nothing is allowed but what was called, and what the runtime calls itself.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use brisk::cli::args::RecordFor;
+use brisk::error::{Error, Result, Stage};
+use brisk::plan::seccomp::{Arch, Width};
+use brisk::spec;
+use brisk::spec::seccomp::{Rule, Seccomp};
+use serde_json::{Value, json};
+
+use super::calls::{self, FilterLoad};
+use super::watch::SeenCalls;
+
+const ALLOW: &str = "SCMP_ACT_ALLOW";
+const ERRNO: &str = "SCMP_ACT_ERRNO";
+
+/// Names alone: what a call was given is not part of it.
+#[derive(Debug, Default)]
+pub struct RecordedProfile {
+    /// `SCMP_ARCH_*`.
+    architectures: BTreeSet<String>,
+    /// What programs called: the first rule.
+    pub names: BTreeSet<String>,
+    /// What the runtime calls itself, where no program did: the second.
+    pub runtime: BTreeSet<String>,
+}
+
+impl RecordedProfile {
+    /// One that `record` has written.
+    pub fn read(path: &Path, warn: &dyn Fn(&str)) -> Result<RecordedProfile> {
+        let Seccomp { default_action, architectures, syscalls, .. } = spec::load_json(path, warn)?;
+        let plain = |rule: &Rule| rule.action == ALLOW && rule.args.is_empty();
+        if default_action != ERRNO || syscalls.len() > 2 || !syscalls.iter().all(plain) {
+            let what = format!("{} is no profile that record has written", path.display());
+            return Err(Error::new(Stage::Seccomp, what)
+                .with_hint("one that refuses by default and allows names without conditions can be added to"));
+        }
+        let mut rules = syscalls.into_iter().map(|rule| rule.names.into_iter().collect());
+        Ok(RecordedProfile {
+            architectures: architectures.into_iter().collect(),
+            names: rules.next().unwrap_or_default(),
+            runtime: rules.next().unwrap_or_default(),
+        })
+    }
+
+    /// Allows what was seen; the names that programs called and that were not in it.
+    pub fn add(&mut self, seen: &SeenCalls, runtime: RecordFor, load: FilterLoad) -> Vec<&'static str> {
+        let used: Vec<(Arch, &'static str)> = seen.calls.keys().filter_map(|call| seen.names.get(*call)).collect();
+        let mut archs: BTreeSet<Arch> = used.iter().map(|(arch, _)| *arch).collect();
+        archs.insert(Arch::NATIVE);
+        let has_32_bit = archs.iter().any(|arch| arch.width() == Width::Half);
+        self.architectures.extend(archs.iter().map(|arch| arch.name().to_owned()));
+        let mut added: Vec<&'static str> = used.iter().map(|(_, name)| *name).collect();
+        added.retain(|name| self.names.insert((*name).to_owned()));
+        added.sort_unstable();
+        let of_brisk = load == FilterLoad::Early && matches!(runtime, RecordFor::Brisk | RecordFor::Any);
+        let before = seen.before.keys().filter(|_| of_brisk).filter_map(|call| seen.names.get(*call));
+        let own = calls::of_runtimes(runtime, load)
+            .chain(has_32_bit.then_some(calls::ALWAYS_32))
+            .chain(before.map(|(_, name)| name));
+        self.runtime.extend(own.map(str::to_owned));
+        self.runtime.retain(|name| !self.names.contains(name));
+        added
+    }
+
+    /// Whether it allows a call.
+    pub fn allows(&self) -> usize {
+        self.names.len() + self.runtime.len()
+    }
+
+    /// As `linux.seccomp` has it.
+    pub fn json(&self) -> Value {
+        let rules = [&self.names, &self.runtime].into_iter().filter(|names| !names.is_empty());
+        let rules: Vec<Value> = rules.map(|names| json!({ "names": names, "action": ALLOW })).collect();
+        json!({
+            "defaultAction": ERRNO,
+            "defaultErrnoRet": libc::EPERM,
+            "architectures": self.architectures,
+            "syscalls": rules,
+        })
+    }
+}
+
+/// What a profile lets pass of its own accord: names of its rules; none where that is everything.
+pub fn allowed(profile: &Seccomp) -> Option<BTreeSet<&str>> {
+    let passes = |action: &str| matches!(action, ALLOW | "SCMP_ACT_LOG" | "SCMP_ACT_NOTIFY" | "SCMP_ACT_TRACE");
+    if passes(&profile.default_action) {
+        return None;
+    }
+    let rules = profile.syscalls.iter().filter(|rule| passes(&rule.action));
+    Some(rules.flat_map(|rule| &rule.names).map(String::as_str).collect())
+}

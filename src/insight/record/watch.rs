@@ -1,0 +1,255 @@
+//! Answers what the kernel asks while the container runs, and notes it.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Child;
+
+use brisk::error::{Context, Result, Stage};
+use brisk::proc::file;
+use brisk::sys::notify::{self, WaitingCall};
+use brisk::sys::poll::{self, PollFd, PollFlags};
+use brisk::sys::{fs, process, signal, socket};
+use nix::errno::Errno;
+
+use super::calls::{CallNames, MadeCall};
+use super::capabilities::{CapabilityTrace, Exercised};
+use super::filter::{FilterVerdict, OwnFilter};
+
+/// How many different numbers without a name are kept.
+const MOST_NAMELESS: usize = 64;
+/// How many filters with a listener a container may have at once: one, and one for each `exec`.
+const MOST_LISTENERS: usize = 512;
+
+/// What was seen.
+#[derive(Debug)]
+pub struct SeenCalls {
+    pub names: CallNames,
+    /// What programs called that was let pass, and how often.
+    pub calls: BTreeMap<MadeCall, u64>,
+    /// What the runtime called under the filter, before the first program.
+    pub before: BTreeMap<MadeCall, u64>,
+    /// What was refused.
+    pub refused: BTreeMap<(MadeCall, FilterVerdict), u64>,
+    /// More numbers without a name came than are kept.
+    pub more_nameless: bool,
+    pub capabilities: std::result::Result<Exercised, String>,
+}
+
+/// A filter that is loaded.
+struct Listener {
+    fd: OwnedFd,
+    /// Whether a program was begun under it: until then the runtime is what calls.
+    begun: bool,
+}
+
+pub struct CallWatch {
+    filter: OwnFilter,
+    socket: UnixListener,
+    signals: OwnedFd,
+    listeners: Vec<Listener>,
+    seen: SeenCalls,
+    nameless: usize,
+    capabilities: Option<std::result::Result<CapabilityTrace, String>>,
+}
+
+impl CallWatch {
+    pub fn new(filter: OwnFilter, socket: UnixListener, signals: OwnedFd, names: CallNames) -> CallWatch {
+        let seen = SeenCalls {
+            names,
+            calls: BTreeMap::new(),
+            before: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            more_nameless: false,
+            capabilities: Err(String::new()),
+        };
+        CallWatch { filter, socket, signals, listeners: Vec::new(), seen, nameless: 0, capabilities: None }
+    }
+
+    /// Serves until `run` has ended; its exit status.
+    pub fn until_the_end(&mut self, mut child: Child) -> Result<u8> {
+        loop {
+            let input = PollFlags::POLLIN;
+            let mut fds = vec![PollFd::new(self.signals.as_fd(), input), PollFd::new(self.socket.as_fd(), input)];
+            fds.extend(self.listeners.iter().map(|listener| PollFd::new(listener.fd.as_fd(), input)));
+            poll::undisturbed(&mut fds, None).at(Stage::Seccomp, || "wait for system calls")?;
+            let came: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+            for index in (2..came.len()).rev() {
+                if came[index].contains(PollFlags::POLLIN) {
+                    self.answer(index - 2)?;
+                } else if !came[index].is_empty() {
+                    // Nobody is left who has the filter.
+                    drop(self.listeners.remove(index - 2));
+                }
+            }
+            if !came[1].is_empty() {
+                self.meet()?;
+            }
+            if !came[0].is_empty() {
+                self.pass_signals_on(&child)?;
+                if let Some(status) = child.try_wait().at(Stage::Process, || "wait for brisk")? {
+                    return Ok(status.code().map_or(1, |code| code as u8));
+                }
+            }
+        }
+    }
+
+    /// What was seen; none where no program was begun.
+    pub fn finish(self) -> Option<SeenCalls> {
+        let traced = self.capabilities?;
+        let mut seen = self.seen;
+        seen.capabilities = traced.map(|mut trace| trace.read());
+        Some(seen)
+    }
+
+    /// As `run` itself does. What a terminal sends comes to the whole group of processes, `run` among them.
+    fn pass_signals_on(&self, child: &Child) -> Result<()> {
+        const OF_TERMINALS: [i32; 6] =
+            [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGWINCH, libc::SIGTTIN, libc::SIGTTOU];
+        let arrived = signal::pending(self.signals.as_fd()).at(Stage::Host, || "read signals")?;
+        for signal in arrived.into_iter().flatten().map(signal::Pending::signal) {
+            let by_terminal = OF_TERMINALS.contains(&signal) && std::fs::File::open("/dev/tty").is_ok();
+            if !by_terminal && ![libc::SIGCHLD, libc::SIGPIPE].contains(&signal) {
+                // It may have ended.
+                let _ = process::kill(child.id().cast_signed(), signal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a listener from who hands it over.
+    fn meet(&mut self) -> Result<()> {
+        let (stream, _) = self.socket.accept().at(Stage::Seccomp, || "meet who hands over a listener")?;
+        let received = take_listener(&stream);
+        if let Some(fd) = received.at(Stage::Seccomp, || "take a listener")?
+            && self.listeners.len() < MOST_LISTENERS
+        {
+            notify::wake_in_turn(fd.as_fd());
+            self.listeners.push(Listener { fd, begun: false });
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, index: usize) -> Result<()> {
+        if let Some(Ok(trace)) = &mut self.capabilities {
+            trace.read();
+        }
+        let what = || "answer a system call";
+        let listener = &self.listeners[index];
+        let call = match notify::receive(listener.fd.as_fd()) {
+            // It ended, or a signal came, meanwhile.
+            Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
+            call => call.at(Stage::Seccomp, what)?,
+        };
+        let begins = [libc::SYS_execve, libc::SYS_execveat].contains(&call.data.nr.into());
+        let verdict = match self.filter.verdict(&call.data) {
+            // With a listener the filter is loaded while the runtime still has to give up rights; without, it may not be.
+            _ if !listener.begun && !begins => FilterVerdict::Passes,
+            verdict => verdict,
+        };
+        let made = MadeCall::of(&call.data);
+        let begun = listener.begun;
+        let answered = match verdict {
+            FilterVerdict::Passes => {
+                let table = if begun { SeenTable::Calls } else { SeenTable::Before };
+                self.note(made, table);
+                if begins && !begun {
+                    self.begin(index, call.tid.cast_signed());
+                }
+                notify::let_pass(self.listeners[index].fd.as_fd(), &call)
+            }
+            FilterVerdict::Fails(errno) => {
+                self.note(made, SeenTable::Refused(verdict));
+                notify::refuse(self.listeners[index].fd.as_fd(), &call, errno)
+            }
+            FilterVerdict::Kills => {
+                self.note(made, SeenTable::Refused(verdict));
+                kill(&self.listeners[index], &call)
+            }
+        };
+        match answered {
+            // Whoever has called is gone.
+            Err(Errno::ENOENT) => Ok(()),
+            answered => answered.at(Stage::Seccomp, what),
+        }
+    }
+
+    /// The first program under a filter is about to be begun.
+    fn begin(&mut self, index: usize, tid: i32) {
+        self.listeners[index].begun = true;
+        match &mut self.capabilities {
+            None => self.capabilities = Some(CapabilityTrace::new(tid)),
+            // One that `exec` adds and that cannot be followed is one less.
+            Some(Ok(trace)) => drop(trace.follow(tid)),
+            Some(Err(_)) => {}
+        }
+    }
+
+    /// Counts a call, unless it has no name and there are too many of those.
+    fn note(&mut self, made: MadeCall, table: SeenTable) {
+        let named = self.seen.names.get(made).is_some();
+        let SeenCalls { calls, before, refused, more_nameless, .. } = &mut self.seen;
+        let limit = if named { None } else { Some((&mut self.nameless, more_nameless)) };
+        match table {
+            SeenTable::Calls => count(calls, made, limit),
+            SeenTable::Before => count(before, made, limit),
+            SeenTable::Refused(verdict) => count(refused, (made, verdict), limit),
+        }
+    }
+}
+
+/// Which of the tables a call belongs to.
+#[derive(Clone, Copy, Debug)]
+enum SeenTable {
+    Calls,
+    Before,
+    Refused(FilterVerdict),
+}
+
+/// One more; of those that are limited, how many there are, and whether there were more.
+fn count<K: Ord>(table: &mut BTreeMap<K, u64>, key: K, limit: Option<(&mut usize, &mut bool)>) {
+    match (table.get_mut(&key), limit) {
+        (Some(count), _) => *count += 1,
+        (None, Some((kept, more))) if *kept == MOST_NAMELESS => *more = true,
+        (None, limit) => {
+            if let Some((kept, _)) = limit {
+                *kept += 1;
+            }
+            table.insert(key, 1);
+        }
+    }
+}
+
+/// Kills whoever calls, as a whole: the filter may have meant one thread, and that would have gone on in another state than it thinks.
+fn kill(listener: &Listener, call: &WaitingCall) -> brisk::sys::Result<()> {
+    let group = file::read_text(format!("/proc/{}/status", call.tid))
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<i32>().ok()));
+    if let Some(pidfd) = group.and_then(|pid| process::pidfd_open(pid).ok())
+        && notify::still_waits(listener.fd.as_fd(), call)
+    {
+        process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
+    }
+    notify::refuse(listener.fd.as_fd(), call, libc::EPERM)
+}
+
+/// The descriptor that comes with the message, which is read to its end: who sends it would fail otherwise.
+fn take_listener(stream: &UnixStream) -> brisk::sys::Result<Option<OwnedFd>> {
+    /// Of a tenth of a second each.
+    const PATIENCE: usize = 100;
+    socket::receive_in_pieces(stream.as_fd())?;
+    let (mut found, mut left) = (None, PATIENCE);
+    let mut buffer = vec![0; 16 << 10];
+    while left > 0 {
+        let mut fds = [None, None];
+        match socket::receive_fds(stream.as_fd(), &mut buffer, &mut fds) {
+            Err(Errno::EAGAIN) => left -= 1,
+            Err(errno) => return Err(errno),
+            Ok(0) => break,
+            Ok(_) => found = found.or_else(|| fds.into_iter().flatten().next()),
+        }
+    }
+    // Of another kind of file nothing could be asked.
+    let leads_to = |fd: &OwnedFd| std::fs::read_link(fs::by_number(fd.as_fd())).unwrap_or_default();
+    Ok(found.filter(|fd| leads_to(fd).to_string_lossy() == "anon_inode:seccomp notify"))
+}
