@@ -409,6 +409,7 @@ fn sample(flag: &Flag) -> &'static str {
         ("tmpfs", _) => "/t",
         ("cap", _) => "CAP_KILL",
         ("network", _) => "host",
+        ("move", _) => "memory=1m,cpus=0.5,pids=2",
         ("memory" | "memory-swap" | "memory-reservation" | "kernel-memory" | "kernel-memory-tcp", _) => "1m",
         _ => "1",
     }
@@ -448,6 +449,10 @@ fn every_flag_is_taken_in_both_forms() {
                     Some(verb @ (Verb::Create | Verb::Run)) if describes => {
                         format!("{} --rootfs /r --overlay /o {given} ID -- true", verb.row().name)
                     }
+                    Some(Verb::Update) if ["steps", "interval", "dry-run", "format", "json"].contains(&flag.long) => {
+                        format!("update --move pids=1 {given} ID OTHER")
+                    }
+                    Some(Verb::Update) if flag.long == "move" => format!("update {given} ID OTHER"),
                     Some(Verb::Spec) if flag.long == "with" => format!("spec --program sh {given}"),
                     Some(Verb::Spec) if describes => format!("spec --overlay /o {given}"),
                     Some(verb) => format!("{} {given} {}", verb.row().name, rest(verb)),

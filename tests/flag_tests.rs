@@ -170,6 +170,10 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("spec", "file", "integration/cli/flags.rs: spec_writes_another_file"),
     ("update", "resources", "integration/cgroup/pause.rs: update_from_standard_input_and_file"),
     ("update", "device-rules", "integration/cgroup/v2.rs: new_device_rules_leave_no_gap"),
+    ("update", "move json", "integration/cgroup/transfer.rs: what_one_gives_the_other_gets"),
+    ("update", "steps", "integration/cgroup/transfer.rs: at_no_time_is_there_more_than_there_was"),
+    ("update", "interval", "integration/cgroup/transfer.rs: steps_have_time_between_them"),
+    ("update", "dry-run format", "integration/cgroup/transfer.rs: a_dry_run_says_what_would_be_done"),
     ("update", "force", "integration/cli/each_flag.rs: limits_that_cannot_be_kept_need_force"),
     (
         "update",

@@ -39,6 +39,7 @@ mod state;
 mod sysctl;
 mod systemd_plan;
 mod tables;
+mod transfer;
 mod validate;
 mod verb_tests;
 

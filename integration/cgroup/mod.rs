@@ -9,5 +9,6 @@ mod pause;
 pub mod systemd;
 mod systemd_attacks;
 mod systemd_driver;
+mod transfer;
 mod update;
 mod v2;

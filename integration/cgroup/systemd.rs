@@ -402,6 +402,37 @@ fn an_update_of_two_puts_the_first_unit_back() {
     in_first(&["delete", "--force", &second.id]).ok();
 }
 
+/// systemd keeps whole percents of a CPU, and rounds up: what both have is no more than before, for it and for the kernel.
+#[test]
+fn what_is_moved_is_moved_for_systemd_too() {
+    if not_here() || skip_on(&["runc", "crun"], "--move is brisk's own") {
+        return;
+    }
+    let limits = json!({ "memory": { "limit": 64 << 20 }, "cpu": { "quota": 50_500, "period": 100_000 } });
+    let first = up(bundle(&["/probe", "pause"]).set("/linux/resources", limits.clone()));
+    let second = bundle(&["/probe", "pause"]).set("/linux/resources", limits).container();
+    let dir = second.bundle.dir.to_str().unwrap();
+    call(&first, &["create", "--bundle", dir, &second.id]).ok();
+    let scopes = cgroup(&first).parent().unwrap().to_owned();
+    let files = |name: &str| {
+        [&first, &second].map(|of| fs::read_to_string(scopes.join(unit(of)).join(name)).unwrap().trim().to_owned())
+    };
+    let of_systemd = |name: &str| [&first, &second].map(|of| property(of, name));
+    assert_eq!(files("cpu.max"), ["51000 100000", "51000 100000"]);
+
+    let whole = call(&first, &["update", "--move", "cpus=0.015", &first.id, &second.id]).fails();
+    assert!(whole.contains("whole percents of a CPU") && whole.contains("hint: cpus=0.01"), "{whole}");
+    assert_eq!(files("cpu.max"), ["51000 100000", "51000 100000"]);
+    let moves = ["update", "--move", "memory=16m,cpus=0.1", "--steps", "3", &first.id, &second.id];
+    call(&first, &moves).ok();
+    systemctl(&["daemon-reload"]);
+    assert_eq!(files("cpu.max"), ["41000 100000", "61000 100000"]);
+    assert_eq!(of_systemd("CPUQuotaPerSecUSec"), ["410ms", "610ms"]);
+    assert_eq!(files("memory.max"), ["50331648", "83886080"]);
+    assert_eq!(of_systemd("MemoryMax"), ["50331648", "83886080"]);
+    call(&first, &["delete", "--force", &second.id]).ok();
+}
+
 #[test]
 fn two_hundred_containers_leave_no_unit() {
     if not_here() {

@@ -10,16 +10,16 @@ use crate::common::host::{self, Cgroups};
 use crate::common::process::Output;
 use crate::common::{Bundle, Container, brisk_only, lacks};
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// Two containers in one state root, below one cgroup.
-struct Pair {
-    first: Container,
-    second: Container,
-    parent: String,
+pub(super) struct Pair {
+    pub first: Container,
+    pub second: Container,
+    pub parent: String,
 }
 
-fn memory_file() -> &'static str {
+pub(super) fn memory_file() -> &'static str {
     match Cgroups::detect() {
         Cgroups::V1 => "memory.limit_in_bytes",
         Cgroups::V2 => "memory.max",
@@ -31,7 +31,7 @@ fn limits(pids: u64, mib: u64) -> Value {
 }
 
 impl Pair {
-    fn new(first: &Value, second: &Value) -> Pair {
+    pub fn new(first: &Value, second: &Value) -> Pair {
         let parent = host::unique_name();
         let bundle = |limits: &Value| {
             let bundle = Bundle::idle();
@@ -45,18 +45,18 @@ impl Pair {
         pair
     }
 
-    fn cgroup(&self, controller: &str) -> PathBuf {
+    pub fn cgroup(&self, controller: &str) -> PathBuf {
         host::cgroup_dir(controller, &self.parent)
     }
 
     /// Limits the cgroup that both are in.
-    fn total(&self, pids: u64, mib: u64) {
+    pub fn total(&self, pids: u64, mib: u64) {
         fs::write(self.cgroup("pids").join("pids.max"), pids.to_string()).unwrap();
         fs::write(self.cgroup("memory").join(memory_file()), (mib * MIB).to_string()).unwrap();
     }
 
     /// (tasks, MiB) of each.
-    fn limits(&self) -> [(u64, u64); 2] {
+    pub fn limits(&self) -> [(u64, u64); 2] {
         [&self.first, &self.second].map(|container| {
             let read = |controller: &str, file: &str| -> u64 {
                 let path = self.cgroup(controller).join(&container.id).join(file);
@@ -66,7 +66,7 @@ impl Pair {
         })
     }
 
-    fn update(&self, flags: &[&str], first: &Value, second: &Value) -> Output {
+    pub fn update(&self, flags: &[&str], first: &Value, second: &Value) -> Output {
         let file = |name: &str, limits: &Value| {
             let path = self.first.bundle.dir.join(name);
             fs::write(&path, limits.to_string()).unwrap();

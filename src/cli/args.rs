@@ -9,8 +9,10 @@ use super::filter::{ListFilter, ListFormat};
 use super::log::{self, Level};
 use super::put::{Format, Word};
 use crate::container::PlanOf;
+use crate::container::options::Transfer;
 use crate::container::outline::Outline;
 use crate::plan::cgroup::tolerance::Tolerance;
+use crate::plan::cgroup::transfer::Amounts;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::resources::{BlockIo, Cpu, Memory, Pids, Resources};
 
@@ -295,9 +297,32 @@ pub struct UpdateArgs {
     pub device_rules: bool,
     /// Skip the check that the limits can be kept.
     pub force: bool,
+    /// What the first of two containers gives to the second.
+    pub amounts: Option<Amounts>,
+    /// In how many steps.
+    pub steps: Option<u32>,
+    /// Time between two steps.
+    pub interval: Option<Duration>,
+    /// Print what would be done.
+    pub dry_run: bool,
+    /// How to print what was done.
+    pub format: Format,
 }
 
 impl UpdateArgs {
+    /// The two containers, and what the first is to give to the second, where that is asked.
+    pub fn transfer(&self) -> Option<Transfer> {
+        let (amounts, [from, to]) = (self.amounts?, self.ids.as_slice()) else { return None };
+        Some(Transfer {
+            from: from.clone(),
+            to: to.clone(),
+            amounts,
+            steps: self.steps.unwrap_or(1),
+            interval: self.interval,
+            dry_run: self.dry_run,
+        })
+    }
+
     /// What the single flags say.
     pub fn resources(&self) -> Resources {
         fn given<T: Default + PartialEq + Clone>(part: &T) -> Option<T> {

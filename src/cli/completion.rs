@@ -41,9 +41,26 @@ fn of_name(name: &str) -> Option<Fits> {
         "PATH|nss|gconv" => Fits::Files("nss gconv"),
         "inherit|null|IN,OUT,ERR" => words(&["inherit", "null"]),
         "none|host|ns:PATH" => words(&["none", "host", "ns:"]),
-        "ADDRESS:PORT" | "BYTES" | "CONTEXT" | "DST[:SIZE]" | "DURATION" | "GID" | "LABEL" | "LIST" | "FIELD=VALUE"
-        | "N" | "NAME" | "NAME=VALUE" | "NAMESPACE" | "PROFILE" | "SRC:DST[:ro]" | "TYPE:NAME" | "UID[:GID]"
-        | "VALUE" | "[CONTROLLERS:]PATH" => Fits::Anything,
+        "ADDRESS:PORT"
+        | "BYTES"
+        | "CONTEXT"
+        | "DST[:SIZE]"
+        | "DURATION"
+        | "GID"
+        | "LABEL"
+        | "LIST"
+        | "FIELD=VALUE"
+        | "N"
+        | "NAME"
+        | "NAME=VALUE"
+        | "NAMESPACE"
+        | "PROFILE"
+        | "SRC:DST[:ro]"
+        | "TYPE:NAME"
+        | "UID[:GID]"
+        | "VALUE"
+        | "[CONTROLLERS:]PATH"
+        | "memory=BYTES,cpus=N,pids=N" => Fits::Anything,
         _ => return None,
     })
 }

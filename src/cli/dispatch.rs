@@ -146,7 +146,21 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
         mem_bw_schema,
         device_rules,
         force,
+        // `UpdateArgs::transfer`.
+        amounts: _,
+        steps: _,
+        interval: _,
+        dry_run: _,
+        format,
     } = args;
+    if let Some(transfer) = args.transfer() {
+        let rows = container::move_limits(global, &transfer)?;
+        return match format {
+            Format::Json => output::print(&output::pretty(&output::transfer(&transfer, &rows))?),
+            Format::Table if transfer.dry_run => output::print(&output::steps(&transfer, &rows)),
+            Format::Table => Ok(()),
+        };
+    }
     let changes = match files.as_slice() {
         [] => ids.iter().map(|id| (id.clone(), args.resources())).collect(),
         [file] => {

@@ -274,7 +274,7 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "all" 'a', SWITCH, "signal every process of the container": Kill(all);
     "format" 'f', FORMAT, "table (default) or json":
         Ps(format), Check(format), Top(format), Diff(format), Pool(format), Memory(format),
-        Trace(format);
+        Trace(format), Update(format);
     "format" 'f', FlagValue::Word("FORMAT", ListFormat::WORDS), "table (default), json, or fields as id,status,age,annotation.NAME":
         List(format);
     "format" 'f', FlagValue::Word("FORMAT", PlanFormat::WORDS), "table (default: in order), json, groups (by subject) or tree (of the root)":
@@ -309,12 +309,16 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "with", FlagValue::Many("PATH|nss|gconv"), "have this file or directory of the host in that root, too": Spec(with);
     "json", SWITCH, "the same as --format json":
         Plan(o => Json(&mut o.format)), Check(o => Json(&mut o.format)), Stats(o => Json(&mut o.format)),
-        Top(o => Json(&mut o.format)), Diff(o => Json(&mut o.format)),
+        Top(o => Json(&mut o.format)), Diff(o => Json(&mut o.format)), Update(o => Json(&mut o.format)),
         Memory(o => Json(&mut o.format)), Trace(o => Json(&mut o.format));
     // update.
     "resources" 'r', FILES,
         "read linux.resources as JSON; - is standard input; once for all containers, or once for each":
         Update(files);
+    "move", FlagValue::One("memory=BYTES,cpus=N,pids=N"), "what the first of two containers gives of its limits to the second": Update(amounts);
+    "steps", N, "move it in so many steps (default: 1)": Update(steps);
+    "interval", DURATION, "time between two steps": Update(interval);
+    "dry-run", SWITCH, "print the steps and change nothing": Update(dry_run);
     "device-rules", SWITCH, "replace the device rules by those of --resources": Update(device_rules);
     "force", SWITCH, "write limits even where they cannot be kept": Update(force);
     "blkio-weight", N, "block I/O weight, 10 to 1000": Update(block_io.weight);

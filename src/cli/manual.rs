@@ -409,12 +409,17 @@ const MANUALS: &[(Verb, Manual)] = &[
         Manual {
             description: &[
                 "Changes limits of running containers. All of them get the new limits, or none: what one of them cannot keep is refused before anything is written.",
+                "With --move the first of two containers gives of its limits to the second: memory, CPU time, tasks. At no time do both have more than they had together, whoever is killed. With --steps it is done in parts, each of them whole or not at all, with --interval between them; with --dry-run the steps are printed, and nothing is changed.",
             ],
             examples: &[
                 ("brisk update --memory 256m --pids-limit 100 web1", "Two limits."),
                 (
                     "echo '{\"pids\": {\"limit\": 50}}' | brisk update --resources - web1",
                     "linux.resources from standard input.",
+                ),
+                (
+                    "brisk update --move memory=64m,cpus=0.5 --steps 4 --interval 10s --dry-run blue green",
+                    "What blue would give to green, and when.",
                 ),
             ],
             see: &["brisk-events"],

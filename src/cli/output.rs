@@ -3,11 +3,14 @@
 use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::log::printable;
-use crate::container::View;
+use crate::container::options::Transfer;
 use crate::container::pool::PoolView;
+use crate::container::{TransferRow, View};
 use crate::error::{Context, Result, Stage};
+use crate::plan::cgroup::transfer::Share;
 
 /// Writes to standard output. A reader that went away (`brisk list | head`) is no error.
 pub fn print(text: &str) -> Result<()> {
@@ -61,6 +64,32 @@ pub fn pools(pools: &[PoolView]) -> String {
         .iter()
         .map(|pool| [pool.name.clone(), pool.waiting.to_string(), pool.size.to_string(), printable(&pool.bundle)]);
     align(&std::iter::once(title).chain(rows).collect::<Vec<_>>())
+}
+
+/// What `update --move` has done, or would do.
+pub fn transfer(asked: &Transfer, rows: &[TransferRow]) -> serde_json::Value {
+    json!({ "version": 1, "from": asked.from, "to": asked.to, "done": !asked.dry_run, "steps": rows })
+}
+
+/// The table of `update --move`: a line for each step and what is moved.
+pub fn steps(asked: &Transfer, rows: &[TransferRow]) -> String {
+    let title = ["STEP", "WHAT", &asked.from, &asked.to, "TOGETHER"].map(str::to_owned);
+    let mut lines = vec![title];
+    for TransferRow { step, from, to, together } in rows {
+        let mut line = |what: &str, of: &dyn Fn(&Share) -> String| {
+            lines.push([step.to_string(), what.to_owned(), of(from), of(to), of(together)]);
+        };
+        if asked.amounts.memory > 0 {
+            line("memory", &|share| share.memory_bytes.unwrap_or_default().to_string());
+        }
+        if asked.amounts.cpu > 0 {
+            line("cpus", &|share| share.cpus.unwrap_or_default().to_string());
+        }
+        if asked.amounts.pids > 0 {
+            line("tasks", &|share| share.tasks.unwrap_or_default().to_string());
+        }
+    }
+    align(&lines)
 }
 
 /// Left-aligned columns at least 12 wide with three spaces between; the last is not padded.

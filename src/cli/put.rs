@@ -13,6 +13,7 @@ use crate::container::options::{ExecUser, ResultTo, StreamChoice};
 use crate::container::outline::{NetworkChoice, SeccompChoice};
 use crate::plan::cgroup::files::DEFAULT_PERIOD;
 use crate::plan::cgroup::tolerance::Tolerance;
+use crate::plan::cgroup::transfer::Amounts;
 use crate::plan::process::caps;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::mounts::Mount;
@@ -416,6 +417,29 @@ impl Put for Cpus<'_> {
     fn put(self, value: &OsStr) -> PutResult {
         // The kernel takes no less than a millisecond.
         *self.0 = Some(cpus(text(value)?).ok_or("a number of CPUs from 0.01, such as 0.5")?);
+        Ok(())
+    }
+}
+
+/// What is moved from one container to another.
+impl Put for &mut Option<Amounts> {
+    fn put(self, value: &OsStr) -> PutResult {
+        let amounts = text(value)?.split(',').try_fold(Amounts::default(), |amounts, part| {
+            let (name, amount) = part.split_once('=')?;
+            let amount = match name {
+                "memory" => size(amount),
+                "cpus" => cpus(amount),
+                "pids" => amount.parse().ok(),
+                _ => None,
+            };
+            let amount = amount.and_then(|amount| u64::try_from(amount).ok()).filter(|amount| *amount > 0)?;
+            Some(match name {
+                "memory" => Amounts { memory: amount, ..amounts },
+                "cpus" => Amounts { cpu: amount, ..amounts },
+                _ => Amounts { pids: amount, ..amounts },
+            })
+        });
+        *self = Some(amounts.ok_or("what is moved, such as memory=64m,cpus=0.5,pids=10")?);
         Ok(())
     }
 }

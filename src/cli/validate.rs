@@ -8,6 +8,7 @@ use super::verbs::Request;
 use crate::container::options::{Create, Exec, ProgramChoice, Run};
 use crate::container::outline::{Outline, OverlayChoice};
 use crate::error::{Error, Result, Stage};
+use crate::spec::resources::Resources;
 use crate::state::{check_id, check_pool_name};
 
 /// Whether its values can go together.
@@ -130,7 +131,40 @@ fn check_spec(args: &SpecArgs) -> Result<()> {
     check_overlay(&args.outline)
 }
 
+/// So many lines are read by nobody, and so many locks taken for nothing.
+const MOST_STEPS: u32 = 1000;
+
+fn check_move(args: &UpdateArgs) -> Result<()> {
+    let [from, to] = args.ids.as_slice() else {
+        return refuse("--move needs two containers: the one that gives and the one that gets");
+    };
+    if from == to {
+        return Err(Error::new(Stage::Args, format!("update names container {from} twice")));
+    }
+    let others = args.resources() != Resources::default()
+        || !args.files.is_empty()
+        || args.l3_cache_schema.is_some()
+        || args.mem_bw_schema.is_some()
+        || args.device_rules;
+    if others {
+        return refuse("--move changes no other limits");
+    }
+    if args.force {
+        return refuse("--move: --force could give both more than they had");
+    }
+    if args.steps.is_some_and(|steps| !(1..=MOST_STEPS).contains(&steps)) {
+        return Err(Error::new(Stage::Args, format!("--steps is from 1 to {MOST_STEPS}")));
+    }
+    Ok(())
+}
+
 fn check_update(args: &UpdateArgs) -> Result<()> {
+    if args.amounts.is_some() {
+        return check_move(args);
+    }
+    if args.steps.is_some() || args.interval.is_some() || args.dry_run || args.format != Format::default() {
+        return refuse("--steps, --interval, --dry-run and --format need --move");
+    }
     if args.files.len() > 1 && args.files.len() != args.ids.len() {
         return refuse("--resources is given once for all containers, or once for each of them");
     }

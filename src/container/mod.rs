@@ -43,6 +43,7 @@ pub use verbs::restore::restore;
 pub use verbs::run::run;
 pub use verbs::spec::{compose_bundle, write_spec};
 pub use verbs::start::start;
+pub use verbs::transfer::{TransferRow, move_limits};
 pub use verbs::update::update;
 pub use verbs::view::{View, list, names, state};
 pub use verbs::wait::wait;

@@ -8,6 +8,7 @@ use crate::container::outline::{LimitChoice, Outline};
 use crate::container::runc_log;
 use crate::plan::Plan;
 use crate::plan::cgroup::tolerance::Tolerance;
+use crate::plan::cgroup::transfer::Amounts;
 use crate::plan::systemd::driver::CgroupDriver;
 use crate::spec::mounts::Mount;
 use crate::spec::resources::Resources;
@@ -364,6 +365,23 @@ pub struct Delete {
     pub force: bool,
     /// Gets the timeline.
     pub trace: Option<PathBuf>,
+}
+
+/// `update --move`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// Who gives.
+    pub from: String,
+    /// Who gets.
+    pub to: String,
+    /// How much.
+    pub amounts: Amounts,
+    /// In how many steps; 0 is one.
+    pub steps: u32,
+    /// How long is waited between two of them.
+    pub interval: Option<Duration>,
+    /// Nothing is changed.
+    pub dry_run: bool,
 }
 
 /// `update`.

@@ -1,4 +1,5 @@
-//! What can be done to a container, a file for each command. `state` and `list` are in `view`, `pause` and `resume` in `freeze`;
+//! What can be done to a container, a file for each command. `state` and `list` are in `view`, `pause` and `resume` in `freeze`,
+//! `update --move` in `transfer`;
 //! `check BUNDLE` is a folder of its own (`fit`), and so are pools.
 
 pub(in crate::container) mod checkpoint;
@@ -16,6 +17,7 @@ pub(in crate::container) mod restore;
 pub(in crate::container) mod run;
 pub(in crate::container) mod spec;
 pub(in crate::container) mod start;
+pub(in crate::container) mod transfer;
 pub(in crate::container) mod update;
 pub(in crate::container) mod view;
 pub(in crate::container) mod wait;

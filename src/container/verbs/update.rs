@@ -57,6 +57,29 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
     transact(global, changes, args).map(drop).map_err(|undone| undone.error)
 }
 
+/// New limits of two containers, for whoever has their locks. What the first has is noted before what the second has: where the first
+/// is the one that is lowered, what the records say both have is at no time more than it was.
+pub(in crate::container) fn both(global: &Global, both: [(Container, Lock); 2], wanted: &[Resources; 2]) -> Result<()> {
+    let changes = changes_of(global, both, wanted)?;
+    transact(global, changes, &Update::default()).map(drop).map_err(|undone| undone.error)
+}
+
+/// Whether [`both`] could be done now.
+pub(in crate::container) fn would_do(
+    global: &Global,
+    both: [(Container, Lock); 2],
+    wanted: &[Resources; 2],
+) -> Result<()> {
+    admit(&changes_of(global, both, wanted)?, Admission::Check)
+}
+
+fn changes_of(global: &Global, both: [(Container, Lock); 2], wanted: &[Resources; 2]) -> Result<Vec<Change>> {
+    let layout = Layout::read()?;
+    let each = both.into_iter().zip(wanted);
+    each.map(|((container, lock), wanted)| change(global, container, Some(lock), wanted, &layout, &Update::default()))
+        .collect()
+}
+
 /// Why limits are not changed, or no longer.
 pub(in crate::container) struct Undone {
     pub error: Error,

@@ -5,7 +5,7 @@
 //! `options` and `collect` are how writes are gathered; `paths` names cgroups; `bpf` and `devices` make the program that
 //! allows devices; `cpu`, `io` and `memory` plan their controllers, `limits` all of them; `admission` refuses what the kernel
 //! would, before anything is made; `entry` says how a process gets in, `join` when in a start, and whose the cgroup is then; `rdt` plans
-//! resctrl, `update` the change of a container that runs, and `tolerance` is what an ordinary user can do without.
+//! resctrl, `update` the change of a container that runs and `transfer` that of two, and `tolerance` is what an ordinary user can do without.
 
 mod write;
 
@@ -27,6 +27,7 @@ pub mod admission;
 pub mod entry;
 pub(super) mod join;
 pub mod rdt;
+pub mod transfer;
 pub mod update;
 
 pub mod tolerance;

@@ -1,0 +1,158 @@
+//! `update --move`: takes from one running container what it gives to another, in steps. Each step is an update of both, all or
+//! none, which lowers before it raises: at no time do both have more than they had together, whoever is killed.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::container::lookup::{Container, locked};
+use crate::container::options::{Global, Transfer};
+use crate::container::verbs::update;
+use crate::error::{Context, Error, Result, Stage};
+use crate::plan::cgroup::transfer::{Amounts, CpuGrain, LimitHolder, Share, transfer};
+use crate::plan::cgroup::update::merge;
+use crate::spec::resources::Resources;
+use crate::state::Lock;
+use crate::sys::poll;
+
+/// What both have after a step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TransferRow {
+    /// Which; 0 is what was there before.
+    pub step: u32,
+    /// Of the one that gives.
+    pub from: Share,
+    /// Of the one that gets.
+    pub to: Share,
+    /// Their sum.
+    pub together: Share,
+}
+
+impl TransferRow {
+    fn new(step: u32, [from, to]: [&Resources; 2]) -> TransferRow {
+        let (from, to) = (Share::of(from), Share::of(to));
+        TransferRow { step, from, to, together: from.and(&to) }
+    }
+}
+
+/// Both, locked in the order of their names, so that two who move in opposite directions wait for each other in turn.
+struct Both {
+    from: (Container, Lock),
+    to: (Container, Lock),
+}
+
+impl Both {
+    fn locked(global: &Global, args: &Transfer) -> Result<Both> {
+        if args.from < args.to {
+            let from = locked(global, &args.from)?;
+            return Ok(Both { from, to: locked(global, &args.to)? });
+        }
+        let to = locked(global, &args.to)?;
+        Ok(Both { from: locked(global, &args.from)?, to })
+    }
+
+    fn has(&self) -> Result<[Resources; 2]> {
+        Ok([self.from.0.resources()?, self.to.0.resources()?])
+    }
+
+    /// systemd's is the coarser one.
+    fn grain(&self) -> Result<CpuGrain> {
+        for (container, _) in [&self.from, &self.to] {
+            if container.cgroup()?.is_some_and(|cgroup| cgroup.scope().is_some()) {
+                return Ok(CpuGrain::Percent);
+            }
+        }
+        Ok(CpuGrain::Microsecond)
+    }
+}
+
+/// Moves it, or says what would be done; the limits of both before and after each step.
+pub fn move_limits(global: &Global, args: &Transfer) -> Result<Vec<TransferRow>> {
+    let Transfer { from: _, to: _, amounts: _, steps, interval, dry_run } = args;
+    let steps = (*steps).max(1);
+    if *dry_run {
+        return foretell(global, args, steps);
+    }
+    let (mut rows, mut moved) = (Vec::new(), Amounts::default());
+    for step in 1..=steps {
+        match wait(step, *interval).and_then(|()| one_step(global, args, step, steps)) {
+            Ok(TransferredStep { part, before, after }) => {
+                rows.extend((step == 1).then_some(before));
+                rows.push(after);
+                moved = moved.and(part);
+            }
+            Err(error) => return Err(told(error, args, moved, step - 1, steps)),
+        }
+    }
+    Ok(rows)
+}
+
+/// A step that was done: how much was moved, and the limits before and after it.
+struct TransferredStep {
+    part: Amounts,
+    before: TransferRow,
+    after: TransferRow,
+}
+
+fn wait(step: u32, interval: Option<Duration>) -> Result<()> {
+    match interval.filter(|_| step > 1) {
+        Some(interval) => {
+            poll::any(&mut [], poll::within(interval)).map(drop).at(Stage::Cgroup, || "wait for the next step")
+        }
+        None => Ok(()),
+    }
+}
+
+/// One step, by what both have now: others may have moved something meanwhile.
+fn one_step(global: &Global, args: &Transfer, step: u32, steps: u32) -> Result<TransferredStep> {
+    let both = Both::locked(global, args)?;
+    let (has, grain) = (both.has()?, both.grain()?);
+    args.amounts.check(grain)?;
+    let part = args.amounts.part(step, steps, grain);
+    let changes = changes(args, &has, part, grain)?;
+    let then = after(&has, &changes)?;
+    if part != Amounts::default() {
+        update::both(global, [both.from, both.to], &changes)?;
+    }
+    let [before, after] =
+        [(step - 1, &has), (step, &then)].map(|(step, [from, to])| TransferRow::new(step, [from, to]));
+    Ok(TransferredStep { part, before, after })
+}
+
+fn changes(args: &Transfer, has: &[Resources; 2], part: Amounts, grain: CpuGrain) -> Result<[Resources; 2]> {
+    let [from, to] = has;
+    transfer(LimitHolder { id: &args.from, has: from }, LimitHolder { id: &args.to, has: to }, part, grain)
+}
+
+fn after(has: &[Resources; 2], changes: &[Resources; 2]) -> Result<[Resources; 2]> {
+    Ok([merge(&has[0], &changes[0])?, merge(&has[1], &changes[1])?])
+}
+
+/// All steps, of which the first is looked at as if it were done: what comes later depends on what is in use then.
+fn foretell(global: &Global, args: &Transfer, steps: u32) -> Result<Vec<TransferRow>> {
+    let both = Both::locked(global, args)?;
+    let (mut has, grain) = (both.has()?, both.grain()?);
+    args.amounts.check(grain)?;
+    let mut rows = vec![TransferRow::new(0, [&has[0], &has[1]])];
+    let mut firsts = Some([both.from, both.to]);
+    for step in 1..=steps {
+        let changes = changes(args, &has, args.amounts.part(step, steps, grain), grain)?;
+        if let Some(both) = firsts.take() {
+            update::would_do(global, both, &changes)?;
+        }
+        has = after(&has, &changes)?;
+        rows.push(TransferRow::new(step, [&has[0], &has[1]]));
+    }
+    Ok(rows)
+}
+
+/// An error of a step, with what was done before it.
+fn told(error: Error, args: &Transfer, before: Amounts, done: u32, steps: u32) -> Error {
+    if done > 0 {
+        let back = format!("brisk update --move {before} {} {}", args.to, args.from);
+        return error.with_hint(format!("{done} of {steps} steps were done, and stay; {back} takes them back"));
+    }
+    // What `update` may be told to do all the same would be more than both have.
+    let insists = error.hint().is_some_and(|hint| hint.contains("--force"));
+    if insists { error.with_hint("nothing was moved") } else { error }
+}

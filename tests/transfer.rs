@@ -1,0 +1,139 @@
+//! `update --move`: what each gets, in every step.
+
+use brisk::plan::cgroup::transfer::{Amounts, CpuGrain, LimitHolder, Share, transfer};
+use brisk::plan::cgroup::update::merge;
+use brisk::spec::resources::Resources;
+use serde_json::{Value, json};
+
+use crate::refused;
+
+fn resources(value: Value) -> Resources {
+    serde_json::from_value(value).unwrap()
+}
+
+fn holder<'a>(id: &'a str, has: &'a Resources) -> LimitHolder<'a> {
+    LimitHolder { id, has }
+}
+
+fn moved(from: &Resources, to: &Resources, amounts: Amounts, grain: CpuGrain) -> [Value; 2] {
+    let changes = transfer(holder("one", from), holder("two", to), amounts, grain).unwrap();
+    changes.map(|change| serde_json::to_value(change).unwrap())
+}
+
+#[test]
+fn parts_are_the_whole() {
+    let whole = Amounts { memory: 1_000_001, cpu: 17_000, pids: 3 };
+    for grain in [CpuGrain::Microsecond, CpuGrain::Percent] {
+        for steps in 1..40 {
+            let parts: Vec<Amounts> = (1..=steps).map(|step| whole.part(step, steps, grain)).collect();
+            let sum = |of: fn(&Amounts) -> u64| parts.iter().map(of).sum::<u64>();
+            let sums =
+                Amounts { memory: sum(|part| part.memory), cpu: sum(|part| part.cpu), pids: sum(|part| part.pids) };
+            assert_eq!(sums, whole, "{steps}");
+            if grain == CpuGrain::Percent {
+                assert!(parts.iter().all(|part| part.cpu.is_multiple_of(1000)), "{parts:?}");
+            }
+        }
+    }
+    let all = Amounts { memory: u64::MAX, cpu: u64::MAX, pids: u64::MAX };
+    assert_eq!(all.part(1, 1, CpuGrain::Microsecond), all);
+    all.part(u32::MAX - 1, u32::MAX, CpuGrain::Percent);
+}
+
+#[test]
+fn what_one_gives_the_other_gets() {
+    let one = resources(
+        json!({ "memory": { "limit": 1000, "swap": 3000 }, "cpu": { "quota": 100_000 }, "pids": { "limit": 9 } }),
+    );
+    let two = resources(
+        json!({ "memory": { "limit": 500, "swap": -1 }, "cpu": { "quota": 20_000, "period": 50_000 }, "pids": { "limit": 1 } }),
+    );
+    let amounts = Amounts { memory: 400, cpu: 25_001, pids: 8 };
+    let [less, more] = moved(&one, &two, amounts, CpuGrain::Microsecond);
+    // What may be swapped stays, and what is no whole microsecond of the other's period is lost.
+    assert_eq!(
+        less,
+        json!({ "memory": { "limit": 600, "swap": 2600 }, "cpu": { "quota": 74_999 }, "pids": { "limit": 1 } })
+    );
+    assert_eq!(more, json!({ "memory": { "limit": 900 }, "cpu": { "quota": 32_500 }, "pids": { "limit": 9 } }));
+}
+
+/// Whatever periods and rests there are: both together have no more than before, and no more than two microseconds of a period less.
+#[test]
+fn a_sum_never_grows() {
+    let mut seen = 0;
+    for (p1, p2) in [(100_000, 100_000), (1_000_000, 1000), (1000, 1_000_000), (33_333, 77_777)] {
+        for quota in [2_000, 77_777, 999_999] {
+            for cpu in [1, 999, 1_000, 12_345] {
+                let limits = |period: u64| resources(json!({ "cpu": { "quota": quota, "period": period } }));
+                let (one, two) = (limits(p1), limits(p2));
+                let amounts = Amounts { cpu, ..Amounts::default() };
+                let Ok([less, more]) =
+                    transfer(holder("one", &one), holder("two", &two), amounts, CpuGrain::Microsecond)
+                else {
+                    continue;
+                };
+                seen += 1;
+                let sum = |one: &Resources, two: &Resources| {
+                    let part = |of: &Resources, period: f64| of.cpu.as_ref().unwrap().quota.unwrap() as f64 / period;
+                    part(one, p1 as f64) + part(two, p2 as f64)
+                };
+                let (before, after) = (sum(&one, &two), sum(&less, &more));
+                assert!(after <= before + 1e-12, "{p1} {p2} {quota} {cpu}: {before} {after}");
+                assert!(before - after <= 1.0 / p1 as f64 + 1.0 / p2 as f64 + 1e-12, "{p1} {p2} {quota} {cpu}");
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen}");
+}
+
+/// systemd rounds a quota up to whole percents. What both have been rounded up to stays their sum.
+#[test]
+fn with_systemd_it_is_whole_percents() {
+    let limits = |quota: u64| resources(json!({ "cpu": { "quota": quota } }));
+    let amounts = Amounts { cpu: 5_000, ..Amounts::default() };
+    let [less, more] = moved(&limits(50_500), &limits(20_001), amounts, CpuGrain::Percent);
+    assert_eq!((&less["cpu"]["quota"], &more["cpu"]["quota"]), (&json!(46_000), &json!(26_000)));
+    assert!(refused(Amounts { cpu: 5_001, ..amounts }.check(CpuGrain::Percent)).contains("whole percents"));
+    Amounts { cpu: 5_001, ..amounts }.check(CpuGrain::Microsecond).unwrap();
+}
+
+#[test]
+fn what_cannot_be_moved_says_why() {
+    let some = resources(json!({ "memory": { "limit": 1000 }, "cpu": { "quota": 5000 }, "pids": { "limit": 5 } }));
+    let none = Resources::default();
+    let lifted = resources(json!({ "memory": { "limit": -1 }, "cpu": { "quota": -1 }, "pids": { "limit": 0 } }));
+    let each = [
+        (Amounts { memory: 1000, ..Amounts::default() }, "memory"),
+        (Amounts { cpu: 4001, ..Amounts::default() }, "CPU time"),
+        (Amounts { pids: 5, ..Amounts::default() }, "tasks"),
+    ];
+    for (amounts, what) in each {
+        let refusal = |from: &Resources, to: &Resources| {
+            let error = transfer(holder("one", from), holder("two", to), amounts, CpuGrain::Microsecond).unwrap_err();
+            assert!(error.hint().is_some(), "{error}");
+            error.to_string()
+        };
+        let text = refusal(&some, &some);
+        assert!(text.contains("from one") && text.contains(what), "{text}");
+        for unlimited in [&none, &lifted] {
+            let text = refusal(unlimited, &some);
+            assert!(text.contains("one has no limit") && text.contains(what) && text.contains("gives"), "{text}");
+            let text = refusal(&some, unlimited);
+            assert!(text.contains("two has no limit") && text.contains(what) && text.contains("gets"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn shares_are_what_is_limited() {
+    let has = resources(json!({ "memory": { "limit": 1000 }, "cpu": { "quota": 50_000 } }));
+    let share = Share::of(&has);
+    assert_eq!((share.memory_bytes, share.cpus, share.tasks), (Some(1000), Some(0.5), None));
+    let other = Share { tasks: Some(1), cpus: Some(0.1), ..share };
+    assert_eq!(share.and(&other), Share { memory_bytes: Some(2000), cpus: Some(0.6), tasks: None });
+    assert_eq!(
+        Share::of(&merge(&has, &resources(json!({ "memory": { "limit": 600 } }))).unwrap()).memory_bytes,
+        Some(600)
+    );
+}
