@@ -220,6 +220,7 @@ fn what_cannot_be_moved_is_refused() {
         &["--steps", "2"],
         &["--dry-run", "--memory", "1g"],
         &["--move", "memory=0"],
+        &["--move", "memory=1m,memory=2m"],
         &["--move", "tasks=1"],
         &["--move", ""],
         &["--move", "memory=1m", "--steps", "0"],

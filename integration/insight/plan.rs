@@ -117,7 +117,12 @@ fn a_saved_plan_is_as_good_as_its_host() {
     let text = call(&container, &["plan", "--diff", &here, "--host", &there, "--plain", &dir]).ok().stdout();
     assert!(text.lines().any(|line| line == "~ bounding: -CAP_KILL"), "{text}");
     assert!(text.lines().any(|line| line.contains("/sys/fs/elsewhere")), "{text}");
-    // What was saved needs no bundle.
+    // What was saved needs no bundle, and is printed as what it was made of is.
+    let [list, again] = [&dir, &here].map(|of| call(&container, &["plan", of]).ok().stdout());
+    let list: Vec<&str> = list.lines().filter(|line| !line.starts_with("host ")).collect();
+    assert_eq!(again.lines().collect::<Vec<_>>(), list);
+    let value = call(&container, &["plan", "--json", &there]).ok().json();
+    assert_eq!(value["host"]["cgroup"]["unified"]["mount_point"], "/sys/fs/elsewhere", "{value}");
     let tree = call(&container, &["plan", "--format", "tree", &there]).ok().stdout();
     assert!(tree.contains("|-- proc"), "{tree}");
     let same = call(&container, &["plan", "--diff", &here, &dir]).ok().stdout();

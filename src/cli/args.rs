@@ -439,7 +439,7 @@ impl Word for PlanFormat {
 }
 
 impl PlanArgs {
-    /// Whether it is the other program that prints it: it has the pictures, and reads what was saved.
+    /// Whether it is the other program that prints it in any case, which also reads what was saved: it has the pictures.
     pub fn is_drawn(&self) -> bool {
         self.host.is_some() || self.diff.is_some() || matches!(self.format, PlanFormat::Groups | PlanFormat::Tree)
     }

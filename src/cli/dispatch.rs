@@ -36,7 +36,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         | Request::Memory(_)
         | Request::Trace(_)
         | Request::Record(_) => return insight::execute(),
-        Request::Plan(args) if args.is_drawn() => return insight::execute(),
+        Request::Plan(args) if args.is_drawn() || args.bundle.is_file() => return insight::execute(),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),

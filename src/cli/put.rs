@@ -421,25 +421,21 @@ impl Put for Cpus<'_> {
     }
 }
 
-/// What is moved from one container to another.
+/// What is moved from one container to another: each once, for of two nobody could tell which was meant.
 impl Put for &mut Option<Amounts> {
     fn put(self, value: &OsStr) -> PutResult {
-        let amounts = text(value)?.split(',').try_fold(Amounts::default(), |amounts, part| {
-            let (name, amount) = part.split_once('=')?;
-            let amount = match name {
-                "memory" => size(amount),
-                "cpus" => cpus(amount),
-                "pids" => amount.parse().ok(),
-                _ => None,
+        let mut amounts = Amounts::default();
+        for part in text(value)?.split(',') {
+            let (name, amount) = part.split_once('=').unwrap_or_default();
+            let (of, amount) = match name {
+                "memory" => (&mut amounts.memory, size(amount)),
+                "cpus" => (&mut amounts.cpu, cpus(amount)),
+                _ => (&mut amounts.pids, amount.parse().ok().filter(|_| name == "pids")),
             };
-            let amount = amount.and_then(|amount| u64::try_from(amount).ok()).filter(|amount| *amount > 0)?;
-            Some(match name {
-                "memory" => Amounts { memory: amount, ..amounts },
-                "cpus" => Amounts { cpu: amount, ..amounts },
-                _ => Amounts { pids: amount, ..amounts },
-            })
-        });
-        *self = Some(amounts.ok_or("what is moved, such as memory=64m,cpus=0.5,pids=10")?);
+            let amount = amount.and_then(|amount| u64::try_from(amount).ok()).filter(|amount| *amount > 0 && *of == 0);
+            *of = amount.ok_or("what is moved, such as memory=64m,cpus=0.5,pids=10")?;
+        }
+        *self = Some(amounts);
         Ok(())
     }
 }

@@ -117,7 +117,7 @@ impl PlanDocument {
 
     /// Reads one that was saved.
     pub fn saved(file: &Path) -> Result<PlanDocument> {
-        PlanDocument::of(&read(file)?, &file.to_string_lossy())
+        PlanDocument::of(&value(file)?, &file.to_string_lossy())
     }
 
     /// What a reader wants to know first.
@@ -133,14 +133,15 @@ impl PlanDocument {
 
 const HINT: &str = "such a file is written by: brisk plan --json BUNDLE > FILE";
 
-fn read(file: &Path) -> Result<Value> {
+/// The JSON of a file.
+pub fn value(file: &Path) -> Result<Value> {
     let text = spec::read_file(file, Stage::Args)?;
     serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))
 }
 
 /// The facts about the host that a saved plan rests on.
 pub fn host_of(file: &Path) -> Result<Host> {
-    let host = serde_json::from_value(read(file)?["host"].take());
+    let host = serde_json::from_value(value(file)?["host"].take());
     host.at(Stage::Args, || format!("take the facts about a host from {}", file.display()))
         .map_err(|error| error.with_hint(HINT))
 }

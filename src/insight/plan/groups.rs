@@ -1,10 +1,25 @@
-//! A plan by subject: what a reader asks for first, whoever does it and when.
+//! A plan in order, and by subject: what a reader asks for first, whoever does it and when.
 
 use brisk::plan::text::fields::PlanGroup;
 
-use super::document::PlanDocument;
+use super::document::{PlanDocument, PlanSide};
 use super::layout::beside;
 use crate::looks::{Looks, Tone};
+
+/// All of it in order, as `brisk plan` prints it.
+pub fn list(plan: &PlanDocument, looks: Looks) -> Vec<String> {
+    let mut lines: Vec<String> =
+        plan.warnings.iter().flat_map(|warning| beside("warning: ", warning, Tone::Warning, looks)).collect();
+    for item in plan.items.iter().filter(|item| item.side != PlanSide::Cgroup) {
+        lines.extend(beside(&format!("{}  ", item.label()), &item.text, Tone::Plain, looks));
+        // Here the cgroup is made.
+        if item.op == "join-scope" || item.op == "make-cgroup" && item.word("part") != "v2" {
+            let made = plan.items.iter().filter(|item| item.side == PlanSide::Cgroup);
+            lines.extend(made.flat_map(|item| beside("            ", &item.text, Tone::Plain, looks)));
+        }
+    }
+    lines
+}
 
 /// The groups that have something in them, and in each the operations in order, with their numbers in the whole.
 pub fn lines(plan: &PlanDocument, looks: Looks) -> Vec<String> {

@@ -42,7 +42,15 @@ pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
         }
     };
     let lines = match (&args.diff, args.format) {
-        (None, PlanFormat::Table | PlanFormat::Json) => return list::plan(global, args, elsewhere),
+        (None, PlanFormat::Table | PlanFormat::Json) if !args.bundle.is_file() => {
+            return list::plan(global, args, elsewhere);
+        }
+        (None, PlanFormat::Table) => groups::list(&read(&args.bundle)?, looks),
+        (None, PlanFormat::Json) => {
+            // It is looked at, too, before it is handed on.
+            read(&args.bundle)?;
+            return output::print(&json::text(&document::value(&args.bundle)?)?);
+        }
         (None, PlanFormat::Groups) => groups::lines(&read(&args.bundle)?, looks),
         (None, PlanFormat::Tree) => tree::lines(&read(&args.bundle)?, looks),
         (Some(other), format) => {

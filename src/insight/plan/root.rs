@@ -71,7 +71,11 @@ impl PlannedRoot {
         let in_directory = || format!("{}/{}", item.word("directory"), item.word("name"));
         match item.op.as_str() {
             "root" | "open-root" => self.cover("/", item.word("path").to_owned(), item),
-            "overlay" => self.cover("/", format!("an overlay, {}", item.word("over")), item),
+            "overlay" => {
+                let root = self.entries.iter().rev().find(|entry| entry.path.is_empty());
+                let root = root.map(|entry| entry.what.clone()).unwrap_or_default();
+                self.cover("/", format!("{root} and over it an overlay: {}", item.word("over")), item);
+            }
             "mount" if item.word("kind") == "remount" => self.change(destination, &item.list("options"), item),
             "mount" => self.cover(destination, mounted(item), item),
             "set-attributes" => self.change(destination, &item.list("options"), item),
@@ -147,13 +151,12 @@ fn set(options: &mut Vec<String>, option: &str) {
 
 fn mounted(item: &PlanItem) -> String {
     let (source, kind) = (item.word("source"), item.word("fsType"));
-    let mapped = if item.is("idMapped") { ", id-mapped" } else { "" };
     match item.word("kind") {
         "new" if source == kind => kind.to_owned(),
         "new" => format!("{kind} {source}"),
-        "bind-or-link" => format!("{source}, or a copy of the link{mapped}"),
-        _ if item.is("recursive") => format!("{source} and what is mounted below it{mapped}"),
-        _ => format!("{source}{mapped}"),
+        "bind-or-link" => format!("{source}, or a copy of the link"),
+        _ if item.is("recursive") => format!("{source} and what is mounted below it"),
+        _ => source.to_owned(),
     }
 }
 

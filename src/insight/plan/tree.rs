@@ -45,7 +45,7 @@ pub fn lines(plan: &PlanDocument, looks: Looks) -> Vec<String> {
     lines
 }
 
-/// Whether somebody would miss it. What is masked was to be hidden, and an overlay is made to lie over its root.
+/// Whether somebody would miss it. An overlay is made to lie over its root.
 fn is_lost(entry: &RootEntry) -> bool {
     entry.hidden.is_some() && !entry.path.is_empty()
 }
