@@ -79,7 +79,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("stats", "json", "integration/insight/stats.rs: the_numbers_are_the_kernels"),
     ("stats", "format", "integration/insight/stats.rs: prometheus_reads_the_metrics"),
     ("stats top", "filter", "integration/insight/stats.rs: containers_are_chosen"),
-    ("stats top", "plain", "integration/insight/top.rs: plain_is_without_orders_to_the_terminal"),
+    ("stats top plan", "plain", "integration/insight/top.rs: plain_is_without_orders_to_the_terminal"),
     ("memory", "json format", "integration/insight/memory.rs: one_file_is_shared_and_copies_are_not"),
     ("memory", "filter plain svg", "integration/insight/memory.rs: it_is_drawn_and_chosen"),
     (
@@ -193,7 +193,6 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("update", "kernel-memory kernel-memory-tcp", "tests/cli.rs: every_flag_is_taken_in_both_forms"),
     ("plan", "json", "integration/cli/each_flag.rs: a_plan_in_json"),
     ("plan", "format", "integration/cli/each_flag.rs: a_plan_in_json"),
-    ("plan", "plain", "integration/insight/plan.rs: a_plan_by_subject_and_as_a_tree"),
     ("plan", "diff", "integration/insight/plan.rs: two_plans_are_compared"),
     ("plan", "host", "integration/insight/plan.rs: a_saved_plan_is_as_good_as_its_host"),
     ("check", "json", "integration/cli/check.rs: it_says_what_is_true_of_the_kernel"),

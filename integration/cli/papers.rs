@@ -51,6 +51,9 @@ fn examples_of_the_manual_work() {
     let source = container.bundle.host_dir("source");
     let mounts = serde_json::json!([{ "destination": "/mnt", "type": "bind", "source": source, "options": ["bind"] }]);
     std::fs::write(dir.join("mounts.json"), mounts.to_string()).unwrap();
+    // Another one, to which the first may give of its limits.
+    let green = Bundle::idle().resources("memory", serde_json::json!({ "limit": 64 << 20 })).container();
+    container.call(&["create", "--bundle", green.bundle.dir.to_str().unwrap(), &green.id]).ok();
     for verb in ORDER.iter().copied().filter(|verb| !(alone && matches!(verb, Verb::Trace | Verb::Plan | Verb::Record)))
     {
         let mut config = container.bundle.config.clone();
@@ -64,12 +67,18 @@ fn examples_of_the_manual_work() {
         }
         for (line, _) in manual::of(verb).examples {
             let line = line.replace("web1", &container.id).replace(" once", &format!(" {}", container.id));
+            let line = line.replace(" green", &format!(" {}", green.id));
             // The trace's name was changed with the container's.
             let out = process::run(shell(&line, dir));
             let may_be_missing = line == "brisk check";
-            assert!(out.code == 0 || (may_be_missing && out.code == 1), "{line}: {out:?}");
+            let done = out.code == 0 || (may_be_missing && out.code == 1);
+            if !done {
+                container.call(&["delete", "--force", &green.id]);
+            }
+            assert!(done, "{line}: {out:?}");
         }
     }
+    container.call(&["delete", "--force", &green.id]).ok();
 }
 
 /// A container in whose directory are a root, in `web`, and a `brisk` that keeps what it makes there.

@@ -150,12 +150,19 @@ fn plain_is_without_orders_to_the_terminal() {
     }
     let container = Bundle::idle().container();
     container.create().ok();
-    for args in [&["stats"][..], &["top", "--once", "--interval", "1ms"]] {
+    let bundle = container.bundle.dir.to_str().unwrap().to_owned();
+    // Each command, and how its last line ends.
+    let commands = [
+        (&["stats"][..], ""),
+        (&["top", "--once", "--interval", "1ms"], ""),
+        (&["plan", "--format", "tree", &bundle], "it never leads out of it."),
+    ];
+    for (args, last) in commands {
         for (plain, environment) in [(false, None), (true, None), (false, Some(("NO_COLOR", "1")))] {
             let args = [args, if plain { &["--plain"][..] } else { &[] }].concat();
             let environment: Vec<_> = XTERM.into_iter().chain(environment).collect();
             let mut shown = Terminal::start(&container, &args, &environment);
-            shown.wait_for(|text| text.lines().count() >= 2 && text.ends_with('\n'));
+            shown.wait_for(|text| text.lines().count() >= 2 && text.contains(last) && text.ends_with('\n'));
             assert!(shown.child.wait().unwrap().success());
             let coloured = !plain && environment.len() == 2;
             assert_eq!(shown.text.contains('\x1b'), coloured, "{args:?} {:?}", shown.text);

@@ -418,8 +418,8 @@ const MANUALS: &[(Verb, Manual)] = &[
                     "linux.resources from standard input.",
                 ),
                 (
-                    "brisk update --move memory=64m,cpus=0.5 --steps 4 --interval 10s --dry-run blue green",
-                    "What blue would give to green, and when.",
+                    "brisk update --move memory=64m --steps 4 --interval 10s --dry-run web1 green",
+                    "What web1 would give to green, step by step.",
                 ),
             ],
             see: &["brisk-events"],
