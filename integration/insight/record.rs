@@ -254,8 +254,51 @@ fn it_works_with_each_runtime_it_is_for() {
             for _ in 0..if other == "runc" { 5 } else { 1 } {
                 assert_eq!(again.run_with(&[]).ok().stdout(), said, "{other}, privileged: {privileged}");
             }
+            // In two steps: the runtime does other things meanwhile.
+            again.create_with(&[]).ok();
+            again.start().ok();
+            host::wait_until(|| again.status() == "stopped");
+            again.delete().ok();
         }
     }
+}
+
+/// startContainer hooks run under the filter, and are begun by the runtime.
+#[test]
+fn hooks_of_the_container_are_part_of_it() {
+    if cannot_look() {
+        return;
+    }
+    for no_new_privs in [true, false] {
+        let bundle = || {
+            let bundle = Bundle::sh("ls /made").set("/process/noNewPrivileges", json!(no_new_privs)).userns();
+            bundle.mount("tmpfs", "tmpfs", "/made", &[]).sh_hook("createContainer", "true").hook(
+                "startContainer",
+                "/bin/mkdir",
+                &["mkdir", "/made/there"],
+            )
+        };
+        let container = bundle().container();
+        assert_eq!(record(&container, &[]).ok().stdout(), "there\n");
+        assert!(recorded(&container).contains("mkdir"), "{:?}", recorded(&container));
+        let profile = read(&file(&container, "p.json"));
+        assert_eq!(under(bundle(), &profile).run().ok().stdout(), "there\n", "no_new_privs: {no_new_privs}");
+    }
+}
+
+/// What overlayfs does is done with the credentials of who mounted it.
+#[test]
+fn capabilities_of_others_are_not_the_programs() {
+    if cannot_look() {
+        return;
+    }
+    let overlay = json!({ "run.brisk.overlay": "tmpfs" });
+    let container = Bundle::sh("ls /; cat /etc/passwd; true").set("/annotations", overlay).container().trusting();
+    record(&container, &[]).ok();
+    let report = read(&file(&container, "r.json"));
+    let given = names(&container.bundle.config["process"]["capabilities"]["bounding"]);
+    let used = &report["capabilities"]["used"];
+    assert!(used.is_null() || names(used).is_subset(&given), "{report}");
 }
 
 #[test]
@@ -296,6 +339,10 @@ fn runs_are_merged() {
     let mut other = of_code(&[call(libc::SYS_getuid), end()]).container();
     other.bundle.config["process"]["noNewPrivileges"] = json!(false);
     other.bundle.write();
+    // Where there is none yet it is made.
+    let none = file(&container, "none.json");
+    record(&container, &["--merge", "--output", &none]).ok();
+    assert_eq!(read(&none), read(&first));
     std::fs::copy(&first, file(&other, "p.json")).unwrap();
     let said = record(&other, &["--merge", "--plain"]).ok().stderr();
     assert_eq!(recorded(&other), set(&["getpid", "getuid", "exit_group"]));

@@ -1,4 +1,4 @@
-//! Pictures as SVG, and files that are pictures.
+//! Pictures as SVG, and files that are written as a whole.
 //!
 //! Not trusted: the texts in them, which may be an image's.
 
@@ -106,7 +106,7 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() => {
             return Err(Error::new(Stage::Args, format!("{}: {} is no regular file", what(), path.display()))
-                .with_hint("a picture becomes a new file; - is standard output"));
+                .with_hint("it becomes a new file; - is standard output"));
         }
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).at(Stage::Args, what),
         _ => {}

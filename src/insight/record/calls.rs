@@ -70,9 +70,8 @@ const CRUN: OwnCalls = OwnCalls {
     always: &["close", "close_range", "execve"],
     privileged: &[
         "capset",
-        "fcntl",
-        "openat",
         "prctl",
+        "pselect6",
         "read",
         "rt_sigaction",
         "rt_sigprocmask",

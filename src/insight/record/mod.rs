@@ -56,7 +56,11 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     };
     loaded.warnings.iter().for_each(|warning| (global.warn)(warning));
     let own = own_profile(&loaded.spec);
-    let mut profile = if *merge { RecordedProfile::read(output, global.warn)? } else { RecordedProfile::default() };
+    let to_add_to = || match *merge && output.exists() {
+        true => RecordedProfile::read(output, global.warn),
+        false => Ok(RecordedProfile::default()),
+    };
+    to_add_to()?;
     let compared = match compare {
         Some(file) => Some((file.display().to_string(), spec::load_json::<Seccomp>(file, global.warn)?)),
         None => own.map(|own| ("config.json".to_owned(), own.clone())),
@@ -84,6 +88,8 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
         Some(process) if process.no_new_privileges => FilterLoad::AtTheEnd,
         _ => FilterLoad::Early,
     };
+    // Once more: another recording may have added to it meanwhile.
+    let mut profile = to_add_to()?;
     let added = profile.add(&seen, *runtime, load);
     svg::write(output, &(json::text(&profile.json())?))?;
     let given = given_capabilities(&loaded.spec);

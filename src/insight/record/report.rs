@@ -30,7 +30,8 @@ pub struct RecordReport<'a> {
     /// A profile and what it is called, of which is said what was not used.
     pub compared: Option<(String, Seccomp)>,
     pub runtime: RecordFor,
-    /// The capabilities that the program was given, as a mask.
+    /// The capabilities that the program was given, as a mask. The kernel looks for others, and finds them, where it does something
+    /// with the credentials of somebody else: overlayfs with those of who mounted it. And in user namespaces that are the program's own.
     pub given: u64,
 }
 
@@ -99,7 +100,7 @@ impl RecordReport<'_> {
         let nameless = |(call, count): (&MadeCall, &u64)| json!({ "architecture": calls::arch_of(*call), "number": call.number, "calls": count });
         let capabilities = self.seen.capabilities.as_ref().ok().map(|exercised| {
             json!({
-                "used": caps::names_of(exercised.used),
+                "used": caps::names_of(exercised.used & self.given),
                 "denied": caps::names_of(exercised.denied),
                 "neverUsed": caps::names_of(self.given & !exercised.used),
             })
@@ -159,7 +160,7 @@ impl RecordReport<'_> {
             Ok(exercised) => {
                 let short =
                     |mask| caps::names_of(mask).iter().map(|name| name.trim_start_matches("CAP_").to_owned()).collect();
-                part("capabilities used", Tone::Plain, short(exercised.used));
+                part("capabilities used", Tone::Plain, short(exercised.used & self.given));
                 part("denied", Tone::Warning, short(exercised.denied));
                 part("never used", Tone::Plain, short(self.given & !exercised.used));
             }
