@@ -8,6 +8,7 @@
 //! a limited time.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use brisk::state::ProcessId;
 use brisk::sys::fs;
 
 use super::aside::{Aside, aside};
-use super::smaps::{Behind, MappedFile, MappedWhat, map_file};
+use super::smaps::{Behind, MappedFile, MappedWhat, device, map_file};
 use crate::procdir::ProcDir;
 use crate::sha256::Digest;
 
@@ -163,12 +164,14 @@ impl Caches {
             }
         }
         let end = Instant::now() + TIME_OF_ALL;
+        let mut fuse = FuseDevices::default();
         let (mut left, mut unseen) = (READ_AT_MOST, 0);
         let mut sets = Vec::new();
         for (bytes, candidates) in by_size.into_iter().rev().filter(|(_, candidates)| candidates.len() > 1) {
             let mut by_content: BTreeMap<String, Vec<usize>> = BTreeMap::new();
             for at in candidates {
-                let digest = if bytes > LARGEST.min(left) { None } else { digest(&self.all[at], bytes, end)? };
+                let digest =
+                    if bytes > LARGEST.min(left) { None } else { digest(&self.all[at], bytes, end, &mut fuse)? };
                 left = left.saturating_sub(bytes);
                 match digest {
                     Some(digest) => by_content.entry(digest).or_default().push(at),
@@ -186,9 +189,39 @@ impl Caches {
     }
 }
 
+/// The devices of FUSE file systems that a process sees, by its number and when it began: looked up once for each. `None`: unknown.
+#[derive(Default)]
+struct FuseDevices(BTreeMap<(i32, u64), Option<Vec<u64>>>);
+
+impl FuseDevices {
+    fn of(&mut self, process: ProcessId, by: Instant) -> Result<Option<&[u64]>> {
+        let known = match self.0.entry((process.pid, process.start_time)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(missing) => {
+                let look = || match mountinfo(process) {
+                    Some(text) => serde_json::to_vec(&fuse_devices(&text)).unwrap_or_default(),
+                    None => Vec::new(),
+                };
+                let Aside::Done(told) = aside(by, LONGEST_MOUNTINFO, look)? else { return Ok(None) };
+                missing.insert(serde_json::from_slice(&told).ok())
+            }
+        };
+        Ok(known.as_deref())
+    }
+}
+
+fn mountinfo(process: ProcessId) -> Option<Vec<u8>> {
+    ProcDir::open(process).ok()??.read("mountinfo", LONGEST_MOUNTINFO).ok()?
+}
+
 /// The digest of a file of so many bytes; `None` where it cannot be read, or is another one by now.
-fn digest(cache: &PageCache, bytes: u64, end: Instant) -> Result<Option<String>> {
+fn digest(cache: &PageCache, bytes: u64, end: Instant, fuse: &mut FuseDevices) -> Result<Option<String>> {
     let by = end.min(Instant::now() + TIME_OF_ONE);
+    // To open a file of FUSE may throw away what is cached of it, from under whoever has it mapped.
+    match fuse.of(cache.seen.0, by)? {
+        Some(fuse) if cache.inodes.iter().all(|(device, _)| !fuse.contains(device)) => {}
+        Some(_) | None => return Ok(None),
+    }
     let done = aside(by, 64, || content(cache, bytes).unwrap_or_default().into_bytes())?;
     Ok(match done {
         Aside::Done(digest) if digest.len() == 64 => String::from_utf8(digest).ok(),
@@ -199,11 +232,6 @@ fn digest(cache: &PageCache, bytes: u64, end: Instant) -> Result<Option<String>>
 fn content(cache: &PageCache, bytes: u64) -> Option<String> {
     let (process, range) = cache.seen;
     let proc = ProcDir::open(process).ok()??;
-    let mounts = proc.read("mountinfo", LONGEST_MOUNTINFO).ok()??;
-    // To open a file of FUSE may throw away what is cached of it, from under whoever has it mapped.
-    if cache.inodes.iter().any(|(device, _)| is_of_fuse(&mounts, *device)) {
-        return None;
-    }
     let file = proc.open_behind(&map_file(range)).ok()??;
     let stat = fs::stat(file.as_fd()).ok()?;
     let still = Behind::of_stat(&stat);
@@ -226,10 +254,19 @@ fn content(cache: &PageCache, bytes: u64) -> Option<String> {
     Some(digest.hex())
 }
 
-/// Whether a device is a FUSE file system, as far as mountinfo tells: to ask itself would be to ask its server.
-fn is_of_fuse(mountinfo: &[u8], device: u64) -> bool {
-    let number = format!("{}:{}", device >> 32, device & 0xffff_ffff);
-    parse(mountinfo).any(|line| line.device == number.as_bytes() && line.fs_type.starts_with(b"fuse"))
+/// Which devices are FUSE file systems, as far as mountinfo tells: to ask one of them would be to ask its server.
+fn fuse_devices(mountinfo: &[u8]) -> Vec<u64> {
+    let fuse = parse(mountinfo).filter(|line| line.fs_type.starts_with(b"fuse"));
+    let number = |part: &[u8]| std::str::from_utf8(part).ok()?.parse::<u64>().ok();
+    let mut devices: Vec<u64> = fuse
+        .filter_map(|line| {
+            let colon = line.device.iter().position(|byte| *byte == b':')?;
+            Some(device(number(&line.device[..colon])?, number(&line.device[colon + 1..])?))
+        })
+        .collect();
+    devices.sort_unstable();
+    devices.dedup();
+    devices
 }
 
 #[cfg(test)]
@@ -252,9 +289,14 @@ mod tests {
     #[test]
     fn fuse_is_told_by_its_mount() {
         let text = b"36 1 0:44 / /srv/a rw - fuse.sshfs a rw\n37 1 8:1 / / rw - ext4 fuse rw\n38 1 0:4 / /b rw - fuseblk b rw\n";
-        let device = |major: u64, minor: u64| major << 32 | minor;
-        assert!(is_of_fuse(text, device(0, 44)) && is_of_fuse(text, device(0, 4)));
-        assert!(!is_of_fuse(text, device(8, 1)) && !is_of_fuse(text, device(0, 5)));
+        assert_eq!(fuse_devices(text), [device(0, 4), device(0, 44)]);
+        // One look for all files of a process, however many mounts it has.
+        let me = ProcessId::of(brisk::sys::process::getpid()).unwrap();
+        let mut devices = FuseDevices::default();
+        let soon = Instant::now() + Duration::from_secs(60);
+        let first = devices.of(me, soon).unwrap().map(<[u64]>::to_vec);
+        assert!(first.is_some());
+        assert_eq!(devices.of(me, Instant::now()).unwrap().map(<[u64]>::to_vec), first, "it was looked up again");
     }
 
     #[test]

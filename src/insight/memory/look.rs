@@ -21,9 +21,10 @@ use crate::procdir::ProcDir;
 
 /// The version of the format.
 const VERSION: u32 = 1;
-/// How long one process may keep us, and all of a container.
+/// How long one process may keep us, all of a container, and all containers.
 const TIME_OF_ONE: Duration = Duration::from_secs(5);
 const TIME_OF_CONTAINER: Duration = Duration::from_secs(20);
+const TIME_OF_ALL: Duration = Duration::from_secs(60);
 /// What is taken of one process.
 const MOST: usize = 64 << 20;
 
@@ -79,10 +80,11 @@ impl MemoryLook {
         // What the cgroups have is read first: to read files may bring them into memory.
         let first = Look::at(found, None);
         let mut look = MemoryLook { at_ns: first.at_ns, problems: first.problems, ..MemoryLook::default() };
+        let end = Instant::now() + TIME_OF_ALL;
         for reading in first.rows {
             let id = reading.subject.id.clone();
             // Of one alone, as when its cgroup is read.
-            if let Err(error) = look.take(reading) {
+            if let Err(error) = look.take(reading, end) {
                 look.problems.push(format!("{id}: {error}"));
             }
         }
@@ -90,9 +92,10 @@ impl MemoryLook {
         Ok(look)
     }
 
-    fn take(&mut self, reading: Reading) -> Result<()> {
+    /// `end` is that of all.
+    fn take(&mut self, reading: Reading, end: Instant) -> Result<()> {
         let user = self.containers.len();
-        let end = Instant::now() + TIME_OF_CONTAINER;
+        let end = end.min(Instant::now() + TIME_OF_CONTAINER);
         let before = pids(&reading.subject)?;
         let mut taken = Vec::new();
         let mut unread = 0;
@@ -101,8 +104,13 @@ impl MemoryLook {
         for pid in before {
             // One that has ended meanwhile has no memory.
             let Ok(process) = ProcessId::of(pid) else { continue };
+            let now = Instant::now();
+            if now >= end {
+                unread += 1;
+                continue;
+            }
             let work = || from_proc(process).and_then(|taken| serde_json::to_vec(&taken).ok()).unwrap_or_default();
-            let done = aside(end.min(Instant::now() + TIME_OF_ONE), room, work)?;
+            let done = aside(end.min(now + TIME_OF_ONE), room, work)?;
             let Aside::Done(text) = done else {
                 unread += 1;
                 continue;
@@ -295,4 +303,46 @@ fn pids(subject: &Subject) -> Result<Vec<i32>> {
     let mut pids: Vec<i32> = numbers.filter(is_its).collect();
     pids.sort_unstable();
     Ok(pids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use brisk::cgroup::{Levels, Totals};
+    use brisk::spec::status::Status;
+
+    use super::*;
+    use crate::containers::RuntimeKind;
+    use crate::figures::Rates;
+
+    /// A container of this process.
+    fn reading() -> Reading {
+        let subject = Subject {
+            id: "own".to_owned(),
+            maker: RuntimeKind::Brisk,
+            root: "/".into(),
+            status: Status::Running,
+            init: Some(ProcessId::of(brisk::sys::process::getpid()).unwrap()),
+            created: String::new(),
+            bundle: String::new(),
+            rootfs: "/".into(),
+            owner: String::new(),
+            annotations: BTreeMap::new(),
+            cgroup: None,
+        };
+        Reading { subject, totals: Totals::default(), levels: Levels::default(), rates: Rates::default() }
+    }
+
+    /// However many containers there are whose processes do not answer: the whole has an end.
+    #[test]
+    fn nobody_is_waited_for_when_the_time_of_all_is_over() {
+        let mut look = MemoryLook::default();
+        look.take(reading(), Instant::now() + Duration::from_secs(60)).unwrap();
+        look.take(reading(), Instant::now()).unwrap();
+        let read: Vec<(usize, usize)> =
+            look.containers.iter().map(|container| (container.processes.len(), container.unread)).collect();
+        assert_eq!(read, [(1, 0), (0, 1)]);
+        assert_eq!(look.problems, ["own: the memory of 1 processes cannot be read"]);
+    }
 }
