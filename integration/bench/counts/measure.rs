@@ -138,7 +138,13 @@ fn one_life(lab: &Place, runtime: &Runtime, short: &Bundle, long: &Bundle) -> Re
             let pid_file = runtime.pid_file(id);
             let mut args = args.clone();
             match verb {
-                "create" => args.extend(["--pid-file", text(&pid_file)?, id]),
+                "create" => {
+                    // As engines give it: one that is not there yet.
+                    match std::fs::remove_file(&pid_file) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                        _ => args.extend(["--pid-file", text(&pid_file)?, id]),
+                    }
+                }
                 "exec" => args.extend([id.as_str(), "/bin/true"]),
                 "delete" => {
                     end(runtime.pid(id)?)?;
