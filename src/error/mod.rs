@@ -3,6 +3,7 @@
 //! Decides nothing and touches nothing; library code returns these and never prints them. `main` prints
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
 
+mod errno;
 mod hints;
 mod kinds;
 mod nearest;
@@ -11,6 +12,8 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use errno::ASKED_TO_END;
+pub use errno::{errno_text, io_text};
 pub use hints::OWN_ROOT;
 pub use kinds::{Deed, Stage};
 pub use nearest::nearest;
@@ -38,9 +41,6 @@ enum Cause {
     #[error("{0}")]
     Error(Box<Error>),
 }
-
-/// Why a wait has failed that somebody has ended by a signal.
-const ASKED_TO_END: &str = "asked to end";
 
 /// What no string may have that ends up as one of C.
 const NUL: &str = "NUL byte in a string";
@@ -221,28 +221,6 @@ impl Error {
     }
 }
 
-/// The C library's text for `errno` in lower case, as Go prints it: engines match these texts. (nix has texts of its
-/// own, "Try again" for EAGAIN.)
-pub fn errno_text(errno: Errno) -> String {
-    // Nothing else fails so (`sys::interrupt`); which signal it was [`Error::asked_to_end`] knows.
-    if errno == Errno::EINTR {
-        return ASKED_TO_END.to_owned();
-    }
-    let mut text = std::io::Error::from_raw_os_error(errno as i32).to_string();
-    // What std adds: " (os error 34)".
-    text.truncate(text.rfind(" (").unwrap_or(text.len()));
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
-/// The text of an error of std, in the words of [`errno_text`].
-pub fn io_text(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(raw) => errno_text(Errno::from_raw(raw)),
-        None => error.to_string(),
-    }
-}
-
 fn json_text(error: &serde_json::Error) -> String {
     let (words, position) = json_words(error);
     words + &position
@@ -365,13 +343,6 @@ mod tests {
         let high = low.at(Stage::State, || "create web1").unwrap_err();
         assert_eq!(high.to_string(), "state: create web1: cgroup: open memory.max: no such file or directory");
         assert_eq!(high.root_errno(), Some(Errno::ENOENT));
-    }
-
-    #[test]
-    fn errnos_have_the_texts_of_the_c_library() {
-        assert_eq!(errno_text(Errno::ERANGE), "numerical result out of range");
-        assert_eq!(errno_text(Errno::EAGAIN), "resource temporarily unavailable");
-        assert_eq!(errno_text(Errno::EOPNOTSUPP), "operation not supported");
     }
 
     #[test]
