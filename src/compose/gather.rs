@@ -1,12 +1,15 @@
 //! Follows what files ask for, from a program to the last library, interpreter and converter, and takes each into the root.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use super::elf::{self, Machine, Object};
 use super::loader::{self, Libc, Search};
@@ -380,7 +383,7 @@ fn open_object(path: &Path) -> Result<Option<Object>> {
 /// drivers/watchdog/watchdog_dev.c starts the clock that resets the machine).
 fn open_file(path: &Path) -> Result<Option<File>> {
     let what = || format!("read {}", path.display());
-    let found = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).at(Stage::Bundle, what)?;
+    let found = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map(File::from).at(Stage::Bundle, what)?;
     if !found.metadata().at(Stage::Bundle, what)?.is_file() {
         return Ok(None);
     }

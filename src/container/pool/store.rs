@@ -6,13 +6,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::inherited::Inheritance;
@@ -249,7 +251,7 @@ fn seen(path: PathBuf) -> MadeOf {
 pub(super) fn read_once(path: PathBuf) -> MadeOf {
     // What cannot be looked at is as good as missing: it is an error where it is needed.
     let missing = MadeOf { path, real: None, inode: None, content: None };
-    let Ok(object) = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&missing.path) else {
+    let Ok(object) = open(&missing.path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map(File::from) else {
         return missing;
     };
     let real = std::fs::read_link(fs::by_number(object.as_fd()));
