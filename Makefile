@@ -9,7 +9,8 @@ OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
 BRISK = $(OUT)/brisk
 SHIM = $(OUT)/containerd-shim-brisk-v2
 INSIGHT = $(OUT)/brisk-insight
-# Not position-independent: relocating a static program at every start costs a tenth of a container's start (docs/DESIGN).
+# Programs to ship. What is for the tests is static, too, with the host's C library.
+SHIP = contrib/static $(OUT)
 STATIC = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static'
 # What `brisk --version` calls the commit; "unknown" outside of a checkout.
 COMMIT := $(shell git -C '$(CURDIR)' rev-parse --short=12 HEAD 2>/dev/null)
@@ -26,7 +27,7 @@ DIR ?=
 FILES ?=
 # Says which tests to run; empty for all.
 TESTS ?=
-# All test programs, the probe and the brisk of `make quick` are built as one, static like the release; it alone has the fat LTO.
+# All test programs, the probe and the brisk of `make quick` are built as one, without the fat LTO of the release.
 PROGRAMS = $(CARGO_TARGET_DIR)/$(TARGET)/integration
 TEST_PROGRAM = $(PROGRAMS)/tests/integration
 RUN_TESTS = BRISK=$(BRISK) integration/run $(TEST_PROGRAM) $(TESTS)
@@ -46,17 +47,14 @@ build: ## debug build
 # BUILT=1, from integration/all: what is to be built is built, and cargo need not look again.
 release: ## the static release binary
 ifndef BUILT
-	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --bin brisk
-	@ls -l $(BRISK)
+	@$(SHIP) brisk $(TARGET) $(CARGO) build --release --locked
 endif
 
 shim: ## the static release build of containerd's shim, see docs/ENGINES.md
-	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --features shim --bin containerd-shim-brisk-v2
-	@ls -l $(SHIM)
+	@$(SHIP) containerd-shim-brisk-v2 $(TARGET) $(CARGO) build --release --locked --features shim
 
 insight: ## the static release build of brisk-insight, which brisk executes for top, stats and the like
-	$(STATIC) $(CARGO) build --release --locked --target $(TARGET) --features insight --bin brisk-insight
-	@ls -l $(INSIGHT)
+	@$(SHIP) brisk-insight $(TARGET) $(CARGO) build --release --locked --features insight
 
 demo: release insight ## build, then show what brisk does: plan, run, a limit, errors, trace, peers
 	contrib/demo $(BRISK)

@@ -80,10 +80,11 @@ fn run(options: &Options) -> Res<bool> {
         if options.list {
             measure::print_names(&counts);
         }
+        let budget = budget::Key::of(name, path)?;
         if options.update {
-            budget::update(name, &counts)?;
+            budget.update(&counts)?;
         } else {
-            good &= budget::check(name, &counts)?;
+            good &= budget.check(&counts)?;
         }
     }
     let left = lab.close()?;

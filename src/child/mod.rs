@@ -3,7 +3,7 @@
 //! Runs in the cloned process, on a copy of the parent's memory. It never allocates, never panics on input,
 //! never logs and never looks at the specification: an operation is done, or its index and errno go to the
 //! parent and the process ends. In a debug build the allocator ends the process if it is called here
-//! (`sys::child_allocator`).
+//! (`sys::allocator`).
 //!
 //! The modules, in the order of the work: `state` is what the child has, and how an operation fails; `root` takes the container's
 //! root and enters it, `overlay` lays layers over it, `mounts` (with `copy`) and `devices` furnish it, `reveal` looks at what a moved root leaves

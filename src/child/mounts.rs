@@ -223,7 +223,7 @@ impl Child<'_> {
             fs::set_selinux_label(root.as_fd(), label).map_err(|errno| Trouble::from(errno).with(b"label"))?;
         }
         if new.copy_up == CopyUp::Yes {
-            copy::tree(place.as_fd(), fresh.as_fd(), &mut self.inherited.scratch)?;
+            copy::tree(place.as_fd(), fresh.as_fd(), self.inherited.scratch)?;
         }
         // After what was written to it: it may be read-only.
         if op.recursive != MountAttr::default() {
@@ -318,7 +318,7 @@ impl Child<'_> {
             fs::chmod_at(mounted.as_fd(), c".", mode)?;
         }
         if *copy_up == CopyUp::Yes {
-            copy::tree(place, mounted.as_fd(), &mut self.inherited.scratch)?;
+            copy::tree(place, mounted.as_fd(), self.inherited.scratch)?;
         }
         // Last: it may be read-only.
         if op.recursive != MountAttr::default() {

@@ -58,8 +58,8 @@ impl Child<'_> {
     /// HOME from the container's own /etc/passwd, read line by line through the root; `/` where it says
     /// nothing, as in runc.
     pub(super) fn home(&mut self, uid: u32) -> Done {
-        let mut scratch = std::mem::take(&mut self.inherited.scratch);
-        let found = self.passwd_home(uid, &mut scratch);
+        let scratch = std::mem::take(&mut self.inherited.scratch);
+        let found = self.passwd_home(uid, scratch);
         self.inherited.scratch = scratch;
         if found? {
             return Ok(());

@@ -23,8 +23,8 @@ impl Child<'_> {
         let own_len = fs::path_of(self.root()?, &mut own)?.len();
         // Opened once: the proc that it belongs to is among what goes.
         let table = fs::open(fs::CWD, c"/proc/self/mountinfo", libc::O_RDONLY, 0)?;
-        let mut scratch = std::mem::take(&mut self.inherited.scratch);
-        let done = conceal(table.as_fd(), &own[..own_len], &mut scratch);
+        let scratch = std::mem::take(&mut self.inherited.scratch);
+        let done = conceal(table.as_fd(), &own[..own_len], scratch);
         self.inherited.scratch = scratch;
         done
     }

@@ -80,7 +80,7 @@ pub struct Inherited<'a> {
     /// Files for standard output and error of hooks.
     pub hook_output: [Option<OwnedFd>; 2],
     /// Room for reading files.
-    pub scratch: Vec<u8>,
+    pub scratch: &'static mut [u8],
     /// Where each operation's start time goes, in memory shared with the parent, when tracing.
     pub trace: Option<crate::sys::shared::Times>,
     /// Tells the parent that we have started.

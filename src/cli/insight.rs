@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
+use crate::sys::arguments;
 use crate::sys::process::geteuid;
 
 /// Its name.
@@ -34,5 +35,5 @@ pub fn execute() -> Result<u8> {
         return Err(Error::errno(Stage::Host, what(), Errno::EPERM)
             .with_hint("it belongs to somebody else, or anybody may write to it"));
     }
-    Err(Command::new(&program).args(std::env::args_os().skip(1)).exec()).at(Stage::Host, what)
+    Err(Command::new(&program).args(arguments::all().into_iter().skip(1)).exec()).at(Stage::Host, what)
 }

@@ -41,8 +41,8 @@ use crate::container::environment::Environment;
 use crate::container::options;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Caller, StateRoot};
-use crate::sys::interrupt;
 use crate::sys::process::{self, Exit};
+use crate::sys::{arguments, interrupt};
 
 /// Parses argv without the program's name.
 pub fn parse(argv: &[OsString]) -> Result<Parsed> {
@@ -59,7 +59,7 @@ pub type Dispatch = fn(&options::Global, &Request) -> Result<u8>;
 
 /// A program with this command line, which does what `dispatch` says; its exit status.
 pub fn main_of(dispatch: Dispatch) -> u8 {
-    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let argv: Vec<OsString> = arguments::all().into_iter().skip(1).collect();
     let head = scan::head(&argv);
     let global = &head.global;
     let prepared = process::prepare().at(Stage::Host, || "open /dev/null for a closed standard stream");

@@ -31,12 +31,12 @@ use brisk::cli::verbs::Request;
 use brisk::container::options::Global;
 use brisk::error::{Error, Result, Stage};
 
-/// Its exit status. Called by the C library directly, as in `brisk`.
 #[cfg(not(test))]
-#[expect(unsafe_code, reason = "the name by which the C library finds the program")]
-#[unsafe(no_mangle)]
-pub extern "C" fn main() -> i32 {
-    brisk::cli::main_of(dispatch).into()
+brisk::program!(run);
+
+/// Its exit status.
+fn run() -> u8 {
+    brisk::cli::main_of(dispatch)
 }
 
 /// Does a command; the exit status.

@@ -257,7 +257,7 @@ impl<'a> Builder<'a> {
             LastOp::NewSession => {
                 self.table.call(index, Mode::MAY, libc::SYS_setsid, &[]);
             }
-            LastOp::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY]),
+            LastOp::ControllingTerminal => self.must(index, libc::SYS_ioctl, &[0, libc::TIOCSCTTY as _]),
             LastOp::CloseFrom(first) => self.close_from(index, *first),
             LastOp::Scheduler(attr) => {
                 let attr = self.table.bytes(attr);

@@ -22,7 +22,7 @@ use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::proc::stat;
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
-use crate::sys::{affinity, fs, shared::Times, socket};
+use crate::sys::{affinity, allocator::pages, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
 
 /// The parent while it walks.
@@ -556,8 +556,8 @@ impl<'a> Parent<'a> {
             home_slot: built.home_slot,
             hooks: built.hooks,
             hook_output,
-            // malloc(3) maps what is this large: pages that most children never touch.
-            scratch: vec![0; 128 * 1024],
+            // Most children never touch it.
+            scratch: pages(128 * 1024).at(Stage::Process, || "map memory for the child")?,
             trace: self.times,
             started: self.started,
         };
@@ -571,8 +571,6 @@ impl<'a> Parent<'a> {
             Ok(Cloned::Child) => child::run(inherited),
             Ok(Cloned::Parent { pid, pidfd }) => {
                 self.child = Some((pid, pidfd));
-                // Never touched here; to give it back is a system call.
-                std::mem::forget(std::mem::take(&mut inherited.scratch));
                 drop(inherited);
                 drop(built.exe);
                 match own.leave() {

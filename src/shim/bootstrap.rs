@@ -33,7 +33,7 @@ const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.san
 const INPUT: u64 = 10 << 20;
 
 pub fn main() -> i32 {
-    let program = std::env::args_os().next().unwrap_or_default();
+    let program = os::arguments::all().into_iter().next().unwrap_or_default();
     let done = os::prepare().map_err(Fault::from).and_then(|()| run(&program));
     match done {
         Ok(()) => 0,
@@ -47,7 +47,7 @@ pub fn main() -> i32 {
 }
 
 fn run(program: &OsStr) -> Answer<()> {
-    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words = os::arguments::all().into_iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     let flags = Flags::parse(words).map_err(Fault::unknown)?;
     if flags.version {
         let text = format!("{}:\n  Version:  {}\n", program.to_string_lossy(), env!("CARGO_PKG_VERSION"));

@@ -31,10 +31,5 @@ mod stdio;
 mod task;
 mod ttrpc;
 
-/// Its exit status. Called by the C library directly, as in `brisk`: what Rust does before `main` is not needed here.
 #[cfg(not(test))]
-#[expect(unsafe_code, reason = "the name by which the C library finds the program")]
-#[unsafe(no_mangle)]
-pub extern "C" fn main() -> i32 {
-    bootstrap::main()
-}
+brisk::program!(bootstrap::main);

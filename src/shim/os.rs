@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use brisk::sys::arguments;
 pub use brisk::sys::fs::{chdir, close_range, dup_onto, lock, memfd, read, rewind, set_cloexec, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
 pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};

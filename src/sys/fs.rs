@@ -514,14 +514,11 @@ pub fn set_cloexec(fd: RawFd, flag: libc::c_int) -> Result<()> {
     done(unsafe { raw!(SYS_fcntl, fd, libc::F_SETFD, flag) })
 }
 
-/// Of the flags of an open file those that say whether it is read, written or both. musl counts `O_PATH` among them.
-pub const ACCESS_MODE: i32 = libc::O_RDONLY | libc::O_WRONLY | libc::O_RDWR;
-
 /// Whether the descriptor is open for writing.
 pub fn is_writable(fd: BorrowedFd<'_>) -> Result<bool> {
     // SAFETY: no memory is passed.
     let flags = cvt(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_GETFL) })?;
-    Ok(flags as i32 & ACCESS_MODE != libc::O_RDONLY)
+    Ok(flags as i32 & (libc::O_WRONLY | libc::O_RDWR) != 0)
 }
 
 /// fcntl(2) `F_SETFL`: reads and writes wait.

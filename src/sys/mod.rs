@@ -6,8 +6,9 @@
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
 pub mod affinity;
+pub mod allocator;
+pub mod arguments;
 pub mod bpf;
-pub mod child_allocator;
 pub mod cred;
 pub mod dir;
 pub mod fs;

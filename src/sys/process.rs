@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::fs::own;
 use super::poll::{self, PollFlags};
 use super::signal::{self, ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END, FORWARDED_CODE};
-use super::{Result, child_allocator, cvt, done, interrupt, raw};
+use super::{Result, allocator, cvt, done, interrupt, raw};
 
 /// What [`clone3`] returns, on each side.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     // child continues on a copy of this one; the pidfd pointer stays valid for the call.
     match cvt(unsafe { raw!(SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })? {
         0 => {
-            child_allocator::forbid();
+            allocator::forbid();
             interrupt::hand_over();
             Ok(Cloned::Child)
         }
@@ -560,7 +560,7 @@ pub fn set_memory_policy(mode: u32, mask: &[u64]) -> Result<()> {
 
 /// How many descriptors this process may have (`RLIMIT_NOFILE`); 0 where that cannot be told.
 pub fn descriptor_limit() -> u64 {
-    rlimit(libc::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+    rlimit(libc::RLIMIT_NOFILE as _).map_or(0, |(soft, _)| soft)
 }
 
 /// prlimit(2): the soft and the hard limit of this process.

@@ -171,7 +171,8 @@ pub fn receive_fds(socket: BorrowedFd<'_>, buf: &mut [u8], fds: &mut [Option<Own
             result => break result?,
         }
     };
-    let carries = message.msg_controllen >= HEADER + 4
+    let given: usize = message.msg_controllen as _;
+    let carries = given >= HEADER + 4
         && control.0[8..12] == libc::SOL_SOCKET.to_ne_bytes()
         && control.0[12..16] == libc::SCM_RIGHTS.to_ne_bytes();
     if carries {

@@ -5,7 +5,7 @@ use super::measure::{Counts, Verbs};
 use crate::tool::lab::skip;
 use crate::tool::{Res, verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 type Budget = BTreeMap<String, Verbs>;
 
@@ -15,14 +15,57 @@ fn path() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("integration/budget.json"), PathBuf::from)
 }
 
-/// The key names what the counts depend on besides the program: kernel, hierarchies, architecture.
-fn key(name: &str) -> Res<String> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let hierarchies = |kind: &str| mounts.lines().filter(|line| line.contains(&format!(" - {kind} "))).count();
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let kernel = release.split('.').take(2).collect::<Vec<_>>().join(".");
-    let (v1, v2) = (hierarchies("cgroup"), hierarchies("cgroup2"));
-    Ok(format!("{name}, {}, Linux {kernel}, {v1} v1 and {v2} v2 hierarchies", std::env::consts::ARCH))
+/// What the counts depend on besides the program's source: its C library, the kernel, hierarchies, the architecture.
+pub struct Key(String);
+
+impl Key {
+    pub fn of(name: &str, program: &Path) -> Res<Key> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        let hierarchies = |kind: &str| mounts.lines().filter(|line| line.contains(&format!(" - {kind} "))).count();
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let kernel = release.split('.').take(2).collect::<Vec<_>>().join(".");
+        let (v1, v2) = (hierarchies("cgroup"), hierarchies("cgroup2"));
+        // What glibc reads from the environment it names in every static program.
+        let tunables: &[u8] = b"GLIBC_TUNABLES";
+        let glibc = std::fs::read(program)?.windows(tunables.len()).any(|window| window == tunables);
+        let libc = match (name, glibc) {
+            ("brisk", true) => " with glibc",
+            ("brisk", false) => " with musl",
+            _ => "",
+        };
+        let arch = std::env::consts::ARCH;
+        Ok(Key(format!("{name}{libc}, {arch}, Linux {kernel}, {v1} v1 and {v2} v2 hierarchies")))
+    }
+
+    /// Writes what was found.
+    pub fn update(&self, verbs: &Verbs) -> Res<()> {
+        let mut budget = load()?;
+        budget.insert(self.0.clone(), verbs.clone());
+        let mut text = serde_json::to_vec_pretty(&budget)?;
+        text.push(b'\n');
+        std::fs::write(path(), text)?;
+        Ok(())
+    }
+
+    /// Prints every difference; true if there is none that matters. Fewer is a difference too: the budget must be lowered,
+    /// or the gain is lost unseen.
+    pub fn check(&self, verbs: &Verbs) -> Res<bool> {
+        let budget = load()?;
+        let Some(planned) = budget.get(&self.0) else {
+            skip("counts", &format!("no budget for {}: run with --update to make one", self.0))?;
+            return Ok(true);
+        };
+        let mut good = true;
+        for (verb, counts) in verbs {
+            let lines =
+                planned.get(verb).map_or_else(|| vec!["no budget".to_owned()], |planned| differ(planned, counts));
+            good &= verdict(&format!("counts/{verb}"), &lines)?;
+        }
+        if !good {
+            println!("if that is intended: counts --update, and say why in the commit");
+        }
+        Ok(good)
+    }
 }
 
 fn load() -> Res<Budget> {
@@ -31,35 +74,6 @@ fn load() -> Res<Budget> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Budget::new()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Writes what was found.
-pub fn update(name: &str, verbs: &Verbs) -> Res<()> {
-    let mut budget = load()?;
-    budget.insert(key(name)?, verbs.clone());
-    let mut text = serde_json::to_vec_pretty(&budget)?;
-    text.push(b'\n');
-    std::fs::write(path(), text)?;
-    Ok(())
-}
-
-/// Prints every difference; true if there is none that matters. Fewer is a difference too: the budget must be lowered,
-/// or the gain is lost unseen.
-pub fn check(name: &str, verbs: &Verbs) -> Res<bool> {
-    let budget = load()?;
-    let Some(planned) = budget.get(&key(name)?) else {
-        skip("counts", &format!("no budget for {}: run with --update to make one", key(name)?))?;
-        return Ok(true);
-    };
-    let mut good = true;
-    for (verb, counts) in verbs {
-        let lines = planned.get(verb).map_or_else(|| vec!["no budget".to_owned()], |planned| differ(planned, counts));
-        good &= verdict(&format!("counts/{verb}"), &lines)?;
-    }
-    if !good {
-        println!("if that is intended: counts --update, and say why in the commit");
-    }
-    Ok(good)
 }
 
 fn differ(planned: &Counts, found: &Counts) -> Vec<String> {

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan;
 use crate::spec::Spec;
-use crate::sys::{last_calls, self_image};
+use crate::sys::{arguments, last_calls, self_image};
 
 /// For `create` and `run`.
 pub(in crate::container) fn protect_from(spec: &Spec) -> Result<()> {
@@ -31,7 +31,7 @@ fn start_again() -> Result<()> {
         return Ok(());
     }
     let file = self_image::protected().at(Stage::Process, || WHAT)?;
-    let args: Vec<CString> = std::env::args_os().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect();
+    let args: Vec<CString> = arguments::all().into_iter().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect();
     let vars = std::env::vars_os().filter_map(|(name, value)| {
         let text = [name.into_vec(), value.into_vec()].join(&b'=');
         CString::new(text).ok()

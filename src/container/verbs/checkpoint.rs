@@ -167,7 +167,7 @@ fn check_status_fd(fd: i32) -> Result<()> {
     let what = || format!("--status-fd {fd}");
     let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).at(Stage::Args, what)?;
     let flags = flags.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-    if flags.is_none_or(|flags| flags & fs::ACCESS_MODE == libc::O_RDONLY) {
+    if flags.is_none_or(|flags| flags & (libc::O_WRONLY | libc::O_RDWR) == 0) {
         return Err(Error::new(Stage::Args, format!("{}: it is not writable", what())));
     }
     Ok(())

@@ -34,7 +34,7 @@ use brisk::spec::annotations::SECCOMP_BPF_DATA;
 use brisk::spec::seccomp::Seccomp;
 use brisk::spec::{self, Loaded, Spec};
 use brisk::sys::seccomp::{FLAG_WAIT_KILLABLE_RECV, Instruction};
-use brisk::sys::{self, fs, process, signal};
+use brisk::sys::{self, arguments, fs, process, signal};
 use serde_json::{Value, json};
 
 use crate::looks::Looks;
@@ -185,7 +185,7 @@ fn base64(bytes: &[u8]) -> String {
 /// killed with us, the kernel.
 fn run(global: &Global<'_>, bundle: &Path, config: &[u8], id: &str) -> Result<(Child, File)> {
     let own = std::env::current_exe().at(Stage::Host, || "find where brisk is")?;
-    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let argv: Vec<OsString> = arguments::all().into_iter().skip(1).collect();
     let file = fs::memfd(c"config.json").at(Stage::Host, || "make a memory file")?;
     let path = by_number(&file);
     let mut file = File::from(file);

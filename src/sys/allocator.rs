@@ -1,14 +1,30 @@
-//! The allocator of debug builds: the system's, which ends a process that allocates where it must not.
+//! The allocator of all programs: dlmalloc's where the C library is musl, the C library's own elsewhere.
 //!
-//! The child is a copy of a process with one thread, so an allocation would work. It would cost time at each start, and it
-//! would be wrong as soon as the parent had a second thread, which may hold the allocator's lock when the child is cloned.
-//! `make quick` and `make integration-checked` run the integration tests with it (main.rs); a release build has the
-//! system's allocator alone.
+//! musl's own gives a page back to the kernel as soon as it is free, and a start allocates and frees the same few again and again:
+//! forty system calls for the usage text alone.
+//!
+//! In a debug build it ends a child that allocates. The child is a copy of a process with one thread, so an allocation would work. It
+//! would cost time at each start, and it would be wrong as soon as the parent had a second thread, which may hold the allocator's
+//! lock when the child is cloned. `make quick` and `make integration-checked` run the integration tests with it.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[cfg(not(target_env = "musl"))]
+use std::alloc::System;
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::{ptr, slice};
 
-use super::raw;
+#[cfg(target_env = "musl")]
+use dlmalloc::GlobalDlmalloc;
+
+use nix::errno::Errno;
+
+use super::{Result, raw};
+
+/// Who does the work.
+#[cfg(target_env = "musl")]
+const WORKER: GlobalDlmalloc = GlobalDlmalloc;
+#[cfg(not(target_env = "musl"))]
+const WORKER: System = System;
 
 /// Set in the child; its parent has its own copy.
 static FORBIDDEN: AtomicBool = AtomicBool::new(false);
@@ -16,7 +32,7 @@ static FORBIDDEN: AtomicBool = AtomicBool::new(false);
 /// The exit status of a child that has allocated: a signal would not do, for process 1 of a pid namespace hears none.
 const STATUS: i32 = 134;
 
-/// From here on an allocation ends this process, in a build that has the allocator. Whoever is cloned calls it.
+/// From here on an allocation ends this process, in a debug build. Whoever is cloned calls it.
 pub(super) fn forbid() {
     if cfg!(debug_assertions) {
         FORBIDDEN.store(true, Ordering::Relaxed);
@@ -25,10 +41,10 @@ pub(super) fn forbid() {
 
 /// The allocator.
 #[derive(Debug)]
-pub struct ChildAllocator;
+pub struct Allocator;
 
 fn check(what: &[u8]) {
-    if FORBIDDEN.load(Ordering::Relaxed) {
+    if cfg!(debug_assertions) && FORBIDDEN.load(Ordering::Relaxed) {
         for text in [&b"brisk: the child has "[..], what, b" memory\n"] {
             // SAFETY: pointer and length are of one slice. The process ends in any case.
             unsafe { raw!(SYS_write, libc::STDERR_FILENO, text.as_ptr(), text.len()) };
@@ -39,36 +55,48 @@ fn check(what: &[u8]) {
     }
 }
 
-// SAFETY: everything is done by the system's allocator, for the same arguments.
-unsafe impl GlobalAlloc for ChildAllocator {
+// SAFETY: everything is done by `WORKER`, for the same arguments.
+unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         check(b"allocated");
         // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
+        unsafe { WORKER.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         check(b"allocated");
         // SAFETY: the caller's.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { WORKER.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         check(b"reallocated");
         // SAFETY: the caller's.
-        unsafe { System.realloc(block, layout, size) }
+        unsafe { WORKER.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         check(b"freed");
         // SAFETY: the caller's.
-        unsafe { System.dealloc(block, layout) }
+        unsafe { WORKER.dealloc(block, layout) }
     }
+}
+
+/// Zeroed memory for the rest of the process, which takes none before it is touched: pages of the kernel's, whatever the allocator.
+pub fn pages(len: usize) -> Result<&'static mut [u8]> {
+    let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
+    let base = unsafe { libc::mmap(ptr::null_mut(), len, rights, flags, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    // SAFETY: the mapping has this length, is zeroed and never unmapped, and nobody else has its address.
+    Ok(unsafe { slice::from_raw_parts_mut(base.cast(), len) })
 }
 
 #[cfg(test)]
 #[global_allocator]
-static ALLOCATOR: ChildAllocator = ChildAllocator;
+static ALLOCATOR: Allocator = Allocator;
 
 #[cfg(test)]
 mod tests {
