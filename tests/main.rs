@@ -6,6 +6,7 @@ mod caps;
 mod cgroup_devices;
 mod cgroup_layout;
 mod cgroup_limits;
+mod child_panic;
 mod cli;
 mod cli_engines;
 mod cli_output;

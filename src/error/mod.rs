@@ -3,7 +3,6 @@
 //! Decides nothing and touches nothing; library code returns these and never prints them. `main` prints
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
 
-mod errno;
 mod hints;
 mod kinds;
 mod nearest;
@@ -12,8 +11,8 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use errno::ASKED_TO_END;
-pub use errno::{errno_text, io_text};
+use crate::sys::errno;
+
 pub use hints::OWN_ROOT;
 pub use kinds::{Deed, Stage};
 pub use nearest::nearest;
@@ -41,6 +40,9 @@ enum Cause {
     #[error("{0}")]
     Error(Box<Error>),
 }
+
+/// Why a wait has failed that somebody has ended by a signal.
+const ASKED_TO_END: &str = "asked to end";
 
 /// What no string may have that ends up as one of C.
 const NUL: &str = "NUL byte in a string";
@@ -219,6 +221,17 @@ impl Error {
             self.chain().filter_map(|error| hints::find(error.stage, error.deed, errno)).last()
         })
     }
+}
+
+/// [`errno::text`], but for a wait that a signal has ended: nothing else fails so (`sys::interrupt`), and which signal it was
+/// [`Error::asked_to_end`] knows.
+pub fn errno_text(errno: Errno) -> String {
+    if errno == Errno::EINTR { ASKED_TO_END.to_owned() } else { errno::text(errno) }
+}
+
+/// The text of an error of std, in the words of [`errno_text`].
+pub fn io_text(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |raw| errno_text(Errno::from_raw(raw)))
 }
 
 fn json_text(error: &serde_json::Error) -> String {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::fault::{Answer, Code, Fault};
 use super::flags::Flags;
 use super::options::Options;
-use super::os::{self, CloneArgs, Cloned, Moment};
+use super::os::{self, Moment};
 use super::protobuf::{Message, Writer, answer};
 use super::publisher::{self, Publisher};
 use super::runtime::{self, Runtime};
@@ -148,9 +148,10 @@ fn start(program: &OsStr, flags: &Flags) -> Answer<()> {
     let say = || os::write_all(io::stdout().as_fd(), &params.answer(&address)).map_err(Fault::from);
     let Some(listener) = listen(&directory, &socket)? else { return say() };
     let prepared = join_cgroup(&params.options.shim_cgroup).and_then(|()| adjust_oom_score());
-    let cloned = prepared.and_then(|()| os::clone3(&CloneArgs::default()).map_err(Fault::doing("fork")));
-    match cloned {
-        Ok(Cloned::Child) => {
+    // By the C library, which knows then who we are: what it sends to itself reaches us.
+    let forked = prepared.and_then(|()| os::fork().map_err(Fault::doing("fork")));
+    match forked {
+        Ok(None) => {
             let runtime = runtime::default_program(program);
             let served = serve(listener, &socket, &params.ttrpc, &flags.namespace, runtime);
             if let Err(fault) = &served {
@@ -158,7 +159,7 @@ fn start(program: &OsStr, flags: &Flags) -> Answer<()> {
             }
             os::exit(served.is_err().into())
         }
-        Ok(Cloned::Parent { .. }) => say(),
+        Ok(Some(_)) => say(),
         Err(fault) => {
             remove(&socket);
             Err(fault)

@@ -5,6 +5,7 @@ use std::io;
 
 use nix::errno::Errno;
 
+use super::os;
 use super::protobuf::Malformed;
 
 /// gRPC's number of a status (https://grpc.io/docs/guides/status-codes).
@@ -44,8 +45,8 @@ impl Fault {
     }
 
     /// What was being done, before the error that came of it.
-    pub fn doing<E: Display>(what: impl Display) -> impl FnOnce(E) -> Fault {
-        move |error| Fault::unknown(format!("{what}: {error}"))
+    pub fn doing<E: Into<Fault>>(what: impl Display) -> impl FnOnce(E) -> Fault {
+        move |error| Fault::unknown(format!("{what}: {}", error.into().message))
     }
 }
 
@@ -57,12 +58,19 @@ impl From<Malformed> for Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Fault {
-        Fault::unknown(error.to_string())
+        Fault::unknown(os::errno::io_text(&error))
     }
 }
 
-impl From<Errno> for Fault {
-    fn from(errno: Errno) -> Fault {
-        Fault::unknown(errno.to_string())
-    }
+/// What is told in the words of whoever made it.
+macro_rules! told {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Fault {
+            fn from(error: $error) -> Fault {
+                Fault::unknown(error.to_string())
+            }
+        })*
+    };
 }
+
+told!(Errno, serde_json::Error, std::num::ParseIntError, std::string::FromUtf8Error);

@@ -9,17 +9,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use brisk::sys::arguments;
 pub use brisk::sys::fs::{chdir, close_range, dup_onto, lock, memfd, read, rewind, set_cloexec, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
 pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};
 pub use brisk::sys::process::{
-    CloneArgs, Cloned, Exit, clone3, die_with_parent, exit, getpid, getppid, is_child, kill, prepare, set_subreaper,
-    wait,
+    Exit, die_with_parent, exit, fork, getpid, getppid, is_child, kill, prepare, set_subreaper, wait,
 };
 pub use brisk::sys::signal;
 pub use brisk::sys::socket::receive;
 pub use brisk::sys::tty;
+pub use brisk::sys::{arguments, errno};
 
 /// A moment of the wall clock, as protobuf's Timestamp has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,11 +45,10 @@ pub fn path(text: &str) -> PathBuf {
     PathBuf::from(OsString::from_vec(text.as_bytes().to_vec()))
 }
 
-/// A file of at most `limit` bytes. Read into memory that goes back to the kernel when it is freed (glibc maps what is larger
-/// than 128 kB by itself): config.json is read once, and its pages would stay dirty for the life of the shim.
+/// A file of at most `limit` bytes.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
-    let mut text = Vec::with_capacity(256 << 10);
+    let mut text = Vec::new();
     file.take(limit + 1).read_to_end(&mut text)?;
     if text.len() as u64 > limit {
         return Err(io::Error::new(

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::fs::own;
 use super::poll::{self, PollFlags};
 use super::signal::{self, ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END, FORWARDED_CODE};
-use super::{Result, allocator, cvt, done, interrupt, raw};
+use super::{Result, allocator, cvt, done, interrupt, panic, raw};
 
 /// What [`clone3`] returns, on each side.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ pub struct CloneArgs<'a> {
 
 /// clone3(2) like fork(2), with a pidfd and with every handled signal back to its default in the child.
 ///
-/// The caller must be single-threaded: the child then may run anything this process may.
+/// The caller must be single-threaded: the child then may run anything that takes no memory. The C library takes it for its parent:
+/// a child that goes on as the runtime, or as the shim, comes of [`fork`].
 pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -57,6 +58,7 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     match cvt(unsafe { raw!(SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })? {
         0 => {
             allocator::forbid();
+            panic::end_here();
             interrupt::hand_over();
             Ok(Cloned::Child)
         }

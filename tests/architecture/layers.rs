@@ -8,8 +8,9 @@ use super::{File, fail, named, sources};
 /// Every top-level module and those of the others it may use. A row names only rows above it, so there is no
 /// cycle.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("error", &[]),
     ("sys", &[]),
+    // Of `sys` the words of an errno.
+    ("error", &["sys"]),
     // Readers of small files of proc; errors are the system's.
     ("proc", &[]),
     ("wire", &["sys"]),

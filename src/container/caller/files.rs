@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use super::streams::FLUSH;
 use crate::container::options::{Create, Global};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage, io_text};
 use crate::launch::{self, Trace};
 use crate::spec::Spec;
 use crate::spec::annotations;
@@ -158,7 +158,7 @@ pub(in crate::container) fn withdraw_pid(global: &Global, path: &Path, pid: i32)
     };
     match gone {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            (global.warn)(&format!("remove the pid file {}: {error}", path.display()));
+            (global.warn)(&format!("remove the pid file {}: {}", path.display(), io_text(&error)));
         }
         _ => {}
     }

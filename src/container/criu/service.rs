@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::opts::Opts;
 use super::protobuf::{self, FieldValue, Received};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage, io_text};
 use crate::host::programs::find_program;
 use crate::sys::fs::RegularFile;
 use crate::sys::poll::{self, PollFlags};
@@ -78,7 +78,7 @@ impl Service {
         command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdin(input).stdout(Stdio::null()).stderr(copy);
         let child = process::spawn(&mut command).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => missing(),
-            _ => Error::new(Stage::Criu, format!("start criu: {error}")),
+            _ => Error::new(Stage::Criu, format!("start criu: {}", io_text(&error))),
         })?;
         Ok(Service { child, socket: Some(ours), errors })
     }

@@ -2,9 +2,6 @@
 
 use nix::errno::Errno;
 
-/// Why a wait has failed that somebody has ended by a signal.
-pub(super) const ASKED_TO_END: &str = "asked to end";
-
 /// Where nix has words of its own.
 const AS_IN_GLIBC: &[(Errno, &str)] = &[
     (Errno::EIO, "input/output error"),
@@ -28,22 +25,18 @@ const AS_IN_GLIBC: &[(Errno, &str)] = &[
 
 /// The text for `errno` that glibc has, in lower case, as Go prints it: engines match these texts. The C library that brisk is
 /// linked with may have others.
-pub fn errno_text(errno: Errno) -> String {
-    // Nothing else fails so (`sys::interrupt`); which signal it was `Error::asked_to_end` knows.
-    if errno == Errno::EINTR {
-        return ASKED_TO_END.to_owned();
-    }
-    if let Some((_, text)) = AS_IN_GLIBC.iter().find(|(known, _)| *known == errno) {
-        return (*text).to_owned();
+pub fn text(errno: Errno) -> String {
+    if let Some((_, said)) = AS_IN_GLIBC.iter().find(|(known, _)| *known == errno) {
+        return (*said).to_owned();
     }
     let mut chars = errno.desc().chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-/// The text of an error of std, in the words of [`errno_text`].
+/// The text of an error of std, in the words of [`text`].
 pub fn io_text(error: &std::io::Error) -> String {
     match error.raw_os_error() {
-        Some(raw) => errno_text(Errno::from_raw(raw)),
+        Some(raw) => text(Errno::from_raw(raw)),
         None => error.to_string(),
     }
 }
@@ -57,13 +50,13 @@ mod tests {
     fn the_words_are_those_of_glibc() {
         for number in 1..=133 {
             let errno = Errno::from_raw(number);
-            // The alphabet has gaps, and one errno means more than its name.
-            if matches!(errno, Errno::UnknownErrno | Errno::EINTR) {
+            // The alphabet has gaps.
+            if errno == Errno::UnknownErrno {
                 continue;
             }
             let said = std::io::Error::from_raw_os_error(number).to_string();
             let said = said.rsplit_once(" (").unwrap().0;
-            assert!(errno_text(errno).eq_ignore_ascii_case(said), "{number}: {}, not {said}", errno_text(errno));
+            assert!(text(errno).eq_ignore_ascii_case(said), "{number}: {}, not {said}", text(errno));
         }
     }
 }
