@@ -57,6 +57,16 @@ fn state_is_what_engines_parse() {
 }
 
 #[test]
+fn no_json_has_what_a_terminal_obeys() {
+    let hostile = "a\u{1b}\u{7f}\u{9b}\u{202e}\u{2028}é";
+    for json in [output::pretty(&[hostile]).unwrap(), output::compact(&[hostile]).unwrap()] {
+        assert!(json.chars().all(|c| c == '\n' || !brisk::error::is_unseen(c)), "{json:?}");
+        assert!(json.contains('é') && json.ends_with('\n'), "{json}");
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap()[0], hostile);
+    }
+}
+
+#[test]
 fn ps_is_filtered_by_pid() {
     let ps = "UID          PID    PPID  CMD\nroot           1       0  init\nroot          12       1  PID 13\nroot          13       1  x\n";
     assert_eq!(

@@ -9,7 +9,7 @@ use super::log::printable;
 use crate::container::options::Transfer;
 use crate::container::pool::PoolView;
 use crate::container::{TransferRow, View};
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Result, Stage, is_unseen};
 use crate::plan::cgroup::transfer::Share;
 
 /// Writes to standard output. A reader that went away (`brisk list | head`) is no error.
@@ -29,16 +29,27 @@ pub fn print_lines(text: &str) -> Result<()> {
 
 /// JSON on several lines, as `state` and `features` print it, with a newline.
 pub fn pretty(value: &impl Serialize) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(value).at(Stage::Args, || "write JSON")?;
-    text.push('\n');
-    Ok(text)
+    serde_json::to_string_pretty(value).at(Stage::Args, || "write JSON").map(escaped)
 }
 
 /// JSON on one line, as `list` and `ps` print it, with a newline.
 pub fn compact(value: &impl Serialize) -> Result<String> {
-    let mut text = serde_json::to_string(value).at(Stage::Args, || "write JSON")?;
+    serde_json::to_string(value).at(Stage::Args, || "write JSON").map(escaped)
+}
+
+/// What a terminal would obey is escaped: JSON itself asks for that of some of it only.
+fn escaped(json: String) -> String {
+    let mut text = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        // Those that are ASCII are escaped already, but for DEL, or between values; all of the others have four digits.
+        if (!c.is_ascii() || c == '\u{7f}') && is_unseen(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
     text.push('\n');
-    Ok(text)
+    text
 }
 
 /// The table of `list`, in runc's columns.

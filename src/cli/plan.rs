@@ -22,7 +22,7 @@ pub fn plan(global: &Global, args: &PlanArgs, elsewhere: Option<Host>) -> Result
     let PlanArgs { bundle, format, template: _, start: _, host: _, diff: _, plain: _ } = args;
     if *format == PlanFormat::Json {
         let document = document_of(global, bundle, args.which(), elsewhere)?;
-        return output::print(&format!("{document:#}\n"));
+        return output::print(&output::pretty(&document)?);
     }
     let (host, plan) = container::plan(global, bundle, args.which(), elsewhere)?;
     let userns = if host.is_real_root() { "root" } else { "not root of the machine" };

@@ -3,7 +3,7 @@
 use brisk::cgroup::Amount;
 use brisk::cgroup::stats::Psi;
 use brisk::cli::output;
-use brisk::error::{Result, is_unseen};
+use brisk::error::Result;
 use serde_json::{Value, json};
 
 use crate::figures::{Look, Reading};
@@ -11,26 +11,14 @@ use crate::figures::{Look, Reading};
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// JSON on several lines. What a terminal would obey is escaped: JSON itself asks for that of some of it only.
+/// JSON on several lines.
 pub fn text(value: &Value) -> Result<String> {
-    Ok(escaped(&output::pretty(value)?))
+    output::pretty(value)
 }
 
 /// JSON on one line.
 pub fn line(value: &Value) -> Result<String> {
-    Ok(escaped(&output::compact(value)?))
-}
-
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
-        // Those that are ASCII are escaped already, but for DEL, or between values; all of the others have four digits.
-        if (!c.is_ascii() || c == '\u{7f}') && is_unseen(c) {
-            text.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            text.push(c);
-        }
-        text
-    })
+    output::compact(value)
 }
 
 /// A look; with rates where there was one before it.
