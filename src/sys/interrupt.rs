@@ -9,8 +9,9 @@
 //! the next signal. Once a program runs in our foreground the signals are for that ([`hand_over`]).
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -27,10 +28,10 @@ const NOT_YET: i32 = -1;
 const NEVER: i32 = -2;
 /// The signal that has come; 0 for none.
 static BY: AtomicI32 = AtomicI32::new(0);
-/// How many have come: to us, and to the command whose work we do, which hands them on. What a terminal sends to the process group comes
-/// both ways, and is one.
-static SENT: AtomicU32 = AtomicU32::new(0);
-static FORWARDED: AtomicU32 = AtomicU32::new(0);
+/// Of each signal, what has come one way and may yet come the other.
+static UNPAIRED: [Unpaired; 65] = [const { Unpaired::new() }; 65];
+/// When the first came.
+static FIRST: OnceLock<Instant> = OnceLock::new();
 /// What was done is being undone.
 static UNDOES: AtomicBool = AtomicBool::new(false);
 /// Milliseconds that were spent in short waits.
@@ -95,16 +96,51 @@ pub(super) fn source_of_bounded() -> Option<BorrowedFd<'static>> {
 pub(super) fn heed(source: BorrowedFd<'_>) -> Result<()> {
     let mut heard = Ok(());
     for pending in signal::pending(source)?.into_iter().flatten() {
-        let (this, other) = match pending {
-            Pending::Forwarded(_) => (&FORWARDED, &SENT),
-            Pending::Signal(_) | Pending::Announcement(_) => (&SENT, &FORWARDED),
-        };
-        if this.fetch_add(1, Relaxed) >= other.load(Relaxed) {
+        if is_another(pending) {
             BY.store(pending.signal(), Relaxed);
             heard = Err(Errno::EINTR);
         }
     }
     heard
+}
+
+/// Whether this is another signal than one that has come the other way just before: to us, or to the command whose work we do, which
+/// hands them on. What is sent to the process group, as by a terminal, comes both ways, and is one.
+pub fn is_another(pending: Pending) -> bool {
+    let step = if matches!(pending, Pending::Forwarded(_)) { -1 } else { 1 };
+    let of_signal = usize::try_from(pending.signal()).ok().and_then(|signal| UNPAIRED.get(signal));
+    of_signal.is_none_or(|unpaired| unpaired.count(step, FIRST.get_or_init(Instant::now).elapsed()))
+}
+
+/// How much more often a signal has come one way than the other.
+struct Unpaired {
+    /// To us, less those that were handed on.
+    balance: AtomicI32,
+    /// When the last of them came, in milliseconds since [`FIRST`].
+    last: AtomicU64,
+}
+
+impl Unpaired {
+    /// What is handed on comes at once, but for a machine that is busy. It may never come: the kernel keeps one signal of a number
+    /// (signal(7)), so that both are one where we have not read the first yet; and a signal may be sent to us alone.
+    const TOGETHER_MS: u64 = 2_000;
+
+    const fn new() -> Unpaired {
+        Unpaired { balance: AtomicI32::new(0), last: AtomicU64::new(0) }
+    }
+
+    /// Takes note of one, by which the balance changes so; false where it is the other half of one that was counted.
+    fn count(&self, step: i32, now: Duration) -> bool {
+        let now = now.as_millis() as u64;
+        let expired = now.saturating_sub(self.last.load(Relaxed)) > Unpaired::TOGETHER_MS;
+        let before = if expired { 0 } else { self.balance.load(Relaxed) };
+        self.balance.store(before.saturating_add(step), Relaxed);
+        let another = before.signum() != -step;
+        if another {
+            self.last.store(now, Relaxed);
+        }
+        another
+    }
 }
 
 /// For who waits in short pieces: EINTR when one has come.
@@ -125,5 +161,36 @@ pub(super) fn paused(time: Duration) {
     let before = PAUSED.fetch_add(time.as_millis() as u64, Relaxed);
     if Duration::from_millis(before) >= WAIT {
         listen();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: i32 = 1;
+    const FORWARDED: i32 = -1;
+
+    /// What comes, as seconds and way, and which of it is another one.
+    fn others(comes: &[(u64, i32)]) -> Vec<bool> {
+        let unpaired = Unpaired::new();
+        comes.iter().map(|(at, step)| unpaired.count(*step, Duration::from_secs(*at))).collect()
+    }
+
+    #[test]
+    fn what_comes_both_ways_is_one() {
+        assert_eq!(others(&[(9, SENT), (9, FORWARDED), (9, FORWARDED), (9, SENT)]), [true, false, true, false]);
+        // Twice at once, in any order.
+        assert_eq!(others(&[(9, SENT), (9, SENT), (10, FORWARDED), (10, FORWARDED)]), [true, true, false, false]);
+        assert_eq!(others(&[(9, FORWARDED), (10, SENT), (10, SENT), (10, FORWARDED)]), [true, false, true, false]);
+    }
+
+    #[test]
+    fn what_came_one_way_only_takes_nothing_from_later_ones() {
+        assert_eq!(others(&[(9, SENT), (12, FORWARDED), (12, SENT)]), [true, true, false]);
+        assert_eq!(others(&[(9, FORWARDED), (9, FORWARDED), (12, SENT), (15, SENT)]), [true; 4]);
+        // Each signal is counted for itself.
+        assert!(is_another(Pending::Signal(libc::SIGUSR1)) && is_another(Pending::Forwarded(libc::SIGUSR2)));
+        assert!(!is_another(Pending::Forwarded(libc::SIGUSR1)) && !is_another(Pending::Signal(libc::SIGUSR2)));
     }
 }

@@ -36,11 +36,16 @@ pub(super) const ANNOUNCEMENT_CODE: i32 = -0x42;
 /// `si_code` of a signal that a command of ours has got and hands on to the process that does its work ([`super::process::forward`]).
 pub(super) const FORWARDED_CODE: i32 = -0x43;
 
+/// `si_code` of what the kernel sends (sigaction(2)).
+const SI_KERNEL: i32 = 0x80;
+
 /// What is read from the descriptor of [`take_all`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
     /// This signal.
     Signal(i32),
+    /// This signal, which the kernel has sent: as a rule to a whole process group, because of its terminal.
+    OfKernel(i32),
     /// This signal, which was sent to the command whose work we do. Whoever sent it to the process group, as a terminal does, has
     /// sent it to us as well.
     Forwarded(i32),
@@ -52,7 +57,7 @@ impl Pending {
     /// The signal that it came by.
     pub fn signal(self) -> i32 {
         match self {
-            Pending::Signal(signal) | Pending::Forwarded(signal) => signal,
+            Pending::Signal(signal) | Pending::OfKernel(signal) | Pending::Forwarded(signal) => signal,
             Pending::Announcement(_) => ANNOUNCEMENT,
         }
     }
@@ -80,6 +85,7 @@ pub fn pending(fd: BorrowedFd<'_>) -> Result<[Option<Pending>; AT_ONCE]> {
         *arrival = Some(match (signal, code) {
             (ANNOUNCEMENT, ANNOUNCEMENT_CODE) => number(),
             (_, FORWARDED_CODE) => Pending::Forwarded(signal),
+            (_, SI_KERNEL) => Pending::OfKernel(signal),
             _ => Pending::Signal(signal),
         });
     }

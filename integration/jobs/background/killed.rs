@@ -317,3 +317,39 @@ fn a_signal_to_the_group_is_one() {
         container.assert_nothing_left();
     }
 }
+
+/// The kernel keeps one signal of a number: what the command hands on is lost where the monitor has not read its own yet. And a signal may
+/// be sent to the monitor alone. The next one, which comes by the command only, is another one all the same.
+#[test]
+fn a_signal_that_came_one_way_takes_nothing_from_the_next() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for to_group in [true, false] {
+        let (bundle, _wake) = hook_that_waits(Bundle::idle(), "poststop");
+        let container = bundle.hook("createRuntime", "/bin/sleep", &["sleep", "1000"]).container();
+        container.bundle.write();
+        let dir = container.bundle.dir.to_str().unwrap();
+        let mut command = container.command(&["run", "--detach", "--timeout", "1h", "--bundle", dir, &container.id]);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let running = process::start(command, Stdio::null());
+        until_it_waits(&running);
+        let (group, of_monitor) = (Pid::from_raw(running.pid()), Pid::from_raw(monitor(&container)));
+        let pending = |pid: Pid| process::signal_mask(pid.as_raw(), "ShdPnd:") >> (Signal::SIGINT as i32 - 1) & 1 == 1;
+        if to_group {
+            kill(of_monitor, Signal::SIGSTOP).unwrap();
+            host::wait_until(|| leftovers::run_state(of_monitor.as_raw()) == Some('T'));
+            nix::sys::signal::killpg(group, Signal::SIGINT).unwrap();
+            host::wait_until(|| pending(of_monitor) && !pending(group));
+            until_it_waits(&running);
+            kill(of_monitor, Signal::SIGCONT).unwrap();
+        } else {
+            kill(of_monitor, Signal::SIGINT).unwrap();
+        }
+        host::wait_until(|| container.bundle.hook_output().contains("hook"));
+        kill(group, Signal::SIGTERM).unwrap();
+        let output = running.wait().exits(143);
+        assert!(output.stderr().contains("poststop hook #0"), "{output:?}");
+        container.assert_nothing_left();
+    }
+}

@@ -5,8 +5,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use super::announcement::Announcement;
 use super::watch::{Watch, WatchedProgram};
 use crate::error::{Context, Result, Stage};
-use crate::sys::process;
 use crate::sys::signal::{self, Pending};
+use crate::sys::{interrupt, process};
 
 /// From now on signals are read from a descriptor. Before the clone, so that none is lost.
 pub(in crate::container) fn take() -> Result<OwnedFd> {
@@ -34,25 +34,27 @@ pub(super) fn pass(
         let arrivals = signal::pending(signals).at(Stage::Signal, || "read the signals")?;
         more = !arrivals.contains(&None);
         for arrival in arrivals.into_iter().flatten() {
-            match (arrival, &mut watch) {
-                (Pending::Signal(libc::SIGCHLD), _) => reap_others(program.pid),
+            match (arrival, arrival.signal()) {
+                (Pending::Announcement(number), _) => {
+                    // Only who has a watch is told something.
+                    if let Some(watch) = &mut watch {
+                        Announcement::of(number).into_iter().for_each(|said| watch.hear(said));
+                    }
+                }
+                (_, libc::SIGCHLD) => reap_others(program.pid),
                 // It is of the caller's terminal; the program hears of its own, and without one of none, as with runc and crun.
-                (Pending::Signal(libc::SIGWINCH), _) => heard.resized = true,
-                (Pending::Signal(libc::SIGPIPE), _) => {}
-                (Pending::Signal(signal) | Pending::Forwarded(signal), watch) => {
+                (_, libc::SIGWINCH) => heard.resized = true,
+                (_, libc::SIGPIPE) => {}
+                (_, signal) if interrupt::is_another(arrival) => {
                     // To one that has ended, too: its status is about to be read.
                     let what = || format!("pass signal {signal} on");
                     process::pidfd_signal(program.pidfd, signal).at(Stage::Signal, what)?;
-                    if let Some(watch) = watch {
+                    if let Some(watch) = &mut watch {
                         watch.passed(signal);
                     }
                     heard.passed = true;
                 }
-                (Pending::Announcement(number), Some(watch)) => {
-                    Announcement::of(number).into_iter().for_each(|said| watch.hear(said));
-                }
-                // Only who has a watch is told something.
-                (Pending::Announcement(_), None) => {}
+                _ => {}
             }
         }
     }
