@@ -501,13 +501,18 @@ fn nothing_lives_on_when_it_is_killed() {
         let dir = container.bundle.dir.to_str().unwrap().to_owned();
         let profile = file(&container, "p.json");
         let args = ["record", "--bundle", &dir, "--output", &profile, &container.id];
-        let running = process::start(command(&container, &args), Stdio::null());
+        // Where no other test makes something.
+        let tmp = container.bundle.host_dir("tmp");
+        let mut command = command(&container, &args);
+        command.env("TMPDIR", &tmp);
+        let running = process::start(command, Stdio::null());
         running.wait_for_stdout(|text| text.contains("ready"));
         let init = container.pid();
         let pidfd = process::pidfd_open(init).unwrap();
+        let run = children_of(running.pid());
+        let ends = process::pidfd_open(run[0]).unwrap();
         if both {
             // The `run` as well, before it could do anything.
-            let run = children_of(running.pid());
             for pid in &run {
                 kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
             }
@@ -524,15 +529,10 @@ fn nothing_lives_on_when_it_is_killed() {
         if both {
             container.delete_force().ok();
         } else {
-            host::wait_until(|| !container.bundle.state_root().join(&container.id).exists());
+            host::wait_until(|| process::wait_readable(std::os::fd::AsFd::as_fd(&ends), std::time::Duration::ZERO));
+            assert!(!container.bundle.state_root().join(&container.id).exists());
         }
-        let left = |dir: &Path| {
-            std::fs::read_dir(dir)
-                .unwrap()
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().starts_with(".brisk-record"))
-        };
-        assert!(!left(&std::env::temp_dir()) && !left(&container.bundle.dir));
+        assert_eq!(std::fs::read_dir(tmp).unwrap().count(), 0);
     }
 }
 
@@ -586,4 +586,183 @@ fn what_cannot_be_recorded_is_said() {
     let ready_made = json!({ "run.oci.seccomp_bpf_data": "BgAAAAAA/38=" });
     never(Bundle::sh("true").set("/annotations", ready_made), "a filter of its own");
     never(Bundle::new(&["/no-such-program"]), "no program was run");
+}
+
+/// A program that says which signals it gets, up to SIGINT, and ends with 7 then: of those that are pending at the same time it says all.
+fn counts_signals() -> Bundle {
+    Bundle::sh(
+        "for name in HUP USR1; do trap \"echo got $name\" $name; done; trap 'end=1' INT; echo ready; \
+         while [ -z \"$end\" ]; do sleep 0.01; done; exit 7",
+    )
+}
+
+/// By number and route of it nothing is guessed: a terminal that controls us has sent nothing here.
+#[test]
+fn a_signal_that_is_sent_beside_a_terminal_is_passed_on() {
+    if cannot_look() {
+        return;
+    }
+    let container = counts_signals().container();
+    drop(brisk(&container));
+    let (dir, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+    for by_terminal in [false, true] {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let command = command(&container, &["record", "-b", dir, "-o", &profile, &container.id]);
+        let running = process::start(process::under(&["setsid", "--ctty"], &command), Stdio::from(pty.slave));
+        running.wait_for_stdout(|text| text.contains("ready"));
+        if by_terminal {
+            nix::unistd::write(&pty.master, b"\x03").unwrap();
+        } else {
+            kill(Pid::from_raw(running.pid()), Signal::SIGINT).unwrap();
+        }
+        running.wait().exits(7);
+    }
+}
+
+#[test]
+fn a_signal_to_the_group_is_one_for_the_program() {
+    if cannot_look() {
+        return;
+    }
+    let container = counts_signals().container();
+    drop(brisk(&container));
+    let (dir, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+    let running =
+        process::start(command(&container, &["record", "-b", dir, "-o", &profile, &container.id]), Stdio::null());
+    running.wait_for_stdout(|text| text.contains("ready"));
+    let record = Pid::from_raw(running.pid());
+    let run = Pid::from_raw(children_of(running.pid())[0]);
+    // As it comes to both; one after the other, or the program could not tell one from two. The last is one of its own.
+    for (to, signal, heard) in [
+        (run, Signal::SIGHUP, "ready\ngot HUP\n"),
+        (record, Signal::SIGHUP, "ready\ngot HUP\n"),
+        (run, Signal::SIGUSR1, "ready\ngot HUP\ngot USR1\n"),
+        (record, Signal::SIGUSR1, "ready\ngot HUP\ngot USR1\n"),
+        (record, Signal::SIGUSR1, "ready\ngot HUP\ngot USR1\ngot USR1\n"),
+    ] {
+        kill(to, signal).unwrap();
+        let pending = |pid: Pid| process::signal_mask(pid.as_raw(), "ShdPnd:") >> (signal as i32 - 1) & 1 == 1;
+        host::wait_until(|| !pending(record) && !pending(run));
+        running.wait_for_stdout(|text| text.starts_with(heard));
+    }
+    kill(record, Signal::SIGINT).unwrap();
+    assert_eq!(running.wait().exits(7).stdout(), "ready\ngot HUP\ngot USR1\ngot USR1\n");
+}
+
+/// What is to be killed is, where nothing can be learned of it: here because no file can be opened.
+#[test]
+fn what_a_profile_kills_is_killed_although_nothing_is_known_of_it() {
+    if cannot_look() {
+        return;
+    }
+    let kills = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["umask"], "action": "SCMP_ACT_KILL_PROCESS" }] });
+    let container = under(Bundle::sh("echo ready; read line; umask 022; echo alive"), &kills);
+    drop(brisk(&container));
+    let (dir, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+    let (input, mut writer) = std::io::pipe().unwrap();
+    let args = ["record", "-b", dir, "-o", &profile, &container.id];
+    let running = process::start(command(&container, &args), Stdio::from(input));
+    running.wait_for_stdout(|text| text.contains("ready"));
+    // As many as poll(2) is asked about.
+    let limit = Command::new("prlimit").args(["--nofile=3:", "--pid", &running.pid().to_string()]).status();
+    assert!(limit.unwrap().success());
+    std::io::Write::write_all(&mut writer, b"\n").unwrap();
+    let output = running.wait();
+    // Nor can it write what it has seen.
+    assert_eq!((output.code, output.stdout()), (1, "ready\n".to_owned()), "{output:?}");
+}
+
+/// Nobody who knows our number keeps us from making our socket.
+#[test]
+fn the_name_of_its_socket_cannot_be_guessed() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::sh("true").container();
+    drop(brisk(&container));
+    let tmp = container.bundle.host_dir("tmp");
+    let (dir, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+    let command = command(&container, &["record", "-b", dir, "-o", &profile, &container.id]);
+    let mut command = process::in_shell("mkdir \"$TMPDIR/.brisk-record.$$\" && exec \"$@\"", &command);
+    process::run({
+        command.env("TMPDIR", &tmp);
+        command
+    })
+    .ok();
+    assert_eq!(std::fs::read_dir(tmp).unwrap().count(), 1, "nothing is left");
+}
+
+#[test]
+fn it_is_done_by_the_brisk_that_was_called() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::sh("true").container();
+    let other = brisk(&container).with_file_name("brisk-of-another-name");
+    std::fs::rename(brisk(&container), &other).unwrap();
+    let (dir, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+    let usual = command(&container, &["record", "-b", dir, "-o", &profile, &container.id]);
+    let mut command = Command::new(other);
+    command.args(usual.get_args()).current_dir(&container.bundle.dir);
+    process::run(command).ok();
+    assert!(recorded(&container).contains("exit_group"));
+}
+
+/// Who connects, and hands nothing over.
+#[test]
+fn a_connection_in_which_nothing_comes_holds_nothing_up() {
+    if cannot_look() {
+        return;
+    }
+    let container = counts_signals().container();
+    drop(brisk(&container));
+    let (dir, report) = (container.bundle.dir.to_str().unwrap(), file(&container, "r.json"));
+    let profile = file(&container, "p.json");
+    let args = ["record", "-b", dir, "-o", &profile, "--report", &report, &container.id];
+    let running = process::start(command(&container, &args), Stdio::null());
+    running.wait_for_stdout(|text| text.contains("ready"));
+    let mut files =
+        std::fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap().map(|entry| entry.unwrap().path());
+    let socket = files.find(|path| std::fs::read_link(path).unwrap().to_str().unwrap().ends_with("/socket (deleted)"));
+    let connect = || std::os::unix::net::UnixStream::connect(socket.as_ref().unwrap()).unwrap();
+    let begun = std::time::Instant::now();
+    let mut silent = Vec::new();
+    // One after the other: each is met before the next finds the queue full.
+    for _ in 0..70 {
+        silent.push(connect());
+    }
+    container.exec(&["/bin/true"]).ok();
+    kill(Pid::from_raw(running.pid()), Signal::SIGINT).unwrap();
+    running.wait().exits(7);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(silent);
+    let report = read(&report);
+    assert!(report["problems"].to_string().contains("were not heard"), "{report}");
+}
+
+#[test]
+fn recordings_that_end_together_are_merged_one_after_the_other() {
+    use std::os::fd::AsFd;
+    if cannot_run_code() {
+        return;
+    }
+    let of = |nr: libc::c_long| of_code(&[syscall(nr as u32, 0, 0), end()]).container();
+    let (container, other) = (of(libc::SYS_getpid), of(libc::SYS_getuid));
+    record(&other, &[]).ok();
+    drop(brisk(&container));
+    let dir = std::fs::File::open(&container.bundle.dir).unwrap();
+    let lock = nix::fcntl::Flock::lock(dir, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let (bundle, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+    let args = ["record", "-b", bundle, "-o", &profile, "--merge", &container.id];
+    let running = process::start(command(&container, &args), Stdio::null());
+    // Another one has the turn, and this one has recorded what it records.
+    let state = container.bundle.state_root().join(&container.id);
+    host::wait_until(|| !children_of(running.pid()).is_empty());
+    host::wait_until(|| children_of(running.pid()).is_empty() && !state.exists());
+    assert!(!process::wait_readable(running.pidfd().as_fd(), std::time::Duration::from_secs(1)), "it does not wait");
+    std::fs::copy(file(&other, "p.json"), &profile).unwrap();
+    drop(lock);
+    running.wait().ok();
+    assert_eq!(recorded(&container), set(&["getpid", "getuid", "exit_group"]));
 }

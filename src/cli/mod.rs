@@ -16,7 +16,7 @@ pub mod features;
 pub mod filter;
 pub mod flags;
 mod help;
-mod insight;
+pub mod insight;
 mod list;
 pub mod log;
 pub mod man;

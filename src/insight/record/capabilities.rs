@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 
+use brisk::error::{errno_text, io_text};
 use brisk::spec::number_list;
 use brisk::sys::perf::TraceRing;
 use brisk::sys::{fs, mount};
@@ -52,7 +53,7 @@ impl CapabilityTrace {
     pub fn new(tid: i32) -> Result<CapabilityTrace, String> {
         let tracepoint = TracePoint::find()?;
         let mut trace = CapabilityTrace { tracepoint, rings: Vec::new(), followed: 0, exercised: Exercised::default() };
-        trace.follow(tid).map_err(|errno| format!("perf_event_open: {errno}"))?;
+        trace.follow(tid).map_err(|errno| format!("perf_event_open: {}", errno_text(errno)))?;
         Ok(trace)
     }
 
@@ -102,7 +103,7 @@ impl TracePoint {
         });
         let mut text = String::new();
         let read = format.map_err(std::io::Error::from).and_then(|mut format| format.read_to_string(&mut text));
-        read.map_err(|error| format!("the trace point capability:cap_capable cannot be read: {error}"))?;
+        read.map_err(|error| format!("the trace point capability:cap_capable cannot be read: {}", io_text(&error)))?;
         TracePoint::parse(&text).ok_or_else(|| "the trace point capability:cap_capable has another format".to_owned())
     }
 

@@ -16,16 +16,17 @@ mod watch;
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use brisk::cli::args::RecordArgs;
-use brisk::cli::scan;
+use brisk::cli::{insight, scan};
 use brisk::container::options::Global;
 use brisk::error::{Context, Error, Result, Stage};
 use brisk::plan::process::caps;
@@ -34,7 +35,8 @@ use brisk::spec::annotations::SECCOMP_BPF_DATA;
 use brisk::spec::seccomp::Seccomp;
 use brisk::spec::{self, Loaded, Spec};
 use brisk::sys::seccomp::{FLAG_WAIT_KILLABLE_RECV, Instruction};
-use brisk::sys::{self, arguments, fs, process, signal};
+use brisk::sys::{self, arguments, fs, poll, process, signal};
+use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use crate::looks::Looks;
@@ -88,7 +90,13 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
         Some(process) if process.no_new_privileges => FilterLoad::AtTheEnd,
         _ => FilterLoad::Early,
     };
-    // Once more: another recording may have added to it meanwhile.
+    // Once more: another recording may have added to it meanwhile. What follows is for one at a time; a set that was recorded is worth
+    // more than that.
+    let lock = if *merge { one_at_a_time(output) } else { Ok(None) };
+    let _lock = lock.unwrap_or_else(|error| {
+        (global.warn)(&format!("{error}; what another recording writes at this moment may be lost"));
+        None
+    });
     let mut profile = to_add_to()?;
     let added = profile.add(&seen, *runtime, load);
     svg::write(output, &(json::text(&profile.json())?))?;
@@ -105,6 +113,23 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     Ok(status)
 }
 
+/// Keeps others from adding to the file, for as long as what is returned is there. It is its directory that is locked: the file is
+/// replaced, and may not be there yet.
+fn one_at_a_time(file: &Path) -> Result<Option<File>> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let what = || format!("lock {}", dir.display());
+    let lock = File::open(dir).at(Stage::Host, what)?;
+    let begun = Instant::now();
+    loop {
+        match fs::lock(lock.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
+            Err(Errno::EAGAIN) if begun.elapsed() < PATIENCE => poll::pause(LOOK_AGAIN).at(Stage::Host, what)?,
+            locked => return locked.map(|()| Some(lock)).at(Stage::Host, what),
+        }
+    }
+}
+
 /// The profile of a bundle, where it is one.
 fn own_profile(spec: &Spec) -> Option<&Seccomp> {
     spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref())
@@ -119,8 +144,12 @@ fn given_capabilities(spec: &Spec) -> u64 {
 
 /// A socket that has no name any more, and what leads to it: nothing is left of it whenever we end.
 fn meeting_place() -> Result<(UnixListener, OwnedFd)> {
-    let dir = std::env::temp_dir().join(format!(".brisk-record.{}", std::process::id()));
-    let what = || format!("make a socket in {}", dir.display());
+    let within = std::env::temp_dir();
+    let what = || format!("make a socket in {}", within.display());
+    // Everybody may make names there, but none that he cannot guess.
+    let mut random = [0; 16];
+    File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).at(Stage::Host, what)?;
+    let dir = within.join(format!(".brisk-record.{:032x}", u128::from_ne_bytes(random)));
     std::fs::DirBuilder::new().mode(0o700).create(&dir).at(Stage::Host, what)?;
     let path = dir.join("socket");
     let made = UnixListener::bind(&path).at(Stage::Host, what).and_then(|socket| {
@@ -184,14 +213,14 @@ fn base64(bytes: &[u8]) -> String {
 /// Begins the container, of a file that has to stay open for as long. It ends with us: its `run` sees to that, and where that is
 /// killed with us, the kernel.
 fn run(global: &Global<'_>, bundle: &Path, config: &[u8], id: &str) -> Result<(Child, File)> {
-    let own = std::env::current_exe().at(Stage::Host, || "find where brisk is")?;
+    let brisk = insight::caller()?;
     let argv: Vec<OsString> = arguments::all().into_iter().skip(1).collect();
     let file = fs::memfd(c"config.json").at(Stage::Host, || "make a memory file")?;
     let path = by_number(&file);
     let mut file = File::from(file);
     file.write_all(config).at(Stage::Host, || "write the configuration")?;
     let trusted = global.trust_annotations.iter().map(String::as_str).chain([SECCOMP_BPF_DATA]).collect::<Vec<_>>();
-    let mut command = Command::new(own.with_file_name("brisk"));
+    let mut command = Command::new(brisk);
     command.args(scan::before_the_command(&argv)).arg("--trust-annotations").arg(trusted.join(","));
     command.arg("run").arg("--die-with-parent").arg("--bundle").arg(bundle).arg("--config").arg(path).arg(id);
     let child = process::spawn(&mut command).at(Stage::Host, || "run brisk")?;

@@ -70,6 +70,10 @@ impl RecordReport<'_> {
         if self.seen.more_nameless {
             missing.push("there were more calls without a name than are kept".to_owned());
         }
+        let listeners = self.seen.lost_listeners;
+        if listeners > 0 {
+            missing.push(format!("{listeners} of those who handed over the listener of a filter were not heard"));
+        }
         if lost > 0 {
             missing.push(format!("{lost} times it is not known which capability was looked for"));
         }
@@ -243,6 +247,7 @@ mod tests {
             ]
             .into(),
             more_nameless: true,
+            lost_listeners: 0,
             capabilities: Ok(Exercised { used: 1 << 0, denied: 1 << 21, lost: 3 }),
         }
     }

@@ -6,10 +6,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Child;
 
 use brisk::error::{Context, Result, Stage};
-use brisk::proc::file;
 use brisk::sys::notify::{self, WaitingCall};
 use brisk::sys::poll::{self, PollFd, PollFlags};
-use brisk::sys::{fs, process, signal, socket};
+use brisk::sys::signal::{self, Pending};
+use brisk::sys::{fs, process, socket};
 use nix::errno::Errno;
 
 use super::calls::{CallNames, MadeCall};
@@ -20,6 +20,8 @@ use super::filter::{FilterVerdict, OwnFilter};
 const MOST_NAMELESS: usize = 64;
 /// How many filters with a listener a container may have at once: one, and one for each `exec`.
 const MOST_LISTENERS: usize = 512;
+/// How many may hand one over at once.
+const MOST_HANDOVERS: usize = 64;
 
 /// What was seen.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct SeenCalls {
     pub refused: BTreeMap<(MadeCall, FilterVerdict), u64>,
     /// More numbers without a name came than are kept.
     pub more_nameless: bool,
+    /// How many listeners came that were not taken.
+    pub lost_listeners: u64,
     pub capabilities: std::result::Result<Exercised, String>,
 }
 
@@ -43,10 +47,17 @@ struct Listener {
     begun: bool,
 }
 
+/// Who hands over a listener: with a message that is read to its end, or who sends it would fail.
+struct Handover {
+    stream: UnixStream,
+    listener: Option<OwnedFd>,
+}
+
 pub struct CallWatch {
     filter: OwnFilter,
     socket: UnixListener,
     signals: OwnedFd,
+    handovers: Vec<Handover>,
     listeners: Vec<Listener>,
     seen: SeenCalls,
     nameless: usize,
@@ -61,9 +72,19 @@ impl CallWatch {
             before: BTreeMap::new(),
             refused: BTreeMap::new(),
             more_nameless: false,
+            lost_listeners: 0,
             capabilities: Err(String::new()),
         };
-        CallWatch { filter, socket, signals, listeners: Vec::new(), seen, nameless: 0, capabilities: None }
+        CallWatch {
+            filter,
+            socket,
+            signals,
+            handovers: Vec::new(),
+            listeners: Vec::new(),
+            seen,
+            nameless: 0,
+            capabilities: None,
+        }
     }
 
     /// Serves until `run` has ended; its exit status.
@@ -72,15 +93,20 @@ impl CallWatch {
             let input = PollFlags::POLLIN;
             let mut fds = vec![PollFd::new(self.signals.as_fd(), input), PollFd::new(self.socket.as_fd(), input)];
             fds.extend(self.listeners.iter().map(|listener| PollFd::new(listener.fd.as_fd(), input)));
+            fds.extend(self.handovers.iter().map(|handover| PollFd::new(handover.stream.as_fd(), input)));
             poll::undisturbed(&mut fds, None).at(Stage::Seccomp, || "wait for system calls")?;
             let came: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
-            for index in (2..came.len()).rev() {
+            let listeners_end = 2 + self.listeners.len();
+            for index in (2..listeners_end).rev() {
                 if came[index].contains(PollFlags::POLLIN) {
-                    self.answer(index - 2)?;
+                    self.answer(index - 2, child.id().cast_signed())?;
                 } else if !came[index].is_empty() {
                     // Nobody is left who has the filter.
                     drop(self.listeners.remove(index - 2));
                 }
+            }
+            for index in (listeners_end..came.len()).rev().filter(|index| !came[*index].is_empty()) {
+                self.take(index - listeners_end);
             }
             if !came[1].is_empty() {
                 self.meet()?;
@@ -102,35 +128,55 @@ impl CallWatch {
         Some(seen)
     }
 
-    /// As `run` itself does. What a terminal sends comes to the whole group of processes, `run` among them.
+    /// To `run`, which passes them on to the program, and takes one that it has got itself as well for the same.
     fn pass_signals_on(&self, child: &Child) -> Result<()> {
-        const OF_TERMINALS: [i32; 6] =
-            [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGWINCH, libc::SIGTTIN, libc::SIGTTOU];
         let arrived = signal::pending(self.signals.as_fd()).at(Stage::Host, || "read signals")?;
-        for signal in arrived.into_iter().flatten().map(signal::Pending::signal) {
-            let by_terminal = OF_TERMINALS.contains(&signal) && std::fs::File::open("/dev/tty").is_ok();
-            if !by_terminal && ![libc::SIGCHLD, libc::SIGPIPE].contains(&signal) {
+        for pending in arrived.into_iter().flatten() {
+            match (pending, pending.signal()) {
+                // Of its terminal, for the whole process group. (SIGHUP may be for the leader of the session alone.)
+                (Pending::OfKernel(_), libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH) => {}
+                (Pending::OfKernel(_), libc::SIGTTIN | libc::SIGTTOU) => {}
+                // Nobody announces anything to us.
+                (Pending::Announcement(_), _) | (_, libc::SIGCHLD | libc::SIGPIPE) => {}
                 // It may have ended.
-                let _ = process::kill(child.id().cast_signed(), signal);
+                (_, signal) => drop(process::forward(child.id().cast_signed(), signal)),
             }
         }
         Ok(())
     }
 
-    /// Takes a listener from who hands it over.
     fn meet(&mut self) -> Result<()> {
-        let (stream, _) = self.socket.accept().at(Stage::Seccomp, || "meet who hands over a listener")?;
-        let received = take_listener(&stream);
-        if let Some(fd) = received.at(Stage::Seccomp, || "take a listener")?
-            && self.listeners.len() < MOST_LISTENERS
-        {
-            notify::wake_in_turn(fd.as_fd());
-            self.listeners.push(Listener { fd, begun: false });
+        let what = || "meet who hands over a listener";
+        let (stream, _) = self.socket.accept().at(Stage::Seccomp, what)?;
+        stream.set_nonblocking(true).at(Stage::Seccomp, what)?;
+        if self.handovers.len() == MOST_HANDOVERS {
+            // Whoever has something to hand over does so at once.
+            self.handovers.remove(0);
+            self.seen.lost_listeners += 1;
         }
+        self.handovers.push(Handover { stream, listener: None });
         Ok(())
     }
 
-    fn answer(&mut self, index: usize) -> Result<()> {
+    /// Takes what there is of a message, and at its end the listener that came with it.
+    fn take(&mut self, index: usize) {
+        let Handover { stream, listener } = &mut self.handovers[index];
+        let mut fds = [None, None];
+        let received = socket::receive_fds(stream.as_fd(), &mut vec![0; 16 << 10], &mut fds);
+        if matches!(received, Ok(1..) | Err(Errno::EAGAIN)) {
+            *listener = listener.take().or_else(|| fds.into_iter().flatten().next());
+            return;
+        }
+        match self.handovers.remove(index).listener.filter(is_listener) {
+            Some(fd) if self.listeners.len() < MOST_LISTENERS => {
+                notify::wake_in_turn(fd.as_fd());
+                self.listeners.push(Listener { fd, begun: false });
+            }
+            _ => self.seen.lost_listeners += 1,
+        }
+    }
+
+    fn answer(&mut self, index: usize, run: i32) -> Result<()> {
         if let Some(Ok(trace)) = &mut self.capabilities {
             trace.read();
         }
@@ -164,7 +210,7 @@ impl CallWatch {
             }
             FilterVerdict::Kills => {
                 self.note(made, SeenTable::Refused(verdict));
-                kill(&self.listeners[index], &call)
+                kill(&self.listeners[index], &call, run)
             }
         };
         match answered {
@@ -221,35 +267,17 @@ fn count<K: Ord>(table: &mut BTreeMap<K, u64>, key: K, limit: Option<(&mut usize
 }
 
 /// Kills whoever calls, as a whole: the filter may have meant one thread, and that would have gone on in another state than it thinks.
-fn kill(listener: &Listener, call: &WaitingCall) -> brisk::sys::Result<()> {
-    let group = file::read_text(format!("/proc/{}/status", call.tid))
-        .ok()
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<i32>().ok()));
-    if let Some(pidfd) = group.and_then(|pid| process::pidfd_open(pid).ok())
-        && notify::still_waits(listener.fd.as_fd(), call)
-    {
-        process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
-    }
-    notify::refuse(listener.fd.as_fd(), call, libc::EPERM)
+/// Where that cannot be, `run` is killed, and the container with it. There is no answer in any case.
+fn kill(listener: &Listener, call: &WaitingCall, run: i32) -> brisk::sys::Result<()> {
+    let waits = || notify::still_waits(listener.fd.as_fd(), call);
+    // For kill(2) the number of a thread is as good as that of its process. While its call waits nobody else has the number; and what
+    // takes it from the thread between the two lines would have to make other processes while we answer nobody.
+    let killed = waits() && call.tid != 0 && process::kill(call.tid.cast_signed(), libc::SIGKILL).is_ok();
+    if killed || !waits() { Ok(()) } else { process::kill(run, libc::SIGKILL) }
 }
 
-/// The descriptor that comes with the message, which is read to its end: who sends it would fail otherwise.
-fn take_listener(stream: &UnixStream) -> brisk::sys::Result<Option<OwnedFd>> {
-    /// Of a tenth of a second each.
-    const PATIENCE: usize = 100;
-    socket::receive_in_pieces(stream.as_fd())?;
-    let (mut found, mut left) = (None, PATIENCE);
-    let mut buffer = vec![0; 16 << 10];
-    while left > 0 {
-        let mut fds = [None, None];
-        match socket::receive_fds(stream.as_fd(), &mut buffer, &mut fds) {
-            Err(Errno::EAGAIN) => left -= 1,
-            Err(errno) => return Err(errno),
-            Ok(0) => break,
-            Ok(_) => found = found.or_else(|| fds.into_iter().flatten().next()),
-        }
-    }
-    // Of another kind of file nothing could be asked.
-    let leads_to = |fd: &OwnedFd| std::fs::read_link(fs::by_number(fd.as_fd())).unwrap_or_default();
-    Ok(found.filter(|fd| leads_to(fd).to_string_lossy() == "anon_inode:seccomp notify"))
+/// Of another kind of file nothing could be asked.
+fn is_listener(fd: &OwnedFd) -> bool {
+    let leads_to = std::fs::read_link(fs::by_number(fd.as_fd())).unwrap_or_default();
+    leads_to.to_string_lossy() == "anon_inode:seccomp notify"
 }
