@@ -259,6 +259,10 @@ fn a_quota_is_rounded_up_to_a_percent_in_the_files_too() {
         ("1500 200000", "2000 200000", "uint64 10000"),
         ("max 50000", "max 50000", "uint64 18446744073709551615"),
         ("20000", "20000", "uint64 200000"),
+        // systemd divides by 10000 and drops the rest: what is 30.9994 % of a CPU would be 30 % after a daemon-reload.
+        ("10001 33333", "10333 33333", "uint64 310000"),
+        ("10333 33333", "10333 33333", "uint64 310000"),
+        ("10000 999999", "10000 999999", "uint64 10000"),
     ] {
         let writes = with_rounded_quota(vec![write("cpu.max", before)]);
         assert_eq!(writes[0].value, after);

@@ -2,6 +2,8 @@
 
 use brisk::plan::cgroup::transfer::{Amounts, CpuGrain, LimitHolder, Share, transfer};
 use brisk::plan::cgroup::update::merge;
+use brisk::plan::cgroup::{WhenMissing, Write};
+use brisk::plan::systemd::properties::with_rounded_quota;
 use brisk::spec::resources::Resources;
 use serde_json::{Value, json};
 
@@ -11,12 +13,12 @@ fn resources(value: Value) -> Resources {
     serde_json::from_value(value).unwrap()
 }
 
-fn holder<'a>(id: &'a str, has: &'a Resources) -> LimitHolder<'a> {
-    LimitHolder { id, has }
+fn holder<'a>(id: &'a str, has: &'a Resources, grain: CpuGrain) -> LimitHolder<'a> {
+    LimitHolder { id, has, grain }
 }
 
 fn moved(from: &Resources, to: &Resources, amounts: Amounts, grain: CpuGrain) -> [Value; 2] {
-    let changes = transfer(holder("one", from), holder("two", to), amounts, grain).unwrap();
+    let changes = transfer(holder("one", from, grain), holder("two", to, grain), amounts).unwrap();
     changes.map(|change| serde_json::to_value(change).unwrap())
 }
 
@@ -58,33 +60,86 @@ fn what_one_gives_the_other_gets() {
     assert_eq!(more, json!({ "memory": { "limit": 900 }, "cpu": { "quota": 32_500 }, "pids": { "limit": 9 } }));
 }
 
-/// Whatever periods and rests there are: both together have no more than before, and no more than two microseconds of a period less.
+/// What is in force of a quota: what the driver of this grain writes.
+fn in_force(quota: i64, period: u64, grain: CpuGrain) -> f64 {
+    let write = |value: String| Write {
+        controller: "cpu".to_owned(),
+        file: "cpu.max".to_owned(),
+        value,
+        missing: WhenMissing::Fail,
+    };
+    let writes = vec![write(format!("{quota} {period}"))];
+    let writes = if grain == CpuGrain::Percent { with_rounded_quota(writes) } else { writes };
+    writes[0].value.split_once(' ').unwrap().0.parse::<f64>().unwrap() / period as f64
+}
+
+/// Whatever periods and rests there are, and whoever makes the cgroups: both together have no more than before, and no more than two
+/// microseconds of each period less. Two in whole percents keep those, which in a period of odd length are not whole microseconds.
 #[test]
 fn a_sum_never_grows() {
-    let mut seen = 0;
-    for (p1, p2) in [(100_000, 100_000), (1_000_000, 1000), (1000, 1_000_000), (33_333, 77_777)] {
-        for quota in [2_000, 77_777, 999_999] {
-            for cpu in [1, 999, 1_000, 12_345] {
-                let limits = |period: u64| resources(json!({ "cpu": { "quota": quota, "period": period } }));
-                let (one, two) = (limits(p1), limits(p2));
-                let amounts = Amounts { cpu, ..Amounts::default() };
-                let Ok([less, more]) =
-                    transfer(holder("one", &one), holder("two", &two), amounts, CpuGrain::Microsecond)
-                else {
-                    continue;
-                };
-                seen += 1;
-                let sum = |one: &Resources, two: &Resources| {
-                    let part = |of: &Resources, period: f64| of.cpu.as_ref().unwrap().quota.unwrap() as f64 / period;
-                    part(one, p1 as f64) + part(two, p2 as f64)
-                };
-                let (before, after) = (sum(&one, &two), sum(&less, &more));
-                assert!(after <= before + 1e-12, "{p1} {p2} {quota} {cpu}: {before} {after}");
-                assert!(before - after <= 1.0 / p1 as f64 + 1.0 / p2 as f64 + 1e-12, "{p1} {p2} {quota} {cpu}");
+    use CpuGrain::{Microsecond, Percent};
+    let mut seen = [0; 4];
+    let periods = [
+        (100_000, 100_000),
+        (1_000_000, 1000),
+        (1000, 1_000_000),
+        (33_333, 77_777),
+        (999_999, 100_000),
+        (1001, 999_999),
+    ];
+    for (pair, grains) in
+        [[Microsecond; 2], [Microsecond, Percent], [Percent, Microsecond], [Percent; 2]].iter().enumerate()
+    {
+        let coarser = grains[0].max(grains[1]);
+        for (p1, p2) in periods {
+            for quotas in [[2_000, 2_000], [77_777, 12_345], [12_345, 20_000], [999_999, 10_000], [10_000, 999_999]] {
+                for cpu in [1, 999, 1_000, 12_345, 17_000] {
+                    let amounts = Amounts { cpu, ..Amounts::default() };
+                    if amounts.check(coarser).is_err() {
+                        continue;
+                    }
+                    let limits =
+                        |quota: i64, period: u64| resources(json!({ "cpu": { "quota": quota, "period": period } }));
+                    let (one, two) = (limits(quotas[0], p1), limits(quotas[1], p2));
+                    let Ok(changes) = transfer(holder("one", &one, grains[0]), holder("two", &two, grains[1]), amounts)
+                    else {
+                        continue;
+                    };
+                    seen[pair] += 1;
+                    let each = |[one, two]: [i64; 2]| [in_force(one, p1, grains[0]), in_force(two, p2, grains[1])];
+                    let sum = |quotas| each(quotas).iter().sum::<f64>();
+                    let quotas_after = changes.map(|change| change.cpu.unwrap().quota.unwrap());
+                    let (before, after) = (sum(quotas), sum(quotas_after));
+                    let odd = |period: u64| if period.is_multiple_of(100) { 0.0 } else { 1.0 / period as f64 };
+                    let more = if *grains == [Percent; 2] { odd(p1) + odd(p2) } else { 0.0 };
+                    let what = format!("{grains:?} {p1} {p2} {quotas:?} {cpu}: {before} {after}");
+                    assert!(after <= before + more + 1e-12, "{what}");
+                    assert!(before - after <= 2.0 / p1 as f64 + 2.0 / p2 as f64 + 1e-12, "{what}");
+                    // What is written is what was reckoned with.
+                    for (quota, (period, grain)) in quotas_after.into_iter().zip([(p1, grains[0]), (p2, grains[1])]) {
+                        assert_eq!(in_force(quota, period, grain), quota as f64 / period as f64, "{what}");
+                    }
+                }
             }
         }
     }
-    assert!(seen > 20, "only {seen}");
+    assert!(seen.iter().all(|seen| *seen > 20), "only {seen:?}");
+}
+
+/// A container without a scope has what it was given, whatever the other one is.
+#[test]
+fn each_is_rounded_as_its_own_driver_does() {
+    let (blue, green) =
+        (resources(json!({ "cpu": { "quota": 12_345 } })), resources(json!({ "cpu": { "quota": 20_000 } })));
+    let amounts = Amounts { cpu: 1_000, ..Amounts::default() };
+    let [plain, scope] = [CpuGrain::Microsecond, CpuGrain::Percent];
+    let quotas = |from: LimitHolder<'_>, to: LimitHolder<'_>| {
+        transfer(from, to, amounts).unwrap().map(|change| change.cpu.unwrap().quota.unwrap())
+    };
+    assert_eq!(quotas(holder("blue", &blue, plain), holder("green", &green, scope)), [11_345, 21_000]);
+    assert_eq!(quotas(holder("green", &green, scope), holder("blue", &blue, plain)), [19_000, 13_345]);
+    // What is shown is what is in force.
+    assert_eq!([plain, scope].map(|grain| Share::of(&blue, grain).cpus), [Some(0.12345), Some(0.13)]);
 }
 
 /// systemd rounds a quota up to whole percents. What both have been rounded up to stays their sum.
@@ -110,7 +165,9 @@ fn what_cannot_be_moved_says_why() {
     ];
     for (amounts, what) in each {
         let refusal = |from: &Resources, to: &Resources| {
-            let error = transfer(holder("one", from), holder("two", to), amounts, CpuGrain::Microsecond).unwrap_err();
+            let error =
+                transfer(holder("one", from, CpuGrain::Microsecond), holder("two", to, CpuGrain::Microsecond), amounts)
+                    .unwrap_err();
             assert!(error.hint().is_some(), "{error}");
             error.to_string()
         };
@@ -128,12 +185,13 @@ fn what_cannot_be_moved_says_why() {
 #[test]
 fn shares_are_what_is_limited() {
     let has = resources(json!({ "memory": { "limit": 1000 }, "cpu": { "quota": 50_000 } }));
-    let share = Share::of(&has);
+    let share = Share::of(&has, CpuGrain::Microsecond);
     assert_eq!((share.memory_bytes, share.cpus, share.tasks), (Some(1000), Some(0.5), None));
     let other = Share { tasks: Some(1), cpus: Some(0.1), ..share };
     assert_eq!(share.and(&other), Share { memory_bytes: Some(2000), cpus: Some(0.6), tasks: None });
     assert_eq!(
-        Share::of(&merge(&has, &resources(json!({ "memory": { "limit": 600 } }))).unwrap()).memory_bytes,
+        Share::of(&merge(&has, &resources(json!({ "memory": { "limit": 600 } }))).unwrap(), CpuGrain::Microsecond)
+            .memory_bytes,
         Some(600)
     );
 }

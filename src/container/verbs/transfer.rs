@@ -29,8 +29,8 @@ pub struct TransferRow {
 }
 
 impl TransferRow {
-    fn new(step: u32, [from, to]: [&Resources; 2]) -> TransferRow {
-        let (from, to) = (Share::of(from), Share::of(to));
+    fn new(step: u32, limits: &BothLimits) -> TransferRow {
+        let [from, to] = limits.each(Share::of);
         TransferRow { step, from, to, together: from.and(&to) }
     }
 }
@@ -51,18 +51,45 @@ impl Both {
         Ok(Both { from: locked(global, &args.from)?, to })
     }
 
-    fn has(&self) -> Result<[Resources; 2]> {
-        Ok([self.from.0.resources()?, self.to.0.resources()?])
+    fn limits(&self) -> Result<BothLimits> {
+        let [from, to] = [&self.from.0, &self.to.0];
+        Ok(BothLimits { has: [from.resources()?, to.resources()?], grains: [grain(from)?, grain(to)?] })
+    }
+}
+
+fn grain(container: &Container) -> Result<CpuGrain> {
+    let scope = container.cgroup()?.is_some_and(|cgroup| cgroup.scope().is_some());
+    Ok(if scope { CpuGrain::Percent } else { CpuGrain::Microsecond })
+}
+
+/// What both have, or will have.
+struct BothLimits {
+    has: [Resources; 2],
+    /// What the CPU time of each comes in.
+    grains: [CpuGrain; 2],
+}
+
+impl BothLimits {
+    fn each<'a, T>(&'a self, of: impl Fn(&'a Resources, CpuGrain) -> T) -> [T; 2] {
+        let ([from, to], [gives, gets]) = (&self.has, self.grains);
+        [of(from, gives), of(to, gets)]
     }
 
-    /// systemd's is the coarser one.
-    fn grain(&self) -> Result<CpuGrain> {
-        for (container, _) in [&self.from, &self.to] {
-            if container.cgroup()?.is_some_and(|cgroup| cgroup.scope().is_some()) {
-                return Ok(CpuGrain::Percent);
-            }
-        }
-        Ok(CpuGrain::Microsecond)
+    /// What this step moves, in what both can have.
+    fn part(&self, args: &Transfer, step: u32, steps: u32) -> Result<Amounts> {
+        let [one, other] = self.grains;
+        let coarser = one.max(other);
+        args.amounts.check(coarser)?;
+        Ok(args.amounts.part(step, steps, coarser))
+    }
+
+    /// What changes when so much is moved, and what both have then.
+    fn moved(&self, args: &Transfer, part: Amounts) -> Result<([Resources; 2], BothLimits)> {
+        let [from, to] = self.each(|has, grain| (has, grain));
+        let holder = |id, (has, grain)| LimitHolder { id, has, grain };
+        let changes = transfer(holder(&args.from, from), holder(&args.to, to), part)?;
+        let has = [merge(&self.has[0], &changes[0])?, merge(&self.has[1], &changes[1])?];
+        Ok((changes, BothLimits { has, grains: self.grains }))
     }
 }
 
@@ -106,42 +133,28 @@ fn wait(step: u32, interval: Option<Duration>) -> Result<()> {
 /// One step, by what both have now: others may have moved something meanwhile.
 fn one_step(global: &Global, args: &Transfer, step: u32, steps: u32) -> Result<TransferredStep> {
     let both = Both::locked(global, args)?;
-    let (has, grain) = (both.has()?, both.grain()?);
-    args.amounts.check(grain)?;
-    let part = args.amounts.part(step, steps, grain);
-    let changes = changes(args, &has, part, grain)?;
-    let then = after(&has, &changes)?;
+    let limits = both.limits()?;
+    let part = limits.part(args, step, steps)?;
+    let (changes, then) = limits.moved(args, part)?;
     if part != Amounts::default() {
         update::both(global, [both.from, both.to], &changes)?;
     }
-    let [before, after] =
-        [(step - 1, &has), (step, &then)].map(|(step, [from, to])| TransferRow::new(step, [from, to]));
-    Ok(TransferredStep { part, before, after })
-}
-
-fn changes(args: &Transfer, has: &[Resources; 2], part: Amounts, grain: CpuGrain) -> Result<[Resources; 2]> {
-    let [from, to] = has;
-    transfer(LimitHolder { id: &args.from, has: from }, LimitHolder { id: &args.to, has: to }, part, grain)
-}
-
-fn after(has: &[Resources; 2], changes: &[Resources; 2]) -> Result<[Resources; 2]> {
-    Ok([merge(&has[0], &changes[0])?, merge(&has[1], &changes[1])?])
+    Ok(TransferredStep { part, before: TransferRow::new(step - 1, &limits), after: TransferRow::new(step, &then) })
 }
 
 /// All steps, of which the first is looked at as if it were done: what comes later depends on what is in use then.
 fn foretell(global: &Global, args: &Transfer, steps: u32) -> Result<Vec<TransferRow>> {
     let both = Both::locked(global, args)?;
-    let (mut has, grain) = (both.has()?, both.grain()?);
-    args.amounts.check(grain)?;
-    let mut rows = vec![TransferRow::new(0, [&has[0], &has[1]])];
+    let mut limits = both.limits()?;
+    let mut rows = vec![TransferRow::new(0, &limits)];
     let mut firsts = Some([both.from, both.to]);
     for step in 1..=steps {
-        let changes = changes(args, &has, args.amounts.part(step, steps, grain), grain)?;
+        let (changes, then) = limits.moved(args, limits.part(args, step, steps)?)?;
         if let Some(both) = firsts.take() {
             update::would_do(global, both, &changes)?;
         }
-        has = after(&has, &changes)?;
-        rows.push(TransferRow::new(step, [&has[0], &has[1]]));
+        limits = then;
+        rows.push(TransferRow::new(step, &limits));
     }
     Ok(rows)
 }

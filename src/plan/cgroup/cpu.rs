@@ -14,6 +14,31 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// The period of real-time scheduling where none is given, in microseconds (kernel/sched/rt.c).
 const RT_PERIOD: u64 = 1_000_000;
 
+/// A whole percent of one CPU, in microseconds of each second.
+const PERCENT: u64 = 10_000;
+
+/// The whole percents of a CPU that a quota is, rounded up: what systemd keeps of it.
+pub fn percents(quota: u64, period: u64) -> u64 {
+    let per_second = u128::from(quota) * 1_000_000 / u128::from(period.max(1));
+    u64::try_from(per_second).unwrap_or(u64::MAX).div_ceil(PERCENT)
+}
+
+/// So many percents of a CPU in microseconds of each second; all ones where they do not fit, which is systemd's word for no limit.
+pub fn percents_per_second(percents: u64) -> u64 {
+    percents.saturating_mul(PERCENT)
+}
+
+/// The quota that is so many percents of a CPU, as systemd writes it: of a period that is no multiple of 100 µs less than a
+/// microsecond is lost.
+pub fn quota_of_percents(percents: u64, period: u64) -> u64 {
+    (u128::from(percents) * u128::from(period) / 100).try_into().unwrap_or(u64::MAX)
+}
+
+/// The least quota of whole percents that is no lower than this one: what is in force where systemd keeps it.
+pub fn rounded_quota(quota: u64, period: u64) -> u64 {
+    quota.max(quota_of_percents(percents(quota, period), period))
+}
+
 /// The writes of the cpu controller.
 pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
     let Cpu {

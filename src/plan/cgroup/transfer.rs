@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::error::{Error, Result, Stage};
+use crate::plan::cgroup::cpu::{percents, quota_of_percents, rounded_quota};
 use crate::plan::cgroup::files::{self, DEFAULT_PERIOD, MIN_QUOTA};
 use crate::spec::resources::{Cpu, Memory, Pids, Resources};
 
@@ -20,8 +21,8 @@ pub struct Amounts {
     pub pids: u64,
 }
 
-/// What CPU time comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What CPU time comes in, the finer first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CpuGrain {
     /// Microseconds.
     Microsecond,
@@ -96,6 +97,8 @@ pub struct LimitHolder<'a> {
     pub id: &'a str,
     /// Its limits.
     pub has: &'a Resources,
+    /// What its CPU time comes in.
+    pub grain: CpuGrain,
 }
 
 /// Limits of what can be moved; none is no limit.
@@ -115,16 +118,64 @@ fn limited(limit: Option<i64>) -> Option<u64> {
     limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0)
 }
 
-fn bandwidth(cpu: Option<&Cpu>) -> Option<(u64, u64)> {
-    let period = files::CFS_PERIOD.given(cpu?.period).unwrap_or(DEFAULT_PERIOD);
-    Some((limited(files::CFS_QUOTA.given(cpu?.quota))?, period))
+/// A limit of CPU time.
+#[derive(Clone, Copy)]
+struct Bandwidth {
+    /// Microseconds of each period.
+    quota: u64,
+    /// Microseconds.
+    period: u64,
+    grain: CpuGrain,
+}
+
+impl Bandwidth {
+    /// What is in force, which in whole percents may be more than was asked for.
+    fn of(has: &Resources, grain: CpuGrain) -> Option<Bandwidth> {
+        let cpu = has.cpu.as_ref()?;
+        let period = files::CFS_PERIOD.given(cpu.period).unwrap_or(DEFAULT_PERIOD);
+        let quota = limited(files::CFS_QUOTA.given(cpu.quota))?;
+        let quota = if grain == CpuGrain::Percent { rounded_quota(quota, period) } else { quota };
+        Some(Bandwidth { quota, period, grain })
+    }
+
+    /// The quota with so much less, where there is as much.
+    fn lowered(self, moved: u64) -> Option<u64> {
+        match self.grain {
+            CpuGrain::Microsecond => self.quota.checked_sub(scaled_up(moved, self.period, DEFAULT_PERIOD)),
+            CpuGrain::Percent => {
+                let left = percents(self.quota, self.period).checked_sub(moved.div_ceil(self.grain.size()))?;
+                Some(quota_of_percents(left, self.period))
+            }
+        }
+    }
+
+    /// The quota with so much more.
+    fn raised(self, moved: u64) -> u64 {
+        match self.grain {
+            CpuGrain::Microsecond => self.quota.saturating_add(scaled_down(moved, self.period, DEFAULT_PERIOD)),
+            CpuGrain::Percent => {
+                let sum = percents(self.quota, self.period).saturating_add(moved / self.grain.size());
+                quota_of_percents(sum, self.period)
+            }
+        }
+    }
+}
+
+/// What `part` of `of` is of `to`, rounded down.
+fn scaled_down(part: u64, to: u64, of: u64) -> u64 {
+    (u128::from(part) * u128::from(to) / u128::from(of)).try_into().unwrap_or(u64::MAX)
+}
+
+/// What `part` of `of` is of `to`, rounded up.
+fn scaled_up(part: u64, to: u64, of: u64) -> u64 {
+    (u128::from(part) * u128::from(to)).div_ceil(u128::from(of)).try_into().unwrap_or(u64::MAX)
 }
 
 impl Share {
     /// Of these limits.
-    pub fn of(has: &Resources) -> Share {
+    pub fn of(has: &Resources, grain: CpuGrain) -> Share {
         #[expect(clippy::cast_precision_loss, reason = "microseconds")]
-        let cpus = bandwidth(has.cpu.as_ref()).map(|(quota, period)| quota as f64 / period as f64);
+        let cpus = Bandwidth::of(has, grain).map(|Bandwidth { quota, period, .. }| quota as f64 / period as f64);
         Share {
             memory_bytes: limited(has.memory.as_ref().and_then(|memory| memory.limit)),
             cpus,
@@ -148,12 +199,7 @@ impl Share {
 }
 
 /// What changes of the limits of the first, which gives, and of the second, which gets.
-pub fn transfer(
-    from: LimitHolder<'_>,
-    to: LimitHolder<'_>,
-    amounts: Amounts,
-    grain: CpuGrain,
-) -> Result<[Resources; 2]> {
+pub fn transfer(from: LimitHolder<'_>, to: LimitHolder<'_>, amounts: Amounts) -> Result<[Resources; 2]> {
     let (mut less, mut more) = (Resources::default(), Resources::default());
     if amounts.memory > 0 {
         let moved = amounts.memory;
@@ -167,7 +213,7 @@ pub fn transfer(
         more.memory = Some(Memory { limit: Some(gained), swap: raised, ..Memory::default() });
     }
     if amounts.cpu > 0 {
-        let [left, gained] = cpu(from, to, amounts.cpu, grain)?;
+        let [left, gained] = cpu(from, to, amounts.cpu)?;
         less.cpu = Some(Cpu { quota: Some(left), ..Cpu::default() });
         more.cpu = Some(Cpu { quota: Some(gained), ..Cpu::default() });
     }
@@ -181,27 +227,28 @@ pub fn transfer(
     Ok([less, more])
 }
 
-/// The quotas of both. Where periods differ what is not whole is lost, and never gained.
-fn cpu(from: LimitHolder<'_>, to: LimitHolder<'_>, moved: u64, grain: CpuGrain) -> Result<[i64; 2]> {
-    let quota = |of: LimitHolder<'_>| bandwidth(of.has.cpu.as_ref());
-    let (one, other) = (quota(from), quota(to));
-    let rounded = |bandwidth: Option<(u64, u64)>| {
-        let (quota, period) = bandwidth?;
-        // As it is kept: a quota that is no whole percent was rounded up (systemd::properties::round_quota).
-        let percents = |quota: u64| quota.saturating_mul(100).div_ceil(period).saturating_mul(period) / 100;
-        Some(if grain == CpuGrain::Percent { percents(quota) } else { quota })
-    };
-    let period = |bandwidth: Option<(u64, u64)>| bandwidth.map_or(DEFAULT_PERIOD, |(_, period)| period);
-    let in_periods = |period: u64| u128::from(moved) * u128::from(period);
-    let taken = u64::try_from(in_periods(period(one)).div_ceil(u128::from(DEFAULT_PERIOD))).unwrap_or(u64::MAX);
-    let given = u64::try_from(in_periods(period(other)) / u128::from(DEFAULT_PERIOD)).unwrap_or(u64::MAX);
+/// The quotas of both, each in its own grain. Where periods differ what is not whole is lost, and never gained; of two in whole
+/// percents those are kept, and of a period that is no multiple of 100 µs they come to less than a microsecond more or less.
+fn cpu(from: LimitHolder<'_>, to: LimitHolder<'_>, moved: u64) -> Result<[i64; 2]> {
     let what = "CPU time";
-    let left = rounded(one).ok_or_else(|| unlimited(from.id, what, TransferSide::Gives))?;
-    let has = rounded(other).ok_or_else(|| unlimited(to.id, what, TransferSide::Gets))?;
-    match left.checked_sub(taken) {
-        Some(left) if left >= MIN_QUOTA => Ok([signed(left), signed(has.saturating_add(given))]),
+    let in_force = |of: LimitHolder<'_>| Bandwidth::of(of.has, of.grain);
+    let has = in_force(from).ok_or_else(|| unlimited(from.id, what, TransferSide::Gives))?;
+    let gets = in_force(to).ok_or_else(|| unlimited(to.id, what, TransferSide::Gets))?;
+    let (mut left, mut gained) = (has.lowered(moved), gets.raised(moved));
+    // Percents of an odd period are not whole: whoever has microseconds gets no more than was given, and gives as much as is got.
+    if gets.grain == CpuGrain::Microsecond {
+        let given = has.quota.saturating_sub(left.unwrap_or_default());
+        gained = gained.min(gets.quota.saturating_add(scaled_down(given, gets.period, has.period)));
+    }
+    if has.grain == CpuGrain::Microsecond {
+        let taken = scaled_up(gained.saturating_sub(gets.quota), has.period, gets.period);
+        left = left.and_then(|left| Some(left.min(has.quota.checked_sub(taken)?)));
+    }
+    match left {
+        Some(left) if left >= MIN_QUOTA => Ok([signed(left), signed(gained)]),
         _ => {
-            let what = format!("take {taken} µs of CPU time from {}: it has {left} µs in each period", from.id);
+            let taken = scaled_up(moved, has.period, DEFAULT_PERIOD);
+            let what = format!("take {taken} µs of CPU time from {}: it has {} µs in each period", from.id, has.quota);
             Err(Error::new(Stage::Cgroup, what)
                 .with_hint(format!("{MIN_QUOTA} µs have to stay, which is the least that the kernel takes")))
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::dbus::value::Value;
+use crate::plan::cgroup::cpu::{percents, percents_per_second, rounded_quota};
 use crate::plan::cgroup::devices::{Access, DeviceEntry, DeviceKind, DevicePolicy, DeviceVerdict, wider};
 use crate::plan::cgroup::files::{self, UnitProperty, Zero};
 use crate::plan::cgroup::{Devices, Write};
@@ -24,7 +25,10 @@ pub fn limits(writes: &[Write]) -> Vec<Property> {
     }
     if let Some((quota, period)) = bandwidth(writes) {
         found.put("CPUQuotaPeriodUSec", Value::U64(period));
-        found.put("CPUQuotaPerSecUSec", Value::U64(quota.map_or(INFINITY, |q| per_second(q, period))));
+        found.put(
+            "CPUQuotaPerSecUSec",
+            Value::U64(quota.map_or(INFINITY, |q| percents_per_second(percents(q, period)))),
+        );
     }
     // A weight of 0 is systemd's word for cpu.idle (252): it replaces the weight, and some weight replaces it.
     match writes.iter().rev().find(|w| w.file == files::CPU_IDLE.name).map(|w| w.value.trim()) {
@@ -165,22 +169,14 @@ fn bandwidth(writes: &[Write]) -> Option<(Option<u64>, u64)> {
     }
 }
 
-/// A whole percent of one CPU in microseconds per second.
-const PERCENT: u64 = 10_000;
-
-fn per_second(quota: u64, period: u64) -> u64 {
-    (u128::from(quota) * 1_000_000 / u128::from(period)).try_into().unwrap_or(INFINITY)
-}
-
 /// These writes, with the CPU quota rounded up to a whole percent. systemd stores percents in the unit's file: after a
 /// daemon-reload any other quota would be a different one, and lower than asked.
 pub fn with_rounded_quota(writes: Vec<Write>) -> Vec<Write> {
     let Some((Some(quota), period)) = bandwidth(&writes) else { return writes };
-    let exact = per_second(quota, period);
-    if exact.is_multiple_of(PERCENT) || exact == INFINITY {
+    let rounded = rounded_quota(quota, period);
+    if rounded == quota {
         return writes;
     }
-    let rounded = u128::from(exact.next_multiple_of(PERCENT)) * u128::from(period) / 1_000_000;
     let round = |write: Write| match write.file.as_str() {
         file if file == files::CPU_MAX.name => Write { value: format!("{rounded} {period}"), ..write },
         file if file == files::CFS_QUOTA.name => Write { value: rounded.to_string(), ..write },
