@@ -140,10 +140,16 @@ fn what_is_no_saved_plan_is_told() {
     let config = container.bundle.dir.join("config.json").to_str().unwrap().to_owned();
     let newer = saved(&container, "newer.json", |plan| plan["version"] = json!(2));
     let good = saved(&container, "good.json", |_| {});
+    let [list, number, word] = [json!([]), json!(1), json!("x")]
+        .map(|other| saved(&container, &format!("{other}.json"), |plan| *plan = other.clone()));
     for (args, what) in [
         (&["plan", "--format", "tree", &config][..], "is not a plan of version 1"),
         (&["plan", "--diff", &newer, &dir], "is not a plan of version 1"),
         (&["plan", "--host", &config, &dir], "take the facts about a host"),
+        (&["plan", "--host", &list, &dir], "take the facts about a host"),
+        (&["plan", "--host", &number, &dir], "take the facts about a host"),
+        (&["plan", "--host", &word, &dir], "take the facts about a host"),
+        (&["plan", "--format", "tree", &list], "is not a plan of version 1"),
         (&["plan", "--host", &good, "--format", "tree", &good], "is a plan that was made already"),
         (&["plan", "--diff", "/no/such/place", &dir], "/no/such/place"),
     ] {

@@ -1,8 +1,7 @@
 //! What is different between two plans.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use brisk::cli::log::printable;
 use brisk::plan::process::caps;
 use brisk::plan::text::fields::PlanGroup;
 use serde_json::{Value, json};
@@ -192,7 +191,7 @@ pub fn lines(first: &PlanDocument, second: &PlanDocument, looks: Looks) -> Vec<S
     };
     if !facts.is_empty() {
         title(&mut lines, "host");
-        lines.extend(facts.iter().flat_map(|fact| beside("~ ", &printable(&fact.text()), Tone::Warning, looks)));
+        lines.extend(facts.iter().flat_map(|fact| beside("~ ", &fact.text(), Tone::Warning, looks)));
     }
     let warnings = warnings(first, second);
     if !warnings.is_empty() {
@@ -224,7 +223,8 @@ fn tone(mark: &str) -> Tone {
 
 fn warnings<'a>(first: &'a PlanDocument, second: &'a PlanDocument) -> Vec<(&'static str, &'a String)> {
     let only = |of: &'a PlanDocument, other: &'a PlanDocument, mark| {
-        of.warnings.iter().filter(|warning| !other.warnings.contains(warning)).map(move |warning| (mark, warning))
+        let known: BTreeSet<&String> = other.warnings.iter().collect();
+        of.warnings.iter().filter(move |warning| !known.contains(warning)).map(move |warning| (mark, warning))
     };
     only(first, second, "-").chain(only(second, first, "+")).collect()
 }
@@ -240,7 +240,7 @@ fn change_lines(change: &ItemChange<'_>, looks: Looks) -> Vec<String> {
         ItemChange::Changed(first, second) if words(first, second).is_some() => {
             let (_, op, about) = subject(second);
             let text = format!("{op} {}; {}", about.trim_start_matches('/'), words(first, second).unwrap_or_default());
-            line("~", second, &printable(&text.replace(" ; ", "; ")))
+            line("~", second, &text.replace(" ; ", "; "))
         }
         ItemChange::Changed(first, second) if first.text != second.text => {
             [line("-", first, &first.text), line("+", second, &second.text)].concat()
@@ -248,7 +248,7 @@ fn change_lines(change: &ItemChange<'_>, looks: Looks) -> Vec<String> {
         ItemChange::Changed(first, second) => {
             let fields = fields(first, second).into_iter().map(|(key, one, other)| format!("{key}: {one} -> {other}"));
             let text = format!("{}; {}", second.text, fields.collect::<Vec<_>>().join(", "));
-            line("~", second, &printable(&text))
+            line("~", second, &text)
         }
     }
 }
@@ -262,8 +262,9 @@ fn words(first: &PlanItem, second: &PlanItem) -> Option<String> {
             list.is_some_and(|list| list.iter().all(Value::is_string))
         };
         let (one, other) = (first.list(key), second.list(key));
-        let gone = one.iter().filter(|word| !other.contains(word)).map(|word| format!("-{word}"));
-        let come = other.iter().filter(|word| !one.contains(word)).map(|word| format!("+{word}"));
+        let [firsts, seconds] = [&one, &other].map(|list| list.iter().collect::<BTreeSet<_>>());
+        let gone = one.iter().filter(|word| !seconds.contains(word)).map(|word| format!("-{word}"));
+        let come = other.iter().filter(|word| !firsts.contains(word)).map(|word| format!("+{word}"));
         let changed: Vec<String> = gone.chain(come).collect();
         // Their order may count.
         if !is_list(first) || !is_list(second) || changed.is_empty() {

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use brisk::cli::log::printable;
 use brisk::cli::plan::VERSION;
 use brisk::error::{Context, Error, Result, Stage};
 use brisk::host::Host;
@@ -51,7 +50,7 @@ impl PlanItem {
         let mut fields = value.as_object()?.clone();
         fields.remove("index");
         let word = |key: &str| Some(value[key].as_str()?.to_owned());
-        Some(PlanItem { side, index, op: word("op")?, group: word("group")?, text: printable(&word("text")?), fields })
+        Some(PlanItem { side, index, op: word("op")?, group: word("group")?, text: word("text")?, fields })
     }
 
     /// What it is called where it is listed.
@@ -108,9 +107,9 @@ impl PlanDocument {
         }
         let warnings = document["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
         Ok(PlanDocument {
-            of: printable(document["of"].as_str().unwrap_or_default()),
+            of: document["of"].as_str().unwrap_or_default().to_owned(),
             host: document["host"].clone(),
-            warnings: warnings.map(printable).collect(),
+            warnings: warnings.map(str::to_owned).collect(),
             items,
         })
     }
@@ -124,10 +123,9 @@ impl PlanDocument {
     pub fn sentence(&self) -> String {
         let many = |side| self.items.iter().filter(|item| item.side == side).count();
         let (parent, child) = (many(PlanSide::Parent), many(PlanSide::Child));
-        format!(
-            "{} as uid {}: {parent} steps of the runtime, {child} operations of the container's process",
-            self.of, self.host["uid"]
-        )
+        let user =
+            self.host["uid"].as_u64().map_or_else(|| "a uid that is not known".to_owned(), |uid| format!("uid {uid}"));
+        format!("{} as {user}: {parent} steps of the runtime, {child} operations of the container's process", self.of)
     }
 }
 
@@ -139,9 +137,14 @@ pub fn value(file: &Path) -> Result<Value> {
     serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))
 }
 
+/// The facts about the host in a document, whatever that is.
+pub(super) fn host_in(mut document: Value) -> serde_json::Result<Host> {
+    serde_json::from_value(document.get_mut("host").map(Value::take).unwrap_or_default())
+}
+
 /// The facts about the host that a saved plan rests on.
 pub fn host_of(file: &Path) -> Result<Host> {
-    let host = serde_json::from_value(value(file)?["host"].take());
-    host.at(Stage::Args, || format!("take the facts about a host from {}", file.display()))
+    host_in(value(file)?)
+        .at(Stage::Args, || format!("take the facts about a host from {}", file.display()))
         .map_err(|error| error.with_hint(HINT))
 }

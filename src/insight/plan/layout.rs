@@ -1,18 +1,23 @@
 //! Lines that fit: a label, and text beside it that goes on below itself.
 
+use brisk::cli::log::printable;
+
 use crate::looks::{Looks, Tone};
 
 /// No column of text is narrower.
 const LEAST_TEXT: usize = 12;
 
 /// The text beside the label, in as many lines as it takes. What fits no line is broken where the line ends, and nothing is lost.
+///
+/// Both may be anybody's: every line of a plan comes through here, and what a terminal would obey is escaped.
 pub fn beside(label: &str, text: &str, tone: Tone, looks: Looks) -> Vec<String> {
+    let (label, text) = (printable(label), &printable(text));
     let indent = label.chars().count();
-    let Some(width) = looks.width else { return vec![label.to_owned() + &looks.paint(tone, text)] };
+    let Some(width) = looks.width else { return vec![label + &looks.paint(tone, text)] };
     let room = width.saturating_sub(indent).max(LEAST_TEXT);
     let parts = broken(text, room);
     let line = |(at, part): (usize, &String)| {
-        let before = if at == 0 { label.to_owned() } else { " ".repeat(indent) };
+        let before = if at == 0 { label.clone() } else { " ".repeat(indent) };
         before + &looks.paint(tone, part)
     };
     let lines: Vec<String> = parts.iter().enumerate().map(line).collect();

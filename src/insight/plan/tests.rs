@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use brisk::cli::args::PlanArgs;
 use brisk::cli::plan::document;
+use brisk::error::is_unseen;
 use brisk::host::Host;
 use brisk::plan::cgroup::tolerance::Tolerance;
 use brisk::plan::op::{Enter, Terminal};
@@ -13,7 +14,7 @@ use brisk::plan::{CreateOptions, Hold, Keyring, Orphan, OverlaySize, ProgramStar
 use brisk::spec::{self, Spec};
 use serde_json::{Value, json};
 
-use super::document::PlanDocument;
+use super::document::{PlanDocument, host_in};
 use super::{changes, groups, tree};
 use crate::looks::Looks;
 use crate::stats::tests::view;
@@ -129,23 +130,57 @@ fn what_no_line_tells_is_told_as_a_field() {
     assert!(lines.contains("load the seccomp filter") && lines.contains("; fingerprint: "), "{lines}");
 }
 
+/// Controls of both sets, DEL, and one that turns what follows around.
+const ORDERS: &str = "\x1b[2J\n\r\u{9b}2J\u{7f}\u{202e}";
+
+/// Puts orders for a terminal into every text, in the place of every other value, and beside it under a name of such, but for what is
+/// called so.
+fn spoilt(value: &Value, but: &[&str], mark: &str) -> Value {
+    let orders = format!("{ORDERS}{mark}");
+    match value {
+        Value::Object(fields) => {
+            let known = fields.iter().map(|(name, value)| match but.contains(&name.as_str()) {
+                true => (name.clone(), value.clone()),
+                false => (name.clone(), spoilt(value, but, mark)),
+            });
+            known.chain([(orders.clone(), json!(orders.clone()))]).collect()
+        }
+        Value::Array(list) => list.iter().map(|value| spoilt(value, but, mark)).collect(),
+        Value::String(text) => json!(text.clone() + &orders),
+        Value::Null | Value::Bool(_) | Value::Number(_) => json!(orders),
+    }
+}
+
 #[test]
 fn what_comes_from_elsewhere_gives_a_terminal_no_orders() {
-    let mut document = planned("v2-root", "default", |_| {});
-    document["child"][8]["text"] = json!("\x1b[2J\u{202e}");
-    document["child"][8]["destination"] = json!("/\x1b[2J\u{202e}");
-    document["host"]["userns"] = json!("\x1b[2J");
-    document["warnings"] = json!(["\x1b[2J"]);
-    let (strange, known) = (plan(&document), plan(&planned("v2-root", "default", |_| {})));
-    let looks = Looks { width: Some(60), ..Looks::PLAIN };
-    let all = [
-        groups::lines(&strange, looks),
-        tree::lines(&strange, looks),
-        changes::lines(&known, &strange, looks),
-        tree::changes(&known, &strange, looks),
-    ];
-    let text = all.concat().join("\n");
-    assert!(!text.contains('\x1b') && !text.contains('\u{202e}'), "{text}");
+    let whole = planned("v2-root", "default", |_| {});
+    let known = plan(&whole);
+    for but in [&["version", "group"][..], &["version", "group", "op", "kind", "rule", "type"]] {
+        let [one, other] = ["", "other"].map(|mark| {
+            let mut whole = whole.clone();
+            whole["warnings"] = json!(["beware"]);
+            plan(&spoilt(&whole, but, mark))
+        });
+        for width in [None, Some(12), Some(60)] {
+            let looks = Looks { width, ..Looks::PLAIN };
+            let views = [
+                groups::list(&one, looks),
+                groups::lines(&one, looks),
+                tree::lines(&one, looks),
+                changes::lines(&known, &one, looks),
+                changes::lines(&one, &other, looks),
+                tree::changes(&known, &one, looks),
+                tree::changes(&one, &other, looks),
+            ];
+            for (view, lines) in views.iter().enumerate() {
+                let strange = lines.iter().find(|line| line.contains(is_unseen));
+                assert_eq!(strange, None, "{but:?} {width:?} {view}");
+            }
+        }
+        // For programs, and read at a terminal.
+        let json = crate::json::text(&changes::json(&known, &one)).unwrap();
+        assert!(!json.contains(|c| c != '\n' && is_unseen(c)), "{json}");
+    }
 }
 
 #[test]
@@ -161,5 +196,8 @@ fn what_is_no_plan_is_refused() {
     changed(&|plan| plan["parent"] = json!([1]));
     changed(&|plan| plan["cgroup"] = json!([{ "op": "x", "group": "y" }]));
     changed(&|plan| plan["child"] = vec![plan["child"][0].clone(); 50_001].into());
-    PlanDocument::of(&json!({}), "it").unwrap_err();
+    for other in [json!({}), json!([]), json!(1), json!("x"), json!(null)] {
+        PlanDocument::of(&other, "it").unwrap_err();
+        host_in(other).unwrap_err();
+    }
 }

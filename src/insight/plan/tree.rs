@@ -25,7 +25,7 @@ const HOOKS: &str = "Hooks run in the container before its root is entered: what
 /// What is where, and what is hidden.
 pub fn lines(plan: &PlanDocument, looks: Looks) -> Vec<String> {
     let root = PlannedRoot::of(plan);
-    let row = |entry: &RootEntry| TreeRow { text: printable(&entry.text()), ..TreeRow::default() };
+    let row = |entry: &RootEntry| TreeRow { text: entry.text(), ..TreeRow::default() };
     let seen = root.entries.iter().filter(|entry| entry.hidden.is_none());
     let mut lines = drawn(&seen.map(|entry| (entry.path.clone(), row(entry))).collect(), looks);
     let hidden: Vec<&RootEntry> = root.entries.iter().filter(|entry| is_lost(entry)).collect();
@@ -34,7 +34,7 @@ pub fn lines(plan: &PlanDocument, looks: Looks) -> Vec<String> {
         for entry in hidden {
             let over = entry.hidden.as_deref().unwrap_or_default();
             let text = format!("{}: {} ({}), below {over}", entry.path_text(), entry.text(), entry.by);
-            lines.extend(beside("  ", &printable(&text), Tone::Warning, looks));
+            lines.extend(beside("  ", &text, Tone::Warning, looks));
         }
     }
     lines.push(String::new());
@@ -54,7 +54,7 @@ fn is_lost(entry: &RootEntry) -> bool {
 pub fn changes(first: &PlanDocument, second: &PlanDocument, looks: Looks) -> Vec<String> {
     let [one, other] = [first, second].map(|plan| {
         let entries = PlannedRoot::of(plan).entries.into_iter().filter(|entry| entry.hidden.is_none());
-        entries.map(|entry| (entry.path.clone(), printable(&entry.text()))).collect::<BTreeMap<_, _>>()
+        entries.map(|entry| (entry.path.clone(), entry.text())).collect::<BTreeMap<_, _>>()
     });
     let paths: BTreeSet<&Vec<String>> = one.keys().chain(other.keys()).collect();
     let row = |path: &Vec<String>| {
