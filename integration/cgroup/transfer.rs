@@ -31,6 +31,22 @@ impl Pair {
         (first.0 + second.0, first.1 + second.1)
     }
 
+    /// What the records say that both have.
+    fn recorded(&self) -> (u64, u64) {
+        let each = [&self.first, &self.second].map(|container| {
+            let read = |path: &std::path::Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+            let record = self.first.record_file();
+            let dir = record.parent().unwrap().parent().unwrap().join(&container.id);
+            let record = read(&dir.join("state.json"));
+            // Until the first update they are those of config.json.
+            let config = || read(&dir.join("config.json"))["linux"]["resources"].clone();
+            let limits = Some(record["resources"].clone()).filter(Value::is_object).unwrap_or_else(config);
+            let limit = |of: &str| limits[of]["limit"].as_u64().unwrap();
+            (limit("pids"), limit("memory") / MIB)
+        });
+        (each[0].0 + each[1].0, each[0].1 + each[1].1)
+    }
+
     fn memory(&self) -> [u64; 2] {
         [&self.first, &self.second].map(|container| {
             let path = self.cgroup("memory").join(&container.id).join(memory_file());
@@ -134,8 +150,7 @@ fn at_no_time_is_there_more_than_there_was() {
     assert!(seen.len() > 8 && writes > 16, "{writes} writes, {seen:?}");
 }
 
-/// Killed before each of its writes in turn, and called again: what both have is never more, and what the records say no less than
-/// what is in force.
+/// Killed before each of its writes in turn, and called again: what both have is never more, nor what the records say that they have.
 #[test]
 fn a_move_that_is_killed_leaves_no_more() {
     if skip() {
@@ -143,6 +158,7 @@ fn a_move_that_is_killed_leaves_no_more() {
     }
     let pair = Pair::new(&limits(60, 128), &limits(40, 64));
     let flags = ["--move", "memory=32m,pids=10"];
+    let mut halves = std::collections::BTreeSet::new();
     for at in 1.. {
         assert!(at < 60, "it never comes to its end");
         let (pid, writes) = (Cell::new(0), Cell::new(0));
@@ -157,13 +173,18 @@ fn a_move_that_is_killed_leaves_no_more() {
             kill(Pid::from_raw(pid.get()), signal).unwrap();
         };
         let output = held::at_call(pair.command(&flags, &pair.first, &pair.second), wanted, end);
-        let within = || {
+        let mut within = || {
             let together = pair.together();
             assert!(together.0 <= 100 && together.1 <= 192, "{at}: {together:?}");
+            let recorded = pair.recorded();
+            assert!(recorded.0 <= 100 && recorded.1 <= 192, "{at}: the records have {recorded:?}");
+            halves.insert(recorded);
         };
         within();
         if output.code == 0 {
             assert!(at > 6, "{at} writes");
+            // It was killed between the two records, too.
+            assert!(halves.contains(&(90, 160)), "{halves:?}");
             assert_eq!(pair.limits(), [(50, 96), (50, 96)]);
             break;
         }
@@ -174,6 +195,32 @@ fn a_move_that_is_killed_leaves_no_more() {
         assert!(pair.limits()[1] == (50, 96) || pair.limits()[1] == (60, 128), "{at}: {:?}", pair.limits());
         pair.update(&["--force"], &limits(60, 128), &limits(40, 64)).ok();
         assert_eq!(pair.limits(), [(60, 128), (40, 64)]);
+    }
+}
+
+/// Whoever gets the name of one of them meanwhile is not the one that was meant.
+#[test]
+fn a_container_that_was_made_again_neither_gives_nor_gets() {
+    if skip() {
+        return;
+    }
+    let pair = Pair::new(&limits(60, 128), &limits(40, 64));
+    for (replaced, left) in [(&pair.second, [(58, 128), (40, 64)]), (&pair.first, [(60, 128), (42, 64)])] {
+        let waits = |call: &held::Call| {
+            let polls = call.number == libc::SYS_ppoll || cfg!(target_arch = "x86_64") && call.number == 7;
+            polls && pair.limits() == [(58, 128), (42, 64)]
+        };
+        let replace = || {
+            pair.first.call(&["delete", "--force", &replaced.id]).ok();
+            pair.first.call(&["create", "--bundle", replaced.bundle.dir.to_str().unwrap(), &replaced.id]).ok();
+        };
+        let flags = ["--move", "pids=4", "--steps", "2", "--interval", "1ms"];
+        let output = held::at_call(pair.command(&flags, &pair.first, &pair.second), waits, replace);
+        let text = output.fails();
+        assert!(text.contains(&format!("{} is another container", replaced.id)), "{text}");
+        assert!(text.contains("hint: 1 of 2 steps were done") && !text.contains("takes them back"), "{text}");
+        assert_eq!(pair.limits(), left);
+        pair.update(&["--force"], &limits(60, 128), &limits(40, 64)).ok();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::transfer::{Amounts, CpuGrain, LimitHolder, Share, transfer};
 use crate::plan::cgroup::update::merge;
 use crate::spec::resources::Resources;
-use crate::state::Lock;
+use crate::state::{Lock, ProcessId};
 use crate::sys::poll;
 
 /// What both have after a step.
@@ -49,6 +49,25 @@ impl Both {
         }
         let to = locked(global, &args.to)?;
         Ok(Both { from: locked(global, &args.from)?, to })
+    }
+
+    /// Their first processes: what has another is another container, whatever it is called.
+    fn firsts(&self) -> [Option<ProcessId>; 2] {
+        [self.from.0.record.init, self.to.0.record.init]
+    }
+
+    /// Refuses others than those of the first step.
+    fn check_known(&self, args: &Transfer, known: [Option<ProcessId>; 2], done: u32, steps: u32) -> Result<()> {
+        let each = known.iter().zip(self.firsts()).zip([&args.from, &args.to]);
+        match each.map(|((was, is), id)| (*was == is, id)).find(|(same, _)| !same) {
+            Some((_, id)) => {
+                Err(Error::new(Stage::Cgroup, format!("{id} is another container than the one of the first step"))
+                    .with_hint(format!(
+                        "{done} of {steps} steps were done; the new container has the limits that it was made with"
+                    )))
+            }
+            None => Ok(()),
+        }
     }
 
     fn limits(&self) -> Result<BothLimits> {
@@ -101,15 +120,15 @@ pub fn move_limits(global: &Global, args: &Transfer) -> Result<Vec<TransferRow>>
         return foretell(global, args, steps);
     }
     let (mut rows, mut moved) = (Vec::new(), Amounts::default());
+    let mut known = None;
     for step in 1..=steps {
-        match wait(step, *interval).and_then(|()| one_step(global, args, step, steps)) {
-            Ok(TransferredStep { part, before, after }) => {
-                rows.extend((step == 1).then_some(before));
-                rows.push(after);
-                moved = moved.and(part);
-            }
-            Err(error) => return Err(told(error, args, moved, step - 1, steps)),
-        }
+        let failed = |error| told(error, args, moved, step - 1, steps);
+        let both = wait(step, *interval).and_then(|()| Both::locked(global, args)).map_err(failed)?;
+        both.check_known(args, *known.get_or_insert(both.firsts()), step - 1, steps)?;
+        let TransferredStep { part, before, after } = one_step(global, both, args, step, steps).map_err(failed)?;
+        rows.extend((step == 1).then_some(before));
+        rows.push(after);
+        moved = moved.and(part);
     }
     Ok(rows)
 }
@@ -131,8 +150,7 @@ fn wait(step: u32, interval: Option<Duration>) -> Result<()> {
 }
 
 /// One step, by what both have now: others may have moved something meanwhile.
-fn one_step(global: &Global, args: &Transfer, step: u32, steps: u32) -> Result<TransferredStep> {
-    let both = Both::locked(global, args)?;
+fn one_step(global: &Global, both: Both, args: &Transfer, step: u32, steps: u32) -> Result<TransferredStep> {
     let limits = both.limits()?;
     let part = limits.part(args, step, steps)?;
     let (changes, then) = limits.moved(args, part)?;
