@@ -1,16 +1,10 @@
 //! What is printed of plans, at three widths.
 
-use std::path::PathBuf;
-
 use brisk::cli::args::PlanArgs;
 use brisk::cli::plan::document;
 use brisk::error::is_unseen;
 use brisk::host::Host;
-use brisk::plan::cgroup::tolerance::Tolerance;
-use brisk::plan::op::{Enter, Terminal};
-use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::verbs::create::create;
-use brisk::plan::{CreateOptions, Hold, Keyring, Orphan, OverlaySize, ProgramStart};
 use brisk::spec::{self, Spec};
 use serde_json::{Value, json};
 
@@ -18,6 +12,10 @@ use super::document::{PlanDocument, host_in};
 use super::{changes, groups, tree};
 use crate::looks::Looks;
 use crate::stats::tests::view;
+
+#[path = "../../../tests/plan_options.rs"]
+mod plan_options;
+use plan_options::options;
 
 fn fixture(path: &str) -> Vec<u8> {
     std::fs::read(format!("{}/fixtures/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -29,24 +27,7 @@ fn planned(host: &str, bundle: &str, change: impl Fn(&mut Value)) -> Value {
     let mut config: Value = serde_json::from_slice(&fixture(&format!("bundles/{bundle}/config.json"))).unwrap();
     change(&mut config);
     let spec: Spec = spec::parse(config.to_string().as_bytes(), bundle).unwrap();
-    let options = CreateOptions {
-        id: "web1".to_owned(),
-        bundle: PathBuf::from("/bundle"),
-        enter: Enter::Pivot,
-        keyring: Keyring::New,
-        start: ProgramStart::OnSignal,
-        preserved_fds: 0,
-        orphan: Orphan::LivesOn,
-        cgroups: CgroupDriver::Files,
-        tolerance: Tolerance::Auto,
-        terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
-        notify: None,
-        joined_own: 0,
-        overlay_size: OverlaySize::NotAsked,
-        hold: Hold::No,
-        oddities: Vec::new(),
-    };
-    document(&host, &create(&spec, &host, &options).unwrap(), PlanArgs::default().which()).unwrap()
+    document(&host, &create(&spec, &host, &options(&spec)).unwrap(), PlanArgs::default().which()).unwrap()
 }
 
 fn plan(document: &Value) -> PlanDocument {

@@ -1,6 +1,7 @@
 //! The filter of a container that is recorded: its own, but that whoever records is asked in place of what it answers.
 
 use brisk::error::{Error, Result, Stage};
+use brisk::plan::seccomp::machine::{ACTION, Course, JUMP_EQ, LOAD, RETURN, course};
 use brisk::plan::seccomp::{Arch, CompileOptions, Program, RECORD_SENT, compile, halves, is_enabled, speech};
 use brisk::spec::seccomp::Seccomp;
 use brisk::sys::notify::CallData;
@@ -8,18 +9,7 @@ use brisk::sys::seccomp::{
     Instruction, RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS, RET_KILL_THREAD, RET_LOG, RET_TRAP, RET_USER_NOTIF, Support,
 };
 
-/// `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JEQ | BPF_K` and so on (linux/bpf_common.h).
-const LOAD: u16 = 0x20;
-const JUMP: u16 = 0x05;
-const JUMP_EQ: u16 = 0x15;
-const JUMP_GT: u16 = 0x25;
-const JUMP_GE: u16 = 0x35;
-const JUMP_SET: u16 = 0x45;
-const AND: u16 = 0x54;
-const RETURN: u16 = 0x06;
-
-/// The low half of an answer is its data (`SECCOMP_RET_ACTION_FULL`).
-const ACTION: u32 = 0xffff_0000;
+/// The data of an answer; the rest is its action.
 const DATA: u32 = 0x0000_ffff;
 
 /// What a container's own filter says of a call.
@@ -111,26 +101,13 @@ fn is_asked(answer: u32) -> bool {
 
 /// The answer of a program of our own compiler; of what it does not write, the strictest.
 fn run(program: &[Instruction], call: &CallData) -> u32 {
-    let (mut pc, mut loaded) = (0, 0);
-    while let Some(Instruction { code, jt, jf, k }) = program.get(pc).copied() {
-        let branch = |holds: bool| pc + 1 + usize::from(if holds { jt } else { jf });
-        pc = match code {
-            LOAD => {
-                loaded = word(call, k);
-                pc + 1
-            }
-            AND => {
-                loaded &= k;
-                pc + 1
-            }
-            JUMP => pc + 1 + k as usize,
-            JUMP_EQ => branch(loaded == k),
-            JUMP_GT => branch(loaded > k),
-            JUMP_GE => branch(loaded >= k),
-            JUMP_SET => branch(loaded & k != 0),
-            RETURN => return k,
-            _ => break,
-        };
+    let (mut pc, mut loaded) = (0, Some(0));
+    loop {
+        match course(program, pc, loaded, |offset| Some(word(call, offset))) {
+            Course::On(next, word) => (pc, loaded) = (next, word),
+            Course::Answer(answer) => return answer,
+            Course::Either(..) | Course::Strange => break,
+        }
     }
     debug_assert!(false, "an instruction that our compiler does not write");
     RET_KILL_PROCESS

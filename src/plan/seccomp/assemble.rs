@@ -6,25 +6,19 @@
 use crate::sys::seccomp::Instruction;
 
 use super::graph::{DataWord, Graph, Jump, Node, NodeId, Test};
+use super::machine::{AND, JUMP, JUMP_EQ, JUMP_GE, JUMP_GT, JUMP_SET, LOAD, RETURN};
 use super::ranges::Chunk;
-
-/// `BPF_LD | BPF_W | BPF_ABS`, `BPF_ALU | BPF_AND | BPF_K`, `BPF_JMP | BPF_JA`, `BPF_RET | BPF_K`.
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP: u16 = 0x05;
-const RETURN: u16 = 0x06;
 
 /// Offsets of `nr` and `arch` in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 
 fn code(jump: Jump) -> u16 {
-    // `BPF_JMP | BPF_K` with JEQ, JGT, JGE, JSET.
     match jump {
-        Jump::Equal => 0x15,
-        Jump::Greater => 0x25,
-        Jump::GreaterOrEqual => 0x35,
-        Jump::AnySet => 0x45,
+        Jump::Equal => JUMP_EQ,
+        Jump::Greater => JUMP_GT,
+        Jump::GreaterOrEqual => JUMP_GE,
+        Jump::AnySet => JUMP_SET,
     }
 }
 

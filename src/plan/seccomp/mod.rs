@@ -20,14 +20,15 @@
 //!
 //! The modules, in the order of the work: `options` is what a profile does not say itself, `docker` a profile that brisk brings;
 //! `words`, `arch` and `tables` know names and numbers, `profile` reads,
-//! `verdicts` and `graph` decide, `ranges` groups, `assemble` writes; `speech` asks the program what is still allowed under
-//! it, and `filter` makes what a plan has of it all.
+//! `verdicts` and `graph` decide, `ranges` groups, `assemble` writes, in the instructions of `machine`; `speech` asks the program what is
+//! still allowed under it, and `filter` makes what a plan has of it all.
 
 mod arch;
 mod assemble;
 pub mod docker;
 pub mod filter;
 mod graph;
+pub mod machine;
 mod options;
 mod profile;
 mod ranges;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::arch::Arch;
+use super::machine::{ACTION, Course, course};
 use crate::sys::seccomp::{Instruction, RET_ALLOW, RET_LOG, RET_USER_NOTIF};
 use crate::wire;
 
@@ -17,9 +18,6 @@ pub struct Speech {
     /// Whether the filter notifies of the call that receives.
     pub answered: bool,
 }
-
-/// The action of an answer; the low half is its data (`SECCOMP_RET_ACTION_FULL`).
-const ACTION: u32 = 0xffff_0000;
 
 /// Calls for a record in memory: descriptor, address, length; zeros are right for what else they take.
 const SEND: [i64; 2] = [libc::SYS_write, libc::SYS_sendto];
@@ -49,6 +47,15 @@ pub const fn halves(index: u8) -> (u32, u32) {
 /// Whether the program answers a call of the native architecture with nothing but these actions. Both ways are gone where a
 /// comparison depends on arguments other than those that are known.
 fn passes(program: &[Instruction], nr: u32, actions: &[u32], known: &[(u8, u32)]) -> bool {
+    let word = |offset| match offset {
+        0 => Some(nr),
+        4 => Some(Arch::NATIVE.token()),
+        _ => known.iter().find_map(|(index, value)| match halves(*index) {
+            (low, _) if low == offset => Some(*value),
+            (_, high) if high == offset => Some(0),
+            _ => None,
+        }),
+    };
     let mut seen = BTreeSet::new();
     // Where to go on, and what is loaded where that is known.
     let mut left = vec![(0, None)];
@@ -56,43 +63,12 @@ fn passes(program: &[Instruction], nr: u32, actions: &[u32], known: &[(u8, u32)]
         if !seen.insert((pc, loaded)) {
             continue;
         }
-        let Some(instruction) = program.get(pc) else { return false };
-        let (next, k) = (pc + 1, instruction.k);
-        let compared = |holds: fn(u32, u32) -> bool| {
-            let (yes, no) = (next + usize::from(instruction.jt), next + usize::from(instruction.jf));
-            match loaded {
-                Some(value) => vec![(if holds(value, k) { yes } else { no }, loaded)],
-                None => vec![(yes, None), (no, None)],
-            }
-        };
-        let ways = match instruction.code {
-            // BPF_LD | BPF_W | BPF_ABS: of struct seccomp_data.
-            0x20 => {
-                let word = match k {
-                    0 => Some(nr),
-                    4 => Some(Arch::NATIVE.token()),
-                    _ => known.iter().find_map(|(index, value)| match halves(*index) {
-                        (low, _) if low == k => Some(*value),
-                        (_, high) if high == k => Some(0),
-                        _ => None,
-                    }),
-                };
-                vec![(next, word)]
-            }
-            // BPF_ALU | BPF_AND | BPF_K
-            0x54 => vec![(next, loaded.map(|value: u32| value & k))],
-            // BPF_RET | BPF_K
-            0x06 if actions.contains(&(k & ACTION)) => continue,
-            // BPF_JMP | BPF_JA, JEQ, JGT, JGE, JSET
-            0x05 => vec![(next + k as usize, loaded)],
-            0x15 => compared(|value, k| value == k),
-            0x25 => compared(|value, k| value > k),
-            0x35 => compared(|value, k| value >= k),
-            0x45 => compared(|value, k| value & k != 0),
-            // Another action, or an instruction that our own programs do not have.
-            _ => return false,
-        };
-        left.extend(ways);
+        match course(program, pc, loaded, word) {
+            Course::On(next, loaded) => left.push((next, loaded)),
+            Course::Either(yes, no) => left.extend([(yes, None), (no, None)]),
+            Course::Answer(answer) if actions.contains(&(answer & ACTION)) => {}
+            Course::Answer(_) | Course::Strange => return false,
+        }
     }
     true
 }
