@@ -237,7 +237,8 @@ fn config_error(text: &str) -> Option<Error> {
     let loaded = spec::load_text(&dir);
     std::fs::remove_dir_all(&dir).unwrap();
     let planned = loaded.and_then(|loaded| {
-        let planned = create(&loaded.spec, &plans::host("v1-root"), &plans::options(&loaded.spec)).map(drop);
+        let planned =
+            create(&loaded.spec, &plans::host("v1-root"), &crate::plan_options::options(&loaded.spec)).map(drop);
         planned.map_err(|error| spec::shown(error, &loaded.text))
     });
     planned.err()

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use brisk::host::Host;
 use brisk::plan::cgroup::Version;
 use brisk::plan::cgroup::entry::IntoCgroup;
-use brisk::plan::cgroup::tolerance::Tolerance;
-use brisk::plan::op::{Enter, SetupOp, Terminal};
+use brisk::plan::op::{SetupOp, Terminal};
 use brisk::plan::process::inside::InsideOptions;
 use brisk::plan::step::Step;
 use brisk::plan::systemd::Owner;
@@ -17,10 +16,11 @@ use brisk::plan::systemd::driver::CgroupDriver;
 use brisk::plan::verbs::create::create;
 use brisk::plan::verbs::exec;
 use brisk::plan::verbs::start;
-use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize, Plan, ProgramStart};
+use brisk::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, Plan, ProgramStart};
 use brisk::spec::annotations::{self, Trust};
 use brisk::spec::{self, Spec};
 
+use crate::plan_options::options;
 use crate::{fixture, plans_with, refused};
 
 /// What engines send is planned for these only: what depends on the host is in the bundles made by hand.
@@ -54,26 +54,6 @@ fn spec(path: &str) -> Spec {
         Trust::parse("all", "test").unwrap().apply(&mut spec);
     }
     spec
-}
-
-pub fn options(spec: &Spec) -> CreateOptions {
-    CreateOptions {
-        id: "web1".to_owned(),
-        bundle: PathBuf::from("/bundle"),
-        enter: Enter::Pivot,
-        keyring: Keyring::New,
-        start: ProgramStart::OnSignal,
-        preserved_fds: 0,
-        orphan: Orphan::LivesOn,
-        cgroups: CgroupDriver::Files,
-        tolerance: Tolerance::Auto,
-        terminal: Terminal::of(spec.process.as_ref(), Terminal::Socket),
-        notify: None,
-        joined_own: 0,
-        overlay_size: OverlaySize::NotAsked,
-        hold: Hold::No,
-        oddities: Vec::new(),
-    }
 }
 
 /// The plan as a user sees it; a refusal is a plan, too.

@@ -12,7 +12,8 @@ use brisk::spec::{self, Spec};
 use serde_json::{Value, json};
 
 use crate::fixture;
-use crate::plans::{check, exec_plan_with, host, inside, options, printed};
+use crate::plan_options::options;
+use crate::plans::{check, exec_plan_with, host, inside, printed};
 
 /// A bundle, changed: each value is set at its path, or added to the end of a list (`/-`).
 fn changed(bundle: &str, changes: &[(&str, &str)]) -> Spec {

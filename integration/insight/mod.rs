@@ -85,24 +85,29 @@ fn only(value: &serde_json::Value) -> &serde_json::Value {
     &value["containers"][0]
 }
 
+/// How another runtime is called here; nothing where it is not installed, which is told.
+fn program_of(runtime: &str) -> Option<Vec<PathBuf>> {
+    let there = Command::new(runtime).arg("--version").stdout(Stdio::null()).status();
+    if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {runtime}")) {
+        return None;
+    }
+    // crun gives up on a host with cgroup2 beside v1 (see integration/run), so it gets one without.
+    let hybrid = runtime == "crun" && Path::new("/sys/fs/cgroup/unified").exists();
+    let on_hybrid = "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified";
+    let script = format!("{}; exec {runtime} \"$@\"", if hybrid { on_hybrid } else { ":" });
+    Some(["unshare", "-m", "--propagation", "private", "sh", "-c", &script, runtime].map(Into::into).to_vec())
+}
+
 /// Looks at a container of this bundle that runc runs, and at one that crun does, below their own roots as here: with its runtime
 /// and its first process.
 fn of_others(bundle: impl Fn() -> Bundle, look: impl Fn(&str, &Container, i32)) {
-    let on_hybrid = "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified";
-    for (runtime, before) in [("runc", ":"), ("crun", on_hybrid)] {
-        let there = Command::new(runtime).arg("--version").stdout(Stdio::null()).status();
-        if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {runtime}")) {
-            continue;
-        }
+    for runtime in ["runc", "crun"] {
+        let Some(program) = program_of(runtime) else { continue };
         let mut bundle = bundle();
         bundle.config["ociVersion"] = json!("1.0.2");
         let mut container = bundle.container();
         drop(brisk(&container));
-        // crun gives up on a host with cgroup2 beside v1 (see integration/run), so it gets one without.
-        let hybrid = Path::new("/sys/fs/cgroup/unified").exists();
-        let script = format!("{}; exec {runtime} \"$@\"", if hybrid { before } else { ":" });
-        let shell = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script, runtime].map(Into::into);
-        let brisk = std::mem::replace(&mut container.program, shell.to_vec());
+        let brisk = std::mem::replace(&mut container.program, program);
         container.create_with(&[]).ok();
         container.start().ok();
         let pid = container.pid();

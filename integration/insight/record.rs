@@ -1,14 +1,14 @@
 //! `record`: the profile is what a tracer sees of the same program, with it the program works, and nothing else does.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::{brisk, call, cannot_look, command};
+use super::{brisk, call, cannot_look, command, program_of};
 use crate::common::process::{self, Output};
 use crate::common::{Bundle, Container, Need, host, lacks, skip_here, skip_unless};
 
@@ -234,21 +234,8 @@ fn it_works_with_each_runtime_it_is_for() {
         for other in ["brisk", "crun", "runc"].into_iter().filter(|other| [*other, "any"].contains(&runtime)) {
             let mut again = under(bundle(privileged), &profile);
             if other != "brisk" {
-                let there = Command::new(other).arg("--version").stdout(Stdio::null()).status();
-                if skip_unless(Need::from(there.is_ok_and(|status| status.success())), &format!("no {other}")) {
-                    continue;
-                }
-                // As `of_others` has it.
-                let hybrid = other == "crun" && Path::new("/sys/fs/cgroup/unified").exists();
-                let before = if hybrid {
-                    "umount -l /sys/fs/cgroup/unified; mount -t tmpfs none /sys/fs/cgroup/unified;"
-                } else {
-                    ""
-                };
-                let script = format!("{before} exec {other} \"$@\"");
-                again.program = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script, other]
-                    .map(PathBuf::from)
-                    .to_vec();
+                let Some(program) = program_of(other) else { continue };
+                again.program = program;
             }
             // The Go runtime calls other things at other times.
             for _ in 0..if other == "runc" { 5 } else { 1 } {

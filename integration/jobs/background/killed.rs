@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{begin, ends, file_of, kill_hard, monitor, result, wait, woken};
 use crate::common::process::{pidfd_open, wait_readable};
-use crate::common::{Bundle, brisk_only, host, lacks, leftovers, process};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, leftovers, process};
 use crate::jobs::wait_command::holds_pidfd;
 use crate::jobs::{ONLY, hook_that_waits};
 use crate::lifecycle::asked_to_end::until_it_waits;
@@ -270,6 +270,17 @@ fn an_exec_that_is_killed_leaves_no_program_without_limits() {
     container.assert_nothing_left();
 }
 
+/// A `run` with a monitor in a process group of their own, which waits for a hook.
+fn in_a_group(container: &Container) -> process::Running {
+    container.bundle.write();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let mut command = container.command(&["run", "--detach", "--timeout", "1h", "--bundle", dir, &container.id]);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let running = process::start(command, Stdio::null());
+    until_it_waits(&running);
+    running
+}
+
 /// What a terminal sends to the process group comes to the command and to its monitor, and is one signal: the hooks that undo what was
 /// done are not cut short, as by a second one.
 #[test]
@@ -282,12 +293,7 @@ fn a_signal_to_the_group_is_one() {
         let bundle =
             bundle.sh_hook("poststop", "echo whole >>$OUT").hook("createRuntime", "/bin/sleep", &["sleep", "1000"]);
         let container = bundle.container();
-        container.bundle.write();
-        let dir = container.bundle.dir.to_str().unwrap();
-        let mut command = container.command(&["run", "--detach", "--timeout", "1h", "--bundle", dir, &container.id]);
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let running = process::start(command, Stdio::null());
-        until_it_waits(&running);
+        let running = in_a_group(&container);
         let (group, of_monitor) = (Pid::from_raw(running.pid()), Pid::from_raw(monitor(&container)));
         let pending = || process::signal_mask(of_monitor.as_raw(), "ShdPnd:") >> (Signal::SIGINT as i32 - 1) & 1;
         // The command gets it last, so that it is told twice for sure.
@@ -328,12 +334,7 @@ fn a_signal_that_came_one_way_takes_nothing_from_the_next() {
     for to_group in [true, false] {
         let (bundle, _wake) = hook_that_waits(Bundle::idle(), "poststop");
         let container = bundle.hook("createRuntime", "/bin/sleep", &["sleep", "1000"]).container();
-        container.bundle.write();
-        let dir = container.bundle.dir.to_str().unwrap();
-        let mut command = container.command(&["run", "--detach", "--timeout", "1h", "--bundle", dir, &container.id]);
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let running = process::start(command, Stdio::null());
-        until_it_waits(&running);
+        let running = in_a_group(&container);
         let (group, of_monitor) = (Pid::from_raw(running.pid()), Pid::from_raw(monitor(&container)));
         let pending = |pid: Pid| process::signal_mask(pid.as_raw(), "ShdPnd:") >> (Signal::SIGINT as i32 - 1) & 1 == 1;
         if to_group {
