@@ -403,6 +403,7 @@ fn sample(flag: &Flag) -> &'static str {
         (_, FlagValue::Word(_, words)) => words[0],
         ("interval", _) => "5s",
         ("user", _) => "1:2",
+        ("cwd", _) => "/w",
         ("env", _) => "A=B",
         ("mount", _) => "/a:/b",
         ("stdio", _) => "0,1,null",

@@ -91,6 +91,59 @@ const LINES: &[&str] = &[
     "kill --signal 9 web1",
     "exec web1 -- sh",
     "exec web1 --cwd / sh",
+    // What one types who comes from Docker or Podman.
+    "version",
+    "pull busybox",
+    "container ls",
+    "volume create x",
+    "attach web1",
+    "status web1",
+    "list -a",
+    "kill --signal=TERM web1",
+    "exec -it web1 sh",
+    "exec --privileged web1 sh",
+    "run -it web1 sh",
+    "run --rm web1",
+    "run --name web1 busybox",
+    "run -v /a:/b web1",
+    "run --volume=/a:/b web1",
+    "run -e A=1 web1",
+    "run --workdir /x web1",
+    "run --cap-add NET_ADMIN web1",
+    "run --pids-limit 5 web1",
+    "run --publish 80:80 web1",
+    "run --entrypoint sh web1",
+    "state -v /a:/b web1",
+    // A command or a bundle where a name stands.
+    "run web1 sh",
+    "run --rootfs r web1 id",
+    "run ./web",
+    "create web/",
+    "start web1 sh",
+    "spec web",
+    "state ./web",
+    "pool create",
+    "pool fill",
+    // Values that can never be right.
+    "run --rootfs r --env NOVALUE web1 -- id",
+    "run --rootfs r --env =x web1 -- id",
+    "run --rootfs r --cwd tmp web1 -- id",
+    "spec --cwd ../x",
+    "exec --env NOVALUE web1 sh",
+    "exec --cwd tmp web1 sh",
+    "start --env NOVALUE web1 -- id",
+    "run --rootfs r --memory 64x web1 -- id",
+    "run --rootfs r --memory -1 web1 -- id",
+    "run --rootfs r --memory 99999999999999999999 web1 -- id",
+    "run --rootfs r --cpus 0 web1 -- id",
+    "run --rootfs r --pids 0 web1 -- id",
+    "run --rootfs r --mount type=bind,src=/a,dst=/b web1 -- id",
+    "run --rootfs r --user root web1 -- id",
+    "run --rootfs r --network bridge web1 -- id",
+    "run --rootfs r --overlay tmpfs:big web1 -- id",
+    "run --rootfs r --timeout soon web1 -- id",
+    "run --bundle b --memory 64m web1",
+    "run --rootfs r web1",
 ];
 
 /// Texts that are no configuration.
@@ -188,6 +241,38 @@ fn changes() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Nothing, and things of other kinds and sizes, where a value stands.
+fn odd_values() -> Vec<(&'static str, Value)> {
+    vec![
+        ("/linux/maskedPaths", json!(["/proc/kcore", ""])),
+        ("/linux/maskedPaths", json!(["/.."])),
+        ("/linux/maskedPaths", json!([null])),
+        ("/linux/namespaces/0", json!(null)),
+        ("/linux/namespaces/2", json!({})),
+        ("/mounts/1", json!(null)),
+        ("/process/rlimits/0", json!(null)),
+        ("/hooks/poststop", json!([null])),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 10, "deadline": 100_000, "period": 100_000}),
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 5000, "deadline": 9000, "period": u64::MAX}),
+        ),
+        ("/process/user/additionalGids/0", json!(1e300)),
+        ("/linux/resources/memory/limit", json!(1e300)),
+        ("/linux/resources/memory/limit", json!(18_446_744_073_709_551_615_u64)),
+        ("/process/args", json!(null)),
+        ("/process/cwd", json!(null)),
+        ("/root/path", json!(null)),
+        ("/mounts/0/options", json!([{"ro": true}])),
+        ("/linux/seccomp/syscalls/0/names", json!("read")),
+        ("/linux/uidMappings/0", json!([0, 0, 1])),
+        ("/annotations", json!({"a": 1})),
+    ]
+}
+
 /// What the kernel may say.
 fn failures() -> Vec<Error> {
     let all = [
@@ -273,7 +358,7 @@ fn all() -> (String, usize) {
     if let Some(error) = config_error(&everything.to_string()) {
         panic!("without a mistake: {error}");
     }
-    for (pointer, value) in changes() {
+    for (pointer, value) in changes().into_iter().chain(odd_values()) {
         let mut config = everything.clone();
         let (above, last) = pointer.rsplit_once('/').unwrap();
         match config.pointer_mut(above).unwrap_or_else(|| panic!("{pointer}")) {

@@ -42,11 +42,21 @@ fn policies_and_flags() {
 
 #[test]
 fn deadline() {
-    let spec = Scheduler { runtime: 1, deadline: 2, period: 3, ..policy("SCHED_DEADLINE") };
+    let spec = Scheduler { runtime: 1024, deadline: 2000, period: 3000, ..policy("SCHED_DEADLINE") };
     let attr = schedule::scheduler(&spec).expect("valid");
-    assert_eq!((attr.policy, attr.runtime, attr.deadline, attr.period), (6, 1, 2, 3));
+    assert_eq!((attr.policy, attr.runtime, attr.deadline, attr.period), (6, 1024, 2000, 3000));
     assert!(schedule::scheduler(&Scheduler { period: 0, ..spec.clone() }).is_ok());
-    for (runtime, deadline, period) in [(0, 2, 3), (3, 2, 3), (1, 4, 3), (0, 0, 0)] {
+    let refusals = [
+        (0, 2000, 3000),
+        (3000, 2000, 3000),
+        (1024, 4000, 3000),
+        (0, 0, 0),
+        // What the kernel refuses however they stand to one another.
+        (1023, 2000, 3000),
+        (1024, 2000, 1 << 63),
+        (1024, 1 << 63, 0),
+    ];
+    for (runtime, deadline, period) in refusals {
         let text = refused(schedule::scheduler(&Scheduler { runtime, deadline, period, ..spec.clone() }));
         assert!(text.contains("runtime <= deadline <= period"), "{text}");
     }

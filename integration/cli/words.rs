@@ -48,6 +48,11 @@ fn a_failed_command_says_error_and_its_advice_in_one_line() {
         return;
     }
     assert!(none.starts_with("brisk: error: state no-such-container: ") && none.contains(" (hint: "), "{none}");
+    let swapped = container.call(&["kill", "TERM", &container.id]).fails();
+    assert!(swapped.contains("unknown signal") && swapped.contains("brisk kill ID TERM"), "{swapped}");
+    let file = container.bundle.script("file", "");
+    let no_root = container.call(&["--root", file.to_str().unwrap(), "list"]).fails();
+    assert!(no_root.contains(": not a directory (hint: --root names it"), "{no_root}");
     let typo = container.call(&["crate", "-h"]).fails();
     assert!(typo.contains("No help topic for 'crate'") && typo.contains("did you mean create?"), "{typo}");
 }

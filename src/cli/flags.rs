@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use super::args::{GlobalFlags, PlanFormat, RecordFor, SortKey, StatsFormat};
 use super::filter::ListFormat;
 use super::log;
+use super::narrow::{AbsolutePath, Variable};
 use super::put::{
     Among, AtLeastOne, AtMost, Bind, Caps, Cpus, Format, Json, LEVELS, Maybe, No, Nothing, OrNone, Put, PutResult,
     ROOTLESS, Size, SomeBytes, Stdio, Tmpfs, WhetherGiven, Word, Yes,
@@ -174,8 +175,8 @@ pub const OUTLINE: &[Row<Request>] = outline! {
     "cpus", N, "how many CPUs' time it may use (0.5)": |o| Cpus(&mut o.limits.cpu_quota);
     "user", FlagValue::One("UID[:GID]"), "user and group id (default: 0; the group has the user's number)":
         |o| &mut o.user;
-    "env", FlagValue::Many("NAME=VALUE"), "add an environment variable": |o| &mut o.env;
-    "cwd", DIR, "working directory in the container": |o| &mut o.cwd;
+    "env", FlagValue::Many("NAME=VALUE"), "add an environment variable": |o| Variable(&mut o.env);
+    "cwd", DIR, "working directory in the container": |o| AbsolutePath(&mut o.cwd);
     "hostname", FlagValue::One("NAME"), "host name": |o| &mut o.hostname;
     "cap", FlagValue::Many("CAP"), "add a capability": |o| Caps(&mut o.caps);
     "mount", FlagValue::Many("SRC:DST[:ro]"), "bind a file or directory of the host": |o| Bind(&mut o.mounts);
@@ -241,8 +242,10 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "process", FILE, "take the process from this process.json": Run(program.process);
     "tty" 't', FlagValue::Maybe("TTY"), "allocate a terminal":
         Exec(o => WhetherGiven(&mut o.program.tty)), Start(o => WhetherGiven(&mut o.program.tty));
-    "cwd", DIR, "working directory in the container": Exec(program.cwd), Start(program.cwd);
-    "env" 'e', FlagValue::Many("NAME=VALUE"), "add an environment variable": Exec(program.env), Start(program.env);
+    "cwd", DIR, "working directory in the container":
+        Exec(o => AbsolutePath(&mut o.program.cwd)), Start(o => AbsolutePath(&mut o.program.cwd));
+    "env" 'e', FlagValue::Many("NAME=VALUE"), "add an environment variable":
+        Exec(o => Variable(&mut o.program.env)), Start(o => Variable(&mut o.program.env));
     "user" 'u', FlagValue::One("UID[:GID]"), "user and group id": Exec(program.user), Start(program.user);
     "additional-gids" 'g', FlagValue::Many("GID"), "add a supplementary group":
         Exec(program.additional_gids), Start(program.additional_gids), Run(program.additional_gids);

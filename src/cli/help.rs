@@ -2,6 +2,7 @@
 
 use super::flags::{self, Flag, FlagValue};
 use super::verbs::{Arity, Group, Positional, VERBS, Verb};
+use crate::error::{Error, Stage};
 
 /// Where a line is broken: what a terminal shows at least.
 const WIDTH: usize = 80;
@@ -77,6 +78,11 @@ fn options(scope: Option<Verb>, title: &str) -> String {
 }
 
 /// A flag with its letter and the name of its value.
+/// The error of an argument that is not there.
+pub fn missing(verb: Verb, name: &str) -> Error {
+    Error::new(Stage::Args, format!("missing argument: {name}")).with_hint(format!("usage: {}", usage(verb)))
+}
+
 fn spelled(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
     match flag.value {

@@ -4,7 +4,7 @@
 //! ([`flags`]) are the single source of the parser, help, manual pages and completions.
 //!
 //! The modules, in the order of the work: `args` and the options of `container` are what a command is told; `scan` reads argv by
-//! the tables, `put` a value by the type of its field, `validate` all of them together; `log` is where errors and
+//! the tables (`elsewhere`: what they are called in engines), `put` a value by the type of its field (`narrow`: not all of them), `validate` all of them together; `log` is where errors and
 //! warnings go; `dispatch` calls the verb, and `output`, `list` (with `filter`), `plan`, `check`, `features`, `version`, `help`,
 //! `man` (of `manual`) and `completion` print; `insight` executes the program that has the rest.
 
@@ -12,6 +12,7 @@ pub mod args;
 mod check;
 pub mod completion;
 mod dispatch;
+mod elsewhere;
 pub mod features;
 pub mod filter;
 pub mod flags;
@@ -21,6 +22,7 @@ mod list;
 pub mod log;
 pub mod man;
 pub mod manual;
+mod narrow;
 pub mod output;
 pub mod plan;
 pub mod put;

@@ -11,12 +11,15 @@ use std::os::unix::ffi::OsStrExt;
 use super::args::GlobalFlags;
 use super::flags::{self, AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
-use super::{help, validate, version};
+use super::{elsewhere, help, validate, version};
 use crate::container::{job, signal};
 use crate::error::{Error, Result, Stage, nearest};
 
 /// Exit status where there is no command.
 const FAILURE: u8 = 1;
+
+/// What a bundle is named by.
+const BUNDLE: &str = "bundle";
 
 /// What has its own exit status for that.
 const EXIT_CODES: &str = "exit-codes";
@@ -143,14 +146,20 @@ fn assign(verb: Verb, given: &[&OsStr], before: usize, request: &mut Request) ->
             (positional.put)(request, value).map_err(|wanted| invalid(positional.name, value, &wanted))?;
         }
         if missing {
-            return Err(misplaced(verb, format!("missing argument: {}", positional.name)));
+            return Err(help::missing(verb, positional.name));
         }
     }
-    given.next().map_or(Ok(()), |(_, extra)| Err(misplaced(verb, format!("unexpected argument: {extra:?}"))))
-}
-
-fn misplaced(verb: Verb, what: String) -> Error {
-    Error::new(Stage::Args, what).with_hint(format!("usage: {}", help::usage(verb)))
+    given.next().map_or(Ok(()), |(_, extra)| {
+        let takes_command = verb.row().positionals.iter().any(|positional| positional.arity == Arity::Command);
+        let takes_bundle = || flags::of(Some(verb)).any(|flag| flag.long == BUNDLE);
+        let advice = match takes_command {
+            true if takes_bundle() => "a program comes after --, a bundle is named by --bundle; ",
+            true => "a program comes after --; ",
+            false => "",
+        };
+        let hint = format!("{advice}usage: {}", help::usage(verb));
+        Err(Error::new(Stage::Args, format!("unexpected argument: {extra:?}")).with_hint(hint))
+    })
 }
 
 /// The one sentence about a value that cannot be read.
@@ -158,29 +167,15 @@ fn invalid(name: &str, value: &OsStr, wanted: &str) -> Error {
     Error::new(Stage::Args, format!("invalid value {value:?} for {name}: must be {wanted}"))
 }
 
-/// What commands are called in Docker and Podman.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("attach", "exec"),
-    ("ls", "list"),
-    ("remove", "delete"),
-    ("rm", "delete"),
-    ("stop", "kill"),
-    ("unpause", "resume"),
-];
-
 fn named(name: &OsStr) -> Result<Verb> {
+    const LISTED: &str = "`brisk help` lists the commands";
     name.to_str().and_then(Verb::named).ok_or_else(|| {
+        let typed = name.to_string_lossy();
         let known = VERBS.iter().filter(|row| row.listed()).map(|row| row.name);
-        let other = |(other, _): &&(&str, &str)| *name == **other;
-        let known = || known.clone();
-        let hint = match ELSEWHERE
-            .iter()
-            .find(other)
-            .map(|(_, ours)| *ours)
-            .or_else(|| nearest(&name.to_string_lossy(), known()))
-        {
-            Some(near) => format!("did you mean {near}? `brisk help` lists the commands"),
-            None => "`brisk help` lists the commands".to_owned(),
+        let near = || elsewhere::command(&typed).or_else(|| nearest(&typed, known));
+        let hint = match elsewhere::of_engine(&typed) {
+            Some(advice) => advice.to_owned(),
+            None => near().map_or(LISTED.to_owned(), |near| format!("did you mean {near}? {LISTED}")),
         };
         Error::new(Stage::Args, format!("unknown command {name:?}: No help topic for '{}'", name.display()))
             .with_hint(hint)
@@ -275,31 +270,36 @@ impl<'a, T> TokenWalk<'a, '_, T> {
     }
 
     fn unknown(&self, token: &OsStr, name: &[u8]) -> Error {
-        let known = self.rows().filter(|row| row.flag.listed).map(|row| row.flag.long);
-        let mut hint = match nearest(&String::from_utf8_lossy(name), known) {
-            Some(near) => format!("did you mean --{near}? "),
-            None => String::new(),
-        };
-        let typed = |row: &&Row<Request>| row.flag.long.as_bytes() == name;
-        let after = self.verb.is_none() && AFTER.iter().copied().flatten().any(|row| typed(&row));
-        let before = self.verb.is_some() && GLOBAL.iter().any(|row| row.flag.long.as_bytes() == name);
-        hint += &match self.verb {
-            Some(Verb::Kill) if signal::parse(&String::from_utf8_lossy(name)).is_ok() => {
-                return Error::new(Stage::Args, format!("unknown flag {token:?}")).with_hint(format!(
-                    "the signal is named after the container: brisk kill ID {}",
-                    String::from_utf8_lossy(name)
-                ));
+        let name = String::from_utf8_lossy(split_value(name).0);
+        let hint = match self.verb {
+            Some(Verb::Kill) if signal::parse(&name).is_ok() => {
+                format!("the signal is named after the container: brisk kill ID {name}")
             }
-            None if after => "it is taken after the command: see `brisk help COMMAND`".to_owned(),
-            Some(verb) if before => format!(
-                "it is taken before the command: brisk --{} … {}",
-                String::from_utf8_lossy(name),
-                verb.row().name
-            ),
-            None => "`brisk help` lists the flags before the command".to_owned(),
-            Some(verb) => format!("`brisk {} --help` lists its flags", verb.row().name),
+            Some(verb) if GLOBAL.iter().any(|row| row.flag.long == name) => {
+                format!("it is taken before the command: brisk --{name} … {}", verb.row().name)
+            }
+            Some(verb) => {
+                let meant = elsewhere::flag(verb, &name).or_else(|| self.near(&name));
+                let listed = format!("`brisk {} --help` lists its flags", verb.row().name);
+                meant.map_or(listed.clone(), |meant| {
+                    format!("{meant}{}{listed}", if meant.ends_with('?') { " " } else { "; " })
+                })
+            }
+            None if AFTER.iter().copied().flatten().any(|row| row.flag.long == name) => {
+                "it is taken after the command: see `brisk help COMMAND`".to_owned()
+            }
+            None => {
+                let meant = self.near(&name).map_or(String::new(), |meant| meant + " ");
+                format!("{meant}`brisk help` lists the flags before the command")
+            }
         };
         Error::new(Stage::Args, format!("unknown flag {token:?}")).with_hint(hint)
+    }
+
+    /// The flag that a misspelled one may have been meant for.
+    fn near(&self, name: &str) -> Option<String> {
+        let known = self.rows().filter(|row| row.flag.listed).map(|row| row.flag.long);
+        Some(format!("did you mean --{}?", nearest(name, known)?))
     }
 }
 

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::args::{PoolAction, PoolArgs, SpecArgs, UpdateArgs};
+use super::help::missing;
 use super::put::Format;
-use super::verbs::Request;
+use super::verbs::{Request, Verb};
 use crate::container::options::{Create, Exec, ProgramChoice, Run};
 use crate::container::outline::{Outline, OverlayChoice};
 use crate::error::{Error, Result, Stage};
@@ -14,7 +15,15 @@ use crate::state::{check_id, check_pool_name};
 /// Whether its values can go together.
 pub(super) fn check(request: &Request) -> Result<()> {
     if !request.is_by_expression() {
-        request.ids().into_iter().try_for_each(check_id)?;
+        request.ids().into_iter().try_for_each(|id| {
+            check_id(id).map_err(|error| match (request, id.contains('/'), error.hint()) {
+                (Request::Create(_) | Request::Run(_), true, Some(hint)) => {
+                    let hint = format!("a bundle is named by --bundle; {hint}");
+                    error.with_hint(hint)
+                }
+                _ => error,
+            })
+        })?;
     }
     match request {
         Request::Create(args) => check_template(args).and_then(|()| check_outline(args)),
@@ -108,8 +117,10 @@ fn check_program(args: &Create) -> Result<()> {
 /// What each action takes.
 fn check_pool(args: &PoolArgs) -> Result<()> {
     let PoolArgs { action, name, bundle, size, format } = args;
-    if (*action == PoolAction::List) == name.is_some() {
-        return refuse(if name.is_some() { "pool list shows all of them" } else { "missing argument: NAME" });
+    match (*action == PoolAction::List, name) {
+        (true, Some(_)) => return refuse("pool list shows all of them"),
+        (false, None) => return Err(missing(Verb::Pool, "NAME")),
+        _ => {}
     }
     name.as_deref().map_or(Ok(()), check_pool_name)?;
     if *action != PoolAction::Create && (bundle.is_some() || size.is_some()) {

@@ -58,13 +58,13 @@ const HINTS: &[HintRow] = &[
         Stage::Rootfs,
         Some(Deed::TakeRoot),
         Errno::ENOENT,
-        "root.path of config.json names no directory; a path that does not begin with / is below the bundle",
+        "root.path of config.json, or --rootfs, names no directory; what does not begin with / is below the bundle",
     ),
     (
         Stage::Rootfs,
         Some(Deed::TakeRoot),
         Errno::ENOTDIR,
-        "root.path of config.json must name a directory, and no link to one",
+        "root.path of config.json, or --rootfs, must name a directory, and no link to one",
     ),
     (
         Stage::Rootfs,

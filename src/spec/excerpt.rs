@@ -17,8 +17,22 @@ pub struct FieldSpan {
 
 /// The value that was being read when serde_json had read up to a line and column.
 pub fn at(text: &[u8], line: usize, column: usize) -> FieldSpan {
+    let end = offset(text, line, column);
+    // What may not begin so was looked at, and not read.
+    at_offset(text, end + usize::from(matches!(text.get(end), Some(b'{' | b'['))))
+}
+
+/// How many bytes serde_json had read when it was at a line and column.
+pub fn offset(text: &[u8], line: usize, column: usize) -> usize {
     let start: usize = text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
-    at_offset(text, start + column)
+    text.len().min(start + column)
+}
+
+/// The line and column at which serde_json is when it has read a number of bytes.
+pub fn position(text: &[u8], offset: usize) -> (usize, usize) {
+    let read = &text[..text.len().min(offset)];
+    let line = read.iter().filter(|byte| **byte == b'\n').count() + 1;
+    (line, read.iter().rev().take_while(|byte| **byte != b'\n').count())
 }
 
 /// The value that was being read when serde_json had read up to a number of bytes.

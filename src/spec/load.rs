@@ -11,7 +11,7 @@ use serde_json::error::Category;
 
 use super::excerpt::{self, FieldSpan};
 use super::process::Process;
-use super::strict::{Notes, Strict, UnknownField};
+use super::strict::{self, Notes, Strict, UnknownField};
 use super::{Spec, validate};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage, nearest};
 
@@ -170,6 +170,7 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], name: &str) -> Result<T> {
 
 fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Result<T> {
     let value = strict(text, notes).or_else(|error| {
+        let error = if notes.of_null() { at_null(error, text) } else { error };
         let mut span = excerpt::at(text, error.line(), error.column());
         if error.classify() != Category::Data {
             // No value is wrong but the text itself, at the last byte that was read.
@@ -182,14 +183,21 @@ fn parse_with<T: DeserializeOwned>(text: &[u8], name: &str, notes: &Notes) -> Re
     match find_nul(text) {
         None => Ok(value),
         Some(offset) => {
-            let before = &text[..offset];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+            let (line, column) = excerpt::position(text, offset + 1);
             let span = excerpt::at_offset(text, offset + 1);
             let what = format!("parse {name}{}", of_field(&span));
             Err(about(Error::nul(Stage::Bundle, what, line, column), text, &span))
         }
     }
+}
+
+/// An error of a `null`, at its end: serde_json has read on to what follows it in its list.
+fn at_null(error: serde_json::Error, text: &[u8]) -> serde_json::Error {
+    let read = &text[..excerpt::offset(text, error.line(), error.column())];
+    let Some(start) = read.windows(b"null".len()).rposition(|word| word == b"null") else { return error };
+    let (line, column) = excerpt::position(text, start + b"null".len());
+    // It reads a position that stands at the end.
+    serde::de::Error::custom(format!("{} at line {line} column {column}", strict::words(&error)))
 }
 
 fn of_field(span: &FieldSpan) -> String {

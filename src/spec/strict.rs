@@ -28,6 +28,8 @@ pub struct UnknownField {
 pub struct Notes {
     /// Whether there was an unknown field.
     pub unknown: Cell<bool>,
+    /// Whether what is wrong is that a `null` has nothing in it.
+    of_null: Cell<bool>,
     /// Which, where that is asked for: to keep the path costs memory for each field.
     details: Option<RefCell<Details>>,
 }
@@ -44,6 +46,11 @@ impl Notes {
     /// Notes that name the fields.
     pub fn detailed() -> Notes {
         Notes { details: Some(RefCell::default()), ..Notes::default() }
+    }
+
+    /// Whether the error is of a `null`.
+    pub fn of_null(&self) -> bool {
+        self.of_null.get()
     }
 
     /// What was found.
@@ -104,6 +111,19 @@ macro_rules! hand_on {
 /// A text is read here as everywhere: what else gives a map or a list would have all visitors compiled once more for it.
 fn json(text: &'static [u8]) -> serde_json::Deserializer<serde_json::de::SliceRead<'static>> {
     serde_json::Deserializer::from_slice(text)
+}
+
+/// The words of an error without the position.
+pub fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
+}
+
+/// An error of the text that stands for a `null`, whose positions mean nothing.
+fn of_null<E: serde::de::Error>(error: &serde_json::Error, notes: &Notes) -> E {
+    notes.of_null.set(true);
+    E::custom(words(error))
 }
 
 /// Methods that take `null` for the zero of what they are asked for.
@@ -170,8 +190,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
         deserialize_u32: visitor, _notes => visitor.visit_u32(0);
         deserialize_u64: visitor, _notes => visitor.visit_u64(0);
         deserialize_string: visitor, _notes => visitor.visit_borrowed_str("");
-        deserialize_seq: visitor, notes => json(b"[]").deserialize_seq(Strict(visitor, notes)).map_err(E::custom);
-        deserialize_map: visitor, notes => json(b"{}").deserialize_map(Strict(visitor, notes)).map_err(E::custom);
+        deserialize_seq: visitor, notes => json(b"[]").deserialize_seq(Strict(visitor, notes)).map_err(|error| of_null(&error, notes));
+        deserialize_map: visitor, notes => json(b"{}").deserialize_map(Strict(visitor, notes)).map_err(|error| of_null(&error, notes));
     }
 
     // Of these no type here has any but options.

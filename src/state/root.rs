@@ -91,9 +91,20 @@ impl StateRoot {
 
     /// Opens it; an error with ENOENT when it does not exist.
     pub fn open(&self) -> Result<OwnedFd> {
-        let dir = open_dir(&self.path).at(Stage::State, || format!("open {}", self.path.display()))?;
+        let dir = open_dir(&self.path).map_err(|errno| self.failed("open", errno))?;
         self.check(&dir)?;
         Ok(dir)
+    }
+
+    fn failed(&self, verb: &str, errno: Errno) -> Error {
+        let error = Error::errno(Stage::State, format!("{verb} {}", self.path.display()), errno);
+        match self.origin {
+            Origin::Default => error.with_hint(OWN_ROOT),
+            Origin::Flag => {
+                error.with_hint("--root names it: a directory of your own that keeps the state of containers")
+            }
+            Origin::RuntimeDir | Origin::Below => error,
+        }
     }
 
     /// Refuses a directory whose content others than the caller and root decide.
@@ -118,23 +129,16 @@ impl StateRoot {
     /// Opens it, and makes it first where it does not exist: for its owner only, and below XDG_RUNTIME_DIR with the
     /// sticky bit, without which the XDG specification lets others clean it up.
     pub fn open_or_make(&self) -> Result<OwnedFd> {
-        let failed = |verb: &str, errno| {
-            let error = Error::errno(Stage::State, format!("{verb} {}", self.path.display()), errno);
-            match self.origin {
-                Origin::Default => error.with_hint(OWN_ROOT),
-                Origin::Flag | Origin::RuntimeDir | Origin::Below => error,
-            }
-        };
         match open_dir(&self.path) {
             Err(Errno::ENOENT) => {}
             result => {
-                let dir = result.map_err(|errno| failed("open", errno))?;
+                let dir = result.map_err(|errno| self.failed("open", errno))?;
                 self.check(&dir)?;
                 return Ok(dir);
             }
         }
         let mode = if self.origin == Origin::RuntimeDir { Mode::S_IRWXU | Mode::S_ISVTX } else { Mode::S_IRWXU };
-        make(&self.path, mode).map_err(|errno| failed("make", errno))?;
+        make(&self.path, mode).map_err(|errno| self.failed("make", errno))?;
         self.open()
     }
 

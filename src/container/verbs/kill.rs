@@ -18,7 +18,11 @@ enum Whom {
 /// Sends a signal.
 pub fn kill(global: &Global, args: &Kill) -> Result<()> {
     let Kill { which, signal, all } = args;
-    let signal = signal::parse(signal.as_deref().unwrap_or("TERM"))?;
+    let signal =
+        signal::parse(signal.as_deref().unwrap_or("TERM")).map_err(|error| match signal::parse(&which.name) {
+            Ok(_) => error.with_hint(format!("the signal is named after the container: brisk kill ID {}", which.name)),
+            Err(_) => error,
+        })?;
     let whom = if *all { Whom::Everyone } else { Whom::First };
     let ids = select::select(&global.root, which)?;
     select::each(&ids, global.warn, |id| kill_one(&Container::load(&global.root, id)?, signal, whom))

@@ -128,6 +128,10 @@ fn scheduler_of(spec: &Scheduler) -> Result<SchedAttr> {
     })
 }
 
+/// The least that the kernel counts (`DL_SCALE`), and what it has bits for (`__checkparam_dl()` in kernel/sched/deadline.c).
+const MIN_RUNTIME: u64 = 1 << 10;
+const MAX_PERIOD: u64 = i64::MAX as u64;
+
 /// sched(7): runtime ≤ deadline ≤ period, where a period of 0 means the deadline.
 fn check_deadline(policy: i32, spec: &Scheduler) -> Result<()> {
     let (runtime, deadline, period) = (spec.runtime, spec.deadline, spec.period);
@@ -140,9 +144,14 @@ fn check_deadline(policy: i32, spec: &Scheduler) -> Result<()> {
             )),
         };
     }
-    if runtime == 0 || runtime > deadline || (period != 0 && deadline > period) {
+    if runtime < MIN_RUNTIME
+        || runtime > deadline
+        || (period != 0 && deadline > period)
+        || deadline.max(period) > MAX_PERIOD
+    {
         let what = format!(
-            "scheduler runtime {runtime}, deadline {deadline}, period {period}: want 0 < runtime <= deadline <= period"
+            "scheduler runtime {runtime}, deadline {deadline}, period {period}: want {MIN_RUNTIME} <= runtime <= deadline <= \
+             period, in nanoseconds"
         );
         return Err(Error::of_value(Stage::Bundle, what));
     }

@@ -29,7 +29,7 @@ use super::input::Input;
 use super::op::{Enter, LinkRule, MayLead, ParentMount, SetupOp};
 use super::step::MountsFrom;
 use super::strings::c_string;
-use crate::error::{Below, Result};
+use crate::error::{Below, Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::devices::NodeKind;
@@ -233,7 +233,11 @@ fn restrictions(input: &Input<'_>, draft: &mut Draft) -> Result<()> {
         let path = relative(path, "linux.readonlyPaths")?;
         draft.setup.push(SetupOp::ReadonlyPath { path, may_lead, within: None });
     }
-    for path in &linux.masked_paths {
+    for (index, path) in linux.masked_paths.iter().enumerate() {
+        if path.split('/').all(|name| matches!(name, "" | "." | "..")) {
+            let field = format!("linux.maskedPaths[{index}]");
+            return Err(Error::of_field(Stage::Bundle, field, format!("{path:?} is the root itself")));
+        }
         let path = relative(path, "linux.maskedPaths")?;
         // Once is enough.
         if seen.insert(path.clone()) {
