@@ -413,6 +413,46 @@ fn what_run_knows_check_knows() {
     }
 }
 
+/// What a search through wrong values of each field found that `run` knew and `check` did not.
+#[test]
+fn what_run_knows_of_wrong_values() {
+    if brisk_only("no other runtime has it") {
+        return;
+    }
+    let index = plain().config["mounts"].as_array().unwrap().len();
+    let field = format!("mounts[{index}].destination");
+    let long = format!("/{}", "x".repeat(300));
+    misfit(plain().mount("tmpfs", "tmpfs", &long, &[]), &field, "file name too long");
+    let below = plain().mount("tmpfs", "tmpfs", "/etc/passwd/x", &[]);
+    misfit(below, &field, "/etc/passwd/x cannot be made: /etc/passwd is not a directory");
+    // It hides the whole root.
+    misfit(plain().mount("tmpfs", "tmpfs", "/", &[]), "process.args[0]", "/bin/true does not exist");
+    misfit(plain().set("/linux/maskedPaths", json!([long])), "linux.maskedPaths[0]", "file name too long");
+    misfit(plain().set("/linux/readonlyPaths", json!([long])), "linux.readonlyPaths[0]", "file name too long");
+    for root in [json!(""), json!("/"), json!("/.."), Value::Null] {
+        let masked = plain().set("/linux/maskedPaths", json!(["/proc/kcore", root]));
+        misfit(masked, "linux.maskedPaths[1]", "is the root itself");
+    }
+    let mut nothing = plain();
+    let namespaces = nothing.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.insert(1, Value::Null);
+    misfit(nothing, "linux.namespaces[1]", "missing field `type`");
+    let scheduler = |runtime: u64, period: u64| {
+        let value = json!({"policy": "SCHED_DEADLINE", "runtime": runtime, "deadline": period, "period": period});
+        plain().set("/process/scheduler", value)
+    };
+    misfit(scheduler(10, 1_000_000), "process.scheduler", "want 1024 <= runtime");
+    misfit(scheduler(10_000, 1 << 63), "process.scheduler", "period 9223372036854775808: want");
+    if fs::read_to_string("/proc/sys/kernel/sched_deadline_period_max_us").is_ok() {
+        misfit(scheduler(10_000, 1 << 62), "process.scheduler", "this host takes");
+    }
+    if host::is_root() {
+        let sets = json!({"bounding": ["CAP_KILL"], "inheritable": ["CAP_CHOWN", "CAP_KILL"]});
+        let bundle = plain().set("/process/capabilities", sets);
+        misfit(bundle, "process.capabilities.inheritable", "CAP_CHOWN cannot be inherited");
+    }
+}
+
 /// What only the kernel knows is asked of it, without making anything.
 #[test]
 fn what_the_kernel_would_not_take() {

@@ -513,3 +513,12 @@ fn a_mount_label_needs_selinux() {
     let bundle = Bundle::probe(&["report"]).set("/linux/mountLabel", label);
     mount_at(&run(bundle.mount("tmpfs", "tmpfs", "/mnt", &[]))["report"], "/mnt");
 }
+
+/// fsconfig(2) takes 255 bytes at most, and mount(2) a page.
+#[test]
+fn a_source_may_be_long() {
+    let source = "s".repeat(1000);
+    let out = run(Bundle::probe(&["report"]).mount("tmpfs", &source, "/mnt", &[]));
+    let mounts = out["report"]["mounts"].as_array().unwrap();
+    assert!(mounts.iter().any(|mount| mount["point"] == "/mnt" && mount["source"] == *source), "{mounts:?}");
+}

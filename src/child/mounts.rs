@@ -190,7 +190,8 @@ impl Child<'_> {
     fn mount_new(&mut self, op: &MountOp, new: &NewFileSystem, extra: i32) -> Done {
         let (place, mode) = self.place_of_new(op, new, extra)?;
         let any_value = |is: fn(&CStr) -> bool| new.params.iter().any(|(_, value)| value.as_deref().is_some_and(is));
-        let long = any_value(|value| value.count_bytes() > FSCONFIG_MAX);
+        let is_long = |value: &CStr| value.count_bytes() > FSCONFIG_MAX;
+        let long = is_long(&new.source) || any_value(is_long);
         // fsconfig(2) has no names for these.
         let classic = new.flags & (libc::MS_SILENT | libc::MS_I_VERSION) != 0;
         let context = if long || classic { Err(Errno::ENOSYS) } else { mount::fs_open(&new.kind) };

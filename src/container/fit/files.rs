@@ -20,6 +20,9 @@ use crate::sys::{fs, mount_attr};
 /// The kernel's own limit (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
 
+/// No file system has longer names.
+const NAME_MAX: usize = 255;
+
 /// What is at a path.
 #[derive(Clone)]
 enum Content {
@@ -84,6 +87,10 @@ fn hold(path: &Path) -> Result<OwnedFd, Lost> {
 
 fn shown(names: &[Vec<u8>]) -> String {
     names.iter().fold(String::new(), |text, name| text + "/" + &String::from_utf8_lossy(name))
+}
+
+fn shown_dir(path: String) -> String {
+    if path.is_empty() { "/".to_owned() } else { path }
 }
 
 fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
@@ -151,13 +158,15 @@ impl ContainerFiles {
 
     /// How far a path leads: the names up to there, those that are left, and what is there.
     fn walk(&self, path: &[u8]) -> (Names, Names, Result<Content, Lost>) {
-        // From the root to where we are.
+        // What was mounted on the root itself hides it.
+        let root = self.mounts.get(&Names::new()).unwrap_or(&self.root);
+        // From there to where we are.
         let mut at: Vec<(Vec<u8>, Content)> = Vec::new();
         let mut ahead: Names = names(path).rev().collect();
         let mut links = 0;
         let lost = loop {
             let Some(name) = ahead.pop() else {
-                let content = at.last().map_or(&self.root, |(_, content)| content).clone();
+                let content = at.last().map_or(root, |(_, content)| content).clone();
                 return (at.into_iter().map(|(name, _)| name).collect(), Names::new(), Ok(content));
             };
             if name == b"." {
@@ -167,7 +176,7 @@ impl ContainerFiles {
                 at.pop();
                 continue;
             }
-            let dir = at.last().map_or(&self.root, |(_, content)| content).clone();
+            let dir = at.last().map_or(root, |(_, content)| content).clone();
             let mut whole: Names = at.iter().map(|(name, _)| name.clone()).collect();
             whole.push(name.clone());
             if let Some(content) = self.mounts.get(&whole) {
@@ -197,6 +206,9 @@ impl ContainerFiles {
     }
 
     fn step(&self, dir: &Content, name: &[u8], whole: &[Vec<u8>]) -> Result<PathStep, Lost> {
+        if name.len() > NAME_MAX {
+            return Err(Lost::Errno(Errno::ENAMETOOLONG));
+        }
         let (fd, noexec, mapped) = match dir {
             Content::Held { fd, noexec, mapped } => (fd, *noexec, *mapped),
             Content::Empty => return Err(Lost::Missing(shown(whole))),
@@ -208,12 +220,13 @@ impl ContainerFiles {
             return Err(Lost::NotDirectory(above()));
         }
         if !mapped && !self.who.may_search(&stat) {
-            return Err(Lost::Closed(if above().is_empty() { "/".to_owned() } else { above() }));
+            return Err(Lost::Closed(shown_dir(above())));
         }
         let child =
             fs::open(fd.as_fd(), &c_string(name)?, libc::O_PATH | libc::O_NOFOLLOW, 0).map_err(
                 |errno| match errno {
                     Errno::ENOENT => Lost::Missing(shown(whole)),
+                    Errno::EACCES => Lost::Closed(shown_dir(above())),
                     errno => Lost::Errno(errno),
                 },
             )?;

@@ -17,6 +17,7 @@ use crate::plan::rootfs::mounts::OVER_PROC;
 use crate::plan::rootfs::options;
 use crate::spec::annotations;
 use crate::spec::hooks::Hook;
+use crate::spec::linux::Linux;
 use crate::spec::mounts::Mount;
 
 pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path, covered: &[&str]) -> Vec<Misfit> {
@@ -42,12 +43,7 @@ pub(super) fn misfits(planned: &PlannedContainer, bundle: &Path, covered: &[&str
         files.mount(mount, bundle);
     }
     covered.iter().for_each(|destination| files.cover(destination));
-    for (index, device) in spec.linux.iter().flat_map(|linux| &linux.devices).enumerate() {
-        if files.find(&device.path).is_ok_and(|found| found.kind() == libc::S_IFDIR) {
-            let what = format!("{} is a directory in the root, and a device is to be made there", device.path);
-            found.push(Misfit::error(format!("linux.devices[{index}].path"), what));
-        }
-    }
+    found.extend(spec.linux.iter().flat_map(|linux| paths(linux, &files)));
     files.who = who;
     found.extend(cwd(planned, &files));
     found.extend(programs(planned, &files));
@@ -165,11 +161,12 @@ fn covers(files: &ContainerFiles, index: usize, mount: &Mount, bundle: &Path) ->
         false => true,
     };
     let to = &mount.destination;
+    let field = || format!("mounts[{index}].destination");
     let there = match files.find(to) {
         Ok(found) => found.kind() == libc::S_IFDIR,
         // All that may be covered in proc are files.
         Err(Lost::Unknown) if OVER_PROC.contains(&to.trim_start_matches('/')) => false,
-        Err(_) => return None,
+        Err(lost) => return unreachable(field(), to, &lost),
     };
     let what = match (new, there) {
         (true, false) if !options.dest_nofollow => {
@@ -178,7 +175,39 @@ fn covers(files: &ContainerFiles, index: usize, mount: &Mount, bundle: &Path) ->
         (false, true) => format!("{to} is a directory in the root, and a file is to be mounted there"),
         _ => return None,
     };
-    Some(Misfit::error(format!("mounts[{index}].destination"), what))
+    Some(Misfit::error(field(), what))
+}
+
+/// A path at which nothing can be, whatever is made on the way.
+fn unreachable(field: String, path: &str, lost: &Lost) -> Option<Misfit> {
+    match lost {
+        Lost::Missing(_) | Lost::Unknown | Lost::Closed(_) => None,
+        Lost::NotDirectory(at) => Some(Misfit::error(field, format!("{path} cannot be made: {at} is not a directory"))),
+        Lost::Loop | Lost::Errno(_) => Some(Misfit::error(field, program::lost_words(path, lost))),
+    }
+}
+
+/// Where nodes are to be made, and what is to be hidden or made read-only where it is there.
+fn paths(linux: &Linux, files: &ContainerFiles) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    for (index, device) in linux.devices.iter().enumerate() {
+        let field = format!("linux.devices[{index}].path");
+        found.extend(match files.find(&device.path) {
+            Ok(found) if found.kind() == libc::S_IFDIR => {
+                let what = format!("{} is a directory in the root, and a device is to be made there", device.path);
+                Some(Misfit::error(field, what))
+            }
+            Ok(_) => None,
+            Err(lost) => unreachable(field, &device.path, &lost),
+        });
+    }
+    for (name, list) in [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)] {
+        for (index, path) in list.iter().enumerate() {
+            let lost = files.find(path).err().filter(|lost| !matches!(lost, Lost::NotDirectory(_)));
+            found.extend(lost.and_then(|lost| unreachable(format!("linux.{name}[{index}]"), path, &lost)));
+        }
+    }
+    found
 }
 
 fn cwd(planned: &PlannedContainer, files: &ContainerFiles) -> Option<Misfit> {

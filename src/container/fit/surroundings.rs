@@ -13,6 +13,8 @@ use crate::host::sub_ids::SubRange;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
 use crate::plan::namespace::sysctl::{OwnNamespaces, parse};
 use crate::plan::namespace::{NamespaceKind, Namespaces};
+use crate::plan::op::LastOp;
+use crate::plan::process::caps;
 use crate::plan::process::rlimits::number;
 use crate::proc::file;
 use crate::spec::linux::Linux;
@@ -49,7 +51,9 @@ pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
         found.extend(labels(process));
         found.extend(rlimits(process));
         found.extend(oom_score(process));
+        found.extend(deadline(process));
     }
+    found.extend(inheritable(planned));
     found
 }
 
@@ -259,4 +263,31 @@ fn oom_score(process: &Process) -> Option<Misfit> {
     let misfit =
         || Misfit::warning("process.oomScoreAdj", format!("{wanted} is below that of whoever runs this ({own})"));
     (wanted < own && !may).then(|| misfit().hint("lowering it needs CAP_SYS_RESOURCE"))
+}
+
+/// The kernel lets nobody inherit what is beyond the bounding set (cap_capset() in security/commoncap.c).
+fn inheritable(planned: &PlannedContainer) -> Option<Misfit> {
+    let masks = |of: fn(&LastOp) -> Option<u64>| planned.plan.last.iter().find_map(of);
+    let dropped = masks(|op| if let LastOp::DropBounding(mask) = op { Some(*mask) } else { None })?;
+    let wanted = masks(|op| if let LastOp::Caps(masks) = op { Some(masks.inheritable) } else { None })?;
+    let refused = wanted & dropped & !cred::caps().ok()?.inheritable;
+    let misfit = |names: Vec<String>| {
+        let what = format!("{} cannot be inherited: not in the bounding set", names.join(" "));
+        Misfit::error("process.capabilities.inheritable", what)
+    };
+    (refused != 0).then(|| misfit(caps::names_of(refused)).hint("process.capabilities.bounding limits the other sets"))
+}
+
+/// What the administrator lets be reserved (sched_deadline_period_min_us and its kin, in microseconds).
+fn deadline(process: &Process) -> Option<Misfit> {
+    let scheduler = process.scheduler.as_ref().filter(|scheduler| scheduler.policy == "SCHED_DEADLINE")?;
+    let limit = |path: &str| -> Option<u64> { file::read_text(path).ok()?.trim().parse().ok() };
+    let least = limit("/proc/sys/kernel/sched_deadline_period_min_us")?;
+    let most = limit("/proc/sys/kernel/sched_deadline_period_max_us")?;
+    let period = if scheduler.period == 0 { scheduler.deadline } else { scheduler.period };
+    (!(least..=most).contains(&(period / 1000))).then(|| {
+        let what = format!("a period of {period} nanoseconds: this host takes {least} to {most} microseconds");
+        Misfit::error("process.scheduler", what)
+            .hint("sysctl kernel.sched_deadline_period_min_us and _max_us are those")
+    })
 }
