@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 # The target is named even though it is the host's: without it, +crt-static would also hit proc macros.
-TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET ?= $(shell rustc -vV 2> /dev/null | sed -n 's/^host: //p')
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 OUT = $(CARGO_TARGET_DIR)/$(TARGET)/release
@@ -130,10 +130,12 @@ test-attacks: release test-programs ## the races of integration/security for hou
 
 # The oldest compiler that Cargo.toml says will do. cargo 1.88 is asked for by rustup's name for it.
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' '$(CURDIR)/Cargo.toml')
+# With either C library: they have not the same crates.
+LIBRARIES = $(addprefix --target ,$(sort $(TARGET) $(TARGET:-gnu=-musl)))
 msrv: ## build with the oldest compiler that is promised (skipped, loudly, without rustup)
 	@if command -v rustup > /dev/null; then \
-		rustup toolchain install $(MSRV).0 --profile minimal --no-self-update && \
-		CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/msrv' rustup run $(MSRV).0 cargo check --locked --features shim,insight --bins; \
+		rustup toolchain install $(MSRV).0 --profile minimal $(LIBRARIES) --no-self-update && \
+		CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/msrv' rustup run $(MSRV).0 cargo check --locked $(LIBRARIES) --features shim,insight --bins; \
 	else echo 'SKIP msrv: rustup is not installed'; fi
 
 test-deaf: release test-programs ## each row of docs/FIELDS.md: its test has to fail with a brisk that does not see the field or flag

@@ -82,7 +82,7 @@ fn examples_of_the_manual_work() {
 }
 
 /// A container in whose directory are a root, in `web`, and a `brisk` that keeps what it makes there.
-fn beside_a_root(brisk: impl Fn(&Container) -> PathBuf) -> Container {
+pub(super) fn beside_a_root(brisk: impl Fn(&Container) -> PathBuf) -> Container {
     let container = Bundle::idle().container();
     let dir = &container.bundle.dir;
     let web = dir.join("web");
@@ -130,7 +130,7 @@ fn what_the_readme_begins_with_works() {
     }
 }
 
-fn shell(line: &str, dir: &Path) -> Command {
+pub(super) fn shell(line: &str, dir: &Path) -> Command {
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new("sh");
     command.args(["-ec", line]).current_dir(dir).env("PATH", format!("{}/bin:{path}", dir.display()));
@@ -158,4 +158,101 @@ fn the_demo_shows_what_runs() {
     }
     let oom = text.contains("OOM");
     assert_eq!(oom, text.contains("wants more than its 16 MiB"), "{text}");
+}
+
+fn contrib(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name)
+}
+
+/// What a tool says that takes as long as it needs.
+#[track_caller]
+fn said(program: impl AsRef<Path>, args: &[&Path]) -> String {
+    let out = Command::new(program.as_ref()).args(args).output().unwrap();
+    assert!(out.status.success(), "{}: {out:?}", program.as_ref().display());
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// All files below a directory, with their contents.
+fn files(dir: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(next) = todo.pop() {
+        for entry in std::fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                todo.push(entry);
+            } else {
+                found.insert(entry.strip_prefix(dir).unwrap().to_owned(), std::fs::read(&entry).unwrap_or_default());
+            }
+        }
+    }
+    found
+}
+
+/// Where the links of a document lead, but for those to other machines and to places in itself.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://"))
+}
+
+#[test]
+fn what_is_installed_is_what_is_taken_away() {
+    if brisk_only("its own files") || skip_unless(Need::from(contrib("install").exists()), "a checkout") {
+        return;
+    }
+    let bundle = Bundle::idle();
+    let root = bundle.host_dir("installed");
+    let brisk = host::resolve_program(&runtime());
+    let call = |what: &str| said(contrib(what), &[&brisk, &root, Path::new("/usr")]);
+    call("install");
+    let there = files(&root);
+    for file in ["usr/bin/brisk", "usr/share/man/man8/brisk-run.8", "usr/share/doc/brisk/examples/daemon.json"] {
+        assert!(there.contains_key(Path::new(file)), "{file}: {:?}", there.keys());
+    }
+    // What the administrator has changed is his.
+    let drop_in = "etc/containers/containers.conf.d/brisk.conf";
+    std::fs::write(root.join(drop_in), "changed").unwrap();
+    assert!(call("uninstall").contains(drop_in));
+    assert_eq!(files(&root).into_keys().collect::<Vec<_>>(), [Path::new(drop_in)]);
+}
+
+#[test]
+fn the_package_is_clean_and_the_same_each_time() {
+    if brisk_only("its own package") || skip_unless(Need::from(contrib("deb/build").exists()), "a checkout") {
+        return;
+    }
+    let has = |program: &str| {
+        Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
+    };
+    if skip_unless(Need::from(has("dpkg-deb") && has("cargo")), "dpkg-deb and cargo") {
+        return;
+    }
+    let bundle = Bundle::idle();
+    let [one, other, unpacked] = ["one", "other", "unpacked"].map(|name| bundle.host_dir(name));
+    let brisk = host::resolve_program(&runtime());
+    for dir in [&one, &other] {
+        said(contrib("deb/build"), &[&brisk, dir]);
+    }
+    assert!(files(&one) == files(&other), "two builds differ");
+    let package = one.join(files(&one).into_keys().next().unwrap());
+    said("dpkg-deb", &[Path::new("-x"), &package, &unpacked]);
+    let doc = unpacked.join("usr/share/doc/brisk");
+    for (path, bytes) in files(&doc).into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "md")) {
+        for link in links(&String::from_utf8(bytes).unwrap()) {
+            let target = doc.join(&path).parent().unwrap().join(link);
+            assert!(target.symlink_metadata().is_ok(), "{} of the package: {link}", path.display());
+        }
+    }
+    let notices = said("zcat", &[&doc.join("NOTICES.gz")]);
+    let program = std::fs::read(&brisk).unwrap();
+    let glibc = program.windows(14).any(|part| part == b"GLIBC_TUNABLES");
+    let library = if glibc { "The GNU C Library" } else { "musl, linked statically" };
+    for name in ["serde_json ", "The standard library of Rust 1.", library] {
+        assert!(notices.contains(&format!("\n{name}")), "{name}");
+    }
+    if !has("lintian") {
+        return crate::common::skip("lintian is not installed");
+    }
+    // The brisk of `make quick` keeps its names.
+    let quick = ["--allow-root", "--suppress-tags", "unstripped-binary-or-object"].map(Path::new);
+    assert_eq!(said("lintian", &[&quick[..], &[&package]].concat()), "");
 }
