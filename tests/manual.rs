@@ -36,8 +36,8 @@ fn split(line: &str) -> Vec<OsString> {
 
 /// Whether brisk takes this line. What a shell does with it, a pipe or a file, is cut off.
 fn is_taken(line: &str) {
-    let line = line.rsplit(" | ").next().unwrap_or(line);
-    let line = line.split(" > ").next().unwrap_or(line);
+    let line = line.split(" | ").find(|part| part.starts_with("brisk ")).unwrap_or(line);
+    let line = [" < ", " > ", " && "].iter().fold(line, |line, end| line.split(end).next().unwrap_or(line));
     let words = split(line.split("  #").next().unwrap_or(line));
     assert_eq!(words[0], "brisk", "{line}");
     if let Err(error) = parse(&words[1..]) {
@@ -92,18 +92,20 @@ fn command_lines_in_the_documents_are_taken() {
     let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(top.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut found = 0;
-    for path in docs.chain([top.join("README.md"), top.join("CONTRIBUTING.md"), top.join("SECURITY.md")]) {
-        let text = std::fs::read_to_string(&path).unwrap();
-        for block in text.split("```console\n").skip(1) {
-            let block = block.split("```").next().unwrap();
-            for line in block.lines() {
-                let Some(line) = line.strip_prefix("# ").or_else(|| line.strip_prefix("$ ")) else { continue };
-                if line.starts_with("brisk ") {
-                    is_taken(line);
-                    found += 1;
-                }
+    for path in docs.chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| top.join(name))) {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let mut fenced = false;
+        for line in text.replace("\\\n", " ").lines() {
+            fenced ^= line.starts_with("```");
+            let in_code = if fenced { Some(line) } else { line.strip_prefix("    ") };
+            let Some(line) = in_code else { continue };
+            let prompts = ["there#", "here#", "#", "$"];
+            let line = prompts.iter().find_map(|prompt| line.strip_prefix(prompt)).unwrap_or(line).trim_start();
+            if line.starts_with("brisk ") && !line.starts_with("brisk = ") {
+                is_taken(line);
+                found += 1;
             }
         }
     }
-    assert!(found >= 5, "only {found} found");
+    assert!(found >= 35, "only {found} found");
 }

@@ -4,6 +4,7 @@ mod check;
 mod check_bundle;
 mod completion;
 mod composed_root;
+mod documents;
 mod each_flag;
 mod flags;
 mod outline;
