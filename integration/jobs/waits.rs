@@ -284,8 +284,8 @@ enum Held {
     AtItsEnd,
 }
 
-/// Asks brisk to end while its launcher is held; brisk's exit status, `None` where it does not end.
-fn asked_to_end(mut command: Command, held: Held) -> Option<i32> {
+/// Does something to brisk while its launcher is held; brisk's exit status, `None` where it does not end.
+fn with_launcher(mut command: Command, held: Held, when: impl Fn(nix::unistd::Pid)) -> Option<i32> {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let brisk = ptrace::trace_me(quiet).spawn().unwrap().id() as i32;
     let (mut launcher, mut options) = (None, false);
@@ -314,7 +314,7 @@ fn asked_to_end(mut command: Command, held: Held) -> Option<i32> {
                 Held::AtItsEnd => is_call && ends(ptrace::syscall_stop(pid).unwrap()),
             };
         if here {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(brisk), Signal::SIGTERM).unwrap();
+            when(nix::unistd::Pid::from_raw(brisk));
             continue;
         }
         let ours = is_call || event != 0 || [libc::SIGTRAP, libc::SIGSTOP].contains(&signal);
@@ -347,10 +347,27 @@ fn a_second_program_that_was_just_launched_ends_when_that_is_asked_for() {
         let alone = inside();
         let file = container.bundle.dir.join("result.json");
         let line = ["exec", "--result", file.to_str().unwrap(), &container.id, "/bin/sleep", "1000"];
-        assert_eq!(asked_to_end(container.command(&line), held), Some(143), "{held:?}");
+        let ask = |brisk| nix::sys::signal::kill(brisk, Signal::SIGTERM).unwrap();
+        assert_eq!(with_launcher(container.command(&line), held, ask), Some(143), "{held:?}");
         let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         assert_eq!(result["ended"], json!("killed"), "{result}");
         host::wait_until(|| inside() == alone);
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
+}
+
+/// Nobody waits for a launcher for ever that has made the program and does not end.
+#[test]
+fn a_launcher_that_does_not_end_is_not_waited_for() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for flags in [&[][..], &["--timeout", "1h"]] {
+        let container = Bundle::idle().container();
+        container.up();
+        let line = [&["exec"], flags, &[&container.id, "/bin/sh", "-c", "exit 7"]].concat();
+        assert_eq!(with_launcher(container.command(&line), Held::AtItsEnd, drop), Some(7), "{flags:?}");
         container.delete_force().ok();
         container.assert_nothing_left();
     }

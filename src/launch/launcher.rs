@@ -2,31 +2,15 @@
 //! it was set up.
 
 use std::fmt::Display;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use super::running::{self, TellAgain, destroy_in, kill_in};
+use super::running::{self, destroy_in, kill_in};
 use crate::cgroup::{Cgroup, oom_cause};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Error, Stage};
 use crate::plan::Plan;
 use crate::plan::cgroup::CgroupPlan;
 use crate::proc::stat;
-use crate::sys::interrupt;
-use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
-
-/// Reaps a launcher that has said what it has made. Nothing is left for it to do but to end, and a frozen one does not do
-/// that: who is to hear of something else meanwhile does not wait for it.
-pub(super) fn reap(pid: i32, pidfd: &OwnedFd, due: TellAgain, cgroup: Option<&Cgroup>) -> Result<()> {
-    let what = || "reap the launcher";
-    if due.is_some() || interrupt::listens() {
-        let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, due).at(Stage::Sync, what);
-        if !matches!(ended, Ok(true)) {
-            destroy_in(pid, pidfd, cgroup);
-            return ended.map(drop);
-        }
-    }
-    process::wait(pid, 0).at(Stage::Sync, what).map(drop)
-}
 
 /// Kills and reaps a launcher that has not said what it has made, and that as well.
 pub(super) fn destroy(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>, warn: &dyn Fn(&str)) -> Option<Exit> {

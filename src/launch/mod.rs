@@ -4,8 +4,8 @@
 //! a step fails, the child is killed and reaped and the cgroup is removed before the error is returned.
 //!
 //! The modules, in the order of the work: `running` is what is launched; `fds`, `skeleton`, `idmap`, `host_objects`, `netdev`,
-//! `hooks`, `listener` (with `connect`) and `last_calls` each do what one kind of step asks; `steps` walks them, `launcher` is the end of
-//! what comes to nothing, and `trace` notes when; `overlay` measures what the program has written, and `started` is the end of it, in `start`; `keeper`
+//! `hooks`, `listener` (with `connect`) and `last_calls` each do what one kind of step asks; `steps` walks them, `waits` is what is waited for
+//! meanwhile, `launcher` the end of what comes to nothing, and `trace` notes when; `overlay` measures what the program has written, and `started` is the end of it, in `start`; `keeper`
 //! is the parent of a pool's member.
 
 mod connect;
@@ -24,6 +24,7 @@ pub mod skeleton;
 mod started;
 mod steps;
 pub mod trace;
+mod waits;
 
 use crate::cgroup::{Cgroup, Leftover};
 use crate::error::{Error, Result};

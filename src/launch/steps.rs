@@ -1,51 +1,49 @@
 //! Walks the parent's steps, one after the other, and answers the child meanwhile.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use super::overlay::{self, UpperLayer};
-use super::running::{Launch, Moment, Running, TellAgain, Waiting, destroy_in, destroy_unnamed, has_ended, sync_error};
+use super::running::{Launch, Moment, Running, TellAgain, destroy_in, has_ended, sync_error};
 use super::{fds, hooks, host_objects, idmap, last_calls, launcher, listener, netdev};
 use crate::cgroup::rdt::{self, Rdt};
 use crate::cgroup::systemd::{Manager, Starting};
 use crate::cgroup::{Cgroup, SavedScope, scope_manager};
 use crate::child::{self, Inherited, SecondBlock};
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
-use crate::plan::ExecRefusal;
 use crate::plan::cgroup::entry::{IntoCgroup, Part};
-use crate::plan::op::{ChildOp, LastOp};
 use crate::plan::process::rlimits;
 use crate::plan::rootfs::mount_op::HostTree;
 use crate::plan::step::{CloneStep, ComeBack, Step};
-use crate::proc::stat;
-use crate::sys::poll::{self, PollFlags};
+use crate::sys::poll;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::{affinity, allocator::pages, fs, shared::Times, socket};
 use crate::wire::{self, Message, SyncPoint};
 
 /// The parent while it walks.
 pub(super) struct Parent<'a> {
-    launch: Launch<'a>,
-    wire: OwnedFd,
+    pub(super) launch: Launch<'a>,
+    pub(super) wire: OwnedFd,
     child_wire: Option<OwnedFd>,
     namespaces: Vec<OwnedFd>,
     trees: Vec<OwnedFd>,
     idmaps: Vec<OwnedFd>,
-    child: Option<(i32, OwnedFd)>,
+    pub(super) child: Option<(i32, OwnedFd)>,
     /// Whether that is what its launcher has made, where the plan has one.
-    launched: bool,
+    pub(super) launched: bool,
+    /// Its launcher then, until it is reaped.
+    pub(super) launcher: Option<(i32, OwnedFd)>,
     rdt: Option<Rdt>,
-    overlay: Option<OwnedFd>,
-    listener_fd: Option<i32>,
+    pub(super) overlay: Option<OwnedFd>,
+    pub(super) listener_fd: Option<i32>,
     /// What the launched process said before its launcher did.
-    early: Option<Message>,
+    pub(super) early: Option<Message>,
     /// What followed the last fault.
-    said: String,
-    reaped: Option<Exit>,
+    pub(super) said: String,
+    pub(super) reaped: Option<Exit>,
     /// When whoever looks after the process wants to do so.
-    due: TellAgain,
+    pub(super) due: TellAgain,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
     /// Its one slot is set by the child when it starts.
@@ -72,6 +70,7 @@ impl<'a> Parent<'a> {
             idmaps: Vec::new(),
             child: None,
             launched: false,
+            launcher: None,
             rdt: None,
             overlay: None,
             listener_fd: None,
@@ -93,6 +92,7 @@ impl<'a> Parent<'a> {
             }
             self.step(step)?;
         }
+        self.end_launcher();
         Ok(())
     }
 
@@ -109,6 +109,7 @@ impl<'a> Parent<'a> {
 
     /// Kills the child, if there is one, and closes what was opened; whether it has ended.
     pub(super) fn abandon(mut self) -> (Launch<'a>, bool) {
+        self.end_launcher();
         if let Some((pid, pidfd)) = &self.child
             && self.reaped.is_none()
         {
@@ -133,7 +134,7 @@ impl<'a> Parent<'a> {
         launcher::killed(error, self.launch.plan, self.launch.cgroup.as_ref())
     }
 
-    fn child(&self) -> Result<&(i32, OwnedFd)> {
+    pub(super) fn child(&self) -> Result<&(i32, OwnedFd)> {
         self.child.as_ref().ok_or_else(|| sync_error("there is no child yet"))
     }
 
@@ -221,32 +222,6 @@ impl<'a> Parent<'a> {
         }
     }
 
-    fn await_exec(&mut self) -> Result<()> {
-        match self.receive("wait for the program")? {
-            // The program runs, or the child died before: by then it has the status that the caller will see.
-            None => Ok(()),
-            // The child has said so itself, on the program's standard error.
-            Some(Message::Fault(fault)) if self.launch.plan.refusal == ExecRefusal::Said && self.is_exec(&fault) => {
-                Ok(())
-            }
-            Some(Message::Fault(fault)) => Err(self.fault(&fault)),
-            Some(Message::Sync(point, _)) => Err(sync_error(format!("the child is at {} again", point.name()))),
-        }
-    }
-
-    /// Its time counts, and startContainer hooks, which are the image's, take as much of it as they like; a frozen process does
-    /// nothing at all. False when it has ended, and who it has launched keeps the wire without a word.
-    fn look_after(&mut self, what: &str) -> Result<bool> {
-        let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || what.to_owned());
-        while self.due.is_some() && !comes(self.wire.as_fd(), self.due)? {
-            self.tell(|running| Moment::Due(running))?;
-            if comes(self.child()?.1.as_fd(), poll::now())? {
-                return comes(self.wire.as_fd(), poll::now());
-            }
-        }
-        Ok(true)
-    }
-
     fn answer(&self, point: SyncPoint) -> Result<()> {
         match wire::send(self.wire.as_fd(), &Message::Sync(point, 0)) {
             // The child is gone: what follows finds out how.
@@ -258,188 +233,6 @@ impl<'a> Parent<'a> {
     fn attach_cgroup(&mut self) -> Result<()> {
         let pid = self.child()?.0;
         self.launch.cgroup.as_mut().ok_or_else(no_cgroup)?.attach(pid)
-    }
-
-    fn is_exec(&self, fault: &wire::Fault) -> bool {
-        self.launch.plan.child_ops().nth(fault.op as usize) == Some(ChildOp::Last(&LastOp::Exec))
-    }
-
-    fn fault(&mut self, fault: &wire::Fault) -> Error {
-        self.launch.plan.fault(fault.op as usize, fault.errno, &String::from_utf8_lossy(fault.text()), &self.said)
-    }
-
-    /// The child's next message; what came before its launcher's goes first.
-    fn receive(&mut self, what: &str) -> Result<Option<Message>> {
-        match self.early.take() {
-            Some(message) => Ok(Some(message)),
-            None => self.next_message(what),
-        }
-    }
-
-    fn next_message(&mut self, what: &str) -> Result<Option<Message>> {
-        if !self.look_after(what)? {
-            return Ok(None);
-        }
-        self.next_record().at(Stage::Sync, || what.to_owned())
-    }
-
-    fn next_record(&mut self) -> crate::sys::Result<Option<Message>> {
-        loop {
-            let mut record: wire::LongRecord = [0; size_of::<wire::LongRecord>()];
-            let (len, fd) = match wire::receive_bytes(self.wire.as_fd(), &mut record) {
-                // Nothing has come in one piece of time: somebody may have had enough.
-                Err(Errno::EAGAIN) if poll::one(self.wire.as_fd(), PollFlags::POLLIN, None)? => continue,
-                received => received?,
-            };
-            if len == 0 {
-                return Ok(None);
-            }
-            if len > wire::SIZE {
-                self.said = String::from_utf8_lossy(wire::said(&record[..len])).into_owned();
-            }
-            match wire::decode(&record[..len])? {
-                // Whatever is waited for: the child does not wait.
-                Message::Sync(SyncPoint::Overlay, _) if self.overlay.is_none() => self.overlay = fd,
-                message => return Ok(Some(message)),
-            }
-        }
-    }
-
-    fn wait_for(&mut self, point: SyncPoint) -> Result<()> {
-        match self.receive(&format!("wait for the child: {}", point.name()))? {
-            Some(Message::Sync(found, value)) if found == point => {
-                if point == SyncPoint::Listener {
-                    self.listener_fd = Some(value);
-                }
-                Ok(())
-            }
-            Some(Message::Fault(fault)) => Err(self.fault(&fault)),
-            Some(Message::Sync(found, _)) => {
-                Err(sync_error(format!("the child is at {}, not at {}", found.name(), point.name())))
-            }
-            None => {
-                let (pid, pidfd) = self.child()?;
-                let exit = destroy_in(*pid, pidfd, self.launch.cgroup.as_ref());
-                self.reaped = exit;
-                let how = match exit {
-                    Some(Exit::Code(code)) => format!("exited with status {code}"),
-                    Some(Exit::Signal(signal)) => format!("was killed by signal {signal}"),
-                    None => "is gone".into(),
-                };
-                Err(sync_error(format!(
-                    "the container's process {how} while it was set up (waiting for: {})",
-                    point.name()
-                )))
-            }
-        }
-    }
-
-    /// The launcher has cloned the process we want, our other child, and ends. Both write to the same wire and
-    /// nothing orders them: on a busy machine the child's first record, or its fault, is there first.
-    fn await_launched(&mut self) -> Result<()> {
-        let pid = loop {
-            match self.next_message("wait for the launcher")? {
-                Some(Message::Sync(SyncPoint::Launched, pid)) => break pid,
-                // The launched process may be quicker than its launcher; it says one thing and waits.
-                Some(message) if self.early.is_none() => self.early = Some(message),
-                Some(_) => return Err(sync_error("the child goes on before its launcher has ended")),
-                None => {
-                    return Err(match self.early.take() {
-                        Some(Message::Fault(fault)) => self.fault(&fault),
-                        _ => sync_error("the launcher ended early"),
-                    });
-                }
-            }
-        };
-        // The process is in the container by now, where one with CAP_SYS_PTRACE may have got hold of the wire:
-        // only a child of ours can be what the launcher has made.
-        process::is_child(pid).at(Stage::Sync, || format!("the launcher's child is to be process {pid}"))?;
-        let pidfd = match process::pidfd_open(pid) {
-            Ok(pidfd) => pidfd,
-            Err(errno) => {
-                destroy_unnamed(pid);
-                return Err(errno).at(Stage::Sync, || format!("open a pidfd of process {pid}"));
-            }
-        };
-        self.launched = true;
-        if let Some((launcher, pidfd)) = self.child.replace((pid, pidfd)) {
-            launcher::reap(launcher, &pidfd, self.due, self.launch.cgroup.as_ref())?;
-        }
-        Ok(())
-    }
-
-    /// The container's process has the second block, and our child, who has brought it, ends.
-    fn await_taken(&mut self) -> Result<()> {
-        self.until_taken()?;
-        match self.receive(WAITS_FOR_TAKEN)? {
-            Some(Message::Sync(SyncPoint::Taken, _)) => {}
-            Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
-            Some(Message::Sync(point, _)) => return Err(sync_error(format!("the child is at {}", point.name()))),
-            // Both ends of the wire that we do not have are closed.
-            None => return Err(sync_error(NOT_TAKEN)),
-        }
-        let waiting = self.launch.waiting.take().ok_or_else(|| sync_error("nobody waits to be started"))?;
-        if let Some((messenger, _)) = self.child.replace((waiting.pid, waiting.pidfd)) {
-            process::wait(messenger, 0).at(Stage::Sync, || "reap the process that has brought them")?;
-        }
-        Ok(())
-    }
-
-    /// A process that is stopped, or frozen, takes nothing, and who waits for it has the container's lock. What it was sent
-    /// is taken back, and it waits as before.
-    fn until_taken(&mut self) -> Result<()> {
-        let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || WAITS_FOR_TAKEN);
-        let mut looks = 0;
-        while !comes(self.wire.as_fd(), poll::within(LOOK))? {
-            self.tell_of_waiting()?;
-            let (_, messenger) = self.child()?;
-            let waiting = self.launch.waiting.as_ref().ok_or_else(|| sync_error("nobody waits to be started"))?;
-            if comes(waiting.pidfd.as_fd(), poll::now())? {
-                if comes(self.wire.as_fd(), poll::now())? {
-                    break;
-                }
-                return Err(sync_error(NOT_TAKEN));
-            }
-            // Until our child has ended it looks for the program, in file systems that may be slow.
-            if !comes(messenger.as_fd(), poll::now())? {
-                continue;
-            }
-            looks += 1;
-            let stat = stat::read(waiting.pid).at(Stage::Sync, || format!("look at process {}", waiting.pid))?;
-            let stopped = stat.is_some_and(|stat| stat.stopped);
-            if !stopped && looks < LOOKS {
-                continue;
-            }
-            let receiver = waiting.receiver()?;
-            if comes(self.wire.as_fd(), poll::now())? {
-                break;
-            }
-            let taken_back =
-                socket::drop_received(receiver.as_fd()).at(Stage::Sync, || "take back what the process was sent")?;
-            let why = if stopped { "is stopped" } else { "does not run" };
-            let error = sync_error(format!("the container's process {why}, and has not taken its last operations"));
-            return Err(match (taken_back, stopped) {
-                (true, true) => {
-                    error.with_hint("it waits on: `brisk kill ID CONT` lets it run, unless it is being traced")
-                }
-                (true, false) => error.with_hint("it waits on: what keeps it from running, a frozen cgroup?"),
-                (false, _) => error.with_hint("it ends as soon as it runs: delete the container"),
-            });
-        }
-        Ok(())
-    }
-
-    /// The time that was asked for has come, and it has taken nothing yet.
-    fn tell_of_waiting(&mut self) -> Result<()> {
-        if self.due.is_none_or(|due| due > Instant::now()) {
-            return Ok(());
-        }
-        let Some(Waiting { pid, pidfd, sender }) = self.launch.waiting.take() else { return Ok(()) };
-        let running = Running { pid, pidfd, cgroup: None, rdt: None, overlay: None };
-        let next = (self.launch.tell)(Moment::Due(&running));
-        self.launch.waiting = Some(Waiting { pid, pidfd: running.pidfd, sender });
-        self.due = next?;
-        Ok(())
     }
 
     // The connection is made after the clone: a parked child would hold it open.
@@ -513,7 +306,7 @@ impl<'a> Parent<'a> {
         }
     }
 
-    fn tell(&mut self, moment: impl FnOnce(&Running) -> Moment<'_>) -> Result<()> {
+    pub(super) fn tell(&mut self, moment: impl FnOnce(&Running) -> Moment<'_>) -> Result<()> {
         let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take(), overlay: None };
         let moment = moment(&running);
@@ -592,18 +385,9 @@ impl<'a> Parent<'a> {
     }
 }
 
-const WAITS_FOR_TAKEN: &str = "wait for the container's process to take its last operations";
-/// How long it may take with that, which is two system calls: so often is looked, with such a time between.
-const LOOKS: u32 = 100;
-const LOOK: Duration = Duration::from_millis(100);
-
 fn no_cgroup() -> Error {
     sync_error("there is no cgroup yet")
 }
-
-/// Of a template's process that another `start` was quicker with, or that has ended.
-const NOT_TAKEN: &str =
-    "the container's process did not take its last operations: it has ended, or was started meanwhile";
 
 /// Opens the start fifo for the child: reading and writing, so that it neither waits nor sees an end.
 pub fn open_fifo(dir: std::os::fd::BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd> {
