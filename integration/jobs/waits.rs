@@ -1,9 +1,10 @@
 //! Limits hold from the program's start on, whatever brisk waits for; and what goes through brisk keeps its order.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -271,6 +272,44 @@ fn a_second_program_that_cannot_begin_ends_when_it_is_asked_to() {
     }
     container.call(&["resume", &container.id]).ok();
     assert_eq!(container.exec(&["/bin/echo", "on"]).ok().stdout(), "on\n");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Orphans come to a brisk that is a subreaper, or the first process of a pid namespace. One that comes while a program is launched
+/// is nobody that the launcher has made.
+#[test]
+#[allow(unsafe_code, reason = "nix has no pre_exec, and the closure makes one system call")]
+fn an_orphan_that_comes_beside_a_launcher_lives() {
+    if brisk_only(ONLY) || lacks(&["freezer"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let inside = || container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len();
+    let alone = inside();
+    container.call(&["pause", &container.id]).ok();
+    let exec = container.command(&["exec", "--ignore-paused", &container.id, "/bin/true"]);
+    // The shell that waits is the child of what becomes brisk, and leaves its own to that.
+    let script = "exec 3<&0 </dev/null; (read go <&3; sleep 1000 & echo $!) & exec \"$@\" 3<&-";
+    let mut command = process::in_shell(script, &exec);
+    // SAFETY: what runs after the fork is one system call.
+    unsafe { command.pre_exec(os::become_subreaper) };
+    let (input, mut go) = std::io::pipe().unwrap();
+    let running = process::start(command, Stdio::from(input));
+    host::wait_until(|| inside() > alone);
+    go.write_all(b"\n").unwrap();
+    running.wait_for_stdout(|text| text.ends_with('\n'));
+    let orphan: i32 = running.stdout().trim().parse().unwrap();
+    let pidfd = process::pidfd_open(orphan).unwrap();
+    let children = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap();
+    host::wait_until(|| children().split_whitespace().last() == Some(&orphan.to_string()));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), Signal::SIGTERM).unwrap();
+    running.wait().exits(143);
+    assert!(!process::wait_readable(pidfd.as_fd(), Duration::ZERO), "the orphan was killed");
+    host::wait_until(|| inside() == alone);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(orphan), Signal::SIGKILL).unwrap();
+    assert!(process::wait_readable(pidfd.as_fd(), time_limit()));
     container.delete_force().ok();
     container.assert_nothing_left();
 }

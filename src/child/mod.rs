@@ -24,6 +24,7 @@ mod streams;
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
 
@@ -43,7 +44,7 @@ pub use state::{HookPointers, Inherited, SecondBlock};
 pub fn run(inherited: Inherited<'_>) -> ! {
     let plan = inherited.plan;
     let mut child = Child::new(inherited);
-    child.inherited.started.start(0, 1);
+    child.inherited.progress.started.store(true, Relaxed);
     child.protect();
     for (index, op) in plan.setup.iter().enumerate() {
         child.begin(index);
@@ -302,7 +303,8 @@ impl<'a> Child<'a> {
 
     /// The launcher ends here; its child is the sibling the parent waits for.
     fn fork(&self, flags: u64) -> Done {
-        let args = process::CloneArgs { flags: flags | libc::CLONE_PARENT as u64, cgroup: None };
+        let flags = flags | libc::CLONE_PARENT as u64;
+        let args = process::CloneArgs { flags, cgroup: None, number: Some(&self.inherited.progress.made) };
         match process::clone3(&args)? {
             process::Cloned::Parent { pid, .. } => {
                 wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Launched, pid))?;

@@ -83,8 +83,8 @@ pub struct Inherited<'a> {
     pub scratch: &'static mut [u8],
     /// Where each operation's start time goes, in memory shared with the parent, when tracing.
     pub trace: Option<crate::sys::shared::Times>,
-    /// Tells the parent that we have started.
-    pub started: crate::sys::shared::Times,
+    /// Tells the parent how far we are.
+    pub progress: &'static crate::sys::shared::Progress,
 }
 
 /// What a template's process waits for, on its way.

@@ -186,7 +186,7 @@ fn set_nothing(root: BorrowedFd<'_>) -> bool {
 
 /// `/` is no cgroup: EBADF from a kernel that looks. Older ones know no such field.
 fn into_cgroup(root: BorrowedFd<'_>) -> Errno {
-    match process::clone3(&CloneArgs { flags: 0, cgroup: Some(root) }) {
+    match process::clone3(&CloneArgs { cgroup: Some(root), ..CloneArgs::default() }) {
         Ok(Cloned::Child) => process::exit(0),
         Ok(Cloned::Parent { pid, .. }) => {
             // Not in this kernel's rules; the child has ended by itself.
@@ -208,7 +208,7 @@ fn cgroup_kill() -> bool {
 
 /// A child that does nothing tells whether the kernel, a sysctl or a security module forbids it.
 fn user_namespace() -> std::result::Result<(), Errno> {
-    match process::clone3(&CloneArgs { flags: libc::CLONE_NEWUSER as u64, cgroup: None })? {
+    match process::clone3(&CloneArgs { flags: libc::CLONE_NEWUSER as u64, ..CloneArgs::default() })? {
         Cloned::Child => process::exit(0),
         Cloned::Parent { pid, .. } => match process::wait(pid, 0)? {
             Some((_, Exit::Code(0))) => Ok(()),

@@ -67,7 +67,7 @@ pub(super) fn apply(tree: &OwnedFd, path: &CStr, idmap: Option<MountIdMap>, maps
 /// A user namespace with these maps, for an id-mapped mount. A process holds it until it is open here.
 pub(super) fn user_namespace(uids: &str, gids: &str) -> Result<OwnedFd> {
     let (ours, theirs) = socket::pair().at(Stage::Namespace, || "make a socket pair")?;
-    let args = CloneArgs { flags: libc::CLONE_NEWUSER as u64, cgroup: None };
+    let args = CloneArgs { flags: libc::CLONE_NEWUSER as u64, ..CloneArgs::default() };
     match process::clone3(&args).at(Stage::Namespace, || "clone3 for an id-mapped mount")? {
         Cloned::Child => {
             drop(ours);

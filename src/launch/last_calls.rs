@@ -1,7 +1,7 @@
 //! The operations after the set-up as a table of system calls (see `sys::last_calls`), built before the clone.
 
 use std::ffi::{CString, c_char};
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -14,12 +14,15 @@ use crate::plan::process::child_hook::ChildHook;
 use crate::plan::{ExecRefusal, Plan};
 use crate::sys::cred::Ids;
 use crate::sys::last_calls::{self, Block, Complaint, Mode, Table};
+use crate::sys::shared::Progress;
 use crate::sys::{cred, fs, socket};
 use crate::wire::{self, Fault, Message, SyncPoint, received, waiting};
 
 /// The table and what belongs to it.
 pub(super) struct Built {
     pub block: Block,
+    /// How far the child is; of a launcher with the block, which is all that it has in the end.
+    pub progress: &'static Progress,
     pub program_slot: u64,
     pub home_slot: (u64, usize),
     pub hooks: Vec<HookPointers>,
@@ -47,7 +50,7 @@ pub(super) fn build(
     let ours = ours(plan.first_fd());
     // A set of capabilities is a call for each, and nothing else takes as many.
     let calls = ours.len() + plan.last.len() * u64::BITS as usize;
-    let (mut table, file) = table(plan, wire, calls)?;
+    let Space { mut table, file, progress } = map(plan, wire, calls)?;
     let pair = match plan.last.contains(&LastOp::AwaitBlock) {
         true => Some(socket::pair().at(Stage::Sync, || "make a socket pair")?),
         false => None,
@@ -80,6 +83,7 @@ pub(super) fn build(
         complaints,
         send: libc::SYS_write,
         receive: libc::SYS_read,
+        made: progress.made.as_ptr() as u64,
     };
     for (index, op) in plan.last.iter().enumerate() {
         let before = builder.table.calls();
@@ -96,19 +100,31 @@ pub(super) fn build(
     });
     let hooks = hooks.collect();
     let home_slot = (home.unwrap_or(0), HOME_ROOM);
-    Ok(Built { block: builder.table.finish(), program_slot, home_slot, hooks, exe, file, pair })
+    Ok(Built { block: builder.table.finish(), progress, program_slot, home_slot, hooks, exe, file, pair })
+}
+
+/// What is mapped for the last calls.
+struct Space {
+    table: Table,
+    /// Where it is written.
+    file: Option<OwnedFd>,
+    progress: &'static Progress,
 }
 
 /// The child's own, or one in a file that another process goes on with.
-fn table(plan: &Plan, wire: BorrowedFd<'_>, calls: usize) -> Result<(Table, Option<OwnedFd>)> {
+fn map(plan: &Plan, wire: BorrowedFd<'_>, calls: usize) -> Result<Space> {
     let fault = wire::encode(&Message::Fault(Fault::new(0, nix::errno::Errno::EIO)));
     let what = || "map the last calls";
     if !plan.setup.contains(&SetupOp::HandOver) {
-        return Ok((Table::new(wire, fault, calls, data_size(plan)).at(Stage::Process, what)?, None));
+        let table = Table::new(wire, fault, calls, data_size(plan)).at(Stage::Process, what)?;
+        let launches = plan.last.contains(&LastOp::Fork);
+        let progress = if launches { table.progress() } else { Progress::new() }.at(Stage::Process, what)?;
+        return Ok(Space { table, file: None, progress });
     }
+    let progress = Progress::new().at(Stage::Process, what)?;
     let file = fs::memfd(c"brisk-start").at(Stage::Process, || "make a memory file")?;
     let table = Table::second(file.as_fd(), received::WIRE, fault, calls, data_size(plan)).at(Stage::Process, what)?;
-    Ok((table, Some(file)))
+    Ok(Space { table, file: Some(file), progress })
 }
 
 /// Among the descriptors to preserve those that are ours: the log, and what keeps the numbers of those that are not open.
@@ -231,6 +247,8 @@ struct Builder<'a> {
     send: libc::c_long,
     /// The one that receives a record.
     receive: libc::c_long,
+    /// Where the kernel writes the number of what a launcher makes.
+    made: u64,
 }
 
 impl<'a> Builder<'a> {
@@ -424,7 +442,8 @@ impl<'a> Builder<'a> {
     fn fork(&mut self, index: u32) {
         let size = size_of::<libc::clone_args>();
         let mut args = vec![0u64; size / 8];
-        args[0] = libc::CLONE_PARENT as u64;
+        args[0] = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
+        args[offset_of!(libc::clone_args, parent_tid) / 8] = self.made;
         let args = self.table.words(&args);
         self.table.set_spare(&wire::encode(&Message::Sync(SyncPoint::Launched, 0)));
         self.table.call(index, Mode::FORK, libc::SYS_clone3, &[args, size as u64]);

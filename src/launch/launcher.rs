@@ -3,41 +3,35 @@
 
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::running::{self, destroy_in, kill_in};
+use super::running::destroy_in;
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Error, Stage};
 use crate::plan::Plan;
 use crate::plan::cgroup::CgroupPlan;
-use crate::proc::stat;
 use crate::sys::process::{self, Exit};
+use crate::sys::shared::Progress;
 
 /// Kills and reaps a launcher that has not said what it has made, and that as well.
-pub(super) fn destroy(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>, warn: &dyn Fn(&str)) -> Option<Exit> {
-    let ended = kill_in(pid, pidfd, cgroup);
-    // Before it is reaped: until then it has its place among our children, and when it began can be read.
-    let made = made_by(pid);
-    let exit = if ended { running::reap(pid) } else { None };
-    let destroyed = made.and_then(|made| {
-        for pid in made {
-            destroy_in(pid, &process::pidfd_open(pid)?, cgroup);
+pub(super) fn destroy(
+    pid: i32,
+    pidfd: &OwnedFd,
+    progress: Option<&Progress>,
+    cgroup: Option<&Cgroup>,
+    warn: &dyn Fn(&str),
+) -> Option<Exit> {
+    let exit = destroy_in(pid, pidfd, cgroup);
+    // It makes nothing more.
+    let made = progress.map_or(0, |progress| progress.made.load(Relaxed));
+    // A child of ours keeps its number until we reap it; who has the memory in the container may have written another's.
+    if made > 0 && process::is_child(made).is_ok() {
+        match process::pidfd_open(made) {
+            Ok(pidfd) => drop(destroy_in(made, &pidfd, cgroup)),
+            Err(errno) => warn(&format!("open a pidfd of process {made}, which the launcher has made: {errno}")),
         }
-        Ok(())
-    });
-    if let Err(error) = destroyed {
-        warn(&format!("find what the launcher has made: {error}"));
     }
     exit
-}
-
-/// Our children that come after the launcher where the kernel lists them, which is in the order of their making, and are no older than it:
-/// an orphan that was given to us, as to a subreaper, comes last, too. Whatever its namespaces are: it may have those of the host.
-fn made_by(launcher: i32) -> std::io::Result<Vec<i32>> {
-    let Some(began) = stat::read(launcher)?.map(|stat| stat.start_time) else { return Ok(Vec::new()) };
-    let mut made: Vec<i32> =
-        stat::children(process::getpid())?.into_iter().skip_while(|pid| *pid != launcher).skip(1).collect();
-    made.retain(|pid| stat::read(*pid).ok().flatten().is_some_and(|stat| !stat.dead && stat.start_time >= began));
-    Ok(made)
 }
 
 /// The error of a child that was killed while it was set up; the kernel knows whether it was for want of memory.

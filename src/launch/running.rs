@@ -111,7 +111,7 @@ pub(super) fn destroy_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> 
 }
 
 /// Kills a child that may be in this cgroup; whether it has ended.
-pub(super) fn kill_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> bool {
+fn kill_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> bool {
     // ESRCH: it is gone already, which is what is wanted.
     let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
     if cgroup.is_some_and(|cgroup| cgroup.let_end(pid).is_err()) {
@@ -123,7 +123,7 @@ pub(super) fn kill_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> boo
 }
 
 /// How a child ended, which has; not of a template's process, which is another's.
-pub(super) fn reap(pid: i32) -> Option<Exit> {
+fn reap(pid: i32) -> Option<Exit> {
     process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
 }
 

@@ -1,6 +1,7 @@
 //! Walks the parent's steps, one after the other, and answers the child meanwhile.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
 
@@ -18,7 +19,8 @@ use crate::plan::rootfs::mount_op::HostTree;
 use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::sys::poll;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
-use crate::sys::{affinity, allocator::pages, fs, shared::Times, socket};
+use crate::sys::shared::{Progress, Times};
+use crate::sys::{affinity, allocator::pages, fs, socket};
 use crate::wire::{self, Message, SyncPoint};
 
 /// The parent while it walks.
@@ -46,8 +48,7 @@ pub(super) struct Parent<'a> {
     pub(super) due: TellAgain,
     scope: Option<(Manager, Starting)>,
     times: Option<Times>,
-    /// Its one slot is set by the child when it starts.
-    started: Times,
+    progress: Option<&'static Progress>,
 }
 
 impl<'a> Parent<'a> {
@@ -80,7 +81,7 @@ impl<'a> Parent<'a> {
             due,
             scope: None,
             times,
-            started: Times::new(1).at(Stage::Sync, || "map memory")?,
+            progress: None,
         })
     }
 
@@ -115,7 +116,7 @@ impl<'a> Parent<'a> {
         {
             let (launch, awaited) = (&self.launch, Step::Await(SyncPoint::Launched));
             self.reaped = match !self.launched && launch.plan.steps.contains(&awaited) {
-                true => launcher::destroy(*pid, pidfd, launch.cgroup.as_ref(), launch.warn),
+                true => launcher::destroy(*pid, pidfd, self.progress, launch.cgroup.as_ref(), launch.warn),
                 false => destroy_in(*pid, pidfd, launch.cgroup.as_ref()),
             };
         }
@@ -176,7 +177,7 @@ impl<'a> Parent<'a> {
             Step::WriteIdMaps { uids, gids, writer } => idmap::write(self.child()?.0, uids, gids, *writer),
             Step::AttachCgroup => self.attach_cgroup(),
             Step::LeaveCpu => {
-                if self.started.get(0) == 0 {
+                if self.progress.is_some_and(|progress| !progress.started.load(Relaxed)) {
                     affinity::leave_cpu(self.child()?.0);
                 }
                 Ok(())
@@ -327,6 +328,7 @@ impl<'a> Parent<'a> {
         let wire = self.child_wire.take().ok_or_else(|| sync_error("the plan clones twice"))?;
         let hook_output = self.launch.hook_output.for_child()?;
         let built = last_calls::build(plan, wire.as_fd(), self.launch.fifo.as_ref(), &hook_output)?;
+        self.progress = Some(built.progress);
         let sender = self.launch.waiting.as_mut().and_then(|waiting| waiting.sender.take());
         let mut inherited = Inherited {
             plan,
@@ -352,13 +354,13 @@ impl<'a> Parent<'a> {
             // Most children never touch it.
             scratch: pages(128 * 1024).at(Stage::Process, || "map memory for the child")?,
             trace: self.times,
-            started: self.started,
+            progress: built.progress,
         };
         inherited.needed_fds = fds::needed(&inherited, built.exe.as_ref());
         let pid = join_pid.and_then(|index| inherited.namespaces.get(index.0));
         let own = fds::BirthNamespaces::enter(pid, time_offsets.as_deref(), *mounts, self.launch.warn)?;
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
-        let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir) };
+        let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir), number: None };
         let what = || format!("clone3 ({} namespaces)", flags.count_ones());
         match process::clone3(&args) {
             Ok(Cloned::Child) => child::run(inherited),

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::AtomicI32;
 
 use nix::errno::Errno;
 
@@ -33,6 +34,8 @@ pub struct CloneArgs<'a> {
     pub flags: u64,
     /// Directory of the cgroup (v2) to start in: `CLONE_INTO_CGROUP`, Linux 5.7.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Where the kernel writes the child's number before it runs, and before a signal ends who has made it: `CLONE_PARENT_SETTID`.
+    pub number: Option<&'a AtomicI32>,
 }
 
 /// clone3(2) like fork(2), with a pidfd and with every handled signal back to its default in the child.
@@ -52,6 +55,10 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     if let Some(cgroup) = args.cgroup {
         raw.flags |= CLONE_INTO_CGROUP;
         raw.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    if let Some(number) = args.number {
+        raw.flags |= libc::CLONE_PARENT_SETTID as u64;
+        raw.parent_tid = number.as_ptr() as u64;
     }
     // SAFETY: `raw` is a whole clone_args of the size given; no stack is named and CLONE_VM is not set, so the
     // child continues on a copy of this one; the pidfd pointer stays valid for the call.

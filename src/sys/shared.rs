@@ -1,7 +1,7 @@
-//! Memory shared with the child, for the times of a trace.
+//! Memory shared with the child: for the times of a trace, and for how far it is.
 
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 
@@ -17,14 +17,7 @@ pub struct Times {
 impl Times {
     /// Maps room for `len` times.
     pub fn new(len: usize) -> Result<Times> {
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe { libc::mmap(ptr::null_mut(), (len * 8).max(1), protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        Ok(Times { base: base.cast(), len })
+        map(ptr::null_mut(), len * size_of::<AtomicU64>(), 0).map(|base| Times { base: base.cast(), len })
     }
 
     fn slot(&self, index: usize) -> Option<&AtomicU64> {
@@ -48,4 +41,43 @@ impl Times {
     pub fn get(&self, index: usize) -> u64 {
         self.slot(index).map_or(0, |slot| slot.load(Ordering::Relaxed))
     }
+}
+
+/// How far a child is, as it tells its parent.
+#[derive(Debug)]
+pub struct Progress {
+    /// Whether the child has started.
+    pub started: AtomicBool,
+    /// The number of what it has made as our child (`CLONE_PARENT`), which the kernel writes with the making; 0 before that.
+    pub made: AtomicI32,
+}
+
+impl Progress {
+    /// Maps one.
+    pub fn new() -> Result<&'static Progress> {
+        let base = map(ptr::null_mut(), size_of::<Progress>(), 0)?.cast::<Progress>();
+        // SAFETY: the mapping is as large, page-aligned and never unmapped; all zeros are a value of it, and it is only ever used
+        // atomically.
+        Ok(unsafe { &*base })
+    }
+
+    /// Maps one in the place of a page.
+    ///
+    /// # Safety
+    /// The page at this address is mapped, for as long as the process lives, and nobody uses it.
+    pub(super) unsafe fn at(page: usize) -> Result<&'static Progress> {
+        let base = map(page as *mut libc::c_void, size_of::<Progress>(), libc::MAP_FIXED)?.cast::<Progress>();
+        // SAFETY: the mapping is as large, page-aligned and, as the caller says, never unmapped; all zeros are a value of it.
+        Ok(unsafe { &*base })
+    }
+}
+
+/// Maps so many bytes of memory that children share, all of them zero. What `MAP_FIXED` covers nobody uses.
+fn map(at: *mut libc::c_void, len: usize, more: i32) -> Result<*mut libc::c_void> {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | more;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory; one that is named is the
+    // caller's to give.
+    let base = unsafe { libc::mmap(at, len.max(1), protection, flags, -1, 0) };
+    if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(base) }
 }

@@ -87,7 +87,7 @@ fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
     let what = || "try the limits with a process";
     let (reader, writer) = fs::pipe().at(Stage::Cgroup, what)?;
     let only_v2 = plan.is_v2_alone();
-    let args = CloneArgs { flags: 0, cgroup: cgroup.v2_dir().filter(|_| only_v2) };
+    let args = CloneArgs { cgroup: cgroup.v2_dir().filter(|_| only_v2), ..CloneArgs::default() };
     let (pid, pidfd) = match process::clone3(&args).at(Stage::Cgroup, what)? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {

@@ -33,6 +33,7 @@ mod assembly;
 #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), path = "no_walker.rs")]
 mod machine;
 
+use super::shared::Progress;
 use super::socket::{RECORD, WireRecord};
 use super::{Result, cvt, done, raw};
 use machine::PAGE;
@@ -201,6 +202,8 @@ pub fn on_signal() -> Option<u64> {
 pub struct Table {
     base: usize,
     len: usize,
+    /// What is mapped behind that, for [`Table::progress`].
+    tail: usize,
     next_data: usize,
     calls: Vec<Call>,
     /// Where the address of a call's second argument has to be written, and which call that is.
@@ -219,11 +222,11 @@ impl Table {
         let len = (DATA_AT + data + (calls + 1) * CALL).next_multiple_of(PAGE);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        let base = unsafe { libc::mmap(ptr::null_mut(), len + PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        let mut table = Table::at(base as usize, len, wire.as_raw_fd(), fault);
+        let mut table = Table { tail: PAGE, ..Table::at(base as usize, len, wire.as_raw_fd(), fault) };
         table.copy_walker();
         Ok(table)
     }
@@ -246,7 +249,7 @@ impl Table {
 
     fn at(base: usize, len: usize, wire: i32, fault: [u8; RECORD]) -> Table {
         let calls = Vec::with_capacity(32);
-        let mut table = Table { base, len, next_data: DATA_AT, calls, second_argument: None };
+        let mut table = Table { base, len, tail: 0, next_data: DATA_AT, calls, second_argument: None };
         let header = Header {
             wire,
             send: libc::SYS_sendto as u32,
@@ -258,6 +261,13 @@ impl Table {
         };
         table.store(HEADER_AT, header);
         table
+    }
+
+    /// How far the process is, behind the block, so that it is told of when the runtime is unmapped. Of a first block.
+    pub fn progress(&self) -> Result<&'static Progress> {
+        assert!(self.tail > 0, "a first block");
+        // SAFETY: the page behind the block is part of its mapping, and in no other use.
+        unsafe { Progress::at(self.base + self.len) }
     }
 
     fn copy_walker(&mut self) {
@@ -349,7 +359,7 @@ impl Table {
 
     /// First and last address of the mapping, for the calls that unmap everything around it.
     pub fn bounds(&self) -> (u64, u64) {
-        (self.base as u64, (self.base + self.len) as u64)
+        (self.base as u64, (self.base + self.len + self.tail) as u64)
     }
 
     /// Puts the calls behind what they point to.
