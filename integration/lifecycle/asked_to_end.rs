@@ -1,6 +1,7 @@
 //! Whatever a command waits for, SIGTERM, SIGINT and SIGHUP end it: with an error, the status of the signal, and as if it had not
 //! been called, as far as that can be undone.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +15,7 @@ use serde_json::json;
 use crate::common::leases::Lease;
 use crate::common::process::{self, Output, Running, pidfd_open, wait_readable};
 use crate::common::{Bundle, Container, brisk_only, host};
+use crate::held;
 
 /// What the end may take, roll-back and all: not the time of what was waited for.
 const BOUND: Duration = Duration::from_secs(15);
@@ -91,6 +93,27 @@ fn whoever_makes_a_container_and_waits_for_a_hook() {
         // In the container, where the child waits for it and we for the child.
         let container = Bundle::idle().hook("createContainer", "/bin/sleep", &HOOK).container();
         end(begin_new(&container, &["create"]), signal, what);
+        container.assert_nothing_left();
+    });
+}
+
+/// Whoever makes a container is stopped before it is killed, so that it makes nothing more: nobody may come between the two.
+#[test]
+fn a_delete_leaves_nobody_stopped() {
+    each("delete --force", |signal, what| {
+        let container = Bundle::idle().hook("createRuntime", "/bin/sleep", &HOOK).container();
+        let creator = begin_new(&container, &["create"]);
+        until_it_waits(&creator);
+        let delete = Cell::new(0);
+        let stops = |call: &held::Call| {
+            delete.set(call.pid);
+            call.number == libc::SYS_pidfd_send_signal && call.args[1] == libc::SIGSTOP as u64
+        };
+        let command = container.command(&["delete", "--force", &container.id]);
+        held::at_call(command, stops, || kill(Pid::from_raw(delete.get()), signal).unwrap());
+        assert!(wait_readable(creator.pidfd(), BOUND), "{what}, {signal}: it is stopped");
+        drop(creator.wait());
+        container.delete_force().ok();
         container.assert_nothing_left();
     });
 }

@@ -216,14 +216,16 @@ fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
     (global.warn)(&format!("delete {id}: killing process {}, which makes or starts it", record.creator.pid));
     // Its child asks to die with it, but who shares a pid namespace with it may have stopped it before that; and it has the
     // lock, as a copy of its parent. While it is stopped itself it has no more of them.
-    record.creator.stop(NEXT_LOOK)?;
-    let children = record.creator.children()?;
+    // Whoever asks us to end now, or whatever fails, would leave it stopped for ever: that comes when it is killed.
+    sys::interrupt::listen();
+    let stopped = record.creator.stop(NEXT_LOOK);
+    let children = record.creator.children();
     record.creator.signal(libc::SIGKILL)?;
-    for child in &children {
+    for child in &children? {
         let what = || "kill the process that was being set up";
         sys::process::pidfd_signal(child.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
-    Ok(())
+    stopped
 }
 
 /// What the container is, once one that is about to end has had the time for it.
