@@ -58,16 +58,25 @@ impl Dir {
         let lock = dir.hold(Wait::Forever).inspect_err(|error| {
             // Who waits for the lock waits for somebody whose the directory is.
             if error.root_errno() != Some(Errno::EINTR) {
-                // Empty, or another's.
-                let _ = fs::unlink(dir.root.as_fd(), &dir.name, libc::AT_REMOVEDIR);
+                dir.give_up();
             }
         })?;
         // Between the making of a directory and its opening another may have taken it away and made one of his own. Whose it is
         // says the lock: who has it first, and nobody but him, finds no record.
         match fs::access(dir.fd(), RECORD, libc::F_OK) {
             Err(Errno::ENOENT) => Ok((dir, lock)),
-            found => found.at(Stage::State, || "look for state.json").and_then(|()| Err(exists())),
+            Ok(()) => Err(exists()),
+            Err(errno) => {
+                dir.give_up();
+                Err(errno).at(Stage::State, || "look for state.json")
+            }
         }
+    }
+
+    /// Takes away the directory of a claim that failed, unless somebody else has written to it by now. If that fails too, `delete`
+    /// finds it.
+    fn give_up(&self) {
+        let _ = fs::unlink(self.root.as_fd(), &self.name, libc::AT_REMOVEDIR);
     }
 
     /// Makes the directory, or an error where there is one. What is opened may by then be another's, of that name.
