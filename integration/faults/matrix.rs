@@ -77,8 +77,9 @@ impl Row {
     /// of reach because timing chose another path. A sample is bounded by time first; what it did not get to is printed.
     pub fn wrong(&self, options: &Options) -> Vec<String> {
         let whole = options.sample.is_none();
+        let first = self.findings.iter().next().map(|(key, (_, example))| format!(": {key}, e.g. {example}"));
         let wrong = [
-            (self.bad > 0, format!("{} bad", self.bad)),
+            (self.bad > 0, format!("{} bad{}", self.bad, first.unwrap_or_default())),
             (whole && self.out_of_time > 0, format!("no time for {}", self.out_of_time)),
             (whole && self.missed * 50 > self.chosen, format!("{} missed", self.missed)),
         ];
