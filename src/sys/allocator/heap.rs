@@ -1,0 +1,154 @@
+//! dlmalloc over memory of the program's own, and the kernel's where that does not do.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::{Cell, UnsafeCell};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{hint, ptr};
+
+use dlmalloc::{Allocator, Dlmalloc};
+
+/// What the program brings: several times what a start with an engine's seccomp profile takes. What nobody touches is no memory,
+/// neither this process's nor a child's.
+const OWN: usize = 1 << 20;
+
+/// dlmalloc's word for memory that is never given back.
+const EXTERN: u32 = 1;
+
+#[repr(align(4096))]
+struct Own(#[expect(dead_code, reason = "used by its address")] [u8; OWN]);
+
+static mut MEMORY: Own = Own([0; OWN]);
+
+/// dlmalloc's state, and whether somebody is in it. The programs have one thread, so nobody ever waits.
+struct Shared {
+    state: UnsafeCell<Dlmalloc<Supply>>,
+    is_held: AtomicBool,
+}
+
+// SAFETY: `with_heap` alone reaches the state, and sees to it that it is one at a time.
+unsafe impl Sync for Shared {}
+
+static HEAP: Shared = Shared {
+    state: UnsafeCell::new(Dlmalloc::new_with_allocator(Supply { own_is_left: Cell::new(true) })),
+    is_held: AtomicBool::new(false),
+};
+
+/// Where the heap has its memory from.
+struct Supply {
+    own_is_left: Cell<bool>,
+}
+
+// SAFETY: `alloc` gives memory that nobody else has, the program's own once and else a new mapping.
+unsafe impl Allocator for Supply {
+    fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
+        if size <= OWN && self.own_is_left.replace(false) {
+            return ((&raw mut MEMORY).cast(), OWN, EXTERN);
+        }
+        let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
+        let base = unsafe { libc::mmap(ptr::null_mut(), size, rights, flags, -1, 0) };
+        if base == libc::MAP_FAILED { (ptr::null_mut(), 0, 0) } else { (base.cast(), size, 0) }
+    }
+
+    fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {
+        // Only for blocks with a mapping of their own, of which this port makes none.
+        ptr::null_mut()
+    }
+
+    fn free_part(&self, base: *mut u8, size: usize, remaining: usize) -> bool {
+        self.free(base.wrapping_add(remaining), size - remaining)
+    }
+
+    fn free(&self, base: *mut u8, size: usize) -> bool {
+        // SAFETY: dlmalloc's call: nothing in this part of a mapping of ours is used.
+        unsafe { libc::munmap(base.cast(), size) == 0 }
+    }
+
+    fn can_release_part(&self, flags: u32) -> bool {
+        flags & EXTERN == 0
+    }
+
+    fn allocates_zeros(&self) -> bool {
+        true
+    }
+
+    fn page_size(&self) -> usize {
+        4096
+    }
+}
+
+/// Does this with the heap, which nobody else has meanwhile.
+fn with_heap<T>(work: impl FnOnce(&mut Dlmalloc<Supply>) -> T) -> T {
+    while HEAP.is_held.swap(true, Ordering::Acquire) {
+        hint::spin_loop();
+    }
+    // SAFETY: whoever has set `is_held` is alone with it until it is cleared.
+    let result = work(unsafe { &mut *HEAP.state.get() });
+    HEAP.is_held.store(false, Ordering::Release);
+    result
+}
+
+/// The heap of the process.
+pub(super) struct Heap;
+
+// SAFETY: each call is dlmalloc's, for the same arguments, one at a time.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's.
+        with_heap(|heap| unsafe { heap.malloc(layout.size(), layout.align()) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's.
+        with_heap(|heap| unsafe { heap.calloc(layout.size(), layout.align()) })
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's.
+        with_heap(|heap| unsafe { heap.realloc(block, layout.size(), layout.align(), size) })
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        with_heap(|heap| unsafe { heap.free(block, layout.size(), layout.align()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(size: usize) -> Layout {
+        Layout::from_size_align(size, 16).unwrap()
+    }
+
+    fn is_own(address: *mut u8) -> bool {
+        let begin: *mut u8 = (&raw mut MEMORY).cast();
+        (begin..begin.wrapping_add(OWN)).contains(&address)
+    }
+
+    #[test]
+    fn the_first_megabyte_is_the_programs_and_what_is_more_the_kernels() {
+        let small: Vec<*mut u8> = (0..100)
+            // SAFETY: freed below with the same layout.
+            .map(|_| unsafe { Heap.alloc(block(4000)) })
+            .collect();
+        assert!(small.iter().all(|address| is_own(*address)));
+        // SAFETY: freed below with the same layout.
+        let large = unsafe { Heap.alloc_zeroed(block(3 * OWN)) };
+        assert!(!large.is_null() && !is_own(large));
+        // SAFETY: the block has this length.
+        assert!(unsafe { std::slice::from_raw_parts(large, 3 * OWN) }.iter().all(|byte| *byte == 0));
+        // SAFETY: the block was allocated above with this layout.
+        unsafe { Heap.dealloc(large, block(3 * OWN)) };
+        for address in small {
+            // SAFETY: the block was allocated above with this layout.
+            unsafe { Heap.dealloc(address, block(4000)) };
+        }
+        // SAFETY: freed below with the same layout.
+        let again = unsafe { Heap.alloc(block(OWN / 2)) };
+        assert!(is_own(again), "what was freed is used again");
+        // SAFETY: the block was allocated above with this layout.
+        unsafe { Heap.dealloc(again, block(OWN / 2)) };
+    }
+}
