@@ -13,7 +13,7 @@ use crate::plan::op::Filter;
 use crate::plan::process::child_hook::{ChildHook, HookDir};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{CloneArgs, Cloned, Exit};
-use crate::sys::{fs, process, seccomp, signal};
+use crate::sys::{descriptor, fs, process, seccomp, signal};
 use crate::wire;
 
 impl Child<'_> {
@@ -106,11 +106,11 @@ fn run(
 ) -> ! {
     let mut streams = (0..).zip(streams);
     let prepared = streams
-        .try_for_each(|(number, stream)| stream.map_or(Ok(()), |fd| fs::dup_onto(fd, number)))
+        .try_for_each(|(number, stream)| stream.map_or(Ok(()), |fd| descriptor::dup_onto(fd, number)))
         .and_then(|()| dir.map_or(Ok(()), fs::fchdir))
         .and_then(|()| signal::set_default(ignored))
         .and_then(|()| signal::unblock())
-        .and_then(|()| fs::cloexec_from(3))
+        .and_then(|()| descriptor::cloexec_from(3))
         .and_then(|()| filter.map_or(Ok(()), |filter| seccomp::load(&filter.program, filter.len, filter.flags)));
     let errno = match prepared {
         Ok(()) => process::exec_pointers(path, &pointers.args, &pointers.env),

@@ -33,7 +33,7 @@ use crate::plan::namespace::NamespaceIndex;
 use crate::plan::op::{LastOp, Refusal, RuntimeOp, SetupOp};
 use crate::plan::rootfs::unshares;
 use crate::sys::last_calls;
-use crate::sys::{cred, fs, mount, process, signal, socket, tty};
+use crate::sys::{cred, descriptor, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
 pub(crate) use root::attach_root;
@@ -66,18 +66,18 @@ impl<'a> Child<'a> {
         for (number, stream) in (0..).zip(&self.inherited.streams) {
             if let Some(stream) = stream {
                 // Fails on numbers that are no descriptors only.
-                let _ = fs::dup_onto(stream.as_fd(), number);
+                let _ = descriptor::dup_onto(stream.as_fd(), number);
             }
         }
         let mut from = self.inherited.first_fd;
         for needed in self.inherited.needed_fds.iter().copied().filter(|needed| *needed >= self.inherited.first_fd) {
             if needed > from {
                 // Fails on kernels only that `check` refuses; the walk of the plan says so when it closes the rest.
-                let _ = fs::close_range(from, needed - 1);
+                let _ = descriptor::close_range(from, needed - 1);
             }
             from = needed + 1;
         }
-        let _ = fs::close_range(from, u32::MAX);
+        let _ = descriptor::close_range(from, u32::MAX);
         self.umask = fs::umask(0);
     }
 
@@ -271,7 +271,7 @@ impl<'a> Child<'a> {
                 Trouble::from(errno).with(path)
             })?;
         }
-        fs::close_all(&mut files);
+        descriptor::close_all(&mut files);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::plan::rootfs::mount_op::{
 use crate::plan::rootfs::options::{LOCKABLE, Propagation};
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, make_missing, resolve, resolve_or_make};
-use crate::sys::{fs, mount};
+use crate::sys::{descriptor, fs, mount};
 
 /// fsconfig(2) takes strings of up to 255 bytes.
 const FSCONFIG_MAX: usize = 255;
@@ -280,7 +280,7 @@ impl Child<'_> {
     /// Keeps the mount for what is set later.
     fn keep(&mut self, op: &MountOp, mounted: OwnedFd) -> Done {
         if op.dest.is_empty() {
-            self.root_is(fs::dup(mounted.as_fd(), 3)?);
+            self.root_is(descriptor::dup(mounted.as_fd(), 3)?);
         }
         match op.kept {
             Some(kept) => *self.inherited.kept_mounts.get_mut(kept.0).ok_or(Errno::EBADF)? = Some(mounted),

@@ -14,7 +14,7 @@ use crate::plan::rootfs::options::Propagation;
 use crate::sys::mount::RECURSIVE;
 use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_last, resolve_or_make};
-use crate::sys::{fs, mount, process};
+use crate::sys::{descriptor, fs, mount, process};
 
 const READONLY: MountAttr = MountAttr { set: mount_attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
 
@@ -281,7 +281,7 @@ pub(crate) fn attach_root(
 /// Makes the mount that holds `place` private: it may be mounted anywhere above.
 fn make_private(place: BorrowedFd<'_>) -> crate::sys::Result<()> {
     let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    let mut at = fs::dup(place, 3)?;
+    let mut at = descriptor::dup(place, 3)?;
     // A path has at most PATH_MAX / 2 components.
     for _ in 0..libc::PATH_MAX / 2 {
         match mount::set_attr(at.as_fd(), 0, &private) {

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::plan::Plan;
 use crate::plan::rootfs::mount_op::{KeptIndex, MountSource};
 use crate::sys::last_calls::Block;
-use crate::sys::{fs, mount, mount_attr};
+use crate::sys::{descriptor, fs, mount, mount_attr};
 use crate::wire;
 
 /// Why an operation failed, with more about the object where the plan cannot say it.
@@ -216,7 +216,7 @@ impl<'a> Child<'a> {
             MountSource::Asked => self.asked.as_ref(),
             MountSource::NamespaceFs(made) => self.namespace_fs.get(*made as usize).and_then(Option::as_ref),
         };
-        Ok(fs::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
+        Ok(descriptor::dup(tree.ok_or(Errno::EBADF)?.as_fd(), 3)?)
     }
 }
 
@@ -235,7 +235,7 @@ impl Spent {
         self.files[self.count] = Some(file);
         self.count += 1;
         if high || self.count == self.files.len() {
-            fs::close_all(&mut self.files);
+            descriptor::close_all(&mut self.files);
             self.count = 0;
         }
     }

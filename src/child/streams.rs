@@ -11,7 +11,7 @@ use super::root::verified_null;
 use super::state::{Child, Done, Trouble};
 use crate::plan::op::{ConsoleNode, Terminal};
 use crate::sys::path::resolve;
-use crate::sys::{fs, mount, socket, tty};
+use crate::sys::{descriptor, fs, mount, socket, tty};
 
 impl Child<'_> {
     /// A new terminal from the container's own devpts. The slave comes from the master, never from a name
@@ -34,7 +34,7 @@ impl Child<'_> {
         let socket = self.inherited.console.as_ref().ok_or(Errno::EBADF)?;
         socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])?;
         for stream in 0..3 {
-            fs::dup_onto(slave.as_fd(), stream)?;
+            descriptor::dup_onto(slave.as_fd(), stream)?;
         }
         Ok(())
     }
@@ -80,11 +80,11 @@ pub(super) fn own_null(root: BorrowedFd<'_>) -> Done {
                 Errno::ENODEV => trouble,
                 errno => Trouble::from(errno).with(b"/dev/null"),
             })?;
-            fs::set_blocking(null.as_fd())?;
+            descriptor::set_blocking(null.as_fd())?;
             own = Some(null);
         }
         if let Some(null) = &own {
-            fs::dup_onto(null.as_fd(), stream)?;
+            descriptor::dup_onto(null.as_fd(), stream)?;
         }
     }
     Ok(())

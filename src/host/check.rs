@@ -18,7 +18,7 @@ use crate::proc::passwd::Users;
 use crate::sys::mount_attr::MountAttr;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::seccomp::{self, Support};
-use crate::sys::{self, fs, mount};
+use crate::sys::{self, descriptor, fs, mount};
 
 /// A feature of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ fn features() -> Result<Vec<Feature>> {
         row("CLONE_INTO_CGROUP", "5.7", CheckNeed::Speed, "born in the cgroup (v2)", into_cgroup(root) == Errno::EBADF),
         row("pidfd_open", "5.3", CheckNeed::Everything, "signals that cannot hit another process", pidfd()),
         row("pidfd_getfd", "5.6", CheckNeed::Something, "seccomp listeners", known(process::pidfd_getfd(root, 0))),
-        row("close_range", "5.11", CheckNeed::Speed, "no stray descriptor", fs::cloexec_from(u32::MAX).is_ok()),
+        row("close_range", "5.11", CheckNeed::Speed, "no stray descriptor", descriptor::cloexec_from(u32::MAX).is_ok()),
         row("listmount", "6.8", CheckNeed::Speed, "hosts with many mounts noticed", mount::holds_mounts(1).is_some()),
         row(
             "PR_SET_MM_MAP",

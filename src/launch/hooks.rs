@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::{HostHook, HostHooks};
 use crate::plan::text::failed_hook;
 use crate::sys::poll::{self, PollFd, PollFlags};
-use crate::sys::{fs, interrupt, process, signal};
+use crate::sys::{descriptor, fs, interrupt, process, signal};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
 #[derive(Debug, Default)]
@@ -37,7 +37,9 @@ impl HookOutput {
     /// Copies for the hooks that the child runs.
     pub(super) fn for_child(&self) -> Result<[Option<OwnedFd>; 2]> {
         let copy = |file: &Option<File>| {
-            file.as_ref().map(|file| fs::dup(file.as_fd(), 3).at(Stage::Hook, || "copy a descriptor")).transpose()
+            file.as_ref()
+                .map(|file| descriptor::dup(file.as_fd(), 3).at(Stage::Hook, || "copy a descriptor"))
+                .transpose()
         };
         Ok([copy(&self.stdout)?, copy(&self.stderr)?])
     }

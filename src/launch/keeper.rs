@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::sys::last_calls::{self, Mode, Table};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, ChildUsage, Exit, REAPED, Reaped};
-use crate::sys::{Result as SysResult, fs, interrupt};
+use crate::sys::{Result as SysResult, descriptor, fs, interrupt};
 use crate::wire::{self, Fault, Message};
 
 /// Where what was learnt goes, and where it is told that the member is there.
@@ -30,8 +30,8 @@ pub fn keep(member: i32, end: &OwnedFd, command: &OwnedFd) -> Error {
 fn become_keeper(member: i32, end: &OwnedFd, command: &OwnedFd) -> SysResult<Errno> {
     fs::chdir(c"/")?;
     // Neither has the number of the other: what brisk opens begins with 3.
-    fs::dup_onto(end.as_fd(), END)?;
-    fs::dup_onto(command.as_fd(), COMMAND)?;
+    descriptor::dup_onto(end.as_fd(), END)?;
+    descriptor::dup_onto(command.as_fd(), COMMAND)?;
     process::forget_caller(b"brisk: keeper");
     interrupt::cease()?;
     let fault = wire::encode(&Message::Fault(Fault::new(0, Errno::EIO)));

@@ -15,7 +15,7 @@ use crate::plan::{ExecRefusal, Plan};
 use crate::sys::cred::Ids;
 use crate::sys::last_calls::{self, Block, Complaint, Mode, Table};
 use crate::sys::shared::Progress;
-use crate::sys::{cred, fs, socket};
+use crate::sys::{cred, descriptor, fs, socket};
 use crate::wire::{self, Fault, Message, SyncPoint, received, waiting};
 
 /// The table and what belongs to it.
@@ -130,7 +130,7 @@ fn map(plan: &Plan, wire: BorrowedFd<'_>, calls: usize) -> Result<Space> {
 /// Among the descriptors to preserve those that are ours: the log, and what keeps the numbers of those that are not open.
 fn ours(first_fd: u32) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in (3..first_fd).filter(|number| !fs::is_inherited(*number)) {
+    for number in (3..first_fd).filter(|number| !descriptor::is_inherited(*number)) {
         match runs.last_mut() {
             Some((_, last)) if *last + 1 == number => *last = number,
             _ => runs.push((number, number)),

@@ -20,7 +20,7 @@ use crate::plan::step::{CloneStep, ComeBack, Step};
 use crate::sys::poll;
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
 use crate::sys::shared::{Progress, Times};
-use crate::sys::{affinity, allocator::pages, fs, socket};
+use crate::sys::{affinity, allocator::pages, descriptor, fs, socket};
 use crate::wire::{self, Message, SyncPoint};
 
 /// The parent while it walks.
@@ -161,7 +161,7 @@ impl<'a> Parent<'a> {
             }
             Step::JoinedIdMap(index) => {
                 let joined = self.namespaces.get(index.0).ok_or_else(|| sync_error("the plan joins nothing there"))?;
-                self.idmaps.push(fs::dup(joined.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor")?);
+                self.idmaps.push(descriptor::dup(joined.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor")?);
                 Ok(())
             }
             Step::TakeFromHost(objects) => {
@@ -282,14 +282,14 @@ impl<'a> Parent<'a> {
 
     /// Copies of the maps by which the child maps what it makes itself; what is the host's is mapped here.
     fn copies_of_idmaps(&self) -> Result<Vec<OwnedFd>> {
-        let copy = |map: &OwnedFd| fs::dup(map.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor");
+        let copy = |map: &OwnedFd| descriptor::dup(map.as_fd(), 3).at(Stage::Namespace, || "copy a descriptor");
         self.idmaps.iter().map(copy).collect()
     }
 
     fn offer_cgroup(&self) -> Result<()> {
         let files = self.cgroup()?.join_files()?;
         let sent = self.offer(SyncPoint::Cgroup, &files);
-        fs::close_all(&mut files.into_iter().map(Some).collect::<Vec<_>>());
+        descriptor::close_all(&mut files.into_iter().map(Some).collect::<Vec<_>>());
         sent
     }
 

@@ -9,7 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use brisk::sys::fs::{chdir, close_range, dup_onto, lock, memfd, read, rewind, set_cloexec, write, write_all};
+pub use brisk::sys::descriptor::{close_range, dup_onto, set_cloexec};
+pub use brisk::sys::fs::{chdir, lock, memfd, read, rewind, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
 pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};
 pub use brisk::sys::process::{

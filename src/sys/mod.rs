@@ -10,6 +10,7 @@ pub mod allocator;
 pub mod arguments;
 pub mod bpf;
 pub mod cred;
+pub mod descriptor;
 pub mod dir;
 pub mod errno;
 pub mod fs;

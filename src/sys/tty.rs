@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use super::descriptor;
 use super::fs::{self, own};
 use super::{Result, cvt, done, raw};
 
@@ -15,7 +16,7 @@ pub fn open_pty(root: BorrowedFd<'_>, path: &CStr) -> Result<(OwnedFd, OwnedFd)>
     let master = fs::open2(root, path, libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK, 0, fs::IN_ROOT)?;
     // Looked at before, so that nothing else is opened if the image says so; and after, in case it was swapped.
     check_ptmx(master.as_fd())?;
-    fs::set_blocking(master.as_fd())?;
+    descriptor::set_blocking(master.as_fd())?;
     let unlock: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one int.
     done(unsafe { raw!(SYS_ioctl, master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) })?;

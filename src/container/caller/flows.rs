@@ -7,8 +7,8 @@ use nix::errno::Errno;
 
 use super::streams::{FLUSH, OutputPipe, Relayed, TerminalReading, end_of_input};
 use crate::error::{Context, Error, Result, Stage};
-use crate::sys::fs;
 use crate::sys::poll::{self, PollFlags};
+use crate::sys::{descriptor, fs};
 
 /// How much is read before it has to be written: a reader that stops makes the writer wait, not us grow.
 const ROOM: usize = 32 * 1024;
@@ -145,8 +145,8 @@ impl Flows {
             flows.list.push(Flow { twin, ..Flow::new(Direction::ToCaller, to, reader) });
         }
         if let Some(master) = master {
-            fs::set_nonblocking(master.as_fd()).at(Stage::Console, || "make the terminal non-blocking")?;
-            let copy = || fs::dup(master.as_fd(), 3).at(Stage::Console, || "copy a descriptor");
+            descriptor::set_nonblocking(master.as_fd()).at(Stage::Console, || "make the terminal non-blocking")?;
+            let copy = || descriptor::dup(master.as_fd(), 3).at(Stage::Console, || "copy a descriptor");
             flows.list.push(Flow::new(Direction::ToProgram, fs::STDIN, copy()?));
             flows.list.push(Flow::new(Direction::ToCaller, fs::STDOUT, copy()?));
             flows.master = Some(master);
@@ -201,7 +201,7 @@ impl Flows {
         let null = fs::open(fs::CWD, c"/dev/null", libc::O_WRONLY, 0).at(Stage::Console, what)?;
         for stream in [fs::STDOUT, fs::STDERR] {
             if !poll::one(stream, PollFlags::POLLOUT, poll::now()).at(Stage::Console, what)? {
-                fs::dup_onto(null.as_fd(), stream.as_raw_fd()).at(Stage::Console, what)?;
+                descriptor::dup_onto(null.as_fd(), stream.as_raw_fd()).at(Stage::Console, what)?;
             }
         }
         Ok(())
@@ -214,7 +214,7 @@ impl Flows {
             flow.let_go = true;
             let what = || "let go of a stream that the program has closed";
             let mut streams = [Some(flow.caller), flow.twin].into_iter().flatten();
-            streams.try_for_each(|stream| fs::dup_onto(fs::STDIN, stream.as_raw_fd()).at(Stage::Console, what))
+            streams.try_for_each(|stream| descriptor::dup_onto(fs::STDIN, stream.as_raw_fd()).at(Stage::Console, what))
         })
     }
 
@@ -244,7 +244,7 @@ impl Flows {
     pub fn close_input(&mut self) {
         for flow in self.list.iter_mut().filter(|flow| flow.direction == Direction::ToProgram) {
             if let Some(unread) = self.unread.take() {
-                let left = flow.buffer.len() + fs::readable(unread.as_fd()).unwrap_or(0);
+                let left = flow.buffer.len() + descriptor::readable(unread.as_fd()).unwrap_or(0);
                 // The file was sought in by the same call before it was read.
                 let _ = fs::seek_by(flow.caller, -(left as i64));
             }

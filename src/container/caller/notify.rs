@@ -22,7 +22,7 @@ use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::state::{Dir, NOTIFY};
 use crate::sys::poll::{self, PollFd, PollFlags};
-use crate::sys::{fs, socket};
+use crate::sys::{descriptor, fs, socket};
 
 /// Where the directory is in the container, as with runc.
 const PLACE: &str = "/run/notify";
@@ -152,7 +152,7 @@ impl Notify {
     /// we are gone (sd_notify_barrier(3)). One that knows no barriers lets the descriptor go all the same.
     fn barrier(&self) -> Result<()> {
         let what = || format!("{}: wait until it has heard", self.telling());
-        let (reader, writer) = fs::pipe().at(Stage::State, what)?;
+        let (reader, writer) = descriptor::pipe().at(Stage::State, what)?;
         socket::send_fds(self.connected()?.as_fd(), b"BARRIER=1", &[writer.as_fd()]).at(Stage::State, what)?;
         drop(writer);
         match poll::one(reader.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)).at(Stage::State, what)? {

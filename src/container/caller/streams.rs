@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::error::{Context, Result, Stage};
-use crate::sys::{fs, process, tty};
+use crate::sys::{descriptor, fs, process, tty};
 
 /// How long after the end of the program somebody may take to read what it wrote, or what there is to say of it.
 pub(in crate::container) const FLUSH: Duration = Duration::from_secs(3);
@@ -82,16 +82,16 @@ pub(in crate::container) fn relay(which: Relay) -> Result<(Relayed, ForProgram)>
             && process::is_same_description(output.to, caller)
         {
             output.twin = Some(caller);
-            program[number] = Some(fs::dup(writer.as_fd(), 3).at(Stage::Console, || "copy a descriptor")?);
+            program[number] = Some(descriptor::dup(writer.as_fd(), 3).at(Stage::Console, || "copy a descriptor")?);
             continue;
         }
-        let (reader, writer) = fs::pipe().at(Stage::Console, || "make a pipe")?;
+        let (reader, writer) = descriptor::pipe().at(Stage::Console, || "make a pipe")?;
         // Only our end: the program's is an open file description of its own.
         let end = if number == 0 { &writer } else { &reader };
-        fs::set_nonblocking(end.as_fd()).at(Stage::Console, || "make a pipe non-blocking")?;
+        descriptor::set_nonblocking(end.as_fd()).at(Stage::Console, || "make a pipe non-blocking")?;
         if number == 0 {
             let regular = fs::kind(&stat) == libc::S_IFREG;
-            let copy = regular.then(|| fs::dup(reader.as_fd(), 3)).transpose();
+            let copy = regular.then(|| descriptor::dup(reader.as_fd(), 3)).transpose();
             ours.input = Some(InputPipe { writer, reader: copy.at(Stage::Console, || "copy a descriptor")? });
             program[number] = Some(reader);
         } else {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sys::{fs, tty};
+use crate::sys::{descriptor, fs, tty};
 
 /// The terminal that we were called on: one of our streams, else the session's. While it is held what is typed comes as it is.
 pub(in crate::container) struct CallersTerminal {
@@ -40,7 +40,7 @@ impl Drop for CallersTerminal {
 fn own_terminal() -> Option<OwnedFd> {
     let stream = [fs::STDIN, fs::STDOUT, fs::STDERR].into_iter().find(|stream| tty::is_tty(*stream));
     match stream {
-        Some(stream) => fs::dup(stream, 3).ok(),
+        Some(stream) => descriptor::dup(stream, 3).ok(),
         None => fs::open(fs::CWD, c"/dev/tty", libc::O_RDWR | libc::O_NOCTTY, 0).ok(),
     }
 }

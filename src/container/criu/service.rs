@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result, Stage, io_text};
 use crate::host::programs::find_program;
 use crate::sys::fs::RegularFile;
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::{fs, interrupt, process, socket};
+use crate::sys::{descriptor, fs, interrupt, process, socket};
 
 /// `criu_req_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +233,7 @@ impl Answer {
 
 /// A descriptor of ours that the next program gets under the same number.
 pub fn inherit(fd: &OwnedFd) -> Result<()> {
-    fs::set_cloexec(fd.as_raw_fd(), 0).at(Stage::Criu, || "pass a descriptor on")
+    descriptor::set_cloexec(fd.as_raw_fd(), 0).at(Stage::Criu, || "pass a descriptor on")
 }
 
 fn one_line(text: &str) -> String {

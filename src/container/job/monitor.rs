@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
-use crate::sys::{fs, interrupt, signal};
+use crate::sys::{descriptor, fs, interrupt, signal};
 
 /// The monitor, in itself.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(in crate::container) enum Role {
 impl Monitor {
     /// Divides the command in two.
     pub fn begin() -> Result<Role> {
-        let (reader, writer) = fs::pipe().at(Stage::Sync, || "make a pipe")?;
+        let (reader, writer) = descriptor::pipe().at(Stage::Sync, || "make a pipe")?;
         let command = process::getpid();
         match process::fork().at(Stage::Process, || "fork the monitor").doing(Deed::Clone, || "")? {
             None => Ok(Role::Monitor(Monitor { command: writer, parent: command })),
@@ -80,11 +80,11 @@ impl Monitor {
     /// The program runs, and the command may end. `streams` says what of the caller's standard streams is still needed.
     pub fn release(self, streams: KeptStreams) -> Result<()> {
         fs::chdir(c"/").at(Stage::Process, || "leave the caller's directory")?;
-        fs::close_inherited().at(Stage::Process, || "close the caller's descriptors")?;
+        descriptor::close_inherited().at(Stage::Process, || "close the caller's descriptors")?;
         let null = fs::open(fs::CWD, c"/dev/null", libc::O_RDWR, 0).at(Stage::Process, || "open /dev/null")?;
         let foreign: &[i32] = if streams == KeptStreams::Outputs { &[0] } else { &[0, 1, 2] };
         for stream in foreign {
-            fs::dup_onto(null.as_fd(), *stream).at(Stage::Process, || "let go of the caller's streams")?;
+            descriptor::dup_onto(null.as_fd(), *stream).at(Stage::Process, || "let go of the caller's streams")?;
         }
         match fs::write_all(self.command.as_fd(), &[0]) {
             // Killed meanwhile: as if a moment later.

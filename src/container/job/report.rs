@@ -16,7 +16,7 @@ use crate::container::signal;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::OverlayUse;
 use crate::state::{Outcome, rfc3339};
-use crate::sys::fs;
+use crate::sys::descriptor;
 use crate::sys::process::{ChildUsage, Exit, monotonic_ns};
 
 /// The version of the format. A new field is no new version.
@@ -186,8 +186,8 @@ fn destination(to: &ResultTo, preserved: u32) -> Result<Destination> {
                 .with_hint("take a number beyond those of --preserve-fds and LISTEN_FDS"))
         }
         ResultTo::Descriptor(number) => {
-            let fd = fs::dup_inherited(*number).at(Stage::Args, || format!("--result fd:{number}"))?;
-            if !fs::is_writable(fd.as_fd()).at(Stage::Args, || format!("--result fd:{number}"))? {
+            let fd = descriptor::dup_inherited(*number).at(Stage::Args, || format!("--result fd:{number}"))?;
+            if !descriptor::is_writable(fd.as_fd()).at(Stage::Args, || format!("--result fd:{number}"))? {
                 return Err(Error::new(Stage::Args, format!("--result fd:{number}: it is not open for writing")));
             }
             Ok(Destination::Stream(fd))

@@ -18,9 +18,9 @@ use crate::cgroup::{Cgroup, Leftover, Saved, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::{CgroupPlan, Devices, files};
 use crate::plan::systemd::driver::CgroupDriver;
-use crate::sys::fs;
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, CloneArgs, Cloned, Exit};
+use crate::sys::{descriptor, fs};
 
 /// What its name ends with, and when that was: several may try at once, each by itself.
 const SUFFIX: &str = ".brisk-trial-";
@@ -85,7 +85,7 @@ fn left(cgroup: &Path) -> Vec<OsString> {
 /// An error where no process can begin there.
 fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
     let what = || "try the limits with a process";
-    let (reader, writer) = fs::pipe().at(Stage::Cgroup, what)?;
+    let (reader, writer) = descriptor::pipe().at(Stage::Cgroup, what)?;
     let only_v2 = plan.is_v2_alone();
     let args = CloneArgs { cgroup: cgroup.v2_dir().filter(|_| only_v2), ..CloneArgs::default() };
     let (pid, pidfd) = match process::clone3(&args).at(Stage::Cgroup, what)? {

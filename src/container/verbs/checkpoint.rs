@@ -22,7 +22,7 @@ use crate::plan::cgroup::Version;
 use crate::plan::namespace::Namespaces;
 use crate::spec::status::Status;
 use crate::spec::{Spec, annotations};
-use crate::sys::fs;
+use crate::sys::descriptor;
 
 /// Where the images are when nothing is said, in the current directory, as with runc.
 const DEFAULT_IMAGES: &str = "checkpoint";
@@ -119,7 +119,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
     };
     let opts =
         opts::dump(args, &facts, &opts::Dumped { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;
-    fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
+    descriptor::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
     let mut service = Service::start(Stdio::null())?;
     let kind = if args.pre_dump { RequestKind::PreDump } else { RequestKind::Dump };
     service.call(kind, &opts, &mut |notice: Notice| match (notice.script.as_str(), args.status_fd) {

@@ -47,7 +47,7 @@ use crate::state::{CONFIG, CRIU_ROOT, Dir, ProcessId};
 use crate::sys::fs::RegularFile;
 use crate::sys::path::{Missing, resolve_or_make};
 use crate::sys::poll::{self, PollFd, PollFlags};
-use crate::sys::{fs, process, socket};
+use crate::sys::{descriptor, fs, process, socket};
 
 /// More than any list of streams has.
 const LIST_LIMIT: u64 = 64 * 1024;
@@ -169,7 +169,7 @@ impl Restoring<'_> {
 
     fn with_root(&mut self, container: &mut Container, root: &Path) -> Result<()> {
         let streams = self.streams()?;
-        fs::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
+        descriptor::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
         let (joined, opened) = rejoin(&self.bundle.spec)?;
         let mut inherited = Vec::new();
         for (key, fd) in streams.iter().chain(&opened) {
@@ -221,7 +221,7 @@ impl Restoring<'_> {
                     continue;
                 };
                 // Not 0 to 2: CRIU's own standard error is a file of ours.
-                streams.push((key.clone(), fs::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
+                streams.push((key.clone(), descriptor::dup(stream, 3).at(Stage::Criu, || "copy a standard stream")?));
             }
         }
         Ok(streams)

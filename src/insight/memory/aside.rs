@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use brisk::error::{Context, Result, Stage};
-use brisk::sys::fs;
 use brisk::sys::poll::{self, PollFlags};
 use brisk::sys::process::{self, Exit};
+use brisk::sys::{descriptor, fs};
 
 /// What a killed process may take to end: whoever waits for a page or for a server does at once.
 const TO_END: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub enum Aside {
 /// Does it in a copy of this process, which has one thread; what it gives is taken until `by`, and no more than `most` bytes.
 pub fn aside(by: Instant, most: usize, work: impl FnOnce() -> Vec<u8>) -> Result<Aside> {
     let what = || "work in a process of its own";
-    let (from, to) = fs::pipe().at(Stage::Process, what)?;
+    let (from, to) = descriptor::pipe().at(Stage::Process, what)?;
     let Some(pid) = process::fork().at(Stage::Process, what)? else {
         drop(from);
         // Without it an interrupted command would leave it where it waits.

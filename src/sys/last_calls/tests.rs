@@ -5,8 +5,8 @@
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::super::fs;
 use super::super::socket::{self, RECORD, WireRecord};
+use super::super::{descriptor, fs};
 use super::{Block, Complaint, HEADER_AT, Mode, SECOND_AT, Table};
 
 const WRITTEN: usize = 4096;
@@ -113,7 +113,7 @@ fn a_second_block_is_gone_on_with() {
     let (ours, theirs) = socket::pair().unwrap();
     let (sender, receiver) = socket::pair().unwrap();
     let pipe = pipe();
-    let spare = fs::dup(receiver.as_fd(), 100).unwrap();
+    let spare = descriptor::dup(receiver.as_fd(), 100).unwrap();
     // The lowest numbers that are free are known where everything from one on is closed.
     let mut first = Table::new(theirs.as_fd(), [7; RECORD], 8, WRITTEN).unwrap();
     first.call(0, Mode::MUST, libc::SYS_close_range, &[3, 99, 0]);

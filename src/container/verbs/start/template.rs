@@ -31,7 +31,7 @@ use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::spec::resources::Resources;
 use crate::state;
-use crate::sys::fs;
+use crate::sys::{descriptor, fs};
 
 /// A template that was started.
 pub(in crate::container) struct StartedTemplate {
@@ -135,7 +135,7 @@ fn streams(choice: &[StreamChoice; 3]) -> Result<[Option<OwnedFd>; 3]> {
     let mut found = [None, None, None];
     for (stream, choice) in found.iter_mut().zip(choice) {
         *stream = Some(match choice {
-            StreamChoice::Descriptor(number) => fs::dup_inherited(*number)
+            StreamChoice::Descriptor(number) => descriptor::dup_inherited(*number)
                 .at(Stage::Args, || format!("--stdio: descriptor {number}, which must be open"))?,
             // The container gets its own in its place.
             StreamChoice::Null => {
@@ -248,7 +248,7 @@ fn begin(
     };
     let plan = verbs::start::start(process, spec, &host, &options)?;
     global.tell_plan(&plan);
-    let again = fs::dup(init.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
+    let again = descriptor::dup(init.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
     let waiting = Some(Waiting::find(pid, again)?);
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
     let due = tell(StartMoment::Held)?;
