@@ -20,7 +20,7 @@ pub fn connect(path: &Path, stage: Stage) -> Result<OwnedFd> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::errno(stage, what(), Errno::ENAMETOOLONG));
     };
-    let dir = std::fs::File::open(parent).at(stage, what)?;
+    let dir = fs::open_file(parent).at(stage, what)?;
     let short = fs::by_number(dir.as_fd()).join(name);
     socket::connect(short.as_os_str().as_bytes()).at(stage, what)
 }

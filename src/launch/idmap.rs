@@ -78,11 +78,11 @@ pub(super) fn user_namespace(uids: &str, gids: &str) -> Result<OwnedFd> {
         Cloned::Parent { pid, pidfd } => {
             let opened = write(pid, uids, gids, MapWriter::Direct).and_then(|()| {
                 let path = format!("/proc/{pid}/ns/user");
-                std::fs::File::open(&path).at(Stage::Namespace, || format!("open {path}"))
+                fs::open_file(&path).at(Stage::Namespace, || format!("open {path}"))
             });
             drop(ours);
             destroy(pid, &pidfd).ok_or_else(|| sync_error("reap the holder of a user namespace"))?;
-            opened.map(OwnedFd::from)
+            opened
         }
     }
 }

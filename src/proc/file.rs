@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{Read, Result};
 use std::path::Path;
 
+use crate::sys::fs::open_file;
+
 /// Reads a whole file with few calls: std's own functions begin with reads of 32 bytes where the size is 0.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = File::from(open_file(path)?);
     let mut text = vec![0; 4096];
     let mut filled = 0;
     loop {
@@ -25,7 +27,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 /// Reads a file that the kernel writes as one record, as it does those of a process and of sysctl (`single_open`), not
 /// those that are lists (mountinfo): what does not fill the buffer is all of it.
 pub fn read_record(path: impl AsRef<Path>) -> Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = File::from(open_file(path)?);
     let mut text = vec![0; 4096];
     let filled = file.read(&mut text)?;
     text.truncate(filled);

@@ -3,13 +3,12 @@
 //! Not trusted: a directory that others may write. What is in it names processes to kill and hooks to run, so it has to
 //! belong to the caller or to root, and to nobody else.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::check_id;
@@ -167,7 +166,8 @@ impl StateRoot {
 }
 
 fn open_dir(path: &Path) -> nix::Result<OwnedFd> {
-    nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    fs::open(fs::CWD, &path, libc::O_RDONLY | libc::O_DIRECTORY, 0)
 }
 
 /// mkdir with missing parents. The path is the operator's own, so links on the way are meant.

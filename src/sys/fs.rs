@@ -46,6 +46,12 @@ pub fn open(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<O
     }
 }
 
+/// Opens a file of the operator's or the kernel's to be read: std's own, over musl, says close-on-exec in a second call.
+pub fn open_file(path: impl AsRef<Path>) -> Result<OwnedFd> {
+    let path = CString::new(path.as_ref().as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    open(CWD, &path, libc::O_RDONLY, 0)
+}
+
 /// A regular file that somebody else may have made: never a link, a fifo or a device, whatever has its name.
 #[derive(Debug)]
 pub struct RegularFile {

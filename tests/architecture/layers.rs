@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Of `sys` the words of an errno.
     ("error", &["sys"]),
     // Readers of small files of proc; errors are the system's.
-    ("proc", &[]),
+    ("proc", &["sys"]),
     ("wire", &["sys"]),
     // Whom it speaks to, and of what, is others' business (FORBIDDEN).
     ("dbus", &["error", "sys"]),

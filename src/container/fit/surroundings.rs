@@ -7,7 +7,7 @@ use super::misfit::{Misfit, Severity};
 use super::rootfs::{self, maps};
 use crate::cgroup::rdt;
 use crate::container::make::planned::PlannedContainer;
-use crate::error::io_text;
+use crate::error::{errno_text, io_text};
 use crate::host;
 use crate::host::sub_ids::SubRange;
 use crate::plan::namespace::idmap::{IdKind, IdMap};
@@ -21,7 +21,7 @@ use crate::spec::linux::Linux;
 use crate::spec::number_list;
 use crate::spec::process::Process;
 use crate::sys::cred::{self, CAP_SYS_RESOURCE};
-use crate::sys::{namespace, process};
+use crate::sys::{fs, namespace, process};
 
 pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
     let mut found = Vec::new();
@@ -64,7 +64,7 @@ fn namespaces(linux: &Linux) -> Vec<Misfit> {
         let field = format!("linux.namespaces[{index}]");
         let name = kind.name();
         if let Some(path) = entry.joined() {
-            let opened = std::fs::File::open(path);
+            let opened = fs::open_file(path);
             let what = match opened.as_ref().map(|file| namespace::kind(file.as_fd())) {
                 Ok(Ok(flag)) if flag == kind.flag() => continue,
                 Ok(Ok(flag)) => {
@@ -72,7 +72,7 @@ fn namespaces(linux: &Linux) -> Vec<Misfit> {
                     format!("the namespace {path} is of type {is}, not {name}")
                 }
                 Ok(Err(_)) => format!("{path} is no namespace"),
-                Err(error) => format!("{path}: {}", io_text(error)),
+                Err(errno) => format!("{path}: {}", errno_text(*errno)),
             };
             found.push(Misfit::error(field + ".path", what));
             continue;

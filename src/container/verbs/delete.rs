@@ -123,10 +123,13 @@ fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option
         }
         Err(error) => return Err(error.with_hint("`delete --force` removes what the copy of config.json names")),
     };
-    let status = status_to_delete(dir, &record, force)?;
-    refuse_running(status, id, force)?;
-    if status == Status::Creating {
-        kill_creator(global, id, &record)?;
+    // Who deletes his own knows that nobody else makes it.
+    if force != Force::Own {
+        let status = status_to_delete(dir, &record, force)?;
+        refuse_running(status, id, force)?;
+        if status == Status::Creating {
+            kill_creator(global, id, &record)?;
+        }
     }
     end(&record, trace)?;
     if let (Force::Yes, Some(cgroup)) = (force, saved_cgroup(&record)?) {
