@@ -1,5 +1,6 @@
 //! Templates: containers whose program comes with `start`.
 
+mod pool_races;
 mod pools;
 mod refusals;
 

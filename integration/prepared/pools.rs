@@ -15,7 +15,7 @@ use crate::jobs::conforms;
 use crate::rootless;
 
 /// A pool that is called as its container, of the same bundle; goes at the end.
-struct Pool(Container);
+pub struct Pool(pub Container);
 
 impl Drop for Pool {
     fn drop(&mut self) {
@@ -25,13 +25,13 @@ impl Drop for Pool {
 }
 
 /// A bundle of which there may be several containers.
-fn bundle() -> Bundle {
+pub fn bundle() -> Bundle {
     Bundle::idle().unset("/linux/cgroupsPath")
 }
 
 /// A pool with so many members.
 #[track_caller]
-fn pool(bundle: Bundle, members: &str) -> Pool {
+pub fn pool(bundle: Bundle, members: &str) -> Pool {
     let pool = Pool(bundle.container());
     pool.0.call(&["pool", "create", &pool.0.id, "--size", members]).ok();
     pool
@@ -40,7 +40,7 @@ fn pool(bundle: Bundle, members: &str) -> Pool {
 impl Pool {
     /// `pool ACTION NAME`.
     #[track_caller]
-    fn does(&self, action: &str) -> process::Output {
+    pub fn does(&self, action: &str) -> process::Output {
         self.0.call(&["pool", action, &self.0.id])
     }
 
