@@ -118,6 +118,31 @@ fn a_delete_leaves_nobody_stopped() {
     });
 }
 
+/// Before anything is waited for, too: a monitor ends with its command, and with it the only one who knows.
+#[test]
+fn a_command_with_a_monitor_tells_the_result_from_the_first_moment_on() {
+    each("pipe2", |signal, what| {
+        for verb in [&["run", "--detach"][..], &["create"]] {
+            let container = Bundle::idle().hook("createRuntime", "/bin/sleep", &HOOK).container();
+            container.bundle.write();
+            let (dir, file) = (container.bundle.dir.to_str().unwrap(), container.bundle.dir.join("result.json"));
+            let flags = ["--result", file.to_str().unwrap(), "--bundle", dir, &container.id];
+            let pid = Cell::new(0);
+            // By which the two of them stay in touch.
+            let pipe = |call: &held::Call| {
+                pid.set(call.pid);
+                call.number == libc::SYS_pipe2
+            };
+            let command = container.command(&[verb, &flags].concat());
+            let ended = held::at_call(command, pipe, || kill(Pid::from_raw(pid.get()), signal).unwrap());
+            assert_eq!(ended.code, 128 + signal as i32, "{what}, {signal}: {ended:?}");
+            let result: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            assert_eq!(result["ended"], json!("runtime-error"), "{result}");
+            container.assert_nothing_left();
+        }
+    });
+}
+
 #[test]
 fn a_start_that_waits_for_a_hook_says_how_far_it_is() {
     each("startContainer hook", |signal, what| {

@@ -235,6 +235,10 @@ pub(super) fn run(
         return Ok(work(None)?.map_or(0, |ended| ended.status()));
     }
     let report = Report::begin(id, job, preserved)?;
+    if detach {
+        // The command and its monitor: one that a signal's own action ends takes the other along, and nobody tells the result.
+        interrupt::listen();
+    }
     let parent = die_with_parent.then(watch::parent).transpose();
     let begun = parent.and_then(|parent| Ok((parent, detach.then(Monitor::begin).transpose()?)));
     let (parent, who) = match begun {
