@@ -425,6 +425,8 @@ fn what_run_knows_of_wrong_values() {
     misfit(plain().mount("tmpfs", "tmpfs", &long, &[]), &field, "file name too long");
     let below = plain().mount("tmpfs", "tmpfs", "/etc/passwd/x", &[]);
     misfit(below, &field, "/etc/passwd/x cannot be made: /etc/passwd is not a directory");
+    let option = plain().mount("tmpfs", "tmpfs", "/mnt", &[&long[1..]]);
+    misfit(option, &format!("mounts[{index}].options"), "does not take the option");
     // It hides the whole root.
     misfit(plain().mount("tmpfs", "tmpfs", "/", &[]), "process.args[0]", "/bin/true does not exist");
     misfit(plain().set("/linux/maskedPaths", json!([long])), "linux.maskedPaths[0]", "file name too long");
@@ -447,6 +449,17 @@ fn what_run_knows_of_wrong_values() {
         misfit(scheduler(10_000, 1 << 62), "process.scheduler", "this host takes");
     }
     if host::is_root() {
+        let inside = |value: Value| plain().userns().set("/process/scheduler", value);
+        misfit(
+            inside(json!({"policy": "SCHED_FIFO", "priority": 99})),
+            "process.scheduler.policy",
+            "SCHED_FIFO needs CAP_SYS_NICE",
+        );
+        let period =
+            json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 9_000_000, "period": 9_000_000});
+        misfit(inside(period), "process.scheduler.policy", "SCHED_DEADLINE needs CAP_SYS_NICE");
+        let io = plain().userns().set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 0}));
+        misfit(io, "process.ioPriority.class", "IOPRIO_CLASS_RT needs CAP_SYS_NICE");
         let sets = json!({"bounding": ["CAP_KILL"], "inheritable": ["CAP_CHOWN", "CAP_KILL"]});
         let bundle = plain().set("/process/capabilities", sets);
         misfit(bundle, "process.capabilities.inheritable", "CAP_CHOWN cannot be inherited");

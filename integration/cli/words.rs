@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::{Bundle, brisk_only, host, skip_on};
+use crate::common::{Bundle, brisk_only, host, process, skip_on};
 
 /// What is refused, and a phrase of runc 1.5 that says so.
 #[test]
@@ -50,6 +50,23 @@ fn a_failed_command_says_error_and_its_advice_in_one_line() {
     assert!(none.starts_with("brisk: error: state no-such-container: ") && none.contains(" (hint: "), "{none}");
     let swapped = container.call(&["kill", "TERM", &container.id]).fails();
     assert!(swapped.contains("unknown signal") && swapped.contains("brisk kill ID TERM"), "{swapped}");
+    let mut misnamed = container.command(&["run", &container.bundle.id]);
+    misnamed.current_dir(container.bundle.dir.parent().unwrap());
+    let misnamed = process::run(misnamed).fails();
+    assert!(
+        misnamed.contains(&format!("(hint: {0} is a bundle: --bundle {0} before", container.bundle.id)),
+        "{misnamed}"
+    );
+    for (flags, advice) in [
+        (["--seccomp", "nope"], "docker, unconfined, or a file"),
+        (["--overlay", "/brisk-nope"], "have to be there"),
+        (["--rootfs", "/brisk-nope"], "root.path of config.json, or --rootfs, names no directory"),
+    ] {
+        let root = container.bundle.rootfs();
+        let line = [&["run", "--rootfs", root.to_str().unwrap()], &flags[..], &["x", "--", "true"]].concat();
+        let said = container.call(&line).fails();
+        assert!(said.contains("(hint: ") && said.contains(advice), "{said}");
+    }
     let file = container.bundle.script("file", "");
     let no_root = container.call(&["--root", file.to_str().unwrap(), "list"]).fails();
     assert!(no_root.contains(": not a directory (hint: --root names it"), "{no_root}");

@@ -337,7 +337,9 @@ fn seccomp(choice: &SeccompChoice) -> Result<Option<Seccomp>> {
         SeccompChoice::Unconfined => return Ok(None),
         SeccompChoice::File(file) => file,
     };
-    let text = spec::read_file(file, Stage::Bundle)?;
+    let text = spec::read_file(file, Stage::Bundle).map_err(|error| {
+        error.with_hint("--seccomp is docker, unconfined, or a file with what linux.seccomp may have")
+    })?;
     let name = file.to_string_lossy();
     refuse_conditions(&spec::parse(&text, &name)?, &name)?;
     spec::parse(&text, &name).map(Some)

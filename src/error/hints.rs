@@ -13,6 +13,8 @@ pub const OWN_ROOT: &str = "an ordinary user needs XDG_RUNTIME_DIR, or --root DI
 const NO_PROFILE: &str = "the profile is not loaded, the policy has no such label, or this kernel runs without the security module: see \
     /sys/kernel/security/lsm, and apparmor_parser(8) to load one";
 
+const NOBODY_LISTENS: &str = "whoever calls brisk listens on that socket before";
+
 /// One row: stage, what was being done (anything where it is none), errno, advice. The first that fits counts.
 type HintRow = (Stage, Option<Deed>, Errno, &'static str);
 
@@ -77,6 +79,12 @@ const HINTS: &[HintRow] = &[
         Some(Deed::Bind),
         Errno::ENOENT,
         "the source of a bind mount must exist on the host; where it does, a directory of the destination cannot be made",
+    ),
+    (
+        Stage::Rootfs,
+        Some(Deed::Overlay),
+        Errno::ENOENT,
+        "the root, each --lower and the directory of --overlay have to be there",
     ),
     (
         Stage::Rootfs,
@@ -152,6 +160,18 @@ const HINTS: &[HintRow] = &[
         Errno::EPERM,
         "raising a hard limit needs CAP_SYS_RESOURCE, and no RLIMIT_NOFILE is above sysctl fs.nr_open",
     ),
+    (
+        Stage::Process,
+        Some(Deed::Schedule),
+        Errno::EPERM,
+        "what is more than RLIMIT_RTPRIO and RLIMIT_NICE allow, SCHED_DEADLINE and IOPRIO_CLASS_RT need CAP_SYS_NICE of the host, which nobody has in a user namespace",
+    ),
+    (
+        Stage::Process,
+        Some(Deed::Schedule),
+        Errno::EBUSY,
+        "SCHED_DEADLINE: the CPUs have less time left, or a cpuset keeps the process from some of them",
+    ),
     (Stage::Process, Some(Deed::OomScoreAdj), Errno::EACCES, "lowering oom_score_adj needs CAP_SYS_RESOURCE"),
     (
         Stage::Process,
@@ -165,6 +185,8 @@ const HINTS: &[HintRow] = &[
         Errno::ENOENT,
         "this kernel has no such sysctl, or the module that brings it is not loaded",
     ),
+    (Stage::Console, Some(Deed::Connect), Errno::ENOENT, NOBODY_LISTENS),
+    (Stage::Console, Some(Deed::Connect), Errno::ECONNREFUSED, NOBODY_LISTENS),
     (Stage::Lsm, Some(Deed::Label), Errno::ENOENT, NO_PROFILE),
     (Stage::Lsm, Some(Deed::Label), Errno::EINVAL, NO_PROFILE),
     (Stage::State, Some(Deed::MakeState), Errno::EACCES, OWN_ROOT),

@@ -89,6 +89,7 @@ deeds! {
     Clone "clone3";
     Unshare "unshare";
     Join "setns";
+    Connect "connect";
     TakeRoot "take the root";
     /// A file system of the kernel's.
     Mount "mount";
@@ -101,6 +102,7 @@ deeds! {
     Label "set a label";
     Rlimit "setrlimit";
     OomScoreAdj "set oom_score_adj";
+    Schedule "set the scheduler";
     FindProgram "find the program";
     Execve "execve";
     WriteLimit "write a limit";

@@ -44,6 +44,9 @@ enum Cause {
 /// Why a wait has failed that somebody has ended by a signal.
 const ASKED_TO_END: &str = "asked to end";
 
+/// A longer one nobody reads to its end.
+const LONGEST_LIST: usize = 240;
+
 /// What no string may have that ends up as one of C.
 const NUL: &str = "NUL byte in a string";
 
@@ -128,13 +131,19 @@ impl Error {
         self
     }
 
-    /// This error with the word that may have been meant for the one that was typed.
+    /// This error with the word that may have been meant for the one that was typed; where none is near and nothing else is
+    /// advised, with all that there are, if they are few.
     #[must_use]
     pub fn meant<'a>(self, typed: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        match nearest(typed, known.into_iter()) {
-            Some(near) => self.with_hint(format!("did you mean {near}?")),
-            None => self,
+        let known: Vec<&str> = known.into_iter().collect();
+        if let Some(near) = nearest(typed, known.iter().copied()) {
+            return self.with_hint(format!("did you mean {near}?"));
         }
+        let all = known.join(", ");
+        if self.hint.is_some() || all.len() > LONGEST_LIST {
+            return self;
+        }
+        self.with_hint(format!("there are {all}"))
     }
 
     /// This error as one of something that was done to an object; both are fields of log records, and advice is looked

@@ -6,12 +6,16 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::sys::{fs, socket};
 
 /// Connects to a console or pidfd socket. A path longer than a socket address takes is reached through a
 /// descriptor of its directory.
 pub fn connect(path: &Path, stage: Stage) -> Result<OwnedFd> {
+    reach(path, stage).doing(Deed::Connect, || path.to_string_lossy())
+}
+
+fn reach(path: &Path, stage: Stage) -> Result<OwnedFd> {
     let what = || format!("connect to {}", path.display());
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() < 108 {

@@ -153,7 +153,8 @@ fn check_uts(spec: &Spec) -> Result<()> {
     for (name, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
         let value = value.as_deref().unwrap_or_default();
         if !value.is_empty() && !uts {
-            return bad(name, format!("unable to set {name} without a private UTS namespace"));
+            let error = invalid(name, format!("unable to set {name} without a private UTS namespace"));
+            return Err(error.with_hint("linux.namespaces needs {\"type\": \"uts\"}"));
         }
         if value.len() > UTS_MAX {
             return bad(name, format!("{name} is longer than {UTS_MAX} bytes"));

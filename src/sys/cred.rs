@@ -27,6 +27,8 @@ pub struct CapMasks {
 pub const CAP_DAC_OVERRIDE: u64 = 1 << 1;
 /// The right to read any file and to look into any directory.
 pub const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
+/// The right to be scheduled before others.
+pub const CAP_SYS_NICE: u64 = 1 << 23;
 /// The right to raise limits.
 pub const CAP_SYS_RESOURCE: u64 = 1 << 24;
 

@@ -15,7 +15,7 @@ use crate::proc::file;
 use crate::spec::mounts::Mount;
 use crate::sys::mount;
 
-/// fsconfig(2) takes strings of up to 255 bytes; longer ones go to mount(2).
+/// fsconfig(2) takes strings of up to 255 bytes; longer ones go to mount(2). Nothing has a longer name.
 const LONGEST: usize = 255;
 
 /// The file systems of /proc/filesystems.
@@ -69,7 +69,7 @@ impl Known {
 fn refused<'o>(kind: &str, options: &'o [String]) -> Vec<(&'o str, Errno)> {
     let Some(context) = CString::new(kind).ok().and_then(|kind| mount::fs_open(&kind).ok()) else { return Vec::new() };
     let mut refused = Vec::new();
-    for option in options.iter().filter(|option| option.len() <= LONGEST) {
+    for option in options.iter().filter(|option| option.len() <= LONGEST || !option.contains('=')) {
         let (key, value) = option.split_once('=').map_or((&**option, None), |(key, value)| (key, Some(value)));
         let (Ok(key), Ok(value)) = (CString::new(key), value.map(CString::new).transpose()) else { continue };
         if let Err(errno @ (Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR | Errno::ERANGE)) =

@@ -20,7 +20,7 @@ use crate::proc::file;
 use crate::spec::linux::Linux;
 use crate::spec::number_list;
 use crate::spec::process::Process;
-use crate::sys::cred::{self, CAP_SYS_RESOURCE};
+use crate::sys::cred::{self, CAP_SYS_NICE, CAP_SYS_RESOURCE};
 use crate::sys::{fs, namespace, process};
 
 pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
@@ -51,7 +51,7 @@ pub(super) fn misfits(planned: &PlannedContainer) -> Vec<Misfit> {
         found.extend(labels(process));
         found.extend(rlimits(process));
         found.extend(oom_score(process));
-        found.extend(deadline(process));
+        found.extend(deadline(process).or_else(|| priority(planned, process)));
     }
     found.extend(inheritable(planned));
     found
@@ -290,4 +290,30 @@ fn deadline(process: &Process) -> Option<Misfit> {
         Misfit::error("process.scheduler", what)
             .hint("sysctl kernel.sched_deadline_period_min_us and _max_us are those")
     })
+}
+
+/// What the kernel lets only somebody with CAP_SYS_NICE of the host ask for (user_check_sched_setscheduler() in
+/// kernel/sched/syscalls.c, ioprio_check_cap() in block/ioprio.c).
+fn priority(planned: &PlannedContainer, process: &Process) -> Option<Misfit> {
+    let of_host = planned.host.is_real_root() && planned.spec().namespace("user").is_none();
+    if of_host && cred::caps().is_ok_and(|caps| caps.effective & CAP_SYS_NICE != 0) {
+        return None;
+    }
+    let misfit = |field: &str, what: &str| {
+        let misfit = Misfit::error(field, format!("{what} needs CAP_SYS_NICE of the host"));
+        misfit.hint("an ordinary user has not that, nor has anybody in a user namespace")
+    };
+    if process.io_priority.as_ref().is_some_and(|wanted| wanted.class == "IOPRIO_CLASS_RT") {
+        return Some(misfit("process.ioPriority.class", "IOPRIO_CLASS_RT"));
+    }
+    // What process.rlimits raise is raised before.
+    let limit = |name: &str| {
+        let own = number(name).and_then(|number| process::rlimit(number).ok()).map_or(0, |(soft, _)| soft);
+        process.rlimits.iter().filter(|limit| limit.kind == name).map(|limit| limit.soft).fold(own, u64::max)
+    };
+    let scheduler = process.scheduler.as_ref()?;
+    let real_time = ["SCHED_FIFO", "SCHED_RR"].contains(&&*scheduler.policy);
+    let beyond = scheduler.policy == "SCHED_DEADLINE"
+        || real_time && u64::try_from(scheduler.priority).is_ok_and(|priority| priority > limit("RLIMIT_RTPRIO"));
+    beyond.then(|| misfit("process.scheduler.policy", &scheduler.policy))
 }

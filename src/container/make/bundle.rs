@@ -9,12 +9,21 @@ use super::trust;
 use crate::container::lookup;
 use crate::container::options::{Create, Global};
 use crate::container::outline::{self, OverlayChoice};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::namespace::rootless::{self, Changed};
 use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
 use crate::state::Record;
+
+/// The error of a bundle that is not found, to somebody who has named it where the container's name belongs.
+fn misnamed(error: Error, id: &str) -> Error {
+    let missing = matches!(error.deed(), Some((Deed::FindBundle, _)));
+    if missing && !id.is_empty() && Path::new(id).join(spec::CONFIG).is_file() {
+        return error.with_hint(format!("{id} is a bundle: --bundle {id} before a name for the container"));
+    }
+    error
+}
 
 /// config.json as text and as values.
 pub(in crate::container) struct Bundle {
@@ -37,7 +46,7 @@ impl Bundle {
         let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
         let loaded = match &args.config {
             Some(file) => spec::load_file(file)?,
-            None => spec::load_text(&dir)?,
+            None => spec::load_text(&dir).map_err(|error| misnamed(error, &args.id))?,
         };
         Bundle::of(global, &dir, loaded)?.under(&args.outline.overlay)
     }

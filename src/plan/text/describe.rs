@@ -252,11 +252,11 @@ fn set_groups(groups: &[u32]) -> OpText {
 }
 
 fn set_scheduler() -> OpText {
-    process("set the scheduler").no_deed()
+    process("set the scheduler").doing(Deed::Schedule, "")
 }
 
 fn io_priority(value: u32) -> OpText {
-    process(format!("set the io priority to {}:{}", value >> 13, value & 0x1fff)).no_deed()
+    process(format!("set the io priority to {}:{}", value >> 13, value & 0x1fff)).doing(Deed::Schedule, "")
 }
 
 fn undumpable() -> OpText {
