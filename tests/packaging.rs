@@ -116,6 +116,9 @@ fn the_c_library_is_chosen_where_the_program_is_built() {
     assert_eq!((&*built_for(&dir, "gnu"), asked()), ("gnu", 3));
     let flags = std::fs::read_to_string(dir.join("flags")).unwrap();
     let flags: Vec<&str> = flags.trim().split('\u{1f}').collect();
+    // Whoever builds with cargo alone is told the same.
+    let readme = text("README.md");
+    assert!(readme.contains("-C target-feature=+crt-static -C relocation-model=static' BRISK_COMMIT="), "README.md");
     let remap = format!("--remap-path-prefix={}/crates=/cargo", dir.display());
     assert_eq!(flags, ["-Ctarget-feature=+crt-static", "-Crelocation-model=static", &remap]);
     // Without rustup nobody is asked.
