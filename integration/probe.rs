@@ -103,6 +103,7 @@ fn run(verb: &str, arg: &str) -> Value {
             json!(pages.iter().step_by(4096).map(|b| u64::from(*b)).sum::<u64>())
         }
         "clock" => json!(monotonic_ns()),
+        "interrupted" => json!(interrupted(arg.parse().unwrap())),
         "threads" => json!(spawn_children(arg.parse().unwrap())),
         "syscall" => {
             let mut numbers = arg.split(',').map(|n| n.parse::<i64>().unwrap());
@@ -191,6 +192,33 @@ fn held_by_a_ring(path: &str) -> std::io::Result<&'static str> {
     // SAFETY: `file` is one descriptor, as is said, and outlives the call.
     let done = unsafe { libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_FILES, &raw const file, 1) };
     if done == 0 { Ok("ok") } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Makes calls that never wait, until a handler has interrupted so many of them; how many that were of all.
+#[allow(unsafe_code, reason = "a handler, and calls that are not made again")]
+fn interrupted(wanted: usize) -> usize {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler = nix::sys::signal::SigHandler::Handler(nothing);
+    let (flags, mask) = (nix::sys::signal::SaFlags::empty(), nix::sys::signal::SigSet::empty());
+    let action = nix::sys::signal::SigAction::new(handler, flags, mask);
+    // SAFETY: the handler does nothing.
+    unsafe { nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGALRM, &action) }.unwrap();
+    let every = |microseconds| {
+        let time = libc::timeval { tv_sec: 0, tv_usec: microseconds };
+        let times = libc::itimerval { it_interval: time, it_value: time };
+        // SAFETY: the structure is read only.
+        unsafe { libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const times, 0) }
+    };
+    // SAFETY: no memory is passed.
+    let call = || unsafe { libc::syscall(libc::SYS_getpgid, 0) };
+    let mut seen = usize::from(every(1000) < 0);
+    while seen < wanted {
+        seen += usize::from(call() < 0);
+    }
+    while every(0) < 0 {
+        seen += 1;
+    }
+    seen
 }
 
 fn spawn_children(wanted: usize) -> usize {

@@ -250,6 +250,35 @@ fn it_works_with_each_runtime_it_is_for() {
     }
 }
 
+/// However tight it is: one that `record` has written lets brisk send nothing and receive nothing, in each way of loading it.
+#[test]
+fn a_container_is_recorded_under_the_profile_that_was_recorded() {
+    if cannot_run_code() {
+        return;
+    }
+    let call = |nr: libc::c_long| syscall(nr as u32, 0, 0);
+    for no_new_privs in [true, false] {
+        let of = |code: &[Vec<u8>]| of_code(code).set("/process/noNewPrivileges", json!(no_new_privs));
+        let first = of(&[call(libc::SYS_getpid), call(libc::SYS_getuid), end()]).container();
+        record(&first, &[]).ok();
+        let profile = read(&file(&first, "p.json"));
+        let again = under(of(&[call(libc::SYS_getpid), call(libc::SYS_getppid), end()]), &profile);
+        record(&again, &[]).ok();
+        let report = read(&file(&again, "r.json"));
+        assert_eq!(recorded(&again), set(&["getpid", "exit_group"]), "{no_new_privs}: {report}");
+        assert_eq!(report["refused"][0]["name"], "getppid", "{no_new_privs}: {report}");
+        // What the runtime may call by chance is no advice to leave it out.
+        assert_eq!(report["neverUsed"], json!({ "profile": "config.json", "names": ["getuid"] }), "{no_new_privs}");
+        // A program that writes is one whose profile lets it write: the case that was refused for want of recvfrom.
+        let write = || [syscall(libc::SYS_write as u32, 1, 0), end()];
+        let first = of(&write()).container();
+        record(&first, &[]).ok();
+        let again = under(of(&write()), &read(&file(&first, "p.json")));
+        record(&again, &[]).ok();
+        assert_eq!(recorded(&again), set(&["write", "exit_group"]), "{no_new_privs}");
+    }
+}
+
 /// startContainer hooks run under the filter, and are begun by the runtime.
 #[test]
 fn hooks_of_the_container_are_part_of_it() {
@@ -455,6 +484,25 @@ fn capabilities_that_are_exercised_are_told() {
     assert_eq!(names(&report["capabilities"]["used"]), BTreeSet::new(), "{report}");
 }
 
+/// Before we have taken note of them: the program knows how many those are.
+#[test]
+fn calls_that_a_signal_has_interrupted_are_counted() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::probe(&["interrupted:20"]).container();
+    let said = record(&container, &["--plain"]).ok();
+    let seen = serde_json::from_str::<Value>(&said.stdout()).unwrap()["interrupted:20"].as_u64().unwrap();
+    let report = read(&file(&container, "r.json"));
+    let problem = format!("a signal came {seen} times before a call was noted");
+    assert!(report["problems"].to_string().contains(&problem), "{seen}: {report}");
+    assert!(said.stderr().contains("--merge"), "{said:?}");
+    // A signal without a handler that would return interrupts nothing.
+    let container = Bundle::sh("for n in 1 2 3; do (exit 0); done; sleep 0.01; true").container();
+    record(&container, &[]).ok();
+    assert!(!read(&file(&container, "r.json"))["problems"].to_string().contains("a signal came"));
+}
+
 #[test]
 fn what_exec_adds_is_recorded() {
     if cannot_look() {
@@ -568,8 +616,8 @@ fn what_cannot_be_recorded_is_said() {
         "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_NOTIFY" }] });
     never(Bundle::sh("true").set("/linux/seccomp", notify), "has a listener already");
     let mute =
-        json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{ "names": ["execve"], "action": "SCMP_ACT_ALLOW" }] });
-    never(Bundle::sh("true").set("/linux/seccomp", mute), "lets neither write nor sendto pass");
+        json!({ "defaultAction": "SCMP_ACT_TRAP", "syscalls": [{ "names": ["execve"], "action": "SCMP_ACT_ALLOW" }] });
+    never(Bundle::sh("true").set("/linux/seccomp", mute), "has a signal or a tracer for both read and recvfrom");
     let ready_made = json!({ "run.oci.seccomp_bpf_data": "BgAAAAAA/38=" });
     never(Bundle::sh("true").set("/annotations", ready_made), "a filter of its own");
     never(Bundle::new(&["/no-such-program"]), "no program was run");

@@ -1,8 +1,9 @@
 //! The listener of a seccomp filter (seccomp_unotify(2)): system calls that wait for an answer.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
-use super::{Result, done};
+use super::{Result, done, signal};
 
 /// The requests of linux/seccomp.h for structures of these sizes, which no kernel has changed. The numbers are those of
 /// every architecture but alpha, mips, powerpc and sparc.
@@ -15,6 +16,9 @@ const SET_FLAGS: u32 = 0x4008_2104;
 const SYNC_WAKE_UP: u64 = 1;
 /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE` (Linux 5.5): the call is made.
 const CONTINUE: u32 = 1;
+
+/// How long [`receive_soon`] waits.
+const SOON: Duration = Duration::from_micros(50);
 
 /// `struct seccomp_data`.
 #[repr(C)]
@@ -64,6 +68,12 @@ pub fn receive(listener: BorrowedFd<'_>) -> Result<WaitingCall> {
     // SAFETY: `call` has the kernel's layout, and is writable.
     done(unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &raw mut call) }.into())?;
     Ok(call)
+}
+
+/// [`receive`] whether or not there is one, for who has taken all signals: EINTR where there is none. ENOENT says once of each call that
+/// was asked about and that nobody has received, because a signal or the end of the caller came before.
+pub fn receive_soon(listener: BorrowedFd<'_>) -> Result<WaitingCall> {
+    signal::interrupted_after(SOON, || receive(listener))
 }
 
 /// Lets it be made, as it was asked for. ENOENT: whoever made it is gone, or was interrupted.

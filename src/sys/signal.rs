@@ -3,6 +3,7 @@
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -159,6 +160,38 @@ pub const fn words(signal: i32) -> &'static str {
         libc::SIGSYS => "bad system call",
         _ => "another one",
     }
+}
+
+/// The signal of [`interrupted_after`]: one that nobody else sends.
+const ALARM: i32 = 63;
+
+/// Has a system call that waits, and takes no time to wait for, fail with EINTR after this time. For who has taken all signals.
+pub fn interrupted_after<T>(time: Duration, wait: impl FnOnce() -> Result<T>) -> Result<T> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: all zeros is a value of both, plain C structures.
+    let (mut action, mut event): (libc::sigaction, libc::sigevent) = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: the handler does nothing, and the action outlives the call.
+    done(unsafe { libc::sigaction(ALARM, &raw const action, ptr::null_mut()) }.into())?;
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = ALARM;
+    let mut timer: libc::c_int = 0;
+    // SAFETY: both are of the kernel's layout and outlive the call; it writes the number of a timer.
+    done(unsafe { raw!(SYS_timer_create, libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) })?;
+    let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+    // Again and again: the first may come before there is a wait.
+    let times = libc::itimerspec { it_interval: time, it_value: time };
+    let mask = 1u64 << (ALARM - 1);
+    // SAFETY: the mask is 8 readable bytes.
+    let change =
+        |how: libc::c_int| done(unsafe { raw!(SYS_rt_sigprocmask, how, &raw const mask, ptr::null_mut::<u64>(), 8) });
+    // SAFETY: `times` outlives the call.
+    let set = done(unsafe { raw!(SYS_timer_settime, timer, 0, &raw const times, ptr::null_mut::<libc::itimerspec>()) });
+    let waited = set.and_then(|()| change(libc::SIG_UNBLOCK)).and_then(|()| wait());
+    // While it is unblocked: what has come by now goes to the handler.
+    // SAFETY: a number.
+    let deleted = done(unsafe { raw!(SYS_timer_delete, timer) });
+    change(libc::SIG_BLOCK).and(deleted).and(waited)
 }
 
 /// Unblocks every signal.

@@ -2,7 +2,7 @@
 
 use brisk::error::{Error, Result, Stage};
 use brisk::plan::seccomp::machine::{ACTION, Course, JUMP_EQ, LOAD, RETURN, course};
-use brisk::plan::seccomp::{Arch, CompileOptions, Program, RECORD_SENT, compile, halves, is_enabled, speech};
+use brisk::plan::seccomp::{Arch, CompileOptions, Program, RECORD_SENT, compile, halves, is_enabled, sender, speech};
 use brisk::spec::seccomp::Seccomp;
 use brisk::sys::notify::CallData;
 use brisk::sys::seccomp::{
@@ -54,14 +54,10 @@ impl OwnFilter {
     }
 
     /// What is loaded: every call is asked about that the own filter answers, but for those that it has a signal or a tracer for, and
-    /// the one record by which the listener is handed over, which brisk sends and no program does ([`RECORD_SENT`]).
+    /// the one record by which the listener is handed over, which brisk sends and no program does ([`RECORD_SENT`]). Where the own
+    /// filter lets none be sent, it is by sendto(2), which needs a socket.
     pub fn asking(&self) -> Result<Vec<Instruction>> {
-        let none = || {
-            let what =
-                "linux.seccomp: the profile lets neither write nor sendto pass, so nobody could hand over the listener";
-            Error::of_field(Stage::Seccomp, "linux.seccomp", what)
-        };
-        let send = speech(&self.program.filter).ok_or_else(none)?.send;
+        let send = sender(&self.program.filter).unwrap_or(libc::SYS_sendto);
         let conditions = [(0, u32::try_from(send).unwrap_or(u32::MAX)), (4, Arch::NATIVE.token())];
         let conditions = conditions.into_iter().chain(RECORD_SENT.map(|(index, value)| (halves(index).0, value)));
         let conditions: Vec<(u32, u32)> = conditions.collect();
@@ -77,6 +73,11 @@ impl OwnFilter {
             RETURN if is_asked(instruction.k) => returns(RET_USER_NOTIF),
             _ => *instruction,
         }));
+        if speech(&filter).is_none() {
+            let what = "linux.seccomp: the profile has a signal or a tracer for both read and recvfrom, so nobody could hand over \
+                        the listener";
+            return Err(Error::of_field(Stage::Seccomp, "linux.seccomp", what));
+        }
         Ok(filter)
     }
 
@@ -195,5 +196,30 @@ mod tests {
         assert_eq!(verdict(libc::SYS_getegid, none).1, RET_TRACE);
         assert_eq!(verdict(libc::SYS_kill, [1, 9, 0, 0, 0, 0]), (FilterVerdict::Fails(38), RET_USER_NOTIF));
         assert_eq!(verdict(libc::SYS_kill, [1, 0x1_0000_0009, 0, 0, 0, 0]), (FilterVerdict::Passes, RET_USER_NOTIF));
+    }
+    #[test]
+    fn the_listener_can_be_handed_over_under_a_tight_profile() {
+        let rule = |names: &[&str]| json!({ "names": names, "action": "SCMP_ACT_ALLOW" });
+        for default in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP", "SCMP_ACT_TRACE"] {
+            for names in [&["getpid"] as &[&str], &["write"], &["read"], &["write", "recvfrom"]] {
+                let own = own(json!({ "defaultAction": default, "syscalls": [rule(names)] }));
+                let has = |name| names.contains(&name);
+                let signals = default.starts_with("SCMP_ACT_TR");
+                let Ok(asking) = own.asking() else {
+                    assert!(signals && !has("read") && !has("recvfrom"), "{default} {names:?}");
+                    continue;
+                };
+                let send = if has("write") { libc::SYS_write } else { libc::SYS_sendto };
+                assert_eq!(speech(&asking).map(|calls| calls.send), Some(send), "{default} {names:?}");
+                // But for that record nothing passes.
+                for nr in [libc::SYS_write, libc::SYS_sendto] {
+                    assert_ne!(
+                        run(&asking, &call(Arch::NATIVE, nr, [3, 0, 1, 0, 0, 0])),
+                        RET_ALLOW,
+                        "{default} {names:?}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -55,12 +55,14 @@ impl RecordReport<'_> {
         named
     }
 
-    /// What of the profile was not used; none where there is no profile, or one that lets everything pass.
+    /// What of the profile was not used, but for what the runtime may call by chance; none where there is no profile, or one that
+    /// lets everything pass.
     fn never_used(&self) -> Option<(&str, Vec<&str>)> {
         let (name, profile) = self.compared.as_ref()?;
         let seen = self.seen.calls.keys().chain(self.seen.before.keys()).filter_map(|call| self.seen.names.get(*call));
         let used: BTreeSet<&str> = seen.map(|(_, name)| name).collect();
-        Some((name, allowed(profile)?.into_iter().filter(|name| !used.contains(name)).collect()))
+        let needed = |name: &&str| used.contains(name) || self.profile.runtime.contains(*name);
+        Some((name, allowed(profile)?.into_iter().filter(|name| !needed(name)).collect()))
     }
 
     /// What is missing.
@@ -73,6 +75,12 @@ impl RecordReport<'_> {
         let listeners = self.seen.lost_listeners;
         if listeners > 0 {
             missing.push(format!("{listeners} of those who handed over the listener of a filter were not heard"));
+        }
+        let interrupted = self.seen.interrupted;
+        if interrupted > 0 {
+            missing.push(format!(
+                "a signal came {interrupted} times before a call was noted, which may be missing: run it again with --merge"
+            ));
         }
         if lost > 0 {
             missing.push(format!("{lost} times it is not known which capability was looked for"));
@@ -248,6 +256,7 @@ mod tests {
             .into(),
             more_nameless: true,
             lost_listeners: 0,
+            interrupted: 0,
             capabilities: Ok(Exercised { used: 1 << 0, denied: 1 << 21, lost: 3 }),
         }
     }

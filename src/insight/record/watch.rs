@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Child;
+use std::time::Instant;
 
 use brisk::error::{Context, Result, Stage};
-use brisk::sys::notify::{self, WaitingCall};
+use brisk::sys::notify::{self, CallData, WaitingCall};
 use brisk::sys::poll::{self, PollFd, PollFlags};
 use brisk::sys::signal::{self, Pending};
 use brisk::sys::{fs, process, socket};
@@ -23,6 +24,9 @@ const MOST_LISTENERS: usize = 512;
 /// How many may hand one over at once.
 const MOST_HANDOVERS: usize = 64;
 
+/// How many calls are looked at for those that were interrupted, before others have their turn.
+const MOST_AT_ONCE: usize = 64;
+
 /// What was seen.
 #[derive(Debug)]
 pub struct SeenCalls {
@@ -37,6 +41,8 @@ pub struct SeenCalls {
     pub more_nameless: bool,
     /// How many listeners came that were not taken.
     pub lost_listeners: u64,
+    /// How many calls were asked about that had been interrupted before they could be noted.
+    pub interrupted: u64,
     pub capabilities: std::result::Result<Exercised, String>,
 }
 
@@ -73,6 +79,7 @@ impl CallWatch {
             refused: BTreeMap::new(),
             more_nameless: false,
             lost_listeners: 0,
+            interrupted: 0,
             capabilities: Err(String::new()),
         };
         CallWatch {
@@ -181,12 +188,50 @@ impl CallWatch {
             trace.read();
         }
         let what = || "answer a system call";
+        match notify::receive(self.listeners[index].fd.as_fd()) {
+            Err(Errno::EINTR) => Ok(()),
+            Err(Errno::ENOENT) => self.miss(index),
+            call => {
+                let call = call.at(Stage::Seccomp, what)?;
+                if self.may_follow_a_signal(&call.data) {
+                    self.find_interrupted(index, run)?;
+                }
+                self.answer_to(index, &call, run)
+            }
+        }
+    }
+
+    /// Whether what makes this call may have made one before that a signal has interrupted while it waited for us: it has handled the
+    /// signal, or ends.
+    fn may_follow_a_signal(&self, data: &CallData) -> bool {
+        let name = self.seen.names.get(MadeCall::of(data)).map_or("", |(_, name)| name);
+        ["rt_sigreturn", "sigreturn", "exit", "exit_group", "execve", "execveat"].contains(&name)
+    }
+
+    /// Counts calls that wait no more: the kernel keeps no word of them, but still says that they came. What comes meanwhile is answered.
+    fn find_interrupted(&mut self, index: usize, run: i32) -> Result<()> {
+        for _ in 0..MOST_AT_ONCE {
+            match notify::receive_soon(self.listeners[index].fd.as_fd()) {
+                Err(Errno::EINTR) => break,
+                Err(Errno::ENOENT) => self.miss(index)?,
+                call => self.answer_to(index, &call.at(Stage::Seccomp, || "answer a system call")?, run)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A call is not there any more. Once nobody has the filter, the kernel says that always (Linux 6.11), and nothing is missing.
+    fn miss(&mut self, index: usize) -> Result<()> {
+        let mut fds = [PollFd::new(self.listeners[index].fd.as_fd(), PollFlags::POLLIN)];
+        poll::undisturbed(&mut fds, Some(Instant::now())).at(Stage::Seccomp, || "wait for system calls")?;
+        let over = fds[0].revents().is_some_and(|came| came.contains(PollFlags::POLLHUP));
+        self.seen.interrupted += u64::from(!over && self.listeners[index].begun);
+        Ok(())
+    }
+
+    fn answer_to(&mut self, index: usize, call: &WaitingCall, run: i32) -> Result<()> {
+        let what = || "answer a system call";
         let listener = &self.listeners[index];
-        let call = match notify::receive(listener.fd.as_fd()) {
-            // It ended, or a signal came, meanwhile.
-            Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
-            call => call.at(Stage::Seccomp, what)?,
-        };
         let begins = [libc::SYS_execve, libc::SYS_execveat].contains(&call.data.nr.into());
         let verdict = match self.filter.verdict(&call.data) {
             // With a listener the filter is loaded while the runtime still has to give up rights; without, it may not be.
@@ -202,15 +247,15 @@ impl CallWatch {
                 if begins && !begun {
                     self.begin(index, call.tid.cast_signed());
                 }
-                notify::let_pass(self.listeners[index].fd.as_fd(), &call)
+                notify::let_pass(self.listeners[index].fd.as_fd(), call)
             }
             FilterVerdict::Fails(errno) => {
                 self.note(made, SeenTable::Refused(verdict));
-                notify::refuse(self.listeners[index].fd.as_fd(), &call, errno)
+                notify::refuse(self.listeners[index].fd.as_fd(), call, errno)
             }
             FilterVerdict::Kills => {
                 self.note(made, SeenTable::Refused(verdict));
-                kill(&self.listeners[index], &call, run)
+                kill(&self.listeners[index], call, run)
             }
         };
         match answered {

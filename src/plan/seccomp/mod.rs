@@ -44,7 +44,7 @@ use crate::sys::seccomp::Instruction;
 
 pub use arch::{ALL as ALL_ARCHS, ARCHS, Arch, Endian, SyscallId, Width};
 pub use options::{CompileOptions, Receiver, UnknownSyscalls};
-pub use speech::{RECORD_SENT, Speech, halves, speech};
+pub use speech::{RECORD_SENT, Speech, halves, sender, speech};
 pub use words::{ACTIONS, FLAGS, OPERATORS, action, flag};
 
 /// `BPF_MAXINSNS` of linux/bpf_common.h.

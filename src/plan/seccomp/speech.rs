@@ -26,16 +26,25 @@ const RECEIVE: [i64; 2] = [libc::SYS_read, libc::SYS_recvfrom];
 /// but the length, so by these a filter can tell our records from what programs write.
 pub const RECORD_SENT: [(u8, u32); 4] = [(2, wire::SIZE as u32), (3, libc::MSG_NOSIGNAL as u32), (4, 0), (5, 0)];
 
+/// Actions with which a call is made, and nobody has to be asked.
+const FREE: [u32; 2] = [RET_ALLOW, RET_LOG];
+
 /// The calls to use under this filter. One that has to be answered by the owner of the listener will do to receive with,
 /// because the listener is handed over by then.
 pub fn speech(program: &[Instruction]) -> Option<Speech> {
-    let first = |calls: [i64; 2], actions: &[u32], known: &[(u8, u32)]| {
-        calls.into_iter().find(|call| u32::try_from(*call).is_ok_and(|nr| passes(program, nr, actions, known)))
-    };
-    let (free, answered) = ([RET_ALLOW, RET_LOG], [RET_ALLOW, RET_LOG, RET_USER_NOTIF]);
-    let send = first(SEND, &free, &RECORD_SENT)?;
-    let receive = first(RECEIVE, &free, &[]).or_else(|| first(RECEIVE, &answered, &[]))?;
-    Some(Speech { send, receive, answered: first(RECEIVE, &free, &[]).is_none() })
+    let send = sender(program)?;
+    let free = first(program, RECEIVE, &FREE, &[]);
+    let receive = free.or_else(|| first(program, RECEIVE, &[RET_ALLOW, RET_LOG, RET_USER_NOTIF], &[]))?;
+    Some(Speech { send, receive, answered: free.is_none() })
+}
+
+/// The call to send a record with.
+pub fn sender(program: &[Instruction]) -> Option<i64> {
+    first(program, SEND, &FREE, &RECORD_SENT)
+}
+
+fn first(program: &[Instruction], calls: [i64; 2], actions: &[u32], known: &[(u8, u32)]) -> Option<i64> {
+    calls.into_iter().find(|call| u32::try_from(*call).is_ok_and(|nr| passes(program, nr, actions, known)))
 }
 
 /// Where `struct seccomp_data` has the low half of an argument, and the high one.
