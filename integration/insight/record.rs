@@ -623,6 +623,114 @@ fn what_cannot_be_recorded_is_said() {
     never(Bundle::new(&["/no-such-program"]), "no program was run");
 }
 
+/// Before the program runs: what was recorded would be lost.
+#[test]
+fn a_place_that_cannot_be_written_to_is_refused_in_time() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::sh("echo ran").container();
+    drop(brisk(&container));
+    let dir = container.bundle.dir.to_str().unwrap();
+    let at = |name: &str| file(&container, name);
+    std::os::unix::fs::symlink("elsewhere", at("link")).unwrap();
+    nix::unistd::mkfifo(Path::new(&at("fifo")), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let strange = [
+        at("rootfs"),
+        at("link"),
+        at("fifo"),
+        at("nodir/x"),
+        "/dev/full".to_owned(),
+        "/dev/stdout".to_owned(),
+        String::new(),
+    ];
+    for place in &strange {
+        for (flag, other) in [("--output", "--report"), ("--report", "--output")] {
+            if place.is_empty() && flag == "--report" {
+                // As if it were not there.
+                continue;
+            }
+            for more in [&[] as &[&str], &["--merge"]] {
+                let good = at("good.json");
+                let args = ["record", "-b", dir, flag, place, other, &good];
+                let said = call(&container, &[&args, more, &[&container.id]].concat());
+                assert_eq!(
+                    (said.stdout(), Path::new(&good).exists()),
+                    (String::new(), false),
+                    "{flag} {place}: {said:?}"
+                );
+                said.fails();
+            }
+        }
+    }
+    assert_eq!(std::fs::read_link(at("link")).unwrap(), Path::new("elsewhere"));
+    let one = at("one.json");
+    let other = at("rootfs/../one.json");
+    let said = call(&container, &["record", "-b", dir, "--output", &one, "--report", &other, &container.id]).fails();
+    assert!(said.contains("are one file"), "{said}");
+}
+
+/// What was recorded is not lost where its place is gone when the program has ended.
+#[test]
+fn a_profile_that_cannot_be_written_is_printed() {
+    if cannot_look() {
+        return;
+    }
+    for merge in [false, true] {
+        let container = Bundle::sh("echo ready; read line").container();
+        drop(brisk(&container));
+        let (dir, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+        let (input, writer) = std::io::pipe().unwrap();
+        let args = ["record", "-b", dir, "-o", &profile, if merge { "--merge" } else { "--plain" }, &container.id];
+        let running = process::start(command(&container, &args), Stdio::from(input));
+        running.wait_for_stdout(|text| text.contains("ready"));
+        std::fs::create_dir(&profile).unwrap();
+        drop(writer);
+        let said = running.wait();
+        let stdout = said.stdout();
+        let printed: Value = serde_json::from_str(stdout.strip_prefix("ready\n").unwrap()).unwrap();
+        assert!(names(&printed["syscalls"][0]["names"]).contains("exit_group"), "{printed}");
+        assert!(said.fails().contains("the profile is on standard output instead"));
+    }
+}
+
+#[test]
+fn only_what_it_could_have_written_is_added_to() {
+    if cannot_run_code() {
+        return;
+    }
+    let container = of_code(&[end()]).container();
+    record(&container, &[]).ok();
+    let path = file(&container, "p.json");
+    let own = read(&path);
+    let with = |pointer: &str, name: &str, value: Value| {
+        let mut profile = own.clone();
+        profile.pointer_mut(pointer).unwrap()[name] = value;
+        profile
+    };
+    for (profile, field) in [
+        (with("", "defaultErrnoRet", json!(38)), "defaultErrnoRet"),
+        (with("", "flags", json!([])), "flags"),
+        (with("", "listenerPath", json!("/l")), "listenerPath"),
+        (with("", "x-mine", json!(1)), "x-mine"),
+        (with("", "architectures", json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_FOO"])), "architectures[1]"),
+        (with("/syscalls/1", "errnoRet", json!(1)), "syscalls[1].errnoRet"),
+        (with("/syscalls/0", "args", json!([])), "syscalls[0].args"),
+        (with("/syscalls/0", "action", json!("SCMP_ACT_LOG")), "syscalls[0].action"),
+        (with("", "syscalls", json!([{ "names": ["read"] }])), "syscalls[0].action"),
+        (json!([]), "no object"),
+    ] {
+        let text = profile.to_string();
+        std::fs::write(&path, &text).unwrap();
+        let said = record(&container, &["--merge"]).fails();
+        assert!(said.contains(&format!("is no profile that record has written: {field}")), "{said}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    std::fs::write(&path, own.to_string()).unwrap();
+    record(&container, &["--merge"]).ok();
+    assert_eq!(read(&path), own);
+}
+
 /// A program that says which signals it gets, up to SIGINT, and ends with 7 then: of those that are pending at the same time it says all.
 fn counts_signals() -> Bundle {
     Bundle::sh(
@@ -705,7 +813,8 @@ fn what_a_profile_kills_is_killed_although_nothing_is_known_of_it() {
     std::io::Write::write_all(&mut writer, b"\n").unwrap();
     let output = running.wait();
     // Nor can it write what it has seen.
-    assert_eq!((output.code, output.stdout()), (1, "ready\n".to_owned()), "{output:?}");
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout().starts_with("ready\n{") && !output.stdout().contains("alive"), "{output:?}");
 }
 
 /// Nobody who knows our number keeps us from making our socket.

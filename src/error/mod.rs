@@ -131,6 +131,16 @@ impl Error {
         self
     }
 
+    /// With what there is to say of a file that the caller names and that is not written to ([`crate::sys::destination`]).
+    #[must_use]
+    pub fn of_destination(self) -> Self {
+        match self.root_errno() {
+            Some(Errno::EPERM) => self.with_hint("of devices only terminals, null, zero and full are written to"),
+            Some(Errno::ELOOP) => self.with_hint("it is a link: name what it leads to"),
+            _ => self,
+        }
+    }
+
     /// This error with the word that may have been meant for the one that was typed; where none is near and nothing else is
     /// advised, with all that there are, if they are few.
     #[must_use]

@@ -2,14 +2,12 @@
 //!
 //! Not trusted: the texts in them, which may be an image's.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use brisk::cli::log::printable;
 use brisk::cli::output;
 use brisk::error::{Context, Error, Result, Stage};
+use brisk::sys::destination::Destination;
 
 /// How wide every picture is, in the units of its coordinates.
 pub const WIDTH: f64 = 960.0;
@@ -96,31 +94,55 @@ pub fn short_path(text: &str, most: usize) -> String {
     }
 }
 
-/// Writes it as a whole: to standard output for `-`, else into a new file that takes the name from one that was there. A link, a
-/// device, a fifo keeps the name, and is not written to.
-pub fn write(path: &Path, text: &str) -> Result<()> {
-    if path == Path::new("-") {
-        return output::print(text);
-    }
-    let what = || format!("write {}", path.display());
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => {
-            return Err(Error::new(Stage::Args, format!("{}: {} is no regular file", what(), path.display()))
-                .with_hint("it becomes a new file; - is standard output"));
+/// Where a text goes that is written as a whole.
+#[derive(Debug)]
+pub enum NamedFile {
+    Stdout,
+    File(Destination, String),
+}
+
+impl NamedFile {
+    /// Looks it up, standard output for `-`: what is not written to is refused before anything is done.
+    pub fn find(path: &Path) -> Result<NamedFile> {
+        if path == Path::new("-") {
+            return Ok(NamedFile::Stdout);
         }
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).at(Stage::Args, what),
-        _ => {}
+        let what = format!("write {}", path.display());
+        let found = Destination::writable_but_link(path).at(Stage::Args, || what.clone());
+        Ok(NamedFile::File(found.map_err(Error::of_destination)?, what))
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create_new(true).custom_flags(libc::O_NOFOLLOW);
-    let written = options.open(&new).and_then(|mut file| file.write_all(text.as_bytes()));
-    let done = written.and_then(|()| std::fs::rename(&new, path));
-    if done.is_err() {
-        let _ = std::fs::remove_file(&new);
+
+    /// One that keeps what is written.
+    pub fn find_file(path: &Path) -> Result<NamedFile> {
+        match NamedFile::find(path)? {
+            NamedFile::File(Destination::Stream(_), what) => {
+                Err(Error::new(Stage::Args, format!("{what}: it is no regular file")).with_hint("- is standard output"))
+            }
+            found => Ok(found),
+        }
     }
-    done.at(Stage::Args, what)
+
+    /// Whether both are one.
+    pub fn is(&self, other: &NamedFile) -> bool {
+        match (self, other) {
+            (NamedFile::Stdout, NamedFile::Stdout) => true,
+            (NamedFile::File(one, _), NamedFile::File(other, _)) => one.is(other),
+            _ => false,
+        }
+    }
+
+    pub fn write(&self, text: &str) -> Result<()> {
+        match self {
+            NamedFile::Stdout => output::print(text),
+            NamedFile::File(destination, what) => destination.write(text.as_bytes()).at(Stage::Args, || what.clone()),
+        }
+    }
+}
+
+/// Writes it as a whole: to standard output for `-`, into a fifo or to a terminal, else into a new file that takes the name from one
+/// that was there. A link keeps the name, and is not written to.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    NamedFile::find(path)?.write(text)
 }
 
 #[cfg(test)]
@@ -145,8 +167,8 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         let (link, file) = (dir.join("link"), dir.join("file"));
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let said = write(&link, "x").unwrap_err().to_string();
-        assert!(said.contains("is no regular file") && !file.exists(), "{said}");
+        let error = write(&link, "x").unwrap_err();
+        assert!(error.hint().unwrap().contains("it is a link") && !file.exists(), "{error}");
         for text in ["one", "another"] {
             write(&file, text).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), text);

@@ -2,7 +2,7 @@
 //! the kernel.
 //!
 //! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `regex`,
-//! `self_image`, `unnamed`, `mount::below`, `process::run` and `fs::RegularFile` are the parent's.
+//! `self_image`, `destination`, `unnamed`, `mount::below`, `process::run` and `fs::RegularFile` are the parent's.
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
 pub mod affinity;
@@ -11,6 +11,7 @@ pub mod arguments;
 pub mod bpf;
 pub mod cred;
 pub mod descriptor;
+pub mod destination;
 pub mod dir;
 pub mod errno;
 pub mod fs;

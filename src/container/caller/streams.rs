@@ -6,13 +6,12 @@
 //! container's /dev/null in the place of ours (`SetupOp::NullStreams`). (runc relays every stream.)
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use crate::error::{Context, Result, Stage};
 use crate::sys::{descriptor, fs, process, tty};
 
 /// How long after the end of the program somebody may take to read what it wrote, or what there is to say of it.
-pub(in crate::container) const FLUSH: Duration = Duration::from_secs(3);
+pub(in crate::container) use crate::sys::destination::FLUSH;
 
 /// The caller's streams, by number.
 pub(in crate::container) const CALLERS: [BorrowedFd<'static>; 3] = [fs::STDIN, fs::STDOUT, fs::STDERR];

@@ -9,7 +9,6 @@ use serde::{Serialize, Serializer};
 use super::forbidden;
 use crate::cgroup::Totals;
 use crate::container::attend::ended::{EndCause, Ended};
-use crate::container::caller::files::{Destination, explained};
 use crate::container::caller::streams::FLUSH;
 use crate::container::options::{Global, Job, ResultTo};
 use crate::container::signal;
@@ -17,6 +16,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::launch::OverlayUse;
 use crate::state::{Outcome, rfc3339};
 use crate::sys::descriptor;
+use crate::sys::destination::Destination;
 use crate::sys::process::{ChildUsage, Exit, monotonic_ns};
 
 /// The version of the format. A new field is no new version.
@@ -174,12 +174,7 @@ fn destination(to: &ResultTo, preserved: u32) -> Result<Destination> {
     match to {
         ResultTo::File(path) => {
             let what = || format!("--result {}", path.display());
-            let destination = Destination::writable(path).at(Stage::Args, what).map_err(explained)?;
-            if destination.is_link() {
-                return Err(Error::new(Stage::Args, format!("{}: it is a link", what()))
-                    .with_hint("name what it leads to, or an open descriptor as fd:N"));
-            }
-            Ok(destination)
+            Destination::writable_but_link(path).at(Stage::Args, what).map_err(Error::of_destination)
         }
         ResultTo::Descriptor(number) if (3..preserved.saturating_add(3)).contains(number) => {
             Err(Error::new(Stage::Args, format!("--result fd:{number}: the container gets this descriptor"))

@@ -39,8 +39,9 @@ use brisk::sys::{self, arguments, fs, poll, process, signal};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::looks::Looks;
-use crate::{json, svg};
+use crate::svg::NamedFile;
 
 use calls::{CallNames, FilterLoad};
 use filter::OwnFilter;
@@ -58,6 +59,11 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     };
     loaded.warnings.iter().for_each(|warning| (global.warn)(warning));
     let own = own_profile(&loaded.spec);
+    let profile_file = NamedFile::find_file(output)?;
+    let report_file = report.as_deref().map(NamedFile::find_file).transpose()?;
+    if report_file.as_ref().is_some_and(|other| profile_file.is(other)) {
+        return Err(Error::new(Stage::Args, "--output and --report are one file"));
+    }
     let to_add_to = || match *merge && output.exists() {
         true => RecordedProfile::read(output, global.warn),
         false => Ok(RecordedProfile::default()),
@@ -97,20 +103,27 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
         (global.warn)(&format!("{error}; what another recording writes at this moment may be lost"));
         None
     });
-    let mut profile = to_add_to()?;
+    let (mut profile, kept) = match to_add_to() {
+        Ok(profile) => (profile, Ok(())),
+        Err(error) => (RecordedProfile::default(), Err(error)),
+    };
     let added = profile.add(&seen, *runtime, load);
-    svg::write(output, &(json::text(&profile.json())?))?;
+    let text = json::text(&profile.json())?;
+    let kept = kept.and_then(|()| profile_file.write(&text));
     let given = given_capabilities(&loaded.spec);
     let report_of =
         RecordReport { id, output, seen: &seen, added: &added, profile: &profile, compared, runtime: *runtime, given };
-    if let Some(file) = report {
-        svg::write(file, &json::text(&report_of.json(status))?)?;
-    }
+    let report_text = json::text(&report_of.json(status))?;
+    let reported = report_file.map_or(Ok(()), |profile_file| profile_file.write(&report_text));
     let looks = Looks::of_stderr();
     let looks = if *plain { looks.plain() } else { looks };
     // What the program writes goes to standard output.
     let _ = std::io::stderr().write_all((report_of.lines(looks).join("\n") + "\n").as_bytes());
-    Ok(status)
+    if let Err(error) = kept {
+        NamedFile::Stdout.write(&text)?;
+        return Err(error.with_hint("the profile is on standard output instead"));
+    }
+    reported.map(|()| status)
 }
 
 /// Keeps others from adding to the file, for as long as what is returned is there. It is its directory that is locked: the file is

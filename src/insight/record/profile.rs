@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use brisk::cli::args::RecordFor;
-use brisk::error::{Error, Result, Stage};
-use brisk::plan::seccomp::{Arch, Width};
+use brisk::cli::log::printable;
+use brisk::error::{Context, Error, Result, Stage};
+use brisk::plan::seccomp::{ALL_ARCHS, Arch, Width};
 use brisk::spec;
-use brisk::spec::seccomp::{Rule, Seccomp};
+use brisk::spec::seccomp::Seccomp;
 use serde_json::{Value, json};
 
 use super::calls::{self, FilterLoad};
@@ -30,13 +31,14 @@ pub struct RecordedProfile {
 impl RecordedProfile {
     /// One that `record` has written.
     pub fn read(path: &Path, warn: &dyn Fn(&str)) -> Result<RecordedProfile> {
-        let Seccomp { default_action, architectures, syscalls, .. } = spec::load_json(path, warn)?;
-        let plain = |rule: &Rule| rule.action == ALLOW && rule.args.is_empty();
-        if default_action != ERRNO || syscalls.len() > 2 || !syscalls.iter().all(plain) {
-            let what = format!("{} is no profile that record has written", path.display());
+        let value: Value = spec::load_json(path, warn)?;
+        if let Some(field) = strange(&value) {
+            let what = format!("{} is no profile that record has written: {field}", path.display());
             return Err(Error::new(Stage::Seccomp, what)
                 .with_hint("one that refuses by default and allows names without conditions can be added to"));
         }
+        let profile = serde_json::from_value(value).at(Stage::Seccomp, || format!("read {}", path.display()))?;
+        let Seccomp { architectures, syscalls, .. } = profile;
         let mut rules = syscalls.into_iter().map(|rule| rule.names.into_iter().collect());
         Ok(RecordedProfile {
             architectures: architectures.into_iter().collect(),
@@ -81,6 +83,43 @@ impl RecordedProfile {
             "syscalls": rules,
         })
     }
+}
+
+/// A field that has another value than `record` writes, or that it does not write: it would be lost, or change its meaning.
+fn strange(profile: &Value) -> Option<String> {
+    let Some(fields) = profile.as_object() else { return Some("no object".to_owned()) };
+    let names = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+    let known_arch = |name: &Value| ALL_ARCHS.into_iter().any(|arch| name == arch.name());
+    for (field, value) in fields {
+        match field.as_str() {
+            "defaultAction" if value == ERRNO => {}
+            "defaultErrnoRet" if *value == libc::EPERM => {}
+            "architectures" if names(value) => {
+                let mut list = value.as_array().into_iter().flatten().enumerate();
+                if let Some((index, _)) = list.find(|(_, name)| !known_arch(name)) {
+                    return Some(format!("architectures[{index}]"));
+                }
+            }
+            "syscalls" if value.as_array().is_some_and(|rules| rules.len() <= 2) => {
+                for (index, rule) in value.as_array().into_iter().flatten().enumerate() {
+                    let written = |(field, value): &(&String, &Value)| match field.as_str() {
+                        "names" => names(value),
+                        "action" => *value == ALLOW,
+                        _ => false,
+                    };
+                    let Some(rule) = rule.as_object() else { return Some(format!("syscalls[{index}]")) };
+                    if let Some((field, _)) = rule.iter().find(|field| !written(field)) {
+                        return Some(format!("syscalls[{index}].{}", printable(field)));
+                    }
+                    if let Some(field) = ["action", "names"].into_iter().find(|field| !rule.contains_key(*field)) {
+                        return Some(format!("syscalls[{index}].{field} is missing"));
+                    }
+                }
+            }
+            _ => return Some(printable(field)),
+        }
+    }
+    (!fields.contains_key("defaultAction")).then(|| "defaultAction is missing".to_owned())
 }
 
 /// What a profile lets pass of its own accord: names of its rules; none where that is everything.
