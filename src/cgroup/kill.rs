@@ -7,8 +7,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::reach::Reach;
-use crate::sys::poll;
-use crate::sys::process;
+use crate::sys::{poll, signal};
 
 use super::handle::Cgroup;
 
@@ -76,7 +75,7 @@ impl Cgroup {
                 return Ok(());
             }
             for pid in new {
-                match process::kill(pid, signal) {
+                match signal::kill(pid, signal) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => return Err(errno).at(Stage::Signal, || format!("signal process {pid}")),
                 }

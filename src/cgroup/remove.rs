@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::reach::Reach;
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::{fs, process};
+use crate::sys::{fs, pidfd};
 
 use super::file::{FileAccess, lookup, read_all, remove_dir};
 use super::handle::Cgroup;
@@ -138,7 +138,7 @@ fn wait_for_end(member: &Member, left: Duration) -> Result<bool> {
     let mut pids = Vec::new();
     member.collect_pids(Reach::Tree, &mut pids)?;
     for pid in pids {
-        match process::pidfd_open(pid) {
+        match pidfd::open(pid) {
             Ok(process) => {
                 // A process that has ended is readable at once until it is reaped.
                 let ended = poll::one(process.as_fd(), PollFlags::POLLIN, poll::now()).at(Stage::Cgroup, what)?;

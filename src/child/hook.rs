@@ -11,8 +11,10 @@ use nix::errno::Errno;
 use super::state::{Child, Done, HookPointers, Trouble};
 use crate::plan::op::Filter;
 use crate::plan::process::child_hook::{ChildHook, HookDir};
+use crate::sys::clone::{self, CloneArgs, Cloned};
+use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::process::{CloneArgs, Cloned, Exit};
+use crate::sys::process::Exit;
 use crate::sys::{descriptor, fs, process, seccomp, signal};
 use crate::wire;
 
@@ -43,14 +45,14 @@ impl Child<'_> {
         let unheard = fs::memfd(c"brisk-hook-stdout")?;
         let streams = [Some(input.as_fd()), stdout.or(Some(unheard.as_fd())), stderr.or(Some(errors))];
         let dir = self.root.as_ref().filter(|_| hook.dir == HookDir::Root).map(AsFd::as_fd);
-        match process::clone3(&CloneArgs::default())? {
+        match clone::clone3(&CloneArgs::default())? {
             Cloned::Child => {
                 fs::umask(self.umask);
                 run(&hook.path, pointers, streams, dir, (filter, self.inherited.plan.ignored_signals))
             }
-            Cloned::Parent { pid, pidfd } => {
+            Cloned::Parent(ProcessHandle { pid, pidfd }) => {
                 if !poll::one(pidfd.as_fd(), PollFlags::POLLIN, hook.timeout.and_then(poll::within))? {
-                    process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)?;
+                    pidfd::kill(pidfd.as_fd(), libc::SIGKILL)?;
                     process::wait(pid, 0)?;
                     return Err(failed(hook, &[b": timed out and was killed"]));
                 }

@@ -32,7 +32,9 @@ use crate::plan::Parks;
 use crate::plan::namespace::NamespaceIndex;
 use crate::plan::op::{LastOp, Refusal, RuntimeOp, SetupOp};
 use crate::plan::rootfs::unshares;
+use crate::sys::clone::{self, CloneArgs, Cloned};
 use crate::sys::last_calls;
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::{cred, descriptor, fs, mount, process, signal, socket, tty};
 use crate::wire::{self, Fault, Message, SyncPoint};
 
@@ -304,13 +306,13 @@ impl<'a> Child<'a> {
     /// The launcher ends here; its child is the sibling the parent waits for.
     fn fork(&self, flags: u64) -> Done {
         let flags = flags | libc::CLONE_PARENT as u64;
-        let args = process::CloneArgs { flags, cgroup: None, number: Some(&self.inherited.progress.made) };
-        match process::clone3(&args)? {
-            process::Cloned::Parent { pid, .. } => {
+        let args = CloneArgs { flags, cgroup: None, number: Some(&self.inherited.progress.made) };
+        match clone::clone3(&args)? {
+            Cloned::Parent(ProcessHandle { pid, .. }) => {
                 wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Launched, pid))?;
                 process::exit(0)
             }
-            process::Cloned::Child => {
+            Cloned::Child => {
                 process::set_parent_death_signal(libc::SIGKILL)?;
                 Ok(())
             }

@@ -15,8 +15,10 @@ use super::sub_ids::SubIds;
 use crate::error::{Context, Result, Stage};
 use crate::proc::file;
 use crate::proc::passwd::Users;
+use crate::sys::clone::{self, CloneArgs, Cloned};
 use crate::sys::mount_attr::MountAttr;
-use crate::sys::process::{self, CloneArgs, Cloned, Exit};
+use crate::sys::pidfd::{self, ProcessHandle};
+use crate::sys::process::{self, Exit};
 use crate::sys::seccomp::{self, Support};
 use crate::sys::{self, descriptor, fs, mount};
 
@@ -158,7 +160,7 @@ fn features() -> Result<Vec<Feature>> {
         row("clone3", "5.5", CheckNeed::Everything, "processes in new namespaces", into_cgroup(root) != Errno::ENOSYS),
         row("CLONE_INTO_CGROUP", "5.7", CheckNeed::Speed, "born in the cgroup (v2)", into_cgroup(root) == Errno::EBADF),
         row("pidfd_open", "5.3", CheckNeed::Everything, "signals that cannot hit another process", pidfd()),
-        row("pidfd_getfd", "5.6", CheckNeed::Something, "seccomp listeners", known(process::pidfd_getfd(root, 0))),
+        row("pidfd_getfd", "5.6", CheckNeed::Something, "seccomp listeners", known(pidfd::getfd(root, 0))),
         row("close_range", "5.11", CheckNeed::Speed, "no stray descriptor", descriptor::cloexec_from(u32::MAX).is_ok()),
         row("listmount", "6.8", CheckNeed::Speed, "hosts with many mounts noticed", mount::holds_mounts(1).is_some()),
         row(
@@ -186,9 +188,9 @@ fn set_nothing(root: BorrowedFd<'_>) -> bool {
 
 /// `/` is no cgroup: EBADF from a kernel that looks. Older ones know no such field.
 fn into_cgroup(root: BorrowedFd<'_>) -> Errno {
-    match process::clone3(&CloneArgs { cgroup: Some(root), ..CloneArgs::default() }) {
+    match clone::clone3(&CloneArgs { cgroup: Some(root), ..CloneArgs::default() }) {
         Ok(Cloned::Child) => process::exit(0),
-        Ok(Cloned::Parent { pid, .. }) => {
+        Ok(Cloned::Parent(ProcessHandle { pid, .. })) => {
             // Not in this kernel's rules; the child has ended by itself.
             process::wait(pid, 0).err().unwrap_or(Errno::EINVAL)
         }
@@ -197,7 +199,7 @@ fn into_cgroup(root: BorrowedFd<'_>) -> Errno {
 }
 
 fn pidfd() -> bool {
-    process::pidfd_open(process::getpid()).is_ok()
+    pidfd::open(process::getpid()).is_ok()
 }
 
 /// The file is in every cgroup but the root.
@@ -208,9 +210,9 @@ fn cgroup_kill() -> bool {
 
 /// A child that does nothing tells whether the kernel, a sysctl or a security module forbids it.
 fn user_namespace() -> std::result::Result<(), Errno> {
-    match process::clone3(&CloneArgs { flags: libc::CLONE_NEWUSER as u64, ..CloneArgs::default() })? {
+    match clone::clone3(&CloneArgs { flags: libc::CLONE_NEWUSER as u64, ..CloneArgs::default() })? {
         Cloned::Child => process::exit(0),
-        Cloned::Parent { pid, .. } => match process::wait(pid, 0)? {
+        Cloned::Parent(ProcessHandle { pid, .. }) => match process::wait(pid, 0)? {
             Some((_, Exit::Code(0))) => Ok(()),
             _ => Err(Errno::EPERM),
         },

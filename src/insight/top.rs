@@ -175,7 +175,7 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
             After::Draw => {}
             After::Stop => {
                 drop(screen.take());
-                process::kill(process::getpid(), libc::SIGSTOP).at(Stage::Signal, || "stop")?;
+                signal::kill(process::getpid(), libc::SIGSTOP).at(Stage::Signal, || "stop")?;
                 screen = Some(Screen::enter()?);
             }
             After::LookAgain => {

@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::step::{HostHook, HostHooks};
 use crate::plan::text::failed_hook;
 use crate::sys::poll::{self, PollFd, PollFlags};
-use crate::sys::{descriptor, fs, interrupt, process, signal};
+use crate::sys::{descriptor, fs, interrupt, pidfd, process, signal};
 
 /// Files that hooks write to (`run.oci.hooks.stdout`, `run.oci.hooks.stderr`).
 #[derive(Debug, Default)]
@@ -152,7 +152,7 @@ fn attend(
     hook: &HostHook,
     mut while_they_run: Option<&mut WhileHooksRun<'_, '_>>,
 ) -> Result<ExitStatus> {
-    let pidfd = process::pidfd_open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
+    let pidfd = pidfd::open(child.id() as i32).at(Stage::Hook, || "open a pidfd")?;
     let end = hook.timeout.and_then(poll::within);
     loop {
         let meanwhile = while_they_run.as_deref().and_then(|while_they_run| while_they_run.meanwhile.as_deref());

@@ -11,9 +11,9 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::host::programs::find_program;
 use crate::plan::rootfs::mount_op::MountIdMap;
 use crate::plan::step::MapWriter;
+use crate::sys::clone::{self, CloneArgs, Cloned};
 use crate::sys::mount;
-use crate::sys::process::{self, CloneArgs, Cloned};
-use crate::sys::{fs, socket};
+use crate::sys::{fs, process, socket};
 
 /// Writes the maps of a process that waits in its new user namespace.
 pub(super) fn write(pid: i32, uids: &str, gids: &str, writer: MapWriter) -> Result<()> {
@@ -68,20 +68,20 @@ pub(super) fn apply(tree: &OwnedFd, path: &CStr, idmap: Option<MountIdMap>, maps
 pub(super) fn user_namespace(uids: &str, gids: &str) -> Result<OwnedFd> {
     let (ours, theirs) = socket::pair().at(Stage::Namespace, || "make a socket pair")?;
     let args = CloneArgs { flags: libc::CLONE_NEWUSER as u64, ..CloneArgs::default() };
-    match process::clone3(&args).at(Stage::Namespace, || "clone3 for an id-mapped mount")? {
+    match clone::clone3(&args).at(Stage::Namespace, || "clone3 for an id-mapped mount")? {
         Cloned::Child => {
             drop(ours);
             // Ends with the parent's end of the pair, whatever becomes of the parent.
             let _ = fs::read(theirs.as_fd(), &mut [0]);
             process::exit(0)
         }
-        Cloned::Parent { pid, pidfd } => {
-            let opened = write(pid, uids, gids, MapWriter::Direct).and_then(|()| {
-                let path = format!("/proc/{pid}/ns/user");
+        Cloned::Parent(holder) => {
+            let opened = write(holder.pid, uids, gids, MapWriter::Direct).and_then(|()| {
+                let path = format!("/proc/{}/ns/user", holder.pid);
                 fs::open_file(&path).at(Stage::Namespace, || format!("open {path}"))
             });
             drop(ours);
-            destroy(pid, &pidfd).ok_or_else(|| sync_error("reap the holder of a user namespace"))?;
+            destroy(&holder).ok_or_else(|| sync_error("reap the holder of a user namespace"))?;
             opened
         }
     }

@@ -2,7 +2,6 @@
 //! it was set up.
 
 use std::fmt::Display;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::running::destroy_in;
@@ -10,24 +9,24 @@ use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Error, Stage};
 use crate::plan::Plan;
 use crate::plan::cgroup::CgroupPlan;
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::process::{self, Exit};
 use crate::sys::shared::Progress;
 
 /// Kills and reaps a launcher that has not said what it has made, and that as well.
 pub(super) fn destroy(
-    pid: i32,
-    pidfd: &OwnedFd,
+    launcher: &ProcessHandle,
     progress: Option<&Progress>,
     cgroup: Option<&Cgroup>,
     warn: &dyn Fn(&str),
 ) -> Option<Exit> {
-    let exit = destroy_in(pid, pidfd, cgroup);
+    let exit = destroy_in(launcher, cgroup);
     // It makes nothing more.
     let made = progress.map_or(0, |progress| progress.made.load(Relaxed));
     // A child of ours keeps its number until we reap it; who has the memory in the container may have written another's.
     if made > 0 && process::is_child(made).is_ok() {
-        match process::pidfd_open(made) {
-            Ok(pidfd) => drop(destroy_in(made, &pidfd, cgroup)),
+        match ProcessHandle::open(made) {
+            Ok(made) => drop(destroy_in(&made, cgroup)),
             Err(errno) => warn(&format!("open a pidfd of process {made}, which the launcher has made: {errno}")),
         }
     }

@@ -9,17 +9,17 @@ use super::trace::Trace;
 use crate::cgroup::{Cgroup, rdt::Rdt};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::Plan;
+use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, Exit};
+use crate::sys::signal;
 use crate::wire;
 
 /// A process that was started.
 #[derive(Debug)]
 pub struct Running {
-    /// Its pid, as we see it.
-    pub pid: i32,
-    /// Its pidfd.
-    pub pidfd: OwnedFd,
+    /// Its names.
+    pub process: ProcessHandle,
     /// Its cgroup, where it has one of its own.
     pub cgroup: Option<Cgroup>,
     /// Its resource control group, where one was asked for.
@@ -31,26 +31,24 @@ pub struct Running {
 /// A template's process.
 #[derive(Debug)]
 pub struct Waiting {
-    /// Its pid, as we see it.
-    pub pid: i32,
-    /// Its pidfd.
-    pub pidfd: OwnedFd,
+    /// Its names.
+    pub process: ProcessHandle,
     /// Its own end of the socket from which it takes the second block, until our child has it.
     pub sender: Option<OwnedFd>,
 }
 
 impl Waiting {
     /// Fetches the socket. That takes the rights of a debugger, which no process of the container has over it.
-    pub fn find(pid: i32, pidfd: OwnedFd) -> Result<Waiting> {
-        let what = || format!("fetch the socket of process {pid}, which waits to be started");
-        let sender = process::pidfd_getfd(pidfd.as_fd(), wire::waiting::SENDER).at(Stage::Sync, what)?;
-        Ok(Waiting { pid, pidfd, sender: Some(sender) })
+    pub fn find(process: ProcessHandle) -> Result<Waiting> {
+        let what = || format!("fetch the socket of process {}, which waits to be started", process.pid);
+        let sender = pidfd::getfd(process.pidfd.as_fd(), wire::waiting::SENDER).at(Stage::Sync, what)?;
+        Ok(Waiting { process, sender: Some(sender) })
     }
 
     /// The end at which it takes what it is sent. Once it has said that it has, what it has by this number is its program's.
     pub(super) fn receiver(&self) -> Result<OwnedFd> {
-        process::pidfd_getfd(self.pidfd.as_fd(), wire::waiting::RECEIVER)
-            .at(Stage::Sync, || format!("fetch the socket at which process {} waits", self.pid))
+        pidfd::getfd(self.process.pidfd.as_fd(), wire::waiting::RECEIVER)
+            .at(Stage::Sync, || format!("fetch the socket at which process {} waits", self.process.pid))
     }
 }
 
@@ -101,25 +99,25 @@ pub struct Launch<'a> {
 }
 
 /// Kills and reaps a child that will not become a container.
-pub(super) fn destroy(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
-    destroy_in(pid, pidfd, None)
+pub(super) fn destroy(child: &ProcessHandle) -> Option<Exit> {
+    destroy_in(child, None)
 }
 
 /// [`destroy`] for a child that may be in this cgroup, whose freezer would keep it.
-pub(super) fn destroy_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> Option<Exit> {
-    if kill_in(pid, pidfd, cgroup) { reap(pid) } else { None }
+pub(super) fn destroy_in(child: &ProcessHandle, cgroup: Option<&Cgroup>) -> Option<Exit> {
+    if kill_in(child, cgroup) { reap(child.pid) } else { None }
 }
 
 /// Kills a child that may be in this cgroup; whether it has ended.
-fn kill_in(pid: i32, pidfd: &OwnedFd, cgroup: Option<&Cgroup>) -> bool {
+fn kill_in(child: &ProcessHandle, cgroup: Option<&Cgroup>) -> bool {
     // ESRCH: it is gone already, which is what is wanted.
-    let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
-    if cgroup.is_some_and(|cgroup| cgroup.let_end(pid).is_err()) {
+    let _ = pidfd::kill(child.pidfd.as_fd(), libc::SIGKILL);
+    if cgroup.is_some_and(|cgroup| cgroup.let_end(child.pid).is_err()) {
         // It is waited for by nobody then, and ends when it is thawed.
         return false;
     }
     // A process in a call that the kernel lets nobody leave, of a file system that does not answer, ends when that ends.
-    has_ended(pidfd, poll::within(PATIENCE))
+    has_ended(&child.pidfd, poll::within(PATIENCE))
 }
 
 /// How a child ended, which has; not of a template's process, which is another's.
@@ -138,7 +136,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`destroy`] for a child of which there is no pidfd: its pid is its own until it is reaped.
 pub(super) fn destroy_unnamed(pid: i32) {
     // ESRCH: it is gone already, which is what is wanted.
-    let _ = process::kill(pid, libc::SIGKILL);
+    let _ = signal::kill(pid, libc::SIGKILL);
     // If this fails, whoever reaps for us gets the child.
     let _ = process::wait(pid, libc::__WALL);
 }

@@ -20,10 +20,10 @@ use super::running::{destroy, sync_error};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::rootfs::SKELETON_ROOT;
+use crate::sys::clone::{self, CloneArgs, Cloned};
 use crate::sys::mount;
 use crate::sys::mount_attr::{self, MountAttr};
-use crate::sys::process::{self, CloneArgs, Cloned};
-use crate::sys::{affinity, fs, namespace, socket};
+use crate::sys::{affinity, fs, namespace, process, socket};
 
 /// Directory of the pin; root's own.
 const DIR: &str = "/run/brisk-skeleton";
@@ -137,7 +137,7 @@ fn kind_of(file: &OwnedFd) -> Result<u32> {
 /// Makes the namespace in a child, and binds it over the pin.
 fn make(how: Pin) -> Result<(OwnedFd, Pinned)> {
     let (ours, theirs) = socket::pair().at(Stage::Namespace, || "make a socket pair")?;
-    match process::clone3(&CloneArgs::default()).at(Stage::Namespace, || "clone3 for the skeleton mount namespace")? {
+    match clone::clone3(&CloneArgs::default()).at(Stage::Namespace, || "clone3 for the skeleton mount namespace")? {
         Cloned::Child => {
             drop(ours);
             let errno = build(how).err().unwrap_or(Errno::from_raw(0));
@@ -146,11 +146,11 @@ fn make(how: Pin) -> Result<(OwnedFd, Pinned)> {
             let _ = fs::read(theirs.as_fd(), &mut [0]);
             process::exit(0)
         }
-        Cloned::Parent { pid, pidfd } => {
+        Cloned::Parent(maker) => {
             drop(theirs);
-            let pinned = pin(pid, &ours, how);
+            let pinned = pin(maker.pid, &ours, how);
             drop(ours);
-            destroy(pid, &pidfd).ok_or_else(|| sync_error("reap the maker of the skeleton mount namespace"))?;
+            destroy(&maker).ok_or_else(|| sync_error("reap the maker of the skeleton mount namespace"))?;
             pinned
         }
     }

@@ -17,8 +17,10 @@ use crate::plan::cgroup::entry::{IntoCgroup, Part};
 use crate::plan::process::rlimits;
 use crate::plan::rootfs::mount_op::HostTree;
 use crate::plan::step::{CloneStep, ComeBack, Step};
+use crate::sys::clone::{self, CloneArgs, Cloned};
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::poll;
-use crate::sys::process::{self, CloneArgs, Cloned, Exit};
+use crate::sys::process::{self, Exit};
 use crate::sys::shared::{Progress, Times};
 use crate::sys::{affinity, allocator::pages, descriptor, fs, socket};
 use crate::wire::{self, Message, SyncPoint};
@@ -31,11 +33,11 @@ pub(super) struct Parent<'a> {
     namespaces: Vec<OwnedFd>,
     trees: Vec<OwnedFd>,
     idmaps: Vec<OwnedFd>,
-    pub(super) child: Option<(i32, OwnedFd)>,
+    pub(super) child: Option<ProcessHandle>,
     /// Whether that is what its launcher has made, where the plan has one.
     pub(super) launched: bool,
     /// Its launcher then, until it is reaped.
-    pub(super) launcher: Option<(i32, OwnedFd)>,
+    pub(super) launcher: Option<ProcessHandle>,
     rdt: Option<Rdt>,
     pub(super) overlay: Option<OwnedFd>,
     pub(super) listener_fd: Option<i32>,
@@ -102,28 +104,28 @@ impl<'a> Parent<'a> {
         if let (Some(trace), Some(times)) = (&mut self.launch.trace, &self.times) {
             trace.child(self.launch.plan, times);
         }
-        let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("the plan has no clone"))?;
+        let process = self.child.take().ok_or_else(|| sync_error("the plan has no clone"))?;
         let overlay =
             self.overlay.take().zip(overlay::place(self.launch.plan)).map(|(fd, place)| UpperLayer { fd, place });
-        Ok(Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt, overlay })
+        Ok(Running { process, cgroup: self.launch.cgroup.take(), rdt: self.rdt, overlay })
     }
 
     /// Kills the child, if there is one, and closes what was opened; whether it has ended.
     pub(super) fn abandon(mut self) -> (Launch<'a>, bool) {
         self.end_launcher();
-        if let Some((pid, pidfd)) = &self.child
+        if let Some(child) = &self.child
             && self.reaped.is_none()
         {
             let (launch, awaited) = (&self.launch, Step::Await(SyncPoint::Launched));
             self.reaped = match !self.launched && launch.plan.steps.contains(&awaited) {
-                true => launcher::destroy(*pid, pidfd, self.progress, launch.cgroup.as_ref(), launch.warn),
-                false => destroy_in(*pid, pidfd, launch.cgroup.as_ref()),
+                true => launcher::destroy(child, self.progress, launch.cgroup.as_ref(), launch.warn),
+                false => destroy_in(child, launch.cgroup.as_ref()),
             };
         }
         if let Some(Err(error)) = self.rdt.as_ref().map(Rdt::remove) {
             (self.launch.warn)(&error.to_string());
         }
-        let ended = self.child.as_ref().is_none_or(|(_, pidfd)| has_ended(pidfd, poll::now()));
+        let ended = self.child.as_ref().is_none_or(|child| has_ended(&child.pidfd, poll::now()));
         (self.launch, ended)
     }
 
@@ -135,7 +137,7 @@ impl<'a> Parent<'a> {
         launcher::killed(error, self.launch.plan, self.launch.cgroup.as_ref())
     }
 
-    pub(super) fn child(&self) -> Result<&(i32, OwnedFd)> {
+    pub(super) fn child(&self) -> Result<&ProcessHandle> {
         self.child.as_ref().ok_or_else(|| sync_error("there is no child yet"))
     }
 
@@ -166,7 +168,7 @@ impl<'a> Parent<'a> {
             }
             Step::TakeFromHost(objects) => {
                 let send = |taken: OwnedFd| self.offer(SyncPoint::Trees, &[taken]);
-                host_objects::take(&self.child()?.1, objects, &self.idmaps, send)
+                host_objects::take(&self.child()?.pidfd, objects, &self.idmaps, send)
             }
             Step::CreateCgroup(part) => self.create_cgroup(*part),
             Step::Clone(step) => self.clone(step),
@@ -174,11 +176,11 @@ impl<'a> Parent<'a> {
             Step::Await(SyncPoint::Taken) => self.await_taken(),
             Step::Await(point) => self.wait_for(*point),
             Step::Answer(point) => self.answer(*point),
-            Step::WriteIdMaps { uids, gids, writer } => idmap::write(self.child()?.0, uids, gids, *writer),
+            Step::WriteIdMaps { uids, gids, writer } => idmap::write(self.child()?.pid, uids, gids, *writer),
             Step::AttachCgroup => self.attach_cgroup(),
             Step::LeaveCpu => {
                 if self.progress.is_some_and(|progress| !progress.started.load(Relaxed)) {
-                    affinity::leave_cpu(self.child()?.0);
+                    affinity::leave_cpu(self.child()?.pid);
                 }
                 Ok(())
             }
@@ -187,35 +189,37 @@ impl<'a> Parent<'a> {
             Step::StartScope => self.start_scope(),
             Step::JoinScope => self.join_scope(),
             Step::DelegateCgroup { path, owner } => {
-                let pid = self.child()?.0;
+                let pid = self.child()?.pid;
                 self.cgroup()?.delegate_below(path, pid, *owner)
             }
             Step::ChownCgroup(uid) => self.cgroup()?.delegate(*uid, None),
-            Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.0, name, inside),
+            Step::MoveNetDevice(name, inside) => netdev::move_device(self.child()?.pid, name, inside),
             Step::Rdt(plan) => {
                 let group = Rdt::create(&rdt::mount_point()?, plan)?;
-                let joined = rdt::join(&group.task_files(), self.child()?.0);
+                let joined = rdt::join(&group.task_files(), self.child()?.pid);
                 self.rdt = Some(group);
                 joined
             }
-            Step::JoinRdt(files) => rdt::join(files, self.child()?.0),
-            Step::Hooks(list) => hooks::run_hooks(list, self.child()?.0, &self.launch.hook_output),
-            Step::Rlimit(limit) => process::set_rlimit(self.child()?.0, limit.resource, limit.soft, limit.hard)
+            Step::JoinRdt(files) => rdt::join(files, self.child()?.pid),
+            Step::Hooks(list) => hooks::run_hooks(list, self.child()?.pid, &self.launch.hook_output),
+            Step::Rlimit(limit) => process::set_rlimit(self.child()?.pid, limit.resource, limit.soft, limit.hard)
                 .at(Stage::Process, || step.to_string())
                 .doing(Deed::Rlimit, || rlimits::name(limit.resource).unwrap_or("?")),
             Step::OomScoreAdj(score) => {
-                std::fs::write(format!("/proc/{}/oom_score_adj", self.child()?.0), score.to_string())
+                std::fs::write(format!("/proc/{}/oom_score_adj", self.child()?.pid), score.to_string())
                     .at(Stage::Process, || step.to_string())
                     .doing(Deed::OomScoreAdj, || score.to_string())
             }
-            Step::Affinity(mask) => affinity::set(self.child()?.0, mask).at(Stage::Process, || "set the CPU affinity"),
+            Step::Affinity(mask) => {
+                affinity::set(self.child()?.pid, mask).at(Stage::Process, || "set the CPU affinity")
+            }
             Step::SavePlanned => (self.launch.tell)(Moment::Planned).map(drop),
             Step::SaveState => self.tell(|running| Moment::Cloned(running)),
             Step::TakeCharge => self.tell(|running| Moment::Held(running)),
             Step::Publish => self.tell(|running| Moment::Ready(running)),
             Step::SendListener { path, metadata, oci_version, state } => {
                 let number = self.listener_fd.take().ok_or_else(|| sync_error("the child named no listener"))?;
-                let (pid, pidfd) = self.child()?;
+                let ProcessHandle { pid, pidfd } = self.child()?;
                 let message = listener::message(*pid, oci_version, metadata, &state.with(*pid));
                 listener::send(pidfd, number, path, &message)
             }
@@ -232,7 +236,7 @@ impl<'a> Parent<'a> {
     }
 
     fn attach_cgroup(&mut self) -> Result<()> {
-        let pid = self.child()?.0;
+        let pid = self.child()?.pid;
         self.launch.cgroup.as_mut().ok_or_else(no_cgroup)?.attach(pid)
     }
 
@@ -240,7 +244,7 @@ impl<'a> Parent<'a> {
     fn start_scope(&mut self) -> Result<()> {
         let plan = self.launch.plan.scope.as_ref().ok_or_else(|| sync_error("the plan has no scope"))?;
         let mut manager = scope_manager(plan.unit.owner)?;
-        let starting = manager.start_scope(plan, self.child()?.0)?;
+        let starting = manager.start_scope(plan, self.child()?.pid)?;
         self.scope = Some((manager, starting));
         Ok(())
     }
@@ -252,7 +256,7 @@ impl<'a> Parent<'a> {
             return Err(sync_error("the plan waits for a scope that it did not ask for"));
         };
         manager.wait_scope(starting)?;
-        match Cgroup::adopt(cgroup, SavedScope::of(scope), self.child()?.0) {
+        match Cgroup::adopt(cgroup, SavedScope::of(scope), self.child()?.pid) {
             Ok(cgroup) => {
                 self.launch.cgroup = Some(cgroup);
                 Ok(())
@@ -308,13 +312,13 @@ impl<'a> Parent<'a> {
     }
 
     pub(super) fn tell(&mut self, moment: impl FnOnce(&Running) -> Moment<'_>) -> Result<()> {
-        let (pid, pidfd) = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
-        let running = Running { pid, pidfd, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take(), overlay: None };
+        let process = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
+        let running = Running { process, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take(), overlay: None };
         let moment = moment(&running);
         // The others say nothing of it.
         let asks = matches!(moment, Moment::Held(_) | Moment::Due(_));
         let result = (self.launch.tell)(moment);
-        self.child = Some((running.pid, running.pidfd));
+        self.child = Some(running.process);
         self.launch.cgroup = running.cgroup;
         self.rdt = running.rdt;
         let next = result?;
@@ -362,10 +366,10 @@ impl<'a> Parent<'a> {
         let cgroup = self.launch.cgroup.as_ref().filter(|_| *into_cgroup == IntoCgroup::Yes);
         let args = CloneArgs { flags: *flags, cgroup: cgroup.and_then(Cgroup::v2_dir), number: None };
         let what = || format!("clone3 ({} namespaces)", flags.count_ones());
-        match process::clone3(&args) {
+        match clone::clone3(&args) {
             Ok(Cloned::Child) => child::run(inherited),
-            Ok(Cloned::Parent { pid, pidfd }) => {
-                self.child = Some((pid, pidfd));
+            Ok(Cloned::Parent(child)) => {
+                self.child = Some(child);
                 drop(inherited);
                 drop(built.exe);
                 match own.leave() {

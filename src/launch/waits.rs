@@ -11,6 +11,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::plan::ExecRefusal;
 use crate::plan::op::{ChildOp, LastOp};
 use crate::proc::stat;
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
 use crate::sys::{interrupt, socket};
@@ -33,17 +34,17 @@ impl Parent<'_> {
     /// Reaps the launcher, which has closed its end of the wire: that is done by its exit, which nothing stops.
     fn reap_launcher(&mut self) -> Result<()> {
         match self.launcher.take() {
-            Some((pid, _)) => process::wait(pid, 0).at(Stage::Sync, || "reap the launcher").map(drop),
+            Some(launcher) => process::wait(launcher.pid, 0).at(Stage::Sync, || "reap the launcher").map(drop),
             None => Ok(()),
         }
     }
 
     /// Reaps the launcher, killed where it has not ended: it has nothing left to do.
     pub(super) fn end_launcher(&mut self) {
-        if let Some((pid, pidfd)) = self.launcher.take()
-            && !matches!(process::wait(pid, libc::WNOHANG), Ok(Some(_)))
+        if let Some(launcher) = self.launcher.take()
+            && !matches!(process::wait(launcher.pid, libc::WNOHANG), Ok(Some(_)))
         {
-            destroy_in(pid, &pidfd, self.launch.cgroup.as_ref());
+            destroy_in(&launcher, self.launch.cgroup.as_ref());
         }
     }
 
@@ -63,7 +64,7 @@ impl Parent<'_> {
                 continue;
             }
             self.tell(|running| Moment::Due(running))?;
-            if comes(self.child()?.1.as_fd(), poll::now())? {
+            if comes(self.child()?.pidfd.as_fd(), poll::now())? {
                 return comes(self.wire.as_fd(), poll::now());
             }
         }
@@ -132,8 +133,7 @@ impl Parent<'_> {
                 Err(sync_error(format!("the child is at {}, not at {}", found.name(), point.name())))
             }
             None => {
-                let (pid, pidfd) = self.child()?;
-                let exit = destroy_in(*pid, pidfd, self.launch.cgroup.as_ref());
+                let exit = destroy_in(self.child()?, self.launch.cgroup.as_ref());
                 self.reaped = exit;
                 let how = match exit {
                     Some(Exit::Code(code)) => format!("exited with status {code}"),
@@ -168,8 +168,8 @@ impl Parent<'_> {
         // The process is in the container by now, where one with CAP_SYS_PTRACE may have got hold of the wire:
         // only a child of ours can be what the launcher has made.
         process::is_child(pid).at(Stage::Sync, || format!("the launcher's child is to be process {pid}"))?;
-        let pidfd = match process::pidfd_open(pid) {
-            Ok(pidfd) => pidfd,
+        let launched = match ProcessHandle::open(pid) {
+            Ok(launched) => launched,
             Err(errno) => {
                 destroy_unnamed(pid);
                 return Err(errno).at(Stage::Sync, || format!("open a pidfd of process {pid}"));
@@ -177,7 +177,7 @@ impl Parent<'_> {
         };
         self.launched = true;
         // Its launcher ends beside us, unless somebody has stopped or frozen it: that is not waited for.
-        self.launcher = self.child.replace((pid, pidfd));
+        self.launcher = self.child.replace(launched);
         Ok(())
     }
 
@@ -192,8 +192,8 @@ impl Parent<'_> {
             None => return Err(sync_error(NOT_TAKEN)),
         }
         let waiting = self.launch.waiting.take().ok_or_else(|| sync_error("nobody waits to be started"))?;
-        if let Some((messenger, _)) = self.child.replace((waiting.pid, waiting.pidfd)) {
-            process::wait(messenger, 0).at(Stage::Sync, || "reap the process that has brought them")?;
+        if let Some(messenger) = self.child.replace(waiting.process) {
+            process::wait(messenger.pid, 0).at(Stage::Sync, || "reap the process that has brought them")?;
         }
         Ok(())
     }
@@ -205,20 +205,21 @@ impl Parent<'_> {
         let mut looks = 0;
         while !comes(self.wire.as_fd(), poll::within(LOOK))? {
             self.tell_of_waiting()?;
-            let (_, messenger) = self.child()?;
+            let messenger = self.child()?;
             let waiting = self.launch.waiting.as_ref().ok_or_else(|| sync_error("nobody waits to be started"))?;
-            if comes(waiting.pidfd.as_fd(), poll::now())? {
+            if comes(waiting.process.pidfd.as_fd(), poll::now())? {
                 if comes(self.wire.as_fd(), poll::now())? {
                     break;
                 }
                 return Err(sync_error(NOT_TAKEN));
             }
             // Until our child has ended it looks for the program, in file systems that may be slow.
-            if !comes(messenger.as_fd(), poll::now())? {
+            if !comes(messenger.pidfd.as_fd(), poll::now())? {
                 continue;
             }
             looks += 1;
-            let stat = stat::read(waiting.pid).at(Stage::Sync, || format!("look at process {}", waiting.pid))?;
+            let stat = stat::read(waiting.process.pid)
+                .at(Stage::Sync, || format!("look at process {}", waiting.process.pid))?;
             let stopped = stat.is_some_and(|stat| stat.stopped);
             if !stopped && looks < LOOKS {
                 continue;
@@ -247,10 +248,10 @@ impl Parent<'_> {
         if self.due.is_none_or(|due| due > Instant::now()) {
             return Ok(());
         }
-        let Some(Waiting { pid, pidfd, sender }) = self.launch.waiting.take() else { return Ok(()) };
-        let running = Running { pid, pidfd, cgroup: None, rdt: None, overlay: None };
+        let Some(Waiting { process, sender }) = self.launch.waiting.take() else { return Ok(()) };
+        let running = Running { process, cgroup: None, rdt: None, overlay: None };
         let next = (self.launch.tell)(Moment::Due(&running));
-        self.launch.waiting = Some(Waiting { pid, pidfd: running.pidfd, sender });
+        self.launch.waiting = Some(Waiting { process: running.process, sender });
         self.due = next?;
         Ok(())
     }

@@ -9,14 +9,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use brisk::sys::clone::fork;
 pub use brisk::sys::descriptor::{close_range, dup_onto, set_cloexec};
 pub use brisk::sys::fs::{chdir, lock, memfd, read, rewind, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
 pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};
-pub use brisk::sys::process::{
-    Exit, die_with_parent, exit, fork, getpid, getppid, is_child, kill, prepare, set_subreaper, wait,
-};
+pub use brisk::sys::process::{Exit, die_with_parent, exit, getpid, getppid, is_child, prepare, set_subreaper, wait};
 pub use brisk::sys::signal;
+pub use brisk::sys::signal::kill;
 pub use brisk::sys::socket::receive;
 pub use brisk::sys::tty;
 pub use brisk::sys::{arguments, errno};

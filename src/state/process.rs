@@ -64,7 +64,7 @@ impl ProcessId {
     }
 
     fn pidfd_where(self, fits: impl FnOnce(&stat::Stat) -> bool) -> Result<Option<OwnedFd>> {
-        let pidfd = match sys::process::pidfd_open(self.pid) {
+        let pidfd = match sys::pidfd::open(self.pid) {
             // EINVAL: no thread-group leader of this number (any more).
             Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
             result => result.at(Stage::Signal, || format!("open a pidfd of process {}", self.pid))?,
@@ -102,7 +102,7 @@ impl ProcessId {
     pub fn signal(self, signal: i32) -> Result<Life> {
         let Some(pidfd) = self.pidfd()? else { return Ok(Life::Gone) };
         let what = || format!("send signal {signal} to process {}", self.pid);
-        let there = sys::process::pidfd_signal(pidfd.as_fd(), signal).at(Stage::Signal, what)?;
+        let there = sys::pidfd::signal(pidfd.as_fd(), signal).at(Stage::Signal, what)?;
         Ok(if there { Life::Alive } else { Life::Gone })
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         let stranger = ProcessId { start_time: parent.start_time + 1, ..parent };
         assert!(stranger.children().unwrap().is_empty());
-        sys::process::pidfd_kill(found[0].as_fd(), libc::SIGKILL).unwrap();
+        sys::pidfd::kill(found[0].as_fd(), libc::SIGKILL).unwrap();
         shell.wait().unwrap();
         assert!(parent.children().unwrap().is_empty());
     }

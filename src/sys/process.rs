@@ -1,86 +1,15 @@
-//! Processes: clone, namespaces, waiting, and the attributes a process carries into `execve`.
+//! Processes: namespaces, waiting, and the attributes a process carries into `execve`.
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
-use std::sync::atomic::AtomicI32;
 
 use nix::errno::Errno;
 
-use super::fs::own;
 use super::poll::{self, PollFlags};
-use super::signal::{self, ANNOUNCEMENT, ANNOUNCEMENT_CODE, ASKS_TO_END, FORWARDED_CODE};
-use super::{Result, allocator, cvt, done, interrupt, panic, raw};
-
-/// What [`clone3`] returns, on each side.
-#[derive(Debug)]
-pub enum Cloned {
-    /// In the parent.
-    Parent {
-        /// The child's pid in the caller's pid namespace.
-        pid: i32,
-        /// Its pidfd.
-        pidfd: OwnedFd,
-    },
-    /// In the child.
-    Child,
-}
-
-/// Flags and target of [`clone3`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CloneArgs<'a> {
-    /// `CLONE_NEW*`, `CLONE_PARENT`.
-    pub flags: u64,
-    /// Directory of the cgroup (v2) to start in: `CLONE_INTO_CGROUP`, Linux 5.7.
-    pub cgroup: Option<BorrowedFd<'a>>,
-    /// Where the kernel writes the child's number before it runs, and before a signal ends who has made it: `CLONE_PARENT_SETTID`.
-    pub number: Option<&'a AtomicI32>,
-}
-
-/// clone3(2) like fork(2), with a pidfd and with every handled signal back to its default in the child.
-///
-/// The caller must be single-threaded: the child then may run anything that takes no memory. The C library takes it for its parent:
-/// a child that goes on as the runtime, or as the shim, comes of [`fork`].
-pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
-    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-    let mut pidfd: libc::c_int = -1;
-    // SAFETY: clone_args is plain data, for which all zeros is a valid value.
-    let mut raw: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
-    raw.flags = args.flags | CLONE_CLEAR_SIGHAND | libc::CLONE_PIDFD as u64;
-    raw.pidfd = &raw mut pidfd as u64;
-    // With CLONE_PARENT the exit signal is the parent's own; setting it as well is EINVAL.
-    raw.exit_signal = if args.flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
-    if let Some(cgroup) = args.cgroup {
-        raw.flags |= CLONE_INTO_CGROUP;
-        raw.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    if let Some(number) = args.number {
-        raw.flags |= libc::CLONE_PARENT_SETTID as u64;
-        raw.parent_tid = number.as_ptr() as u64;
-    }
-    // SAFETY: `raw` is a whole clone_args of the size given; no stack is named and CLONE_VM is not set, so the
-    // child continues on a copy of this one; the pidfd pointer stays valid for the call.
-    match cvt(unsafe { raw!(SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })? {
-        0 => {
-            allocator::forbid();
-            panic::end_here();
-            interrupt::hand_over();
-            Ok(Cloned::Child)
-        }
-        pid => Ok(Cloned::Parent { pid: pid as i32, pidfd: own(pidfd.into()) }),
-    }
-}
-
-/// fork(2); `None` in the child, which goes on as the runtime. The caller has one thread.
-pub fn fork() -> Result<Option<i32>> {
-    // SAFETY: nobody else has a lock that the copy would miss: there is one thread.
-    match cvt(unsafe { libc::fork() }.into())? {
-        0 => Ok(None),
-        pid => Ok(Some(pid as i32)),
-    }
-}
+use super::signal::{self, ASKS_TO_END};
+use super::{Result, cvt, done, raw};
 
 /// unshare(2).
 pub fn unshare(flags: i32) -> Result<()> {
@@ -92,81 +21,6 @@ pub fn unshare(flags: i32) -> Result<()> {
 pub fn setns(fd: BorrowedFd<'_>, types: i32) -> Result<()> {
     // SAFETY: no memory is passed.
     done(unsafe { raw!(SYS_setns, fd.as_raw_fd(), types) })
-}
-
-/// pidfd_open(2).
-pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    cvt(unsafe { raw!(SYS_pidfd_open, pid, 0) }).map(own)
-}
-
-/// pidfd_send_signal(2).
-pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
-    // SAFETY: no siginfo is passed.
-    done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<libc::siginfo_t>(), 0) })
-}
-
-/// siginfo_t of asm-generic/siginfo.h, with the fields of its `_rt`. The value is as large as a pointer, which it may be, and the
-/// whole has at least the 128 bytes that the kernel reads.
-#[repr(C)]
-struct QueuedInfo {
-    signal: i32,
-    errno: i32,
-    code: i32,
-    rt: QueuedPart,
-    rest: [u64; 14],
-}
-
-#[repr(C)]
-struct QueuedPart {
-    pid: i32,
-    uid: u32,
-    value: u64,
-}
-
-impl QueuedInfo {
-    fn new(signal: i32, code: i32, value: u64) -> QueuedInfo {
-        QueuedInfo { signal, errno: 0, code, rt: QueuedPart { pid: 0, uid: 0, value }, rest: [0; 14] }
-    }
-}
-
-/// Announces something to a process of ours, which reads its signals ([`super::signal::pending`]): pidfd_send_signal(2) like
-/// sigqueue(3). False: the process has ended.
-pub fn pidfd_announce(pidfd: BorrowedFd<'_>, number: u64) -> Result<bool> {
-    let info = QueuedInfo::new(ANNOUNCEMENT, ANNOUNCEMENT_CODE, number);
-    // SAFETY: `info` is readable for the size of a siginfo_t.
-    match done(unsafe { raw!(SYS_pidfd_send_signal, pidfd.as_raw_fd(), ANNOUNCEMENT, &raw const info, 0) }) {
-        Err(Errno::ESRCH) => Ok(false),
-        sent => sent.map(|()| true),
-    }
-}
-
-/// Hands a signal that was sent to us on to a child that does our work (rt_sigqueueinfo(2)), which hears that it is no other one than
-/// what it may have got itself.
-pub fn forward(child: i32, signal: i32) -> Result<()> {
-    let info = QueuedInfo::new(signal, FORWARDED_CODE, 0);
-    // SAFETY: `info` is readable for the size of a siginfo_t.
-    done(unsafe { raw!(SYS_rt_sigqueueinfo, child, signal, &raw const info) })
-}
-
-/// [`pidfd_kill`] for a process that may have ended (ESRCH), which is as good: false then.
-pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
-    match pidfd_kill(pidfd, signal) {
-        Err(Errno::ESRCH) => Ok(false),
-        sent => sent.map(|()| true),
-    }
-}
-
-/// kill(2): for processes that no pidfd can be had of, and for those listed in a frozen cgroup.
-pub fn kill(pid: i32, signal: i32) -> Result<()> {
-    // SAFETY: no memory is passed.
-    done(unsafe { raw!(SYS_kill, pid, signal) })
-}
-
-/// pidfd_getfd(2): a copy of another process's descriptor.
-pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    cvt(unsafe { raw!(SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) }).map(own)
 }
 
 /// How a child ended.
@@ -196,38 +50,6 @@ impl Exit {
             exit => exit,
         }
     }
-}
-
-/// What the kernel tells of the end of a pidfd's process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ToldExit {
-    /// How it ended.
-    Known(Exit),
-    /// Nothing, for nobody has reaped it yet. (Nothing ever before Linux 6.15, if it has GET_INFO.)
-    NotYet,
-    /// Nothing, whatever becomes of it.
-    Never,
-}
-
-/// How the process of a pidfd ended, once it was reaped (`PIDFD_GET_INFO`, Linux 6.15).
-pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> Result<ToldExit> {
-    // struct pidfd_info of include/uapi/linux/pidfd.h, in its first size.
-    const EXIT: u64 = 1 << 3;
-    const GET_INFO: libc::c_ulong = 0xc040_ff0b;
-    #[repr(C)]
-    struct Info {
-        mask: u64,
-        _others: [u32; 13],
-        exit_code: i32,
-    }
-    let mut info = Info { mask: EXIT, _others: [0; 13], exit_code: 0 };
-    // SAFETY: `info` is writable memory of the size that the number of the call says.
-    match done(unsafe { raw!(SYS_ioctl, pidfd.as_raw_fd(), GET_INFO, &raw mut info) }) {
-        // ENOTTY, EINVAL: an older kernel. ESRCH: one that has forgotten it.
-        Err(Errno::ENOTTY | Errno::EINVAL | Errno::ESRCH) => return Ok(ToldExit::Never),
-        result => result?,
-    }
-    Ok(if info.mask & EXIT == 0 { ToldExit::NotYet } else { ToldExit::Known(exit_of(info.exit_code)) })
 }
 
 /// What a child has used, with those of its own children that it has waited for.
@@ -275,7 +97,7 @@ pub fn reaped(record: &Reaped) -> (Exit, ChildUsage) {
     (exit_of(status), usage_of(&usage))
 }
 
-fn exit_of(status: i32) -> Exit {
+pub(super) fn exit_of(status: i32) -> Exit {
     if libc::WIFSIGNALED(status) { Exit::Signal(libc::WTERMSIG(status)) } else { Exit::Code(libc::WEXITSTATUS(status)) }
 }
 

@@ -28,13 +28,13 @@ fn descriptor(mask: u64) -> Result<OwnedFd> {
 /// How many signals [`pending`] reads at most.
 pub const AT_ONCE: usize = 8;
 
-/// The signal by which another command of ours announces something ([`super::process::pidfd_announce`]); without
+/// The signal by which another command of ours announces something ([`super::pidfd::announce`]); without
 /// [`ANNOUNCEMENT_CODE`] it is one like others.
 pub(super) const ANNOUNCEMENT: i32 = 64;
 /// `si_code` of an announcement: below 0, as the kernel wants what a process says (rt_sigqueueinfo(2)), and nobody else's.
 pub(super) const ANNOUNCEMENT_CODE: i32 = -0x42;
 
-/// `si_code` of a signal that a command of ours has got and hands on to the process that does its work ([`super::process::forward`]).
+/// `si_code` of a signal that a command of ours has got and hands on to the process that does its work ([`forward`]).
 pub(super) const FORWARDED_CODE: i32 = -0x43;
 
 /// `si_code` of what the kernel sends (sigaction(2)).
@@ -199,4 +199,42 @@ pub fn unblock() -> Result<()> {
     let none = 0u64;
     // SAFETY: the mask is 8 readable bytes.
     done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8) })
+}
+
+/// siginfo_t of asm-generic/siginfo.h, with the fields of its `_rt`. The value is as large as a pointer, which it may be, and the
+/// whole has at least the 128 bytes that the kernel reads.
+#[repr(C)]
+pub(super) struct QueuedInfo {
+    signal: i32,
+    errno: i32,
+    code: i32,
+    rt: QueuedPart,
+    rest: [u64; 14],
+}
+
+#[repr(C)]
+struct QueuedPart {
+    pid: i32,
+    uid: u32,
+    value: u64,
+}
+
+impl QueuedInfo {
+    pub(super) fn new(signal: i32, code: i32, value: u64) -> QueuedInfo {
+        QueuedInfo { signal, errno: 0, code, rt: QueuedPart { pid: 0, uid: 0, value }, rest: [0; 14] }
+    }
+}
+
+/// Hands a signal that was sent to us on to a child that does our work (rt_sigqueueinfo(2)), which hears that it is no other one than
+/// what it may have got itself.
+pub fn forward(child: i32, signal: i32) -> Result<()> {
+    let info = QueuedInfo::new(signal, FORWARDED_CODE, 0);
+    // SAFETY: `info` is readable for the size of a siginfo_t.
+    done(unsafe { raw!(SYS_rt_sigqueueinfo, child, signal, &raw const info) })
+}
+
+/// kill(2): for processes that no pidfd can be had of, and for those listed in a frozen cgroup.
+pub fn kill(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { raw!(SYS_kill, pid, signal) })
 }

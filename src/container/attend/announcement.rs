@@ -2,7 +2,7 @@
 
 use crate::sys::process::monotonic_ns;
 
-/// What another command says to whoever waits for the program ([`crate::sys::process::pidfd_announce`]).
+/// What another command says to whoever waits for the program ([`crate::sys::pidfd::announce`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::container) enum Announcement {
     /// The program is about to be started, now: nanoseconds of the monotonic clock.

@@ -9,16 +9,16 @@ use crate::container::caller::notify::Notify;
 use crate::container::caller::streams::Relayed;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
+use crate::sys::pidfd::{self, ProcessHandle, ToldExit};
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::process::{self, ChildUsage, Exit, ToldExit};
+use crate::sys::process::{self, ChildUsage, Exit};
 
 /// How long a keeper may take to say how its program ended, which it was told when we were.
 const KEEPER: Duration = Duration::from_secs(10);
 
 /// A program that is stayed with, and what there is of it and its caller.
 pub(in crate::container) struct Attended<'a> {
-    pub pid: i32,
-    pub pidfd: OwnedFd,
+    pub process: ProcessHandle,
     pub signals: OwnedFd,
     pub master: Option<OwnedFd>,
     pub streams: Relayed,
@@ -30,29 +30,29 @@ pub(in crate::container) struct Attended<'a> {
 
 impl<'a> Attended<'a> {
     /// A child whose streams are its own.
-    pub fn of_child(pid: i32, pidfd: OwnedFd, signals: OwnedFd, warn: &'a dyn Fn(&str)) -> Attended<'a> {
-        Attended { pid, pidfd, signals, master: None, streams: Relayed::default(), notify: None, end: None, warn }
+    pub fn of_child(process: ProcessHandle, signals: OwnedFd, warn: &'a dyn Fn(&str)) -> Attended<'a> {
+        Attended { process, signals, master: None, streams: Relayed::default(), notify: None, end: None, warn }
     }
 
     pub fn program<'p>(&'p self, cgroup: ProgramCgroup<&'p Cgroup>) -> WatchedProgram<'p> {
-        WatchedProgram { pid: self.pid, pidfd: self.pidfd.as_fd(), cgroup }
+        WatchedProgram { process: &self.process, cgroup }
     }
     /// How it ended, now that it has.
     pub fn reap(&self) -> Result<(Exit, ChildUsage)> {
         let what = || "wait for the container";
         let Some(end) = &self.end else {
-            return process::wait_usage(self.pid).at(Stage::Signal, what)?.ok_or_else(nobody_knows);
+            return process::wait_usage(self.process.pid).at(Stage::Signal, what)?.ok_or_else(nobody_knows);
         };
         let patience = Instant::now() + KEEPER;
         if let Some(ended) = launch::end_of(end.as_fd(), KEEPER)? {
             return Ok(ended);
         }
         // Killed, or stopped. Linux 6.15 tells it once somebody else has reaped the program, which makes the pidfd hang up (6.9).
-        let pidfd = self.pidfd.as_fd();
-        let mut told = process::pidfd_exit(pidfd).at(Stage::Signal, what)?;
+        let pidfd = self.process.pidfd.as_fd();
+        let mut told = pidfd::exit(pidfd).at(Stage::Signal, what)?;
         if told == ToldExit::NotYet {
             poll::one(pidfd, PollFlags::empty(), Some(patience)).at(Stage::Signal, what)?;
-            told = process::pidfd_exit(pidfd).at(Stage::Signal, what)?;
+            told = pidfd::exit(pidfd).at(Stage::Signal, what)?;
         }
         let ToldExit::Known(exit) = told else { return Err(nobody_knows()) };
         Ok((exit, ChildUsage::default()))

@@ -40,7 +40,7 @@ pub(in crate::container) fn to_end_within(
     interrupt::hand_over();
     let own = attended.master.is_some().then(CallersTerminal::take);
     let mut flows = Flows::of(attended.master.take(), std::mem::take(&mut attended.streams))?;
-    let survivor = watch.as_deref().is_some_and(Watch::in_background).then_some(attended.pid);
+    let survivor = watch.as_deref().is_some_and(Watch::in_background).then_some(attended.process.pid);
     let readiness = Readiness { socket: attended.notify.take(), survivor, release: Some(release) };
     let mut relaying = Relaying::new(&attended, attended.program(cgroup), &mut flows, readiness);
     (relaying.terminal, relaying.watch) = (own.as_ref(), watch);

@@ -105,7 +105,7 @@ impl<'a, 'r> Relaying<'a, 'r> {
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
         let mut polled = Polled(Vec::with_capacity(8));
         let signals = polled.add(Some(self.attended.signals.as_fd()), PollFlags::POLLIN);
-        let pidfd = polled.add(runs.then(|| self.attended.pidfd.as_fd()), PollFlags::POLLIN);
+        let pidfd = polled.add(runs.then(|| self.attended.process.pidfd.as_fd()), PollFlags::POLLIN);
         polled.add(self.readiness.socket.as_ref().map(Notify::fd), PollFlags::POLLIN);
         // Its limits are those of a program that runs.
         let watching = self.watch.as_deref().filter(|_| runs);
@@ -166,7 +166,7 @@ impl<'a, 'r> Relaying<'a, 'r> {
     }
 
     fn has_ended(&mut self) -> Result<()> {
-        let parked = self.watch.as_deref().is_some_and(|watch| watch.was_parked(self.attended.pid));
+        let parked = self.watch.as_deref().is_some_and(|watch| watch.was_parked(self.attended.process.pid));
         let (exit, usage) = self.attended.reap()?;
         let exit = match self.watch.as_deref_mut() {
             Some(watch) if parked => watch.never_began(exit),

@@ -1,12 +1,12 @@
 //! Signals that are sent to us are the program's.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::announcement::Announcement;
 use super::watch::{Watch, WatchedProgram};
 use crate::error::{Context, Result, Stage};
 use crate::sys::signal::{self, Pending};
-use crate::sys::{interrupt, process};
+use crate::sys::{interrupt, pidfd, process};
 
 /// From now on signals are read from a descriptor. Before the clone, so that none is lost.
 pub(in crate::container) fn take() -> Result<OwnedFd> {
@@ -41,14 +41,14 @@ pub(super) fn pass(
                         Announcement::of(number).into_iter().for_each(|said| watch.hear(said));
                     }
                 }
-                (_, libc::SIGCHLD) => reap_others(program.pid),
+                (_, libc::SIGCHLD) => reap_others(program.process.pid),
                 // It is of the caller's terminal; the program hears of its own, and without one of none, as with runc and crun.
                 (_, libc::SIGWINCH) => heard.resized = true,
                 (_, libc::SIGPIPE) => {}
                 (_, signal) if interrupt::is_another(arrival) => {
                     // To one that has ended, too: its status is about to be read.
                     let what = || format!("pass signal {signal} on");
-                    process::pidfd_signal(program.pidfd, signal).at(Stage::Signal, what)?;
+                    pidfd::signal(program.process.pidfd.as_fd(), signal).at(Stage::Signal, what)?;
                     if let Some(watch) = &mut watch {
                         watch.passed(signal);
                     }

@@ -16,6 +16,7 @@ use crate::launch::{Meanwhile, Running};
 use crate::proc;
 use crate::spec::number_list;
 use crate::state::Attendance;
+use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit, monotonic_ns};
 
@@ -89,7 +90,7 @@ pub(in crate::container) fn parent() -> Result<OwnedFd> {
     if pid == 0 {
         return Err(Error::new(Stage::Signal, "--die-with-parent: the parent is in another pid namespace"));
     }
-    let parent = process::pidfd_open(pid).at(Stage::Signal, what)?;
+    let parent = pidfd::open(pid).at(Stage::Signal, what)?;
     // The parent may have died before, and its number may be somebody else's.
     if process::getppid() == pid { Ok(parent) } else { Err(Error::errno(Stage::Signal, what(), Errno::ESRCH)) }
 }
@@ -297,7 +298,7 @@ impl Watch {
         // process of a pid namespace, never hears of it.
         let may_ask = matches!(cause, EndCause::Timeout | EndCause::ParentGone) && !self.grace.is_zero();
         // One of which that cannot be known has ended.
-        let asks = may_ask && catches_term(program.pid).unwrap_or(false);
+        let asks = may_ask && catches_term(program.process.pid).unwrap_or(false);
         self.kill_at = Some(now + if asks { self.grace } else { KILL_AGAIN });
         if asks { deliver(program, libc::SIGTERM) } else { kill(program) }
     }
@@ -329,7 +330,7 @@ fn kill(program: WatchedProgram<'_>) -> Result<()> {
     let killed = deliver(program, libc::SIGKILL).and(everybody);
     match program.cgroup {
         // It may be paused, and goes on to be.
-        ProgramCgroup::Containers(Some(cgroup)) => killed.and(cgroup.let_end(program.pid)),
+        ProgramCgroup::Containers(Some(cgroup)) => killed.and(cgroup.let_end(program.process.pid)),
         ProgramCgroup::Containers(None) | ProgramCgroup::Own(_) => killed,
     }
 }
@@ -349,7 +350,7 @@ impl WatchMeanwhile<'_> {
         }
         let readable =
             |fd| poll::one(fd, PollFlags::POLLIN, poll::now()).at(Stage::Signal, || "look whether somebody has ended");
-        if readable(program.pidfd)? {
+        if readable(program.process.pidfd.as_fd())? {
             watch.ended_at = Some(Instant::now());
             return Ok(());
         }
@@ -362,7 +363,7 @@ impl WatchMeanwhile<'_> {
 
 impl Meanwhile for WatchMeanwhile<'_> {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.ended_at.is_none().then_some(self.program.pidfd)
+        self.watch.ended_at.is_none().then_some(self.program.process.pidfd.as_fd())
     }
 
     fn next(&self) -> Option<Instant> {
@@ -384,10 +385,8 @@ fn catches_term(pid: i32) -> Result<bool> {
 /// The program whose limits are looked after.
 #[derive(Clone, Copy)]
 pub(in crate::container) struct WatchedProgram<'a> {
-    /// Its number.
-    pub pid: i32,
-    /// Its pidfd.
-    pub pidfd: BorrowedFd<'a>,
+    /// Its names.
+    pub process: &'a ProcessHandle,
     /// Its cgroup.
     pub cgroup: ProgramCgroup<&'a Cgroup>,
 }
@@ -395,13 +394,12 @@ pub(in crate::container) struct WatchedProgram<'a> {
 impl<'a> WatchedProgram<'a> {
     /// The first process of a container.
     pub fn first(running: &'a Running) -> WatchedProgram<'a> {
-        let Running { pid, pidfd, cgroup, .. } = running;
-        WatchedProgram { pid: *pid, pidfd: pidfd.as_fd(), cgroup: ProgramCgroup::Own(cgroup.as_ref()) }
+        WatchedProgram { process: &running.process, cgroup: ProgramCgroup::Own(running.cgroup.as_ref()) }
     }
 
     /// One more of a container with this cgroup.
     pub fn added(running: &'a Running, cgroup: Option<&'a Cgroup>) -> WatchedProgram<'a> {
-        WatchedProgram { pid: running.pid, pidfd: running.pidfd.as_fd(), cgroup: ProgramCgroup::Containers(cgroup) }
+        WatchedProgram { process: &running.process, cgroup: ProgramCgroup::Containers(cgroup) }
     }
 }
 
@@ -432,7 +430,7 @@ impl<C> ProgramCgroup<C> {
 }
 
 fn deliver(program: WatchedProgram<'_>, signal: i32) -> Result<()> {
-    process::pidfd_signal(program.pidfd, signal).at(Stage::Signal, || format!("send signal {signal}")).map(drop)
+    pidfd::signal(program.process.pidfd.as_fd(), signal).at(Stage::Signal, || format!("send signal {signal}")).map(drop)
 }
 
 fn nanoseconds(time: Duration) -> u64 {

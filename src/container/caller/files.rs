@@ -14,6 +14,7 @@ use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::sys::destination::Destination;
 use crate::sys::fs::RegularFile;
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::socket;
 
 /// Who is told of a process: looked up before anything is done, so that what cannot be told is an error in time.
@@ -115,9 +116,9 @@ impl<'a> Receivers<'a> {
     }
 
     /// Tells them.
-    pub fn tell(&mut self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
-        self.tell_pid(pid)?;
-        self.sockets.iter_mut().try_for_each(|socket| socket.tell(pidfd))
+    pub fn tell(&mut self, process: &ProcessHandle) -> Result<()> {
+        self.tell_pid(process.pid)?;
+        self.sockets.iter_mut().try_for_each(|socket| socket.tell(process.pidfd.as_fd()))
     }
 
     /// Writes the pid file.

@@ -21,6 +21,7 @@ use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::state::{Dir, NOTIFY};
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::{descriptor, fs, socket};
 
@@ -162,13 +163,14 @@ impl Notify {
     }
 
     /// Waits until the program is ready, or has ended; the supervisor is told its process id, for it outlives us.
-    pub(in crate::container) fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>, warn: &dyn Fn(&str)) -> Result<()> {
+    pub(in crate::container) fn wait(&self, process: &ProcessHandle, warn: &dyn Fn(&str)) -> Result<()> {
         loop {
-            let mut polled = [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
+            let mut polled =
+                [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(process.pidfd.as_fd(), PollFlags::POLLIN)];
             poll::any(&mut polled, None).at(Stage::State, || "wait for the container's notify socket")?;
             let ended = polled[1].any() == Some(true);
             // What was sent just before the end counts.
-            if self.hear(Some(pid), warn)? == Heard::Ready || ended {
+            if self.hear(Some(process.pid), warn)? == Heard::Ready || ended {
                 return Ok(());
             }
         }

@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result, Stage, io_text};
 use crate::host::programs::find_program;
 use crate::sys::fs::RegularFile;
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::{descriptor, fs, interrupt, process, socket};
+use crate::sys::{descriptor, fs, interrupt, pidfd, process, socket};
 
 /// `criu_req_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl Drop for Service {
     fn drop(&mut self) {
         // CRIU ends when nobody is there to talk to; how it ends does not matter any more.
         self.socket = None;
-        let may_hang = interrupt::by().is_some().then(|| process::pidfd_open(self.pid()).ok()).flatten();
+        let may_hang = interrupt::by().is_some().then(|| pidfd::open(self.pid()).ok()).flatten();
         let hangs = |pidfd: OwnedFd| poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)) != Ok(true);
         if !may_hang.is_some_and(hangs) {
             let _ = self.child.wait();

@@ -4,7 +4,7 @@
 
 pub(in crate::container) mod program;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::cgroup::Cgroup;
 use crate::container::caller::console::ProgramConsole;
@@ -40,7 +40,7 @@ pub(in crate::container) fn begin(
     let mut tell = |moment: Moment<'_>| -> Result<TellAgain> {
         let due = tell(moment)?;
         if let Moment::Ready(running) = moment {
-            receivers.tell(running.pid, running.pidfd.as_fd())?;
+            receivers.tell(&running.process)?;
         }
         Ok(due)
     };

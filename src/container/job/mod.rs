@@ -267,7 +267,7 @@ pub(in crate::container) fn to_end(
     overlay: Option<UpperLayer>,
 ) -> Result<Ended> {
     let Some(task) = task else { return attend::to_end(program) };
-    let (pid, warn) = (program.pid, program.warn);
+    let (pid, warn) = (program.process.pid, program.warn);
     let (who, job) = (&mut task.who, task.job);
     let ended = attend::to_end_within(program, Some(&mut task.watch), cgroup.as_ref(), &mut || who.release(job))?;
     // Of one that `start` has let go it is known now.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
-use crate::sys::{descriptor, fs, interrupt, signal};
+use crate::sys::{clone, descriptor, fs, interrupt, signal};
 
 /// The monitor, in itself.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Monitor {
     pub fn begin() -> Result<Role> {
         let (reader, writer) = descriptor::pipe().at(Stage::Sync, || "make a pipe")?;
         let command = process::getpid();
-        match process::fork().at(Stage::Process, || "fork the monitor").doing(Deed::Clone, || "")? {
+        match clone::fork().at(Stage::Process, || "fork the monitor").doing(Deed::Clone, || "")? {
             None => Ok(Role::Monitor(Monitor { command: writer, parent: command })),
             Some(monitor) => Ok(Role::Command(Follower { monitor, said: reader })),
         }
@@ -113,7 +113,7 @@ impl Follower {
             if process::leads_session(self.monitor) {
                 return Err(Error::errno(Stage::Sync, what(), errno).with_hint("the monitor stays with the program"));
             }
-            process::forward(self.monitor, signal).at(Stage::Signal, || "ask the monitor to end")?;
+            signal::forward(self.monitor, signal).at(Stage::Signal, || "ask the monitor to end")?;
         }
         if fs::read(self.said.as_fd(), &mut [0]).at(Stage::Sync, what)? != 0 {
             return Ok(0);

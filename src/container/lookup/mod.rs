@@ -16,6 +16,7 @@ use crate::state::{
     Attendance, CONFIG, Dir, FIFO, Facts, Life, Lock, Outcome, ProcessId, Record, StateRoot, Wait, does_not_exist,
     status,
 };
+use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::{fs, process};
 
 /// A container of which there is a record.
@@ -104,10 +105,10 @@ impl Container {
         }
     }
 
-    /// The pid and a pidfd of its first process; refused where that has ended.
-    pub(in crate::container) fn first_process(&self) -> Result<(i32, OwnedFd)> {
+    /// Its first process; refused where that has ended.
+    pub(in crate::container) fn first_process(&self) -> Result<ProcessHandle> {
         let init = self.record.init.ok_or_else(not_running)?;
-        Ok((init.pid, init.pidfd()?.ok_or_else(not_running)?))
+        Ok(ProcessHandle { pid: init.pid, pidfd: init.pidfd()?.ok_or_else(not_running)? })
     }
 
     /// What it was made of: its config.json, of which the annotations are followed that were followed then.
@@ -158,7 +159,7 @@ pub(in crate::container) fn spec_of(record: &Record, text: &[u8]) -> Result<Spec
 /// [`Container::announce`].
 pub(in crate::container) fn announce(record: &Record, what: impl FnOnce() -> Announcement) -> Result<()> {
     let Some(creator) = attendant(record, |_| true)? else { return Ok(()) };
-    process::pidfd_announce(creator.as_fd(), what().number())
+    pidfd::announce(creator.as_fd(), what().number())
         .at(Stage::Signal, || "tell whoever waits for the container's process")
         .map(drop)
 }

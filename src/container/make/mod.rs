@@ -13,7 +13,7 @@ pub(in crate::container) mod planned;
 pub(in crate::container) mod trial;
 mod trust;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use bundle::Bundle;
@@ -153,7 +153,7 @@ impl Telling<'_, '_, '_> {
                 return task.told(moment, begins, WatchedProgram::first, self.global.warn);
             }
             Moment::Ready(running) => {
-                self.receivers.tell(running.pid, running.pidfd.as_fd())?;
+                self.receivers.tell(&running.process)?;
                 // Last: until nobody is waited for any more it is being created, and `delete --force` ends that.
                 dir.publish()?;
             }
@@ -163,7 +163,7 @@ impl Telling<'_, '_, '_> {
 
     /// The process exists: it is noted as the container's first.
     fn save(&self, record: &mut Record, dir: &Dir, running: &Running) -> Result<()> {
-        let init = ProcessId::of(running.pid)?;
+        let init = ProcessId::of(running.process.pid)?;
         lookup::note(record, init, running.cgroup.as_ref(), running.rdt.as_ref())?;
         if let Some(holder) = self.holder {
             // Before the state: until that is written it dies with us.

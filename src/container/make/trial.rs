@@ -18,8 +18,10 @@ use crate::cgroup::{Cgroup, Leftover, Saved, oom_cause};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::{CgroupPlan, Devices, files};
 use crate::plan::systemd::driver::CgroupDriver;
+use crate::sys::clone::{self, CloneArgs, Cloned};
+use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::process::{self, CloneArgs, Cloned, Exit};
+use crate::sys::process::{self, Exit};
 use crate::sys::{descriptor, fs};
 
 /// What its name ends with, and when that was: several may try at once, each by itself.
@@ -88,8 +90,8 @@ fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
     let (reader, writer) = descriptor::pipe().at(Stage::Cgroup, what)?;
     let only_v2 = plan.is_v2_alone();
     let args = CloneArgs { cgroup: cgroup.v2_dir().filter(|_| only_v2), ..CloneArgs::default() };
-    let (pid, pidfd) = match process::clone3(&args).at(Stage::Cgroup, what)? {
-        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    let ProcessHandle { pid, pidfd } = match clone::clone3(&args).at(Stage::Cgroup, what)? {
+        Cloned::Parent(child) => child,
         Cloned::Child => {
             drop(writer);
             let _ = process::set_parent_death_signal(libc::SIGKILL);
@@ -105,7 +107,7 @@ fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
     let _ = fs::write_all(writer.as_fd(), &[0]);
     let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)).at(Stage::Cgroup, what);
     if !matches!(ended, Ok(true)) {
-        let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+        let _ = pidfd::kill(pidfd.as_fd(), libc::SIGKILL);
     }
     let exit = process::wait(pid, libc::__WALL).at(Stage::Cgroup, what)?;
     joined?;

@@ -144,7 +144,7 @@ fn become_keeper(
     let new = NewContainer { global: inside, args: &args, planned, task: None, member: Some(member), receivers };
     let Created { container, running, lock, .. } = new.make(console, None)?;
     let failed = match make_end(&container.dir).and_then(|end| keeper.stand_alone().map(|()| end)) {
-        Ok(end) => launch::keep(running.pid, &end, &keeper.into_command()),
+        Ok(end) => launch::keep(running.process.pid, &end, &keeper.into_command()),
         Err(error) => error,
     };
     drop(lock);

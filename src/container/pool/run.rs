@@ -1,7 +1,7 @@
 //! `run --pool`: the program runs in a member of the pool, or in a container that is made for it where none waits or what is asked
 //! for is more than a member can be.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::claim::{Claim, claim};
 use super::fill::put_below;
@@ -232,9 +232,7 @@ fn begin(
         let cgroup = ProgramCgroup::Own(cgroup.as_ref());
         match moment {
             StartMoment::Held => task.take_charge(Begins::Now, cgroup),
-            StartMoment::Due(Running { pid, pidfd, .. }) => {
-                Ok(task.look(WatchedProgram { pid: *pid, pidfd: pidfd.as_fd(), cgroup }, global.warn))
-            }
+            StartMoment::Due(Running { process, .. }) => Ok(task.look(WatchedProgram { process, cgroup }, global.warn)),
         }
     };
     let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, tell: &mut tell };

@@ -62,8 +62,8 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     files::write_trace(global, file.as_deref(), trace);
     drop(lock);
     let (Some(signals), Some(task)) = (signals, &mut task) else { return Ok(None) };
-    let Running { pid, pidfd, cgroup, overlay, .. } = running;
-    let program = Attended { streams: ours.streams, ..Attended::of_child(pid, pidfd, signals, global.warn) };
+    let Running { process, cgroup, overlay, .. } = running;
+    let program = Attended { streams: ours.streams, ..Attended::of_child(process, signals, global.warn) };
     let ended = job::to_end(program, Some(task), ProgramCgroup::Own(cgroup), overlay);
     task.settle(global, &container, ended.map(Some), |dir| delete::own(global, id, dir))
 }

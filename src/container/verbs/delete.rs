@@ -226,7 +226,7 @@ fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
     record.creator.signal(libc::SIGKILL)?;
     for child in &children? {
         let what = || "kill the process that was being set up";
-        sys::process::pidfd_signal(child.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
+        sys::pidfd::signal(child.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
     stopped
 }
@@ -286,7 +286,7 @@ fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
     if let Some(pidfd) = &pidfd {
         announce(record, || Announcement::Deleted)?;
         let what = || "kill the container's first process";
-        sys::process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
+        sys::pidfd::signal(pidfd.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
     if let (Some(_), Some(cgroup)) = (&pidfd, &cgroup) {
         // Everybody else too, and thawed: a frozen process of a v1 cgroup does not die.

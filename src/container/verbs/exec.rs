@@ -109,12 +109,9 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     if let Some(task) = &mut task {
         task.launched();
     }
-    let Running { pid, pidfd, .. } = running;
-    let program = Attended {
-        master: ours.master()?,
-        streams: ours.streams,
-        ..Attended::of_child(pid, pidfd, signals, global.warn)
-    };
+    let Running { process, .. } = running;
+    let program =
+        Attended { master: ours.master()?, streams: ours.streams, ..Attended::of_child(process, signals, global.warn) };
     job::to_end(program, task, ProgramCgroup::Containers(shared), None).map(Some)
 }
 
@@ -135,8 +132,8 @@ fn join(
     looks: WhileSetUp<'_, '_>,
 ) -> Result<Running> {
     let WhileSetUp { mut task, shared } = looks;
-    let (pid, init) = container.first_process()?;
-    let cgroup = cgroup(container, args, pid)?;
+    let init = container.first_process()?;
+    let cgroup = cgroup(container, args, init.pid)?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
     let inside = InsideOptions {
         id: args.id.clone(),
@@ -168,7 +165,7 @@ fn join(
         let Some(task) = &mut task else { return Ok(None) };
         task.told(moment, Begins::Now, |running| WatchedProgram::added(running, shared), global.warn)
     };
-    let beginning = Beginning { plan: &plan, console, init, waiting: None, cgroup, trace, due };
+    let beginning = Beginning { plan: &plan, console, init: init.pidfd, waiting: None, cgroup, trace, due };
     inside::begin(global, beginning, receivers, &mut tell)
 }
 

@@ -17,6 +17,7 @@ use crate::plan::{CreateOptions, ExecRefusal, Hold, Keyring, Orphan, OverlaySize
 use crate::proc::mountinfo;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
+use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, Exit};
 
@@ -88,11 +89,11 @@ fn config(container: &Container) -> Result<Spec> {
 
 /// Runs the plan in a process that ends with it.
 fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
-    let (_, init) = container.first_process()?;
+    let init = container.first_process()?;
     for warning in &plan.warnings {
         (global.warn)(warning);
     }
-    let Running { pid, pidfd, .. } = launch::launch(Launch {
+    let Running { process: ProcessHandle { pid, pidfd }, .. } = launch::launch(Launch {
         plan,
         hook_output: HookOutput::default(),
         warn: global.warn,
@@ -100,7 +101,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
         streams: [None, None, None],
         console: None,
         fifo: None,
-        init: Some(init),
+        init: Some(init.pidfd),
         waiting: None,
         cgroup: None,
         trace: None,
@@ -109,7 +110,7 @@ fn run(global: &Global, container: &Container, plan: &Plan) -> Result<()> {
     let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, None).at(Stage::Rootfs, || "wait for the mounts");
     if let Err(error) = ended {
         // ESRCH: it has ended.
-        let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+        let _ = pidfd::kill(pidfd.as_fd(), libc::SIGKILL);
         return Err(error);
     }
     match process::wait(pid, 0).at(Stage::Rootfs, || "reap the process that mounts")? {

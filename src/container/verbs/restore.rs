@@ -46,6 +46,7 @@ use crate::spec::mounts::Mount;
 use crate::state::{CONFIG, CRIU_ROOT, Dir, ProcessId};
 use crate::sys::fs::RegularFile;
 use crate::sys::path::{Missing, resolve_or_make};
+use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::{descriptor, fs, process, socket};
 
@@ -125,12 +126,12 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
     }
     drop(lock);
     let (Some(signals), Some(pid)) = (signals, restoring.pid) else { return Ok(0) };
-    let pidfd = process::pidfd_open(pid).at(Stage::Process, || "open a pidfd of the container");
+    let process = ProcessHandle::open(pid).at(Stage::Process, || "open a pidfd of the container");
     let master = restoring.master.take();
     // A pipe of which we have the program's end, too, would never end.
     drop(std::mem::take(&mut restoring.streams));
-    let status = pidfd.and_then(|pidfd| {
-        let program = Attended { master, streams: relayed, ..Attended::of_child(pid, pidfd, signals, global.warn) };
+    let status = process.and_then(|process| {
+        let program = Attended { master, streams: relayed, ..Attended::of_child(process, signals, global.warn) };
         attend::to_end(program).map(|ended| ended.status())
     });
     delete::own(global, &args.id, &container.dir)?;
@@ -289,8 +290,8 @@ impl Restoring<'_> {
         if let Some(pid) = self.pid {
             // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it. One in a call that the
             // kernel lets nobody leave stays with its container.
-            if let Ok(pidfd) = process::pidfd_open(pid) {
-                let _ = process::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+            if let Ok(pidfd) = pidfd::open(pid) {
+                let _ = pidfd::kill(pidfd.as_fd(), libc::SIGKILL);
                 let _ = poll::undisturbed(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], poll::within(PATIENCE));
             }
             let _ = process::wait(pid, libc::__WALL | libc::WNOHANG);

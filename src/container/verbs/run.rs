@@ -1,7 +1,7 @@
 //! `run`: create and start in one, in the foreground or detached.
 
 use std::fmt::Display;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::delete;
@@ -150,7 +150,7 @@ pub(in crate::container) fn see_through(
     signals: Option<OwnedFd>,
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
-    let pid = begun.running.pid;
+    let pid = begun.running.process.pid;
     let ended = to_end(global, container, begun, signals, task.as_deref_mut());
     let withdraw = || args.create.pid_file.iter().for_each(|file| files::withdraw_pid(global, file, pid));
     if let (Some(task), true) = (&task, args.detach) {
@@ -210,9 +210,9 @@ fn to_end(
     }
     let mut meanwhile = task.as_mut().map(|task| task.meanwhile(WatchedProgram::first(&running), global.warn));
     let meanwhile = meanwhile.as_mut().map(|meanwhile| meanwhile as &mut dyn Meanwhile);
-    run_poststart(global, container, &spec, running.pid, meanwhile)?;
+    run_poststart(global, container, &spec, running.process.pid, meanwhile)?;
     let Some(signals) = signals else {
-        let told = notify.map_or(Ok(()), |notify| notify.wait(running.pid, running.pidfd.as_fd(), global.warn));
+        let told = notify.map_or(Ok(()), |notify| notify.wait(&running.process, global.warn));
         // The program runs, whoever is not told, unless somebody has enough of waiting.
         return told.map(|()| None).or_else(|error| match interrupt::by() {
             Some(_) => Err(error),
@@ -223,8 +223,8 @@ fn to_end(
         });
     };
     let (master, streams) = (ours.master()?, ours.streams);
-    let Running { pid, pidfd, cgroup, overlay, .. } = running;
-    let program = Attended { pid, pidfd, signals, master, streams, notify, end, warn: global.warn };
+    let Running { process, cgroup, overlay, .. } = running;
+    let program = Attended { process, signals, master, streams, notify, end, warn: global.warn };
     // A job has an answer of its own.
     let (of_job, cgroup) = if task.is_some() { (cgroup, None) } else { (None, cgroup) };
     let ended = job::to_end(program, task, ProgramCgroup::Own(of_job), overlay)?;

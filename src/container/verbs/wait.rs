@@ -8,8 +8,8 @@ use crate::container::lookup::Container;
 use crate::container::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::state::{Outcome, ProcessId, Record, Wait};
+use crate::sys::pidfd::{self, ToldExit};
 use crate::sys::poll::{self, PollFlags};
-use crate::sys::process::{self, ToldExit};
 
 /// How long whoever reaps the process may take: the kernel tells its status only afterwards.
 const REAPED: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
         return Ok(kept);
     }
     let pidfd = pidfd.ok_or_else(not_known)?;
-    let ask = || process::pidfd_exit(pidfd.as_fd()).at(Stage::Signal, || "ask how the container's process ended");
+    let ask = || pidfd::exit(pidfd.as_fd()).at(Stage::Signal, || "ask how the container's process ended");
     let mut told = ask()?;
     if told == ToldExit::NotYet {
         // POLLHUP, which is always reported: it was reaped.

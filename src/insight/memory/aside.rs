@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use brisk::error::{Context, Result, Stage};
 use brisk::sys::poll::{self, PollFlags};
 use brisk::sys::process::{self, Exit};
-use brisk::sys::{descriptor, fs};
+use brisk::sys::{clone, descriptor, fs, pidfd};
 
 /// What a killed process may take to end: whoever waits for a page or for a server does at once.
 const TO_END: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub enum Aside {
 pub fn aside(by: Instant, most: usize, work: impl FnOnce() -> Vec<u8>) -> Result<Aside> {
     let what = || "work in a process of its own";
     let (from, to) = descriptor::pipe().at(Stage::Process, what)?;
-    let Some(pid) = process::fork().at(Stage::Process, what)? else {
+    let Some(pid) = clone::fork().at(Stage::Process, what)? else {
         drop(from);
         // Without it an interrupted command would leave it where it waits.
         let alone = process::set_parent_death_signal(libc::SIGKILL);
@@ -51,8 +51,8 @@ pub fn aside(by: Instant, most: usize, work: impl FnOnce() -> Vec<u8>) -> Result
             Err(errno) => break Err(errno),
         }
     };
-    let child = process::pidfd_open(pid).at(Stage::Process, what)?;
-    process::pidfd_kill(child.as_fd(), libc::SIGKILL).at(Stage::Process, what)?;
+    let child = pidfd::open(pid).at(Stage::Process, what)?;
+    pidfd::kill(child.as_fd(), libc::SIGKILL).at(Stage::Process, what)?;
     // One that is in a system call which no signal ends is nobody's when we have ended.
     let mut exit = None;
     if poll::one(child.as_fd(), PollFlags::POLLIN, poll::within(TO_END)).at(Stage::Process, what)? {
@@ -81,8 +81,8 @@ mod tests {
         };
         assert_eq!(aside(soon(1), 9, endless).unwrap(), Aside::TooLate);
         let killed = || {
-            let me = process::pidfd_open(process::getpid()).unwrap();
-            let _ = process::pidfd_kill(me.as_fd(), libc::SIGKILL);
+            let me = pidfd::open(process::getpid()).unwrap();
+            let _ = pidfd::kill(me.as_fd(), libc::SIGKILL);
             endless()
         };
         assert_eq!(aside(soon(60_000), 9, killed).unwrap(), Aside::Killed);

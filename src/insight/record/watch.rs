@@ -10,7 +10,7 @@ use brisk::error::{Context, Result, Stage};
 use brisk::sys::notify::{self, CallData, WaitingCall};
 use brisk::sys::poll::{self, PollFd, PollFlags};
 use brisk::sys::signal::{self, Pending};
-use brisk::sys::{fs, process, socket};
+use brisk::sys::{fs, socket};
 use nix::errno::Errno;
 
 use super::calls::{CallNames, MadeCall};
@@ -146,7 +146,7 @@ impl CallWatch {
                 // Nobody announces anything to us.
                 (Pending::Announcement(_), _) | (_, libc::SIGCHLD | libc::SIGPIPE) => {}
                 // It may have ended.
-                (_, signal) => drop(process::forward(child.id().cast_signed(), signal)),
+                (_, signal) => drop(signal::forward(child.id().cast_signed(), signal)),
             }
         }
         Ok(())
@@ -317,8 +317,8 @@ fn kill(listener: &Listener, call: &WaitingCall, run: i32) -> brisk::sys::Result
     let waits = || notify::still_waits(listener.fd.as_fd(), call);
     // For kill(2) the number of a thread is as good as that of its process. While its call waits nobody else has the number; and what
     // takes it from the thread between the two lines would have to make other processes while we answer nobody.
-    let killed = waits() && call.tid != 0 && process::kill(call.tid.cast_signed(), libc::SIGKILL).is_ok();
-    if killed || !waits() { Ok(()) } else { process::kill(run, libc::SIGKILL) }
+    let killed = waits() && call.tid != 0 && signal::kill(call.tid.cast_signed(), libc::SIGKILL).is_ok();
+    if killed || !waits() { Ok(()) } else { signal::kill(run, libc::SIGKILL) }
 }
 
 /// Of another kind of file nothing could be asked.

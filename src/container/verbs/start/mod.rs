@@ -25,6 +25,7 @@ use crate::spec::Spec;
 use crate::spec::hooks::HookKind;
 use crate::spec::status::Status;
 use crate::state::{FIFO, Wait};
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::{fs, interrupt};
 
 /// Lets the program of a created container run.
@@ -93,7 +94,7 @@ fn attempt(global: &Global, args: &Start) -> Result<()> {
     if let (Some(notify), Some(init)) = (&notify, container.record.init)
         && let Some(pidfd) = init.pidfd()?
     {
-        notify.wait(init.pid, pidfd.as_fd(), global.warn)?;
+        notify.wait(&ProcessHandle { pid: init.pid, pidfd }, global.warn)?;
     }
     run_hooks(global, &container, &fifo)?;
     files::write_trace(global, file.as_deref(), trace);
@@ -104,9 +105,9 @@ fn attempt(global: &Global, args: &Start) -> Result<()> {
 fn after(global: &Global, container: &Container, started: StartedTemplate) -> Result<()> {
     let StartedTemplate { spec, running, notify, ours: _ } = started;
     if let Some(notify) = &notify {
-        notify.wait(running.pid, running.pidfd.as_fd(), global.warn)?;
+        notify.wait(&running.process, global.warn)?;
     }
-    run_poststart(global, container, &spec, running.pid, None).inspect_err(|_| tidy(global, container))
+    run_poststart(global, container, &spec, running.process.pid, None).inspect_err(|_| tidy(global, container))
 }
 
 /// The lifecycle goes on where the container is destroyed.

@@ -31,6 +31,7 @@ use crate::spec::mounts::Mount;
 use crate::spec::process::Process;
 use crate::spec::resources::Resources;
 use crate::state;
+use crate::sys::pidfd::ProcessHandle;
 use crate::sys::{descriptor, fs};
 
 /// A template that was started.
@@ -238,7 +239,7 @@ fn begin(
     tell: &mut Tell<'_>,
     trace: Option<&mut Trace>,
 ) -> Result<Running> {
-    let (pid, init) = container.first_process()?;
+    let init = container.first_process()?;
     let host = host_for(spec, Host::probe_for_exec()?)?;
     let options = InsideOptions {
         id: container.record.id.clone(),
@@ -248,12 +249,12 @@ fn begin(
     };
     let plan = verbs::start::start(process, spec, &host, &options)?;
     global.tell_plan(&plan);
-    let again = descriptor::dup(init.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
-    let waiting = Some(Waiting::find(pid, again)?);
+    let again = descriptor::dup(init.pidfd.as_fd(), 3).at(Stage::Signal, || "copy a descriptor")?;
+    let waiting = Some(Waiting::find(ProcessHandle { pid: init.pid, pidfd: again })?);
     // Its time counts from here: nobody could tell whoever waits for it once the process has taken its last operations.
     let due = tell(StartMoment::Held)?;
     container.announce(Announcement::started)?;
-    let beginning = Beginning { plan: &plan, console, init, waiting, cgroup: None, trace, due };
+    let beginning = Beginning { plan: &plan, console, init: init.pidfd, waiting, cgroup: None, trace, due };
     let begun = inside::begin(global, beginning, receivers, &mut |moment| {
         // Whoever has the program's file open, or serves its file system, keeps it from running.
         if let Moment::Due(running) = moment {
