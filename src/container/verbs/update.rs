@@ -28,8 +28,6 @@ struct Change {
     plan: UpdatePlan,
     /// The limits for the container's systemd unit, where it has one.
     properties: Vec<Property>,
-    /// The limits in its record until they are replaced.
-    before: Option<Resources>,
     rdt: Option<RdtChange>,
     _lock: Option<Lock>,
 }
@@ -57,8 +55,7 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
     transact(global, changes, args).map(drop).map_err(|undone| undone.error)
 }
 
-/// New limits of two containers, for whoever has their locks. What the first has is noted before what the second has: where the first
-/// is the one that is lowered, what the records say both have is at no time more than it was.
+/// New limits of two containers, for whoever has their locks.
 pub(in crate::container) fn both(global: &Global, both: [(Container, Lock); 2], wanted: &[Resources; 2]) -> Result<()> {
     let changes = changes_of(global, both, wanted)?;
     transact(global, changes, &Update::default()).map(drop).map_err(|undone| undone.error)
@@ -107,14 +104,7 @@ pub(in crate::container) struct Updated(Vec<Change>, Vec<AppliedPart>);
 impl Updated {
     /// The limits as they were; what cannot be undone is said.
     pub(in crate::container) fn take_back(mut self, error: Error) -> Undone {
-        let mut undone = take_back(&self.0, self.1, error);
-        for change in &mut self.0 {
-            change.container.record.resources = change.before.take();
-            if let Err(failure) = change.container.dir.save(&change.container.record) {
-                undone.and(&failure);
-            }
-        }
-        undone
+        take_back(&mut self.0, self.1, error)
     }
 }
 
@@ -131,15 +121,11 @@ pub(in crate::container) fn limit(
 
 fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> std::result::Result<Updated, Undone> {
     admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
-    let done = note_groups(&mut changes).map_err(Undone::from).and_then(|()| apply(&changes, global.warn));
-    let failed = match done {
-        Ok(done) => match save(&mut changes) {
-            Ok(()) => return Ok(Updated(changes, done)),
-            Err(error) => take_back(&changes, done, error),
-        },
-        Err(undone) => undone,
-    };
-    Err(forget(&mut changes, failed))
+    let done = note_groups(&mut changes).map_err(Undone::from).and_then(|()| apply(&mut changes, global.warn));
+    match done {
+        Ok(done) => Ok(Updated(changes, done)),
+        Err(failed) => Err(forget(&mut changes, failed)),
+    }
 }
 
 /// Notes the resctrl groups that are about to be made, so that `delete` finds them whatever happens.
@@ -172,27 +158,6 @@ fn admit(changes: &[Change], admission: Admission) -> Result<()> {
         planned.add(change.cgroup.planned(&change.plan.writes)?);
     }
     changes.iter().try_for_each(|change| change.cgroup.admission(&change.plan.writes, admission, &planned))
-}
-
-/// Writes the new limits to every record. When one cannot be written, those before it get the old ones again.
-fn save(changes: &mut [Change]) -> Result<()> {
-    for index in 0..changes.len() {
-        let change = &mut changes[index];
-        let before = change.container.record.resources.replace(change.plan.resources.clone());
-        let saved = change.container.dir.save(&change.container.record);
-        change.before = before;
-        if let Err(mut error) = saved {
-            change.container.record.resources = change.before.take();
-            for change in &mut changes[..index] {
-                change.container.record.resources = change.before.take();
-                if let Err(failure) = change.container.dir.save(&change.container.record) {
-                    error = Error::new(Stage::State, format!("{error}; and then: {failure}"));
-                }
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 /// By name, so that two updates of the same containers lock them in the same order; each named once.
@@ -233,7 +198,7 @@ fn change(
     }
     cgroup.check_usage(&plan.checks)?;
     let rdt = rdt_change(&container, args)?;
-    Ok(Change { container, cgroup, plan, properties, before: None, rdt, _lock: lock })
+    Ok(Change { container, cgroup, plan, properties, rdt, _lock: lock })
 }
 
 /// The new schemata, where some are given, and what they replace.
@@ -262,13 +227,15 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
 }
 
 /// What a container got, to be taken back: the writes of a pass, the schemata of its resctrl group, device rules, its
-/// unit.
+/// unit, its record.
 enum AppliedPart {
     Limits(usize, Applied),
     Schemata(usize),
     Devices(usize),
     /// The limits its systemd unit had.
     Unit(usize, Vec<Property>),
+    /// The limits its record had.
+    Record(usize, Box<Option<Resources>>),
 }
 
 /// What is lowered comes first, in all containers: so the sum of a limit is at no time above what it was before or
@@ -287,7 +254,7 @@ fn part(change: &Change, pass: Pass) -> Result<Vec<Write>> {
     Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
 }
 
-fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec<AppliedPart>, Undone> {
+fn apply(changes: &mut [Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec<AppliedPart>, Undone> {
     let mut done = Vec::new();
     match write(changes, &mut done, warn) {
         Ok(()) => Ok(done),
@@ -295,43 +262,69 @@ fn apply(changes: &[Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec<App
     }
 }
 
-fn write(changes: &[Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
-    let mut parts = Vec::new();
-    for pass in [Pass::Lower, Pass::Raise] {
-        for (index, change) in changes.iter().enumerate() {
-            parts.push((index, part(change, pass)?));
-        }
+/// Who raises nothing is done with, in its unit and its record, before anybody gets more: from whatever is noted and kept when we are
+/// killed, nobody makes more of them all than there was.
+fn write(changes: &mut [Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
+    let passes = changes.iter().map(|change| Ok((part(change, Pass::Lower)?, part(change, Pass::Raise)?)));
+    let (lower, raise): (Vec<_>, Vec<_>) = passes.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    for (index, writes) in lower.iter().enumerate() {
+        done.push(AppliedPart::Limits(index, changes[index].cgroup.apply(writes)?));
     }
-    for (index, writes) in parts {
-        done.push(AppliedPart::Limits(index, changes[index].cgroup.apply(&writes)?));
+    let (lowered, raised): (Vec<_>, Vec<_>) = (0..changes.len()).partition(|index| raise[*index].is_empty());
+    finish(changes, &lowered, done, warn)?;
+    for index in &raised {
+        done.push(AppliedPart::Limits(*index, changes[*index].cgroup.apply(&raise[*index])?));
     }
-    for (index, change) in changes.iter().enumerate() {
-        if let Some(rules) = &change.plan.devices {
-            done.push(AppliedPart::Devices(index));
-            change.cgroup.set_devices(&rules.after)?;
-        }
-        if let Some(rdt) = &change.rdt {
-            done.push(AppliedPart::Schemata(index));
-            match &rdt.made {
-                Some((root, plan)) => Rdt::create(root, plan)?.take_in(&change.cgroup.pids(Reach::Tree)?)?,
-                None => rdt.group.write_schemata(&rdt.after)?,
-            }
-        }
+    finish(changes, &raised, done, warn)
+}
+
+/// What is left of these when the kernel has all their limits. Their units only once it has accepted every other value.
+fn finish(changes: &mut [Change], which: &[usize], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
+    for index in which {
+        set_others(&changes[*index], *index, done)?;
     }
-    // Only once the kernel has accepted every value.
-    for (index, change) in changes.iter().enumerate().filter(|(_, change)| !change.properties.is_empty()) {
-        // Also when it fails: the unit may have got some, systemd does not say.
-        let mut before = properties::limits(&limits_before(done, index));
-        before.extend(change.plan.devices.iter().flat_map(|rules| properties::other_devices(&rules.before)));
-        done.push(AppliedPart::Unit(index, before));
-        for name in change.cgroup.set_unit_properties(&change.properties)? {
-            let id = &change.container.record.id;
-            warn(&format!("update {id}: this systemd has no {name}: the limit holds until it writes the cgroup again"));
-        }
-        // What systemd made of a property is not always what was asked: an OOMPolicy, a period without a quota.
-        change.cgroup.apply_again(&change.plan.writes)?;
+    for index in which {
+        set_unit(&changes[*index], *index, done, warn)?;
+    }
+    for index in which {
+        let Change { container, plan, .. } = &mut changes[*index];
+        let before = container.record.resources.replace(plan.resources.clone());
+        // Also when it fails: it may be in the file all the same.
+        done.push(AppliedPart::Record(*index, Box::new(before)));
+        container.dir.save(&container.record)?;
     }
     Ok(())
+}
+
+fn set_others(change: &Change, index: usize, done: &mut Vec<AppliedPart>) -> Result<()> {
+    if let Some(rules) = &change.plan.devices {
+        done.push(AppliedPart::Devices(index));
+        change.cgroup.set_devices(&rules.after)?;
+    }
+    if let Some(rdt) = &change.rdt {
+        done.push(AppliedPart::Schemata(index));
+        match &rdt.made {
+            Some((root, plan)) => Rdt::create(root, plan)?.take_in(&change.cgroup.pids(Reach::Tree)?)?,
+            None => rdt.group.write_schemata(&rdt.after)?,
+        }
+    }
+    Ok(())
+}
+
+fn set_unit(change: &Change, index: usize, done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
+    if change.properties.is_empty() {
+        return Ok(());
+    }
+    // Also when it fails: the unit may have got some, systemd does not say.
+    let mut before = properties::limits(&limits_before(done, index));
+    before.extend(change.plan.devices.iter().flat_map(|rules| properties::other_devices(&rules.before)));
+    done.push(AppliedPart::Unit(index, before));
+    for name in change.cgroup.set_unit_properties(&change.properties)? {
+        let id = &change.container.record.id;
+        warn(&format!("update {id}: this systemd has no {name}: the limit holds until it writes the cgroup again"));
+    }
+    // What systemd made of a property is not always what was asked: an OOMPolicy, a period without a quota.
+    change.cgroup.apply_again(&change.plan.writes)
 }
 
 /// The limits that one container had.
@@ -344,24 +337,32 @@ fn limits_before(done: &[AppliedPart], container: usize) -> Vec<Write> {
 }
 
 /// Undoes, the newest first; what cannot be undone is said.
-fn take_back(changes: &[Change], done: Vec<AppliedPart>, error: Error) -> Undone {
-    let undo = |done: AppliedPart| match done {
-        AppliedPart::Limits(index, applied) => changes[index].cgroup.put_back(applied),
-        AppliedPart::Schemata(index) => changes[index].rdt.as_ref().map_or(Ok(()), |rdt| match rdt.made {
-            Some(_) => rdt.group.remove(),
-            None => rdt.group.write_schemata(&rdt.before),
-        }),
-        AppliedPart::Devices(index) => changes[index]
-            .plan
-            .devices
-            .as_ref()
-            .map_or(Ok(()), |rules| changes[index].cgroup.set_devices(&rules.before)),
-        AppliedPart::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties).map(drop),
-    };
-    let failures: Vec<String> = done.into_iter().rev().filter_map(|d| undo(d).err()).map(|e| e.to_string()).collect();
+fn take_back(changes: &mut [Change], done: Vec<AppliedPart>, error: Error) -> Undone {
+    let failures = done.into_iter().rev().filter_map(|part| undo(changes, part).err());
+    let failures: Vec<String> = failures.map(|failure| failure.to_string()).collect();
     if failures.is_empty() {
         return Undone { error, whole: true };
     }
     let what = format!("{error}; and then not all was put back: {}", failures.join("; "));
     Undone { error: Error::new(Stage::Cgroup, what), whole: false }
+}
+
+fn undo(changes: &mut [Change], part: AppliedPart) -> Result<()> {
+    match part {
+        AppliedPart::Limits(index, applied) => changes[index].cgroup.put_back(applied),
+        AppliedPart::Schemata(index) => changes[index].rdt.as_ref().map_or(Ok(()), |rdt| match rdt.made {
+            Some(_) => rdt.group.remove(),
+            None => rdt.group.write_schemata(&rdt.before),
+        }),
+        AppliedPart::Devices(index) => {
+            let Change { cgroup, plan, .. } = &changes[index];
+            plan.devices.as_ref().map_or(Ok(()), |rules| cgroup.set_devices(&rules.before))
+        }
+        AppliedPart::Unit(index, properties) => changes[index].cgroup.set_unit_properties(&properties).map(drop),
+        AppliedPart::Record(index, before) => {
+            let container = &mut changes[index].container;
+            container.record.resources = *before;
+            container.dir.save(&container.record)
+        }
+    }
 }
