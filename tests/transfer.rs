@@ -182,6 +182,25 @@ fn what_cannot_be_moved_says_why() {
     }
 }
 
+/// The kernel takes no quota below the burst: said before the first step, and not by the one that meets it.
+#[test]
+fn a_burst_stays_below_the_quota() {
+    let one = resources(json!({ "cpu": { "quota": 50_000, "burst": 40_000 } }));
+    let two = resources(json!({ "cpu": { "quota": 50_000, "burst": 50_000 } }));
+    let take = |cpu| {
+        let amounts = Amounts { cpu, ..Amounts::default() };
+        let (one, two) = (holder("one", &one, CpuGrain::Microsecond), holder("two", &two, CpuGrain::Microsecond));
+        transfer(one, two, amounts)
+    };
+    assert_eq!(take(10_000).unwrap()[0].cpu.as_ref().unwrap().quota, Some(40_000));
+    let error = take(10_001).unwrap_err();
+    assert!(
+        error.to_string().contains("leave 39999 µs of CPU time in each period to one: its burst is 40000"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("brisk update --cpu-burst N one"), "{error:?}");
+}
+
 #[test]
 fn shares_are_what_is_limited() {
     let has = resources(json!({ "memory": { "limit": 1000 }, "cpu": { "quota": 50_000 } }));

@@ -20,8 +20,10 @@ use super::walk::names_in;
 /// Whether an update is checked against what is in use and what the parents can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Refuse what cannot be given.
+    /// Refuse what cannot be given, unless the caller insists.
     Check,
+    /// Refuse it, whoever insists.
+    Always,
     /// The caller insists.
     Force,
 }
@@ -52,11 +54,14 @@ impl Cgroup {
     /// Whether all of `writes` can be given: none below what is in use, and all within what the parents
     /// have left once everything that is `planned` is done. Nothing is written.
     pub fn admission(&self, writes: &[Write], admission: Admission, planned: &LimitsToBe) -> Result<()> {
-        if admission == Admission::Force {
-            return Ok(());
-        }
+        let hint = match admission {
+            Admission::Check => "nothing was written; --force insists",
+            Admission::Always => "nothing was moved",
+            Admission::Force => return Ok(()),
+        };
         for limited in self.limited(writes)?.iter().filter(|limited| limited.new.is_some()) {
-            check(limited.write, limited.capacity, limited.new, limited.surroundings(planned)?)?;
+            check(limited.write, limited.capacity, limited.new, limited.surroundings(planned)?)
+                .map_err(|error| error.with_hint(hint))?;
         }
         Ok(())
     }

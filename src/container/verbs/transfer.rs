@@ -183,7 +183,5 @@ fn told(error: Error, args: &Transfer, before: Amounts, done: u32, steps: u32) -
         let back = format!("brisk update --move {before} {} {}", args.to, args.from);
         return error.with_hint(format!("{done} of {steps} steps were done, and stay; {back} takes them back"));
     }
-    // What `update` may be told to do all the same would be more than both have.
-    let insists = error.hint().is_some_and(|hint| hint.contains("--force"));
-    if insists { error.with_hint("nothing was moved") } else { error }
+    error
 }

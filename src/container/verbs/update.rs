@@ -52,13 +52,14 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
         let (container, lock) = locked(global, id)?;
         changes.push(change(global, container, Some(lock), wanted, &layout, args)?);
     }
-    transact(global, changes, args).map(drop).map_err(|undone| undone.error)
+    let admission = if args.force { Admission::Force } else { Admission::Check };
+    transact(global, changes, admission).map(drop).map_err(|undone| undone.error)
 }
 
 /// New limits of two containers, for whoever has their locks.
 pub(in crate::container) fn both(global: &Global, both: [(Container, Lock); 2], wanted: &[Resources; 2]) -> Result<()> {
     let changes = changes_of(global, both, wanted)?;
-    transact(global, changes, &Update::default()).map(drop).map_err(|undone| undone.error)
+    transact(global, changes, Admission::Always).map(drop).map_err(|undone| undone.error)
 }
 
 /// Whether [`both`] could be done now.
@@ -67,7 +68,7 @@ pub(in crate::container) fn would_do(
     both: [(Container, Lock); 2],
     wanted: &[Resources; 2],
 ) -> Result<()> {
-    admit(&changes_of(global, both, wanted)?, Admission::Check)
+    admit(&changes_of(global, both, wanted)?, Admission::Always)
 }
 
 fn changes_of(global: &Global, both: [(Container, Lock); 2], wanted: &[Resources; 2]) -> Result<Vec<Change>> {
@@ -116,11 +117,11 @@ pub(in crate::container) fn limit(
 ) -> std::result::Result<Updated, Undone> {
     let args = Update::default();
     let change = change(global, container, None, wanted, &Layout::read()?, &args)?;
-    transact(global, vec![change], &args)
+    transact(global, vec![change], Admission::Check)
 }
 
-fn transact(global: &Global, mut changes: Vec<Change>, args: &Update) -> std::result::Result<Updated, Undone> {
-    admit(&changes, if args.force { Admission::Force } else { Admission::Check })?;
+fn transact(global: &Global, mut changes: Vec<Change>, admission: Admission) -> std::result::Result<Updated, Undone> {
+    admit(&changes, admission)?;
     let done = note_groups(&mut changes).map_err(Undone::from).and_then(|()| apply(&mut changes, global.warn));
     match done {
         Ok(done) => Ok(Updated(changes, done)),

@@ -46,7 +46,7 @@ pub fn limit(capacity: Capacity, text: &str, period: u64) -> Option<u64> {
 pub fn check(write: &Write, capacity: Capacity, new: Option<u64>, around: Surroundings) -> Result<()> {
     let refuse = |why: String| {
         let what = format!("refuse {} = {}: {} {why}", write.file, write.value, name(capacity));
-        Err(Error::new(Stage::Cgroup, what).with_hint("nothing was written; --force insists"))
+        Err(Error::new(Stage::Cgroup, what))
     };
     match (new, around) {
         (Some(new), Surroundings { used: Some(used), .. }) if new < used => refuse(format!("in use is {used}")),

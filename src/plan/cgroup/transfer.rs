@@ -204,7 +204,7 @@ pub fn transfer(from: LimitHolder<'_>, to: LimitHolder<'_>, amounts: Amounts) ->
     if amounts.memory > 0 {
         let moved = amounts.memory;
         let limit = |has: &Resources| limited(has.memory.as_ref().and_then(|memory| memory.limit));
-        let [left, gained] = moved_of("memory", "bytes", [(from, limit(from.has)), (to, limit(to.has))], moved, 1)?;
+        let [left, gained] = moved_of(Quantity::Memory, [(from, limit(from.has)), (to, limit(to.has))], moved, 1)?;
         // Memory and swap together: what may be swapped stays as it is.
         let swap = |has: &Resources| limited(has.memory.as_ref().and_then(|memory| memory.swap));
         let lowered = swap(from.has).map(|swap| signed(swap.saturating_sub(moved)));
@@ -220,7 +220,7 @@ pub fn transfer(from: LimitHolder<'_>, to: LimitHolder<'_>, amounts: Amounts) ->
     if amounts.pids > 0 {
         let limit = |has: &Resources| limited(has.pids.as_ref().and_then(|pids| pids.limit));
         let both = [(from, limit(from.has)), (to, limit(to.has))];
-        let [left, gained] = moved_of("tasks", "", both, amounts.pids, 1)?;
+        let [left, gained] = moved_of(Quantity::Tasks, both, amounts.pids, 1)?;
         less.pids = Some(Pids { limit: Some(left) });
         more.pids = Some(Pids { limit: Some(gained) });
     }
@@ -230,10 +230,9 @@ pub fn transfer(from: LimitHolder<'_>, to: LimitHolder<'_>, amounts: Amounts) ->
 /// The quotas of both, each in its own grain. Where periods differ what is not whole is lost, and never gained; of two in whole
 /// percents those are kept, and of a period that is no multiple of 100 µs they come to less than a microsecond more or less.
 fn cpu(from: LimitHolder<'_>, to: LimitHolder<'_>, moved: u64) -> Result<[i64; 2]> {
-    let what = "CPU time";
     let in_force = |of: LimitHolder<'_>| Bandwidth::of(of.has, of.grain);
-    let has = in_force(from).ok_or_else(|| unlimited(from.id, what, TransferSide::Gives))?;
-    let gets = in_force(to).ok_or_else(|| unlimited(to.id, what, TransferSide::Gets))?;
+    let has = in_force(from).ok_or_else(|| unlimited(from.id, Quantity::CpuTime, TransferSide::Gives))?;
+    let gets = in_force(to).ok_or_else(|| unlimited(to.id, Quantity::CpuTime, TransferSide::Gets))?;
     let (mut left, mut gained) = (has.lowered(moved), gets.raised(moved));
     // Percents of an odd period are not whole: whoever has microseconds gets no more than was given, and gives as much as is got.
     if gets.grain == CpuGrain::Microsecond {
@@ -244,7 +243,15 @@ fn cpu(from: LimitHolder<'_>, to: LimitHolder<'_>, moved: u64) -> Result<[i64; 2
         let taken = scaled_up(gained.saturating_sub(gets.quota), has.period, gets.period);
         left = left.and_then(|left| Some(left.min(has.quota.checked_sub(taken)?)));
     }
+    let burst = from.has.cpu.as_ref().and_then(|cpu| cpu.burst).unwrap_or_default();
     match left {
+        Some(left) if left < burst => {
+            let what = format!("leave {left} µs of CPU time in each period to {}: its burst is {burst} µs", from.id);
+            Err(Error::new(Stage::Cgroup, what).with_hint(format!(
+                "the kernel takes no quota below the burst: brisk update --cpu-burst N {} first",
+                from.id
+            )))
+        }
         Some(left) if left >= MIN_QUOTA => Ok([signed(left), signed(gained)]),
         _ => {
             let taken = scaled_up(moved, has.period, DEFAULT_PERIOD);
@@ -257,19 +264,18 @@ fn cpu(from: LimitHolder<'_>, to: LimitHolder<'_>, moved: u64) -> Result<[i64; 2
 
 /// What is left of the first limit, and what becomes of the second; of the first `least` have to stay.
 fn moved_of(
-    what: &str,
-    unit: &str,
+    quantity: Quantity,
     [(from, has), (to, gets)]: [(LimitHolder<'_>, Option<u64>); 2],
     moved: u64,
     least: u64,
 ) -> Result<[i64; 2]> {
-    let has = has.ok_or_else(|| unlimited(from.id, what, TransferSide::Gives))?;
-    let gets = gets.ok_or_else(|| unlimited(to.id, what, TransferSide::Gets))?;
+    let has = has.ok_or_else(|| unlimited(from.id, quantity, TransferSide::Gives))?;
+    let gets = gets.ok_or_else(|| unlimited(to.id, quantity, TransferSide::Gets))?;
     match has.checked_sub(moved) {
         Some(left) if left >= least => Ok([signed(left), signed(gets.saturating_add(moved))]),
         _ => {
-            let unit = if unit.is_empty() { String::new() } else { format!("{unit} of ") };
-            let what = format!("take {moved} {unit}{what} from {}: its limit is {has}", from.id);
+            let unit = if quantity == Quantity::Memory { "bytes of " } else { "" };
+            let what = format!("take {moved} {unit}{} from {}: its limit is {has}", quantity.name(), from.id);
             Err(Error::new(Stage::Cgroup, what)
                 .with_hint(format!("{} is the most that can be moved", has.saturating_sub(least))))
         }
@@ -281,17 +287,35 @@ fn signed(number: u64) -> i64 {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
+enum Quantity {
+    Memory,
+    CpuTime,
+    Tasks,
+}
+
+impl Quantity {
+    fn name(self) -> &'static str {
+        match self {
+            Quantity::Memory => "memory",
+            Quantity::CpuTime => "CPU time",
+            Quantity::Tasks => "tasks",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum TransferSide {
     Gives,
     Gets,
 }
 
-fn unlimited(id: &str, what: &str, side: TransferSide) -> Error {
-    let flag = match what {
-        "memory" => "--memory",
-        "tasks" => "--pids-limit",
-        _ => "--cpu-quota",
+fn unlimited(id: &str, quantity: Quantity, side: TransferSide) -> Error {
+    let flag = match quantity {
+        Quantity::Memory => "--memory",
+        Quantity::CpuTime => "--cpu-quota",
+        Quantity::Tasks => "--pids-limit",
     };
+    let what = quantity.name();
     let (why, hint) = match side {
         TransferSide::Gives => ("what it gives would be nothing less for it", "gives"),
         TransferSide::Gets => ("what it gets would be nothing more for it", "gets"),
