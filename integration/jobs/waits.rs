@@ -321,6 +321,8 @@ enum Held {
     AtItsClone,
     /// It has said so.
     AtItsEnd,
+    /// It ends, and its tracer does not ask how.
+    UntilItIsReaped,
 }
 
 /// Does something to brisk while its launcher is held; brisk's exit status, `None` where it does not end.
@@ -328,12 +330,17 @@ fn with_launcher(mut command: Command, held: Held, when: impl Fn(nix::unistd::Pi
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let brisk = ptrace::trace_me(quiet).spawn().unwrap().id() as i32;
     let (mut launcher, mut options) = (None, false);
+    // Everybody but the launcher, once that has ended.
+    let (mut seen, mut ended) = (std::collections::BTreeSet::new(), false);
     let end = Instant::now() + time_limit();
     while Instant::now() < end {
         // Tests beside this one have children, too.
-        let Some(stop) = os::wait4(-1, libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG).unwrap() else { continue };
+        let options_of_wait = libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG;
+        let whom: Vec<i32> = if ended { seen.iter().copied().collect() } else { vec![-1] };
+        let Some(stop) = whom.into_iter().find_map(|pid| os::wait4(pid, options_of_wait).unwrap()) else { continue };
         let (pid, signal, event) = (stop.pid, libc::WSTOPSIG(stop.status), stop.status >> 16);
         if !libc::WIFSTOPPED(stop.status) {
+            seen.remove(&pid);
             if pid == brisk {
                 return Some(libc::WEXITSTATUS(stop.status));
             }
@@ -346,16 +353,25 @@ fn with_launcher(mut command: Command, held: Held, when: impl Fn(nix::unistd::Pi
         if clones && pid == brisk {
             launcher = launcher.or(ptrace::event_message(pid).ok());
         }
+        if clones && launcher == Some(pid) {
+            seen.extend(ptrace::event_message(pid).ok());
+        }
         let is_call = signal == libc::SIGTRAP | 0x80;
         let here = launcher == Some(pid)
             && match held {
                 Held::AtItsClone => clones,
-                Held::AtItsEnd => is_call && ends(ptrace::syscall_stop(pid).unwrap()),
+                Held::AtItsEnd | Held::UntilItIsReaped => is_call && ends(ptrace::syscall_stop(pid).unwrap()),
             };
         if here {
             when(nix::unistd::Pid::from_raw(brisk));
+            if held == Held::UntilItIsReaped {
+                seen.remove(&pid);
+                ended = true;
+                ptrace::resume(pid, 0).unwrap();
+            }
             continue;
         }
+        seen.insert(pid);
         let ours = is_call || event != 0 || [libc::SIGTRAP, libc::SIGSTOP].contains(&signal);
         // Who was killed meanwhile is not there to go on.
         let _ = ptrace::resume(pid, if ours { 0 } else { signal });
@@ -402,11 +418,12 @@ fn a_launcher_that_does_not_end_is_not_waited_for() {
     if brisk_only(ONLY) {
         return;
     }
-    for flags in [&[][..], &["--timeout", "1h"]] {
+    let each = [Held::AtItsEnd, Held::UntilItIsReaped].map(|held| [(held, &[][..]), (held, &["--timeout", "1h"])]);
+    for (held, flags) in each.into_iter().flatten() {
         let container = Bundle::idle().container();
         container.up();
         let line = [&["exec"], flags, &[&container.id, "/bin/sh", "-c", "exit 7"]].concat();
-        assert_eq!(with_launcher(container.command(&line), Held::AtItsEnd, drop), Some(7), "{flags:?}");
+        assert_eq!(with_launcher(container.command(&line), held, drop), Some(7), "{held:?} {flags:?}");
         container.delete_force().ok();
         container.assert_nothing_left();
     }

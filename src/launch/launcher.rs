@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::running::destroy_in;
+use super::running::{destroy_in, destroy_unnamed};
 use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Error, Stage};
 use crate::plan::Plan;
@@ -27,7 +27,10 @@ pub(super) fn destroy(
     if made > 0 && process::is_child(made).is_ok() {
         match ProcessHandle::open(made) {
             Ok(made) => drop(destroy_in(&made, cgroup)),
-            Err(errno) => warn(&format!("open a pidfd of process {made}, which the launcher has made: {errno}")),
+            Err(errno) => {
+                warn(&format!("open a pidfd of process {made}, which the launcher has made: {errno}"));
+                destroy_unnamed(made);
+            }
         }
     }
     exit

@@ -120,9 +120,9 @@ fn kill_in(child: &ProcessHandle, cgroup: Option<&Cgroup>) -> bool {
     has_ended(&child.pidfd, poll::within(PATIENCE))
 }
 
-/// How a child ended, which has; not of a template's process, which is another's.
-fn reap(pid: i32) -> Option<Exit> {
-    process::wait(pid, libc::__WALL).ok().flatten().map(|(_, exit)| exit)
+/// How a child ended, which has; not of a template's process, which is another's, nor of one whose tracer does not let it go.
+pub(super) fn reap(pid: i32) -> Option<Exit> {
+    process::wait(pid, libc::__WALL | libc::WNOHANG).ok().flatten().map(|(_, exit)| exit)
 }
 
 /// Whether a process ends until then; also where that cannot be told.

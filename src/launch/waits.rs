@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::running::{Moment, Running, Waiting, destroy_in, destroy_unnamed, sync_error};
+use super::running::{Moment, Running, Waiting, destroy_in, destroy_unnamed, has_ended, reap, sync_error};
 use super::steps::Parent;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::ExecRefusal;
@@ -21,7 +21,7 @@ impl Parent<'_> {
     pub(super) fn await_exec(&mut self) -> Result<()> {
         match self.receive("wait for the program")? {
             // The program runs, or the child died before: by then it has the status that the caller will see.
-            None => self.reap_launcher(),
+            None => Ok(()),
             // The child has said so itself, on the program's standard error.
             Some(Message::Fault(fault)) if self.launch.plan.refusal == ExecRefusal::Said && self.is_exec(&fault) => {
                 Ok(())
@@ -31,19 +31,9 @@ impl Parent<'_> {
         }
     }
 
-    /// Reaps the launcher, which has closed its end of the wire: that is done by its exit, which nothing stops.
-    fn reap_launcher(&mut self) -> Result<()> {
-        match self.launcher.take() {
-            Some(launcher) => process::wait(launcher.pid, 0).at(Stage::Sync, || "reap the launcher").map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Reaps the launcher, killed where it has not ended: it has nothing left to do.
+    /// Ends and reaps a launcher that was stopped, frozen or traced when it was to end: it has nothing left to do.
     pub(super) fn end_launcher(&mut self) {
-        if let Some(launcher) = self.launcher.take()
-            && !matches!(process::wait(launcher.pid, libc::WNOHANG), Ok(Some(_)))
-        {
+        if let Some(launcher) = self.launcher.take() {
             destroy_in(&launcher, self.launch.cgroup.as_ref());
         }
     }
@@ -176,8 +166,12 @@ impl Parent<'_> {
             }
         };
         self.launched = true;
-        // Its launcher ends beside us, unless somebody has stopped or frozen it: that is not waited for.
-        self.launcher = self.child.replace(launched);
+        // Its launcher ends at once, and until it is reaped it is a task of the container's cgroup. Where somebody has stopped, frozen
+        // or traced it that is not waited for.
+        self.launcher = self.child.replace(launched).filter(|launcher| {
+            let ended = has_ended(&launcher.pidfd, poll::within(interrupt::WAIT));
+            !ended || reap(launcher.pid).is_none()
+        });
         Ok(())
     }
 
