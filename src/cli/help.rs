@@ -77,12 +77,12 @@ fn options(scope: Option<Verb>, title: &str) -> String {
     text
 }
 
-/// A flag with its letter and the name of its value.
 /// The error of an argument that is not there.
 pub fn missing(verb: Verb, name: &str) -> Error {
     Error::new(Stage::Args, format!("missing argument: {name}")).with_hint(format!("usage: {}", usage(verb)))
 }
 
+/// A flag with its letter and the name of its value.
 fn spelled(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
     match flag.value {

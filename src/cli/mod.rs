@@ -122,7 +122,7 @@ fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport, dispatch: D
         // `GlobalFlags::cgroups`.
         systemd_cgroup: _,
         cgroup_manager: _,
-        // `main`, before the command is parsed.
+        // `main_of`, before the command is parsed.
         log: _,
         log_format: _,
         log_level: _,

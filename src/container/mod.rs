@@ -3,7 +3,7 @@
 //! Runs in the parent. Prints nothing and never exits; warnings go to the caller's [`options::Global::warn`].
 //!
 //! The folders, each of which uses only those before it: `caller` is what the caller has handed over and is told; `attend` stays with
-//! a program up to its end, and `job` answers for it; `lookup` finds containers that are there; `make` is how one comes to be, from the
+//! a program up to its end; `lookup` finds containers that are there; `job` answers for what becomes of a program; `make` is how one comes to be, from the
 //! bundle to its process; `inside` begins a process in one that is there already; `fit` is `check BUNDLE`; `criu` is how a
 //! checkpoint speaks to CRIU; `verbs` has a file for each command; `pool` keeps containers that were made before anybody asked.
 //!

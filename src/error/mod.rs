@@ -1,6 +1,6 @@
 //! The one error type: which stage failed, on what, and why.
 //!
-//! Decides nothing and touches nothing; library code returns these and never prints them. `main` prints
+//! Decides nothing and touches nothing; library code returns these and never prints them. `cli::main_of` prints
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
 
 mod hints;

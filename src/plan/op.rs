@@ -214,7 +214,7 @@ pub enum SetupOp {
     RootHere(CString),
     /// A mount.
     Mount(Box<MountOp>),
-    /// A directory below the root that the following devices and links are made in, made when missing.
+    /// A directory below the root, made when missing: the following devices and links are made in it, and what is entered is there.
     OpenDir(CString),
     /// A device node or fifo in the open directory.
     Mknod {
@@ -312,7 +312,7 @@ pub enum SetupOp {
     Rlimit(ParsedRlimit),
     /// Supplementary groups.
     Groups(Vec<u32>),
-    /// Enters the working directory, made when missing.
+    /// Enters the working directory. A start has made one that was missing ([`SetupOp::OpenDir`]).
     Cwd {
         /// Below the root, without a leading slash.
         path: CString,

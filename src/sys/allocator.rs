@@ -1,8 +1,8 @@
 //! The allocator of all programs: dlmalloc's where the C library is musl, the C library's own elsewhere.
 //!
 //! musl's own gives a page back to the kernel as soon as it is free, and a start allocates and frees the same few again and again:
-//! forty system calls for the usage text alone. dlmalloc's begins with memory that is part of the program (`heap`): a start asks
-//! the kernel for none, so none can be refused when half of a container is made.
+//! forty system calls for the usage text alone. dlmalloc's begins with memory that is part of the program (`heap`): a start as
+//! engines ask for it takes none of the kernel's, so none can be refused when half of a container is made.
 //!
 //! In a debug build it ends a child that allocates. The child is a copy of a process with one thread, so an allocation would work. It
 //! would cost time at each start, and it would be wrong as soon as the parent had a second thread, which may hold the allocator's

@@ -2,8 +2,8 @@
 //! allowed. Pure: linux.resources and the host's layout in, data out; `brisk plan` prints the same data.
 //!
 //! The modules, in the order in which they use each other: `write` is a value for a file, and [`files`] knows every such file;
-//! `options` and `collect` are how writes are gathered; `paths` names cgroups; `bpf` and `devices` make the program that
-//! allows devices; `cpu`, `io` and `memory` plan their controllers, `limits` all of them; `admission` refuses what the kernel
+//! `options` and `collect` are how writes are gathered; `paths` names cgroups; `devices` are the rules of what may be opened and `bpf`
+//! the program that follows them; `cpu`, `io` and `memory` plan their controllers, `limits` all of them; `admission` refuses what the kernel
 //! would, before anything is made; `entry` says how a process gets in, `join` when in a start, and whose the cgroup is then; `rdt` plans
 //! resctrl, `update` the change of a container that runs and `transfer` that of two, and `tolerance` is what an ordinary user can do without.
 
