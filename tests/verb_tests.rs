@@ -38,7 +38,8 @@ fn every_command_has_a_test_and_a_row_of_faults() {
     let mut wrong = Vec::new();
     for row in VERBS {
         let quoted = format!("{:?}", row.name);
-        if !tests.contains(&quoted) && !tests.contains(&format!(".{}(", row.name)) {
+        // As the first word of a command line, or as the bench's own function of that name.
+        if !tests.contains(&format!("[{quoted}")) && !tests.contains(&format!(".{}(", row.name)) {
             wrong.push(format!("no test calls {}", row.name));
         }
         let reason = WITHOUT_FAULTS.iter().any(|(name, _)| *name == row.name);

@@ -106,10 +106,11 @@ fn passed_over(line: &str) -> impl Iterator<Item = &str> {
     parts.filter_map(|part| part.trim().strip_suffix(": _")).filter(|name| !name.contains(' '))
 }
 
-/// Whether a line reads this field of something; to copy options as they are does not count.
+/// Whether a line reads this field of something; to copy options as they are does not count, nor to set it.
 fn reads(line: &str, field: &str) -> bool {
     let copies = line.trim().starts_with(&format!("{field}: args.{field}"));
-    !copies && whole(line, &format!(".{field}")) && !line.contains(&format!(".{field}("))
+    let sets = line.contains(&format!(".{field} = "));
+    !copies && !sets && whole(line, &format!(".{field}")) && !line.contains(&format!(".{field}("))
 }
 
 /// A field that a pattern passes over, because somebody else looks at it, is looked at by somebody else.
@@ -120,11 +121,13 @@ fn options_that_are_passed_over_are_read() {
     let set = ["cli/flags.rs", "cli/verbs.rs"].map(std::path::Path::new);
     let readers: Vec<_> =
         files.iter().filter(|file| file.module() != "shim" && !set.contains(&file.path.as_path())).collect();
+    // Of Windows alone.
+    let others = ["command_line"];
     let mut found = Vec::new();
     let mut seen = 0;
-    for file in files.iter().filter(|file| matches!(file.module(), "container" | "cli")) {
+    for file in files.iter().filter(|file| matches!(file.module(), "container" | "cli" | "plan")) {
         for (number, line) in file.code() {
-            for field in passed_over(line) {
+            for field in passed_over(line).filter(|field| !others.contains(field)) {
                 seen += 1;
                 if !readers.iter().any(|file| file.code().any(|(_, line)| reads(line, field))) {
                     found.push(format!("src/{}:{number}: nobody reads {field}", file.name()));
