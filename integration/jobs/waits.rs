@@ -337,7 +337,9 @@ fn with_launcher(mut command: Command, held: Held, when: impl Fn(nix::unistd::Pi
         // Tests beside this one have children, too.
         let options_of_wait = libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG;
         let whom: Vec<i32> = if ended { seen.iter().copied().collect() } else { vec![-1] };
-        let Some(stop) = whom.into_iter().find_map(|pid| os::wait4(pid, options_of_wait).unwrap()) else { continue };
+        let Some(stop) = whom.into_iter().find_map(|pid| os::wait4(pid, options_of_wait).ok().flatten()) else {
+            continue;
+        };
         let (pid, signal, event) = (stop.pid, libc::WSTOPSIG(stop.status), stop.status >> 16);
         if !libc::WIFSTOPPED(stop.status) {
             seen.remove(&pid);

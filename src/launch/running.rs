@@ -105,7 +105,26 @@ pub(super) fn destroy(child: &ProcessHandle) -> Option<Exit> {
 
 /// [`destroy`] for a child that may be in this cgroup, whose freezer would keep it.
 pub(super) fn destroy_in(child: &ProcessHandle, cgroup: Option<&Cgroup>) -> Option<Exit> {
-    if kill_in(child, cgroup) { reap(child.pid) } else { None }
+    if !kill_in(child, cgroup) {
+        return None;
+    }
+    // Whoever traces it hears of its end first, and until it is reaped its pid namespace does not end.
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match reap(child.pid) {
+            None if process::is_child(child.pid).is_ok() && Instant::now() < end => {
+                let _ = poll::undisturbed(&mut [], poll::within(LOOK_AGAIN));
+            }
+            exit => return exit,
+        }
+    }
+}
+
+/// [`destroy_in`] for one that nobody needs to know the end of: it is not waited for where its tracer keeps it.
+pub(super) fn destroy_or_leave(child: &ProcessHandle, cgroup: Option<&Cgroup>) {
+    if kill_in(child, cgroup) {
+        reap(child.pid);
+    }
 }
 
 /// Kills a child that may be in this cgroup; whether it has ended.
@@ -129,6 +148,9 @@ pub(super) fn reap(pid: i32) -> Option<Exit> {
 pub(super) fn has_ended(pidfd: &OwnedFd, by: Option<Instant>) -> bool {
     poll::undisturbed(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], by) != Ok(false)
 }
+
+/// How soon it is looked again whether a process that has ended can be reaped.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// How long a process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::running::{Moment, Running, Waiting, destroy_in, destroy_unnamed, has_ended, reap, sync_error};
+use super::running::{
+    Moment, Running, Waiting, destroy_in, destroy_or_leave, destroy_unnamed, has_ended, reap, sync_error,
+};
 use super::steps::Parent;
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::ExecRefusal;
@@ -34,7 +36,7 @@ impl Parent<'_> {
     /// Ends and reaps a launcher that was stopped, frozen or traced when it was to end: it has nothing left to do.
     pub(super) fn end_launcher(&mut self) {
         if let Some(launcher) = self.launcher.take() {
-            destroy_in(&launcher, self.launch.cgroup.as_ref());
+            destroy_or_leave(&launcher, self.launch.cgroup.as_ref());
         }
     }
 
