@@ -239,20 +239,11 @@ enum AppliedPart {
     Record(usize, Box<Option<Resources>>),
 }
 
-/// What is lowered comes first, in all containers: so the sum of a limit is at no time above what it was before or
-/// will be after.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Lower,
-    Raise,
-}
-
-/// The writes of a pass. Those of one controller stay together, for they depend on each other.
-fn part(change: &Change, pass: Pass) -> Result<Vec<Write>> {
+/// The writes that raise something, and the others. Those of one controller stay together, for they depend on each other.
+fn raises(change: &Change) -> Result<(Vec<Write>, Vec<Write>)> {
     let growth = change.cgroup.growth(&change.plan.writes)?;
     let raised = |write: &Write| growth.iter().any(|(controller, by)| *controller == write.controller && *by > 0);
-    let wanted = |write: &&Write| raised(write) == (pass == Pass::Raise);
-    Ok(change.plan.writes.iter().filter(wanted).cloned().collect())
+    Ok(change.plan.writes.iter().cloned().partition(raised))
 }
 
 fn apply(changes: &mut [Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec<AppliedPart>, Undone> {
@@ -263,11 +254,11 @@ fn apply(changes: &mut [Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec
     }
 }
 
-/// Who raises nothing is done with, in its unit and its record, before anybody gets more: from whatever is noted and kept when we are
+/// What is lowered comes first, in all containers: so the sum of a limit is at no time above what it was before or will be after. Who
+/// raises nothing is done with, in its unit and its record, before anybody gets more: from whatever is noted and kept when we are
 /// killed, nobody makes more of them all than there was.
 fn write(changes: &mut [Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
-    let passes = changes.iter().map(|change| Ok((part(change, Pass::Lower)?, part(change, Pass::Raise)?)));
-    let (lower, raise): (Vec<_>, Vec<_>) = passes.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let (raise, lower): (Vec<_>, Vec<_>) = changes.iter().map(raises).collect::<Result<Vec<_>>>()?.into_iter().unzip();
     for (index, writes) in lower.iter().enumerate() {
         done.push(AppliedPart::Limits(index, changes[index].cgroup.apply(writes)?));
     }
