@@ -22,7 +22,7 @@ use crate::sys::pidfd::ProcessHandle;
 use crate::sys::poll;
 use crate::sys::process::{self, Exit};
 use crate::sys::shared::{Progress, Times};
-use crate::sys::{affinity, allocator::pages, descriptor, fs, socket};
+use crate::sys::{affinity, descriptor, fs, memory, socket};
 use crate::wire::{self, Message, SyncPoint};
 
 /// The parent while it walks.
@@ -356,7 +356,7 @@ impl<'a> Parent<'a> {
             hooks: built.hooks,
             hook_output,
             // Most children never touch it.
-            scratch: pages(128 * 1024).at(Stage::Process, || "map memory for the child")?,
+            scratch: memory::pages(128 * 1024).at(Stage::Process, || "map memory for the child")?,
             trace: self.times,
             progress: built.progress,
         };

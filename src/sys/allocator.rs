@@ -12,11 +12,8 @@
 use std::alloc::System;
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{ptr, slice};
 
-use nix::errno::Errno;
-
-use super::{Result, raw};
+use super::raw;
 
 #[cfg(any(target_env = "musl", test))]
 mod heap;
@@ -81,18 +78,6 @@ unsafe impl GlobalAlloc for Allocator {
         // SAFETY: the caller's.
         unsafe { WORKER.dealloc(block, layout) }
     }
-}
-
-/// Zeroed memory for the rest of the process, which takes none before it is touched: pages of the kernel's, whatever the allocator.
-pub fn pages(len: usize) -> Result<&'static mut [u8]> {
-    let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-    let base = unsafe { libc::mmap(ptr::null_mut(), len, rights, flags, -1, 0) };
-    if base == libc::MAP_FAILED {
-        return Err(Errno::last());
-    }
-    // SAFETY: the mapping has this length, is zeroed and never unmapped, and nobody else has its address.
-    Ok(unsafe { slice::from_raw_parts_mut(base.cast(), len) })
 }
 
 #[cfg(test)]

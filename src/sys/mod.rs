@@ -20,6 +20,7 @@ pub mod inheritance;
 pub mod interrupt;
 pub mod klog;
 pub mod last_calls;
+pub mod memory;
 pub mod mount;
 pub mod mount_attr;
 pub mod namespace;

@@ -1,11 +1,8 @@
 //! Memory shared with the child: for the times of a trace, and for how far it is.
 
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-use nix::errno::Errno;
-
-use super::Result;
+use super::{Result, memory};
 
 /// A row of times in nanoseconds, one per operation, 0 where it was not reached.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +14,7 @@ pub struct Times {
 impl Times {
     /// Maps room for `len` times.
     pub fn new(len: usize) -> Result<Times> {
-        map(ptr::null_mut(), len * size_of::<AtomicU64>(), 0).map(|base| Times { base: base.cast(), len })
+        memory::map(len * size_of::<AtomicU64>(), libc::MAP_SHARED).map(|base| Times { base: base.cast(), len })
     }
 
     fn slot(&self, index: usize) -> Option<&AtomicU64> {
@@ -55,7 +52,7 @@ pub struct Progress {
 impl Progress {
     /// Maps one.
     pub fn new() -> Result<&'static Progress> {
-        let base = map(ptr::null_mut(), size_of::<Progress>(), 0)?.cast::<Progress>();
+        let base = memory::map(size_of::<Progress>(), libc::MAP_SHARED)?.cast::<Progress>();
         // SAFETY: the mapping is as large, page-aligned and never unmapped; all zeros are a value of it, and it is only ever used
         // atomically.
         Ok(unsafe { &*base })
@@ -66,18 +63,11 @@ impl Progress {
     /// # Safety
     /// The page at this address is mapped, for as long as the process lives, and nobody uses it.
     pub(super) unsafe fn at(page: usize) -> Result<&'static Progress> {
-        let base = map(page as *mut libc::c_void, size_of::<Progress>(), libc::MAP_FIXED)?.cast::<Progress>();
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        // SAFETY: the caller's.
+        let base =
+            unsafe { memory::map_at(page as *mut libc::c_void, size_of::<Progress>(), flags)? }.cast::<Progress>();
         // SAFETY: the mapping is as large, page-aligned and, as the caller says, never unmapped; all zeros are a value of it.
         Ok(unsafe { &*base })
     }
-}
-
-/// Maps so many bytes of memory that children share, all of them zero. What `MAP_FIXED` covers nobody uses.
-fn map(at: *mut libc::c_void, len: usize, more: i32) -> Result<*mut libc::c_void> {
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | more;
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory; one that is named is the
-    // caller's to give.
-    let base = unsafe { libc::mmap(at, len.max(1), protection, flags, -1, 0) };
-    if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(base) }
 }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dlmalloc::{Allocator, Dlmalloc};
 
+use crate::sys::memory;
+
 /// What the program brings: several times what a start with an engine's seccomp profile takes. What nobody touches is no memory,
 /// neither this process's nor a child's.
 const OWN: usize = 256 << 10;
@@ -44,10 +46,7 @@ unsafe impl Allocator for Supply {
         if size <= OWN && self.own_is_left.replace(false) {
             return ((&raw mut MEMORY).cast(), OWN, EXTERN);
         }
-        let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe { libc::mmap(ptr::null_mut(), size, rights, flags, -1, 0) };
-        if base == libc::MAP_FAILED { (ptr::null_mut(), 0, 0) } else { (base.cast(), size, 0) }
+        memory::map(size, libc::MAP_PRIVATE).map_or((ptr::null_mut(), 0, 0), |base| (base.cast(), size, 0))
     }
 
     fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {

@@ -35,7 +35,7 @@ mod machine;
 
 use super::shared::Progress;
 use super::socket::{RECORD, WireRecord};
-use super::{Result, cvt, done, raw};
+use super::{Result, cvt, done, memory, raw};
 use machine::PAGE;
 
 /// What to do with the result of one call.
@@ -220,12 +220,7 @@ impl Table {
     /// caller counts). Room that is not used is no memory: nobody touches it.
     pub fn new(wire: BorrowedFd<'_>, fault: [u8; RECORD], calls: usize, data: usize) -> Result<Table> {
         let len = (DATA_AT + data + (calls + 1) * CALL).next_multiple_of(PAGE);
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe { libc::mmap(ptr::null_mut(), len + PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
+        let base = memory::map(len + PAGE, libc::MAP_PRIVATE)?;
         let mut table = Table { tail: PAGE, ..Table::at(base as usize, len, wire.as_raw_fd(), fault) };
         table.copy_walker();
         Ok(table)
