@@ -26,6 +26,11 @@ fn begin(container: &Container, flags: &[&str], limit: &str) -> process::Running
     container.start_run(&[flags, &["--result", file.to_str().unwrap(), limit, "50ms"]].concat())
 }
 
+/// How many processes are in it.
+fn processes_of(container: &Container) -> usize {
+    container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len()
+}
+
 /// The container is gone, and this is how it ended.
 #[track_caller]
 fn ended(container: &Container, flags: &[&str]) -> Value {
@@ -246,7 +251,7 @@ fn a_second_program_that_cannot_begin_ends_when_it_is_asked_to() {
     }
     let container = Bundle::idle().container();
     container.up();
-    let inside = || container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len();
+    let inside = || processes_of(&container);
     let alone = inside();
     container.call(&["pause", &container.id]).ok();
     let file = container.bundle.dir.join("result.json");
@@ -286,7 +291,7 @@ fn an_orphan_that_comes_beside_a_launcher_lives() {
     }
     let container = Bundle::idle().container();
     container.up();
-    let inside = || container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len();
+    let inside = || processes_of(&container);
     let alone = inside();
     container.call(&["pause", &container.id]).ok();
     let exec = container.command(&["exec", "--ignore-paused", &container.id, "/bin/true"]);
@@ -399,8 +404,7 @@ fn a_second_program_that_was_just_launched_ends_when_that_is_asked_for() {
     {
         let container = bundle.container();
         container.up();
-        let inside =
-            || container.call(&["ps", "--format", "json", &container.id]).ok().json().as_array().unwrap().len();
+        let inside = || processes_of(&container);
         let alone = inside();
         let file = container.bundle.dir.join("result.json");
         let line = ["exec", "--result", file.to_str().unwrap(), &container.id, "/bin/sleep", "1000"];
