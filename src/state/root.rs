@@ -3,7 +3,7 @@
 //! Not trusted: a directory that others may write. What is in it names processes to kill and hooks to run, so it has to
 //! belong to the caller or to root, and to nobody else.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -166,8 +166,7 @@ impl StateRoot {
 }
 
 fn open_dir(path: &Path) -> nix::Result<OwnedFd> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    fs::open(fs::CWD, &path, libc::O_RDONLY | libc::O_DIRECTORY, 0)
+    fs::open(fs::CWD, &fs::c_path(path)?, libc::O_RDONLY | libc::O_DIRECTORY, 0)
 }
 
 /// mkdir with missing parents. The path is the operator's own, so links on the way are meant.

@@ -1,6 +1,6 @@
 //! A file that a caller names, to be written as a whole.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -33,9 +33,8 @@ impl Destination {
         let slash = path.as_os_str().as_bytes().ends_with(b"/");
         let name = path.file_name().filter(|_| !slash).ok_or(Errno::EISDIR)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL);
-        let dir = fs::open(fs::CWD, &text(dir.as_os_str())?, libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        let name = text(name)?;
+        let dir = fs::open(fs::CWD, &fs::c_path(dir)?, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        let name = fs::c_path(Path::new(name))?;
         match fs::stat_at(dir.as_fd(), &name) {
             Err(Errno::ENOENT) => Ok(Destination::Name(dir, name)),
             Err(errno) => Err(errno),

@@ -46,10 +46,14 @@ pub fn open(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<O
     }
 }
 
+/// A path as system calls take it; EINVAL where there is a NUL in it.
+pub fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)
+}
+
 /// Opens a file of the operator's or the kernel's to be read: std's own, over musl, says close-on-exec in a second call.
 pub fn open_file(path: impl AsRef<Path>) -> Result<OwnedFd> {
-    let path = CString::new(path.as_ref().as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    open(CWD, &path, libc::O_RDONLY, 0)
+    open(CWD, &c_path(path.as_ref())?, libc::O_RDONLY, 0)
 }
 
 /// A regular file that somebody else may have made: never a link, a fifo or a device, whatever has its name.
@@ -63,8 +67,7 @@ pub struct RegularFile {
 impl RegularFile {
     /// [`Self::open`] by a path as the caller has it.
     pub fn find(path: &Path) -> Result<Option<RegularFile>> {
-        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-        Self::open(CWD, &name)
+        Self::open(CWD, &c_path(path)?)
     }
 
     /// Opens it without waiting for anybody; none where something else has the name.

@@ -8,7 +8,7 @@
 //! Not trusted: the directory, which the child looks at once more as the container's root sees it. What is at the name of the
 //! file is followed nowhere and has to be a file with one name.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -111,7 +111,7 @@ impl Holder {
         let Some(Upper::Dir(dir)) = annotations::overlay(spec)?.map(|overlay| overlay.upper) else { return Ok(None) };
         let path = bundle.join(dir);
         let what = || format!("look who has {}", path.display());
-        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).at(Stage::Rootfs, what)?;
+        let name = fs::c_path(&path).at(Stage::Rootfs, what)?;
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let dir = match fs::open(fs::CWD, &name, flags, 0) {
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
@@ -203,8 +203,7 @@ fn refuse_in_use(id: Option<&str>, spec: &Spec, bundle: &Path, ancestry: Ancestr
 /// The container that writes to a directory. Of what a mount shows in another place it is not seen where that lies.
 fn writer(layer: &Path, ancestry: Ancestry) -> Result<Option<Note>> {
     let what = || format!("look who writes to {}", layer.display());
-    let c_path =
-        |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).at(Stage::Rootfs, what);
+    let c_path = |path: &Path| fs::c_path(path).at(Stage::Rootfs, what);
     if ancestry == Ancestry::Ignored {
         let path = c_path(&layer.join(OsStr::from_bytes(HOLDER.to_bytes())))?;
         return note_in(fs::CWD, &path, layer);

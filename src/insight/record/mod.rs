@@ -114,7 +114,7 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     let report_of =
         RecordReport { id, output, seen: &seen, added: &added, profile: &profile, compared, runtime: *runtime, given };
     let report_text = json::text(&report_of.json(status))?;
-    let reported = report_file.map_or(Ok(()), |profile_file| profile_file.write(&report_text));
+    let reported = report_file.map_or(Ok(()), |file| file.write(&report_text));
     let looks = Looks::of_stderr();
     let looks = if *plain { looks.plain() } else { looks };
     // What the program writes goes to standard output.
