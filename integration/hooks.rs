@@ -1,6 +1,8 @@
 //! The six kinds of hooks: order, namespaces, state on standard input, time-outs, failures.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -478,6 +480,30 @@ fn a_container_whose_run_hangs_in_a_hook_can_be_deleted() {
         assert!(begin.elapsed().as_secs() < 9, "{kind}: not at once");
         end(&container, run);
     }
+}
+
+/// A foreground `run` adopts what its hooks leave. Whoever ends it ends its own work, and no daemon that a hook has started.
+#[test]
+fn a_daemon_of_a_hook_outlives_the_run_that_hangs_in_the_next_one() {
+    if skip_on(&["crun", "runc"], "their hooks go on") {
+        return;
+    }
+    let daemon = "exec >&- 2>&-; export OUT; mkfifo $OUT.in; setsid sh -c 'echo $$ > $OUT; read word < $OUT.in; echo $word > $OUT' &";
+    let hang = "until [ -s $OUT ]; do :; done; exec sleep 1000000";
+    let container = Bundle::idle().sh_hook("createRuntime", daemon).sh_hook("createRuntime", hang).container();
+    let dir = &container.bundle.dir;
+    let run = hung(&container, &["run", "--bundle", dir.to_str().unwrap(), &container.id]);
+    let said = || container.bundle.hook_output();
+    host::wait_until(|| said().ends_with('\n'));
+    let stat = format!("/proc/{}/stat", said().trim());
+    let parent = || fs::read_to_string(&stat).unwrap().split(' ').nth(3).map(str::to_owned);
+    host::wait_until(|| parent() == Some(run.pid().to_string()));
+    container.delete_force().ok();
+    run.wait();
+    // Nobody reads from it who was killed.
+    let open = || fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(dir.join("hook.out.in"));
+    host::wait_until(|| open().is_ok_and(|mut word| word.write_all(b"alive\n").is_ok()));
+    host::wait_until(|| said() == "alive\n");
 }
 
 #[test]

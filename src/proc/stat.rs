@@ -9,6 +9,8 @@ use super::file;
 pub struct Stat {
     /// Field 4: its parent.
     pub parent: i32,
+    /// Field 6.
+    pub session: i32,
     /// Field 22: clock ticks since boot.
     pub start_time: u64,
     /// A zombie, or less.
@@ -46,7 +48,7 @@ pub fn children(pid: i32) -> Result<Vec<i32>> {
     }
 }
 
-/// Fields 3, 4, 9, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
+/// Fields 3, 4, 6, 9, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
 fn parse(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
@@ -54,11 +56,12 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let state = fields.next()?;
     let (dead, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
     let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
     let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
-    let (flags, start_time, pending) = (number(4)?, number(12)?, number(8)?);
+    let (flags, start_time, pending) = (number(2)?, number(12)?, number(8)?);
     let dying = flags & EXITING != 0 || pending & KILLED != 0;
     let executed = flags & FORKED == 0;
-    Some(Stat { parent, start_time, dead, stopped, executed, dying })
+    Some(Stat { parent, session, start_time, dead, stopped, executed, dying })
 }
 
 #[cfg(test)]
@@ -69,7 +72,8 @@ mod tests {
     fn the_program_name_may_contain_anything() {
         let rest = "S 1 2 3 4 5 0 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 24 25 26 27 0 29 30";
         let stat = parse(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
-        assert_eq!((stat.parent, stat.start_time, stat.dead, stat.stopped, stat.dying), (1, 4242, false, false, false));
+        assert_eq!((stat.parent, stat.session, stat.start_time), (1, 3, 4242));
+        assert!(!stat.dead && !stat.stopped && !stat.dying);
         assert!(
             stat.executed
                 && !parse(format!("77 (x) {}", rest.replace(" 5 0 7", " 5 64 7")).as_bytes()).unwrap().executed

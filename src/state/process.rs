@@ -75,12 +75,24 @@ impl ProcessId {
 
     /// Pidfds of its children, without those it has made while we looked.
     pub fn children(self) -> Result<Vec<OwnedFd>> {
+        self.children_where(|_| true)
+    }
+
+    /// Of those, without the daemons of other programs that it may have adopted: what has executed a program, in a session that
+    /// is not its own.
+    pub fn children_at_work(self) -> Result<Vec<OwnedFd>> {
+        let session = read(self.pid)?.map(|stat| stat.session);
+        self.children_where(|child| !child.executed || Some(child.session) == session)
+    }
+
+    fn children_where(self, fits: impl Fn(&stat::Stat) -> bool) -> Result<Vec<OwnedFd>> {
         let mut children = Vec::new();
         for pid in stat::children(self.pid).at(Stage::State, || format!("find the children of process {}", self.pid))? {
             let child = ProcessId { pid, start_time: read(pid)?.map_or(0, |stat| stat.start_time) };
             let Some(pidfd) = child.pidfd()? else { continue };
             // Still its child, and itself still the process that we mean, after the pidfd was opened.
-            if read(pid)?.is_some_and(|stat| stat.parent == self.pid) && self.life()? == Life::Alive {
+            let is_meant = read(pid)?.is_some_and(|stat| stat.parent == self.pid && fits(&stat));
+            if is_meant && self.life()? == Life::Alive {
                 children.push(pidfd);
             }
         }
@@ -134,17 +146,20 @@ mod tests {
     fn children_are_its_own() {
         use std::io::Read;
         let mut shell = std::process::Command::new("sh")
-            .args(["-c", "sleep 60 & echo x; wait"])
+            .args(["-c", "sleep 60 & setsid sh -c 'echo x; exec sleep 60' & wait"])
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         shell.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
         let parent = ProcessId::of(shell.id().cast_signed()).unwrap();
         let found = parent.children().unwrap();
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.len(), 2);
         let stranger = ProcessId { start_time: parent.start_time + 1, ..parent };
         assert!(stranger.children().unwrap().is_empty());
-        sys::pidfd::kill(found[0].as_fd(), libc::SIGKILL).unwrap();
+        let at_work = parent.children_at_work().unwrap();
+        assert_eq!(at_work.len(), 1, "the other is a daemon");
+        sys::pidfd::kill(at_work[0].as_fd(), libc::SIGKILL).unwrap();
+        found.iter().for_each(|child| sys::pidfd::signal(child.as_fd(), libc::SIGKILL).map(drop).unwrap());
         shell.wait().unwrap();
         assert!(parent.children().unwrap().is_empty());
     }

@@ -221,9 +221,11 @@ fn kill_creator(global: &Global, id: &str, record: &Record) -> Result<()> {
     // lock, as a copy of its parent. While it is stopped itself it has no more of them.
     // Whoever asks us to end now, or whatever fails, would leave it stopped for ever: that comes when it is killed.
     sys::interrupt::listen();
+    let Some(creator) = record.creator.pidfd()? else { return Ok(()) };
     let stopped = record.creator.stop(NEXT_LOOK);
-    let children = record.creator.children();
-    record.creator.signal(libc::SIGKILL)?;
+    // What a hook has left to live on, a `run` has adopted.
+    let children = record.creator.children_at_work();
+    sys::pidfd::signal(creator.as_fd(), libc::SIGKILL).at(Stage::Signal, || "kill who makes the container")?;
     for child in &children? {
         let what = || "kill the process that was being set up";
         sys::pidfd::signal(child.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
