@@ -1,7 +1,7 @@
 //! Templates: containers whose program comes with `start`.
 
 mod pool_races;
-mod pools;
+pub mod pools;
 mod refusals;
 
 use std::os::fd::{AsFd, OwnedFd};

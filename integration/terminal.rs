@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::common::process::{Output, wait_readable};
 use crate::common::{Bundle, Container, brisk_only, host, process, skip_on, time_limit};
+use crate::prepared::pools;
 
 /// Listens where `--console-socket` will point.
 struct ConsoleSocket {
@@ -131,6 +132,23 @@ fn a_template_has_its_terminal_from_start() {
     master.write_all(b"hello\n").unwrap();
     let text = read_until(&mut master, "got hello");
     assert!(text.contains("got hello"), "{text}");
+}
+
+/// Of a member, and of a container that is made for want of one.
+#[test]
+fn a_program_of_a_pool_sends_its_terminal() {
+    if brisk_only("pools") {
+        return;
+    }
+    let pool = pools::pool(pools::bundle(), "1");
+    let socket = ConsoleSocket::new(&pool.0);
+    for _ in 0..2 {
+        let flags = ["run", "--pool", &pool.0.id, "--detach", "--tty", "--console-socket", &socket.path, "job"];
+        pool.0.call(&[&flags[..], &["--", "/bin/sh", "-c", "test -t 0 && echo a terminal"]].concat()).ok();
+        let text = read_until(&mut socket.receive(), "terminal\r\n");
+        assert!(text.contains("a terminal\r\n"), "{text}");
+        pool.0.call(&["delete", "--force", "job"]).ok();
+    }
 }
 
 #[test]

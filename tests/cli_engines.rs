@@ -11,7 +11,7 @@ use brisk::plan::systemd::driver::CgroupDriver;
 use super::cli::{one, read, refusal, request, text};
 
 fn created(id: &str) -> Create {
-    Create { id: id.into(), bundle: "/b".into(), pid_file: Some("/b/init.pid".into()), ..Create::default() }
+    Create { id: id.into(), bundle: Some("/b".into()), pid_file: Some("/b/init.pid".into()), ..Create::default() }
 }
 
 #[test]

@@ -71,9 +71,9 @@ fn a_plain_checkpoint() {
     assert!(opts.get(Field::TrackMem).is_empty() && opts.get(Field::ParentImg).is_empty());
 }
 
-#[test]
-fn every_flag_of_checkpoint_reaches_criu() {
-    let criu = Criu {
+/// What both commands take.
+fn shared() -> Criu {
+    Criu {
         tcp_established: true,
         ext_unix_sk: true,
         shell_job: true,
@@ -84,9 +84,30 @@ fn every_flag_of_checkpoint_reaches_criu() {
         empty_ns: vec!["network".into()],
         auto_dedup: true,
         ..Criu::default()
-    };
+    }
+}
+
+fn has_shared(opts: &Opts) {
+    let switches = [
+        Field::TcpEstablished,
+        Field::ExtUnixSk,
+        Field::ShellJob,
+        Field::FileLocks,
+        Field::LazyPages,
+        Field::AutoDedup,
+    ];
+    for field in switches {
+        has(opts, field, true);
+    }
+    has(opts, Field::ManageCgroupsMode, 5);
+    has(opts, Field::NetworkLock, 2);
+    has(opts, Field::EmptyNs, libc::CLONE_NEWNET);
+}
+
+#[test]
+fn every_flag_of_checkpoint_reaches_criu() {
     let args = Checkpoint {
-        criu,
+        criu: shared(),
         parent_path: Some("../before".into()),
         leave_running: true,
         tcp_skip_in_flight: true,
@@ -95,24 +116,10 @@ fn every_flag_of_checkpoint_reaches_criu() {
         ..Checkpoint::default()
     };
     let opts = dump(&args).unwrap();
-    let switches = [
-        Field::TcpEstablished,
-        Field::ExtUnixSk,
-        Field::ShellJob,
-        Field::FileLocks,
-        Field::LazyPages,
-        Field::AutoDedup,
-        Field::LeaveRunning,
-        Field::TcpSkipInFlight,
-        Field::LinkRemap,
-        Field::TrackMem,
-    ];
-    for field in switches {
+    has_shared(&opts);
+    for field in [Field::LeaveRunning, Field::TcpSkipInFlight, Field::LinkRemap, Field::TrackMem] {
         has(&opts, field, true);
     }
-    has(&opts, Field::ManageCgroupsMode, 5);
-    has(&opts, Field::NetworkLock, 2);
-    has(&opts, Field::EmptyNs, libc::CLONE_NEWNET);
     has(&opts, Field::ParentImg, "../before");
     has(&opts, Field::PageServer, pair("fe80::1", 99));
 }
@@ -120,6 +127,7 @@ fn every_flag_of_checkpoint_reaches_criu() {
 #[test]
 fn every_flag_of_restore_reaches_criu() {
     let args = Restore {
+        criu: shared(),
         tcp_close: true,
         lsm_profile: Some("apparmor:p".into()),
         lsm_mount_context: Some("c".into()),
@@ -129,6 +137,7 @@ fn every_flag_of_restore_reaches_criu() {
     let joined = [("ipc".to_owned(), "/proc/7/ns/ipc".to_owned())];
     let cgroups = [(String::new(), "/c1".to_owned())];
     let opts = restore(&args, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups });
+    has_shared(&opts);
     has(&opts, Field::TcpClose, true);
     has(&opts, Field::LsmProfile, "apparmor:p");
     has(&opts, Field::LsmMountContext, "c");

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use brisk::cli::features;
-use brisk::cli::flags::{self, FlagValue};
-use brisk::cli::verbs::VERBS;
+use brisk::cli::flags::FlagValue;
 use brisk::sys::seccomp::Support;
 use serde_json::Value;
 
@@ -16,7 +15,7 @@ use crate::feature_tests::FEATURE_TESTS;
 use crate::field_tests::FIELDS;
 use crate::{
     fixture,
-    flag_tests::{FLAG_TESTS, OPTION_TESTS},
+    flag_tests::{FLAG_TESTS, OPTION_TESTS, scopes},
     test_files,
 };
 
@@ -123,16 +122,15 @@ fn features(cases: &[String]) -> String {
 
 fn commands(cases: &[String]) -> String {
     let mut rows = String::new();
-    let scopes = std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb)));
-    for scope in scopes {
-        let verb = scope.map_or("", |verb| verb.row().name);
-        for flag in flags::of(scope) {
+    for (verb, flags) in scopes() {
+        for flag in flags {
             let value = match flag.value {
                 FlagValue::Switch => String::new(),
                 FlagValue::One(name) | FlagValue::Many(name) | FlagValue::Word(name, _) => format!(" {name}"),
                 FlagValue::Maybe(name) => format!("[={name}]"),
             };
-            let name = format!("brisk {verb} --{}{value}", flag.long).replace("  ", " ").replace('|', "\\|");
+            let words = verb.replace("--", " --");
+            let name = format!("brisk {words} --{}{value}", flag.long).replace("  ", " ").replace('|', "\\|");
             let of = |(verbs, flags, _): &&(&str, &str, &str)| {
                 let has = |list: &str, word: &str| list.split(' ').any(|item| item == word);
                 has(verbs, verb) && has(flags, flag.long)

@@ -4,12 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use brisk::cli::flags::{self, Flag};
-use brisk::cli::verbs::VERBS;
+use brisk::cli::flags::{self, Flag, FlagValue};
+use brisk::cli::verbs::{VERBS, Verb};
 
+use super::cli::sample;
 use super::test_files;
 
-/// Verbs (none for the flags before the verb), flags, test.
+/// A `run` that reads its flags in another place.
+pub const RUN_IN_POOL: &str = "run--pool";
+
+/// Verbs (none for the flags before the verb; [`RUN_IN_POOL`] for `run --pool`), flags, test.
 pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("", "root", "integration/cli/each_flag.rs: the_state_is_kept_where_it_is_said"),
     ("", "log log-level debug", "integration/cli/flags.rs: how_much_is_logged"),
@@ -28,7 +32,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ),
     ("checkpoint restore", "work-path", "integration/lifecycle/checkpoint.rs: what_criu_says_is_quoted"),
     (
-        "checkpoint restore",
+        "checkpoint",
         "tcp-established tcp-skip-in-flight link-remap ext-unix-sk shell-job file-locks lazy-pages manage-cgroups-mode network-lock empty-ns auto-dedup page-server",
         "tests/criu.rs: every_flag_of_checkpoint_reaches_criu",
     ),
@@ -37,7 +41,12 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
         "status-fd",
         "integration/lifecycle/checkpoint.rs: a_status_descriptor_that_tells_nobody_is_refused",
     ),
-    ("restore", "tcp-close lsm-profile lsm-mount-context", "tests/criu.rs: every_flag_of_restore_reaches_criu"),
+    (
+        "restore",
+        "tcp-established ext-unix-sk shell-job file-locks lazy-pages manage-cgroups-mode network-lock empty-ns auto-dedup \
+         tcp-close lsm-profile lsm-mount-context",
+        "tests/criu.rs: every_flag_of_restore_reaches_criu",
+    ),
     ("restore", "bundle pid-file detach", "integration/lifecycle/checkpoint.rs: a_container_goes_on_where_it_was"),
     (
         "restore",
@@ -95,8 +104,39 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
     ("top", "once format json", "integration/insight/top.rs: one_look_has_rates"),
     ("top", "sort interval", "integration/insight/top.rs: the_order_is_as_asked_for"),
     ("run", "pool", "integration/prepared/pools.rs: a_member_is_used_once_and_thrown_away"),
-    ("run", "additional-gids no-new-privs", "integration/prepared/pools.rs: what_comes_with_the_program_reaches_it"),
-    ("run", "process", "integration/prepared/pools.rs: a_process_json_comes_with_the_program"),
+    (
+        "run run--pool",
+        "additional-gids no-new-privs",
+        "integration/prepared/pools.rs: what_comes_with_the_program_reaches_it",
+    ),
+    ("run run--pool", "process", "integration/prepared/pools.rs: a_process_json_comes_with_the_program"),
+    (
+        "run--pool",
+        "env cwd user cap mount tmpfs",
+        "integration/prepared/pools.rs: what_comes_with_the_program_reaches_it",
+    ),
+    ("run--pool", "memory pids cpus", "integration/prepared/pools.rs: limits_of_the_program_are_the_members"),
+    (
+        "run--pool",
+        "pid-file pidfd-socket trace",
+        "integration/prepared/pools.rs: what_the_command_tells_others_it_tells_of_a_member",
+    ),
+    ("run--pool", "keep", "integration/prepared/pools.rs: a_claimed_container_may_be_kept"),
+    ("run--pool", "detach", "integration/prepared/pools.rs: a_member_may_run_in_the_background"),
+    ("run--pool", "replace", "integration/prepared/pools.rs: what_is_to_be_replaced_stays_where_nothing_can_come"),
+    (
+        "run--pool",
+        "result timeout output-limit cpu-time grace exit-codes",
+        "integration/prepared/pools.rs: the_foreground_is_that_of_a_run",
+    ),
+    (
+        "run--pool",
+        "die-with-parent no-new-keyring no-pivot preserve-fds",
+        "integration/prepared/pools.rs: what_a_member_cannot_be_a_new_container_is",
+    ),
+    ("run--pool", "no-subreaper", "integration/cli/each_flag.rs: a_run_adopts_orphans_unless_told_not_to"),
+    ("run--pool", "tty", "integration/prepared/pools.rs: a_program_of_a_pool_may_have_a_terminal"),
+    ("run--pool", "console-socket", "integration/terminal.rs: a_program_of_a_pool_sends_its_terminal"),
     ("pool", "bundle size format", "integration/prepared/pools.rs: pools_are_listed"),
     ("run", "detach", "integration/cli/each_flag.rs: a_pid_file_has_the_pid"),
     ("run", "keep", "integration/lifecycle/verbs.rs: run_deletes_the_container_and_keep_leaves_it"),
@@ -235,18 +275,55 @@ pub const OPTION_TESTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What has flags of its own, by its name in [`FLAG_TESTS`]: what is before the command, each command, and `run` where it goes
+/// another way; and those flags.
+pub fn scopes() -> Vec<(&'static str, Vec<&'static Flag>)> {
+    let mut all = vec![("", flags::of(None).collect())];
+    for row in VERBS {
+        let taken: Vec<&Flag> = flags::of(Some(row.verb)).collect();
+        all.push((row.name, taken.clone()));
+        if row.verb == Verb::Run {
+            let in_pool = taken.into_iter().filter(|flag| flag.long != "pool" && goes_with_a_pool(flag));
+            all.push((RUN_IN_POOL, in_pool.collect()));
+        }
+    }
+    all
+}
+
+fn goes_with_a_pool(flag: &Flag) -> bool {
+    let value = match flag.value {
+        FlagValue::Switch | FlagValue::Maybe(_) => String::new(),
+        FlagValue::One(_) | FlagValue::Many(_) | FlagValue::Word(..) => format!("={}", sample(flag)),
+    };
+    let given = format!("--{}{value}", flag.long);
+    let words = ["run", "--pool", "p", &given, "id", "--", "true"];
+    brisk::cli::parse(&words.map(Into::into)).is_ok()
+}
+
 /// A row that names a test of something else would go unnoticed until somebody runs all tests with deaf briskes. So the test,
 /// or a function of its file that it calls, has to use the flag.
 #[test]
 fn the_test_of_a_flag_uses_it() {
     let files = test_files();
-    let scopes = std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb)));
-    let all: Vec<&Flag> = scopes.flat_map(flags::of).collect();
+    let all: Vec<&Flag> = scopes().into_iter().flat_map(|(_, flags)| flags).collect();
     let mut wrong = Vec::new();
-    for (_, list, test) in FLAG_TESTS {
+    for (verbs, list, test) in FLAG_TESTS {
         let (file, name) = test.split_once(": ").unwrap();
-        let source = files.iter().find(|(other, _)| other == file).map(|(_, text)| reached(text, name));
-        let source = source.unwrap_or_else(|| panic!("there is no {file}"));
+        let text = |file: &str| files.iter().find(|(other, _)| other == file).map(|(_, text)| text.as_str());
+        let own = text(file).unwrap_or_else(|| panic!("there is no {file}"));
+        // What the tests of a folder share is in its module.
+        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let shared = [format!("{folder}/mod.rs"), format!("{folder}.rs")];
+        let shared = shared.iter().find_map(|file| text(file)).unwrap_or_default();
+        let source = reached(&[own, shared].concat(), name);
+        // Each of the commands has it tried: what is read for one may be passed over by another.
+        let uses_verb = |verb: &&str| match *verb {
+            "" => true,
+            RUN_IN_POOL => word(&source, "--pool"),
+            verb => ["\"", ".", "_"].iter().any(|before| source.contains(&format!("{before}{verb}"))),
+        };
+        let unused = verbs.split(' ').filter(|verb| !uses_verb(verb));
+        wrong.extend(unused.map(|verb| format!("{test} does not use {verb}")));
         for flag in list.split(' ') {
             let row = all.iter().find(|row| row.long == flag).unwrap_or_else(|| panic!("there is no --{flag}"));
             let short = row.short.map_or(String::new(), |short| format!("\"-{short}"));

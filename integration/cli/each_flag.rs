@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{Bundle, Container, brisk_only, host, keys, lacks, process, skip_on};
+use crate::common::process::Running;
+use crate::common::{Bundle, Container, brisk_only, host, keys, lacks, process, runtime_name, skip_on};
+use crate::prepared::pools;
 
 /// A command outside of the bundle.
 fn elsewhere(container: &Container, args: &[&str]) -> Command {
@@ -124,18 +126,27 @@ fn a_run_adopts_orphans_unless_told_not_to() {
     if skip_on(&["crun"], "accepts the flag and does nothing") {
         return;
     }
-    let adopted = |args: &[&str]| {
-        let orphan = "sleep 0.3; exec cut -d\" \" -f4 /proc/self/stat > /tmp/parent";
-        let script = format!("(sh -c '{orphan}' &); while [ ! -s /tmp/parent ]; do sleep 0.05; done");
-        let container = Bundle::sh(&script).without_ns("pid").container();
-        let run = container.start_run(args);
+    let orphan = "sleep 0.3; exec cut -d\" \" -f4 /proc/self/stat > /tmp/parent";
+    let script = format!("(sh -c '{orphan}' &); while [ ! -s /tmp/parent ]; do sleep 0.05; done");
+    let adopted = |container: &Container, run: Running| {
         let pid = run.pid();
-        run.wait();
+        run.wait().ok();
         let parent = fs::read_to_string(container.bundle.rootfs().join("tmp/parent")).unwrap();
         parent.trim().parse::<i32>().unwrap() == pid
     };
-    assert!(adopted(&[]));
-    assert!(!adopted(&["--no-subreaper"]));
+    for (flags, adopts) in [(&[][..], true), (&["--no-subreaper"], false)] {
+        let container = Bundle::sh(&script).without_ns("pid").container();
+        assert_eq!(adopted(&container, container.start_run(flags)), adopts, "{flags:?}");
+        if runtime_name() != "brisk" {
+            continue;
+        }
+        // With a pool as well, where the program runs in no member, whose parent is another.
+        let pool = pools::pool(pools::bundle().without_ns("pid"), "1");
+        let run = ["run", "--pool", &pool.0.id, "--no-new-keyring"];
+        let args = [&run[..], flags, &["--", "/bin/sh", "-c", &script]].concat();
+        let run = process::start(pool.0.command(&args), Stdio::null());
+        assert_eq!(adopted(&pool.0, run), adopts, "{flags:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -13,6 +14,7 @@ use super::caps;
 use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, skip_unless, time_limit};
 use crate::jobs::conforms;
 use crate::rootless;
+use crate::spec::annotations::receive;
 
 /// A pool that is called as its container, of the same bundle; goes at the end.
 pub struct Pool(pub Container);
@@ -69,7 +71,7 @@ impl Pool {
         (file, record)
     }
 
-    fn arguments<'a>(&'a self, flags: &[&'a str], program: &[&'a str]) -> Vec<&'a str> {
+    pub fn arguments<'a>(&'a self, flags: &[&'a str], program: &[&'a str]) -> Vec<&'a str> {
         [&["run", "--pool", &self.0.id, "--result", "result.json"], flags, &["--"], program].concat()
     }
 
@@ -228,6 +230,82 @@ fn the_foreground_is_that_of_a_run() {
     pool.claims(&["--output-limit", "10", "--exit-codes"], &["/bin/sh", "-c", "while :; do echo more; done"])
         .exits(121);
     assert_eq!(result("ended"), json!("output-limit"));
+    pool.does("fill").ok();
+    if !lacks(&["cpuacct"]) {
+        let busy = ["/bin/sh", "-c", "while :; do :; done"];
+        pool.claims(&["--cpu-time", "200ms", "--timeout", "20s", "--exit-codes"], &busy).exits(123);
+        assert_eq!(result("ended"), json!("cpu-limit"));
+    }
+    // Who has no time to end is not asked.
+    let heeds = "trap 'exit 3' TERM; sleep 1000000 & while :; do wait; done";
+    pool.claims(&["--timeout", "500ms", "--grace", "0"], &["/bin/sh", "-c", heeds]).exits(137);
+}
+
+/// Who asked to be told is told of a member, as of a container that `run` makes.
+#[test]
+fn what_the_command_tells_others_it_tells_of_a_member() {
+    if brisk_only("pools") {
+        return;
+    }
+    let pool = pool(bundle(), "1");
+    let dir = &pool.0.bundle.dir;
+    let listener = UnixListener::bind(dir.join("pidfd.sock")).unwrap();
+    let flags = ["--detach", "--pid-file", "job.pid", "--trace", "job.trace", "--pidfd-socket", "pidfd.sock", "job"];
+    for claimed in [true, false] {
+        assert_eq!(pool.members().len(), usize::from(claimed));
+        pool.run(&flags, &["/probe", "pause"]).ok();
+        assert!(pool.members().is_empty());
+        let pid = pool.0.call(&["state", "job"]).ok().json()["pid"].to_string();
+        assert_eq!(fs::read_to_string(dir.join("job.pid")).unwrap(), pid);
+        assert!(receive(&listener).1.contains(&format!("Pid:\t{pid}\n")));
+        let trace: Value = serde_json::from_slice(&fs::read(dir.join("job.trace")).unwrap()).unwrap();
+        assert!(trace.to_string().contains("\"name\""), "{trace}");
+        fs::remove_file(dir.join("job.trace")).unwrap();
+        pool.0.call(&["delete", "--force", "job"]).ok();
+    }
+}
+
+#[test]
+fn a_claimed_container_may_be_kept() {
+    if brisk_only("pools") {
+        return;
+    }
+    let pool = pool(bundle(), "1");
+    for claimed in [true, false] {
+        pool.run(&["--keep", "job"], &["/bin/sh", "-c", "exit 4"]).exits(4);
+        assert_eq!(pool.used()[0], json!(claimed));
+        assert_eq!(pool.0.call(&["state", "job"]).ok().json()["status"], json!("stopped"));
+        pool.0.call(&["delete", "job"]).ok();
+    }
+}
+
+#[test]
+fn limits_of_the_program_are_the_members() {
+    if brisk_only("pools") || lacks(&["memory", "pids", "cpu"]) {
+        return;
+    }
+    let pool = pool(bundle(), "1");
+    let flags = ["--detach", "--memory", "32m", "--pids", "7", "--cpus", "0.5", "job"];
+    for claimed in [true, false] {
+        assert_eq!(pool.members().len(), usize::from(claimed));
+        pool.run(&flags, &["/probe", "pause"]).ok();
+        assert!(pool.members().is_empty());
+        let pid = pool.0.call(&["state", "job"]).ok().json()["pid"].to_string();
+        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        for (controller, files, wanted) in [
+            ("pids", ["pids.max", "pids.max"], "7"),
+            ("memory", ["memory.max", "memory.limit_in_bytes"], "33554432"),
+            ("cpu", ["cpu.max", "cpu.cfs_quota_us"], "50000"),
+        ] {
+            let of = |line: &&str| line.starts_with("0::") || line.split([':', ',']).any(|word| word == controller);
+            // Where both versions are, v1 has the controller.
+            let line = cgroups.lines().find(of).unwrap();
+            let dir = host::cgroup_dir(controller, line.rsplit(':').next().unwrap());
+            let found = files.iter().find_map(|file| fs::read_to_string(dir.join(file)).ok());
+            assert_eq!(found.unwrap().split_whitespace().next(), Some(wanted), "{controller}");
+        }
+        pool.0.call(&["delete", "--force", "job"]).ok();
+    }
 }
 
 #[test]
@@ -656,7 +734,7 @@ fn what_a_member_cannot_be_a_new_container_is() {
     let place = format!("{}:/new/place", pool.0.bundle.host_dir("shared").display());
     let out = pool.run(&["--mount", &place], &["/bin/ls", "/new"]).ok();
     assert_eq!((out.stdout().as_str(), pool.used()), ("place\n", json!([false, "refused"])));
-    for flag in [&["--die-with-parent"][..], &["--no-new-keyring"], &["--preserve-fds", "0", "--no-pivot"]] {
+    for flag in [&["--die-with-parent"][..], &["--no-new-keyring"], &["--no-pivot"], &["--preserve-fds", "1"]] {
         pool.run(flag, &["/bin/true"]).ok();
         assert_eq!(pool.used(), json!([false, "options"]), "{flag:?}");
     }

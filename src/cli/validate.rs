@@ -1,7 +1,5 @@
 //! What only all of the values of a command line together can tell.
 
-use std::path::Path;
-
 use super::args::{PoolAction, PoolArgs, SpecArgs, UpdateArgs};
 use super::help::missing;
 use super::put::Format;
@@ -104,9 +102,10 @@ fn check_run(args: &Run) -> Result<()> {
 /// What a pool is says its bundle; what comes with a program is no more than a template can be told.
 fn check_program(args: &Create) -> Result<()> {
     let Create { bundle, config, outline, .. } = args;
-    let Outline { terminal, limits, user, env, cwd, caps, mounts, args, .. } = outline.clone();
-    let can_be_told = Outline { terminal, limits, user, env, cwd, caps, mounts, args, ..Outline::default() };
-    if bundle == Path::new(".") && config.is_none() && *outline == can_be_told && terminal != Some(false) {
+    let Outline { rootfs, readonly, hostname, network, seccomp, rootless, overlay, terminal, .. } = outline;
+    let named = bundle.is_some() || config.is_some() || rootfs.is_some() || *overlay != OverlayChoice::default();
+    let described = readonly.is_some() || hostname.is_some() || network.is_some() || seccomp.is_some() || *rootless;
+    if !named && !described && *terminal != Some(false) {
         return Ok(());
     }
     Err(Error::new(Stage::Args, "--pool: what its containers are was said when the pool was made").with_hint(
@@ -202,7 +201,7 @@ fn check_outline(args: &Create) -> Result<()> {
             "a bundle says itself what runs in which limits: flags and a command need --rootfs DIR",
             "`brisk spec` takes the same flags and writes them into a bundle's config.json",
         ),
-        Some(_) if args.config.is_some() || args.bundle != Path::new(".") => {
+        Some(_) if args.config.is_some() || args.bundle.is_some() => {
             refuse("--rootfs makes a container without a bundle", "leave out --bundle and --config")
         }
         Some(_) if args.outline.args.is_empty() && !args.template => {

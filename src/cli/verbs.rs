@@ -177,7 +177,7 @@ verbs! {
         [id(set!(Checkpoint(id)))] = Checkpoint::default();
     Create(Create) "create", Life, "create a container from a bundle; `start` runs its program",
         [id(set!(Create(id))), command(set!(Create(outline.args)))]
-        = Create { bundle: ".".into(), ..Create::default() };
+        = Create::default();
     Delete(Delete) "delete", Life, "delete a container and everything it holds",
         [id(set!(Delete(which.name)))] = Delete::default();
     Events(EventsArgs) "events", Look, "print statistics and out-of-memory events as JSON lines",
@@ -211,7 +211,7 @@ verbs! {
     Resume(String) "resume", Change, "thaw a paused container", [id(set!(Resume()))] = String::new();
     Run(Box<Run>) "run", Life, "create and start a container, and wait for it",
         [id(set!(Run(create.id))), command(set!(Run(create.outline.args)))]
-        = Box::new(Run { create: Create { bundle: ".".into(), ..Create::default() }, ..Run::default() });
+        = Box::default();
     Spec(SpecArgs) "spec", Tools, "write a config.json to start from",
         [command(set!(Spec(outline.args)))] = SpecArgs::default();
     Start(Box<Start>) "start", Life, "run the program of a created container",

@@ -65,8 +65,8 @@ impl Global<'_> {
 pub struct Create {
     /// The container's name, valid.
     pub id: String,
-    /// The bundle directory, as typed.
-    pub bundle: PathBuf,
+    /// The bundle directory, as typed; the current one where none is named.
+    pub bundle: Option<PathBuf>,
     /// A file used instead of the bundle's config.json.
     pub config: Option<PathBuf>,
     /// With a root in it: what is made, in place of a bundle.

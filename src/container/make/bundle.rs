@@ -42,8 +42,8 @@ impl Bundle {
             let dir = global.root.path().join(&args.id);
             return Bundle::of(global, &dir, outline::loaded(&args.outline)?)?.under(&args.outline.overlay);
         }
-        let what = || format!("find the bundle {}", args.bundle.display());
-        let dir = std::path::absolute(&args.bundle).at(Stage::Bundle, what)?;
+        let dir = args.bundle.as_deref().unwrap_or(Path::new("."));
+        let dir = std::path::absolute(dir).at(Stage::Bundle, || format!("find the bundle {}", dir.display()))?;
         let loaded = match &args.config {
             Some(file) => spec::load_file(file)?,
             None => spec::load_text(&dir).map_err(|error| misnamed(error, &args.id))?,

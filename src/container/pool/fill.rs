@@ -162,7 +162,7 @@ pub(super) fn config_of(bundle: &std::path::Path) -> crate::state::MadeOf {
 /// The bundle of a member that is called `id`.
 fn bundle(inside: &Global, definition: &Definition, id: &str) -> Result<(Create, Bundle)> {
     let bundle = definition.bundle.clone();
-    let args = Create { id: id.to_owned(), bundle, template: true, ..Create::default() };
+    let args = Create { id: id.to_owned(), bundle: Some(bundle), template: true, ..Create::default() };
     let mut bundle = Bundle::load(inside, &args)?;
     suits(&bundle.spec)?;
     bundle.change(|spec| Ok(put_below(spec, inside.cgroups, id)))?;

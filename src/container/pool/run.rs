@@ -35,7 +35,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
     let pool = Pool::find(global, name)?;
     let definition = pool.defined()?;
     let mut args = args.clone();
-    args.create.bundle.clone_from(&definition.bundle);
+    args.create.bundle = Some(definition.bundle.clone());
     if args.create.id.is_empty() {
         args.create.id = new_name(name);
     }
@@ -109,11 +109,14 @@ fn given(args: &Run) -> Result<Start> {
     let Run {
         create,
         program,
-        // `see_through`.
+        // `run::see_through`, of what runs in a member and of what does not.
         detach: _,
         keep: _,
+        // `attempt`, `in_new`.
         replace: _,
+        // `run::start_bundle`. The orphans of a member never come to us, for it is not our child.
         no_subreaper: _,
+        // `run`.
         pool: _,
     } = args;
     let Create {
@@ -122,16 +125,18 @@ fn given(args: &Run) -> Result<Start> {
         console_socket,
         pidfd_socket,
         pid_file,
-        // Said when the pool was made, and refused with the command line (`cli::validate`).
+        // Said when the pool was made, and refused with the command line: `validate::check_program`.
         bundle: _,
         config: _,
+        // `make::record`; no flag of `run` sets it.
         template: _,
         // `asks_for_more`.
         no_pivot: _,
         no_new_keyring: _,
         preserve_fds: _,
-        // `in_member`, and the job.
+        // `in_member`, `run::start_bundle`.
         trace: _,
+        // `JobRequest::in_background`.
         job: _,
     } = create;
     let Outline {
@@ -143,7 +148,7 @@ fn given(args: &Run) -> Result<Start> {
         caps,
         mounts,
         args,
-        // Said when the pool was made.
+        // Said when the pool was made, and refused with the command line: `validate::check_program`.
         rootfs: _,
         readonly: _,
         hostname: _,

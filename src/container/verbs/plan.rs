@@ -39,7 +39,7 @@ impl PlanOf {
 /// What would be done with a bundle here, or on the host of which these facts are, and the facts it rests on. Of another host it is
 /// taken that its kernel knows all of seccomp, which its facts do not say.
 pub fn plan(global: &Global, bundle: &Path, which: PlanOf, elsewhere: Option<Host>) -> Result<(Host, Plan)> {
-    let bundle = Bundle::load(global, &Create { bundle: bundle.to_owned(), ..Create::default() })?;
+    let bundle = Bundle::load(global, &Create { bundle: Some(bundle.to_owned()), ..Create::default() })?;
     let when = if which == PlanOf::Create { ProgramStart::OnSignal } else { ProgramStart::Brought };
     let host = match elsewhere {
         Some(host) => host,

@@ -2,7 +2,7 @@
 //!
 //! Runs in the parent.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::run::{Predecessor, start_bundle};
 use crate::container::attend::ended::Ended;
@@ -47,7 +47,7 @@ fn attempt(global: &Global, args: &Create, task: Option<&mut Task<'_>>) -> Resul
     // `restart` has no flag for what makes it another container: that is as the record has it, or the copy of config.json.
     let create = Create {
         id: args.id.clone(),
-        bundle: PathBuf::new(),
+        bundle: None,
         config: None,
         outline: Outline::default(),
         no_pivot: record.no_pivot,

@@ -69,7 +69,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         lsm_profile: _,
         lsm_mount_context: _,
     } = args;
-    let create = Create { id: id.clone(), bundle: bundle.clone(), no_pivot: *no_pivot, ..Create::default() };
+    let create = Create { id: id.clone(), bundle: Some(bundle.clone()), no_pivot: *no_pivot, ..Create::default() };
     let bundle = Bundle::load(global, &create)?;
     let receivers = Receivers::find(pid_file.as_deref(), None)?;
     let images = Directories::open(criu)?;
