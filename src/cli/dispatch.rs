@@ -134,10 +134,10 @@ fn events(global: &Global, args: &EventsArgs) -> Result<()> {
 }
 
 fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
-    // The single limits: `UpdateArgs::resources`.
     let UpdateArgs {
         ids,
         files,
+        // `UpdateArgs::resources`.
         memory: _,
         cpu: _,
         block_io: _,

@@ -1,8 +1,8 @@
 //! The flags: one row each, the union of what runc 1.5, crun 1.29 and youki 0.7 take, and brisk's own. A row says
 //! where the value goes, and that is a field of the options of each command that takes the flag: a flag without
 //! a field does not compile. Nor does a field that nobody has thought of: each of these structures is taken apart once without
-//! `..` by whoever gets it, where a field is taken or has a `_` under the name of the function that reads it
-//! (tests/architecture). That it is read indeed is shown by the flag's test (tests/flag_tests.rs).
+//! `..` by whoever gets it, where a field is taken or has a `_` under the name of the function that reads it, and
+//! tests/architecture looks whether that does. What it does then is shown by the flag's test (tests/flag_tests.rs).
 
 use std::ffi::OsStr;
 

@@ -63,7 +63,7 @@ pub type Dispatch = fn(&options::Global, &Request) -> Result<u8>;
 pub fn main_of(dispatch: Dispatch) -> u8 {
     let argv: Vec<OsString> = arguments::all().into_iter().skip(1).collect();
     let head = scan::head(&argv);
-    let global = &head.global;
+    let global: &args::GlobalFlags = &head.global;
     let prepared = process::prepare().at(Stage::Host, || "open /dev/null for a closed standard stream");
     let opened = prepared
         .and_then(|()| refuse_setuid())
@@ -122,13 +122,13 @@ fn run(head: scan::Head<'_>, log: &mut Log, doing: &mut ErrorReport, dispatch: D
         // `GlobalFlags::cgroups`.
         systemd_cgroup: _,
         cgroup_manager: _,
-        // `main_of`, before the command is parsed.
+        // Before the command is parsed, by `main_of`: `GlobalFlags::log_destination`, `GlobalFlags::level`, and `main_of` itself.
         log: _,
-        log_format: _,
+        systemd_log: _,
         log_level: _,
         debug: _,
-        systemd_log: _,
-        // `scan`.
+        log_format: _,
+        // `Head::parse`.
         version: _,
     } = &global;
     *doing = ErrorReport { subject: request.subject(), failure: request.failure_status() };

@@ -18,8 +18,17 @@ pub const VERSION: u32 = 1;
 
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
 pub fn plan(global: &Global, args: &PlanArgs, elsewhere: Option<Host>) -> Result<()> {
-    // `PlanArgs::which`; `brisk-insight`.
-    let PlanArgs { bundle, format, template: _, start: _, host: _, diff: _, plain: _ } = args;
+    let PlanArgs {
+        bundle,
+        format,
+        // `PlanArgs::which`.
+        template: _,
+        start: _,
+        // `PlanArgs::is_drawn`; then it is brisk-insight's `insight::plan::plan` that prints it.
+        host: _,
+        diff: _,
+        plain: _,
+    } = args;
     if *format == PlanFormat::Json {
         let document = document_of(global, bundle, args.which(), elsewhere)?;
         return output::print(&output::pretty(&document)?);

@@ -245,7 +245,7 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
         cwd: _,
         caps: _,
         args: _,
-        // `OverlayChoice::annotations`.
+        // The annotations that say the same: `file`, `Bundle::load`.
         overlay: _,
     } = outline;
     if let Some(rootfs) = rootfs {

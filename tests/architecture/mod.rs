@@ -4,6 +4,7 @@
 mod imports;
 mod layers;
 mod operations;
+mod options;
 mod paths;
 mod references;
 mod touches;

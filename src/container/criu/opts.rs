@@ -190,7 +190,7 @@ fn shared(criu: &Criu, facts: &CriuFacts<'_>, log: &str) -> Result<Opts> {
         network_lock: lock,
         empty_ns,
         auto_dedup,
-        // `Directories`.
+        // `checkpoint::image_path`, `Directories::open`.
         image_path: _,
         work_path: _,
     } = criu;

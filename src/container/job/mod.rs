@@ -229,8 +229,17 @@ pub(super) fn run(
     work: impl FnOnce(Option<&mut Task<'_>>) -> Result<Option<Ended>>,
 ) -> Result<u8> {
     let JobRequest { id, job, detach, preserved } = *request;
-    // `Watch`, `Report` and what they call.
-    let Job { result: _, timeout: _, cpu_time: _, output_limit: _, grace: _, exit_codes: _, die_with_parent } = job;
+    let Job {
+        die_with_parent,
+        // `Watch::new`.
+        timeout: _,
+        cpu_time: _,
+        output_limit: _,
+        grace: _,
+        // `Report::begin`, `Report::tell`.
+        result: _,
+        exit_codes: _,
+    } = job;
     if hold(job) == Hold::No {
         return Ok(work(None)?.map_or(0, |ended| ended.status()));
     }

@@ -35,10 +35,10 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
         bundle: _,
         config: _,
         outline: _,
-        // `Receivers`.
+        // `Receivers::of_container`.
         pidfd_socket: _,
         pid_file: _,
-        // `PlannedContainer`.
+        // `planned::options_of`.
         no_pivot: _,
         no_new_keyring: _,
     } = args;

@@ -34,15 +34,16 @@ pub fn exec(global: &Global, args: &Exec) -> Result<u8> {
         preserve_fds,
         detach,
         job,
-        // `program::chosen`.
+        // `attempt`.
         program: _,
-        // `attempt`, `join` and what they call.
         console_socket: _,
-        pidfd_socket: _,
-        pid_file: _,
-        cgroup: _,
         ignore_paused: _,
         trace: _,
+        // `join`.
+        pidfd_socket: _,
+        pid_file: _,
+        // `cgroup`.
+        cgroup: _,
     } = args;
     global.environment.hold_gaps(*preserve_fds)?;
     let preserved = global.environment.preserved(*preserve_fds);

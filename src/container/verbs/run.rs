@@ -33,15 +33,19 @@ use crate::sys::process::{self, Exit};
 
 /// Creates and starts a container; its exit status.
 pub fn run(global: &Global, args: &Run) -> Result<u8> {
-    // The rest is read by `attempt` and what it calls; `create` is taken apart by the command of that name.
     let Run {
+        // Taken apart by the command of that name.
         create,
         detach,
+        // `see_through`.
         keep: _,
+        // `attempt`.
         replace: _,
+        // `start_bundle`.
         no_subreaper: _,
-        // `pool::run`.
+        // With a pool it is another function that runs it: `dispatch::dispatch`.
         pool: _,
+        // Refused without a pool: `validate::check_run`.
         program: _,
     } = args;
     global.environment.hold_gaps(create.preserve_fds)?;

@@ -114,6 +114,7 @@ impl BothLimits {
 
 /// Moves it, or says what would be done; the limits of both before and after each step.
 pub fn move_limits(global: &Global, args: &Transfer) -> Result<Vec<TransferRow>> {
+    // `Both::locked`, `BothLimits::part`.
     let Transfer { from: _, to: _, amounts: _, steps, interval, dry_run } = args;
     let steps = (*steps).max(1);
     if *dry_run {

@@ -44,15 +44,15 @@ struct RdtChange {
 /// Changes limits. Everything is planned and checked before the first write, each container against what the others
 /// will have; when a write is refused, what was written before is taken back, in every container.
 pub fn update(global: &Global, args: &Update) -> Result<()> {
-    // `change` of each, and `transact`.
-    let Update { changes: wanted, force: _, device_rules: _, l3_cache_schema: _, mem_bw_schema: _ } = args;
+    // `change`, `rdt_change`.
+    let Update { changes: wanted, force, device_rules: _, l3_cache_schema: _, mem_bw_schema: _ } = args;
     let layout = Layout::read()?;
     let mut changes = Vec::new();
     for (id, wanted) in ordered(wanted)? {
         let (container, lock) = locked(global, id)?;
         changes.push(change(global, container, Some(lock), wanted, &layout, args)?);
     }
-    let admission = if args.force { Admission::Force } else { Admission::Check };
+    let admission = if *force { Admission::Force } else { Admission::Check };
     transact(global, changes, admission).map(drop).map_err(|undone| undone.error)
 }
 

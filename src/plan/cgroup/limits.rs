@@ -16,6 +16,7 @@ use crate::plan::cgroup::{cpu, io, memory};
 
 /// All limits of `resources`; devices are not among them.
 pub fn plan_limits(resources: &Resources, layout: &Layout, phase: Phase) -> Result<Limits> {
+    // `devices::plan_devices`.
     let Resources { devices: _, memory, cpu, pids, block_io, hugepage_limits, network, rdma, unified } = resources;
     let mut all = Limits::default();
     let mut gathering = Gathering { layout, all: &mut all };

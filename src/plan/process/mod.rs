@@ -319,22 +319,22 @@ fn attributes(process: &Process, linux: &Linux, host: &Host, ops: &mut Vec<Setup
         apparmor_profile,
         selinux_label,
         io_priority,
-        // Only `exec` uses it, but a list that makes no sense is refused with the container.
+        // Only an exec uses it, but a list that makes no sense is refused with the container: `exec_affinity`.
         exec_cpu_affinity: _,
-        // `plan` and `find`.
+        // `plan`, `find`, `cwd`.
         args: _,
         env: _,
         cwd: _,
         user: _,
-        // By the parent in a user namespace, else at the end of the set-up.
+        // In a user namespace by the parent, `limits_by_parent`; else at the end of the set-up, `plan`.
         rlimits: _,
-        // When rights are given up.
+        // `capabilities`, `give_up_rights`.
         capabilities: _,
         no_new_privileges: _,
         scheduler: _,
-        // By the parent.
+        // By the parent: `oom_score_adj`.
         oom_score_adj: _,
-        // `console`.
+        // `Terminal::of`, `Process::terminal_size`.
         terminal: _,
         console_size: _,
         // Of Windows.

@@ -150,19 +150,20 @@ fn in_its_process(startup: &Startup<'_>, left: &[Step], draft: &mut Draft) -> Re
         user,
         io_priority,
         rlimits,
-        // What is brought, and what `start` has looked for with it.
+        // What is brought, and what is looked for with it: `process::exec_strings`, `start`, `process::cwd`.
         args: _,
         env: _,
         cwd: _,
+        // `Inside::startup`, `Process::terminal_size`.
         terminal: _,
         console_size: _,
-        // When rights are given up.
+        // `start`, `process::give_up_rights`.
         capabilities: _,
         no_new_privileges: _,
         scheduler: _,
-        // By the parent.
+        // By the parent: `process::oom_score_adj`.
         oom_score_adj: _,
-        // Promised by the template.
+        // Promised by the template: `keeps_promises`, `process::exec_affinity`.
         apparmor_profile: _,
         selinux_label: _,
         exec_cpu_affinity: _,

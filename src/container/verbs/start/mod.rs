@@ -47,11 +47,13 @@ fn attempt(global: &Global, args: &Start) -> Result<()> {
         id,
         trace: file,
         // `template::start`.
-        program: _,
         console_socket: _,
         pidfd_socket: _,
         pid_file: _,
         streams: _,
+        // `template::wanted`.
+        program: _,
+        // `template::furnish`.
         limits: _,
         mounts: _,
     } = args;

@@ -1,0 +1,307 @@
+//! What the compiler is to say of a new option, or of a new field of config.json: whoever gets it takes it apart field by field, and
+//! a field that is passed over there is read by the function that is named for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{File, fail, sources, whole};
+
+/// Where the options of commands are, and the limits of config.json: each is taken apart by somebody.
+const OPTIONS: [&str; 4] = ["container/options.rs", "container/outline.rs", "cli/args.rs", "spec/resources.rs"];
+
+/// Fields of config.json that are for Windows alone.
+const OF_WINDOWS: [&str; 2] = ["command_line", "username"];
+
+/// A new field must be looked at by whoever gets the options, or the limits of config.json. (`Global` and `ExecUser` are no options of a command's own.)
+#[test]
+fn options_are_taken_apart_field_by_field() {
+    let files = sources();
+    let texts: Vec<String> = files.iter().filter(|file| file.module() != "shim").map(code_of).collect();
+    let mut found = Vec::new();
+    let mut seen = 0;
+    for file in files.iter().filter(|file| is_of_options(file)) {
+        for Struct { name, .. } in structs(file) {
+            if ["Global", "ExecUser"].contains(&name.as_str()) {
+                continue;
+            }
+            seen += 1;
+            if !texts.iter().any(|text| takes_apart(text, &name)) {
+                found.push(format!("src/{}: nobody takes {name} apart without `..`", file.name()));
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} kinds of options");
+    fail(&found);
+}
+
+/// A field that a pattern passes over is read by a function that the comment above it names: one that has such a value, or what
+/// such a value is in. The same name elsewhere does not do.
+#[test]
+fn a_field_that_is_passed_over_is_read_where_it_is_said() {
+    let files: Vec<File> = sources().into_iter().filter(|file| file.module() != "shim").collect();
+    let given: BTreeSet<String> = files
+        .iter()
+        .filter(|file| is_of_options(file) || file.module() == "spec")
+        .flat_map(structs)
+        .map(|known| known.name)
+        .collect();
+    let functions: Vec<Function> = files.iter().flat_map(functions).collect();
+    let holders = holders(&files);
+    let mut found = Vec::new();
+    let mut seen = 0;
+    for file in files.iter().filter(|file| matches!(file.module(), "container" | "cli" | "plan")) {
+        for Passed { line, owner, field } in passed_over(file) {
+            let Some(has) = holders.get(&owner).filter(|_| !OF_WINDOWS.contains(&field.as_str())) else { continue };
+            seen += 1;
+            if !given.contains(&owner) {
+                // What we have made ourselves: somebody's who has it.
+                if !functions.iter().any(|function| function.has(&owner, has) && function.reads(&owner, &field)) {
+                    found.push(format!("src/{}:{}: nobody reads {field} of {owner}", file.name(), line + 1));
+                }
+                continue;
+            }
+            let readers = readers(file, line);
+            let of_names = |function: &&Function| readers.iter().any(|name| function.is(name, file));
+            let mut named = functions.iter().filter(of_names);
+            if !named.any(|function| function.has(&owner, has) && function.reads(&owner, &field)) {
+                let said = if readers.is_empty() { "nobody".to_owned() } else { readers.join(", ") };
+                found.push(format!(
+                    "src/{}:{}: {field} of {owner} is said to be read by {said}",
+                    file.name(),
+                    line + 1
+                ));
+            }
+        }
+    }
+    assert!(seen > 80, "only {seen} fields");
+    fail(&found);
+}
+
+/// A field of config.json, of a limit above all, that nobody has thought of: it is read by whoever has such a value, and not only to see
+/// whether it makes sense.
+#[test]
+fn every_field_of_config_json_is_read_by_somebody() {
+    let files: Vec<File> = sources().into_iter().filter(|file| file.module() != "shim").collect();
+    let holders = holders(&files);
+    let does = |file: &&File| !["validate", "strict", "excerpt"].iter().any(|name| file.is_in(&format!("spec/{name}")));
+    let functions: Vec<Function> = files.iter().filter(does).flat_map(functions).collect();
+    let mut found = Vec::new();
+    let mut seen = 0;
+    for file in files.iter().filter(|file| file.module() == "spec").filter(does) {
+        for Struct { name, fields, .. } in structs(file) {
+            let has: Vec<&Function> =
+                functions.iter().filter(|function| function.has(&name, &holders[&name])).collect();
+            seen += fields.len();
+            let ours = fields.iter().filter(|field| !OF_WINDOWS.contains(&field.as_str()));
+            let unread = ours.filter(|field| !has.iter().any(|function| function.reads(&name, field)));
+            found.extend(unread.map(|field| format!("src/{}: nobody reads {field} of {name}", file.name())));
+        }
+    }
+    assert!(seen > 120, "only {seen} fields");
+    fail(&found);
+}
+
+fn is_of_options(file: &File) -> bool {
+    OPTIONS.iter().any(|name| file.path == std::path::Path::new(name))
+}
+
+/// Its code, each line at its place.
+fn code_of(file: &File) -> String {
+    file.code().map(|(_, line)| format!("{line}\n")).collect()
+}
+
+/// Whether code has a pattern with every field of `name`: one that is followed by what it is a pattern of.
+fn takes_apart(code: &str, name: &str) -> bool {
+    patterns(code, name).any(|fields| !fields.contains(".."))
+}
+
+/// What is between the braces of the patterns of this structure.
+fn patterns<'t>(code: &'t str, name: &'t str) -> impl Iterator<Item = &'t str> {
+    let opening = format!("{name} {{");
+    let starts: Vec<usize> = code.match_indices(&opening).map(|(at, _)| at).collect();
+    starts.into_iter().filter_map(move |at| {
+        let before = code[..at].chars().next_back();
+        let (fields, after) = code[at + name.len() + 2..].split_once('}')?;
+        let whole = before.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_');
+        let pattern = [" = ", " in ", ") in ", &format!(": {name}"), &format!(": &{name}")];
+        let in_tuple = after.starts_with(',') && after.lines().next().is_some_and(|line| line.contains(") = "));
+        let pattern = in_tuple || pattern.iter().any(|next| after.starts_with(next));
+        (whole && pattern).then_some(fields)
+    })
+}
+
+/// A structure and what its fields are made of.
+struct Struct {
+    name: String,
+    fields: Vec<String>,
+    types: BTreeSet<String>,
+}
+
+fn structs(file: &File) -> Vec<Struct> {
+    let code = code_of(file);
+    let mut found = Vec::new();
+    for part in code.split("struct ").skip(1) {
+        let name: String = part.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+        let head = part.split(['{', ';', '(']).next().unwrap();
+        let fields = part[head.len()..].strip_prefix('{').and_then(|body| body.split('}').next());
+        if let Some(fields) = fields.filter(|_| !name.is_empty() && !head.contains('\n')) {
+            let words = fields.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned);
+            let named = fields.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'));
+            let named = named.map(|(field, _)| field.to_owned());
+            found.push(Struct { name, fields: named.collect(), types: words.collect() });
+        }
+    }
+    found
+}
+
+/// In which structures each is, itself among them, at any depth.
+fn holders(files: &[File]) -> BTreeMap<String, BTreeSet<String>> {
+    let all: Vec<Struct> = files.iter().flat_map(structs).collect();
+    let mut found = BTreeMap::new();
+    for Struct { name, .. } in &all {
+        let mut set = BTreeSet::from([name.clone()]);
+        loop {
+            let more = all.iter().filter(|other| other.types.iter().any(|part| set.contains(part)));
+            let more: Vec<String> = more.map(|other| other.name.clone()).filter(|name| !set.contains(name)).collect();
+            if more.is_empty() {
+                break;
+            }
+            set.extend(more);
+        }
+        found.insert(name.clone(), set);
+    }
+    found
+}
+
+/// A function, or a constant closure of a table.
+struct Function {
+    file: Vec<String>,
+    owner: Option<String>,
+    name: String,
+    signature: String,
+    body: String,
+}
+
+fn functions(file: &File) -> Vec<Function> {
+    let lines: Vec<&str> = file.code().map(|(_, line)| line).collect();
+    let (mut found, mut owner) = (Vec::new(), None);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    for (index, line) in lines.iter().enumerate() {
+        if line.starts_with("impl") {
+            let of = line.rsplit_once(" for ").map_or_else(|| after_generics(line), |(_, of)| of);
+            owner = Some(word_at(of.trim_start_matches('&')));
+        } else if *line == "}" {
+            owner = None;
+        }
+        let Some((before, rest)) = line.trim_start().split_once("fn ") else { continue };
+        if !before.is_empty() && !before.starts_with("pub") && !before.starts_with("const") {
+            continue;
+        }
+        let ends =
+            |other: &&str| indent(other) == indent(line) && other.trim_end().ends_with('}') && !other.trim().is_empty();
+        let Some(length) = lines[index..].iter().position(ends) else { continue };
+        let text = lines[index..=index + length].join("\n");
+        let (signature, body) = text.split_once(" {").unwrap_or((&text, ""));
+        let (signature, body) = (signature.to_owned(), body.to_owned());
+        found.push(Function {
+            file: file.path_of_module(),
+            owner: owner.clone(),
+            name: word_at(rest),
+            signature,
+            body,
+        });
+    }
+    found
+}
+
+/// What an `impl` without a trait is of.
+fn after_generics(line: &str) -> &str {
+    let rest = &line["impl".len()..];
+    let rest = if rest.starts_with('<') { rest.split_once("> ").map_or(rest, |(_, rest)| rest) } else { rest };
+    rest.trim_start()
+}
+
+fn word_at(text: &str) -> String {
+    text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+}
+
+impl Function {
+    /// Whether a comment of `file` that names `name` means it: a function of that file or of the module or type before its name.
+    fn is(&self, name: &str, file: &File) -> bool {
+        let (before, last) = name.rsplit_once("::").unwrap_or(("", name));
+        let before = before.rsplit("::").next().unwrap_or_default();
+        let of = match before {
+            "" => self.file == file.path_of_module(),
+            of => self.owner.as_deref() == Some(of) || self.file.last().is_some_and(|module| module == of),
+        };
+        of && self.name == last
+    }
+
+    /// Whether such a value is within its reach.
+    fn has(&self, structure: &str, holders: &BTreeSet<String>) -> bool {
+        let of_self = self.owner.as_ref().is_some_and(|owner| holders.contains(owner));
+        let names = |text: &str, name: &str| whole(text, name);
+        of_self || holders.iter().any(|name| names(&self.signature, name)) || names(&self.body, structure)
+    }
+
+    /// Whether it reads this field of something; to copy options as they are does not count, nor to set it.
+    fn reads(&self, structure: &str, field: &str) -> bool {
+        let bound = |fields: &str| whole(fields, field) && !fields.contains(&format!("{field}: _"));
+        let all = format!("{}\n{}", self.signature, self.body);
+        patterns(&all, structure).any(bound) || self.body.lines().any(|line| reads(line, field))
+    }
+}
+
+fn reads(line: &str, field: &str) -> bool {
+    let copies = line.trim().starts_with(&format!("{field}: args.{field}"));
+    let line = line.split_once(&format!(".{field} = ")).map_or(line, |(_, value)| value);
+    !copies && whole(line, &format!(".{field}")) && !line.contains(&format!(".{field}("))
+}
+
+/// A field that a pattern passes over: `name: _`.
+struct Passed {
+    /// Its line, from 0.
+    line: usize,
+    owner: String,
+    field: String,
+}
+
+fn passed_over(file: &File) -> Vec<Passed> {
+    let code = code_of(file);
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(": _") {
+        let field: String = code[..at].chars().rev().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let field: String = field.chars().rev().collect();
+        let ends = code[at + 3..].starts_with([',', '\n', ' ', '}']);
+        let Some(open) = opening(&code[..at]).filter(|_| ends && !field.is_empty()) else { continue };
+        let before = code[..open].trim_end();
+        let owner: String = before.chars().rev().take_while(|c| c.is_ascii_alphanumeric()).collect();
+        let owner = owner.chars().rev().collect();
+        found.push(Passed { line: code[..at].matches('\n').count(), owner, field });
+    }
+    found
+}
+
+/// Where the brace is that is open at the end of this.
+fn opening(code: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, c) in code.char_indices().rev() {
+        match c {
+            '}' => depth += 1,
+            '{' if depth == 0 => return Some(at),
+            '{' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The functions that the comment above this line names: above the fields that are passed over with it, or above the statement.
+fn readers(file: &File, line: usize) -> Vec<String> {
+    let lines: Vec<&str> = file.text.lines().collect();
+    let is_comment = |line: &&&str| line.trim_start().starts_with("//");
+    let above = lines[..line].iter().rev().skip_while(|line| line.trim_end().ends_with(": _,"));
+    let mut comment: Vec<&str> = above.take_while(is_comment).copied().collect();
+    comment.reverse();
+    let comment = comment.join(" ");
+    comment.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
